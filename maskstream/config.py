@@ -1,0 +1,183 @@
+"""The configuration: what may be set, and how files and single settings are laid over each other.
+
+The defaults stand in one place, `configs/default.yaml`. Every other file or setting names only what it changes.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from maskstream.errors import ConfigError
+
+DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "configs" / "default.yaml"
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+IncorrectAs = Literal["no_mask", "incorrect"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class DetectorConfig(_Section):
+    """What finds people or faces."""
+
+    name: str
+    weights: str | None
+    min_score: Probability
+    short_side: Annotated[int, Field(ge=64, le=4096)] | None
+    max_faces: Count
+
+
+class ClassifierConfig(_Section):
+    """What judges a face."""
+
+    name: str
+    weights: str | None
+    incorrect_as: IncorrectAs
+
+
+class AlignConfig(_Section):
+    """When a face is good enough to be judged."""
+
+    min_face_px: Annotated[float, Field(ge=1)]
+    min_keypoint_score: Probability
+
+
+class StreamConfig(_Section):
+    """How frames flow."""
+
+    batch_size: Count | None
+    stride: Count
+    max_frames: Count | None
+    realtime: bool
+
+
+class OverlayConfig(_Section):
+    """What is drawn."""
+
+    labels: bool
+    keypoints: bool
+    skeleton: bool
+
+
+class VideoConfig(_Section):
+    """How annotated video is written."""
+
+    crf: Annotated[int, Field(ge=0, le=51)]
+    preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
+
+
+class Config(_Section):
+    """Everything that may be set; `configs/default.yaml` says what each key means."""
+
+    device: str
+    detector: DetectorConfig
+    classifier: ClassifierConfig
+    align: AlignConfig
+    stream: StreamConfig
+    overlay: OverlayConfig
+    video: VideoConfig
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Some settings and where they come from, for messages."""
+
+    origin: str
+    values: Mapping[str, Any]
+
+    @classmethod
+    def of_key(cls, origin: str, dotted_key: str, value: object) -> "Layer":
+        """Return a layer that sets one key, such as `detector.min_score`."""
+        nested = value
+        for part in reversed(dotted_key.split(".")):
+            nested = {part: nested}
+        return cls(origin, nested if isinstance(nested, dict) else {})
+
+    @classmethod
+    def of_assignment(cls, assignment: str) -> "Layer":
+        """Return the layer of `key.path=value` as given to `--set`; the value is read as YAML."""
+        key, equals, text = assignment.partition("=")
+        if not equals or not all(key.split(".")):
+            raise ConfigError(f"--set {assignment}: expected key.path=value, such as detector.min_score=0.7")
+        try:
+            return cls.of_key(f"--set {key}", key, yaml.safe_load(text))
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {assignment}: the value is not YAML; quote it") from error
+
+    @classmethod
+    def of_file(cls, path: Path) -> "Layer":
+        """Return the settings of a YAML file."""
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not text"
+            raise ConfigError(f"{path}: cannot be read: {reason}; give a YAML file such as configs/default.yaml") from error
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        if values is not None and not isinstance(values, dict):
+            raise ConfigError(f"{path}: holds {values!r:.50}, expected keys such as in configs/default.yaml")
+        return cls(str(path), values or {})
+
+
+def load_config(path: Path | None = None, layers: Iterable[Layer] = ()) -> Config:
+    """Return the defaults with a file and further layers laid over them.
+
+    Args:
+        path: A YAML file that names what it changes.
+        layers: Laid over it in order.
+
+    Raises:
+        ConfigError: A file cannot be read, or a key or value is wrong; names file, key, value and what is allowed.
+    """
+    files = [DEFAULT_CONFIG] if path is None else [DEFAULT_CONFIG, path]
+    stack = [*map(Layer.of_file, files), *layers]
+    merged: dict[str, Any] = {}
+    for layer in stack:
+        merged = _merge(merged, layer.values)
+    try:
+        return Config.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, stack)) from error
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        both_nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(merged[key], value) if both_nested else value
+    return merged
+
+
+def _explain(error: ValidationError, stack: list[Layer]) -> str:
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"] if part in first["loc"][:2]]
+    origin = next((layer.origin for layer in reversed(stack) if _sets(layer.values, path)), str(DEFAULT_CONFIG))
+    key = ".".join(path)
+    if first["type"] == "extra_forbidden":
+        return f"{origin}: unknown key {key}; allowed here: {', '.join(_keys_beside(path))}"
+    if first["type"] == "missing":
+        return f"{origin}: {key} is missing; restore it"
+    return f"{origin}: {key}: {first['input']!r:.80} is not allowed; {first['msg'][:1].lower()}{first['msg'][1:]}"
+
+
+def _sets(values: object, path: list[str]) -> bool:
+    for part in path:
+        if not isinstance(values, Mapping) or part not in values:
+            return False
+        values = values[part]
+    return True
+
+
+def _keys_beside(path: list[str]) -> list[str]:
+    section: type[BaseModel] = Config
+    for part in path[:-1]:
+        annotation = section.model_fields[part].annotation
+        section = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else section
+    return list(section.model_fields)

@@ -1,0 +1,73 @@
+"""Every error that a user can cause or meet.
+
+MaskStreamError
+├── ConfigError            exit code 2: a usage or configuration mistake
+├── SourceError            exit code 3
+│   ├── SourceOpenError    it could not be opened
+│   └── StreamLost         it was open and broke
+├── ModelError             exit code 4
+│   └── WeightsError       a weights file is missing, damaged or does not fit
+└── SinkError              exit code 5
+    └── SinkClosed         the reader of our output has left (a closed pipe): the run ends quietly
+
+A message says in one line what went wrong, the value, and what to do. The end of a stream is no error. A programmer's
+mistake stays a `ValueError` or `TypeError`.
+"""
+
+from urllib.parse import urlsplit, urlunsplit
+
+
+class MaskStreamError(Exception):
+    """Base of all errors that end as one line and an exit code."""
+
+    exit_code = 1
+
+
+class ConfigError(MaskStreamError):
+    """A usage or configuration mistake."""
+
+    exit_code = 2
+
+
+class SourceError(MaskStreamError):
+    """A source of frames failed."""
+
+    exit_code = 3
+
+
+class SourceOpenError(SourceError):
+    """A source could not be opened."""
+
+
+class StreamLost(SourceError):
+    """A source broke while it was being read."""
+
+
+class ModelError(MaskStreamError):
+    """A model could not be built or run."""
+
+    exit_code = 4
+
+
+class WeightsError(ModelError):
+    """A weights file is missing, damaged, or belongs to another model."""
+
+
+class SinkError(MaskStreamError):
+    """An output could not be opened or written."""
+
+    exit_code = 5
+
+
+class SinkClosed(SinkError):
+    """The reader of an output went away, as `head` does: nothing is wrong, and nothing is left to do."""
+
+    exit_code = 0
+
+
+def redact(location: str) -> str:
+    """Return a path or URL without its user and password, fit for logs, records and file names."""
+    parts = urlsplit(location) if "://" in location else None
+    if parts is None or "@" not in parts.netloc:
+        return location
+    return urlunsplit(parts._replace(netloc="***@" + parts.netloc.rpartition("@")[2]))

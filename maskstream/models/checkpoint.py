@@ -1,0 +1,139 @@
+"""Our checkpoint format: safetensors in float16 with metadata, beside a manifest of SHA-256 sums.
+
+Each key of `Metadata` is stored as JSON under its own name in the header of the safetensors file, so any safetensors reader shows
+what a file is. The manifest (`manifest.json` in the same folder) maps file names to sums.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from loguru import logger
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from maskstream.errors import WeightsError
+
+MANIFEST = "manifest.json"
+
+StateDict = dict[str, torch.Tensor]
+
+
+class Metadata(BaseModel):
+    """What a checkpoint says of itself."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    architecture: str
+    """Key in the registry of detectors or classifiers."""
+    input_size: int
+    """Pixels: short side of the picture for a detector, side of the crop for a classifier."""
+    mean: tuple[float, float, float]
+    """RGB, of values in [0, 1]."""
+    std: tuple[float, float, float]
+    keypoint_names: tuple[str, ...] = ()
+    keypoint_calibration: tuple[float, float] | None = None
+    """Scale and bias: a keypoint's score is sigmoid(scale * heatmap logit + bias)."""
+    class_names: tuple[str, ...] = ()
+    temperature: float | None = None
+    """Class logits are divided by it before the softmax."""
+    training_command: str
+    data_manifest_sha256: str | None
+    """Sum of the annotation file it was trained on; None where that is not known."""
+    figures: dict[str, float]
+    """What it reaches on validation pictures."""
+    licence: str
+
+
+def save_checkpoint(path: Path, state_dict: StateDict, metadata: Metadata) -> None:
+    """Write a checkpoint, floats in float16, in one step, and enter it into the manifest beside it.
+
+    Raises:
+        WeightsError: The folder cannot be written.
+    """
+    tensors = {name: _half(tensor) for name, tensor in state_dict.items()}
+    header = {key: json.dumps(value) for key, value in metadata.model_dump(mode="json").items()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".part")
+        save_file(tensors, partial, header)
+        partial.replace(path)
+        manifest = path.with_name(MANIFEST)
+        entries = json.loads(manifest.read_text()) if manifest.exists() else {}
+        entries[path.name] = _sha256(path)
+        manifest.write_text(json.dumps(entries, indent=2, sort_keys=True) + "\n")
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path}: cannot be written: {error}; choose another folder") from error
+
+
+def _half(tensor: torch.Tensor) -> torch.Tensor:
+    stored = tensor.half() if tensor.is_floating_point() else tensor
+    return stored.detach().cpu().contiguous()
+
+
+def load_checkpoint(path: Path, architecture: str) -> tuple[StateDict, Metadata]:
+    """Read a checkpoint of the given architecture.
+
+    Returns:
+        The state dict, floats in float32 on the CPU, and the metadata.
+
+    Raises:
+        WeightsError: The file is missing, damaged, differs from the manifest, or is another kind of file or model.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weights file; give a .safetensors file written by the trainers")
+    _check_manifest(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path}: not a readable safetensors file ({error}); fetch or train it anew") from error
+    metadata = _parse_metadata(path, header)
+    if metadata.architecture != architecture:
+        raise WeightsError(f"{path}: holds a {metadata.architecture!r}, not a {architecture!r}; choose matching weights")
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}, metadata
+
+
+def _parse_metadata(path: Path, header: dict[str, str]) -> Metadata:
+    try:
+        values: dict[str, Any] = {key: json.loads(value) for key, value in header.items() if key in Metadata.model_fields}
+        return Metadata.model_validate(values)
+    except (ValidationError, json.JSONDecodeError) as error:
+        reason = f"{error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}" if isinstance(error, ValidationError) else str(error)
+        raise WeightsError(f"{path}: its metadata is missing or does not fit ({reason}); write it with the trainers") from error
+
+
+def _check_manifest(path: Path) -> None:
+    manifest = path.with_name(MANIFEST)
+    if not manifest.is_file():
+        return
+    try:
+        expected = json.loads(manifest.read_text()).get(path.name)
+    except (json.JSONDecodeError, AttributeError) as error:
+        raise WeightsError(f"{manifest}: not a readable manifest ({error}); restore it") from error
+    if expected is None:
+        logger.warning("{} is not in {}: its content cannot be checked", path, manifest)
+    elif expected != _sha256(path):
+        raise WeightsError(f"{path}: damaged, its SHA-256 is not the one in {manifest.name}; fetch it anew")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load_into(module: torch.nn.Module, state_dict: StateDict, origin: str) -> None:
+    """Load a state dict strictly.
+
+    Raises:
+        WeightsError: Names or shapes do not fit the module; the first misfit is named.
+    """
+    try:
+        module.load_state_dict(state_dict)
+    except RuntimeError as error:
+        misfit = " ".join(str(error).splitlines()[1:2]).strip() or str(error)
+        raise WeightsError(f"{origin}: weights of another architecture ({misfit[:200]}); choose matching weights") from error

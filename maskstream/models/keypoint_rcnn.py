@@ -1,0 +1,98 @@
+"""torchvision's Keypoint R-CNN behind our `Detector` interface, whatever its backbone.
+
+He et al., "Mask R-CNN" (2017), section 5: keypoints as one-hot heatmaps of a region.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torchvision.models.detection import KeypointRCNN
+
+from maskstream.types import BgrImage, Detection
+
+SMALLEST_SCALED_SIDE = 8
+"""A picture so long and thin that its scaled short side falls below this holds no face and is not shown to the model."""
+
+
+@dataclass(frozen=True)
+class DetectorOptions:
+    """What a user may choose of a detector."""
+
+    device: torch.device
+    min_score: float
+    max_faces: int
+    """Most detections per picture; the most certain are kept."""
+    short_side: int | None = None
+    """Pictures are scaled to this short side in pixels; None is the model's own."""
+    weights: str | None = None
+    """A file instead of the usual weights."""
+
+
+@dataclass(frozen=True)
+class KeypointCalibration:
+    """Turns the height of a heatmap's peak, a logit, into a probability: sigmoid(scale * logit + bias)."""
+
+    scale: float
+    bias: float
+
+    def __call__(self, logits: torch.Tensor) -> torch.Tensor:
+        """Map logits of any shape to probabilities."""
+        return torch.sigmoid(self.scale * logits + self.bias)
+
+
+def to_rgb_tensor(picture_bgr: BgrImage, device: torch.device) -> torch.Tensor:
+    """Return (3, H, W) float32 RGB in [0, 1]: what every model here takes, in training and in the stream."""
+    pixels = torch.from_numpy(picture_bgr).to(device)
+    return pixels.flip(-1).permute(2, 0, 1).float().div_(255)
+
+
+class KeypointRCNNDetector:
+    """A Keypoint R-CNN in inference mode."""
+
+    def __init__(
+        self, module: KeypointRCNN, keypoint_names: tuple[str, ...], calibration: KeypointCalibration, options: DetectorOptions
+    ) -> None:
+        """Take over a loaded module and set it to the options.
+
+        Args:
+            module: Scales and normalises its pictures itself.
+            keypoint_names: COCO's names in the order of the heatmaps.
+            calibration: For the keypoint scores.
+            options: What the user chose.
+        """
+        self.keypoint_names = keypoint_names
+        self.module = module.eval().to(options.device)
+        self._calibration = calibration
+        self._device = options.device
+        module.roi_heads.score_thresh = options.min_score
+        module.roi_heads.detections_per_img = options.max_faces
+        if options.short_side is not None:
+            module.transform.min_size = (options.short_side,)
+            module.transform.max_size = max(module.transform.max_size, 2 * options.short_side)
+
+    @torch.inference_mode()
+    def detect(self, pictures_bgr: Sequence[BgrImage]) -> list[list[Detection]]:
+        """Return the detections of each (H, W, 3) uint8 BGR picture, the most certain first, in pixels of that picture."""
+        shown = [index for index, picture in enumerate(pictures_bgr) if self._is_thick_enough(picture)]
+        detections: list[list[Detection]] = [[] for _ in pictures_bgr]
+        if shown:
+            outputs = self.module([to_rgb_tensor(pictures_bgr[index], self._device) for index in shown])
+            for index, output in zip(shown, outputs, strict=True):
+                detections[index] = self._to_detections(output)
+        return detections
+
+    def _is_thick_enough(self, picture_bgr: BgrImage) -> bool:
+        short, long = sorted(picture_bgr.shape[:2])
+        transform = self.module.transform
+        return short * min(transform.min_size[0] / short, transform.max_size / long) >= SMALLEST_SCALED_SIDE
+
+    def _to_detections(self, output: dict[str, torch.Tensor]) -> list[Detection]:
+        boxes, scores = output["boxes"].cpu().numpy(), output["scores"].cpu().tolist()
+        points = output["keypoints"][..., :2].cpu().numpy().astype(np.float32)
+        point_scores = self._calibration(output["keypoints_scores"]).cpu().numpy().astype(np.float32)
+        return [
+            Detection(boxes[index], scores[index], points[index], point_scores[index], self.keypoint_names)
+            for index in range(len(scores))
+        ]

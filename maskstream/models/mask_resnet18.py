@@ -1,0 +1,74 @@
+"""`mask_resnet18`: ResNet-18 on aligned face crops: mask, no mask, or worn incorrectly. He et al., "Deep Residual Learning" (2016)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torchvision.models import resnet18
+
+from maskstream.models.checkpoint import Metadata, load_checkpoint, load_into
+from maskstream.models.files import weights_path
+from maskstream.types import BgrImage, FloatArray
+
+NAME = "mask_resnet18"
+CHUNK = 64
+"""Most crops in one forward pass: bounds the memory that a crowd takes."""
+
+
+class MaskResNet18(torch.nn.Module):
+    """ResNet-18 that normalises its own input."""
+
+    def __init__(self, metadata: Metadata) -> None:
+        """Build the untrained network for the classes, mean and standard deviation of the metadata."""
+        super().__init__()
+        self.network = resnet18(weights=None, num_classes=len(metadata.class_names))
+        self.register_buffer("mean", torch.tensor(metadata.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(metadata.std).view(3, 1, 1), persistent=False)
+
+    def forward(self, crops_rgb: torch.Tensor) -> torch.Tensor:
+        """Return logits (N, C) of crops (N, 3, S, S), RGB in [0, 1]."""
+        logits: torch.Tensor = self.network((crops_rgb - self.mean) / self.std)
+        return logits
+
+
+def crops_to_tensor(crops_bgr: Sequence[BgrImage], device: torch.device) -> torch.Tensor:
+    """Return (N, 3, S, S) float32 RGB in [0, 1] of N crops (S, S, 3) uint8 BGR."""
+    pixels = torch.from_numpy(np.stack(crops_bgr)).to(device)
+    return pixels.flip(-1).permute(0, 3, 1, 2).float().div_(255)
+
+
+class MaskClassifier:
+    """The network in inference mode behind our `Classifier` interface."""
+
+    def __init__(self, module: MaskResNet18, metadata: Metadata, device: torch.device) -> None:
+        """Take over a loaded module."""
+        self.class_names = metadata.class_names
+        self.input_size_px = metadata.input_size
+        self.module = module.eval().to(device)
+        self._temperature = metadata.temperature or 1.0
+        self._device = device
+
+    @torch.inference_mode()
+    def classify(self, crops_bgr: Sequence[BgrImage]) -> FloatArray:
+        """Return calibrated class probabilities (N, C) float32 of N crops (S, S, 3) uint8 BGR, S = `input_size_px`."""
+        if not crops_bgr:
+            return np.zeros((0, len(self.class_names)), np.float32)
+        return np.concatenate([self._classify_chunk(crops_bgr[i : i + CHUNK]) for i in range(0, len(crops_bgr), CHUNK)])
+
+    def _classify_chunk(self, crops_bgr: Sequence[BgrImage]) -> FloatArray:
+        logits = self.module(crops_to_tensor(crops_bgr, self._device))
+        probabilities: FloatArray = (logits / self._temperature).softmax(1).cpu().numpy()
+        return probabilities
+
+
+def load(weights: str | None, device: torch.device) -> MaskClassifier:
+    """Return the classifier with our weights, or those of a file.
+
+    Raises:
+        WeightsError: The weights are missing, damaged or of another model.
+    """
+    path = weights_path(weights, f"{NAME}.safetensors")
+    state_dict, metadata = load_checkpoint(path, NAME)
+    module = MaskResNet18(metadata)
+    load_into(module.network, state_dict, str(path))
+    return MaskClassifier(module, metadata, device)

@@ -1,0 +1,73 @@
+"""What the stream needs of its neighbours. Nothing inherits from these: whatever has the methods fits."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from maskstream.types import BgrImage, Detection, FloatArray, Frame, Output, SourceInfo
+
+
+class Source(Protocol):
+    """Frames in order. It is opened when it is made, read by one thread, and closed once or more by its owner."""
+
+    info: SourceInfo
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield frames until the source ends.
+
+        Raises:
+            StreamLost: The source broke. The end of a file is no error.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release everything; a reader then comes to an end. A second call does nothing."""
+        ...
+
+
+class Sink(Protocol):
+    """A place for results. It is opened when it is made, and everything is called from the main thread."""
+
+    wants_every_frame: bool
+    """False where only analysed frames matter; the others are then not carried to it."""
+
+    def write(self, output: Output) -> None:
+        """Take one frame.
+
+        Raises:
+            SinkClosed: The reader has left.
+            SinkError: It cannot be written.
+        """
+        ...
+
+    def source_ended(self, source_id: str) -> None:
+        """Take note that a source came to its own end, not one that the user asked for."""
+        ...
+
+    def close(self) -> None:
+        """Finish what was written. A second call does nothing.
+
+        Raises:
+            SinkError: It cannot be finished.
+        """
+        ...
+
+
+class Detector(Protocol):
+    """Finds people or faces with their keypoints in a batch of pictures."""
+
+    keypoint_names: tuple[str, ...]
+
+    def detect(self, pictures_bgr: Sequence[BgrImage]) -> list[list[Detection]]:
+        """Return the detections of each picture, the most certain first."""
+        ...
+
+
+class Classifier(Protocol):
+    """Tells classes of aligned face crops."""
+
+    class_names: tuple[str, ...]
+    input_size_px: int
+
+    def classify(self, crops_bgr: Sequence[BgrImage]) -> FloatArray:
+        """Return class probabilities (N, C) of N square crops of `input_size_px`."""
+        ...

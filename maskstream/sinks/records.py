@@ -1,0 +1,157 @@
+"""Results as records for other programs: JSON lines and CSV."""
+
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+import numpy as np
+
+from maskstream.errors import SinkClosed, SinkError
+from maskstream.types import Detection, Face, FloatArray, FrameResult, Output
+
+STDOUT: Final = "-"
+
+CSV_COLUMNS: Final = (
+    *("source", "file", "frame", "time_s", "time_utc", "id", "label", "confidence", "steady_label", "steady_confidence"),
+    *("score", "x_min", "y_min", "x_max", "y_max"),
+)
+
+
+def to_record(result: FrameResult) -> dict[str, Any]:
+    """Return the JSON record of a frame: pixels of the source frame, null where a field does not apply."""
+    return {
+        "source": result.source_id,
+        "file": result.file,
+        "frame": result.index,
+        "time_s": round(result.time_s, 6),
+        "time_utc": _iso_8601(result.wall_time),
+        "faces": [_face_record(face) for face in result.faces],
+        "timing_ms": {stage: round(ms, 3) for stage, ms in result.timing_ms.items()},
+    }
+
+
+def _face_record(face: Face) -> dict[str, Any]:
+    return {
+        "id": face.track_id,
+        "label": face.label.value,
+        "confidence": _rounded(face.confidence),
+        "steady_label": None,
+        "steady_confidence": None,
+        "judged": face.judged,
+        "score": round(face.detection.score, 4),
+        "detection_box": _box_record(face.detection.box_xyxy),
+        "box": _box_record(face.face_box_xyxy),
+        "quad": _pixels(face.quad_xy),
+        "keypoints": _keypoints_record(face.detection),
+        "zone": None,
+    }
+
+
+def _box_record(box_xyxy: FloatArray) -> dict[str, float | None]:
+    return dict(zip(("x1", "y1", "x2", "y2"), _pixels(box_xyxy), strict=True))
+
+
+def _keypoints_record(detection: Detection) -> dict[str, list[float | None]]:
+    rows = np.column_stack([detection.keypoints_xy, detection.keypoint_scores])
+    return {
+        name: [*_pixels(row[:2]), _rounded(float(row[2]))] for name, row in zip(detection.keypoint_names, rows, strict=True)
+    }
+
+
+def _pixels(values: FloatArray) -> Any:
+    """Return nested lists, rounded to hundredths of a pixel; what is not finite becomes null, as JSON has no other word."""
+    if values.ndim:
+        return [_pixels(value) for value in values]
+    return round(float(values), 2) if np.isfinite(values) else None
+
+
+def _rounded(probability: float | None) -> float | None:
+    return None if probability is None else round(probability, 4)
+
+
+def _iso_8601(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat(timespec="milliseconds")
+
+
+class _TextSink:
+    """A text file, or standard output for `-`, that is flushed after each frame."""
+
+    wants_every_frame = False
+
+    def __init__(self, path: str) -> None:
+        """Create the file; an existing one is replaced.
+
+        Raises:
+            SinkError: It cannot be written there.
+        """
+        self._path = path
+        try:
+            self._file: TextIO = sys.stdout if path == STDOUT else Path(path).open("w", encoding="utf-8", newline="")
+        except OSError as error:
+            raise SinkError(f"{path}: cannot be written: {error.strerror}; choose another place") from error
+
+    def source_ended(self, source_id: str) -> None:
+        """Nothing to finish."""
+
+    def close(self) -> None:
+        """Close the file, or leave standard output flushed."""
+        if self._path != STDOUT:
+            self._file.close()
+
+    def _put(self, text: str) -> None:
+        try:
+            self._file.write(text)
+            self._file.flush()
+        except BrokenPipeError as error:
+            self._leave_stdout()
+            raise SinkClosed(f"{self._path}: the reader has left") from error
+        except OSError as error:
+            raise SinkError(f"{self._path}: cannot be written: {error.strerror}; make room or choose another place") from error
+
+    def _leave_stdout(self) -> None:
+        """Keep the interpreter from complaining about the broken pipe when it flushes standard output at its end."""
+        if self._path == STDOUT:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class JsonlSink(_TextSink):
+    """One JSON record per analysed frame."""
+
+    def write(self, output: Output) -> None:
+        """Write the record of an analysed frame."""
+        if output.analysed:
+            self._put(json.dumps(to_record(output.result), allow_nan=False) + "\n")
+
+
+class CsvSink(_TextSink):
+    """One row per face of an analysed frame, under a header."""
+
+    def __init__(self, path: str) -> None:
+        """Create the file and write the header."""
+        super().__init__(path)
+        self._put(_csv_text([CSV_COLUMNS]))
+
+    def write(self, output: Output) -> None:
+        """Write a row for each face of an analysed frame."""
+        if output.analysed and output.result.faces:
+            self._put(_csv_text([_csv_row(output.result, face) for face in output.result.faces]))
+
+
+def _csv_row(result: FrameResult, face: Face) -> tuple[Any, ...]:
+    return (
+        *(result.source_id, result.file, result.index, round(result.time_s, 6), _iso_8601(result.wall_time)),
+        *(face.track_id, face.label.value, _rounded(face.confidence), None, None),
+        *(round(face.detection.score, 4), *_pixels(face.face_box_xyxy)),
+    )
+
+
+def _csv_text(rows: Iterable[Iterable[Any]]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows(rows)
+    return buffer.getvalue()

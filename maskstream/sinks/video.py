@@ -1,0 +1,194 @@
+"""Annotated video: H.264 in MP4 that plays in browsers, at the right speed, also where the program was killed."""
+
+import os
+from fractions import Fraction
+from math import ceil
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from loguru import logger
+
+from maskstream.config import VideoConfig
+from maskstream.errors import SinkError
+from maskstream.sinks.audio import AudioTrack
+from maskstream.types import BgrImage, Output, SourceInfo
+
+SUFFIXES = (".mp4", ".m4v", ".mov")
+
+_HYBRID_SINCE = (61, 7, 0)  # libavformat
+_FRAGMENT_US = 500_000
+_KEYFRAME_EVERY_S = 2
+_FALLBACK_FPS = 25.0
+_FALLBACK_TIME_BASE = Fraction(1, 90_000)
+_COARSEST_TIME_BASE = Fraction(1, 1000)
+
+
+class VideoSink:
+    """One annotated video of one source, with the source's own timestamps and sound.
+
+    The file is written in fragments of half a second; when it is closed it becomes an ordinary MP4 where FFmpeg can do that
+    (`hybrid_fragmented`, since 7.1). Odd sizes are padded to even by repeating the last row and column.
+    """
+
+    wants_every_frame = True
+
+    def __init__(self, path: str, info: SourceInfo, config: VideoConfig) -> None:
+        """Create the file.
+
+        Args:
+            path: Ends in .mp4, .m4v or .mov; an existing file is replaced.
+            info: The source that will be written.
+            config: Quality and speed of the encoder.
+
+        Raises:
+            SinkError: It cannot be written there, or it would replace the source.
+        """
+        self._path = path
+        self._size = (info.width + info.width % 2, info.height + info.height % 2)
+        self._duration_by_pts: dict[int, int] = {}
+        self._last_pts: int | None = None
+        self._open = False
+        _check_path(path, info)
+        self._container = _open_container(path)
+        try:
+            self._time_base = _time_base(info)
+            self._stream = self._add_video(info, config)
+            self._audio = self._add_audio(info)
+            self._container.start_encoding()
+        except (av.FFmpegError, OSError) as error:
+            self._container.close()
+            raise SinkError(_cannot_write(path, error)) from error
+        self._open = True
+
+    def _add_video(self, info: SourceInfo, config: VideoConfig) -> av.VideoStream:
+        fps = info.average_fps or _FALLBACK_FPS
+        options = {"crf": str(config.crf), "preset": config.preset, "tune": "zerolatency"}
+        stream = self._container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=options)
+        context = stream.codec_context
+        context.width, context.height = self._size
+        context.pix_fmt = "yuv420p"
+        context.time_base = stream.time_base = self._time_base
+        context.gop_size = max(1, ceil(fps * _KEYFRAME_EVERY_S))
+        if info.sample_aspect_ratio:
+            context.sample_aspect_ratio = info.sample_aspect_ratio
+        context.colorspace, context.color_range = 1, ColorRange.MPEG.value  # 1: BT.709
+        context.color_primaries, context.color_trc = ColorPrimaries.BT709.value, ColorTrc.BT709.value
+        return stream
+
+    def _add_audio(self, info: SourceInfo) -> AudioTrack | None:
+        try:
+            return AudioTrack(info.path, info.origin_s, self._container) if info.path else None
+        except LookupError:
+            return None
+        except (av.FFmpegError, ValueError) as error:
+            logger.warning("{}: the sound of {} is left out: {}", self._path, info.source_id, error)
+            return None
+
+    def write(self, output: Output) -> None:
+        """Encode one frame at its own time."""
+        pts = round(output.frame.time_s / self._time_base)
+        if self._last_pts is not None and pts <= self._last_pts:
+            pts = self._last_pts + 1  # a source whose clock stands still or runs back
+        self._last_pts = pts
+        self._duration_by_pts[pts] = max(1, round(output.frame.duration_s / self._time_base))
+        try:
+            if self._audio:
+                self._audio.advance(output.frame.time_s)
+            self._mux(_to_video_frame(_fit(output.annotated_bgr, self._size), pts, self._time_base))
+        except (av.FFmpegError, OSError) as error:
+            raise SinkError(_cannot_write(self._path, error)) from error
+
+    def source_ended(self, source_id: str) -> None:
+        """Carry over the sound that outlasts the picture."""
+        try:
+            if self._audio:
+                self._audio.advance(None)
+        except (av.FFmpegError, OSError) as error:
+            raise SinkError(_cannot_write(self._path, error)) from error
+
+    def close(self) -> None:
+        """Finish the file; a file without any frame is removed."""
+        if not self._open:
+            return
+        self._open = False
+        try:
+            if self._last_pts is not None:
+                self._mux(None)
+            if self._audio:
+                self._audio.close()
+            self._container.close()
+        except (av.FFmpegError, OSError) as error:
+            raise SinkError(_cannot_write(self._path, error)) from error
+        finally:
+            if self._last_pts is None:
+                Path(self._path).unlink(missing_ok=True)
+
+    def _mux(self, video_frame: av.VideoFrame | None) -> None:
+        for packet in self._stream.encode(video_frame):
+            packet.duration = self._duration_by_pts.pop(packet.pts, 0)
+            self._container.mux(packet)
+
+
+def _check_path(path: str, info: SourceInfo) -> None:
+    target = Path(path)
+    if target.suffix.lower() not in SUFFIXES:
+        raise SinkError(f"{path}: annotated video is written as MP4; let the name end in {', '.join(SUFFIXES)}")
+    if not target.parent.is_dir():
+        raise SinkError(f"{path}: there is no folder {target.parent}; create it or choose another")
+    if info.path and target.exists() and target.samefile(info.path):
+        raise SinkError(f"{path}: the output would replace its own source; choose another name")
+
+
+def _open_container(path: str) -> av.container.OutputContainer:
+    hybrid = tuple(av.library_versions["libavformat"]) >= _HYBRID_SINCE
+    movflags = "+hybrid_fragmented+delay_moov" if hybrid else "+empty_moov+delay_moov+default_base_moof"
+    options = {
+        "movflags": movflags,
+        "frag_duration": str(_FRAGMENT_US),
+        "flush_packets": "1",
+        "max_interleave_delta": str(_FRAGMENT_US),
+    }
+    try:
+        with open(path, "ab"):  # FFmpeg's own message for this is less clear, and comes later
+            pass
+        return av.open(path, "w", format="mp4", container_options=options)
+    except (av.FFmpegError, OSError) as error:
+        raise SinkError(_cannot_write(path, error)) from error
+
+
+def _cannot_write(path: str, error: Exception) -> str:
+    reason = getattr(error, "strerror", None) or str(error)
+    return f"{path}: cannot be written: {reason}; choose another place or make room"
+
+
+def _time_base(info: SourceInfo) -> Fraction:
+    """The source's own unit of time, divided where it is too coarse for frames out of step."""
+    if info.time_base is None:
+        return _FALLBACK_TIME_BASE
+    return info.time_base if info.time_base <= _COARSEST_TIME_BASE else info.time_base / 1000
+
+
+def _fit(bgr: BgrImage, size: tuple[int, int]) -> BgrImage:
+    """Pad a picture by the odd pixel, or letterbox one of another size, to (width, height)."""
+    height, width = bgr.shape[:2]
+    right, below = size[0] - width, size[1] - height
+    if (right, below) == (0, 0):
+        return bgr
+    if right in (0, 1) and below in (0, 1):
+        return np.asarray(cv2.copyMakeBorder(bgr, 0, below, 0, right, cv2.BORDER_REPLICATE), np.uint8)
+    scale = min(size[0] / width, size[1] / height)
+    small = cv2.resize(bgr, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA)
+    left, above = (size[0] - small.shape[1]) // 2, (size[1] - small.shape[0]) // 2
+    canvas = np.zeros((size[1], size[0], 3), np.uint8)
+    canvas[above : above + small.shape[0], left : left + small.shape[1]] = small
+    return canvas
+
+
+def _to_video_frame(bgr: BgrImage, pts: int, time_base: Fraction) -> av.VideoFrame:
+    picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(bgr), format="bgr24")
+    frame = picture.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+    frame.pts, frame.time_base = pts, time_base
+    return frame

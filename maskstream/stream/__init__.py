@@ -1,0 +1,1 @@
+"""The three stages of the stream, each in its thread, with bounded channels between them."""

@@ -1,0 +1,77 @@
+"""Make scores mean what they say: fit the few numbers that turn logits into probabilities, on validation pictures."""
+
+from collections.abc import Callable
+
+import torch
+
+
+def fit_temperature(logits: torch.Tensor, is_positive: torch.Tensor, positive_class: int) -> float:
+    """Fit the temperature of a softmax for a yes-or-no question.
+
+    Guo et al., "On Calibration of Modern Neural Networks" (2017), with the likelihood of the question that users ask: one class
+    against all others.
+
+    Args:
+        logits: (N, C) float.
+        is_positive: (N,) bool, whether the positive class is right.
+        positive_class: Index in C.
+
+    Returns:
+        The temperature that maximises the likelihood.
+    """
+    log_temperature = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    targets, wide_logits = is_positive.double(), logits.double()
+
+    def loss() -> torch.Tensor:
+        probability = (wide_logits / log_temperature.exp()).softmax(1)[:, positive_class]
+        return torch.nn.functional.binary_cross_entropy(probability.clamp(1e-12, 1 - 1e-12), targets)
+
+    _minimise(loss, [log_temperature])
+    return float(log_temperature.exp())
+
+
+def fit_logistic(logits: torch.Tensor, is_right: torch.Tensor) -> tuple[float, float]:
+    """Fit scale and bias so that sigmoid(scale * logit + bias) is the probability of being right.
+
+    Platt, "Probabilistic Outputs for Support Vector Machines" (1999).
+
+    Args:
+        logits: (N,) float.
+        is_right: (N,) bool.
+    """
+    parameters = torch.tensor([1.0, 0.0], dtype=torch.float64, requires_grad=True)
+    targets, wide_logits = is_right.double(), logits.double()
+
+    def loss() -> torch.Tensor:
+        scaled = parameters[0] * wide_logits + parameters[1]
+        return torch.nn.functional.binary_cross_entropy_with_logits(scaled, targets)
+
+    _minimise(loss, [parameters])
+    scale, bias = parameters.tolist()
+    return scale, bias
+
+
+def _minimise(loss: Callable[[], torch.Tensor], parameters: list[torch.Tensor]) -> None:
+    optimizer = torch.optim.LBFGS(parameters, max_iter=200, line_search_fn="strong_wolfe")
+
+    def closure() -> float:
+        optimizer.zero_grad()
+        value = loss()
+        value.backward()  # type: ignore[no-untyped-call]
+        return float(value.detach())
+
+    optimizer.step(closure)
+
+
+def expected_calibration_error(confidence: torch.Tensor, is_right: torch.Tensor, bins: int = 15) -> float:
+    """Return the mean gap between confidence and accuracy over equally wide bins, weighted by their size.
+
+    Args:
+        confidence: (N,) in [0, 1].
+        is_right: (N,) bool.
+        bins: How many.
+    """
+    index = (confidence * bins).long().clamp(0, bins - 1)
+    count = torch.bincount(index, minlength=bins)
+    gap = torch.bincount(index, confidence - is_right.to(confidence), minlength=bins).abs()
+    return float(gap.sum() / count.sum())

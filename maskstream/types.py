@@ -1,0 +1,202 @@
+"""The plain data that travels from source to sink. Pictures are BGR uint8; boxes and points are pixels, x before y.
+
+A pixel coordinate (0, 0) is the upper left corner of the upper left pixel, as in COCO. "Left" and "right" eye are the person's own.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+BgrImage = NDArray[np.uint8]
+
+FACE_KEYPOINTS = ("nose", "left_eye", "right_eye")
+"""Names and order of the keypoints of our own detectors: the first three of COCO's seventeen."""
+
+COCO_KEYPOINTS = (
+    *FACE_KEYPOINTS,
+    *("left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist"),
+    *("right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle"),
+)
+"""Names and order of the keypoints of a COCO person."""
+
+
+class Label(StrEnum):
+    """What can be said of a face."""
+
+    MASK = "mask"
+    NO_MASK = "no_mask"
+    INCORRECT = "incorrect"
+    """Worn below the nose or the mouth."""
+    UNKNOWN = "unknown"
+    """The face is too small or its keypoints are too uncertain to be judged."""
+
+
+def _require_shape(name: str, array: NDArray[np.generic], shape: tuple[int | None, ...]) -> None:
+    fits = array.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, array.shape, strict=True))
+    if not fits:
+        wanted = ", ".join("N" if side is None else str(side) for side in shape)
+        raise ValueError(f"{name} has shape {array.shape}, expected ({wanted})")
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture of a source.
+
+    Raises:
+        ValueError: The picture is empty or not (H, W, 3) uint8.
+    """
+
+    bgr: BgrImage
+    """(H, W, 3) uint8, blue first; treated as read-only."""
+    index: int
+    """Number of the frame in its source, from 0, counting frames that were left out."""
+    source_id: str
+    """Name of the source, without passwords."""
+    time_s: float
+    """Position in the file, or seconds since a live source opened."""
+    duration_s: float = 0.0
+    """How long the frame is shown; 0 where the source does not say."""
+    captured_at_s: float = 0.0
+    """Monotonic clock when the frame was there."""
+    capture_ms: float = 0.0
+    """Time spent reading and decoding it."""
+    wall_time: datetime | None = None
+    """UTC; live sources only."""
+    file: str | None = None
+    """The picture's path, where a source consists of many files."""
+
+    def __post_init__(self) -> None:
+        _require_shape("Frame.bgr", self.bgr, (None, None, 3))
+        if self.bgr.dtype != np.uint8 or self.bgr.size == 0:
+            raise ValueError(f"Frame.bgr is {self.bgr.dtype} {self.bgr.shape}, expected a picture of at least one uint8 pixel")
+
+    @property
+    def height(self) -> int:
+        """Rows of pixels."""
+        return int(self.bgr.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Columns of pixels."""
+        return int(self.bgr.shape[1])
+
+    def __repr__(self) -> str:
+        return f"Frame({self.source_id!r}, index={self.index}, time_s={self.time_s:.3f}, {self.width}x{self.height})"
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """What a detector found: a person (COCO model) or a face (our models).
+
+    Raises:
+        ValueError: Shapes do not fit together.
+    """
+
+    box_xyxy: FloatArray
+    """(4,) float32 pixels of the frame: x1, y1, x2, y2."""
+    score: float
+    """Certainty of the detector in [0, 1]."""
+    keypoints_xy: FloatArray
+    """(K, 2) float32 pixels of the frame."""
+    keypoint_scores: FloatArray
+    """(K,) float32 in [0, 1]: the probability that a point lies where it is said to lie."""
+    keypoint_names: tuple[str, ...]
+    """K names, COCO's."""
+
+    def __post_init__(self) -> None:
+        count = len(self.keypoint_names)
+        _require_shape("Detection.box_xyxy", self.box_xyxy, (4,))
+        _require_shape("Detection.keypoints_xy", self.keypoints_xy, (count, 2))
+        _require_shape("Detection.keypoint_scores", self.keypoint_scores, (count,))
+
+    def keypoint(self, name: str) -> tuple[FloatArray, float]:
+        """Return position (2,) and score of a keypoint; `ValueError` where the model does not have it."""
+        index = self.keypoint_names.index(name)
+        return self.keypoints_xy[index], float(self.keypoint_scores[index])
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """A face and what was said of it."""
+
+    detection: Detection
+    quad_xy: FloatArray
+    """(4, 2) float32 pixels: the outline of the judged crop: upper left, upper right, lower right, lower left corner of the
+    upright crop. It may reach beyond the frame."""
+    face_box_xyxy: FloatArray
+    """(4,) float32 pixels: the tight face, forehead to chin, by the rule in `geometry`."""
+    label: Label
+    confidence: float | None
+    """Probability of `label` in [0, 1]; None for `unknown`."""
+    track_id: int | None = None
+    judged: bool = True
+    """False where the face was only carried over from an earlier frame."""
+
+    def __post_init__(self) -> None:
+        _require_shape("Face.quad_xy", self.quad_xy, (4, 2))
+        _require_shape("Face.face_box_xyxy", self.face_box_xyxy, (4,))
+        if (self.confidence is None) != (self.label is Label.UNKNOWN):
+            raise ValueError(f"Face.confidence is {self.confidence} for label {self.label.value}: only unknown has none")
+
+
+@dataclass(frozen=True, eq=False)
+class FrameResult:
+    """All faces of one frame."""
+
+    source_id: str
+    index: int
+    time_s: float
+    faces: tuple[Face, ...]
+    """The most certain detection first."""
+    wall_time: datetime | None = None
+    file: str | None = None
+    timing_ms: Mapping[str, float] = field(default_factory=dict)
+    """`capture, detect, align, classify, total`: this frame's share of its batch."""
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """What is known of a source before its first frame."""
+
+    source_id: str
+    width: int
+    height: int
+    live: bool
+    """A live source hands over its newest frame only; any other loses none."""
+    average_fps: float | None = None
+    time_base: Fraction | None = None
+    """The unit of its timestamps, seconds."""
+    frame_count: int | None = None
+    """An estimate, for progress bars."""
+    duration_s: float | None = None
+    sample_aspect_ratio: Fraction | None = None
+    """Width of a pixel over its height, where they differ."""
+    path: str | None = None
+    """The file it is read from, where it is one."""
+    origin_s: Fraction = Fraction(0)
+    """The timestamp in the file that counts as `time_s` 0."""
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """What a sink is given for one frame."""
+
+    frame: Frame
+    result: FrameResult
+    """The faces of the frame, or the last known ones of its source, then with `judged` false."""
+    analysed: bool
+    """False where the faces were carried over from an earlier frame."""
+    paint: Callable[[Frame, FrameResult], BgrImage]
+    """Draws the faces into a copy of the picture."""
+
+    @cached_property
+    def annotated_bgr(self) -> BgrImage:
+        """(H, W, 3) uint8: the picture with its faces, drawn when first asked for and shared by all sinks."""
+        return self.paint(self.frame, self.result)

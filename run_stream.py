@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""Watch a video and say, face by face, who wears a mask.
+
+    python run_stream.py --source clip.mp4 --output out.mp4 --jsonl faces.jsonl --csv faces.csv
+"""
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from loguru import Record
+    from rich.console import Console
+
+    from maskstream.config import Layer
+    from maskstream.stream.engine import Engine, RunReport
+
+LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+USAGE_ERROR = 2
+
+# Options that stand for a key of the configuration.
+KEY_BY_OPTION = {
+    "device": "device",
+    "detector": "detector.name",
+    "classifier": "classifier.weights",
+    "min_score": "detector.min_score",
+    "stride": "stream.stride",
+    "max_frames": "stream.max_frames",
+    "realtime": "stream.realtime",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE_ERROR, f"{message}; see {self.prog} --help\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = Parser(description="Watch a video and say, face by face, who wears a mask.", allow_abbrev=False)
+    parser.add_argument("--source", action="append", default=[], metavar="SRC", help="video file; may be repeated")
+    config = parser.add_argument_group("configuration")
+    config.add_argument("--config", type=Path, metavar="FILE", help="YAML laid over configs/default.yaml")
+    config.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="one setting; may be repeated")
+    outputs = parser.add_argument_group("outputs")
+    outputs.add_argument("--output", metavar="PATH", help="annotated MP4; a folder with several sources")
+    outputs.add_argument("--jsonl", metavar="PATH", help="a JSON record per analysed frame; - is standard output")
+    outputs.add_argument("--csv", metavar="PATH", help="a CSV row per face; - is standard output")
+    outputs.add_argument("--show", action=argparse.BooleanOptionalAction, default=False, help="a window; q or Esc quits")
+    models = parser.add_argument_group("models")
+    models.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps")
+    models.add_argument("--detector", metavar="NAME", help="face_mobilenet or coco_resnet50")
+    models.add_argument("--classifier", metavar="FILE", help="weights of the classifier")
+    models.add_argument("--min-score", type=float, metavar="P", help="leave out what the detector is less certain of, 0 to 1")
+    flow = parser.add_argument_group("flow")
+    flow.add_argument("--stride", type=int, metavar="N", help="analyse every Nth frame")
+    flow.add_argument("--max-frames", type=int, metavar="N", help="stop after N frames of each source")
+    flow.add_argument("--realtime", action="store_true", default=None, help="play a file at its own speed, dropping like a camera")
+    parser.add_argument("--log-level", type=str.upper, choices=LOG_LEVELS, default="INFO", metavar="LEVEL", help=", ".join(LOG_LEVELS))
+    parser.add_argument("--quiet", action="store_true", help="only errors, no progress bar")
+    parser.add_argument("--version", action="store_true", help="print the version")
+    return parser
+
+
+class Stopper:
+    """Turns SIGINT and SIGTERM into a clean end; a second signal ends the program at once."""
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.engine: Engine | None = None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._receive)
+
+    def _receive(self, number: int, _frame: FrameType | None) -> None:
+        if self.engine is None or self.received:
+            os._exit(128 + number)
+        self.received = number
+        self.engine.stop()
+
+
+def main() -> int:
+    arguments = build_parser().parse_args()
+    stopper = Stopper()
+    from maskstream import __version__
+    from maskstream.errors import MaskStreamError
+
+    if arguments.version:
+        print(f"maskstream {__version__}")
+        return 0
+    try:
+        report = run(arguments, stopper)
+    except MaskStreamError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    if report.threads_left:
+        sys.stdout.flush()
+        os._exit(128 + stopper.received if stopper.received else 0)
+    return 128 + stopper.received if stopper.received else 0
+
+
+def run(arguments: argparse.Namespace, stopper: Stopper) -> "RunReport":
+    from loguru import logger
+    from rich.console import Console
+
+    from maskstream.app import StreamRequest, build_engine
+    from maskstream.config import load_config
+
+    console = Console(stderr=True)
+    start_log(console, "ERROR" if arguments.quiet else arguments.log_level)
+    config = load_config(arguments.config, layers(arguments))
+    request = StreamRequest(
+        tuple(arguments.source),
+        *(arguments.output, arguments.jsonl, arguments.csv, arguments.show),
+        progress=console if console.is_terminal and not arguments.quiet else None,
+    )
+    stopper.engine = build_engine(request, config)
+    report = stopper.engine.run()
+    logger.info("{}", summary(report))
+    return report
+
+
+def layers(arguments: argparse.Namespace) -> "list[Layer]":
+    from maskstream.config import Layer
+
+    options = {option: getattr(arguments, option) for option in KEY_BY_OPTION}
+    given = {option: value for option, value in options.items() if value is not None}
+    return [
+        *(Layer.of_assignment(assignment) for assignment in arguments.set),
+        *(Layer.of_key(f"--{option.replace('_', '-')}", KEY_BY_OPTION[option], value) for option, value in given.items()),
+    ]
+
+
+def start_log(console: "Console", level: str) -> None:
+    """Write the log through the console, so that it does not tear a progress bar."""
+    from loguru import logger
+
+    def line(record: "Record") -> str:
+        return f"{record['time']:HH:mm:ss} {record['level'].name:<7} {{message}}\n"
+
+    logger.remove()
+    logger.add(lambda message: console.out(message, end="", highlight=False), level=level, format=line, backtrace=False)
+
+
+def summary(report: "RunReport") -> str:
+    fps = report.frames / report.elapsed_s if report.elapsed_s else 0.0
+    model_share = report.model_s / report.elapsed_s if report.elapsed_s else 0.0
+    dropped = f", {report.dropped} dropped" if report.dropped else ""
+    return (
+        f"{report.frames} frames, {report.analysed} analysed{dropped}, {report.faces} faces in {report.elapsed_s:.1f} s: "
+        f"{fps:.1f} fps, {model_share:.0%} of the time in the models"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
