@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Watch a video and say, face by face, who wears a mask.
 
-    python run_stream.py --source clip.mp4 --output out.mp4 --jsonl faces.jsonl --csv faces.csv
+python run_stream.py --source clip.mp4 --output out.mp4 --jsonl faces.jsonl --csv faces.csv
 """
 
 import argparse
@@ -60,8 +60,12 @@ def build_parser() -> argparse.ArgumentParser:
     flow = parser.add_argument_group("flow")
     flow.add_argument("--stride", type=int, metavar="N", help="analyse every Nth frame")
     flow.add_argument("--max-frames", type=int, metavar="N", help="stop after N frames of each source")
-    flow.add_argument("--realtime", action="store_true", default=None, help="play a file at its own speed, dropping like a camera")
-    parser.add_argument("--log-level", type=str.upper, choices=LOG_LEVELS, default="INFO", metavar="LEVEL", help=", ".join(LOG_LEVELS))
+    flow.add_argument(
+        "--realtime", action="store_true", default=None, help="play a file at its own speed, dropping like a camera"
+    )
+    parser.add_argument(
+        "--log-level", type=str.upper, choices=LOG_LEVELS, default="INFO", metavar="LEVEL", help=", ".join(LOG_LEVELS)
+    )
     parser.add_argument("--quiet", action="store_true", help="only errors, no progress bar")
     parser.add_argument("--version", action="store_true", help="print the version")
     return parser

@@ -84,7 +84,7 @@ def crop_quad(detection: Detection, face_box_xyxy: FloatArray, rules: AlignRules
     down = np.array([-across[1], across[0]])
     middle = (left_eye + right_eye) / 2
     corners = np.array([[-0.5, -EYE_LEVEL], [0.5, -EYE_LEVEL], [0.5, 1 - EYE_LEVEL], [-0.5, 1 - EYE_LEVEL]]) * side
-    return (middle + corners @ np.stack([across, down])).astype(np.float32)
+    return np.asarray(middle + corners @ np.stack([across, down]), np.float32)
 
 
 def _level_axis(detection: Detection, left_eye: FloatArray, right_eye: FloatArray) -> FloatArray:
@@ -113,4 +113,6 @@ def cut_quad(frame_bgr: BgrImage, quad_xy: FloatArray, size_px: int) -> BgrImage
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=PADDING_BGR,
     )
-    return crop if multiple == 1 else cv2.resize(crop, (size_px, size_px), interpolation=cv2.INTER_AREA)
+    if multiple > 1:
+        crop = cv2.resize(crop, (size_px, size_px), interpolation=cv2.INTER_AREA)
+    return np.asarray(crop, np.uint8)

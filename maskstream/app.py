@@ -21,16 +21,15 @@ from maskstream.sources import SOURCES, source_kind
 from maskstream.stream.engine import Engine, SinkBinding
 from maskstream.types import BgrImage, Face, Frame, FrameResult
 
-
 GPU_BATCH_SIZE = 8
 
 
 class MaskPipeline:
     """Judges the faces of single pictures.
 
-        pipeline = MaskPipeline()
-        faces = pipeline(cv2.imread("photo.jpg"))
-        picture = pipeline.draw(cv2.imread("photo.jpg"), faces)
+    pipeline = MaskPipeline()
+    faces = pipeline(cv2.imread("photo.jpg"))
+    picture = pipeline.draw(cv2.imread("photo.jpg"), faces)
     """
 
     def __init__(self, config: Config | None = None) -> None:
@@ -95,7 +94,9 @@ def _device(name: str) -> torch.device:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        raise ConfigError(f"device: {name!r} cannot be used here ({reason:.120}); allowed: auto, cpu, cuda, cuda:1, mps") from error
+        raise ConfigError(
+            f"device: {name!r} cannot be used here ({reason:.120}); allowed: auto, cpu, cuda, cuda:1, mps"
+        ) from error
     return device
 
 

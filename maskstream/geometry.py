@@ -40,7 +40,7 @@ def face_box_from_keypoints(detection: Detection) -> FloatArray:
     down = np.array([-across[1], across[0]])
     centre = middle + _CENTRE_ACROSS * to_nose.dot(across) * across + _CENTRE_DOWN * to_nose.dot(down) * down
     half = np.array([_WIDTH_PER_HEIGHT * height, height]) / 2
-    return np.concatenate([centre - half, centre + half]).astype(np.float32)
+    return np.asarray(np.concatenate([centre - half, centre + half]), np.float32)
 
 
 def head_box(face_box_xyxy: FloatArray, width: int, height: int) -> FloatArray:

@@ -95,8 +95,7 @@ def _dashes(start: FloatArray, end: FloatArray, length: float) -> list[tuple[Flo
     count = max(1, round(float(np.hypot(*(end - start))) / length / 2))
     stops = np.linspace(0, 1, 2 * count + 1)[:-1]
     return [
-        (start + (end - start) * first, start + (end - start) * last)
-        for first, last in zip(stops[::2], stops[1::2], strict=True)
+        (start + (end - start) * first, start + (end - start) * last) for first, last in zip(stops[::2], stops[1::2], strict=True)
     ]
 
 

@@ -1,6 +1,6 @@
 """The plain data that travels from source to sink. Pictures are BGR uint8; boxes and points are pixels, x before y.
 
-A pixel coordinate (0, 0) is the upper left corner of the upper left pixel, as in COCO. "Left" and "right" eye are the person's own.
+A pixel coordinate (0, 0) is the upper left corner of the upper left pixel, as in COCO. The left eye is the person's own left one.
 """
 
 from collections.abc import Callable, Mapping

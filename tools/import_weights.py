@@ -85,7 +85,8 @@ def import_detector(source: Path, out: Path, pictures: list[LabelledPicture], co
     errors = torch.tensor(np.concatenate([match.keypoint_errors for match in with_points if match.keypoint_errors is not None]))
     calibration = fit_logistic(logits, errors < POINT_IS_RIGHT_WITHIN)
     figures = print_score_table(matches, labelled, len(pictures)) | {"keypoint_error": float(errors.mean())}
-    print(f"keypoints: calibration {calibration}, mean error {figures['keypoint_error']:.4f}, hits {float((errors < 0.1).float().mean()):.4f}")
+    right = float((errors < POINT_IS_RIGHT_WITHIN).float().mean())
+    print(f"keypoints: calibration {calibration}, mean error {figures['keypoint_error']:.4f}, right {right:.4f}")
     metadata = Metadata(
         architecture=face_mobilenet.NAME,
         input_size=face_mobilenet.SHORT_SIDE,

@@ -103,7 +103,9 @@ def _parse_metadata(path: Path, header: dict[str, str]) -> Metadata:
         values: dict[str, Any] = {key: json.loads(value) for key, value in header.items() if key in Metadata.model_fields}
         return Metadata.model_validate(values)
     except (ValidationError, json.JSONDecodeError) as error:
-        reason = f"{error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}" if isinstance(error, ValidationError) else str(error)
+        reason = (
+            f"{error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}" if isinstance(error, ValidationError) else str(error)
+        )
         raise WeightsError(f"{path}: its metadata is missing or does not fit ({reason}); write it with the trainers") from error
 
 

@@ -27,7 +27,7 @@ _FACE_HEIGHT_PER_WIDTH = 1.25
 
 
 def build_module() -> KeypointRCNN:
-    """Return the untrained module: strides 8, 16, 32 and a pooled level; classes background and face; nose, left eye, right eye."""
+    """Return the untrained module: strides 8, 16, 32 and a pooled level; background and face; nose, left eye, right eye."""
     features = mobilenet_v2(weights=None, norm_layer=FrozenBatchNorm2d).features[:18]
     backbone = BackboneWithFPN(features, {"6": "0", "13": "1", "17": "2"}, [32, 96, 320], _CHANNELS)
     return KeypointRCNN(

@@ -86,7 +86,8 @@ class KeypointRCNNDetector:
     def _is_thick_enough(self, picture_bgr: BgrImage) -> bool:
         short, long = sorted(picture_bgr.shape[:2])
         transform = self.module.transform
-        return short * min(transform.min_size[0] / short, transform.max_size / long) >= SMALLEST_SCALED_SIDE
+        scale: float = min(transform.min_size[0] / short, transform.max_size / long)
+        return bool(short * scale >= SMALLEST_SCALED_SIDE)
 
     def _to_detections(self, output: dict[str, torch.Tensor]) -> list[Detection]:
         boxes, scores = output["boxes"].cpu().numpy(), output["scores"].cpu().tolist()

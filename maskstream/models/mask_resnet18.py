@@ -1,4 +1,7 @@
-"""`mask_resnet18`: ResNet-18 on aligned face crops: mask, no mask, or worn incorrectly. He et al., "Deep Residual Learning" (2016)."""
+"""`mask_resnet18`: ResNet-18 on aligned face crops: mask, no mask, or worn incorrectly.
+
+He et al., "Deep Residual Learning for Image Recognition" (2016).
+"""
 
 from collections.abc import Sequence
 
@@ -17,6 +20,9 @@ CHUNK = 64
 
 class MaskResNet18(torch.nn.Module):
     """ResNet-18 that normalises its own input."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
 
     def __init__(self, metadata: Metadata) -> None:
         """Build the untrained network for the classes, mean and standard deviation of the metadata."""

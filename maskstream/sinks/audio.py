@@ -1,13 +1,16 @@
 """Carry the sound of a file into its annotated copy."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from fractions import Fraction
+from typing import Any
 
 import av
 from av.audio.stream import AudioStream
 
 COPIED_CODECS = frozenset({"aac", "mp3", "opus", "flac"})
 """What browsers play out of an MP4; any other sound is turned into AAC."""
+
+AudioPacket = av.Packet[Any]
 
 
 class AudioTrack:
@@ -33,13 +36,13 @@ class AudioTrack:
             self._output = target.add_stream("aac", rate=stream.sample_rate)
             self._output.codec_context.layout = stream.layout.name
             self._packets = self._encoded(stream)
-        self._waiting: av.Packet | None = None
+        self._waiting: AudioPacket | None = None
 
     def advance(self, until_s: float | None) -> None:
         """Hand on everything that starts before `until_s`, or all that is left where it is None."""
         while (packet := self._waiting or next(self._packets, None)) is not None:
             self._waiting = packet
-            if until_s is not None and packet.pts * packet.time_base >= until_s:
+            if until_s is not None and _start_s(packet) >= until_s:
                 return
             self._waiting = None
             self._target.mux(packet)
@@ -49,19 +52,19 @@ class AudioTrack:
         self._packets.close()
         self._input.close()
 
-    def _copied(self, stream: AudioStream) -> Iterator[av.Packet]:
-        shift = round(self._origin_s / stream.time_base)
+    def _copied(self, stream: AudioStream) -> Generator[AudioPacket, None, None]:
         for packet in self._demuxed(stream):
             if packet.dts is not None and packet.pts is not None:
+                shift = round(self._origin_s / packet.time_base)
                 packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
                 packet.stream = self._output
                 yield packet
 
-    def _encoded(self, stream: AudioStream) -> Iterator[av.Packet]:
+    def _encoded(self, stream: AudioStream) -> Generator[AudioPacket, None, None]:
         encoder = self._output.codec_context
         resampler = av.AudioResampler(encoder.format or "fltp", encoder.layout, encoder.sample_rate)
         for frame in self._decoded(stream):
-            if frame.pts is not None:
+            if frame.pts is not None and frame.time_base is not None:
                 frame.pts -= round(self._origin_s / frame.time_base)
             for resampled in resampler.resample(frame):
                 yield from self._output.encode(resampled)
@@ -69,17 +72,21 @@ class AudioTrack:
             yield from self._output.encode(resampled)
         yield from self._output.encode(None)
 
-    def _decoded(self, stream: AudioStream) -> Iterator[av.AudioFrame]:
+    def _decoded(self, stream: AudioStream) -> Generator[av.AudioFrame, None, None]:
         for packet in self._demuxed(stream):
             try:
-                yield from packet.decode()
+                yield from packet.decode()  # type: ignore[misc]  # of an audio stream
             except av.FFmpegError:  # a damaged packet is a moment of silence
                 continue
 
-    def _demuxed(self, stream: AudioStream) -> Iterator[av.Packet]:
+    def _demuxed(self, stream: AudioStream) -> Generator[AudioPacket, None, None]:
         packets = self._input.demux(stream)
         while True:
             try:
                 yield next(packets)
             except (StopIteration, av.FFmpegError):  # damaged sound ends early; the picture's reader says so
                 return
+
+
+def _start_s(packet: AudioPacket) -> float:
+    return float((packet.pts or 0) * packet.time_base)

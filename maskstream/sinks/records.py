@@ -59,9 +59,7 @@ def _box_record(box_xyxy: FloatArray) -> dict[str, float | None]:
 
 def _keypoints_record(detection: Detection) -> dict[str, list[float | None]]:
     rows = np.column_stack([detection.keypoints_xy, detection.keypoint_scores])
-    return {
-        name: [*_pixels(row[:2]), _rounded(float(row[2]))] for name, row in zip(detection.keypoint_names, rows, strict=True)
-    }
+    return {name: [*_pixels(row[:2]), _rounded(float(row[2]))] for name, row in zip(detection.keypoint_names, rows, strict=True)}
 
 
 def _pixels(values: FloatArray) -> Any:
@@ -92,7 +90,7 @@ class _TextSink:
         """
         self._path = path
         try:
-            self._file: TextIO = sys.stdout if path == STDOUT else Path(path).open("w", encoding="utf-8", newline="")
+            self._file: TextIO = sys.stdout if path == STDOUT else Path(path).open("w", encoding="utf-8", newline="")  # noqa: SIM115 (closed by close)
         except OSError as error:
             raise SinkError(f"{path}: cannot be written: {error.strerror}; choose another place") from error
 

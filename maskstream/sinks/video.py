@@ -1,12 +1,12 @@
 """Annotated video: H.264 in MP4 that plays in browsers, at the right speed, also where the program was killed."""
 
-import os
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
 
 import av
 import cv2
+import imutils
 import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from loguru import logger
@@ -128,7 +128,7 @@ class VideoSink:
 
     def _mux(self, video_frame: av.VideoFrame | None) -> None:
         for packet in self._stream.encode(video_frame):
-            packet.duration = self._duration_by_pts.pop(packet.pts, 0)
+            packet.duration = self._duration_by_pts.pop(packet.pts or 0, 0)
             self._container.mux(packet)
 
 
@@ -152,7 +152,7 @@ def _open_container(path: str) -> av.container.OutputContainer:
         "max_interleave_delta": str(_FRAGMENT_US),
     }
     try:
-        with open(path, "ab"):  # FFmpeg's own message for this is less clear, and comes later
+        with Path(path).open("ab"):  # FFmpeg's own message for this is less clear, and comes later
             pass
         return av.open(path, "w", format="mp4", container_options=options)
     except (av.FFmpegError, OSError) as error:
@@ -179,8 +179,8 @@ def _fit(bgr: BgrImage, size: tuple[int, int]) -> BgrImage:
         return bgr
     if right in (0, 1) and below in (0, 1):
         return np.asarray(cv2.copyMakeBorder(bgr, 0, below, 0, right, cv2.BORDER_REPLICATE), np.uint8)
-    scale = min(size[0] / width, size[1] / height)
-    small = cv2.resize(bgr, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA)
+    wide = size[0] * height <= size[1] * width
+    small = imutils.resize(bgr, width=size[0]) if wide else imutils.resize(bgr, height=size[1])
     left, above = (size[0] - small.shape[1]) // 2, (size[1] - small.shape[0]) // 2
     canvas = np.zeros((size[1], size[0], 3), np.uint8)
     canvas[above : above + small.shape[0], left : left + small.shape[1]] = small

@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from threading import Lock
 from time import monotonic, perf_counter
+from typing import Any
 
 import av
 import numpy as np
@@ -26,8 +27,9 @@ class FileSource:
     """The best video stream of a file, every frame with its own timestamp.
 
     `Frame.time_s` is the file's own timestamp, and video that starts late starts later than 0; only in containers whose clock
-    begins anywhere (MPEG-TS) it counts from the start of the file. Variable frame rates come through as they are. Rotation and mirroring from the metadata are applied.
-    Damaged packets are skipped, and a file that was cut short gives what is there; both are said once, at the end.
+    begins anywhere (MPEG-TS) it counts from the start of the file. Variable frame rates come through as they are. Rotation and
+    mirroring from the metadata are applied. Damaged packets are skipped, and a file that was cut short gives what is there; both
+    are said once, at the end.
     """
 
     def __init__(self, path: str, source_id: str | None = None) -> None:
@@ -65,7 +67,9 @@ class FileSource:
         while (decoded := self._next()) is not None:
             video_frame, bgr, capture_ms = decoded
             time_s = self._time_s(video_frame)
-            duration_s = float((video_frame.duration or 0) * (video_frame.time_base or 0)) or 1 / (self.info.average_fps or 25)
+            duration_s = float(Fraction(video_frame.duration or 0) * (video_frame.time_base or 0)) or 1 / (
+                self.info.average_fps or 25
+            )
             self._ended_s = time_s + duration_s
             yield Frame(bgr, index, self.info.source_id, time_s, duration_s, monotonic(), capture_ms)
             index += 1
@@ -184,10 +188,8 @@ def _to_upright_bgr(video_frame: VideoFrame) -> BgrImage:
 
 def _display_matrix(video_frame: VideoFrame) -> np.ndarray[tuple[int, ...], np.dtype[np.int32]] | None:
     """Return [[x to x', x to y'], [y to x', y to y']], or None where the picture is to be shown as it is stored."""
-    for side_data in video_frame.side_data:
-        if side_data.type.name == "DISPLAYMATRIX":
-            return np.frombuffer(bytes(side_data), np.int32).reshape(3, 3)[:2, :2]
-    return None
+    matrix: Any = video_frame.side_data.get("DISPLAYMATRIX")  # has the buffer interface
+    return None if matrix is None else np.frombuffer(matrix, np.int32).reshape(3, 3)[:2, :2]
 
 
 def _is_transposed(video_frame: VideoFrame) -> bool:

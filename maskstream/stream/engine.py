@@ -137,9 +137,7 @@ class Engine:
         drops = source.info.live or self._config.realtime
         frame_bytes = source.info.width * source.info.height * 3
         waiting = max(1, min(2 * self._batch_size, _QUEUED_BYTES // frame_bytes))
-        channel: Channel[_Item] = (
-            Channel(1, Overflow.DROP_OLDEST, changed) if drops else Channel(waiting, Overflow.WAIT, changed)
-        )
+        channel: Channel[_Item] = Channel(1, Overflow.DROP_OLDEST, changed) if drops else Channel(waiting, Overflow.WAIT, changed)
         wanted = any(binding.sink.wants_every_frame and binding.serves(source.info.source_id) for binding in self._bindings)
         return _Lane(source, channel, pass_every_frame=wanted and not drops)
 
@@ -222,13 +220,9 @@ class Engine:
 
     def _analyse(self, batch: list[_Item]) -> list[_Item]:
         started = perf_counter()
-        results = iter(
-            self._analyzer.analyze([item.frame for item in batch if isinstance(item, _Captured) and item.analyse])
-        )
+        results = iter(self._analyzer.analyze([item.frame for item in batch if isinstance(item, _Captured) and item.analyse]))
         self.report.model_s += perf_counter() - started
-        return [
-            replace(item, result=next(results)) if isinstance(item, _Captured) and item.analyse else item for item in batch
-        ]
+        return [replace(item, result=next(results)) if isinstance(item, _Captured) and item.analyse else item for item in batch]
 
     # Rendering: the caller's thread.
 

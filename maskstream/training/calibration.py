@@ -60,7 +60,7 @@ def _minimise(loss: Callable[[], torch.Tensor], parameters: list[torch.Tensor]) 
         value.backward()  # type: ignore[no-untyped-call]
         return float(value.detach())
 
-    optimizer.step(closure)
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
 
 
 def expected_calibration_error(confidence: torch.Tensor, is_right: torch.Tensor, bins: int = 15) -> float:

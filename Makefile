@@ -1,0 +1,42 @@
+# All that a fresh machine needs is Python 3.11 or newer and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CHECKED := maskstream tools tests run_stream.py
+
+.PHONY: demo test check lint types format clean
+
+demo: $(VENV)/ready  ## the main job on the clip that comes with the program
+	@mkdir -p out
+	$(BIN)/python run_stream.py --source assets/demo.mp4 --output out/demo.mp4 --jsonl out/demo.jsonl --csv out/demo.csv
+	@echo "Look at out/demo.mp4; the records are in out/demo.jsonl and out/demo.csv."
+
+test: $(VENV)/ready-dev  ## all tests
+	$(BIN)/python -m pytest
+
+check: lint types test  ## what CI runs
+
+lint: $(VENV)/ready-dev
+	$(BIN)/ruff format --check $(CHECKED)
+	$(BIN)/ruff check $(CHECKED)
+
+types: $(VENV)/ready-dev
+	$(BIN)/mypy
+
+format: $(VENV)/ready-dev  ## bring the code into shape
+	$(BIN)/ruff format $(CHECKED)
+	$(BIN)/ruff check --fix $(CHECKED)
+
+clean:
+	rm -rf $(VENV) out
+
+$(VENV)/ready: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "maskstream needs Python 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
