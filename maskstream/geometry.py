@@ -50,7 +50,7 @@ def head_box(face_box_xyxy: FloatArray, width: int, height: int) -> FloatArray:
     """
     face = np.asarray(face_box_xyxy, np.float32)
     size = np.tile(face[..., 2:] - face[..., :2], 2)
-    return np.clip(face + _HEAD_MARGINS * size, 0, np.array([width, height] * 2, np.float32))
+    return np.asarray(np.clip(face + _HEAD_MARGINS * size, 0, [width, height] * 2), np.float32)
 
 
 def box_corners(box_xyxy: FloatArray) -> FloatArray:

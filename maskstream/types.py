@@ -176,6 +176,7 @@ class SourceInfo:
     frame_count: int | None = None
     """An estimate, for progress bars."""
     duration_s: float | None = None
+    """Position of its end, in `time_s`."""
     sample_aspect_ratio: Fraction | None = None
     """Width of a pixel over its height, where they differ."""
     path: str | None = None

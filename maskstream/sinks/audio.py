@@ -2,7 +2,7 @@
 
 from collections.abc import Generator
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeAlias
 
 import av
 from av.audio.stream import AudioStream
@@ -10,7 +10,7 @@ from av.audio.stream import AudioStream
 COPIED_CODECS = frozenset({"aac", "mp3", "opus", "flac"})
 """What browsers play out of an MP4; any other sound is turned into AAC."""
 
-AudioPacket = av.Packet[Any]
+AudioPacket: TypeAlias = "av.Packet[Any]"  # generic for type checkers alone
 
 
 class AudioTrack:

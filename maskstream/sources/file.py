@@ -67,7 +67,7 @@ class FileSource:
         while (decoded := self._next()) is not None:
             video_frame, bgr, capture_ms = decoded
             time_s = self._time_s(video_frame)
-            duration_s = float(Fraction(video_frame.duration or 0) * (video_frame.time_base or 0)) or 1 / (
+            duration_s = float(Fraction(video_frame.duration or 0) * Fraction(video_frame.time_base or 0)) or 1 / (
                 self.info.average_fps or 25
             )
             self._ended_s = time_s + duration_s
@@ -117,12 +117,14 @@ class FileSource:
     def _time_s(self, video_frame: VideoFrame) -> float:
         if video_frame.pts is None or video_frame.time_base is None:
             return self._ended_s
-        return float(video_frame.pts * video_frame.time_base - self._origin_s)
+        return float(video_frame.pts * Fraction(video_frame.time_base) - self._origin_s)
 
     def _describe(self, first: VideoFrame, source_id: str) -> SourceInfo:
         stream = self._stream
         rate, duration = stream.average_rate or stream.guessed_rate, stream.duration
-        end = None if duration is None else ((stream.start_time or 0) + duration) * stream.time_base - self._origin_s
+        end = (
+            None if duration is None else ((stream.start_time or 0) + duration) * Fraction(stream.time_base or 0) - self._origin_s
+        )
         duration_s = float(end) if end is not None else (self._container.duration or 0) / av.time_base or None
         estimate = round(duration_s * rate) if duration_s and rate else None
         height, width = _to_upright_bgr(first).shape[:2]
