@@ -8,6 +8,7 @@ import argparse
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
@@ -87,8 +88,8 @@ class Stopper:
         self.engine.stop()
 
 
-def main() -> int:
-    arguments = build_parser().parse_args()
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = build_parser().parse_args(argv)
     stopper = Stopper()
     from maskstream import __version__
     from maskstream.errors import MaskStreamError

@@ -55,7 +55,7 @@ class _Scale:
     @classmethod
     def of(cls, bgr: BgrImage) -> "_Scale":
         short_side = min(bgr.shape[:2])
-        return cls(max(1, round(short_side / 270)), max(7.0, short_side * 0.018), max(8.0, short_side * 0.035))
+        return cls(max(2, round(short_side / 270)), max(7.0, short_side * 0.018), max(8.0, short_side * 0.035))
 
 
 class Overlay:

@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -10,7 +11,7 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
-from maskstream.types import BgrImage
+from maskstream.types import BgrImage, Face, Frame, FrameResult, Output
 
 Picture = Callable[[int], BgrImage]
 Matrix = tuple[int, int, int, int]
@@ -115,20 +116,32 @@ def write_video(
     return path
 
 
-def remux(inputs: Sequence[Path], path: Path, *, shift_s: float = 0.0, cover: BgrImage | None = None, **options: str) -> Path:
-    """Copy the streams of several files into one, later by `shift_s`, behind an attached cover picture."""
-    with av.open(path, "w", container_options=options) as output:
-        if cover is not None:
-            _add_cover(output, cover)
-        for source in inputs:
-            with av.open(source) as container:
-                copies = {stream.index: output.add_stream_from_template(stream) for stream in container.streams}
-                for packet in container.demux():
-                    if packet.dts is not None:
-                        shift = round(Fraction(shift_s) / packet.time_base)
-                        packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
-                        packet.stream = copies[packet.stream.index]
-                        output.mux(packet)
+def remux(
+    inputs: Sequence[Path], path: Path, *, shift_s: float = 0.0, cover: BgrImage | None = None, main: int | None = None
+) -> Path:
+    """Copy the streams of several files into one, later by `shift_s`, behind an attached cover picture.
+
+    Args:
+        inputs: One after the other; their streams lie side by side in the output.
+        path: Its suffix chooses the container.
+        shift_s: Added to all timestamps.
+        cover: Becomes the first video stream.
+        main: Index of the stream that is marked as the one to play.
+    """
+    with av.open(path, "w") as output, ExitStack() as opened:
+        packets = _cover_packets(output, cover) if cover is not None else []
+        for container in [opened.enter_context(av.open(source)) for source in inputs]:
+            copies = {stream.index: output.add_stream_from_template(stream) for stream in container.streams}
+            for packet in container.demux():
+                if packet.dts is not None:
+                    shift = round(Fraction(shift_s) / packet.time_base)
+                    packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                    packet.stream = copies[packet.stream.index]
+                    packets.append(packet)
+        if main is not None:
+            output.streams[main].disposition = av.stream.Disposition.default
+        for packet in packets:  # only now: the first one writes the header
+            output.mux(packet)
     return path
 
 
@@ -183,7 +196,7 @@ def _say_durations(packets: Sequence[av.Packet], pts: Sequence[int]) -> None:
 
 def _add_sound(container: av.container.OutputContainer, codec: str, start_s: float, end_s: float) -> list[av.Packet]:
     stream = container.add_stream(codec, rate=_SAMPLE_RATE)
-    stream.codec_context.layout = "stereo" if codec == "vorbis" else "mono"
+    stream.codec_context.layout = "mono"
     resampler = av.AudioResampler(stream.codec_context.format, stream.codec_context.layout, _SAMPLE_RATE)
     packets: list[av.Packet] = []
     for first in range(round(start_s * _SAMPLE_RATE), round(end_s * _SAMPLE_RATE), _BLOCK):
@@ -195,9 +208,16 @@ def _add_sound(container: av.container.OutputContainer, codec: str, start_s: flo
     return packets + stream.encode(None)
 
 
-def _add_cover(container: av.container.OutputContainer, cover: BgrImage) -> None:
+def _cover_packets(container: av.container.OutputContainer, cover: BgrImage) -> list[av.Packet]:
     stream = container.add_stream("mjpeg", rate=1)
     stream.width, stream.height, stream.pix_fmt = cover.shape[1], cover.shape[0], "yuvj420p"
     stream.disposition = av.stream.Disposition.attached_pic
-    for packet in [*stream.encode(av.VideoFrame.from_ndarray(cover, format="bgr24")), *stream.encode(None)]:
-        container.mux(packet)
+    frame = av.VideoFrame.from_ndarray(cover, format="bgr24")
+    frame.pts, frame.time_base = 0, Fraction(1)
+    return stream.encode(frame) + stream.encode(None)
+
+
+def output_of(frame: Frame, faces: tuple[Face, ...] = (), *, analysed: bool = True) -> Output:
+    """Return what a sink is given for a frame; nothing is painted into it."""
+    result = FrameResult(frame.source_id, frame.index, frame.time_s, faces, frame.wall_time, frame.file)
+    return Output(frame, result, analysed, lambda frame, _: frame.bgr)

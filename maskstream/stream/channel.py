@@ -79,9 +79,11 @@ class Channel(Generic[T]):
     def __len__(self) -> int:
         return len(self._items)
 
-    def finish(self) -> None:
-        """Say, as the writer, that nothing more will come."""
+    def finish(self, last: T | None = None) -> None:
+        """Say, as the writer, that nothing more will come but a last item, for which there is always room."""
         with self.changed:
+            if last is not None and not self._closed:
+                self._items.append(last)
             self._finished = True
             self.changed.notify_all()
 

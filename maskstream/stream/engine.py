@@ -179,8 +179,7 @@ class Engine:
             ended = _Crashed(error)
         else:
             ended = _Ended(source_id, complete)
-        lane.channel.put(ended)
-        lane.channel.finish()
+        lane.channel.finish(ended)
 
     def _feed(self, lane: _Lane) -> bool:
         """Put a source's frames into its channel; return whether it came to its own end."""
@@ -215,8 +214,9 @@ class Engine:
                     if not self._results.put(item):
                         return
         except BaseException as error:  # raised again in the caller's thread
-            self._results.put(_Crashed(error))
-        self._results.finish()
+            self._results.finish(_Crashed(error))
+        else:
+            self._results.finish()
 
     def _analyse(self, batch: list[_Item]) -> list[_Item]:
         started = perf_counter()

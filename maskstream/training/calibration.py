@@ -27,7 +27,7 @@ def fit_temperature(logits: torch.Tensor, is_positive: torch.Tensor, positive_cl
         return torch.nn.functional.binary_cross_entropy(probability.clamp(1e-12, 1 - 1e-12), targets)
 
     _minimise(loss, [log_temperature])
-    return float(log_temperature.exp())
+    return float(log_temperature.detach().exp())
 
 
 def fit_logistic(logits: torch.Tensor, is_right: torch.Tensor) -> tuple[float, float]:

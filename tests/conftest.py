@@ -1,0 +1,87 @@
+"""What several tests need: the models, loaded once, pictures of the demo clip, and tools of the system."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from maskstream import MaskPipeline, load_config
+from maskstream.config import Config
+from maskstream.sources import FileSource
+from maskstream.types import FACE_KEYPOINTS, BgrImage, Detection, Face, Frame, Label
+
+ROOT = Path(__file__).resolve().parents[1]
+DEMO = ROOT / "assets" / "demo.mp4"
+APT_PACKAGES = {"ffprobe": "ffmpeg", "ffmpeg": "ffmpeg", "chromium": "chromium", "Xvfb": "xvfb"}
+
+
+@pytest.fixture(scope="session")
+def config() -> Config:
+    return load_config()
+
+
+@pytest.fixture(scope="session")
+def pipeline(config: Config) -> MaskPipeline:
+    return MaskPipeline(config)
+
+
+@pytest.fixture(scope="session")
+def demo_frames() -> list[Frame]:
+    """The first two seconds of the demo clip."""
+    source = FileSource(str(DEMO))
+    frames = [frame for frame, _ in zip(source, range(50), strict=False)]
+    source.close()
+    return frames
+
+
+@pytest.fixture(scope="session")
+def face_bgr(demo_frames: list[Frame]) -> BgrImage:
+    """A picture with faces without a mask."""
+    return demo_frames[0].bgr
+
+
+@pytest.fixture
+def system_tool() -> Callable[[str], str]:
+    """Find a program of the system; without it the test is skipped, or fails where `MASKSTREAM_REQUIRE_TOOLS` is set."""
+
+    def find(name: str) -> str:
+        path = shutil.which(name)
+        if path is None:
+            message = f"{name} is missing: apt-get install {APT_PACKAGES[name]}"
+            (pytest.fail if os.environ.get("MASKSTREAM_REQUIRE_TOOLS") else pytest.skip)(message)
+        return path
+
+    return find
+
+
+def make_detection(
+    left_eye: tuple[float, float] = (60, 40),
+    right_eye: tuple[float, float] = (40, 40),
+    nose: tuple[float, float] = (50, 52),
+    box: tuple[float, float, float, float] = (28, 20, 72, 74),
+    score: float = 0.9,
+    point_score: float = 0.9,
+) -> Detection:
+    """A face seen from the front, where nothing else is said."""
+    return Detection(
+        np.array(box, np.float32),
+        score,
+        np.array([nose, left_eye, right_eye], np.float32),
+        np.full(3, point_score, np.float32),
+        FACE_KEYPOINTS,
+    )
+
+
+def make_face(label: Label = Label.MASK, judged: bool = True, **detection: object) -> Face:
+    found = make_detection(**detection)  # type: ignore[arg-type]
+    x1, y1, x2, y2 = found.box_xyxy
+    quad = np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]], np.float32)
+    return Face(found, quad, found.box_xyxy, label, None if label is Label.UNKNOWN else 0.93, judged=judged)
+
+
+def make_frame(index: int = 0, width: int = 64, height: int = 48, source_id: str = "made", fps: float = 25) -> Frame:
+    bgr = np.full((height, width, 3), index % 256, np.uint8)
+    return Frame(bgr, index, source_id, index / fps, 1 / fps)

@@ -1,0 +1,270 @@
+"""The command line itself, as a user runs it."""
+
+import csv
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import av
+import pytest
+
+import run_stream
+from maskstream.sinks.records import CSV_COLUMNS
+from maskstream.types import FACE_KEYPOINTS
+from tests.conftest import DEMO, ROOT
+
+LEAVES_WITHIN_S = 3.0
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, str(ROOT / "run_stream.py"), *map(str, arguments)]
+
+
+def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, timeout=120, check=False, env={**os.environ, **environment}
+    )
+
+
+def decode(path: Path) -> list[float]:
+    with av.open(str(path)) as container:
+        return [float(frame.time) for frame in container.decode(video=0)]
+
+
+@pytest.fixture
+def _signals() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture(scope="module")
+def main_job(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """The main job on the whole demo clip, every third frame analysed."""
+    out = tmp_path_factory.mktemp("main_job")
+    done = run(
+        *("--source", DEMO, "--stride", "3"),
+        *("--output", out / "out.mp4", "--jsonl", out / "faces.jsonl", "--csv", out / "faces.csv"),
+    )
+    return done, out
+
+
+def test_the_main_job_ends_well_and_says_what_it_did(main_job: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+    done, out = main_job
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert "frames" in done.stderr.splitlines()[-1]
+    assert "fps" in done.stderr.splitlines()[-1]
+    assert "\x1b" not in done.stderr  # no colours and no progress bar in a pipe
+    assert sorted(path.name for path in out.iterdir()) == ["faces.csv", "faces.jsonl", "out.mp4"]
+
+
+def test_the_video_has_every_frame_at_its_time_and_the_sound(main_job: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+    _, out = main_job
+    assert decode(out / "out.mp4") == pytest.approx(decode(DEMO), abs=1e-4)
+    with av.open(str(out / "out.mp4")) as made, av.open(str(DEMO)) as given:
+        assert made.duration / av.time_base == pytest.approx(given.duration / av.time_base, abs=0.05)
+        assert [stream.codec_context.name for stream in made.streams.audio] == ["aac"]
+        assert made.streams.video[0].codec_context.pix_fmt == "yuv420p"
+
+
+def test_a_record_for_each_analysed_frame(main_job: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+    _, out = main_job
+    times = decode(DEMO)
+    records = [json.loads(line) for line in (out / "faces.jsonl").read_text().splitlines()]
+    assert [record["frame"] for record in records] == list(range(0, len(times), 3))
+    for record in records:
+        assert record["time_s"] == pytest.approx(times[record["frame"]], abs=1e-4)
+        assert record["source"] == str(DEMO)
+        for face in record["faces"]:
+            assert set(face["keypoints"]) == set(FACE_KEYPOINTS)
+            assert face["label"] in {"mask", "no_mask", "unknown"}
+
+
+def test_a_row_for_each_face(main_job: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+    _, out = main_job
+    with (out / "faces.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    assert tuple(header) == CSV_COLUMNS
+    records = [json.loads(line) for line in (out / "faces.jsonl").read_text().splitlines()]
+    assert len(rows) == sum(len(record["faces"]) for record in records)
+    assert rows[0][CSV_COLUMNS.index("label")] == records[0]["faces"][0]["label"]
+
+
+def test_two_files_go_into_a_folder(tmp_path: Path) -> None:
+    second = tmp_path / "second.mp4"
+    second.write_bytes(DEMO.read_bytes())
+    done = run("--source", DEMO, "--source", second, "--output", tmp_path / "out", "--jsonl", "-", "--max-frames", "3")
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["demo.mp4", "second.mp4"]
+    assert [len(decode(path)) for path in (tmp_path / "out").iterdir()] == [3, 3]
+    assert {json.loads(line)["source"] for line in done.stdout.splitlines()} == {str(DEMO), str(second)}
+
+
+def test_a_closed_pipe_ends_the_run_quietly() -> None:
+    process = subprocess.Popen(
+        command("--source", DEMO, "--jsonl", "-", "--quiet"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert json.loads(process.stdout.readline())["frame"] == 0
+    process.stdout.close()
+    assert process.wait(60) == 0
+    assert process.stderr.read() == ""
+    process.stderr.close()
+
+
+def start_recording(out: Path) -> subprocess.Popen[bytes]:
+    """Start a run that has already written some records."""
+    records = out.with_suffix(".jsonl")
+    process = subprocess.Popen(
+        command("--source", DEMO, "--output", out, "--jsonl", records, "--quiet"), stderr=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 90
+    while not records.exists() or records.read_text().count("\n") < 20:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return process
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_finishes_the_files_in_time(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    process = start_recording(tmp_path / "out.mp4")
+    process.send_signal(number)
+    asked = time.monotonic()
+    _, errors = process.communicate(timeout=30)
+    assert time.monotonic() - asked < LEAVES_WITHIN_S
+    assert (process.returncode, errors) == (code, b"")
+    records = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert len(decode(tmp_path / "out.mp4")) == len(records) >= 20
+
+
+def test_a_killed_run_leaves_a_video_up_to_a_second_before(tmp_path: Path) -> None:
+    process = start_recording(tmp_path / "out.mp4")
+    while (tmp_path / "out.jsonl").read_text().count("\n") < 40:
+        time.sleep(0.02)
+    process.kill()
+    process.communicate(timeout=30)
+    *records, _ = itertools.chain((tmp_path / "out.jsonl").read_text().split("\n"))
+    assert decode(tmp_path / "out.mp4")[-1] >= json.loads(records[-1])["time_s"] - 1.0
+
+
+def test_chromium_plays_the_video(
+    main_job: tuple[subprocess.CompletedProcess[str], Path], tmp_path: Path, system_tool: Callable[[str], str]
+) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(f"""<video muted src="{(main_job[1] / "out.mp4").as_uri()}"></video><p></p><script>
+      const video = document.querySelector("video"), note = document.querySelector("p");
+      const say = () => note.textContent = `${{video.videoWidth}}x${{video.videoHeight}} of ${{video.duration.toFixed(1)}} s, `
+        + (video.currentTime > 0.5 ? "moves" : "stands") + (video.error ? video.error.message : "");
+      video.ontimeupdate = say; video.onerror = say; video.play();
+    </script>""")
+    done = subprocess.run(
+        [
+            *(system_tool("chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
+            *("--no-first-run", "--autoplay-policy=no-user-gesture-required", f"--user-data-dir={tmp_path / 'profile'}"),
+            *("--allow-file-access-from-files", "--virtual-time-budget=4000", "--dump-dom", page.as_uri()),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    times = decode(DEMO)
+    assert "moves</p>" in done.stdout, done.stdout + done.stderr
+    seconds = float(done.stdout.split(" of ")[1].split(" s")[0])
+    assert seconds == pytest.approx(times[-1], abs=0.2)
+
+
+def test_a_window_without_a_display_is_a_word_in_the_log(tmp_path: Path) -> None:
+    done = run("--source", DEMO, "--show", "--max-frames", "1", DISPLAY="", WAYLAND_DISPLAY="")
+    assert done.returncode == 0
+    assert done.stderr.count("no display here") == 1
+
+
+def test_a_window_opens_where_there_is_a_display(system_tool: Callable[[str], str]) -> None:
+    read, write = os.pipe()
+    server = subprocess.Popen(
+        [system_tool("Xvfb"), "-displayfd", str(write), "-screen", "0", "800x600x24"],
+        pass_fds=[write],
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(write)
+    try:
+        with os.fdopen(read) as reply:
+            display = f":{int(reply.readline())}"
+        done = run("--source", DEMO, "--show", "--max-frames", "3", DISPLAY=display, WAYLAND_DISPLAY="")
+    finally:
+        server.terminate()
+        server.wait(10)
+    assert done.returncode == 0, done.stderr
+    assert "no display" not in done.stderr
+    assert "3 frames" in done.stderr
+
+
+@pytest.mark.usefixtures("_signals")
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ([], 2, "--source is missing"),
+        (["--unknown"], 2, "unrecognized arguments: --unknown"),
+        (["--stride", "x"], 2, "--stride: invalid int value"),
+        (["--source", "DEMO", "--stride", "0"], 2, "--stride: stream.stride: 0 is not allowed"),
+        (["--source", "DEMO", "--min-score", "1.5"], 2, "--min-score: detector.min_score: 1.5 is not allowed"),
+        (["--source", "DEMO", "--config", "none.yaml"], 2, "none.yaml: cannot be read"),
+        (["--source", "DEMO", "--set", "video.crf=99"], 2, "video.crf: 99 is not allowed"),
+        (["--source", "DEMO", "--detector", "yolo"], 2, "allowed: face_mobilenet, coco_resnet50"),
+        (["--source", "DEMO", "--device", "abacus"], 2, "'abacus' cannot be used here"),
+        (["--source", "DEMO", "--source", "DEMO"], 2, "given twice"),
+        (["--source", "DEMO", "--jsonl", "a", "--csv", "a"], 2, "given for two outputs"),
+        (["--source", "none.mp4"], 3, "none.mp4: no such file"),
+        (["--source", "rtsp://me:secret@cam/1"], 3, "rtsp://***@cam/1"),
+        (["--source", "README.md"], 3, "README.md: no"),
+        (["--source", "DEMO", "--classifier", "none.safetensors"], 4, "no such weights file"),
+        (["--source", "DEMO", "--classifier", "weights/face_mobilenet.safetensors"], 4, "holds a 'face_mobilenet'"),
+        (["--source", "DEMO", "--output", "no/such/folder/out.mp4"], 5, "there is no folder"),
+        (["--source", "DEMO", "--output", "out.avi"], 5, "let the name end in .mp4"),
+        (["--source", "DEMO", "--output", "DEMO"], 5, "would replace its own source"),
+        (["--source", "DEMO", "--jsonl", "no/such/folder/out.jsonl"], 5, "cannot be written"),
+    ],
+)
+def test_a_mistake_is_one_line_and_its_exit_code(
+    arguments: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    before = DEMO.read_bytes()
+    try:
+        returned = run_stream.main(["--quiet", *(str(DEMO) if argument == "DEMO" else argument for argument in arguments)])
+    except SystemExit as left:  # argparse leaves this way
+        returned = int(left.code or 0)
+    out, err = capsys.readouterr()
+    assert (returned, out) == (code, "")
+    assert said in err
+    assert err.count("\n") == 1
+    assert "secret" not in err
+    assert DEMO.read_bytes() == before
+
+
+def test_nothing_is_left_where_the_run_could_not_start(tmp_path: Path) -> None:
+    done = run(
+        *("--source", DEMO, "--output", tmp_path / "out.mp4", "--jsonl", tmp_path / "out.jsonl"),
+        *("--classifier", tmp_path / "none.safetensors"),
+    )
+    assert done.returncode == 4
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_version_and_help() -> None:
+    assert run("--version").stdout.startswith("maskstream 0.")
+    shown = run("--help").stdout
+    options = ["--source", "--config", "--set", "--output", "--jsonl", "--csv", "--show", "--no-show", "--device", "--detector"]
+    options += ["--classifier", "--min-score", "--stride", "--max-frames", "--realtime", "--log-level", "--quiet", "--version"]
+    assert [option for option in options if option not in shown] == []

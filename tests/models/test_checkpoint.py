@@ -1,0 +1,109 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from loguru import logger
+from safetensors.torch import save_file
+
+from maskstream.errors import WeightsError
+from maskstream.models.checkpoint import MANIFEST, Metadata, load_checkpoint, load_into, save_checkpoint
+from tests.conftest import ROOT
+
+METADATA = Metadata(
+    architecture="toy",
+    input_size=112,
+    mean=(0.5, 0.5, 0.5),
+    std=(0.2, 0.2, 0.2),
+    class_names=("mask", "no_mask"),
+    temperature=1.25,
+    training_command="train it",
+    data_manifest_sha256=None,
+    figures={"accuracy": 0.9},
+    licence="MIT",
+)
+STATE = {"weight": torch.linspace(-1, 1, 6).reshape(2, 3), "steps": torch.tensor(7)}
+
+
+def test_a_checkpoint_comes_back_as_it_was_saved_in_half_precision(tmp_path: Path) -> None:
+    path = tmp_path / "toy.safetensors"
+    save_checkpoint(path, STATE, METADATA)
+    state, metadata = load_checkpoint(path, "toy")
+    assert metadata == METADATA
+    assert state["weight"].dtype == torch.float32
+    assert torch.equal(state["weight"], STATE["weight"].half().float())
+    assert state["steps"].item() == 7
+    assert json.loads((tmp_path / MANIFEST).read_text()).keys() == {"toy.safetensors"}
+    assert sorted(file.name for file in tmp_path.iterdir()) == [MANIFEST, "toy.safetensors"]
+
+
+def test_a_damaged_file_is_refused_by_its_sum(tmp_path: Path) -> None:
+    path = tmp_path / "toy.safetensors"
+    save_checkpoint(path, STATE, METADATA)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"toy\.safetensors: damaged, its SHA-256"):
+        load_checkpoint(path, "toy")
+
+
+def test_a_file_outside_a_manifest_loads_with_a_word(tmp_path: Path) -> None:
+    path = tmp_path / "toy.safetensors"
+    save_checkpoint(path, STATE, METADATA)
+    (tmp_path / MANIFEST).write_text("{}")
+    said: list[str] = []
+    handler = logger.add(lambda message: said.append(str(message)), level="WARNING")
+    load_checkpoint(path, "toy")
+    logger.remove(handler)
+    assert "cannot be checked" in said[0]
+
+
+def test_another_architecture_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "toy.safetensors"
+    save_checkpoint(path, STATE, METADATA)
+    with pytest.raises(WeightsError, match="holds a 'toy', not a 'mask_resnet18'"):
+        load_checkpoint(path, "mask_resnet18")
+
+
+def test_missing_metadata_is_refused_and_named(tmp_path: Path) -> None:
+    path = tmp_path / "bare.safetensors"
+    save_file({"weight": torch.zeros(1)}, path)
+    with pytest.raises(WeightsError, match="metadata is missing or does not fit .architecture"):
+        load_checkpoint(path, "toy")
+
+
+@pytest.mark.parametrize("content", [b"", b"not safetensors at all"], ids=["empty", "text"])
+def test_what_is_no_safetensors_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "toy.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match="not a readable safetensors file"):
+        load_checkpoint(path, "toy")
+
+
+def test_a_missing_file_and_a_broken_manifest_are_said(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="no such weights file"):
+        load_checkpoint(tmp_path / "none.safetensors", "toy")
+    save_checkpoint(tmp_path / "toy.safetensors", STATE, METADATA)
+    (tmp_path / MANIFEST).write_text("[")
+    with pytest.raises(WeightsError, match="not a readable manifest"):
+        load_checkpoint(tmp_path / "toy.safetensors", "toy")
+
+
+def test_an_unwritable_folder_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WeightsError, match="cannot be written"):
+        save_checkpoint(tmp_path / "file" / "toy.safetensors", STATE, METADATA)
+
+
+def test_the_first_misfit_is_named() -> None:
+    with pytest.raises(WeightsError, match=r"x: weights of another architecture \(Missing key.*weight"):
+        load_into(torch.nn.Linear(3, 2), {"bias": torch.zeros(2)}, "x")
+
+
+@pytest.mark.parametrize(("name", "megabytes"), [("face_mobilenet", 20), ("mask_resnet18", 23)])
+def test_shipped_weights_are_small_and_listed(name: str, megabytes: int) -> None:
+    path = ROOT / "weights" / f"{name}.safetensors"
+    _, metadata = load_checkpoint(path, name)
+    assert path.stat().st_size < megabytes * 1e6
+    assert path.name in json.loads((path.parent / MANIFEST).read_text())
+    assert metadata.figures

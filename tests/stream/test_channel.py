@@ -1,0 +1,108 @@
+import threading
+import time
+from collections.abc import Callable
+from threading import Condition
+
+import pytest
+
+from maskstream.stream.batcher import Batcher
+from maskstream.stream.channel import Channel, Overflow
+
+SOON_S = 2.0
+
+
+def in_thread(act: Callable[[], object]) -> tuple[threading.Thread, list[object]]:
+    answers: list[object] = []
+    thread = threading.Thread(target=lambda: answers.append(act()), daemon=True)
+    thread.start()
+    return thread, answers
+
+
+def test_items_come_out_in_order() -> None:
+    channel: Channel[int] = Channel(3, Overflow.WAIT)
+    assert [channel.put(item) for item in (1, 2, 3)] == [True] * 3
+    assert [channel.get(0), channel.poll(), channel.get(0), channel.poll()] == [1, 2, 3, None]
+
+
+def test_a_full_channel_of_a_file_makes_the_writer_wait() -> None:
+    channel: Channel[int] = Channel(1, Overflow.WAIT)
+    channel.put(1)
+    writer, answers = in_thread(lambda: channel.put(2))
+    writer.join(0.05)
+    assert writer.is_alive()
+    assert channel.get(SOON_S) == 1
+    writer.join(SOON_S)
+    assert answers == [True]
+    assert (channel.get(0), channel.dropped) == (2, 0)
+
+
+def test_a_full_channel_of_a_camera_keeps_the_newest_and_counts() -> None:
+    channel: Channel[int] = Channel(1, Overflow.DROP_OLDEST)
+    assert all(channel.put(item) for item in range(5))
+    assert (channel.get(0), channel.dropped) == (4, 4)
+
+
+def test_a_reader_waits_and_gives_up_in_time() -> None:
+    channel: Channel[int] = Channel(1, Overflow.WAIT)
+    started = time.monotonic()
+    assert channel.get(0.05) is None
+    assert 0.04 < time.monotonic() - started < SOON_S
+    assert not channel.exhausted
+
+
+def test_what_is_in_a_finished_channel_can_still_be_read() -> None:
+    channel: Channel[int] = Channel(2, Overflow.WAIT)
+    channel.put(1)
+    channel.finish()
+    assert not channel.exhausted
+    assert channel.get(0) == 1
+    assert channel.exhausted
+    assert channel.get(SOON_S) is None
+
+
+@pytest.mark.parametrize("overflow", list(Overflow))
+def test_close_releases_everybody_and_drops_what_is_there(overflow: Overflow) -> None:
+    channel: Channel[int] = Channel(1, overflow)
+    channel.put(1)
+    writer, answers = in_thread(lambda: channel.put(2) and channel.put(3))
+    time.sleep(0.02)
+    channel.close()
+    channel.close()
+    writer.join(SOON_S)
+    assert not writer.is_alive()
+    assert answers in ([False], [True])
+    assert channel.put(4) is False
+    assert channel.poll() is None
+    assert channel.exhausted
+
+
+def test_batches_take_turns_between_sources() -> None:
+    changed = Condition()
+    channels: list[Channel[str]] = [Channel(4, Overflow.WAIT, changed) for _ in range(2)]
+    for item in ("a1", "a2", "a3"):
+        channels[0].put(item)
+    channels[1].put("b1")
+    batcher = Batcher(channels, 3)
+    assert sorted(batcher.next_batch()) == ["a1", "a2", "b1"]
+    assert batcher.next_batch() == ["a3"]
+
+
+def test_a_batch_waits_for_its_first_item_alone() -> None:
+    channel: Channel[int] = Channel(4, Overflow.WAIT)
+    reader, answers = in_thread(Batcher([channel], 4).next_batch)
+    time.sleep(0.02)
+    channel.put(1)
+    reader.join(SOON_S)
+    assert answers == [[1]]
+
+
+def test_exhausted_channels_give_an_empty_batch() -> None:
+    changed = Condition()
+    channels: list[Channel[int]] = [Channel(4, Overflow.WAIT, changed) for _ in range(2)]
+    reader, answers = in_thread(Batcher(channels, 4).next_batch)
+    channels[0].finish()
+    reader.join(0.05)
+    assert reader.is_alive()
+    channels[1].close()
+    reader.join(SOON_S)
+    assert answers == [[]]

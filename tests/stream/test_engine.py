@@ -1,0 +1,254 @@
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from maskstream import Analyzer, load_config
+from maskstream.config import Config, Layer
+from maskstream.errors import SinkClosed, SinkError, StreamLost
+from maskstream.stream.engine import Engine, SinkBinding
+from maskstream.types import BgrImage, Detection, Frame, FrameResult, Output, SourceInfo
+from tests.conftest import make_detection, make_frame
+from tests.test_analyzer import GivenClassifier, GivenDetector
+
+
+class ListSource:
+    """Frames out of memory, with an error at the end where one is given."""
+
+    def __init__(self, count: int, name: str = "a", live: bool = False, error: Exception | None = None, wait_s: float = 0) -> None:
+        self.info = SourceInfo(name, 64, 48, live, average_fps=25)
+        self.closed = threading.Event()
+        self._count, self._error, self._wait_s = count, error, wait_s
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index in range(self._count):
+            self.closed.wait(self._wait_s)
+            if self.closed.is_set():
+                return
+            yield make_frame(index, source_id=self.info.source_id)
+        if self._error:
+            raise self._error
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+class ListSink:
+    """Remembers everything."""
+
+    def __init__(self, wants_every_frame: bool = True, fail_at: int | None = None, error: Exception | None = None) -> None:
+        self.wants_every_frame = wants_every_frame
+        self.outputs: list[Output] = []
+        self.ended: list[str] = []
+        self.closed = 0
+        self.thread: int | None = None
+        self._fail_at, self._error = fail_at, error or SinkError("disk full")
+
+    def write(self, output: Output) -> None:
+        self.thread = threading.get_ident()
+        if self._fail_at == len(self.outputs):
+            raise self._error
+        self.outputs.append(output)
+
+    def source_ended(self, source_id: str) -> None:
+        self.ended.append(source_id)
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def indices(self, source_id: str = "a") -> list[int]:
+        return [output.frame.index for output in self.outputs if output.frame.source_id == source_id]
+
+
+class SlowDetector(GivenDetector):
+    def __init__(self, seconds: float, raises: Exception | None = None) -> None:
+        super().__init__([make_detection()])
+        self.batches: list[int] = []
+        self._seconds, self._raises = seconds, raises
+
+    def detect(self, pictures_bgr: Sequence[BgrImage]) -> list[list[Detection]]:
+        self.batches.append(len(pictures_bgr))
+        time.sleep(self._seconds)
+        if self._raises:
+            raise self._raises
+        return super().detect(pictures_bgr)
+
+
+def paint(frame: Frame, _result: FrameResult) -> BgrImage:
+    return frame.bgr
+
+
+def config(**stream: Any) -> Config:
+    return load_config(layers=[Layer("test", {"stream": stream})])
+
+
+def engine(
+    sources: list[ListSource], sinks: list[ListSink | SinkBinding], detector: GivenDetector | None = None, batch_size: int = 1, **stream: Any
+) -> Engine:
+    settings = config(**stream)
+    analyzer = Analyzer(detector or GivenDetector([make_detection()]), GivenClassifier(), settings)
+    bindings = [sink if isinstance(sink, SinkBinding) else SinkBinding(sink, None) for sink in sinks]
+    return Engine(sources, analyzer, bindings, paint, settings.stream, batch_size)
+
+
+def within(seconds: float, act: Callable[[], object]) -> None:
+    thread = threading.Thread(target=act, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    assert not thread.is_alive(), f"not done within {seconds} s"
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_stays() -> Iterator[None]:
+    before = threading.active_count()
+    yield
+    assert threading.active_count() <= before
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_a_file_loses_no_frame_and_keeps_its_order(batch_size: int) -> None:
+    source, sink = ListSource(50), ListSink()
+    report = engine([source], [sink], batch_size=batch_size).run()
+    assert sink.indices() == list(range(50))
+    assert (report.frames, report.analysed, report.faces, report.dropped, report.threads_left) == (50, 50, 50, 0, 0)
+    assert (sink.ended, sink.closed, source.closed.is_set()) == (["a"], 1, True)
+    assert sink.thread == threading.get_ident()
+
+
+def test_stride_repeats_the_last_faces_as_not_judged() -> None:
+    video, records = ListSink(), ListSink(wants_every_frame=False)
+    report = engine([ListSource(7)], [video, records], stride=3).run()
+    assert video.indices() == list(range(7))
+    assert [output.analysed for output in video.outputs] == [True, False, False, True, False, False, True]
+    assert [output.result.faces[0].judged for output in video.outputs] == [output.analysed for output in video.outputs]
+    assert [output.result.index for output in video.outputs] == list(range(7))
+    assert (report.frames, report.analysed) == (7, 3)
+
+
+def test_frames_between_are_not_carried_where_nobody_wants_them() -> None:
+    records = ListSink(wants_every_frame=False)
+    engine([ListSource(7)], [records], stride=3).run()
+    assert records.indices() == [0, 3, 6]
+
+
+def test_max_frames_stops_each_source_but_is_not_its_end() -> None:
+    sink = ListSink()
+    engine([ListSource(50), ListSource(50, "b")], [sink], max_frames=5).run()
+    assert (sink.indices("a"), sink.indices("b"), sink.ended) == (list(range(5)), list(range(5)), [])
+
+
+def test_several_sources_share_batches_and_go_to_their_own_sinks() -> None:
+    first, second = ListSink(), ListSink()
+    detector = SlowDetector(0.01)
+    sources = [ListSource(20, "a"), ListSource(20, "b")]
+    bindings: list[ListSink | SinkBinding] = [SinkBinding(first, "a"), SinkBinding(second, "b")]
+    engine(sources, bindings, detector, batch_size=4).run()
+    assert (first.indices("a"), first.indices("b")) == (list(range(20)), [])
+    assert (second.indices("a"), second.indices("b")) == ([], list(range(20)))
+    assert max(detector.batches) > 1
+
+
+def test_realtime_plays_at_its_own_speed_and_drops() -> None:
+    sink = ListSink()
+    started = time.monotonic()
+    report = engine([ListSource(25)], [sink], SlowDetector(0.1), realtime=True).run()
+    assert 0.9 < time.monotonic() - started < 3
+    assert report.dropped + report.frames >= 24
+    assert report.dropped > 5
+    assert sink.indices() == sorted(sink.indices())
+
+
+def test_realtime_with_stride_still_analyses() -> None:
+    report = engine([ListSource(25)], [ListSink()], SlowDetector(0.05), realtime=True, stride=2).run()
+    assert report.analysed == report.frames > 5
+
+
+def test_a_live_source_gives_its_newest_frame() -> None:
+    sink = ListSink()
+    report = engine([ListSource(60, live=True, wait_s=0.005)], [sink], SlowDetector(0.05)).run()
+    assert report.dropped > 20
+    assert sink.indices() == sorted(set(sink.indices()))
+
+
+def test_a_source_that_breaks_ends_the_run_after_its_frames() -> None:
+    sink = ListSink()
+    with pytest.raises(StreamLost, match="cable"):
+        engine([ListSource(5, error=StreamLost("cable"))], [sink]).run()
+    assert (sink.indices(), sink.ended, sink.closed) == (list(range(5)), [], 1)
+
+
+def test_a_source_that_breaks_does_not_stop_another() -> None:
+    sink = ListSink()
+    with pytest.raises(StreamLost):
+        engine([ListSource(2, "a", error=StreamLost("cable")), ListSource(20, "b")], [sink]).run()
+    assert (sink.indices("b"), sink.ended) == (list(range(20)), ["b"])
+
+
+def test_a_sink_that_fails_ends_a_file_and_everything_is_closed() -> None:
+    bad, good = ListSink(fail_at=3), ListSink()
+    with pytest.raises(SinkError, match="disk full"):
+        engine([ListSource(500)], [bad, good]).run()
+    assert len(good.outputs) < 100
+    assert (bad.closed, good.closed) == (1, 1)
+
+
+def test_a_sink_that_fails_does_not_stop_a_live_source() -> None:
+    bad, good = ListSink(fail_at=3), ListSink()
+    with pytest.raises(SinkError):
+        engine([ListSource(20, live=True, wait_s=0.01)], [bad, good]).run()
+    assert len(bad.outputs) == 3
+    assert good.indices()[-1] == 19
+
+
+def test_the_output_of_one_file_does_not_end_another() -> None:
+    bad, good = ListSink(fail_at=3), ListSink()
+    with pytest.raises(SinkError):
+        engine([ListSource(50, "a"), ListSource(50, "b")], [SinkBinding(bad, "a"), SinkBinding(good, "b")]).run()
+    assert good.indices("b") == list(range(50))
+
+
+def test_a_reader_that_leaves_ends_the_run_quietly() -> None:
+    sink = ListSink(fail_at=3, error=SinkClosed("reader left"))
+    report = engine([ListSource(500)], [sink]).run()
+    assert report.frames < 100
+    assert sink.closed == 1
+
+
+def test_a_crash_in_a_thread_is_raised_in_the_caller() -> None:
+    sink = ListSink()
+    with pytest.raises(ZeroDivisionError):
+        engine([ListSource(50)], [sink], SlowDetector(0, raises=ZeroDivisionError())).run()
+    with pytest.raises(KeyError):
+        engine([ListSource(5, error=KeyError("bug"))], [ListSink()]).run()
+    assert sink.closed == 1
+
+
+def test_stop_leaves_soon_with_everything_closed() -> None:
+    source, sink = ListSource(100_000, wait_s=0.01), ListSink()
+    running = engine([source], [sink])
+    threading.Timer(0.2, running.stop).start()
+    within(3, running.run)
+    assert (source.closed.is_set(), sink.closed, sink.ended) == (True, 1, [])
+    assert sink.outputs
+
+
+def test_memory_is_bounded_when_sinks_are_slow() -> None:
+    alive: list[int] = []
+
+    class SlowSink(ListSink):
+        def write(self, output: Output) -> None:
+            time.sleep(0.01)
+            alive.append(produced[0] - output.frame.index)
+
+    produced = [0]
+
+    class CountingSource(ListSource):
+        def __iter__(self) -> Iterator[Frame]:
+            for frame in super().__iter__():
+                produced[0] = frame.index
+                yield frame
+
+    engine([CountingSource(60)], [SlowSink()], batch_size=2).run()
+    assert max(alive) <= 2 * (2 * 2) + 2 * 2 + 2  # two channels, a batch in work, one in each hand

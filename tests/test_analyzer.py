@@ -1,0 +1,133 @@
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from maskstream import Analyzer, MaskPipeline, load_config
+from maskstream.config import Layer
+from maskstream.types import COCO_KEYPOINTS, FACE_KEYPOINTS, BgrImage, Detection, FloatArray, Frame, Label
+from tests.conftest import make_detection, make_frame
+
+
+class GivenDetector:
+    """Finds what it is told to find, in every picture."""
+
+    def __init__(self, detections: list[Detection]) -> None:
+        self.keypoint_names = FACE_KEYPOINTS
+        self._detections = detections
+
+    def detect(self, pictures_bgr: Sequence[BgrImage]) -> list[list[Detection]]:
+        return [self._detections for _ in pictures_bgr]
+
+
+class GivenClassifier:
+    """Says the same of every crop, and remembers how many it was shown at once."""
+
+    class_names = ("mask", "no_mask", "incorrect")
+    input_size_px = 112
+
+    def __init__(self, probabilities: Sequence[float] = (0.7, 0.2, 0.1)) -> None:
+        self.calls: list[int] = []
+        self._probabilities = probabilities
+
+    def classify(self, crops_bgr: Sequence[BgrImage]) -> FloatArray:
+        self.calls.append(len(crops_bgr))
+        return np.tile(np.array(self._probabilities, np.float32), (len(crops_bgr), 1))
+
+
+def analyzer(detections: list[Detection], classifier: GivenClassifier | None = None, **settings: Any) -> Analyzer:
+    layers = [Layer.of_key("test", key.replace("__", "."), value) for key, value in settings.items()]
+    return Analyzer(GivenDetector(detections), classifier or GivenClassifier(), load_config(layers=layers))
+
+
+def test_all_faces_of_all_frames_are_classified_in_one_go() -> None:
+    classifier = GivenClassifier()
+    frames = [make_frame(index, 100, 100) for index in range(3)]
+    results = analyzer([make_detection(), make_detection(score=0.8)], classifier).analyze(frames)
+    assert classifier.calls == [6]
+    assert [(result.index, len(result.faces)) for result in results] == [(0, 2), (1, 2), (2, 2)]
+    assert set(results[0].timing_ms) == {"capture", "detect", "align", "classify", "total"}
+
+
+def test_the_most_certain_faces_are_kept() -> None:
+    found = [make_detection(score=score) for score in (0.75, 0.95, 0.85, 0.5)]
+    faces = analyzer(found, detector__max_faces=2).analyze([make_frame(0, 100, 100)])[0].faces
+    assert [face.detection.score for face in faces] == [0.95, 0.85]
+
+
+def test_the_score_threshold_comes_from_the_config() -> None:
+    found = [make_detection(score=score) for score in (0.95, 0.75)]
+    assert len(analyzer(found, detector__min_score=0.8).analyze([make_frame(0, 100, 100)])[0].faces) == 1
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "incorrect_as", "label", "confidence"),
+    [
+        ((0.7, 0.2, 0.1), "no_mask", Label.MASK, 0.7),
+        ((0.4, 0.3, 0.3), "no_mask", Label.NO_MASK, 0.6),
+        ((0.4, 0.3, 0.3), "incorrect", Label.MASK, 0.4),
+        ((0.2, 0.2, 0.6), "incorrect", Label.INCORRECT, 0.6),
+    ],
+)
+def test_what_incorrect_counts_as(probabilities: list[float], incorrect_as: str, label: Label, confidence: float) -> None:
+    judge = analyzer([make_detection()], GivenClassifier(probabilities), classifier__incorrect_as=incorrect_as)
+    face = judge.analyze([make_frame(0, 100, 100)])[0].faces[0]
+    assert face.label is label
+    assert face.confidence == pytest.approx(confidence)
+
+
+@pytest.mark.parametrize(
+    "detection",
+    [make_detection(point_score=0.1), make_detection(box=(40, 40, 45, 60)), make_detection(nose=(float("nan"), 0), left_eye=(float("nan"), 0))],
+    ids=["weak keypoints", "small", "NaN keypoints"],
+)
+def test_what_cannot_be_judged_is_unknown_with_the_outline_of_its_box(detection: Detection) -> None:
+    classifier = GivenClassifier()
+    face = analyzer([detection], classifier).analyze([make_frame(0, 100, 100)])[0].faces[0]
+    assert (face.label, face.confidence) == (Label.UNKNOWN, None)
+    assert face.quad_xy[0].tolist() == detection.box_xyxy[:2].tolist()
+    assert classifier.calls == [0]
+
+
+def test_a_box_that_is_no_number_is_no_face() -> None:
+    found = [make_detection(box=(float("nan"), 0, 10, 10)), make_detection(box=(0, 0, float("inf"), 10))]
+    assert analyzer(found).analyze([make_frame()])[0].faces == ()
+
+
+def test_faces_beyond_the_frame_are_judged() -> None:
+    far = make_detection((-60, -40), (-80, -40), (-70, -28), (-92, -60, -48, -6))
+    assert analyzer([far]).analyze([make_frame()])[0].faces[0].label is Label.MASK
+
+
+def test_a_person_gets_the_face_box_of_the_rule() -> None:
+    points = np.full((17, 2), 300, np.float32)
+    points[:3] = (100, 158), (118, 137), (82, 137)
+    person = Detection(np.array([0, 0, 200, 600], np.float32), 0.9, points, np.ones(17, np.float32), COCO_KEYPOINTS)
+    face = analyzer([person]).analyze([make_frame(0, 200, 600)])[0].faces[0]
+    assert face.detection.box_xyxy.tolist() == [0, 0, 200, 600]
+    assert face.face_box_xyxy == pytest.approx([59, 100, 141, 200], abs=8)
+
+
+def test_no_frame_gives_no_result(pipeline: MaskPipeline) -> None:
+    assert pipeline.analyzer.analyze([]) == []
+
+
+def test_three_lines_judge_a_picture(face_bgr: BgrImage) -> None:
+    pipeline = MaskPipeline()
+    faces = pipeline(face_bgr)
+    picture = pipeline.draw(face_bgr, faces)
+    assert faces
+    assert {face.label for face in faces} <= {Label.MASK, Label.NO_MASK}
+    assert picture.shape == face_bgr.shape
+    assert (picture != face_bgr).any()
+
+
+def test_batching_frames_changes_no_answer(pipeline: MaskPipeline, demo_frames: list[Frame]) -> None:
+    frames = demo_frames[:4]
+    together = pipeline.analyzer.analyze(frames)
+    for frame, result in zip(frames, together, strict=True):
+        alone = pipeline.analyzer.analyze([frame])[0]
+        assert [face.label for face in result.faces] == [face.label for face in alone.faces]
+        for a, b in zip(result.faces, alone.faces, strict=True):
+            assert a.confidence == pytest.approx(b.confidence, abs=0.02)

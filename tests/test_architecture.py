@@ -1,0 +1,57 @@
+import ast
+from pathlib import Path
+
+import pytest
+
+import maskstream
+from tests.conftest import ROOT
+
+# Who may look into whom: each room lists the rooms it may import.
+GROUND = {"types", "errors", "protocols"}
+LOWER = GROUND | {"config", "align", "geometry"}
+ALLOWED = {
+    "types": set(),
+    "errors": set(),
+    "protocols": {"types"},
+    "config": {"errors"},
+    "geometry": {"types"},
+    "align": {"types"},
+    "models": LOWER | {"models"},
+    "sources": LOWER | {"sources"},
+    "sinks": LOWER | {"sinks"},
+    "overlay": LOWER,
+    "analyzer": LOWER,
+    "training": LOWER | {"models", "analyzer", "training"},
+    "stream": LOWER | {"analyzer", "stream"},
+}
+MODULES = sorted((ROOT / "maskstream").rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return plain | {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+
+
+def room(path: Path) -> str:
+    return path.relative_to(ROOT / "maskstream").parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_rooms_look_only_where_they_may(path: Path) -> None:
+    if room(path) in {"app", "__init__"}:
+        return  # the two that see everything
+    ours = {name.split(".")[1] for name in imports(path) if name.startswith("maskstream.")}
+    assert ours <= ALLOWED[room(path)]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_torch_stays_with_the_models(path: Path) -> None:
+    if room(path) not in {"models", "training", "align", "app"}:
+        assert not {name.split(".")[0] for name in imports(path)} & {"torch", "torchvision"}
+
+
+def test_exported_names_are_these() -> None:
+    missing = [name for name in maskstream.__all__ if not hasattr(maskstream, name)]
+    assert missing == []
+    assert {"MaskPipeline", "load_config", "Analyzer", "MaskStreamError"} <= set(maskstream.__all__)

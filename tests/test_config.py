@@ -1,0 +1,88 @@
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from maskstream.config import DEFAULT_CONFIG, Config, Layer, load_config
+from maskstream.errors import ConfigError
+from tests.conftest import ROOT
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_the_defaults_are_complete_and_valid() -> None:
+    config = load_config()
+    assert config.model_dump() == yaml.safe_load(DEFAULT_CONFIG.read_text())
+
+
+def test_every_key_of_the_defaults_has_a_comment() -> None:
+    lines = DEFAULT_CONFIG.read_text().splitlines()
+    sections = set(Config.model_fields) - {"device"}
+    keys = [line for line in lines if line.strip() and not line.startswith("#") and line.rstrip(":") not in sections]
+    assert [line for line in keys if "  # " not in line] == []
+    nested = [field.annotation for field in Config.model_fields.values()]
+    count = 1 + sum(len(kind.model_fields) for kind in nested if isinstance(kind, type) and issubclass(kind, BaseModel))
+    assert len(keys) == count
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.name)
+def test_every_config_that_comes_with_the_program_loads(path: Path) -> None:
+    assert isinstance(load_config(path), Config)
+
+
+def test_later_layers_win_and_the_rest_stays(tmp_path: Path) -> None:
+    path = write(tmp_path, "detector: {min_score: 0.5, max_faces: 7}\n")
+    config = load_config(path, [Layer.of_assignment("detector.min_score=0.9"), Layer.of_key("--stride", "stream.stride", 3)])
+    assert (config.detector.min_score, config.detector.max_faces, config.stream.stride) == (0.9, 7, 3)
+    assert config.detector.name == load_config().detector.name
+
+
+def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, "# nothing\n")) == load_config()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("detector: {min_scor: 0.5}", ["mine.yaml", "detector.min_scor", "min_score", "unknown key"]),
+        ("wrong: 1", ["mine.yaml", "unknown key wrong", "detector", "video"]),
+        ("detector: {min_score: 1.5}", ["mine.yaml", "detector.min_score", "1.5", "less than or equal to 1"]),
+        ("detector: {min_score: .nan}", ["mine.yaml", "detector.min_score", "nan"]),
+        ("detector: {max_faces: 0}", ["detector.max_faces", "0", "greater than or equal to 1"]),
+        ("detector: {max_faces: true}", ["detector.max_faces", "True", "integer"]),
+        ("classifier: {incorrect_as: maybe}", ["classifier.incorrect_as", "maybe", "no_mask", "incorrect"]),
+        ("video: {preset: slowest}", ["video.preset", "slowest", "veryfast"]),
+        ("detector: 5", ["mine.yaml", "detector", "5"]),
+        ("- a\n- b", ["mine.yaml", "expected keys"]),
+        ("a: [", ["mine.yaml", "not valid YAML"]),
+    ],
+)
+def test_a_mistake_names_file_key_value_and_what_is_allowed(tmp_path: Path, text: str, said: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, text))
+    assert [part for part in said if part not in str(caught.value)] == []
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_or_binary_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read: No such file"):
+        load_config(tmp_path / "none.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00\x81")
+    with pytest.raises(ConfigError, match=r"binary\.yaml: cannot be read: not text"):
+        load_config(tmp_path / "binary.yaml")
+
+
+@pytest.mark.parametrize("assignment", ["detector.min_score", "=3", "a..b=3", "a=["])
+def test_a_broken_assignment_is_said(assignment: str) -> None:
+    with pytest.raises(ConfigError, match=r"^--set "):
+        Layer.of_assignment(assignment)
+
+
+def test_a_single_setting_is_named_as_the_culprit(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^--set detector.min_score: detector.min_score: 7 is not allowed"):
+        load_config(write(tmp_path, "detector: {min_score: 0.5}"), [Layer.of_assignment("detector.min_score=7")])

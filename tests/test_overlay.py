@@ -1,0 +1,98 @@
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from maskstream import load_config
+from maskstream.config import Layer, OverlayConfig
+from maskstream.overlay import COLOURS_BGR, Overlay
+from maskstream.types import COCO_KEYPOINTS, BgrImage, Detection, Face, Frame, FrameResult, Label
+from tests.conftest import make_face, make_frame
+
+
+def overlay(**settings: bool) -> Overlay:
+    plain = {"labels": False, "keypoints": False, "skeleton": False}
+    layers = [Layer("test", {"overlay": {**plain, **settings}})]
+    config: OverlayConfig = load_config(layers=layers).overlay
+    return Overlay(config)
+
+
+def paint(face: Face, size: tuple[int, int] = (200, 160), painter: Overlay | None = None) -> BgrImage:
+    frame = make_frame(0, *size)
+    return (painter or overlay()).paint(frame, FrameResult("made", 0, 0.0, (face,)))
+
+
+def share(bgr: BgrImage, colour: tuple[int, int, int]) -> float:
+    return float((np.abs(bgr.astype(int) - colour).max(axis=2) < 40).mean())
+
+
+@pytest.mark.parametrize("label", list(Label))
+def test_the_outline_has_the_colour_of_its_label(label: Label) -> None:
+    assert share(paint(make_face(label)), COLOURS_BGR[label]) > 0.004
+
+
+def test_the_outline_lies_on_the_judged_region() -> None:
+    bgr = paint(make_face(box=(28, 20, 72, 74)))
+    rows, columns = np.nonzero((np.abs(bgr.astype(int) - COLOURS_BGR[Label.MASK]).max(axis=2) < 40))
+    assert [columns.min(), columns.max(), rows.min(), rows.max()] == pytest.approx([28, 72, 20, 74], abs=2)
+
+
+def test_a_followed_face_is_dashed() -> None:
+    colour = COLOURS_BGR[Label.MASK]
+    assert share(paint(make_face(judged=False)), colour) < 0.75 * share(paint(make_face()), colour)
+
+
+def test_the_frame_itself_stays_clean() -> None:
+    frame = make_frame(0, 200, 160)
+    overlay().paint(frame, FrameResult("made", 0, 0.0, (make_face(),)))
+    assert (frame.bgr == 0).all()
+
+
+def test_every_label_has_a_symbol_of_its_own() -> None:
+    tags = {label: paint(make_face(label), painter=overlay(labels=True)) for label in Label}
+    for a, b in combinations(Label, 2):
+        shape_a, shape_b = (np.abs(tags[label].astype(int) - COLOURS_BGR[label]).max(axis=2) < 40 for label in (a, b))
+        assert (shape_a != shape_b).any()
+
+
+@pytest.mark.parametrize("box", [(28, -30, 72, 24), (-20, 60, 24, 114), (180, 120, 240, 190), (300, 300, 340, 350)])
+def test_the_tag_stays_inside_the_picture(box: tuple[float, float, float, float]) -> None:
+    without, tagged = (paint(make_face(box=box), painter=overlay(labels=on)) for on in (False, True))
+    rows, columns = np.nonzero((without != tagged).any(axis=2))
+    assert len(rows) > 100
+    assert tagged.shape == (160, 200, 3)
+    assert columns.max() - columns.min() > 30
+
+
+def test_lines_and_text_grow_with_the_frame() -> None:
+    small = paint(make_face(box=(28, 20, 72, 74)), (200, 160), overlay(labels=True))
+    large = paint(make_face(box=(280, 200, 720, 740)), (2000, 1600), overlay(labels=True))
+    ratio = share(large, COLOURS_BGR[Label.MASK]) / share(small, COLOURS_BGR[Label.MASK])
+    assert 0.3 < ratio < 3
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (2, 400)])
+def test_tiny_frames_are_no_error(size: tuple[int, int]) -> None:
+    assert paint(make_face(), size, overlay(labels=True, keypoints=True)).shape == (size[1], size[0], 3)
+
+
+def test_what_is_no_number_is_not_drawn() -> None:
+    face = make_face(nose=(float("nan"), 3))
+    broken = Face(face.detection, np.full((4, 2), np.nan, np.float32), face.face_box_xyxy, Label.UNKNOWN, None)
+    assert (paint(broken, painter=overlay(labels=True)) == 0).all()
+    assert np.isfinite(paint(face, painter=overlay(keypoints=True))).all()
+
+
+def test_points_and_bones_are_drawn_where_they_are_asked_for_and_certain() -> None:
+    points = np.stack([np.linspace(10, 150, 17), np.linspace(150, 10, 17)], axis=1).astype(np.float32)
+    frame, box = Frame(np.zeros((160, 200, 3), np.uint8), 0, "x", 0.0), np.array([5, 5, 190, 150], np.float32)
+
+    def painted(score: float, **settings: bool) -> int:
+        person = Detection(box, 0.9, points, np.full(17, score, np.float32), COCO_KEYPOINTS)
+        face = Face(person, np.full((4, 2), np.nan, np.float32), box, Label.UNKNOWN, None)
+        return int(overlay(**settings).paint(frame, FrameResult("x", 0, 0.0, (face,))).any(axis=2).sum())
+
+    assert painted(0.9) == 0
+    assert painted(0.9, keypoints=True) > 100
+    assert painted(0.9, skeleton=True) > 100
+    assert painted(0.1, keypoints=True, skeleton=True) == 0
