@@ -16,7 +16,8 @@ from maskstream.errors import ConfigError, SinkError, redact
 from maskstream.models import CLASSIFIERS, DETECTORS, DetectorOptions
 from maskstream.overlay import Overlay
 from maskstream.protocols import Source
-from maskstream.sinks import CsvSink, JsonlSink, ProgressSink, VideoSink, WindowSink, has_display
+from maskstream.sinks import STDOUT, CsvSink, JsonlSink, ProgressSink, VideoSink, WindowSink, has_display
+from maskstream.sinks.paths import require_video_path, require_writable
 from maskstream.sources import SOURCES, source_kind
 from maskstream.stream.engine import Engine, SinkBinding
 from maskstream.types import BgrImage, Face, Frame, FrameResult
@@ -114,18 +115,18 @@ class StreamRequest:
 
 
 def build_engine(request: StreamRequest, config: Config) -> Engine:
-    """Open sources and sinks and load the models, in the order in which mistakes are cheapest to find.
+    """Open sources, load the models and open sinks; what an output would replace is not touched before all else is ready.
 
     Raises:
         MaskStreamError: Something cannot be opened; everything that was opened is closed again.
     """
     if not request.sources:
         raise ConfigError("--source is missing; give a video file")
-    _check_outputs_differ(request)
+    _check_outputs(request)
     with ExitStack() as opened:
         sources = _open_sources(request.sources, opened)
-        bindings = _open_sinks(request, sources, config, opened)
         analyzer = build_analyzer(config)
+        bindings = _open_sinks(request, sources, config, opened)
         opened.pop_all()
     batch_size = config.stream.batch_size or (GPU_BATCH_SIZE if _device(config.device).type != "cpu" else 1)
     return Engine(sources, analyzer, bindings, Overlay(config.overlay).paint, config.stream, batch_size)
@@ -145,7 +146,8 @@ def _open_sources(locations: Sequence[str], opened: ExitStack) -> list[Source]:
     return sources
 
 
-def _check_outputs_differ(request: StreamRequest) -> None:
+def _check_outputs(request: StreamRequest) -> None:
+    """Find what is wrong with the outputs without changing what is there."""
     given = [path for path in (request.output, request.jsonl, request.csv) if path is not None]
     repeated = next((path for path in given if given.count(path) > 1), None)
     if repeated is not None:
@@ -154,6 +156,11 @@ def _check_outputs_differ(request: StreamRequest) -> None:
     overwritten = next((path for path in given if Path(path).resolve() in sources), None)
     if overwritten is not None:
         raise SinkError(f"{overwritten}: the output would replace its own source; choose another name")
+    for path in (request.jsonl, request.csv):
+        if path is not None and path != STDOUT:
+            require_writable(path)
+    if request.output is not None and len(request.sources) == 1 and not Path(request.output).is_dir():
+        require_video_path(request.output)
 
 
 def _open_sinks(request: StreamRequest, sources: list[Source], config: Config, opened: ExitStack) -> list[SinkBinding]:
@@ -163,13 +170,13 @@ def _open_sinks(request: StreamRequest, sources: list[Source], config: Config, o
         opened.callback(binding.sink.close)
         bindings.append(binding)
 
+    if request.output is not None:
+        for source, path in zip(sources, _video_paths(request.output, sources), strict=True):
+            add(SinkBinding(VideoSink(str(path), source.info, config.video), source.info.source_id))
     if request.jsonl is not None:
         add(SinkBinding(JsonlSink(request.jsonl), None))
     if request.csv is not None:
         add(SinkBinding(CsvSink(request.csv), None))
-    if request.output is not None:
-        for source, path in zip(sources, _video_paths(request.output, sources), strict=True):
-            add(SinkBinding(VideoSink(str(path), source.info, config.video), source.info.source_id))
     if request.show and has_display():
         for source in sources:
             add(SinkBinding(WindowSink(source.info.source_id), source.info.source_id))

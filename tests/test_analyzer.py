@@ -79,7 +79,11 @@ def test_what_incorrect_counts_as(probabilities: list[float], incorrect_as: str,
 
 @pytest.mark.parametrize(
     "detection",
-    [make_detection(point_score=0.1), make_detection(box=(40, 40, 45, 60)), make_detection(nose=(float("nan"), 0), left_eye=(float("nan"), 0))],
+    [
+        make_detection(point_score=0.1),
+        make_detection(box=(40, 40, 45, 60)),
+        make_detection(nose=(float("nan"), 0), left_eye=(float("nan"), 0)),
+    ],
     ids=["weak keypoints", "small", "NaN keypoints"],
 )
 def test_what_cannot_be_judged_is_unknown_with_the_outline_of_its_box(detection: Detection) -> None:

@@ -33,7 +33,7 @@ def test_the_outline_has_the_colour_of_its_label(label: Label) -> None:
 
 def test_the_outline_lies_on_the_judged_region() -> None:
     bgr = paint(make_face(box=(28, 20, 72, 74)))
-    rows, columns = np.nonzero((np.abs(bgr.astype(int) - COLOURS_BGR[Label.MASK]).max(axis=2) < 40))
+    rows, columns = np.nonzero(np.abs(bgr.astype(int) - COLOURS_BGR[Label.MASK]).max(axis=2) < 40)
     assert [columns.min(), columns.max(), rows.min(), rows.max()] == pytest.approx([28, 72, 20, 74], abs=2)
 
 

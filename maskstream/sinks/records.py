@@ -13,6 +13,7 @@ from typing import Any, Final, TextIO
 import numpy as np
 
 from maskstream.errors import SinkClosed, SinkError
+from maskstream.sinks.paths import require_writable
 from maskstream.types import Detection, Face, FloatArray, FrameResult, Output
 
 STDOUT: Final = "-"
@@ -89,10 +90,11 @@ class _TextSink:
             SinkError: It cannot be written there.
         """
         self._path = path
-        try:
-            self._file: TextIO = sys.stdout if path == STDOUT else Path(path).open("w", encoding="utf-8", newline="")  # noqa: SIM115 (closed by close)
-        except OSError as error:
-            raise SinkError(f"{path}: cannot be written: {error.strerror}; choose another place") from error
+        if path == STDOUT:
+            self._file: TextIO = sys.stdout
+        else:
+            require_writable(path)
+            self._file = Path(path).open("w", encoding="utf-8", newline="")  # noqa: SIM115 (closed by close)
 
     def source_ended(self, source_id: str) -> None:
         """Nothing to finish."""

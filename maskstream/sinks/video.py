@@ -14,9 +14,8 @@ from loguru import logger
 from maskstream.config import VideoConfig
 from maskstream.errors import SinkError
 from maskstream.sinks.audio import AudioTrack
+from maskstream.sinks.paths import require_video_path
 from maskstream.types import BgrImage, Output, SourceInfo
-
-SUFFIXES = (".mp4", ".m4v", ".mov")
 
 _HYBRID_SINCE = (61, 7, 0)  # libavformat
 _FRAGMENT_US = 500_000
@@ -51,7 +50,9 @@ class VideoSink:
         self._duration_by_pts: dict[int, int] = {}
         self._last_pts: int | None = None
         self._open = False
-        _check_path(path, info)
+        require_video_path(path)
+        if info.path and Path(path).exists() and Path(path).samefile(info.path):
+            raise SinkError(f"{path}: the output would replace its own source; choose another name")
         self._container = _open_container(path)
         try:
             self._time_base = _time_base(info)
@@ -132,16 +133,6 @@ class VideoSink:
             self._container.mux(packet)
 
 
-def _check_path(path: str, info: SourceInfo) -> None:
-    target = Path(path)
-    if target.suffix.lower() not in SUFFIXES:
-        raise SinkError(f"{path}: annotated video is written as MP4; let the name end in {', '.join(SUFFIXES)}")
-    if not target.parent.is_dir():
-        raise SinkError(f"{path}: there is no folder {target.parent}; create it or choose another")
-    if info.path and target.exists() and target.samefile(info.path):
-        raise SinkError(f"{path}: the output would replace its own source; choose another name")
-
-
 def _open_container(path: str) -> av.container.OutputContainer:
     hybrid = tuple(av.library_versions["libavformat"]) >= _HYBRID_SINCE
     movflags = "+hybrid_fragmented+delay_moov" if hybrid else "+empty_moov+delay_moov+default_base_moof"
@@ -152,8 +143,6 @@ def _open_container(path: str) -> av.container.OutputContainer:
         "max_interleave_delta": str(_FRAGMENT_US),
     }
     try:
-        with Path(path).open("ab"):  # FFmpeg's own message for this is less clear, and comes later
-            pass
         return av.open(path, "w", format="mp4", container_options=options)
     except (av.FFmpegError, OSError) as error:
         raise SinkError(_cannot_write(path, error)) from error

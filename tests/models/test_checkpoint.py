@@ -68,7 +68,7 @@ def test_another_architecture_is_refused(tmp_path: Path) -> None:
 def test_missing_metadata_is_refused_and_named(tmp_path: Path) -> None:
     path = tmp_path / "bare.safetensors"
     save_file({"weight": torch.zeros(1)}, path)
-    with pytest.raises(WeightsError, match="metadata is missing or does not fit .architecture"):
+    with pytest.raises(WeightsError, match=r"metadata is missing or does not fit \(architecture"):
         load_checkpoint(path, "toy")
 
 

@@ -225,6 +225,12 @@ def test_frame_of_another_size_is_letterboxed(tmp_path: Path) -> None:
     assert third[4, 4].tolist() == third[44, 60].tolist() == pytest.approx(BLUE, abs=6)
 
 
+@pytest.mark.parametrize("size", [(1000, 1), (1, 1000), (65, 48), (64, 49)])
+def test_frame_of_an_extreme_size_is_letterboxed(tmp_path: Path, size: tuple[int, int]) -> None:
+    path = write_pictures(tmp_path / "out.mp4", [(0.0, plain(RED)), (0.1, plain(RED, size))])
+    assert [(frame.width, frame.height) for frame in read(path)] == [(64, 48)] * 2
+
+
 def test_time_that_stands_still_or_runs_back_goes_on(tmp_path: Path) -> None:
     times_s = [0.0, 0.1, 0.1, 0.05, 0.2]
     path = write_pictures(tmp_path / "out.mp4", [(time_s, grey(index)) for index, time_s in enumerate(times_s)])
@@ -310,7 +316,11 @@ for frame in source:
 """
 
 
-@pytest.mark.parametrize("audio", [None, ("aac", 0.0, 6.0), ("pcm_s16le", 0.0, 6.0), ("aac", 5.0, 6.0), ("aac", 0.0, 1.0)])
+@pytest.mark.parametrize(
+    "audio",
+    [None, ("pcm_s16le", 0.0, 6.0), ("aac", 5.0, 6.0), ("aac", 0.0, 1.0)],
+    ids=["no sound", "encoded sound", "late sound", "short sound"],
+)
 def test_killed_in_mid_run_leaves_a_file_up_to_a_second_before(tmp_path: Path, audio: tuple[str, float, float] | None) -> None:
     source, target = write_video(tmp_path / "clip.mkv", every(0.1, 60), audio=audio), tmp_path / "out.mp4"
     child = subprocess.run([sys.executable, "-c", KILLED, str(source), str(target)], cwd=REPOSITORY, timeout=60, check=False)

@@ -147,7 +147,9 @@ def test_video_that_starts_late_keeps_its_own_times(tmp_path: Path) -> None:
 def test_times_count_from_the_start_where_a_clock_begins_anywhere(tmp_path: Path, shift_s: float) -> None:
     times_s = every(0.04, 10, start_s=0.8)
     clip = write_video(tmp_path / "clip.ts", times_s, audio=("aac", 0.0, 1.2))
-    assert [frame.time_s for frame in read(remux([clip], tmp_path / "shifted.ts", shift_s=shift_s))] == pytest.approx([time_s + AAC_PRIMING_S for time_s in times_s], abs=0.001)
+    assert [frame.time_s for frame in read(remux([clip], tmp_path / "shifted.ts", shift_s=shift_s))] == pytest.approx(
+        [time_s + AAC_PRIMING_S for time_s in times_s], abs=0.001
+    )
 
 
 def test_best_of_several_video_streams_is_read(tmp_path: Path) -> None:
@@ -178,12 +180,8 @@ def test_cover_picture_is_not_video(tmp_path: Path) -> None:
         (Colorspace.ITU709, ColorRange.JPEG),
     ],
 )
-def test_colours(
-    tmp_path: Path, color: tuple[int, int, int], colorspace: Colorspace | None, color_range: ColorRange
-) -> None:
-    path = write_video(
-        tmp_path / "clip.mp4", [0], picture=lambda _: plain(color), colorspace=colorspace, color_range=color_range
-    )
+def test_colours(tmp_path: Path, color: tuple[int, int, int], colorspace: Colorspace | None, color_range: ColorRange) -> None:
+    path = write_video(tmp_path / "clip.mp4", [0], picture=lambda _: plain(color), colorspace=colorspace, color_range=color_range)
     assert read(path)[0].bgr[24, 32].tolist() == pytest.approx(color, abs=6)
 
 

@@ -17,7 +17,9 @@ from tests.test_analyzer import GivenClassifier, GivenDetector
 class ListSource:
     """Frames out of memory, with an error at the end where one is given."""
 
-    def __init__(self, count: int, name: str = "a", live: bool = False, error: Exception | None = None, wait_s: float = 0) -> None:
+    def __init__(
+        self, count: int, name: str = "a", live: bool = False, error: Exception | None = None, wait_s: float = 0
+    ) -> None:
         self.info = SourceInfo(name, 64, 48, live, average_fps=25)
         self.closed = threading.Event()
         self._count, self._error, self._wait_s = count, error, wait_s
@@ -85,7 +87,11 @@ def config(**stream: Any) -> Config:
 
 
 def engine(
-    sources: list[ListSource], sinks: list[ListSink | SinkBinding], detector: GivenDetector | None = None, batch_size: int = 1, **stream: Any
+    sources: list[ListSource],
+    sinks: list[ListSink | SinkBinding],
+    detector: GivenDetector | None = None,
+    batch_size: int = 1,
+    **stream: Any,
 ) -> Engine:
     settings = config(**stream)
     analyzer = Analyzer(detector or GivenDetector([make_detection()]), GivenClassifier(), settings)

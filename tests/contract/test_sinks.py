@@ -1,0 +1,72 @@
+"""What every sink keeps to."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from maskstream.config import VideoConfig
+from maskstream.errors import SinkError
+from maskstream.protocols import Sink
+from maskstream.sinks import CsvSink, JsonlSink, ProgressSink, VideoSink
+from maskstream.types import Frame, SourceInfo
+from tests.video_files import grey, output_of
+
+INFO = SourceInfo("camera", 64, 48, live=False)
+
+SINKS: dict[str, Callable[[Path], Sink]] = {
+    "jsonl": lambda folder: JsonlSink(str(folder / "out.jsonl")),
+    "csv": lambda folder: CsvSink(str(folder / "out.csv")),
+    "video": lambda folder: VideoSink(str(folder / "out.mp4"), INFO, VideoConfig(crf=23, preset="ultrafast")),
+    "progress": lambda folder: ProgressSink(Console(file=io.StringIO()), [INFO], None),
+}
+FILES = SINKS.keys() - {"progress"}
+
+each_sink = pytest.mark.parametrize("kind", SINKS)
+
+
+@each_sink
+def test_write_end_and_close_twice(tmp_path: Path, kind: str) -> None:
+    sink = SINKS[kind](tmp_path)
+    for index in range(3):
+        sink.write(output_of(Frame(grey(index), index, "camera", index * 0.04), analysed=index != 1))
+    sink.source_ended("camera")
+    sink.close()
+    left = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    sink.close()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == left
+    assert len(left) == (kind in FILES)
+    assert all(left.values())
+
+
+@each_sink
+def test_close_without_a_frame(tmp_path: Path, kind: str) -> None:
+    sink = SINKS[kind](tmp_path)
+    sink.close()
+    sink.close()
+
+
+@each_sink
+def test_picture_is_left_alone(tmp_path: Path, kind: str) -> None:
+    frame = Frame(grey(3), 0, "camera", 0.0)
+    sink = SINKS[kind](tmp_path)
+    sink.write(output_of(frame))
+    sink.close()
+    assert (frame.bgr == grey(3)).all()
+
+
+@each_sink
+def test_says_which_frames_it_wants(tmp_path: Path, kind: str) -> None:
+    sink = SINKS[kind](tmp_path)
+    assert sink.wants_every_frame is (kind == "video")
+    sink.close()
+
+
+@pytest.mark.parametrize("kind", sorted(FILES))
+def test_unwritable_place(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(SinkError) as caught:
+        SINKS[kind](tmp_path / "missing")
+    assert str(tmp_path / "missing") in str(caught.value)
+    assert "\n" not in str(caught.value)
