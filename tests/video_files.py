@@ -171,11 +171,16 @@ def packets_of(path: Path, kind: str) -> list[tuple[Fraction, bytes]]:
 
 
 def sound_of(path: Path) -> tuple[float, np.ndarray[tuple[int], np.dtype[np.float32]], int]:
-    """Return start in seconds, the samples of the first channel and the sample rate of a file's decoded sound."""
+    """Return start in seconds, the samples of the first channel, silent in gaps, and the sample rate of a file's sound."""
     with av.open(path) as container:
         resampler = av.AudioResampler("fltp", "mono")
         frames = [mono for frame in container.decode(audio=0) for mono in resampler.resample(frame)]
-        return frames[0].time, np.concatenate([frame.to_ndarray()[0] for frame in frames]), frames[0].sample_rate
+    start_s, rate = frames[0].time, frames[0].sample_rate
+    samples = np.zeros(round((frames[-1].time - start_s) * rate) + frames[-1].samples, np.float32)
+    for frame in frames:
+        first = round((frame.time - start_s) * rate)
+        samples[first : first + frame.samples] = frame.to_ndarray()[0]
+    return start_s, samples, rate
 
 
 def _rate(times_s: Sequence[float]) -> float:

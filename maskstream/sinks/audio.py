@@ -24,17 +24,18 @@ class AudioTrack:
         """
         self._origin_s = origin_s
         self._target = target
-        self._input = av.open(path, metadata_errors="replace")
+        self._input = av.open(f"file:{path}", metadata_errors="replace")
         stream = self._input.streams.best("audio")
         if not isinstance(stream, AudioStream) or stream.codec_context is None or not stream.sample_rate:
             self._input.close()
             raise LookupError(path)
-        if stream.codec_context.name in COPIED_CODECS:
+        if stream.codec_context.codec.canonical_name in COPIED_CODECS:
             self._output = target.add_stream_from_template(stream)
             self._packets = self._copied(stream)
         else:
-            self._output = target.add_stream("aac", rate=stream.sample_rate)
-            self._output.codec_context.layout = stream.layout.name
+            rates = av.Codec("aac", "w").audio_rates or [stream.sample_rate]
+            self._output = target.add_stream("aac", rate=min(rates, key=lambda rate: abs(rate - stream.sample_rate)))
+            self._output.codec_context.layout = "mono" if stream.channels == 1 else "stereo"
             self._packets = self._encoded(stream)
         self._waiting: AudioPacket | None = None
 

@@ -94,15 +94,18 @@ class _TextSink:
             self._file: TextIO = sys.stdout
         else:
             require_writable(path)
-            self._file = Path(path).open("w", encoding="utf-8", newline="")  # noqa: SIM115 (closed by close)
+            self._file = Path(path).open("w", encoding="utf-8", errors="backslashreplace", newline="")  # noqa: SIM115 (closed by close)
 
     def source_ended(self, source_id: str) -> None:
         """Nothing to finish."""
 
     def close(self) -> None:
         """Close the file, or leave standard output flushed."""
-        if self._path != STDOUT:
-            self._file.close()
+        try:
+            if self._path != STDOUT:
+                self._file.close()
+        except OSError as error:
+            raise SinkError(f"{self._path}: cannot be finished: {error.strerror}; make room") from error
 
     def _put(self, text: str) -> None:
         try:

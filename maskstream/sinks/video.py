@@ -19,6 +19,7 @@ from maskstream.types import BgrImage, Output, SourceInfo
 
 _HYBRID_SINCE = (61, 7, 0)  # libavformat
 _FRAGMENT_US = 500_000
+_WAIT_FOR_SOUND_US = 100_000
 _KEYFRAME_EVERY_S = 2
 _FALLBACK_FPS = 25.0
 _FALLBACK_TIME_BASE = Fraction(1, 90_000)
@@ -140,10 +141,10 @@ def _open_container(path: str) -> av.container.OutputContainer:
         "movflags": movflags,
         "frag_duration": str(_FRAGMENT_US),
         "flush_packets": "1",
-        "max_interleave_delta": str(_FRAGMENT_US),
+        "max_interleave_delta": str(_WAIT_FOR_SOUND_US),
     }
     try:
-        return av.open(path, "w", format="mp4", container_options=options)
+        return av.open(f"file:{path}", "w", format="mp4", container_options=options)
     except (av.FFmpegError, OSError) as error:
         raise SinkError(_cannot_write(path, error)) from error
 
@@ -168,10 +169,13 @@ def _fit(bgr: BgrImage, size: tuple[int, int]) -> BgrImage:
         return bgr
     if right in (0, 1) and below in (0, 1):
         return np.asarray(cv2.copyMakeBorder(bgr, 0, below, 0, right, cv2.BORDER_REPLICATE), np.uint8)
+    canvas = np.zeros((size[1], size[0], 3), np.uint8)
+    scale = min(size[0] / width, size[1] / height)
+    if min(width, height) * scale < 1:
+        return canvas  # so thin that nothing of it can be seen
     wide = size[0] * height <= size[1] * width
     small = imutils.resize(bgr, width=size[0]) if wide else imutils.resize(bgr, height=size[1])
     left, above = (size[0] - small.shape[1]) // 2, (size[1] - small.shape[0]) // 2
-    canvas = np.zeros((size[1], size[0], 3), np.uint8)
     canvas[above : above + small.shape[0], left : left + small.shape[1]] = small
     return canvas
 

@@ -1,6 +1,5 @@
 """Video files of every container and codec that FFmpeg reads, through PyAV."""
 
-import os
 from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -47,10 +46,11 @@ class FileSource:
         self._closed = False
         self._damaged = 0
         self._ended_s = 0.0
+        self._promised_end_s: float | None = None
         self._container = _open_container(path)
         try:
             self._stream = _video_stream(self._container, path)
-            self._stream.thread_type = "AUTO"
+            self._stream.thread_type = "SLICE"  # threads per frame answer late, and lose good frames with a damaged one
             self._origin_s = _origin_s(self._container)
             self._decoded = self._decode()
             self._first = next(self._decoded, None)
@@ -110,9 +110,9 @@ class FileSource:
     def _say_what_was_missing(self) -> None:
         if self._damaged:
             logger.warning("{}: {} damaged packets were skipped", self._path, self._damaged)
-        expected_s = self.info.duration_s if hasattr(self, "info") else None
-        if expected_s is not None and expected_s - self._ended_s > _CUT_SHORT_S:
-            logger.warning("{}: ends at {:.1f} s of {:.1f} s: the file was cut short", self._path, self._ended_s, expected_s)
+        end_s = self._promised_end_s
+        if end_s is not None and end_s - self._ended_s > _CUT_SHORT_S:
+            logger.warning("{}: ends at {:.1f} s of {:.1f} s: the file was cut short", self._path, self._ended_s, end_s)
 
     def _time_s(self, video_frame: VideoFrame) -> float:
         if video_frame.pts is None or video_frame.time_base is None:
@@ -121,11 +121,11 @@ class FileSource:
 
     def _describe(self, first: VideoFrame, source_id: str) -> SourceInfo:
         stream = self._stream
-        rate, duration = stream.average_rate or stream.guessed_rate, stream.duration
-        end = (
-            None if duration is None else ((stream.start_time or 0) + duration) * Fraction(stream.time_base or 0) - self._origin_s
-        )
-        duration_s = float(end) if end is not None else (self._container.duration or 0) / av.time_base or None
+        rate = stream.average_rate or stream.guessed_rate
+        if stream.duration is not None:
+            end = ((stream.start_time or 0) + stream.duration) * Fraction(stream.time_base or 0) - self._origin_s
+            self._promised_end_s = float(end)
+        duration_s = self._promised_end_s or (self._container.duration or 0) / av.time_base or None
         estimate = round(duration_s * rate) if duration_s and rate else None
         height, width = _to_upright_bgr(first).shape[:2]
         aspect = stream.sample_aspect_ratio or Fraction(1)
@@ -153,7 +153,7 @@ def _open_container(path: str) -> av.container.InputContainer:
     if file.stat().st_size == 0:
         raise SourceOpenError(f"{path}: the file is empty")
     try:
-        return av.open(os.fspath(file), metadata_errors="replace")
+        return av.open(f"file:{path}", metadata_errors="replace")  # a colon in a name is no protocol
     except av.FFmpegError as error:
         raise SourceOpenError(f"{path}: not a video that FFmpeg can read: {error.strerror}; convert it with ffmpeg") from error
 

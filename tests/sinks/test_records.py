@@ -21,9 +21,7 @@ FACE_KEYS = {
     *("id", "label", "confidence", "steady_label", "steady_confidence", "judged", "score"),
     *("detection_box", "box", "quad", "keypoints", "zone"),
 }
-CSV_HEADER = (
-    "source,file,frame,time_s,time_utc,id,label,confidence,steady_label,steady_confidence,score,x_min,y_min,x_max,y_max"
-)
+CSV_HEADER = "source,file,frame,time_s,time_utc,id,label,confidence,steady_label,steady_confidence,score,x_min,y_min,x_max,y_max"
 FULL_DEVICE = Path("/dev/full")
 
 
@@ -56,7 +54,13 @@ def test_every_key_is_there_and_null_where_it_does_not_apply(tmp_path: Path) -> 
         sink.write(output(4))
     first, second = json_lines(path)
     assert set(first) == set(second) == RECORD_KEYS
-    assert (first["source"], first["frame"], first["time_s"], first["file"], first["time_utc"]) == ("entrance", 3, 0.12, None, None)
+    assert (first["source"], first["frame"], first["time_s"], first["file"], first["time_utc"]) == (
+        "entrance",
+        3,
+        0.12,
+        None,
+        None,
+    )
     assert second["faces"] == []
     known, unknown = first["faces"]
     assert set(known) == set(unknown) == FACE_KEYS
@@ -73,7 +77,7 @@ def test_every_key_is_there_and_null_where_it_does_not_apply(tmp_path: Path) -> 
 def test_live_frame_and_timing(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     frame = Frame(plain((0, 0, 0)), 0, "gate", 0.0, wall_time=datetime(2024, 5, 6, 7, 8, 9, 123456, UTC), file="a/b.jpg")
-    timing_ms = {stage: 1.23456 for stage in ("capture", "detect", "align", "classify", "total")}
+    timing_ms = dict.fromkeys(("capture", "detect", "align", "classify", "total"), 1.23456)
     result = FrameResult("gate", 0, 0.0, (), frame.wall_time, frame.file, timing_ms)
     with closing(JsonlSink(str(path))) as sink:
         sink.write(Output(frame, result, True, lambda frame, result: frame.bgr))

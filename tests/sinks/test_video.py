@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import closing
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -185,7 +186,7 @@ def test_gap_in_the_sound_stays_a_gap(tmp_path: Path) -> None:
     start_s, samples, rate = sound_of(annotate(source, tmp_path / "out.mp4"))
     times_s = {start_s + at / rate for at in np.flatnonzero(np.abs(samples) > 0.25)}
     assert all(time_s < 0.55 or 0.95 < time_s < 1.55 for time_s in times_s)
-    assert any(1.4 < time_s for time_s in times_s)
+    assert any(time_s > 1.4 for time_s in times_s)
 
 
 def join_sound(first: Path, second: Path, target: Path) -> Path:
@@ -236,7 +237,7 @@ def test_time_that_stands_still_or_runs_back_goes_on(tmp_path: Path) -> None:
     path = write_pictures(tmp_path / "out.mp4", [(time_s, grey(index)) for index, time_s in enumerate(times_s)])
     frames = read(path)
     assert [grey_index(frame.bgr) for frame in frames] == [0, 1, 2, 3, 4]
-    assert all(before.time_s < after.time_s for before, after in zip(frames, frames[1:], strict=False))
+    assert all(before.time_s < after.time_s for before, after in pairwise(frames))
     assert [frames[index].time_s for index in (0, 1, 4)] == pytest.approx([0.0, 0.1, 0.2], abs=MILLISECOND_S)
 
 
