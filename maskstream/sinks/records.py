@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -94,18 +95,15 @@ class _TextSink:
             self._file: TextIO = sys.stdout
         else:
             require_writable(path)
-            self._file = Path(path).open("w", encoding="utf-8", errors="backslashreplace", newline="")  # noqa: SIM115 (closed by close)
+            self._file = Path(path).open("w", encoding="utf-8", errors="surrogateescape", newline="")  # noqa: SIM115 (closed by close)
 
     def source_ended(self, source_id: str) -> None:
         """Nothing to finish."""
 
     def close(self) -> None:
         """Close the file, or leave standard output flushed."""
-        try:
-            if self._path != STDOUT:
-                self._file.close()
-        except OSError as error:
-            raise SinkError(f"{self._path}: cannot be finished: {error.strerror}; make room") from error
+        if self._path != STDOUT:
+            self._file.close()
 
     def _put(self, text: str) -> None:
         try:
@@ -115,6 +113,8 @@ class _TextSink:
             self._leave_stdout()
             raise SinkClosed(f"{self._path}: the reader has left") from error
         except OSError as error:
+            with suppress(OSError):  # it would try to write the rest
+                self.close()
             raise SinkError(f"{self._path}: cannot be written: {error.strerror}; make room or choose another place") from error
 
     def _leave_stdout(self) -> None:

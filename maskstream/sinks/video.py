@@ -48,8 +48,9 @@ class VideoSink:
         """
         self._path = path
         self._size = (info.width + info.width % 2, info.height + info.height % 2)
-        self._duration_by_pts: dict[int, int] = {}
         self._last_pts: int | None = None
+        self._last_duration = 0
+        self._held: av.Packet[av.VideoStream] | None = None
         self._open = False
         require_video_path(path)
         if info.path and Path(path).exists() and Path(path).samefile(info.path):
@@ -58,9 +59,12 @@ class VideoSink:
         try:
             self._time_base = _time_base(info)
             self._stream = self._add_video(info, config)
+            self._audio: AudioTrack | None = None
             self._audio = self._add_audio(info)
             self._container.start_encoding()
         except (av.FFmpegError, OSError) as error:
+            if self._audio:
+                self._audio.close()
             self._container.close()
             raise SinkError(_cannot_write(path, error)) from error
         self._open = True
@@ -95,7 +99,7 @@ class VideoSink:
         if self._last_pts is not None and pts <= self._last_pts:
             pts = self._last_pts + 1  # a source whose clock stands still or runs back
         self._last_pts = pts
-        self._duration_by_pts[pts] = max(1, round(output.frame.duration_s / self._time_base))
+        self._last_duration = max(1, round(output.frame.duration_s / self._time_base))
         try:
             if self._audio:
                 self._audio.advance(output.frame.time_s)
@@ -119,6 +123,7 @@ class VideoSink:
         try:
             if self._last_pts is not None:
                 self._mux(None)
+                self._mux_held(until_pts=self._last_pts + self._last_duration)
             if self._audio:
                 self._audio.close()
             self._container.close()
@@ -130,8 +135,15 @@ class VideoSink:
 
     def _mux(self, video_frame: av.VideoFrame | None) -> None:
         for packet in self._stream.encode(video_frame):
-            packet.duration = self._duration_by_pts.pop(packet.pts or 0, 0)
-            self._container.mux(packet)
+            self._mux_held(until_pts=packet.pts or 0)
+            self._held = packet
+
+    def _mux_held(self, until_pts: int) -> None:
+        """Write a packet once it is known how long it is shown: FFmpeg moves the next fragment to where this one ends."""
+        if self._held is not None:
+            self._held.duration = until_pts - (self._held.pts or 0)
+            self._container.mux(self._held)
+            self._held = None
 
 
 def _open_container(path: str) -> av.container.OutputContainer:

@@ -1,5 +1,6 @@
 """Video files of every container and codec that FFmpeg reads, through PyAV."""
 
+import re
 from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -122,9 +123,7 @@ class FileSource:
     def _describe(self, first: VideoFrame, source_id: str) -> SourceInfo:
         stream = self._stream
         rate = stream.average_rate or stream.guessed_rate
-        if stream.duration is not None:
-            end = ((stream.start_time or 0) + stream.duration) * Fraction(stream.time_base or 0) - self._origin_s
-            self._promised_end_s = float(end)
+        self._promised_end_s = _promised_end_s(stream, self._origin_s)
         duration_s = self._promised_end_s or (self._container.duration or 0) / av.time_base or None
         estimate = round(duration_s * rate) if duration_s and rate else None
         height, width = _to_upright_bgr(first).shape[:2]
@@ -173,6 +172,14 @@ def _video_stream(container: av.container.InputContainer, path: str) -> av.Video
     if not candidates:
         raise SourceOpenError(f"{path}: no video in this file; give one that has a picture")
     return candidates[0]
+
+
+def _promised_end_s(stream: av.VideoStream, origin_s: Fraction) -> float | None:
+    """Return where the file says that a stream ends; Matroska says it in a tag, `HH:MM:SS.nnn`."""
+    if stream.duration is not None:
+        return float(((stream.start_time or 0) + stream.duration) * Fraction(stream.time_base or 0) - origin_s)
+    tag = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", ""))
+    return None if tag is None else int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3])
 
 
 def _to_upright_bgr(video_frame: VideoFrame) -> BgrImage:
