@@ -98,17 +98,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"maskstream {__version__}")
         return 0
     try:
-        report = run(arguments, stopper)
+        run(arguments, stopper)
+        code = 128 + stopper.received if stopper.received else 0
     except MaskStreamError as error:
         print(error, file=sys.stderr)
-        return error.exit_code
-    if report.threads_left:
+        code = error.exit_code
+    if stopper.engine and stopper.engine.report.threads_left:
         sys.stdout.flush()
-        os._exit(128 + stopper.received if stopper.received else 0)
-    return 128 + stopper.received if stopper.received else 0
+        os._exit(code)
+    return code
 
 
-def run(arguments: argparse.Namespace, stopper: Stopper) -> "RunReport":
+def run(arguments: argparse.Namespace, stopper: Stopper) -> None:
     from loguru import logger
     from rich.console import Console
 
@@ -124,9 +125,7 @@ def run(arguments: argparse.Namespace, stopper: Stopper) -> "RunReport":
         progress=console if console.is_terminal and not arguments.quiet else None,
     )
     stopper.engine = build_engine(request, config)
-    report = stopper.engine.run()
-    logger.info("{}", summary(report))
-    return report
+    logger.info("{}", summary(stopper.engine.run()))
 
 
 def layers(arguments: argparse.Namespace) -> "list[Layer]":

@@ -50,6 +50,7 @@ class VideoSink:
         self._size = (info.width + info.width % 2, info.height + info.height % 2)
         self._last_pts: int | None = None
         self._last_duration = 0
+        self._video_finished = False
         self._held: av.Packet[av.VideoStream] | None = None
         self._open = False
         require_video_path(path)
@@ -110,6 +111,7 @@ class VideoSink:
     def source_ended(self, source_id: str) -> None:
         """Carry over the sound that outlasts the picture."""
         try:
+            self._finish_video()
             if self._audio:
                 self._audio.advance(None)
         except (av.FFmpegError, OSError) as error:
@@ -121,9 +123,7 @@ class VideoSink:
             return
         self._open = False
         try:
-            if self._last_pts is not None:
-                self._mux(None)
-                self._mux_held(until_pts=self._last_pts + self._last_duration)
+            self._finish_video()
             if self._audio:
                 self._audio.close()
             self._container.close()
@@ -132,6 +132,12 @@ class VideoSink:
         finally:
             if self._last_pts is None:
                 Path(self._path).unlink(missing_ok=True)
+
+    def _finish_video(self) -> None:
+        if self._last_pts is not None and not self._video_finished:
+            self._video_finished = True
+            self._mux(None)
+            self._mux_held(until_pts=self._last_pts + self._last_duration)
 
     def _mux(self, video_frame: av.VideoFrame | None) -> None:
         for packet in self._stream.encode(video_frame):
