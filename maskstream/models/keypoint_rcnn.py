@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torchvision.models.detection import KeypointRCNN
 
+from maskstream.models.folding import fold_batch_norm
 from maskstream.types import BgrImage, Detection
 
 SMALLEST_SCALED_SIDE = 8
@@ -64,6 +65,7 @@ class KeypointRCNNDetector:
         """
         self.keypoint_names = keypoint_names
         self.module = module.eval().to(options.device)
+        fold_batch_norm(self.module)
         self._calibration = calibration
         self._device = options.device
         module.roi_heads.score_thresh = options.min_score

@@ -11,6 +11,7 @@ from torchvision.models import resnet18
 
 from maskstream.models.checkpoint import Metadata, load_checkpoint, load_into
 from maskstream.models.files import weights_path
+from maskstream.models.folding import fold_batch_norm
 from maskstream.types import BgrImage, FloatArray
 
 NAME = "mask_resnet18"
@@ -51,6 +52,7 @@ class MaskClassifier:
         self.class_names = metadata.class_names
         self.input_size_px = metadata.input_size
         self.module = module.eval().to(device)
+        fold_batch_norm(self.module)
         self._temperature = metadata.temperature or 1.0
         self._device = device
 
