@@ -103,9 +103,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MaskStreamError as error:
         print(error, file=sys.stderr)
         code = error.exit_code
-    if stopper.engine and stopper.engine.report.threads_left:
-        sys.stdout.flush()
-        os._exit(code)
     return code
 
 
@@ -161,4 +158,7 @@ def summary(report: "RunReport") -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)  # all files are closed: taking torch apart would cost a second, and a thread left behind could hang it

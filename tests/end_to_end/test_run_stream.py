@@ -3,7 +3,6 @@
 import csv
 import functools
 import http.server
-import itertools
 import json
 import os
 import queue
@@ -13,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import av
@@ -137,37 +137,44 @@ def test_a_closed_pipe_ends_the_run_quietly() -> None:
     process.stderr.close()
 
 
-def start_recording(out: Path) -> subprocess.Popen[bytes]:
-    """Start a run that has already written some records."""
+@contextmanager
+def recording(out: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A run that has already written some records."""
     records = out.with_suffix(".jsonl")
-    process = subprocess.Popen(command("--source", DEMO, "--output", out, "--jsonl", records, "--quiet"), stderr=subprocess.PIPE)
+    arguments = command("--source", DEMO, "--output", out, "--jsonl", records, "--quiet")
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE) as process:
+        try:
+            wait_for_records(process, records, 20)
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for_records(process: subprocess.Popen[bytes], records: Path, count: int) -> None:
     deadline = time.monotonic() + 90
-    while not records.exists() or records.read_text().count("\n") < 20:
+    while not records.exists() or records.read_text().count("\n") < count:
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    return process
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_finishes_the_files_in_time(tmp_path: Path, number: signal.Signals, code: int) -> None:
-    process = start_recording(tmp_path / "out.mp4")
-    process.send_signal(number)
-    asked = time.monotonic()
-    _, errors = process.communicate(timeout=30)
-    assert time.monotonic() - asked < LEAVES_WITHIN_S
+    with recording(tmp_path / "out.mp4") as process:
+        process.send_signal(number)
+        asked = time.monotonic()
+        _, errors = process.communicate(timeout=30)
+        assert time.monotonic() - asked < LEAVES_WITHIN_S
     assert (process.returncode, errors) == (code, b"")
     records = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert len(decode(tmp_path / "out.mp4")) == len(records) >= 20
 
 
 def test_a_killed_run_leaves_a_video_up_to_a_second_before(tmp_path: Path) -> None:
-    process = start_recording(tmp_path / "out.mp4")
-    while (tmp_path / "out.jsonl").read_text().count("\n") < 40:
-        time.sleep(0.02)
-    process.kill()
-    process.communicate(timeout=30)
-    *records, _ = itertools.chain((tmp_path / "out.jsonl").read_text().split("\n"))
+    with recording(tmp_path / "out.mp4") as process:
+        wait_for_records(process, tmp_path / "out.jsonl", 40)
+        process.kill()
+    *records, _ = (tmp_path / "out.jsonl").read_text().split("\n")
     assert decode(tmp_path / "out.mp4")[-1] >= json.loads(records[-1])["time_s"] - 1.0
 
 
