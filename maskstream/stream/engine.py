@@ -6,9 +6,9 @@ Items stay in order within a source. The end of a source, and its error, travel 
 captured before is rendered before. A failure in a thread is raised again in the caller's.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from threading import Condition, Event, Thread
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from threading import Condition, Thread
 from time import monotonic, perf_counter
 from typing import Final
 
@@ -19,8 +19,9 @@ from maskstream.config import StreamConfig
 from maskstream.errors import MaskStreamError, SinkClosed, SinkError
 from maskstream.protocols import Sink, Source
 from maskstream.stream.batcher import Batcher
+from maskstream.stream.capture import Captured, Crashed, Ended, Item, Lane
 from maskstream.stream.channel import Channel, Overflow
-from maskstream.types import BgrImage, Frame, FrameResult, Output, SourceInfo
+from maskstream.types import BgrImage, Frame, FrameResult, Output
 
 _POLL_S: Final = 0.05
 _JOIN_S: Final = 2.0
@@ -57,47 +58,6 @@ class RunReport:
     """Threads that did not end in time; the process should then leave without waiting for them."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Captured:
-    frame: Frame
-    analyse: bool
-    result: FrameResult | None = None
-
-
-@dataclass(frozen=True)
-class _Ended:
-    source_id: str
-    complete: bool
-    """Whether it came to its own end."""
-    error: MaskStreamError | None = None
-
-
-@dataclass(frozen=True)
-class _Crashed:
-    error: BaseException
-
-
-_Item = _Captured | _Ended | _Crashed
-
-
-@dataclass(eq=False)
-class _Lane:
-    """A source and its way to the inference thread."""
-
-    source: Source
-    channel: Channel[_Item]
-    pass_every_frame: bool
-    stopped: Event = field(default_factory=Event)
-
-    @property
-    def info(self) -> SourceInfo:
-        return self.source.info
-
-    def stop(self) -> None:
-        self.stopped.set()
-        self.channel.close()
-
-
 class Engine:
     """Runs sources through the analyzer into sinks, once."""
 
@@ -128,18 +88,18 @@ class Engine:
         self._bindings = list(sinks)
         changed = Condition()
         self._lanes = {source.info.source_id: self._lane(source, changed) for source in sources}
-        self._results: Channel[_Item] = Channel(2 * batch_size, Overflow.WAIT)
+        self._results: Channel[Item] = Channel(2 * batch_size, Overflow.WAIT)
         self._last_results: dict[str, FrameResult] = {}
         self._failure: MaskStreamError | None = None
         self._stop_requested = False
 
-    def _lane(self, source: Source, changed: Condition) -> _Lane:
+    def _lane(self, source: Source, changed: Condition) -> Lane:
         drops = source.info.live or self._config.realtime
         frame_bytes = source.info.width * source.info.height * 3
         waiting = max(1, min(2 * self._batch_size, _QUEUED_BYTES // frame_bytes))
-        channel: Channel[_Item] = Channel(1, Overflow.DROP_OLDEST, changed) if drops else Channel(waiting, Overflow.WAIT, changed)
+        channel: Channel[Item] = Channel(1, Overflow.DROP_OLDEST, changed) if drops else Channel(waiting, Overflow.WAIT, changed)
         wanted = any(binding.sink.wants_every_frame and binding.serves(source.info.source_id) for binding in self._bindings)
-        return _Lane(source, channel, pass_every_frame=wanted and not drops)
+        return Lane(source, channel, self._config, pass_every_frame=wanted and not drops)
 
     def stop(self) -> None:
         """Ask `run` to finish the files and return soon. May be called from a signal handler or another thread."""
@@ -152,7 +112,7 @@ class Engine:
             MaskStreamError: The first source or sink that failed, after everything was closed.
         """
         started = perf_counter()
-        capturers = [Thread(target=self._capture, args=(lane,), daemon=True) for lane in self._lanes.values()]
+        capturers = [Thread(target=lane.capture, daemon=True) for lane in self._lanes.values()]
         threads = [*capturers, Thread(target=self._infer, daemon=True)]
         for thread in threads:
             thread.start()
@@ -167,43 +127,6 @@ class Engine:
             raise self._failure
         return self.report
 
-    # Capture: one thread per source.
-
-    def _capture(self, lane: _Lane) -> None:
-        source_id = lane.info.source_id
-        try:
-            complete = self._feed(lane)
-        except MaskStreamError as error:
-            ended: _Item = _Ended(source_id, complete=False, error=error)
-        except BaseException as error:  # raised again in the caller's thread
-            ended = _Crashed(error)
-        else:
-            ended = _Ended(source_id, complete)
-        lane.channel.finish(ended)
-
-    def _feed(self, lane: _Lane) -> bool:
-        """Put a source's frames into its channel; return whether it came to its own end."""
-        limit = self._config.max_frames
-        for frame in self._paced(lane):
-            analyse = frame.index % self._config.stride == 0
-            if (analyse or lane.pass_every_frame) and not lane.channel.put(_Captured(frame, analyse)):
-                return False
-            if limit is not None and frame.index + 1 >= limit:
-                return False
-        return not lane.stopped.is_set()
-
-    def _paced(self, lane: _Lane) -> Iterator[Frame]:
-        """Yield frames as fast as they come, or a file's at its own speed."""
-        wait = self._config.realtime and not lane.info.live
-        zero_s: float | None = None
-        for frame in lane.source:
-            if wait:
-                zero_s = monotonic() - frame.time_s if zero_s is None else zero_s
-                lane.stopped.wait(max(0.0, zero_s + frame.time_s - monotonic()))
-            if lane.stopped.is_set():
-                return
-            yield frame
-
     # Inference: one thread, the only one that runs the models.
 
     def _infer(self) -> None:
@@ -214,29 +137,29 @@ class Engine:
                     if not self._results.put(item):
                         return
         except BaseException as error:  # raised again in the caller's thread
-            self._results.finish(_Crashed(error))
+            self._results.finish(Crashed(error))
         else:
             self._results.finish()
 
-    def _analyse(self, batch: list[_Item]) -> list[_Item]:
+    def _analyse(self, batch: list[Item]) -> list[Item]:
         started = perf_counter()
-        results = iter(self._analyzer.analyze([item.frame for item in batch if isinstance(item, _Captured) and item.analyse]))
+        results = iter(self._analyzer.analyze([item.frame for item in batch if isinstance(item, Captured) and item.analyse]))
         self.report.model_s += perf_counter() - started
-        return [replace(item, result=next(results)) if isinstance(item, _Captured) and item.analyse else item for item in batch]
+        return [replace(item, result=next(results)) if isinstance(item, Captured) and item.analyse else item for item in batch]
 
     # Rendering: the caller's thread.
 
     def _render(self) -> None:
         while not self._stop_requested and not self._results.exhausted:
             match self._results.get(_POLL_S):
-                case _Captured() as item:
+                case Captured() as item:
                     self._write(item)
-                case _Ended() as ended:
+                case Ended() as ended:
                     self._end(ended)
-                case _Crashed(error):
+                case Crashed(error):
                     raise error
 
-    def _write(self, item: _Captured) -> None:
+    def _write(self, item: Captured) -> None:
         source_id = item.frame.source_id
         result = item.result or self._repeated(item.frame)
         self._last_results[source_id] = result
@@ -253,7 +176,7 @@ class Engine:
         faces = tuple(replace(face, judged=False) for face in last.faces) if last else ()
         return FrameResult(frame.source_id, frame.index, frame.time_s, faces, frame.wall_time, frame.file)
 
-    def _end(self, ended: _Ended) -> None:
+    def _end(self, ended: Ended) -> None:
         if ended.error:
             self._fail(ended.error)
         if ended.complete:
@@ -278,10 +201,11 @@ class Engine:
                 lane.stop()
 
     def _fail(self, error: MaskStreamError) -> None:
-        if self._failure is None:
-            self._failure = error
-        elif str(error) != str(self._failure):
+        """Remember the first failure, which ends the run; say at once what else fails, or what the run goes on without."""
+        goes_on = len(self._lanes) > 1 or any(lane.info.live for lane in self._lanes.values())
+        if goes_on or self._failure is not None:
             logger.error("{}", error)
+        self._failure = self._failure or error
 
     def _close(self, threads: list[Thread]) -> None:
         self._results.close()

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
+from loguru import logger
 
 from maskstream import Analyzer, load_config
 from maskstream.config import Config, Layer
@@ -202,8 +203,13 @@ def test_a_sink_that_fails_ends_a_file_and_everything_is_closed() -> None:
 
 def test_a_sink_that_fails_does_not_stop_a_live_source() -> None:
     bad, good = ListSink(fail_at=3), ListSink()
+    said: list[str] = []
+    handler = logger.add(lambda message: said.append(str(message)), level="ERROR")
     with pytest.raises(SinkError):
         engine([ListSource(20, live=True, wait_s=0.01)], [bad, good]).run()
+    logger.remove(handler)
+    assert len(said) == 1
+    assert "disk full" in said[0]
     assert len(bad.outputs) == 3
     assert good.indices()[-1] == 19
 

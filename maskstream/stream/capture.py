@@ -1,0 +1,98 @@
+"""From a source into its channel: what one capture thread does."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from threading import Event
+from time import monotonic
+
+from maskstream.config import StreamConfig
+from maskstream.errors import MaskStreamError
+from maskstream.protocols import Source
+from maskstream.stream.channel import Channel
+from maskstream.types import Frame, FrameResult, SourceInfo
+
+
+@dataclass(frozen=True, eq=False)
+class Captured:
+    """A frame on its way through the stages."""
+
+    frame: Frame
+    analyse: bool
+    """False for a frame that `stride` leaves out and that only travels along for the video."""
+    result: FrameResult | None = None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The end of a source; travels behind its last frame."""
+
+    source_id: str
+    complete: bool
+    """Whether it came to its own end."""
+    error: MaskStreamError | None = None
+
+
+@dataclass(frozen=True)
+class Crashed:
+    """A mistake in a thread, to be raised again in the caller's."""
+
+    error: BaseException
+
+
+Item = Captured | Ended | Crashed
+
+
+@dataclass(eq=False)
+class Lane:
+    """A source and its way to the inference thread."""
+
+    source: Source
+    channel: Channel[Item]
+    config: StreamConfig
+    pass_every_frame: bool
+    """Whether frames that are not analysed travel along."""
+    stopped: Event = field(default_factory=Event)
+
+    @property
+    def info(self) -> SourceInfo:
+        """What is known of the source."""
+        return self.source.info
+
+    def stop(self) -> None:
+        """End the capture soon and drop what waits."""
+        self.stopped.set()
+        self.channel.close()
+
+    def capture(self) -> None:
+        """Read the source until it ends, fails or is stopped; its end follows its frames into the channel."""
+        ended: Item
+        try:
+            ended = Ended(self.info.source_id, complete=self._feed())
+        except MaskStreamError as error:
+            ended = Ended(self.info.source_id, complete=False, error=error)
+        except BaseException as error:  # raised again in the caller's thread
+            ended = Crashed(error)
+        self.channel.finish(ended)
+
+    def _feed(self) -> bool:
+        """Put frames into the channel; return whether the source came to its own end."""
+        limit = self.config.max_frames
+        for frame in self._paced():
+            analyse = frame.index % self.config.stride == 0
+            if (analyse or self.pass_every_frame) and not self.channel.put(Captured(frame, analyse)):
+                return False
+            if limit is not None and frame.index + 1 >= limit:
+                return False
+        return not self.stopped.is_set()
+
+    def _paced(self) -> Iterator[Frame]:
+        """Yield frames as fast as they come, or a file's at its own speed."""
+        wait = self.config.realtime and not self.info.live
+        zero_s: float | None = None
+        for frame in self.source:
+            if wait:
+                zero_s = monotonic() - frame.time_s if zero_s is None else zero_s
+                self.stopped.wait(max(0.0, zero_s + frame.time_s - monotonic()))
+            if self.stopped.is_set():
+                return
+            yield frame
