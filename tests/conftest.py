@@ -15,7 +15,7 @@ from maskstream.types import FACE_KEYPOINTS, BgrImage, Detection, Face, Frame, L
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "assets" / "demo.mp4"
-APT_PACKAGES = {"ffprobe": "ffmpeg", "ffmpeg": "ffmpeg", "chromium": "chromium", "Xvfb": "xvfb"}
+APT_PACKAGES = {"ffprobe": "ffmpeg", "chromium": "chromium", "Xvfb": "xvfb"}
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from fractions import Fraction
 from itertools import pairwise
@@ -67,8 +67,8 @@ def read(path: Path) -> list[Frame]:
         return list(source)
 
 
-def probe(path: Path) -> dict[str, object]:
-    command = ["ffprobe", "-v", "error", "-select_streams", "v:0", "-show_streams", "-of", "json", str(path)]
+def probe(ffprobe: str, path: Path) -> dict[str, object]:
+    command = [ffprobe, "-v", "error", "-select_streams", "v:0", "-show_streams", "-of", "json", str(path)]
     stream: dict[str, object] = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)["streams"][0]
     return stream
 
@@ -105,8 +105,8 @@ def test_whole_duration_is_kept(tmp_path: Path, times_s: list[float]) -> None:
         )
 
 
-def test_it_is_what_browsers_play(tmp_path: Path) -> None:
-    stream = probe(annotate(write_video(tmp_path / "clip.mp4", STEADY), tmp_path / "out.mp4"))
+def test_it_is_what_browsers_play(tmp_path: Path, system_tool: Callable[[str], str]) -> None:
+    stream = probe(system_tool("ffprobe"), annotate(write_video(tmp_path / "clip.mp4", STEADY), tmp_path / "out.mp4"))
     assert (stream["codec_name"], stream["pix_fmt"]) == ("h264", "yuv420p")
     assert [stream[f"color_{what}"] for what in ("space", "primaries", "transfer")] == ["bt709"] * 3
     assert stream["color_range"] == "tv"
