@@ -1,5 +1,7 @@
 """Annotated video: H.264 in MP4 that plays in browsers, at the right speed, also where the program was killed."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
@@ -57,17 +59,18 @@ class VideoSink:
         if info.path and Path(path).exists() and Path(path).samefile(info.path):
             raise SinkError(f"{path}: the output would replace its own source; choose another name")
         self._container = _open_container(path)
+        self._audio: AudioTrack | None = None
         try:
-            self._time_base = _time_base(info)
-            self._stream = self._add_video(info, config)
-            self._audio: AudioTrack | None = None
-            self._audio = self._add_audio(info)
-            self._container.start_encoding()
-        except (av.FFmpegError, OSError) as error:
+            with _sink_errors(path):
+                self._time_base = _time_base(info)
+                self._stream = self._add_video(info, config)
+                self._audio = self._add_audio(info)
+                self._container.start_encoding()
+        except SinkError:
             if self._audio:
                 self._audio.close()
             self._container.close()
-            raise SinkError(_cannot_write(path, error)) from error
+            raise
         self._open = True
 
     def _add_video(self, info: SourceInfo, config: VideoConfig) -> av.VideoStream:
@@ -101,21 +104,17 @@ class VideoSink:
             pts = self._last_pts + 1  # a source whose clock stands still or runs back
         self._last_pts = pts
         self._last_duration = max(1, round(output.frame.duration_s / self._time_base))
-        try:
+        with _sink_errors(self._path):
             if self._audio:
                 self._audio.advance(output.frame.time_s)
             self._mux(_to_video_frame(_fit(output.annotated_bgr, self._size), pts, self._time_base))
-        except (av.FFmpegError, OSError) as error:
-            raise SinkError(_cannot_write(self._path, error)) from error
 
     def source_ended(self, source_id: str) -> None:
         """Carry over the sound that outlasts the picture."""
-        try:
+        with _sink_errors(self._path):
             self._finish_video()
             if self._audio:
                 self._audio.advance(None)
-        except (av.FFmpegError, OSError) as error:
-            raise SinkError(_cannot_write(self._path, error)) from error
 
     def close(self) -> None:
         """Finish the file; a file without any frame is removed."""
@@ -123,12 +122,11 @@ class VideoSink:
             return
         self._open = False
         try:
-            self._finish_video()
-            if self._audio:
-                self._audio.close()
-            self._container.close()
-        except (av.FFmpegError, OSError) as error:
-            raise SinkError(_cannot_write(self._path, error)) from error
+            with _sink_errors(self._path):
+                self._finish_video()
+                if self._audio:
+                    self._audio.close()
+                self._container.close()
         finally:
             if self._last_pts is None:
                 Path(self._path).unlink(missing_ok=True)
@@ -161,15 +159,18 @@ def _open_container(path: str) -> av.container.OutputContainer:
         "flush_packets": "1",
         "max_interleave_delta": str(_WAIT_FOR_SOUND_US),
     }
-    try:
+    with _sink_errors(path):
         return av.open(f"file:{path}", "w", format="mp4", container_options=options)
+
+
+@contextmanager
+def _sink_errors(path: str) -> Generator[None, None, None]:
+    """Turn what FFmpeg or the system says into a `SinkError`."""
+    try:
+        yield
     except (av.FFmpegError, OSError) as error:
-        raise SinkError(_cannot_write(path, error)) from error
-
-
-def _cannot_write(path: str, error: Exception) -> str:
-    reason = getattr(error, "strerror", None) or str(error)
-    return f"{path}: cannot be written: {reason}; choose another place or make room"
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SinkError(f"{path}: cannot be written: {reason}; choose another place or make room") from error
 
 
 def _time_base(info: SourceInfo) -> Fraction:

@@ -13,6 +13,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace
 from loguru import logger
+from numpy.typing import NDArray
 
 from maskstream.errors import SourceOpenError
 from maskstream.types import BgrImage, Frame, SourceInfo
@@ -57,7 +58,7 @@ class FileSource:
             self._first = next(self._decoded, None)
             if self._first is None:
                 raise SourceOpenError(f"{path}: none of its video can be decoded; it is damaged, convert it with ffmpeg")
-            self.info = self._describe(self._first[0], source_id or path)
+            self.info = self._describe(*self._first, source_id or path)
         except BaseException:
             self._container.close()
             raise
@@ -120,13 +121,13 @@ class FileSource:
             return self._ended_s
         return float(video_frame.pts * Fraction(video_frame.time_base) - self._origin_s)
 
-    def _describe(self, first: VideoFrame, source_id: str) -> SourceInfo:
+    def _describe(self, first: VideoFrame, bgr: BgrImage, source_id: str) -> SourceInfo:
         stream = self._stream
         rate = stream.average_rate or stream.guessed_rate
         self._promised_end_s = _promised_end_s(stream, self._origin_s)
         duration_s = self._promised_end_s or (self._container.duration or 0) / av.time_base or None
         estimate = round(duration_s * rate) if duration_s and rate else None
-        height, width = _to_upright_bgr(first).shape[:2]
+        height, width = bgr.shape[:2]
         aspect = stream.sample_aspect_ratio or Fraction(1)
         return SourceInfo(
             source_id=source_id,
@@ -137,7 +138,7 @@ class FileSource:
             time_base=stream.time_base,
             frame_count=stream.frames or estimate,
             duration_s=duration_s,
-            sample_aspect_ratio=(1 / aspect if _is_transposed(first) else aspect) if aspect > 0 else None,
+            sample_aspect_ratio=(1 / aspect if _is_transposed(_display_matrix(first)) else aspect) if aspect > 0 else None,
             path=self._path,
             origin_s=self._origin_s,
         )
@@ -189,18 +190,17 @@ def _to_upright_bgr(video_frame: VideoFrame) -> BgrImage:
     if matrix is None:
         return np.asarray(bgr, np.uint8)
     (x_to_x, x_to_y), (y_to_x, y_to_y) = matrix
-    transposed = abs(x_to_y) > abs(x_to_x)
+    transposed = _is_transposed(matrix)
     upright = bgr.transpose(1, 0, 2) if transposed else bgr
     flip_x, flip_y = (y_to_x < 0, x_to_y < 0) if transposed else (x_to_x < 0, y_to_y < 0)
     return np.ascontiguousarray(upright[:: -1 if flip_y else 1, :: -1 if flip_x else 1], np.uint8)
 
 
-def _display_matrix(video_frame: VideoFrame) -> np.ndarray[tuple[int, ...], np.dtype[np.int32]] | None:
+def _display_matrix(video_frame: VideoFrame) -> NDArray[np.int32] | None:
     """Return [[x to x', x to y'], [y to x', y to y']], or None where the picture is to be shown as it is stored."""
     matrix: Any = video_frame.side_data.get("DISPLAYMATRIX")  # has the buffer interface
     return None if matrix is None else np.frombuffer(matrix, np.int32).reshape(3, 3)[:2, :2]
 
 
-def _is_transposed(video_frame: VideoFrame) -> bool:
-    matrix = _display_matrix(video_frame)
+def _is_transposed(matrix: NDArray[np.int32] | None) -> bool:
     return matrix is not None and bool(abs(matrix[0, 1]) > abs(matrix[0, 0]))
