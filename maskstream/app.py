@@ -124,7 +124,7 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
         raise ConfigError("--source is missing; give a video file")
     _check_outputs(request)
     with ExitStack() as opened:
-        sources = _open_sources(request.sources, opened)
+        sources = _open_sources(request.sources, config, opened)
         analyzer = build_analyzer(config)
         bindings = _open_sinks(request, sources, config, opened)
         opened.pop_all()
@@ -132,13 +132,13 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
     return Engine(sources, analyzer, bindings, Overlay(config.overlay).paint, config.stream, batch_size)
 
 
-def _open_sources(locations: Sequence[str], opened: ExitStack) -> list[Source]:
+def _open_sources(locations: Sequence[str], config: Config, opened: ExitStack) -> list[Source]:
     repeated = next((location for location in locations if locations.count(location) > 1), None)
     if repeated is not None:
         raise ConfigError(f"--source {redact(repeated)}: given twice; give each source once")
     sources = []
     for location in locations:
-        source = SOURCES[source_kind(location)](location)
+        source = SOURCES[source_kind(location)](location, redact(location), config)
         opened.callback(source.close)
         sources.append(source)
         info = source.info

@@ -58,6 +58,36 @@ class StreamConfig(_Section):
     realtime: bool
 
 
+class WebcamConfig(_Section):
+    """What is asked of a webcam; a device that cannot do it takes what is nearest."""
+
+    width: Count | None
+    height: Count | None
+    fps: Annotated[float, Field(gt=0)] | None
+    mirror: bool
+
+
+class NetworkConfig(_Section):
+    """How cameras are reached."""
+
+    transport: Literal["tcp", "udp"]
+    open_timeout_s: Annotated[float, Field(gt=0)]
+    read_timeout_s: Annotated[float, Field(gt=0)]
+
+
+class PicturesConfig(_Section):
+    """How pictures are found."""
+
+    recursive: bool
+
+
+class WindowConfig(_Section):
+    """What the window does."""
+
+    picture_s: Annotated[float, Field(ge=0)]
+    snapshots: str
+
+
 class OverlayConfig(_Section):
     """What is drawn."""
 
@@ -81,6 +111,10 @@ class Config(_Section):
     classifier: ClassifierConfig
     align: AlignConfig
     stream: StreamConfig
+    webcam: WebcamConfig
+    network: NetworkConfig
+    pictures: PicturesConfig
+    window: WindowConfig
     overlay: OverlayConfig
     video: VideoConfig
 
@@ -137,8 +171,19 @@ def load_config(path: Path | None = None, layers: Iterable[Layer] = ()) -> Confi
         ConfigError: A file cannot be read, or a key or value is wrong; names file, key, value and what is allowed.
     """
     files = [DEFAULT_CONFIG] if path is None else [DEFAULT_CONFIG, path]
-    stack = [*map(Layer.of_file, files), *layers]
-    merged: dict[str, Any] = {}
+    return _validated({}, [*map(Layer.of_file, files), *layers])
+
+
+def refine(config: Config, layer: Layer) -> Config:
+    """Return a configuration with one more layer laid over it.
+
+    Raises:
+        ConfigError: A key or value of the layer is wrong.
+    """
+    return _validated(config.model_dump(), [layer])
+
+
+def _validated(merged: dict[str, Any], stack: list[Layer]) -> Config:
     for layer in stack:
         merged = _merge(merged, layer.values)
     try:

@@ -14,7 +14,15 @@ A message says in one line what went wrong, the value, and what to do. The end o
 mistake stays a `ValueError` or `TypeError`.
 """
 
-from urllib.parse import urlsplit, urlunsplit
+import re
+from typing import Final
+
+# A password may hold any character but @, so long as what stands before it is no host and port.
+_USER_AND_PASSWORD: Final = re.compile(r"(?<=://)(?:[^/?#]*@|[^/?#:@]*:(?!\d*(?:[/?#]|$))[^@]*@)")
+_SECRET_PARAMETER: Final = re.compile(
+    r"((?:pass(?:word|wd)?|pwd|token|secret|api_?key|key|auth|credentials?|sig(?:nature)?)=).*?(?=_[a-z]+=|[&;#\s]|$)",
+    re.IGNORECASE,
+)
 
 
 class MaskStreamError(Exception):
@@ -66,8 +74,7 @@ class SinkClosed(SinkError):
 
 
 def redact(location: str) -> str:
-    """Return a path or URL without its user and password, fit for logs, records and file names."""
-    parts = urlsplit(location) if "://" in location else None
-    if parts is None or "@" not in parts.netloc:
+    """Return a path or URL without user, password and tokens, fit for logs, records and file names."""
+    if "://" not in location:
         return location
-    return urlunsplit(parts._replace(netloc="***@" + parts.netloc.rpartition("@")[2]))
+    return _SECRET_PARAMETER.sub(r"\1***", _USER_AND_PASSWORD.sub("***@", location))

@@ -60,7 +60,7 @@ class Frame:
     source_id: str
     """Name of the source, without passwords."""
     time_s: float
-    """Position in the file, or seconds since a live source opened."""
+    """Position in the file, or seconds since a live source opened; 0 for pictures."""
     duration_s: float = 0.0
     """How long the frame is shown; 0 where the source does not say."""
     captured_at_s: float = 0.0
@@ -70,7 +70,7 @@ class Frame:
     wall_time: datetime | None = None
     """UTC; live sources only."""
     file: str | None = None
-    """The picture's path, where a source consists of many files."""
+    """The picture's path, where a source consists of pictures."""
 
     def __post_init__(self) -> None:
         _require_shape("Frame.bgr", self.bgr, (None, None, 3))
@@ -167,6 +167,7 @@ class SourceInfo:
 
     source_id: str
     width: int
+    """Of the first frame; later ones may differ."""
     height: int
     live: bool
     """A live source hands over its newest frame only; any other loses none."""
@@ -180,7 +181,9 @@ class SourceInfo:
     sample_aspect_ratio: Fraction | None = None
     """Width of a pixel over its height, where they differ."""
     path: str | None = None
-    """The file it is read from, where it is one."""
+    """The local file or folder it is read from."""
+    pictures: tuple[str, ...] = ()
+    """The files of a source that consists of pictures, in order."""
     origin_s: Fraction = Fraction(0)
     """The timestamp in the file that counts as `time_s` 0."""
 
@@ -196,6 +199,8 @@ class Output:
     """False where the faces were carried over from an earlier frame."""
     paint: Callable[[Frame, FrameResult], BgrImage]
     """Draws the faces into a copy of the picture."""
+    dropped: int = 0
+    """Frames of its source that were dropped so far."""
 
     @cached_property
     def annotated_bgr(self) -> BgrImage:

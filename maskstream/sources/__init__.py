@@ -2,22 +2,36 @@
 
 from collections.abc import Callable
 
+from maskstream.config import Config
 from maskstream.errors import SourceOpenError, redact
 from maskstream.protocols import Source
 from maskstream.sources.file import FileSource
+from maskstream.sources.url import SCHEMES, UrlSource
+from maskstream.sources.webcam import WebcamSource
 
-SOURCES: dict[str, Callable[[str], Source]] = {"file": FileSource}
+SOURCES: dict[str, Callable[[str, str, Config], Source]] = {
+    "file": lambda path, source_id, _: FileSource(path, source_id),
+    "url": lambda url, source_id, config: UrlSource(url, config.network, source_id),
+    "webcam": lambda index, source_id, config: WebcamSource(int(index), config.webcam, source_id),
+}
+"""Opens what a user named: location, the source's name, configuration."""
 
 
 def source_kind(location: str) -> str:
     """Return the key in `SOURCES` of what a user gave to `--source`.
 
     Raises:
-        SourceOpenError: Nothing here reads such a source.
+        SourceOpenError: Nothing here reads such a URL.
     """
-    if "://" in location or location.isdecimal():
-        raise SourceOpenError(f"{redact(location)}: webcams and URLs are not read yet; give a video file")
+    scheme, is_url, _ = location.partition("://")
+    if is_url and scheme.lower() in SCHEMES:
+        return "url"
+    if is_url:
+        schemes = ", ".join(f"{known}://" for known in SCHEMES)
+        raise SourceOpenError(f"{redact(location)}: {scheme}:// is not read; give one of {schemes}, or a file")
+    if location.isdecimal():
+        return "webcam"
     return "file"
 
 
-__all__ = ["SOURCES", "FileSource", "source_kind"]
+__all__ = ["SOURCES", "FileSource", "UrlSource", "WebcamSource", "source_kind"]

@@ -2,14 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 from threading import Event
 from time import monotonic
+from typing import Final
 
 from maskstream.config import StreamConfig
 from maskstream.errors import MaskStreamError
 from maskstream.protocols import Source
 from maskstream.stream.channel import Channel
 from maskstream.types import Frame, FrameResult, SourceInfo
+
+_HELD_POLL_S: Final = 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +56,8 @@ class Lane:
     pass_every_frame: bool
     """Whether frames that are not analysed travel along."""
     stopped: Event = field(default_factory=Event)
+    held: Event = field(default_factory=Event)
+    """Set while the user pauses the stream."""
 
     @property
     def info(self) -> SourceInfo:
@@ -87,12 +93,17 @@ class Lane:
 
     def _paced(self) -> Iterator[Frame]:
         """Yield frames as fast as they come, or a file's at its own speed."""
-        wait = self.config.realtime and not self.info.live
+        if not self.config.realtime or self.info.live:
+            yield from takewhile(lambda _: not self.stopped.is_set(), self.source)
+            return
         zero_s: float | None = None
         for frame in self.source:
-            if wait:
-                zero_s = monotonic() - frame.time_s if zero_s is None else zero_s
-                self.stopped.wait(max(0.0, zero_s + frame.time_s - monotonic()))
+            zero_s = monotonic() - frame.time_s if zero_s is None else zero_s
+            self.stopped.wait(max(0.0, zero_s + frame.time_s - monotonic()))
+            held_at_s = monotonic()
+            while self.held.is_set() and not self.stopped.wait(_HELD_POLL_S):
+                pass
+            zero_s += monotonic() - held_at_s
             if self.stopped.is_set():
                 return
             yield frame

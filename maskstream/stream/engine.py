@@ -9,7 +9,7 @@ captured before is rendered before. A failure in a thread is raised again in the
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from threading import Condition, Thread
-from time import monotonic, perf_counter
+from time import monotonic, perf_counter, sleep
 from typing import Final
 
 from loguru import logger
@@ -24,6 +24,7 @@ from maskstream.stream.channel import Channel, Overflow
 from maskstream.types import BgrImage, Frame, FrameResult, Output
 
 _POLL_S: Final = 0.05
+_HELD_S: Final = 0.01
 _JOIN_S: Final = 2.0
 _QUEUED_BYTES: Final = 256 * 2**20
 """Most memory for the frames of one source that wait for inference."""
@@ -69,6 +70,7 @@ class Engine:
         paint: Callable[[Frame, FrameResult], BgrImage],
         config: StreamConfig,
         batch_size: int,
+        attend: Callable[[], bool] = lambda: False,
     ) -> None:
         """Take over opened sources and sinks; `run` closes them.
 
@@ -79,12 +81,15 @@ class Engine:
             paint: Draws a result, for sinks that show pictures.
             config: Stride, limits, real time.
             batch_size: Most frames in one call of the analyzer.
+            attend: Called between frames, and every 50 ms where none come, by the thread that calls `run`: looks after the user
+                in front of a window. True holds back what comes next; `SinkClosed` ends the run.
         """
         self.report = RunReport()
         self._analyzer = analyzer
         self._paint = paint
         self._config = config
         self._batch_size = batch_size
+        self._attend = attend
         self._bindings = list(sinks)
         changed = Condition()
         self._lanes = {source.info.source_id: self._lane(source, changed) for source in sources}
@@ -151,6 +156,9 @@ class Engine:
 
     def _render(self) -> None:
         while not self._stop_requested and not self._results.exhausted:
+            if self._held():
+                sleep(_HELD_S)
+                continue
             match self._results.get(_POLL_S):
                 case Captured() as item:
                     self._write(item)
@@ -158,6 +166,12 @@ class Engine:
                     self._end(ended)
                 case Crashed(error):
                     raise error
+
+    def _held(self) -> bool:
+        held = self._attend()
+        for lane in self._lanes.values():
+            (lane.held.set if held else lane.held.clear)()
+        return held
 
     def _write(self, item: Captured) -> None:
         source_id = item.frame.source_id
@@ -167,7 +181,7 @@ class Engine:
         if item.analyse:
             self.report.analysed += 1
             self.report.faces += len(result.faces)
-        output = Output(item.frame, result, item.analyse, self._paint)
+        output = Output(item.frame, result, item.analyse, self._paint, self._lanes[source_id].channel.dropped)
         self._for_each_sink(source_id, lambda sink: sink.write(output))
 
     def _repeated(self, frame: Frame) -> FrameResult:

@@ -1,0 +1,233 @@
+"""What video files and cameras behind a URL have in common: frames through PyAV."""
+
+import re
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from fractions import Fraction
+from itertools import count
+from time import monotonic, perf_counter
+from typing import Any
+
+import av
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import Colorspace
+from loguru import logger
+from numpy.typing import NDArray
+
+from maskstream.errors import SourceOpenError
+from maskstream.sources.guard import ReadGuard
+from maskstream.types import BgrImage, Frame, SourceInfo
+
+_UNSPECIFIED_COLORSPACE = 2  # AVCOL_SPC_UNSPECIFIED
+_BT709_FROM_HEIGHT = 720  # what players assume where a file does not say
+_CUT_SHORT_S = 1.0
+_FALLBACK_FPS = 25
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a video comes from."""
+
+    source_id: str
+    """Its name in records and messages."""
+    live: bool
+    """Whether it is a camera: frames count from now on, not by the timestamps of a file."""
+    path: str | None = None
+    """The local file."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Decoded:
+    """A decoded frame and when it was there."""
+
+    video_frame: VideoFrame
+    bgr: BgrImage
+    captured_at_s: float = field(default_factory=monotonic)
+    wall_time: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+class VideoSource:
+    """The best video stream of an open container, every frame with its own time.
+
+    `Frame.time_s` is the file's own timestamp, and video that starts late starts later than 0; only in containers whose clock
+    begins anywhere (MPEG-TS) it counts from the start of the file. Variable frame rates come through as they are. For a camera it
+    is the time since the source was opened. Rotation and mirroring from the metadata are applied. Damaged packets are skipped,
+    and a file that was cut short gives what is there; both are said once, at the end.
+    """
+
+    def __init__(self, container: av.container.InputContainer, origin: Origin) -> None:
+        """Take over an open container and decode its first frame.
+
+        Raises:
+            SourceOpenError: There is no video in it that can be decoded.
+        """
+        self._opened_at_s = monotonic()
+        self._origin = origin
+        self._damaged = 0
+        self._ended_s = 0.0
+        self._promised_end_s: float | None = None
+        self._container = container
+        self._guard = ReadGuard(self._release)
+        try:
+            self._stream = _video_stream(container, origin.source_id)
+            self._stream.thread_type = "SLICE"  # threads per frame answer late, and lose good frames with a damaged one
+            self._zero_s = _zero_s(container)
+            self._decoded = self._decode()
+            self._first = next(self._decoded, None)
+            if self._first is None:
+                raise SourceOpenError(
+                    f"{origin.source_id}: none of its video can be decoded; it is damaged, convert it with ffmpeg"
+                )
+            self.info = self._describe(self._first)
+        except BaseException:
+            container.close()
+            raise
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the frames from the first on; may be called once.
+
+        Raises:
+            StreamLost: A camera broke off.
+        """
+        for index in count():
+            started = perf_counter()
+            decoded = self._guard.read(self._next)
+            if decoded is None:
+                return
+            yield self._frame(index, decoded, capture_ms=(perf_counter() - started) * 1000)
+
+    def _frame(self, index: int, decoded: _Decoded, capture_ms: float) -> Frame:
+        time_s, duration_s = self._time_s(decoded), self._duration_s(decoded.video_frame)
+        self._ended_s = time_s + duration_s
+        wall_time = decoded.wall_time if self.info.live else None
+        return Frame(
+            *(decoded.bgr, index, self.info.source_id, time_s, duration_s, decoded.captured_at_s, capture_ms, wall_time),
+        )
+
+    def close(self) -> None:
+        """Close the container; a reader in another thread comes to its end."""
+        self._guard.close()
+
+    def _release(self) -> None:
+        self._decoded.close()
+        self._container.close()
+
+    def _next(self) -> _Decoded | None:
+        first, self._first = self._first, None
+        return first or next(self._decoded, None)
+
+    def _decode(self) -> Generator[_Decoded, None, None]:
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                break
+            except av.FFmpegError as error:
+                self._broke_off(error)
+                break
+            try:
+                for video_frame in packet.decode():
+                    yield _Decoded(video_frame, _to_upright_bgr(video_frame))
+            except av.FFmpegError:
+                self._damaged += 1
+        self._say_what_was_missing()
+
+    def _broke_off(self, error: av.FFmpegError) -> None:
+        """Take note that nothing more can be read; raise where that is more than the end of a damaged file."""
+        logger.warning("{}: reading broke off: {}", self._origin.source_id, error.strerror)
+
+    def _say_what_was_missing(self) -> None:
+        name = self._origin.source_id
+        if self._damaged:
+            logger.warning("{}: {} damaged packets were skipped", name, self._damaged)
+        end_s = self._promised_end_s
+        if end_s is not None and end_s - self._ended_s > _CUT_SHORT_S:
+            logger.warning("{}: ends at {:.1f} s of {:.1f} s: the file was cut short", name, self._ended_s, end_s)
+
+    def _time_s(self, decoded: _Decoded) -> float:
+        video_frame = decoded.video_frame
+        if self._origin.live:
+            return decoded.captured_at_s - self._opened_at_s
+        if video_frame.pts is None or video_frame.time_base is None:
+            return self._ended_s
+        return float(video_frame.pts * Fraction(video_frame.time_base) - self._zero_s)
+
+    def _duration_s(self, video_frame: VideoFrame) -> float:
+        own = 0 if self._origin.live else Fraction(video_frame.duration or 0) * Fraction(video_frame.time_base or 0)
+        return float(own) or 1 / (self.info.average_fps or _FALLBACK_FPS)
+
+    def _describe(self, first: _Decoded) -> SourceInfo:
+        stream, live = self._stream, self._origin.live
+        rate = stream.average_rate or stream.guessed_rate
+        if not live:
+            self._promised_end_s = _promised_end_s(stream, self._zero_s)
+        duration_s = self._promised_end_s or (self._container.duration or 0) / av.time_base or None
+        estimate = round(duration_s * rate) if duration_s and rate else None
+        height, width = first.bgr.shape[:2]
+        aspect = stream.sample_aspect_ratio or Fraction(1)
+        return SourceInfo(
+            source_id=self._origin.source_id,
+            width=width,
+            height=height,
+            live=live,
+            average_fps=float(rate) if rate else None,
+            time_base=None if live else stream.time_base,
+            frame_count=None if live else stream.frames or estimate,
+            duration_s=None if live else duration_s,
+            sample_aspect_ratio=(1 / aspect if _is_transposed(_display_matrix(first.video_frame)) else aspect)
+            if aspect > 0
+            else None,
+            path=self._origin.path,
+            origin_s=self._zero_s,
+        )
+
+
+def _zero_s(container: av.container.InputContainer) -> Fraction:
+    """Return the timestamp that counts as 0: the start in containers whose clock begins anywhere, as in a broadcast."""
+    starts_anywhere = av.format.Flags.ts_discont in av.format.Flags(container.format.flags)
+    return Fraction(container.start_time or 0, av.time_base) if starts_anywhere else Fraction(0)
+
+
+def _video_stream(container: av.container.InputContainer, source_id: str) -> av.VideoStream:
+    pictures = av.stream.Disposition.attached_pic
+    candidates = [stream for stream in container.streams.video if not stream.disposition & pictures and stream.codec_context]
+    best = container.streams.best("video")
+    if best in candidates:
+        return container.streams.video[container.streams.video.index(best)]
+    if not candidates:
+        raise SourceOpenError(f"{source_id}: no video in it; give one that has a picture")
+    return candidates[0]
+
+
+def _promised_end_s(stream: av.VideoStream, zero_s: Fraction) -> float | None:
+    """Return where the file says that a stream ends; Matroska says it in a tag, `HH:MM:SS.nnn`."""
+    if stream.duration is not None:
+        return float(((stream.start_time or 0) + stream.duration) * Fraction(stream.time_base or 0) - zero_s)
+    tag = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", ""))
+    return None if tag is None else int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3])
+
+
+def _to_upright_bgr(video_frame: VideoFrame) -> BgrImage:
+    unsaid = video_frame.colorspace == _UNSPECIFIED_COLORSPACE and video_frame.height >= _BT709_FROM_HEIGHT
+    bgr = video_frame.to_ndarray(format="bgr24", src_colorspace=Colorspace.ITU709 if unsaid else None)
+    matrix = _display_matrix(video_frame)
+    if matrix is None:
+        return np.asarray(bgr, np.uint8)
+    (x_to_x, x_to_y), (y_to_x, y_to_y) = matrix
+    transposed = _is_transposed(matrix)
+    upright = bgr.transpose(1, 0, 2) if transposed else bgr
+    flip_x, flip_y = (y_to_x < 0, x_to_y < 0) if transposed else (x_to_x < 0, y_to_y < 0)
+    return np.ascontiguousarray(upright[:: -1 if flip_y else 1, :: -1 if flip_x else 1], np.uint8)
+
+
+def _display_matrix(video_frame: VideoFrame) -> NDArray[np.int32] | None:
+    """Return [[x to x', x to y'], [y to x', y to y']], or None where the picture is to be shown as it is stored."""
+    matrix: Any = video_frame.side_data.get("DISPLAYMATRIX")  # has the buffer interface
+    return None if matrix is None else np.frombuffer(matrix, np.int32).reshape(3, 3)[:2, :2]
+
+
+def _is_transposed(matrix: NDArray[np.int32] | None) -> bool:
+    return matrix is not None and bool(abs(matrix[0, 1]) > abs(matrix[0, 0]))

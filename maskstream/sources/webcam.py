@@ -1,0 +1,134 @@
+"""Webcams through OpenCV."""
+
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from functools import partial
+from itertools import count
+from time import monotonic, perf_counter
+from typing import Final, Protocol
+
+import cv2
+import numpy as np
+
+from maskstream.config import WebcamConfig
+from maskstream.errors import SourceOpenError, StreamLost
+from maskstream.sources.guard import ReadGuard
+from maskstream.types import BgrImage, Frame, SourceInfo
+
+_BACKENDS: Final = {"linux": cv2.CAP_V4L2, "darwin": cv2.CAP_AVFOUNDATION, "win32": cv2.CAP_DSHOW}
+_MJPG: Final = cv2.VideoWriter.fourcc(*"MJPG")
+_FIRST_PICTURE_S: Final = 5.0  # a webcam may give nothing while it wakes up
+
+
+class Device(Protocol):
+    """What is used of `cv2.VideoCapture`."""
+
+    def isOpened(self) -> bool: ...  # noqa: D102, N802
+    def set(self, prop: int, value: float, /) -> bool: ...  # noqa: D102
+    def get(self, prop: int, /) -> float: ...  # noqa: D102
+    def read(self) -> tuple[bool, BgrImage | None]: ...  # noqa: D102
+    def release(self) -> None: ...  # noqa: D102
+
+
+def open_device(index: int) -> Device:
+    """Return webcam `index` through the platform's best backend; OpenCV's own log stays silent, the caller says what is wrong."""
+    before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        return cv2.VideoCapture(index, _BACKENDS.get(sys.platform, cv2.CAP_ANY))  # type: ignore[return-value]  # same methods
+    finally:
+        cv2.utils.logging.setLogLevel(before)
+
+
+class WebcamSource:
+    """A webcam. It is live: `Frame.time_s` counts from its opening."""
+
+    def __init__(
+        self,
+        index: int,
+        config: WebcamConfig,
+        source_id: str | None = None,
+        open_device: Callable[[int], Device] = open_device,
+    ) -> None:
+        """Open the device and wait for its first picture.
+
+        Args:
+            index: Number of the device, from 0.
+            config: Size and rate to ask for, mirroring.
+            source_id: Its name in records; None for the index.
+            open_device: Opens it; another one stands in for the hardware.
+
+        Raises:
+            SourceOpenError: There is no such device, or it gives no picture.
+        """
+        self._name = source_id or str(index)
+        self._mirror = config.mirror
+        self._opened_at_s = monotonic()
+        self._device = open_device(index)
+        self._guard = ReadGuard(self._device.release)
+        try:
+            if not self._device.isOpened():
+                raise SourceOpenError(f"webcam {index}: there is no such device, or no permission for it; try another number")
+            self._configure(config)
+            self._first: Frame | None = self._wait_for_picture(index)
+        except BaseException:
+            self._guard.close()
+            raise
+        fps = self._device.get(cv2.CAP_PROP_FPS)
+        self.info = SourceInfo(
+            *(self._name, self._first.width, self._first.height), live=True, average_fps=fps if 0 < fps < float("inf") else None
+        )
+
+    def _configure(self, config: WebcamConfig) -> None:
+        """Ask for MJPG first: uncompressed video of this size seldom fits through USB at full rate."""
+        wanted = {
+            cv2.CAP_PROP_FOURCC: _MJPG,
+            cv2.CAP_PROP_FRAME_WIDTH: config.width,
+            cv2.CAP_PROP_FRAME_HEIGHT: config.height,
+            cv2.CAP_PROP_FPS: config.fps,
+            cv2.CAP_PROP_BUFFERSIZE: 1,
+        }
+        for prop, value in wanted.items():
+            if value is not None:
+                self._device.set(prop, value)
+
+    def _wait_for_picture(self, index: int) -> Frame:
+        deadline = monotonic() + _FIRST_PICTURE_S
+        while monotonic() < deadline:
+            frame = self._read(0)
+            if frame is not None:
+                return frame
+        raise SourceOpenError(f"webcam {index}: opened, but gives no picture; close other programs that use it")
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield frames as they come; may be called once.
+
+        Raises:
+            StreamLost: The device gives no more pictures.
+        """
+        for index in count():
+            frame = self._guard.read(partial(self._next, index))
+            if frame is None:
+                return
+            yield frame
+
+    def close(self) -> None:
+        """Give the device back; a reader in another thread comes to its end."""
+        self._guard.close()
+
+    def _next(self, index: int) -> Frame:
+        first, self._first = self._first, None
+        frame = first or self._read(index)
+        if frame is None:
+            raise StreamLost(f"{self._name}: the webcam gives no more pictures; check whether it is plugged in")
+        return frame
+
+    def _read(self, index: int) -> Frame | None:
+        started = perf_counter()
+        there, bgr = self._device.read()
+        if not there or bgr is None:
+            return None
+        captured_at_s, wall_time = monotonic(), datetime.now(UTC)
+        picture = np.ascontiguousarray(bgr[:, ::-1]) if self._mirror else bgr
+        time_s, capture_ms = captured_at_s - self._opened_at_s, (perf_counter() - started) * 1000
+        return Frame(picture, index, self._name, time_s, 0.0, captured_at_s, capture_ms, wall_time)
