@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Watch a video and say, face by face, who wears a mask.
+"""Watch webcams, video, pictures and cameras, and say, face by face, who wears a mask.
 
 python run_stream.py --source clip.mp4 --output out.mp4 --jsonl faces.jsonl --csv faces.csv
 """
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 USAGE_ERROR = 2
+SOURCE_HELP = (
+    "index of a webcam, video file, picture, folder or quoted glob of pictures, rtsp:// or http(s):// URL, "
+    "or YAML list of cameras; may be repeated"
+)
+WINDOW_HELP = "a window, as webcams have one anyway: q or Esc quits, s saves a picture, space pauses a file"
 
 # Numbers of mallopt(3) and what they are set to.
 MALLOC_OPTIONS = {"M_MMAP_THRESHOLD": (-3, 2**30), "M_TRIM_THRESHOLD": (-1, 2**30), "M_ARENA_MAX": (-8, 1)}
@@ -36,6 +41,8 @@ KEY_BY_OPTION = {
     "stride": "stream.stride",
     "max_frames": "stream.max_frames",
     "realtime": "stream.realtime",
+    "recursive": "pictures.recursive",
+    "mirror": "webcam.mirror",
 }
 
 
@@ -47,16 +54,19 @@ class Parser(argparse.ArgumentParser):
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = Parser(description="Watch a video and say, face by face, who wears a mask.", allow_abbrev=False)
-    parser.add_argument("--source", action="append", default=[], metavar="SRC", help="video file; may be repeated")
+    parser = Parser(description="Watch cameras, video or pictures and say, face by face, who wears a mask.", allow_abbrev=False)
+    sources = parser.add_argument_group("sources")
+    sources.add_argument("--source", action="append", default=[], metavar="SRC", help=SOURCE_HELP)
+    sources.add_argument("--recursive", action="store_true", default=None, help="a folder's own folders too")
+    sources.add_argument("--mirror", action="store_true", default=None, help="turn webcams left to right, as a mirror does")
     config = parser.add_argument_group("configuration")
     config.add_argument("--config", type=Path, metavar="FILE", help="YAML laid over configs/default.yaml")
     config.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="one setting; may be repeated")
     outputs = parser.add_argument_group("outputs")
-    outputs.add_argument("--output", metavar="PATH", help="annotated MP4; a folder with several sources")
+    outputs.add_argument("--output", metavar="PATH", help="annotated MP4 or picture; a folder with several")
     outputs.add_argument("--jsonl", metavar="PATH", help="a JSON record per analysed frame; - is standard output")
     outputs.add_argument("--csv", metavar="PATH", help="a CSV row per face; - is standard output")
-    outputs.add_argument("--show", action=argparse.BooleanOptionalAction, default=False, help="a window; q or Esc quits")
+    outputs.add_argument("--show", action=argparse.BooleanOptionalAction, help=WINDOW_HELP)
     models = parser.add_argument_group("models")
     models.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps")
     models.add_argument("--detector", metavar="NAME", help="face_mobilenet or coco_resnet50")

@@ -7,7 +7,6 @@ is cut out upright by them; a ResNet-18 judges it.
 import cv2 as _cv2  # noqa: F401  before av: the other order can freeze windows on Linux
 
 from maskstream.analyzer import Analyzer
-from maskstream.app import MaskPipeline, build_analyzer
 from maskstream.config import Config, load_config
 from maskstream.errors import (
     ConfigError,
@@ -19,6 +18,7 @@ from maskstream.errors import (
     StreamLost,
     WeightsError,
 )
+from maskstream.pipeline import MaskPipeline, build_analyzer
 from maskstream.types import Detection, Face, Frame, FrameResult, Label
 
 __version__ = "0.1.0"

@@ -1,6 +1,6 @@
 """Frames in, judged faces out. Knows no threads and no input or output: call it from anywhere."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -13,6 +13,21 @@ from maskstream.protocols import Classifier, Detector
 from maskstream.types import Detection, Face, FloatArray, Frame, FrameResult, Label
 
 
+@dataclass(frozen=True)
+class _Thresholds:
+    """What decides about the faces of one source."""
+
+    min_score: float
+    max_faces: int
+    rules: AlignRules
+    incorrect_as: IncorrectAs
+
+    @classmethod
+    def of(cls, config: Config) -> "_Thresholds":
+        rules = AlignRules(config.align.min_face_px, config.align.min_keypoint_score)
+        return cls(config.detector.min_score, config.detector.max_faces, rules, config.classifier.incorrect_as)
+
+
 @dataclass(frozen=True, eq=False)
 class _Candidate:
     """A detected face on its way to the classifier."""
@@ -20,32 +35,34 @@ class _Candidate:
     detection: Detection
     face_box_xyxy: FloatArray
     aligned: AlignedFace | None
+    incorrect_as: IncorrectAs
 
 
 class Analyzer:
     """Detects, aligns and judges the faces of a batch of frames, of one source or of many."""
 
-    def __init__(self, detector: Detector, classifier: Classifier, config: Config) -> None:
+    def __init__(
+        self, detector: Detector, classifier: Classifier, config: Config, by_source: Mapping[str, Config] | None = None
+    ) -> None:
         """Put the stages together.
 
         Args:
-            detector: Finds faces or people.
+            detector: Finds faces or people; its own threshold must be as low as the lowest here.
             classifier: Judges aligned crops.
             config: Thresholds, the cap on faces, and what `incorrect` counts as.
+            by_source: The same for sources that differ, by their names.
         """
         self._detector = detector
         self._classifier = classifier
-        self._min_score = config.detector.min_score
-        self._max_faces = config.detector.max_faces
-        self._rules = AlignRules(config.align.min_face_px, config.align.min_keypoint_score)
-        self._incorrect_as: IncorrectAs = config.classifier.incorrect_as
+        self._default = _Thresholds.of(config)
+        self._by_source = {source_id: _Thresholds.of(own) for source_id, own in (by_source or {}).items()}
 
     def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
         """Return one result per frame, in order. All faces of all frames are classified in one go."""
         started = perf_counter()
         detections = self._detector.detect([frame.bgr for frame in frames]) if frames else []
         detected = perf_counter()
-        candidates = [self._align(frame, self._select(found)) for frame, found in zip(frames, detections, strict=True)]
+        candidates = [self._align(frame, found) for frame, found in zip(frames, detections, strict=True)]
         aligned = perf_counter()
         faces = self._classify(candidates)
         classified = perf_counter()
@@ -57,16 +74,14 @@ class Analyzer:
         }
         return [_result(frame, found, stages) for frame, found in zip(frames, faces, strict=True)]
 
-    def _select(self, detections: list[Detection]) -> list[Detection]:
-        certain = [found for found in detections if found.score >= self._min_score and np.isfinite(found.box_xyxy).all()]
-        return sorted(certain, key=lambda found: -found.score)[: self._max_faces]
-
     def _align(self, frame: Frame, detections: list[Detection]) -> list[_Candidate]:
+        thresholds = self._by_source.get(frame.source_id, self._default)
+        selected = _select(detections, thresholds)
+        boxes = [face_box(detection) for detection in selected]
         size_px = self._classifier.input_size_px
-        boxes = [face_box(detection) for detection in detections]
         return [
-            _Candidate(detection, box, align_face(frame.bgr, detection, box, size_px, self._rules))
-            for detection, box in zip(detections, boxes, strict=True)
+            _Candidate(detection, box, align_face(frame.bgr, detection, box, size_px, thresholds.rules), thresholds.incorrect_as)
+            for detection, box in zip(selected, boxes, strict=True)
         ]
 
     def _classify(self, candidates: list[list[_Candidate]]) -> list[tuple[Face, ...]]:
@@ -79,17 +94,23 @@ class Analyzer:
 
     def _judge(self, candidate: _Candidate, probabilities: FloatArray | None) -> Face:
         quad_xy = candidate.aligned.quad_xy if candidate.aligned else box_corners(candidate.face_box_xyxy)
-        label, confidence = (Label.UNKNOWN, None) if probabilities is None else self._verdict(probabilities)
+        label, confidence = (Label.UNKNOWN, None) if probabilities is None else self._verdict(probabilities, candidate)
         return Face(candidate.detection, quad_xy, candidate.face_box_xyxy, label, confidence)
 
-    def _verdict(self, probabilities: FloatArray) -> tuple[Label, float]:
+    def _verdict(self, probabilities: FloatArray, candidate: _Candidate) -> tuple[Label, float]:
         """Return the label and its probability, of class probabilities (C,)."""
         by_class = dict(zip(self._classifier.class_names, probabilities.tolist(), strict=True))
-        if self._incorrect_as == "no_mask":
+        if candidate.incorrect_as == "no_mask":
             mask = by_class["mask"]
             by_class = {"mask": mask, "no_mask": 1 - mask}
         best = max(by_class, key=by_class.__getitem__)
         return Label(best), by_class[best]
+
+
+def _select(detections: list[Detection], thresholds: _Thresholds) -> list[Detection]:
+    """Return what is certain enough, the most certain first."""
+    certain = [found for found in detections if found.score >= thresholds.min_score and np.isfinite(found.box_xyxy).all()]
+    return sorted(certain, key=lambda found: -found.score)[: thresholds.max_faces]
 
 
 def _result(frame: Frame, faces: tuple[Face, ...], stages_ms: dict[str, float]) -> FrameResult:

@@ -148,16 +148,25 @@ class Layer:
     @classmethod
     def of_file(cls, path: Path) -> "Layer":
         """Return the settings of a YAML file."""
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not text"
-            raise ConfigError(f"{path}: cannot be read: {reason}; give a YAML file such as configs/default.yaml") from error
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        values = read_yaml(path)
         if values is not None and not isinstance(values, dict):
             raise ConfigError(f"{path}: holds {values!r:.50}, expected keys such as in configs/default.yaml")
         return cls(str(path), values or {})
+
+
+def read_yaml(path: Path) -> Any:
+    """Return what a YAML file holds.
+
+    Raises:
+        ConfigError: It cannot be read, or is no YAML.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        raise ConfigError(f"{path}: cannot be read: {reason}; give a YAML file such as configs/default.yaml") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
 
 
 def load_config(path: Path | None = None, layers: Iterable[Layer] = ()) -> Config:

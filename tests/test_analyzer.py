@@ -61,6 +61,22 @@ def test_the_score_threshold_comes_from_the_config() -> None:
     assert len(analyzer(found, detector__min_score=0.8).analyze([make_frame(0, 100, 100)])[0].faces) == 1
 
 
+def test_a_source_may_have_thresholds_of_its_own() -> None:
+    found = [make_detection(score=score) for score in (0.95, 0.85, 0.75)]
+    settings = {"min_score": 0.9, "max_faces": 1, "incorrect_as": "incorrect", "min_face_px": 90}
+    sections = {"min_score": "detector", "max_faces": "detector", "incorrect_as": "classifier", "min_face_px": "align"}
+    own = {key: load_config(layers=[Layer.of_key("test", f"{sections[key]}.{key}", value)]) for key, value in settings.items()}
+    judge = Analyzer(GivenDetector(found), GivenClassifier((0.2, 0.2, 0.6)), load_config(), own)
+    results = judge.analyze([make_frame(0, 100, 100, name) for name in ("another", *own)])
+    assert [[face.label.value for face in result.faces] for result in results] == [
+        ["no_mask"] * 3,
+        ["no_mask"],
+        ["no_mask"],
+        ["incorrect"] * 3,
+        ["unknown"] * 3,
+    ]
+
+
 @pytest.mark.parametrize(
     ("probabilities", "incorrect_as", "label", "confidence"),
     [

@@ -1,8 +1,12 @@
 """Whether a file can be written, before anything that is there is touched."""
 
+import os
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from maskstream.errors import SinkError
+from maskstream.types import SourceInfo
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov")
 
@@ -22,8 +26,62 @@ def require_writable(path: str) -> None:
         raise SinkError(f"{path}: cannot be written: {error.strerror}; choose another place") from error
 
 
+def require_folder(path: str) -> None:
+    """Leave everything as it is, or raise `SinkError` where no folder at `path` can be written to or made."""
+    folder = Path(path)
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not existing.is_dir():
+        raise SinkError(f"{path}: cannot be a folder: {existing} is a file; choose another name")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise SinkError(f"{path}: cannot be written: no permission in {existing}; choose another place")
+
+
+def make_folder(path: str) -> None:
+    """Make a folder and those above it, or raise `SinkError`."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SinkError(f"{path}: cannot be made a folder: {error.strerror}; choose another place") from error
+
+
 def require_video_path(path: str) -> None:
     """Leave everything as it is, or raise `SinkError` where no annotated video can be written to `path`."""
     if Path(path).suffix.lower() not in VIDEO_SUFFIXES:
         raise SinkError(f"{path}: annotated video is written as MP4; let the name end in {', '.join(VIDEO_SUFFIXES)}")
     require_writable(path)
+
+
+def output_paths(output: str, infos: Sequence[SourceInfo]) -> list[str]:
+    """Return where the pictures of each source go: the output itself, or files and folders in it, named after the sources.
+
+    Args:
+        output: A file, or a folder.
+        infos: The sources; several always go into a folder.
+    """
+    if len(infos) == 1 and (infos[0].pictures or not Path(output).is_dir()):
+        return [output]
+    return [str(Path(output) / name) for name in _unique(map(_file_name, infos))]
+
+
+def _file_name(info: SourceInfo) -> str:
+    is_named = info.source_id != info.path
+    name = info.source_id if is_named else Path(info.path or "").name
+    if info.pictures:
+        return _plain(name) if is_named or len(info.pictures) > 1 else name
+    return _plain(name if is_named else Path(name).stem) + ".mp4"
+
+
+def _plain(name: str) -> str:
+    """Return a name without what does not belong into file names: `rtsp://***@cam:554/1` becomes `cam_554_1`."""
+    return re.sub(r"[^\w.-]+", "_", re.sub(r"^\w+://", "", name)).strip("._") or "camera"
+
+
+def _unique(names: Iterable[str]) -> list[str]:
+    taken: dict[str, str] = {}
+    for name in names:
+        path, number, unique = Path(name), 1, name
+        while unique.lower() in taken:
+            number += 1
+            unique = f"{path.stem}_{number}{path.suffix}"
+        taken[unique.lower()] = unique
+    return list(taken.values())

@@ -19,6 +19,7 @@ from maskstream.types import BgrImage, Frame, SourceInfo
 _BACKENDS: Final = {"linux": cv2.CAP_V4L2, "darwin": cv2.CAP_AVFOUNDATION, "win32": cv2.CAP_DSHOW}
 _MJPG: Final = cv2.VideoWriter.fourcc(*"MJPG")
 _FIRST_PICTURE_S: Final = 5.0  # a webcam may give nothing while it wakes up
+_FAILED_READS: Final = 10  # in a row; a cheap webcam sends a damaged picture now and then
 
 
 class Device(Protocol):
@@ -118,7 +119,8 @@ class WebcamSource:
 
     def _next(self, index: int) -> Frame:
         first, self._first = self._first, None
-        frame = first or self._read(index)
+        reads = (self._read(index) for _ in range(_FAILED_READS))
+        frame = first or next((frame for frame in reads if frame), None)
         if frame is None:
             raise StreamLost(f"{self._name}: the webcam gives no more pictures; check whether it is plugged in")
         return frame

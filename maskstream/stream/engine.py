@@ -70,7 +70,7 @@ class Engine:
         paint: Callable[[Frame, FrameResult], BgrImage],
         config: StreamConfig,
         batch_size: int,
-        attend: Callable[[], bool] = lambda: False,
+        attend: Callable[[], bool] | None = None,
     ) -> None:
         """Take over opened sources and sinks; `run` closes them.
 
@@ -89,7 +89,7 @@ class Engine:
         self._paint = paint
         self._config = config
         self._batch_size = batch_size
-        self._attend = attend
+        self._attend = attend or (lambda: False)
         self._bindings = list(sinks)
         changed = Condition()
         self._lanes = {source.info.source_id: self._lane(source, changed) for source in sources}
@@ -99,12 +99,14 @@ class Engine:
         self._stop_requested = False
 
     def _lane(self, source: Source, changed: Condition) -> Lane:
-        drops = source.info.live or self._config.realtime
-        frame_bytes = source.info.width * source.info.height * 3
+        info, stills = source.info, bool(source.info.pictures)
+        drops = info.live or (self._config.realtime and not stills)
+        frame_bytes = info.width * info.height * 3
         waiting = max(1, min(2 * self._batch_size, _QUEUED_BYTES // frame_bytes))
         channel: Channel[Item] = Channel(1, Overflow.DROP_OLDEST, changed) if drops else Channel(waiting, Overflow.WAIT, changed)
-        wanted = any(binding.sink.wants_every_frame and binding.serves(source.info.source_id) for binding in self._bindings)
-        return Lane(source, channel, self._config, pass_every_frame=wanted and not drops)
+        wanted = any(binding.sink.wants_every_frame and binding.serves(info.source_id) for binding in self._bindings)
+        # The faces of one picture are not repeated on the next.
+        return Lane(source, channel, self._config, pass_every_frame=wanted and not drops and not stills)
 
     def stop(self) -> None:
         """Ask `run` to finish the files and return soon. May be called from a signal handler or another thread."""

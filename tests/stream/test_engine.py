@@ -19,9 +19,16 @@ class ListSource:
     """Frames out of memory, with an error at the end where one is given."""
 
     def __init__(
-        self, count: int, name: str = "a", live: bool = False, error: Exception | None = None, wait_s: float = 0
+        self,
+        count: int,
+        name: str = "a",
+        live: bool = False,
+        error: Exception | None = None,
+        wait_s: float = 0,
+        stills: bool = False,
     ) -> None:
-        self.info = SourceInfo(name, 64, 48, live, average_fps=25)
+        pictures = tuple(f"{index}.jpg" for index in range(count)) if stills else ()
+        self.info = SourceInfo(name, 64, 48, live, average_fps=25, pictures=pictures)
         self.closed = threading.Event()
         self._count, self._error, self._wait_s = count, error, wait_s
 
@@ -92,12 +99,13 @@ def engine(
     sinks: list[ListSink | SinkBinding],
     detector: GivenDetector | None = None,
     batch_size: int = 1,
+    attend: Callable[[], bool] | None = None,
     **stream: Any,
 ) -> Engine:
     settings = config(**stream)
     analyzer = Analyzer(detector or GivenDetector([make_detection()]), GivenClassifier(), settings)
     bindings = [sink if isinstance(sink, SinkBinding) else SinkBinding(sink, None) for sink in sinks]
-    return Engine(sources, analyzer, bindings, paint, settings.stream, batch_size)
+    return Engine(sources, analyzer, bindings, paint, settings.stream, batch_size, attend)
 
 
 def within(seconds: float, act: Callable[[], object]) -> None:
@@ -177,6 +185,23 @@ def test_a_live_source_gives_its_newest_frame() -> None:
     report = engine([ListSource(60, live=True, wait_s=0.005)], [sink], SlowDetector(0.05)).run()
     assert report.dropped > 20
     assert sink.indices() == sorted(set(sink.indices()))
+
+
+def test_sinks_are_told_what_was_dropped() -> None:
+    sink = ListSink()
+    report = engine([ListSource(60, live=True, wait_s=0.005)], [sink], SlowDetector(0.05)).run()
+    dropped = [output.dropped for output in sink.outputs]
+    assert dropped == sorted(dropped)
+    assert 0 < dropped[-1] <= report.dropped
+
+
+@pytest.mark.parametrize("realtime", [False, True])
+def test_pictures_are_never_dropped_and_do_not_inherit_faces(realtime: bool) -> None:
+    sink = ListSink()
+    report = engine([ListSource(9, stills=True)], [sink], SlowDetector(0.01), realtime=realtime, stride=2).run()
+    assert sink.indices() == [0, 2, 4, 6, 8]
+    assert all(output.analysed for output in sink.outputs)
+    assert report.dropped == 0
 
 
 def test_a_source_that_breaks_ends_the_run_after_its_frames() -> None:

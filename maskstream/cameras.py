@@ -1,0 +1,120 @@
+"""Which cameras to watch: what `--source` names, one by one or as a YAML list with settings of their own."""
+
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from maskstream.config import Config, Layer, read_yaml, refine
+from maskstream.errors import ConfigError, SourceOpenError, redact
+
+_YAML_SUFFIXES: Final = (".yaml", ".yml")
+_PER_CAMERA: Final[dict[str, tuple[str, ...]]] = {
+    "detector": ("min_score", "max_faces"),
+    "classifier": ("incorrect_as",),
+    "align": ("min_face_px", "min_keypoint_score"),
+    "webcam": ("width", "height", "fps", "mirror"),
+    "network": ("transport", "open_timeout_s", "read_timeout_s"),
+    "video": ("crf", "preset"),
+}
+_PLACEHOLDER: Final = re.compile(r"\$\{([^}]*)\}?")
+_URL_PARTS: Final = re.compile(r"(?s)^((?:\w+://)?)((?:[^/?#]*@)?)(.*)")
+_EXAMPLE: Final = "see configs/cameras.yaml"
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A source that a user named."""
+
+    name: str
+    """Its name in records and file names, without passwords; unique in a run."""
+    location: str
+    """Index, path or URL, with its password."""
+    config: Config
+    """The configuration with the camera's own settings laid over it."""
+
+    def __repr__(self) -> str:
+        return f"Camera({self.name!r}, {redact(self.location)!r})"
+
+
+def read_cameras(locations: Iterable[str], config: Config) -> list[Camera]:
+    """Return the cameras behind what was given to `--source`, in order.
+
+    Args:
+        locations: Each an index, path or URL, or a YAML file with a list of cameras.
+        config: What holds where a camera has no settings of its own.
+
+    Raises:
+        ConfigError: A list of cameras is wrong, or two cameras have the same name.
+        SourceOpenError: There is no such list.
+    """
+    cameras: list[Camera] = []
+    for location in locations:
+        is_list = "://" not in location and Path(location).suffix.lower() in _YAML_SUFFIXES
+        cameras += _read_list(location, config) if is_list else [Camera(redact(location), location, config)]
+    names = [camera.name for camera in cameras]
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise ConfigError(f"{repeated}: given twice; give each source once, each camera a name of its own")
+    return cameras
+
+
+def _read_list(path: str, config: Config) -> list[Camera]:
+    if not Path(path).exists():
+        raise SourceOpenError(f"{path}: no such file; check the path")
+    entries = read_yaml(Path(path))
+    if not isinstance(entries, list) or not entries:
+        raise ConfigError(f"{path}: holds no list of cameras; {_EXAMPLE}")
+    return [_read_camera(entry, f"{path}: camera {number}", config) for number, entry in enumerate(entries, 1)]
+
+
+def _read_camera(entry: Any, origin: str, config: Config) -> Camera:
+    if not isinstance(entry, Mapping):
+        raise ConfigError(f"{origin}: expected name and url; {_EXAMPLE}")
+    settings = dict(entry)
+    name, url = (_text(settings.pop(key, None), key, origin) for key in ("name", "url"))
+    origin = f"{origin} ({name})"
+    _refuse_common(settings, origin)
+    return Camera(name, expand(url, origin), refine(config, Layer(origin, settings)))
+
+
+def _text(value: object, key: str, origin: str) -> str:
+    if isinstance(value, str | int) and not isinstance(value, bool) and str(value).strip():
+        return str(value)
+    raise ConfigError(f"{origin}: {key} is missing or no text; {_EXAMPLE}")
+
+
+def _refuse_common(settings: Mapping[str, Any], origin: str) -> None:
+    """Refuse what all cameras share."""
+    for section, values in settings.items():
+        keys = values if isinstance(values, Mapping) else {section: values}
+        refused = next((key for key in keys if key not in _PER_CAMERA.get(section, ())), None)
+        if refused is not None:
+            allowed = ", ".join(f"{known}.{key}" for known, keys in _PER_CAMERA.items() for key in keys)
+            key = section if refused == section else f"{section}.{refused}"
+            raise ConfigError(f"{origin}: {key} cannot be set for one camera; allowed: {allowed}")
+
+
+def expand(url: str, origin: str) -> str:
+    """Return a URL with `${NAME}` replaced from the environment; in user and password, special characters are escaped.
+
+    Raises:
+        ConfigError: A variable is not set.
+    """
+
+    def fill(text: str, escape: Callable[[str], str]) -> str:
+        return _PLACEHOLDER.sub(lambda found: escape(_variable(found[1], origin)), text)
+
+    parts: tuple[str, str, str] = _URL_PARTS.findall(url)[0]
+    scheme, user, rest = parts
+    return scheme + fill(user, lambda value: quote(value, safe="")) + fill(rest, str)
+
+
+def _variable(name: str, origin: str) -> str:
+    value = os.environ.get(name)
+    if value is None:
+        raise ConfigError(f"{origin}: the environment variable {name or '${}'} is not set; export it first")
+    return value

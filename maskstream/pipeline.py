@@ -1,0 +1,104 @@
+"""Models put together from a configuration, for single pictures and for the stream."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from loguru import logger
+
+from maskstream.analyzer import Analyzer
+from maskstream.config import Config, load_config
+from maskstream.errors import ConfigError
+from maskstream.models import CLASSIFIERS, DETECTORS, DetectorOptions
+from maskstream.overlay import Overlay
+from maskstream.types import BgrImage, Face, Frame, FrameResult
+
+
+class MaskPipeline:
+    """Judges the faces of single pictures.
+
+    pipeline = MaskPipeline()
+    faces = pipeline(cv2.imread("photo.jpg"))
+    picture = pipeline.draw(cv2.imread("photo.jpg"), faces)
+    """
+
+    def __init__(self, config: Config | None = None) -> None:
+        """Load the models.
+
+        Args:
+            config: From `load_config`; None for the defaults.
+
+        Raises:
+            ConfigError: The device or a model's name is not known here.
+            ModelError: A model cannot be loaded.
+        """
+        self._config = config or load_config()
+        self.analyzer = build_analyzer(self._config)
+
+    def __call__(self, picture_bgr: BgrImage) -> tuple[Face, ...]:
+        """Return the faces of a picture (H, W, 3) uint8 BGR, as `cv2.imread` gives it; the most certain first.
+
+        Raises:
+            ValueError: It is not such a picture.
+        """
+        return self.analyzer.analyze([_lone_frame(picture_bgr)])[0].faces
+
+    def draw(self, picture_bgr: BgrImage, faces: Sequence[Face]) -> BgrImage:
+        """Return a copy of the picture with the faces drawn."""
+        result = FrameResult("picture", 0, 0.0, tuple(faces))
+        return Overlay(self._config.overlay).paint(_lone_frame(picture_bgr), result)
+
+
+def _lone_frame(picture_bgr: BgrImage) -> Frame:
+    return Frame(np.asarray(picture_bgr), index=0, source_id="picture", time_s=0.0)
+
+
+def build_analyzer(config: Config, by_source: Mapping[str, Config] | None = None) -> Analyzer:
+    """Load the models a configuration names.
+
+    Args:
+        config: The models, and the thresholds of all sources that are not in `by_source`.
+        by_source: The thresholds of single sources, by their names.
+
+    Raises:
+        ConfigError: The device or a model's name is not known here.
+        ModelError: A model cannot be loaded.
+    """
+    device = pick_device(config.device)
+    for key, name, known in (
+        ("detector.name", config.detector.name, DETECTORS),
+        ("classifier.name", config.classifier.name, CLASSIFIERS),
+    ):
+        if name not in known:
+            raise ConfigError(f"{key}: {name!r} is not known; allowed: {', '.join(known)}")
+    detectors = [config.detector, *(own.detector for own in (by_source or {}).values())]
+    options = DetectorOptions(
+        device,
+        min(each.min_score for each in detectors),
+        max(each.max_faces for each in detectors),
+        config.detector.short_side,
+        config.detector.weights,
+    )
+    detector = DETECTORS[config.detector.name](options)
+    classifier = CLASSIFIERS[config.classifier.name](config.classifier.weights, device)
+    logger.info("{} and {} on {}", config.detector.name, config.classifier.name, device)
+    return Analyzer(detector, classifier, config, by_source)
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device of that name; for `auto` CUDA where there is one, else the CPU.
+
+    Raises:
+        ConfigError: It is not known, or not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"device: {name!r} cannot be used here ({reason:.120}); allowed: auto, cpu, cuda, cuda:1, mps"
+        ) from error
+    return device

@@ -1,0 +1,111 @@
+from pathlib import Path
+
+import pytest
+
+from maskstream.cameras import Camera, read_cameras
+from maskstream.config import Config
+from maskstream.errors import ConfigError, MaskStreamError, SourceOpenError
+from tests.conftest import ROOT
+
+
+def write(folder: Path, text: str) -> str:
+    path = folder / "cameras.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_what_is_named_directly_is_a_camera_without_its_password(config: Config) -> None:
+    cameras = read_cameras(["0", "clip.mp4", "rtsp://me:secret@cam/1"], config)
+    assert [(camera.name, camera.location) for camera in cameras] == [
+        ("0", "0"),
+        ("clip.mp4", "clip.mp4"),
+        ("rtsp://***@cam/1", "rtsp://me:secret@cam/1"),
+    ]
+    assert all(camera.config is config for camera in cameras)
+    assert "secret" not in repr(cameras)
+
+
+def test_a_list_gives_names_locations_and_settings(tmp_path: Path, config: Config) -> None:
+    path = write(
+        tmp_path,
+        """
+- {name: gate, url: "rtsp://cam/1", detector: {min_score: 0.9}, align: {min_face_px: 30}}
+- {name: desk, url: 0, webcam: {mirror: true}}
+- {name: 3, url: clip.mp4}
+""",
+    )
+    gate, desk, third = read_cameras([path], config)
+    assert (gate.name, gate.location, desk.name, desk.location, third.name) == ("gate", "rtsp://cam/1", "desk", "0", "3")
+    assert (gate.config.detector.min_score, gate.config.align.min_face_px) == (0.9, 30)
+    assert gate.config.align.min_keypoint_score == config.align.min_keypoint_score
+    assert (gate.config.webcam.mirror, desk.config.webcam.mirror) == (False, True)
+    assert third.config == config
+
+
+@pytest.mark.parametrize(
+    ("template", "url"),
+    [
+        ("rtsp://${U}:${P}@cam/1", "rtsp://me:p%40ss%2Fw%3Ard@cam/1"),
+        ("${WHOLE}", "rtsp://a:b@cam/1"),
+        ("rtsp://${HOST}/1", "rtsp://cam:8554/1"),
+        ("http://cam/?token=${P}", "http://cam/?token=p@ss/w:rd"),
+        ("rtsp://me:$ecret@cam/1", "rtsp://me:$ecret@cam/1"),
+    ],
+)
+def test_secrets_come_from_the_environment(
+    tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch, template: str, url: str
+) -> None:
+    for name, value in {"U": "me", "P": "p@ss/w:rd", "WHOLE": "rtsp://a:b@cam/1", "HOST": "cam:8554"}.items():
+        monkeypatch.setenv(name, value)
+    path = write(tmp_path, f"- {{name: gate, url: '{template}'}}")
+    assert [camera.location for camera in read_cameras([path], config)] == [url]
+
+
+def test_the_list_that_comes_with_the_program(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAMERA_USER", "viewer")
+    monkeypatch.setenv("CAMERA_PASSWORD", "secret")
+    cameras = read_cameras([str(ROOT / "configs" / "cameras.yaml")], config)
+    assert [camera.name for camera in cameras] == ["entrance", "corridor", "lab", "desk"]
+    assert cameras[0].location == "rtsp://viewer:secret@192.0.2.10:554/stream1"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "holds no list of cameras"),
+        ("[]", "holds no list of cameras"),
+        ("gate: rtsp://cam/1", "holds no list of cameras"),
+        ("- [", "not valid YAML"),
+        ("- rtsp://cam/1", "camera 1: expected name and url"),
+        ("- {url: rtsp://cam/1}", "camera 1: name is missing"),
+        ("- {name: gate}", "camera 1: url is missing"),
+        ("- {name: gate, url: [1]}", "camera 1: url is missing or no text"),
+        ("- {name: gate, url: 'rtsp://${NOT_SET}@cam'}", "camera 1 (gate): the environment variable NOT_SET is not set"),
+        ("- {name: gate, url: 'rtsp://${@cam'}", "is not set"),
+        ("- {name: gate, url: a, detector: {min_score: 7}}", "camera 1 (gate): detector.min_score: 7 is not allowed"),
+        ("- {name: gate, url: a, detector: 7}", "camera 1 (gate): detector cannot be set for one camera"),
+        ("- {name: gate, url: a, detector: {name: coco_resnet50}}", "detector.name cannot be set for one camera"),
+        ("- {name: gate, url: a, device: cpu}", "device cannot be set for one camera; allowed: detector.min_score"),
+        ("- {name: gate, url: a, align: {min_face: 3}}", "align.min_face cannot be set"),
+        ("- {name: gate, url: a}\n- {name: gate, url: b}", "gate: given twice"),
+    ],
+)
+def test_a_wrong_list_is_one_clear_line(
+    tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch, text: str, said: str
+) -> None:
+    monkeypatch.delenv("NOT_SET", raising=False)
+    with pytest.raises(ConfigError) as caught:
+        read_cameras([write(tmp_path, text)], config)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("locations", "kind"), [(["none.yaml"], SourceOpenError), (["a.mp4", "a.mp4"], ConfigError), ([str(ROOT)], None)]
+)
+def test_what_is_no_list(config: Config, locations: list[str], kind: type[MaskStreamError] | None) -> None:
+    if kind is None:
+        assert read_cameras(locations, config) == [Camera(locations[0], locations[0], config)]
+    else:
+        with pytest.raises(kind):
+            read_cameras(locations, config)
