@@ -1,7 +1,8 @@
 """Our checkpoint format: safetensors in float16 with metadata, beside a manifest of SHA-256 sums.
 
 Each key of `Metadata` is stored as JSON under its own name in the header of the safetensors file, so any safetensors reader shows
-what a file is. The manifest (`manifest.json` in the same folder) maps file names to sums.
+what a file is. `tensors_sha256` beside them is the sum over all tensors, which shows damage wherever the file has been copied to.
+The manifest (`manifest.json` in the same folder) maps file names to sums: it shows that a file is the one that belongs there.
 """
 
 import hashlib
@@ -18,6 +19,7 @@ from safetensors.torch import save_file
 from maskstream.errors import WeightsError
 
 MANIFEST = "manifest.json"
+_TENSORS_SHA256 = "tensors_sha256"
 
 StateDict = dict[str, torch.Tensor]
 
@@ -56,6 +58,7 @@ def save_checkpoint(path: Path, state_dict: StateDict, metadata: Metadata) -> No
     """
     tensors = {name: _half(tensor) for name, tensor in state_dict.items()}
     header = {key: json.dumps(value) for key, value in metadata.model_dump(mode="json").items()}
+    header[_TENSORS_SHA256] = _tensors_sha256(tensors)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(path.name + ".part")
@@ -93,6 +96,8 @@ def load_checkpoint(path: Path, architecture: str) -> tuple[StateDict, Metadata]
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: not a readable safetensors file ({error}); fetch or train it anew") from error
     metadata = _parse_metadata(path, header)
+    if header.get(_TENSORS_SHA256) != _tensors_sha256(tensors):
+        raise WeightsError(f"{path}: damaged, its tensors do not have the sum that it states; fetch it anew")
     if metadata.architecture != architecture:
         raise WeightsError(f"{path}: holds a {metadata.architecture!r}, not a {architecture!r}; choose matching weights")
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}, metadata
@@ -126,6 +131,14 @@ def _check_manifest(path: Path) -> None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _tensors_sha256(tensors: StateDict) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].numpy().tobytes())
+    return digest.hexdigest()
 
 
 def load_into(module: torch.nn.Module, state_dict: StateDict, origin: str) -> None:

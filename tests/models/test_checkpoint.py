@@ -47,6 +47,18 @@ def test_a_damaged_file_is_refused_by_its_sum(tmp_path: Path) -> None:
         load_checkpoint(path, "toy")
 
 
+def test_a_damaged_file_is_refused_without_a_manifest(tmp_path: Path) -> None:
+    path = tmp_path / "toy.safetensors"
+    save_checkpoint(path, STATE, METADATA)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "elsewhere").mkdir()
+    copy = tmp_path / "elsewhere" / "copy.safetensors"
+    copy.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"copy\.safetensors: damaged, its tensors"):
+        load_checkpoint(copy, "toy")
+
+
 def test_a_file_outside_a_manifest_loads_with_a_word(tmp_path: Path) -> None:
     path = tmp_path / "toy.safetensors"
     save_checkpoint(path, STATE, METADATA)
