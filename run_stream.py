@@ -9,6 +9,7 @@ import ctypes
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -168,6 +169,7 @@ def start_log(console: "Console", level: str) -> None:
     def line(record: "Record") -> str:
         return f"{record['time']:HH:mm:ss} {record['level'].name:<7} {{message}}\n"
 
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # on damaged metadata of pictures
     logger.remove()
     logger.add(lambda message: console.out(message, end="", highlight=False), level=level, format=line, backtrace=False)
 

@@ -30,7 +30,9 @@ def test_every_key_of_the_defaults_has_a_comment() -> None:
     assert len(keys) == count
 
 
-@pytest.mark.parametrize("path", sorted({*(ROOT / "configs").glob("*.yaml")} - {ROOT / "configs" / "cameras.yaml"}), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted({*(ROOT / "configs").glob("*.yaml")} - {ROOT / "configs" / "cameras.yaml"}), ids=lambda path: path.name
+)
 def test_every_config_that_comes_with_the_program_loads(path: Path) -> None:
     assert isinstance(load_config(path), Config)
 

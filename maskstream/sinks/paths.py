@@ -66,9 +66,11 @@ def output_paths(output: str, infos: Sequence[SourceInfo]) -> list[str]:
 def _file_name(info: SourceInfo) -> str:
     is_named = info.source_id != info.path
     name = info.source_id if is_named else Path(info.path or "").name
-    if info.pictures:
-        return _plain(name) if is_named or len(info.pictures) > 1 else name
-    return _plain(name if is_named else Path(name).stem) + ".mp4"
+    if not info.pictures:
+        return _plain(name if is_named else Path(name).stem) + ".mp4"
+    if len(info.pictures) == 1 and not is_named:
+        return name
+    return _plain(name.removesuffix(Path(info.pictures[0]).suffix))  # of a pattern
 
 
 def _plain(name: str) -> str:

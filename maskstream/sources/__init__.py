@@ -1,16 +1,20 @@
 """The sources. A new one is a file and a line in the dict."""
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 from maskstream.config import Config
 from maskstream.errors import SourceOpenError, redact
 from maskstream.protocols import Source
 from maskstream.sources.file import FileSource
+from maskstream.sources.pictures import SUFFIXES, PictureSource, is_pattern
 from maskstream.sources.url import SCHEMES, UrlSource
 from maskstream.sources.webcam import WebcamSource
 
 SOURCES: dict[str, Callable[[str, str, Config], Source]] = {
     "file": lambda path, source_id, _: FileSource(path, source_id),
+    "pictures": lambda path, source_id, config: PictureSource(path, config.pictures, source_id),
     "url": lambda url, source_id, config: UrlSource(url, config.network, source_id),
     "webcam": lambda index, source_id, config: WebcamSource(int(index), config.webcam, source_id),
 }
@@ -31,7 +35,9 @@ def source_kind(location: str) -> str:
         raise SourceOpenError(f"{redact(location)}: {scheme}:// is not read; give one of {schemes}, or a file")
     if location.isdecimal():
         return "webcam"
+    if os.path.isdir(location) or is_pattern(location) or Path(location).suffix.lower() in SUFFIXES:  # noqa: PTH112 (as there)
+        return "pictures"
     return "file"
 
 
-__all__ = ["SOURCES", "FileSource", "UrlSource", "WebcamSource", "source_kind"]
+__all__ = ["SOURCES", "FileSource", "PictureSource", "UrlSource", "WebcamSource", "source_kind"]

@@ -30,6 +30,7 @@ def pictures(path: str, count: int, name: str | None = None) -> SourceInfo:
         ([camera("rtsp://***@cam:554/s?c=1"), camera("///")], ["cam_554_s_c_1.mp4", "camera.mp4"]),
         ([camera("../../etc/passwd"), camera("Gänge")], ["etc_passwd.mp4", "Gänge.mp4"]),
         ([pictures("photos/one", 3), pictures("photo.d.jpg", 1), pictures("one", 2)], ["one", "photo.d.jpg", "one_2"]),
+        ([pictures("photos", 3, "photos/*.jpg"), pictures("photos", 3, "photos")], ["photos", "photos_2"]),
     ],
 )
 def test_what_the_outputs_are_called(infos: list[SourceInfo], names: list[str] | None) -> None:

@@ -1,0 +1,192 @@
+"""Picture files and BGR arrays, through Pillow."""
+
+import os
+import re
+import struct
+from collections.abc import Generator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from stat import S_ISREG
+from threading import Lock
+from typing import Any, BinaryIO, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, UnidentifiedImageError, features
+
+from maskstream.errors import SinkError, SourceError
+from maskstream.types import BgrImage
+
+_HAS_AVIF: Final = "avif" in features.modules and features.check("avif")
+# GIF is missing here: most are animated, and are read as video.
+_FORMATS: Final = {
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
+    ".png": "PNG",
+    ".webp": "WEBP",
+    **({".avif": "AVIF"} if _HAS_AVIF else {}),
+    ".bmp": "BMP",
+    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
+    **dict.fromkeys((".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"), "JPEG2000"),
+    **dict.fromkeys((".ppm", ".pgm", ".pbm", ".pnm"), "PPM"),
+}
+_HEIF_SUFFIXES: Final = (".heic", ".heif")
+_HEIC_START: Final = re.compile(rb"....ftyphe[iv]", re.DOTALL)
+_HEIC_ADVICE: Final = "HEIC is not read; convert it to JPEG"
+
+WRITABLE_SUFFIXES: Final = tuple(_FORMATS)
+"""Of the pictures that are read and written."""
+PICTURE_SUFFIXES: Final = WRITABLE_SUFFIXES + _HEIF_SUFFIXES
+"""Of all that a user would call a picture: phones write HEIC, and are told what to do with it."""
+
+# Lossless or nearly so, and quick before small.
+_SAVE_OPTIONS: Final[dict[str, dict[str, Any]]] = {
+    "JPEG": {"quality": 95, "subsampling": "4:4:4"},
+    "PNG": {"compress_level": 1},
+    "WEBP": {"quality": 95, "method": 2},
+    "AVIF": {"quality": 95, "subsampling": "4:4:4"},
+    "TIFF": {"compression": "tiff_lzw"},
+}
+_LARGEST_PIXELS: Final = 500_000_000  # 5 GB while it is decoded
+_READING: Final = Lock()
+# What Pillow raises for files that were damaged at random; warnings where somebody made errors of them.
+_DAMAGED: Final = (
+    *(OSError, EOFError, ValueError, TypeError, SyntaxError, RuntimeError, LookupError, ArithmeticError, MemoryError),
+    *(struct.error, Image.DecompressionBombError, UserWarning),
+)
+_TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""From the picture as it is stored to the upright one, by EXIF orientation."""
+
+
+def read_picture(path: str) -> BgrImage:
+    """Decode a picture as viewers show it: upright, what is transparent over white; of an animation the first picture.
+
+    Returns:
+        (H, W, 3) uint8, blue first, contiguous. More than 8 bits are scaled down, not cut off.
+
+    Raises:
+        SourceError: It cannot be read. Says why and what to do, but not which: the caller has the name.
+    """
+    file = Path(path)
+    try:
+        status = file.stat()
+        if not S_ISREG(status.st_mode):
+            raise SourceError("not a file; give a picture")
+        if status.st_size == 0:
+            raise SourceError("the file is empty; copy it again")
+        with _large_pictures(), file.open("rb") as opened:
+            if _HEIC_START.match(opened.read(12)):  # whatever its name
+                raise SourceError(_HEIC_ADVICE)
+            return _decode(opened)
+    except _DAMAGED as error:
+        raise SourceError(_why_unreadable(file, error)) from error
+
+
+def write_picture(path: Path, bgr: BgrImage) -> None:
+    """Write a picture in the format of its suffix; whoever looks finds the old file or the whole new one.
+
+    Args:
+        path: Ends in one of `WRITABLE_SUFFIXES`.
+        bgr: (H, W, 3) uint8, blue first.
+
+    Raises:
+        SinkError: It cannot be written; nothing is left behind.
+    """
+    kind = _FORMATS[path.suffix.lower()]
+    target = Path(os.path.realpath(path))  # a link stays one
+    part = target.with_name(f".{os.getpid()}.part")
+    try:
+        encoded = BytesIO()
+        Image.fromarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)).save(encoded, kind, **_SAVE_OPTIONS.get(kind, {}))
+        try:
+            part.write_bytes(encoded.getbuffer())
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        advice = "make room or choose another place" if isinstance(error, OSError) and error.errno else "choose another format"
+        raise SinkError(f"{one_line(str(path))}: cannot be written: {_reason(error)}; {advice}") from error
+
+
+def one_line(path: str) -> str:
+    """Return a path fit for a line of text: newlines and bytes that are no text are escaped."""
+    return path if path.isprintable() else repr(path)[1:-1]
+
+
+@contextmanager
+def _large_pictures() -> Generator[None, None, None]:
+    """Raise Pillow's limit, which is made for servers: phones take pictures of 200 megapixels.
+
+    The limit is global and looked at both when a file is opened and when it is decoded, therefore one reader at a time. Pillow
+    warns above it and refuses twice as much.
+    """
+    with _READING:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, _LARGEST_PIXELS // 2
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def _decode(file: BinaryIO) -> BgrImage:
+    with Image.open(file, formats=sorted(set(_FORMATS.values()))) as stored:
+        stored.load()
+        turn = _TURNS.get(_orientation(stored))
+        image = stored if turn is None else stored.transpose(turn)
+        if image.mode[0] in "IF":
+            return np.asarray(cv2.cvtColor(_to_8_bits(np.asarray(image)), cv2.COLOR_GRAY2BGR), np.uint8)
+        return np.asarray(cv2.cvtColor(np.asarray(_opaque(image)), cv2.COLOR_RGB2BGR), np.uint8)
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation; 1, upright, where the metadata is damaged, which is no reason to lose the picture."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except _DAMAGED:
+        return 1
+
+
+def _to_8_bits(grey: NDArray[Any]) -> BgrImage:
+    """Scale grey of 16 or 32 bits: white is 65535, in floating point 1, or what is brighter than that."""
+    if grey.dtype.itemsize == 2:
+        return (grey >> 8).astype(np.uint8)
+    values = np.nan_to_num(grey.astype(np.float32), nan=0, posinf=0, neginf=0)
+    black = min(0.0, float(values.min()))
+    white = max(1.0 if grey.dtype.kind == "f" else 65535.0, float(values.max()))
+    return ((values - black) * (255 / (white - black))).round().astype(np.uint8)
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image if image.mode == "RGB" else image.convert("RGB")
+    rgba = image.convert("RGBA")
+    paper = Image.new("RGB", image.size, "white")
+    paper.paste(rgba, mask=rgba)
+    return paper
+
+
+def _why_unreadable(file: Path, error: BaseException) -> str:
+    if isinstance(error, Image.DecompressionBombError):
+        return f"it has more than {_LARGEST_PIXELS // 1_000_000} megapixels; scale it down"
+    if isinstance(error, OSError) and error.errno:
+        return f"cannot be read: {error.strerror}; check the file"
+    if file.suffix.lower() in _HEIF_SUFFIXES:
+        return _HEIC_ADVICE
+    if isinstance(error, UnidentifiedImageError):
+        return "not a picture, damaged, or of a kind that is not read; convert it to JPEG"
+    if "truncated" in str(error).lower():
+        return "the file is cut short; copy it again"
+    return f"cannot be decoded: {_reason(error)}; copy it again or convert it to JPEG"
+
+
+def _reason(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__

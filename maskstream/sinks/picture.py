@@ -1,0 +1,108 @@
+"""Annotated copies of still pictures."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from stat import S_ISREG
+
+from maskstream.errors import SinkError
+from maskstream.pictures import WRITABLE_SUFFIXES, one_line, write_picture
+from maskstream.sinks.paths import VIDEO_SUFFIXES, make_folder, require_folder
+from maskstream.types import Output, SourceInfo
+
+
+class PictureSink:
+    """Writes an annotated copy of each picture, upright and without metadata: a single one to a file, others into a folder.
+
+    A folder gets the names, kinds and subfolders of the source. Each copy is there as a whole or not at all.
+    """
+
+    wants_every_frame = False
+
+    def __init__(self, output: str, info: SourceInfo) -> None:
+        """Make the folder.
+
+        Args:
+            output: See `require_picture_target`.
+            info: The source that will be written; it consists of pictures.
+
+        Raises:
+            SinkError: Something cannot be written there, or it would replace a picture of the source.
+        """
+        require_picture_target(output, info)
+        self._targets = _targets(output, info)
+        if not _file_suffix(output, info):
+            make_folder(output)
+
+    def write(self, output: Output) -> None:
+        """Write one picture."""
+        target = self._targets[output.frame.file or ""]
+        make_folder(str(target.parent))
+        write_picture(target, output.annotated_bgr)
+
+    def source_ended(self, source_id: str) -> None:
+        """Nothing to finish."""
+
+    def close(self) -> None:
+        """Nothing to finish."""
+
+
+def require_picture_target(output: str, info: SourceInfo) -> None:
+    """Leave everything as it is, or raise `SinkError` where the pictures of a source cannot be written.
+
+    Args:
+        output: A folder, which need not be there, or the file of a single picture; its suffix says of what kind.
+        info: A source that consists of pictures.
+    """
+    try:
+        _require_fitting_name(output, info)
+        targets = _targets(output, info).values()
+        for folder in {target.parent for target in targets}:
+            require_folder(str(folder))
+        _require_other_files(targets, info)
+    except OSError as error:
+        raise SinkError(f"{one_line(output)}: cannot be written: {error.strerror}; choose another place") from error
+
+
+def _file_suffix(output: str, info: SourceInfo) -> str:
+    """Return the suffix of the file that is named, in lower case; none for a folder."""
+    is_folder = len(info.pictures) > 1 or output.endswith("/") or Path(output).is_dir()
+    return "" if is_folder else Path(output).suffix.lower()
+
+
+def _require_fitting_name(output: str, info: SourceInfo) -> None:
+    suffix = _file_suffix(output, info)
+    if suffix and suffix not in WRITABLE_SUFFIXES:
+        known = ", ".join(WRITABLE_SUFFIXES)
+        raise SinkError(f"{one_line(output)}: no kind of picture that is written; end it in {known}, or in / for a folder")
+    if Path(output).suffix.lower() in (*VIDEO_SUFFIXES, *WRITABLE_SUFFIXES) and not suffix and not Path(output).is_dir():
+        raise SinkError(f"{one_line(output)}: {len(info.pictures)} pictures do not go into one file; give a folder")
+
+
+def _targets(output: str, info: SourceInfo) -> dict[str, Path]:
+    """Return where each picture goes."""
+    if _file_suffix(output, info):
+        return {info.pictures[0]: Path(output)}
+    return {file: Path(output, _name_in_folder(file, info)) for file in info.pictures}
+
+
+def _name_in_folder(file: str, info: SourceInfo) -> Path:
+    path = Path(file)
+    below = path.relative_to(info.path or "") if file != info.path else Path(path.name)
+    inside = Path(*(part for part in below.parts if part != ".."))  # a pattern may climb: photos/*/../*.jpg
+    is_written = path.suffix.lower() in WRITABLE_SUFFIXES
+    return inside if is_written else inside.with_name(f"{path.name}.jpg")
+
+
+def _require_other_files(targets: Iterable[Path], info: SourceInfo) -> None:
+    """Links and other spellings of a name are seen through."""
+    sources = {_identity(Path(file)) for file in info.pictures}
+    for target in filter(Path.exists, targets):
+        if not S_ISREG(target.stat().st_mode):
+            raise SinkError(f"{one_line(str(target))}: cannot be replaced: it is no file; choose another folder")
+        if _identity(target) in sources:
+            raise SinkError(f"{one_line(str(target))}: the output would replace its own source; choose another folder")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what is the same for all names of a file; None for a file that is gone."""
+    return (path.stat().st_dev, path.stat().st_ino) if path.exists() else None

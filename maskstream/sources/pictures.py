@@ -1,0 +1,164 @@
+"""Still pictures: one, a folder of them, or what a pattern matches."""
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Iterator
+from itertools import takewhile
+from pathlib import Path
+from time import monotonic, perf_counter
+from typing import Final
+
+from loguru import logger
+
+from maskstream.config import PicturesConfig
+from maskstream.errors import SourceError, SourceOpenError
+from maskstream.pictures import PICTURE_SUFFIXES, one_line, read_picture
+from maskstream.sources.guard import ReadGuard
+from maskstream.types import Frame, SourceInfo
+
+SUFFIXES: Final = PICTURE_SUFFIXES
+"""Of the files that are taken for pictures, in lower case."""
+_NAMED_AT_MOST: Final = 3
+_WHICH_ARE_TAKEN: Final = f"pictures end in {', '.join(SUFFIXES[:6])} or the like"
+
+
+class PictureSource:
+    """Pictures in natural order: `picture_2` before `picture_10`.
+
+    One that cannot be read is left out, and said at the end.
+    """
+
+    def __init__(self, location: str, config: PicturesConfig, source_id: str | None = None) -> None:
+        """Find the pictures and decode the first one that can be read.
+
+        Args:
+            location: A picture file, a folder, or a pattern such as `photos/**/*.jpg`; a file of that very name comes first.
+            config: Whether a folder's own folders are looked into.
+            source_id: Its name in records; None for the location.
+
+        Raises:
+            SourceOpenError: There are no pictures, or none of them can be read.
+        """
+        self._name = source_id or location
+        path, self._files = _find_pictures(location, config)
+        self._unreadable: list[tuple[str, SourceError]] = []
+        self._frames = self._decode()
+        self._first = next(self._frames, None)
+        if self._first is None:
+            raise SourceOpenError(self._why_none(location))
+        self._guard = ReadGuard(self._say_unreadable)
+        self.info = SourceInfo(
+            *(self._name, self._first.width, self._first.height),
+            live=False,
+            frame_count=len(self._files),
+            path=path,
+            pictures=tuple(self._files),
+        )
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the pictures that can be read; may be called once."""
+        while (frame := self._guard.read(self._next)) is not None:
+            yield frame
+
+    def close(self) -> None:
+        """End the reading; a reader in another thread comes to its end."""
+        self._guard.close()
+
+    def _next(self) -> Frame | None:
+        first, self._first = self._first, None
+        frame = first or next(self._frames, None)
+        if frame is None:
+            self._say_unreadable()
+        return frame
+
+    def _decode(self) -> Iterator[Frame]:
+        for index, file in enumerate(self._files):
+            started = perf_counter()
+            try:
+                bgr = read_picture(file)
+            except SourceError as error:
+                self._unreadable.append((file, error))
+                continue
+            capture_ms = (perf_counter() - started) * 1000
+            yield Frame(bgr, index, self._name, 0.0, captured_at_s=monotonic(), capture_ms=capture_ms, file=file)
+
+    def _say_unreadable(self) -> None:
+        unreadable, self._unreadable = self._unreadable, []
+        if unreadable:
+            count = f"{len(unreadable)} of {len(self._files)} pictures"
+            logger.error("{}: {} could not be read:", one_line(self._name), count)
+        for file, error in unreadable:
+            logger.error("{}: {}", one_line(file), error)
+
+    def _why_none(self, location: str) -> str:
+        if len(self._unreadable) == 1:
+            return f"{one_line(self._files[0])}: {self._unreadable[0][1]}"
+        named = [f"{one_line(Path(file).name)} ({error})" for file, error in self._unreadable[:_NAMED_AT_MOST]]
+        more = len(self._files) - len(named)
+        return (
+            f"{one_line(location)}: none of its {len(self._files)} pictures can be read: {', '.join(named)}"
+            f"{f' and {more} more' if more else ''}"
+        )
+
+
+def is_pattern(location: str) -> bool:
+    """Return whether it stands for the files that match it, because nothing has that very name."""
+    return glob.escape(location) != location and not os.path.lexists(location)
+
+
+def _find_pictures(location: str, config: PicturesConfig) -> tuple[str, list[str]]:
+    """Return the file, the folder, or the part of a pattern before its first wildcard, and the pictures there.
+
+    Raises:
+        SourceOpenError: There are none.
+    """
+    if os.path.isdir(location):  # noqa: PTH112 (Path raises where nothing may be looked up)
+        return location, _in_folder(location, config)
+    if is_pattern(location):
+        fixed = takewhile(lambda part: glob.escape(part) == part, Path(location).parts)
+        return str(Path(*fixed)), _matching(location)
+    if not os.path.lexists(location):
+        raise SourceOpenError(f"{one_line(location)}: no such file; check the path")
+    return location, [location]
+
+
+def _in_folder(folder: str, config: PicturesConfig) -> list[str]:
+    pictures = _natural(_walk(folder, recursive=config.recursive))
+    if pictures:
+        return pictures
+    if any(_walk(folder, recursive=True)):
+        raise SourceOpenError(f"{one_line(folder)}: its pictures are all in folders of it; add --recursive")
+    raise SourceOpenError(f"{one_line(folder)}: no picture in this folder; {_WHICH_ARE_TAKEN}")
+
+
+def _walk(folder: str, *, recursive: bool) -> Iterator[str]:
+    for parent, folders, files in os.walk(folder, onerror=_say_left_out):
+        folders[:] = [name for name in folders if recursive and not name.startswith(".")]
+        yield from (os.path.join(parent, name) for name in files if _is_picture(name) and not name.startswith("."))  # noqa: PTH118
+
+
+def _say_left_out(error: OSError) -> None:
+    logger.warning("{}: left out: {}", one_line(str(error.filename)), error.strerror)
+
+
+def _matching(pattern: str) -> list[str]:
+    files = [match for match in glob.glob(pattern, recursive=True) if not Path(match).is_dir()]  # noqa: PTH207 (any pattern)
+    pictures = _natural(filter(_is_picture, set(files)))
+    if pictures:
+        return pictures
+    found = f"none of the {len(files)} files that match is a picture" if files else "nothing matches"
+    raise SourceOpenError(f"{one_line(pattern)}: {found}; {_WHICH_ARE_TAKEN}")
+
+
+def _is_picture(name: str) -> bool:
+    return Path(name).suffix.lower() in SUFFIXES
+
+
+def _natural(files: Iterable[str]) -> list[str]:
+    return sorted(files, key=lambda file: ([_numbers_apart(part) for part in Path(file).parts], file))
+
+
+def _numbers_apart(name: str) -> list[str | int]:
+    """Return text and numbers in turn, text first: `a10.jpg` becomes `["a", 10, ".jpg"]`."""
+    return [int(part) if odd % 2 else part.casefold() for odd, part in enumerate(re.split(r"(\d+)", name))]

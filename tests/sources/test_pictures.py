@@ -1,0 +1,312 @@
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+import pytest
+from loguru import logger
+
+from maskstream.config import PicturesConfig
+from maskstream.errors import SourceOpenError
+from maskstream.pictures import WRITABLE_SUFFIXES, write_picture
+from maskstream.sources import PictureSource, source_kind
+from maskstream.sources.pictures import SUFFIXES
+from maskstream.types import Frame, SourceInfo
+from tests.video_files import four_corners, grey, grey_index
+
+FLAT, RECURSIVE = PicturesConfig(recursive=False), PicturesConfig(recursive=True)
+NOT_TEXT = os.fsdecode(b"\xff.png")
+
+
+@pytest.fixture
+def said() -> Iterator[list[tuple[str, str]]]:
+    """Level and message of what is logged."""
+    lines: list[tuple[str, str]] = []
+    handler = logger.add(lambda message: lines.append((message.record["level"].name, message.record["message"])))
+    yield lines
+    logger.remove(handler)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that we are in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def make(*names: str) -> None:
+    """Write a picture under each name, with its number as grey level."""
+    for index, name in enumerate(names):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        write_picture(Path(name), grey(index))
+
+
+def make_unreadable(*names: str) -> None:
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+
+
+def read(location: str, config: PicturesConfig = FLAT) -> tuple[SourceInfo, list[Frame]]:
+    with closing(PictureSource(location, config)) as source:
+        return source.info, list(source)
+
+
+def files_of(location: str, config: PicturesConfig = FLAT) -> list[str]:
+    info, frames = read(location, config)
+    assert [frame.file for frame in frames] == list(info.pictures)
+    assert info.frame_count == len(frames)
+    return list(info.pictures)
+
+
+def refusal(location: str, config: PicturesConfig = FLAT) -> str:
+    with pytest.raises(SourceOpenError) as caught:
+        PictureSource(location, config)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_one_picture(folder: Path) -> None:
+    write_picture(Path("photo.png"), four_corners((64, 32)))
+    info, frames = read("photo.png")
+    assert info == SourceInfo("photo.png", 64, 32, live=False, frame_count=1, path="photo.png", pictures=("photo.png",))
+    (frame,) = frames
+    assert np.array_equal(frame.bgr, four_corners((64, 32)))
+    assert (frame.index, frame.source_id, frame.file) == (0, "photo.png", "photo.png")
+    assert (frame.time_s, frame.duration_s, frame.wall_time) == (0, 0, None)
+    assert 0 < frame.capture_ms < 10_000
+    assert monotonic() - 10 < frame.captured_at_s <= monotonic()
+
+
+def test_a_folder_in_natural_order(folder: Path) -> None:
+    names = ["1.png", "2.png", "10.png", "A.png", "b.png", "C.png", "picture_2.png", "picture_10.png", "picture_10b.png"]
+    make(*(f"photos/{name}" for name in names))
+    info, frames = read("photos")
+    assert list(info.pictures) == [f"photos/{name}" for name in names]
+    assert [grey_index(frame.bgr) for frame in frames] == [frame.index for frame in frames] == list(range(len(names)))
+    assert (info.path, info.frame_count, info.width, info.height) == ("photos", len(names), 64, 48)
+
+
+def test_each_picture_has_its_own_size(folder: Path) -> None:
+    sizes = [(1, 1), (3, 5), (640, 480)]
+    for index, size in enumerate(sizes):
+        write_picture(Path(f"{index}.png"), grey(index, size))
+    info, frames = read(".")
+    assert [(frame.width, frame.height) for frame in frames] == sizes
+    assert (info.width, info.height) == sizes[0]
+
+
+def test_a_name_for_records(folder: Path) -> None:
+    make("photo.png")
+    with closing(PictureSource("photo.png", FLAT, "door")) as source:
+        assert (source.info.source_id, next(iter(source)).source_id) == ("door", "door")
+
+
+def test_what_is_hidden_or_no_picture_is_left_out(folder: Path) -> None:
+    make("photos/a.png", "photos/sub/b.png", "photos/.hidden.png", "photos/.thumbs/c.png", "photos/sub/.d.png")
+    make_unreadable("photos/._a.png", "photos/clip.mp4", "photos/notes.txt", "photos/moving.gif", "photos/png")
+    assert files_of("photos") == ["photos/a.png"]
+    assert files_of("photos", RECURSIVE) == ["photos/a.png", "photos/sub/b.png"]
+
+
+def test_folders_of_a_folder_in_natural_order(folder: Path) -> None:
+    names = ["p/1/x.png", "p/2/a.png", "p/2/b.png", "p/3.png", "p/10/x.png"]
+    make(*names)
+    (folder / "p" / "folder.png").mkdir()
+    assert files_of("p", RECURSIVE) == names
+
+
+def test_the_user_spells_the_path(folder: Path) -> None:
+    make("photos/a.png")
+    assert files_of("./photos/") == ["./photos/a.png"]
+    assert files_of(str(folder / "photos")) == [str(folder / "photos" / "a.png")]
+    assert files_of("./photos/*.png") == ["./photos/a.png"]
+
+
+@pytest.mark.parametrize("suffix", sorted({*WRITABLE_SUFFIXES, *map(str.upper, WRITABLE_SUFFIXES)}))
+def test_suffixes(folder: Path, suffix: str) -> None:
+    make(f"photo{suffix}")
+    assert files_of(".") == files_of("./*") == [f"./photo{suffix}"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "expected"),
+    [
+        ("p/*.png", "p", ["p/2.png", "p/10.png"]),
+        ("p/*", "p", ["p/2.png", "p/3.jpg", "p/10.png"]),
+        ("p/**/*.png", "p", ["p/2.png", "p/10.png", "p/sub/1.png"]),
+        ("**/1*.png", ".", ["p/10.png", "p/sub/1.png"]),
+        ("p/[23].*", "p", ["p/2.png", "p/3.jpg"]),
+        ("?/sub/1.png", ".", ["p/sub/1.png"]),
+    ],
+)
+def test_patterns(folder: Path, pattern: str, path: str, expected: list[str]) -> None:
+    make("p/10.png", "p/2.png", "p/3.jpg", "p/sub/1.png", "p/.hidden.png")
+    make_unreadable("p/notes.txt")
+    Path("p/folder.png").mkdir()
+    info, frames = read(pattern)
+    assert list(info.pictures) == [frame.file for frame in frames] == expected
+    assert info.path == path
+
+
+def test_a_file_of_that_very_name_comes_before_what_it_matches(folder: Path) -> None:
+    make("photo[1].png", "photo1.png")
+    assert files_of("photo[1].png") == ["photo[1].png"]
+    assert files_of("photo[12].png") == ["photo1.png"]
+    make("[ab]/c.png", "a/c.png")
+    assert files_of("[ab]") == ["[ab]/c.png"]
+
+
+@pytest.mark.parametrize("name", ["a b.png", "a:b.png", "http:.png", "-.png", "a\nb.png", "ü%d.png", NOT_TEXT])
+def test_unusual_names(folder: Path, name: str) -> None:
+    make(f"photos/{name}")
+    assert files_of(f"photos/{name}") == files_of("photos") == files_of("photos/*") == [f"photos/{name}"]
+
+
+@pytest.mark.parametrize(
+    ("location", "words"),
+    [
+        ("missing.jpg", "missing.jpg: no such file; check the path"),
+        ("", ": no such file; check the path"),
+        ("missing/*.jpg", "missing/*.jpg: nothing matches; pictures end in .jpg"),
+        ("others/*", "others/*: none of the 2 files that match is a picture; pictures end in .jpg"),
+        ("others", "others: no picture in this folder; pictures end in .jpg"),
+        ("nested", "nested: its pictures are all in folders of it; add --recursive"),
+        ("empty.jpg", "empty.jpg: the file is empty; copy it again"),
+        ("gone.jpg", "gone.jpg: cannot be read: No such file or directory; check the file"),
+        ("one", "one/a.jpg: the file is empty; copy it again"),
+        ("a\nb.jpg", r"a\nb.jpg: no such file; check the path"),
+    ],
+)
+def test_what_cannot_be_opened(folder: Path, location: str, words: str) -> None:
+    make_unreadable("others/notes.txt", "others/clip.mp4", "empty.jpg", "one/a.jpg")
+    make("nested/sub/a.png")
+    Path("gone.jpg").symlink_to("nowhere.jpg")
+    assert refusal(location).startswith(words)
+
+
+def test_none_can_be_read(folder: Path, said: list[tuple[str, str]]) -> None:
+    make_unreadable("photos/1.jpg", "photos/3.jpg", "photos/4.jpg", "photos/5.jpg")
+    Path("photos/2.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    empty = "the file is empty; copy it again"
+    assert refusal("photos") == (
+        "photos: none of its 5 pictures can be read: "
+        f"1.jpg ({empty}), 2.heic (HEIC is not read; convert it to JPEG), 3.jpg ({empty}) and 2 more"
+    )
+    assert said == []
+
+
+EMPTY_LINES = [
+    ("ERROR", "photos: 2 of 4 pictures could not be read:"),
+    ("ERROR", "photos/1.png: the file is empty; copy it again"),
+    ("ERROR", "photos/3.png: the file is empty; copy it again"),
+]
+
+
+def test_those_that_cannot_be_read_are_said_at_the_end(folder: Path, said: list[tuple[str, str]]) -> None:
+    make_unreadable("photos/1.png", "photos/3.png")
+    make("photos/2.png", "photos/4.png")
+    with closing(PictureSource("photos", FLAT)) as source:
+        frames = iter(source)
+        assert [next(frames).index, next(frames).index] == [1, 3]
+        assert said == []
+        assert list(frames) == []
+        assert said == EMPTY_LINES
+        assert (source.info.frame_count, len(source.info.pictures)) == (4, 4)
+    assert said == EMPTY_LINES
+
+
+def test_closed_early_it_says_what_was_met(folder: Path, said: list[tuple[str, str]]) -> None:
+    make_unreadable("photos/1.png", "photos/3.png")
+    make("photos/2.png", "photos/4.png")
+    source = PictureSource("photos", FLAT)
+    assert next(iter(source)).index == 1
+    source.close()
+    source.close()
+    assert said == [("ERROR", "photos: 1 of 4 pictures could not be read:"), EMPTY_LINES[1]]
+
+
+def test_a_line_for_each_that_cannot_be_read(folder: Path, said: list[tuple[str, str]]) -> None:
+    names = ["photos/a\nb.png", "photos/{c}<red>.png", f"photos/{NOT_TEXT}"]
+    make_unreadable(*names)
+    make("photos/d.png")
+    read("photos")
+    assert [line.partition(": ")[0] for _, line in said[1:]] == [r"photos/a\nb.png", "photos/{c}<red>.png", r"photos/\udcff.png"]
+    assert "\n" not in "".join(line for _, line in said)
+
+
+def test_a_picture_that_goes_meanwhile(folder: Path, said: list[tuple[str, str]]) -> None:
+    make("photos/1.png", "photos/2.png")
+    with closing(PictureSource("photos", FLAT)) as source:
+        Path("photos/2.png").unlink()
+        assert [frame.index for frame in source] == [0]
+    assert said[1] == ("ERROR", "photos/2.png: cannot be read: No such file or directory; check the file")
+
+
+def test_the_first_is_decoded_once(folder: Path) -> None:
+    make("photos/1.png", "photos/2.png")
+    with closing(PictureSource("photos", FLAT)) as source:
+        Path("photos/1.png").unlink()
+        assert [frame.index for frame in source] == [0, 1]
+
+
+def test_a_folder_that_may_not_be_listed_is_said(
+    folder: Path, said: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make("photos/a.png", "photos/locked/b.png")
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert files_of("photos", RECURSIVE) == ["photos/a.png"]
+    assert said == [("WARNING", "photos/locked: left out: Permission denied")]
+
+
+def test_close_while_another_thread_reads(folder: Path) -> None:
+    make(*(f"photos/{index}.png" for index in range(50)))
+    source = PictureSource("photos", FLAT)
+    started = threading.Event()
+    frames: list[Frame] = []
+
+    def reader() -> None:
+        for frame in source:
+            frames.append(frame)
+            started.set()
+
+    thread = threading.Thread(target=reader)
+    thread.start()
+    assert started.wait(5)
+    source.close()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert 0 < len(frames) <= 50
+    assert list(source) == []
+
+
+def test_pictures_are_left_as_they_are(folder: Path) -> None:
+    make("photo.jpg")
+    before = Path("photo.jpg").read_bytes(), Path("photo.jpg").stat().st_mtime_ns
+    read("photo.jpg")
+    assert (Path("photo.jpg").read_bytes(), Path("photo.jpg").stat().st_mtime_ns) == before
+
+
+@pytest.mark.parametrize(
+    ("location", "kind"),
+    [
+        *((f"missing{suffix}", "pictures") for suffix in (*SUFFIXES, ".JPG")),
+        *(("photos", "pictures"), ("photos/", "pictures"), (".", "pictures"), ("frames.mp4", "pictures")),
+        *(("photos/*", "pictures"), ("*.mp4", "pictures"), ("**", "pictures"), ("clip[2].mp4", "pictures")),
+        *(("clip[1].mp4", "file"), ("clip.mp4", "file"), ("missing.mp4", "file"), ("moving.gif", "file"), ("missing", "file")),
+        *(("0", "webcam"), ("http://host/a.jpg", "url"), ("rtsp://host/*", "url")),
+    ],
+)
+def test_kind(folder: Path, location: str, kind: str) -> None:
+    make_unreadable("clip[1].mp4", "clip.mp4", "photos/a.jpg", "frames.mp4/1.png")
+    assert source_kind(location) == kind
