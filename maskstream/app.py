@@ -1,6 +1,7 @@
 """Builds a run from a configuration: the only module that names concrete sources and sinks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from rich.console import Console
 
 from maskstream.cameras import Camera, read_cameras
 from maskstream.config import Config
-from maskstream.errors import ConfigError, SinkError
+from maskstream.errors import ConfigError, MaskStreamError, SinkError
 from maskstream.overlay import Overlay
 from maskstream.pipeline import build_analyzer, pick_device
 from maskstream.protocols import Sink, Source
@@ -75,13 +76,35 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
 
 
 def _open_sources(cameras: Sequence[Camera], opened: ExitStack) -> list[Source]:
-    sources = []
-    for camera in cameras:
-        source = SOURCES[source_kind(camera.location)](camera.location, camera.name, camera.config)
-        opened.callback(source.close)
-        sources.append(source)
-        logger.info("{}", _described(source.info))
-    return sources
+    """Open all at the same time, while this thread stays free for signals; only webcams want to be opened by the main thread."""
+    with ThreadPoolExecutor(len(cameras)) as pool:
+        opening = [(_at_once if _is_webcam(camera) else pool.submit)(_open_source, camera) for camera in cameras]
+    for future in opening:
+        if future.exception() is None:
+            opened.callback(future.result().close)
+    failures = [str(error) for future in opening if isinstance(error := future.exception(), MaskStreamError)]
+    for failure in failures[1:]:
+        logger.error("{}", failure)
+    return [future.result() for future in opening]
+
+
+def _at_once(open_source: Callable[[Camera], Source], camera: Camera) -> Future[Source]:
+    future: Future[Source] = Future()
+    try:
+        future.set_result(open_source(camera))
+    except MaskStreamError as error:
+        future.set_exception(error)
+    return future
+
+
+def _open_source(camera: Camera) -> Source:
+    source = SOURCES[source_kind(camera.location)](camera.location, camera.name, camera.config)
+    logger.info("{}", _described(source.info))
+    return source
+
+
+def _is_webcam(camera: Camera) -> bool:
+    return "://" not in camera.location and source_kind(camera.location) == "webcam"
 
 
 def _described(info: SourceInfo) -> str:
@@ -140,7 +163,7 @@ def _open_sinks(
 def _open_window(
     request: StreamRequest, cameras: Sequence[Camera], infos: Sequence[SourceInfo], config: Config
 ) -> WindowSink | None:
-    show = request.show if request.show is not None else any(source_kind(camera.location) == "webcam" for camera in cameras)
+    show = request.show if request.show is not None else any(map(_is_webcam, cameras))
     obstacle = why_no_window() if show else None
     if obstacle:
         logger.warning("going on without a window: {}", obstacle)

@@ -17,11 +17,10 @@ mistake stays a `ValueError` or `TypeError`.
 import re
 from typing import Final
 
-# A password may hold any character but @, so long as what stands before it is no host and port.
-_USER_AND_PASSWORD: Final = re.compile(r"(?<=://)(?:[^/?#]*@|[^/?#:@]*:(?!\d*(?:[/?#]|$))[^@]*@)")
+# All up to the last @ before the path; a password that has / ? # in it reaches further, unless it looks like a port and a path.
+_USER_AND_PASSWORD: Final = re.compile(r"(?<=://)(?:[^/?#]*@|[^/?#:@\[]*:(?!\d{1,5}[/?]).*@)")
 _SECRET_PARAMETER: Final = re.compile(
-    r"((?:pass(?:word|wd)?|pwd|token|secret|api_?key|key|auth|credentials?|sig(?:nature)?)=).*?(?=_[a-z]+=|[&;#\s]|$)",
-    re.IGNORECASE,
+    r"((?:pass[a-z]*|pwd|token|secret|key|auth|jwt|credentials?|sig(?:nature)?)=).*?(?=_[a-z]+=|[&;#\s]|$)", re.IGNORECASE
 )
 
 

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from threading import Lock
 from typing import TypeVar
 
+from maskstream.errors import SourceError
+
 T = TypeVar("T")
 
 _CLOSE_S = 1.0
@@ -28,10 +30,14 @@ class ReadGuard:
         self._released = False
 
     def read(self, read: Callable[[], T | None]) -> T | None:
-        """Return what `read` returns; None where it was closed, before or meanwhile."""
+        """Return what `read` returns; None where it was closed before or meanwhile, whatever became of the reading."""
         with self._lock:
             try:
                 item = None if self._closed else read()
+            except SourceError:
+                if not self._closed:
+                    raise
+                return None
             finally:
                 if self._closed:
                     self._release_once()

@@ -1,34 +1,49 @@
 """Cameras and video behind a URL: RTSP and HTTP(S), through PyAV."""
 
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from errno import EIO, EPROTONOSUPPORT
+from time import monotonic
 from typing import Final
 from urllib.parse import urlsplit
 
 import av
 from av import error as av_error
+from loguru import logger
 
 from maskstream.config import NetworkConfig
-from maskstream.errors import SourceOpenError, StreamLost, redact
-from maskstream.sources.video import Origin, VideoSource
+from maskstream.errors import SourceError, SourceOpenError, StreamLost, redact
+from maskstream.sources.video import Origin, VideoPacket, VideoSource
 
 SCHEMES: Final = ("rtsp", "rtsps", "http", "https")
 _RTSP: Final = ("rtsp", "rtsps")
 _US: Final = 1_000_000
+_ENOUGH_FOR_FPS: Final = 5  # frames; by itself FFmpeg watches 20 before it lets go, which are 4 s of a camera with 5 fps
 _REASONS: Final[dict[type[Exception], str]] = {
-    av_error.HTTPUnauthorizedError: "user or password is missing or wrong (401); write them as rtsp://user:password@host/...",
+    av_error.HTTPUnauthorizedError: "user or password is missing or wrong (401); give them as user:password@host, an @ as %40",
     av_error.HTTPForbiddenError: "this user may not see it (403); check the user's rights in the camera",
     av_error.HTTPNotFoundError: "nothing is there (404); check the path behind the host",
+    av_error.HTTPServerError: "the server itself failed (5xx); restart the camera, or try again later",
+    av_error.InvalidDataError: "what comes from there is no video; check the path behind the host",
+    av_error.ArgumentError: "the URL is not valid; check host and port, and write / and # in a password as %2F and %23",
     ConnectionRefusedError: "the connection was refused; check host and port, and that the camera is on",
-    av_error.ExitError: "no answer within {timeout_s:g} s; check host and port, and that the camera is on",
-    TimeoutError: "no answer within {timeout_s:g} s; check host and port, and that the camera is on",
-    av_error.InvalidDataError: "what comes from there is no video",
+    ConnectionResetError: "the connection was reset; check the camera and the network",
 }
+_REASONS_BY_ERRNO: Final = {
+    EPROTONOSUPPORT: "the camera does not send this way; set network.transport to the other one of tcp and udp",
+    EIO: "the connection broke off; check the camera, its address and the network",
+}
+_UNKNOWN_HOST: Final = "its host is not known; check the spelling and the network, and write / and # in a password as %2F and %23"
 
 
 class UrlSource(VideoSource):
     """A camera, or a video on a server.
 
     What has no end is live: all of RTSP, and of HTTP what does not say how long it is, as MJPEG. A video on a server has the
-    timestamps of its file and loses no frame.
+    timestamps of its file and loses no frame. Where the server ends a live stream it is over; where it falls silent it is lost.
+
+    Encrypted connections are not verified: the certificates of cameras are their own.
     """
 
     def __init__(self, url: str, config: NetworkConfig, source_id: str | None = None) -> None:
@@ -45,29 +60,90 @@ class UrlSource(VideoSource):
         self._config = config
         name = source_id or redact(url)
         container = _open_container(url, name, config)
-        super().__init__(container, Origin(name, live=_is_live(url, container)))
+        super().__init__(container, Origin(name, live=container.format.name == "rtsp" or not container.duration))
+        if container.format.name == "mpjpeg":  # FFmpeg assumes 25 fps
+            self.info = replace(self.info, average_fps=None)
 
-    def _broke_off(self, error: av.FFmpegError) -> None:
-        raise StreamLost(f"{self._origin.source_id}: lost: {_reason(error, self._config.read_timeout_s)}") from error
+    def _packets(self) -> Iterator[VideoPacket]:
+        """Yield what is to be decoded: of a live stream from its first key frame on, for what comes before can only be grey."""
+        decodable = not self._origin.live
+        for packet in self._received():
+            decodable = decodable or packet.is_keyframe
+            if self._origin.live and packet.is_corrupt:
+                self._damaged += 1
+            elif decodable:
+                yield packet
 
+    def _received(self) -> Iterator[VideoPacket]:
+        """Yield the packets of the picture while they come in time.
 
-def _is_live(url: str, container: av.container.InputContainer) -> bool:
-    return urlsplit(url).scheme in _RTSP or not container.duration
+        Sound is read and left out here: inside FFmpeg it would let a picture that has stopped wait for ever.
+        """
+        limit_s = self._config.open_timeout_s
+        deadline_s = monotonic() + limit_s
+        try:
+            for packet in self._container.demux():
+                if monotonic() > deadline_s:  # when its time is up, FFmpeg first hands out what it still has
+                    raise self._failure(_too_late(limit_s))
+                if packet.stream is self._stream:
+                    yield packet
+                    if self._is_open:
+                        limit_s = self._config.read_timeout_s
+                        deadline_s = monotonic() + limit_s
+        except av.FFmpegError as error:
+            if not (self._origin.live and error.errno == EIO):  # its word for an end where no length was promised
+                late = monotonic() > deadline_s or isinstance(error, av_error.ExitError)
+                raise self._failure(_too_late(limit_s) if late else _reason(error)) from None
+        if self._origin.live:
+            logger.warning("{}: the server ended the stream", self._origin.source_id)
+
+    def _failure(self, reason: str) -> SourceError:
+        name = self._origin.source_id
+        return StreamLost(f"{name}: lost: {reason}") if self._is_open else SourceOpenError(f"{name}: {reason}")
 
 
 def _open_container(url: str, name: str, config: NetworkConfig) -> av.container.InputContainer:
-    options = {"rtsp_transport": config.transport, "timeout": str(round(config.open_timeout_s * _US))}
+    scheme, _, rest = url.partition("://")
+    scheme = scheme.lower()
+    started_s = monotonic()
     try:
         return av.open(
-            url,
+            f"{scheme}://{rest}",
             metadata_errors="replace",
-            options=options if urlsplit(url).scheme in _RTSP else {},
+            options={"tls_verify": "0"} | (_rtsp_options(config) if scheme in _RTSP else {}),
             timeout=(config.open_timeout_s, config.read_timeout_s),
         )
     except av.FFmpegError as error:
-        raise SourceOpenError(f"{name}: {_reason(error, config.open_timeout_s)}") from error
+        if monotonic() - started_s > config.open_timeout_s:
+            reason = _too_late(config.open_timeout_s)
+        else:
+            reason = _UNKNOWN_HOST if error.errno == EIO and not _has_address(url) else _reason(error)
+        raise SourceOpenError(f"{name}: {reason}") from None  # FFmpeg's own error has the password in it
 
 
-def _reason(error: av.FFmpegError, timeout_s: float) -> str:
-    known = (reason for kind, reason in _REASONS.items() if isinstance(error, kind))
-    return next(known, f"{error.strerror}; check host, port and path").format(timeout_s=timeout_s)
+def _rtsp_options(config: NetworkConfig) -> dict[str, str]:
+    longest_s = max(config.open_timeout_s, config.read_timeout_s)  # FFmpeg has one limit for all, PyAV keeps the two
+    return {
+        "rtsp_transport": config.transport,
+        "allowed_media_types": "video",
+        "fpsprobesize": str(_ENOUGH_FOR_FPS),
+        "timeout": str(round(longest_s * _US)),
+    }
+
+
+def _too_late(limit_s: float) -> str:
+    return f"no picture within {limit_s:g} s; check host and port, and that the camera is on"
+
+
+def _reason(error: av.FFmpegError) -> str:
+    by_kind = (reason for kind, reason in _REASONS.items() if isinstance(error, kind))
+    by_errno = _REASONS_BY_ERRNO.get(error.errno or 0, f"{error.strerror}; check host, port and path")
+    return next(by_kind, by_errno)
+
+
+def _has_address(url: str) -> bool:
+    """Return whether the host of a URL is known; of one that is not FFmpeg says no more than that something went wrong."""
+    try:
+        return bool(socket.getaddrinfo(urlsplit(url).hostname, None))
+    except (ValueError, socket.gaierror):
+        return False

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from fractions import Fraction
 from itertools import count
 from time import monotonic, perf_counter
-from typing import Any
+from typing import Any, TypeAlias
 
 import av
 import numpy as np
@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from maskstream.errors import SourceOpenError
 from maskstream.sources.guard import ReadGuard
 from maskstream.types import BgrImage, Frame, SourceInfo
+
+VideoPacket: TypeAlias = "av.Packet[Any]"  # generic for type checkers alone
 
 _UNSPECIFIED_COLORSPACE = 2  # AVCOL_SPC_UNSPECIFIED
 _BT709_FROM_HEIGHT = 720  # what players assume where a file does not say
@@ -67,6 +69,7 @@ class VideoSource:
         self._origin = origin
         self._damaged = 0
         self._ended_s = 0.0
+        self._is_open = False
         self._promised_end_s: float | None = None
         self._container = container
         self._guard = ReadGuard(self._release)
@@ -81,6 +84,7 @@ class VideoSource:
                     f"{origin.source_id}: none of its video can be decoded; it is damaged, convert it with ffmpeg"
                 )
             self.info = self._describe(self._first)
+            self._is_open = True
         except BaseException:
             container.close()
             raise
@@ -119,15 +123,7 @@ class VideoSource:
         return first or next(self._decoded, None)
 
     def _decode(self) -> Generator[_Decoded, None, None]:
-        packets = self._container.demux(self._stream)
-        while True:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                break
-            except av.FFmpegError as error:
-                self._broke_off(error)
-                break
+        for packet in self._packets():
             try:
                 for video_frame in packet.decode():
                     yield _Decoded(video_frame, _to_upright_bgr(video_frame))
@@ -135,9 +131,12 @@ class VideoSource:
                 self._damaged += 1
         self._say_what_was_missing()
 
-    def _broke_off(self, error: av.FFmpegError) -> None:
-        """Take note that nothing more can be read; raise where that is more than the end of a damaged file."""
-        logger.warning("{}: reading broke off: {}", self._origin.source_id, error.strerror)
+    def _packets(self) -> Iterator[VideoPacket]:
+        """Yield what is to be decoded; what comes before an unreadable part of a file is all that it has."""
+        try:
+            yield from self._container.demux(self._stream)
+        except av.FFmpegError as error:
+            logger.warning("{}: reading broke off: {}", self._origin.source_id, error.strerror)
 
     def _say_what_was_missing(self) -> None:
         name = self._origin.source_id

@@ -1,0 +1,239 @@
+"""Real servers on this machine for tests of network sources: RTSP cameras fed by ffmpeg, and all that a web server may do."""
+
+import base64
+import re
+import select
+import ssl
+import struct
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+from pathlib import Path
+from socket import AF_INET, SO_LINGER, SOCK_DGRAM, SOL_SOCKET, create_server, socket
+from time import monotonic
+from typing import Literal
+from urllib.parse import urlsplit
+
+import cv2
+
+from tests.video_files import grey
+
+USER, PASSWORD = "watchman", "p@ss:w/rd#?"
+LOGIN = "watchman:p%40ss%3Aw%2Frd%23%3F@"
+"""Both as they stand in a URL."""
+
+SYSTEM_PYTHON = "/usr/bin/python3"
+_RTSP_SERVER = Path(__file__).parent / "rtsp_server.py"
+_RTSP_PATHS = {"/cam": "both:anyone", "/locked": "both:user", "/tcp": "tcp:anyone", "/udp": "udp:anyone"}
+_START_S, _END_S = 10.0, 5.0
+_IGNORED_PORT = 9
+_PIECE = 10 * 188  # packets of an MPEG transport stream
+
+
+@dataclass(frozen=True)
+class RtspServer:
+    """A running RTSP server: /cam for everybody, /locked for `USER`, /tcp and /udp over that transport alone."""
+
+    host: str
+    port: int
+    server: subprocess.Popen[bytes]
+    feeder: subprocess.Popen[bytes]
+    """The ffmpeg that all paths get their picture from; without it they fall silent."""
+
+    def url(self, path: str = "/cam", login: str = "") -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"rtsp://{login}{host}:{self.port}{path}"
+
+
+@contextmanager
+def rtsp_server(
+    video: Path, *, host: str = "127.0.0.1", port: int = 0, method: Literal["basic", "digest"] = "digest"
+) -> Iterator[RtspServer]:
+    """Play a video again and again at its own speed, as a camera would, to any number of clients; port 0 is any free one."""
+    ports = _free_udp_ports(len(_RTSP_PATHS))
+    streams = [f"{path}:{port}:{kind}" for (path, kind), port in zip(_RTSP_PATHS.items(), ports, strict=True)]
+    with ExitStack() as running:
+        feeder = running.enter_context(_process(feed_command(video, ports)))
+        command = [SYSTEM_PYTHON, str(_RTSP_SERVER), host, str(port), f"{method}:{USER}:{PASSWORD}", *streams]
+        server = running.enter_context(_process(command))
+        yield RtspServer(host, _announced_port(server), server, feeder)
+
+
+def feed_command(video: Path, ports: Sequence[int]) -> list[str]:
+    """Return the command that sends a video as H.264 in RTP, every fifth a key frame, to ports of this machine."""
+    outputs = "|".join(f"[f=rtp:payload_type=96]rtp://127.0.0.1:{port}?pkt_size=1200&rtcpport={_IGNORED_PORT}" for port in ports)
+    endless = ["ffmpeg", "-v", "error", "-re", "-stream_loop", "-1", "-i", str(video), "-map", "0:v"]
+    return [*endless, "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "5", "-f", "tee", outputs]
+
+
+@contextmanager
+def _process(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate(timeout=_END_S)
+
+
+def _announced_port(server: subprocess.Popen[bytes]) -> int:
+    assert server.stdout is not None
+    there, _, _ = select.select([server.stdout], [], [], _START_S)
+    line = server.stdout.readline() if there else b""
+    if not line:
+        raise RuntimeError(f"the RTSP server did not start within {_START_S:g} s")
+    return int(line)
+
+
+def _free_udp_ports(number: int) -> list[int]:
+    with ExitStack() as bound:
+        sockets = [bound.enter_context(socket(AF_INET, SOCK_DGRAM)) for _ in range(number)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+class Request(BaseHTTPRequestHandler):
+    """One request and the means to answer it."""
+
+    stopped: threading.Event
+    """Set when the server ends: nothing may wait any longer."""
+    answers: Mapping[str, "Answer"]
+
+    def do_GET(self) -> None:
+        try:
+            self.answers.get(urlsplit(self.path).path, status(404))(self)
+        except ConnectionError:
+            self.close_connection = True  # the client has seen enough
+
+    def start(self, code: int, **headers: object) -> None:
+        self.send_response(code)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), str(value))
+        self.end_headers()
+
+    def end(self, ending: "Ending") -> None:
+        if ending == "silence":
+            self.stopped.wait()
+        elif ending == "reset":
+            self.connection.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))  # what is unsent is thrown away
+            self.connection.close()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+Answer = Callable[[Request], None]
+Ending = Literal["close", "silence", "reset", "half a picture"]
+"""What happens to the connection in the end; in silence it stays open."""
+
+
+@contextmanager
+def http_server(answers: Mapping[str, Answer], certificate: Path | None = None) -> Iterator[str]:
+    """Serve answers by path; yields the address, `http://HOST:PORT`, or https with a file that holds certificate and key."""
+    stopped = threading.Event()
+    handler = type("Handler", (Request,), {"stopped": stopped, "answers": answers})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        serving.start()
+        try:
+            yield f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_port}"
+        finally:
+            stopped.set()
+            server.shutdown()
+            serving.join(_END_S)
+
+
+@contextmanager
+def silent_server() -> Iterator[str]:
+    """Accept connections and never answer; yields HOST:PORT."""
+    with create_server(("127.0.0.1", 0)) as listening:
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+
+
+def status(code: int, **headers: object) -> Answer:
+    """Answer with a status and no content."""
+    return lambda request: request.start(code, Content_Length=0, **headers)
+
+
+def content(data: bytes, kind: str, *, ranges: bool = True, cut_at: int | None = None, ending: Ending = "close") -> Answer:
+    """Answer with a file.
+
+    Args:
+        data: What it holds.
+        kind: Its media type.
+        ranges: Whether parts of it may be asked for.
+        cut_at: Send only this much of what was announced.
+        ending: What comes then.
+    """
+
+    def answer(request: Request) -> None:
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range", "")) if ranges else None
+        first, last = (int(asked[1]), min(int(asked[2] or len(data)), len(data) - 1)) if asked else (0, len(data) - 1)
+        part: dict[str, object] = {"Content_Range": f"bytes {first}-{last}/{len(data)}"} if asked else {}
+        request.start(206 if asked else 200, Content_Type=kind, Content_Length=last + 1 - first, **part)
+        request.wfile.write(data[first : min(last + 1, cut_at or len(data))])
+        if cut_at:
+            request.end(ending)
+
+    return answer
+
+
+def stream(data: bytes, kind: str, lasts_s: float = 0.0) -> Answer:
+    """Answer with something that does not say how long it is, evenly in the time it lasts."""
+
+    def answer(request: Request) -> None:
+        request.start(200, Content_Type=kind)
+        pieces = [data[first : first + _PIECE] for first in range(0, len(data), _PIECE)]
+        for piece in pieces:
+            request.wfile.write(piece)
+            if request.stopped.wait(lasts_s / len(pieces)):
+                return
+
+    return answer
+
+
+def mjpeg(fps: float = 25, frames: int | None = None, ending: Ending = "close") -> Answer:
+    """Answer as a camera does that sends one JPEG after the other at its own pace, `grey` by index."""
+
+    def answer(request: Request) -> None:
+        request.start(200, Content_Type="multipart/x-mixed-replace; boundary=frame")
+        started_s = monotonic()
+        for index in range(frames) if frames else count():
+            if request.stopped.wait(max(0.0, started_s + index / fps - monotonic())):
+                return
+            request.wfile.write(_part(index))
+        if ending == "half a picture":
+            request.wfile.write(_part(0)[:-200])
+        request.end(ending)
+
+    return answer
+
+
+def _part(index: int) -> bytes:
+    jpeg = cv2.imencode(".jpg", grey(index, (160, 120)))[1].tobytes()
+    head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+    return head.encode() + jpeg + b"\r\n"
+
+
+def locked(answer: Answer) -> Answer:
+    """Give an answer to `USER` alone."""
+    wanted = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+    refuse = status(401, WWW_Authenticate='Basic realm="camera"')
+    return lambda request: (answer if request.headers.get("Authorization") == wanted else refuse)(request)
+
+
+def self_signed(path: Path) -> Path:
+    """Write a certificate of its own making, as cameras have, and its key."""
+    asked = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=camera"]
+    subprocess.run(["openssl", *asked, "-keyout", path, "-out", path.with_suffix(".crt")], check=True, capture_output=True)
+    path.write_bytes(path.read_bytes() + path.with_suffix(".crt").read_bytes())
+    return path

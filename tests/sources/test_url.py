@@ -1,0 +1,448 @@
+import signal
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from fractions import Fraction
+from itertools import islice, pairwise
+from pathlib import Path
+from socket import AF_INET6, socket
+from threading import Thread
+from time import monotonic
+
+import av
+import numpy as np
+import pytest
+from loguru import logger
+
+from maskstream.config import Config, NetworkConfig
+from maskstream.errors import SourceError, SourceOpenError, StreamLost
+from maskstream.sources import FileSource, UrlSource
+from maskstream.types import BgrImage, Frame
+from tests.servers import (
+    LOGIN,
+    PASSWORD,
+    USER,
+    RtspServer,
+    content,
+    http_server,
+    locked,
+    mjpeg,
+    rtsp_server,
+    self_signed,
+    silent_server,
+    status,
+    stream,
+)
+from tests.video_files import every, four_corners, grey, grey_index, write_video
+
+SIZE = (160, 120)
+WRONG = "wrong-one"
+
+
+def network(open_s: float = 10, read_s: float = 10, transport: str = "tcp") -> NetworkConfig:
+    return NetworkConfig.model_validate({"transport": transport, "open_timeout_s": open_s, "read_timeout_s": read_s})
+
+
+PATIENT = network()
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Frames that tell their number modulo 11, and go on doing so when the clip starts again."""
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    return write_video(path, every(0.04, 110), size=SIZE, container_options={"movflags": "faststart"})
+
+
+@pytest.fixture(scope="module")
+def camera(rtsp_tools: None, clip: Path) -> Iterator[RtspServer]:
+    with rtsp_server(clip) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def said() -> Iterator[list[str]]:
+    """All that is logged; it never holds a password."""
+    messages: list[str] = []
+    handler = logger.add(lambda message: messages.append(str(message)), level="TRACE")
+    yield messages
+    logger.remove(handler)
+    assert_no_secret("".join(messages))
+
+
+def assert_no_secret(text: str) -> None:
+    assert [secret for secret in (USER, PASSWORD, LOGIN, WRONG) if secret in text] == []
+
+
+def in_one_line(error: SourceError) -> str:
+    assert_no_secret("".join(traceback.format_exception(error)))
+    assert "\n" not in str(error)
+    return str(error)
+
+
+def refusal(url: str, config: NetworkConfig = PATIENT) -> str:
+    """Return why a URL cannot be opened."""
+    with pytest.raises(SourceOpenError) as caught:
+        UrlSource(url, config)
+    return in_one_line(caught.value)
+
+
+def loss(url: str, config: NetworkConfig = PATIENT) -> tuple[str, int, float]:
+    """Return how a source is lost: why, after how many frames, and how long after the last one."""
+    with closing(UrlSource(url, config)) as source:
+        return loss_of(source)
+
+
+def loss_of(source: UrlSource) -> tuple[str, int, float]:
+    frames: list[Frame] = []
+    with pytest.raises(StreamLost) as caught:
+        frames.extend(source)
+    return in_one_line(caught.value), len(frames), monotonic() - frames[-1].captured_at_s
+
+
+def read(url: str, count: int | None = None, config: NetworkConfig = PATIENT) -> list[Frame]:
+    with closing(UrlSource(url, config)) as source:
+        return list(islice(source, count))
+
+
+def assert_whole(frames: list[Frame]) -> None:
+    """Every picture is as it was sent, and none is missing from the first to the last."""
+    assert [frame.index for frame in frames] == list(range(len(frames)))
+    first = grey_index(frames[0].bgr)
+    for frame in frames:
+        sent = grey(first + frame.index, SIZE)
+        assert frame.bgr.shape == sent.shape
+        assert np.abs(frame.bgr.astype(int) - sent).max() < 10, f"frame {frame.index}"
+
+
+class Reader(Thread):
+    """Reads a source to its end."""
+
+    def __init__(self, source: UrlSource) -> None:
+        super().__init__()
+        self.source = source
+        self.frames = 0
+        self.error: StreamLost | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            for _ in self.source:
+                self.frames += 1
+        except StreamLost as error:
+            self.error = error
+
+
+@contextmanager
+def silenced(camera: RtspServer) -> Iterator[None]:
+    """Let a camera send nothing for a while, its connections being open."""
+    camera.feeder.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        camera.feeder.send_signal(signal.SIGCONT)
+
+
+# RTSP
+
+
+def test_frames_of_a_camera(camera: RtspServer) -> None:
+    with closing(UrlSource(camera.url(), PATIENT, "entrance")) as source:
+        frames = list(islice(source, 50))
+        age_s = monotonic() - frames[-1].captured_at_s
+        now = datetime.now(UTC)
+    assert_whole(frames)
+    info = source.info
+    assert (info.width, info.height, info.live, info.source_id, info.frame_count) == (*SIZE, True, "entrance", None)
+    assert info.average_fps == pytest.approx(25, rel=0.1)
+    assert {frame.source_id for frame in frames} == {"entrance"}
+    assert all(before.time_s < after.time_s for before, after in pairwise(frames))
+    assert frames[-1].time_s - frames[-26].time_s == pytest.approx(1, abs=0.3)
+    assert age_s < 0.5
+    assert all(frame.wall_time and abs((now - frame.wall_time).total_seconds()) < 10 for frame in frames)
+    assert frames[-1].wall_time.utcoffset().total_seconds() == 0
+
+
+def test_joining_at_any_moment_begins_with_a_whole_picture(camera: RtspServer) -> None:
+    watching = Reader(UrlSource(camera.url(), PATIENT))  # keeps the camera sending
+    for wait_s in (0.1, 0.2, 0.3):
+        time.sleep(wait_s)
+        assert_whole(read(camera.url(), 12))
+    watching.source.close()
+    watching.join(5)
+    assert watching.error is None
+
+
+def test_what_came_while_nobody_read_is_caught_up_with_at_once(camera: RtspServer) -> None:
+    with closing(UrlSource(camera.url(), PATIENT)) as source:
+        frames = iter(source)
+        time.sleep(1.5)
+        started_s = monotonic()
+        missed = list(islice(frames, 35))
+        assert monotonic() - started_s < 0.7
+        present = list(islice(frames, 40))
+        assert monotonic() - started_s > 0.7
+    assert_whole([*missed, *present])
+
+
+def test_transport_is_tcp_unless_udp_is_asked_for(camera: RtspServer, config: Config) -> None:
+    assert_whole(read(camera.url("/tcp"), 12, config.network))
+    assert_whole(read(camera.url("/udp"), 12, network(transport="udp")))
+    assert "network.transport" in refusal(camera.url("/udp"), config.network)
+    assert "network.transport" in refusal(camera.url("/tcp"), network(transport="udp"))
+
+
+def test_login_by_digest(camera: RtspServer) -> None:
+    with closing(UrlSource(camera.url("/locked", LOGIN), PATIENT)) as source:
+        assert_whole(list(islice(source, 3)))
+        assert source.info.source_id == camera.url("/locked", "***@")
+    for login in ("", f"{USER}@", f"{USER}:{WRONG}@"):
+        assert "(401)" in refusal(camera.url("/locked", login))
+
+
+def test_login_by_basic_over_ipv6(rtsp_tools: None, clip: Path) -> None:
+    try:
+        with socket(AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with rtsp_server(clip, host="::1", method="basic") as camera:
+        assert_whole(read(camera.url("/locked", LOGIN), 3))
+        assert "(401)" in refusal(camera.url("/locked", f"{USER}:{WRONG}@"))
+
+
+def test_path_that_a_camera_does_not_have(camera: RtspServer) -> None:
+    assert "(404)" in refusal(camera.url("/nothing"))
+
+
+def test_upper_case_scheme(camera: RtspServer) -> None:
+    assert_whole(read(camera.url().replace("rtsp", "RTSP", 1), 3))
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_camera_that_falls_silent_is_lost(camera: RtspServer, transport: str) -> None:
+    source = UrlSource(camera.url(), network(read_s=1, transport=transport))
+    with closing(source), silenced(camera):
+        silent_s = monotonic()
+        reason, *_ = loss_of(source)
+        assert 0.9 < monotonic() - silent_s < 1.8
+    assert "no picture within 1 s" in reason
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_camera_that_goes_away_has_ended(rtsp_tools: None, clip: Path, said: list[str], transport: str) -> None:
+    with rtsp_server(clip) as camera, closing(UrlSource(camera.url(), network(transport=transport))) as source:
+        camera.server.kill()
+        gone_s = monotonic()
+        assert_whole(list(source))
+        assert monotonic() - gone_s < 2
+    assert any("ended" in message for message in said)
+
+
+def test_close_twice_ends_the_reading(camera: RtspServer) -> None:
+    source = UrlSource(camera.url(), PATIENT)
+    frames = iter(source)
+    next(frames)
+    source.close()
+    source.close()
+    assert list(frames) == []
+
+
+def test_close_ends_a_reader_in_another_thread(camera: RtspServer) -> None:
+    reader = Reader(UrlSource(camera.url(), PATIENT))
+    time.sleep(0.5)
+    started_s = monotonic()
+    reader.source.close()
+    reader.join(5)
+    assert monotonic() - started_s < 0.5
+    assert reader.frames > 5
+    assert reader.error is None
+
+
+def test_close_does_not_wait_for_a_silent_camera(camera: RtspServer) -> None:
+    reader = Reader(UrlSource(camera.url(), network(read_s=2)))
+    with silenced(camera):
+        time.sleep(0.5)
+        started_s = monotonic()
+        reader.source.close()
+        assert monotonic() - started_s < 1.2
+        reader.join(5)
+    assert monotonic() - started_s < 2.5
+    assert reader.error is None
+
+
+# HTTP
+
+
+@pytest.fixture(scope="module")
+def web(clip: Path) -> Iterator[str]:
+    data = clip.read_bytes()
+    middle = len(data) * 2 // 3
+    clips = {
+        "/clip.mp4": content(data, "video/mp4"),
+        "/whole-only.mp4": content(data, "video/mp4", ranges=False),
+        "/moved": status(302, Location="/clip.mp4"),
+        "/locked": locked(content(data, "video/mp4")),
+        "/cut": content(data, "video/mp4", cut_at=middle),
+        "/reset": content(data, "video/mp4", cut_at=middle, ending="reset"),
+        "/stuck": content(data, "video/mp4", cut_at=middle, ending="silence"),
+    }
+    pictures = {
+        "/mjpeg": mjpeg(),
+        "/mjpeg-ends": mjpeg(frames=15),
+        "/mjpeg-half": mjpeg(frames=15, ending="half a picture"),
+        "/mjpeg-stuck": mjpeg(frames=15, ending="silence"),
+        "/mjpeg-reset": mjpeg(frames=15, ending="reset"),
+    }
+    page = content(b"<!doctype html><title>Log in</title>" * 100, "text/html")
+    nothing = {"/page": page, "/empty": content(b"", "video/mp4"), "/403": status(403), "/500": status(500)}
+    with http_server(clips | pictures | nothing) as address:
+        yield address
+
+
+def with_login(address: str, login: str) -> str:
+    return address.replace("://", f"://{login}")
+
+
+@pytest.mark.parametrize("path", ["/clip.mp4", "/whole-only.mp4", "/moved"])
+def test_video_on_a_server_is_as_exact_as_a_file(web: str, clip: Path, path: str) -> None:
+    with closing(FileSource(str(clip))) as source:
+        local, local_info = list(source), source.info
+    with closing(UrlSource(web + path, PATIENT)) as source:
+        remote, info = list(source), source.info
+    assert [(frame.index, frame.time_s, frame.wall_time) for frame in remote] == [(f.index, f.time_s, None) for f in local]
+    assert all(np.array_equal(there.bgr, here.bgr) for there, here in zip(remote, local, strict=True))
+    assert replace(info, source_id="", path=None) == replace(local_info, source_id="", path=None)
+    assert (info.live, info.path, len(remote)) == (False, None, 110)
+
+
+def test_scheme_in_capitals_and_encryption_with_a_certificate_of_its_own(
+    system_tool: Callable[[str], str], tmp_path: Path, clip: Path
+) -> None:
+    system_tool("openssl")
+    answers = {"/clip.mp4": content(clip.read_bytes(), "video/mp4")}
+    with http_server(answers, self_signed(tmp_path / "camera.pem")) as address:
+        assert_whole(read(f"{address.replace('https', 'HTTPS')}/clip.mp4"))
+
+
+def test_login_on_a_web_server(web: str) -> None:
+    assert_whole(read(with_login(web, LOGIN) + "/locked"))
+    for login in ("", f"{USER}@", f"{USER}:{WRONG}@"):
+        assert "(401)" in refusal(with_login(web, login) + "/locked")
+
+
+def test_mjpeg_is_live(web: str) -> None:
+    with closing(UrlSource(f"{web}/mjpeg", PATIENT)) as source:
+        frames = list(islice(source, 40))
+    assert_whole(frames)
+    assert (source.info.live, source.info.average_fps, source.info.frame_count) == (True, None, None)
+    assert all(before.time_s < after.time_s for before, after in pairwise(frames))
+    assert frames[-1].time_s - frames[-26].time_s == pytest.approx(1, abs=0.3)
+    assert all(frame.wall_time for frame in frames)
+
+
+@pytest.mark.parametrize("path", ["/mjpeg-ends", "/mjpeg-half"])
+def test_mjpeg_that_the_server_closes_has_ended_with_its_last_whole_picture(web: str, said: list[str], path: str) -> None:
+    frames = read(web + path)
+    assert_whole(frames)
+    assert len(frames) == 15
+    assert any("ended" in message for message in said)
+
+
+@pytest.mark.parametrize(("path", "why"), [("/mjpeg-reset", "reset"), ("/cut", "broke off"), ("/reset", "reset")])
+def test_connection_that_breaks_off(web: str, path: str, why: str) -> None:
+    reason, frames, _ = loss(with_login(web, LOGIN) + path)
+    assert why in reason
+    assert 10 < frames < 110
+
+
+@pytest.mark.parametrize("path", ["/stuck", "/mjpeg-stuck"])
+def test_server_that_falls_silent_is_lost(web: str, path: str) -> None:
+    reason, frames, after_s = loss(web + path, network(read_s=1))
+    assert "no picture within 1 s" in reason
+    assert 10 < frames < 110
+    assert 0.9 < after_s < 1.8
+
+
+def test_picture_that_stops_is_lost_although_sound_goes_on(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.ts", every(0.04, 50), size=SIZE, audio=("aac", 0.0, 8.0))
+    with http_server({"/live": stream(path.read_bytes(), "video/mp2t", lasts_s=6)}) as address:
+        reason, frames, after_s = loss(f"{address}/live", network(read_s=0.5))
+    assert "no picture within 0.5 s" in reason
+    assert frames > 40
+    assert after_s < 1.5
+
+
+def without_first_picture(path: Path, key_every: int) -> bytes:
+    """Return a video of `four_corners` as one sees it who comes in after its first key frame."""
+    options = {"g": str(key_every)}
+    write_video(path, every(0.04, 60), size=SIZE, codec="mpeg4", time_base=Fraction(1, 25), picture=corners, options=options)
+    with av.open(path) as container:
+        first, second = (packet.pos for packet in islice(container.demux(video=0), 2))
+    data = path.read_bytes()
+    return data[:first] + data[second:]
+
+
+def corners(_: int) -> BgrImage:
+    return four_corners(SIZE)
+
+
+def test_nothing_is_shown_of_what_comes_before_a_key_frame(tmp_path: Path) -> None:
+    data = without_first_picture(tmp_path / "clip.ts", key_every=12)
+    with http_server({"/live": stream(data, "video/mp2t")}) as address:
+        frames = read(f"{address}/live")
+    assert len(frames) == 48
+    inner = np.s_[30::60, 40::80]
+    assert all(np.abs(frame.bgr[inner].astype(int) - corners(0)[inner]).max() < 12 for frame in frames)
+
+
+def test_key_frame_that_never_comes_is_not_waited_for(tmp_path: Path) -> None:
+    data = without_first_picture(tmp_path / "clip.ts", key_every=600)
+    with http_server({"/live": stream(data, "video/mp2t", lasts_s=10)}) as address:
+        assert "no picture within 1 s" in refusal(f"{address}/live", network(open_s=1))
+
+
+# Neither
+
+
+@pytest.mark.parametrize(
+    ("path", "why"), [("/page", "no video"), ("/empty", "no video"), ("/403", "403"), ("/500", "5xx"), ("/404", "404")]
+)
+def test_server_that_has_no_video(web: str, path: str, why: str) -> None:
+    reason = refusal(with_login(web, LOGIN) + path)
+    assert why in reason
+    assert reason.startswith(with_login(web, "***@") + path)
+
+
+@pytest.mark.parametrize("scheme", ["rtsp", "http", "https"])
+def test_server_that_never_answers(scheme: str) -> None:
+    with silent_server() as host:
+        started_s = monotonic()
+        assert "no picture within 0.5 s" in refusal(f"{scheme}://{LOGIN}{host}/live", network(open_s=0.5))
+        assert monotonic() - started_s < 1.2
+
+
+@pytest.mark.parametrize("scheme", ["rtsp", "http"])
+@pytest.mark.parametrize(
+    ("host", "why"),
+    [
+        ("127.0.0.1:1", "refused"),
+        ("no-such-camera.invalid", "host is not known"),
+        ("[::1", "not valid"),
+        ("127.0.0.1:port", "not valid"),
+        ("127.0.0.1:70000", "not valid"),
+    ],
+)
+def test_host_that_cannot_be_reached(scheme: str, host: str, why: str) -> None:
+    assert why in refusal(f"{scheme}://{LOGIN}{host}/live", network(open_s=60))
+
+
+def test_nothing_is_printed(camera: RtspServer, web: str, capfd: pytest.CaptureFixture[str]) -> None:
+    read(camera.url(), 5)
+    read(f"{web}/mjpeg", 5)
+    loss(f"{web}/cut")
+    refusal(f"{web}/404")
+    refusal(f"{web}/page")
+    assert capfd.readouterr() == ("", "")
