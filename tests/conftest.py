@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,13 @@ from maskstream import MaskPipeline, load_config
 from maskstream.config import Config
 from maskstream.sources import FileSource
 from maskstream.types import FACE_KEYPOINTS, BgrImage, Detection, Face, Frame, Label
+from tests.displays import Display, x_server
+from tests.servers import SYSTEM_PYTHON
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "assets" / "demo.mp4"
-APT_PACKAGES = {"ffprobe": "ffmpeg", "chromium": "chromium", "Xvfb": "xvfb"}
+APT_PACKAGES = {"ffprobe": "ffmpeg", "chromium": "chromium", "Xvfb": "xvfb", "xdotool": "xdotool"}
+APT_PACKAGES |= {"ffmpeg": "ffmpeg", "openssl": "openssl", "gst-rtsp-server": "python3-gi gir1.2-gst-rtsp-server-1.0"}
 
 
 @pytest.fixture(scope="session")
@@ -43,18 +47,39 @@ def face_bgr(demo_frames: list[Frame]) -> BgrImage:
     return demo_frames[0].bgr
 
 
-@pytest.fixture
+def lacks(name: str) -> None:
+    """Skip the test that needs what the system does not have, or let it fail where `MASKSTREAM_REQUIRE_TOOLS` is set."""
+    message = f"{name} is missing: apt-get install {APT_PACKAGES[name]}"
+    (pytest.fail if os.environ.get("MASKSTREAM_REQUIRE_TOOLS") else pytest.skip)(message)
+
+
+@pytest.fixture(scope="session")
 def system_tool() -> Callable[[str], str]:
     """Find a program of the system; without it the test is skipped, or fails where `MASKSTREAM_REQUIRE_TOOLS` is set."""
 
     def find(name: str) -> str:
         path = shutil.which(name)
         if path is None:
-            message = f"{name} is missing: apt-get install {APT_PACKAGES[name]}"
-            (pytest.fail if os.environ.get("MASKSTREAM_REQUIRE_TOOLS") else pytest.skip)(message)
+            lacks(name)
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def rtsp_tools(system_tool: Callable[[str], str]) -> None:
+    """What `servers.rtsp_server` runs: ffmpeg, and the Python of the system with the bindings of GStreamer."""
+    system_tool("ffmpeg")
+    load = [SYSTEM_PYTHON, "-c", "import gi; gi.require_version('GstRtspServer', '1.0')"]
+    if not Path(SYSTEM_PYTHON).exists() or subprocess.run(load, capture_output=True, check=False).returncode:
+        lacks("gst-rtsp-server")
+
+
+@pytest.fixture
+def display(system_tool: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Display]:
+    """A screen for one test."""
+    with x_server(system_tool, tmp_path_factory.mktemp("screen")) as server:
+        yield server
 
 
 def make_detection(

@@ -1,8 +1,20 @@
 """The sinks: where results go."""
 
+from maskstream.sinks.display import why_no_window
+from maskstream.sinks.picture import PictureSink, require_picture_target
 from maskstream.sinks.progress import ProgressSink
 from maskstream.sinks.records import STDOUT, CsvSink, JsonlSink
 from maskstream.sinks.video import VideoSink
-from maskstream.sinks.window import WindowSink, has_display
+from maskstream.sinks.window import WindowSink
 
-__all__ = ["STDOUT", "CsvSink", "JsonlSink", "ProgressSink", "VideoSink", "WindowSink", "has_display"]
+__all__ = [
+    "STDOUT",
+    "CsvSink",
+    "JsonlSink",
+    "PictureSink",
+    "ProgressSink",
+    "VideoSink",
+    "WindowSink",
+    "require_picture_target",
+    "why_no_window",
+]

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import av
 import cv2
-import imutils
 import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from loguru import logger
@@ -16,6 +15,7 @@ from loguru import logger
 from maskstream.config import VideoConfig
 from maskstream.errors import SinkError
 from maskstream.sinks.audio import AudioTrack
+from maskstream.sinks.letterbox import letterbox
 from maskstream.sinks.paths import require_video_path
 from maskstream.types import BgrImage, Output, SourceInfo
 
@@ -188,15 +188,7 @@ def _fit(bgr: BgrImage, size: tuple[int, int]) -> BgrImage:
         return bgr
     if right in (0, 1) and below in (0, 1):
         return np.asarray(cv2.copyMakeBorder(bgr, 0, below, 0, right, cv2.BORDER_REPLICATE), np.uint8)
-    canvas = np.zeros((size[1], size[0], 3), np.uint8)
-    scale = min(size[0] / width, size[1] / height)
-    if min(width, height) * scale < 1:
-        return canvas  # so thin that nothing of it can be seen
-    wide = size[0] * height <= size[1] * width
-    small = imutils.resize(bgr, width=size[0]) if wide else imutils.resize(bgr, height=size[1])
-    left, above = (size[0] - small.shape[1]) // 2, (size[1] - small.shape[0]) // 2
-    canvas[above : above + small.shape[0], left : left + small.shape[1]] = small
-    return canvas
+    return letterbox(bgr, size)
 
 
 def _to_video_frame(bgr: BgrImage, pts: int, time_base: Fraction) -> av.VideoFrame:

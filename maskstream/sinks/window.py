@@ -1,52 +1,152 @@
 """A window that shows what is happening. GUI calls belong to the main thread."""
 
-import os
-import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from time import monotonic
+from typing import Final
 
 import cv2
+from loguru import logger
 
+from maskstream.config import WindowConfig
 from maskstream.errors import SinkClosed
-from maskstream.types import Output
+from maskstream.sinks.display import prefer_x11
+from maskstream.sinks.grid import Cell, draw_grid, grid_shape
+from maskstream.sinks.snapshots import save_snapshot
+from maskstream.types import Output, SourceInfo
 
-_QUIT_KEYS = frozenset({ord("q"), 27})
+_WINDOW: Final = "maskstream"
+# Qt's toolbar would need fonts, which OpenCV's wheels lack and complain about. The picture is always drawn in the window's own
+# size: it stays sharp, the text stays readable, and there is no ratio to keep.
+_FLAGS: Final = cv2.WINDOW_NORMAL | cv2.WINDOW_FREERATIO | cv2.WINDOW_GUI_NORMAL
+_LARGEST: Final = (1280, 720)
+_SMALLEST: Final = (320, 240)
+_LOOK_EVERY_S: Final = 1 / 30
+_REDRAW_EVERY_S: Final = 0.25
 
 
 class WindowSink:
-    """Shows annotated frames; q or Esc quits, and so does closing the window."""
+    """Shows the annotated frames of all sources, and does what the keys say.
+
+    `write` only remembers the newest frame: drawing and keys belong to `attend`, which is to be called often.
+    """
 
     wants_every_frame = True
 
-    def __init__(self, title: str) -> None:
-        """Open a resizable window."""
-        self._title = title
-        self._shown = False
-        cv2.namedWindow(title, cv2.WINDOW_NORMAL)
+    def __init__(self, sources: Sequence[SourceInfo], config: WindowConfig) -> None:
+        """Open a resizable window, no larger than most screens.
+
+        Args:
+            sources: At least one.
+            config: How long pictures stand, where snapshots go.
+        """
+        self._cells = {info.source_id: Cell(info) for info in sources}
+        self._config = config
+        self._live = any(info.live for info in sources)
+        self._size = _first_size(sources)
+        self._paused = False
+        self._held_until_s = 0.0
+        self._picture_waits = False
+        self._changed = True
+        self._looked_at_s = self._drawn_at_s = 0.0
+        self._seen = False
+        prefer_x11()
+        cv2.namedWindow(_WINDOW, _FLAGS)
+        names = [cell.name for cell in self._cells.values()]
+        cv2.setWindowTitle(_WINDOW, f"maskstream: {names[0]}" if len(names) == 1 else "maskstream")
+        cv2.resizeWindow(_WINDOW, *self._size)
+        logger.info("keys of the window: q or Esc quits, s saves the pictures{}", "" if self._live else ", space pauses")
 
     def write(self, output: Output) -> None:
-        """Show one frame.
+        """Show a frame from the next `attend` on."""
+        cell = self._cells[output.frame.source_id]
+        cell.take(output, monotonic())
+        self._changed = True
+        self._picture_waits |= bool(cell.info.pictures)
+
+    def source_ended(self, source_id: str) -> None:
+        """Keep its last picture."""
+        self._cells[source_id].ended = True
+        self._changed = True
+
+    def attend(self) -> bool:
+        """Draw what is new and look after the user.
+
+        Returns:
+            Whether the stream is to be held: the user has paused it, or a picture has not stood long enough.
 
         Raises:
             SinkClosed: The user wants to leave.
         """
-        if not self._shown:
-            cv2.resizeWindow(self._title, output.frame.width, output.frame.height)
-            self._shown = True
-        cv2.imshow(self._title, output.annotated_bgr)
-        key = cv2.waitKey(1) & 0xFF
-        if key in _QUIT_KEYS or cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1:
-            raise SinkClosed("the window was closed")
-
-    def source_ended(self, source_id: str) -> None:
-        """Keep the last picture until the run ends."""
+        now_s = monotonic()
+        if self._picture_waits or now_s - self._looked_at_s >= _LOOK_EVERY_S:
+            self._looked_at_s = now_s
+            if self._changed or now_s - self._drawn_at_s >= _REDRAW_EVERY_S:
+                self._draw(now_s)
+            self._obey(cv2.pollKey())  # which also lets the window paint itself
+        return self._paused or now_s < self._held_until_s
 
     def close(self) -> None:
         """Take the window away."""
-        if self._title:
-            cv2.destroyAllWindows()
-            self._title = ""
+        with suppress(cv2.error):  # it is gone already
+            cv2.destroyWindow(_WINDOW)
+
+    def _draw(self, now_s: float) -> None:
+        size = _window_size() or self._size
+        cv2.imshow(_WINDOW, draw_grid([*self._cells.values()], size, now_s, self._paused))
+        self._drawn_at_s = now_s
+        self._changed = False
+        if self._picture_waits:
+            self._picture_waits = False
+            self._held_until_s = now_s + self._config.picture_s
+
+    def _obey(self, key: int) -> None:
+        """Do what a key says, as `cv2.pollKey` returned it."""
+        if self._was_closed():
+            raise SinkClosed("the window was closed")
+        match chr(key & 0xFFFF).lower():  # above that stand the modifiers; within, arrows are no letters
+            case "q" | "\x1b":
+                raise SinkClosed("the user has quit")
+            case "s":
+                self._save()
+            case " " if self._live:
+                logger.info("a live source cannot be paused")
+            case " ":
+                self._paused = not self._paused
+                self._changed = True
+
+    def _save(self) -> None:
+        taken = datetime.now()
+        for cell in self._cells.values():
+            if cell.output is not None:
+                save_snapshot(cell.output.annotated_bgr, Path(self._config.snapshots), cell.name, taken)
+
+    def _was_closed(self) -> bool:
+        """Return whether the window was there and is gone: one that was just made may take a moment to come up."""
+        try:
+            visible = cv2.getWindowProperty(_WINDOW, cv2.WND_PROP_VISIBLE) >= 1
+        except cv2.error:  # Qt's answer once the last window is gone
+            return True
+        self._seen |= visible
+        return self._seen and not visible
 
 
-def has_display() -> bool:
-    """Return whether a window can be opened here."""
-    needs_server = sys.platform.startswith("linux")
-    return not needs_server or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+def _window_size() -> tuple[int, int] | None:
+    """Return width and height in pixels, or None where the system does not tell."""
+    left, top, width, height = cv2.getWindowImageRect(_WINDOW)
+    if min(width, height) < 1:
+        return None
+    if cv2.currentUIFramework() == "QT":  # before OpenCV 4.12 it does not enlarge: this is the last picture, in the middle
+        return width + 2 * left, height + 2 * top
+    return width, height
+
+
+def _first_size(sources: Sequence[SourceInfo]) -> tuple[int, int]:
+    """Return width and height that show all sources in full, where the screen has room for that."""
+    columns, rows = grid_shape(len(sources))
+    width = columns * max(info.width for info in sources)
+    height = rows * max(info.height for info in sources)
+    scale = min(1.0, _LARGEST[0] / width, _LARGEST[1] / height)
+    return max(_SMALLEST[0], round(width * scale)), max(_SMALLEST[1], round(height * scale))

@@ -10,19 +10,28 @@ from rich.console import Console
 from maskstream.config import VideoConfig
 from maskstream.errors import SinkError
 from maskstream.protocols import Sink
-from maskstream.sinks import CsvSink, JsonlSink, ProgressSink, VideoSink
+from maskstream.sinks import CsvSink, JsonlSink, PictureSink, ProgressSink, VideoSink
 from maskstream.types import Frame, SourceInfo
 from tests.video_files import grey, output_of
 
 INFO = SourceInfo("camera", 64, 48, live=False)
+PICTURES = SourceInfo("camera", 64, 48, live=False, path="photos", pictures=tuple(f"photos/{n}.png" for n in range(3)))
 
 SINKS: dict[str, Callable[[Path], Sink]] = {
     "jsonl": lambda folder: JsonlSink(str(folder / "out.jsonl")),
     "csv": lambda folder: CsvSink(str(folder / "out.csv")),
     "video": lambda folder: VideoSink(str(folder / "out.mp4"), INFO, VideoConfig(crf=23, preset="ultrafast")),
+    "pictures": lambda folder: PictureSink(str(folder), PICTURES),
     "progress": lambda folder: ProgressSink(Console(file=io.StringIO()), [INFO], None),
 }
-FILES = SINKS.keys() - {"progress"}
+"""All but the window, which needs a display and is tested with one."""
+FILES = {"jsonl": 1, "csv": 1, "video": 1, "pictures": 3, "progress": 0}
+"""How many each leaves behind."""
+
+
+def make_frame(index: int) -> Frame:
+    return Frame(grey(index), index, "camera", index * 0.04, file=PICTURES.pictures[index])
+
 
 each_sink = pytest.mark.parametrize("kind", SINKS)
 
@@ -31,13 +40,13 @@ each_sink = pytest.mark.parametrize("kind", SINKS)
 def test_write_end_and_close_twice(tmp_path: Path, kind: str) -> None:
     sink = SINKS[kind](tmp_path)
     for index in range(3):
-        sink.write(output_of(Frame(grey(index), index, "camera", index * 0.04), analysed=index != 1))
+        sink.write(output_of(make_frame(index), analysed=index != 1))
     sink.source_ended("camera")
     sink.close()
     left = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     sink.close()
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == left
-    assert len(left) == (kind in FILES)
+    assert len(left) == FILES[kind]
     assert all(left.values())
 
 
@@ -50,11 +59,11 @@ def test_close_without_a_frame(tmp_path: Path, kind: str) -> None:
 
 @each_sink
 def test_picture_is_left_alone(tmp_path: Path, kind: str) -> None:
-    frame = Frame(grey(3), 0, "camera", 0.0)
+    frame = make_frame(2)
     sink = SINKS[kind](tmp_path)
     sink.write(output_of(frame))
     sink.close()
-    assert (frame.bgr == grey(3)).all()
+    assert (frame.bgr == grey(2)).all()
 
 
 @each_sink
@@ -64,9 +73,11 @@ def test_says_which_frames_it_wants(tmp_path: Path, kind: str) -> None:
     sink.close()
 
 
-@pytest.mark.parametrize("kind", sorted(FILES))
+@pytest.mark.parametrize("kind", sorted(SINKS.keys() - {"progress"}))
 def test_unwritable_place(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "file").touch()
     with pytest.raises(SinkError) as caught:
-        SINKS[kind](tmp_path / "missing")
-    assert str(tmp_path / "missing") in str(caught.value)
+        SINKS[kind](tmp_path / "file")
+    assert str(tmp_path / "file") in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert (tmp_path / "file").read_bytes() == b""

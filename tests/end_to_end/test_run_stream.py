@@ -18,7 +18,6 @@ from pathlib import Path
 import av
 import pytest
 
-import run_stream
 from maskstream.sinks.records import CSV_COLUMNS
 from maskstream.types import FACE_KEYPOINTS
 from tests.conftest import DEMO, ROOT
@@ -39,14 +38,6 @@ def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProce
 def decode(path: Path) -> list[float]:
     with av.open(str(path)) as container:
         return [float(frame.time) for frame in container.decode(video=0)]
-
-
-@pytest.fixture
-def _signals() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="module")
@@ -217,75 +208,6 @@ def test_chromium_plays_the_video(
     assert duration == pytest.approx(6.0, abs=0.1)
 
 
-def test_a_window_without_a_display_is_a_word_in_the_log(tmp_path: Path) -> None:
-    done = run("--source", DEMO, "--show", "--max-frames", "1", DISPLAY="", WAYLAND_DISPLAY="")
-    assert done.returncode == 0
-    assert done.stderr.count("no display here") == 1
-
-
-def test_a_window_opens_where_there_is_a_display(system_tool: Callable[[str], str]) -> None:
-    read, write = os.pipe()
-    server = subprocess.Popen(
-        [system_tool("Xvfb"), "-displayfd", str(write), "-screen", "0", "800x600x24"],
-        pass_fds=[write],
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(write)
-    try:
-        with os.fdopen(read) as reply:
-            display = f":{int(reply.readline())}"
-        done = run("--source", DEMO, "--show", "--max-frames", "3", DISPLAY=display, WAYLAND_DISPLAY="")
-    finally:
-        server.terminate()
-        server.wait(10)
-    assert done.returncode == 0, done.stderr
-    assert "no display" not in done.stderr
-    assert "3 frames" in done.stderr
-
-
-@pytest.mark.usefixtures("_signals")
-@pytest.mark.parametrize(
-    ("arguments", "code", "said"),
-    [
-        ([], 2, "--source is missing"),
-        (["--unknown"], 2, "unrecognized arguments: --unknown"),
-        (["--stride", "x"], 2, "--stride: invalid int value"),
-        (["--source", "DEMO", "--stride", "0"], 2, "--stride: stream.stride: 0 is not allowed"),
-        (["--source", "DEMO", "--min-score", "1.5"], 2, "--min-score: detector.min_score: 1.5 is not allowed"),
-        (["--source", "DEMO", "--config", "none.yaml"], 2, "none.yaml: cannot be read"),
-        (["--source", "DEMO", "--set", "video.crf=99"], 2, "video.crf: 99 is not allowed"),
-        (["--source", "DEMO", "--detector", "yolo"], 2, "allowed: face_mobilenet, coco_resnet50"),
-        (["--source", "DEMO", "--device", "abacus"], 2, "'abacus' cannot be used here"),
-        (["--source", "DEMO", "--source", "DEMO"], 2, "given twice"),
-        (["--source", "DEMO", "--jsonl", "a", "--csv", "a"], 2, "given for two outputs"),
-        (["--source", "none.mp4"], 3, "none.mp4: no such file"),
-        (["--source", "rtsp://me:secret@cam/1"], 3, "rtsp://***@cam/1"),
-        (["--source", "README.md"], 3, "README.md: no"),
-        (["--source", "DEMO", "--classifier", "none.safetensors"], 4, "no such weights file"),
-        (["--source", "DEMO", "--classifier", "weights/face_mobilenet.safetensors"], 4, "holds a 'face_mobilenet'"),
-        (["--source", "DEMO", "--output", "no/such/folder/out.mp4"], 5, "there is no folder"),
-        (["--source", "DEMO", "--output", "out.avi"], 5, "let the name end in .mp4"),
-        (["--source", "DEMO", "--output", "DEMO"], 5, "would replace its own source"),
-        (["--source", "DEMO", "--jsonl", "no/such/folder/out.jsonl"], 5, "cannot be written"),
-    ],
-)
-def test_a_mistake_is_one_line_and_its_exit_code(
-    arguments: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(ROOT)
-    before = DEMO.read_bytes()
-    try:
-        returned = run_stream.main(["--quiet", *(str(DEMO) if argument == "DEMO" else argument for argument in arguments)])
-    except SystemExit as left:  # argparse leaves this way
-        returned = int(left.code or 0)
-    out, err = capsys.readouterr()
-    assert (returned, out) == (code, "")
-    assert said in err
-    assert err.count("\n") == 1
-    assert "secret" not in err
-    assert DEMO.read_bytes() == before
-
-
 def test_nothing_is_left_where_the_run_could_not_start(tmp_path: Path) -> None:
     done = run(
         *("--source", DEMO, "--output", tmp_path / "out.mp4", "--jsonl", tmp_path / "out.jsonl"),
@@ -299,5 +221,16 @@ def test_version_and_help() -> None:
     assert run("--version").stdout.startswith("maskstream 0.")
     shown = run("--help").stdout
     options = ["--source", "--config", "--set", "--output", "--jsonl", "--csv", "--show", "--no-show", "--device", "--detector"]
-    options += ["--classifier", "--min-score", "--stride", "--max-frames", "--realtime", "--log-level", "--quiet", "--version"]
+    options += [
+        "--classifier",
+        "--min-score",
+        "--stride",
+        "--max-frames",
+        "--realtime",
+        "--recursive",
+        "--mirror",
+        "--log-level",
+        "--quiet",
+        "--version",
+    ]
     assert [option for option in options if option not in shown] == []

@@ -1,0 +1,126 @@
+"""Pictures of several sources side by side, each with a line on how its stream is doing. Drawing them needs no display."""
+
+from collections import deque
+from collections.abc import Sequence
+from math import ceil, sqrt
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+
+from maskstream.sinks.letterbox import letterbox
+from maskstream.types import BgrImage, Output, SourceInfo
+
+_FPS_OVER_S: Final = 1.0
+_LONGEST_NAME: Final = 40
+_FONT: Final = cv2.FONT_HERSHEY_SIMPLEX
+_FONT_HEIGHT_PX: Final = 22  # of a capital at scale 1
+_TEXT_PX: Final = (9.0, 20.0)
+_WHITE: Final = (255, 255, 255)
+
+
+class Cell:
+    """A source in the grid: its newest frame, and how fast frames come. Times are of the monotonic clock."""
+
+    def __init__(self, info: SourceInfo) -> None:
+        """Wait for the first frame."""
+        self.info = info
+        self.name = info.source_id.encode(errors="replace").decode()  # the bytes of a file name need not be text
+        self.output: Output | None = None
+        self.ended = False
+        self._taken_at_s: deque[float] = deque()
+        self._fitted: BgrImage | None = None
+
+    def take(self, output: Output, now_s: float) -> None:
+        """Show this frame from now on."""
+        self.output = output
+        self._fitted = None
+        self._taken_at_s.append(now_s)
+        while len(self._taken_at_s) > 2 and self._taken_at_s[1] <= now_s - _FPS_OVER_S:
+            self._taken_at_s.popleft()
+
+    def fitted(self, size: tuple[int, int]) -> BgrImage:
+        """Return the annotated frame letterboxed to (width, height); black before the first one."""
+        if self.output is None:
+            return np.zeros((size[1], size[0], 3), np.uint8)
+        if self._fitted is None or self._fitted.shape[1::-1] != size:
+            self._fitted = letterbox(self.output.annotated_bgr, size)
+        return self._fitted
+
+    def fps(self, now_s: float) -> float:
+        """Return frames per second over the last second; it falls once the next frame is overdue."""
+        intervals = len(self._taken_at_s) - 1
+        if intervals < 1:
+            return 0.0
+        first_s, last_s = self._taken_at_s[0], self._taken_at_s[-1]
+        overdue_s = now_s - last_s - (last_s - first_s) / intervals
+        return intervals / max(last_s - first_s + max(overdue_s, 0.0), 1e-3)
+
+    def status(self, now_s: float, paused: bool) -> str:
+        """Return how the stream is doing, such as `12.3 fps   age 0.18 s   3 dropped`."""
+        if self.output is None:
+            return "ended" if self.ended else "waiting"
+        frame, dropped = self.output.frame, self.output.dropped
+        shown = Path(frame.file).name if frame.file else "" if self.ended or paused else f"{self.fps(now_s):.1f} fps"
+        state = "ended" if self.ended else "paused" if paused else ""
+        age = f"age {now_s - frame.captured_at_s:.2f} s" if self.info.live and not self.ended else ""
+        return "   ".join(filter(None, (shown, state, age, f"{dropped} dropped" if dropped else "")))
+
+
+def grid_shape(count: int) -> tuple[int, int]:
+    """Return columns and rows for a number of cells."""
+    columns = ceil(sqrt(count))
+    return columns, ceil(count / columns)
+
+
+def draw_grid(cells: Sequence[Cell], size: tuple[int, int], now_s: float, paused: bool) -> BgrImage:
+    """Return a picture of all cells, drawn anew; the frames are not modified.
+
+    Args:
+        cells: At least one, in reading order.
+        size: (width, height) of the picture in pixels.
+        now_s: Monotonic clock.
+        paused: Whether the user holds the stream.
+
+    Returns:
+        (height, width, 3) uint8 BGR.
+    """
+    canvas = np.zeros((size[1], size[0], 3), np.uint8)
+    columns, rows = grid_shape(len(cells))
+    width, height = size[0] // columns, size[1] // rows
+    if min(width, height) < 1:
+        return canvas  # the window has been made smaller than that
+    for index, cell in enumerate(cells):
+        left, top = index % columns * width, index // columns * height
+        area = canvas[top : top + height, left : left + width]
+        area[:] = cell.fitted((width, height))
+        _write_captions(area, cell, cell.status(now_s, paused), named=len(cells) > 1)
+    return canvas
+
+
+def _write_captions(area: BgrImage, cell: Cell, status: str, named: bool) -> None:
+    name = cell.name if len(cell.name) <= _LONGEST_NAME else f"...{cell.name[3 - _LONGEST_NAME :]}"
+    if cell.output is None:
+        _write(area, f"{name}: {status}", 0.5, 0.5)
+        return
+    if named:
+        _write(area, name, 0.0, 0.0)
+    _write(area, status, 0.0, 1.0)
+
+
+def _write(area: BgrImage, text: str, x: float, y: float) -> None:
+    """Write a line on darkened ground; (0, 0) is the upper left, (1, 1) the lower right of where it may stand."""
+    height, width = area.shape[:2]
+    text_px = float(np.clip(min(height, width) * 0.035, *_TEXT_PX))
+    text_px *= min(1.0, width / (_text_width(text, text_px) + 2 * text_px))
+    text_width, pad = _text_width(text, text_px), text_px / 2
+    left, top = (max(0, round(room)) for room in ((width - text_width - 2 * pad) * x, (height - 4 * pad) * y))
+    ground = area[top : top + round(4 * pad), left : left + round(text_width + 2 * pad)]
+    ground //= 4
+    origin = (round(left + pad), round(top + pad + text_px))
+    cv2.putText(area, text, origin, _FONT, text_px / _FONT_HEIGHT_PX, _WHITE, 1, cv2.LINE_AA)
+
+
+def _text_width(text: str, text_px: float) -> int:
+    return cv2.getTextSize(text, _FONT, text_px / _FONT_HEIGHT_PX, 1)[0][0]

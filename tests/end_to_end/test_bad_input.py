@@ -1,0 +1,162 @@
+"""What a user can get wrong: one clear line, the documented exit code, nothing half-written."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import pytest
+
+import run_stream
+from maskstream.types import BgrImage
+from tests.conftest import DEMO, ROOT
+from tests.end_to_end.test_run_stream import command, decode, run
+from tests.servers import content, http_server, locked, status
+from tests.video_files import every, write_sound, write_video
+
+CASES = {
+    "a missing file": (["--source", "none.mp4"], 3, "none.mp4: no such file"),
+    "an empty file": (["--source", "empty.mp4"], 3, "empty.mp4: the file is empty"),
+    "text named .mp4": (["--source", "text.mp4"], 3, "text.mp4: not a video that FFmpeg can read"),
+    "sound alone": (["--source", "sound.mp4"], 3, "sound.mp4: no video in it"),
+    "a truncated MP4 without its index": (["--source", "no_index.mp4"], 3, "no_index.mp4: not a video"),
+    "a folder without pictures": (["--source", "folder"], 3, "folder: no picture in this folder"),
+    "a glob without pictures": (["--source", "*.jpeg"], 3, "*.jpeg: "),
+    "a missing picture": (["--source", "none.jpg"], 3, "none.jpg: no such file"),
+    "text named .jpg": (["--source", "text.jpg"], 3, "text.jpg: "),
+    "a webcam that is not there": (["--source", "97"], 3, "webcam 97: there is no such device"),
+    "a refused port, RTSP": (["--source", "rtsp://me:secret@127.0.0.1:REFUSED/1"], 3, "the connection was refused"),
+    "a refused port, HTTP": (["--source", "http://127.0.0.1:REFUSED/1"], 3, "the connection was refused"),
+    "a wrong password": (["--source", "http://me:secret@HOST/locked.mp4"], 3, "(401)"),
+    "a wrong path": (["--source", "http://HOST/none.mp4"], 3, "(404)"),
+    "an unknown scheme": (["--source", "gopher://me:secret@cam/1"], 3, "gopher:// is not read"),
+    "a host of no name": (["--source", "rtsp://no-such-host.invalid/1"], 3, "no-such-host.invalid"),
+    "damaged weights": (["--source", "DEMO", "--classifier", "damaged.safetensors"], 4, "damaged.safetensors: damaged, "),
+    "weights of another model": (["--source", "DEMO", "--classifier", "DETECTOR"], 4, "holds a 'face_mobilenet'"),
+    "a folder that is not there": (["--source", "DEMO", "--output", "none/out.mp4"], 5, "there is no folder"),
+    "output over input": (["--source", "clip.mp4", "--output", "clip.mp4"], 5, "would replace its own source"),
+    "pictures over themselves": (["--source", "photos", "--output", "photos"], 5, "would replace its own source"),
+    "records over a picture": (["--source", "photos", "--jsonl", "photos/a.png"], 5, "would replace its own source"),
+    "pictures into a video": (["--source", "photos", "--output", "out.mp4"], 5, "out.mp4: "),
+    "a video into a picture": (["--source", "clip.mp4", "--output", "out.jpg"], 5, "let the name end in .mp4"),
+    "several into a file": (["--source", "clip.mp4", "--source", "photos", "--output", "text.jpg"], 5, "text.jpg"),
+    "no folder for records": (["--source", "DEMO", "--jsonl", "none/out.jsonl"], 5, "cannot be written"),
+    "another container": (["--source", "DEMO", "--output", "out.avi"], 5, "let the name end in .mp4"),
+    "missing weights": (["--source", "DEMO", "--classifier", "none.safetensors"], 4, "no such weights file"),
+    "a word for a number": (["--stride", "x"], 2, "--stride: invalid int value"),
+    "a stride of nothing": (["--source", "DEMO", "--stride", "0"], 2, "--stride: stream.stride: 0 is not allowed"),
+    "no probability": (["--source", "DEMO", "--min-score", "1.5"], 2, "--min-score: detector.min_score: 1.5 is not allowed"),
+    "a missing config": (["--source", "DEMO", "--config", "none.yaml"], 2, "none.yaml: cannot be read"),
+    "a value out of range": (["--source", "DEMO", "--set", "video.crf=99"], 2, "video.crf: 99 is not allowed"),
+    "an unknown detector": (["--source", "DEMO", "--detector", "yolo"], 2, "allowed: face_mobilenet, coco_resnet50"),
+    "an unknown device": (["--source", "DEMO", "--device", "abacus"], 2, "'abacus' cannot be used here"),
+    "a source given twice": (["--source", "DEMO", "--source", "DEMO"], 2, "given twice"),
+    "an output given twice": (["--source", "DEMO", "--jsonl", "a", "--csv", "a"], 2, "given for two outputs"),
+    "an unknown option": (["--source", "DEMO", "--color"], 2, "unrecognized arguments: --color"),
+    "nothing": ([], 2, "--source is missing"),
+    "nonsense for a config": (["--source", "DEMO", "--config", "text.mp4"], 2, "text.mp4: "),
+    "an unknown key": (["--source", "DEMO", "--config", "wrong.yaml"], 2, "wrong.yaml: unknown key detector.min_scores"),
+    "a wrong value": (["--source", "DEMO", "--set", "network.transport=carrier"], 2, "network.transport: 'carrier'"),
+    "a wrong list of cameras": (["--source", "cameras.yaml"], 2, "the environment variable NOT_SET is not set"),
+}
+
+
+@pytest.fixture
+def _signals() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, face_bgr: BgrImage) -> Path:
+    """Everything the cases name."""
+    folder = tmp_path_factory.mktemp("bad_input")
+    (folder / "folder").mkdir()
+    (folder / "photos").mkdir()
+    (folder / "empty.mp4").touch()
+    for name in ("text.mp4", "text.jpg"):
+        (folder / name).write_text("Sehr geehrte Damen und Herren")
+    (folder / "wrong.yaml").write_text("detector: {min_scores: 0.5}")
+    (folder / "cameras.yaml").write_text("- {name: gate, url: 'rtsp://${NOT_SET}@cam/1'}")
+    write_sound(folder / "sound.mp4")
+    shutil.copy(DEMO, folder / "clip.mp4")
+    (folder / "no_index.mp4").write_bytes(write_video(folder / "whole.mp4", every(0.04, 50)).read_bytes()[:-600])
+    cv2.imwrite(str(folder / "photos" / "a.png"), face_bgr)
+    weights = bytearray((ROOT / "weights" / "mask_resnet18.safetensors").read_bytes())
+    weights[len(weights) // 2] ^= 0xFF
+    (folder / "damaged.safetensors").write_bytes(weights)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def places() -> Iterator[dict[str, str]]:
+    """What stands for words in the cases."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        refused = str(taken.getsockname()[1])
+    answers = {"/locked.mp4": locked(content(DEMO.read_bytes(), "video/mp4")), "/none.mp4": status(404)}
+    with http_server(answers) as address:
+        yield {
+            "DEMO": str(DEMO),
+            "DETECTOR": str(ROOT / "weights" / "face_mobilenet.safetensors"),
+            "REFUSED": refused,
+            "HOST": address.removeprefix("http://"),
+        }
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    return {str(path): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+@pytest.mark.usefixtures("_signals")
+@pytest.mark.parametrize("case", CASES)
+def test_a_mistake_is_one_line_and_its_exit_code(
+    case: str,
+    folder: Path,
+    places: dict[str, str],
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arguments, code, said = CASES[case]
+    for word, meant in places.items():
+        arguments = [argument.replace(word, meant) for argument in arguments]
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("NOT_SET", raising=False)
+    before = contents(folder)
+    try:
+        returned = run_stream.main(["--quiet", *arguments])
+    except SystemExit as left:  # argparse leaves this way
+        returned = int(left.code or 0)
+    out, err = capfd.readouterr()
+    assert (returned, out) == (code, "")
+    assert said in err
+    assert err.count("\n") == 1
+    assert "secret" not in err
+    assert contents(folder) == before
+
+
+def test_a_truncated_video_is_analysed_as_far_as_it_goes(tmp_path: Path) -> None:
+    """Its index is at the front, as in what is made for the web."""
+    clip = write_video(tmp_path / "clip.mp4", every(0.04, 100), size=(320, 240), container_options={"movflags": "faststart"})
+    clip.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
+    done = run("--source", clip, "--output", tmp_path / "out.mp4", "--stride", "10")
+    assert done.returncode == 0, done.stderr
+    assert "cut short" in done.stderr
+    assert 10 < len(decode(tmp_path / "out.mp4")) < 90
+
+
+def test_a_folder_that_may_not_be_written_to(tmp_path: Path) -> None:
+    folder = tmp_path / "read_only"
+    folder.mkdir(mode=0o555)
+    asked = command("--quiet", "--source", DEMO, "--output", folder / "out.mp4")
+    if os.geteuid() == 0:  # whom only the loss of this capability stops
+        asked = ["setpriv", "--bounding-set=-dac_override", *asked]
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (5, "")
+    assert done.stderr == f"{folder / 'out.mp4'}: cannot be written: Permission denied; choose another place\n"
+    assert list(folder.iterdir()) == []

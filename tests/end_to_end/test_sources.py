@@ -1,0 +1,133 @@
+"""Every source a user has, through the command line."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from tests.conftest import DEMO
+from tests.end_to_end.test_run_stream import LEAVES_WITHIN_S, command, decode, run
+from tests.servers import LOGIN, rtsp_server, silent_server
+from tests.video_files import every, plain, write_video
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A picture with three faces."""
+    path = tmp_path_factory.mktemp("photo") / "photo.png"
+    with av.open(str(DEMO)) as container:
+        cv2.imwrite(str(path), next(container.decode(video=0)).to_ndarray(format="bgr24"))
+    return path
+
+
+def records(text: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_photo(photo: Path, tmp_path: Path) -> None:
+    done = run("--source", photo, "--output", tmp_path / "out.jpg", "--jsonl", "-")
+    assert done.returncode == 0, done.stderr
+    (record,) = records(done.stdout)
+    assert (record["source"], record["file"], record["frame"], record["time_utc"]) == (str(photo), str(photo), 0, None)
+    assert [face["label"] for face in record["faces"]].count("mask") >= 1
+    given, judged = cv2.imread(str(photo)), cv2.imread(str(tmp_path / "out.jpg"))
+    assert judged.shape == given.shape
+    changed = (np.abs(judged.astype(int) - given) > 60).any(axis=2)
+    box = record["faces"][0]["box"]
+    assert changed[: int(box["y2"]) + 40, max(0, int(box["x1"]) - 40) : int(box["x2"]) + 40].sum() > 100  # the outline is there
+    assert changed.mean() < 0.2  # and the rest is as it was
+
+
+def test_a_folder_with_pictures_that_cannot_be_read(photo: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    (folder / "deep").mkdir(parents=True)
+    for name in ("one.png", "deep/two.png"):
+        shutil.copy(photo, folder / name)
+    (folder / "text.jpg").write_text("no picture")
+    (folder / "empty.png").touch()
+    done = run("--source", folder, "--recursive", "--output", tmp_path / "out", "--csv", tmp_path / "faces.csv")
+    assert done.returncode == 0, done.stderr
+    made = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert made == ["deep/two.png", "one.png"]
+    listed = done.stderr[done.stderr.index("2 of 4") :]
+    assert "text.jpg" in listed
+    assert "empty.png" in listed
+    rows = (tmp_path / "faces.csv").read_text().splitlines()[1:]
+    assert {row.split(",")[1] for row in rows} == {str(folder / "one.png"), str(folder / "deep/two.png")}
+
+
+def test_a_list_of_cameras(photo: Path, tmp_path: Path) -> None:
+    """Two files stand for cameras; the second one finds nothing certain enough."""
+    shutil.copy(DEMO, tmp_path / "clip.mp4")
+    (tmp_path / "cameras.yaml").write_text("""
+- {name: gate, url: "${FOLDER}/clip.mp4"}
+- {name: "lab 1", url: "${FOLDER}/clip.mp4", detector: {min_score: 1}}
+""")
+    done = run(
+        *("--source", tmp_path / "cameras.yaml", "--output", tmp_path / "out", "--jsonl", "-", "--max-frames", "3"),
+        FOLDER=str(tmp_path),
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["gate.mp4", "lab_1.mp4"]
+    assert [len(decode(path)) for path in (tmp_path / "out").iterdir()] == [3, 3]
+    faces = {name: [len(r["faces"]) for r in records(done.stdout) if r["source"] == name] for name in ("gate", "lab 1")}
+    assert faces == {"gate": [3, 3, 3], "lab 1": [0, 0, 0]}
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (65, 47)])
+def test_odd_sizes_and_a_single_frame(tmp_path: Path, size: tuple[int, int]) -> None:
+    clip = write_video(
+        tmp_path / "clip.avi", every(0.04, 1), size=size, codec="png", pix_fmt="rgb24", picture=lambda _: plain((0, 0, 255), size)
+    )
+    done = run("--source", clip, "--output", tmp_path / "out.mp4")
+    assert done.returncode == 0, done.stderr
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        (frame,) = container.decode(video=0)
+    assert (frame.width, frame.height) == tuple(side + side % 2 for side in size)
+    assert frame.to_ndarray(format="bgr24").mean(axis=(0, 1)) == pytest.approx([0, 0, 255], abs=12)
+
+
+def test_an_8k_picture(photo: Path, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "8k.jpg"), cv2.resize(cv2.imread(str(photo)), (7680, 4320), interpolation=cv2.INTER_CUBIC))
+    done = run("--source", tmp_path / "8k.jpg", "--output", tmp_path / "out.jpg", "--jsonl", "-")
+    assert done.returncode == 0, done.stderr
+    assert len(records(done.stdout)[0]["faces"]) == 3
+    assert cv2.imread(str(tmp_path / "out.jpg")).shape == (4320, 7680, 3)
+
+
+def test_a_camera_with_a_password(tmp_path: Path, rtsp_tools: None) -> None:
+    with rtsp_server(DEMO) as camera:
+        url = camera.url("/locked", LOGIN)
+        done = run("--source", url, "--output", tmp_path, "--jsonl", tmp_path / "faces.jsonl", "--max-frames", "40")
+        refused = run("--source", camera.url("/locked", "me:hunter2@"), "--jsonl", "-")
+    assert done.returncode == 0, done.stderr
+    (video,) = tmp_path.glob("*.mp4")
+    assert video.name == f"127.0.0.1_{camera.port}_locked.mp4"
+    found = records((tmp_path / "faces.jsonl").read_text())
+    assert {record["source"] for record in found} == {f"rtsp://***@127.0.0.1:{camera.port}/locked"}
+    assert [len(record["faces"]) for record in found] == [3] * len(found)
+    assert len(decode(video)) == len(found) >= 2  # the newest frame each time
+    assert decode(video)[-1] == pytest.approx(found[-1]["time_s"] - found[0]["time_s"], abs=0.05)
+    assert (refused.returncode, refused.stdout) == (3, "")
+    assert refused.stderr.splitlines()[-1].startswith(f"rtsp://***@127.0.0.1:{camera.port}/locked: user or password")
+    everything = done.stderr + refused.stderr + (tmp_path / "faces.jsonl").read_text()
+    assert not {"p%40ss", "p@ss", "hunter2"} & set(re.findall(r"[\w%@]+", everything))
+
+
+def test_ctrl_c_while_a_camera_does_not_answer() -> None:
+    with silent_server() as place:
+        process = subprocess.Popen(command("--source", f"rtsp://{place}/1", "--source", f"http://{place}/2"))
+        time.sleep(4)  # Python and torch are there, the cameras are asked
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        asked_s = time.monotonic()
+        assert process.wait(20) == 130
+        assert time.monotonic() - asked_s < LEAVES_WITHIN_S

@@ -1,0 +1,108 @@
+"""The window of the program, with real keys on a real X server."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import pytest
+
+from tests.conftest import DEMO, ROOT
+from tests.displays import Display
+from tests.end_to_end.test_run_stream import LEAVES_WITHIN_S, command, run
+
+
+@contextmanager
+def running(asked: list[str], display: Display, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    environment = {**display.environment, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(asked, env=environment, cwd=folder, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for_lines(process: subprocess.Popen[str], path: Path, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists() or path.read_text().count("\n") < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    asked_s = time.monotonic()
+    _, said = process.communicate(timeout=30)
+    assert time.monotonic() - asked_s < LEAVES_WITHIN_S
+    assert process.returncode == 0, said
+    return said
+
+
+def test_a_webcam_opens_a_window_by_itself(display: Display, tmp_path: Path) -> None:
+    child = [sys.executable, str(ROOT / "tests" / "end_to_end" / "webcam_child.py"), str(DEMO)]
+    with running([*child, "--source", "0", "--mirror", "--jsonl", "faces.jsonl"], display, tmp_path) as process:
+        wait_for_lines(process, tmp_path / "faces.jsonl", 3)
+        display.press("space", "s")
+        wait_for_lines(process, tmp_path / "faces.jsonl", 6)
+        shown = display.screenshot()
+        display.press("q")
+        said = finish(process)
+    assert "a live source cannot be paused" in said
+    assert "dropped" in said
+    (saved,) = tmp_path.glob("maskstream-0-*.png")
+    assert f"saved {saved.name}" in said
+    assert cv2.imread(str(saved)).shape == (360, 640, 3)
+    assert shown[: 360 // 2, :640].std() > 20  # no longer black
+    records = [json.loads(line) for line in (tmp_path / "faces.jsonl").read_text().splitlines()]
+    assert all(record["source"] == "0" and record["time_utc"].endswith("+00:00") for record in records)
+    third_of_three = max(records[0]["faces"], key=lambda face: face["box"]["x1"])
+    assert third_of_three["label"] == "no_mask"  # the left one of the clip: this is the mirror
+
+
+def test_space_pauses_a_file_and_ctrl_c_ends_it_meanwhile(display: Display, tmp_path: Path) -> None:
+    asked = command("--source", DEMO, "--show", "--jsonl", "faces.jsonl", "--output", "out.mp4")
+    with running(asked, display, tmp_path) as process:
+        wait_for_lines(process, tmp_path / "faces.jsonl", 3)
+        display.press("space")
+        time.sleep(0.5)  # what is on its way arrives
+        before = (tmp_path / "faces.jsonl").read_text()
+        time.sleep(1)
+        assert (tmp_path / "faces.jsonl").read_text() == before
+        display.press("space")
+        wait_for_lines(process, tmp_path / "faces.jsonl", before.count("\n") + 3)
+        display.press("space")
+        process.terminate()
+        asked_s = time.monotonic()
+        assert process.wait(30) == 143
+        assert time.monotonic() - asked_s < LEAVES_WITHIN_S
+
+
+def test_several_sources_share_the_window(display: Display, tmp_path: Path) -> None:
+    """The right half of the grid is black until its source has a frame."""
+    cameras = tmp_path / "cameras.yaml"
+    cameras.write_text(f"- {{name: one, url: {DEMO}}}\n- {{name: two, url: {DEMO}}}\n")
+    with running(command("--source", cameras, "--show", "--jsonl", "faces.jsonl"), display, tmp_path) as process:
+        wait_for_lines(process, tmp_path / "faces.jsonl", 6)
+        width, height = display.size()
+        shown = display.screenshot()[:height, :width]
+        display.press("Escape")
+        finish(process)
+    assert width > 1.5 * height  # two beside each other
+    left, right = shown[height // 3 : height // 2, : width // 2], shown[height // 3 : height // 2, width // 2 :]
+    assert left.std() > 20
+    assert right.std() > 20
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("", "neither DISPLAY nor WAYLAND_DISPLAY is set"), (":4711", "could not connect to display :4711")]
+)
+def test_a_window_without_a_display_is_a_word_in_the_log(name: str, reason: str) -> None:
+    done = run("--source", DEMO, "--show", "--max-frames", "1", DISPLAY=name, WAYLAND_DISPLAY="")
+    assert done.returncode == 0, done.stderr
+    (word,) = (line for line in done.stderr.splitlines() if "going on without a window" in line)
+    assert word.endswith(reason)
+    assert "1 frames" in done.stderr

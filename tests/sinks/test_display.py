@@ -1,0 +1,66 @@
+"""Where windows can be opened. That each test goes on says the most: Qt ends a process that it cannot serve."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from maskstream.sinks import display as display_module
+from maskstream.sinks import why_no_window
+from tests.displays import Display, x_server
+
+COOKIE = b"0123456789abcdef"
+XAUTHORITY = b"\xff\xff\0\0\0\0\0\x12MIT-MAGIC-COOKIE-1\0\x10" + COOKIE
+"""For any host: family, address, number, name and data, each behind its length (Xau(3))."""
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.setenv(name, "")  # so that it is as before in the end, whatever is done to it
+        monkeypatch.delenv(name)
+
+
+def test_display(display: Display, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISPLAY", display.name)
+    assert why_no_window() is None
+
+
+def test_no_display(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert why_no_window() == "neither DISPLAY nor WAYLAND_DISPLAY is set"
+    monkeypatch.setenv("DISPLAY", "")
+    assert why_no_window() == "neither DISPLAY nor WAYLAND_DISPLAY is set"
+
+
+@pytest.mark.parametrize("name", [":4711", "nonsense"])
+def test_dead_display(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("DISPLAY", name)
+    assert f"could not connect to display {name}" in str(why_no_window())
+
+
+def test_unauthorised_display(system_tool: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority, screen = tmp_path / "authority", tmp_path / "screen"
+    authority.write_bytes(XAUTHORITY)
+    screen.mkdir()
+    with x_server(system_tool, screen, "-auth", str(authority)) as server:
+        monkeypatch.setenv("DISPLAY", server.name)
+        monkeypatch.setenv("XAUTHORITY", str(authority))
+        assert why_no_window() is None
+        monkeypatch.setenv("XAUTHORITY", "/dev/null")
+        assert "uthoriz" in str(why_no_window())
+
+
+@pytest.mark.parametrize(
+    ("opencv", "reason"),
+    [
+        ("raise ImportError('libGL.so.1')", "this OpenCV opens no windows, install opencv-python (libGL.so.1)"),
+        ("import os; os.abort()", "opening one ended with exit code -6"),
+        ("import time; time.sleep(60)", "the display did not answer within 1 s"),
+    ],
+)
+def test_other_opencvs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opencv: str, reason: str) -> None:
+    (tmp_path / "cv2.py").write_text(opencv)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("DISPLAY", ":4711")
+    monkeypatch.setattr(display_module, "_LIMIT_S", 1.0)
+    assert why_no_window() == reason

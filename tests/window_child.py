@@ -1,0 +1,66 @@
+"""The program in front of a screen, in a process of its own: Qt takes its display when it starts, and aborts where it is gone."""
+
+import os
+from dataclasses import dataclass, replace
+from itertools import cycle
+from multiprocessing.connection import Connection
+from time import monotonic, sleep
+
+import numpy as np
+
+from maskstream.config import WindowConfig
+from maskstream.errors import SinkClosed
+from maskstream.sinks import WindowSink
+from maskstream.types import BgrImage, Frame, FrameResult, Output, SourceInfo
+
+_STEP_S = 0.02
+
+
+@dataclass(frozen=True)
+class Run:
+    """Sources, and what comes of them."""
+
+    sources: tuple[SourceInfo, ...]
+    items: tuple[Frame | str, ...]
+    """Frames, and names of sources that end."""
+    config: WindowConfig
+    endless: bool = False
+    """Whether they come again and again."""
+
+
+def negative_of(frame: Frame) -> Output:
+    """Return what a sink is given; the drawing of faces turns the picture into its negative."""
+
+    def paint(frame: Frame, result: FrameResult) -> BgrImage:
+        return np.asarray(255 - frame.bgr, np.uint8)
+
+    return Output(frame, FrameResult(frame.source_id, frame.index, frame.time_s, ()), True, paint)
+
+
+def show(run: Run, display: str, errors: str, reports: "Connection[float | str, None]") -> None:
+    """Do what the engine does; report when each item was handed over, and at last why the run ended."""
+    os.environ.update(DISPLAY=display, WAYLAND_DISPLAY="")
+    os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT), 2)
+    sink = WindowSink(run.sources, run.config)
+    try:
+        for item in cycle(run.items) if run.endless else run.items:
+            _attend(sink)
+            if isinstance(item, str):
+                sink.source_ended(item)
+            else:
+                sink.write(negative_of(replace(item, captured_at_s=monotonic())))
+            reports.send(monotonic())
+            sleep(_STEP_S)
+        while True:
+            _attend(sink)
+            sleep(_STEP_S)
+    except SinkClosed as closed:
+        reports.send(str(closed))
+    finally:
+        sink.close()
+        sink.close()
+
+
+def _attend(sink: WindowSink) -> None:
+    while sink.attend():
+        sleep(_STEP_S)
