@@ -13,41 +13,33 @@ import pytest
 
 from tests.conftest import DEMO, ROOT
 from tests.displays import Display
-from tests.end_to_end.test_run_stream import LEAVES_WITHIN_S, command, run
+from tests.end_to_end.test_run_stream import LEAVES_WITHIN_S, command, run, wait_for_records
 
 
 @contextmanager
-def running(asked: list[str], display: Display, folder: Path) -> Iterator[subprocess.Popen[str]]:
+def running(asked: list[str], display: Display, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     environment = {**display.environment, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(asked, env=environment, cwd=folder, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(asked, env=environment, cwd=folder, stderr=subprocess.PIPE) as process:
         try:
             yield process
         finally:
             process.kill()
 
 
-def wait_for_lines(process: subprocess.Popen[str], path: Path, count: int) -> None:
-    deadline = time.monotonic() + 60
-    while not path.exists() or path.read_text().count("\n") < count:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def finish(process: subprocess.Popen[str]) -> str:
+def finish(process: subprocess.Popen[bytes]) -> str:
     asked_s = time.monotonic()
     _, said = process.communicate(timeout=30)
     assert time.monotonic() - asked_s < LEAVES_WITHIN_S
     assert process.returncode == 0, said
-    return said
+    return said.decode()
 
 
 def test_a_webcam_opens_a_window_by_itself(display: Display, tmp_path: Path) -> None:
     child = [sys.executable, str(ROOT / "tests" / "end_to_end" / "webcam_child.py"), str(DEMO)]
     with running([*child, "--source", "0", "--mirror", "--jsonl", "faces.jsonl"], display, tmp_path) as process:
-        wait_for_lines(process, tmp_path / "faces.jsonl", 3)
+        wait_for_records(process, tmp_path / "faces.jsonl", 3)
         display.press("space", "s")
-        wait_for_lines(process, tmp_path / "faces.jsonl", 6)
+        wait_for_records(process, tmp_path / "faces.jsonl", 6)
         shown = display.screenshot()
         display.press("q")
         said = finish(process)
@@ -66,14 +58,14 @@ def test_a_webcam_opens_a_window_by_itself(display: Display, tmp_path: Path) -> 
 def test_space_pauses_a_file_and_ctrl_c_ends_it_meanwhile(display: Display, tmp_path: Path) -> None:
     asked = command("--source", DEMO, "--show", "--jsonl", "faces.jsonl", "--output", "out.mp4")
     with running(asked, display, tmp_path) as process:
-        wait_for_lines(process, tmp_path / "faces.jsonl", 3)
+        wait_for_records(process, tmp_path / "faces.jsonl", 3)
         display.press("space")
         time.sleep(0.5)  # what is on its way arrives
         before = (tmp_path / "faces.jsonl").read_text()
         time.sleep(1)
         assert (tmp_path / "faces.jsonl").read_text() == before
         display.press("space")
-        wait_for_lines(process, tmp_path / "faces.jsonl", before.count("\n") + 3)
+        wait_for_records(process, tmp_path / "faces.jsonl", before.count("\n") + 3)
         display.press("space")
         process.terminate()
         asked_s = time.monotonic()
@@ -86,7 +78,7 @@ def test_several_sources_share_the_window(display: Display, tmp_path: Path) -> N
     cameras = tmp_path / "cameras.yaml"
     cameras.write_text(f"- {{name: one, url: {DEMO}}}\n- {{name: two, url: {DEMO}}}\n")
     with running(command("--source", cameras, "--show", "--jsonl", "faces.jsonl"), display, tmp_path) as process:
-        wait_for_lines(process, tmp_path / "faces.jsonl", 6)
+        wait_for_records(process, tmp_path / "faces.jsonl", 6)
         width, height = display.size()
         shown = display.screenshot()[:height, :width]
         display.press("Escape")
