@@ -179,9 +179,14 @@ def summary(report: "RunReport") -> str:
     model_share = report.model_s / report.elapsed_s if report.elapsed_s else 0.0
     dropped = f", {report.dropped} dropped" if report.dropped else ""
     return (
-        f"{report.frames} frames, {report.analysed} analysed{dropped}, {report.faces} faces in {report.elapsed_s:.1f} s: "
+        f"{counted(report.frames, 'frame')}, {report.analysed} analysed{dropped}, {counted(report.faces, 'face')} "
+        f"in {report.elapsed_s:.1f} s: "
         f"{fps:.1f} fps, {model_share:.0%} of the time in the models"
     )
+
+
+def counted(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 if __name__ == "__main__":

@@ -97,4 +97,4 @@ def test_a_window_without_a_display_is_a_word_in_the_log(name: str, reason: str)
     assert done.returncode == 0, done.stderr
     (word,) = (line for line in done.stderr.splitlines() if "going on without a window" in line)
     assert word.endswith(reason)
-    assert "1 frames" in done.stderr
+    assert "1 frame," in done.stderr
