@@ -92,6 +92,8 @@ class _TextSink:
         """
         self._path = path
         if path == STDOUT:
+            if isinstance(sys.stdout, io.TextIOWrapper):  # whatever the system's language
+                sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="")
             self._file: TextIO = sys.stdout
         else:
             require_writable(path)

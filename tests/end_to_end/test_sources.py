@@ -1,6 +1,7 @@
 """Every source a user has, through the command line."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -80,6 +81,15 @@ def test_a_list_of_cameras(photo: Path, tmp_path: Path) -> None:
     assert [len(decode(path)) for path in (tmp_path / "out").iterdir()] == [3, 3]
     faces = {name: [len(r["faces"]) for r in records(done.stdout) if r["source"] == name] for name in ("gate", "lab 1")}
     assert faces == {"gate": [3, 3, 3], "lab 1": [0, 0, 0]}
+
+
+def test_a_name_that_is_no_text(photo: Path, tmp_path: Path) -> None:
+    path = bytes(tmp_path) + b"/caf\xe9.png"
+    shutil.copy(photo, path)
+    asked = command("--source", os.fsdecode(path), "--csv", "-", "--jsonl", tmp_path / "faces.jsonl")
+    done = subprocess.run(asked, capture_output=True, check=True, env={**os.environ, "PYTHONIOENCODING": "ascii:strict"})
+    assert done.stdout.splitlines()[1].startswith(path + b"," + path + b",0,0.0,")
+    assert records((tmp_path / "faces.jsonl").read_text())[0]["file"] == os.fsdecode(path)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (65, 47)])
