@@ -33,7 +33,10 @@ def pictures(path: str, count: int, name: str | None = None) -> SourceInfo:
         ([pictures("photos", 3, "photos/*.jpg"), pictures("photos", 3, "photos")], ["photos", "photos_2"]),
     ],
 )
-def test_what_the_outputs_are_called(infos: list[SourceInfo], names: list[str] | None) -> None:
+def test_what_the_outputs_are_called(
+    infos: list[SourceInfo], names: list[str] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     assert output_paths("out", infos) == (["out"] if names is None else [f"out/{name}" for name in names])
 
 
