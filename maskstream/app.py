@@ -164,7 +164,10 @@ def _open_window(
     request: StreamRequest, cameras: Sequence[Camera], infos: Sequence[SourceInfo], config: Config
 ) -> WindowSink | None:
     show = request.show if request.show is not None else any(map(_is_webcam, cameras))
-    obstacle = why_no_window() if show else None
-    if obstacle:
-        logger.warning("going on without a window: {}", obstacle)
-    return WindowSink(infos, config.window) if show and not obstacle else None
+    if not show:
+        return None
+    with why_no_window() as obstacle:
+        if obstacle is None:
+            return WindowSink(infos, config.window)
+    logger.warning("going on without a window: {}", obstacle)
+    return None

@@ -51,6 +51,15 @@ class Display:
         """Return the number of the program's window, once it is there."""
         return self._xdotool("search", "--sync", "--onlyvisible", "--name", "^maskstream").split()[-1]
 
+    def move_mouse(self, x: int, y: int) -> None:
+        """Put the mouse somewhere on the screen."""
+        self._xdotool("mousemove", str(x), str(y))
+
+    def mouse(self) -> tuple[int, int]:
+        """Return where the mouse is."""
+        values = dict(line.split("=") for line in self._xdotool("getmouselocation", "--shell").splitlines())
+        return int(values["X"]), int(values["Y"])
+
     def _xdotool(self, *arguments: str) -> str:
         done = subprocess.run(
             [self.xdotool, *arguments], env=self.environment, capture_output=True, text=True, timeout=_WAIT_S, check=True

@@ -2,16 +2,22 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from time import sleep
 
 import pytest
 
 from maskstream.sinks import display as display_module
-from maskstream.sinks import why_no_window
+from maskstream.sinks import why_no_window as try_window
 from tests.displays import Display, x_server
 
 COOKIE = b"0123456789abcdef"
 XAUTHORITY = b"\xff\xff\0\0\0\0\0\x12MIT-MAGIC-COOKIE-1\0\x10" + COOKIE
 """For any host: family, address, number, name and data, each behind its length (Xau(3))."""
+
+
+def why_no_window() -> str | None:
+    with try_window() as obstacle:
+        return obstacle
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +30,17 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_display(display: Display, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DISPLAY", display.name)
     assert why_no_window() is None
+
+
+def test_display_stays_in_use_until_the_window_is_there(display: Display, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An X server that its last client leaves starts anew, with the mouse in the middle."""
+    monkeypatch.setenv("DISPLAY", display.name)
+    with try_window() as obstacle:
+        assert obstacle is None
+        display.move_mouse(3, 4)
+        assert display.mouse() == (3, 4)
+    sleep(1)
+    assert display.mouse() != (3, 4)
 
 
 def test_no_display(monkeypatch: pytest.MonkeyPatch) -> None:
