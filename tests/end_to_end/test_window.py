@@ -1,4 +1,4 @@
-"""The window of the program, with real keys on a real X server."""
+"""The window of the program, with real keys on a real X server. What it looks like is tested in tests/sinks/test_window.py."""
 
 import json
 import subprocess
@@ -40,7 +40,6 @@ def test_a_webcam_opens_a_window_by_itself(display: Display, tmp_path: Path) -> 
         wait_for_records(process, tmp_path / "faces.jsonl", 3)
         display.press("space", "s")
         wait_for_records(process, tmp_path / "faces.jsonl", 6)
-        shown = display.screenshot()
         display.press("q")
         said = finish(process)
     assert "a live source cannot be paused" in said
@@ -48,7 +47,6 @@ def test_a_webcam_opens_a_window_by_itself(display: Display, tmp_path: Path) -> 
     (saved,) = tmp_path.glob("maskstream-0-*.png")
     assert f"saved {saved.name}" in said
     assert cv2.imread(str(saved)).shape == (360, 640, 3)
-    assert shown[: 360 // 2, :640].std() > 20  # no longer black
     records = [json.loads(line) for line in (tmp_path / "faces.jsonl").read_text().splitlines()]
     assert all(record["source"] == "0" and record["time_utc"].endswith("+00:00") for record in records)
     third_of_three = max(records[0]["faces"], key=lambda face: face["box"]["x1"])
@@ -74,19 +72,17 @@ def test_space_pauses_a_file_and_ctrl_c_ends_it_meanwhile(display: Display, tmp_
 
 
 def test_several_sources_share_the_window(display: Display, tmp_path: Path) -> None:
-    """The right half of the grid is black until its source has a frame."""
     cameras = tmp_path / "cameras.yaml"
     cameras.write_text(f"- {{name: one, url: {DEMO}}}\n- {{name: two, url: {DEMO}}}\n")
     with running(command("--source", cameras, "--show", "--jsonl", "faces.jsonl"), display, tmp_path) as process:
         wait_for_records(process, tmp_path / "faces.jsonl", 6)
         width, height = display.size()
-        shown = display.screenshot()[:height, :width]
-        display.press("Escape")
+        display.press("s", "Escape")
         finish(process)
     assert width > 1.5 * height  # two beside each other
-    left, right = shown[height // 3 : height // 2, : width // 2], shown[height // 3 : height // 2, width // 2 :]
-    assert left.std() > 20
-    assert right.std() > 20
+    saved = sorted(tmp_path.glob("maskstream-*.png"))
+    assert [path.name.split("-")[1] for path in saved] == ["one", "two"]
+    assert all(cv2.imread(str(path)).shape == (360, 640, 3) for path in saved)
 
 
 @pytest.mark.parametrize(

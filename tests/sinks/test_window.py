@@ -22,6 +22,8 @@ SIZE = (640, 480)
 CAMERA = SourceInfo("camera", *SIZE, live=True)
 CLIP = SourceInfo("clip", *SIZE, live=False)
 WHITE_INK = 150
+ATTEMPTS = 5
+"""Without a window manager, Qt 5.15 now and then loses the event that a window has come up, and never paints it."""
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tests.window_child"])  # a second instead of five for each test
@@ -85,6 +87,17 @@ class Window:
         assert all(" | INFO " in line for line in self.log().splitlines())
         return self.farewell
 
+    def is_painted(self) -> bool:
+        """Return whether there is anything to be seen within a second; the mouse stands further right."""
+        deadline = monotonic() + 1.0
+        while monotonic() < deadline and not self.display.screenshot()[:, :640].any():
+            sleep(0.01)
+        return bool(self.display.screenshot()[:, :640].any())
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.join()
+
     def log(self) -> str:
         return self._errors.read_text()
 
@@ -97,13 +110,17 @@ def open_window(display: Display, tmp_path: Path) -> Iterator[OpenWindow]:
         *sources: SourceInfo, items: tuple[Frame | str, ...] = (), endless: bool = False, picture_s: float = 0.0
     ) -> Window:
         run = Run(sources, items, WindowConfig(picture_s=picture_s, snapshots=str(tmp_path / "saved")), endless)
-        opened.append(Window(display, run, tmp_path / "stderr.txt"))
-        return opened[-1]
+        for attempt in range(ATTEMPTS):
+            opened.append(Window(display, run, tmp_path / f"stderr_{attempt}.txt"))
+            if opened[-1].is_painted():
+                return opened[-1]
+            opened[-1].kill()
+            sleep(QUIET_S)  # a server that its last client leaves starts anew
+        pytest.fail("the window stays black")
 
     yield open_one
     for window in opened:
-        window.process.kill()
-        window.process.join()
+        window.kill()
 
 
 @pytest.fixture
