@@ -3,6 +3,7 @@
 Its weights (`COCO_V1`, 226 MB) are not ours to ship: they are fetched on first use, or read from a local file.
 """
 
+import os
 import pickle
 import socket
 from collections.abc import Iterator
@@ -46,7 +47,7 @@ def load(options: DetectorOptions) -> KeypointRCNNDetector:
 
 
 def _read_file(path: Path) -> StateDict:
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 (Path raises where nothing may be looked up)
         raise WeightsError(f"{path}: no such weights file; give torchvision's file from {URL}")
     try:
         state_dict = torch.load(path, map_location="cpu", weights_only=True)

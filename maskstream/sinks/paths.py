@@ -14,10 +14,10 @@ VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov")
 def require_writable(path: str) -> None:
     """Leave everything as it is, or raise `SinkError` where a file cannot be created or replaced at `path`."""
     target = Path(path)
-    if not target.parent.is_dir():
-        raise SinkError(f"{path}: cannot be written: there is no folder {target.parent}; create it or choose another")
-    existed = target.exists()
     try:
+        if not target.parent.is_dir():
+            raise SinkError(f"{path}: cannot be written: there is no folder {target.parent}; create it or choose another")
+        existed = target.exists()
         with target.open("ab"):
             pass
         if not existed:
@@ -29,8 +29,8 @@ def require_writable(path: str) -> None:
 def require_folder(path: str) -> None:
     """Leave everything as it is, or raise `SinkError` where no folder at `path` can be written to or made."""
     folder = Path(path)
-    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    if not existing.is_dir():
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if os.path.lexists(parent))
+    if not os.path.isdir(existing):  # noqa: PTH112 (Path raises where nothing may be looked up)
         raise SinkError(f"{path}: cannot be a folder: {existing} is a file; choose another name")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise SinkError(f"{path}: cannot be written: no permission in {existing}; choose another place")
@@ -58,7 +58,7 @@ def output_paths(output: str, infos: Sequence[SourceInfo]) -> list[str]:
         output: A file, or a folder.
         infos: The sources; several always go into a folder.
     """
-    if len(infos) == 1 and (infos[0].pictures or not Path(output).is_dir()):
+    if len(infos) == 1 and (infos[0].pictures or not os.path.isdir(output)):  # noqa: PTH112 (as above)
         return [output]
     return [str(Path(output) / name) for name in _unique(map(_file_name, infos))]
 

@@ -1,6 +1,7 @@
 """Video files of every container and codec that FFmpeg reads, through PyAV."""
 
 from pathlib import Path
+from stat import S_ISREG
 
 import av
 
@@ -25,12 +26,15 @@ class FileSource(VideoSource):
 
 
 def _open_container(path: str) -> av.container.InputContainer:
-    file = Path(path)
-    if not file.exists():
-        raise SourceOpenError(f"{path}: no such file; check the path")
-    if not file.is_file():
+    try:
+        status = Path(path).stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise SourceOpenError(f"{path}: no such file; check the path") from error
+    except OSError as error:
+        raise SourceOpenError(f"{path}: cannot be read: {error.strerror}; check the path and who may read it") from error
+    if not S_ISREG(status.st_mode):
         raise SourceOpenError(f"{path}: not a file; give a video file")
-    if file.stat().st_size == 0:
+    if status.st_size == 0:
         raise SourceOpenError(f"{path}: the file is empty")
     try:
         return av.open(f"file:{path}", metadata_errors="replace")  # a colon in a name is no protocol

@@ -150,13 +150,36 @@ def test_a_truncated_video_is_analysed_as_far_as_it_goes(tmp_path: Path) -> None
     assert 10 < len(decode(tmp_path / "out.mp4")) < 90
 
 
+def run_as_anyone(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+    asked = command("--quiet", *arguments)
+    if os.geteuid() == 0:  # whom only the loss of these capabilities stops
+        asked = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *asked]
+    return subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "code"),
+    [
+        *(("--source", name, 3) for name in ("a.mp4", "a.jpg", "a.yaml")),
+        *(("--config", "a.yaml", 2), ("--classifier", "a.safetensors", 4)),
+        *(("--output", "a.mp4", 5), ("--jsonl", "a.jsonl", 5)),
+    ],
+)
+def test_a_folder_that_may_not_be_looked_into(tmp_path: Path, option: str, name: str, code: int) -> None:
+    (tmp_path / "secret" / "deep").mkdir(parents=True)
+    (tmp_path / "secret").chmod(0)
+    path = tmp_path / "secret" / "deep" / name
+    done = run_as_anyone(option, path, *(() if option == "--source" else ("--source", DEMO)))
+    (tmp_path / "secret").chmod(0o700)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith(f"{path}: ")
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_folder_that_may_not_be_written_to(tmp_path: Path) -> None:
     folder = tmp_path / "read_only"
     folder.mkdir(mode=0o555)
-    asked = command("--quiet", "--source", DEMO, "--output", folder / "out.mp4")
-    if os.geteuid() == 0:  # whom only the loss of this capability stops
-        asked = ["setpriv", "--bounding-set=-dac_override", *asked]
-    done = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
+    done = run_as_anyone("--source", DEMO, "--output", folder / "out.mp4")
     assert (done.returncode, done.stdout) == (5, "")
     assert done.stderr == f"{folder / 'out.mp4'}: cannot be written: Permission denied; choose another place\n"
     assert list(folder.iterdir()) == []
