@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from maskstream.config import Config, Layer, read_yaml, refine
+from maskstream.config import AlignConfig, Config, Layer, NetworkConfig, VideoConfig, WebcamConfig, read_yaml, refine
 from maskstream.errors import ConfigError, SourceOpenError, redact
 
 _YAML_SUFFIXES: Final = (".yaml", ".yml")
 _PER_CAMERA: Final[dict[str, tuple[str, ...]]] = {
     "detector": ("min_score", "max_faces"),
     "classifier": ("incorrect_as",),
-    "align": ("min_face_px", "min_keypoint_score"),
-    "webcam": ("width", "height", "fps", "mirror"),
-    "network": ("transport", "open_timeout_s", "read_timeout_s"),
-    "video": ("crf", "preset"),
+    "align": tuple(AlignConfig.model_fields),
+    "webcam": tuple(WebcamConfig.model_fields),
+    "network": tuple(NetworkConfig.model_fields),
+    "video": tuple(VideoConfig.model_fields),
 }
 _PLACEHOLDER: Final = re.compile(r"\$\{([^}]*)\}?")
 _URL_PARTS: Final = re.compile(r"(?s)^((?:\w+://)?)((?:[^/?#]*@)?)(.*)")

@@ -76,6 +76,13 @@ def rtsp_tools(system_tool: Callable[[str], str]) -> None:
 
 
 @pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that we are in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
 def display(system_tool: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Display]:
     """A screen for one test."""
     with x_server(system_tool, tmp_path_factory.mktemp("screen")) as server:

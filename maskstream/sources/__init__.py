@@ -6,9 +6,10 @@ from pathlib import Path
 
 from maskstream.config import Config
 from maskstream.errors import SourceOpenError, redact
+from maskstream.pictures import PICTURE_SUFFIXES
 from maskstream.protocols import Source
 from maskstream.sources.file import FileSource
-from maskstream.sources.pictures import SUFFIXES, PictureSource, is_pattern
+from maskstream.sources.pictures import PictureSource, is_pattern
 from maskstream.sources.url import SCHEMES, UrlSource
 from maskstream.sources.webcam import WebcamSource
 
@@ -35,7 +36,7 @@ def source_kind(location: str) -> str:
         raise SourceOpenError(f"{redact(location)}: {scheme}:// is not read; give one of {schemes}, or a file")
     if location.isdecimal():
         return "webcam"
-    if os.path.isdir(location) or is_pattern(location) or Path(location).suffix.lower() in SUFFIXES:  # noqa: PTH112 (as there)
+    if os.path.isdir(location) or is_pattern(location) or Path(location).suffix.lower() in PICTURE_SUFFIXES:  # noqa: PTH112 (as there)
         return "pictures"
     return "file"
 

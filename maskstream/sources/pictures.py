@@ -17,10 +17,8 @@ from maskstream.pictures import PICTURE_SUFFIXES, one_line, read_picture
 from maskstream.sources.guard import ReadGuard
 from maskstream.types import Frame, SourceInfo
 
-SUFFIXES: Final = PICTURE_SUFFIXES
-"""Of the files that are taken for pictures, in lower case."""
 _NAMED_AT_MOST: Final = 3
-_WHICH_ARE_TAKEN: Final = f"pictures end in {', '.join(SUFFIXES[:6])} or the like"
+_WHICH_ARE_TAKEN: Final = f"pictures end in {', '.join(PICTURE_SUFFIXES[:6])} or the like"
 
 
 class PictureSource:
@@ -152,7 +150,7 @@ def _matching(pattern: str) -> list[str]:
 
 
 def _is_picture(name: str) -> bool:
-    return Path(name).suffix.lower() in SUFFIXES
+    return Path(name).suffix.lower() in PICTURE_SUFFIXES
 
 
 def _natural(files: Iterable[str]) -> list[str]:

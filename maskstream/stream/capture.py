@@ -55,9 +55,9 @@ class Lane:
     config: StreamConfig
     pass_every_frame: bool
     """Whether frames that are not analysed travel along."""
+    held: Event
+    """Set while the user pauses the stream; one for all lanes."""
     stopped: Event = field(default_factory=Event)
-    held: Event = field(default_factory=Event)
-    """Set while the user pauses the stream."""
 
     @property
     def info(self) -> SourceInfo:

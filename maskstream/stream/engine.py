@@ -8,7 +8,7 @@ captured before is rendered before. A failure in a thread is raised again in the
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from threading import Condition, Thread
+from threading import Condition, Event, Thread
 from time import monotonic, perf_counter, sleep
 from typing import Final
 
@@ -90,6 +90,7 @@ class Engine:
         self._config = config
         self._batch_size = batch_size
         self._attend = attend or (lambda: False)
+        self._hold = Event()
         self._bindings = list(sinks)
         changed = Condition()
         self._lanes = {source.info.source_id: self._lane(source, changed) for source in sources}
@@ -106,7 +107,7 @@ class Engine:
         channel: Channel[Item] = Channel(1, Overflow.DROP_OLDEST, changed) if drops else Channel(waiting, Overflow.WAIT, changed)
         wanted = any(binding.sink.wants_every_frame and binding.serves(info.source_id) for binding in self._bindings)
         # The faces of one picture are not repeated on the next.
-        return Lane(source, channel, self._config, pass_every_frame=wanted and not drops and not stills)
+        return Lane(source, channel, self._config, wanted and not drops and not stills, self._hold)
 
     def stop(self) -> None:
         """Ask `run` to finish the files and return soon. May be called from a signal handler or another thread."""
@@ -171,8 +172,7 @@ class Engine:
 
     def _held(self) -> bool:
         held = self._attend()
-        for lane in self._lanes.values():
-            (lane.held.set if held else lane.held.clear)()
+        (self._hold.set if held else self._hold.clear)()
         return held
 
     def _write(self, item: Captured) -> None:

@@ -37,24 +37,24 @@ def test_a_checkpoint_comes_back_as_it_was_saved_in_half_precision(tmp_path: Pat
     assert sorted(file.name for file in tmp_path.iterdir()) == [MANIFEST, "toy.safetensors"]
 
 
-def test_a_damaged_file_is_refused_by_its_sum(tmp_path: Path) -> None:
-    path = tmp_path / "toy.safetensors"
+def save_damaged(path: Path) -> None:
     save_checkpoint(path, STATE, METADATA)
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
+
+
+def test_a_damaged_file_is_refused_by_its_sum(tmp_path: Path) -> None:
+    path = tmp_path / "toy.safetensors"
+    save_damaged(path)
     with pytest.raises(WeightsError, match=r"toy\.safetensors: damaged, its SHA-256"):
         load_checkpoint(path, "toy")
 
 
 def test_a_damaged_file_is_refused_without_a_manifest(tmp_path: Path) -> None:
-    path = tmp_path / "toy.safetensors"
-    save_checkpoint(path, STATE, METADATA)
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
+    save_damaged(tmp_path / "toy.safetensors")
     (tmp_path / "elsewhere").mkdir()
-    copy = tmp_path / "elsewhere" / "copy.safetensors"
-    copy.write_bytes(content)
+    copy = (tmp_path / "toy.safetensors").rename(tmp_path / "elsewhere" / "copy.safetensors")
     with pytest.raises(WeightsError, match=r"copy\.safetensors: damaged, its tensors"):
         load_checkpoint(copy, "toy")
 

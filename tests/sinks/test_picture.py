@@ -12,24 +12,11 @@ from maskstream.pictures import WRITABLE_SUFFIXES, read_picture, write_picture
 from maskstream.sinks import PictureSink, require_picture_target
 from maskstream.sources import PictureSource
 from maskstream.types import BgrImage, Frame, FrameResult, Output, SourceInfo
+from tests.picture_files import make
 from tests.test_pictures import files_at_most
-from tests.video_files import RED, four_corners, grey, grey_index, output_of, plain
+from tests.video_files import RED, four_corners, grey_index, output_of, plain
 
 RECURSIVE = PicturesConfig(recursive=True)
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder that we are in."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def make(*names: str) -> None:
-    """Write a picture under each name, with its number as grey level."""
-    for index, name in enumerate(names):
-        Path(name).parent.mkdir(parents=True, exist_ok=True)
-        write_picture(Path(name), grey(index))
 
 
 def annotate(location: str, output: str) -> None:

@@ -11,10 +11,10 @@ from loguru import logger
 
 from maskstream.config import PicturesConfig
 from maskstream.errors import SourceOpenError
-from maskstream.pictures import WRITABLE_SUFFIXES, write_picture
+from maskstream.pictures import PICTURE_SUFFIXES, WRITABLE_SUFFIXES, write_picture
 from maskstream.sources import PictureSource, source_kind
-from maskstream.sources.pictures import SUFFIXES
 from maskstream.types import Frame, SourceInfo
+from tests.picture_files import make
 from tests.video_files import four_corners, grey, grey_index
 
 FLAT, RECURSIVE = PicturesConfig(recursive=False), PicturesConfig(recursive=True)
@@ -28,20 +28,6 @@ def said() -> Iterator[list[tuple[str, str]]]:
     handler = logger.add(lambda message: lines.append((message.record["level"].name, message.record["message"])))
     yield lines
     logger.remove(handler)
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder that we are in."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def make(*names: str) -> None:
-    """Write a picture under each name, with its number as grey level."""
-    for index, name in enumerate(names):
-        Path(name).parent.mkdir(parents=True, exist_ok=True)
-        write_picture(Path(name), grey(index))
 
 
 def make_unreadable(*names: str) -> None:
@@ -300,7 +286,7 @@ def test_pictures_are_left_as_they_are(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("location", "kind"),
     [
-        *((f"missing{suffix}", "pictures") for suffix in (*SUFFIXES, ".JPG")),
+        *((f"missing{suffix}", "pictures") for suffix in (*PICTURE_SUFFIXES, ".JPG")),
         *(("photos", "pictures"), ("photos/", "pictures"), (".", "pictures"), ("frames.mp4", "pictures")),
         *(("photos/*", "pictures"), ("*.mp4", "pictures"), ("**", "pictures"), ("clip[2].mp4", "pictures")),
         *(("clip[1].mp4", "file"), ("clip.mp4", "file"), ("missing.mp4", "file"), ("moving.gif", "file"), ("missing", "file")),

@@ -1,0 +1,13 @@
+"""Small pictures for tests."""
+
+from pathlib import Path
+
+from maskstream.pictures import write_picture
+from tests.video_files import grey
+
+
+def make(*names: str) -> None:
+    """Write a picture under each name, with its number as grey level."""
+    for index, name in enumerate(names):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        write_picture(Path(name), grey(index))
