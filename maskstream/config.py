@@ -18,6 +18,7 @@ DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "configs" / "default.yaml
 Probability = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 IncorrectAs = Literal["no_mask", "incorrect"]
+LabelMeaning = Literal["mask", "no_mask", "incorrect", "unknown", "ignore"]
 
 
 class _Section(BaseModel):
@@ -103,6 +104,23 @@ class VideoConfig(_Section):
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
 
 
+class ClipConfig(_Section):
+    """What the zero-shot classifier `clip` is asked."""
+
+    model: str
+    weights: str
+    prompts: dict[Literal["mask", "no_mask", "incorrect"], Annotated[list[str], Field(min_length=1)]]
+
+
+class EvaluationConfig(_Section):
+    """How predictions are measured against labels."""
+
+    score_floor: Probability
+    iou: Annotated[float, Field(ge=0.05, le=0.95, multiple_of=0.05)]
+    bootstrap: Annotated[int, Field(ge=0)]
+    labels: dict[str, LabelMeaning]
+
+
 class Config(_Section):
     """Everything that may be set; `configs/default.yaml` says what each key means."""
 
@@ -117,6 +135,8 @@ class Config(_Section):
     window: WindowConfig
     overlay: OverlayConfig
     video: VideoConfig
+    evaluation: EvaluationConfig
+    clip: ClipConfig
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Labels of pictures, in the formats that people keep them in."""

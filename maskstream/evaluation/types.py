@@ -1,0 +1,66 @@
+"""What evaluation is about: predictions of a picture, and what can be wrong with them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+from maskstream.types import FloatArray, Label
+
+BoxKind = Literal["face", "head"]
+"""What a box goes around: the tight face, forehead to chin, or the whole head with hair."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """One face as some system sees it."""
+
+    box_xyxy: FloatArray
+    """(4,) pixels of the upright picture."""
+    score: float
+    """Certainty in [0, 1] that there is a face."""
+    label: Label
+    confidence: float | None
+    """Probability of `label` in [0, 1]; None for `unknown`, and where a system has no such probability beside its score."""
+    keypoints: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    """x, y in pixels and score, by COCO's names; empty where a system has none."""
+
+
+@dataclass(frozen=True, eq=False)
+class PicturePredictions:
+    """All that a system sees in one picture."""
+
+    name: str
+    """The picture's, as in `LabelledPicture.name`."""
+    width: int
+    height: int
+    faces: tuple[Prediction, ...]
+    """The most certain first."""
+
+
+class MistakeKind(StrEnum):
+    """The four ways to be wrong."""
+
+    FALSE_MASK = "false_mask"
+    """A face without a mask was judged to wear one: the dangerous one."""
+    FALSE_NO_MASK = "false_no_mask"
+    MISSED = "missed"
+    """A labelled face was not found."""
+    FALSE_FACE = "false_face"
+    """A face was found where none is labelled."""
+
+
+@dataclass(frozen=True, eq=False)
+class Mistake:
+    """One mistake at the reference IoU and the operating threshold."""
+
+    kind: MistakeKind
+    name: str
+    """The picture's."""
+    badness: float
+    """The larger, the worse: the confidence of a wrong answer, the score of a false face, the size of a missed one."""
+    label: Label | None
+    """What is labelled; None for a false face."""
+    label_box_xyxy: FloatArray | None
+    prediction: Prediction | None
+    """None for a missed face; its box is of the kind that the labels are."""
