@@ -33,7 +33,7 @@ WINDOW_HELP = "a window, as webcams have one anyway: q or Esc quits, s saves a p
 # Numbers of mallopt(3) and what they are set to.
 MALLOC_OPTIONS = {"M_MMAP_THRESHOLD": (-3, 2**30), "M_TRIM_THRESHOLD": (-1, 2**30), "M_ARENA_MAX": (-8, 1)}
 
-# Options that stand for a key of the configuration.
+# Options, here and in tools, that stand for a key of the configuration.
 KEY_BY_OPTION = {
     "device": "device",
     "detector": "detector.name",
@@ -44,6 +44,7 @@ KEY_BY_OPTION = {
     "realtime": "stream.realtime",
     "recursive": "pictures.recursive",
     "mirror": "webcam.mirror",
+    "iou": "evaluation.iou",
 }
 
 
@@ -154,8 +155,7 @@ def keep_freed_memory() -> None:
 def layers(arguments: argparse.Namespace) -> "list[Layer]":
     from maskstream.config import Layer
 
-    options = {option: getattr(arguments, option) for option in KEY_BY_OPTION}
-    given = {option: value for option, value in options.items() if value is not None}
+    given = {option: value for option, value in vars(arguments).items() if option in KEY_BY_OPTION and value is not None}
     return [
         *(Layer.of_assignment(assignment) for assignment in arguments.set),
         *(Layer.of_key(f"--{option.replace('_', '-')}", KEY_BY_OPTION[option], value) for option, value in given.items()),

@@ -13,7 +13,7 @@ from maskstream.cameras import Camera, read_cameras
 from maskstream.config import Config
 from maskstream.errors import ConfigError, MaskStreamError, SinkError
 from maskstream.overlay import Overlay
-from maskstream.pipeline import build_analyzer, pick_device
+from maskstream.pipeline import batch_size_of, build_analyzer
 from maskstream.protocols import Sink, Source
 from maskstream.sinks import (
     STDOUT,
@@ -30,8 +30,6 @@ from maskstream.sinks.paths import make_folder, output_paths, require_folder, re
 from maskstream.sources import SOURCES, source_kind
 from maskstream.stream.engine import Engine, SinkBinding
 from maskstream.types import SourceInfo
-
-GPU_BATCH_SIZE = 8
 
 
 @dataclass(frozen=True)
@@ -70,9 +68,8 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
         if request.progress is not None:
             bindings.append(SinkBinding(ProgressSink(request.progress, infos, config.stream.max_frames), None))
         opened.pop_all()
-    batch_size = config.stream.batch_size or (1 if pick_device(config.device).type == "cpu" else GPU_BATCH_SIZE)
     paint, attend = Overlay(config.overlay).paint, window.attend if window else None
-    return Engine(sources, analyzer, bindings, paint, config.stream, batch_size, attend)
+    return Engine(sources, analyzer, bindings, paint, config.stream, batch_size_of(config), attend)
 
 
 def _open_sources(cameras: Sequence[Camera], opened: ExitStack) -> list[Source]:

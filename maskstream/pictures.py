@@ -3,7 +3,7 @@
 import os
 import re
 import struct
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -65,6 +65,8 @@ _TURNS: Final = {
     8: Image.Transpose.ROTATE_90,
 }
 """From the picture as it is stored to the upright one, by EXIF orientation."""
+_FIRST_ON_ITS_SIDE: Final = 5
+_PNG_METADATA: Final = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")
 
 
 def read_picture(path: str) -> BgrImage:
@@ -76,19 +78,24 @@ def read_picture(path: str) -> BgrImage:
     Raises:
         SourceError: It cannot be read. Says why and what to do, but not which: the caller has the name.
     """
-    file = Path(path)
-    try:
-        status = file.stat()
-        if not S_ISREG(status.st_mode):
-            raise SourceError("not a file; give a picture")
-        if status.st_size == 0:
-            raise SourceError("the file is empty; copy it again")
-        with _large_pictures(), file.open("rb") as opened:
-            if _HEIC_START.match(opened.read(12)):  # whatever its name
-                raise SourceError(_HEIC_ADVICE)
-            return _decode(opened)
-    except _DAMAGED as error:
-        raise SourceError(_why_unreadable(file, error)) from error
+    with _readable(path) as opened:
+        return _decode(opened)
+
+
+def picture_size(path: str) -> tuple[int, int]:
+    """Return width and height that `read_picture` gives, from the header alone.
+
+    Raises:
+        SourceError: As `read_picture`; what is damaged behind the header is not noticed.
+    """
+    with _readable(path) as opened, Image.open(opened, formats=sorted(set(_FORMATS.values()))) as stored:
+        width, height = stored.size
+        if stored.format == "TIFF":  # Pillow turns its size itself
+            return width, height
+        # Pillow would decode a whole PNG to look for metadata behind its pixels.
+        exif = Image.Image.getexif if stored.format == "PNG" and not _has_late_metadata(opened) else type(stored).getexif
+        turned = _orientation(stored, exif) >= _FIRST_ON_ITS_SIDE
+        return (height, width) if turned else (width, height)
 
 
 def write_picture(path: Path, bgr: BgrImage) -> None:
@@ -117,9 +124,37 @@ def write_picture(path: Path, bgr: BgrImage) -> None:
         raise SinkError(f"{one_line(str(path))}: cannot be written: {_reason(error)}; {advice}") from error
 
 
+def natural_order(paths: Iterable[str]) -> list[str]:
+    """Sort paths as people count: `picture_2` before `picture_10`, a folder at a time, small letters as capitals."""
+    return sorted(paths, key=lambda path: ([_numbers_apart(part) for part in Path(path).parts], path))
+
+
+def _numbers_apart(name: str) -> list[str | int]:
+    """Return text and numbers in turn, text first: `a10.jpg` becomes `["a", 10, ".jpg"]`."""
+    return [int(part) if odd % 2 else part.casefold() for odd, part in enumerate(re.split(r"(\d+)", name))]
+
+
 def one_line(path: str) -> str:
     """Return a path fit for a line of text: newlines and bytes that are no text are escaped."""
     return path if path.isprintable() else repr(path)[1:-1]
+
+
+@contextmanager
+def _readable(path: str) -> Generator[BinaryIO, None, None]:
+    """Open what may be a picture; whatever fails meanwhile is a `SourceError`."""
+    file = Path(path)
+    try:
+        status = file.stat()
+        if not S_ISREG(status.st_mode):
+            raise SourceError("not a file; give a picture")
+        if status.st_size == 0:
+            raise SourceError("the file is empty; copy it again")
+        with _large_pictures(), file.open("rb") as opened:
+            if _HEIC_START.match(opened.read(12)):  # whatever its name
+                raise SourceError(_HEIC_ADVICE)
+            yield opened
+    except _DAMAGED as error:
+        raise SourceError(_why_unreadable(file, error)) from error
 
 
 @contextmanager
@@ -147,12 +182,29 @@ def _decode(file: BinaryIO) -> BgrImage:
         return np.asarray(cv2.cvtColor(np.asarray(_opaque(image)), cv2.COLOR_RGB2BGR), np.uint8)
 
 
-def _orientation(image: Image.Image) -> int:
+def _orientation(image: Image.Image, exif: Callable[[Any], Image.Exif] | None = None) -> int:
     """Return the EXIF orientation; 1, upright, where the metadata is damaged, which is no reason to lose the picture."""
     try:
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+        orientation = int((exif or type(image).getexif)(image).get(ExifTags.Base.Orientation, 1))
     except _DAMAGED:
         return 1
+    return orientation if orientation in _TURNS else 1
+
+
+def _has_late_metadata(png: BinaryIO) -> bool:
+    """Return whether metadata follows the pixels; leaves the file where it was."""
+    before = png.tell()
+    try:
+        png.seek(8)
+        pixels = False
+        while len(head := png.read(8)) == 8 and head[4:] != b"IEND":
+            pixels |= head[4:] == b"IDAT"
+            if pixels and head[4:] in _PNG_METADATA:
+                return True
+            png.seek(int.from_bytes(head[:4], "big") + 4, os.SEEK_CUR)
+        return False
+    finally:
+        png.seek(before)
 
 
 def _to_8_bits(grey: NDArray[Any]) -> BgrImage:

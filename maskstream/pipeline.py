@@ -1,6 +1,7 @@
 """Models put together from a configuration, for single pictures and for the stream."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
 import torch
@@ -9,9 +10,11 @@ from loguru import logger
 from maskstream.analyzer import Analyzer
 from maskstream.config import Config, load_config
 from maskstream.errors import ConfigError
-from maskstream.models import CLASSIFIERS, DETECTORS, DetectorOptions
+from maskstream.models import CLASSIFIERS, DETECTORS, ClassifierOptions, DetectorOptions
 from maskstream.overlay import Overlay
 from maskstream.types import BgrImage, Face, Frame, FrameResult
+
+_GPU_BATCH_SIZE: Final = 8
 
 
 class MaskPipeline:
@@ -80,7 +83,7 @@ def build_analyzer(config: Config, by_source: Mapping[str, Config] | None = None
         config.detector.weights,
     )
     detector = DETECTORS[config.detector.name](options)
-    classifier = CLASSIFIERS[config.classifier.name](config.classifier.weights, device)
+    classifier = CLASSIFIERS[config.classifier.name](ClassifierOptions(device, config.clip, config.classifier.weights))
     logger.info("{} and {} on {}", config.detector.name, config.classifier.name, device)
     return Analyzer(detector, classifier, config, by_source)
 
@@ -102,3 +105,8 @@ def pick_device(name: str) -> torch.device:
             f"device: {name!r} cannot be used here ({reason:.120}); allowed: auto, cpu, cuda, cuda:1, mps"
         ) from error
     return device
+
+
+def batch_size_of(config: Config) -> int:
+    """Return how many frames are analysed in one go."""
+    return config.stream.batch_size or (1 if pick_device(config.device).type == "cpu" else _GPU_BATCH_SIZE)

@@ -12,11 +12,19 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageFile
 from PIL.PngImagePlugin import PngInfo
 
 from maskstream.errors import SinkError, SourceError
-from maskstream.pictures import PICTURE_SUFFIXES, WRITABLE_SUFFIXES, one_line, read_picture, write_picture
+from maskstream.pictures import (
+    PICTURE_SUFFIXES,
+    WRITABLE_SUFFIXES,
+    natural_order,
+    one_line,
+    picture_size,
+    read_picture,
+    write_picture,
+)
 from maskstream.types import BgrImage
 from tests.video_files import four_corners, plain
 
@@ -66,6 +74,17 @@ def why(path: Path) -> str:
     return str(caught.value)
 
 
+def why_no_size(path: Path) -> str:
+    with pytest.raises(SourceError) as caught:
+        picture_size(str(path))
+    return str(caught.value)
+
+
+def shown_size(path: str) -> tuple[int, int]:
+    height, width = read_picture(path).shape[:2]
+    return width, height
+
+
 @contextmanager
 def files_at_most(size: int) -> Iterator[None]:
     """Let writing fail in the middle of a file, as on a full disk."""
@@ -83,6 +102,7 @@ def test_written_and_read_again(tmp_path: Path, suffix: str) -> None:
     write_picture(path, UPRIGHT)
     bgr = read_picture(str(path))
     assert close_to(bgr, UPRIGHT, 6 if suffix in LOSSY else 0)
+    assert picture_size(str(path)) == (48, 32)
     assert bgr.dtype == np.uint8
     assert bgr.flags.c_contiguous
     assert bgr.flags.writeable  # torch warns otherwise
@@ -185,6 +205,7 @@ def test_orientation(tmp_path: Path, orientation: int, suffix: str) -> None:
     bgr = read_picture(path)
     assert close_to(bgr, UPRIGHT, 20)
     assert bgr.flags.c_contiguous
+    assert picture_size(path) == (48, 32)
 
 
 def test_orientation_from_xmp(tmp_path: Path) -> None:
@@ -229,7 +250,54 @@ def test_more_than_can_be_held(tmp_path: Path) -> None:
     header = b"IHDR" + struct.pack(">2L5B", 25_000, 25_000, 8, 2, 0, 0, 0)
     png = encoded(RGB, "PNG")
     path.write_bytes(png[:12] + header + struct.pack(">L", zlib.crc32(header)) + png[33:])
-    assert why(path) == "it has more than 500 megapixels; scale it down"
+    assert why(path) == why_no_size(path) == "it has more than 500 megapixels; scale it down"
+
+
+def with_chunk(png: bytes, kind: bytes, content: bytes, at: bytes) -> bytes:
+    """Put a chunk before the first one of the kind `at`."""
+    chunk = struct.pack(">L", len(content)) + kind + content + struct.pack(">L", zlib.crc32(kind + content))
+    place = png.index(at) - 4
+    return png[:place] + chunk + png[place:]
+
+
+@pytest.mark.parametrize("at", [b"IDAT", b"IEND"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_size_of_png_with_metadata_before_and_behind_its_pixels(tmp_path: Path, at: bytes, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    path = tmp_path / "picture.png"
+    path.write_bytes(with_chunk(encoded(RGB, "PNG"), b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0"), at))
+    assert picture_size(str(path)) == shown_size(str(path)) == ((48, 32) if orientation == 1 else (32, 48))
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 65535])
+def test_size_with_an_orientation_that_there_is_not(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    path = saved(tmp_path / "picture.jpg", RGB, exif=exif)
+    assert picture_size(path) == shown_size(path) == (48, 32)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_size_needs_no_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    path = saved(tmp_path / f"picture.{suffix}", RGB)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", None)  # decodes
+    assert picture_size(path) == (48, 32)
+    assert Image.MAX_IMAGE_PIXELS == 10
+
+
+def test_size_of_what_is_no_picture(tmp_path: Path) -> None:
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    for name in ("empty.jpg", "text.jpg", "photo.heic", "missing.jpg", "."):
+        assert why_no_size(tmp_path / name) == why(tmp_path / name)
+
+
+def test_natural_order() -> None:
+    names = ["1.png", "2/a10.png", "2/a11", "2.png", "10.png", "A.png", "b.png", "picture_2.png", "picture_10.png"]
+    assert natural_order(reversed(names)) == natural_order(names) == names
 
 
 TRUNCATED = ["jpg", "png", "webp", "bmp", "tif", "jp2", "ppm", *(["avif"] if ".avif" in WRITABLE_SUFFIXES else [])]

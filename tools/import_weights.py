@@ -8,7 +8,7 @@ Prints what the thresholds in configs/default.yaml are chosen by.
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,13 +20,15 @@ from torchvision.ops import box_iou
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from maskstream.align import AlignRules, align_face
+from maskstream.annotations import LabelledFace, LabelledPicture, ReadOptions, read_annotations
+from maskstream.config import load_config
 from maskstream.errors import MaskStreamError
 from maskstream.models import face_mobilenet, mask_resnet18
 from maskstream.models.checkpoint import Metadata, StateDict, load_into, save_checkpoint
 from maskstream.models.keypoint_rcnn import to_rgb_tensor
-from maskstream.training.annotations import LabelledFace, LabelledPicture, load_coco_faces
+from maskstream.pictures import read_picture
 from maskstream.training.calibration import expected_calibration_error, fit_logistic, fit_temperature
-from maskstream.types import FACE_KEYPOINTS, BgrImage, FloatArray
+from maskstream.types import FACE_KEYPOINTS, BgrImage, FloatArray, Label
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 CLASSES = ("mask", "no_mask", "incorrect")
@@ -54,7 +56,8 @@ def main() -> int:
         parser.add_argument(option, type=Path, required=True)
     arguments = parser.parse_args()
     try:
-        pictures = load_coco_faces(arguments.annotations, arguments.images)
+        options = ReadOptions(load_config().evaluation.labels, "coco")
+        pictures = read_annotations(arguments.images, arguments.annotations, options).pictures
         common = {"training_command": "imported: see MODEL_CARD.md", "data_manifest_sha256": None, "licence": LICENCE, **IMAGENET}
         import_detector(arguments.detector, arguments.out, pictures, common)
         import_classifier(arguments.classifier, arguments.out, pictures, common)
@@ -69,7 +72,7 @@ def read_state_dict(path: Path) -> StateDict:
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state_dict.items()}
 
 
-def import_detector(source: Path, out: Path, pictures: list[LabelledPicture], common: dict[str, object]) -> None:
+def import_detector(source: Path, out: Path, pictures: Sequence[LabelledPicture], common: dict[str, object]) -> None:
     state_dict = read_state_dict(source)
     module = face_mobilenet.build_module().eval()
     load_into(module, state_dict, str(source))
@@ -101,7 +104,7 @@ def import_detector(source: Path, out: Path, pictures: list[LabelledPicture], co
 @torch.inference_mode()
 def match_picture(module: torch.nn.Module, picture: LabelledPicture) -> tuple[list[Match], int]:
     """Return the detections of a picture, matched greedily by score, and how many faces there are to be found."""
-    output = module([to_rgb_tensor(picture.read_bgr(), torch.device("cpu"))])[0]
+    output = module([to_rgb_tensor(read_picture(str(picture.path)), torch.device("cpu"))])[0]
     truth = torch.tensor(np.array([face.box_xyxy for face in picture.faces]).reshape(-1, 4))
     overlaps = box_iou(output["boxes"], truth).numpy()
     matches = []
@@ -136,7 +139,7 @@ def print_score_table(matches: list[Match], labelled: int, pictures: int) -> dic
     return figures
 
 
-def import_classifier(source: Path, out: Path, pictures: list[LabelledPicture], common: dict[str, object]) -> None:
+def import_classifier(source: Path, out: Path, pictures: Sequence[LabelledPicture], common: dict[str, object]) -> None:
     state_dict = read_state_dict(source)
     metadata = Metadata(architecture=mask_resnet18.NAME, input_size=CROP_SIZE, class_names=CLASSES, figures={}, **common)
     module = mask_resnet18.MaskResNet18(metadata)
@@ -156,9 +159,9 @@ def labelled_crops(pictures: Iterable[LabelledPicture]) -> tuple[list[BgrImage],
     """Return the aligned crop, label and width in pixels of every labelled face with keypoints."""
     crops, labels, widths = [], [], []
     for picture in pictures:
-        frame = picture.read_bgr()
+        frame = read_picture(str(picture.path))
         for face in picture.faces:
-            if face.label is None or face.ignore or face.keypoints_xy is None:
+            if face.label is Label.UNKNOWN or face.ignore or face.keypoints_xy is None:
                 continue
             aligned = align_face(frame, face.as_detection(), face.box_xyxy, CROP_SIZE, ALIGN_ALWAYS)
             if aligned is not None:

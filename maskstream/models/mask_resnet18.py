@@ -4,11 +4,13 @@ He et al., "Deep Residual Learning for Image Recognition" (2016).
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torchvision.models import resnet18
 
+from maskstream.config import ClipConfig
 from maskstream.models.checkpoint import Metadata, load_checkpoint, load_into
 from maskstream.models.files import weights_path
 from maskstream.models.folding import fold_batch_norm
@@ -17,6 +19,17 @@ from maskstream.types import BgrImage, FloatArray
 NAME = "mask_resnet18"
 CHUNK = 64
 """Most crops in one forward pass: bounds the memory that a crowd takes."""
+
+
+@dataclass(frozen=True)
+class ClassifierOptions:
+    """What a user may choose of a classifier."""
+
+    device: torch.device
+    clip: ClipConfig
+    """For the classifier `clip` alone."""
+    weights: str | None = None
+    """A file instead of the usual weights."""
 
 
 class MaskResNet18(torch.nn.Module):
@@ -69,14 +82,14 @@ class MaskClassifier:
         return probabilities
 
 
-def load(weights: str | None, device: torch.device) -> MaskClassifier:
-    """Return the classifier with our weights, or those of a file.
+def load(options: ClassifierOptions) -> MaskClassifier:
+    """Return the classifier with our weights, or those of `options.weights`.
 
     Raises:
         WeightsError: The weights are missing, damaged or of another model.
     """
-    path = weights_path(weights, f"{NAME}.safetensors")
+    path = weights_path(options.weights, f"{NAME}.safetensors")
     state_dict, metadata = load_checkpoint(path, NAME)
     module = MaskResNet18(metadata)
     load_into(module.network, state_dict, str(path))
-    return MaskClassifier(module, metadata, device)
+    return MaskClassifier(module, metadata, options.device)

@@ -2,8 +2,7 @@
 
 import glob
 import os
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
 from time import monotonic, perf_counter
@@ -13,7 +12,7 @@ from loguru import logger
 
 from maskstream.config import PicturesConfig
 from maskstream.errors import SourceError, SourceOpenError
-from maskstream.pictures import PICTURE_SUFFIXES, one_line, read_picture
+from maskstream.pictures import PICTURE_SUFFIXES, natural_order, one_line, read_picture
 from maskstream.sources.guard import ReadGuard
 from maskstream.types import Frame, SourceInfo
 
@@ -122,7 +121,7 @@ def _find_pictures(location: str, config: PicturesConfig) -> tuple[str, list[str
 
 
 def _in_folder(folder: str, config: PicturesConfig) -> list[str]:
-    pictures = _natural(_walk(folder, recursive=config.recursive))
+    pictures = natural_order(_walk(folder, recursive=config.recursive))
     if pictures:
         return pictures
     if any(_walk(folder, recursive=True)):
@@ -142,7 +141,7 @@ def _say_left_out(error: OSError) -> None:
 
 def _matching(pattern: str) -> list[str]:
     files = [match for match in glob.glob(pattern, recursive=True) if not Path(match).is_dir()]  # noqa: PTH207 (any pattern)
-    pictures = _natural(filter(_is_picture, set(files)))
+    pictures = natural_order(filter(_is_picture, set(files)))
     if pictures:
         return pictures
     found = f"none of the {len(files)} files that match is a picture" if files else "nothing matches"
@@ -151,12 +150,3 @@ def _matching(pattern: str) -> list[str]:
 
 def _is_picture(name: str) -> bool:
     return Path(name).suffix.lower() in PICTURE_SUFFIXES
-
-
-def _natural(files: Iterable[str]) -> list[str]:
-    return sorted(files, key=lambda file: ([_numbers_apart(part) for part in Path(file).parts], file))
-
-
-def _numbers_apart(name: str) -> list[str | int]:
-    """Return text and numbers in turn, text first: `a10.jpg` becomes `["a", 10, ".jpg"]`."""
-    return [int(part) if odd % 2 else part.casefold() for odd, part in enumerate(re.split(r"(\d+)", name))]

@@ -2,19 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from maskstream.models import mask_resnet18
-from maskstream.models.mask_resnet18 import CHUNK, MaskClassifier, crops_to_tensor
+from maskstream.config import Config
+from maskstream.errors import WeightsError
+from maskstream.models import ClassifierOptions, mask_resnet18
+from maskstream.models.files import weights_path
+from maskstream.models.mask_resnet18 import crops_to_tensor
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def classifier() -> MaskClassifier:
-    return mask_resnet18.load(None, CPU)
-
-
-def crops(count: int) -> list[np.ndarray]:
-    return list(np.random.default_rng(1).integers(0, 255, (count, 112, 112, 3), np.uint8))
 
 
 def test_crops_become_rgb_between_0_and_1() -> None:
@@ -25,18 +19,13 @@ def test_crops_become_rgb_between_0_and_1() -> None:
     assert tensor.mean(dim=(0, 2, 3)).tolist() == [1, 0, 0]
 
 
-def test_probabilities_are_probabilities(classifier: MaskClassifier) -> None:
-    probabilities = classifier.classify(crops(CHUNK + 3))
-    assert probabilities.shape == (CHUNK + 3, 3)
-    assert probabilities.sum(axis=1) == pytest.approx(1, abs=1e-5)
+def test_the_shipped_classifier_knows_three_classes(config: Config) -> None:
+    classifier = mask_resnet18.load(ClassifierOptions(CPU, config.clip))
     assert classifier.class_names == ("mask", "no_mask", "incorrect")
+    assert classifier.input_size_px == 112
 
 
-def test_a_batch_gives_what_single_crops_give(classifier: MaskClassifier) -> None:
-    few = crops(3)
-    alone = np.concatenate([classifier.classify([crop]) for crop in few])
-    assert classifier.classify(few) == pytest.approx(alone, abs=1e-4)
-
-
-def test_no_crop_is_no_work(classifier: MaskClassifier) -> None:
-    assert classifier.classify([]).shape == (0, 3)
+def test_weights_of_the_detector_are_refused(config: Config) -> None:
+    other = str(weights_path(None, "face_mobilenet.safetensors"))
+    with pytest.raises(WeightsError, match="holds a 'face_mobilenet', not a 'mask_resnet18'"):
+        mask_resnet18.load(ClassifierOptions(CPU, config.clip, other))

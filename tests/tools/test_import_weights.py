@@ -4,12 +4,14 @@ import sys
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 import torch
 
 from maskstream import MaskPipeline
 from maskstream.models.checkpoint import load_checkpoint
-from maskstream.types import Frame, Label
+from maskstream.pictures import write_picture
+from maskstream.types import FACE_KEYPOINTS, Frame, Label
 from tests.conftest import ROOT
 
 NAMES = ("face_mobilenet", "mask_resnet18")
@@ -26,9 +28,10 @@ def annotate(pipeline: MaskPipeline, frames: list[Frame], folder: Path) -> Path:
             points = [value for point in face.detection.keypoints_xy.tolist() for value in (*point, 2)]
             label = "mask" if face.label is Label.MASK else "no_mask"
             box = [x1, y1, x2 - x1, y2 - y1]
-            annotations.append({"image_id": frame.index, "bbox": box, "keypoints": points, "mask": label})
+            annotations.append({"image_id": frame.index, "category_id": 1, "bbox": box, "keypoints": points, "mask": label})
     path = folder / "val.json"
-    path.write_text(json.dumps({"images": images, "annotations": annotations}))
+    categories = [{"id": 1, "name": "face", "keypoints": FACE_KEYPOINTS}]
+    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
     return path
 
 
@@ -57,6 +60,8 @@ def test_state_dicts_become_checkpoints_with_figures(pipeline: MaskPipeline, dem
 
 
 def test_missing_annotations_are_one_line_and_exit_code_2(tmp_path: Path) -> None:
-    done = run(*("--detector", "x", "--classifier", "x", "--images", ".", "--annotations", tmp_path / "no.json", "--out", "."))
+    write_picture(tmp_path / "a.png", np.zeros((1, 1, 3), np.uint8))
+    no = tmp_path / "no.json"
+    done = run(*("--detector", "x", "--classifier", "x", "--images", tmp_path, "--annotations", no, "--out", tmp_path))
     assert done.returncode == 2
-    assert "no.json: not a COCO keypoints file" in done.stderr
+    assert done.stderr == f"{no}: no such file or folder; give the labels of the pictures\n"

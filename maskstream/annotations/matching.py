@@ -1,0 +1,150 @@
+"""Which picture a label belongs to."""
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from maskstream.annotations.raw import Hint, Record
+from maskstream.annotations.types import Problem, ProblemKind
+from maskstream.pictures import one_line
+
+_PARALLEL: Final = {"images", "labels", "annotations", "jpegimages", "xmls"}  # images/train beside labels/train
+_NAMED_AT_MOST: Final = 3
+
+Rank = tuple[int, bool, int]
+"""How sure a match is, the smallest the surest: level of likeness, other folder, folders in common (negative)."""
+
+
+@dataclass(frozen=True)
+class _Found:
+    pictures: frozenset[str]
+    rank: Rank
+
+
+@dataclass(frozen=True)
+class Matching:
+    """Pictures and what is said of them."""
+
+    records: dict[str, Record]
+    """By picture; only those that a label is certain to speak of."""
+    doubtful: frozenset[str]
+    """Pictures that a label may speak of, or another: neither labelled nor without labels."""
+    problems: tuple[Problem, ...]
+
+
+def match_pictures(records: Iterable[Record], pictures: list[str], images: Path, labels: Path) -> Matching:
+    """Find the picture of every record.
+
+    Args:
+        records: In order: of two that speak of the same picture, equally surely, the first one counts.
+        pictures: Paths below `images`, with forward slashes.
+        images: Folder of the pictures.
+        labels: Folder of the labels.
+    """
+    index = _Index(pictures, images, labels)
+    claims: defaultdict[str, list[tuple[Rank, Record]]] = defaultdict(list)
+    doubtful: set[str] = set()
+    problems: list[Problem] = []
+    for record in records:
+        found = index.find(record.hints)
+        if found is not None and len(found.pictures) == 1:
+            claims[next(iter(found.pictures))].append((found.rank, record))
+            continue
+        if found is not None:
+            doubtful |= found.pictures
+        if not record.stray:
+            problems.append(_without_picture(record, found))
+    taken = {}
+    for picture, claim in claims.items():
+        (_, taken[picture]), *others = sorted(claim, key=lambda ranked: ranked[0])
+        problems += [_second(record, picture, taken[picture]) for _, record in others if not record.stray]
+    return Matching(taken, frozenset(doubtful - taken.keys()), tuple(problems))
+
+
+def _without_picture(record: Record, found: _Found | None) -> Problem:
+    where = one_line(record.where)
+    if record.broken is not None:
+        return Problem(ProblemKind.BROKEN_LABEL, where, f"{record.broken}; belongs to no picture that could be told")
+    if found is None:
+        names = " or ".join(dict.fromkeys(repr(hint.name) for hint in record.hints)) or "any name"
+        return Problem(ProblemKind.LABEL_WITHOUT_PICTURE, where, f"no picture is called {names}; left out")
+    some = ", ".join(map(one_line, sorted(found.pictures)[:_NAMED_AT_MOST]))
+    return Problem(ProblemKind.LABEL_WITHOUT_PICTURE, where, f"ambiguous: {len(found.pictures)} pictures fit ({some}); left out")
+
+
+def _second(record: Record, picture: str, taken: Record) -> Problem:
+    detail = f"a second label of picture {one_line(picture)}, which {one_line(taken.where)} speaks of; left out"
+    return Problem(ProblemKind.DUPLICATE, one_line(record.where), detail)
+
+
+@dataclass
+class _Level:
+    """One degree of likeness: what a hint asks for, and the pictures by the same key."""
+
+    of_hint: Callable[[Hint], str]
+    of_picture: Callable[[PurePosixPath], tuple[str, ...]]
+    pictures: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+
+class _Index:
+    def __init__(self, pictures: list[str], images: Path, labels: Path) -> None:
+        self._images, self._labels = _folders(images.absolute().parts), _folders(labels.absolute().parts)
+        self._levels = [
+            _Level(lambda hint: f"{hint.is_stem:d}{hint.name}", lambda path: (f"0{path.name}", f"1{path.stem}")),
+            _Level(_any_suffix, lambda path: tuple({path.stem, path.name})),  # b.jpg for b.png, b.jpg for b.jpg.txt
+            _Level(lambda hint: _alike(_any_suffix(hint)), lambda path: tuple({_alike(path.stem), _alike(path.name)})),
+        ]
+        for picture in pictures:
+            for level in self._levels:
+                for key in level.of_picture(PurePosixPath(picture)):
+                    level.pictures[key].append(picture)
+
+    def find(self, hints: tuple[Hint, ...]) -> _Found | None:
+        """Return the likeliest pictures: those of the first hint that fits any, the later ones decide between several."""
+        for likeness, level in enumerate(self._levels):
+            found: _Found | None = None
+            for hint in hints:
+                nearest = self._nearest(hint, level.pictures.get(level.of_hint(hint), []), likeness)
+                if found is None:
+                    found = nearest
+                elif len(found.pictures) > 1 and nearest is not None and found.pictures & nearest.pictures:
+                    found = _Found(found.pictures & nearest.pictures, found.rank)
+            if found is not None:
+                return found
+        return None
+
+    def _nearest(self, hint: Hint, pictures: list[str], likeness: int) -> _Found | None:
+        if not pictures:
+            return None
+        ranked = [(self._rank(hint, PurePosixPath(picture), likeness), picture) for picture in pictures]
+        best = min(ranked)[0]
+        return _Found(frozenset(picture for rank, picture in ranked if rank == best), best)
+
+    def _rank(self, hint: Hint, picture: PurePosixPath, likeness: int) -> Rank:
+        asked, lies = _folders(hint.folders), _folders(picture.parts[:-1])
+        pairs = zip(reversed(self._labels + asked), reversed(self._images + lies), strict=False)
+        return likeness, asked != lies, -_count_while_equal(pairs)
+
+
+def _folders(parts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(part for part in parts if part.casefold() not in _PARALLEL)
+
+
+def _any_suffix(hint: Hint) -> str:
+    return hint.name if hint.is_stem else PurePosixPath(hint.name).stem
+
+
+def _alike(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _count_while_equal(pairs: Iterable[tuple[str, str]]) -> int:
+    count = 0
+    for left, right in pairs:
+        if left != right:
+            break
+        count += 1
+    return count

@@ -1,0 +1,113 @@
+"""What the parsers of all formats yield, before pictures, names and boxes are looked at."""
+
+import math
+import reprlib
+from dataclasses import dataclass, field
+from typing import Final
+
+from maskstream.types import FloatArray, Label
+
+Box = tuple[float, float, float, float]
+"""x1, y1, x2, y2 as they are labelled: they may be anything but text."""
+
+
+_REPR: Final = reprlib.Repr()  # goes to a limited depth, unlike repr
+_REPR.maxlevel, _REPR.maxstring, _REPR.maxother = 2, 40, 40
+
+
+class BrokenLabel(Exception):
+    """Something in a label file cannot be understood: says what in one line, without the file."""
+
+
+@dataclass(frozen=True)
+class Hint:
+    """One way in which a label says which picture it belongs to."""
+
+    name: str
+    """File name of the picture, or of the label file without its suffix."""
+    folders: tuple[str, ...] = ()
+    """Folders it is said to lie in, the outermost first."""
+    is_stem: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One labelled face."""
+
+    names: tuple[str, ...]
+    """Of its class, as written; formats other than VoTT have one."""
+    box_xyxy: Box
+    relative: bool = False
+    """The box is in shares of width and height instead of pixels."""
+    ignore: bool = False
+    label: Label | None = None
+    """Its class where the file says it in our own terms, whatever the names mean."""
+    keypoints_xy: FloatArray | None = None
+    """(3, 2) nose, left eye, right eye."""
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """What a label file says of one picture."""
+
+    where: str
+    """For messages: the label file, for COCO the picture."""
+    hints: tuple[Hint, ...]
+    """The most reliable first."""
+    stated_size: tuple[float, float] | None = None
+    """Width and height in pixels."""
+    entries: tuple[Entry, ...] = ()
+    broken: str | None = None
+    """Why it cannot be used; its entries are not to be looked at."""
+    stray: bool = False
+    """A broken file that is perhaps no label at all: of interest only if it is named as a picture is."""
+    image_id: int | None = None
+    """COCO only."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelSet:
+    """What all label files of one format say."""
+
+    format: str
+    records: tuple[Record, ...]
+    faults: tuple[tuple[str, str], ...] = ()
+    """Where and why, of what is broken and belongs to no picture that could be told."""
+    categories: dict[int, str] = field(default_factory=dict)
+    """COCO only: names by id."""
+
+
+def to_number(value: object, what: str) -> float:
+    """Return a JSON number; NaN and infinity pass, the box is looked at later."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise BrokenLabel(f"{what} is {brief(value)}, expected a number")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def read_number(text: str | None, what: str) -> float:
+    """Return the number that a text is."""
+    try:
+        return float(text or "")
+    except ValueError:
+        raise BrokenLabel(f"{what} is {brief(text)}, expected a number") from None
+
+
+def size_of(width: float, height: float) -> tuple[float, float] | None:
+    """Return a stated size; many tools write 0 where they do not know it."""
+    return (width, height) if width > 0 and height > 0 else None
+
+
+def box_around(points: list[tuple[float, float]]) -> Box:
+    """Return the bounding box of a polygon; what is not a number stays none."""
+    xs, ys = zip(*points, strict=True)
+    if any(map(math.isnan, (*xs, *ys))):
+        return (math.nan,) * 4
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def brief(value: object) -> str:
+    """Return a value fit for a message."""
+    return _REPR.repr(value)

@@ -1,0 +1,223 @@
+"""From a folder of pictures and labels in any format to labelled pictures."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from maskstream.annotations.cleaning import Cleaner
+from maskstream.annotations.coco import parse_coco
+from maskstream.annotations.files import SUFFIXES, TITLES, LabelFile, LabelFormat, find_label_files, find_pictures
+from maskstream.annotations.matching import Matching, match_pictures
+from maskstream.annotations.naming import Names
+from maskstream.annotations.raw import BrokenLabel, LabelSet, Record
+from maskstream.annotations.types import Annotations, LabelledPicture, Problem, ProblemKind
+from maskstream.annotations.voc import parse_voc
+from maskstream.annotations.vott import parse_vott
+from maskstream.annotations.yolo import parse_yolo
+from maskstream.config import LabelMeaning
+from maskstream.errors import ConfigError, SourceError
+from maskstream.pictures import one_line, picture_size
+
+_REFUSED_IF_STRICT: Final = (
+    ProblemKind.UNREADABLE_PICTURE,
+    ProblemKind.BROKEN_LABEL,
+    ProblemKind.LABEL_WITHOUT_PICTURE,
+    ProblemKind.OUTSIDE,
+    ProblemKind.ZERO_AREA,
+)
+_CHOICES: Final = f"--format chooses ({', '.join(SUFFIXES)})"
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How labels are read."""
+
+    meanings: Mapping[str, LabelMeaning]
+    """What each name of a class means: `evaluation.labels` of the configuration."""
+    format: LabelFormat | None = None
+    """Only files of this format are read; None: they are told apart by content."""
+    unlabelled: Literal["skip", "negative"] = "skip"
+    """What becomes of pictures without labels: left out, or taken as pictures without a face."""
+    strict: bool = False
+    """Refuse what would otherwise be listed and left out."""
+
+
+def read_annotations(images: Path, labels: Path | None, options: ReadOptions) -> Annotations:
+    """Read labelled pictures: Pascal VOC, VoTT, COCO or YOLO.
+
+    A picture of which any label is broken is left out as a whole, since half its faces would count as false ones. Pictures
+    without labels that are left out are not opened.
+
+    Args:
+        images: Folder of the pictures, searched with all that is below it.
+        labels: File or folder of the labels; None: no picture has any.
+        options: How labels are read.
+
+    Raises:
+        SourceOpenError: There are no pictures.
+        ConfigError: There are no labels, or of several formats, or with names that nobody explained; or no picture is left.
+    """
+    names = find_pictures(images)
+    try:
+        found = LabelSet("none", ()) if labels is None else _read_labels(labels, options.format)
+    except OSError as error:
+        raise ConfigError(f"{one_line(str(error.filename))}: cannot be read: {error.strerror}; check its permissions") from error
+    matching = match_pictures(found.records, names, images, _folder_of(labels or images))
+    builder = _Builder(images, options, matching)
+    counts = builder.names.count(record for record in matching.records.values() if record.broken is None)
+    pictures = tuple(picture for name in names if (picture := builder.build(name)) is not None)
+    faults = [Problem(ProblemKind.BROKEN_LABEL, one_line(where), detail) for where, detail in found.faults]
+    problems = (*faults, *matching.problems, *builder.problems)
+    if options.strict:
+        _refuse(problems, labels or images)
+    if not pictures:
+        raise ConfigError(_why_nothing_is_left(images, labels, names, found, problems))
+    return Annotations(
+        pictures,
+        found.format,
+        _sum_up(pictures),
+        problems,
+        counts,
+        coco_image_ids={record.image_id: name for name, record in matching.records.items() if record.image_id is not None},
+        coco_categories=found.categories,
+    )
+
+
+def _folder_of(labels: Path) -> Path:
+    return labels if labels.is_dir() else labels.parent
+
+
+def _read_labels(labels: Path, wanted: LabelFormat | None) -> LabelSet:
+    files = find_label_files(labels)
+    chosen = wanted or _tell_format(labels, files)
+    of_format = [file for file in files if file.format == chosen]
+    if not of_format:
+        raise ConfigError(_why_no_labels(labels, files, f"{TITLES[chosen]} labels"))
+    if chosen == "coco":
+        return parse_coco(of_format)
+    if chosen == "yolo":
+        found = parse_yolo(of_format, _folder_of(labels))
+    else:
+        found = parse_voc(of_format) if chosen == "voc" else parse_vott(of_format)
+    return LabelSet(found.format, (*found.records, *_broken(files, chosen)))
+
+
+def _broken(files: list[LabelFile], chosen: LabelFormat) -> list[Record]:
+    """Return the files that should be of the format, by their suffix, and are of none."""
+    return [
+        Record(file.name, (file.hint,), broken=file.fault, stray=file.parsed)
+        for file in files
+        if file.format is None and file.path.suffix.lower() == SUFFIXES[chosen]
+    ]
+
+
+def _tell_format(labels: Path, files: list[LabelFile]) -> LabelFormat:
+    formats = Counter(file.format for file in files if file.format and file.content != "")
+    formats = formats or Counter(file.format for file in files if file.format)  # empty text files: YOLO of no faces
+    if not formats:
+        raise ConfigError(_why_no_labels(labels, files, "labels"))
+    if len(formats) > 1:
+        found = ", ".join(f"{count} {TITLES[format_]}" for format_, count in formats.most_common() if format_)
+        raise ConfigError(f"{one_line(str(labels))}: labels of several formats: {found}; {_CHOICES}")
+    return next(format_ for format_ in formats if format_)
+
+
+def _why_no_labels(labels: Path, files: list[LabelFile], wanted: str) -> str:
+    where = one_line(str(labels))
+    kinds = Counter(TITLES[file.format] if file.format else f"unknown {file.path.suffix}".strip() for file in files)
+    found = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()) or "no .xml, .json or .txt file"
+    example = next((f", such as {one_line(file.name)}: {file.fault}" for file in files if not file.format), "")
+    return f"{where}: no {wanted}; found {found}{example}; {_CHOICES}"
+
+
+class _Builder:
+    """Puts pictures and labels together, and keeps what is wrong with them."""
+
+    def __init__(self, images: Path, options: ReadOptions, matching: Matching) -> None:
+        self.names = Names(options.meanings)
+        self.problems: list[Problem] = []
+        self._images = images
+        self._keeps_unlabelled = options.unlabelled == "negative"
+        self._matching = matching
+
+    def build(self, name: str) -> LabelledPicture | None:
+        """Return a picture with its faces; None where it is left out."""
+        record = self._matching.records.get(name)
+        if record is None:
+            return self._without_label(name)
+        if record.broken is not None:
+            self._add(ProblemKind.BROKEN_LABEL, record.where, f"{record.broken}; picture {one_line(name)} is left out")
+            return None
+        return self._labelled(name, record)
+
+    def _without_label(self, name: str) -> LabelledPicture | None:
+        if name in self._matching.doubtful:
+            return None  # the label that may be its own is listed
+        kept = "taken as without faces" if self._keeps_unlabelled else "left out"
+        self._add(ProblemKind.PICTURE_WITHOUT_LABEL, name, f"no label; {kept}")
+        return self._labelled(name, Record(name, ())) if self._keeps_unlabelled else None
+
+    def _labelled(self, name: str, record: Record) -> LabelledPicture | None:
+        path = self._images / name
+        try:
+            width, height = picture_size(str(path))
+            cleaner = Cleaner(name, (width, height), self.names)
+            faces = cleaner.clean(record)
+        except SourceError as error:
+            self._add(ProblemKind.UNREADABLE_PICTURE, name, f"{error}; left out")
+            return None
+        except BrokenLabel as fault:
+            self._add(ProblemKind.BROKEN_LABEL, record.where, f"{fault}; picture {one_line(name)} is left out")
+            return None
+        self.problems += cleaner.problems
+        return LabelledPicture(path, name, width, height, faces)
+
+    def _add(self, kind: ProblemKind, where: str, detail: str) -> None:
+        self.problems.append(Problem(kind, one_line(where), detail))
+
+
+def _refuse(problems: tuple[Problem, ...], labels: Path) -> None:
+    refused = [problem for problem in problems if problem.kind in _REFUSED_IF_STRICT]
+    if refused:
+        first = refused[0]
+        raise ConfigError(
+            f"{one_line(str(labels))}: {len(refused)} problems, the first: {first.where}: {first.kind.value}: {first.detail}; "
+            "mend them, or leave out --strict"
+        )
+
+
+def _why_nothing_is_left(
+    images: Path, labels: Path | None, names: list[str], found: LabelSet, problems: tuple[Problem, ...]
+) -> str:
+    where = one_line(str(images))
+    if labels is None:
+        return f"{where}: {len(names)} pictures and no labels; give --labels, or --unlabelled negative where none has a face"
+    strangers = [problem.where for problem in problems if problem.kind is ProblemKind.LABEL_WITHOUT_PICTURE]
+    if found.records and len(strangers) == len(found.records):
+        return (
+            f"{one_line(str(labels))}: none of {len(strangers)} labels belongs to one of the "
+            f"{len(names)} pictures in {where}; they are called {strangers[0]}, the pictures {one_line(names[0])}"
+        )
+    kinds = Counter(problem.kind.value for problem in problems)
+    counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    example = next((problem for problem in problems if problem.kind is not ProblemKind.PICTURE_WITHOUT_LABEL), None)
+    such_as = f", such as {example.where}: {example.detail}" if example else ""
+    return f"{where}: none of {len(names)} pictures is left: {counts}{such_as}"
+
+
+def _sum_up(pictures: tuple[LabelledPicture, ...]) -> str:
+    """Return the SHA-256 of what is labelled, whatever the format and the order of the labels."""
+    content = [
+        [
+            *(picture.name, picture.width, picture.height),
+            sorted(
+                [[round(edge * 100) for edge in face.box_xyxy.tolist()], face.label.value, face.ignore] for face in picture.faces
+            ),
+        ]
+        for picture in sorted(pictures, key=lambda picture: picture.name)
+    ]
+    return hashlib.sha256(json.dumps(content).encode("ascii")).hexdigest()

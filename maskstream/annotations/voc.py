@@ -1,0 +1,51 @@
+"""Pascal VOC: an XML file per picture.
+
+Boxes are taken as written. The VOC devkit counts pixels from 1, but the tools that people label with do not.
+"""
+
+from pathlib import PurePosixPath
+from typing import Final
+from xml.etree.ElementTree import Element
+
+from maskstream.annotations.files import LabelFile
+from maskstream.annotations.raw import BrokenLabel, Entry, Hint, LabelSet, Record, brief, read_number, size_of
+
+_EDGES: Final = ("xmin", "ymin", "xmax", "ymax")
+
+
+def parse_voc(files: list[LabelFile]) -> LabelSet:
+    """Return what the files say, a picture each."""
+    return LabelSet("voc", tuple(map(_to_record, files)))
+
+
+def _to_record(file: LabelFile) -> Record:
+    root: Element = file.content
+    hints = [file.hint]
+    filename = PurePosixPath((root.findtext("filename") or "").strip().replace("\\", "/"))
+    if filename.name:
+        hints.append(Hint(filename.name, file.hint.folders))
+    try:
+        size, entries = _stated_size(root), tuple(map(_to_entry, root.iter("object")))
+    except BrokenLabel as fault:
+        return Record(file.name, tuple(hints), broken=str(fault))
+    return Record(file.name, tuple(hints), size, entries)
+
+
+def _stated_size(root: Element) -> tuple[float, float] | None:
+    size = root.find("size")
+    if size is None:
+        return None
+    width, height = (read_number(size.findtext(side) or "0", f"size/{side}") for side in ("width", "height"))
+    return size_of(width, height)
+
+
+def _to_entry(labelled: Element) -> Entry:
+    name = (labelled.findtext("name") or "").strip()
+    if not name:
+        raise BrokenLabel("an object has no name")
+    box = labelled.find("bndbox")
+    if box is None:
+        raise BrokenLabel(f"object {brief(name)} has no bndbox")
+    x1, y1, x2, y2 = (read_number(box.findtext(edge), f"{edge} of {brief(name)}") for edge in _EDGES)
+    difficult = read_number(labelled.findtext("difficult") or "0", f"difficult of {brief(name)}")
+    return Entry((name,), (x1, y1, x2, y2), ignore=difficult != 0)

@@ -1,0 +1,134 @@
+"""VoTT: a JSON file per picture, or a project that was exported as one; that of VoTT 1 too."""
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from maskstream.annotations.files import LabelFile
+from maskstream.annotations.raw import (
+    Box,
+    BrokenLabel,
+    Entry,
+    Hint,
+    LabelSet,
+    Record,
+    box_around,
+    brief,
+    size_of,
+    to_number,
+)
+from maskstream.pictures import PICTURE_SUFFIXES
+
+_NOT_VISITED = 0  # VoTT's AssetState: nobody has looked at the picture yet
+
+
+def parse_vott(files: list[LabelFile]) -> LabelSet:
+    """Return what the files say; pictures that nobody looked at are not spoken of."""
+    return LabelSet("vott", tuple(record for file in files for record in _to_records(file)))
+
+
+def _to_records(file: LabelFile) -> Iterator[Record]:
+    content = file.content
+    if "frames" in content and "asset" not in content and "assets" not in content:
+        yield from _of_version_1(file, content["frames"])
+    elif "assets" not in content:
+        yield from _of_asset(file, content, (file.hint,))
+    elif isinstance(content["assets"], dict):
+        for asset in content["assets"].values():
+            yield from _of_asset(file, asset, ())
+    else:
+        yield Record(file.name, (file.hint,), broken=f"assets is {brief(content['assets'])}, expected an object")
+
+
+def _of_asset(file: LabelFile, content: object, further: tuple[Hint, ...]) -> Iterator[Record]:
+    hints, where = further, file.name
+    try:
+        asset = _object(_object(content, "an asset").get("asset"), "asset")
+        hints = (*_hints(asset, file.hint.folders), *further)
+        where = where if further or not hints else hints[0].name
+        entries = tuple(map(_to_entry, _list(content, "regions")))
+        size = _stated_size(asset)
+    except BrokenLabel as fault:
+        yield Record(where, hints, broken=str(fault))
+        return
+    if entries or asset.get("state") != _NOT_VISITED:
+        yield Record(where, hints, size, entries)
+
+
+def _hints(asset: dict[str, Any], folders: tuple[str, ...]) -> Iterator[Hint]:
+    name, path = asset.get("name"), asset.get("path")
+    if isinstance(name, str):
+        yield from (Hint(PurePosixPath(text).name, folders) for text in dict.fromkeys((name, unquote(name))))
+    if isinstance(path, str):
+        try:
+            path = urlsplit(path).path if "://" in path else path
+        except ValueError:  # such as a bracket that is not closed
+            return
+        yield Hint(PurePosixPath(unquote(path).replace("\\", "/")).name, folders)
+
+
+def _stated_size(asset: dict[str, Any]) -> tuple[float, float] | None:
+    size = asset.get("size")
+    if size is None:
+        return None
+    size = _object(size, "size")
+    return size_of(*(to_number(size.get(side) or 0, f"size.{side}") for side in ("width", "height")))
+
+
+def _to_entry(region: object) -> Entry:
+    fields = _object(region, "a region")
+    return Entry(_tags(fields), _box(fields))
+
+
+def _tags(region: dict[str, Any]) -> tuple[str, ...]:
+    tags = _list(region, "tags") if region.get("tags") is not None else []
+    if not all(isinstance(tag, str) and tag.strip() for tag in tags):
+        raise BrokenLabel(f"tags is {brief(tags)}, expected names")
+    return tuple(tag.strip() for tag in tags)
+
+
+def _box(region: dict[str, Any]) -> Box:
+    if region.get("boundingBox") is None:
+        points = [_object(point, "a point") for point in _list(region, "points")]
+        if not points:
+            raise BrokenLabel("a region has neither boundingBox nor points")
+        return box_around([(to_number(point.get("x"), "x"), to_number(point.get("y"), "y")) for point in points])
+    box = _object(region["boundingBox"], "boundingBox")
+    left, top, width, height = (to_number(box.get(key), key) for key in ("left", "top", "width", "height"))
+    return left, top, left + width, top + height
+
+
+def _of_version_1(file: LabelFile, frames: object) -> Iterator[Record]:
+    """Yield the pictures of a VoTT 1 project: its boxes are pixels of a canvas, whose size every region has."""
+    for name, regions in frames.items() if isinstance(frames, dict) else [("", frames)]:
+        picture = PurePosixPath(name.replace("\\", "/")).name
+        try:
+            if PurePosixPath(picture).suffix.lower() not in PICTURE_SUFFIXES:
+                raise BrokenLabel(f"frame {brief(name)} is not named after a picture; export it with VoTT 1.7 or 2")
+            entries = tuple(map(_entry_of_version_1, _list({"regions": regions}, "regions")))
+        except BrokenLabel as fault:
+            yield Record(picture or file.name, (Hint(picture),) if picture else (), broken=str(fault))
+        else:
+            yield Record(picture, (Hint(picture, file.hint.folders),), entries=entries)
+
+
+def _entry_of_version_1(region: object) -> Entry:
+    fields = _object(region, "a region")
+    x1, y1, x2, y2, width, height = (to_number(fields.get(key), key) for key in ("x1", "y1", "x2", "y2", "width", "height"))
+    if size_of(width, height) is None:
+        raise BrokenLabel(f"a region of {width:g} x {height:g} pixels of canvas")
+    return Entry(_tags(fields), (x1 / width, y1 / height, x2 / width, y2 / height), relative=True)
+
+
+def _object(value: object, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise BrokenLabel(f"{what} is {brief(value)}, expected an object")
+    return value
+
+
+def _list(fields: object, key: str) -> list[Any]:
+    value = fields.get(key) if isinstance(fields, dict) else None
+    if not isinstance(value, list):
+        raise BrokenLabel(f"{key} is {brief(value)}, expected a list")
+    return value

@@ -1,0 +1,120 @@
+"""YOLO: a text file per picture, a line per object: class, centre x, centre y, width, height, in shares of the picture."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from maskstream.annotations.files import LabelFile
+from maskstream.annotations.raw import Box, BrokenLabel, Entry, LabelSet, Record, box_around, read_number
+from maskstream.config import read_yaml
+from maskstream.errors import ConfigError
+from maskstream.pictures import one_line
+
+_LISTS: Final = ("classes.txt", "obj.names")
+_SETTINGS: Final = ("data.yaml", "dataset.yaml")
+_LEVELS_ABOVE: Final = 2
+_BOX_NUMBERS, _POLYGON_NUMBERS = 4, 6
+_FARTHEST_SHARE: Final = 2.0  # beyond it the numbers are pixels
+
+
+def parse_yolo(files: list[LabelFile], folder: Path) -> LabelSet:
+    """Return what the files say, a picture each.
+
+    Args:
+        files: What `find_label_files` found.
+        folder: The folder of the labels, where the search for the names of classes begins.
+
+    Raises:
+        ConfigError: Classes have no names.
+    """
+    names: dict[int, str] | None = None
+    if any(file.content.strip() for file in files):
+        names = _find_names(folder, files)
+    return LabelSet("yolo", tuple(_to_record(file, names or {}) for file in files))
+
+
+def _to_record(file: LabelFile, names: dict[int, str]) -> Record:
+    entries = []
+    for number, line in enumerate(file.content.splitlines(), 1):
+        try:
+            if line.strip():
+                entries.append(_to_entry(line.split(), names))
+        except BrokenLabel as fault:
+            return Record(file.name, (file.hint,), broken=f"line {number}: {fault}")
+    return Record(file.name, (file.hint,), entries=tuple(entries))
+
+
+def _to_entry(columns: list[str], names: dict[int, str]) -> Entry:
+    class_ = read_number(columns[0], "the class")
+    if class_ not in names:
+        raise BrokenLabel(f"class {columns[0]} has no name; there are {len(names)}")
+    numbers = [read_number(column, "a coordinate") for column in columns[1:]]
+    return Entry((names[int(class_)],), _to_box(numbers), relative=True)
+
+
+def _to_box(numbers: list[float]) -> Box:
+    if len(numbers) == _BOX_NUMBERS + 1:  # a confidence
+        numbers = numbers[:_BOX_NUMBERS]
+    far = next((number for number in numbers if abs(number) > _FARTHEST_SHARE), None)
+    if far is not None:
+        raise BrokenLabel(f"{far:g} is no share of the picture; YOLO's coordinates are between 0 and 1")
+    if len(numbers) == _BOX_NUMBERS:
+        x, y, width, height = numbers
+        return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+    if len(numbers) >= _POLYGON_NUMBERS and len(numbers) % 2 == 0:
+        return box_around(list(zip(numbers[::2], numbers[1::2], strict=True)))
+    raise BrokenLabel(f"{len(numbers) + 1} columns, expected class, centre x, centre y, width, height, or class and a polygon")
+
+
+def _find_names(folder: Path, files: list[LabelFile]) -> dict[int, str]:
+    top = Path(os.path.normpath(Path.cwd() / folder))
+    below = Path(os.path.commonpath([file.path.parent for file in files]) if files else "")
+    for place in _places(top, below):
+        for names in _names_in(place):
+            if names:
+                return names
+    raise ConfigError(
+        f"{one_line(str(folder))}: YOLO labels without names of their classes; put {', '.join(_LISTS)} or {_SETTINGS[0]} "
+        f"with names into this folder, or one or two levels above it"
+    )
+
+
+def _places(top: Path, below: Path) -> Iterator[Path]:
+    """Yield the folder that all labels lie in, and those above it."""
+    yield from (top.joinpath(*below.parts[:depth]) for depth in range(len(below.parts), 0, -1))
+    yield from (top, *list(top.parents)[:_LEVELS_ABOVE])
+
+
+def _names_in(folder: Path) -> Iterator[dict[int, str]]:
+    for name in _LISTS:
+        if (folder / name).is_file():
+            yield _listed(folder / name)
+    for name in _SETTINGS:
+        if (folder / name).is_file():
+            yield _of_settings(folder / name)
+    for path in sorted({*folder.glob("*.yaml"), *folder.glob("*.yml")}):
+        try:
+            yield _of_settings(path)
+        except ConfigError:  # what else lies there need not be YAML that we understand
+            continue
+
+
+def _listed(path: Path) -> dict[int, str]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        raise ConfigError(f"{one_line(str(path))}: cannot be read: {reason}; expected a name of a class in each line") from error
+    return {index: line.strip() for index, line in enumerate(lines) if line.strip()}
+
+
+def _of_settings(path: Path) -> dict[int, str]:
+    """Return `names` of a YAML file, a list or names by number; empty where there are none."""
+    try:
+        values = read_yaml(path)
+    except (RecursionError, ValueError) as error:  # such as a day that there is not
+        raise ConfigError(f"{one_line(str(path))}: not valid YAML; expected names of classes") from error
+    names = values.get("names") if isinstance(values, dict) else None
+    pairs = enumerate(names) if isinstance(names, list) else names.items() if isinstance(names, dict) else ()
+    return {int(key): str(name) for key, name in pairs if str(key).isdecimal() and isinstance(name, str | int | float)}

@@ -1,0 +1,190 @@
+"""Run a system over a set of pictures, each once, and go on where a killed run was."""
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
+
+from maskstream.annotations.types import LabelledPicture
+from maskstream.errors import SinkError, SourceError
+from maskstream.evaluation.predictions import to_record
+from maskstream.pictures import one_line, read_picture
+from maskstream.types import BgrImage, Frame, FrameResult
+
+_BATCHES_AHEAD: Final = 2
+
+
+class System(Protocol):
+    """What finds and judges faces; `Analyzer` does."""
+
+    def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
+        """Return one result per frame, in order."""
+        ...
+
+
+@dataclass
+class Progress:
+    """How an analysis went."""
+
+    analysed: int = 0
+    elapsed_s: float = 0.0
+    system_s: float = 0.0
+    """Of these, in the system itself."""
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+    """Name and reason of each picture that could not be decoded."""
+
+
+class Journal:
+    """The records of a run that has not ended, one line per picture on disk.
+
+    A run with the same fingerprint goes on where this one was killed; any other starts anew.
+    """
+
+    def __init__(self, path: Path, fingerprint: str) -> None:
+        """Open the file, or make it.
+
+        Raises:
+            SinkError: It cannot be written.
+        """
+        self._path = path
+        self.records: dict[str, dict[str, Any]] = {}
+        """By picture, in the order of analysis."""
+        self._stamps: dict[str, list[int]] = {}
+        try:
+            good_bytes = self._read(fingerprint) if path.exists() else 0
+            self._file = path.open("ab")
+            self._file.truncate(good_bytes)
+            if not good_bytes:
+                self._put({"fingerprint": fingerprint})
+        except OSError as error:
+            raise SinkError(_unwritable(path, error)) from error
+
+    def _read(self, fingerprint: str) -> int:
+        """Take over what was finished; return where it ends, 0 where it is of another run."""
+        good_bytes = 0
+        with self._path.open("rb") as file:
+            for line in file:
+                try:
+                    entry = json.loads(line) if line.endswith(b"\n") else None
+                except ValueError:
+                    entry = None
+                is_header = good_bytes == 0
+                if not isinstance(entry, dict) or (is_header and entry.get("fingerprint") != fingerprint):
+                    break  # torn by the kill, or of another run
+                if not is_header:
+                    self.records[entry["record"]["file"]] = entry["record"]
+                    self._stamps[entry["record"]["file"]] = entry["stamp"]
+                good_bytes += len(line)
+        return good_bytes
+
+    def has(self, picture: LabelledPicture) -> bool:
+        """Return whether a picture was analysed and its file is still the same."""
+        return self._stamps.get(picture.name) == _stamp(picture)
+
+    def add(self, picture: LabelledPicture, record: dict[str, Any]) -> None:
+        """Keep a record, on disk before this returns.
+
+        Raises:
+            SinkError: It cannot be written.
+        """
+        self.records[picture.name] = record
+        try:
+            self._put({"stamp": _stamp(picture), "record": record})
+        except OSError as error:
+            raise SinkError(_unwritable(self._path, error)) from error
+
+    def _put(self, entry: dict[str, Any]) -> None:
+        self._file.write(json.dumps(entry, allow_nan=False).encode() + b"\n")
+        self._file.flush()
+
+    def remove(self) -> None:
+        """Close and delete the file: the run has ended and its results are elsewhere."""
+        self.close()
+        self._path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close the file and leave it. A second call does nothing."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def analyse(
+    system: System, pictures: Sequence[LabelledPicture], journal: Journal, batch_size: int, tick: Callable[[int], None]
+) -> Progress:
+    """Analyse the pictures that the journal does not have.
+
+    Args:
+        system: Called on this thread; another one decodes the next pictures meanwhile.
+        pictures: All that are wanted.
+        journal: Takes each record as soon as it is there.
+        batch_size: Pictures given to the system in one go.
+        tick: Called with the number of pictures that were just finished.
+
+    Raises:
+        SinkError: The journal cannot be written.
+    """
+    progress, started = Progress(), perf_counter()
+    todo = [picture for picture in pictures if not journal.has(picture)]
+    tick(len(pictures) - len(todo))
+    for batch in _decoded([todo[start : start + batch_size] for start in range(0, len(todo), batch_size)]):
+        readable = [(picture, bgr) for picture, bgr in batch if not isinstance(bgr, SourceError)]
+        progress.unreadable += [(picture.name, str(reason)) for picture, reason in batch if isinstance(reason, SourceError)]
+        frames = [Frame(bgr, 0, "evaluation", 0.0, file=picture.name) for picture, bgr in readable]
+        before = perf_counter()
+        results = system.analyze(frames)
+        progress.system_s += perf_counter() - before
+        for frame, (picture, _), result in zip(frames, readable, results, strict=True):
+            journal.add(picture, to_record(picture.name, frame.width, frame.height, result.faces))
+        progress.analysed += len(readable)
+        tick(len(batch))
+    progress.elapsed_s = perf_counter() - started
+    return progress
+
+
+def _decoded(
+    batches: Sequence[Sequence[LabelledPicture]],
+) -> Iterator[list[tuple[LabelledPicture, BgrImage | SourceError]]]:
+    """Yield batches with their pixels, or why there are none; a thread stays a few batches ahead."""
+    ahead: deque[Future[list[tuple[LabelledPicture, BgrImage | SourceError]]]] = deque()
+    with ThreadPoolExecutor(1) as reader:
+        try:
+            for batch in batches:
+                ahead.append(reader.submit(_read_batch, batch))
+                if len(ahead) > _BATCHES_AHEAD:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for future in ahead:
+                future.cancel()
+
+
+def _read_batch(batch: Sequence[LabelledPicture]) -> list[tuple[LabelledPicture, BgrImage | SourceError]]:
+    return [(picture, _read_or_why(picture)) for picture in batch]
+
+
+def _read_or_why(picture: LabelledPicture) -> BgrImage | SourceError:
+    try:
+        return read_picture(str(picture.path))
+    except SourceError as error:
+        return error
+
+
+def _stamp(picture: LabelledPicture) -> list[int]:
+    """Return what changes when the picture's file does."""
+    status = picture.path.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _unwritable(path: Path, error: OSError) -> str:
+    return f"{one_line(str(path))}: cannot be written: {error.strerror}; make room or choose another place"

@@ -1,0 +1,76 @@
+"""Every mistake by itself, the worst first."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from maskstream.evaluation.matching import MISSED, NONE, NOTHING, UNKNOWN, Outcomes, Overlaps
+from maskstream.evaluation.types import Mistake, MistakeKind
+from maskstream.types import FloatArray, Label
+
+CSV_COLUMNS: Final = (
+    *("kind", "picture", "labelled", "judged", "confidence", "score", "size_px"),
+    *("label_x1", "label_y1", "label_x2", "label_y2", "x1", "y1", "x2", "y2"),
+)
+_MASK: Final = 0
+
+
+def find_mistakes(overlaps: Sequence[Overlaps], found: Sequence[Outcomes]) -> tuple[Mistake, ...]:
+    """Return all mistakes by kind, the worst of each first."""
+    every = [mistake for pair in zip(overlaps, found, strict=True) for mistake in _mistakes(*pair)]
+    kinds = list(MistakeKind)
+    return tuple(sorted(every, key=lambda mistake: (kinds.index(mistake.kind), -mistake.badness)))
+
+
+def _mistakes(overlaps: Overlaps, found: Outcomes) -> Iterator[Mistake]:
+    counting = [face for face in overlaps.picture.faces if not face.ignore]
+    for label, prediction, row, column, size_px in zip(
+        found.label, found.prediction, found.row, found.column, found.size_px, strict=True
+    ):
+        kind = _kind(int(row), int(column))
+        if kind is not None:
+            face = None if label == NONE else counting[label]
+            answer = None if prediction == NONE else overlaps.predictions[prediction]
+            badness = float(size_px) if answer is None else answer.score if face is None else (answer.confidence or answer.score)
+            label_box = None if face is None else face.box_xyxy
+            yield Mistake(kind, overlaps.picture.name, badness, face.label if face else None, label_box, answer)
+
+
+def _kind(row: int, column: int) -> MistakeKind | None:
+    """Return how an outcome is wrong; None where it is right, not judged, or between two ways of wearing no proper mask."""
+    if row == NOTHING:
+        return MistakeKind.FALSE_FACE
+    if column == MISSED:
+        return MistakeKind.MISSED
+    if UNKNOWN in (row, column) or (row == _MASK) == (column == _MASK):
+        return None
+    return MistakeKind.FALSE_MASK if column == _MASK else MistakeKind.FALSE_NO_MASK
+
+
+def mistakes_csv(mistakes: Sequence[Mistake]) -> str:
+    """Return mistakes as CSV with a header; boxes are of the kind that the labels are."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    writer.writerows(_row(mistake) for mistake in mistakes)
+    return buffer.getvalue()
+
+
+def _row(mistake: Mistake) -> tuple[object, ...]:
+    found = mistake.prediction
+    box = found.box_xyxy if mistake.label_box_xyxy is None and found else mistake.label_box_xyxy
+    size_px = None if box is None else round(float(min(box[2:] - box[:2])), 1)
+    return (
+        *(mistake.kind.value, mistake.name, _value(mistake.label), _value(found.label if found else None)),
+        *(None if found is None else found.confidence, None if found is None else round(found.score, 4), size_px),
+        *(*_corners(mistake.label_box_xyxy), *_corners(None if found is None else found.box_xyxy)),
+    )
+
+
+def _value(label: Label | None) -> str | None:
+    return None if label is None else label.value
+
+
+def _corners(box_xyxy: FloatArray | None) -> list[float | None]:
+    return [None] * 4 if box_xyxy is None else [round(edge, 2) for edge in box_xyxy.tolist()]

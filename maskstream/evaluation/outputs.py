@@ -1,0 +1,113 @@
+"""The files of an evaluation."""
+
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from maskstream.annotations.types import Annotations
+from maskstream.errors import ConfigError, SinkError
+from maskstream.evaluation.history import write_history
+from maskstream.evaluation.matching import IntArray
+from maskstream.evaluation.mistakes import mistakes_csv
+from maskstream.evaluation.plots import write_plots
+from maskstream.evaluation.predictions import to_json
+from maskstream.evaluation.report import write_report
+from maskstream.evaluation.scoring import Scored
+from maskstream.evaluation.sheets import write_sheets
+from maskstream.pictures import one_line, read_picture
+from maskstream.types import BgrImage
+
+METRICS_FILE: Final = "metrics.json"
+PREDICTIONS_FILE: Final = "predictions.json"
+COUNTS_FILE: Final = "counts.npz"
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What is read back of a run."""
+
+    folder: Path
+    metrics: Mapping[str, Any]
+    names: tuple[str, ...]
+    one_to_one: IntArray
+    """(P, 19, 5, 5)."""
+
+
+def write_results(folder: Path, metrics: Mapping[str, Any], scored: Scored, annotations: Annotations) -> None:
+    """Write everything but the predictions into a folder that exists.
+
+    Raises:
+        SinkError: A file cannot be written.
+    """
+    paths = {picture.name: picture.path for picture in annotations.pictures}
+
+    def read(name: str) -> BgrImage:
+        return read_picture(str(paths[name]))
+
+    try:
+        replace_file(folder / COUNTS_FILE, _npz(scored))
+        replace_file(folder / "mistakes.csv", mistakes_csv(scored.mistakes).encode())
+        write_history(metrics, folder / "eval_history.json")
+        plots = write_plots(metrics, folder)
+        sheets = write_sheets(scored.mistakes, read, folder)
+        write_report(metrics, scored.mistakes, sheets, plots, folder / "report.html")
+        replace_file(folder / METRICS_FILE, (json.dumps(metrics, indent=1, allow_nan=False) + "\n").encode())
+    except OSError as error:
+        raise SinkError(
+            f"{one_line(str(folder))}: cannot be written: {error.strerror}; make room or choose another place"
+        ) from error
+
+
+def write_predictions(folder: Path, header: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> None:
+    """Write predictions.json.
+
+    Raises:
+        SinkError: It cannot be written.
+    """
+    replace_file(folder / PREDICTIONS_FILE, to_json(header, list(records)).encode())
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file; whoever looks finds the old one or the whole new one.
+
+    Raises:
+        SinkError: It cannot be written.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        try:
+            part.write_bytes(content)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise SinkError(
+            f"{one_line(str(path))}: cannot be written: {error.strerror}; make room or choose another place"
+        ) from error
+
+
+def _npz(scored: Scored) -> bytes:
+    """Return names (P,), `one_to_one` (P, 19, 5, 5) and `paper` (P, 19, 2, 2) as a compressed NumPy archive."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, names=np.array(scored.names, np.str_), one_to_one=scored.one_to_one, paper=scored.paper)
+    return buffer.getvalue()
+
+
+def read_run(folder: Path) -> Run:
+    """Read what a run has written.
+
+    Raises:
+        ConfigError: There is no finished run in this folder.
+    """
+    try:
+        metrics = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
+        with np.load(folder / COUNTS_FILE, allow_pickle=False) as counts:
+            return Run(folder, metrics, tuple(counts["names"].tolist()), counts["one_to_one"])
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"{one_line(str(folder))}: no results of a finished evaluation ({error}); give its --out") from error

@@ -1,0 +1,221 @@
+"""Contact sheets: the worst mistakes at a glance, each with its surroundings and what was labelled and judged.
+
+The colours of judged boxes are the overlay's, so that a sheet reads like a video; a room may not look into its neighbour's.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from math import ceil
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from maskstream.errors import SinkError, SourceError
+from maskstream.evaluation.types import Mistake, MistakeKind
+from maskstream.pictures import one_line, write_picture
+from maskstream.types import BgrImage, FloatArray, Label
+
+Bgr = tuple[int, int, int]
+
+COLOURS_BGR: Final[dict[Label, Bgr]] = {
+    Label.MASK: (233, 180, 86),  # sky blue
+    Label.NO_MASK: (0, 94, 213),  # vermilion
+    Label.INCORRECT: (66, 228, 240),  # yellow
+    Label.UNKNOWN: (190, 190, 190),
+}
+TEXT: Final = {Label.MASK: "mask", Label.NO_MASK: "no mask", Label.INCORRECT: "incorrect", Label.UNKNOWN: "unknown"}
+TITLES: Final = {
+    MistakeKind.FALSE_MASK: "Bare faces taken for masked",
+    MistakeKind.FALSE_NO_MASK: "Masked faces taken for bare",
+    MistakeKind.MISSED: "Missed faces",
+    MistakeKind.FALSE_FACE: "False faces",
+}
+TILE_PX: Final = 240
+GAP_PX: Final = 10
+HEADER_PX: Final = 44
+CAPTION_PX: Final = 58
+COLUMNS: Final = 5
+_MARGIN: Final = 0.6  # of the box's longer side, on each side
+_LEAST_CROP_PX: Final = 8.0
+_PAPER: Final[Bgr] = (255, 255, 255)
+_OUTSIDE: Final[Bgr] = (96, 96, 96)
+_BLACK: Final[Bgr] = (0, 0, 0)
+_DASH_PX: Final = 5
+_INK: Final = "#222222"
+
+
+def write_sheets(
+    mistakes: Sequence[Mistake], read: Callable[[str], BgrImage], folder: Path, most: int = 20
+) -> dict[MistakeKind, Path]:
+    """Write a sheet for each kind of mistake that occurs, and remove an old one of a kind that does not.
+
+    Args:
+        mistakes: Of all kinds, in any order.
+        read: From a picture's name to its pixels, BGR; raises `SourceError` where it cannot be read any more.
+        folder: Where `false_mask.jpg` and so on go; it exists.
+        most: Tiles on a sheet, the worst first.
+
+    Returns:
+        The sheets by kind.
+
+    Raises:
+        SinkError: One cannot be written.
+    """
+    sheets = {}
+    for kind in MistakeKind:
+        path, of_kind = folder / f"{kind.value}.jpg", [mistake for mistake in mistakes if mistake.kind is kind]
+        if of_kind:
+            write_picture(path, sheet(of_kind, read, most))
+            sheets[kind] = path
+        else:
+            _remove(path)
+    return sheets
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise SinkError(f"{one_line(str(path))}: cannot be removed: {error.strerror}; choose another folder") from error
+
+
+def sheet(of_kind: Sequence[Mistake], read: Callable[[str], BgrImage], most: int = 20) -> BgrImage:
+    """Return the sheet of the worst mistakes of one kind, (H, W, 3) uint8, blue first."""
+    worst = sorted(of_kind, key=lambda mistake: -mistake.badness)[:most]
+    rows = ceil(len(worst) / COLUMNS)
+    width, height = COLUMNS * (TILE_PX + GAP_PX) + GAP_PX, HEADER_PX + rows * (TILE_PX + CAPTION_PX + GAP_PX)
+    canvas = np.full((height, width, 3), _PAPER, np.uint8)
+    for index, tile in _tiles(worst, read):
+        x, y = place(index)
+        canvas[y : y + TILE_PX, x : x + TILE_PX] = tile
+    return _with_text(canvas, worst, len(of_kind))
+
+
+def place(index: int) -> tuple[int, int]:
+    """Return where the upper left corner of a tile lies on its sheet: x, y."""
+    row, column = divmod(index, COLUMNS)
+    return GAP_PX + column * (TILE_PX + GAP_PX), HEADER_PX + row * (TILE_PX + CAPTION_PX + GAP_PX)
+
+
+def _tiles(mistakes: Sequence[Mistake], read: Callable[[str], BgrImage]) -> Iterator[tuple[int, BgrImage]]:
+    """Yield the tile of each mistake with its number, picture by picture, so that one is read once and then forgotten."""
+    for name in dict.fromkeys(mistake.name for mistake in mistakes):
+        try:
+            bgr = read(name)
+        except SourceError:
+            bgr = None
+        for index, mistake in enumerate(mistakes):
+            if mistake.name == name:
+                yield index, _unreadable() if bgr is None else face_tile(bgr, mistake)
+
+
+def face_tile(bgr: BgrImage, mistake: Mistake) -> BgrImage:
+    """Return the surroundings of a mistake, (TILE_PX, TILE_PX, 3) uint8, blue first, with the labelled and the judged box.
+
+    Args:
+        bgr: The whole picture, (H, W, 3) uint8; it is not modified.
+        mistake: Its boxes are pixels of this picture.
+    """
+    found = mistake.prediction
+    boxes = np.array([box for box in (mistake.label_box_xyxy, found and found.box_xyxy) if box is not None])
+    low, high = boxes[:, :2].min(0), boxes[:, 2:].max(0)
+    side = max(float((high - low).max()) * (1 + 2 * _MARGIN), _LEAST_CROP_PX)
+    corner = (low + high - side) / 2
+    tile, scale = _cut(bgr, corner, side), TILE_PX / side
+    if found is not None:
+        edges = _on_tile(found.box_xyxy, corner, scale)
+        cv2.rectangle(tile, edges[:2], edges[2:], _BLACK, 4)
+        cv2.rectangle(tile, edges[:2], edges[2:], COLOURS_BGR[found.label], 2)
+    if mistake.label_box_xyxy is not None:
+        _dashed(tile, _on_tile(mistake.label_box_xyxy, corner, scale))
+    return tile
+
+
+def _cut(bgr: BgrImage, corner: FloatArray, side: float) -> BgrImage:
+    """Return a square of the picture as a tile; what lies outside of the picture is grey."""
+    tile = np.full((TILE_PX, TILE_PX, 3), _OUTSIDE, np.uint8)
+    size = np.array(bgr.shape[1::-1])
+    x1, y1 = np.clip(np.floor(corner), 0, size).astype(int)
+    x2, y2 = np.clip(np.ceil(corner + side), 0, size).astype(int)
+    if x2 <= x1 or y2 <= y1:
+        return tile
+    scale = TILE_PX / side
+    to_tile = np.array([[scale, 0, (x1 - corner[0] + 0.5) * scale - 0.5], [0, scale, (y1 - corner[1] + 0.5) * scale - 0.5]])
+    part = bgr[y1:y2, x1:x2]
+    if scale < 1:  # first to the size of the tile, each pixel counting, then to its place
+        shrunk = (max(1, round((x2 - x1) * scale)), max(1, round((y2 - y1) * scale)))
+        factors = np.divide([x2 - x1, y2 - y1], shrunk)
+        part = np.asarray(cv2.resize(part, shrunk, interpolation=cv2.INTER_AREA), np.uint8)
+        to_tile = np.column_stack([np.diag(scale * factors), (np.array([x1, y1]) - corner) * scale + (scale * factors - 1) / 2])
+    cv2.warpAffine(part, to_tile, (TILE_PX, TILE_PX), tile, cv2.INTER_CUBIC, cv2.BORDER_CONSTANT, _OUTSIDE)
+    return tile
+
+
+def _on_tile(box_xyxy: FloatArray, corner: FloatArray, scale: float) -> list[int]:
+    edges = (box_xyxy.reshape(2, 2) - corner) * scale - 0.5
+    return [int(edge) for edge in edges.reshape(-1).round()]
+
+
+def _dashed(tile: BgrImage, edges: list[int]) -> None:
+    """Draw a thin box of black and white dashes, seen on any ground."""
+    x1, y1, x2, y2 = edges
+    cv2.rectangle(tile, (x1, y1), (x2, y2), _BLACK, 1)
+    for start in range(x1, x2, 2 * _DASH_PX):
+        end = min(start + _DASH_PX, x2)
+        cv2.line(tile, (start, y1), (end, y1), _PAPER, 1)
+        cv2.line(tile, (start, y2), (end, y2), _PAPER, 1)
+    for start in range(y1, y2, 2 * _DASH_PX):
+        end = min(start + _DASH_PX, y2)
+        cv2.line(tile, (x1, start), (x1, end), _PAPER, 1)
+        cv2.line(tile, (x2, start), (x2, end), _PAPER, 1)
+
+
+def _unreadable() -> BgrImage:
+    image = Image.new("RGB", (TILE_PX, TILE_PX), "#606060")
+    text = "This picture\ncannot be read\nany more."
+    centre = (TILE_PX / 2, TILE_PX / 2)
+    ImageDraw.Draw(image).text(centre, text, "white", ImageFont.load_default(18), anchor="mm", align="center")
+    return np.asarray(image)[..., ::-1].copy()
+
+
+def _with_text(canvas: BgrImage, worst: Sequence[Mistake], count: int) -> BgrImage:
+    image = Image.fromarray(canvas[..., ::-1].copy())
+    draw = ImageDraw.Draw(image)
+    many = f"{len(worst)} of {count:,}, the worst first" if count > len(worst) else f"all {count:,}, the worst first"
+    draw.text((GAP_PX, 12), f"{TITLES[worst[0].kind]}: {many}", _INK, ImageFont.load_default(19))
+    key = "dashed: as labelled     solid: as found, in the colour of what was judged"
+    draw.text((image.width - GAP_PX, 16), key, _INK, ImageFont.load_default(14), anchor="ra")
+    font = ImageFont.load_default(13)
+    for index, mistake in enumerate(worst):
+        x, y = place(index)
+        for line, text in enumerate(caption(mistake)):
+            draw.text((x, y + TILE_PX + 4 + 17 * line), _fitting(text, font.getlength), _INK, font)
+    return np.asarray(image)[..., ::-1].copy()
+
+
+def caption(mistake: Mistake) -> tuple[str, str, str]:
+    """Return what is written below a tile: the picture, what was labelled and judged, how certainly and how large."""
+    label, found = mistake.label, mistake.prediction
+    labelled = "nothing labelled" if label is None else f"labelled {'face' if label is Label.UNKNOWN else TEXT[label]}"
+    judged = "not found" if found is None else "not judged" if found.label is Label.UNKNOWN else f"judged {TEXT[found.label]}"
+    certain = "" if found is None or found.confidence is None else f" {found.confidence:.0%}"
+    score = "" if found is None else f"score {found.score:.2f}, "
+    return one_line(mistake.name), f"{labelled}, {judged}{certain}", f"{score}{size_px(mistake):.0f} px"
+
+
+def size_px(mistake: Mistake) -> float:
+    """Return the shorter side of the labelled box, of a false face that of its own."""
+    found = mistake.prediction
+    box = found.box_xyxy if mistake.label_box_xyxy is None and found else mistake.label_box_xyxy
+    return 0.0 if box is None else float((box[2:] - box[:2]).min())
+
+
+def _fitting(text: str, width_px: Callable[[str], float]) -> str:
+    """Return a text without its middle where it is wider than a tile: of a name, folder and suffix say most."""
+    kept, shown = len(text), text
+    while width_px(shown) > TILE_PX:
+        kept -= 1
+        shown = f"{text[: kept // 2]}…{text[-(kept - kept // 2) :]}"
+    return shown

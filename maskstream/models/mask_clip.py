@@ -1,0 +1,205 @@
+"""`clip`: a zero-shot classifier of aligned face crops that is told in words what the classes look like; it needs no training.
+
+Radford et al., "Learning Transferable Visual Models From Natural Language Supervision" (2021); section 3.1.4 has the ensembles.
+The library is optional: `pip install -r requirements-clip.txt`.
+"""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from difflib import get_close_matches
+from pathlib import Path
+from pickle import UnpicklingError
+from types import ModuleType
+from typing import Any, Final
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+
+from maskstream.errors import ConfigError, ModelError, WeightsError
+from maskstream.models.mask_resnet18 import CHUNK, ClassifierOptions, crops_to_tensor
+from maskstream.types import BgrImage, FloatArray
+
+NAME = "clip"
+CONNECT_TIMEOUT_S = 10.0
+
+_GIVE_A_FILE: Final = "give a file by --weights FILE or --set clip.weights=FILE"
+_ON_THE_HUB: Final = {"hf_model_name", "hf_tokenizer_name"}
+_MISFITS: Final = (
+    *(OSError, EOFError, SafetensorError, UnpicklingError),
+    *(RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError, StopIteration),
+)
+
+
+class ClipClassifier:
+    """A CLIP model and the embeddings of its prompts behind our `Classifier` interface."""
+
+    def __init__(self, model: Any, tokenizer: Any, prompts: Mapping[str, Sequence[str]], device: torch.device) -> None:
+        """Take over a loaded model and embed the prompts.
+
+        Args:
+            model: Of open_clip.
+            tokenizer: The model's own.
+            prompts: What each class looks like, in words; the order is that of the classes.
+            device: Where it runs.
+
+        Raises:
+            ModelError: The model does not take square pictures.
+        """
+        self.class_names = tuple(prompts)
+        self.input_size_px, mean, std = _preprocessing(model)
+        self._device = device
+        self._model = model.eval().to(device)
+        self._mean, self._std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (mean, std))
+        with torch.inference_mode():
+            classes = torch.stack([self._embed(tokenizer(list(texts))) for texts in prompts.values()])
+            self._logits_per_embedding = self._model.logit_scale.exp() * classes.T
+
+    def _embed(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return the unit vector (D,) in the middle of the unit embeddings of N prompts (N, L)."""
+        embeddings: torch.Tensor = self._model.encode_text(tokens.to(self._device), normalize=True)
+        return torch.nn.functional.normalize(embeddings.mean(0), dim=0)
+
+    @torch.inference_mode()
+    def classify(self, crops_bgr: Sequence[BgrImage]) -> FloatArray:
+        """Return class probabilities (N, C) float32 of N crops (S, S, 3) uint8 BGR, S = `input_size_px`."""
+        if not crops_bgr:
+            return np.zeros((0, len(self.class_names)), np.float32)
+        return np.concatenate([self._classify_chunk(crops_bgr[i : i + CHUNK]) for i in range(0, len(crops_bgr), CHUNK)])
+
+    def _classify_chunk(self, crops_bgr: Sequence[BgrImage]) -> FloatArray:
+        pictures = (crops_to_tensor(crops_bgr, self._device) - self._mean) / self._std
+        logits = self._model.encode_image(pictures, normalize=True) @ self._logits_per_embedding
+        probabilities: FloatArray = logits.softmax(1).float().cpu().numpy()
+        return probabilities
+
+
+def _preprocessing(model: Any) -> tuple[int, Sequence[float], Sequence[float]]:
+    """Return the side of the pictures in pixels, mean and standard deviation of RGB in [0, 1]."""
+    wanted = model.visual.preprocess_cfg
+    sides = {wanted["size"]} if isinstance(wanted["size"], int) else set(wanted["size"])
+    if len(sides) != 1:
+        raise ModelError(
+            f"{NAME}: the model takes pictures of {wanted['size']} pixels, not square ones; choose another clip.model"
+        )
+    return sides.pop(), wanted["mean"], wanted["std"]
+
+
+def load(options: ClassifierOptions) -> ClipClassifier:
+    """Return the classifier that `options.clip` describes; `options.weights` wins over its weights.
+
+    Weights are a name that open_clip knows, fetched on first use, or a file of a state dict (`.pt`, `.safetensors`). For a file
+    the model's name must say it all: OpenAI's own weights belong to `ViT-B-32-quickgelu`, not to `ViT-B-32`.
+
+    Raises:
+        ConfigError: The prompts lack `mask` or `no_mask`.
+        ModelError: The library is missing, the model is not known, or the weights cannot be fetched.
+        WeightsError: The file is missing, damaged or of another model.
+    """
+    prompts: dict[str, list[str]] = {str(name): texts for name, texts in options.clip.prompts.items()}
+    missing = {"mask", "no_mask"} - prompts.keys()
+    if missing:
+        raise ConfigError(f"clip.prompts: {', '.join(sorted(missing))} is missing; say in words what it looks like")
+    try:
+        import open_clip
+    except ImportError as error:
+        raise ModelError("clip needs the package open_clip_torch; pip install -r requirements-clip.txt") from error
+    name = _known_model(open_clip, options.clip.model)
+    model, tokenizer = _create(open_clip, name, options.weights or options.clip.weights)
+    return ClipClassifier(model, tokenizer, prompts, options.device)
+
+
+def _known_model(open_clip: ModuleType, given: str) -> str:
+    known, name = open_clip.list_models(), given.replace("/", "-")
+    if name not in known:
+        close = get_close_matches(name, known, n=5, cutoff=0.4) or known[:5]
+        raise ModelError(f"clip.model: {given!r} is not known to open_clip; close to it: {', '.join(close)}")
+    return name
+
+
+def _create(open_clip: ModuleType, name: str, weights: str) -> tuple[Any, Any]:
+    """Return the model with its weights, and its tokenizer; some models have theirs on the hub too."""
+    path = Path(weights).expanduser()
+    is_file = os.path.isfile(path)  # noqa: PTH113 (Path raises where nothing may be looked up)
+    if not is_file and not open_clip.pretrained.is_pretrained_cfg(name, weights):
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
+        raise WeightsError(f"{weights}: no such file, and no weights that open_clip knows for {name} ({tags}); {_GIVE_A_FILE}")
+    needs_hub = not is_file or _ON_THE_HUB & open_clip.get_model_config(name)["text_cfg"].keys()
+    with _quiet(), _impatient_hub() if needs_hub else nullcontext("") as obstacle:
+        model = _from_file(open_clip, name, path) if is_file else _from_hub(open_clip, name, weights, obstacle)
+        try:
+            return model, open_clip.get_tokenizer(name)
+        except (ImportError, *_MISFITS) as error:
+            raise ModelError(
+                f"{NAME}: no tokenizer for {name} ({obstacle or ' '.join(str(error).split()):.160}); choose another clip.model"
+            ) from error
+
+
+def _from_file(open_clip: ModuleType, name: str, path: Path) -> Any:
+    try:
+        return open_clip.create_model(name, pretrained=str(path.absolute()), weights_only=True)  # a bare name might be a tag
+    except _MISFITS as error:
+        raise WeightsError(
+            f"{path}: damaged, or not the state dict of a {name} ({_gist(error)}); choose matching weights"
+        ) from error
+
+
+def _gist(error: Exception) -> str:
+    """Return the first name that does not fit, or the kind of error: what PyTorch says of damaged files is no help to a user."""
+    misfit = str(error).splitlines()[1:2] if "state_dict" in str(error) else []
+    return " ".join(misfit).strip()[:160] or type(error).__name__
+
+
+def _from_hub(open_clip: ModuleType, name: str, tag: str, obstacle: str) -> Any:
+    quick_gelu = open_clip.pretrained.get_pretrained_cfg(name, tag).get("quick_gelu", False)
+    try:
+        return open_clip.create_model(name, pretrained=tag, weights_only=True, force_quick_gelu=quick_gelu)
+    except (ImportError, *_MISFITS) as error:
+        reason = obstacle or " ".join(str(error).split())
+        raise ModelError(f"{NAME}: cannot fetch {tag} of {name} ({reason:.160}); {_GIVE_A_FILE}") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence `logging` and warnings: open_clip and PyTorch speak of an error there before they raise it."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"(torch|open_clip)\b")
+        try:
+            yield
+        finally:
+            logging.disable(before)
+
+
+@contextmanager
+def _impatient_hub() -> Iterator[str]:
+    """Use only what was fetched before, unless the hub answers within `CONNECT_TIMEOUT_S`: it would be asked for minutes.
+
+    Yields:
+        What stands in the way; empty where it answers.
+    """
+    from huggingface_hub import constants
+
+    offline_before = constants.HF_HUB_OFFLINE
+    obstacle = "HF_HUB_OFFLINE is set" if offline_before else _obstacle(constants.ENDPOINT)
+    constants.HF_HUB_OFFLINE = bool(obstacle)
+    try:
+        yield obstacle
+    finally:
+        constants.HF_HUB_OFFLINE = offline_before
+
+
+def _obstacle(url: str) -> str:
+    try:
+        with urlopen(Request(url, method="HEAD"), timeout=CONNECT_TIMEOUT_S):  # noqa: S310 (the hub's address)
+            return ""
+    except HTTPError:
+        return ""  # it answers
+    except OSError as error:
+        return f"{url}: {getattr(error, 'reason', None) or error}"

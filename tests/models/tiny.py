@@ -1,0 +1,101 @@
+"""Real models, small enough to be made in a test."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from maskstream.models.yolo import contained
+from maskstream.types import BgrImage
+
+CLIP_NAME = "maskstream-tiny-clip"
+CLIP_SIDE = 32
+YOLO_SIDE = 64
+RED, BLUE = (20, 20, 230), (230, 20, 20)
+"""BGR: what `save_tiny_yolo` takes for its first and its second class."""
+
+_CLIP = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": CLIP_SIDE, "patch_size": 8, "layers": 2, "width": 64, "head_width": 16},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
+}
+_YOLO_BODY = [[-1, 1, "Conv", [channels, 3, stride]] for channels, stride in ((16, 2), (32, 2), (64, 2), (64, 1), (64, 1))]
+
+
+def save_tiny_clip(path: Path) -> Path:
+    """Write the state dict of a CLIP with random weights, `.pt` or `.safetensors`, and tell open_clip of its architecture."""
+    import open_clip
+
+    if CLIP_NAME not in open_clip.list_models():
+        config = path.with_name(f"{CLIP_NAME}.json")
+        config.write_text(json.dumps(_CLIP))
+        open_clip.add_model_config(config)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        state = open_clip.create_model(CLIP_NAME).state_dict()
+    if path.suffix == ".safetensors":
+        save_file(state, path)
+    else:
+        torch.save(state, path)
+    return path
+
+
+def draw(height: int, width: int, *squares: tuple[tuple[int, int, int, int], tuple[int, int, int]]) -> BgrImage:
+    """Return a grey picture with rectangles of a box x1, y1, x2, y2 and a colour."""
+    picture = np.full((height, width, 3), 110, np.uint8)
+    for (x1, y1, x2, y2), bgr in squares:
+        picture[y1:y2, x1:x2] = bgr
+    return picture
+
+
+def save_tiny_yolo(path: Path, names: tuple[str, str] = ("with_mask", "without_mask"), steps: int = 150) -> Path:
+    """Write an Ultralytics detector that learnt within seconds that red rectangles are the first class, blue ones the second."""
+    with contained(), torch.random.fork_rng():
+        from ultralytics.nn.tasks import DetectionModel
+        from ultralytics.utils import DEFAULT_CFG
+
+        torch.manual_seed(0)
+        torch.set_num_threads(1)  # several would mostly wait for each other in so small a model
+        model = DetectionModel({"nc": 2, "backbone": _YOLO_BODY, "head": [[[-1], 1, "Detect", ["nc"]]]}, nc=2, verbose=False)
+        model.args = DEFAULT_CFG
+        for part in model.modules():
+            if isinstance(part, torch.nn.BatchNorm2d):
+                part.momentum = 0.1
+        for scores in model.model[-1].cv3:
+            scores[-1].bias.data.fill_(
+                -3
+            )  # made for large pictures, it would start at so low a score that a class may never rise
+        _train(model, steps)
+        model.names, model.task, model.args = dict(enumerate(names)), "detect", {"imgsz": YOLO_SIDE, "task": "detect"}
+        torch.save({"model": model.eval(), "train_args": {"imgsz": YOLO_SIDE}}, path)
+    return path
+
+
+def _train(model: Any, steps: int) -> None:
+    random = np.random.default_rng(0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = 3e-3 * (1 - step / steps) + 1e-5
+        loss, _ = model.train()(_batch(random, 8))
+        optimizer.zero_grad()
+        loss.sum().backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 10)
+        optimizer.step()
+
+
+def _batch(random: np.random.Generator, count: int) -> dict[str, torch.Tensor]:
+    """Return pictures with a rectangle on the left and one on the right, as Ultralytics' loss wants them."""
+    pictures, rows, half = np.zeros((count, YOLO_SIDE, YOLO_SIDE, 3), np.uint8), [], YOLO_SIDE // 2
+    for index, picture in enumerate(pictures):
+        picture[:] = random.integers(60, 200)
+        for left in (0, half):
+            kind, (width, height) = int(random.integers(2)), random.integers(10, 28, 2)
+            x, y = left + random.integers(0, half - width + 1), random.integers(0, YOLO_SIDE - height)
+            picture[y : y + height, x : x + width] = (RED, BLUE)[kind][::-1]
+            rows.append((index, kind, x + width / 2, y + height / 2, width, height))
+    table = torch.tensor(np.array(rows), dtype=torch.float32)
+    tensor = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+    return {"img": tensor, "batch_idx": table[:, 0], "cls": table[:, 1:2], "bboxes": table[:, 2:] / YOLO_SIDE}
