@@ -24,9 +24,9 @@ from maskstream.evaluation.predictions import from_record
 from maskstream.evaluation.reading import read_predictions
 from maskstream.evaluation.scoring import ScoreSettings, score
 from maskstream.evaluation.types import BoxKind, PicturePredictions
+from maskstream.files import one_line
 from maskstream.models.files import weights_path
 from maskstream.models.yolo import load_yolo
-from maskstream.pictures import one_line
 from maskstream.pipeline import batch_size_of, build_analyzer, pick_device
 from maskstream.sinks.paths import make_folder
 
@@ -132,7 +132,7 @@ def _answers_of_file(request: EvaluationRequest, config: Config, annotations: An
         logger.warning("{}: {} pictures without labels do not count, such as {}", name, len(found.strangers), example)
     min_score = found.min_score if request.min_score is None else request.min_score
     logger.info("{}: {} predictions, of which those with a score of at least {:g} count", name, found.kind, min_score)
-    system = {"name": "predictions", "description": f"{found.kind} predictions of {name}", "weights": {}, "device": None}
+    system: dict[str, Any] = {"name": "predictions", "description": f"{found.kind} predictions of {name}", "weights": {}, "device": None}
     return _Answers(found.by_picture, system, min_score, found.score_floor, found.predicted_box == "face")
 
 
@@ -177,7 +177,7 @@ def _build_system(request: EvaluationRequest, config: Config) -> tuple[System, d
     device = pick_device(config.device)
     if request.system == "yolo":
         path = Path(request.weights or "")
-        system: System = load_yolo(
+        yolo = load_yolo(
             str(path),
             device,
             min_score=config.detector.min_score,
@@ -185,7 +185,7 @@ def _build_system(request: EvaluationRequest, config: Config) -> tuple[System, d
             meanings=config.evaluation.labels,
             incorrect_as=config.classifier.incorrect_as,
         )
-        return system, _system_record("yolo", f"Ultralytics {path.name}", device, [path])
+        return yolo, _system_record("yolo", f"Ultralytics {path.name}", device, [path])
     if request.system == "clip":
         config = refine(config, Layer.of_key("--system clip", "classifier", {"name": "clip", "weights": request.weights}))
     named = (config.detector.name, config.detector.weights), (config.classifier.name, config.classifier.weights)

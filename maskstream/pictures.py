@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError, features
 
 from maskstream.errors import SinkError, SourceError
+from maskstream.files import one_line, replace_file
 from maskstream.types import BgrImage
 
 _HAS_AVIF: Final = "avif" in features.modules and features.check("avif")
@@ -109,19 +110,12 @@ def write_picture(path: Path, bgr: BgrImage) -> None:
         SinkError: It cannot be written; nothing is left behind.
     """
     kind = _FORMATS[path.suffix.lower()]
-    target = Path(os.path.realpath(path))  # a link stays one
-    part = target.with_name(f".{os.getpid()}.part")
+    encoded = BytesIO()
     try:
-        encoded = BytesIO()
         Image.fromarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)).save(encoded, kind, **_SAVE_OPTIONS.get(kind, {}))
-        try:
-            part.write_bytes(encoded.getbuffer())
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
     except (OSError, ValueError, RuntimeError) as error:
-        advice = "make room or choose another place" if isinstance(error, OSError) and error.errno else "choose another format"
-        raise SinkError(f"{one_line(str(path))}: cannot be written: {_reason(error)}; {advice}") from error
+        raise SinkError(f"{one_line(str(path))}: cannot be written: {_reason(error)}; choose another format") from error
+    replace_file(path, encoded.getbuffer())
 
 
 def natural_order(paths: Iterable[str]) -> list[str]:
@@ -132,11 +126,6 @@ def natural_order(paths: Iterable[str]) -> list[str]:
 def _numbers_apart(name: str) -> list[str | int]:
     """Return text and numbers in turn, text first: `a10.jpg` becomes `["a", 10, ".jpg"]`."""
     return [int(part) if odd % 2 else part.casefold() for odd, part in enumerate(re.split(r"(\d+)", name))]
-
-
-def one_line(path: str) -> str:
-    """Return a path fit for a line of text: newlines and bytes that are no text are escaped."""
-    return path if path.isprintable() else repr(path)[1:-1]
 
 
 @contextmanager

@@ -16,11 +16,11 @@ from PIL import ExifTags, Image, ImageFile
 from PIL.PngImagePlugin import PngInfo
 
 from maskstream.errors import SinkError, SourceError
+from maskstream.files import one_line
 from maskstream.pictures import (
     PICTURE_SUFFIXES,
     WRITABLE_SUFFIXES,
     natural_order,
-    one_line,
     picture_size,
     read_picture,
     write_picture,

@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from maskstream.config import Config, load_config
 from maskstream.errors import ConfigError, MaskStreamError
 from maskstream.evaluation.comparison import compare
+from maskstream.evaluation.comparison_report import print_comparison, write_comparison
 from maskstream.evaluation.outputs import read_run, replace_file
-from maskstream.evaluation.report import write_comparison
-from maskstream.evaluation.summary import print_comparison, print_summary
+from maskstream.evaluation.summary import print_summary
 from maskstream.measure import EvaluationRequest, evaluate
 from maskstream.sinks.paths import make_folder, require_folder
 from run_stream import LOG_LEVELS, Parser, keep_freed_memory, layers, start_log

@@ -8,7 +8,7 @@ import numpy as np
 from maskstream.annotations.naming import Names
 from maskstream.annotations.raw import Box, Entry, Record
 from maskstream.annotations.types import LabelledFace, Problem, ProblemKind
-from maskstream.pictures import one_line
+from maskstream.files import one_line
 from maskstream.types import FloatArray
 
 CLIPPED_FROM_PX = 1.0

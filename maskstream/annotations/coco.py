@@ -10,7 +10,7 @@ import numpy as np
 from maskstream.annotations.files import LabelFile
 from maskstream.annotations.raw import Box, BrokenLabel, Entry, Hint, LabelSet, Record, brief, size_of, to_number
 from maskstream.errors import ConfigError
-from maskstream.pictures import one_line
+from maskstream.files import one_line
 from maskstream.types import FACE_KEYPOINTS, FloatArray, Label
 
 _OUR_LABELS: Final = {"mask": Label.MASK, "no_mask": Label.NO_MASK, "incorrect": Label.INCORRECT, None: Label.UNKNOWN}

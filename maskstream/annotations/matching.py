@@ -9,7 +9,7 @@ from typing import Final
 
 from maskstream.annotations.raw import Hint, Record
 from maskstream.annotations.types import Problem, ProblemKind
-from maskstream.pictures import one_line
+from maskstream.files import one_line
 
 _PARALLEL: Final = {"images", "labels", "annotations", "jpegimages", "xmls"}  # images/train beside labels/train
 _NAMED_AT_MOST: Final = 3

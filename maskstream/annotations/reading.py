@@ -20,7 +20,8 @@ from maskstream.annotations.vott import parse_vott
 from maskstream.annotations.yolo import parse_yolo
 from maskstream.config import LabelMeaning
 from maskstream.errors import ConfigError, SourceError
-from maskstream.pictures import one_line, picture_size
+from maskstream.files import one_line
+from maskstream.pictures import picture_size
 
 _REFUSED_IF_STRICT: Final = (
     ProblemKind.UNREADABLE_PICTURE,

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 
 from maskstream.annotations.types import Annotations
-from maskstream.errors import ConfigError, SinkError
-from maskstream.evaluation.history import write_history
+from maskstream.errors import ConfigError
+from maskstream.evaluation.history import history
 from maskstream.evaluation.matching import IntArray
 from maskstream.evaluation.mistakes import mistakes_csv
 from maskstream.evaluation.plots import write_plots
@@ -20,7 +19,8 @@ from maskstream.evaluation.predictions import to_json
 from maskstream.evaluation.report import write_report
 from maskstream.evaluation.scoring import Scored
 from maskstream.evaluation.sheets import write_sheets
-from maskstream.pictures import one_line, read_picture
+from maskstream.files import one_line, replace_file
+from maskstream.pictures import read_picture
 from maskstream.types import BgrImage
 
 METRICS_FILE: Final = "metrics.json"
@@ -50,18 +50,13 @@ def write_results(folder: Path, metrics: Mapping[str, Any], scored: Scored, anno
     def read(name: str) -> BgrImage:
         return read_picture(str(paths[name]))
 
-    try:
-        replace_file(folder / COUNTS_FILE, _npz(scored))
-        replace_file(folder / "mistakes.csv", mistakes_csv(scored.mistakes).encode())
-        write_history(metrics, folder / "eval_history.json")
-        plots = write_plots(metrics, folder)
-        sheets = write_sheets(scored.mistakes, read, folder)
-        write_report(metrics, scored.mistakes, sheets, plots, folder / "report.html")
-        replace_file(folder / METRICS_FILE, (json.dumps(metrics, indent=1, allow_nan=False) + "\n").encode())
-    except OSError as error:
-        raise SinkError(
-            f"{one_line(str(folder))}: cannot be written: {error.strerror}; make room or choose another place"
-        ) from error
+    replace_file(folder / COUNTS_FILE, _npz(scored))
+    replace_file(folder / "mistakes.csv", mistakes_csv(scored.mistakes).encode(errors="surrogateescape"))
+    replace_file(folder / "eval_history.json", to_bytes(history(metrics)))
+    plots = write_plots(metrics, folder)
+    sheets = write_sheets(scored.mistakes, read, folder)
+    write_report(metrics, scored.mistakes, sheets, plots, folder / "report.html")
+    replace_file(folder / METRICS_FILE, to_bytes(metrics))
 
 
 def write_predictions(folder: Path, header: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> None:
@@ -73,23 +68,9 @@ def write_predictions(folder: Path, header: Mapping[str, Any], records: Sequence
     replace_file(folder / PREDICTIONS_FILE, to_json(header, list(records)).encode())
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file; whoever looks finds the old one or the whole new one.
-
-    Raises:
-        SinkError: It cannot be written.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        try:
-            part.write_bytes(content)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise SinkError(
-            f"{one_line(str(path))}: cannot be written: {error.strerror}; make room or choose another place"
-        ) from error
+def to_bytes(content: Mapping[str, Any]) -> bytes:
+    """Return a JSON file."""
+    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
 
 
 def _npz(scored: Scored) -> bytes:

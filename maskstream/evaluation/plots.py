@@ -12,8 +12,7 @@ from typing import Any, Final
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from maskstream.errors import SinkError
-from maskstream.pictures import one_line
+from maskstream.files import replace_file
 
 Metrics = Mapping[str, Any]
 PAPER_IOUS: Final = ("0.05", "0.10", "0.15", "0.20", "0.25", "0.30")
@@ -66,15 +65,12 @@ def write_plots(metrics: Metrics, folder: Path) -> dict[str, Path]:
 
 def _write(path: Path, figure: Figure | None) -> bool:
     """Write a figure, or remove the file that an earlier run left."""
-    try:
-        if figure is None:
-            path.unlink(missing_ok=True)
-            return False
-        encoded = BytesIO()
-        figure.savefig(encoded, format="png", dpi=_DPI)
-        path.write_bytes(encoded.getbuffer())
-    except OSError as error:
-        raise SinkError(f"{one_line(str(path))}: cannot be written: {error.strerror}; choose another folder") from error
+    if figure is None:
+        path.unlink(missing_ok=True)
+        return False
+    encoded = BytesIO()
+    figure.savefig(encoded, format="png", dpi=_DPI)
+    replace_file(path, encoded.getbuffer())
     return True
 
 

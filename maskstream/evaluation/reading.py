@@ -12,7 +12,7 @@ from maskstream.config import LabelMeaning
 from maskstream.errors import ConfigError
 from maskstream.evaluation.predictions import FILE_KIND, box_xyxy, from_record, probability
 from maskstream.evaluation.types import BoxKind, PicturePredictions, Prediction
-from maskstream.pictures import one_line
+from maskstream.files import one_line
 from maskstream.types import Label
 
 PredictionKind = Literal["maskstream", "jsonl", "coco"]

@@ -4,7 +4,6 @@ The words of the first screen are made in `headline`, the page in `report.html.j
 """
 
 import base64
-import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,13 +12,12 @@ from typing import Any, Final, Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from maskstream.errors import SinkError
 from maskstream.evaluation import paper
 from maskstream.evaluation.figures import iou_key
 from maskstream.evaluation.headline import at_reference, headline, of
 from maskstream.evaluation.sheets import TEXT, TITLES, size_px
 from maskstream.evaluation.types import Mistake, MistakeKind
-from maskstream.pictures import one_line
+from maskstream.files import one_line, replace_file
 
 Metrics = Mapping[str, Any]
 Style = Literal["percent", "count", "number", "short"]
@@ -84,32 +82,14 @@ def write_report(
         out: The HTML file.
 
     Raises:
-        SinkError: It cannot be written, or a picture not be read.
+        SinkError: It cannot be written.
     """
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        try:
-            page = _page(metrics, mistakes, sheets, plots)
-            part.write_text(page, encoding="utf-8", errors="xmlcharrefreplace")  # paths may hold what is no text
-            part.replace(out)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise SinkError(
-            f"{one_line(str(out))}: cannot be written: {error.strerror}; make room or choose another place"
-        ) from error
+    page = _page(metrics, mistakes, sheets, plots)
+    replace_file(out, page.encode(errors="xmlcharrefreplace"))  # paths may hold what is no text
 
 
 def _page(metrics: Metrics, mistakes: Sequence[Mistake], sheets: Mapping[MistakeKind, Path], plots: Mapping[str, Path]) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"shown": shown, "bare": bare, "words": lambda name: _WORDS.get(name, name), "plural": of}
-    return environment.get_template(_TEMPLATE).render(
+    return templates().get_template(_TEMPLATE).render(
         m=metrics,
         first=headline(metrics),
         reference=at_reference(metrics),
@@ -127,6 +107,19 @@ def _page(metrics: Metrics, mistakes: Sequence[Mistake], sheets: Mapping[Mistake
         mistake_count=len(mistakes),
         most_rows=MOST_ROWS,
     )
+
+
+def templates() -> Environment:
+    """Return the templates of this folder, with the filters that they use."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"shown": shown, "bare": bare, "words": lambda name: _WORDS.get(name, name), "plural": of}
+    return environment
 
 
 def shown(value: float | None, style: Style = "percent") -> str:

@@ -14,7 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from maskstream.errors import SinkError, SourceError
 from maskstream.evaluation.types import Mistake, MistakeKind
-from maskstream.pictures import one_line, write_picture
+from maskstream.files import one_line
+from maskstream.pictures import write_picture
 from maskstream.types import BgrImage, FloatArray, Label
 
 Bgr = tuple[int, int, int]

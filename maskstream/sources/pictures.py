@@ -12,7 +12,8 @@ from loguru import logger
 
 from maskstream.config import PicturesConfig
 from maskstream.errors import SourceError, SourceOpenError
-from maskstream.pictures import PICTURE_SUFFIXES, natural_order, one_line, read_picture
+from maskstream.files import one_line
+from maskstream.pictures import PICTURE_SUFFIXES, natural_order, read_picture
 from maskstream.sources.guard import ReadGuard
 from maskstream.types import Frame, SourceInfo
 
