@@ -3,6 +3,7 @@
 The defaults stand in one place, `configs/default.yaml`. Every other file or setting names only what it changes.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,6 +120,11 @@ class EvaluationConfig(_Section):
     iou: Annotated[float, Field(ge=0.05, le=0.95, multiple_of=0.05)]
     bootstrap: Annotated[int, Field(ge=0)]
     labels: dict[str, LabelMeaning]
+
+
+def plain_name(name: str) -> str:
+    """Return the name of a class as `evaluation.labels` is asked for it: case, spaces, hyphens and dots make no difference."""
+    return re.sub(r"[\s.-]", "_", name.strip().casefold())
 
 
 class Config(_Section):

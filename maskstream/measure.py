@@ -32,6 +32,8 @@ from maskstream.sinks.paths import make_folder
 
 SystemName = Literal["maskstream", "yolo", "clip"]
 YOLO_MIN_SCORE: Final = 0.25  # what Ultralytics itself shows from
+_MOST_PROBLEMS: Final = 1000
+"""In metrics.json: they are counted all the same."""
 _JOURNAL_FILE: Final = ".predictions.partial.jsonl"
 
 
@@ -132,7 +134,12 @@ def _answers_of_file(request: EvaluationRequest, config: Config, annotations: An
         logger.warning("{}: {} pictures without labels do not count, such as {}", name, len(found.strangers), example)
     min_score = found.min_score if request.min_score is None else request.min_score
     logger.info("{}: {} predictions, of which those with a score of at least {:g} count", name, found.kind, min_score)
-    system: dict[str, Any] = {"name": "predictions", "description": f"{found.kind} predictions of {name}", "weights": {}, "device": None}
+    system: dict[str, Any] = {
+        "name": "predictions",
+        "description": f"{found.kind} predictions of {name}",
+        "weights": {},
+        "device": None,
+    }
     return _Answers(found.by_picture, system, min_score, found.score_floor, found.predicted_box == "face")
 
 
@@ -188,8 +195,10 @@ def _build_system(request: EvaluationRequest, config: Config) -> tuple[System, d
         return yolo, _system_record("yolo", f"Ultralytics {path.name}", device, [path])
     if request.system == "clip":
         config = refine(config, Layer.of_key("--system clip", "classifier", {"name": "clip", "weights": request.weights}))
-    named = (config.detector.name, config.detector.weights), (config.classifier.name, config.classifier.weights)
+    named = [(config.detector.name, config.detector.weights), (config.classifier.name, config.classifier.weights)]
     files = [weights_path(weights, f"{name}.safetensors") for name, weights in named]
+    if config.classifier.name == "clip":
+        named[1] = f"clip {config.clip.model}", config.classifier.weights or config.clip.weights
     description = " and ".join(f"{name} ({weights})" if weights else name for name, weights in named)
     return build_analyzer(config), _system_record(request.system, description, device, files)
 
@@ -246,5 +255,5 @@ def _described_data(annotations: Annotations, request: EvaluationRequest) -> dic
         "by_class": {label.value: counting.count(label.value) for label in CLASSES},
         "names": dict(annotations.names),
         "problems": annotations.count_problems(),
-        "problem_list": [{"kind": each.kind.value, "where": each.where, "detail": each.detail} for each in annotations.problems],
+        "problem_list": [asdict(problem) for problem in annotations.problems[:_MOST_PROBLEMS]],
     }

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from maskstream.annotations.raw import BrokenLabel, Entry, Record, brief
-from maskstream.config import LabelMeaning
+from maskstream.config import LabelMeaning, plain_name
 from maskstream.errors import ConfigError
 from maskstream.types import Label
 
@@ -19,7 +19,7 @@ class Names:
 
     def __init__(self, meanings: Mapping[str, LabelMeaning]) -> None:
         """Take the table as it is configured."""
-        self._meanings = {_plain(name): meaning for name, meaning in meanings.items()}
+        self._meanings = {plain_name(name): meaning for name, meaning in meanings.items()}
 
     def count(self, records: Iterable[Record]) -> dict[str, int]:
         """Return how often each name occurs, as written, the most frequent first.
@@ -29,7 +29,9 @@ class Names:
         """
         entries = [entry for record in records for entry in record.entries]
         found = Counter(name for entry in entries for name in entry.names)
-        unknown = [name for entry in entries if entry.label is None for name in entry.names if _plain(name) not in self._meanings]
+        unknown = [
+            name for entry in entries if entry.label is None for name in entry.names if plain_name(name) not in self._meanings
+        ]
         if unknown:
             raise ConfigError(_advice(found, list(dict.fromkeys(unknown))))
         return dict(found.most_common())
@@ -42,15 +44,11 @@ class Names:
         """
         if entry.label is not None:
             return entry.label, False
-        meanings = {self._meanings[_plain(name)] for name in entry.names}
+        meanings = {self._meanings[plain_name(name)] for name in entry.names}
         classes = [meaning for meaning in meanings if meaning not in {"unknown", "ignore"}]
         if len(classes) > 1:
             raise BrokenLabel(f"one face is called {brief(', '.join(entry.names))}, which contradict each other")
         return Label(classes[0]) if classes else Label.UNKNOWN, "ignore" in meanings
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\s.-]", "_", name.strip().casefold())
 
 
 def _advice(found: Counter[str], unknown: list[str]) -> str:
@@ -64,5 +62,5 @@ def _advice(found: Counter[str], unknown: list[str]) -> str:
 
 
 def _assignment(name: str) -> str:
-    key = f"evaluation.labels.{_plain(name)}=mask"
+    key = f"evaluation.labels.{plain_name(name)}=mask"
     return key if re.fullmatch(r"[\w.=]+", key) else repr(key)

@@ -55,20 +55,17 @@ def write_comparison(comparison: Comparison, out: Path) -> None:
         SinkError: It cannot be written.
     """
     first, *others = runs = _with_plain_names(comparison)
-    page = (
-        templates()
-        .get_template(_TEMPLATE)
-        .render(
-            comparison=comparison,
-            first=first,
-            runs=runs,
-            verdict_iou=_verdict_iou(first),
-            verdicts=[verdict(run, first) for run in others],
-            figures=[_FIGURES[key] for key in next(iter(first["figures"].values()))],
-            smaller_is_better=SMALLER_IS_BETTER,
-            judgement_of=judgement_of,
-            signed=signed,
-        )
+    template = templates().get_template(_TEMPLATE)
+    page = template.render(
+        comparison=comparison,
+        first=first,
+        runs=runs,
+        verdict_iou=_verdict_iou(first),
+        verdicts=[verdict(run, first) for run in others],
+        figures=[_FIGURES[key] for key in next(iter(first["figures"].values()))],
+        smaller_is_better=SMALLER_IS_BETTER,
+        judgement_of=judgement_of,
+        signed=signed,
     )
     replace_file(out, page.encode())
 
@@ -84,10 +81,10 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     for group in [runs] if len(runs) <= _SIDE_BY_SIDE else [[first, run] for run in others]:
         for letter, run in zip("ABC", group, strict=False):
             console.print(Text(f"{letter}  {run['name']}"))
-        for iou in first["figures"]:
-            console.print(_table(group, iou))
         for run in group[1:]:
             console.print(Text(verdict(run, first).sentence))
+        for iou in first["figures"]:
+            console.print(Text(), _table(group, iou))
         console.print()
     for line in _lines(comparison):
         console.print(Text(line))
@@ -104,13 +101,14 @@ def verdict(run: Run, first: Run) -> Verdict:
     judgement, value, bounds = judgement_of(figure, difference), difference["value"], difference["ci95"]
     digits = _digits(value, *(bounds or ()))
     said = f"{name} {finds.format(_amount(value, digits))} {'than' if value else 'as'} {base}"
-    title = f"No certain difference between {name} and {base}" if judgement == "uncertain" else f"{name} is {judgement} than {base}"
+    is_certain = judgement != "uncertain"
+    title = f"{name} is {judgement} than {base}" if is_certain else f"No certain difference between {name} and {base}"
     if bounds is None:
         return Verdict(judgement, title, f"{said}. No interval was computed: whether this is chance cannot be said.")
     if not any((value, *bounds)):
         return Verdict(judgement, title, f"{said}, whichever of these pictures are drawn.")
-    is_chance = "this may be chance" if judgement == "uncertain" else "this is more than chance"
-    return Verdict(judgement, title, f"{said} ({_between(*bounds, digits)}); {is_chance}.")
+    chance = "this is more than chance" if is_certain else "this may be chance"
+    return Verdict(judgement, title, f"{said} ({_between(bounds[0], bounds[1], digits)}); {chance}.")
 
 
 def judgement_of(figure: str, difference: Mapping[str, Any]) -> Judgement:
@@ -156,7 +154,7 @@ def _between(low: float, high: float, digits: int) -> str:
 
 
 def _table(runs: Sequence[Run], iou: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     table.add_column(f"IoU {iou}, %", no_wrap=True)
     table.add_column("A", justify="right", no_wrap=True)
     for letter in "BC"[: len(runs) - 1]:
@@ -185,8 +183,8 @@ def _ascii(text: str) -> str:
 
 
 def _lines(comparison: Comparison) -> Iterator[str]:
-    yield "^ better, v worse, by more than chance: the 95% range of the difference leaves out 0."
+    yield "^ better, v worse: more than chance, as the 95% range leaves out 0."
     if times := comparison["bootstrap"]:
-        yield f"Range: {of(comparison['pictures'], 'picture')} drawn {times:,} times, the same for all runs (paired bootstrap)."
+        yield f"Paired bootstrap: {of(comparison['pictures'], 'picture')} drawn {times:,} times, the same for all runs."
     else:
         yield f"{of(comparison['pictures'], 'picture')}; no bootstrap, so no ranges."

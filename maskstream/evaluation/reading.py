@@ -2,13 +2,13 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal
 
 from maskstream.annotations.types import Annotations, LabelledPicture
-from maskstream.config import LabelMeaning
+from maskstream.config import LabelMeaning, plain_name
 from maskstream.errors import ConfigError
 from maskstream.evaluation.predictions import FILE_KIND, box_xyxy, from_record, probability
 from maskstream.evaluation.types import BoxKind, PicturePredictions, Prediction
@@ -187,14 +187,17 @@ def _category_labels(
 ) -> dict[int | str, Label | None]:
     """Return the label of each category that occurs; None for what is to be ignored."""
     found = Counter(_category(result) for result in results if "category_id" in _as_dict(result))
-    normal: Callable[[object], str] = lambda name: str(name).casefold().replace(" ", "_").replace("-", "_")  # noqa: E731
-    written = {category: categories.get(category, category) if isinstance(category, int) else category for category in found}
-    unknown = [f"{written[category]} ({count})" for category, count in found.items() if normal(written[category]) not in meanings]
+    plain = {plain_name(name): meaning for name, meaning in meanings.items()}
+    written = {
+        category: plain_name(categories.get(category, str(category)) if isinstance(category, int) else category)
+        for category in found
+    }
+    unknown = [f"{written[category]} ({count})" for category, count in found.items() if written[category] not in plain]
     if unknown:
         raise ConfigError(
             f"{where}: categories of unknown meaning: {', '.join(unknown)}; say what they are with --categories 1=mask,2=no_mask"
         )
-    meant = {category: meanings[normal(name)] for category, name in written.items()}
+    meant = {category: plain[name] for category, name in written.items()}
     return {category: None if meaning == "ignore" else Label(meaning) for category, meaning in meant.items()}
 
 

@@ -89,7 +89,8 @@ def write_report(
 
 
 def _page(metrics: Metrics, mistakes: Sequence[Mistake], sheets: Mapping[MistakeKind, Path], plots: Mapping[str, Path]) -> str:
-    return templates().get_template(_TEMPLATE).render(
+    template = templates().get_template(_TEMPLATE)
+    return template.render(
         m=metrics,
         first=headline(metrics),
         reference=at_reference(metrics),

@@ -5,7 +5,6 @@ It finds and judges in one go, so it takes the place of detector, aligned crops 
 """
 
 import os
-import re
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ import numpy as np
 import PIL.Image
 import torch
 
-from maskstream.config import IncorrectAs, LabelMeaning
+from maskstream.config import IncorrectAs, LabelMeaning, plain_name
 from maskstream.errors import ConfigError, ModelError, WeightsError
 from maskstream.geometry import box_corners
 from maskstream.types import BgrImage, Detection, Face, FloatArray, Frame, FrameResult, Label
@@ -190,15 +189,11 @@ def _labels_by_class(
     names: Mapping[int, str], meanings: Mapping[str, LabelMeaning], incorrect_as: IncorrectAs, path: Path
 ) -> dict[int, Label]:
     """Return the label of each class, those to be ignored left out."""
-    known = {_normalised(name): meaning for name, meaning in meanings.items()}
-    unknown = [_normalised(name) for name in names.values() if _normalised(name) not in known]
+    known = {plain_name(name): meaning for name, meaning in meanings.items()}
+    unknown = [plain_name(name) for name in names.values() if plain_name(name) not in known]
     if unknown:
         setting = f"--set evaluation.labels.{unknown[0]}=mask"
         raise ConfigError(f"{path}: what its classes {', '.join(unknown)} mean is not known; say it, as in {setting}")
-    found = {number: known[_normalised(name)] for number, name in names.items()}
+    found = {number: known[plain_name(name)] for number, name in names.items()}
     merged = {number: incorrect_as if meaning == "incorrect" else meaning for number, meaning in found.items()}
     return {number: Label(meaning) for number, meaning in merged.items() if meaning != "ignore"}
-
-
-def _normalised(name: str) -> str:
-    return re.sub(r"[\s.-]", "_", name.strip().casefold())

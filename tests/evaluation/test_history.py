@@ -1,29 +1,24 @@
-import json
-from pathlib import Path
-
 import pytest
 
-from maskstream.evaluation.history import write_history
+from maskstream.evaluation.history import history
 from maskstream.evaluation.paper import PUBLISHED
 from tests.evaluation.made import empty_metrics, full_metrics
 
 
-def test_rows_are_the_paper_script_s(tmp_path: Path) -> None:
+def test_rows_are_the_paper_script_s() -> None:
     metrics = full_metrics()
-    write_history(metrics, tmp_path / "eval_history.json")
-    history = json.loads((tmp_path / "eval_history.json").read_text())
-    assert [row[0] for row in history["eval_data"]] == [round(0.05 * step, 2) for step in range(1, 20)]
+    rows = history(metrics)
+    assert [row[0] for row in rows["eval_data"]] == [round(0.05 * step, 2) for step in range(1, 20)]
     at_half = metrics["paper"]["0.50"]
-    assert history["eval_data"][9] == [0.5, 590, 12, 14, 505]
-    assert history["eval_metrics"][9] == [0.5, *(at_half[name] for name in ("accuracy", "precision", "recall", "f1", "fpr"))]
-    assert history["eval_metrics"][9][1] == pytest.approx(1095 / 1121, abs=1e-6)
+    assert rows["eval_data"][9] == [0.5, 590, 12, 14, 505]
+    assert rows["eval_metrics"][9] == [0.5, *(at_half[name] for name in ("accuracy", "precision", "recall", "f1", "fpr"))]
+    assert rows["eval_metrics"][9][1] == pytest.approx(1095 / 1121, abs=1e-6)
 
 
-def test_undefined_is_null(tmp_path: Path) -> None:
-    write_history(empty_metrics(), tmp_path / "eval_history.json")
-    history = json.loads((tmp_path / "eval_history.json").read_text())
-    assert history["eval_data"][0] == [0.05, 0, 0, 0, 0]
-    assert history["eval_metrics"][0] == [0.05, None, None, None, None, None]
+def test_undefined_is_null() -> None:
+    rows = history(empty_metrics())
+    assert rows["eval_data"][0] == [0.05, 0, 0, 0, 0]
+    assert rows["eval_metrics"][0] == [0.05, None, None, None, None, None]
 
 
 def test_published_figures_follow_from_the_published_counts() -> None:

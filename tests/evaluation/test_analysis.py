@@ -1,0 +1,126 @@
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from maskstream.annotations import LabelledPicture
+from maskstream.errors import SinkError
+from maskstream.evaluation.analysis import Journal, analyse
+from maskstream.evaluation.predictions import from_record, to_record
+from maskstream.types import Frame, FrameResult
+from tests.conftest import make_face
+
+
+class Counting:
+    """A system that remembers what it was shown, and fails when it is told to."""
+
+    def __init__(self, fail_at: int | None = None) -> None:
+        self.shown: list[str] = []
+        self.batches: list[int] = []
+        self._fail_at = fail_at
+
+    def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
+        if len(self.batches) == self._fail_at:
+            raise KeyboardInterrupt
+        self.batches.append(len(frames))
+        self.shown += [frame.file or "" for frame in frames]
+        return [FrameResult(frame.source_id, 0, 0.0, (make_face(score=0.5 + frame.bgr[0, 0, 0] / 1000),)) for frame in frames]
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[LabelledPicture]:
+    made = []
+    for index in range(7):
+        path = tmp_path / f"{index}.png"
+        cv2.imwrite(str(path), np.full((40, 60, 3), index, np.uint8))
+        made.append(LabelledPicture(path, path.name, 60, 40, ()))
+    return made
+
+
+def run(system: Counting, pictures: list[LabelledPicture], path: Path, fingerprint: str = "a", batch_size: int = 2) -> Journal:
+    with Journal(path, fingerprint) as journal:
+        analyse(system, pictures, journal, batch_size, lambda count: None)
+    return journal
+
+
+def test_each_picture_is_analysed_once_in_batches(pictures: list[LabelledPicture], tmp_path: Path) -> None:
+    system, ticks = Counting(), []
+    with Journal(tmp_path / "journal", "a") as journal:
+        progress = analyse(system, pictures, journal, 3, ticks.append)
+    assert system.shown == [f"{index}.png" for index in range(7)]
+    assert system.batches == [3, 3, 1]
+    assert ticks == [0, 3, 3, 1]
+    assert progress.analysed == 7
+    assert 0 < progress.system_s <= progress.elapsed_s
+    scores = [from_record(record).faces[0].score for record in journal.records.values()]
+    assert scores == [round(0.5 + index / 1000, 6) for index in range(7)]
+
+
+def test_a_killed_run_goes_on_where_it_was(pictures: list[LabelledPicture], tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    with pytest.raises(KeyboardInterrupt):
+        run(Counting(fail_at=2), pictures, path)
+    with path.open("ab") as file:
+        file.write(b'{"stamp": [1, 2], "rec')  # torn by the kill
+    second = Counting()
+    journal = run(second, pictures, path)
+    assert second.shown == ["4.png", "5.png", "6.png"]
+    assert set(journal.records) == {picture.name for picture in pictures}
+    third = Counting()
+    run(third, pictures, path)
+    assert third.shown == []
+
+
+def test_a_picture_that_has_changed_is_analysed_again(pictures: list[LabelledPicture], tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    run(Counting(), pictures, path)
+    cv2.imwrite(str(pictures[3].path), np.full((50, 60, 3), 200, np.uint8))
+    system = Counting()
+    journal = run(system, pictures, path)
+    assert system.shown == ["3.png"]
+    assert from_record(journal.records["3.png"]).faces[0].score == 0.7
+
+
+@pytest.mark.parametrize("content", [b'{"fingerprint": "other"}\n', b"\x00\xff", b"", b"[]\n"])
+def test_what_is_of_another_run_is_not_taken_over(pictures: list[LabelledPicture], tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "journal"
+    path.write_bytes(content)
+    system = Counting()
+    run(system, pictures, path)
+    assert len(system.shown) == 7
+    assert json.loads(path.read_text().splitlines()[0]) == {"fingerprint": "a"}
+
+
+def test_other_settings_start_anew(pictures: list[LabelledPicture], tmp_path: Path) -> None:
+    run(Counting(), pictures, tmp_path / "journal")
+    system = Counting()
+    run(system, pictures, tmp_path / "journal", fingerprint="b")
+    assert len(system.shown) == 7
+
+
+def test_a_picture_that_cannot_be_decoded_is_listed_and_the_rest_goes_on(pictures: list[LabelledPicture], tmp_path: Path) -> None:
+    pictures[2].path.write_bytes(pictures[2].path.read_bytes()[:60])
+    system = Counting()
+    with Journal(tmp_path / "journal", "a") as journal:
+        progress = analyse(system, pictures, journal, 2, lambda count: None)
+    assert [name for name, _ in progress.unreadable] == ["2.png"]
+    assert "cut short" in progress.unreadable[0][1]
+    assert len(journal.records) == progress.analysed == 6
+
+
+def test_a_journal_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SinkError, match=r"none/journal: cannot be written: No such file"):
+        Journal(tmp_path / "none" / "journal", "a")
+
+
+def test_a_record_keeps_what_matters() -> None:
+    face = make_face(box=(1.23456, 2, 30, 40), score=0.123456789)
+    read = from_record(json.loads(json.dumps(to_record("a/b.png", 60, 40, (face,)))))
+    assert (read.name, read.width, read.height) == ("a/b.png", 60, 40)
+    assert read.faces[0].box_xyxy == pytest.approx([1.235, 2, 30, 40])
+    assert read.faces[0].score == 0.123457
+    assert (read.faces[0].label, read.faces[0].confidence) == (face.label, face.confidence)
+    assert read.faces[0].keypoints["left_eye"] == pytest.approx((60, 40, 0.9))

@@ -1,0 +1,146 @@
+"""What `compare` says of runs on the same pictures, on sets that can be worked out by hand."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from maskstream.errors import ConfigError
+from maskstream.evaluation.comparison import FIGURES, compare
+from maskstream.evaluation.figures import IOU_THRESHOLDS, draw_pictures, interval, one_to_one_figures, resample
+from maskstream.evaluation.outputs import Run
+from maskstream.evaluation.scoring import score
+from maskstream.evaluation.types import Prediction
+from maskstream.types import Label
+from tests.evaluation.sets import SETTINGS, face, found, labels, predictions
+
+A, B, FAR = (0, 0, 40, 40), (100, 0, 140, 40), (60, 60, 80, 80)
+LOOSE_A = (0, 0, 40, 16)  # IoU 0.4 with A
+PICTURES = 40
+RIGHT = (found(A), found(B, Label.NO_MASK))
+MISSED_B = (found(A),)
+MASK_FOR_BARE = (found(A), found(B))
+MEASURED = {"data": {"sha256": "0" * 64}, "settings": {"box": "face", "incorrect_as": "no_mask"}}
+
+
+def run(name: str, *answers: tuple[Prediction, ...]) -> Run:
+    """Score answers to pictures, each with a masked face in A and a bare one in B."""
+    scored = score(
+        labels(*[(face(A), face(B, Label.NO_MASK))] * len(answers)), predictions(*answers), replace(SETTINGS, bootstrap=0)
+    )
+    return Run(Path("runs") / name, MEASURED, scored.names, scored.one_to_one)
+
+
+def with_measured(original: Run, section: str, **changed: str) -> Run:
+    return replace(original, metrics={**original.metrics, section: {**original.metrics[section], **changed}})
+
+
+def difference(*runs: Run, iou: float = 0.5, bootstrap: int = 500) -> dict[str, Any]:
+    result: dict[str, Any] = compare(runs, [iou], bootstrap)["runs"][-1]["difference"][f"{iou:.2f}"]
+    return result
+
+
+def test_the_difference_is_of_the_pictures_that_one_system_gets_right() -> None:
+    worse = run("worse", *[MASK_FOR_BARE] * 10, *[(*MISSED_B, found(FAR))] * 10, *[RIGHT] * 20)
+    better = run("better", *[RIGHT] * PICTURES)
+    comparison = compare([worse, better], [0.5], 500)
+    assert (comparison["pictures"], comparison["bootstrap"]) == (PICTURES, 500)
+    first, second = comparison["runs"]
+    assert [first["name"], second["name"]] == ["worse", "better"]
+    assert first["difference"] is None
+    assert first["figures"]["0.50"]["end_to_end_accuracy"] == 0.75
+    changes = {name: each["value"] for name, each in second["difference"]["0.50"].items()}
+    assert set(changes) == set(FIGURES)
+    expected = {"end_to_end_accuracy": 20 / 80, "found": 10 / 80, "judged_rightly": 10 / 70, "precision": 20 / 60, "recall": 0}
+    expected |= {"specificity": 20 / 40, "fpr": -10 / 40, "false_per_image": -10 / 40, "face_precision": 10 / 80}
+    assert {name: changes[name] for name in expected} == pytest.approx(expected, abs=2e-6)
+    swapped = difference(better, worse)
+    assert {name: -each["value"] for name, each in swapped.items()} == changes
+    assert swapped["found"]["ci95"] == [-bound for bound in second["difference"]["0.50"]["found"]["ci95"][::-1]]
+
+
+def test_each_threshold_has_its_own_counts() -> None:
+    loose, tight = run("loose", *[(found(LOOSE_A), RIGHT[1])] * PICTURES), run("tight", *[RIGHT] * PICTURES)
+    assert difference(loose, tight, iou=0.3)["found"]["value"] == 0
+    assert difference(loose, tight, iou=0.5)["found"]["value"] == 0.5
+
+
+def test_identical_runs_differ_by_exactly_nothing() -> None:
+    answers = [RIGHT, MISSED_B, MASK_FOR_BARE, ()] * 10
+    for name, each in difference(run("one", *answers), run("other", *answers)).items():
+        assert each == {"value": 0, "ci95": [0, 0], "certain": False}, name
+
+
+def test_one_picture_is_chance_and_many_are_not() -> None:
+    right = run("right", *[RIGHT] * PICTURES)
+    one = difference(right, run("one", MISSED_B, *[RIGHT] * (PICTURES - 1)))["end_to_end_accuracy"]
+    assert one["value"] == -1 / 80
+    assert one["ci95"][1] == 0
+    assert not one["certain"]
+    many = difference(right, run("many", *[MISSED_B] * 15, *[RIGHT] * (PICTURES - 15)))["end_to_end_accuracy"]
+    assert many["ci95"][0] < many["value"] == -15 / 80 < many["ci95"][1] < 0
+    assert many["certain"]
+
+
+def test_what_is_hard_for_both_cancels_out() -> None:
+    """Both miss B in the same 20 of 40 pictures, and one of them in 6 more."""
+    first = run("first", *[MISSED_B] * 26, *[RIGHT] * 14)
+    second = run("second", *[MISSED_B] * 20, *[RIGHT] * 20)
+    paired = difference(first, second, bootstrap=2000)["found"]
+    assert paired["value"] == 6 / 80
+    # Per picture the difference is 1/2 in 6 of 40: its mean varies by sqrt(0.15 * 0.85 / 40) / 2 = 0.028.
+    assert paired["ci95"][1] - paired["ci95"][0] == pytest.approx(2 * 1.96 * 0.0282, rel=0.15)
+    # Drawn apart, by sqrt((0.35 * 0.65 + 0.5 * 0.5) / 40) / 2 = 0.055: twice that, and zero is inside.
+    apart = interval(_found(second, slice(2000, None)) - _found(first, slice(2000)))
+    assert apart is not None
+    assert apart[1] - apart[0] == pytest.approx(2 * 1.96 * 0.0546, rel=0.15)
+    assert paired["certain"]
+    assert apart[0] < 0 < apart[1]
+
+
+def _found(of: Run, which: slice) -> np.ndarray[Any, np.dtype[np.float64]]:
+    drawn = resample(draw_pictures(PICTURES, 4000)[which], of.one_to_one[:, IOU_THRESHOLDS.index(0.5)])
+    return one_to_one_figures(drawn, PICTURES)["found"]
+
+
+def test_without_a_bootstrap_nothing_is_certain() -> None:
+    each = difference(run("none", *[()] * 5), run("all", *[RIGHT] * 5), bootstrap=0)["found"]
+    assert each == {"value": 1, "ci95": None, "certain": False}
+
+
+def test_what_is_undefined_in_one_run_has_no_difference() -> None:
+    nothing_judged_mask = run("none", *[()] * 5)
+    each = difference(run("all", *[RIGHT] * 5), nothing_judged_mask)
+    assert each["precision"] == {"value": None, "ci95": None, "certain": False}
+
+
+def test_names_tell_the_runs_apart() -> None:
+    runs = [replace(run("", RIGHT), folder=Path(folder)) for folder in ("monday/ours", "tuesday/ours", "tuesday/clip")]
+    assert [each["name"] for each in compare(runs, [0.5], 0)["runs"]] == ["monday/ours", "tuesday/ours", "tuesday/clip"]
+
+
+@pytest.mark.parametrize(
+    ("section", "changed", "what"),
+    [
+        ("data", {"sha256": "1" * 64}, "labels"),
+        ("settings", {"box": "head"}, "kinds of boxes"),
+        ("settings", {"incorrect_as": "incorrect"}, "classes"),
+    ],
+)
+def test_what_was_measured_otherwise_is_refused(section: str, changed: dict[str, str], what: str) -> None:
+    first, other = run("first", RIGHT), with_measured(run("other", RIGHT), section, **changed)
+    with pytest.raises(ConfigError) as caught:
+        compare([first, run("second", RIGHT), other], [0.5], 10)
+    assert str(caught.value) == f"runs/other: other {what} than runs/first; compare runs on the same labels"
+
+
+def test_other_pictures_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^runs/two: other pictures than runs/one"):
+        compare([run("one", RIGHT), run("two", RIGHT, RIGHT)], [0.5], 10)
+
+
+def test_the_same_folder_twice_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^runs/one: given twice; compare different runs$"):
+        compare([run("one", RIGHT), run("two", RIGHT), run("x/../two", RIGHT)], [0.5], 10)

@@ -1,0 +1,116 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from maskstream.annotations import Annotations
+from maskstream.config import load_config
+from maskstream.errors import ConfigError
+from maskstream.evaluation.predictions import to_json, to_record
+from maskstream.evaluation.reading import ForeignPredictions, read_predictions
+from maskstream.sinks.records import to_record as to_stream_record
+from maskstream.types import FrameResult, Label
+from tests.conftest import make_face
+from tests.evaluation.sets import labels
+
+MEANINGS = load_config().evaluation.labels
+SET = labels((), (), (), names=("a/one.jpg", "b/two.jpg", "c/two.jpg"))
+COCO_SET = Annotations(
+    SET.pictures, "coco", "0" * 64, coco_image_ids={7: "a/one.jpg"}, coco_categories={1: "with_mask", 2: "without mask"}
+)
+
+
+def read(
+    folder: Path, content: object, annotations: Annotations = SET, categories: dict[int, str] | None = None
+) -> ForeignPredictions:
+    path = folder / "predictions"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return read_predictions(path, annotations, MEANINGS, categories or {})
+
+
+def result(**changes: object) -> dict[str, object]:
+    return {"image_id": 7, "category_id": 1, "bbox": [10, 20, 30, 40], "score": 0.75, **changes}
+
+
+def test_our_own_file(tmp_path: Path) -> None:
+    record = to_record("a/one.jpg", 200, 100, (make_face(score=0.6), make_face(Label.NO_MASK, score=0.8)))
+    found = read(tmp_path, to_json({"min_score": 0.65, "score_floor": 0.1, "system": {}}, [record]))
+    assert (found.kind, found.predicted_box, found.min_score, found.score_floor) == ("maskstream", "face", 0.65, 0.1)
+    faces = found.by_picture["a/one.jpg"].faces
+    assert [(face.label, face.score) for face in faces] == [(Label.NO_MASK, 0.8), (Label.MASK, 0.6)]
+
+
+def test_records_of_the_stream(tmp_path: Path) -> None:
+    results = [
+        FrameResult("photos", index, 0.0, (make_face(),), file=file)
+        for index, file in enumerate(("photos/a/one.jpg", "photos/b/two.jpg", "elsewhere/three.jpg"))
+    ]
+    found = read(tmp_path, "".join(json.dumps(to_stream_record(each)) + "\n" for each in results))
+    assert (found.kind, found.predicted_box, found.min_score) == ("jsonl", "face", 0)
+    assert set(found.by_picture) == {"a/one.jpg", "b/two.jpg"}
+    assert found.strangers == ("elsewhere/three.jpg",)
+    assert found.by_picture["b/two.jpg"].faces[0].keypoints["nose"][:2] == (50, 52)
+
+
+def test_coco_results_with_the_categories_of_the_labels(tmp_path: Path) -> None:
+    found = read(tmp_path, [result(), result(category_id=2, score=0.9), result(image_id=8)], COCO_SET)
+    assert (found.kind, found.predicted_box, found.strangers) == ("coco", None, ("8",))
+    first, second = found.by_picture["a/one.jpg"].faces
+    assert (first.label, second.label, second.score, second.confidence) == (Label.NO_MASK, Label.MASK, 0.75, None)
+    assert second.box_xyxy.tolist() == [10, 20, 40, 60]
+
+
+def test_coco_results_with_names_of_files_and_given_categories(tmp_path: Path) -> None:
+    results = [result(image_id="one", category_id=5), result(image_id="b/two.jpg", category_id="masked"), result(image_id="two")]
+    found = read(tmp_path, results, categories={5: "No-Mask", 1: "mask"})
+    assert found.by_picture["a/one.jpg"].faces[0].label is Label.NO_MASK
+    assert found.by_picture["b/two.jpg"].faces[0].label is Label.MASK
+    assert found.strangers == ("two",)  # of two pictures: it is not guessed which
+
+
+def test_what_is_to_be_ignored_is_left_out(tmp_path: Path) -> None:
+    found = read(tmp_path, [result(), result(category_id=3)], COCO_SET, {3: "ignore"})
+    assert len(found.by_picture["a/one.jpg"].faces) == 1
+
+
+def test_no_result_at_all_is_a_result(tmp_path: Path) -> None:
+    assert read(tmp_path, [], COCO_SET).by_picture == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "no predictions that can be read"),
+        ("hello", "no predictions that can be read"),
+        ('{"images": []}', "no predictions that can be read"),
+        ("[" * 100_000, "no predictions that can be read"),
+        ([result(category_id=9)], r"categories of unknown meaning: 9 \(1\); say what they are with --categories"),
+        ([result(), result(score=1.5)], "result 2: .*1.5 is no probability"),
+        ([result(bbox=[1, 2, 3])], "result 1: "),
+        ([result(bbox=[1, 2, -3, 4])], "result 1: .*is no box"),
+        ([result(image_id=99)], "none of its pictures, such as 99, is labelled here"),
+        ('{"kind": "maskstream predictions"}', "damaged: KeyError"),
+        (
+            '{"kind": "maskstream predictions", "min_score": 0, "score_floor": 0, "pictures": [{"file": "x"}]}',
+            "picture 1: no record",
+        ),
+        ('{"file": "a/one.jpg", "faces": []}\n{"file": "a/one.jpg", "faces": []}', "line 2: a/one.jpg for the second time"),
+        ('{"file": "a/one.jpg", "faces": []}\n{"file"', "line 2: no record of a picture"),
+        ('{"file": "a/one.jpg", "faces": [{"label": "cow"}]}', "line 1: no record of a picture"),
+        ('{"file": null, "faces": []}', "records of video"),
+        ('{"file": "x.jpg", "faces": []}', "none of its pictures, such as x.jpg, is labelled here"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, content: object, said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        read(tmp_path, content, COCO_SET)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="none: cannot be read: No such file"):
+        read_predictions(tmp_path / "none", SET, MEANINGS, {})
+    (tmp_path / "binary").write_bytes(b"\xff\x00")
+    with pytest.raises(ConfigError, match="binary: cannot be read: not text"):
+        read_predictions(tmp_path / "binary", SET, MEANINGS, {})

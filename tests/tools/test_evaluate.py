@@ -1,0 +1,270 @@
+"""The tool as users run it, on pictures of the demo with real models."""
+
+import importlib.util
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import cv2
+import pytest
+
+from maskstream import MaskPipeline
+from maskstream.types import Frame
+from tests.conftest import ROOT
+from tests.models.tiny import BLUE, CLIP_NAME, RED, draw, save_tiny_clip, save_tiny_yolo
+
+TOOL = ROOT / "tools" / "evaluate.py"
+VOC = "<annotation><filename>{name}</filename>{objects}</annotation>"
+OBJECT = "<object><name>{label}</name><bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox></object>"
+FAST = ("--set", "evaluation.bootstrap=50")
+
+Main = Callable[[Sequence[str]], int]
+
+
+@pytest.fixture(scope="module")
+def main() -> Main:
+    spec = importlib.util.spec_from_file_location("evaluate", TOOL)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: Main = module.main
+    return found
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory, pipeline: MaskPipeline, demo_frames: list[Frame]) -> Path:
+    """Four pictures, labelled with what the shipped models say but for two faces: one has the other class, one is not there."""
+    folder = tmp_path_factory.mktemp("photos")
+    (folder / "labels").mkdir()
+    for index, frame in enumerate(demo_frames[:40:10]):
+        cv2.imwrite(str(folder / f"shot_{index}.png"), frame.bgr)
+        labelled = [(face.label.value, face.face_box_xyxy.tolist()) for face in pipeline(frame.bgr)]
+        assert sorted(label for label, _ in labelled) == ["mask", "no_mask", "no_mask"]
+        if index == 0:
+            labelled = [("con_mascarilla" if label == "no_mask" else label, box) for label, box in labelled]
+        if index == 1:
+            labelled.append(("no_mask", [5, 5, 45, 60]))
+        objects = "".join(OBJECT.format(*box, label=label) for label, box in labelled)
+        (folder / "labels" / f"shot_{index}.xml").write_text(VOC.format(name=f"shot_{index}.png", objects=objects))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(photos: Path, main: Main, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run over the photos."""
+    out = tmp_path_factory.mktemp("run")
+    assert main([*given(photos), "--group-by", "shot_([01])", "--out", str(out), *FAST]) == 0
+    return out
+
+
+def given(photos: Path) -> list[str]:
+    return ["--images", str(photos), "--labels", str(photos / "labels")]
+
+
+def metrics_of(out: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((out / "metrics.json").read_text())
+    return content
+
+
+def test_a_run_counts_what_is_there(finished: Path) -> None:
+    metrics = metrics_of(finished)
+    ours, paper = metrics["one_to_one"]["0.50"], metrics["paper"]["0.50"]
+    assert (ours["labelled"], ours["found_faces"], ours["right_faces"], ours["false_faces"]) == (13, 12, 10, 0)
+    assert [paper[name] for name in ("tp", "fn", "fp", "tn")] == [4, 2, 0, 6]  # the missed face is not there
+    assert metrics["mistakes"] == {"false_mask": 0, "false_no_mask": 2, "missed": 1, "false_face": 0}
+    assert {name: group["pictures"] for name, group in metrics["groups"].items()} == {"0": 1, "1": 1, "other": 2}
+    assert metrics["data"]["names"] == {"no_mask": 7, "mask": 4, "con_mascarilla": 2}
+    assert metrics["speed"]["pictures_analysed"] == 4
+    assert all(len(digest) == 64 for digest in metrics["system"]["weights"].values())
+    assert len(metrics["system"]["weights"]) == 2
+
+
+def test_a_run_leaves_these_files_and_no_others(finished: Path) -> None:
+    names = {path.name for path in finished.iterdir()}
+    confusion = {f"confusion_matrix_iou_0.{hundredths:02}.png" for hundredths in range(5, 35, 5)}
+    curves = {"metrics_vs_iou.png", "fp_fn_vs_iou.png", "precision_recall.png", "roc.png", "calibration.png"}
+    sheets = {"false_no_mask.jpg", "missed.jpg"}
+    plain = {"metrics.json", "predictions.json", "mistakes.csv", "counts.npz", "eval_history.json", "report.html"}
+    assert names == confusion | curves | sheets | plain
+    history = json.loads((finished / "eval_history.json").read_text())
+    assert history["eval_data"][9] == [0.5, 4, 2, 0, 6]
+
+
+def without_origin(metrics: dict[str, Any]) -> dict[str, Any]:
+    changing = ("created_utc", "system", "speed", "settings")
+    return {name: value for name, value in metrics.items() if name not in changing}
+
+
+def test_its_own_predictions_give_the_same_figures_without_a_model(
+    photos: Path, finished: Path, main: Main, tmp_path: Path
+) -> None:
+    source = ["--predictions", str(finished / "predictions.json"), "--group-by", "shot_([01])"]
+    assert main([*given(photos), *source, "--out", str(tmp_path), *FAST]) == 0
+    assert without_origin(metrics_of(tmp_path)) == without_origin(metrics_of(finished))
+    assert metrics_of(tmp_path)["speed"] is None
+
+
+def test_records_of_the_stream_give_the_same_counts(photos: Path, finished: Path, main: Main, tmp_path: Path) -> None:
+    records = tmp_path / "faces.jsonl"
+    command = [sys.executable, str(ROOT / "run_stream.py"), "--source", str(photos), "--jsonl", str(records), "--quiet"]
+    subprocess.run(command, check=True, timeout=120)
+    assert main([*given(photos), "--predictions", str(records), "--out", str(tmp_path / "out"), *FAST]) == 0
+    for name in ("one_to_one", "paper"):
+        ours, streamed = (metrics_of(folder)[name]["0.75"] for folder in (finished, tmp_path / "out"))
+        assert streamed == ours
+
+
+def test_a_killed_run_and_an_interrupted_one_go_on(photos: Path, tmp_path: Path, main: Main) -> None:
+    many = tmp_path / "many"
+    many.mkdir()
+    for index in range(30):
+        (many / f"{index}.png").symlink_to(photos / f"shot_{index % 4}.png")
+    arguments = ["--images", str(many), "--unlabelled", "negative", "--out", str(tmp_path / "out"), *FAST]
+    journal = tmp_path / "out" / ".predictions.partial.jsonl"
+    done = 0
+    for sent, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)):
+        with subprocess.Popen([sys.executable, str(TOOL), *arguments], stderr=subprocess.PIPE, text=True) as process:
+            wait_for(lambda target=done + 4: lines(journal) > target, process)
+            process.send_signal(sent)
+            _, said = process.communicate(timeout=30)
+            assert process.returncode == code
+        done = lines(journal)
+    assert "the same command goes on from here" in said
+    assert "were analysed before: going on" in said
+    assert done < 31
+    assert main(arguments) == 0
+    assert metrics_of(tmp_path / "out")["speed"]["pictures_analysed"] == 31 - done
+    assert metrics_of(tmp_path / "out")["one_to_one"]["0.50"]["false_faces"] == 90
+    assert not journal.exists()
+
+
+def lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    until = monotonic() + 60
+    while not condition():
+        assert monotonic() < until
+        assert process.poll() is None
+        sleep(0.02)
+
+
+def test_runs_are_compared(photos: Path, finished: Path, main: Main, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    worse = tmp_path / "worse"
+    source = ["--predictions", str(finished / "predictions.json"), "--min-score", "0.9999"]
+    assert main([*given(photos), *source, "--out", str(worse), *FAST]) == 0
+    capsys.readouterr()
+    assert main(["--compare", str(finished), str(worse), "--out", str(tmp_path / "both"), *FAST]) == 0
+    comparison = json.loads((tmp_path / "both" / "comparison.json").read_text())
+    first, second = comparison["runs"]
+    assert first["difference"] is None
+    assert second["difference"]["0.50"]["found"]["value"] < 0
+    assert (tmp_path / "both" / "comparison.html").stat().st_size > 1000
+    assert "worse" in capsys.readouterr().out
+
+
+def test_yolo_on_the_same_pictures(main: Main, tmp_path: Path) -> None:
+    boxes = [((10, 10, 40, 40), RED), ((80, 20, 110, 60), BLUE)]
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    for index in range(4):
+        cv2.imwrite(str(tmp_path / "images" / f"{index}.png"), draw(96, 128, boxes[index % 2]))
+        x1, y1, x2, y2 = boxes[index % 2][0]
+        row = f"{index % 2} {(x1 + x2) / 256} {(y1 + y2) / 192} {(x2 - x1) / 128} {(y2 - y1) / 96}\n"
+        (tmp_path / "labels" / f"{index}.txt").write_text(row)
+    (tmp_path / "labels" / "classes.txt").write_text("mascarilla\nwithout_mask\n")
+    weights = save_tiny_yolo(tmp_path / "tiny.pt", names=("mascarilla", "without_mask"))
+    sets = [
+        "--images",
+        str(tmp_path / "images"),
+        "--labels",
+        str(tmp_path / "labels"),
+        "--set",
+        "evaluation.labels.mascarilla=mask",
+    ]
+    assert main([*sets, "--system", "yolo", "--weights", str(weights), "--out", str(tmp_path / "out"), *FAST]) == 0
+    metrics = metrics_of(tmp_path / "out")
+    assert metrics["one_to_one"]["0.50"]["end_to_end_accuracy"] == 1
+    assert metrics["paper"]["0.50"]["tp"] >= 2
+    assert metrics["settings"]["min_score"] == 0.25
+    assert list(metrics["system"]["weights"]) == ["tiny.pt"]
+
+
+def test_clip_judges_the_faces_that_our_detector_finds(photos: Path, finished: Path, main: Main, tmp_path: Path) -> None:
+    weights = save_tiny_clip(tmp_path / "tiny.pt")
+    system = ["--system", "clip", "--weights", str(weights), "--set", f"clip.model={CLIP_NAME}"]
+    assert main([*given(photos), *system, "--out", str(tmp_path / "out"), *FAST]) == 0
+    metrics = metrics_of(tmp_path / "out")
+    assert metrics["one_to_one"]["0.50"]["found"] == metrics_of(finished)["one_to_one"]["0.50"]["found"]
+    assert "tiny.pt" in metrics["system"]["weights"]
+    assert CLIP_NAME in metrics["system"]["description"]
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "said"),
+    [
+        (["--images", "NONE"], 3, "NONE: no such"),
+        (["--labels", "NONE"], 2, "NONE: no such"),
+        (["--format", "coco"], 2, "coco"),
+        (["--set", "evaluation.labels={}", "--set", "evaluation.labels.mask=no_mask"], 0, ""),
+        (["--set", "evaluation.iou=0.42"], 2, "multiple of 0.05"),
+        (["--iou", "7"], 2, "--iou: evaluation.iou: 7.0 is not allowed"),
+        (["--min-score", "7"], 2, "--min-score: detector.min_score: 7.0 is not allowed"),
+        (["--group-by", "("], 2, "--group-by (: not a regular expression"),
+        (["--predictions", "NONE"], 2, "NONE: cannot be read"),
+        (["--categories", "mask"], 2, "--categories mask: expected ids and names"),
+        (["--system", "yolo"], 2, "--weights is missing"),
+        (["--system", "yolo", "--weights", "NONE.pt"], 4, "NONE.pt: no such weights file"),
+        (["--weights", "x.pt"], 2, "--weights is for yolo and clip"),
+        (["--compare", "NONE"], 2, "--compare NONE: one run"),
+        (["--compare", "NONE", "NONE2"], 2, "NONE: no results of a finished evaluation"),
+        (["--out", "shot_0.png/out"], 5, "shot_0.png is a file"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line_and_its_exit_code(
+    photos: Path,
+    finished: Path,
+    main: Main,
+    tmp_path: Path,
+    change: list[str],
+    code: int,
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(photos)
+    quick = ["--predictions", str(finished / "predictions.json")] if "yolo" not in change else []
+    assert main([*given(photos), *quick, "--out", str(tmp_path / "out"), *FAST, "--quiet", *change]) == code
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == (1 if code else 0)
+
+
+def test_unknown_names_are_listed_with_what_to_do(
+    photos: Path, main: Main, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    for path in (photos / "labels").iterdir():
+        (labels / path.name).write_text(path.read_text().replace("con_mascarilla", "casque"))
+    assert main(["--images", str(photos), "--labels", str(labels), "--out", str(tmp_path / "out"), "--quiet"]) == 2
+    said = capsys.readouterr().err
+    parts = ("not in evaluation.labels: casque", "no_mask 7", "mask 4", "--set evaluation.labels.casque=mask")
+    assert [part for part in parts if part not in said] == []
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("missing", ["--images", "--labels", "--out"])
+def test_what_is_missing_is_named(photos: Path, main: Main, missing: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [*given(photos), "--out", "unused"]
+    place = arguments.index(missing)
+    assert main([*arguments[:place], *arguments[place + 2 :]]) == 2
+    assert f"{missing} is missing" in capsys.readouterr().err
