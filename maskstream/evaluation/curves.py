@@ -12,7 +12,7 @@ from maskstream.evaluation.matching import NONE, UNKNOWN, BoolArray, IntArray, M
 from maskstream.types import FACE_KEYPOINTS
 
 CALIBRATION_BINS: Final = 15
-_MOST_DRAWS: Final = 500
+_MOST_DRAWS: Final = 200  # one takes some 5 ms
 _MOST_POINTS: Final = 500
 """Of a curve in a file; more cannot be seen."""
 _MASK: Final = 0

@@ -128,7 +128,9 @@ def outcomes(overlaps: Overlaps, matches: Matches, min_score: float) -> Outcomes
     shown = overlaps.scores >= min_score
     met = np.flatnonzero(shown & (matches.taken != NONE))
     false = np.flatnonzero(shown & (matches.taken == NONE) & ~matches.excused)
-    missed = np.setdiff1d(np.arange(len(overlaps.labels)), matches.taken[met])
+    is_missed = np.ones(len(overlaps.labels), bool)
+    is_missed[matches.taken[met]] = False
+    missed = np.flatnonzero(is_missed)
     return Outcomes(
         label=np.concatenate([matches.taken[met], missed, np.full(len(false), NONE)]),
         prediction=np.concatenate([met, np.full(len(missed), NONE), false]),

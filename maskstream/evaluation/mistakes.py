@@ -5,14 +5,18 @@ import io
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from maskstream.evaluation.matching import MISSED, NONE, NOTHING, UNKNOWN, Outcomes, Overlaps
+import numpy as np
+from numpy.typing import NDArray
+
+from maskstream.evaluation.matching import MISSED, NOTHING, UNKNOWN, Outcomes, Overlaps
 from maskstream.evaluation.types import Mistake, MistakeKind
 from maskstream.types import FloatArray, Label
 
 CSV_COLUMNS: Final = (
-    *("kind", "picture", "labelled", "judged", "confidence", "score", "size_px"),
+    *("kind", "picture", "labelled", "judged", "confidence", "score", "size_px", "nearest_iou"),
     *("label_x1", "label_y1", "label_x2", "label_y2", "x1", "y1", "x2", "y2"),
 )
+NEAR_IOU: Final = 0.1
 _MASK: Final = 0
 
 
@@ -23,18 +27,41 @@ def find_mistakes(overlaps: Sequence[Overlaps], found: Sequence[Outcomes]) -> tu
     return tuple(sorted(every, key=lambda mistake: (kinds.index(mistake.kind), -mistake.badness)))
 
 
+def count_mistakes(mistakes: Sequence[Mistake]) -> dict[str, int]:
+    """Return the `mistakes` of docs/evaluation.md."""
+    counts = {kind.value: sum(mistake.kind is kind for mistake in mistakes) for kind in MistakeKind}
+    near = (MistakeKind.MISSED, MistakeKind.FALSE_FACE)
+    return counts | {
+        f"{kind.value}_near": sum(mistake.kind is kind and mistake.nearest_iou >= NEAR_IOU for mistake in mistakes)
+        for kind in near
+    }
+
+
 def _mistakes(overlaps: Overlaps, found: Outcomes) -> Iterator[Mistake]:
     counting = [face for face in overlaps.picture.faces if not face.ignore]
+    false, missed = found.prediction[found.row == NOTHING], found.label[found.column == MISSED]
     for label, prediction, row, column, size_px in zip(
         found.label, found.prediction, found.row, found.column, found.size_px, strict=True
     ):
         kind = _kind(int(row), int(column))
-        if kind is not None:
-            face = None if label == NONE else counting[label]
-            answer = None if prediction == NONE else overlaps.predictions[prediction]
-            badness = float(size_px) if answer is None else answer.score if face is None else (answer.confidence or answer.score)
-            label_box = None if face is None else face.box_xyxy
-            yield Mistake(kind, overlaps.picture.name, badness, face.label if face else None, label_box, answer)
+        if kind is MistakeKind.MISSED:
+            iou, box = _nearest(overlaps.iou[false, label], overlaps.boxes[false])
+            face = counting[label]
+            yield Mistake(kind, overlaps.picture.name, float(size_px), face.label, face.box_xyxy, None, iou, box)
+        elif kind is MistakeKind.FALSE_FACE:
+            iou, box = _nearest(overlaps.iou[prediction, missed], overlaps.label_boxes[missed])
+            answer = overlaps.predictions[prediction]
+            yield Mistake(kind, overlaps.picture.name, answer.score, None, None, answer, iou, box)
+        elif kind is not None:
+            face, answer = counting[label], overlaps.predictions[prediction]
+            iou, badness = float(overlaps.iou[prediction, label]), answer.confidence or answer.score
+            yield Mistake(kind, overlaps.picture.name, badness, face.label, face.box_xyxy, answer, iou)
+
+
+def _nearest(iou: NDArray[np.float64], boxes: FloatArray) -> tuple[float, FloatArray | None]:
+    """Return the largest of overlaps (N,) and its box of (N, 4)."""
+    largest = float(iou.max(initial=0))
+    return largest, boxes[iou.argmax()] if largest > 0 else None
 
 
 def _kind(row: int, column: int) -> MistakeKind | None:
@@ -64,6 +91,7 @@ def _row(mistake: Mistake) -> tuple[object, ...]:
     return (
         *(mistake.kind.value, mistake.name, _value(mistake.label), _value(found.label if found else None)),
         *(None if found is None else found.confidence, None if found is None else round(found.score, 4), size_px),
+        round(mistake.nearest_iou, 3),
         *(*_corners(mistake.label_box_xyxy), *_corners(None if found is None else found.box_xyxy)),
     )
 

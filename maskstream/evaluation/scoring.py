@@ -21,8 +21,8 @@ from maskstream.evaluation.figures import (
     iou_key,
 )
 from maskstream.evaluation.matching import CLASSES, IntArray, Overlaps, match, outcomes, paper_pairs, tabulate
-from maskstream.evaluation.mistakes import find_mistakes
-from maskstream.evaluation.types import BoxKind, Mistake, MistakeKind, PicturePredictions
+from maskstream.evaluation.mistakes import count_mistakes, find_mistakes
+from maskstream.evaluation.types import BoxKind, Mistake, PicturePredictions
 from maskstream.geometry import head_box
 
 
@@ -86,7 +86,7 @@ def score(annotations: Annotations, predictions: Mapping[str, PicturePredictions
         "ap": average_precision(overlaps, classes, draws),
         **_curves(reference, classes, settings.min_score, draws),
         **breakdowns(reference, settings.score_floor, settings.group_by, draws),
-        "mistakes": {kind.value: sum(mistake.kind is kind for mistake in mistakes) for kind in MistakeKind},
+        "mistakes": count_mistakes(mistakes),
     }
     return Scored(metrics, mistakes, tuple(picture.name for picture in annotations.pictures), one_to_one, paper)
 

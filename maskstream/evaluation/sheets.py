@@ -115,22 +115,26 @@ def _tiles(mistakes: Sequence[Mistake], read: Callable[[str], BgrImage]) -> Iter
 def face_tile(bgr: BgrImage, mistake: Mistake) -> BgrImage:
     """Return the surroundings of a mistake, (TILE_PX, TILE_PX, 3) uint8, blue first, with the labelled and the judged box.
 
+    A missed face has the false one that overlaps it, if any, in grey; a false one the missed one.
+
     Args:
         bgr: The whole picture, (H, W, 3) uint8; it is not modified.
         mistake: Its boxes are pixels of this picture.
     """
     found = mistake.prediction
+    labelled = mistake.label_box_xyxy if found is None or mistake.label_box_xyxy is not None else mistake.nearest_box_xyxy
+    judged = mistake.nearest_box_xyxy if found is None else found.box_xyxy
     boxes = np.array([box for box in (mistake.label_box_xyxy, found and found.box_xyxy) if box is not None])
     low, high = boxes[:, :2].min(0), boxes[:, 2:].max(0)
     side = max(float((high - low).max()) * (1 + 2 * _MARGIN), _LEAST_CROP_PX)
     corner = (low + high - side) / 2
     tile, scale = _cut(bgr, corner, side), TILE_PX / side
-    if found is not None:
-        edges = _on_tile(found.box_xyxy, corner, scale)
+    if judged is not None:
+        edges = _on_tile(judged, corner, scale)
         cv2.rectangle(tile, edges[:2], edges[2:], _BLACK, 4)
-        cv2.rectangle(tile, edges[:2], edges[2:], COLOURS_BGR[found.label], 2)
-    if mistake.label_box_xyxy is not None:
-        _dashed(tile, _on_tile(mistake.label_box_xyxy, corner, scale))
+        cv2.rectangle(tile, edges[:2], edges[2:], COLOURS_BGR[Label.UNKNOWN if found is None else found.label], 2)
+    if labelled is not None:
+        _dashed(tile, _on_tile(labelled, corner, scale))
     return tile
 
 
@@ -186,7 +190,7 @@ def _with_text(canvas: BgrImage, worst: Sequence[Mistake], count: int) -> BgrIma
     draw = ImageDraw.Draw(image)
     many = f"{len(worst)} of {count:,}, the worst first" if count > len(worst) else f"all {count:,}, the worst first"
     draw.text((GAP_PX, 12), f"{TITLES[worst[0].kind]}: {many}", _INK, ImageFont.load_default(19))
-    key = "dashed: as labelled     solid: as found, in the colour of what was judged"
+    key = "dashed: as labelled     solid: as found, in the colour of what was judged; grey: overlaps too little"
     draw.text((image.width - GAP_PX, 16), key, _INK, ImageFont.load_default(14), anchor="ra")
     font = ImageFont.load_default(13)
     for index, mistake in enumerate(worst):
@@ -203,7 +207,12 @@ def caption(mistake: Mistake) -> tuple[str, str, str]:
     judged = "not found" if found is None else "not judged" if found.label is Label.UNKNOWN else f"judged {TEXT[found.label]}"
     certain = "" if found is None or found.confidence is None else f" {found.confidence:.0%}"
     score = "" if found is None else f"score {found.score:.2f}, "
-    return one_line(mistake.name), f"{labelled}, {judged}{certain}", f"{score}{size_px(mistake):.0f} px"
+    other = (
+        ""
+        if mistake.nearest_box_xyxy is None
+        else f", near: {'false' if found is None else 'missed'}, IoU {mistake.nearest_iou:.2f}"
+    )
+    return one_line(mistake.name), f"{labelled}, {judged}{certain}", f"{score}{size_px(mistake):.0f} px{other}"
 
 
 def size_px(mistake: Mistake) -> float:

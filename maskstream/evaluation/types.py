@@ -63,4 +63,9 @@ class Mistake:
     """What is labelled; None for a false face."""
     label_box_xyxy: FloatArray | None
     prediction: Prediction | None
-    """None for a missed face; its box is of the kind that the labels are."""
+    """Its box is of the kind that the labels are. None for a missed face."""
+    nearest_iou: float = 0.0
+    """Of a missed face with a false face, or the other way round: where it is not nearly 0, the face was seen and the boxes
+    disagree. Of the two boxes otherwise."""
+    nearest_box_xyxy: FloatArray | None = None
+    """Of that false or missed face; None without one."""

@@ -38,7 +38,14 @@ def full_metrics() -> dict[str, Any]:
             {"low": i / 10, "high": (i + 1) / 10, "predictions": 40 * i, "labelled": 36 * i, "right": 34 * i} for i in range(10)
         ],
         "operating_points": [_operating_point(round(step * 0.05, 2)) for step in range(1, 20)],
-        "mistakes": {"false_mask": 14, "false_no_mask": 12, "missed": 67, "false_face": 33},
+        "mistakes": {
+            "false_mask": 14,
+            "false_no_mask": 12,
+            "missed": 67,
+            "false_face": 33,
+            "missed_near": 9,
+            "false_face_near": 8,
+        },
         "speed": SPEED,
     }
 
@@ -74,7 +81,7 @@ def _poor(table: list[list[int]], pictures: int, by_class: dict[str, int], mista
         "groups": {},
         "scores": [{"low": i / 10, "high": (i + 1) / 10, "predictions": 0, "labelled": 0, "right": 0} for i in range(10)],
         "operating_points": [],
-        "mistakes": {str(kind): count for kind, count in mistakes.items()},
+        "mistakes": {**{str(kind): count for kind, count in mistakes.items()}, "missed_near": 0, "false_face_near": 0},
         "speed": None,
     }
 
@@ -210,7 +217,7 @@ def mistakes() -> list[Mistake]:
     """As many as `full_metrics` counts, of each kind the worst last, in pictures `hall/street_0000.jpg` and so on."""
     generator = np.random.default_rng(5)
     counts = full_metrics()["mistakes"]
-    return [make_mistake(MistakeKind(kind), index, generator) for kind, count in counts.items() for index in range(count)]
+    return [make_mistake(kind, index, generator) for kind in MistakeKind for index in range(counts[kind])]
 
 
 def make_mistake(kind: MistakeKind, index: int, generator: np.random.Generator) -> Mistake:

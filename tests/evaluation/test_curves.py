@@ -108,8 +108,16 @@ def test_mistakes_come_worst_first_and_as_csv() -> None:
     expected = [(MistakeKind.FALSE_MASK, 0.99), (MistakeKind.FALSE_NO_MASK, 0.9), (MistakeKind.FALSE_NO_MASK, 0.7)]
     expected += [(MistakeKind.MISSED, 45), (MistakeKind.MISSED, 40), (MistakeKind.MISSED, 20), (MistakeKind.FALSE_FACE, 0.6)]
     assert kinds == expected
-    assert made.metrics["mistakes"] == {"false_mask": 1, "false_no_mask": 2, "missed": 3, "false_face": 1}
+    counts = {"false_mask": 1, "false_no_mask": 2, "missed": 3, "false_face": 1, "missed_near": 1, "false_face_near": 1}
+    assert made.metrics["mistakes"] == counts
     lines = mistakes_csv(made.mistakes).splitlines()
-    assert lines[1] == "false_mask,0.jpg,no_mask,mask,0.99,0.9,40.0,100.0,0.0,140.0,40.0,100.0,0.0,140.0,40.0"
-    assert lines[4] == "missed,0.jpg,mask,,,,45.0,30.0,50.0,90.0,95.0,,,,"
-    assert lines[7].startswith("false_face,0.jpg,,mask,0.8,0.6,20.0,,,,,60.0")
+    assert lines[1] == "false_mask,0.jpg,no_mask,mask,0.99,0.9,40.0,1.0,100.0,0.0,140.0,40.0,100.0,0.0,140.0,40.0"
+    assert lines[4] == "missed,0.jpg,mask,,,,45.0,0.148,30.0,50.0,90.0,95.0,,,,"
+    assert lines[7].startswith("false_face,0.jpg,,mask,0.8,0.6,20.0,0.148,,,,,60.0")
+
+
+def test_a_duplicate_is_near_no_missed_face() -> None:
+    made = scored((face(A), face(B)), (found(A), found((0, 0, 40, 36), score=0.6), found((50, 25, 90, 65))))
+    nearest = {(mistake.kind, mistake.prediction and mistake.prediction.score): mistake.nearest_iou for mistake in made.mistakes}
+    near = pytest.approx(15 / 65)
+    assert nearest == {(MistakeKind.MISSED, None): near, (MistakeKind.FALSE_FACE, 0.9): near, (MistakeKind.FALSE_FACE, 0.6): 0}

@@ -98,7 +98,7 @@ def test_an_answer_of_unknown_is_found_and_not_right() -> None:
     ours = metrics["one_to_one"]["0.50"]
     assert (ours["found"], ours["judged_rightly"], ours["recall"], ours["unknown_share"]) == (1, 0, 0, 1)
     assert metrics["paper"]["0.50"]["tp"] + metrics["paper"]["0.50"]["fn"] == 0
-    assert metrics["mistakes"] == {"false_mask": 0, "false_no_mask": 0, "missed": 0, "false_face": 0}
+    assert sum(metrics["mistakes"].values()) == 0
 
 
 def test_incorrect_is_no_mask_or_a_class_of_its_own() -> None:

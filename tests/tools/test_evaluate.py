@@ -77,7 +77,7 @@ def test_a_run_counts_what_is_there(finished: Path) -> None:
     ours, paper = metrics["one_to_one"]["0.50"], metrics["paper"]["0.50"]
     assert (ours["labelled"], ours["found_faces"], ours["right_faces"], ours["false_faces"]) == (13, 12, 10, 0)
     assert [paper[name] for name in ("tp", "fn", "fp", "tn")] == [4, 2, 0, 6]  # the missed face is not there
-    assert metrics["mistakes"] == {"false_mask": 0, "false_no_mask": 2, "missed": 1, "false_face": 0}
+    assert {kind: count for kind, count in metrics["mistakes"].items() if count} == {"false_no_mask": 2, "missed": 1}
     assert {name: group["pictures"] for name, group in metrics["groups"].items()} == {"0": 1, "1": 1, "other": 2}
     assert metrics["data"]["names"] == {"no_mask": 7, "mask": 4, "con_mascarilla": 2}
     assert metrics["speed"]["pictures_analysed"] == 4
@@ -257,7 +257,7 @@ def test_unknown_names_are_listed_with_what_to_do(
         (labels / path.name).write_text(path.read_text().replace("con_mascarilla", "casque"))
     assert main(["--images", str(photos), "--labels", str(labels), "--out", str(tmp_path / "out"), "--quiet"]) == 2
     said = capsys.readouterr().err
-    parts = ("not in evaluation.labels: casque", "no_mask 7", "mask 4", "--set evaluation.labels.casque=mask")
+    parts = ("not in evaluation.labels: 'casque'", "'no_mask' 7", "'mask' 4", "--set evaluation.labels.casque=mask")
     assert [part for part in parts if part not in said] == []
     assert not (tmp_path / "out").exists()
 
