@@ -76,8 +76,8 @@ class _Answers:
     """`system` of metrics.json."""
     min_score: float
     score_floor: float
-    are_faces: bool
-    """What the boxes are; False: what the labels are, if the user says nothing else."""
+    predicted_box: BoxKind | None
+    """What the boxes are; None: what the labels are."""
     speed: dict[str, float] | None = None
     unreadable: tuple[Problem, ...] = ()
 
@@ -99,7 +99,7 @@ def evaluate(request: EvaluationRequest, config: Config) -> dict[str, Any]:
     annotations = _without_unreadable(annotations, answers.unreadable, strict=request.strict)
     settings = ScoreSettings(
         box=request.box,
-        predicted_box="face" if answers.are_faces else request.predicted_box or request.box,
+        predicted_box=answers.predicted_box or request.box,
         min_score=answers.min_score,
         score_floor=answers.score_floor,
         iou=config.evaluation.iou,
@@ -134,13 +134,10 @@ def _answers_of_file(request: EvaluationRequest, config: Config, annotations: An
         logger.warning("{}: {} pictures without labels do not count, such as {}", name, len(found.strangers), example)
     min_score = found.min_score if request.min_score is None else request.min_score
     logger.info("{}: {} predictions, of which those with a score of at least {:g} count", name, found.kind, min_score)
-    system: dict[str, Any] = {
-        "name": "predictions",
-        "description": f"{found.kind} predictions of {name}",
-        "weights": {},
-        "device": None,
-    }
-    return _Answers(found.by_picture, system, min_score, found.score_floor, found.predicted_box == "face")
+    description = f"{found.kind} predictions of {name}"
+    unnamed: dict[str, Any] = {"name": "predictions", "description": description, "weights": {}, "device": None}
+    system = unnamed if found.system is None else dict(found.system)
+    return _Answers(found.by_picture, system, min_score, found.score_floor, found.predicted_box or request.predicted_box)
 
 
 def _answers_of_system(request: EvaluationRequest, config: Config, annotations: Annotations) -> _Answers:
@@ -150,6 +147,7 @@ def _answers_of_system(request: EvaluationRequest, config: Config, annotations: 
     floor = min(config.evaluation.score_floor, min_score)
     config = refine(config, Layer.of_key("evaluation.score_floor", "detector.min_score", floor))
     system, description = _build_system(request, config)
+    predicted_box: BoxKind | None = request.predicted_box if request.system == "yolo" else "face"
     pictures = annotations.pictures
     with Journal(request.out / _JOURNAL_FILE, _fingerprint(description, config)) as journal, _bar(request, len(pictures)) as bar:
         resumed = sum(map(journal.has, pictures))
@@ -158,7 +156,8 @@ def _answers_of_system(request: EvaluationRequest, config: Config, annotations: 
         done = analyse(system, pictures, journal, batch_size_of(config), lambda count: bar.advance(bar.task_ids[0], count))
         undone = {name for name, _ in done.unreadable}
         records = [journal.records[picture.name] for picture in pictures if picture.name not in undone]
-        write_predictions(request.out, {"system": description, "min_score": min_score, "score_floor": floor}, records)
+        header = {"system": description, "box": predicted_box, "min_score": min_score, "score_floor": floor}
+        write_predictions(request.out, header, records)
         journal.remove()
     speed = {
         "pictures_analysed": done.analysed,
@@ -169,7 +168,7 @@ def _answers_of_system(request: EvaluationRequest, config: Config, annotations: 
     logger.info("{} pictures in {:.1f} s: {:.1f} a second, {:.0%} of the time in the models", *speed.values())
     unreadable = tuple(Problem(ProblemKind.UNREADABLE_PICTURE, name, reason) for name, reason in done.unreadable)
     predictions = {record["file"]: from_record(record) for record in records}
-    return _Answers(predictions, description, min_score, floor, request.system != "yolo", speed, unreadable)
+    return _Answers(predictions, description, min_score, floor, predicted_box, speed, unreadable)
 
 
 def _fingerprint(description: Mapping[str, Any], config: Config) -> str:

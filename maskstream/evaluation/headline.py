@@ -27,8 +27,8 @@ class Part:
     key: str
     text: str
     faces: int
-    share: int
-    """Of `Headline.scale`; the shares of all parts add up to it."""
+    share: float
+    """Of `Headline.scale`, to a tenth; the shares of all parts add up to it."""
 
 
 @dataclass(frozen=True)
@@ -111,18 +111,16 @@ def _parts(figures: Metrics) -> tuple[tuple[Part, ...], int]:
     if not sum(faces):
         return (), 0
     scales = [sum(faces)] if sum(faces) < _LARGEST_SCALES[0] else _LARGEST_SCALES
-    shares, scale = next(
-        (shares_of(faces, scale), scale)
-        for scale in scales
-        if shares_of(faces, scale)[0] < scale or faces[0] == sum(faces) or scale == scales[-1]
-    )
+    shows_mistakes = (scale for scale in scales if round(faces[0] * scale / sum(faces)) < scale or faces[0] == sum(faces))
+    scale = next(shows_mistakes, scales[-1])
+    shares = [tenths / 10 for tenths in shares_of(faces, 10 * scale)]
     return tuple(Part(*words, *numbers) for words, *numbers in zip(counts, faces, shares, strict=True)), scale
 
 
 def _sentence(parts: Sequence[Part], scale: int, figures: Metrics) -> str:
     if not parts:
         return f"No face is labelled in {of(figures['pictures'], 'picture')}: there is nothing to measure."
-    number = parts[0].share
+    number = round(parts[0].share)
     return f"Of {of(scale, 'face')}, {number:,} {'was' if number == 1 else 'were'} {parts[0].text}."
 
 
@@ -130,7 +128,8 @@ def _interval(parts: Sequence[Part], scale: int, figures: Metrics) -> str:
     bounds = (figures["ci95"] or {}).get("end_to_end_accuracy" if figures["known_class"] else "found")
     if not parts or not bounds:
         return ""
-    low, high = min(round(bounds[0] * scale), parts[0].share), max(round(bounds[1] * scale), parts[0].share)
+    number = round(parts[0].share)
+    low, high = min(round(bounds[0] * scale), number), max(round(bounds[1] * scale), number)
     return f"With other pictures of this kind: {low:,} to {high:,} of {scale:,}, in 19 of 20 cases."
 
 

@@ -33,6 +33,8 @@ class ForeignPredictions:
     score_floor: float
     strangers: tuple[str, ...]
     """Pictures in the file that are not among the labelled ones."""
+    system: Mapping[str, Any] | None = None
+    """Who made them, in our own files."""
 
 
 def read_predictions(
@@ -116,7 +118,10 @@ def _ours(where: str, content: Mapping[str, Any], names: _Names) -> ForeignPredi
         raise ConfigError(f"{where}: damaged: {error!r}; make it anew") from error
     by_picture, strangers = _collect(records, names)
     _require_some(where, by_picture, strangers, names)
-    return ForeignPredictions(by_picture, "maskstream", "face", min_score, floor, strangers)
+    system = _as_dict(content.get("system"))
+    is_described = {"name", "description", "weights", "device"} <= system.keys()
+    box: BoxKind | None = content["box"] if content.get("box") in ("face", "head") else None
+    return ForeignPredictions(by_picture, "maskstream", box, min_score, floor, strangers, system if is_described else None)
 
 
 def _jsonl(where: str, text: str, names: _Names) -> ForeignPredictions:

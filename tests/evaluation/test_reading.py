@@ -34,7 +34,7 @@ def result(**changes: object) -> dict[str, object]:
 
 def test_our_own_file(tmp_path: Path) -> None:
     record = to_record("a/one.jpg", 200, 100, (make_face(score=0.6), make_face(Label.NO_MASK, score=0.8)))
-    found = read(tmp_path, to_json({"min_score": 0.65, "score_floor": 0.1, "system": {}}, [record]))
+    found = read(tmp_path, to_json({"min_score": 0.65, "score_floor": 0.1, "box": "face", "system": {}}, [record]))
     assert (found.kind, found.predicted_box, found.min_score, found.score_floor) == ("maskstream", "face", 0.65, 0.1)
     faces = found.by_picture["a/one.jpg"].faces
     assert [(face.label, face.score) for face in faces] == [(Label.NO_MASK, 0.8), (Label.MASK, 0.6)]

@@ -64,7 +64,11 @@ def test_the_first_screen_is_in_plain_words(full: Path) -> None:
     words = " ".join(re.sub(r"<[^>]+>", " ", first_screen).split())
     assert "Of 100 faces, 91 were found and judged rightly." in words
     assert re.search(r"With other pictures of this kind: (89|90) to 93 of 100", words)
-    for outcome in ("91 found and judged rightly (1,095 faces)", "2 found, but judged wrongly (26 faces)", "5 missed (62 faces)"):
+    for outcome in (
+        "91.2 found and judged rightly (1,095 faces)",
+        "2.2 found, but judged wrongly (26 faces)",
+        "5.2 missed (62 faces)",
+    ):
         assert outcome in words
     for tile in ("2.5% 14 of 560 bare faces", "1.9% 12 of 640 masked faces", "5.2% 62 of 1,200 faces", "10.6 33 in 310 pictures"):
         assert tile in words
@@ -94,7 +98,10 @@ def test_shares_add_up_and_no_mistake_is_rounded_away() -> None:
         row.update(dict.fromkeys(row, 0))
     table["mask"].update(mask=2999, missed=1)
     assert headline(metrics).sentence == "Of 10,000 faces, 9,997 were found and judged rightly."
-    table["mask"].update(mask=3000, missed=0)
+    table["mask"].update(mask=914, no_mask=22, unknown=2, missed=62)  # 92 would flatter
+    assert headline(metrics).sentence == "Of 100 faces, 91 were found and judged rightly."
+    assert [part.share for part in headline(metrics).parts] == [91.4, 2.2, 0.2, 6.2]
+    table["mask"].update(mask=3000, no_mask=0, unknown=0, missed=0)
     assert headline(metrics).sentence == "Of 100 faces, 100 were found and judged rightly."
 
 

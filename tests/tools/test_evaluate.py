@@ -97,7 +97,7 @@ def test_a_run_leaves_these_files_and_no_others(finished: Path) -> None:
 
 
 def without_origin(metrics: dict[str, Any]) -> dict[str, Any]:
-    changing = ("created_utc", "system", "speed", "settings")
+    changing = ("created_utc", "speed")
     return {name: value for name, value in metrics.items() if name not in changing}
 
 
