@@ -150,6 +150,22 @@ def test_a_killed_run_and_an_interrupted_one_go_on(
     assert not journal.exists()
 
 
+def test_a_picture_that_turns_out_to_be_damaged_is_left_out_and_counted(
+    photos: Path, main: Main, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for index in range(2):
+        (tmp_path / f"shot_{index}.png").write_bytes((photos / f"shot_{index}.png").read_bytes()[: [None, 5000][index]])
+        (tmp_path / f"shot_{index}.xml").write_bytes((photos / "labels" / f"shot_{index}.xml").read_bytes())
+    arguments = ["--images", str(tmp_path), "--labels", str(tmp_path), "--out", str(tmp_path / "out"), *FAST]
+    assert main(arguments) == 0
+    metrics = metrics_of(tmp_path / "out")
+    assert (metrics["data"]["pictures"], metrics["data"]["faces"]) == (1, 3)
+    assert metrics["data"]["problems"] == {"unreadable picture": 1}
+    assert metrics["one_to_one"]["0.50"]["labelled"] == 3
+    assert main([*arguments, "--strict", "--quiet"]) == 3
+    assert "shot_1.png: the file is cut short" in capfd.readouterr().err
+
+
 def lines(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
