@@ -195,9 +195,9 @@ def _build_system(request: EvaluationRequest, config: Config) -> tuple[System, d
     if request.system == "clip":
         config = refine(config, Layer.of_key("--system clip", "classifier", {"name": "clip", "weights": request.weights}))
     named = [(config.detector.name, config.detector.weights), (config.classifier.name, config.classifier.weights)]
-    files = [weights_path(weights, f"{name}.safetensors") for name, weights in named]
     if config.classifier.name == "clip":
         named[1] = f"clip {config.clip.model}", config.classifier.weights or config.clip.weights
+    files = [weights_path(weights, f"{name}.safetensors") for name, weights in named]
     description = " and ".join(f"{name} ({weights})" if weights else name for name, weights in named)
     return build_analyzer(config), _system_record(request.system, description, device, files)
 

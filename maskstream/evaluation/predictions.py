@@ -46,7 +46,7 @@ def from_record(record: Mapping[str, Any]) -> PicturePredictions:
 
 
 def _face(record: Mapping[str, Any]) -> Prediction:
-    label, confidence = Label(record["label"]), record["confidence"]
+    label, confidence = Label(record["label"]), record.get("confidence")
     keypoints = {name: _point(row) for name, row in (record.get("keypoints") or {}).items() if None not in row}
     return Prediction(
         box_xyxy([record["box"][edge] for edge in ("x1", "y1", "x2", "y2")]),
