@@ -173,7 +173,9 @@ def _answers_of_system(request: EvaluationRequest, config: Config, annotations: 
 
 def _fingerprint(description: Mapping[str, Any], config: Config) -> str:
     """Return a sum over all that decides about predictions."""
-    settings = config.model_dump(include={"detector", "classifier", "align", "clip"})
+    settings = config.model_dump(
+        include={"detector": True, "classifier": True, "align": True, "clip": True, "evaluation": {"labels"}}
+    )
     text = json.dumps([__version__, description, settings], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
