@@ -23,11 +23,12 @@ from maskstream.align import AlignRules, align_face
 from maskstream.annotations import LabelledFace, LabelledPicture, ReadOptions, read_annotations
 from maskstream.config import load_config
 from maskstream.errors import MaskStreamError
+from maskstream.evaluation.curves import expected_calibration_error
 from maskstream.models import face_mobilenet, mask_resnet18
 from maskstream.models.checkpoint import Metadata, StateDict, load_into, save_checkpoint
 from maskstream.models.keypoint_rcnn import to_rgb_tensor
 from maskstream.pictures import read_picture
-from maskstream.training.calibration import expected_calibration_error, fit_logistic, fit_temperature
+from maskstream.training.calibration import fit_logistic, fit_temperature
 from maskstream.types import FACE_KEYPOINTS, BgrImage, FloatArray, Label
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
@@ -183,7 +184,7 @@ def classifier_figures(logits: torch.Tensor, is_mask: torch.Tensor, temperature:
         probability = (logits / divisor).softmax(1)[:, 0]
         confidence, is_right = torch.maximum(probability, 1 - probability), (probability >= 0.5) == is_mask
         figures[f"mask_accuracy_{name}"] = float(is_right.float().mean())
-        figures[f"calibration_error_{name}"] = expected_calibration_error(confidence, is_right)
+        figures[f"calibration_error_{name}"] = expected_calibration_error(confidence.numpy(), is_right.numpy())
     return figures
 
 

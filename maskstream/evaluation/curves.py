@@ -79,10 +79,7 @@ def calibration(faces: JudgedFaces, draws: Floats) -> dict[str, Any] | None:
     """
     if not faces.confidence.size:
         return None
-    per_picture = np.zeros((draws.shape[1], CALIBRATION_BINS, 3))
-    bins = (faces.confidence * CALIBRATION_BINS).astype(int).clip(0, CALIBRATION_BINS - 1)
-    ones = np.ones_like(faces.confidence)
-    np.add.at(per_picture, (faces.picture, bins), np.column_stack([ones, faces.confidence, faces.is_right]))
+    per_picture = _calibration_sums(faces.confidence, faces.is_right, faces.picture, draws.shape[1])
     total = per_picture.sum(0)
     return {
         "faces": len(faces.confidence),
@@ -99,6 +96,19 @@ def calibration(faces: JudgedFaces, draws: Floats) -> dict[str, Any] | None:
             for index, (count, confidence, right) in enumerate(total)
         ],
     }
+
+
+def expected_calibration_error(confidence: Floats, is_right: BoolArray) -> float:
+    """Return the mean gap between confidence (N,) and accuracy over 15 equal bins, weighted by their faces."""
+    return float(_calibration_error(_calibration_sums(confidence, is_right, np.zeros(len(confidence), np.int64), 1)[0]))
+
+
+def _calibration_sums(confidence: Floats, is_right: BoolArray, picture: IntArray, pictures: int) -> Floats:
+    """Return the sums (pictures, bins, 3) of faces, confidence and right answers."""
+    sums = np.zeros((pictures, CALIBRATION_BINS, 3))
+    bins = (confidence * CALIBRATION_BINS).astype(int).clip(0, CALIBRATION_BINS - 1)
+    np.add.at(sums, (picture, bins), np.column_stack([np.ones_like(confidence), confidence, is_right]))
+    return sums
 
 
 def _calibration_error(sums: Floats) -> Floats:

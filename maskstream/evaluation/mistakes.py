@@ -86,12 +86,10 @@ def mistakes_csv(mistakes: Sequence[Mistake]) -> str:
 
 def _row(mistake: Mistake) -> tuple[object, ...]:
     found = mistake.prediction
-    box = found.box_xyxy if mistake.label_box_xyxy is None and found else mistake.label_box_xyxy
-    size_px = None if box is None else round(float(min(box[2:] - box[:2])), 1)
     return (
         *(mistake.kind.value, mistake.name, _value(mistake.label), _value(found.label if found else None)),
-        *(None if found is None else found.confidence, None if found is None else round(found.score, 4), size_px),
-        round(mistake.nearest_iou, 3),
+        *(None if found is None else found.confidence, None if found is None else round(found.score, 4)),
+        *(round(mistake.size_px, 1), round(mistake.nearest_iou, 3)),
         *(*_corners(mistake.label_box_xyxy), *_corners(None if found is None else found.box_xyxy)),
     )
 

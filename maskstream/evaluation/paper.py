@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
+from maskstream.evaluation.figures import paper_figures
+
 SOURCE: Final = "Face Mask Detection using Human Keypoints"
 PICTURES: Final = 1174
 MASKED_FACES: Final = 1264
@@ -25,29 +29,10 @@ class PairCounts:
         return self.tp + self.fn + self.fp + self.tn
 
     @property
-    def accuracy(self) -> float:
-        """Pairs judged as labelled / pairs."""
-        return (self.tp + self.tn) / self.pairs
-
-    @property
-    def precision(self) -> float:
-        """Of those judged mask, how many are."""
-        return self.tp / (self.tp + self.fp)
-
-    @property
-    def recall(self) -> float:
-        """Of those labelled mask, how many are judged mask; missed faces are not among them."""
-        return self.tp / (self.tp + self.fn)
-
-    @property
-    def f1(self) -> float:
-        """Harmonic mean of precision and recall."""
-        return 2 * self.tp / (2 * self.tp + self.fp + self.fn)
-
-    @property
-    def fpr(self) -> float:
-        """Of those labelled no mask, how many are judged mask."""
-        return self.fp / (self.fp + self.tn)
+    def figures(self) -> dict[str, float]:
+        """Accuracy, precision, recall, F1 and false positive rate."""
+        counts = np.array([[self.tp, self.fn], [self.fp, self.tn]])
+        return {name: float(value) for name, value in paper_figures(counts).items()}
 
     @property
     def labelled_share_at_most(self) -> float:

@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from maskstream.evaluation import paper
 from maskstream.evaluation.figures import iou_key
 from maskstream.evaluation.headline import at_reference, headline, of
-from maskstream.evaluation.sheets import TEXT, TITLES, size_px
+from maskstream.evaluation.sheets import TEXT, TITLES
 from maskstream.evaluation.types import Mistake, MistakeKind
 from maskstream.files import one_line, replace_file
 
@@ -175,5 +175,5 @@ def _rows(mistakes: Sequence[Mistake]) -> Iterator[dict[str, Any]]:
             "judged": _DASH if found is None else TEXT[found.label],
             "confidence": None if found is None else found.confidence,
             "score": None if found is None else found.score,
-            "size_px": round(size_px(mistake)),
+            "size_px": round(mistake.size_px),
         }

@@ -212,14 +212,7 @@ def caption(mistake: Mistake) -> tuple[str, str, str]:
         if mistake.nearest_box_xyxy is None
         else f", near: {'false' if found is None else 'missed'}, IoU {mistake.nearest_iou:.2f}"
     )
-    return one_line(mistake.name), f"{labelled}, {judged}{certain}", f"{score}{size_px(mistake):.0f} px{other}"
-
-
-def size_px(mistake: Mistake) -> float:
-    """Return the shorter side of the labelled box, of a false face that of its own."""
-    found = mistake.prediction
-    box = found.box_xyxy if mistake.label_box_xyxy is None and found else mistake.label_box_xyxy
-    return 0.0 if box is None else float((box[2:] - box[:2]).min())
+    return one_line(mistake.name), f"{labelled}, {judged}{certain}", f"{score}{mistake.size_px:.0f} px{other}"
 
 
 def _fitting(text: str, width_px: Callable[[str], float]) -> str:

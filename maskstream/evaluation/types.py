@@ -69,3 +69,9 @@ class Mistake:
     disagree. Of the two boxes otherwise."""
     nearest_box_xyxy: FloatArray | None = None
     """Of that false or missed face; None without one."""
+
+    @property
+    def size_px(self) -> float:
+        """Shorter side of the labelled box; of a false face that of its own."""
+        box = self.prediction.box_xyxy if self.prediction and self.label_box_xyxy is None else self.label_box_xyxy
+        return 0.0 if box is None else float((box[2:] - box[:2]).min())

@@ -61,17 +61,3 @@ def _minimise(loss: Callable[[], torch.Tensor], parameters: list[torch.Tensor]) 
         return float(value.detach())
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]
-
-
-def expected_calibration_error(confidence: torch.Tensor, is_right: torch.Tensor, bins: int = 15) -> float:
-    """Return the mean gap between confidence and accuracy over equally wide bins, weighted by their size.
-
-    Args:
-        confidence: (N,) in [0, 1].
-        is_right: (N,) bool.
-        bins: How many.
-    """
-    index = (confidence * bins).long().clamp(0, bins - 1)
-    count = torch.bincount(index, minlength=bins)
-    gap = torch.bincount(index, confidence - is_right.to(confidence), minlength=bins).abs()
-    return float(gap.sum() / count.sum())

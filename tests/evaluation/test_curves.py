@@ -1,9 +1,11 @@
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from maskstream.evaluation.breakdowns import group_of
+from maskstream.evaluation.curves import expected_calibration_error
 from maskstream.evaluation.mistakes import mistakes_csv
 from maskstream.evaluation.scoring import score
 from maskstream.evaluation.types import MistakeKind
@@ -46,6 +48,8 @@ def test_calibration_of_a_hand_computed_case() -> None:
     bins = {one["low"]: one for one in calibration["bins"] if one["faces"]}
     assert [one["faces"] for one in bins.values()] == [1, 3]
     assert len(calibration["bins"]) == 15
+    assert expected_calibration_error(np.array([0.9, 0.9, 0.9, 0.6]), np.array([1, 1, 0, 0]) > 0) == pytest.approx(0.325)
+    assert expected_calibration_error(np.ones(3), np.ones(3, bool)) == 0
     assert calibration["bins"][13]["accuracy"] == pytest.approx(2 / 3, abs=1e-6)
 
 

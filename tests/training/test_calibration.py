@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from maskstream.training.calibration import expected_calibration_error, fit_logistic, fit_temperature
+from maskstream.training.calibration import fit_logistic, fit_temperature
 
 
 def test_the_temperature_that_was_applied_is_found() -> None:
@@ -16,11 +16,3 @@ def test_the_logistic_that_was_applied_is_found() -> None:
     logits = torch.randn(20_000, generator=generator) * 3 + 4
     is_right = torch.rand(20_000, generator=generator) < torch.sigmoid(0.5 * logits - 1.5)
     assert fit_logistic(logits, is_right) == pytest.approx((0.5, -1.5), abs=0.12)
-
-
-def test_calibration_error_of_hand_computed_cases() -> None:
-    confidence = torch.tensor([0.9, 0.9, 0.9, 0.9, 0.6, 0.6])
-    is_right = torch.tensor([True, True, True, False, True, False])
-    # four at 0.9 of which 0.75 are right, two at 0.6 of which 0.5 are right
-    assert expected_calibration_error(confidence, is_right) == pytest.approx((4 * 0.15 + 2 * 0.1) / 6)
-    assert expected_calibration_error(torch.ones(3), torch.ones(3, dtype=torch.bool)) == 0
