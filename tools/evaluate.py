@@ -99,6 +99,8 @@ def request_of(arguments: argparse.Namespace, progress: Console | None) -> Evalu
         raise ConfigError("--system yolo: --weights is missing; give the .pt file of a detector")
     if arguments.system == "maskstream" and arguments.weights is not None:
         raise ConfigError("--weights is for yolo and clip; ours are set by --set detector.weights=FILE and --classifier FILE")
+    if (arguments.box, arguments.predicted_box) == ("face", "head"):
+        raise ConfigError("--predicted-box head: heads cannot be turned into faces; give labels of heads and --box head")
     plain = ("images", "labels", "out", "format", "unlabelled", "strict", "box", "system", "weights", "predictions")
     return EvaluationRequest(
         **{option: getattr(arguments, option) for option in (*plain, "predicted_box", "min_score")},

@@ -243,6 +243,7 @@ def test_clip_judges_the_faces_that_our_detector_finds(photos: Path, finished: P
         (["--categories", "mask"], 2, "--categories mask: expected ids and names"),
         (["--system", "yolo"], 2, "--weights is missing"),
         (["--system", "yolo", "--weights", "NONE.pt"], 4, "NONE.pt: no such weights file"),
+        (["--predicted-box", "head"], 2, "--predicted-box head: heads cannot be turned into faces"),
         (["--weights", "x.pt"], 2, "--weights is for yolo and clip"),
         (["--compare", "NONE"], 2, "--compare NONE: one run"),
         (["--compare", "NONE", "NONE2"], 2, "NONE: no results of a finished evaluation"),
