@@ -12,15 +12,9 @@ import cv2
 import numpy as np
 
 from maskstream.config import OverlayConfig
+from maskstream.palette import COLOURS_BGR, LABEL_TEXT
 from maskstream.types import COCO_KEYPOINTS, BgrImage, Detection, Face, FloatArray, Frame, FrameResult, Label
 
-COLOURS_BGR: Final[dict[Label, tuple[int, int, int]]] = {
-    Label.MASK: (233, 180, 86),  # sky blue
-    Label.NO_MASK: (0, 94, 213),  # vermilion
-    Label.INCORRECT: (66, 228, 240),  # yellow
-    Label.UNKNOWN: (190, 190, 190),
-}
-_TEXT: Final = {Label.MASK: "mask", Label.NO_MASK: "no mask", Label.INCORRECT: "incorrect", Label.UNKNOWN: "unknown"}
 # Strokes in a unit square, y down: a tick, a cross, an exclamation mark, a question mark.
 _SYMBOLS: Final[dict[Label, list[list[tuple[float, float]]]]] = {
     Label.MASK: [[(0.1, 0.55), (0.4, 0.85), (0.9, 0.15)]],
@@ -106,7 +100,7 @@ def _draw_tag(bgr: BgrImage, face: Face, scale: _Scale) -> None:
     left, top = face.quad_xy.min(axis=0)
     width = float(np.ptp(face.quad_xy[:, 0]))
     text_height = float(np.clip(width * 0.11, scale.smallest_text, scale.largest_text))
-    text = _TEXT[face.label] if face.confidence is None else f"{_TEXT[face.label]} {face.confidence:.0%}"
+    text = LABEL_TEXT[face.label] if face.confidence is None else f"{LABEL_TEXT[face.label]} {face.confidence:.0%}"
     font_scale, stroke = text_height / _FONT_HEIGHT_PX, max(1, round(text_height / 9))
     (text_width, _), _ = cv2.getTextSize(text, _FONT, font_scale, stroke)
     pad = max(2, round(text_height * 0.4))

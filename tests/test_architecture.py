@@ -8,7 +8,7 @@ from tests.conftest import ROOT
 
 # Who may look into whom: each room lists the rooms it may import.
 GROUND = {"types", "errors", "protocols"}
-LOWER = GROUND | {"config", "align", "files", "geometry", "pictures"}
+LOWER = GROUND | {"config", "align", "files", "geometry", "palette", "pictures"}
 ALLOWED = {
     "types": set(),
     "errors": set(),
@@ -19,6 +19,7 @@ ALLOWED = {
     "align": {"types"},
     "pictures": {"types", "errors", "files"},
     "files": {"errors"},
+    "palette": {"types"},
     "annotations": LOWER | {"annotations"},
     "models": LOWER | {"models"},
     "sources": LOWER | {"sources"},

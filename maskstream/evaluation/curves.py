@@ -8,14 +8,13 @@ import numpy as np
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from maskstream.evaluation.figures import Floats, as_number, interval, resample
-from maskstream.evaluation.matching import NONE, UNKNOWN, BoolArray, IntArray, Matches, Overlaps
+from maskstream.evaluation.matching import MASK, NONE, UNKNOWN, BoolArray, IntArray, Matches, Overlaps
 from maskstream.types import FACE_KEYPOINTS
 
 CALIBRATION_BINS: Final = 15
 _MOST_DRAWS: Final = 200  # one takes some 5 ms
 _MOST_POINTS: Final = 500
 """Of a curve in a file; more cannot be seen."""
-_MASK: Final = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +38,8 @@ def judged_faces(overlaps: Sequence[Overlaps], matches: Sequence[Matches], min_s
     label, answer, confidence = table[:, 1], table[:, 2], table[:, 3]
     return JudgedFaces(
         picture=table[:, 0].astype(np.int64),
-        is_mask=label == _MASK,
-        mask_probability=np.where(answer == _MASK, confidence, 1 - confidence),
+        is_mask=label == MASK,
+        mask_probability=np.where(answer == MASK, confidence, 1 - confidence),
         is_right=label == answer,
         confidence=confidence,
     )
@@ -176,11 +175,10 @@ def keypoint_errors(
 
 def _keypoint_errors(overlaps: Overlaps, matches: Matches, min_score: float) -> Iterator[Floats]:
     """Yield the errors (3,) of each found face with points on both sides."""
-    counting = [face for face in overlaps.picture.faces if not face.ignore]
     for prediction, taken in zip(overlaps.predictions, matches.taken, strict=True):
         if taken == NONE or prediction.score < min_score or not set(FACE_KEYPOINTS) <= set(prediction.keypoints):
             continue
-        labelled = counting[taken].keypoints_xy
+        labelled = overlaps.faces[taken].keypoints_xy
         if labelled is not None:
             found = np.array([prediction.keypoints[name][:2] for name in FACE_KEYPOINTS])
             eye_distance = np.hypot(*(labelled[1] - labelled[2]))

@@ -6,14 +6,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from maskstream.evaluation.matching import COLUMNS, MISSED, NOTHING, ROWS, UNKNOWN, IntArray
+from maskstream.evaluation.matching import COLUMNS, MASK, MISSED, NOTHING, ROWS, UNKNOWN, IntArray
 
 Floats = NDArray[np.float64]
 
 IOU_THRESHOLDS: Final = tuple(round(0.05 * step, 2) for step in range(1, 20))
 INTERVAL: Final = (2.5, 97.5)
 _SEED: Final = 20_200_830
-_MASK: Final = 0
 
 
 def iou_key(iou: float) -> str:
@@ -41,20 +40,20 @@ def one_to_one_figures(confusion: NDArray[Any], pictures: int) -> dict[str, Floa
         pictures: In each table.
     """
     count = counts_of(confusion)
-    mask, other = confusion[..., _MASK, :], confusion[..., _MASK + 1 : UNKNOWN, :].sum(-2)
-    judged_mask = confusion[..., _MASK].sum(-1) - confusion[..., UNKNOWN, _MASK]
-    other_judged_other = other[..., _MASK + 1 : UNKNOWN].sum(-1)
+    mask, other = confusion[..., MASK, :], confusion[..., MASK + 1 : UNKNOWN, :].sum(-2)
+    judged_mask = confusion[..., MASK].sum(-1) - confusion[..., UNKNOWN, MASK]
+    other_judged_other = other[..., MASK + 1 : UNKNOWN].sum(-1)
     found_known = count["known_class"] - confusion[..., :UNKNOWN, MISSED].sum(-1)
-    recall, specificity = _ratio(mask[..., _MASK], mask.sum(-1)), _ratio(other_judged_other, other.sum(-1))
+    recall, specificity = _ratio(mask[..., MASK], mask.sum(-1)), _ratio(other_judged_other, other.sum(-1))
     return {
         "found": _ratio(count["found_faces"], count["labelled"]),
         "judged_rightly": _ratio(count["right_faces"], found_known),
         "end_to_end_accuracy": _ratio(count["right_faces"], count["known_class"]),
-        "precision": _ratio(mask[..., _MASK], judged_mask),
+        "precision": _ratio(mask[..., MASK], judged_mask),
         "recall": recall,
         "specificity": specificity,
-        "fpr": _ratio(other[..., _MASK], other.sum(-1)),
-        "f1": _ratio(2 * mask[..., _MASK], judged_mask + mask.sum(-1)),
+        "fpr": _ratio(other[..., MASK], other.sum(-1)),
+        "f1": _ratio(2 * mask[..., MASK], judged_mask + mask.sum(-1)),
         "balanced_accuracy": (recall + specificity) / 2,
         "face_precision": _ratio(count["found_faces"], count["found_faces"] + count["false_faces"]),
         "false_per_image": _ratio(count["false_faces"], np.asarray(pictures)),

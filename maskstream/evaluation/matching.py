@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from maskstream.annotations.types import LabelledPicture
+from maskstream.annotations.types import LabelledFace, LabelledPicture
 from maskstream.config import IncorrectAs
 from maskstream.evaluation.types import PicturePredictions, Prediction
 from maskstream.types import FloatArray, Label
@@ -19,6 +19,7 @@ ROWS: Final = (*(label.value for label in CLASSES), "nothing")
 """What is labelled; `nothing` under a false face."""
 COLUMNS: Final = (*(label.value for label in CLASSES), "missed")
 """What was judged."""
+MASK: Final = CLASSES.index(Label.MASK)
 UNKNOWN: Final = CLASSES.index(Label.UNKNOWN)
 NOTHING: Final = len(CLASSES)
 MISSED: Final = len(CLASSES)
@@ -32,6 +33,8 @@ class Overlaps:
     picture: LabelledPicture
     predictions: tuple[Prediction, ...]
     """P, the highest score first; boxes of the kind that the labels are."""
+    faces: tuple[LabelledFace, ...]
+    """L, those that count."""
     labels: IntArray
     """(L,) index in `ROWS` of each label that counts."""
     label_boxes: FloatArray
@@ -51,12 +54,12 @@ class Overlaps:
     def of(cls, picture: LabelledPicture, predicted: PicturePredictions, incorrect_as: IncorrectAs) -> "Overlaps":
         """Compare a picture's labels with predictions whose boxes are of the same kind."""
         predictions = tuple(sorted(predicted.faces, key=lambda found: -found.score))
-        counting = [face for face in picture.faces if not face.ignore]
+        counting = tuple(face for face in picture.faces if not face.ignore)
         ignored = [face.box_xyxy for face in picture.faces if face.ignore]
         boxes = _stack([found.box_xyxy for found in predictions])
         label_boxes = _stack([face.box_xyxy for face in counting])
         return cls(
-            *(picture, predictions),
+            *(picture, predictions, counting),
             labels=np.array([class_index(face.label, incorrect_as) for face in counting], np.int64),
             label_boxes=label_boxes,
             answers=np.array([class_index(found.label, incorrect_as) for found in predictions], np.int64),
@@ -164,7 +167,7 @@ def paper_pairs(overlaps: Overlaps, above_iou: float, min_score: float) -> IntAr
     pairs = (overlaps.iou > above_iou) & shown[:, None] & (overlaps.labels != UNKNOWN)[None]
     predictions, labels = np.nonzero(pairs)
     table = np.zeros((2, 2), np.int64)
-    np.add.at(table, ((overlaps.labels[labels] != 0).astype(int), (overlaps.answers[predictions] != 0).astype(int)), 1)
+    np.add.at(table, ((overlaps.labels[labels] != MASK).astype(int), (overlaps.answers[predictions] != MASK).astype(int)), 1)
     return table
 
 

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from maskstream.evaluation.matching import MISSED, NOTHING, UNKNOWN, Outcomes, Overlaps
+from maskstream.evaluation.matching import MASK, MISSED, NOTHING, UNKNOWN, Outcomes, Overlaps
 from maskstream.evaluation.types import Mistake, MistakeKind
 from maskstream.types import FloatArray, Label
 
@@ -17,7 +17,6 @@ CSV_COLUMNS: Final = (
     *("label_x1", "label_y1", "label_x2", "label_y2", "x1", "y1", "x2", "y2"),
 )
 NEAR_IOU: Final = 0.1
-_MASK: Final = 0
 
 
 def find_mistakes(overlaps: Sequence[Overlaps], found: Sequence[Outcomes]) -> tuple[Mistake, ...]:
@@ -38,7 +37,6 @@ def count_mistakes(mistakes: Sequence[Mistake]) -> dict[str, int]:
 
 
 def _mistakes(overlaps: Overlaps, found: Outcomes) -> Iterator[Mistake]:
-    counting = [face for face in overlaps.picture.faces if not face.ignore]
     false, missed = found.prediction[found.row == NOTHING], found.label[found.column == MISSED]
     for label, prediction, row, column, size_px in zip(
         found.label, found.prediction, found.row, found.column, found.size_px, strict=True
@@ -46,14 +44,14 @@ def _mistakes(overlaps: Overlaps, found: Outcomes) -> Iterator[Mistake]:
         kind = _kind(int(row), int(column))
         if kind is MistakeKind.MISSED:
             iou, box = _nearest(overlaps.iou[false, label], overlaps.boxes[false])
-            face = counting[label]
+            face = overlaps.faces[label]
             yield Mistake(kind, overlaps.picture.name, float(size_px), face.label, face.box_xyxy, None, iou, box)
         elif kind is MistakeKind.FALSE_FACE:
             iou, box = _nearest(overlaps.iou[prediction, missed], overlaps.label_boxes[missed])
             answer = overlaps.predictions[prediction]
             yield Mistake(kind, overlaps.picture.name, answer.score, None, None, answer, iou, box)
         elif kind is not None:
-            face, answer = counting[label], overlaps.predictions[prediction]
+            face, answer = overlaps.faces[label], overlaps.predictions[prediction]
             iou, badness = float(overlaps.iou[prediction, label]), answer.confidence or answer.score
             yield Mistake(kind, overlaps.picture.name, badness, face.label, face.box_xyxy, answer, iou)
 
@@ -70,9 +68,9 @@ def _kind(row: int, column: int) -> MistakeKind | None:
         return MistakeKind.FALSE_FACE
     if column == MISSED:
         return MistakeKind.MISSED
-    if UNKNOWN in (row, column) or (row == _MASK) == (column == _MASK):
+    if UNKNOWN in (row, column) or (row == MASK) == (column == MASK):
         return None
-    return MistakeKind.FALSE_MASK if column == _MASK else MistakeKind.FALSE_NO_MASK
+    return MistakeKind.FALSE_MASK if column == MASK else MistakeKind.FALSE_NO_MASK
 
 
 def mistakes_csv(mistakes: Sequence[Mistake]) -> str:

@@ -15,9 +15,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from maskstream.evaluation import paper
 from maskstream.evaluation.figures import iou_key
 from maskstream.evaluation.headline import at_reference, headline, of
-from maskstream.evaluation.sheets import TEXT, TITLES
+from maskstream.evaluation.sheets import TITLES
 from maskstream.evaluation.types import Mistake, MistakeKind
 from maskstream.files import one_line, replace_file
+from maskstream.palette import LABEL_TEXT
 
 Metrics = Mapping[str, Any]
 Style = Literal["percent", "count", "number", "short"]
@@ -28,7 +29,7 @@ _TEMPLATE: Final = "report.html.j2"
 _DASH: Final = "–"
 _FORMATS: Final[dict[Style, str]] = {"percent": ".1%", "count": ",", "number": ".3f", "short": ".2f"}
 _MEDIA_TYPES: Final = {".png": "image/png", ".jpg": "image/jpeg"}
-_WORDS: Final = {**{label.value: text for label, text in TEXT.items()}, "nothing": "nothing", "missed": "missed"}
+_WORDS: Final = {**{label.value: text for label, text in LABEL_TEXT.items()}, "nothing": "nothing", "missed": "missed"}
 
 
 @dataclass(frozen=True)
@@ -171,8 +172,8 @@ def _rows(mistakes: Sequence[Mistake]) -> Iterator[dict[str, Any]]:
         yield {
             "kind": mistake.kind,
             "picture": one_line(mistake.name),
-            "labelled": _DASH if mistake.label is None else TEXT[mistake.label],
-            "judged": _DASH if found is None else TEXT[found.label],
+            "labelled": _DASH if mistake.label is None else LABEL_TEXT[mistake.label],
+            "judged": _DASH if found is None else LABEL_TEXT[found.label],
             "confidence": None if found is None else found.confidence,
             "score": None if found is None else found.score,
             "size_px": round(mistake.size_px),

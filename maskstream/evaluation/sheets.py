@@ -15,18 +15,12 @@ from PIL import Image, ImageDraw, ImageFont
 from maskstream.errors import SinkError, SourceError
 from maskstream.evaluation.types import Mistake, MistakeKind
 from maskstream.files import one_line
+from maskstream.palette import COLOURS_BGR, LABEL_TEXT
 from maskstream.pictures import write_picture
 from maskstream.types import BgrImage, FloatArray, Label
 
 Bgr = tuple[int, int, int]
 
-COLOURS_BGR: Final[dict[Label, Bgr]] = {
-    Label.MASK: (233, 180, 86),  # sky blue
-    Label.NO_MASK: (0, 94, 213),  # vermilion
-    Label.INCORRECT: (66, 228, 240),  # yellow
-    Label.UNKNOWN: (190, 190, 190),
-}
-TEXT: Final = {Label.MASK: "mask", Label.NO_MASK: "no mask", Label.INCORRECT: "incorrect", Label.UNKNOWN: "unknown"}
 TITLES: Final = {
     MistakeKind.FALSE_MASK: "Bare faces taken for masked",
     MistakeKind.FALSE_NO_MASK: "Masked faces taken for bare",
@@ -203,8 +197,10 @@ def _with_text(canvas: BgrImage, worst: Sequence[Mistake], count: int) -> BgrIma
 def caption(mistake: Mistake) -> tuple[str, str, str]:
     """Return what is written below a tile: the picture, what was labelled and judged, how certainly and how large."""
     label, found = mistake.label, mistake.prediction
-    labelled = "nothing labelled" if label is None else f"labelled {'face' if label is Label.UNKNOWN else TEXT[label]}"
-    judged = "not found" if found is None else "not judged" if found.label is Label.UNKNOWN else f"judged {TEXT[found.label]}"
+    labelled = "nothing labelled" if label is None else f"labelled {'face' if label is Label.UNKNOWN else LABEL_TEXT[label]}"
+    judged = (
+        "not found" if found is None else "not judged" if found.label is Label.UNKNOWN else f"judged {LABEL_TEXT[found.label]}"
+    )
     certain = "" if found is None or found.confidence is None else f" {found.confidence:.0%}"
     score = "" if found is None else f"score {found.score:.2f}, "
     other = (

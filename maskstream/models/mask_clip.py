@@ -17,12 +17,11 @@ from typing import Any, Final
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 
 from maskstream.errors import ConfigError, ModelError, WeightsError
-from maskstream.models.mask_resnet18 import CHUNK, ClassifierOptions, crops_to_tensor
+from maskstream.models.mask_resnet18 import ClassifierOptions, crops_to_tensor, in_chunks
 from maskstream.types import BgrImage, FloatArray
 
 NAME = "clip"
@@ -68,9 +67,7 @@ class ClipClassifier:
     @torch.inference_mode()
     def classify(self, crops_bgr: Sequence[BgrImage]) -> FloatArray:
         """Return class probabilities (N, C) float32 of N crops (S, S, 3) uint8 BGR, S = `input_size_px`."""
-        if not crops_bgr:
-            return np.zeros((0, len(self.class_names)), np.float32)
-        return np.concatenate([self._classify_chunk(crops_bgr[i : i + CHUNK]) for i in range(0, len(crops_bgr), CHUNK)])
+        return in_chunks(self._classify_chunk, crops_bgr, len(self.class_names))
 
     def _classify_chunk(self, crops_bgr: Sequence[BgrImage]) -> FloatArray:
         pictures = (crops_to_tensor(crops_bgr, self._device) - self._mean) / self._std

@@ -3,7 +3,7 @@
 He et al., "Deep Residual Learning for Image Recognition" (2016).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +57,13 @@ def crops_to_tensor(crops_bgr: Sequence[BgrImage], device: torch.device) -> torc
     return pixels.flip(-1).permute(0, 3, 1, 2).float().div_(255)
 
 
+def in_chunks(classify: Callable[[Sequence[BgrImage]], FloatArray], crops_bgr: Sequence[BgrImage], classes: int) -> FloatArray:
+    """Return the probabilities (N, C) of N crops, classified `CHUNK` at a time."""
+    if not crops_bgr:
+        return np.zeros((0, classes), np.float32)
+    return np.concatenate([classify(crops_bgr[i : i + CHUNK]) for i in range(0, len(crops_bgr), CHUNK)])
+
+
 class MaskClassifier:
     """The network in inference mode behind our `Classifier` interface."""
 
@@ -72,9 +79,7 @@ class MaskClassifier:
     @torch.inference_mode()
     def classify(self, crops_bgr: Sequence[BgrImage]) -> FloatArray:
         """Return calibrated class probabilities (N, C) float32 of N crops (S, S, 3) uint8 BGR, S = `input_size_px`."""
-        if not crops_bgr:
-            return np.zeros((0, len(self.class_names)), np.float32)
-        return np.concatenate([self._classify_chunk(crops_bgr[i : i + CHUNK]) for i in range(0, len(crops_bgr), CHUNK)])
+        return in_chunks(self._classify_chunk, crops_bgr, len(self.class_names))
 
     def _classify_chunk(self, crops_bgr: Sequence[BgrImage]) -> FloatArray:
         logits = self.module(crops_to_tensor(crops_bgr, self._device))
