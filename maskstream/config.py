@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -22,11 +22,16 @@ IncorrectAs = Literal["no_mask", "incorrect"]
 LabelMeaning = Literal["mask", "no_mask", "incorrect", "unknown", "ignore"]
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """Some settings that belong together: no unknown keys, no guessing of types."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class DetectorConfig(_Section):
+SectionT = TypeVar("SectionT", bound=Section)
+
+
+class DetectorConfig(Section):
     """What finds people or faces."""
 
     name: str
@@ -36,7 +41,7 @@ class DetectorConfig(_Section):
     max_faces: Count
 
 
-class ClassifierConfig(_Section):
+class ClassifierConfig(Section):
     """What judges a face."""
 
     name: str
@@ -44,14 +49,14 @@ class ClassifierConfig(_Section):
     incorrect_as: IncorrectAs
 
 
-class AlignConfig(_Section):
+class AlignConfig(Section):
     """When a face is good enough to be judged."""
 
     min_face_px: Annotated[float, Field(ge=1)]
     min_keypoint_score: Probability
 
 
-class StreamConfig(_Section):
+class StreamConfig(Section):
     """How frames flow."""
 
     batch_size: Count | None
@@ -60,7 +65,7 @@ class StreamConfig(_Section):
     realtime: bool
 
 
-class WebcamConfig(_Section):
+class WebcamConfig(Section):
     """What is asked of a webcam; a device that cannot do it takes what is nearest."""
 
     width: Count | None
@@ -69,7 +74,7 @@ class WebcamConfig(_Section):
     mirror: bool
 
 
-class NetworkConfig(_Section):
+class NetworkConfig(Section):
     """How cameras are reached."""
 
     transport: Literal["tcp", "udp"]
@@ -77,20 +82,20 @@ class NetworkConfig(_Section):
     read_timeout_s: Annotated[float, Field(gt=0)]
 
 
-class PicturesConfig(_Section):
+class PicturesConfig(Section):
     """How pictures are found."""
 
     recursive: bool
 
 
-class WindowConfig(_Section):
+class WindowConfig(Section):
     """What the window does."""
 
     picture_s: Annotated[float, Field(ge=0)]
     snapshots: str
 
 
-class OverlayConfig(_Section):
+class OverlayConfig(Section):
     """What is drawn."""
 
     labels: bool
@@ -98,14 +103,14 @@ class OverlayConfig(_Section):
     skeleton: bool
 
 
-class VideoConfig(_Section):
+class VideoConfig(Section):
     """How annotated video is written."""
 
     crf: Annotated[int, Field(ge=0, le=51)]
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
 
 
-class ClipConfig(_Section):
+class ClipConfig(Section):
     """What the zero-shot classifier `clip` is asked."""
 
     model: str
@@ -113,7 +118,7 @@ class ClipConfig(_Section):
     prompts: dict[Literal["mask", "no_mask", "incorrect"], Annotated[list[str], Field(min_length=1)]]
 
 
-class EvaluationConfig(_Section):
+class EvaluationConfig(Section):
     """How predictions are measured against labels."""
 
     score_floor: Probability
@@ -127,7 +132,7 @@ def plain_name(name: str) -> str:
     return re.sub(r"[\s.-]", "_", name.strip().casefold())
 
 
-class Config(_Section):
+class Config(Section):
     """Everything that may be set; `configs/default.yaml` says what each key means."""
 
     device: str
@@ -196,17 +201,24 @@ def read_yaml(path: Path) -> Any:
 
 
 def load_config(path: Path | None = None, layers: Iterable[Layer] = ()) -> Config:
-    """Return the defaults with a file and further layers laid over them.
+    """Return the defaults with a file and further layers laid over them; see `load_sections`."""
+    return load_sections(Config, DEFAULT_CONFIG, path, layers)
+
+
+def load_sections(kind: type[SectionT], defaults: Path, path: Path | None, layers: Iterable[Layer]) -> SectionT:
+    """Return settings of any kind: a file of defaults with a file and further layers laid over it.
 
     Args:
+        kind: What the settings are.
+        defaults: A YAML file that names every key.
         path: A YAML file that names what it changes.
         layers: Laid over it in order.
 
     Raises:
         ConfigError: A file cannot be read, or a key or value is wrong; names file, key, value and what is allowed.
     """
-    files = [DEFAULT_CONFIG] if path is None else [DEFAULT_CONFIG, path]
-    return _validated({}, [*map(Layer.of_file, files), *layers])
+    files = [defaults] if path is None else [defaults, path]
+    return _validated(kind, {}, [*map(Layer.of_file, files), *layers])
 
 
 def refine(config: Config, layer: Layer) -> Config:
@@ -215,16 +227,16 @@ def refine(config: Config, layer: Layer) -> Config:
     Raises:
         ConfigError: A key or value of the layer is wrong.
     """
-    return _validated(config.model_dump(), [layer])
+    return _validated(Config, config.model_dump(), [layer])
 
 
-def _validated(merged: dict[str, Any], stack: list[Layer]) -> Config:
+def _validated(kind: type[SectionT], merged: dict[str, Any], stack: list[Layer]) -> SectionT:
     for layer in stack:
         merged = _merge(merged, layer.values)
     try:
-        return Config.model_validate(merged)
+        return kind.model_validate(merged)
     except ValidationError as error:
-        raise ConfigError(_explain(error, stack)) from error
+        raise ConfigError(_explain(error, kind, stack)) from error
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -235,13 +247,13 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def _explain(error: ValidationError, stack: list[Layer]) -> str:
+def _explain(error: ValidationError, kind: type[BaseModel], stack: list[Layer]) -> str:
     first = error.errors()[0]
     path = [str(part) for part in first["loc"] if part in first["loc"][:2]]
-    origin = next((layer.origin for layer in reversed(stack) if _sets(layer.values, path)), str(DEFAULT_CONFIG))
+    origin = next((layer.origin for layer in reversed(stack) if _sets(layer.values, path)), stack[0].origin)
     key = ".".join(path)
     if first["type"] == "extra_forbidden":
-        return f"{origin}: unknown key {key}; allowed here: {', '.join(_keys_beside(path))}"
+        return f"{origin}: unknown key {key}; allowed here: {', '.join(_keys_beside(kind, path))}"
     if first["type"] == "missing":
         return f"{origin}: {key} is missing; restore it"
     return f"{origin}: {key}: {first['input']!r:.80} is not allowed; {first['msg'][:1].lower()}{first['msg'][1:]}"
@@ -255,8 +267,7 @@ def _sets(values: object, path: list[str]) -> bool:
     return True
 
 
-def _keys_beside(path: list[str]) -> list[str]:
-    section: type[BaseModel] = Config
+def _keys_beside(section: type[BaseModel], path: list[str]) -> list[str]:
     for part in path[:-1]:
         annotation = section.model_fields[part].annotation
         section = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else section

@@ -12,6 +12,7 @@ from maskstream.config import Config, load_config
 from maskstream.errors import ConfigError
 from maskstream.models import CLASSIFIERS, DETECTORS, ClassifierOptions, DetectorOptions
 from maskstream.overlay import Overlay
+from maskstream.protocols import Detector
 from maskstream.types import BgrImage, Face, Frame, FrameResult
 
 _GPU_BATCH_SIZE: Final = 8
@@ -68,24 +69,35 @@ def build_analyzer(config: Config, by_source: Mapping[str, Config] | None = None
         ModelError: A model cannot be loaded.
     """
     device = pick_device(config.device)
-    for key, name, known in (
-        ("detector.name", config.detector.name, DETECTORS),
-        ("classifier.name", config.classifier.name, CLASSIFIERS),
-    ):
-        if name not in known:
-            raise ConfigError(f"{key}: {name!r} is not known; allowed: {', '.join(known)}")
+    _require_known("classifier.name", config.classifier.name, CLASSIFIERS)
+    detector = build_detector(config, by_source)
+    classifier = CLASSIFIERS[config.classifier.name](ClassifierOptions(device, config.clip, config.classifier.weights))
+    logger.info("{} and {} on {}", config.detector.name, config.classifier.name, device)
+    return Analyzer(detector, classifier, config, by_source)
+
+
+def build_detector(config: Config, by_source: Mapping[str, Config] | None = None) -> Detector:
+    """Load the detector that a configuration names, as sensitive as the most sensitive source wants it.
+
+    Raises:
+        ConfigError: The device or the model's name is not known here.
+        ModelError: It cannot be loaded.
+    """
+    _require_known("detector.name", config.detector.name, DETECTORS)
     detectors = [config.detector, *(own.detector for own in (by_source or {}).values())]
     options = DetectorOptions(
-        device,
+        pick_device(config.device),
         min(each.min_score for each in detectors),
         max(each.max_faces for each in detectors),
         config.detector.short_side,
         config.detector.weights,
     )
-    detector = DETECTORS[config.detector.name](options)
-    classifier = CLASSIFIERS[config.classifier.name](ClassifierOptions(device, config.clip, config.classifier.weights))
-    logger.info("{} and {} on {}", config.detector.name, config.classifier.name, device)
-    return Analyzer(detector, classifier, config, by_source)
+    return DETECTORS[config.detector.name](options)
+
+
+def _require_known(key: str, name: str, known: Mapping[str, object]) -> None:
+    if name not in known:
+        raise ConfigError(f"{key}: {name!r} is not known; allowed: {', '.join(known)}")
 
 
 def pick_device(name: str) -> torch.device:

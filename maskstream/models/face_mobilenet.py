@@ -3,7 +3,8 @@
 3.6 million parameters. Sandler et al., "MobileNetV2" (2018); Lin et al., "Feature Pyramid Networks" (2017).
 """
 
-from torchvision.models import mobilenet_v2
+from torch import nn
+from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 from torchvision.models.detection import KeypointRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
@@ -13,6 +14,7 @@ from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
 from maskstream.models.checkpoint import load_checkpoint, load_into
 from maskstream.models.files import weights_path
+from maskstream.models.foreign import imagenet_weights
 from maskstream.models.keypoint_rcnn import DetectorOptions, KeypointCalibration, KeypointRCNNDetector
 from maskstream.types import FACE_KEYPOINTS
 
@@ -47,6 +49,27 @@ def build_module() -> KeypointRCNN:
         keypoint_head=KeypointRCNNHeads(_CHANNELS, (64,) * 4),
         keypoint_predictor=KeypointRCNNPredictor(64, len(FACE_KEYPOINTS)),
     )
+
+
+def build_for_training(backbone_weights: str | None) -> KeypointRCNN:
+    """Return the module with the backbone of torchvision's MobileNetV2; see `imagenet_weights` for the choice.
+
+    Raises:
+        ModelError: The weights cannot be fetched.
+        WeightsError: The file is missing, damaged or of another model.
+    """
+    module = build_module()
+    weights = imagenet_weights(backbone_weights, MobileNet_V2_Weights.IMAGENET1K_V1.url)
+    if weights is not None:
+        wanted = {f"features.{name}": name for name in module.backbone.body.state_dict()}
+        found = {wanted[name]: tensor for name, tensor in weights.items() if name in wanted}
+        load_into(module.backbone.body, found, backbone_weights or "ImageNet weights")
+    return module
+
+
+def backbone_blocks(module: KeypointRCNN) -> list[nn.Module]:
+    """Return the blocks of MobileNetV2 from the picture upwards."""
+    return list(module.backbone.body.children())
 
 
 def load(options: DetectorOptions) -> KeypointRCNNDetector:

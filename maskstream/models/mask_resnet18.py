@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torchvision.models import resnet18
+from torchvision.models import ResNet18_Weights, resnet18
 
 from maskstream.config import ClipConfig
 from maskstream.models.checkpoint import Metadata, load_checkpoint, load_into
 from maskstream.models.files import weights_path
 from maskstream.models.folding import fold_batch_norm
+from maskstream.models.foreign import imagenet_weights
 from maskstream.types import BgrImage, FloatArray
 
 NAME = "mask_resnet18"
@@ -62,6 +63,21 @@ def in_chunks(classify: Callable[[Sequence[BgrImage]], FloatArray], crops_bgr: S
     if not crops_bgr:
         return np.zeros((0, classes), np.float32)
     return np.concatenate([classify(crops_bgr[i : i + CHUNK]) for i in range(0, len(crops_bgr), CHUNK)])
+
+
+def build_for_training(metadata: Metadata, backbone_weights: str | None) -> MaskResNet18:
+    """Return the module with torchvision's ImageNet weights below its last layer; see `imagenet_weights` for the choice.
+
+    Raises:
+        ModelError: The weights cannot be fetched.
+        WeightsError: The file is missing, damaged or of another model.
+    """
+    module = MaskResNet18(metadata)
+    weights = imagenet_weights(backbone_weights, ResNet18_Weights.IMAGENET1K_V1.url)
+    if weights is not None:
+        own = {name: tensor for name, tensor in module.network.state_dict().items() if name.startswith("fc.")}
+        load_into(module.network, weights | own, backbone_weights or "ImageNet weights")
+    return module
 
 
 class MaskClassifier:

@@ -1,0 +1,261 @@
+"""Builds a training from files: reads pictures and labels, picks the device, trains, or only tries out whether it can learn."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import numpy as np
+import torch
+from loguru import logger
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from maskstream.align import AlignRules
+from maskstream.annotations import Annotations, LabelFormat, LabelledPicture, ProblemKind, ReadOptions, read_annotations
+from maskstream.config import Config, Layer, load_config, load_sections
+from maskstream.errors import ModelError, SourceError, SourceOpenError
+from maskstream.evaluation.types import BoxKind
+from maskstream.files import one_line
+from maskstream.models import CLASSIFIERS, ClassifierOptions
+from maskstream.models.checkpoint import load_checkpoint
+from maskstream.pictures import read_picture
+from maskstream.pipeline import build_detector, pick_device
+from maskstream.sinks.paths import make_folder, require_folder
+from maskstream.training.classifier import ClassifierTask, CropSet, judged_figures, read_crops
+from maskstream.training.crops import CropRules, KeypointSource, make_crops, middle
+from maskstream.training.detector import DetectorTask
+from maskstream.training.loop import Figures, Run, Task, Trainer, joined
+from maskstream.training.recipe import ClassifierRecipe, DetectorRecipe
+
+CONFIGS: Final = Path(__file__).resolve().parents[1] / "configs"
+_DRY_RUN_ITEMS: Final = 8
+_DRY_RUN_REACHES: Final = 0.9
+_DRY_RUN: Final[dict[str, Any]] = {
+    "epochs": 1,
+    "samples_per_epoch": 480,
+    "batch_size": 8,
+    "warmup_steps": 5,
+    "ema_decay": 0.0,
+    "weight_decay": 0.0,
+    "photometric": 0.0,
+}
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """What a user wants to be trained, besides the recipe."""
+
+    out: Path
+    """The best checkpoint."""
+    run: Path | None
+    """Folder of the state to go on from; None: a folder named after `out`, beside it."""
+    device: str
+    backbone_weights: str | None
+    """torchvision's ImageNet weights: a file, `none` for a random start, or None to fetch them."""
+    init: Path | None
+    """A checkpoint of ours to start from, instead of ImageNet weights."""
+    strict: bool
+    """Refuse broken labels and pictures."""
+    command: str
+    progress: Console | None = None
+    """Where to draw a progress bar; None for none."""
+
+    @property
+    def backbone(self) -> str | None:
+        """ImageNet weights as `imagenet_weights` takes them: none where a checkpoint has everything."""
+        return "none" if self.init else self.backbone_weights
+
+
+def load_detector_recipe(path: Path | None, layers: Sequence[Layer]) -> DetectorRecipe:
+    """Return `configs/train_detector.yaml` with a file and layers laid over it; `ConfigError` where they do not fit."""
+    return load_sections(DetectorRecipe, CONFIGS / "train_detector.yaml", path, layers)
+
+
+def load_classifier_recipe(path: Path | None, layers: Sequence[Layer]) -> ClassifierRecipe:
+    """Return `configs/train_classifier.yaml` with a file and layers laid over it; `ConfigError` where they do not fit."""
+    return load_sections(ClassifierRecipe, CONFIGS / "train_classifier.yaml", path, layers)
+
+
+def train_detector(request: TrainingRequest, recipe: DetectorRecipe, images: Path, labels: tuple[Path, Path]) -> Figures:
+    """Train a detector.
+
+    Args:
+        request: See there.
+        recipe: How.
+        images: Folder of the pictures.
+        labels: COCO keypoints files, or labels in any format that is read: to learn from, and to choose by.
+
+    Returns:
+        The figures of the weights that were kept.
+
+    Raises:
+        MaskStreamError: Something cannot be read, fetched or written.
+    """
+    train, val = (_read(images, path, strict=request.strict) for path in labels)
+    return _train(DetectorTask(recipe, train, val, request.backbone), request, train.sha256 + val.sha256)
+
+
+def train_classifier(request: TrainingRequest, recipe: ClassifierRecipe, data: Path) -> Figures:
+    """Train a classifier on the crops in `data`/train and `data`/val.
+
+    Returns:
+        The figures of the weights that were kept.
+
+    Raises:
+        MaskStreamError: Something cannot be read, fetched or written.
+    """
+    train, val = (_report(read_crops(data / part, recipe), strict=request.strict) for part in ("train", "val"))
+    return _train(ClassifierTask(recipe, train, val, request.backbone), request, train.sha256 + val.sha256)
+
+
+def try_detector(request: TrainingRequest, recipe: DetectorRecipe, images: Path, labels: Path) -> Figures:
+    """Let a detector learn eight pictures by heart, without any change to them, and leave nothing behind.
+
+    Raises:
+        ModelError: It did not learn them.
+    """
+    annotations = _read(images, labels, strict=request.strict)
+    with_faces = [picture for picture in annotations.pictures if any(not face.ignore for face in picture.faces)]
+    few = replace(annotations, pictures=tuple(with_faces[:_DRY_RUN_ITEMS]))
+    plain = {"mosaic_share": 0.0, "by_face_share": 0.0, "turn_deg": 0.0, "large_turn_share": 0.0, "zoom": [1.0, 1.0]}
+    recipe = recipe.model_copy(update={**_DRY_RUN, **plain, "picture_weights": {}, "hidden_share": 0.0})
+    return _try(lambda: DetectorTask(recipe, few, few, request.backbone), request, few.sha256)
+
+
+def try_classifier(request: TrainingRequest, recipe: ClassifierRecipe, data: Path) -> Figures:
+    """Let a classifier learn eight crops of each class by heart, without any change to them, and leave nothing behind.
+
+    Raises:
+        ModelError: It did not learn them.
+    """
+    crops = _report(read_crops(data / "train", recipe), strict=request.strict)
+    picks = np.concatenate([np.flatnonzero(crops.labels == index)[:_DRY_RUN_ITEMS] for index in range(len(recipe.classes))])
+    few = replace(crops, pixels_bgr=crops.pixels_bgr[picks], labels=crops.labels[picks])
+    plain = {"jitter_turn_deg": 0.0, "jitter_scale": 0.0, "jitter_shift": 0.0, "occluded_share": 0.0, "small_share": 0.0}
+    recipe = recipe.model_copy(update={**_DRY_RUN, **plain, "batch_size": 2 * _DRY_RUN_ITEMS})
+    return _try(lambda: ClassifierTask(recipe, few, few, request.backbone), request, few.sha256)
+
+
+def _try(build: Callable[[], Task], request: TrainingRequest, data_sha256: str) -> Figures:
+    with TemporaryDirectory() as folder:
+        out = Path(folder) / "dry_run.safetensors"
+        figures = _train(build(), replace(request, out=out, run=Path(folder)), data_sha256)
+    name = "ap50" if "ap50" in figures else "accuracy"
+    if figures[name] < _DRY_RUN_REACHES:
+        raise ModelError(
+            f"the dry run did not learn its pictures by heart: {name} {figures[name]:.3f}, expected {_DRY_RUN_REACHES}"
+        )
+    logger.info("the dry run learnt its pictures by heart: {} {:.3f}", name, figures[name])
+    return figures
+
+
+def _train(task: Task, request: TrainingRequest, data_sha256: str) -> Figures:
+    if request.init is not None:
+        task.load(load_checkpoint(request.init, task.recipe.architecture)[0], str(request.init))
+    run = request.run or request.out.with_suffix(".run")
+    make_folder(str(request.out.parent))
+    make_folder(str(run))
+    device = _device(request.device)
+    columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("to go"), TimeRemainingColumn()
+    is_hidden = request.progress is None
+    with (
+        joined(device) as ranks,
+        Progress(TextColumn("steps"), *columns, console=request.progress, transient=True, disable=is_hidden) as bar,
+    ):
+        steps = bar.add_task("steps", total=None)
+
+        def tick(done: int, total: int) -> None:
+            bar.update(steps, completed=done, total=total)
+
+        trainer = Trainer(task, Run(request.out, run, device, request.command, data_sha256, tick), ranks)
+        history = trainer.train()
+    return max((entry["figures"] for entry in history), key=lambda figures: figures[task.best_by], default={})
+
+
+def _device(name: str) -> torch.device:
+    """Return the device, of several the one of this process of torchrun."""
+    local_rank = os.environ.get("LOCAL_RANK")
+    device = pick_device(name)
+    return torch.device("cuda", int(local_rank)) if local_rank and device.type == "cuda" else device
+
+
+def _read(images: Path, labels: Path, *, strict: bool) -> Annotations:
+    """Return labels whose pictures can all be decoded; list what is wrong with the others, or refuse them."""
+    annotations = read_annotations(images, labels, ReadOptions(load_config().evaluation.labels, strict=strict))
+    with ThreadPoolExecutor() as pool:
+        reasons = list(pool.map(_why_unreadable, annotations.pictures))
+    for problem in annotations.problems:
+        if problem.kind is not ProblemKind.PICTURE_WITHOUT_LABEL:  # those of the other set
+            logger.warning("{}: {}: {}", one_line(problem.where), problem.kind.value, problem.detail)
+    broken = [reason for reason in reasons if reason]
+    _report_broken(broken, strict=strict)
+    pictures = tuple(picture for picture, reason in zip(annotations.pictures, reasons, strict=True) if not reason)
+    faces = sum(len(picture.faces) for picture in pictures)
+    logger.info("{}: {} pictures, {} faces", one_line(str(labels)), len(pictures), faces)
+    return replace(annotations, pictures=pictures)
+
+
+def _why_unreadable(picture: LabelledPicture) -> str:
+    try:
+        read_picture(str(picture.path))
+    except SourceError as error:
+        return f"{one_line(picture.name)}: {error}"
+    return ""
+
+
+def _report(crops: CropSet, *, strict: bool) -> CropSet:
+    _report_broken(crops.unreadable, strict=strict)
+    return crops
+
+
+def _report_broken(broken: Sequence[str], *, strict: bool) -> None:
+    if broken and strict:
+        raise SourceOpenError(f"{broken[0]} ({len(broken)} such pictures)")
+    for line in broken:
+        logger.error("{}; left out", line)
+
+
+@dataclass(frozen=True)
+class CropRequest:
+    """What is to be cut, besides the configuration, which names the detector."""
+
+    images: Path
+    labels: Path
+    out: Path
+    format: LabelFormat | None
+    box: BoxKind
+    keypoints: KeypointSource
+    size: int
+    strict: bool
+    progress: Console | None = None
+
+
+def cut_crops(request: CropRequest, config: Config) -> dict[str, Any]:
+    """Cut the labelled faces of a folder; see `make_crops` for what comes out.
+
+    Raises:
+        MaskStreamError: Something cannot be read, loaded or written.
+    """
+    options = ReadOptions(config.evaluation.labels, request.format, strict=request.strict)
+    annotations = read_annotations(request.images, request.labels, options)
+    require_folder(str(request.out))
+    make_folder(str(request.out))
+    rules = CropRules(
+        request.size, AlignRules(config.align.min_face_px, config.align.min_keypoint_score), request.keypoints, request.box
+    )
+    with Progress(console=request.progress, transient=True, disable=request.progress is None) as bar:
+        pictures = bar.add_task("pictures", total=len(annotations.pictures))
+        return make_crops(annotations, build_detector(config), request.out, rules, partial(bar.advance, pictures))
+
+
+def check_classifier(request: TrainingRequest, recipe: ClassifierRecipe, data: Path, weights: str) -> Figures:
+    """Judge the crops in `data`/val with weights as the stream would, and return the figures."""
+    crops = _report(read_crops(data / "val", recipe), strict=request.strict)
+    classifier = CLASSIFIERS[recipe.architecture](ClassifierOptions(pick_device(request.device), load_config().clip, weights))
+    probabilities = classifier.classify([middle(crop, recipe.size_px) for crop in crops.pixels_bgr])
+    return judged_figures(probabilities, crops.labels, recipe.classes)

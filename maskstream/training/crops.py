@@ -1,0 +1,190 @@
+"""Labelled faces cut out as the stream cuts them, with a margin for training to move in."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from maskstream.align import AlignRules, crop_quad, cut_quad
+from maskstream.annotations import Annotations, LabelledFace, LabelledPicture
+from maskstream.errors import SourceError
+from maskstream.evaluation.matching import box_iou
+from maskstream.evaluation.types import BoxKind
+from maskstream.files import one_line, replace_file
+from maskstream.geometry import face_box, head_box
+from maskstream.pictures import read_picture, write_picture
+from maskstream.protocols import Detector
+from maskstream.types import BgrImage, Detection, FloatArray, Label
+
+MARGIN: Final = 1.25
+"""Side of a stored crop, in sides of what the classifier sees, which is its middle."""
+DESCRIPTION: Final = "crops.json"
+MIN_IOU: Final[dict[BoxKind, float]] = {"face": 0.5, "head": 0.3}
+"""From which overlap on a detection is taken for a labelled face; hand-drawn heads vary."""
+
+KeypointSource = Literal["labels", "detector", "both"]
+
+
+class Miss(StrEnum):
+    """Why a labelled face gave no crop."""
+
+    UNKNOWN_CLASS = "its class is not known"
+    IGNORED = "marked as neither right nor wrong"
+    NO_KEYPOINTS = "no keypoints are labelled"
+    NOT_DETECTED = "the detector did not find it"
+    TOO_SMALL = "too small or no eye certain enough"
+    UNREADABLE = "the picture cannot be read"
+
+
+@dataclass(frozen=True)
+class CropRules:
+    """What is cut, and how."""
+
+    size_px: int
+    """Side of what the classifier sees."""
+    rules: AlignRules
+    keypoints: KeypointSource
+    """`labels`: labelled points, and the detector's for a face that has none; `both`: one crop with each."""
+    box: BoxKind
+
+
+@dataclass(frozen=True)
+class Missed:
+    """A labelled face without a crop."""
+
+    picture: str
+    box_xyxy: tuple[float, ...]
+    reason: Miss
+
+
+def stored_size(size_px: int) -> int:
+    """Return the side of a stored crop, as even or odd as `size_px`, so that its middle lies on whole pixels."""
+    margin = round(size_px * (MARGIN - 1) / 2)
+    return size_px + 2 * margin
+
+
+def middle(stored_bgr: BgrImage, size_px: int) -> BgrImage:
+    """Return what the stream would have cut: the middle (size_px, size_px, 3) of a stored crop."""
+    start = (stored_bgr.shape[0] - size_px) // 2
+    return np.ascontiguousarray(stored_bgr[start : start + size_px, start : start + size_px])
+
+
+def cut_stored(
+    picture_bgr: BgrImage, detection: Detection, face_box_xyxy: FloatArray, size_px: int, rules: AlignRules
+) -> BgrImage | None:
+    """Return a crop with its margin; its middle is, pixel by pixel, what `align_face` cuts. None where that refuses."""
+    quad_xy = crop_quad(detection, face_box_xyxy, rules)
+    if quad_xy is None:
+        return None
+    size = stored_size(size_px)
+    centre = quad_xy.mean(0, keepdims=True)
+    return cut_quad(picture_bgr, np.asarray(centre + (quad_xy - centre) * (size / size_px), np.float32), size)
+
+
+def make_crops(
+    annotations: Annotations, detector: Detector | None, out: Path, rules: CropRules, tick: Callable[[int], None]
+) -> dict[str, Any]:
+    """Write a PNG for each labelled face into a folder named after its class, and a description beside these folders.
+
+    Args:
+        annotations: The labelled pictures.
+        detector: Gives keypoints where labels have none; None where no face needs it.
+        out: Folder; made where it is missing.
+        rules: What is cut.
+        tick: Called with 1 after each picture.
+
+    Returns:
+        The description: settings, crops by class, misses by reason, and each miss.
+
+    Raises:
+        SinkError: A file cannot be written.
+    """
+    counts: Counter[str] = Counter()
+    misses: list[Missed] = []
+    for picture in annotations.pictures:
+        for number, result in enumerate(_crops_of(picture, detector, rules)):
+            if isinstance(result, Missed):
+                misses.append(result)
+                continue
+            label, crop = result
+            folder = out / label.value
+            folder.mkdir(parents=True, exist_ok=True)
+            write_picture(folder / f"{picture.name.replace('/', '__')}__{number}.png", crop)
+            counts[label.value] += 1
+        tick(1)
+    description = {
+        "size_px": rules.size_px,
+        "stored_px": stored_size(rules.size_px),
+        "min_face_px": rules.rules.min_face_px,
+        "keypoints": rules.keypoints,
+        "labels_sha256": annotations.sha256,
+        "crops": dict(sorted(counts.items())),
+        "missed": dict(Counter(missed.reason.value for missed in misses)),
+        "misses": [
+            {"picture": one_line(missed.picture), "box": missed.box_xyxy, "reason": missed.reason.value} for missed in misses
+        ],
+    }
+    replace_file(out / DESCRIPTION, json.dumps(description, indent=1).encode() + b"\n")
+    return description
+
+
+def _crops_of(picture: LabelledPicture, detector: Detector | None, rules: CropRules) -> Iterator[tuple[Label, BgrImage] | Missed]:
+    wanted = [face for face in picture.faces if not face.ignore and face.label is not Label.UNKNOWN]
+    for face in picture.faces:
+        if face.ignore or face.label is Label.UNKNOWN:
+            yield _missed(picture, face, Miss.IGNORED if face.ignore else Miss.UNKNOWN_CLASS)
+    if not wanted:
+        return
+    try:
+        bgr = read_picture(str(picture.path))
+    except SourceError:
+        yield from (_missed(picture, face, Miss.UNREADABLE) for face in wanted)
+        return
+    for face, detections in zip(wanted, _detections(picture, bgr, wanted, detector, rules), strict=True):
+        if not detections:
+            yield _missed(picture, face, Miss.NO_KEYPOINTS if detector is None else Miss.NOT_DETECTED)
+        for detection in detections:
+            crop = cut_stored(bgr, detection, face_box(detection), rules.size_px, rules.rules)
+            yield _missed(picture, face, Miss.TOO_SMALL) if crop is None else (face.label, crop)
+
+
+def _detections(
+    picture: LabelledPicture, bgr: BgrImage, faces: Sequence[LabelledFace], detector: Detector | None, rules: CropRules
+) -> list[list[Detection]]:
+    """Return what each face is aligned by: labelled or detected keypoints, both, or none."""
+    labelled = [
+        [face.as_detection()] if face.keypoints_xy is not None and rules.keypoints != "detector" else [] for face in faces
+    ]
+    if detector is None or (rules.keypoints == "labels" and all(labelled)):
+        return labelled
+    found = detector.detect([bgr])[0]
+    boxes = [face_box(each) for each in found]
+    if rules.box == "head":
+        boxes = [head_box(box, picture.width, picture.height) for box in boxes]
+    overlap = box_iou(np.array(boxes, np.float32).reshape(-1, 4), np.array([face.box_xyxy for face in faces], np.float32))
+    taken = _best_pairs(overlap, MIN_IOU[rules.box])
+    return [
+        own + ([found[taken[index]]] if index in taken and (not own or rules.keypoints == "both") else [])
+        for index, own in enumerate(labelled)
+    ]
+
+
+def _best_pairs(overlap: Any, at_least: float) -> dict[int, int]:
+    """Return detection by face, the largest overlap (D, L) first, each used once."""
+    taken: dict[int, int] = {}
+    for flat in np.argsort(-overlap, axis=None):
+        detection, face = (int(index) for index in np.unravel_index(flat, overlap.shape))
+        if overlap[detection, face] < at_least:
+            break
+        if face not in taken and detection not in taken.values():
+            taken[face] = detection
+    return taken
+
+
+def _missed(picture: LabelledPicture, face: LabelledFace, reason: Miss) -> Missed:
+    return Missed(picture.name, tuple(round(value, 1) for value in face.box_xyxy.tolist()), reason)

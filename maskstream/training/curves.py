@@ -1,0 +1,26 @@
+"""A picture of how a training went."""
+
+from collections.abc import Sequence
+from io import BytesIO
+from typing import Any
+
+from matplotlib.figure import Figure
+
+
+def draw_curves(history: Sequence[dict[str, Any]]) -> bytes:
+    """Return a PNG: losses on the left, figures on the validation pictures on the right, by epoch.
+
+    Args:
+        history: As the training loop writes it; at least one epoch.
+    """
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    for axes, key, title in zip(figure.subplots(1, 2), ("losses", "figures"), ("training losses", "validation"), strict=True):
+        epochs = [entry["epoch"] for entry in history]
+        for name in history[-1][key]:
+            axes.plot(epochs, [entry[key].get(name) for entry in history], marker="o", markersize=3, label=name)
+        axes.set(title=title, xlabel="epoch")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    written = BytesIO()
+    figure.savefig(written, format="png", dpi=110)
+    return written.getvalue()

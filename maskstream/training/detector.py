@@ -1,0 +1,162 @@
+"""Training of a Keypoint R-CNN that finds faces: its pictures, its losses, its validation, its checkpoint."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import nn
+from torchvision.models.detection import KeypointRCNN
+
+from maskstream.annotations import Annotations, LabelledPicture
+from maskstream.errors import ConfigError
+from maskstream.models import face_mobilenet
+from maskstream.models.checkpoint import Metadata, StateDict, load_into, save_checkpoint
+from maskstream.models.keypoint_rcnn import to_rgb_tensor
+from maskstream.pictures import read_picture
+from maskstream.training.finding import as_detector, calibrate_keypoints, validation_figures
+from maskstream.training.rcnn import IGNORED, prepare
+from maskstream.training.recipe import DetectorRecipe
+from maskstream.training.windows import Window, make_window
+from maskstream.types import FACE_KEYPOINTS
+
+Batch = tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]]
+
+
+@dataclass(frozen=True)
+class Trainable:
+    """What the trainer knows of a detector."""
+
+    build: Callable[[str | None], KeypointRCNN]
+    """The module with its backbone, see `imagenet_weights`."""
+    short_side: int
+    backbone_blocks: Callable[[KeypointRCNN], list[nn.Module]]
+    """From the picture upwards, to be frozen from the first on."""
+
+
+TRAINABLE: Final = {
+    face_mobilenet.NAME: Trainable(face_mobilenet.build_for_training, face_mobilenet.SHORT_SIDE, face_mobilenet.backbone_blocks)
+}
+
+
+class DetectorTask:
+    """Everything about the detector that the training loop does not know."""
+
+    best_by = "ap50"
+
+    def __init__(self, recipe: DetectorRecipe, train: Annotations, val: Annotations, backbone_weights: str | None) -> None:
+        """Build the module for training.
+
+        Args:
+            recipe: See there.
+            train: Pictures to learn from.
+            val: Pictures to choose by.
+            backbone_weights: See `imagenet_weights`.
+
+        Raises:
+            ConfigError: The architecture is not known.
+            ModelError: The backbone's weights cannot be had.
+        """
+        self.recipe = recipe
+        self._train, self._val = train, val
+        self.val_items = val.pictures
+        if recipe.architecture not in TRAINABLE:
+            raise ConfigError(f"architecture: {recipe.architecture!r} cannot be trained; allowed: {', '.join(TRAINABLE)}")
+        kind = TRAINABLE[recipe.architecture]
+        self.module = kind.build(backbone_weights)
+        for block in kind.backbone_blocks(self.module)[: recipe.frozen_blocks]:
+            block.requires_grad_(False)
+        prepare(self.module, recipe)
+        weights = np.array([_weight(picture.name, recipe) for picture in train.pictures])
+        self._odds = weights / weights.sum()
+        self._backgrounds = [picture for picture in train.pictures if not picture.faces]
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return the trained parameters with the factor of their learning rate; norms and biases do not decay."""
+        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+        for name, parameter in self.module.named_parameters():
+            if parameter.requires_grad:
+                groups.setdefault((name.startswith("backbone.body"), parameter.ndim > 1), []).append(parameter)
+        return [
+            {
+                "params": parameters,
+                "lr_factor": self.recipe.backbone_lr_factor if is_body else 1.0,
+                "weight_decay": self.recipe.weight_decay if decays else 0.0,
+            }
+            for (is_body, decays), parameters in groups.items()
+        ]
+
+    def load(self, state_dict: StateDict, origin: str) -> None:
+        """Start from the tensors of a checkpoint of ours; `WeightsError` where they do not fit."""
+        load_into(self.module, state_dict, origin)
+
+    def to_device(self, device: torch.device) -> None:
+        """Move the module; on CUDA the backbone works on channels last, which torchvision's keypoint loss does not take."""
+        self.module.to(device)
+        if device.type == "cuda":
+            self.module.backbone.to(memory_format=torch.channels_last)
+
+    def sample(self, number: int) -> Window:
+        """Return the window of a number: the same for the same seed; those of one batch have one size."""
+        recipe = self.recipe
+        batch_rng = np.random.default_rng((recipe.seed, 0, number // recipe.batch_size))
+        size = int(batch_rng.choice(recipe.window_px))
+        rng = np.random.default_rng((recipe.seed, 1, number))
+        count = 4 if rng.random() < recipe.mosaic_share else 1
+        chosen = [self._train.pictures[index] for index in rng.choice(len(self._odds), count, p=self._odds)]
+        return make_window(chosen, self._backgrounds, recipe, size, rng)
+
+    def collate(self, windows: Sequence[Window]) -> Batch:
+        """Return pictures and targets as torchvision's detectors take them; label -1 is an ignored face."""
+        device = torch.device("cpu")
+        return [to_rgb_tensor(window.bgr, device) for window in windows], [_target(window) for window in windows]
+
+    def losses(self, module: nn.Module, batch: Batch, device: torch.device) -> dict[str, torch.Tensor]:
+        """Return the weighted losses of a batch."""
+        pictures = [picture.to(device) for picture in batch[0]]
+        targets = [{name: tensor.to(device) for name, tensor in target.items()} for target in batch[1]]
+        losses: dict[str, torch.Tensor] = module(pictures, targets)
+        return {name: value * self.recipe.loss_weights.get(name, 1.0) for name, value in losses.items()}
+
+    def predict(self, module: nn.Module, pictures: Sequence[LabelledPicture], device: torch.device) -> list[Any]:
+        """Return what the module finds in validation pictures."""
+        detector = as_detector(module, device)
+        return [(picture.name, detector.detect([read_picture(str(picture.path))])[0]) for picture in pictures]
+
+    def validate(self, predicted: Sequence[Any]) -> dict[str, float]:
+        """Return figures of what `predict` found, by the project's own evaluation."""
+        return validation_figures(self._val, dict(predicted))
+
+    def save(self, path: Path, module: nn.Module, predicted: Sequence[Any], figures: dict[str, float], command: str) -> None:
+        """Write a checkpoint, its keypoint scores calibrated on the validation pictures."""
+        save_checkpoint(
+            path,
+            module.state_dict(),
+            Metadata(
+                architecture=self.recipe.architecture,
+                input_size=TRAINABLE[self.recipe.architecture].short_side,
+                mean=tuple(self.module.transform.image_mean),
+                std=tuple(self.module.transform.image_std),
+                keypoint_names=FACE_KEYPOINTS,
+                keypoint_calibration=calibrate_keypoints(self._val, dict(predicted)),
+                training_command=command,
+                data_manifest_sha256=self._train.sha256,
+                figures=figures,
+                licence="see MODEL_CARD.md",
+            ),
+        )
+
+
+def _weight(name: str, recipe: DetectorRecipe) -> float:
+    return next((weight for pattern, weight in recipe.picture_weights.items() if re.search(pattern, name)), 1.0)
+
+
+def _target(window: Window) -> dict[str, torch.Tensor]:
+    return {
+        "boxes": torch.from_numpy(window.boxes_xyxy),
+        "labels": torch.from_numpy(np.where(window.counts > 0, 1, IGNORED)),
+        "keypoints": torch.from_numpy(window.keypoints),
+    }

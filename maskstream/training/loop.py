@@ -1,0 +1,340 @@
+"""The training loop that both trainers share: steps, moving average, validation, checkpoints, resuming, several processes."""
+
+import json
+import math
+import os
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final, Protocol
+
+import torch
+from loguru import logger
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, Dataset
+
+from maskstream.errors import SinkError, WeightsError
+from maskstream.files import one_line, replace_file
+from maskstream.models.checkpoint import StateDict
+from maskstream.training.curves import draw_curves
+from maskstream.training.recipe import Recipe
+
+_EMA_WARMUP: Final = 10
+"""The average forgets sooner in the first steps: after n of them its decay is at most (1 + n) / (10 + n)."""
+_LAST_LR: Final = 0.01
+"""Of the learning rate, at the end of the cosine."""
+
+Figures = dict[str, float]
+
+
+class Task(Protocol):
+    """What is trained: a detector or a classifier."""
+
+    @property
+    def module(self) -> nn.Module:
+        """What learns."""
+        ...
+
+    @property
+    def recipe(self) -> Recipe:
+        """How it is trained."""
+        ...
+
+    @property
+    def best_by(self) -> str:
+        """The figure, the higher the better, by which the kept weights are chosen."""
+        ...
+
+    @property
+    def val_items(self) -> Sequence[Any]:
+        """What is judged after each epoch."""
+        ...
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return groups for the optimiser, each with `lr_factor`."""
+        ...
+
+    def load(self, state_dict: StateDict, origin: str) -> None:
+        """Start from the tensors of a checkpoint of ours.
+
+        Raises:
+            WeightsError: They are of another architecture.
+        """
+        ...
+
+    def to_device(self, device: torch.device) -> None:
+        """Move the module, in the memory format that is fast there."""
+        ...
+
+    def sample(self, number: int) -> Any:
+        """Return the training sample of a number, the same each time."""
+        ...
+
+    def collate(self, samples: Sequence[Any]) -> Any:
+        """Return a batch."""
+        ...
+
+    def losses(self, module: nn.Module, batch: Any, device: torch.device) -> dict[str, torch.Tensor]:
+        """Return the weighted losses, to be added up."""
+        ...
+
+    def predict(self, module: nn.Module, items: Sequence[Any], device: torch.device) -> list[Any]:
+        """Return what the module says of some of `val_items`."""
+        ...
+
+    def validate(self, predicted: Sequence[Any]) -> Figures:
+        """Return figures of what `predict` returned for all of them."""
+        ...
+
+    def save(self, path: Path, module: nn.Module, predicted: Sequence[Any], figures: Figures, command: str) -> None:
+        """Write a checkpoint of the product."""
+        ...
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where a training runs and what it leaves."""
+
+    out: Path
+    """The best checkpoint; history and curves are written beside it."""
+    folder: Path
+    """For what a killed run goes on from, and the last checkpoint."""
+    device: torch.device
+    command: str
+    """What repeats this training."""
+    data_sha256: str
+    tick: Callable[[int, int], None]
+    """Called after each step with steps done and steps in all."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those that train together."""
+
+    rank: int
+    world: int
+
+    def share_of(self, items: Sequence[Any]) -> Sequence[Any]:
+        """Return every world-th item, from this rank on."""
+        return items[self.rank :: self.world]
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[Ranks]:
+    """Join the other processes that torchrun has started, if any."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        yield Ranks(0, 1)
+        return
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(minutes=30))
+    try:
+        yield Ranks(distributed.get_rank(), world)
+    finally:
+        distributed.destroy_process_group()
+
+
+class _Samples(Dataset[Any]):
+    def __init__(self, task: Task) -> None:
+        self._task = task
+
+    def __getitem__(self, number: int) -> Any:
+        return self._task.sample(number)
+
+
+class Trainer:
+    """One training, from its first step or from where a killed one was."""
+
+    def __init__(self, task: Task, run: Run, ranks: Ranks) -> None:
+        """Set up, and take over the state that an earlier run of the same recipe and data has left.
+
+        Raises:
+            WeightsError: That state is damaged or of another recipe or data.
+        """
+        recipe = task.recipe
+        self._task, self._run, self._ranks = task, run, ranks
+        task.to_device(run.device)
+        groups = task.parameter_groups()
+        self._optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=run.device.type == "cuda")
+        self._average = AveragedModel(task.module, multi_avg_fn=self._blend, use_buffers=True)
+        self._step = 0
+        self._history: list[dict[str, Any]] = []
+        self._best = -math.inf
+        self._losses: dict[str, float] = {}
+        self._steps_per_epoch = max(recipe.samples_per_epoch // recipe.batch_size, 1)
+        self._total = self._steps_per_epoch * recipe.epochs
+        self._scaler = torch.amp.GradScaler(run.device.type, enabled=run.device.type == "cuda")
+        self._load()
+        self._module: nn.Module = task.module if ranks.world == 1 else DistributedDataParallel(task.module)
+
+    def _blend(self, averages: Any, parameters: Any, count: Any) -> None:
+        steps = int(count)
+        decay = min(self._task.recipe.ema_decay, (1 + steps) / (_EMA_WARMUP + steps))
+        get_ema_multi_avg_fn(decay)(averages, parameters, count)  # type: ignore[no-untyped-call]
+
+    def train(self) -> list[dict[str, Any]]:
+        """Train to the end.
+
+        Returns:
+            The history: one entry per epoch with its losses, its learning rate, its figures, and whether it is the best.
+
+        Raises:
+            MaskStreamError: Something cannot be read or written.
+        """
+        saved_at, epoch_began_at = monotonic(), monotonic()
+        for batch in self._batches():
+            self._advance(batch)
+            self._run.tick(self._step, self._total)
+            if self._step % self._steps_per_epoch == 0:
+                self._finish_epoch(monotonic() - epoch_began_at)
+                epoch_began_at = monotonic()
+            elif monotonic() - saved_at > self._task.recipe.save_every_s:
+                self._save()
+                saved_at = monotonic()
+        return self._history
+
+    def _batches(self) -> Iterator[Any]:
+        recipe, ranks = self._task.recipe, self._ranks
+        share = recipe.batch_size // ranks.world
+        numbers = [
+            step * recipe.batch_size + ranks.rank * share + index
+            for step in range(self._step, self._total)
+            for index in range(share)
+        ]
+        workers = (8 if self._run.device.type == "cuda" else 0) if recipe.workers is None else recipe.workers
+        return iter(
+            DataLoader(
+                _Samples(self._task),
+                batch_size=share,
+                sampler=numbers,
+                num_workers=workers,
+                collate_fn=self._task.collate,
+                persistent_workers=workers > 0,
+            )
+        )
+
+    def _advance(self, batch: Any) -> None:
+        torch.manual_seed(self._task.recipe.seed + self._step * self._ranks.world + self._ranks.rank)
+        self._module.train()
+        rate = self._rate()
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate * group["lr_factor"]
+        with torch.autocast(self._run.device.type, enabled=self._scaler.is_enabled()):
+            losses = self._task.losses(self._module, batch, self._run.device)
+            total = torch.stack(list(losses.values())).sum()
+        self._optimizer.zero_grad()
+        self._scaler.scale(total).backward()  # type: ignore[no-untyped-call]
+        self._scaler.unscale_(self._optimizer)
+        trained = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
+        nn.utils.clip_grad_norm_(trained, self._task.recipe.clip_norm)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        self._average.update_parameters(self._task.module)
+        self._step += 1
+        for name, value in losses.items():
+            self._losses[name] = self._losses.get(name, 0.0) + float(value.detach())
+
+    def _rate(self) -> float:
+        """Return the learning rate: a linear warm-up, then half a cosine. Loshchilov and Hutter, "SGDR" (2017)."""
+        recipe = self._task.recipe
+        if self._step < recipe.warmup_steps:
+            return recipe.learning_rate * (self._step + 1) / recipe.warmup_steps
+        progress = (self._step - recipe.warmup_steps) / max(self._total - recipe.warmup_steps, 1)
+        return recipe.learning_rate * (_LAST_LR + (1 - _LAST_LR) * (1 + math.cos(math.pi * progress)) / 2)
+
+    def _finish_epoch(self, seconds: float) -> None:
+        module = self._average.module.eval()
+        predicted = self._gathered(self._task.predict(module, self._ranks.share_of(self._task.val_items), self._run.device))
+        if self._ranks.rank == 0:
+            self._judge(module, predicted, seconds)
+        self._losses = {}
+        self._save()
+
+    def _gathered(self, predicted: list[Any]) -> list[Any]:
+        if self._ranks.world == 1:
+            return predicted
+        parts: list[Any] = [None] * self._ranks.world
+        distributed.all_gather_object(parts, predicted)
+        return [each for part in parts for each in part]
+
+    def _judge(self, module: nn.Module, predicted: list[Any], seconds: float) -> None:
+        figures = self._task.validate(predicted)
+        value = figures[self._task.best_by]
+        is_best = value > self._best
+        entry = {
+            "epoch": self._step // self._steps_per_epoch,
+            "seconds": round(seconds, 1),
+            "learning_rate": round(self._rate(), 8),
+            "losses": {name: round(total / self._steps_per_epoch, 5) for name, total in self._losses.items()},
+            "figures": {name: round(figure, 5) for name, figure in figures.items()},
+            "best": is_best,
+        }
+        self._history.append(entry)
+        logger.info("epoch {}: {}{}", entry["epoch"], _described(entry), " (best)" if is_best else "")
+        self._task.save(self._run.folder / "last.safetensors", module, predicted, figures, self._run.command)
+        if is_best:
+            self._best = value
+            self._task.save(self._run.out, module, predicted, figures, self._run.command)
+        text = json.dumps(
+            {"command": self._run.command, "recipe": self._task.recipe.model_dump(), "epochs": self._history}, indent=1
+        )
+        replace_file(self._run.out.with_suffix(".history.json"), text.encode() + b"\n")
+        replace_file(self._run.out.with_suffix(".curves.png"), draw_curves(self._history))
+
+    @property
+    def _state_path(self) -> Path:
+        return self._run.folder / "state.pt"
+
+    @property
+    def _fingerprint(self) -> str:
+        return json.dumps([self._task.recipe.model_dump(), self._run.data_sha256], sort_keys=True)
+
+    def _save(self) -> None:
+        """Write, in one step, all that a killed run goes on from."""
+        if self._ranks.rank != 0:
+            return
+        state = {
+            "fingerprint": self._fingerprint,
+            "step": self._step,
+            "module": self._task.module.state_dict(),
+            "average": self._average.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "history": self._history,
+            "best": self._best,
+            "losses": self._losses,
+        }
+        partial = self._state_path.with_suffix(".part")
+        try:
+            torch.save(state, partial)
+            partial.replace(self._state_path)
+        except (OSError, RuntimeError) as error:
+            raise SinkError(f"{one_line(str(self._state_path))}: cannot be written: {error}; make room") from error
+
+    def _load(self) -> None:
+        path = self._state_path
+        if not path.exists():
+            return
+        try:
+            state = torch.load(path, map_location=self._run.device, weights_only=True)
+        except (RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
+            raise WeightsError(f"{one_line(str(path))}: damaged; delete it to start anew") from error
+        if state["fingerprint"] != self._fingerprint:
+            raise WeightsError(f"{one_line(str(path))}: of another recipe or other data; delete it or give another --run folder")
+        self._task.module.load_state_dict(state["module"])
+        self._average.load_state_dict(state["average"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._scaler.load_state_dict(state["scaler"])
+        self._step, self._history, self._best = state["step"], state["history"], state["best"]
+        self._losses = state["losses"]
+        logger.info("going on from step {} of {}", self._step, self._total)
+
+
+def _described(entry: dict[str, Any]) -> str:
+    loss = sum(entry["losses"].values())
+    return f"loss {loss:.3f}, " + ", ".join(f"{name} {value:.3f}" for name, value in entry["figures"].items())

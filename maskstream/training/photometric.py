@@ -1,0 +1,91 @@
+"""Changes of light, colour and quality, as cameras and codecs make them. Both trainers use these.
+
+Everything works on (H, W, 3) uint8 BGR and returns a new picture of the same size.
+"""
+
+import cv2
+import numpy as np
+
+from maskstream.types import BgrImage, FloatArray
+
+_LEVELS = np.linspace(0, 1, 256, dtype=np.float32)
+
+
+def photometric(picture_bgr: BgrImage, rng: np.random.Generator, strength: float = 1.0) -> BgrImage:
+    """Return a picture as another camera might have seen it.
+
+    Args:
+        picture_bgr: Not modified.
+        rng: Decides everything.
+        strength: Scales how often each change happens: 0 is never, 1 is for training.
+    """
+    changed = picture_bgr
+    if rng.random() < 0.8 * strength:
+        changed = np.asarray(cv2.LUT(changed, _light(rng)), np.uint8)
+    if rng.random() < 0.5 * strength:
+        changed = _saturation(changed, rng)
+    if rng.random() < 0.06 * strength:
+        changed = np.asarray(cv2.cvtColor(cv2.cvtColor(changed, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR), np.uint8)
+    if rng.random() < 0.15 * strength:
+        changed = _blur(changed, rng)
+    if rng.random() < 0.15 * strength:
+        changed = downscaled(changed, float(rng.uniform(0.35, 0.8)))
+    if rng.random() < 0.12 * strength:
+        changed = _noise(changed, rng)
+    if rng.random() < 0.25 * strength:
+        changed = _jpeg(changed, int(rng.integers(20, 90)))
+    return changed
+
+
+def downscaled(picture_bgr: BgrImage, scale: float) -> BgrImage:
+    """Return a picture that went through a smaller size and was blown up again."""
+    height, width = picture_bgr.shape[:2]
+    small = (max(round(width * scale), 1), max(round(height * scale), 1))
+    shrunk = cv2.resize(picture_bgr, small, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def _light(rng: np.random.Generator) -> BgrImage:
+    """Return a table (1, 256, 3): exposure, contrast, gamma, the colour of the light; now and then the dark."""
+    is_dark = rng.random() < 0.12
+    gamma = float(rng.uniform(1.3, 2.2) if is_dark else np.exp(rng.uniform(-0.35, 0.35)))
+    gain = float(rng.uniform(0.35, 0.8) if is_dark else rng.uniform(0.75, 1.3))
+    contrast = float(rng.uniform(0.7, 1.3))
+    tint = np.exp(rng.normal(0, 0.25 if rng.random() < 0.15 else 0.06, 3)).astype(np.float32)
+    curve = ((_LEVELS**gamma * gain - 0.45) * contrast + 0.45)[:, None] * tint
+    return np.asarray((curve * 255).clip(0, 255), np.uint8)[None]
+
+
+def _saturation(picture_bgr: BgrImage, rng: np.random.Generator) -> BgrImage:
+    """Return more or less colourful pixels, with a hue a little turned."""
+    hsv = cv2.cvtColor(picture_bgr, cv2.COLOR_BGR2HSV)
+    steps = np.arange(256)
+    hue = ((steps + rng.integers(-6, 7)) % 180).astype(np.uint8)
+    saturation = (steps * rng.uniform(0.5, 1.5)).clip(0, 255).astype(np.uint8)
+    table = np.stack([hue, saturation, steps.astype(np.uint8)], axis=1)[None]
+    return np.asarray(cv2.cvtColor(cv2.LUT(hsv, table), cv2.COLOR_HSV2BGR), np.uint8)
+
+
+def _blur(picture_bgr: BgrImage, rng: np.random.Generator) -> BgrImage:
+    if rng.random() < 0.5:
+        return np.asarray(cv2.GaussianBlur(picture_bgr, (0, 0), float(rng.uniform(0.5, 1.8))), np.uint8)
+    return np.asarray(cv2.filter2D(picture_bgr, -1, _motion(int(rng.integers(3, 9)), float(rng.uniform(0, np.pi)))), np.uint8)
+
+
+def _motion(length: int, angle: float) -> FloatArray:
+    """Return a kernel (length, length) along a line."""
+    kernel = np.zeros((length, length), np.float32)
+    middle, reach = (length - 1) / 2, (length - 1) / 2 * np.array([np.cos(angle), np.sin(angle)])
+    start, end = ((middle - reach).round().astype(int), (middle + reach).round().astype(int))
+    cv2.line(kernel, start.tolist(), end.tolist(), 1.0)
+    return np.asarray(kernel / kernel.sum(), np.float32)
+
+
+def _noise(picture_bgr: BgrImage, rng: np.random.Generator) -> BgrImage:
+    noise = rng.standard_normal(picture_bgr.shape, np.float32) * rng.uniform(3, 18)
+    return np.asarray((picture_bgr + noise).clip(0, 255), np.uint8)
+
+
+def _jpeg(picture_bgr: BgrImage, quality: int) -> BgrImage:
+    _, encoded = cv2.imencode(".jpg", picture_bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)

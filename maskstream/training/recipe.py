@@ -1,0 +1,63 @@
+"""How the models are trained; `configs/train_detector.yaml` and `configs/train_classifier.yaml` say what each key means."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from maskstream.config import Count, Probability, Section
+
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+class Recipe(Section):
+    """What every training needs."""
+
+    architecture: str
+    epochs: Count
+    samples_per_epoch: Count
+    batch_size: Count
+    learning_rate: Positive
+    warmup_steps: Annotated[int, Field(ge=0)]
+    weight_decay: NotNegative
+    clip_norm: Positive
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]
+    seed: Annotated[int, Field(ge=0)]
+    workers: Annotated[int, Field(ge=0)] | None
+    save_every_s: Positive
+    photometric: Probability
+
+
+class DetectorRecipe(Recipe):
+    """How a detector is trained."""
+
+    frozen_blocks: Annotated[int, Field(ge=0)]
+    backbone_lr_factor: Positive
+    window_px: Annotated[list[Annotated[int, Field(ge=64)]], Field(min_length=1)]
+    mosaic_share: Probability
+    zoom: Annotated[list[Positive], Field(min_length=2, max_length=2)]
+    by_face_share: Probability
+    turn_deg: NotNegative
+    large_turn_share: Probability
+    hidden_share: Probability
+    picture_weights: dict[str, NotNegative]
+    loss_weights: dict[str, NotNegative]
+    proposals_before_nms: Count
+    proposals: Count
+    rpn_samples: Count
+    box_samples: Count
+
+
+class ClassifierRecipe(Recipe):
+    """How a classifier is trained."""
+
+    size_px: Annotated[int, Field(ge=32)]
+    classes: Annotated[list[Literal["mask", "no_mask", "incorrect"]], Field(min_length=2)]
+    folders: dict[str, Literal["mask", "no_mask", "incorrect"]]
+    class_shares: dict[str, NotNegative]
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    jitter_turn_deg: NotNegative
+    jitter_scale: NotNegative
+    jitter_shift: NotNegative
+    occluded_share: Probability
+    small_share: Probability

@@ -1,0 +1,206 @@
+"""What the detector trains on: square windows put together from labelled pictures, turned, zoomed, mirrored, side by side."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from maskstream.align import PADDING_BGR
+from maskstream.annotations import LabelledFace, LabelledPicture
+from maskstream.pictures import read_picture
+from maskstream.training.photometric import photometric
+from maskstream.training.recipe import DetectorRecipe
+from maskstream.types import FACE_KEYPOINTS, BgrImage, FloatArray
+
+_MIRRORED = [FACE_KEYPOINTS.index(name) for name in ("nose", "right_eye", "left_eye")]
+_NATURAL = 1.2
+"""Short sides of a picture over its place at zoom 1: a picture of short side 384 and a window of 320 px."""
+_MOST_ENLARGED = 4.0
+_LEAST_OF_PLACE = 0.3
+_LEAST_SIDE_PX = 5
+"""A face that a change leaves smaller than this is neither a positive nor a negative."""
+_LEAST_SHARE = 0.45
+"""Of a face that must be inside a window for it to count as one."""
+_ALIASES_BELOW = 0.6
+_SMALLEST_FACE_PX = 12.0
+_LARGEST_FACE = 0.9
+"""In sides of its place."""
+_BACKGROUND_SHARE = 0.8
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """A training picture and its N faces."""
+
+    bgr: BgrImage
+    """(S, S, 3) uint8."""
+    boxes_xyxy: FloatArray
+    """(N, 4) pixels of the window."""
+    counts: FloatArray
+    """(N,) 1 for a face, 0 for one that is neither positive nor negative."""
+    keypoints: FloatArray
+    """(N, 3, 3) x, y, and 1 where the point is labelled and inside."""
+
+
+Wide = NDArray[np.float64]
+Cell = tuple[int, int, int, int]
+Labels = tuple[FloatArray, FloatArray, FloatArray]
+
+
+def make_window(
+    pictures: Sequence[LabelledPicture],
+    backgrounds: Sequence[LabelledPicture],
+    recipe: DetectorRecipe,
+    size_px: int,
+    rng: np.random.Generator,
+) -> Window:
+    """Make one window.
+
+    Args:
+        pictures: One, or four for a mosaic.
+        backgrounds: Pictures without faces, to fill what a picture leaves free; may be empty.
+        recipe: See configs/train_detector.yaml.
+        size_px: Its side.
+        rng: Decides everything.
+
+    Raises:
+        SourceError: A picture cannot be read.
+    """
+    canvas = np.empty((size_px, size_px, 3), np.uint8)
+    parts: list[Labels] = []
+    for (x1, y1, x2, y2), picture in zip(_cells(len(pictures), size_px, rng), pictures, strict=True):
+        behind = backgrounds[int(rng.integers(len(backgrounds)))] if backgrounds and rng.random() < _BACKGROUND_SHARE else None
+        patch = _empty((x2 - x1, y2 - y1), behind, rng)
+        matrix, is_mirrored = _placement(picture, (x2 - x1, y2 - y1), recipe, rng)
+        _draw(read_picture(str(picture.path)), matrix, patch, rng)
+        labels = _moved(picture.faces, matrix, is_mirrored, (x2 - x1, y2 - y1))
+        _hide_parts(patch, labels[0], recipe.hidden_share, rng)
+        canvas[y1:y2, x1:x2] = patch
+        parts.append(_shifted(labels, x1, y1))
+    boxes, counts, keypoints = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return Window(photometric(canvas, rng, recipe.photometric), boxes, counts, keypoints)
+
+
+def _cells(pictures: int, size_px: int, rng: np.random.Generator) -> list[Cell]:
+    """Return (x1, y1, x2, y2) of the place of each picture."""
+    if pictures == 1:
+        return [(0, 0, size_px, size_px)]
+    x, y = (int(size_px * rng.uniform(0.35, 0.65)) for _ in range(2))
+    return [(0, 0, x, y), (x, 0, size_px, y), (0, y, x, size_px), (x, y, size_px, size_px)]
+
+
+def _empty(size: tuple[int, int], behind: LabelledPicture | None, rng: np.random.Generator) -> BgrImage:
+    """Return what a picture is drawn on: plain, or a part of a picture without faces that covers the place."""
+    width, height = size
+    if behind is None:
+        return np.full((height, width, 3), PADDING_BGR, np.uint8)
+    pixels = read_picture(str(behind.path))
+    scale = max(width / pixels.shape[1], height / pixels.shape[0])
+    enlarged = cv2.resize(pixels, (int(np.ceil(pixels.shape[1] * scale)), int(np.ceil(pixels.shape[0] * scale))))
+    x = int(rng.integers(enlarged.shape[1] - width + 1))
+    y = int(rng.integers(enlarged.shape[0] - height + 1))
+    return np.ascontiguousarray(enlarged[y : y + height, x : x + width])
+
+
+def _placement(
+    picture: LabelledPicture, size: tuple[int, int], recipe: DetectorRecipe, rng: np.random.Generator
+) -> tuple[FloatArray, bool]:
+    """Return the matrix (2, 3) from the picture to its place, and whether it mirrors."""
+    place, whole = np.array(size, np.float64), np.array([picture.width, picture.height], np.float64)
+    face = picture.faces[rng.integers(len(picture.faces))].box_xyxy.astype(np.float64) if picture.faces else None
+    scale = _scale(face, place, whole, recipe, rng)
+    is_mirrored = bool(rng.random() < 0.5)
+    focus = (face[:2] + face[2:]) / 2 if face is not None and rng.random() < 0.75 else whole * rng.uniform(0, 1, 2)
+    if is_mirrored:
+        focus[0] = whole[0] - focus[0]
+    corner = place * rng.uniform(0.15, 0.85, 2) - scale * focus
+    slack = place - scale * whole  # negative where the picture is larger than its place, which it then covers
+    corner = np.where(slack < 0, corner.clip(slack, 0), slack * rng.uniform(0, 1, 2))
+    mirror = np.array([[-1.0, 0, whole[0]], [0, 1, 0]]) if is_mirrored else np.array([[1.0, 0, 0], [0, 1, 0]])
+    matrix = scale * mirror
+    matrix[:, 2] += corner
+    turn = cv2.getRotationMatrix2D((size[0] / 2, size[1] / 2), _angle(recipe, rng), 1.0)
+    matrix = turn[:, :2] @ matrix
+    matrix[:, 2] += turn[:, 2]
+    return np.asarray(matrix, np.float32), is_mirrored
+
+
+def _scale(face: Wide | None, place: Wide, whole: Wide, recipe: DetectorRecipe, rng: np.random.Generator) -> float:
+    if face is not None and rng.random() < recipe.by_face_share:
+        wanted = np.exp(rng.uniform(np.log(_SMALLEST_FACE_PX), np.log(_LARGEST_FACE * place.min())))
+        least = _LEAST_OF_PLACE * place.min() / whole.min()
+        return float(max(min(wanted / max((face[2:] - face[:2]).max(), 1), _MOST_ENLARGED), least))
+    zoom = np.exp(rng.uniform(*np.log(recipe.zoom)))
+    return float(zoom * _NATURAL * place.min() / whole.min())
+
+
+def _angle(recipe: DetectorRecipe, rng: np.random.Generator) -> float:
+    if rng.random() < recipe.large_turn_share:
+        return float(rng.uniform(-180, 180) if rng.random() < 0.25 else rng.uniform(-60, 60))
+    return float(rng.normal(0, recipe.turn_deg))
+
+
+def _draw(pixels: BgrImage, matrix: FloatArray, patch: BgrImage, rng: np.random.Generator) -> None:
+    """Resample a picture into its place, now and then without aliasing: in use it is scaled with it."""
+    scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    matrix = matrix.copy()
+    if scale < _ALIASES_BELOW and rng.random() < 0.5:
+        height, width = pixels.shape[:2]
+        pixels = np.asarray(cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+        matrix[:, :2] *= np.array([width / pixels.shape[1], height / pixels.shape[0]], np.float32)
+    matrix[:, 2] += matrix[:, :2] @ np.full(2, 0.5, np.float32) - 0.5  # cv2 counts from pixel centres
+    size = (patch.shape[1], patch.shape[0])
+    cv2.warpAffine(pixels, matrix, size, patch, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_TRANSPARENT)
+
+
+def _moved(faces: Sequence[LabelledFace], matrix: FloatArray, is_mirrored: bool, size: tuple[int, int]) -> Labels:
+    """Return boxes, counts and keypoints in the place; a face is taken for the ellipse in its box when it turns."""
+    boxes, counts, keypoints = [], [], []
+    place = np.array([*size, *size], np.float32)
+    for face in faces:
+        middle = matrix[:, :2] @ ((face.box_xyxy[:2] + face.box_xyxy[2:]) / 2) + matrix[:, 2]
+        reach = np.sqrt((matrix[:, :2] ** 2) @ (((face.box_xyxy[2:] - face.box_xyxy[:2]) / 2) ** 2))
+        box = np.concatenate([middle - reach, middle + reach])
+        clipped = box.clip(0, place)
+        sides = clipped[2:] - clipped[:2]
+        if sides.min() < 1:
+            continue
+        is_seen = sides.min() >= _LEAST_SIDE_PX and sides.prod() >= _LEAST_SHARE * (box[2:] - box[:2]).prod()
+        boxes.append(clipped)
+        counts.append(float(is_seen and not face.ignore))
+        keypoints.append(_moved_points(face.keypoints_xy, matrix, is_mirrored, size))
+    return (
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array(counts, np.float32),
+        np.array(keypoints, np.float32).reshape(-1, len(FACE_KEYPOINTS), 3),
+    )
+
+
+def _moved_points(points_xy: FloatArray | None, matrix: FloatArray, is_mirrored: bool, size: tuple[int, int]) -> FloatArray:
+    if points_xy is None:
+        return np.zeros((len(FACE_KEYPOINTS), 3), np.float32)
+    moved = points_xy @ matrix[:, :2].T + matrix[:, 2]
+    is_inside = ((moved >= 0) & (moved < np.array(size))).all(axis=1)
+    points = np.column_stack([moved, is_inside]).astype(np.float32)
+    return points[_MIRRORED] if is_mirrored else points
+
+
+def _hide_parts(patch: BgrImage, boxes_xyxy: FloatArray, share: float, rng: np.random.Generator) -> None:
+    """Lay something plain or a piece of the place itself over a part of some faces, as hands, heads and plants do."""
+    height, width = patch.shape[:2]
+    for box in boxes_xyxy[rng.random(len(boxes_xyxy)) < share]:
+        sides = (box[2:] - box[:2]) * rng.uniform(0.3, 0.6, 2)
+        x1, y1 = (box[:2] + rng.uniform(0, 1, 2) * (box[2:] - box[:2]) - sides / 2).clip(0).astype(int)
+        x2, y2 = min(x1 + int(sides[0]), width), min(y1 + int(sides[1]), height)
+        if x2 <= x1 or y2 <= y1:
+            continue
+        x, y = int(rng.integers(width - (x2 - x1) + 1)), int(rng.integers(height - (y2 - y1) + 1))
+        piece = patch[y : y + y2 - y1, x : x + x2 - x1].copy()
+        patch[y1:y2, x1:x2] = piece if rng.random() < 0.5 else rng.integers(0, 256, 3)
+
+
+def _shifted(labels: Labels, x: int, y: int) -> Labels:
+    boxes, counts, keypoints = labels
+    return boxes + np.array([x, y, x, y], np.float32), counts, keypoints + np.array([x, y, 0], np.float32)
