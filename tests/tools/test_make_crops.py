@@ -1,0 +1,122 @@
+"""The tool as users run it, on pictures of the demo with the shipped detector."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from maskstream import MaskPipeline
+from maskstream.align import cut_quad
+from maskstream.pictures import read_picture
+from maskstream.training.crops import middle, stored_size
+from maskstream.types import Frame
+from tests.conftest import ROOT
+from tests.tools.test_import_weights import annotate
+
+TOOL = ROOT / "tools" / "make_crops.py"
+SIZE = 112
+
+Main = Callable[[Sequence[str]], int]
+
+
+@pytest.fixture(scope="module")
+def main() -> Main:
+    spec = importlib.util.spec_from_file_location("make_crops", TOOL)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: Main = module.main
+    return found
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory, pipeline: MaskPipeline, demo_frames: list[Frame]) -> Path:
+    """Two pictures with three faces each, in val.json beside them."""
+    folder = tmp_path_factory.mktemp("photos")
+    annotate(pipeline, demo_frames[::25], folder)
+    return folder
+
+
+def given(photos: Path, out: Path) -> list[str]:
+    return ["--images", str(photos), "--labels", str(photos / "val.json"), "--out", str(out)]
+
+
+def test_the_tool_cuts_what_the_stream_judges(
+    photos: Path, pipeline: MaskPipeline, demo_frames: list[Frame], tmp_path: Path
+) -> None:
+    out = tmp_path / "new" / "crops"
+    command = [sys.executable, str(TOOL), *given(photos, out), "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "crops: 2 mask, 4 no_mask\nmissed: none\n"
+    description = json.loads((out / "crops.json").read_text())
+    assert description["crops"] == dict(Counter(path.parent.name for path in out.glob("*/*.png"))) == {"mask": 2, "no_mask": 4}
+    crops = [read_picture(str(path)) for path in out.glob("*/*.png")]
+    assert {crop.shape for crop in crops} == {(stored_size(SIZE), stored_size(SIZE), 3)}
+    judged = [cut_quad(frame.bgr, face.quad_xy, SIZE) for frame in demo_frames[::25] for face in pipeline(frame.bgr)]
+    assert len(judged) == 6
+    for seen in judged:
+        differences = [abs(middle(crop, SIZE).astype(int) - seen.astype(int)) for crop in crops]
+        best = min(differences, key=np.mean)
+        assert best.max() <= 1
+        assert (best > 0).mean() < 0.005
+
+
+def test_both_keypoints_give_twice_the_crops(
+    photos: Path, main: Main, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = json.loads((photos / "val.json").read_text())
+    labels["annotations"].append({"image_id": 0, "category_id": 1, "bbox": [5, 5, 40, 50], "mask": "no_mask"})
+    labels["annotations"].append({"image_id": 0, "category_id": 1, "bbox": [60, 5, 40, 50], "mask": None})
+    (tmp_path / "labels.json").write_text(json.dumps(labels))
+    options = ["--keypoints", "both", "--size", "48", "--quiet"]
+    assert main([*given(photos, tmp_path / "out"), "--labels", str(tmp_path / "labels.json"), *options]) == 0
+    said = capsys.readouterr().out
+    missed = "1 its class is not known, 1 the detector did not find it"
+    assert said == f"crops: 4 mask, 8 no_mask\nmissed: {missed}\n"
+    assert {read_picture(str(path)).shape[0] for path in (tmp_path / "out").glob("*/*.png")} == {stored_size(48)}
+    assert len(list((tmp_path / "out").glob("*/*.png"))) == 12
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "said"),
+    [
+        (["--images", "NONE"], 3, "NONE: no such"),
+        (["--labels", "NONE"], 2, "NONE: no such"),
+        (["--format", "voc"], 2, "Pascal VOC"),
+        (["--detector", "nobody"], 2, "nobody"),
+        (["--out", "0.png/out"], 5, "0.png is a file"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line_and_its_exit_code(
+    photos: Path,
+    main: Main,
+    tmp_path: Path,
+    change: list[str],
+    code: int,
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(photos)
+    assert main([*given(photos, tmp_path / "out"), "--quiet", *change]) == code
+    printed = capsys.readouterr()
+    assert said in printed.err
+    assert printed.err.count("\n") == 1
+    assert printed.out == ""
+
+
+@pytest.mark.parametrize("missing", ["--images", "--labels", "--out"])
+def test_what_is_missing_is_named(photos: Path, main: Main, missing: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = given(photos, Path("unused"))
+    place = arguments.index(missing)
+    assert main([*arguments[:place], *arguments[place + 2 :]]) == 2
+    assert f"{missing} is missing" in capsys.readouterr().err

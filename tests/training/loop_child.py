@@ -1,0 +1,25 @@
+"""Trains a line in a process of its own, or one of several that torchrun has started: python loop_child.py FOLDER."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from maskstream.training.loop import Run, Trainer, joined
+from tests.training.lines import LineTask
+
+
+def tick(done: int, total: int) -> None:
+    time.sleep(0.2 if os.environ.get("SLOW") else 0)
+
+
+folder = Path(sys.argv[1])
+task = LineTask()
+with joined(torch.device("cpu")) as ranks:
+    run = Run(folder / "line.safetensors", folder, torch.device("cpu"), "python train.py", "sum of the data", tick)
+    Trainer(task, run, ranks).train()
+(folder / f"seen_{ranks.rank}.json").write_text(json.dumps(task.seen))
+(folder / f"sum_{ranks.rank}.txt").write_text(str([tensor.sum().item() for tensor in task.module.parameters()]))

@@ -1,0 +1,179 @@
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from maskstream.errors import SinkError, WeightsError
+from maskstream.models.checkpoint import load_checkpoint
+from maskstream.training.loop import Ranks, Run, Trainer
+from tests.conftest import ROOT
+from tests.training.lines import LineTask
+
+CPU = torch.device("cpu")
+CHILD = Path(__file__).with_name("loop_child.py")
+
+
+class Killed(Exception):
+    """Stands for a kill between two steps: nothing of the trainer runs after it."""
+
+
+def run_in(folder: Path, **changed: Any) -> Run:
+    folder.mkdir(exist_ok=True)
+    plain = Run(folder / "line.safetensors", folder, CPU, "python train.py", "sum of the data", lambda done, total: None)
+    return replace(plain, **changed)
+
+
+def train(task: LineTask, run: Run) -> list[dict[str, Any]]:
+    return Trainer(task, run, Ranks(0, 1)).train()
+
+
+def kill_at(step: int) -> Any:
+    def tick(done: int, total: int) -> None:
+        if done == step:
+            raise Killed
+
+    return tick
+
+
+def test_a_line_is_learnt(tmp_path: Path) -> None:
+    history = train(LineTask(epochs=6, samples_per_epoch=80), run_in(tmp_path))
+    assert history[-1]["figures"]["fit"] > -0.1
+    assert sum(history[-1]["losses"].values()) < sum(history[0]["losses"].values()) / 3
+
+
+@pytest.mark.parametrize("step", [1, 5, 7])
+def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path: Path, step: int) -> None:
+    whole = train(LineTask(), run_in(tmp_path / "whole"))
+    with pytest.raises(Killed):
+        train(LineTask(), run_in(tmp_path / "killed", tick=kill_at(step)))
+    resumed = train(LineTask(), run_in(tmp_path / "killed"))
+    without_time = [[{**entry, "seconds": 0} for entry in history] for history in (whole, resumed)]
+    assert without_time[0] == without_time[1]
+    for name in ("line.safetensors", "last.safetensors"):
+        expected, _ = load_checkpoint(tmp_path / "whole" / name, "line")
+        found, _ = load_checkpoint(tmp_path / "killed" / name, "line")
+        assert all(torch.equal(found[key], tensor) for key, tensor in expected.items())
+
+
+def test_a_training_that_has_ended_is_not_repeated(tmp_path: Path) -> None:
+    first = train(LineTask(), run_in(tmp_path))
+    again = LineTask()
+    assert train(again, run_in(tmp_path)) == first
+    assert again.seen == []
+
+
+def test_every_sample_is_seen_once_and_in_order(tmp_path: Path) -> None:
+    task = LineTask()
+    train(task, run_in(tmp_path))
+    assert task.seen == list(range(80))
+
+
+def test_the_best_weights_are_kept_and_the_last(tmp_path: Path) -> None:
+    class Worsening(LineTask):
+        def validate(self, predicted: Any) -> dict[str, float]:
+            self.validated = getattr(self, "validated", 0) + 1
+            return {"fit": [0.9, 0.2][self.validated - 1]}
+
+    history = train(Worsening(), run_in(tmp_path))
+    assert [entry["best"] for entry in history] == [True, False]
+    assert load_checkpoint(tmp_path / "line.safetensors", "line")[1].figures == {"fit": 0.9}
+    assert load_checkpoint(tmp_path / "last.safetensors", "line")[1].figures == {"fit": 0.2}
+
+
+def test_history_and_curves_lie_beside_the_weights(tmp_path: Path) -> None:
+    history = train(LineTask(), run_in(tmp_path))
+    written = json.loads((tmp_path / "line.history.json").read_text())
+    assert written["epochs"] == history
+    assert written["command"] == "python train.py"
+    assert written["recipe"]["learning_rate"] == 0.2
+    assert (tmp_path / "line.curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_learning_rate_warms_up_and_falls(tmp_path: Path) -> None:
+    trainer = Trainer(LineTask(epochs=10, warmup_steps=10), run_in(tmp_path), Ranks(0, 1))
+    rates = []
+    for step in range(51):
+        trainer._step = step
+        rates.append(trainer._rate())
+    assert rates[:10] == pytest.approx([0.02 * (step + 1) for step in range(10)])
+    assert rates[30] == pytest.approx(0.2 * (0.01 + 0.99 * (1 + math.cos(math.pi / 2)) / 2))
+    assert rates[50] == pytest.approx(0.002)
+    assert sorted(rates[9:], reverse=True) == rates[9:]
+
+
+def test_what_is_judged_is_the_moving_average(tmp_path: Path) -> None:
+    def difference(decay: float) -> float:
+        trainer = Trainer(LineTask(ema_decay=decay, epochs=1), run_in(tmp_path / str(decay)), Ranks(0, 1))
+        trainer.train()
+        pairs = zip(trainer._average.module.parameters(), trainer._task.module.parameters(), strict=True)
+        return sum(float((average - last).detach().abs().sum()) for average, last in pairs)
+
+    assert difference(0.0) == 0
+    assert difference(0.5) > 0.01
+
+
+def test_another_recipe_does_not_go_on_from_this_state(tmp_path: Path) -> None:
+    train(LineTask(), run_in(tmp_path))
+    for task, run in ((LineTask(learning_rate=0.1), run_in(tmp_path)), (LineTask(), run_in(tmp_path, data_sha256="other"))):
+        with pytest.raises(WeightsError, match=r"state\.pt: of another recipe or other data; delete it or give another --run"):
+            train(task, run)
+
+
+def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
+    train(LineTask(), run_in(tmp_path))
+    state = tmp_path / "state.pt"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(WeightsError, match=r"state\.pt: damaged; delete it to start anew"):
+        train(LineTask(), run_in(tmp_path))
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    run = run_in(tmp_path)
+    with pytest.raises(SinkError, match=r"gone/state\.pt: cannot be written"):
+        train(LineTask(), replace(run, folder=tmp_path / "gone"))
+
+
+def child(folder: Path, *before: str) -> list[str]:
+    return [sys.executable, *before, str(CHILD), str(folder)]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def test_a_real_kill_loses_nothing_but_time(tmp_path: Path) -> None:
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    with subprocess.Popen(child(folder), env=environment() | {"SLOW": "1"}, stderr=subprocess.DEVNULL) as process:
+        until = time.monotonic() + 60
+        while not (folder / "state.pt").exists() and time.monotonic() < until:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    assert not (folder / "line.safetensors").exists()
+    subprocess.run(child(folder), env=environment(), check=True, timeout=120, capture_output=True)
+    train(LineTask(), run_in(tmp_path / "whole"))
+    expected, _ = load_checkpoint(tmp_path / "whole" / "line.safetensors", "line")
+    found, _ = load_checkpoint(folder / "line.safetensors", "line")
+    assert all(torch.equal(found[key], tensor) for key, tensor in expected.items())
+
+
+def test_two_processes_train_one_model(tmp_path: Path) -> None:
+    folder = tmp_path / "two"
+    folder.mkdir()
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    done = subprocess.run(child(folder, *torchrun), env=environment(), timeout=180, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    seen = [json.loads((folder / f"seen_{rank}.json").read_text()) for rank in range(2)]
+    assert sorted(seen[0] + seen[1]) == list(range(80))
+    sums = [(folder / f"sum_{rank}.txt").read_text() for rank in range(2)]
+    assert sums[0] == sums[1]
+    assert len(json.loads((folder / "line.history.json").read_text())["epochs"]) == 2
