@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from maskstream.align import AlignRules
 from maskstream.annotations import Annotations, LabelFormat, LabelledPicture, ProblemKind, ReadOptions, read_annotations
 from maskstream.config import Config, Layer, load_config, load_sections
-from maskstream.errors import ModelError, SourceError, SourceOpenError
+from maskstream.errors import ConfigError, ModelError, SourceError, SourceOpenError
 from maskstream.evaluation.types import BoxKind
 from maskstream.files import one_line
 from maskstream.models import CLASSIFIERS, ClassifierOptions
@@ -40,9 +40,9 @@ _DRY_RUN: Final[dict[str, Any]] = {
     "samples_per_epoch": 480,
     "batch_size": 8,
     "warmup_steps": 5,
-    "ema_decay": 0.0,
-    "weight_decay": 0.0,
-    "photometric": 0.0,
+    "ema_decay": 0,
+    "weight_decay": 0,
+    "photometric": 0,
 }
 
 
@@ -71,14 +71,21 @@ class TrainingRequest:
         return "none" if self.init else self.backbone_weights
 
 
-def load_detector_recipe(path: Path | None, layers: Sequence[Layer]) -> DetectorRecipe:
-    """Return `configs/train_detector.yaml` with a file and layers laid over it; `ConfigError` where they do not fit."""
-    return load_sections(DetectorRecipe, CONFIGS / "train_detector.yaml", path, layers)
+def load_detector_recipe(path: Path | None, layers: Sequence[Layer], *, dry_run: bool = False) -> DetectorRecipe:
+    """Return `configs/train_detector.yaml` with a file and layers laid over it; `ConfigError` where they do not fit.
+
+    A dry run changes nothing about its pictures; what the layers say stands above that.
+    """
+    still = {"mosaic_share": 0, "by_face_share": 0, "turn_deg": 0, "large_turn_share": 0, "hidden_share": 0, "zoom": [1, 1]}
+    below = [Layer("--dry-run", {**_DRY_RUN, **still})] if dry_run else []
+    return load_sections(DetectorRecipe, CONFIGS / "train_detector.yaml", path, [*below, *layers])
 
 
-def load_classifier_recipe(path: Path | None, layers: Sequence[Layer]) -> ClassifierRecipe:
-    """Return `configs/train_classifier.yaml` with a file and layers laid over it; `ConfigError` where they do not fit."""
-    return load_sections(ClassifierRecipe, CONFIGS / "train_classifier.yaml", path, layers)
+def load_classifier_recipe(path: Path | None, layers: Sequence[Layer], *, dry_run: bool = False) -> ClassifierRecipe:
+    """Return `configs/train_classifier.yaml` likewise."""
+    still = {"jitter_turn_deg": 0, "jitter_scale": 0, "jitter_shift": 0, "occluded_share": 0, "small_share": 0}
+    below = [Layer("--dry-run", {**_DRY_RUN, **still})] if dry_run else []
+    return load_sections(ClassifierRecipe, CONFIGS / "train_classifier.yaml", path, [*below, *layers])
 
 
 def train_detector(request: TrainingRequest, recipe: DetectorRecipe, images: Path, labels: tuple[Path, Path]) -> Figures:
@@ -114,7 +121,7 @@ def train_classifier(request: TrainingRequest, recipe: ClassifierRecipe, data: P
 
 
 def try_detector(request: TrainingRequest, recipe: DetectorRecipe, images: Path, labels: Path) -> Figures:
-    """Let a detector learn eight pictures by heart, without any change to them, and leave nothing behind.
+    """Let a detector learn eight pictures by heart, and leave nothing behind.
 
     Raises:
         ModelError: It did not learn them.
@@ -122,13 +129,11 @@ def try_detector(request: TrainingRequest, recipe: DetectorRecipe, images: Path,
     annotations = _read(images, labels, strict=request.strict)
     with_faces = [picture for picture in annotations.pictures if any(not face.ignore for face in picture.faces)]
     few = replace(annotations, pictures=tuple(with_faces[:_DRY_RUN_ITEMS]))
-    plain = {"mosaic_share": 0.0, "by_face_share": 0.0, "turn_deg": 0.0, "large_turn_share": 0.0, "zoom": [1.0, 1.0]}
-    recipe = recipe.model_copy(update={**_DRY_RUN, **plain, "picture_weights": {}, "hidden_share": 0.0})
     return _try(lambda: DetectorTask(recipe, few, few, request.backbone), request, few.sha256)
 
 
 def try_classifier(request: TrainingRequest, recipe: ClassifierRecipe, data: Path) -> Figures:
-    """Let a classifier learn eight crops of each class by heart, without any change to them, and leave nothing behind.
+    """Let a classifier learn eight crops of each class by heart, and leave nothing behind.
 
     Raises:
         ModelError: It did not learn them.
@@ -136,8 +141,6 @@ def try_classifier(request: TrainingRequest, recipe: ClassifierRecipe, data: Pat
     crops = _report(read_crops(data / "train", recipe), strict=request.strict)
     picks = np.concatenate([np.flatnonzero(crops.labels == index)[:_DRY_RUN_ITEMS] for index in range(len(recipe.classes))])
     few = replace(crops, pixels_bgr=crops.pixels_bgr[picks], labels=crops.labels[picks])
-    plain = {"jitter_turn_deg": 0.0, "jitter_scale": 0.0, "jitter_shift": 0.0, "occluded_share": 0.0, "small_share": 0.0}
-    recipe = recipe.model_copy(update={**_DRY_RUN, **plain, "batch_size": 2 * _DRY_RUN_ITEMS})
     return _try(lambda: ClassifierTask(recipe, few, few, request.backbone), request, few.sha256)
 
 
@@ -254,8 +257,16 @@ def cut_crops(request: CropRequest, config: Config) -> dict[str, Any]:
 
 
 def check_classifier(request: TrainingRequest, recipe: ClassifierRecipe, data: Path, weights: str) -> Figures:
-    """Judge the crops in `data`/val with weights as the stream would, and return the figures."""
+    """Judge the crops in `data`/val with weights as the stream would, and return the figures.
+
+    Raises:
+        ConfigError: The weights tell other classes than the recipe.
+        MaskStreamError: Something cannot be read.
+    """
     crops = _report(read_crops(data / "val", recipe), strict=request.strict)
     classifier = CLASSIFIERS[recipe.architecture](ClassifierOptions(pick_device(request.device), load_config().clip, weights))
+    if list(classifier.class_names) != recipe.classes:
+        known, wanted = ", ".join(classifier.class_names), ", ".join(recipe.classes)
+        raise ConfigError(f"{weights}: tells {known}, the recipe says {wanted}; --set classes=[{known}]")
     probabilities = classifier.classify([middle(crop, recipe.size_px) for crop in crops.pixels_bgr])
     return judged_figures(probabilities, crops.labels, recipe.classes)

@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def train(arguments: Namespace, request: TrainingRequest, layers: list[Layer]) -> dict[str, float]:
     require_options(arguments, "data")
-    recipe = load_classifier_recipe(arguments.config, layers)
+    recipe = load_classifier_recipe(arguments.config, layers, dry_run=arguments.dry_run)
     if arguments.check:
         return check_classifier(request, recipe, arguments.data, arguments.check)
     return (try_classifier if arguments.dry_run else train_classifier)(request, recipe, arguments.data)

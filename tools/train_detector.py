@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def train(arguments: Namespace, request: TrainingRequest, layers: list[Layer]) -> dict[str, float]:
     require_options(arguments, "images", "annotations")
-    recipe = load_detector_recipe(arguments.config, layers)
+    recipe = load_detector_recipe(arguments.config, layers, dry_run=arguments.dry_run)
     if arguments.dry_run:
         return try_detector(request, recipe, arguments.images, arguments.annotations)
     require_options(arguments, "val_annotations")

@@ -10,15 +10,20 @@ from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from maskstream.types import BgrImage, FloatArray
+
+_Numbers = NDArray[np.floating]
 
 _HAIR_BGR: Final = ((18, 18, 22), (24, 26, 34), (28, 34, 46), (36, 54, 80), (58, 88, 125), (110, 113, 117), (175, 179, 183))
 _SKIN_XYXY: Final = ((0.40, 0.20, 0.60, 0.28), (0.46, 0.34, 0.54, 0.46), (0.28, 0.42, 0.38, 0.47), (0.62, 0.42, 0.72, 0.47))
 """Forehead, bridge of the nose and under the eyes, which a mask leaves free."""
 _OUTLINE_X: Final = (0, 0.07, 0.13, 0.20, 0.27, 0.33, 0.5)
 """Distances from the middle of the face, where an outline is given by its heights."""
+
+_SHADOW: Final = 0.04
+"""How far a shadow reaches."""
 
 
 class Canvas:
@@ -53,11 +58,11 @@ class Canvas:
         start = min(max(math.floor(first * self.size_px), 0), self.size_px - 1)
         return slice(start, max(math.ceil(last * self.size_px), start + 1))
 
-    def inside(self, distance: FloatArray, softness: float = 0.012) -> FloatArray:
+    def inside(self, distance: _Numbers, softness: float = 0.012) -> FloatArray:
         """Return how far, from 0 to 1, each pixel belongs to a shape; no edge is sharper than a pixel."""
         return np.asarray((0.5 - distance / max(softness, 1 / self.size_px)).clip(0, 1), np.float32)
 
-    def paint(self, cover: FloatArray, bgr: FloatArray) -> None:
+    def paint(self, cover: _Numbers, bgr: _Numbers) -> None:
         """Blend towards a colour.
 
         Args:
@@ -68,13 +73,18 @@ class Canvas:
         change *= cover
         self.bgr += change
 
-    def fill(self, distance: FloatArray, bgr: FloatArray, opacity: float = 1) -> None:
-        """Paint the inside of a shape."""
-        self.paint(opacity * self.inside(distance), bgr)
+    def fill(self, distance: _Numbers, bgr: _Numbers, opacity: float = 1, shadow: float | _Numbers = 0) -> None:
+        """Paint the inside of a shape.
 
-    def cast_shadow(self, distance: FloatArray, strength: float | FloatArray, reach: float = 0.04) -> None:
-        """Darken a shape, and its surroundings less and less up to a reach, before the shape is filled."""
-        self.bgr *= 1 - strength * (1 - distance / reach).clip(0, 1)
+        Args:
+            distance: (H, W) from the edge of the shape.
+            bgr: As for `paint`.
+            opacity: From 0 to 1.
+            shadow: How much darker its surroundings become, from 0 to 1 at the edge, of all or of each pixel (H, W).
+        """
+        if np.any(shadow):
+            self.bgr *= 1 - shadow * (1 - distance / _SHADOW).clip(0, 1)
+        self.paint(opacity * self.inside(distance), bgr)
 
     def turned(self, place_xy: tuple[float, float], angle: float) -> tuple[FloatArray, FloatArray]:
         """Return coordinates (H, W) along and across a direction, from a place.
@@ -91,6 +101,10 @@ class Canvas:
         cells = rng.standard_normal((rows, columns), np.float32)
         return np.asarray(cv2.resize(cells, self.bgr.shape[:0:-1], interpolation=cv2.INTER_LINEAR), np.float32)
 
+    def grain(self, rng: np.random.Generator) -> FloatArray:
+        """Return noise as fine as two pixels."""
+        return self.noise(rng, self.size_px // 2, self.size_px // 2)
+
     def wave(self, rng: np.random.Generator, cells: int) -> FloatArray:
         """Return a smooth random height (1, W) of so many bends, with a deviation below 1."""
         heights = rng.standard_normal((1, cells), np.float32)
@@ -98,7 +112,16 @@ class Canvas:
 
     def outline(self, heights: tuple[float, ...]) -> FloatArray:
         """Return a line (1, W) that is the same left and right of the face, by its heights outwards from the middle."""
-        return np.interp(abs(self.x - 0.5), _OUTLINE_X, heights).astype(np.float32)
+        return np.asarray(np.interp(abs(self.x - 0.5), _OUTLINE_X, heights), np.float32)
+
+    def strokes(self, rng: np.random.Generator, count: int) -> FloatArray:
+        """Return short hairs (S, S) from 0 to 1 that grow down and away from the mouth; for the canvas of a whole crop."""
+        start = rng.uniform((0.12, 0.45), (0.88, 0.95), (count, 2))
+        growth = (start - (0.5, 0.6)) * (0.08, 0.04) + (0, 0.02) + rng.normal(0, 0.008, (count, 2))
+        ends_px = np.stack([start, start + growth], axis=1) * self.size_px
+        drawn = np.zeros((self.size_px, self.size_px), np.uint8)
+        cv2.polylines(drawn, list((ends_px * 16).astype(np.int32)), False, 255, 1, cv2.LINE_AA, 4)  # 4 bits below the point
+        return np.asarray(drawn / 255, np.float32)
 
     def skin_bgr(self) -> FloatArray:
         """Return the colour (3, 1, 1) of the face; for the canvas of a whole crop."""
@@ -122,7 +145,7 @@ def hair_colour(rng: np.random.Generator) -> FloatArray:
     return colour(_HAIR_BGR[rng.integers(len(_HAIR_BGR))]) * rng.uniform(0.8, 1.2)
 
 
-def length(x: FloatArray, y: FloatArray) -> FloatArray:
+def length(x: _Numbers, y: _Numbers) -> FloatArray:
     """Return the length of vectors; several times as fast as `np.hypot`, which guards against overflow."""
     return np.asarray(np.sqrt(x * x + y * y), np.float32)
 

@@ -6,10 +6,8 @@ Lengths and places are in sides of the crop, x to the right and y down, as `mask
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
-import cv2
 import numpy as np
 
 from maskstream.align import EYE_DISTANCE, EYE_LEVEL
@@ -18,18 +16,6 @@ from maskstream.types import BgrImage, FloatArray, Label
 
 _UP: Final = -math.pi / 2
 _DOWN: Final = math.pi / 2
-
-
-@dataclass(frozen=True, eq=False)
-class _Hand:
-    """What the fingers of one hand share."""
-
-    skin_bgr: FloatArray
-    radius: float
-    """Of a finger."""
-    slant: float
-    """How much lighter one side of each finger is."""
-    has_nails: bool
 
 
 def occlude(crop_bgr: BgrImage, label: Label, rng: np.random.Generator) -> BgrImage:
@@ -69,37 +55,35 @@ def _fingers(canvas: Canvas, rng: np.random.Generator, tips_xy: tuple[float, flo
     """Draw the back of a hand that points along an angle, its fingertips around a place."""
     count, radius = int(rng.integers(2, most + 1)), rng.uniform(0.043, 0.053)
     skin_bgr = canvas.skin_bgr() * colour((0.95, 0.97, 1.02)) * rng.uniform(0.8, 1.1)
-    hand = _Hand(skin_bgr, radius, slant=rng.uniform(-0.15, 0.15), has_nails=rng.random() < 0.6)
+    nails = 0.15 if rng.random() < 0.6 else 0
     knuckles_xy, width = moved(tips_xy, angle, -0.4), count * radius
     part = canvas.around(knuckles_xy, moved(tips_xy, angle, -2), width + 0.02)
     ahead, aside = part.turned(knuckles_xy, angle)
-    light = 0.92 - 0.25 * (aside / width) ** 2 + 0.03 * part.noise(rng, 5, 5)
+    light = 0.92 - 0.25 * (aside / width) ** 2 + 0.04 * part.noise(rng, 5, 5)
     part.fill(length(ahead.clip(0, None), aside) - width, skin_bgr * light)
     for index in rng.permutation(count):
         shift = float(index) - (count - 1) / 2
         behind = 0.035 * shift**2 + rng.uniform(-0.015, 0.015)
         tip_xy = moved(tips_xy, angle, -behind, shift * radius * rng.uniform(1.75, 1.95))
-        _finger(canvas, rng, hand, tip_xy, angle + 0.05 * shift + rng.normal(0, 0.03))
+        _finger(canvas, tip_xy, angle + 0.05 * shift + rng.normal(0, 0.03), radius, skin_bgr * rng.uniform(0.96, 1.04), nails)
 
 
-def _finger(canvas: Canvas, rng: np.random.Generator, hand: _Hand, tip_xy: tuple[float, float], angle: float) -> None:
-    part = canvas.around(tip_xy, moved(tip_xy, angle, -0.42), hand.radius + 0.03)
+def _finger(canvas: Canvas, tip_xy: tuple[float, float], angle: float, radius: float, skin_bgr: FloatArray, nail: float) -> None:
+    """Draw a finger with a nail that is so much lighter."""
+    part = canvas.around(tip_xy, moved(tip_xy, angle, -0.42), radius + 0.04)
     back, across = part.turned(tip_xy, angle + math.pi)
-    distance = length(back - back.clip(0, 0.42), across) - hand.radius
     fading = (1.5 - back * 3.5).clip(0, 1)  # fingers melt into the hand
-    rounding = (across / hand.radius).clip(-1, 1)
-    bend = back + 0.15 * hand.radius * rounding**2
-    crease = (1 - abs(bend - 2.3 * hand.radius) / 0.014).clip(0, 1) + (1 - abs(bend - 5 * hand.radius) / 0.022).clip(0, 1)
-    light = 1.04 + hand.slant * rounding - 0.3 * fading * rounding**2 - 0.09 * crease + 0.03 * part.noise(rng, 4, 4)
-    if hand.has_nails:
-        light += 0.15 * part.inside(length(back / 0.8, across) - 0.6 * hand.radius)
-    part.cast_shadow(distance, 0.45 * fading, reach=0.025)
-    part.fill(distance, hand.skin_bgr * light)
+    rounding = (across / radius).clip(-1, 1)
+    bend = back + 0.15 * radius * rounding**2
+    crease = (1 - abs(bend - 2.3 * radius) / 0.014).clip(0, 1) + (1 - abs(bend - 5 * radius) / 0.022).clip(0, 1)
+    light = 1.04 + 0.1 * math.cos(angle) * rounding - 0.3 * fading * rounding**2 - 0.09 * crease  # it comes from above
+    light += nail * part.inside(length(back / 0.8, across) - 0.6 * radius)
+    part.fill(length(back - back.clip(0, 0.42), across) - radius, skin_bgr * light, shadow=0.45 * fading)
 
 
 def _beard(canvas: Canvas, rng: np.random.Generator) -> None:
     """Hair on jaw and upper lip, and mostly on the cheeks, the mouth left free."""
-    size, mouth_y, longer = canvas.size_px, rng.uniform(0.645, 0.695), rng.uniform(-0.03, 0.06)
+    mouth_y, longer = rng.uniform(0.645, 0.695), rng.uniform(-0.03, 0.06)
     is_full = rng.random() < 0.65
     cheeks = (0.01, -0.05, -0.16, -0.16) if is_full else (0.06, 0.2, 0.2, 0.2)
     top = canvas.outline((-0.075, -0.08, -0.05, *cheeks)) + mouth_y
@@ -108,21 +92,11 @@ def _beard(canvas: Canvas, rng: np.random.Generator) -> None:
     area = canvas.inside(top + ragged - canvas.y, 0.06) * canvas.inside(canvas.y - bottom - ragged, 0.07)
     area *= 1 - canvas.inside(length((canvas.x - 0.5) / 3, canvas.y - mouth_y) - 0.033, 0.025)
     area *= rng.uniform(0.45, 0.95)
-    hair_bgr, fine = hair_colour(rng), canvas.noise(rng, size // 2, size // 2)
+    hair_bgr, fine = hair_colour(rng), canvas.grain(rng)
     light = 1 + 0.25 * canvas.noise(rng, 5, 5) + 0.15 * fine
     canvas.paint(area * (0.85 + 0.25 * fine).clip(0.3, 1), hair_bgr * light)
     for gain in (0.55, 1.35):
-        canvas.paint(area * 0.55 * _strokes(canvas, rng, 150), hair_bgr * gain + 8)
-
-
-def _strokes(canvas: Canvas, rng: np.random.Generator, count: int) -> FloatArray:
-    """Return short hairs (S, S) from 0 to 1 that grow down and away from the mouth."""
-    start = rng.uniform((0.12, 0.45), (0.88, 0.95), (count, 2))
-    growth = (start - (0.5, 0.6)) * (0.08, 0.04) + (0, 0.02) + rng.normal(0, 0.008, (count, 2))
-    ends_px = np.stack([start, start + growth], axis=1) * canvas.size_px
-    drawn = np.zeros((canvas.size_px, canvas.size_px), np.uint8)
-    cv2.polylines(drawn, list((ends_px * 16).astype(np.int32)), False, 255, 1, cv2.LINE_AA, 4)  # 4 bits below the point
-    return drawn.astype(np.float32) / 255
+        canvas.paint(area * 0.55 * canvas.strokes(rng, 150), hair_bgr * gain + 8)
 
 
 def _cup(canvas: Canvas, rng: np.random.Generator) -> None:
@@ -135,8 +109,7 @@ def _cup(canvas: Canvas, rng: np.random.Generator) -> None:
     bgr, opacity = plain_colour(rng), 0.35 if is_glass else 1
     shine = (1 - abs(across / radius - rng.uniform(-0.5, 0.5)) * 3).clip(0, 1)
     shade = 0.95 - 0.45 * (across / radius) ** 2 + 0.25 * shine
-    canvas.cast_shadow(outside, 0.25)
-    canvas.fill(outside, bgr * shade + 60 * is_glass * shine, opacity)
+    canvas.fill(outside, bgr * shade + 60 * is_glass * shine, opacity, shadow=0.25)
     canvas.fill(abs(rim) - 0.01, bgr * 0.6 + 60, 0.8)
     canvas.fill(rim + 0.015, bgr * 0.35, 0.8 * opacity)
     if rng.random() < 0.6:
@@ -145,25 +118,24 @@ def _cup(canvas: Canvas, rng: np.random.Generator) -> None:
 
 def _phone(canvas: Canvas, rng: np.random.Generator) -> None:
     """A telephone that somebody speaks into: narrower than the jaw, unlike a mask."""
-    _slab(canvas, rng, (rng.uniform(0.38, 0.55), rng.uniform(0.95, 1.04)), _DOWN + rng.uniform(-0.6, 0.6))
+    _slab(canvas, rng, (rng.uniform(0.38, 0.55), rng.uniform(0.95, 1.04)), rng.uniform(-0.6, 0.6))
 
 
 def _phone_at_the_side(canvas: Canvas, rng: np.random.Generator) -> None:
     """A telephone at the ear."""
-    _slab(canvas, rng, (rng.uniform(0.02, 0.1), rng.uniform(0.45, 0.75)), _DOWN + rng.uniform(-0.15, 0.15))
+    _slab(canvas, rng, (rng.uniform(0.02, 0.1), rng.uniform(0.45, 0.75)), rng.uniform(-0.15, 0.15))
 
 
-def _slab(canvas: Canvas, rng: np.random.Generator, place_xy: tuple[float, float], angle: float) -> None:
-    along, across = canvas.turned(place_xy, angle)
-    length, width, corner = rng.uniform(0.3, 0.38), rng.uniform(0.13, 0.17), rng.uniform(0.015, 0.04)
-    beyond = (abs(along) - length + corner).clip(0, None), (abs(across) - width + corner).clip(0, None)
+def _slab(canvas: Canvas, rng: np.random.Generator, place_xy: tuple[float, float], tilt: float) -> None:
+    along, across = canvas.turned(place_xy, _DOWN + tilt)
+    half_length, half_width, corner = rng.uniform(0.3, 0.38), rng.uniform(0.13, 0.17), rng.uniform(0.015, 0.04)
+    beyond = (abs(along) - half_length + corner).clip(0, None), (abs(across) - half_width + corner).clip(0, None)
     distance = length(*beyond) - corner
     bgr = plain_colour(rng) if rng.random() < 0.4 else colour((30, 28, 28))
-    canvas.cast_shadow(distance, 0.25)
-    canvas.fill(distance, bgr * 0.6 + 25)
+    canvas.fill(distance, bgr * 0.6 + 25, shadow=0.25)
     canvas.fill(distance + 0.012, bgr * (1 + 0.5 * along + 0.4 * canvas.inside(along - across, 0.1)))
     for step in range(int(rng.integers(1, 4))):
-        lens = length(along + length - 0.055 - 0.055 * step, across + width - 0.05) - 0.021
+        lens = length(along + half_length - 0.055 - 0.055 * step, across + half_width - 0.05) - 0.021
         canvas.fill(lens, colour((12, 10, 10)))
     if rng.random() < 0.6:
         tips_xy = (place_xy[0] + rng.uniform(-0.05, 0.05), min(place_xy[1] + rng.uniform(0.1, 0.2), 0.93))
@@ -185,11 +157,10 @@ def _ball(canvas: Canvas, rng: np.random.Generator, head_xy: tuple[float, float]
     radius, bgr = rng.uniform(0.07, 0.11), plain_colour(rng) if rng.random() < 0.3 else colour([rng.uniform(25, 110)] * 3)
     along, across = canvas.turned(head_xy, rng.uniform(1.5, 2.4))
     handle, ball = np.maximum(abs(across) - radius * 0.55, -along), length(along, across) - radius
-    canvas.cast_shadow(np.minimum(ball, handle), 0.3)
-    canvas.fill(handle, 95 - 60 * (across / radius / 0.6) ** 2)
+    canvas.fill(handle, 95 - 60 * (across / radius / 0.6) ** 2, shadow=0.3)
     light = 1.3 - 0.4 * ((along / radius + 0.3) ** 2 + (across / radius + 0.3) ** 2)
     mesh = 1 + 0.3 * np.sin(along * 150) * np.sin(across * 150)
-    canvas.fill(ball, bgr * (light * mesh).clip(0.2, 1.8))
+    canvas.fill(ball, bgr * (light * mesh).clip(0.2, 1.8), shadow=0.3)
     canvas.fill(np.maximum(abs(along - radius * 0.75) - 0.015, abs(across) - radius * 0.75), bgr * 0.5 + 40)
 
 
@@ -201,13 +172,12 @@ def _scarf(canvas: Canvas, rng: np.random.Generator) -> None:
     down, across = canvas.turned((0.5, 1.1), rng.uniform(1.2, 1.9))
     bend = down + math.copysign(0.8, sag) * (canvas.x - 0.5) ** 2 + 0.012 * canvas.noise(rng, 4, 4)
     folds = 1 + 0.22 * np.sin(bend * rng.uniform(25, 45) + rng.uniform(0, 6))
-    knit = 0.08 * canvas.noise(rng, canvas.size_px // 2, canvas.size_px // 2)
+    knit = 0.08 * canvas.grain(rng)
     first, second, per_side = plain_colour(rng), plain_colour(rng), rng.uniform(20, 60)
     stripes = canvas.inside(np.sin(bend * per_side), 0.4)
     checks = (stripes + canvas.inside(np.sin(across * per_side), 0.4)) / 2
     pattern = (stripes, checks, canvas.inside(canvas.noise(rng, 14, 14), 0.8), 0 * stripes)[rng.integers(4)]
-    canvas.cast_shadow(depth, 0.33)
-    canvas.fill(depth, (first + pattern * (second - first)) * (folds + knit))
+    canvas.fill(depth, (first + pattern * (second - first)) * (folds + knit), shadow=0.33)
 
 
 def _glasses(canvas: Canvas, rng: np.random.Generator) -> None:
@@ -236,13 +206,11 @@ def _cap(canvas: Canvas, rng: np.random.Generator) -> None:
     edge = canvas.y - bottom
     crown = edge - rng.uniform(-0.1, 0.4) * (canvas.x - 0.5) ** 2
     ribs = 0.12 * is_knitted * np.sin(canvas.x * rng.uniform(90, 200))
-    cloth = 1 - 0.35 * (2 * canvas.x - 1) ** 2 + ribs + 0.05 * canvas.noise(rng, canvas.size_px // 2, canvas.size_px // 2)
-    canvas.cast_shadow(crown, 0.45, reach=0.07)
-    canvas.fill(crown, bgr * cloth)
+    cloth = 1 - 0.35 * (2 * canvas.x - 1) ** 2 + ribs + 0.05 * canvas.grain(rng)
+    canvas.fill(crown, bgr * cloth, shadow=0.45)
     if not is_knitted:
         brim = length((canvas.x - 0.5) / 4.5, edge + 0.02) - 0.08
-        canvas.cast_shadow(brim, 0.33, reach=0.05)
-        canvas.fill(brim, bgr * (cloth * (0.7 - 2 * edge)).clip(0.4, 1))
+        canvas.fill(brim, bgr * (cloth * (0.7 - 2 * edge)).clip(0.4, 1), shadow=0.33)
 
 
 def _hair(canvas: Canvas, rng: np.random.Generator) -> None:
@@ -250,10 +218,8 @@ def _hair(canvas: Canvas, rng: np.random.Generator) -> None:
     middle, sides = rng.uniform(0.08, 0.3), rng.uniform(0.3, 1.1)
     bottom = canvas.outline((middle, middle, middle, middle + 0.02, middle + 0.05, 0.2 + 0.4 * sides, sides))
     bottom += 0.02 * canvas.wave(rng, 9) + 0.02 * abs(canvas.wave(rng, canvas.size_px // 4))
-    distance = canvas.y - bottom
     light = 1 + 0.14 * canvas.noise(rng, 4, canvas.size_px // 2) + 0.14 * canvas.noise(rng, 6, 6)
-    canvas.cast_shadow(distance, 0.25)
-    canvas.paint(canvas.inside(distance, 0.03), hair_colour(rng) * light + 6)
+    canvas.fill(canvas.y - bottom, hair_colour(rng) * light + 6, shadow=0.25)
 
 
 def _visor(canvas: Canvas, rng: np.random.Generator) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from maskstream.config import Count, Probability, Section
 
@@ -61,3 +61,18 @@ class ClassifierRecipe(Recipe):
     jitter_shift: NotNegative
     occluded_share: Probability
     small_share: Probability
+
+    @field_validator("classes")
+    @classmethod
+    def _has_mask(cls, classes: list[str]) -> list[str]:
+        if "mask" not in classes or len(set(classes)) < len(classes):
+            raise ValueError("mask must be one of them, and each stand once")
+        return classes
+
+    @field_validator("folders")
+    @classmethod
+    def _counts_as_a_class(cls, folders: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        strangers = sorted(set(folders.values()) - set(info.data.get("classes", folders.values())))
+        if strangers:
+            raise ValueError(f"{strangers[0]} is not one of `classes`")
+        return folders

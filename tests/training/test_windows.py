@@ -179,7 +179,7 @@ def test_what_is_hardly_seen_is_neither_positive_nor_negative(tmp_path: Path) ->
     shown = picture(tmp_path / "a.png", Oval((80, 100), (25, 30)), size=(200, 200))
     made, area = recipe(**at_scale(2, 200)), 4 * 51 * 61
     seen = []
-    for seed in range(150):
+    for seed in range(100):
         for box, counts in zip(*_of(window_of(seed, made, shown)), strict=True):
             seen.append(((box[2:] - box[:2]).prod() / area, counts))
     assert {counts for share, counts in seen if share < 0.45} == {0}
@@ -207,14 +207,16 @@ def test_ignored_faces_do_not_count(tmp_path: Path) -> None:
 
 def test_faces_without_keypoints_have_none_that_is_visible(tmp_path: Path) -> None:
     shown = picture(tmp_path / "a.png", Oval((60, 96), (30, 40)), Oval((135, 96), (30, 40), dot_px=4), size=(192, 192))
-    window = next(made for seed in range(20) if (made := window_of(seed, recipe(zoom=[0.7, 0.7]), shown)).counts.tolist() == [1, 1])
+    window = next(
+        made for seed in range(20) if (made := window_of(seed, recipe(zoom=[0.7, 0.7]), shown)).counts.tolist() == [1, 1]
+    )
     assert window.keypoints.shape == (2, 3, 3)
     assert window.keypoints[:, :, 2].tolist() == [[0, 0, 0], [1, 1, 1]]
 
 
 def test_keypoints_outside_are_not_visible(tmp_path: Path) -> None:
     shown = picture(tmp_path / "a.png", FACE)
-    windows = [window_of(seed, recipe(**at_scale(1.9, 320)), shown) for seed in range(80)]
+    windows = [window_of(seed, recipe(**at_scale(1.9, 320)), shown) for seed in range(40)]
     points = np.concatenate([window.keypoints.reshape(-1, 3) for window in windows])
     is_inside = ((points[:, :2] >= 0) & (points[:, :2] < SIZE)).all(axis=1)
     assert 0 < is_inside.sum() < len(points)
@@ -260,7 +262,7 @@ def test_keypoints_of_a_mosaic_lie_on_their_dots(tmp_path: Path) -> None:
     with_face = picture(tmp_path / "face.png", FACE)
     empty = picture(tmp_path / "empty.png")
     checked = 0
-    for seed in range(40):
+    for seed in range(24):
         place = seed % 4
         shown = [with_face if index == place else empty for index in range(4)]
         window = window_of(seed, recipe(zoom=[0.6, 0.6]), *shown, size_px=2 * SIZE)
@@ -268,7 +270,7 @@ def test_keypoints_of_a_mosaic_lie_on_their_dots(tmp_path: Path) -> None:
             if points[:, 2].all() and (box[2:] - box[:2]).prod() > 0 and window.counts.all() and _is_whole(points, box):
                 checked += 1
                 assert points[0, :2] == pytest.approx(dot_centre(window.bgr, BLUE), abs=0.5)
-    assert checked > 15
+    assert checked > 8
 
 
 def _is_whole(points: np.ndarray, box: np.ndarray) -> bool:

@@ -1,0 +1,109 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from maskstream.config import load_config
+from maskstream.models import CLASSIFIERS, ClassifierOptions
+from maskstream.pictures import write_picture
+from maskstream.train import load_classifier_recipe
+from maskstream.training.crops import DESCRIPTION, stored_size
+from tests.conftest import ROOT
+
+SIZE = 32
+SMALL = ("--backbone-weights", "none", "--set", f"size_px={SIZE}", "--set", "batch_size=8")
+COLOURS = {"mask": (200, 120, 40), "no_mask": (90, 130, 210), "incorrect": (60, 200, 60)}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return crops whose lower half has the colour of their class."""
+    folder = tmp_path_factory.mktemp("crops")
+    rng = np.random.default_rng(0)
+    for part in ("train", "val"):
+        for name, colour in COLOURS.items():
+            (folder / part / name).mkdir(parents=True)
+            for number in range(10):
+                crop = rng.integers(0, 255, (stored_size(SIZE), stored_size(SIZE), 3)).astype(np.uint8)
+                crop[stored_size(SIZE) // 2 :] = colour
+                write_picture(folder / part / name / f"{number}.png", crop)
+        (folder / part / DESCRIPTION).write_text(json.dumps({"size_px": SIZE}))
+    return folder
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "tools" / "train_classifier.py"), "--device", "cpu", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+
+
+def test_eight_crops_of_each_class_are_learnt_by_heart(data: Path) -> None:
+    done = run("--data", data, "--dry-run", *SMALL)
+    assert done.returncode == 0, done.stderr
+    assert "the dry run learnt its pictures by heart: accuracy 1.000" in done.stderr
+
+
+@pytest.mark.parametrize("classes", [["mask", "no_mask", "incorrect"], ["mask", "no_mask"]])
+def test_what_was_trained_is_a_classifier_of_ours(data: Path, tmp_path: Path, classes: list[str]) -> None:
+    out = tmp_path / "mine.safetensors"
+    two = () if "incorrect" in classes else ("--set", "classes=[mask, no_mask]", "--set", "folders.incorrect=no_mask")
+    short = ("--set", "epochs=2", "--set", "samples_per_epoch=64", "--set", "photometric=0", "--set", "occluded_share=0")
+    done = run("--data", data, "--out", out, *SMALL, *short, *two)
+    assert done.returncode == 0, done.stderr
+    classifier = CLASSIFIERS["mask_resnet18"](ClassifierOptions(torch.device("cpu"), load_config().clip, str(out)))
+    assert list(classifier.class_names) == classes
+    assert classifier.input_size_px == SIZE
+    checked = run("--data", data, "--check", out, *SMALL, *two)
+    assert checked.returncode == 0, checked.stderr
+    history = json.loads((tmp_path / "mine.history.json").read_text())["epochs"]
+    best = max(history, key=lambda entry: entry["figures"]["log_likelihood"])["figures"]
+    assert float(checked.stdout.split("accuracy ")[1].split()[0]) == pytest.approx(best["accuracy"], abs=0.02)
+
+
+def test_weights_of_other_classes_cannot_be_checked(data: Path) -> None:
+    two = ("--set", "classes=[no_mask, mask]", "--set", "folders={mask: mask, no_mask: no_mask}")
+    done = run("--data", data, "--check", ROOT / "weights" / "mask_resnet18.safetensors", *SMALL, *two)
+    assert done.returncode == 2
+    assert "tells mask, no_mask, incorrect, the recipe says no_mask, mask" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_crops_that_cannot_be_read_are_listed_or_refused(data: Path, tmp_path: Path) -> None:
+    bad = data / "train" / "mask" / "bad.png"
+    bad.write_bytes(b"no picture")
+    try:
+        lenient = run("--data", data, "--dry-run", *SMALL)
+        strict = run("--data", data, "--dry-run", "--strict", *SMALL)
+    finally:
+        bad.unlink()
+    assert lenient.returncode == 0, lenient.stderr
+    assert "bad.png: not a picture" in lenient.stderr
+    assert strict.returncode == 3
+    assert "bad.png" in strict.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ((), 2, "--out is missing; see --help"),
+        (("--out", "x.safetensors"), 2, "--data is missing; see --help"),
+        (
+            ("--out", "x.safetensors", "--data", "none"),
+            3,
+            "none/train: no readable crops.json; make the crops with tools/make_crops.py",
+        ),
+        (("--out", "x.safetensors", "--data", "none", "--set", "classes=[mask]"), 2, "classes"),
+    ],
+)
+def test_wrong_options_are_one_line(arguments: tuple[str, ...], code: int, message: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == code
+    assert len(done.stderr.splitlines()) == 1
+    assert message in done.stderr
+
+
+def test_the_recipe_that_is_shipped_can_be_read() -> None:
+    assert load_classifier_recipe(None, []).epochs == 25

@@ -1,0 +1,111 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from maskstream.evaluation.matching import box_iou
+from maskstream.models import DETECTORS, DetectorOptions
+from maskstream.pictures import read_picture
+from tests.conftest import ROOT
+from tests.training.pictures import write_discs
+
+SHIPPED = ROOT / "weights" / "face_mobilenet.safetensors"
+SMALL = ("--set", "window_px=[64]", "--set", "batch_size=2", "--set", "samples_per_epoch=4", "--set", "epochs=2")
+
+
+def run(*arguments: str | Path, timeout_s: float = 240) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "tools" / "train_detector.py"), "--device", "cpu", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+
+
+@pytest.fixture(scope="module")
+def discs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("discs") / "discs"
+    write_discs(folder)
+    return folder
+
+
+def data(discs: Path) -> list[str | Path]:
+    labels = discs.with_suffix(".json")
+    return ["--images", discs, "--annotations", labels, "--val-annotations", labels]
+
+
+def test_eight_pictures_of_what_was_never_seen_are_learnt_by_heart(discs: Path, tmp_path: Path) -> None:
+    options = DetectorOptions(torch.device("cpu"), min_score=0.05, max_faces=10)
+    before = DETECTORS["face_mobilenet"](options).detect([read_picture(str(path)) for path in sorted(discs.iterdir())])
+    first = json.loads(discs.with_suffix(".json").read_text())["annotations"][0]["bbox"]
+    label = np.array([[first[0], first[1], first[0] + first[2], first[1] + first[3]]], np.float32)
+    assert all(box_iou(found.box_xyxy[None], label)[0, 0] < 0.5 for found in before[0] if found.score > 0.5)
+    quick = ("--set", "samples_per_epoch=128", "--set", "window_px=[256]", "--set", "zoom=[1.2, 1.3]")
+    done = run("--images", discs, "--annotations", discs.with_suffix(".json"), "--init", SHIPPED, "--dry-run", *quick)
+    assert done.returncode == 0, done.stderr
+    assert "the dry run learnt its pictures by heart: ap50" in done.stderr
+    assert float(done.stdout.split()[1]) > 0.9
+
+
+def test_a_dry_run_that_learns_nothing_says_so(discs: Path) -> None:
+    dry = ("--backbone-weights", "none", "--dry-run", *SMALL, "--set", "epochs=1")
+    done = run("--images", discs, "--annotations", discs.with_suffix(".json"), *dry)
+    assert done.returncode == 4
+    assert done.stderr.splitlines()[-1].startswith("the dry run did not learn its pictures by heart: ap50 0.")
+
+
+def test_what_was_trained_is_a_detector_of_ours(discs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "weights" / "mine.safetensors"
+    done = run(*data(discs), "--out", out, "--init", SHIPPED, *SMALL)
+    assert done.returncode == 0, done.stderr
+    assert "epoch 2:" in done.stderr
+    with safe_open(out, framework="pt") as file:
+        metadata = file.metadata()
+    assert json.loads(metadata["architecture"]) == "face_mobilenet"
+    assert "tools/train_detector.py" in json.loads(metadata["training_command"])
+    assert len(json.loads(metadata["data_manifest_sha256"])) == 64
+    assert json.loads(metadata["figures"]).keys() >= {"ap50", "found_50", "false_per_picture"}
+    assert json.loads((out.parent / "mine.history.json").read_text())["epochs"][1]["epoch"] == 2
+    assert (out.parent / "mine.curves.png").exists()
+    DETECTORS["face_mobilenet"](DetectorOptions(torch.device("cpu"), 0.5, 10, weights=str(out)))
+    again = run(*data(discs), "--out", out, "--init", SHIPPED, *SMALL)
+    assert "going on from step 4 of 4" in again.stderr
+
+
+def test_broken_pictures_are_listed_and_left_out_or_refused(discs: Path, tmp_path: Path) -> None:
+    labels = write_discs(tmp_path / "discs")
+    broken = tmp_path / "discs" / "3.png"
+    broken.write_bytes(broken.read_bytes()[:-400])
+    given = ("--images", labels.with_suffix(""), "--annotations", labels, "--val-annotations", discs.with_suffix(".json"))
+    wanted = (*given, "--out", tmp_path / "mine.safetensors", "--init", SHIPPED, *SMALL)
+    lenient = run(*wanted, "--set", "epochs=1")
+    assert lenient.returncode == 0, lenient.stderr
+    assert "3.png: the file is cut short; copy it again; left out" in lenient.stderr
+    assert "discs.json: 7 pictures" in lenient.stderr
+    strict = run(*wanted, "--strict", "--run", tmp_path / "other")
+    assert strict.returncode == 3
+    assert "3.png" in strict.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ((), 2, "--out is missing; see --help"),
+        (("--out", "x.safetensors"), 2, "--images is missing; see --help"),
+        (("--out", "x.safetensors", "--set", "epoch=3"), 2, "--set epoch: unknown key epoch; allowed here: architecture, epochs"),
+        (("--out", "x.safetensors", "--set", "epochs=0"), 2, "--set epochs: epochs: 0 is not allowed"),
+    ],
+)
+def test_wrong_options_are_one_line(discs: Path, arguments: tuple[str, ...], code: int, message: str) -> None:
+    images = data(discs) if "--set" in arguments else []
+    done = run(*arguments, *images)
+    assert done.returncode == code
+    assert len(done.stderr.splitlines()) == 1
+    assert message in done.stderr
+
+
+def test_a_missing_backbone_is_one_line(discs: Path, tmp_path: Path) -> None:
+    done = run(*data(discs), "--out", tmp_path / "x.safetensors", "--backbone-weights", tmp_path / "none.pth")
+    assert done.returncode == 4
+    assert "none.pth: no such weights file" in done.stderr.splitlines()[-1]

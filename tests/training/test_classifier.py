@@ -1,0 +1,320 @@
+import json
+from dataclasses import replace
+from itertools import product
+from math import log
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from maskstream.errors import ConfigError, SourceOpenError
+from maskstream.models.mask_resnet18 import CHUNK, crops_to_tensor
+from maskstream.pictures import write_picture
+from maskstream.train import load_classifier_recipe
+from maskstream.training.classifier import (
+    ClassifierTask,
+    CropSet,
+    change_crop,
+    classification_figures,
+    judged_figures,
+    read_crops,
+)
+from maskstream.training.crops import middle, stored_size
+from maskstream.training.recipe import ClassifierRecipe
+from maskstream.types import BgrImage, Label
+
+SIZE = 32
+STORED = stored_size(SIZE)
+CLASSES = ["mask", "no_mask", "incorrect"]
+UNCHANGED = ("jitter_turn_deg", "jitter_scale", "jitter_shift", "occluded_share", "small_share", "photometric")
+PLAIN = dict.fromkeys(UNCHANGED, 0.0)
+CPU = torch.device("cpu")
+
+
+def recipe(**changes: Any) -> ClassifierRecipe:
+    return load_classifier_recipe(None, []).model_copy(update={"size_px": SIZE, **changes})
+
+
+def noise(count: int = 1, seed: int = 0) -> BgrImage:
+    """Return stored crops (count, S, S, 3)."""
+    return np.random.default_rng(seed).integers(0, 256, (count, STORED, STORED, 3), np.uint8)
+
+
+def crop_set(*labels: int, grey: bool = False) -> CropSet:
+    """Return a crop for each label, of noise or of the grey level that its label gives it."""
+    pixels = noise(len(labels))
+    if grey:
+        pixels[:] = np.array(labels, np.uint8)[:, None, None, None] * 100
+    return CropSet(pixels, np.array(labels), "0" * 64, ())
+
+
+def task(made: ClassifierRecipe, train: CropSet, val: CropSet | None = None) -> ClassifierTask:
+    return ClassifierTask(made, train, val or train, backbone_weights="none")
+
+
+def write_crops(folder: Path, size_px: int = SIZE, **counts: int) -> Path:
+    """Write noise as `make_crops` writes crops: so many into the folder of each class."""
+    folder.mkdir(exist_ok=True)
+    (folder / "crops.json").write_text(json.dumps({"size_px": size_px}))
+    for seed, (name, count) in enumerate(counts.items()):
+        (folder / name).mkdir(exist_ok=True)
+        for index, crop in enumerate(noise(count, seed)):
+            write_picture(folder / name / f"{index}.png", crop)
+    return folder
+
+
+def test_crops_are_read_with_their_classes(tmp_path: Path) -> None:
+    crops = read_crops(write_crops(tmp_path, mask=3, no_mask=2, incorrect=1), recipe())
+    assert crops.pixels_bgr.shape == (6, STORED, STORED, 3)
+    assert crops.pixels_bgr.dtype == np.uint8
+    assert crops.labels.tolist() == [0, 0, 0, 1, 1, 2]
+    assert crops.unreadable == ()
+    assert {crop.tobytes() for crop in crops.pixels_bgr[:3]} == {crop.tobytes() for crop in noise(3, 0)}
+    assert {crop.tobytes() for crop in crops.pixels_bgr[3:5]} == {crop.tobytes() for crop in noise(2, 1)}
+
+
+def test_folders_count_as_what_the_recipe_says(tmp_path: Path) -> None:
+    made = recipe(classes=["mask", "no_mask"], folders={"mask": "mask", "bare": "no_mask", "incorrect": "no_mask"})
+    crops = read_crops(write_crops(tmp_path, mask=2, bare=1, incorrect=2), made)
+    assert crops.labels.tolist() == [0, 0, 1, 1, 1]
+
+
+def test_a_folder_that_is_not_named_is_left_out(tmp_path: Path) -> None:
+    made = recipe(classes=["mask", "no_mask"], folders={"mask": "mask", "no_mask": "no_mask"})
+    crops = read_crops(write_crops(tmp_path, mask=2, no_mask=1, incorrect=3), made)
+    assert crops.labels.tolist() == [0, 0, 1]
+
+
+def test_the_sum_tells_sets_apart(tmp_path: Path) -> None:
+    folder = write_crops(tmp_path, mask=2, no_mask=2)
+    before = read_crops(folder, recipe()).sha256
+    assert read_crops(folder, recipe()).sha256 == before
+    changed = noise(2)[1]
+    changed[0, 0, 0] ^= 1
+    write_picture(folder / "mask" / "1.png", changed)
+    assert read_crops(folder, recipe()).sha256 != before
+
+
+def test_unreadable_crops_are_listed_and_left_out(tmp_path: Path) -> None:
+    folder = write_crops(tmp_path, mask=2, no_mask=2)
+    (folder / "mask" / "0.png").write_bytes(b"no picture")
+    write_picture(folder / "no_mask" / "1.png", noise()[0][:-2])
+    crops = read_crops(folder, recipe())
+    assert crops.labels.tolist() == [0, 1]
+    assert len(crops.unreadable) == 2
+    assert "0.png: not a picture" in crops.unreadable[0]
+    assert f"1.png: {STORED}x{STORED - 2}, expected {STORED} px squares" in crops.unreadable[1]
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", "{}", '{"size_px": "large"}'], ids=str)
+def test_crops_need_a_description(tmp_path: Path, content: str | None) -> None:
+    folder = write_crops(tmp_path, mask=1)
+    (folder / "crops.json").unlink()
+    if content is not None:
+        (folder / "crops.json").write_text(content)
+    with pytest.raises(SourceOpenError, match=r"no readable crops\.json; make the crops with tools/make_crops\.py"):
+        read_crops(folder, recipe())
+
+
+def test_crops_of_another_size_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceOpenError, match="crops for 48 px, the recipe says 32"):
+        read_crops(write_crops(tmp_path, size_px=48, mask=1), recipe())
+
+
+@pytest.mark.parametrize("counts", [{}, {"bare": 2}], ids=["nothing", "other folders"])
+def test_a_folder_without_crops_is_refused(tmp_path: Path, counts: dict[str, int]) -> None:
+    with pytest.raises(SourceOpenError, match="no crops in mask, no_mask, incorrect"):
+        read_crops(write_crops(tmp_path, **counts), recipe())
+
+
+def test_figures_by_hand() -> None:
+    probabilities = np.array(
+        [[0.90, 0.05, 0.05], [0.38, 0.35, 0.27], [0.17, 0.50, 0.33], [0.63, 0.27, 0.10], [0.30, 0.60, 0.10]], np.float64
+    )
+    figures = judged_figures(probabilities, np.array([0, 1, 2, 1, 0]), CLASSES)
+    assert figures == {
+        "log_likelihood": pytest.approx((log(0.9) + log(0.62) + log(0.83) + log(0.37) + log(0.3)) / 5),
+        "accuracy": pytest.approx(3 / 5),
+        "mask_recall": pytest.approx(1 / 2),
+        "no_mask_recall": pytest.approx(2 / 3),  # `incorrect` is no mask
+        # Each in a bin of its own but 0.62, which is right, and 0.63, which is wrong.
+        "calibration_error": pytest.approx((0.1 + abs(0.62 + 0.63 - 1) + 0.17 + 0.7) / 5),
+        "class_accuracy": pytest.approx(1 / 5),  # the second is judged as no mask, with `mask` the likeliest of the classes
+    }
+
+
+@pytest.mark.parametrize("exaggerated", [1.0, 5.0, 0.2])
+def test_figures_are_given_at_the_temperature_that_fits(exaggerated: float) -> None:
+    logits = torch.tensor([[1.0, 0.0]] * 4 + [[0.0, 1.0]] * 4) * exaggerated
+    labels = np.array([0, 0, 0, 1, 1, 1, 1, 0])  # three of four are right, which is what a probability of 0.75 means
+    figures = classification_figures(logits, labels, ["mask", "no_mask"])
+    assert figures["temperature"] == pytest.approx(exaggerated / log(3), rel=1e-3)
+    assert figures["log_likelihood"] == pytest.approx(0.75 * log(0.75) + 0.25 * log(0.25), abs=1e-5)
+    assert figures["calibration_error"] == pytest.approx(0, abs=1e-3)
+    names = ("accuracy", "mask_recall", "no_mask_recall", "class_accuracy")
+    assert [figures[name] for name in names] == [0.75] * 4
+
+
+def test_the_place_of_the_mask_among_the_classes_does_not_matter() -> None:
+    logits = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
+    labels = np.random.default_rng(0).integers(0, 3, 60)
+    turned = [2, 0, 1]
+    first = classification_figures(logits, labels, CLASSES)
+    second = classification_figures(logits[:, turned], np.argsort(turned)[labels], [CLASSES[index] for index in turned])
+    assert second == pytest.approx(first, abs=1e-6)
+    assert first["temperature"] > 0
+
+
+def test_without_changes_a_crop_is_its_middle_or_the_mirror_image() -> None:
+    (stored,) = noise()
+    straight = middle(stored, SIZE)
+    made = [change_crop(stored, Label.MASK, recipe(**PLAIN), np.random.default_rng(seed)) for seed in range(40)]
+    mirrored = [np.array_equal(crop, straight[:, ::-1]) for crop in made]
+    assert all(is_mirror or np.array_equal(crop, straight) for crop, is_mirror in zip(made, mirrored, strict=True))
+    assert 8 < sum(mirrored) < 32
+
+
+@pytest.mark.parametrize("label", [Label.MASK, Label.NO_MASK, Label.INCORRECT])
+def test_a_changed_crop_has_the_size_that_the_classifier_sees(label: Label) -> None:
+    (stored,) = noise()
+    before = stored.copy()
+    made = [change_crop(stored, label, recipe(occluded_share=0.5), np.random.default_rng(seed)) for seed in range(60)]
+    assert {crop.shape for crop in made} == {(SIZE, SIZE, 3)}
+    assert {crop.dtype for crop in made} == {np.dtype(np.uint8)}
+    assert len({crop.tobytes() for crop in made}) == 60
+    assert np.array_equal(stored, before)
+    again = change_crop(stored, label, recipe(occluded_share=0.5), np.random.default_rng(7))
+    assert np.array_equal(again, made[7])
+
+
+def test_crops_move_turn_and_grow_as_far_as_the_recipe_says() -> None:
+    stored = np.zeros((STORED, STORED, 3), np.uint8)
+    stored[17:23, 10:30] = 255  # a bar in the middle
+
+    def bars(**changes: float) -> list[np.ndarray]:
+        made = recipe(**{**PLAIN, **changes})
+        crops = [change_crop(stored, Label.MASK, made, np.random.default_rng(seed)) for seed in range(100)]
+        return [np.argwhere(crop[..., 0] > 127) for crop in crops]
+
+    assert np.ptp([bar.mean(axis=0) for bar in bars()], axis=0).max() == 0
+    moved = np.std([bar.mean(axis=0) for bar in bars(jitter_shift=0.05)], axis=0)
+    assert moved == pytest.approx(0.05 * SIZE, rel=0.25)
+    slopes = [np.polyfit(bar[:, 1], bar[:, 0], 1)[0] for bar in bars(jitter_turn_deg=8.0)]
+    assert np.rad2deg(np.std(np.arctan(slopes))) == pytest.approx(8, rel=0.25)
+    assert np.std([log(len(bar)) / 2 for bar in bars(jitter_scale=0.1)]) == pytest.approx(0.1, rel=0.3)
+
+
+@pytest.mark.parametrize("name", UNCHANGED)
+def test_each_setting_changes_crops(name: str) -> None:
+    (stored,) = noise()
+    changed = recipe(**{**PLAIN, name: 10.0 if name == "jitter_turn_deg" else 1.0 if "share" in name else 0.5})
+    straight = middle(stored, SIZE)
+    made = [change_crop(stored, Label.NO_MASK, changed, np.random.default_rng(seed)) for seed in range(10)]
+    assert sum(not any(np.array_equal(crop, plain) for plain in (straight, straight[:, ::-1])) for crop in made) >= 4
+
+
+def test_a_number_always_gives_the_same_sample() -> None:
+    train = crop_set(0, 0, 0, 1, 1, 2)
+    first, second = task(recipe(), train), task(recipe(), train)
+    samples = [first.sample(number) for number in range(30)]
+    for number in reversed(range(30)):
+        crop, label = second.sample(number)
+        assert label == samples[number][1]
+        assert np.array_equal(crop, samples[number][0])
+    assert len({crop.tobytes() for crop, _ in samples}) > 25
+    other = task(recipe(seed=2), train)
+    assert [other.sample(number)[1] for number in range(30)] != [label for _, label in samples]
+
+
+def test_classes_are_drawn_as_often_as_the_recipe_says_and_from_their_own_crops() -> None:
+    drawing = task(recipe(**PLAIN), crop_set(*[0] * 2, *[1] * 20, *[2] * 5, grey=True))  # the mask is rare
+    samples = [drawing.sample(number) for number in range(400)]
+    counts = np.bincount([label for _, label in samples], minlength=3)
+    assert counts / 400 == pytest.approx([0.4, 0.5, 0.1], abs=0.06)
+    assert all((crop == 100 * label).all() for crop, label in samples)
+
+
+def test_every_crop_of_a_class_is_drawn() -> None:
+    train = crop_set(0, 1, 1, 1, 1, 2)
+    drawing = task(recipe(**PLAIN), train)
+    drawn = {crop.tobytes() for crop, label in map(drawing.sample, range(150)) if label == 1}
+    seen = {middle(train.pixels_bgr[index], SIZE)[:, ::step].tobytes() for index, step in product(range(1, 5), (1, -1))}
+    assert drawn == seen
+
+
+def test_classes_that_no_share_names_are_drawn_like_others() -> None:
+    drawing = task(recipe(**PLAIN, class_shares={"mask": 2.0, "incorrect": 0.0}), crop_set(0, 1, 1))
+    counts = np.bincount([drawing.sample(number)[1] for number in range(300)], minlength=3)
+    assert counts / 300 == pytest.approx([2 / 3, 1 / 3, 0], abs=0.08)
+    assert counts[2] == 0
+
+
+def test_a_batch_is_what_the_classifier_would_see() -> None:
+    building = task(recipe(), crop_set(0, 1, 2))
+    samples = [building.sample(number) for number in range(4)]
+    crops, labels = building.collate(samples)
+    assert crops.shape == (4, 3, SIZE, SIZE)
+    assert torch.equal(crops, crops_to_tensor([crop for crop, _ in samples], CPU))
+    assert crops[1, 0, 2, 3].item() == pytest.approx(samples[1][0][2, 3, 2] / 255)  # red comes first
+    assert labels.tolist() == [label for _, label in samples]
+
+
+def test_a_class_without_crops_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no crops of the class incorrect"):
+        task(recipe(), crop_set(0, 0, 1))
+
+
+def test_an_unknown_architecture_is_refused() -> None:
+    with pytest.raises(ConfigError, match="'vgg' cannot be trained; allowed: mask_resnet18"):
+        task(recipe(architecture="vgg"), crop_set(0, 1, 2))
+
+
+def test_only_the_middle_of_a_validation_crop_is_judged() -> None:
+    torch.manual_seed(0)
+    val = crop_set(*[0, 1, 2] * 3)
+    building = task(recipe(), crop_set(0, 1, 2), val)
+    module = building.module.eval()
+    items = [7, 2, 5]
+    predicted = building.predict(module, items, CPU)
+    crops = [middle(val.pixels_bgr[item], SIZE) for item in items]
+    with torch.inference_mode():
+        expected = module(crops_to_tensor(crops, CPU))
+    assert [item for item, _ in predicted] == items
+    assert torch.tensor([logits for _, logits in predicted]) == pytest.approx(expected.numpy(), abs=1e-5)
+    margin = (STORED - SIZE) // 2
+    blank = val.pixels_bgr.copy()
+    blank[:, :margin] = blank[:, -margin:] = blank[:, :, :margin] = blank[:, :, -margin:] = 0
+    without_margin = task(recipe(), val, replace(val, pixels_bgr=blank))
+    assert without_margin.predict(module, items, CPU) == predicted
+
+
+def test_more_crops_than_one_pass_takes_are_all_judged() -> None:
+    torch.manual_seed(0)
+    labels = [index % 3 for index in range(CHUNK + 3)]
+    building = task(recipe(), crop_set(*labels))
+    module = building.module.eval()
+    predicted = building.predict(module, building.val_items, CPU)
+    assert [item for item, _ in predicted] == list(range(CHUNK + 3))
+    alone = building.predict(module, [CHUNK + 1], CPU)[0]
+    assert predicted[CHUNK + 1][1] == pytest.approx(alone[1], abs=1e-4)
+    figures = building.validate(predicted)
+    expected = classification_figures(torch.tensor([logits for _, logits in predicted]), np.array(labels), CLASSES)
+    assert figures == expected
+
+
+def test_labels_follow_the_items_whatever_their_order() -> None:
+    building = task(recipe(), crop_set(0, 1, 2, 0))
+    right = [(3, [4.0, 0.0, 0.0]), (1, [0.0, 4.0, 0.0]), (0, [4.0, 0.0, 0.0]), (2, [0.0, 0.0, 4.0])]
+    assert building.validate(right)["class_accuracy"] == 1
+
+
+def test_all_parameters_learn_and_only_weights_decay() -> None:
+    building = task(recipe(), crop_set(0, 1, 2))
+    groups = building.parameter_groups()
+    grouped = [id(parameter) for group in groups for parameter in group["params"]]
+    assert sorted(grouped) == sorted(id(parameter) for parameter in building.module.parameters())
+    decay = {id(parameter): group["weight_decay"] for group in groups for parameter in group["params"]}
+    assert decay[id(building.module.network.conv1.weight)] == recipe().weight_decay > 0
+    assert decay[id(building.module.network.bn1.weight)] == decay[id(building.module.network.fc.bias)] == 0

@@ -1,0 +1,89 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from maskstream.annotations import Annotations, ReadOptions, read_annotations
+from maskstream.config import load_config
+from maskstream.errors import ConfigError, WeightsError
+from maskstream.train import load_detector_recipe
+from maskstream.training.detector import DetectorTask
+from maskstream.training.recipe import DetectorRecipe
+from tests.training.pictures import write_discs
+
+
+@pytest.fixture(scope="module")
+def discs(tmp_path_factory: pytest.TempPathFactory) -> Annotations:
+    folder = tmp_path_factory.mktemp("discs") / "discs"
+    return read_annotations(folder, write_discs(folder), ReadOptions(load_config().evaluation.labels))
+
+
+def task(discs: Annotations, **changed: object) -> DetectorTask:
+    recipe: DetectorRecipe = load_detector_recipe(None, []).model_copy(update={"window_px": [64, 96, 128], **changed})
+    return DetectorTask(recipe, discs, discs, "none")
+
+
+def test_a_sample_depends_on_its_number_and_the_seed_alone(discs: Annotations) -> None:
+    first, again, other = task(discs), task(discs), task(discs, seed=2)
+    assert np.array_equal(first.sample(5).bgr, again.sample(5).bgr)
+    assert not np.array_equal(first.sample(5).bgr[:64, :64], first.sample(6).bgr[:64, :64])
+    assert not np.array_equal(first.sample(5).bgr[:64, :64], other.sample(5).bgr[:64, :64])
+
+
+def test_windows_of_one_batch_have_one_size_and_batches_differ(discs: Annotations) -> None:
+    sizes = [
+        [task(discs, batch_size=4).sample(number).bgr.shape[0] for number in range(start, start + 4)] for start in range(0, 48, 4)
+    ]
+    assert all(len(set(batch)) == 1 for batch in sizes)
+    assert {batch[0] for batch in sizes} == {64, 96, 128}
+
+
+def test_pictures_are_drawn_as_often_as_their_names_say(discs: Annotations) -> None:
+    drawn = task(discs, picture_weights={"^[0-3]": 0.0, "^4": 2.0})
+    assert drawn._odds == pytest.approx(np.array([0, 0, 0, 0, 0.4, 0.2, 0.2, 0.2]))
+
+
+def test_frozen_blocks_stay_and_the_others_learn_at_their_rates(discs: Annotations) -> None:
+    trained = task(discs, frozen_blocks=4, backbone_lr_factor=0.25, weight_decay=0.1)
+    names = {id(parameter): name for name, parameter in trained.module.named_parameters()}
+    seen = set()
+    for group in trained.parameter_groups():
+        for parameter in group["params"]:
+            name = names[id(parameter)]
+            seen.add(name)
+            is_body = name.startswith("backbone.body")
+            assert group["lr_factor"] == (0.25 if is_body else 1.0)
+            assert group["weight_decay"] == (0.1 if parameter.ndim > 1 else 0.0)
+            assert not is_body or int(name.split(".")[2]) >= 4
+    assert seen == {name for name, parameter in trained.module.named_parameters() if parameter.requires_grad}
+    assert any(name.startswith("backbone.body.4.") for name in seen)
+
+
+def test_losses_are_weighted(discs: Annotations) -> None:
+    windows = [task(discs).sample(number) for number in range(2)]
+
+    def losses(**weights: float) -> dict[str, float]:
+        torch.manual_seed(0)
+        trained = task(discs, loss_weights=weights)
+        trained.module.train()
+        torch.manual_seed(1)
+        found = trained.losses(trained.module, trained.collate(windows), torch.device("cpu"))
+        return {name: float(value.detach()) for name, value in found.items()}
+
+    plain, weighted = losses(), losses(loss_keypoint=0.5, loss_box_reg=3.0)
+    assert weighted["loss_keypoint"] == pytest.approx(0.5 * plain["loss_keypoint"], rel=1e-4)
+    assert weighted["loss_box_reg"] == pytest.approx(3 * plain["loss_box_reg"], rel=1e-4)
+    assert weighted["loss_classifier"] == pytest.approx(plain["loss_classifier"], rel=1e-4)
+
+
+def test_an_architecture_that_cannot_be_trained_is_named(discs: Annotations) -> None:
+    with pytest.raises(ConfigError, match="architecture: 'coco_resnet50' cannot be trained; allowed: face_mobilenet"):
+        task(discs, architecture="coco_resnet50")
+
+
+def test_a_backbone_of_another_network_is_refused(discs: Annotations, tmp_path: Path) -> None:
+    path = tmp_path / "other.pth"
+    torch.save({"features.0.0.weight": torch.zeros(3)}, path)
+    with pytest.raises(WeightsError, match=r"other\.pth: weights of another architecture"):
+        DetectorTask(load_detector_recipe(None, []), discs, discs, str(path))
