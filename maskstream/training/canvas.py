@@ -22,7 +22,7 @@ _SKIN_XYXY: Final = ((0.40, 0.20, 0.60, 0.28), (0.46, 0.34, 0.54, 0.46), (0.28, 
 _OUTLINE_X: Final = (0, 0.07, 0.13, 0.20, 0.27, 0.33, 0.5)
 """Distances from the middle of the face, where an outline is given by its heights."""
 
-_SHADOW: Final = 0.04
+_SHADOW: Final = 0.03
 """How far a shadow reaches."""
 
 
@@ -73,7 +73,9 @@ class Canvas:
         change *= cover
         self.bgr += change
 
-    def fill(self, distance: _Numbers, bgr: _Numbers, opacity: float = 1, shadow: float | _Numbers = 0) -> None:
+    def fill(
+        self, distance: _Numbers, bgr: _Numbers, opacity: float = 1, shadow: float | _Numbers = 0, softness: float = 0.012
+    ) -> None:
         """Paint the inside of a shape.
 
         Args:
@@ -81,10 +83,11 @@ class Canvas:
             bgr: As for `paint`.
             opacity: From 0 to 1.
             shadow: How much darker its surroundings become, from 0 to 1 at the edge, of all or of each pixel (H, W).
+            softness: Width of the blurred edge.
         """
         if np.any(shadow):
             self.bgr *= 1 - shadow * (1 - distance / _SHADOW).clip(0, 1)
-        self.paint(opacity * self.inside(distance), bgr)
+        self.paint(opacity * self.inside(distance, softness), bgr)
 
     def turned(self, place_xy: tuple[float, float], angle: float) -> tuple[FloatArray, FloatArray]:
         """Return coordinates (H, W) along and across a direction, from a place.

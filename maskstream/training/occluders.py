@@ -41,7 +41,7 @@ def occlude(crop_bgr: BgrImage, label: Label, rng: np.random.Generator) -> BgrIm
 def _hand(canvas: Canvas, rng: np.random.Generator) -> None:
     """Fingers over mouth and chin, from the side or from below."""
     if rng.random() < 0.6:
-        _fingers(canvas, rng, (rng.uniform(0.55, 0.8), rng.uniform(0.70, 0.80)), rng.uniform(-0.5, 0.25), most=4)
+        _fingers(canvas, rng, (rng.uniform(0.55, 0.7), rng.uniform(0.70, 0.80)), rng.uniform(-0.5, 0.25), most=4)
     else:
         _fingers(canvas, rng, (rng.uniform(0.4, 0.62), rng.uniform(0.60, 0.72)), _UP + rng.uniform(-0.4, 0.4), most=4)
 
@@ -219,7 +219,7 @@ def _hair(canvas: Canvas, rng: np.random.Generator) -> None:
     bottom = canvas.outline((middle, middle, middle, middle + 0.02, middle + 0.05, 0.2 + 0.4 * sides, sides))
     bottom += 0.02 * canvas.wave(rng, 9) + 0.02 * abs(canvas.wave(rng, canvas.size_px // 4))
     light = 1 + 0.14 * canvas.noise(rng, 4, canvas.size_px // 2) + 0.14 * canvas.noise(rng, 6, 6)
-    canvas.fill(canvas.y - bottom, hair_colour(rng) * light + 6, shadow=0.25)
+    canvas.fill(canvas.y - bottom, hair_colour(rng) * light + 6, shadow=0.25, softness=0.03)
 
 
 def _visor(canvas: Canvas, rng: np.random.Generator) -> None:

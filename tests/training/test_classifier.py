@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from maskstream.errors import ConfigError, SourceOpenError
-from maskstream.models.mask_resnet18 import CHUNK, crops_to_tensor
+from maskstream.models import mask_resnet18
+from maskstream.models.mask_resnet18 import crops_to_tensor
 from maskstream.pictures import write_picture
 from maskstream.train import load_classifier_recipe
 from maskstream.training.classifier import (
@@ -290,15 +291,16 @@ def test_only_the_middle_of_a_validation_crop_is_judged() -> None:
     assert without_margin.predict(module, items, CPU) == predicted
 
 
-def test_more_crops_than_one_pass_takes_are_all_judged() -> None:
+def test_more_crops_than_one_pass_takes_are_all_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mask_resnet18, "CHUNK", 4)
     torch.manual_seed(0)
-    labels = [index % 3 for index in range(CHUNK + 3)]
+    labels = [index % 3 for index in range(7)]
     building = task(recipe(), crop_set(*labels))
     module = building.module.eval()
     predicted = building.predict(module, building.val_items, CPU)
-    assert [item for item, _ in predicted] == list(range(CHUNK + 3))
-    alone = building.predict(module, [CHUNK + 1], CPU)[0]
-    assert predicted[CHUNK + 1][1] == pytest.approx(alone[1], abs=1e-4)
+    assert [item for item, _ in predicted] == list(range(7))
+    alone = building.predict(module, [5], CPU)[0]
+    assert predicted[5][1] == pytest.approx(alone[1], abs=1e-4)
     figures = building.validate(predicted)
     expected = classification_figures(torch.tensor([logits for _, logits in predicted]), np.array(labels), CLASSES)
     assert figures == expected
