@@ -29,8 +29,10 @@ from maskstream.sinks.paths import make_folder, require_folder
 from maskstream.training.classifier import ClassifierTask, CropSet, judged_figures, read_crops
 from maskstream.training.crops import CropRules, KeypointSource, make_crops, middle
 from maskstream.training.detector import DetectorTask
-from maskstream.training.loop import Figures, Run, Task, Trainer, joined
+from maskstream.training.loop import Trainer
+from maskstream.training.ranks import joined
 from maskstream.training.recipe import ClassifierRecipe, DetectorRecipe
+from maskstream.training.task import Figures, Run, Task
 
 CONFIGS: Final = Path(__file__).resolve().parents[1] / "configs"
 _DRY_RUN_ITEMS: Final = 8

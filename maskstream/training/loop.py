@@ -2,141 +2,29 @@
 
 import json
 import math
-import os
 import pickle
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import torch
 from loguru import logger
-from torch import distributed, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
 from maskstream.errors import SinkError, WeightsError
 from maskstream.files import one_line, replace_file
-from maskstream.models.checkpoint import StateDict
 from maskstream.training.curves import draw_curves
-from maskstream.training.recipe import Recipe
+from maskstream.training.ranks import Ranks
+from maskstream.training.task import Run, Task
 
 _EMA_WARMUP: Final = 10
 """The average forgets sooner in the first steps: after n of them its decay is at most (1 + n) / (10 + n)."""
 _LAST_LR: Final = 0.01
 """Of the learning rate, at the end of the cosine."""
-
-Figures = dict[str, float]
-
-
-class Task(Protocol):
-    """What is trained: a detector or a classifier."""
-
-    @property
-    def module(self) -> nn.Module:
-        """What learns."""
-        ...
-
-    @property
-    def recipe(self) -> Recipe:
-        """How it is trained."""
-        ...
-
-    @property
-    def best_by(self) -> str:
-        """The figure, the higher the better, by which the kept weights are chosen."""
-        ...
-
-    @property
-    def val_items(self) -> Sequence[Any]:
-        """What is judged after each epoch."""
-        ...
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return groups for the optimiser, each with `lr_factor`."""
-        ...
-
-    def load(self, state_dict: StateDict, origin: str) -> None:
-        """Start from the tensors of a checkpoint of ours.
-
-        Raises:
-            WeightsError: They are of another architecture.
-        """
-        ...
-
-    def to_device(self, device: torch.device) -> None:
-        """Move the module, in the memory format that is fast there."""
-        ...
-
-    def sample(self, number: int) -> Any:
-        """Return the training sample of a number, the same each time."""
-        ...
-
-    def collate(self, samples: Sequence[Any]) -> Any:
-        """Return a batch."""
-        ...
-
-    def losses(self, module: nn.Module, batch: Any, device: torch.device) -> dict[str, torch.Tensor]:
-        """Return the weighted losses, to be added up."""
-        ...
-
-    def predict(self, module: nn.Module, items: Sequence[Any], device: torch.device) -> list[Any]:
-        """Return what the module says of some of `val_items`."""
-        ...
-
-    def validate(self, predicted: Sequence[Any]) -> Figures:
-        """Return figures of what `predict` returned for all of them."""
-        ...
-
-    def save(self, path: Path, module: nn.Module, predicted: Sequence[Any], figures: Figures, command: str) -> None:
-        """Write a checkpoint of the product."""
-        ...
-
-
-@dataclass(frozen=True)
-class Run:
-    """Where a training runs and what it leaves."""
-
-    out: Path
-    """The best checkpoint; history and curves are written beside it."""
-    folder: Path
-    """For what a killed run goes on from, and the last checkpoint."""
-    device: torch.device
-    command: str
-    """What repeats this training."""
-    data_sha256: str
-    tick: Callable[[int, int], None]
-    """Called after each step with steps done and steps in all."""
-
-
-@dataclass(frozen=True)
-class Ranks:
-    """This process among those that train together."""
-
-    rank: int
-    world: int
-
-    def share_of(self, items: Sequence[Any]) -> Sequence[Any]:
-        """Return every world-th item, from this rank on."""
-        return items[self.rank :: self.world]
-
-
-@contextmanager
-def joined(device: torch.device) -> Iterator[Ranks]:
-    """Join the other processes that torchrun has started, if any."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1:
-        yield Ranks(0, 1)
-        return
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(minutes=30))
-    try:
-        yield Ranks(distributed.get_rank(), world)
-    finally:
-        distributed.destroy_process_group()
 
 
 class _Samples(Dataset[Any]):
@@ -249,18 +137,11 @@ class Trainer:
 
     def _finish_epoch(self, seconds: float) -> None:
         module = self._average.module.eval()
-        predicted = self._gathered(self._task.predict(module, self._ranks.share_of(self._task.val_items), self._run.device))
+        predicted = self._ranks.gathered(self._task.predict(module, self._ranks.share_of(self._task.val_items), self._run.device))
         if self._ranks.rank == 0:
             self._judge(module, predicted, seconds)
         self._losses = {}
         self._save()
-
-    def _gathered(self, predicted: list[Any]) -> list[Any]:
-        if self._ranks.world == 1:
-            return predicted
-        parts: list[Any] = [None] * self._ranks.world
-        distributed.all_gather_object(parts, predicted)
-        return [each for part in parts for each in part]
 
     def _judge(self, module: nn.Module, predicted: list[Any], seconds: float) -> None:
         figures = self._task.validate(predicted)

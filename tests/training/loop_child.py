@@ -8,7 +8,9 @@ from pathlib import Path
 
 import torch
 
-from maskstream.training.loop import Run, Trainer, joined
+from maskstream.training.loop import Trainer
+from maskstream.training.ranks import joined
+from maskstream.training.task import Run
 from tests.training.lines import LineTask
 
 

@@ -115,7 +115,7 @@ def test_the_margin_shows_what_is_around_a_face_and_is_padded_beyond_the_picture
     assert stored[1][20, -1].tolist() == [255, 255, 255]
 
 
-@pytest.mark.parametrize("size_px", [32, 33, 64, 111, 112, 224])
+@pytest.mark.parametrize("size_px", [32, 33, 35, 100, 111, 112, 224])
 def test_the_middle_lies_on_whole_pixels(size_px: int) -> None:
     stored = stored_size(size_px)
     assert (stored - size_px) % 2 == 0
@@ -225,12 +225,14 @@ def test_where_the_keypoints_come_from(tmp_path: Path, keypoints: str, from_labe
     assert description["missed"] == {}
 
 
-def test_a_face_without_labelled_points_takes_those_of_the_detector(tmp_path: Path) -> None:
-    found = moved(make_detection(), 3)
-    faces = [labelled(make_detection(), keypoints=False), labelled(moved(make_detection(), 120), Label.NO_MASK)]
-    assert cut(annotations(tmp_path, *faces), tmp_path / "out", Detector([found]))["crops"] == {"mask": 1, "no_mask": 1}
-    (path,) = (tmp_path / "out" / "mask").iterdir()
-    assert np.array_equal(read_picture(str(path)), cut_stored(noise(), found, found.box_xyxy, 32, ALIGN))
+def test_a_face_without_labelled_points_takes_those_of_the_detector_and_others_do_not(tmp_path: Path) -> None:
+    found, ours = moved(make_detection(), 3), moved(make_detection(), 120)
+    faces = [labelled(make_detection(), keypoints=False), labelled(ours, Label.NO_MASK)]
+    detector = Detector([found, moved(ours, 3)])
+    assert cut(annotations(tmp_path, *faces), tmp_path / "out", detector)["crops"] == {"mask": 1, "no_mask": 1}
+    for name, expected in (("mask", found), ("no_mask", ours)):
+        (path,) = (tmp_path / "out" / name).iterdir()
+        assert np.array_equal(read_picture(str(path)), cut_stored(noise(), expected, expected.box_xyxy, 32, ALIGN))
 
 
 def test_with_both_a_face_that_was_not_detected_has_its_labelled_crop(tmp_path: Path) -> None:
@@ -238,10 +240,12 @@ def test_with_both_a_face_that_was_not_detected_has_its_labelled_crop(tmp_path: 
     assert (description["crops"], description["missed"]) == ({"mask": 1}, {})
 
 
-def test_labelled_heads_are_matched_with_the_heads_of_detections(tmp_path: Path) -> None:
+@pytest.mark.parametrize("raised", [0.0, 0.3], ids=["as fitted", "drawn higher"])
+def test_labelled_heads_are_matched_with_the_heads_of_detections(tmp_path: Path, raised: float) -> None:
     found = rotated(make_detection(), 0, 1.0)
-    head = LabelledFace(head_box(found.box_xyxy, SIDE, SIDE), Label.NO_MASK)
-    given = annotations(tmp_path, head)
+    x1, y1, x2, y2 = head_box(found.box_xyxy, SIDE, SIDE)
+    up = raised * (y2 - y1)  # so far that the face itself hardly meets it
+    given = annotations(tmp_path, LabelledFace(np.array([x1, y1 - up, x2, y2 - up], np.float32), Label.NO_MASK))
     assert cut(given, tmp_path / "as_face", Detector([found]))["missed"] == {Miss.NOT_DETECTED: 1}
     assert cut(given, tmp_path / "as_head", Detector([found]), box="head")["crops"] == {"no_mask": 1}
     (path,) = (tmp_path / "as_head" / "no_mask").iterdir()  # cut by the face, as the stream does

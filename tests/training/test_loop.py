@@ -14,7 +14,9 @@ import torch
 
 from maskstream.errors import SinkError, WeightsError
 from maskstream.models.checkpoint import load_checkpoint
-from maskstream.training.loop import Ranks, Run, Trainer
+from maskstream.training.loop import Trainer
+from maskstream.training.ranks import Ranks
+from maskstream.training.task import Run
 from tests.conftest import ROOT
 from tests.training.lines import LineTask
 
