@@ -21,8 +21,9 @@ from maskstream.config import Config, Layer, load_config, load_sections
 from maskstream.errors import ConfigError, ModelError, SourceError, SourceOpenError
 from maskstream.evaluation.types import BoxKind
 from maskstream.files import one_line
-from maskstream.models import CLASSIFIERS, ClassifierOptions
+from maskstream.models import CLASSIFIERS, CROP_ARCHITECTURES, ClassifierOptions
 from maskstream.models.checkpoint import load_checkpoint
+from maskstream.models.crop_classifier import CropNetwork
 from maskstream.pictures import read_picture
 from maskstream.pipeline import build_detector, pick_device
 from maskstream.sinks.paths import make_folder, require_folder
@@ -109,8 +110,14 @@ def train_detector(request: TrainingRequest, recipe: DetectorRecipe, images: Pat
     return _train(DetectorTask(recipe, train, val, request.backbone), request, train.sha256 + val.sha256)
 
 
-def train_classifier(request: TrainingRequest, recipe: ClassifierRecipe, data: Path) -> Figures:
+def train_classifier(request: TrainingRequest, recipe: ClassifierRecipe, data: Path, teacher: Path | None = None) -> Figures:
     """Train a classifier on the crops in `data`/train and `data`/val.
+
+    Args:
+        request: See there.
+        recipe: How.
+        data: Crops as `make_crops` writes them.
+        teacher: A classifier of ours, of any architecture and the same classes, to learn from beside the labels.
 
     Returns:
         The figures of the weights that were kept.
@@ -119,7 +126,15 @@ def train_classifier(request: TrainingRequest, recipe: ClassifierRecipe, data: P
         MaskStreamError: Something cannot be read, fetched or written.
     """
     train, val = (_report(read_crops(data / part, recipe), strict=request.strict) for part in ("train", "val"))
-    return _train(ClassifierTask(recipe, train, val, request.backbone), request, train.sha256 + val.sha256)
+    network = None if teacher is None else _read_teacher(teacher, recipe)
+    return _train(ClassifierTask(recipe, train, val, request.backbone, network), request, train.sha256 + val.sha256)
+
+
+def _read_teacher(path: Path, recipe: ClassifierRecipe) -> CropNetwork:
+    state_dict, metadata = load_checkpoint(path, *CROP_ARCHITECTURES)
+    if list(metadata.class_names) != recipe.classes or metadata.input_size != recipe.size_px:
+        raise ConfigError(f"{path}: tells {', '.join(metadata.class_names)} at {metadata.input_size} px, unlike the recipe")
+    return CROP_ARCHITECTURES[metadata.architecture].restore(state_dict, metadata, str(path))
 
 
 def try_detector(request: TrainingRequest, recipe: DetectorRecipe, images: Path, labels: Path) -> Figures:

@@ -25,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(description="Train a classifier of face crops.", allow_abbrev=False)
     parser.add_argument("--data", type=Path, metavar="DIR", help="crops: DIR/train/CLASS and DIR/val/CLASS")
     parser.add_argument("--check", metavar="FILE", help="judge DIR/val with these weights, and train nothing")
+    parser.add_argument("--teacher", type=Path, metavar="FILE", help="trained classifier to learn from beside the labels")
     add_training_options(parser)
     return run_training(parser, argv, train)
 
@@ -34,7 +35,9 @@ def train(arguments: Namespace, request: TrainingRequest, layers: list[Layer]) -
     recipe = load_classifier_recipe(arguments.config, layers, dry_run=arguments.dry_run)
     if arguments.check:
         return check_classifier(request, recipe, arguments.data, arguments.check)
-    return (try_classifier if arguments.dry_run else train_classifier)(request, recipe, arguments.data)
+    if arguments.dry_run:
+        return try_classifier(request, recipe, arguments.data)
+    return train_classifier(request, recipe, arguments.data, arguments.teacher)
 
 
 if __name__ == "__main__":

@@ -78,8 +78,8 @@ def _half(tensor: torch.Tensor) -> torch.Tensor:
     return stored.detach().cpu().contiguous()
 
 
-def load_checkpoint(path: Path, architecture: str) -> tuple[StateDict, Metadata]:
-    """Read a checkpoint of the given architecture.
+def load_checkpoint(path: Path, *architectures: str) -> tuple[StateDict, Metadata]:
+    """Read a checkpoint of the given architecture, or of one of several.
 
     Returns:
         The state dict, floats in float32 on the CPU, and the metadata.
@@ -99,8 +99,9 @@ def load_checkpoint(path: Path, architecture: str) -> tuple[StateDict, Metadata]
     metadata = _parse_metadata(path, header)
     if header.get(_TENSORS_SHA256) != _tensors_sha256(tensors):
         raise WeightsError(f"{path}: damaged, its tensors do not have the sum that it states; fetch it anew")
-    if metadata.architecture != architecture:
-        raise WeightsError(f"{path}: holds a {metadata.architecture!r}, not a {architecture!r}; choose matching weights")
+    if metadata.architecture not in architectures:
+        wanted = " or a ".join(map(repr, architectures))
+        raise WeightsError(f"{path}: holds a {metadata.architecture!r}, not a {wanted}; choose matching weights")
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}, metadata
 
 

@@ -21,7 +21,7 @@ import torch
 from safetensors import SafetensorError
 
 from maskstream.errors import ConfigError, ModelError, WeightsError
-from maskstream.models.mask_resnet18 import ClassifierOptions, crops_to_tensor, in_chunks
+from maskstream.models.crop_classifier import ClassifierOptions, crops_to_tensor, in_chunks
 from maskstream.types import BgrImage, FloatArray
 
 NAME = "clip"

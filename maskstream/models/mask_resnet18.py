@@ -1,116 +1,15 @@
-"""`mask_resnet18`: ResNet-18 on aligned face crops: mask, no mask, or worn incorrectly.
+"""`mask_resnet18`: ResNet-18 on aligned face crops. He et al., "Deep Residual Learning for Image Recognition" (2016)."""
 
-He et al., "Deep Residual Learning for Image Recognition" (2016).
-"""
-
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-
-import numpy as np
-import torch
+from torch import nn
 from torchvision.models import ResNet18_Weights, resnet18
 
-from maskstream.config import ClipConfig
-from maskstream.models.checkpoint import Metadata, load_checkpoint, load_into
-from maskstream.models.files import weights_path
-from maskstream.models.folding import fold_batch_norm
-from maskstream.models.foreign import imagenet_weights
-from maskstream.types import BgrImage, FloatArray
-
-NAME = "mask_resnet18"
-CHUNK = 64
-"""Most crops in one forward pass: bounds the memory that a crowd takes."""
+from maskstream.models.crop_classifier import Architecture
 
 
-@dataclass(frozen=True)
-class ClassifierOptions:
-    """What a user may choose of a classifier."""
-
-    device: torch.device
-    clip: ClipConfig
-    """For the classifier `clip` alone."""
-    weights: str | None = None
-    """A file instead of the usual weights."""
+def build_network(classes: int) -> nn.Module:
+    """Return the untrained network: 11.2 million parameters."""
+    network: nn.Module = resnet18(weights=None, num_classes=classes)
+    return network
 
 
-class MaskResNet18(torch.nn.Module):
-    """ResNet-18 that normalises its own input."""
-
-    mean: torch.Tensor
-    std: torch.Tensor
-
-    def __init__(self, metadata: Metadata) -> None:
-        """Build the untrained network for the classes, mean and standard deviation of the metadata."""
-        super().__init__()
-        self.network = resnet18(weights=None, num_classes=len(metadata.class_names))
-        self.register_buffer("mean", torch.tensor(metadata.mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(metadata.std).view(3, 1, 1), persistent=False)
-
-    def forward(self, crops_rgb: torch.Tensor) -> torch.Tensor:
-        """Return logits (N, C) of crops (N, 3, S, S), RGB in [0, 1]."""
-        logits: torch.Tensor = self.network((crops_rgb - self.mean) / self.std)
-        return logits
-
-
-def crops_to_tensor(crops_bgr: Sequence[BgrImage], device: torch.device) -> torch.Tensor:
-    """Return (N, 3, S, S) float32 RGB in [0, 1] of N crops (S, S, 3) uint8 BGR."""
-    pixels = torch.from_numpy(np.stack(crops_bgr)).to(device)
-    return pixels.flip(-1).permute(0, 3, 1, 2).float().div_(255)
-
-
-def in_chunks(classify: Callable[[Sequence[BgrImage]], FloatArray], crops_bgr: Sequence[BgrImage], classes: int) -> FloatArray:
-    """Return the probabilities (N, C) of N crops, classified `CHUNK` at a time."""
-    if not crops_bgr:
-        return np.zeros((0, classes), np.float32)
-    return np.concatenate([classify(crops_bgr[i : i + CHUNK]) for i in range(0, len(crops_bgr), CHUNK)])
-
-
-def build_for_training(metadata: Metadata, backbone_weights: str | None) -> MaskResNet18:
-    """Return the module with torchvision's ImageNet weights below its last layer; see `imagenet_weights` for the choice.
-
-    Raises:
-        ModelError: The weights cannot be fetched.
-        WeightsError: The file is missing, damaged or of another model.
-    """
-    module = MaskResNet18(metadata)
-    weights = imagenet_weights(backbone_weights, ResNet18_Weights.IMAGENET1K_V1.url)
-    if weights is not None:
-        own = {name: tensor for name, tensor in module.network.state_dict().items() if name.startswith("fc.")}
-        load_into(module.network, weights | own, backbone_weights or "ImageNet weights")
-    return module
-
-
-class MaskClassifier:
-    """The network in inference mode behind our `Classifier` interface."""
-
-    def __init__(self, module: MaskResNet18, metadata: Metadata, device: torch.device) -> None:
-        """Take over a loaded module."""
-        self.class_names = metadata.class_names
-        self.input_size_px = metadata.input_size
-        self.module = module.eval().to(device)
-        fold_batch_norm(self.module)
-        self._temperature = metadata.temperature or 1.0
-        self._device = device
-
-    @torch.inference_mode()
-    def classify(self, crops_bgr: Sequence[BgrImage]) -> FloatArray:
-        """Return calibrated class probabilities (N, C) float32 of N crops (S, S, 3) uint8 BGR, S = `input_size_px`."""
-        return in_chunks(self._classify_chunk, crops_bgr, len(self.class_names))
-
-    def _classify_chunk(self, crops_bgr: Sequence[BgrImage]) -> FloatArray:
-        logits = self.module(crops_to_tensor(crops_bgr, self._device))
-        probabilities: FloatArray = (logits / self._temperature).softmax(1).cpu().numpy()
-        return probabilities
-
-
-def load(options: ClassifierOptions) -> MaskClassifier:
-    """Return the classifier with our weights, or those of `options.weights`.
-
-    Raises:
-        WeightsError: The weights are missing, damaged or of another model.
-    """
-    path = weights_path(options.weights, f"{NAME}.safetensors")
-    state_dict, metadata = load_checkpoint(path, NAME)
-    module = MaskResNet18(metadata)
-    load_into(module.network, state_dict, str(path))
-    return MaskClassifier(module, metadata, options.device)
+ARCHITECTURE = Architecture("mask_resnet18", build_network, ResNet18_Weights.IMAGENET1K_V1.url, head="fc.")

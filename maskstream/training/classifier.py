@@ -17,9 +17,9 @@ from torch.nn.functional import cross_entropy
 from maskstream.errors import ConfigError, SourceError, SourceOpenError
 from maskstream.evaluation.curves import expected_calibration_error
 from maskstream.files import one_line
-from maskstream.models import mask_resnet18
+from maskstream.models import CROP_ARCHITECTURES
 from maskstream.models.checkpoint import Metadata, StateDict, load_into, save_checkpoint
-from maskstream.models.mask_resnet18 import crops_to_tensor
+from maskstream.models.crop_classifier import CHUNK, crops_to_tensor
 from maskstream.pictures import natural_order, read_picture
 from maskstream.training.calibration import fit_temperature
 from maskstream.training.crops import DESCRIPTION, middle, stored_size
@@ -35,8 +35,6 @@ _FACE_SHARE: Final = 0.8
 """Of a face's width in its crop, about."""
 _OCCLUDED_MASKS: Final = 0.5
 """What hides a bare mouth is not laid over masks: so that glasses and hats do not come to mean a mask."""
-
-TRAINABLE: Final = {mask_resnet18.NAME: mask_resnet18.build_for_training}
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -96,7 +94,14 @@ class ClassifierTask:
 
     best_by = "log_likelihood"
 
-    def __init__(self, recipe: ClassifierRecipe, train: CropSet, val: CropSet, backbone_weights: str | None) -> None:
+    def __init__(
+        self,
+        recipe: ClassifierRecipe,
+        train: CropSet,
+        val: CropSet,
+        backbone_weights: str | None,
+        teacher: nn.Module | None = None,
+    ) -> None:
         """Build the module for training.
 
         Args:
@@ -104,6 +109,7 @@ class ClassifierTask:
             train: Crops to learn from.
             val: Crops to choose by.
             backbone_weights: See `imagenet_weights`.
+            teacher: A trained network with the same classes, whose answers are learnt from beside the labels.
 
         Raises:
             ConfigError: The architecture is not known, or a class has no crops.
@@ -123,9 +129,12 @@ class ClassifierTask:
             figures={},
             licence="see MODEL_CARD.md",
         )
-        if recipe.architecture not in TRAINABLE:
-            raise ConfigError(f"architecture: {recipe.architecture!r} cannot be trained; allowed: {', '.join(TRAINABLE)}")
-        self.module = TRAINABLE[recipe.architecture](self._metadata, backbone_weights)
+        if recipe.architecture not in CROP_ARCHITECTURES:
+            raise ConfigError(
+                f"architecture: {recipe.architecture!r} cannot be trained; allowed: {', '.join(CROP_ARCHITECTURES)}"
+            )
+        self.module = CROP_ARCHITECTURES[recipe.architecture].build_for_training(self._metadata, backbone_weights)
+        self._teacher = teacher
         self._by_class = [np.flatnonzero(train.labels == index) for index in range(len(recipe.classes))]
         shares = np.array([recipe.class_shares.get(name, 1.0) for name in recipe.classes])
         self._shares = shares / shares.sum()
@@ -168,16 +177,24 @@ class ClassifierTask:
         return crops, torch.tensor([label for _, label in samples])
 
     def losses(self, module: nn.Module, batch: Batch, device: torch.device) -> dict[str, torch.Tensor]:
-        """Return the cross entropy of a batch."""
+        """Return the cross entropy of a batch; with a teacher, Hinton et al., "Distilling the Knowledge in a Neural Network" (2015)."""
         crops, labels = (tensor.to(device) for tensor in batch)
-        return {"cross_entropy": cross_entropy(module(crops), labels, label_smoothing=self.recipe.label_smoothing)}
+        logits = module(crops)
+        hard = cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
+        if self._teacher is None:
+            return {"cross_entropy": hard}
+        share, temperature = self.recipe.teacher_share, self.recipe.teacher_temperature
+        with torch.no_grad():
+            answers = (self._teacher.to(device).eval()(crops) / temperature).softmax(1)
+        soft = cross_entropy(logits / temperature, answers) * temperature**2
+        return {"cross_entropy": (1 - share) * hard, "distillation": share * soft}
 
     @torch.inference_mode()
     def predict(self, module: nn.Module, items: Sequence[int], device: torch.device) -> list[tuple[int, list[float]]]:
         """Return the logits of validation crops, cut as the stream cuts them."""
         predicted = []
-        for start in range(0, len(items), mask_resnet18.CHUNK):
-            chunk = items[start : start + mask_resnet18.CHUNK]
+        for start in range(0, len(items), CHUNK):
+            chunk = items[start : start + CHUNK]
             crops = [middle(self._val.pixels_bgr[item], self.recipe.size_px) for item in chunk]
             predicted += list(zip(chunk, module(crops_to_tensor(crops, device)).tolist(), strict=True))
         return predicted

@@ -56,6 +56,8 @@ class ClassifierRecipe(Recipe):
     folders: dict[str, Literal["mask", "no_mask", "incorrect"]]
     class_shares: dict[str, NotNegative]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    teacher_share: Probability
+    teacher_temperature: Positive
     jitter_turn_deg: NotNegative
     jitter_scale: NotNegative
     jitter_shift: NotNegative

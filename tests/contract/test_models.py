@@ -10,7 +10,7 @@ import torch
 from maskstream.config import Config
 from maskstream.errors import WeightsError
 from maskstream.models import CLASSIFIERS, ClassifierOptions
-from maskstream.models.mask_resnet18 import CHUNK
+from maskstream.models.crop_classifier import CHUNK
 from maskstream.protocols import Classifier
 from maskstream.types import BgrImage, Label
 from tests.models.tiny import CLIP_NAME, save_tiny_clip

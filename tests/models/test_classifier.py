@@ -4,9 +4,9 @@ import torch
 
 from maskstream.config import Config
 from maskstream.errors import WeightsError
-from maskstream.models import ClassifierOptions, mask_resnet18
+from maskstream.models import CLASSIFIERS, ClassifierOptions
+from maskstream.models.crop_classifier import crops_to_tensor
 from maskstream.models.files import weights_path
-from maskstream.models.mask_resnet18 import crops_to_tensor
 
 CPU = torch.device("cpu")
 
@@ -20,7 +20,7 @@ def test_crops_become_rgb_between_0_and_1() -> None:
 
 
 def test_the_shipped_classifier_knows_three_classes(config: Config) -> None:
-    classifier = mask_resnet18.load(ClassifierOptions(CPU, config.clip))
+    classifier = CLASSIFIERS["mask_resnet18"](ClassifierOptions(CPU, config.clip))
     assert classifier.class_names == ("mask", "no_mask", "incorrect")
     assert classifier.input_size_px == 112
 
@@ -28,4 +28,4 @@ def test_the_shipped_classifier_knows_three_classes(config: Config) -> None:
 def test_weights_of_the_detector_are_refused(config: Config) -> None:
     other = str(weights_path(None, "face_mobilenet.safetensors"))
     with pytest.raises(WeightsError, match="holds a 'face_mobilenet', not a 'mask_resnet18'"):
-        mask_resnet18.load(ClassifierOptions(CPU, config.clip, other))
+        CLASSIFIERS["mask_resnet18"](ClassifierOptions(CPU, config.clip, other))

@@ -11,7 +11,7 @@ import torch
 
 from maskstream.errors import ConfigError, SourceOpenError
 from maskstream.models import mask_resnet18
-from maskstream.models.mask_resnet18 import crops_to_tensor
+from maskstream.models.crop_classifier import crops_to_tensor
 from maskstream.pictures import write_picture
 from maskstream.train import load_classifier_recipe
 from maskstream.training.classifier import (

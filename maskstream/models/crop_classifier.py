@@ -1,0 +1,126 @@
+"""torchvision's networks behind our `Classifier` interface: aligned face crops in, mask, no mask or worn incorrectly out."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from maskstream.config import ClipConfig
+from maskstream.models.checkpoint import Metadata, StateDict, load_checkpoint, load_into
+from maskstream.models.files import weights_path
+from maskstream.models.folding import fold_batch_norm
+from maskstream.models.foreign import imagenet_weights
+from maskstream.types import BgrImage, FloatArray
+
+CHUNK = 64
+"""Most crops in one forward pass: bounds the memory that a crowd takes."""
+
+
+@dataclass(frozen=True)
+class ClassifierOptions:
+    """What a user may choose of a classifier."""
+
+    device: torch.device
+    clip: ClipConfig
+    """For the classifier `clip` alone."""
+    weights: str | None = None
+    """A file instead of the usual weights."""
+
+
+class CropNetwork(nn.Module):
+    """A network that normalises its own input."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, network: nn.Module, metadata: Metadata) -> None:
+        """Put the mean and standard deviation of the metadata before a network."""
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(metadata.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(metadata.std).view(3, 1, 1), persistent=False)
+
+    def forward(self, crops_rgb: torch.Tensor) -> torch.Tensor:
+        """Return logits (N, C) of crops (N, 3, S, S), RGB in [0, 1]."""
+        logits: torch.Tensor = self.network((crops_rgb - self.mean) / self.std)
+        return logits
+
+
+def crops_to_tensor(crops_bgr: Sequence[BgrImage], device: torch.device) -> torch.Tensor:
+    """Return (N, 3, S, S) float32 RGB in [0, 1] of N crops (S, S, 3) uint8 BGR."""
+    pixels = torch.from_numpy(np.stack(crops_bgr)).to(device)
+    return pixels.flip(-1).permute(0, 3, 1, 2).float().div_(255)
+
+
+def in_chunks(classify: Callable[[Sequence[BgrImage]], FloatArray], crops_bgr: Sequence[BgrImage], classes: int) -> FloatArray:
+    """Return the probabilities (N, C) of N crops, classified `CHUNK` at a time."""
+    if not crops_bgr:
+        return np.zeros((0, classes), np.float32)
+    return np.concatenate([classify(crops_bgr[i : i + CHUNK]) for i in range(0, len(crops_bgr), CHUNK)])
+
+
+class MaskClassifier:
+    """The network in inference mode behind our `Classifier` interface."""
+
+    def __init__(self, module: CropNetwork, metadata: Metadata, device: torch.device) -> None:
+        """Take over a loaded module."""
+        self.class_names = metadata.class_names
+        self.input_size_px = metadata.input_size
+        self.module = module.eval().to(device)
+        fold_batch_norm(self.module)
+        self._temperature = metadata.temperature or 1.0
+        self._device = device
+
+    @torch.inference_mode()
+    def classify(self, crops_bgr: Sequence[BgrImage]) -> FloatArray:
+        """Return calibrated class probabilities (N, C) float32 of N crops (S, S, 3) uint8 BGR, S = `input_size_px`."""
+        return in_chunks(self._classify_chunk, crops_bgr, len(self.class_names))
+
+    def _classify_chunk(self, crops_bgr: Sequence[BgrImage]) -> FloatArray:
+        logits = self.module(crops_to_tensor(crops_bgr, self._device))
+        probabilities: FloatArray = (logits / self._temperature).softmax(1).cpu().numpy()
+        return probabilities
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What torchvision network judges crops, under which name."""
+
+    name: str
+    build: Callable[[int], nn.Module]
+    """The untrained network for a number of classes."""
+    imagenet_url: str
+    head: str
+    """What the names of the tensors of its last layer begin with: ImageNet's are of no use there."""
+
+    def build_for_training(self, metadata: Metadata, backbone_weights: str | None) -> CropNetwork:
+        """Return the network with ImageNet weights below its last layer; see `imagenet_weights` for the choice.
+
+        Raises:
+            ModelError: The weights cannot be fetched.
+            WeightsError: The file is missing, damaged or of another model.
+        """
+        module = CropNetwork(self.build(len(metadata.class_names)), metadata)
+        weights = imagenet_weights(backbone_weights, self.imagenet_url)
+        if weights is not None:
+            own = {name: tensor for name, tensor in module.network.state_dict().items() if name.startswith(self.head)}
+            load_into(module.network, weights | own, backbone_weights or "ImageNet weights")
+        return module
+
+    def load(self, options: ClassifierOptions) -> MaskClassifier:
+        """Return the classifier with our weights, or those of `options.weights`.
+
+        Raises:
+            WeightsError: The weights are missing, damaged or of another model.
+        """
+        path = weights_path(options.weights, f"{self.name}.safetensors")
+        state_dict, metadata = load_checkpoint(path, self.name)
+        return MaskClassifier(self.restore(state_dict, metadata, str(path)), metadata, options.device)
+
+    def restore(self, state_dict: StateDict, metadata: Metadata, origin: str) -> CropNetwork:
+        """Return the network of a checkpoint; `WeightsError` where it does not fit."""
+        module = CropNetwork(self.build(len(metadata.class_names)), metadata)
+        load_into(module.network, state_dict, origin)
+        return module
