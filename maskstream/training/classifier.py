@@ -177,7 +177,10 @@ class ClassifierTask:
         return crops, torch.tensor([label for _, label in samples])
 
     def losses(self, module: nn.Module, batch: Batch, device: torch.device) -> dict[str, torch.Tensor]:
-        """Return the cross entropy of a batch; with a teacher, Hinton et al., "Distilling the Knowledge in a Neural Network" (2015)."""
+        """Return the cross entropy of a batch, with a teacher the one of its answers too.
+
+        Hinton et al., "Distilling the Knowledge in a Neural Network" (2015).
+        """
         crops, labels = (tensor.to(device) for tensor in batch)
         logits = module(crops)
         hard = cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
