@@ -95,24 +95,32 @@ def _level_axis(detection: Detection, left_eye: FloatArray, right_eye: FloatArra
     return np.asarray(-across if eyes_are_mixed_up else across, np.float32)
 
 
-def cut_quad(frame_bgr: BgrImage, quad_xy: FloatArray, size_px: int) -> BgrImage:
+def cut_quad(frame_bgr: BgrImage, quad_xy: FloatArray, size_px: int, margin_px: int = 0) -> BgrImage:
     """Resample the square `quad_xy` (4, 2) of a picture to (size_px, size_px, 3); outside the picture it is padded.
 
     A large face is first cut at a multiple of the size and then averaged, so that it does not alias.
+
+    Args:
+        frame_bgr: (H, W, 3) uint8; not modified.
+        quad_xy: Upper left, upper right, lower right, lower left.
+        size_px: Side of what the square becomes.
+        margin_px: What lies around the square is cut too, this wide at the same scale: the result is larger by twice that.
     """
     side = float(np.hypot(*(quad_xy[1] - quad_xy[0])))
     multiple = min(max(int(side / size_px), 1), 8)
     inner = size_px * multiple
     inner_corners = np.array([[0, 0], [inner, 0], [inner, inner]], np.float32) - 0.5  # cv2 counts from pixel centres
     inner_to_frame = cv2.getAffineTransform(inner_corners, quad_xy[:3] - np.float32(0.5))
+    inner_to_frame[:, 2] -= inner_to_frame[:, :2] @ np.full(2, margin_px * multiple)
+    whole = size_px + 2 * margin_px
     crop = cv2.warpAffine(
         frame_bgr,
         inner_to_frame,
-        (inner, inner),
+        (whole * multiple, whole * multiple),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=PADDING_BGR,
     )
     if multiple > 1:
-        crop = cv2.resize(crop, (size_px, size_px), interpolation=cv2.INTER_AREA)
+        crop = cv2.resize(crop, (whole, whole), interpolation=cv2.INTER_AREA)
     return np.asarray(crop, np.uint8)

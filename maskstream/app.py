@@ -12,6 +12,7 @@ from rich.console import Console
 from maskstream.cameras import Camera, read_cameras
 from maskstream.config import Config
 from maskstream.errors import ConfigError, MaskStreamError, SinkError
+from maskstream.files import make_folder
 from maskstream.overlay import Overlay
 from maskstream.pipeline import batch_size_of, build_analyzer
 from maskstream.protocols import Sink, Source
@@ -26,7 +27,7 @@ from maskstream.sinks import (
     require_picture_target,
     why_no_window,
 )
-from maskstream.sinks.paths import make_folder, output_paths, require_folder, require_video_path, require_writable
+from maskstream.sinks.paths import output_paths, require_folder, require_video_path, require_writable
 from maskstream.sources import SOURCES, source_kind
 from maskstream.stream.engine import Engine, SinkBinding
 from maskstream.types import SourceInfo

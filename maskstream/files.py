@@ -11,6 +11,14 @@ def one_line(path: str) -> str:
     return path if path.isprintable() else repr(path)[1:-1]
 
 
+def make_folder(path: str) -> None:
+    """Make a folder and those above it, or raise `SinkError`."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SinkError(f"{path}: cannot be made a folder: {error.strerror}; choose another place") from error
+
+
 def replace_file(path: Path, content: bytes | memoryview) -> None:
     """Write a file; whoever looks finds the old one or the whole new one. A link stays one.
 

@@ -24,11 +24,10 @@ from maskstream.evaluation.predictions import from_record
 from maskstream.evaluation.reading import read_predictions
 from maskstream.evaluation.scoring import ScoreSettings, score
 from maskstream.evaluation.types import BoxKind, PicturePredictions
-from maskstream.files import one_line
+from maskstream.files import make_folder, one_line
 from maskstream.models.files import weights_path
 from maskstream.models.yolo import load_yolo
 from maskstream.pipeline import batch_size_of, build_analyzer, pick_device
-from maskstream.sinks.paths import make_folder
 
 SystemName = Literal["maskstream", "yolo", "clip"]
 YOLO_MIN_SCORE: Final = 0.25  # what Ultralytics itself shows from

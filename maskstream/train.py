@@ -20,14 +20,14 @@ from maskstream.annotations import Annotations, LabelFormat, LabelledPicture, Pr
 from maskstream.config import Config, Layer, load_config, load_sections
 from maskstream.errors import ConfigError, ModelError, SourceError, SourceOpenError
 from maskstream.evaluation.types import BoxKind
-from maskstream.files import one_line
+from maskstream.files import make_folder, one_line
 from maskstream.models import CLASSIFIERS, CROP_ARCHITECTURES, ClassifierOptions
 from maskstream.models.checkpoint import load_checkpoint
 from maskstream.models.crop_classifier import CropNetwork
 from maskstream.pictures import read_picture
 from maskstream.pipeline import build_detector, pick_device
-from maskstream.sinks.paths import make_folder, require_folder
-from maskstream.training.classifier import ClassifierTask, CropSet, judged_figures, read_crops
+from maskstream.sinks.paths import require_folder
+from maskstream.training.classifier import ClassifierTask, CropSet, judged_figures, read_crops, require_both_answers
 from maskstream.training.crops import CropRules, KeypointSource, make_crops, middle
 from maskstream.training.detector import DetectorTask
 from maskstream.training.loop import Trainer
@@ -285,5 +285,6 @@ def check_classifier(request: TrainingRequest, recipe: ClassifierRecipe, data: P
     if list(classifier.class_names) != recipe.classes:
         known, wanted = ", ".join(classifier.class_names), ", ".join(recipe.classes)
         raise ConfigError(f"{weights}: tells {known}, the recipe says {wanted}; --set classes=[{known}]")
+    require_both_answers(crops, recipe)
     probabilities = classifier.classify([middle(crop, recipe.size_px) for crop in crops.pixels_bgr])
     return judged_figures(probabilities, crops.labels, recipe.classes)

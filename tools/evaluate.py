@@ -23,8 +23,9 @@ from maskstream.evaluation.comparison import compare
 from maskstream.evaluation.comparison_report import print_comparison, write_comparison
 from maskstream.evaluation.outputs import read_run, replace_file
 from maskstream.evaluation.summary import print_summary
+from maskstream.files import make_folder
 from maskstream.measure import EvaluationRequest, evaluate
-from maskstream.sinks.paths import make_folder, require_folder
+from maskstream.sinks.paths import require_folder
 from run_stream import LOG_LEVELS, Parser, keep_freed_memory, layers, start_log
 
 COMPARED_IOUS = (0.3, 0.5)

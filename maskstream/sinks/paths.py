@@ -36,14 +36,6 @@ def require_folder(path: str) -> None:
         raise SinkError(f"{path}: cannot be written: no permission in {existing}; choose another place")
 
 
-def make_folder(path: str) -> None:
-    """Make a folder and those above it, or raise `SinkError`."""
-    try:
-        Path(path).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SinkError(f"{path}: cannot be made a folder: {error.strerror}; choose another place") from error
-
-
 def require_video_path(path: str) -> None:
     """Leave everything as it is, or raise `SinkError` where no annotated video can be written to `path`."""
     if Path(path).suffix.lower() not in VIDEO_SUFFIXES:

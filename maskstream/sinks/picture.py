@@ -5,9 +5,9 @@ from pathlib import Path
 from stat import S_ISREG
 
 from maskstream.errors import SinkError
-from maskstream.files import one_line
+from maskstream.files import make_folder, one_line
 from maskstream.pictures import WRITABLE_SUFFIXES, write_picture
-from maskstream.sinks.paths import VIDEO_SUFFIXES, make_folder, require_folder
+from maskstream.sinks.paths import VIDEO_SUFFIXES, require_folder
 from maskstream.types import Output, SourceInfo
 
 

@@ -68,7 +68,7 @@ def read_crops(folder: Path, recipe: ClassifierRecipe) -> CropSet:
         raise SourceOpenError(f"{one_line(str(folder))}: crops for {size} px, the recipe says {recipe.size_px}; make them anew")
     digest, crops, labels, unreadable = sha256(), [], [], []
     for name, counts_as in recipe.folders.items():
-        for path in sorted((folder / name).glob("*.png"), key=lambda path: natural_order(path.name)):
+        for path in map(Path, natural_order(map(str, (folder / name).glob("*.png")))):
             try:
                 crop = read_picture(str(path))
             except SourceError as error:
@@ -87,6 +87,13 @@ def read_crops(folder: Path, recipe: ClassifierRecipe) -> CropSet:
             f"{one_line(str(folder))}: no crops in {', '.join(recipe.folders)}; make them with tools/make_crops.py"
         )
     return CropSet(np.stack(crops), np.array(labels), digest.hexdigest(), tuple(unreadable))
+
+
+def require_both_answers(crops: CropSet, recipe: ClassifierRecipe) -> None:
+    """Raise `SourceOpenError` where crops to judge by are all with a mask, or all without."""
+    is_mask = crops.labels == recipe.classes.index(Label.MASK.value)
+    if is_mask.all() or not is_mask.any():
+        raise SourceOpenError("the crops to judge by are all of one answer; give some with a mask and some without")
 
 
 class ClassifierTask:
@@ -113,6 +120,7 @@ class ClassifierTask:
 
         Raises:
             ConfigError: The architecture is not known, or a class has no crops.
+            SourceOpenError: All validation crops have the same answer.
             ModelError: The backbone's weights cannot be had.
         """
         self.recipe = recipe
@@ -138,6 +146,7 @@ class ClassifierTask:
         self._by_class = [np.flatnonzero(train.labels == index) for index in range(len(recipe.classes))]
         shares = np.array([recipe.class_shares.get(name, 1.0) for name in recipe.classes])
         self._shares = shares / shares.sum()
+        require_both_answers(val, recipe)
         for name, members, share in zip(recipe.classes, self._by_class, self._shares, strict=True):
             if share > 0 and not len(members):
                 raise ConfigError(f"no crops of the class {name}; leave it out of `classes` and `folders`")

@@ -12,11 +12,11 @@ import numpy as np
 
 from maskstream.align import AlignRules, crop_quad, cut_quad
 from maskstream.annotations import Annotations, LabelledFace, LabelledPicture
-from maskstream.errors import SourceError
+from maskstream.errors import SinkError, SourceError
 from maskstream.evaluation.matching import box_iou
 from maskstream.evaluation.types import BoxKind
-from maskstream.files import one_line, replace_file
-from maskstream.geometry import face_box, head_box
+from maskstream.files import make_folder, one_line, replace_file
+from maskstream.geometry import face_box, face_box_from_keypoints, head_box
 from maskstream.pictures import read_picture, write_picture
 from maskstream.protocols import Detector
 from maskstream.types import BgrImage, Detection, FloatArray, Label
@@ -64,8 +64,11 @@ class Missed:
 
 def stored_size(size_px: int) -> int:
     """Return the side of a stored crop, as even or odd as `size_px`, so that its middle lies on whole pixels."""
-    margin = round(size_px * (MARGIN - 1) / 2)
-    return size_px + 2 * margin
+    return size_px + 2 * _margin_px(size_px)
+
+
+def _margin_px(size_px: int) -> int:
+    return round(size_px * (MARGIN - 1) / 2)
 
 
 def middle(stored_bgr: BgrImage, size_px: int) -> BgrImage:
@@ -77,13 +80,9 @@ def middle(stored_bgr: BgrImage, size_px: int) -> BgrImage:
 def cut_stored(
     picture_bgr: BgrImage, detection: Detection, face_box_xyxy: FloatArray, size_px: int, rules: AlignRules
 ) -> BgrImage | None:
-    """Return a crop with its margin; its middle is, pixel by pixel, what `align_face` cuts. None where that refuses."""
+    """Return a crop with its margin; its middle is, but for rounding, what `align_face` cuts. None where that refuses."""
     quad_xy = crop_quad(detection, face_box_xyxy, rules)
-    if quad_xy is None:
-        return None
-    size = stored_size(size_px)
-    centre = quad_xy.mean(0, keepdims=True)
-    return cut_quad(picture_bgr, np.asarray(centre + (quad_xy - centre) * (size / size_px), np.float32), size)
+    return None if quad_xy is None else cut_quad(picture_bgr, quad_xy, size_px, _margin_px(size_px))
 
 
 def make_crops(
@@ -94,7 +93,7 @@ def make_crops(
     Args:
         annotations: The labelled pictures.
         detector: Gives keypoints where labels have none; None where no face needs it.
-        out: Folder; made where it is missing.
+        out: Folder; made where it is missing. It must not hold crops of another set.
         rules: What is cut.
         tick: Called with 1 after each picture.
 
@@ -102,19 +101,21 @@ def make_crops(
         The description: settings, crops by class, misses by reason, and each miss.
 
     Raises:
-        SinkError: A file cannot be written.
+        SinkError: There are crops already, or something cannot be written.
     """
+    if (out / DESCRIPTION).exists() or any(out.glob("*/*.png")):
+        raise SinkError(f"{one_line(str(out))}: holds crops already; delete it or choose another folder")
     counts: Counter[str] = Counter()
     misses: list[Missed] = []
-    for picture in annotations.pictures:
+    for picture_number, picture in enumerate(annotations.pictures):
         for number, result in enumerate(_crops_of(picture, detector, rules)):
             if isinstance(result, Missed):
                 misses.append(result)
                 continue
             label, crop = result
             folder = out / label.value
-            folder.mkdir(parents=True, exist_ok=True)
-            write_picture(folder / f"{picture.name.replace('/', '__')}__{number}.png", crop)
+            make_folder(str(folder))
+            write_picture(folder / f"{picture.name.replace('/', '_')}__{picture_number}_{number}.png", crop)
             counts[label.value] += 1
         tick(1)
     description = {
@@ -129,6 +130,7 @@ def make_crops(
             {"picture": one_line(missed.picture), "box": missed.box_xyxy, "reason": missed.reason.value} for missed in misses
         ],
     }
+    make_folder(str(out))
     replace_file(out / DESCRIPTION, json.dumps(description, indent=1).encode() + b"\n")
     return description
 
@@ -149,8 +151,13 @@ def _crops_of(picture: LabelledPicture, detector: Detector | None, rules: CropRu
         if not detections:
             yield _missed(picture, face, Miss.NO_KEYPOINTS if detector is None else Miss.NOT_DETECTED)
         for detection in detections:
-            crop = cut_stored(bgr, detection, face_box(detection), rules.size_px, rules.rules)
+            crop = cut_stored(bgr, detection, _tight_box(detection, face, rules), rules.size_px, rules.rules)
             yield _missed(picture, face, Miss.TOO_SMALL) if crop is None else (face.label, crop)
+
+
+def _tight_box(detection: Detection, face: LabelledFace, rules: CropRules) -> FloatArray:
+    is_head = rules.box == "head" and detection.box_xyxy is face.box_xyxy  # labelled, not detected
+    return face_box_from_keypoints(detection) if is_head else face_box(detection)
 
 
 def _detections(

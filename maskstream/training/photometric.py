@@ -1,6 +1,6 @@
 """Changes of light, colour and quality, as cameras and codecs make them. Both trainers use these.
 
-Everything works on (H, W, 3) uint8 BGR and returns a new picture of the same size.
+Everything works on (H, W, 3) uint8 BGR and returns a picture of the same size; the given one is not modified.
 """
 
 import cv2

@@ -150,7 +150,8 @@ def _draw(pixels: BgrImage, matrix: FloatArray, patch: BgrImage, rng: np.random.
         height, width = pixels.shape[:2]
         pixels = np.asarray(cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
         matrix[:, :2] *= np.array([width / pixels.shape[1], height / pixels.shape[0]], np.float32)
-    matrix[:, 2] += matrix[:, :2] @ np.full(2, 0.5, np.float32) - 0.5  # cv2 counts from pixel centres
+    pixels = np.asarray(cv2.copyMakeBorder(pixels, 1, 1, 1, 1, cv2.BORDER_REPLICATE), np.uint8)  # to be drawn up to its edge
+    matrix[:, 2] += matrix[:, :2] @ np.full(2, -0.5, np.float32) - 0.5  # cv2 counts from pixel centres
     size = (patch.shape[1], patch.shape[0])
     cv2.warpAffine(pixels, matrix, size, patch, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_TRANSPARENT)
 

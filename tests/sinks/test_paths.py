@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from maskstream.errors import SinkError
-from maskstream.sinks.paths import make_folder, output_paths, require_folder
+from maskstream.files import make_folder
+from maskstream.sinks.paths import output_paths, require_folder
 from maskstream.types import SourceInfo
 
 

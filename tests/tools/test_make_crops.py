@@ -17,7 +17,7 @@ from maskstream.pictures import read_picture
 from maskstream.training.crops import middle, stored_size
 from maskstream.types import Frame
 from tests.conftest import ROOT
-from tests.tools.test_import_weights import annotate
+from tests.training.labelled import annotate
 
 TOOL = ROOT / "tools" / "make_crops.py"
 SIZE = 112

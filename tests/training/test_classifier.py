@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from maskstream.errors import ConfigError, SourceOpenError
-from maskstream.models import mask_resnet18
 from maskstream.models.crop_classifier import crops_to_tensor
 from maskstream.pictures import write_picture
 from maskstream.train import load_classifier_recipe
+from maskstream.training import classifier
 from maskstream.training.classifier import (
     ClassifierTask,
     CropSet,
@@ -35,7 +35,7 @@ CPU = torch.device("cpu")
 
 
 def recipe(**changes: Any) -> ClassifierRecipe:
-    return load_classifier_recipe(None, []).model_copy(update={"size_px": SIZE, **changes})
+    return load_classifier_recipe(None, []).model_copy(update={"architecture": "mask_resnet18", "size_px": SIZE, **changes})
 
 
 def noise(count: int = 1, seed: int = 0) -> BgrImage:
@@ -292,7 +292,7 @@ def test_only_the_middle_of_a_validation_crop_is_judged() -> None:
 
 
 def test_more_crops_than_one_pass_takes_are_all_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mask_resnet18, "CHUNK", 4)
+    monkeypatch.setattr(classifier, "CHUNK", 4)
     torch.manual_seed(0)
     labels = [index % 3 for index in range(7)]
     building = task(recipe(), crop_set(*labels))

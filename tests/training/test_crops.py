@@ -11,7 +11,7 @@ import pytest
 from maskstream.align import PADDING_BGR, AlignRules, align_face
 from maskstream.annotations import Annotations, LabelledFace, LabelledPicture
 from maskstream.errors import SinkError
-from maskstream.geometry import head_box
+from maskstream.geometry import face_box_from_keypoints, head_box
 from maskstream.pictures import read_picture, write_picture
 from maskstream.training.crops import MARGIN, CropRules, Miss, cut_stored, make_crops, middle, stored_size
 from maskstream.types import FACE_KEYPOINTS, BgrImage, Detection, Label
@@ -272,6 +272,40 @@ def test_a_face_is_matched_once_however_many_detections_there_are(tmp_path: Path
 
 def test_an_unwritable_file_is_said(tmp_path: Path) -> None:
     given = annotations(tmp_path, labelled(make_detection()))
-    (tmp_path / "out" / "crops.json").mkdir(parents=True)
-    with pytest.raises(SinkError, match=r"crops\.json: cannot be written"):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mask").write_text("in the way")
+    with pytest.raises(SinkError, match=r"out/mask: cannot be made a folder"):
         cut(given, tmp_path / "out")
+
+
+def test_crops_of_two_sets_are_not_mixed(tmp_path: Path) -> None:
+    given = annotations(tmp_path, labelled(make_detection()))
+    cut(given, tmp_path / "out")
+    with pytest.raises(SinkError, match="out: holds crops already; delete it or choose another folder"):
+        cut(given, tmp_path / "out")
+
+
+def test_pictures_whose_names_differ_only_in_their_folders_keep_their_crops(tmp_path: Path) -> None:
+    given = annotations(tmp_path, labelled(make_detection()), names=("a/x.png", "a_x.png"))
+    description = cut(given, tmp_path / "out")
+    assert description["crops"] == {"mask": 2}
+    assert len(list((tmp_path / "out" / "mask").iterdir())) == 2
+
+
+def test_a_labelled_head_is_cut_by_its_face(tmp_path: Path) -> None:
+    detection = rotated(make_detection(), 0, 1.5)
+    head = LabelledFace(head_box(detection.box_xyxy, SIDE, SIDE), Label.MASK, keypoints_xy=detection.keypoints_xy)
+    cut(annotations(tmp_path, head), tmp_path / "out", box="head")
+    expected = cut_stored(noise(), detection, face_box_from_keypoints(detection), 32, ALIGN)
+    assert np.array_equal(read_picture(str(next((tmp_path / "out" / "mask").iterdir()))), expected)
+
+
+@pytest.mark.parametrize("height", [112, 224, 336])
+def test_the_middle_is_the_same_where_the_side_is_a_multiple_of_the_size(height: int) -> None:
+    detection = make_detection(left_eye=(130, 100), right_eye=(120, 101), nose=(125, 110), box=(100, 60, 140, 60 + height))
+    bgr = noise(500)
+    aligned = align_face(bgr, detection, detection.box_xyxy, 112, ALIGN)
+    stored = cut_stored(bgr, detection, detection.box_xyxy, 112, ALIGN)
+    assert aligned is not None
+    assert stored is not None
+    assert_same_pixels(middle(stored, 112), aligned.bgr)

@@ -55,7 +55,7 @@ def test_figures_of_a_detector_that_finds_nothing() -> None:
 
 
 def test_keypoints_that_are_right_where_the_peak_is_high_are_calibrated_so() -> None:
-    faces = tuple(labelled(0) for _ in range(200))
+    faces = tuple(labelled(0) for _ in range(600))
     rng = np.random.default_rng(0)
     logits = rng.uniform(-4, 4, len(faces))
     is_right = rng.random(len(faces)) < 1 / (1 + np.exp(-logits))
