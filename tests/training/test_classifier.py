@@ -336,7 +336,7 @@ def test_a_teacher_is_followed_as_far_as_the_recipe_says() -> None:
     class Answers(torch.nn.Module):
         def __init__(self, *logits: float) -> None:
             super().__init__()
-            self.logits = torch.tensor([logits])
+            self.logits = torch.tensor([logits], dtype=torch.float32)
 
         def forward(self, crops_rgb: torch.Tensor) -> torch.Tensor:
             return self.logits.repeat(len(crops_rgb), 1)
