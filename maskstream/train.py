@@ -1,12 +1,15 @@
 """Builds a training from files: reads pictures and labels, picks the device, trains, or only tries out whether it can learn."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import monotonic
 from typing import Any, Final
 
 import numpy as np
@@ -36,6 +39,7 @@ from maskstream.training.recipe import ClassifierRecipe, DetectorRecipe
 from maskstream.training.task import Figures, Run, Task
 
 CONFIGS: Final = Path(__file__).resolve().parents[1] / "configs"
+_LOG_EVERY_S: Final = 60.0
 _DRY_RUN_ITEMS: Final = 8
 _DRY_RUN_REACHES: Final = 0.9
 _DRY_RUN: Final[dict[str, Any]] = {
@@ -181,20 +185,37 @@ def _train(task: Task, request: TrainingRequest, data_sha256: str) -> Figures:
     make_folder(str(request.out.parent))
     make_folder(str(run))
     device = _device(request.device)
-    columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("to go"), TimeRemainingColumn()
-    is_hidden = request.progress is None
-    with (
-        joined(device) as ranks,
-        Progress(TextColumn("steps"), *columns, console=request.progress, transient=True, disable=is_hidden) as bar,
-    ):
-        steps = bar.add_task("steps", total=None)
-
-        def tick(done: int, total: int) -> None:
-            bar.update(steps, completed=done, total=total)
-
+    with joined(device) as ranks, _progress(request.progress) as tick:
         trainer = Trainer(task, Run(request.out, run, device, request.command, data_sha256, tick), ranks)
         history = trainer.train()
     return max((entry["figures"] for entry in history), key=lambda figures: figures[task.best_by], default={})
+
+
+@contextmanager
+def _progress(console: Console | None) -> Iterator[Callable[[int, int], None]]:
+    """Yield what draws a progress bar after each step, or without a console writes a line to the log now and then."""
+    if console is None:
+        yield _StepLog()
+        return
+    columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("to go"), TimeRemainingColumn()
+    with Progress(TextColumn("steps"), *columns, console=console, transient=True) as bar:
+        steps = bar.add_task("steps", total=None)
+        yield lambda done, total: bar.update(steps, completed=done, total=total)
+
+
+class _StepLog:
+    def __init__(self) -> None:
+        self._first: tuple[float, int] | None = None
+        self._logged_at = monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        now = monotonic()
+        self._first = self._first or (now, done)
+        if now - self._logged_at < _LOG_EVERY_S or done == self._first[1]:
+            return
+        self._logged_at = now
+        to_go = timedelta(seconds=round((now - self._first[0]) / (done - self._first[1]) * (total - done)))
+        logger.info("step {} of {}, {} to go", done, total, to_go)
 
 
 def _device(name: str) -> torch.device:
