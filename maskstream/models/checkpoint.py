@@ -15,9 +15,10 @@ import torch
 from loguru import logger
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from maskstream.errors import WeightsError
+from maskstream.files import make_folder, replace_file
 
 MANIFEST = "manifest.json"
 _TENSORS_SHA256 = "tensors_sha256"
@@ -55,22 +56,17 @@ def save_checkpoint(path: Path, state_dict: StateDict, metadata: Metadata) -> No
     """Write a checkpoint, floats in float16, in one step, and enter it into the manifest beside it.
 
     Raises:
-        WeightsError: The folder cannot be written.
+        SinkError: The folder cannot be written.
     """
     tensors = {name: _half(tensor) for name, tensor in state_dict.items()}
     header = {key: json.dumps(value) for key, value in metadata.model_dump(mode="json").items()}
     header[_TENSORS_SHA256] = _tensors_sha256(tensors)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".part")
-        save_file(tensors, partial, header)
-        partial.replace(path)
-        manifest = path.with_name(MANIFEST)
-        entries = json.loads(manifest.read_text()) if manifest.exists() else {}
-        entries[path.name] = _sha256(path)
-        manifest.write_text(json.dumps(entries, indent=2, sort_keys=True) + "\n")
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path}: cannot be written: {error}; choose another folder") from error
+    make_folder(str(path.parent))
+    replace_file(path, save(tensors, header))
+    manifest = path.with_name(MANIFEST)
+    entries = json.loads(manifest.read_text()) if manifest.exists() else {}
+    entries[path.name] = _sha256(path)
+    replace_file(manifest, json.dumps(entries, indent=2, sort_keys=True).encode() + b"\n")
 
 
 def _half(tensor: torch.Tensor) -> torch.Tensor:
