@@ -1,12 +1,10 @@
-"""Builds a training from files: reads pictures and labels, picks the device, trains, or only tries out whether it can learn."""
+"""Builds a training from files: picks the device, trains, or only tries out whether it can learn."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
@@ -18,20 +16,16 @@ from loguru import logger
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from maskstream.align import AlignRules
-from maskstream.annotations import Annotations, LabelFormat, LabelledPicture, ProblemKind, ReadOptions, read_annotations
-from maskstream.config import Config, Layer, load_config, load_sections
-from maskstream.errors import ConfigError, ModelError, SourceError, SourceOpenError
-from maskstream.evaluation.types import BoxKind
-from maskstream.files import make_folder, one_line
+from maskstream.config import Layer, load_config, load_sections
+from maskstream.errors import ConfigError, ModelError
+from maskstream.files import make_folder
 from maskstream.models import CLASSIFIERS, CROP_ARCHITECTURES, ClassifierOptions
 from maskstream.models.checkpoint import load_checkpoint
 from maskstream.models.crop_classifier import CropNetwork
-from maskstream.pictures import read_picture
-from maskstream.pipeline import build_detector, pick_device
-from maskstream.sinks.paths import require_folder
+from maskstream.pipeline import pick_device
+from maskstream.prepare import read_labelled, report_broken
 from maskstream.training.classifier import ClassifierTask, CropSet, judged_figures, read_crops, require_both_answers
-from maskstream.training.crops import CropRules, KeypointSource, make_crops, middle
+from maskstream.training.crops import middle
 from maskstream.training.detector import DetectorTask
 from maskstream.training.loop import Trainer
 from maskstream.training.ranks import joined
@@ -110,7 +104,7 @@ def train_detector(request: TrainingRequest, recipe: DetectorRecipe, images: Pat
     Raises:
         MaskStreamError: Something cannot be read, fetched or written.
     """
-    train, val = (_read(images, path, strict=request.strict) for path in labels)
+    train, val = (read_labelled(images, path, strict=request.strict) for path in labels)
     return _train(DetectorTask(recipe, train, val, request.backbone), request, train.sha256 + val.sha256)
 
 
@@ -147,7 +141,7 @@ def try_detector(request: TrainingRequest, recipe: DetectorRecipe, images: Path,
     Raises:
         ModelError: It did not learn them.
     """
-    annotations = _read(images, labels, strict=request.strict)
+    annotations = read_labelled(images, labels, strict=request.strict)
     with_faces = [picture for picture in annotations.pictures if any(not face.ignore for face in picture.faces)]
     few = replace(annotations, pictures=tuple(with_faces[:_DRY_RUN_ITEMS]))
     return _try(lambda: DetectorTask(recipe, few, few, request.backbone), request, few.sha256)
@@ -225,73 +219,9 @@ def _device(name: str) -> torch.device:
     return torch.device("cuda", int(local_rank)) if local_rank and device.type == "cuda" else device
 
 
-def _read(images: Path, labels: Path, *, strict: bool) -> Annotations:
-    """Return labels whose pictures can all be decoded; list what is wrong with the others, or refuse them."""
-    annotations = read_annotations(images, labels, ReadOptions(load_config().evaluation.labels, strict=strict))
-    with ThreadPoolExecutor() as pool:
-        reasons = list(pool.map(_why_unreadable, annotations.pictures))
-    for problem in annotations.problems:
-        if problem.kind is not ProblemKind.PICTURE_WITHOUT_LABEL:  # those of the other set
-            logger.warning("{}: {}: {}", one_line(problem.where), problem.kind.value, problem.detail)
-    broken = [reason for reason in reasons if reason]
-    _report_broken(broken, strict=strict)
-    pictures = tuple(picture for picture, reason in zip(annotations.pictures, reasons, strict=True) if not reason)
-    faces = sum(len(picture.faces) for picture in pictures)
-    logger.info("{}: {} pictures, {} faces", one_line(str(labels)), len(pictures), faces)
-    return replace(annotations, pictures=pictures)
-
-
-def _why_unreadable(picture: LabelledPicture) -> str:
-    try:
-        read_picture(str(picture.path))
-    except SourceError as error:
-        return f"{one_line(picture.name)}: {error}"
-    return ""
-
-
 def _report(crops: CropSet, *, strict: bool) -> CropSet:
-    _report_broken(crops.unreadable, strict=strict)
+    report_broken(crops.unreadable, strict=strict)
     return crops
-
-
-def _report_broken(broken: Sequence[str], *, strict: bool) -> None:
-    if broken and strict:
-        raise SourceOpenError(f"{broken[0]} ({len(broken)} such pictures)")
-    for line in broken:
-        logger.error("{}; left out", line)
-
-
-@dataclass(frozen=True)
-class CropRequest:
-    """What is to be cut, besides the configuration, which names the detector."""
-
-    images: Path
-    labels: Path
-    out: Path
-    format: LabelFormat | None
-    box: BoxKind
-    keypoints: KeypointSource
-    size: int
-    strict: bool
-    progress: Console | None = None
-
-
-def cut_crops(request: CropRequest, config: Config) -> dict[str, Any]:
-    """Cut the labelled faces of a folder; see `make_crops` for what comes out.
-
-    Raises:
-        MaskStreamError: Something cannot be read, loaded or written.
-    """
-    options = ReadOptions(config.evaluation.labels, request.format, strict=request.strict)
-    annotations = read_annotations(request.images, request.labels, options)
-    require_folder(str(request.out))
-    make_folder(str(request.out))
-    rules = CropRules(
-        request.size, AlignRules(config.align.min_face_px, config.align.min_keypoint_score), request.keypoints, request.box
-    )
-    with Progress(console=request.progress, transient=True, disable=request.progress is None) as bar:
-        pictures = bar.add_task("pictures", total=len(annotations.pictures))
-        return make_crops(annotations, build_detector(config), request.out, rules, partial(bar.advance, pictures))
 
 
 def check_classifier(request: TrainingRequest, recipe: ClassifierRecipe, data: Path, weights: str) -> Figures:

@@ -7,17 +7,17 @@ python tools/make_crops.py --images DIR --labels TRAIN.json --out crops/train
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from maskstream.config import load_config
-from maskstream.errors import MaskStreamError
-from maskstream.train import CropRequest, cut_crops
-from run_stream import Parser, keep_freed_memory, layers, start_log
-from tools.training_command import require_options
+from maskstream.config import Config
+from maskstream.prepare import CropRequest, cut_crops
+from run_stream import Parser
+from tools.training_command import add_detector_options, run_preparation
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -39,33 +39,20 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--size", type=int, default=112, metavar="PX", help="side of what the classifier sees; default: 112")
     parser.add_argument("--strict", action="store_true", help="refuse broken labels and pictures instead of leaving them out")
-    parser.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps")
-    parser.add_argument("--detector", metavar="NAME", help="face_mobilenet or coco_resnet50")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML laid over configs/default.yaml")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="one setting; may be repeated")
-    parser.add_argument("--quiet", action="store_true", help="only errors, no progress bar")
+    add_detector_options(parser)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
-    console = Console(stderr=True)
-    start_log(console, "ERROR" if arguments.quiet else "INFO")
-    keep_freed_memory()
-    try:
-        require_options(arguments, "images", "labels", "out")
-        names = ("images", "labels", "out", "format", "box", "keypoints", "size", "strict")
-        request = CropRequest(
-            **{name: getattr(arguments, name) for name in names},
-            progress=console if console.is_terminal and not arguments.quiet else None,
-        )
-        description = cut_crops(request, load_config(arguments.config, layers(arguments)))
-    except MaskStreamError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    for title in ("crops", "missed"):
-        print(f"{title}: " + (", ".join(f"{count} {name}" for name, count in description[title].items()) or "none"))
-    return 0
+    return run_preparation(arguments, partial(prepare, arguments))
+
+
+def prepare(arguments: argparse.Namespace, config: Config, progress: Console | None) -> str:
+    names = ("images", "labels", "out", "format", "box", "keypoints", "size", "strict")
+    description = cut_crops(CropRequest(**{name: getattr(arguments, name) for name in names}, progress=progress), config)
+    counts = {title: ", ".join(f"{count} {name}" for name, count in description[title].items()) for title in ("crops", "missed")}
+    return "\n".join(f"{title}: {some or 'none'}" for title, some in counts.items())
 
 
 if __name__ == "__main__":

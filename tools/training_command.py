@@ -1,4 +1,4 @@
-"""The command line that both trainers share."""
+"""The command lines that the trainers share, and those that prepare what they learn from."""
 
 import os
 import shlex
@@ -9,10 +9,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from maskstream.config import Layer
+from maskstream.config import Config, Layer, load_config
 from maskstream.errors import ConfigError, MaskStreamError
 from maskstream.train import TrainingRequest
-from run_stream import keep_freed_memory, start_log
+from run_stream import keep_freed_memory, layers, start_log
 
 BACKBONE_HELP = "torchvision's ImageNet weights: a file, or none for a random start; fetched otherwise"
 Train = Callable[[Namespace, TrainingRequest, list[Layer]], dict[str, float]]
@@ -37,6 +37,29 @@ def require_options(arguments: Namespace, *names: str) -> None:
     for name in names:
         if getattr(arguments, name) is None:
             raise ConfigError(f"--{name.replace('_', '-')} is missing; see --help")
+
+
+def add_detector_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps")
+    parser.add_argument("--detector", metavar="NAME", help="face_mobilenet or coco_resnet50")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML laid over configs/default.yaml")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="one setting; may be repeated")
+    parser.add_argument("--quiet", action="store_true", help="only errors, no progress bar")
+
+
+def run_preparation(arguments: Namespace, prepare: Callable[[Config, Console | None], str]) -> int:
+    """Prepare what a command line asks for, from images and labels; return the exit code."""
+    console = Console(stderr=True)
+    start_log(console, "ERROR" if arguments.quiet else "INFO")
+    keep_freed_memory()
+    try:
+        require_options(arguments, "images", "labels", "out")
+        config = load_config(arguments.config, layers(arguments))
+        print(prepare(config, console if console.is_terminal and not arguments.quiet else None))
+    except MaskStreamError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
 
 
 def run_training(parser: ArgumentParser, argv: Sequence[str] | None, train: Train) -> int:

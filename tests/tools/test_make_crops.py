@@ -17,7 +17,6 @@ from maskstream.pictures import read_picture
 from maskstream.training.crops import middle, stored_size
 from maskstream.types import Frame
 from tests.conftest import ROOT
-from tests.training.labelled import annotate
 
 TOOL = ROOT / "tools" / "make_crops.py"
 SIZE = 112
@@ -34,14 +33,6 @@ def main() -> Main:
     spec.loader.exec_module(module)
     found: Main = module.main
     return found
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory, pipeline: MaskPipeline, demo_frames: list[Frame]) -> Path:
-    """Two pictures with three faces each, in val.json beside them."""
-    folder = tmp_path_factory.mktemp("photos")
-    annotate(pipeline, demo_frames[::25], folder)
-    return folder
 
 
 def given(photos: Path, out: Path) -> list[str]:

@@ -1,0 +1,128 @@
+"""Builds what the trainers learn from: labels with readable pictures, crops, labels that ignore what nobody labelled."""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from loguru import logger
+from rich.console import Console
+from rich.progress import Progress
+
+from maskstream.align import AlignRules
+from maskstream.annotations import Annotations, LabelFormat, LabelledPicture, ProblemKind, ReadOptions, read_annotations
+from maskstream.config import Config, load_config
+from maskstream.errors import ConfigError, SourceError, SourceOpenError
+from maskstream.evaluation.types import BoxKind
+from maskstream.files import make_folder, one_line, replace_file
+from maskstream.pictures import read_picture
+from maskstream.pipeline import build_detector
+from maskstream.sinks.paths import require_folder
+from maskstream.training.crops import CropRules, KeypointSource, make_crops
+from maskstream.training.unlabelled import add_unlabelled
+
+
+@dataclass(frozen=True)
+class CropRequest:
+    """What is to be cut, besides the configuration, which names the detector."""
+
+    images: Path
+    labels: Path
+    out: Path
+    format: LabelFormat | None
+    box: BoxKind
+    keypoints: KeypointSource
+    size: int
+    strict: bool
+    progress: Console | None = None
+
+
+def cut_crops(request: CropRequest, config: Config) -> dict[str, Any]:
+    """Cut the labelled faces of a folder; see `make_crops` for what comes out.
+
+    Raises:
+        MaskStreamError: Something cannot be read, loaded or written.
+    """
+    options = ReadOptions(config.evaluation.labels, request.format, strict=request.strict)
+    annotations = read_annotations(request.images, request.labels, options)
+    require_folder(str(request.out))
+    make_folder(str(request.out))
+    rules = CropRules(
+        request.size, AlignRules(config.align.min_face_px, config.align.min_keypoint_score), request.keypoints, request.box
+    )
+    with _pictures_bar(request.progress, annotations) as tick:
+        return make_crops(annotations, build_detector(config), request.out, rules, tick)
+
+
+def find_unlabelled(images: Path, labels: Path, out: Path, only: str, config: Config, progress: Console | None = None) -> int:
+    """Write COCO labels anew, with what the detector finds beside them marked `ignore`; return how many these are.
+
+    Args:
+        images: Folder of the pictures.
+        labels: A COCO file.
+        out: The new file.
+        only: A regular expression: pictures of other names stay as they are.
+        config: Names the detector and how sure it must be (`detector.min_score`).
+        progress: Where to draw a progress bar; None for none.
+
+    Raises:
+        MaskStreamError: Something cannot be read, loaded or written.
+    """
+    try:
+        pattern = re.compile(only)
+    except re.error as error:
+        raise ConfigError(f"--only {only}: not a regular expression: {error}") from error
+    annotations = read_labelled(images, labels, strict=False, label_format="coco")
+    coco = json.loads(labels.read_text())
+    require_folder(str(out.parent))
+    make_folder(str(out.parent))
+    with _pictures_bar(progress, annotations) as tick:
+        count = add_unlabelled(coco, annotations, build_detector(config), pattern, tick)
+    replace_file(out, json.dumps(coco).encode() + b"\n")
+    return count
+
+
+def read_labelled(images: Path, labels: Path, *, strict: bool, label_format: LabelFormat | None = None) -> Annotations:
+    """Return labels whose pictures can all be decoded; list what is wrong with the others, or refuse them.
+
+    Raises:
+        MaskStreamError: Nothing can be read, or with `strict` not everything.
+    """
+    annotations = read_annotations(images, labels, ReadOptions(load_config().evaluation.labels, label_format, strict=strict))
+    with ThreadPoolExecutor() as pool:
+        reasons = list(pool.map(_why_unreadable, annotations.pictures))
+    for problem in annotations.problems:
+        if problem.kind is not ProblemKind.PICTURE_WITHOUT_LABEL:  # those of the other set
+            logger.warning("{}: {}: {}", one_line(problem.where), problem.kind.value, problem.detail)
+    report_broken([reason for reason in reasons if reason], strict=strict)
+    pictures = tuple(picture for picture, reason in zip(annotations.pictures, reasons, strict=True) if not reason)
+    faces = sum(len(picture.faces) for picture in pictures)
+    logger.info("{}: {} pictures, {} faces", one_line(str(labels)), len(pictures), faces)
+    return replace(annotations, pictures=pictures)
+
+
+def report_broken(broken: Sequence[str], *, strict: bool) -> None:
+    """Log what is left out; with `strict`, raise `SourceOpenError` for it."""
+    if broken and strict:
+        raise SourceOpenError(f"{broken[0]} ({len(broken)} such pictures)")
+    for line in broken:
+        logger.error("{}; left out", line)
+
+
+def _why_unreadable(picture: LabelledPicture) -> str:
+    try:
+        read_picture(str(picture.path))
+    except SourceError as error:
+        return f"{one_line(picture.name)}: {error}"
+    return ""
+
+
+@contextmanager
+def _pictures_bar(console: Console | None, annotations: Annotations) -> Iterator[Callable[[int], None]]:
+    with Progress(console=console, transient=True, disable=console is None) as bar:
+        yield partial(bar.advance, bar.add_task("pictures", total=len(annotations.pictures)))

@@ -1,0 +1,90 @@
+"""The tool on pictures of the demo with the shipped detector."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from maskstream.evaluation.matching import box_iou
+from tools.find_unlabelled import main
+
+
+def given(photos: Path, labels: Path, out: Path) -> list[str]:
+    return ["--images", str(photos), "--labels", str(labels), "--out", str(out), "--quiet"]
+
+
+def without(photos: Path, path: Path, *left_out: int) -> dict[str, Any]:
+    """Write the labels without some of the faces; return all of them."""
+    labels: dict[str, Any] = json.loads((photos / "val.json").read_text())
+    kept = [face for number, face in enumerate(labels["annotations"]) if number not in left_out]
+    path.write_text(json.dumps({**labels, "annotations": kept}))
+    return labels
+
+
+def corners(annotation: dict[str, Any]) -> Any:
+    x, y, width, height = annotation["bbox"]
+    return np.array([[x, y, x + width, y + height]], np.float32)
+
+
+def test_what_nobody_labelled_is_neither_right_nor_wrong(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = without(photos, tmp_path / "few.json", 1)
+    assert main(given(photos, tmp_path / "few.json", tmp_path / "new.json")) == 0
+    assert capsys.readouterr().out == "marked: 1\n"
+    found = json.loads((tmp_path / "new.json").read_text())
+    *kept, marked = found["annotations"]
+    assert kept == [face for number, face in enumerate(labels["annotations"]) if number != 1]
+    missing = labels["annotations"][1]
+    assert {key: marked[key] for key in ("image_id", "category_id", "ignore")} == {
+        **{key: missing[key] for key in ("image_id", "category_id")},
+        "ignore": 1,
+    }
+    assert box_iou(corners(marked), corners(missing))[0, 0] > 0.95
+    assert {key: found[key] for key in ("images", "categories")} == {key: labels[key] for key in ("images", "categories")}
+
+
+@pytest.mark.parametrize("options", [["--only", "^nothing"], ["--min-score", "1"]], ids=" ".join)
+def test_what_is_not_asked_for_stays(
+    photos: Path, tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    without(photos, tmp_path / "few.json", 1)
+    assert main([*given(photos, tmp_path / "few.json", tmp_path / "new.json"), *options]) == 0
+    assert capsys.readouterr().out == "marked: 0\n"
+
+
+def test_a_picture_without_faces_teaches_what_no_face_is(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    without(photos, tmp_path / "few.json", 0, 1, 2)
+    assert main(given(photos, tmp_path / "few.json", tmp_path / "new.json")) == 0
+    assert capsys.readouterr().out == "marked: 0\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--labels", "NONE"], 2, "NONE: no such"),
+        (["--only", "("], 2, "--only (: not a regular expression"),
+        (["--min-score", "2"], 2, "--min-score"),
+        (["--out", "0.png/out.json"], 5, "0.png"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line_and_its_exit_code(
+    photos: Path,
+    tmp_path: Path,
+    options: list[str],
+    code: int,
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(photos)
+    assert main([*given(photos, photos / "val.json", tmp_path / "new.json"), *options]) == code
+    printed = capsys.readouterr()
+    assert said in printed.err
+    assert (printed.out, printed.err.count("\n")) == ("", 1)
+    assert not (tmp_path / "new.json").exists()
