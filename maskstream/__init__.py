@@ -1,7 +1,7 @@
 """maskstream: watches video and says, face by face, who wears a mask.
 
 After "Face Mask Detection using Human Keypoints": a Keypoint R-CNN finds eyes and nose, which stay visible above a mask; the face
-is cut out upright by them; a ResNet-18 judges it.
+is cut out upright by them; a small network judges it.
 """
 
 import cv2 as _cv2  # noqa: F401  before av: the other order can freeze windows on Linux

@@ -32,7 +32,9 @@ def test_every_key_of_the_defaults_has_a_comment() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", sorted({*(ROOT / "configs").glob("*.yaml")} - {ROOT / "configs" / "cameras.yaml"}), ids=lambda path: path.name
+    "path",
+    [path for path in sorted((ROOT / "configs").glob("*.yaml")) if not re.match("cameras|train_", path.name)],
+    ids=lambda path: path.name,
 )
 def test_every_config_that_comes_with_the_program_loads(path: Path) -> None:
     assert isinstance(load_config(path), Config)

@@ -3,8 +3,8 @@
 
 python tools/find_unlabelled.py --images DIR --labels TRAIN.json --out NEW.json
 
-A picture without any labelled face is taken for one without faces. Look at some of what it marks: at 0.9 most are faces, at 0.5 many
-are not.
+A picture without any labelled face is taken for one without faces. Look at some of what it marks:
+at 0.9 most are faces, at 0.5 many are not.
 """
 
 import argparse

@@ -97,7 +97,7 @@ def load_checkpoint(path: Path, *architectures: str) -> tuple[StateDict, Metadat
         raise WeightsError(f"{path}: damaged, its tensors do not have the sum that it states; fetch it anew")
     if metadata.architecture not in architectures:
         wanted = " or a ".join(map(repr, architectures))
-        raise WeightsError(f"{path}: holds a {metadata.architecture!r}, not a {wanted}; choose matching weights")
+        raise WeightsError(f"{path}: holds a {metadata.architecture!r}, not a {wanted}; choose matching weights or its model")
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}, metadata
 
 
@@ -149,4 +149,6 @@ def load_into(module: torch.nn.Module, state_dict: StateDict, origin: str) -> No
         module.load_state_dict(state_dict)
     except RuntimeError as error:
         misfit = " ".join(str(error).splitlines()[1:2]).strip() or str(error)
-        raise WeightsError(f"{origin}: weights of another architecture ({misfit[:200]}); choose matching weights") from error
+        raise WeightsError(
+            f"{origin}: weights of another architecture ({misfit[:200]}); choose matching weights or name that model"
+        ) from error

@@ -88,7 +88,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, face_bgr: BgrImage) -> Path
     shutil.copy(DEMO, folder / "clip.mp4")
     (folder / "no_index.mp4").write_bytes(write_video(folder / "whole.mp4", every(0.04, 50)).read_bytes()[:-600])
     cv2.imwrite(str(folder / "photos" / "a.png"), face_bgr)
-    weights = bytearray((ROOT / "weights" / "mask_resnet18.safetensors").read_bytes())
+    weights = bytearray((ROOT / "weights" / "mask_mobilenet.safetensors").read_bytes())
     weights[len(weights) // 2] ^= 0xFF
     (folder / "damaged.safetensors").write_bytes(weights)
     return folder

@@ -6,7 +6,7 @@ import torch
 from loguru import logger
 from safetensors.torch import save_file
 
-from maskstream.errors import WeightsError
+from maskstream.errors import SinkError, WeightsError
 from maskstream.models.checkpoint import MANIFEST, Metadata, load_checkpoint, load_into, save_checkpoint
 from tests.conftest import ROOT
 
@@ -103,7 +103,7 @@ def test_a_missing_file_and_a_broken_manifest_are_said(tmp_path: Path) -> None:
 
 def test_an_unwritable_folder_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(WeightsError, match="cannot be written"):
+    with pytest.raises(SinkError, match="cannot be made a folder"):
         save_checkpoint(tmp_path / "file" / "toy.safetensors", STATE, METADATA)
 
 
@@ -112,7 +112,7 @@ def test_the_first_misfit_is_named() -> None:
         load_into(torch.nn.Linear(3, 2), {"bias": torch.zeros(2)}, "x")
 
 
-@pytest.mark.parametrize(("name", "megabytes"), [("face_mobilenet", 20), ("mask_resnet18", 23)])
+@pytest.mark.parametrize(("name", "megabytes"), [("face_mobilenet", 20), ("mask_mobilenet", 23), ("mask_resnet18", 23)])
 def test_shipped_weights_are_small_and_listed(name: str, megabytes: int) -> None:
     path = ROOT / "weights" / f"{name}.safetensors"
     _, metadata = load_checkpoint(path, name)

@@ -20,12 +20,12 @@ def test_crops_become_rgb_between_0_and_1() -> None:
 
 
 def test_the_shipped_classifier_knows_three_classes(config: Config) -> None:
-    classifier = CLASSIFIERS["mask_resnet18"](ClassifierOptions(CPU, config.clip))
+    classifier = CLASSIFIERS["mask_mobilenet"](ClassifierOptions(CPU, config.clip))
     assert classifier.class_names == ("mask", "no_mask", "incorrect")
     assert classifier.input_size_px == 112
 
 
 def test_weights_of_the_detector_are_refused(config: Config) -> None:
     other = str(weights_path(None, "face_mobilenet.safetensors"))
-    with pytest.raises(WeightsError, match="holds a 'face_mobilenet', not a 'mask_resnet18'"):
-        CLASSIFIERS["mask_resnet18"](ClassifierOptions(CPU, config.clip, other))
+    with pytest.raises(WeightsError, match="holds a 'face_mobilenet', not a 'mask_mobilenet'"):
+        CLASSIFIERS["mask_mobilenet"](ClassifierOptions(CPU, config.clip, other))

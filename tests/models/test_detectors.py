@@ -79,8 +79,8 @@ def test_options_are_obeyed(face_bgr: BgrImage) -> None:
 
 
 def test_weights_of_the_classifier_are_refused_as_a_detector(tmp_path: Path) -> None:
-    other = face_mobilenet.weights_path(None, "mask_resnet18.safetensors")
-    with pytest.raises(WeightsError, match="holds a 'mask_resnet18', not a 'face_mobilenet'"):
+    other = face_mobilenet.weights_path(None, "mask_mobilenet.safetensors")
+    with pytest.raises(WeightsError, match="holds a 'mask_mobilenet', not a 'face_mobilenet'"):
         face_mobilenet.load(DetectorOptions(CPU, 0.5, 10, weights=str(other)))
 
 

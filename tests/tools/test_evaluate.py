@@ -1,12 +1,10 @@
 """The tool as users run it, on pictures of the demo with real models."""
 
-import importlib.util
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Thread
 from time import monotonic, sleep
@@ -19,24 +17,17 @@ from maskstream import MaskPipeline
 from maskstream.types import Frame
 from tests.conftest import ROOT
 from tests.models.tiny import BLUE, CLIP_NAME, RED, draw, save_tiny_clip, save_tiny_yolo
+from tests.tools.loading import Main, main_of
 
 TOOL = ROOT / "tools" / "evaluate.py"
 VOC = "<annotation><filename>{name}</filename>{objects}</annotation>"
 OBJECT = "<object><name>{label}</name><bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox></object>"
 FAST = ("--set", "evaluation.bootstrap=50")
 
-Main = Callable[[Sequence[str]], int]
-
 
 @pytest.fixture(scope="module")
 def main() -> Main:
-    spec = importlib.util.spec_from_file_location("evaluate", TOOL)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found: Main = module.main
-    return found
+    return main_of("evaluate")
 
 
 @pytest.fixture(scope="module")

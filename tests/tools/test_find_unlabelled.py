@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 
 from maskstream.evaluation.matching import box_iou
-from tools.find_unlabelled import main
+from tests.tools.loading import Main, main_of
+
+
+@pytest.fixture(scope="module")
+def main() -> Main:
+    return main_of("find_unlabelled")
 
 
 def given(photos: Path, labels: Path, out: Path) -> list[str]:
@@ -29,7 +34,7 @@ def corners(annotation: dict[str, Any]) -> Any:
 
 
 def test_what_nobody_labelled_is_neither_right_nor_wrong(
-    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    photos: Path, main: Main, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     labels = without(photos, tmp_path / "few.json", 1)
     assert main(given(photos, tmp_path / "few.json", tmp_path / "new.json")) == 0
@@ -48,7 +53,7 @@ def test_what_nobody_labelled_is_neither_right_nor_wrong(
 
 @pytest.mark.parametrize("options", [["--only", "^nothing"], ["--min-score", "1"]], ids=" ".join)
 def test_what_is_not_asked_for_stays(
-    photos: Path, tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture[str]
+    photos: Path, main: Main, tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     without(photos, tmp_path / "few.json", 1)
     assert main([*given(photos, tmp_path / "few.json", tmp_path / "new.json"), *options]) == 0
@@ -56,7 +61,7 @@ def test_what_is_not_asked_for_stays(
 
 
 def test_a_picture_without_faces_teaches_what_no_face_is(
-    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    photos: Path, main: Main, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     without(photos, tmp_path / "few.json", 0, 1, 2)
     assert main(given(photos, tmp_path / "few.json", tmp_path / "new.json")) == 0
@@ -75,6 +80,7 @@ def test_a_picture_without_faces_teaches_what_no_face_is(
 )
 def test_a_mistake_is_one_line_and_its_exit_code(
     photos: Path,
+    main: Main,
     tmp_path: Path,
     options: list[str],
     code: int,

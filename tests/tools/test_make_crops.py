@@ -1,11 +1,9 @@
 """The tool as users run it, on pictures of the demo with the shipped detector."""
 
-import importlib.util
 import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,22 +15,15 @@ from maskstream.pictures import read_picture
 from maskstream.training.crops import middle, stored_size
 from maskstream.types import Frame
 from tests.conftest import ROOT
+from tests.tools.loading import Main, main_of
 
 TOOL = ROOT / "tools" / "make_crops.py"
 SIZE = 112
 
-Main = Callable[[Sequence[str]], int]
-
 
 @pytest.fixture(scope="module")
 def main() -> Main:
-    spec = importlib.util.spec_from_file_location("make_crops", TOOL)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found: Main = module.main
-    return found
+    return main_of("make_crops")
 
 
 def given(photos: Path, out: Path) -> list[str]:
