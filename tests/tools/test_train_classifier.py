@@ -15,7 +15,7 @@ from maskstream.training.crops import DESCRIPTION, stored_size
 from tests.conftest import ROOT
 
 SIZE = 32
-SMALL = ("--backbone-weights", "none", "--set", f"size_px={SIZE}", "--set", "batch_size=8")
+SMALL = ("--backbone-weights", "none", "--set", "architecture=mask_resnet18", "--set", f"size_px={SIZE}", "--set", "batch_size=8")
 COLOURS = {"mask": (200, 120, 40), "no_mask": (90, 130, 210), "incorrect": (60, 200, 60)}
 
 
@@ -53,7 +53,7 @@ def test_what_was_trained_is_a_classifier_of_ours(data: Path, tmp_path: Path, cl
     short = ("--set", "epochs=2", "--set", "samples_per_epoch=64", "--set", "photometric=0", "--set", "occluded_share=0")
     done = run("--data", data, "--out", out, *SMALL, *short, *two)
     assert done.returncode == 0, done.stderr
-    classifier = CLASSIFIERS["mask_mobilenet"](ClassifierOptions(torch.device("cpu"), load_config().clip, str(out)))
+    classifier = CLASSIFIERS["mask_resnet18"](ClassifierOptions(torch.device("cpu"), load_config().clip, str(out)))
     assert list(classifier.class_names) == classes
     assert classifier.input_size_px == SIZE
     checked = run("--data", data, "--check", out, *SMALL, *two)
@@ -65,7 +65,7 @@ def test_what_was_trained_is_a_classifier_of_ours(data: Path, tmp_path: Path, cl
 
 def test_weights_of_other_classes_cannot_be_checked(data: Path) -> None:
     two = ("--set", "classes=[no_mask, mask]", "--set", "folders={mask: mask, no_mask: no_mask}")
-    done = run("--data", data, "--check", ROOT / "weights" / "mask_mobilenet.safetensors", *SMALL, *two)
+    done = run("--data", data, "--check", ROOT / "weights" / "mask_resnet18.safetensors", *SMALL, *two)
     assert done.returncode == 2
     assert "tells mask, no_mask, incorrect, the recipe says no_mask, mask" in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -29,7 +29,15 @@ from maskstream.types import BgrImage, Label
 SIZE = 32
 STORED = stored_size(SIZE)
 CLASSES = ["mask", "no_mask", "incorrect"]
-UNCHANGED = ("jitter_turn_deg", "jitter_scale", "jitter_shift", "occluded_share", "small_share", "photometric")
+UNCHANGED = (
+    "jitter_turn_deg",
+    "jitter_scale",
+    "jitter_shift",
+    "occluded_share",
+    "recoloured_share",
+    "small_share",
+    "photometric",
+)
 PLAIN = dict.fromkeys(UNCHANGED, 0.0)
 CPU = torch.device("cpu")
 
@@ -212,8 +220,8 @@ def test_each_setting_changes_crops(name: str) -> None:
     (stored,) = noise()
     changed = recipe(**{**PLAIN, name: 10.0 if name == "jitter_turn_deg" else 1.0 if "share" in name else 0.5})
     straight = middle(stored, SIZE)
-    made = [change_crop(stored, Label.NO_MASK, changed, np.random.default_rng(seed)) for seed in range(10)]
-    assert sum(not any(np.array_equal(crop, plain) for plain in (straight, straight[:, ::-1])) for crop in made) >= 4
+    made = [change_crop(stored, Label.MASK, changed, np.random.default_rng(seed)) for seed in range(20)]
+    assert sum(not any(np.array_equal(crop, plain) for plain in (straight, straight[:, ::-1])) for crop in made) >= 6
 
 
 def test_a_number_always_gives_the_same_sample() -> None:
