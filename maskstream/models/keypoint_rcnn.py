@@ -11,6 +11,7 @@ import torch
 from torchvision.models.detection import KeypointRCNN
 
 from maskstream.models.folding import fold_batch_norm
+from maskstream.models.heatmaps import decode_heatmaps
 from maskstream.types import BgrImage, Detection
 
 SMALLEST_SCALED_SIDE = 8
@@ -66,6 +67,9 @@ class KeypointRCNNDetector:
         self.keypoint_names = keypoint_names
         self.module = module.eval().to(options.device)
         fold_batch_norm(self.module)
+        heads = module.roi_heads
+        self._to_heatmaps = (heads.keypoint_roi_pool, heads.keypoint_head, heads.keypoint_predictor)
+        heads.keypoint_roi_pool = None  # torchvision then gives boxes alone
         self._calibration = calibration
         self._device = options.device
         module.roi_heads.score_thresh = options.min_score
@@ -80,10 +84,26 @@ class KeypointRCNNDetector:
         shown = [index for index, picture in enumerate(pictures_bgr) if self._is_thick_enough(picture)]
         detections: list[list[Detection]] = [[] for _ in pictures_bgr]
         if shown:
-            outputs = self.module([to_rgb_tensor(pictures_bgr[index], self._device) for index in shown])
+            outputs = self._find([to_rgb_tensor(pictures_bgr[index], self._device) for index in shown])
             for index, output in zip(shown, outputs, strict=True):
                 detections[index] = self._to_detections(output)
         return detections
+
+    def _find(self, pictures: list[torch.Tensor]) -> list[dict[str, torch.Tensor]]:
+        """Return what torchvision's `KeypointRCNN.forward` does, with keypoints of our own decoding."""
+        module, (pool, head, predictor) = self.module, self._to_heatmaps
+        scaled, _ = module.transform(pictures)
+        features = module.backbone(scaled.tensors)
+        proposals, _ = module.rpn(scaled, features)
+        found, _ = module.roi_heads(features, proposals, scaled.image_sizes)
+        boxes = [each["boxes"] for each in found]
+        points, peaks = decode_heatmaps(predictor(head(pool(features, boxes, scaled.image_sizes))), torch.cat(boxes))
+        counts = [len(each) for each in boxes]
+        for each, points_of, peaks_of in zip(found, torch.split(points, counts), torch.split(peaks, counts), strict=True):
+            each.update(keypoints=points_of, keypoints_scores=peaks_of)
+        sizes = [(picture.shape[-2], picture.shape[-1]) for picture in pictures]
+        outputs: list[dict[str, torch.Tensor]] = module.transform.postprocess(found, scaled.image_sizes, sizes)
+        return outputs
 
     def _is_thick_enough(self, picture_bgr: BgrImage) -> bool:
         short, long = sorted(picture_bgr.shape[:2])
