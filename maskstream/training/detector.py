@@ -70,7 +70,7 @@ class DetectorTask:
         for block in kind.backbone_blocks(self.module)[: recipe.frozen_blocks]:
             block.requires_grad_(False)
         prepare(self.module, recipe)
-        weights = np.array([_weight(picture.name, recipe) for picture in train.pictures])
+        weights = np.array([_weight(picture, recipe) for picture in train.pictures])
         self._odds = weights / weights.sum()
         self._backgrounds = [picture for picture in train.pictures if not picture.faces]
 
@@ -150,8 +150,10 @@ class DetectorTask:
         )
 
 
-def _weight(name: str, recipe: DetectorRecipe) -> float:
-    return next((weight for pattern, weight in recipe.picture_weights.items() if re.search(pattern, name)), 1.0)
+def _weight(picture: LabelledPicture, recipe: DetectorRecipe) -> float:
+    by_name = next((weight for pattern, weight in recipe.picture_weights.items() if re.search(pattern, picture.name)), 1.0)
+    is_hard = any(face.keypoints_xy is None and not face.ignore for face in picture.faces)
+    return by_name * (recipe.without_keypoints_weight if is_hard else 1.0)
 
 
 def _target(window: Window) -> dict[str, torch.Tensor]:

@@ -41,6 +41,7 @@ class DetectorRecipe(Recipe):
     large_turn_share: Probability
     hidden_share: Probability
     picture_weights: dict[str, NotNegative]
+    without_keypoints_weight: NotNegative
     loss_weights: dict[str, NotNegative]
     proposals_before_nms: Count
     proposals: Count

@@ -2,6 +2,10 @@
 
 import importlib.util
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
 
 from tests.conftest import ROOT
 
@@ -16,3 +20,26 @@ def main_of(tool: str) -> Main:
     spec.loader.exec_module(module)
     main: Main = module.main
     return main
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a tool said and returned."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Result]
+
+
+def runner(tool: str, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Return what runs a tool on the CPU, in this process, which has loaded torch already."""
+    main = main_of(tool)
+
+    def run(*arguments: str | Path) -> Result:
+        code = main(["--device", "cpu", *map(str, arguments)])
+        return Result(code, *capsys.readouterr())
+
+    return run

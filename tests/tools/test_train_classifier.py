@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +11,11 @@ from maskstream.pictures import write_picture
 from maskstream.train import load_classifier_recipe
 from maskstream.training.crops import DESCRIPTION, stored_size
 from tests.conftest import ROOT
+from tests.tools.loading import Run, runner
 
 SIZE = 32
 SMALL = ("--backbone-weights", "none", "--set", "architecture=mask_resnet18", "--set", f"size_px={SIZE}", "--set", "batch_size=8")
+SHORT = ("--set", "epochs=2", "--set", "samples_per_epoch=64", "--set", "photometric=0", "--set", "occluded_share=0")
 COLOURS = {"mask": (200, 120, 40), "no_mask": (90, 130, 210), "incorrect": (60, 200, 60)}
 
 
@@ -35,23 +35,22 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "tools" / "train_classifier.py"), "--device", "cpu", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    return runner("train_classifier", capsys)
 
 
-def test_eight_crops_of_each_class_are_learnt_by_heart(data: Path) -> None:
-    done = run("--data", data, "--dry-run", *SMALL)
+def test_eight_crops_of_each_class_are_learnt_by_heart(run: Run, data: Path) -> None:
+    done = run("--data", data, "--dry-run", *SMALL, "--set", "samples_per_epoch=240")
     assert done.returncode == 0, done.stderr
     assert "the dry run learnt its pictures by heart: accuracy 1.000" in done.stderr
 
 
 @pytest.mark.parametrize("classes", [["mask", "no_mask", "incorrect"], ["mask", "no_mask"]])
-def test_what_was_trained_is_a_classifier_of_ours(data: Path, tmp_path: Path, classes: list[str]) -> None:
+def test_what_was_trained_is_a_classifier_of_ours(run: Run, data: Path, tmp_path: Path, classes: list[str]) -> None:
     out = tmp_path / "mine.safetensors"
     two = () if "incorrect" in classes else ("--set", "classes=[mask, no_mask]", "--set", "folders.incorrect=no_mask")
-    short = ("--set", "epochs=2", "--set", "samples_per_epoch=64", "--set", "photometric=0", "--set", "occluded_share=0")
-    done = run("--data", data, "--out", out, *SMALL, *short, *two)
+    done = run("--data", data, "--out", out, *SMALL, *SHORT, *two)
     assert done.returncode == 0, done.stderr
     classifier = CLASSIFIERS["mask_resnet18"](ClassifierOptions(torch.device("cpu"), load_config().clip, str(out)))
     assert list(classifier.class_names) == classes
@@ -63,19 +62,19 @@ def test_what_was_trained_is_a_classifier_of_ours(data: Path, tmp_path: Path, cl
     assert float(checked.stdout.split("accuracy ")[1].split()[0]) == pytest.approx(best["accuracy"], abs=0.02)
 
 
-def test_weights_of_other_classes_cannot_be_checked(data: Path) -> None:
-    two = ("--set", "classes=[no_mask, mask]", "--set", "folders={mask: mask, no_mask: no_mask}")
+def test_weights_of_other_classes_cannot_be_checked(run: Run, data: Path) -> None:
+    two = ("--set", "classes=[no_mask, mask]", "--set", "folders.incorrect=no_mask")
     done = run("--data", data, "--check", ROOT / "weights" / "mask_resnet18.safetensors", *SMALL, *two)
     assert done.returncode == 2
     assert "tells mask, no_mask, incorrect, the recipe says no_mask, mask" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_crops_that_cannot_be_read_are_listed_or_refused(data: Path, tmp_path: Path) -> None:
+def test_crops_that_cannot_be_read_are_listed_or_refused(run: Run, data: Path, tmp_path: Path) -> None:
     bad = data / "train" / "mask" / "bad.png"
     bad.write_bytes(b"no picture")
     try:
-        lenient = run("--data", data, "--dry-run", *SMALL)
+        lenient = run("--data", data, "--out", tmp_path / "mine.safetensors", *SMALL, *SHORT)
         strict = run("--data", data, "--dry-run", "--strict", *SMALL)
     finally:
         bad.unlink()
@@ -98,7 +97,7 @@ def test_crops_that_cannot_be_read_are_listed_or_refused(data: Path, tmp_path: P
         (("--out", "x.safetensors", "--data", "none", "--set", "classes=[mask]"), 2, "classes"),
     ],
 )
-def test_wrong_options_are_one_line(arguments: tuple[str, ...], code: int, message: str) -> None:
+def test_wrong_options_are_one_line(run: Run, arguments: tuple[str, ...], code: int, message: str) -> None:
     done = run(*arguments)
     assert done.returncode == code
     assert len(done.stderr.splitlines()) == 1

@@ -12,15 +12,16 @@ from maskstream.evaluation.matching import box_iou
 from maskstream.models import DETECTORS, DetectorOptions
 from maskstream.pictures import read_picture
 from tests.conftest import ROOT
+from tests.tools.loading import Run, runner
 from tests.training.pictures import write_discs
 
 SHIPPED = ROOT / "weights" / "face_mobilenet.safetensors"
 SMALL = ("--set", "window_px=[64]", "--set", "batch_size=2", "--set", "samples_per_epoch=4", "--set", "epochs=2")
 
 
-def run(*arguments: str | Path, timeout_s: float = 240) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "tools" / "train_detector.py"), "--device", "cpu", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    return runner("train_detector", capsys)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def data(discs: Path) -> list[str | Path]:
     return ["--images", discs, "--annotations", labels, "--val-annotations", labels]
 
 
-def test_eight_pictures_of_what_was_never_seen_are_learnt_by_heart(discs: Path, tmp_path: Path) -> None:
+def test_eight_pictures_of_what_was_never_seen_are_learnt_by_heart(run: Run, discs: Path, tmp_path: Path) -> None:
     options = DetectorOptions(torch.device("cpu"), min_score=0.05, max_faces=10)
     before = DETECTORS["face_mobilenet"](options).detect([read_picture(str(path)) for path in sorted(discs.iterdir())])
     first = json.loads(discs.with_suffix(".json").read_text())["annotations"][0]["bbox"]
@@ -48,16 +49,18 @@ def test_eight_pictures_of_what_was_never_seen_are_learnt_by_heart(discs: Path, 
     assert float(done.stdout.split()[1]) > 0.9
 
 
-def test_a_dry_run_that_learns_nothing_says_so(discs: Path) -> None:
+def test_a_dry_run_that_learns_nothing_says_so(run: Run, discs: Path) -> None:
     dry = ("--backbone-weights", "none", "--dry-run", *SMALL, "--set", "epochs=1")
     done = run("--images", discs, "--annotations", discs.with_suffix(".json"), *dry)
     assert done.returncode == 4
     assert done.stderr.splitlines()[-1].startswith("the dry run did not learn its pictures by heart: ap50 0.")
 
 
-def test_what_was_trained_is_a_detector_of_ours(discs: Path, tmp_path: Path) -> None:
+def test_what_was_trained_is_a_detector_of_ours(run: Run, discs: Path, tmp_path: Path) -> None:
     out = tmp_path / "weights" / "mine.safetensors"
-    done = run(*data(discs), "--out", out, "--init", SHIPPED, *SMALL)
+    tool = [sys.executable, ROOT / "tools" / "train_detector.py", "--device", "cpu"]
+    command = [*tool, *data(discs), "--out", out, "--init", SHIPPED, *SMALL]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     assert "epoch 2:" in done.stderr
     with safe_open(out, framework="pt") as file:
@@ -73,7 +76,7 @@ def test_what_was_trained_is_a_detector_of_ours(discs: Path, tmp_path: Path) -> 
     assert "going on from step 4 of 4" in again.stderr
 
 
-def test_broken_pictures_are_listed_and_left_out_or_refused(discs: Path, tmp_path: Path) -> None:
+def test_broken_pictures_are_listed_and_left_out_or_refused(run: Run, discs: Path, tmp_path: Path) -> None:
     labels = write_discs(tmp_path / "discs")
     broken = tmp_path / "discs" / "3.png"
     broken.write_bytes(broken.read_bytes()[:-400])
@@ -97,7 +100,7 @@ def test_broken_pictures_are_listed_and_left_out_or_refused(discs: Path, tmp_pat
         (("--out", "x.safetensors", "--set", "epochs=0"), 2, "--set epochs: epochs: 0 is not allowed"),
     ],
 )
-def test_wrong_options_are_one_line(discs: Path, arguments: tuple[str, ...], code: int, message: str) -> None:
+def test_wrong_options_are_one_line(run: Run, discs: Path, arguments: tuple[str, ...], code: int, message: str) -> None:
     images = data(discs) if "--set" in arguments else []
     done = run(*arguments, *images)
     assert done.returncode == code
@@ -105,7 +108,7 @@ def test_wrong_options_are_one_line(discs: Path, arguments: tuple[str, ...], cod
     assert message in done.stderr
 
 
-def test_a_missing_backbone_is_one_line(discs: Path, tmp_path: Path) -> None:
+def test_a_missing_backbone_is_one_line(run: Run, discs: Path, tmp_path: Path) -> None:
     done = run(*data(discs), "--out", tmp_path / "x.safetensors", "--backbone-weights", tmp_path / "none.pth")
     assert done.returncode == 4
     assert "none.pth: no such weights file" in done.stderr.splitlines()[-1]
