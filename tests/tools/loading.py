@@ -43,3 +43,9 @@ def runner(tool: str, capsys: pytest.CaptureFixture[str]) -> Run:
         return Result(code, *capsys.readouterr())
 
     return run
+
+
+def only_line(result: Result) -> str:
+    """Return the one line that a tool said of a mistake, and nothing else."""
+    assert (result.stdout, result.stderr.count("\n")) == ("", 1)
+    return result.stderr

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from maskstream.evaluation.matching import box_iou
-from tests.tools.loading import Main, main_of
+from tests.tools.loading import Run, only_line, runner
 
 
-@pytest.fixture(scope="module")
-def main() -> Main:
-    return main_of("find_unlabelled")
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    return runner("find_unlabelled", capsys)
 
 
 def given(photos: Path, labels: Path, out: Path) -> list[str]:
@@ -33,12 +33,11 @@ def corners(annotation: dict[str, Any]) -> Any:
     return np.array([[x, y, x + width, y + height]], np.float32)
 
 
-def test_what_nobody_labelled_is_neither_right_nor_wrong(
-    photos: Path, main: Main, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_nobody_labelled_is_neither_right_nor_wrong(photos: Path, run: Run, tmp_path: Path) -> None:
     labels = without(photos, tmp_path / "few.json", 1)
-    assert main(given(photos, tmp_path / "few.json", tmp_path / "new.json")) == 0
-    assert capsys.readouterr().out == "marked: 1\n"
+    done = run(*given(photos, tmp_path / "few.json", tmp_path / "new.json"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "marked: 1\n"
     found = json.loads((tmp_path / "new.json").read_text())
     *kept, marked = found["annotations"]
     assert kept == [face for number, face in enumerate(labels["annotations"]) if number != 1]
@@ -52,20 +51,18 @@ def test_what_nobody_labelled_is_neither_right_nor_wrong(
 
 
 @pytest.mark.parametrize("options", [["--only", "^nothing"], ["--min-score", "1"]], ids=" ".join)
-def test_what_is_not_asked_for_stays(
-    photos: Path, main: Main, tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_not_asked_for_stays(photos: Path, run: Run, tmp_path: Path, options: list[str]) -> None:
     without(photos, tmp_path / "few.json", 1)
-    assert main([*given(photos, tmp_path / "few.json", tmp_path / "new.json"), *options]) == 0
-    assert capsys.readouterr().out == "marked: 0\n"
+    done = run(*given(photos, tmp_path / "few.json", tmp_path / "new.json"), *options)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "marked: 0\n"
 
 
-def test_a_picture_without_faces_teaches_what_no_face_is(
-    photos: Path, main: Main, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_picture_without_faces_teaches_what_no_face_is(photos: Path, run: Run, tmp_path: Path) -> None:
     without(photos, tmp_path / "few.json", 0, 1, 2)
-    assert main(given(photos, tmp_path / "few.json", tmp_path / "new.json")) == 0
-    assert capsys.readouterr().out == "marked: 0\n"
+    done = run(*given(photos, tmp_path / "few.json", tmp_path / "new.json"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "marked: 0\n"
 
 
 @pytest.mark.parametrize(
@@ -80,17 +77,15 @@ def test_a_picture_without_faces_teaches_what_no_face_is(
 )
 def test_a_mistake_is_one_line_and_its_exit_code(
     photos: Path,
-    main: Main,
+    run: Run,
     tmp_path: Path,
     options: list[str],
     code: int,
     said: str,
-    capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(photos)
-    assert main([*given(photos, photos / "val.json", tmp_path / "new.json"), *options]) == code
-    printed = capsys.readouterr()
-    assert said in printed.err
-    assert (printed.out, printed.err.count("\n")) == ("", 1)
+    done = run(*given(photos, photos / "val.json", tmp_path / "new.json"), *options)
+    assert done.returncode == code, done.stderr
+    assert said in only_line(done)
     assert not (tmp_path / "new.json").exists()

@@ -15,15 +15,15 @@ from maskstream.pictures import read_picture
 from maskstream.training.crops import middle, stored_size
 from maskstream.types import Frame
 from tests.conftest import ROOT
-from tests.tools.loading import Main, main_of
+from tests.tools.loading import Run, only_line, runner
 
 TOOL = ROOT / "tools" / "make_crops.py"
 SIZE = 112
 
 
-@pytest.fixture(scope="module")
-def main() -> Main:
-    return main_of("make_crops")
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    return runner("make_crops", capsys)
 
 
 def given(photos: Path, out: Path) -> list[str]:
@@ -51,16 +51,15 @@ def test_the_tool_cuts_what_the_stream_judges(
         assert (best > 0).mean() < 0.005
 
 
-def test_both_keypoints_give_twice_the_crops(
-    photos: Path, main: Main, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_both_keypoints_give_twice_the_crops(photos: Path, run: Run, tmp_path: Path) -> None:
     labels = json.loads((photos / "val.json").read_text())
     labels["annotations"].append({"image_id": 0, "category_id": 1, "bbox": [5, 5, 40, 50], "mask": "no_mask"})
     labels["annotations"].append({"image_id": 0, "category_id": 1, "bbox": [60, 5, 40, 50], "mask": None})
     (tmp_path / "labels.json").write_text(json.dumps(labels))
     options = ["--keypoints", "both", "--size", "48", "--quiet"]
-    assert main([*given(photos, tmp_path / "out"), "--labels", str(tmp_path / "labels.json"), *options]) == 0
-    said = capsys.readouterr().out
+    done = run(*given(photos, tmp_path / "out"), "--labels", str(tmp_path / "labels.json"), *options)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout
     missed = "1 its class is not known, 1 the detector did not find it"
     assert said == f"crops: 4 mask, 8 no_mask\nmissed: {missed}\n"
     assert {read_picture(str(path)).shape[0] for path in (tmp_path / "out").glob("*/*.png")} == {stored_size(48)}
@@ -80,25 +79,23 @@ def test_both_keypoints_give_twice_the_crops(
 )
 def test_a_mistake_is_one_line_and_its_exit_code(
     photos: Path,
-    main: Main,
+    run: Run,
     tmp_path: Path,
     change: list[str],
     code: int,
     said: str,
-    capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(photos)
-    assert main([*given(photos, tmp_path / "out"), "--quiet", *change]) == code
-    printed = capsys.readouterr()
-    assert said in printed.err
-    assert printed.err.count("\n") == 1
-    assert printed.out == ""
+    done = run(*given(photos, tmp_path / "out"), "--quiet", *change)
+    assert done.returncode == code, done.stderr
+    assert said in only_line(done)
 
 
 @pytest.mark.parametrize("missing", ["--images", "--labels", "--out"])
-def test_what_is_missing_is_named(photos: Path, main: Main, missing: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_missing_is_named(photos: Path, run: Run, missing: str) -> None:
     arguments = given(photos, Path("unused"))
     place = arguments.index(missing)
-    assert main([*arguments[:place], *arguments[place + 2 :]]) == 2
-    assert f"{missing} is missing" in capsys.readouterr().err
+    done = run(*arguments[:place], *arguments[place + 2 :])
+    assert done.returncode == 2, done.stderr
+    assert f"{missing} is missing" in done.stderr

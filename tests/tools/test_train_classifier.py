@@ -11,7 +11,7 @@ from maskstream.pictures import write_picture
 from maskstream.train import load_classifier_recipe
 from maskstream.training.crops import DESCRIPTION, stored_size
 from tests.conftest import ROOT
-from tests.tools.loading import Run, runner
+from tests.tools.loading import Run, only_line, runner
 
 SIZE = 32
 SMALL = ("--backbone-weights", "none", "--set", "architecture=mask_resnet18", "--set", f"size_px={SIZE}", "--set", "batch_size=8")
@@ -100,8 +100,7 @@ def test_crops_that_cannot_be_read_are_listed_or_refused(run: Run, data: Path, t
 def test_wrong_options_are_one_line(run: Run, arguments: tuple[str, ...], code: int, message: str) -> None:
     done = run(*arguments)
     assert done.returncode == code
-    assert len(done.stderr.splitlines()) == 1
-    assert message in done.stderr
+    assert message in only_line(done)
 
 
 def test_the_recipe_that_is_shipped_can_be_read() -> None:

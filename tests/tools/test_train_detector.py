@@ -12,7 +12,7 @@ from maskstream.evaluation.matching import box_iou
 from maskstream.models import DETECTORS, DetectorOptions
 from maskstream.pictures import read_picture
 from tests.conftest import ROOT
-from tests.tools.loading import Run, runner
+from tests.tools.loading import Run, only_line, runner
 from tests.training.pictures import write_discs
 
 SHIPPED = ROOT / "weights" / "face_mobilenet.safetensors"
@@ -104,8 +104,7 @@ def test_wrong_options_are_one_line(run: Run, discs: Path, arguments: tuple[str,
     images = data(discs) if "--set" in arguments else []
     done = run(*arguments, *images)
     assert done.returncode == code
-    assert len(done.stderr.splitlines()) == 1
-    assert message in done.stderr
+    assert message in only_line(done)
 
 
 def test_a_missing_backbone_is_one_line(run: Run, discs: Path, tmp_path: Path) -> None:
