@@ -7,6 +7,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from maskstream.config import Count, Probability, Section
 
 Positive = Annotated[float, Field(gt=0)]
+Range = Annotated[list[Positive], Field(min_length=2, max_length=2)]
 NotNegative = Annotated[float, Field(ge=0)]
 
 
@@ -35,7 +36,8 @@ class DetectorRecipe(Recipe):
     backbone_lr_factor: Positive
     window_px: Annotated[list[Annotated[int, Field(ge=64)]], Field(min_length=1)]
     mosaic_share: Probability
-    zoom: Annotated[list[Positive], Field(min_length=2, max_length=2)]
+    zoom: Range
+    zoom_without_faces: Range
     by_face_share: Probability
     turn_deg: NotNegative
     large_turn_share: Probability

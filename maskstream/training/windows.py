@@ -132,7 +132,7 @@ def _scale(face: Wide | None, place: Wide, whole: Wide, recipe: DetectorRecipe, 
         wanted = np.exp(rng.uniform(np.log(_SMALLEST_FACE_PX), np.log(_LARGEST_FACE * place.min())))
         least = _LEAST_OF_PLACE * place.min() / whole.min()
         return float(max(min(wanted / max((face[2:] - face[:2]).max(), 1), _MOST_ENLARGED), least))
-    zoom = np.exp(rng.uniform(*np.log(recipe.zoom)))
+    zoom = np.exp(rng.uniform(*np.log(recipe.zoom if face is not None else recipe.zoom_without_faces)))
     return float(zoom * _NATURAL * place.min() / whole.min())
 
 

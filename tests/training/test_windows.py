@@ -313,6 +313,14 @@ def test_pictures_without_faces_have_empty_labels(tmp_path: Path, count: int) ->
     assert {array.dtype for array in (window.boxes_xyxy, window.counts, window.keypoints)} == {np.dtype(np.float32)}
 
 
+def test_pictures_without_faces_have_a_zoom_of_their_own(tmp_path: Path) -> None:
+    shown = picture(tmp_path / "a.png", size=(SIZE, SIZE), background=(10, 160, 10))
+    made = recipe(zoom=[9.0, 9.0], zoom_without_faces=[0.5 / 1.2, 0.5 / 1.2])
+    for seed in range(5):
+        is_shown = (window_of(seed, made, shown).bgr == (10, 160, 10)).all(axis=2)
+        assert is_shown.sum() == pytest.approx((SIZE / 2) ** 2, rel=0.05)
+
+
 def test_what_a_picture_leaves_free_shows_a_background_or_is_plain(tmp_path: Path) -> None:
     shown, behind = picture(tmp_path / "a.png", FACE), picture(tmp_path / "b.png", size=(90, 40), background=(10, 160, 10))
     small = recipe(zoom=[0.4, 0.4])
