@@ -89,7 +89,6 @@ def load_classifier_recipe(path: Path | None, layers: Sequence[Layer], *, dry_ru
         "jitter_scale": 0,
         "jitter_shift": 0,
         "occluded_share": 0,
-        "recoloured_share": 0,
         "small_share": 0,
     }
     below = [Layer("--dry-run", {**_DRY_RUN, **still})] if dry_run else []

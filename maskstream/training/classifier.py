@@ -23,7 +23,7 @@ from maskstream.models.crop_classifier import CHUNK, crops_to_tensor
 from maskstream.pictures import natural_order, read_picture
 from maskstream.training.calibration import fit_temperature
 from maskstream.training.crops import DESCRIPTION, middle, stored_size
-from maskstream.training.occluders import occlude, recolour
+from maskstream.training.occluders import occlude
 from maskstream.training.photometric import downscaled, photometric
 from maskstream.training.recipe import ClassifierRecipe
 from maskstream.types import BgrImage, Label
@@ -35,9 +35,6 @@ _FACE_SHARE: Final = 0.8
 """Of a face's width in its crop, about."""
 _OCCLUDED_MASKS: Final = 0.5
 """What hides a bare mouth is not laid over masks: so that glasses and hats do not come to mean a mask."""
-
-_RECOLOURED_BARE: Final = 0.3
-"""So often, compared to masks, is a bare face recoloured: so that colour does not come to mean a mask."""
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -269,8 +266,6 @@ def change_crop(stored_bgr: BgrImage, label: Label, recipe: ClassifierRecipe, rn
         rng: Decides everything.
     """
     crop = _jittered(stored_bgr, recipe, rng)
-    if rng.random() < recipe.recoloured_share * (_RECOLOURED_BARE if label is Label.NO_MASK else 1.0):
-        crop = recolour(crop, rng)
     if rng.random() < recipe.occluded_share * (1.0 if label is Label.NO_MASK else _OCCLUDED_MASKS):
         crop = occlude(crop, label, rng)
     if rng.random() < recipe.small_share:

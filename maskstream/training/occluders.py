@@ -38,25 +38,6 @@ def occlude(crop_bgr: BgrImage, label: Label, rng: np.random.Generator) -> BgrIm
     return np.ascontiguousarray(canvas.crop_bgr()[:, ::step])
 
 
-def recolour(crop_bgr: BgrImage, rng: np.random.Generator) -> BgrImage:
-    """Return a face of which the lower half, and what covers it, has another colour or a pattern: masks come in all of them.
-
-    Args:
-        crop_bgr: As for `occlude`.
-        rng: Decides everything.
-    """
-    canvas = Canvas(crop_bgr)
-    grey = canvas.bgr.mean(axis=0)
-    bgr = canvas.skin_bgr() if rng.random() < 0.4 else plain_colour(rng)
-    light = (grey / max(float(np.median(grey[canvas.size_px // 2 :])), 1)).clip(0.2, 1.4)
-    if rng.random() < 0.4:
-        cells = int(rng.integers(6, 25))
-        light = light * (1 + rng.uniform(0.15, 0.5) * canvas.noise(rng, cells, cells)).clip(0.2, 1.4)
-    area = canvas.inside(length((canvas.x - 0.5) / 0.42, (canvas.y - 0.75) / 0.26) - 1, 0.3)
-    canvas.paint(area * rng.uniform(0.5, 1), bgr * light)
-    return np.ascontiguousarray(canvas.crop_bgr())
-
-
 def _hand(canvas: Canvas, rng: np.random.Generator) -> None:
     """Fingers over mouth and chin, from the side or from below."""
     if rng.random() < 0.6:

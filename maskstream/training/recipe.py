@@ -65,7 +65,6 @@ class ClassifierRecipe(Recipe):
     jitter_scale: NotNegative
     jitter_shift: NotNegative
     occluded_share: Probability
-    recoloured_share: Probability
     small_share: Probability
 
     @field_validator("classes")

@@ -34,7 +34,6 @@ UNCHANGED = (
     "jitter_scale",
     "jitter_shift",
     "occluded_share",
-    "recoloured_share",
     "small_share",
     "photometric",
 )
