@@ -84,13 +84,7 @@ def load_detector_recipe(path: Path | None, layers: Sequence[Layer], *, dry_run:
 
 def load_classifier_recipe(path: Path | None, layers: Sequence[Layer], *, dry_run: bool = False) -> ClassifierRecipe:
     """Return `configs/train_classifier.yaml` likewise."""
-    still = {
-        "jitter_turn_deg": 0,
-        "jitter_scale": 0,
-        "jitter_shift": 0,
-        "occluded_share": 0,
-        "small_share": 0,
-    }
+    still = {"jitter_turn_deg": 0, "jitter_scale": 0, "jitter_shift": 0, "occluded_share": 0, "small_share": 0}
     below = [Layer("--dry-run", {**_DRY_RUN, **still})] if dry_run else []
     return load_sections(ClassifierRecipe, CONFIGS / "train_classifier.yaml", path, [*below, *layers])
 

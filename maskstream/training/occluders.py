@@ -160,7 +160,7 @@ def _ball(canvas: Canvas, rng: np.random.Generator, head_xy: tuple[float, float]
     canvas.fill(handle, 95 - 60 * (across / radius / 0.6) ** 2, shadow=0.3)
     light = 1.3 - 0.4 * ((along / radius + 0.3) ** 2 + (across / radius + 0.3) ** 2)
     mesh = 1 + 0.3 * np.sin(along * 150) * np.sin(across * 150)
-    canvas.fill(ball, bgr * (light * mesh).clip(0.2, 1.4), shadow=0.3)
+    canvas.fill(ball, bgr * (light * mesh).clip(0.2, 1.8), shadow=0.3)
     canvas.fill(np.maximum(abs(along - radius * 0.75) - 0.015, abs(across) - radius * 0.75), bgr * 0.5 + 40)
 
 
