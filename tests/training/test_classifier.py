@@ -320,3 +320,32 @@ def test_all_parameters_learn_and_only_weights_decay() -> None:
     decay = {id(parameter): group["weight_decay"] for group in groups for parameter in group["params"]}
     assert decay[id(building.module.network.conv1.weight)] == recipe().weight_decay > 0
     assert decay[id(building.module.network.bn1.weight)] == decay[id(building.module.network.fc.bias)] == 0
+
+
+@pytest.mark.parametrize("labels", [(0, 0, 0), (1, 2, 1)])
+def test_crops_to_judge_by_need_both_answers(labels: tuple[int, ...]) -> None:
+    with pytest.raises(SourceOpenError, match="all of one answer"):
+        task(recipe(), crop_set(0, 1, 2), crop_set(*labels))
+    task(recipe(), crop_set(0, 1, 2), crop_set(0, 1))
+
+
+def test_a_teacher_is_followed_as_far_as_the_recipe_says() -> None:
+    crops = crop_set(0, 1, 2)
+    batch = torch.rand(4, 3, SIZE, SIZE), torch.tensor([0, 1, 2, 0])
+
+    class Answers(torch.nn.Module):
+        def __init__(self, *logits: float) -> None:
+            super().__init__()
+            self.logits = torch.tensor([logits], dtype=torch.float32)
+
+        def forward(self, crops_rgb: torch.Tensor) -> torch.Tensor:
+            return self.logits.repeat(len(crops_rgb), 1)
+
+    def losses(share: float, *logits: float) -> dict[str, float]:
+        made = recipe(teacher_share=share, label_smoothing=0.0)
+        taught = ClassifierTask(made, crops, crops, "none", Answers(-9, -9, 9))
+        return {name: float(value) for name, value in taught.losses(Answers(*logits), batch, torch.device("cpu")).items()}
+
+    assert losses(0.5, 0, 0, 9)["distillation"] < losses(0.5, 9, 0, 0)["distillation"] / 10
+    assert losses(1.0, 9, 0, 0)["cross_entropy"] == 0
+    assert losses(0.0, 9, 0, 0)["distillation"] == 0
