@@ -10,7 +10,7 @@ from maskstream.align import AlignedFace, AlignRules, align_face
 from maskstream.config import Config, IncorrectAs
 from maskstream.geometry import box_corners, face_box
 from maskstream.protocols import Classifier, Detector
-from maskstream.types import Detection, Face, FloatArray, Frame, FrameResult, Label
+from maskstream.types import BACKGROUND, Detection, Face, FloatArray, Frame, FrameResult, Label
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,15 @@ class _Thresholds:
     max_faces: int
     rules: AlignRules
     incorrect_as: IncorrectAs
+    max_background: float
 
     @classmethod
     def of(cls, config: Config) -> "_Thresholds":
         rules = AlignRules(config.align.min_face_px, config.align.min_keypoint_score)
-        return cls(config.detector.min_score, config.detector.max_faces, rules, config.classifier.incorrect_as)
+        classifier = config.classifier
+        return cls(
+            config.detector.min_score, config.detector.max_faces, rules, classifier.incorrect_as, classifier.max_background
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +39,7 @@ class _Candidate:
     detection: Detection
     face_box_xyxy: FloatArray
     aligned: AlignedFace | None
-    incorrect_as: IncorrectAs
+    thresholds: _Thresholds
 
 
 class Analyzer:
@@ -80,31 +84,38 @@ class Analyzer:
         boxes = [face_box(detection) for detection in selected]
         size_px = self._classifier.input_size_px
         return [
-            _Candidate(detection, box, align_face(frame.bgr, detection, box, size_px, thresholds.rules), thresholds.incorrect_as)
+            _Candidate(detection, box, align_face(frame.bgr, detection, box, size_px, thresholds.rules), thresholds)
             for detection, box in zip(selected, boxes, strict=True)
         ]
 
     def _classify(self, candidates: list[list[_Candidate]]) -> list[tuple[Face, ...]]:
         crops = [candidate.aligned.bgr for found in candidates for candidate in found if candidate.aligned]
         probabilities = iter(self._classifier.classify(crops))
-        return [
-            tuple(self._judge(candidate, next(probabilities) if candidate.aligned else None) for candidate in found)
+        judged = [
+            [self._judge(candidate, next(probabilities) if candidate.aligned else None) for candidate in found]
             for found in candidates
         ]
+        return [tuple(face for face in faces if face) for faces in judged]
 
-    def _judge(self, candidate: _Candidate, probabilities: FloatArray | None) -> Face:
+    def _judge(self, candidate: _Candidate, probabilities: FloatArray | None) -> Face | None:
+        """Return the face, or None where the classifier sees none."""
+        by_class = {} if probabilities is None else dict(zip(self._classifier.class_names, probabilities.tolist(), strict=True))
+        background = by_class.pop(BACKGROUND, 0.0)
+        if background > candidate.thresholds.max_background:
+            return None
         quad_xy = candidate.aligned.quad_xy if candidate.aligned else box_corners(candidate.face_box_xyxy)
-        label, confidence = (Label.UNKNOWN, None) if probabilities is None else self._verdict(probabilities, candidate)
+        label, confidence = _verdict(by_class, candidate.thresholds.incorrect_as) if by_class else (Label.UNKNOWN, None)
         return Face(candidate.detection, quad_xy, candidate.face_box_xyxy, label, confidence)
 
-    def _verdict(self, probabilities: FloatArray, candidate: _Candidate) -> tuple[Label, float]:
-        """Return the label and its probability, of class probabilities (C,)."""
-        by_class = dict(zip(self._classifier.class_names, probabilities.tolist(), strict=True))
-        if candidate.incorrect_as == "no_mask":
-            mask = by_class["mask"]
-            by_class = {"mask": mask, "no_mask": 1 - mask}
-        best = max(by_class, key=by_class.__getitem__)
-        return Label(best), by_class[best]
+
+def _verdict(by_class: Mapping[str, float], incorrect_as: IncorrectAs) -> tuple[Label, float]:
+    """Return the label of a face and its probability, which is that among the classes of faces."""
+    whole = sum(by_class.values())
+    if incorrect_as == "no_mask":
+        mask = by_class["mask"]
+        by_class = {"mask": mask, "no_mask": whole - mask}
+    best = max(by_class, key=by_class.__getitem__)
+    return Label(best), by_class[best] / max(whole, 1e-9)
 
 
 def _select(detections: list[Detection], thresholds: _Thresholds) -> list[Detection]:

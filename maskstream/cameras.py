@@ -14,7 +14,7 @@ from maskstream.errors import ConfigError, SourceOpenError, redact
 _YAML_SUFFIXES: Final = (".yaml", ".yml")
 _PER_CAMERA: Final[dict[str, tuple[str, ...]]] = {
     "detector": ("min_score", "max_faces"),
-    "classifier": ("incorrect_as",),
+    "classifier": ("incorrect_as", "max_background"),
     "align": tuple(AlignConfig.model_fields),
     "webcam": tuple(WebcamConfig.model_fields),
     "network": tuple(NetworkConfig.model_fields),

@@ -47,6 +47,7 @@ class ClassifierConfig(Section):
     name: str
     weights: str | None
     incorrect_as: IncorrectAs
+    max_background: Probability
 
 
 class AlignConfig(Section):

@@ -39,6 +39,8 @@ class CropRequest:
     keypoints: KeypointSource
     size: int
     strict: bool
+    background: str | None = None
+    """A regular expression: see `CropRules`."""
     progress: Console | None = None
 
 
@@ -52,9 +54,9 @@ def cut_crops(request: CropRequest, config: Config) -> dict[str, Any]:
     annotations = read_annotations(request.images, request.labels, options)
     require_folder(str(request.out))
     make_folder(str(request.out))
-    rules = CropRules(
-        request.size, AlignRules(config.align.min_face_px, config.align.min_keypoint_score), request.keypoints, request.box
-    )
+    align = AlignRules(config.align.min_face_px, config.align.min_keypoint_score)
+    background = None if request.background is None else _pattern("--background", request.background)
+    rules = CropRules(request.size, align, request.keypoints, request.box, background)
     with _pictures_bar(request.progress, annotations) as tick:
         return make_crops(annotations, build_detector(config), request.out, rules, tick)
 
@@ -73,10 +75,7 @@ def find_unlabelled(images: Path, labels: Path, out: Path, only: str, config: Co
     Raises:
         MaskStreamError: Something cannot be read, loaded or written.
     """
-    try:
-        pattern = re.compile(only)
-    except re.error as error:
-        raise ConfigError(f"--only {only}: not a regular expression: {error}") from error
+    pattern = _pattern("--only", only)
     annotations = read_labelled(images, labels, strict=False, label_format="coco")
     coco = json.loads(labels.read_text())
     require_folder(str(out.parent))
@@ -85,6 +84,13 @@ def find_unlabelled(images: Path, labels: Path, out: Path, only: str, config: Co
         count = add_unlabelled(coco, annotations, build_detector(config), pattern, tick)
     replace_file(out, json.dumps(coco).encode() + b"\n")
     return count
+
+
+def _pattern(option: str, expression: str) -> re.Pattern[str]:
+    try:
+        return re.compile(expression)
+    except re.error as error:
+        raise ConfigError(f"{option} {expression}: not a regular expression: {error}") from error
 
 
 def read_labelled(images: Path, labels: Path, *, strict: bool, label_format: LabelFormat | None = None) -> Annotations:

@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from fractions import Fraction
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,10 @@ COCO_KEYPOINTS = (
     *("right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle"),
 )
 """Names and order of the keypoints of a COCO person."""
+
+
+BACKGROUND: Final = "background"
+"""What a classifier calls a crop that shows no face; never the label of a face."""
 
 
 class Label(StrEnum):

@@ -24,12 +24,14 @@ class GivenDetector:
 class GivenClassifier:
     """Says the same of every crop, and remembers how many it was shown at once."""
 
-    class_names = ("mask", "no_mask", "incorrect")
+    class_names: tuple[str, ...] = ("mask", "no_mask", "incorrect")
     input_size_px = 112
 
     def __init__(self, probabilities: Sequence[float] = (0.7, 0.2, 0.1)) -> None:
         self.calls: list[int] = []
         self._probabilities = probabilities
+        if len(probabilities) == 4:
+            self.class_names = (*self.class_names, "background")
 
     def classify(self, crops_bgr: Sequence[BgrImage]) -> FloatArray:
         self.calls.append(len(crops_bgr))
@@ -91,6 +93,31 @@ def test_what_incorrect_counts_as(probabilities: list[float], incorrect_as: str,
     face = judge.analyze([make_frame(0, 100, 100)])[0].faces[0]
     assert face.label is label
     assert face.confidence == pytest.approx(confidence)
+
+
+@pytest.mark.parametrize(("max_background", "is_kept"), [(0.5, False), (0.65, True), (1.0, True)])
+def test_what_the_classifier_takes_for_no_face_is_left_out(max_background: float, is_kept: bool) -> None:
+    classifier = GivenClassifier((0.1, 0.25, 0.05, 0.6))
+    faces = analyzer([make_detection()], classifier, classifier__max_background=max_background).analyze([make_frame(0, 100, 100)])
+    assert bool(faces[0].faces) is is_kept
+
+
+@pytest.mark.parametrize(("incorrect_as", "confidence"), [("no_mask", 0.75), ("incorrect", 0.625)])
+def test_the_confidence_is_that_among_the_classes_of_faces(incorrect_as: str, confidence: float) -> None:
+    judge = analyzer([make_detection()], GivenClassifier((0.2, 0.5, 0.1, 0.2)), classifier__incorrect_as=incorrect_as)
+    face = judge.analyze([make_frame(0, 100, 100)])[0].faces[0]
+    assert face.label is Label.NO_MASK
+    assert face.confidence == pytest.approx(confidence)
+
+
+def test_what_is_surely_no_face_may_be_kept_all_the_same() -> None:
+    judge = analyzer([make_detection()], GivenClassifier((0, 0, 0, 1)), classifier__max_background=1)
+    assert judge.analyze([make_frame(0, 100, 100)])[0].faces[0].confidence == 0
+
+
+def test_what_cannot_be_judged_stays_where_the_classifier_knows_background() -> None:
+    judge = analyzer([make_detection(point_score=0.1)], GivenClassifier((0, 0, 0, 1)))
+    assert judge.analyze([make_frame(0, 100, 100)])[0].faces[0].label is Label.UNKNOWN
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="labels: theirs, and the detector's for a face without; both: a crop with each",
     )
     parser.add_argument("--size", type=int, default=112, metavar="PX", help="side of what the classifier sees; default: 112")
+    parser.add_argument(
+        "--background",
+        metavar="REGEX",
+        help="in pictures of such names, what the detector finds where nothing is labelled is cut too, as the class background",
+    )
     parser.add_argument("--strict", action="store_true", help="refuse broken labels and pictures instead of leaving them out")
     add_detector_options(parser)
     return parser
@@ -49,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def prepare(arguments: argparse.Namespace, config: Config, progress: Console | None) -> str:
-    names = ("images", "labels", "out", "format", "box", "keypoints", "size", "strict")
+    names = ("images", "labels", "out", "format", "box", "keypoints", "size", "strict", "background")
     description = cut_crops(CropRequest(**{name: getattr(arguments, name) for name in names}, progress=progress), config)
     counts = {title: ", ".join(f"{count} {name}" for name, count in description[title].items()) for title in ("crops", "missed")}
     return "\n".join(f"{title}: {some or 'none'}" for title, some in counts.items())

@@ -26,7 +26,7 @@ from maskstream.training.crops import DESCRIPTION, middle, stored_size
 from maskstream.training.occluders import occlude
 from maskstream.training.photometric import downscaled, photometric
 from maskstream.training.recipe import ClassifierRecipe
-from maskstream.types import BgrImage, Label
+from maskstream.types import BACKGROUND, BgrImage, Label
 
 _IMAGENET: Final = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _SMALLEST_PX: Final = 10.0
@@ -67,7 +67,8 @@ def read_crops(folder: Path, recipe: ClassifierRecipe) -> CropSet:
     if size != recipe.size_px:
         raise SourceOpenError(f"{one_line(str(folder))}: crops for {size} px, the recipe says {recipe.size_px}; make them anew")
     digest, crops, labels, unreadable = sha256(), [], [], []
-    for name, counts_as in recipe.folders.items():
+    folders = {name: counts_as for name, counts_as in recipe.folders.items() if counts_as}
+    for name, counts_as in folders.items():
         for path in map(Path, natural_order(map(str, (folder / name).glob("*.png")))):
             try:
                 crop = read_picture(str(path))
@@ -83,15 +84,13 @@ def read_crops(folder: Path, recipe: ClassifierRecipe) -> CropSet:
             crops.append(crop)
             labels.append(recipe.classes.index(counts_as))
     if not crops:
-        raise SourceOpenError(
-            f"{one_line(str(folder))}: no crops in {', '.join(recipe.folders)}; make them with tools/make_crops.py"
-        )
+        raise SourceOpenError(f"{one_line(str(folder))}: no crops in {', '.join(folders)}; make them with tools/make_crops.py")
     return CropSet(np.stack(crops), np.array(labels), digest.hexdigest(), tuple(unreadable))
 
 
 def require_both_answers(crops: CropSet, recipe: ClassifierRecipe) -> None:
     """Raise `SourceOpenError` where crops to judge by are all with a mask, or all without."""
-    is_mask = crops.labels == recipe.classes.index(Label.MASK.value)
+    is_mask = crops.labels[_faces(crops.labels, recipe.classes)[0]] == recipe.classes.index(Label.MASK.value)
     if is_mask.all() or not is_mask.any():
         raise SourceOpenError("the crops to judge by are all of one answer; give some with a mask and some without")
 
@@ -178,7 +177,7 @@ class ClassifierTask:
         rng = np.random.default_rng((self.recipe.seed, 2, number))
         label = int(rng.choice(len(self._shares), p=self._shares))
         stored = self._train.pixels_bgr[rng.choice(self._by_class[label])]
-        return change_crop(stored, Label(self.recipe.classes[label]), self.recipe, rng), label
+        return change_crop(stored, self.recipe.classes[label], self.recipe, rng), label
 
     def collate(self, samples: Sequence[tuple[BgrImage, int]]) -> Batch:
         """Return crops (N, 3, S, S) RGB in [0, 1] and classes (N,)."""
@@ -229,20 +228,32 @@ def classification_figures(logits: torch.Tensor, labels: NDArray[np.int64], clas
     Args:
         logits: (N, C) float.
         labels: (N,) index in `classes`.
-        classes: C names, `mask` among them.
+        classes: C names, `mask` among them, `background` only as the last.
 
     Returns:
-        `log_likelihood` of the right answer to mask or not, `accuracy`, `mask_recall`, `no_mask_recall`, `calibration_error` (15
-        bins), `temperature`, `class_accuracy`.
+        Of the faces: `log_likelihood` of the right answer to mask or not, `accuracy`, `mask_recall`, `no_mask_recall`,
+        `calibration_error` (15 bins), `temperature`, `class_accuracy`. Where background is a class: `face_recall`, and
+        `background_recall` where there is some.
     """
     mask = classes.index(Label.MASK.value)
-    temperature = fit_temperature(logits, torch.from_numpy(labels == mask), mask)
+    is_face, face_classes = _faces(labels, classes)
+    face_logits = logits[torch.from_numpy(is_face)][:, : len(face_classes)]
+    temperature = fit_temperature(face_logits, torch.from_numpy(labels[is_face] == mask), mask)
     probabilities = (logits.double() / temperature).softmax(1).numpy()
     return {**judged_figures(probabilities, labels, classes), "temperature": temperature}
 
 
 def judged_figures(probabilities: NDArray[Any], labels: NDArray[np.int64], classes: Sequence[str]) -> dict[str, float]:
     """Return how well crops were judged, of class probabilities (N, C) and classes (N,)."""
+    is_face, face_classes = _faces(labels, classes)
+    told_apart = {}
+    if BACKGROUND in classes:
+        taken_for_face = probabilities[:, -1] <= 0.5
+        told_apart["face_recall"] = float(taken_for_face[is_face].mean())
+        if not is_face.all():
+            told_apart["background_recall"] = float(1 - taken_for_face[~is_face].mean())
+    probabilities, labels = probabilities[is_face, : len(face_classes)], labels[is_face]
+    probabilities = probabilities / probabilities.sum(1, keepdims=True)
     mask = classes.index(Label.MASK.value)
     is_mask, probability = labels == mask, np.clip(probabilities[:, mask], 1e-7, 1 - 1e-7)
     right = (probability > 0.5) == is_mask
@@ -253,21 +264,29 @@ def judged_figures(probabilities: NDArray[Any], labels: NDArray[np.int64], class
         "no_mask_recall": float(right[~is_mask].mean()),
         "calibration_error": expected_calibration_error(np.maximum(probability, 1 - probability), right),
         "class_accuracy": float((probabilities.argmax(1) == labels).mean()),
+        **told_apart,
     }
 
 
-def change_crop(stored_bgr: BgrImage, label: Label, recipe: ClassifierRecipe, rng: np.random.Generator) -> BgrImage:
+def _faces(labels: NDArray[np.int64], classes: Sequence[str]) -> tuple[NDArray[np.bool_], Sequence[str]]:
+    """Return which crops show a face (N,), and the classes of faces."""
+    if BACKGROUND not in classes:
+        return np.ones(len(labels), bool), classes
+    return labels != classes.index(BACKGROUND), classes[:-1]
+
+
+def change_crop(stored_bgr: BgrImage, class_name: str, recipe: ClassifierRecipe, rng: np.random.Generator) -> BgrImage:
     """Return the middle of a stored crop as another camera and a detector's error might have given it.
 
     Args:
         stored_bgr: With its margin; not modified.
-        label: Decides what may be laid over it.
+        class_name: Decides what may be laid over it.
         recipe: How strong.
         rng: Decides everything.
     """
     crop = _jittered(stored_bgr, recipe, rng)
-    if rng.random() < recipe.occluded_share * (1.0 if label is Label.NO_MASK else _OCCLUDED_MASKS):
-        crop = occlude(crop, label, rng)
+    if rng.random() < recipe.occluded_share * (1.0 if class_name == Label.NO_MASK else _OCCLUDED_MASKS):
+        crop = occlude(crop, Label.MASK if class_name == BACKGROUND else Label(class_name), rng)
     if rng.random() < recipe.small_share:
         face_px = np.exp(rng.uniform(np.log(_SMALLEST_PX), np.log(recipe.size_px * _FACE_SHARE)))
         crop = downscaled(crop, float(face_px / (recipe.size_px * _FACE_SHARE)))

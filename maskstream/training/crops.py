@@ -1,6 +1,7 @@
 """Labelled faces cut out as the stream cuts them, with a margin for training to move in."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from maskstream.align import AlignRules, crop_quad, cut_quad
 from maskstream.annotations import Annotations, LabelledFace, LabelledPicture
@@ -19,13 +21,15 @@ from maskstream.files import make_folder, one_line, replace_file
 from maskstream.geometry import face_box, face_box_from_keypoints, head_box
 from maskstream.pictures import read_picture, write_picture
 from maskstream.protocols import Detector
-from maskstream.types import BgrImage, Detection, FloatArray, Label
+from maskstream.types import BACKGROUND, BgrImage, Detection, FloatArray, Label
 
 MARGIN: Final = 1.25
 """Side of a stored crop, in sides of what the classifier sees, which is its middle."""
 DESCRIPTION: Final = "crops.json"
 MIN_IOU: Final[dict[BoxKind, float]] = {"face": 0.5, "head": 0.3}
 """From which overlap on a detection is taken for a labelled face; hand-drawn heads vary."""
+_BACKGROUND_BELOW_IOU: Final = 0.1
+"""A detection that overlaps every labelled box by less shows no face."""
 
 KeypointSource = Literal["labels", "detector", "both"]
 
@@ -51,6 +55,8 @@ class CropRules:
     keypoints: KeypointSource
     """`labels`: labelled points, and the detector's for a face that has none; `both`: one crop with each."""
     box: BoxKind
+    background: re.Pattern[str] | None = None
+    """In pictures of such names, what is detected beside all labelled and ignored faces is cut out as background."""
 
 
 @dataclass(frozen=True)
@@ -112,17 +118,18 @@ def make_crops(
             if isinstance(result, Missed):
                 misses.append(result)
                 continue
-            label, crop = result
-            folder = out / label.value
+            name, crop = result
+            folder = out / name
             make_folder(str(folder))
             write_picture(folder / f"{picture.name.replace('/', '_')}__{picture_number}_{number}.png", crop)
-            counts[label.value] += 1
+            counts[name] += 1
         tick(1)
     description = {
         "size_px": rules.size_px,
         "stored_px": stored_size(rules.size_px),
         "min_face_px": rules.rules.min_face_px,
         "keypoints": rules.keypoints,
+        "background": rules.background.pattern if rules.background else None,
         "labels_sha256": annotations.sha256,
         "crops": dict(sorted(counts.items())),
         "missed": dict(Counter(missed.reason.value for missed in misses)),
@@ -135,24 +142,34 @@ def make_crops(
     return description
 
 
-def _crops_of(picture: LabelledPicture, detector: Detector | None, rules: CropRules) -> Iterator[tuple[Label, BgrImage] | Missed]:
+def _crops_of(picture: LabelledPicture, detector: Detector | None, rules: CropRules) -> Iterator[tuple[str, BgrImage] | Missed]:
+    """Yield each crop with the name of its class."""
     wanted = [face for face in picture.faces if not face.ignore and face.label is not Label.UNKNOWN]
     for face in picture.faces:
         if face.ignore or face.label is Label.UNKNOWN:
             yield _missed(picture, face, Miss.IGNORED if face.ignore else Miss.UNKNOWN_CLASS)
-    if not wanted:
+    with_background = detector is not None and rules.background is not None and rules.background.search(picture.name)
+    if not wanted and not with_background:
         return
     try:
         bgr = read_picture(str(picture.path))
     except SourceError:
         yield from (_missed(picture, face, Miss.UNREADABLE) for face in wanted)
         return
-    for face, detections in zip(wanted, _detections(picture, bgr, wanted, detector, rules), strict=True):
+    needed = with_background or (wanted and (rules.keypoints != "labels" or any(face.keypoints_xy is None for face in wanted)))
+    found = detector.detect([bgr])[0] if detector is not None and needed else []
+    boxes = _boxes(found, picture, rules)
+    for face, detections in zip(wanted, _detections(wanted, found, boxes, rules), strict=True):
         if not detections:
             yield _missed(picture, face, Miss.NO_KEYPOINTS if detector is None else Miss.NOT_DETECTED)
         for detection in detections:
             crop = cut_stored(bgr, detection, _tight_box(detection, face, rules), rules.size_px, rules.rules)
-            yield _missed(picture, face, Miss.TOO_SMALL) if crop is None else (face.label, crop)
+            yield _missed(picture, face, Miss.TOO_SMALL) if crop is None else (face.label.value, crop)
+    if with_background:
+        highest = _overlap(boxes, picture.faces).max(axis=1, initial=0)
+        beside = [each for each, iou in zip(found, highest, strict=True) if iou < _BACKGROUND_BELOW_IOU]
+        crops = [cut_stored(bgr, each, face_box(each), rules.size_px, rules.rules) for each in beside]
+        yield from ((BACKGROUND, crop) for crop in crops if crop is not None)
 
 
 def _tight_box(detection: Detection, face: LabelledFace, rules: CropRules) -> FloatArray:
@@ -160,21 +177,27 @@ def _tight_box(detection: Detection, face: LabelledFace, rules: CropRules) -> Fl
     return face_box_from_keypoints(detection) if is_head else face_box(detection)
 
 
+def _boxes(found: Sequence[Detection], picture: LabelledPicture, rules: CropRules) -> FloatArray:
+    """Return the boxes (D, 4) of detections, as labels go around them."""
+    boxes = [face_box(each) for each in found]
+    if rules.box == "head":
+        boxes = [head_box(box, picture.width, picture.height) for box in boxes]
+    return np.array(boxes, np.float32).reshape(-1, 4)
+
+
+def _overlap(boxes_xyxy: FloatArray, faces: Sequence[LabelledFace]) -> NDArray[np.float64]:
+    """Return IoU (D, L) of boxes (D, 4) and L labelled faces."""
+    return box_iou(boxes_xyxy, np.array([face.box_xyxy for face in faces], np.float32).reshape(-1, 4))
+
+
 def _detections(
-    picture: LabelledPicture, bgr: BgrImage, faces: Sequence[LabelledFace], detector: Detector | None, rules: CropRules
+    faces: Sequence[LabelledFace], found: Sequence[Detection], boxes_xyxy: FloatArray, rules: CropRules
 ) -> list[list[Detection]]:
     """Return what each face is aligned by: labelled or detected keypoints, both, or none."""
     labelled = [
         [face.as_detection()] if face.keypoints_xy is not None and rules.keypoints != "detector" else [] for face in faces
     ]
-    if detector is None or (rules.keypoints == "labels" and all(labelled)):
-        return labelled
-    found = detector.detect([bgr])[0]
-    boxes = [face_box(each) for each in found]
-    if rules.box == "head":
-        boxes = [head_box(box, picture.width, picture.height) for box in boxes]
-    overlap = box_iou(np.array(boxes, np.float32).reshape(-1, 4), np.array([face.box_xyxy for face in faces], np.float32))
-    taken = _best_pairs(overlap, MIN_IOU[rules.box])
+    taken = _best_pairs(_overlap(boxes_xyxy, faces), MIN_IOU[rules.box])
     return [
         own + ([found[taken[index]]] if index in taken and (not own or rules.keypoints == "both") else [])
         for index, own in enumerate(labelled)

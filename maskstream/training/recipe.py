@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from maskstream.config import Count, Probability, Section
+from maskstream.types import BACKGROUND
 
+CropClass = Literal["mask", "no_mask", "incorrect", "background"]
 Positive = Annotated[float, Field(gt=0)]
 Range = Annotated[list[Positive], Field(min_length=2, max_length=2)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -55,8 +57,8 @@ class ClassifierRecipe(Recipe):
     """How a classifier is trained."""
 
     size_px: Annotated[int, Field(ge=32)]
-    classes: Annotated[list[Literal["mask", "no_mask", "incorrect"]], Field(min_length=2)]
-    folders: dict[str, Literal["mask", "no_mask", "incorrect"]]
+    classes: Annotated[list[CropClass], Field(min_length=2)]
+    folders: dict[str, CropClass | None]
     class_shares: dict[str, NotNegative]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     teacher_share: Probability
@@ -72,12 +74,14 @@ class ClassifierRecipe(Recipe):
     def _has_mask(cls, classes: list[str]) -> list[str]:
         if "mask" not in classes or len(set(classes)) < len(classes):
             raise ValueError("mask must be one of them, and each stand once")
+        if BACKGROUND in classes[:-1]:
+            raise ValueError(f"{BACKGROUND} must be the last")
         return classes
 
     @field_validator("folders")
     @classmethod
-    def _counts_as_a_class(cls, folders: dict[str, str], info: ValidationInfo) -> dict[str, str]:
-        strangers = sorted(set(folders.values()) - set(info.data.get("classes", folders.values())))
+    def _counts_as_a_class(cls, folders: dict[str, str | None], info: ValidationInfo) -> dict[str, str | None]:
+        strangers = sorted({name for name in folders.values() if name} - set(info.data.get("classes", folders.values())))
         if strangers:
             raise ValueError(f"{strangers[0]} is not one of `classes`")
         return folders

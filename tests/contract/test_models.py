@@ -12,7 +12,7 @@ from maskstream.errors import WeightsError
 from maskstream.models import CLASSIFIERS, ClassifierOptions
 from maskstream.models.crop_classifier import CHUNK
 from maskstream.protocols import Classifier
-from maskstream.types import BgrImage, Label
+from maskstream.types import BACKGROUND, BgrImage, Label
 from tests.models.tiny import CLIP_NAME, save_tiny_clip
 
 Load = Callable[[str | None], Classifier]
@@ -37,7 +37,7 @@ def crops(classifier: Classifier, count: int) -> list[BgrImage]:
 
 
 def test_its_classes_are_labels(classifier: Classifier) -> None:
-    assert {Label.MASK, Label.NO_MASK} <= {Label(name) for name in classifier.class_names}
+    assert {Label.MASK, Label.NO_MASK} <= {Label(name) for name in classifier.class_names if name != BACKGROUND}
 
 
 def test_probabilities_are_probabilities(classifier: Classifier) -> None:

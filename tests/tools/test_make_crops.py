@@ -66,9 +66,19 @@ def test_both_keypoints_give_twice_the_crops(photos: Path, run: Run, tmp_path: P
     assert len(list((tmp_path / "out").glob("*/*.png"))) == 12
 
 
+def test_background_is_cut_where_it_is_asked_for(photos: Path, run: Run, tmp_path: Path) -> None:
+    labels = json.loads((photos / "val.json").read_text())
+    labels["annotations"] = [each for each in labels["annotations"] if each["image_id"] == 0]
+    (tmp_path / "labels.json").write_text(json.dumps(labels))
+    asked = ["--labels", str(tmp_path / "labels.json"), "--background", "^25", "--quiet"]
+    done = run(*given(photos, tmp_path / "out"), *asked)
+    assert done.stdout == "crops: 3 background, 1 mask, 2 no_mask\nmissed: none\n", done.stderr
+
+
 @pytest.mark.parametrize(
     ("change", "code", "said"),
     [
+        (["--background", "("], 2, "--background (: not a regular expression"),
         (["--images", "NONE"], 3, "NONE: no such"),
         (["--labels", "NONE"], 2, "NONE: no such"),
         (["--format", "voc"], 2, "Pascal VOC"),

@@ -16,7 +16,8 @@ from tests.tools.loading import Run, only_line, runner
 SIZE = 32
 SMALL = ("--backbone-weights", "none", "--set", "architecture=mask_resnet18", "--set", f"size_px={SIZE}", "--set", "batch_size=8")
 SHORT = ("--set", "epochs=2", "--set", "samples_per_epoch=64", "--set", "photometric=0", "--set", "occluded_share=0")
-COLOURS = {"mask": (200, 120, 40), "no_mask": (90, 130, 210), "incorrect": (60, 200, 60)}
+COLOURS = {"mask": (200, 120, 40), "no_mask": (90, 130, 210), "incorrect": (60, 200, 60), "background": (10, 10, 10)}
+TWO = ("--set", "classes=[mask, no_mask]", "--set", "folders.incorrect=no_mask", "--set", "folders.background=null")
 
 
 @pytest.fixture(scope="module")
@@ -41,15 +42,15 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 def test_eight_crops_of_each_class_are_learnt_by_heart(run: Run, data: Path) -> None:
-    done = run("--data", data, "--dry-run", *SMALL, "--set", "samples_per_epoch=240")
+    done = run("--data", data, "--dry-run", *SMALL, "--set", "samples_per_epoch=400")
     assert done.returncode == 0, done.stderr
     assert "the dry run learnt its pictures by heart: accuracy 1.000" in done.stderr
 
 
-@pytest.mark.parametrize("classes", [["mask", "no_mask", "incorrect"], ["mask", "no_mask"]])
+@pytest.mark.parametrize("classes", [["mask", "no_mask", "incorrect", "background"], ["mask", "no_mask"]])
 def test_what_was_trained_is_a_classifier_of_ours(run: Run, data: Path, tmp_path: Path, classes: list[str]) -> None:
     out = tmp_path / "mine.safetensors"
-    two = () if "incorrect" in classes else ("--set", "classes=[mask, no_mask]", "--set", "folders.incorrect=no_mask")
+    two = () if "incorrect" in classes else TWO
     done = run("--data", data, "--out", out, *SMALL, *SHORT, *two)
     assert done.returncode == 0, done.stderr
     classifier = CLASSIFIERS["mask_resnet18"](ClassifierOptions(torch.device("cpu"), load_config().clip, str(out)))
@@ -63,10 +64,9 @@ def test_what_was_trained_is_a_classifier_of_ours(run: Run, data: Path, tmp_path
 
 
 def test_weights_of_other_classes_cannot_be_checked(run: Run, data: Path) -> None:
-    two = ("--set", "classes=[no_mask, mask]", "--set", "folders.incorrect=no_mask")
-    done = run("--data", data, "--check", ROOT / "weights" / "mask_resnet18.safetensors", *SMALL, *two)
+    done = run("--data", data, "--check", ROOT / "weights" / "mask_resnet18.safetensors", *SMALL, *TWO)
     assert done.returncode == 2
-    assert "tells mask, no_mask, incorrect, the recipe says no_mask, mask" in done.stderr
+    assert "tells mask, no_mask, incorrect, the recipe says mask, no_mask" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -95,6 +95,11 @@ def test_crops_that_cannot_be_read_are_listed_or_refused(run: Run, data: Path, t
             "none/train: no readable crops.json; make the crops with tools/make_crops.py",
         ),
         (("--out", "x.safetensors", "--data", "none", "--set", "classes=[mask]"), 2, "classes"),
+        (
+            ("--out", "x.safetensors", "--data", "none", "--set", "classes=[background, mask, no_mask, incorrect]"),
+            2,
+            "background must be the last",
+        ),
     ],
 )
 def test_wrong_options_are_one_line(run: Run, arguments: tuple[str, ...], code: int, message: str) -> None:

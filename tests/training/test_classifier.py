@@ -35,7 +35,9 @@ CPU = torch.device("cpu")
 
 
 def recipe(**changes: Any) -> ClassifierRecipe:
-    return load_classifier_recipe(None, []).model_copy(update={"architecture": "mask_resnet18", "size_px": SIZE, **changes})
+    """Return the recipe of a classifier that knows no background."""
+    ours = {"architecture": "mask_resnet18", "size_px": SIZE, "classes": CLASSES, "folders": {name: name for name in CLASSES}}
+    return load_classifier_recipe(None, []).model_copy(update={**ours, **changes})
 
 
 def noise(count: int = 1, seed: int = 0) -> BgrImage:
@@ -83,7 +85,7 @@ def test_folders_count_as_what_the_recipe_says(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_named_is_left_out(tmp_path: Path) -> None:
-    made = recipe(classes=["mask", "no_mask"], folders={"mask": "mask", "no_mask": "no_mask"})
+    made = recipe(classes=["mask", "no_mask"], folders={"mask": "mask", "no_mask": "no_mask", "incorrect": None})
     crops = read_crops(write_crops(tmp_path, mask=2, no_mask=1, incorrect=3), made)
     assert crops.labels.tolist() == [0, 0, 1]
 
@@ -146,6 +148,29 @@ def test_figures_by_hand() -> None:
     }
 
 
+def test_background_counts_in_figures_of_its_own_only() -> None:
+    faces = np.array([[0.9, 0.05, 0.05], [0.3, 0.4, 0.3], [0.2, 0.1, 0.7]])
+    labels = np.array([0, 1, 2])
+    among_all = np.concatenate([faces * 0.6, np.full((3, 1), 0.4)], axis=1)
+    among_all[2] = [0.08, 0.04, 0.28, 0.6]  # taken for background, and judged rightly as a face
+    background = np.array([[0.3, 0.1, 0, 0.6], [0.6, 0.1, 0, 0.3], [0, 0, 0.1, 0.9], [0, 0, 0.2, 0.8]])
+    classes = [*CLASSES, "background"]
+    figures = judged_figures(np.concatenate([among_all, background]), np.array([0, 1, 2, 3, 3, 3, 3]), classes)
+    expected = judged_figures(faces, labels, CLASSES)
+    assert figures == pytest.approx({**expected, "face_recall": 2 / 3, "background_recall": 3 / 4})
+    assert judged_figures(among_all, labels, classes) == pytest.approx({**expected, "face_recall": 2 / 3})
+
+
+def test_the_temperature_is_that_of_faces() -> None:
+    logits = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
+    labels = np.random.default_rng(0).integers(0, 4, 60)
+    is_face = labels < 3
+    figures = classification_figures(logits, labels, [*CLASSES, "background"])
+    alone = classification_figures(logits[torch.from_numpy(is_face)][:, :3], labels[is_face], CLASSES)
+    assert figures["temperature"] == pytest.approx(alone["temperature"], abs=1e-6)
+    assert set(figures) - set(alone) == {"face_recall", "background_recall"}
+
+
 @pytest.mark.parametrize("exaggerated", [1.0, 5.0, 0.2])
 def test_figures_are_given_at_the_temperature_that_fits(exaggerated: float) -> None:
     logits = torch.tensor([[1.0, 0.0]] * 4 + [[0.0, 1.0]] * 4) * exaggerated
@@ -177,8 +202,8 @@ def test_without_changes_a_crop_is_its_middle_or_the_mirror_image() -> None:
     assert 8 < sum(mirrored) < 32
 
 
-@pytest.mark.parametrize("label", [Label.MASK, Label.NO_MASK, Label.INCORRECT])
-def test_a_changed_crop_has_the_size_that_the_classifier_sees(label: Label) -> None:
+@pytest.mark.parametrize("label", [Label.MASK, Label.NO_MASK, Label.INCORRECT, "background"])
+def test_a_changed_crop_has_the_size_that_the_classifier_sees(label: str) -> None:
     (stored,) = noise()
     before = stored.copy()
     made = [change_crop(stored, label, recipe(occluded_share=0.5), np.random.default_rng(seed)) for seed in range(60)]

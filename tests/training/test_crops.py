@@ -1,4 +1,5 @@
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -309,3 +310,23 @@ def test_the_middle_is_the_same_where_the_side_is_a_multiple_of_the_size(height:
     assert aligned is not None
     assert stored is not None
     assert_same_pixels(middle(stored, 112), aligned.bgr)
+
+
+def test_background_is_what_is_found_beside_all_labelled_faces_in_pictures_of_the_given_names(tmp_path: Path) -> None:
+    face, stranger = labelled(make_detection()), moved(make_detection(), 150)
+    ignored = replace(labelled(moved(make_detection(), 80)), ignore=True)
+    detector = Detector(
+        [moved(make_detection(), 3), moved(make_detection(), 84), stranger, moved(make_detection(point_score=0.1), 220)]
+    )
+    given = annotations(tmp_path, face, ignored, names=("negative_1.png", "other.png"))
+    description = cut(given, tmp_path / "out", detector, background=re.compile("^negative_"))
+    assert description["crops"] == {"background": 1, "mask": 2}
+    assert description["background"] == "^negative_"
+    (path,) = (tmp_path / "out" / "background").iterdir()
+    assert path.name.startswith("negative_1.png")
+    assert np.array_equal(read_picture(str(path)), cut_stored(noise(), stranger, stranger.box_xyxy, 32, ALIGN))
+
+
+def test_a_picture_without_faces_is_nothing_but_background(tmp_path: Path) -> None:
+    detector = Detector([make_detection(), moved(make_detection(), 100)])
+    assert cut(annotations(tmp_path), tmp_path / "out", detector, background=re.compile(""))["crops"] == {"background": 2}
