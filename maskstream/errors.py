@@ -4,6 +4,7 @@ MaskStreamError
 ├── ConfigError            exit code 2: a usage or configuration mistake
 ├── SourceError            exit code 3
 │   ├── SourceOpenError    it could not be opened
+│   │   └── SourceRefused  and will not be next time: a wrong password or path, no video
 │   └── StreamLost         it was open and broke
 ├── ModelError             exit code 4
 │   └── WeightsError       a weights file is missing, damaged or does not fit
@@ -44,6 +45,10 @@ class SourceError(MaskStreamError):
 
 class SourceOpenError(SourceError):
     """A source could not be opened."""
+
+
+class SourceRefused(SourceOpenError):
+    """A source answered, and will give the same answer next time: a wrong password or path, or no video."""
 
 
 class StreamLost(SourceError):

@@ -7,12 +7,13 @@ import maskstream
 from tests.conftest import ROOT
 
 # Who may look into whom: each room lists the rooms it may import.
-GROUND = {"types", "errors", "protocols"}
+GROUND = {"types", "errors", "protocols", "states"}
 LOWER = GROUND | {"config", "align", "files", "geometry", "palette", "pictures"}
 ALLOWED = {
     "types": set(),
     "errors": set(),
     "protocols": {"types"},
+    "states": set(),
     "config": {"errors"},
     "cameras": {"config", "errors"},
     "geometry": {"types"},

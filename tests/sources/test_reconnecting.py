@@ -1,0 +1,209 @@
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from threading import Event, Thread
+from time import monotonic
+
+import pytest
+
+from maskstream.errors import SourceError, SourceOpenError, SourceRefused, StreamLost
+from maskstream.sources import reconnecting
+from maskstream.sources.reconnecting import ReconnectingSource, ReconnectPolicy, delay_s
+from maskstream.states import SourceState, SourceStatus, StateChange
+from maskstream.types import Frame, SourceInfo
+from tests.conftest import make_frame
+
+CONNECTING, ONLINE, STALLED, RECONNECTING, OFFLINE, ENDED = SourceState
+
+
+@dataclass
+class Connection:
+    """A source of some frames, after which it ends or breaks."""
+
+    frames: int = 3
+    error: SourceError | None = None
+    size: tuple[int, int] = (64, 48)
+    live: bool = True
+    closed: bool = False
+    frame_s: float = 0.0
+
+    @property
+    def info(self) -> SourceInfo:
+        return SourceInfo("door", *self.size, live=self.live, average_fps=25)
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index in range(self.frames):
+            if self.closed:
+                return
+            frame = make_frame(index, *self.size, "door")
+            object.__setattr__(frame, "captured_at_s", monotonic() + index * self.frame_s)
+            yield frame
+        if self.error:
+            raise self.error
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class Camera:
+    """Answers each attempt with the next of these; a source, or an error to raise."""
+
+    answers: list[Connection | SourceError]
+    told: list[StateChange] = field(default_factory=list)
+    asked_at_s: list[float] = field(default_factory=list)
+
+    def open(self) -> Connection:
+        self.asked_at_s.append(monotonic())
+        answer = self.answers[len(self.asked_at_s) - 1]
+        if isinstance(answer, SourceError):
+            raise answer
+        return answer
+
+    def source(self, max_reconnects: int | None = None, refusal_ends: bool = False) -> ReconnectingSource:
+        policy = ReconnectPolicy(max_reconnects, refusal_ends)
+        return ReconnectingSource("door", self.open, policy, SourceStatus("door", self.told.append))
+
+    def states(self) -> list[SourceState]:
+        return [each.state for each in self.told]
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconnecting, "_FIRST_DELAY_S", 0.01)
+
+
+def taken(source: ReconnectingSource, count: int) -> list[Frame]:
+    """Return the first frames, and close the source as its owner does: while it is being read."""
+    frames = []
+    for frame in source:
+        frames.append(frame)
+        if len(frames) == count:
+            source.close()
+    return frames
+
+
+def test_frames_go_on_over_connections_with_one_count_and_one_clock() -> None:
+    camera = Camera([Connection(3, StreamLost("door: lost: no picture")), Connection(2), Connection(2, size=(32, 16))])
+    frames = taken(camera.source(), 6)
+    assert [frame.index for frame in frames] == list(range(6))
+    assert [frame.width for frame in frames] == [64] * 5 + [32]
+    times_s = [frame.time_s for frame in frames]
+    assert times_s == sorted(times_s)
+    assert times_s[3] - times_s[2] >= 0.008  # the wait is part of it
+    assert [each.closed for each in camera.answers if isinstance(each, Connection)] == [True] * 3
+
+
+def test_what_happened_is_told() -> None:
+    lost, refused = StreamLost("door: lost: no picture within 10 s"), SourceOpenError("door: the connection was refused")
+    camera = Camera([Connection(1, lost), refused, refused, Connection(1), Connection(1)])
+    taken(camera.source(), 3)
+    assert [(each.state, each.cause) for each in camera.told] == [
+        (CONNECTING, "started"),
+        (ONLINE, "64x48, 25 fps"),
+        (RECONNECTING, str(lost)),
+        (OFFLINE, str(refused)),
+        (ONLINE, "64x48, 25 fps"),
+        (RECONNECTING, "door: lost: the stream ended; check the camera"),
+        (ONLINE, "64x48, 25 fps"),
+    ]
+
+
+def test_a_camera_that_is_dead_at_the_start_may_come_to_life() -> None:
+    camera = Camera([SourceOpenError("door: refused"), SourceRefused("door: 404"), Connection(2)])
+    source = camera.source()
+    assert (source.info.width, source.info.live) == (0, True)
+    assert len(taken(source, 2)) == 2
+    assert camera.states() == [CONNECTING, OFFLINE, ONLINE]
+    assert source.info.width == 64
+
+
+@pytest.mark.parametrize("allowed", [0, 1, 3])
+def test_attempts_can_be_limited(allowed: int) -> None:
+    camera = Camera([SourceOpenError(f"door: refused {number}") for number in range(9)])
+    with pytest.raises(SourceOpenError, match=f"refused {allowed}"):
+        next(iter(camera.source(max_reconnects=allowed)))
+    assert len(camera.asked_at_s) == allowed + 1
+
+
+def test_a_connection_that_held_gives_all_attempts_again() -> None:
+    refused = SourceOpenError("door: refused")
+    steady = Connection(3, StreamLost("door: lost"), frame_s=10)
+    flapping = Connection(3, StreamLost("door: lost"))
+    camera = Camera([steady, refused, steady, refused, refused, refused])
+    with pytest.raises(SourceOpenError, match="refused"):
+        list(camera.source(max_reconnects=2))
+    assert len(camera.asked_at_s) == 5
+    camera = Camera([flapping, flapping, flapping, flapping])
+    with pytest.raises(StreamLost):
+        list(camera.source(max_reconnects=2))
+    assert len(camera.asked_at_s) == 3
+
+
+@pytest.mark.parametrize(("ends", "attempts"), [(True, 1), (False, 2)])
+def test_a_refusal_at_the_first_attempt_is_a_mistake_where_the_run_would_do_nothing_else(ends: bool, attempts: int) -> None:
+    camera = Camera([SourceRefused("door: 401"), Connection(1)])
+    source = camera.source(refusal_ends=ends)
+    if ends:
+        with pytest.raises(SourceRefused):
+            taken(source, 1)
+    else:
+        taken(source, 1)
+    assert len(camera.asked_at_s) == attempts
+
+
+def test_a_refusal_after_it_was_online_is_no_mistake() -> None:
+    camera = Camera([Connection(1), SourceRefused("door: 401"), Connection(1)])
+    assert len(taken(camera.source(refusal_ends=True), 2)) == 2
+
+
+def test_a_video_on_a_server_is_read_once_with_its_own_clock() -> None:
+    camera = Camera([Connection(3, live=False)])
+    frames = list(camera.source())
+    assert [frame.time_s for frame in frames] == [make_frame(index, 64, 48).time_s for index in range(3)]
+    assert camera.states() == [CONNECTING, ONLINE]
+    broken = Camera([Connection(1, StreamLost("door: broke"), live=False), Connection(1)])
+    with pytest.raises(StreamLost):
+        list(broken.source())
+    assert len(broken.asked_at_s) == 1
+
+
+def test_waits_grow_to_half_a_minute_and_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconnecting, "_FIRST_DELAY_S", 1.0)
+    assert [delay_s(attempt, lambda: 0.5) for attempt in (0, 1, 2, 3, 4, 5, 500)] == [1, 2, 4, 8, 16, 30, 30]
+    assert (delay_s(0, lambda: 0.0), delay_s(0, lambda: 1.0)) == (0.8, 1.2)
+    assert len({delay_s(3) for _ in range(10)}) > 5
+
+
+@pytest.mark.parametrize("while_opening", [True, False])
+def test_closing_ends_a_wait_and_an_opening(while_opening: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconnecting, "_FIRST_DELAY_S", 60.0)
+    asked, answer, late = Event(), Event(), Connection(1)
+
+    def open_source() -> Connection:
+        asked.set()
+        if not while_opening:
+            raise SourceOpenError("door: refused")
+        answer.wait(5)
+        return late
+
+    source = ReconnectingSource("door", open_source, ReconnectPolicy(None, False), SourceStatus("door", lambda change: None))
+    frames: list[Frame] = []
+    reader = Thread(target=lambda: frames.extend(source))
+    reader.start()
+    assert asked.wait(5)
+    source.close()
+    source.close()
+    answer.set()
+    reader.join(2)
+    assert not reader.is_alive()
+    assert frames == []
+    assert late.closed is while_opening
+
+
+def test_reconnections_are_counted() -> None:
+    camera = Camera([Connection(1), SourceOpenError("door: refused"), Connection(1), Connection(1)])
+    source = camera.source()
+    before_s = monotonic()
+    taken(source, 3)
+    assert source.reconnects_since(before_s) == 2
+    assert source.reconnects_since(monotonic()) == 0
