@@ -13,20 +13,23 @@ from av import error as av_error
 from loguru import logger
 
 from maskstream.config import NetworkConfig
-from maskstream.errors import SourceError, SourceOpenError, StreamLost, redact
+from maskstream.errors import SourceError, SourceOpenError, SourceRefused, StreamLost, redact
 from maskstream.sources.video import Origin, VideoPacket, VideoSource
 
 SCHEMES: Final = ("rtsp", "rtsps", "http", "https")
 _RTSP: Final = ("rtsp", "rtsps")
 _US: Final = 1_000_000
 _ENOUGH_FOR_FPS: Final = 5  # frames; by itself FFmpeg watches 20 before it lets go, which are 4 s of a camera with 5 fps
-_REASONS: Final[dict[type[Exception], str]] = {
+_REFUSALS: Final[dict[type[Exception], str]] = {
     av_error.HTTPUnauthorizedError: "user or password is missing or wrong (401); give them as user:password@host, an @ as %40",
     av_error.HTTPForbiddenError: "this user may not see it (403); check the user's rights in the camera",
     av_error.HTTPNotFoundError: "nothing is there (404); check the path behind the host",
-    av_error.HTTPServerError: "the server itself failed (5xx); restart the camera, or try again later",
     av_error.InvalidDataError: "what comes from there is no video; check the path behind the host",
     av_error.ArgumentError: "the URL is not valid; check host and port, and write / and # in a password as %2F and %23",
+}
+"""What will be no better next time."""
+_REASONS: Final[dict[type[Exception], str]] = {
+    av_error.HTTPServerError: "the server itself failed (5xx); restart the camera, or try again later",
     ConnectionRefusedError: "the connection was refused; check host and port, and that the camera is on",
     ConnectionResetError: "the connection was reset; check the camera and the network",
 }
@@ -93,13 +96,13 @@ class UrlSource(VideoSource):
         except av.FFmpegError as error:
             if not (self._origin.live and error.errno == EIO):  # its word for an end where no length was promised
                 late = monotonic() > deadline_s or isinstance(error, av_error.ExitError)
-                raise self._failure(_too_late(limit_s) if late else _reason(error)) from None
+                raise (self._failure(_too_late(limit_s)) if late else self._failure(*_reason(error))) from None
         if self._origin.live:
             logger.warning("{}: the server ended the stream", self._origin.source_id)
 
-    def _failure(self, reason: str) -> SourceError:
+    def _failure(self, reason: str, kind: type[SourceOpenError] = SourceOpenError) -> SourceError:
         name = self._origin.source_id
-        return StreamLost(f"{name}: lost: {reason}") if self._is_open else SourceOpenError(f"{name}: {reason}")
+        return StreamLost(f"{name}: lost: {reason}") if self._is_open else kind(f"{name}: {reason}")
 
 
 def _open_container(url: str, name: str, config: NetworkConfig) -> av.container.InputContainer:
@@ -115,10 +118,12 @@ def _open_container(url: str, name: str, config: NetworkConfig) -> av.container.
         )
     except av.FFmpegError as error:
         if monotonic() - started_s > config.open_timeout_s:
-            reason = _too_late(config.open_timeout_s)
+            reason, kind = _too_late(config.open_timeout_s), SourceOpenError
+        elif error.errno == EIO and not _has_address(url):
+            reason, kind = _UNKNOWN_HOST, SourceOpenError
         else:
-            reason = _UNKNOWN_HOST if error.errno == EIO and not _has_address(url) else _reason(error)
-        raise SourceOpenError(f"{name}: {reason}") from None  # FFmpeg's own error has the password in it
+            reason, kind = _reason(error)
+        raise kind(f"{name}: {reason}") from None  # FFmpeg's own error has the password in it
 
 
 def _rtsp_options(config: NetworkConfig) -> dict[str, str]:
@@ -135,10 +140,14 @@ def _too_late(limit_s: float) -> str:
     return f"no picture within {limit_s:g} s; check host and port, and that the camera is on"
 
 
-def _reason(error: av.FFmpegError) -> str:
+def _reason(error: av.FFmpegError) -> tuple[str, type[SourceOpenError]]:
+    """Return what is wrong, and what that is while a source is opened."""
+    for kind, reason in _REFUSALS.items():
+        if isinstance(error, kind):
+            return reason, SourceRefused
     by_kind = (reason for kind, reason in _REASONS.items() if isinstance(error, kind))
     by_errno = _REASONS_BY_ERRNO.get(error.errno or 0, f"{error.strerror}; check host, port and path")
-    return next(by_kind, by_errno)
+    return next(by_kind, by_errno), SourceOpenError
 
 
 def _has_address(url: str) -> bool:

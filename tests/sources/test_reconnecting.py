@@ -127,13 +127,12 @@ def test_attempts_can_be_limited(allowed: int) -> None:
 
 def test_a_connection_that_held_gives_all_attempts_again() -> None:
     refused = SourceOpenError("door: refused")
-    steady = Connection(3, StreamLost("door: lost"), frame_s=10)
-    flapping = Connection(3, StreamLost("door: lost"))
-    camera = Camera([steady, refused, steady, refused, refused, refused])
+    steady = [Connection(3, StreamLost("door: lost"), frame_s=10) for _ in range(2)]
+    camera = Camera([steady[0], refused, steady[1], refused, refused, refused])
     with pytest.raises(SourceOpenError, match="refused"):
         list(camera.source(max_reconnects=2))
     assert len(camera.asked_at_s) == 5
-    camera = Camera([flapping, flapping, flapping, flapping])
+    camera = Camera([Connection(3, StreamLost("door: lost")) for _ in range(4)])
     with pytest.raises(StreamLost):
         list(camera.source(max_reconnects=2))
     assert len(camera.asked_at_s) == 3
