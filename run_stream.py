@@ -7,6 +7,7 @@ python run_stream.py --source clip.mp4 --output out.mp4 --jsonl faces.jsonl --cs
 import argparse
 import ctypes
 import os
+import re
 import signal
 import sys
 import warnings
@@ -42,6 +43,8 @@ KEY_BY_OPTION = {
     "stride": "stream.stride",
     "max_frames": "stream.max_frames",
     "realtime": "stream.realtime",
+    "max_reconnects": "network.max_reconnects",
+    "segment": "video.segment_s",
     "recursive": "pictures.recursive",
     "mirror": "webcam.mirror",
     "iou": "evaluation.iou",
@@ -68,6 +71,10 @@ def build_parser() -> argparse.ArgumentParser:
     outputs.add_argument("--output", metavar="PATH", help="annotated MP4 or picture; a folder with several")
     outputs.add_argument("--jsonl", metavar="PATH", help="a JSON record per analysed frame; - is standard output")
     outputs.add_argument("--csv", metavar="PATH", help="a CSV row per face; - is standard output")
+    outputs.add_argument("--status", metavar="PATH", help="a JSON record per change of a source's state; - is standard output")
+    outputs.add_argument(
+        "--segment", type=seconds, metavar="TIME", help="a camera's recording goes on in another file after 90s, 10m, 2h"
+    )
     outputs.add_argument("--show", action=argparse.BooleanOptionalAction, help=WINDOW_HELP)
     models = parser.add_argument_group("models")
     models.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps")
@@ -77,6 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
     flow = parser.add_argument_group("flow")
     flow.add_argument("--stride", type=int, metavar="N", help="analyse every Nth frame")
     flow.add_argument("--max-frames", type=int, metavar="N", help="stop after N frames of each source")
+    flow.add_argument("--max-reconnects", type=int, metavar="N", help="attempts in a row to open a lost camera; else for ever")
     flow.add_argument(
         "--realtime", action="store_true", default=None, help="play a file at its own speed, dropping like a camera"
     )
@@ -86,6 +94,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--quiet", action="store_true", help="only errors, no progress bar")
     parser.add_argument("--version", action="store_true", help="print the version")
     return parser
+
+
+def seconds(text: str) -> float:
+    """Return the seconds of `90s`, `10m`, `2h` or `90`."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; give seconds, minutes or hours as 90s, 10m, 2h")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
 class Stopper:
@@ -134,7 +150,7 @@ def run(arguments: argparse.Namespace, stopper: Stopper) -> None:
     config = load_config(arguments.config, layers(arguments))
     request = StreamRequest(
         tuple(arguments.source),
-        *(arguments.output, arguments.jsonl, arguments.csv, arguments.show),
+        *(arguments.output, arguments.jsonl, arguments.csv, arguments.status, arguments.show),
         progress=console if console.is_terminal and not arguments.quiet else None,
     )
     keep_freed_memory()

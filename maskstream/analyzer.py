@@ -61,6 +61,11 @@ class Analyzer:
         self._default = _Thresholds.of(config)
         self._by_source = {source_id: _Thresholds.of(own) for source_id, own in (by_source or {}).items()}
 
+    def set_source(self, source_id: str, config: Config) -> None:
+        """Let a source have thresholds of its own. May be called while another thread analyses."""
+        self._detector.admit(config.detector.min_score, config.detector.max_faces)
+        self._by_source[source_id] = _Thresholds.of(config)
+
     def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
         """Return one result per frame, in order. All faces of all frames are classified in one go."""
         started = perf_counter()

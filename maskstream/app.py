@@ -1,18 +1,22 @@
-"""Builds a run from a configuration: the only module that names concrete sources and sinks."""
+"""Builds a run from a configuration, and changes it while it runs."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from loguru import logger
 from rich.console import Console
 
-from maskstream.cameras import Camera, read_cameras
+from maskstream.analyzer import Analyzer
+from maskstream.camera_watch import CameraWatch
+from maskstream.cameras import Camera, is_list, read_cameras
 from maskstream.config import Config
 from maskstream.errors import ConfigError, MaskStreamError, SinkError
 from maskstream.files import make_folder
+from maskstream.opening import open_source, picture_sink
 from maskstream.overlay import Overlay
 from maskstream.pipeline import batch_size_of, build_analyzer
 from maskstream.protocols import Sink, Source
@@ -20,16 +24,17 @@ from maskstream.sinks import (
     STDOUT,
     CsvSink,
     JsonlSink,
-    PictureSink,
     ProgressSink,
-    VideoSink,
+    StatusSink,
     WindowSink,
     require_picture_target,
     why_no_window,
 )
 from maskstream.sinks.paths import output_paths, require_folder, require_video_path, require_writable
-from maskstream.sources import SOURCES, source_kind
-from maskstream.stream.engine import Engine, SinkBinding
+from maskstream.sources import source_kind
+from maskstream.stream.board import StatusBoard
+from maskstream.stream.engine import Attendants, Engine
+from maskstream.stream.outlets import SinkBinding
 from maskstream.types import SourceInfo
 
 
@@ -41,14 +46,27 @@ class StreamRequest:
     output: str | None = None
     jsonl: str | None = None
     csv: str | None = None
+    status: str | None = None
     show: bool | None = None
     """Whether to open a window; None: for webcams."""
     progress: Console | None = None
     """Where to draw a progress bar; None for none."""
 
+    @property
+    def text_outputs(self) -> tuple[str, ...]:
+        """Where records go."""
+        return tuple(path for path in (self.jsonl, self.csv, self.status) if path is not None)
+
+    @property
+    def into_folder(self) -> bool:
+        """Whether there may be more than one source."""
+        return len(self.sources) > 1 or any(map(is_list, self.sources))
+
 
 def build_engine(request: StreamRequest, config: Config) -> Engine:
     """Open sources, load the models and open sinks; what an output would replace is not touched before all else is ready.
+
+    What lies behind a URL is opened later, by the thread that reads it, and opened again when it is lost.
 
     Raises:
         MaskStreamError: Something cannot be opened; everything that was opened is closed again.
@@ -56,27 +74,68 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
     if not request.sources:
         raise ConfigError("--source is missing; give a webcam's index, a video, pictures, a URL or a list of cameras")
     cameras = read_cameras(request.sources, config)
+    board = StatusBoard()
     with ExitStack() as opened:
-        sources = _open_sources(cameras, opened)
+        sources = _open_sources(cameras, board, opened)
         infos = [source.info for source in sources]
         targets = _targets(request, infos)
         analyzer = build_analyzer(config, {camera.name: camera.config for camera in cameras})
-        bindings = _open_sinks(request, targets, cameras, opened)
+        bindings: list[SinkBinding] = []
+
+        def add(sink: Sink, source_id: str | None = None) -> None:
+            opened.callback(sink.close)
+            bindings.append(SinkBinding(sink, source_id))
+
+        if len(targets) > 1:
+            make_folder(str(Path(targets[0]).parent))
+        for target, source, camera in zip(targets, sources, cameras, strict=False):
+            add(picture_sink(target, source, camera), camera.name)
+        for path, kind in ((request.jsonl, JsonlSink), (request.csv, CsvSink), (request.status, StatusSink)):
+            if path is not None:
+                add(kind(path))
         window = _open_window(request, cameras, infos, config)
         if window is not None:
-            opened.callback(window.close)
-            bindings.append(SinkBinding(window, None))
+            add(window)
         if request.progress is not None:
-            bindings.append(SinkBinding(ProgressSink(request.progress, infos, config.stream.max_frames), None))
+            add(ProgressSink(request.progress, infos, config.stream.max_frames))
         opened.pop_all()
-    paint, attend = Overlay(config.overlay).paint, window.attend if window else None
-    return Engine(sources, analyzer, bindings, paint, config.stream, batch_size_of(config), attend)
+    listeners = [binding.sink for binding in bindings if isinstance(binding.sink, StatusSink | WindowSink)]
+    follow = partial(_follow, CameraWatch(request.sources, cameras, config), request, analyzer, board)
+    attendants = Attendants(window.attend if window else lambda: False, listeners, follow)
+    engine = Engine(analyzer, Overlay(config.overlay).paint, config.stream, batch_size_of(config), attendants, board)
+    engine.add(sources, bindings)
+    return engine
 
 
-def _open_sources(cameras: Sequence[Camera], opened: ExitStack) -> list[Source]:
-    """Open all at the same time, while this thread stays free for signals; only webcams want to be opened by the main thread."""
+def _follow(watch: CameraWatch, request: StreamRequest, analyzer: Analyzer, board: StatusBoard, engine: Engine) -> None:
+    """Add and remove cameras as their list was edited."""
+    change = watch.poll()
+    if change is None:
+        return
+    for name in change.removed:
+        engine.remove(name, "removed from the list of cameras, or changed in it")
+    for camera in change.added:
+        try:
+            source = open_source(camera, board, alone=False)
+            sinks = [] if request.output is None else [SinkBinding(_added_sink(request.output, source, camera), camera.name)]
+        except MaskStreamError as error:
+            logger.error("{}; going on without it", error)
+            continue
+        analyzer.set_source(camera.name, camera.config)
+        engine.add([source], sinks)
+
+
+def _added_sink(output: str, source: Source, camera: Camera) -> Sink:
+    return picture_sink(output_paths(output, [source.info])[0], source, camera)
+
+
+def _open_sources(cameras: Sequence[Camera], board: StatusBoard, opened: ExitStack) -> list[Source]:
+    """Open files at the same time, while this thread stays free for signals; a webcam alone wants this thread."""
+    open_one = partial(open_source, board=board, alone=len(cameras) == 1)
+    if len(cameras) == 1 and _is_webcam(cameras[0]):
+        return [open_one(cameras[0])]
     with ThreadPoolExecutor(len(cameras)) as pool:
-        opening = [(_at_once if _is_webcam(camera) else pool.submit)(_open_source, camera) for camera in cameras]
+        opening = [pool.submit(open_one, camera) for camera in cameras]
     for future in opening:
         if future.exception() is None:
             opened.callback(future.result().close)
@@ -86,76 +145,32 @@ def _open_sources(cameras: Sequence[Camera], opened: ExitStack) -> list[Source]:
     return [future.result() for future in opening]
 
 
-def _at_once(open_source: Callable[[Camera], Source], camera: Camera) -> Future[Source]:
-    future: Future[Source] = Future()
-    try:
-        future.set_result(open_source(camera))
-    except MaskStreamError as error:
-        future.set_exception(error)
-    return future
-
-
-def _open_source(camera: Camera) -> Source:
-    source = SOURCES[source_kind(camera.location)](camera.location, camera.name, camera.config)
-    logger.info("{}", _described(source.info))
-    return source
-
-
 def _is_webcam(camera: Camera) -> bool:
     return "://" not in camera.location and source_kind(camera.location) == "webcam"
 
 
-def _described(info: SourceInfo) -> str:
-    if info.pictures:
-        return f"{info.source_id}: {len(info.pictures)} pictures" if len(info.pictures) > 1 else info.source_id
-    fps = f"{info.average_fps:.4g} fps" if info.average_fps else "unknown fps"
-    return f"{info.source_id}: {info.width}x{info.height}, {fps}"
-
-
-def _targets(request: StreamRequest, infos: Sequence[SourceInfo]) -> list[tuple[str, SourceInfo]]:
+def _targets(request: StreamRequest, infos: Sequence[SourceInfo]) -> list[str]:
     """Return where the pictures of each source go; find what is wrong with any output without changing what is there."""
-    given = [path for path in (request.output, request.jsonl, request.csv) if path is not None]
+    given = [path for path in (request.output, *request.text_outputs) if path is not None]
     repeated = next((path for path in given if given.count(path) > 1), None)
     if repeated is not None:
         raise ConfigError(f"{repeated}: given for two outputs; give each output a name of its own")
-    targets = [] if request.output is None else list(zip(output_paths(request.output, infos), infos, strict=True))
+    targets = [] if request.output is None else output_paths(request.output, infos, request.into_folder)
     read = {Path(path).resolve() for info in infos for path in (info.path, *info.pictures) if path}
-    written = [*(path for path in (request.jsonl, request.csv) if path is not None), *(path for path, _ in targets)]
-    overwritten = next((path for path in written if Path(path).resolve() in read), None)
+    overwritten = next((path for path in (*request.text_outputs, *targets) if Path(path).resolve() in read), None)
     if overwritten is not None:
         raise SinkError(f"{overwritten}: the output would replace its own source; choose another name")
-    for path in (request.jsonl, request.csv):
-        if path is not None and path != STDOUT:
+    for path in request.text_outputs:
+        if path != STDOUT:
             require_writable(path)
-    for path, info in targets:
+    for path, info in zip(targets, infos, strict=False):
         if info.pictures:
             require_picture_target(path, info)
-        elif len(infos) == 1:
+        elif len(infos) == 1 and not request.into_folder:
             require_video_path(path)
-    if request.output is not None and len(infos) > 1:
+    if request.output is not None and request.into_folder:
         require_folder(request.output)
     return targets
-
-
-def _open_sinks(
-    request: StreamRequest, targets: Sequence[tuple[str, SourceInfo]], cameras: Sequence[Camera], opened: ExitStack
-) -> list[SinkBinding]:
-    bindings: list[SinkBinding] = []
-
-    def add(sink: Sink, source_id: str | None = None) -> None:
-        opened.callback(sink.close)
-        bindings.append(SinkBinding(sink, source_id))
-
-    videos = {camera.name: camera.config.video for camera in cameras}
-    if request.output is not None and len(targets) > 1:
-        make_folder(request.output)
-    for path, info in targets:
-        add(PictureSink(path, info) if info.pictures else VideoSink(path, info, videos[info.source_id]), info.source_id)
-    if request.jsonl is not None:
-        add(JsonlSink(request.jsonl))
-    if request.csv is not None:
-        add(CsvSink(request.csv))
-    return bindings
 
 
 def _open_window(

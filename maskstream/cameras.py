@@ -53,13 +53,17 @@ def read_cameras(locations: Iterable[str], config: Config) -> list[Camera]:
     """
     cameras: list[Camera] = []
     for location in locations:
-        is_list = "://" not in location and Path(location).suffix.lower() in _YAML_SUFFIXES
-        cameras += _read_list(location, config) if is_list else [Camera(redact(location), location, config)]
+        cameras += _read_list(location, config) if is_list(location) else [Camera(redact(location), location, config)]
     names = [camera.name for camera in cameras]
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated is not None:
         raise ConfigError(f"{repeated}: given twice; give each source once, each camera a name of its own")
     return cameras
+
+
+def is_list(location: str) -> bool:
+    """Return whether what was given to `--source` names a list of cameras."""
+    return "://" not in location and Path(location).suffix.lower() in _YAML_SUFFIXES
 
 
 def _read_list(path: str, config: Config) -> list[Camera]:

@@ -64,6 +64,8 @@ class StreamConfig(Section):
     stride: Count
     max_frames: Count | None
     realtime: bool
+    max_staleness_s: Annotated[float, Field(gt=0)]
+    health_s: Annotated[float, Field(gt=0)]
 
 
 class WebcamConfig(Section):
@@ -81,6 +83,7 @@ class NetworkConfig(Section):
     transport: Literal["tcp", "udp"]
     open_timeout_s: Annotated[float, Field(gt=0)]
     read_timeout_s: Annotated[float, Field(gt=0)]
+    max_reconnects: Annotated[int, Field(ge=0)] | None
 
 
 class PicturesConfig(Section):
@@ -107,6 +110,7 @@ class OverlayConfig(Section):
 class VideoConfig(Section):
     """How annotated video is written."""
 
+    segment_s: Annotated[float, Field(ge=1)] | None
     crf: Annotated[int, Field(ge=0, le=51)]
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
 

@@ -7,7 +7,8 @@ MaskStreamError
 │   │   └── SourceRefused  and will not be next time: a wrong password or path, no video
 │   └── StreamLost         it was open and broke
 ├── ModelError             exit code 4
-│   └── WeightsError       a weights file is missing, damaged or does not fit
+│   ├── WeightsError       a weights file is missing, damaged or does not fit
+│   └── OutOfMemory        a batch is too large for the device; a smaller one may not be
 └── SinkError              exit code 5
     └── SinkClosed         the reader of our output has left (a closed pipe): the run ends quietly
 
@@ -63,6 +64,10 @@ class ModelError(MaskStreamError):
 
 class WeightsError(ModelError):
     """A weights file is missing, damaged, or belongs to another model."""
+
+
+class OutOfMemory(ModelError):
+    """The memory of the device did not suffice; for fewer pictures at a time it may."""
 
 
 class SinkError(MaskStreamError):

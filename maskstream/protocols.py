@@ -61,6 +61,10 @@ class Detector(Protocol):
         """Return the detections of each picture, the most certain first."""
         ...
 
+    def admit(self, min_score: float, max_faces: int) -> None:
+        """Find what is as uncertain as this, and as many, besides what was found before."""
+        ...
+
 
 class Classifier(Protocol):
     """Tells classes of aligned face crops."""

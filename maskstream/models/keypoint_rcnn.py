@@ -72,11 +72,18 @@ class KeypointRCNNDetector:
         heads.keypoint_roi_pool = None  # torchvision then gives boxes alone
         self._calibration = calibration
         self._device = options.device
-        module.roi_heads.score_thresh = options.min_score
-        module.roi_heads.detections_per_img = options.max_faces
+        module.roi_heads.score_thresh, module.roi_heads.detections_per_img = options.min_score, options.max_faces
         if options.short_side is not None:
             module.transform.min_size = (options.short_side,)
             module.transform.max_size = max(module.transform.max_size, 2 * options.short_side)
+
+    def admit(self, min_score: float, max_faces: int) -> None:
+        """Find what is as uncertain as this, and as many, besides what was found before."""
+        heads = self.module.roi_heads
+        heads.score_thresh, heads.detections_per_img = (
+            min(heads.score_thresh, min_score),
+            max(heads.detections_per_img, max_faces),
+        )
 
     @torch.inference_mode()
     def detect(self, pictures_bgr: Sequence[BgrImage]) -> list[list[Detection]]:

@@ -3,7 +3,8 @@
 from maskstream.sinks.display import why_no_window
 from maskstream.sinks.picture import PictureSink, require_picture_target
 from maskstream.sinks.progress import ProgressSink
-from maskstream.sinks.records import STDOUT, CsvSink, JsonlSink
+from maskstream.sinks.recording import RecordingSink
+from maskstream.sinks.records import STDOUT, CsvSink, JsonlSink, StatusSink
 from maskstream.sinks.video import VideoSink
 from maskstream.sinks.window import WindowSink
 
@@ -13,6 +14,8 @@ __all__ = [
     "JsonlSink",
     "PictureSink",
     "ProgressSink",
+    "RecordingSink",
+    "StatusSink",
     "VideoSink",
     "WindowSink",
     "require_picture_target",

@@ -29,6 +29,8 @@ class Cell:
         self.name = info.source_id.encode(errors="replace").decode()  # the bytes of a file name need not be text
         self.output: Output | None = None
         self.ended = False
+        self.away = ""
+        """What is the matter with a source that gives no frames, such as `offline since 14:03:22`."""
         self._taken_at_s: deque[float] = deque()
         self._fitted: BgrImage | None = None
 
@@ -59,6 +61,8 @@ class Cell:
 
     def status(self, now_s: float, paused: bool) -> str:
         """Return how the stream is doing, such as `12.3 fps   age 0.18 s   3 dropped`."""
+        if self.away:
+            return self.away
         if self.output is None:
             return "ended" if self.ended else "waiting"
         frame, dropped = self.output.frame, self.output.dropped

@@ -43,14 +43,15 @@ def require_video_path(path: str) -> None:
     require_writable(path)
 
 
-def output_paths(output: str, infos: Sequence[SourceInfo]) -> list[str]:
+def output_paths(output: str, infos: Sequence[SourceInfo], into_folder: bool = True) -> list[str]:
     """Return where the pictures of each source go: the output itself, or files and folders in it, named after the sources.
 
     Args:
         output: A file, or a folder.
         infos: The sources; several always go into a folder.
+        into_folder: Whether the output is a folder for one source too.
     """
-    if len(infos) == 1 and (infos[0].pictures or not os.path.isdir(output)):  # noqa: PTH112 (as above)
+    if len(infos) == 1 and not into_folder and (infos[0].pictures or not os.path.isdir(output)):  # noqa: PTH112 (as above)
         return [output]
     return [str(Path(output) / name) for name in _unique(map(_file_name, infos))]
 

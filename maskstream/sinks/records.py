@@ -15,6 +15,7 @@ import numpy as np
 
 from maskstream.errors import SinkClosed, SinkError
 from maskstream.sinks.paths import require_writable
+from maskstream.states import StateChange
 from maskstream.types import Detection, Face, FloatArray, FrameResult, Output
 
 STDOUT: Final = "-"
@@ -132,6 +133,28 @@ class JsonlSink(_TextSink):
         """Write the record of an analysed frame."""
         if output.analysed:
             self._put(json.dumps(to_record(output.result), allow_nan=False) + "\n")
+
+
+class StatusSink(_TextSink):
+    """One JSON record per change of a source's state, and none per frame."""
+
+    def write(self, output: Output) -> None:
+        """Leave frames out."""
+
+    def state_changed(self, change: StateChange) -> None:
+        """Write the record of a change."""
+        record = {
+            "source": change.source_id,
+            "state": change.state.value,
+            "before": change.before.value if change.before else None,
+            "before_s": round(change.before_s, 3),
+            "cause": change.cause,
+            "time_utc": _iso_8601(change.wall_time),
+        }
+        self._put(json.dumps(record) + "\n")
+
+    def source_removed(self, source_id: str) -> None:
+        """Nothing more to say: its end was a change."""
 
 
 class CsvSink(_TextSink):

@@ -15,6 +15,7 @@ from maskstream.errors import SinkClosed
 from maskstream.sinks.display import prefer_x11
 from maskstream.sinks.grid import Cell, draw_grid, grid_shape
 from maskstream.sinks.snapshots import save_snapshot
+from maskstream.states import SourceState, StateChange
 from maskstream.types import Output, SourceInfo
 
 _WINDOW: Final = "maskstream"
@@ -25,6 +26,8 @@ _LARGEST: Final = (1280, 720)
 _SMALLEST: Final = (320, 240)
 _LOOK_EVERY_S: Final = 1 / 30
 _REDRAW_EVERY_S: Final = 0.25
+_UNKNOWN_SIZE: Final = (640, 480)
+_AWAY: Final = frozenset({SourceState.STALLED, SourceState.RECONNECTING, SourceState.OFFLINE})
 
 
 class WindowSink:
@@ -61,15 +64,31 @@ class WindowSink:
 
     def write(self, output: Output) -> None:
         """Show a frame from the next `attend` on."""
-        cell = self._cells[output.frame.source_id]
+        cell = self._cell(output.frame.source_id)
         cell.take(output, monotonic())
         self._changed = True
         self._picture_waits |= bool(cell.info.pictures)
 
     def source_ended(self, source_id: str) -> None:
         """Keep its last picture."""
-        self._cells[source_id].ended = True
+        self._cell(source_id).ended = True
         self._changed = True
+
+    def state_changed(self, change: StateChange) -> None:
+        """Say under the last picture of a source since when it gives none."""
+        since = f"{change.state.value} since {change.wall_time.astimezone():%H:%M:%S}"
+        self._cell(change.source_id).away = since if change.state in _AWAY else ""
+        self._changed = True
+
+    def source_removed(self, source_id: str) -> None:
+        """Show a source no more."""
+        self._cells.pop(source_id, None)
+        self._changed = True
+
+    def _cell(self, source_id: str) -> Cell:
+        if source_id not in self._cells:  # it was added while the program runs
+            self._cells[source_id] = Cell(SourceInfo(source_id, 0, 0, live=True))
+        return self._cells[source_id]
 
     def attend(self) -> bool:
         """Draw what is new and look after the user.
@@ -146,7 +165,7 @@ def _window_size() -> tuple[int, int] | None:
 def _first_size(sources: Sequence[SourceInfo]) -> tuple[int, int]:
     """Return width and height that show all sources in full, where the screen has room for that."""
     columns, rows = grid_shape(len(sources))
-    width = columns * max(info.width for info in sources)
-    height = rows * max(info.height for info in sources)
+    width = columns * max(info.width or _UNKNOWN_SIZE[0] for info in sources)
+    height = rows * max(info.height or _UNKNOWN_SIZE[1] for info in sources)
     scale = min(1.0, _LARGEST[0] / width, _LARGEST[1] / height)
     return max(_SMALLEST[0], round(width * scale)), max(_SMALLEST[1], round(height * scale))

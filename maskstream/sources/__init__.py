@@ -10,6 +10,7 @@ from maskstream.pictures import PICTURE_SUFFIXES
 from maskstream.protocols import Source
 from maskstream.sources.file import FileSource
 from maskstream.sources.pictures import PictureSource, is_pattern
+from maskstream.sources.reconnecting import ReconnectingSource, ReconnectPolicy
 from maskstream.sources.url import SCHEMES, UrlSource
 from maskstream.sources.webcam import WebcamSource
 
@@ -41,4 +42,13 @@ def source_kind(location: str) -> str:
     return "file"
 
 
-__all__ = ["SOURCES", "FileSource", "PictureSource", "UrlSource", "WebcamSource", "source_kind"]
+__all__ = [
+    "SOURCES",
+    "FileSource",
+    "PictureSource",
+    "ReconnectPolicy",
+    "ReconnectingSource",
+    "UrlSource",
+    "WebcamSource",
+    "source_kind",
+]

@@ -19,6 +19,7 @@ _JITTER: Final = 0.2
 """Cameras that died together are not all asked again at the same moment."""
 _STEADY_S: Final = 5.0
 """A connection that held for so long was a good one: the next attempt after it is soon."""
+_AWAY: Final = frozenset({SourceState.CONNECTING, SourceState.RECONNECTING, SourceState.OFFLINE})
 _REMEMBERED: Final = 3600
 """More reconnections than that do not fit into an hour."""
 
@@ -118,7 +119,7 @@ class ReconnectingSource:
 
     def _recorded(self, source: Source) -> Iterator[Frame]:
         """Yield the frames of a video on a server, which has a clock and an end of its own."""
-        self._status.change(SourceState.ONLINE, _described(source.info))
+        self._status.change(SourceState.ONLINE, _described(source.info), {SourceState.CONNECTING})
         yield from source
 
     def _connection(self, source: Source) -> Iterator[Frame]:
@@ -135,7 +136,7 @@ class ReconnectingSource:
         self._online_at_s = first.captured_at_s
         if self._index:
             self._reconnected_at_s.append(first.captured_at_s)
-        self._status.change(SourceState.ONLINE, _described(self.info))
+        self._status.change(SourceState.ONLINE, _described(self.info), _AWAY)
 
     def _wait_after(self, lost: SourceError) -> None:
         """Say what happened and wait for the next attempt, or raise where there is none."""
@@ -146,7 +147,7 @@ class ReconnectingSource:
         self._failed += 1
         was_online = self._status.change(SourceState.RECONNECTING, str(lost), {SourceState.ONLINE, SourceState.STALLED})
         if not was_online:
-            self._status.change(SourceState.OFFLINE, str(lost))
+            self._status.change(SourceState.OFFLINE, str(lost), _AWAY)
         self._closed.wait(delay_s(self._failed - 1))
 
 

@@ -1,10 +1,9 @@
 """Gather what has arrived from all sources into batches."""
 
-from collections.abc import Sequence
-from itertools import cycle
+from threading import Condition
 from typing import Generic, TypeVar
 
-from maskstream.stream.channel import Channel
+from maskstream.stream.channel import Channel, Overflow
 
 T = TypeVar("T")
 
@@ -15,26 +14,38 @@ class Batcher(Generic[T]):
     It never waits for a batch to fill up: a frame that is there is worth more than a full batch.
     """
 
-    def __init__(self, channels: Sequence[Channel[T]], batch_size: int) -> None:
-        """Read from channels that share one `changed` condition.
+    def __init__(self, batch_size: int) -> None:
+        """Begin without channels; `batch_size`, the most items in a batch, may be changed between batches."""
+        self.batch_size = batch_size
+        self._changed = Condition()
+        self._channels: list[Channel[T]] = []
 
-        Args:
-            channels: At least one.
-            batch_size: Most items in a batch.
-        """
-        self._channels = channels
-        self._batch_size = batch_size
-        self._turns = cycle(channels)
-        self._changed = channels[0].changed
+    def channel(self) -> Channel[T]:
+        """Return another channel, for the newest item, which is read from now on."""
+        channel: Channel[T] = Channel(1, Overflow.DROP_OLDEST, self._changed)
+        with self._changed:
+            self._channels.append(channel)
+        return channel
+
+    def discard(self, channel: Channel[T]) -> None:
+        """Read from it no more."""
+        with self._changed:
+            self._channels.remove(channel)
+            self._changed.notify_all()
+
+    def _is_over(self) -> bool:
+        return bool(self._channels) and all(channel.exhausted for channel in self._channels)  # none: there are others to come
 
     def next_batch(self) -> list[T]:
         """Wait for at least one item; an empty list means that all channels are exhausted."""
         with self._changed:
-            self._changed.wait_for(lambda: any(map(len, self._channels)) or all(c.exhausted for c in self._channels))
+            self._changed.wait_for(lambda: any(map(len, self._channels)) or self._is_over())
             batch: list[T] = []
             empty_in_a_row = 0
-            while len(batch) < self._batch_size and empty_in_a_row < len(self._channels):
-                item = next(self._turns).poll()
+            while len(batch) < self.batch_size and empty_in_a_row < len(self._channels):
+                channel = self._channels.pop(0)
+                self._channels.append(channel)
+                item = channel.poll()
                 empty_in_a_row = empty_in_a_row + 1 if item is None else 0
                 if item is not None:
                     batch.append(item)

@@ -1,6 +1,6 @@
 """From a source into its channel: what one capture thread does."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import takewhile
 from threading import Event
@@ -10,10 +10,18 @@ from typing import Final
 from maskstream.config import StreamConfig
 from maskstream.errors import MaskStreamError
 from maskstream.protocols import Source
+from maskstream.states import SourceState, SourceStatus
 from maskstream.stream.channel import Channel
+from maskstream.stream.health import Meter, SourceHealth
 from maskstream.types import Frame, FrameResult, SourceInfo
 
 _HELD_POLL_S: Final = 0.02
+_QUEUED_BYTES: Final = 256 * 2**20
+"""Most memory for the frames of one source that wait for inference."""
+_QUIET_S: Final = 2.0
+_QUIET_INTERVALS: Final = 2
+_HOUR_S: Final = 3600.0
+_WAITING: Final = frozenset({SourceState.CONNECTING, SourceState.STALLED})
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,18 +59,57 @@ class Lane:
     """A source and its way to the inference thread."""
 
     source: Source
+    status: SourceStatus
     channel: Channel[Item]
     config: StreamConfig
     pass_every_frame: bool
-    """Whether frames that are not analysed travel along."""
+    """Whether frames that are not analysed travel along, where none are dropped."""
     held: Event
     """Set while the user pauses the stream; one for all lanes."""
+    most_waiting: int
+    """Frames of a source that loses none, where memory allows."""
     stopped: Event = field(default_factory=Event)
+    meter: Meter = field(default_factory=Meter)
+
+    @property
+    def dropped(self) -> int:
+        """Frames that came and were not analysed in time."""
+        return self.channel.dropped + self.meter.stale
 
     @property
     def info(self) -> SourceInfo:
         """What is known of the source."""
         return self.source.info
+
+    def watch(self, now_s: float) -> None:
+        """Say so where a live source has given no frame for two of its intervals, and at least 2 s."""
+        last_s = self.meter.last_frame_at_s
+        if not self.info.live or last_s is None:
+            return
+        limit_s = max(_QUIET_S, _QUIET_INTERVALS * self.meter.came.interval_s())
+        if now_s - last_s > limit_s:
+            self.status.change(SourceState.STALLED, f"no frame for {now_s - last_s:.1f} s", {SourceState.ONLINE})
+
+    def health(self, now_s: float) -> SourceHealth:
+        """Return how the source is doing."""
+        last_s, status = self.meter.last_frame_at_s, self.status.last
+        reconnects_since: Callable[[float], int] | None = getattr(self.source, "reconnects_since", None)
+        return SourceHealth(
+            source_id=self.info.source_id,
+            state=status.state,
+            state_s=now_s - status.at_s,
+            cause=status.cause,
+            fps_in=self.meter.came.per_second(now_s),
+            fps_out=self.meter.fps_out(now_s),
+            dropped={
+                "overload": self.channel.dropped,
+                "stale": self.meter.stale,
+                "decode": getattr(self.source, "damaged", 0),
+            },
+            frame_age_s=None if last_s is None else now_s - last_s,
+            reconnects_last_hour=reconnects_since(now_s - _HOUR_S) if reconnects_since else 0,
+            stage_ms=self.meter.stage_ms(),
+        )
 
     def stop(self) -> None:
         """End the capture soon and drop what waits."""
@@ -73,31 +120,46 @@ class Lane:
         """Read the source until it ends, fails or is stopped; its end follows its frames into the channel."""
         ended: Item
         try:
-            ended = Ended(self.info.source_id, complete=self._feed())
+            complete = self._feed()
+            ended, cause = Ended(self.info.source_id, complete), "its end was reached" if complete else "stopped"
         except MaskStreamError as error:
-            ended = Ended(self.info.source_id, complete=False, error=error)
+            ended, cause = Ended(self.info.source_id, complete=False, error=error), str(error)
         except BaseException as error:  # raised again in the caller's thread
-            ended = Crashed(error)
+            ended, cause = Crashed(error), f"a mistake in the program: {error!r}"
+        self.status.change(SourceState.ENDED, cause)
         self.channel.finish(ended)
 
     def _feed(self) -> bool:
         """Put frames into the channel; return whether the source came to its own end."""
         limit = self.config.max_frames
-        for frame in self._paced():
+        pass_every_frame = False
+        for number, frame in enumerate(self._paced()):
+            if number == 0:
+                pass_every_frame = self._keep_all(frame) and self.pass_every_frame
+            self.meter.captured(frame)
+            self.status.change(SourceState.ONLINE, "frames come", _WAITING)
             analyse = frame.index % self.config.stride == 0
-            if (analyse or self.pass_every_frame) and not self.channel.put(Captured(frame, analyse)):
+            if (analyse or pass_every_frame) and not self.channel.put(Captured(frame, analyse)):
                 return False
             if limit is not None and frame.index + 1 >= limit:
                 return False
         return not self.stopped.is_set()
 
+    def _keep_all(self, first: Frame) -> bool:
+        """Lose no frame of a source that is not live, known at its first one; return whether frames may repeat faces."""
+        stills = bool(self.info.pictures)
+        if self.info.live or (self.config.realtime and not stills):
+            return False
+        self.channel.keep(max(1, min(self.most_waiting, _QUEUED_BYTES // first.bgr.nbytes)))
+        return not stills  # the faces of one picture are not repeated on the next
+
     def _paced(self) -> Iterator[Frame]:
         """Yield frames as fast as they come, or a file's at its own speed."""
-        if not self.config.realtime or self.info.live:
-            yield from takewhile(lambda _: not self.stopped.is_set(), self.source)
-            return
         zero_s: float | None = None
-        for frame in self.source:
+        for frame in takewhile(lambda _: not self.stopped.is_set(), self.source):
+            if not self.config.realtime or self.info.live:
+                yield frame
+                continue
             zero_s = monotonic() - frame.time_s if zero_s is None else zero_s
             self.stopped.wait(max(0.0, zero_s + frame.time_s - monotonic()))
             held_at_s = monotonic()

@@ -41,6 +41,11 @@ class Channel(Generic[T]):
         self._finished = False
         self._closed = False
 
+    def keep(self, capacity: int) -> None:
+        """Lose nothing from now on, and hold so many items."""
+        with self.changed:
+            self._overflow, self._capacity = Overflow.WAIT, capacity
+
     def put(self, item: T) -> bool:
         """Add an item; return False, without it, where the channel was closed."""
         with self.changed:

@@ -8,7 +8,7 @@ captured before is rendered before. A failure in a thread is raised again in the
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from threading import Condition, Event, Thread
+from threading import Thread
 from time import monotonic, perf_counter, sleep
 from typing import Final
 
@@ -16,31 +16,19 @@ from loguru import logger
 
 from maskstream.analyzer import Analyzer
 from maskstream.config import StreamConfig
-from maskstream.errors import MaskStreamError, SinkClosed, SinkError
-from maskstream.protocols import Sink, Source
-from maskstream.stream.batcher import Batcher
-from maskstream.stream.capture import Captured, Crashed, Ended, Item, Lane
+from maskstream.errors import MaskStreamError, OutOfMemory, SinkClosed, SinkError
+from maskstream.protocols import Source
+from maskstream.stream.board import StateListener, StatusBoard
+from maskstream.stream.capture import Captured, Crashed, Ended, Item
 from maskstream.stream.channel import Channel, Overflow
+from maskstream.stream.health import SourceHealth
+from maskstream.stream.lanes import Lanes
+from maskstream.stream.outlets import Outlets, SinkBinding
 from maskstream.types import BgrImage, Frame, FrameResult, Output
 
 _POLL_S: Final = 0.05
 _HELD_S: Final = 0.01
-_JOIN_S: Final = 2.0
-_QUEUED_BYTES: Final = 256 * 2**20
-"""Most memory for the frames of one source that wait for inference."""
-
-
-@dataclass(frozen=True)
-class SinkBinding:
-    """A sink and whose frames it gets."""
-
-    sink: Sink
-    source_id: str | None
-    """None for all sources."""
-
-    def serves(self, source_id: str) -> bool:
-        """Return whether it gets frames of this source."""
-        return self.source_id in (None, source_id)
+_LOOK_EVERY_S: Final = 0.1
 
 
 @dataclass
@@ -59,55 +47,74 @@ class RunReport:
     """Threads that did not end in time; the process should then leave without waiting for them."""
 
 
+@dataclass(frozen=True)
+class Attendants:
+    """Whom the thread that calls `run` calls between frames, and where none come."""
+
+    window: Callable[[], bool] = lambda: False
+    """Every 50 ms at least: looks after the user in front of a window. True holds back what comes next, `SinkClosed` ends the
+    run."""
+    listeners: Sequence[StateListener] = ()
+    """Told what becomes of the sources."""
+    maintain: Callable[["Engine"], None] | None = None
+    """Ten times a second: may add and remove sources."""
+
+
 class Engine:
     """Runs sources through the analyzer into sinks, once."""
 
     def __init__(
         self,
-        sources: Sequence[Source],
         analyzer: Analyzer,
-        sinks: Sequence[SinkBinding],
         paint: Callable[[Frame, FrameResult], BgrImage],
         config: StreamConfig,
         batch_size: int,
-        attend: Callable[[], bool] | None = None,
+        attendants: Attendants | None = None,
+        board: StatusBoard | None = None,
     ) -> None:
-        """Take over opened sources and sinks; `run` closes them.
+        """Begin without sources and sinks; see `add`.
 
         Args:
-            sources: At least one; names are unique.
             analyzer: Called by the inference thread alone.
-            sinks: Called by the thread that calls `run` alone.
             paint: Draws a result, for sinks that show pictures.
             config: Stride, limits, real time.
             batch_size: Most frames in one call of the analyzer.
-            attend: Called between frames, and every 50 ms where none come, by the thread that calls `run`: looks after the user
-                in front of a window. True holds back what comes next; `SinkClosed` ends the run.
+            attendants: See there.
+            board: Where sources that know of their own state say so.
         """
         self.report = RunReport()
         self._analyzer = analyzer
         self._paint = paint
         self._config = config
-        self._batch_size = batch_size
-        self._attend = attend or (lambda: False)
-        self._hold = Event()
-        self._bindings = list(sinks)
-        changed = Condition()
-        self._lanes = {source.info.source_id: self._lane(source, changed) for source in sources}
+        self._attendants = attendants or Attendants()
+        self._listeners = list(self._attendants.listeners)
+        self._board = board or StatusBoard()
+        self._lanes = Lanes(config, batch_size, self._board)
+        self._outlets = Outlets(self._sink_failed)
         self._results: Channel[Item] = Channel(2 * batch_size, Overflow.WAIT)
         self._last_results: dict[str, FrameResult] = {}
         self._failure: MaskStreamError | None = None
         self._stop_requested = False
+        self._looked_at_s = self._reported_at_s = monotonic()
 
-    def _lane(self, source: Source, changed: Condition) -> Lane:
-        info, stills = source.info, bool(source.info.pictures)
-        drops = info.live or (self._config.realtime and not stills)
-        frame_bytes = info.width * info.height * 3
-        waiting = max(1, min(2 * self._batch_size, _QUEUED_BYTES // frame_bytes))
-        channel: Channel[Item] = Channel(1, Overflow.DROP_OLDEST, changed) if drops else Channel(waiting, Overflow.WAIT, changed)
-        wanted = any(binding.sink.wants_every_frame and binding.serves(info.source_id) for binding in self._bindings)
-        # The faces of one picture are not repeated on the next.
-        return Lane(source, channel, self._config, wanted and not drops and not stills, self._hold)
+    def add(self, sources: Sequence[Source], sinks: Sequence[SinkBinding]) -> None:
+        """Take over opened sources and sinks, before `run` or by the thread that runs it; `run` closes them."""
+        self._outlets.add(sinks)
+        for source in sources:
+            self._lanes.add(source, self._outlets.wants_every_frame(source.info.source_id))
+
+    def remove(self, source_id: str, cause: str) -> None:
+        """Give up a source and the sinks that serve it alone; called by the thread that runs `run`."""
+        self._lanes.remove(source_id, cause)
+        self._last_results.pop(source_id, None)
+        self._outlets.close(source_id)
+        self._tell_listeners()
+        for listener in self._listeners:
+            listener.source_removed(source_id)
+
+    def health(self) -> list[SourceHealth]:
+        """Return how each source is doing. May be called from any thread."""
+        return self._lanes.health()
 
     def stop(self) -> None:
         """Ask `run` to finish the files and return soon. May be called from a signal handler or another thread."""
@@ -120,16 +127,15 @@ class Engine:
             MaskStreamError: The first source or sink that failed, after everything was closed.
         """
         started = perf_counter()
-        capturers = [Thread(target=lane.capture, daemon=True) for lane in self._lanes.values()]
-        threads = [*capturers, Thread(target=self._infer, daemon=True)]
-        for thread in threads:
-            thread.start()
+        inference = Thread(target=self._infer, name="inference", daemon=True)
+        self._lanes.start()
+        inference.start()
         try:
             self._render()
         except SinkClosed as closed:
             logger.info("{}", closed)
         finally:
-            self._close(threads)
+            self._close(inference)
             self.report.elapsed_s = perf_counter() - started
         if self._failure:
             raise self._failure
@@ -139,9 +145,8 @@ class Engine:
 
     def _infer(self) -> None:
         try:
-            batcher = Batcher([lane.channel for lane in self._lanes.values()], self._batch_size)
-            while batch := batcher.next_batch():
-                for item in self._analyse(batch):
+            while batch := self._lanes.batcher.next_batch():
+                for item in self._analyse([item for item in batch if not self._is_stale(item)]):
                     if not self._results.put(item):
                         return
         except BaseException as error:  # raised again in the caller's thread
@@ -149,16 +154,39 @@ class Engine:
         else:
             self._results.finish()
 
+    def _is_stale(self, item: Item) -> bool:
+        """Return whether a live frame is too old to be worth anything, and count it."""
+        lane = self._lanes.get(item.frame.source_id) if isinstance(item, Captured) else None
+        if lane is None or not isinstance(item, Captured) or not lane.info.live:
+            return False
+        is_stale = monotonic() - item.frame.captured_at_s > self._config.max_staleness_s
+        lane.meter.stale += is_stale
+        return is_stale
+
     def _analyse(self, batch: list[Item]) -> list[Item]:
         started = perf_counter()
-        results = iter(self._analyzer.analyze([item.frame for item in batch if isinstance(item, Captured) and item.analyse]))
+        results = iter(self._in_batches([item.frame for item in batch if isinstance(item, Captured) and item.analyse]))
         self.report.model_s += perf_counter() - started
         return [replace(item, result=next(results)) if isinstance(item, Captured) and item.analyse else item for item in batch]
+
+    def _in_batches(self, frames: list[Frame]) -> list[FrameResult]:
+        """Return results of the frames; where memory does not suffice for so many at once, of half as many from now on."""
+        batcher = self._lanes.batcher
+        while True:
+            try:
+                starts = range(0, len(frames), batcher.batch_size)
+                return [result for i in starts for result in self._analyzer.analyze(frames[i : i + batcher.batch_size])]
+            except OutOfMemory as error:
+                if min(batcher.batch_size, len(frames)) == 1:
+                    raise
+                batcher.batch_size = min(batcher.batch_size, len(frames)) // 2
+                logger.warning("{}; from now on {} frames at a time", error, batcher.batch_size)
 
     # Rendering: the caller's thread.
 
     def _render(self) -> None:
         while not self._stop_requested and not self._results.exhausted:
+            self._look_after_sources()
             if self._held():
                 sleep(_HELD_S)
                 continue
@@ -170,21 +198,44 @@ class Engine:
                 case Crashed(error):
                     raise error
 
+    def _look_after_sources(self) -> None:
+        now_s = monotonic()
+        if now_s - self._looked_at_s < _LOOK_EVERY_S:
+            return
+        self._looked_at_s = now_s
+        if self._attendants.maintain is not None:
+            self._attendants.maintain(self)
+        self._lanes.watch()
+        self._tell_listeners()
+        if now_s - self._reported_at_s >= self._config.health_s:
+            self._reported_at_s = now_s
+            for health in self.health():
+                logger.info("{}", health)
+
+    def _tell_listeners(self) -> None:
+        for listener, error in self._board.deliver(self._listeners):
+            self._listeners.remove(listener)
+            self._fail(error)
+
     def _held(self) -> bool:
-        held = self._attend()
-        (self._hold.set if held else self._hold.clear)()
+        held = self._attendants.window()
+        (self._lanes.held.set if held else self._lanes.held.clear)()
         return held
 
     def _write(self, item: Captured) -> None:
         source_id = item.frame.source_id
+        lane = self._lanes.get(source_id)
+        if lane is None:
+            return  # removed meanwhile
         result = item.result or self._repeated(item.frame)
         self._last_results[source_id] = result
         self.report.frames += 1
         if item.analyse:
             self.report.analysed += 1
             self.report.faces += len(result.faces)
-        output = Output(item.frame, result, item.analyse, self._paint, self._lanes[source_id].channel.dropped)
-        self._for_each_sink(source_id, lambda sink: sink.write(output))
+            lane.meter.analysed(result)
+        output = Output(item.frame, result, item.analyse, self._paint, lane.dropped)
+        self._outlets.each(source_id, lambda sink: sink.write(output))
 
     def _repeated(self, frame: Frame) -> FrameResult:
         """The last known faces of a source, as the faces of a frame that was not analysed."""
@@ -196,52 +247,26 @@ class Engine:
         if ended.error:
             self._fail(ended.error)
         if ended.complete:
-            self._for_each_sink(ended.source_id, lambda sink: sink.source_ended(ended.source_id))
+            self._outlets.each(ended.source_id, lambda sink: sink.source_ended(ended.source_id))
 
-    def _for_each_sink(self, source_id: str, act: Callable[[Sink], None]) -> None:
-        for binding in [binding for binding in self._bindings if binding.serves(source_id)]:
-            try:
-                act(binding.sink)
-            except SinkClosed:
-                raise
-            except SinkError as error:
-                self._fail(error)
-                self._give_up(binding)
-
-    def _give_up(self, binding: SinkBinding) -> None:
+    def _sink_failed(self, error: SinkError, left_out: SinkBinding | None) -> None:
         """Go on without a sink; a file whose output failed is not read any further."""
-        self._bindings.remove(binding)
-        self._close_sink(binding.sink)
-        for source_id, lane in self._lanes.items():
-            if binding.serves(source_id) and not lane.info.live:
+        self._fail(error)
+        for lane in self._lanes:
+            if left_out is not None and left_out.serves(lane.info.source_id) and not lane.info.live:
                 lane.stop()
 
     def _fail(self, error: MaskStreamError) -> None:
         """Remember the first failure, which ends the run; say at once what else fails, or what the run goes on without."""
-        goes_on = len(self._lanes) > 1 or any(lane.info.live for lane in self._lanes.values())
-        if goes_on or self._failure is not None:
+        lanes = list(self._lanes)
+        if self._failure is not None or len(lanes) > 1 or any(lane.info.live for lane in lanes):
             logger.error("{}", error)
         self._failure = self._failure or error
 
-    def _close(self, threads: list[Thread]) -> None:
+    def _close(self, inference: Thread) -> None:
         self._results.close()
-        for lane in self._lanes.values():
-            lane.stop()
-            lane.source.close()
-            self.report.dropped += lane.channel.dropped
-        for binding in self._bindings:
-            self._close_sink(binding.sink)
-        deadline = monotonic() + _JOIN_S
-        for thread in threads:
-            thread.join(max(0.0, deadline - monotonic()))
-        self.report.threads_left = sum(thread.is_alive() for thread in threads)
-        if self.report.threads_left:
-            logger.warning("{} threads did not end within {:.0f} s and are left behind", self.report.threads_left, _JOIN_S)
-
-    def _close_sink(self, sink: Sink) -> None:
-        try:
-            sink.close()
-        except SinkClosed:
-            pass  # nobody is left to read the rest
-        except SinkError as error:
-            self._fail(error)
+        self._lanes.close()
+        self.report.dropped = self._lanes.dropped
+        self._outlets.close()
+        self.report.threads_left = self._lanes.join(inference)
+        self._tell_listeners()

@@ -1,0 +1,62 @@
+"""Opens what a user named: with `app`, the only module that names concrete sources and sinks."""
+
+from collections.abc import Callable
+from functools import partial
+
+from loguru import logger
+
+from maskstream.cameras import Camera
+from maskstream.protocols import Sink, Source
+from maskstream.sinks import PictureSink, RecordingSink, VideoSink
+from maskstream.sources import SOURCES, ReconnectingSource, ReconnectPolicy, source_kind
+from maskstream.stream.board import StatusBoard
+from maskstream.types import SourceInfo
+
+
+def open_source(camera: Camera, board: StatusBoard, *, alone: bool) -> Source:
+    """Open files and pictures; of what may be lost and come back, say only how it is opened.
+
+    Args:
+        camera: What to open.
+        board: Where it says what becomes of it.
+        alone: Whether it is the only source, so that one that answers and refuses is a mistake of the user.
+
+    Raises:
+        SourceError: It cannot be opened.
+    """
+    kind = source_kind(camera.location)
+    opener: Callable[[], Source] = partial(SOURCES[kind], camera.location, camera.name, camera.config)
+    if kind in ("url", "webcam"):
+        if kind == "webcam" and alone:
+            opener = _opened_once_already(opener)
+        policy = ReconnectPolicy(camera.config.network.max_reconnects, refusal_ends=alone)
+        return ReconnectingSource(camera.name, opener, policy, board.status(camera.name))
+    source = opener()
+    logger.info("{}", _described(source.info))
+    return source
+
+
+def _opened_once_already(opener: Callable[[], Source]) -> Callable[[], Source]:
+    """Open a webcam by this thread, the main one, as some systems want it; reopening it is left to the thread that reads."""
+    first = [opener()]
+    return lambda: first.pop() if first else opener()
+
+
+def picture_sink(path: str, source: Source, camera: Camera) -> Sink:
+    """Open what annotated pictures of a source are written to.
+
+    Raises:
+        SinkError: It cannot be written.
+    """
+    if source.info.pictures:
+        return PictureSink(path, source.info)
+    if isinstance(source, ReconnectingSource):
+        return RecordingSink(path, lambda: source.info, camera.config.video)
+    return VideoSink(path, source.info, camera.config.video)
+
+
+def _described(info: SourceInfo) -> str:
+    if info.pictures:
+        return f"{info.source_id}: {len(info.pictures)} pictures" if len(info.pictures) > 1 else info.source_id
+    fps = f"{info.average_fps:.4g} fps" if info.average_fps else "unknown fps"
+    return f"{info.source_id}: {info.width}x{info.height}, {fps}"

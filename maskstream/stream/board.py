@@ -1,0 +1,72 @@
+"""What is said when a source changes its state: a line in the log at once, and a call to whoever listens."""
+
+from collections.abc import Sequence
+from queue import Empty, SimpleQueue
+from typing import Final, Protocol
+
+from loguru import logger
+
+from maskstream.errors import SinkError
+from maskstream.states import SourceState, SourceStatus, StateChange
+
+_WORRYING: Final = frozenset({SourceState.STALLED, SourceState.RECONNECTING, SourceState.OFFLINE})
+
+
+class StateListener(Protocol):
+    """Is told of changes by the thread that renders."""
+
+    def state_changed(self, change: StateChange) -> None:
+        """Take note of a change.
+
+        Raises:
+            SinkError: It cannot be written.
+        """
+        ...
+
+    def source_removed(self, source_id: str) -> None:
+        """Take note that the user wants to know no more of a source."""
+        ...
+
+
+class StatusBoard:
+    """The states of all sources."""
+
+    def __init__(self) -> None:
+        """Begin without sources."""
+        self._statuses: dict[str, SourceStatus] = {}
+        self._waiting: SimpleQueue[StateChange] = SimpleQueue()
+
+    def status(self, source_id: str) -> SourceStatus:
+        """Return the status of a source, which begins with the first call."""
+        if source_id not in self._statuses:
+            self._statuses[source_id] = SourceStatus(source_id, self._changed)
+        return self._statuses[source_id]
+
+    def forget(self, source_id: str) -> None:
+        """Let a source of this name begin anew."""
+        self._statuses.pop(source_id, None)
+
+    def deliver(self, listeners: Sequence[StateListener]) -> list[tuple[StateListener, SinkError]]:
+        """Tell listeners what has changed since the last call; return those that failed."""
+        failed: list[tuple[StateListener, SinkError]] = []
+        while (change := self._next()) is not None:
+            for listener in listeners:
+                if listener not in [each for each, _ in failed]:
+                    try:
+                        listener.state_changed(change)
+                    except SinkError as error:
+                        failed.append((listener, error))
+        return failed
+
+    def _next(self) -> StateChange | None:
+        try:
+            return self._waiting.get_nowait()
+        except Empty:
+            return None
+
+    def _changed(self, change: StateChange) -> None:
+        self._waiting.put(change)
+        after = "" if change.before is None else f" (after {change.before_s:.1f} s {change.before.value})"
+        level = "WARNING" if change.state in _WORRYING else "INFO"
+        cause = change.cause.removeprefix(f"{change.source_id}: ")
+        logger.log(level, "{}: {}: {}{}", change.source_id, change.state.value, cause, after)

@@ -1,0 +1,112 @@
+"""How each source is doing, in numbers."""
+
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from threading import Lock
+from time import monotonic
+from typing import Final
+
+from maskstream.states import SourceState
+from maskstream.types import Frame, FrameResult
+
+_REMEMBERED: Final = 64
+"""Frames over which rates and times are averaged."""
+_RATE_OVER_S: Final = 10.0
+
+
+@dataclass(frozen=True)
+class SourceHealth:
+    """How a source is doing at one moment."""
+
+    source_id: str
+    state: SourceState
+    state_s: float
+    """How long it has been in this state."""
+    cause: str
+    """Why it is."""
+    fps_in: float
+    """Frames that came, per second, over the last 10 s or 64 frames."""
+    fps_out: float
+    """Frames that were analysed."""
+    dropped: Mapping[str, int]
+    """Since the start, by cause: `overload` (a newer frame came before there was time), `stale` (older than
+    `stream.max_staleness_s`), `decode` (damaged on the way)."""
+    frame_age_s: float | None
+    """Since the last frame came; None before the first."""
+    reconnects_last_hour: int
+    stage_ms: Mapping[str, float]
+    """Mean time of `capture, detect, align, classify` for a frame."""
+
+    def __str__(self) -> str:
+        """Return it as one line."""
+        dropped = ", ".join(f"{count} {cause}" for cause, count in self.dropped.items())
+        age = "none yet" if self.frame_age_s is None else f"{self.frame_age_s:.2f} s ago"
+        stages = " ".join(f"{stage} {ms:.0f}" for stage, ms in self.stage_ms.items())
+        return (
+            f"{self.source_id}: {self.state.value} for {self.state_s:.0f} s, {self.fps_in:.1f} fps in, {self.fps_out:.1f} out, "
+            f"dropped: {dropped}, last frame {age}, reconnects in the last hour: {self.reconnects_last_hour}"
+            f"{', ms: ' if stages else ''}{stages}"
+        )
+
+
+class Rate:
+    """How often something happens."""
+
+    def __init__(self) -> None:
+        """Begin to count."""
+        self._at_s: deque[float] = deque(maxlen=_REMEMBERED)
+
+    def count(self, at_s: float) -> None:
+        """Take note that it happened."""
+        self._at_s.append(at_s)
+
+    def interval_s(self) -> float:
+        """Return the mean time between two, of all that are remembered; 0 before the second."""
+        at_s = tuple(self._at_s)
+        return (at_s[-1] - at_s[0]) / (len(at_s) - 1) if len(at_s) > 1 else 0.0
+
+    def per_second(self, now_s: float) -> float:
+        """Return its rate over the last 10 s; it falls once the next time is overdue."""
+        recent = [at_s for at_s in tuple(self._at_s) if at_s >= now_s - _RATE_OVER_S]
+        if len(recent) < 2:
+            return 0.0
+        interval_s = (recent[-1] - recent[0]) / (len(recent) - 1)
+        overdue_s = max(0.0, now_s - recent[-1] - interval_s)
+        return (len(recent) - 1) / max(recent[-1] - recent[0] + overdue_s, 1e-3)
+
+
+class Meter:
+    """Counts what happens to the frames of one source. Called by several threads."""
+
+    def __init__(self) -> None:
+        """Count from nothing."""
+        self.came = Rate()
+        self.last_frame_at_s: float | None = None
+        self.stale = 0
+        self._analysed = Rate()
+        self._stage_ms: deque[Mapping[str, float]] = deque(maxlen=_REMEMBERED)
+        self._lock = Lock()
+
+    def captured(self, frame: Frame) -> None:
+        """Count a frame that came."""
+        self.last_frame_at_s = monotonic()
+        self.came.count(self.last_frame_at_s)
+
+    def analysed(self, result: FrameResult) -> None:
+        """Count a frame that was judged."""
+        with self._lock:
+            self._analysed.count(monotonic())
+            self._stage_ms.append(result.timing_ms)
+
+    def fps_out(self, now_s: float) -> float:
+        """Return analysed frames per second."""
+        return self._analysed.per_second(now_s)
+
+    def stage_ms(self) -> dict[str, float]:
+        """Return the mean time of each stage."""
+        with self._lock:
+            sums: Counter[str] = Counter()
+            for timing_ms in self._stage_ms:
+                sums.update({stage: round(ms * 1000) for stage, ms in timing_ms.items() if stage != "total"})
+            return {stage: total / 1000 / len(self._stage_ms) for stage, total in sums.items()}

@@ -1,0 +1,106 @@
+"""The sources of a run, each with its thread: they come, go, fall silent and are let go."""
+
+from collections.abc import Iterator
+from threading import Event, Thread
+from time import monotonic
+from typing import Final
+
+from loguru import logger
+
+from maskstream.config import StreamConfig
+from maskstream.protocols import Source
+from maskstream.states import SourceState
+from maskstream.stream.batcher import Batcher
+from maskstream.stream.board import StatusBoard
+from maskstream.stream.capture import Item, Lane
+from maskstream.stream.health import SourceHealth
+
+_JOIN_S: Final = 1.5
+
+
+class Lanes:
+    """All lanes, changed by the thread that renders alone."""
+
+    def __init__(self, config: StreamConfig, batch_size: int, board: StatusBoard) -> None:
+        """Begin without sources."""
+        self.held = Event()
+        """Set while the user pauses the stream."""
+        self.batcher: Batcher[Item] = Batcher(batch_size)
+        self._config = config
+        self._board = board
+        self._lanes: dict[str, Lane] = {}
+        self._threads: list[Thread] = []
+        self._started = False
+        self._dropped = 0
+
+    def add(self, source: Source, pass_every_frame: bool) -> None:
+        """Read a source from now on; `pass_every_frame` says whether somebody wants those that are not analysed."""
+        name = source.info.source_id
+        waiting = 2 * self.batcher.batch_size
+        channel = self.batcher.channel()
+        lane = Lane(source, self._board.status(name), channel, self._config, pass_every_frame, self.held, waiting)
+        self._lanes[name] = lane
+        self._threads.append(Thread(target=lane.capture, name=f"capture {name}", daemon=True))
+        if self._started:
+            self._threads[-1].start()
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._started = True
+        for thread in self._threads:
+            thread.start()
+
+    def remove(self, source_id: str, cause: str) -> None:
+        """Give up a source at once; a read that hangs is left to itself."""
+        lane = self._lanes.pop(source_id)
+        self.batcher.discard(lane.channel)
+        self._dropped += lane.dropped
+        self._let_go(lane, cause)
+        self._board.forget(source_id)
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+
+    def get(self, source_id: str) -> Lane | None:
+        """Return the lane of a source, or None where it has been removed."""
+        return self._lanes.get(source_id)
+
+    def __iter__(self) -> Iterator[Lane]:
+        return iter(tuple(self._lanes.values()))
+
+    @property
+    def dropped(self) -> int:
+        """Frames of all sources that were dropped."""
+        return self._dropped + sum(lane.dropped for lane in self)
+
+    def watch(self) -> None:
+        """Say which live sources have fallen silent."""
+        now_s = monotonic()
+        for lane in self:
+            lane.watch(now_s)
+
+    def health(self) -> list[SourceHealth]:
+        """Return how each source is doing. May be called from any thread."""
+        now_s = monotonic()
+        return [lane.health(now_s) for lane in self]
+
+    def close(self) -> None:
+        """Let go of all."""
+        for lane in self:
+            self._let_go(lane, "stopped")
+
+    def join(self, *others: Thread) -> int:
+        """Wait a moment for all threads, and return how many did not end."""
+        deadline = monotonic() + _JOIN_S
+        threads = [thread for thread in (*self._threads, *others) if thread.ident is not None]
+        for thread in threads:
+            thread.join(max(0.0, deadline - monotonic()))
+        left = sum(thread.is_alive() for thread in threads)
+        if left:
+            logger.warning("{} threads did not end within {:.1f} s and are left behind", left, _JOIN_S)
+        return left
+
+    def _let_go(self, lane: Lane, cause: str) -> None:
+        """Stop a lane; its source is closed by a thread of its own, for a read that hangs keeps it open."""
+        lane.stop()
+        lane.status.change(SourceState.ENDED, cause)
+        self._threads.append(Thread(target=lane.source.close, name=f"close {lane.info.source_id}", daemon=True))
+        self._threads[-1].start()

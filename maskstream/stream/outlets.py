@@ -1,0 +1,68 @@
+"""The sinks of a run: who gets whose frames, and what becomes of one that fails."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from maskstream.errors import SinkClosed, SinkError
+from maskstream.protocols import Sink
+
+
+@dataclass(frozen=True)
+class SinkBinding:
+    """A sink and whose frames it gets."""
+
+    sink: Sink
+    source_id: str | None
+    """None for all sources."""
+
+    def serves(self, source_id: str) -> bool:
+        """Return whether it gets frames of this source."""
+        return self.source_id in (None, source_id)
+
+
+class Outlets:
+    """All sinks; those that fail are closed and left out from then on."""
+
+    def __init__(self, failed: Callable[[SinkError, SinkBinding | None], None]) -> None:
+        """Begin without sinks; `failed` is told of each failure, and of the binding that is left out for it before its end."""
+        self._bindings: list[SinkBinding] = []
+        self._failed = failed
+
+    def add(self, bindings: Sequence[SinkBinding]) -> None:
+        """Take over opened sinks."""
+        self._bindings += bindings
+
+    def wants_every_frame(self, source_id: str) -> bool:
+        """Return whether some sink wants the frames of a source that are not analysed."""
+        return any(binding.sink.wants_every_frame and binding.serves(source_id) for binding in self._bindings)
+
+    def each(self, source_id: str, act: Callable[[Sink], None]) -> None:
+        """Let each sink of a source do something.
+
+        Raises:
+            SinkClosed: A reader of the output has left.
+        """
+        for binding in [binding for binding in self._bindings if binding.serves(source_id)]:
+            try:
+                act(binding.sink)
+            except SinkClosed:
+                raise
+            except SinkError as error:
+                self._bindings.remove(binding)
+                self._failed(error, binding)
+                self._close(binding.sink)
+
+    def close(self, source_id: str | None = None) -> None:
+        """Close all sinks, or those that serve this source alone."""
+        closing = [binding for binding in self._bindings if source_id is None or binding.source_id == source_id]
+        for binding in closing:
+            self._bindings.remove(binding)
+            self._close(binding.sink)
+
+    def _close(self, sink: Sink) -> None:
+        try:
+            sink.close()
+        except SinkClosed:
+            pass  # nobody is left to read the rest
+        except SinkError as error:
+            self._failed(error, None)
