@@ -1,7 +1,6 @@
 import threading
 import time
 from collections.abc import Callable
-from threading import Condition
 
 import pytest
 
@@ -76,33 +75,61 @@ def test_close_releases_everybody_and_drops_what_is_there(overflow: Overflow) ->
     assert channel.exhausted
 
 
+def kept(batcher: Batcher[str], count: int = 2) -> list[Channel[str]]:
+    """Return channels of a batcher that lose nothing."""
+    channels = [batcher.channel() for _ in range(count)]
+    for channel in channels:
+        channel.keep(4)
+    return channels
+
+
+def test_a_channel_may_turn_out_to_lose_nothing() -> None:
+    channel: Channel[int] = Channel(1, Overflow.DROP_OLDEST)
+    channel.keep(3)
+    assert [channel.put(item) for item in range(3)] == [True] * 3
+    assert (len(channel), channel.dropped) == (3, 0)
+
+
 def test_batches_take_turns_between_sources() -> None:
-    changed = Condition()
-    channels: list[Channel[str]] = [Channel(4, Overflow.WAIT, changed) for _ in range(2)]
+    batcher: Batcher[str] = Batcher(3)
+    first, second = kept(batcher)
     for item in ("a1", "a2", "a3"):
-        channels[0].put(item)
-    channels[1].put("b1")
-    batcher = Batcher(channels, 3)
+        first.put(item)
+    second.put("b1")
     assert sorted(batcher.next_batch()) == ["a1", "a2", "b1"]
     assert batcher.next_batch() == ["a3"]
 
 
 def test_a_batch_waits_for_its_first_item_alone() -> None:
-    channel: Channel[int] = Channel(4, Overflow.WAIT)
-    reader, answers = in_thread(Batcher([channel], 4).next_batch)
+    batcher: Batcher[str] = Batcher(4)
+    (channel,) = kept(batcher, 1)
+    reader, answers = in_thread(batcher.next_batch)
     time.sleep(0.02)
-    channel.put(1)
+    channel.put("a1")
     reader.join(SOON_S)
-    assert answers == [[1]]
+    assert answers == [["a1"]]
 
 
 def test_exhausted_channels_give_an_empty_batch() -> None:
-    changed = Condition()
-    channels: list[Channel[int]] = [Channel(4, Overflow.WAIT, changed) for _ in range(2)]
-    reader, answers = in_thread(Batcher(channels, 4).next_batch)
-    channels[0].finish()
+    batcher: Batcher[str] = Batcher(4)
+    first, second = kept(batcher)
+    reader, answers = in_thread(batcher.next_batch)
+    first.finish()
     reader.join(0.05)
     assert reader.is_alive()
-    channels[1].close()
+    second.close()
     reader.join(SOON_S)
     assert answers == [[]]
+
+
+def test_channels_come_and_go_while_a_batch_is_awaited() -> None:
+    batcher: Batcher[str] = Batcher(4)
+    (only,) = kept(batcher, 1)
+    reader, answers = in_thread(batcher.next_batch)
+    batcher.discard(only)
+    only.put("nobody reads this")
+    reader.join(0.05)
+    assert reader.is_alive()
+    batcher.channel().put("b1")
+    reader.join(SOON_S)
+    assert answers == [["b1"]]

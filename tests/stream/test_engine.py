@@ -1,6 +1,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ from loguru import logger
 from maskstream import Analyzer, load_config
 from maskstream.config import Config, Layer
 from maskstream.errors import SinkClosed, SinkError, StreamLost
-from maskstream.stream.engine import Engine, SinkBinding
+from maskstream.stream.engine import Attendants, Engine
+from maskstream.stream.outlets import SinkBinding
 from maskstream.types import BgrImage, Detection, Frame, FrameResult, Output, SourceInfo
 from tests.conftest import make_detection, make_frame
 from tests.test_analyzer import GivenClassifier, GivenDetector
@@ -37,7 +39,7 @@ class ListSource:
             self.closed.wait(self._wait_s)
             if self.closed.is_set():
                 return
-            yield make_frame(index, source_id=self.info.source_id)
+            yield replace(make_frame(index, source_id=self.info.source_id), captured_at_s=time.monotonic())
         if self._error:
             raise self._error
 
@@ -105,7 +107,9 @@ def engine(
     settings = config(**stream)
     analyzer = Analyzer(detector or GivenDetector([make_detection()]), GivenClassifier(), settings)
     bindings = [sink if isinstance(sink, SinkBinding) else SinkBinding(sink, None) for sink in sinks]
-    return Engine(sources, analyzer, bindings, paint, settings.stream, batch_size, attend)
+    made = Engine(analyzer, paint, settings.stream, batch_size, Attendants(attend or (lambda: False)))
+    made.add(sources, bindings)
+    return made
 
 
 def within(seconds: float, act: Callable[[], object]) -> None:
