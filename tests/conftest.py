@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from loguru import logger
 
 from maskstream import MaskPipeline, load_config
 from maskstream.config import Config
@@ -117,3 +118,12 @@ def make_face(label: Label = Label.MASK, judged: bool = True, **detection: objec
 def make_frame(index: int = 0, width: int = 64, height: int = 48, source_id: str = "made", fps: float = 25) -> Frame:
     bgr = np.full((height, width, 3), index % 256, np.uint8)
     return Frame(bgr, index, source_id, index / fps, 1 / fps)
+
+
+@pytest.fixture
+def said() -> Iterator[list[str]]:
+    """Lines of the log, as LEVEL MESSAGE."""
+    lines: list[str] = []
+    handler = logger.add(lambda message: lines.append(str(message)), format="{level} {message}")
+    yield lines
+    logger.remove(handler)

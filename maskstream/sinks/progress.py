@@ -6,6 +6,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    TaskID,
     TaskProgressColumn,
     TextColumn,
     TimeRemainingColumn,
@@ -33,15 +34,18 @@ class ProgressSink:
             console=console,
             transient=True,
         )
-        self._tasks = {
-            info.source_id: self._progress.add_task(info.source_id, total=_total(info.frame_count, max_frames), fps=0.0)
-            for info in sources
-        }
+        self._max_frames = max_frames
+        self._tasks: dict[str, TaskID] = {}
+        for info in sources:
+            self._add(info.source_id, info.frame_count)
         self._progress.start()
 
     def write(self, output: Output) -> None:
         """Count a frame."""
-        task = self._progress.tasks[self._tasks[output.frame.source_id]]
+        source_id = output.frame.source_id
+        if source_id not in self._tasks:  # it was added while the program runs
+            self._add(source_id, None)
+        task = self._progress.tasks[self._tasks[source_id]]
         done = output.frame.index + 1
         self._progress.update(task.id, completed=done, fps=done / task.elapsed if task.elapsed else 0.0)
 
@@ -54,7 +58,6 @@ class ProgressSink:
         """Take the bars away."""
         self._progress.stop()
 
-
-def _total(frame_count: int | None, max_frames: int | None) -> int | None:
-    known = [count for count in (frame_count, max_frames) if count]
-    return min(known, default=None)
+    def _add(self, source_id: str, frame_count: int | None) -> None:
+        total = min([count for count in (frame_count, self._max_frames) if count], default=None)
+        self._tasks[source_id] = self._progress.add_task(source_id, total=total, fps=0.0)

@@ -10,22 +10,26 @@ from rich.console import Console
 from maskstream.config import VideoConfig
 from maskstream.errors import SinkError
 from maskstream.protocols import Sink
-from maskstream.sinks import CsvSink, JsonlSink, PictureSink, ProgressSink, VideoSink
+from maskstream.sinks import CsvSink, JsonlSink, PictureSink, ProgressSink, RecordingSink, StatusSink, VideoSink
 from maskstream.types import Frame, SourceInfo
 from tests.video_files import grey, output_of
 
 INFO = SourceInfo("camera", 64, 48, live=False)
 PICTURES = SourceInfo("camera", 64, 48, live=False, path="photos", pictures=tuple(f"photos/{n}.png" for n in range(3)))
 
+VIDEO = VideoConfig(segment_s=None, crf=23, preset="ultrafast")
+
 SINKS: dict[str, Callable[[Path], Sink]] = {
     "jsonl": lambda folder: JsonlSink(str(folder / "out.jsonl")),
     "csv": lambda folder: CsvSink(str(folder / "out.csv")),
-    "video": lambda folder: VideoSink(str(folder / "out.mp4"), INFO, VideoConfig(crf=23, preset="ultrafast")),
+    "status": lambda folder: StatusSink(str(folder / "status.jsonl")),
+    "video": lambda folder: VideoSink(str(folder / "out.mp4"), INFO, VIDEO),
+    "recording": lambda folder: RecordingSink(str(folder / "out.mp4"), lambda: INFO, VIDEO),
     "pictures": lambda folder: PictureSink(str(folder), PICTURES),
     "progress": lambda folder: ProgressSink(Console(file=io.StringIO()), [INFO], None),
 }
 """All but the window, which needs a display and is tested with one."""
-FILES = {"jsonl": 1, "csv": 1, "video": 1, "pictures": 3, "progress": 0}
+FILES = {"jsonl": 1, "csv": 1, "status": 1, "video": 1, "recording": 1, "pictures": 3, "progress": 0}
 """How many each leaves behind."""
 
 
@@ -47,7 +51,7 @@ def test_write_end_and_close_twice(tmp_path: Path, kind: str) -> None:
     sink.close()
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == left
     assert len(left) == FILES[kind]
-    assert all(left.values())
+    assert all(left.values()) or kind == "status"
 
 
 @each_sink
@@ -69,7 +73,7 @@ def test_picture_is_left_alone(tmp_path: Path, kind: str) -> None:
 @each_sink
 def test_says_which_frames_it_wants(tmp_path: Path, kind: str) -> None:
     sink = SINKS[kind](tmp_path)
-    assert sink.wants_every_frame is (kind == "video")
+    assert sink.wants_every_frame is (kind in ("video", "recording"))
     sink.close()
 
 

@@ -35,7 +35,7 @@ from tests.video_files import (
 )
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-CONFIG = VideoConfig(crf=10, preset="veryfast")
+CONFIG = VideoConfig(segment_s=None, crf=10, preset="veryfast")
 STEADY = every(0.04, 12)
 UNSTEADY = [0.0, 0.04, 0.1, 0.5, 0.54, 1.2]
 MILLISECOND_S = 0.001

@@ -43,7 +43,9 @@ WRONG = "wrong-one"
 
 
 def network(open_s: float = 10, read_s: float = 10, transport: str = "tcp") -> NetworkConfig:
-    return NetworkConfig.model_validate({"transport": transport, "open_timeout_s": open_s, "read_timeout_s": read_s})
+    return NetworkConfig.model_validate(
+        {"transport": transport, "open_timeout_s": open_s, "read_timeout_s": read_s, "max_reconnects": 0}
+    )
 
 
 PATIENT = network()

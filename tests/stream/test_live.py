@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import pytest
-from loguru import logger
 
 from maskstream.analyzer import Analyzer
 from maskstream.errors import ModelError, OutOfMemory, SinkError
@@ -70,14 +69,6 @@ def live_engine(
     made = Engine(analyzer, paint, settings.stream, batch_size, attendants, StatusBoard())
     made.add(sources, [SinkBinding(sink, None) for sink in sinks])
     return made
-
-
-@pytest.fixture
-def said() -> Iterator[list[str]]:
-    lines: list[str] = []
-    handler = logger.add(lambda message: lines.append(str(message)), format="{level} {message}")
-    yield lines
-    logger.remove(handler)
 
 
 @pytest.fixture
