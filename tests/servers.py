@@ -54,13 +54,13 @@ def rtsp_server(
     video: Path, *, host: str = "127.0.0.1", port: int = 0, method: Literal["basic", "digest"] = "digest"
 ) -> Iterator[RtspServer]:
     """Play a video again and again at its own speed, as a camera would, to any number of clients; port 0 is any free one."""
-    ports = _free_udp_ports(len(_RTSP_PATHS))
+    ports = free_udp_ports(len(_RTSP_PATHS))
     streams = [f"{path}:{port}:{kind}" for (path, kind), port in zip(_RTSP_PATHS.items(), ports, strict=True)]
     with ExitStack() as running:
         feeder = running.enter_context(_process(feed_command(video, ports)))
         command = [SYSTEM_PYTHON, str(_RTSP_SERVER), host, str(port), f"{method}:{USER}:{PASSWORD}", *streams]
         server = running.enter_context(_process(command))
-        yield RtspServer(host, _announced_port(server), server, feeder)
+        yield RtspServer(host, announced_port(server), server, feeder)
 
 
 def feed_command(video: Path, ports: Sequence[int]) -> list[str]:
@@ -80,7 +80,8 @@ def _process(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
         process.communicate(timeout=_END_S)
 
 
-def _announced_port(server: subprocess.Popen[bytes]) -> int:
+def announced_port(server: subprocess.Popen[bytes]) -> int:
+    """Return the port that a starting `rtsp_server.py` prints."""
     assert server.stdout is not None
     there, _, _ = select.select([server.stdout], [], [], _START_S)
     line = server.stdout.readline() if there else b""
@@ -89,7 +90,8 @@ def _announced_port(server: subprocess.Popen[bytes]) -> int:
     return int(line)
 
 
-def _free_udp_ports(number: int) -> list[int]:
+def free_udp_ports(number: int) -> list[int]:
+    """Return ports of this machine that nobody uses."""
     with ExitStack() as bound:
         sockets = [bound.enter_context(socket(AF_INET, SOCK_DGRAM)) for _ in range(number)]
         for one in sockets:

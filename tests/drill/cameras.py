@@ -1,0 +1,130 @@
+"""RTSP cameras for the drill: one server each, all showing what one ffmpeg sends."""
+
+import random
+import select
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.servers import PASSWORD, SYSTEM_PYTHON, USER, announced_port
+
+_SERVER = Path(__file__).resolve().parents[1] / "rtsp_server.py"
+
+
+@dataclass
+class RtspCamera:
+    """A camera that can be switched off and on again, at the same address."""
+
+    feed_port: int
+    port: int = 0
+    role: str = "anyone"
+    server: subprocess.Popen[bytes] | None = None
+
+    def on(self) -> None:
+        """Start the server; it shows something as soon as somebody asks."""
+        stream = f"/cam:{self.feed_port}:tcp:{self.role}"
+        command = [SYSTEM_PYTHON, str(_SERVER), "127.0.0.1", str(self.port), f"digest:{USER}:{PASSWORD}", stream]
+        self.server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        self.port = announced_port(self.server)
+
+    def off(self) -> None:
+        """Kill the server: its connections are reset, its port refuses."""
+        if self.server is not None:
+            self.server.kill()
+            self.server.communicate()
+            self.server = None
+
+    def send(self, number: int) -> None:
+        """Send a signal to the server: SIGSTOP freezes it, SIGCONT thaws it."""
+        assert self.server is not None
+        self.server.send_signal(number)
+
+    def url(self, path: str = "/cam", login: str = "") -> str:
+        return f"rtsp://{login}127.0.0.1:{self.port}{path}"
+
+
+@contextmanager
+def feeder(clip: Path, ports: Sequence[int], size: str, fps: int, gop: int = 10) -> Iterator[None]:
+    """Send a clip as H.264 in RTP to ports, again and again at its own speed."""
+    outputs = "|".join(f"[f=rtp:payload_type=96]rtp://127.0.0.1:{port}?pkt_size=1200&rtcpport=9" for port in ports)
+    command = [
+        "ffmpeg",
+        "-v",
+        "error",
+        "-re",
+        "-stream_loop",
+        "-1",
+        "-i",
+        str(clip),
+        "-map",
+        "0:v",
+        "-vf",
+        f"scale={size},fps={fps}",
+    ]
+    command += ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", str(gop), "-f", "tee", outputs]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+@dataclass
+class DamagingProxy:
+    """Passes a TCP connection on, and flips a bit in a share of the bytes that the camera sends."""
+
+    to_port: int
+    share: float
+    port: int = 0
+    flipped: int = 0
+    _stopped: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> "DamagingProxy":
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._listening.settimeout(0.2)
+        self.port = self._listening.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join()
+        self._listening.close()
+
+    def _serve(self) -> None:
+        with ExitStack() as running:
+            while not self._stopped.is_set():
+                try:
+                    client, _ = self._listening.accept()
+                except TimeoutError:
+                    continue
+                thread = threading.Thread(target=self._pass_on, args=(client,))
+                thread.start()
+                running.callback(thread.join)
+
+    def _pass_on(self, client: socket.socket) -> None:
+        rng = random.Random(1)
+        with client, socket.create_connection(("127.0.0.1", self.to_port)) as camera:
+            while not self._stopped.is_set():
+                readable, _, _ = select.select([client, camera], [], [], 0.2)
+                for one in readable:
+                    data = one.recv(65536)
+                    if not data:
+                        return
+                    (client if one is camera else camera).sendall(self._damaged(data, rng) if one is camera else data)
+
+    def _damaged(self, data: bytes, rng: random.Random) -> bytes:
+        """Flip bits in pictures; what RTSP itself says stays readable, or nothing would come at all."""
+        if data.startswith(b"RTSP/") or len(data) < 200:
+            return data
+        changed = bytearray(data)
+        for _ in range(round(len(data) * self.share)):
+            changed[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+            self.flipped += 1
+        return bytes(changed)
