@@ -51,21 +51,9 @@ class RtspCamera:
 def feeder(clip: Path, ports: Sequence[int], size: str, fps: int, gop: int = 10) -> Iterator[None]:
     """Send a clip as H.264 in RTP to ports, again and again at its own speed."""
     outputs = "|".join(f"[f=rtp:payload_type=96]rtp://127.0.0.1:{port}?pkt_size=1200&rtcpport=9" for port in ports)
-    command = [
-        "ffmpeg",
-        "-v",
-        "error",
-        "-re",
-        "-stream_loop",
-        "-1",
-        "-i",
-        str(clip),
-        "-map",
-        "0:v",
-        "-vf",
-        f"scale={size},fps={fps}",
-    ]
-    command += ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", str(gop), "-f", "tee", outputs]
+    endless = ["ffmpeg", "-v", "error", "-re", "-stream_loop", "-1", "-i", str(clip), "-map", "0:v"]
+    coded = ["-vf", f"scale={size},fps={fps}", "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", str(gop)]
+    command = [*endless, *coded, "-f", "tee", outputs]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     try:
         yield

@@ -28,26 +28,23 @@ class Scene:
 
 @contextmanager
 def scene(folder: Path, clip: Path) -> Iterator[Scene]:
-    ports = free_udp_ports(5)
-    feeds = dict(zip(("steady", "killed", "frozen", "later", "changed"), ports, strict=True))
-    (other_port,) = free_udp_ports(1)
+    names = ("steady", "killed", "frozen", "later", "changed", "locked")
+    *ports, other_port = free_udp_ports(len(names) + 1)
+    feeds = dict(zip(names, ports, strict=True))
     with ExitStack() as running:
         running.enter_context(feeder(clip, ports, "480:270", 10))
         running.enter_context(feeder(clip, [other_port], "640:360", 5))
-        cameras = {name: RtspCamera(port, role="both" if name == "steady" else "anyone") for name, port in feeds.items()}
+        cameras = {name: RtspCamera(port, role="user" if name == "locked" else "anyone") for name, port in feeds.items()}
         for camera in cameras.values():
             running.callback(camera.off)
             camera.on()
         cameras["later"].off()
         proxy = running.enter_context(DamagingProxy(cameras["steady"].port, share=0.01))
-        locked = RtspCamera(feeds["steady"], role="user")
-        locked.on()
-        running.callback(locked.off)
         silent = running.enter_context(silent_server())
         urls = {name: camera.url() for name, camera in cameras.items()} | {
             "refused": f"rtsp://127.0.0.1:{unused_port()}/cam",
-            "locked": locked.url(login=LOGIN),
-            "wrong": locked.url(login="watchman:hunter2@"),
+            "locked": cameras["locked"].url(login=LOGIN),
+            "wrong": cameras["locked"].url(login="watchman:hunter2@"),
             "missing": cameras["steady"].url("/nowhere"),
             "silent": f"rtsp://{silent}/cam",
             "damaged": f"rtsp://127.0.0.1:{proxy.port}/cam",
@@ -63,3 +60,142 @@ def scene(folder: Path, clip: Path) -> Iterator[Scene]:
 def unused_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as bound:
         return int(bound.getsockname()[1])
+
+
+def network(table: Table, folder: Path, clip: Path) -> None:
+    """Try everything that may become of a camera, in one run."""
+    with scene(folder, clip) as seen:
+        run, cameras = seen.run, seen.cameras
+        run.wait_for_state("online", "steady")
+        _at_the_start(table, run)
+        _killed(table, run, cameras["killed"], 5)
+        _frozen(table, run, cameras["frozen"])
+        _dead_at_first(table, run, cameras["later"])
+        _changed(table, run, cameras["changed"], seen.other_port)
+        _damaged(table, run)
+        _others_unharmed(table, run)
+        _edited(table, run, folder / "cameras.yaml")
+        _left(table, run, folder)
+
+
+def _at_the_start(table: Table, run: Child) -> None:
+    expected = {
+        "refused": "the connection was refused",
+        "wrong": "(401)",
+        "missing": "(404)",
+        "silent": "no picture within",
+    }
+    for name, said in expected.items():
+        with table.case(f"{name} at the start, among others", f"offline, tried again; the cause: {said}") as row:
+            run.wait_for_state("offline", name)
+            change = run.changes(name)[-1]
+            expect(said in change["cause"], f"the cause is {change['cause']!r}")
+            row.saw(f"offline after {change['before_s']:.1f} s: {change['cause'].split(': ')[-1]}")
+    with table.case("a password that is right", "online") as row:
+        run.wait_for_state("online", "locked")
+        row.saw("online")
+
+
+def _killed(table: Table, run: Child, camera: RtspCamera, away_s: float) -> None:
+    promised = f"reconnecting, online within {BACK_WITHIN_S:g} s of its return, no frame between"
+    with table.case(f"server killed, and back after {away_s:g} s", promised) as row:
+        run.wait_for_frames(3, "killed")
+        known = len(run.changes("killed"))
+        camera.off()
+        lost_s = run.wait_for_state("reconnecting", "killed", 5, after=known)
+        time.sleep(away_s)
+        frames = len(run.records("killed"))
+        camera.on()
+        back_s = run.wait_for_state("online", "killed", BACK_WITHIN_S, after=known)
+        expect(len(run.records("killed")) <= frames + 1, "frames without a camera")
+        run.wait_for_frames(3, "killed")
+        row.saw(f"reconnecting after {lost_s:.1f} s, online {back_s:.1f} s after its return")
+
+
+def _frozen(table: Table, run: Child, camera: RtspCamera) -> None:
+    promised = f"stalled after 2 s, given up after {READ_TIMEOUT_S:g} s, online within {BACK_WITHIN_S:g} s of the thaw"
+    with table.case("server frozen (SIGSTOP) and thawed", promised) as row:
+        run.wait_for_frames(3, "frozen")
+        known = len(run.changes("frozen"))
+        camera.send(signal.SIGSTOP)
+        stalled_s = run.wait_for_state("stalled", "frozen", 5, after=known)
+        lost_s = run.wait_for_state("reconnecting", "frozen", READ_TIMEOUT_S + 3, after=known)
+        time.sleep(2)
+        camera.send(signal.SIGCONT)
+        back_s = run.wait_for_state("online", "frozen", BACK_WITHIN_S, after=known)
+        run.wait_for_frames(3, "frozen")
+        row.saw(f"stalled after {stalled_s:.1f} s, given up {lost_s:.1f} s later, online {back_s:.1f} s after the thaw")
+
+
+def _dead_at_first(table: Table, run: Child, camera: RtspCamera) -> None:
+    with table.case("one of several dead at the start, alive later", "the others run; online once it is there") as row:
+        expect("online" not in run.states("later"), "it was online before it was there")
+        camera.on()
+        back_s = run.wait_for_state("online", "later", 40)
+        run.wait_for_frames(3, "later")
+        row.saw(f"online {back_s:.1f} s after it came to life")
+
+
+def _changed(table: Table, run: Child, camera: RtspCamera, other_port: int) -> None:
+    promised = "analysis goes on; another part of the recording, said once"
+    with table.case("another resolution and rate on reconnect", promised) as row:
+        run.wait_for_frames(3, "changed")
+        known = len(run.changes("changed"))
+        camera.off()
+        camera.feed_port = other_port
+        time.sleep(1)
+        camera.on()
+        run.wait_for_state("online", "changed", BACK_WITHIN_S, after=known)
+        run.wait_for_frames(3, "changed")
+        said = [line for line in run.log.splitlines() if "changed: the recording goes on in changed_002.mp4" in line]
+        expect(len(said) == 1, f"said {len(said)} times")
+        row.saw(said[0].split("INFO")[-1].strip())
+
+
+def _damaged(table: Table, run: Child) -> None:
+    with table.case(
+        "1 % of the bytes of the picture changed on their way", "the program lives, the camera is opened again"
+    ) as row:
+        states = run.states("damaged")
+        expect(run.process.poll() is None, "the program is dead")
+        row.saw(
+            f"{len(run.records('damaged'))} frames analysed, states: {', '.join(dict.fromkeys(states))}, {len(states)} changes"
+        )
+
+
+def _others_unharmed(table: Table, run: Child) -> None:
+    with table.case("the camera beside ten that fail", "no gap between its frames longer than 2 s") as row:
+        times = [datetime.fromisoformat(record["time_utc"]) for record in run.records("steady")]
+        gaps = [(after - before).total_seconds() for before, after in pairwise(times)]
+        expect(max(gaps) < 2, f"a gap of {max(gaps):.1f} s")
+        row.saw(f"{len(times)} frames, longest gap {max(gaps):.2f} s")
+
+
+def _edited(table: Table, run: Child, listed: Path) -> None:
+    with table.case("the list of cameras is edited while it runs", "one removed, another added, the others untouched") as row:
+        lines = listed.read_text().splitlines(keepends=True)
+        added = next(line for line in lines if "name: steady" in line).replace("name: steady", "name: added")
+        listed.write_text("".join(line for line in lines if "name: refused" not in line) + added)
+        run.wait_for_state("ended", "refused", 5)
+        run.wait_for_state("online", "added", BACK_WITHIN_S)
+        expect(run.states("steady").count("connecting") == 1, "the steady one was opened again")
+        row.saw("removed and added")
+        listed.write_text("- {name: broken")
+        run.wait_for("an error about the list", lambda: "the cameras stay as they are" in run.log, 5)
+        row.saw("a list that cannot be read changes nothing and is said")
+
+
+def _left(table: Table, run: Child, folder: Path) -> None:
+    with table.case("SIGINT beside cameras that are dead, silent and damaged", "left within 3 s, every recording decodes") as row:
+        took_s = run.leave(signal.SIGINT)
+        counts = {path.name: decoded(path) for path in sorted((folder / "recordings").iterdir())}
+        expect(run.process.returncode == 130, f"exit code {run.process.returncode}")
+        expect(min(counts.values()) > 0, f"frames: {counts}")
+        expect("ended" in run.states("steady"), "its end was not recorded")
+        row.saw(f"left in {took_s:.1f} s; {len(counts)} recordings with {sum(counts.values())} frames")
+    with table.case("the passwords of the cameras", "nowhere in log, records and names of files") as row:
+        written = run.log + "".join(path.read_text(errors="replace") for path in folder.glob("*.jsonl"))
+        names = " ".join(str(path) for path in folder.rglob("*"))
+        for secret in (PASSWORD, "p%40ss", "hunter2"):
+            expect(secret not in written + names, f"{secret[:4]}... was written")
+        row.saw(f"{len(written)} characters searched")
