@@ -11,8 +11,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.drill.network import network
-from tests.drill.table import Table
+from tests.drill.network import network  # noqa: E402
+from tests.drill.table import Table  # noqa: E402
 
 if __name__ == "__main__":
     table = Table()

@@ -1,14 +1,19 @@
 """One run with a dozen cameras, of which nearly every one goes wrong in its own way."""
 
+import signal
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 from tests.drill.cameras import DamagingProxy, RtspCamera, feeder
-from tests.drill.child import Child, child
-from tests.servers import LOGIN, free_udp_ports, silent_server
+from tests.drill.child import Child, child, decoded, expect
+from tests.drill.table import Table
+from tests.servers import LOGIN, PASSWORD, free_udp_ports, silent_server
 
 READ_TIMEOUT_S = 4.0
 BACK_WITHIN_S = 12.0
