@@ -16,6 +16,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
+from setproctitle import setproctitle
+
 if TYPE_CHECKING:
     from loguru import Record
     from rich.console import Console
@@ -104,6 +106,12 @@ def seconds(text: str) -> float:
     return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
+def hide_arguments() -> None:
+    """Keep passwords in URLs out of the list of processes, before anything that takes time."""
+    if any("@" in argument for argument in sys.argv):
+        setproctitle("run_stream.py --source ***")
+
+
 class Stopper:
     """Turns SIGINT and SIGTERM into a clean end; a second signal ends the program at once."""
 
@@ -123,6 +131,7 @@ class Stopper:
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     stopper = Stopper()
+    hide_arguments()
     from maskstream import __version__
     from maskstream.errors import MaskStreamError
 
