@@ -1,4 +1,3 @@
-import re
 import socket
 import sys
 import time
@@ -134,10 +133,7 @@ def test_unknown_weights_name_the_known_ones() -> None:
         (lambda path: torch.save({"weight": torch.zeros(1)}, path), "Missing key"),
         (lambda path: torch.save({}, path), "StopIteration"),
         (lambda path: torch.save([1, 2], path), "AttributeError"),
-        (
-            lambda path: torch.save(torch.nn.Linear(1, 1), path),
-            "UnpicklingError|AttributeError",
-        ),  # ultralytics replaces torch.load
+        (lambda path: torch.save(torch.nn.Linear(1, 1), path), "UnpicklingError"),
     ],
     ids=["empty", "text", "half", "another model", "no tensor", "a list", "a pickled module"],
 )
@@ -146,7 +142,7 @@ def test_a_file_that_does_not_fit_is_refused_in_one_line(tmp_path: Path, spoil: 
     spoil(path)
     with pytest.raises(WeightsError) as caught:
         mask_clip.load(options(path))
-    assert re.match(rf"{re.escape(str(path))}: damaged, or not the state dict of a {CLIP_NAME} \((?:{said})", str(caught.value))
+    assert str(caught.value).startswith(f"{path}: damaged, or not the state dict of a {CLIP_NAME} ({said}")
     assert "\n" not in str(caught.value)
 
 
