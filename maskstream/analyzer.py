@@ -22,13 +22,15 @@ class _Thresholds:
     rules: AlignRules
     incorrect_as: IncorrectAs
     max_background: float
+    min_unknown_score: float
 
     @classmethod
     def of(cls, config: Config) -> "_Thresholds":
         rules = AlignRules(config.align.min_face_px, config.align.min_keypoint_score)
-        classifier = config.classifier
+        detector, classifier = config.detector, config.classifier
         return cls(
-            config.detector.min_score, config.detector.max_faces, rules, classifier.incorrect_as, classifier.max_background
+            *(detector.min_score, detector.max_faces, rules),
+            *(classifier.incorrect_as, classifier.max_background, config.align.min_unknown_score),
         )
 
 
@@ -103,13 +105,15 @@ class Analyzer:
         return [tuple(face for face in faces if face) for faces in judged]
 
     def _judge(self, candidate: _Candidate, probabilities: FloatArray | None) -> Face | None:
-        """Return the face, or None where the classifier sees none."""
+        """Return the face, or None where the classifier sees none, or has seen nothing and the detector is not certain."""
         by_class = {} if probabilities is None else dict(zip(self._classifier.class_names, probabilities.tolist(), strict=True))
         background = by_class.pop(BACKGROUND, 0.0)
-        if background > candidate.thresholds.max_background:
+        thresholds = candidate.thresholds
+        is_doubtful = not by_class and candidate.detection.score < thresholds.min_unknown_score
+        if is_doubtful or background > thresholds.max_background:
             return None
         quad_xy = candidate.aligned.quad_xy if candidate.aligned else box_corners(candidate.face_box_xyxy)
-        label, confidence = _verdict(by_class, candidate.thresholds.incorrect_as) if by_class else (Label.UNKNOWN, None)
+        label, confidence = _verdict(by_class, thresholds.incorrect_as) if by_class else (Label.UNKNOWN, None)
         return Face(candidate.detection, quad_xy, candidate.face_box_xyxy, label, confidence)
 
 

@@ -55,6 +55,7 @@ class AlignConfig(Section):
 
     min_face_px: Annotated[float, Field(ge=1)]
     min_keypoint_score: Probability
+    min_unknown_score: Probability
 
 
 class StreamConfig(Section):

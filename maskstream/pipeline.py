@@ -1,6 +1,6 @@
 """Models put together from a configuration, for single pictures and for the stream."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -12,7 +12,7 @@ from maskstream.config import Config, load_config
 from maskstream.errors import ConfigError
 from maskstream.models import CLASSIFIERS, DETECTORS, ClassifierOptions, DetectorOptions
 from maskstream.overlay import Overlay
-from maskstream.protocols import Detector
+from maskstream.protocols import Classifier, Detector
 from maskstream.types import BgrImage, Face, Frame, FrameResult
 
 _GPU_BATCH_SIZE: Final = 8
@@ -72,6 +72,7 @@ def build_analyzer(config: Config, by_source: Mapping[str, Config] | None = None
     _require_known("classifier.name", config.classifier.name, CLASSIFIERS)
     detector = build_detector(config, by_source)
     classifier = CLASSIFIERS[config.classifier.name](ClassifierOptions(device, config.clip, config.classifier.weights))
+    _require_incorrect(classifier, [config, *(by_source or {}).values()])
     logger.info("{} and {} on {}", config.detector.name, config.classifier.name, device)
     return Analyzer(detector, classifier, config, by_source)
 
@@ -93,6 +94,14 @@ def build_detector(config: Config, by_source: Mapping[str, Config] | None = None
         config.detector.weights,
     )
     return DETECTORS[config.detector.name](options)
+
+
+def _require_incorrect(classifier: Classifier, configs: Iterable[Config]) -> None:
+    if "incorrect" not in classifier.class_names and any(each.classifier.incorrect_as == "incorrect" for each in configs):
+        raise ConfigError(
+            f"classifier.incorrect_as: incorrect is none of what the classifier tells: {', '.join(classifier.class_names)}; "
+            "give weights that know it, such as --classifier weights/mask_mobilenet_incorrect.safetensors"
+        )
 
 
 def _require_known(key: str, name: str, known: Mapping[str, object]) -> None:

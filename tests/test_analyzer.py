@@ -118,9 +118,12 @@ def test_what_is_surely_no_face_may_be_kept_all_the_same() -> None:
     assert judge.analyze([make_frame(0, 100, 100)])[0].faces[0].confidence == 0
 
 
-def test_what_cannot_be_judged_stays_where_the_classifier_knows_background() -> None:
-    judge = analyzer([make_detection(point_score=0.1)], GivenClassifier((0, 0, 0, 1)))
-    assert judge.analyze([make_frame(0, 100, 100)])[0].faces[0].label is Label.UNKNOWN
+@pytest.mark.parametrize(("score", "least", "is_kept"), [(0.9, 0.7, True), (0.65, 0.7, False), (0.65, 0.6, True)])
+def test_what_cannot_be_judged_stays_where_the_detector_is_certain(score: float, least: float, is_kept: bool) -> None:
+    found = [make_detection(score=score, point_score=0.1), make_detection(score=0.5)]
+    judge = analyzer(found, GivenClassifier((0.9, 0, 0, 0.1)), align__min_unknown_score=least)
+    labels = [face.label for face in judge.analyze([make_frame(0, 100, 100)])[0].faces]
+    assert labels == [Label.UNKNOWN] * is_kept + [Label.MASK]
 
 
 @pytest.mark.parametrize(

@@ -137,12 +137,13 @@ def contained() -> Iterator[None]:
     """Keep to itself what Ultralytics does to a process when it is imported and set up.
 
     It looks up servers, creates a folder of settings in the home directory, sets environment variables, switches off the threads
-    of OpenCV, takes away some of PyTorch's, filters warnings, and replaces `PIL.Image.open` by a function that installs a package
-    where a picture cannot be read.
+    of OpenCV, takes away some of PyTorch's, filters warnings, allows its own classes in whatever PyTorch reads in restricted mode
+    from then on, and replaces `PIL.Image.open` by a function that installs a package where a picture cannot be read.
     """
     environment, print_options = dict(os.environ), np.get_printoptions()
     threads, opencv_threads = torch.get_num_threads(), cv2.getNumThreads()
     open_picture, save = PIL.Image.open, torch.save
+    allowed = torch.serialization.get_safe_globals()
     with TemporaryDirectory() as settings, warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning, module=r"(torch|ultralytics)\b")  # about files that it refuses
         os.environ.update(_SETTINGS, YOLO_CONFIG_DIR=settings)
@@ -156,6 +157,8 @@ def contained() -> Iterator[None]:
             torch.set_num_threads(threads)
             cv2.setNumThreads(opencv_threads)
             PIL.Image.open, torch.save = open_picture, save
+            torch.serialization.clear_safe_globals()
+            torch.serialization.add_safe_globals(allowed)
 
 
 def _read(path: Path) -> Any:

@@ -236,8 +236,8 @@ def classification_figures(logits: torch.Tensor, labels: NDArray[np.int64], clas
         `background_recall` where there is some.
     """
     mask = classes.index(Label.MASK.value)
-    is_face, face_classes = _faces(labels, classes)
-    face_logits = logits[torch.from_numpy(is_face)][:, : len(face_classes)]
+    is_face, count = _faces(labels, classes)
+    face_logits = logits[torch.from_numpy(is_face)][:, :count]
     temperature = fit_temperature(face_logits, torch.from_numpy(labels[is_face] == mask), mask)
     probabilities = (logits.double() / temperature).softmax(1).numpy()
     return {**judged_figures(probabilities, labels, classes), "temperature": temperature}
@@ -245,14 +245,14 @@ def classification_figures(logits: torch.Tensor, labels: NDArray[np.int64], clas
 
 def judged_figures(probabilities: NDArray[Any], labels: NDArray[np.int64], classes: Sequence[str]) -> dict[str, float]:
     """Return how well crops were judged, of class probabilities (N, C) and classes (N,)."""
-    is_face, face_classes = _faces(labels, classes)
+    is_face, count = _faces(labels, classes)
     told_apart = {}
-    if BACKGROUND in classes:
+    if count < len(classes):
         taken_for_face = probabilities[:, -1] <= 0.5
         told_apart["face_recall"] = float(taken_for_face[is_face].mean())
         if not is_face.all():
             told_apart["background_recall"] = float(1 - taken_for_face[~is_face].mean())
-    probabilities, labels = probabilities[is_face, : len(face_classes)], labels[is_face]
+    probabilities, labels = probabilities[is_face, :count], labels[is_face]
     probabilities = probabilities / probabilities.sum(1, keepdims=True)
     mask = classes.index(Label.MASK.value)
     is_mask, probability = labels == mask, np.clip(probabilities[:, mask], 1e-7, 1 - 1e-7)
@@ -268,11 +268,10 @@ def judged_figures(probabilities: NDArray[Any], labels: NDArray[np.int64], class
     }
 
 
-def _faces(labels: NDArray[np.int64], classes: Sequence[str]) -> tuple[NDArray[np.bool_], Sequence[str]]:
-    """Return which crops show a face (N,), and the classes of faces."""
-    if BACKGROUND not in classes:
-        return np.ones(len(labels), bool), classes
-    return labels != classes.index(BACKGROUND), classes[:-1]
+def _faces(labels: NDArray[np.int64], classes: Sequence[str]) -> tuple[NDArray[np.bool_], int]:
+    """Return which crops show a face (N,), and how many of the classes are of faces: the first ones."""
+    count = len(classes) - (BACKGROUND in classes)
+    return labels < count, count
 
 
 def change_crop(stored_bgr: BgrImage, class_name: str, recipe: ClassifierRecipe, rng: np.random.Generator) -> BgrImage:

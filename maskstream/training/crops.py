@@ -156,7 +156,7 @@ def _crops_of(picture: LabelledPicture, detector: Detector | None, rules: CropRu
     except SourceError:
         yield from (_missed(picture, face, Miss.UNREADABLE) for face in wanted)
         return
-    needed = with_background or (wanted and (rules.keypoints != "labels" or any(face.keypoints_xy is None for face in wanted)))
+    needed = with_background or rules.keypoints != "labels" or any(face.keypoints_xy is None for face in wanted)
     found = detector.detect([bgr])[0] if detector is not None and needed else []
     boxes = _boxes(found, picture, rules)
     for face, detections in zip(wanted, _detections(wanted, found, boxes, rules), strict=True):

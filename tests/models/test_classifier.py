@@ -2,13 +2,15 @@ import numpy as np
 import pytest
 import torch
 
-from maskstream.config import Config
-from maskstream.errors import WeightsError
+from maskstream.config import Config, Layer, load_config
+from maskstream.errors import ConfigError, WeightsError
 from maskstream.models import CLASSIFIERS, ClassifierOptions
 from maskstream.models.crop_classifier import crops_to_tensor
 from maskstream.models.files import weights_path
+from maskstream.pipeline import build_analyzer
 
 CPU = torch.device("cpu")
+INCORRECT = str(weights_path(None, "mask_mobilenet_incorrect.safetensors"))
 
 
 def test_crops_become_rgb_between_0_and_1() -> None:
@@ -19,10 +21,29 @@ def test_crops_become_rgb_between_0_and_1() -> None:
     assert tensor.mean(dim=(0, 2, 3)).tolist() == [1, 0, 0]
 
 
-def test_the_shipped_classifier_knows_three_classes(config: Config) -> None:
-    classifier = CLASSIFIERS["mask_mobilenet"](ClassifierOptions(CPU, config.clip))
-    assert classifier.class_names == ("mask", "no_mask", "incorrect")
+@pytest.mark.parametrize(
+    ("name", "weights", "classes"),
+    [
+        ("mask_mobilenet", None, ("mask", "no_mask", "background")),
+        ("mask_mobilenet", INCORRECT, ("mask", "no_mask", "incorrect", "background")),
+        ("mask_resnet18", None, ("mask", "no_mask", "incorrect")),
+    ],
+)
+def test_what_the_shipped_classifiers_tell_apart(
+    config: Config, name: str, weights: str | None, classes: tuple[str, ...]
+) -> None:
+    classifier = CLASSIFIERS[name](ClassifierOptions(CPU, config.clip, weights))
+    assert classifier.class_names == classes
     assert classifier.input_size_px == 112
+
+
+def test_incorrect_is_told_only_by_weights_that_know_it() -> None:
+    asked = [Layer.of_assignment("classifier.incorrect_as=incorrect")]
+    with pytest.raises(ConfigError, match="incorrect is none of what the classifier tells: mask, no_mask, background; give"):
+        build_analyzer(load_config(layers=asked))
+    build_analyzer(load_config(layers=[*asked, Layer.of_key("test", "classifier.weights", INCORRECT)]))
+    with pytest.raises(ConfigError, match="incorrect is none of"):
+        build_analyzer(load_config(), {"gate": load_config(layers=asked)})
 
 
 def test_weights_of_the_detector_are_refused(config: Config) -> None:

@@ -213,8 +213,8 @@ from maskstream.models.yolo import load_yolo
 from maskstream.types import Frame
 
 def state():
-    threads = torch.get_num_threads(), cv2.getNumThreads()
-    return dict(os.environ), threads, PIL.Image.open, torch.save, list(warnings.filters), numpy.get_printoptions()
+    threads, allowed = (torch.get_num_threads(), cv2.getNumThreads()), torch.serialization.get_safe_globals()
+    return dict(os.environ), threads, set(allowed), PIL.Image.open, torch.save, list(warnings.filters), numpy.get_printoptions()
 
 def refuse(*arguments):
     raise AssertionError("the network was asked")

@@ -1,12 +1,10 @@
 """The tool as users run it, on pictures of the demo with real models."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from threading import Thread
 from time import monotonic, sleep
 from typing import Any
 
@@ -113,9 +111,7 @@ def test_records_of_the_stream_give_the_same_counts(photos: Path, finished: Path
         assert streamed == ours
 
 
-def test_a_killed_run_and_an_interrupted_one_go_on(
-    photos: Path, tmp_path: Path, main: Main, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_killed_run_and_an_interrupted_one_go_on(photos: Path, tmp_path: Path, main: Main) -> None:
     many = tmp_path / "many"
     many.mkdir()
     for index in range(30):
@@ -126,12 +122,12 @@ def test_a_killed_run_and_an_interrupted_one_go_on(
         wait_until_lines(journal, 5)
         process.kill()
     killed_at = lines(journal)
-    interrupter = Thread(target=lambda: (wait_until_lines(journal, killed_at + 4), os.kill(os.getpid(), signal.SIGINT)))
-    interrupter.start()
-    assert main(arguments) == 130
-    interrupter.join()
+    with subprocess.Popen([sys.executable, str(TOOL), *arguments], stderr=subprocess.PIPE, text=True) as process:
+        wait_until_lines(journal, killed_at + 4)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
     interrupted_at = lines(journal)
-    said = capfd.readouterr().err
     assert f"{killed_at - 1} of 30 pictures were analysed before: going on" in said
     assert "the same command goes on from here" in said
     assert interrupted_at < 31

@@ -53,7 +53,9 @@ def test_the_generator_decides_everything(label: Label) -> None:
     assert len(pictures) == 20
 
 
-@pytest.mark.parametrize(("label", "occluder"), [(label, draw) for label, draws in OCCLUDERS.items() for draw in set(draws)])
+@pytest.mark.parametrize(
+    ("label", "occluder"), [(label, draw) for label, draws in OCCLUDERS.items() for draw in dict.fromkeys(draws)]
+)
 def test_each_occluder_can_be_seen(label: Label, occluder: occluders._Occluder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(OCCLUDERS, label, (occluder,))
     crop = make_crop(label=label)
