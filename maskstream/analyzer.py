@@ -1,7 +1,8 @@
 """Frames in, judged faces out. Knows no threads and no input or output: call it from anywhere."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil
 from time import perf_counter
 
 import numpy as np
@@ -23,6 +24,8 @@ class _Thresholds:
     incorrect_as: IncorrectAs
     max_background: float
     min_unknown_score: float
+    region: tuple[float, ...]
+    """Left, top, right, bottom as shares of the picture."""
 
     @classmethod
     def of(cls, config: Config) -> "_Thresholds":
@@ -31,6 +34,7 @@ class _Thresholds:
         return cls(
             *(detector.min_score, detector.max_faces, rules),
             *(classifier.incorrect_as, classifier.max_background, config.align.min_unknown_score),
+            tuple(detector.region or (0, 0, 1, 1)),
         )
 
 
@@ -71,7 +75,7 @@ class Analyzer:
     def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
         """Return one result per frame, in order. All faces of all frames are classified in one go."""
         started = perf_counter()
-        detections = self._detector.detect([frame.bgr for frame in frames]) if frames else []
+        detections = self._detect(frames)
         detected = perf_counter()
         candidates = [self._align(frame, found) for frame, found in zip(frames, detections, strict=True)]
         aligned = perf_counter()
@@ -85,8 +89,21 @@ class Analyzer:
         }
         return [_result(frame, found, stages) for frame, found in zip(frames, faces, strict=True)]
 
+    def _detect(self, frames: Sequence[Frame]) -> list[list[Detection]]:
+        """Return what the detector finds in the region of each frame, in pixels of the whole frame."""
+        corners = [_region_px(frame, self._thresholds(frame).region) for frame in frames]
+        pictures = [frame.bgr[top:bottom, left:right] for frame, (left, top, right, bottom) in zip(frames, corners, strict=True)]
+        detections = self._detector.detect(pictures) if pictures else []
+        return [
+            [_moved(detection, left, top) for detection in found]
+            for found, (left, top, _, _) in zip(detections, corners, strict=True)
+        ]
+
+    def _thresholds(self, frame: Frame) -> _Thresholds:
+        return self._by_source.get(frame.source_id, self._default)
+
     def _align(self, frame: Frame, detections: list[Detection]) -> list[_Candidate]:
-        thresholds = self._by_source.get(frame.source_id, self._default)
+        thresholds = self._thresholds(frame)
         selected = _select(detections, thresholds)
         boxes = [face_box(detection) for detection in selected]
         size_px = self._classifier.input_size_px
@@ -125,6 +142,21 @@ def _verdict(by_class: Mapping[str, float], incorrect_as: IncorrectAs) -> tuple[
         by_class = {"mask": mask, "no_mask": whole - mask}
     best = max(by_class, key=by_class.__getitem__)
     return Label(best), by_class[best] / max(whole, 1e-9)
+
+
+def _region_px(frame: Frame, region: Sequence[float]) -> tuple[int, int, int, int]:
+    """Return left, top, right, bottom of a region in pixels, at least one wide and high."""
+    left, top = int(region[0] * (frame.width - 1)), int(region[1] * (frame.height - 1))
+    return left, top, max(left + 1, ceil(region[2] * frame.width)), max(top + 1, ceil(region[3] * frame.height))
+
+
+def _moved(detection: Detection, x: int, y: int) -> Detection:
+    """Return a detection in a part of a picture as one in the whole, whose pixel (x, y) the part begins with."""
+    if x == y == 0:
+        return detection
+    shift = np.array([x, y], np.float32)
+    box_xyxy = detection.box_xyxy + np.tile(shift, 2)
+    return replace(detection, box_xyxy=box_xyxy, keypoints_xy=detection.keypoints_xy + shift)
 
 
 def _select(detections: list[Detection], thresholds: _Thresholds) -> list[Detection]:

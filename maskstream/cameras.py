@@ -13,7 +13,7 @@ from maskstream.errors import ConfigError, SourceOpenError, redact
 
 _YAML_SUFFIXES: Final = (".yaml", ".yml")
 _PER_CAMERA: Final[dict[str, tuple[str, ...]]] = {
-    "detector": ("min_score", "max_faces"),
+    "detector": ("min_score", "max_faces", "region"),
     "classifier": ("incorrect_as", "max_background"),
     "align": tuple(AlignConfig.model_fields),
     "webcam": tuple(WebcamConfig.model_fields),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from maskstream.errors import ConfigError
 
@@ -18,6 +18,16 @@ DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "configs" / "default.yaml
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+
+
+def _checked_region(region: list[float]) -> list[float]:
+    left, top, right, bottom = region
+    if left >= right or top >= bottom:
+        raise ValueError("expected [left, top, right, bottom] with left < right and top < bottom, as shares of the picture")
+    return region
+
+
+Region = Annotated[list[Probability], Field(min_length=4, max_length=4), AfterValidator(_checked_region)]
 IncorrectAs = Literal["no_mask", "incorrect"]
 LabelMeaning = Literal["mask", "no_mask", "incorrect", "unknown", "ignore"]
 
@@ -39,6 +49,7 @@ class DetectorConfig(Section):
     min_score: Probability
     short_side: Annotated[int, Field(ge=64, le=4096)] | None
     max_faces: Count
+    region: Region | None
 
 
 class ClassifierConfig(Section):

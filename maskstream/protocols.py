@@ -58,7 +58,11 @@ class Detector(Protocol):
     keypoint_names: tuple[str, ...]
 
     def detect(self, pictures_bgr: Sequence[BgrImage]) -> list[list[Detection]]:
-        """Return the detections of each picture, the most certain first."""
+        """Return the detections of each picture, the most certain first.
+
+        Raises:
+            OutOfMemory: Fewer pictures at a time may do.
+        """
         ...
 
     def admit(self, min_score: float, max_faces: int) -> None:
@@ -73,5 +77,9 @@ class Classifier(Protocol):
     input_size_px: int
 
     def classify(self, crops_bgr: Sequence[BgrImage]) -> FloatArray:
-        """Return class probabilities (N, C) of N square crops of `input_size_px`."""
+        """Return class probabilities (N, C) of N square crops of `input_size_px`.
+
+        Raises:
+            OutOfMemory: Crops of fewer frames may do.
+        """
         ...

@@ -15,9 +15,11 @@ class GivenDetector:
 
     def __init__(self, detections: list[Detection]) -> None:
         self.keypoint_names = FACE_KEYPOINTS
+        self.shapes: list[tuple[int, ...]] = []
         self._detections = detections
 
     def detect(self, pictures_bgr: Sequence[BgrImage]) -> list[list[Detection]]:
+        self.shapes += [picture.shape for picture in pictures_bgr]
         return [self._detections for _ in pictures_bgr]
 
     def admit(self, min_score: float, max_faces: int) -> None:
@@ -80,6 +82,34 @@ def test_a_source_may_have_thresholds_of_its_own() -> None:
         ["incorrect"] * 3,
         ["unknown"] * 3,
     ]
+
+
+def test_faces_are_looked_for_in_the_region_and_told_in_pixels_of_the_picture() -> None:
+    detection = make_detection()
+    detector = GivenDetector([detection])
+    region = Layer.of_key("test", "detector.region", [0.25, 0.1, 1.0, 0.6])
+    judge = Analyzer(detector, GivenClassifier(), load_config(layers=[region]))
+    face = judge.analyze([make_frame(0, 401, 201)])[0].faces[0]
+    assert detector.shapes == [(101, 301, 3)]
+    np.testing.assert_array_equal(face.detection.box_xyxy, detection.box_xyxy + np.array([100, 20, 100, 20]))
+    np.testing.assert_array_equal(face.detection.keypoints_xy, detection.keypoints_xy + np.array([100, 20]))
+
+
+def test_a_region_of_less_than_a_pixel_is_a_pixel() -> None:
+    assert analyzer([], detector__region=[0.9999, 0.9999, 1.0, 1.0]).analyze([make_frame(0, 3, 3)])[0].faces == ()
+
+
+def test_a_face_is_found_at_the_same_place_in_a_region(demo_frames: list[Frame]) -> None:
+    whole, part = load_config(), load_config(layers=[Layer.of_key("test", "detector.region", [0.0, 0.0, 0.3, 1.0])])
+    judge = MaskPipeline(whole).analyzer
+    left = [face for face in judge.analyze([demo_frames[0]])[0].faces if face.face_box_xyxy[2] < 0.3 * demo_frames[0].width]
+    judge.set_source(demo_frames[0].source_id, part)
+    found = judge.analyze([demo_frames[0]])[0].faces
+    assert left
+    assert len(found) == len(left)
+    for one, other in zip(left, found, strict=True):
+        assert other.label is one.label
+        np.testing.assert_allclose(other.face_box_xyxy, one.face_box_xyxy, atol=6)
 
 
 @pytest.mark.parametrize(

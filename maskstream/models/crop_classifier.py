@@ -12,6 +12,7 @@ from maskstream.models.checkpoint import Metadata, StateDict, load_checkpoint, l
 from maskstream.models.files import weights_path
 from maskstream.models.folding import fold_batch_norm
 from maskstream.models.foreign import imagenet_weights
+from maskstream.models.memory import memory_errors
 from maskstream.types import BgrImage, FloatArray
 
 CHUNK = 64
@@ -54,8 +55,13 @@ def crops_to_tensor(crops_bgr: Sequence[BgrImage], device: torch.device) -> torc
     return pixels.flip(-1).permute(0, 3, 1, 2).float().div_(255)
 
 
+@memory_errors()
 def in_chunks(classify: Callable[[Sequence[BgrImage]], FloatArray], crops_bgr: Sequence[BgrImage], classes: int) -> FloatArray:
-    """Return the probabilities (N, C) of N crops, classified `CHUNK` at a time."""
+    """Return the probabilities (N, C) of N crops, classified `CHUNK` at a time.
+
+    Raises:
+        OutOfMemory: Crops of fewer frames may do.
+    """
     if not crops_bgr:
         return np.zeros((0, classes), np.float32)
     return np.concatenate([classify(crops_bgr[i : i + CHUNK]) for i in range(0, len(crops_bgr), CHUNK)])

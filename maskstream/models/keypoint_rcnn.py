@@ -12,6 +12,7 @@ from torchvision.models.detection import KeypointRCNN
 
 from maskstream.models.folding import fold_batch_norm
 from maskstream.models.heatmaps import decode_heatmaps
+from maskstream.models.memory import memory_errors
 from maskstream.types import BgrImage, Detection
 
 SMALLEST_SCALED_SIDE = 8
@@ -80,14 +81,17 @@ class KeypointRCNNDetector:
     def admit(self, min_score: float, max_faces: int) -> None:
         """Find what is as uncertain as this, and as many, besides what was found before."""
         heads = self.module.roi_heads
-        heads.score_thresh, heads.detections_per_img = (
-            min(heads.score_thresh, min_score),
-            max(heads.detections_per_img, max_faces),
-        )
+        heads.score_thresh = min(heads.score_thresh, min_score)
+        heads.detections_per_img = max(heads.detections_per_img, max_faces)
 
+    @memory_errors()
     @torch.inference_mode()
     def detect(self, pictures_bgr: Sequence[BgrImage]) -> list[list[Detection]]:
-        """Return the detections of each (H, W, 3) uint8 BGR picture, the most certain first, in pixels of that picture."""
+        """Return the detections of each (H, W, 3) uint8 BGR picture, the most certain first, in pixels of that picture.
+
+        Raises:
+            OutOfMemory: Fewer pictures at a time may do.
+        """
         shown = [index for index, picture in enumerate(pictures_bgr) if self._is_thick_enough(picture)]
         detections: list[list[Detection]] = [[] for _ in pictures_bgr]
         if shown:

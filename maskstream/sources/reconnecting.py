@@ -69,6 +69,7 @@ class ReconnectingSource:
         """Attempts in a row that gave no steady connection."""
         self._online_at_s = 0.0
         self._reconnected_at_s: deque[float] = deque(maxlen=_REMEMBERED)
+        self._damaged_before = 0
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield frames for as long as the source can be had; may be called once.
@@ -101,6 +102,11 @@ class ReconnectingSource:
         """Return how often it was opened again since a moment of the monotonic clock."""
         return sum(each >= at_s for each in tuple(self._reconnected_at_s))
 
+    @property
+    def damaged(self) -> int:
+        """Packets that could not be decoded, of all connections."""
+        return self._damaged_before + _damaged(self._source)
+
     def _open(self) -> Source | None:
         """Return what was opened; None where nobody wants it any more."""
         opened = self._open_source()
@@ -114,6 +120,7 @@ class ReconnectingSource:
     def _release(self) -> None:
         with self._lock:
             source, self._source = self._source, None
+            self._damaged_before += _damaged(source)
         if source is not None:
             source.close()
 
@@ -149,6 +156,11 @@ class ReconnectingSource:
         if not was_online:
             self._status.change(SourceState.OFFLINE, str(lost), _AWAY)
         self._closed.wait(delay_s(self._failed - 1))
+
+
+def _damaged(source: Source | None) -> int:
+    """Return how many packets of a source could not be decoded, where it counts them."""
+    return getattr(source, "damaged", 0)
 
 
 def _described(info: SourceInfo) -> str:

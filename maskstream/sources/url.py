@@ -73,7 +73,7 @@ class UrlSource(VideoSource):
         for packet in self._received():
             decodable = decodable or packet.is_keyframe
             if self._origin.live and packet.is_corrupt:
-                self._damaged += 1
+                self.damaged += 1
             elif decodable:
                 yield packet
 

@@ -67,7 +67,8 @@ class VideoSource:
         """
         self._opened_at_s = monotonic()
         self._origin = origin
-        self._damaged = 0
+        self.damaged = 0
+        """Packets that could not be decoded."""
         self._ended_s = 0.0
         self._is_open = False
         self._promised_end_s: float | None = None
@@ -128,7 +129,7 @@ class VideoSource:
                 for video_frame in packet.decode():
                     yield _Decoded(video_frame, _to_upright_bgr(video_frame))
             except av.FFmpegError:
-                self._damaged += 1
+                self.damaged += 1
         self._say_what_was_missing()
 
     def _packets(self) -> Iterator[VideoPacket]:
@@ -140,8 +141,8 @@ class VideoSource:
 
     def _say_what_was_missing(self) -> None:
         name = self._origin.source_id
-        if self._damaged:
-            logger.warning("{}: {} damaged packets were skipped", name, self._damaged)
+        if self.damaged:
+            logger.warning("{}: {} damaged packets were skipped", name, self.damaged)
         end_s = self._promised_end_s
         if end_s is not None and end_s - self._ended_s > _CUT_SHORT_S:
             logger.warning("{}: ends at {:.1f} s of {:.1f} s: the file was cut short", name, self._ended_s, end_s)
