@@ -192,7 +192,7 @@ def start_log(console: "Console", level: str) -> None:
     from loguru import logger
 
     def line(record: "Record") -> str:
-        return f"{record['time']:HH:mm:ss} {record['level'].name:<7} {{message}}\n"
+        return f"{record['time']:HH:mm:ss} {record['level'].name:<7} {{message}}\n{{exception}}"
 
     warnings.filterwarnings("ignore", module=r"PIL\.")  # on damaged metadata of pictures
     logger.remove()

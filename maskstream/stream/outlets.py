@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from loguru import logger
+
 from maskstream.errors import SinkClosed, SinkError
 from maskstream.protocols import Sink
 
@@ -48,9 +50,16 @@ class Outlets:
             except SinkClosed:
                 raise
             except SinkError as error:
-                self._bindings.remove(binding)
-                self._failed(error, binding)
-                self._close(binding.sink)
+                self._leave_out(binding, error)
+            except Exception as mistake:
+                kind = type(binding.sink).__name__
+                logger.exception("{} made a mistake", kind)
+                self._leave_out(binding, SinkError(f"{kind}: a mistake in the program, {mistake!r:.200}; please report it"))
+
+    def _leave_out(self, binding: SinkBinding, error: SinkError) -> None:
+        self._bindings.remove(binding)
+        self._failed(error, binding)
+        self._close(binding.sink)
 
     def close(self, source_id: str | None = None) -> None:
         """Close all sinks, or those that serve this source alone."""

@@ -47,6 +47,12 @@ class RtspCamera:
         return f"rtsp://{login}127.0.0.1:{self.port}{path}"
 
 
+def unused_port() -> int:
+    """Return a port where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        return int(bound.getsockname()[1])
+
+
 @contextmanager
 def feeder(clip: Path, ports: Sequence[int], size: str, fps: int, gop: int = 10) -> Iterator[None]:
     """Send a clip as H.264 in RTP to ports, again and again at its own speed."""

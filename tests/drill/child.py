@@ -11,15 +11,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import av
 import psutil
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.drill.table import Skipped
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+FAULTY: Final = ROOT / "tests" / "drill" / "faulty.py"
+LEAVES_WITHIN_S: Final = 3.0
 _POLL_S = 0.05
-_START_S = 40.0
+_START_S = 60.0
 """For Python, torch and the models on a busy machine."""
+_LAST_WORDS = 200
 
 
 class Broken(AssertionError):
@@ -50,11 +55,15 @@ class Child:
     def __init__(self, process: subprocess.Popen[bytes], folder: Path) -> None:
         self.process = process
         self.folder = folder
-        self.started_s = time.monotonic()
 
     @property
     def log(self) -> str:
         return (self.folder / "log.txt").read_text(errors="replace")
+
+    @property
+    def last_words(self) -> str:
+        """The last line of the log."""
+        return self.log.strip().splitlines()[-1][-_LAST_WORDS:] if self.log.strip() else "nothing said"
 
     def changes(self, source: str | None = None) -> list[dict[str, Any]]:
         return [change for change in _lines(self.folder / "status.jsonl") if source in (None, change["source"])]
@@ -69,11 +78,9 @@ class Child:
         """Wait until something is there, and return the seconds that took."""
         began_s = time.monotonic()
         while not is_there():
-            waited_s = time.monotonic() - began_s
-            expect(
-                self.process.poll() is None or is_there(), f"ended with {self.process.poll()} before: {what}; {self._last_line()}"
-            )
-            expect(waited_s < within_s, f"not within {within_s:g} s: {what}; states: {self.states()}")
+            has_ended = self.process.poll() is not None and not is_there()
+            expect(not has_ended, f"ended with {self.process.poll()} before: {what}; {self.last_words}")
+            expect(time.monotonic() - began_s < within_s, f"not within {within_s:g} s: {what}; {self.last_words}")
             time.sleep(_POLL_S)
         return time.monotonic() - began_s
 
@@ -86,32 +93,56 @@ class Child:
         before = len(self.records(source))
         return self.wait_for(f"{count} frames", lambda: len(self.records(source)) >= before + count, within_s)
 
+    def wait_for_end(self, within_s: float = _START_S) -> int:
+        """Wait until the program ends by itself, and return its exit code."""
+        self.wait_for("the end", lambda: self.process.poll() is not None, within_s)
+        return self.process.wait()
+
+    def ages_s(self, for_s: float) -> list[float]:
+        """Return how old each frame was when its record came, of those that come meanwhile."""
+        known = len(self.records())
+        ages_s: list[float] = []
+        end_s = time.monotonic() + for_s
+        while time.monotonic() < end_s:
+            records = self.records()
+            ages_s += [age_s(record) for record in records[known:]]
+            known = len(records)
+            time.sleep(_POLL_S)
+        return ages_s
+
     def usage(self) -> Usage:
         process = psutil.Process(self.process.pid)
         return Usage(process.memory_info().rss / 2**20, process.num_threads(), process.num_fds())
 
-    def leave(self, number: int = signal.SIGINT, within_s: float = 3.0) -> float:
+    def leave(self, number: int = signal.SIGINT) -> float:
         """Send a signal, and return how long the program took to leave."""
         began_s = time.monotonic()
         self.process.send_signal(number)
         try:
-            self.process.wait(within_s)
+            self.process.wait(LEAVES_WITHIN_S)
         except subprocess.TimeoutExpired:
-            raise Broken(f"did not leave within {within_s:g} s of {signal.Signals(number).name}") from None
+            raise Broken(f"did not leave within {LEAVES_WITHIN_S:g} s of {signal.Signals(number).name}") from None
         return time.monotonic() - began_s
-
-    def _last_line(self) -> str:
-        return self.log.strip().splitlines()[-1] if self.log.strip() else "nothing said"
 
 
 @contextmanager
 def child(
-    folder: Path, *arguments: str | Path, program: Sequence[str | Path] = (ROOT / "run_stream.py",), **environment: str
+    folder: Path, *arguments: str | Path, faults: Sequence[str] = (), inside: Sequence[str] = (), **environment: str
 ) -> Iterator[Child]:
-    """Run the program until the block is left; its files lie in a folder."""
+    """Run the program until the block is left; its records and its log lie in a folder.
+
+    Args:
+        folder: Is made.
+        arguments: Of run_stream.py.
+        faults: What goes wrong inside, see `faulty`.
+        inside: A command that runs the program inside of something.
+        environment: Variables to set.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    outputs = ("--status", folder / "status.jsonl", "--jsonl", folder / "faces.jsonl", "--no-show")
-    command = [sys.executable, *map(str, program), *map(str, arguments), *map(str, outputs)]
+    program = [str(FAULTY), *faults, "--"] if faults else [str(ROOT / "run_stream.py")]
+    outputs = ("--status", folder / "status.jsonl", "--jsonl", folder / "faces.jsonl")
+    shown = () if "--show" in arguments else ("--no-show",)
+    command = [*inside, sys.executable, *program, *map(str, (*arguments, *outputs, *shown))]
     with (folder / "log.txt").open("wb") as log:
         process = subprocess.Popen(command, stderr=log, stdout=log, stdin=subprocess.DEVNULL, env={**os.environ, **environment})
     try:
@@ -121,10 +152,37 @@ def child(
         process.wait()
 
 
+def namespace(kind: str, setup: str) -> list[str]:
+    """Return the command that runs another in a namespace of its own, made ready by a shell.
+
+    Args:
+        kind: `n` for the network, `m` for what is mounted where.
+        setup: Lines of the shell.
+
+    Raises:
+        Skipped: This is not allowed here.
+    """
+    command = ["unshare", f"-Ur{kind}", "sh", "-ec", f'{setup}\nexec "$@"', "sh"]
+    try:
+        tried = subprocess.run([*command, "true"], capture_output=True, text=True, timeout=10, check=False)
+    except OSError as error:
+        raise Skipped(f"no namespaces here: {error}") from error
+    if tried.returncode:
+        raise Skipped(f"no namespaces here: {tried.stderr.strip()}")
+    return command
+
+
 def decoded(path: Path) -> int:
     """Return how many frames of a video can be decoded."""
     with av.open(str(path)) as container:
         return sum(1 for _ in container.decode(video=0))
+
+
+def lasts_s(path: Path) -> float:
+    """Return the time between the first and the last frame of a video."""
+    with av.open(str(path)) as container:
+        times = [frame.time for frame in container.decode(video=0) if frame.time is not None]
+    return times[-1] - times[0]
 
 
 def age_s(record: dict[str, Any]) -> float:
@@ -136,4 +194,8 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     text = path.read_text()
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+    return [json.loads(line, parse_constant=_refuse) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+
+def _refuse(constant: str) -> None:
+    raise Broken(f"{constant} in a record, which is no JSON")

@@ -1,11 +1,10 @@
 """What a drill has seen."""
 
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-
-from tests.drill.child import Broken
 
 
 class Skipped(Exception):
@@ -21,7 +20,6 @@ class Row:
     seen: list[str] = field(default_factory=list)
     result: str = "pass"
     """`pass`, `FAIL` or `skipped`."""
-    took_s: float = 0.0
 
     def saw(self, what: str) -> None:
         """Add to what was seen."""
@@ -30,7 +28,7 @@ class Row:
 
 @dataclass
 class Table:
-    """All cases, in the order in which they began."""
+    """All cases, in the order in which they began. Several threads may add to it."""
 
     rows: list[Row] = field(default_factory=list)
 
@@ -42,22 +40,25 @@ class Table:
         began_s = time.monotonic()
         try:
             yield row
-        except Broken as broken:
-            row.result = "FAIL"
-            row.saw(str(broken))
         except Skipped as skipped:
             row.result = "skipped"
             row.saw(str(skipped))
-        row.took_s = time.monotonic() - began_s
-        print(f"{row.result:<8}{row.case}: {'; '.join(row.seen)} ({row.took_s:.0f} s)", flush=True)  # noqa: T201
+        except Exception as error:  # a case that breaks off has not passed
+            row.result = "FAIL"
+            row.saw(str(error) if isinstance(error, AssertionError) else traceback.format_exc(limit=-2).replace("\n", " "))
+        print(f"{row.result:<8}{row.case}: {'; '.join(row.seen)} ({time.monotonic() - began_s:.0f} s)", flush=True)  # noqa: T201
 
     @property
     def has_passed(self) -> bool:
         """Whether nothing was otherwise than promised."""
-        return all(row.result != "FAIL" for row in self.rows)
+        return bool(self.rows) and all(row.result != "FAIL" for row in self.rows)
 
     def markdown(self) -> str:
         """Return the table as Markdown."""
         lines = ["| case | promised | seen | result |", "|---|---|---|---|"]
-        lines += [f"| {row.case} | {row.promised} | {'; '.join(row.seen)} | {row.result} |" for row in self.rows]
+        lines += [_line(row.case, row.promised, "; ".join(row.seen), row.result) for row in self.rows]
         return "\n".join(lines)
+
+
+def _line(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

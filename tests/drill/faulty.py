@@ -1,0 +1,163 @@
+"""run_stream.py with something broken inside.
+
+Usage: faulty.py FAULT ... -- OPTIONS_OF_RUN_STREAM
+
+slow_detector=S      the detector takes S seconds longer
+odd_faces            the detector finds faces of no size, outside the picture, and with keypoints that are no numbers
+memory_for=N         the detector runs out of memory with more than N pictures at a time
+slow_sink=S          each JSON record takes S seconds to write
+raising_sink=N       the sink of CSV raises what it must not, with its Nth frame
+webcams=VIDEO        webcams show a video; 0, 1 and 2 lie about their frame rate, and while the file VIDEO.unplugged is there,
+                     number 3 is not
+"""
+
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import run_stream
+from maskstream import app
+from maskstream.models import DETECTORS
+from maskstream.protocols import Detector
+from maskstream.sources import SOURCES, WebcamSource
+from maskstream.types import FACE_KEYPOINTS, BgrImage, Detection, Output
+from tests.end_to_end.webcam_child import VideoDevice
+
+Detect = Callable[[Sequence[BgrImage]], list[list[Detection]]]
+LIES = {0: 0.0, 1: math.nan, 2: 1000.0}
+UNPLUGGED = 3
+
+
+def change_detector(change: Callable[[Any], None]) -> None:
+    """Let something be done to the detector once it is loaded."""
+    load = DETECTORS["face_mobilenet"]
+
+    def changed(options: Any) -> Detector:
+        detector = load(options)
+        change(detector)
+        return detector
+
+    DETECTORS["face_mobilenet"] = changed
+
+
+def slow_detector(seconds: str) -> None:
+    def change(detector: Any) -> None:
+        detect: Detect = detector.detect
+
+        def slowly(pictures: Sequence[BgrImage]) -> list[list[Detection]]:
+            time.sleep(float(seconds))
+            return detect(pictures)
+
+        detector.detect = slowly
+
+    change_detector(change)
+
+
+def odd_faces(_: str) -> None:
+    nan, inf = math.nan, math.inf
+
+    def face(box: Sequence[float], points: Sequence[Sequence[float]], scores: Sequence[float] = (1, 1, 1)) -> Detection:
+        return Detection(*(np.array(box, np.float32), 0.99, np.array(points, np.float32), np.array(scores, np.float32)), FACE_KEYPOINTS)
+
+    def odd(pictures: Sequence[BgrImage]) -> list[list[Detection]]:
+        good = [[50, 60], [60, 40], [40, 40]]
+        return [
+            [
+                face([50, 50, 50, 50], [[50, 50]] * 3),
+                face([30, 20, 30, 90], good),
+                face([90, 90, 30, 30], good),
+                face([-500, -500, -400, -400], [[-450, -440], [-430, -460], [-470, -460]]),
+                face([5000, 5000, 5100, 5100], [[5050, 5060], [5060, 5040], [5040, 5040]]),
+                face([-1e9, -1e9, 1e9, 1e9], [[0, 0], [1e9, -1e9], [-1e9, -1e9]]),
+                face([30, 20, 70, 90], [[nan, nan], [nan, 40], [40, nan]]),
+                face([30, 20, 70, 90], good, [nan, nan, nan]),
+                face([30, 20, 70, 90], [[inf, -inf]] * 3),
+                face([nan, nan, nan, nan], good),
+                face([30, 20, 70, 90], good),
+            ]
+            for _ in pictures
+        ]
+
+    change_detector(lambda detector: setattr(detector, "detect", odd))
+
+
+def memory_for(pictures: str) -> None:
+    """Raise torch's own error where the real one comes from: inside the network."""
+
+    def change(detector: Any) -> None:
+        forward = detector.module.backbone.forward
+
+        def limited(batch: torch.Tensor) -> Any:
+            if len(batch) > int(pictures):
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee documentation.")
+            return forward(batch)
+
+        detector.module.backbone.forward = limited
+
+    change_detector(change)
+
+
+def slow_sink(seconds: str) -> None:
+    class SlowSink(app.JsonlSink):
+        def write(self, output: Output) -> None:
+            time.sleep(float(seconds))
+            super().write(output)
+
+    app.JsonlSink = SlowSink  # type: ignore[misc]
+
+
+def raising_sink(number: str) -> None:
+    class RaisingSink(app.CsvSink):
+        frames = 0
+
+        def write(self, output: Output) -> None:
+            self.frames += 1
+            if self.frames == int(number):
+                raise ZeroDivisionError("a sink with a mistake")
+            super().write(output)
+
+    app.CsvSink = RaisingSink  # type: ignore[misc]
+
+
+class LyingDevice(VideoDevice):
+    """A webcam that says what it is told to say of its frame rate, and may be unplugged."""
+
+    def __init__(self, video: str, index: int) -> None:
+        super().__init__(video)
+        self._fps = LIES.get(index, 25.0)
+        self._unplugged = Path(f"{video}.unplugged") if index == UNPLUGGED else Path("/nowhere")
+
+    def isOpened(self) -> bool:
+        return not self._unplugged.exists()
+
+    def get(self, prop: int) -> float:
+        return self._fps if prop == cv2.CAP_PROP_FPS else super().get(prop)
+
+    def read(self) -> tuple[bool, BgrImage | None]:
+        return (False, None) if self._unplugged.exists() else super().read()
+
+
+def webcams(video: str) -> None:
+    SOURCES["webcam"] = lambda index, source_id, config: WebcamSource(
+        int(index), config.webcam, source_id, partial(LyingDevice, video)
+    )
+
+
+FAULTS = {fault.__name__: fault for fault in (slow_detector, odd_faces, memory_for, slow_sink, raising_sink, webcams)}
+
+if __name__ == "__main__":
+    end = sys.argv.index("--")
+    for fault in sys.argv[1:end]:
+        name, _, value = fault.partition("=")
+        FAULTS[name](value)
+    sys.exit(run_stream.main(sys.argv[end + 1 :]))

@@ -1,0 +1,61 @@
+"""Four cameras for as long as one likes: does the program grow?"""
+
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from tests.drill.cameras import RtspCamera, feeder
+from tests.drill.child import Usage, child, decoded, expect
+from tests.drill.table import Table
+from tests.servers import free_udp_ports
+
+_CAMERAS: Final = ("north", "east", "south", "west")
+_GROWTH: Final = 1.05
+_AWAY_EVERY_S: Final = 120.0
+_AWAY_S: Final = 5.0
+_SAMPLE_S: Final = 5.0
+
+
+def soak(table: Table, folder: Path, clip: Path, minutes: float) -> None:
+    """Watch four cameras, of which one goes away for 5 s every 2 minutes, and compare the first tenth of the time with the last."""
+    promised = "RSS grows by less than 5 % from the first tenth of the time to the last, threads and fds not at all; all recordings decode"
+    with ExitStack() as running, table.case(f"4 cameras for {minutes:g} minutes, one lost every 2 minutes", promised) as row:
+        ports = free_udp_ports(len(_CAMERAS))
+        running.enter_context(feeder(clip, ports, "480:270", 5))
+        cameras = [RtspCamera(port) for port in ports]
+        for camera in cameras:
+            running.callback(camera.off)
+            camera.on()
+        folder.mkdir(parents=True)
+        listed = folder / "cameras.yaml"
+        listed.write_text("".join(f"- {{name: {name}, url: '{camera.url()}'}}\n" for name, camera in zip(_CAMERAS, cameras, strict=True)))
+        run = running.enter_context(child(folder, "--source", listed, "--output", folder / "recordings", "--segment", "10m"))
+        for name in _CAMERAS:
+            run.wait_for_state("online", name)
+        time.sleep(min(60.0, minutes * 6))  # what is made once, as caches of the models
+        samples: list[Usage] = []
+        began_s = time.monotonic()
+        lost_at_s = began_s
+        while (now_s := time.monotonic()) < began_s + 60 * minutes:
+            if now_s - lost_at_s > _AWAY_EVERY_S:
+                lost_at_s = now_s
+                cameras[0].off()
+                time.sleep(_AWAY_S)
+                cameras[0].on()
+            samples.append(run.usage())
+            time.sleep(_SAMPLE_S)
+        run.wait_for("north to be back", lambda: run.states("north")[-1] == "online", 60)
+        took_s = run.leave()
+        tenth = max(1, len(samples) // 10)
+        first, last = _median(samples[:tenth]), _median(samples[-tenth:])
+        frames = sum(decoded(path) for path in (folder / "recordings").iterdir())
+        expect(last.rss_mb < _GROWTH * first.rss_mb, f"{first} became {last}")
+        expect((last.threads, last.fds) <= (first.threads, first.fds), f"{first} became {last}")
+        lost = run.states("north").count("reconnecting")
+        row.saw(f"{first}, then {last}; {len(run.records())} frames analysed, {lost} reconnections, left in {took_s:.1f} s, {frames} frames recorded in {len(list((folder / 'recordings').iterdir()))} files, all decode")
+
+
+def _median(samples: list[Usage]) -> Usage:
+    return Usage(median(each.rss_mb for each in samples), round(median(each.threads for each in samples)), round(median(each.fds for each in samples)))
