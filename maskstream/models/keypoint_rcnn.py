@@ -17,6 +17,8 @@ from maskstream.types import BgrImage, Detection
 
 SMALLEST_SCALED_SIDE = 8
 """A picture so long and thin that its scaled short side falls below this holds no face and is not shown to the model."""
+_PROPOSED_PER_FACE = 3
+"""On each level of the pyramid, before overlapping ones are put together."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ class KeypointRCNNDetector:
         heads.keypoint_roi_pool = None  # torchvision then gives boxes alone
         self._calibration = calibration
         self._device = options.device
-        module.roi_heads.score_thresh, module.roi_heads.detections_per_img = options.min_score, options.max_faces
+        heads.score_thresh, heads.detections_per_img = options.min_score, options.max_faces
+        self._propose(options.max_faces)
         if options.short_side is not None:
             module.transform.min_size = (options.short_side,)
             module.transform.max_size = max(module.transform.max_size, 2 * options.short_side)
@@ -83,6 +86,13 @@ class KeypointRCNNDetector:
         heads = self.module.roi_heads
         heads.score_thresh = min(heads.score_thresh, min_score)
         heads.detections_per_img = max(heads.detections_per_img, max_faces)
+        self._propose(max_faces)
+
+    def _propose(self, faces: int) -> None:
+        """Let the first stage propose at least so many regions."""
+        proposals = self.module.rpn
+        for limits, least in ((proposals._pre_nms_top_n, _PROPOSED_PER_FACE * faces), (proposals._post_nms_top_n, faces)):
+            limits["testing"] = max(limits["testing"], least)
 
     @memory_errors()
     @torch.inference_mode()

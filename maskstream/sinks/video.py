@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 from loguru import logger
 
 from maskstream.config import VideoConfig
@@ -54,6 +54,7 @@ class VideoSink:
         self._last_duration = 0
         self._video_finished = False
         self._held: av.Packet[av.VideoStream] | None = None
+        self._to_yuv = VideoReformatter()
         self._open = False
         require_video_path(path)
         if info.path and Path(path).exists() and Path(path).samefile(info.path):
@@ -107,7 +108,14 @@ class VideoSink:
         with _sink_errors(self._path):
             if self._audio:
                 self._audio.advance(output.frame.time_s)
-            self._mux(_to_video_frame(_fit(output.annotated_bgr, self._size), pts, self._time_base))
+            self._mux(self._to_video_frame(_fit(output.annotated_bgr, self._size), pts))
+
+    def _to_video_frame(self, bgr: BgrImage, pts: int) -> av.VideoFrame:
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(bgr), format="bgr24")
+        target = {"dst_colorspace": Colorspace.ITU709, "dst_color_range": ColorRange.MPEG}
+        frame = self._to_yuv.reformat(picture, format="yuv420p", threads=1, **target)
+        frame.pts, frame.time_base = pts, self._time_base
+        return frame
 
     def source_ended(self, source_id: str) -> None:
         """Carry over the sound that outlasts the picture."""
@@ -189,10 +197,3 @@ def _fit(bgr: BgrImage, size: tuple[int, int]) -> BgrImage:
     if right in (0, 1) and below in (0, 1):
         return np.asarray(cv2.copyMakeBorder(bgr, 0, below, 0, right, cv2.BORDER_REPLICATE), np.uint8)
     return letterbox(bgr, size)
-
-
-def _to_video_frame(bgr: BgrImage, pts: int, time_base: Fraction) -> av.VideoFrame:
-    picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(bgr), format="bgr24")
-    frame = picture.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
-    frame.pts, frame.time_base = pts, time_base
-    return frame

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import av
 import numpy as np
 from av.video.frame import VideoFrame
-from av.video.reformatter import Colorspace
+from av.video.reformatter import Colorspace, VideoReformatter
 from loguru import logger
 from numpy.typing import NDArray
 
@@ -25,6 +25,7 @@ VideoPacket: TypeAlias = "av.Packet[Any]"  # generic for type checkers alone
 _UNSPECIFIED_COLORSPACE = 2  # AVCOL_SPC_UNSPECIFIED
 _BT709_FROM_HEIGHT = 720  # what players assume where a file does not say
 _CUT_SHORT_S = 1.0
+_TINY = (16, 16)
 _FALLBACK_FPS = 25
 
 
@@ -74,6 +75,7 @@ class VideoSource:
         self._promised_end_s: float | None = None
         self._container = container
         self._guard = ReadGuard(self._release)
+        self._upright = _Upright()
         try:
             self._stream = _video_stream(container, origin.source_id)
             self._stream.thread_type = "SLICE"  # threads per frame answer late, and lose good frames with a damaged one
@@ -127,7 +129,7 @@ class VideoSource:
         for packet in self._packets():
             try:
                 for video_frame in packet.decode():
-                    yield _Decoded(video_frame, _to_upright_bgr(video_frame))
+                    yield _Decoded(video_frame, self._upright.bgr(video_frame))
             except av.FFmpegError:
                 self.damaged += 1
         self._say_what_was_missing()
@@ -177,9 +179,7 @@ class VideoSource:
             time_base=None if live else stream.time_base,
             frame_count=None if live else stream.frames or estimate,
             duration_s=None if live else duration_s,
-            sample_aspect_ratio=(1 / aspect if _is_transposed(_display_matrix(first.video_frame)) else aspect)
-            if aspect > 0
-            else None,
+            sample_aspect_ratio=(1 / aspect if self._upright.is_transposed else aspect) if aspect > 0 else None,
             path=self._origin.path,
             origin_s=self._zero_s,
         )
@@ -210,24 +210,41 @@ def _promised_end_s(stream: av.VideoStream, zero_s: Fraction) -> float | None:
     return None if tag is None else int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3])
 
 
-def _to_upright_bgr(video_frame: VideoFrame) -> BgrImage:
-    unsaid = video_frame.colorspace == _UNSPECIFIED_COLORSPACE and video_frame.height >= _BT709_FROM_HEIGHT
-    bgr = video_frame.to_ndarray(format="bgr24", src_colorspace=Colorspace.ITU709 if unsaid else None)
-    matrix = _display_matrix(video_frame)
-    if matrix is None:
-        return np.asarray(bgr, np.uint8)
-    (x_to_x, x_to_y), (y_to_x, y_to_y) = matrix
-    transposed = _is_transposed(matrix)
-    upright = bgr.transpose(1, 0, 2) if transposed else bgr
-    flip_x, flip_y = (y_to_x < 0, x_to_y < 0) if transposed else (x_to_x < 0, y_to_y < 0)
-    return np.ascontiguousarray(upright[:: -1 if flip_y else 1, :: -1 if flip_x else 1], np.uint8)
+class _Upright:
+    """Turns decoded frames into upright BGR pictures, with one converter for all: each one of PyAV's own has threads of its own."""
 
+    def __init__(self) -> None:
+        self._to_bgr, self._to_tiny = VideoReformatter(), VideoReformatter()
+        self._matrix: NDArray[np.int32] | None = None
+        self._after_key: bool | None = None
 
-def _display_matrix(video_frame: VideoFrame) -> NDArray[np.int32] | None:
-    """Return [[x to x', x to y'], [y to x', y to y']], or None where the picture is to be shown as it is stored."""
-    matrix: Any = video_frame.side_data.get("DISPLAYMATRIX")  # has the buffer interface
-    return None if matrix is None else np.frombuffer(matrix, np.int32).reshape(3, 3)[:2, :2]
+    @property
+    def is_transposed(self) -> bool:
+        """Whether width and height of the last picture were swapped."""
+        matrix = self._matrix
+        return matrix is not None and bool(abs(matrix[0, 1]) > abs(matrix[0, 0]))
 
+    def bgr(self, video_frame: VideoFrame) -> BgrImage:
+        is_key = video_frame.key_frame
+        if self._after_key is None or (is_key and not self._after_key):  # it changes there alone
+            self._matrix = self._display_matrix(video_frame)
+        self._after_key = is_key
+        unsaid = video_frame.colorspace == _UNSPECIFIED_COLORSPACE and video_frame.height >= _BT709_FROM_HEIGHT
+        source = Colorspace.ITU709 if unsaid else None
+        bgr = self._to_bgr.reformat(video_frame, format="bgr24", src_colorspace=source, threads=1).to_ndarray()
+        if self._matrix is None:
+            return np.asarray(bgr, np.uint8)
+        (x_to_x, x_to_y), (y_to_x, y_to_y) = self._matrix
+        transposed = self.is_transposed
+        upright = bgr.transpose(1, 0, 2) if transposed else bgr
+        flip_x, flip_y = (y_to_x < 0, x_to_y < 0) if transposed else (x_to_x < 0, y_to_y < 0)
+        return np.ascontiguousarray(upright[:: -1 if flip_y else 1, :: -1 if flip_x else 1], np.uint8)
 
-def _is_transposed(matrix: NDArray[np.int32] | None) -> bool:
-    return matrix is not None and bool(abs(matrix[0, 1]) > abs(matrix[0, 0]))
+    def _display_matrix(self, video_frame: VideoFrame) -> NDArray[np.int32] | None:
+        """Return [[x to x', x to y'], [y to x', y to y']], or None where the picture is to be shown as it is stored.
+
+        A frame whose side data were looked at refers to itself and lingers: here that is a tiny copy.
+        """
+        tiny = self._to_tiny.reformat(video_frame, *_TINY, format="gray8", threads=1)
+        matrix: Any = tiny.side_data.get("DISPLAYMATRIX")  # has the buffer interface
+        return None if matrix is None else np.frombuffer(matrix, np.int32).reshape(3, 3)[:2, :2].copy()

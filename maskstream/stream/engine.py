@@ -252,6 +252,8 @@ class Engine:
     def _sink_failed(self, error: SinkError, left_out: SinkBinding | None) -> None:
         """Go on without a sink; a file whose output failed is not read any further."""
         self._fail(error)
+        silent: object = left_out and left_out.sink
+        self._listeners = [listener for listener in self._listeners if listener is not silent]
         for lane in self._lanes:
             if left_out is not None and left_out.serves(lane.info.source_id) and not lane.info.live:
                 lane.stop()
@@ -267,6 +269,6 @@ class Engine:
         self._results.close()
         self._lanes.close()
         self.report.dropped = self._lanes.dropped
+        self._tell_listeners()
         self._outlets.close()
         self.report.threads_left = self._lanes.join(inference)
-        self._tell_listeners()

@@ -67,7 +67,9 @@ def odd_faces(_: str) -> None:
     nan, inf = math.nan, math.inf
 
     def face(box: Sequence[float], points: Sequence[Sequence[float]], scores: Sequence[float] = (1, 1, 1)) -> Detection:
-        return Detection(*(np.array(box, np.float32), 0.99, np.array(points, np.float32), np.array(scores, np.float32)), FACE_KEYPOINTS)
+        return Detection(
+            *(np.array(box, np.float32), 0.99, np.array(points, np.float32), np.array(scores, np.float32)), FACE_KEYPOINTS
+        )
 
     def odd(pictures: Sequence[BgrImage]) -> list[list[Detection]]:
         good = [[50, 60], [60, 40], [40, 40]]
@@ -137,7 +139,7 @@ class LyingDevice(VideoDevice):
         self._fps = LIES.get(index, 25.0)
         self._unplugged = Path(f"{video}.unplugged") if index == UNPLUGGED else Path("/nowhere")
 
-    def isOpened(self) -> bool:
+    def isOpened(self) -> bool:  # noqa: N802 (OpenCV's name)
         return not self._unplugged.exists()
 
     def get(self, prop: int) -> float:

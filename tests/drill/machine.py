@@ -10,13 +10,18 @@ import numpy as np
 import psutil
 
 from tests.drill.cameras import RtspCamera, feeder, unused_port
-from tests.drill.child import child, decoded, expect, lasts_s, namespace
+from tests.drill.child import QUICK_MODEL, child, decoded, expect, lasts_s, namespace
 from tests.drill.table import Table
 from tests.servers import LOGIN, PASSWORD, free_udp_ports
 
 OPEN_TIMEOUT_S: Final = 3.0
 _SILENT_ADDRESS: Final = "192.0.2.7"
-_SWALLOWING: Final = "ip link add void type dummy; ip addr add 192.0.2.1/24 dev void; ip link set void up"
+_SWALLOWING: Final = f"""
+ip link add void type veth peer name end
+ip addr add 192.0.2.1/24 dev void
+ip link set void up
+ip link set end up
+ip neigh replace {_SILENT_ADDRESS} lladdr 02:00:00:00:00:07 dev void nud permanent"""
 _SMALL_DISK: Final = 'mount -t tmpfs -o size=8m tmpfs "{0}"; head -c {1} /dev/zero > "{0}/others"'
 _READ_ONLY: Final = 'mount -t tmpfs -o ro tmpfs "{0}"'
 _LEFT_FREE: Final = 200_000
@@ -142,8 +147,11 @@ def _webcams(table: Table, folder: Path, clip: Path) -> None:
     device.write_bytes(clip.read_bytes())
     unplugged = folder / "device.mp4.unplugged"
     sources = [part for index in range(4) for part in ("--source", str(index))]
-    with child(folder, *sources, "--output", folder / "recordings", "--stride", "5", faults=[f"webcams={device}"]) as run:
-        with table.case("a webcam that is unplugged and plugged in again (a device behind the same interface)", "reconnecting with its cause, online again") as row:
+    with child(folder, *sources, "--output", folder / "recordings", *QUICK_MODEL, faults=[f"webcams={device}"]) as run:
+        with table.case(
+            "a webcam that is unplugged and plugged in again (a device behind the same interface)",
+            "reconnecting with its cause, online again",
+        ) as row:
             run.wait_for_frames(5, "3")
             unplugged.touch()
             lost_s = run.wait_for_state("reconnecting", "3", 10)
@@ -153,7 +161,9 @@ def _webcams(table: Table, folder: Path, clip: Path) -> None:
             back_s = run.wait_for_state("online", "3", 20, after=4)
             run.wait_for_frames(5, "3")
             row.saw(f"reconnecting after {lost_s:.1f} s ({cause}), online {back_s:.1f} s after its return")
-        with table.case("frame rates of 0, NaN and 1000 in the metadata of three cameras", "the recording has the camera's own time") as row:
+        with table.case(
+            "frame rates of 0, NaN and 1000 in the metadata of three cameras", "the recording has the camera's own time"
+        ) as row:
             run.leave()
             for index, lie in enumerate(("0", "NaN", "1000")):
                 times = [record["time_s"] for record in run.records(str(index))]

@@ -31,7 +31,9 @@ def models(table: Table, folder: Path, clip: Path) -> None:
         camera = RtspCamera(port)
         running.callback(camera.off)
         camera.on()
-        _slow(table, folder / "slow_detector", camera, f"slow_detector={_DETECTOR_S}", "a detector ten times slower than the camera")
+        _slow(
+            table, folder / "slow_detector", camera, f"slow_detector={_DETECTOR_S}", "a detector ten times slower than the camera"
+        )
         _slow(table, folder / "slow_sink", camera, f"slow_sink={_SINK_S}", f"an output that takes {_SINK_S:g} s a frame")
         _raising_sink(table, folder / "raising_sink", camera)
     _odd_faces(table, folder / "odd_faces", clip)
@@ -51,7 +53,9 @@ def _slow(table: Table, folder: Path, camera: RtspCamera, fault: str, name: str)
             run.leave()
         expect(max(ages_s) < _OLDEST_S, f"ages up to {max(ages_s):.1f} s")
         expect(after.rss_mb - before.rss_mb < _GROWTH_MB, f"{before} became {after}")
-        dropped = next(line for line in reversed(run.log.splitlines()) if "overload" in line).split("dropped: ")[1].split(", last")[0]
+        dropped = (
+            next(line for line in reversed(run.log.splitlines()) if "overload" in line).split("dropped: ")[1].split(", last")[0]
+        )
         expect(not dropped.startswith("0 overload, 0 stale"), f"dropped: {dropped}")
         row.saw(f"ages {median(ages_s):.2f} s, at most {max(ages_s):.2f} s; dropped: {dropped}; {before}, then {after}")
 
@@ -72,7 +76,9 @@ def _odd_faces(table: Table, folder: Path, clip: Path) -> None:
     promised = "every record is JSON, the video decodes, the face that is right is judged"
     with table.case("zero-area, off-frame and NaN faces from the model", promised) as row:
         arguments = ("--source", clip, "--max-frames", "8", "--output", folder / "out.mp4", "--csv", folder / "faces.csv")
-        with child(folder, *arguments, "--set", "classifier.max_background=1", "--set", "align.min_unknown_score=0", faults=["odd_faces"]) as run:
+        with child(
+            folder, *arguments, "--set", "classifier.max_background=1", "--set", "align.min_unknown_score=0", faults=["odd_faces"]
+        ) as run:
             code = run.wait_for_end()
         expect(code == 0, f"exit code {code}: {run.last_words}")
         faces = [len(record["faces"]) for record in run.records()]
@@ -83,7 +89,10 @@ def _odd_faces(table: Table, folder: Path, clip: Path) -> None:
 
 
 def _no_memory(table: Table, folder: Path, clip: Path) -> None:
-    with table.case("CUDA out of memory with more than 2 pictures (torch's error, raised inside the network)", "the batch halves until it fits, said each time; no frame is lost") as row:
+    with table.case(
+        "CUDA out of memory with more than 2 pictures (torch's error, raised inside the network)",
+        "the batch halves until it fits, said each time; no frame is lost",
+    ) as row:
         arguments = ("--source", clip, "--max-frames", "20", "--set", "stream.batch_size=8")
         with child(folder, *arguments, faults=["memory_for=2"]) as run:
             code = run.wait_for_end()

@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from tests.drill.cameras import DamagingProxy, RtspCamera, feeder, unused_port
-from tests.drill.child import Child, child, decoded, expect
+from tests.drill.child import QUICK_MODEL, Child, child, decoded, expect
 from tests.drill.table import Table
 from tests.servers import LOGIN, free_udp_ports, silent_server
 
@@ -57,7 +57,7 @@ def scene(folder: Path, clip: Path) -> Iterator[Scene]:
         folder.mkdir(parents=True, exist_ok=True)
         network = f"network: {{open_timeout_s: {READ_TIMEOUT_S}, read_timeout_s: {READ_TIMEOUT_S}}}"
         listed.write_text("".join(f"- {{name: {name}, url: '{urls[name]}', {network}}}\n" for name in _NAMES))
-        run = running.enter_context(child(folder, "--source", listed, "--output", folder / "recordings"))
+        run = running.enter_context(child(folder, "--source", listed, "--output", folder / "recordings", *QUICK_MODEL))
         yield Scene(cameras, run, other_port)
 
 

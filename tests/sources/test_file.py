@@ -1,3 +1,4 @@
+import gc
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -7,6 +8,7 @@ from time import monotonic
 
 import av
 import numpy as np
+import psutil
 import pytest
 from av.video.reformatter import ColorRange, Colorspace
 from loguru import logger
@@ -113,6 +115,21 @@ def test_sound_that_outlasts_the_picture_is_not_part_of_it(tmp_path: Path, warni
     with closing(FileSource(str(path))) as source:
         assert len(list(source)) == 12
     assert warnings_said == []
+
+
+def test_frames_leave_no_threads_and_no_pictures_behind(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.mp4", every(0.04, 60))
+    gc.collect()
+    gc.disable()
+    try:
+        with closing(FileSource(str(path))) as source:
+            threads = [psutil.Process().num_threads() for _ in source]
+        left = [each for each in gc.get_objects() if isinstance(each, av.VideoFrame) and each.width > 16]
+    finally:
+        gc.enable()
+    assert len(threads) == 60
+    assert threads[-1] <= threads[0]
+    assert left == []
 
 
 @pytest.mark.parametrize("turn", MATRICES)
