@@ -9,20 +9,17 @@ Exit code 0: every case has passed, or could not be tried here; 1: one has faile
 """
 
 import argparse
-import platform
-import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from shlex import join
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.drill.machine import machine, secrets  # noqa: E402
-from tests.drill.models import models  # noqa: E402
+from tests.drill.inside import files, slowness  # noqa: E402
+from tests.drill.machine import recordings, refusals, secrets, webcams  # noqa: E402
 from tests.drill.network import network  # noqa: E402
 from tests.drill.soak import soak  # noqa: E402
 from tests.drill.table import Table  # noqa: E402
@@ -46,35 +43,21 @@ def main() -> int:
     table = Table()
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or Path(temporary)
-        with ThreadPoolExecutor(2) as pool:
-            away_s = SHORT_AWAY_S if arguments.short else LONG_AWAY_S
-            scenes = [pool.submit(network, table, folder / "network", CLIP, away_s), pool.submit(alone, table, folder)]
-        for scene in scenes:
-            scene.result()
+        scenes = {
+            "network": partial(network, away_s=SHORT_AWAY_S if arguments.short else LONG_AWAY_S),
+            **{scene.__name__: scene for scene in (recordings, slowness, refusals, webcams, files)},
+        }
+        with ThreadPoolExecutor(2) as pool:  # most of the time is spent waiting
+            running = [pool.submit(scene, table, folder / name, CLIP) for name, scene in scenes.items()]
+        for each in running:
+            each.result()
         if not arguments.short:
             soak(table, folder / "soak", CLIP, arguments.minutes)
         secrets(table, folder)
     if arguments.report:
-        arguments.report.write_text(report(table))
+        arguments.report.write_text(table.report(sys.argv[1:]))
     print(f"{len(table.rows)} cases, {sum(row.result == 'FAIL' for row in table.rows)} failed")
     return 0 if table.has_passed else 1
-
-
-def alone(table: Table, folder: Path) -> None:
-    machine(table, folder / "machine", CLIP)
-    models(table, folder / "models", CLIP)
-
-
-def report(table: Table) -> str:
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False)
-    command = join(["python", "tools/fault_drill.py", *sys.argv[1:]])
-    return f"""# Fault drill
-
-`{command}`, {datetime.now(UTC):%Y-%m-%d}, commit {commit.stdout.strip()}, {platform.system()} {platform.machine()},
-Python {platform.python_version()}. Real RTSP servers on this machine, real processes of `run_stream.py`.
-
-{table.markdown()}
-"""
 
 
 if __name__ == "__main__":

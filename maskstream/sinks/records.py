@@ -47,7 +47,7 @@ def _face_record(face: Face) -> dict[str, Any]:
         "steady_label": None,
         "steady_confidence": None,
         "judged": face.judged,
-        "score": round(face.detection.score, 4),
+        "score": _rounded(face.detection.score),
         "detection_box": _box_record(face.detection.box_xyxy),
         "box": _box_record(face.face_box_xyxy),
         "quad": _pixels(face.quad_xy),
@@ -73,7 +73,7 @@ def _pixels(values: FloatArray) -> Any:
 
 
 def _rounded(probability: float | None) -> float | None:
-    return None if probability is None else round(probability, 4)
+    return None if probability is None or not np.isfinite(probability) else round(probability, 4)
 
 
 def _iso_8601(moment: datetime | None) -> str | None:
@@ -175,7 +175,7 @@ def _csv_row(result: FrameResult, face: Face) -> tuple[Any, ...]:
     return (
         *(result.source_id, result.file, result.index, round(result.time_s, 6), _iso_8601(result.wall_time)),
         *(face.track_id, face.label.value, _rounded(face.confidence), None, None),
-        *(round(face.detection.score, 4), *_pixels(face.face_box_xyxy)),
+        *(_rounded(face.detection.score), *_pixels(face.face_box_xyxy)),
     )
 
 

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 
 import av
 from av import error as av_error
-from loguru import logger
 
 from maskstream.config import NetworkConfig
 from maskstream.errors import SourceError, SourceOpenError, SourceRefused, StreamLost, redact
@@ -97,8 +96,6 @@ class UrlSource(VideoSource):
             if not (self._origin.live and error.errno == EIO):  # its word for an end where no length was promised
                 late = monotonic() > deadline_s or isinstance(error, av_error.ExitError)
                 raise (self._failure(_too_late(limit_s)) if late else self._failure(*_reason(error))) from None
-        if self._origin.live:
-            logger.warning("{}: the server ended the stream", self._origin.source_id)
 
     def _failure(self, reason: str, kind: type[SourceOpenError] = SourceOpenError) -> SourceError:
         name = self._origin.source_id

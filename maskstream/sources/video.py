@@ -211,7 +211,7 @@ def _promised_end_s(stream: av.VideoStream, zero_s: Fraction) -> float | None:
 
 
 class _Upright:
-    """Turns decoded frames into upright BGR pictures, with one converter for all: each one of PyAV's own has threads of its own."""
+    """Turns decoded frames into upright BGR pictures with one converter: PyAV gives each frame one of its own, with threads."""
 
     def __init__(self) -> None:
         self._to_bgr, self._to_tiny = VideoReformatter(), VideoReformatter()

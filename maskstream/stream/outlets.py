@@ -1,6 +1,7 @@
 """The sinks of a run: who gets whose frames, and what becomes of one that fails."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from loguru import logger
@@ -59,7 +60,8 @@ class Outlets:
     def _leave_out(self, binding: SinkBinding, error: SinkError) -> None:
         self._bindings.remove(binding)
         self._failed(error, binding)
-        self._close(binding.sink)
+        with suppress(SinkError):  # it is known to be broken
+            binding.sink.close()
 
     def close(self, source_id: str | None = None) -> None:
         """Close all sinks, or those that serve this source alone."""

@@ -10,8 +10,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.servers import PASSWORD, SYSTEM_PYTHON, USER, announced_port
+from tests.servers import PASSWORD, SYSTEM_PYTHON, USER, announced_port, free_udp_ports
 
+FPS = 10
+_HEADERS = 4 + 12 + 2
+"""Bytes of RTSP's frame, RTP's header and the kind of NAL unit."""
 _SERVER = Path(__file__).resolve().parents[1] / "rtsp_server.py"
 
 
@@ -68,12 +71,27 @@ def feeder(clip: Path, ports: Sequence[int], size: str, fps: int, gop: int = 10)
         process.wait()
 
 
+@contextmanager
+def one_camera(clip: Path, gop: int = 10, role: str = "anyone") -> Iterator[RtspCamera]:
+    """Show a clip at `FPS` with a key frame every `gop` frames."""
+    (port,) = free_udp_ports(1)
+    with feeder(clip, [port], "480:270", FPS, gop):
+        camera = RtspCamera(port, role=role)
+        camera.on()
+        try:
+            yield camera
+        finally:
+            camera.off()
+
+
 @dataclass
 class DamagingProxy:
     """Passes a TCP connection on, and flips a bit in a share of the bytes that the camera sends."""
 
     to_port: int
     share: float
+    payload_alone: bool
+    """Whether the frames of RTSP, and RTP's headers, stay as they are, so that each packet arrives where it belongs."""
     port: int = 0
     flipped: int = 0
     _stopped: threading.Event = field(default_factory=threading.Event)
@@ -104,6 +122,7 @@ class DamagingProxy:
 
     def _pass_on(self, client: socket.socket) -> None:
         rng = random.Random(1)
+        received = bytearray()
         with client, socket.create_connection(("127.0.0.1", self.to_port)) as camera:
             while not self._stopped.is_set():
                 readable, _, _ = select.select([client, camera], [], [], 0.2)
@@ -111,14 +130,33 @@ class DamagingProxy:
                     data = one.recv(65536)
                     if not data:
                         return
-                    (client if one is camera else camera).sendall(self._damaged(data, rng) if one is camera else data)
+                    if one is client:
+                        camera.sendall(data)
+                        continue
+                    received += data
+                    for message in _messages(received):
+                        client.sendall(self._damaged(message, rng))
 
-    def _damaged(self, data: bytes, rng: random.Random) -> bytes:
+    def _damaged(self, message: bytes, rng: random.Random) -> bytes:
         """Flip bits in pictures; what RTSP itself says stays readable, or nothing would come at all."""
-        if data.startswith(b"RTSP/") or len(data) < 200:
-            return data
-        changed = bytearray(data)
-        for _ in range(round(len(data) * self.share)):
-            changed[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        if not message.startswith(b"$"):
+            return message
+        changed = bytearray(message)
+        first = _HEADERS if self.payload_alone else 0
+        for _ in range(round((len(message) - first) * self.share)):
+            changed[rng.randrange(first, len(message))] ^= 1 << rng.randrange(8)
             self.flipped += 1
         return bytes(changed)
+
+
+def _messages(received: bytearray) -> Iterator[bytes]:
+    """Take complete interleaved frames ($, channel, length, packet), and text up to the next one, out of what has come."""
+    while received:
+        if received[:1] == b"$":
+            end = 4 + int.from_bytes(received[2:4], "big") if len(received) >= 4 else len(received) + 1
+        else:
+            end = next((at for at in range(len(received)) if received[at : at + 1] == b"$"), len(received))
+        if end > len(received):
+            return
+        yield bytes(received[:end])
+        del received[:end]

@@ -9,10 +9,10 @@ import av
 import numpy as np
 import psutil
 
-from tests.drill.cameras import RtspCamera, feeder, unused_port
+from tests.drill.cameras import RtspCamera, one_camera, unused_port
 from tests.drill.child import QUICK_MODEL, child, decoded, expect, lasts_s, namespace
 from tests.drill.table import Table
-from tests.servers import LOGIN, PASSWORD, free_udp_ports
+from tests.servers import LOGIN, PASSWORD
 
 OPEN_TIMEOUT_S: Final = 3.0
 _SILENT_ADDRESS: Final = "192.0.2.7"
@@ -37,30 +37,27 @@ def has_secret(text: str) -> bool:
     return any(secret in text for secret in _SECRETS)
 
 
-def machine(table: Table, folder: Path, clip: Path) -> None:
-    """Try what the machine may do to the program."""
-    with ExitStack() as running:
-        port, long_gop_port = free_udp_ports(2)
-        running.enter_context(feeder(clip, [port], "480:270", 10))
-        running.enter_context(feeder(clip, [long_gop_port], "480:270", 10, gop=50))
-        camera, long_gop = RtspCamera(port), RtspCamera(long_gop_port, role="user")
-        for one in (camera, long_gop):
-            running.callback(one.off)
-            one.on()
-        _refused_alone(table, folder, camera)
-        _swallowed(table, folder / "swallowed")
+def recordings(table: Table, folder: Path, clip: Path) -> None:
+    """Try what ends a recording."""
+    with one_camera(clip, gop=50, role="user") as camera:
         _full_disk(table, folder / "disk", camera)
         _read_only(table, folder / "read_only", camera)
-        _killed(table, folder / "killed", long_gop, signal.SIGTERM)
-        _killed(table, folder / "killed_at_once", long_gop, signal.SIGKILL)
-        _webcams(table, folder / "webcams", clip)
-        _no_display(table, folder / "no_display", clip)
+        _killed(table, folder / "sigterm", camera, signal.SIGTERM)
+        _killed(table, folder / "sigkill", camera, signal.SIGKILL)
+
+
+def refusals(table: Table, folder: Path, clip: Path) -> None:
+    """Try what a single source may answer, or not answer."""
+    with one_camera(clip, role="user") as camera:
+        _refused_alone(table, folder, camera)
+    _swallowed(table, folder / "swallowed")
+    _no_display(table, folder / "no_display", clip)
 
 
 def _refused_alone(table: Table, folder: Path, camera: RtspCamera) -> None:
     cases = {
         "port refused, alone, with --max-reconnects 1": (f"rtsp://127.0.0.1:{unused_port()}/cam", "was refused"),
-        "401, alone": (camera.url("/locked", f"watchman:{_WRONG}@"), "(401)"),
+        "401, alone": (camera.url(login=f"watchman:{_WRONG}@"), "(401)"),
         "404, alone": (camera.url("/nowhere"), "(404)"),
     }
     with ExitStack() as running:
@@ -94,7 +91,9 @@ def _full_disk(table: Table, folder: Path, camera: RtspCamera) -> None:
         disk = folder / "disk"
         disk.mkdir(parents=True)
         inside = namespace("m", _SMALL_DISK.format(disk, 8 * 2**20 - _LEFT_FREE))
-        with child(folder, "--source", camera.url(), "--output", disk / "cam.mp4", "--set", "video.crf=5", inside=inside) as run:
+        with child(
+            folder, "--source", camera.url(login=LOGIN), "--output", disk / "cam.mp4", "--set", "video.crf=5", inside=inside
+        ) as run:
             run.wait_for("an error", lambda: "ERROR" in run.log)
             frames = len(run.records())
             run.wait_for_frames(10)
@@ -113,7 +112,7 @@ def _read_only(table: Table, folder: Path, camera: RtspCamera) -> None:
         target = folder / "target"
         target.mkdir(parents=True)
         inside = namespace("m", _READ_ONLY.format(target))
-        with child(folder, "--source", camera.url(), "--output", target / "cam.mp4", inside=inside) as run:
+        with child(folder, "--source", camera.url(login=LOGIN), "--output", target / "cam.mp4", inside=inside) as run:
             code = run.wait_for_end()
         expect(code == 5, f"exit code {code}: {run.last_words}")
         row.saw(f"5, {run.last_words}".replace(str(folder), ""))
@@ -141,7 +140,7 @@ def _shares_of_grey(path: Path) -> list[float]:
     return [float(np.all(np.abs(picture.astype(int) - 128) < 6, axis=2).mean()) for picture in pictures]
 
 
-def _webcams(table: Table, folder: Path, clip: Path) -> None:
+def webcams(table: Table, folder: Path, clip: Path) -> None:
     folder.mkdir(parents=True)
     device = folder / "device.mp4"
     device.write_bytes(clip.read_bytes())

@@ -1,5 +1,6 @@
 """One run with a dozen cameras, of which nearly every one goes wrong in its own way."""
 
+import re
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ from tests.servers import LOGIN, free_udp_ports, silent_server
 READ_TIMEOUT_S = 4.0
 BACK_WITHIN_S = 12.0
 """Of a camera that is back: the rest of a wait, and the opening on a busy machine."""
-_NAMES = ("steady", "killed", "frozen", "refused", "locked", "wrong", "missing", "silent", "damaged", "later", "changed")
+_NAMES = ("steady", "killed", "frozen", "refused", "locked", "wrong", "missing", "silent", "damaged", "torn", "later", "changed")
 
 
 @dataclass
@@ -43,7 +44,9 @@ def scene(folder: Path, clip: Path) -> Iterator[Scene]:
             running.callback(camera.off)
             camera.on()
         cameras["later"].off()
-        proxy = running.enter_context(DamagingProxy(cameras["steady"].port, share=0.01))
+        proxies = [
+            running.enter_context(DamagingProxy(cameras["steady"].port, 0.01, payload_alone=alone)) for alone in (False, True)
+        ]
         silent = running.enter_context(silent_server())
         urls = {name: camera.url() for name, camera in cameras.items()} | {
             "refused": f"rtsp://127.0.0.1:{unused_port()}/cam",
@@ -51,7 +54,8 @@ def scene(folder: Path, clip: Path) -> Iterator[Scene]:
             "wrong": cameras["locked"].url(login="watchman:hunter2@"),
             "missing": cameras["steady"].url("/nowhere"),
             "silent": f"rtsp://{silent}/cam",
-            "damaged": f"rtsp://127.0.0.1:{proxy.port}/cam",
+            "damaged": f"rtsp://127.0.0.1:{proxies[0].port}/cam",
+            "torn": f"rtsp://127.0.0.1:{proxies[1].port}/cam",
         }
         listed = folder / "cameras.yaml"
         folder.mkdir(parents=True, exist_ok=True)
@@ -153,14 +157,20 @@ def _changed(table: Table, run: Child, camera: RtspCamera, other_port: int) -> N
 
 
 def _damaged(table: Table, run: Child) -> None:
-    with table.case(
-        "1 % of the bytes of the picture changed on their way", "the program lives, the camera is opened again"
-    ) as row:
-        states = run.states("damaged")
-        expect(run.process.poll() is None, "the program is dead")
-        row.saw(
-            f"{len(run.records('damaged'))} frames analysed, states: {', '.join(dict.fromkeys(states))}, {len(states)} changes"
-        )
+    what = "1 % of the bytes that a camera sends are changed on their way"
+    with table.case(what, "the program lives, the camera is opened again") as row:
+        changes = run.states("damaged")
+        expect("online" in changes, f"never online: {changes}")
+        row.saw(f"{len(run.records('damaged'))} frames analysed, opened {changes.count('online')} times")
+    with table.case(f"{what}, but for the headers of RTSP and RTP", "damaged packets are counted, frames come") as row:
+        run.wait_for("a count", lambda: re.search(r"torn: .* [1-9]\d* decode", run.log), 15)
+        states = run.states("torn")
+        row.saw(f"{len(run.records('torn'))} frames analysed, {', '.join(dict.fromkeys(states))}; {_dropped(run, 'torn')}")
+
+
+def _dropped(run: Child, name: str) -> str:
+    """Return what the last line of health says of dropped frames."""
+    return re.findall(rf"{name}: .*(dropped: .*), last frame", run.log)[-1]
 
 
 def _others_unharmed(table: Table, run: Child) -> None:

@@ -1,10 +1,16 @@
 """What a drill has seen."""
 
+import os
+import platform
+import subprocess
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from shlex import join
 
 
 class Skipped(Exception):
@@ -52,6 +58,19 @@ class Table:
     def has_passed(self) -> bool:
         """Whether nothing was otherwise than promised."""
         return bool(self.rows) and all(row.result != "FAIL" for row in self.rows)
+
+    def report(self, arguments: Sequence[str]) -> str:
+        """Return a page of Markdown that says when and how the table was made."""
+        described = ["git", "describe", "--always", "--dirty"]
+        commit = subprocess.run(described, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+        return f"""# Fault drill
+
+`{join(["python", "tools/fault_drill.py", *arguments])}`, {datetime.now(UTC):%Y-%m-%d}, commit {commit.stdout.strip()},
+{platform.system()} on {os.cpu_count()} cores, Python {platform.python_version()}. Real RTSP servers on this machine,
+real processes of `run_stream.py`.
+
+{self.markdown()}
+"""
 
     def markdown(self) -> str:
         """Return the table as Markdown."""

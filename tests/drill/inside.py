@@ -1,7 +1,6 @@
 """Models and outputs that are slow, run out of memory, make mistakes or find too much."""
 
 import signal
-from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -10,12 +9,10 @@ import av
 import cv2
 import numpy as np
 
-from tests.drill.cameras import RtspCamera, feeder
+from tests.drill.cameras import FPS, RtspCamera, one_camera
 from tests.drill.child import child, decoded, expect
 from tests.drill.table import Table
-from tests.servers import free_udp_ports
 
-_FPS: Final = 10
 _DETECTOR_S: Final = 1.0
 _OLDEST_S: Final = 2.5
 _SINK_S: Final = 0.5
@@ -23,19 +20,16 @@ _GROWTH_MB: Final = 40.0
 _FACE_PX: Final = 72
 
 
-def models(table: Table, folder: Path, clip: Path) -> None:
-    """Try what goes wrong inside the program."""
-    with ExitStack() as running:
-        (port,) = free_udp_ports(1)
-        running.enter_context(feeder(clip, [port], "480:270", _FPS))
-        camera = RtspCamera(port)
-        running.callback(camera.off)
-        camera.on()
-        _slow(
-            table, folder / "slow_detector", camera, f"slow_detector={_DETECTOR_S}", "a detector ten times slower than the camera"
-        )
-        _slow(table, folder / "slow_sink", camera, f"slow_sink={_SINK_S}", f"an output that takes {_SINK_S:g} s a frame")
+def slowness(table: Table, folder: Path, clip: Path) -> None:
+    """Try what is slow or wrong behind a camera."""
+    with one_camera(clip) as camera:
+        _slow(table, folder / "detector", camera, f"slow_detector={_DETECTOR_S}", "a detector ten times slower than the camera")
+        _slow(table, folder / "sink", camera, f"slow_sink={_SINK_S}", f"an output that takes {_SINK_S:g} s a frame")
         _raising_sink(table, folder / "raising_sink", camera)
+
+
+def files(table: Table, folder: Path, clip: Path) -> None:
+    """Try what models may find, and what they may lack."""
     _odd_faces(table, folder / "odd_faces", clip)
     _no_memory(table, folder / "no_memory", clip)
     _crowds(table, folder / "crowds", clip)
@@ -43,11 +37,11 @@ def models(table: Table, folder: Path, clip: Path) -> None:
 
 def _slow(table: Table, folder: Path, camera: RtspCamera, fault: str, name: str) -> None:
     promised = f"no frame older than {_OLDEST_S:g} s when its record comes, drops are counted, memory does not grow"
-    with table.case(f"{name}, at {_FPS} fps", promised) as row:
+    with table.case(f"{name}, at {FPS} fps", promised) as row:
         with child(folder, "--source", camera.url(), "--set", "stream.health_s=5", faults=[fault]) as run:
             run.wait_for_frames(4)
             before = run.usage()
-            ages_s = run.ages_s(10)
+            ages_s = run.ages_s(8)
             after = run.usage()
             run.wait_for("health", lambda: "overload" in run.log, 10)
             run.leave()
