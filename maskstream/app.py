@@ -126,7 +126,7 @@ def _follow(watch: CameraWatch, request: StreamRequest, analyzer: Analyzer, boar
 
 
 def _added_sink(output: str, source: Source, camera: Camera) -> Sink:
-    return picture_sink(output_paths(output, [source.info])[0], source, camera)
+    return picture_sink(output_paths(output, [source.info], into_folder=True)[0], source, camera)
 
 
 def _open_sources(cameras: Sequence[Camera], board: StatusBoard, opened: ExitStack) -> list[Source]:

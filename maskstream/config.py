@@ -95,6 +95,7 @@ class NetworkConfig(Section):
     transport: Literal["tcp", "udp"]
     open_timeout_s: Annotated[float, Field(gt=0)]
     read_timeout_s: Annotated[float, Field(gt=0)]
+    keep_damaged: bool
     max_reconnects: Annotated[int, Field(ge=0)] | None
 
 

@@ -43,7 +43,7 @@ def require_video_path(path: str) -> None:
     require_writable(path)
 
 
-def output_paths(output: str, infos: Sequence[SourceInfo], into_folder: bool = True) -> list[str]:
+def output_paths(output: str, infos: Sequence[SourceInfo], into_folder: bool = False) -> list[str]:
     """Return where the pictures of each source go: the output itself, or files and folders in it, named after the sources.
 
     Args:

@@ -104,7 +104,7 @@ class ReconnectingSource:
 
     @property
     def damaged(self) -> int:
-        """Packets that could not be decoded, of all connections."""
+        """Packets and frames that were left out because they were damaged, of all connections."""
         return self._damaged_before + _damaged(self._source)
 
     def _open(self) -> Source | None:
@@ -159,7 +159,7 @@ class ReconnectingSource:
 
 
 def _damaged(source: Source | None) -> int:
-    """Return how many packets of a source could not be decoded, where it counts them."""
+    """Return what a source has left out because it was damaged, where it counts that."""
     return getattr(source, "damaged", 0)
 
 

@@ -43,7 +43,8 @@ class UrlSource(VideoSource):
     """A camera, or a video on a server.
 
     What has no end is live: all of RTSP, and of HTTP what does not say how long it is, as MJPEG. A video on a server has the
-    timestamps of its file and loses no frame. Where the server ends a live stream it is over; where it falls silent it is lost.
+    timestamps of its file and loses no frame. A camera's frames that arrived damaged are left out, unless the configuration
+    keeps them. Where the server ends a live stream it is over; where it falls silent it is lost.
 
     Encrypted connections are not verified: the certificates of cameras are their own.
     """
@@ -62,7 +63,8 @@ class UrlSource(VideoSource):
         self._config = config
         name = source_id or redact(url)
         container = _open_container(url, name, config)
-        super().__init__(container, Origin(name, live=container.format.name == "rtsp" or not container.duration))
+        live = container.format.name == "rtsp" or not container.duration
+        super().__init__(container, Origin(name, live, keeps_damaged=config.keep_damaged or not live))
         if container.format.name == "mpjpeg":  # FFmpeg assumes 25 fps
             self.info = replace(self.info, average_fps=None)
 

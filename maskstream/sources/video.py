@@ -39,6 +39,8 @@ class Origin:
     """Whether it is a camera: frames count from now on, not by the timestamps of a file."""
     path: str | None = None
     """The local file."""
+    keeps_damaged: bool = True
+    """Whether a frame counts of which a part was missing, and which the decoder has patched up."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +71,7 @@ class VideoSource:
         self._opened_at_s = monotonic()
         self._origin = origin
         self.damaged = 0
-        """Packets that could not be decoded."""
+        """Packets and frames that were left out because they were damaged."""
         self._ended_s = 0.0
         self._is_open = False
         self._promised_end_s: float | None = None
@@ -78,7 +80,8 @@ class VideoSource:
         self._upright = _Upright()
         try:
             self._stream = _video_stream(container, origin.source_id)
-            self._stream.thread_type = "SLICE"  # threads per frame answer late, and lose good frames with a damaged one
+            # Threads per frame answer late, and lose good frames with a damaged one; with threads per slice no damage is seen.
+            self._stream.thread_type = "SLICE" if origin.keeps_damaged else "NONE"
             self._zero_s = _zero_s(container)
             self._decoded = self._decode()
             self._first = next(self._decoded, None)
@@ -129,6 +132,9 @@ class VideoSource:
         for packet in self._packets():
             try:
                 for video_frame in packet.decode():
+                    if video_frame.is_corrupt and not self._origin.keeps_damaged:
+                        self.damaged += 1
+                        continue
                     yield _Decoded(video_frame, self._upright.bgr(video_frame))
             except av.FFmpegError:
                 self.damaged += 1

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -93,7 +93,6 @@ class DamagingProxy:
     payload_alone: bool
     """Whether the frames of RTSP, and RTP's headers, stay as they are, so that each packet arrives where it belongs."""
     port: int = 0
-    flipped: int = 0
     _stopped: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> "DamagingProxy":
@@ -123,7 +122,7 @@ class DamagingProxy:
     def _pass_on(self, client: socket.socket) -> None:
         rng = random.Random(1)
         received = bytearray()
-        with client, socket.create_connection(("127.0.0.1", self.to_port)) as camera:
+        with suppress(ConnectionError), client, socket.create_connection(("127.0.0.1", self.to_port)) as camera:
             while not self._stopped.is_set():
                 readable, _, _ = select.select([client, camera], [], [], 0.2)
                 for one in readable:
@@ -143,9 +142,9 @@ class DamagingProxy:
             return message
         changed = bytearray(message)
         first = _HEADERS if self.payload_alone else 0
-        for _ in range(round((len(message) - first) * self.share)):
+        flips = (len(message) - first) * self.share
+        for _ in range(int(flips + rng.random())):
             changed[rng.randrange(first, len(message))] ^= 1 << rng.randrange(8)
-            self.flipped += 1
         return bytes(changed)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from socket import AF_INET6, socket
 from threading import Thread
 from time import monotonic
+from typing import Any
 
 import av
 import numpy as np
@@ -42,10 +43,9 @@ SIZE = (160, 120)
 WRONG = "wrong-one"
 
 
-def network(open_s: float = 10, read_s: float = 10, transport: str = "tcp") -> NetworkConfig:
-    return NetworkConfig.model_validate(
-        {"transport": transport, "open_timeout_s": open_s, "read_timeout_s": read_s, "max_reconnects": 0}
-    )
+def network(open_s: float = 10, read_s: float = 10, transport: str = "tcp", *, keep_damaged: bool = False) -> NetworkConfig:
+    limits = {"open_timeout_s": open_s, "read_timeout_s": read_s, "max_reconnects": 0}
+    return NetworkConfig.model_validate({"transport": transport, "keep_damaged": keep_damaged, **limits})
 
 
 PATIENT = network()
@@ -234,13 +234,12 @@ def test_camera_that_falls_silent_is_lost(camera: RtspServer, transport: str) ->
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
-def test_camera_that_goes_away_has_ended(rtsp_tools: None, clip: Path, said: list[str], transport: str) -> None:
+def test_camera_that_goes_away_has_ended(rtsp_tools: None, clip: Path, transport: str) -> None:
     with rtsp_server(clip) as camera, closing(UrlSource(camera.url(), network(transport=transport))) as source:
         camera.server.kill()
         gone_s = monotonic()
         assert_whole(list(source))
         assert monotonic() - gone_s < 2
-    assert any("ended" in message for message in said)
 
 
 def test_close_twice_ends_the_reading(camera: RtspServer) -> None:
@@ -346,11 +345,10 @@ def test_mjpeg_is_live(web: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/mjpeg-ends", "/mjpeg-half"])
-def test_mjpeg_that_the_server_closes_has_ended_with_its_last_whole_picture(web: str, said: list[str], path: str) -> None:
+def test_mjpeg_that_the_server_closes_has_ended_with_its_last_whole_picture(web: str, path: str) -> None:
     frames = read(web + path)
     assert_whole(frames)
     assert len(frames) == 15
-    assert any("ended" in message for message in said)
 
 
 @pytest.mark.parametrize(("path", "why"), [("/mjpeg-reset", "reset"), ("/cut", "broke off"), ("/reset", "reset")])
@@ -391,6 +389,18 @@ def corners(_: int) -> BgrImage:
     return four_corners(SIZE)
 
 
+def torn(packet: "av.Packet[Any]") -> "av.Packet[Any]":
+    """Return a packet whose second half is noise."""
+    data = bytes(packet)
+    left = av.Packet(data[: len(data) // 2] + np.random.default_rng(1).bytes(len(data) - len(data) // 2))
+    left.pts, left.dts, left.time_base = packet.pts, packet.dts, packet.time_base
+    return left
+
+
+def noise(number: int, size: tuple[int, int]) -> BgrImage:
+    return np.random.default_rng(number).integers(0, 256, (size[1], size[0], 3), np.uint8)
+
+
 def test_nothing_is_shown_of_what_comes_before_a_key_frame(tmp_path: Path) -> None:
     data = without_first_picture(tmp_path / "clip.ts", key_every=12)
     with http_server({"/live": stream(data, "video/mp2t")}) as address:
@@ -398,6 +408,28 @@ def test_nothing_is_shown_of_what_comes_before_a_key_frame(tmp_path: Path) -> No
     assert len(frames) == 48
     inner = np.s_[30::60, 40::80]
     assert all(np.abs(frame.bgr[inner].astype(int) - corners(0)[inner]).max() < 12 for frame in frames)
+
+
+@pytest.mark.parametrize("keep_damaged", [False, True])
+def test_frames_that_arrive_damaged_are_dropped_and_counted(tmp_path: Path, keep_damaged: bool) -> None:
+    """Every tenth picture has lost half of what it was made of."""
+    clean = write_video(
+        tmp_path / "clean.ts", every(0.04, 60), size=SIZE, options={"g": "5", "bf": "0"}, picture=lambda n: noise(n, SIZE)
+    )
+    data = tmp_path / "torn.ts"
+    with av.open(clean) as source, av.open(data, "w") as target:
+        stream_out = target.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(source.demux(video=0)):
+            if packet.size:
+                packet = torn(packet) if number % 10 == 7 else packet
+                packet.stream = stream_out
+                target.mux(packet)
+    with (
+        http_server({"/live": stream(data.read_bytes(), "video/mp2t")}) as address,
+        closing(UrlSource(f"{address}/live", network(keep_damaged=keep_damaged))) as camera,
+    ):
+        frames = list(camera)
+    assert (len(frames), camera.damaged) == ((60, 0) if keep_damaged else (54, 6))
 
 
 def test_key_frame_that_never_comes_is_not_waited_for(tmp_path: Path) -> None:
