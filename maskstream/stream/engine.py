@@ -91,7 +91,7 @@ class Engine:
         self._board = board or StatusBoard()
         self._lanes = Lanes(config, batch_size, self._board)
         self._outlets = Outlets(self._sink_failed)
-        self._results: Channel[Item] = Channel(2 * batch_size, Overflow.WAIT)
+        self._results: Channel[Item] = Channel(batch_size, Overflow.WAIT)  # a longer one would only make live frames older
         self._last_results: dict[str, FrameResult] = {}
         self._failure: MaskStreamError | None = None
         self._stop_requested = False
@@ -180,7 +180,7 @@ class Engine:
                 if min(batcher.batch_size, len(frames)) == 1:
                     raise
                 batcher.batch_size = min(batcher.batch_size, len(frames)) // 2
-                logger.warning("{}; from now on {} frames at a time", error, batcher.batch_size)
+                logger.warning("{}; going on with {} at a time", error, batcher.batch_size)
 
     # Rendering: the caller's thread.
 

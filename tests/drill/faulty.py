@@ -12,6 +12,7 @@ webcams=VIDEO        webcams show a video; 0, 1 and 2 lie about their frame rate
 """
 
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -162,4 +163,6 @@ if __name__ == "__main__":
     for fault in sys.argv[1:end]:
         name, _, value = fault.partition("=")
         FAULTS[name](value)
-    sys.exit(run_stream.main(sys.argv[end + 1 :]))
+    code = run_stream.main(sys.argv[end + 1 :])
+    sys.stdout.flush()
+    os._exit(code)  # as run_stream.py itself

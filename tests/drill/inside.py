@@ -1,5 +1,6 @@
 """Models and outputs that are slow, run out of memory, make mistakes or find too much."""
 
+import re
 import signal
 from pathlib import Path
 from statistics import median
@@ -47,9 +48,7 @@ def _slow(table: Table, folder: Path, camera: RtspCamera, fault: str, name: str)
             run.leave()
         expect(max(ages_s) < _OLDEST_S, f"ages up to {max(ages_s):.1f} s")
         expect(after.rss_mb - before.rss_mb < _GROWTH_MB, f"{before} became {after}")
-        dropped = (
-            next(line for line in reversed(run.log.splitlines()) if "overload" in line).split("dropped: ")[1].split(", last")[0]
-        )
+        dropped = re.findall("dropped: (.*), last frame", run.log)[-1]
         expect(not dropped.startswith("0 overload, 0 stale"), f"dropped: {dropped}")
         row.saw(f"ages {median(ages_s):.2f} s, at most {max(ages_s):.2f} s; dropped: {dropped}; {before}, then {after}")
 
@@ -90,11 +89,11 @@ def _no_memory(table: Table, folder: Path, clip: Path) -> None:
         arguments = ("--source", clip, "--max-frames", "20", "--set", "stream.batch_size=8")
         with child(folder, *arguments, faults=["memory_for=2"]) as run:
             code = run.wait_for_end()
-        said = [line.split("from now on ")[1] for line in run.log.splitlines() if "from now on" in line]
+        said = re.findall(r"going on with (\d+) at a time", run.log)
         expect(code == 0, f"exit code {code}: {run.last_words}")
         expect([record["frame"] for record in run.records()] == list(range(20)), f"{len(run.records())} frames")
-        expect(said[-1] == "2 frames at a time", f"said: {said}")
-        row.saw(f"{', '.join(said)}; 20 of 20 frames analysed")
+        expect(said and int(said[-1]) <= 2, f"said: {said}")
+        row.saw(f"went on with {', then '.join(said)} at a time; 20 of 20 frames analysed")
 
 
 def _crowds(table: Table, folder: Path, clip: Path) -> None:

@@ -249,9 +249,7 @@ def test_where_memory_is_short_batches_halve_and_nothing_is_lost(said: list[str]
     live_engine([ListSource(60)], [sink], Listener(), detector, batch_size=8).run()
     assert sink.indices() == list(range(60))
     assert max(detector.batches) in (2, 3)
-    assert [line.strip() for line in said if "at a time" in line][
-        -1
-    ] == "WARNING cuda: out of memory; from now on 2 frames at a time"
+    assert [line.strip() for line in said if "at a time" in line][-1] == "WARNING cuda: out of memory; going on with 2 at a time"
 
 
 def test_where_there_is_no_memory_for_one_frame_the_run_ends() -> None:
