@@ -86,9 +86,8 @@ class VideoSource:
             self._decoded = self._decode()
             self._first = next(self._decoded, None)
             if self._first is None:
-                raise SourceOpenError(
-                    f"{origin.source_id}: none of its video can be decoded; it is damaged, convert it with ffmpeg"
-                )
+                advice = "check the network, and that network.transport is tcp" if origin.live else "convert it with ffmpeg"
+                raise SourceOpenError(f"{origin.source_id}: none of its video can be decoded: it is damaged; {advice}")
             self.info = self._describe(self._first)
             self._is_open = True
         except BaseException:
