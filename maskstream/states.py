@@ -46,6 +46,7 @@ class StateChange:
     before: SourceState | None
     """None for the first state."""
     cause: str
+    """Without the source's name."""
     at_s: float
     """Monotonic clock."""
     wall_time: datetime
@@ -87,6 +88,7 @@ class SourceStatus:
             if state not in LEGAL[before.state]:
                 raise ValueError(f"{before.source_id}: {state.value} may not follow {before.state.value}")
             now_s = monotonic()
-            self._last = StateChange(before.source_id, state, before.state, cause, now_s, datetime.now(UTC), now_s - before.at_s)
+            plain = cause.removeprefix(f"{before.source_id}: ")
+            self._last = StateChange(before.source_id, state, before.state, plain, now_s, datetime.now(UTC), now_s - before.at_s)
             self._changed(self._last)
             return True

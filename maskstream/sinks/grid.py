@@ -17,6 +17,7 @@ _LONGEST_NAME: Final = 40
 _FONT: Final = cv2.FONT_HERSHEY_SIMPLEX
 _FONT_HEIGHT_PX: Final = 22  # of a capital at scale 1
 _TEXT_PX: Final = (9.0, 20.0)
+_DIMMED: Final = 3
 _WHITE: Final = (255, 255, 255)
 
 
@@ -82,7 +83,7 @@ def draw_grid(cells: Sequence[Cell], size: tuple[int, int], now_s: float, paused
     """Return a picture of all cells, drawn anew; the frames are not modified.
 
     Args:
-        cells: At least one, in reading order.
+        cells: In reading order.
         size: (width, height) of the picture in pixels.
         now_s: Monotonic clock.
         paused: Whether the user holds the stream.
@@ -91,7 +92,7 @@ def draw_grid(cells: Sequence[Cell], size: tuple[int, int], now_s: float, paused
         (height, width, 3) uint8 BGR.
     """
     canvas = np.zeros((size[1], size[0], 3), np.uint8)
-    columns, rows = grid_shape(len(cells))
+    columns, rows = grid_shape(max(1, len(cells)))
     width, height = size[0] // columns, size[1] // rows
     if min(width, height) < 1:
         return canvas  # the window has been made smaller than that
@@ -99,13 +100,15 @@ def draw_grid(cells: Sequence[Cell], size: tuple[int, int], now_s: float, paused
         left, top = index % columns * width, index // columns * height
         area = canvas[top : top + height, left : left + width]
         area[:] = cell.fitted((width, height))
+        if cell.away:
+            area //= _DIMMED  # nobody should take it for what the camera sees now
         _write_captions(area, cell, cell.status(now_s, paused), named=len(cells) > 1)
     return canvas
 
 
 def _write_captions(area: BgrImage, cell: Cell, status: str, named: bool) -> None:
     name = cell.name if len(cell.name) <= _LONGEST_NAME else f"...{cell.name[3 - _LONGEST_NAME :]}"
-    if cell.output is None:
+    if cell.output is None or cell.away:
         _write(area, f"{name}: {status}", 0.5, 0.5)
         return
     if named:

@@ -68,5 +68,4 @@ class StatusBoard:
         self._waiting.put(change)
         after = "" if change.before is None else f" (after {change.before_s:.1f} s {change.before.value})"
         level = "WARNING" if change.state in _WORRYING else "INFO"
-        cause = change.cause.removeprefix(f"{change.source_id}: ")
-        logger.log(level, "{}: {}: {}{}", change.source_id, change.state.value, cause, after)
+        logger.log(level, "{}: {}: {}{}", change.source_id, change.state.value, change.cause, after)

@@ -18,6 +18,7 @@ from maskstream.analyzer import Analyzer
 from maskstream.config import StreamConfig
 from maskstream.errors import MaskStreamError, OutOfMemory, SinkClosed, SinkError
 from maskstream.protocols import Source
+from maskstream.states import SourceState
 from maskstream.stream.board import StateListener, StatusBoard
 from maskstream.stream.capture import Captured, Crashed, Ended, Item
 from maskstream.stream.channel import Channel, Overflow
@@ -261,7 +262,8 @@ class Engine:
     def _fail(self, error: MaskStreamError) -> None:
         """Remember the first failure, which ends the run; say at once what else fails, or what the run goes on without."""
         lanes = list(self._lanes)
-        if self._failure is not None or len(lanes) > 1 or any(lane.info.live for lane in lanes):
+        going = [lane for lane in lanes if lane.status.last.state is not SourceState.ENDED]
+        if self._failure is not None or any(len(lanes) > 1 or lane.info.live for lane in going):
             logger.error("{}", error)
         self._failure = self._failure or error
 

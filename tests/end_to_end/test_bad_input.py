@@ -56,6 +56,7 @@ CASES = {
     "an unknown device": (["--source", "DEMO", "--device", "abacus"], 2, "'abacus' cannot be used here"),
     "a source given twice": (["--source", "DEMO", "--source", "DEMO"], 2, "given twice"),
     "an output given twice": (["--source", "DEMO", "--jsonl", "a", "--csv", "a"], 2, "given for two outputs"),
+    "a time of no length": (["--source", "DEMO", "--segment", "soon"], 2, "'soon' is no time; give seconds, minutes or hours"),
     "an unknown option": (["--source", "DEMO", "--color"], 2, "unrecognized arguments: --color"),
     "nothing": ([], 2, "--source is missing"),
     "nonsense for a config": (["--source", "DEMO", "--config", "text.mp4"], 2, "text.mp4: "),
@@ -129,7 +130,7 @@ def test_a_mistake_is_one_line_and_its_exit_code(
     monkeypatch.delenv("NOT_SET", raising=False)
     before = contents(folder)
     try:
-        returned = run_stream.main(["--quiet", *arguments])
+        returned = run_stream.main(["--quiet", "--max-reconnects", "0", *arguments])
     except SystemExit as left:  # argparse leaves this way
         returned = int(left.code or 0)
     out, err = capfd.readouterr()

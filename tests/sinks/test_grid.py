@@ -100,6 +100,19 @@ def test_status_is_readable_on_any_picture(level: int) -> None:
     assert ground < 70
 
 
+def test_what_a_camera_showed_before_it_was_lost_is_dimmed() -> None:
+    cell = cell_with(NOW_S, live=True)
+    cell.away = "offline since 14:03:22"
+    assert cell.status(NOW_S, paused=False) == "offline since 14:03:22"
+    assert tuple(draw_grid([cell], (640, 480), NOW_S, paused=False)[10, 320]) == tuple(level // 3 for level in BLUE)
+    cell.away = ""
+    assert tuple(draw_grid([cell], (640, 480), NOW_S, paused=False)[10, 320]) == BLUE
+
+
+def test_grid_without_cells_is_black() -> None:
+    assert not draw_grid([], (64, 48), NOW_S, paused=False).any()
+
+
 def test_pictures_of_others_are_left_alone() -> None:
     cell = cell_with(NOW_S, live=True, dropped=3)
     draw_grid([cell], (64, 48), NOW_S, paused=False)
