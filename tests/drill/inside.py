@@ -15,7 +15,7 @@ from tests.drill.child import child, decoded, expect
 from tests.drill.table import Table
 
 _DETECTOR_S: Final = 1.0
-_OLDEST_S: Final = 2.5
+_OLDEST_S: Final = 3.0
 _SINK_S: Final = 0.5
 _GROWTH_MB: Final = 40.0
 _FACE_PX: Final = 72

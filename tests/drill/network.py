@@ -16,6 +16,7 @@ from tests.drill.table import Table
 from tests.servers import LOGIN, free_udp_ports, silent_server
 
 READ_TIMEOUT_S = 4.0
+LONGEST_GAP_S = 3.0
 BACK_WITHIN_S = 12.0
 """Of a camera that is back: the rest of a wait, and the opening on a busy machine."""
 _NAMES = ("steady", "killed", "frozen", "refused", "locked", "wrong", "missing", "silent", "damaged", "torn", "later", "changed")
@@ -174,10 +175,13 @@ def _dropped(run: Child, name: str) -> str:
 
 
 def _others_unharmed(table: Table, run: Child) -> None:
-    with table.case("the camera beside ten that fail", "no gap between its frames longer than 2 s") as row:
+    with table.case(
+        "the camera beside ten that fail",
+        f"no gap between its frames of {LONGEST_GAP_S:g} s, though reads take up to {READ_TIMEOUT_S:g} s to fail",
+    ) as row:
         times = [datetime.fromisoformat(record["time_utc"]) for record in run.records("steady")]
         gaps = [(after - before).total_seconds() for before, after in pairwise(times)]
-        expect(max(gaps) < 2, f"a gap of {max(gaps):.1f} s")
+        expect(max(gaps) < LONGEST_GAP_S, f"a gap of {max(gaps):.1f} s")
         row.saw(f"{len(times)} frames, longest gap {max(gaps):.2f} s")
 
 

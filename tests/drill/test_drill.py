@@ -1,0 +1,61 @@
+"""The drill itself: every promise, and that a broken one is noticed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.drill.child import Broken, Child, expect
+from tests.drill.table import Skipped, Table
+
+LONGEST_S = 480.0
+"""Beside other tests; alone it takes under 3 minutes."""
+
+
+def test_the_program_keeps_what_it_promises(rtsp_tools: None, tmp_path: Path) -> None:
+    report = tmp_path / "report.md"
+    asked = [sys.executable, str(ROOT / "tools" / "fault_drill.py"), "--short", "--report", str(report)]
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=LONGEST_S, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert report.read_text().count("| pass |") >= 28
+
+
+def test_a_table_with_a_broken_promise_has_not_passed(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table()
+    with table.case("one", "1 + 1 is 2") as row:
+        expect(1 + 1 == 2, "it is not")
+        row.saw("2")
+    with table.case("two", "a display"):
+        raise Skipped("there is none")
+    assert table.has_passed
+    with table.case("three", "no | in a cell"):
+        expect(False, "a | in it")
+    with table.case("four", "no mistake in the drill"):
+        raise KeyError("state")
+    assert [row.result for row in table.rows] == ["pass", "skipped", "FAIL", "FAIL"]
+    assert not table.has_passed
+    assert table.markdown().splitlines()[4] == "| three | no \\| in a cell | a \\| in it | FAIL |"
+    assert "KeyError" in capsys.readouterr().out
+
+
+def test_a_table_without_cases_has_not_passed() -> None:
+    assert not Table().has_passed
+
+
+def test_what_a_child_does_not_do_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "log.txt").write_text("said\n")
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        child = Child(process, tmp_path)
+        with pytest.raises(Broken, match=r"not within 0\.2 s: source online; said"):
+            child.wait_for_state("online", within_s=0.2)
+        process.kill()
+    with pytest.raises(Broken, match="ended with -9"):
+        child.wait_for_frames(1)
+
+
+def test_a_record_that_is_no_json_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "faces.jsonl").write_text('{"source": "a", "score": NaN}\n')
+    with subprocess.Popen([sys.executable, "-c", ""]) as process, pytest.raises(Broken, match="NaN"):
+        Child(process, tmp_path).records()
