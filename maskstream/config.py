@@ -29,6 +29,7 @@ def _checked_region(region: list[float]) -> list[float]:
 
 Region = Annotated[list[Probability], Field(min_length=4, max_length=4), AfterValidator(_checked_region)]
 IncorrectAs = Literal["no_mask", "incorrect"]
+Backend = Literal["auto", "torch", "openvino", "onnx"]
 LabelMeaning = Literal["mask", "no_mask", "incorrect", "unknown", "ignore"]
 
 
@@ -46,6 +47,7 @@ class DetectorConfig(Section):
 
     name: str
     weights: str | None
+    backend: Backend
     min_score: Probability
     short_side: Annotated[int, Field(ge=64, le=4096)] | None
     max_faces: Count
@@ -57,6 +59,7 @@ class ClassifierConfig(Section):
 
     name: str
     weights: str | None
+    backend: Backend
     incorrect_as: IncorrectAs
     max_background: Probability
 

@@ -71,7 +71,7 @@ def build_analyzer(config: Config, by_source: Mapping[str, Config] | None = None
     device = pick_device(config.device)
     _require_known("classifier.name", config.classifier.name, CLASSIFIERS)
     detector = build_detector(config, by_source)
-    classifier = CLASSIFIERS[config.classifier.name](ClassifierOptions(device, config.clip, config.classifier.weights))
+    classifier = CLASSIFIERS[config.classifier.name](ClassifierOptions(device, config.clip, config.classifier.weights, config.classifier.backend))
     _require_incorrect(classifier, [config, *(by_source or {}).values()])
     logger.info("{} and {} on {}", config.detector.name, config.classifier.name, device)
     return Analyzer(detector, classifier, config, by_source)
@@ -92,6 +92,7 @@ def build_detector(config: Config, by_source: Mapping[str, Config] | None = None
         max(each.max_faces for each in detectors),
         config.detector.short_side,
         config.detector.weights,
+        config.detector.backend,
     )
     return DETECTORS[config.detector.name](options)
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from maskstream.config import ClipConfig
+from maskstream.models.backends import Signature, choose_backend, compiled
 from maskstream.models.checkpoint import Metadata, StateDict, load_checkpoint, load_into
 from maskstream.models.files import weights_path
 from maskstream.models.folding import fold_batch_norm
@@ -28,6 +29,8 @@ class ClassifierOptions:
     """For the classifier `clip` alone."""
     weights: str | None = None
     """A file instead of the usual weights."""
+    backend: str = "torch"
+    """What runs the network: `auto`, `torch`, `openvino` or `onnx`."""
 
 
 class CropNetwork(nn.Module):
@@ -67,17 +70,45 @@ def in_chunks(classify: Callable[[Sequence[BgrImage]], FloatArray], crops_bgr: S
     return np.concatenate([classify(crops_bgr[i : i + CHUNK]) for i in range(0, len(crops_bgr), CHUNK)])
 
 
+class CropProbabilities(nn.Module):
+    """Crops (N, 3, S, S), RGB in [0, 1], to calibrated probabilities (N, C)."""
+
+    def __init__(self, module: CropNetwork, temperature: float) -> None:
+        """Share the weights of a module."""
+        super().__init__()
+        self.module = module
+        self.temperature = temperature
+
+    def extra_repr(self) -> str:
+        """Return what decides about the results besides the weights."""
+        return f"temperature={self.temperature!r}, mean={self.module.mean.tolist()}, std={self.module.std.tolist()}"
+
+    def forward(self, crops_rgb: torch.Tensor) -> torch.Tensor:
+        """Return the probabilities."""
+        logits: torch.Tensor = self.module(crops_rgb)
+        return (logits / self.temperature).softmax(1)
+
+    @staticmethod
+    def signature(input_size_px: int) -> tuple[tuple[torch.Tensor, ...], Signature]:
+        """Return what it is called with, as an example, and how that is called."""
+        example = (torch.zeros(2, 3, input_size_px, input_size_px),)
+        return example, Signature(("crops",), ("probabilities",), {"crops": {0: "faces"}, "probabilities": {0: "faces"}})
+
+
 class MaskClassifier:
     """The network in inference mode behind our `Classifier` interface."""
 
-    def __init__(self, module: CropNetwork, metadata: Metadata, device: torch.device) -> None:
-        """Take over a loaded module."""
+    def __init__(self, module: CropNetwork, metadata: Metadata, device: torch.device, backend: str = "torch") -> None:
+        """Take over a loaded module; see `choose_backend` for the backends."""
         self.class_names = metadata.class_names
         self.input_size_px = metadata.input_size
         self.module = module.eval().to(device)
         fold_batch_norm(self.module)
-        self._temperature = metadata.temperature or 1.0
+        self._probabilities = CropProbabilities(self.module, metadata.temperature or 1.0)
         self._device = device
+        chosen = choose_backend("classifier.backend", backend, device)
+        signature = CropProbabilities.signature(self.input_size_px)
+        self._graph = None if chosen == "torch" else compiled(self._probabilities, *signature, chosen)
 
     @torch.inference_mode()
     def classify(self, crops_bgr: Sequence[BgrImage]) -> FloatArray:
@@ -85,8 +116,10 @@ class MaskClassifier:
         return in_chunks(self._classify_chunk, crops_bgr, len(self.class_names))
 
     def _classify_chunk(self, crops_bgr: Sequence[BgrImage]) -> FloatArray:
-        logits = self.module(crops_to_tensor(crops_bgr, self._device))
-        probabilities: FloatArray = (logits / self._temperature).softmax(1).cpu().numpy()
+        crops = crops_to_tensor(crops_bgr, self._device)
+        if self._graph is not None:
+            return self._graph(crops.numpy())[0]
+        probabilities: FloatArray = self._probabilities(crops).cpu().numpy()
         return probabilities
 
 
@@ -123,7 +156,7 @@ class Architecture:
         """
         path = weights_path(options.weights, f"{self.name}.safetensors")
         state_dict, metadata = load_checkpoint(path, self.name)
-        return MaskClassifier(self.restore(state_dict, metadata, str(path)), metadata, options.device)
+        return MaskClassifier(self.restore(state_dict, metadata, str(path)), metadata, options.device, options.backend)
 
     def restore(self, state_dict: StateDict, metadata: Metadata, origin: str) -> CropNetwork:
         """Return the network of a checkpoint; `WeightsError` where it does not fit."""

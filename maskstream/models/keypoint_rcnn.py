@@ -9,10 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torchvision.models.detection import KeypointRCNN
+from torchvision.models.detection.image_list import ImageList
 
+from maskstream.models.backends import Graph, choose_backend, compiled
 from maskstream.models.folding import fold_batch_norm
 from maskstream.models.heatmaps import decode_heatmaps
 from maskstream.models.memory import memory_errors
+from maskstream.models.whole import OUTPUTS, WholeDetector, whole_signature
 from maskstream.types import BgrImage, Detection
 
 SMALLEST_SCALED_SIDE = 8
@@ -33,6 +36,8 @@ class DetectorOptions:
     """Pictures are scaled to this short side in pixels; None is the model's own."""
     weights: str | None = None
     """A file instead of the usual weights."""
+    backend: str = "torch"
+    """What runs the network: `auto`, `torch`, `openvino` or `onnx`."""
 
 
 @dataclass(frozen=True)
@@ -80,16 +85,28 @@ class KeypointRCNNDetector:
         if options.short_side is not None:
             module.transform.min_size = (options.short_side,)
             module.transform.max_size = max(module.transform.max_size, 2 * options.short_side)
+        self._backend = choose_backend("detector.backend", options.backend, options.device)
+        self._graph = self._compiled()
 
     def admit(self, min_score: float, max_faces: int) -> None:
         """Find what is as uncertain as this, and as many, besides what was found before."""
         heads = self.module.roi_heads
         heads.score_thresh = min(heads.score_thresh, min_score)
         heads.detections_per_img = max(heads.detections_per_img, max_faces)
-        self._propose(max_faces)
+        if max_faces > self._most_faces:
+            self._propose(max_faces)
+            self._graph = self._compiled()
+
+    def whole(self) -> WholeDetector:
+        """Return it as one graph of tensors, to be compiled or exported; the weights are shared."""
+        return WholeDetector(self.module, self._to_heatmaps)
+
+    def _compiled(self) -> Graph | None:
+        return None if self._backend == "torch" else compiled(self.whole(), *whole_signature(), self._backend)
 
     def _propose(self, faces: int) -> None:
         """Let the first stage propose at least so many regions."""
+        self._most_faces = faces
         proposals = self.module.rpn
         for limits, least in ((proposals._pre_nms_top_n, _PROPOSED_PER_FACE * faces), (proposals._post_nms_top_n, faces)):
             limits["testing"] = max(limits["testing"], least)
@@ -112,19 +129,35 @@ class KeypointRCNNDetector:
 
     def _find(self, pictures: list[torch.Tensor]) -> list[dict[str, torch.Tensor]]:
         """Return what torchvision's `KeypointRCNN.forward` does, with keypoints of our own decoding."""
-        module, (pool, head, predictor) = self.module, self._to_heatmaps
+        module = self.module
         scaled, _ = module.transform(pictures)
+        found = self._find_scaled(scaled) if self._graph is None else self._find_by_graph(self._graph, scaled)
+        sizes = [(picture.shape[-2], picture.shape[-1]) for picture in pictures]
+        outputs: list[dict[str, torch.Tensor]] = module.transform.postprocess(found, scaled.image_sizes, sizes)
+        return outputs
+
+    def _find_scaled(self, scaled: ImageList) -> list[dict[str, torch.Tensor]]:
+        module, (pool, head, predictor) = self.module, self._to_heatmaps
         features = module.backbone(scaled.tensors)
         proposals, _ = module.rpn(scaled, features)
+        found: list[dict[str, torch.Tensor]]
         found, _ = module.roi_heads(features, proposals, scaled.image_sizes)
         boxes = [each["boxes"] for each in found]
         points, peaks = decode_heatmaps(predictor(head(pool(features, boxes, scaled.image_sizes))), torch.cat(boxes))
         counts = [len(each) for each in boxes]
         for each, points_of, peaks_of in zip(found, torch.split(points, counts), torch.split(peaks, counts), strict=True):
             each.update(keypoints=points_of, keypoints_scores=peaks_of)
-        sizes = [(picture.shape[-2], picture.shape[-1]) for picture in pictures]
-        outputs: list[dict[str, torch.Tensor]] = module.transform.postprocess(found, scaled.image_sizes, sizes)
-        return outputs
+        return found
+
+    def _find_by_graph(self, graph: Graph, scaled: ImageList) -> list[dict[str, torch.Tensor]]:
+        """Return the same, one picture after the other: on a CPU that is as fast as all at once."""
+        least = np.array([self.module.roi_heads.score_thresh], np.float32)
+        pictures = scaled.tensors.numpy()
+        outputs = (
+            graph(pictures[index : index + 1], np.array(size_hw, np.float32), least)
+            for index, size_hw in enumerate(scaled.image_sizes)
+        )
+        return [dict(zip(OUTPUTS, map(torch.from_numpy, output), strict=True)) for output in outputs]
 
     def _is_thick_enough(self, picture_bgr: BgrImage) -> bool:
         short, long = sorted(picture_bgr.shape[:2])

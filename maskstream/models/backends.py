@@ -1,0 +1,145 @@
+"""Networks compiled for the CPU they run on: OpenVINO and ONNX Runtime, both from one ONNX graph.
+
+A graph is exported once and kept in the user's cache, so that the next start only reads it.
+"""
+
+import hashlib
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from loguru import logger
+from numpy.typing import NDArray
+from torch import nn
+
+from maskstream.errors import ConfigError, SinkError
+from maskstream.files import make_folder, replace_file
+
+_PACKAGES: Final = {"openvino": "openvino", "onnx": "onnxruntime"}
+_OPSET: Final = 17
+_FORMAT: Final = 1
+"""Raised when what is exported changes: what older versions have kept is then of no use."""
+
+Arrays = list[NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a graph takes and gives, by name, with the axes whose length varies."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    varying: Mapping[str, Mapping[int, str]]
+
+
+def choose_backend(key: str, wanted: str, device: torch.device) -> str:
+    """Return `torch`, `openvino` or `onnx`; for `auto` the fastest that is installed and runs on the device.
+
+    Args:
+        key: Of the setting, for messages.
+        wanted: One of these, or `auto`.
+        device: Where the network runs.
+
+    Raises:
+        ConfigError: It is not installed, or does not run on the device.
+    """
+    if wanted == "auto":
+        installed = [name for name, package in _PACKAGES.items() if find_spec(package)]
+        return next(iter(installed), "torch") if device.type == "cpu" else "torch"
+    if wanted in _PACKAGES:
+        package = _PACKAGES[wanted]
+        if not find_spec(package):
+            raise ConfigError(f"{key}: {wanted} is not installed; pip install {package}, or choose torch")
+        if device.type != "cpu":
+            raise ConfigError(f"{key}: {wanted} runs on the CPU alone, not on {device}; choose torch")
+    return wanted
+
+
+class Graph:
+    """A compiled graph; takes and gives numpy arrays."""
+
+    def __init__(self, content: bytes, backend: str) -> None:
+        """Compile an ONNX graph for `openvino` or `onnx`."""
+        self._run = _openvino(content) if backend == "openvino" else _onnxruntime(content)
+
+    def __call__(self, *inputs: NDArray[Any]) -> Arrays:
+        """Return the outputs in order. May be called by one thread at a time."""
+        outputs: Arrays = self._run(inputs)
+        return outputs
+
+
+def compiled(network: nn.Module, example: Sequence[torch.Tensor], signature: Signature, backend: str) -> Graph:
+    """Return a network as a compiled graph.
+
+    Args:
+        network: In inference mode, on the CPU. It must have all that decides about its results among its parameters, buffers,
+            and what it prints of itself (`extra_repr`): by these the graph is found again.
+        example: What it is called with; only the axes that are said to vary may have another length later.
+        signature: Names of inputs and outputs.
+        backend: `openvino` or `onnx`.
+    """
+    path = _cache_folder() / f"{_digest(network, signature)}.onnx"
+    try:
+        content = path.read_bytes()
+    except OSError:
+        content = export(network, example, signature)
+        try:
+            make_folder(str(path.parent))
+            replace_file(path, content)
+        except SinkError as error:
+            logger.debug("not kept for the next start: {}", error)
+    return Graph(content, backend)
+
+
+def export(network: nn.Module, example: Sequence[torch.Tensor], signature: Signature) -> bytes:
+    """Return a network as an ONNX graph."""
+    content = BytesIO()
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")  # the tracer asks whether constants are meant; that the results agree is tested
+        torch.onnx.export(
+            network,
+            tuple(example),
+            content,
+            input_names=signature.inputs,
+            output_names=signature.outputs,
+            dynamic_axes={name: dict(axes) for name, axes in signature.varying.items()},
+            opset_version=_OPSET,
+            dynamo=False,  # the newer exporter does not know torchvision's operators
+        )
+    return content.getvalue()
+
+
+def _openvino(content: bytes) -> Any:
+    import openvino
+
+    core = openvino.Core()
+    model = core.read_model(content)
+    run = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"})
+    return lambda inputs: list(run(list(inputs)).values())
+
+
+def _onnxruntime(content: bytes) -> Any:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    names = [each.name for each in session.get_inputs()]
+    return lambda inputs: session.run(None, dict(zip(names, inputs, strict=True)))
+
+
+def _cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "maskstream"
+
+
+def _digest(network: nn.Module, signature: Signature) -> str:
+    digest = hashlib.sha256(f"{_FORMAT} {torch.__version__} {signature} {network}".encode())
+    for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(tensor.detach().numpy()).tobytes())
+    return digest.hexdigest()[:32]

@@ -1,0 +1,145 @@
+"""Keypoint R-CNN as one graph of tensors, from the picture to its faces: what can be compiled and exported.
+
+It computes what torchvision's `KeypointRCNN.forward` does for one picture in inference mode, without its Python: every decision is a
+tensor operation, so that OpenVINO and ONNX have the whole of it.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import torch
+from torch import nn
+from torchvision.models.detection import KeypointRCNN
+from torchvision.ops import nms, roi_align
+
+from maskstream.models.backends import Signature
+from maskstream.models.heatmaps import decode_heatmaps
+
+OUTPUTS: Final = ("boxes", "scores", "keypoints", "keypoints_scores")
+_SMALLEST_PROPOSAL: Final = 1e-3
+_SMALLEST_FACE: Final = 1e-2
+_EPS: Final = 1e-6
+
+
+class WholeDetector(nn.Module):
+    """A Keypoint R-CNN of one class besides the background.
+
+    Called with a normalised, padded picture (1, 3, H, W) float32, its height and width in it (2,) float32, and the least score (1,)
+    float32, it returns boxes (N, 4), scores (N,), keypoints (N, K, 3: x, y, 1), all in pixels of that picture, and the logits of the
+    keypoints' peaks (N, K), the most certain first.
+    """
+
+    def __init__(self, module: KeypointRCNN, keypoint_parts: Sequence[Any]) -> None:
+        """Share the weights of a module.
+
+        Args:
+            module: Its thresholds, but for the least score, and its most faces are taken over.
+            keypoint_parts: Its pool, head and predictor of keypoints.
+        """
+        super().__init__()
+        rpn, heads = module.rpn, module.roi_heads
+        self._max_faces = heads.detections_per_img
+        self._max_anchors, self._max_proposals = rpn._pre_nms_top_n["testing"], rpn._post_nms_top_n["testing"]
+        self._proposal_iou, self._iou = rpn.nms_thresh, heads.nms_thresh
+        self._pooled = tuple(heads.box_roi_pool.featmap_names)
+        self._box_pool = (heads.box_roi_pool.output_size, heads.box_roi_pool.sampling_ratio)
+        self._mapper: Any = (heads.box_roi_pool.canonical_scale, heads.box_roi_pool.canonical_level)
+        self._keypoint_pool = (keypoint_parts[0].output_size, keypoint_parts[0].sampling_ratio)
+        self._proposal_weights, self._box_weights = rpn.box_coder.weights, heads.box_coder.weights
+        self._longest_log = heads.box_coder.bbox_xform_clip
+        self.backbone, self.rpn_head = module.backbone, rpn.head
+        self.box_head, self.box_predictor = heads.box_head, heads.box_predictor
+        self.keypoint_head, self.keypoint_predictor = keypoint_parts[1], keypoint_parts[2]
+        for level, anchors in enumerate(rpn.anchor_generator.cell_anchors):
+            self.register_buffer(f"anchors_{level}", anchors.clone().float(), persistent=False)
+
+    def extra_repr(self) -> str:
+        """Return the numbers that decide about the results besides the weights."""
+        numbers = {name: value for name, value in vars(self).items() if isinstance(value, int | float | tuple)}
+        return str(sorted((name, value) for name, value in numbers.items() if name != "training"))
+
+    def forward(
+        self, picture: torch.Tensor, size_hw: torch.Tensor, min_score: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Find faces; see the class."""
+        features: dict[str, torch.Tensor] = self.backbone(picture)
+        proposals = self._propose(picture, list(features.values()), size_hw)
+        levels = [features[name] for name in self._pooled]
+        strides = [2.0 ** round(float(torch.log2(torch.tensor(picture.shape[-1] / level.shape[-1])))) for level in levels]
+        regions = _pool(levels, strides, proposals, self._box_pool, self._mapper)
+        logits, deltas = self.box_predictor(self.box_head(regions))
+        scores = logits.softmax(-1)[:, 1]
+        boxes = _clip(_decode(proposals, deltas[:, 4:8], self._box_weights, self._longest_log), size_hw)
+        good = (scores > min_score) & _is_larger(boxes, _SMALLEST_FACE)
+        boxes, scores = boxes[good], scores[good]
+        kept = nms(boxes, scores, self._iou)[: self._max_faces]
+        boxes, scores = boxes[kept], scores[kept]
+        regions = _pool(levels, strides, boxes, self._keypoint_pool, self._mapper)
+        points, peaks = decode_heatmaps(self.keypoint_predictor(self.keypoint_head(regions)), boxes)
+        return boxes, scores, points, peaks
+
+    def _propose(self, picture: torch.Tensor, features: list[torch.Tensor], size_hw: torch.Tensor) -> torch.Tensor:
+        boxes, scores, at_level = [], [], []
+        for level, (objectness, deltas) in enumerate(zip(*self.rpn_head(features), strict=True)):
+            logits = objectness.permute(0, 2, 3, 1).reshape(-1)
+            anchors = self._anchors(level, picture, features[level])
+            best, index = logits.topk(torch.minimum(torch.tensor(self._max_anchors), torch.tensor(logits.shape[0])))
+            moved = deltas.permute(0, 2, 3, 1).reshape(-1, 4)[index]
+            boxes.append(_decode(anchors[index], moved, self._proposal_weights, self._longest_log))
+            scores.append(best)
+            at_level.append(torch.full_like(best, float(level)))
+        clipped, certain, level_of = _clip(torch.cat(boxes), size_hw), torch.cat(scores).sigmoid(), torch.cat(at_level)
+        good = _is_larger(clipped, _SMALLEST_PROPOSAL)
+        clipped, certain, level_of = clipped[good], certain[good], level_of[good]
+        apart = level_of[:, None] * (size_hw.max() + 1)  # proposals of different levels do not compete
+        return clipped[nms(clipped + apart, certain, self._proposal_iou)[: self._max_proposals]]
+
+    def _anchors(self, level: int, picture: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        cells: torch.Tensor = getattr(self, f"anchors_{level}")
+        rows, columns = features.shape[-2:]
+        y = torch.arange(rows, device=picture.device) * (picture.shape[-2] // rows)
+        x = torch.arange(columns, device=picture.device) * (picture.shape[-1] // columns)
+        ys, xs = (each.reshape(-1).float() for each in torch.meshgrid(y, x, indexing="ij"))
+        return (torch.stack([xs, ys, xs, ys], 1)[:, None] + cells[None]).reshape(-1, 4)
+
+
+def whole_signature() -> tuple[tuple[torch.Tensor, ...], Signature]:
+    """Return what it is called with, as an example, and how that is called."""
+    varying = {"picture": {2: "height", 3: "width"}, **{name: {0: "faces"} for name in OUTPUTS}}
+    example = (torch.zeros(1, 3, 256, 320), torch.tensor([250.0, 310.0]), torch.tensor([0.5]))
+    return example, Signature(("picture", "size_hw", "min_score"), OUTPUTS, varying)
+
+
+def _decode(boxes: torch.Tensor, deltas: torch.Tensor, weights: Sequence[float], longest_log: float) -> torch.Tensor:
+    """Return boxes (N, 4) moved and scaled; torchvision's `BoxCoder`."""
+    sides = boxes[:, 2:] - boxes[:, :2]
+    centres = boxes[:, :2] + 0.5 * sides
+    moved = centres + deltas[:, :2] / deltas.new_tensor(weights[:2]) * sides
+    half = 0.5 * sides * (deltas[:, 2:] / deltas.new_tensor(weights[2:])).clamp(max=longest_log).exp()
+    return torch.cat([moved - half, moved + half], 1)
+
+
+def _clip(boxes: torch.Tensor, size_hw: torch.Tensor) -> torch.Tensor:
+    limit = size_hw.flip(0).repeat(2)
+    return torch.minimum(boxes.clamp(min=0), limit)
+
+
+def _is_larger(boxes: torch.Tensor, side: float) -> torch.Tensor:
+    return ((boxes[:, 2:] - boxes[:, :2]) >= side).all(1)
+
+
+def _pool(
+    levels: list[torch.Tensor], strides: list[float], boxes: torch.Tensor, pool: tuple[Any, int], mapper: tuple[float, float]
+) -> torch.Tensor:
+    """Return (N, C, S, S) of N regions, each from the level that fits its size; torchvision's `MultiScaleRoIAlign`."""
+    size, sampling = pool
+    sides = boxes[:, 2:] - boxes[:, :2]
+    wanted = (mapper[1] + torch.log2((sides[:, 0] * sides[:, 1]).sqrt() / mapper[0]) + _EPS).floor()
+    logs = [float(torch.log2(torch.tensor(stride))) for stride in strides]
+    wanted = wanted.clamp(min=min(logs), max=max(logs))
+    regions = torch.cat([torch.zeros_like(boxes[:, :1]), boxes], 1)
+    pooled = torch.zeros(())
+    for level, stride, log in zip(levels, strides, logs, strict=True):
+        aligned = roi_align(level, regions, size, 1 / stride, sampling)
+        pooled = pooled + aligned * (wanted == log)[:, None, None, None]
+    return pooled
