@@ -52,7 +52,7 @@ class Outlets:
                 raise
             except SinkError as error:
                 self._leave_out(binding, error)
-            except Exception as mistake:
+            except Exception as mistake:  # in one output; it must not stop the cameras and the other outputs
                 kind = type(binding.sink).__name__
                 logger.exception("{} made a mistake", kind)
                 self._leave_out(binding, SinkError(f"{kind}: a mistake in the program, {mistake!r:.200}; please report it"))
