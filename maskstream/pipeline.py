@@ -71,7 +71,9 @@ def build_analyzer(config: Config, by_source: Mapping[str, Config] | None = None
     device = pick_device(config.device)
     _require_known("classifier.name", config.classifier.name, CLASSIFIERS)
     detector = build_detector(config, by_source)
-    classifier = CLASSIFIERS[config.classifier.name](ClassifierOptions(device, config.clip, config.classifier.weights, config.classifier.backend))
+    classifier = CLASSIFIERS[config.classifier.name](
+        ClassifierOptions(device, config.clip, config.classifier.weights, config.classifier.backend)
+    )
     _require_incorrect(classifier, [config, *(by_source or {}).values()])
     logger.info("{} and {} on {}", config.detector.name, config.classifier.name, device)
     return Analyzer(detector, classifier, config, by_source)

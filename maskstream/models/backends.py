@@ -39,6 +39,12 @@ class Signature:
     varying: Mapping[str, Mapping[int, str]]
 
 
+def installed_backends(device: torch.device) -> list[str]:
+    """Return the backends that can run on a device, the fastest first."""
+    compiling = [name for name, package in _PACKAGES.items() if find_spec(package)] if device.type == "cpu" else []
+    return [*compiling, "torch"]
+
+
 def choose_backend(key: str, wanted: str, device: torch.device) -> str:
     """Return `torch`, `openvino` or `onnx`; for `auto` the fastest that is installed and runs on the device.
 
@@ -51,8 +57,7 @@ def choose_backend(key: str, wanted: str, device: torch.device) -> str:
         ConfigError: It is not installed, or does not run on the device.
     """
     if wanted == "auto":
-        installed = [name for name, package in _PACKAGES.items() if find_spec(package)]
-        return next(iter(installed), "torch") if device.type == "cpu" else "torch"
+        return installed_backends(device)[0]
     if wanted in _PACKAGES:
         package = _PACKAGES[wanted]
         if not find_spec(package):
@@ -106,7 +111,7 @@ def export(network: nn.Module, example: Sequence[torch.Tensor], signature: Signa
         torch.onnx.export(
             network,
             tuple(example),
-            content,
+            content,  # type: ignore[arg-type]  # a file object will do
             input_names=signature.inputs,
             output_names=signature.outputs,
             dynamic_axes={name: dict(axes) for name, axes in signature.varying.items()},

@@ -1,7 +1,7 @@
 """Keypoint R-CNN as one graph of tensors, from the picture to its faces: what can be compiled and exported.
 
-It computes what torchvision's `KeypointRCNN.forward` does for one picture in inference mode, without its Python: every decision is a
-tensor operation, so that OpenVINO and ONNX have the whole of it.
+It computes what torchvision's `KeypointRCNN.forward` does for one picture in inference mode, without its Python: every decision
+is a tensor operation, so that OpenVINO and ONNX have the whole of it.
 """
 
 from collections.abc import Sequence
@@ -24,9 +24,9 @@ _EPS: Final = 1e-6
 class WholeDetector(nn.Module):
     """A Keypoint R-CNN of one class besides the background.
 
-    Called with a normalised, padded picture (1, 3, H, W) float32, its height and width in it (2,) float32, and the least score (1,)
-    float32, it returns boxes (N, 4), scores (N,), keypoints (N, K, 3: x, y, 1), all in pixels of that picture, and the logits of the
-    keypoints' peaks (N, K), the most certain first.
+    Called with a normalised, padded picture (1, 3, H, W), its height and width in it (2,) and the least score (1,), all float32,
+    it returns boxes (N, 4), scores (N,), keypoints (N, K, 3: x, y, 1), in pixels of that picture, and the logits of the keypoints'
+    peaks (N, K), the most certain first.
     """
 
     def __init__(self, module: KeypointRCNN, keypoint_parts: Sequence[Any]) -> None:

@@ -1,7 +1,7 @@
 """From a source into its channel: what one capture thread does."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from threading import Event
 from time import monotonic
@@ -168,4 +168,4 @@ class Lane:
             zero_s += monotonic() - held_at_s
             if self.stopped.is_set():
                 return
-            yield frame
+            yield replace(frame, captured_at_s=monotonic())

@@ -1,0 +1,227 @@
+"""What is timed: parts of the program, the whole of it, and others that do the same work."""
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from tempfile import TemporaryDirectory
+from time import monotonic
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torchvision.models import resnet18
+from torchvision.models.detection import keypointrcnn_resnet50_fpn
+from torchvision.transforms.functional import normalize, to_tensor
+
+from maskstream.analyzer import Analyzer
+from maskstream.benchmark.rounds import Contestant
+from maskstream.config import Config, Layer, refine
+from maskstream.errors import ConfigError
+from maskstream.overlay import Overlay
+from maskstream.pipeline import batch_size_of, build_analyzer, build_detector
+from maskstream.sinks import VideoSink
+from maskstream.sources import FileSource
+from maskstream.stream.engine import Engine
+from maskstream.stream.outlets import SinkBinding
+from maskstream.types import BgrImage, Frame, FrameResult, Output
+
+_IMAGENET_MEAN, _IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+_PAPER_SHORT_SIDE = 800
+_PAPER_CROP_PX = 224
+_YOLO_YAML = "yolo11n-pose.yaml"
+
+
+class CountingSink:
+    """Counts what comes, and keeps what it says of time."""
+
+    wants_every_frame = False
+
+    def __init__(self) -> None:
+        """Begin at nothing."""
+        self.results: list[FrameResult] = []
+        self.ages_s: list[float] = []
+
+    def write(self, output: Output) -> None:
+        """Take note of a frame."""
+        self.results.append(output.result)
+        self.ages_s.append(monotonic() - output.frame.captured_at_s)
+
+    def source_ended(self, source_id: str) -> None:
+        """Nothing is left to do."""
+
+    def close(self) -> None:
+        """Nothing is left to do."""
+
+
+class Bench:
+    """A clip, some frames of it, and the models of a configuration."""
+
+    def __init__(self, path: str, frames: int, analyzer: Analyzer, config: Config) -> None:
+        """Decode the frames.
+
+        Args:
+            path: A video file.
+            frames: How many of its first frames are worked through.
+            analyzer: With the models of the configuration.
+            config: How it runs.
+
+        Raises:
+            SourceOpenError: It is no video.
+        """
+        self.path, self.analyzer, self.config = path, analyzer, config
+        with closing(FileSource(path)) as source:
+            self.info = source.info
+            self.frames = [frame for frame, _ in zip(source, range(frames), strict=False)]
+        self.batch_size = batch_size_of(config)
+        self.overlay = Overlay(config.overlay)
+
+    def analyse(self) -> list[FrameResult]:
+        """Run detector and classifier over all frames, in the batches of the stream."""
+        size = self.batch_size
+        return [
+            result
+            for start in range(0, len(self.frames), size)
+            for result in self.analyzer.analyze(self.frames[start : start + size])
+        ]
+
+    def stream(self, output: str | None = None, *, realtime: bool = False) -> CountingSink:
+        """Run the whole program over the same part of the clip."""
+        sink = CountingSink()
+        stream = self.config.stream.model_copy(update={"max_frames": len(self.frames), "realtime": realtime})
+        engine = Engine(self.analyzer, self.overlay.paint, stream, self.batch_size)
+        source = FileSource(self.path)
+        sinks = [SinkBinding(sink, None)]
+        if output is not None:
+            sinks.append(SinkBinding(VideoSink(output, source.info, self.config.video), None))
+        engine.add([source], sinks)
+        engine.run()
+        return sink
+
+
+def bare(bench: Bench) -> Contestant:
+    """Return the models alone, on decoded frames: what nothing around them can be faster than."""
+    return Contestant("bare", "detector and classifier alone, on decoded frames", lambda: len(bench.analyse()))
+
+
+def pipeline(bench: Bench) -> Contestant:
+    """Return the whole program without a video to write."""
+    return Contestant("pipeline", "the whole program, without video output", lambda: len(bench.stream().results))
+
+
+def pipeline_with_video(bench: Bench) -> Contestant:
+    """Return the whole program with a video to write."""
+
+    def run() -> int:
+        with TemporaryDirectory() as folder:
+            return len(bench.stream(f"{folder}/out.mp4").results)
+
+    return Contestant("pipeline_video", "the whole program, with video output", run)
+
+
+def decode(bench: Bench) -> Contestant:
+    """Return decoding alone."""
+
+    def run() -> int:
+        with closing(FileSource(bench.path)) as source:
+            return sum(1 for _ in zip(source, range(len(bench.frames)), strict=False))
+
+    return Contestant("decode", "decoding alone", run)
+
+
+def encode(bench: Bench) -> Contestant:
+    """Return encoding alone, of frames without faces."""
+
+    def run() -> int:
+        with TemporaryDirectory() as folder, closing(VideoSink(f"{folder}/out.mp4", bench.info, bench.config.video)) as sink:
+            for frame in bench.frames:
+                empty = FrameResult(frame.source_id, frame.index, frame.time_s, ())
+                sink.write(Output(frame, empty, True, lambda frame, _: frame.bgr))
+        return len(bench.frames)
+
+    return Contestant("encode", "encoding alone", run)
+
+
+def opencv_loop(bench: Bench) -> Contestant:
+    """Return what one writes first: OpenCV reads, our models judge, one frame after the other."""
+
+    def run() -> int:
+        capture = cv2.VideoCapture(bench.path)
+        count = 0
+        while count < len(bench.frames):
+            there, bgr = capture.read()
+            if not there:
+                break
+            bench.analyzer.analyze([Frame(np.asarray(bgr, np.uint8), count, bench.path, count / 25)])
+            count += 1
+        capture.release()
+        return count
+
+    return Contestant("opencv_loop", "cv2.VideoCapture and our models in one thread", run)
+
+
+def paper(bench: Bench, frames: int) -> Contestant:
+    """Return the loop that the paper describes: one frame, then one face at a time, with PIL; random weights.
+
+    Its detections are cut, or repeated, to the number of faces that our models find.
+    """
+    faces = [len(result.faces) for result in bench.analyzer.analyze(bench.frames[:frames])]
+    detector = keypointrcnn_resnet50_fpn(weights=None, weights_backbone=None, min_size=_PAPER_SHORT_SIDE).eval()
+    classifier = resnet18(weights=None, num_classes=2).eval()
+
+    @torch.no_grad()
+    def run() -> int:
+        for frame, count in zip(bench.frames[:frames], faces, strict=True):
+            picture = Image.fromarray(cv2.cvtColor(frame.bgr, cv2.COLOR_BGR2RGB))
+            detector([to_tensor(picture)])
+            for _ in range(count):
+                face = picture.rotate(5).crop((0, 0, _PAPER_CROP_PX, _PAPER_CROP_PX)).resize((_PAPER_CROP_PX, _PAPER_CROP_PX))
+                classifier(normalize(to_tensor(face), _IMAGENET_MEAN, _IMAGENET_STD)[None])
+        return frames
+
+    return Contestant("paper", f"Keypoint R-CNN ResNet-50 at {_PAPER_SHORT_SIDE} px, ResNet-18 face by face, PIL", run)
+
+
+def backend(bench: Bench, name: str) -> Contestant:
+    """Return the models alone by one backend, both of them."""
+    chosen = Layer("--compare backends", {"detector": {"backend": name}, "classifier": {"backend": name}})
+    other = Bench(bench.path, len(bench.frames), build_analyzer(refine(bench.config, chosen)), bench.config)
+    return Contestant(f"bare_{name}", f"detector and classifier alone, by {name}", lambda: len(other.analyse()))
+
+
+def detector_eager(bench: Bench) -> Contestant:
+    """Return our detector, from picture to keypoints, in eager PyTorch."""
+    detector = build_detector(refine(bench.config, Layer("--compare yolo", {"detector": {"backend": "torch"}})))
+    run = _over(bench.frames, lambda bgr: detector.detect([bgr]))
+    return Contestant("detector_eager", "our detector from picture to keypoints, eager PyTorch", run)
+
+
+def yolo_forward(bench: Bench, short_side: int) -> Contestant:
+    """Return YOLO11n-pose built from its YAML with random weights, in eager PyTorch, on frames of the same short side.
+
+    Raises:
+        ConfigError: Ultralytics is not installed.
+    """
+    try:
+        from ultralytics.nn.tasks import PoseModel
+    except ImportError as error:
+        raise ConfigError("--compare yolo needs ultralytics; pip install -r requirements-yolo.txt") from error
+    model = PoseModel(_YOLO_YAML, verbose=False).eval().fuse(verbose=False)
+    stride = 32
+
+    @torch.inference_mode()
+    def forward(bgr: BgrImage) -> None:
+        scale = short_side / min(bgr.shape[:2])
+        height, width = (round(side * scale / stride) * stride for side in bgr.shape[:2])
+        scaled = cv2.resize(bgr, (width, height))
+        model(torch.from_numpy(np.ascontiguousarray(scaled[..., ::-1].transpose(2, 0, 1)))[None].float().div_(255))
+
+    return Contestant("yolo11n_pose", "YOLO11n-pose's network, eager PyTorch, random weights", _over(bench.frames, forward))
+
+
+def _over(frames: Sequence[Frame], forward: Callable[[BgrImage], object]) -> Callable[[], int]:
+    def run() -> int:
+        for frame in frames:
+            forward(frame.bgr)
+        return len(frames)
+
+    return run

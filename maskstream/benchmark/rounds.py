@@ -1,0 +1,77 @@
+"""Contestants take turns on the same frames, so that a busy moment of the machine hits all of them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """Something that works through frames."""
+
+    name: str
+    what: str
+    """What it does, for the report."""
+    run: Callable[[], int]
+    """Does its work once and returns how many frames that were."""
+
+
+@dataclass
+class Times:
+    """What a contestant took, a round each."""
+
+    contestant: Contestant
+    seconds: list[float] = field(default_factory=list)
+    frames: list[int] = field(default_factory=list)
+
+    @property
+    def fps(self) -> list[float]:
+        """Frames per second of each round."""
+        return [count / seconds for count, seconds in zip(self.frames, self.seconds, strict=True)]
+
+    def record(self) -> dict[str, Any]:
+        """Return its figures: median, least and most over the rounds."""
+        return {
+            "what": self.contestant.what,
+            "fps": round(median(self.fps), 3),
+            "fps_spread": [round(min(self.fps), 3), round(max(self.fps), 3)],
+            "ms_per_frame": round(1000 / median(self.fps), 3),
+            "rounds": len(self.seconds),
+            "frames": self.frames[0],
+        }
+
+
+def take_turns(contestants: Sequence[Contestant], rounds: int, progress: Callable[[str], None]) -> dict[str, Times]:
+    """Let each contestant run once to warm up, then all of them in turn, A B C A B C.
+
+    Args:
+        contestants: In the order of their turns.
+        rounds: Turns of each that count.
+        progress: Told what is going on.
+    """
+    times = {contestant.name: Times(contestant) for contestant in contestants}
+    for contestant in contestants:
+        progress(f"{contestant.name}: warming up")
+        contestant.run()
+    for number in range(rounds):
+        for contestant in contestants:
+            progress(f"{contestant.name}: round {number + 1} of {rounds}")
+            started_s = perf_counter()
+            frames = contestant.run()
+            times[contestant.name].seconds.append(perf_counter() - started_s)
+            times[contestant.name].frames.append(frames)
+    return times
+
+
+def ratio(of: Times, to: Times) -> list[float]:
+    """Return how many times as fast one is as another: median, least and most over the rounds, each within one round."""
+    ratios = sorted(one / other for one, other in zip(of.fps, to.fps, strict=True))
+    return [round(value, 4) for value in (median(ratios), ratios[0], ratios[-1])]
+
+
+def percentiles(values_ms: Sequence[float]) -> dict[str, float]:
+    """Return p50, p95 and p99."""
+    ordered = sorted(values_ms)
+    return {f"p{share}": round(ordered[min(len(ordered) - 1, len(ordered) * share // 100)], 2) for share in (50, 95, 99)}

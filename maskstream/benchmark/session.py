@@ -1,0 +1,152 @@
+"""Puts a benchmark together: who runs, in which order, and what is made of it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from time import monotonic
+from typing import Any, Final
+
+from maskstream import __version__
+from maskstream.benchmark import contestants as all_of
+from maskstream.benchmark.report import machine
+from maskstream.benchmark.rounds import Contestant, Times, percentiles, ratio, take_turns
+from maskstream.config import Config
+from maskstream.errors import ConfigError
+from maskstream.models.backends import installed_backends
+from maskstream.pipeline import build_analyzer, pick_device
+
+COMPARISONS: Final = ("paper", "yolo", "backends")
+_PAPER_FRAMES: Final = 2
+_STARTS: Final = 3
+_PROGRAM: Final = Path(__file__).resolve().parents[2] / "run_stream.py"
+
+
+@dataclass(frozen=True)
+class BenchmarkRequest:
+    """What a user wants to be timed, besides the configuration."""
+
+    source: str
+    frames: int
+    rounds: int
+    comparisons: tuple[str, ...] = ()
+    """Some of `COMPARISONS`."""
+    starts: int = _STARTS
+    """How often the program is started from nothing."""
+
+
+def run_benchmark(
+    request: BenchmarkRequest, config: Config, progress: Callable[[str], None]
+) -> tuple[dict[str, Any], dict[str, Times]]:
+    """Time everything.
+
+    Returns:
+        All figures, fit for JSON, and the times of each contestant.
+
+    Raises:
+        MaskStreamError: The source or a model cannot be opened, or a contestant is not installed.
+    """
+    unknown = next((name for name in request.comparisons if name not in COMPARISONS), None)
+    if unknown is not None:
+        raise ConfigError(f"--compare: {unknown!r} is not known; allowed: {', '.join(COMPARISONS)}")
+    bench = all_of.Bench(request.source, request.frames, build_analyzer(config), config)
+    times = take_turns(_contestants(bench, request, config), request.rounds, progress)
+    if "paper" in request.comparisons:
+        times |= take_turns([all_of.paper(bench, _PAPER_FRAMES), all_of.pipeline(bench)], request.rounds, progress)
+    record: dict[str, Any] = {
+        "program": f"maskstream {__version__}",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "machine": machine(),
+        "source": f"{request.source}, {bench.info.width}x{bench.info.height}, {len(bench.frames)} frames",
+        "device": str(pick_device(config.device)),
+        "batch_size": bench.batch_size,
+        "contestants": {name: each.record() for name, each in times.items()},
+        **_ratios(times),
+    }
+    progress("stages, and frames of a camera")
+    record |= _stages(bench) | _start(request, progress)
+    record["said"] = _said(record, bench)
+    return record, times
+
+
+def _contestants(bench: all_of.Bench, request: BenchmarkRequest, config: Config) -> list[Contestant]:
+    chosen = [
+        make(bench)
+        for make in (
+            *(all_of.bare, all_of.pipeline, all_of.pipeline_with_video),
+            *(all_of.decode, all_of.encode, all_of.opencv_loop),
+        )
+    ]
+    if "backends" in request.comparisons:
+        chosen += [all_of.backend(bench, name) for name in installed_backends(pick_device(config.device))]
+    if "yolo" in request.comparisons:
+        chosen += [all_of.detector_eager(bench), all_of.yolo_forward(bench, config.detector.short_side or 384)]
+    return chosen
+
+
+def _ratios(times: dict[str, Times]) -> dict[str, Any]:
+    pairs = {
+        "pipeline_over_bare": ("pipeline", "bare"),
+        "default_over_paper": ("pipeline", "paper"),
+        "detector_over_yolo": ("detector_eager", "yolo11n_pose"),
+        "backend_over_eager": ("bare", "bare_torch"),
+        "video_over_slowest": ("pipeline_video", min(("bare", "decode", "encode"), key=lambda name: median(times[name].fps))),
+    }
+    found: dict[str, Any] = {}
+    for name, (of, to) in pairs.items():
+        if of in times and to in times:
+            middle, *spread = ratio(times[of], times[to])
+            found |= {name: middle, f"{name}_spread": spread}
+    return found
+
+
+def _stages(bench: all_of.Bench) -> dict[str, Any]:
+    results = bench.stream().results
+    stages = {stage: percentiles([result.timing_ms[stage] for result in results]) for stage in results[0].timing_ms}
+    live = bench.stream(realtime=True)
+    inference_ms = [sum(result.timing_ms[stage] for stage in ("detect", "align", "classify")) for result in live.results]
+    ages_ms = percentiles([age_s * 1000 for age_s in live.ages_s])
+    return {
+        "stages_ms": stages,
+        "faces_per_frame": round(sum(len(result.faces) for result in results) / len(results), 2),
+        "live_age_ms": ages_ms,
+        "live_age_in_inference_times": round(ages_ms["p99"] / median(inference_ms), 2),
+    }
+
+
+def _start(request: BenchmarkRequest, progress: Callable[[str], None]) -> dict[str, Any]:
+    """Start the program from nothing, until its first record is there."""
+    seconds, peaks_mb = [], []
+    for number in range(request.starts):
+        progress(f"start {number + 1} of {request.starts}")
+        command = [sys.executable, str(_PROGRAM), "--source", request.source, "--jsonl", "-", "--quiet", "--max-frames", "20"]
+        began_s = monotonic()
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603 (our own program)
+            assert process.stdout is not None
+            process.stdout.readline()
+            seconds.append(monotonic() - began_s)
+            process.stdout.read()
+            _, _, usage = os.wait4(process.pid, 0)
+            process.returncode = 0
+        peaks_mb.append(usage.ru_maxrss / 1024)
+    if not seconds:
+        return {}
+    return {"start_to_first_result_s": round(median(seconds), 2), "peak_rss_mb": round(max(peaks_mb), 1)}
+
+
+def _said(record: dict[str, Any], bench: all_of.Bench) -> Sequence[str]:
+    fps = bench.info.average_fps
+    age_ms = record["live_age_ms"]["p99"]
+    factor = f", {record['contestants']['pipeline']['fps'] / fps:.2f} of real time" if fps else ""
+    lines = [
+        f"{record['faces_per_frame']:g} faces a frame{factor}; live, frames are {age_ms:.0f} ms old at p99, "
+        f"{record['live_age_in_inference_times']:g} inference times"
+    ]
+    if "start_to_first_result_s" in record:
+        lines.append(f"{record['start_to_first_result_s']:g} s from start to first result, peak {record['peak_rss_mb']:.0f} MB")
+    return lines
