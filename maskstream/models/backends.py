@@ -70,9 +70,20 @@ def choose_backend(key: str, wanted: str, device: torch.device) -> str:
 class Graph:
     """A compiled graph; takes and gives numpy arrays."""
 
-    def __init__(self, content: bytes, backend: str) -> None:
-        """Compile an ONNX graph for `openvino` or `onnx`."""
-        self._run = _openvino(content) if backend == "openvino" else _onnxruntime(content)
+    metadata: Mapping[str, str]
+    """What the file says of itself."""
+
+    def __init__(self, content: bytes | Path, backend: str) -> None:
+        """Compile a graph for `openvino` or `onnx`.
+
+        Args:
+            content: ONNX, or a file of what the backend can read.
+            backend: Which of both.
+
+        Raises:
+            RuntimeError: It cannot be read.
+        """
+        self._run, self.metadata = _openvino(content) if backend == "openvino" else _onnxruntime(content)
 
     def __call__(self, *inputs: NDArray[Any]) -> Arrays:
         """Return the outputs in order. May be called by one thread at a time."""
@@ -121,21 +132,26 @@ def export(network: nn.Module, example: Sequence[torch.Tensor], signature: Signa
     return content.getvalue()
 
 
-def _openvino(content: bytes) -> Any:
+def _openvino(content: bytes | Path) -> tuple[Any, dict[str, str]]:
     import openvino
 
     core = openvino.Core()
     model = core.read_model(content)
+    metadata = model.get_rt_info(["framework"]).value if model.has_rt_info(["framework"]) else {}
     run = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"})
-    return lambda inputs: list(run(list(inputs)).values())
+    return lambda inputs: list(run(list(inputs)).values()), {name: str(value) for name, value in metadata.items()}
 
 
-def _onnxruntime(content: bytes) -> Any:
+def _onnxruntime(content: bytes | Path) -> tuple[Any, dict[str, str]]:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its own errors have no common base
+        raise RuntimeError(str(error)) from error
     names = [each.name for each in session.get_inputs()]
-    return lambda inputs: session.run(None, dict(zip(names, inputs, strict=True)))
+    metadata = dict(session.get_modelmeta().custom_metadata_map)
+    return lambda inputs: session.run(None, dict(zip(names, inputs, strict=True))), metadata
 
 
 def _cache_folder() -> Path:

@@ -8,6 +8,7 @@ The manifest (`manifest.json` in the same folder) maps file names to sums: it sh
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def save_checkpoint(path: Path, state_dict: StateDict, metadata: Metadata) -> No
         SinkError: The folder cannot be written.
     """
     tensors = {name: _half(tensor) for name, tensor in state_dict.items()}
-    header = {key: json.dumps(value) for key, value in metadata.model_dump(mode="json").items()}
+    header = to_header(metadata)
     header[_TENSORS_SHA256] = _tensors_sha256(tensors)
     make_folder(str(path.parent))
     replace_file(path, save(tensors, header))
@@ -85,14 +86,14 @@ def load_checkpoint(path: Path, *architectures: str) -> tuple[StateDict, Metadat
     """
     if not os.path.isfile(path):  # noqa: PTH113 (Path raises where nothing may be looked up)
         raise WeightsError(f"{path}: no such weights file; give a .safetensors file written by the trainers")
-    _check_manifest(path)
+    check_manifest(path)
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: not a readable safetensors file ({error}); fetch or train it anew") from error
-    metadata = _parse_metadata(path, header)
+    metadata = parse_metadata(path, header)
     if header.get(_TENSORS_SHA256) != _tensors_sha256(tensors):
         raise WeightsError(f"{path}: damaged, its tensors do not have the sum that it states; fetch it anew")
     if metadata.architecture not in architectures:
@@ -101,7 +102,12 @@ def load_checkpoint(path: Path, *architectures: str) -> tuple[StateDict, Metadat
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}, metadata
 
 
-def _parse_metadata(path: Path, header: dict[str, str]) -> Metadata:
+def parse_metadata(path: Path, header: Mapping[str, str], writer: str = "the trainers") -> Metadata:
+    """Return the metadata in the header of a file.
+
+    Raises:
+        WeightsError: It is missing or does not fit.
+    """
     try:
         values: dict[str, Any] = {key: json.loads(value) for key, value in header.items() if key in Metadata.model_fields}
         return Metadata.model_validate(values)
@@ -109,10 +115,20 @@ def _parse_metadata(path: Path, header: dict[str, str]) -> Metadata:
         reason = (
             f"{error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}" if isinstance(error, ValidationError) else str(error)
         )
-        raise WeightsError(f"{path}: its metadata is missing or does not fit ({reason}); write it with the trainers") from error
+        raise WeightsError(f"{path}: its metadata is missing or does not fit ({reason}); write it with {writer}") from error
 
 
-def _check_manifest(path: Path) -> None:
+def to_header(metadata: Metadata) -> dict[str, str]:
+    """Return metadata as a file's header has it: a JSON text for each key."""
+    return {key: json.dumps(value) for key, value in metadata.model_dump(mode="json").items()}
+
+
+def check_manifest(path: Path) -> None:
+    """Compare a file with the manifest beside it, where there is one.
+
+    Raises:
+        WeightsError: It is not the file that belongs there, or the manifest cannot be read.
+    """
     manifest = path.with_name(MANIFEST)
     if not manifest.is_file():
         return

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from maskstream.config import ClipConfig
-from maskstream.models.backends import Signature, choose_backend, compiled
+from maskstream.models.backends import Graph, Signature, choose_backend, compiled
 from maskstream.models.checkpoint import Metadata, StateDict, load_checkpoint, load_into
+from maskstream.models.exported import is_exported, load_exported
 from maskstream.models.files import weights_path
 from maskstream.models.folding import fold_batch_norm
 from maskstream.models.foreign import imagenet_weights
@@ -98,17 +99,20 @@ class CropProbabilities(nn.Module):
 class MaskClassifier:
     """The network in inference mode behind our `Classifier` interface."""
 
-    def __init__(self, module: CropNetwork, metadata: Metadata, device: torch.device, backend: str = "torch") -> None:
-        """Take over a loaded module; see `choose_backend` for the backends."""
+    def __init__(self, module: CropNetwork, metadata: Metadata, device: torch.device, graph: Graph | None = None) -> None:
+        """Take over a loaded module; a graph, compiled or exported, is run instead of it."""
         self.class_names = metadata.class_names
         self.input_size_px = metadata.input_size
         self.module = module.eval().to(device)
         fold_batch_norm(self.module)
-        self._probabilities = CropProbabilities(self.module, metadata.temperature or 1.0)
+        self.module.to(memory_format=torch.channels_last)
+        self.probabilities = CropProbabilities(self.module, metadata.temperature or 1.0)
         self._device = device
-        chosen = choose_backend("classifier.backend", backend, device)
-        signature = CropProbabilities.signature(self.input_size_px)
-        self._graph = None if chosen == "torch" else compiled(self._probabilities, *signature, chosen)
+        self._graph = graph
+
+    def compile(self, backend: str) -> None:
+        """Let `openvino` or `onnx` run it."""
+        self._graph = compiled(self.probabilities, *CropProbabilities.signature(self.input_size_px), backend)
 
     @torch.inference_mode()
     def classify(self, crops_bgr: Sequence[BgrImage]) -> FloatArray:
@@ -119,7 +123,7 @@ class MaskClassifier:
         crops = crops_to_tensor(crops_bgr, self._device)
         if self._graph is not None:
             return self._graph(crops.numpy())[0]
-        probabilities: FloatArray = self._probabilities(crops).cpu().numpy()
+        probabilities: FloatArray = self.probabilities(crops).cpu().numpy()
         return probabilities
 
 
@@ -149,14 +153,23 @@ class Architecture:
         return module
 
     def load(self, options: ClassifierOptions) -> MaskClassifier:
-        """Return the classifier with our weights, or those of `options.weights`.
+        """Return the classifier with our weights, or those of `options.weights`, which may be a network that was exported.
 
         Raises:
+            ConfigError: The backend cannot run it here.
             WeightsError: The weights are missing, damaged or of another model.
         """
         path = weights_path(options.weights, f"{self.name}.safetensors")
+        if is_exported(path):
+            graph, metadata = load_exported(path, self.name, options.backend, options.device)
+            module = CropNetwork(self.build(len(metadata.class_names)), metadata)
+            return MaskClassifier(module, metadata, options.device, graph)
         state_dict, metadata = load_checkpoint(path, self.name)
-        return MaskClassifier(self.restore(state_dict, metadata, str(path)), metadata, options.device, options.backend)
+        classifier = MaskClassifier(self.restore(state_dict, metadata, str(path)), metadata, options.device)
+        backend = choose_backend("classifier.backend", options.backend, options.device)
+        if backend != "torch":
+            classifier.compile(backend)
+        return classifier
 
     def restore(self, state_dict: StateDict, metadata: Metadata, origin: str) -> CropNetwork:
         """Return the network of a checkpoint; `WeightsError` where it does not fit."""

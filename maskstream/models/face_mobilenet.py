@@ -13,6 +13,7 @@ from torchvision.models.detection.keypoint_rcnn import KeypointRCNNHeads, Keypoi
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
 from maskstream.models.checkpoint import load_checkpoint, load_into
+from maskstream.models.exported import is_exported, load_exported
 from maskstream.models.files import weights_path
 from maskstream.models.foreign import imagenet_weights
 from maskstream.models.keypoint_rcnn import DetectorOptions, KeypointCalibration, KeypointRCNNDetector
@@ -73,16 +74,22 @@ def backbone_blocks(module: KeypointRCNN) -> list[nn.Module]:
 
 
 def load(options: DetectorOptions) -> KeypointRCNNDetector:
-    """Return the detector with our weights, or those of `options.weights`.
+    """Return the detector with our weights, or those of `options.weights`, which may be a network that was exported.
 
     Raises:
+        ConfigError: The backend cannot run it here.
         WeightsError: The weights are missing, damaged or of another model.
     """
     path = weights_path(options.weights, f"{NAME}.safetensors")
-    state_dict, metadata = load_checkpoint(path, NAME)
+    graph, state_dict = None, None
+    if is_exported(path):
+        graph, metadata = load_exported(path, NAME, options.backend, options.device)
+    else:
+        state_dict, metadata = load_checkpoint(path, NAME)
     module = build_module()
     module.transform.min_size = (metadata.input_size,)
     module.transform.image_mean, module.transform.image_std = list(metadata.mean), list(metadata.std)
-    load_into(module, state_dict, str(path))
+    if state_dict is not None:
+        load_into(module, state_dict, str(path))
     calibration = KeypointCalibration(*(metadata.keypoint_calibration or (1.0, 0.0)))
-    return KeypointRCNNDetector(module, metadata.keypoint_names, calibration, options)
+    return KeypointRCNNDetector(module, metadata.keypoint_names, calibration, options, graph)

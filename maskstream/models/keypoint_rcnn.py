@@ -62,7 +62,12 @@ class KeypointRCNNDetector:
     """A Keypoint R-CNN in inference mode."""
 
     def __init__(
-        self, module: KeypointRCNN, keypoint_names: tuple[str, ...], calibration: KeypointCalibration, options: DetectorOptions
+        self,
+        module: KeypointRCNN,
+        keypoint_names: tuple[str, ...],
+        calibration: KeypointCalibration,
+        options: DetectorOptions,
+        graph: Graph | None = None,
     ) -> None:
         """Take over a loaded module and set it to the options.
 
@@ -71,10 +76,12 @@ class KeypointRCNNDetector:
             keypoint_names: COCO's names in the order of the heatmaps.
             calibration: For the keypoint scores.
             options: What the user chose.
+            graph: The network as it was exported; the module then only scales its pictures.
         """
         self.keypoint_names = keypoint_names
         self.module = module.eval().to(options.device)
         fold_batch_norm(self.module)
+        self.module.to(memory_format=torch.channels_last)  # halves the time of depthwise convolutions
         heads = module.roi_heads
         self._to_heatmaps = (heads.keypoint_roi_pool, heads.keypoint_head, heads.keypoint_predictor)
         heads.keypoint_roi_pool = None  # torchvision then gives boxes alone
@@ -85,7 +92,8 @@ class KeypointRCNNDetector:
         if options.short_side is not None:
             module.transform.min_size = (options.short_side,)
             module.transform.max_size = max(module.transform.max_size, 2 * options.short_side)
-        self._backend = choose_backend("detector.backend", options.backend, options.device)
+        self._graph = graph
+        self._backend = None if graph else choose_backend("detector.backend", options.backend, options.device)
         self._graph = self._compiled()
 
     def admit(self, min_score: float, max_faces: int) -> None:
@@ -102,7 +110,9 @@ class KeypointRCNNDetector:
         return WholeDetector(self.module, self._to_heatmaps)
 
     def _compiled(self) -> Graph | None:
-        return None if self._backend == "torch" else compiled(self.whole(), *whole_signature(), self._backend)
+        if self._backend in (None, "torch"):
+            return self._graph
+        return compiled(self.whole(), *whole_signature(), self._backend)
 
     def _propose(self, faces: int) -> None:
         """Let the first stage propose at least so many regions."""

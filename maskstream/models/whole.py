@@ -25,8 +25,8 @@ class WholeDetector(nn.Module):
     """A Keypoint R-CNN of one class besides the background.
 
     Called with a normalised, padded picture (1, 3, H, W), its height and width in it (2,) and the least score (1,), all float32,
-    it returns boxes (N, 4), scores (N,), keypoints (N, K, 3: x, y, 1), in pixels of that picture, and the logits of the keypoints'
-    peaks (N, K), the most certain first.
+    it returns boxes (N, 4), scores (N,) and keypoints (N, K, 3: x, y, 1), in pixels of that picture, and the logits of the
+    keypoints' peaks (N, K), the most certain first.
     """
 
     def __init__(self, module: KeypointRCNN, keypoint_parts: Sequence[Any]) -> None:
