@@ -34,11 +34,13 @@ class StatusBoard:
     def __init__(self) -> None:
         """Begin without sources."""
         self._statuses: dict[str, SourceStatus] = {}
+        self._quiet: set[str] = set()
         self._waiting: SimpleQueue[StateChange] = SimpleQueue()
 
-    def status(self, source_id: str) -> SourceStatus:
-        """Return the status of a source, which begins with the first call."""
+    def status(self, source_id: str, *, quiet: bool = False) -> SourceStatus:
+        """Return the status of a source, which begins with the first call; of files, nobody wants to read it: they are quiet."""
         if source_id not in self._statuses:
+            (self._quiet.add if quiet else self._quiet.discard)(source_id)
             self._statuses[source_id] = SourceStatus(source_id, self._changed)
         return self._statuses[source_id]
 
@@ -67,5 +69,5 @@ class StatusBoard:
     def _changed(self, change: StateChange) -> None:
         self._waiting.put(change)
         after = "" if change.before is None else f" (after {change.before_s:.1f} s {change.before.value})"
-        level = "WARNING" if change.state in _WORRYING else "INFO"
+        level = "DEBUG" if change.source_id in self._quiet else "WARNING" if change.state in _WORRYING else "INFO"
         logger.log(level, "{}: {}: {}{}", change.source_id, change.state.value, change.cause, after)

@@ -38,7 +38,8 @@ class Lanes:
         name = source.info.source_id
         waiting = 2 * self.batcher.batch_size
         channel = self.batcher.channel()
-        lane = Lane(source, self._board.status(name), channel, self._config, pass_every_frame, self.held, waiting)
+        status = self._board.status(name, quiet=not source.info.live)
+        lane = Lane(source, status, channel, self._config, pass_every_frame, self.held, waiting)
         self._lanes[name] = lane
         self._threads.append(Thread(target=lane.capture, name=f"capture {name}", daemon=True))
         if self._started:
