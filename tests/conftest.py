@@ -23,6 +23,14 @@ APT_PACKAGES = {"ffprobe": "ffmpeg", "chromium": "chromium", "Xvfb": "xvfb", "xd
 APT_PACKAGES |= {"ffmpeg": "ffmpeg", "openssl": "openssl", "gst-rtsp-server": "python3-gi gir1.2-gst-rtsp-server-1.0"}
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Compiled networks are kept where the tests end."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def config() -> Config:
     return load_config()

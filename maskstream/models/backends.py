@@ -103,14 +103,14 @@ def compiled(network: nn.Module, example: Sequence[torch.Tensor], signature: Sig
     """
     path = _cache_folder() / f"{_digest(network, signature)}.onnx"
     try:
-        content = path.read_bytes()
-    except OSError:
+        return Graph(path.read_bytes(), backend)
+    except (OSError, RuntimeError):  # it is not there, or damaged
         content = export(network, example, signature)
-        try:
-            make_folder(str(path.parent))
-            replace_file(path, content)
-        except SinkError as error:
-            logger.debug("not kept for the next start: {}", error)
+    try:
+        make_folder(str(path.parent))
+        replace_file(path, content)
+    except SinkError as error:
+        logger.debug("not kept for the next start: {}", error)
     return Graph(content, backend)
 
 

@@ -22,12 +22,13 @@ def decode_heatmaps(heatmaps: torch.Tensor, boxes_xyxy: torch.Tensor) -> tuple[t
         Keypoints (N, K, 3), x, y and 1 as torchvision gives them, and the logits of their peaks (N, K).
     """
     cells = heatmaps.shape[-1]
+    flat = (heatmaps.shape[0], heatmaps.shape[1], cells * cells)  # spelt out: ONNX Runtime cannot guess sides of nothing
     heatmaps = heatmaps.float()
-    peaks, at = heatmaps.flatten(2).max(-1)
+    peaks, at = heatmaps.reshape(flat).max(-1)
     places = torch.arange(cells, device=heatmaps.device)
     row_is_near, column_is_near = ((places - index[..., None]).abs() <= _REACH for index in (at // cells, at % cells))
     is_near = row_is_near[..., :, None] & column_is_near[..., None, :]
-    near = heatmaps.masked_fill(~is_near, -torch.inf).flatten(2).softmax(-1).reshape(heatmaps.shape)
+    near = heatmaps.masked_fill(~is_near, -torch.inf).reshape(flat).softmax(-1).reshape(heatmaps.shape)
     centres = (places + 0.5) / cells
     within = torch.stack([near.sum(-2) @ centres, near.sum(-1) @ centres], dim=-1)
     corner, sides = boxes_xyxy[:, None, :2], (boxes_xyxy[:, None, 2:] - boxes_xyxy[:, None, :2]).clamp(min=1)

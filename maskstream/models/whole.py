@@ -72,7 +72,7 @@ class WholeDetector(nn.Module):
         boxes = _clip(_decode(proposals, deltas[:, 4:8], self._box_weights, self._longest_log), size_hw)
         good = (scores > min_score) & _is_larger(boxes, _SMALLEST_FACE)
         boxes, scores = boxes[good], scores[good]
-        kept = nms(boxes, scores, self._iou)[: self._max_faces]
+        kept = _nms(boxes, scores, torch.ones_like(scores), self._iou)[: self._max_faces]
         boxes, scores = boxes[kept], scores[kept]
         regions = _pool(levels, strides, boxes, self._keypoint_pool, self._mapper)
         points, peaks = decode_heatmaps(self.keypoint_predictor(self.keypoint_head(regions)), boxes)
@@ -91,8 +91,7 @@ class WholeDetector(nn.Module):
         clipped, certain, level_of = _clip(torch.cat(boxes), size_hw), torch.cat(scores).sigmoid(), torch.cat(at_level)
         good = _is_larger(clipped, _SMALLEST_PROPOSAL)
         clipped, certain, level_of = clipped[good], certain[good], level_of[good]
-        apart = level_of[:, None] * (size_hw.max() + 1)  # proposals of different levels do not compete
-        return clipped[nms(clipped + apart, certain, self._proposal_iou)[: self._max_proposals]]
+        return clipped[_nms(clipped, certain, level_of, self._proposal_iou)[: self._max_proposals]]
 
     def _anchors(self, level: int, picture: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         cells: torch.Tensor = getattr(self, f"anchors_{level}")
@@ -108,6 +107,12 @@ def whole_signature() -> tuple[tuple[torch.Tensor, ...], Signature]:
     varying = {"picture": {2: "height", 3: "width"}, **{name: {0: "faces"} for name in OUTPUTS}}
     example = (torch.zeros(1, 3, 256, 320), torch.tensor([250.0, 310.0]), torch.tensor([0.5]))
     return example, Signature(("picture", "size_hw", "min_score"), OUTPUTS, varying)
+
+
+def _nms(boxes: torch.Tensor, scores: torch.Tensor, groups: torch.Tensor, iou: float) -> torch.Tensor:
+    """Return which boxes stay, of groups that do not compete; torchvision's `batched_nms`, its rounding included."""
+    furthest = torch.cat([boxes.reshape(-1), boxes.new_zeros(1)]).max()
+    return nms(boxes + (groups * (furthest + 1))[:, None], scores, iou)
 
 
 def _decode(boxes: torch.Tensor, deltas: torch.Tensor, weights: Sequence[float], longest_log: float) -> torch.Tensor:
