@@ -26,6 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--source", metavar="FILE", required=True, help="a video file")
     parser.add_argument("--frames", type=int, default=60, metavar="N", help="its first N frames; 60")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="turns of each contestant; 5")
+    parser.add_argument("--starts", type=int, default=3, metavar="N", help="how often the program is started from nothing; 3")
     parser.add_argument(
         "--compare", action="append", default=[], metavar="WHAT", help=f"{', '.join(COMPARISONS)}; may be repeated"
     )
@@ -48,7 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise ConfigError(f"--{name}: {getattr(arguments, name)} is not allowed; give 1 or more")
         keep_freed_memory()
         config = load_config(arguments.config, layers(arguments))
-        request = BenchmarkRequest(arguments.source, arguments.frames, arguments.rounds, tuple(arguments.compare))
+        request = BenchmarkRequest(
+            arguments.source, arguments.frames, arguments.rounds, tuple(arguments.compare), arguments.starts
+        )
         with console.status("") as status:
             record, times = run_benchmark(request, config, status.update)
         print_tables(Console(), record)

@@ -22,7 +22,6 @@ from maskstream.pipeline import build_analyzer, pick_device
 
 COMPARISONS: Final = ("paper", "yolo", "backends")
 _PAPER_FRAMES: Final = 2
-_STARTS: Final = 3
 _PROGRAM: Final = Path(__file__).resolve().parents[2] / "run_stream.py"
 
 
@@ -35,7 +34,7 @@ class BenchmarkRequest:
     rounds: int
     comparisons: tuple[str, ...] = ()
     """Some of `COMPARISONS`."""
-    starts: int = _STARTS
+    starts: int = 0
     """How often the program is started from nothing."""
 
 

@@ -112,7 +112,8 @@ def whole_signature() -> tuple[tuple[torch.Tensor, ...], Signature]:
 def _nms(boxes: torch.Tensor, scores: torch.Tensor, groups: torch.Tensor, iou: float) -> torch.Tensor:
     """Return which boxes stay, of groups that do not compete; torchvision's `batched_nms`, its rounding included."""
     furthest = torch.cat([boxes.reshape(-1), boxes.new_zeros(1)]).max()
-    return nms(boxes + (groups * (furthest + 1))[:, None], scores, iou)
+    kept: torch.Tensor = nms(boxes + (groups * (furthest + 1))[:, None], scores, iou)
+    return kept
 
 
 def _decode(boxes: torch.Tensor, deltas: torch.Tensor, weights: Sequence[float], longest_log: float) -> torch.Tensor:

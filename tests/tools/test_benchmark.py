@@ -1,0 +1,81 @@
+"""What the benchmark says; how fast anything is, it may not be asked here."""
+
+import json
+from pathlib import Path
+from time import sleep
+
+import cv2
+import pytest
+
+from maskstream.benchmark.rounds import Contestant, percentiles, ratio, take_turns
+from tests.conftest import DEMO
+from tools import benchmark
+
+
+def test_the_report_has_what_was_asked_for(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    json_path, png_path = tmp_path / "speed.json", tmp_path / "speed.png"
+    few = ("--frames", "3", "--rounds", "2", "--starts", "1", "--set", "detector.short_side=128")
+    code = benchmark.main(
+        [
+            "--source",
+            str(DEMO),
+            *few,
+            "--compare",
+            "backends",
+            "--compare",
+            "yolo",
+            "--json",
+            str(json_path),
+            "--png",
+            str(png_path),
+        ]
+    )
+    out, err = capfd.readouterr()
+    assert code == 0, err
+    record = json.loads(json_path.read_text())
+    names = {"bare", "pipeline", "pipeline_video", "decode", "encode", "opencv_loop"}
+    names |= {"bare_openvino", "bare_onnx", "bare_torch", "detector_eager", "yolo11n_pose"}
+    assert set(record["contestants"]) == names
+    for name, figures in record["contestants"].items():
+        assert figures["frames"] == 3, name
+        assert figures["fps_spread"][0] <= figures["fps"] <= figures["fps_spread"][1]
+    for name in ("pipeline_over_bare", "backend_over_eager", "detector_over_yolo", "video_over_slowest"):
+        least, most = record[f"{name}_spread"]
+        assert 0 < least <= record[name] <= most
+    assert set(record["stages_ms"]) == {"capture", "detect", "align", "classify", "total"}
+    assert 0 < record["start_to_first_result_s"] < 120
+    assert 100 < record["peak_rss_mb"] < 8000
+    assert record["machine"]["cores"] >= 1
+    assert "pipeline / models alone" in out
+    assert cv2.imread(str(png_path)).shape[1] > 500
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--source", "none.mp4"], 3, "none.mp4: no such file"),
+        (["--source", str(DEMO), "--compare", "snail"], 2, "--compare: 'snail' is not known; allowed: paper, yolo, backends"),
+        (["--source", str(DEMO), "--rounds", "0"], 2, "--rounds: 0 is not allowed"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments: list[str], code: int, said: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert benchmark.main(["--quiet", *arguments]) == code
+    assert said in capfd.readouterr().err
+
+
+def test_contestants_take_turns() -> None:
+    turns: list[str] = []
+
+    def runs(name: str, seconds: float) -> Contestant:
+        return Contestant(name, "", lambda: [turns.append(name), sleep(seconds), 10][-1])  # type: ignore[func-returns-value]
+
+    times = take_turns([runs("a", 0.01), runs("b", 0.05)], 2, lambda _: None)
+    assert turns == ["a", "b", "a", "b", "a", "b"]
+    middle, least, most = ratio(times["a"], times["b"])
+    assert 1 < least <= middle <= most
+    assert times["b"].record()["ms_per_frame"] == pytest.approx(5, rel=0.5)
+
+
+def test_percentiles() -> None:
+    assert percentiles([float(n) for n in range(100)]) == {"p50": 50, "p95": 95, "p99": 99}
+    assert percentiles([7.0]) == {"p50": 7, "p95": 7, "p99": 7}
