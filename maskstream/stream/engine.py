@@ -210,8 +210,9 @@ class Engine:
         self._tell_listeners()
         if now_s - self._reported_at_s >= self._config.health_s:
             self._reported_at_s = now_s
-            for health in self.health():
-                logger.info("{}", health)
+            for lane in self._lanes:
+                if lane.info.live:
+                    logger.info("{}", lane.health(now_s))
 
     def _tell_listeners(self) -> None:
         for listener, error in self._board.deliver(self._listeners):
