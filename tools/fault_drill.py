@@ -32,7 +32,9 @@ LONG_AWAY_S = (5.0, 60.0)
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true", help="leave out the long absence of a camera and the soak")
-    parser.add_argument("--minutes", type=float, default=5.0, metavar="N", help="how long four cameras are watched; 5")
+    parser.add_argument(
+        "--minutes", type=float, default=5.0, metavar="N", help="how long four cameras are watched; 5; 0: not at all"
+    )
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the table as Markdown")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="keep logs, records and recordings in this empty folder")
     return parser
@@ -51,7 +53,7 @@ def main() -> int:
             running = [pool.submit(scene, table, folder / name, CLIP) for name, scene in scenes.items()]
         for each in running:
             each.result()
-        if not arguments.short:
+        if not arguments.short and arguments.minutes > 0:
             soak(table, folder / "soak", CLIP, arguments.minutes)
         secrets(table, folder)
     if arguments.report:

@@ -104,7 +104,8 @@ def _full_disk(table: Table, folder: Path, camera: RtspCamera) -> None:
         expect(len(errors) == 1, f"{len(errors)} errors")
         expect("No space left" in errors[0], errors[0])
         expect(count > 0, "nothing was recorded")
-        row.saw(f"after {frames} frames: {errors[0].split('ERROR')[1].strip()}; {count} frames decode")
+        said = errors[0].split("ERROR")[1].strip().replace(str(disk), "")
+        row.saw(f"after {frames} frames: {said}; {count} frames decode")
 
 
 def _read_only(table: Table, folder: Path, camera: RtspCamera) -> None:

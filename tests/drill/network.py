@@ -17,8 +17,9 @@ from tests.servers import LOGIN, free_udp_ports, silent_server
 
 READ_TIMEOUT_S = 4.0
 LONGEST_GAP_S = 3.0
-BACK_WITHIN_S = 12.0
-"""Of a camera that is back: the rest of a wait, and the opening on a busy machine."""
+BACK_WITHIN_S = 10.0
+"""Of a camera that is back: the opening on a busy machine; before it comes the rest of a wait."""
+_LONGEST_WAIT_S = 36.0
 _NAMES = ("steady", "killed", "frozen", "refused", "locked", "wrong", "missing", "silent", "damaged", "torn", "later", "changed")
 
 
@@ -101,7 +102,8 @@ def _at_the_start(table: Table, run: Child) -> None:
 
 
 def _killed(table: Table, run: Child, camera: RtspCamera, away_s: float) -> None:
-    promised = f"reconnecting, online within {BACK_WITHIN_S:g} s of its return, no frame between"
+    back_within_s = min(_LONGEST_WAIT_S, away_s) + BACK_WITHIN_S
+    promised = f"reconnecting, online within {back_within_s:g} s of its return, no frame between"
     with table.case(f"server killed, and back after {away_s:g} s", promised) as row:
         run.wait_for_frames(3, "killed")
         known = len(run.changes("killed"))
@@ -110,7 +112,7 @@ def _killed(table: Table, run: Child, camera: RtspCamera, away_s: float) -> None
         time.sleep(away_s)
         frames = len(run.records("killed"))
         camera.on()
-        back_s = run.wait_for_state("online", "killed", BACK_WITHIN_S, after=known)
+        back_s = run.wait_for_state("online", "killed", back_within_s, after=known)
         expect(len(run.records("killed")) <= frames + 1, "frames without a camera")
         run.wait_for_frames(3, "killed")
         row.saw(f"reconnecting after {lost_s:.1f} s, online {back_s:.1f} s after its return")
