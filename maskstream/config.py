@@ -48,6 +48,7 @@ class DetectorConfig(Section):
     name: str
     weights: str | None
     backend: Backend
+    every: Count
     min_score: Probability
     short_side: Annotated[int, Field(ge=64, le=4096)] | None
     max_faces: Count

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from maskstream.types import BgrImage, Detection, FloatArray, Frame, Output, SourceInfo
+from maskstream.types import BgrImage, Detection, FloatArray, Frame, FrameResult, Output, SourceInfo
 
 
 class Source(Protocol):
@@ -49,6 +49,14 @@ class Sink(Protocol):
         Raises:
             SinkError: It cannot be finished.
         """
+        ...
+
+
+class FrameAnalyzer(Protocol):
+    """Says of frames what faces are in them."""
+
+    def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
+        """Return one result per frame, in order. Frames of a source come in their own order."""
         ...
 
 

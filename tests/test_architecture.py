@@ -28,6 +28,7 @@ ALLOWED = {
     "sinks": LOWER | {"sinks"},
     "overlay": LOWER,
     "analyzer": LOWER,
+    "following": LOWER,
     "evaluation": LOWER | {"annotations", "models", "analyzer", "evaluation"},
     "training": LOWER | {"models", "analyzer", "annotations", "evaluation", "training"},
     "stream": LOWER | {"analyzer", "stream"},

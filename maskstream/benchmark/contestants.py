@@ -13,12 +13,12 @@ from torchvision.models import resnet18
 from torchvision.models.detection import keypointrcnn_resnet50_fpn
 from torchvision.transforms.functional import normalize, to_tensor
 
-from maskstream.analyzer import Analyzer
 from maskstream.benchmark.rounds import Contestant
 from maskstream.config import Config, Layer, refine
 from maskstream.errors import ConfigError
 from maskstream.overlay import Overlay
 from maskstream.pipeline import batch_size_of, build_analyzer, build_detector
+from maskstream.protocols import FrameAnalyzer
 from maskstream.sinks import VideoSink
 from maskstream.sources import FileSource
 from maskstream.stream.engine import Engine
@@ -56,7 +56,7 @@ class CountingSink:
 class Bench:
     """A clip, some frames of it, and the models of a configuration."""
 
-    def __init__(self, path: str, frames: int, analyzer: Analyzer, config: Config) -> None:
+    def __init__(self, path: str, frames: int, analyzer: FrameAnalyzer, config: Config) -> None:
         """Decode the frames.
 
         Args:

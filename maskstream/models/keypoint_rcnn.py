@@ -5,7 +5,9 @@ He et al., "Mask R-CNN" (2017), section 5: keypoints as one-hot heatmaps of a re
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import floor
 
+import cv2
 import numpy as np
 import torch
 from torchvision.models.detection import KeypointRCNN
@@ -132,19 +134,41 @@ class KeypointRCNNDetector:
         shown = [index for index, picture in enumerate(pictures_bgr) if self._is_thick_enough(picture)]
         detections: list[list[Detection]] = [[] for _ in pictures_bgr]
         if shown:
-            outputs = self._find([to_rgb_tensor(pictures_bgr[index], self._device) for index in shown])
-            for index, output in zip(shown, outputs, strict=True):
+            for index, output in zip(shown, self._find([pictures_bgr[index] for index in shown]), strict=True):
                 detections[index] = self._to_detections(output)
         return detections
 
-    def _find(self, pictures: list[torch.Tensor]) -> list[dict[str, torch.Tensor]]:
+    def _find(self, pictures_bgr: Sequence[BgrImage]) -> list[dict[str, torch.Tensor]]:
         """Return what torchvision's `KeypointRCNN.forward` does, with keypoints of our own decoding."""
-        module = self.module
-        scaled, _ = module.transform(pictures)
+        scaled = self._scaled(pictures_bgr)
         found = self._find_scaled(scaled) if self._graph is None else self._find_by_graph(self._graph, scaled)
-        sizes = [(picture.shape[-2], picture.shape[-1]) for picture in pictures]
-        outputs: list[dict[str, torch.Tensor]] = module.transform.postprocess(found, scaled.image_sizes, sizes)
+        sizes = [picture.shape[:2] for picture in pictures_bgr]
+        outputs: list[dict[str, torch.Tensor]] = self.module.transform.postprocess(found, scaled.image_sizes, sizes)
         return outputs
+
+    def _scaled(self, pictures_bgr: Sequence[BgrImage]) -> ImageList:
+        """Return the pictures as the network sees them: torchvision's transform, but on a CPU OpenCV resizes, before it is floats."""
+        transform = self.module.transform
+        if self._device.type != "cpu":
+            scaled: ImageList
+            scaled, _ = transform([to_rgb_tensor(picture, self._device) for picture in pictures_bgr])
+            return scaled
+        small = [cv2.resize(picture, self._scaled_size(picture), interpolation=cv2.INTER_LINEAR) for picture in pictures_bgr]
+        ready = [transform.normalize(to_rgb_tensor(np.asarray(picture, np.uint8), self._device)) for picture in small]
+        sizes = [(each.shape[-2], each.shape[-1]) for each in ready]
+        return ImageList(transform.batch_images(ready, transform.size_divisible), sizes)
+
+    def _scaled_size(self, picture_bgr: BgrImage) -> tuple[int, int]:
+        """Return width and height that torchvision's transform gives a picture."""
+        height, width = picture_bgr.shape[:2]
+        scale = self._scale(picture_bgr)
+        return floor(width * scale), floor(height * scale)
+
+    def _scale(self, picture_bgr: BgrImage) -> float:
+        short, long = sorted(picture_bgr.shape[:2])
+        transform = self.module.transform
+        scale: float = min(transform.min_size[-1] / short, transform.max_size / long)
+        return scale
 
     def _find_scaled(self, scaled: ImageList) -> list[dict[str, torch.Tensor]]:
         module, (pool, head, predictor) = self.module, self._to_heatmaps
@@ -170,10 +194,7 @@ class KeypointRCNNDetector:
         return [dict(zip(OUTPUTS, map(torch.from_numpy, output), strict=True)) for output in outputs]
 
     def _is_thick_enough(self, picture_bgr: BgrImage) -> bool:
-        short, long = sorted(picture_bgr.shape[:2])
-        transform = self.module.transform
-        scale: float = min(transform.min_size[0] / short, transform.max_size / long)
-        return bool(short * scale >= SMALLEST_SCALED_SIDE)
+        return min(picture_bgr.shape[:2]) * self._scale(picture_bgr) >= SMALLEST_SCALED_SIDE
 
     def _to_detections(self, output: dict[str, torch.Tensor]) -> list[Detection]:
         boxes, scores = output["boxes"].cpu().numpy(), output["scores"].cpu().tolist()

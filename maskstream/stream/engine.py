@@ -14,10 +14,9 @@ from typing import Final
 
 from loguru import logger
 
-from maskstream.analyzer import Analyzer
 from maskstream.config import StreamConfig
 from maskstream.errors import MaskStreamError, OutOfMemory, SinkClosed, SinkError
-from maskstream.protocols import Source
+from maskstream.protocols import FrameAnalyzer, Source
 from maskstream.states import SourceState
 from maskstream.stream.board import StateListener, StatusBoard
 from maskstream.stream.capture import Captured, Crashed, Ended, Item
@@ -66,7 +65,7 @@ class Engine:
 
     def __init__(
         self,
-        analyzer: Analyzer,
+        analyzer: FrameAnalyzer,
         paint: Callable[[Frame, FrameResult], BgrImage],
         config: StreamConfig,
         batch_size: int,
