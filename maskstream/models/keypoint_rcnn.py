@@ -147,7 +147,7 @@ class KeypointRCNNDetector:
         return outputs
 
     def _scaled(self, pictures_bgr: Sequence[BgrImage]) -> ImageList:
-        """Return the pictures as the network sees them: torchvision's transform, but on a CPU OpenCV resizes, before it is floats."""
+        """Return the pictures as torchvision's transform makes them; on a CPU OpenCV resizes, before they become floats."""
         transform = self.module.transform
         if self._device.type != "cpu":
             scaled: ImageList
@@ -194,7 +194,7 @@ class KeypointRCNNDetector:
         return [dict(zip(OUTPUTS, map(torch.from_numpy, output), strict=True)) for output in outputs]
 
     def _is_thick_enough(self, picture_bgr: BgrImage) -> bool:
-        return min(picture_bgr.shape[:2]) * self._scale(picture_bgr) >= SMALLEST_SCALED_SIDE
+        return bool(min(picture_bgr.shape[:2]) * self._scale(picture_bgr) >= SMALLEST_SCALED_SIDE)
 
     def _to_detections(self, output: dict[str, torch.Tensor]) -> list[Detection]:
         boxes, scores = output["boxes"].cpu().numpy(), output["scores"].cpu().tolist()
