@@ -21,7 +21,7 @@ from tests.drill.table import Skipped
 ROOT: Final = Path(__file__).resolve().parents[2]
 FAULTY: Final = ROOT / "tests" / "drill" / "faulty.py"
 LEAVES_WITHIN_S: Final = 3.0
-QUICK_MODEL: Final = ("--set", "detector.short_side=128")
+QUICK_MODEL: Final = ("--set", "detector.short_side=64")
 """For cases about cameras: a dozen of them on two cores, with time to spare."""
 _POLL_S = 0.05
 _START_S = 60.0
