@@ -35,6 +35,8 @@ LEGAL: Final[Mapping[SourceState, frozenset[SourceState]]] = {
     SourceState.ENDED: frozenset(),
 }
 """Which states may follow each."""
+SILENT: Final = frozenset({SourceState.STALLED, SourceState.RECONNECTING, SourceState.OFFLINE})
+"""Those in which frames should come and do not."""
 
 
 @dataclass(frozen=True)

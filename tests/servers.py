@@ -57,21 +57,23 @@ def rtsp_server(
     ports = free_udp_ports(len(_RTSP_PATHS))
     streams = [f"{path}:{port}:{kind}" for (path, kind), port in zip(_RTSP_PATHS.items(), ports, strict=True)]
     with ExitStack() as running:
-        feeder = running.enter_context(_process(feed_command(video, ports)))
+        feeder = running.enter_context(running_process(feed_command(video, ports)))
         command = [SYSTEM_PYTHON, str(_RTSP_SERVER), host, str(port), f"{method}:{USER}:{PASSWORD}", *streams]
-        server = running.enter_context(_process(command))
+        server = running.enter_context(running_process(command))
         yield RtspServer(host, announced_port(server), server, feeder)
 
 
-def feed_command(video: Path, ports: Sequence[int]) -> list[str]:
-    """Return the command that sends a video as H.264 in RTP, every fifth a key frame, to ports of this machine."""
+def feed_command(video: Path, ports: Sequence[int], gop: int = 5, filters: Sequence[str] = ("null",)) -> list[str]:
+    """Return the command that sends a video as H.264 in RTP, with a key frame every `gop` pictures, to ports of this machine."""
     outputs = "|".join(f"[f=rtp:payload_type=96]rtp://127.0.0.1:{port}?pkt_size=1200&rtcpport={_IGNORED_PORT}" for port in ports)
     endless = ["ffmpeg", "-v", "error", "-re", "-stream_loop", "-1", "-i", str(video), "-map", "0:v"]
-    return [*endless, "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "5", "-f", "tee", outputs]
+    coded = ["-vf", ",".join(filters), "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", str(gop)]
+    return [*endless, *coded, "-f", "tee", outputs]
 
 
 @contextmanager
-def _process(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+def running_process(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command until the block is left; then it is killed."""
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     try:
         yield process

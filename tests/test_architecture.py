@@ -8,7 +8,7 @@ from tests.conftest import ROOT
 
 # Who may look into whom: each room lists the rooms it may import.
 GROUND = {"types", "errors", "protocols", "states"}
-LOWER = GROUND | {"config", "align", "files", "geometry", "palette", "pictures"}
+LOWER = GROUND | {"config", "align", "files", "geometry", "palette", "pictures", "rates"}
 ALLOWED = {
     "types": set(),
     "errors": set(),
@@ -22,6 +22,7 @@ ALLOWED = {
     "pictures": {"types", "errors", "files"},
     "files": {"errors"},
     "palette": {"types"},
+    "rates": set(),
     "annotations": LOWER | {"annotations"},
     "models": LOWER | {"models"},
     "sources": LOWER | {"sources"},

@@ -9,6 +9,7 @@ from typing import Final
 import cv2
 import numpy as np
 
+from maskstream.rates import per_second
 from maskstream.sinks.letterbox import letterbox
 from maskstream.types import BgrImage, Output, SourceInfo
 
@@ -53,12 +54,7 @@ class Cell:
 
     def fps(self, now_s: float) -> float:
         """Return frames per second over the last second; it falls once the next frame is overdue."""
-        intervals = len(self._taken_at_s) - 1
-        if intervals < 1:
-            return 0.0
-        first_s, last_s = self._taken_at_s[0], self._taken_at_s[-1]
-        overdue_s = now_s - last_s - (last_s - first_s) / intervals
-        return intervals / max(last_s - first_s + max(overdue_s, 0.0), 1e-3)
+        return per_second(self._taken_at_s, now_s)
 
     def status(self, now_s: float, paused: bool) -> str:
         """Return how the stream is doing, such as `12.3 fps   age 0.18 s   3 dropped`."""

@@ -15,7 +15,7 @@ from maskstream.errors import SinkClosed
 from maskstream.sinks.display import prefer_x11
 from maskstream.sinks.grid import Cell, draw_grid, grid_shape
 from maskstream.sinks.snapshots import save_snapshot
-from maskstream.states import SourceState, StateChange
+from maskstream.states import SILENT, StateChange
 from maskstream.types import Output, SourceInfo
 
 _WINDOW: Final = "maskstream"
@@ -27,7 +27,6 @@ _SMALLEST: Final = (320, 240)
 _LOOK_EVERY_S: Final = 1 / 30
 _REDRAW_EVERY_S: Final = 0.25
 _UNKNOWN_SIZE: Final = (640, 480)
-_AWAY: Final = frozenset({SourceState.STALLED, SourceState.RECONNECTING, SourceState.OFFLINE})
 
 
 class WindowSink:
@@ -77,7 +76,7 @@ class WindowSink:
     def state_changed(self, change: StateChange) -> None:
         """Say under the last picture of a source since when it gives none."""
         since = f"{change.state.value} since {change.wall_time.astimezone():%H:%M:%S}"
-        self._cell(change.source_id).away = since if change.state in _AWAY else ""
+        self._cell(change.source_id).away = since if change.state in SILENT else ""
         self._changed = True
 
     def source_removed(self, source_id: str) -> None:

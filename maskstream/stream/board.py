@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
-from typing import Final, Protocol
+from typing import Protocol
 
 from loguru import logger
 
 from maskstream.errors import SinkError
-from maskstream.states import SourceState, SourceStatus, StateChange
-
-_WORRYING: Final = frozenset({SourceState.STALLED, SourceState.RECONNECTING, SourceState.OFFLINE})
+from maskstream.states import SILENT, SourceStatus, StateChange
 
 
 class StateListener(Protocol):
@@ -69,5 +67,5 @@ class StatusBoard:
     def _changed(self, change: StateChange) -> None:
         self._waiting.put(change)
         after = "" if change.before is None else f" (after {change.before_s:.1f} s {change.before.value})"
-        level = "DEBUG" if change.source_id in self._quiet else "WARNING" if change.state in _WORRYING else "INFO"
+        level = "DEBUG" if change.source_id in self._quiet else "WARNING" if change.state in SILENT else "INFO"
         logger.log(level, "{}: {}: {}{}", change.source_id, change.state.value, change.cause, after)

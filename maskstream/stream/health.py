@@ -7,6 +7,7 @@ from threading import Lock
 from time import monotonic
 from typing import Final
 
+from maskstream.rates import per_second
 from maskstream.states import SourceState
 from maskstream.types import Frame, FrameResult
 
@@ -68,12 +69,7 @@ class Rate:
 
     def per_second(self, now_s: float) -> float:
         """Return its rate over the last 10 s; it falls once the next time is overdue."""
-        recent = [at_s for at_s in tuple(self._at_s) if at_s >= now_s - _RATE_OVER_S]
-        if len(recent) < 2:
-            return 0.0
-        interval_s = (recent[-1] - recent[0]) / (len(recent) - 1)
-        overdue_s = max(0.0, now_s - recent[-1] - interval_s)
-        return (len(recent) - 1) / max(recent[-1] - recent[0] + overdue_s, 1e-3)
+        return per_second([at_s for at_s in tuple(self._at_s) if at_s >= now_s - _RATE_OVER_S], now_s)
 
 
 class Meter:

@@ -5,12 +5,12 @@ import select
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.servers import PASSWORD, SYSTEM_PYTHON, USER, announced_port, free_udp_ports
+from tests.servers import PASSWORD, SYSTEM_PYTHON, USER, announced_port, feed_command, free_udp_ports, running_process
 
 FPS = 10
 _HEADERS = 4 + 12 + 2
@@ -58,30 +58,29 @@ def unused_port() -> int:
 
 @contextmanager
 def feeder(clip: Path, ports: Sequence[int], size: str, fps: int, gop: int = 10) -> Iterator[None]:
-    """Send a clip as H.264 in RTP to ports, again and again at its own speed."""
-    outputs = "|".join(f"[f=rtp:payload_type=96]rtp://127.0.0.1:{port}?pkt_size=1200&rtcpport=9" for port in ports)
-    endless = ["ffmpeg", "-v", "error", "-re", "-stream_loop", "-1", "-i", str(clip), "-map", "0:v"]
-    coded = ["-vf", f"scale={size},fps={fps}", "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", str(gop)]
-    command = [*endless, *coded, "-f", "tee", outputs]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    try:
+    """Send a clip to ports, again and again at its own speed."""
+    with running_process(feed_command(clip, ports, gop, (f"scale={size}", f"fps={fps}"))):
         yield
-    finally:
-        process.kill()
-        process.wait()
+
+
+@contextmanager
+def rtsp_cameras(clip: Path, roles: Mapping[str, str], fps: int = FPS, gop: int = 10) -> Iterator[dict[str, RtspCamera]]:
+    """Show a clip on several cameras, each with those who may watch it, with a key frame every `gop` frames."""
+    ports = free_udp_ports(len(roles))
+    with ExitStack() as running:
+        running.enter_context(feeder(clip, ports, "480:270", fps, gop))
+        cameras = {name: RtspCamera(port, role=role) for (name, role), port in zip(roles.items(), ports, strict=True)}
+        for camera in cameras.values():
+            running.callback(camera.off)
+            camera.on()
+        yield cameras
 
 
 @contextmanager
 def one_camera(clip: Path, gop: int = 10, role: str = "anyone") -> Iterator[RtspCamera]:
-    """Show a clip at `FPS` with a key frame every `gop` frames."""
-    (port,) = free_udp_ports(1)
-    with feeder(clip, [port], "480:270", FPS, gop):
-        camera = RtspCamera(port, role=role)
-        camera.on()
-        try:
-            yield camera
-        finally:
-            camera.off()
+    """Show a clip on one camera."""
+    with rtsp_cameras(clip, {"camera": role}, gop=gop) as cameras:
+        yield cameras["camera"]
 
 
 @dataclass

@@ -11,7 +11,7 @@ from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
-from tests.drill.cameras import DamagingProxy, RtspCamera, feeder, unused_port
+from tests.drill.cameras import DamagingProxy, RtspCamera, feeder, rtsp_cameras, unused_port
 from tests.drill.child import QUICK_MODEL, Child, child, decoded, expect
 from tests.drill.table import Table
 from tests.servers import LOGIN, free_udp_ports, silent_server
@@ -38,15 +38,11 @@ class Scene:
 @contextmanager
 def scene(folder: Path, clip: Path) -> Iterator[Scene]:
     names = ("steady", "killed", "frozen", "later", "changed", "locked", "damaged", "torn")
-    *ports, other_port = free_udp_ports(len(names) + 1)
-    feeds = dict(zip(names, ports, strict=True))
+    (other_port,) = free_udp_ports(1)
     with ExitStack() as running:
-        running.enter_context(feeder(clip, ports, "480:270", 10))
+        roles = {name: "user" if name == "locked" else "anyone" for name in names}
+        cameras = running.enter_context(rtsp_cameras(clip, roles))
         running.enter_context(feeder(clip, [other_port], "640:360", 5))
-        cameras = {name: RtspCamera(port, role="user" if name == "locked" else "anyone") for name, port in feeds.items()}
-        for camera in cameras.values():
-            running.callback(camera.off)
-            camera.on()
         cameras["later"].off()
         damaged = running.enter_context(DamagingProxy(cameras["damaged"].port, 0.01, payload_alone=False))
         torn = running.enter_context(DamagingProxy(cameras["torn"].port, 0.0001, payload_alone=True))

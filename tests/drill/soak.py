@@ -6,10 +6,9 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from tests.drill.cameras import RtspCamera, feeder
+from tests.drill.cameras import rtsp_cameras
 from tests.drill.child import QUICK_MODEL, Usage, child, decoded, expect
 from tests.drill.table import Table
-from tests.servers import free_udp_ports
 
 _CAMERAS: Final = ("north", "east", "south", "west")
 _GROWTH: Final = 1.05
@@ -22,17 +21,10 @@ def soak(table: Table, folder: Path, clip: Path, minutes: float) -> None:
     """Watch four cameras, of which one goes away for 5 s every 2 minutes; compare the first tenth of the time with the last."""
     promised = "RSS grows by less than 5 % from the first tenth to the last, threads and fds not at all; all recordings decode"
     with ExitStack() as running, table.case(f"4 cameras for {minutes:g} minutes, one lost every 2 minutes", promised) as row:
-        ports = free_udp_ports(len(_CAMERAS))
-        running.enter_context(feeder(clip, ports, "480:270", 5))
-        cameras = [RtspCamera(port) for port in ports]
-        for camera in cameras:
-            running.callback(camera.off)
-            camera.on()
+        cameras = running.enter_context(rtsp_cameras(clip, dict.fromkeys(_CAMERAS, "anyone"), fps=5))
         folder.mkdir(parents=True)
         listed = folder / "cameras.yaml"
-        listed.write_text(
-            "".join(f"- {{name: {name}, url: '{camera.url()}'}}\n" for name, camera in zip(_CAMERAS, cameras, strict=True))
-        )
+        listed.write_text("".join(f"- {{name: {name}, url: '{camera.url()}'}}\n" for name, camera in cameras.items()))
         run = running.enter_context(
             child(folder, "--source", listed, "--output", folder / "recordings", "--segment", "10m", *QUICK_MODEL)
         )
@@ -45,9 +37,9 @@ def soak(table: Table, folder: Path, clip: Path, minutes: float) -> None:
         while (now_s := time.monotonic()) < began_s + 60 * minutes:
             if now_s - lost_at_s > _AWAY_EVERY_S:
                 lost_at_s = now_s
-                cameras[0].off()
+                cameras["north"].off()
                 time.sleep(_AWAY_S)
-                cameras[0].on()
+                cameras["north"].on()
             samples.append(run.usage())
             time.sleep(_SAMPLE_S)
         run.wait_for("north to be back", lambda: run.states("north")[-1] == "online", 60)
