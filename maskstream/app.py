@@ -16,7 +16,7 @@ from maskstream.cameras import Camera, is_list, read_cameras
 from maskstream.config import Config
 from maskstream.errors import ConfigError, MaskStreamError, SinkError
 from maskstream.files import make_folder
-from maskstream.following import FollowingAnalyzer
+from maskstream.following import following
 from maskstream.opening import open_source, picture_sink
 from maskstream.overlay import Overlay
 from maskstream.pipeline import batch_size_of, build_analyzer
@@ -103,8 +103,8 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
     listeners = [binding.sink for binding in bindings if isinstance(binding.sink, StatusSink | WindowSink)]
     follow = partial(_follow, CameraWatch(request.sources, cameras, config), request, analyzer, board)
     attendants = Attendants(window.attend if window else lambda: False, listeners, follow)
-    following = FollowingAnalyzer(analyzer, config.detector.every) if config.detector.every > 1 else analyzer
-    engine = Engine(following, Overlay(config.overlay).paint, config.stream, batch_size_of(config), attendants, board)
+    followed = following(analyzer, config.detector.every)
+    engine = Engine(followed, Overlay(config.overlay).paint, config.stream, batch_size_of(config), attendants, board)
     engine.add(sources, bindings)
     return engine
 

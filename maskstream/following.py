@@ -28,6 +28,11 @@ _LARGEST_CHANGE: Final = 1.25
 """Of its size from one frame to the next; more is a mistake of the flow."""
 
 
+def following(analyzer: FrameAnalyzer, every: int) -> FrameAnalyzer:
+    """Return an analyzer of which the detector looks at every Nth frame of each source, and that begins without a frame."""
+    return FollowingAnalyzer(analyzer, every) if every > 1 else analyzer
+
+
 @dataclass
 class _Followed:
     """A source: its last picture, small and grey, and the faces in it."""

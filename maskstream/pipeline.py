@@ -11,6 +11,8 @@ from maskstream.analyzer import Analyzer
 from maskstream.config import Config, load_config
 from maskstream.errors import ConfigError
 from maskstream.models import CLASSIFIERS, DETECTORS, ClassifierOptions, DetectorOptions
+from maskstream.models.backends import choose_backend
+from maskstream.models.runtimes import STREAMS
 from maskstream.overlay import Overlay
 from maskstream.protocols import Classifier, Detector
 from maskstream.types import BgrImage, Face, Frame, FrameResult
@@ -132,5 +134,10 @@ def pick_device(name: str) -> torch.device:
 
 
 def batch_size_of(config: Config) -> int:
-    """Return how many frames are analysed in one go."""
-    return config.stream.batch_size or (1 if pick_device(config.device).type == "cpu" else _GPU_BATCH_SIZE)
+    """Return how many frames are analysed in one go, at most; where faces are followed, the detector looks at few of them."""
+    if config.stream.batch_size is not None:
+        return config.stream.batch_size
+    device = pick_device(config.device)
+    backend = choose_backend("detector.backend", config.detector.backend, device)
+    looks = _GPU_BATCH_SIZE if device.type != "cpu" else STREAMS if backend == "openvino" else 1
+    return looks * config.detector.every

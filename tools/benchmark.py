@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from maskstream.benchmark.report import draw, print_tables, write_json
 from maskstream.benchmark.session import COMPARISONS, BenchmarkRequest, run_benchmark
+from maskstream.benchmark.sweeps import SWEEPS
 from maskstream.config import load_config
 from maskstream.errors import ConfigError, MaskStreamError
 from run_stream import Parser, keep_freed_memory, layers, start_log
@@ -30,6 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--compare", action="append", default=[], metavar="WHAT", help=f"{', '.join(COMPARISONS)}; may be repeated"
     )
+    parser.add_argument("--sweep", action="append", default=[], metavar="WHAT", help=f"{', '.join(SWEEPS)}; may be repeated")
     parser.add_argument("--json", type=Path, metavar="FILE", help="all figures")
     parser.add_argument("--png", type=Path, metavar="FILE", help="a picture of them")
     parser.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps")
@@ -50,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         keep_freed_memory()
         config = load_config(arguments.config, layers(arguments))
         request = BenchmarkRequest(
-            arguments.source, arguments.frames, arguments.rounds, tuple(arguments.compare), arguments.starts
+            *(arguments.source, arguments.frames, arguments.rounds, tuple(arguments.compare), arguments.starts),
+            tuple(arguments.sweep),
         )
         with console.status("") as status:
             record, times = run_benchmark(request, config, status.update)

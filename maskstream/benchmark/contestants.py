@@ -16,12 +16,12 @@ from torchvision.transforms.functional import normalize, to_tensor
 from maskstream.benchmark.rounds import Contestant
 from maskstream.config import Config, Layer, refine
 from maskstream.errors import ConfigError
+from maskstream.following import following
 from maskstream.overlay import Overlay
 from maskstream.pipeline import batch_size_of, build_analyzer, build_detector
-from maskstream.protocols import FrameAnalyzer
 from maskstream.sinks import VideoSink
 from maskstream.sources import FileSource
-from maskstream.stream.engine import Engine
+from maskstream.stream.engine import Engine, RunReport
 from maskstream.stream.outlets import SinkBinding
 from maskstream.types import BgrImage, Frame, FrameResult, Output
 
@@ -56,56 +56,68 @@ class CountingSink:
 class Bench:
     """A clip, some frames of it, and the models of a configuration."""
 
-    def __init__(self, path: str, frames: int, analyzer: FrameAnalyzer, config: Config) -> None:
-        """Decode the frames.
+    def __init__(self, path: str, frames: int, config: Config) -> None:
+        """Load the models and decode the frames.
 
         Args:
             path: A video file.
             frames: How many of its first frames are worked through.
-            analyzer: With the models of the configuration.
             config: How it runs.
 
         Raises:
-            SourceOpenError: It is no video.
+            MaskStreamError: The file or a model cannot be opened.
         """
-        self.path, self.analyzer, self.config = path, analyzer, config
+        self.path, self.config = path, config
         with closing(FileSource(path)) as source:
             self.info = source.info
             self.frames = [frame for frame, _ in zip(source, range(frames), strict=False)]
-        self.batch_size = batch_size_of(config)
+        self.analyzer = build_analyzer(config)
         self.overlay = Overlay(config.overlay)
 
-    def analyse(self) -> list[FrameResult]:
-        """Run detector and classifier over all frames, in the batches of the stream."""
-        size = self.batch_size
-        return [
-            result
-            for start in range(0, len(self.frames), size)
-            for result in self.analyzer.analyze(self.frames[start : start + size])
-        ]
+    @property
+    def every(self) -> int:
+        """Which frames the detector looks at by default."""
+        return self.config.detector.every
 
-    def stream(self, output: str | None = None, *, realtime: bool = False) -> CountingSink:
-        """Run the whole program over the same part of the clip."""
+    def batch_size(self, every: int) -> int:
+        """Return how many frames are analysed in one go."""
+        return batch_size_of(refine(self.config, Layer.of_key("benchmark", "detector.every", every)))
+
+    def analyse(self, every: int = 1) -> list[FrameResult]:
+        """Run detector and classifier over all frames, in the batches of the stream."""
+        analyzer, size = following(self.analyzer, every), self.batch_size(every)
+        starts = range(0, len(self.frames), size)
+        return [result for start in starts for result in analyzer.analyze(self.frames[start : start + size])]
+
+    def stream(
+        self, output: str | None = None, *, realtime: bool = False, every: int = 1, copies: int = 1
+    ) -> tuple[CountingSink, RunReport]:
+        """Run the whole program over the same part of the clip, or of several copies of it at the same time."""
         sink = CountingSink()
         stream = self.config.stream.model_copy(update={"max_frames": len(self.frames), "realtime": realtime})
-        engine = Engine(self.analyzer, self.overlay.paint, stream, self.batch_size)
-        source = FileSource(self.path)
+        engine = Engine(following(self.analyzer, every), self.overlay.paint, stream, self.batch_size(every))
+        sources = [FileSource(self.path, f"copy {number}") for number in range(copies)]
         sinks = [SinkBinding(sink, None)]
         if output is not None:
-            sinks.append(SinkBinding(VideoSink(output, source.info, self.config.video), None))
-        engine.add([source], sinks)
-        engine.run()
-        return sink
+            sinks.append(SinkBinding(VideoSink(output, self.info, self.config.video), None))
+        engine.add(sources, sinks)
+        return sink, engine.run()
 
 
 def bare(bench: Bench) -> Contestant:
     """Return the models alone, on decoded frames: what nothing around them can be faster than."""
-    return Contestant("bare", "detector and classifier alone, on decoded frames", lambda: len(bench.analyse()))
+    return Contestant("bare", "detector and classifier alone, on decoded frames, every one", lambda: len(bench.analyse()))
 
 
 def pipeline(bench: Bench) -> Contestant:
-    """Return the whole program without a video to write."""
-    return Contestant("pipeline", "the whole program, without video output", lambda: len(bench.stream().results))
+    """Return the whole program without a video to write, the detector looking at every frame."""
+    return Contestant("pipeline", "the whole program, every frame, without video output", lambda: len(bench.stream()[0].results))
+
+
+def default(bench: Bench) -> Contestant:
+    """Return the whole program as it is configured."""
+    what = f"the whole program, detector.every {bench.every}, without video output"
+    return Contestant("default", what, lambda: len(bench.stream(every=bench.every)[0].results))
 
 
 def pipeline_with_video(bench: Bench) -> Contestant:
@@ -113,9 +125,9 @@ def pipeline_with_video(bench: Bench) -> Contestant:
 
     def run() -> int:
         with TemporaryDirectory() as folder:
-            return len(bench.stream(f"{folder}/out.mp4").results)
+            return len(bench.stream(f"{folder}/out.mp4")[0].results)
 
-    return Contestant("pipeline_video", "the whole program, with video output", run)
+    return Contestant("pipeline_video", "the whole program, every frame, with video output", run)
 
 
 def decode(bench: Bench) -> Contestant:
@@ -184,7 +196,7 @@ def paper(bench: Bench, frames: int) -> Contestant:
 def backend(bench: Bench, name: str) -> Contestant:
     """Return the models alone by one backend, both of them."""
     chosen = Layer("--compare backends", {"detector": {"backend": name}, "classifier": {"backend": name}})
-    other = Bench(bench.path, len(bench.frames), build_analyzer(refine(bench.config, chosen)), bench.config)
+    other = Bench(bench.path, len(bench.frames), refine(bench.config, chosen))
     return Contestant(f"bare_{name}", f"detector and classifier alone, by {name}", lambda: len(other.analyse()))
 
 

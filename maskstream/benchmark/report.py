@@ -20,8 +20,8 @@ from maskstream.files import replace_file
 
 _PACKAGES: Final = ("torch", "torchvision", "openvino", "onnxruntime", "opencv-python", "av", "numpy")
 _RATIOS: Final = {
-    "pipeline_over_bare": "pipeline / models alone",
-    "default_over_paper": "pipeline / the paper's loop",
+    "pipeline_over_bare": "pipeline / models alone, both every frame",
+    "default_over_paper": "default / the paper's loop",
     "detector_over_yolo": "our detector / YOLO11n-pose's network, both in eager PyTorch",
     "backend_over_eager": "models by the best backend / in eager PyTorch",
     "video_over_slowest": "pipeline with video / the slowest of models, decoding and encoding alone",
@@ -82,6 +82,11 @@ def print_tables(console: Console, record: Mapping[str, Any]) -> None:
     for name, figures in record["stages_ms"].items():
         stages.add_row(name, *(f"{figures[share]:.1f}" for share in ("p50", "p95", "p99")))
     console.print(stages)
+    for name, rows in record["sweeps"].items():
+        sweep = Table(*rows[0], title=f"sweep of {name}")
+        for row in rows:
+            sweep.add_row(*(" to ".join(map(str, value)) if isinstance(value, list) else str(value) for value in row.values()))
+        console.print(sweep)
     for line in record["said"]:
         console.print(line)
 

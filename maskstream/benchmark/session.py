@@ -1,6 +1,5 @@
 """Puts a benchmark together: who runs, in which order, and what is made of it."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -11,14 +10,17 @@ from statistics import median
 from time import monotonic
 from typing import Any, Final
 
+import torch
+
 from maskstream import __version__
 from maskstream.benchmark import contestants as all_of
 from maskstream.benchmark.report import machine
 from maskstream.benchmark.rounds import Contestant, Times, percentiles, ratio, take_turns
+from maskstream.benchmark.sweeps import SWEEPS, run_sweep
 from maskstream.config import Config
 from maskstream.errors import ConfigError
 from maskstream.models.backends import installed_backends
-from maskstream.pipeline import build_analyzer, pick_device
+from maskstream.pipeline import pick_device
 
 COMPARISONS: Final = ("paper", "yolo", "backends")
 _PAPER_FRAMES: Final = 2
@@ -36,6 +38,8 @@ class BenchmarkRequest:
     """Some of `COMPARISONS`."""
     starts: int = 0
     """How often the program is started from nothing."""
+    sweeps: tuple[str, ...] = ()
+    """Some of `SWEEPS`."""
 
 
 def run_benchmark(
@@ -49,13 +53,12 @@ def run_benchmark(
     Raises:
         MaskStreamError: The source or a model cannot be opened, or a contestant is not installed.
     """
-    unknown = next((name for name in request.comparisons if name not in COMPARISONS), None)
-    if unknown is not None:
-        raise ConfigError(f"--compare: {unknown!r} is not known; allowed: {', '.join(COMPARISONS)}")
-    bench = all_of.Bench(request.source, request.frames, build_analyzer(config), config)
+    _require_known("--compare", request.comparisons, COMPARISONS)
+    _require_known("--sweep", request.sweeps, tuple(SWEEPS))
+    bench = all_of.Bench(request.source, request.frames, config)
     times = take_turns(_contestants(bench, request, config), request.rounds, progress)
     if "paper" in request.comparisons:
-        times |= take_turns([all_of.paper(bench, _PAPER_FRAMES), all_of.pipeline(bench)], request.rounds, progress)
+        times |= take_turns([all_of.paper(bench, _PAPER_FRAMES), all_of.default(bench)], request.rounds, progress)
     record: dict[str, Any] = {
         "program": f"maskstream {__version__}",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -63,21 +66,32 @@ def run_benchmark(
         "machine": machine(),
         "source": f"{request.source}, {bench.info.width}x{bench.info.height}, {len(bench.frames)} frames",
         "device": str(pick_device(config.device)),
-        "batch_size": bench.batch_size,
+        "batch_size": bench.batch_size(1),
+        "detector_every": bench.every,
         "contestants": {name: each.record() for name, each in times.items()},
         **_ratios(times),
     }
+    if bench.info.average_fps:
+        factors = {name: median(times[name].fps) / bench.info.average_fps for name in ("pipeline", "default")}
+        record["real_time_factor"] = {name: round(factor, 3) for name, factor in factors.items()}
     progress("stages, and frames of a camera")
-    record |= _stages(bench) | _start(request, progress)
-    record["said"] = _said(record, bench)
+    record |= _stages(bench) | _start(request, progress) | _gpu_memory()
+    record["sweeps"] = {name: run_sweep(name, bench, request.rounds, progress) for name in request.sweeps}
+    record["said"] = _said(record)
     return record, times
+
+
+def _require_known(option: str, given: Sequence[str], allowed: Sequence[str]) -> None:
+    unknown = next((name for name in given if name not in allowed), None)
+    if unknown is not None:
+        raise ConfigError(f"{option}: {unknown!r} is not known; allowed: {', '.join(allowed)}")
 
 
 def _contestants(bench: all_of.Bench, request: BenchmarkRequest, config: Config) -> list[Contestant]:
     chosen = [
         make(bench)
         for make in (
-            *(all_of.bare, all_of.pipeline, all_of.pipeline_with_video),
+            *(all_of.bare, all_of.pipeline, all_of.default, all_of.pipeline_with_video),
             *(all_of.decode, all_of.encode, all_of.opencv_loop),
         )
     ]
@@ -91,7 +105,7 @@ def _contestants(bench: all_of.Bench, request: BenchmarkRequest, config: Config)
 def _ratios(times: dict[str, Times]) -> dict[str, Any]:
     pairs = {
         "pipeline_over_bare": ("pipeline", "bare"),
-        "default_over_paper": ("pipeline", "paper"),
+        "default_over_paper": ("default", "paper"),
         "detector_over_yolo": ("detector_eager", "yolo11n_pose"),
         "backend_over_eager": ("bare", "bare_torch"),
         "video_over_slowest": ("pipeline_video", min(("bare", "decode", "encode"), key=lambda name: median(times[name].fps))),
@@ -105,22 +119,27 @@ def _ratios(times: dict[str, Times]) -> dict[str, Any]:
 
 
 def _stages(bench: all_of.Bench) -> dict[str, Any]:
-    results = bench.stream().results
+    sink, report = bench.stream()
+    results = sink.results
     stages = {stage: percentiles([result.timing_ms[stage] for result in results]) for stage in results[0].timing_ms}
-    live = bench.stream(realtime=True)
+    live, _ = bench.stream(realtime=True, every=bench.every)
     inference_ms = [sum(result.timing_ms[stage] for stage in ("detect", "align", "classify")) for result in live.results]
+    looked_ms = [took for result, took in zip(live.results, inference_ms, strict=True) if result.timing_ms["classify"]]
     ages_ms = percentiles([age_s * 1000 for age_s in live.ages_s])
     return {
         "stages_ms": stages,
+        "waited_share": {thread: round(waited_s / report.elapsed_s, 3) for thread, waited_s in report.waited_s.items()},
         "faces_per_frame": round(sum(len(result.faces) for result in results) / len(results), 2),
         "live_age_ms": ages_ms,
-        "live_age_in_inference_times": round(ages_ms["p99"] / median(inference_ms), 2),
+        "live_age_in_inference_times": round(ages_ms["p99"] / median(looked_ms or inference_ms), 2),
+        "live_fps": round(len(live.results) / (len(bench.frames) / (bench.info.average_fps or 25)), 2),
     }
 
 
 def _start(request: BenchmarkRequest, progress: Callable[[str], None]) -> dict[str, Any]:
     """Start the program from nothing, until its first record is there."""
-    seconds, peaks_mb = [], []
+    seconds: list[float] = []
+    peaks_mb: list[float] = []
     for number in range(request.starts):
         progress(f"start {number + 1} of {request.starts}")
         command = [sys.executable, str(_PROGRAM), "--source", request.source, "--jsonl", "-", "--quiet", "--max-frames", "20"]
@@ -129,23 +148,37 @@ def _start(request: BenchmarkRequest, progress: Callable[[str], None]) -> dict[s
             assert process.stdout is not None
             process.stdout.readline()
             seconds.append(monotonic() - began_s)
-            process.stdout.read()
-            _, _, usage = os.wait4(process.pid, 0)
-            process.returncode = 0
-        peaks_mb.append(usage.ru_maxrss / 1024)
+            peaks_mb += [_peak_mb(process.pid) for _ in process.stdout]
     if not seconds:
         return {}
-    return {"start_to_first_result_s": round(median(seconds), 2), "peak_rss_mb": round(max(peaks_mb), 1)}
+    return {"start_to_first_result_s": round(median(seconds), 2), "peak_rss_mb": round(max(peaks_mb, default=0.0), 1)}
 
 
-def _said(record: dict[str, Any], bench: all_of.Bench) -> Sequence[str]:
-    fps = bench.info.average_fps
+def _peak_mb(pid: int) -> float:
+    """Return the most memory that a process has held; 0 where the system does not say."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
+
+
+def _gpu_memory() -> dict[str, float]:
+    return {"peak_gpu_mb": round(torch.cuda.max_memory_allocated() / 2**20, 1)} if torch.cuda.is_available() else {}
+
+
+def _said(record: dict[str, Any]) -> Sequence[str]:
     age_ms = record["live_age_ms"]["p99"]
-    factor = f", {record['contestants']['pipeline']['fps'] / fps:.2f} of real time" if fps else ""
-    lines = [
-        f"{record['faces_per_frame']:g} faces a frame{factor}; live, frames are {age_ms:.0f} ms old at p99, "
-        f"{record['live_age_in_inference_times']:g} inference times"
+    waited = ", ".join(f"{thread} {share:.0%}" for thread, share in record["waited_share"].items())
+    factors = record.get("real_time_factor")
+    lines = [f"of real time: every frame {factors['pipeline']:g}, default {factors['default']:g}"] if factors else []
+    lines += [
+        f"{record['faces_per_frame']:g} faces a frame; waiting for others: {waited} of the time",
+        f"live: {record['live_fps']:g} fps shown; frames are {age_ms:.0f} ms old at p99, "
+        f"{record['live_age_in_inference_times']:g} inference times",
     ]
     if "start_to_first_result_s" in record:
         lines.append(f"{record['start_to_first_result_s']:g} s from start to first result, peak {record['peak_rss_mb']:.0f} MB")
+    if "peak_gpu_mb" in record:
+        lines.append(f"peak memory of the GPU {record['peak_gpu_mb']:.0f} MB")
     return lines

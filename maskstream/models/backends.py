@@ -7,27 +7,26 @@ import hashlib
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
 from loguru import logger
-from numpy.typing import NDArray
 from torch import nn
 
 from maskstream.errors import ConfigError, SinkError
 from maskstream.files import make_folder, replace_file
+from maskstream.models.runtimes import Graph, read_graph
 
 _PACKAGES: Final = {"openvino": "openvino", "onnx": "onnxruntime"}
 _OPSET: Final = 17
 _FORMAT: Final = 1
 """Raised when what is exported changes: what older versions have kept is then of no use."""
-
-Arrays = list[NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -67,30 +66,6 @@ def choose_backend(key: str, wanted: str, device: torch.device) -> str:
     return wanted
 
 
-class Graph:
-    """A compiled graph; takes and gives numpy arrays."""
-
-    metadata: Mapping[str, str]
-    """What the file says of itself."""
-
-    def __init__(self, content: bytes | Path, backend: str) -> None:
-        """Compile a graph for `openvino` or `onnx`.
-
-        Args:
-            content: ONNX, or a file of what the backend can read.
-            backend: Which of both.
-
-        Raises:
-            RuntimeError: It cannot be read.
-        """
-        self._run, self.metadata = _openvino(content) if backend == "openvino" else _onnxruntime(content)
-
-    def __call__(self, *inputs: NDArray[Any]) -> Arrays:
-        """Return the outputs in order. May be called by one thread at a time."""
-        outputs: Arrays = self._run(inputs)
-        return outputs
-
-
 def compiled(network: nn.Module, example: Sequence[torch.Tensor], signature: Signature, backend: str) -> Graph:
     """Return a network as a compiled graph.
 
@@ -101,17 +76,18 @@ def compiled(network: nn.Module, example: Sequence[torch.Tensor], signature: Sig
         signature: Names of inputs and outputs.
         backend: `openvino` or `onnx`.
     """
-    path = _cache_folder() / f"{_digest(network, signature)}.onnx"
+    cache = cache_folder()
+    path = cache / f"{_digest(network, signature)}.onnx"
+    if path.is_file():
+        with suppress(RuntimeError):  # it is damaged
+            return read_graph(path, backend, cache)
+    content = export(network, example, signature)
     try:
-        return Graph(path.read_bytes(), backend)
-    except (OSError, RuntimeError):  # it is not there, or damaged
-        content = export(network, example, signature)
-    try:
-        make_folder(str(path.parent))
+        make_folder(str(cache))
         replace_file(path, content)
     except SinkError as error:
         logger.debug("not kept for the next start: {}", error)
-    return Graph(content, backend)
+    return read_graph(content, backend, cache)
 
 
 def export(network: nn.Module, example: Sequence[torch.Tensor], signature: Signature) -> bytes:
@@ -132,29 +108,8 @@ def export(network: nn.Module, example: Sequence[torch.Tensor], signature: Signa
     return content.getvalue()
 
 
-def _openvino(content: bytes | Path) -> tuple[Any, dict[str, str]]:
-    import openvino
-
-    core = openvino.Core()
-    model = core.read_model(content)
-    metadata = model.get_rt_info(["framework"]).value if model.has_rt_info(["framework"]) else {}
-    run = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"})
-    return lambda inputs: list(run(list(inputs)).values()), {name: str(value) for name, value in metadata.items()}
-
-
-def _onnxruntime(content: bytes | Path) -> tuple[Any, dict[str, str]]:
-    import onnxruntime
-
-    try:
-        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its own errors have no common base
-        raise RuntimeError(str(error)) from error
-    names = [each.name for each in session.get_inputs()]
-    metadata = dict(session.get_modelmeta().custom_metadata_map)
-    return lambda inputs: session.run(None, dict(zip(names, inputs, strict=True))), metadata
-
-
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
+    """Return where compiled networks are kept; it need not exist."""
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "maskstream"
 
 

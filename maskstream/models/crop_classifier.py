@@ -8,13 +8,14 @@ import torch
 from torch import nn
 
 from maskstream.config import ClipConfig
-from maskstream.models.backends import Graph, Signature, choose_backend, compiled
+from maskstream.models.backends import Signature, choose_backend, compiled
 from maskstream.models.checkpoint import Metadata, StateDict, load_checkpoint, load_into
 from maskstream.models.exported import is_exported, load_exported
 from maskstream.models.files import weights_path
 from maskstream.models.folding import fold_batch_norm
 from maskstream.models.foreign import imagenet_weights
 from maskstream.models.memory import memory_errors
+from maskstream.models.runtimes import Graph
 from maskstream.types import BgrImage, FloatArray
 
 CHUNK = 64
@@ -122,7 +123,7 @@ class MaskClassifier:
     def _classify_chunk(self, crops_bgr: Sequence[BgrImage]) -> FloatArray:
         crops = crops_to_tensor(crops_bgr, self._device)
         if self._graph is not None:
-            return self._graph(crops.numpy())[0]
+            return self._graph.each([(crops.numpy(),)])[0][0]
         probabilities: FloatArray = self.probabilities(crops).cpu().numpy()
         return probabilities
 

@@ -7,8 +7,9 @@ from typing import Any, Final
 import torch
 
 from maskstream.errors import ConfigError, WeightsError
-from maskstream.models.backends import Graph, installed_backends
+from maskstream.models.backends import cache_folder, installed_backends
 from maskstream.models.checkpoint import Metadata, check_manifest, parse_metadata
+from maskstream.models.runtimes import Graph, read_graph
 
 SUFFIXES: Final = (".onnx", ".xml")
 _RUN_BY: Final = {".onnx": ("openvino", "onnx"), ".xml": ("openvino",)}
@@ -41,7 +42,7 @@ def load_exported(path: Path, architecture: str, backend: str, device: torch.dev
         )
     check_manifest(path)
     try:
-        graph = Graph(path, able[0] if backend == "auto" else backend)
+        graph = read_graph(path, able[0] if backend == "auto" else backend, cache_folder())
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise WeightsError(f"{path}: not a graph that can be read ({reason:.120}); write it anew with tools/export.py") from error

@@ -27,6 +27,8 @@ _CHANNELS = 96
 _LEVELS = ("0", "1", "2")
 _ANCHOR_SIZES = ((12, 20), (32, 52), (84, 132), (200, 300))
 _FACE_HEIGHT_PER_WIDTH = 1.25
+_LEAST_OBJECTNESS = 0.01
+"""Proposals that are less likely to be a face become none: most of them, and the second stage looks at each."""
 
 
 def build_module() -> KeypointRCNN:
@@ -87,6 +89,7 @@ def load(options: DetectorOptions) -> KeypointRCNNDetector:
     else:
         state_dict, metadata = load_checkpoint(path, NAME)
     module = build_module()
+    module.rpn.score_thresh = _LEAST_OBJECTNESS
     module.transform.min_size = (metadata.input_size,)
     module.transform.image_mean, module.transform.image_std = list(metadata.mean), list(metadata.std)
     if state_dict is not None:

@@ -24,10 +24,14 @@ _EPS: Final = 1e-6
 class WholeDetector(nn.Module):
     """A Keypoint R-CNN of one class besides the background.
 
-    Called with a normalised, padded picture (1, 3, H, W), its height and width in it (2,) and the least score (1,), all float32,
-    it returns boxes (N, 4), scores (N,) and keypoints (N, K, 3: x, y, 1), in pixels of that picture, and the logits of the
-    keypoints' peaks (N, K), the most certain first.
+    Called with a picture (1, H, W, 3) uint8 BGR, scaled, and padded below and to the right to multiples of 32, with its height
+    and width without the padding (2,) float32, and the least score (1,) float32, it returns boxes (N, 4), scores (N,) and
+    keypoints (N, K, 3: x, y, 1), in pixels of that picture, and the logits of the keypoints' peaks (N, K), the most certain
+    first.
     """
+
+    mean: torch.Tensor
+    std: torch.Tensor
 
     def __init__(self, module: KeypointRCNN, keypoint_parts: Sequence[Any]) -> None:
         """Share the weights of a module.
@@ -47,9 +51,12 @@ class WholeDetector(nn.Module):
         self._keypoint_pool = (keypoint_parts[0].output_size, keypoint_parts[0].sampling_ratio)
         self._proposal_weights, self._box_weights = rpn.box_coder.weights, heads.box_coder.weights
         self._longest_log = heads.box_coder.bbox_xform_clip
+        self._least_objectness = rpn.score_thresh
         self.backbone, self.rpn_head = module.backbone, rpn.head
         self.box_head, self.box_predictor = heads.box_head, heads.box_predictor
         self.keypoint_head, self.keypoint_predictor = keypoint_parts[1], keypoint_parts[2]
+        for name, values in (("mean", module.transform.image_mean), ("std", module.transform.image_std)):
+            self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
         for level, anchors in enumerate(rpn.anchor_generator.cell_anchors):
             self.register_buffer(f"anchors_{level}", anchors.clone().float(), persistent=False)
 
@@ -62,6 +69,7 @@ class WholeDetector(nn.Module):
         self, picture: torch.Tensor, size_hw: torch.Tensor, min_score: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Find faces; see the class."""
+        picture = self._normalised(picture, size_hw)
         features: dict[str, torch.Tensor] = self.backbone(picture)
         proposals = self._propose(picture, list(features.values()), size_hw)
         levels = [features[name] for name in self._pooled]
@@ -78,12 +86,21 @@ class WholeDetector(nn.Module):
         points, peaks = decode_heatmaps(self.keypoint_predictor(self.keypoint_head(regions)), boxes)
         return boxes, scores, points, peaks
 
+    def _normalised(self, picture: torch.Tensor, size_hw: torch.Tensor) -> torch.Tensor:
+        """Return (1, 3, H, W) RGB as torchvision's transform makes it, which pads with zeros after it has normalised."""
+        rgb = (picture.flip(-1).permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
+        rows, columns = (torch.arange(side, device=rgb.device) < size for side, size in zip(rgb.shape[-2:], size_hw, strict=True))
+        normalised: torch.Tensor = rgb * (rows[:, None] & columns)
+        return normalised
+
     def _propose(self, picture: torch.Tensor, features: list[torch.Tensor], size_hw: torch.Tensor) -> torch.Tensor:
         boxes, scores, at_level = [], [], []
         for level, (objectness, deltas) in enumerate(zip(*self.rpn_head(features), strict=True)):
             logits = objectness.permute(0, 2, 3, 1).reshape(-1)
             anchors = self._anchors(level, picture, features[level])
-            best, index = logits.topk(torch.minimum(torch.tensor(self._max_anchors), torch.tensor(logits.shape[0])))
+            likely = (logits.sigmoid() >= self._least_objectness).nonzero().reshape(-1)  # few: sorting all takes its time
+            best, order = logits[likely].topk(torch.minimum(torch.tensor(self._max_anchors), torch.tensor(likely.shape[0])))
+            index = likely[order]
             moved = deltas.permute(0, 2, 3, 1).reshape(-1, 4)[index]
             boxes.append(_decode(anchors[index], moved, self._proposal_weights, self._longest_log))
             scores.append(best)
@@ -104,8 +121,8 @@ class WholeDetector(nn.Module):
 
 def whole_signature() -> tuple[tuple[torch.Tensor, ...], Signature]:
     """Return what it is called with, as an example, and how that is called."""
-    varying = {"picture": {2: "height", 3: "width"}, **{name: {0: "faces"} for name in OUTPUTS}}
-    example = (torch.zeros(1, 3, 256, 320), torch.tensor([250.0, 310.0]), torch.tensor([0.5]))
+    varying = {"picture": {1: "height", 2: "width"}, **{name: {0: "faces"} for name in OUTPUTS}}
+    example = (torch.zeros(1, 256, 320, 3, dtype=torch.uint8), torch.tensor([250.0, 310.0]), torch.tensor([0.5]))
     return example, Signature(("picture", "size_hw", "min_score"), OUTPUTS, varying)
 
 

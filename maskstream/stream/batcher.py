@@ -3,7 +3,7 @@
 from threading import Condition
 from typing import Generic, TypeVar
 
-from maskstream.stream.channel import Channel, Overflow
+from maskstream.stream.channel import Channel, Overflow, wait
 
 T = TypeVar("T")
 
@@ -17,6 +17,8 @@ class Batcher(Generic[T]):
     def __init__(self, batch_size: int) -> None:
         """Begin without channels; `batch_size`, the most items in a batch, may be changed between batches."""
         self.batch_size = batch_size
+        self.waited_s = 0.0
+        """Time spent in waiting for items."""
         self._changed = Condition()
         self._channels: list[Channel[T]] = []
 
@@ -39,7 +41,7 @@ class Batcher(Generic[T]):
     def next_batch(self) -> list[T]:
         """Wait for at least one item; an empty list means that all channels are exhausted."""
         with self._changed:
-            self._changed.wait_for(lambda: any(map(len, self._channels)) or self._is_over())
+            self.waited_s += wait(self._changed, lambda: any(map(len, self._channels)) or self._is_over())
             batch: list[T] = []
             empty_in_a_row = 0
             while len(batch) < self.batch_size and empty_in_a_row < len(self._channels):

@@ -1,11 +1,20 @@
 """A bounded queue between two threads."""
 
 from collections import deque
+from collections.abc import Callable
 from enum import Enum
 from threading import Condition
+from time import perf_counter
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+
+def wait(changed: Condition, until: Callable[[], bool], timeout_s: float | None = None) -> float:
+    """Wait for something that changes, and return how long, in seconds."""
+    started_s = perf_counter()
+    changed.wait_for(until, timeout_s)
+    return perf_counter() - started_s
 
 
 class Overflow(Enum):
@@ -34,6 +43,8 @@ class Channel(Generic[T]):
         """
         self.dropped = 0
         """Items that made room for newer ones."""
+        self.writer_waited_s = self.reader_waited_s = 0.0
+        """Time the writer spent in waiting for room, and the reader in `get`."""
         self.changed = changed or Condition()
         self._capacity = capacity
         self._overflow = overflow
@@ -50,7 +61,7 @@ class Channel(Generic[T]):
         """Add an item; return False, without it, where the channel was closed."""
         with self.changed:
             if self._overflow is Overflow.WAIT:
-                self.changed.wait_for(lambda: self._closed or len(self._items) < self._capacity)
+                self.writer_waited_s += wait(self.changed, lambda: self._closed or len(self._items) < self._capacity)
             elif len(self._items) >= self._capacity:
                 self._items.popleft()
                 self.dropped += 1
@@ -72,7 +83,7 @@ class Channel(Generic[T]):
     def get(self, timeout_s: float) -> T | None:
         """Take the oldest item; None where there is none after `timeout_s`, or none will come any more."""
         with self.changed:
-            self.changed.wait_for(lambda: self._items or self._finished, timeout_s)
+            self.reader_waited_s += wait(self.changed, lambda: bool(self._items) or self._finished, timeout_s)
             return self.poll()
 
     @property

@@ -7,7 +7,7 @@ captured before is rendered before. A failure in a thread is raised again in the
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from threading import Thread
 from time import monotonic, perf_counter, sleep
 from typing import Final
@@ -43,6 +43,9 @@ class RunReport:
     elapsed_s: float = 0.0
     model_s: float = 0.0
     """Time the inference thread spent in the analyzer."""
+    waited_s: dict[str, float] = field(default_factory=dict)
+    """Time that threads spent in waiting for others: capture (all together) for room, inference for frames and room, rendering
+    for results."""
     threads_left: int = 0
     """Threads that did not end in time; the process should then leave without waiting for them."""
 
@@ -271,6 +274,11 @@ class Engine:
         self._results.close()
         self._lanes.close()
         self.report.dropped = self._lanes.dropped
+        self.report.waited_s = {
+            "capture": sum(lane.channel.writer_waited_s for lane in self._lanes),
+            "inference": self._lanes.batcher.waited_s + self._results.writer_waited_s,
+            "rendering": self._results.reader_waited_s,
+        }
         self._tell_listeners()
         self._outlets.close()
         self.report.threads_left = self._lanes.join(inference)

@@ -1,0 +1,178 @@
+"""How the speed depends on one thing at a time, everything else being equal."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from maskstream.benchmark.contestants import Bench
+from maskstream.benchmark.rounds import Contestant, take_turns
+from maskstream.config import Layer, refine
+from maskstream.errors import ConfigError
+from maskstream.evaluation.matching import box_iou
+from maskstream.pipeline import build_analyzer
+from maskstream.types import BgrImage, Face, Frame, FrameResult
+
+_CANVAS_HW: Final = (720, 1280)
+_BACKGROUND: Final = 110
+_MARGIN: Final = 0.4
+"""Shown around a pasted face, in sides of its box; without it the detector does not know it as a face."""
+_SAME_IOU: Final = 0.5
+
+
+@dataclass(frozen=True)
+class Step:
+    """One value of what is varied."""
+
+    value: int
+    contestant: Contestant
+    extra: dict[str, Any]
+    """What else is worth knowing of it."""
+
+
+def run_sweep(name: str, bench: Bench, rounds: int, progress: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Return milliseconds a frame, median and spread, for each value of what is varied.
+
+    Args:
+        name: One of `SWEEPS`.
+        bench: What is timed.
+        rounds: Turns of each value.
+        progress: Told what is going on.
+
+    Raises:
+        ConfigError: The clip does not do for it.
+    """
+    steps = SWEEPS[name](bench)
+    times = take_turns([step.contestant for step in steps], rounds, progress)
+    rows = []
+    for step in steps:
+        of = times[step.contestant.name].record()
+        rows.append({name: step.value, "ms_per_frame": of["ms_per_frame"], "fps": of["fps"], "fps_spread": of["fps_spread"]})
+        rows[-1] |= step.extra
+    return rows
+
+
+def _batch(bench: Bench) -> list[Step]:
+    def run(size: int) -> int:
+        return sum(len(bench.analyzer.analyze(part)) for part in _parts(bench.frames, size))
+
+    return [_step("batch", size, partial(run, size)) for size in (1, 2, 4, 8) if size <= len(bench.frames)]
+
+
+def _short_side(bench: Bench) -> list[Step]:
+    steps = []
+    for side in (256, 320, 384, 480, 640):
+        layer = Layer.of_key("--sweep short_side", "detector.short_side", side)
+        analyzer = build_analyzer(refine(bench.config, layer))
+        steps.append(_step("short_side", side, partial(_count, analyzer.analyze, bench.frames)))
+    return steps
+
+
+def _faces(bench: Bench) -> list[Step]:
+    results = bench.analyse()
+    frame, face = max(
+        ((frame, face) for frame, result in zip(bench.frames, results, strict=True) for face in result.faces),
+        key=lambda pair: pair[1].detection.score,
+        default=(None, None),
+    )
+    if frame is None or face is None:
+        raise ConfigError(f"--sweep faces: no face is found in the first {len(bench.frames)} frames of {bench.path}")
+    steps = []
+    for count in (1, 10, 50, 100):
+        crowd = [Frame(_crowd(frame, face, count), index, bench.path, float(index)) for index in range(5)]
+        found = len(bench.analyzer.analyze(crowd[:1])[0].faces)
+        steps.append(_step("faces", count, partial(_count, bench.analyzer.analyze, crowd), found=found))
+    return steps
+
+
+def _cameras(bench: Bench) -> list[Step]:
+    def run(count: int) -> int:
+        return len(bench.stream(copies=count)[0].results)
+
+    return [_step("cameras", count, partial(run, count)) for count in (1, 2, 4, 8)]
+
+
+def _every(bench: Bench) -> list[Step]:
+    """Besides the time, how far followed faces agree with what detector and classifier say of the same frames."""
+    looked_at = bench.analyse()
+
+    def run(every: int) -> int:
+        return len(bench.analyse(every))
+
+    return [_step("every", n, partial(run, n), **_agreement(bench.analyse(n), looked_at)) for n in (1, 2, 3, 5, 8)]
+
+
+SWEEPS: Final[dict[str, Callable[[Bench], list[Step]]]] = {
+    "batch": _batch,
+    "short_side": _short_side,
+    "faces": _faces,
+    "cameras": _cameras,
+    "every": _every,
+}
+
+
+def _step(name: str, value: int, run: Callable[[], int], **extra: Any) -> Step:
+    return Step(value, Contestant(f"{name} {value}", "", run), extra)
+
+
+def _parts(frames: Sequence[Frame], size: int) -> list[Sequence[Frame]]:
+    return [frames[start : start + size] for start in range(0, len(frames), size)]
+
+
+def _count(analyze: Callable[[Sequence[Frame]], list[FrameResult]], frames: Sequence[Frame]) -> int:
+    return sum(len(analyze([frame])) for frame in frames)
+
+
+def _crowd(frame: Frame, face: Face, count: int) -> BgrImage:
+    """Return a plain picture with the face and a little around it, so many times."""
+    height, width = _CANVAS_HW
+    canvas = np.full((height, width, 3), _BACKGROUND, np.uint8)
+    cut = _with_margin(frame, face)
+    columns = int(np.ceil(np.sqrt(count * width / height)))
+    cell_w, cell_h = width // columns, height // int(np.ceil(count / columns))
+    scale = min(cell_w / cut.shape[1], cell_h / cut.shape[0], 1.0)
+    small = _resized(cut, scale)
+    for number in range(count):
+        top, left = number // columns * cell_h, number % columns * cell_w
+        canvas[top : top + small.shape[0], left : left + small.shape[1]] = small
+    return canvas
+
+
+def _with_margin(frame: Frame, face: Face) -> BgrImage:
+    x1, y1, x2, y2 = face.face_box_xyxy
+    dx, dy = _MARGIN * (x2 - x1), _MARGIN * (y2 - y1)
+    left, top = max(0, int(x1 - dx)), max(0, int(y1 - dy))
+    return frame.bgr[top : int(y2 + dy) + 1, left : int(x2 + dx) + 1]
+
+
+def _resized(picture: BgrImage, scale: float) -> BgrImage:
+    return np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _agreement(found: Sequence[FrameResult], looked_at: Sequence[FrameResult]) -> dict[str, Any]:
+    """Return the share of faces that are found again (IoU 0.5), of those the same label, and how many are none, a frame."""
+    again = same = expected = extra = 0
+    ious = []
+    for one, other in zip(found, looked_at, strict=True):
+        mine, theirs = ([face.face_box_xyxy for face in result.faces] for result in (one, other))
+        expected += len(theirs)
+        extra += len(mine)
+        if not mine or not theirs:
+            continue
+        iou = box_iou(np.stack(mine), np.stack(theirs))
+        for row, column in zip(*linear_sum_assignment(-iou), strict=True):
+            if iou[row, column] >= _SAME_IOU:
+                again += 1
+                extra -= 1
+                same += one.faces[row].label is other.faces[column].label
+                ious.append(float(iou[row, column]))
+    return {
+        "found_again": round(again / max(expected, 1), 4),
+        "same_label": round(same / max(again, 1), 4),
+        "iou": round(float(np.median(ious)), 3) if ious else None,
+        "others_per_frame": round(extra / max(len(found), 1), 3),
+    }

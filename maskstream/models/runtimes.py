@@ -1,0 +1,111 @@
+"""Compiled graphs of tensors on the CPU: OpenVINO and ONNX Runtime behind one interface."""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Arrays = list[NDArray[Any]]
+
+STREAMS: Final = min(os.cpu_count() or 1, 4)
+"""Calls that OpenVINO works on at the same time where there are several: each on fewer cores, all together sooner."""
+
+
+class Graph(Protocol):
+    """Takes and gives numpy arrays. May be called by one thread at a time."""
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """What the file says of itself."""
+        ...
+
+    def each(self, calls: Sequence[Sequence[NDArray[Any]]]) -> list[Arrays]:
+        """Return the outputs, in order, of each of several calls, given by their inputs in order."""
+        ...
+
+
+def read_graph(content: bytes | Path, backend: str, cache: Path) -> Graph:
+    """Compile a graph.
+
+    Args:
+        content: ONNX, or a file of what the backend can read.
+        backend: `openvino` or `onnx`.
+        cache: A folder where what was compiled is kept for the next start, if it can be written.
+
+    Raises:
+        RuntimeError: It cannot be read.
+    """
+    return _OpenVinoGraph(content, cache) if backend == "openvino" else _OnnxRuntimeGraph(content)
+
+
+class _OpenVinoGraph:
+    """A call alone has all cores; of several, each has its share."""
+
+    def __init__(self, content: bytes | Path, cache: Path) -> None:
+        import openvino
+
+        self._core = openvino.Core()
+        with suppress(RuntimeError):  # no such folder can be made
+            self._core.set_property({"CACHE_DIR": str(cache / _digest(content))})  # OpenVINO confuses files of the same size
+        self._content = content
+        self._alone = self._compile({"PERFORMANCE_HINT": "LATENCY"})
+
+    def _compile(self, wanted: Mapping[str, Any]) -> Any:
+        is_file = isinstance(self._content, Path)  # which need not be read where the result is kept
+        model = self._content if is_file else self._core.read_model(self._content)
+        return self._core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32", **wanted})
+
+    @cached_property
+    def _together(self) -> Any:
+        import openvino
+
+        queue = openvino.AsyncInferQueue(self._compile({"NUM_STREAMS": STREAMS}), STREAMS)
+        queue.set_callback(lambda request, outputs: outputs.extend(np.array(each.data) for each in request.output_tensors))
+        return queue
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        model = self._core.read_model(self._content)
+        values = model.get_rt_info(["framework"]).value if model.has_rt_info(["framework"]) else {}
+        return {name: str(value) for name, value in values.items()}
+
+    def each(self, calls: Sequence[Sequence[NDArray[Any]]]) -> list[Arrays]:
+        if len(calls) == 1:
+            return [list(self._alone(list(calls[0])).values())]
+        found: list[Arrays] = [[] for _ in calls]
+        for inputs, outputs in zip(calls, found, strict=True):
+            self._together.start_async(list(inputs), outputs)
+        self._together.wait_all()
+        return found
+
+
+class _OnnxRuntimeGraph:
+    def __init__(self, content: bytes | Path) -> None:
+        import onnxruntime
+
+        try:
+            self._session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its own errors have no common base
+            raise RuntimeError(str(error)) from error
+        self._names = [each.name for each in self._session.get_inputs()]
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        return dict(self._session.get_modelmeta().custom_metadata_map)
+
+    def each(self, calls: Sequence[Sequence[NDArray[Any]]]) -> list[Arrays]:
+        return [self._session.run(None, dict(zip(self._names, inputs, strict=True))) for inputs in calls]
+
+
+def _digest(content: bytes | Path) -> str:
+    """Return what tells a graph from all others."""
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()[:32]
+    weights = content.with_suffix(".bin")  # of OpenVINO's own format
+    return _digest(content.read_bytes() + (weights.read_bytes() if weights.is_file() else b""))
