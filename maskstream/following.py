@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from maskstream.errors import OutOfMemory
 from maskstream.protocols import FrameAnalyzer
 from maskstream.types import BgrImage, Face, FloatArray, Frame, FrameResult
 
@@ -62,9 +63,17 @@ class FollowingAnalyzer:
         self._sources: dict[str, _Followed] = {}
 
     def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
-        """Return one result per frame, in order; frames of a source must come in their own order."""
+        """Return one result per frame, in order; frames of a source must come in their own order.
+
+        Raises:
+            OutOfMemory: Fewer frames at a time may do; each source then begins anew.
+        """
         due = [self._is_due(frame) for frame in frames]
-        judged = iter(self._analyzer.analyze([frame for frame, looks in zip(frames, due, strict=True) if looks]))
+        try:
+            judged = iter(self._analyzer.analyze([frame for frame, looks in zip(frames, due, strict=True) if looks]))
+        except OutOfMemory:
+            self._sources.clear()
+            raise
         return [
             self._keep(frame, next(judged)) if looks else self._follow(frame) for frame, looks in zip(frames, due, strict=True)
         ]
@@ -74,7 +83,7 @@ class FollowingAnalyzer:
         if frame.file is not None:  # pictures have nothing to do with one another
             return True
         if source is None:
-            self._sources[frame.source_id] = source = _Followed(_shrunk(frame.bgr)[0], ())
+            self._sources[frame.source_id] = _Followed(_shrunk(frame.bgr)[0], ())
             return True
         source.since = (source.since + 1) % self._every
         return source.since == 0

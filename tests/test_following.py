@@ -1,0 +1,160 @@
+"""Faces between two looks of the detector go where the picture goes."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from maskstream.errors import OutOfMemory
+from maskstream.following import FollowingAnalyzer, following
+from maskstream.types import BgrImage, Face, Frame, FrameResult, Label
+from tests.conftest import make_face
+
+SIZE = (320, 240)
+BOX = (120.0, 80.0, 190.0, 165.0)
+
+
+class Looks:
+    """Sees the same faces in every picture, and remembers which it was shown."""
+
+    def __init__(self, *faces: Face) -> None:
+        self.shown: list[tuple[str, int]] = []
+        self.calls = 0
+        self._faces = faces
+
+    def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
+        self.calls += 1
+        self.shown += [(frame.source_id, frame.index) for frame in frames]
+        return [
+            FrameResult(frame.source_id, frame.index, frame.time_s, self._faces, timing_ms={"capture": 0.0}) for frame in frames
+        ]
+
+
+def picture(matrix: NDArray[np.float64] | None = None, seed: int = 1) -> BgrImage:
+    """Something with detail everywhere, moved."""
+    rough = np.random.default_rng(seed).integers(0, 256, (30, 40, 3), np.uint8)
+    smooth = cv2.resize(rough, SIZE, interpolation=cv2.INTER_CUBIC)
+    if matrix is not None:
+        smooth = cv2.warpAffine(smooth, matrix, SIZE, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(smooth, np.uint8)
+
+
+def frame(bgr: BgrImage, index: int, source_id: str = "a") -> Frame:
+    return Frame(bgr, index, source_id, index / 25)
+
+
+def a_face(label: Label = Label.MASK) -> Face:
+    return make_face(label, box=BOX, left_eye=(170, 110), right_eye=(140, 110), nose=(155, 128))
+
+
+def moved(face: Face, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(face.detection.keypoints_xy @ matrix[:, :2].T + matrix[:, 2])
+
+
+@pytest.mark.parametrize(
+    ("degrees", "scale", "shift"),
+    [(0, 1, (0, 0)), (0, 1, (9.5, -6.25)), (6, 1, (0, 0)), (0, 1.08, (3, 2)), (-5, 0.94, (-8, 4))],
+)
+def test_a_face_moves_with_the_picture(degrees: float, scale: float, shift: tuple[float, float]) -> None:
+    face = a_face()
+    matrix = cv2.getRotationMatrix2D((155, 122), degrees, scale)
+    matrix[:, 2] += shift
+    analyzer = FollowingAnalyzer(Looks(face), every=2)
+    judged, followed = analyzer.analyze([frame(picture(), 0), frame(picture(matrix), 1)])
+    assert judged.faces == (face,)
+    (found,) = followed.faces
+    assert (found.judged, found.label, found.confidence) == (False, face.label, face.confidence)
+    np.testing.assert_allclose(found.detection.keypoints_xy, moved(face, matrix), atol=0.7)
+    corners = face.quad_xy @ matrix[:, :2].T + matrix[:, 2]
+    np.testing.assert_allclose(found.quad_xy, corners, atol=1.2)
+    middle = np.array([155, 122.5]) @ matrix[:, :2].T + matrix[:, 2]
+    np.testing.assert_allclose((found.face_box_xyxy[:2] + found.face_box_xyxy[2:]) / 2, middle, atol=0.7)
+    np.testing.assert_allclose(found.face_box_xyxy[2:] - found.face_box_xyxy[:2], np.array([70, 85]) * scale, rtol=0.03)
+    assert set(followed.timing_ms) == {"capture", "detect", "align", "classify", "total"}
+    assert (followed.source_id, followed.index, followed.time_s) == ("a", 1, 1 / 25)
+
+
+def test_a_large_picture_is_followed_in_its_own_pixels() -> None:
+    small = picture()
+    large = [np.asarray(cv2.resize(each, None, fx=4, fy=4), np.uint8) for each in (small, np.roll(small, 5, axis=1))]
+    face = make_face(box=tuple(4 * side for side in BOX))  # type: ignore[arg-type]
+    followed = FollowingAnalyzer(Looks(face), 2).analyze([frame(each, index) for index, each in enumerate(large)])[1]
+    np.testing.assert_allclose(followed.faces[0].face_box_xyxy, face.face_box_xyxy + np.array([20, 0, 20, 0]), atol=1)
+
+
+def test_movement_adds_up_over_several_frames() -> None:
+    shifts = [np.array([[1, 0, 4.0 * n], [0, 1, -2.0 * n]]) for n in range(6)]
+    results = FollowingAnalyzer(Looks(a_face()), 6).analyze([frame(picture(matrix), n) for n, matrix in enumerate(shifts)])
+    np.testing.assert_allclose(results[5].faces[0].detection.keypoints_xy, moved(a_face(), shifts[5]), atol=1)
+
+
+def test_the_detector_looks_at_every_third_frame_of_each_source() -> None:
+    looks = Looks(a_face())
+    analyzer = FollowingAnalyzer(looks, 3)
+    for index in range(7):
+        results = analyzer.analyze([frame(picture(), 10 * index, "a"), *([frame(picture(), index, "b")] if index % 2 else [])])
+        assert [result.source_id for result in results] == ["a", "b"][: len(results)]
+        assert results[0].faces[0].judged == (index % 3 == 0)
+    assert looks.shown == [("a", 0), ("b", 1), ("a", 30), ("a", 60)]
+
+
+def test_all_that_is_due_in_a_batch_is_looked_at_in_one_go() -> None:
+    looks = Looks(a_face())
+    results = FollowingAnalyzer(looks, 2).analyze([frame(picture(), index) for index in range(6)])
+    assert looks.calls == 1
+    assert [index for _, index in looks.shown] == [0, 2, 4]
+    assert [result.faces[0].judged for result in results] == [True, False] * 3
+
+
+def test_after_a_cut_nothing_is_followed() -> None:
+    results = FollowingAnalyzer(Looks(a_face()), 3).analyze(
+        [frame(picture(), 0), frame(picture(seed=2), 1), frame(picture(seed=2), 2)]
+    )
+    assert [len(result.faces) for result in results] == [1, 0, 0]
+
+
+def test_a_face_that_leaves_the_picture_is_given_up_and_the_other_stays() -> None:
+    at_edge = make_face(Label.NO_MASK, box=(2, 80, 62, 150))
+    matrix = np.array([[1, 0, -55.0], [0, 1, 0]])
+    halfway = np.array([[1, 0, -27.0], [0, 1, 0]])
+    results = FollowingAnalyzer(Looks(at_edge, a_face()), 3).analyze(
+        [frame(picture(), 0), frame(picture(halfway), 1), frame(picture(matrix), 2)]
+    )
+    assert [face.label for face in results[2].faces] == [Label.MASK]
+
+
+def test_a_picture_of_another_size_has_nothing_to_follow() -> None:
+    other = np.asarray(cv2.resize(picture(), (160, 120)), np.uint8)
+    results = FollowingAnalyzer(Looks(a_face()), 3).analyze([frame(picture(), 0), frame(other, 1), frame(other, 2)])
+    assert [len(result.faces) for result in results] == [1, 0, 0]
+
+
+def test_pictures_of_a_folder_are_all_looked_at() -> None:
+    looks = Looks(a_face())
+    stills = [replace(frame(picture(), index), file=f"{index}.jpg") for index in range(3)]
+    assert all(result.faces[0].judged for result in FollowingAnalyzer(looks, 3).analyze(stills))
+
+
+def test_a_batch_that_was_too_large_is_looked_at_again() -> None:
+    class Small(Looks):
+        def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
+            if len(frames) > 1:
+                raise OutOfMemory("too many")
+            return super().analyze(frames)
+
+    looks = Small(a_face())
+    analyzer = FollowingAnalyzer(looks, 2)
+    shown = [frame(picture(), index) for index in range(4)]
+    with pytest.raises(OutOfMemory):
+        analyzer.analyze(shown)
+    results = analyzer.analyze(shown[:2]) + analyzer.analyze(shown[2:])
+    assert [result.faces[0].judged for result in results] == [True, False] * 2
+
+
+def test_every_frame_means_the_detector_alone() -> None:
+    looks = Looks()
+    assert following(looks, 1) is looks
+    assert isinstance(following(looks, 2), FollowingAnalyzer)
