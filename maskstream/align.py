@@ -7,6 +7,7 @@ inside. Where the eyes nearly coincide (profile) they tell neither scale nor til
 nose tells up from down where a detector has mixed up the eyes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,6 +24,7 @@ WIDTH_MARGIN: Final = 1.2
 """The crop is at least this many face widths wide."""
 PROFILE_BELOW: Final = 0.2
 """Eye distance over face width under which a face counts as a profile."""
+_MOST_AVERAGED: Final = 8
 PADDING_BGR: Final = (104, 117, 124)
 """Colour beyond the frame's edge: the mean of ImageNet, which is zero for the classifier."""
 
@@ -66,6 +68,17 @@ def align_face(
     return None if quad_xy is None else AlignedFace(cut_quad(frame_bgr, quad_xy, size_px), quad_xy)
 
 
+def cut_faces(pictures_bgr: Sequence[BgrImage], quads_xy: Sequence[Sequence[FloatArray]], size_px: int) -> Sequence[BgrImage]:
+    """Return the crops of all faces of all pictures, in order.
+
+    Args:
+        pictures_bgr: (H, W, 3) uint8; not modified.
+        quads_xy: For each picture the outlines (4, 2) of its crops.
+        size_px: Side of a crop.
+    """
+    return [cut_quad(picture, quad, size_px) for picture, quads in zip(pictures_bgr, quads_xy, strict=True) for quad in quads]
+
+
 def crop_quad(detection: Detection, face_box_xyxy: FloatArray, rules: AlignRules) -> FloatArray | None:
     """Return the outline (4, 2) of the square that `align_face` would cut, or None where it would refuse."""
     width, height = (float(side) for side in face_box_xyxy[2:] - face_box_xyxy[:2])
@@ -95,6 +108,11 @@ def _level_axis(detection: Detection, left_eye: FloatArray, right_eye: FloatArra
     return np.asarray(-across if eyes_are_mixed_up else across, np.float32)
 
 
+def supersampling(side_px: float, size_px: int) -> int:
+    """Return how many pixels across a face that large are averaged to one of a crop."""
+    return min(max(int(side_px / size_px), 1), _MOST_AVERAGED)
+
+
 def cut_quad(frame_bgr: BgrImage, quad_xy: FloatArray, size_px: int, margin_px: int = 0) -> BgrImage:
     """Resample the square `quad_xy` (4, 2) of a picture to (size_px, size_px, 3); outside the picture it is padded.
 
@@ -107,7 +125,7 @@ def cut_quad(frame_bgr: BgrImage, quad_xy: FloatArray, size_px: int, margin_px: 
         margin_px: What lies around the square is cut too, this wide at the same scale: the result is larger by twice that.
     """
     side = float(np.hypot(*(quad_xy[1] - quad_xy[0])))
-    multiple = min(max(int(side / size_px), 1), 8)
+    multiple = supersampling(side, size_px)
     inner = size_px * multiple
     inner_corners = np.array([[0, 0], [inner, 0], [inner, inner]], np.float32) - 0.5  # cv2 counts from pixel centres
     inner_to_frame = cv2.getAffineTransform(inner_corners, quad_xy[:3] - np.float32(0.5))

@@ -7,11 +7,11 @@ from time import perf_counter
 
 import numpy as np
 
-from maskstream.align import AlignedFace, AlignRules, align_face
+from maskstream.align import AlignRules, crop_quad, cut_faces
 from maskstream.config import Config, IncorrectAs
 from maskstream.geometry import box_corners, face_box
-from maskstream.protocols import Classifier, Detector
-from maskstream.types import BACKGROUND, Detection, Face, FloatArray, Frame, FrameResult, Label
+from maskstream.protocols import Classifier, Cutter, Detector
+from maskstream.types import BACKGROUND, BgrImage, Detection, Face, FloatArray, Frame, FrameResult, Label
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class _Candidate:
 
     detection: Detection
     face_box_xyxy: FloatArray
-    aligned: AlignedFace | None
+    quad_xy: FloatArray | None
+    """(4, 2), the outline of what is judged; None where it cannot be."""
     thresholds: _Thresholds
 
 
@@ -52,7 +53,12 @@ class Analyzer:
     """Detects, aligns and judges the faces of a batch of frames, of one source or of many."""
 
     def __init__(
-        self, detector: Detector, classifier: Classifier, config: Config, by_source: Mapping[str, Config] | None = None
+        self,
+        detector: Detector,
+        classifier: Classifier,
+        config: Config,
+        by_source: Mapping[str, Config] | None = None,
+        cut: Cutter = cut_faces,
     ) -> None:
         """Put the stages together.
 
@@ -61,7 +67,9 @@ class Analyzer:
             classifier: Judges aligned crops.
             config: Thresholds, the cap on faces, and what `incorrect` counts as.
             by_source: The same for sources that differ, by their names.
+            cut: Cuts the crops, as the classifier takes them.
         """
+        self._cut = cut
         self._detector = detector
         self._classifier = classifier
         self._default = _Thresholds.of(config)
@@ -78,8 +86,10 @@ class Analyzer:
         detections = self._detect(frames)
         detected = perf_counter()
         candidates = [self._align(frame, found) for frame, found in zip(frames, detections, strict=True)]
+        quads = [[each.quad_xy for each in found if each.quad_xy is not None] for found in candidates]
+        crops = self._cut([frame.bgr for frame in frames], quads, self._classifier.input_size_px)
         aligned = perf_counter()
-        faces = self._classify(candidates)
+        faces = self._classify(candidates, crops)
         classified = perf_counter()
         share_ms = 1000 / max(len(frames), 1)
         stages = {
@@ -106,17 +116,15 @@ class Analyzer:
         thresholds = self._thresholds(frame)
         selected = _select(detections, thresholds)
         boxes = [face_box(detection) for detection in selected]
-        size_px = self._classifier.input_size_px
         return [
-            _Candidate(detection, box, align_face(frame.bgr, detection, box, size_px, thresholds.rules), thresholds)
+            _Candidate(detection, box, crop_quad(detection, box, thresholds.rules), thresholds)
             for detection, box in zip(selected, boxes, strict=True)
         ]
 
-    def _classify(self, candidates: list[list[_Candidate]]) -> list[tuple[Face, ...]]:
-        crops = [candidate.aligned.bgr for found in candidates for candidate in found if candidate.aligned]
+    def _classify(self, candidates: list[list[_Candidate]], crops: Sequence[BgrImage]) -> list[tuple[Face, ...]]:
         probabilities = iter(self._classifier.classify(crops))
         judged = [
-            [self._judge(candidate, next(probabilities) if candidate.aligned else None) for candidate in found]
+            [self._judge(candidate, None if candidate.quad_xy is None else next(probabilities)) for candidate in found]
             for found in candidates
         ]
         return [tuple(face for face in faces if face) for faces in judged]
@@ -129,7 +137,7 @@ class Analyzer:
         is_doubtful = not by_class and candidate.detection.score < thresholds.min_unknown_score
         if is_doubtful or background > thresholds.max_background:
             return None
-        quad_xy = candidate.aligned.quad_xy if candidate.aligned else box_corners(candidate.face_box_xyxy)
+        quad_xy = box_corners(candidate.face_box_xyxy) if candidate.quad_xy is None else candidate.quad_xy
         label, confidence = _verdict(by_class, thresholds.incorrect_as) if by_class else (Label.UNKNOWN, None)
         return Face(candidate.detection, quad_xy, candidate.face_box_xyxy, label, confidence)
 

@@ -30,6 +30,7 @@ def _checked_region(region: list[float]) -> list[float]:
 Region = Annotated[list[Probability], Field(min_length=4, max_length=4), AfterValidator(_checked_region)]
 IncorrectAs = Literal["no_mask", "incorrect"]
 Backend = Literal["auto", "torch", "openvino", "onnx"]
+Precision = Literal["float32", "float16", "bfloat16"]
 LabelMeaning = Literal["mask", "no_mask", "incorrect", "unknown", "ignore"]
 
 
@@ -158,6 +159,7 @@ class Config(Section):
     """Everything that may be set; `configs/default.yaml` says what each key means."""
 
     device: str
+    precision: Precision
     detector: DetectorConfig
     classifier: ClassifierConfig
     align: AlignConfig

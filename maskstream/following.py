@@ -40,12 +40,14 @@ class _Followed:
 
     grey: BgrImage
     faces: tuple[Face, ...]
-    since: int = 0
-    """Frames since the detector looked."""
+    looked_at: int
+    """The index of the last frame that the detector saw."""
 
 
 class FollowingAnalyzer:
     """Stands where an `Analyzer` stands, and lets it look at every Nth frame of a source alone; in between faces are followed.
+
+    Where frames are left out, by `stride` or because they came too fast, it looks as often as before: at most once in N.
 
     Followed faces keep their label and have `judged` false. A face that cannot be followed is left out until the detector looks
     again.
@@ -56,7 +58,7 @@ class FollowingAnalyzer:
 
         Args:
             analyzer: Finds and judges.
-            every: It looks at every Nth frame of each source.
+            every: It looks at no more than every Nth frame of each source; those that nobody analyses count.
         """
         self._analyzer = analyzer
         self._every = every
@@ -79,14 +81,15 @@ class FollowingAnalyzer:
         ]
 
     def _is_due(self, frame: Frame) -> bool:
-        source = self._sources.get(frame.source_id)
         if frame.file is not None:  # pictures have nothing to do with one another
             return True
+        source = self._sources.get(frame.source_id)
+        if source is not None and source.looked_at <= frame.index < source.looked_at + self._every:
+            return False
         if source is None:
-            self._sources[frame.source_id] = _Followed(_shrunk(frame.bgr)[0], ())
-            return True
-        source.since = (source.since + 1) % self._every
-        return source.since == 0
+            self._sources[frame.source_id] = source = _Followed(_shrunk(frame.bgr)[0], (), 0)
+        source.looked_at = frame.index
+        return True
 
     def _keep(self, frame: Frame, result: FrameResult) -> FrameResult:
         source = self._sources.get(frame.source_id)

@@ -7,11 +7,15 @@ import numpy as np
 import torch
 from loguru import logger
 
+from maskstream.align import cut_faces
 from maskstream.analyzer import Analyzer
 from maskstream.config import Config, load_config
 from maskstream.errors import ConfigError
 from maskstream.models import CLASSIFIERS, DETECTORS, ClassifierOptions, DetectorOptions
 from maskstream.models.backends import choose_backend
+from maskstream.models.crop_classifier import MaskClassifier
+from maskstream.models.on_device import DeviceCutter, Uploads
+from maskstream.models.precision import PRECISIONS
 from maskstream.models.runtimes import STREAMS
 from maskstream.overlay import Overlay
 from maskstream.protocols import Classifier, Detector
@@ -72,17 +76,24 @@ def build_analyzer(config: Config, by_source: Mapping[str, Config] | None = None
     """
     device = pick_device(config.device)
     _require_known("classifier.name", config.classifier.name, CLASSIFIERS)
-    detector = build_detector(config, by_source)
-    classifier = CLASSIFIERS[config.classifier.name](
-        ClassifierOptions(device, config.clip, config.classifier.weights, config.classifier.backend)
-    )
+    uploads = None if device.type == "cpu" else Uploads(device)
+    detector = build_detector(config, by_source, uploads)
+    chosen = config.classifier
+    options = ClassifierOptions(device, config.clip, chosen.weights, chosen.backend, PRECISIONS[config.precision])
+    classifier = CLASSIFIERS[chosen.name](options)
     _require_incorrect(classifier, [config, *(by_source or {}).values()])
     logger.info("{} and {} on {}", config.detector.name, config.classifier.name, device)
-    return Analyzer(detector, classifier, config, by_source)
+    cut = DeviceCutter(uploads) if uploads and isinstance(classifier, MaskClassifier) else cut_faces
+    return Analyzer(detector, classifier, config, by_source, cut)
 
 
-def build_detector(config: Config, by_source: Mapping[str, Config] | None = None) -> Detector:
+def build_detector(config: Config, by_source: Mapping[str, Config] | None = None, uploads: Uploads | None = None) -> Detector:
     """Load the detector that a configuration names, as sensitive as the most sensitive source wants it.
+
+    Args:
+        config: The model.
+        by_source: The thresholds of single sources, by their names.
+        uploads: What sends pictures to the device, where others look at them too.
 
     Raises:
         ConfigError: The device or the model's name is not known here.
@@ -97,6 +108,8 @@ def build_detector(config: Config, by_source: Mapping[str, Config] | None = None
         config.detector.short_side,
         config.detector.weights,
         config.detector.backend,
+        PRECISIONS[config.precision],
+        uploads,
     )
     return DETECTORS[config.detector.name](options)
 
@@ -138,6 +151,6 @@ def batch_size_of(config: Config) -> int:
     if config.stream.batch_size is not None:
         return config.stream.batch_size
     device = pick_device(config.device)
-    backend = choose_backend("detector.backend", config.detector.backend, device)
+    backend = choose_backend("detector.backend", config.detector.backend, device, PRECISIONS[config.precision])
     looks = _GPU_BATCH_SIZE if device.type != "cpu" else STREAMS if backend == "openvino" else 1
     return looks * config.detector.every

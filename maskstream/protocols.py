@@ -78,6 +78,16 @@ class Detector(Protocol):
         ...
 
 
+class Cutter(Protocol):
+    """Cuts faces out of pictures, upright."""
+
+    def __call__(
+        self, pictures_bgr: Sequence[BgrImage], quads_xy: Sequence[Sequence[FloatArray]], size_px: int, /
+    ) -> Sequence[BgrImage]:
+        """Return the crops, square, of all quads (4, 2) of all pictures, in order, as the classifier takes them."""
+        ...
+
+
 class Classifier(Protocol):
     """Tells classes of aligned face crops."""
 

@@ -95,10 +95,19 @@ def test_the_detector_looks_at_every_third_frame_of_each_source() -> None:
     looks = Looks(a_face())
     analyzer = FollowingAnalyzer(looks, 3)
     for index in range(7):
-        results = analyzer.analyze([frame(picture(), 10 * index, "a"), *([frame(picture(), index, "b")] if index % 2 else [])])
+        results = analyzer.analyze([frame(picture(), index, "a"), *([frame(picture(), index, "b")] if index % 2 else [])])
         assert [result.source_id for result in results] == ["a", "b"][: len(results)]
         assert results[0].faces[0].judged == (index % 3 == 0)
-    assert looks.shown == [("a", 0), ("b", 1), ("a", 30), ("a", 60)]
+    assert looks.shown == [("a", 0), ("b", 1), ("a", 3), ("b", 5), ("a", 6)]
+
+
+def test_frames_that_are_left_out_count() -> None:
+    """With a stride of two, or frames that came too fast, the detector looks no more seldom than it can."""
+    looks = Looks(a_face())
+    analyzer = FollowingAnalyzer(looks, 3)
+    for index in (0, 2, 4, 5, 9, 10, 12, 1, 2):  # the last ones: a source that begins anew
+        analyzer.analyze([frame(picture(), index)])
+    assert [index for _, index in looks.shown] == [0, 4, 9, 12, 1]
 
 
 def test_all_that_is_due_in_a_batch_is_looked_at_in_one_go() -> None:

@@ -44,25 +44,28 @@ def installed_backends(device: torch.device) -> list[str]:
     return [*compiling, "torch"]
 
 
-def choose_backend(key: str, wanted: str, device: torch.device) -> str:
+def choose_backend(key: str, wanted: str, device: torch.device, precision: torch.dtype = torch.float32) -> str:
     """Return `torch`, `openvino` or `onnx`; for `auto` the fastest that is installed and runs on the device.
 
     Args:
         key: Of the setting, for messages.
         wanted: One of these, or `auto`.
         device: Where the network runs.
+        precision: What it computes in.
 
     Raises:
-        ConfigError: It is not installed, or does not run on the device.
+        ConfigError: It is not installed, or does not run on the device or in this precision.
     """
     if wanted == "auto":
-        return installed_backends(device)[0]
+        return installed_backends(device)[0] if precision is torch.float32 else "torch"
     if wanted in _PACKAGES:
         package = _PACKAGES[wanted]
         if not find_spec(package):
             raise ConfigError(f"{key}: {wanted} is not installed; pip install {package}, or choose torch")
         if device.type != "cpu":
             raise ConfigError(f"{key}: {wanted} runs on the CPU alone, not on {device}; choose torch")
+        if precision is not torch.float32:
+            raise ConfigError(f"{key}: {wanted} computes in float32 alone; choose torch, or precision float32")
     return wanted
 
 

@@ -15,6 +15,7 @@ from maskstream.models.files import weights_path
 from maskstream.models.folding import fold_batch_norm
 from maskstream.models.foreign import imagenet_weights
 from maskstream.models.memory import memory_errors
+from maskstream.models.precision import InPrecision
 from maskstream.models.runtimes import Graph
 from maskstream.types import BgrImage, FloatArray
 
@@ -33,6 +34,8 @@ class ClassifierOptions:
     """A file instead of the usual weights."""
     backend: str = "torch"
     """What runs the network: `auto`, `torch`, `openvino` or `onnx`."""
+    precision: torch.dtype = torch.float32
+    """Of convolutions and linear layers in PyTorch."""
 
 
 class CropNetwork(nn.Module):
@@ -55,7 +58,9 @@ class CropNetwork(nn.Module):
 
 
 def crops_to_tensor(crops_bgr: Sequence[BgrImage], device: torch.device) -> torch.Tensor:
-    """Return (N, 3, S, S) float32 RGB in [0, 1] of N crops (S, S, 3) uint8 BGR."""
+    """Return (N, 3, S, S) float32 RGB in [0, 1] of N crops (S, S, 3) uint8 BGR, or of what `DeviceCutter` has cut."""
+    if isinstance(crops_bgr, torch.Tensor):
+        return crops_bgr
     pixels = torch.from_numpy(np.stack(crops_bgr)).to(device)
     return pixels.flip(-1).permute(0, 3, 1, 2).float().div_(255)
 
@@ -67,7 +72,7 @@ def in_chunks(classify: Callable[[Sequence[BgrImage]], FloatArray], crops_bgr: S
     Raises:
         OutOfMemory: Crops of fewer frames may do.
     """
-    if not crops_bgr:
+    if not len(crops_bgr):
         return np.zeros((0, classes), np.float32)
     return np.concatenate([classify(crops_bgr[i : i + CHUNK]) for i in range(0, len(crops_bgr), CHUNK)])
 
@@ -75,15 +80,18 @@ def in_chunks(classify: Callable[[Sequence[BgrImage]], FloatArray], crops_bgr: S
 class CropProbabilities(nn.Module):
     """Crops (N, 3, S, S), RGB in [0, 1], to calibrated probabilities (N, C)."""
 
+    module: nn.Module
+
     def __init__(self, module: CropNetwork, temperature: float) -> None:
         """Share the weights of a module."""
         super().__init__()
         self.module = module
         self.temperature = temperature
+        self._normalisation = (module.mean.tolist(), module.std.tolist())
 
     def extra_repr(self) -> str:
         """Return what decides about the results besides the weights."""
-        return f"temperature={self.temperature!r}, mean={self.module.mean.tolist()}, std={self.module.std.tolist()}"
+        return f"temperature={self.temperature!r}, mean={self._normalisation[0]}, std={self._normalisation[1]}"
 
     def forward(self, crops_rgb: torch.Tensor) -> torch.Tensor:
         """Return the probabilities."""
@@ -110,6 +118,10 @@ class MaskClassifier:
         self.probabilities = CropProbabilities(self.module, metadata.temperature or 1.0)
         self._device = device
         self._graph = graph
+
+    def lower_precision(self, precision: torch.dtype) -> None:
+        """Compute in half precision; the probabilities are float32 in any case."""
+        self.probabilities.module = InPrecision(self.module, precision)
 
     def compile(self, backend: str) -> None:
         """Let `openvino` or `onnx` run it."""
@@ -167,9 +179,11 @@ class Architecture:
             return MaskClassifier(module, metadata, options.device, graph)
         state_dict, metadata = load_checkpoint(path, self.name)
         classifier = MaskClassifier(self.restore(state_dict, metadata, str(path)), metadata, options.device)
-        backend = choose_backend("classifier.backend", options.backend, options.device)
+        backend = choose_backend("classifier.backend", options.backend, options.device, options.precision)
         if backend != "torch":
             classifier.compile(backend)
+        elif options.precision is not torch.float32:
+            classifier.lower_precision(options.precision)
         return classifier
 
     def restore(self, state_dict: StateDict, metadata: Metadata, origin: str) -> CropNetwork:

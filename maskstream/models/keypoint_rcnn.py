@@ -17,6 +17,8 @@ from maskstream.models.backends import choose_backend, compiled
 from maskstream.models.folding import fold_batch_norm
 from maskstream.models.heatmaps import decode_heatmaps
 from maskstream.models.memory import memory_errors
+from maskstream.models.on_device import Uploads, scaled
+from maskstream.models.precision import InPrecision
 from maskstream.models.runtimes import Graph
 from maskstream.models.whole import OUTPUTS, WholeDetector, whole_signature
 from maskstream.types import BgrImage, Detection
@@ -41,6 +43,10 @@ class DetectorOptions:
     """A file instead of the usual weights."""
     backend: str = "torch"
     """What runs the network: `auto`, `torch`, `openvino` or `onnx`."""
+    precision: torch.dtype = torch.float32
+    """Of convolutions and linear layers in PyTorch; what places boxes and points is float32 in any case."""
+    uploads: Uploads | None = None
+    """What sends the pictures to a device, to be scaled there, and looked at by others too; None: they are scaled on the CPU."""
 
 
 @dataclass(frozen=True)
@@ -90,13 +96,17 @@ class KeypointRCNNDetector:
         heads.keypoint_roi_pool = None  # torchvision then gives boxes alone
         self._calibration = calibration
         self._device = options.device
+        self._uploads = options.uploads
+        if options.precision is not torch.float32:
+            self._lower_precision(options.precision)
         heads.score_thresh, heads.detections_per_img = options.min_score, options.max_faces
         self._propose(options.max_faces)
         if options.short_side is not None:
             module.transform.min_size = (options.short_side,)
             module.transform.max_size = max(module.transform.max_size, 2 * options.short_side)
         self._graph = graph
-        self._backend = None if graph else choose_backend("detector.backend", options.backend, options.device)
+        wanted = ("detector.backend", options.backend, options.device, options.precision)
+        self._backend = None if graph else choose_backend(*wanted)
         self._graph = self._compiled()
 
     def admit(self, min_score: float, max_faces: int) -> None:
@@ -107,6 +117,17 @@ class KeypointRCNNDetector:
         if max_faces > self._most_faces:
             self._propose(max_faces)
             self._graph = self._compiled()
+
+    def _lower_precision(self, precision: torch.dtype) -> None:
+        """Let convolutions and linear layers compute in half precision; in between everything is float32.
+
+        In half precision alone box coordinates would be whole pixels at best, and the scores of all anchors of a crowd alike.
+        """
+        heads = self.module.roi_heads
+        for parent, name in ((self.module, "backbone"), (self.module.rpn, "head"), (heads, "box_head"), (heads, "box_predictor")):
+            setattr(parent, name, InPrecision(getattr(parent, name), precision))
+        pool, *parts = self._to_heatmaps
+        self._to_heatmaps = (pool, *(InPrecision(part, precision) for part in parts))
 
     def whole(self) -> WholeDetector:
         """Return it as one graph of tensors, to be compiled or exported; the weights are shared."""
@@ -135,8 +156,9 @@ class KeypointRCNNDetector:
         shown = [index for index, picture in enumerate(pictures_bgr) if self._is_thick_enough(picture)]
         detections: list[list[Detection]] = [[] for _ in pictures_bgr]
         if shown:
-            for index, output in zip(shown, self._find([pictures_bgr[index] for index in shown]), strict=True):
-                detections[index] = self._to_detections(output)
+            found = self._to_detections(self._find([pictures_bgr[index] for index in shown]))
+            for index, detected in zip(shown, found, strict=True):
+                detections[index] = detected
         return detections
 
     def _find(self, pictures_bgr: Sequence[BgrImage]) -> list[dict[str, torch.Tensor]]:
@@ -145,12 +167,13 @@ class KeypointRCNNDetector:
         sizes = [self._scaled_size(picture) for picture in pictures_bgr]
         if self._graph is not None:
             found = self._find_by_graph(self._graph, list(map(_resized, pictures_bgr, sizes)))
-        elif self._device.type == "cpu":
-            pictures = [transform.normalize(to_rgb_tensor(each, self._device)) for each in map(_resized, pictures_bgr, sizes)]
-            found = self._find_scaled(ImageList(transform.batch_images(pictures, transform.size_divisible), sizes))
         else:
-            scaled, _ = transform([to_rgb_tensor(picture, self._device) for picture in pictures_bgr])
-            found = self._find_scaled(scaled)
+            if self._uploads is None:
+                small = [to_rgb_tensor(each, self._device) for each in map(_resized, pictures_bgr, sizes)]
+            else:
+                small = scaled(self._uploads(pictures_bgr), sizes)
+            batch = transform.batch_images(list(map(transform.normalize, small)), transform.size_divisible)
+            found = self._find_scaled(ImageList(batch, sizes))
         outputs: list[dict[str, torch.Tensor]]
         outputs = transform.postprocess(found, sizes, [picture.shape[:2] for picture in pictures_bgr])
         return outputs
@@ -190,14 +213,28 @@ class KeypointRCNNDetector:
     def _is_thick_enough(self, picture_bgr: BgrImage) -> bool:
         return bool(min(picture_bgr.shape[:2]) * self._scale(picture_bgr) >= SMALLEST_SCALED_SIDE)
 
-    def _to_detections(self, output: dict[str, torch.Tensor]) -> list[Detection]:
-        boxes, scores = output["boxes"].cpu().numpy(), output["scores"].cpu().tolist()
-        points = output["keypoints"][..., :2].cpu().numpy().astype(np.float32)
-        point_scores = self._calibration(output["keypoints_scores"]).cpu().numpy().astype(np.float32)
-        return [
-            Detection(boxes[index], scores[index], points[index], point_scores[index], self.keypoint_names)
-            for index in range(len(scores))
+    def _to_detections(self, outputs: list[dict[str, torch.Tensor]]) -> list[list[Detection]]:
+        """Return the detections of each picture; everything leaves the device in one go."""
+        keypoints = len(self.keypoint_names)
+        rows = [
+            torch.cat(
+                [
+                    *(output["boxes"], output["scores"][:, None], output["keypoints"][..., :2].flatten(1)),
+                    self._calibration(output["keypoints_scores"]),
+                ],
+                dim=1,
+            )
+            for output in outputs
         ]
+        found = torch.cat(rows).cpu().numpy().astype(np.float32)
+        boxes, scores, points, point_scores = np.split(found, [4, 5, 5 + 2 * keypoints], axis=1)
+        points = points.reshape(-1, keypoints, 2)
+        all_of = [
+            Detection(boxes[index], float(scores[index, 0]), points[index], point_scores[index], self.keypoint_names)
+            for index in range(len(found))
+        ]
+        ends = np.cumsum([len(row) for row in rows]).tolist()
+        return [all_of[end - len(row) : end] for end, row in zip(ends, rows, strict=True)]
 
 
 def _resized(picture_bgr: BgrImage, size_hw: tuple[int, int]) -> BgrImage:

@@ -94,7 +94,7 @@ class Engine:
         self._board = board or StatusBoard()
         self._lanes = Lanes(config, batch_size, self._board)
         self._outlets = Outlets(self._sink_failed)
-        self._results: Channel[Item] = Channel(batch_size, Overflow.WAIT)  # a longer one would only make live frames older
+        self._results: Channel[Item] = Channel(1, Overflow.WAIT)
         self._last_results: dict[str, FrameResult] = {}
         self._failure: MaskStreamError | None = None
         self._stop_requested = False
@@ -105,6 +105,8 @@ class Engine:
         self._outlets.add(sinks)
         for source in sources:
             self._lanes.add(source, self._outlets.wants_every_frame(source.info.source_id))
+        is_live = self._config.realtime or any(lane.info.live for lane in self._lanes)
+        self._results.keep(1 if is_live else self._lanes.batcher.batch_size)  # waiting makes live frames older
 
     def remove(self, source_id: str, cause: str) -> None:
         """Give up a source and the sinks that serve it alone; called by the thread that runs `run`."""

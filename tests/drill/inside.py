@@ -86,8 +86,8 @@ def _no_memory(table: Table, folder: Path, clip: Path) -> None:
         "CUDA out of memory with more than 2 pictures (torch's error, raised inside the network)",
         "the batch halves until it fits, said each time; no frame is lost",
     ) as row:
-        arguments = ("--source", clip, "--max-frames", "20", "--set", "stream.batch_size=8")
-        with child(folder, *arguments, faults=["memory_for=2"]) as run:
+        arguments = ("--source", clip, "--max-frames", "20", "--set", "stream.batch_size=8", "--set", "detector.every=1")
+        with child(folder, *arguments, "--set", "detector.backend=torch", faults=["memory_for=2"]) as run:
             code = run.wait_for_end()
         said = re.findall(r"going on with (\d+) at a time", run.log)
         expect(code == 0, f"exit code {code}: {run.last_words}")

@@ -33,7 +33,7 @@ def test_the_report_has_what_was_asked_for(tmp_path: Path, capfd: pytest.Capture
     out, err = capfd.readouterr()
     assert code == 0, err
     record = json.loads(json_path.read_text())
-    names = {"bare", "pipeline", "pipeline_video", "decode", "encode", "opencv_loop"}
+    names = {"bare", "pipeline", "default", "pipeline_video", "decode", "encode", "opencv_loop"}
     names |= {"bare_openvino", "bare_onnx", "bare_torch", "detector_eager", "yolo11n_pose"}
     assert set(record["contestants"]) == names
     for name, figures in record["contestants"].items():

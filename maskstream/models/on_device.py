@@ -1,0 +1,95 @@
+"""Pictures on a GPU: sent once, as bytes, and scaled, cut and judged there."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from maskstream.align import PADDING_BGR, supersampling
+from maskstream.types import BgrImage, FloatArray
+
+
+class Uploads:
+    """Sends pictures to a device, and remembers the last ones: detector and classifier look at the same."""
+
+    def __init__(self, device: torch.device) -> None:
+        """Begin without a picture."""
+        self.device = device
+        self._sent: dict[Any, tuple[BgrImage, torch.Tensor]] = {}
+
+    def __call__(self, pictures_bgr: Sequence[BgrImage]) -> list[torch.Tensor]:
+        """Return pictures (H, W, 3) uint8 BGR on the device; the copies may still be under way, in the current stream's order."""
+        keys = [(each.__array_interface__["data"], each.shape, each.strides) for each in pictures_bgr]
+        self._sent = {key: self._sent.get(key) or (each, self._send(each)) for key, each in zip(keys, pictures_bgr, strict=True)}
+        return [self._sent[key][1] for key in keys]
+
+    def _send(self, picture_bgr: BgrImage) -> torch.Tensor:
+        pixels = torch.from_numpy(np.ascontiguousarray(picture_bgr))
+        if self.device.type == "cuda":
+            pixels = pixels.pin_memory()
+        return pixels.to(self.device, non_blocking=True)
+
+
+def scaled(pictures: Sequence[torch.Tensor], sizes_hw: Sequence[tuple[int, int]]) -> list[torch.Tensor]:
+    """Return pictures (H, W, 3) uint8 BGR in other sizes, as (3, h, w) float32 RGB in [0, 1]; all of one size in one go."""
+    by_shape: defaultdict[Any, list[int]] = defaultdict(list)
+    for index, (picture, size_hw) in enumerate(zip(pictures, sizes_hw, strict=True)):
+        by_shape[picture.shape, size_hw].append(index)
+    found: dict[int, torch.Tensor] = {}
+    for (_, size_hw), indices in by_shape.items():
+        rgb = torch.stack([pictures[index] for index in indices]).flip(-1).permute(0, 3, 1, 2).float().div_(255)
+        small = functional.interpolate(rgb, size_hw, mode="bilinear", align_corners=False)
+        found |= dict(zip(indices, small, strict=True))
+    return [found[index] for index in range(len(pictures))]
+
+
+class DeviceCutter:
+    """Cuts what `cut_faces` cuts, on a device, in one call of `grid_sample` for all faces of pictures of one size."""
+
+    def __init__(self, uploads: Uploads) -> None:
+        """Share what the detector has sent."""
+        self._uploads = uploads
+
+    @torch.inference_mode()
+    def __call__(
+        self, pictures_bgr: Sequence[BgrImage], quads_xy: Sequence[Sequence[FloatArray]], size_px: int
+    ) -> Sequence[BgrImage]:
+        """Return the crops as a tensor (N, 3, S, S) float32 RGB in [0, 1] on the device, which our classifiers take as well."""
+        wanted = [(index, quad) for index, quads in enumerate(quads_xy) for quad in quads]
+        crops = torch.zeros(len(wanted), 3, size_px, size_px, device=self._uploads.device)
+        groups: defaultdict[Any, list[int]] = defaultdict(list)
+        for number, (index, quad) in enumerate(wanted):
+            side_px = float(np.hypot(*(quad[1] - quad[0])))
+            groups[pictures_bgr[index].shape, supersampling(side_px, size_px)].append(number)
+        sent = self._uploads(pictures_bgr) if wanted else []
+        for (_, multiple), numbers in groups.items():
+            shown = sorted({wanted[number][0] for number in numbers})
+            volume = torch.stack([sent[index] for index in shown])
+            quads = np.stack([wanted[number][1] for number in numbers])
+            layers = [shown.index(wanted[number][0]) for number in numbers]
+            crops[numbers] = _sample(volume, quads, layers, size_px, multiple)
+        return cast("Sequence[BgrImage]", crops)
+
+
+def _sample(volume: torch.Tensor, quads_xy: FloatArray, layers: list[int], size_px: int, multiple: int) -> torch.Tensor:
+    """Return N crops (N, 3, S, S) RGB in [0, 1] of pictures (B, H, W, 3) BGR; `layers` says which picture each quad is in."""
+    device = volume.device
+    padding = torch.tensor(PADDING_BGR[::-1], device=device, dtype=torch.float32).view(1, 3, 1, 1, 1)
+    rgb = volume.flip(-1).permute(3, 0, 1, 2)[None].float() - padding  # outside is sampled as zero
+    count, height, width, _ = volume.shape
+    steps = (torch.arange(size_px * multiple, device=device) + 0.5) / (size_px * multiple)
+    corners = torch.from_numpy(quads_xy).to(device)
+    across, down = corners[:, 1] - corners[:, 0], corners[:, 3] - corners[:, 0]
+    points = (
+        corners[:, None, None, 0]
+        + steps[None, None, :, None] * across[:, None, None]
+        + steps[None, :, None, None] * down[:, None, None]
+    )
+    depth = (torch.tensor(layers, device=device, dtype=torch.float32) + 0.5)[:, None, None, None].expand(*points.shape[:3], 1)
+    grid = torch.cat([points, depth], -1) / torch.tensor([width, height, count], device=device) * 2 - 1
+    found = functional.grid_sample(rgb, grid[None], padding_mode="zeros", align_corners=False)[0]
+    found = (found + padding[0]).transpose(0, 1) / 255
+    return functional.avg_pool2d(found, multiple) if multiple > 1 else found

@@ -1,0 +1,33 @@
+"""Half precision where it costs nothing, float32 everywhere else."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import torch
+from torch import nn
+
+PRECISIONS: Final = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+class InPrecision(nn.Module):
+    """A part of a network whose convolutions and linear layers compute in a precision, and that gives float32."""
+
+    def __init__(self, inner: nn.Module, precision: torch.dtype) -> None:
+        """Wrap a part."""
+        super().__init__()
+        self.inner = inner
+        self._precision = precision
+
+    def forward(self, *inputs: Any) -> Any:
+        """Call the part."""
+        device = next(self.inner.parameters()).device.type
+        with torch.autocast(device, dtype=self._precision):
+            return _to_float32(self.inner(*inputs))
+
+
+def _to_float32(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.float()
+    if isinstance(value, Mapping):
+        return type(value)((key, _to_float32(each)) for key, each in value.items())  # type: ignore[call-arg]
+    return type(value)(map(_to_float32, value))
