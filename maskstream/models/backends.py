@@ -23,7 +23,8 @@ from maskstream.errors import ConfigError, SinkError
 from maskstream.files import make_folder, replace_file
 from maskstream.models.runtimes import Graph, read_graph
 
-_PACKAGES: Final = {"openvino": "openvino", "onnx": "onnxruntime"}
+_PACKAGES: Final = {"openvino": ("openvino", "onnx"), "onnx": ("onnxruntime", "onnx")}
+"""What each takes to run, and PyTorch to export."""
 _OPSET: Final = 17
 _FORMAT: Final = 1
 """Raised when what is exported changes: what older versions have kept is then of no use."""
@@ -40,8 +41,12 @@ class Signature:
 
 def installed_backends(device: torch.device) -> list[str]:
     """Return the backends that can run on a device, the fastest first."""
-    compiling = [name for name, package in _PACKAGES.items() if find_spec(package)] if device.type == "cpu" else []
+    compiling = [name for name in _PACKAGES if not _missing(name)] if device.type == "cpu" else []
     return [*compiling, "torch"]
+
+
+def _missing(backend: str) -> list[str]:
+    return [package for package in _PACKAGES[backend] if find_spec(package) is None]
 
 
 def choose_backend(key: str, wanted: str, device: torch.device, precision: torch.dtype = torch.float32) -> str:
@@ -59,9 +64,8 @@ def choose_backend(key: str, wanted: str, device: torch.device, precision: torch
     if wanted == "auto":
         return installed_backends(device)[0] if precision is torch.float32 else "torch"
     if wanted in _PACKAGES:
-        package = _PACKAGES[wanted]
-        if not find_spec(package):
-            raise ConfigError(f"{key}: {wanted} is not installed; pip install {package}, or choose torch")
+        if missing := _missing(wanted):
+            raise ConfigError(f"{key}: {wanted} is not installed; pip install {' '.join(missing)}, or choose torch")
         if device.type != "cpu":
             raise ConfigError(f"{key}: {wanted} runs on the CPU alone, not on {device}; choose torch")
         if precision is not torch.float32:
@@ -84,6 +88,7 @@ def compiled(network: nn.Module, example: Sequence[torch.Tensor], signature: Sig
     if path.is_file():
         with suppress(RuntimeError):  # it is damaged
             return read_graph(path, backend, cache)
+    logger.info("preparing the {} for {}, once: the next start reads it", type(network).__name__, backend)
     content = export(network, example, signature)
     try:
         make_folder(str(cache))

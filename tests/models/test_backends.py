@@ -160,7 +160,7 @@ def test_compiled_networks_run_on_the_cpu_alone(backend: str) -> None:
 def test_a_backend_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends, "find_spec", lambda name: None)
     assert choose_backend("detector.backend", "auto", CPU) == "torch"
-    with pytest.raises(ConfigError, match="openvino is not installed; pip install openvino, or choose torch"):
+    with pytest.raises(ConfigError, match="openvino is not installed; pip install openvino onnx, or choose torch"):
         choose_backend("detector.backend", "openvino", CPU)
 
 

@@ -275,6 +275,17 @@ def test_stop_leaves_soon_with_everything_closed() -> None:
     assert sink.outputs
 
 
+@pytest.mark.parametrize(("slow", "waiting"), [("detector", {"capture", "rendering"}), ("sink", {"capture", "inference"})])
+def test_the_report_says_who_waited(slow: str, waiting: set[str]) -> None:
+    class SlowSink(ListSink):
+        def write(self, output: Output) -> None:
+            time.sleep(0.02 * (slow == "sink"))
+
+    report = engine([ListSource(40)], [SlowSink()], SlowDetector(0.02 * (slow == "detector"))).run()
+    most = {thread for thread, waited_s in report.waited_s.items() if waited_s > 0.6 * report.elapsed_s}
+    assert (most, set(report.waited_s)) == (waiting, {"capture", "inference", "rendering"})
+
+
 def test_memory_is_bounded_when_sinks_are_slow() -> None:
     alive: list[int] = []
 

@@ -257,7 +257,8 @@ def test_where_there_is_no_memory_for_one_frame_the_run_ends() -> None:
         live_engine([ListSource(10)], [ListSink()], Listener(), Cramped(0), batch_size=4).run()
 
 
-def test_a_slow_sink_makes_frames_drop_and_not_pile_up() -> None:
+@pytest.mark.parametrize("batch_size", [1, 12])
+def test_a_slow_sink_makes_frames_drop_and_not_pile_up(batch_size: int) -> None:
     class Slow(ListSink):
         def write(self, output: object) -> None:
             time.sleep(0.1)
@@ -267,6 +268,6 @@ def test_a_slow_sink_makes_frames_drop_and_not_pile_up() -> None:
         ages_s: list[float] = []  # noqa: RUF012 (one instance)
 
     sink = Slow()
-    report = live_engine([Camera([0.01] * 200)], [sink], Listener()).run()
+    report = live_engine([Camera([0.01] * 200)], [sink], Listener(), batch_size=batch_size).run()
     assert report.dropped > 100
     assert max(sink.ages_s) < 0.8

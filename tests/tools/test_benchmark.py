@@ -50,11 +50,33 @@ def test_the_report_has_what_was_asked_for(tmp_path: Path, capfd: pytest.Capture
     assert cv2.imread(str(png_path)).shape[1] > 500
 
 
+def test_sweeps_vary_one_thing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    json_path = tmp_path / "speed.json"
+    few = ("--frames", "6", "--rounds", "1", "--starts", "0", "--set", "detector.short_side=192", "--json", str(json_path))
+    sweeps = [option for name in ("batch", "short_side", "faces", "cameras", "every") for option in ("--sweep", name)]
+    assert benchmark.main(["--source", str(DEMO), *few, *sweeps]) == 0
+    record = json.loads(json_path.read_text())
+    rows = record["sweeps"]
+    values = {name: [row[name] for row in rows[name]] for name in rows}
+    assert values["batch"] == [1, 2, 4]
+    assert values["faces"] == [1, 10, 50, 100]
+    assert values["cameras"] == [1, 2, 4, 8]
+    assert rows["faces"][0]["found"] == 1
+    assert rows["faces"][2]["found"] > 20
+    at_every_frame, *followed = rows["every"]
+    assert (at_every_frame["found_again"], at_every_frame["same_label"], at_every_frame["others_per_frame"]) == (1, 1, 0)
+    assert all(row["found_again"] > 0.9 for row in followed)
+    assert set(record["waited_share"]) == {"capture", "inference", "rendering"}
+    assert set(record["real_time_factor"]) == {"pipeline", "default"}
+    assert "sweep of short_side" in capfd.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
         (["--source", "none.mp4"], 3, "none.mp4: no such file"),
         (["--source", str(DEMO), "--compare", "snail"], 2, "--compare: 'snail' is not known; allowed: paper, yolo, backends"),
+        (["--source", str(DEMO), "--sweep", "snail"], 2, "--sweep: 'snail' is not known; allowed: batch, short_side, faces"),
         (["--source", str(DEMO), "--rounds", "0"], 2, "--rounds: 0 is not allowed"),
     ],
 )
