@@ -22,6 +22,8 @@ from maskstream.protocols import Classifier, Detector
 from maskstream.types import BgrImage, Face, Frame, FrameResult
 
 _GPU_BATCH_SIZE: Final = 8
+_PER_STREAM: Final = 2
+"""Frames that each of OpenVINO's streams works on in one go, where there are so many: they wait for each other once, not twice."""
 
 
 class MaskPipeline:
@@ -152,5 +154,5 @@ def batch_size_of(config: Config) -> int:
         return config.stream.batch_size
     device = pick_device(config.device)
     backend = choose_backend("detector.backend", config.detector.backend, device, PRECISIONS[config.precision])
-    looks = _GPU_BATCH_SIZE if device.type != "cpu" else STREAMS if backend == "openvino" else 1
+    looks = _GPU_BATCH_SIZE if device.type != "cpu" else _PER_STREAM * STREAMS if backend == "openvino" else 1
     return looks * config.detector.every

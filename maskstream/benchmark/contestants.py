@@ -13,17 +13,23 @@ from torchvision.models import resnet18
 from torchvision.models.detection import keypointrcnn_resnet50_fpn
 from torchvision.transforms.functional import normalize, to_tensor
 
+from maskstream.align import AlignRules, crop_quad, cut_faces
 from maskstream.benchmark.rounds import Contestant
 from maskstream.config import Config, Layer, refine
 from maskstream.errors import ConfigError
 from maskstream.following import following
+from maskstream.models import CROP_ARCHITECTURES, face_mobilenet
+from maskstream.models.checkpoint import load_checkpoint
+from maskstream.models.crop_classifier import crops_to_tensor
+from maskstream.models.files import weights_path
+from maskstream.models.keypoint_rcnn import to_rgb_tensor
 from maskstream.overlay import Overlay
 from maskstream.pipeline import batch_size_of, build_analyzer, build_detector
 from maskstream.sinks import VideoSink
 from maskstream.sources import FileSource
 from maskstream.stream.engine import Engine, RunReport
 from maskstream.stream.outlets import SinkBinding
-from maskstream.types import BgrImage, Frame, FrameResult, Output
+from maskstream.types import BgrImage, Detection, Frame, FrameResult, Output
 
 _IMAGENET_MEAN, _IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 _PAPER_SHORT_SIDE = 800
@@ -92,9 +98,10 @@ class Bench:
     def stream(
         self, output: str | None = None, *, realtime: bool = False, every: int = 1, copies: int = 1
     ) -> tuple[CountingSink, RunReport]:
-        """Run the whole program over the same part of the clip, or of several copies of it at the same time."""
+        """Run the whole program over the same part of the clip; or over several copies at the same time, shorter in proportion."""
         sink = CountingSink()
-        stream = self.config.stream.model_copy(update={"max_frames": len(self.frames), "realtime": realtime})
+        most = -(-len(self.frames) // copies)
+        stream = self.config.stream.model_copy(update={"max_frames": most, "realtime": realtime})
         engine = Engine(following(self.analyzer, every), self.overlay.paint, stream, self.batch_size(every))
         sources = [FileSource(self.path, f"copy {number}") for number in range(copies)]
         sinks = [SinkBinding(sink, None)]
@@ -198,6 +205,32 @@ def backend(bench: Bench, name: str) -> Contestant:
     chosen = Layer("--compare backends", {"detector": {"backend": name}, "classifier": {"backend": name}})
     other = Bench(bench.path, len(bench.frames), refine(bench.config, chosen))
     return Contestant(f"bare_{name}", f"detector and classifier alone, by {name}", lambda: len(other.analyse()))
+
+
+def torchvision_eager(bench: Bench) -> Contestant:
+    """Return the same networks as torchvision runs them: its own forward pass, batch norm and memory layout left as they are."""
+    detector_weights, metadata = load_checkpoint(weights_path(None, f"{face_mobilenet.NAME}.safetensors"), face_mobilenet.NAME)
+    detector = face_mobilenet.build_module()
+    detector.load_state_dict(detector_weights)
+    detector.roi_heads.score_thresh = bench.config.detector.min_score
+    architecture = CROP_ARCHITECTURES["mask_mobilenet"]
+    state_dict, about = load_checkpoint(weights_path(None, f"{architecture.name}.safetensors"), architecture.name)
+    classifier = architecture.restore(state_dict, about, architecture.name).eval()
+    detector.eval()
+    cpu = torch.device("cpu")
+
+    @torch.inference_mode()
+    def judge(bgr: BgrImage) -> None:
+        (found,) = detector([to_rgb_tensor(bgr, cpu)])
+        quads = []
+        for box, points in zip(found["boxes"].numpy(), found["keypoints"].numpy(), strict=True):
+            detection = Detection(box, 1.0, points[:, :2], np.ones(len(points), np.float32), metadata.keypoint_names)
+            quads.append(crop_quad(detection, box, AlignRules(1.0, 0.5)))
+        crops = cut_faces([bgr], [[quad for quad in quads if quad is not None]], about.input_size)
+        if crops:
+            classifier(crops_to_tensor(crops, cpu)).softmax(1)
+
+    return Contestant("bare_torchvision", "the same networks as torchvision runs them", _over(bench.frames, judge))
 
 
 def detector_eager(bench: Bench) -> Contestant:

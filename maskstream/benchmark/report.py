@@ -23,7 +23,8 @@ _RATIOS: Final = {
     "pipeline_over_bare": "pipeline / models alone, both every frame",
     "default_over_paper": "default / the paper's loop",
     "detector_over_yolo": "our detector / YOLO11n-pose's network, both in eager PyTorch",
-    "backend_over_eager": "models by the best backend / in eager PyTorch",
+    "backend_over_eager": "models by the best backend / by ours in eager PyTorch",
+    "backend_over_torchvision": "models by the best backend / as torchvision runs them in eager PyTorch",
     "video_over_slowest": "pipeline with video / the slowest of models, decoding and encoding alone",
 }
 

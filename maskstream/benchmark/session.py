@@ -97,6 +97,7 @@ def _contestants(bench: all_of.Bench, request: BenchmarkRequest, config: Config)
     ]
     if "backends" in request.comparisons:
         chosen += [all_of.backend(bench, name) for name in installed_backends(pick_device(config.device))]
+        chosen.append(all_of.torchvision_eager(bench))
     if "yolo" in request.comparisons:
         chosen += [all_of.detector_eager(bench), all_of.yolo_forward(bench, config.detector.short_side or 384)]
     return chosen
@@ -108,6 +109,7 @@ def _ratios(times: dict[str, Times]) -> dict[str, Any]:
         "default_over_paper": ("default", "paper"),
         "detector_over_yolo": ("detector_eager", "yolo11n_pose"),
         "backend_over_eager": ("bare", "bare_torch"),
+        "backend_over_torchvision": ("bare", "bare_torchvision"),
         "video_over_slowest": ("pipeline_video", min(("bare", "decode", "encode"), key=lambda name: median(times[name].fps))),
     }
     found: dict[str, Any] = {}

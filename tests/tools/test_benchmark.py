@@ -34,12 +34,18 @@ def test_the_report_has_what_was_asked_for(tmp_path: Path, capfd: pytest.Capture
     assert code == 0, err
     record = json.loads(json_path.read_text())
     names = {"bare", "pipeline", "default", "pipeline_video", "decode", "encode", "opencv_loop"}
-    names |= {"bare_openvino", "bare_onnx", "bare_torch", "detector_eager", "yolo11n_pose"}
+    names |= {"bare_openvino", "bare_onnx", "bare_torch", "bare_torchvision", "detector_eager", "yolo11n_pose"}
     assert set(record["contestants"]) == names
     for name, figures in record["contestants"].items():
         assert figures["frames"] == 3, name
         assert figures["fps_spread"][0] <= figures["fps"] <= figures["fps_spread"][1]
-    for name in ("pipeline_over_bare", "backend_over_eager", "detector_over_yolo", "video_over_slowest"):
+    for name in (
+        "pipeline_over_bare",
+        "backend_over_eager",
+        "backend_over_torchvision",
+        "detector_over_yolo",
+        "video_over_slowest",
+    ):
         least, most = record[f"{name}_spread"]
         assert 0 < least <= record[name] <= most
     assert set(record["stages_ms"]) == {"capture", "detect", "align", "classify", "total"}
