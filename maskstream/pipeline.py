@@ -23,7 +23,7 @@ from maskstream.types import BgrImage, Face, Frame, FrameResult
 
 _GPU_BATCH_SIZE: Final = 8
 _PER_STREAM: Final = 2
-"""Frames that each of OpenVINO's streams works on in one go, where there are so many: they wait for each other once, not twice."""
+"""Frames for each of OpenVINO's streams in one go, where there are so many: the streams wait for each other less often."""
 
 
 class MaskPipeline:

@@ -98,7 +98,7 @@ class Bench:
     def stream(
         self, output: str | None = None, *, realtime: bool = False, every: int = 1, copies: int = 1
     ) -> tuple[CountingSink, RunReport]:
-        """Run the whole program over the same part of the clip; or over several copies at the same time, shorter in proportion."""
+        """Run the whole program over the same part of the clip; several copies at the same time are shorter in proportion."""
         sink = CountingSink()
         most = -(-len(self.frames) // copies)
         stream = self.config.stream.model_copy(update={"max_frames": most, "realtime": realtime})

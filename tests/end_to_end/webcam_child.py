@@ -4,6 +4,7 @@ for webcams.
 Usage: webcam_child.py VIDEO OPTIONS_OF_RUN_STREAM
 """
 
+import os
 import sys
 import time
 
@@ -49,4 +50,6 @@ if __name__ == "__main__":
     SOURCES["webcam"] = lambda index, source_id, config: WebcamSource(
         int(index), config.webcam, source_id, lambda _: VideoDevice(video)
     )
-    sys.exit(run_stream.main(arguments))
+    exit_code = run_stream.main(arguments)
+    sys.stderr.flush()
+    os._exit(exit_code)  # as run_stream.py leaves
