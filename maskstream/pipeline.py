@@ -18,7 +18,7 @@ from maskstream.models.on_device import DeviceCutter, Uploads
 from maskstream.models.precision import PRECISIONS
 from maskstream.models.runtimes import STREAMS
 from maskstream.overlay import Overlay
-from maskstream.protocols import Classifier, Detector
+from maskstream.protocols import Classifier, Cutter, Detector
 from maskstream.types import BgrImage, Face, Frame, FrameResult
 
 _GPU_BATCH_SIZE: Final = 8
@@ -85,7 +85,9 @@ def build_analyzer(config: Config, by_source: Mapping[str, Config] | None = None
     classifier = CLASSIFIERS[chosen.name](options)
     _require_incorrect(classifier, [config, *(by_source or {}).values()])
     logger.info("{} and {} on {}", config.detector.name, config.classifier.name, device)
-    cut = DeviceCutter(uploads) if uploads and isinstance(classifier, MaskClassifier) else cut_faces
+    cut: Cutter = cut_faces
+    if uploads and device.type == "cuda" and isinstance(classifier, MaskClassifier):  # elsewhere volumes cannot be sampled
+        cut = DeviceCutter(uploads)
     return Analyzer(detector, classifier, config, by_source, cut)
 
 

@@ -26,8 +26,6 @@ from maskstream.models.runtimes import Graph, read_graph
 _PACKAGES: Final = {"openvino": ("openvino", "onnx"), "onnx": ("onnxruntime", "onnx")}
 """What each takes to run, and PyTorch to export."""
 _OPSET: Final = 17
-_FORMAT: Final = 1
-"""Raised when what is exported changes: what older versions have kept is then of no use."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,10 @@ def cache_folder() -> Path:
 
 
 def _digest(network: nn.Module, signature: Signature) -> str:
-    digest = hashlib.sha256(f"{_FORMAT} {torch.__version__} {signature} {network}".encode())
+    """Return what tells a graph from all others: its numbers, and the code that says what is computed with them."""
+    digest = hashlib.sha256(f"{torch.__version__} {signature} {network}".encode())
+    for module in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(module.read_bytes())
     for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
         digest.update(name.encode())
         digest.update(np.ascontiguousarray(tensor.detach().numpy()).tobytes())

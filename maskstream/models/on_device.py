@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from maskstream.align import PADDING_BGR, supersampling
+from maskstream.models.memory import memory_errors
 from maskstream.types import BgrImage, FloatArray
 
 
@@ -53,11 +54,16 @@ class DeviceCutter:
         """Share what the detector has sent."""
         self._uploads = uploads
 
+    @memory_errors()
     @torch.inference_mode()
     def __call__(
         self, pictures_bgr: Sequence[BgrImage], quads_xy: Sequence[Sequence[FloatArray]], size_px: int
     ) -> Sequence[BgrImage]:
-        """Return the crops as a tensor (N, 3, S, S) float32 RGB in [0, 1] on the device, which our classifiers take as well."""
+        """Return the crops as a tensor (N, 3, S, S) float32 RGB in [0, 1] on the device, which our classifiers take as well.
+
+        Raises:
+            OutOfMemory: Fewer pictures at a time may do.
+        """
         wanted = [(index, quad) for index, quads in enumerate(quads_xy) for quad in quads]
         crops = torch.zeros(len(wanted), 3, size_px, size_px, device=self._uploads.device)
         groups: defaultdict[Any, list[int]] = defaultdict(list)
