@@ -6,6 +6,8 @@ import pytest
 
 from maskstream import Analyzer, MaskPipeline, load_config
 from maskstream.config import Layer
+from maskstream.models.runtimes import STREAMS
+from maskstream.pipeline import batch_size_of
 from maskstream.types import COCO_KEYPOINTS, FACE_KEYPOINTS, BgrImage, Detection, FloatArray, Frame, Label
 from tests.conftest import make_detection, make_frame
 
@@ -214,3 +216,18 @@ def test_batching_frames_changes_no_answer(pipeline: MaskPipeline, demo_frames: 
         assert [face.label for face in result.faces] == [face.label for face in alone.faces]
         for a, b in zip(result.faces, alone.faces, strict=True):
             assert a.confidence == pytest.approx(b.confidence, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("settings", "size"),
+    [
+        ({"detector.every": 1}, 2 * STREAMS),
+        ({"detector.every": 3}, 6 * STREAMS),
+        ({"detector.every": 3, "detector.backend": "torch"}, 3),
+        ({"detector.every": 3, "stream.batch_size": 5}, 5),
+        ({"detector.every": 1, "precision": "bfloat16"}, 1),
+    ],
+)
+def test_frames_in_one_go_suit_what_runs_the_detector(settings: dict[str, Any], size: int) -> None:
+    layers = [Layer.of_key("test", key, value) for key, value in settings.items()]
+    assert batch_size_of(load_config(layers=[Layer.of_key("test", "device", "cpu"), *layers])) == size

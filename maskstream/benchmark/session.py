@@ -11,19 +11,22 @@ from time import monotonic
 from typing import Any, Final
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from maskstream import __version__
 from maskstream.benchmark import contestants as all_of
 from maskstream.benchmark.report import machine
 from maskstream.benchmark.rounds import Contestant, Times, percentiles, ratio, take_turns
 from maskstream.benchmark.sweeps import SWEEPS, run_sweep
-from maskstream.config import Config
+from maskstream.config import Config, Layer, refine
 from maskstream.errors import ConfigError
 from maskstream.models.backends import installed_backends
-from maskstream.pipeline import pick_device
+from maskstream.pipeline import build_analyzer, pick_device
 
 COMPARISONS: Final = ("paper", "yolo", "backends")
 _PAPER_FRAMES: Final = 2
+_MATRIX_SIDE: Final = 1536
+_PRODUCTS: Final = 9
 _PROGRAM: Final = Path(__file__).resolve().parents[2] / "run_stream.py"
 
 
@@ -75,7 +78,7 @@ def run_benchmark(
         factors = {name: median(times[name].fps) / bench.info.average_fps for name in ("pipeline", "default")}
         record["real_time_factor"] = {name: round(factor, 3) for name, factor in factors.items()}
     progress("stages, and frames of a camera")
-    record |= _stages(bench) | _start(request, progress) | _gpu_memory()
+    record |= _floor(bench) | _stages(bench) | _start(request, progress) | _gpu_memory()
     record["sweeps"] = {name: run_sweep(name, bench, request.rounds, progress) for name in request.sweeps}
     record["said"] = _said(record)
     return record, times
@@ -118,6 +121,29 @@ def _ratios(times: dict[str, Times]) -> dict[str, Any]:
             middle, *spread = ratio(times[of], times[to])
             found |= {name: middle, f"{name}_spread": spread}
     return found
+
+
+def _floor(bench: all_of.Bench) -> dict[str, float]:
+    """Count what the networks compute for the first frame, and how fast the device multiplies matrices: no frame takes less."""
+    device = pick_device(bench.config.device)
+    eager = {"detector": {"backend": "torch"}, "classifier": {"backend": "torch"}}
+    analyzer = build_analyzer(refine(bench.config, Layer("benchmark", eager)))
+    with FlopCounterMode(display=False) as counter:
+        analyzer.analyze(bench.frames[:1])
+    factors = [torch.rand(_MATRIX_SIDE, _MATRIX_SIDE, device=device) for _ in range(2)]
+    products = take_turns([Contestant("product", "", lambda: _product(*factors))], _PRODUCTS, lambda _: None)["product"]
+    rate = 2 * _MATRIX_SIDE**3 * median(products.fps) / 1e9
+    gflop = counter.get_total_flops() / 1e9
+    return {
+        "gflop_per_frame": round(gflop, 2),
+        "matmul_gflop_per_s": round(rate, 1),
+        "floor_ms_per_frame": round(1000 * gflop / rate, 2),
+    }
+
+
+def _product(first: torch.Tensor, second: torch.Tensor) -> int:
+    (first @ second)[0, 0].item()  # waits for a GPU
+    return 1
 
 
 def _stages(bench: all_of.Bench) -> dict[str, Any]:
@@ -175,6 +201,8 @@ def _said(record: dict[str, Any]) -> Sequence[str]:
     factors = record.get("real_time_factor")
     lines = [f"of real time: every frame {factors['pipeline']:g}, default {factors['default']:g}"] if factors else []
     lines += [
+        f"a frame takes {record['gflop_per_frame']:g} GFLOP, the device makes {record['matmul_gflop_per_s']:g} of them in a second: "
+        f"at least {record['floor_ms_per_frame']:g} ms",
         f"{record['faces_per_frame']:g} faces a frame; waiting for others: {waited} of the time",
         f"live: {record['live_fps']:g} fps shown; frames are {age_ms:.0f} ms old at p99, "
         f"{record['live_age_in_inference_times']:g} inference times",

@@ -52,6 +52,10 @@ def test_the_report_has_what_was_asked_for(tmp_path: Path, capfd: pytest.Capture
     assert 0 < record["start_to_first_result_s"] < 120
     assert 100 < record["peak_rss_mb"] < 8000
     assert record["machine"]["cores"] >= 1
+    assert record["gflop_per_frame"] == pytest.approx(1.3, abs=0.7)  # of a small picture
+    assert record["floor_ms_per_frame"] == pytest.approx(
+        1000 * record["gflop_per_frame"] / record["matmul_gflop_per_s"], rel=0.02
+    )
     assert "pipeline / models alone" in out
     assert cv2.imread(str(png_path)).shape[1] > 500
 
