@@ -201,8 +201,8 @@ def _said(record: dict[str, Any]) -> Sequence[str]:
     factors = record.get("real_time_factor")
     lines = [f"of real time: every frame {factors['pipeline']:g}, default {factors['default']:g}"] if factors else []
     lines += [
-        f"a frame takes {record['gflop_per_frame']:g} GFLOP, the device makes {record['matmul_gflop_per_s']:g} of them in a second: "
-        f"at least {record['floor_ms_per_frame']:g} ms",
+        f"a frame takes {record['gflop_per_frame']:g} GFLOP, at the {record['matmul_gflop_per_s']:g} in a second of plain matrix "
+        f"products {record['floor_ms_per_frame']:g} ms",
         f"{record['faces_per_frame']:g} faces a frame; waiting for others: {waited} of the time",
         f"live: {record['live_fps']:g} fps shown; frames are {age_ms:.0f} ms old at p99, "
         f"{record['live_age_in_inference_times']:g} inference times",
