@@ -60,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MaskStreamError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    print(f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.1f} MB")
+    written = [arguments.out, *([arguments.out.with_suffix(".bin")] if arguments.out.suffix.lower() == ".xml" else [])]
+    print(f"{' and '.join(map(str, written))}: {sum(path.stat().st_size for path in written) / 1e6:.1f} MB")
     return 0
 
 

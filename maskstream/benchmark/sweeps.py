@@ -21,6 +21,8 @@ _CANVAS_HW: Final = (720, 1280)
 _BACKGROUND: Final = 110
 _MARGIN: Final = 0.4
 """Shown around a pasted face, in sides of its box; without it the detector does not know it as a face."""
+_CROWDS: Final = 3
+"""Pictures of one turn of the sweep of faces."""
 _SAME_IOU: Final = 0.5
 
 
@@ -83,7 +85,7 @@ def _faces(bench: Bench) -> list[Step]:
         raise ConfigError(f"--sweep faces: no face is found in the first {len(bench.frames)} frames of {bench.path}")
     steps = []
     for count in (1, 10, 50, 100):
-        crowd = [Frame(_crowd(frame, face, count), index, bench.path, float(index)) for index in range(5)]
+        crowd = [Frame(_crowd(frame, face, count), index, bench.path, float(index)) for index in range(_CROWDS)]
         found = len(bench.analyzer.analyze(crowd[:1])[0].faces)
         steps.append(_step("faces", count, partial(_count, bench.analyzer.analyze, crowd), found=found))
     return steps
