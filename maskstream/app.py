@@ -103,8 +103,9 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
     listeners = [binding.sink for binding in bindings if isinstance(binding.sink, StatusSink | WindowSink)]
     follow = partial(_follow, CameraWatch(request.sources, cameras, config), request, analyzer, board)
     attendants = Attendants(window.attend if window else lambda: False, listeners, follow)
-    followed = following(analyzer, config.detector.every)
-    engine = Engine(followed, Overlay(config.overlay).paint, config.stream, batch_size_of(config), attendants, board)
+    every = config.detector.every
+    followed, batch_size = following(analyzer, every), batch_size_of(config, every)
+    engine = Engine(followed, Overlay(config.overlay).paint, config.stream, batch_size, attendants, board)
     engine.add(sources, bindings)
     return engine
 

@@ -150,11 +150,16 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def batch_size_of(config: Config) -> int:
-    """Return how many frames are analysed in one go, at most; where faces are followed, the detector looks at few of them."""
+def batch_size_of(config: Config, every: int = 1) -> int:
+    """Return how many frames are analysed in one go, at most.
+
+    Args:
+        config: Says it, or the device and what runs the detector.
+        every: The detector looks at every Nth of them alone.
+    """
     if config.stream.batch_size is not None:
         return config.stream.batch_size
     device = pick_device(config.device)
     backend = choose_backend("detector.backend", config.detector.backend, device, PRECISIONS[config.precision])
     looks = _GPU_BATCH_SIZE if device.type != "cpu" else _PER_STREAM * STREAMS if backend == "openvino" else 1
-    return looks * config.detector.every
+    return looks * every

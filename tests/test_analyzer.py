@@ -219,15 +219,15 @@ def test_batching_frames_changes_no_answer(pipeline: MaskPipeline, demo_frames: 
 
 
 @pytest.mark.parametrize(
-    ("settings", "size"),
+    ("settings", "every", "size"),
     [
-        ({"detector.every": 1}, 2 * STREAMS),
-        ({"detector.every": 3}, 6 * STREAMS),
-        ({"detector.every": 3, "detector.backend": "torch"}, 3),
-        ({"detector.every": 3, "stream.batch_size": 5}, 5),
-        ({"detector.every": 1, "precision": "bfloat16"}, 1),
+        ({}, 1, 2 * STREAMS),
+        ({}, 3, 6 * STREAMS),
+        ({"detector.backend": "torch"}, 3, 3),
+        ({"stream.batch_size": 5}, 3, 5),
+        ({"precision": "bfloat16"}, 1, 1),
     ],
 )
-def test_frames_in_one_go_suit_what_runs_the_detector(settings: dict[str, Any], size: int) -> None:
+def test_frames_in_one_go_suit_what_runs_the_detector(settings: dict[str, Any], every: int, size: int) -> None:
     layers = [Layer.of_key("test", key, value) for key, value in settings.items()]
-    assert batch_size_of(load_config(layers=[Layer.of_key("test", "device", "cpu"), *layers])) == size
+    assert batch_size_of(load_config(layers=[Layer.of_key("test", "device", "cpu"), *layers]), every) == size

@@ -87,7 +87,7 @@ class Bench:
 
     def batch_size(self, every: int) -> int:
         """Return how many frames are analysed in one go."""
-        return batch_size_of(refine(self.config, Layer.of_key("benchmark", "detector.every", every)))
+        return batch_size_of(self.config, every)
 
     def analyse(self, every: int = 1) -> list[FrameResult]:
         """Run detector and classifier over all frames, in the batches of the stream."""
