@@ -97,7 +97,7 @@ class Analyzer:
             "align": (aligned - detected) * share_ms,
             "classify": (classified - aligned) * share_ms,
         }
-        return [_result(frame, found, stages) for frame, found in zip(frames, faces, strict=True)]
+        return [FrameResult.of(frame, found, stages) for frame, found in zip(frames, faces, strict=True)]
 
     def _detect(self, frames: Sequence[Frame]) -> list[list[Detection]]:
         """Return what the detector finds in the region of each frame, in pixels of the whole frame."""
@@ -171,9 +171,3 @@ def _select(detections: list[Detection], thresholds: _Thresholds) -> list[Detect
     """Return what is certain enough, the most certain first."""
     certain = [found for found in detections if found.score >= thresholds.min_score and np.isfinite(found.box_xyxy).all()]
     return sorted(certain, key=lambda found: -found.score)[: thresholds.max_faces]
-
-
-def _result(frame: Frame, faces: tuple[Face, ...], stages_ms: dict[str, float]) -> FrameResult:
-    timing_ms = {"capture": frame.capture_ms, **stages_ms}
-    timing_ms["total"] = sum(timing_ms.values())
-    return FrameResult(frame.source_id, frame.index, frame.time_s, faces, frame.wall_time, frame.file, timing_ms)

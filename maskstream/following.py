@@ -40,8 +40,6 @@ class _Followed:
 
     grey: BgrImage
     faces: tuple[Face, ...]
-    looked_at: int
-    """The index of the last frame that the detector saw."""
 
 
 class FollowingAnalyzer:
@@ -63,6 +61,8 @@ class FollowingAnalyzer:
         self._analyzer = analyzer
         self._every = every
         self._sources: dict[str, _Followed] = {}
+        self._looked_at: dict[str, int] = {}
+        """The index of the last frame of each source that the detector saw."""
 
     def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
         """Return one result per frame, in order; frames of a source must come in their own order.
@@ -74,7 +74,7 @@ class FollowingAnalyzer:
         try:
             judged = iter(self._analyzer.analyze([frame for frame, looks in zip(frames, due, strict=True) if looks]))
         except OutOfMemory:
-            self._sources.clear()
+            self._looked_at.clear()
             raise
         return [
             self._keep(frame, next(judged)) if looks else self._follow(frame) for frame, looks in zip(frames, due, strict=True)
@@ -83,19 +83,15 @@ class FollowingAnalyzer:
     def _is_due(self, frame: Frame) -> bool:
         if frame.file is not None:  # pictures have nothing to do with one another
             return True
-        source = self._sources.get(frame.source_id)
-        if source is not None and source.looked_at <= frame.index < source.looked_at + self._every:
+        looked_at = self._looked_at.get(frame.source_id)
+        if looked_at is not None and looked_at <= frame.index < looked_at + self._every:
             return False
-        if source is None:
-            self._sources[frame.source_id] = source = _Followed(_shrunk(frame.bgr)[0], (), 0)
-        source.looked_at = frame.index
+        self._looked_at[frame.source_id] = frame.index
         return True
 
     def _keep(self, frame: Frame, result: FrameResult) -> FrameResult:
-        source = self._sources.get(frame.source_id)
-        if source is not None:
-            source.grey, _ = _shrunk(frame.bgr)
-            source.faces = result.faces
+        if frame.file is None:
+            self._sources[frame.source_id] = _Followed(_shrunk(frame.bgr)[0], result.faces)
         return result
 
     def _follow(self, frame: Frame) -> FrameResult:
@@ -106,9 +102,7 @@ class FollowingAnalyzer:
         source.faces = _moved(source.faces, source.grey, grey, scale) if same_size else ()
         source.grey = grey
         took_ms = (perf_counter() - started_s) * 1000
-        timing_ms = {"capture": frame.capture_ms, "detect": took_ms, "align": 0.0, "classify": 0.0}
-        timing_ms["total"] = sum(timing_ms.values())
-        return FrameResult(frame.source_id, frame.index, frame.time_s, source.faces, frame.wall_time, frame.file, timing_ms)
+        return FrameResult.of(frame, source.faces, {"detect": took_ms, "align": 0.0, "classify": 0.0})
 
 
 def _shrunk(bgr: BgrImage) -> tuple[BgrImage, float]:

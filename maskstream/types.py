@@ -165,6 +165,13 @@ class FrameResult:
     timing_ms: Mapping[str, float] = field(default_factory=dict)
     """`capture, detect, align, classify, total`: this frame's share of its batch."""
 
+    @classmethod
+    def of(cls, frame: Frame, faces: tuple[Face, ...], stages_ms: Mapping[str, float]) -> "FrameResult":
+        """Return what was found in a frame, with the time of each stage, of its capture and of all together."""
+        timing_ms = {"capture": frame.capture_ms, **stages_ms}
+        timing_ms["total"] = sum(timing_ms.values())
+        return cls(frame.source_id, frame.index, frame.time_s, faces, frame.wall_time, frame.file, timing_ms)
+
 
 @dataclass(frozen=True)
 class SourceInfo:

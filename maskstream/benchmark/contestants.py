@@ -85,13 +85,9 @@ class Bench:
         """Which frames the detector looks at by default."""
         return self.config.detector.every
 
-    def batch_size(self, every: int) -> int:
-        """Return how many frames are analysed in one go."""
-        return batch_size_of(self.config, every)
-
     def analyse(self, every: int = 1) -> list[FrameResult]:
         """Run detector and classifier over all frames, in the batches of the stream."""
-        analyzer, size = following(self.analyzer, every), self.batch_size(every)
+        analyzer, size = following(self.analyzer, every), batch_size_of(self.config, every)
         starts = range(0, len(self.frames), size)
         return [result for start in starts for result in analyzer.analyze(self.frames[start : start + size])]
 
@@ -102,7 +98,7 @@ class Bench:
         sink = CountingSink()
         most = -(-len(self.frames) // copies)
         stream = self.config.stream.model_copy(update={"max_frames": most, "realtime": realtime})
-        engine = Engine(following(self.analyzer, every), self.overlay.paint, stream, self.batch_size(every))
+        engine = Engine(following(self.analyzer, every), self.overlay.paint, stream, batch_size_of(self.config, every))
         sources = [FileSource(self.path, f"copy {number}") for number in range(copies)]
         sinks = [SinkBinding(sink, None)]
         if output is not None:

@@ -21,7 +21,7 @@ from maskstream.benchmark.sweeps import SWEEPS, run_sweep
 from maskstream.config import Config, Layer, refine
 from maskstream.errors import ConfigError
 from maskstream.models.backends import installed_backends
-from maskstream.pipeline import build_analyzer, pick_device
+from maskstream.pipeline import batch_size_of, build_analyzer, pick_device
 
 COMPARISONS: Final = ("paper", "yolo", "backends")
 _PAPER_FRAMES: Final = 2
@@ -69,7 +69,7 @@ def run_benchmark(
         "machine": machine(),
         "source": f"{request.source}, {bench.info.width}x{bench.info.height}, {len(bench.frames)} frames",
         "device": str(pick_device(config.device)),
-        "batch_size": bench.batch_size(1),
+        "batch_size": batch_size_of(config),
         "detector_every": bench.every,
         "contestants": {name: each.record() for name, each in times.items()},
         **_ratios(times),

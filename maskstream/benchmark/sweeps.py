@@ -59,10 +59,8 @@ def run_sweep(name: str, bench: Bench, rounds: int, progress: Callable[[str], No
 
 
 def _batch(bench: Bench) -> list[Step]:
-    def run(size: int) -> int:
-        return sum(len(bench.analyzer.analyze(part)) for part in _parts(bench.frames, size))
-
-    return [_step("batch", size, partial(run, size)) for size in (1, 2, 4, 8) if size <= len(bench.frames)]
+    sizes = (size for size in (1, 2, 4, 8) if size <= len(bench.frames))
+    return [_step("batch", size, partial(_count, bench.analyzer.analyze, bench.frames, size)) for size in sizes]
 
 
 def _short_side(bench: Bench) -> list[Step]:
@@ -121,12 +119,9 @@ def _step(name: str, value: int, run: Callable[[], int], **extra: Any) -> Step:
     return Step(value, Contestant(f"{name} {value}", "", run), extra)
 
 
-def _parts(frames: Sequence[Frame], size: int) -> list[Sequence[Frame]]:
-    return [frames[start : start + size] for start in range(0, len(frames), size)]
-
-
-def _count(analyze: Callable[[Sequence[Frame]], list[FrameResult]], frames: Sequence[Frame]) -> int:
-    return sum(len(analyze([frame])) for frame in frames)
+def _count(analyze: Callable[[Sequence[Frame]], list[FrameResult]], frames: Sequence[Frame], size: int = 1) -> int:
+    """Analyse frames, so many at a time, and return how many they were."""
+    return sum(len(analyze(frames[start : start + size])) for start in range(0, len(frames), size))
 
 
 def _crowd(frame: Frame, face: Face, count: int) -> BgrImage:
