@@ -31,6 +31,7 @@ SOURCE_HELP = (
     "index of a webcam, video file, picture, folder or quoted glob of pictures, rtsp:// or http(s):// URL, "
     "or YAML list of cameras; may be repeated"
 )
+EVENTS_HELP = "a JSON record per event of a person without a mask, and per minute; a file is continued; - is standard output"
 WINDOW_HELP = "a window, as webcams have one anyway: q or Esc quits, s saves a picture, space pauses a file"
 
 # Numbers of mallopt(3) and what they are set to.
@@ -74,6 +75,8 @@ def build_parser() -> argparse.ArgumentParser:
     outputs.add_argument("--jsonl", metavar="PATH", help="a JSON record per analysed frame; - is standard output")
     outputs.add_argument("--csv", metavar="PATH", help="a CSV row per face; - is standard output")
     outputs.add_argument("--status", metavar="PATH", help="a JSON record per change of a source's state; - is standard output")
+    outputs.add_argument("--events", metavar="PATH", help=EVENTS_HELP)
+    outputs.add_argument("--summary", metavar="PATH", help="what was seen as JSON, with a timeline as PNG beside it, and a table")
     outputs.add_argument(
         "--segment", type=seconds, metavar="TIME", help="a camera's recording goes on in another file after 90s, 10m, 2h"
     )
@@ -160,6 +163,8 @@ def run(arguments: argparse.Namespace, stopper: Stopper) -> None:
     request = StreamRequest(
         tuple(arguments.source),
         *(arguments.output, arguments.jsonl, arguments.csv, arguments.status, arguments.show),
+        *(arguments.events, arguments.summary),
+        console=None if arguments.quiet else console,
         progress=console if console.is_terminal and not arguments.quiet else None,
     )
     keep_freed_memory()

@@ -97,7 +97,7 @@ class Analyzer:
             "align": (aligned - detected) * share_ms,
             "classify": (classified - aligned) * share_ms,
         }
-        return [FrameResult.of(frame, found, stages) for frame, found in zip(frames, faces, strict=True)]
+        return [FrameResult.of(frame, *found, stages) for frame, found in zip(frames, faces, strict=True)]
 
     def _detect(self, frames: Sequence[Frame]) -> list[list[Detection]]:
         """Return what the detector finds in the region of each frame, in pixels of the whole frame."""
@@ -121,25 +121,30 @@ class Analyzer:
             for detection, box in zip(selected, boxes, strict=True)
         ]
 
-    def _classify(self, candidates: list[list[_Candidate]], crops: Sequence[BgrImage]) -> list[tuple[Face, ...]]:
+    def _classify(
+        self, candidates: list[list[_Candidate]], crops: Sequence[BgrImage]
+    ) -> list[tuple[tuple[Face, ...], tuple[Face, ...]]]:
+        """Return the faces of each frame, and what is left out but may be a face."""
         probabilities = iter(self._classifier.classify(crops))
         judged = [
             [self._judge(candidate, None if candidate.quad_xy is None else next(probabilities)) for candidate in found]
             for found in candidates
         ]
-        return [tuple(face for face in faces if face) for faces in judged]
+        return [
+            (tuple(face for face, is_one in faces if is_one), tuple(face for face, is_one in faces if not is_one))
+            for faces in judged
+        ]
 
-    def _judge(self, candidate: _Candidate, probabilities: FloatArray | None) -> Face | None:
-        """Return the face, or None where the classifier sees none, or has seen nothing and the detector is not certain."""
+    def _judge(self, candidate: _Candidate, probabilities: FloatArray | None) -> tuple[Face, bool]:
+        """Return the face, and False where the classifier sees none, or has seen nothing and the detector is not certain."""
         by_class = {} if probabilities is None else dict(zip(self._classifier.class_names, probabilities.tolist(), strict=True))
         background = by_class.pop(BACKGROUND, 0.0)
         thresholds = candidate.thresholds
         is_doubtful = not by_class and candidate.detection.score < thresholds.min_unknown_score
-        if is_doubtful or background > thresholds.max_background:
-            return None
+        is_one = not is_doubtful and background <= thresholds.max_background
         quad_xy = box_corners(candidate.face_box_xyxy) if candidate.quad_xy is None else candidate.quad_xy
-        label, confidence = _verdict(by_class, thresholds.incorrect_as) if by_class else (Label.UNKNOWN, None)
-        return Face(candidate.detection, quad_xy, candidate.face_box_xyxy, label, confidence)
+        label, confidence = _verdict(by_class, thresholds.incorrect_as) if by_class and is_one else (Label.UNKNOWN, None)
+        return Face(candidate.detection, quad_xy, candidate.face_box_xyxy, label, confidence), is_one
 
 
 def _verdict(by_class: Mapping[str, float], incorrect_as: IncorrectAs) -> tuple[Label, float]:

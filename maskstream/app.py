@@ -5,12 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from loguru import logger
 from rich.console import Console
 
-from maskstream.analyzer import Analyzer
 from maskstream.camera_watch import CameraWatch
 from maskstream.cameras import Camera, is_list, read_cameras
 from maskstream.config import Config
@@ -21,6 +22,7 @@ from maskstream.opening import open_source, picture_sink
 from maskstream.overlay import Overlay
 from maskstream.pipeline import batch_size_of, build_analyzer
 from maskstream.protocols import Sink, Source
+from maskstream.reporting import Reporting
 from maskstream.sinks import (
     STDOUT,
     CsvSink,
@@ -31,12 +33,16 @@ from maskstream.sinks import (
     require_picture_target,
     why_no_window,
 )
+from maskstream.sinks.events import EventSink
 from maskstream.sinks.paths import output_paths, require_folder, require_video_path, require_writable
 from maskstream.sources import source_kind
 from maskstream.stream.board import StatusBoard
 from maskstream.stream.engine import Attendants, Engine
 from maskstream.stream.outlets import SinkBinding
 from maskstream.types import SourceInfo
+
+if TYPE_CHECKING:
+    from maskstream.people.analyzer import PeopleAnalyzer
 
 
 @dataclass(frozen=True)
@@ -50,13 +56,17 @@ class StreamRequest:
     status: str | None = None
     show: bool | None = None
     """Whether to open a window; None: for webcams."""
+    events: str | None = None
+    summary: str | None = None
     progress: Console | None = None
     """Where to draw a progress bar; None for none."""
+    console: Console | None = None
+    """Where to print the table of the summary; None for nowhere."""
 
     @property
     def text_outputs(self) -> tuple[str, ...]:
         """Where records go."""
-        return tuple(path for path in (self.jsonl, self.csv, self.status) if path is not None)
+        return tuple(path for path in (self.jsonl, self.csv, self.status, self.events, self.summary) if path is not None)
 
     @property
     def into_folder(self) -> bool:
@@ -76,11 +86,15 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
         raise ConfigError("--source is missing; give a webcam's index, a video, pictures, a URL or a list of cameras")
     cameras = read_cameras(request.sources, config)
     board = StatusBoard()
-    with ExitStack() as opened:
+    by_source = {camera.name: camera.config for camera in cameras}
+    reporting, overlay = Reporting(config, by_source), Overlay(config, by_source)
+    with ExitStack() as opened, ThreadPoolExecutor(1) as importing:
+        tracking = importing.submit(import_module, "maskstream.people.analyzer")  # takes a second beside the models
         sources = _open_sources(cameras, board, opened)
         infos = [source.info for source in sources]
         targets = _targets(request, infos)
-        analyzer = build_analyzer(config, {camera.name: camera.config for camera in cameras})
+        reporting.carriers()
+        analyzer = build_analyzer(config, by_source)
         bindings: list[SinkBinding] = []
 
         def add(sink: Sink, source_id: str | None = None) -> None:
@@ -94,23 +108,35 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
         for path, kind in ((request.jsonl, JsonlSink), (request.csv, CsvSink), (request.status, StatusSink)):
             if path is not None:
                 add(kind(path))
+        for sink in reporting.sinks(request.events, request.summary, request.console):
+            add(sink)
         window = _open_window(request, cameras, infos, config)
         if window is not None:
             add(window)
         if request.progress is not None:
             add(ProgressSink(request.progress, infos, config.stream.max_frames))
+        people: PeopleAnalyzer = tracking.result().PeopleAnalyzer(following(analyzer, config.detector.every), config, by_source)
         opened.pop_all()
-    listeners = [binding.sink for binding in bindings if isinstance(binding.sink, StatusSink | WindowSink)]
-    follow = partial(_follow, CameraWatch(request.sources, cameras, config), request, analyzer, board)
+    listeners = [binding.sink for binding in bindings if isinstance(binding.sink, StatusSink | WindowSink | EventSink)]
+    configured = (analyzer, people, overlay, reporting)
+    follow = partial(_follow, CameraWatch(request.sources, cameras, config), request, configured, board)
     attendants = Attendants(window.attend if window else lambda: False, listeners, follow)
-    every = config.detector.every
-    followed, batch_size = following(analyzer, every), batch_size_of(config, every)
-    engine = Engine(followed, Overlay(config.overlay).paint, config.stream, batch_size, attendants, board)
+    engine = Engine(people, overlay.paint, config.stream, batch_size_of(config, config.detector.every), attendants, board)
     engine.add(sources, bindings)
     return engine
 
 
-def _follow(watch: CameraWatch, request: StreamRequest, analyzer: Analyzer, board: StatusBoard, engine: Engine) -> None:
+class _Configured(Protocol):
+    """Something that treats each source as its settings say."""
+
+    def set_source(self, source_id: str, config: Config) -> None:
+        """Let a source have settings of its own."""
+        ...
+
+
+def _follow(
+    watch: CameraWatch, request: StreamRequest, configured: Sequence[_Configured], board: StatusBoard, engine: Engine
+) -> None:
     """Add and remove cameras as their list was edited."""
     change = watch.poll()
     if change is None:
@@ -124,7 +150,8 @@ def _follow(watch: CameraWatch, request: StreamRequest, analyzer: Analyzer, boar
         except MaskStreamError as error:
             logger.error("{}; going on without it", error)
             continue
-        analyzer.set_source(camera.name, camera.config)
+        for each in configured:
+            each.set_source(camera.name, camera.config)
         engine.add([source], sinks)
 
 

@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from maskstream.config import AlignConfig, Config, Layer, NetworkConfig, VideoConfig, WebcamConfig, read_yaml, refine
+from maskstream.config import (
+    AlignConfig,
+    Config,
+    Layer,
+    NetworkConfig,
+    PrivacyConfig,
+    VideoConfig,
+    WebcamConfig,
+    read_yaml,
+    refine,
+)
 from maskstream.errors import ConfigError, SourceOpenError, redact
 
 _YAML_SUFFIXES: Final = (".yaml", ".yml")
@@ -19,7 +29,11 @@ _PER_CAMERA: Final[dict[str, tuple[str, ...]]] = {
     "webcam": tuple(WebcamConfig.model_fields),
     "network": tuple(NetworkConfig.model_fields),
     "video": tuple(VideoConfig.model_fields),
+    "events": ("labels", "min_seconds", "update_s"),
+    "privacy": tuple(PrivacyConfig.model_fields),
 }
+_NAMED: Final = ("zones",)
+"""Sections whose keys a user chooses."""
 _PLACEHOLDER: Final = re.compile(r"\$\{([^}]*)\}?")
 _URL_PARTS: Final = re.compile(r"(?s)^((?:\w+://)?)((?:[^/?#]*@)?)(.*)")
 _EXAMPLE: Final = "see configs/cameras.yaml"
@@ -94,10 +108,12 @@ def _text(value: object, key: str, origin: str) -> str:
 def _refuse_common(settings: Mapping[str, Any], origin: str) -> None:
     """Refuse what all cameras share."""
     for section, values in settings.items():
+        if section in _NAMED:
+            continue
         keys = values if isinstance(values, Mapping) else {section: values}
         refused = next((key for key in keys if key not in _PER_CAMERA.get(section, ())), None)
         if refused is not None:
-            allowed = ", ".join(f"{known}.{key}" for known, keys in _PER_CAMERA.items() for key in keys)
+            allowed = ", ".join([*(f"{known}.{key}" for known, keys in _PER_CAMERA.items() for key in keys), *_NAMED])
             key = section if refused == section else f"{section}.{refused}"
             raise ConfigError(f"{origin}: {key} cannot be set for one camera; allowed: {allowed}")
 

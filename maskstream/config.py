@@ -27,10 +27,21 @@ def _checked_region(region: list[float]) -> list[float]:
     return region
 
 
+def _checked_polygon(corners: list[list[float]]) -> list[list[float]]:
+    ends = [*corners[1:], corners[0]]
+    doubled_area = sum(x * next_y - next_x * y for (x, y), (next_x, next_y) in zip(corners, ends, strict=True))
+    if abs(doubled_area) < 1e-6:
+        raise ValueError("expected at least three corners [x, y] around an area, as shares of the picture")
+    return corners
+
+
+Corner = Annotated[list[Probability], Field(min_length=2, max_length=2)]
+Polygon = Annotated[list[Corner], Field(min_length=3), AfterValidator(_checked_polygon)]
 Region = Annotated[list[Probability], Field(min_length=4, max_length=4), AfterValidator(_checked_region)]
 IncorrectAs = Literal["no_mask", "incorrect"]
 Backend = Literal["auto", "torch", "openvino", "onnx"]
 Precision = Literal["float32", "float16", "bfloat16"]
+Blur = Literal["none", "all", "masked", "unmasked"]
 LabelMeaning = Literal["mask", "no_mask", "incorrect", "unknown", "ignore"]
 
 
@@ -123,6 +134,7 @@ class OverlayConfig(Section):
     labels: bool
     keypoints: bool
     skeleton: bool
+    zones: bool
 
 
 class VideoConfig(Section):
@@ -131,6 +143,47 @@ class VideoConfig(Section):
     segment_s: Annotated[float, Field(ge=1)] | None
     crf: Annotated[int, Field(ge=0, le=51)]
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
+
+
+class TrackingConfig(Section):
+    """Who is whom from frame to frame."""
+
+    enabled: bool
+    lost_s: Annotated[float, Field(gt=0, le=60)]
+
+
+class SteadyConfig(Section):
+    """What a person wears over time."""
+
+    enabled: bool
+    memory_s: Annotated[float, Field(gt=0)]
+    to_change: Annotated[float, Field(ge=0)]
+
+
+class PrivacyConfig(Section):
+    """What must not be seen in anything that is stored or served."""
+
+    blur: Blur
+    store_crops: bool
+
+
+class WebhookConfig(Section):
+    """An address that is told of events."""
+
+    url: str
+    secret: str | None = None
+
+
+class EventsConfig(Section):
+    """What is worth telling, and to whom."""
+
+    labels: list[Literal["mask", "no_mask", "incorrect"]]
+    min_seconds: Annotated[float, Field(ge=0)]
+    update_s: Annotated[float, Field(gt=0)]
+    mqtt: str | None
+    webhooks: list[WebhookConfig]
+    queue: str | None
+    queue_mb: Annotated[float, Field(gt=0)]
 
 
 class ClipConfig(Section):
@@ -169,6 +222,11 @@ class Config(Section):
     pictures: PicturesConfig
     window: WindowConfig
     overlay: OverlayConfig
+    tracking: TrackingConfig
+    steady: SteadyConfig
+    zones: dict[Annotated[str, Field(min_length=1)], Polygon]
+    events: EventsConfig
+    privacy: PrivacyConfig
     video: VideoConfig
     evaluation: EvaluationConfig
     clip: ClipConfig

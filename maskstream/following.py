@@ -40,6 +40,7 @@ class _Followed:
 
     grey: BgrImage
     faces: tuple[Face, ...]
+    hidden: tuple[Face, ...]
 
 
 class FollowingAnalyzer:
@@ -48,7 +49,7 @@ class FollowingAnalyzer:
     Where frames are left out, by `stride` or because they came too fast, it looks as often as before: at most once in N.
 
     Followed faces keep their label and have `judged` false. A face that cannot be followed is left out until the detector looks
-    again.
+    again; its place stays hidden where faces are covered.
     """
 
     def __init__(self, analyzer: FrameAnalyzer, every: int) -> None:
@@ -91,7 +92,7 @@ class FollowingAnalyzer:
 
     def _keep(self, frame: Frame, result: FrameResult) -> FrameResult:
         if frame.file is None:
-            self._sources[frame.source_id] = _Followed(_shrunk(frame.bgr)[0], result.faces)
+            self._sources[frame.source_id] = _Followed(_shrunk(frame.bgr)[0], result.faces, result.hidden)
         return result
 
     def _follow(self, frame: Frame) -> FrameResult:
@@ -99,10 +100,17 @@ class FollowingAnalyzer:
         source = self._sources[frame.source_id]
         grey, scale = _shrunk(frame.bgr)
         same_size = grey.shape == source.grey.shape
-        source.faces = _moved(source.faces, source.grey, grey, scale) if same_size else ()
+        if same_size:
+            moved = iter(_moved((*source.faces, *source.hidden), source.grey, grey, scale))
+            ends = [(face, next(moved)) for face in source.faces]
+            lost = tuple(face for face, end in ends if end is None)
+            source.hidden = lost + tuple(next(moved) or face for face in source.hidden)
+            source.faces = tuple(end for _, end in ends if end is not None)
+        else:
+            source.faces = source.hidden = ()
         source.grey = grey
         took_ms = (perf_counter() - started_s) * 1000
-        return FrameResult.of(frame, source.faces, {"detect": took_ms, "align": 0.0, "classify": 0.0})
+        return FrameResult.of(frame, source.faces, source.hidden, {"detect": took_ms, "align": 0.0, "classify": 0.0})
 
 
 def _shrunk(bgr: BgrImage) -> tuple[BgrImage, float]:
@@ -112,10 +120,10 @@ def _shrunk(bgr: BgrImage) -> tuple[BgrImage, float]:
     return np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), np.uint8), scale
 
 
-def _moved(faces: tuple[Face, ...], before: BgrImage, now: BgrImage, scale: float) -> tuple[Face, ...]:
-    """Return the faces that can be found again, where they are now."""
+def _moved(faces: Sequence[Face], before: BgrImage, now: BgrImage, scale: float) -> list[Face | None]:
+    """Return each face where it is now, or None where it cannot be found again."""
     if not faces:
-        return ()
+        return []
     points = np.concatenate([_points(face) for face in faces])
     window = (_WINDOW_PX, _WINDOW_PX)
     ends, found, _ = cv2.calcOpticalFlowPyrLK(before, now, points * scale, None, winSize=window, maxLevel=_LEVELS)  # type: ignore[call-overload]
@@ -123,13 +131,12 @@ def _moved(faces: tuple[Face, ...], before: BgrImage, now: BgrImage, scale: floa
     inside = ((ends >= 0) & (ends < [width, height])).all(1)
     good = (found.reshape(-1) == 1) & inside
     per_face = _GRID * _GRID
-    moved = []
+    moved: list[Face | None] = []
     for number, face in enumerate(faces):
         part = slice(number * per_face, (number + 1) * per_face)
         matrix = _similarity(points[part][good[part]], (ends[part] / scale)[good[part]])
-        if matrix is not None:
-            moved.append(_transformed(face, matrix))
-    return tuple(moved)
+        moved.append(None if matrix is None else _transformed(face, matrix))
+    return moved
 
 
 def _points(face: Face) -> FloatArray:

@@ -1,9 +1,10 @@
-"""Draw what was judged: the outline of the judged region, a symbol, the label and its percentage.
+"""Draw what was judged: the outline of the judged region, a symbol, the person's number, the label and its percentage.
 
 Colours are Okabe and Ito's, which people with any colour vision can tell apart ("Color Universal Design", 2008); each label has a
 symbol of its own besides. Everything scales with the picture. All colours are BGR.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -11,7 +12,8 @@ from typing import Final
 import cv2
 import numpy as np
 
-from maskstream.config import OverlayConfig
+from maskstream.config import Config
+from maskstream.covering import cover
 from maskstream.palette import COLOURS_BGR, LABEL_TEXT
 from maskstream.types import COCO_KEYPOINTS, BgrImage, Detection, Face, FloatArray, Frame, FrameResult, Label
 
@@ -31,6 +33,7 @@ _SKELETON: Final = [
 ]
 _POINT_BGR: Final = (80, 200, 0)
 _BONE_BGR: Final = (167, 121, 204)  # reddish purple
+_ZONE_BGR: Final = (240, 240, 240)
 _BLACK: Final = (0, 0, 0)
 _DRAWN_FROM_SCORE: Final = 0.3
 _FONT: Final = cv2.FONT_HERSHEY_SIMPLEX
@@ -53,15 +56,31 @@ class _Scale:
 
 
 class Overlay:
-    """Draws results into copies of frames."""
+    """Draws results into copies of frames; what must not be seen is covered first."""
 
-    def __init__(self, config: OverlayConfig) -> None:
-        """Remember what is to be drawn."""
-        self._config = config
+    def __init__(self, config: Config, by_source: Mapping[str, Config] | None = None) -> None:
+        """Remember what is to be drawn, and which faces are to be covered.
+
+        Args:
+            config: For all sources that are not in `by_source`.
+            by_source: Zones and privacy of single sources, by their names.
+        """
+        self._config = config.overlay
+        self._default = config
+        self._by_source = dict(by_source or {})
+
+    def set_source(self, source_id: str, config: Config) -> None:
+        """Let a source have zones and privacy of its own."""
+        self._by_source[source_id] = config
 
     def paint(self, frame: Frame, result: FrameResult) -> BgrImage:
         """Return a copy (H, W, 3) of the frame's picture with the faces drawn, the most certain on top."""
+        own = self._by_source.get(frame.source_id, self._default)
         bgr, scale = frame.bgr.copy(), _Scale.of(frame.bgr)
+        cover(bgr, result, own.privacy.blur)
+        if self._config.zones:
+            for name, corners in own.zones.items():
+                _draw_zone(bgr, name, corners, scale)
         for face in reversed(result.faces):
             if self._config.skeleton and face.detection.keypoint_names == COCO_KEYPOINTS:
                 _draw_skeleton(bgr, face.detection, scale)
@@ -80,7 +99,7 @@ def _draw_outline(bgr: BgrImage, face: Face, scale: _Scale) -> None:
     dash_px = max(float(np.hypot(*(face.quad_xy[1] - face.quad_xy[0]))) / 9, 3 * scale.line)
     edges = list(pairwise(np.vstack([face.quad_xy, face.quad_xy[:1]])))
     strokes = edges if face.judged else [dash for start, end in edges for dash in _dashes(start, end, dash_px)]
-    for colour, thickness in ((_BLACK, scale.line + 2), (COLOURS_BGR[face.label], scale.line)):
+    for colour, thickness in ((_BLACK, scale.line + 2), (COLOURS_BGR[face.shown_label], scale.line)):
         for start, end in strokes:
             _line(bgr, start, end, colour, thickness)
 
@@ -100,22 +119,36 @@ def _draw_tag(bgr: BgrImage, face: Face, scale: _Scale) -> None:
     left, top = face.quad_xy.min(axis=0)
     width = float(np.ptp(face.quad_xy[:, 0]))
     text_height = float(np.clip(width * 0.11, scale.smallest_text, scale.largest_text))
-    text = LABEL_TEXT[face.label] if face.confidence is None else f"{LABEL_TEXT[face.label]} {face.confidence:.0%}"
+    label, confidence = face.shown_label, face.shown_confidence
+    number = "" if face.track_id is None else f"{face.track_id} "
+    text = number + (LABEL_TEXT[label] if confidence is None else f"{LABEL_TEXT[label]} {confidence:.0%}")
     font_scale, stroke = text_height / _FONT_HEIGHT_PX, max(1, round(text_height / 9))
     (text_width, _), _ = cv2.getTextSize(text, _FONT, font_scale, stroke)
     pad = max(2, round(text_height * 0.4))
     tag_width, tag_height = round(text_height + text_width + 3 * pad), round(text_height + 2 * pad)
     x = round(min(max(float(left), 0), max(bgr.shape[1] - tag_width, 0)))
     y = round(min(max(float(top) - tag_height, 0), max(bgr.shape[0] - tag_height, 0)))
-    colour = COLOURS_BGR[face.label]
+    colour = COLOURS_BGR[label]
     cv2.rectangle(bgr, (x, y), (x + tag_width - 1, y + tag_height - 1), colour, cv2.FILLED)
     ink = _BLACK if np.dot(colour, (0.114, 0.587, 0.299)) > 110 else (255, 255, 255)
-    for strokes in _SYMBOLS[face.label]:
+    for strokes in _SYMBOLS[label]:
         points = np.array([x + pad, y + pad]) + np.array(strokes) * text_height
         for start, end in pairwise(points):
             _line(bgr, start, end, ink, stroke + 1)
     position = (round(x + 2 * pad + text_height), round(y + pad + text_height))
     cv2.putText(bgr, text, position, _FONT, font_scale, ink, stroke, cv2.LINE_AA)
+
+
+def _draw_zone(bgr: BgrImage, name: str, corners: Sequence[Sequence[float]], scale: _Scale) -> None:
+    """Draw the outline of a zone, and write its name inside its highest corner."""
+    points = np.array(corners, np.float32) * [bgr.shape[1], bgr.shape[0]]
+    for colour, thickness in ((_BLACK, scale.line + 2), (_ZONE_BGR, scale.line)):
+        for start, end in pairwise(np.vstack([points, points[:1]])):
+            _line(bgr, start, end, colour, thickness)
+    text_height = scale.smallest_text
+    x, y = points[points.sum(1).argmin()] + text_height * np.array([0.6, 1.6])
+    for colour, thickness in ((_BLACK, 3), (_ZONE_BGR, 1)):
+        cv2.putText(bgr, name, (round(x), round(y)), _FONT, text_height / _FONT_HEIGHT_PX, colour, thickness, cv2.LINE_AA)
 
 
 def _draw_keypoints(bgr: BgrImage, detection: Detection, scale: _Scale) -> None:

@@ -58,7 +58,7 @@ class MaskPipeline:
     def draw(self, picture_bgr: BgrImage, faces: Sequence[Face]) -> BgrImage:
         """Return a copy of the picture with the faces drawn."""
         result = FrameResult("picture", 0, 0.0, tuple(faces))
-        return Overlay(self._config.overlay).paint(_lone_frame(picture_bgr), result)
+        return Overlay(self._config).paint(_lone_frame(picture_bgr), result)
 
 
 def _lone_frame(picture_bgr: BgrImage) -> Frame:

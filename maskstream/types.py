@@ -141,14 +141,31 @@ class Face:
     confidence: float | None
     """Probability of `label` in [0, 1]; None for `unknown`."""
     track_id: int | None = None
+    """Number of the person in its source; None where nobody is tracked, and until a face was seen twice."""
     judged: bool = True
     """False where the face was only carried over from an earlier frame."""
+    steady_label: Label | None = None
+    """The answer about the person over time, `unknown` until there is enough evidence; None where there is none to be had."""
+    steady_confidence: float | None = None
+    """Probability of `steady_label` in [0, 1]; None for `unknown`."""
+    zone: str | None = None
+    """Name of the zone in which it lies."""
 
     def __post_init__(self) -> None:
         _require_shape("Face.quad_xy", self.quad_xy, (4, 2))
         _require_shape("Face.face_box_xyxy", self.face_box_xyxy, (4,))
         if (self.confidence is None) != (self.label is Label.UNKNOWN):
             raise ValueError(f"Face.confidence is {self.confidence} for label {self.label.value}: only unknown has none")
+
+    @property
+    def shown_label(self) -> Label:
+        """What is to be said of it: the steady label where there is one."""
+        return self.label if self.steady_label is None else self.steady_label
+
+    @property
+    def shown_confidence(self) -> float | None:
+        """Probability of `shown_label`; None for `unknown`."""
+        return self.confidence if self.steady_label is None else self.steady_confidence
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,13 +181,16 @@ class FrameResult:
     file: str | None = None
     timing_ms: Mapping[str, float] = field(default_factory=dict)
     """`capture, detect, align, classify, total`: this frame's share of its batch."""
+    hidden: tuple[Face, ...] = ()
+    """To be covered where faces are, though nothing is said of them: what may be no face, is outside all zones, or was lost a
+    moment ago."""
 
     @classmethod
-    def of(cls, frame: Frame, faces: tuple[Face, ...], stages_ms: Mapping[str, float]) -> "FrameResult":
+    def of(cls, frame: Frame, faces: tuple[Face, ...], hidden: tuple[Face, ...], stages_ms: Mapping[str, float]) -> "FrameResult":
         """Return what was found in a frame, with the time of each stage, of its capture and of all together."""
         timing_ms = {"capture": frame.capture_ms, **stages_ms}
         timing_ms["total"] = sum(timing_ms.values())
-        return cls(frame.source_id, frame.index, frame.time_s, faces, frame.wall_time, frame.file, timing_ms)
+        return cls(frame.source_id, frame.index, frame.time_s, faces, frame.wall_time, frame.file, timing_ms, hidden)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from maskstream import load_config
-from maskstream.config import Layer, OverlayConfig
+from maskstream.config import Layer
 from maskstream.overlay import COLOURS_BGR, Overlay
 from maskstream.types import COCO_KEYPOINTS, BgrImage, Detection, Face, Frame, FrameResult, Label
 from tests.conftest import make_face, make_frame
@@ -13,8 +13,7 @@ from tests.conftest import make_face, make_frame
 def overlay(**settings: bool) -> Overlay:
     plain = {"labels": False, "keypoints": False, "skeleton": False}
     layers = [Layer("test", {"overlay": {**plain, **settings}})]
-    config: OverlayConfig = load_config(layers=layers).overlay
-    return Overlay(config)
+    return Overlay(load_config(layers=layers))
 
 
 def paint(face: Face, size: tuple[int, int] = (200, 160), painter: Overlay | None = None) -> BgrImage:

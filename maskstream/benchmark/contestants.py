@@ -78,7 +78,7 @@ class Bench:
             self.info = source.info
             self.frames = [frame for frame, _ in zip(source, range(frames), strict=False)]
         self.analyzer = build_analyzer(config)
-        self.overlay = Overlay(config.overlay)
+        self.overlay = Overlay(config)
 
     @property
     def every(self) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final, Literal, TextIO
 
 import numpy as np
 
@@ -33,7 +33,7 @@ def to_record(result: FrameResult) -> dict[str, Any]:
         "file": result.file,
         "frame": result.index,
         "time_s": round(result.time_s, 6),
-        "time_utc": _iso_8601(result.wall_time),
+        "time_utc": iso_8601(result.wall_time),
         "faces": [_face_record(face) for face in result.faces],
         "timing_ms": {stage: round(ms, 3) for stage, ms in result.timing_ms.items()},
     }
@@ -43,26 +43,27 @@ def _face_record(face: Face) -> dict[str, Any]:
     return {
         "id": face.track_id,
         "label": face.label.value,
-        "confidence": _rounded(face.confidence),
-        "steady_label": None,
-        "steady_confidence": None,
+        "confidence": rounded(face.confidence),
+        "steady_label": face.steady_label and face.steady_label.value,
+        "steady_confidence": rounded(face.steady_confidence),
         "judged": face.judged,
-        "score": _rounded(face.detection.score),
-        "detection_box": _box_record(face.detection.box_xyxy),
-        "box": _box_record(face.face_box_xyxy),
+        "score": rounded(face.detection.score),
+        "detection_box": box_record(face.detection.box_xyxy),
+        "box": box_record(face.face_box_xyxy),
         "quad": _pixels(face.quad_xy),
         "keypoints": _keypoints_record(face.detection),
-        "zone": None,
+        "zone": face.zone,
     }
 
 
-def _box_record(box_xyxy: FloatArray) -> dict[str, float | None]:
+def box_record(box_xyxy: FloatArray) -> dict[str, float | None]:
+    """Return the record of a box (4,) in pixels."""
     return dict(zip(("x1", "y1", "x2", "y2"), _pixels(box_xyxy), strict=True))
 
 
 def _keypoints_record(detection: Detection) -> dict[str, list[float | None]]:
     rows = np.column_stack([detection.keypoints_xy, detection.keypoint_scores])
-    return {name: [*_pixels(row[:2]), _rounded(float(row[2]))] for name, row in zip(detection.keypoint_names, rows, strict=True)}
+    return {name: [*_pixels(row[:2]), rounded(float(row[2]))] for name, row in zip(detection.keypoint_names, rows, strict=True)}
 
 
 def _pixels(values: FloatArray) -> Any:
@@ -72,21 +73,23 @@ def _pixels(values: FloatArray) -> Any:
     return round(float(values), 2) if np.isfinite(values) else None
 
 
-def _rounded(probability: float | None) -> float | None:
+def rounded(probability: float | None) -> float | None:
+    """Return a probability as records give it; None for what is not finite."""
     return None if probability is None or not np.isfinite(probability) else round(probability, 4)
 
 
-def _iso_8601(moment: datetime | None) -> str | None:
+def iso_8601(moment: datetime | None) -> str | None:
+    """Return a time as records give it."""
     return None if moment is None else moment.isoformat(timespec="milliseconds")
 
 
-class _TextSink:
+class TextSink:
     """A text file, or standard output for `-`, that is flushed after each frame."""
 
     wants_every_frame = False
 
-    def __init__(self, path: str) -> None:
-        """Create the file; an existing one is replaced.
+    def __init__(self, path: str, mode: Literal["w", "a"] = "w") -> None:
+        """Create the file; with mode `w` an existing one is replaced, with `a` it is continued.
 
         Raises:
             SinkError: It cannot be written there.
@@ -98,7 +101,7 @@ class _TextSink:
             self._file: TextIO = sys.stdout
         else:
             require_writable(path)
-            self._file = Path(path).open("w", encoding="utf-8", errors="surrogateescape", newline="")  # noqa: SIM115 (closed by close)
+            self._file = Path(path).open(mode, encoding="utf-8", errors="surrogateescape", newline="")  # noqa: SIM115 (closed by close)
 
     def source_ended(self, source_id: str) -> None:
         """Nothing to finish."""
@@ -108,7 +111,13 @@ class _TextSink:
         if self._path != STDOUT:
             self._file.close()
 
-    def _put(self, text: str) -> None:
+    def put(self, text: str) -> None:
+        """Write a text, at once.
+
+        Raises:
+            SinkClosed: The reader has left.
+            SinkError: It cannot be written.
+        """
         try:
             self._file.write(text)
             self._file.flush()
@@ -126,16 +135,16 @@ class _TextSink:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-class JsonlSink(_TextSink):
+class JsonlSink(TextSink):
     """One JSON record per analysed frame."""
 
     def write(self, output: Output) -> None:
         """Write the record of an analysed frame."""
         if output.analysed:
-            self._put(json.dumps(to_record(output.result), allow_nan=False) + "\n")
+            self.put(json.dumps(to_record(output.result), allow_nan=False) + "\n")
 
 
-class StatusSink(_TextSink):
+class StatusSink(TextSink):
     """One JSON record per change of a source's state, and none per frame."""
 
     def write(self, output: Output) -> None:
@@ -149,33 +158,34 @@ class StatusSink(_TextSink):
             "before": change.before.value if change.before else None,
             "before_s": round(change.before_s, 3),
             "cause": change.cause,
-            "time_utc": _iso_8601(change.wall_time),
+            "time_utc": iso_8601(change.wall_time),
         }
-        self._put(json.dumps(record) + "\n")
+        self.put(json.dumps(record) + "\n")
 
     def source_removed(self, source_id: str) -> None:
         """Nothing more to say: its end was a change."""
 
 
-class CsvSink(_TextSink):
+class CsvSink(TextSink):
     """One row per face of an analysed frame, under a header."""
 
     def __init__(self, path: str) -> None:
         """Create the file and write the header."""
         super().__init__(path)
-        self._put(_csv_text([CSV_COLUMNS]))
+        self.put(_csv_text([CSV_COLUMNS]))
 
     def write(self, output: Output) -> None:
         """Write a row for each face of an analysed frame."""
         if output.analysed and output.result.faces:
-            self._put(_csv_text([_csv_row(output.result, face) for face in output.result.faces]))
+            self.put(_csv_text([_csv_row(output.result, face) for face in output.result.faces]))
 
 
 def _csv_row(result: FrameResult, face: Face) -> tuple[Any, ...]:
     return (
-        *(result.source_id, result.file, result.index, round(result.time_s, 6), _iso_8601(result.wall_time)),
-        *(face.track_id, face.label.value, _rounded(face.confidence), None, None),
-        *(_rounded(face.detection.score), *_pixels(face.face_box_xyxy)),
+        *(result.source_id, result.file, result.index, round(result.time_s, 6), iso_8601(result.wall_time)),
+        *(face.track_id, face.label.value, rounded(face.confidence)),
+        *(face.steady_label and face.steady_label.value, rounded(face.steady_confidence)),
+        *(rounded(face.detection.score), *_pixels(face.face_box_xyxy)),
     )
 
 

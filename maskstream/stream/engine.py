@@ -247,7 +247,8 @@ class Engine:
         """The last known faces of a source, as the faces of a frame that was not analysed."""
         last = self._last_results.get(frame.source_id)
         faces = tuple(replace(face, judged=False) for face in last.faces) if last else ()
-        return FrameResult(frame.source_id, frame.index, frame.time_s, faces, frame.wall_time, frame.file)
+        hidden = last.hidden if last else ()
+        return FrameResult(frame.source_id, frame.index, frame.time_s, faces, frame.wall_time, frame.file, hidden=hidden)
 
     def _end(self, ended: Ended) -> None:
         if ended.error:

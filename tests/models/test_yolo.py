@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from maskstream.config import Config
+from maskstream.config import Config, Layer, refine
 from maskstream.errors import ConfigError, ModelError, WeightsError
 from maskstream.geometry import face_box
 from maskstream.models.yolo import YoloAnalyzer, contained, load_yolo
@@ -78,7 +78,7 @@ def test_a_face_is_a_box_without_keypoints_whose_score_is_its_confidence(analyze
         assert face.confidence == face.detection.score
         assert face.detection.keypoint_names == ()
         assert face_box(face.detection) is face.detection.box_xyxy
-    everything = config.overlay.model_copy(update={"keypoints": True, "skeleton": True})
+    everything = refine(config, Layer("test", {"overlay": {"keypoints": True, "skeleton": True}}))
     assert (Overlay(everything).paint(frame, result) != WIDE).any()
 
 

@@ -1,0 +1,1 @@
+"""From frames to people: who is whom, what each wears over time, where they stand, and what is worth telling."""

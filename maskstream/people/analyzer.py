@@ -1,0 +1,132 @@
+"""Stands where an analyzer stands, and says of its faces whose they are, what that person wears, and where."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from maskstream.config import Config
+from maskstream.people.steady import SteadyLabel, SteadyRules
+from maskstream.people.tracking import Tracker, quality
+from maskstream.people.zones import Zones
+from maskstream.protocols import FrameAnalyzer
+from maskstream.types import Face, Frame, FrameResult, Label
+
+_BEGINS_ANEW_S: Final = 1.0
+"""A source whose time runs back by more than this is another one."""
+_LEAST_STEP_S: Final = 1e-3
+_HIDDEN_S: Final = 0.5
+"""How long the place of a face that was not found again counts as one."""
+
+
+@dataclass
+class _Person:
+    face: Face
+    seen_s: float
+    steady: SteadyLabel
+
+
+@dataclass
+class _Source:
+    """What is known of a source. Its clock follows the time of its frames, and stands still where that runs back."""
+
+    tracker: Tracker
+    time_s: float = 0.0
+    clock_s: float = 0.0
+    people: dict[int, _Person] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What decides about the people of one source."""
+
+    zones: Zones
+    labels: tuple[Label, ...]
+
+    @classmethod
+    def of(cls, config: Config) -> "_Settings":
+        incorrect = (Label.INCORRECT,) if config.classifier.incorrect_as == "incorrect" else ()
+        return cls(Zones(config.zones), (Label.MASK, Label.NO_MASK, *incorrect))
+
+
+class PeopleAnalyzer:
+    """Gives the faces of frames numbers, steady labels and zones; those of pictures, which are no frames of a video, zones alone."""
+
+    def __init__(self, analyzer: FrameAnalyzer, config: Config, by_source: Mapping[str, Config] | None = None) -> None:
+        """Begin without people.
+
+        Args:
+            analyzer: Finds and judges faces.
+            config: Whether to track and to judge over time, and how quickly; zones, and which labels there are.
+            by_source: Zones and labels of sources that differ, by their names.
+        """
+        self._analyzer = analyzer
+        self._tracking = config.tracking
+        self._rules = SteadyRules(config.steady.memory_s, config.steady.to_change) if config.steady.enabled else None
+        self._default = _Settings.of(config)
+        self._by_source = {source_id: _Settings.of(own) for source_id, own in (by_source or {}).items()}
+        self._sources: dict[str, _Source] = {}
+
+    def set_source(self, source_id: str, config: Config) -> None:
+        """Let a source have settings of its own. May be called while another thread analyses."""
+        self._by_source[source_id] = _Settings.of(config)
+
+    def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
+        """Return one result per frame, in order; frames of a source must come in their own order.
+
+        Raises:
+            OutOfMemory: Fewer frames at a time may do; nothing of these was taken in.
+        """
+        return [self._look(frame, result) for frame, result in zip(frames, self._analyzer.analyze(frames), strict=True)]
+
+    def _look(self, frame: Frame, result: FrameResult) -> FrameResult:
+        settings = self._by_source.get(frame.source_id, self._default)
+        faces = result.faces
+        missing: tuple[Face, ...] = ()
+        if self._tracking.enabled and frame.file is None:
+            faces, missing = self._recognised(frame, faces, settings)
+        if settings.zones:
+            faces = tuple(replace(face, zone=settings.zones.of(face, frame.width, frame.height)) for face in faces)
+        inside = tuple(face for face in faces if face.zone or not settings.zones)
+        outside = tuple(face for face in faces if settings.zones and not face.zone)
+        return replace(result, faces=inside, hidden=outside + missing)
+
+    def _recognised(self, frame: Frame, faces: Sequence[Face], settings: _Settings) -> tuple[tuple[Face, ...], tuple[Face, ...]]:
+        """Return the faces as those of people, and where people were a moment ago who are not among them."""
+        source = self._at(frame)
+        numbers = source.tracker.update(source.clock_s, faces)
+        known = tuple(self._known(source, frame, face, number, settings) for face, number in zip(faces, numbers, strict=True))
+        source.people = {
+            number: person
+            for number, person in source.people.items()
+            if source.clock_s - person.seen_s <= max(self._tracking.lost_s, _HIDDEN_S)
+        }
+        missing = [person.face for person in source.people.values() if 0 < source.clock_s - person.seen_s <= _HIDDEN_S]
+        return known, tuple(missing)
+
+    def _at(self, frame: Frame) -> _Source:
+        """Return the source of a frame at the time of the frame."""
+        source = self._sources.get(frame.source_id)
+        if source is None:
+            source = self._sources[frame.source_id] = _Source(Tracker(self._tracking.lost_s), frame.time_s)
+        if frame.time_s < source.time_s - _BEGINS_ANEW_S:
+            source.tracker.forget()
+            source.people.clear()
+        source.clock_s += max(frame.time_s - source.time_s, _LEAST_STEP_S)
+        source.time_s = frame.time_s
+        return source
+
+    def _known(self, source: _Source, frame: Frame, face: Face, number: int | None, settings: _Settings) -> Face:
+        """Return a face with the number of its person, and what that wears."""
+        if number is None:
+            return face if self._rules is None else replace(face, steady_label=Label.UNKNOWN)
+        if number not in source.people:
+            rules = self._rules or SteadyRules(1, 1)
+            source.people[number] = _Person(face, source.clock_s, SteadyLabel(rules, settings.labels))
+        person = source.people[number]
+        person.face, person.seen_s = face, source.clock_s
+        if self._rules is None:
+            return replace(face, track_id=number)
+        if face.judged and face.confidence is not None:
+            person.steady.look(source.clock_s, face.label, face.confidence, quality(frame.bgr, face))
+        person.face = replace(face, track_id=number, steady_label=person.steady.label, steady_confidence=person.steady.confidence)
+        return person.face

@@ -1,0 +1,178 @@
+"""The book of events: what is worth telling of the people in each frame."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import uuid4
+
+from maskstream.config import Config
+from maskstream.events import Happening, Look, MaskEvent, Moment, Phase
+from maskstream.people.counting import MinuteCounter
+from maskstream.types import Face, Label, Output
+
+_LARGE_ENOUGH_PX: Final = 64.0
+"""A face that is larger than this is no better to look at."""
+
+
+@dataclass
+class _Episode:
+    """A person who has the same label for some time."""
+
+    label: Label
+    began: Moment
+    last: Moment
+    zone: str | None
+    confidence: float = 0.0
+    best: Look | None = None
+    best_worth: float = -1.0
+    event_id: str | None = None
+    sequence: int = 0
+    told: Moment | None = None
+
+
+@dataclass
+class _Source:
+    counter: MinuteCounter
+    now: Moment | None = None
+    episodes: dict[int, _Episode] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Rules:
+    labels: frozenset[str]
+    min_seconds: float
+    update_s: float
+    gone_s: float
+
+    @classmethod
+    def of(cls, config: Config) -> "_Rules":
+        events = config.events
+        return cls(frozenset(events.labels), events.min_seconds, events.update_s, config.tracking.lost_s)
+
+
+class EventBook:
+    """Follows the people of all sources. Several readers may ask for the same frame: it is looked at once."""
+
+    def __init__(
+        self,
+        config: Config,
+        by_source: Mapping[str, Config] | None = None,
+        crop: Callable[[Output, Face], bytes | None] | None = None,
+    ) -> None:
+        """Begin without people.
+
+        Args:
+            config: What is worth an event, and when.
+            by_source: The same for sources that differ, by their names.
+            crop: Returns the JPEG of a face, or None where it must not be stored.
+        """
+        self._default = _Rules.of(config)
+        self._by_source = {source_id: _Rules.of(own) for source_id, own in (by_source or {}).items()}
+        self._crop = crop or (lambda _output, _face: None)
+        self._sources: dict[str, _Source] = {}
+        self._looked_at: Output | None = None
+        self._found: list[Happening] = []
+        self._ends: dict[str, list[Happening]] = {}
+
+    def set_source(self, source_id: str, config: Config) -> None:
+        """Let a source have rules of its own."""
+        self._by_source[source_id] = _Rules.of(config)
+
+    def look(self, output: Output) -> list[Happening]:
+        """Return what is to be told at an analysed frame; a frame that was just looked at is not looked at again."""
+        if output is not self._looked_at:
+            self._looked_at = output
+            self._found = self._happenings(output) if output.analysed and output.frame.file is None else []
+        return self._found
+
+    def end(self, source_id: str, cause: str) -> list[Happening]:
+        """End all events of a source; the same again where they have been ended since its last frame."""
+        source = self._sources.pop(source_id, None)
+        if source is not None:
+            ended = [
+                _told(source_id, number, episode, Phase.END, cause)
+                for number, episode in source.episodes.items()
+                if episode.event_id is not None
+            ]
+            counts = source.counter.end()
+            self._ends[source_id] = [*ended, *([] if counts is None else [counts])]
+        return self._ends.get(source_id, [])
+
+    def _happenings(self, output: Output) -> list[Happening]:
+        result = output.result
+        source_id = result.source_id
+        self._ends.pop(source_id, None)
+        source = self._sources.setdefault(source_id, _Source(MinuteCounter(source_id)))
+        rules = self._by_source.get(source_id, self._default)
+        moment = Moment.of(result)
+        found: list[Happening] = []
+        if source.now is not None and moment.time_s < source.now.time_s - rules.gone_s:  # another stream of that name
+            found += self.end(source_id, "ended")
+            source = self._sources[source_id] = _Source(MinuteCounter(source_id))
+        source.now = moment
+        for face in result.faces:
+            if face.track_id is not None:
+                found += self._see(source, output, face, rules)
+        for number, episode in list(source.episodes.items()):
+            if moment.time_s - episode.last.time_s > rules.gone_s:
+                found += _closed(source_id, number, source.episodes.pop(number), "gone")
+        counts = source.counter.look(result)
+        return found if counts is None else [*found, counts]
+
+    def _see(self, source: _Source, output: Output, face: Face, rules: _Rules) -> list[Happening]:
+        """Return what is to be told of one person."""
+        number, moment, label = face.track_id or 0, Moment.of(output.result), face.shown_label
+        episode = source.episodes.get(number)
+        found: list[Happening] = []
+        if episode is not None and moment.time_s - episode.last.time_s > rules.gone_s:
+            found += _closed(output.result.source_id, number, episode, "gone")
+            episode = None
+        if episode is not None and label not in (Label.UNKNOWN, episode.label):
+            found += _closed(output.result.source_id, number, episode, label.value)
+            episode = None
+        if episode is None:
+            episode = source.episodes[number] = _Episode(label, moment, moment, face.zone)
+        episode.last, episode.zone = moment, face.zone
+        if label in rules.labels:
+            self._remember(episode, output, face)
+            found += self._due(output.result.source_id, number, episode, rules)
+        return found
+
+    def _remember(self, episode: _Episode, output: Output, face: Face) -> None:
+        """Keep the best look at a face."""
+        episode.confidence = max(episode.confidence, face.shown_confidence or 0.0)
+        x1, y1, x2, y2 = face.face_box_xyxy.tolist()
+        agrees = face.judged and face.label is episode.label
+        confidence = (face.confidence or 0.0) if agrees else 0.0
+        worth = confidence * min(x2 - x1, y2 - y1, _LARGE_ENOUGH_PX)
+        if worth > episode.best_worth:
+            crop = self._crop(output, face)
+            episode.best = Look(Moment.of(output.result), confidence, face.face_box_xyxy, crop)
+            episode.best_worth = worth
+
+    @staticmethod
+    def _due(source_id: str, number: int, episode: _Episode, rules: _Rules) -> list[Happening]:
+        """Return the start of an event, or its update, where it is time for that."""
+        now_s = episode.last.time_s
+        if episode.told is None:
+            if now_s - episode.began.time_s < rules.min_seconds:
+                return []
+            episode.event_id = uuid4().hex
+            return [_told(source_id, number, episode, Phase.START)]
+        return [_told(source_id, number, episode, Phase.UPDATE)] if now_s - episode.told.time_s >= rules.update_s else []
+
+
+def _closed(source_id: str, number: int, episode: _Episode, cause: str) -> list[Happening]:
+    return [] if episode.event_id is None else [_told(source_id, number, episode, Phase.END, cause)]
+
+
+def _told(source_id: str, number: int, episode: _Episode, phase: Phase, cause: str | None = None) -> MaskEvent:
+    if episode.event_id is None or episode.best is None:
+        raise ValueError("an episode that is no event yet")
+    event = MaskEvent(
+        *(episode.event_id, episode.sequence, phase, episode.label, source_id, number, episode.zone),
+        *(episode.began, episode.last, episode.confidence, episode.best, cause),
+    )
+    episode.sequence += 1
+    episode.told = episode.last
+    return event

@@ -1,0 +1,100 @@
+"""Puts together who is told of people: files, brokers, addresses."""
+
+from collections.abc import Mapping
+from os import environ
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from maskstream.cameras import expand
+from maskstream.config import Config
+from maskstream.covering import stored_crop
+from maskstream.errors import ConfigError
+from maskstream.people.book import EventBook
+from maskstream.protocols import Sink
+from maskstream.sinks.delivery import Carrier, Delivery
+from maskstream.sinks.events import EventSink, JsonlEvents
+from maskstream.sinks.outbox import Outbox
+from maskstream.types import Face, Output
+
+_BYTES_PER_MB: Final = 1_000_000
+
+
+class Reporting:
+    """The sinks that tell of people, and the book that they share."""
+
+    def __init__(self, config: Config, by_source: Mapping[str, Config]) -> None:
+        """Begin without sinks.
+
+        Args:
+            config: What is worth telling, whom, and what may be stored of a face.
+            by_source: The same for sources that differ, by their names.
+        """
+        self._config = config
+        self._by_source = dict(by_source)
+        self._book = EventBook(config, by_source, self._crop)
+
+    def set_source(self, source_id: str, config: Config) -> None:
+        """Let a source have settings of its own."""
+        self._by_source[source_id] = config
+        self._book.set_source(source_id, config)
+
+    def _crop(self, output: Output, face: Face) -> bytes | None:
+        return stored_crop(output, face, self._by_source.get(output.frame.source_id, self._config).privacy)
+
+    def carriers(self) -> list[Carrier]:
+        """Return whom to deliver to over a network, before anything is opened.
+
+        Raises:
+            ConfigError: An address is wrong, or a variable of the environment is not set.
+        """
+        carriers: list[Carrier] = []
+        events = self._config.events
+        if events.mqtt is not None:
+            from maskstream.sinks.mqtt import Mqtt
+
+            carriers.append(Mqtt(expand(events.mqtt, "events.mqtt")))
+        if events.webhooks:
+            from maskstream.sinks.webhook import Webhook
+
+            for hook in events.webhooks:
+                secret = None if hook.secret is None else expand(hook.secret, "events.webhooks: secret")
+                carriers.append(Webhook(expand(hook.url, "events.webhooks: url"), secret))
+        keys = [carrier.key for carrier in carriers]
+        if len(set(keys)) < len(keys):
+            raise ConfigError("events.webhooks: an address is given twice; give each once")
+        return carriers
+
+    def sinks(self, events: str | None, summary: str | None, console: Console | None) -> list[Sink]:
+        """Open all sinks.
+
+        Args:
+            events: A file of JSON lines, or None.
+            summary: A JSON file, or None.
+            console: Where the table of the summary goes.
+
+        Raises:
+            ConfigError: Nobody is tracked, or an address is wrong.
+            SinkError: A file cannot be written.
+        """
+        carriers = self.carriers()
+        if (events or summary or carriers) and not self._config.tracking.enabled:
+            raise ConfigError("tracking.enabled: false, but events and the summary are of people; set it to true")
+        sinks: list[Sink] = []
+        if events is not None:
+            sinks.append(EventSink(self._book, JsonlEvents(events)))
+        if summary is not None:
+            from maskstream.sinks.summary import SummarySink
+
+            sinks.append(SummarySink(summary, self._book, console))
+        if carriers:
+            queue = self._config.events.queue or str(state_folder() / "events.db")
+            outbox = Outbox(queue, round(self._config.events.queue_mb * _BYTES_PER_MB))
+            sinks += [EventSink(self._book, Delivery(carrier, outbox)) for carrier in carriers]
+        return sinks
+
+
+def state_folder() -> Path:
+    """Return where the program keeps what must outlive it, by the XDG Base Directory Specification."""
+    return Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "maskstream"

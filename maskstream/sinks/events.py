@@ -1,0 +1,129 @@
+"""Where events go: a sink for each receiver, which all ask the same book."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from maskstream.events import Happening
+from maskstream.sinks.event_records import event_record
+from maskstream.sinks.records import STDOUT, TextSink
+from maskstream.states import StateChange
+from maskstream.types import Output
+
+
+class Book(Protocol):
+    """What is to be told at each frame, and at the end; who asks twice gets the same."""
+
+    def look(self, output: Output) -> list[Happening]:
+        """Return what is to be told at a frame."""
+        ...
+
+    def end(self, source_id: str, cause: str) -> list[Happening]:
+        """End everything that goes on at a source."""
+        ...
+
+
+class Receiver(Protocol):
+    """Somebody who is told. Calls come from the main thread and must not wait for anyone."""
+
+    def take(self, happenings: Sequence[Happening]) -> None:
+        """Take what there is to tell, which is never nothing.
+
+        Raises:
+            SinkClosed: The reader has left.
+            SinkError: It cannot be written.
+        """
+        ...
+
+    def state_changed(self, change: StateChange) -> None:
+        """Take note of what becomes of a source."""
+        ...
+
+    def close(self) -> None:
+        """Finish in bounded time. A second call does nothing."""
+        ...
+
+
+class EventSink:
+    """Tells one receiver what the book finds worth telling."""
+
+    wants_every_frame = False
+
+    def __init__(self, book: Book, receiver: Receiver) -> None:
+        """Begin with nothing."""
+        self._book = book
+        self._receiver = receiver
+        self._open: dict[str, None] = {}
+
+    def write(self, output: Output) -> None:
+        """Tell what is to be told at a frame."""
+        self._open[output.frame.source_id] = None
+        self._tell(self._book.look(output))
+
+    def source_ended(self, source_id: str) -> None:
+        """End the events of a source."""
+        self._end(source_id, "ended")
+
+    def source_removed(self, source_id: str) -> None:
+        """End the events of a source."""
+        self._end(source_id, "removed")
+
+    def state_changed(self, change: StateChange) -> None:
+        """Hand on what becomes of a source."""
+        self._receiver.state_changed(change)
+
+    def close(self) -> None:
+        """End all events."""
+        try:
+            for source_id in list(self._open):
+                self._end(source_id, "stopped")
+        finally:
+            self._receiver.close()
+
+    def _end(self, source_id: str, cause: str) -> None:
+        if source_id in self._open:
+            del self._open[source_id]
+            self._tell(self._book.end(source_id, cause))
+
+    def _tell(self, happenings: Sequence[Happening]) -> None:
+        if happenings:
+            self._receiver.take(happenings)
+
+
+class JsonlEvents:
+    """One JSON record a line. An existing file is continued, so that a program that is started again loses nothing."""
+
+    def __init__(self, path: str) -> None:
+        """Open the file.
+
+        Raises:
+            SinkError: It cannot be written there.
+        """
+        self._file = TextSink(path, "a")
+        if path != STDOUT and _is_torn(Path(path)):
+            self._file.put("\n")
+
+    def take(self, happenings: Sequence[Happening]) -> None:
+        """Write the records, all in one go."""
+        self._file.put("".join(line(event_record(happening)) for happening in happenings))
+
+    def state_changed(self, change: StateChange) -> None:
+        """Leave states out: `--status` has them."""
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def line(record: dict[str, Any]) -> str:
+    """Return a record as a line of JSON."""
+    return json.dumps(record, allow_nan=False) + "\n"
+
+
+def _is_torn(path: Path) -> bool:
+    """Return whether the last line of a file lacks its end, as after a power failure."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - 1))
+        return file.read(1) not in (b"", b"\n")

@@ -1,0 +1,205 @@
+"""What a run has seen, in one file: people, the share of them with a mask over time, and events."""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from maskstream.events import Happening, MaskEvent, Moment, Phase
+from maskstream.files import replace_file
+from maskstream.palette import LABEL_TEXT
+from maskstream.sinks.events import Book, EventSink
+from maskstream.sinks.paths import require_writable
+from maskstream.sinks.records import iso_8601
+from maskstream.sinks.timeline import draw_timelines
+from maskstream.states import StateChange
+from maskstream.types import FrameResult, Label, Output
+
+_MOST_STEPS: Final = 240
+_LONGEST_GAP_S: Final = 1.0
+_GONE_S: Final = 60.0
+_SAVE_EVERY_S: Final = 60.0
+_TOLD: Final = (Label.MASK, Label.NO_MASK, Label.INCORRECT)
+Seconds = dict[Label, float]
+
+
+@dataclass
+class _Person:
+    seen_s: float
+    seconds: Seconds = field(default_factory=lambda: dict.fromkeys(Label, 0.0))
+
+
+class SourceSummary:
+    """One source. However long it runs, it takes no more than some memory: steps of time grow, and who is gone is a count."""
+
+    def __init__(self, began: Moment) -> None:
+        """Begin with its first frame."""
+        self.began = self.last = began
+        self.frames = 0
+        self.step_s = 1.0
+        self.steps: list[Seconds] = []
+        self.events: dict[Label, list[float]] = defaultdict(list)
+        """Durations of those that have ended."""
+        self._present: dict[int, _Person] = {}
+        self._gone = dict.fromkeys(Label, 0)
+
+    def look(self, result: FrameResult) -> None:
+        """Count a frame."""
+        self.frames += 1
+        self.last = Moment.of(result)
+        now_s = result.time_s
+        step = self._step(now_s - self.began.time_s)
+        for face in result.faces:
+            if face.track_id is None:
+                continue
+            person = self._present.setdefault(face.track_id, _Person(now_s))
+            seconds = min(max(now_s - person.seen_s, 0.0), _LONGEST_GAP_S)
+            person.seen_s = now_s
+            person.seconds[face.shown_label] += seconds
+            step[face.shown_label] += seconds
+        for number in [number for number, person in self._present.items() if now_s - person.seen_s > _GONE_S]:
+            self._gone[_longest(self._present.pop(number))] += 1
+
+    def _step(self, since_s: float) -> Seconds:
+        while since_s >= self.step_s * _MOST_STEPS:
+            self.step_s *= 2
+            pairs = zip(self.steps[::2], [*self.steps[1::2], dict.fromkeys(Label, 0.0)], strict=False)
+            self.steps = [{label: first[label] + second[label] for label in Label} for first, second in pairs]
+        index = max(0, int(since_s / self.step_s))
+        self.steps += [dict.fromkeys(Label, 0.0) for _ in range(index + 1 - len(self.steps))]
+        return self.steps[index]
+
+    def people(self) -> dict[Label, int]:
+        """Return how many people were seen, each under the label that held longest."""
+        present = [_longest(person) for person in self._present.values()]
+        return {label: self._gone[label] + present.count(label) for label in Label}
+
+    def person_s(self) -> Seconds:
+        """Return for how long all people together had each label."""
+        return {label: sum(step[label] for step in self.steps) for label in Label}
+
+    def record(self, source_id: str) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        people = self.people()
+        return {
+            "source": source_id,
+            "began_s": round(self.began.time_s, 3),
+            "began_utc": iso_8601(self.began.wall_time),
+            "last_s": round(self.last.time_s, 3),
+            "last_utc": iso_8601(self.last.wall_time),
+            "frames": self.frames,
+            "people": {"all": sum(people.values()), **_by_name(people)},
+            "person_s": _by_name(self.person_s()),
+            "mask_share": mask_share(self.person_s()),
+            "events": {
+                label.value: {"count": len(ended), "seconds": round(sum(ended), 3), "longest_s": round(max(ended), 3)}
+                for label, ended in self.events.items()
+            },
+            "timeline": {
+                "step_s": self.step_s,
+                "person_s": {label.value: [round(step[label], 3) for step in self.steps] for label in Label},
+                "mask_share": [mask_share(step) for step in self.steps],
+            },
+        }
+
+
+def _longest(person: _Person) -> Label:
+    return max(person.seconds, key=person.seconds.__getitem__) if any(person.seconds.values()) else Label.UNKNOWN
+
+
+def _by_name(values: Mapping[Label, float]) -> dict[str, float]:
+    return {label.value: round(value, 3) for label, value in values.items()}
+
+
+def mask_share(seconds: Mapping[Label, float]) -> float | None:
+    """Return the share of the time of people that they wore a mask in, where it is known; None where it never is."""
+    known_s = sum(seconds[label] for label in _TOLD)
+    return round(seconds[Label.MASK] / known_s, 4) if known_s else None
+
+
+class SummarySink:
+    """Writes the summary as JSON, once a minute and at the end, and at the end a timeline as PNG beside it, and a short table."""
+
+    wants_every_frame = False
+
+    def __init__(self, path: str, book: Book, console: Console | None = None) -> None:
+        """Begin without sources.
+
+        Args:
+            path: Of the JSON file; the picture has the same name with `.png`.
+            book: Knows the events.
+            console: Where the table goes; None for nowhere.
+
+        Raises:
+            SinkError: Nothing can be written there.
+        """
+        self._path = Path(path)
+        self._png = self._path.with_suffix(".png")
+        for each in (self._path, self._png):
+            require_writable(str(each))
+        self._console = console
+        self._sources: dict[str, SourceSummary] = {}
+        self._events = EventSink(book, self)
+        self._saved_s = monotonic()
+        self._is_done = False
+
+    def write(self, output: Output) -> None:
+        """Count an analysed frame."""
+        if output.analysed and output.frame.file is None:
+            source_id = output.frame.source_id
+            if source_id not in self._sources:
+                self._sources[source_id] = SourceSummary(Moment.of(output.result))
+            self._sources[source_id].look(output.result)
+        self._events.write(output)
+        if monotonic() - self._saved_s >= _SAVE_EVERY_S:
+            self._saved_s = monotonic()
+            self._save()
+
+    def take(self, happenings: Sequence[Happening]) -> None:
+        """Count events that end."""
+        for happening in happenings:
+            if isinstance(happening, MaskEvent) and happening.phase is Phase.END:
+                self._sources[happening.source_id].events[happening.label].append(happening.duration_s)
+
+    def source_ended(self, source_id: str) -> None:
+        """End the events of a source."""
+        self._events.source_ended(source_id)
+
+    def source_removed(self, source_id: str) -> None:
+        """End the events of a source."""
+        self._events.source_removed(source_id)
+
+    def state_changed(self, change: StateChange) -> None:
+        """Leave states out."""
+
+    def close(self) -> None:
+        """End all events and write everything. A second call does nothing."""
+        if self._is_done:
+            return
+        self._is_done = True
+        self._events.close()  # which calls this once more
+        self._save()
+        replace_file(self._png, draw_timelines(self._sources))
+        if self._console is not None:
+            self._console.print(_table(self._sources))
+
+    def _save(self) -> None:
+        record = {"sources": [summary.record(source_id) for source_id, summary in self._sources.items()]}
+        replace_file(self._path, (json.dumps(record, indent=1, allow_nan=False) + "\n").encode(errors="surrogateescape"))
+
+
+def _table(sources: Mapping[str, SourceSummary]) -> Table:
+    table = Table("source", "people", "with mask", "without", "share of time with mask", "events", box=None, pad_edge=False)
+    for source_id, summary in sources.items():
+        people, share = summary.people(), mask_share(summary.person_s())
+        bare = people[Label.NO_MASK] + people[Label.INCORRECT]
+        events = ", ".join(f"{len(ended)} {LABEL_TEXT[label]} ({sum(ended):.0f} s)" for label, ended in summary.events.items())
+        counts = (str(count) for count in (sum(people.values()), people[Label.MASK], bare))
+        table.add_row(source_id, *counts, "-" if share is None else f"{share:.0%}", events or "none")
+    return table

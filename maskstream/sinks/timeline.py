@@ -1,0 +1,75 @@
+"""People with and without a mask over time, as a picture."""
+
+import io
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Final, Protocol
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from maskstream.events import Moment
+from maskstream.palette import COLOURS_BGR, LABEL_TEXT
+from maskstream.types import Label
+
+_WIDTH_IN: Final = 9.0
+_HEIGHT_IN: Final = 2.2
+_MOST_SOURCES: Final = 24
+
+
+class Timeline(Protocol):
+    """What is drawn of one source."""
+
+    @property
+    def began(self) -> Moment:
+        """When its first frame was."""
+        ...
+
+    @property
+    def step_s(self) -> float:
+        """How long a step is."""
+        ...
+
+    @property
+    def steps(self) -> Sequence[Mapping[Label, float]]:
+        """Seconds of all people together, by label, in each step."""
+        ...
+
+
+def draw_timelines(sources: Mapping[str, Timeline]) -> bytes:
+    """Return a PNG: for each source the people present over time, stacked by label; of very many sources the first ones."""
+    shown = dict(list(sources.items())[:_MOST_SOURCES])
+    figure = Figure((_WIDTH_IN, _HEIGHT_IN * max(1, len(shown))), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    rows = figure.subplots(max(1, len(shown)), squeeze=False)[:, 0]
+    for axes, (source_id, timeline) in zip(rows, shown.items(), strict=False):
+        _draw(axes, source_id, timeline)
+    if not shown:
+        rows[0].set_title("no frames", loc="left")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _draw(axes: Axes, source_id: str, timeline: Timeline) -> None:
+    steps = timeline.steps
+    edges = np.arange(len(steps) + 1) * timeline.step_s
+    below = np.zeros(len(steps))
+    for label in Label:
+        present = np.array([step[label] for step in steps]) / timeline.step_s
+        if present.any():
+            blue, green, red = COLOURS_BGR[label]
+            colour = (red / 255, green / 255, blue / 255)
+            axes.stairs(below + present, edges, baseline=below, fill=True, color=colour, label=LABEL_TEXT[label])
+            below += present
+    name = source_id.encode(errors="replace").decode().replace("$", r"\$")
+    since = timeline.began.wall_time
+    axes.set_title(name if since is None else f"{name}, from {since:%Y-%m-%d %H:%M:%S} UTC", loc="left", fontsize=10)
+    axes.set_xlim(0, edges[-1])
+    axes.set_ylim(0, max(1.0, float(below.max(initial=0.0))) * 1.05)
+    axes.set_ylabel("people")
+    axes.xaxis.set_major_formatter(lambda seconds, _position: str(timedelta(seconds=round(seconds))))
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="upper right", fontsize=8)
