@@ -49,7 +49,7 @@ class _Settings:
 
 
 class PeopleAnalyzer:
-    """Gives the faces of frames numbers, steady labels and zones; those of pictures, which are no frames of a video, zones alone."""
+    """Gives the faces of frames numbers, steady labels and zones; those of pictures, which make no video, zones alone."""
 
     def __init__(self, analyzer: FrameAnalyzer, config: Config, by_source: Mapping[str, Config] | None = None) -> None:
         """Begin without people.

@@ -28,6 +28,11 @@ class Timeline(Protocol):
         ...
 
     @property
+    def last(self) -> Moment:
+        """When its last frame was."""
+        ...
+
+    @property
     def step_s(self) -> float:
         """How long a step is."""
         ...
@@ -54,22 +59,30 @@ def draw_timelines(sources: Mapping[str, Timeline]) -> bytes:
 
 
 def _draw(axes: Axes, source_id: str, timeline: Timeline) -> None:
-    steps = timeline.steps
-    edges = np.arange(len(steps) + 1) * timeline.step_s
-    below = np.zeros(len(steps))
-    for label in Label:
-        present = np.array([step[label] for step in steps]) / timeline.step_s
-        if present.any():
+    """Draw the people as areas, and the share with a mask as a line."""
+    whole_s = timeline.last.time_s - timeline.began.time_s
+    edges = np.minimum(np.arange(len(timeline.steps) + 1) * timeline.step_s, whole_s)
+    lasted_s = np.maximum(np.diff(edges), 1e-6)  # the last step may have only just begun
+    present = {label: np.array([step[label] for step in timeline.steps]) / lasted_s for label in Label}
+    below = np.zeros(len(timeline.steps))
+    for label, people in present.items():
+        if people.any():
             blue, green, red = COLOURS_BGR[label]
             colour = (red / 255, green / 255, blue / 255)
-            axes.stairs(below + present, edges, baseline=below, fill=True, color=colour, label=LABEL_TEXT[label])
-            below += present
+            axes.stairs(below + people, edges, baseline=below, fill=True, color=colour, label=LABEL_TEXT[label])
+            below += people
+    known = np.sum([present[label] for label in Label if label is not Label.UNKNOWN], axis=0)
+    share = np.divide(present[Label.MASK], known, out=np.full_like(known, np.nan), where=known > 0)
+    beside = axes.twinx()
+    beside.stairs(share * 100, edges, baseline=None, color="black", label="share with mask")
+    beside.set_ylim(0, 105)
+    beside.set_ylabel("% with mask")
     name = source_id.encode(errors="replace").decode().replace("$", r"\$")
     since = timeline.began.wall_time
     axes.set_title(name if since is None else f"{name}, from {since:%Y-%m-%d %H:%M:%S} UTC", loc="left", fontsize=10)
-    axes.set_xlim(0, edges[-1])
+    axes.set_xlim(0, max(whole_s, 1e-3))
     axes.set_ylim(0, max(1.0, float(below.max(initial=0.0))) * 1.05)
     axes.set_ylabel("people")
     axes.xaxis.set_major_formatter(lambda seconds, _position: str(timedelta(seconds=round(seconds))))
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="upper right", fontsize=8)
+    handles = [*axes.get_legend_handles_labels()[0], *beside.get_legend_handles_labels()[0]]
+    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.08, 1.0), fontsize=8, frameon=False)
