@@ -20,7 +20,12 @@ from tests.servers import SYSTEM_PYTHON
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "assets" / "demo.mp4"
 APT_PACKAGES = {"ffprobe": "ffmpeg", "chromium": "chromium", "Xvfb": "xvfb", "xdotool": "xdotool"}
-APT_PACKAGES |= {"ffmpeg": "ffmpeg", "openssl": "openssl", "gst-rtsp-server": "python3-gi gir1.2-gst-rtsp-server-1.0"}
+APT_PACKAGES |= {
+    "ffmpeg": "ffmpeg",
+    "mosquitto": "mosquitto",
+    "openssl": "openssl",
+    "gst-rtsp-server": "python3-gi gir1.2-gst-rtsp-server-1.0",
+}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -69,7 +74,7 @@ def system_tool() -> Callable[[str], str]:
     """Find a program of the system; without it the test is skipped, or fails where `MASKSTREAM_REQUIRE_TOOLS` is set."""
 
     def find(name: str) -> str:
-        path = shutil.which(name)
+        path = shutil.which(name) or shutil.which(name, path="/usr/sbin")
         if path is None:
             lacks(name)
         return path

@@ -123,6 +123,8 @@ def line(record: dict[str, Any]) -> str:
 
 def _is_torn(path: Path) -> bool:
     """Return whether the last line of a file lacks its end, as after a power failure."""
+    if not path.is_file():
+        return False
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(max(0, size - 1))

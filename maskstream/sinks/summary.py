@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from maskstream.events import Happening, MaskEvent, Moment, Phase
 from maskstream.files import replace_file
@@ -17,7 +18,7 @@ from maskstream.palette import LABEL_TEXT
 from maskstream.sinks.events import Book, EventSink
 from maskstream.sinks.paths import require_writable
 from maskstream.sinks.records import iso_8601
-from maskstream.sinks.timeline import draw_timelines
+from maskstream.sinks.timeline import draw_timelines, plain_text
 from maskstream.states import StateChange
 from maskstream.types import FrameResult, Label, Output
 
@@ -201,5 +202,5 @@ def _table(sources: Mapping[str, SourceSummary]) -> Table:
         bare = people[Label.NO_MASK] + people[Label.INCORRECT]
         events = ", ".join(f"{len(ended)} {LABEL_TEXT[label]} ({sum(ended):.0f} s)" for label, ended in summary.events.items())
         counts = (str(count) for count in (sum(people.values()), people[Label.MASK], bare))
-        table.add_row(source_id, *counts, "-" if share is None else f"{share:.0%}", events or "none")
+        table.add_row(Text(plain_text(source_id)), *counts, "-" if share is None else f"{share:.0%}", events or "none")
     return table

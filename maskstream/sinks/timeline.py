@@ -58,6 +58,11 @@ def draw_timelines(sources: Mapping[str, Timeline]) -> bytes:
     return buffer.getvalue()
 
 
+def plain_text(name: str) -> str:
+    """Return a name without what is no text: the bytes of a file name need not be."""
+    return name.encode(errors="replace").decode()
+
+
 def _draw(axes: Axes, source_id: str, timeline: Timeline) -> None:
     """Draw the people as areas, and the share with a mask as a line."""
     whole_s = timeline.last.time_s - timeline.began.time_s
@@ -77,7 +82,7 @@ def _draw(axes: Axes, source_id: str, timeline: Timeline) -> None:
     beside.stairs(share * 100, edges, baseline=None, color="black", label="share with mask")
     beside.set_ylim(0, 105)
     beside.set_ylabel("% with mask")
-    name = source_id.encode(errors="replace").decode().replace("$", r"\$")
+    name = plain_text(source_id).replace("$", r"\$")
     since = timeline.began.wall_time
     axes.set_title(name if since is None else f"{name}, from {since:%Y-%m-%d %H:%M:%S} UTC", loc="left", fontsize=10)
     axes.set_xlim(0, max(whole_s, 1e-3))

@@ -53,7 +53,7 @@ class Webhook:
         except requests.RequestException as error:
             raise NotDelivered(type(error).__name__) from error  # its text holds the URL
         answer.close()
-        if not answer.ok or answer.is_redirect:
+        if not 200 <= answer.status_code < 300:
             raise NotDelivered(f"it answers {answer.status_code} {answer.reason}", is_final=answer.status_code in _REFUSED)
 
     def state_changed(self, change: StateChange) -> None:

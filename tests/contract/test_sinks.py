@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from maskstream.config import VideoConfig
+from maskstream.config import VideoConfig, load_config
 from maskstream.errors import SinkError
+from maskstream.people.book import EventBook
 from maskstream.protocols import Sink
 from maskstream.sinks import CsvSink, JsonlSink, PictureSink, ProgressSink, RecordingSink, StatusSink, VideoSink
+from maskstream.sinks.events import EventSink, JsonlEvents
+from maskstream.sinks.summary import SummarySink
 from maskstream.types import Frame, SourceInfo
 from tests.video_files import grey, output_of
 
@@ -26,10 +29,13 @@ SINKS: dict[str, Callable[[Path], Sink]] = {
     "video": lambda folder: VideoSink(str(folder / "out.mp4"), INFO, VIDEO),
     "recording": lambda folder: RecordingSink(str(folder / "out.mp4"), lambda: INFO, VIDEO),
     "pictures": lambda folder: PictureSink(str(folder), PICTURES),
+    "events": lambda folder: EventSink(EventBook(load_config()), JsonlEvents(str(folder / "events.jsonl"))),
+    "summary": lambda folder: SummarySink(str(folder / "summary.json"), EventBook(load_config())),
     "progress": lambda folder: ProgressSink(Console(file=io.StringIO()), [INFO], None),
 }
 """All but the window, which needs a display and is tested with one."""
-FILES = {"jsonl": 1, "csv": 1, "status": 1, "video": 1, "recording": 1, "pictures": 3, "progress": 0}
+FILES = {"jsonl": 1, "csv": 1, "status": 1, "video": 1, "recording": 1, "pictures": 3}
+FILES |= {"events": 1, "summary": 2, "progress": 0}
 """How many each leaves behind."""
 
 
@@ -51,7 +57,7 @@ def test_write_end_and_close_twice(tmp_path: Path, kind: str) -> None:
     sink.close()
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == left
     assert len(left) == FILES[kind]
-    assert all(left.values()) or kind == "status"
+    assert all(left.values()) or kind in ("status", "events")
 
 
 @each_sink

@@ -1,0 +1,211 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from maskstream import load_config
+from maskstream.config import Config, Layer
+from maskstream.events import Happening, MaskEvent, MinuteCounts, Phase
+from maskstream.people.book import EventBook
+from maskstream.types import Frame, Label, Output
+from tests.people.made import face_at, frame_at, output_with, person
+
+START, UPDATE, END = Phase
+
+
+def config(**events: object) -> Config:
+    return load_config(layers=[Layer("test", {"events": events})])
+
+
+def at(time_s: float, *people: tuple[int, Label], source_id: str = "door") -> Output:
+    frame = frame_at(round(time_s * 10), time_s=time_s, source_id=source_id)
+    return output_with(frame, [person(number, label, x=100.0 * number) for number, label in people])
+
+
+def told(book: EventBook, outputs: list[Output]) -> list[MaskEvent]:
+    return events([happening for output in outputs for happening in book.look(output)])
+
+
+def events(happenings: list[Happening]) -> list[MaskEvent]:
+    return [happening for happening in happenings if isinstance(happening, MaskEvent)]
+
+
+def span(since_s: float, until_s: float, *people: tuple[int, Label]) -> list[Output]:
+    return [at(step / 10, *people) for step in range(round(since_s * 10), round(until_s * 10))]
+
+
+BARE, MASKED, UNKNOWN = (1, Label.NO_MASK), (1, Label.MASK), (1, Label.UNKNOWN)
+
+
+def test_an_event_begins_after_min_seconds_and_ends_with_the_mask() -> None:
+    book = EventBook(config(min_seconds=1.0))
+    found = told(book, [*span(0, 2, MASKED), *span(2, 5, BARE), *span(5, 6, MASKED)])
+    start, end = found
+    assert (start.phase, start.sequence, start.began.time_s, start.last.time_s) == (START, 0, 2.0, 3.0)
+    assert (end.phase, end.sequence, end.cause, end.last.time_s) == (END, 1, "mask", 4.9)
+    assert start.event_id == end.event_id
+    assert end.duration_s == pytest.approx(2.9)
+    assert (end.source_id, end.person, end.label) == ("door", 1, Label.NO_MASK)
+
+
+def test_what_is_too_short_is_no_event() -> None:
+    assert told(EventBook(config(min_seconds=1.0)), [*span(0, 0.9, BARE), *span(0.9, 3, MASKED)]) == []
+
+
+def test_unknown_neither_begins_nor_ends_one() -> None:
+    book = EventBook(config())
+    assert [event.phase for event in told(book, [*span(0, 3, UNKNOWN), *span(3, 5, BARE), *span(5, 6, UNKNOWN)])] == [START]
+
+
+def test_what_goes_on_is_told_again() -> None:
+    book = EventBook(config(update_s=2.0))
+    found = told(book, span(0, 8, BARE))
+    assert [(event.phase, event.sequence, event.last.time_s) for event in found] == [
+        *((START, 0, 1.0), (UPDATE, 1, 3.0), (UPDATE, 2, 5.0), (UPDATE, 3, 7.0))
+    ]
+
+
+def test_who_is_gone_ends_it_when_last_seen() -> None:
+    book = EventBook(config())
+    found = told(book, [*span(0, 3, BARE), *span(3, 6)])
+    assert [(event.phase, event.cause) for event in found] == [(START, None), (END, "gone")]
+    assert found[1].last.time_s == pytest.approx(2.9)
+
+
+def test_a_moment_out_of_sight_does_not_end_it() -> None:
+    found = told(EventBook(config()), [*span(0, 2, BARE), *span(2, 3), *span(3, 4, BARE)])
+    assert [event.phase for event in found] == [START]
+
+
+def test_a_gap_without_frames_ends_it() -> None:
+    found = told(EventBook(config()), [*span(0, 2, BARE), at(100.0, BARE)])
+    assert [(event.phase, event.cause) for event in found] == [(START, None), (END, "gone")]
+
+
+@pytest.mark.parametrize(("labels", "count"), [(["no_mask", "incorrect"], 2), (["incorrect"], 1), (["mask"], 0), ([], 0)])
+def test_which_labels_are_worth_it(labels: list[str], count: int) -> None:
+    both = [(1, Label.NO_MASK), (2, Label.INCORRECT)]
+    assert len(told(EventBook(config(labels=labels)), span(0, 3, *both))) == count
+
+
+def test_ids_are_never_the_same() -> None:
+    book = EventBook(config())
+    outputs = [
+        output for since in range(0, 40, 4) for output in (*span(since, since + 2, BARE), *span(since + 2, since + 4, MASKED))
+    ]
+    starts = [event.event_id for event in told(book, outputs) if event.phase is START]
+    assert len(starts) == len(set(starts)) == 10
+
+
+def test_a_hundred_people_have_a_hundred_events() -> None:
+    crowd = [(number, Label.NO_MASK) for number in range(1, 101)]
+    book = EventBook(config())
+    found = told(book, span(0, 3, *crowd))
+    assert {event.person for event in found} == set(range(1, 101))
+    assert len(events(book.end("door", "ended"))) == 100
+
+
+def test_two_cameras_do_not_mix() -> None:
+    book = EventBook(config())
+    outputs = [at(step / 10, BARE, source_id=source) for step in range(30) for source in ("door", "lab")]
+    found = told(book, outputs)
+    assert sorted(event.source_id for event in found) == ["door", "lab"]
+    assert {event.source_id for event in events(book.end("lab", "removed"))} == {"lab"}
+    assert [event.cause for event in events(book.end("door", "ended"))] == ["ended"]
+
+
+def test_several_readers_are_told_the_same() -> None:
+    book = EventBook(config(min_seconds=0))
+    output = at(0.0, BARE)
+    first, second = book.look(output), book.look(output)
+    assert first is second
+    assert len(events(first)) == 1
+    assert book.end("door", "stopped") == book.end("door", "stopped") != []
+
+
+def test_a_source_that_comes_back_has_new_events() -> None:
+    book = EventBook(config(min_seconds=0))
+    ids = set()
+    for _ in range(2):
+        ids |= {event.event_id for event in told(book, [at(0.0, BARE)])}
+        assert len(events(book.end("door", "removed"))) == 1
+    assert len(ids) == 2
+
+
+def test_time_that_runs_back_ends_what_went_on() -> None:
+    found = told(EventBook(config()), [*span(10, 12, BARE), *span(0, 2, BARE)])
+    assert [(event.phase, event.cause) for event in found] == [(START, None), (END, "ended"), (START, None)]
+    assert all(event.duration_s >= 0 for event in found)
+
+
+def test_the_best_look_is_kept() -> None:
+    cut: list[int] = []
+
+    def crop(output: Output, face: object) -> bytes:
+        cut.append(output.frame.index)
+        return f"frame {output.frame.index}".encode()
+
+    book = EventBook(config(min_seconds=0.3), crop=crop)
+    sizes = [20, 50, 30, 20, 20]
+    outputs = [output_with(frame_at(index, fps=10), [person(1, Label.NO_MASK, side=side)]) for index, side in enumerate(sizes)]
+    (start,) = told(book, outputs)
+    assert start.best.moment.frame == 1
+    assert start.best.crop_jpeg == b"frame 1"
+    assert start.best.box_xyxy[2] - start.best.box_xyxy[0] == 50
+    assert cut == [0, 1]
+
+
+def test_where_somebody_stands_is_told() -> None:
+    book = EventBook(config(min_seconds=0))
+    (start,) = told(book, [output_with(frame_at(0), [person(1, Label.NO_MASK, zone="door")])])
+    assert start.zone == "door"
+
+
+def test_without_steady_labels_those_of_frames_count() -> None:
+    face = face_at(100, label=Label.NO_MASK)
+    object.__setattr__(face, "track_id", 7)
+    found = told(EventBook(config(min_seconds=0)), [output_with(frame_at(0), [face])])
+    assert [(event.person, event.confidence) for event in found] == [(7, 0.97)]
+
+
+def test_what_was_not_analysed_or_is_a_picture_tells_nothing() -> None:
+    book = EventBook(config(min_seconds=0))
+    picture = Frame(frame_at(0).bgr, 0, "photos", 0.0, file="a.png")
+    assert book.look(output_with(frame_at(0), [person(1, Label.NO_MASK)], analysed=False)) == []
+    assert book.look(output_with(picture, [person(1, Label.NO_MASK)])) == []
+
+
+def counts(happenings: list[Happening]) -> list[MinuteCounts]:
+    return [happening for happening in happenings if isinstance(happening, MinuteCounts)]
+
+
+def test_each_minute_is_counted() -> None:
+    book = EventBook(config())
+    outputs = [at(second, (1, Label.MASK), (2, Label.NO_MASK if second < 50 else Label.MASK)) for second in range(130)]
+    found = counts([happening for output in outputs for happening in book.look(output)]) + counts(book.end("door", "ended"))
+    assert [(each.began.time_s, each.last.time_s) for each in found] == [(0, 59), (60, 119), (120, 129)]
+    assert found[0].people[Label.MASK] == found[0].people[Label.NO_MASK] == 1
+    assert found[0].person_s[Label.NO_MASK] == pytest.approx(49)
+    assert found[0].person_s[Label.MASK] == pytest.approx(59 + 10)
+    assert found[1].people[Label.MASK] == 2
+    assert found[1].person_s[Label.MASK] == pytest.approx(2 * 60)
+
+
+def test_minutes_are_those_of_the_clock_whatever_it_does() -> None:
+    """The clock on the wall jumps back by 30 s; the time of people together stays right."""
+    book = EventBook(config())
+    noon = datetime(2026, 11, 22, 12, 0, 30, tzinfo=UTC)
+    found: list[Happening] = []
+    for second in range(60):
+        wall = noon + timedelta(seconds=second - 40 if second >= 45 else second)
+        frame = Frame(frame_at(0).bgr, second, "door", float(second), wall_time=wall)
+        found += book.look(output_with(frame, [person(1, Label.MASK)]))
+    found += book.end("door", "ended")
+    assert sum(each.person_s[Label.MASK] for each in counts(found)) == pytest.approx(59)
+    assert [each.people[Label.MASK] for each in counts(found)] == [1] * len(counts(found))
+    assert len(counts(found)) == 3
+
+
+def test_an_empty_minute_is_told_too() -> None:
+    book = EventBook(config())
+    found = [happening for second in range(0, 70, 10) for happening in book.look(at(float(second)))]
+    assert [sum(each.people.values()) for each in counts(found)] == [0]

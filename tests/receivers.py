@@ -1,0 +1,148 @@
+"""Real receivers of events on this machine: a web server that takes posts, and a broker."""
+
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from socket import create_connection, create_server
+from time import monotonic, sleep
+from typing import Any
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+
+_START_S = 10.0
+
+
+def free_port() -> int:
+    """Return a port of this machine on which nobody listens."""
+    with create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def wait_until(holds: Callable[[], bool], within_s: float = 10.0) -> None:
+    """Wait for something that must become true."""
+    deadline_s = monotonic() + within_s
+    while not holds():
+        assert monotonic() < deadline_s, f"not within {within_s:.0f} s"
+        sleep(0.02)
+
+
+@dataclass
+class Posts:
+    """What a web server was sent."""
+
+    url: str
+    answers: list[int] = field(default_factory=list)
+    """Status codes of the next answers; 200 afterwards."""
+    delay_s: float = 0.0
+    bodies: list[bytes] = field(default_factory=list)
+    """Of posts that were answered with 200."""
+    headers: list[dict[str, str]] = field(default_factory=list)
+    refused: int = 0
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        return [json.loads(body) for body in self.bodies]
+
+
+@contextmanager
+def web_receiver(port: int = 0) -> Iterator[Posts]:
+    """Take posts until the block is left."""
+
+    class Request(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            sleep(posts.delay_s)
+            code = posts.answers.pop(0) if posts.answers else 200
+            if code == 200:
+                posts.headers.append(dict(self.headers))
+                posts.bodies.append(body)
+            else:
+                posts.refused += 1
+            self.send_response(code)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", port), Request) as server:
+        server.daemon_threads = True
+        posts = Posts(f"http://127.0.0.1:{server.server_port}/hook/secret-path")
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield posts
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def broker(executable: str, folder: Path, port: int, *settings: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run mosquitto until the block is left; what it retains is kept in the folder from one run to the next."""
+    config = folder / "mosquitto.conf"
+    lines = [
+        f"listener {port} 127.0.0.1",
+        "persistence true",
+        f"persistence_location {folder}/",
+        "autosave_on_changes true",
+        "autosave_interval 1",
+    ]
+    as_root = ["user root"] if os.geteuid() == 0 else []  # else it becomes somebody who may not read the folder
+    config.write_text("\n".join([*lines, *as_root, *(settings or ["allow_anonymous true"]), ""]))
+    with subprocess.Popen([executable, "-c", str(config)], stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_until(lambda: _answers(port), _START_S)
+            yield process
+        finally:
+            process.kill()
+
+
+def _answers(port: int) -> bool:
+    try:
+        create_connection(("127.0.0.1", port), 0.2).close()
+    except OSError:
+        return False
+    return True
+
+
+@dataclass
+class Subscriber:
+    """Everything that a broker handed on."""
+
+    messages: list[tuple[str, str, bool]] = field(default_factory=list)
+    """Topic, text, and whether it was retained."""
+
+    def on(self, topic: str) -> list[str]:
+        return [text for each, text, _ in self.messages if each == topic]
+
+    def records(self, topic: str) -> list[dict[str, Any]]:
+        return [json.loads(text) for text in self.on(topic)]
+
+
+@contextmanager
+def subscriber(port: int, topic: str = "maskstream/#", login: tuple[str, str] | None = None) -> Iterator[Subscriber]:
+    """Listen until the block is left, through restarts of the broker."""
+    heard, ready = Subscriber(), threading.Event()
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, "listener", clean_session=False)
+    if login is not None:
+        client.username_pw_set(*login)
+    client.on_connect = lambda client, *_: client.subscribe(topic, qos=1)
+    client.on_subscribe = lambda *_: ready.set()
+    client.on_message = lambda _c, _u, message: heard.messages.append((message.topic, message.payload.decode(), message.retain))
+    client.reconnect_delay_set(1, 1)
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    try:
+        assert ready.wait(_START_S)
+        yield heard
+    finally:
+        client.disconnect()
+        client.loop_stop()

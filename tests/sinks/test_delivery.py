@@ -1,0 +1,156 @@
+"""Records reach real receivers, whatever happens to those in between."""
+
+import hmac
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from time import monotonic, sleep
+
+import numpy as np
+import pytest
+
+from maskstream.errors import ConfigError
+from maskstream.events import Look, MaskEvent, MinuteCounts, Moment, Phase
+from maskstream.sinks.delivery import Delivery
+from maskstream.sinks.outbox import Outbox
+from maskstream.sinks.webhook import Webhook
+from maskstream.types import Label
+from tests.receivers import free_port, wait_until, web_receiver
+
+NOW = Moment(10, 0.4, None)
+
+
+def event(number: int, phase: Phase = Phase.START, sequence: int = 0, source_id: str = "door") -> MaskEvent:
+    best = Look(NOW, 0.97, np.array([1, 2, 30, 40], np.float32), b"\xff\xd8jpeg")
+    cause = "mask" if phase is Phase.END else None
+    return MaskEvent(f"e{number}", sequence, phase, Label.NO_MASK, source_id, number, None, NOW, NOW, 0.99, best, cause)
+
+
+@contextmanager
+def delivery(folder: Path, url: str, secret: str | None = None, limit: int = 1_000_000) -> Iterator[Delivery]:
+    outbox = Outbox(str(folder / "events.db"), limit)
+    made = Delivery(Webhook(url, secret), outbox)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def keys(records: list[dict]) -> list[str]:
+    return [f"{record['event']}-{record['sequence']}" for record in records if record["type"] == "event"]
+
+
+def test_records_arrive_in_order_as_json(tmp_path: Path) -> None:
+    with web_receiver() as posts, delivery(tmp_path, posts.url) as sent:
+        sent.take([event(1), MinuteCounts("door", NOW, NOW, dict.fromkeys(Label, 1), dict.fromkeys(Label, 2.0))])
+        sent.take([event(1, Phase.END, 1)])
+        wait_until(lambda: len(posts.bodies) == 3)
+    assert [record["type"] for record in posts.records] == ["event", "counts", "event"]
+    assert posts.records[0]["best"]["crop_jpeg"] == "/9hqcGVn"
+    assert [each["X-Maskstream-Key"] for each in posts.headers] == ["e1-0", "counts-0.4", "e1-1"]
+    assert {each["Content-Type"] for each in posts.headers} == {"application/json"}
+    assert "X-Maskstream-Signature" not in posts.headers[0]
+
+
+def test_a_secret_signs_what_is_posted(tmp_path: Path) -> None:
+    with web_receiver() as posts, delivery(tmp_path, posts.url, "s3cret") as sent:
+        sent.take([event(1)])
+        wait_until(lambda: len(posts.bodies) == 1)
+    signature = hmac.new(b"s3cret", posts.bodies[0], sha256).hexdigest()
+    assert posts.headers[0]["X-Maskstream-Signature"] == f"sha256={signature}"
+
+
+def test_what_is_refused_for_now_is_posted_again(tmp_path: Path, said: list[str]) -> None:
+    with web_receiver() as posts, delivery(tmp_path, posts.url) as sent:
+        posts.answers += [503, 302, 429]
+        sent.take([event(1), event(2)])
+        wait_until(lambda: len(posts.bodies) == 2, 15)
+    assert keys(posts.records) == ["e1-0", "e2-0"]
+    assert posts.refused == 3
+    assert sum("not delivered: it answers 503" in line for line in said) == 1
+    assert any("delivering again" in line for line in said)
+    assert not any("secret-path" in line for line in said)
+
+
+def test_what_is_refused_for_good_is_given_up_and_said(tmp_path: Path, said: list[str]) -> None:
+    with web_receiver() as posts, delivery(tmp_path, posts.url) as sent:
+        posts.answers += [422]
+        sent.take([event(1), event(2)])
+        wait_until(lambda: len(posts.bodies) == 1)
+    assert keys(posts.records) == ["e2-0"]
+    assert any("record e1-0 is given up: it answers 422" in line for line in said)
+
+
+def test_a_receiver_that_is_down_for_30_seconds_misses_nothing(tmp_path: Path) -> None:
+    port = free_port()
+    with delivery(tmp_path, f"http://127.0.0.1:{port}/hook") as sent:
+        down_until_s = monotonic() + 30
+        number = 0
+        while monotonic() < down_until_s:
+            sent.take([event(number)])
+            number += 1
+            sleep(0.1)
+        with web_receiver(port) as posts:
+            sent.take([event(number)])
+            wait_until(lambda: len(posts.bodies) > number, 45)
+    assert keys(posts.records) == [f"e{each}-0" for each in range(number + 1)]
+
+
+def test_a_slow_receiver_slows_nobody(tmp_path: Path) -> None:
+    with web_receiver() as posts:
+        posts.delay_s = 2.0
+        with delivery(tmp_path, posts.url) as sent:
+            began_s = monotonic()
+            for number in range(50):
+                sent.take([event(number)])
+            sent.close()
+            assert monotonic() - began_s < 5
+        posts.delay_s = 0
+        with delivery(tmp_path, posts.url):
+            wait_until(lambda: {f"e{number}-0" for number in range(50)} <= set(keys(posts.records)), 20)
+
+
+def test_what_an_earlier_run_left_is_delivered_and_its_events_end(tmp_path: Path, said: list[str]) -> None:
+    port = free_port()
+    with delivery(tmp_path, f"http://127.0.0.1:{port}/hook/secret-path") as sent:
+        sent.take([event(1), event(2), event(2, Phase.END, 1), event(3, Phase.START), event(3, Phase.UPDATE, 1)])
+    assert any("5 records wait in" in line for line in said)
+    with web_receiver(port) as posts, delivery(tmp_path, posts.url):
+        wait_until(lambda: len(posts.bodies) == 7)
+    assert keys(posts.records) == ["e1-0", "e2-0", "e2-1", "e3-0", "e3-1", "e1-1", "e3-2"]
+    ends = [record for record in posts.records if record["cause"] == "interrupted"]
+    assert [(end["event"], end["phase"], end["ended_s"]) for end in ends] == [("e1", "end", 0.4), ("e3", "end", 0.4)]
+    with web_receiver(port) as later, delivery(tmp_path, later.url) as sent:
+        sent.take([event(9)])
+        wait_until(lambda: len(later.bodies) == 1)
+    assert keys(later.records) == ["e9-0"]
+
+
+def test_a_full_queue_loses_the_oldest_and_tells_both_sides(tmp_path: Path, said: list[str]) -> None:
+    port = free_port()
+    size = len(json.dumps({"x": 1}))
+    assert size < 100
+    with delivery(tmp_path, f"http://127.0.0.1:{port}/", limit=5000) as sent:
+        for number in range(30):
+            sent.take([event(number)])
+        assert any("the queue is full, the 1 oldest records were lost" in line for line in said)
+        with web_receiver(port) as posts:
+            wait_until(lambda: "e29-0" in keys(posts.records), 45)
+    first, *others = posts.records
+    assert first["type"] == "lost"
+    assert keys(others) == [f"e{number}-0" for number in range(first["records"], 30)]
+    assert 0 < first["records"] < 30
+
+
+@pytest.mark.parametrize("url", ["ftp://host/x", "host/path", "http://", "", "mqtt://host"])
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"events\.webhooks"):
+        Webhook(url, None)
+
+
+def test_closing_twice_is_closing_once(tmp_path: Path) -> None:
+    with web_receiver() as posts, delivery(tmp_path, posts.url) as sent:
+        sent.close()
+        sent.close()

@@ -1,0 +1,125 @@
+"""A real broker."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic, sleep
+
+import pytest
+
+from maskstream.errors import ConfigError
+from maskstream.events import MinuteCounts, Phase
+from maskstream.sinks.delivery import Delivery
+from maskstream.sinks.mqtt import Mqtt, topic_level
+from maskstream.sinks.outbox import Outbox
+from maskstream.states import SourceState, StateChange
+from maskstream.types import Label
+from tests.receivers import broker, free_port, subscriber, wait_until
+from tests.sinks.test_delivery import NOW, event
+
+EVENTS, COUNTS, STATUS = (f"maskstream/door/{kind}" for kind in ("events", "counts", "status"))
+
+
+@contextmanager
+def delivery(folder: Path, port: int, login: str = "") -> Iterator[Delivery]:
+    made = Delivery(Mqtt(f"mqtt://{login}127.0.0.1:{port}"), Outbox(str(folder / "events.db"), 1_000_000))
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def change(state: SourceState, source_id: str = "door") -> StateChange:
+    return StateChange(source_id, state, None, "test", monotonic(), datetime.now(UTC))
+
+
+@pytest.fixture
+def mosquitto(system_tool: Callable[[str], str]) -> str:
+    return system_tool("mosquitto")
+
+
+def test_events_counts_and_states_are_published(tmp_path: Path, mosquitto: str) -> None:
+    port = free_port()
+    with broker(mosquitto, tmp_path, port), subscriber(port) as heard:
+        with delivery(tmp_path, port) as sent:
+            sent.state_changed(change(SourceState.CONNECTING))
+            sent.take([event(1), MinuteCounts("door", NOW, NOW, dict.fromkeys(Label, 1), dict.fromkeys(Label, 2.0))])
+            sent.take([event(1, Phase.END, 1)])
+            wait_until(lambda: len(heard.on(EVENTS)) == 2 and len(heard.on(COUNTS)) == 1)
+            sent.state_changed(change(SourceState.ONLINE))
+            wait_until(lambda: heard.on(STATUS)[-1:] == ["online"])
+            sent.state_changed(change(SourceState.RECONNECTING))
+            wait_until(lambda: heard.on(STATUS)[-1:] == ["offline"])
+            sent.state_changed(change(SourceState.ONLINE))
+            wait_until(lambda: heard.on(STATUS)[-1:] == ["online"])
+        wait_until(lambda: heard.on(STATUS)[-1:] == ["offline"])
+    assert [(record["event"], record["sequence"]) for record in heard.records(EVENTS)] == [("e1", 0), ("e1", 1)]
+    assert not any(retained for topic, _, retained in heard.messages if topic != STATUS)
+
+
+def test_who_comes_later_learns_the_state(tmp_path: Path, mosquitto: str) -> None:
+    port = free_port()
+    with broker(mosquitto, tmp_path, port), delivery(tmp_path, port) as sent:
+        sent.state_changed(change(SourceState.ONLINE))
+        sent.state_changed(change(SourceState.ONLINE, "lab/2"))
+        with subscriber(port) as first:
+            wait_until(lambda: len(first.messages) >= 2)
+        with subscriber(port) as later:
+            wait_until(lambda: len(later.messages) == 2)
+    assert sorted(later.messages) == [(STATUS, "online", True), ("maskstream/lab%2F2/status", "online", True)]
+
+
+def test_a_broker_that_is_down_misses_nothing(tmp_path: Path, mosquitto: str) -> None:
+    """It is killed twice, once with the program connected, and stays away for a while."""
+    port = free_port()
+    number = 0
+    with broker(mosquitto, tmp_path, port) as first, subscriber(port) as heard, delivery(tmp_path, port) as sent:
+        sent.state_changed(change(SourceState.ONLINE))
+        sent.take([event(number)])
+        wait_until(lambda: len(heard.on(EVENTS)) == 1)
+        for _ in range(2):
+            first.kill()
+            first.wait()
+            for _ in range(20):
+                number += 1
+                sent.take([event(number)])
+                sleep(0.1)
+            with broker(mosquitto, tmp_path, port) as again:
+                number += 1
+                sent.take([event(number)])
+                expected = {f"e{each}" for each in range(number + 1)}
+                wait_until(lambda expected=expected: expected <= {each["event"] for each in heard.records(EVENTS)}, 45)
+                wait_until(lambda: heard.on(STATUS)[-1:] == ["online"], 45)
+                first = again
+
+
+def test_users_and_passwords(tmp_path: Path, mosquitto: str, said: list[str]) -> None:
+    port = free_port()
+    passwords = tmp_path / "passwords"
+    subprocess.run(["mosquitto_passwd", "-b", "-c", str(passwords), "cam", "p@ss/word"], check=True, capture_output=True)
+    settings = ("allow_anonymous false", f"password_file {passwords}")
+    with broker(mosquitto, tmp_path, port, *settings), subscriber(port, login=("cam", "p@ss/word")) as heard:
+        with delivery(tmp_path, port, "cam:p%40ss%2Fword@") as sent:
+            sent.take([event(1)])
+            wait_until(lambda: len(heard.on(EVENTS)) == 1)
+        other = tmp_path / "other"
+        other.mkdir()
+        with delivery(other, port, "cam:wrong@") as sent:
+            sent.take([event(2)])
+            wait_until(lambda: any("refused" in line for line in said))
+    assert [record["event"] for record in heard.records(EVENTS)] == ["e1"]
+    assert not any("wrong" in line for line in said)
+
+
+@pytest.mark.parametrize("url", ["http://host", "host:1883", "mqtt://", "mqtt://host:port", "mqtt://host/topic"])
+def test_what_is_no_broker_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"events\.mqtt"):
+        Mqtt(url)
+
+
+def test_names_of_cameras_are_one_level_of_a_topic() -> None:
+    names = ["door", "a/b", "a%2Fb", "a+b", "#", "küche 1"]
+    levels = [topic_level(name) for name in names]
+    assert levels == ["door", "a%2Fb", "a%252Fb", "a%2Bb", "%23", "küche 1"]

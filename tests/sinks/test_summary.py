@@ -1,0 +1,109 @@
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from rich.console import Console
+
+from maskstream import load_config
+from maskstream.errors import SinkError
+from maskstream.palette import COLOURS_BGR
+from maskstream.people.book import EventBook
+from maskstream.sinks.summary import SummarySink
+from maskstream.types import Frame, Label
+from tests.people.made import frame_at, output_with, person
+
+
+def summarise(folder: Path, script: list[tuple[float, list[tuple[int, Label]]]], sources: tuple[str, ...] = ("door",)) -> str:
+    """Show people at times; return the table."""
+    text = io.StringIO()
+    sink = SummarySink(str(folder / "summary.json"), EventBook(load_config()), Console(file=text, width=200))
+    for index, (time_s, people) in enumerate(script):
+        for source_id in sources:
+            frame = frame_at(index, time_s=time_s, source_id=source_id)
+            sink.write(output_with(frame, [person(number, label, 100.0 * number) for number, label in people]))
+    for source_id in sources:
+        sink.source_ended(source_id)
+    sink.close()
+    return text.getvalue()
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    return json.loads((folder / "summary.json").read_text())["sources"]
+
+
+SCRIPT = [
+    *((step / 10, [(1, Label.MASK), (2, Label.NO_MASK)]) for step in range(50)),
+    *((step / 10, [(1, Label.MASK), (2, Label.MASK), (3, Label.MASK)]) for step in range(50, 100)),
+]
+
+
+def test_people_shares_and_events(tmp_path: Path) -> None:
+    table = summarise(tmp_path, SCRIPT)
+    (door,) = read(tmp_path)
+    assert door["people"] == {"all": 3, "mask": 3, "no_mask": 0, "incorrect": 0, "unknown": 0}
+    assert door["person_s"]["mask"] == pytest.approx(19.7, abs=0.2)
+    assert door["person_s"]["no_mask"] == pytest.approx(4.9, abs=0.1)
+    assert door["mask_share"] == pytest.approx(0.8, abs=0.01)
+    assert door["events"] == {"no_mask": {"count": 1, "seconds": 4.9, "longest_s": 4.9}}
+    timeline = door["timeline"]
+    assert timeline["step_s"] == 1.0
+    assert len(timeline["mask_share"]) == 10
+    assert timeline["mask_share"][1] == pytest.approx(0.5, abs=0.01)
+    assert timeline["mask_share"][-1] == 1.0
+    assert "door" in table
+    assert "80%" in table
+    assert "1 no mask (5 s)" in table
+
+
+def test_the_timeline_is_a_picture_of_it(tmp_path: Path) -> None:
+    summarise(tmp_path, SCRIPT)
+    picture = cv2.imread(str(tmp_path / "summary.png"))
+    shares = {
+        label: (np.abs(picture.astype(int) - COLOURS_BGR[label]).max(axis=2) < 12).mean() for label in (Label.MASK, Label.NO_MASK)
+    }
+    assert shares[Label.MASK] > 2 * shares[Label.NO_MASK] > 0.02
+
+
+def test_long_runs_take_no_more_room(tmp_path: Path) -> None:
+    """Two hours, a frame a second, another person every minute."""
+    summarise(tmp_path, [(float(second), [(second // 60 + 1, Label.MASK)]) for second in range(7200)])
+    (door,) = read(tmp_path)
+    assert door["people"]["mask"] == 120
+    assert door["timeline"]["step_s"] == 32
+    assert len(door["timeline"]["mask_share"]) == 225
+    assert sum(door["timeline"]["person_s"]["mask"]) == pytest.approx(door["person_s"]["mask"], abs=1)
+
+
+def test_several_sources_and_odd_names(tmp_path: Path) -> None:
+    table = summarise(tmp_path, SCRIPT, ("door", "$x_1$ [bold]", "caf\udce9.mp4"))
+    assert len(read(tmp_path)) == 3
+    assert "[bold]" in table
+
+
+def test_nobody_and_nothing(tmp_path: Path) -> None:
+    summarise(tmp_path, [(0.0, []), (1.0, [])])
+    (door,) = read(tmp_path)
+    assert (door["people"]["all"], door["mask_share"], door["events"]) == (0, None, {})
+    sink = SummarySink(str(tmp_path / "none.json"), EventBook(load_config()))
+    sink.close()
+    assert json.loads((tmp_path / "none.json").read_text()) == {"sources": []}
+    assert (tmp_path / "none.png").stat().st_size > 0
+
+
+def test_pictures_are_not_people(tmp_path: Path) -> None:
+    sink = SummarySink(str(tmp_path / "summary.json"), EventBook(load_config()))
+    sink.write(output_with(Frame(frame_at(0).bgr, 0, "photos", 0.0, file="a.png"), [person(1, Label.MASK)]))
+    sink.close()
+    assert read(tmp_path) == []
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(SinkError, match="there is no folder"):
+        SummarySink(str(tmp_path / "missing" / "summary.json"), EventBook(load_config()))
+    (tmp_path / "summary.png").mkdir()
+    with pytest.raises(SinkError, match=r"summary\.png"):
+        SummarySink(str(tmp_path / "summary.json"), EventBook(load_config()))

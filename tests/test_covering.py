@@ -1,0 +1,126 @@
+from dataclasses import replace
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import pytest
+
+from maskstream import load_config
+from maskstream.config import Blur, Layer, PrivacyConfig
+from maskstream.covering import cover, is_covered, stored_crop
+from maskstream.overlay import Overlay
+from maskstream.types import Face, Frame, FrameResult, Label, Output
+from tests.conftest import make_face
+
+NOISE = np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)
+
+
+def known(steady: Label | None, own: Label | None = None, x: float = 28) -> Face:
+    face = make_face(own or steady or Label.MASK, box=(x, 20, x + 44, 74))
+    return face if steady is None else replace(face, steady_label=steady)
+
+
+def inside(bgr: np.ndarray, face: Face) -> np.ndarray:
+    x1, y1, x2, y2 = face.face_box_xyxy.astype(int)
+    return bgr[y1:y2, x1:x2]
+
+
+def result_of(*faces: Face, hidden: tuple[Face, ...] = ()) -> FrameResult:
+    return FrameResult("door", 0, 0.0, faces, hidden=hidden)
+
+
+@pytest.mark.parametrize(
+    ("blur", "covered"),
+    [
+        ("none", set()),
+        ("all", set(Label)),
+        ("masked", {Label.MASK, Label.UNKNOWN}),
+        ("unmasked", {Label.NO_MASK, Label.INCORRECT, Label.UNKNOWN}),
+    ],
+)
+def test_who_is_covered(blur: Blur, covered: set[Label]) -> None:
+    assert {label for label in Label if is_covered(known(label), blur)} == covered
+    assert {label for label in Label if is_covered(known(None, label), blur)} == covered
+
+
+@pytest.mark.parametrize("blur", ["masked", "unmasked"])
+def test_where_frame_and_person_disagree_it_is_covered(blur: Blur) -> None:
+    assert is_covered(known(Label.MASK, Label.NO_MASK), blur)
+    assert is_covered(known(Label.NO_MASK, Label.MASK), blur)
+    assert is_covered(known(Label.UNKNOWN, Label.MASK), blur)
+
+
+@pytest.mark.parametrize("blur", ["all", "masked", "unmasked"])
+def test_nothing_of_a_face_is_left(blur: Blur) -> None:
+    """Whatever the picture was, the same stays where the face was: there is nothing to restore it from."""
+    face = known(Label.UNKNOWN)
+    covered = []
+    for bgr in (NOISE.copy(), NOISE[::-1].copy(), np.zeros_like(NOISE)):
+        cover(bgr, result_of(face), blur)
+        covered.append(inside(bgr, face).copy())
+    assert all((one == other).all() for one, other in pairwise(covered))
+    assert np.ptp(covered[0].reshape(-1, 3), axis=0).max() == 0
+
+
+def test_others_are_left_as_they_are() -> None:
+    masked, bare = known(Label.MASK), known(Label.NO_MASK, x=200)
+    bgr = NOISE.copy()
+    cover(bgr, result_of(masked, bare), "masked")
+    assert (inside(bgr, masked) != inside(NOISE, masked)).any()
+    assert (inside(bgr, bare) == inside(NOISE, bare)).all()
+
+
+def test_hidden_faces_are_covered_where_any_are() -> None:
+    hidden = known(Label.NO_MASK)
+    for blur in ("all", "masked", "unmasked"):
+        bgr = NOISE.copy()
+        cover(bgr, result_of(hidden=(hidden,)), blur)
+        assert np.ptp(inside(bgr, hidden).reshape(-1, 3), axis=0).max() == 0
+    bgr = NOISE.copy()
+    cover(bgr, result_of(hidden=(hidden,)), "none")
+    assert (bgr == NOISE).all()
+
+
+@pytest.mark.parametrize("box", [(-50, -50, 30, 30), (280, 180, 400, 300), (-1e7, -1e7, 1e7, 1e7)])
+def test_faces_at_the_edge_and_beyond(box: tuple[float, float, float, float]) -> None:
+    face = make_face(Label.UNKNOWN, box=box)
+    bgr = NOISE.copy()
+    cover(bgr, result_of(face), "all")
+    x1, y1, x2, y2 = np.clip(box, 0, [299, 199, 299, 199]).astype(int)
+    assert np.ptp(bgr[y1:y2, x1:x2].reshape(-1, 3), axis=0).max() == 0
+
+
+def test_the_overlay_covers_first_and_draws_over_it() -> None:
+    face = known(Label.NO_MASK)
+    plain = Layer("test", {"overlay": {"labels": False}})
+    config = load_config(layers=[plain, Layer("test", {"privacy": {"blur": "all"}})])
+    frame = Frame(NOISE, 0, "door", 0.0)
+    painted = Overlay(config).paint(frame, result_of(face))
+    middle = painted[30:64, 40:60]
+    assert np.ptp(middle.reshape(-1, 3), axis=0).max() == 0
+    own = Overlay(load_config(layers=[plain]), {"door": config})
+    assert (own.paint(frame, result_of(face)) == painted).all()
+    assert (own.paint(replace(frame, source_id="lab"), result_of(face)) != painted).any()
+
+
+def crop_of(face: Face, *others: Face, blur: Blur = "none", store_crops: bool = True) -> bytes | None:
+    output = Output(Frame(NOISE, 0, "door", 0.0), result_of(face, *others), True, lambda frame, _: frame.bgr)
+    return stored_crop(output, face, PrivacyConfig(blur=blur, store_crops=store_crops))
+
+
+def test_crops_are_stored_where_they_may_be() -> None:
+    face = known(Label.NO_MASK)
+    crop = crop_of(face)
+    assert crop is not None
+    assert cv2.imdecode(np.frombuffer(crop, np.uint8), cv2.IMREAD_COLOR).shape == (160, 160, 3)
+    assert crop_of(face, store_crops=False) is None
+    assert crop_of(face, blur="all") is None
+    assert crop_of(face, blur="unmasked") is None
+    assert crop_of(face, blur="masked") is not None
+
+
+def test_others_in_a_crop_are_covered() -> None:
+    face, other = known(Label.NO_MASK), known(Label.MASK, x=50)
+    alone, beside = crop_of(face, blur="masked"), crop_of(face, other, blur="masked")
+    assert alone != beside
+    assert crop_of(face, other) == crop_of(face)
