@@ -11,6 +11,11 @@ def one_line(path: str) -> str:
     return path if path.isprintable() else repr(path)[1:-1]
 
 
+def plain_text(name: str) -> str:
+    """Return a name fit for a picture or a terminal: the bytes of a file name need not be text."""
+    return name.encode(errors="replace").decode()
+
+
 def make_folder(path: str) -> None:
     """Make a folder and those above it, or raise `SinkError`."""
     try:

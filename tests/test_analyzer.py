@@ -133,8 +133,9 @@ def test_what_incorrect_counts_as(probabilities: list[float], incorrect_as: str,
 @pytest.mark.parametrize(("max_background", "is_kept"), [(0.5, False), (0.65, True), (1.0, True)])
 def test_what_the_classifier_takes_for_no_face_is_left_out(max_background: float, is_kept: bool) -> None:
     classifier = GivenClassifier((0.1, 0.25, 0.05, 0.6))
-    faces = analyzer([make_detection()], classifier, classifier__max_background=max_background).analyze([make_frame(0, 100, 100)])
-    assert bool(faces[0].faces) is is_kept
+    judge = analyzer([make_detection()], classifier, classifier__max_background=max_background)
+    result = judge.analyze([make_frame(0, 100, 100)])[0]
+    assert (len(result.faces), len(result.hidden)) == ((1, 0) if is_kept else (0, 1))
 
 
 @pytest.mark.parametrize(("incorrect_as", "confidence"), [("no_mask", 0.75), ("incorrect", 0.625)])
@@ -154,8 +155,9 @@ def test_what_is_surely_no_face_may_be_kept_all_the_same() -> None:
 def test_what_cannot_be_judged_stays_where_the_detector_is_certain(score: float, least: float, is_kept: bool) -> None:
     found = [make_detection(score=score, point_score=0.1), make_detection(score=0.5)]
     judge = analyzer(found, GivenClassifier((0.9, 0, 0, 0.1)), align__min_unknown_score=least)
-    labels = [face.label for face in judge.analyze([make_frame(0, 100, 100)])[0].faces]
-    assert labels == [Label.UNKNOWN] * is_kept + [Label.MASK]
+    result = judge.analyze([make_frame(0, 100, 100)])[0]
+    assert [face.label for face in result.faces] == [Label.UNKNOWN] * is_kept + [Label.MASK]
+    assert [face.label for face in result.hidden] == [Label.UNKNOWN] * (not is_kept)
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,20 @@ def test_a_list_gives_names_locations_and_settings(tmp_path: Path, config: Confi
     assert third.config == config
 
 
+def test_zones_privacy_and_events_of_a_camera(tmp_path: Path, config: Config) -> None:
+    path = write(
+        tmp_path,
+        """
+- {name: gate, url: a, zones: {door: [[0, 0], [1, 0], [1, 1]]}, privacy: {blur: all}, events: {min_seconds: 3}}
+- {name: hall, url: b}
+""",
+    )
+    gate, hall = read_cameras([path], config)
+    assert gate.config.zones == {"door": [[0, 0], [1, 0], [1, 1]]}
+    assert (gate.config.privacy.blur, gate.config.privacy.store_crops, gate.config.events.min_seconds) == ("all", False, 3)
+    assert (hall.config.zones, hall.config.privacy.blur) == ({}, "none")
+
+
 @pytest.mark.parametrize(
     ("template", "url"),
     [
@@ -87,6 +101,8 @@ def test_the_list_that_comes_with_the_program(config: Config, monkeypatch: pytes
         ("- {name: gate, url: a, detector: {name: coco_resnet50}}", "detector.name cannot be set for one camera"),
         ("- {name: gate, url: a, device: cpu}", "device cannot be set for one camera; allowed: detector.min_score"),
         ("- {name: gate, url: a, align: {min_face: 3}}", "align.min_face cannot be set"),
+        ("- {name: gate, url: a, events: {mqtt: 'mqtt://h'}}", "events.mqtt cannot be set for one camera"),
+        ("- {name: gate, url: a, zones: {door: [[0, 0], [2, 0], [1, 1]]}}", "camera 1 (gate): zones.door: 2"),
         ("- {name: gate, url: a}\n- {name: gate, url: b}", "gate: given twice"),
     ],
 )

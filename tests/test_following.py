@@ -123,6 +123,7 @@ def test_after_a_cut_nothing_is_followed() -> None:
         [frame(picture(), 0), frame(picture(seed=2), 1), frame(picture(seed=2), 2)]
     )
     assert [len(result.faces) for result in results] == [1, 0, 0]
+    assert [len(result.hidden) for result in results] == [0, 1, 1]  # until the detector looks again
 
 
 def test_a_face_that_leaves_the_picture_is_given_up_and_the_other_stays() -> None:
@@ -139,6 +140,17 @@ def test_a_picture_of_another_size_has_nothing_to_follow() -> None:
     other = np.asarray(cv2.resize(picture(), (160, 120)), np.uint8)
     results = FollowingAnalyzer(Looks(a_face()), 3).analyze([frame(picture(), 0), frame(other, 1), frame(other, 2)])
     assert [len(result.faces) for result in results] == [1, 0, 0]
+
+
+def test_what_is_hidden_is_followed_too() -> None:
+    class Hides(Looks):
+        def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
+            return [replace(result, faces=(), hidden=result.faces) for result in super().analyze(frames)]
+
+    shift = np.array([[1, 0, 12.0], [0, 1, 5.0]])
+    results = FollowingAnalyzer(Hides(a_face()), 3).analyze([frame(picture(), 0), frame(picture(shift), 1)])
+    assert results[1].faces == ()
+    assert (results[1].hidden[0].face_box_xyxy - BOX).tolist() == pytest.approx([12, 5, 12, 5], abs=0.5)
 
 
 def test_pictures_of_a_folder_are_all_looked_at() -> None:

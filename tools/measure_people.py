@@ -38,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--source", action="append", required=True, metavar="FILE", help="video file; may be repeated")
     parser.add_argument("--labels", type=Path, metavar="FILE", help="of the first one, by hand: see tests/fixtures")
     parser.add_argument("--json", type=Path, metavar="FILE", help="all figures")
+    parser.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps")
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML laid over configs/default.yaml")
     parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="one setting; may be repeated")
     return parser

@@ -24,6 +24,7 @@ from maskstream.models.crop_classifier import crops_to_tensor
 from maskstream.models.files import weights_path
 from maskstream.models.keypoint_rcnn import to_rgb_tensor
 from maskstream.overlay import Overlay
+from maskstream.people.analyzer import PeopleAnalyzer
 from maskstream.pipeline import batch_size_of, build_analyzer, build_detector
 from maskstream.sinks import VideoSink
 from maskstream.sources import FileSource
@@ -98,7 +99,8 @@ class Bench:
         sink = CountingSink()
         most = -(-len(self.frames) // copies)
         stream = self.config.stream.model_copy(update={"max_frames": most, "realtime": realtime})
-        engine = Engine(following(self.analyzer, every), self.overlay.paint, stream, batch_size_of(self.config, every))
+        people = PeopleAnalyzer(following(self.analyzer, every), self.config)
+        engine = Engine(people, self.overlay.paint, stream, batch_size_of(self.config, every))
         sources = [FileSource(self.path, f"copy {number}") for number in range(copies)]
         sinks = [SinkBinding(sink, None)]
         if output is not None:

@@ -9,6 +9,7 @@ from typing import Final
 import cv2
 import numpy as np
 
+from maskstream.files import plain_text
 from maskstream.rates import per_second
 from maskstream.sinks.letterbox import letterbox
 from maskstream.types import BgrImage, Output, SourceInfo
@@ -28,7 +29,7 @@ class Cell:
     def __init__(self, info: SourceInfo) -> None:
         """Wait for the first frame."""
         self.info = info
-        self.name = info.source_id.encode(errors="replace").decode()  # the bytes of a file name need not be text
+        self.name = plain_text(info.source_id)
         self.output: Output | None = None
         self.ended = False
         self.away = ""

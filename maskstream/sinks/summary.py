@@ -13,12 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from maskstream.events import Happening, MaskEvent, Moment, Phase
-from maskstream.files import replace_file
+from maskstream.files import plain_text, replace_file
 from maskstream.palette import LABEL_TEXT
 from maskstream.sinks.events import Book, EventSink
 from maskstream.sinks.paths import require_writable
 from maskstream.sinks.records import iso_8601
-from maskstream.sinks.timeline import draw_timelines, plain_text
+from maskstream.sinks.timeline import draw_timelines
 from maskstream.states import StateChange
 from maskstream.types import FrameResult, Label, Output
 

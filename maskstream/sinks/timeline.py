@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from maskstream.events import Moment
+from maskstream.files import plain_text
 from maskstream.palette import COLOURS_BGR, LABEL_TEXT
 from maskstream.types import Label
 
@@ -56,11 +57,6 @@ def draw_timelines(sources: Mapping[str, Timeline]) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
-
-
-def plain_text(name: str) -> str:
-    """Return a name without what is no text: the bytes of a file name need not be."""
-    return name.encode(errors="replace").decode()
 
 
 def _draw(axes: Axes, source_id: str, timeline: Timeline) -> None:

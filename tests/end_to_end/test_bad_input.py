@@ -18,6 +18,7 @@ from tests.end_to_end.test_run_stream import command, decode, run
 from tests.servers import content, http_server, locked, status
 from tests.video_files import every, write_sound, write_video
 
+_HOOK = "{url: 'http://h/a'}"
 CASES = {
     "a missing file": (["--source", "none.mp4"], 3, "none.mp4: no such file"),
     "an empty file": (["--source", "empty.mp4"], 3, "empty.mp4: the file is empty"),
@@ -56,6 +57,17 @@ CASES = {
     "an unknown device": (["--source", "DEMO", "--device", "abacus"], 2, "'abacus' cannot be used here"),
     "a source given twice": (["--source", "DEMO", "--source", "DEMO"], 2, "given twice"),
     "an output given twice": (["--source", "DEMO", "--jsonl", "a", "--csv", "a"], 2, "given for two outputs"),
+    "events of nobody": (["--source", "DEMO", "--events", "e", "--set", "tracking.enabled=false"], 2, "tracking.enabled: false"),
+    "no folder for events": (["--source", "DEMO", "--events", "none/e.jsonl"], 5, "there is no folder"),
+    "no folder for a summary": (["--source", "DEMO", "--summary", "none/s.json"], 5, "there is no folder"),
+    "a broker of another kind": (["--source", "DEMO", "--set", "events.mqtt=http://host"], 2, "events.mqtt: no mqtt://"),
+    "a secret that is not there": (["--source", "DEMO", "--set", "events.mqtt=mqtt://u:${NOT_SET}@h"], 2, "NOT_SET is not set"),
+    "no address to post to": (["--source", "DEMO", "--set", "events.webhooks=[{url: host/path}]"], 2, "events.webhooks: a url"),
+    "an address given twice": (["--source", "DEMO", "--set", f"events.webhooks=[{_HOOK}, {_HOOK}]"], 2, "given twice"),
+    "an unknown label": (["--source", "DEMO", "--set", "events.labels=[bare]"], 2, "events.labels: 'bare' is not allowed"),
+    "a zone without area": (["--source", "DEMO", "--set", "zones={a: [[0, 0], [1, 1], [0.5, 0.5]]}"], 2, "zones.a: "),
+    "a zone in pixels": (["--source", "DEMO", "--set", "zones={a: [[0, 0], [640, 0], [0, 480]]}"], 2, "zones.a: 640"),
+    "half a blur": (["--source", "DEMO", "--set", "privacy.blur=some"], 2, "privacy.blur: 'some' is not allowed"),
     "a time of no length": (["--source", "DEMO", "--segment", "soon"], 2, "'soon' is no time; give seconds, minutes or hours"),
     "an unknown option": (["--source", "DEMO", "--color"], 2, "unrecognized arguments: --color"),
     "nothing": ([], 2, "--source is missing"),
