@@ -33,10 +33,9 @@ from maskstream.sinks import (
     require_picture_target,
     why_no_window,
 )
-from maskstream.sinks.events import EventSink
-from maskstream.sinks.paths import output_paths, require_folder, require_video_path, require_writable
+from maskstream.sinks.paths import output_paths, picture_beside, require_folder, require_video_path, require_writable
 from maskstream.sources import source_kind
-from maskstream.stream.board import StatusBoard
+from maskstream.stream.board import StateListener, StatusBoard
 from maskstream.stream.engine import Attendants, Engine
 from maskstream.stream.outlets import SinkBinding
 from maskstream.types import SourceInfo
@@ -66,7 +65,10 @@ class StreamRequest:
     @property
     def text_outputs(self) -> tuple[str, ...]:
         """Where records go."""
-        return tuple(path for path in (self.jsonl, self.csv, self.status, self.events, self.summary) if path is not None)
+        paths = (self.jsonl, self.csv, self.status, self.events, self.summary)
+        given = [path for path in paths if path is not None]
+        beside = [] if self.summary is None else [str(picture_beside(self.summary))]
+        return (*given, *beside)
 
     @property
     def into_folder(self) -> bool:
@@ -117,7 +119,7 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
             add(ProgressSink(request.progress, infos, config.stream.max_frames))
         people: PeopleAnalyzer = tracking.result().PeopleAnalyzer(following(analyzer, config.detector.every), config, by_source)
         opened.pop_all()
-    listeners = [binding.sink for binding in bindings if isinstance(binding.sink, StatusSink | WindowSink | EventSink)]
+    listeners = [binding.sink for binding in bindings if isinstance(binding.sink, StateListener)]
     configured = (analyzer, people, overlay, reporting)
     follow = partial(_follow, CameraWatch(request.sources, cameras, config), request, configured, board)
     attendants = Attendants(window.attend if window else lambda: False, listeners, follow)

@@ -5,7 +5,7 @@ symbol of its own besides. Everything scales with the picture. All colours are B
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
@@ -35,6 +35,7 @@ _POINT_BGR: Final = (80, 200, 0)
 _BONE_BGR: Final = (167, 121, 204)  # reddish purple
 _ZONE_BGR: Final = (240, 240, 240)
 _BLACK: Final = (0, 0, 0)
+_NOTHING: Final = np.zeros((0, 0, 3), np.uint8)
 _DRAWN_FROM_SCORE: Final = 0.3
 _FONT: Final = cv2.FONT_HERSHEY_SIMPLEX
 _FONT_HEIGHT_PX: Final = 22  # of a capital at scale 1
@@ -68,14 +69,27 @@ class Overlay:
         self._config = config.overlay
         self._default = config
         self._by_source = dict(by_source or {})
+        self._last: dict[str, BgrImage] = {}
+        """The last picture of each source in which faces are covered."""
 
     def set_source(self, source_id: str, config: Config) -> None:
         """Let a source have zones and privacy of its own."""
         self._by_source[source_id] = config
 
     def paint(self, frame: Frame, result: FrameResult) -> BgrImage:
-        """Return a copy (H, W, 3) of the frame's picture with the faces drawn, the most certain on top."""
+        """Return a copy (H, W, 3) of the frame's picture with the faces drawn, the most certain on top.
+
+        Where faces are covered, a frame that nobody has looked at is not shown: the last picture that was stands in for it.
+        """
         own = self._by_source.get(frame.source_id, self._default)
+        if own.privacy.blur == "none":
+            return self._drawn(frame, result, own)
+        if not result.repeated or self._last.get(frame.source_id, _NOTHING).shape != frame.bgr.shape:
+            shown = np.zeros_like(frame.bgr) if result.repeated else frame.bgr
+            self._last[frame.source_id] = self._drawn(replace(frame, bgr=shown), result, own)
+        return self._last[frame.source_id]
+
+    def _drawn(self, frame: Frame, result: FrameResult, own: Config) -> BgrImage:
         bgr, scale = frame.bgr.copy(), _Scale.of(frame.bgr)
         cover(bgr, result, own.privacy.blur)
         if self._config.zones:

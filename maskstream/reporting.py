@@ -1,6 +1,6 @@
 """Puts together who is told of people: files, brokers, addresses."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from os import environ
 from pathlib import Path
 from typing import Final
@@ -66,8 +66,8 @@ class Reporting:
             raise ConfigError("events.webhooks: an address is given twice; give each once")
         return carriers
 
-    def sinks(self, events: str | None, summary: str | None, console: Console | None) -> list[Sink]:
-        """Open all sinks.
+    def sinks(self, events: str | None, summary: str | None, console: Console | None) -> Iterator[Sink]:
+        """Open one sink after the other.
 
         Args:
             events: A file of JSON lines, or None.
@@ -81,18 +81,17 @@ class Reporting:
         carriers = self.carriers()
         if (events or summary or carriers) and not self._config.tracking.enabled:
             raise ConfigError("tracking.enabled: false, but events and the summary are of people; set it to true")
-        sinks: list[Sink] = []
-        if events is not None:
-            sinks.append(EventSink(self._book, JsonlEvents(events)))
-        if summary is not None:
-            from maskstream.sinks.summary import SummarySink
-
-            sinks.append(SummarySink(summary, self._book, console))
         if carriers:
             queue = self._config.events.queue or str(state_folder() / "events.db")
             outbox = Outbox(queue, round(self._config.events.queue_mb * _BYTES_PER_MB))
-            sinks += [EventSink(self._book, Delivery(carrier, outbox)) for carrier in carriers]
-        return sinks
+            for carrier in carriers:
+                yield EventSink(self._book, Delivery(carrier, outbox))
+        if events is not None:
+            yield EventSink(self._book, JsonlEvents(events))
+        if summary is not None:
+            from maskstream.sinks.summary import SummarySink
+
+            yield SummarySink(summary, self._book, console)
 
 
 def state_folder() -> Path:

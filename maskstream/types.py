@@ -185,6 +185,9 @@ class FrameResult:
     """To be covered where faces are, though nothing is said of them: what may be no face, is outside all zones, or was lost a
     moment ago."""
 
+    repeated: bool = False
+    """Whether nobody has looked at the frame: its faces are the last known ones of its source."""
+
     @classmethod
     def of(cls, frame: Frame, faces: tuple[Face, ...], hidden: tuple[Face, ...], stages_ms: Mapping[str, float]) -> "FrameResult":
         """Return what was found in a frame, with the time of each stage, of its capture and of all together."""

@@ -124,3 +124,18 @@ def test_others_in_a_crop_are_covered() -> None:
     alone, beside = crop_of(face, blur="masked"), crop_of(face, other, blur="masked")
     assert alone != beside
     assert crop_of(face, other) == crop_of(face)
+
+
+def test_a_frame_that_nobody_looked_at_is_not_shown() -> None:
+    """Somebody may have come in, or moved, since."""
+    config = load_config(layers=[Layer("test", {"privacy": {"blur": "all"}})])
+    overlay, frame = Overlay(config), Frame(NOISE, 0, "door", 0.0)
+    between = Frame(NOISE[::-1].copy(), 1, "door", 0.04)
+    unseen = overlay.paint(between, FrameResult("door", 1, 0.04, (), repeated=True))
+    assert unseen.max() == 0
+    looked_at = overlay.paint(frame, result_of(known(Label.MASK)))
+    assert (overlay.paint(between, FrameResult("door", 1, 0.04, (), repeated=True)) == looked_at).all()
+    other_size = Frame(NOISE[:100].copy(), 2, "door", 0.08)
+    assert overlay.paint(other_size, FrameResult("door", 2, 0.08, (), repeated=True)).max() == 0
+    plain = Overlay(load_config()).paint(between, FrameResult("door", 1, 0.04, (), repeated=True))
+    assert (plain == between.bgr).all()

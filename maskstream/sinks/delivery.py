@@ -17,8 +17,6 @@ from maskstream.states import StateChange
 
 _FIRST_WAIT_S: Final = 1.0
 _LONGEST_WAIT_S: Final = 30.0
-_CLOSING_S: Final = 0.7
-"""For what is left at the end; the rest waits on disk for the next run."""
 _SAY_EVERY_S: Final = 60.0
 
 
@@ -93,7 +91,7 @@ class Delivery:
             return
         self._closing.set()
         self._news.set()
-        self._thread.join(_CLOSING_S)
+        self._thread.join(self._outbox.time_left_s())
         self._carrier.close()
         left = self._outbox.waiting(self._carrier.key)
         if left:
@@ -165,7 +163,7 @@ def _interrupted(letter: Letter) -> Letter:
     record = json.loads(letter.body)
     ended = {"ended_s": record["last_s"], "ended_utc": record["last_utc"], "cause": "interrupted"}
     record |= {"sequence": record["sequence"] + 1, "phase": Phase.END.value, **ended}
-    return Letter(letter.camera, f"{record['event']}-{record['sequence']}", _body(record), record["event"])
+    return Letter(letter.camera, f"{record['event_id']}-{record['sequence']}", _body(record), record["event_id"])
 
 
 def _lost_letter(camera: str, records: int) -> Letter:

@@ -17,7 +17,7 @@ def _mask_event(event: MaskEvent) -> dict[str, Any]:
     best = event.best
     return {
         "type": "event",
-        "event": event.event_id,
+        "event_id": event.event_id,
         "sequence": event.sequence,
         "phase": event.phase.value,
         "label": event.label.value,

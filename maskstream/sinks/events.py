@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from maskstream.events import Happening
 from maskstream.sinks.event_records import event_record
 from maskstream.sinks.records import STDOUT, TextSink
-from maskstream.states import StateChange
+from maskstream.states import SourceState, StateChange
 from maskstream.types import Output
 
 
@@ -70,8 +70,10 @@ class EventSink:
         self._end(source_id, "removed")
 
     def state_changed(self, change: StateChange) -> None:
-        """Hand on what becomes of a source."""
+        """Hand on what becomes of a source; nobody is seen any more by one that is offline."""
         self._receiver.state_changed(change)
+        if change.state is SourceState.OFFLINE:
+            self._end(change.source_id, "offline")
 
     def close(self) -> None:
         """End all events."""

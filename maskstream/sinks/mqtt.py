@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from threading import Lock
+from time import monotonic
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
@@ -80,8 +81,9 @@ class Mqtt:
             cameras = list(self._cameras.values())
         for camera in cameras:
             camera.say("offline")
+        leave_by_s = monotonic() + _LEAVING_S
         for camera in cameras:
-            camera.close()
+            camera.close(max(0.0, leave_by_s - monotonic()))
 
     def _camera(self, name: str) -> "_Camera":
         with self._lock:
@@ -132,10 +134,10 @@ class _Camera:
         if not info.is_published():
             raise NotDelivered(f"no answer within {_ACKNOWLEDGED_S:.0f} s")
 
-    def close(self) -> None:
+    def close(self, time_left_s: float) -> None:
         """Disconnect once the status is out, or after a moment."""
         if self._last is not None and self._client.is_connected():
-            self._last.wait_for_publish(_LEAVING_S)
+            self._last.wait_for_publish(time_left_s)
         self._client.disconnect()
 
     def _connected(self, _client: mqtt.Client, _data: object, _flags: object, reason: Any, _properties: object) -> None:

@@ -6,10 +6,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
+from time import monotonic
 from typing import Any, Final
 
 from maskstream.errors import SinkError
 
+_CLOSING_S: Final = 0.8
+"""For what is left at the end; the rest waits for the next run."""
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS waiting (
     id INTEGER PRIMARY KEY AUTOINCREMENT, receiver TEXT NOT NULL, camera TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL
@@ -54,6 +57,7 @@ class Outbox:
         self._limit = limit_bytes
         self._lock = Lock()
         self._users = 0
+        self._close_by_s: float | None = None
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             self._base = sqlite3.connect(path, timeout=0.2, check_same_thread=False, isolation_level=None)
@@ -126,6 +130,12 @@ class Outbox:
     def join(self) -> None:
         """Use it from now on."""
         self._users += 1
+
+    def time_left_s(self) -> float:
+        """Return how long the user that is closed now may take; all share what little there is."""
+        if self._close_by_s is None:
+            self._close_by_s = monotonic() + _CLOSING_S
+        return max(0.0, self._close_by_s - monotonic())
 
     def leave(self) -> None:
         """Use it no more; the last user closes the file."""

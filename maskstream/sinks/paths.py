@@ -43,6 +43,17 @@ def require_video_path(path: str) -> None:
     require_writable(path)
 
 
+def picture_beside(path: str) -> Path:
+    """Return where the picture of a summary goes.
+
+    Raises:
+        SinkError: The summary itself would be there.
+    """
+    if Path(path).suffix.lower() == ".png":
+        raise SinkError(f"{path}: the summary is JSON, with a picture beside it; let the name end in .json")
+    return Path(path).with_suffix(".png")
+
+
 def output_paths(output: str, infos: Sequence[SourceInfo], into_folder: bool = False) -> list[str]:
     """Return where the pictures of each source go: the output itself, or files and folders in it, named after the sources.
 

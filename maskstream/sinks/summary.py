@@ -16,10 +16,10 @@ from maskstream.events import Happening, MaskEvent, Moment, Phase
 from maskstream.files import plain_text, replace_file
 from maskstream.palette import LABEL_TEXT
 from maskstream.sinks.events import Book, EventSink
-from maskstream.sinks.paths import require_writable
+from maskstream.sinks.paths import picture_beside, require_writable
 from maskstream.sinks.records import iso_8601
 from maskstream.sinks.timeline import draw_timelines
-from maskstream.states import StateChange
+from maskstream.states import SourceState, StateChange
 from maskstream.types import FrameResult, Label, Output
 
 _MOST_STEPS: Final = 240
@@ -141,7 +141,7 @@ class SummarySink:
             SinkError: Nothing can be written there.
         """
         self._path = Path(path)
-        self._png = self._path.with_suffix(".png")
+        self._png = picture_beside(path)
         for each in (self._path, self._png):
             require_writable(str(each))
         self._console = console
@@ -177,7 +177,9 @@ class SummarySink:
         self._events.source_removed(source_id)
 
     def state_changed(self, change: StateChange) -> None:
-        """Leave states out."""
+        """End the events of a source that is offline."""
+        if change.state is SourceState.OFFLINE:
+            self._events.source_removed(change.source_id)
 
     def close(self) -> None:
         """End all events and write everything. A second call does nothing."""

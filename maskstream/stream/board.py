@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from loguru import logger
 
@@ -10,6 +10,7 @@ from maskstream.errors import SinkError
 from maskstream.states import SILENT, SourceStatus, StateChange
 
 
+@runtime_checkable
 class StateListener(Protocol):
     """Is told of changes by the thread that renders."""
 

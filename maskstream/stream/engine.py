@@ -248,7 +248,9 @@ class Engine:
         last = self._last_results.get(frame.source_id)
         faces = tuple(replace(face, judged=False) for face in last.faces) if last else ()
         hidden = last.hidden if last else ()
-        return FrameResult(frame.source_id, frame.index, frame.time_s, faces, frame.wall_time, frame.file, hidden=hidden)
+        return FrameResult(
+            frame.source_id, frame.index, frame.time_s, faces, frame.wall_time, frame.file, hidden=hidden, repeated=True
+        )
 
     def _end(self, ended: Ended) -> None:
         if ended.error:

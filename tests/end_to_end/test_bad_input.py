@@ -60,6 +60,8 @@ CASES = {
     "events of nobody": (["--source", "DEMO", "--events", "e", "--set", "tracking.enabled=false"], 2, "tracking.enabled: false"),
     "no folder for events": (["--source", "DEMO", "--events", "none/e.jsonl"], 5, "there is no folder"),
     "no folder for a summary": (["--source", "DEMO", "--summary", "none/s.json"], 5, "there is no folder"),
+    "a picture for a summary": (["--source", "DEMO", "--summary", "s.png"], 5, "s.png: the summary is JSON"),
+    "a summary over a picture": (["--source", "photos", "--summary", "photos/a.json"], 5, "would replace its own source"),
     "a broker of another kind": (["--source", "DEMO", "--set", "events.mqtt=http://host"], 2, "events.mqtt: no mqtt://"),
     "a secret that is not there": (["--source", "DEMO", "--set", "events.mqtt=mqtt://u:${NOT_SET}@h"], 2, "NOT_SET is not set"),
     "no address to post to": (["--source", "DEMO", "--set", "events.webhooks=[{url: host/path}]"], 2, "events.webhooks: a url"),

@@ -33,7 +33,7 @@ def records(path: Path) -> list[dict[str, Any]]:
 
 def phases(found: list[dict[str, Any]]) -> dict[str, list[str]]:
     """Return what was told of each event, in order, each record once."""
-    told = {(record["event"], record["sequence"]): record["phase"] for record in found if record["type"] == "event"}
+    told = {(record["event_id"], record["sequence"]): record["phase"] for record in found if record["type"] == "event"}
     return {event: [told[key] for key in keys] for event, keys in groupby(sorted(told), key=lambda key: key[0])}
 
 
@@ -140,7 +140,7 @@ def test_a_program_that_is_killed_and_started_again_loses_nothing(tmp_path: Path
         complete = phases(received)
         assert all(complete[event][-1] == "end" for event in interrupted)
         assert all(set(told_phases) <= set(complete[event]) for event, told_phases in phases(records(told)).items())
-        causes = {record["cause"] for record in received if record["type"] == "event" and record["event"] in interrupted}
+        causes = {record["cause"] for record in received if record["type"] == "event" and record["event_id"] in interrupted}
         assert "interrupted" in causes
     signatures = [hmac.new(SECRET.encode(), body, sha256).hexdigest() for body in posts.bodies]
     assert [headers["X-Maskstream-Signature"] for headers in posts.headers] == [f"sha256={each}" for each in signatures]

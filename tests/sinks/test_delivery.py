@@ -39,7 +39,7 @@ def delivery(folder: Path, url: str, secret: str | None = None, limit: int = 1_0
 
 
 def keys(records: list[dict]) -> list[str]:
-    return [f"{record['event']}-{record['sequence']}" for record in records if record["type"] == "event"]
+    return [f"{record['event_id']}-{record['sequence']}" for record in records if record["type"] == "event"]
 
 
 def test_records_arrive_in_order_as_json(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_what_an_earlier_run_left_is_delivered_and_its_events_end(tmp_path: Path
         wait_until(lambda: len(posts.bodies) == 7)
     assert keys(posts.records) == ["e1-0", "e2-0", "e2-1", "e3-0", "e3-1", "e1-1", "e3-2"]
     ends = [record for record in posts.records if record["cause"] == "interrupted"]
-    assert [(end["event"], end["phase"], end["ended_s"]) for end in ends] == [("e1", "end", 0.4), ("e3", "end", 0.4)]
+    assert [(end["event_id"], end["phase"], end["ended_s"]) for end in ends] == [("e1", "end", 0.4), ("e3", "end", 0.4)]
     with web_receiver(port) as later, delivery(tmp_path, later.url) as sent:
         sent.take([event(9)])
         wait_until(lambda: len(later.bodies) == 1)

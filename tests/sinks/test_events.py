@@ -15,7 +15,7 @@ from tests.people.made import frame_at, output_with
 
 FULL_DEVICE = Path("/dev/full")
 EVENT_KEYS = {
-    *("type", "event", "sequence", "phase", "label", "source", "person", "zone", "began_s", "began_utc", "last_s", "last_utc"),
+    *("type", "event_id", "sequence", "phase", "label", "source", "person", "zone", "began_s", "began_utc", "last_s", "last_utc"),
     *("ended_s", "ended_utc", "duration_s", "cause", "confidence", "best"),
 }
 
@@ -30,7 +30,7 @@ def event(phase: Phase = Phase.START, cause: str | None = None, crop: bytes | No
 def test_the_record_of_an_event() -> None:
     record = event_record(event())
     assert set(record) == EVENT_KEYS
-    assert (record["type"], record["event"], record["phase"], record["label"]) == ("event", "abc", "start", "no_mask")
+    assert (record["type"], record["event_id"], record["phase"], record["label"]) == ("event", "abc", "start", "no_mask")
     assert (record["source"], record["person"], record["zone"], record["duration_s"]) == ("door", 3, "hall", 1.25)
     assert (record["began_s"], record["began_utc"]) == (1.0, "2026-11-22T12:00:01.500+00:00")
     assert (record["ended_s"], record["ended_utc"], record["cause"]) == (None, None, None)
@@ -120,7 +120,7 @@ def test_a_line_that_was_torn_stays_alone(tmp_path: Path) -> None:
     receiver.close()
     first, torn, last = path.read_text().splitlines()
     assert (json.loads(first), torn) == ({"type": "event"}, '{"type": "ev')
-    assert json.loads(last)["event"] == "abc"
+    assert json.loads(last)["event_id"] == "abc"
 
 
 @pytest.mark.skipif(not FULL_DEVICE.exists(), reason="needs /dev/full")

@@ -55,7 +55,7 @@ def test_events_counts_and_states_are_published(tmp_path: Path, mosquitto: str) 
             sent.state_changed(change(SourceState.ONLINE))
             wait_until(lambda: heard.on(STATUS)[-1:] == ["online"])
         wait_until(lambda: heard.on(STATUS)[-1:] == ["offline"])
-    assert [(record["event"], record["sequence"]) for record in heard.records(EVENTS)] == [("e1", 0), ("e1", 1)]
+    assert [(record["event_id"], record["sequence"]) for record in heard.records(EVENTS)] == [("e1", 0), ("e1", 1)]
     assert not any(retained for topic, _, retained in heard.messages if topic != STATUS)
 
 
@@ -90,7 +90,7 @@ def test_a_broker_that_is_down_misses_nothing(tmp_path: Path, mosquitto: str) ->
                 number += 1
                 sent.take([event(number)])
                 expected = {f"e{each}" for each in range(number + 1)}
-                wait_until(lambda expected=expected: expected <= {each["event"] for each in heard.records(EVENTS)}, 45)
+                wait_until(lambda expected=expected: expected <= {each["event_id"] for each in heard.records(EVENTS)}, 45)
                 wait_until(lambda: heard.on(STATUS)[-1:] == ["online"], 45)
                 first = again
 
@@ -109,7 +109,7 @@ def test_users_and_passwords(tmp_path: Path, mosquitto: str, said: list[str]) ->
         with delivery(other, port, "cam:wrong@") as sent:
             sent.take([event(2)])
             wait_until(lambda: any("refused" in line for line in said))
-    assert [record["event"] for record in heard.records(EVENTS)] == ["e1"]
+    assert [record["event_id"] for record in heard.records(EVENTS)] == ["e1"]
     assert not any("wrong" in line for line in said)
 
 
