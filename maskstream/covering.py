@@ -12,7 +12,7 @@ from maskstream.types import BgrImage, Face, FrameResult, Label, Output
 
 _FILL_BGR: Final = (112, 112, 112)
 _CROP_PX: Final = 160
-_MARGIN: Final = 0.15
+_MARGIN: Final = 0.25
 """Of the box on each side: where a face moved since, and hair."""
 _COVERED: Final[dict[Blur, frozenset[Label]]] = {
     "none": frozenset(),

@@ -159,9 +159,9 @@ def _draw_zone(bgr: BgrImage, name: str, corners: Sequence[Sequence[float]], sca
     for colour, thickness in ((_BLACK, scale.line + 2), (_ZONE_BGR, scale.line)):
         for start, end in pairwise(np.vstack([points, points[:1]])):
             _line(bgr, start, end, colour, thickness)
-    text_height = scale.smallest_text
+    text_height = (scale.smallest_text + scale.largest_text) / 2
     x, y = points[points.sum(1).argmin()] + text_height * np.array([0.6, 1.6])
-    for colour, thickness in ((_BLACK, 3), (_ZONE_BGR, 1)):
+    for colour, thickness in ((_BLACK, scale.line + 2), (_ZONE_BGR, max(1, scale.line - 1))):
         cv2.putText(bgr, name, (round(x), round(y)), _FONT, text_height / _FONT_HEIGHT_PX, colour, thickness, cv2.LINE_AA)
 
 
