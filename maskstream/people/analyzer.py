@@ -9,6 +9,7 @@ from maskstream.people.steady import SteadyLabel, SteadyRules
 from maskstream.people.tracking import Tracker, quality
 from maskstream.people.zones import Zones
 from maskstream.protocols import FrameAnalyzer
+from maskstream.rates import Pace
 from maskstream.types import Face, Frame, FrameResult, Label
 
 _BEGINS_ANEW_S: Final = 1.0
@@ -29,8 +30,9 @@ class _Person:
 class _Source:
     """What is known of a source. Its clock follows the time of its frames, and stands still where that runs back."""
 
-    tracker: Tracker
-    time_s: float = 0.0
+    time_s: float
+    tracker: Tracker = field(default_factory=Tracker)
+    pace: Pace = field(default_factory=Pace)
     clock_s: float = 0.0
     people: dict[int, _Person] = field(default_factory=dict)
 
@@ -88,31 +90,31 @@ class PeopleAnalyzer:
             faces = tuple(replace(face, zone=settings.zones.of(face, frame.width, frame.height)) for face in faces)
         inside = tuple(face for face in faces if face.zone or not settings.zones)
         outside = tuple(face for face in faces if settings.zones and not face.zone)
-        return replace(result, faces=inside, hidden=outside + missing)
+        return replace(result, faces=inside, hidden=result.hidden + outside + missing)
 
     def _recognised(self, frame: Frame, faces: Sequence[Face], settings: _Settings) -> tuple[tuple[Face, ...], tuple[Face, ...]]:
         """Return the faces as those of people, and where people were a moment ago who are not among them."""
         source = self._at(frame)
-        numbers = source.tracker.update(source.clock_s, faces)
+        lost_s = source.pace.patience(self._tracking.lost_s)
+        numbers = source.tracker.update(source.clock_s, faces, lost_s)
         known = tuple(self._known(source, frame, face, number, settings) for face, number in zip(faces, numbers, strict=True))
-        source.people = {
-            number: person
-            for number, person in source.people.items()
-            if source.clock_s - person.seen_s <= max(self._tracking.lost_s, _HIDDEN_S)
-        }
-        missing = [person.face for person in source.people.values() if 0 < source.clock_s - person.seen_s <= _HIDDEN_S]
+        away_s = {number: source.clock_s - person.seen_s for number, person in source.people.items()}
+        hidden_s = source.pace.patience(_HIDDEN_S)
+        missing = [person.face for number, person in source.people.items() if 0 < away_s[number] <= hidden_s]
+        source.people = {number: person for number, person in source.people.items() if away_s[number] <= lost_s}
         return known, tuple(missing)
 
     def _at(self, frame: Frame) -> _Source:
         """Return the source of a frame at the time of the frame."""
         source = self._sources.get(frame.source_id)
         if source is None:
-            source = self._sources[frame.source_id] = _Source(Tracker(self._tracking.lost_s), frame.time_s)
+            source = self._sources[frame.source_id] = _Source(frame.time_s)
         if frame.time_s < source.time_s - _BEGINS_ANEW_S:
             source.tracker.forget()
             source.people.clear()
         source.clock_s += max(frame.time_s - source.time_s, _LEAST_STEP_S)
         source.time_s = frame.time_s
+        source.pace.step(source.clock_s)
         return source
 
     def _known(self, source: _Source, frame: Frame, face: Face, number: int | None, settings: _Settings) -> Face:

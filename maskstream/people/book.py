@@ -8,6 +8,7 @@ from uuid import uuid4
 from maskstream.config import Config
 from maskstream.events import Happening, Look, MaskEvent, Moment, Phase
 from maskstream.people.counting import MinuteCounter
+from maskstream.rates import Pace
 from maskstream.types import Face, Label, Output
 
 _LARGE_ENOUGH_PX: Final = 64.0
@@ -34,6 +35,7 @@ class _Episode:
 class _Source:
     counter: MinuteCounter
     now: Moment | None = None
+    pace: Pace = field(default_factory=Pace)
     episodes: dict[int, _Episode] = field(default_factory=dict)
 
 
@@ -110,11 +112,12 @@ class EventBook:
             found += self.end(source_id, "ended")
             source = self._sources[source_id] = _Source(MinuteCounter(source_id))
         source.now = moment
+        source.pace.step(moment.time_s)
         for face in result.faces:
             if face.track_id is not None:
                 found += self._see(source, output, face, rules)
         for number, episode in list(source.episodes.items()):
-            if moment.time_s - episode.last.time_s > rules.gone_s:
+            if moment.time_s - episode.last.time_s > source.pace.patience(rules.gone_s):
                 found += _closed(source_id, number, source.episodes.pop(number), "gone")
         counts = source.counter.look(result)
         return found if counts is None else [*found, counts]
@@ -124,7 +127,7 @@ class EventBook:
         number, moment, label = face.track_id or 0, Moment.of(output.result), face.shown_label
         episode = source.episodes.get(number)
         found: list[Happening] = []
-        if episode is not None and moment.time_s - episode.last.time_s > rules.gone_s:
+        if episode is not None and moment.time_s - episode.last.time_s > source.pace.patience(rules.gone_s):
             found += _closed(output.result.source_id, number, episode, "gone")
             episode = None
         if episode is not None and label not in (Label.UNKNOWN, episode.label):

@@ -4,6 +4,7 @@ from collections import defaultdict
 from datetime import datetime
 
 from maskstream.events import MinuteCounts, Moment
+from maskstream.rates import Pace
 from maskstream.types import FrameResult, Label
 
 _LONGEST_STEP_S = 1.0
@@ -18,6 +19,7 @@ class MinuteCounter:
         self._source_id = source_id
         self._seconds: dict[int, dict[Label, float]] = {}
         self._seen_s: dict[int, float] = {}
+        self._pace = Pace()
         self._began: Moment | None = None
         self._last: Moment | None = None
 
@@ -28,12 +30,14 @@ class MinuteCounter:
         if self._began is None:
             self._began = moment
         self._last = moment
+        self._pace.step(moment.time_s)
+        longest_s = self._pace.patience(_LONGEST_STEP_S)
         seen_s = {}
         for face in result.faces:
             if face.track_id is not None:
                 step_s = moment.time_s - self._seen_s.get(face.track_id, moment.time_s)
                 by_label = self._seconds.setdefault(face.track_id, defaultdict(float))
-                by_label[face.shown_label] += min(max(step_s, 0.0), _LONGEST_STEP_S)
+                by_label[face.shown_label] += min(max(step_s, 0.0), longest_s)
                 seen_s[face.track_id] = moment.time_s
         self._seen_s = seen_s
         return over

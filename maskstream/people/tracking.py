@@ -31,16 +31,14 @@ _LEAST_WEIGHT: Final = 0.1
 class Tracker:
     """Numbers the people of one source, from 1 on; a number is never given again."""
 
-    def __init__(self, lost_s: float) -> None:
-        """Begin without people; who is not seen for `lost_s` seconds comes back as another."""
-        self._lost_s = lost_s
+    def __init__(self) -> None:
+        """Begin without people."""
         self._given = 0
         self._begin()
 
     def _begin(self) -> None:
         self._before = self._given
         self._tracker = ByteTrackTracker(
-            lost_track_buffer=round(self._lost_s * _REFERENCE_FPS),
             frame_rate=_REFERENCE_FPS,
             track_activation_threshold=_CERTAIN_SCORE,
             minimum_consecutive_frames=2,
@@ -53,13 +51,15 @@ class Tracker:
         """Know nobody any more."""
         self._begin()
 
-    def update(self, time_s: float, faces: Sequence[Face]) -> list[int | None]:
+    def update(self, time_s: float, faces: Sequence[Face], lost_s: float) -> list[int | None]:
         """Return the number of each face; None where it is too uncertain to begin with.
 
         Args:
             time_s: When they were seen; always later than before.
             faces: All of a frame.
+            lost_s: Who was not seen for longer comes back as another.
         """
+        self._tracker.maximum_time_without_update = lost_s
         boxes = np.array([face.face_box_xyxy for face in faces], np.float32).reshape(-1, 4)
         usable = np.flatnonzero(np.isfinite(boxes).all(1) & (boxes[:, 2:] > boxes[:, :2]).all(1))
         scores = np.array([face.detection.score for face in faces], np.float32)

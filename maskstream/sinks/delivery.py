@@ -93,6 +93,7 @@ class Delivery:
         self._news.set()
         self._thread.join(self._outbox.time_left_s())
         self._carrier.close()
+        self._say_lost()
         left = self._outbox.waiting(self._carrier.key)
         if left:
             logger.warning("{}: {} records wait in {} for the next run", self._carrier.name, left, self._outbox.path)
@@ -102,10 +103,13 @@ class Delivery:
         if letters:
             self._lost += self._outbox.put(self._carrier.key, letters)
             self._news.set()
-        if self._lost and monotonic() - self._said_lost_s >= _SAY_EVERY_S:
-            self._said_lost_s = monotonic()
+        if monotonic() - self._said_lost_s >= _SAY_EVERY_S:
+            self._say_lost()
+
+    def _say_lost(self) -> None:
+        if self._lost:
             logger.warning("{}: the queue is full, the {} oldest records were lost", self._carrier.name, self._lost)
-            self._lost = 0
+            self._said_lost_s, self._lost = monotonic(), 0
 
     def _deliver(self) -> None:
         """Send letters in order, until there are none when closing, or one fails then."""

@@ -15,6 +15,7 @@ from rich.text import Text
 from maskstream.events import Happening, MaskEvent, Moment, Phase
 from maskstream.files import plain_text, replace_file
 from maskstream.palette import LABEL_TEXT
+from maskstream.rates import Pace
 from maskstream.sinks.events import Book, EventSink
 from maskstream.sinks.paths import picture_beside, require_writable
 from maskstream.sinks.records import iso_8601
@@ -47,6 +48,7 @@ class SourceSummary:
         self.steps: list[Seconds] = []
         self.events: dict[Label, list[float]] = defaultdict(list)
         """Durations of those that have ended."""
+        self._pace = Pace()
         self._present: dict[int, _Person] = {}
         self._gone = dict.fromkeys(Label, 0)
 
@@ -55,12 +57,14 @@ class SourceSummary:
         self.frames += 1
         self.last = Moment.of(result)
         now_s = result.time_s
+        self._pace.step(now_s)
+        longest_s = self._pace.patience(_LONGEST_GAP_S)
         step = self._step(now_s - self.began.time_s)
         for face in result.faces:
             if face.track_id is None:
                 continue
             person = self._present.setdefault(face.track_id, _Person(now_s))
-            seconds = min(max(now_s - person.seen_s, 0.0), _LONGEST_GAP_S)
+            seconds = min(max(now_s - person.seen_s, 0.0), longest_s)
             person.seen_s = now_s
             person.seconds[face.shown_label] += seconds
             step[face.shown_label] += seconds

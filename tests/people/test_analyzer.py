@@ -60,6 +60,19 @@ def test_leaving_frames_out_changes_little(stride: int) -> None:
     assert 2.0 <= change_s <= 2.0 + max(0.3, 2 * stride / 25)
 
 
+@pytest.mark.parametrize("step_s", [0.5, 2.0, 4.0])
+def test_a_slow_machine_loses_nobody(step_s: float) -> None:
+    """It looks more seldom than `tracking.lost_s`; one face is missed once."""
+
+    def faces(frame: Frame) -> list[Face]:
+        return [face_at(200), *([] if frame.index == 4 else [face_at(400, label=Label.NO_MASK)])]
+
+    results = watch(faces, [frame_at(index, time_s=index * step_s) for index in range(10)])
+    assert [[face.track_id for face in result.faces] for result in results] == [[1] if n == 4 else [1, 2] for n in range(10)]
+    assert {face.steady_label for result in results for face in result.faces if face.track_id == 2} == {Label.NO_MASK}
+    assert len(results[4].hidden) == 1
+
+
 def test_switched_off() -> None:
     frames = [frame_at(index) for index in range(5)]
     nobody = watch(bare_from(0), frames, settings(tracking={"enabled": False}))[-1].faces[0]
@@ -147,6 +160,15 @@ def test_where_somebody_was_a_moment_ago_is_hidden() -> None:
     assert hidden[:5] == [0] * 5
     assert hidden[5:16] == [1] * 11
     assert hidden[20:] == [0] * 20
+
+
+def test_what_was_hidden_before_stays_hidden() -> None:
+    class Hides:
+        def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
+            return [FrameResult(each.source_id, each.index, each.time_s, (), hidden=(face_at(300),)) for each in frames]
+
+    people = PeopleAnalyzer(Hides(), settings(zones={"all": [[0, 0], [1, 0], [1, 1], [0, 1]]}))
+    assert len(people.analyze([frame_at(0)])[0].hidden) == 1
 
 
 def test_out_of_memory_takes_nothing_in() -> None:

@@ -76,6 +76,18 @@ def test_a_moment_out_of_sight_does_not_end_it() -> None:
     assert [event.phase for event in found] == [START]
 
 
+@pytest.mark.parametrize("step_s", [2.0, 4.0])
+def test_a_slow_machine_tells_the_same(step_s: float) -> None:
+    book = EventBook(config())
+    outputs = [at(step * step_s, BARE if step < 5 else MASKED) for step in range(8)]
+    found = [happening for output in outputs for happening in book.look(output)] + book.end("door", "ended")
+    assert [(event.phase, event.cause, event.duration_s) for event in events(found) if event.phase is not UPDATE] == [
+        (START, None, step_s),
+        (END, "mask", 4 * step_s),
+    ]
+    assert sum(each.person_s[Label.NO_MASK] for each in counts(found)) == pytest.approx(4 * step_s)
+
+
 def test_a_gap_without_frames_ends_it() -> None:
     found = told(EventBook(config()), [*span(0, 2, BARE), at(100.0, BARE)])
     assert [(event.phase, event.cause) for event in found] == [(START, None), (END, "gone")]

@@ -5,79 +5,83 @@ from maskstream.people.tracking import Tracker, quality
 from tests.conftest import make_face
 from tests.people.made import face_at
 
+LOST_S = 1.5
+
 
 def test_a_person_keeps_the_number_from_the_first_sight_on() -> None:
-    tracker = Tracker(lost_s=1.5)
-    numbers = [tracker.update(step / 25, [face_at(100 + 3 * step)]) for step in range(25)]
+    tracker = Tracker()
+    numbers = [tracker.update(step / 25, [face_at(100 + 3 * step)], LOST_S) for step in range(25)]
     assert numbers == [[1]] * 25
 
 
 def test_the_order_of_faces_makes_no_difference() -> None:
-    tracker = Tracker(1.5)
-    assert tracker.update(0.0, [face_at(100), face_at(400)]) == [1, 2]
-    assert tracker.update(0.04, [face_at(400), face_at(100)]) == [2, 1]
+    tracker = Tracker()
+    assert tracker.update(0.0, [face_at(100), face_at(400)], LOST_S) == [1, 2]
+    assert tracker.update(0.04, [face_at(400), face_at(100)], LOST_S) == [2, 1]
 
 
 def test_who_was_hidden_for_a_moment_is_the_same() -> None:
-    tracker = Tracker(1.5)
+    tracker = Tracker()
     for step in range(10):
-        tracker.update(step / 25, [face_at(100)])
+        tracker.update(step / 25, [face_at(100)], LOST_S)
     for step in range(10, 35):
-        tracker.update(step / 25, [])
-    assert tracker.update(35 / 25, [face_at(104)]) == [1]
+        tracker.update(step / 25, [], LOST_S)
+    assert tracker.update(35 / 25, [face_at(104)], LOST_S) == [1]
 
 
 def test_who_was_away_for_longer_is_somebody_else() -> None:
-    tracker = Tracker(1.5)
+    tracker = Tracker()
     for step in range(10):
-        tracker.update(step / 25, [face_at(100)])
-    tracker.update(2.5, [])
-    assert tracker.update(2.6, [face_at(100)]) == [2]
+        tracker.update(step / 25, [face_at(100)], LOST_S)
+    tracker.update(2.5, [], LOST_S)
+    assert tracker.update(2.6, [face_at(100)], LOST_S) == [2]
 
 
 @pytest.mark.parametrize("step_s", [0.02, 0.2, 0.5, 1.0])
 def test_frames_may_be_far_apart(step_s: float) -> None:
-    tracker = Tracker(1.5)
-    numbers = [tracker.update(step * step_s, [face_at(100 + 20 * step), face_at(400)]) for step in range(8)]
+    tracker = Tracker()
+    numbers = [tracker.update(step * step_s, [face_at(100 + 20 * step), face_at(400)], LOST_S) for step in range(8)]
     assert numbers == [[1, 2]] * 8
 
 
 def test_frames_may_come_unevenly() -> None:
-    tracker = Tracker(1.5)
+    tracker = Tracker()
     times = np.cumsum(np.random.default_rng(1).uniform(0.01, 0.4, 60)).tolist()
-    numbers = [tracker.update(time_s, [face_at(100 + 40 * time_s), face_at(500 - 30 * time_s, 100)]) for time_s in times[:30]]
+    numbers = [
+        tracker.update(time_s, [face_at(100 + 40 * time_s), face_at(500 - 30 * time_s, 100)], LOST_S) for time_s in times[:30]
+    ]
     assert numbers == [[1, 2]] * 30
 
 
 def test_a_face_that_moves_by_more_than_its_width_is_the_same() -> None:
-    tracker = Tracker(1.5)
-    numbers = [tracker.update(step * 0.2, [face_at(100 + 26 * step, side=20)]) for step in range(8)]
+    tracker = Tracker()
+    numbers = [tracker.update(step * 0.2, [face_at(100 + 26 * step, side=20)], LOST_S) for step in range(8)]
     assert numbers == [[1]] * 8
 
 
 def test_doubtful_detections_begin_nobody_and_go_on_with_somebody() -> None:
-    tracker = Tracker(1.5)
-    assert tracker.update(0.0, [face_at(100, score=0.2)]) == [None]
-    assert tracker.update(0.1, [face_at(100, score=0.9)]) == [1]
-    assert tracker.update(0.2, [face_at(100, score=0.2)]) == [1]
+    tracker = Tracker()
+    assert tracker.update(0.0, [face_at(100, score=0.2)], LOST_S) == [None]
+    assert tracker.update(0.1, [face_at(100, score=0.9)], LOST_S) == [1]
+    assert tracker.update(0.2, [face_at(100, score=0.2)], LOST_S) == [1]
 
 
 def test_a_box_that_is_none_is_nobody() -> None:
-    tracker = Tracker(1.5)
-    assert tracker.update(0.0, [face_at(float("nan")), face_at(100), face_at(300, side=0)]) == [None, 1, None]
+    tracker = Tracker()
+    assert tracker.update(0.0, [face_at(float("nan")), face_at(100), face_at(300, side=0)], LOST_S) == [None, 1, None]
 
 
 def test_numbers_are_never_given_again() -> None:
-    tracker = Tracker(1.5)
-    assert tracker.update(0.0, [face_at(100), face_at(300)]) == [1, 2]
+    tracker = Tracker()
+    assert tracker.update(0.0, [face_at(100), face_at(300)], LOST_S) == [1, 2]
     tracker.forget()
-    assert tracker.update(0.1, [face_at(100)]) == [3]
+    assert tracker.update(0.1, [face_at(100)], LOST_S) == [3]
 
 
 def test_a_hundred_people_keep_their_numbers() -> None:
-    tracker = Tracker(1.5)
+    tracker = Tracker()
     spots = [(60 * column, 60 * row) for column in range(10) for row in range(10)]
-    seen = [tracker.update(step / 5, [face_at(x + 4 * step, y, side=24) for x, y in spots]) for step in range(10)]
+    seen = [tracker.update(step / 5, [face_at(x + 4 * step, y, side=24) for x, y in spots], LOST_S) for step in range(10)]
     assert seen[0] == list(range(1, 101))
     assert all(numbers == seen[0] for numbers in seen)
 

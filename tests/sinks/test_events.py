@@ -9,7 +9,7 @@ from maskstream.errors import SinkError
 from maskstream.events import Happening, Look, MaskEvent, MinuteCounts, Moment, Phase
 from maskstream.sinks.event_records import event_record
 from maskstream.sinks.events import EventSink, JsonlEvents
-from maskstream.states import StateChange
+from maskstream.states import SourceState, StateChange
 from maskstream.types import Label, Output
 from tests.people.made import frame_at, output_with
 
@@ -101,6 +101,20 @@ def test_each_source_is_ended_once() -> None:
     sink.close()
     assert ends(receiver) == ["ended", "removed", "stopped"]
     assert receiver.closed == 2
+
+
+def test_a_source_that_is_offline_ends_its_events() -> None:
+    class Hears(Remembers):
+        def state_changed(self, change: StateChange) -> None:
+            self.states = [*getattr(self, "states", []), change.state]
+
+    receiver = Hears()
+    sink = EventSink(Tells(), receiver)
+    for state in (SourceState.ONLINE, SourceState.RECONNECTING, SourceState.OFFLINE, SourceState.OFFLINE):
+        sink.write(output_with(frame_at(0), [])) if state is SourceState.ONLINE else None
+        sink.state_changed(StateChange("door", state, None, "test", 0.0, datetime.now(UTC)))
+    assert ends(receiver) == ["offline"]
+    assert receiver.states[-1] is SourceState.OFFLINE
 
 
 def test_a_file_is_continued(tmp_path: Path) -> None:
