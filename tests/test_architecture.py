@@ -25,6 +25,7 @@ ALLOWED = {
     "files": {"errors"},
     "palette": {"types"},
     "rates": set(),
+    "interrupts": set(),
     "annotations": LOWER | {"annotations"},
     "models": LOWER | {"models"},
     "sources": LOWER | {"sources"},

@@ -24,6 +24,7 @@ from maskstream.evaluation.comparison_report import print_comparison, write_comp
 from maskstream.evaluation.outputs import read_run, replace_file
 from maskstream.evaluation.summary import print_summary
 from maskstream.files import make_folder
+from maskstream.interrupts import insistent_interrupts
 from maskstream.measure import EvaluationRequest, evaluate
 from maskstream.sinks.paths import require_folder
 from run_stream import LOG_LEVELS, Parser, keep_freed_memory, layers, start_log
@@ -79,7 +80,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             keep_freed_memory()
             is_shown = console.is_terminal and not arguments.quiet
-            print_summary(evaluate(request_of(arguments, console if is_shown else None), config), Console())
+            request = request_of(arguments, console if is_shown else None)
+            with insistent_interrupts():
+                figures = evaluate(request, config)
+            print_summary(figures, Console())
     except MaskStreamError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from maskstream.config import Config, Layer, load_config
 from maskstream.errors import ConfigError, MaskStreamError
+from maskstream.interrupts import insistent_interrupts
 from maskstream.train import TrainingRequest
 from run_stream import keep_freed_memory, layers, start_log
 
@@ -82,7 +83,9 @@ def run_training(parser: ArgumentParser, argv: Sequence[str] | None, train: Trai
             command=shlex.join(["python", f"tools/{Path(sys.argv[0]).name}", *(sys.argv[1:] if argv is None else argv)]),
             progress=console if is_first and console.is_terminal and not arguments.quiet else None,
         )
-        figures = train(arguments, request, [Layer.of_assignment(assignment) for assignment in arguments.set])
+        changes = [Layer.of_assignment(assignment) for assignment in arguments.set]
+        with insistent_interrupts():
+            figures = train(arguments, request, changes)
     except MaskStreamError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -119,10 +119,10 @@ def test_a_killed_run_and_an_interrupted_one_go_on(photos: Path, tmp_path: Path,
         (many / f"{index}.png").symlink_to(photos / f"shot_{index % 4}.png")
     arguments = ["--images", str(many), "--unlabelled", "negative", "--out", str(tmp_path / "out"), *FAST]
     journal = tmp_path / "out" / ".predictions.partial.jsonl"
-    with subprocess.Popen([sys.executable, str(TOOL), *arguments], stderr=subprocess.DEVNULL) as process:
-        wait_until_lines(journal, 5)
-        process.kill()
     killed_at = 6
+    with subprocess.Popen([sys.executable, str(TOOL), *arguments], stderr=subprocess.DEVNULL) as process:
+        wait_until_lines(journal, killed_at)
+        process.kill()
     journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:killed_at]))  # however late the kill came
     with subprocess.Popen([sys.executable, str(TOOL), *arguments], stderr=subprocess.PIPE, text=True) as process:
         wait_until_lines(journal, killed_at + 4)
