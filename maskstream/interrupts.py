@@ -30,6 +30,7 @@ def insistent_interrupts() -> Generator[None, None, None]:
     try:
         yield
     finally:
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)  # first of all: one that is on its way is not raised any more
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGINT, before)
         signal.signal(signal.SIGALRM, alarm_before)

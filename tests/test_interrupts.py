@@ -11,7 +11,7 @@ from maskstream.interrupts import insistent_interrupts
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interrupts, "_AGAIN_S", 0.05)
+    monkeypatch.setattr(interrupts, "_AGAIN_S", 0.3)
 
 
 def swallow(times: int) -> None:
