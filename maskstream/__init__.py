@@ -7,7 +7,7 @@ is cut out upright by them; a small network judges it.
 import cv2 as _cv2  # noqa: F401  before av: the other order can freeze windows on Linux
 
 from maskstream.analyzer import Analyzer
-from maskstream.config import Config, load_config
+from maskstream.config import load_config
 from maskstream.errors import (
     ConfigError,
     MaskStreamError,
@@ -19,6 +19,7 @@ from maskstream.errors import (
     WeightsError,
 )
 from maskstream.pipeline import MaskPipeline, build_analyzer
+from maskstream.settings import Config
 from maskstream.types import Detection, Face, Frame, FrameResult, Label
 
 __version__ = "0.1.0"

@@ -8,9 +8,9 @@ from time import perf_counter
 import numpy as np
 
 from maskstream.align import AlignRules, crop_quad, cut_faces
-from maskstream.config import Config, IncorrectAs
 from maskstream.geometry import box_corners, face_box
 from maskstream.protocols import Classifier, Cutter, Detector
+from maskstream.settings import Config, IncorrectAs
 from maskstream.types import BACKGROUND, BgrImage, Detection, Face, FloatArray, Frame, FrameResult, Label
 
 

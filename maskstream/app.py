@@ -14,7 +14,6 @@ from rich.console import Console
 
 from maskstream.camera_watch import CameraWatch
 from maskstream.cameras import Camera, is_list, read_cameras
-from maskstream.config import Config
 from maskstream.errors import ConfigError, MaskStreamError, SinkError
 from maskstream.files import make_folder
 from maskstream.following import following
@@ -23,6 +22,7 @@ from maskstream.overlay import Overlay
 from maskstream.pipeline import batch_size_of, build_analyzer
 from maskstream.protocols import Sink, Source
 from maskstream.reporting import Reporting
+from maskstream.settings import Config
 from maskstream.sinks import (
     STDOUT,
     CsvSink,

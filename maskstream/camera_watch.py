@@ -9,8 +9,8 @@ from typing import Final
 from loguru import logger
 
 from maskstream.cameras import Camera, is_list, read_cameras
-from maskstream.config import Config
 from maskstream.errors import MaskStreamError
+from maskstream.settings import Config
 
 _LOOK_EVERY_S: Final = 1.0
 

@@ -8,18 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from maskstream.config import (
-    AlignConfig,
-    Config,
-    Layer,
-    NetworkConfig,
-    PrivacyConfig,
-    VideoConfig,
-    WebcamConfig,
-    read_yaml,
-    refine,
-)
+from maskstream.config import Layer, read_yaml, refine
 from maskstream.errors import ConfigError, SourceOpenError, redact
+from maskstream.settings import AlignConfig, Config, NetworkConfig, PrivacyConfig, VideoConfig, WebcamConfig
 
 _YAML_SUFFIXES: Final = (".yaml", ".yml")
 _PER_CAMERA: Final[dict[str, tuple[str, ...]]] = {

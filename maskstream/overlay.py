@@ -12,9 +12,9 @@ from typing import Final
 import cv2
 import numpy as np
 
-from maskstream.config import Config
 from maskstream.covering import cover
 from maskstream.palette import COLOURS_BGR, LABEL_TEXT
+from maskstream.settings import Config
 from maskstream.types import COCO_KEYPOINTS, BgrImage, Detection, Face, FloatArray, Frame, FrameResult, Label
 
 # Strokes in a unit square, y down: a tick, a cross, an exclamation mark, a question mark.

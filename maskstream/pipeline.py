@@ -9,7 +9,7 @@ from loguru import logger
 
 from maskstream.align import cut_faces
 from maskstream.analyzer import Analyzer
-from maskstream.config import Config, load_config
+from maskstream.config import load_config
 from maskstream.errors import ConfigError
 from maskstream.models import CLASSIFIERS, DETECTORS, ClassifierOptions, DetectorOptions
 from maskstream.models.backends import choose_backend
@@ -19,6 +19,7 @@ from maskstream.models.precision import PRECISIONS
 from maskstream.models.runtimes import STREAMS
 from maskstream.overlay import Overlay
 from maskstream.protocols import Classifier, Cutter, Detector
+from maskstream.settings import Config
 from maskstream.types import BgrImage, Face, Frame, FrameResult
 
 _GPU_BATCH_SIZE: Final = 8

@@ -8,11 +8,11 @@ from typing import Final
 from rich.console import Console
 
 from maskstream.cameras import expand
-from maskstream.config import Config
 from maskstream.covering import stored_crop
 from maskstream.errors import ConfigError
 from maskstream.people.book import EventBook
 from maskstream.protocols import Sink
+from maskstream.settings import Config
 from maskstream.sinks.delivery import Carrier, Delivery
 from maskstream.sinks.events import EventSink, JsonlEvents
 from maskstream.sinks.outbox import Outbox

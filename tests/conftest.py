@@ -11,7 +11,7 @@ import pytest
 from loguru import logger
 
 from maskstream import MaskPipeline, load_config
-from maskstream.config import Config
+from maskstream.settings import Config
 from maskstream.sources import FileSource
 from maskstream.types import FACE_KEYPOINTS, BgrImage, Detection, Face, Frame, Label
 from tests.displays import Display, x_server

@@ -8,20 +8,21 @@ from tests.conftest import ROOT
 
 # Who may look into whom: each room lists the rooms it may import.
 GROUND = {"types", "errors", "events", "protocols", "states"}
-LOWER = GROUND | {"config", "align", "covering", "files", "geometry", "palette", "pictures", "rates"}
+LOWER = GROUND | {"config", "align", "covering", "files", "geometry", "palette", "pictures", "rates", "settings"}
 ALLOWED = {
     "types": set(),
     "errors": set(),
     "protocols": {"types"},
     "states": set(),
     "events": {"types"},
-    "config": {"errors"},
-    "cameras": {"config", "errors"},
-    "camera_watch": {"cameras", "config", "errors"},
+    "settings": set(),
+    "config": {"errors", "settings"},
+    "cameras": {"config", "errors", "settings"},
+    "camera_watch": {"cameras", "config", "errors", "settings"},
     "geometry": {"types"},
     "align": {"types"},
     "pictures": {"types", "errors", "files"},
-    "covering": {"align", "config", "types"},
+    "covering": {"align", "settings", "types"},
     "files": {"errors"},
     "palette": {"types"},
     "rates": set(),

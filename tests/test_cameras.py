@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from maskstream.cameras import Camera, read_cameras
-from maskstream.config import Config
 from maskstream.errors import ConfigError, MaskStreamError, SourceOpenError
+from maskstream.settings import Config
 from tests.conftest import ROOT
 
 

@@ -5,8 +5,9 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from maskstream.config import DEFAULT_CONFIG, Config, Layer, load_config
+from maskstream.config import DEFAULT_CONFIG, Layer, load_config
 from maskstream.errors import ConfigError
+from maskstream.settings import Config
 from tests.conftest import ROOT
 
 

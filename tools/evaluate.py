@@ -17,7 +17,7 @@ from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from maskstream.config import Config, load_config
+from maskstream.config import load_config
 from maskstream.errors import ConfigError, MaskStreamError
 from maskstream.evaluation.comparison import compare
 from maskstream.evaluation.comparison_report import print_comparison, write_comparison
@@ -26,6 +26,7 @@ from maskstream.evaluation.summary import print_summary
 from maskstream.files import make_folder
 from maskstream.interrupts import insistent_interrupts
 from maskstream.measure import EvaluationRequest, evaluate
+from maskstream.settings import Config
 from maskstream.sinks.paths import require_folder
 from run_stream import LOG_LEVELS, Parser, keep_freed_memory, layers, start_log
 

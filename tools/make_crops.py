@@ -14,8 +14,8 @@ from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from maskstream.config import Config
 from maskstream.prepare import CropRequest, cut_crops
+from maskstream.settings import Config
 from run_stream import Parser
 from tools.training_command import add_detector_options, run_preparation
 

@@ -18,7 +18,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from maskstream.config import Config, load_config
+from maskstream.config import load_config
 from maskstream.errors import ConfigError, MaskStreamError
 from maskstream.events import Happening
 from maskstream.files import replace_file
@@ -28,6 +28,7 @@ from maskstream.people.book import EventBook
 from maskstream.people.measures import PeopleLabels, measure
 from maskstream.pipeline import batch_size_of, build_analyzer
 from maskstream.protocols import FrameAnalyzer
+from maskstream.settings import Config
 from maskstream.sources import FileSource
 from maskstream.types import FrameResult, Output
 from run_stream import Parser, keep_freed_memory, layers, start_log

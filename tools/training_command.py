@@ -9,9 +9,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from maskstream.config import Config, Layer, load_config
+from maskstream.config import Layer, load_config
 from maskstream.errors import ConfigError, MaskStreamError
 from maskstream.interrupts import insistent_interrupts
+from maskstream.settings import Config
 from maskstream.train import TrainingRequest
 from run_stream import keep_freed_memory, layers, start_log
 

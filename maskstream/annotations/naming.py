@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from maskstream.annotations.raw import BrokenLabel, Entry, Record, brief
-from maskstream.config import LabelMeaning, plain_name
+from maskstream.config import plain_name
 from maskstream.errors import ConfigError
+from maskstream.settings import LabelMeaning
 from maskstream.types import Label
 
 _NAMED_AT_MOST: Final = 30

@@ -15,7 +15,7 @@ from torchvision.transforms.functional import normalize, to_tensor
 
 from maskstream.align import AlignRules, crop_quad, cut_faces
 from maskstream.benchmark.rounds import Contestant
-from maskstream.config import Config, Layer, refine
+from maskstream.config import Layer, refine
 from maskstream.errors import ConfigError
 from maskstream.following import following
 from maskstream.models import CROP_ARCHITECTURES, face_mobilenet
@@ -26,6 +26,7 @@ from maskstream.models.keypoint_rcnn import to_rgb_tensor
 from maskstream.overlay import Overlay
 from maskstream.people.analyzer import PeopleAnalyzer
 from maskstream.pipeline import batch_size_of, build_analyzer, build_detector
+from maskstream.settings import Config
 from maskstream.sinks import VideoSink
 from maskstream.sources import FileSource
 from maskstream.stream.engine import Engine, RunReport

@@ -18,10 +18,11 @@ from maskstream.benchmark import contestants as all_of
 from maskstream.benchmark.report import machine
 from maskstream.benchmark.rounds import Contestant, Times, percentiles, ratio, take_turns
 from maskstream.benchmark.sweeps import SWEEPS, run_sweep
-from maskstream.config import Config, Layer, refine
+from maskstream.config import Layer, refine
 from maskstream.errors import ConfigError
 from maskstream.models.backends import installed_backends
 from maskstream.pipeline import batch_size_of, build_analyzer, pick_device
+from maskstream.settings import Config
 
 COMPARISONS: Final = ("paper", "yolo", "backends")
 _PAPER_FRAMES: Final = 2

@@ -8,11 +8,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal
 
 from maskstream.annotations.types import Annotations, LabelledPicture
-from maskstream.config import LabelMeaning, plain_name
+from maskstream.config import plain_name
 from maskstream.errors import ConfigError
 from maskstream.evaluation.predictions import FILE_KIND, box_xyxy, from_record, probability
 from maskstream.evaluation.types import BoxKind, PicturePredictions, Prediction
 from maskstream.files import one_line
+from maskstream.settings import LabelMeaning
 from maskstream.types import Label
 
 PredictionKind = Literal["maskstream", "jsonl", "coco"]

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from maskstream.annotations.types import Annotations, LabelledPicture
-from maskstream.config import IncorrectAs
 from maskstream.evaluation.average_precision import average_precision
 from maskstream.evaluation.breakdowns import Reference, breakdowns
 from maskstream.evaluation.curves import calibration, judged_faces, keypoint_errors, precision_recall, roc
@@ -24,6 +23,7 @@ from maskstream.evaluation.matching import CLASSES, IntArray, Overlaps, match, o
 from maskstream.evaluation.mistakes import count_mistakes, find_mistakes
 from maskstream.evaluation.types import BoxKind, Mistake, PicturePredictions
 from maskstream.geometry import head_box
+from maskstream.settings import IncorrectAs
 
 
 @dataclass(frozen=True)

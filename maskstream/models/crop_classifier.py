@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from maskstream.config import ClipConfig
 from maskstream.models.backends import Signature, choose_backend, compiled
 from maskstream.models.checkpoint import Metadata, StateDict, load_checkpoint, load_into
 from maskstream.models.exported import is_exported, load_exported
@@ -17,6 +16,7 @@ from maskstream.models.foreign import imagenet_weights
 from maskstream.models.memory import memory_errors
 from maskstream.models.precision import InPrecision
 from maskstream.models.runtimes import Graph
+from maskstream.settings import ClipConfig
 from maskstream.types import BgrImage, FloatArray
 
 CHUNK = 64

@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -44,22 +44,33 @@ def read_graph(content: bytes | Path, backend: str, cache: Path) -> Graph:
     return _OpenVinoGraph(content, cache) if backend == "openvino" else _OnnxRuntimeGraph(content)
 
 
+@cache
+def _core() -> Any:
+    """Return the one OpenVINO that there is, which stays until the process ends.
+
+    Each gives the thread that makes it another stack for signals, and what that has back at its end may be one that is gone: the
+    next signal would be the end of the process (seen with 2026.4).
+    """
+    import openvino
+
+    return openvino.Core()
+
+
 class _OpenVinoGraph:
     """A call alone has all cores; of several, each has its share."""
 
     def __init__(self, content: bytes | Path, cache: Path) -> None:
-        import openvino
-
-        self._core = openvino.Core()
-        with suppress(RuntimeError):  # no such folder can be made
-            self._core.set_property({"CACHE_DIR": str(cache / _digest(content))})  # OpenVINO confuses files of the same size
+        folder = cache / _digest(content)  # one for each: OpenVINO confuses files of the same size
+        with suppress(OSError):  # then nothing is kept
+            folder.mkdir(parents=True, exist_ok=True)
+        self._kept = {"CACHE_DIR": str(folder)} if os.access(folder, os.W_OK) else {}
         self._content = content
         self._alone = self._compile({"PERFORMANCE_HINT": "LATENCY"})
 
     def _compile(self, wanted: Mapping[str, Any]) -> Any:
         is_file = isinstance(self._content, Path)  # which need not be read where the result is kept
-        model = self._content if is_file else self._core.read_model(self._content)
-        return self._core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32", **wanted})
+        model = self._content if is_file else _core().read_model(self._content)
+        return _core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32", **self._kept, **wanted})
 
     @cached_property
     def _together(self) -> Any:
@@ -71,7 +82,7 @@ class _OpenVinoGraph:
 
     @property
     def metadata(self) -> Mapping[str, str]:
-        model = self._core.read_model(self._content)
+        model = _core().read_model(self._content)
         values = model.get_rt_info(["framework"]).value if model.has_rt_info(["framework"]) else {}
         return {name: str(value) for name, value in values.items()}
 

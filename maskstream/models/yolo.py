@@ -20,9 +20,10 @@ import numpy as np
 import PIL.Image
 import torch
 
-from maskstream.config import IncorrectAs, LabelMeaning, plain_name
+from maskstream.config import plain_name
 from maskstream.errors import ConfigError, ModelError, WeightsError
 from maskstream.geometry import box_corners
+from maskstream.settings import IncorrectAs, LabelMeaning
 from maskstream.types import BgrImage, Detection, Face, FloatArray, Frame, FrameResult, Label
 
 NAME = "yolo"

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from maskstream.config import Config
 from maskstream.people.steady import SteadyLabel, SteadyRules
 from maskstream.people.tracking import Tracker, quality
 from maskstream.people.zones import Zones
 from maskstream.protocols import FrameAnalyzer
 from maskstream.rates import Pace
+from maskstream.settings import Config
 from maskstream.types import Face, Frame, FrameResult, Label
 
 _BEGINS_ANEW_S: Final = 1.0

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import uuid4
 
-from maskstream.config import Config
 from maskstream.events import Happening, Look, MaskEvent, Moment, Phase
 from maskstream.people.counting import MinuteCounter
 from maskstream.rates import Pace
+from maskstream.settings import Config
 from maskstream.types import Face, Label, Output
 
 _LARGE_ENOUGH_PX: Final = 64.0

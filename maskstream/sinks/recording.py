@@ -7,7 +7,7 @@ from typing import Final
 
 from loguru import logger
 
-from maskstream.config import VideoConfig
+from maskstream.settings import VideoConfig
 from maskstream.sinks.paths import require_video_path
 from maskstream.sinks.video import VideoSink
 from maskstream.types import Output, SourceInfo

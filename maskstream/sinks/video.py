@@ -12,8 +12,8 @@ import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 from loguru import logger
 
-from maskstream.config import VideoConfig
 from maskstream.errors import SinkError
+from maskstream.settings import VideoConfig
 from maskstream.sinks.audio import AudioTrack
 from maskstream.sinks.letterbox import letterbox
 from maskstream.sinks.paths import require_video_path

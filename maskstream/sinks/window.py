@@ -10,8 +10,8 @@ from typing import Final
 import cv2
 from loguru import logger
 
-from maskstream.config import WindowConfig
 from maskstream.errors import SinkClosed
+from maskstream.settings import WindowConfig
 from maskstream.sinks.display import prefer_x11
 from maskstream.sinks.grid import Cell, draw_grid, grid_shape
 from maskstream.sinks.snapshots import save_snapshot

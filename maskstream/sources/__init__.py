@@ -4,10 +4,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from maskstream.config import Config
 from maskstream.errors import SourceOpenError, redact
 from maskstream.pictures import PICTURE_SUFFIXES
 from maskstream.protocols import Source
+from maskstream.settings import Config
 from maskstream.sources.file import FileSource
 from maskstream.sources.pictures import PictureSource, is_pattern
 from maskstream.sources.reconnecting import ReconnectingSource, ReconnectPolicy

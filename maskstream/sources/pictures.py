@@ -10,10 +10,10 @@ from typing import Final
 
 from loguru import logger
 
-from maskstream.config import PicturesConfig
 from maskstream.errors import SourceError, SourceOpenError
 from maskstream.files import one_line
 from maskstream.pictures import PICTURE_SUFFIXES, natural_order, read_picture
+from maskstream.settings import PicturesConfig
 from maskstream.sources.guard import ReadGuard
 from maskstream.types import Frame, SourceInfo
 

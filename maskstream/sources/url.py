@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import av
 from av import error as av_error
 
-from maskstream.config import NetworkConfig
 from maskstream.errors import SourceError, SourceOpenError, SourceRefused, StreamLost, redact
+from maskstream.settings import NetworkConfig
 from maskstream.sources.video import Origin, VideoPacket, VideoSource
 
 SCHEMES: Final = ("rtsp", "rtsps", "http", "https")

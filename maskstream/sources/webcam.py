@@ -11,8 +11,8 @@ from typing import Final, Protocol
 import cv2
 import numpy as np
 
-from maskstream.config import WebcamConfig
 from maskstream.errors import SourceOpenError, StreamLost
+from maskstream.settings import WebcamConfig
 from maskstream.sources.guard import ReadGuard
 from maskstream.types import BgrImage, Frame, SourceInfo
 

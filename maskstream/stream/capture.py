@@ -7,9 +7,9 @@ from threading import Event
 from time import monotonic
 from typing import Final
 
-from maskstream.config import StreamConfig
 from maskstream.errors import MaskStreamError
 from maskstream.protocols import Source
+from maskstream.settings import StreamConfig
 from maskstream.states import SourceState, SourceStatus
 from maskstream.stream.channel import Channel
 from maskstream.stream.health import Meter, SourceHealth

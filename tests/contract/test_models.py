@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from maskstream.config import Config
 from maskstream.errors import WeightsError
 from maskstream.models import CLASSIFIERS, ClassifierOptions
 from maskstream.models.crop_classifier import CHUNK
 from maskstream.protocols import Classifier
+from maskstream.settings import Config
 from maskstream.types import BACKGROUND, BgrImage, Label
 from tests.models.tiny import CLIP_NAME, save_tiny_clip
 

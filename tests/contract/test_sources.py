@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from maskstream import load_config
-from maskstream.config import Config
 from maskstream.errors import SourceOpenError, StreamLost
 from maskstream.protocols import Source
+from maskstream.settings import Config
 from maskstream.sources import SOURCES, source_kind
 from maskstream.sources.webcam import WebcamSource
 from maskstream.types import Frame

@@ -1,5 +1,7 @@
 """Whatever runs the networks, the answers are the same."""
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -199,6 +201,19 @@ def test_an_exported_file_that_is_none(backend: str, tmp_path: Path) -> None:
     path.write_bytes(b"nothing")
     with pytest.raises(WeightsError, match="not a graph that can be read"):
         detector(backend, weights=str(path))
+
+
+def test_signals_do_no_harm_after_the_models_are_gone() -> None:
+    code = (
+        "import os, signal, sys; sys.path.insert(0, sys.argv[1])\n"
+        "from maskstream import MaskPipeline\n"
+        "MaskPipeline()\n"
+        "signal.signal(signal.SIGINT, lambda *_: print('handled', flush=True))\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+        "os._exit(0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(ROOT)], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n")
 
 
 def test_what_decides_is_part_of_the_name_in_the_cache() -> None:

@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from maskstream.config import Config, Layer, load_config
+from maskstream.config import Layer, load_config
 from maskstream.errors import ConfigError, WeightsError
 from maskstream.models import CLASSIFIERS, ClassifierOptions
 from maskstream.models.crop_classifier import crops_to_tensor
 from maskstream.models.files import weights_path
 from maskstream.pipeline import build_analyzer
+from maskstream.settings import Config
 
 CPU = torch.device("cpu")
 INCORRECT = str(weights_path(None, "mask_mobilenet_incorrect.safetensors"))

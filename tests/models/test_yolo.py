@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from maskstream.config import Config, Layer, refine
+from maskstream.config import Layer, refine
 from maskstream.errors import ConfigError, ModelError, WeightsError
 from maskstream.geometry import face_box
 from maskstream.models.yolo import YoloAnalyzer, contained, load_yolo
 from maskstream.overlay import Overlay
+from maskstream.settings import Config
 from maskstream.types import BgrImage, Face, Frame, Label
 from tests.conftest import ROOT
 from tests.models.tiny import BLUE, RED, draw, save_tiny_yolo

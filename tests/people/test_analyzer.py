@@ -4,9 +4,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from maskstream import load_config
-from maskstream.config import Config, Layer
+from maskstream.config import Layer
 from maskstream.errors import OutOfMemory
 from maskstream.people.analyzer import PeopleAnalyzer
+from maskstream.settings import Config
 from maskstream.types import Face, Frame, FrameResult, Label
 from tests.people.made import Scripted, face_at, frame_at
 

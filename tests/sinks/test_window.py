@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from maskstream.config import WindowConfig
+from maskstream.settings import WindowConfig
 from maskstream.types import BgrImage, Frame, SourceInfo
 from tests.displays import Display
 from tests.video_files import BLUE, GREEN, RED, plain

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 from loguru import logger
 
-from maskstream.config import Config, NetworkConfig
 from maskstream.errors import SourceError, SourceOpenError, StreamLost
+from maskstream.settings import Config, NetworkConfig
 from maskstream.sources import FileSource, UrlSource
 from maskstream.types import BgrImage, Frame
 from tests.servers import (

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from maskstream.config import WebcamConfig
 from maskstream.errors import SourceOpenError, StreamLost
+from maskstream.settings import WebcamConfig
 from maskstream.sources.webcam import WebcamSource
 from maskstream.types import BgrImage
 from tests.video_files import BLUE, RED, grey, grey_index, plain

@@ -8,8 +8,9 @@ import pytest
 from loguru import logger
 
 from maskstream import Analyzer, load_config
-from maskstream.config import Config, Layer
+from maskstream.config import Layer
 from maskstream.errors import SinkClosed, SinkError, StreamLost
+from maskstream.settings import Config
 from maskstream.stream.engine import Attendants, Engine
 from maskstream.stream.outlets import SinkBinding
 from maskstream.types import BgrImage, Detection, Frame, FrameResult, Output, SourceInfo
