@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -89,6 +90,15 @@ def rtsp_tools(system_tool: Callable[[str], str]) -> None:
     load = [SYSTEM_PYTHON, "-c", "import gi; gi.require_version('GstRtspServer', '1.0')"]
     if not Path(SYSTEM_PYTHON).exists() or subprocess.run(load, capture_output=True, check=False).returncode:
         lacks("gst-rtsp-server")
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """The handlers of before come back after the test."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -91,13 +91,11 @@ class EventBook:
         """End all events of a source; the same again where they have been ended since its last frame."""
         source = self._sources.pop(source_id, None)
         if source is not None:
-            ended = [
-                _told(source_id, number, episode, Phase.END, cause)
-                for number, episode in source.episodes.items()
-                if episode.event_id is not None
-            ]
+            ended: list[Happening] = []
+            for number, episode in source.episodes.items():
+                ended += _closed(source_id, number, episode, cause)
             counts = source.counter.end()
-            self._ends[source_id] = [*ended, *([] if counts is None else [counts])]
+            self._ends[source_id] = ended if counts is None else [*ended, counts]
         return self._ends.get(source_id, [])
 
     def _happenings(self, output: Output) -> list[Happening]:

@@ -6,6 +6,7 @@ from random import uniform
 from threading import Event, Thread
 from time import monotonic
 from typing import Any, Final, Protocol
+from uuid import uuid4
 
 from loguru import logger
 
@@ -158,8 +159,7 @@ def _letter(happening: Happening) -> Letter:
     if isinstance(happening, MaskEvent):
         key = f"{happening.event_id}-{happening.sequence}"
         return Letter(happening.source_id, key, _body(record), happening.event_id, happening.phase is not Phase.END)
-    began = happening.began
-    return Letter(happening.source_id, f"counts-{began.wall_time or began.time_s}".replace(" ", "T"), _body(record))
+    return Letter(happening.source_id, f"counts-{uuid4().hex}", _body(record))
 
 
 def _interrupted(letter: Letter) -> Letter:
@@ -171,7 +171,7 @@ def _interrupted(letter: Letter) -> Letter:
 
 
 def _lost_letter(camera: str, records: int) -> Letter:
-    return Letter(camera, f"lost-{records}", _body({"type": "lost", "records": records}))
+    return Letter(camera, f"lost-{uuid4().hex}", _body({"type": "lost", "records": records}))
 
 
 def _body(record: dict[str, Any]) -> bytes:

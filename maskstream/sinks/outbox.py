@@ -31,7 +31,7 @@ class Letter:
 
     camera: str
     key: str
-    """The same whenever it is delivered again: event and sequence."""
+    """The same whenever it is delivered again, and no other letter's."""
     body: bytes
     """JSON in UTF-8."""
     event: str | None = None

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -80,14 +79,6 @@ CASES = {
 }
 
 
-@pytest.fixture
-def _signals() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, face_bgr: BgrImage) -> Path:
     """Everything the cases name."""
@@ -128,7 +119,7 @@ def contents(folder: Path) -> dict[str, bytes | None]:
     return {str(path): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
-@pytest.mark.usefixtures("_signals")
+@pytest.mark.usefixtures("signals")
 @pytest.mark.parametrize("case", CASES)
 def test_a_mistake_is_one_line_and_its_exit_code(
     case: str,

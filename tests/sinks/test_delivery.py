@@ -49,7 +49,8 @@ def test_records_arrive_in_order_as_json(tmp_path: Path) -> None:
         wait_until(lambda: len(posts.bodies) == 3)
     assert [record["type"] for record in posts.records] == ["event", "counts", "event"]
     assert posts.records[0]["best"]["crop_jpeg"] == "/9hqcGVn"
-    assert [each["X-Maskstream-Key"] for each in posts.headers] == ["e1-0", "counts-0.4", "e1-1"]
+    first, counts, last = (each["X-Maskstream-Key"] for each in posts.headers)
+    assert (first, counts[:7], last) == ("e1-0", "counts-", "e1-1")
     assert {each["Content-Type"] for each in posts.headers} == {"application/json"}
     assert "X-Maskstream-Signature" not in posts.headers[0]
 
@@ -83,10 +84,11 @@ def test_what_is_refused_for_good_is_given_up_and_said(tmp_path: Path, said: lis
     assert any("record e1-0 is given up: it answers 422" in line for line in said)
 
 
-def test_a_receiver_that_is_down_for_30_seconds_misses_nothing(tmp_path: Path) -> None:
+def test_a_receiver_that_is_down_misses_nothing(tmp_path: Path) -> None:
+    """For 30 s it is down in `tests/end_to_end/test_people.py`."""
     port = free_port()
     with delivery(tmp_path, f"http://127.0.0.1:{port}/hook") as sent:
-        down_until_s = monotonic() + 30
+        down_until_s = monotonic() + 5
         number = 0
         while monotonic() < down_until_s:
             sent.take([event(number)])
