@@ -82,8 +82,8 @@ class Reporting:
         if (events or summary or carriers) and not self._config.tracking.enabled:
             raise ConfigError("tracking.enabled: false, but events and the summary are of people; set it to true")
         if carriers:
-            queue = self._config.events.queue or str(state_folder() / "events.db")
-            outbox = Outbox(queue, round(self._config.events.queue_mb * _BYTES_PER_MB))
+            queue = Path(self._config.events.queue or state_folder() / "events.db").expanduser()
+            outbox = Outbox(str(queue), round(self._config.events.queue_mb * _BYTES_PER_MB))
             for carrier in carriers:
                 yield EventSink(self._book, Delivery(carrier, outbox))
         if events is not None:
