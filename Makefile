@@ -12,7 +12,7 @@ demo: $(VENV)/ready  ## the main job on the clip that comes with the program
 	@echo "Look at out/demo.mp4; the records are in out/demo.jsonl and out/demo.csv."
 
 test: $(VENV)/ready-dev  ## all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile
 
 check: lint types test  ## what CI runs
 

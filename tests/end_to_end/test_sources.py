@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -14,10 +15,13 @@ import cv2
 import numpy as np
 import pytest
 
+import run_stream
 from tests.conftest import DEMO
 from tests.end_to_end.test_run_stream import LEAVES_WITHIN_S, command, decode, run
 from tests.servers import LOGIN, rtsp_server, silent_server
 from tests.video_files import every, plain, write_video
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +33,23 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture
+def run_here(capfd: pytest.CaptureFixture[str], signals: None) -> Run:
+    """The command line in this process, which has loaded torch already."""
+
+    def run_main(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        code = run_stream.main([*map(str, arguments)])
+        return subprocess.CompletedProcess(arguments, code, *capfd.readouterr())
+
+    return run_main
+
+
 def records(text: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_a_photo(photo: Path, tmp_path: Path) -> None:
-    done = run("--source", photo, "--output", tmp_path / "out.jpg", "--jsonl", "-")
+def test_a_photo(photo: Path, tmp_path: Path, run_here: Run) -> None:
+    done = run_here("--source", photo, "--output", tmp_path / "out.jpg", "--jsonl", "-")
     assert done.returncode == 0, done.stderr
     (record,) = records(done.stdout)
     assert (record["source"], record["file"], record["frame"], record["time_utc"]) == (str(photo), str(photo), 0, None)
@@ -47,14 +62,14 @@ def test_a_photo(photo: Path, tmp_path: Path) -> None:
     assert changed.mean() < 0.2  # and the rest is as it was
 
 
-def test_a_folder_with_pictures_that_cannot_be_read(photo: Path, tmp_path: Path) -> None:
+def test_a_folder_with_pictures_that_cannot_be_read(photo: Path, tmp_path: Path, run_here: Run) -> None:
     folder = tmp_path / "photos"
     (folder / "deep").mkdir(parents=True)
     for name in ("one.png", "deep/two.png"):
         shutil.copy(photo, folder / name)
     (folder / "text.jpg").write_text("no picture")
     (folder / "empty.png").touch()
-    done = run("--source", folder, "--recursive", "--output", tmp_path / "out", "--csv", tmp_path / "faces.csv")
+    done = run_here("--source", folder, "--recursive", "--output", tmp_path / "out", "--csv", tmp_path / "faces.csv")
     assert done.returncode == 0, done.stderr
     made = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert made == ["deep/two.png", "one.png"]
@@ -65,17 +80,15 @@ def test_a_folder_with_pictures_that_cannot_be_read(photo: Path, tmp_path: Path)
     assert {row.split(",")[1] for row in rows} == {str(folder / "one.png"), str(folder / "deep/two.png")}
 
 
-def test_a_list_of_cameras(photo: Path, tmp_path: Path) -> None:
+def test_a_list_of_cameras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_here: Run) -> None:
     """Two files stand for cameras; the second one finds nothing certain enough."""
+    monkeypatch.setenv("FOLDER", str(tmp_path))
     shutil.copy(DEMO, tmp_path / "clip.mp4")
     (tmp_path / "cameras.yaml").write_text("""
 - {name: gate, url: "${FOLDER}/clip.mp4"}
 - {name: "lab 1", url: "${FOLDER}/clip.mp4", detector: {min_score: 1}}
 """)
-    done = run(
-        *("--source", tmp_path / "cameras.yaml", "--output", tmp_path / "out", "--jsonl", "-", "--max-frames", "3"),
-        FOLDER=str(tmp_path),
-    )
+    done = run_here(*("--source", tmp_path / "cameras.yaml", "--output", tmp_path / "out", "--jsonl", "-", "--max-frames", "3"))
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["gate.mp4", "lab_1.mp4"]
     assert [len(decode(path)) for path in (tmp_path / "out").iterdir()] == [3, 3]
@@ -93,11 +106,11 @@ def test_a_name_that_is_no_text(photo: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (65, 47)])
-def test_odd_sizes_and_a_single_frame(tmp_path: Path, size: tuple[int, int]) -> None:
+def test_odd_sizes_and_a_single_frame(tmp_path: Path, size: tuple[int, int], run_here: Run) -> None:
     clip = write_video(
         tmp_path / "clip.avi", every(0.04, 1), size=size, codec="png", pix_fmt="rgb24", picture=lambda _: plain((0, 0, 255), size)
     )
-    done = run("--source", clip, "--output", tmp_path / "out.mp4")
+    done = run_here("--source", clip, "--output", tmp_path / "out.mp4")
     assert done.returncode == 0, done.stderr
     with av.open(str(tmp_path / "out.mp4")) as container:
         (frame,) = container.decode(video=0)
@@ -105,9 +118,9 @@ def test_odd_sizes_and_a_single_frame(tmp_path: Path, size: tuple[int, int]) -> 
     assert frame.to_ndarray(format="bgr24").mean(axis=(0, 1)) == pytest.approx([0, 0, 255], abs=12)
 
 
-def test_an_8k_picture(photo: Path, tmp_path: Path) -> None:
+def test_an_8k_picture(photo: Path, tmp_path: Path, run_here: Run) -> None:
     cv2.imwrite(str(tmp_path / "8k.jpg"), cv2.resize(cv2.imread(str(photo)), (7680, 4320), interpolation=cv2.INTER_CUBIC))
-    done = run("--source", tmp_path / "8k.jpg", "--output", tmp_path / "out.jpg", "--jsonl", "-")
+    done = run_here("--source", tmp_path / "8k.jpg", "--output", tmp_path / "out.jpg", "--jsonl", "-")
     assert done.returncode == 0, done.stderr
     assert len(records(done.stdout)[0]["faces"]) == 3
     assert cv2.imread(str(tmp_path / "out.jpg")).shape == (4320, 7680, 3)
