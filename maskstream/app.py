@@ -103,7 +103,7 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
             opened.callback(sink.close)
             bindings.append(SinkBinding(sink, source_id))
 
-        if len(targets) > 1:
+        if targets and request.into_folder:
             make_folder(str(Path(targets[0]).parent))
         for target, source, camera in zip(targets, sources, cameras, strict=False):
             add(picture_sink(target, source, camera), camera.name)

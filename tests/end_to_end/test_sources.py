@@ -96,6 +96,13 @@ def test_a_list_of_cameras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_
     assert faces == {"gate": [3, 3, 3], "lab 1": [0, 0, 0]}
 
 
+def test_a_list_of_one_camera_makes_its_folder_too(tmp_path: Path, run_here: Run) -> None:
+    (tmp_path / "cameras.yaml").write_text(f"- {{name: gate, url: '{DEMO}'}}")
+    done = run_here("--source", tmp_path / "cameras.yaml", "--output", tmp_path / "out", "--max-frames", "1")
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["gate.mp4"]
+
+
 def test_a_name_that_is_no_text(photo: Path, tmp_path: Path) -> None:
     path = bytes(tmp_path) + b"/caf\xe9.png"
     shutil.copy(photo, path)
