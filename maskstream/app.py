@@ -95,7 +95,6 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
         sources = _open_sources(cameras, board, opened)
         infos = [source.info for source in sources]
         targets = _targets(request, infos)
-        reporting.carriers()
         analyzer = build_analyzer(config, by_source)
         bindings: list[SinkBinding] = []
 

@@ -12,7 +12,7 @@ from maskstream.covering import stored_crop
 from maskstream.errors import ConfigError
 from maskstream.people.book import EventBook
 from maskstream.protocols import Sink
-from maskstream.settings import Config
+from maskstream.settings import Config, EventsConfig
 from maskstream.sinks.delivery import Carrier, Delivery
 from maskstream.sinks.events import EventSink, JsonlEvents
 from maskstream.sinks.outbox import Outbox
@@ -30,8 +30,12 @@ class Reporting:
         Args:
             config: What is worth telling, whom, and what may be stored of a face.
             by_source: The same for sources that differ, by their names.
+
+        Raises:
+            ConfigError: An address is wrong, or a variable of the environment is not set.
         """
         self._config = config
+        self._carriers = _carriers(config.events)
         self._by_source = dict(by_source)
         self._book = EventBook(config, by_source, self._crop)
 
@@ -43,29 +47,6 @@ class Reporting:
     def _crop(self, output: Output, face: Face) -> bytes | None:
         return stored_crop(output, face, self._by_source.get(output.frame.source_id, self._config).privacy)
 
-    def carriers(self) -> list[Carrier]:
-        """Return whom to deliver to over a network, before anything is opened.
-
-        Raises:
-            ConfigError: An address is wrong, or a variable of the environment is not set.
-        """
-        carriers: list[Carrier] = []
-        events = self._config.events
-        if events.mqtt is not None:
-            from maskstream.sinks.mqtt import Mqtt
-
-            carriers.append(Mqtt(expand(events.mqtt, "events.mqtt")))
-        if events.webhooks:
-            from maskstream.sinks.webhook import Webhook
-
-            for hook in events.webhooks:
-                secret = None if hook.secret is None else expand(hook.secret, "events.webhooks: secret")
-                carriers.append(Webhook(expand(hook.url, "events.webhooks: url"), secret))
-        keys = [carrier.key for carrier in carriers]
-        if len(set(keys)) < len(keys):
-            raise ConfigError("events.webhooks: an address is given twice; give each once")
-        return carriers
-
     def sinks(self, events: str | None, summary: str | None, console: Console | None) -> Iterator[Sink]:
         """Open one sink after the other.
 
@@ -75,16 +56,15 @@ class Reporting:
             console: Where the table of the summary goes.
 
         Raises:
-            ConfigError: Nobody is tracked, or an address is wrong.
+            ConfigError: Nobody is tracked.
             SinkError: A file cannot be written.
         """
-        carriers = self.carriers()
-        if (events or summary or carriers) and not self._config.tracking.enabled:
+        if (events or summary or self._carriers) and not self._config.tracking.enabled:
             raise ConfigError("tracking.enabled: false, but events and the summary are of people; set it to true")
-        if carriers:
+        if self._carriers:
             queue = Path(self._config.events.queue or state_folder() / "events.db").expanduser()
             outbox = Outbox(str(queue), round(self._config.events.queue_mb * _BYTES_PER_MB))
-            for carrier in carriers:
+            for carrier in self._carriers:
                 yield EventSink(self._book, Delivery(carrier, outbox))
         if events is not None:
             yield EventSink(self._book, JsonlEvents(events))
@@ -92,6 +72,25 @@ class Reporting:
             from maskstream.sinks.summary import SummarySink
 
             yield SummarySink(summary, self._book, console)
+
+
+def _carriers(events: EventsConfig) -> list[Carrier]:
+    """Return whom to deliver to over a network; nothing is opened yet."""
+    carriers: list[Carrier] = []
+    if events.mqtt is not None:
+        from maskstream.sinks.mqtt import Mqtt
+
+        carriers.append(Mqtt(expand(events.mqtt, "events.mqtt")))
+    if events.webhooks:
+        from maskstream.sinks.webhook import Webhook
+
+        for hook in events.webhooks:
+            secret = None if hook.secret is None else expand(hook.secret, "events.webhooks: secret")
+            carriers.append(Webhook(expand(hook.url, "events.webhooks: url"), secret))
+    keys = [carrier.key for carrier in carriers]
+    if len(set(keys)) < len(keys):
+        raise ConfigError("events.webhooks: an address is given twice; give each once")
+    return carriers
 
 
 def state_folder() -> Path:

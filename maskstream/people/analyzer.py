@@ -23,7 +23,8 @@ _HIDDEN_S: Final = 0.5
 class _Person:
     face: Face
     seen_s: float
-    steady: SteadyLabel
+    steady: SteadyLabel | None
+    """None where steady labels are switched off."""
 
 
 @dataclass
@@ -122,13 +123,13 @@ class PeopleAnalyzer:
         if number is None:
             return face if self._rules is None else replace(face, steady_label=Label.UNKNOWN)
         if number not in source.people:
-            rules = self._rules or SteadyRules(1, 1)
-            source.people[number] = _Person(face, source.clock_s, SteadyLabel(rules, settings.labels))
+            steady = None if self._rules is None else SteadyLabel(self._rules, settings.labels)
+            source.people[number] = _Person(face, source.clock_s, steady)
         person = source.people[number]
-        person.face, person.seen_s = face, source.clock_s
-        if self._rules is None:
-            return replace(face, track_id=number)
-        if face.judged and face.confidence is not None:
-            person.steady.look(source.clock_s, face.label, face.confidence, quality(frame.bgr, face))
-        person.face = replace(face, track_id=number, steady_label=person.steady.label, steady_confidence=person.steady.confidence)
+        person.face, person.seen_s = replace(face, track_id=number), source.clock_s
+        if person.steady is not None:
+            if face.judged and face.confidence is not None:
+                person.steady.look(source.clock_s, face.label, face.confidence, quality(frame.bgr, face))
+            label, confidence = person.steady.label, person.steady.confidence
+            person.face = replace(person.face, steady_label=label, steady_confidence=confidence)
         return person.face

@@ -111,13 +111,13 @@ class EventBook:
             source = self._sources[source_id] = _Source(MinuteCounter(source_id))
         source.now = moment
         source.pace.step(moment.time_s)
-        for face in result.faces:
-            if face.track_id is not None:
-                found += self._see(source, output, face, rules)
         for number, episode in list(source.episodes.items()):
             if moment.time_s - episode.last.time_s > source.pace.patience(rules.gone_s):
                 found += _closed(source_id, number, source.episodes.pop(number), "gone")
-        counts = source.counter.look(result)
+        for face in result.faces:
+            if face.track_id is not None:
+                found += self._see(source, output, face, rules)
+        counts = source.counter.look(result, source.pace)
         return found if counts is None else [*found, counts]
 
     def _see(self, source: _Source, output: Output, face: Face, rules: _Rules) -> list[Happening]:
@@ -125,9 +125,6 @@ class EventBook:
         number, moment, label = face.track_id or 0, Moment.of(output.result), face.shown_label
         episode = source.episodes.get(number)
         found: list[Happening] = []
-        if episode is not None and moment.time_s - episode.last.time_s > source.pace.patience(rules.gone_s):
-            found += _closed(output.result.source_id, number, episode, "gone")
-            episode = None
         if episode is not None and label not in (Label.UNKNOWN, episode.label):
             found += _closed(output.result.source_id, number, episode, label.value)
             episode = None

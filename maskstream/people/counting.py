@@ -19,19 +19,17 @@ class MinuteCounter:
         self._source_id = source_id
         self._seconds: dict[int, dict[Label, float]] = {}
         self._seen_s: dict[int, float] = {}
-        self._pace = Pace()
         self._began: Moment | None = None
         self._last: Moment | None = None
 
-    def look(self, result: FrameResult) -> MinuteCounts | None:
-        """Count a frame; return the minute that is over with it, if any."""
+    def look(self, result: FrameResult, pace: Pace) -> MinuteCounts | None:
+        """Count a frame; return the minute that is over with it, if any. `pace` has taken note of the frame."""
         moment = Moment.of(result)
         over = None if self._began is None or _minute(moment) == _minute(self._began) else self.end()
         if self._began is None:
             self._began = moment
         self._last = moment
-        self._pace.step(moment.time_s)
-        longest_s = self._pace.patience(_LONGEST_STEP_S)
+        longest_s = pace.patience(_LONGEST_STEP_S)
         seen_s = {}
         for face in result.faces:
             if face.track_id is not None:

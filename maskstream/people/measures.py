@@ -91,7 +91,7 @@ class Steadiness:
     """From the first frame labelled without mask, after one with, to the event."""
 
     def record(self) -> dict[str, Any]:
-        """Return it as JSON has it; what needs labels is null without them."""
+        """Return it as JSON has it; what needs labels is left out without them."""
         per_minute = 1 / self.tracked_min if self.tracked_min else 0.0
         record: dict[str, Any] = {
             "tracked_min": round(self.tracked_min, 3),

@@ -153,5 +153,4 @@ class _Camera:
 
 def topic_level(name: str) -> str:
     """Return a camera's name as one level of a topic: what has a meaning there is escaped as in URLs."""
-    escaped = {"%": "%25", "/": "%2F", "+": "%2B", "#": "%23", "\\0": "%00"}
-    return "".join(escaped.get(letter, letter) for letter in name)
+    return name.translate({ord(letter): f"%{ord(letter):02X}" for letter in "%/+#\0"})

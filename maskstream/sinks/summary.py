@@ -20,7 +20,7 @@ from maskstream.sinks.events import Book, EventSink
 from maskstream.sinks.paths import picture_beside, require_writable
 from maskstream.sinks.records import iso_8601
 from maskstream.sinks.timeline import draw_timelines
-from maskstream.states import SourceState, StateChange
+from maskstream.states import StateChange
 from maskstream.types import FrameResult, Label, Output
 
 _MOST_STEPS: Final = 240
@@ -128,6 +128,24 @@ def mask_share(seconds: Mapping[Label, float]) -> float | None:
     return round(seconds[Label.MASK] / known_s, 4) if known_s else None
 
 
+class _EndedEvents:
+    """Counts the events that end with the sources that they are of."""
+
+    def __init__(self, sources: Mapping[str, SourceSummary]) -> None:
+        self._sources = sources
+
+    def take(self, happenings: Sequence[Happening]) -> None:
+        for happening in happenings:
+            if isinstance(happening, MaskEvent) and happening.phase is Phase.END:
+                self._sources[happening.source_id].events[happening.label].append(happening.duration_s)
+
+    def state_changed(self, change: StateChange) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 class SummarySink:
     """Writes the summary as JSON, once a minute and at the end, and at the end a timeline as PNG beside it, and a short table."""
 
@@ -150,7 +168,7 @@ class SummarySink:
             require_writable(str(each))
         self._console = console
         self._sources: dict[str, SourceSummary] = {}
-        self._events = EventSink(book, self)
+        self._events = EventSink(book, _EndedEvents(self._sources))
         self._saved_s = monotonic()
         self._is_done = False
 
@@ -166,12 +184,6 @@ class SummarySink:
             self._saved_s = monotonic()
             self._save()
 
-    def take(self, happenings: Sequence[Happening]) -> None:
-        """Count events that end."""
-        for happening in happenings:
-            if isinstance(happening, MaskEvent) and happening.phase is Phase.END:
-                self._sources[happening.source_id].events[happening.label].append(happening.duration_s)
-
     def source_ended(self, source_id: str) -> None:
         """End the events of a source."""
         self._events.source_ended(source_id)
@@ -182,15 +194,14 @@ class SummarySink:
 
     def state_changed(self, change: StateChange) -> None:
         """End the events of a source that is offline."""
-        if change.state is SourceState.OFFLINE:
-            self._events.source_removed(change.source_id)
+        self._events.state_changed(change)
 
     def close(self) -> None:
         """End all events and write everything. A second call does nothing."""
         if self._is_done:
             return
         self._is_done = True
-        self._events.close()  # which calls this once more
+        self._events.close()
         self._save()
         replace_file(self._png, draw_timelines(self._sources))
         if self._console is not None:

@@ -120,6 +120,6 @@ def test_what_is_no_broker_is_refused(url: str) -> None:
 
 
 def test_names_of_cameras_are_one_level_of_a_topic() -> None:
-    names = ["door", "a/b", "a%2Fb", "a+b", "#", "küche 1"]
+    names = ["door", "a/b", "a%2Fb", "a+b", "#", "küche 1", "nul\0"]
     levels = [topic_level(name) for name in names]
-    assert levels == ["door", "a%2Fb", "a%252Fb", "a%2Bb", "%23", "küche 1"]
+    assert levels == ["door", "a%2Fb", "a%252Fb", "a%2Bb", "%23", "küche 1", "nul%00"]
