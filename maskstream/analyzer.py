@@ -10,7 +10,7 @@ import numpy as np
 from maskstream.align import AlignRules, crop_quad, cut_faces
 from maskstream.geometry import box_corners, face_box
 from maskstream.protocols import Classifier, Cutter, Detector
-from maskstream.settings import Config, IncorrectAs
+from maskstream.settings import Config, IncorrectAs, PerSource
 from maskstream.types import BACKGROUND, BgrImage, Detection, Face, FloatArray, Frame, FrameResult, Label
 
 
@@ -72,13 +72,12 @@ class Analyzer:
         self._cut = cut
         self._detector = detector
         self._classifier = classifier
-        self._default = _Thresholds.of(config)
-        self._by_source = {source_id: _Thresholds.of(own) for source_id, own in (by_source or {}).items()}
+        self._thresholds = PerSource(_Thresholds.of, config, by_source)
 
     def set_source(self, source_id: str, config: Config) -> None:
         """Let a source have thresholds of its own. May be called while another thread analyses."""
         self._detector.admit(config.detector.min_score, config.detector.max_faces)
-        self._by_source[source_id] = _Thresholds.of(config)
+        self._thresholds.set(source_id, config)
 
     def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
         """Return one result per frame, in order. All faces of all frames are classified in one go."""
@@ -101,7 +100,7 @@ class Analyzer:
 
     def _detect(self, frames: Sequence[Frame]) -> list[list[Detection]]:
         """Return what the detector finds in the region of each frame, in pixels of the whole frame."""
-        corners = [_region_px(frame, self._thresholds(frame).region) for frame in frames]
+        corners = [_region_px(frame, self._thresholds.of(frame.source_id).region) for frame in frames]
         pictures = [frame.bgr[top:bottom, left:right] for frame, (left, top, right, bottom) in zip(frames, corners, strict=True)]
         detections = self._detector.detect(pictures) if pictures else []
         return [
@@ -109,11 +108,8 @@ class Analyzer:
             for found, (left, top, _, _) in zip(detections, corners, strict=True)
         ]
 
-    def _thresholds(self, frame: Frame) -> _Thresholds:
-        return self._by_source.get(frame.source_id, self._default)
-
     def _align(self, frame: Frame, detections: list[Detection]) -> list[_Candidate]:
-        thresholds = self._thresholds(frame)
+        thresholds = self._thresholds.of(frame.source_id)
         selected = _select(detections, thresholds)
         boxes = [face_box(detection) for detection in selected]
         return [

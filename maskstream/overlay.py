@@ -14,7 +14,7 @@ import numpy as np
 
 from maskstream.covering import cover
 from maskstream.palette import COLOURS_BGR, LABEL_TEXT
-from maskstream.settings import Config
+from maskstream.settings import Config, PerSource
 from maskstream.types import COCO_KEYPOINTS, BgrImage, Detection, Face, FloatArray, Frame, FrameResult, Label
 
 # Strokes in a unit square, y down: a tick, a cross, an exclamation mark, a question mark.
@@ -67,21 +67,20 @@ class Overlay:
             by_source: Zones and privacy of single sources, by their names.
         """
         self._config = config.overlay
-        self._default = config
-        self._by_source = dict(by_source or {})
+        self._settings = PerSource(lambda own: own, config, by_source)
         self._last: dict[str, BgrImage] = {}
         """The last picture of each source in which faces are covered."""
 
     def set_source(self, source_id: str, config: Config) -> None:
         """Let a source have zones and privacy of its own."""
-        self._by_source[source_id] = config
+        self._settings.set(source_id, config)
 
     def paint(self, frame: Frame, result: FrameResult) -> BgrImage:
         """Return a copy (H, W, 3) of the frame's picture with the faces drawn, the most certain on top.
 
         Where faces are covered, a frame that nobody has looked at is not shown: the last picture that was stands in for it.
         """
-        own = self._by_source.get(frame.source_id, self._default)
+        own = self._settings.of(frame.source_id)
         if own.privacy.blur == "none":
             return self._drawn(frame, result, own)
         if not result.repeated or self._last.get(frame.source_id, _NOTHING).shape != frame.bgr.shape:

@@ -12,7 +12,7 @@ from maskstream.covering import stored_crop
 from maskstream.errors import ConfigError
 from maskstream.people.book import EventBook
 from maskstream.protocols import Sink
-from maskstream.settings import Config, EventsConfig
+from maskstream.settings import Config, EventsConfig, PerSource
 from maskstream.sinks.delivery import Carrier, Delivery
 from maskstream.sinks.events import EventSink, JsonlEvents
 from maskstream.sinks.outbox import Outbox
@@ -36,16 +36,16 @@ class Reporting:
         """
         self._config = config
         self._carriers = _carriers(config.events)
-        self._by_source = dict(by_source)
+        self._privacy = PerSource(lambda own: own.privacy, config, by_source)
         self._book = EventBook(config, by_source, self._crop)
 
     def set_source(self, source_id: str, config: Config) -> None:
         """Let a source have settings of its own."""
-        self._by_source[source_id] = config
+        self._privacy.set(source_id, config)
         self._book.set_source(source_id, config)
 
     def _crop(self, output: Output, face: Face) -> bytes | None:
-        return stored_crop(output, face, self._by_source.get(output.frame.source_id, self._config).privacy)
+        return stored_crop(output, face, self._privacy.of(output.frame.source_id))
 
     def sinks(self, events: str | None, summary: str | None, console: Console | None) -> Iterator[Sink]:
         """Open one sink after the other.

@@ -9,7 +9,7 @@ from maskstream.people.tracking import Tracker, quality
 from maskstream.people.zones import Zones
 from maskstream.protocols import FrameAnalyzer
 from maskstream.rates import Pace
-from maskstream.settings import Config
+from maskstream.settings import Config, PerSource
 from maskstream.types import Face, Frame, FrameResult, Label
 
 _BEGINS_ANEW_S: Final = 1.0
@@ -65,13 +65,12 @@ class PeopleAnalyzer:
         self._analyzer = analyzer
         self._tracking = config.tracking
         self._rules = SteadyRules(config.steady.memory_s, config.steady.to_change) if config.steady.enabled else None
-        self._default = _Settings.of(config)
-        self._by_source = {source_id: _Settings.of(own) for source_id, own in (by_source or {}).items()}
+        self._settings = PerSource(_Settings.of, config, by_source)
         self._sources: dict[str, _Source] = {}
 
     def set_source(self, source_id: str, config: Config) -> None:
         """Let a source have settings of its own. May be called while another thread analyses."""
-        self._by_source[source_id] = _Settings.of(config)
+        self._settings.set(source_id, config)
 
     def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
         """Return one result per frame, in order; frames of a source must come in their own order.
@@ -82,7 +81,7 @@ class PeopleAnalyzer:
         return [self._look(frame, result) for frame, result in zip(frames, self._analyzer.analyze(frames), strict=True)]
 
     def _look(self, frame: Frame, result: FrameResult) -> FrameResult:
-        settings = self._by_source.get(frame.source_id, self._default)
+        settings = self._settings.of(frame.source_id)
         faces = result.faces
         missing: tuple[Face, ...] = ()
         if self._tracking.enabled and frame.file is None:

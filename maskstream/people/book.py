@@ -8,7 +8,7 @@ from uuid import uuid4
 from maskstream.events import Happening, Look, MaskEvent, Moment, Phase
 from maskstream.people.counting import MinuteCounter
 from maskstream.rates import Pace
-from maskstream.settings import Config
+from maskstream.settings import Config, PerSource
 from maskstream.types import Face, Label, Output
 
 _LARGE_ENOUGH_PX: Final = 64.0
@@ -68,8 +68,7 @@ class EventBook:
             by_source: The same for sources that differ, by their names.
             crop: Returns the JPEG of a face, or None where it must not be stored.
         """
-        self._default = _Rules.of(config)
-        self._by_source = {source_id: _Rules.of(own) for source_id, own in (by_source or {}).items()}
+        self._rules = PerSource(_Rules.of, config, by_source)
         self._crop = crop or (lambda _output, _face: None)
         self._sources: dict[str, _Source] = {}
         self._looked_at: Output | None = None
@@ -78,7 +77,7 @@ class EventBook:
 
     def set_source(self, source_id: str, config: Config) -> None:
         """Let a source have rules of its own."""
-        self._by_source[source_id] = _Rules.of(config)
+        self._rules.set(source_id, config)
 
     def look(self, output: Output) -> list[Happening]:
         """Return what is to be told at an analysed frame; a frame that was just looked at is not looked at again."""
@@ -103,7 +102,7 @@ class EventBook:
         source_id = result.source_id
         self._ends.pop(source_id, None)
         source = self._sources.setdefault(source_id, _Source(MinuteCounter(source_id)))
-        rules = self._by_source.get(source_id, self._default)
+        rules = self._rules.of(source_id)
         moment = Moment.of(result)
         found: list[Happening] = []
         if source.now is not None and moment.time_s < source.now.time_s - rules.gone_s:  # another stream of that name
