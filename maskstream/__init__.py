@@ -2,25 +2,29 @@
 
 After "Face Mask Detection using Human Keypoints": a Keypoint R-CNN finds eyes and nose, which stay visible above a mask; the face
 is cut out upright by them; a small network judges it.
+
+Each name is imported when it is first used (PEP 562): `import maskstream` itself loads nothing.
 """
 
-import cv2 as _cv2  # noqa: F401  before av: the other order can freeze windows on Linux
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from maskstream.analyzer import Analyzer
-from maskstream.config import load_config
-from maskstream.errors import (
-    ConfigError,
-    MaskStreamError,
-    ModelError,
-    SinkError,
-    SourceError,
-    SourceOpenError,
-    StreamLost,
-    WeightsError,
-)
-from maskstream.pipeline import MaskPipeline, build_analyzer
-from maskstream.settings import Config
-from maskstream.types import Detection, Face, Frame, FrameResult, Label
+if TYPE_CHECKING:
+    from maskstream.analyzer import Analyzer
+    from maskstream.config import load_config
+    from maskstream.errors import (
+        ConfigError,
+        MaskStreamError,
+        ModelError,
+        SinkError,
+        SourceError,
+        SourceOpenError,
+        StreamLost,
+        WeightsError,
+    )
+    from maskstream.pipeline import MaskPipeline, build_analyzer
+    from maskstream.settings import Config
+    from maskstream.types import Detection, Face, Frame, FrameResult, Label
 
 __version__ = "0.1.0"
 
@@ -45,3 +49,23 @@ __all__ = [
     "build_analyzer",
     "load_config",
 ]
+
+_MODULE_OF = {
+    "Analyzer": "analyzer",
+    "Config": "settings",
+    "MaskPipeline": "pipeline",
+    "build_analyzer": "pipeline",
+    "load_config": "config",
+    **dict.fromkeys(("Detection", "Face", "Frame", "FrameResult", "Label"), "types"),
+    **dict.fromkeys((name for name in __all__ if name.endswith("Error") or name == "StreamLost"), "errors"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

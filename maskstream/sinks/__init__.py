@@ -1,5 +1,7 @@
 """The sinks: where results go."""
 
+import cv2 as _cv2  # noqa: F401  before av: the other order can freeze windows on Linux
+
 from maskstream.sinks.display import why_no_window
 from maskstream.sinks.picture import PictureSink, require_picture_target
 from maskstream.sinks.progress import ProgressSink

@@ -4,6 +4,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2 as _cv2  # noqa: F401  before av: the other order can freeze windows on Linux
+
 from maskstream.errors import SourceOpenError, redact
 from maskstream.pictures import PICTURE_SUFFIXES
 from maskstream.protocols import Source
