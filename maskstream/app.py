@@ -22,7 +22,7 @@ from maskstream.following import following
 from maskstream.opening import open_source, picture_sink
 from maskstream.overlay import Overlay
 from maskstream.people.analyzer import PeopleAnalyzer
-from maskstream.pipeline import batch_size_of, build_analyzer
+from maskstream.pipeline import batch_size_of, build_analyzer, require_models
 from maskstream.protocols import Sink, Source
 from maskstream.reporting import Reporting
 from maskstream.settings import Config
@@ -90,6 +90,7 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
     board = StatusBoard()
     by_source = {camera.name: camera.config for camera in cameras}
     reporting, overlay = Reporting(config, by_source), Overlay(config, by_source)
+    reporting.require_people(request.events, request.summary)
     with ExitStack() as opened:
         sources = _open_sources(cameras, board, opened)
         infos = [source.info for source in sources]
@@ -128,6 +129,7 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
 
 def _load_models(config: Config, by_source: Mapping[str, Config], infos: Sequence[SourceInfo]) -> Analyzer:
     """Load the models, and meanwhile, in a thread, the tracker, which takes a second to import."""
+    require_models(config)
     if config.tracking.enabled:
         Thread(target=import_module, args=("maskstream.people.tracking",), daemon=True).start()
     return build_analyzer(config, by_source, several=len(infos) > 1 or not infos[0].live)

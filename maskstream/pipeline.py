@@ -16,7 +16,7 @@ from maskstream.models.devices import CPU, kind_of, pick_device
 from maskstream.models.runtimes import STREAMS
 from maskstream.overlay import Overlay
 from maskstream.protocols import Classifier, Cutter, Detector
-from maskstream.settings import Config
+from maskstream.settings import ClassifierConfig, Config, DetectorConfig
 from maskstream.types import BgrImage, Face, Frame, FrameResult
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ def build_analyzer(config: Config, by_source: Mapping[str, Config] | None = None
         ConfigError: The device or a model's name is not known here.
         ModelError: A model cannot be loaded.
     """
+    require_models(config)
     device = pick_device(config.device)
-    _require_known("classifier.name", config.classifier.name, CLASSIFIERS)
     uploads = None
     if device != CPU:
         from maskstream.models.on_device import DeviceCutter, Uploads
@@ -116,7 +116,7 @@ def build_detector(
         ConfigError: The device or the model's name is not known here.
         ModelError: It cannot be loaded.
     """
-    _require_known("detector.name", config.detector.name, DETECTORS)
+    require_models(config)
     detectors = [config.detector, *(own.detector for own in (by_source or {}).values())]
     options = DetectorOptions(
         pick_device(config.device),
@@ -138,6 +138,19 @@ def _require_incorrect(classifier: Classifier, configs: Iterable[Config]) -> Non
             f"classifier.incorrect_as: incorrect is none of what the classifier tells: {', '.join(classifier.class_names)}; "
             "give weights that know it, such as --classifier weights/mask_mobilenet_incorrect.safetensors"
         )
+
+
+def require_models(config: Config) -> None:
+    """Find out whether what a configuration names is known, before anything is loaded.
+
+    Raises:
+        ConfigError: The device, what runs a model, or its name is not known here.
+    """
+    device = pick_device(config.device)
+    for section, known in (("detector", DETECTORS), ("classifier", CLASSIFIERS)):
+        chosen: DetectorConfig | ClassifierConfig = getattr(config, section)
+        _require_known(f"{section}.name", chosen.name, known)
+        choose_backend(f"{section}.backend", chosen.backend, device, config.precision)
 
 
 def _require_known(key: str, name: str, known: Mapping[str, object]) -> None:
