@@ -62,7 +62,7 @@ def test_rooms_look_only_where_they_may(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_torch_stays_with_the_models(path: Path) -> None:
-    if room(path) not in {"models", "training", "align", "benchmark", "pipeline", "train"}:
+    if room(path) not in {"models", "training", "benchmark", "train"}:
         assert not {name.split(".")[0] for name in imports(path)} & {"torch", "torchvision"}
 
 
