@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-CHECKED := maskstream tools tests run_stream.py
+CHECKED := maskstream tools tests run_stream.py setup.py
 
 .PHONY: demo test check lint types format clean
 
