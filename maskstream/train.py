@@ -22,7 +22,7 @@ from maskstream.files import make_folder
 from maskstream.models import CLASSIFIERS, CROP_ARCHITECTURES, ClassifierOptions
 from maskstream.models.checkpoint import load_checkpoint
 from maskstream.models.crop_classifier import CropNetwork
-from maskstream.pipeline import pick_device
+from maskstream.models.devices import kind_of, pick_device
 from maskstream.prepare import read_labelled, report_broken
 from maskstream.resources import resource
 from maskstream.training.classifier import ClassifierTask, CropSet, judged_figures, read_crops, require_both_answers
@@ -217,7 +217,7 @@ def _device(name: str) -> torch.device:
     """Return the device, of several the one of this process of torchrun."""
     local_rank = os.environ.get("LOCAL_RANK")
     device = pick_device(name)
-    return torch.device("cuda", int(local_rank)) if local_rank and device.type == "cuda" else device
+    return torch.device(f"cuda:{local_rank}" if local_rank and kind_of(device) == "cuda" else device)
 
 
 def _report(crops: CropSet, *, strict: bool) -> CropSet:

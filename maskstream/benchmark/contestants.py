@@ -18,7 +18,7 @@ from maskstream.benchmark.rounds import Contestant
 from maskstream.config import Layer, refine
 from maskstream.errors import ConfigError
 from maskstream.following import following
-from maskstream.models import CROP_ARCHITECTURES, face_mobilenet
+from maskstream.models import CROP_ARCHITECTURES, face_mobilenet, face_mobilenet_network
 from maskstream.models.checkpoint import load_checkpoint
 from maskstream.models.crop_classifier import crops_to_tensor
 from maskstream.models.files import weights_path
@@ -209,7 +209,7 @@ def backend(bench: Bench, name: str) -> Contestant:
 def torchvision_eager(bench: Bench) -> Contestant:
     """Return the same networks as torchvision runs them: its own forward pass, batch norm and memory layout left as they are."""
     detector_weights, metadata = load_checkpoint(weights_path(None, f"{face_mobilenet.NAME}.safetensors"), face_mobilenet.NAME)
-    detector = face_mobilenet.build_module()
+    detector = face_mobilenet_network.build_module()
     detector.load_state_dict(detector_weights)
     detector.roi_heads.score_thresh = bench.config.detector.min_score
     architecture = CROP_ARCHITECTURES["mask_mobilenet"]

@@ -22,7 +22,8 @@ from maskstream.benchmark.sweeps import SWEEPS, run_sweep
 from maskstream.config import Layer, refine
 from maskstream.errors import ConfigError
 from maskstream.models.backends import installed_backends
-from maskstream.pipeline import batch_size_of, build_analyzer, pick_device
+from maskstream.models.devices import pick_device
+from maskstream.pipeline import batch_size_of, build_analyzer
 from maskstream.settings import Config
 
 COMPARISONS: Final = ("paper", "yolo", "backends")
@@ -72,7 +73,7 @@ def run_benchmark(
         "command": sys.argv,
         "machine": machine(),
         "source": f"{request.source}, {bench.info.width}x{bench.info.height}, {len(bench.frames)} frames",
-        "device": str(pick_device(config.device)),
+        "device": pick_device(config.device),
         "batch_size": batch_size_of(config),
         "detector_every": bench.every,
         "contestants": {name: each.record() for name, each in times.items()},
