@@ -2,9 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-CHECKED := maskstream tools tests run_stream.py
+CHECKED := maskstream tools tests run_stream.py setup.py
 
-.PHONY: demo test check lint types format clean
+.PHONY: demo test check lint types format constraints clean
 
 demo: $(VENV)/ready  ## the main job on the clip that comes with the program
 	@mkdir -p out
@@ -26,6 +26,9 @@ types: $(VENV)/ready-dev
 format: $(VENV)/ready-dev  ## bring the code into shape
 	$(BIN)/ruff format $(CHECKED)
 	$(BIN)/ruff check --fix $(CHECKED)
+
+constraints: $(VENV)/ready-dev  ## constraints.txt: the versions that are installed here, once `make check` has passed
+	$(BIN)/python tools/make_constraints.py
 
 clean:
 	rm -rf $(VENV) out

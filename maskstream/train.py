@@ -24,6 +24,7 @@ from maskstream.models.checkpoint import load_checkpoint
 from maskstream.models.crop_classifier import CropNetwork
 from maskstream.models.devices import kind_of, pick_device
 from maskstream.prepare import read_labelled, report_broken
+from maskstream.resources import resource
 from maskstream.training.classifier import ClassifierTask, CropSet, judged_figures, read_crops, require_both_answers
 from maskstream.training.crops import middle
 from maskstream.training.detector import DetectorTask
@@ -32,7 +33,7 @@ from maskstream.training.ranks import joined
 from maskstream.training.recipe import ClassifierRecipe, DetectorRecipe
 from maskstream.training.task import Figures, Run, Task
 
-CONFIGS: Final = Path(__file__).resolve().parents[1] / "configs"
+CONFIGS: Final = resource("configs")
 _LOG_EVERY_S: Final = 60.0
 _DRY_RUN_ITEMS: Final = 8
 _DRY_RUN_REACHES: Final = 0.9

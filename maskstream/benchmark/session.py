@@ -1,5 +1,6 @@
 """Puts a benchmark together: who runs, in which order, and what is made of it."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -29,7 +30,9 @@ COMPARISONS: Final = ("paper", "yolo", "backends")
 _PAPER_FRAMES: Final = 2
 _MATRIX_SIDE: Final = 1536
 _PRODUCTS: Final = 9
-_PROGRAM: Final = Path(__file__).resolve().parents[2] / "run_stream.py"
+_PROGRAM: Final = (sys.executable, "-P", "-m", "maskstream", "run")
+_PLACE: Final = str(Path(__file__).resolve().parents[2])
+"""Where Python finds the package: a checkout is not installed."""
 
 
 @dataclass(frozen=True)
@@ -170,11 +173,12 @@ def _start(request: BenchmarkRequest, progress: Callable[[str], None]) -> dict[s
     """Start the program from nothing, until its first record is there."""
     seconds: list[float] = []
     peaks_mb: list[float] = []
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (_PLACE, os.environ.get("PYTHONPATH"))))}
     for number in range(request.starts):
         progress(f"start {number + 1} of {request.starts}")
-        command = [sys.executable, str(_PROGRAM), "--source", request.source, "--jsonl", "-", "--quiet", "--max-frames", "20"]
+        command = [*_PROGRAM, "--source", request.source, "--jsonl", "-", "--quiet", "--max-frames", "20"]
         began_s = monotonic()
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603 (our own program)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:  # noqa: S603 (our own program)
             assert process.stdout is not None
             process.stdout.readline()
             seconds.append(monotonic() - began_s)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-import cv2
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
@@ -15,6 +14,7 @@ from maskstream.config import Layer, refine
 from maskstream.errors import ConfigError
 from maskstream.evaluation.matching import box_iou
 from maskstream.pipeline import build_analyzer
+from maskstream.sinks.letterbox import fitted
 from maskstream.types import BgrImage, Face, Frame, FrameResult
 
 _CANVAS_HW: Final = (720, 1280)
@@ -131,8 +131,7 @@ def _crowd(frame: Frame, face: Face, count: int) -> BgrImage:
     cut = _with_margin(frame, face)
     columns = int(np.ceil(np.sqrt(count * width / height)))
     cell_w, cell_h = width // columns, height // int(np.ceil(count / columns))
-    scale = min(cell_w / cut.shape[1], cell_h / cut.shape[0], 1.0)
-    small = _resized(cut, scale)
+    small = fitted(cut, (cell_w, cell_h)) if cut.shape[1] > cell_w or cut.shape[0] > cell_h else cut
     for number in range(count):
         top, left = number // columns * cell_h, number % columns * cell_w
         canvas[top : top + small.shape[0], left : left + small.shape[1]] = small
@@ -144,10 +143,6 @@ def _with_margin(frame: Frame, face: Face) -> BgrImage:
     dx, dy = _MARGIN * (x2 - x1), _MARGIN * (y2 - y1)
     left, top = max(0, int(x1 - dx)), max(0, int(y1 - dy))
     return frame.bgr[top : int(y2 + dy) + 1, left : int(x2 + dx) + 1]
-
-
-def _resized(picture: BgrImage, scale: float) -> BgrImage:
-    return np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _agreement(found: Sequence[FrameResult], looked_at: Sequence[FrameResult]) -> dict[str, Any]:
