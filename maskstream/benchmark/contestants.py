@@ -94,11 +94,25 @@ class Bench:
         return [result for start in starts for result in analyzer.analyze(self.frames[start : start + size])]
 
     def stream(
-        self, output: str | None = None, *, realtime: bool = False, every: int = 1, copies: int = 1
+        self,
+        output: str | None = None,
+        *,
+        realtime: bool = False,
+        every: int = 1,
+        copies: int = 1,
+        each: int | None = None,
     ) -> tuple[CountingSink, RunReport]:
-        """Run the whole program over the same part of the clip; several copies at the same time are shorter in proportion."""
+        """Run the whole program over the same part of the clip; several copies at the same time are shorter in proportion.
+
+        Args:
+            output: A video to write.
+            realtime: Drop what comes too fast, as with a camera.
+            every: The detector looks at every Nth frame.
+            copies: So many sources at the same time.
+            each: Frames of each copy, where they shall not be shorter.
+        """
         sink = CountingSink()
-        most = -(-len(self.frames) // copies)
+        most = each or -(-len(self.frames) // copies)
         stream = self.config.stream.model_copy(update={"max_frames": most, "realtime": realtime})
         people = PeopleAnalyzer(following(self.analyzer, every), self.config)
         engine = Engine(people, self.overlay.paint, stream, batch_size_of(self.config, every))

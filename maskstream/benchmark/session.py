@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from maskstream import __version__
 from maskstream.benchmark import contestants as all_of
-from maskstream.benchmark.report import machine
+from maskstream.benchmark.machine import machine
 from maskstream.benchmark.rounds import Contestant, Times, percentiles, ratio, take_turns
 from maskstream.benchmark.sweeps import SWEEPS, run_sweep
 from maskstream.config import Layer, refine
