@@ -1,6 +1,5 @@
 """Whatever runs the networks, the answers are the same."""
 
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +18,8 @@ from maskstream.models.keypoint_rcnn import KeypointRCNNDetector
 from maskstream.models.runtimes import Arrays
 from maskstream.models.whole import WholeDetector
 from maskstream.types import BgrImage, Detection, Frame
-from tests.conftest import ROOT
+from tests import command_lines
+from tests.command_lines import ROOT
 from tools import export
 
 CPU = torch.device("cpu")
@@ -212,7 +212,7 @@ def test_signals_do_no_harm_after_the_models_are_gone() -> None:
         "os.kill(os.getpid(), signal.SIGINT)\n"
         "os._exit(0)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(ROOT)], capture_output=True, text=True, timeout=120, check=False)
+    done = command_lines.run([sys.executable, "-c", code, str(ROOT)], text=True)
     assert (done.returncode, done.stdout) == (0, "handled\n")
 
 

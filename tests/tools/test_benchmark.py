@@ -60,6 +60,7 @@ def test_the_report_has_what_was_asked_for(tmp_path: Path, capfd: pytest.Capture
     assert cv2.imread(str(png_path)).shape[1] > 500
 
 
+@pytest.mark.slow
 def test_sweeps_vary_one_thing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     json_path = tmp_path / "speed.json"
     few = ("--frames", "4", "--rounds", "1", "--starts", "0", "--set", "detector.short_side=192", "--json", str(json_path))
