@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal
+# A file stays with one process, which makes its fixtures once; tests/conftest.py has the longest files first.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 CHECKED := maskstream tools tests run_stream.py
 
 .PHONY: demo test test-slow test-all check lint types format clean

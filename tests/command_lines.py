@@ -11,9 +11,9 @@ from pathlib import Path
 from socket import AF_UNIX, SOCK_SEQPACKET, send_fds, socket
 from typing import Any, AnyStr
 
+from tests.slowness import LONGEST_S
+
 ROOT = Path(__file__).resolve().parents[1]
-LONGEST_S = 600.0
-"""After which a command is taken for hanging; no promise."""
 _SERVER = ROOT / "tests" / "fork_server.py"
 _ADDRESS = "MASKSTREAM_FORK_SERVER"
 """The variable that tells all processes that run tests where the server listens."""

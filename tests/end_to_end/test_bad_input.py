@@ -12,10 +12,10 @@ import pytest
 
 import run_stream
 from maskstream.types import BgrImage
-from tests.command_lines import LONGEST_S
 from tests.conftest import DEMO, ROOT
 from tests.end_to_end.test_run_stream import command, decode, run
 from tests.servers import content, http_server, locked, status
+from tests.slowness import LONGEST_S
 from tests.video_files import every, write_sound, write_video
 
 _HOOK = "{url: 'http://h/a'}"

@@ -19,7 +19,7 @@ import pytest
 
 import run_stream
 from tests import command_lines
-from tests.command_lines import LONGEST_S, Forked
+from tests.command_lines import Forked
 from tests.conftest import DEMO
 from tests.end_to_end.test_run_stream import command, run
 from tests.receivers import broker, free_port, subscriber, wait_until, web_receiver
@@ -127,7 +127,7 @@ def test_a_program_that_is_killed_and_started_again_loses_nothing(tmp_path: Path
     status, events = f"maskstream/{camera}/status", f"maskstream/{camera}/events"
     with broker(system_tool("mosquitto"), tmp_path, mqtt_port), subscriber(mqtt_port) as heard:
         with Forked(job, env=environment) as program:
-            wait_until(lambda: any(record.get("phase") == "start" for record in records(told)), LONGEST_S)
+            wait_until(lambda: any(record.get("phase") == "start" for record in records(told)))
             wait_until(lambda: heard.on(status)[-1:] == ["online"])
             program.send_signal(signal.SIGKILL)
         wait_until(lambda: heard.on(status)[-1:] == ["offline"])

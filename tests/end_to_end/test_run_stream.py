@@ -21,9 +21,9 @@ import pytest
 from maskstream.sinks.records import CSV_COLUMNS
 from maskstream.types import FACE_KEYPOINTS
 from tests import command_lines
-from tests.command_lines import LONGEST_S, ROOT, Forked
+from tests.command_lines import ROOT, Forked
 from tests.conftest import DEMO
-from tests.slowness import promised
+from tests.slowness import LONGEST_S, promised
 
 LEAVES_WITHIN_S = 3.0
 

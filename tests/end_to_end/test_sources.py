@@ -18,11 +18,10 @@ import pytest
 
 import run_stream
 from tests import command_lines
-from tests.command_lines import LONGEST_S
 from tests.conftest import DEMO
 from tests.end_to_end.test_run_stream import LEAVES_WITHIN_S, command, decode, run
 from tests.servers import LOGIN, rtsp_server
-from tests.slowness import promised
+from tests.slowness import LONGEST_S, promised
 from tests.video_files import every, plain, write_video
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

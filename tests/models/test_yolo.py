@@ -17,8 +17,9 @@ from maskstream.models.yolo import YoloAnalyzer, contained, load_yolo
 from maskstream.overlay import Overlay
 from maskstream.settings import Config
 from maskstream.types import BgrImage, Face, Frame, Label
-from tests.command_lines import LONGEST_S, ROOT
+from tests.command_lines import ROOT
 from tests.models.tiny import BLUE, RED, draw, save_tiny_yolo
+from tests.slowness import LONGEST_S
 
 CPU = torch.device("cpu")
 MEANINGS = {"with mask": "mask", "Without_Mask": "no_mask"}

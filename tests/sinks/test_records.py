@@ -13,7 +13,8 @@ import pytest
 from maskstream.errors import SinkClosed, SinkError
 from maskstream.sinks import CsvSink, JsonlSink
 from maskstream.types import COCO_KEYPOINTS, Detection, Face, Frame, FrameResult, Label, Output
-from tests.command_lines import LONGEST_S, Forked
+from tests.command_lines import Forked
+from tests.slowness import LONGEST_S
 from tests.video_files import output_of, plain
 
 REPOSITORY = Path(__file__).resolve().parents[2]

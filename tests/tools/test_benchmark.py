@@ -9,6 +9,7 @@ import pytest
 
 from maskstream.benchmark.rounds import Contestant, percentiles, ratio, take_turns
 from tests.conftest import DEMO
+from tests.slowness import slowness
 from tools import benchmark
 
 
@@ -106,7 +107,7 @@ def test_contestants_take_turns() -> None:
     assert turns == ["a", "b", "a", "b", "a", "b"]
     middle, least, most = ratio(times["a"], times["b"])
     assert 1 < least <= middle <= most
-    assert times["b"].record()["ms_per_frame"] == pytest.approx(5, rel=0.5)
+    assert 5 <= times["b"].record()["ms_per_frame"] < 7.5 * slowness()
 
 
 def test_percentiles() -> None:

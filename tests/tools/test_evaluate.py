@@ -14,8 +14,9 @@ import pytest
 from maskstream import MaskPipeline
 from maskstream.types import Frame
 from tests import command_lines
-from tests.command_lines import LONGEST_S, ROOT, Forked
+from tests.command_lines import ROOT, Forked
 from tests.models.tiny import BLUE, CLIP_NAME, RED, draw, save_tiny_clip, save_tiny_yolo
+from tests.slowness import LONGEST_S
 from tests.tools.loading import Main, main_of
 
 TOOL = ROOT / "tools" / "evaluate.py"

@@ -18,7 +18,8 @@ from maskstream.training.loop import Trainer
 from maskstream.training.ranks import Ranks
 from maskstream.training.task import Run
 from tests import command_lines
-from tests.command_lines import LONGEST_S, ROOT, Forked
+from tests.command_lines import ROOT, Forked
+from tests.slowness import LONGEST_S
 from tests.training.lines import LineTask
 
 CPU = torch.device("cpu")
