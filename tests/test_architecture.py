@@ -7,13 +7,14 @@ import maskstream
 from tests.conftest import ROOT
 
 # Who may look into whom: each room lists the rooms it may import.
-GROUND = {"types", "errors", "events", "protocols", "states"}
+GROUND = {"types", "clock", "errors", "events", "protocols", "states"}
 LOWER = GROUND | {"config", "align", "covering", "files", "geometry", "palette", "pictures", "rates", "resources", "settings"}
 ALLOWED = {
     "types": set(),
+    "clock": set(),
     "errors": set(),
     "protocols": {"types"},
-    "states": set(),
+    "states": {"clock"},
     "events": {"types"},
     "settings": set(),
     "config": {"errors", "resources", "settings"},

@@ -23,6 +23,7 @@ from maskstream.models.checkpoint import load_checkpoint
 from maskstream.models.crop_classifier import crops_to_tensor
 from maskstream.models.files import weights_path
 from maskstream.models.keypoint_rcnn import to_rgb_tensor
+from maskstream.models.yolo import contained
 from maskstream.overlay import Overlay
 from maskstream.people.analyzer import PeopleAnalyzer
 from maskstream.pipeline import batch_size_of, build_analyzer, build_detector
@@ -259,11 +260,12 @@ def yolo_forward(bench: Bench, short_side: int) -> Contestant:
     Raises:
         ConfigError: Ultralytics is not installed.
     """
-    try:
-        from ultralytics.nn.tasks import PoseModel
-    except ImportError as error:
-        raise ConfigError("--compare yolo needs ultralytics; pip install -r requirements-yolo.txt") from error
-    model = PoseModel(_YOLO_YAML, verbose=False).eval().fuse(verbose=False)
+    with contained():
+        try:
+            from ultralytics.nn.tasks import PoseModel
+        except ImportError as error:
+            raise ConfigError("--compare yolo needs ultralytics; pip install -r requirements-yolo.txt") from error
+        model = PoseModel(_YOLO_YAML, verbose=False).eval().fuse(verbose=False)
     stride = 32
 
     @torch.inference_mode()

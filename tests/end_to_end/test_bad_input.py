@@ -17,6 +17,7 @@ from maskstream.types import BgrImage
 from tests.conftest import DEMO, ROOT
 from tests.end_to_end.test_run_stream import command, decode, run
 from tests.servers import content, http_server, locked, status
+from tests.slowness import LONGEST_S
 from tests.video_files import every, write_sound, write_video
 
 _HOOK = "{url: 'http://h/a'}"
@@ -181,7 +182,7 @@ def run_as_anyone(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
     asked = command("--quiet", *arguments)
     if os.geteuid() == 0:  # whom only the loss of these capabilities stops
         asked = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *asked]
-    return subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(asked, capture_output=True, text=True, timeout=LONGEST_S, check=False)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 import sys
 from copy import deepcopy
 from pathlib import Path
@@ -24,7 +23,8 @@ from maskstream.models.runtimes import Graph, read_graph
 from maskstream.models.whole import WholeDetector
 from maskstream.protocols import Detector
 from maskstream.types import FACE_KEYPOINTS, BgrImage, Detection, Frame
-from tests.conftest import ROOT
+from tests import command_lines
+from tests.command_lines import ROOT
 from tools import export as export_tool
 
 CPU = "cpu"
@@ -209,7 +209,7 @@ def test_signals_do_no_harm_after_the_models_are_gone() -> None:
         "os.kill(os.getpid(), signal.SIGINT)\n"
         "os._exit(0)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(ROOT)], capture_output=True, text=True, timeout=120, check=False)
+    done = command_lines.run([sys.executable, "-c", code, str(ROOT)], text=True)
     assert (done.returncode, done.stdout) == (0, "handled\n")
 
 

@@ -41,6 +41,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
     return runner("train_classifier", capsys)
 
 
+@pytest.mark.slow
 def test_eight_crops_of_each_class_are_learnt_by_heart(run: Run, data: Path) -> None:
     done = run("--data", data, "--dry-run", *SMALL, "--set", "samples_per_epoch=400")
     assert done.returncode == 0, done.stderr
