@@ -2,17 +2,24 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-CHECKED := maskstream tools tests run_stream.py
+# A file stays with one process, which makes its fixtures once; tests/conftest.py has the longest files first.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+CHECKED := maskstream tools tests run_stream.py setup.py
 
-.PHONY: demo test check lint types format clean
+.PHONY: demo test test-slow test-all check lint types format constraints clean
 
 demo: $(VENV)/ready  ## the main job on the clip that comes with the program
 	@mkdir -p out
 	$(BIN)/python run_stream.py --source assets/demo.mp4 --output out/demo.mp4 --jsonl out/demo.jsonl --csv out/demo.csv
 	@echo "Look at out/demo.mp4; the records are in out/demo.jsonl and out/demo.csv."
 
-test: $(VENV)/ready-dev  ## all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile
+test: $(VENV)/ready-dev  ## the tests of every day
+	$(PYTEST) -m "not slow"
+
+test-slow: $(VENV)/ready-dev  ## the long ones: the whole fault drill, real trainings, long outages, sweeps
+	$(PYTEST) -m slow
+
+test-all: test test-slow  ## every test
 
 check: lint types test  ## what CI runs
 
@@ -26,6 +33,9 @@ types: $(VENV)/ready-dev
 format: $(VENV)/ready-dev  ## bring the code into shape
 	$(BIN)/ruff format $(CHECKED)
 	$(BIN)/ruff check --fix $(CHECKED)
+
+constraints: $(VENV)/ready-dev  ## constraints.txt: the versions that are installed here, once `make check` has passed
+	$(BIN)/python tools/make_constraints.py
 
 clean:
 	rm -rf $(VENV) out

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from threading import Lock
-from time import monotonic
 from typing import Final
+
+from maskstream.clock import MONOTONIC, Clock
 
 
 class SourceState(StrEnum):
@@ -60,16 +61,18 @@ class StateChange:
 class SourceStatus:
     """The state of one source. Several threads may change it."""
 
-    def __init__(self, source_id: str, changed: Callable[[StateChange], None]) -> None:
+    def __init__(self, source_id: str, changed: Callable[[StateChange], None], clock: Clock = MONOTONIC) -> None:
         """Begin with `connecting`.
 
         Args:
             source_id: The source's name.
             changed: Told of each change, the first state included, in order; by the thread that makes it.
+            clock: Says when a change came, and how long a state lasted.
         """
+        self._clock = clock
         self._changed = changed
         self._lock = Lock()
-        self._last = StateChange(source_id, SourceState.CONNECTING, None, "started", monotonic(), datetime.now(UTC))
+        self._last = StateChange(source_id, SourceState.CONNECTING, None, "started", clock.now_s(), datetime.now(UTC))
         changed(self._last)
 
     @property
@@ -89,7 +92,7 @@ class SourceStatus:
                 return False
             if state not in LEGAL[before.state]:
                 raise ValueError(f"{before.source_id}: {state.value} may not follow {before.state.value}")
-            now_s = monotonic()
+            now_s = self._clock.now_s()
             plain = cause.removeprefix(f"{before.source_id}: ")
             self._last = StateChange(before.source_id, state, before.state, plain, now_s, datetime.now(UTC), now_s - before.at_s)
             self._changed(self._last)

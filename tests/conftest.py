@@ -5,21 +5,44 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import HealthCheck
 from loguru import logger
 
 from maskstream import MaskPipeline, load_config
 from maskstream.settings import Config
 from maskstream.sources import FileSource
 from maskstream.types import FACE_KEYPOINTS, BgrImage, Detection, Face, Frame, Label
+from tests.command_lines import ROOT, fork_server
 from tests.displays import Display, x_server
 from tests.servers import SYSTEM_PYTHON
 
-ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "assets" / "demo.mp4"
+LONGEST_FIRST = (
+    "drill/test_drill.py",
+    "end_to_end/test_people.py",
+    "tools/test_benchmark.py",
+    "end_to_end/test_bad_input.py",
+    "tools/test_evaluate.py",
+    "end_to_end/test_window.py",
+    "end_to_end/test_run_stream.py",
+    "sinks/test_window.py",
+    "models/test_backends.py",
+    "sources/test_url.py",
+    "tools/test_train_detector.py",
+    "end_to_end/test_sources.py",
+    "tools/test_train_classifier.py",
+    "stream/test_live.py",
+    "sinks/test_delivery.py",
+    "training/test_loop.py",
+    "sinks/test_mqtt.py",
+)
+"""Files of tests, of those that take 10 s or more."""
 APT_PACKAGES = {"ffprobe": "ffmpeg", "chromium": "chromium", "Xvfb": "xvfb", "xdotool": "xdotool"}
 APT_PACKAGES |= {
     "ffmpeg": "ffmpeg",
@@ -27,6 +50,36 @@ APT_PACKAGES |= {
     "openssl": "openssl",
     "gst-rtsp-server": "python3-gi gir1.2-gst-rtsp-server-1.0",
 }
+
+hypothesis.settings.register_profile(
+    "quick",
+    max_examples=50,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+"""The same examples each time, on a machine of any speed."""
+hypothesis.settings.register_profile(
+    "deep", hypothesis.settings.get_profile("quick"), max_examples=1000, derandomize=False, stateful_step_count=100
+)
+"""Other examples each time, to look for what nobody has thought of: `pytest --hypothesis-profile=deep -k properties`."""
+hypothesis.settings.load_profile("quick")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Run one fork server for all processes that run tests; the first of them has it."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        running = ExitStack()
+        running.enter_context(fork_server())
+        config.add_cleanup(running.close)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no process is left with one of them in the end."""
+    place = {name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: place.get(str(item.path.relative_to(ROOT / "tests")), len(place)))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from maskstream.types import BgrImage
+from tests.slowness import LONGEST_S, slowness
 
-_WAIT_S = 20.0
-_FOCUS_S = "0.3"  # until Qt knows that its window has it; a key before that is lost
+_FOCUS_S = 0.3  # until Qt knows that its window has it; a key before that is lost
 _CLIENT_MESSAGE = 33  # of X.h
 
 
@@ -35,7 +35,7 @@ class Display:
     def press(self, *keys: str) -> None:
         """Press keys in the window of the program, once it is there."""
         for key in keys:
-            self._xdotool("windowfocus", "--sync", self.window(), "sleep", _FOCUS_S, "key", key)
+            self._xdotool("windowfocus", "--sync", self.window(), "sleep", f"{_FOCUS_S * slowness():.2f}", "key", key)
 
     def resize(self, width: int, height: int) -> None:
         """Give the window another size, as a user who drags its edge."""
@@ -62,7 +62,7 @@ class Display:
 
     def _xdotool(self, *arguments: str) -> str:
         done = subprocess.run(
-            [self.xdotool, *arguments], env=self.environment, capture_output=True, text=True, timeout=_WAIT_S, check=True
+            [self.xdotool, *arguments], env=self.environment, capture_output=True, text=True, timeout=LONGEST_S, check=True
         )
         return done.stdout
 
@@ -124,4 +124,4 @@ def x_server(find_tool: Callable[[str], str], folder: Path, *options: str) -> It
         yield Display(name, folder / "Xvfb_screen0", xdotool)
     finally:
         server.terminate()
-        server.wait(_WAIT_S)
+        server.wait(LONGEST_S)

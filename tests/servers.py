@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import cv2
 
+from tests.slowness import LONGEST_S
 from tests.video_files import grey
 
 USER, PASSWORD = "watchman", "p@ss:w/rd#?"
@@ -29,7 +30,6 @@ LOGIN = "watchman:p%40ss%3Aw%2Frd%23%3F@"
 SYSTEM_PYTHON = "/usr/bin/python3"
 _RTSP_SERVER = Path(__file__).parent / "rtsp_server.py"
 _RTSP_PATHS = {"/cam": "both:anyone", "/locked": "both:user", "/tcp": "tcp:anyone", "/udp": "udp:anyone"}
-_START_S, _END_S = 10.0, 5.0
 _IGNORED_PORT = 9
 _PIECE = 10 * 188  # packets of an MPEG transport stream
 
@@ -79,16 +79,16 @@ def running_process(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]
         yield process
     finally:
         process.kill()
-        process.communicate(timeout=_END_S)
+        process.communicate(timeout=LONGEST_S)
 
 
 def announced_port(server: subprocess.Popen[bytes]) -> int:
     """Return the port that a starting `rtsp_server.py` prints."""
     assert server.stdout is not None
-    there, _, _ = select.select([server.stdout], [], [], _START_S)
+    there, _, _ = select.select([server.stdout], [], [], LONGEST_S)
     line = server.stdout.readline() if there else b""
     if not line:
-        raise RuntimeError(f"the RTSP server did not start within {_START_S:g} s")
+        raise RuntimeError(f"the RTSP server did not start within {LONGEST_S:g} s")
     return int(line)
 
 
@@ -153,7 +153,7 @@ def http_server(answers: Mapping[str, Answer], certificate: Path | None = None) 
         finally:
             stopped.set()
             server.shutdown()
-            serving.join(_END_S)
+            serving.join(LONGEST_S)
 
 
 @contextmanager

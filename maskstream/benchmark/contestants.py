@@ -18,11 +18,12 @@ from maskstream.benchmark.rounds import Contestant
 from maskstream.config import Layer, refine
 from maskstream.errors import ConfigError
 from maskstream.following import following
-from maskstream.models import CROP_ARCHITECTURES, face_mobilenet
+from maskstream.models import CROP_ARCHITECTURES, face_mobilenet, face_mobilenet_network
 from maskstream.models.checkpoint import load_checkpoint
 from maskstream.models.crop_classifier import crops_to_tensor
 from maskstream.models.files import weights_path
 from maskstream.models.keypoint_rcnn import to_rgb_tensor
+from maskstream.models.yolo import contained
 from maskstream.overlay import Overlay
 from maskstream.people.analyzer import PeopleAnalyzer
 from maskstream.pipeline import batch_size_of, build_analyzer, build_detector
@@ -223,7 +224,7 @@ def backend(bench: Bench, name: str) -> Contestant:
 def torchvision_eager(bench: Bench) -> Contestant:
     """Return the same networks as torchvision runs them: its own forward pass, batch norm and memory layout left as they are."""
     detector_weights, metadata = load_checkpoint(weights_path(None, f"{face_mobilenet.NAME}.safetensors"), face_mobilenet.NAME)
-    detector = face_mobilenet.build_module()
+    detector = face_mobilenet_network.build_module()
     detector.load_state_dict(detector_weights)
     detector.roi_heads.score_thresh = bench.config.detector.min_score
     architecture = CROP_ARCHITECTURES["mask_mobilenet"]
@@ -259,11 +260,12 @@ def yolo_forward(bench: Bench, short_side: int) -> Contestant:
     Raises:
         ConfigError: Ultralytics is not installed.
     """
-    try:
-        from ultralytics.nn.tasks import PoseModel
-    except ImportError as error:
-        raise ConfigError("--compare yolo needs ultralytics; pip install -r requirements-yolo.txt") from error
-    model = PoseModel(_YOLO_YAML, verbose=False).eval().fuse(verbose=False)
+    with contained():
+        try:
+            from ultralytics.nn.tasks import PoseModel
+        except ImportError as error:
+            raise ConfigError("--compare yolo needs ultralytics; pip install -r requirements-yolo.txt") from error
+        model = PoseModel(_YOLO_YAML, verbose=False).eval().fuse(verbose=False)
     stride = 32
 
     @torch.inference_mode()

@@ -14,7 +14,8 @@ from maskstream.benchmark.rounds import Contestant, take_turns
 from maskstream.config import Layer, refine
 from maskstream.errors import ConfigError
 from maskstream.evaluation.matching import box_iou
-from maskstream.pipeline import build_analyzer, pick_device
+from maskstream.models.devices import CPU, pick_device
+from maskstream.pipeline import build_analyzer
 from maskstream.types import Frame, FrameResult
 
 _CROWDS: Final = 3
@@ -55,7 +56,7 @@ def run_sweep(name: str, bench: Bench, rounds: int, progress: Callable[[str], No
 
 
 def _on_gpu(bench: Bench) -> bool:
-    return pick_device(bench.config.device).type != "cpu"
+    return pick_device(bench.config.device) != CPU
 
 
 def _batch(bench: Bench) -> list[Step]:

@@ -16,9 +16,9 @@ from maskstream.types import BgrImage, FloatArray
 class Uploads:
     """Sends pictures to a device, once for detector and classifier: the detector calls it, who comes after it calls `again`."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device | str) -> None:
         """Begin without a picture."""
-        self.device = device
+        self.device = torch.device(device)
         self._sent: dict[Any, tuple[BgrImage, torch.Tensor]] = {}
 
     def __call__(self, pictures_bgr: Sequence[BgrImage]) -> list[torch.Tensor]:

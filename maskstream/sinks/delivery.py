@@ -4,12 +4,12 @@ import json
 from collections.abc import Sequence
 from random import uniform
 from threading import Event, Thread
-from time import monotonic
 from typing import Any, Final, Protocol
 from uuid import uuid4
 
 from loguru import logger
 
+from maskstream.clock import MONOTONIC, Clock
 from maskstream.errors import SinkError
 from maskstream.events import Happening, MaskEvent, Phase
 from maskstream.sinks.event_records import event_record
@@ -58,13 +58,19 @@ class Carrier(Protocol):
 class Delivery:
     """A receiver behind a network: what it is to be told goes to disk at once, and from there by a thread of its own."""
 
-    def __init__(self, carrier: Carrier, outbox: Outbox) -> None:
+    def __init__(self, carrier: Carrier, outbox: Outbox, clock: Clock = MONOTONIC) -> None:
         """Begin to deliver what an earlier run left; events that it left open are ended, as `interrupted`.
+
+        Args:
+            carrier: Brings them to the receiver.
+            outbox: Keeps them until then.
+            clock: Times the waits after a failure.
 
         Raises:
             SinkError: The outbox cannot be written.
         """
         self._carrier = carrier
+        self._clock = clock
         self._outbox = outbox
         self._news = Event()
         self._closing = Event()
@@ -104,13 +110,13 @@ class Delivery:
         if letters:
             self._lost += self._outbox.put(self._carrier.key, letters)
             self._news.set()
-        if monotonic() - self._said_lost_s >= _SAY_EVERY_S:
+        if self._clock.now_s() - self._said_lost_s >= _SAY_EVERY_S:
             self._say_lost()
 
     def _say_lost(self) -> None:
         if self._lost:
             logger.warning("{}: the queue is full, the {} oldest records were lost", self._carrier.name, self._lost)
-            self._said_lost_s, self._lost = monotonic(), 0
+            self._said_lost_s, self._lost = self._clock.now_s(), 0
 
     def _deliver(self) -> None:
         """Send letters in order, until there are none when closing, or one fails then."""
@@ -131,7 +137,7 @@ class Delivery:
                 return
             if failures:
                 wait_s = min(_FIRST_WAIT_S * 2 ** (failures - 1), _LONGEST_WAIT_S)
-                self._closing.wait(wait_s * uniform(0.8, 1.2))  # noqa: S311 (so that not all come at once)
+                self._clock.wait(self._closing, wait_s * uniform(0.8, 1.2))  # noqa: S311 (so that not all come at once)
             else:
                 self._news.wait()
 

@@ -5,9 +5,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from threading import Event, Lock
-from time import monotonic
 from typing import Final
 
+from maskstream.clock import MONOTONIC, Clock
 from maskstream.errors import SourceError, SourceRefused, StreamLost
 from maskstream.protocols import Source
 from maskstream.states import SourceState, SourceStatus
@@ -47,7 +47,14 @@ class ReconnectingSource:
     one clock. `info` is that of the present connection; before the first it has no size.
     """
 
-    def __init__(self, source_id: str, open_source: Callable[[], Source], policy: ReconnectPolicy, status: SourceStatus) -> None:
+    def __init__(
+        self,
+        source_id: str,
+        open_source: Callable[[], Source],
+        policy: ReconnectPolicy,
+        status: SourceStatus,
+        clock: Clock = MONOTONIC,
+    ) -> None:
         """Open nothing yet: the thread that reads does.
 
         Args:
@@ -55,12 +62,14 @@ class ReconnectingSource:
             open_source: Opens the source that is wrapped; it may raise `SourceError`.
             policy: How often it is tried again.
             status: Told what happens.
+            clock: Times the waits between attempts; that of the frames' `captured_at_s`.
         """
         self.info = SourceInfo(source_id, 0, 0, live=True)
         self._open_source = open_source
         self._policy = policy
         self._status = status
-        self._began_s = monotonic()
+        self._clock = clock
+        self._began_s = clock.now_s()
         self._closed = Event()
         self._lock = Lock()
         self._source: Source | None = None
@@ -155,7 +164,7 @@ class ReconnectingSource:
         was_online = self._status.change(SourceState.RECONNECTING, str(lost), {SourceState.ONLINE, SourceState.STALLED})
         if not was_online:
             self._status.change(SourceState.OFFLINE, str(lost), _AWAY)
-        self._closed.wait(delay_s(self._failed - 1))
+        self._clock.wait(self._closed, delay_s(self._failed - 1))
 
 
 def _damaged(source: Source | None) -> int:

@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 
 from loguru import logger
 
+from maskstream.clock import MONOTONIC, Clock
 from maskstream.errors import SinkError
 from maskstream.states import SILENT, SourceStatus, StateChange
 
@@ -30,8 +31,9 @@ class StateListener(Protocol):
 class StatusBoard:
     """The states of all sources."""
 
-    def __init__(self) -> None:
-        """Begin without sources."""
+    def __init__(self, clock: Clock = MONOTONIC) -> None:
+        """Begin without sources; `clock` is that of the states, and of all who look after the sources."""
+        self.clock = clock
         self._statuses: dict[str, SourceStatus] = {}
         self._quiet: set[str] = set()
         self._waiting: SimpleQueue[StateChange] = SimpleQueue()
@@ -40,7 +42,7 @@ class StatusBoard:
         """Return the status of a source, which begins with the first call; of files, nobody wants to read it: they are quiet."""
         if source_id not in self._statuses:
             (self._quiet.add if quiet else self._quiet.discard)(source_id)
-            self._statuses[source_id] = SourceStatus(source_id, self._changed)
+            self._statuses[source_id] = SourceStatus(source_id, self._changed, self.clock)
         return self._statuses[source_id]
 
     def forget(self, source_id: str) -> None:

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from threading import Event
-from time import monotonic
 from typing import Final
 
+from maskstream.clock import Clock
 from maskstream.errors import MaskStreamError
 from maskstream.protocols import Source
 from maskstream.settings import StreamConfig
@@ -68,8 +68,12 @@ class Lane:
     """Set while the user pauses the stream; one for all lanes."""
     most_waiting: int
     """Frames of a source that loses none, where memory allows."""
+    clock: Clock
     stopped: Event = field(default_factory=Event)
-    meter: Meter = field(default_factory=Meter)
+
+    def __post_init__(self) -> None:
+        """Begin to count."""
+        self.meter = Meter(self.clock)
 
     @property
     def dropped(self) -> int:
@@ -160,12 +164,12 @@ class Lane:
             if not self.config.realtime or self.info.live:
                 yield frame
                 continue
-            zero_s = monotonic() - frame.time_s if zero_s is None else zero_s
-            self.stopped.wait(max(0.0, zero_s + frame.time_s - monotonic()))
-            held_at_s = monotonic()
-            while self.held.is_set() and not self.stopped.wait(_HELD_POLL_S):
+            zero_s = self.clock.now_s() - frame.time_s if zero_s is None else zero_s
+            self.clock.wait(self.stopped, max(0.0, zero_s + frame.time_s - self.clock.now_s()))
+            held_at_s = self.clock.now_s()
+            while self.held.is_set() and not self.clock.wait(self.stopped, _HELD_POLL_S):
                 pass
-            zero_s += monotonic() - held_at_s
+            zero_s += self.clock.now_s() - held_at_s
             if self.stopped.is_set():
                 return
-            yield replace(frame, captured_at_s=monotonic())
+            yield replace(frame, captured_at_s=self.clock.now_s())

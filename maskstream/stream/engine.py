@@ -9,7 +9,7 @@ captured before is rendered before. A failure in a thread is raised again in the
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Thread
-from time import monotonic, perf_counter, sleep
+from time import perf_counter, sleep
 from typing import Final
 
 from loguru import logger
@@ -83,7 +83,7 @@ class Engine:
             config: Stride, limits, real time.
             batch_size: Most frames in one call of the analyzer.
             attendants: See there.
-            board: Where sources that know of their own state say so.
+            board: Where sources that know of their own state say so; it has the clock of the run.
         """
         self.report = RunReport()
         self._analyzer = analyzer
@@ -98,7 +98,8 @@ class Engine:
         self._last_results: dict[str, FrameResult] = {}
         self._failure: MaskStreamError | None = None
         self._stop_requested = False
-        self._looked_at_s = self._reported_at_s = monotonic()
+        self._clock = self._board.clock
+        self._looked_at_s = self._reported_at_s = self._clock.now_s()
 
     def add(self, sources: Sequence[Source], sinks: Sequence[SinkBinding]) -> None:
         """Take over opened sources and sinks, before `run` or by the thread that runs it; `run` closes them."""
@@ -164,7 +165,7 @@ class Engine:
         lane = self._lanes.get(item.frame.source_id) if isinstance(item, Captured) else None
         if lane is None or not isinstance(item, Captured) or not lane.info.live:
             return False
-        is_stale = monotonic() - item.frame.captured_at_s > self._config.max_staleness_s
+        is_stale = self._clock.now_s() - item.frame.captured_at_s > self._config.max_staleness_s
         lane.meter.stale += is_stale
         return is_stale
 
@@ -204,7 +205,7 @@ class Engine:
                     raise error
 
     def _look_after_sources(self) -> None:
-        now_s = monotonic()
+        now_s = self._clock.now_s()
         if now_s - self._looked_at_s < _LOOK_EVERY_S:
             return
         self._looked_at_s = now_s

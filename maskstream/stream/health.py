@@ -4,9 +4,9 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from threading import Lock
-from time import monotonic
 from typing import Final
 
+from maskstream.clock import MONOTONIC, Clock
 from maskstream.rates import per_second
 from maskstream.states import SourceState
 from maskstream.types import Frame, FrameResult
@@ -75,8 +75,9 @@ class Rate:
 class Meter:
     """Counts what happens to the frames of one source. Called by several threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = MONOTONIC) -> None:
         """Count from nothing."""
+        self._clock = clock
         self.came = Rate()
         self.last_frame_at_s: float | None = None
         self.stale = 0
@@ -86,13 +87,13 @@ class Meter:
 
     def captured(self, frame: Frame) -> None:
         """Count a frame that came."""
-        self.last_frame_at_s = monotonic()
+        self.last_frame_at_s = self._clock.now_s()
         self.came.count(self.last_frame_at_s)
 
     def analysed(self, result: FrameResult) -> None:
         """Count a frame that was judged."""
         with self._lock:
-            self._analysed.count(monotonic())
+            self._analysed.count(self._clock.now_s())
             self._stage_ms.append(result.timing_ms)
 
     def fps_out(self, now_s: float) -> float:

@@ -39,7 +39,7 @@ class Lanes:
         waiting = 2 * self.batcher.batch_size
         channel = self.batcher.channel()
         status = self._board.status(name, quiet=not source.info.live)
-        lane = Lane(source, status, channel, self._config, pass_every_frame, self.held, waiting)
+        lane = Lane(source, status, channel, self._config, pass_every_frame, self.held, waiting, self._board.clock)
         self._lanes[name] = lane
         self._threads.append(Thread(target=lane.capture, name=f"capture {name}", daemon=True))
         if self._started:
@@ -74,13 +74,13 @@ class Lanes:
 
     def watch(self) -> None:
         """Say which live sources have fallen silent."""
-        now_s = monotonic()
+        now_s = self._board.clock.now_s()
         for lane in self:
             lane.watch(now_s)
 
     def health(self) -> list[SourceHealth]:
         """Return how each source is doing. May be called from any thread."""
-        now_s = monotonic()
+        now_s = self._board.clock.now_s()
         return [lane.health(now_s) for lane in self]
 
     def close(self) -> None:

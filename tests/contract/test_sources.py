@@ -21,6 +21,7 @@ from maskstream.sources import SOURCES, source_kind
 from maskstream.sources.webcam import WebcamSource
 from maskstream.types import Frame
 from tests.servers import content, http_server, mjpeg
+from tests.slowness import LONGEST_S
 from tests.sources.test_webcam import FakeDevice
 from tests.video_files import every, grey, write_video
 
@@ -148,7 +149,7 @@ def test_close_while_another_thread_reads(opened: Callable[[], Source]) -> None:
     reader.start()
     time.sleep(0.05)
     source.close()
-    reader.join(3)
+    reader.join(LONGEST_S)
     assert not reader.is_alive()
 
 

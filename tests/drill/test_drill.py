@@ -14,6 +14,7 @@ LONGEST_S = 480.0
 """Beside other tests; alone it takes under 3 minutes."""
 
 
+@pytest.mark.slow
 def test_the_program_keeps_what_it_promises(rtsp_tools: None, tmp_path: Path) -> None:
     report = tmp_path / "report.md"
     asked = [sys.executable, str(ROOT / "tools" / "fault_drill.py"), "--short", "--report", str(report)]

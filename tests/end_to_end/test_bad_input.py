@@ -1,9 +1,11 @@
 """What a user can get wrong: one clear line, the documented exit code, nothing half-written."""
 
+import json
 import os
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from maskstream.types import BgrImage
 from tests.conftest import DEMO, ROOT
 from tests.end_to_end.test_run_stream import command, decode, run
 from tests.servers import content, http_server, locked, status
+from tests.slowness import LONGEST_S
 from tests.video_files import every, write_sound, write_video
 
 _HOOK = "{url: 'http://h/a'}"
@@ -146,6 +149,25 @@ def test_a_mistake_is_one_line_and_its_exit_code(
     assert contents(folder) == before
 
 
+def test_no_mistake_waits_for_the_models(folder: Path, places: dict[str, str]) -> None:
+    """What takes seconds to import is not imported, but where weights are wrong, or a camera answers or does not."""
+    cases = [
+        arguments for arguments, code, _ in CASES.values() if code != 4 and not any("://" in each for each in arguments[1:2])
+    ]
+    runs = [[places.get(argument, argument) for argument in arguments] for arguments in cases]
+    code = (
+        "import contextlib, io, json, sys; sys.path.insert(0, sys.argv[1]); import run_stream\n"
+        "for arguments in json.load(sys.stdin):\n"
+        "    with contextlib.redirect_stderr(io.StringIO()), contextlib.suppress(SystemExit):\n"
+        "        assert run_stream.main(['--quiet', '--max-reconnects', '0', *arguments])\n"
+        "    for name in {'torch', 'openvino', 'onnxruntime', 'scipy', 'matplotlib'} & set(sys.modules):\n"
+        "        sys.exit(f'{arguments}: {name} is imported')"
+    )
+    asked = [sys.executable, "-c", code, str(ROOT)]
+    done = subprocess.run(asked, cwd=folder, input=json.dumps(runs), capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_truncated_video_is_analysed_as_far_as_it_goes(tmp_path: Path) -> None:
     """Its index is at the front, as in what is made for the web."""
     clip = write_video(tmp_path / "clip.mp4", every(0.04, 100), size=(320, 240), container_options={"movflags": "faststart"})
@@ -160,7 +182,7 @@ def run_as_anyone(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
     asked = command("--quiet", *arguments)
     if os.geteuid() == 0:  # whom only the loss of these capabilities stops
         asked = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *asked]
-    return subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(asked, capture_output=True, text=True, timeout=LONGEST_S, check=False)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 
 import run_stream
+from tests import command_lines
+from tests.command_lines import Forked
 from tests.conftest import DEMO
 from tests.end_to_end.test_run_stream import command, run
 from tests.receivers import broker, free_port, subscriber, wait_until, web_receiver
@@ -110,6 +112,7 @@ def test_zones_leave_others_out_and_are_named(tmp_path: Path) -> None:
     assert {record["zone"] for record in told if record["type"] == "event"} == {"left half"}
 
 
+@pytest.mark.slow
 def test_a_program_that_is_killed_and_started_again_loses_nothing(tmp_path: Path, system_tool: Callable[[str], str]) -> None:
     """The web server is down for 30 s; the program is killed in the middle of an event; the broker says so."""
     web_port, mqtt_port = free_port(), free_port()
@@ -123,18 +126,18 @@ def test_a_program_that_is_killed_and_started_again_loses_nothing(tmp_path: Path
     camera = str(DEMO).replace("/", "%2F")
     status, events = f"maskstream/{camera}/status", f"maskstream/{camera}/events"
     with broker(system_tool("mosquitto"), tmp_path, mqtt_port), subscriber(mqtt_port) as heard:
-        with subprocess.Popen(job, env=environment) as program:
-            wait_until(lambda: any(record.get("phase") == "start" for record in records(told)), 60)
+        with Forked(job, env=environment) as program:
+            wait_until(lambda: any(record.get("phase") == "start" for record in records(told)))
             wait_until(lambda: heard.on(status)[-1:] == ["online"])
             program.send_signal(signal.SIGKILL)
         wait_until(lambda: heard.on(status)[-1:] == ["offline"])
         down_until_s = monotonic() + DOWN_S
         before = records(told)
-        assert subprocess.run(job, env=environment, timeout=120, check=False).returncode == 0
+        assert command_lines.run(job, env=environment).returncode == 0
         sleep(max(0.0, down_until_s - monotonic()))
         with web_receiver(web_port) as posts:
             for _ in range(3):  # what a run may leave at its end is for the next one
-                assert subprocess.run(job, env=environment, timeout=120, check=False).returncode == 0
+                assert command_lines.run(job, env=environment).returncode == 0
                 if set(phases(records(told))) <= set(phases(posts.records)) and "end" in str(posts.records[-1]):
                     break
         assert heard.on(status)[-1:] == ["offline"]

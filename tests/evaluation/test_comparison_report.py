@@ -13,6 +13,7 @@ from maskstream.errors import SinkError
 from maskstream.evaluation.comparison import FIGURES
 from maskstream.evaluation.comparison_report import judgement_of, print_comparison, signed, verdict, write_comparison
 from tests.conftest import ROOT
+from tests.slowness import LONGEST_S
 
 HOSTILE = "<script>throw 'escaped'</script>\"'&{{ 7 * 7 }}"
 
@@ -192,7 +193,7 @@ def test_chromium_has_nothing_to_complain_about(system_tool: Callable[[str], str
     command = [system_tool("chromium"), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     command += [f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr", "--v=0", "--dump-dom"]
     page = (tmp_path / "comparison.html").as_uri()
-    done = subprocess.run([*command, page], capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run([*command, page], capture_output=True, text=True, timeout=LONGEST_S, check=True)
     assert [line for line in done.stderr.splitlines() if "CONSOLE" in line] == []
     assert done.stdout.rstrip().endswith("</html>")
     assert done.stdout.count("<td") == 2 * 4 * len(FIGURES)

@@ -15,6 +15,7 @@ from maskstream.evaluation.plots import write_plots
 from maskstream.evaluation.report import write_report
 from maskstream.evaluation.sheets import write_sheets
 from tests.evaluation.made import empty_metrics, full_metrics, mistakes, picture, poor_metrics
+from tests.slowness import LONGEST_S
 
 Browse = Callable[[Path], tuple[str, list[str]]]
 HOSTILE = "<script>throw 'escaped'</script>\"'&.jpg"
@@ -46,7 +47,7 @@ def browse(system_tool: Callable[[str], str], tmp_path: Path) -> Browse:
     def browse(page: Path) -> tuple[str, list[str]]:
         command = [system_tool("chromium"), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         command += [f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr", "--v=0", "--dump-dom", page.as_uri()]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_S, check=True)
         return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
     return browse

@@ -16,7 +16,7 @@ from maskstream.pipeline import build_analyzer
 from maskstream.settings import Config
 from maskstream.types import BgrImage, FloatArray, Frame
 
-CPU = torch.device("cpu")
+CPU = "cpu"
 SIZE = 112
 
 

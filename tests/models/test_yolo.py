@@ -17,8 +17,9 @@ from maskstream.models.yolo import YoloAnalyzer, contained, load_yolo
 from maskstream.overlay import Overlay
 from maskstream.settings import Config
 from maskstream.types import BgrImage, Face, Frame, Label
-from tests.conftest import ROOT
+from tests.command_lines import ROOT
 from tests.models.tiny import BLUE, RED, draw, save_tiny_yolo
+from tests.slowness import LONGEST_S
 
 CPU = torch.device("cpu")
 MEANINGS = {"with mask": "mask", "Without_Mask": "no_mask"}
@@ -237,7 +238,7 @@ def test_it_leaves_process_and_disk_as_they_were(weights: Path, tmp_path: Path) 
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "YOLO_", "PYTEST"))}
     environment = {**kept, "HOME": str(home), "PYTHONPATH": str(ROOT), "MPLCONFIGDIR": str(tmp_path / "matplotlib")}
     command = [sys.executable, "-W", "error", "-c", CHILD, str(weights), str(picture)]
-    ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=LONGEST_S, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
     assert list(home.rglob("*")) == []
     assert list(folder.iterdir()) == []

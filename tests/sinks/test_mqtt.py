@@ -90,8 +90,8 @@ def test_a_broker_that_is_down_misses_nothing(tmp_path: Path, mosquitto: str) ->
                 number += 1
                 sent.take([event(number)])
                 expected = {f"e{each}" for each in range(number + 1)}
-                wait_until(lambda expected=expected: expected <= {each["event_id"] for each in heard.records(EVENTS)}, 45)
-                wait_until(lambda: heard.on(STATUS)[-1:] == ["online"], 45)
+                wait_until(lambda expected=expected: expected <= {each["event_id"] for each in heard.records(EVENTS)})
+                wait_until(lambda: heard.on(STATUS)[-1:] == ["online"])
                 first = again
 
 

@@ -13,6 +13,8 @@ import pytest
 from maskstream.errors import SinkClosed, SinkError
 from maskstream.sinks import CsvSink, JsonlSink
 from maskstream.types import COCO_KEYPOINTS, Detection, Face, Frame, FrameResult, Label, Output
+from tests.command_lines import Forked
+from tests.slowness import LONGEST_S
 from tests.video_files import output_of, plain
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -193,10 +195,10 @@ except SinkClosed:
 @pytest.mark.parametrize("kind", ["JsonlSink", "CsvSink"])
 def test_reader_that_leaves_ends_it_quietly(kind: str) -> None:
     command = [sys.executable, "-c", LEFT_BY_ITS_READER, kind]
-    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+    with Forked(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
         assert child.stdout is not None
         assert child.stderr is not None
         assert child.stdout.readline()
         child.stdout.close()
         assert child.stderr.read() == b""
-        assert child.wait(30) == 7
+        assert child.wait(LONGEST_S) == 7

@@ -17,6 +17,7 @@ from maskstream.settings import VideoConfig
 from maskstream.sinks import VideoSink
 from maskstream.sources import FileSource
 from maskstream.types import BgrImage, Frame, SourceInfo
+from tests import command_lines
 from tests.video_files import (
     BLUE,
     GREEN,
@@ -324,6 +325,6 @@ for frame in source:
 )
 def test_killed_in_mid_run_leaves_a_file_up_to_a_second_before(tmp_path: Path, audio: tuple[str, float, float] | None) -> None:
     source, target = write_video(tmp_path / "clip.mkv", every(0.1, 60), audio=audio), tmp_path / "out.mp4"
-    child = subprocess.run([sys.executable, "-c", KILLED, str(source), str(target)], cwd=REPOSITORY, timeout=60, check=False)
+    child = command_lines.run([sys.executable, "-c", KILLED, str(source), str(target)], cwd=REPOSITORY)
     assert child.returncode == -signal.SIGKILL
     assert read(target)[-1].time_s >= 3.0

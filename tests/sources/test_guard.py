@@ -7,6 +7,7 @@ import pytest
 
 from maskstream.errors import StreamLost
 from maskstream.sources.guard import ReadGuard
+from tests.slowness import LONGEST_S, promised
 
 
 class Device:
@@ -21,7 +22,7 @@ class Device:
     def read(self) -> str:
         with self._busy:
             self.reading.set()
-            self.go_on.wait(5)
+            self.go_on.wait(LONGEST_S)
         return "picture"
 
     def release(self) -> None:
@@ -71,14 +72,14 @@ def test_close_waits_for_a_short_read() -> None:
     device = Device()
     guard = ReadGuard(device.release)
     reader, came = in_thread(lambda: guard.read(device.read))
-    assert device.reading.wait(5)
+    assert device.reading.wait(LONGEST_S)
     closer = Thread(target=guard.close)
     closer.start()
     closer.join(0.1)
     assert closer.is_alive()
     device.go_on.set()
-    closer.join(5)
-    reader.join(5)
+    closer.join(LONGEST_S)
+    reader.join(LONGEST_S)
     assert came == [None]
     assert device.released == 1
 
@@ -87,13 +88,14 @@ def test_close_leaves_a_hanging_read_behind_which_then_releases() -> None:
     device = Device()
     guard = ReadGuard(device.release)
     reader, came = in_thread(lambda: guard.read(device.read))
-    assert device.reading.wait(5)
-    started = monotonic()
-    guard.close()
-    assert 0.9 < monotonic() - started < 1.5
+    assert device.reading.wait(LONGEST_S)
+    with promised(1.5):
+        started_s = monotonic()
+        guard.close()
+    assert monotonic() - started_s > 0.9
     assert device.released == 0
     device.go_on.set()
-    reader.join(5)
+    reader.join(LONGEST_S)
     assert came == [None]
     assert device.released == 1
 
@@ -112,10 +114,10 @@ def test_error_that_comes_of_closing_is_no_error() -> None:
     device = Device()
     guard = ReadGuard(device.release)
     reader, came = in_thread(lambda: guard.read(lambda: lose() if device.read() else None))
-    assert device.reading.wait(5)
+    assert device.reading.wait(LONGEST_S)
     guard.close()
     device.go_on.set()
-    reader.join(5)
+    reader.join(LONGEST_S)
     assert came == [None]
     assert device.released == 1
 
@@ -128,7 +130,7 @@ def test_released_once_however_many_read_and_close(_: int) -> None:
     with ThreadPoolExecutor(4) as threads:
         readers = [threads.submit(lambda: list(iter(lambda: guard.read(device.read), None))) for _ in range(2)]
         for closing in [threads.submit(guard.close) for _ in range(2)]:
-            closing.result(5)
+            closing.result(LONGEST_S)
         for reader in readers:
-            reader.result(5)
+            reader.result(LONGEST_S)
     assert device.released == 1

@@ -15,6 +15,7 @@ from maskstream.settings import PicturesConfig
 from maskstream.sources import PictureSource, source_kind
 from maskstream.types import Frame, SourceInfo
 from tests.picture_files import make
+from tests.slowness import LONGEST_S
 from tests.video_files import four_corners, grey, grey_index
 
 FLAT, RECURSIVE = PicturesConfig(recursive=False), PicturesConfig(recursive=True)
@@ -268,9 +269,9 @@ def test_close_while_another_thread_reads(folder: Path) -> None:
 
     thread = threading.Thread(target=reader)
     thread.start()
-    assert started.wait(5)
+    assert started.wait(LONGEST_S)
     source.close()
-    thread.join(5)
+    thread.join(LONGEST_S)
     assert not thread.is_alive()
     assert 0 < len(frames) <= 50
     assert list(source) == []

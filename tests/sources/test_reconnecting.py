@@ -1,16 +1,19 @@
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from threading import Event, Thread
-from time import monotonic
 
 import pytest
 
+from maskstream.clock import Clock
 from maskstream.errors import SourceError, SourceOpenError, SourceRefused, StreamLost
 from maskstream.sources import reconnecting
 from maskstream.sources.reconnecting import ReconnectingSource, ReconnectPolicy, delay_s
 from maskstream.states import SourceState, SourceStatus, StateChange
 from maskstream.types import Frame, SourceInfo
+from tests.clocks import ManualClock
 from tests.conftest import make_frame
+from tests.slowness import LONGEST_S
 
 CONNECTING, ONLINE, STALLED, RECONNECTING, OFFLINE, ENDED = SourceState
 
@@ -24,7 +27,8 @@ class Connection:
     size: tuple[int, int] = (64, 48)
     live: bool = True
     closed: bool = False
-    frame_s: float = 0.0
+    frame_s: float = 0.04
+    clock: Clock = field(default_factory=ManualClock)
 
     @property
     def info(self) -> SourceInfo:
@@ -35,8 +39,8 @@ class Connection:
             if self.closed:
                 return
             frame = make_frame(index, *self.size, "door")
-            object.__setattr__(frame, "captured_at_s", monotonic() + index * self.frame_s)
-            yield frame
+            self.clock.wait(Event(), self.frame_s)
+            yield replace(frame, captured_at_s=self.clock.now_s())
         if self.error:
             raise self.error
 
@@ -51,25 +55,22 @@ class Camera:
     answers: list[Connection | SourceError]
     told: list[StateChange] = field(default_factory=list)
     asked_at_s: list[float] = field(default_factory=list)
+    clock: ManualClock = field(default_factory=ManualClock)
 
     def open(self) -> Connection:
-        self.asked_at_s.append(monotonic())
+        self.asked_at_s.append(self.clock.now_s())
         answer = self.answers[len(self.asked_at_s) - 1]
         if isinstance(answer, SourceError):
             raise answer
+        answer.clock = self.clock
         return answer
 
     def source(self, max_reconnects: int | None = None, refusal_ends: bool = False) -> ReconnectingSource:
         policy = ReconnectPolicy(max_reconnects, refusal_ends)
-        return ReconnectingSource("door", self.open, policy, SourceStatus("door", self.told.append))
+        return ReconnectingSource("door", self.open, policy, SourceStatus("door", self.told.append, self.clock), self.clock)
 
     def states(self) -> list[SourceState]:
         return [each.state for each in self.told]
-
-
-@pytest.fixture(autouse=True)
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reconnecting, "_FIRST_DELAY_S", 0.01)
 
 
 def taken(source: ReconnectingSource, count: int) -> list[Frame]:
@@ -89,7 +90,7 @@ def test_frames_go_on_over_connections_with_one_count_and_one_clock() -> None:
     assert [frame.width for frame in frames] == [64] * 5 + [32]
     times_s = [frame.time_s for frame in frames]
     assert times_s == sorted(times_s)
-    assert times_s[3] - times_s[2] >= 0.008  # the wait is part of it
+    assert times_s[3] - times_s[2] >= 0.8  # the wait is part of it
     assert [each.closed for each in camera.answers if isinstance(each, Connection)] == [True] * 3
 
 
@@ -123,6 +124,8 @@ def test_attempts_can_be_limited(allowed: int) -> None:
     with pytest.raises(SourceOpenError, match=f"refused {allowed}"):
         next(iter(camera.source(max_reconnects=allowed)))
     assert len(camera.asked_at_s) == allowed + 1
+    waits_s = [after - before for before, after in pairwise(camera.asked_at_s)]
+    assert waits_s == [pytest.approx(2**attempt, rel=0.2) for attempt in range(allowed)]
 
 
 def test_a_connection_that_held_gives_all_attempts_again() -> None:
@@ -166,8 +169,7 @@ def test_a_video_on_a_server_is_read_once_with_its_own_clock() -> None:
     assert len(broken.asked_at_s) == 1
 
 
-def test_waits_grow_to_half_a_minute_and_differ(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reconnecting, "_FIRST_DELAY_S", 1.0)
+def test_waits_grow_to_half_a_minute_and_differ() -> None:
     assert [delay_s(attempt, lambda: 0.5) for attempt in (0, 1, 2, 3, 4, 5, 500)] == [1, 2, 4, 8, 16, 30, 30]
     assert (delay_s(0, lambda: 0.0), delay_s(0, lambda: 1.0)) == (0.8, 1.2)
     assert len({delay_s(3) for _ in range(10)}) > 5
@@ -182,18 +184,18 @@ def test_closing_ends_a_wait_and_an_opening(while_opening: bool, monkeypatch: py
         asked.set()
         if not while_opening:
             raise SourceOpenError("door: refused")
-        answer.wait(5)
+        answer.wait(LONGEST_S)
         return late
 
     source = ReconnectingSource("door", open_source, ReconnectPolicy(None, False), SourceStatus("door", lambda change: None))
     frames: list[Frame] = []
     reader = Thread(target=lambda: frames.extend(source))
     reader.start()
-    assert asked.wait(5)
+    assert asked.wait(LONGEST_S)
     source.close()
     source.close()
     answer.set()
-    reader.join(2)
+    reader.join(LONGEST_S)
     assert not reader.is_alive()
     assert frames == []
     assert late.closed is while_opening
@@ -202,7 +204,8 @@ def test_closing_ends_a_wait_and_an_opening(while_opening: bool, monkeypatch: py
 def test_reconnections_are_counted() -> None:
     camera = Camera([Connection(1), SourceOpenError("door: refused"), Connection(1), Connection(1)])
     source = camera.source()
-    before_s = monotonic()
+    before_s = camera.clock.now_s()
     taken(source, 3)
     assert source.reconnects_since(before_s) == 2
-    assert source.reconnects_since(monotonic()) == 0
+    camera.clock.advance(1)
+    assert source.reconnects_since(camera.clock.now_s()) == 0

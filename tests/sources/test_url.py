@@ -22,6 +22,7 @@ from maskstream.errors import SourceError, SourceOpenError, StreamLost
 from maskstream.settings import Config, NetworkConfig
 from maskstream.sources import FileSource, UrlSource
 from maskstream.types import BgrImage, Frame
+from tests.receivers import wait_until
 from tests.servers import (
     LOGIN,
     PASSWORD,
@@ -37,6 +38,7 @@ from tests.servers import (
     status,
     stream,
 )
+from tests.slowness import LONGEST_S, promised, slowness
 from tests.video_files import every, four_corners, grey, grey_index, write_video
 
 SIZE = (160, 120)
@@ -161,8 +163,9 @@ def test_frames_of_a_camera(camera: RtspServer) -> None:
     assert info.average_fps == pytest.approx(25, rel=0.1)
     assert {frame.source_id for frame in frames} == {"entrance"}
     assert all(before.time_s < after.time_s for before, after in pairwise(frames))
-    assert frames[-1].time_s - frames[-26].time_s == pytest.approx(1, abs=0.3)
-    assert age_s < 0.5
+    slow = slowness()
+    assert frames[-1].time_s - frames[-26].time_s == pytest.approx(1, abs=0.3 * slow)
+    assert age_s < 0.5 * slow
     assert all(frame.wall_time and abs((now - frame.wall_time).total_seconds()) < 10 for frame in frames)
     assert frames[-1].wall_time.utcoffset().total_seconds() == 0
 
@@ -173,19 +176,19 @@ def test_joining_at_any_moment_begins_with_a_whole_picture(camera: RtspServer) -
         time.sleep(wait_s)
         assert_whole(read(camera.url(), 12))
     watching.source.close()
-    watching.join(5)
+    watching.join(LONGEST_S)
     assert watching.error is None
 
 
 def test_what_came_while_nobody_read_is_caught_up_with_at_once(camera: RtspServer) -> None:
     with closing(UrlSource(camera.url(), PATIENT)) as source:
+        opened_s = monotonic()
         frames = iter(source)
         time.sleep(1.5)
-        started_s = monotonic()
-        missed = list(islice(frames, 35))
-        assert monotonic() - started_s < 0.7
+        with promised(0.7):
+            missed = list(islice(frames, 35))
         present = list(islice(frames, 40))
-        assert monotonic() - started_s > 0.7
+        assert monotonic() - opened_s > 1.5 + 0.7
     assert_whole([*missed, *present])
 
 
@@ -227,19 +230,18 @@ def test_upper_case_scheme(camera: RtspServer) -> None:
 def test_camera_that_falls_silent_is_lost(camera: RtspServer, transport: str) -> None:
     source = UrlSource(camera.url(), network(read_s=1, transport=transport))
     with closing(source), silenced(camera):
-        silent_s = monotonic()
-        reason, *_ = loss_of(source)
-        assert 0.9 < monotonic() - silent_s < 1.8
+        with promised(1.8):
+            silent_s = monotonic()
+            reason, *_ = loss_of(source)
+        assert monotonic() - silent_s > 0.9
     assert "no picture within 1 s" in reason
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 def test_camera_that_goes_away_has_ended(rtsp_tools: None, clip: Path, transport: str) -> None:
-    with rtsp_server(clip) as camera, closing(UrlSource(camera.url(), network(transport=transport))) as source:
+    with rtsp_server(clip) as camera, closing(UrlSource(camera.url(), network(transport=transport))) as source, promised(2):
         camera.server.kill()
-        gone_s = monotonic()
         assert_whole(list(source))
-        assert monotonic() - gone_s < 2
 
 
 def test_close_twice_ends_the_reading(camera: RtspServer) -> None:
@@ -253,12 +255,10 @@ def test_close_twice_ends_the_reading(camera: RtspServer) -> None:
 
 def test_close_ends_a_reader_in_another_thread(camera: RtspServer) -> None:
     reader = Reader(UrlSource(camera.url(), PATIENT))
-    time.sleep(0.5)
-    started_s = monotonic()
-    reader.source.close()
-    reader.join(5)
-    assert monotonic() - started_s < 0.5
-    assert reader.frames > 5
+    wait_until(lambda: reader.frames > 5)
+    with promised(0.5):
+        reader.source.close()
+        reader.join(LONGEST_S)
     assert reader.error is None
 
 
@@ -266,11 +266,10 @@ def test_close_does_not_wait_for_a_silent_camera(camera: RtspServer) -> None:
     reader = Reader(UrlSource(camera.url(), network(read_s=2)))
     with silenced(camera):
         time.sleep(0.5)
-        started_s = monotonic()
-        reader.source.close()
-        assert monotonic() - started_s < 1.2
-        reader.join(5)
-    assert monotonic() - started_s < 2.5
+        with promised(2.5):
+            with promised(1.2):
+                reader.source.close()
+            reader.join(LONGEST_S)
     assert reader.error is None
 
 
@@ -340,7 +339,7 @@ def test_mjpeg_is_live(web: str) -> None:
     assert_whole(frames)
     assert (source.info.live, source.info.average_fps, source.info.frame_count) == (True, None, None)
     assert all(before.time_s < after.time_s for before, after in pairwise(frames))
-    assert frames[-1].time_s - frames[-26].time_s == pytest.approx(1, abs=0.3)
+    assert frames[-1].time_s - frames[-26].time_s == pytest.approx(1, abs=0.3 * slowness())
     assert all(frame.wall_time for frame in frames)
 
 
@@ -363,7 +362,7 @@ def test_server_that_falls_silent_is_lost(web: str, path: str) -> None:
     reason, frames, after_s = loss(web + path, network(read_s=1))
     assert "no picture within 1 s" in reason
     assert 10 < frames < 110
-    assert 0.9 < after_s < 1.8
+    assert 0.9 < after_s < 1.8 * slowness()
 
 
 def test_picture_that_stops_is_lost_although_sound_goes_on(tmp_path: Path) -> None:
@@ -372,7 +371,7 @@ def test_picture_that_stops_is_lost_although_sound_goes_on(tmp_path: Path) -> No
         reason, frames, after_s = loss(f"{address}/live", network(read_s=0.5))
     assert "no picture within 0.5 s" in reason
     assert frames > 40
-    assert after_s < 1.5
+    assert after_s < 1.5 * slowness()
 
 
 def without_first_picture(path: Path, key_every: int) -> bytes:
@@ -452,10 +451,8 @@ def test_server_that_has_no_video(web: str, path: str, why: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["rtsp", "http", "https"])
 def test_server_that_never_answers(scheme: str) -> None:
-    with silent_server() as host:
-        started_s = monotonic()
+    with silent_server() as host, promised(1.2):
         assert "no picture within 0.5 s" in refusal(f"{scheme}://{LOGIN}{host}/live", network(open_s=0.5))
-        assert monotonic() - started_s < 1.2
 
 
 @pytest.mark.parametrize("scheme", ["rtsp", "http"])

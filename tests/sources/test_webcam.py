@@ -15,6 +15,7 @@ from maskstream.errors import SourceOpenError, StreamLost
 from maskstream.settings import WebcamConfig
 from maskstream.sources.webcam import WebcamSource
 from maskstream.types import BgrImage
+from tests.slowness import LONGEST_S
 from tests.video_files import BLUE, RED, grey, grey_index, plain
 
 CONFIG = WebcamConfig(width=640, height=480, fps=30, mirror=False)
@@ -148,7 +149,7 @@ def test_close_waits_for_the_read_in_another_thread() -> None:
     reader.start()
     time.sleep(5 * STEP_S)
     source.close()
-    reader.join(2)
+    reader.join(LONGEST_S)
     assert not reader.is_alive()
     assert device.released == 1
 

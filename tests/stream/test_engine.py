@@ -8,13 +8,16 @@ import pytest
 from loguru import logger
 
 from maskstream import Analyzer, load_config
+from maskstream.clock import MONOTONIC, Clock
 from maskstream.config import Layer
 from maskstream.errors import SinkClosed, SinkError, StreamLost
 from maskstream.settings import Config
+from maskstream.stream.board import StatusBoard
 from maskstream.stream.engine import Attendants, Engine
 from maskstream.stream.outlets import SinkBinding
 from maskstream.types import BgrImage, Detection, Frame, FrameResult, Output, SourceInfo
 from tests.conftest import make_detection, make_frame
+from tests.slowness import LONGEST_S, promised
 from tests.test_analyzer import GivenClassifier, GivenDetector
 
 
@@ -103,21 +106,23 @@ def engine(
     detector: GivenDetector | None = None,
     batch_size: int = 1,
     attend: Callable[[], bool] | None = None,
+    clock: Clock = MONOTONIC,
     **stream: Any,
 ) -> Engine:
     settings = config(**stream)
     analyzer = Analyzer(detector or GivenDetector([make_detection()]), GivenClassifier(), settings)
     bindings = [sink if isinstance(sink, SinkBinding) else SinkBinding(sink, None) for sink in sinks]
-    made = Engine(analyzer, paint, settings.stream, batch_size, Attendants(attend or (lambda: False)))
+    made = Engine(analyzer, paint, settings.stream, batch_size, Attendants(attend or (lambda: False)), StatusBoard(clock))
     made.add(sources, bindings)
     return made
 
 
 def within(seconds: float, act: Callable[[], object]) -> None:
     thread = threading.Thread(target=act, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    assert not thread.is_alive(), f"not done within {seconds} s"
+    with promised(seconds):
+        thread.start()
+        thread.join(LONGEST_S)
+    assert not thread.is_alive()
 
 
 @pytest.fixture(autouse=True)
@@ -172,9 +177,10 @@ def test_several_sources_share_batches_and_go_to_their_own_sinks() -> None:
 
 def test_realtime_plays_at_its_own_speed_and_drops() -> None:
     sink = ListSink()
-    started = time.monotonic()
-    report = engine([ListSource(25)], [sink], SlowDetector(0.1), realtime=True).run()
-    assert 0.9 < time.monotonic() - started < 3
+    with promised(3):
+        started_s = time.monotonic()
+        report = engine([ListSource(25)], [sink], SlowDetector(0.1), realtime=True).run()
+    assert time.monotonic() - started_s > 0.9
     assert report.dropped + report.frames >= 24
     assert report.dropped > 5
     assert sink.indices() == sorted(sink.indices())

@@ -8,15 +8,18 @@ from dataclasses import replace
 import pytest
 
 from maskstream.analyzer import Analyzer
+from maskstream.clock import MONOTONIC, Clock
 from maskstream.errors import ModelError, OutOfMemory, SinkError
 from maskstream.states import SourceState, StateChange
-from maskstream.stream import capture
 from maskstream.stream.board import StatusBoard
 from maskstream.stream.engine import Attendants, Engine
 from maskstream.stream.outlets import SinkBinding
-from maskstream.types import BgrImage, Detection, Frame
+from maskstream.types import BgrImage, Detection, Frame, Output
+from tests.clocks import ManualClock
 from tests.conftest import make_detection
-from tests.stream.test_engine import ListSink, ListSource, SlowDetector, config, paint, within
+from tests.receivers import wait_until
+from tests.slowness import LONGEST_S, slowness
+from tests.stream.test_engine import ListSink, ListSource, config, paint, within
 from tests.test_analyzer import GivenClassifier, GivenDetector
 
 CONNECTING, ONLINE, STALLED, RECONNECTING, OFFLINE, ENDED = SourceState
@@ -34,6 +37,73 @@ class Camera(ListSource):
             if self.closed.wait(gap_s):
                 return
             yield replace(frame, captured_at_s=time.monotonic())
+
+
+class Told(ListSource):
+    """A live source on a clock that stands still but before each frame, when the source is told which one is next."""
+
+    def __init__(self, count: int, clock: ManualClock, before: Callable[[int], None]) -> None:
+        super().__init__(count, live=True)
+        self._clock, self._before = clock, before
+
+    def __iter__(self) -> Iterator[Frame]:
+        for frame in super().__iter__():
+            self._before(frame.index)
+            yield replace(frame, captured_at_s=self._clock.now_s())
+
+
+class InStep(ListSource):
+    """A live source that gives a frame each 20 ms of a clock, for as long as it is asked for more."""
+
+    def __init__(self, count: int, clock: ManualClock) -> None:
+        super().__init__(count, live=True)
+        self._clock = clock
+        self._given, self._asked = 0, 1
+        self.has_ended = False
+
+    def __iter__(self) -> Iterator[Frame]:
+        for frame in super().__iter__():
+            wait_until(lambda: self._given < self._asked)
+            self._clock.advance(0.02)
+            yield replace(frame, captured_at_s=self._clock.now_s())
+            self._given += 1  # it is in its channel
+        self.has_ended = True
+
+    @property
+    def given(self) -> int:
+        """How many frames are in their channel, or were."""
+        return self._given
+
+    def give(self, frames: int) -> None:
+        """Let so many more come, and wait for them."""
+        self._asked = self._given + frames
+        wait_until(lambda: self.has_ended or self._given == self._asked)
+
+
+class Looks:
+    """The looks of the engine after its sources; it takes one each 100 ms of its clock."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._begun = self._ended = 0
+
+    def maintain(self, running: Engine) -> None:
+        with self._changed:
+            self._begun += 1
+
+    def window(self) -> bool:
+        """Take note that a look has ended: the engine turns to the window after each."""
+        with self._changed:
+            self._ended = self._begun
+            self._changed.notify_all()
+        return False
+
+    def after(self, seconds: float, clock: ManualClock) -> None:
+        """Let time pass, and wait until the engine has looked."""
+        with self._changed:
+            before = self._begun
+            clock.advance(seconds)
+            assert self._changed.wait_for(lambda: self._ended > before, LONGEST_S)
 
 
 class Listener:
@@ -60,38 +130,43 @@ def live_engine(
     listener: Listener,
     detector: GivenDetector | None = None,
     maintain: Callable[[Engine], None] | None = None,
+    window: Callable[[], bool] = lambda: False,
     batch_size: int = 1,
+    clock: Clock = MONOTONIC,
     **stream: float,
 ) -> Engine:
     settings = config(**stream)
     analyzer = Analyzer(detector or GivenDetector([make_detection()]), GivenClassifier(), settings)
-    attendants = Attendants(listeners=[listener], maintain=maintain)
-    made = Engine(analyzer, paint, settings.stream, batch_size, attendants, StatusBoard())
+    attendants = Attendants(window, [listener], maintain)
+    made = Engine(analyzer, paint, settings.stream, batch_size, attendants, StatusBoard(clock))
     made.add(sources, [SinkBinding(sink, None) for sink in sinks])
     return made
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half a second without a frame is a stall."""
-    monkeypatch.setattr(capture, "_QUIET_S", 0.5)
+def test_a_camera_that_falls_silent_is_stalled_until_it_goes_on(said: list[str]) -> None:
+    clock, listener = ManualClock(), Listener()
 
+    def before(index: int) -> None:
+        if index != 5:
+            clock.advance(0.05)
+            return
+        clock.advance(2.25)
+        wait_until(lambda: STALLED in listener.states())
+        clock.advance(0.5)
 
-def test_a_camera_that_falls_silent_is_stalled_until_it_goes_on(quick: None, said: list[str]) -> None:
-    listener = Listener()
-    live_engine([Camera([0.05] * 5 + [1.0] + [0.05] * 5)], [ListSink()], listener).run()
+    live_engine([Told(11, clock, before)], [ListSink()], listener, clock=clock).run()
     assert listener.states() == [CONNECTING, ONLINE, STALLED, ONLINE, ENDED]
-    stalled = listener.changes[2]
-    assert stalled.cause.startswith("no frame for 0.")
-    assert listener.changes[3].before_s == pytest.approx(0.5, abs=0.25)
+    assert listener.changes[2].cause == "no frame for 2.2 s"
+    assert listener.changes[3].before_s == pytest.approx(0.5)
     assert sum("a: stalled: no frame for" in line and line.startswith("WARNING") for line in said) == 1
 
 
-def test_a_slow_camera_is_not_stalled(quick: None) -> None:
-    listener = Listener()
-    live_engine([Camera([0.0, 0.45, 0.8, 0.8])], [ListSink()], listener).run()
-    assert listener.states()[-2:] == [ONLINE, ENDED]
-    assert listener.states().count(STALLED) <= 1  # before its interval was known
+def test_a_slow_camera_is_not_stalled() -> None:
+    clock, looks, listener = ManualClock(), Looks(), Listener()
+    gaps_s = [0.2, 1.8, 3.2, 3.2]
+    camera = Told(4, clock, lambda index: looks.after(gaps_s[index], clock))
+    live_engine([camera], [ListSink()], listener, maintain=looks.maintain, window=looks.window, clock=clock).run()
+    assert listener.states() == [CONNECTING, ONLINE, ENDED]
 
 
 def test_states_of_a_file_are_told_too() -> None:
@@ -124,27 +199,28 @@ def test_sources_come_and_go_while_it_runs() -> None:
         lambda running: running.add([second], [SinkBinding(own, "b")]),
         lambda running: running.remove("a", "removed from the list"),
     ]
-    at_s = [time.monotonic() + 0.3, time.monotonic() + 0.5]
+    seen_by_then: list[int] = []
 
     def maintain(running: Engine) -> None:
-        while stages and time.monotonic() > at_s[-len(stages)]:
+        seen = len(sink.indices("a"))
+        if stages and seen >= [10, 6][-len(stages)] + sum(seen_by_then):
             stages.pop(0)(running)
+            seen_by_then.append(seen)
 
     report = live_engine([first], [sink], listener, maintain=maintain).run()
     assert (listener.states("a"), listener.removed) == ([CONNECTING, ONLINE, ENDED], ["a"])
     assert listener.states("b") == [CONNECTING, ONLINE, ENDED]
     assert own.indices("b") == sink.indices("b")
     assert sink.indices("b")[-1] == 19
-    assert 5 < len(sink.indices("a")) < 60
+    assert len(sink.indices("a")) == seen_by_then[1]
     assert (first.closed.is_set(), own.closed, report.threads_left) == (True, 1, 0)
 
 
 def test_a_camera_may_be_replaced_by_one_of_the_same_name() -> None:
     listener, sink, added = Listener(), ListSink(), Camera([0.02] * 10)
-    at_s = time.monotonic() + 0.3
 
     def maintain(running: Engine) -> None:
-        if time.monotonic() > at_s and not listener.removed:
+        if len(sink.outputs) > 5 and not listener.removed:
             running.remove("a", "changed")
             running.add([added], [])
 
@@ -170,8 +246,12 @@ class Stuck(ListSource):
 
 def test_ten_cameras_that_hang_delay_neither_another_nor_the_end() -> None:
     stuck, sink = [Stuck(f"stuck {number}") for number in range(10)], ListSink()
-    running = live_engine([*stuck, Camera([0.02] * 10_000)], [sink], Listener())
-    threading.Timer(0.5, running.stop).start()
+
+    def maintain(running: Engine) -> None:
+        if len(sink.outputs) > 10:
+            running.stop()
+
+    running = live_engine([*stuck, Camera([0.02] * 10_000)], [sink], Listener(), maintain=maintain)
     within(3, running.run)
     assert len(sink.indices()) > 10
     assert running.report.threads_left == 20
@@ -181,14 +261,14 @@ def test_ten_cameras_that_hang_delay_neither_another_nor_the_end() -> None:
 
 
 def test_frames_that_waited_too_long_are_dropped_and_counted() -> None:
-    class Late(Camera):
+    class Late(ListSource):
         def __iter__(self) -> Iterator[Frame]:
             for frame in super().__iter__():
-                late_s = 5.0 if frame.index % 2 else 0.0
-                yield replace(frame, captured_at_s=time.monotonic() - late_s)
+                wait_until(lambda done=frame.index: len(sink.outputs) + running.health()[0].dropped["stale"] == done)
+                yield replace(frame, captured_at_s=clock.now_s() - (5.0 if frame.index % 2 else 0.0))
 
-    sink = ListSink()
-    running = live_engine([Late([0.05] * 20)], [sink], Listener(), max_staleness_s=1.0)
+    clock, sink = ManualClock(), ListSink()
+    running = live_engine([Late(20, live=True)], [sink], Listener(), clock=clock, max_staleness_s=1.0)
     running.run()
     assert sink.indices() == list(range(0, 20, 2))
     assert running.health()[0].dropped == {"overload": 0, "stale": 10, "decode": 0}
@@ -196,19 +276,32 @@ def test_frames_that_waited_too_long_are_dropped_and_counted() -> None:
 
 
 def test_health_tells_what_is_going_on() -> None:
-    sink, healths = ListSink(), []
-    running = live_engine([Camera([0.02] * 100)], [sink], Listener(), SlowDetector(0.1))
-    threading.Timer(1.5, lambda: healths.extend(running.health())).start()
+    """At 50 frames per second, of which each fifth is analysed."""
+
+    class FiveFramesSlow(GivenDetector):
+        def detect(self, pictures_bgr: Sequence[BgrImage]) -> list[list[Detection]]:
+            wait_until(lambda: len(sink.outputs) == len(took_ms))
+            began_s = time.perf_counter()
+            camera.give(5)
+            found = super().detect(pictures_bgr)
+            took_ms.append(1000 * (time.perf_counter() - began_s))
+            if len(took_ms) == 14:
+                wait_until(lambda: len(sink.outputs) == 13)
+                healths.extend(running.health())
+            return found
+
+    clock, sink, took_ms, healths = ManualClock(), ListSink(), [], []
+    camera = InStep(100, clock)
+    running = live_engine([camera], [sink], Listener(), FiveFramesSlow([make_detection()]), clock=clock)
     running.run()
     (health,) = healths
     assert (health.source_id, health.state, health.cause) == ("a", ONLINE, "frames come")
-    assert 15 < health.fps_in < 55
-    assert 4 < health.fps_out < 11
-    assert health.dropped["overload"] > 10
-    assert health.frame_age_s is not None
-    assert 0 <= health.frame_age_s < 0.5
-    assert health.state_s == pytest.approx(1.5, abs=0.3)
-    assert health.stage_ms["detect"] == pytest.approx(100, abs=40)
+    assert health.fps_in == pytest.approx(50)
+    assert health.fps_out == pytest.approx(10)
+    assert health.dropped["overload"] == 4 * 14
+    assert health.frame_age_s == 0
+    assert health.state_s == pytest.approx(1.4)
+    assert sum(took_ms[:13]) / 13 <= health.stage_ms["detect"] < sum(took_ms[:13]) / 13 + 40 * slowness()
     assert set(health.stage_ms) == {"capture", "detect", "align", "classify"}
     line = str(health)
     assert line.startswith("a: online for 1 s, ")
@@ -216,8 +309,11 @@ def test_health_tells_what_is_going_on() -> None:
 
 
 def test_health_is_logged_now_and_then(said: list[str]) -> None:
-    live_engine([Camera([0.02] * 60)], [ListSink()], Listener(), health_s=0.3).run()
-    assert 2 <= sum("fps in" in line for line in said) <= 5
+    clock, looks = ManualClock(), Looks()
+    camera = Told(12, clock, lambda _: looks.after(0.125, clock))
+    attended = {"maintain": looks.maintain, "window": looks.window}
+    live_engine([camera], [ListSink()], Listener(), clock=clock, health_s=0.375, **attended).run()
+    assert sum("fps in" in line for line in said) == 12 // 3
 
 
 def test_health_before_the_first_frame() -> None:
@@ -259,15 +355,17 @@ def test_where_there_is_no_memory_for_one_frame_the_run_ends() -> None:
 
 @pytest.mark.parametrize("batch_size", [1, 12])
 def test_a_slow_sink_makes_frames_drop_and_not_pile_up(batch_size: int) -> None:
+    """Ten frames come while one is written."""
+
     class Slow(ListSink):
-        def write(self, output: object) -> None:
-            time.sleep(0.1)
-            super().write(output)  # type: ignore[arg-type]
-            self.ages_s.append(time.monotonic() - self.outputs[-1].frame.captured_at_s)
+        def write(self, output: Output) -> None:
+            camera.give(10)
+            super().write(output)
+            ages_in_frames.append(camera.given - output.frame.index)
 
-        ages_s: list[float] = []  # noqa: RUF012 (one instance)
-
-    sink = Slow()
-    report = live_engine([Camera([0.01] * 200)], [sink], Listener(), batch_size=batch_size).run()
+    ages_in_frames: list[int] = []
+    clock = ManualClock()
+    camera = InStep(200, clock)
+    report = live_engine([camera], [Slow()], Listener(), clock=clock, batch_size=batch_size, max_staleness_s=60).run()
     assert report.dropped > 100
-    assert max(sink.ages_s) < 0.8
+    assert max(ages_in_frames) < 80

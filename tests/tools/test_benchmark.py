@@ -9,6 +9,7 @@ import pytest
 
 from maskstream.benchmark.rounds import Contestant, percentiles, ratio, take_turns
 from tests.conftest import DEMO
+from tests.slowness import slowness
 from tools import benchmark
 
 
@@ -60,6 +61,7 @@ def test_the_report_has_what_was_asked_for(tmp_path: Path, capfd: pytest.Capture
     assert cv2.imread(str(png_path)).shape[1] > 500
 
 
+@pytest.mark.slow
 def test_sweeps_vary_one_thing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     json_path = tmp_path / "speed.json"
     few = ("--frames", "4", "--rounds", "1", "--starts", "0", "--set", "detector.short_side=192", "--json", str(json_path))
@@ -105,7 +107,7 @@ def test_contestants_take_turns() -> None:
     assert turns == ["a", "b", "a", "b", "a", "b"]
     middle, least, most = ratio(times["a"], times["b"])
     assert 1 < least <= middle <= most
-    assert times["b"].record()["ms_per_frame"] == pytest.approx(5, rel=0.5)
+    assert 5 <= times["b"].record()["ms_per_frame"] < 7.5 * slowness()
 
 
 def test_percentiles() -> None:

@@ -13,8 +13,10 @@ import pytest
 
 from maskstream import MaskPipeline
 from maskstream.types import Frame
-from tests.conftest import ROOT
+from tests import command_lines
+from tests.command_lines import ROOT, Forked
 from tests.models.tiny import BLUE, CLIP_NAME, RED, draw, save_tiny_clip, save_tiny_yolo
+from tests.slowness import LONGEST_S
 from tests.tools.loading import Main, main_of
 
 TOOL = ROOT / "tools" / "evaluate.py"
@@ -104,7 +106,8 @@ def test_its_own_predictions_give_the_same_figures_without_a_model(
 def test_records_of_the_stream_give_the_same_counts(photos: Path, finished: Path, main: Main, tmp_path: Path) -> None:
     records = tmp_path / "faces.jsonl"
     command = [sys.executable, str(ROOT / "run_stream.py"), "--source", str(photos), "--jsonl", str(records), "--quiet"]
-    subprocess.run(command, check=True, timeout=120)
+    done = command_lines.run(command, text=True)
+    assert done.returncode == 0, done.stderr
     assert main([*given(photos), "--predictions", str(records), "--out", str(tmp_path / "out"), *FAST]) == 0
     for name in ("one_to_one", "paper"):
         ours, streamed = (metrics_of(folder)[name]["0.75"] for folder in (finished, tmp_path / "out"))
@@ -120,14 +123,14 @@ def test_a_killed_run_and_an_interrupted_one_go_on(photos: Path, tmp_path: Path,
     arguments = ["--images", str(many), "--unlabelled", "negative", "--out", str(tmp_path / "out"), *FAST]
     journal = tmp_path / "out" / ".predictions.partial.jsonl"
     killed_at = 6
-    with subprocess.Popen([sys.executable, str(TOOL), *arguments], stderr=subprocess.DEVNULL) as process:
+    with Forked([sys.executable, str(TOOL), *arguments], stderr=subprocess.DEVNULL) as process:
         wait_until_lines(journal, killed_at)
         process.kill()
     journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:killed_at]))  # however late the kill came
-    with subprocess.Popen([sys.executable, str(TOOL), *arguments], stderr=subprocess.PIPE, text=True) as process:
+    with Forked([sys.executable, str(TOOL), *arguments], stderr=subprocess.PIPE, text=True) as process:
         wait_until_lines(journal, killed_at + 4)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=LONGEST_S)
     assert process.returncode == 130
     interrupted_at = lines(journal)
     assert f"{killed_at - 1} of {count} pictures were analysed before: going on" in said
@@ -160,7 +163,7 @@ def lines(path: Path) -> int:
 
 
 def wait_until_lines(path: Path, count: int) -> None:
-    until = monotonic() + 60
+    until = monotonic() + LONGEST_S
     while lines(path) < count:
         assert monotonic() < until
         sleep(0.02)

@@ -1,7 +1,6 @@
 """The tool as users run it, on pictures of the demo with the shipped detector."""
 
 import json
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -14,7 +13,8 @@ from maskstream.align import cut_quad
 from maskstream.pictures import read_picture
 from maskstream.training.crops import middle, stored_size
 from maskstream.types import Frame
-from tests.conftest import ROOT
+from tests import command_lines
+from tests.command_lines import ROOT
 from tests.tools.loading import Run, only_line, runner
 
 TOOL = ROOT / "tools" / "make_crops.py"
@@ -35,7 +35,7 @@ def test_the_tool_cuts_what_the_stream_judges(
 ) -> None:
     out = tmp_path / "new" / "crops"
     command = [sys.executable, str(TOOL), *given(photos, out), "--quiet"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = command_lines.run(command, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "crops: 2 mask, 4 no_mask\nmissed: none\n"
     description = json.loads((out / "crops.json").read_text())

@@ -3,7 +3,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from maskstream.config import load_config
 from maskstream.models import CLASSIFIERS, ClassifierOptions
@@ -42,6 +41,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
     return runner("train_classifier", capsys)
 
 
+@pytest.mark.slow
 def test_eight_crops_of_each_class_are_learnt_by_heart(run: Run, data: Path) -> None:
     done = run("--data", data, "--dry-run", *SMALL, "--set", "samples_per_epoch=400")
     assert done.returncode == 0, done.stderr
@@ -62,7 +62,7 @@ def test_what_was_trained_is_a_classifier_of_ours(
     out = tmp_path / "mine.safetensors"
     done = run("--data", data, "--out", out, *SMALL, *SHORT, *asked)
     assert done.returncode == 0, done.stderr
-    classifier = CLASSIFIERS["mask_resnet18"](ClassifierOptions(torch.device("cpu"), load_config().clip, str(out)))
+    classifier = CLASSIFIERS["mask_resnet18"](ClassifierOptions("cpu", load_config().clip, str(out)))
     assert list(classifier.class_names) == classes
     assert classifier.input_size_px == SIZE
     checked = run("--data", data, "--check", out, *SMALL, *asked)

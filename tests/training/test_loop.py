@@ -17,7 +17,9 @@ from maskstream.models.checkpoint import load_checkpoint
 from maskstream.training.loop import Trainer
 from maskstream.training.ranks import Ranks
 from maskstream.training.task import Run
-from tests.conftest import ROOT
+from tests import command_lines
+from tests.command_lines import ROOT, Forked
+from tests.slowness import LONGEST_S
 from tests.training.lines import LineTask
 
 CPU = torch.device("cpu")
@@ -155,24 +157,28 @@ def environment() -> dict[str, str]:
 def test_a_real_kill_loses_nothing_but_time(tmp_path: Path) -> None:
     folder = tmp_path / "killed"
     folder.mkdir()
-    with subprocess.Popen(child(folder), env=environment() | {"SLOW": "1"}, stderr=subprocess.DEVNULL) as process:
-        until = time.monotonic() + 60
+    with Forked(child(folder), env=environment() | {"SLOW": "1"}, stderr=subprocess.DEVNULL) as process:
+        until = time.monotonic() + LONGEST_S
         while not (folder / "state.pt").exists() and time.monotonic() < until:
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
     assert not (folder / "line.safetensors").exists()
-    subprocess.run(child(folder), env=environment(), check=True, timeout=120, capture_output=True)
+    done = command_lines.run(child(folder), env=environment())
+    assert done.returncode == 0, done.stderr
     train(LineTask(), run_in(tmp_path / "whole"))
     expected, _ = load_checkpoint(tmp_path / "whole" / "line.safetensors", "line")
     found, _ = load_checkpoint(folder / "line.safetensors", "line")
     assert all(torch.equal(found[key], tensor) for key, tensor in expected.items())
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_model(tmp_path: Path) -> None:
     folder = tmp_path / "two"
     folder.mkdir()
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    done = subprocess.run(child(folder, *torchrun), env=environment(), timeout=180, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        child(folder, *torchrun), env=environment(), timeout=LONGEST_S, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     seen = [json.loads((folder / f"seen_{rank}.json").read_text()) for rank in range(2)]
     assert sorted(seen[0] + seen[1]) == list(range(80))

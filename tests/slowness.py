@@ -1,0 +1,36 @@
+"""How slow the machine is just now: promises in seconds are made for a machine that has time for the program."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Final
+
+LONGEST_S: Final = 600.0
+"""After which something is taken for hanging; no promise."""
+_TURNS: Final = 3_000_000
+_NOMINAL_S: Final = 0.17
+"""What `_work` takes on a core of its own of the machine that the promises were made on, an AMD EPYC."""
+
+
+def slowness() -> float:
+    """Return how many times longer a fixed piece of work takes now than nominally; 1 where it takes less."""
+    began_s = perf_counter()
+    _work()
+    return max(1.0, (perf_counter() - began_s) / _NOMINAL_S)
+
+
+@contextmanager
+def promised(within_s: float) -> Iterator[None]:
+    """Assert that a block takes no longer than promised, times the slowness of the machine before the block or after it."""
+    before = slowness()
+    began_s = perf_counter()
+    yield
+    took_s = perf_counter() - began_s
+    allowed_s = within_s * max(before, slowness())
+    assert took_s < allowed_s, (
+        f"took {took_s:.2f} s; promised: {within_s:g} s, on this machine, as busy as it is, {allowed_s:.2f} s"
+    )
+
+
+def _work() -> int:
+    return sum(number * number % 7 for number in range(_TURNS))
