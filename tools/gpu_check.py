@@ -6,11 +6,17 @@ python tools/gpu_check.py --images pictures/ --section equivalence --section cro
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from maskstream.benchmark.gpu_check import main
+from maskstream.cli.main import run_command
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_command("gpu-check", argv, "tools/gpu_check.py")
+
 
 if __name__ == "__main__":
     sys.exit(main())

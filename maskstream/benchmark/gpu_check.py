@@ -1,15 +1,13 @@
-"""Checks in one command that a GPU gives the answers of the CPU, and times it; what is missing is said and left out."""
+"""Checks that a GPU gives the answers of the CPU, and times it, section by section; what is missing is said and left out."""
 
-import argparse
 import json
-import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
 from maskstream import __version__
 from maskstream.errors import ConfigError, MaskStreamError
@@ -20,9 +18,7 @@ if TYPE_CHECKING:
 
 Section = Callable[["Check"], dict[str, Any]]
 
-_MODELS_MISSING: Final = 4
-_USAGE: Final = 2
-_BUDGET_S: Final = 420.0
+BUDGET_S: Final = 420.0
 _NAMES_TO_INSTALL: Final = {"cv2": "opencv-python", "PIL": "pillow", "yaml": "pyyaml", "sklearn": "scikit-learn"}
 
 
@@ -35,7 +31,7 @@ class GpuCheckRequest:
     """A folder of pictures that are compared besides the frames of the clip."""
     json: Path | None = None
     """Where the figures go, after each section."""
-    budget_s: float = _BUDGET_S
+    budget_s: float = BUDGET_S
     """No section begins after so many seconds."""
     quick: bool = False
     """Look at little: whether it runs."""
@@ -186,46 +182,3 @@ def _cell(value: Any) -> str:
     if isinstance(value, list):
         return " to ".join(map(_cell, value))
     return str(value).replace("|", "/")
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Leave with it."""
-        self.exit(_USAGE, f"{message}; see {self.prog} --help\n")
-
-
-def _parse(argv: Sequence[str] | None) -> GpuCheckRequest:
-    parser = _Parser(description="Check that a GPU gives the answers of the CPU, and time it, in 8 minutes.", allow_abbrev=False)
-    parser.add_argument("--device", default="cuda", metavar="NAME", help="cuda (as usual), cuda:1, mps, cpu")
-    parser.add_argument("--images", type=Path, metavar="DIR", help="pictures to be compared besides the clip that comes with it")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="all figures, written after each section")
-    parser.add_argument(
-        "--budget", type=float, default=_BUDGET_S, metavar="SECONDS", help=f"no section begins after so long; {_BUDGET_S:g}"
-    )
-    parser.add_argument("--section", action="append", default=[], metavar="NAME", help="only this one; may be repeated")
-    parser.add_argument("--quick", action="store_true", help="small pictures and few of them: whether it runs")
-    given = parser.parse_args(argv)
-    return GpuCheckRequest(given.device, given.images, given.json, given.budget, given.quick, tuple(given.section))
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Check, print the tables, and return the exit code: 0 passed, 1 a check failed, 2 usage or no such device, 4 no models."""
-    request = _parse(argv)
-    try:
-        from loguru import logger
-
-        logger.remove()
-        logger.add(lambda message: print(message, end="", file=sys.stderr), level="WARNING", format="{message}")  # noqa: T201
-        record = run_gpu_check(request, lambda what: print(what, file=sys.stderr, flush=True))  # noqa: T201
-    except MaskStreamError as error:
-        print(error, file=sys.stderr)  # noqa: T201
-        return error.exit_code
-    except ImportError as error:
-        if not is_foreign(error):
-            raise
-        print(f"{missing(error)}; the models need it", file=sys.stderr)  # noqa: T201
-        return _MODELS_MISSING
-    print(tables(record))  # noqa: T201
-    return 0 if record["passed"] else 1

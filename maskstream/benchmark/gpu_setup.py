@@ -16,9 +16,10 @@ from maskstream.benchmark.rounds import Contestant, take_turns
 from maskstream.config import Layer, load_config, refine
 from maskstream.errors import OutOfMemory, SourceError, SourceOpenError
 from maskstream.files import one_line
+from maskstream.models.devices import pick_device
 from maskstream.models.precision import PRECISIONS
 from maskstream.pictures import PICTURE_SUFFIXES, read_picture
-from maskstream.pipeline import build_analyzer, pick_device
+from maskstream.pipeline import build_analyzer
 from maskstream.settings import Config
 from maskstream.types import BgrImage, Frame, FrameResult
 
@@ -164,12 +165,12 @@ def find_device(name: str) -> torch.device:
     Raises:
         ConfigError: It is not known, or not there.
     """
-    device = pick_device(name)
+    device = torch.device(pick_device(name))
     return torch.device("cuda", torch.cuda.current_device()) if device == torch.device("cuda") else device
 
 
 def real_pictures(count: int, folder: Path | None) -> list[Frame]:
-    """Return frames of the clip that comes with the program, and all pictures of a folder.
+    """Return frames of the clip that is in a checkout, and all pictures of a folder.
 
     Args:
         count: Frames of the clip, evenly spaced.
@@ -178,7 +179,7 @@ def real_pictures(count: int, folder: Path | None) -> list[Frame]:
     Raises:
         SourceOpenError: The clip, the folder or a picture cannot be read.
     """
-    frames = _frames_of_clip(count)
+    frames = _frames_of_clip(count) if folder is None or CLIP.is_file() else []
     if folder is None:
         return frames
     try:
@@ -197,6 +198,8 @@ def real_pictures(count: int, folder: Path | None) -> list[Frame]:
 
 def _frames_of_clip(count: int) -> list[Frame]:
     """Read with OpenCV, which is there where PyAV is not."""
+    if not CLIP.is_file():
+        raise SourceOpenError(f"{CLIP}: is not installed; give --images DIR, or run python tools/gpu_check.py in a checkout")
     capture = cv2.VideoCapture(str(CLIP))
     pictures = []
     while True:
