@@ -18,12 +18,12 @@ import torch
 
 from maskstream import MaskPipeline
 from maskstream.analyzer import Analyzer
-from maskstream.benchmark import gpu_check
+from maskstream.benchmark import gpu_check, gpu_setup
 from maskstream.benchmark.gpu_check import GpuCheckRequest, run_gpu_check
 from maskstream.benchmark.gpu_equivalence import COARSE, EXACT, SCALED, agreement
 from maskstream.benchmark.gpu_memory import buffers, most_that_fit
 from maskstream.benchmark.gpu_setup import QUICK, Check, real_pictures
-from maskstream.errors import OutOfMemory
+from maskstream.errors import OutOfMemory, SourceOpenError
 from maskstream.models import CLASSIFIERS, ClassifierOptions
 from maskstream.models.on_device import DeviceCutter, Uploads
 from maskstream.pipeline import build_detector
@@ -286,6 +286,16 @@ def test_pictures_of_ones_own_are_looked_at_too(tmp_path: Path, face_bgr: BgrIma
     frames = real_pictures(2, tmp_path)
     assert [(frame.width, frame.height) for frame in frames] == [(640, 360), (640, 360), (300, 200)]
     assert np.array_equal(frames[2].bgr, face_bgr[:200, :300])
+
+
+def test_without_the_clip_there_are_pictures_of_ones_own_alone(
+    tmp_path: Path, face_bgr: BgrImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_setup, "CLIP", tmp_path / "demo.mp4")
+    cv2.imwrite(str(tmp_path / "one.png"), face_bgr)
+    assert [frame.width for frame in real_pictures(2, tmp_path)] == [640]
+    with pytest.raises(SourceOpenError, match=r"demo.mp4: is not installed; give --images DIR"):
+        real_pictures(2, None)
 
 
 @pytest.mark.parametrize(
