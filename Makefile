@@ -4,9 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # A file stays with one process, which makes its fixtures once; tests/conftest.py has the longest files first.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
-CHECKED := maskstream tools tests run_stream.py
+CHECKED := maskstream tools tests run_stream.py setup.py
 
-.PHONY: demo test test-slow test-all check lint types format clean
+.PHONY: demo test test-slow test-all check lint types format constraints clean
 
 demo: $(VENV)/ready  ## the main job on the clip that comes with the program
 	@mkdir -p out
@@ -33,6 +33,9 @@ types: $(VENV)/ready-dev
 format: $(VENV)/ready-dev  ## bring the code into shape
 	$(BIN)/ruff format $(CHECKED)
 	$(BIN)/ruff check --fix $(CHECKED)
+
+constraints: $(VENV)/ready-dev  ## constraints.txt: the versions that are installed here, once `make check` has passed
+	$(BIN)/python tools/make_constraints.py
 
 clean:
 	rm -rf $(VENV) out

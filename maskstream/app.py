@@ -1,17 +1,19 @@
 """Builds a run from a configuration, and changes it while it runs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from threading import Thread
+from typing import Protocol
 
 from loguru import logger
 from rich.console import Console
 
+from maskstream.analyzer import Analyzer
 from maskstream.camera_watch import CameraWatch
 from maskstream.cameras import Camera, is_list, read_cameras
 from maskstream.errors import ConfigError, MaskStreamError, SinkError
@@ -19,7 +21,8 @@ from maskstream.files import make_folder
 from maskstream.following import following
 from maskstream.opening import open_source, picture_sink
 from maskstream.overlay import Overlay
-from maskstream.pipeline import batch_size_of, build_analyzer
+from maskstream.people.analyzer import PeopleAnalyzer
+from maskstream.pipeline import batch_size_of, build_analyzer, require_models
 from maskstream.protocols import Sink, Source
 from maskstream.reporting import Reporting
 from maskstream.settings import Config
@@ -39,9 +42,6 @@ from maskstream.stream.board import StateListener, StatusBoard
 from maskstream.stream.engine import Attendants, Engine
 from maskstream.stream.outlets import SinkBinding
 from maskstream.types import SourceInfo
-
-if TYPE_CHECKING:
-    from maskstream.people.analyzer import PeopleAnalyzer
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,12 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
     board = StatusBoard()
     by_source = {camera.name: camera.config for camera in cameras}
     reporting, overlay = Reporting(config, by_source), Overlay(config, by_source)
-    with ExitStack() as opened, ThreadPoolExecutor(1) as importing:
-        tracking = importing.submit(import_module, "maskstream.people.analyzer")  # takes a second beside the models
+    reporting.require_people(request.events, request.summary)
+    with ExitStack() as opened:
         sources = _open_sources(cameras, board, opened)
         infos = [source.info for source in sources]
         targets = _targets(request, infos)
-        analyzer = build_analyzer(config, by_source)
+        analyzer = _load_models(config, by_source, infos)
         bindings: list[SinkBinding] = []
 
         def add(sink: Sink, source_id: str | None = None) -> None:
@@ -116,7 +116,7 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
             add(window)
         if request.progress is not None:
             add(ProgressSink(request.progress, infos, config.stream.max_frames))
-        people: PeopleAnalyzer = tracking.result().PeopleAnalyzer(following(analyzer, config.detector.every), config, by_source)
+        people = PeopleAnalyzer(following(analyzer, config.detector.every), config, by_source)
         opened.pop_all()
     listeners = [binding.sink for binding in bindings if isinstance(binding.sink, StateListener)]
     configured = (analyzer, people, overlay, reporting)
@@ -125,6 +125,14 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
     engine = Engine(people, overlay.paint, config.stream, batch_size_of(config, config.detector.every), attendants, board)
     engine.add(sources, bindings)
     return engine
+
+
+def _load_models(config: Config, by_source: Mapping[str, Config], infos: Sequence[SourceInfo]) -> Analyzer:
+    """Load the models, and meanwhile, in a thread, the tracker, which takes a second to import."""
+    require_models(config)
+    if config.tracking.enabled:
+        Thread(target=import_module, args=("maskstream.people.tracking",), daemon=True).start()
+    return build_analyzer(config, by_source, several=len(infos) > 1 or not infos[0].live)
 
 
 class _Configured(Protocol):

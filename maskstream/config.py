@@ -13,9 +13,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from maskstream.errors import ConfigError
+from maskstream.resources import resource
 from maskstream.settings import Config, Section
 
-DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "configs" / "default.yaml"
+DEFAULT_CONFIG = resource("configs/default.yaml")
 
 SectionT = TypeVar("SectionT", bound=Section)
 

@@ -19,10 +19,18 @@ mistake stays a `ValueError` or `TypeError`.
 import re
 from typing import Final
 
-# All up to the last @ before the path; a password that has / ? # in it reaches further, unless it looks like a port and a path.
-_USER_AND_PASSWORD: Final = re.compile(r"(?<=://)(?:[^/?#]*@|[^/?#:@\[]*:(?!\d{1,5}[/?]).*@)")
+# A password may be typed as it is, with @ / ? # in it: then it ends at the last @ in front of what can only be a host. What may
+# as well be a host and its path stays: the `12/3` of `rtsp://me:12/3@cam`, the `s/w` of `rtsp://me:p@s/w@cam`.
+_TYPED: Final = r"[^/?#:\[]*:(?!\d{1,5}[/?]).*@"
+_ESCAPED: Final = r"[^/?#]*@"
+_WORD: Final = r"[\w-]*(?:[/?#]|\Z)"
+_HOST: Final = r"(?:\[[^\]@/?#]*\](?::\d+)?|[\w-]+(?:\.[\w-]+)+\.?(?::\d+)?|[\w-]+:\d+)(?:[/?#]|\Z)"
+_USER_AND_PASSWORD: Final = re.compile(
+    rf"(?<=://)(?:{_TYPED}(?={_HOST})|{_ESCAPED}(?={_HOST}|{_WORD})|{_TYPED}|{_ESCAPED})", re.DOTALL
+)
 _SECRET_PARAMETER: Final = re.compile(
-    r"((?:pass[a-z]*|pwd|token|secret|key|auth|jwt|credentials?|sig(?:nature)?)=).*?(?=_[a-z]+=|[&;#\s]|$)", re.IGNORECASE
+    r"((?:pas[a-z]*|pwd?|token|secret|key|auth|jwt|credentials?|sig(?:nature)?)=).*?(?=_[a-z]+=[^=&;#\s]|[&;#\s]|\Z)",
+    re.IGNORECASE,
 )
 
 

@@ -25,9 +25,10 @@ from maskstream.evaluation.reading import read_predictions
 from maskstream.evaluation.scoring import ScoreSettings, score
 from maskstream.evaluation.types import BoxKind, PicturePredictions
 from maskstream.files import make_folder, one_line
+from maskstream.models.devices import pick_device
 from maskstream.models.files import weights_path
 from maskstream.models.yolo import load_yolo
-from maskstream.pipeline import batch_size_of, build_analyzer, pick_device
+from maskstream.pipeline import batch_size_of, build_analyzer
 from maskstream.settings import Config
 
 SystemName = Literal["maskstream", "yolo", "clip"]

@@ -1,26 +1,26 @@
 """Models put together from a configuration, for single pictures and for the stream."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import torch
 from loguru import logger
 
 from maskstream.align import cut_faces
 from maskstream.analyzer import Analyzer
 from maskstream.config import load_config
 from maskstream.errors import ConfigError
-from maskstream.models import CLASSIFIERS, DETECTORS, ClassifierOptions, DetectorOptions
+from maskstream.models import CLASSIFIERS, CROP_ARCHITECTURES, DETECTORS, ClassifierOptions, DetectorOptions
 from maskstream.models.backends import choose_backend
-from maskstream.models.crop_classifier import MaskClassifier
-from maskstream.models.on_device import DeviceCutter, Uploads
-from maskstream.models.precision import PRECISIONS
+from maskstream.models.devices import CPU, kind_of, pick_device
 from maskstream.models.runtimes import STREAMS
 from maskstream.overlay import Overlay
 from maskstream.protocols import Classifier, Cutter, Detector
-from maskstream.settings import Config
+from maskstream.settings import ClassifierConfig, Config, DetectorConfig
 from maskstream.types import BgrImage, Face, Frame, FrameResult
+
+if TYPE_CHECKING:
+    from maskstream.models.on_device import Uploads
 
 _GPU_BATCH_SIZE: Final = 8
 _PER_STREAM: Final = 2
@@ -66,45 +66,57 @@ def _lone_frame(picture_bgr: BgrImage) -> Frame:
     return Frame(np.asarray(picture_bgr), index=0, source_id="picture", time_s=0.0)
 
 
-def build_analyzer(config: Config, by_source: Mapping[str, Config] | None = None) -> Analyzer:
+def build_analyzer(config: Config, by_source: Mapping[str, Config] | None = None, *, several: bool = False) -> Analyzer:
     """Load the models a configuration names.
 
     Args:
         config: The models, and the thresholds of all sources that are not in `by_source`.
         by_source: The thresholds of single sources, by their names.
+        several: Whether mostly several frames are analysed in one go.
 
     Raises:
         ConfigError: The device or a model's name is not known here.
         ModelError: A model cannot be loaded.
     """
+    require_models(config)
     device = pick_device(config.device)
-    _require_known("classifier.name", config.classifier.name, CLASSIFIERS)
-    uploads = None if device.type == "cpu" else Uploads(device)
-    detector = build_detector(config, by_source, uploads)
+    uploads = None
+    if device != CPU:
+        from maskstream.models.on_device import DeviceCutter, Uploads
+
+        uploads = Uploads(device)
+    detector = build_detector(config, by_source, uploads, several=several)
     chosen = config.classifier
-    options = ClassifierOptions(device, config.clip, chosen.weights, chosen.backend, PRECISIONS[config.precision])
+    options = ClassifierOptions(device, config.clip, chosen.weights, chosen.backend, config.precision)
     classifier = CLASSIFIERS[chosen.name](options)
     _require_incorrect(classifier, [config, *(by_source or {}).values()])
     logger.info("{} and {} on {}", config.detector.name, config.classifier.name, device)
     cut: Cutter = cut_faces
-    if uploads and device.type == "cuda" and isinstance(classifier, MaskClassifier):  # elsewhere volumes cannot be sampled
+    if uploads and kind_of(device) == "cuda" and chosen.name in CROP_ARCHITECTURES:  # elsewhere volumes cannot be sampled
         cut = DeviceCutter(uploads)
     return Analyzer(detector, classifier, config, by_source, cut)
 
 
-def build_detector(config: Config, by_source: Mapping[str, Config] | None = None, uploads: Uploads | None = None) -> Detector:
+def build_detector(
+    config: Config,
+    by_source: Mapping[str, Config] | None = None,
+    uploads: "Uploads | None" = None,
+    *,
+    several: bool = False,
+) -> Detector:
     """Load the detector that a configuration names, as sensitive as the most sensitive source wants it.
 
     Args:
         config: The model.
         by_source: The thresholds of single sources, by their names.
         uploads: What sends pictures to the device, where others look at them too.
+        several: Whether mostly several pictures are shown to it at a time.
 
     Raises:
         ConfigError: The device or the model's name is not known here.
         ModelError: It cannot be loaded.
     """
-    _require_known("detector.name", config.detector.name, DETECTORS)
+    require_models(config)
     detectors = [config.detector, *(own.detector for own in (by_source or {}).values())]
     options = DetectorOptions(
         pick_device(config.device),
@@ -113,7 +125,8 @@ def build_detector(config: Config, by_source: Mapping[str, Config] | None = None
         config.detector.short_side,
         config.detector.weights,
         config.detector.backend,
-        PRECISIONS[config.precision],
+        config.precision,
+        several,
         uploads,
     )
     return DETECTORS[config.detector.name](options)
@@ -127,28 +140,22 @@ def _require_incorrect(classifier: Classifier, configs: Iterable[Config]) -> Non
         )
 
 
+def require_models(config: Config) -> None:
+    """Find out whether what a configuration names is known, before anything is loaded.
+
+    Raises:
+        ConfigError: The device, what runs a model, or its name is not known here.
+    """
+    device = pick_device(config.device)
+    for section, known in (("detector", DETECTORS), ("classifier", CLASSIFIERS)):
+        chosen: DetectorConfig | ClassifierConfig = getattr(config, section)
+        _require_known(f"{section}.name", chosen.name, known)
+        choose_backend(f"{section}.backend", chosen.backend, device, config.precision)
+
+
 def _require_known(key: str, name: str, known: Mapping[str, object]) -> None:
     if name not in known:
         raise ConfigError(f"{key}: {name!r} is not known; allowed: {', '.join(known)}")
-
-
-def pick_device(name: str) -> torch.device:
-    """Return the device of that name; for `auto` CUDA where there is one, else the CPU.
-
-    Raises:
-        ConfigError: It is not known, or not there.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(
-            f"device: {name!r} cannot be used here ({reason:.120}); allowed: auto, cpu, cuda, cuda:1, mps"
-        ) from error
-    return device
 
 
 def batch_size_of(config: Config, every: int = 1) -> int:
@@ -161,6 +168,6 @@ def batch_size_of(config: Config, every: int = 1) -> int:
     if config.stream.batch_size is not None:
         return config.stream.batch_size
     device = pick_device(config.device)
-    backend = choose_backend("detector.backend", config.detector.backend, device, PRECISIONS[config.precision])
-    looks = _GPU_BATCH_SIZE if device.type != "cpu" else _PER_STREAM * STREAMS if backend == "openvino" else 1
+    backend = choose_backend("detector.backend", config.detector.backend, device, config.precision)
+    looks = _GPU_BATCH_SIZE if device != CPU else _PER_STREAM * STREAMS if backend == "openvino" else 1
     return looks * every

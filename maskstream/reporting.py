@@ -47,6 +47,15 @@ class Reporting:
     def _crop(self, output: Output, face: Face) -> bytes | None:
         return stored_crop(output, face, self._privacy.of(output.frame.source_id))
 
+    def require_people(self, events: str | None, summary: str | None) -> None:
+        """Refuse to tell of people where nobody is tracked.
+
+        Raises:
+            ConfigError: Somebody wants to be told.
+        """
+        if (events or summary or self._carriers) and not self._config.tracking.enabled:
+            raise ConfigError("tracking.enabled: false, but events and the summary are of people; set it to true")
+
     def sinks(self, events: str | None, summary: str | None, console: Console | None) -> Iterator[Sink]:
         """Open one sink after the other.
 
@@ -56,11 +65,8 @@ class Reporting:
             console: Where the table of the summary goes.
 
         Raises:
-            ConfigError: Nobody is tracked.
             SinkError: A file cannot be written.
         """
-        if (events or summary or self._carriers) and not self._config.tracking.enabled:
-            raise ConfigError("tracking.enabled: false, but events and the summary are of people; set it to true")
         if self._carriers:
             queue = Path(self._config.events.queue or state_folder() / "events.db").expanduser()
             outbox = Outbox(str(queue), round(self._config.events.queue_mb * _BYTES_PER_MB))

@@ -22,8 +22,9 @@ from maskstream.files import make_folder
 from maskstream.models import CLASSIFIERS, CROP_ARCHITECTURES, ClassifierOptions
 from maskstream.models.checkpoint import load_checkpoint
 from maskstream.models.crop_classifier import CropNetwork
-from maskstream.pipeline import pick_device
+from maskstream.models.devices import kind_of, pick_device
 from maskstream.prepare import read_labelled, report_broken
+from maskstream.resources import resource
 from maskstream.training.classifier import ClassifierTask, CropSet, judged_figures, read_crops, require_both_answers
 from maskstream.training.crops import middle
 from maskstream.training.detector import DetectorTask
@@ -32,7 +33,7 @@ from maskstream.training.ranks import joined
 from maskstream.training.recipe import ClassifierRecipe, DetectorRecipe
 from maskstream.training.task import Figures, Run, Task
 
-CONFIGS: Final = Path(__file__).resolve().parents[1] / "configs"
+CONFIGS: Final = resource("configs")
 _LOG_EVERY_S: Final = 60.0
 _DRY_RUN_ITEMS: Final = 8
 _DRY_RUN_REACHES: Final = 0.9
@@ -216,7 +217,7 @@ def _device(name: str) -> torch.device:
     """Return the device, of several the one of this process of torchrun."""
     local_rank = os.environ.get("LOCAL_RANK")
     device = pick_device(name)
-    return torch.device("cuda", int(local_rank)) if local_rank and device.type == "cuda" else device
+    return torch.device(f"cuda:{local_rank}" if local_rank and kind_of(device) == "cuda" else device)
 
 
 def _report(crops: CropSet, *, strict: bool) -> CropSet:

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import HealthCheck
 from loguru import logger
 
 from maskstream import MaskPipeline, load_config
@@ -48,6 +50,22 @@ APT_PACKAGES |= {
     "openssl": "openssl",
     "gst-rtsp-server": "python3-gi gir1.2-gst-rtsp-server-1.0",
 }
+
+hypothesis.settings.register_profile(
+    "quick",
+    max_examples=50,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+"""The same examples each time, on a machine of any speed."""
+hypothesis.settings.register_profile(
+    "deep", hypothesis.settings.get_profile("quick"), max_examples=1000, derandomize=False, stateful_step_count=100
+)
+"""Other examples each time, to look for what nobody has thought of: `pytest --hypothesis-profile=deep -k properties`."""
+hypothesis.settings.load_profile("quick")
 
 
 def pytest_configure(config: pytest.Config) -> None:

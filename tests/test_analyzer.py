@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import imutils
 import numpy as np
 import pytest
 
@@ -208,6 +209,21 @@ def test_three_lines_judge_a_picture(face_bgr: BgrImage) -> None:
     assert {face.label for face in faces} <= {Label.MASK, Label.NO_MASK}
     assert picture.shape == face_bgr.shape
     assert (picture != face_bgr).any()
+
+
+@pytest.mark.parametrize("tilt_deg", [-40, -20, 20, 40])
+def test_a_tilted_head_is_judged_as_an_upright_one(pipeline: MaskPipeline, face_bgr: BgrImage, tilt_deg: float) -> None:
+    upright = sorted(pipeline(face_bgr), key=lambda face: face.face_box_xyxy[0])
+    tilted = sorted(pipeline(imutils.rotate_bound(face_bgr, tilt_deg)), key=lambda face: face.face_box_xyxy[0])
+    assert [face.label for face in tilted] == [face.label for face in upright] == [Label.NO_MASK, Label.NO_MASK, Label.MASK]
+    turned_deg = [_slope_deg(after.quad_xy) - _slope_deg(before.quad_xy) for before, after in zip(upright, tilted, strict=True)]
+    assert turned_deg == pytest.approx([tilt_deg] * 3, abs=8)
+
+
+def _slope_deg(quad_xy: FloatArray) -> float:
+    """Return how far the upper edge of what was judged is turned clockwise."""
+    across, down = quad_xy[1] - quad_xy[0]
+    return float(np.degrees(np.arctan2(down, across)))
 
 
 def test_batching_frames_changes_no_answer(pipeline: MaskPipeline, demo_frames: list[Frame]) -> None:

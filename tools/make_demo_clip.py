@@ -12,16 +12,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import av
 import cv2
 import numpy as np
 import skimage.data
 from av.video.reformatter import ColorPrimaries, ColorRange, ColorTrc
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-Image = NDArray[np.float32]
+Image = NDArray[np.floating[Any]]
 """Colour (H, W, 3) RGB, or a layer of opacity (H, W, 1); 0 to 1."""
 Matrix = NDArray[np.float64]
 """(3, 3) affine transform of points."""
@@ -97,7 +97,7 @@ def main() -> None:
 
 def render_frames() -> Iterator[NDArray[np.uint8]]:
     """Yield the frames of the clip, (HEIGHT, WIDTH, 3) uint8 RGB."""
-    portrait = skimage.data.astronaut().astype(np.float32) / 255
+    portrait = skimage.data.astronaut().astype(np.float32) / 255  # type: ignore[no-untyped-call]
     wall = make_wall(portrait)
     left, top, right, bottom = PRINT_XYXY
     portrait = portrait[top:bottom, left:right]
@@ -119,7 +119,7 @@ def make_wall(portrait: Image) -> Image:
     """Return a quiet background: the portrait's own colours, blurred until nothing can be recognised."""
     size = (WIDTH * SUPERSAMPLING, HEIGHT * SUPERSAMPLING)
     colours = cv2.GaussianBlur(cv2.resize(portrait, (64, 36), interpolation=cv2.INTER_AREA), (0, 0), sigmaX=5)
-    return cv2.resize(colours, size, interpolation=cv2.INTER_CUBIC) * 0.45 + np.float32([0.10, 0.13, 0.17])
+    return cv2.resize(colours, size, interpolation=cv2.INTER_CUBIC) * 0.45 + np.array([0.10, 0.13, 0.17], np.float32)
 
 
 def make_print(portrait: Image) -> Image:
@@ -127,7 +127,7 @@ def make_print(portrait: Image) -> Image:
     edge = DETAIL * PAPER_EDGE_PX
     picture = cv2.copyMakeBorder(portrait, edge, edge, edge, edge, cv2.BORDER_CONSTANT, value=(0.93, 0.93, 0.91))
     # Prints are shown at about half this size, which linear interpolation alone would alias.
-    return cv2.GaussianBlur(picture, (0, 0), sigmaX=0.8)
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigmaX=0.8), portrait.dtype)
 
 
 def camera(time_s: float) -> Matrix:
@@ -162,11 +162,12 @@ def paste(frame: Image, picture: Image, to_frame: Matrix) -> Image:
 def warp(picture: Image, to_frame: Matrix, border: int = cv2.BORDER_REPLICATE) -> Image:
     """Return the picture or layer at its place in a frame that is still `SUPERSAMPLING` times too large."""
     size = (WIDTH * SUPERSAMPLING, HEIGHT * SUPERSAMPLING)
-    return cv2.warpAffine(picture, to_frame[:2], size, flags=cv2.INTER_LINEAR, borderMode=border)
+    warped = cv2.warpAffine(picture, to_frame[:2], size, flags=cv2.INTER_LINEAR, borderMode=border)
+    return np.asarray(warped, picture.dtype)
 
 
-def square(affine: NDArray[np.float64]) -> Matrix:
-    return np.vstack([affine, [0, 0, 1]])
+def square(affine: ArrayLike) -> Matrix:
+    return np.vstack([np.asarray(affine, np.float64), [0, 0, 1]])
 
 
 def shift(x: float, y: float) -> Matrix:
@@ -200,8 +201,9 @@ def wear_mask(portrait: Image, worn: float) -> Image:
     cover = np.maximum(cloth_opacity, straps) * worn_opacity
     contact = cv2.GaussianBlur(np.roll(cover, DETAIL, axis=0), (0, 0), sigmaX=2.2 * DETAIL)[..., None]
     picture = portrait * (1 - 0.35 * contact)
-    picture = picture * (1 - straps * worn_opacity) + np.float32(STRAP_RGB) * straps * worn_opacity
-    return picture * (1 - cloth_opacity * worn_opacity) + cloth * cloth_opacity * worn_opacity
+    picture = picture * (1 - straps * worn_opacity) + np.array(STRAP_RGB, np.float32) * straps * worn_opacity
+    masked: Image = picture * (1 - cloth_opacity * worn_opacity) + cloth * cloth_opacity * worn_opacity
+    return masked
 
 
 def face_axes(portrait: Image, lowered_by: float) -> FaceAxes:
@@ -223,7 +225,7 @@ def draw_cloth(axes: FaceAxes) -> tuple[Image, Image]:
     u = axes.across / (0.97 - 0.10 * v.clip(0, 1))
     to_edge = np.minimum(np.minimum(v, 1 - v) * height, (1 - np.abs(u)) * 0.9)
     hem = 0.6 * np.maximum(step(0.075 - v, 0.006), step(np.maximum(v - 0.955, np.abs(u) - 0.945), 0.006))
-    colour = np.float32(CLOTH_RGB) * (1 - hem) + np.float32(HEM_RGB) * hem
+    colour = np.array(CLOTH_RGB, np.float32) * (1 - hem) + np.array(HEM_RGB, np.float32) * hem
     light = cloth_form(u, v) + cloth_folds(u, v - 0.2 * bridge * (0.75 - v)) + nose_wire(v) * bridge
     return (colour * light).clip(0, 1), (to_edge / 0.025 + 0.5).clip(0, 1)
 
@@ -233,7 +235,8 @@ def cloth_form(u: Image, v: Image) -> Image:
     rounding = 1.06 - 0.42 * np.abs(u + 0.08) ** 2.2 - 0.40 * (v - 0.50).clip(0, 1) ** 1.4
     nose = 0.07 * np.exp(-(((u + 0.03) / 0.12) ** 2) - ((v - 0.30) / 0.22) ** 2)
     shade_of_nose = 0.11 * np.exp(-(((u - 0.20) / 0.11) ** 2) - ((v - 0.30) / 0.18) ** 2)
-    return rounding + nose - shade_of_nose
+    form: Image = rounding + nose - shade_of_nose
+    return form
 
 
 def cloth_folds(u: Image, v: Image) -> Image:
@@ -247,7 +250,8 @@ def cloth_folds(u: Image, v: Image) -> Image:
 
 
 def nose_wire(v: Image) -> Image:
-    return 0.05 * np.exp(-(((v - 0.055) / 0.016) ** 2)) - 0.10 * np.exp(-(((v - 0.085) / 0.010) ** 2))
+    light: Image = 0.05 * np.exp(-(((v - 0.055) / 0.016) ** 2)) - 0.10 * np.exp(-(((v - 0.085) / 0.010) ** 2))
+    return light
 
 
 def draw_straps(axes: FaceAxes) -> Image:
@@ -264,7 +268,7 @@ def draw_straps(axes: FaceAxes) -> Image:
 
 def step(value: Image, softness: float) -> Image:
     """Return 0 well below zero, 1 well above, and a smooth way between."""
-    return (1 / (1 + np.exp(-(value / softness).clip(-30, 30)))).astype(np.float32)
+    return np.asarray(1 / (1 + np.exp(-(value / softness).clip(-30, 30))), np.float32)
 
 
 # The sound
@@ -278,7 +282,7 @@ def render_sound() -> NDArray[np.float32]:
     side = 0.5 + 0.4 * np.sin(2 * np.pi * time_s / 3)
     fade = np.minimum(1, np.minimum(time_s, time_s[-1] - time_s) / 0.4)
     tone, octave = np.sin(phase), 0.3 * np.sin(2 * phase)
-    return (LOUDNESS * fade * np.stack([tone + octave * (1 - side), tone + octave * side])).astype(np.float32)
+    return np.asarray(LOUDNESS * fade * np.stack([tone + octave * (1 - side), tone + octave * side]), np.float32)
 
 
 # The file

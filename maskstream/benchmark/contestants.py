@@ -18,7 +18,7 @@ from maskstream.benchmark.rounds import Contestant
 from maskstream.config import Layer, refine
 from maskstream.errors import ConfigError
 from maskstream.following import following
-from maskstream.models import CROP_ARCHITECTURES, face_mobilenet
+from maskstream.models import CROP_ARCHITECTURES, face_mobilenet, face_mobilenet_network
 from maskstream.models.checkpoint import load_checkpoint
 from maskstream.models.crop_classifier import crops_to_tensor
 from maskstream.models.files import weights_path
@@ -95,11 +95,25 @@ class Bench:
         return [result for start in starts for result in analyzer.analyze(self.frames[start : start + size])]
 
     def stream(
-        self, output: str | None = None, *, realtime: bool = False, every: int = 1, copies: int = 1
+        self,
+        output: str | None = None,
+        *,
+        realtime: bool = False,
+        every: int = 1,
+        copies: int = 1,
+        each: int | None = None,
     ) -> tuple[CountingSink, RunReport]:
-        """Run the whole program over the same part of the clip; several copies at the same time are shorter in proportion."""
+        """Run the whole program over the same part of the clip; several copies at the same time are shorter in proportion.
+
+        Args:
+            output: A video to write.
+            realtime: Drop what comes too fast, as with a camera.
+            every: The detector looks at every Nth frame.
+            copies: So many sources at the same time.
+            each: Frames of each copy, where they shall not be shorter.
+        """
         sink = CountingSink()
-        most = -(-len(self.frames) // copies)
+        most = each or -(-len(self.frames) // copies)
         stream = self.config.stream.model_copy(update={"max_frames": most, "realtime": realtime})
         people = PeopleAnalyzer(following(self.analyzer, every), self.config)
         engine = Engine(people, self.overlay.paint, stream, batch_size_of(self.config, every))
@@ -210,7 +224,7 @@ def backend(bench: Bench, name: str) -> Contestant:
 def torchvision_eager(bench: Bench) -> Contestant:
     """Return the same networks as torchvision runs them: its own forward pass, batch norm and memory layout left as they are."""
     detector_weights, metadata = load_checkpoint(weights_path(None, f"{face_mobilenet.NAME}.safetensors"), face_mobilenet.NAME)
-    detector = face_mobilenet.build_module()
+    detector = face_mobilenet_network.build_module()
     detector.load_state_dict(detector_weights)
     detector.roi_heads.score_thresh = bench.config.detector.min_score
     architecture = CROP_ARCHITECTURES["mask_mobilenet"]

@@ -1,16 +1,12 @@
 """What a benchmark has found: as a table, a picture and JSON."""
 
 import json
-import os
-import platform
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
 import matplotlib as mpl
-import torch
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
@@ -18,7 +14,6 @@ from rich.table import Table
 from maskstream.benchmark.rounds import Times
 from maskstream.files import replace_file
 
-_PACKAGES: Final = ("torch", "torchvision", "openvino", "onnxruntime", "opencv-python", "av", "numpy")
 _RATIOS: Final = {
     "pipeline_over_bare": "pipeline / models alone, both every frame",
     "default_over_paper": "default / the paper's loop",
@@ -27,32 +22,6 @@ _RATIOS: Final = {
     "backend_over_torchvision": "models by the best backend / as torchvision runs them in eager PyTorch",
     "video_over_slowest": "pipeline with video / the slowest of models, decoding and encoding alone",
 }
-
-
-def machine() -> dict[str, Any]:
-    """Return what the figures were measured on."""
-    versions = {}
-    for package in _PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return {
-        "system": platform.platform(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "python": platform.python_version(),
-        "versions": versions,
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """Puts a benchmark together: who runs, in which order, and what is made of it."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -15,20 +16,23 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from maskstream import __version__
 from maskstream.benchmark import contestants as all_of
-from maskstream.benchmark.report import machine
+from maskstream.benchmark.machine import machine
 from maskstream.benchmark.rounds import Contestant, Times, percentiles, ratio, take_turns
 from maskstream.benchmark.sweeps import SWEEPS, run_sweep
 from maskstream.config import Layer, refine
 from maskstream.errors import ConfigError
 from maskstream.models.backends import installed_backends
-from maskstream.pipeline import batch_size_of, build_analyzer, pick_device
+from maskstream.models.devices import pick_device
+from maskstream.pipeline import batch_size_of, build_analyzer
 from maskstream.settings import Config
 
 COMPARISONS: Final = ("paper", "yolo", "backends")
 _PAPER_FRAMES: Final = 2
 _MATRIX_SIDE: Final = 1536
 _PRODUCTS: Final = 9
-_PROGRAM: Final = Path(__file__).resolve().parents[2] / "run_stream.py"
+_PROGRAM: Final = (sys.executable, "-P", "-m", "maskstream", "run")
+_PLACE: Final = str(Path(__file__).resolve().parents[2])
+"""Where Python finds the package: a checkout is not installed."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def run_benchmark(
         "command": sys.argv,
         "machine": machine(),
         "source": f"{request.source}, {bench.info.width}x{bench.info.height}, {len(bench.frames)} frames",
-        "device": str(pick_device(config.device)),
+        "device": pick_device(config.device),
         "batch_size": batch_size_of(config),
         "detector_every": bench.every,
         "contestants": {name: each.record() for name, each in times.items()},
@@ -169,11 +173,12 @@ def _start(request: BenchmarkRequest, progress: Callable[[str], None]) -> dict[s
     """Start the program from nothing, until its first record is there."""
     seconds: list[float] = []
     peaks_mb: list[float] = []
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (_PLACE, os.environ.get("PYTHONPATH"))))}
     for number in range(request.starts):
         progress(f"start {number + 1} of {request.starts}")
-        command = [sys.executable, str(_PROGRAM), "--source", request.source, "--jsonl", "-", "--quiet", "--max-frames", "20"]
+        command = [*_PROGRAM, "--source", request.source, "--jsonl", "-", "--quiet", "--max-frames", "20"]
         began_s = monotonic()
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603 (our own program)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:  # noqa: S603 (our own program)
             assert process.stdout is not None
             process.stdout.readline()
             seconds.append(monotonic() - began_s)

@@ -5,22 +5,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-import cv2
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from maskstream.benchmark.contestants import Bench
+from maskstream.benchmark.crowds import crowd, most_certain_face
 from maskstream.benchmark.rounds import Contestant, take_turns
 from maskstream.config import Layer, refine
 from maskstream.errors import ConfigError
 from maskstream.evaluation.matching import box_iou
+from maskstream.models.devices import CPU, pick_device
 from maskstream.pipeline import build_analyzer
-from maskstream.types import BgrImage, Face, Frame, FrameResult
+from maskstream.types import Frame, FrameResult
 
-_CANVAS_HW: Final = (720, 1280)
-_BACKGROUND: Final = 110
-_MARGIN: Final = 0.4
-"""Shown around a pasted face, in sides of its box; without it the detector does not know it as a face."""
 _CROWDS: Final = 3
 """Pictures of one turn of the sweep of faces."""
 _SAME_IOU: Final = 0.5
@@ -58,8 +55,12 @@ def run_sweep(name: str, bench: Bench, rounds: int, progress: Callable[[str], No
     return rows
 
 
+def _on_gpu(bench: Bench) -> bool:
+    return pick_device(bench.config.device) != CPU
+
+
 def _batch(bench: Bench) -> list[Step]:
-    sizes = (size for size in (1, 2, 4, 8) if size <= len(bench.frames))
+    sizes = (size for size in (1, 2, 4, 8, *((16, 32) if _on_gpu(bench) else ())) if size <= len(bench.frames))
     return [_step("batch", size, partial(_count, bench.analyzer.analyze, bench.frames, size)) for size in sizes]
 
 
@@ -73,19 +74,14 @@ def _short_side(bench: Bench) -> list[Step]:
 
 
 def _faces(bench: Bench) -> list[Step]:
-    results = bench.analyse()
-    frame, face = max(
-        ((frame, face) for frame, result in zip(bench.frames, results, strict=True) for face in result.faces),
-        key=lambda pair: pair[1].detection.score,
-        default=(None, None),
-    )
-    if frame is None or face is None:
+    shown = most_certain_face(bench.frames, bench.analyse())
+    if shown is None:
         raise ConfigError(f"--sweep faces: no face is found in the first {len(bench.frames)} frames of {bench.path}")
     steps = []
     for count in (1, 10, 50, 100):
-        crowd = [Frame(_crowd(frame, face, count), index, bench.path, float(index)) for index in range(_CROWDS)]
-        found = len(bench.analyzer.analyze(crowd[:1])[0].faces)
-        steps.append(_step("faces", count, partial(_count, bench.analyzer.analyze, crowd), found=found))
+        crowds = [Frame(crowd(*shown, count), index, bench.path, float(index)) for index in range(_CROWDS)]
+        found = len(bench.analyzer.analyze(crowds[:1])[0].faces)
+        steps.append(_step("faces", count, partial(_count, bench.analyzer.analyze, crowds), found=found))
     return steps
 
 
@@ -93,7 +89,7 @@ def _cameras(bench: Bench) -> list[Step]:
     def run(count: int) -> int:
         return len(bench.stream(copies=count)[0].results)
 
-    return [_step("cameras", count, partial(run, count)) for count in (1, 2, 4, 8)]
+    return [_step("cameras", count, partial(run, count)) for count in (1, 2, 4, 8, *((16, 32, 64) if _on_gpu(bench) else ()))]
 
 
 def _every(bench: Bench) -> list[Step]:
@@ -122,32 +118,6 @@ def _step(name: str, value: int, run: Callable[[], int], **extra: Any) -> Step:
 def _count(analyze: Callable[[Sequence[Frame]], list[FrameResult]], frames: Sequence[Frame], size: int = 1) -> int:
     """Analyse frames, so many at a time, and return how many they were."""
     return sum(len(analyze(frames[start : start + size])) for start in range(0, len(frames), size))
-
-
-def _crowd(frame: Frame, face: Face, count: int) -> BgrImage:
-    """Return a plain picture with the face and a little around it, so many times."""
-    height, width = _CANVAS_HW
-    canvas = np.full((height, width, 3), _BACKGROUND, np.uint8)
-    cut = _with_margin(frame, face)
-    columns = int(np.ceil(np.sqrt(count * width / height)))
-    cell_w, cell_h = width // columns, height // int(np.ceil(count / columns))
-    scale = min(cell_w / cut.shape[1], cell_h / cut.shape[0], 1.0)
-    small = _resized(cut, scale)
-    for number in range(count):
-        top, left = number // columns * cell_h, number % columns * cell_w
-        canvas[top : top + small.shape[0], left : left + small.shape[1]] = small
-    return canvas
-
-
-def _with_margin(frame: Frame, face: Face) -> BgrImage:
-    x1, y1, x2, y2 = face.face_box_xyxy
-    dx, dy = _MARGIN * (x2 - x1), _MARGIN * (y2 - y1)
-    left, top = max(0, int(x1 - dx)), max(0, int(y1 - dy))
-    return frame.bgr[top : int(y2 + dy) + 1, left : int(x2 + dx) + 1]
-
-
-def _resized(picture: BgrImage, scale: float) -> BgrImage:
-    return np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _agreement(found: Sequence[FrameResult], looked_at: Sequence[FrameResult]) -> dict[str, Any]:

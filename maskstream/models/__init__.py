@@ -1,15 +1,22 @@
-"""The models. A new one is a module with `load` and a line in a dict here."""
+"""The models. A new one is a module with `load` and a line in a dict here; its module is imported when it is loaded."""
 
 from collections.abc import Callable
+from importlib import import_module
+from typing import Any
 
-from maskstream.models import coco_resnet50, face_mobilenet, mask_clip, mask_mobilenet, mask_resnet18
-from maskstream.models.crop_classifier import Architecture, ClassifierOptions
-from maskstream.models.keypoint_rcnn import DetectorOptions
+from maskstream.models import face_mobilenet, mask_mobilenet, mask_resnet18
+from maskstream.models.architecture import Architecture
+from maskstream.models.options import ClassifierOptions, DetectorOptions
 from maskstream.protocols import Classifier, Detector
+
+
+def _of_module(name: str) -> Callable[[Any], Any]:
+    return lambda options: import_module(f"maskstream.models.{name}").load(options)
+
 
 DETECTORS: dict[str, Callable[[DetectorOptions], Detector]] = {
     face_mobilenet.NAME: face_mobilenet.load,
-    coco_resnet50.NAME: coco_resnet50.load,
+    "coco_resnet50": _of_module("coco_resnet50"),
 }
 CROP_ARCHITECTURES: dict[str, Architecture] = {
     architecture.name: architecture for architecture in (mask_resnet18.ARCHITECTURE, mask_mobilenet.ARCHITECTURE)
@@ -17,7 +24,7 @@ CROP_ARCHITECTURES: dict[str, Architecture] = {
 """The classifiers that can be trained."""
 CLASSIFIERS: dict[str, Callable[[ClassifierOptions], Classifier]] = {
     **{name: architecture.load for name, architecture in CROP_ARCHITECTURES.items()},
-    mask_clip.NAME: mask_clip.load,
+    "clip": _of_module("mask_clip"),
 }
 
 __all__ = ["CLASSIFIERS", "CROP_ARCHITECTURES", "DETECTORS", "ClassifierOptions", "DetectorOptions"]

@@ -1,53 +1,37 @@
-"""Networks compiled for the CPU they run on: OpenVINO and ONNX Runtime, both from one ONNX graph.
+"""What runs a network: PyTorch, or on a CPU OpenVINO or ONNX Runtime, which read it as one graph from a file.
 
-A graph is exported once and kept in the user's cache, so that the next start only reads it.
+A graph lies beside the weights it was made of, or in the user's cache, where the first start puts it: only that start needs
+PyTorch.
 """
 
 import hashlib
 import os
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib.util import find_spec
-from io import BytesIO
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-import torch
 from loguru import logger
-from torch import nn
 
 from maskstream.errors import ConfigError, SinkError
 from maskstream.files import make_folder, replace_file
+from maskstream.models.devices import CPU
+from maskstream.models.metadata import check_manifest, file_sha256
 from maskstream.models.runtimes import Graph, read_graph
 
-_PACKAGES: Final = {"openvino": ("openvino", "onnx"), "onnx": ("onnxruntime", "onnx")}
-"""What each takes to run, and PyTorch to export."""
-_OPSET: Final = 17
+EXPORTED_FACES: Final = 100
+"""Most faces that an exported detector finds in a picture, unless another number was asked for."""
+_PACKAGES: Final = {"openvino": "openvino", "onnx": "onnxruntime"}
 
 
-@dataclass(frozen=True)
-class Signature:
-    """What a graph takes and gives, by name, with the axes whose length varies."""
-
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    varying: Mapping[str, Mapping[int, str]]
-
-
-def installed_backends(device: torch.device) -> list[str]:
+def installed_backends(device: str) -> list[str]:
     """Return the backends that can run on a device, the fastest first."""
-    compiling = [name for name in _PACKAGES if not _missing(name)] if device.type == "cpu" else []
+    compiling = [name for name, package in _PACKAGES.items() if find_spec(package)] if device == CPU else []
     return [*compiling, "torch"]
 
 
-def _missing(backend: str) -> list[str]:
-    return [package for package in _PACKAGES[backend] if find_spec(package) is None]
-
-
-def choose_backend(key: str, wanted: str, device: torch.device, precision: torch.dtype = torch.float32) -> str:
+def choose_backend(key: str, wanted: str, device: str, precision: str = "float32") -> str:
     """Return `torch`, `openvino` or `onnx`; for `auto` the fastest that is installed and runs on the device.
 
     Args:
@@ -60,58 +44,67 @@ def choose_backend(key: str, wanted: str, device: torch.device, precision: torch
         ConfigError: It is not installed, or does not run on the device or in this precision.
     """
     if wanted == "auto":
-        return installed_backends(device)[0] if precision is torch.float32 else "torch"
+        return installed_backends(device)[0] if precision == "float32" else "torch"
     if wanted in _PACKAGES:
-        if missing := _missing(wanted):
-            raise ConfigError(f"{key}: {wanted} is not installed; pip install {' '.join(missing)}, or choose torch")
-        if device.type != "cpu":
+        if find_spec(_PACKAGES[wanted]) is None:
+            raise ConfigError(f"{key}: {wanted} is not installed; pip install {_PACKAGES[wanted]}, or choose torch")
+        if device != CPU:
             raise ConfigError(f"{key}: {wanted} runs on the CPU alone, not on {device}; choose torch")
-        if precision is not torch.float32:
+        if precision != "float32":
             raise ConfigError(f"{key}: {wanted} computes in float32 alone; choose torch, or precision float32")
     return wanted
 
 
-def compiled(network: nn.Module, example: Sequence[torch.Tensor], signature: Signature, backend: str) -> Graph:
-    """Return a network as a compiled graph.
+def graph_beside(weights: Path) -> Path:
+    """Return where the graph of a file of weights lies, if there is one: the name says of which content it was made."""
+    return weights.with_suffix(f".{file_sha256(weights)[:12]}.onnx")
+
+
+def graph_of(
+    weights: Path, backend: str, make: Callable[[], bytes], max_faces: int = EXPORTED_FACES, *, several: bool = False
+) -> Graph:
+    """Return the graph of a file of weights: the one beside it, or one from the cache, which is made where it is missing.
 
     Args:
-        network: In inference mode, on the CPU. It must have all that decides about its results among its parameters, buffers,
-            and what it prints of itself (`extra_repr`): by these the graph is found again.
-        example: What it is called with; only the axes that are said to vary may have another length later.
-        signature: Names of inputs and outputs.
+        weights: Its content was checked.
         backend: `openvino` or `onnx`.
+        make: Returns it as ONNX.
+        max_faces: Most faces it must find in a picture, if it is a detector's.
+        several: Whether mostly several calls come at a time.
+
+    Raises:
+        WeightsError: The graph beside the weights is damaged.
+    """
+    beside = graph_beside(weights)
+    if max_faces <= EXPORTED_FACES and beside.is_file():
+        check_manifest(beside)
+        with suppress(RuntimeError):  # it is of no use to this version of the backend
+            return read_graph(beside, backend, cache_folder(), several=several)
+    return kept_graph(f"{beside.name} {max_faces} {_code()}", backend, make, several=several)
+
+
+def kept_graph(key: str, backend: str, make: Callable[[], bytes], *, several: bool = False) -> Graph:
+    """Return the graph that the cache has under a key, or make it and keep it there for the next start.
+
+    Args:
+        key: Tells it from all others.
+        backend: `openvino` or `onnx`.
+        make: Returns it as ONNX.
+        several: Whether mostly several calls come at a time.
     """
     cache = cache_folder()
-    path = cache / f"{_digest(network, signature)}.onnx"
+    path = cache / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.onnx"
     if path.is_file():
         with suppress(RuntimeError):  # it is damaged
-            return read_graph(path, backend, cache)
-    logger.info("preparing the {} for {}, once: the next start reads it", type(network).__name__, backend)
-    content = export(network, example, signature)
+            return read_graph(path, backend, cache, several=several)
+    logger.info("preparing a network for {}, once: the next start reads it", backend)
+    content = make()
     try:
         make_folder(str(cache))
         replace_file(path, content)
     except SinkError as error:
         logger.debug("not kept for the next start: {}", error)
-    return read_graph(content, backend, cache)
-
-
-def export(network: nn.Module, example: Sequence[torch.Tensor], signature: Signature) -> bytes:
-    """Return a network as an ONNX graph."""
-    content = BytesIO()
-    with warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter("ignore")  # the tracer asks whether constants are meant; that the results agree is tested
-        torch.onnx.export(
-            network,
-            tuple(example),
-            content,  # type: ignore[arg-type]  # a file object will do
-            input_names=signature.inputs,
-            output_names=signature.outputs,
-            dynamic_axes={name: dict(axes) for name, axes in signature.varying.items()},
-            opset_version=_OPSET,
-            dynamo=False,  # the newer exporter does not know torchvision's operators
-        )
-    return content.getvalue()
+    return read_graph(content, backend, cache, several=several)
 
 
 def cache_folder() -> Path:
@@ -119,12 +112,9 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "maskstream"
 
 
-def _digest(network: nn.Module, signature: Signature) -> str:
-    """Return what tells a graph from all others: its numbers, and the code that says what is computed with them."""
-    digest = hashlib.sha256(f"{torch.__version__} {signature} {network}".encode())
+def _code() -> str:
+    """Return the sum of the code that says what a graph computes."""
+    digest = hashlib.sha256()
     for module in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(module.read_bytes())
-    for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(tensor.detach().numpy()).tobytes())
-    return digest.hexdigest()[:32]
+    return digest.hexdigest()

@@ -3,13 +3,23 @@
 Its weights (`COCO_V1`, 226 MB) are not ours to ship: they are fetched on first use, or read from a local file.
 """
 
+from copy import deepcopy
+from functools import partial
 from pathlib import Path
 
 from torchvision.models.detection import KeypointRCNN, KeypointRCNN_ResNet50_FPN_Weights, keypointrcnn_resnet50_fpn
 
+from maskstream.models.backends import choose_backend, kept_graph
 from maskstream.models.checkpoint import load_into
+from maskstream.models.exporting import export, network_key
 from maskstream.models.foreign import read_or_fetch
-from maskstream.models.keypoint_rcnn import DetectorOptions, KeypointCalibration, KeypointRCNNDetector
+from maskstream.models.found_faces import KeypointCalibration
+from maskstream.models.graph_detector import GraphDetector
+from maskstream.models.keypoint_rcnn import KeypointRCNNDetector, scaling_of
+from maskstream.models.options import DetectorOptions
+from maskstream.models.runtimes import Graph
+from maskstream.models.whole import WholeDetector, whole_signature
+from maskstream.protocols import Detector
 from maskstream.types import COCO_KEYPOINTS
 
 NAME = "coco_resnet50"
@@ -25,14 +35,25 @@ def build_module() -> KeypointRCNN:
     return keypointrcnn_resnet50_fpn(weights=None, weights_backbone=None)
 
 
-def load(options: DetectorOptions) -> KeypointRCNNDetector:
+def load(options: DetectorOptions) -> Detector:
     """Return the detector with `COCO_V1`, or with the state dict of the local file `options.weights`.
 
     Raises:
+        ConfigError: The backend cannot run it here.
         ModelError: The weights cannot be fetched; says from where, and where to put the file by hand.
         WeightsError: The file is missing, damaged or of another model.
     """
+    backend = choose_backend("detector.backend", options.backend, options.device, options.precision)
     state_dict = read_or_fetch(Path(options.weights).expanduser() if options.weights else None, URL)
     module = build_module()
     load_into(module, state_dict, options.weights or URL)
-    return KeypointRCNNDetector(module, COCO_KEYPOINTS, KEYPOINT_CALIBRATION, options)
+    if backend == "torch":
+        return KeypointRCNNDetector(module, COCO_KEYPOINTS, KEYPOINT_CALIBRATION, options)
+
+    def graph_for(max_faces: int) -> Graph:
+        network, (example, signature) = WholeDetector(deepcopy(module), max_faces), whole_signature()
+        key, make = network_key(network, signature), partial(export, network, example, signature)
+        return kept_graph(key, backend, make, several=options.several)
+
+    scaling = scaling_of(module, options.short_side)
+    return GraphDetector(graph_for, scaling, COCO_KEYPOINTS, KEYPOINT_CALIBRATION, options.min_score, options.max_faces)

@@ -4,11 +4,9 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
-import torch
-
 from maskstream.errors import ConfigError, WeightsError
 from maskstream.models.backends import cache_folder, installed_backends
-from maskstream.models.checkpoint import Metadata, check_manifest, parse_metadata
+from maskstream.models.metadata import Metadata, check_manifest, parse_metadata, read_checkpoint, to_header
 from maskstream.models.runtimes import Graph, read_graph
 
 SUFFIXES: Final = (".onnx", ".xml")
@@ -20,7 +18,7 @@ def is_exported(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def load_exported(path: Path, architecture: str, backend: str, device: torch.device) -> tuple[Graph, Metadata]:
+def load_exported(path: Path, architecture: str, backend: str, device: str, *, several: bool = False) -> tuple[Graph, Metadata]:
     """Read an exported network.
 
     Args:
@@ -28,6 +26,7 @@ def load_exported(path: Path, architecture: str, backend: str, device: torch.dev
         architecture: What it must be.
         backend: `auto`, `openvino` or `onnx`.
         device: Must be the CPU.
+        several: Whether mostly several calls come at a time.
 
     Raises:
         ConfigError: The backend cannot run it here.
@@ -42,7 +41,7 @@ def load_exported(path: Path, architecture: str, backend: str, device: torch.dev
         )
     check_manifest(path)
     try:
-        graph = read_graph(path, able[0] if backend == "auto" else backend, cache_folder())
+        graph = read_graph(path, able[0] if backend == "auto" else backend, cache_folder(), several=several)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise WeightsError(f"{path}: not a graph that can be read ({reason:.120}); write it anew with tools/export.py") from error
@@ -50,6 +49,26 @@ def load_exported(path: Path, architecture: str, backend: str, device: torch.dev
     if metadata.architecture != architecture:
         raise WeightsError(f"{path}: holds a {metadata.architecture!r}, not a {architecture!r}; choose matching weights")
     return graph, metadata
+
+
+def export_weights(weights: Path, max_faces: int) -> tuple[bytes, dict[str, str]]:
+    """Return the network of a checkpoint of ours as an ONNX graph, and its metadata as a file's header has it.
+
+    Args:
+        weights: Of `face_mobilenet`, or of a classifier of crops.
+        max_faces: Most faces that a detector will find in a picture.
+
+    Raises:
+        ConfigError: The package onnx is not installed.
+        WeightsError: The file is missing, damaged or of another model.
+    """
+    from maskstream.models import CROP_ARCHITECTURES, face_mobilenet
+    from maskstream.models.face_mobilenet_network import as_onnx
+
+    _, metadata = read_checkpoint(weights, face_mobilenet.NAME, *CROP_ARCHITECTURES)
+    if metadata.architecture == face_mobilenet.NAME:
+        return as_onnx(weights, max_faces), to_header(metadata)
+    return CROP_ARCHITECTURES[metadata.architecture].as_onnx(weights), to_header(metadata)
 
 
 def write_exported(path: Path, content: bytes, properties: dict[str, str]) -> None:

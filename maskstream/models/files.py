@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
-WEIGHTS_DIR = Path(__file__).resolve().parents[2] / "weights"
+from maskstream.resources import own_or_shipped, resource
+
+WEIGHTS_DIR = resource("weights")
 """The weights that come with the program."""
 
 
 def weights_path(given: str | None, shipped: str) -> Path:
     """Return the file a user named, or the shipped one of this name."""
-    return Path(given).expanduser() if given else WEIGHTS_DIR / shipped
+    return own_or_shipped(str(Path(given).expanduser())) if given else WEIGHTS_DIR / shipped

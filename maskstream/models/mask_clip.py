@@ -21,7 +21,10 @@ import torch
 from safetensors import SafetensorError
 
 from maskstream.errors import ConfigError, ModelError, WeightsError
-from maskstream.models.crop_classifier import ClassifierOptions, crops_to_tensor, in_chunks
+from maskstream.models.crop_classifier import crops_to_tensor
+from maskstream.models.graph_classifier import in_chunks
+from maskstream.models.memory import memory_errors
+from maskstream.models.options import ClassifierOptions
 from maskstream.types import BgrImage, FloatArray
 
 NAME = "clip"
@@ -38,7 +41,7 @@ _MISFITS: Final = (
 class ClipClassifier:
     """A CLIP model and the embeddings of its prompts behind our `Classifier` interface."""
 
-    def __init__(self, model: Any, tokenizer: Any, prompts: Mapping[str, Sequence[str]], device: torch.device) -> None:
+    def __init__(self, model: Any, tokenizer: Any, prompts: Mapping[str, Sequence[str]], device: str) -> None:
         """Take over a loaded model and embed the prompts.
 
         Args:
@@ -64,6 +67,7 @@ class ClipClassifier:
         embeddings: torch.Tensor = self._model.encode_text(tokens.to(self._device), normalize=True)
         return torch.nn.functional.normalize(embeddings.mean(0), dim=0)
 
+    @memory_errors()
     @torch.inference_mode()
     def classify(self, crops_bgr: Sequence[BgrImage]) -> FloatArray:
         """Return class probabilities (N, C) float32 of N crops (S, S, 3) uint8 BGR, S = `input_size_px`."""

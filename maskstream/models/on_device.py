@@ -14,24 +14,40 @@ from maskstream.types import BgrImage, FloatArray
 
 
 class Uploads:
-    """Sends pictures to a device, and remembers the last ones: detector and classifier look at the same."""
+    """Sends pictures to a device, once for detector and classifier: the detector calls it, who comes after it calls `again`."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device | str) -> None:
         """Begin without a picture."""
-        self.device = device
+        self.device = torch.device(device)
         self._sent: dict[Any, tuple[BgrImage, torch.Tensor]] = {}
 
     def __call__(self, pictures_bgr: Sequence[BgrImage]) -> list[torch.Tensor]:
-        """Return pictures (H, W, 3) uint8 BGR on the device; the copies may still be under way, in the current stream's order."""
-        keys = [(each.__array_interface__["data"], each.shape, each.strides) for each in pictures_bgr]
-        self._sent = {key: self._sent.get(key) or (each, self._send(each)) for key, each in zip(keys, pictures_bgr, strict=True)}
-        return [self._sent[key][1] for key in keys]
+        """Send pictures (H, W, 3) uint8 BGR, always anew: a camera's loop may have filled the same array with its next picture.
+
+        Returns:
+            The pictures on the device; the copies may still be under way, in the current stream's order.
+        """
+        self._sent = {}  # before others are sent: they need the room
+        for picture in pictures_bgr:
+            if _place(picture) not in self._sent:
+                self._sent[_place(picture)] = (picture, self._send(picture))
+        return [self._sent[_place(picture)][1] for picture in pictures_bgr]
+
+    def again(self, pictures_bgr: Sequence[BgrImage]) -> list[torch.Tensor]:
+        """Return pictures that the last call has just sent without sending them again, once; send the others."""
+        sent, self._sent = self._sent, {}
+        return [sent[_place(each)][1] if _place(each) in sent else self._send(each) for each in pictures_bgr]
 
     def _send(self, picture_bgr: BgrImage) -> torch.Tensor:
         pixels = torch.from_numpy(np.ascontiguousarray(picture_bgr))
         if self.device.type == "cuda":
             pixels = pixels.pin_memory()
         return pixels.to(self.device, non_blocking=True)
+
+
+def _place(picture_bgr: BgrImage) -> Any:
+    """Return which bytes of memory a picture is, in which order."""
+    return picture_bgr.__array_interface__["data"], picture_bgr.shape, picture_bgr.strides
 
 
 def scaled(pictures: Sequence[torch.Tensor], sizes_hw: Sequence[tuple[int, int]]) -> list[torch.Tensor]:
@@ -70,7 +86,7 @@ class DeviceCutter:
         for number, (index, quad) in enumerate(wanted):
             side_px = float(np.hypot(*(quad[1] - quad[0])))
             groups[pictures_bgr[index].shape, supersampling(side_px, size_px)].append(number)
-        sent = self._uploads(pictures_bgr) if wanted else []
+        sent = self._uploads.again(pictures_bgr) if wanted else []
         for (_, multiple), numbers in groups.items():
             shown = sorted({wanted[number][0] for number in numbers})
             volume = torch.stack([sent[index] for index in shown])

@@ -16,6 +16,9 @@ Arrays = list[NDArray[Any]]
 STREAMS: Final = min(os.cpu_count() or 1, 4)
 """Calls that OpenVINO works on at the same time where there are several: each on fewer cores, all together sooner."""
 
+_LONE_CALLS: Final = 8
+"""After so many calls in a row that came alone, the network is compiled for those too: the last frames of a file are fewer."""
+
 
 class Graph(Protocol):
     """Takes and gives numpy arrays. May be called by one thread at a time."""
@@ -30,18 +33,19 @@ class Graph(Protocol):
         ...
 
 
-def read_graph(content: bytes | Path, backend: str, cache: Path) -> Graph:
+def read_graph(content: bytes | Path, backend: str, cache: Path, *, several: bool = False) -> Graph:
     """Compile a graph.
 
     Args:
         content: ONNX, or a file of what the backend can read.
         backend: `openvino` or `onnx`.
         cache: A folder where what was compiled is kept for the next start, if it can be written.
+        several: Whether mostly several calls come at a time.
 
     Raises:
         RuntimeError: It cannot be read.
     """
-    return _OpenVinoGraph(content, cache) if backend == "openvino" else _OnnxRuntimeGraph(content)
+    return _OpenVinoGraph(content, cache, several) if backend == "openvino" else _OnnxRuntimeGraph(content)
 
 
 @cache
@@ -57,20 +61,29 @@ def _core() -> Any:
 
 
 class _OpenVinoGraph:
-    """A call alone has all cores; of several, each has its share."""
+    """A call alone has all cores; of several, each has its share.
 
-    def __init__(self, content: bytes | Path, cache: Path) -> None:
+    The network is compiled for the one or for the other, and for both where both are asked for: each holds memory of its own.
+    """
+
+    def __init__(self, content: bytes | Path, cache: Path, several: bool) -> None:
         folder = cache / _digest(content)  # one for each: OpenVINO confuses files of the same size
         with suppress(OSError):  # then nothing is kept
             folder.mkdir(parents=True, exist_ok=True)
         self._kept = {"CACHE_DIR": str(folder)} if os.access(folder, os.W_OK) else {}
         self._content = content
-        self._alone = self._compile({"PERFORMANCE_HINT": "LATENCY"})
+        self._lone_calls = 0
+        """How many in a row came alone while the network was compiled for several."""
+        _ = self._together if several else self._alone
 
     def _compile(self, wanted: Mapping[str, Any]) -> Any:
         is_file = isinstance(self._content, Path)  # which need not be read where the result is kept
         model = self._content if is_file else _core().read_model(self._content)
         return _core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32", **self._kept, **wanted})
+
+    @cached_property
+    def _alone(self) -> Any:
+        return self._compile({"PERFORMANCE_HINT": "LATENCY"})
 
     @cached_property
     def _together(self) -> Any:
@@ -87,7 +100,8 @@ class _OpenVinoGraph:
         return {name: str(value) for name, value in values.items()}
 
     def each(self, calls: Sequence[Sequence[NDArray[Any]]]) -> list[Arrays]:
-        if len(calls) == 1:
+        self._lone_calls = self._lone_calls + 1 if len(calls) == 1 else 0
+        if len(calls) == 1 and ("_alone" in vars(self) or self._lone_calls > _LONE_CALLS):
             return [list(self._alone(list(calls[0])).values())]
         found: list[Arrays] = [[] for _ in calls]
         for inputs, outputs in zip(calls, found, strict=True):

@@ -12,10 +12,12 @@ from torch import nn
 from torchvision.models.detection import KeypointRCNN
 from torchvision.ops import nms, roi_align
 
-from maskstream.models.backends import Signature
+from maskstream.models.exporting import Signature
 from maskstream.models.heatmaps import decode_heatmaps
 
 OUTPUTS: Final = ("boxes", "scores", "keypoints", "keypoints_scores")
+_PROPOSED_PER_FACE: Final = 3
+"""On each level of the pyramid, before overlapping ones are put together."""
 _SMALLEST_PROPOSAL: Final = 1e-3
 _SMALLEST_FACE: Final = 1e-2
 _EPS: Final = 1e-6
@@ -33,32 +35,34 @@ class WholeDetector(nn.Module):
     mean: torch.Tensor
     std: torch.Tensor
 
-    def __init__(self, module: KeypointRCNN, keypoint_parts: Sequence[Any]) -> None:
+    def __init__(self, module: KeypointRCNN, max_faces: int) -> None:
         """Share the weights of a module.
 
         Args:
-            module: Its thresholds, but for the least score, and its most faces are taken over.
-            keypoint_parts: Its pool, head and predictor of keypoints.
+            module: Its thresholds, but for the least score, are taken over.
+            max_faces: Most faces in a picture; the most certain are kept.
         """
         super().__init__()
+        allow_faces(module, max_faces)
         rpn, heads = module.rpn, module.roi_heads
-        self._max_faces = heads.detections_per_img
+        self._max_faces = max_faces
         self._max_anchors, self._max_proposals = rpn._pre_nms_top_n["testing"], rpn._post_nms_top_n["testing"]
         self._proposal_iou, self._iou = rpn.nms_thresh, heads.nms_thresh
         self._pooled = tuple(heads.box_roi_pool.featmap_names)
         self._box_pool = (heads.box_roi_pool.output_size, heads.box_roi_pool.sampling_ratio)
         self._mapper: Any = (heads.box_roi_pool.canonical_scale, heads.box_roi_pool.canonical_level)
-        self._keypoint_pool = (keypoint_parts[0].output_size, keypoint_parts[0].sampling_ratio)
+        self._keypoint_pool = (heads.keypoint_roi_pool.output_size, heads.keypoint_roi_pool.sampling_ratio)
         self._proposal_weights, self._box_weights = rpn.box_coder.weights, heads.box_coder.weights
         self._longest_log = heads.box_coder.bbox_xform_clip
         self._least_objectness = rpn.score_thresh
         self.backbone, self.rpn_head = module.backbone, rpn.head
         self.box_head, self.box_predictor = heads.box_head, heads.box_predictor
-        self.keypoint_head, self.keypoint_predictor = keypoint_parts[1], keypoint_parts[2]
+        self.keypoint_head, self.keypoint_predictor = heads.keypoint_head, heads.keypoint_predictor
         for name, values in (("mean", module.transform.image_mean), ("std", module.transform.image_std)):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
         for level, anchors in enumerate(rpn.anchor_generator.cell_anchors):
             self.register_buffer(f"anchors_{level}", anchors.clone().float(), persistent=False)
+        self.eval()
 
     def extra_repr(self) -> str:
         """Return the numbers that decide about the results besides the weights."""
@@ -117,6 +121,13 @@ class WholeDetector(nn.Module):
         x = torch.arange(columns, device=picture.device) * (picture.shape[-1] // columns)
         ys, xs = (each.reshape(-1).float() for each in torch.meshgrid(y, x, indexing="ij"))
         return (torch.stack([xs, ys, xs, ys], 1)[:, None] + cells[None]).reshape(-1, 4)
+
+
+def allow_faces(module: KeypointRCNN, faces: int) -> None:
+    """Let the first stage of a module propose at least as many regions as so many faces need."""
+    proposals = module.rpn
+    for limits, least in ((proposals._pre_nms_top_n, _PROPOSED_PER_FACE * faces), (proposals._post_nms_top_n, faces)):
+        limits["testing"] = max(limits["testing"], least)
 
 
 def whole_signature() -> tuple[tuple[torch.Tensor, ...], Signature]:

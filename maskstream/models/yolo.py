@@ -40,7 +40,7 @@ _DAMAGED: Final = (TypeError, ValueError, AttributeError, LookupError, RuntimeEr
 class YoloAnalyzer:
     """Finds and judges the faces of a batch of frames; stands where an `Analyzer` stands."""
 
-    def __init__(self, model: Any, labels: Mapping[int, Label], device: torch.device, min_score: float, max_faces: int) -> None:
+    def __init__(self, model: Any, labels: Mapping[int, Label], device: str, min_score: float, max_faces: int) -> None:
         """Take over a loaded model.
 
         Args:
@@ -96,7 +96,7 @@ def _result(frame: Frame, faces: tuple[Face, ...], detect_ms: float) -> FrameRes
 
 def load_yolo(
     weights: str,
-    device: torch.device,
+    device: str,
     min_score: float,
     max_faces: int,
     meanings: Mapping[str, LabelMeaning],

@@ -2,15 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Final
 
 from maskstream.people.steady import SteadyLabel, SteadyRules
-from maskstream.people.tracking import Tracker, quality
 from maskstream.people.zones import Zones
 from maskstream.protocols import FrameAnalyzer
 from maskstream.rates import Pace
 from maskstream.settings import Config, PerSource
 from maskstream.types import Face, Frame, FrameResult, Label
+
+if TYPE_CHECKING:
+    from maskstream.people.tracking import Tracker
 
 _BEGINS_ANEW_S: Final = 1.0
 """A source whose time runs back by more than this is another one."""
@@ -32,7 +36,7 @@ class _Source:
     """What is known of a source. Its clock follows the time of its frames, and stands still where that runs back."""
 
     time_s: float
-    tracker: Tracker = field(default_factory=Tracker)
+    tracker: "Tracker" = field(default_factory=lambda: _tracking().Tracker())
     pace: Pace = field(default_factory=Pace)
     clock_s: float = 0.0
     people: dict[int, _Person] = field(default_factory=dict)
@@ -128,7 +132,12 @@ class PeopleAnalyzer:
         person.face, person.seen_s = replace(face, track_id=number), source.clock_s
         if person.steady is not None:
             if face.judged and face.confidence is not None:
-                person.steady.look(source.clock_s, face.label, face.confidence, quality(frame.bgr, face))
+                person.steady.look(source.clock_s, face.label, face.confidence, _tracking().quality(frame.bgr, face))
             label, confidence = person.steady.label, person.steady.confidence
             person.face = replace(person.face, steady_label=label, steady_confidence=confidence)
         return person.face
+
+
+def _tracking() -> ModuleType:
+    """Return the module of the tracker, which takes a second to import: the first frame can be analysed meanwhile."""
+    return import_module("maskstream.people.tracking")

@@ -83,6 +83,7 @@ class EventBook:
         """Return what is to be told at an analysed frame; a frame that was just looked at is not looked at again."""
         if output is not self._looked_at:
             self._looked_at = output
+            self._ends.pop(output.result.source_id, None)
             self._found = self._happenings(output) if output.analysed and output.frame.file is None else []
         return self._found
 
@@ -100,7 +101,6 @@ class EventBook:
     def _happenings(self, output: Output) -> list[Happening]:
         result = output.result
         source_id = result.source_id
-        self._ends.pop(source_id, None)
         source = self._sources.setdefault(source_id, _Source(MinuteCounter(source_id)))
         rules = self._rules.of(source_id)
         moment = Moment.of(result)
@@ -141,7 +141,7 @@ class EventBook:
         x1, y1, x2, y2 = face.face_box_xyxy.tolist()
         agrees = face.judged and face.label is episode.label
         confidence = (face.confidence or 0.0) if agrees else 0.0
-        worth = confidence * min(x2 - x1, y2 - y1, _LARGE_ENOUGH_PX)
+        worth = max(0.0, confidence * min(x2 - x1, y2 - y1, _LARGE_ENOUGH_PX))  # 0 for what is no number: the first look counts
         if worth > episode.best_worth:
             crop = self._crop(output, face)
             episode.best = Look(Moment.of(output.result), confidence, face.face_box_xyxy, crop)

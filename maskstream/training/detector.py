@@ -13,9 +13,10 @@ from torchvision.models.detection import KeypointRCNN
 
 from maskstream.annotations import Annotations, LabelledPicture
 from maskstream.errors import ConfigError
-from maskstream.models import face_mobilenet
-from maskstream.models.checkpoint import Metadata, StateDict, load_into, save_checkpoint
+from maskstream.models import face_mobilenet, face_mobilenet_network
+from maskstream.models.checkpoint import StateDict, load_into, save_checkpoint
 from maskstream.models.keypoint_rcnn import to_rgb_tensor
+from maskstream.models.metadata import Metadata
 from maskstream.pictures import read_picture
 from maskstream.training.finding import as_detector, calibrate_keypoints, validation_figures
 from maskstream.training.rcnn import IGNORED, prepare
@@ -38,7 +39,9 @@ class Trainable:
 
 
 TRAINABLE: Final = {
-    face_mobilenet.NAME: Trainable(face_mobilenet.build_for_training, face_mobilenet.SHORT_SIDE, face_mobilenet.backbone_blocks)
+    face_mobilenet.NAME: Trainable(
+        face_mobilenet_network.build_for_training, face_mobilenet.SHORT_SIDE, face_mobilenet_network.backbone_blocks
+    )
 }
 
 

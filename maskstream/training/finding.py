@@ -13,7 +13,9 @@ from maskstream.annotations import Annotations, LabelledPicture
 from maskstream.evaluation.matching import Overlaps, match
 from maskstream.evaluation.scoring import ScoreSettings, score
 from maskstream.evaluation.types import PicturePredictions, Prediction
-from maskstream.models.keypoint_rcnn import DetectorOptions, KeypointCalibration, KeypointRCNNDetector
+from maskstream.models.found_faces import KeypointCalibration
+from maskstream.models.keypoint_rcnn import KeypointRCNNDetector
+from maskstream.models.options import DetectorOptions
 from maskstream.training.calibration import fit_logistic
 from maskstream.types import FACE_KEYPOINTS, Detection, FloatArray, Label
 
@@ -27,7 +29,7 @@ _RAW_SCORES: Final = KeypointCalibration(scale=0.05, bias=0.0)
 
 def as_detector(module: nn.Module, device: torch.device) -> KeypointRCNNDetector:
     """Return a copy of a module being trained as the detector that the stream would use, its keypoint scores not calibrated."""
-    options = DetectorOptions(device, min_score=_SCORE_FLOOR, max_faces=_MOST_FACES)
+    options = DetectorOptions(str(device), min_score=_SCORE_FLOOR, max_faces=_MOST_FACES)
     return KeypointRCNNDetector(deepcopy(module), FACE_KEYPOINTS, _RAW_SCORES, options)
 
 

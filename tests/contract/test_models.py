@@ -5,11 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from maskstream.errors import WeightsError
 from maskstream.models import CLASSIFIERS, ClassifierOptions
-from maskstream.models.crop_classifier import CHUNK
+from maskstream.models.graph_classifier import CHUNK
 from maskstream.protocols import Classifier
 from maskstream.settings import Config
 from maskstream.types import BACKGROUND, BgrImage, Label
@@ -23,7 +22,7 @@ def load(request: pytest.FixtureRequest, config: Config, tmp_path_factory: pytes
     """Load a classifier with a file, or with its usual weights; for `clip` those are random and small."""
     tiny = save_tiny_clip(tmp_path_factory.mktemp("clip") / "tiny.safetensors")
     clip = config.clip.model_copy(update={"model": CLIP_NAME, "weights": str(tiny)})
-    return lambda weights: CLASSIFIERS[request.param](ClassifierOptions(torch.device("cpu"), clip, weights))
+    return lambda weights: CLASSIFIERS[request.param](ClassifierOptions("cpu", clip, weights))
 
 
 @pytest.fixture(scope="module")

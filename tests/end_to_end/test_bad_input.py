@@ -1,9 +1,11 @@
 """What a user can get wrong: one clear line, the documented exit code, nothing half-written."""
 
+import json
 import os
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -145,6 +147,25 @@ def test_a_mistake_is_one_line_and_its_exit_code(
     assert err.count("\n") == 1
     assert "secret" not in err
     assert contents(folder) == before
+
+
+def test_no_mistake_waits_for_the_models(folder: Path, places: dict[str, str]) -> None:
+    """What takes seconds to import is not imported, but where weights are wrong, or a camera answers or does not."""
+    cases = [
+        arguments for arguments, code, _ in CASES.values() if code != 4 and not any("://" in each for each in arguments[1:2])
+    ]
+    runs = [[places.get(argument, argument) for argument in arguments] for arguments in cases]
+    code = (
+        "import contextlib, io, json, sys; sys.path.insert(0, sys.argv[1]); import run_stream\n"
+        "for arguments in json.load(sys.stdin):\n"
+        "    with contextlib.redirect_stderr(io.StringIO()), contextlib.suppress(SystemExit):\n"
+        "        assert run_stream.main(['--quiet', '--max-reconnects', '0', *arguments])\n"
+        "    for name in {'torch', 'openvino', 'onnxruntime', 'scipy', 'matplotlib'} & set(sys.modules):\n"
+        "        sys.exit(f'{arguments}: {name} is imported')"
+    )
+    asked = [sys.executable, "-c", code, str(ROOT)]
+    done = subprocess.run(asked, cwd=folder, input=json.dumps(runs), capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_truncated_video_is_analysed_as_far_as_it_goes(tmp_path: Path) -> None:

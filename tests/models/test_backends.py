@@ -1,33 +1,39 @@
 """Whatever runs the networks, the answers are the same."""
 
+import json
+import shutil
 import sys
-from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
-from numpy.typing import NDArray
+from onnx import numpy_helper
 
 from maskstream.errors import ConfigError, WeightsError
-from maskstream.models import CLASSIFIERS, DETECTORS, ClassifierOptions, DetectorOptions, backends, face_mobilenet
-from maskstream.models.backends import choose_backend, compiled, installed_backends
-from maskstream.models.crop_classifier import CropProbabilities
+from maskstream.models import CLASSIFIERS, DETECTORS, ClassifierOptions, DetectorOptions, backends, face_mobilenet_network
+from maskstream.models.backends import choose_backend, graph_beside, installed_backends, kept_graph
+from maskstream.models.exported import export_weights
+from maskstream.models.exporting import Signature, export, network_key
+from maskstream.models.found_faces import outputs_as_found
 from maskstream.models.keypoint_rcnn import KeypointRCNNDetector
-from maskstream.models.runtimes import Arrays
+from maskstream.models.runtimes import Graph, read_graph
 from maskstream.models.whole import WholeDetector
-from maskstream.types import BgrImage, Detection, Frame
+from maskstream.protocols import Detector
+from maskstream.types import FACE_KEYPOINTS, BgrImage, Detection, Frame
 from tests import command_lines
 from tests.command_lines import ROOT
-from tools import export
+from tools import export as export_tool
 
-CPU = torch.device("cpu")
+CPU = "cpu"
 COMPILING = [name for name in installed_backends(CPU) if name != "torch"]
 
 
-def detector(backend: str, **options: object) -> KeypointRCNNDetector:
-    return face_mobilenet.load(DetectorOptions(CPU, **{"min_score": 0.15, "max_faces": 100, "backend": backend, **options}))  # type: ignore[arg-type]
+def detector(backend: str, **options: object) -> Detector:
+    chosen = {"min_score": 0.15, "max_faces": 100, "backend": backend, **options}
+    return DETECTORS["face_mobilenet"](DetectorOptions(CPU, **chosen))  # type: ignore[arg-type]
 
 
 def assert_same(found: list[Detection], expected: list[Detection]) -> None:
@@ -66,31 +72,22 @@ def test_all_backends_find_the_same(backend: str, demo_frames: list[Frame]) -> N
         assert_same(one.detect([picture])[0], found)
 
 
-class AsGraph:
-    """The network as one graph of tensors, not compiled."""
-
-    metadata: dict[str, str] = {}  # noqa: RUF012
-
-    def __init__(self, network: torch.nn.Module) -> None:
-        self.network = network
-
-    def each(self, calls: Sequence[Sequence[NDArray[Any]]]) -> list[Arrays]:
-        return [[each.numpy() for each in self.network(*map(torch.from_numpy, inputs))] for inputs in calls]
-
-
 def test_the_graph_is_the_network() -> None:
     """With random weights and noise, in which no two places are alike, hundreds of proposals compete on all levels."""
     noise = np.random.default_rng(1).integers(0, 256, (384, 512, 3), np.uint8)
-    module = face_mobilenet.build_module()
+    module = face_mobilenet_network.build_module()
     torch.manual_seed(3)
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
+    whole = WholeDetector(deepcopy(module), 100)
     options = DetectorOptions(CPU, min_score=0.0, max_faces=100)
-    eager = KeypointRCNNDetector(module, face_mobilenet.FACE_KEYPOINTS, lambda logits: logits, options)  # type: ignore[arg-type]
+    eager = KeypointRCNNDetector(module, FACE_KEYPOINTS, lambda logits: logits, options)  # type: ignore[arg-type]
     expected = eager.detect([noise])[0]
-    eager._graph = AsGraph(eager.whole())
+    with torch.inference_mode():
+        outputs = whole(torch.from_numpy(noise)[None], torch.tensor([384.0, 512.0]), torch.tensor([0.0]))
+    found = outputs_as_found([each.numpy() for each in outputs])
     assert len(expected) > 20
-    assert_same(eager.detect([noise])[0], expected)
+    assert_same(found.detections((384, 512), (384, 512), FACE_KEYPOINTS, lambda logits: logits), expected)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("backend", COMPILING)
@@ -113,34 +110,33 @@ def test_more_faces_may_be_allowed_later(backend: str, demo_frames: list[Frame])
 
 def test_a_graph_is_exported_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    network, example, signature = small_network(2.0)
-    assert compiled(network, example, signature, "onnx").each([[np.ones((1, 3), np.float32)]])[0][0].tolist() == [[2, 2, 2]]
+    assert small_graph(2.0, "onnx").each([[np.ones((1, 3), np.float32)]])[0][0].tolist() == [[2, 2, 2]]
     (kept,) = tmp_path.rglob("*.onnx")
-    monkeypatch.setattr(backends, "export", lambda *_: pytest.fail("exported again"))
-    assert compiled(network, example, signature, "onnx").each([[np.ones((5, 3), np.float32)]])[0][0].shape == (5, 3)
+    monkeypatch.setattr(sys.modules[__name__], "export", lambda *_: pytest.fail("exported again"))
+    assert small_graph(2.0, "onnx").each([[np.ones((5, 3), np.float32)]])[0][0].shape == (5, 3)
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert compiled(*small_network(3.0), "onnx").each([[np.ones((1, 3), np.float32)]])[0][0].tolist() == [[3, 3, 3]]
+    assert small_graph(3.0, "onnx").each([[np.ones((1, 3), np.float32)]])[0][0].tolist() == [[3, 3, 3]]
     assert len(list(kept.parent.iterdir())) == 2
 
 
 @pytest.mark.parametrize("damage", [b"", b"no graph at all"])
 def test_a_damaged_cache_is_made_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, damage: bytes) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    compiled(*small_network(2.0), "onnx")
+    small_graph(2.0, "onnx")
     (kept,) = tmp_path.rglob("*.onnx")
     kept.write_bytes(damage)
-    assert compiled(*small_network(2.0), "onnx").each([[np.ones((1, 3), np.float32)]])[0][0].tolist() == [[2, 2, 2]]
+    assert small_graph(2.0, "onnx").each([[np.ones((1, 3), np.float32)]])[0][0].tolist() == [[2, 2, 2]]
     assert kept.stat().st_size > 50
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert compiled(*small_network(2.0), "openvino").each([[np.ones((1, 3), np.float32)]])[0][0].tolist() == [[2, 2, 2]]
+    assert small_graph(2.0, "openvino").each([[np.ones((1, 3), np.float32)]])[0][0].tolist() == [[2, 2, 2]]
 
 
-def small_network(factor: float) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...], backends.Signature]:
+def small_graph(factor: float, backend: str) -> Graph:
     class Scaled(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -149,27 +145,28 @@ def small_network(factor: float) -> tuple[torch.nn.Module, tuple[torch.Tensor, .
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x * self.factor
 
-    return Scaled().eval(), (torch.zeros(2, 3),), backends.Signature(("x",), ("y",), {"x": {0: "n"}, "y": {0: "n"}})
+    network, signature = Scaled().eval(), Signature(("x",), ("y",), {"x": {0: "n"}, "y": {0: "n"}})
+    return kept_graph(network_key(network, signature), backend, lambda: export(network, (torch.zeros(2, 3),), signature))
 
 
 @pytest.mark.parametrize("backend", COMPILING)
 def test_compiled_networks_run_on_the_cpu_alone(backend: str) -> None:
     with pytest.raises(ConfigError, match=f"detector.backend: {backend} runs on the CPU alone, not on cuda; choose torch"):
-        choose_backend("detector.backend", backend, torch.device("cuda"))
-    assert choose_backend("detector.backend", "auto", torch.device("cuda")) == "torch"
+        choose_backend("detector.backend", backend, "cuda")
+    assert choose_backend("detector.backend", "auto", "cuda") == "torch"
 
 
 def test_a_backend_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends, "find_spec", lambda name: None)
     assert choose_backend("detector.backend", "auto", CPU) == "torch"
-    with pytest.raises(ConfigError, match="openvino is not installed; pip install openvino onnx, or choose torch"):
+    with pytest.raises(ConfigError, match="openvino is not installed; pip install openvino, or choose torch"):
         choose_backend("detector.backend", "openvino", CPU)
 
 
 @pytest.mark.parametrize(("suffix", "backend"), [("onnx", "onnx"), ("onnx", "openvino"), ("xml", "openvino")])
 def test_an_exported_detector_finds_the_same(suffix: str, backend: str, tmp_path: Path, demo_frames: list[Frame]) -> None:
     path = tmp_path / f"face.{suffix}"
-    assert export.main(["--weights", str(ROOT / "weights" / "face_mobilenet.safetensors"), "--out", str(path)]) == 0
+    assert export_tool.main(["--weights", str(ROOT / "weights" / "face_mobilenet.safetensors"), "--out", str(path)]) == 0
     found = detector(backend, weights=str(path)).detect([demo_frames[0].bgr])[0]
     expected = detector("torch").detect([demo_frames[0].bgr])[0]
     tolerance = 0.01 if suffix == "onnx" else 0.2  # OpenVINO's files are float16
@@ -180,7 +177,7 @@ def test_an_exported_detector_finds_the_same(suffix: str, backend: str, tmp_path
 
 def test_an_exported_classifier_judges_the_same(tmp_path: Path, face_bgr: BgrImage, config: object) -> None:
     path = tmp_path / "mask.onnx"
-    assert export.main(["--weights", str(ROOT / "weights" / "mask_mobilenet.safetensors"), "--out", str(path)]) == 0
+    assert export_tool.main(["--weights", str(ROOT / "weights" / "mask_mobilenet.safetensors"), "--out", str(path)]) == 0
     crops = [np.ascontiguousarray(face_bgr[100:212, 40:152])]
     clip = config.clip  # type: ignore[attr-defined]
     load = CLASSIFIERS["mask_mobilenet"]
@@ -217,7 +214,86 @@ def test_signals_do_no_harm_after_the_models_are_gone() -> None:
 
 
 def test_what_decides_is_part_of_the_name_in_the_cache() -> None:
-    one, other = (WholeDetector(each.module, each._to_heatmaps) for each in (detector("torch"), detector("torch", max_faces=7)))
-    assert str(one) != str(other)
-    module = CLASSIFIERS["mask_mobilenet"](ClassifierOptions(CPU, None)).module  # type: ignore[arg-type, attr-defined]
-    assert str(CropProbabilities(module, 1.0)) != str(CropProbabilities(module, 2.0))
+    module = face_mobilenet_network.build_module()
+    signature = Signature((), (), {})
+    few, many = (network_key(WholeDetector(deepcopy(module), faces), signature) for faces in (7, 100))
+    assert few != many
+
+
+def test_numbers_that_float16_holds_are_stored_in_it_and_all_others_are_not(tmp_path: Path) -> None:
+    linear = torch.nn.Linear(64, 2)
+    torch.nn.init.constant_(linear.weight, 0.5)
+    torch.nn.init.constant_(linear.bias, 0.1)
+    signature = Signature(("x",), ("y",), {"x": {0: "n"}, "y": {0: "n"}})
+    content = export(linear.eval(), (torch.ones(2, 64),), signature)
+    stored = {numpy_helper.to_array(each).dtype.name for each in onnx.load_from_string(content).graph.initializer}
+    assert stored == {"float16", "float32"}
+    expected = linear(torch.ones(1, 64)).detach().numpy()
+    for backend in COMPILING:
+        assert read_graph(content, backend, tmp_path).each([[np.ones((1, 64), np.float32)]])[0][0] == pytest.approx(expected)
+
+
+SHIPPED = [ROOT / "weights" / f"{name}.safetensors" for name in ("face_mobilenet", "mask_mobilenet")]
+
+
+def test_the_default_models_have_their_graph_beside_them_and_no_other_graph_lies_there() -> None:
+    """Those of other weights are of no use: run tools/export.py --weights FILE after a training, and remove the one before."""
+    assert set((ROOT / "weights").glob("*.onnx")) == set(map(graph_beside, SHIPPED))
+    for weights in SHIPPED:
+        assert json.loads((ROOT / "weights" / "manifest.json").read_text())[graph_beside(weights).name]
+
+
+@pytest.mark.parametrize("weights", SHIPPED, ids=lambda path: path.stem)
+def test_the_graph_beside_the_weights_is_made_of_them(weights: Path) -> None:
+    expected, properties = export_weights(weights, backends.EXPORTED_FACES)
+    found = onnx.load(graph_beside(weights))
+    assert {each.key: each.value for each in found.metadata_props} == properties
+    numbers = [
+        {each.name: each.raw_data for each in model.graph.initializer} for model in (found, onnx.load_from_string(expected))
+    ]
+    assert numbers[0] == numbers[1]
+
+
+def numbers_of(model: onnx.ModelProto) -> dict[str, bytes]:
+    return {each.name: each.raw_data for each in model.graph.initializer}
+
+
+def test_a_damaged_graph_beside_the_weights_is_said(tmp_path: Path) -> None:
+    for path in (SHIPPED[0], graph_beside(SHIPPED[0]), SHIPPED[0].with_name("manifest.json")):
+        shutil.copy(path, tmp_path)
+    damaged = graph_beside(tmp_path / SHIPPED[0].name)
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    with pytest.raises(WeightsError, match=rf"{damaged.name}: damaged, its SHA-256 is not the one in manifest\.json"):
+        detector("openvino", weights=str(tmp_path / SHIPPED[0].name))
+
+
+def test_weights_without_a_graph_are_exported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, face_bgr: BgrImage) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    weights = str(shutil.copy(SHIPPED[0], tmp_path))
+    expected = detector("openvino").detect([face_bgr])[0]
+    assert_same(detector("openvino", weights=weights).detect([face_bgr])[0], expected)
+    monkeypatch.setattr(face_mobilenet_network, "as_onnx", lambda *_: pytest.fail("exported again"))
+    assert_same(detector("openvino", weights=weights).detect([face_bgr])[0], expected)
+
+
+def test_export_beside_the_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = shutil.copy(SHIPPED[1], tmp_path)
+    assert export_tool.main(["--weights", str(weights)]) == 0
+    (made,) = tmp_path.glob("*.onnx")
+    assert made.name == graph_beside(SHIPPED[1]).name
+    assert json.loads((tmp_path / "manifest.json").read_text()).keys() == {made.name}
+    assert capsys.readouterr().out.startswith(f"{made}: ")
+    assert export_tool.main(["--weights", str(weights), "--max-faces", "5"]) == 2
+    assert "--max-faces: 5 needs --out" in capsys.readouterr().err
+
+
+def test_few_calls_alone_do_not_compile_a_graph_again(tmp_path: Path, face_bgr: BgrImage) -> None:
+    one = detector("openvino", several=True)
+    graph = one._graph  # type: ignore[attr-defined]
+    few = [one.detect([face_bgr])[0] for _ in range(3)]
+    assert "_alone" not in vars(graph)
+    for _ in range(8):
+        often = one.detect([face_bgr])[0]
+    assert "_alone" in vars(graph)
+    for found in (*few, often):
+        assert_same(found, one.detect([face_bgr, face_bgr])[1])

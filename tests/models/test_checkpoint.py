@@ -7,7 +7,8 @@ from loguru import logger
 from safetensors.torch import save_file
 
 from maskstream.errors import SinkError, WeightsError
-from maskstream.models.checkpoint import MANIFEST, Metadata, load_checkpoint, load_into, save_checkpoint
+from maskstream.models.checkpoint import load_checkpoint, load_into, save_checkpoint
+from maskstream.models.metadata import MANIFEST, Metadata
 from tests.conftest import ROOT
 
 METADATA = Metadata(

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import torch
 
 from maskstream.config import Layer, load_config
 from maskstream.errors import ConfigError, WeightsError
@@ -10,7 +9,7 @@ from maskstream.models.files import weights_path
 from maskstream.pipeline import build_analyzer
 from maskstream.settings import Config
 
-CPU = torch.device("cpu")
+CPU = "cpu"
 INCORRECT = str(weights_path(None, "mask_mobilenet_incorrect.safetensors"))
 
 

@@ -13,7 +13,7 @@ from maskstream.models import DETECTORS, DetectorOptions, coco_resnet50, face_mo
 from maskstream.models.keypoint_rcnn import KeypointRCNNDetector, to_rgb_tensor
 from maskstream.types import COCO_KEYPOINTS, FACE_KEYPOINTS, BgrImage, Frame
 
-CPU = torch.device("cpu")
+CPU = "cpu"
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_no_picture_is_no_work(detector: KeypointRCNNDetector) -> None:
 
 def test_options_are_obeyed(face_bgr: BgrImage) -> None:
     few = face_mobilenet.load(DetectorOptions(CPU, min_score=0.05, max_faces=1, short_side=256))
-    assert few.module.transform.min_size == (256,)
+    assert few._scaling.size_hw(face_bgr) == (256, 455)  # type: ignore[attr-defined]
     assert len(few.detect([face_bgr])[0]) == 1
 
 

@@ -6,7 +6,7 @@ from torch import nn
 from torchvision.models import resnet18, resnet50
 from torchvision.ops import FrozenBatchNorm2d
 
-from maskstream.models import face_mobilenet
+from maskstream.models import face_mobilenet_network
 from maskstream.models.folding import fold_batch_norm
 
 
@@ -29,7 +29,7 @@ def give_statistics(module: nn.Module) -> None:
     [
         lambda: resnet18(weights=None),
         lambda: resnet50(weights=None, norm_layer=FrozenBatchNorm2d),
-        lambda: face_mobilenet.build_module().backbone,
+        lambda: face_mobilenet_network.build_module().backbone,
     ],
     ids=["resnet18", "frozen resnet50", "face_mobilenet"],
 )

@@ -20,7 +20,7 @@ from maskstream.types import BgrImage, Frame, Label
 from tests.models.tiny import CLIP_NAME, CLIP_SIDE, save_tiny_clip
 from tests.slowness import promised
 
-CPU = torch.device("cpu")
+CPU = "cpu"
 PROMPTS = {
     "mask": ["a face with a mask", "a covered mouth"],
     "no_mask": ["a bare face"],

@@ -16,7 +16,7 @@ from maskstream.pipeline import build_analyzer
 from maskstream.settings import Config
 from maskstream.types import BgrImage, FloatArray, Frame
 
-CPU = torch.device("cpu")
+CPU = "cpu"
 SIZE = 112
 
 
@@ -86,23 +86,59 @@ def test_pictures_of_several_sizes_keep_their_order() -> None:
     assert {tuple(each.shape) for each in small} == {(3, 10, 20)}
 
 
-def test_a_picture_is_sent_once(monkeypatch: pytest.MonkeyPatch, face_bgr: BgrImage) -> None:
-    sent: list[tuple[int, ...]] = []
-    send = Uploads._send
+class Copies(Uploads):
+    """Copies pictures, as it is on every other device; the CPU would share their memory. Knows how many it has sent."""
 
-    def counted(uploads: Uploads, picture: BgrImage) -> torch.Tensor:
-        sent.append(picture.shape)
-        return send(uploads, picture)
+    sent = 0
 
-    monkeypatch.setattr(Uploads, "_send", counted)
-    uploads = Uploads(CPU)
+    def _send(self, picture_bgr: BgrImage) -> torch.Tensor:
+        self.sent += 1
+        return super()._send(picture_bgr).clone()
+
+
+def test_a_picture_is_sent_once(face_bgr: BgrImage) -> None:
+    uploads = Copies(CPU)
+    first, twin = uploads([face_bgr, face_bgr])
+    assert uploads.sent == 1
     whole = face_bgr[0:360, 0:640]  # another view of the same bytes
-    assert torch.equal(uploads([face_bgr])[0], uploads([whole])[0])
-    assert sent == [(360, 640, 3)]
-    part = uploads([face_bgr[10:, 20:]])[0]
+    assert uploads.again([whole])[0] is first is twin
+    assert uploads.sent == 1
+    uploads([face_bgr])
+    part, other = uploads.again([face_bgr[10:, 20:], np.ascontiguousarray(face_bgr[::-1])])
     assert np.array_equal(part.numpy(), face_bgr[10:, 20:])
-    other = np.ascontiguousarray(face_bgr[::-1])
-    assert np.array_equal(uploads([other])[0].numpy(), other)
+    assert np.array_equal(other.numpy(), face_bgr[::-1])
+    assert uploads.sent == 4
+
+
+def test_an_array_that_is_filled_again_is_sent_again(face_bgr: BgrImage) -> None:
+    uploads, buffer = Copies(CPU), face_bgr.copy()
+    cutter = DeviceCutter(uploads)
+    for picture in (face_bgr, face_bgr[:, ::-1], face_bgr[::-1]):
+        buffer[:] = picture
+        assert np.array_equal(uploads([buffer])[0].numpy(), picture)
+        for _ in range(2):  # the second time nobody has sent it before
+            expected = to_rgb(cut_faces([buffer], [QUADS[:1]], SIZE))
+            found = cutter([buffer], [QUADS[:1]], SIZE)
+            assert isinstance(found, torch.Tensor)
+            assert np.abs(found.numpy() - expected).mean() < 0.004
+            buffer[:] = 255 - buffer
+
+
+def test_a_camera_that_reuses_its_array_gets_the_faces_of_its_picture(face_bgr: BgrImage, config: Config) -> None:
+    uploads = Copies(CPU)
+    detector = face_mobilenet.load(DetectorOptions(CPU, 0.15, 100, uploads=uploads))
+    classifier = CLASSIFIERS["mask_mobilenet"](ClassifierOptions(CPU, config.clip))
+    analyzer = Analyzer(detector, classifier, config, cut=DeviceCutter(uploads))
+    pictures, buffer, found = [face_bgr, face_bgr[:, ::-1].copy()], face_bgr.copy(), []
+    for picture in pictures:
+        buffer[:] = picture
+        found += analyzer.analyze([Frame(buffer, 0, "camera", 0.0)])
+    assert uploads.sent == 2
+    expected = analyzer.analyze([Frame(picture, 0, "camera", 0.0) for picture in pictures])
+    for one, other in zip(found, expected, strict=True):
+        assert [face.label for face in one.faces] == [face.label for face in other.faces]
+        for face, at_once in zip(one.faces, other.faces, strict=True):
+            np.testing.assert_allclose(face.face_box_xyxy, at_once.face_box_xyxy, atol=0.1)
 
 
 def test_all_of_it_together_says_the_same(demo_frames: list[Frame], config: Config) -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -222,3 +223,22 @@ def test_an_empty_minute_is_told_too() -> None:
     book = EventBook(config())
     found = [happening for second in range(0, 70, 10) for happening in book.look(at(float(second)))]
     assert [sum(each.people.values()) for each in counts(found)] == [0]
+
+
+def test_a_frame_that_nobody_looked_at_brings_no_event_back() -> None:
+    book = EventBook(config(min_seconds=0))
+    book.look(at(0.0, BARE))
+    assert [event.phase for event in events(book.end("door", "offline"))] == [END]
+    book.look(output_with(frame_at(1, time_s=0.1), [], analysed=False))
+    assert book.end("door", "stopped") == []
+
+
+@pytest.mark.parametrize(("confidence", "side"), [(float("nan"), 80.0), (0.97, float("nan")), (0.97, -200.0)])
+def test_a_look_that_is_worth_nothing_is_an_event_all_the_same(confidence: float, side: float) -> None:
+    """A network that is out of order gives numbers that are none, and boxes inside out."""
+    book, frame = EventBook(config(min_seconds=0)), frame_at(0)
+    face = replace(person(1, Label.NO_MASK, side=side), confidence=confidence)
+    better = output_with(frame_at(1), [person(1, Label.NO_MASK)])
+    assert [event.phase for event in told(book, [output_with(frame, [face])])] == [START]
+    book.look(better)
+    assert events(book.end("door", "ended"))[0].best.moment.frame == 1

@@ -3,7 +3,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from maskstream.config import load_config
 from maskstream.models import CLASSIFIERS, ClassifierOptions
@@ -63,7 +62,7 @@ def test_what_was_trained_is_a_classifier_of_ours(
     out = tmp_path / "mine.safetensors"
     done = run("--data", data, "--out", out, *SMALL, *SHORT, *asked)
     assert done.returncode == 0, done.stderr
-    classifier = CLASSIFIERS["mask_resnet18"](ClassifierOptions(torch.device("cpu"), load_config().clip, str(out)))
+    classifier = CLASSIFIERS["mask_resnet18"](ClassifierOptions("cpu", load_config().clip, str(out)))
     assert list(classifier.class_names) == classes
     assert classifier.input_size_px == SIZE
     checked = run("--data", data, "--check", out, *SMALL, *asked)

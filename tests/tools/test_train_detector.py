@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from safetensors import safe_open
 
 from maskstream.evaluation.matching import box_iou
@@ -38,7 +37,7 @@ def data(discs: Path) -> list[str | Path]:
 
 @pytest.mark.slow
 def test_eight_pictures_of_what_was_never_seen_are_learnt_by_heart(run: Run, discs: Path, tmp_path: Path) -> None:
-    options = DetectorOptions(torch.device("cpu"), min_score=0.05, max_faces=10)
+    options = DetectorOptions("cpu", min_score=0.05, max_faces=10)
     before = DETECTORS["face_mobilenet"](options).detect([read_picture(str(path)) for path in sorted(discs.iterdir())])
     first = json.loads(discs.with_suffix(".json").read_text())["annotations"][0]["bbox"]
     label = np.array([[first[0], first[1], first[0] + first[2], first[1] + first[3]]], np.float32)
@@ -72,7 +71,7 @@ def test_what_was_trained_is_a_detector_of_ours(run: Run, discs: Path, tmp_path:
     assert json.loads(metadata["figures"]).keys() >= {"ap50", "found_50", "false_per_picture"}
     assert json.loads((out.parent / "mine.history.json").read_text())["epochs"][1]["epoch"] == 2
     assert (out.parent / "mine.curves.png").exists()
-    DETECTORS["face_mobilenet"](DetectorOptions(torch.device("cpu"), 0.5, 10, weights=str(out)))
+    DETECTORS["face_mobilenet"](DetectorOptions("cpu", 0.5, 10, weights=str(out)))
     again = run(*data(discs), "--out", out, "--init", SHIPPED, *SMALL)
     assert "going on from step 4 of 4" in again.stderr
 

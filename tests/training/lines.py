@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from maskstream.models.checkpoint import Metadata, StateDict, load_into, save_checkpoint
+from maskstream.models.checkpoint import StateDict, load_into, save_checkpoint
+from maskstream.models.metadata import Metadata
 from maskstream.training.recipe import Recipe
 
 SLOPE, OFFSET = 2.0, -1.0

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torchvision.models.detection import KeypointRCNN
 
-from maskstream.models import face_mobilenet
+from maskstream.models import face_mobilenet_network
 from maskstream.train import load_detector_recipe
 from maskstream.training.rcnn import IGNORED, prepare
 
@@ -14,7 +14,7 @@ POINTS = torch.tensor([[[40.0, 50, 1], [50, 38, 1], [30, 38, 1]]])
 @pytest.fixture(scope="module")
 def module() -> KeypointRCNN:
     torch.manual_seed(0)
-    module = face_mobilenet.build_module()
+    module = face_mobilenet_network.build_module()
     prepare(module, load_detector_recipe(None, []))
     return module.train()
 

@@ -1,0 +1,46 @@
+"""Pictures with as many faces as are wanted."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import cv2
+import numpy as np
+
+from maskstream.types import BgrImage, Face, Frame, FrameResult
+
+_CANVAS_HW: Final = (720, 1280)
+_BACKGROUND: Final = 110
+_MARGIN: Final = 0.4
+"""Shown around a pasted face, in sides of its box; without it the detector does not know it as a face."""
+
+
+def most_certain_face(frames: Sequence[Frame], results: Sequence[FrameResult]) -> tuple[Frame, Face] | None:
+    """Return the face that the detector is most certain of, and its frame; None where there is no face."""
+    found = [(frame, face) for frame, result in zip(frames, results, strict=True) for face in result.faces]
+    return max(found, key=lambda pair: pair[1].detection.score, default=None)
+
+
+def crowd(frame: Frame, face: Face, count: int) -> BgrImage:
+    """Return a plain picture with the face and a little around it, so many times."""
+    height, width = _CANVAS_HW
+    canvas = np.full((height, width, 3), _BACKGROUND, np.uint8)
+    cut = _with_margin(frame, face)
+    columns = int(np.ceil(np.sqrt(count * width / height)))
+    cell_w, cell_h = width // columns, height // int(np.ceil(count / columns))
+    scale = min(cell_w / cut.shape[1], cell_h / cut.shape[0], 1.0)
+    small = _resized(cut, scale)
+    for number in range(count):
+        top, left = number // columns * cell_h, number % columns * cell_w
+        canvas[top : top + small.shape[0], left : left + small.shape[1]] = small
+    return canvas
+
+
+def _with_margin(frame: Frame, face: Face) -> BgrImage:
+    x1, y1, x2, y2 = face.face_box_xyxy
+    dx, dy = _MARGIN * (x2 - x1), _MARGIN * (y2 - y1)
+    left, top = max(0, int(x1 - dx)), max(0, int(y1 - dy))
+    return frame.bgr[top : int(y2 + dy) + 1, left : int(x2 + dx) + 1]
+
+
+def _resized(picture: BgrImage, scale: float) -> BgrImage:
+    return np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)

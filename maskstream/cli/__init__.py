@@ -1,0 +1,1 @@
+"""The command line: one module per subcommand, with `add_options` and `run`, and what they share."""

@@ -1,0 +1,58 @@
+"""`maskstream benchmark`: time the program, its parts, and others that do the same work, in turns on the same frames."""
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+from maskstream.cli.parser import DEVICE_HELP, add_config_options, layers
+from maskstream.cli.process import keep_freed_memory, start_log
+from maskstream.errors import ConfigError
+
+COMPARED: Final = "paper, yolo, backends"
+SWEPT: Final = "batch, short_side, faces, cameras, every"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what is timed, how often, and where the figures go."""
+    parser.add_argument("--source", metavar="FILE", required=True, help="a video file")
+    parser.add_argument("--frames", type=int, default=60, metavar="N", help="its first N frames; 60")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="turns of each contestant; 5")
+    parser.add_argument("--starts", type=int, default=3, metavar="N", help="how often the program is started from nothing; 3")
+    parser.add_argument("--compare", action="append", default=[], metavar="WHAT", help=f"{COMPARED}; may be repeated")
+    parser.add_argument("--sweep", action="append", default=[], metavar="WHAT", help=f"{SWEPT}; may be repeated")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="all figures")
+    parser.add_argument("--png", type=Path, metavar="FILE", help="a picture of them")
+    parser.add_argument("--device", metavar="NAME", help=DEVICE_HELP)
+    add_config_options(parser)
+    parser.add_argument("--quiet", action="store_true", help="only errors and the tables")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Time what is asked for, print the tables, write the files."""
+    from rich.console import Console
+
+    from maskstream.config import load_config
+
+    console = Console(stderr=True)
+    start_log(console, "ERROR" if arguments.quiet else "WARNING")
+    for name in ("frames", "rounds"):
+        if getattr(arguments, name) < 1:
+            raise ConfigError(f"--{name}: {getattr(arguments, name)} is not allowed; give 1 or more")
+    config = load_config(arguments.config, layers(arguments))
+
+    from maskstream.benchmark.report import draw, print_tables, write_json
+    from maskstream.benchmark.session import BenchmarkRequest, run_benchmark
+
+    keep_freed_memory()
+    request = BenchmarkRequest(
+        *(arguments.source, arguments.frames, arguments.rounds, tuple(arguments.compare), arguments.starts),
+        tuple(arguments.sweep),
+    )
+    with console.status("") as status:
+        record, times = run_benchmark(request, config, status.update)
+    print_tables(Console(), record)
+    if arguments.json:
+        write_json(arguments.json, record)
+    if arguments.png:
+        draw(arguments.png, times)
+    return 0

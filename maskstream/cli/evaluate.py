@@ -1,0 +1,151 @@
+"""`maskstream evaluate`: measure how well faces are found and judged, on labelled pictures; see docs/evaluation.md."""
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from maskstream.cli.parser import (
+    BOX_HELP,
+    DETECTOR_HELP,
+    DEVICE_HELP,
+    FORMAT_HELP,
+    FORMATS,
+    STRICT_HELP,
+    add_config_options,
+    add_log_options,
+    layers,
+)
+from maskstream.cli.process import keep_freed_memory, start_log
+from maskstream.errors import ConfigError
+from maskstream.interrupts import insistent_interrupts
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from maskstream.measure import EvaluationRequest
+    from maskstream.settings import Config
+
+COMPARED_IOUS: Final = (0.3, 0.5)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what is measured, how, and where the report goes."""
+    data = parser.add_argument_group("labelled pictures")
+    data.add_argument("--images", type=Path, metavar="DIR", help="folder of pictures")
+    data.add_argument("--labels", type=Path, metavar="PATH", help="file or folder: VoTT, Pascal VOC, COCO, YOLO")
+    data.add_argument("--format", choices=FORMATS, help=FORMAT_HELP)
+    data.add_argument("--box", choices=("face", "head"), default="face", help=BOX_HELP)
+    data.add_argument("--unlabelled", choices=("skip", "negative"), default="skip", help="pictures without labels")
+    data.add_argument("--strict", action="store_true", help=STRICT_HELP)
+    what = parser.add_argument_group("what is measured")
+    what.add_argument("--system", choices=("maskstream", "yolo", "clip"), default="maskstream", help="default: maskstream")
+    what.add_argument("--weights", metavar="FILE", help="of yolo or clip")
+    what.add_argument("--predictions", type=Path, metavar="FILE", help="COCO results or our JSON lines, instead of a model")
+    what.add_argument("--categories", metavar="ID=NAME,...", help="what the ids of COCO results mean: 1=mask,2=no_mask")
+    what.add_argument("--predicted-box", choices=("face", "head"), help="what boxes of others go around; default: as the labels")
+    what.add_argument("--compare", nargs="+", type=Path, metavar="RUN", help="show the results of runs side by side")
+    how = parser.add_argument_group("how")
+    how.add_argument("--min-score", type=float, metavar="P", help="operating threshold of the detector, 0 to 1")
+    how.add_argument("--iou", type=float, metavar="IOU", help="reference overlap of breakdowns and curves, such as 0.3")
+    how.add_argument("--group-by", metavar="REGEX", help="figures by what this finds in the pictures' names")
+    how.add_argument("--device", metavar="NAME", help=DEVICE_HELP)
+    how.add_argument("--detector", metavar="NAME", help=DETECTOR_HELP)
+    how.add_argument("--classifier", metavar="FILE", help="weights of the classifier")
+    add_config_options(how)
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for report.html, metrics.json and the rest")
+    add_log_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluate, or compare runs; print the summary, write the report."""
+    from rich.console import Console
+
+    from maskstream.config import load_config
+    from maskstream.sinks.paths import require_folder
+
+    console = Console(stderr=True)
+    start_log(console, "ERROR" if arguments.quiet else arguments.log_level)
+    config = load_config(arguments.config, layers(arguments))
+    if arguments.out is not None:
+        require_folder(str(arguments.out))
+    if arguments.compare:
+        run_comparison(arguments, config)
+        return 0
+    request = request_of(arguments, console if console.is_terminal and not arguments.quiet else None)
+
+    from maskstream.evaluation.summary import print_summary
+    from maskstream.measure import evaluate
+
+    keep_freed_memory()
+    try:
+        with insistent_interrupts():
+            figures = evaluate(request, config)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    print_summary(figures, Console())
+    return 0
+
+
+def request_of(arguments: argparse.Namespace, progress: "Console | None") -> "EvaluationRequest":
+    """Return what the options ask for; refuse what is missing or does not go together."""
+    from maskstream.measure import EvaluationRequest
+
+    for option, advice in (("images", "the folder of pictures"), ("out", "a folder for the results")):
+        if getattr(arguments, option) is None:
+            raise ConfigError(f"--{option} is missing; give {advice}")
+    if arguments.labels is None and arguments.unlabelled == "skip":
+        raise ConfigError("--labels is missing; give the labels, or --unlabelled negative for pictures without people")
+    if arguments.predictions is None and arguments.system == "yolo" and arguments.weights is None:
+        raise ConfigError("--system yolo: --weights is missing; give the .pt file of a detector")
+    if arguments.system == "maskstream" and arguments.weights is not None:
+        raise ConfigError("--weights is for yolo and clip; ours are set by --set detector.weights=FILE and --classifier FILE")
+    if (arguments.box, arguments.predicted_box) == ("face", "head"):
+        raise ConfigError("--predicted-box head: heads cannot be turned into faces; give labels of heads and --box head")
+    plain = ("images", "labels", "out", "format", "unlabelled", "strict", "box", "system", "weights", "predictions")
+    return EvaluationRequest(
+        **{option: getattr(arguments, option) for option in (*plain, "predicted_box", "min_score")},
+        categories=categories(arguments.categories),
+        group_by=compiled(arguments.group_by),
+        progress=progress,
+    )
+
+
+def compiled(pattern: str | None) -> re.Pattern[str] | None:
+    """Return the pattern of `--group-by`, compiled."""
+    try:
+        return None if pattern is None else re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(f"--group-by {pattern}: not a regular expression: {error}; such as '^[a-zA-Z]+'") from error
+
+
+def categories(text: str | None) -> dict[int, str]:
+    """Return the names by id of `--categories`."""
+    pairs = [pair.partition("=") for pair in (text or "").split(",") if pair]
+    try:
+        return {int(number): name for number, _, name in pairs}
+    except ValueError as error:
+        raise ConfigError(f"--categories {text}: expected ids and names, such as 1=mask,2=no_mask") from error
+
+
+def run_comparison(arguments: argparse.Namespace, config: "Config") -> None:
+    """Show runs side by side, and write the comparison where `--out` says so."""
+    from rich.console import Console
+
+    from maskstream.evaluation.comparison import compare
+    from maskstream.evaluation.comparison_report import print_comparison, write_comparison
+    from maskstream.evaluation.outputs import read_run
+    from maskstream.files import make_folder, replace_file
+
+    if len(arguments.compare) < 2:
+        raise ConfigError(f"--compare {arguments.compare[0]}: one run; give two or more folders that --out has written")
+    runs = [read_run(folder) for folder in arguments.compare]
+    comparison = compare(runs, sorted({*COMPARED_IOUS, config.evaluation.iou}), config.evaluation.bootstrap)
+    if arguments.out is not None:
+        make_folder(str(arguments.out))
+        replace_file(arguments.out / "comparison.json", (json.dumps(comparison, indent=1, allow_nan=False) + "\n").encode())
+        write_comparison(comparison, arguments.out / "comparison.html")
+    print_comparison(comparison, Console())

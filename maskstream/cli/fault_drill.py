@@ -1,0 +1,66 @@
+"""`maskstream fault-drill`: let cameras, networks, disks and models fail, and see whether every promise is kept.
+
+The scenes are in tests/drill: it needs a checkout, requirements-dev.txt, ffmpeg, and gst-rtsp-server with its Python bindings
+(see .ci/run).
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from maskstream.errors import ConfigError
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+SHORT_AWAY_S: Final = (5.0,)
+LONG_AWAY_S: Final = (5.0, 60.0)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add how much is tried, and where the table goes."""
+    parser.add_argument("--short", action="store_true", help="leave out the long absence of a camera and the soak")
+    parser.add_argument(
+        "--minutes", type=float, default=5.0, metavar="N", help="how long four cameras are watched; 5; 0: not at all"
+    )
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write the table as Markdown")
+    parser.add_argument("--folder", type=Path, metavar="DIR", help="keep logs, records and recordings in this empty folder")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Try every case; return 0 where every one has passed or could not be tried here, 1 where one has failed."""
+    if not (ROOT / "tests" / "drill").is_dir():
+        raise ConfigError("fault-drill: tests/drill is not installed; in a checkout run python tools/fault_drill.py")
+    with tempfile.TemporaryDirectory() as temporary:
+        return drill(arguments, arguments.folder or Path(temporary))
+
+
+def drill(arguments: argparse.Namespace, folder: Path) -> int:
+    """Play all scenes with files in this folder, and say how they went."""
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))
+    from tests.drill.inside import files, slowness
+    from tests.drill.machine import recordings, refusals, secrets, webcams
+    from tests.drill.network import network
+    from tests.drill.soak import soak
+    from tests.drill.table import Table
+
+    table, clip = Table(), ROOT / "assets" / "demo.mp4"
+    scenes: dict[str, Callable[[Table, Path, Path], object]] = {
+        "network": partial(network, away_s=SHORT_AWAY_S if arguments.short else LONG_AWAY_S),
+        **{scene.__name__: scene for scene in (recordings, slowness, refusals, webcams, files)},
+    }
+    with ThreadPoolExecutor(2) as pool:  # most of the time is spent waiting
+        running = [pool.submit(scene, table, folder / name, clip) for name, scene in scenes.items()]
+    for each in running:
+        each.result()
+    if not arguments.short and arguments.minutes > 0:
+        soak(table, folder / "soak", clip, arguments.minutes)
+    secrets(table, folder)
+    if arguments.report:
+        arguments.report.write_text(table.report(arguments.given))
+    print(f"{len(table.rows)} cases, {sum(row.result == 'FAIL' for row in table.rows)} failed")
+    return 0 if table.has_passed else 1

@@ -1,0 +1,111 @@
+"""`maskstream run`: watch sources and write what was seen."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from maskstream import __version__
+from maskstream.cli.parser import (
+    DETECTOR_HELP,
+    DEVICE_HELP,
+    add_config_options,
+    add_log_options,
+    layers,
+    seconds,
+)
+from maskstream.cli.process import Stopper, keep_freed_memory, start_log
+
+if TYPE_CHECKING:
+    from maskstream.stream.engine import RunReport
+
+SOURCE_HELP = (
+    "index of a webcam, video file, picture, folder or quoted glob of pictures, rtsp:// or http(s):// URL, "
+    "or YAML list of cameras; may be repeated"
+)
+EVENTS_HELP = "a JSON record per event of a person without a mask, and per minute; a file is continued; - is standard output"
+WINDOW_HELP = "a window, as webcams have one anyway: q or Esc quits, s saves a picture, space pauses a file"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the main job."""
+    sources = parser.add_argument_group("sources")
+    sources.add_argument("--source", action="append", default=[], metavar="SRC", help=SOURCE_HELP)
+    sources.add_argument("--recursive", action="store_true", default=None, help="a folder's own folders too")
+    sources.add_argument("--mirror", action="store_true", default=None, help="turn webcams left to right, as a mirror does")
+    add_config_options(parser.add_argument_group("configuration"))
+    outputs = parser.add_argument_group("outputs")
+    outputs.add_argument("--output", metavar="PATH", help="annotated MP4 or picture; a folder with several")
+    outputs.add_argument("--jsonl", metavar="PATH", help="a JSON record per analysed frame; - is standard output")
+    outputs.add_argument("--csv", metavar="PATH", help="a CSV row per face; - is standard output")
+    outputs.add_argument("--status", metavar="PATH", help="a JSON record per change of a source's state; - is standard output")
+    outputs.add_argument("--events", metavar="PATH", help=EVENTS_HELP)
+    outputs.add_argument("--summary", metavar="PATH", help="what was seen as JSON, with a timeline as PNG beside it, and a table")
+    outputs.add_argument(
+        "--segment", type=seconds, metavar="TIME", help="a camera's recording goes on in another file after 90s, 10m, 2h"
+    )
+    outputs.add_argument("--show", action=argparse.BooleanOptionalAction, help=WINDOW_HELP)
+    models = parser.add_argument_group("models")
+    models.add_argument("--device", metavar="NAME", help=DEVICE_HELP)
+    models.add_argument("--detector", metavar="NAME", help=DETECTOR_HELP)
+    models.add_argument("--classifier", metavar="FILE", help="weights of the classifier")
+    models.add_argument("--min-score", type=float, metavar="P", help="leave out what the detector is less certain of, 0 to 1")
+    flow = parser.add_argument_group("flow")
+    flow.add_argument("--stride", type=int, metavar="N", help="analyse every Nth frame")
+    flow.add_argument("--max-frames", type=int, metavar="N", help="stop after N frames of each source")
+    flow.add_argument("--max-reconnects", type=int, metavar="N", help="attempts in a row to open a lost camera; else for ever")
+    flow.add_argument(
+        "--realtime", action="store_true", default=None, help="play a file at its own speed, dropping like a camera"
+    )
+    add_log_options(parser)
+    parser.add_argument("--version", action="store_true", help="print the version")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Watch the sources until they end or a signal comes; return the exit code."""
+    stopper = Stopper()
+    if arguments.version:
+        print(f"maskstream {__version__}")
+        return 0
+    watch(arguments, stopper)
+    return 128 + stopper.received if stopper.received else 0
+
+
+def watch(arguments: argparse.Namespace, stopper: Stopper) -> None:
+    """Build an engine, run it where the stopper can reach it, and say in the log what it did."""
+    from loguru import logger
+    from rich.console import Console
+
+    from maskstream.config import load_config
+
+    console = Console(stderr=True)
+    start_log(console, "ERROR" if arguments.quiet else arguments.log_level)
+    config = load_config(arguments.config, layers(arguments))
+
+    from maskstream.app import StreamRequest, build_engine  # takes longer than to refuse a configuration
+
+    request = StreamRequest(
+        tuple(arguments.source),
+        *(arguments.output, arguments.jsonl, arguments.csv, arguments.status, arguments.show),
+        *(arguments.events, arguments.summary),
+        console=None if arguments.quiet else console,
+        progress=console if console.is_terminal and not arguments.quiet else None,
+    )
+    keep_freed_memory()
+    stopper.engine = build_engine(request, config)
+    logger.info("{}", summary(stopper.engine.run()))
+
+
+def summary(report: "RunReport") -> str:
+    """Return what a run did, as a line for the log."""
+    fps = report.frames / report.elapsed_s if report.elapsed_s else 0.0
+    model_share = report.model_s / report.elapsed_s if report.elapsed_s else 0.0
+    dropped = f", {report.dropped} dropped" if report.dropped else ""
+    return (
+        f"{counted(report.frames, 'frame')}, {report.analysed} analysed{dropped}, {counted(report.faces, 'face')} "
+        f"in {report.elapsed_s:.1f} s: "
+        f"{fps:.1f} fps, {model_share:.0%} of the time in the models"
+    )
+
+
+def counted(number: int, thing: str) -> str:
+    """Return `1 face` or `3 faces`."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

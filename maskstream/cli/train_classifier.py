@@ -1,0 +1,41 @@
+"""`maskstream train-classifier`: train a classifier of the crops of `make-crops`; configs/train_classifier.yaml says how."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from maskstream.cli.parser import require_options
+from maskstream.cli.training_command import add_training_options, run_training
+from maskstream.resources import own_or_shipped
+
+if TYPE_CHECKING:
+    from maskstream.config import Layer
+    from maskstream.train import TrainingRequest
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what is learnt from, and the options of any training."""
+    parser.add_argument("--data", type=Path, metavar="DIR", help="crops: DIR/train/CLASS and DIR/val/CLASS")
+    parser.add_argument("--check", metavar="FILE", help="judge DIR/val with these weights, and train nothing")
+    parser.add_argument(
+        "--teacher", type=own_or_shipped, metavar="FILE", help="trained classifier to learn from beside the labels"
+    )
+    add_training_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train it."""
+    return run_training(arguments, train)
+
+
+def train(arguments: argparse.Namespace, request: "TrainingRequest", layers: "list[Layer]") -> dict[str, float]:
+    """Train, try out or only judge what the command line asks for; return the figures."""
+    from maskstream.train import check_classifier, load_classifier_recipe, train_classifier, try_classifier
+
+    require_options(arguments, "data")
+    recipe = load_classifier_recipe(arguments.config, layers, dry_run=arguments.dry_run)
+    if arguments.check:
+        return check_classifier(request, recipe, arguments.data, arguments.check)
+    if arguments.dry_run:
+        return try_classifier(request, recipe, arguments.data)
+    return train_classifier(request, recipe, arguments.data, arguments.teacher)

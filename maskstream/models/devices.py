@@ -1,0 +1,51 @@
+"""Where networks run: the names of PyTorch's devices, found out without PyTorch where that can be."""
+
+import ctypes
+import re
+import sys
+from typing import Final
+
+from maskstream.errors import ConfigError
+
+CPU: Final = "cpu"
+_NAMES: Final = re.compile(r"cpu|mps|cuda(:\d+)?")
+_DRIVER: Final = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+
+
+def pick_device(name: str) -> str:
+    """Return the device of that name; for `auto` CUDA where there is one, else the CPU.
+
+    Raises:
+        ConfigError: It is not known, or not there.
+    """
+    if name == CPU or (name == "auto" and not _has_driver()):
+        return CPU
+    if name != "auto" and not _NAMES.fullmatch(name):
+        raise _refusal(name, "no such device")
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else CPU
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise _refusal(name, str(error).splitlines()[0]) from error
+    return name
+
+
+def kind_of(device: str) -> str:
+    """Return `cpu`, `cuda` or `mps`."""
+    return device.partition(":")[0]
+
+
+def _refusal(name: str, reason: str) -> ConfigError:
+    return ConfigError(f"device: {name!r} cannot be used here ({reason:.120}); allowed: auto, cpu, cuda, cuda:1, mps")
+
+
+def _has_driver() -> bool:
+    """Return whether there is a driver for CUDA; only then is PyTorch asked for a GPU, which takes seconds to import."""
+    try:
+        ctypes.CDLL(_DRIVER)
+    except OSError:
+        return False
+    return True

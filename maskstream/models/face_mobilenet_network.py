@@ -1,0 +1,95 @@
+"""The network of `face_mobilenet`; see there."""
+
+from pathlib import Path
+
+from torch import nn
+from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
+from torchvision.models.detection import KeypointRCNN
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.backbone_utils import BackboneWithFPN
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.keypoint_rcnn import KeypointRCNNHeads, KeypointRCNNPredictor
+from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
+
+from maskstream.models.checkpoint import StateDict, load_checkpoint, load_into
+from maskstream.models.exporting import export
+from maskstream.models.face_mobilenet import LONGEST_SIDE, NAME, SHORT_SIDE
+from maskstream.models.foreign import imagenet_weights
+from maskstream.models.metadata import Metadata
+from maskstream.models.whole import WholeDetector, whole_signature
+from maskstream.types import FACE_KEYPOINTS
+
+_CHANNELS = 96
+_LEVELS = ("0", "1", "2")
+_ANCHOR_SIZES = ((12, 20), (32, 52), (84, 132), (200, 300))
+_FACE_HEIGHT_PER_WIDTH = 1.25
+_LEAST_OBJECTNESS = 0.01
+"""Proposals that are less likely to be a face become none: most of them, and the second stage looks at each."""
+
+
+def build_module() -> KeypointRCNN:
+    """Return the untrained module: strides 8, 16, 32 and a pooled level; background and face; nose, left eye, right eye."""
+    features = mobilenet_v2(weights=None, norm_layer=FrozenBatchNorm2d).features[:18]
+    backbone = BackboneWithFPN(features, {"6": "0", "13": "1", "17": "2"}, [32, 96, 320], _CHANNELS)
+    return KeypointRCNN(
+        backbone,
+        num_classes=None,
+        num_keypoints=None,
+        min_size=SHORT_SIDE,
+        max_size=LONGEST_SIDE,
+        rpn_anchor_generator=AnchorGenerator(_ANCHOR_SIZES, ((_FACE_HEIGHT_PER_WIDTH,),) * len(_ANCHOR_SIZES)),
+        rpn_pre_nms_top_n_test=300,
+        rpn_post_nms_top_n_test=100,
+        box_roi_pool=MultiScaleRoIAlign(_LEVELS, 7, 2),
+        box_head=TwoMLPHead(_CHANNELS * 7 * 7, 256),
+        box_predictor=FastRCNNPredictor(256, 2),
+        box_nms_thresh=0.4,
+        keypoint_roi_pool=MultiScaleRoIAlign(_LEVELS, 14, 2),
+        keypoint_head=KeypointRCNNHeads(_CHANNELS, (64,) * 4),
+        keypoint_predictor=KeypointRCNNPredictor(64, len(FACE_KEYPOINTS)),
+    )
+
+
+def build_for_training(backbone_weights: str | None) -> KeypointRCNN:
+    """Return the module with the backbone of torchvision's MobileNetV2; see `imagenet_weights` for the choice.
+
+    Raises:
+        ModelError: The weights cannot be fetched.
+        WeightsError: The file is missing, damaged or of another model.
+    """
+    module = build_module()
+    weights = imagenet_weights(backbone_weights, MobileNet_V2_Weights.IMAGENET1K_V1.url)
+    if weights is not None:
+        wanted = {f"features.{name}": name for name in module.backbone.body.state_dict()}
+        found = {wanted[name]: tensor for name, tensor in weights.items() if name in wanted}
+        load_into(module.backbone.body, found, backbone_weights or "ImageNet weights")
+    return module
+
+
+def backbone_blocks(module: KeypointRCNN) -> list[nn.Module]:
+    """Return the blocks of MobileNetV2 from the picture upwards."""
+    return list(module.backbone.body.children())
+
+
+def restore(state_dict: StateDict, metadata: Metadata, origin: str) -> KeypointRCNN:
+    """Return the module of a checkpoint.
+
+    Raises:
+        WeightsError: It does not fit.
+    """
+    module = build_module()
+    module.rpn.score_thresh = _LEAST_OBJECTNESS
+    module.transform.min_size = (metadata.input_size,)
+    module.transform.image_mean, module.transform.image_std = list(metadata.mean), list(metadata.std)
+    load_into(module, state_dict, origin)
+    return module
+
+
+def as_onnx(weights: Path, max_faces: int) -> bytes:
+    """Return the network of a checkpoint as an ONNX graph that finds so many faces in a picture.
+
+    Raises:
+        WeightsError: The file is missing, damaged or of another model.
+    """
+    state_dict, metadata = load_checkpoint(weights, NAME)
+    return export(WholeDetector(restore(state_dict, metadata, str(weights)), max_faces), *whole_signature())

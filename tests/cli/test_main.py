@@ -1,0 +1,187 @@
+"""The command `maskstream`: each subcommand is there, means the same as its script, and ends as it should."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from setproctitle import getproctitle, setproctitle
+
+import run_stream
+from maskstream import __version__
+from maskstream.benchmark.session import COMPARISONS
+from maskstream.benchmark.sweeps import SWEEPS
+from maskstream.cli import benchmark, fault_drill
+from maskstream.cli.main import COMMANDS, command_line, main
+from maskstream.cli.process import hide_arguments
+from tests.conftest import DEMO, ROOT
+from tests.tools.loading import Main, main_of
+
+SCRIPTS = [name for name in COMMANDS if name not in {"run", "completion"}]
+HEAVY = {"av", "cv2", "loguru", "numpy", "openvino", "pydantic", "rich", "torch", "torchvision", "yaml"}
+SAY_WHAT_IS_LOADED = """
+import json, sys
+from maskstream.cli.main import main
+codes = []
+for arguments in json.loads(sys.argv[1]):
+    try:
+        codes.append(main(arguments))
+    except SystemExit as left:
+        codes.append(left.code or 0)
+print(json.dumps([codes, sorted(name for name in sys.modules if "." not in name)]))
+"""
+
+
+def shown(command: Main, arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Return what a command that only shows something has written to standard output."""
+    with pytest.raises(SystemExit) as left:
+        command(arguments)
+    out, err = capsys.readouterr()
+    assert (left.value.code or 0, err) == (0, "")
+    return " ".join(out.split())
+
+
+def refusal(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the one line that a usage mistake is answered with."""
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    out, err = capsys.readouterr()
+    assert (left.value.code, out, err.count("\n")) == (2, "", 1)
+    return err
+
+
+def test_help_names_every_subcommand_and_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    said = shown(main, ["--help"], capsys)
+    assert [name for name, summary in COMMANDS.items() if f"{name} {summary}" not in said] == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_subcommand_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    said = shown(main, [name, "--help"], capsys)
+    assert said.startswith(f"usage: maskstream {name} ")
+    assert COMMANDS[name][1:] in said
+
+
+def test_run_has_the_options_of_run_stream(capsys: pytest.CaptureFixture[str]) -> None:
+    said = shown(main, ["run", "--help"], capsys)
+    assert said.replace("maskstream run", "run_stream.py") == shown(run_stream.main, ["--help"], capsys)
+    assert "--max-reconnects N" in said
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_subcommand_has_the_options_of_its_script(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    script = name.replace("-", "_")
+    said = shown(main, [name, "--help"], capsys)
+    assert said.replace(f"maskstream {name}", f"tools/{script}.py") == shown(main_of(script), ["--help"], capsys)
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown(main, ["--version"], capsys) == f"maskstream {__version__}"
+    assert main(["run", "--version"]) == 0
+    assert capsys.readouterr() == (f"maskstream {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "the following arguments are required: COMMAND; see maskstream --help"),
+        (["walk"], "invalid choice: 'walk'"),
+        (["--vers"], "see maskstream --help"),
+        (["run", "--color"], "unrecognized arguments: --color; see maskstream run --help"),
+        (["run", "--str", "3"], "unrecognized arguments: --str 3; see maskstream run --help"),
+        (["evaluate", "--box", "ear"], "argument --box: invalid choice: 'ear'"),
+        (["export", "--out", "a.onnx"], "the following arguments are required: --weights; see maskstream export --help"),
+        (["completion", "cmd"], "argument SHELL: invalid choice: 'cmd'"),
+    ],
+)
+def test_a_usage_mistake_is_one_line(arguments: Sequence[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert said in refusal(arguments, capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["run"], 2, "--source is missing"),
+        (["evaluate", "--images", "none"], 2, "--out is missing"),
+        (["make-crops"], 2, "--images is missing"),
+        (["find-unlabelled", "--images", "none"], 2, "--labels is missing"),
+        (["train-detector", "--out", "a.safetensors"], 2, "--images is missing"),
+        (["train-classifier"], 2, "--out is missing"),
+        (["measure-people", "--source", "none.mp4", "--set", "tracking.enabled=false"], 2, "tracking.enabled: false"),
+        (["benchmark", "--source", "none.mp4"], 3, "none.mp4: no such file"),
+        (["export", "--weights", "none.safetensors", "--out", "a.onnx"], 4, "none.safetensors: no such weights file"),
+        (["run", "--quiet", "--source", str(DEMO), "--summary", "none/s.json"], 5, "there is no folder"),
+    ],
+)
+@pytest.mark.usefixtures("folder", "signals")
+def test_exit_codes_are_the_same_for_all(
+    arguments: Sequence[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == code
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert said in err
+
+
+def test_the_drill_says_what_it_needs_where_there_is_no_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(fault_drill, "ROOT", tmp_path)
+    assert main(["fault-drill", "--short"]) == 2
+    assert capsys.readouterr().err == (
+        "fault-drill: tests/drill is not installed; in a checkout run python tools/fault_drill.py\n"
+    )
+
+
+def test_help_of_the_benchmark_names_what_there_is() -> None:
+    assert ", ".join(COMPARISONS) == benchmark.COMPARED
+    assert ", ".join(SWEEPS) == benchmark.SWEPT
+
+
+def test_a_training_is_recorded_as_it_was_called() -> None:
+    given = ["--out", "my weights.safetensors"]
+    assert command_line("maskstream train-detector", given) == "maskstream train-detector --out 'my weights.safetensors'"
+    assert command_line("tools/train_detector.py", given) == "python tools/train_detector.py --out 'my weights.safetensors'"
+
+
+def test_passwords_are_not_in_the_list_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = getproctitle()
+    monkeypatch.setattr(sys, "argv", ["maskstream", "run", "--source", "rtsp://me:secret@cam/1"])
+    try:
+        hide_arguments("maskstream run")
+        assert getproctitle() == "maskstream run --source ***"
+    finally:
+        setproctitle(before)
+
+
+def loaded_by(*command_lines: Sequence[str]) -> tuple[list[int], set[str]]:
+    """Return the exit codes of some command lines in a fresh process, and what is loaded in it after them."""
+    command = [sys.executable, "-c", SAY_WHAT_IS_LOADED, json.dumps(command_lines)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    codes, loaded = json.loads(done.stdout.splitlines()[-1])
+    return codes, set(loaded)
+
+
+def test_version_and_help_load_nothing_that_takes_time() -> None:
+    codes, loaded = loaded_by(["--version"], ["--help"], ["run", "--version"], *([name, "--help"] for name in COMMANDS))
+    assert set(codes) == {0}
+    assert loaded & HEAVY == set()
+
+
+def test_a_configuration_is_refused_before_anything_that_takes_time_is_loaded() -> None:
+    codes, loaded = loaded_by(["run", "--source", "none.mp4", "--config", "none.yaml"])
+    assert codes == [2]
+    assert loaded & HEAVY == {"loguru", "pydantic", "rich", "yaml"}
+
+
+def test_a_reader_who_has_left_is_no_mistake() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "maskstream", "run", "--version"]
+    buffered = {**os.environ, "PYTHONUNBUFFERED": ""}
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False, cwd=ROOT, env=buffered)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -1,0 +1,79 @@
+"""How soon the program starts: without PyTorch wherever it is not needed, and with the same answers."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import DEMO, ROOT
+
+_RUN = "import sys; sys.path.insert(0, sys.argv.pop(1)); import run_stream; code = run_stream.main(); "
+_LIGHT = "import argparse, cv2, av, pydantic, yaml, loguru, rich.console"
+"""What a mistake in an option or a path takes."""
+
+
+def child(code: str, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+    asked = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(asked, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_the_main_job_needs_no_pytorch(tmp_path: Path) -> None:
+    report = "print(code, sorted({'torch', 'torchvision', 'onnxruntime', 'onnx'} & set(sys.modules)))"
+    outputs = ("--output", tmp_path / "out.mp4", "--jsonl", tmp_path / "out.jsonl", "--summary", tmp_path / "out.json")
+    done = child(_RUN + report, ROOT, "--source", DEMO, "--max-frames", "20", "--quiet", *outputs)
+    assert done.stdout.splitlines()[-1:] == ["0 []"], done.stderr
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 20
+
+
+def test_pytorch_gives_the_same_faces(tmp_path: Path) -> None:
+    records = []
+    for backend in ("openvino", "torch"):
+        path = tmp_path / f"{backend}.jsonl"
+        chosen = [argument for model in ("detector", "classifier") for argument in ("--set", f"{model}.backend={backend}")]
+        report = "print(code, 'torch' in sys.modules)"
+        done = child(_RUN + report, ROOT, "--source", DEMO, "--max-frames", "40", "--quiet", "--jsonl", path, *chosen)
+        assert done.stdout == f"0 {backend == 'torch'}\n", done.stderr
+        records.append([json.loads(line) for line in path.read_text().splitlines()])
+    assert len(records[0]) == len(records[1]) == 40
+    for one, other in zip(*records, strict=True):
+        assert len(one["faces"]) == len(other["faces"]) == 3
+        for face, same in zip(one["faces"], other["faces"], strict=True):
+            assert [face[key] for key in ("id", "label", "steady_label", "judged")] == [
+                same[key] for key in ("id", "label", "steady_label", "judged")
+            ]
+            assert face["confidence"] == pytest.approx(same["confidence"], abs=1e-3)
+            assert list(face["box"].values()) == pytest.approx(list(same["box"].values()), abs=0.05)
+
+
+def test_the_package_itself_loads_nothing() -> None:
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import maskstream; print(*sys.modules)"
+    loaded = set(child(code, ROOT).stdout.split())
+    assert "maskstream" in loaded
+    assert not {"torch", "numpy", "cv2", "av", "pydantic", "loguru"} & loaded
+
+
+def test_every_exported_name_can_be_imported() -> None:
+    import maskstream
+
+    assert all(getattr(maskstream, name) is not None for name in maskstream.__all__)
+    assert set(maskstream.__all__) <= set(dir(maskstream))
+    with pytest.raises(AttributeError, match="has no attribute 'Analyser'"):
+        _ = maskstream.Analyser
+
+
+def cpu_s(*command: str | Path) -> float:
+    """Return how long processors worked for a command, in seconds, the least of three times."""
+    code = (
+        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], capture_output=True); "
+        "used = resource.getrusage(resource.RUSAGE_CHILDREN); print(used.ru_utime + used.ru_stime)"
+    )
+    return min(float(child(code, *command).stdout) for _ in range(3))
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["--source", "none.mp4"], ["--source", DEMO, "--stride", "0"]])
+def test_an_answer_takes_hardly_more_than_the_libraries_it_needs(arguments: list[str | Path]) -> None:
+    """On the machine that the limit was set on, the libraries take 0.4 s and an answer may take 0.8 s."""
+    libraries_s = cpu_s(sys.executable, "-c", _LIGHT)
+    assert cpu_s(sys.executable, ROOT / "run_stream.py", *arguments) < 2 * libraries_s
