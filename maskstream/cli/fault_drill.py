@@ -22,6 +22,7 @@ LONG_AWAY_S: Final = (5.0, 60.0)
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add how much is tried, and where the table goes."""
+    parser.add_argument("--core", action="store_true", help="20 s: a camera that is lost and found, and ends of runs")
     parser.add_argument("--short", action="store_true", help="leave out the long absence of a camera and the soak")
     parser.add_argument(
         "--minutes", type=float, default=5.0, metavar="N", help="how long four cameras are watched; 5; 0: not at all"
@@ -42,22 +43,28 @@ def drill(arguments: argparse.Namespace, folder: Path) -> int:
     """Play all scenes with files in this folder, and say how they went."""
     if str(ROOT) not in sys.path:
         sys.path.insert(0, str(ROOT))
+    from tests.drill.child import calibrate
+    from tests.drill.core import ends, lost_and_found
     from tests.drill.inside import files, slowness
     from tests.drill.machine import recordings, refusals, secrets, webcams
     from tests.drill.network import network
     from tests.drill.soak import soak
     from tests.drill.table import Table
 
-    table, clip = Table(), ROOT / "assets" / "demo.mp4"
+    clip = ROOT / "assets" / "demo.mp4"
+    table = Table(calibrate(clip))
+    print(f"before the drill {table.machine}")
     scenes: dict[str, Callable[[Table, Path, Path], object]] = {
         "network": partial(network, away_s=SHORT_AWAY_S if arguments.short else LONG_AWAY_S),
         **{scene.__name__: scene for scene in (recordings, slowness, refusals, webcams, files)},
     }
+    if arguments.core:
+        scenes = {scene.__name__: scene for scene in (lost_and_found, ends)}
     with ThreadPoolExecutor(2) as pool:  # most of the time is spent waiting
         running = [pool.submit(scene, table, folder / name, clip) for name, scene in scenes.items()]
     for each in running:
         each.result()
-    if not arguments.short and arguments.minutes > 0:
+    if not (arguments.short or arguments.core) and arguments.minutes > 0:
         soak(table, folder / "soak", clip, arguments.minutes)
     secrets(table, folder)
     if arguments.report:

@@ -22,7 +22,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -96,6 +95,7 @@ def odd_faces(_: str) -> None:
 
 def memory_for(pictures: str) -> None:
     """Raise torch's own error where the real one comes from: inside the network."""
+    import torch
 
     def change(detector: Any) -> None:
         forward = detector.module.backbone.forward

@@ -26,7 +26,7 @@ def slowness(table: Table, folder: Path, clip: Path) -> None:
     with one_camera(clip) as camera:
         _slow(table, folder / "detector", camera, f"slow_detector={_DETECTOR_S}", "a detector ten times slower than the camera")
         _slow(table, folder / "sink", camera, f"slow_sink={_SINK_S}", f"an output that takes {_SINK_S:g} s a frame")
-        _raising_sink(table, folder / "raising_sink", camera)
+        raising_sink(table, folder / "raising_sink", camera)
 
 
 def files(table: Table, folder: Path, clip: Path) -> None:
@@ -39,24 +39,27 @@ def files(table: Table, folder: Path, clip: Path) -> None:
 def _slow(table: Table, folder: Path, camera: RtspCamera, fault: str, name: str) -> None:
     promised = f"no frame older than {_OLDEST_S:g} s when its record comes, drops are counted, memory does not grow"
     with table.case(f"{name}, at {FPS} fps", promised) as row:
-        with child(folder, "--source", camera.url(), "--set", "stream.health_s=5", faults=[fault]) as run:
+        with child(table.machine, folder, "--source", camera.url(), "--set", "stream.health_s=5", faults=[fault]) as run:
             run.wait_for_frames(8)
             before = run.usage()
             ages_s = run.ages_s(12)
             after = run.usage()
             run.wait_for("health", lambda: "overload" in run.log, 10)
             run.leave()
-        expect(max(ages_s) < _OLDEST_S, f"ages up to {max(ages_s):.1f} s")
+        expect(table.machine.keeps(max(ages_s), _OLDEST_S), f"ages up to {max(ages_s):.1f} s")
         expect(after.rss_mb - before.rss_mb < _GROWTH_MB, f"{before} became {after}")
         dropped = re.findall("dropped: (.*), last frame", run.log)[-1]
         expect(not dropped.startswith("0 overload, 0 stale"), f"dropped: {dropped}")
         row.saw(f"ages {median(ages_s):.2f} s, at most {max(ages_s):.2f} s; dropped: {dropped}; {before}, then {after}")
 
 
-def _raising_sink(table: Table, folder: Path, camera: RtspCamera) -> None:
+def raising_sink(table: Table, folder: Path, camera: RtspCamera) -> None:
+    """Watch a camera with an output that raises what it must not."""
     promised = "one error, the other outputs go on; exit code 130 after SIGINT"
     with table.case("an output with a mistake in it", promised) as row:
-        with child(folder, "--source", camera.url(), "--csv", folder / "faces.csv", faults=["raising_sink=5"]) as run:
+        with child(
+            table.machine, folder, "--source", camera.url(), "--csv", folder / "faces.csv", faults=["raising_sink=5"]
+        ) as run:
             run.wait_for("an error", lambda: "a mistake in the program" in run.log)
             run.wait_for_frames(10)
             run.leave(signal.SIGINT)
@@ -70,7 +73,14 @@ def _odd_faces(table: Table, folder: Path, clip: Path) -> None:
     with table.case("zero-area, off-frame and NaN faces from the model", promised) as row:
         arguments = ("--source", clip, "--max-frames", "8", "--output", folder / "out.mp4", "--csv", folder / "faces.csv")
         with child(
-            folder, *arguments, "--set", "classifier.max_background=1", "--set", "align.min_unknown_score=0", faults=["odd_faces"]
+            table.machine,
+            folder,
+            *arguments,
+            "--set",
+            "classifier.max_background=1",
+            "--set",
+            "align.min_unknown_score=0",
+            faults=["odd_faces"],
         ) as run:
             code = run.wait_for_end()
         expect(code == 0, f"exit code {code}: {run.last_words}")
@@ -87,7 +97,7 @@ def _no_memory(table: Table, folder: Path, clip: Path) -> None:
         "the batch halves until it fits, said each time; no frame is lost",
     ) as row:
         arguments = ("--source", clip, "--max-frames", "20", "--set", "stream.batch_size=8", "--set", "detector.every=1")
-        with child(folder, *arguments, "--set", "detector.backend=torch", faults=["memory_for=2"]) as run:
+        with child(table.machine, folder, *arguments, "--set", "detector.backend=torch", faults=["memory_for=2"]) as run:
             code = run.wait_for_end()
         said = re.findall(r"going on with (\d+) at a time", run.log)
         expect(code == 0, f"exit code {code}: {run.last_words}")
@@ -103,7 +113,9 @@ def _crowds(table: Table, folder: Path, clip: Path) -> None:
         for columns, rows in ((10, 10), (25, 20)):
             cv2.imwrite(str(folder / f"crowd{columns * rows}.png"), np.tile(face, (rows, columns, 1)))
         arguments = ("--source", folder / "crowd100.png", "--source", folder / "crowd500.png", "--output", folder / "out")
-        with child(folder, *arguments, "--set", "detector.max_faces=500", "--set", "detector.short_side=1200") as run:
+        with child(
+            table.machine, folder, *arguments, "--set", "detector.max_faces=500", "--set", "detector.short_side=1200"
+        ) as run:
             code = run.wait_for_end(120)
         expect(code == 0, f"exit code {code}: {run.last_words}")
         for wanted, record in zip((100, 500), sorted(run.records(), key=lambda each: len(each["faces"])), strict=True):

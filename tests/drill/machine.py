@@ -41,20 +41,21 @@ def recordings(table: Table, folder: Path, clip: Path) -> None:
     """Try what ends a recording."""
     with one_camera(clip, gop=50, role="user") as camera:
         _full_disk(table, folder / "disk", camera)
-        _read_only(table, folder / "read_only", camera)
-        _killed(table, folder / "sigterm", camera, signal.SIGTERM)
-        _killed(table, folder / "sigkill", camera, signal.SIGKILL)
+        read_only(table, folder / "read_only", camera)
+        stopped(table, folder / "sigterm", camera, signal.SIGTERM)
+        stopped(table, folder / "sigkill", camera, signal.SIGKILL)
 
 
 def refusals(table: Table, folder: Path, clip: Path) -> None:
     """Try what a single source may answer, or not answer."""
     with one_camera(clip, role="user") as camera:
-        _refused_alone(table, folder, camera)
+        refused_alone(table, folder, camera)
     _swallowed(table, folder / "swallowed")
     _no_display(table, folder / "no_display", clip)
 
 
-def _refused_alone(table: Table, folder: Path, camera: RtspCamera) -> None:
+def refused_alone(table: Table, folder: Path, camera: RtspCamera) -> None:
+    """Open what nobody listens at, what wants another password, and what is not there; each as the only source."""
     cases = {
         "port refused, alone, with --max-reconnects 1": (f"rtsp://127.0.0.1:{unused_port()}/cam", "was refused"),
         "401, alone": (camera.url(login=f"watchman:{_WRONG}@"), "(401)"),
@@ -62,7 +63,9 @@ def _refused_alone(table: Table, folder: Path, camera: RtspCamera) -> None:
     }
     with ExitStack() as running:
         runs = [
-            running.enter_context(child(folder / said.strip("()"), "--source", url, "--max-reconnects", "1", *_QUICK))
+            running.enter_context(
+                child(table.machine, folder / said.strip("()"), "--source", url, "--max-reconnects", "1", *_QUICK)
+            )
             for url, said in cases.values()
         ]
         for run, (case, (_, said)) in zip(runs, cases.items(), strict=True):
@@ -77,11 +80,11 @@ def _swallowed(table: Table, folder: Path) -> None:
     promised = f"offline after {OPEN_TIMEOUT_S:g} s, tried again; left within 3 s"
     with table.case("an address that swallows packets (a network of its own)", promised) as row:
         inside = namespace("n", _SWALLOWING)
-        with child(folder, "--source", f"rtsp://{_SILENT_ADDRESS}/cam", *_QUICK, inside=inside) as run:
+        with child(table.machine, folder, "--source", f"rtsp://{_SILENT_ADDRESS}/cam", *_QUICK, inside=inside) as run:
             run.wait_for_state("offline")
             change = run.changes()[-1]
             expect("no picture within" in change["cause"], f"the cause: {change['cause']}")
-            expect(change["before_s"] < OPEN_TIMEOUT_S + 2, f"given up after {change['before_s']:.1f} s")
+            expect(table.machine.keeps(change["before_s"], OPEN_TIMEOUT_S + 2), f"given up after {change['before_s']:.1f} s")
             took_s = run.leave()
         row.saw(f"offline after {change['before_s']:.1f} s, left in {took_s:.1f} s")
 
@@ -92,7 +95,15 @@ def _full_disk(table: Table, folder: Path, camera: RtspCamera) -> None:
         disk.mkdir(parents=True)
         inside = namespace("m", _SMALL_DISK.format(disk, 8 * 2**20 - _LEFT_FREE))
         with child(
-            folder, "--source", camera.url(login=LOGIN), "--output", disk / "cam.mp4", "--set", "video.crf=5", inside=inside
+            table.machine,
+            folder,
+            "--source",
+            camera.url(login=LOGIN),
+            "--output",
+            disk / "cam.mp4",
+            "--set",
+            "video.crf=5",
+            inside=inside,
         ) as run:
             run.wait_for("an error", lambda: "ERROR" in run.log)
             frames = len(run.records())
@@ -108,21 +119,25 @@ def _full_disk(table: Table, folder: Path, camera: RtspCamera) -> None:
         row.saw(f"after {frames} frames: {said}; {count} frames decode")
 
 
-def _read_only(table: Table, folder: Path, camera: RtspCamera) -> None:
+def read_only(table: Table, folder: Path, camera: RtspCamera) -> None:
+    """Record where nothing may be written."""
     with table.case("recording into a read-only folder", "exit code 5 at once, one line") as row:
         target = folder / "target"
         target.mkdir(parents=True)
         inside = namespace("m", _READ_ONLY.format(target))
-        with child(folder, "--source", camera.url(login=LOGIN), "--output", target / "cam.mp4", inside=inside) as run:
+        with child(
+            table.machine, folder, "--source", camera.url(login=LOGIN), "--output", target / "cam.mp4", inside=inside
+        ) as run:
             code = run.wait_for_end()
         expect(code == 5, f"exit code {code}: {run.last_words}")
         row.saw(f"5, {run.last_words}".replace(str(folder), ""))
 
 
-def _killed(table: Table, folder: Path, camera: RtspCamera, number: signal.Signals) -> None:
+def stopped(table: Table, folder: Path, camera: RtspCamera, number: signal.Signals = signal.SIGTERM) -> None:
+    """Send a signal to a run that records, joined inside a group of pictures."""
     promised = "the file decodes, and no frame is grey that came before the first key frame"
     with table.case(f"{number.name} while recording; joined inside a group of 50 pictures", promised) as row:
-        with child(folder, "--source", camera.url(login=LOGIN), "--output", folder / "cam.mp4") as run:
+        with child(table.machine, folder, "--source", camera.url(login=LOGIN), "--output", folder / "cam.mp4") as run:
             run.wait_for_frames(15)
             title = " ".join(psutil.Process(run.process.pid).cmdline())
             expect(not has_secret(title), f"the title of the process is {title}")
@@ -147,7 +162,9 @@ def webcams(table: Table, folder: Path, clip: Path) -> None:
     device.write_bytes(clip.read_bytes())
     unplugged = folder / "device.mp4.unplugged"
     sources = [part for index in range(4) for part in ("--source", str(index))]
-    with child(folder, *sources, "--output", folder / "recordings", *QUICK_MODEL, faults=[f"webcams={device}"]) as run:
+    with child(
+        table.machine, folder, *sources, "--output", folder / "recordings", *QUICK_MODEL, faults=[f"webcams={device}"]
+    ) as run:
         with table.case(
             "a webcam that is unplugged and plugged in again (a device behind the same interface)",
             "reconnecting with its cause, online again",
@@ -168,13 +185,13 @@ def webcams(table: Table, folder: Path, clip: Path) -> None:
             for index, lie in enumerate(("0", "NaN", "1000")):
                 times = [record["time_s"] for record in run.records(str(index))]
                 real_s, recorded_s = times[-1] - times[0], lasts_s(folder / "recordings" / f"{index}.mp4")
-                expect(abs(real_s - recorded_s) < 1, f"{lie}: {recorded_s:.1f} s of {real_s:.1f} s")
+                expect(table.machine.keeps(abs(real_s - recorded_s), 1), f"{lie}: {recorded_s:.1f} s of {real_s:.1f} s")
                 row.saw(f"{lie}: {recorded_s:.1f} s recorded of {real_s:.1f} s")
 
 
 def _no_display(table: Table, folder: Path, clip: Path) -> None:
     with table.case("--show without a display", "one warning, then the work") as row:
-        with child(folder, "--source", clip, "--show", "--max-frames", "5", DISPLAY="", WAYLAND_DISPLAY="") as run:
+        with child(table.machine, folder, "--source", clip, "--show", "--max-frames", "5", DISPLAY="", WAYLAND_DISPLAY="") as run:
             code = run.wait_for_end()
         warnings = [line for line in run.log.splitlines() if "WARNING" in line]
         expect(code == 0, f"exit code {code}")

@@ -20,7 +20,7 @@ READ_TIMEOUT_S = 4.0
 LONGEST_PAUSE_S = 3.0
 _MOST_TURNS = 3
 BACK_WITHIN_S = 10.0
-"""Of a camera that is back: the opening on a busy machine; before it comes the rest of a wait."""
+"""Of a camera that is back: the opening; before it comes the rest of a wait."""
 _LONGEST_WAIT_S = 36.0
 _NAMES = ("steady", "killed", "frozen", "refused", "locked", "wrong", "missing", "silent", "damaged", "torn", "later", "changed")
 
@@ -36,7 +36,7 @@ class Scene:
 
 
 @contextmanager
-def scene(folder: Path, clip: Path) -> Iterator[Scene]:
+def scene(table: Table, folder: Path, clip: Path) -> Iterator[Scene]:
     names = ("steady", "killed", "frozen", "later", "changed", "locked", "damaged", "torn")
     (other_port,) = free_udp_ports(1)
     with ExitStack() as running:
@@ -60,25 +60,27 @@ def scene(folder: Path, clip: Path) -> Iterator[Scene]:
         folder.mkdir(parents=True, exist_ok=True)
         network = f"network: {{open_timeout_s: {READ_TIMEOUT_S}, read_timeout_s: {READ_TIMEOUT_S}}}"
         listed.write_text("".join(f"- {{name: {name}, url: '{urls[name]}', {network}}}\n" for name in _NAMES))
-        run = running.enter_context(child(folder, "--source", listed, "--output", folder / "recordings", *QUICK_MODEL))
+        run = running.enter_context(
+            child(table.machine, folder, "--source", listed, "--output", folder / "recordings", *QUICK_MODEL)
+        )
         yield Scene(cameras, run, other_port)
 
 
 def network(table: Table, folder: Path, clip: Path, away_s: Sequence[float]) -> None:
     """Try everything that may become of a camera, in one run; one is away for so long, once for each of `away_s`."""
-    with scene(folder, clip) as seen:
+    with scene(table, folder, clip) as seen:
         run, cameras = seen.run, seen.cameras
         run.wait_for_state("online", "steady")
         _at_the_start(table, run)
         for each_s in away_s:
-            _killed(table, run, cameras["killed"], each_s)
+            killed(table, run, cameras["killed"], each_s)
         _frozen(table, run, cameras["frozen"])
         _dead_at_first(table, run, cameras["later"])
         _changed(table, run, cameras["changed"], seen.other_port)
         _damaged(table, run)
         _others_unharmed(table, run)
         _edited(table, run, folder / "cameras.yaml")
-        _left(table, run, folder)
+        left(table, run, folder, "cameras that are dead, silent and damaged")
 
 
 def _at_the_start(table: Table, run: Child) -> None:
@@ -99,7 +101,8 @@ def _at_the_start(table: Table, run: Child) -> None:
         row.saw("online")
 
 
-def _killed(table: Table, run: Child, camera: RtspCamera, away_s: float) -> None:
+def killed(table: Table, run: Child, camera: RtspCamera, away_s: float) -> None:
+    """Kill the server of the camera `killed`, and start it again after a while."""
     back_within_s = min(_LONGEST_WAIT_S, away_s) + BACK_WITHIN_S
     promised = f"reconnecting, online within {back_within_s:g} s of its return, no frame between"
     with table.case(f"server killed, and back after {away_s:g} s", promised) as row:
@@ -183,7 +186,7 @@ def _others_unharmed(table: Table, run: Child) -> None:
         records = run.records()
         times = sorted(datetime.fromisoformat(record["time_utc"]) for record in records)
         pause_s = max((after - before).total_seconds() for before, after in pairwise(times))
-        expect(pause_s < LONGEST_PAUSE_S, f"no frame of any camera for {pause_s:.1f} s")
+        expect(table.machine.keeps(pause_s, LONGEST_PAUSE_S), f"no frame of any camera for {pause_s:.1f} s")
         own = [number for number, record in enumerate(records) if record["source"] == "steady"]
         others = [Counter(record["source"] for record in records[before:after]) for before, after in pairwise(own)]
         most = max(count for turns in others for count in turns.values())
@@ -205,8 +208,9 @@ def _edited(table: Table, run: Child, listed: Path) -> None:
         row.saw("a list that cannot be read changes nothing and is said")
 
 
-def _left(table: Table, run: Child, folder: Path) -> None:
-    with table.case("SIGINT beside cameras that are dead, silent and damaged", "left within 3 s, every recording decodes") as row:
+def left(table: Table, run: Child, folder: Path, beside: str) -> None:
+    """Leave by Ctrl+C, and look at the recordings."""
+    with table.case(f"SIGINT beside {beside}", "left within 3 s, every recording decodes") as row:
         took_s = run.leave(signal.SIGINT)
         counts = {path.name: decoded(path) for path in sorted((folder / "recordings").iterdir())}
         expect(run.process.returncode == 130, f"exit code {run.process.returncode}")

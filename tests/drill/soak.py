@@ -26,7 +26,7 @@ def soak(table: Table, folder: Path, clip: Path, minutes: float) -> None:
         listed = folder / "cameras.yaml"
         listed.write_text("".join(f"- {{name: {name}, url: '{camera.url()}'}}\n" for name, camera in cameras.items()))
         run = running.enter_context(
-            child(folder, "--source", listed, "--output", folder / "recordings", "--segment", "10m", *QUICK_MODEL)
+            child(table.machine, folder, "--source", listed, "--output", folder / "recordings", "--segment", "10m", *QUICK_MODEL)
         )
         for name in _CAMERAS:
             run.wait_for_state("online", name)

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from shlex import join
 
+from tests.drill.calibration import Calibration
+
 
 class Skipped(Exception):
     """A case cannot be tried on this machine; the message says why."""
@@ -36,6 +38,7 @@ class Row:
 class Table:
     """All cases, in the order in which they began. Several threads may add to it."""
 
+    machine: Calibration = field(default_factory=Calibration)
     rows: list[Row] = field(default_factory=list)
 
     @contextmanager
@@ -67,7 +70,8 @@ class Table:
 
 `{join(["python", "tools/fault_drill.py", *arguments])}`, {datetime.now(UTC):%Y-%m-%d}, commit {commit.stdout.strip()},
 {platform.system()} on {os.cpu_count()} cores, Python {platform.python_version()}. Real RTSP servers on this machine,
-real processes of `run_stream.py`.
+real processes of `run_stream.py`. Seconds are promised for a machine that has time for them; before this drill
+{self.machine}.
 
 {self.markdown()}
 """

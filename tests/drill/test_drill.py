@@ -7,20 +7,22 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.drill.calibration import Calibration
 from tests.drill.child import Broken, Child, expect
 from tests.drill.table import Skipped, Table
-
-LONGEST_S = 480.0
-"""Beside other tests; alone it takes under 3 minutes."""
+from tests.slowness import LONGEST_S
 
 
-@pytest.mark.slow
-def test_the_program_keeps_what_it_promises(rtsp_tools: None, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("asked", "cases"), [(["--core"], 8), pytest.param(["--minutes", "2"], 30, marks=pytest.mark.slow)], ids=" ".join
+)
+def test_the_program_keeps_what_it_promises(rtsp_tools: None, tmp_path: Path, asked: list[str], cases: int) -> None:
     report = tmp_path / "report.md"
-    asked = [sys.executable, str(ROOT / "tools" / "fault_drill.py"), "--short", "--report", str(report)]
-    done = subprocess.run(asked, capture_output=True, text=True, timeout=LONGEST_S, check=False)
+    command = [sys.executable, str(ROOT / "tools" / "fault_drill.py"), *asked, "--report", str(report)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=3 * LONGEST_S, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert report.read_text().count("| pass |") >= 28
+    assert report.read_text().count("| pass |") >= cases
+    assert "a piece of work took" in report.read_text()
 
 
 def test_a_table_with_a_broken_promise_has_not_passed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -48,7 +50,7 @@ def test_a_table_without_cases_has_not_passed() -> None:
 def test_what_a_child_does_not_do_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "log.txt").write_text("said\n")
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
-        child = Child(process, tmp_path)
+        child = Child(process, tmp_path, Calibration())
         with pytest.raises(Broken, match=r"not within 0\.2 s: source online; said"):
             child.wait_for_state("online", within_s=0.2)
         process.kill()
@@ -59,4 +61,4 @@ def test_what_a_child_does_not_do_is_noticed(tmp_path: Path) -> None:
 def test_a_record_that_is_no_json_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "faces.jsonl").write_text('{"source": "a", "score": NaN}\n')
     with subprocess.Popen([sys.executable, "-c", ""]) as process, pytest.raises(Broken, match="NaN"):
-        Child(process, tmp_path).records()
+        Child(process, tmp_path, Calibration()).records()

@@ -1,9 +1,8 @@
 """The user in front of the window: holding and leaving."""
 
-import threading
 import time
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import count, pairwise
 from threading import Event
 
 from maskstream.clock import MONOTONIC, Clock
@@ -113,8 +112,13 @@ def test_a_user_who_leaves_ends_the_run_quietly_although_nothing_comes() -> None
 
 
 def test_stop_leaves_a_held_run() -> None:
-    sink = ListSink()
-    running = engine([ListSource(100)], [sink], attend=lambda: True, realtime=True)
-    threading.Timer(0.2, running.stop).start()
+    sink, calls = ListSink(), count()
+
+    def attend() -> bool:
+        if next(calls) == 10:
+            running.stop()
+        return True
+
+    running = engine([ListSource(100)], [sink], attend=attend, realtime=True)
     within(3, running.run)
     assert (sink.outputs, sink.closed) == ([], 1)

@@ -17,6 +17,7 @@ from maskstream.stream.engine import Attendants, Engine
 from maskstream.stream.outlets import SinkBinding
 from maskstream.types import BgrImage, Detection, Frame, FrameResult, Output, SourceInfo
 from tests.conftest import make_detection, make_frame
+from tests.receivers import wait_until
 from tests.slowness import LONGEST_S, promised
 from tests.test_analyzer import GivenClassifier, GivenDetector
 
@@ -115,6 +116,16 @@ def engine(
     made = Engine(analyzer, paint, settings.stream, batch_size, Attendants(attend or (lambda: False)), StatusBoard(clock))
     made.add(sources, bindings)
     return made
+
+
+def when(holds: Callable[[], bool], act: Callable[[], object]) -> None:
+    """Do something in another thread, as soon as something holds."""
+
+    def wait() -> None:
+        wait_until(holds)
+        act()
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def within(seconds: float, act: Callable[[], object]) -> None:
@@ -276,7 +287,7 @@ def test_a_crash_in_a_thread_is_raised_in_the_caller() -> None:
 def test_stop_leaves_soon_with_everything_closed() -> None:
     source, sink = ListSource(100_000, wait_s=0.01), ListSink()
     running = engine([source], [sink])
-    threading.Timer(0.2, running.stop).start()
+    when(lambda: len(sink.outputs) > 10, running.stop)
     within(3, running.run)
     assert (source.closed.is_set(), sink.closed, sink.ended) == (True, 1, [])
     assert sink.outputs

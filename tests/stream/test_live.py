@@ -19,7 +19,7 @@ from tests.clocks import ManualClock
 from tests.conftest import make_detection
 from tests.receivers import wait_until
 from tests.slowness import LONGEST_S, slowness
-from tests.stream.test_engine import ListSink, ListSource, config, paint, within
+from tests.stream.test_engine import ListSink, ListSource, config, paint, when, within
 from tests.test_analyzer import GivenClassifier, GivenDetector
 
 CONNECTING, ONLINE, STALLED, RECONNECTING, OFFLINE, ENDED = SourceState
@@ -178,8 +178,9 @@ def test_states_of_a_file_are_told_too() -> None:
 
 def test_a_run_that_is_stopped_says_so() -> None:
     listener = Listener()
-    running = live_engine([Camera([0.02] * 10_000)], [ListSink()], listener)
-    threading.Timer(0.2, running.stop).start()
+    sink = ListSink()
+    running = live_engine([Camera([0.02] * 10_000)], [sink], listener)
+    when(lambda: len(sink.outputs) > 5, running.stop)
     within(3, running.run)
     assert listener.changes[-1].state is ENDED
     assert listener.changes[-1].cause == "stopped"
