@@ -70,6 +70,8 @@ hypothesis.settings.load_profile("quick")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Run one fork server for all processes that run tests; the first of them has it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as where a shell has started this in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if "PYTEST_XDIST_WORKER" not in os.environ:
         running = ExitStack()
         running.enter_context(fork_server())
