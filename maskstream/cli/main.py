@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "find-unlabelled": "mark faces that nobody labelled as neither right nor wrong",
     "export": "export a model to ONNX or to OpenVINO's format, with its metadata inside",
     "benchmark": "time the program, its parts, and others that do the same work",
+    "gpu-check": "check that a GPU gives the answers of the CPU, and time it",
     "measure-people": "measure the answers about people in video files",
     "fault-drill": "let cameras, networks, disks and models fail, and see whether every promise is kept",
     "completion": "print what makes a shell complete subcommands and options",

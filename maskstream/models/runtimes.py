@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy as np
+from loguru import logger
 from numpy.typing import NDArray
+
+from maskstream.errors import SinkError
+from maskstream.files import make_folder, replace_file
 
 Arrays = list[NDArray[Any]]
 
@@ -18,6 +22,8 @@ STREAMS: Final = min(os.cpu_count() or 1, 4)
 
 _LONE_CALLS: Final = 8
 """After so many calls in a row that came alone, the network is compiled for those too: the last frames of a file are fewer."""
+
+_SUM_BYTES: Final = hashlib.sha256().digest_size
 
 
 class Graph(Protocol):
@@ -67,29 +73,43 @@ class _OpenVinoGraph:
     """
 
     def __init__(self, content: bytes | Path, cache: Path, several: bool) -> None:
-        folder = cache / _digest(content)  # one for each: OpenVINO confuses files of the same size
-        with suppress(OSError):  # then nothing is kept
-            folder.mkdir(parents=True, exist_ok=True)
-        self._kept = {"CACHE_DIR": str(folder)} if os.access(folder, os.W_OK) else {}
         self._content = content
+        self._cache = cache
         self._lone_calls = 0
         """How many in a row came alone while the network was compiled for several."""
         _ = self._together if several else self._alone
 
-    def _compile(self, wanted: Mapping[str, Any]) -> Any:
-        is_file = isinstance(self._content, Path)  # which need not be read where the result is kept
-        model = self._content if is_file else _core().read_model(self._content)
-        return _core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32", **self._kept, **wanted})
+    def _compile(self, **wanted: Any) -> Any:
+        """Return the compiled network from the cache, or compile it and keep it there.
+
+        OpenVINO's own cache writes a file while other processes may read it, which then die of a bus error (seen with 2026.4).
+        """
+        import openvino
+
+        core, options = _core(), {"INFERENCE_PRECISION_HINT": "f32", **wanted}
+        machine = (openvino.__version__, core.get_property("CPU", "FULL_DEVICE_NAME"), *options.items())
+        path = self._cache / f"{hashlib.sha256(f'{_digest(self._content)} {machine}'.encode()).hexdigest()[:32]}.compiled"
+        with suppress(OSError, RuntimeError, ValueError):  # it is not there, or of no use
+            return core.import_model(_whole(path), "CPU", options)
+        is_file = isinstance(self._content, Path)
+        compiled = core.compile_model(self._content if is_file else core.read_model(self._content), "CPU", options)
+        kept = compiled.export_model().getvalue()
+        try:
+            make_folder(str(self._cache))
+            replace_file(path, kept + hashlib.sha256(kept).digest())
+        except SinkError as error:
+            logger.debug("not kept for the next start: {}", error)
+        return compiled
 
     @cached_property
     def _alone(self) -> Any:
-        return self._compile({"PERFORMANCE_HINT": "LATENCY"})
+        return self._compile(PERFORMANCE_HINT="LATENCY")
 
     @cached_property
     def _together(self) -> Any:
         import openvino
 
-        queue = openvino.AsyncInferQueue(self._compile({"NUM_STREAMS": STREAMS}), STREAMS)
+        queue = openvino.AsyncInferQueue(self._compile(NUM_STREAMS=STREAMS), STREAMS)
         queue.set_callback(lambda request, outputs: outputs.extend(np.array(each.data) for each in request.output_tensors))
         return queue
 
@@ -126,6 +146,20 @@ class _OnnxRuntimeGraph:
 
     def each(self, calls: Sequence[Sequence[NDArray[Any]]]) -> list[Arrays]:
         return [self._session.run(None, dict(zip(self._names, inputs, strict=True))) for inputs in calls]
+
+
+def _whole(path: Path) -> bytes:
+    """Return the content of a file that ends with its own sum, without that.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is damaged.
+    """
+    content = path.read_bytes()  # not mapped: what happens to the file does not matter afterwards
+    kept, stated = content[:-_SUM_BYTES], content[-_SUM_BYTES:]
+    if hashlib.sha256(kept).digest() != stated:
+        raise ValueError(f"{path} is damaged")
+    return kept
 
 
 def _digest(content: bytes | Path) -> str:

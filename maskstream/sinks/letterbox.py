@@ -20,17 +20,8 @@ def letterbox(bgr: BgrImage, size: tuple[int, int]) -> BgrImage:
     canvas = np.zeros((size[1], size[0], 3), np.uint8)
     if min(width, height) * min(size[0] / width, size[1] / height) < 1:
         return canvas
-    inner = fitted(bgr, size)
-    left, above = (size[0] - inner.shape[1]) // 2, (size[1] - inner.shape[0]) // 2
-    canvas[above : above + inner.shape[0], left : left + inner.shape[1]] = inner
-    return canvas
-
-
-def fitted(bgr: BgrImage, size: tuple[int, int]) -> BgrImage:
-    """Return a picture as large as it fits into `size` (width, height) with its own proportions.
-
-    It must not be so thin that less than a pixel of it would be left.
-    """
-    height, width = bgr.shape[:2]
     wide = size[0] * height <= size[1] * width
-    return np.asarray(imutils.resize(bgr, width=size[0]) if wide else imutils.resize(bgr, height=size[1]), np.uint8)
+    fitted = imutils.resize(bgr, width=size[0]) if wide else imutils.resize(bgr, height=size[1])
+    left, above = (size[0] - fitted.shape[1]) // 2, (size[1] - fitted.shape[0]) // 2
+    canvas[above : above + fitted.shape[0], left : left + fitted.shape[1]] = fitted
+    return canvas

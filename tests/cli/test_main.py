@@ -20,7 +20,7 @@ from maskstream.cli.process import hide_arguments
 from tests.conftest import DEMO, ROOT
 from tests.tools.loading import Main, main_of
 
-SCRIPTS = [name for name in COMMANDS if name not in {"run", "completion"}]
+SCRIPTS = [name for name in COMMANDS if (ROOT / "tools" / f"{name.replace('-', '_')}.py").exists()]
 HEAVY = {"av", "cv2", "loguru", "numpy", "openvino", "pydantic", "rich", "torch", "torchvision", "yaml"}
 SAY_WHAT_IS_LOADED = """
 import json, sys

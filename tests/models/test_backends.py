@@ -1,7 +1,9 @@
 """Whatever runs the networks, the answers are the same."""
 
 import json
+import os
 import shutil
+import subprocess
 import sys
 from copy import deepcopy
 from pathlib import Path
@@ -120,14 +122,39 @@ def test_a_graph_is_exported_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert len(list(kept.parent.iterdir())) == 2
 
 
-@pytest.mark.parametrize("damage", [b"", b"no graph at all"])
-def test_a_damaged_cache_is_made_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, damage: bytes) -> None:
+@pytest.mark.parametrize("damage", [b"", b"no graph at all, and not a sum at the end of it either"])
+@pytest.mark.parametrize(("backend", "suffix"), [("onnx", "onnx"), ("openvino", "onnx"), ("openvino", "compiled")])
+def test_a_damaged_cache_is_made_anew(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, backend: str, suffix: str, damage: bytes
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    small_graph(2.0, "onnx")
-    (kept,) = tmp_path.rglob("*.onnx")
+    small_graph(2.0, backend)
+    (kept,) = tmp_path.rglob(f"*.{suffix}")
     kept.write_bytes(damage)
-    assert small_graph(2.0, "onnx").each([[np.ones((1, 3), np.float32)]])[0][0].tolist() == [[2, 2, 2]]
-    assert kept.stat().st_size > 50
+    assert small_graph(2.0, backend).each([[np.ones((1, 3), np.float32)]])[0][0].tolist() == [[2, 2, 2]]
+    assert kept.stat().st_size > len(damage)
+    assert [path.name for path in kept.parent.iterdir() if path.suffix == ".part"] == []
+
+
+def test_what_was_compiled_is_read_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import openvino
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    small_graph(2.0, "openvino")
+    monkeypatch.setattr(openvino.Core, "compile_model", lambda *_: pytest.fail("compiled again"))
+    assert small_graph(2.0, "openvino").each([[np.ones((1, 3), np.float32)]])[0][0].tolist() == [[2, 2, 2]]
+
+
+def test_programs_that_start_for_the_first_time_together_do_not_disturb_each_other(tmp_path: Path) -> None:
+    """With OpenVINO's own cache, one of them dies of a bus error now and then."""
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from maskstream import MaskPipeline; sys.stdin.read(); MaskPipeline()"
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    asked = [sys.executable, "-c", code, str(ROOT)]
+    running = [subprocess.Popen(asked, env=environment, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) for _ in range(4)]
+    for process in running:
+        process.communicate(timeout=120)
+    assert [process.returncode for process in running] == [0] * 4
+    assert {path.suffix for path in tmp_path.rglob("*.*")} == {".compiled"}
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

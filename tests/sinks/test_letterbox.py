@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from maskstream.sinks.letterbox import fitted, letterbox
+from maskstream.sinks.letterbox import letterbox
 from tests.video_files import BLUE, RED, four_corners, plain
 
 BLACK = (0, 0, 0)
@@ -42,16 +42,3 @@ def test_extreme_sizes(size: tuple[int, int], into: tuple[int, int]) -> None:
     boxed = letterbox(plain(RED, size), into)
     assert boxed.shape == (into[1], into[0], 3)
     assert boxed.any() == (size == (1, 1))
-
-
-@pytest.mark.parametrize(
-    ("size", "into", "expected"),
-    [
-        ((40, 20), (20, 20), (20, 10)),
-        ((20, 40), (20, 20), (10, 20)),
-        ((10, 10), (40, 30), (30, 30)),
-        ((64, 36), (32, 18), (32, 18)),
-    ],
-)
-def test_fitted_with_its_own_proportions(size: tuple[int, int], into: tuple[int, int], expected: tuple[int, int]) -> None:
-    assert fitted(plain(RED, size), into).shape == (expected[1], expected[0], 3)

@@ -1,0 +1,184 @@
+"""Checks that a GPU gives the answers of the CPU, and times it, section by section; what is missing is said and left out."""
+
+import json
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+from maskstream import __version__
+from maskstream.errors import ConfigError, MaskStreamError
+from maskstream.files import replace_file
+
+if TYPE_CHECKING:
+    from maskstream.benchmark.gpu_setup import Check
+
+Section = Callable[["Check"], dict[str, Any]]
+
+BUDGET_S: Final = 420.0
+_NAMES_TO_INSTALL: Final = {"cv2": "opencv-python", "PIL": "pillow", "yaml": "pyyaml", "sklearn": "scikit-learn"}
+
+
+@dataclass(frozen=True)
+class GpuCheckRequest:
+    """What a user wants to be checked."""
+
+    device: str = "cuda"
+    images: Path | None = None
+    """A folder of pictures that are compared besides the frames of the clip."""
+    json: Path | None = None
+    """Where the figures go, after each section."""
+    budget_s: float = BUDGET_S
+    """No section begins after so many seconds."""
+    quick: bool = False
+    """Look at little: whether it runs."""
+    sections: tuple[str, ...] = ()
+    """Some of those that there are; none: all."""
+
+
+def sections() -> dict[str, Section]:
+    """Return what is checked, in order; imports what the models take."""
+    from maskstream.benchmark import gpu_cameras, gpu_equivalence, gpu_memory, gpu_speed
+
+    return {
+        "device": gpu_speed.ceilings,
+        "equivalence": gpu_equivalence.equivalence,
+        "crops": gpu_equivalence.crops,
+        "buffers": gpu_memory.buffers,
+        "out_of_memory": gpu_memory.out_of_memory,
+        "speed": gpu_speed.speed,
+        "faces": gpu_cameras.faces,
+        "camera_batches": gpu_cameras.camera_batches,
+        "cameras": gpu_cameras.cameras,
+    }
+
+
+def run_gpu_check(request: GpuCheckRequest, say: Callable[[str], None], clock: Callable[[], float] = monotonic) -> dict[str, Any]:
+    """Run the sections one after the other and write the figures after each.
+
+    Args:
+        request: What to check.
+        say: Told what is going on.
+        clock: Seconds.
+
+    Returns:
+        All figures, fit for JSON: `passed` is False where a check failed.
+
+    Raises:
+        MaskStreamError: The device or a section is not known, pictures cannot be read, or the figures cannot be written.
+        ImportError: A package is missing that the models take.
+    """
+    from maskstream.benchmark.gpu_setup import FULL, QUICK, SPENT, Check, find_device, real_pictures
+    from maskstream.benchmark.machine import machine
+
+    if not request.budget_s > 0:
+        raise ConfigError(f"--budget: {request.budget_s:g} is not allowed; give seconds, more than 0")
+    began_s = clock()
+    chosen = _chosen(request.sections)
+    device, plan = find_device(request.device), QUICK if request.quick else FULL
+    found: dict[str, dict[str, Any]] = {}
+    check = Check(
+        device=device,
+        plan=plan,
+        frames=real_pictures(plan.frames, request.images),
+        say=lambda what: say(f"{clock() - began_s:5.0f} s: {what}"),
+        seconds_left=lambda: began_s + request.budget_s - clock(),
+        found=found,
+    )
+    record: dict[str, Any] = {
+        "program": f"maskstream {__version__}",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "device": str(device),
+        "quick": request.quick,
+        "budget_s": request.budget_s,
+        "machine": machine(),
+        "passed": True,
+        "sections": found,
+    }
+    _keep(request.json, record)  # it is known early where it cannot be written
+    for name, section in chosen.items():
+        check.say(name)
+        section_began_s = clock()
+        found[name] = {"skipped": f"{SPENT} ({request.budget_s:g} s)"} if check.seconds_left() < 0 else _run(section, check)
+        found[name]["seconds"] = round(clock() - section_began_s, 1)
+        record["passed"] = all(each.get("passed") is not False for each in found.values())
+        _keep(request.json, record)
+    return record
+
+
+def _keep(path: Path | None, record: Mapping[str, Any]) -> None:
+    if path is not None:
+        replace_file(path, json.dumps(record, indent=2).encode() + b"\n")
+
+
+def _chosen(names: Sequence[str]) -> dict[str, Section]:
+    known = sections()
+    unknown = next((name for name in names if name not in known), None)
+    if unknown is not None:
+        raise ConfigError(f"--section: {unknown!r} is not known; allowed: {', '.join(known)}")
+    return {name: section for name, section in known.items() if name in names or not names}
+
+
+def _run(section: Section, check: "Check") -> dict[str, Any]:
+    """Return the record of a section; the others go on where it cannot run, and where it fails, however that is."""
+    try:
+        return section(check)
+    except ImportError as error:
+        if not is_foreign(error):
+            raise
+        return {"skipped": missing(error)}
+    except MaskStreamError as error:
+        return {"passed": False, "said": str(error)}
+    except Exception as error:  # a device may fail in any way, and what the other sections find is worth having
+        traceback.print_exc()
+        return {"passed": False, "said": f"{type(error).__name__}: {str(error).partition(chr(10))[0]:.200}"}
+
+
+def is_foreign(error: ImportError) -> bool:
+    """Return whether a package of others is missing, and not a module of ours."""
+    return error.name is None or error.name.partition(".")[0] != "maskstream"
+
+
+def missing(error: ImportError) -> str:
+    """Return which package is missing, and how it comes."""
+    package = (error.name or "").partition(".")[0]
+    if not package:
+        return f"a package cannot be loaded: {error}"
+    return f"the package {package} is missing; pip install {_NAMES_TO_INSTALL.get(package, package)}"
+
+
+def tables(record: Mapping[str, Any]) -> str:
+    """Return all that was found as tables in Markdown."""
+    summary = []
+    for name, found in record["sections"].items():
+        result = {True: "passed", False: "FAILED", None: "done"}[found.get("passed")]
+        said = f"skipped: {found['skipped']}" if "skipped" in found else found["said"]
+        summary.append(
+            {"section": name, "result": "-" if "skipped" in found else result, "seconds": found["seconds"], "what": said}
+        )
+    parts = [_table(summary)]
+    for name, found in record["sections"].items():
+        if found.get("rows"):
+            parts.append(f"{name}:\n\n{_table(found['rows'], found.get('columns'))}")
+    return "\n\n".join(parts)
+
+
+def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
+    keys = list(columns or dict.fromkeys(key for row in rows for key in row))
+    cells = [keys, *([_cell(row.get(key, "")) for key in keys] for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(keys))]
+    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in cells]
+    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "NO"
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
+    if isinstance(value, list):
+        return " to ".join(map(_cell, value))
+    return str(value).replace("|", "/")

@@ -1,0 +1,241 @@
+"""What the sections of the GPU check share: the device, real pictures, and models of a precision."""
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import torch
+
+from maskstream.analyzer import Analyzer
+from maskstream.benchmark.rounds import Contestant, take_turns
+from maskstream.config import Layer, load_config, refine
+from maskstream.errors import OutOfMemory, SourceError, SourceOpenError
+from maskstream.files import one_line
+from maskstream.models.devices import pick_device
+from maskstream.models.precision import PRECISIONS
+from maskstream.pictures import PICTURE_SUFFIXES, read_picture
+from maskstream.pipeline import build_analyzer
+from maskstream.settings import Config
+from maskstream.types import BgrImage, Frame, FrameResult
+
+CLIP: Final = Path(__file__).resolve().parents[2] / "assets" / "demo.mp4"
+SPENT: Final = "the budget is spent"
+BATCH: Final = 8
+"""Frames that are compared in one go, on both devices."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is looked at."""
+
+    frames: int
+    """Of the clip, as far apart as it allows."""
+    short_side: int
+    """Of the comparisons, pixels."""
+    batches: tuple[int, ...]
+    rounds: int
+    least_frames: int
+    """Of one round, where a batch is smaller."""
+    picture_hw: tuple[int, int]
+    """Of the pictures that are timed."""
+    model_sides: Mapping[str, int]
+    """Short sides of the detectors that are timed, by their names."""
+    crowds: tuple[int, ...]
+    """Faces in a frame."""
+    cameras: tuple[int, ...]
+    frames_each: int
+    """Frames of each camera."""
+    matrix_side: int
+
+
+FULL: Final = Plan(
+    frames=15,
+    short_side=384,
+    batches=(1, 8, 32),
+    rounds=5,
+    least_frames=16,
+    picture_hw=(720, 1280),
+    model_sides={"face_mobilenet": 480, "coco_resnet50": 800},
+    crowds=(1, 10, 50, 100),
+    cameras=(1, 2, 4, 8, 16, 32, 64),
+    frames_each=30,
+    matrix_side=8192,
+)
+QUICK: Final = Plan(
+    frames=3,
+    short_side=192,
+    batches=(1, 2),
+    rounds=1,
+    least_frames=1,
+    picture_hw=(180, 320),
+    model_sides={"face_mobilenet": 128, "coco_resnet50": 64},
+    crowds=(1, 10),
+    cameras=(1, 2),
+    frames_each=3,
+    matrix_side=256,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Check:
+    """What a section is given."""
+
+    device: torch.device
+    """With its index, where there may be several."""
+    plan: Plan
+    frames: list[Frame]
+    """Real pictures of any size."""
+    say: Callable[[str], None]
+    """Told what is going on."""
+    seconds_left: Callable[[], float]
+    """Of the budget; below 0 nothing else begins."""
+    found: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """The records of the sections before."""
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether it is a CUDA GPU, whose memory and precision of products can be set."""
+        return self.device.type == "cuda"
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """What is compared: float16 takes 40 times as long on a CPU."""
+        return tuple(name for name in PRECISIONS if self.device.type != "cpu" or name != "float16")
+
+    @property
+    def timed_precisions(self) -> tuple[str, ...]:
+        """What is timed: on a CPU half precision is slower than float32."""
+        return self.precisions if self.device.type != "cpu" else ("float32",)
+
+    def config(self, **values: Any) -> Config:
+        """Return the defaults on the device, by PyTorch, with more settings laid over them, by section."""
+        usual = {"device": str(self.device), "detector": {"backend": "torch"}, "classifier": {"backend": "torch"}}
+        return refine(refine(load_config(), Layer("gpu_check", usual)), Layer("gpu_check", values))
+
+    def analyzer(self, precision: str = "float32") -> Analyzer:
+        """Load the default models on the device."""
+        return build_analyzer(self.config(precision=precision, detector={"short_side": self.plan.short_side}))
+
+    def reference(self) -> Analyzer:
+        """Load the same on the CPU in float32."""
+        return build_analyzer(self.config(device="cpu", detector={"short_side": self.plan.short_side}))
+
+    def timed_pictures(self, count: int) -> list[Frame]:
+        """Return real pictures of the size that is timed, each in an array of its own."""
+        height, width = self.plan.picture_hw
+        shown = [self.frames[index % len(self.frames)].bgr for index in range(count)]
+        return [as_frame(cv2.resize(bgr, (width, height)), index) for index, bgr in enumerate(shown)]
+
+    def timed(self, what: str, run: Callable[[], int]) -> dict[str, Any]:
+        """Run something that waits for its results, once to warm up and then for some rounds.
+
+        Args:
+            what: For who watches.
+            run: Returns how many frames it has worked through.
+
+        Returns:
+            Milliseconds a frame, frames per second (median and spread), and on CUDA the peak of memory that PyTorch held.
+            Where the budget is spent, or there is no memory for it, `left_out` says so.
+        """
+        if self.seconds_left() < 0:
+            return {"left_out": SPENT}
+        self.say(what)
+        if self.is_cuda:
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(self.device)
+        try:
+            times = take_turns([Contestant("step", "", run)], self.plan.rounds, lambda _: None)["step"]
+        except OutOfMemory as error:
+            return {"left_out": str(error)}
+        row: dict[str, Any] = {"ms_per_frame": round(1000 / median(times.fps), 3), "fps": round(median(times.fps), 1)}
+        row["fps_spread"] = [round(min(times.fps), 1), round(max(times.fps), 1)]
+        if self.is_cuda:
+            row["peak_mb"] = round(torch.cuda.max_memory_allocated(self.device) / 2**20, 1)
+        return row
+
+
+def find_device(name: str) -> torch.device:
+    """Return the device of a name, with its index where it is CUDA.
+
+    Raises:
+        ConfigError: It is not known, or not there.
+    """
+    device = torch.device(pick_device(name))
+    return torch.device("cuda", torch.cuda.current_device()) if device == torch.device("cuda") else device
+
+
+def real_pictures(count: int, folder: Path | None) -> list[Frame]:
+    """Return frames of the clip that is in a checkout, and all pictures of a folder.
+
+    Args:
+        count: Frames of the clip, evenly spaced.
+        folder: With pictures of any size; None for none.
+
+    Raises:
+        SourceOpenError: The clip, the folder or a picture cannot be read.
+    """
+    frames = _frames_of_clip(count) if folder is None or CLIP.is_file() else []
+    if folder is None:
+        return frames
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+    except OSError as error:
+        raise SourceOpenError(f"--images {folder}: cannot be read: {error.strerror}; give a folder of pictures") from error
+    if not paths:
+        raise SourceOpenError(f"--images {folder}: no pictures in it; give a folder of pictures")
+    for path in paths:
+        try:
+            frames.append(as_frame(read_picture(str(path)), len(frames)))
+        except SourceError as error:
+            raise SourceOpenError(f"{one_line(str(path))}: {error}") from error
+    return frames
+
+
+def _frames_of_clip(count: int) -> list[Frame]:
+    """Read with OpenCV, which is there where PyAV is not."""
+    if not CLIP.is_file():
+        raise SourceOpenError(f"{CLIP}: is not installed; give --images DIR, or run python tools/gpu_check.py in a checkout")
+    capture = cv2.VideoCapture(str(CLIP))
+    pictures = []
+    while True:
+        there, bgr = capture.read()
+        if not there:
+            break
+        pictures.append(np.asarray(bgr, np.uint8))
+    capture.release()
+    if not pictures:
+        raise SourceOpenError(f"{CLIP}: OpenCV cannot read it; check the file, or install an OpenCV with FFmpeg")
+    chosen = np.linspace(0, len(pictures) - 1, min(count, len(pictures))).round().astype(int)
+    return [as_frame(pictures[index], number) for number, index in enumerate(chosen)]
+
+
+def as_frame(bgr: Any, index: int = 0) -> Frame:
+    """Return a picture (H, W, 3) uint8 BGR as a frame."""
+    return Frame(np.asarray(bgr, np.uint8), index, "picture", 0.0)
+
+
+def shifted(bgr: BgrImage) -> BgrImage:
+    """Return a picture that begins in its middle, in an array of its own: the faces are elsewhere."""
+    return np.roll(bgr, bgr.shape[1] // 2, axis=1)
+
+
+def analyse(analyzer: Analyzer, frames: Sequence[Frame], size: int = BATCH) -> list[FrameResult]:
+    """Analyse frames, so many at a time."""
+    starts = range(0, len(frames), size)
+    return [result for start in starts for result in analyzer.analyze(frames[start : start + size])]
+
+
+@contextmanager
+def tf32(*, convolutions: bool, products: bool) -> Generator[None, None, None]:
+    """Let CUDA round the factors of float32 products to TF32, or not; PyTorch's defaults are True and False."""
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = convolutions, products
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before

@@ -1,0 +1,200 @@
+"""How fast a device is: what it could do at most, and the models alone on pictures of a camera's size."""
+
+import subprocess
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from shutil import which
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from maskstream.benchmark.gpu_setup import Check, tf32
+from maskstream.benchmark.rounds import Contestant, take_turns
+from maskstream.models import coco_resnet50, face_mobilenet
+from maskstream.models.on_device import Uploads
+from maskstream.models.precision import PRECISIONS
+from maskstream.pipeline import build_analyzer, build_detector
+from maskstream.settings import Config
+from maskstream.types import BgrImage
+
+_PRODUCTS: Final = 10
+_COPIED_BYTES: Final = 2**26
+_PERSONS: Final = 5
+"""Found in each picture by a network with random weights, so that its last stage has as much to do as usual."""
+_SEED: Final = 1
+
+
+def ceilings(check: Check) -> dict[str, Any]:
+    """Describe the device, and how fast it multiplies matrices and is sent bytes: no model is faster."""
+    rates = {}
+    for name, dtype in PRECISIONS.items():
+        if name in check.precisions:
+            with tf32(convolutions=False, products=False):
+                rates[name] = _products_per_s(check, dtype)
+    if check.is_cuda:
+        with tf32(convolutions=True, products=True):
+            rates["tf32"] = _products_per_s(check, torch.float32)
+    tflop = 2 * check.plan.matrix_side**3 / 1e12
+    record: dict[str, Any] = {"passed": None, "tflop_per_s": {name: round(rate * tflop, 3) for name, rate in rates.items()}}
+    name = str(check.device)
+    if check.is_cuda:
+        name = torch.cuda.get_device_name(check.device)
+        record |= {"driver": _driver(), "cuda": torch.version.cuda, "gb_per_s_to_device": round(_copied_gb_per_s(check), 1)}
+        record["memory_gb"] = round(torch.cuda.get_device_properties(check.device).total_memory / 2**30, 1)
+    said = ", ".join(f"{name} {rate:g}" for name, rate in record["tflop_per_s"].items())
+    return {**record, "said": f"{name}: matrix products in TFLOP/s: {said}"}
+
+
+def _products_per_s(check: Check, dtype: torch.dtype) -> float:
+    side = check.plan.matrix_side
+    first, second = (torch.rand(side, side, device=check.device).to(dtype) for _ in range(2))
+
+    def run() -> int:
+        for _ in range(_PRODUCTS):
+            product = first @ second
+        product[0, 0].item()  # waits for the device
+        return _PRODUCTS
+
+    return _per_s(check, run)
+
+
+def _copied_gb_per_s(check: Check) -> float:
+    pinned = torch.zeros(_COPIED_BYTES, dtype=torch.uint8).pin_memory()
+
+    def run() -> int:
+        for _ in range(_PRODUCTS):
+            copied = pinned.to(check.device, non_blocking=True)
+        copied[0].item()
+        return _PRODUCTS
+
+    return _per_s(check, run) * _COPIED_BYTES / 1e9
+
+
+def _per_s(check: Check, run: Callable[[], int]) -> float:
+    return median(take_turns([Contestant("ceiling", "", run)], check.plan.rounds, lambda _: None)["ceiling"].fps)
+
+
+def _driver() -> str | None:
+    """Return the version of the driver, where the system says it."""
+    program = which("nvidia-smi")
+    if program is None:
+        return None
+    command = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False).stdout  # noqa: S603 (found above)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return next(iter(said.split()), None)
+
+
+class _Pictures(Uploads):
+    """Sends pictures, or leaves them on the device: what is timed then does not have the way there in it."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__(device)
+        self.stay = False
+        self._stayed: dict[int, tuple[BgrImage, torch.Tensor]] = {}
+
+    def __call__(self, pictures_bgr: Sequence[BgrImage]) -> list[torch.Tensor]:
+        if not self.stay:
+            return super().__call__(pictures_bgr)
+        missing = [picture for picture in pictures_bgr if id(picture) not in self._stayed]
+        for picture, sent in zip(missing, super().__call__(missing), strict=True):
+            self._stayed[id(picture)] = (picture, sent)
+        return [self._stayed[id(picture)][1] for picture in pictures_bgr]
+
+
+def speed(check: Check) -> dict[str, Any]:
+    """Time both detectors in all precisions and sizes of batches, the way to the device and the answers' way back included.
+
+    `coco_resnet50` has random weights: the real ones are fetched from a network. The time does not depend on them.
+    """
+    rows: list[dict[str, Any]] = []
+    gflop = {}
+    with TemporaryDirectory() as folder:
+        for name, short_side in check.plan.model_sides.items():
+            chosen: dict[str, Any] = {"name": name, "short_side": short_side}
+            if name == coco_resnet50.NAME:
+                check.say("speed: random weights")
+                weights = random_weights(Path(folder))
+                chosen |= {"weights": str(weights), "min_score": 0.0, "max_faces": _PERSONS}
+            gflop[name] = round(_gflop(check, check.config(detector=chosen)), 2)
+            for precision in check.timed_precisions:
+                for row in _steps(check, check.config(precision=precision, detector=chosen)):
+                    rows.append({"model": f"{name} {short_side} px", "precision": precision, **row})
+                    _compare_with_ceiling(check, rows[-1], gflop[name])
+    left_out = [row for row in rows if "fps" not in row]
+    height, width = check.plan.picture_hw
+    said = f"pictures of {width}x{height}; {', '.join(f'{name} {each:g} GFLOP a frame' for name, each in gflop.items())}"
+    said += f"; {len(left_out)} steps were left out" if left_out else ""
+    return {"passed": None, "said": said, "gflop_per_frame": gflop, "rows": rows}
+
+
+def random_weights(folder: Path) -> Path:
+    """Write weights of `coco_resnet50` that nobody has trained; numbers keep their size on their way through the network.
+
+    Batch norm gets statistics of noise: without them numbers would double from block to block, beyond what float16 can hold.
+    """
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(_SEED)
+        module = coco_resnet50.build_module()
+        for part in module.modules():
+            if isinstance(part, nn.BatchNorm2d):
+                part.momentum = None  # the plain mean
+        module.backbone.body.train()(torch.randn(2, 3, 128, 128))
+    path = folder / f"{coco_resnet50.NAME}.pth"
+    torch.save(module.state_dict(), path)
+    return path
+
+
+def _steps(check: Check, config: Config) -> list[dict[str, Any]]:
+    """Return how long the detector takes, from the host and on the device, and with the classifier where we have one for it."""
+    on_cpu = check.device.type == "cpu"
+    uploads = _Pictures(check.device)
+    name = f"speed: {config.detector.name}, {config.precision}"
+    detector = build_detector(config, None, None if on_cpu else uploads)
+    rows = []
+    for where in ("host",) if on_cpu else ("host", "device"):
+        uploads.stay = where == "device"
+        for size in check.plan.batches:
+            pictures = [frame.bgr for frame in check.timed_pictures(max(size, check.plan.least_frames))]
+            run = partial(_in_batches, detector.detect, pictures, size)
+            rows.append({"what": "detector", "pictures": where, "batch": size, **check.timed(f"{name}, batch {size}", run)})
+    if config.detector.name == face_mobilenet.NAME:
+        analyzer = build_analyzer(config)
+        for size in check.plan.batches:
+            run = partial(_in_batches, analyzer.analyze, check.timed_pictures(max(size, check.plan.least_frames)), size)
+            rows.append(
+                {"what": "and classifier", "pictures": "host", "batch": size, **check.timed(f"{name}, batch {size}", run)}
+            )
+    return rows
+
+
+def _in_batches(work: Callable[[Any], Any], items: Sequence[Any], size: int) -> int:
+    """Work through all whole batches and return how many items those were."""
+    starts = range(0, len(items) - size + 1, size)
+    for start in starts:
+        work(items[start : start + size])
+    return len(starts) * size
+
+
+def _gflop(check: Check, config: Config) -> float:
+    """Return what a detector computes for one picture."""
+    detector = build_detector(config)
+    pictures = [frame.bgr for frame in check.timed_pictures(1)]
+    with FlopCounterMode(display=False) as counter:
+        detector.detect(pictures)
+    return float(counter.get_total_flops()) / 1e9
+
+
+def _compare_with_ceiling(check: Check, row: dict[str, Any], gflop: float) -> None:
+    """Add which share of the rate of plain matrix products the detector reaches, where that is known."""
+    rates = check.found.get("device", {}).get("tflop_per_s", {})
+    kind = "tf32" if row["precision"] == "float32" and check.is_cuda else row["precision"]  # PyTorch's default
+    if kind in rates and "fps" in row and row["what"] == "detector":
+        row["of_ceiling"] = round(gflop * row["fps"] / 1000 / rates[kind], 4)

@@ -1,0 +1,48 @@
+"""`maskstream gpu-check`: check in one command that a GPU gives the answers of the CPU, and time it."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Final
+
+from maskstream.benchmark.gpu_check import BUDGET_S, GpuCheckRequest, is_foreign, missing, run_gpu_check, tables
+
+_CHECK_FAILED: Final = 1
+_MODELS_MISSING: Final = 4
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add where it runs, what is looked at, and where the figures go."""
+    parser.add_argument("--device", default="cuda", metavar="NAME", help="cuda (the default), cuda:1, mps, cpu")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="pictures that are compared besides frames of the demo clip")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="all figures, written after each section")
+    parser.add_argument(
+        "--budget", type=float, default=BUDGET_S, metavar="SECONDS", help=f"nothing begins after so long; {BUDGET_S:g}"
+    )
+    parser.add_argument("--section", action="append", default=[], metavar="NAME", help="only this one; may be repeated")
+    parser.add_argument("--quick", action="store_true", help="few and small pictures: only whether it runs")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check and print the tables; return 0 where all that ran has passed, 1 where a check failed, 4 where no model can run."""
+    request = GpuCheckRequest(
+        device=arguments.device,
+        images=arguments.images,
+        json=arguments.json,
+        budget_s=arguments.budget,
+        quick=arguments.quick,
+        sections=tuple(arguments.section),
+    )
+    try:
+        from loguru import logger
+
+        logger.remove()
+        logger.add(lambda message: print(message, end="", file=sys.stderr), level="WARNING", format="{message}")
+        record = run_gpu_check(request, lambda what: print(what, file=sys.stderr, flush=True))
+    except ImportError as error:
+        if not is_foreign(error):
+            raise
+        print(f"{missing(error)}; the models need it", file=sys.stderr)
+        return _MODELS_MISSING
+    print(tables(record))
+    return 0 if record["passed"] else _CHECK_FAILED

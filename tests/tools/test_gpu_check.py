@@ -1,0 +1,325 @@
+"""The check of a GPU, run on the CPU as far as that goes: what it finds, what it refuses, and what it says of what is missing."""
+
+import io
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from maskstream import MaskPipeline
+from maskstream.analyzer import Analyzer
+from maskstream.benchmark import gpu_check, gpu_setup
+from maskstream.benchmark.gpu_check import GpuCheckRequest, run_gpu_check
+from maskstream.benchmark.gpu_equivalence import COARSE, EXACT, SCALED, agreement
+from maskstream.benchmark.gpu_memory import buffers, most_that_fit
+from maskstream.benchmark.gpu_setup import QUICK, Check, real_pictures
+from maskstream.errors import OutOfMemory, SourceOpenError
+from maskstream.models import CLASSIFIERS, ClassifierOptions
+from maskstream.models.on_device import DeviceCutter, Uploads
+from maskstream.pipeline import build_detector
+from maskstream.types import BgrImage, Face, Frame, FrameResult, Label
+from tests.conftest import ROOT, make_frame
+from tools.gpu_check import main
+
+CPU = torch.device("cpu")
+NOT_ON_A_BARE_GPU_MACHINE = (
+    *("av", "imutils", "supervision", "trackers", "rich", "scipy", "sklearn", "matplotlib", "openvino", "onnx", "onnxruntime"),
+    *("setproctitle", "pycocotools", "jinja2", "paho", "requests"),
+)
+WITHOUT = """
+import runpy, sys
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
+    def find_spec(self, name, path=None, target=None):
+        return None if name.partition(".")[0] in {packages!r} else self.finder.find_spec(name, path, target)
+sys.meta_path[:] = map(Without, sys.meta_path)
+sys.argv = {arguments!r}
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    code: int
+    record: dict[str, Any]
+    out: str
+    err: str
+
+    def rows(self, section: str) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self.record["sections"][section]["rows"]
+        return rows
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """All of it, quickly."""
+    path = tmp_path_factory.mktemp("gpu") / "gpu.json"
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = main(["--device", "cpu", "--quick", "--json", str(path)])
+    return Run(code, json.loads(path.read_text()), out.getvalue(), err.getvalue())
+
+
+def test_everything_that_can_run_here_passes(run: Run) -> None:
+    assert (run.code, run.record["passed"]) == (0, True), run.err
+    sections = run.record["sections"]
+    assert list(sections) == list(gpu_check.sections())
+    assert {name for name, found in sections.items() if found.get("passed")} == {"equivalence", "crops", "buffers"}
+    assert sections["out_of_memory"]["skipped"] == "the memory of cpu cannot be limited; that is done on CUDA alone"
+    assert torch.__version__.startswith(run.record["machine"]["versions"]["torch"])
+    for name in sections:
+        assert f"s: {name}\n" in run.err
+        assert f"\n| {name} " in run.out
+
+
+def test_answers_are_compared(run: Run) -> None:
+    """On the CPU float32 is compared with itself; bfloat16 gives the same faces in slightly other places."""
+    same, also_same, coarse = run.rows("equivalence")
+    assert same["faces"] == also_same["faces"] == coarse["faces"] >= 6
+    assert same["worst_box_px"] == also_same["worst_box_px"] == 0
+    assert 0 < coarse["box_px"] <= coarse["worst_box_px"] < 4
+    assert (coarse["found"], coarse["not_extra"], coarse["same_label"]) == (1, 1, 1)
+    assert 0 < run.record["sections"]["crops"]["mean_grey"] < 1
+    assert run.record["sections"]["buffers"]["faces"] >= 4
+
+
+def test_speeds_are_of_what_was_asked_for(run: Run) -> None:
+    timed = {(row["model"], row["what"], row["batch"]) for row in run.rows("speed")}
+    assert timed == {
+        *((model, "detector", size) for model in ("face_mobilenet 128 px", "coco_resnet50 64 px") for size in QUICK.batches),
+        *(("face_mobilenet 128 px", "and classifier", size) for size in QUICK.batches),
+    }
+    gflop = run.record["sections"]["speed"]["gflop_per_frame"]
+    assert gflop["coco_resnet50"] > 10 * gflop["face_mobilenet"] > 0
+    for row in run.rows("speed"):
+        assert row["ms_per_frame"] == pytest.approx(1000 / row["fps"], rel=0.6)  # few frames per second are rounded
+    assert [(row["faces"], row["found"]) for row in run.rows("faces")] == [(1, 1), (10, 10)] * 2
+    assert [row["cameras"] for row in run.rows("camera_batches")] == [1, 2]
+    counted = [(row["every"], row["cameras"], row["frames"]) for row in run.rows("cameras")]
+    assert counted == [(1, 1, 3), (1, 2, 6), (3, 1, 3), (3, 2, 6)]
+
+
+@pytest.fixture(scope="module")
+def answers(pipeline: MaskPipeline, demo_frames: list[Frame]) -> list[FrameResult]:
+    results = [pipeline.analyzer.analyze([frame])[0] for frame in demo_frames[:50:25]]
+    assert all(len(result.faces) >= 2 for result in results)
+    return results
+
+
+def with_first_face(results: Sequence[FrameResult], *faces: Face) -> list[FrameResult]:
+    """The answers with other faces in place of the first one of the first picture."""
+    return [replace(results[0], faces=(*faces, *results[0].faces[1:])), *results[1:]]
+
+
+def with_sides_moved(face: Face, *shares: float) -> Face:
+    """A face the sides of whose box lie elsewhere by shares of its longer side."""
+    side = max(face.face_box_xyxy[2:] - face.face_box_xyxy[:2])
+    return replace(face, face_box_xyxy=face.face_box_xyxy + side * np.array(shares, np.float32))
+
+
+def test_the_same_answers_agree(answers: list[FrameResult]) -> None:
+    compared = agreement(answers, answers, 0.15)
+    assert compared.failures(EXACT) == []
+    assert compared.faces == sum(len(result.faces) for result in answers)
+    assert max(compared.worst.values()) == 0
+
+
+def test_damaged_answers_do_not(answers: list[FrameResult]) -> None:
+    first = answers[0].faces[0]
+    detection = first.detection
+    elsewhere = replace(first, face_box_xyxy=first.face_box_xyxy + 500)
+    points = replace(first, detection=replace(detection, keypoints_xy=detection.keypoints_xy + np.float32(20)))
+    score = replace(first, detection=replace(detection, score=detection.score - 0.2))
+    other = Label.NO_MASK if first.label is Label.MASK else Label.MASK
+    probability = replace(first, confidence=(first.confidence or 0) - 0.2)
+    for damaged, said in (
+        ([with_sides_moved(first, 0, 0, 0, 0.32)], "worst box 0.32"),
+        ([with_sides_moved(first, 0.15, 0.15, 0.15, 0.15)], "mean box 0.0"),
+        ([points], "mean points 0.0"),
+        ([score], "mean score 0.0"),
+        ([probability], "mean probability 0.0"),
+        ([replace(first, label=other)], "same_label 0."),
+        ([], "found 0."),
+        ([first, elsewhere], "not_extra 0."),
+    ):
+        failures = agreement(answers, with_first_face(answers, *damaged), 0.15).failures(COARSE)
+        assert any(said in failure for failure in failures), (said, failures)
+    nobody = [replace(result, faces=()) for result in answers]
+    assert agreement(nobody, nobody, 0.15).failures(COARSE) == ["no face was found in any picture"]
+    assert agreement(answers, nobody, 0.15).failures(COARSE) == ["found 0.000, at least 0.97 is wanted"]
+
+
+def test_a_doubtful_face_may_be_missing(answers: list[FrameResult]) -> None:
+    first = answers[0].faces[0]
+    doubtful = with_first_face(answers, replace(first, detection=replace(first.detection, score=0.2)))
+    assert agreement(doubtful, with_first_face(answers), 0.15).failures(SCALED) == []
+    assert agreement(with_first_face(answers), doubtful, 0.15).failures(SCALED) == []
+
+
+class _RemembersPlaces(Uploads):
+    """Takes an array for the picture that once lay there."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__(device)
+        self.copies: dict[int, torch.Tensor] = {}
+
+    def __call__(self, pictures_bgr: Sequence[BgrImage]) -> list[torch.Tensor]:
+        return [self.copies.setdefault(each.ctypes.data, torch.from_numpy(each.copy())) for each in pictures_bgr]
+
+
+class _Forgetful(Check):
+    def analyzer(self, precision: str = "float32") -> Analyzer:
+        config, uploads = self.config(detector={"short_side": QUICK.short_side}), _RemembersPlaces(CPU)
+        classifier = CLASSIFIERS["mask_mobilenet"](ClassifierOptions("cpu", config.clip))
+        return Analyzer(build_detector(config, None, uploads), classifier, config, None, DeviceCutter(uploads))
+
+
+def test_answers_of_what_an_array_held_before_are_found_out() -> None:
+    found = buffers(_Forgetful(CPU, QUICK, real_pictures(2, None), print, lambda: 1.0))
+    assert found["passed"] is False
+    assert "filling 2: found 0." in found["said"]
+    assert "filling 1" not in found["said"]
+
+
+class _Cramped(Analyzer):
+    """Has room for so many frames."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+
+    def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
+        if len(frames) > self.room:
+            raise OutOfMemory("out of memory")
+        return []
+
+
+def test_batches_are_halved_until_they_fit() -> None:
+    frames = [make_frame(index) for index in range(16)]
+    assert [most_that_fit(_Cramped(room), frames) for room in (16, 15, 5, 1)] == [16, 8, 4, 1]
+    with pytest.raises(OutOfMemory, match="one frame alone does not fit"):
+        most_that_fit(_Cramped(0), frames)
+
+
+def test_time_that_is_over_and_what_is_there_by_then(tmp_path: Path) -> None:
+    path, now_s = tmp_path / "gpu.json", 0.0
+    kept: list[list[str]] = []
+
+    def say(what: str) -> None:
+        nonlocal now_s
+        kept.append(list(json.loads(path.read_text())["sections"]))
+        if what.endswith(" crops"):
+            now_s = 61
+
+    request = GpuCheckRequest("cpu", json=path, budget_s=60, quick=True, sections=("device", "crops", "speed"))
+    record = run_gpu_check(request, say, lambda: now_s)
+    assert kept == [[], ["device"], ["device", "crops"]]
+    assert record["sections"]["device"]["tflop_per_s"]["float32"] > 0
+    assert [record["sections"][name]["skipped"] for name in ("crops", "speed")] == ["the budget is spent (60 s)"] * 2
+    assert record["passed"] is True
+
+
+def test_a_section_that_fails_is_said_and_the_others_go_on(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def broken(check: Check) -> dict[str, Any]:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nCompile with ...")
+
+    def incomplete(check: Check) -> dict[str, Any]:
+        raise ModuleNotFoundError("No module named 'cv2'", name="cv2.gapi")
+
+    monkeypatch.setattr(gpu_check, "sections", lambda: {"broken": broken, "incomplete": incomplete})
+    code = main(["--device", "cpu", "--quick"])
+    out, err = capfd.readouterr()
+    assert code == 1
+    assert "RuntimeError: CUDA error: an illegal memory access was encountered " in out
+    assert "skipped: the package cv2 is missing; pip install opencv-python " in out
+    assert "Traceback" in err
+
+
+def test_a_module_of_ours_that_is_missing_is_no_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(check: Check) -> dict[str, Any]:
+        raise ModuleNotFoundError("No module named 'maskstream.renamed'", name="maskstream.renamed")
+
+    monkeypatch.setattr(gpu_check, "sections", lambda: {"broken": broken})
+    with pytest.raises(ModuleNotFoundError, match="renamed"):
+        main(["--device", "cpu", "--quick"])
+
+
+def without(packages: Sequence[str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the tool where packages are missing."""
+    script = WITHOUT.format(packages=set(packages), arguments=[str(ROOT / "tools" / "gpu_check.py"), *arguments])
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+
+def test_a_missing_package_leaves_out_what_needs_it() -> None:
+    few = ("--device", "cpu", "--quick", "--section", "buffers", "--section", "cameras")
+    done = without(NOT_ON_A_BARE_GPU_MACHINE, *few)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert any(line.startswith("| buffers | passed") for line in lines)
+    (cameras,) = [line for line in lines if line.startswith("| cameras")]
+    assert re.search(r"skipped: the package (\w+) is missing; pip install \1 ", cameras)
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("package", ["loguru", "torch"])
+def test_a_package_that_the_models_need_ends_it(package: str) -> None:
+    done = without([package], "--device", "cpu")
+    assert done.returncode == 4
+    assert done.stderr == f"the package {package} is missing; pip install {package}; the models need it\n"
+
+
+def test_pictures_of_ones_own_are_looked_at_too(tmp_path: Path, face_bgr: BgrImage) -> None:
+    cv2.imwrite(str(tmp_path / "one.png"), face_bgr[:200, :300])
+    (tmp_path / "notes.txt").write_text("no picture")
+    frames = real_pictures(2, tmp_path)
+    assert [(frame.width, frame.height) for frame in frames] == [(640, 360), (640, 360), (300, 200)]
+    assert np.array_equal(frames[2].bgr, face_bgr[:200, :300])
+
+
+def test_without_the_clip_there_are_pictures_of_ones_own_alone(
+    tmp_path: Path, face_bgr: BgrImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_setup, "CLIP", tmp_path / "demo.mp4")
+    cv2.imwrite(str(tmp_path / "one.png"), face_bgr)
+    assert [frame.width for frame in real_pictures(2, tmp_path)] == [640]
+    with pytest.raises(SourceOpenError, match=r"demo.mp4: is not installed; give --images DIR"):
+        real_pictures(2, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--device", "cuda:99"], 2, "device: 'cuda:99' cannot be used here ("),
+        (["--device", "cpu", "--section", "colour"], 2, "--section: 'colour' is not known; allowed: device, equivalence, crops"),
+        (["--device", "cpu", "--budget", "0"], 2, "--budget: 0 is not allowed; give seconds, more than 0"),
+        (["--device", "cpu", "--images", "nowhere"], 3, "--images nowhere: cannot be read: No such file or directory"),
+        (["--device", "cpu", "--images", "."], 3, "--images .: no pictures in it"),
+        (["--device", "cpu", "--json", "nowhere/gpu.json"], 5, "nowhere/gpu.json: cannot be written"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    arguments: list[str], code: int, said: str, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == code
+    out, err = capfd.readouterr()
+    assert err.startswith(said)
+    assert (out, err.count("\n")) == ("", 1)
+
+
+def test_an_option_that_is_not_known_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["--fast"])
+    assert left.value.code == 2
+    assert capfd.readouterr().err.count("\n") == 1

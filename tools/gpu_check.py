@@ -1,0 +1,22 @@
+#!/usr/bin/env python3
+"""Check in one command of at most 8 minutes that a GPU gives the answers of the CPU, and time it.
+
+python tools/gpu_check.py --json gpu.json
+python tools/gpu_check.py --images pictures/ --section equivalence --section crops
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from maskstream.cli.main import run_command
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_command("gpu-check", argv, "tools/gpu_check.py")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
