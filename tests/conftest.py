@@ -24,25 +24,27 @@ from tests.servers import SYSTEM_PYTHON
 
 DEMO = ROOT / "assets" / "demo.mp4"
 LONGEST_FIRST = (
-    "drill/test_drill.py",
-    "end_to_end/test_people.py",
-    "tools/test_benchmark.py",
-    "end_to_end/test_bad_input.py",
     "tools/test_evaluate.py",
-    "end_to_end/test_window.py",
-    "end_to_end/test_run_stream.py",
+    "drill/test_drill.py",
     "sinks/test_window.py",
     "models/test_backends.py",
+    "end_to_end/test_run_stream.py",
+    "end_to_end/test_window.py",
+    "tools/test_benchmark.py",
+    "end_to_end/test_start.py",
     "sources/test_url.py",
+    "tools/test_train_classifier.py",
+    "end_to_end/test_people.py",
+    "end_to_end/test_wheel.py",
+    "end_to_end/test_bad_input.py",
     "tools/test_train_detector.py",
     "end_to_end/test_sources.py",
-    "tools/test_train_classifier.py",
-    "stream/test_live.py",
-    "sinks/test_delivery.py",
     "training/test_loop.py",
+    "models/test_yolo.py",
+    "evaluation/test_report.py",
     "sinks/test_mqtt.py",
 )
-"""Files of tests, of those that take 10 s or more."""
+"""Files of tests that take 10 s or more."""
 APT_PACKAGES = {"ffprobe": "ffmpeg", "chromium": "chromium", "Xvfb": "xvfb", "xdotool": "xdotool"}
 APT_PACKAGES |= {
     "ffmpeg": "ffmpeg",
