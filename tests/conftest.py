@@ -24,25 +24,27 @@ from tests.servers import SYSTEM_PYTHON
 
 DEMO = ROOT / "assets" / "demo.mp4"
 LONGEST_FIRST = (
-    "drill/test_drill.py",
-    "end_to_end/test_people.py",
-    "tools/test_benchmark.py",
-    "end_to_end/test_bad_input.py",
     "tools/test_evaluate.py",
-    "end_to_end/test_window.py",
-    "end_to_end/test_run_stream.py",
+    "drill/test_drill.py",
     "sinks/test_window.py",
     "models/test_backends.py",
+    "end_to_end/test_run_stream.py",
+    "end_to_end/test_window.py",
+    "tools/test_benchmark.py",
+    "end_to_end/test_start.py",
     "sources/test_url.py",
+    "tools/test_train_classifier.py",
+    "end_to_end/test_people.py",
+    "end_to_end/test_wheel.py",
+    "end_to_end/test_bad_input.py",
     "tools/test_train_detector.py",
     "end_to_end/test_sources.py",
-    "tools/test_train_classifier.py",
-    "stream/test_live.py",
-    "sinks/test_delivery.py",
     "training/test_loop.py",
+    "models/test_yolo.py",
+    "evaluation/test_report.py",
     "sinks/test_mqtt.py",
 )
-"""Files of tests, of those that take 10 s or more."""
+"""Files of tests that take 10 s or more."""
 APT_PACKAGES = {"ffprobe": "ffmpeg", "chromium": "chromium", "Xvfb": "xvfb", "xdotool": "xdotool"}
 APT_PACKAGES |= {
     "ffmpeg": "ffmpeg",
@@ -70,6 +72,8 @@ hypothesis.settings.load_profile("quick")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Run one fork server for all processes that run tests; the first of them has it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as where a shell has started this in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if "PYTEST_XDIST_WORKER" not in os.environ:
         running = ExitStack()
         running.enter_context(fork_server())

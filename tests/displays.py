@@ -14,6 +14,7 @@ from maskstream.types import BgrImage
 from tests.slowness import LONGEST_S, slowness
 
 _FOCUS_S = 0.3  # until Qt knows that its window has it; a key before that is lost
+_BETWEEN_S = "0.1"  # of keys that come together, the window sees the last
 _CLIENT_MESSAGE = 33  # of X.h
 
 
@@ -34,8 +35,9 @@ class Display:
 
     def press(self, *keys: str) -> None:
         """Press keys in the window of the program, once it is there."""
+        self._xdotool("windowfocus", "--sync", self.window(), "sleep", f"{_FOCUS_S * slowness():.2f}")
         for key in keys:
-            self._xdotool("windowfocus", "--sync", self.window(), "sleep", f"{_FOCUS_S * slowness():.2f}", "key", key)
+            self._xdotool("key", key, "sleep", _BETWEEN_S)
 
     def resize(self, width: int, height: int) -> None:
         """Give the window another size, as a user who drags its edge."""

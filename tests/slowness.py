@@ -7,8 +7,8 @@ from typing import Final
 
 LONGEST_S: Final = 600.0
 """After which something is taken for hanging; no promise."""
-_TURNS: Final = 3_000_000
-_NOMINAL_S: Final = 0.17
+_TURNS: Final = 1_500_000
+_NOMINAL_S: Final = 0.085
 """What `_work` takes on a core of its own of the machine that the promises were made on, an AMD EPYC."""
 
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Let cameras, networks, disks, displays and models fail, and see whether the program keeps what it promises.
 
-python tools/fault_drill.py --short                                           under 3 minutes, part of the tests
+python tools/fault_drill.py --core                                            20 s, part of make test
+python tools/fault_drill.py --short                                           under 3 minutes
 python tools/fault_drill.py --minutes 60 --report docs/fault-drill.md         all of it, with an hour of four cameras
 
 Needs a checkout, requirements-dev.txt, ffmpeg, and gst-rtsp-server with its Python bindings (see .ci/run).

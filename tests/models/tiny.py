@@ -1,6 +1,7 @@
 """Real models, small enough to be made in a test."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from maskstream.types import BgrImage
 CLIP_NAME = "maskstream-tiny-clip"
 CLIP_SIDE = 32
 YOLO_SIDE = 64
+_YOLO_STEPS = 150
 RED, BLUE = (20, 20, 230), (230, 20, 20)
 """BGR: what `save_tiny_yolo` takes for its first and its second class."""
 
@@ -51,8 +53,12 @@ def draw(height: int, width: int, *squares: tuple[tuple[int, int, int, int], tup
     return picture
 
 
-def save_tiny_yolo(path: Path, names: tuple[str, str] = ("with_mask", "without_mask"), steps: int = 150) -> Path:
-    """Write an Ultralytics detector that learnt within seconds that red rectangles are the first class, blue ones the second."""
+def save_tiny_yolo(path: Path, names: tuple[str, str] = ("with_mask", "without_mask")) -> Path:
+    """Write an Ultralytics detector that learnt within seconds that red rectangles are the first class, blue ones the second.
+
+    What it learnt is kept for all processes that run tests.
+    """
+    learnt = Path(os.environ["XDG_CACHE_HOME"]) / "tiny_yolo.pt"
     with contained(), torch.random.fork_rng():
         from ultralytics.nn.tasks import DetectionModel
         from ultralytics.utils import DEFAULT_CFG
@@ -68,7 +74,14 @@ def save_tiny_yolo(path: Path, names: tuple[str, str] = ("with_mask", "without_m
             scores[-1].bias.data.fill_(
                 -3
             )  # made for large pictures, it would start at so low a score that a class may never rise
-        _train(model, steps)
+        if learnt.exists():
+            model.load_state_dict(torch.load(learnt, weights_only=True))
+        else:
+            _train(model, _YOLO_STEPS)
+            own = learnt.with_name(f"tiny_yolo_{os.getpid()}.pt")
+            own.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(model.state_dict(), own)
+            own.replace(learnt)
         model.names, model.task, model.args = dict(enumerate(names)), "detect", {"imgsz": YOLO_SIDE, "task": "detect"}
         torch.save({"model": model.eval(), "train_args": {"imgsz": YOLO_SIDE}}, path)
     return path

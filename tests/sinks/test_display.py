@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from time import sleep
 
 import pytest
 
 from maskstream.sinks import display as display_module
 from maskstream.sinks import why_no_window as try_window
 from tests.displays import Display, x_server
+from tests.receivers import wait_until
 
 COOKIE = b"0123456789abcdef"
 XAUTHORITY = b"\xff\xff\0\0\0\0\0\x12MIT-MAGIC-COOKIE-1\0\x10" + COOKIE
@@ -39,8 +39,7 @@ def test_display_stays_in_use_until_the_window_is_there(display: Display, monkey
         assert obstacle is None
         display.move_mouse(3, 4)
         assert display.mouse() == (3, 4)
-    sleep(1)
-    assert display.mouse() != (3, 4)
+    wait_until(lambda: display.mouse() != (3, 4))
 
 
 def test_no_display(monkeypatch: pytest.MonkeyPatch) -> None:

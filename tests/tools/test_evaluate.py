@@ -117,7 +117,7 @@ def test_records_of_the_stream_give_the_same_counts(photos: Path, finished: Path
 def test_a_killed_run_and_an_interrupted_one_go_on(photos: Path, tmp_path: Path, main: Main) -> None:
     many = tmp_path / "many"
     many.mkdir()
-    count = 50  # so many that none of both ends by itself before it is stopped
+    count = 100  # so many that none of both ends by itself before it is stopped
     for index in range(count):
         (many / f"{index}.png").symlink_to(photos / f"shot_{index % 4}.png")
     arguments = ["--images", str(many), "--unlabelled", "negative", "--out", str(tmp_path / "out"), *FAST]
