@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from typing import Final
 
 from maskstream.people.steady import SteadyLabel, SteadyRules
@@ -127,7 +128,7 @@ class PeopleAnalyzer:
         person = source.people[number]
         person.face, person.seen_s = replace(face, track_id=number), source.clock_s
         if person.steady is not None:
-            if face.judged and face.confidence is not None:
+            if face.judged and face.confidence is not None and isfinite(face.confidence):
                 person.steady.look(source.clock_s, face.label, face.confidence, quality(frame.bgr, face))
             label, confidence = person.steady.label, person.steady.confidence
             person.face = replace(person.face, steady_label=label, steady_confidence=confidence)
