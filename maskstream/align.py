@@ -14,6 +14,7 @@ from typing import Final
 import cv2
 import numpy as np
 
+from maskstream.geometry import are_pixels
 from maskstream.types import BgrImage, Detection, FloatArray
 
 EYE_DISTANCE: Final = 0.32
@@ -81,12 +82,14 @@ def cut_faces(pictures_bgr: Sequence[BgrImage], quads_xy: Sequence[Sequence[Floa
 
 def crop_quad(detection: Detection, face_box_xyxy: FloatArray, rules: AlignRules) -> FloatArray | None:
     """Return the outline (4, 2) of the square that `align_face` would cut, or None where it would refuse."""
+    if not are_pixels(face_box_xyxy):
+        return None
     width, height = (float(side) for side in face_box_xyxy[2:] - face_box_xyxy[:2])
-    if not min(width, height) >= rules.min_face_px:  # a NaN is refused as well
+    if min(width, height) < rules.min_face_px:
         return None
     (left_eye, left_score), (right_eye, right_score) = detection.keypoint("left_eye"), detection.keypoint("right_eye")
     left_is_certain, right_is_certain = (score >= rules.min_keypoint_score for score in (left_score, right_score))
-    if not (left_is_certain or right_is_certain) or not np.isfinite([left_eye, right_eye]).all():
+    if not (left_is_certain or right_is_certain) or not (are_pixels(left_eye) and are_pixels(right_eye)):
         return None
     if not (left_is_certain and right_is_certain):
         left_eye = right_eye = left_eye if left_is_certain else right_eye
@@ -103,8 +106,8 @@ def crop_quad(detection: Detection, face_box_xyxy: FloatArray, rules: AlignRules
 def _level_axis(detection: Detection, left_eye: FloatArray, right_eye: FloatArray) -> FloatArray:
     """Unit vector (2,) from the crop's left to its right, in the frame."""
     across = (left_eye - right_eye) / np.hypot(*(left_eye - right_eye))
-    nose_down = float((detection.keypoint("nose")[0] - (left_eye + right_eye) / 2) @ np.array([-across[1], across[0]]))
-    eyes_are_mixed_up = nose_down < 0
+    nose = detection.keypoint("nose")[0]
+    eyes_are_mixed_up = are_pixels(nose) and (nose - (left_eye + right_eye) / 2) @ np.array([-across[1], across[0]]) < 0
     return np.asarray(-across if eyes_are_mixed_up else across, np.float32)
 
 

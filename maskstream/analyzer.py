@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, inf
 from time import perf_counter
 
 import numpy as np
 
 from maskstream.align import AlignRules, crop_quad, cut_faces
-from maskstream.geometry import box_corners, face_box
+from maskstream.geometry import are_pixels, box_corners, face_box, is_box
 from maskstream.protocols import Classifier, Cutter, Detector
 from maskstream.settings import Config, IncorrectAs, PerSource
 from maskstream.types import BACKGROUND, BgrImage, Detection, Face, FloatArray, Frame, FrameResult, Label
@@ -110,11 +110,9 @@ class Analyzer:
 
     def _align(self, frame: Frame, detections: list[Detection]) -> list[_Candidate]:
         thresholds = self._thresholds.of(frame.source_id)
-        selected = _select(detections, thresholds)
-        boxes = [face_box(detection) for detection in selected]
         return [
             _Candidate(detection, box, crop_quad(detection, box, thresholds.rules), thresholds)
-            for detection, box in zip(selected, boxes, strict=True)
+            for detection, box in _select(detections, thresholds)
         ]
 
     def _classify(
@@ -133,7 +131,9 @@ class Analyzer:
 
     def _judge(self, candidate: _Candidate, probabilities: FloatArray | None) -> tuple[Face, bool]:
         """Return the face, and False where the classifier sees none, or has seen nothing and the detector is not certain."""
-        by_class = {} if probabilities is None else dict(zip(self._classifier.class_names, probabilities.tolist(), strict=True))
+        by_class = {}
+        if probabilities is not None and np.isfinite(probabilities).all():
+            by_class = dict(zip(self._classifier.class_names, probabilities.tolist(), strict=True))
         background = by_class.pop(BACKGROUND, 0.0)
         thresholds = candidate.thresholds
         is_doubtful = not by_class and candidate.detection.score < thresholds.min_unknown_score
@@ -168,7 +168,17 @@ def _moved(detection: Detection, x: int, y: int) -> Detection:
     return replace(detection, box_xyxy=box_xyxy, keypoints_xy=detection.keypoints_xy + shift)
 
 
-def _select(detections: list[Detection], thresholds: _Thresholds) -> list[Detection]:
-    """Return what is certain enough, the most certain first."""
-    certain = [found for found in detections if found.score >= thresholds.min_score and np.isfinite(found.box_xyxy).all()]
-    return sorted(certain, key=lambda found: -found.score)[: thresholds.max_faces]
+def _select(detections: list[Detection], thresholds: _Thresholds) -> list[tuple[Detection, FloatArray]]:
+    """Return what is certain enough with its tight face, the most certain first; what can be in no picture is left out."""
+    certain = [found for found in detections if thresholds.min_score <= found.score < inf and is_box(found.box_xyxy)]
+    faces = [(found, face_box(found)) for found in map(_without_strays, certain)]
+    return sorted((pair for pair in faces if is_box(pair[1])), key=lambda pair: -pair[0].score)[: thresholds.max_faces]
+
+
+def _without_strays(found: Detection) -> Detection:
+    """Return a detection whose keypoints can be in a picture, and whose scores are numbers; others become NaN."""
+    if are_pixels(found.keypoints_xy) and np.isfinite(found.keypoint_scores).all():
+        return found
+    points = [point if are_pixels(point) else np.full(2, np.nan) for point in found.keypoints_xy]
+    scores = np.where(np.isfinite(found.keypoint_scores), found.keypoint_scores, np.nan)
+    return replace(found, keypoints_xy=np.array(points, np.float32), keypoint_scores=scores.astype(np.float32))

@@ -4,19 +4,23 @@ The defaults stand in one place, `configs/default.yaml`. Every other file or set
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from maskstream.errors import ConfigError
+from maskstream.errors import ConfigError, redact
 from maskstream.resources import resource
 from maskstream.settings import Config, Section
 
 DEFAULT_CONFIG = resource("configs/default.yaml")
+
+_NO_YAML: Final = (yaml.YAMLError, ValueError, AttributeError, KeyError, TypeError, RecursionError)
+"""What PyYAML raises: the others for what looks like a date or number and is none, and for brackets without end."""
+_SECRET: Final = re.compile(r"(secret': ).*", re.DOTALL)
 
 SectionT = TypeVar("SectionT", bound=Section)
 
@@ -46,18 +50,18 @@ class Layer:
         """Return the layer of `key.path=value` as given to `--set`; the value is read as YAML."""
         key, equals, text = assignment.partition("=")
         if not equals or not all(key.split(".")):
-            raise ConfigError(f"--set {assignment}: expected key.path=value, such as detector.min_score=0.7")
+            raise ConfigError(f"--set {redact(assignment)}: expected key.path=value, such as detector.min_score=0.7")
         try:
             return cls.of_key(f"--set {key}", key, yaml.safe_load(text))
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {assignment}: the value is not YAML; quote it") from error
+        except _NO_YAML as error:
+            raise ConfigError(f"--set {redact(assignment)}: the value is not YAML; quote it") from error
 
     @classmethod
     def of_file(cls, path: Path) -> "Layer":
         """Return the settings of a YAML file."""
         values = read_yaml(path)
         if values is not None and not isinstance(values, dict):
-            raise ConfigError(f"{path}: holds {values!r:.50}, expected keys such as in configs/default.yaml")
+            raise ConfigError(f"{path}: holds {_shown(values):.50}, expected keys such as in configs/default.yaml")
         return cls(str(path), values or {})
 
 
@@ -68,12 +72,14 @@ def read_yaml(path: Path) -> Any:
         ConfigError: It cannot be read, or is no YAML.
     """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not text"
         raise ConfigError(f"{path}: cannot be read: {reason}; give a YAML file such as configs/default.yaml") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    try:
+        return yaml.safe_load(text)
+    except _NO_YAML as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split()):.300}") from error
 
 
 def load_config(path: Path | None = None, layers: Iterable[Layer] = ()) -> Config:
@@ -125,26 +131,41 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 def _explain(error: ValidationError, kind: type[BaseModel], stack: list[Layer]) -> str:
     first = error.errors()[0]
-    path = [str(part) for part in first["loc"] if part in first["loc"][:2]]
+    path = [part for part in first["loc"] if part != "[key]"]
     origin = next((layer.origin for layer in reversed(stack) if _sets(layer.values, path)), stack[0].origin)
-    key = ".".join(path)
+    key = ".".join(map(str, path))
     if first["type"] == "extra_forbidden":
         return f"{origin}: unknown key {key}; allowed here: {', '.join(_keys_beside(kind, path))}"
     if first["type"] == "missing":
         return f"{origin}: {key} is missing; restore it"
-    return f"{origin}: {key}: {first['input']!r:.80} is not allowed; {first['msg'][:1].lower()}{first['msg'][1:]}"
+    value = "***" if path[-1:] == ["secret"] else _shown(first["input"])
+    while len(path) > 1 and isinstance(path[-1], int):  # a list is named as a whole
+        path.pop()
+    return f"{origin}: {'.'.join(map(str, path))}: {value:.80} is not allowed; {first['msg'][:1].lower()}{first['msg'][1:]}"
 
 
-def _sets(values: object, path: list[str]) -> bool:
+def _shown(value: object) -> str:
+    """Return a value as messages give it, without passwords."""
+    return _SECRET.sub(r"\1***", redact(repr(value)))
+
+
+def _sets(values: object, path: Sequence[int | str]) -> bool:
+    """Return whether a layer decides about a key: by itself, or as a part of a list."""
     for part in path:
-        if not isinstance(values, Mapping) or part not in values:
+        if not isinstance(values, Mapping):
+            return True
+        if part not in values:
             return False
         values = values[part]
     return True
 
 
-def _keys_beside(section: type[BaseModel], path: list[str]) -> list[str]:
+def _keys_beside(section: type[BaseModel], path: Sequence[int | str]) -> list[str]:
     for part in path[:-1]:
-        annotation = section.model_fields[part].annotation
-        section = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else section
+        if isinstance(part, str):
+            annotation = section.model_fields[part].annotation
+            kinds = [
+                kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type) and issubclass(kind, BaseModel)
+            ]
+            section = next(iter(kinds), section)
     return list(section.model_fields)

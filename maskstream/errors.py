@@ -39,6 +39,10 @@ class MaskStreamError(Exception):
 
     exit_code = 1
 
+    def __init__(self, message: str) -> None:
+        """Keep the message in one line, whatever is in the names that it gives."""
+        super().__init__("".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in message))
+
 
 class ConfigError(MaskStreamError):
     """A usage or configuration mistake."""

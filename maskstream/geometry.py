@@ -17,6 +17,20 @@ _CENTRE_DOWN: Final = 0.63
 _LEVEL_BY_EYES_FROM: Final = 0.2  # eye distance over face height below which the line of the eyes says nothing about tilt
 
 _HEAD_MARGINS: Final = np.array([-0.24, -0.37, 0.24, 0.12], np.float32)
+_FARTHEST_PX: Final = 1e6
+
+
+def are_pixels(coordinates: FloatArray) -> bool:
+    """Return whether coordinates (...) can be those of a picture: numbers, and none farther away than any picture reaches.
+
+    A network that is out of order gives others; they would become infinite where they are added or scaled.
+    """
+    return bool((np.abs(coordinates) <= _FARTHEST_PX).all())  # a NaN is not
+
+
+def is_box(box_xyxy: FloatArray) -> bool:
+    """Return whether four numbers can be a box in a picture, be it without area."""
+    return are_pixels(box_xyxy) and bool((box_xyxy[2:] >= box_xyxy[:2]).all())
 
 
 def face_box(detection: Detection) -> FloatArray:

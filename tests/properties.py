@@ -20,6 +20,11 @@ def any_number(ordinary: st.SearchStrategy[float]) -> st.SearchStrategy[float]:
     return st.one_of(ordinary, ordinary, ordinary, st.sampled_from(ODD), st.floats(width=32))
 
 
+def broken(ordinary: st.SearchStrategy[float]) -> st.SearchStrategy[float]:
+    """Return ordinary numbers, and now and then NaN or infinity."""
+    return st.one_of(ordinary, ordinary, ordinary, st.sampled_from(ODD[:3]))
+
+
 def floats32(values: object) -> np.ndarray:
     """Return values as a network gives them."""
     return np.array(values, np.float32)

@@ -21,7 +21,7 @@ ALLOWED = {
     "cameras": {"config", "errors", "settings"},
     "camera_watch": {"cameras", "config", "errors", "settings"},
     "geometry": {"types"},
-    "align": {"types"},
+    "align": {"geometry", "types"},
     "pictures": {"types", "errors", "files"},
     "covering": {"align", "settings", "types"},
     "files": {"errors"},

@@ -7,7 +7,7 @@ from urllib.parse import quote
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from maskstream.errors import redact
+from maskstream.errors import MaskStreamError, redact
 from tests.properties import examples
 
 SECRETS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
@@ -110,3 +110,13 @@ def test_what_is_no_url_stays_as_it_is(location: str) -> None:
 def test_a_second_time_changes_nothing(location: list[str]) -> None:
     shown = redact("".join(location))
     assert redact(shown) == shown
+
+
+@given(name=st.text(st.characters() | st.sampled_from("\n\r\x1b\u2028\udc80")))
+@example(name="plain é 中.mp4")
+@example(name="two\nlines \udcff.mp4")
+def test_a_message_is_one_line_that_can_be_written(name: str) -> None:
+    message = str(MaskStreamError(name))
+    assert message.isprintable()
+    assert message.encode().decode() == message
+    assert message == name or not name.isprintable()

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
+from math import isfinite
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
@@ -131,7 +132,7 @@ class PeopleAnalyzer:
         person = source.people[number]
         person.face, person.seen_s = replace(face, track_id=number), source.clock_s
         if person.steady is not None:
-            if face.judged and face.confidence is not None:
+            if face.judged and face.confidence is not None and isfinite(face.confidence):
                 person.steady.look(source.clock_s, face.label, face.confidence, _tracking().quality(frame.bgr, face))
             label, confidence = person.steady.label, person.steady.confidence
             person.face = replace(person.face, steady_label=label, steady_confidence=confidence)

@@ -14,6 +14,7 @@ import supervision
 from trackers import ByteTrackTracker
 from trackers.utils.iou import BIoU
 
+from maskstream.geometry import is_box
 from maskstream.types import BgrImage, Face
 
 _REFERENCE_FPS: Final = 30.0  # of the units in which ByteTrack counts
@@ -61,8 +62,9 @@ class Tracker:
         """
         self._tracker.maximum_time_without_update = lost_s
         boxes = np.array([face.face_box_xyxy for face in faces], np.float32).reshape(-1, 4)
-        usable = np.flatnonzero(np.isfinite(boxes).all(1) & (boxes[:, 2:] > boxes[:, :2]).all(1))
         scores = np.array([face.detection.score for face in faces], np.float32)
+        has_area = np.array([is_box(box) and bool((box[2:] > box[:2]).all()) for box in boxes], bool)
+        usable = np.flatnonzero(has_area & np.isfinite(scores))
         found = supervision.Detections(boxes[usable], confidence=scores[usable], class_id=usable)
         numbers = self._numbers(found, time_s)
         begin = [index not in numbers and scores[index] >= _CERTAIN_SCORE for index in usable.tolist()]
@@ -96,7 +98,7 @@ def quality(bgr: BgrImage, face: Face) -> float:
     if x2 - x1 < 2 or y2 - y1 < 2:
         return 0.0
     size = min(1.0, min(x2 - x1, y2 - y1) / _LARGEST_SIDE_PX)
-    eyes = max(0.0, *(face.detection.keypoint(name)[1] for name in ("left_eye", "right_eye")))
+    eyes = min(1.0, max(0.0, *(face.detection.keypoint(name)[1] for name in ("left_eye", "right_eye"))))
     grey = cv2.cvtColor(bgr[y1:y2, x1:x2], cv2.COLOR_BGR2GRAY)
     scaled = cv2.resize(grey, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_AREA)
     sharp = min(1.0, float(cv2.Laplacian(scaled, cv2.CV_32F).var()) / _SHARP)

@@ -53,6 +53,14 @@ def test_followed_faces_are_no_evidence() -> None:
     assert {result.faces[0].steady_label for result in results[5:]} == {Label.MASK}
 
 
+def test_a_confidence_that_is_none_is_no_evidence() -> None:
+    results = watch(
+        lambda frame: [face_at(200, confidence=float("nan") if frame.index == 5 else 0.97)], [frame_at(i) for i in range(20)]
+    )
+    assert {result.faces[0].steady_label for result in results[5:]} == {Label.MASK}
+    assert results[-1].faces[0].steady_confidence == pytest.approx(0.98, abs=0.03)
+
+
 @pytest.mark.parametrize("stride", [1, 3, 12])
 def test_leaving_frames_out_changes_little(stride: int) -> None:
     results = watch(bare_from(2.0), [frame_at(index) for index in range(0, 120, stride)])

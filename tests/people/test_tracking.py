@@ -71,6 +71,23 @@ def test_a_box_that_is_none_is_nobody() -> None:
     assert tracker.update(0.0, [face_at(float("nan")), face_at(100), face_at(300, side=0)], LOST_S) == [None, 1, None]
 
 
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), float("-inf")])
+def test_a_score_that_is_none_is_nobody(score: float) -> None:
+    """It does not go on with somebody either."""
+    tracker = Tracker()
+    assert tracker.update(0.0, [face_at(100, score=score)], LOST_S) == [None]
+    assert tracker.update(0.1, [face_at(100)], LOST_S) == [1]
+    assert tracker.update(0.2, [face_at(100, score=score)], LOST_S) == [None]
+    assert tracker.update(0.3, [face_at(100)], LOST_S) == [1]
+
+
+def test_a_box_beyond_all_pictures_spoils_nothing() -> None:
+    tracker = Tracker()
+    huge = make_face(box=(-3.4e38, 160, 3.4e38, 240))
+    assert tracker.update(0.0, [face_at(100), huge], LOST_S) == [1, None]
+    assert tracker.update(0.1, [huge, face_at(100)], LOST_S) == [None, 1]
+
+
 def test_numbers_are_never_given_again() -> None:
     tracker = Tracker()
     assert tracker.update(0.0, [face_at(100), face_at(300)], LOST_S) == [1, 2]
