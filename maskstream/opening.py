@@ -30,7 +30,7 @@ def open_source(camera: Camera, board: StatusBoard, *, alone: bool) -> Source:
         if kind == "webcam" and alone:
             opener = _opened_once_already(opener)
         policy = ReconnectPolicy(camera.config.network.max_reconnects, refusal_ends=alone)
-        return ReconnectingSource(camera.name, opener, policy, board.status(camera.name))
+        return ReconnectingSource(camera.name, opener, policy, board.status(camera.name), board.clock)
     source = opener()
     logger.info("{}", _described(source.info))
     return source
