@@ -26,6 +26,11 @@ _KEYFRAME_EVERY_S = 2
 _FALLBACK_FPS = 25.0
 _FALLBACK_TIME_BASE = Fraction(1, 90_000)
 _COARSEST_TIME_BASE = Fraction(1, 1000)
+_SLOWEST = Fraction(1, 1001)
+_LONGEST_UNITS = 2**31 - 2**16
+"""How long a frame may be shown in an MP4, in units of time, with some room."""
+_BEGINS_ANEW_S = 1.0
+"""A source whose time runs back by more than this begins anew, as a broadcast does that was joined from parts."""
 
 
 class VideoSink:
@@ -52,6 +57,8 @@ class VideoSink:
         self._size = (info.width + info.width % 2, info.height + info.height % 2)
         self._last_pts: int | None = None
         self._last_duration = 0
+        self._moved = 0
+        """How much later frames are shown than their own time says, since it began anew."""
         self._video_finished = False
         self._held: av.Packet[av.VideoStream] | None = None
         self._to_yuv = VideoReformatter()
@@ -77,7 +84,7 @@ class VideoSink:
     def _add_video(self, info: SourceInfo, config: VideoConfig) -> av.VideoStream:
         fps = info.average_fps or _FALLBACK_FPS
         options = {"crf": str(config.crf), "preset": config.preset, "tune": "zerolatency"}
-        stream = self._container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=options)
+        stream = self._container.add_stream("libx264", rate=max(Fraction(fps).limit_denominator(1001), _SLOWEST), options=options)
         context = stream.codec_context
         context.width, context.height = self._size
         context.pix_fmt = "yuv420p"
@@ -100,15 +107,25 @@ class VideoSink:
 
     def write(self, output: Output) -> None:
         """Encode one frame at its own time."""
-        pts = round(output.frame.time_s / self._time_base)
-        if self._last_pts is not None and pts <= self._last_pts:
-            pts = self._last_pts + 1  # a source whose clock stands still or runs back
+        longest = _LONGEST_UNITS // self._time_base.numerator
+        pts = self._pts(round(output.frame.time_s / self._time_base), longest)
         self._last_pts = pts
-        self._last_duration = max(1, round(output.frame.duration_s / self._time_base))
+        self._last_duration = min(max(1, round(output.frame.duration_s / self._time_base)), longest)
         with _sink_errors(self._path):
             if self._audio:
                 self._audio.advance(output.frame.time_s)
             self._mux(self._to_video_frame(_fit(output.annotated_bgr, self._size), pts))
+
+    def _pts(self, own: int, longest: int) -> int:
+        """Return when a frame is shown: at its own time, but after the last one, and not later than MP4 can say."""
+        last = self._last_pts
+        if last is None:
+            return own
+        pts = own if own > last else own + self._moved
+        if (last - pts) * self._time_base > _BEGINS_ANEW_S:
+            pts = last + self._last_duration
+            self._moved = pts - own
+        return min(max(pts, last + 1), last + longest)
 
     def _to_video_frame(self, bgr: BgrImage, pts: int) -> av.VideoFrame:
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(bgr), format="bgr24")
@@ -182,10 +199,14 @@ def _sink_errors(path: str) -> Generator[None, None, None]:
 
 
 def _time_base(info: SourceInfo) -> Fraction:
-    """The source's own unit of time, divided where it is too coarse for frames out of step."""
-    if info.time_base is None:
-        return _FALLBACK_TIME_BASE
-    return info.time_base if info.time_base <= _COARSEST_TIME_BASE else info.time_base / 1000
+    """The source's own unit of time, divided where it is too coarse for frames out of step, coarser where it lasts very long.
+
+    In an MP4 the unit is what the denominator says, and no frame may be shown longer than `_LONGEST_UNITS` of it.
+    """
+    own = info.time_base or _FALLBACK_TIME_BASE
+    fine = own if own <= _COARSEST_TIME_BASE else own / 1000
+    most_units_per_s = max(_COARSEST_TIME_BASE.denominator, int(_LONGEST_UNITS / ((info.duration_s or 0.0) + 1)))
+    return fine if fine.denominator <= most_units_per_s else Fraction(1, most_units_per_s)
 
 
 def _fit(bgr: BgrImage, size: tuple[int, int]) -> BgrImage:

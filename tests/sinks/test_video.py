@@ -242,6 +242,60 @@ def test_time_that_stands_still_or_runs_back_goes_on(tmp_path: Path) -> None:
     assert [frames[index].time_s for index in (0, 1, 4)] == pytest.approx([0.0, 0.1, 0.2], abs=MILLISECOND_S)
 
 
+def test_parts_that_were_joined_keep_their_speed(tmp_path: Path) -> None:
+    """Their time begins anew in each."""
+    joined = tmp_path / "joined.ts"
+    parts = [write_video(tmp_path / f"{number}.ts", every(0.04, count)) for number, count in ((1, 50), (2, 75), (3, 40))]
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    shown_s = [frame.time_s for frame in read(annotate(joined, tmp_path / "out.mp4"))]
+    assert shown_s == pytest.approx(every(0.04, 165), abs=MILLISECOND_S)
+
+
+def test_one_frame_with_a_wrong_time_moves_no_other(tmp_path: Path) -> None:
+    times_s = [5.0, 5.1, 0.3, 5.2, 5.3]
+    path = write_pictures(tmp_path / "out.mp4", [(time_s, grey(index)) for index, time_s in enumerate(times_s)])
+    shown_s = [frame.time_s for frame in read(path)]
+    assert [shown_s[index] for index in (0, 1, 3, 4)] == pytest.approx([5.0, 5.1, 5.2, 5.3], abs=MILLISECOND_S)
+    assert 5.1 < shown_s[2] < 5.2
+
+
+@pytest.mark.parametrize(
+    ("hours", "time_base", "duration_s"),
+    [
+        (11, None, 11 * 3600.0),
+        (2, Fraction(1, 10_000_000), 7200.0),
+        (1, Fraction(1001, 30_000), 3600.0),
+        (1, None, 1e12),
+        (0.05, Fraction(1, 10_000_000), None),
+    ],
+)
+def test_a_gap_may_be_long(tmp_path: Path, hours: float, time_base: Fraction | None, duration_s: float | None) -> None:
+    times_s = [0.0, 3600 * hours, 3600 * hours + 0.04]
+    info = SourceInfo("door", 64, 48, live=False, time_base=time_base, duration_s=duration_s)
+    with closing(VideoSink(str(tmp_path / "out.mp4"), info, CONFIG)) as sink:
+        for index, time_s in enumerate(times_s):
+            sink.write(output_of(Frame(grey(index), index, "door", time_s)))
+    assert [frame.time_s for frame in read(tmp_path / "out.mp4")] == pytest.approx(times_s, abs=MILLISECOND_S)
+
+
+def test_a_gap_that_nobody_has_announced_is_as_long_as_it_can_be(tmp_path: Path) -> None:
+    info = SourceInfo("door", 64, 48, live=False, time_base=Fraction(1, 10_000_000))
+    with closing(VideoSink(str(tmp_path / "out.mp4"), info, CONFIG)) as sink:
+        for index, time_s in enumerate((0.0, 0.04, 3600.0, 3600.04)):
+            sink.write(output_of(Frame(grey(index), index, "door", time_s)))
+    shown_s = [frame.time_s for frame in read(tmp_path / "out.mp4")]
+    assert all(after > before for before, after in pairwise(shown_s))
+    assert 200 < shown_s[2] < 0.04 + 2**31 / 1e7
+
+
+def test_one_frame_an_hour_is_a_rate(tmp_path: Path) -> None:
+    info = SourceInfo("door", 64, 48, live=False, average_fps=1 / 3600, duration_s=7200.0)
+    with closing(VideoSink(str(tmp_path / "out.mp4"), info, CONFIG)) as sink:
+        for index in range(2):
+            sink.write(output_of(Frame(grey(index), index, "door", 3600.0 * index)))
+    assert [frame.time_s for frame in read(tmp_path / "out.mp4")] == pytest.approx([0.0, 3600.0], abs=MILLISECOND_S)
+
+
 def test_existing_file_is_replaced(tmp_path: Path) -> None:
     target = tmp_path / "out.mp4"
     target.write_bytes(b"old" * 1_000_000)
