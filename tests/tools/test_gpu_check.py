@@ -71,6 +71,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(code, json.loads(path.read_text()), out.getvalue(), err.getvalue())
 
 
+@pytest.mark.slow
 def test_everything_that_can_run_here_passes(run: Run) -> None:
     assert (run.code, run.record["passed"]) == (0, True), run.err
     sections = run.record["sections"]
