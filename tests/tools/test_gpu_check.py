@@ -84,6 +84,7 @@ def test_everything_that_can_run_here_passes(run: Run) -> None:
         assert f"\n| {name} " in run.out
 
 
+@pytest.mark.slow
 def test_answers_are_compared(run: Run) -> None:
     """On the CPU float32 is compared with itself; bfloat16 gives the same faces in slightly other places."""
     same, also_same, coarse = run.rows("equivalence")
@@ -95,6 +96,7 @@ def test_answers_are_compared(run: Run) -> None:
     assert run.record["sections"]["buffers"]["faces"] >= 4
 
 
+@pytest.mark.slow
 def test_speeds_are_of_what_was_asked_for(run: Run) -> None:
     timed = {(row["model"], row["what"], row["batch"]) for row in run.rows("speed")}
     assert timed == {
