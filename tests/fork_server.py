@@ -78,6 +78,9 @@ def serve(address: str) -> CommandLine | None:
                     has_imported = True
                 asking, _ = listening.accept()
                 message, descriptors, _, _ = socket.recv_fds(asking, LONGEST_MESSAGE, 3)
+                if not message:  # whoever asked has gone
+                    asking.close()
+                    continue
                 assert sum(1 for _ in Path("/proc/self/task").iterdir()) == 1, "only one of several threads would be in a fork"
                 pid = os.fork()
                 if pid == 0:
