@@ -103,13 +103,14 @@ def answer(listening: socket.socket, running: dict[int, tuple[int, socket.socket
         os.close(descriptor)
     handle = os.pidfd_open(pid)
     running[handle] = (pid, asking)
-    asking.send(str(pid).encode())
+    with suppress(ConnectionError):
+        asking.send(str(pid).encode())
     return None, handle
 
 
 def tell_end(pid: int, asked: socket.socket) -> None:
     _, status = os.waitpid(pid, 0)
-    with suppress(BrokenPipeError), asked:
+    with suppress(ConnectionError), asked:
         asked.send(str(os.waitstatus_to_exitcode(status)).encode())
 
 
