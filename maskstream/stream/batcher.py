@@ -21,6 +21,7 @@ class Batcher(Generic[T]):
         """Time spent in waiting for items."""
         self._changed = Condition()
         self._channels: list[Channel[T]] = []
+        self._closed = False
 
     def channel(self) -> Channel[T]:
         """Return another channel, for the newest item, which is read from now on."""
@@ -35,8 +36,15 @@ class Batcher(Generic[T]):
             self._channels.remove(channel)
             self._changed.notify_all()
 
+    def close(self) -> None:
+        """Say that no other channel will come: it is over once those that there are are exhausted."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
     def _is_over(self) -> bool:
-        return bool(self._channels) and all(channel.exhausted for channel in self._channels)  # none: there are others to come
+        may_come = not self._channels and not self._closed
+        return not may_come and all(channel.exhausted for channel in self._channels)
 
     def next_batch(self) -> list[T]:
         """Wait for at least one item; an empty list means that all channels are exhausted."""

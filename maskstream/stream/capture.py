@@ -28,6 +28,8 @@ _WAITING: Final = frozenset({SourceState.CONNECTING, SourceState.STALLED})
 class Captured:
     """A frame on its way through the stages."""
 
+    lane: "Lane"
+    """The one that it came by; another may have the same name by the time that it arrives."""
     frame: Frame
     analyse: bool
     """False for a frame that `stride` leaves out and that only travels along for the video."""
@@ -38,7 +40,7 @@ class Captured:
 class Ended:
     """The end of a source; travels behind its last frame."""
 
-    source_id: str
+    lane: "Lane"
     complete: bool
     """Whether it came to its own end."""
     error: MaskStreamError | None = None
@@ -125,9 +127,9 @@ class Lane:
         ended: Item
         try:
             complete = self._feed()
-            ended, cause = Ended(self.info.source_id, complete), "its end was reached" if complete else "stopped"
+            ended, cause = Ended(self, complete), "its end was reached" if complete else "stopped"
         except MaskStreamError as error:
-            ended, cause = Ended(self.info.source_id, complete=False, error=error), str(error)
+            ended, cause = Ended(self, complete=False, error=error), str(error)
         except BaseException as error:  # raised again in the caller's thread
             ended, cause = Crashed(error), f"a mistake in the program: {error!r}"
         self.status.change(SourceState.ENDED, cause)
@@ -143,7 +145,7 @@ class Lane:
             self.meter.captured(frame)
             self.status.change(SourceState.ONLINE, "frames come", _WAITING)
             analyse = frame.index % self.config.stride == 0
-            if (analyse or pass_every_frame) and not self.channel.put(Captured(frame, analyse)):
+            if (analyse or pass_every_frame) and not self.channel.put(Captured(self, frame, analyse)):
                 return False
             if limit is not None and frame.index + 1 >= limit:
                 return False

@@ -162,11 +162,10 @@ class Engine:
 
     def _is_stale(self, item: Item) -> bool:
         """Return whether a live frame is too old to be worth anything, and count it."""
-        lane = self._lanes.get(item.frame.source_id) if isinstance(item, Captured) else None
-        if lane is None or not isinstance(item, Captured) or not lane.info.live:
+        if not isinstance(item, Captured) or not item.lane.info.live:
             return False
         is_stale = self._clock.now_s() - item.frame.captured_at_s > self._config.max_staleness_s
-        lane.meter.stale += is_stale
+        item.lane.meter.stale += is_stale
         return is_stale
 
     def _analyse(self, batch: list[Item]) -> list[Item]:
@@ -230,9 +229,8 @@ class Engine:
         return held
 
     def _write(self, item: Captured) -> None:
-        source_id = item.frame.source_id
-        lane = self._lanes.get(source_id)
-        if lane is None:
+        source_id, lane = item.frame.source_id, item.lane
+        if self._lanes.get(source_id) is not lane:
             return  # removed meanwhile
         result = item.result or self._repeated(item.frame)
         self._last_results[source_id] = result
@@ -256,8 +254,9 @@ class Engine:
     def _end(self, ended: Ended) -> None:
         if ended.error:
             self._fail(ended.error)
-        if ended.complete:
-            self._outlets.each(ended.source_id, lambda sink: sink.source_ended(ended.source_id))
+        source_id = ended.lane.info.source_id
+        if ended.complete and self._lanes.get(source_id) is ended.lane:
+            self._outlets.each(source_id, lambda sink: sink.source_ended(source_id))
 
     def _sink_failed(self, error: SinkError, left_out: SinkBinding | None) -> None:
         """Go on without a sink; a file whose output failed is not read any further."""

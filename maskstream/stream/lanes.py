@@ -85,6 +85,7 @@ class Lanes:
 
     def close(self) -> None:
         """Let go of all."""
+        self.batcher.close()
         for lane in self:
             self._let_go(lane, "stopped")
 

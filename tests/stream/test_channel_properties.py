@@ -121,6 +121,7 @@ class BatcherMachine(RuleBasedStateMachine):
         self.batcher: Batcher[str] = Batcher(batch_size)
         self.models: list[Model] = []
         self.came = 0
+        self.closed = False
         self.turns: dict[str, Counter[str]] = {}
         """Of each channel with items: how many of others were taken since it waits."""
 
@@ -174,7 +175,12 @@ class BatcherMachine(RuleBasedStateMachine):
             assert max(self.turns[name].values()) == 1  # nobody is served twice while another waits
         self.turns = {name: turns for name, turns in self.turns.items() if name in had and name not in names}
 
-    @precondition(lambda self: bool(self.models) and all(model.finished and not model.items for model in self.models))
+    @rule()
+    def close(self) -> None:
+        self.batcher.close()
+        self.closed = True
+
+    @precondition(lambda self: (self.closed or bool(self.models)) and all(model.channel.exhausted for model in self.models))
     @rule()
     def over(self) -> None:
         assert self.batcher.next_batch() == []
