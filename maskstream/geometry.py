@@ -1,8 +1,9 @@
 """Boxes: the tight face from keypoints, the head from the face, corners. All pixels, x1 y1 x2 y2, float32."""
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from maskstream.types import Detection, FloatArray
 
@@ -20,7 +21,7 @@ _HEAD_MARGINS: Final = np.array([-0.24, -0.37, 0.24, 0.12], np.float32)
 _FARTHEST_PX: Final = 1e6
 
 
-def are_pixels(coordinates: FloatArray) -> bool:
+def are_pixels(coordinates: NDArray[np.floating[Any]]) -> bool:
     """Return whether coordinates (...) can be those of a picture: numbers, and none farther away than any picture reaches.
 
     A network that is out of order gives others; they would become infinite where they are added or scaled.
@@ -28,7 +29,7 @@ def are_pixels(coordinates: FloatArray) -> bool:
     return bool((np.abs(coordinates) <= _FARTHEST_PX).all())  # a NaN is not
 
 
-def is_box(box_xyxy: FloatArray) -> bool:
+def is_box(box_xyxy: NDArray[np.floating[Any]]) -> bool:
     """Return whether four numbers can be a box in a picture, be it without area."""
     return are_pixels(box_xyxy) and bool((box_xyxy[2:] >= box_xyxy[:2]).all())
 

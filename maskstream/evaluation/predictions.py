@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any, Final
 
 import numpy as np
 
 from maskstream.evaluation.types import PicturePredictions, Prediction
+from maskstream.geometry import are_pixels, is_box
 from maskstream.types import Face, FloatArray, Label
 
 FILE_KIND: Final = "maskstream predictions"
@@ -14,17 +16,22 @@ _DIGITS: Final = 6
 
 
 def to_record(name: str, width: int, height: int, faces: tuple[Face, ...]) -> dict[str, Any]:
-    """Return the JSON record of a picture; each face as in the records of `run_stream.py --jsonl`, boxes tight."""
-    return {"file": name, "width": width, "height": height, "faces": [_face_record(face) for face in faces]}
+    """Return the JSON record of a picture; each face as in the records of `run_stream.py --jsonl`, boxes tight.
+
+    What a system that is out of order says is left out where it is no box or score, and unknown where it is no confidence.
+    """
+    plain = [face for face in faces if is_box(face.face_box_xyxy) and isfinite(face.detection.score)]
+    return {"file": name, "width": width, "height": height, "faces": [_face_record(face) for face in plain]}
 
 
 def _face_record(face: Face) -> dict[str, Any]:
     found = face.detection
     rows = np.column_stack([found.keypoints_xy, found.keypoint_scores]).tolist()
     points = {name: row for name, row in zip(found.keypoint_names, rows, strict=True) if np.isfinite(row).all()}
+    is_judged = face.confidence is not None and isfinite(face.confidence)
     return {
-        "label": face.label.value,
-        "confidence": None if face.confidence is None else round(face.confidence, _DIGITS),
+        "label": (face.label if is_judged else Label.UNKNOWN).value,
+        "confidence": round(face.confidence, _DIGITS) if face.confidence is not None and is_judged else None,
         "score": round(found.score, _DIGITS),
         "box": dict(zip(("x1", "y1", "x2", "y2"), _rounded(face.face_box_xyxy.tolist()), strict=True)),
         "keypoints": {name: _rounded(row) for name, row in points.items()},
@@ -38,44 +45,60 @@ def _rounded(values: list[float]) -> list[float]:
 def from_record(record: Mapping[str, Any]) -> PicturePredictions:
     """Return the predictions of a record; `ValueError`, `KeyError` or `TypeError` where it is none.
 
-    A face without a box, as records write what is not finite, is left out.
+    A face without a box or a score, as records write what is not finite, is left out, and so is a keypoint without a place.
     """
-    faces = [_face(face) for face in record["faces"] if all(edge is not None for edge in face["box"].values())]
+    faces = [_face(face) for face in record["faces"] if None not in (*face["box"].values(), face["score"])]
     faces.sort(key=lambda found: -found.score)
-    return PicturePredictions(str(record["file"]), int(record.get("width") or 0), int(record.get("height") or 0), tuple(faces))
+    return PicturePredictions(str(record["file"]), _side(record.get("width")), _side(record.get("height")), tuple(faces))
 
 
 def _face(record: Mapping[str, Any]) -> Prediction:
     label, confidence = Label(record["label"]), record.get("confidence")
-    keypoints = {name: _point(row) for name, row in (record.get("keypoints") or {}).items() if None not in row}
+    rows = {name: _point(row) for name, row in (record.get("keypoints") or {}).items() if None not in row}
     return Prediction(
         box_xyxy([record["box"][edge] for edge in ("x1", "y1", "x2", "y2")]),
         probability(record["score"]),
         label,
         None if confidence is None else probability(confidence),
-        keypoints,
+        {name: row for name, row in rows.items() if are_pixels(np.array(row))},
     )
 
 
 def _point(row: list[float]) -> tuple[float, float, float]:
-    x, y, score = map(float, row)
+    x, y, score = map(plain_number, row)
     return x, y, score
+
+
+def _side(value: Any) -> int:
+    """Return a side of a picture; 0 where it is not said."""
+    side = plain_number(value or 0)
+    if not 0 <= side < 2**31:
+        raise ValueError(f"{value} is no side of a picture")
+    return int(side)
+
+
+def plain_number(value: Any) -> float:
+    """Return a number; `ValueError` or `TypeError` where it is none, or larger than any."""
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise ValueError("a number is too large") from error
 
 
 def box_xyxy(edges: list[float]) -> FloatArray:
     """Return a box (4,) of numbers; `ValueError` where they are no box."""
-    box = np.array(edges, np.float32)
-    if box.shape != (4,) or not np.isfinite(box).all() or (box[2:] < box[:2]).any():
+    box = np.array([plain_number(edge) for edge in edges])
+    if box.shape != (4,) or not is_box(box):
         raise ValueError(f"{edges} is no box")
-    return box
+    return box.astype(np.float32)
 
 
 def probability(value: float) -> float:
     """Return a number in [0, 1]; `ValueError` where it is none."""
-    number = float(value)
-    if not 0 <= number <= 1:
+    share = plain_number(value)
+    if not 0 <= share <= 1:
         raise ValueError(f"{value} is no probability")
-    return number
+    return share
 
 
 def to_json(header: Mapping[str, Any], records: list[Mapping[str, Any]]) -> str:

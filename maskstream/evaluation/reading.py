@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from maskstream.annotations.types import Annotations, LabelledPicture
 from maskstream.config import plain_name
 from maskstream.errors import ConfigError
-from maskstream.evaluation.predictions import FILE_KIND, box_xyxy, from_record, probability
+from maskstream.evaluation.predictions import FILE_KIND, box_xyxy, from_record, plain_number, probability
 from maskstream.evaluation.types import BoxKind, PicturePredictions, Prediction
 from maskstream.files import one_line
 from maskstream.settings import LabelMeaning
@@ -18,6 +18,7 @@ from maskstream.types import Label
 
 PredictionKind = Literal["maskstream", "jsonl", "coco"]
 _EXPECTED: Final = "expected our predictions.json, records of run_stream.py --jsonl, or COCO results"
+_MOST_NAMED: Final = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +166,7 @@ def _coco(
     pictures: dict[str, LabelledPicture] = {}
     for number, result in enumerate(results, 1):
         try:
-            x, y, width, height = map(float, result["bbox"])
+            x, y, width, height = map(plain_number, result["bbox"])
             box, score = box_xyxy([x, y, x + width, y + height]), probability(result["score"])
             label, picture = labels[_category(result)], names.find(result["image_id"])
         except (KeyError, TypeError, ValueError) as error:
@@ -198,11 +199,10 @@ def _category_labels(
         category: plain_name(categories.get(category, str(category)) if isinstance(category, int) else category)
         for category in found
     }
-    unknown = [f"{written[category]} ({count})" for category, count in found.items() if written[category] not in plain]
+    unknown = [f"{written[category]:.40} ({count})" for category, count in found.items() if written[category] not in plain]
     if unknown:
-        raise ConfigError(
-            f"{where}: categories of unknown meaning: {', '.join(unknown)}; say what they are with --categories 1=mask,2=no_mask"
-        )
+        some = ", ".join(unknown[:_MOST_NAMED]) + (" and more" if len(unknown) > _MOST_NAMED else "")
+        raise ConfigError(f"{where}: categories of unknown meaning: {some}; say what they are with --categories 1=mask,2=no_mask")
     meant = {category: plain[name] for category, name in written.items()}
     return {category: None if meaning == "ignore" else Label(meaning) for category, meaning in meant.items()}
 
