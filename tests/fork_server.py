@@ -19,6 +19,7 @@ import socket
 import sys
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -41,7 +42,9 @@ class CommandLine:
     descriptors: list[int]
 
 
+@cache
 def import_all() -> None:
+    """Import once what all need."""
     sys.path.insert(0, str(ROOT))
     for name in IMPORTED:
         importlib.import_module(name)
@@ -53,7 +56,7 @@ def import_all() -> None:
 def serve(address: str) -> CommandLine | None:
     """Fork for whoever asks; return in each child what it is to run, and None in the server at its end."""
     running: dict[int, tuple[int, socket.socket]] = {}
-    has_imported = False
+    """By the handle of a process, its number and who waits for its end."""
     with ExitStack() as open_here:
         selector = open_here.enter_context(selectors.DefaultSelector())
         listening = open_here.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
@@ -73,30 +76,41 @@ def serve(address: str) -> CommandLine | None:
                     os.close(key.fileobj)
                     tell_end(*running.pop(key.fileobj))
                     continue
-                if not has_imported:
-                    import_all()
-                    has_imported = True
-                asking, _ = listening.accept()
-                message, descriptors, _, _ = socket.recv_fds(asking, LONGEST_MESSAGE, 3)
-                assert sum(1 for _ in Path("/proc/self/task").iterdir()) == 1, "only one of several threads would be in a fork"
-                pid = os.fork()
-                if pid == 0:
-                    for other, (_, connection) in running.items():
-                        os.close(other)
-                        connection.close()
-                    asking.close()
-                    return CommandLine(**json.loads(message), descriptors=descriptors)
-                for descriptor in descriptors:
-                    os.close(descriptor)
-                ends = os.pidfd_open(pid)
-                running[ends] = (pid, asking)
-                selector.register(ends, selectors.EVENT_READ)
-                asking.send(str(pid).encode())
+                command_line, handle = answer(listening, running)
+                if command_line is not None:
+                    return command_line
+                if handle is not None:
+                    selector.register(handle, selectors.EVENT_READ)
+
+
+def answer(listening: socket.socket, running: dict[int, tuple[int, socket.socket]]) -> tuple[CommandLine | None, int | None]:
+    """Fork for who asks next; return what to run in the child, and the handle of the child in the server."""
+    asking, _ = listening.accept()
+    message, descriptors, _, _ = socket.recv_fds(asking, LONGEST_MESSAGE, 3)
+    if not message:  # whoever asked has gone
+        asking.close()
+        return None, None
+    import_all()
+    assert sum(1 for _ in Path("/proc/self/task").iterdir()) == 1, "only one of several threads would be in a fork"
+    pid = os.fork()
+    if pid == 0:
+        for other, (_, connection) in running.items():
+            os.close(other)
+            connection.close()
+        asking.close()
+        return CommandLine(**json.loads(message), descriptors=descriptors), None
+    for descriptor in descriptors:
+        os.close(descriptor)
+    handle = os.pidfd_open(pid)
+    running[handle] = (pid, asking)
+    with suppress(ConnectionError):
+        asking.send(str(pid).encode())
+    return None, handle
 
 
 def tell_end(pid: int, asked: socket.socket) -> None:
     _, status = os.waitpid(pid, 0)
-    with suppress(BrokenPipeError), asked:
+    with suppress(ConnectionError), asked:
         asked.send(str(os.waitstatus_to_exitcode(status)).encode())
 
 

@@ -12,41 +12,31 @@ from tests.conftest import DEMO
 from tests.slowness import slowness
 from tools import benchmark
 
+OTHERS = {
+    "backends": ("bare_openvino", "bare_onnx", "bare_torch", "bare_torchvision"),
+    "yolo": ("detector_eager", "yolo11n_pose"),
+}
+RATIOS = {"backends": ("backend_over_eager", "backend_over_torchvision"), "yolo": ("detector_over_yolo",)}
+"""What `--compare` adds to the report."""
 
-def test_the_report_has_what_was_asked_for(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+
+@pytest.mark.parametrize("compared", [(), pytest.param(("backends", "yolo"), marks=pytest.mark.slow)], ids=["alone", "compared"])
+def test_the_report_has_what_was_asked_for(tmp_path: Path, capfd: pytest.CaptureFixture[str], compared: tuple[str, ...]) -> None:
     json_path, png_path = tmp_path / "speed.json", tmp_path / "speed.png"
     few = ("--frames", "3", "--rounds", "2", "--starts", "1", "--set", "detector.short_side=128")
-    code = benchmark.main(
-        [
-            "--source",
-            str(DEMO),
-            *few,
-            "--compare",
-            "backends",
-            "--compare",
-            "yolo",
-            "--json",
-            str(json_path),
-            "--png",
-            str(png_path),
-        ]
-    )
+    written = ("--json", str(json_path), "--png", str(png_path))
+    asked = [option for name in compared for option in ("--compare", name)]
+    code = benchmark.main(["--source", str(DEMO), *few, *asked, *written])
     out, err = capfd.readouterr()
     assert code == 0, err
     record = json.loads(json_path.read_text())
     names = {"bare", "pipeline", "default", "pipeline_video", "decode", "encode", "opencv_loop"}
-    names |= {"bare_openvino", "bare_onnx", "bare_torch", "bare_torchvision", "detector_eager", "yolo11n_pose"}
-    assert set(record["contestants"]) == names
+    assert set(record["contestants"]) == names.union(*(OTHERS[name] for name in compared))
     for name, figures in record["contestants"].items():
         assert figures["frames"] == 3, name
         assert figures["fps_spread"][0] <= figures["fps"] <= figures["fps_spread"][1]
-    for name in (
-        "pipeline_over_bare",
-        "backend_over_eager",
-        "backend_over_torchvision",
-        "detector_over_yolo",
-        "video_over_slowest",
-    ):
+    ratios = [each for name in compared for each in RATIOS[name]]
+    for name in ("pipeline_over_bare", "video_over_slowest", *ratios):
         least, most = record[f"{name}_spread"]
         assert 0 < least <= record[name] <= most
     assert set(record["stages_ms"]) == {"capture", "detect", "align", "classify", "total"}

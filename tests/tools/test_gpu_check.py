@@ -71,6 +71,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(code, json.loads(path.read_text()), out.getvalue(), err.getvalue())
 
 
+@pytest.mark.slow
 def test_everything_that_can_run_here_passes(run: Run) -> None:
     assert (run.code, run.record["passed"]) == (0, True), run.err
     sections = run.record["sections"]
@@ -83,6 +84,7 @@ def test_everything_that_can_run_here_passes(run: Run) -> None:
         assert f"\n| {name} " in run.out
 
 
+@pytest.mark.slow
 def test_answers_are_compared(run: Run) -> None:
     """On the CPU float32 is compared with itself; bfloat16 gives the same faces in slightly other places."""
     same, also_same, coarse = run.rows("equivalence")
@@ -94,6 +96,7 @@ def test_answers_are_compared(run: Run) -> None:
     assert run.record["sections"]["buffers"]["faces"] >= 4
 
 
+@pytest.mark.slow
 def test_speeds_are_of_what_was_asked_for(run: Run) -> None:
     timed = {(row["model"], row["what"], row["batch"]) for row in run.rows("speed")}
     assert timed == {

@@ -52,8 +52,8 @@ def test_eight_crops_of_each_class_are_learnt_by_heart(run: Run, data: Path) -> 
     ("classes", "asked"),
     [
         (["mask", "no_mask", "background"], ()),
-        (["mask", "no_mask", "incorrect", "background"], FOUR),
-        (["mask", "no_mask"], TWO),
+        pytest.param(["mask", "no_mask", "incorrect", "background"], FOUR, marks=pytest.mark.slow),
+        pytest.param(["mask", "no_mask"], TWO, marks=pytest.mark.slow),
     ],
 )
 def test_what_was_trained_is_a_classifier_of_ours(
