@@ -37,14 +37,20 @@ GOOD: dict[str, st.SearchStrategy[Any]] = {
 @st.composite
 def good_layers(draw: st.DrawFn) -> Layer:
     """A layer of some right values."""
+    keys = draw(st.lists(st.sampled_from(sorted(GOOD)), unique=True))
+    return Layer("test", nested({key: draw(GOOD[key]) for key in keys}))
+
+
+def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings by dotted keys as a file has them."""
     values: dict[str, Any] = {}
-    for key in draw(st.lists(st.sampled_from(sorted(GOOD)), unique=True)):
+    for key, value in settings.items():
         *path, last = key.split(".")
         section = values
         for part in path:
             section = section.setdefault(part, {})
-        section[last] = draw(GOOD[key])
-    return Layer("test", values)
+        section[last] = value
+    return values
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -72,6 +78,10 @@ def test_it_makes_no_difference_when_a_layer_is_laid_over(layers: list[Layer], s
     for layer in layers[split:]:
         config = refine(config, layer)
     assert config == at_once
+    together: dict[str, Any] = {}
+    for layer in layers[split:]:
+        together |= flat(layer.values)
+    assert refine(load_config(layers=layers[:split]), Layer("all the rest", nested(together))) == at_once
 
 
 @examples(0.5)

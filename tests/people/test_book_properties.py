@@ -100,12 +100,15 @@ class BookMachine(RuleBasedStateMachine):
         for sink in self.sinks:
             sink.write(output)
 
-    @rule(source_id=SOURCES, spells=st.lists(st.sampled_from(Label), min_size=1, max_size=3))
-    def stay(self, source_id: str, spells: list[Label]) -> None:
-        """One person stays for a while, which makes for events."""
-        for label in spells:
+    @rule(
+        source_id=SOURCES,
+        spells=st.lists(st.tuples(st.sampled_from(Label), st.sampled_from([0.1, 0.1, 0.0, -0.1])), min_size=1, max_size=3),
+    )
+    def stay(self, source_id: str, spells: list[tuple[Label, float]]) -> None:
+        """One person stays for a while, which makes for events, while the clock goes on, stands still or runs back."""
+        for label, step_s in spells:
             for _ in range(12):
-                self.see(source_id, 0.1, (person(1, label),), analysed=True)
+                self.see(source_id, step_s, (person(1, label),), analysed=True)
 
     @rule(source_id=SOURCES)
     def come_to_the_end(self, source_id: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import exp
 
 import numpy as np
 import pytest
@@ -151,3 +152,18 @@ def test_steady_labels_are_treated_alike(looks: list[tuple[float, Label, float, 
         second.look(now_s, names.get(label, label), confidence, weight)
     assert second.label is names.get(first.label, first.label)
     assert second.confidence == pytest.approx(first.confidence)
+
+
+@given(looks=LOOKS, to_change=st.floats(0.1, 5))
+def test_a_steady_label_changes_where_another_is_far_enough_ahead_and_only_there(
+    looks: list[tuple[float, Label, float, float]], to_change: float
+) -> None:
+    """Of two labels, the probability of one says that of the other."""
+    steady, now_s = SteadyLabel(SteadyRules(2.0, to_change), [Label.MASK, Label.NO_MASK]), 0.0
+    ahead = 1 / (1 + exp(-to_change))
+    for step_s, label, confidence, weight in looks:
+        now_s += step_s
+        before = steady.label
+        steady.look(now_s, Label.MASK if label is Label.MASK else Label.NO_MASK, confidence, weight)
+        if steady.confidence is not None:
+            assert steady.confidence >= (ahead if steady.label is not before else 1 - ahead) - 1e-9

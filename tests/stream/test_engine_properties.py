@@ -148,7 +148,7 @@ def _paint(frame: Frame, _result: FrameResult) -> BgrImage:
     return frame.bgr
 
 
-@examples(0.8)
+@examples(0.5)
 @given(steps=st.lists(STEP, min_size=1, max_size=8), batch_size=st.integers(1, 4), stride=st.integers(1, 3))
 @example(steps=[Add("door", 3), Remove("door"), Wait()], batch_size=1, stride=1)
 @example(steps=[Add("door", 8), Wait(), Remove("door"), Add("door", 3), Wait()], batch_size=4, stride=1)
@@ -160,6 +160,7 @@ def test_sources_come_and_go_in_any_order(steps: list[Add | Remove | Wait], batc
     for thread in set(threading.enumerate()) - before:
         thread.join(PATIENCE_S)
         assert not thread.is_alive(), thread.name
+    assert not play.steps or (play.there and not play.was_stopped())  # without any source it waits for others to come
     common = play.common
     assert report.frames == len(common.written)
     assert common.closed == 1
