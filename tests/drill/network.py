@@ -110,11 +110,11 @@ def killed(table: Table, run: Child, camera: RtspCamera, away_s: float) -> None:
         known = len(run.changes("killed"))
         camera.off()
         lost_s = run.wait_for_state("reconnecting", "killed", 5, after=known)
-        time.sleep(away_s)
         frames = len(run.records("killed"))
+        time.sleep(away_s)
+        expect(len(run.records("killed")) <= frames + 1, "frames without a camera")
         camera.on()
         back_s = run.wait_for_state("online", "killed", back_within_s, after=known)
-        expect(len(run.records("killed")) <= frames + 1, "frames without a camera")
         run.wait_for_frames(3, "killed")
         row.saw(f"reconnecting after {lost_s:.1f} s, online {back_s:.1f} s after its return")
 
