@@ -110,8 +110,9 @@ def killed(table: Table, run: Child, camera: RtspCamera, away_s: float) -> None:
         known = len(run.changes("killed"))
         camera.off()
         lost_s = run.wait_for_state("reconnecting", "killed", 5, after=known)
+        time.sleep(away_s / 2)  # what is on its way arrives
         frames = len(run.records("killed"))
-        time.sleep(away_s)
+        time.sleep(away_s / 2)
         expect(len(run.records("killed")) <= frames + 1, "frames without a camera")
         camera.on()
         back_s = run.wait_for_state("online", "killed", back_within_s, after=known)
