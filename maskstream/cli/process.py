@@ -19,8 +19,8 @@ MALLOC_OPTIONS: Final = {"M_MMAP_THRESHOLD": (-3, 2**30), "M_TRIM_THRESHOLD": (-
 
 
 def hide_arguments(program: str) -> None:
-    """Keep passwords in URLs out of the list of processes; to be called before anything that takes time."""
-    if any("@" in argument for argument in sys.argv):
+    """Keep passwords and tokens in URLs out of the list of processes; to be called before anything that takes time."""
+    if any("@" in argument or "://" in argument for argument in sys.argv):
         from setproctitle import setproctitle
 
         setproctitle(f"{program} --source ***")
