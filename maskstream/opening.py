@@ -1,16 +1,24 @@
 """Opens what a user named: with `app`, the only module that names concrete sources and sinks."""
 
 from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
+from threading import Thread
+from typing import Final
 
 from loguru import logger
 
 from maskstream.cameras import Camera
+from maskstream.errors import SourceRefused
 from maskstream.protocols import Sink, Source
 from maskstream.sinks import PictureSink, RecordingSink, VideoSink
 from maskstream.sources import SOURCES, ReconnectingSource, ReconnectPolicy, source_kind
 from maskstream.stream.board import StatusBoard
 from maskstream.types import SourceInfo
+
+_AT_ONCE_S: Final = 0.5
+"""A camera that answers later is waited for by the thread that reads it."""
 
 
 def open_source(camera: Camera, board: StatusBoard, *, alone: bool) -> Source:
@@ -30,6 +38,8 @@ def open_source(camera: Camera, board: StatusBoard, *, alone: bool) -> Source:
         if kind == "webcam" and alone:
             opener = _opened_once_already(opener)
         policy = ReconnectPolicy(camera.config.network.max_reconnects, refusal_ends=alone)
+        if kind == "url" and alone and camera.config.network.transport == "tcp":  # by UDP, what nobody reads yet is lost
+            opener = _opening_already(opener, policy)
         return ReconnectingSource(camera.name, opener, policy, board.status(camera.name), board.clock)
     source = opener()
     logger.info("{}", _described(source.info))
@@ -40,6 +50,29 @@ def _opened_once_already(opener: Callable[[], Source]) -> Callable[[], Source]:
     """Open a webcam by this thread, the main one, as some systems want it; reopening it is left to the thread that reads."""
     first = [opener()]
     return lambda: first.pop() if first else opener()
+
+
+def _opening_already(opener: Callable[[], Source], policy: ReconnectPolicy) -> Callable[[], Source]:
+    """Begin to open a camera while the models are loaded, and say at once what it refuses at once.
+
+    Raises:
+        SourceError: It refuses, or cannot be opened and may not be tried again.
+    """
+    first: Future[Source] = Future()
+
+    def begin() -> None:
+        try:
+            first.set_result(opener())
+        except BaseException as error:  # raised in the thread that wants the source
+            first.set_exception(error)
+
+    Thread(target=begin, name="opening", daemon=True).start()
+    with suppress(TimeoutError):
+        error = first.exception(_AT_ONCE_S)
+        if isinstance(error, SourceRefused) or (error is not None and policy.max_reconnects == 0):
+            raise error
+    waiting = [first]
+    return lambda: waiting.pop().result() if waiting else opener()
 
 
 def picture_sink(path: str, source: Source, camera: Camera) -> Sink:
