@@ -78,7 +78,6 @@ def build_analyzer(config: Config, by_source: Mapping[str, Config] | None = None
         ConfigError: The device or a model's name is not known here.
         ModelError: A model cannot be loaded.
     """
-    require_models(config)
     device = pick_device(config.device)
     uploads = None
     if device != CPU:

@@ -80,20 +80,21 @@ def graph_of(
         check_manifest(beside)
         with suppress(RuntimeError):  # it is of no use to this version of the backend
             return read_graph(beside, backend, cache_folder(), several=several)
-    return kept_graph(f"{beside.name} {max_faces} {_code()}", backend, make, several=several)
+    return kept_graph(f"{beside.name} {max_faces}", backend, make, several=several)
 
 
 def kept_graph(key: str, backend: str, make: Callable[[], bytes], *, several: bool = False) -> Graph:
     """Return the graph that the cache has under a key, or make it and keep it there for the next start.
 
     Args:
-        key: Tells it from all others.
+        key: Tells it from all others that the same code makes.
         backend: `openvino` or `onnx`.
         make: Returns it as ONNX.
         several: Whether mostly several calls come at a time.
     """
     cache = cache_folder()
-    path = cache / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.onnx"
+    name = hashlib.sha256(f"{key} {_code()}".encode()).hexdigest()[:32]
+    path = cache / f"{name}.onnx"
     if path.is_file():
         with suppress(RuntimeError):  # it is damaged
             return read_graph(path, backend, cache, several=several)
