@@ -69,7 +69,8 @@ def test_what_was_trained_is_a_classifier_of_ours(
     assert checked.returncode == 0, checked.stderr
     history = json.loads((tmp_path / "mine.history.json").read_text())["epochs"]
     best = max(history, key=lambda entry: entry["figures"]["log_likelihood"])["figures"]
-    assert float(checked.stdout.split("accuracy ")[1].split()[0]) == pytest.approx(best["accuracy"], abs=0.02)
+    checked_figure = float(checked.stdout.split("log_likelihood ")[1].split()[0])
+    assert checked_figure == pytest.approx(best["log_likelihood"], abs=0.01)  # the accuracy of so few crops jumps by 1/20
 
 
 def test_weights_of_other_classes_cannot_be_checked(run: Run, data: Path) -> None:
