@@ -18,7 +18,8 @@ from maskstream.camera_watch import CameraWatch
 from maskstream.cameras import Camera, is_list, read_cameras
 from maskstream.errors import ConfigError, MaskStreamError, SinkError
 from maskstream.files import make_folder
-from maskstream.following import following
+from maskstream.following import FollowingAnalyzer
+from maskstream.looks import without_effect
 from maskstream.opening import open_source, picture_sink
 from maskstream.overlay import Overlay
 from maskstream.people.analyzer import PeopleAnalyzer
@@ -116,15 +117,22 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
             add(window)
         if request.progress is not None:
             add(ProgressSink(request.progress, infos, config.stream.max_frames))
-        people = PeopleAnalyzer(following(analyzer, config.detector.every), config, by_source)
+        looking = FollowingAnalyzer(analyzer, config, by_source) if config.detector.every > 1 else analyzer
+        people = PeopleAnalyzer(looking, config, by_source)
         opened.pop_all()
+    _say_without_effect(cameras)
     listeners = [binding.sink for binding in bindings if isinstance(binding.sink, StateListener)]
-    configured = (analyzer, people, overlay, reporting)
+    configured = (analyzer, looking, people, overlay, reporting)
     follow = partial(_follow, CameraWatch(request.sources, cameras, config), request, configured, board)
     attendants = Attendants(window.attend if window else lambda: False, listeners, follow)
-    engine = Engine(people, overlay.paint, config.stream, batch_size_of(config, config.detector.every), attendants, board)
+    engine = Engine(people, overlay.paint, config.stream, batch_size_of(config), attendants, board)
     engine.add(sources, bindings)
     return engine
+
+
+def _say_without_effect(cameras: Sequence[Camera]) -> None:
+    for line in dict.fromkeys(line for camera in cameras for line in without_effect(camera.config)):
+        logger.info("{}", line)
 
 
 def _load_models(config: Config, by_source: Mapping[str, Config], infos: Sequence[SourceInfo]) -> Analyzer:

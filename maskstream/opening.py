@@ -40,7 +40,7 @@ def open_source(camera: Camera, board: StatusBoard, *, alone: bool) -> Source:
         policy = ReconnectPolicy(camera.config.network.max_reconnects, refusal_ends=alone)
         if kind == "url" and alone and camera.config.network.transport == "tcp":  # by UDP, what nobody reads yet is lost
             opener = _opening_already(opener, policy)
-        return ReconnectingSource(camera.name, opener, policy, board.status(camera.name), board.clock)
+        return ReconnectingSource(camera.name, opener, policy, board.status(camera.name), board.clock, board.next_connection)
     source = opener()
     logger.info("{}", _described(source.info))
     return source

@@ -10,6 +10,7 @@ from maskstream.align import cut_faces
 from maskstream.analyzer import Analyzer
 from maskstream.config import load_config
 from maskstream.errors import ConfigError
+from maskstream.looks import analysed_per_look
 from maskstream.models import CLASSIFIERS, CROP_ARCHITECTURES, DETECTORS, ClassifierOptions, DetectorOptions
 from maskstream.models.backends import choose_backend
 from maskstream.models.devices import CPU, kind_of, pick_device
@@ -157,16 +158,20 @@ def _require_known(key: str, name: str, known: Mapping[str, object]) -> None:
         raise ConfigError(f"{key}: {name!r} is not known; allowed: {', '.join(known)}")
 
 
-def batch_size_of(config: Config, every: int = 1) -> int:
-    """Return how many frames are analysed in one go, at most.
+def batch_size_of(config: Config, *, follows: bool = True) -> int:
+    """Return how many frames are analysed in one go, at most: the one place where that is decided.
+
+    It is `stream.batch_size`. Where that is null, it is as many as the detector looks at in one go, which depends on the device
+    and on what runs it, times the analysed frames that come to one look (`maskstream.looks`). During a run its `Batcher` has the
+    number: the engine halves it there where memory does not suffice.
 
     Args:
-        config: Says it, or the device and what runs the detector.
-        every: The detector looks at every Nth of them alone.
+        config: Says it.
+        follows: Whether faces are followed between looks, as in a video; False for pictures.
     """
     if config.stream.batch_size is not None:
         return config.stream.batch_size
     device = pick_device(config.device)
     backend = choose_backend("detector.backend", config.detector.backend, device, config.precision)
     looks = _GPU_BATCH_SIZE if device != CPU else _PER_STREAM * STREAMS if backend == "openvino" else 1
-    return looks * every
+    return looks * analysed_per_look(config) if follows else looks

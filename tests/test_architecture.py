@@ -8,7 +8,19 @@ from tests.conftest import ROOT
 
 # Who may look into whom: each room lists the rooms it may import.
 GROUND = {"types", "clock", "errors", "events", "protocols", "states"}
-LOWER = GROUND | {"config", "align", "covering", "files", "geometry", "palette", "pictures", "rates", "resources", "settings"}
+LOWER = GROUND | {
+    "config",
+    "align",
+    "covering",
+    "files",
+    "geometry",
+    "looks",
+    "palette",
+    "pictures",
+    "rates",
+    "resources",
+    "settings",
+}
 ALLOWED = {
     "types": set(),
     "clock": set(),
@@ -26,6 +38,7 @@ ALLOWED = {
     "covering": {"align", "settings", "types"},
     "files": {"errors"},
     "palette": {"types"},
+    "looks": {"settings"},
     "rates": set(),
     "resources": set(),
     "__main__": {"cli"},

@@ -145,7 +145,7 @@ def analyse(
         results = system.analyze(frames)
         progress.system_s += perf_counter() - before
         for frame, (picture, _), result in zip(frames, readable, results, strict=True):
-            journal.add(picture, to_record(picture.name, frame.width, frame.height, result.faces))
+            journal.add(picture, to_record(picture.name, frame.width, frame.height, result.faces, result.unusable))
         progress.analysed += len(readable)
         tick(len(batch))
     progress.elapsed_s = perf_counter() - started
