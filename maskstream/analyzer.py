@@ -10,6 +10,7 @@ from loguru import logger
 
 from maskstream.align import AlignRules, crop_quad, cut_faces
 from maskstream.geometry import are_pixels, box_corners, face_box, is_box
+from maskstream.processes import OwnProcess
 from maskstream.protocols import Classifier, Cutter, Detector
 from maskstream.settings import Config, IncorrectAs, PerSource
 from maskstream.types import BACKGROUND, BgrImage, Detection, Face, FloatArray, Frame, FrameResult, Label
@@ -89,6 +90,7 @@ class Analyzer:
         self._detector = detector
         self._classifier = classifier
         self._thresholds = PerSource(_Thresholds.of, config, by_source)
+        self._process = OwnProcess()
         self._has_said = False
 
     def set_source(self, source_id: str, config: Config) -> None:
@@ -97,7 +99,15 @@ class Analyzer:
         self._thresholds.set(source_id, config)
 
     def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
-        """Return one result per frame, in order. All faces of all frames are classified in one go."""
+        """Return one result per frame, in order. All faces of all frames are classified in one go.
+
+        Several threads may call it.
+
+        Raises:
+            ModelError: This is a fork of the process that loaded the models.
+            OutOfMemory: Fewer frames at a time may do.
+        """
+        self._process.require()
         started = perf_counter()
         regions = [_region_px(frame, self._thresholds.of(frame.source_id).region) for frame in frames]
         detections = self._detect(frames, regions)

@@ -23,6 +23,7 @@ import torch
 from maskstream.config import plain_name
 from maskstream.errors import ConfigError, ModelError, WeightsError
 from maskstream.geometry import box_corners
+from maskstream.processes import require_torch
 from maskstream.settings import IncorrectAs, LabelMeaning
 from maskstream.types import BgrImage, Detection, Face, FloatArray, Frame, FrameResult, Label
 
@@ -123,6 +124,7 @@ def load_yolo(
     path = Path(weights).expanduser()
     if not os.path.isfile(path):  # noqa: PTH113 (Path raises where nothing may be looked up)
         raise WeightsError(f"{weights}: no such weights file; give the .pt file of an Ultralytics detector")
+    require_torch()
     with contained():
         model = _read(path)
         if model.task != "detect":
