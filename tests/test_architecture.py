@@ -69,6 +69,13 @@ def test_torch_stays_with_the_models(path: Path) -> None:
         assert not {name.split(".")[0] for name in imports(path)} & {"torch", "torchvision"}
 
 
+def test_openvino_is_imported_in_one_place() -> None:
+    """Elsewhere its import would send a report to Google Analytics."""
+    everything = [path for folder in ("maskstream", "tests", "tools") for path in (ROOT / folder).rglob("*.py")]
+    places = [path for path in everything if "openvino" in {name.partition(".")[0] for name in imports(path)}]
+    assert places == [ROOT / "maskstream" / "models" / "openvino_package.py"]
+
+
 def test_exported_names_are_these() -> None:
     missing = [name for name in maskstream.__all__ if not hasattr(maskstream, name)]
     assert missing == []
