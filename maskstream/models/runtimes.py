@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from maskstream.errors import SinkError
 from maskstream.files import make_folder, replace_file
-from maskstream.models.openvino_package import openvino_package
+from maskstream.models.without_telemetry import onnxruntime_package, openvino_package
 
 Arrays = list[NDArray[Any]]
 
@@ -127,9 +127,7 @@ class _OpenVinoGraph:
 
 class _OnnxRuntimeGraph:
     def __init__(self, content: bytes | Path) -> None:
-        import onnxruntime
-
-        onnxruntime.disable_telemetry_events()  # of Windows
+        onnxruntime = onnxruntime_package()
         try:
             self._session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
         except Exception as error:  # its own errors have no common base

@@ -1,6 +1,5 @@
-"""What `import openvino` does besides; each test has a process of its own, in which nothing is imported yet."""
+"""Nothing is reported where OpenVINO and ONNX Runtime are imported; each test has a process in which nothing is imported yet."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.outside import environment
 
 WATCHED = """
+import os
 import sys
 import threading
 sys.path.insert(0, sys.argv[1])
@@ -24,20 +25,19 @@ print(asked)
 """
 
 
-UNSET = ("CI", "TF_BUILD", "JENKINS_URL", "XDG_CACHE_HOME")
-"""Where a machine says that it tests, the package keeps quiet by itself."""
-
-
 def child(code: str, home: Path) -> str:
-    environment = {name: value for name, value in os.environ.items() if name not in UNSET} | {"HOME": str(home)}
     command = [sys.executable, "-c", WATCHED + code + IMPORTED, str(ROOT)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True).stdout
+    return subprocess.run(command, env=environment(home), capture_output=True, text=True, timeout=120, check=True).stdout
 
 
-def test_it_reports_nothing(tmp_path: Path) -> None:
-    code = "from maskstream.models.openvino_package import openvino_package; print(openvino_package().Core.__name__)"
-    assert child(code, tmp_path).splitlines() == ["Core", "[]"]
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize(("package", "name"), [("openvino", "Core"), ("onnxruntime", "InferenceSession")])
+def test_nothing_is_reported(tmp_path: Path, package: str, name: str) -> None:
+    code = f"""
+from maskstream.models.without_telemetry import {package}_package
+print({package}_package().{name}.__name__, [name for name in os.environ if name.startswith("ORT")])
+"""
+    assert child(code, tmp_path).splitlines() == [f"{name} []", "[]"]
+    assert list(tmp_path.rglob("*")) == []  # what native code sends begins with a number of this machine that it keeps
 
 
 @pytest.mark.parametrize("first", ["", "import openvino_telemetry as own"], ids=["afterwards", "before"])
@@ -45,7 +45,7 @@ def test_the_package_that_reports_is_there_for_whoever_imports_it(tmp_path: Path
     code = f"""
 own = None
 {first}
-from maskstream.models.openvino_package import openvino_package
+from maskstream.models.without_telemetry import openvino_package
 openvino_package()
 import openvino
 import openvino_telemetry
