@@ -5,6 +5,7 @@ import re
 import struct
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from stat import S_ISREG
@@ -83,20 +84,42 @@ def read_picture(path: str) -> BgrImage:
         return _decode(opened)
 
 
-def picture_size(path: str) -> tuple[int, int]:
-    """Return width and height that `read_picture` gives, from the header alone.
+@dataclass(frozen=True)
+class PictureShape:
+    """What the header of a picture says of its pixels."""
+
+    width: int
+    """Pixels of the upright picture, as `read_picture` gives it."""
+    height: int
+    orientation: int = 1
+    """EXIF orientation, 1 to 8, by which the stored picture becomes the upright one."""
+
+    @property
+    def stored_size(self) -> tuple[int, int]:
+        """Width and height as they are stored, before the picture is turned upright."""
+        return (self.height, self.width) if self.orientation >= _FIRST_ON_ITS_SIDE else (self.width, self.height)
+
+
+def picture_shape(path: str) -> PictureShape:
+    """Return the size that `read_picture` gives, and how it is turned, from the header alone.
 
     Raises:
         SourceError: As `read_picture`; what is damaged behind the header is not noticed.
     """
     with _readable(path) as opened, Image.open(opened, formats=sorted(set(_FORMATS.values()))) as stored:
-        width, height = stored.size
-        if stored.format == "TIFF":  # Pillow turns its size itself
-            return width, height
         # Pillow would decode a whole PNG to look for metadata behind its pixels.
         exif = Image.Image.getexif if stored.format == "PNG" and not _has_late_metadata(opened) else type(stored).getexif
-        turned = _orientation(stored, exif) >= _FIRST_ON_ITS_SIDE
-        return (height, width) if turned else (width, height)
+        orientation = _orientation(stored, exif)
+        width, height = stored.size
+        if orientation >= _FIRST_ON_ITS_SIDE and stored.format != "TIFF":  # whose size Pillow turns itself
+            width, height = height, width
+        return PictureShape(width, height, orientation)
+
+
+def picture_size(path: str) -> tuple[int, int]:
+    """Return width and height that `read_picture` gives; see `picture_shape`."""
+    shape = picture_shape(path)
+    return shape.width, shape.height
 
 
 def write_picture(path: Path, bgr: BgrImage) -> None:

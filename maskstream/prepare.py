@@ -100,7 +100,9 @@ def read_labelled(images: Path, labels: Path, *, strict: bool, label_format: Lab
     Raises:
         MaskStreamError: Nothing can be read, or with `strict` not everything.
     """
-    annotations = read_annotations(images, labels, ReadOptions(load_config().evaluation.labels, label_format, strict=strict))
+    meanings = load_config().evaluation.labels
+    options = ReadOptions(meanings, label_format, strict=strict, classes_matter=False)  # a detector finds faces of any class
+    annotations = read_annotations(images, labels, options)
     with ThreadPoolExecutor() as pool:
         reasons = list(pool.map(_why_unreadable, annotations.pictures))
     for problem in annotations.problems:

@@ -56,6 +56,7 @@ class ProblemKind(StrEnum):
     CLIPPED = "box clipped to the picture"
     ZERO_AREA = "box without area"
     DUPLICATE = "face labelled twice"
+    MENDED = "label mended"
 
 
 @dataclass(frozen=True)
