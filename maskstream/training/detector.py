@@ -12,7 +12,7 @@ from torch import nn
 from torchvision.models.detection import KeypointRCNN
 
 from maskstream.annotations import Annotations, LabelledPicture
-from maskstream.errors import ConfigError
+from maskstream.errors import ConfigError, SourceOpenError
 from maskstream.models import face_mobilenet, face_mobilenet_network
 from maskstream.models.checkpoint import StateDict, load_into, save_checkpoint
 from maskstream.models.keypoint_rcnn import to_rgb_tensor
@@ -60,7 +60,8 @@ class DetectorTask:
             backbone_weights: See `imagenet_weights`.
 
         Raises:
-            ConfigError: The architecture is not known.
+            ConfigError: The architecture is not known, or the recipe gives no picture a weight.
+            SourceOpenError: The validation pictures show no face to judge by.
             ModelError: The backbone's weights cannot be had.
         """
         self.recipe = recipe
@@ -73,7 +74,11 @@ class DetectorTask:
         for block in kind.backbone_blocks(self.module)[: recipe.frozen_blocks]:
             block.requires_grad_(False)
         prepare(self.module, recipe)
+        if all(face.ignore for picture in val.pictures for face in picture.faces):
+            raise SourceOpenError("the pictures to judge by show no labelled face; give --val-annotations with some")
         weights = np.array([_weight(picture, recipe) for picture in train.pictures])
+        if not weights.any():
+            raise ConfigError("picture_weights: no picture to learn from is left; give one of its patterns a weight above 0")
         self._odds = weights / weights.sum()
         self._backgrounds = [picture for picture in train.pictures if not picture.faces]
 
