@@ -8,7 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from maskstream.types import FACE_KEYPOINTS, Detection, FloatArray, Label
+from maskstream.errors import SourceError
+from maskstream.files import one_line
+from maskstream.pictures import read_picture
+from maskstream.types import FACE_KEYPOINTS, BgrImage, Detection, FloatArray, Label
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +45,17 @@ class LabelledPicture:
     """Pixels of the upright picture, as `read_picture` gives it."""
     height: int
     faces: tuple[LabelledFace, ...]
+
+    def read(self) -> BgrImage:
+        """Decode it: (height, width, 3) uint8, blue first.
+
+        Raises:
+            SourceError: It cannot be read, or not any more; names it.
+        """
+        try:
+            return read_picture(str(self.path))
+        except SourceError as error:
+            raise SourceError(f"{one_line(self.name)}: {error}") from error
 
 
 class ProblemKind(StrEnum):

@@ -17,7 +17,6 @@ from maskstream.models import face_mobilenet, face_mobilenet_network
 from maskstream.models.checkpoint import StateDict, load_into, save_checkpoint
 from maskstream.models.keypoint_rcnn import to_rgb_tensor
 from maskstream.models.metadata import Metadata
-from maskstream.pictures import read_picture
 from maskstream.training.finding import as_detector, calibrate_keypoints, validation_figures
 from maskstream.training.rcnn import IGNORED, prepare
 from maskstream.training.recipe import DetectorRecipe
@@ -132,7 +131,7 @@ class DetectorTask:
     def predict(self, module: nn.Module, pictures: Sequence[LabelledPicture], device: torch.device) -> list[Any]:
         """Return what the module finds in validation pictures."""
         detector = as_detector(module, device)
-        return [(picture.name, detector.detect([read_picture(str(picture.path))])[0]) for picture in pictures]
+        return [(picture.name, detector.detect([picture.read()])[0]) for picture in pictures]
 
     def validate(self, predicted: Sequence[Any]) -> dict[str, float]:
         """Return figures of what `predict` found, by the project's own evaluation."""
