@@ -8,7 +8,19 @@ from tests.conftest import ROOT
 
 # Who may look into whom: each room lists the rooms it may import.
 GROUND = {"types", "clock", "errors", "events", "protocols", "states"}
-LOWER = GROUND | {"config", "align", "covering", "files", "geometry", "palette", "pictures", "rates", "resources", "settings"}
+LOWER = GROUND | {
+    "config",
+    "align",
+    "covering",
+    "files",
+    "geometry",
+    "meanings",
+    "palette",
+    "pictures",
+    "rates",
+    "resources",
+    "settings",
+}
 ALLOWED = {
     "types": set(),
     "clock": set(),
@@ -25,6 +37,7 @@ ALLOWED = {
     "pictures": {"types", "errors", "files"},
     "covering": {"align", "settings", "types"},
     "files": {"errors"},
+    "meanings": {"config", "settings"},
     "palette": {"types"},
     "rates": set(),
     "resources": set(),
