@@ -8,7 +8,19 @@ from tests.conftest import ROOT
 
 # Who may look into whom: each room lists the rooms it may import.
 GROUND = {"types", "clock", "errors", "events", "protocols", "states"}
-LOWER = GROUND | {"config", "align", "covering", "files", "geometry", "palette", "pictures", "rates", "resources", "settings"}
+LOWER = GROUND | {
+    "config",
+    "align",
+    "covering",
+    "files",
+    "geometry",
+    "meanings",
+    "palette",
+    "pictures",
+    "rates",
+    "resources",
+    "settings",
+}
 ALLOWED = {
     "types": set(),
     "clock": set(),
@@ -25,6 +37,7 @@ ALLOWED = {
     "pictures": {"types", "errors", "files"},
     "covering": {"align", "settings", "types"},
     "files": {"errors"},
+    "meanings": {"config", "settings"},
     "palette": {"types"},
     "rates": set(),
     "resources": set(),
@@ -79,6 +92,13 @@ def test_rooms_look_only_where_they_may(path: Path) -> None:
 def test_torch_stays_with_the_models(path: Path) -> None:
     if room(path) not in {"models", "training", "benchmark", "train"}:
         assert not {name.split(".")[0] for name in imports(path)} & {"torch", "torchvision"}
+
+
+@pytest.mark.parametrize("package", ["openvino", "onnxruntime"])
+def test_what_reports_its_users_is_imported_in_one_place(package: str) -> None:
+    everything = [path for folder in ("maskstream", "tests", "tools") for path in (ROOT / folder).rglob("*.py")]
+    places = [path for path in everything if package in {name.partition(".")[0] for name in imports(path)}]
+    assert places == [ROOT / "maskstream" / "models" / "without_telemetry.py"]
 
 
 def test_exported_names_are_these() -> None:
