@@ -51,7 +51,7 @@ class Run:
         by_source = {camera.name: camera.config for camera in cameras}
         people, overlay = PeopleAnalyzer(Scripted(lambda _: []), config, by_source), Overlay(config, by_source)
         open_one = partial(open_camera, board=board, output=str(self.output), names=names)
-        self.live = LiveCameras(watch, cameras, [people, overlay], CameraWork(lambda _: None, open_one), board)
+        self.live = LiveCameras(watch, cameras, [people, overlay], CameraWork(lambda _: None, lambda _: None, open_one), board)
         attendants = Attendants(self._attend, leave=self.live.leave)
         self.engine = Engine(people, overlay.paint, config.stream, 4, attendants, board)
         for camera in cameras:
