@@ -82,7 +82,7 @@ class RecordingSink:
         self._parts += 1
         frame = output.frame
         self._size, self._began_s = (frame.width, frame.height), frame.time_s
-        return VideoSink(self._named(), replace(self._info(), width=frame.width, height=frame.height), self._config)
+        return VideoSink(self._named(), replace(self._info(), width=frame.width, height=frame.height, start_s=0.0), self._config)
 
     def _named(self) -> str:
         path = Path(self._path)
