@@ -8,19 +8,8 @@ from tests.conftest import ROOT
 
 # Who may look into whom: each room lists the rooms it may import.
 GROUND = {"types", "clock", "errors", "events", "protocols", "states"}
-LOWER = GROUND | {
-    "config",
-    "align",
-    "covering",
-    "files",
-    "geometry",
-    "meanings",
-    "palette",
-    "pictures",
-    "rates",
-    "resources",
-    "settings",
-}
+LOWER = GROUND | {"config", "align", "covering", "files", "geometry", "meanings", "palette", "pictures", "rates", "resources"}
+LOWER |= {"settings", "text"}
 ALLOWED = {
     "types": set(),
     "clock": set(),
@@ -37,6 +26,8 @@ ALLOWED = {
     "pictures": {"types", "errors", "files"},
     "covering": {"align", "settings", "types"},
     "files": {"errors"},
+    "fonts": set(),
+    "text": {"fonts", "types"},
     "meanings": {"config", "settings"},
     "palette": {"types"},
     "rates": set(),
