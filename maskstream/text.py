@@ -148,9 +148,8 @@ def _writable(text: str) -> str:
     text = _INVISIBLE.sub("", unicodedata.normalize("NFC", text.encode(errors="replace").decode()))
     if len(text) > _LONGEST:
         text = f"{text[:_LONGEST]}..."
-    ordered = _is_complex(text)
     signs = (" " if unicodedata.category(sign) in {"Cc", "Zl", "Zp", "Zs"} else sign for sign in text)
-    return "".join(sign if _font_of(sign, ordered) else _in_words(sign) for sign in signs)
+    return "".join(sign if _font_of(sign) else _in_words(sign) for sign in signs)
 
 
 def _in_words(sign: str) -> str:
@@ -165,10 +164,10 @@ def _in_words(sign: str) -> str:
 
 def _runs(text: str) -> list[tuple[str, str]]:
     """Return pieces of a text with the font of each, in the order they are drawn from left to right."""
-    ordered = _is_complex(text)
-    fonts = [_font_of(sign, ordered) or _OPENCV for sign in text]
+    by_pillow = _is_complex(text) or not (text.isascii() or _opencv_has_font())
+    fonts = [_font_of(sign, pillow_first=by_pillow) or _OPENCV for sign in text]
     for index, sign in enumerate(text):
-        if sign == " " or (ordered and unicodedata.category(sign) in {"Mn", "Mc", "Me"}):
+        if sign == " " or (by_pillow and unicodedata.category(sign) in {"Mn", "Mc", "Me"}):
             fonts[index] = fonts[index - 1] if index else fonts[index]  # one run across words, a mark with its letter
     runs = [
         (font, "".join(sign for _, sign in pairs))
@@ -188,11 +187,11 @@ def _begins_from_right(text: str) -> bool:
 
 
 @lru_cache(maxsize=8192)
-def _font_of(sign: str, ordered: bool) -> str | None:
-    """Return OpenCV, or the file of a font; None where nothing has a sign. `ordered`: Pillow is asked first."""
+def _font_of(sign: str, *, pillow_first: bool = False) -> str | None:
+    """Return OpenCV, or the file of a font for Pillow; None where nothing has a sign."""
     if sign == " ":
         return _OPENCV
-    if ordered:
+    if pillow_first:
         return font_with(sign) or (_OPENCV if _opencv_has(sign) else None)
     return _OPENCV if _opencv_has(sign) else font_with(sign)
 
@@ -201,7 +200,12 @@ def _font_of(sign: str, ordered: bool) -> str | None:
 def _opencv_has(sign: str) -> bool:
     if sign.isascii():
         return sign.isprintable()
-    return int(cv2.__version__.split(".")[0]) >= _OPENCV_WITH_FONT and bool((_by_opencv(sign) != _unknown_sign()).any())
+    return _opencv_has_font() and bool((_by_opencv(sign) != _unknown_sign()).any())
+
+
+def _opencv_has_font() -> bool:
+    """Return whether OpenCV has letters beyond ASCII, of the same design."""
+    return int(cv2.__version__.split(".")[0]) >= _OPENCV_WITH_FONT
 
 
 @cache
