@@ -8,7 +8,6 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
-from typing import Protocol
 
 from loguru import logger
 from rich.console import Console
@@ -19,10 +18,11 @@ from maskstream.cameras import Camera, is_list, read_cameras
 from maskstream.errors import ConfigError, MaskStreamError, SinkError
 from maskstream.files import make_folder
 from maskstream.following import following
-from maskstream.opening import open_source, picture_sink
+from maskstream.live_cameras import CameraWork, LiveCameras
+from maskstream.opening import open_camera, open_source, picture_sink
 from maskstream.overlay import Overlay
 from maskstream.people.analyzer import PeopleAnalyzer
-from maskstream.pipeline import batch_size_of, build_analyzer, require_models
+from maskstream.pipeline import batch_size_of, build_analyzer, prepare_source, require_models
 from maskstream.protocols import Sink, Source
 from maskstream.reporting import Reporting
 from maskstream.settings import Config
@@ -36,7 +36,15 @@ from maskstream.sinks import (
     require_picture_target,
     why_no_window,
 )
-from maskstream.sinks.paths import output_paths, picture_beside, require_folder, require_video_path, require_writable
+from maskstream.sinks.names import FileNames
+from maskstream.sinks.paths import (
+    output_paths,
+    picture_beside,
+    require_folder,
+    require_recording_path,
+    require_video_path,
+    require_writable,
+)
 from maskstream.sources import source_kind
 from maskstream.stream.board import StateListener, StatusBoard
 from maskstream.stream.engine import Attendants, Engine
@@ -86,15 +94,16 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
     """
     if not request.sources:
         raise ConfigError("--source is missing; give a webcam's index, a video, pictures, a URL or a list of cameras")
+    watch = CameraWatch(request.sources, config)
     cameras = read_cameras(request.sources, config)
-    board = StatusBoard()
+    board, names = StatusBoard(), FileNames()
     by_source = {camera.name: camera.config for camera in cameras}
     reporting, overlay = Reporting(config, by_source), Overlay(config, by_source)
     reporting.require_people(request.events, request.summary)
     with ExitStack() as opened:
         sources = _open_sources(cameras, board, opened)
         infos = [source.info for source in sources]
-        targets = _targets(request, infos)
+        targets = _targets(request, infos, names)
         analyzer = _load_models(config, by_source, infos)
         bindings: list[SinkBinding] = []
 
@@ -119,9 +128,9 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
         people = PeopleAnalyzer(following(analyzer, config.detector.every), config, by_source)
         opened.pop_all()
     listeners = [binding.sink for binding in bindings if isinstance(binding.sink, StateListener)]
-    configured = (analyzer, people, overlay, reporting)
-    follow = partial(_follow, CameraWatch(request.sources, cameras, config), request, configured, board)
-    attendants = Attendants(window.attend if window else lambda: False, listeners, follow)
+    work = CameraWork(partial(prepare_source, analyzer), partial(open_camera, board=board, output=request.output, names=names))
+    live = LiveCameras(watch, cameras, (analyzer, people, overlay, reporting), work, board)
+    attendants = Attendants(window.attend if window else lambda: False, listeners, live.maintain, live.leave)
     engine = Engine(people, overlay.paint, config.stream, batch_size_of(config, config.detector.every), attendants, board)
     engine.add(sources, bindings)
     return engine
@@ -135,44 +144,13 @@ def _load_models(config: Config, by_source: Mapping[str, Config], infos: Sequenc
     return build_analyzer(config, by_source, several=len(infos) > 1 or not infos[0].live)
 
 
-class _Configured(Protocol):
-    """Something that treats each source as its settings say."""
-
-    def set_source(self, source_id: str, config: Config) -> None:
-        """Let a source have settings of its own."""
-        ...
-
-
-def _follow(
-    watch: CameraWatch, request: StreamRequest, configured: Sequence[_Configured], board: StatusBoard, engine: Engine
-) -> None:
-    """Add and remove cameras as their list was edited."""
-    change = watch.poll()
-    if change is None:
-        return
-    for name in change.removed:
-        engine.remove(name, "removed from the list of cameras, or changed in it")
-    for camera in change.added:
-        try:
-            source = open_source(camera, board, alone=False)
-            sinks = [] if request.output is None else [SinkBinding(_added_sink(request.output, source, camera), camera.name)]
-        except MaskStreamError as error:
-            logger.error("{}; going on without it", error)
-            continue
-        for each in configured:
-            each.set_source(camera.name, camera.config)
-        engine.add([source], sinks)
-
-
-def _added_sink(output: str, source: Source, camera: Camera) -> Sink:
-    return picture_sink(output_paths(output, [source.info], into_folder=True)[0], source, camera)
-
-
 def _open_sources(cameras: Sequence[Camera], board: StatusBoard, opened: ExitStack) -> list[Source]:
     """Open files at the same time, while this thread stays free for signals; a webcam alone wants this thread."""
     open_one = partial(open_source, board=board, alone=len(cameras) == 1)
     if len(cameras) == 1 and _is_webcam(cameras[0]):
-        return [open_one(cameras[0])]
+        webcam = open_one(cameras[0])
+        opened.callback(webcam.close)
+        return [webcam]
     with ThreadPoolExecutor(len(cameras)) as pool:
         opening = [pool.submit(open_one, camera) for camera in cameras]
     for future in opening:
@@ -188,13 +166,13 @@ def _is_webcam(camera: Camera) -> bool:
     return "://" not in camera.location and source_kind(camera.location) == "webcam"
 
 
-def _targets(request: StreamRequest, infos: Sequence[SourceInfo]) -> list[str]:
+def _targets(request: StreamRequest, infos: Sequence[SourceInfo], names: FileNames) -> list[str]:
     """Return where the pictures of each source go; find what is wrong with any output without changing what is there."""
     given = [path for path in (request.output, *request.text_outputs) if path is not None]
     repeated = next((path for path in given if given.count(path) > 1), None)
     if repeated is not None:
         raise ConfigError(f"{repeated}: given for two outputs; give each output a name of its own")
-    targets = [] if request.output is None else output_paths(request.output, infos, request.into_folder)
+    targets = [] if request.output is None else output_paths(request.output, infos, request.into_folder, names)
     read = {Path(path).resolve() for info in infos for path in (info.path, *info.pictures) if path}
     overwritten = next((path for path in (*request.text_outputs, *targets) if Path(path).resolve() in read), None)
     if overwritten is not None:
@@ -206,7 +184,7 @@ def _targets(request: StreamRequest, infos: Sequence[SourceInfo]) -> list[str]:
         if info.pictures:
             require_picture_target(path, info)
         elif len(infos) == 1 and not request.into_folder:
-            require_video_path(path)
+            (require_recording_path if info.live else require_video_path)(path)
     if request.output is not None and request.into_folder:
         require_folder(request.output)
     return targets

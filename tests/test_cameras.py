@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from maskstream.cameras import Camera, read_cameras
+from maskstream.config import Layer, refine
 from maskstream.errors import ConfigError, MaskStreamError, SourceOpenError
 from maskstream.settings import Config
 from tests.conftest import ROOT
@@ -125,3 +126,33 @@ def test_what_is_no_list(config: Config, locations: list[str], kind: type[MaskSt
     else:
         with pytest.raises(kind):
             read_cameras(locations, config)
+
+
+CHANGES = {
+    "detector": {"min_score": 0.9, "max_faces": 7, "region": [0, 0, 0.5, 1]},
+    "classifier": {"incorrect_as": "incorrect", "max_background": 0.1},
+    "align": {"min_face_px": 40.0, "min_keypoint_score": 0.9, "min_unknown_score": 0.9},
+    "zones": {"door": [[0, 0], [1, 0], [1, 1]]},
+    "privacy": {"blur": "all", "store_crops": True},
+    "events": {"labels": ["mask"], "min_seconds": 9.0, "update_s": 9.0},
+    "network": {"transport": "udp", "open_timeout_s": 9.0, "read_timeout_s": 9.0, "keep_damaged": True, "max_reconnects": 3},
+    "webcam": {"width": 320, "height": 240, "fps": 5.0, "mirror": True},
+    "video": {"crf": 40, "preset": "slow", "segment_s": 9.0},
+}
+OPENED_WITH = {"network", "webcam", "video"}
+
+
+@pytest.mark.parametrize(("section", "key"), [(section, key) for section, keys in CHANGES.items() for key in keys])
+def test_which_settings_open_a_camera_anew(config: Config, section: str, key: str) -> None:
+    changed = refine(config, Layer("test", {section: {key: CHANGES[section][key]}}))
+    assert changed != config
+    assert Camera("gate", "a", config).opens_like(Camera("gate", "a", changed)) is (section not in OPENED_WITH)
+
+
+def test_another_place_opens_a_camera_anew(config: Config) -> None:
+    assert not Camera("gate", "rtsp://a", config).opens_like(Camera("gate", "rtsp://b", config))
+
+
+@pytest.mark.parametrize(("location", "answer"), [("rtsp://cam/1", True), ("0", True), ("clip.mp4", False), ("photos", False)])
+def test_what_may_come_back(config: Config, location: str, answer: bool) -> None:
+    assert Camera("gate", location, config).may_come_back is answer

@@ -1,11 +1,13 @@
 """Whether a file can be written, before anything that is there is touched."""
 
 import os
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from maskstream.errors import SinkError
+from maskstream.sinks.names import FileNames, plain_name
 from maskstream.types import SourceInfo
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov")
@@ -38,9 +40,31 @@ def require_folder(path: str) -> None:
 
 def require_video_path(path: str) -> None:
     """Leave everything as it is, or raise `SinkError` where no annotated video can be written to `path`."""
+    _require_video_suffix(path)
+    require_writable(path)
+
+
+def require_recording_path(path: str) -> None:
+    """Raise `SinkError` where no recording can be made that has this name, or one with a number behind it.
+
+    Files that are there do not matter. No file with a name is made, not for a moment: another program may look for a free one.
+    """
+    _require_video_suffix(path)
+    folder = Path(path).parent
+    try:
+        with suppress(FileNotFoundError):
+            Path(path).lstat()  # is the name too long?
+        if not folder.is_dir():
+            raise SinkError(f"{path}: cannot be written: there is no folder {folder}; create it or choose another")
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise SinkError(f"{path}: cannot be written: {error.strerror}; choose another place") from error
+
+
+def _require_video_suffix(path: str) -> None:
     if Path(path).suffix.lower() not in VIDEO_SUFFIXES:
         raise SinkError(f"{path}: annotated video is written as MP4; let the name end in {', '.join(VIDEO_SUFFIXES)}")
-    require_writable(path)
 
 
 def picture_beside(path: str) -> Path:
@@ -54,40 +78,28 @@ def picture_beside(path: str) -> Path:
     return Path(path).with_suffix(".png")
 
 
-def output_paths(output: str, infos: Sequence[SourceInfo], into_folder: bool = False) -> list[str]:
+def output_paths(
+    output: str, infos: Sequence[SourceInfo], into_folder: bool = False, names: FileNames | None = None
+) -> list[str]:
     """Return where the pictures of each source go: the output itself, or files and folders in it, named after the sources.
 
     Args:
         output: A file, or a folder.
         infos: The sources; several always go into a folder.
         into_folder: Whether the output is a folder for one source too.
+        names: Those that other sources have; None for none.
     """
     if len(infos) == 1 and not into_folder and (infos[0].pictures or not os.path.isdir(output)):  # noqa: PTH112 (as above)
         return [output]
-    return [str(Path(output) / name) for name in _unique(map(_file_name, infos))]
+    given = names or FileNames()
+    return [str(Path(output) / given.of(info.source_id, _file_name(info))) for info in infos]
 
 
 def _file_name(info: SourceInfo) -> str:
     is_named = info.source_id != info.path
     name = info.source_id if is_named else Path(info.path or "").name
     if not info.pictures:
-        return _plain(name if is_named else Path(name).stem) + ".mp4"
+        return plain_name(name if is_named else Path(name).stem) + ".mp4"
     if len(info.pictures) == 1 and not is_named:
         return name
-    return _plain(name.removesuffix(Path(info.pictures[0]).suffix))  # of a pattern
-
-
-def _plain(name: str) -> str:
-    """Return a name without what does not belong into file names: `rtsp://***@cam:554/1` becomes `cam_554_1`."""
-    return re.sub(r"[^\w.-]+", "_", re.sub(r"^\w+://", "", name)).strip("._") or "camera"
-
-
-def _unique(names: Iterable[str]) -> list[str]:
-    taken: dict[str, str] = {}
-    for name in names:
-        path, number, unique = Path(name), 1, name
-        while unique.lower() in taken:
-            number += 1
-            unique = f"{path.stem}_{number}{path.suffix}"
-        taken[unique.lower()] = unique
-    return list(taken.values())
+    return plain_name(name.removesuffix(Path(info.pictures[0]).suffix))  # of a pattern
