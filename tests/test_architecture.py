@@ -21,6 +21,7 @@ LOWER = GROUND | {
     "rates",
     "resources",
     "settings",
+    "text",
 }
 ALLOWED = {
     "types": set(),
@@ -39,6 +40,8 @@ ALLOWED = {
     "covering": {"align", "settings", "types"},
     "demuxing": set(),
     "files": {"errors"},
+    "fonts": set(),
+    "text": {"fonts", "types"},
     "meanings": {"config", "settings"},
     "palette": {"types"},
     "rates": set(),
