@@ -9,6 +9,7 @@ from typing import Final
 from loguru import logger
 
 from maskstream.cameras import Camera, is_list, read_cameras
+from maskstream.config import Layer
 from maskstream.errors import MaskStreamError
 from maskstream.settings import Config
 
@@ -26,15 +27,19 @@ class ListChange:
 class CameraWatch:
     """Looks now and then whether a list of cameras was edited."""
 
-    def __init__(self, locations: Sequence[str], cameras: Sequence[Camera], config: Config) -> None:
+    def __init__(
+        self, locations: Sequence[str], cameras: Sequence[Camera], config: Config, command_line: Sequence[Layer] = ()
+    ) -> None:
         """Watch the lists among what was given to `--source`.
 
         Args:
             locations: All that was given.
             cameras: What they held.
             config: What holds where a camera has no settings of its own.
+            command_line: What wins over a camera's own settings.
         """
         self._locations = locations
+        self._command_line = command_line
         self._config = config
         self._cameras = {camera.name: camera for camera in cameras}
         self._lists = [Path(location) for location in locations if is_list(location)]
@@ -52,7 +57,7 @@ class CameraWatch:
             return None
         self._seen = stamps
         try:
-            cameras = {camera.name: camera for camera in read_cameras(self._locations, self._config)}
+            cameras = {camera.name: camera for camera in read_cameras(self._locations, self._config, self._command_line)}
         except MaskStreamError as error:
             logger.error("{}; the cameras stay as they are", error)
             return None

@@ -56,13 +56,14 @@ class Reporting:
         if (events or summary or self._carriers) and not self._config.tracking.enabled:
             raise ConfigError("tracking.enabled: false, but events and the summary are of people; set it to true")
 
-    def sinks(self, events: str | None, summary: str | None, console: Console | None) -> Iterator[Sink]:
+    def sinks(self, events: str | None, summary: str | None, console: Console | None, *, anew: bool = False) -> Iterator[Sink]:
         """Open one sink after the other.
 
         Args:
             events: A file of JSON lines, or None.
             summary: A JSON file, or None.
             console: Where the table of the summary goes.
+            anew: Whether the file of events is replaced where there is one; it is continued otherwise.
 
         Raises:
             SinkError: A file cannot be written.
@@ -73,7 +74,7 @@ class Reporting:
             for carrier in self._carriers:
                 yield EventSink(self._book, Delivery(carrier, outbox))
         if events is not None:
-            yield EventSink(self._book, JsonlEvents(events))
+            yield EventSink(self._book, JsonlEvents(events, "w" if anew else "a"))
         if summary is not None:
             from maskstream.sinks.summary import SummarySink
 

@@ -30,7 +30,7 @@ class PictureSink:
             SinkError: Something cannot be written there, or it would replace a picture of the source.
         """
         require_picture_target(output, info)
-        self._targets = _targets(output, info)
+        self._targets = picture_targets(output, info)
         if not _file_suffix(output, info):
             make_folder(output)
 
@@ -56,7 +56,7 @@ def require_picture_target(output: str, info: SourceInfo) -> None:
     """
     try:
         _require_fitting_name(output, info)
-        targets = _targets(output, info).values()
+        targets = picture_targets(output, info).values()
         for folder in {target.parent for target in targets}:
             require_folder(str(folder))
         _require_other_files(targets, info)
@@ -79,7 +79,7 @@ def _require_fitting_name(output: str, info: SourceInfo) -> None:
         raise SinkError(f"{one_line(output)}: {len(info.pictures)} pictures do not go into one file; give a folder")
 
 
-def _targets(output: str, info: SourceInfo) -> dict[str, Path]:
+def picture_targets(output: str, info: SourceInfo) -> dict[str, Path]:
     """Return where each picture goes."""
     if _file_suffix(output, info):
         return {info.pictures[0]: Path(output)}

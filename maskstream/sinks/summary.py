@@ -17,7 +17,7 @@ from maskstream.files import plain_text, replace_file
 from maskstream.palette import LABEL_TEXT
 from maskstream.rates import Pace
 from maskstream.sinks.events import Book, EventSink
-from maskstream.sinks.paths import picture_beside, require_writable
+from maskstream.sinks.paths import picture_beside, require_summary_path
 from maskstream.sinks.records import iso_8601
 from maskstream.sinks.timeline import draw_timelines
 from maskstream.states import StateChange
@@ -165,7 +165,7 @@ class SummarySink:
         self._path = Path(path)
         self._png = picture_beside(path)
         for each in (self._path, self._png):
-            require_writable(str(each))
+            require_summary_path(str(each))
         self._console = console
         self._sources: dict[str, SourceSummary] = {}
         self._events = EventSink(book, _EndedEvents(self._sources))
