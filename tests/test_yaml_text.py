@@ -20,7 +20,6 @@ SCALARS = [
     "+1",
     "0b1",
     ".inf",
-    "=",
     "3.10",
 ]
 
@@ -56,7 +55,7 @@ def test_a_key_that_is_given_twice_is_named_with_its_lines(text: str, line: int,
 
 
 def test_in_one_line_no_lines_are_named() -> None:
-    with pytest.raises(GivenTwice, match="^the key a is given twice; "):
+    with pytest.raises(GivenTwice, match=r"^the key a is given twice; "):
         parse_yaml("{b: {a: 1, a: 2}}")
 
 
@@ -88,7 +87,9 @@ def test_what_yaml_writes_is_read_back(value: object) -> None:
 
 @given(st.text(max_size=40))
 def test_any_text_is_read_or_refused(text: str) -> None:
+    said = ""
     try:
         parse_yaml(text, ["name"])
     except NOT_YAML as error:
-        assert "\n" not in why_not_yaml(error)
+        said = why_not_yaml(error)
+    assert "\n" not in said
