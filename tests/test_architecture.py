@@ -8,7 +8,19 @@ from tests.conftest import ROOT
 
 # Who may look into whom: each room lists the rooms it may import.
 GROUND = {"types", "clock", "errors", "events", "protocols", "states"}
-LOWER = GROUND | {"config", "align", "covering", "files", "geometry", "palette", "pictures", "rates", "resources", "settings"}
+LOWER = GROUND | {
+    "config",
+    "align",
+    "covering",
+    "files",
+    "geometry",
+    "palette",
+    "pictures",
+    "rates",
+    "resources",
+    "settings",
+    "homes",
+}
 ALLOWED = {
     "types": set(),
     "clock": set(),
@@ -29,6 +41,7 @@ ALLOWED = {
     "palette": {"types"},
     "rates": set(),
     "resources": set(),
+    "homes": set(),
     "__main__": {"cli"},
     "interrupts": set(),
     "annotations": LOWER | {"annotations"},

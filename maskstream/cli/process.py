@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from maskstream.errors import SinkClosed, SinkError
 from maskstream.files import abandon, printable
+from maskstream.homes import lend_folders
 
 if TYPE_CHECKING:
     from loguru import Message, Record
@@ -136,6 +137,7 @@ def start_log(console: "Console", level: str) -> None:
     logger.remove()
     logger.configure(patcher=_in_one_line)
     logger.add(write, level=level, format=line, backtrace=False)
+    lend_folders()
 
 
 def _in_one_line(record: "Record") -> None:
