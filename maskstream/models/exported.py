@@ -97,8 +97,9 @@ def _write_onnx(path: Path, content: bytes, properties: dict[str, str]) -> None:
 
 
 def _write_openvino(path: Path, content: bytes, properties: dict[str, str]) -> None:
-    import openvino
+    from maskstream.models.without_telemetry import openvino_package
 
+    openvino = openvino_package()
     model = openvino.Core().read_model(content)
     for name, value in properties.items():
         model.set_rt_info(value, ["framework", name])

@@ -188,13 +188,13 @@ def _impatient_hub() -> Iterator[str]:
     """
     from huggingface_hub import constants
 
-    offline_before = constants.HF_HUB_OFFLINE
+    offline_before, silent_before = constants.HF_HUB_OFFLINE, constants.HF_HUB_DISABLE_TELEMETRY
     obstacle = "HF_HUB_OFFLINE is set" if offline_before else _obstacle(constants.ENDPOINT)
-    constants.HF_HUB_OFFLINE = bool(obstacle)
+    constants.HF_HUB_OFFLINE, constants.HF_HUB_DISABLE_TELEMETRY = bool(obstacle), True
     try:
         yield obstacle
     finally:
-        constants.HF_HUB_OFFLINE = offline_before
+        constants.HF_HUB_OFFLINE, constants.HF_HUB_DISABLE_TELEMETRY = offline_before, silent_before
 
 
 def _obstacle(url: str) -> str:
