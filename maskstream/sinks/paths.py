@@ -105,6 +105,8 @@ def _tried_existing(path: str) -> os.stat_result:
 
 def _tried_stdout(path: str) -> Hashable:
     try:
+        if sys.stdout is None:  # a program without a console
+            raise OSError(errno.EBADF, "there is no standard output")
         descriptor = sys.stdout.fileno()
         if sys.platform != "win32":
             from fcntl import F_GETFL, fcntl
@@ -112,7 +114,7 @@ def _tried_stdout(path: str) -> Hashable:
             if fcntl(descriptor, F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
                 raise OSError(errno.EBADF, "standard output is closed")
         return _identity(os.fstat(descriptor)) or STDOUT
-    except (AttributeError, ValueError):  # a program that has ours in it has put something else in its place
+    except ValueError:  # a program that has ours in it has put something else in its place
         return STDOUT
     except OSError as error:
         raise SinkError(f"{path}: cannot be written: {error.strerror}; choose another place") from error

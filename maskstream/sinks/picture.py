@@ -1,6 +1,7 @@
 """Annotated copies of still pictures."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
+from itertools import chain, count
 from pathlib import Path
 from stat import S_ISREG
 
@@ -80,10 +81,21 @@ def _require_fitting_name(output: str, info: SourceInfo) -> None:
 
 
 def picture_targets(output: str, info: SourceInfo) -> dict[str, Path]:
-    """Return where each picture goes."""
+    """Return where each picture goes, no two to one place: `a.heic` beside `a.heic.jpg` becomes `a.heic_2.jpg`."""
     if _file_suffix(output, info):
         return {info.pictures[0]: Path(output)}
-    return {file: Path(output, _name_in_folder(file, info)) for file in info.pictures}
+    targets = {file: Path(output, _name_in_folder(file, info)) for file in info.pictures}
+    taken = {target for file, target in targets.items() if target.name == Path(file).name}
+    for file, target in targets.items():
+        if target.name != Path(file).name:
+            targets[file] = _free(target, taken)
+            taken.add(targets[file])
+    return targets
+
+
+def _free(target: Path, taken: Container[Path]) -> Path:
+    names = chain([target], (target.with_name(f"{target.stem}_{number}{target.suffix}") for number in count(2)))
+    return next(name for name in names if name not in taken)
 
 
 def _name_in_folder(file: str, info: SourceInfo) -> Path:

@@ -94,3 +94,13 @@ def test_a_log_that_nobody_reads_ends_no_run(tmp_path: Path) -> None:
         assert process.wait(LONGEST_S) == 0
     assert len(records.read_text().splitlines()) == 3
     assert (tmp_path / "s.png").exists()
+
+
+def test_a_name_does_not_tear_the_log(tmp_path: Path) -> None:
+    name = "a\n12:00:00 ERROR   made up\x1b[2J.mp4"
+    (tmp_path / name).symlink_to(DEMO)
+    done = run([sys.executable, str(ROOT / "run_stream.py"), "--source", name, "--max-frames", "1"], cwd=tmp_path, text=True)
+    assert done.returncode == 0
+    lines = done.stderr.splitlines()
+    assert [line.split()[1] for line in lines] == ["INFO"] * len(lines)
+    assert "a\\n12:00:00 ERROR   made up\\x1b[2J.mp4: 640x360" in lines[0]
