@@ -18,6 +18,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Export the model and say what was written."""
+    from maskstream.files import one_line
     from maskstream.homes import lend_folders
     from maskstream.models.backends import EXPORTED_FACES, graph_beside
     from maskstream.models.exported import SUFFIXES, export_weights, write_exported
@@ -37,5 +38,5 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.out is None:
         enter_into_manifest(out)
     written = [out, *([out.with_suffix(".bin")] if out.suffix.lower() == ".xml" else [])]
-    print(f"{' and '.join(map(str, written))}: {sum(path.stat().st_size for path in written) / 1e6:.1f} MB")
+    print(f"{' and '.join(one_line(str(path)) for path in written)}: {sum(path.stat().st_size for path in written) / 1e6:.1f} MB")
     return 0

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from maskstream.events import Happening, MaskEvent, Moment, Phase
-from maskstream.files import plain_text, replace_file
+from maskstream.files import plain_text, printable, replace_file
 from maskstream.palette import LABEL_TEXT
 from maskstream.rates import Pace
 from maskstream.sinks.events import Book, EventSink
@@ -219,5 +219,5 @@ def _table(sources: Mapping[str, SourceSummary]) -> Table:
         bare = people[Label.NO_MASK] + people[Label.INCORRECT]
         events = ", ".join(f"{len(ended)} {LABEL_TEXT[label]} ({sum(ended):.0f} s)" for label, ended in summary.events.items())
         counts = (str(count) for count in (sum(people.values()), people[Label.MASK], bare))
-        table.add_row(Text(plain_text(source_id)), *counts, "-" if share is None else f"{share:.0%}", events or "none")
+        table.add_row(Text(printable(plain_text(source_id))), *counts, "-" if share is None else f"{share:.0%}", events or "none")
     return table
