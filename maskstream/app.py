@@ -9,7 +9,6 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
-from typing import Protocol
 
 from loguru import logger
 from rich.console import Console
@@ -21,10 +20,11 @@ from maskstream.config import Layer
 from maskstream.errors import ConfigError, MaskStreamError
 from maskstream.files import make_folder
 from maskstream.following import following
-from maskstream.opening import open_source, picture_sink
+from maskstream.live_cameras import CameraWork, LiveCameras
+from maskstream.opening import open_camera, open_source, picture_sink
 from maskstream.overlay import Overlay
 from maskstream.people.analyzer import PeopleAnalyzer
-from maskstream.pipeline import batch_size_of, build_analyzer, require_models
+from maskstream.pipeline import batch_size_of, build_analyzer, prepare_source, require_models
 from maskstream.protocols import Sink, Source
 from maskstream.reporting import Reporting
 from maskstream.settings import Config
@@ -38,6 +38,7 @@ from maskstream.sinks import (
     require_picture_target,
     why_no_window,
 )
+from maskstream.sinks.names import FileNames
 from maskstream.sinks.paths import (
     is_stdout,
     next_free,
@@ -47,6 +48,7 @@ from maskstream.sinks.paths import (
     require_folder,
     require_new,
     require_not_read,
+    require_recording_path,
     require_summary_path,
     require_video_path,
 )
@@ -111,8 +113,9 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
     """
     if not request.sources:
         raise ConfigError("--source is missing; give a webcam's index, a video, pictures, a URL or a list of cameras")
+    watch = CameraWatch(request.sources, config, command_line=request.command_line)
     cameras = read_cameras(request.sources, config, request.command_line)
-    board = StatusBoard()
+    board, names = StatusBoard(), FileNames()
     by_source = {camera.name: camera.config for camera in cameras}
     reporting, overlay = Reporting(config, by_source), Overlay(config, by_source)
     reporting.require_people(request.events, request.summary)
@@ -120,7 +123,7 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
         sources = _open_sources(cameras, board, opened)
         infos = [source.info for source in sources]
         request = _with_free_names(request, infos)
-        targets = _targets(request, infos, config)
+        targets = _targets(request, infos, config, names)
         analyzer = _load_models(config, by_source, infos)
         bindings: list[SinkBinding] = []
 
@@ -146,9 +149,9 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
         people = PeopleAnalyzer(following(analyzer, config.detector.every), config, by_source)
         opened.pop_all()
     listeners = [binding.sink for binding in bindings if isinstance(binding.sink, StateListener)]
-    configured = (analyzer, people, overlay, reporting)
-    follow = partial(_follow, CameraWatch(request.sources, cameras, config, request.command_line), request, configured, board)
-    attendants = Attendants(window.attend if window else lambda: False, listeners, follow)
+    work = CameraWork(partial(prepare_source, analyzer), partial(open_camera, board=board, output=request.output, names=names))
+    live = LiveCameras(watch, cameras, (analyzer, people, overlay, reporting), work, board)
+    attendants = Attendants(window.attend if window else lambda: False, listeners, live.maintain, live.leave)
     engine = Engine(people, overlay.paint, config.stream, batch_size_of(config, config.detector.every), attendants, board)
     engine.add(sources, bindings)
     return engine
@@ -162,44 +165,13 @@ def _load_models(config: Config, by_source: Mapping[str, Config], infos: Sequenc
     return build_analyzer(config, by_source, several=len(infos) > 1 or not infos[0].live)
 
 
-class _Configured(Protocol):
-    """Something that treats each source as its settings say."""
-
-    def set_source(self, source_id: str, config: Config) -> None:
-        """Let a source have settings of its own."""
-        ...
-
-
-def _follow(
-    watch: CameraWatch, request: StreamRequest, configured: Sequence[_Configured], board: StatusBoard, engine: Engine
-) -> None:
-    """Add and remove cameras as their list was edited."""
-    change = watch.poll()
-    if change is None:
-        return
-    for name in change.removed:
-        engine.remove(name, "removed from the list of cameras, or changed in it")
-    for camera in change.added:
-        try:
-            source = open_source(camera, board, alone=False)
-            sinks = [] if request.output is None else [SinkBinding(_added_sink(request.output, source, camera), camera.name)]
-        except MaskStreamError as error:
-            logger.error("{}; going on without it", error)
-            continue
-        for each in configured:
-            each.set_source(camera.name, camera.config)
-        engine.add([source], sinks)
-
-
-def _added_sink(output: str, source: Source, camera: Camera) -> Sink:
-    return picture_sink(output_paths(output, [source.info], into_folder=True)[0], source, camera)
-
-
 def _open_sources(cameras: Sequence[Camera], board: StatusBoard, opened: ExitStack) -> list[Source]:
     """Open files at the same time, while this thread stays free for signals; a webcam alone wants this thread."""
     open_one = partial(open_source, board=board, alone=len(cameras) == 1)
     if len(cameras) == 1 and _is_webcam(cameras[0]):
-        return [open_one(cameras[0])]
+        webcam = open_one(cameras[0])
+        opened.callback(webcam.close)
+        return [webcam]
     with ThreadPoolExecutor(len(cameras)) as pool:
         opening = [pool.submit(open_one, camera) for camera in cameras]
     for future in opening:
@@ -229,13 +201,13 @@ def _with_free_names(request: StreamRequest, infos: Sequence[SourceInfo]) -> Str
     return replace(request, summary=free)
 
 
-def _targets(request: StreamRequest, infos: Sequence[SourceInfo], config: Config) -> list[str]:
+def _targets(request: StreamRequest, infos: Sequence[SourceInfo], config: Config, names: FileNames) -> list[str]:
     """Return where the pictures of each source go; find what is wrong with any output without changing what is there."""
-    targets = [] if request.output is None else output_paths(request.output, infos, request.into_folder)
+    targets = [] if request.output is None else output_paths(request.output, infos, request.into_folder, names)
     read = {path: "its own source" for info in infos for path in (info.path, *info.pictures) if path}
     lists = {path: "the list of cameras" for path in request.sources if is_list(path)}
     require_not_read((*request.text_outputs, *targets), dict.fromkeys(request.reads, "a file that the run reads") | lists | read)
-    recordings: list[str] = []
+    videos: list[str] = []
     pictures: list[str] = []
     for path, info in zip(targets, infos, strict=False):
         if info.pictures:
@@ -243,28 +215,28 @@ def _targets(request: StreamRequest, infos: Sequence[SourceInfo], config: Config
             pictures += map(str, picture_targets(path, info).values())
             _warn_of_copies(path, info, config)
         elif len(infos) == 1 and not request.into_folder:
-            require_video_path(path)
-        if not info.pictures and not (info.live and os.path.lexists(path)):  # a camera takes the next name that is free
-            recordings.append(path)
+            (require_recording_path if info.live else require_video_path)(path)
+        if not info.pictures and not info.live:
+            videos.append(path)
     if request.output is not None and request.into_folder:
         require_folder(request.output)
     if request.summary is not None:
         for path in (request.summary, str(picture_beside(request.summary))):
             require_summary_path(path)
     single = pictures if len(pictures) == 1 else []
-    there = [path for path in (*recordings, *single) if os.path.isdir(Path(path).parent)]  # noqa: PTH112 (Path raises where nobody may look)
+    there = [path for path in (*videos, *single) if os.path.isdir(Path(path).parent)]  # noqa: PTH112 (Path raises where nobody may look)
     require_distinct((*request.text_outputs, *there))
-    _refuse_among(pictures, request.text_outputs)
+    _refuse_among([*targets, *pictures], request.text_outputs)
     if request.overwrite is False:
-        require_new((*request.text_outputs, *recordings, *pictures))
+        require_new((*request.text_outputs, *videos, *pictures))  # a camera takes the next name that is free
     if request.csv is not None and request.mode(infos) == "a":
         require_same_columns(request.csv)
     return targets
 
 
-def _refuse_among(pictures: Sequence[str], texts: Sequence[str]) -> None:
-    """Refuse records in the place of one of many pictures."""
-    taken = set(map(os.path.abspath, pictures))
+def _refuse_among(others: Sequence[str], texts: Sequence[str]) -> None:
+    """Refuse records in the place of a recording, or of one of many pictures: these are not created to be tried."""
+    taken = set(map(os.path.abspath, others))
     shared = next((path for path in texts if not is_stdout(path) and os.path.abspath(path) in taken), None)  # noqa: PTH100 (as above)
     if shared is not None:
         raise ConfigError(f"{shared}: given for two outputs; give each output a name of its own")

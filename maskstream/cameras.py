@@ -25,6 +25,8 @@ _PER_CAMERA: Final[dict[str, tuple[str, ...]]] = {
     "events": ("labels", "min_seconds", "update_s"),
     "privacy": tuple(PrivacyConfig.model_fields),
 }
+_OPENED_WITH: Final = ("network", "webcam", "video")
+"""Sections that a source or its recording is opened with: another value opens both anew, all else is applied while they run."""
 _NAMED: Final = ("zones",)
 """Sections whose keys a user chooses."""
 _PLACEHOLDER: Final = re.compile(r"\$\{([^}]*)\}?")
@@ -45,6 +47,17 @@ class Camera:
 
     def __repr__(self) -> str:
         return f"Camera({self.name!r}, {redact(self.location)!r})"
+
+    @property
+    def may_come_back(self) -> bool:
+        """Whether it is none of the files: it is opened by the thread that reads it, and again when it is lost."""
+        return "://" in self.location or self.location.isdecimal()
+
+    def opens_like(self, other: "Camera") -> bool:
+        """Return whether the source and the recording of both are opened in the same way."""
+        return self.location == other.location and all(
+            getattr(self.config, section) == getattr(other.config, section) for section in _OPENED_WITH
+        )
 
 
 def read_cameras(locations: Iterable[str], config: Config, command_line: Sequence[Layer] = ()) -> list[Camera]:

@@ -72,8 +72,9 @@ class Overlay:
         """The last picture of each source in which faces are covered."""
 
     def set_source(self, source_id: str, config: Config) -> None:
-        """Let a source have zones and privacy of its own."""
+        """Let a source have zones and privacy of its own; what was covered as it said before is shown no more."""
         self._settings.set(source_id, config)
+        self._last.pop(source_id, None)
 
     def paint(self, frame: Frame, result: FrameResult) -> BgrImage:
         """Return a copy (H, W, 3) of the frame's picture with the faces drawn, the most certain on top.

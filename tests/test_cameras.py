@@ -2,11 +2,12 @@ from pathlib import Path
 
 import pytest
 
-from maskstream import camera_watch
+from maskstream.camera_watch import CameraWatch
 from maskstream.cameras import Camera, read_cameras
-from maskstream.config import Layer, load_config
+from maskstream.config import Layer, load_config, refine
 from maskstream.errors import ConfigError, MaskStreamError, SourceOpenError
 from maskstream.settings import Config
+from tests.clocks import ManualClock
 from tests.conftest import ROOT
 
 
@@ -114,15 +115,17 @@ def test_a_wrong_setting_of_a_camera_is_refused_although_the_command_line_wins(t
         read_cameras([write(tmp_path, "- {name: gate, url: a, detector: {min_score: 7}}")], config, layers)
 
 
-def test_the_command_line_wins_over_an_edited_list_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(camera_watch, "_LOOK_EVERY_S", 0.0)
+def test_the_command_line_wins_over_an_edited_list_too(tmp_path: Path) -> None:
     config, layers = config_of("detector.min_score=0.5")
-    path = write(tmp_path, "- {name: gate, url: a}")
-    watch = camera_watch.CameraWatch([path], read_cameras([path], config, layers), config, layers)
+    path, clock = write(tmp_path, "- {name: gate, url: a}"), ManualClock()
+    watch = CameraWatch([path], config, clock, layers)
     write(tmp_path, "- {name: gate, url: a, detector: {min_score: 0.9, max_faces: 7}}")
-    change = watch.poll()
-    assert change is not None
-    assert [(each.config.detector.min_score, each.config.detector.max_faces) for each in change.added] == [(0.5, 7)]
+    looks = []
+    for _ in range(3):
+        clock.advance(1.0)
+        looks.append(watch.poll())
+    (edited,) = [look for look in looks if look is not None]
+    assert [(each.config.detector.min_score, each.config.detector.max_faces) for each in edited] == [(0.5, 7)]
 
 
 @pytest.mark.parametrize(
@@ -197,3 +200,33 @@ def test_what_is_no_list(config: Config, locations: list[str], kind: type[MaskSt
     else:
         with pytest.raises(kind):
             read_cameras(locations, config)
+
+
+CHANGES = {
+    "detector": {"min_score": 0.9, "max_faces": 7, "region": [0, 0, 0.5, 1]},
+    "classifier": {"incorrect_as": "incorrect", "max_background": 0.1},
+    "align": {"min_face_px": 40.0, "min_keypoint_score": 0.9, "min_unknown_score": 0.9},
+    "zones": {"door": [[0, 0], [1, 0], [1, 1]]},
+    "privacy": {"blur": "all", "store_crops": True},
+    "events": {"labels": ["mask"], "min_seconds": 9.0, "update_s": 9.0},
+    "network": {"transport": "udp", "open_timeout_s": 9.0, "read_timeout_s": 9.0, "keep_damaged": True, "max_reconnects": 3},
+    "webcam": {"width": 320, "height": 240, "fps": 5.0, "mirror": True},
+    "video": {"crf": 40, "preset": "slow", "segment_s": 9.0},
+}
+OPENED_WITH = {"network", "webcam", "video"}
+
+
+@pytest.mark.parametrize(("section", "key"), [(section, key) for section, keys in CHANGES.items() for key in keys])
+def test_which_settings_open_a_camera_anew(config: Config, section: str, key: str) -> None:
+    changed = refine(config, Layer("test", {section: {key: CHANGES[section][key]}}))
+    assert changed != config
+    assert Camera("gate", "a", config).opens_like(Camera("gate", "a", changed)) is (section not in OPENED_WITH)
+
+
+def test_another_place_opens_a_camera_anew(config: Config) -> None:
+    assert not Camera("gate", "rtsp://a", config).opens_like(Camera("gate", "rtsp://b", config))
+
+
+@pytest.mark.parametrize(("location", "answer"), [("rtsp://cam/1", True), ("0", True), ("clip.mp4", False), ("photos", False)])
+def test_what_may_come_back(config: Config, location: str, answer: bool) -> None:
+    assert Camera("gate", location, config).may_come_back is answer

@@ -31,7 +31,8 @@ def parse_yolo(files: list[LabelFile], folder: Path) -> LabelSet:
     names: dict[int, str] | None = None
     if any(file.content.strip() for file in files):
         names = _find_names(folder, files)
-    return LabelSet("yolo", tuple(_to_record(file, names or {}) for file in files))
+    names = names or {}
+    return LabelSet("yolo", tuple(_to_record(file, names) for file in files), class_names=tuple(names.values()))
 
 
 def _to_record(file: LabelFile, names: dict[int, str]) -> Record:

@@ -2,16 +2,17 @@
 
 import errno
 import os
-import re
 import stat
 import sys
 from collections.abc import Generator, Hashable, Iterable, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Final
 
 from maskstream.errors import ConfigError, SinkError
+from maskstream.sinks.names import FileNames, numbered, plain_name
 from maskstream.types import SourceInfo
 
 STDOUT: Final = "-"
@@ -164,9 +165,8 @@ def next_free(path: str, *suffixes: str) -> str:
         path: What is wanted.
         suffixes: Of files that go beside it with its name; they must be free as well.
     """
-    wanted = Path(path)
     for number in count(1):
-        free = path if number == 1 else str(wanted.with_name(f"{wanted.stem}_{number:03}{wanted.suffix}"))
+        free = numbered(path, number)
         beside: list[str | Path] = [Path(free).with_suffix(suffix) for suffix in suffixes]
         if not any(os.path.lexists(each) for each in [free, *beside]):
             break
@@ -185,10 +185,32 @@ def require_folder(path: str) -> None:
 
 def require_video_path(path: str) -> None:
     """Leave everything as it is, or raise `SinkError` where no annotated video can be written to `path`."""
-    if Path(path).suffix.lower() not in VIDEO_SUFFIXES:
-        raise SinkError(f"{path}: annotated video is written as MP4; let the name end in {', '.join(VIDEO_SUFFIXES)}")
+    _require_video_suffix(path)
     require_writable(path)
     _require_file(path, "an MP4 is written in several places at a time")
+
+
+def require_recording_path(path: str) -> None:
+    """Raise `SinkError` where no recording can be made that has this name, or one with a number behind it.
+
+    Files that are there do not matter. No file with a name is made, not for a moment: another program may look for a free one.
+    """
+    _require_video_suffix(path)
+    folder = Path(path).parent
+    try:
+        with suppress(FileNotFoundError):
+            Path(path).lstat()  # is the name too long?
+        if not folder.is_dir():
+            raise SinkError(f"{path}: cannot be written: there is no folder {folder}; create it or choose another")
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise SinkError(f"{path}: cannot be written: {error.strerror}; choose another place") from error
+
+
+def _require_video_suffix(path: str) -> None:
+    if Path(path).suffix.lower() not in VIDEO_SUFFIXES:
+        raise SinkError(f"{path}: annotated video is written as MP4; let the name end in {', '.join(VIDEO_SUFFIXES)}")
 
 
 def require_summary_path(path: str) -> None:
@@ -213,40 +235,28 @@ def picture_beside(path: str) -> Path:
     return Path(path).with_suffix(".png")
 
 
-def output_paths(output: str, infos: Sequence[SourceInfo], into_folder: bool = False) -> list[str]:
+def output_paths(
+    output: str, infos: Sequence[SourceInfo], into_folder: bool = False, names: FileNames | None = None
+) -> list[str]:
     """Return where the pictures of each source go: the output itself, or files and folders in it, named after the sources.
 
     Args:
         output: A file, or a folder.
         infos: The sources; several always go into a folder.
         into_folder: Whether the output is a folder for one source too.
+        names: Those that other sources have; None for none.
     """
     if len(infos) == 1 and not into_folder and (infos[0].pictures or not os.path.isdir(output)):  # noqa: PTH112 (as above)
         return [output]
-    return [str(Path(output) / name) for name in _unique(map(_file_name, infos))]
+    given = names or FileNames()
+    return [str(Path(output) / given.of(info.source_id, _file_name(info))) for info in infos]
 
 
 def _file_name(info: SourceInfo) -> str:
     is_named = info.source_id != info.path
     name = info.source_id if is_named else Path(info.path or "").name
     if not info.pictures:
-        return _plain(name if is_named else Path(name).stem) + ".mp4"
+        return plain_name(name if is_named else Path(name).stem) + ".mp4"
     if len(info.pictures) == 1 and not is_named:
         return name
-    return _plain(name.removesuffix(Path(info.pictures[0]).suffix))  # of a pattern
-
-
-def _plain(name: str) -> str:
-    """Return a name without what does not belong into file names: `rtsp://***@cam:554/1` becomes `cam_554_1`."""
-    return re.sub(r"[^\w.-]+", "_", re.sub(r"^\w+://", "", name)).strip("._") or "camera"
-
-
-def _unique(names: Iterable[str]) -> list[str]:
-    taken: dict[str, str] = {}
-    for name in names:
-        path, number, unique = Path(name), 1, name
-        while unique.lower() in taken:
-            number += 1
-            unique = f"{path.stem}_{number}{path.suffix}"
-        taken[unique.lower()] = unique
-    return list(taken.values())
+    return plain_name(name.removesuffix(Path(info.pictures[0]).suffix))  # of a pattern

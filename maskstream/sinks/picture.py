@@ -4,12 +4,17 @@ from collections.abc import Container, Iterable
 from itertools import chain, count
 from pathlib import Path
 from stat import S_ISREG
+from typing import Final
 
 from maskstream.errors import SinkError
 from maskstream.files import make_folder, one_line
 from maskstream.pictures import WRITABLE_SUFFIXES, write_picture
+from maskstream.sinks.names import MOST_BYTES, shortened
 from maskstream.sinks.paths import VIDEO_SUFFIXES, require_folder
 from maskstream.types import Output, SourceInfo
+
+_ADDED_SUFFIX: Final = ".jpg"
+"""Behind the whole name of a picture of a kind that is not written."""
 
 
 class PictureSink:
@@ -103,7 +108,7 @@ def _name_in_folder(file: str, info: SourceInfo) -> Path:
     below = path.relative_to(info.path or "") if file != info.path else Path(path.name)
     inside = Path(*(part for part in below.parts if part != ".."))  # a pattern may climb: photos/*/../*.jpg
     is_written = path.suffix.lower() in WRITABLE_SUFFIXES
-    return inside if is_written else inside.with_name(f"{path.name}.jpg")
+    return inside if is_written else inside.with_name(shortened(path.name, MOST_BYTES - len(_ADDED_SUFFIX)) + _ADDED_SUFFIX)
 
 
 def _require_other_files(targets: Iterable[Path], info: SourceInfo) -> None:

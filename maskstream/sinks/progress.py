@@ -58,8 +58,9 @@ class ProgressSink:
 
     def source_ended(self, source_id: str) -> None:
         """Fill the bar: the length of a file is only an estimate."""
-        task = self._progress.tasks[self._tasks[source_id]]
-        self._progress.update(task.id, total=task.completed)
+        if source_id in self._tasks:  # one that was added and gave no frame has none
+            task = self._progress.tasks[self._tasks[source_id]]
+            self._progress.update(task.id, total=task.completed)
 
     def close(self) -> None:
         """Take the bars away."""

@@ -16,6 +16,7 @@ from maskstream.errors import SinkError
 from maskstream.settings import VideoConfig
 from maskstream.sinks.audio import AudioTrack
 from maskstream.sinks.letterbox import letterbox
+from maskstream.sinks.names import claim
 from maskstream.sinks.paths import require_video_path
 from maskstream.types import BgrImage, Output, SourceInfo
 
@@ -53,7 +54,8 @@ class VideoSink:
         Raises:
             SinkError: It cannot be written there, or it would replace the source.
         """
-        self._path = path
+        self.path = path
+        """Where it is written."""
         self._size = (info.width + info.width % 2, info.height + info.height % 2)
         self._last_pts: int | None = None
         self._last_duration = 0
@@ -102,7 +104,7 @@ class VideoSink:
         except LookupError:
             return None
         except (av.FFmpegError, ValueError) as error:
-            logger.warning("{}: the sound of {} is left out: {}", self._path, info.source_id, error)
+            logger.warning("{}: the sound of {} is left out: {}", self.path, info.source_id, error)
             return None
 
     def write(self, output: Output) -> None:
@@ -111,7 +113,7 @@ class VideoSink:
         pts = self._pts(round(output.frame.time_s / self._time_base), longest)
         self._last_pts = pts
         self._last_duration = min(max(1, round(output.frame.duration_s / self._time_base)), longest)
-        with _sink_errors(self._path):
+        with _sink_errors(self.path):
             if self._audio:
                 self._audio.advance(output.frame.time_s)
             self._mux(self._to_video_frame(_fit(output.annotated_bgr, self._size), pts))
@@ -136,7 +138,7 @@ class VideoSink:
 
     def source_ended(self, source_id: str) -> None:
         """Carry over the sound that outlasts the picture."""
-        with _sink_errors(self._path):
+        with _sink_errors(self.path):
             self._finish_video()
             if self._audio:
                 self._audio.advance(None)
@@ -147,14 +149,14 @@ class VideoSink:
             return
         self._open = False
         try:
-            with _sink_errors(self._path):
+            with _sink_errors(self.path):
                 self._finish_video()
                 if self._audio:
                     self._audio.close()
                 self._container.close()
         finally:
             if self._last_pts is None:
-                Path(self._path).unlink(missing_ok=True)
+                Path(self.path).unlink(missing_ok=True)
 
     def _finish_video(self) -> None:
         if self._last_pts is not None and not self._video_finished:
@@ -173,6 +175,23 @@ class VideoSink:
             self._held.duration = until_pts - (self._held.pts or 0)
             self._container.mux(self._held)
             self._held = None
+
+
+def new_video(path: str, info: SourceInfo, config: VideoConfig, first: int = 1) -> tuple[VideoSink, int]:
+    """Create an annotated video under the first name that no file has; see `claim`.
+
+    Returns:
+        The sink, and the number of its name.
+
+    Raises:
+        SinkError: It cannot be written there; nothing is left behind.
+    """
+    claimed, number = claim(path, first)
+    try:
+        return VideoSink(claimed, info, config), number
+    except BaseException:
+        Path(claimed).unlink(missing_ok=True)
+        raise
 
 
 def _open_container(path: str) -> av.container.OutputContainer:

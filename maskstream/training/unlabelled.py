@@ -9,7 +9,6 @@ import numpy as np
 from maskstream.annotations import Annotations
 from maskstream.evaluation.matching import box_iou
 from maskstream.geometry import face_box
-from maskstream.pictures import read_picture
 from maskstream.protocols import Detector
 
 _LABELLED_FROM_IOU: Final = 0.3
@@ -41,7 +40,7 @@ def add_unlabelled(
     next_id = max((entry["id"] for entry in coco["annotations"] if isinstance(entry.get("id"), int)), default=0) + 1
     for picture in annotations.pictures:
         if picture.faces and only.search(picture.name):
-            boxes = np.array([face_box(found) for found in detector.detect([read_picture(str(picture.path))])[0]], np.float32)
+            boxes = np.array([face_box(found) for found in detector.detect([picture.read()])[0]], np.float32)
             labelled = np.array([face.box_xyxy for face in picture.faces], np.float32)
             strangers = boxes.reshape(-1, 4)
             strangers = strangers[(box_iou(strangers, labelled) < _LABELLED_FROM_IOU).all(axis=1)]

@@ -277,6 +277,15 @@ def test_jpeg_that_is_called_heic(folder: Path) -> None:
     assert files_in("out") == ["photo.heic.jpg"]
 
 
+def test_a_name_that_has_no_room_for_another_suffix(folder: Path) -> None:
+    name = f"{'p' * 250}.heic"
+    Image.new("RGB", (8, 8)).save(name, "JPEG")
+    annotate(name, "out")
+    (made,) = files_in("out")
+    assert made.startswith("ppp")
+    assert made.endswith(".jpg")
+
+
 def test_large_picture(folder: Path) -> None:
     write_picture(Path("photo.jpg"), plain((10, 20, 30), (7680, 4320)))
     annotate("photo.jpg", "out.jpg")
