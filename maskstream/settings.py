@@ -132,6 +132,12 @@ class VideoConfig(Section):
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
 
 
+class CsvConfig(Section):
+    """How tables are written."""
+
+    bom: bool
+
+
 class TrackingConfig(Section):
     """Who is whom from frame to frame."""
 
@@ -210,6 +216,7 @@ class Config(Section):
     events: EventsConfig
     privacy: PrivacyConfig
     video: VideoConfig
+    csv: CsvConfig
     evaluation: EvaluationConfig
     clip: ClipConfig
 

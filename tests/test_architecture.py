@@ -22,6 +22,7 @@ LOWER = GROUND | {
     "resources",
     "settings",
     "text",
+    "homes",
 }
 ALLOWED = {
     "types": set(),
@@ -31,7 +32,8 @@ ALLOWED = {
     "states": {"clock"},
     "events": {"types"},
     "settings": set(),
-    "config": {"errors", "resources", "settings"},
+    "yaml_text": set(),
+    "config": {"errors", "resources", "settings", "yaml_text"},
     "cameras": {"config", "errors", "settings"},
     "camera_watch": {"cameras", "clock", "config", "errors", "settings"},
     "geometry": {"types"},
@@ -46,6 +48,7 @@ ALLOWED = {
     "palette": {"types"},
     "rates": set(),
     "resources": set(),
+    "homes": set(),
     "__main__": {"cli"},
     "interrupts": set(),
     "annotations": LOWER | {"annotations"},

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from maskstream.errors import ConfigError
+from maskstream.files import replace_file
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 SHORT_AWAY_S: Final = (5.0,)
@@ -69,6 +70,6 @@ def drill(arguments: argparse.Namespace, folder: Path) -> int:
         soak(table, folder / "soak", clip, arguments.minutes)
     secrets(table, folder)
     if arguments.report:
-        arguments.report.write_text(table.report(arguments.given))
+        replace_file(arguments.report, table.report(arguments.given).encode())
     print(f"{len(table.rows)} cases, {sum(row.result == 'FAIL' for row in table.rows)} failed")
     return 0 if table.has_passed else 1
