@@ -82,6 +82,12 @@ class FollowingAnalyzer:
         """Let a source have settings of its own. May be called while another thread analyses."""
         self._every.set(source_id, config)
 
+    def forget(self, source_id: str) -> None:
+        """Look at the next frame of a source, and follow nothing from before it."""
+        self._analyzer.forget(source_id)
+        self._sources.pop(source_id, None)
+        self._seen.pop(source_id, None)
+
     def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
         """Return one result per frame, in order; frames of a source must come in their own order.
 

@@ -119,7 +119,7 @@ def evaluate(request: EvaluationRequest, config: Config) -> dict[str, Any]:
         "unusable": sum(each.unusable for each in answers.by_picture.values()),
         "speed": answers.speed,
     }
-    write_results(request.out, metrics, scored, annotations)
+    write_results(request.out, metrics, scored, annotations, csv_bom=config.csv.bom)
     logger.info("{}: report.html and the rest", one_line(str(request.out)))
     return metrics
 

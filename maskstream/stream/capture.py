@@ -73,6 +73,8 @@ class Lane:
     clock: Clock
     connection: int = 0
     """`Frame.connection` of a source that does not say it itself, for it is opened once."""
+    has_predecessor: bool = False
+    """Whether another source had this name, and what was seen of it is not forgotten yet."""
     stopped: Event = field(default_factory=Event)
 
     def __post_init__(self) -> None:
