@@ -94,17 +94,22 @@ class WebcamConfig(Section):
 class NetworkConfig(Section):
     """How cameras are reached."""
 
-    transport: Literal["tcp", "udp"]
+    transport: Literal["auto", "tcp", "udp"]
+    verify_tls: bool | Literal["auto"]
+    ca_file: str | None
     open_timeout_s: Annotated[float, Field(gt=0)]
     read_timeout_s: Annotated[float, Field(gt=0)]
+    max_frame_mb: Annotated[float, Field(gt=0, le=1000)]
+    max_megapixels: Annotated[float, Field(gt=0, le=250)]
     keep_damaged: bool
     max_reconnects: Annotated[int, Field(ge=0)] | None
 
 
 class PicturesConfig(Section):
-    """How pictures are found."""
+    """How pictures are found, and how large they, and frames of video files, may be."""
 
     recursive: bool
+    max_megapixels: Annotated[float, Field(gt=0, le=500)]
 
 
 class WindowConfig(Section):
