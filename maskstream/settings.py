@@ -95,7 +95,7 @@ class NetworkConfig(Section):
     """How cameras are reached."""
 
     transport: Literal["auto", "tcp", "udp"]
-    verify_tls: bool | Literal["auto"]
+    verify_tls: Literal["auto", True, False]
     ca_file: str | None
     open_timeout_s: Annotated[float, Field(gt=0)]
     read_timeout_s: Annotated[float, Field(gt=0)]

@@ -227,11 +227,12 @@ def stream(data: bytes, kind: str, lasts_s: float = 0.0) -> Answer:
     return answer
 
 
-def mjpeg(fps: float = 25, frames: int | None = None, ending: Ending = "close") -> Answer:
-    """Answer as a camera does that sends one JPEG after the other at its own pace, `grey` by index."""
+def mjpeg(fps: float = 25, frames: int | None = None, ending: Ending = "close", *, begins: bytes = b"") -> Answer:
+    """Answer as a camera does that sends one JPEG after the other at its own pace, `grey` by index, after some bytes."""
 
     def answer(request: Request) -> None:
         request.start(200, Content_Type="multipart/x-mixed-replace; boundary=frame")
+        request.wfile.write(begins)
         started_s = monotonic()
         for index in range(frames) if frames else count():
             if request.stopped.wait(max(0.0, started_s + index / fps - monotonic())):
@@ -255,11 +256,3 @@ def locked(answer: Answer) -> Answer:
     wanted = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
     refuse = status(401, WWW_Authenticate='Basic realm="camera"')
     return lambda request: (answer if request.headers.get("Authorization") == wanted else refuse)(request)
-
-
-def self_signed(path: Path) -> Path:
-    """Write a certificate of its own making, as cameras have, and its key."""
-    asked = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=camera"]
-    subprocess.run(["openssl", *asked, "-keyout", path, "-out", path.with_suffix(".crt")], check=True, capture_output=True)
-    path.write_bytes(path.read_bytes() + path.with_suffix(".crt").read_bytes())
-    return path

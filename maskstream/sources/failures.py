@@ -38,6 +38,7 @@ _NEVER_ANSWERED: Final = (
     f"the connection broke off before a picture, or was redirected more than {MOST_REDIRECTS} times; "
     "check the camera, its address and the network"
 )
+_PROXY_ADVICE: Final = f"correct {PROXY_VARIABLE}, or name the camera's host in no_proxy"
 _TLS: Final = ("https", "rtsps")
 
 
@@ -70,6 +71,12 @@ def reason_at_opening(url: str, error: av.FFmpegError, ca_file: str | None) -> t
     return (_NEVER_ANSWERED, SourceOpenError) if fault is None else (fault, SourceRefused)
 
 
+def proxy_in_between(url: str) -> str:
+    """Return what is to be said of a proxy where nothing came at all; empty where there is none."""
+    proxy = proxy_of(url)
+    return "" if proxy is None else f", asked through the proxy {_named(proxy)}; {_PROXY_ADVICE}"
+
+
 def proxy_of(url: str) -> str | None:
     """Return the proxy that FFmpeg goes through to a URL, as the environment names it; None for none."""
     proxy = os.environ.get(PROXY_VARIABLE, "")
@@ -87,9 +94,12 @@ def _matches(pattern: str, host: str) -> bool:
     return host == suffix or host.endswith(f".{suffix}")
 
 
+def _named(proxy: str) -> str:
+    return f"{redact(proxy)}, which the environment variable {PROXY_VARIABLE} names"
+
+
 def _proxy_reason(proxy: str, error: av.FFmpegError) -> tuple[str, type[SourceOpenError]]:
-    shown = f"the proxy {redact(proxy)}, which the environment variable {PROXY_VARIABLE} names,"
-    advice = f"correct {PROXY_VARIABLE}, or name the camera's host in no_proxy"
+    kind: type[SourceOpenError] = SourceOpenError
     if isinstance(error, ConnectionRefusedError):
         what = "refused the connection"
     elif error.errno == EIO and not _has_address(proxy):
@@ -100,8 +110,8 @@ def _proxy_reason(proxy: str, error: av.FFmpegError) -> tuple[str, type[SourceOp
         what = "failed, or did not reach the camera (5xx)"
     else:
         text, kind = reason(error)
-        return f"asked through {shown} there was no answer of use: {text.partition(';')[0]}; {advice}", kind
-    return f"{shown} {what}; {advice}", SourceOpenError
+        what = f"gave no answer of use: {text.partition(';')[0]}"
+    return f"the proxy {_named(proxy)}, {what}; {_PROXY_ADVICE}", kind
 
 
 def _has_address(url: str) -> bool:

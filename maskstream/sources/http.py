@@ -11,6 +11,7 @@ import av
 from maskstream.sources.limits import Allowance, LimitReached
 
 MOST_REDIRECTS: Final = 8
+_START: Final = 16
 _PIECE: Final = 32768
 _READ_THROUGH: Final = 8 * _PIECE
 """A gap so small is read sooner than asked for anew."""
@@ -65,6 +66,13 @@ class HttpFile:
         except av.FFmpegError:
             return False
         return True
+
+    @property
+    def start(self) -> bytes:
+        """The first bytes, which are read later all the same; few of them, or none where it is empty."""
+        while len(self._rest) < _START and (more := self._more()):
+            self._rest += more
+        return self._rest[:_START]
 
     def seekable(self) -> bool:
         """Return whether `seek` is of use."""
@@ -149,17 +157,34 @@ class HttpOpener:
         self._allowance = allowance
         self._say = say
         self._first: HttpFile | None = None
+        self._wanted: HttpFile | None = None
 
-    def __call__(self, url: str, _flags: int, options: Mapping[str, str]) -> "HttpFile | _Piece":
-        """Open a URL for FFmpeg.
+    def open_first(self, url: str) -> str | None:
+        """Connect to the URL itself, which FFmpeg asks for next.
+
+        Returns:
+            The format of it where FFmpeg would want to know its media type; else None.
 
         Raises:
-            av.FFmpegError: The first one cannot be had.
+            av.FFmpegError: It cannot be had.
+            LimitReached: It is late.
+        """
+        self._first = HttpFile(url, self._options, self._allowance, is_first=True)
+        self._wanted = self._first
+        start = self._first.start
+        if start.startswith(_PLAYLIST):
+            return "hls"
+        return "mpjpeg" if start.lstrip().startswith(b"--") else None
+
+    def __call__(self, url: str, _flags: int, options: Mapping[str, str]) -> "HttpFile | _Piece":
+        """Open a URL for FFmpeg: the first one, or what that leads to.
+
+        Raises:
             LimitReached: They were too many.
         """
-        if self._first is None:
-            self._first = HttpFile(url, {**options, **self._options}, self._allowance, is_first=True)
-            return self._first
+        first, self._wanted = self._wanted, None
+        if first is not None:
+            return first
         return _Piece(partial(self._open_piece, url, {**options, **self._options}), partial(self._failed, url))
 
     def _open_piece(self, url: str, options: Mapping[str, str]) -> HttpFile | None:

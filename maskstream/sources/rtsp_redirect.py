@@ -34,14 +34,12 @@ def redirected_to(url: str, allowance: Allowance, ca_file: str | None) -> str | 
         with closing(socket.create_connection(address, float(allowance))) as plain:
             connection = _encrypted(plain, address[0], ca_file) if parts.scheme == "rtsps" else plain
             answers = (_answer(connection, method, asked, allowance) for method in ("OPTIONS", "DESCRIBE"))
-            location = next(
-                (match[1] for answer in answers if _MOVED.match(answer) and (match := _LOCATION.search(answer))), None
-            )
+            location = next((_location(answer) for answer in answers if _MOVED.match(answer)), None)
     except (OSError, ValueError):
         return None
     if location is None:
         return None
-    target: str = urljoin(asked, location)
+    target = urljoin(asked, location)
     if scheme_of(target) not in (parts.scheme, "rtsps"):
         return None
     login, at, _ = parts.netloc.rpartition("@")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from errno import EIO, EPROTONOSUPPORT
+from time import sleep
 from typing import Final, Literal
 
 import av
@@ -12,7 +13,7 @@ from loguru import logger
 from maskstream.errors import SourceError, SourceOpenError, SourceRefused, StreamLost, redact
 from maskstream.settings import NetworkConfig
 from maskstream.sources import tls
-from maskstream.sources.failures import reason, reason_at_opening
+from maskstream.sources.failures import proxy_in_between, reason, reason_at_opening
 from maskstream.sources.http import MOST_REDIRECTS, PROTOCOLS, HttpOpener
 from maskstream.sources.limits import Allowance, LimitReached, limit_memory_of
 from maskstream.sources.rtsp_redirect import redirected_to
@@ -23,6 +24,7 @@ Transport = Literal["tcp", "udp"]
 _RTSP: Final = ("rtsp", "rtsps")
 _RTSP_PROTOCOLS: Final = "rtp,srtp,udp,tcp,tls,httpproxy"
 _US: Final = 1_000_000
+_PAUSES_S: Final = (0.3, 0.9)
 _ENOUGH_FOR_FPS: Final = 5  # frames; by itself FFmpeg watches 20 before it lets go, which are 4 s of a camera with 5 fps
 _MAY_BE_TRANSPORT: Final = (
     *(av_error.HTTPBadRequestError, av_error.HTTPOtherClientError),
@@ -118,7 +120,7 @@ class UrlSource(VideoSource):
         """
         self._allowance.renew(self._config.open_timeout_s)
         try:
-            for packet in self._container.demux():
+            for packet in self._demuxed():
                 if self._allowance.is_late:  # when its time is up, FFmpeg first hands out what it still has
                     raise self._allowance.late()
                 if packet.stream is self._stream:
@@ -131,6 +133,14 @@ class UrlSource(VideoSource):
             if not (self._origin.live and error.errno == EIO):  # its word for an end where no length was promised
                 late = self._allowance.is_late or isinstance(error, av_error.ExitError)
                 raise (self._failure(str(self._allowance.late())) if late else self._failure(*reason(error))) from None
+
+    def _demuxed(self) -> Iterator[VideoPacket]:
+        """Yield all packets; PyAV takes its limit on each of them from `_allowance` where `demux` begins."""
+        for packet in self._container.demux():
+            yield packet
+            if self._is_open:
+                break
+        yield from self._container.demux()
 
     def _failure(self, why: str, kind: type[SourceOpenError] = SourceOpenError) -> SourceError:
         return StreamLost(f"{self._name}: lost: {why}") if self._is_open else kind(f"{self._name}: {why}")
@@ -147,7 +157,7 @@ class UrlSource(VideoSource):
             why, kind = str(reached), SourceRefused if reached.is_final else SourceOpenError
         except av.FFmpegError as error:
             if self._allowance.is_late:
-                why, kind = str(self._allowance.late()), SourceOpenError
+                why, kind = f"{self._allowance.late()}{proxy_in_between(self._url)}", SourceOpenError
             else:
                 why, kind = reason_at_opening(self._url, error, self._ca_file)
         raise kind(f"{self._name}: {why}")
@@ -155,10 +165,11 @@ class UrlSource(VideoSource):
     def _open_http(self) -> av.container.InputContainer:
         return av.open(
             self._url,
+            format=self._http.open_first(self._url),
             metadata_errors="replace",
             io_open=self._http,
             options={"protocol_whitelist": PROTOCOLS, "http_persistent": "0", "http_multiple": "0"},  # else HLS bypasses io_open
-            timeout=(self._allowance, self._config.read_timeout_s),  # type: ignore[arg-type]  # read by float()
+            timeout=(self._allowance, self._allowance),  # type: ignore[arg-type]  # read by float()
         )
 
     def _follow_rtsp(self) -> av.container.InputContainer:
@@ -170,7 +181,7 @@ class UrlSource(VideoSource):
                 target = redirected_to(self._url, self._allowance, self._ca_file)
                 if target is None:
                     raise
-                self._url = target
+                self._url, self._ca_file = target, tls.trusted_by(target, self._name, self._config)
         raise LimitReached(f"it was redirected more than {MOST_REDIRECTS} times; check the camera")
 
     def _open_rtsp(self) -> av.container.InputContainer:
@@ -188,8 +199,8 @@ class UrlSource(VideoSource):
                 raise
             refused = error
         try:
-            container = self._open_rtsp_by(other)
-        except av.FFmpegError:
+            container = self._open_rtsp_after_refusal(other)
+        except (av.FFmpegError, LimitReached):
             if self._allowance.is_late:
                 raise LimitReached(
                     f"it refuses {first.upper()}, and over {other.upper()} nothing arrives; check firewalls on the way",
@@ -198,6 +209,15 @@ class UrlSource(VideoSource):
             raise refused from None
         logger.info("{}: it refuses {}, therefore it is read over {}", self._name, first.upper(), other.upper())
         return container
+
+    def _open_rtsp_after_refusal(self, transport: Transport) -> av.container.InputContainer:
+        """Connect; a camera may be busy for a moment with the end of the connection that it has refused."""
+        for pause_s in _PAUSES_S:
+            try:
+                return self._open_rtsp_by(transport)
+            except av_error.HTTPServerError:
+                sleep(min(pause_s, float(self._allowance)))
+        return self._open_rtsp_by(transport)
 
     def _open_rtsp_by(self, transport: Transport) -> av.container.InputContainer:
         longest_s = max(
@@ -214,8 +234,11 @@ class UrlSource(VideoSource):
                 "protocol_whitelist": _RTSP_PROTOCOLS,
                 **tls.options(self._ca_file),
             },
-            timeout=(self._allowance, self._config.read_timeout_s),  # type: ignore[arg-type]  # read by float()
+            timeout=(self._allowance, self._allowance),  # type: ignore[arg-type]  # read by float()
         )
+        if self._allowance.is_late:  # and nothing was understood, which is no error to FFmpeg
+            container.close()
+            raise self._allowance.late()
         self._remembered.transport = transport
         return container
 

@@ -29,6 +29,7 @@ _CUT_SHORT_S = 1.0
 _TINY = (16, 16)
 _FALLBACK_FPS = 25
 _MOST_PIXELS = 250e6
+_PADDING = 100_000  # pixels; decoders count whole blocks
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class VideoSource:
             size, advice = f"{codec.width}x{codec.height}", f"scale them down, or raise {self._origin.pixels_setting}"
             raise SourceRefused(f"{self._origin.source_id}: frames of {size} are over {most / 1e6:g} megapixels; {advice}")
         limit_memory(codec.width * codec.height)
-        codec.options = {"max_pixels": str(round(most))}
+        codec.options = {"max_pixels": str(round(most * 1.1) + _PADDING)}
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames from the first on; may be called once.

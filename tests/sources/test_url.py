@@ -23,6 +23,7 @@ from maskstream.errors import SourceError, SourceOpenError, StreamLost
 from maskstream.settings import NetworkConfig
 from maskstream.sources import FileSource, UrlSource
 from maskstream.types import BgrImage, Frame
+from tests.certificates import self_signed
 from tests.receivers import wait_until
 from tests.servers import (
     LOGIN,
@@ -34,7 +35,6 @@ from tests.servers import (
     locked,
     mjpeg,
     rtsp_server,
-    self_signed,
     silent_server,
     status,
     stream,
@@ -293,6 +293,7 @@ def web(clip: Path) -> Iterator[str]:
     pictures = {
         "/mjpeg": mjpeg(),
         "/mjpeg-ends": mjpeg(frames=15),
+        "/mjpeg-empty-line": mjpeg(frames=15, begins=b"\r\n"),
         "/mjpeg-half": mjpeg(frames=15, ending="half a picture"),
         "/mjpeg-stuck": mjpeg(frames=15, ending="silence"),
         "/mjpeg-reset": mjpeg(frames=15, ending="reset"),
@@ -344,7 +345,7 @@ def test_mjpeg_is_live(web: str) -> None:
     assert all(frame.wall_time for frame in frames)
 
 
-@pytest.mark.parametrize("path", ["/mjpeg-ends", "/mjpeg-half"])
+@pytest.mark.parametrize("path", ["/mjpeg-ends", "/mjpeg-half", "/mjpeg-empty-line"])
 def test_mjpeg_that_the_server_closes_has_ended_with_its_last_whole_picture(web: str, path: str) -> None:
     frames = read(web + path)
     assert_whole(frames)
