@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -48,7 +48,7 @@ from maskstream.types import SourceInfo
 class StreamRequest:
     """What a user wants of a run, besides the configuration."""
 
-    sources: tuple[str, ...]
+    sources: tuple[str, ...] = field(repr=False)
     output: str | None = None
     jsonl: str | None = None
     csv: str | None = None

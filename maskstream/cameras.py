@@ -9,7 +9,8 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from maskstream.config import Layer, read_yaml, refine
-from maskstream.errors import ConfigError, SourceOpenError, redact
+from maskstream.errors import ConfigError, SourceOpenError
+from maskstream.redaction import redact
 from maskstream.settings import AlignConfig, Config, NetworkConfig, PrivacyConfig, VideoConfig, WebcamConfig
 
 _YAML_SUFFIXES: Final = (".yaml", ".yml")
@@ -58,12 +59,19 @@ def read_cameras(locations: Iterable[str], config: Config) -> list[Camera]:
     """
     cameras: list[Camera] = []
     for location in locations:
-        cameras += _read_list(location, config) if is_list(location) else [Camera(redact(location), location, config)]
+        cameras += _read_list(location, config) if is_list(location) else [_camera_of(location, cameras, config)]
     names = [camera.name for camera in cameras]
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated is not None:
         raise ConfigError(f"{repeated}: given twice; give each source once, each camera a name of its own")
     return cameras
+
+
+def _camera_of(location: str, before: Iterable[Camera], config: Config) -> Camera:
+    """Return a source under its location as name; with a number where another one differs from it by its secrets alone."""
+    name = redact(location)
+    alike = [camera for camera in before if redact(camera.location) == name and camera.location != location]
+    return Camera(f"{name} {len(alike) + 1}" if alike else name, location, config)
 
 
 def is_list(location: str) -> bool:

@@ -161,8 +161,8 @@ class PrivacyConfig(Section):
 class WebhookConfig(Section):
     """An address that is told of events."""
 
-    url: str
-    secret: str | None = None
+    url: Annotated[str, Field(repr=False)]
+    secret: Annotated[str | None, Field(repr=False)] = None
 
 
 class EventsConfig(Section):
@@ -171,7 +171,7 @@ class EventsConfig(Section):
     labels: list[Literal["mask", "no_mask", "incorrect"]]
     min_seconds: Annotated[float, Field(ge=0)]
     update_s: Annotated[float, Field(gt=0)]
-    mqtt: str | None
+    mqtt: Annotated[str | None, Field(repr=False)]
     webhooks: list[WebhookConfig]
     queue: str | None
     queue_mb: Annotated[float, Field(gt=0)]

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import cv2 as _cv2  # noqa: F401  before av: the other order can freeze windows on Linux
 
-from maskstream.errors import SourceOpenError, redact
+from maskstream.errors import SourceOpenError
 from maskstream.pictures import PICTURE_SUFFIXES
 from maskstream.protocols import Source
+from maskstream.redaction import redact
 from maskstream.settings import Config
 from maskstream.sources.file import FileSource
 from maskstream.sources.pictures import PictureSource, is_pattern

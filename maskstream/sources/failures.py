@@ -8,7 +8,8 @@ from typing import Final
 import av
 from av import error as av_error
 
-from maskstream.errors import SourceOpenError, SourceRefused, redact
+from maskstream.errors import SourceOpenError, SourceRefused
+from maskstream.redaction import redact
 from maskstream.sources.http import MOST_REDIRECTS
 from maskstream.sources.tls import certificate_fault, host_of, scheme_of
 

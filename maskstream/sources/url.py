@@ -10,7 +10,8 @@ import av
 from av import error as av_error
 from loguru import logger
 
-from maskstream.errors import SourceError, SourceOpenError, SourceRefused, StreamLost, redact
+from maskstream.errors import SourceError, SourceOpenError, SourceRefused, StreamLost
+from maskstream.redaction import redact
 from maskstream.settings import NetworkConfig
 from maskstream.sources import tls
 from maskstream.sources.failures import proxy_in_between, reason, reason_at_opening
