@@ -14,8 +14,8 @@ from loguru import logger
 
 from maskstream.config import load_config
 from maskstream.errors import SourceError, SourceOpenError
-from maskstream.settings import NetworkConfig
-from maskstream.sources import FileSource, UrlSource
+from maskstream.settings import NetworkConfig, PicturesConfig
+from maskstream.sources import FileSource, PictureSource, UrlSource
 from tests.command_lines import ROOT, run
 from tests.liars import Caller, Liar, Lie, lying
 from tests.servers import Answer, content, http_server, rtsp_server, status
@@ -136,7 +136,7 @@ sys.path.insert(0, sys.argv[1])
 from loguru import logger
 from maskstream.config import load_config
 from maskstream.errors import SourceError
-from maskstream.settings import NetworkConfig
+from maskstream.settings import NetworkConfig, PicturesConfig
 from maskstream.sources import UrlSource
 
 def most_mb():
@@ -359,3 +359,14 @@ def test_local_frames_and_pictures_have_a_limit_of_their_own(tmp_path: Path) -> 
         FileSource(str(clip), max_megapixels=0.01)
     with closing(FileSource(str(clip), max_megapixels=0.02)) as source:
         assert len(list(source)) == 5
+
+
+def test_a_small_file_with_a_large_picture_is_left_out(tmp_path: Path) -> None:
+    """Its header alone is looked at."""
+    assert cv2.imwrite(str(tmp_path / "large.png"), np.zeros((1100, 1000), np.uint8))
+    assert cv2.imwrite(str(tmp_path / "small.png"), np.zeros((10, 10), np.uint8))
+    config = PicturesConfig(recursive=False, max_megapixels=1)
+    with closing(PictureSource(str(tmp_path), config)) as source:
+        assert [Path(str(frame.file)).name for frame in source] == ["small.png"]
+    with pytest.raises(SourceOpenError, match=r"1000x1100 pixels, more than 1 megapixels; .* raise pictures.max_megapixels"):
+        PictureSource(str(tmp_path / "large.png"), config)
