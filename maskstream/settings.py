@@ -31,7 +31,8 @@ IncorrectAs = Literal["no_mask", "incorrect"]
 Backend = Literal["auto", "torch", "openvino", "onnx"]
 Precision = Literal["float32", "float16", "bfloat16"]
 Blur = Literal["none", "all", "masked", "unmasked"]
-LabelMeaning = Literal["mask", "no_mask", "incorrect", "unknown", "ignore"]
+LabelMeaning = Literal["mask", "no_mask", "incorrect", "unknown", "ignore", "ask"]
+"""What the name of a class means; `ask`: `unknown`, or a question to the user where other names make it ambiguous."""
 
 
 class Section(BaseModel):
@@ -136,6 +137,12 @@ class VideoConfig(Section):
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
 
 
+class CsvConfig(Section):
+    """How tables are written."""
+
+    bom: bool
+
+
 class TrackingConfig(Section):
     """Who is whom from frame to frame."""
 
@@ -214,6 +221,7 @@ class Config(Section):
     events: EventsConfig
     privacy: PrivacyConfig
     video: VideoConfig
+    csv: CsvConfig
     evaluation: EvaluationConfig
     clip: ClipConfig
 

@@ -10,6 +10,7 @@ import av
 from av import error as av_error
 from loguru import logger
 
+from maskstream.demuxing import demuxed
 from maskstream.errors import SourceError, SourceOpenError, SourceRefused, StreamLost
 from maskstream.redaction import redact
 from maskstream.settings import NetworkConfig
@@ -137,11 +138,11 @@ class UrlSource(VideoSource):
 
     def _demuxed(self) -> Iterator[VideoPacket]:
         """Yield all packets; PyAV takes its limit on each of them from `_allowance` where `demux` begins."""
-        for packet in self._container.demux():
+        for packet in demuxed(self._container):
             yield packet
             if self._is_open:
                 break
-        yield from self._container.demux()
+        yield from demuxed(self._container)
 
     def _failure(self, why: str, kind: type[SourceOpenError] = SourceOpenError) -> SourceError:
         return StreamLost(f"{self._name}: lost: {why}") if self._is_open else kind(f"{self._name}: {why}")

@@ -79,6 +79,16 @@ def test_names_and_folders_are_kept(folder: Path) -> None:
     assert [grey_index(read_picture(f"new/out/{name}")) for name in names] == list(range(len(names)))
 
 
+def test_no_two_pictures_go_to_one_place(folder: Path) -> None:
+    """Kinds that are not written get another suffix, which another picture may have."""
+    make("photos/a.heic.jpg")
+    for name in ("a.heic", "b.heic"):
+        Image.new("RGB", (8, 8)).save(f"photos/{name}", "JPEG")
+    annotate("photos", "out")
+    assert files_in("out") == ["a.heic.jpg", "a.heic_2.jpg", "b.heic.jpg"]
+    assert read_picture("out/a.heic_2.jpg").shape == (8, 8, 3)
+
+
 @pytest.mark.parametrize(
     ("location", "output", "expected"),
     [
@@ -265,6 +275,15 @@ def test_jpeg_that_is_called_heic(folder: Path) -> None:
     Image.new("RGB", (8, 8)).save("photo.heic", "JPEG")
     annotate("photo.heic", "out")
     assert files_in("out") == ["photo.heic.jpg"]
+
+
+def test_a_name_that_has_no_room_for_another_suffix(folder: Path) -> None:
+    name = f"{'p' * 250}.heic"
+    Image.new("RGB", (8, 8)).save(name, "JPEG")
+    annotate(name, "out")
+    (made,) = files_in("out")
+    assert made.startswith("ppp")
+    assert made.endswith(".jpg")
 
 
 def test_large_picture(folder: Path) -> None:
