@@ -24,7 +24,7 @@ from maskstream.live_cameras import CameraWork, LiveCameras
 from maskstream.opening import open_camera, open_source, picture_sink
 from maskstream.overlay import Overlay
 from maskstream.people.analyzer import PeopleAnalyzer
-from maskstream.pipeline import batch_size_of, build_analyzer, prepare_source, require_models
+from maskstream.pipeline import batch_size_of, build_analyzer, require_incorrect, require_models
 from maskstream.protocols import Sink, Source
 from maskstream.reporting import Reporting
 from maskstream.settings import Config
@@ -149,7 +149,11 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
         people = PeopleAnalyzer(following(analyzer, config.detector.every), config, by_source)
         opened.pop_all()
     listeners = [binding.sink for binding in bindings if isinstance(binding.sink, StateListener)]
-    work = CameraWork(partial(prepare_source, analyzer), partial(open_camera, board=board, output=request.output, names=names))
+    work = CameraWork(
+        lambda own: require_incorrect(analyzer.class_names, [own]),
+        analyzer.admit,
+        partial(open_camera, board=board, output=request.output, names=names),
+    )
     live = LiveCameras(watch, cameras, (analyzer, people, overlay, reporting), work, board)
     attendants = Attendants(window.attend if window else lambda: False, listeners, live.maintain, live.leave)
     engine = Engine(people, overlay.paint, config.stream, batch_size_of(config, config.detector.every), attendants, board)
