@@ -12,6 +12,7 @@ LOWER = GROUND | {
     "config",
     "align",
     "covering",
+    "demuxing",
     "files",
     "geometry",
     "meanings",
@@ -20,6 +21,7 @@ LOWER = GROUND | {
     "rates",
     "resources",
     "settings",
+    "text",
 }
 ALLOWED = {
     "types": set(),
@@ -36,7 +38,10 @@ ALLOWED = {
     "align": {"geometry", "types"},
     "pictures": {"types", "errors", "files"},
     "covering": {"align", "settings", "types"},
+    "demuxing": set(),
     "files": {"errors"},
+    "fonts": set(),
+    "text": {"fonts", "types"},
     "meanings": {"config", "settings"},
     "palette": {"types"},
     "rates": set(),

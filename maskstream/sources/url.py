@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import av
 from av import error as av_error
 
+from maskstream.demuxing import demuxed
 from maskstream.errors import SourceError, SourceOpenError, SourceRefused, StreamLost, redact
 from maskstream.settings import NetworkConfig
 from maskstream.sources.video import Origin, VideoPacket, VideoSource
@@ -86,7 +87,7 @@ class UrlSource(VideoSource):
         limit_s = self._config.open_timeout_s
         deadline_s = monotonic() + limit_s
         try:
-            for packet in self._container.demux():
+            for packet in demuxed(self._container):
                 if monotonic() > deadline_s:  # when its time is up, FFmpeg first hands out what it still has
                     raise self._failure(_too_late(limit_s))
                 if packet.stream is self._stream:

@@ -16,6 +16,7 @@ from av.video.reformatter import Colorspace, VideoReformatter
 from loguru import logger
 from numpy.typing import NDArray
 
+from maskstream.demuxing import demuxed
 from maskstream.errors import SourceOpenError
 from maskstream.sources.guard import ReadGuard
 from maskstream.types import BgrImage, Frame, SourceInfo
@@ -142,7 +143,7 @@ class VideoSource:
     def _packets(self) -> Iterator[VideoPacket]:
         """Yield what is to be decoded; what comes before an unreadable part of a file is all that it has."""
         try:
-            yield from self._container.demux(self._stream)
+            yield from demuxed(self._container, self._stream)
         except av.FFmpegError as error:
             logger.warning("{}: reading broke off: {}", self._origin.source_id, error.strerror)
 
@@ -187,6 +188,7 @@ class VideoSource:
             sample_aspect_ratio=(1 / aspect if self._upright.is_transposed else aspect) if aspect > 0 else None,
             path=self._origin.path,
             origin_s=self._zero_s,
+            start_s=0.0 if live else self._time_s(first),
         )
 
 

@@ -138,6 +138,15 @@ def test_windows_of_any_size(size: tuple[int, int], count: int) -> None:
     assert draw_grid(cells, size, NOW_S, paused=False).shape == (size[1], size[0], 3)
 
 
+@pytest.mark.parametrize("name", ["Größe", "大门", "😀"])
+def test_names_in_any_script_stand_in_their_cell(name: str) -> None:
+    def drawn(named: str) -> np.ndarray:
+        return draw_grid([cell_with(NOW_S, name=named), cell_with(NOW_S)], (640, 360), NOW_S, paused=False)[:40, :320]
+
+    assert (drawn(name) != drawn("?")).any()
+    assert (drawn(name) != drawn("?" * len(name))).any()
+
+
 @pytest.mark.parametrize("name", ["x" * 500, "Größe вход", "not \udcff text", "two\nlines"])
 def test_strange_names(name: str) -> None:
     draw_grid([cell_with(name=name), cell_with(NOW_S, name=name)], (640, 360), NOW_S, paused=False)
