@@ -20,7 +20,7 @@ from maskstream.config import Layer
 from maskstream.errors import ConfigError, MaskStreamError
 from maskstream.files import make_folder
 from maskstream.following import following
-from maskstream.live_cameras import CameraWork, LiveCameras
+from maskstream.live_cameras import CameraWork, Configured, LiveCameras
 from maskstream.opening import open_camera, open_source, picture_sink
 from maskstream.overlay import Overlay
 from maskstream.people.analyzer import PeopleAnalyzer
@@ -154,7 +154,8 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
         analyzer.admit,
         partial(open_camera, board=board, output=request.output, names=names),
     )
-    live = LiveCameras(watch, cameras, (analyzer, people, overlay, reporting), work, board)
+    configured: list[Configured] = [analyzer, people, overlay, reporting, *([window] if window else [])]
+    live = LiveCameras(watch, cameras, configured, work, board)
     attendants = Attendants(window.attend if window else lambda: False, listeners, live.maintain, live.leave)
     engine = Engine(people, overlay.paint, config.stream, batch_size_of(config, config.detector.every), attendants, board)
     engine.add(sources, bindings)
