@@ -88,7 +88,7 @@ def build_analyzer(config: Config, by_source: Mapping[str, Config] | None = None
     chosen = config.classifier
     options = ClassifierOptions(device, config.clip, chosen.weights, chosen.backend, config.precision)
     classifier = CLASSIFIERS[chosen.name](options)
-    _require_incorrect(classifier.class_names, [config, *(by_source or {}).values()])
+    require_incorrect(classifier.class_names, [config, *(by_source or {}).values()])
     logger.info("{} and {} on {}", config.detector.name, config.classifier.name, device)
     cut: Cutter = cut_faces
     if uploads and kind_of(device) == "cuda" and chosen.name in CROP_ARCHITECTURES:  # elsewhere volumes cannot be sampled
@@ -131,18 +131,12 @@ def build_detector(
     return DETECTORS[config.detector.name](options)
 
 
-def prepare_source(analyzer: Analyzer, config: Config) -> None:
-    """Get the models of an analyzer ready for one more source, which may take seconds. May be called while it analyses.
+def require_incorrect(class_names: Sequence[str], configs: Iterable[Config]) -> None:
+    """Refuse to ask a classifier for what it does not tell.
 
     Raises:
-        ConfigError: They cannot say what the source wants to know.
-        ModelError: They cannot find so much.
+        ConfigError: A source wants to know it.
     """
-    _require_incorrect(analyzer.class_names, [config])
-    analyzer.admit(config)
-
-
-def _require_incorrect(class_names: Sequence[str], configs: Iterable[Config]) -> None:
     if "incorrect" not in class_names and any(each.classifier.incorrect_as == "incorrect" for each in configs):
         raise ConfigError(
             f"classifier.incorrect_as: incorrect is none of what the classifier tells: {', '.join(class_names)}; "

@@ -95,17 +95,22 @@ class WebcamConfig(Section):
 class NetworkConfig(Section):
     """How cameras are reached."""
 
-    transport: Literal["tcp", "udp"]
+    transport: Literal["auto", "tcp", "udp"]
+    verify_tls: Literal["auto", True, False]
+    ca_file: str | None
     open_timeout_s: Annotated[float, Field(gt=0)]
     read_timeout_s: Annotated[float, Field(gt=0)]
+    max_frame_mb: Annotated[float, Field(gt=0, le=1000)]
+    max_megapixels: Annotated[float, Field(gt=0, le=250)]
     keep_damaged: bool
     max_reconnects: Annotated[int, Field(ge=0)] | None
 
 
 class PicturesConfig(Section):
-    """How pictures are found."""
+    """How pictures are found, and how large they, and frames of video files, may be."""
 
     recursive: bool
+    max_megapixels: Annotated[float, Field(gt=0, le=500)]
 
 
 class WindowConfig(Section):
@@ -130,6 +135,12 @@ class VideoConfig(Section):
     segment_s: Annotated[float, Field(ge=1)] | None
     crf: Annotated[int, Field(ge=0, le=51)]
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
+
+
+class CsvConfig(Section):
+    """How tables are written."""
+
+    bom: bool
 
 
 class TrackingConfig(Section):
@@ -157,8 +168,8 @@ class PrivacyConfig(Section):
 class WebhookConfig(Section):
     """An address that is told of events."""
 
-    url: str
-    secret: str | None = None
+    url: Annotated[str, Field(repr=False)]
+    secret: Annotated[str | None, Field(repr=False)] = None
 
 
 class EventsConfig(Section):
@@ -167,7 +178,7 @@ class EventsConfig(Section):
     labels: list[Literal["mask", "no_mask", "incorrect"]]
     min_seconds: Annotated[float, Field(ge=0)]
     update_s: Annotated[float, Field(gt=0)]
-    mqtt: str | None
+    mqtt: Annotated[str | None, Field(repr=False)]
     webhooks: list[WebhookConfig]
     queue: str | None
     queue_mb: Annotated[float, Field(gt=0)]
@@ -210,6 +221,7 @@ class Config(Section):
     events: EventsConfig
     privacy: PrivacyConfig
     video: VideoConfig
+    csv: CsvConfig
     evaluation: EvaluationConfig
     clip: ClipConfig
 

@@ -10,7 +10,7 @@ from maskstream import Analyzer, MaskPipeline, load_config
 from maskstream.config import Layer
 from maskstream.errors import ConfigError
 from maskstream.models.runtimes import STREAMS
-from maskstream.pipeline import batch_size_of, prepare_source
+from maskstream.pipeline import batch_size_of, require_incorrect
 from maskstream.types import COCO_KEYPOINTS, FACE_KEYPOINTS, BgrImage, Detection, FloatArray, Frame, Label
 from tests.conftest import make_detection, make_frame
 from tests.receivers import wait_until
@@ -284,8 +284,7 @@ def test_detectors_are_made_ready_for_one_source_after_the_other_while_others_ar
 
 def test_what_the_models_cannot_say_is_refused_for_a_source_that_is_added() -> None:
     asks = load_config(layers=[Layer.of_key("test", "classifier.incorrect_as", "incorrect")])
-    classifier = GivenClassifier()
-    prepare_source(Analyzer(GivenDetector([]), classifier, load_config()), asks)
-    classifier.class_names = ("mask", "no_mask")
+    judge = Analyzer(GivenDetector([]), GivenClassifier(), load_config())
+    require_incorrect(judge.class_names, [asks])
     with pytest.raises(ConfigError, match=r"classifier\.incorrect_as"):
-        prepare_source(Analyzer(GivenDetector([]), classifier, load_config()), asks)
+        require_incorrect(("mask", "no_mask"), [load_config(), asks])

@@ -91,6 +91,6 @@ class RecordingSink:
     def _open(self, output: Output) -> VideoSink:
         frame = output.frame
         self._size, self._began_s = (frame.width, frame.height), frame.time_s
-        info = replace(self._info(), width=frame.width, height=frame.height)
+        info = replace(self._info(), width=frame.width, height=frame.height, start_s=0.0)
         part, self._number = new_video(self._path, info, self._config, self._number + 1)
         return part

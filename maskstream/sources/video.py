@@ -16,8 +16,10 @@ from av.video.reformatter import Colorspace, VideoReformatter
 from loguru import logger
 from numpy.typing import NDArray
 
-from maskstream.errors import SourceOpenError
+from maskstream.demuxing import demuxed
+from maskstream.errors import SourceOpenError, SourceRefused
 from maskstream.sources.guard import ReadGuard
+from maskstream.sources.limits import limit_memory
 from maskstream.types import BgrImage, Frame, SourceInfo
 
 VideoPacket: TypeAlias = "av.Packet[Any]"  # generic for type checkers alone
@@ -27,6 +29,8 @@ _BT709_FROM_HEIGHT = 720  # what players assume where a file does not say
 _CUT_SHORT_S = 1.0
 _TINY = (16, 16)
 _FALLBACK_FPS = 25
+_MOST_PIXELS = 250e6
+_PADDING = 100_000  # pixels; decoders count whole blocks
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,10 @@ class Origin:
     """The local file."""
     keeps_damaged: bool = True
     """Whether a frame counts of which a part was missing, and which the decoder has patched up."""
+    most_pixels: float = _MOST_PIXELS
+    """Larger frames are refused before memory is taken for them."""
+    pixels_setting: str = "pictures.max_megapixels"
+    """The setting that allows more, in megapixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +88,7 @@ class VideoSource:
         self._upright = _Upright()
         try:
             self._stream = _video_stream(container, origin.source_id)
+            self._limit_pixels()
             # Threads per frame answer late, and lose good frames with a damaged one; with threads per slice no damage is seen.
             self._stream.thread_type = "SLICE" if origin.keeps_damaged else "NONE"
             self._zero_s = _zero_s(container)
@@ -93,6 +102,15 @@ class VideoSource:
         except BaseException:
             container.close()
             raise
+
+    def _limit_pixels(self) -> None:
+        """Refuse frames that are too large by what the container says, and let the decoder refuse those that grow later."""
+        codec, most = self._stream.codec_context, self._origin.most_pixels
+        if codec.width * codec.height > most:
+            size, advice = f"{codec.width}x{codec.height}", f"scale them down, or raise {self._origin.pixels_setting}"
+            raise SourceRefused(f"{self._origin.source_id}: frames of {size} are over {most / 1e6:g} megapixels; {advice}")
+        limit_memory(codec.width * codec.height)
+        codec.options = {"max_pixels": str(round(most * 1.1) + _PADDING)}
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames from the first on; may be called once.
@@ -142,7 +160,7 @@ class VideoSource:
     def _packets(self) -> Iterator[VideoPacket]:
         """Yield what is to be decoded; what comes before an unreadable part of a file is all that it has."""
         try:
-            yield from self._container.demux(self._stream)
+            yield from demuxed(self._container, self._stream)
         except av.FFmpegError as error:
             logger.warning("{}: reading broke off: {}", self._origin.source_id, error.strerror)
 
@@ -187,6 +205,7 @@ class VideoSource:
             sample_aspect_ratio=(1 / aspect if self._upright.is_transposed else aspect) if aspect > 0 else None,
             path=self._origin.path,
             origin_s=self._zero_s,
+            start_s=0.0 if live else self._time_s(first),
         )
 
 
