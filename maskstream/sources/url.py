@@ -12,7 +12,7 @@ import av
 from av import error as av_error
 
 from maskstream.errors import SourceError, SourceOpenError, SourceRefused, StreamLost, redact
-from maskstream.settings import NetworkConfig
+from maskstream.settings import NetworkConfig, VideoConfig
 from maskstream.sources.video import Origin, VideoPacket, VideoSource
 
 SCHEMES: Final = ("rtsp", "rtsps", "http", "https")
@@ -49,13 +49,14 @@ class UrlSource(VideoSource):
     Encrypted connections are not verified: the certificates of cameras are their own.
     """
 
-    def __init__(self, url: str, config: NetworkConfig, source_id: str | None = None) -> None:
+    def __init__(self, url: str, config: NetworkConfig, source_id: str | None = None, video: VideoConfig | None = None) -> None:
         """Connect and decode the first frame.
 
         Args:
             url: rtsp://, rtsps://, http:// or https://, with user and password where the camera wants them.
             config: Transport and time limits.
             source_id: Its name in records; None for the URL without its password.
+            video: How its frames become pictures; None: as they say themselves.
 
         Raises:
             SourceOpenError: There is no answer in time, or no video.
@@ -64,7 +65,7 @@ class UrlSource(VideoSource):
         name = source_id or redact(url)
         container = _open_container(url, name, config)
         live = container.format.name == "rtsp" or not container.duration
-        super().__init__(container, Origin(name, live, keeps_damaged=config.keep_damaged or not live))
+        super().__init__(container, Origin(name, live, keeps_damaged=config.keep_damaged or not live, video=video))
         if container.format.name == "mpjpeg":  # FFmpeg assumes 25 fps
             self.info = replace(self.info, average_fps=None)
 
