@@ -141,12 +141,12 @@ LINEAR = "zscale=t=linear:npl=203,format=gbrpf32le"  # SDR's white becomes HDR R
 TAGS = ["log-level=error", "colorprim=bt2020", "colormatrix=bt2020nc"]
 
 
-def converted(ffmpeg: str, source: Path, target: Path, kind: str) -> Path:
+def converted(ffmpeg: str, source: Path, target: Path, kind: str, length_s: float = 0.2) -> Path:
     """Write the first frames of an SDR video as a camera would have that records in HDR: 10 bits, HEVC, tagged."""
     to, tag = CONVERSIONS[kind]
     filters = f"{TAGGED},{LINEAR},zscale=p=2020:m=2020_ncl:r=limited:npl=203:{to},format=yuv420p10le"
     coding = ["-c:v", "libx265", "-crf", "12", "-preset", "ultrafast", "-x265-params", ":".join([*TAGS, f"transfer={tag}"])]
-    inputs = ["-v", "error", "-y", "-i", str(source), "-t", "0.2", "-an"]
+    inputs = ["-v", "error", "-y", "-i", str(source), "-t", str(length_s), "-an"]
     subprocess.run([ffmpeg, *inputs, "-vf", filters, *coding, "-tag:v", "hvc1", str(target)], check=True)
     return target
 

@@ -17,6 +17,7 @@ from maskstream.sources import SOURCES, FileSource, UrlSource
 from maskstream.sources.pixels import square_size
 from maskstream.types import BgrImage, Frame
 from tests.servers import http_server, rtsp_server, stream
+from tests.sinks.test_video import annotate
 from tests.video_files import BLUE, GREEN, MATRICES, RED, every, four_corners, remux, set_matrix, write_video
 
 STEADY = every(0.04, 12)
@@ -152,6 +153,18 @@ def test_user_knows_better(tmp_path: Path, said: Fraction | None) -> None:
     config = load_config(layers=[Layer.of_assignment("video.pixel_aspect=2.0")])
     with closing(SOURCES["file"](str(path), "clip", config)) as source:
         assert source.info.width == 128
+
+
+def test_output_has_square_pixels(tmp_path: Path) -> None:
+    stored = four_corners((32, 64))
+    path = write_video(tmp_path / "clip.mp4", STEADY, size=(32, 64), picture=lambda _: stored, pixel_aspect=Fraction(2))
+    with av.open(annotate(path, tmp_path / "out.mp4")) as container:
+        stream = container.streams.video[0]
+        frames = list(container.decode(stream))
+        assert stream.sample_aspect_ratio in (None, 1)
+        assert stream.codec_context.sample_aspect_ratio in (None, 1)
+    assert [(frame.width, frame.height) for frame in frames] == [(64, 64)] * 12
+    assert middles(frames[5].reformat(format="bgr24").to_ndarray()) == pytest.approx(FOUR, abs=16)
 
 
 @pytest.fixture
