@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, inf
+from threading import Lock
 from time import perf_counter
 
 import numpy as np
@@ -73,11 +74,30 @@ class Analyzer:
         self._detector = detector
         self._classifier = classifier
         self._thresholds = PerSource(_Thresholds.of, config, by_source)
+        self._admitting = Lock()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What the classifier tells."""
+        return self._classifier.class_names
+
+    def admit(self, config: Config) -> None:
+        """Let the detector find what a source with these settings wants, which may take seconds: some are compiled anew.
+
+        May be called while another thread analyses.
+
+        Raises:
+            ModelError: The detector cannot find so much.
+        """
+        with self._admitting:
+            self._detector.admit(config.detector.min_score, config.detector.max_faces)
 
     def set_source(self, source_id: str, config: Config) -> None:
-        """Let a source have thresholds of its own. May be called while another thread analyses."""
-        self._detector.admit(config.detector.min_score, config.detector.max_faces)
+        """Let a source have thresholds of its own, once they are admitted. May be called while another thread analyses."""
         self._thresholds.set(source_id, config)
+
+    def forget(self, source_id: str) -> None:
+        """Nothing to forget: no frame has to do with another."""
 
     def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
         """Return one result per frame, in order. All faces of all frames are classified in one go."""

@@ -65,6 +65,12 @@ class FollowingAnalyzer:
         self._looked_at: dict[str, int] = {}
         """The index of the last frame of each source that the detector saw."""
 
+    def forget(self, source_id: str) -> None:
+        """Look at the next frame of a source, and follow nothing from before it."""
+        self._analyzer.forget(source_id)
+        self._sources.pop(source_id, None)
+        self._looked_at.pop(source_id, None)
+
     def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
         """Return one result per frame, in order; frames of a source must come in their own order.
 

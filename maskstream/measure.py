@@ -118,7 +118,7 @@ def evaluate(request: EvaluationRequest, config: Config) -> dict[str, Any]:
         **scored.metrics,
         "speed": answers.speed,
     }
-    write_results(request.out, metrics, scored, annotations)
+    write_results(request.out, metrics, scored, annotations, csv_bom=config.csv.bom)
     logger.info("{}: report.html and the rest", one_line(str(request.out)))
     return metrics
 

@@ -15,6 +15,7 @@ import numpy as np
 from maskstream.covering import cover
 from maskstream.palette import COLOURS_BGR, LABEL_TEXT
 from maskstream.settings import Config, PerSource
+from maskstream.text import draw_text, text_width
 from maskstream.types import COCO_KEYPOINTS, BgrImage, Detection, Face, FloatArray, Frame, FrameResult, Label
 
 # Strokes in a unit square, y down: a tick, a cross, an exclamation mark, a question mark.
@@ -37,8 +38,6 @@ _ZONE_BGR: Final = (240, 240, 240)
 _BLACK: Final = (0, 0, 0)
 _NOTHING: Final = np.zeros((0, 0, 3), np.uint8)
 _DRAWN_FROM_SCORE: Final = 0.3
-_FONT: Final = cv2.FONT_HERSHEY_SIMPLEX
-_FONT_HEIGHT_PX: Final = 22  # of a capital at scale 1
 _SUBPIXEL_BITS: Final = 3
 
 
@@ -72,8 +71,9 @@ class Overlay:
         """The last picture of each source in which faces are covered."""
 
     def set_source(self, source_id: str, config: Config) -> None:
-        """Let a source have zones and privacy of its own."""
+        """Let a source have zones and privacy of its own; what was covered as it said before is shown no more."""
         self._settings.set(source_id, config)
+        self._last.pop(source_id, None)
 
     def paint(self, frame: Frame, result: FrameResult) -> BgrImage:
         """Return a copy (H, W, 3) of the frame's picture with the faces drawn, the most certain on top.
@@ -135,10 +135,9 @@ def _draw_tag(bgr: BgrImage, face: Face, scale: _Scale) -> None:
     label, confidence = face.shown_label, face.shown_confidence
     number = "" if face.track_id is None else f"{face.track_id} "
     text = number + (LABEL_TEXT[label] if confidence is None else f"{LABEL_TEXT[label]} {confidence:.0%}")
-    font_scale, stroke = text_height / _FONT_HEIGHT_PX, max(1, round(text_height / 9))
-    (text_width, _), _ = cv2.getTextSize(text, _FONT, font_scale, stroke)
-    pad = max(2, round(text_height * 0.4))
-    tag_width, tag_height = round(text_height + text_width + 3 * pad), round(text_height + 2 * pad)
+    stroke, pad = max(1, round(text_height / 9)), max(2, round(text_height * 0.4))
+    tag_width = round(text_height + text_width(text, text_height, stroke) + 3 * pad)
+    tag_height = round(text_height + 2 * pad)
     x = round(min(max(float(left), 0), max(bgr.shape[1] - tag_width, 0)))
     y = round(min(max(float(top) - tag_height, 0), max(bgr.shape[0] - tag_height, 0)))
     colour = COLOURS_BGR[label]
@@ -149,7 +148,7 @@ def _draw_tag(bgr: BgrImage, face: Face, scale: _Scale) -> None:
         for start, end in pairwise(points):
             _line(bgr, start, end, ink, stroke + 1)
     position = (round(x + 2 * pad + text_height), round(y + pad + text_height))
-    cv2.putText(bgr, text, position, _FONT, font_scale, ink, stroke, cv2.LINE_AA)
+    draw_text(bgr, text, position, text_height, ink, stroke)
 
 
 def _draw_zone(bgr: BgrImage, name: str, corners: Sequence[Sequence[float]], scale: _Scale) -> None:
@@ -160,8 +159,7 @@ def _draw_zone(bgr: BgrImage, name: str, corners: Sequence[Sequence[float]], sca
             _line(bgr, start, end, colour, thickness)
     text_height = (scale.smallest_text + scale.largest_text) / 2
     x, y = points[points.sum(1).argmin()] + text_height * np.array([0.6, 1.6])
-    for colour, thickness in ((_BLACK, scale.line + 2), (_ZONE_BGR, max(1, scale.line - 1))):
-        cv2.putText(bgr, name, (round(x), round(y)), _FONT, text_height / _FONT_HEIGHT_PX, colour, thickness, cv2.LINE_AA)
+    draw_text(bgr, name, (round(x), round(y)), text_height, _ZONE_BGR, max(1, scale.line - 1), halo_px=max(1, scale.line // 2))
 
 
 def _draw_keypoints(bgr: BgrImage, detection: Detection, scale: _Scale) -> None:

@@ -15,7 +15,7 @@ from maskstream.models.backends import choose_backend
 from maskstream.models.devices import CPU, kind_of, pick_device
 from maskstream.models.runtimes import STREAMS
 from maskstream.overlay import Overlay
-from maskstream.protocols import Classifier, Cutter, Detector
+from maskstream.protocols import Cutter, Detector
 from maskstream.settings import ClassifierConfig, Config, DetectorConfig
 from maskstream.types import BgrImage, Face, Frame, FrameResult
 
@@ -88,7 +88,7 @@ def build_analyzer(config: Config, by_source: Mapping[str, Config] | None = None
     chosen = config.classifier
     options = ClassifierOptions(device, config.clip, chosen.weights, chosen.backend, config.precision)
     classifier = CLASSIFIERS[chosen.name](options)
-    _require_incorrect(classifier, [config, *(by_source or {}).values()])
+    require_incorrect(classifier.class_names, [config, *(by_source or {}).values()])
     logger.info("{} and {} on {}", config.detector.name, config.classifier.name, device)
     cut: Cutter = cut_faces
     if uploads and kind_of(device) == "cuda" and chosen.name in CROP_ARCHITECTURES:  # elsewhere volumes cannot be sampled
@@ -131,10 +131,15 @@ def build_detector(
     return DETECTORS[config.detector.name](options)
 
 
-def _require_incorrect(classifier: Classifier, configs: Iterable[Config]) -> None:
-    if "incorrect" not in classifier.class_names and any(each.classifier.incorrect_as == "incorrect" for each in configs):
+def require_incorrect(class_names: Sequence[str], configs: Iterable[Config]) -> None:
+    """Refuse to ask a classifier for what it does not tell.
+
+    Raises:
+        ConfigError: A source wants to know it.
+    """
+    if "incorrect" not in class_names and any(each.classifier.incorrect_as == "incorrect" for each in configs):
         raise ConfigError(
-            f"classifier.incorrect_as: incorrect is none of what the classifier tells: {', '.join(classifier.class_names)}; "
+            f"classifier.incorrect_as: incorrect is none of what the classifier tells: {', '.join(class_names)}; "
             "give weights that know it, such as --classifier weights/mask_mobilenet_incorrect.safetensors"
         )
 

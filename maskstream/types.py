@@ -221,6 +221,8 @@ class SourceInfo:
     """The files of a source that consists of pictures, in order."""
     origin_s: Fraction = Fraction(0)
     """The timestamp in the file that counts as `time_s` 0."""
+    start_s: float = 0.0
+    """The `time_s` of its first frame."""
 
 
 @dataclass(frozen=True, eq=False)

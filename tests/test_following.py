@@ -23,7 +23,11 @@ class Looks:
     def __init__(self, *faces: Face) -> None:
         self.shown: list[tuple[str, int]] = []
         self.calls = 0
+        self.forgotten: list[str] = []
         self._faces = faces
+
+    def forget(self, source_id: str) -> None:
+        self.forgotten.append(source_id)
 
     def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
         self.calls += 1
@@ -173,6 +177,18 @@ def test_a_batch_that_was_too_large_is_looked_at_again() -> None:
         analyzer.analyze(shown)
     results = analyzer.analyze(shown[:2]) + analyzer.analyze(shown[2:])
     assert [result.faces[0].judged for result in results] == [True, False] * 2
+
+
+def test_nothing_is_followed_from_a_camera_of_the_same_name() -> None:
+    seen = Looks(a_face())
+    analyzer = FollowingAnalyzer(seen, 3)
+    analyzer.analyze([frame(picture(), 0), frame(picture(), 0, "b")])
+    analyzer.forget("a")
+    analyzer.forget("never seen")
+    first, other = analyzer.analyze([frame(picture(seed=2), 1), frame(picture(), 1, "b")])
+    assert seen.shown == [("a", 0), ("b", 0), ("a", 1)]
+    assert [face.judged for face in (*first.faces, *other.faces)] == [True, False]
+    assert seen.forgotten == ["a", "never seen"]
 
 
 def test_every_frame_means_the_detector_alone() -> None:

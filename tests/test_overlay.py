@@ -95,3 +95,15 @@ def test_points_and_bones_are_drawn_where_they_are_asked_for_and_certain() -> No
     assert painted(0.9, keypoints=True) > 100
     assert painted(0.9, skeleton=True) > 100
     assert painted(0.1, keypoints=True, skeleton=True) == 0
+
+
+@pytest.mark.parametrize("name", ["the door on the left", "大门 Größe 😀"])
+def test_the_name_of_a_zone_is_drawn_once(name: str) -> None:
+    zones = {"zones": {name: [[0.01, 0.1], [0.99, 0.1], [0.99, 0.9], [0.01, 0.9]]}, "overlay": {"labels": False}}
+    painter = Overlay(load_config(layers=[Layer("test", zones)]))
+    frame = Frame(np.full((400, 700, 3), 100, np.uint8), 0, "made", 0.0)
+    painted = painter.paint(frame, FrameResult("made", 0, 0.0, ()))[48:80, 20:680, 0]  # inside the outline
+    ink, edge = (np.flatnonzero(found.any(axis=0)) for found in (painted > 200, painted < 40))
+    assert len(ink) > 30
+    assert abs(edge[0] - ink[0]) <= 3
+    assert abs(edge[-1] - ink[-1]) <= 3

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from maskstream.errors import SinkError
 from maskstream.files import make_folder, replace_file
+from maskstream.models.without_telemetry import onnxruntime_package, openvino_package
 
 Arrays = list[NDArray[Any]]
 
@@ -61,9 +62,7 @@ def _core() -> Any:
     Each gives the thread that makes it another stack for signals, and what that has back at its end may be one that is gone: the
     next signal would be the end of the process (seen with 2026.4).
     """
-    import openvino
-
-    return openvino.Core()
+    return openvino_package().Core()
 
 
 class _OpenVinoGraph:
@@ -84,10 +83,8 @@ class _OpenVinoGraph:
 
         OpenVINO's own cache writes a file while other processes may read it, which then die of a bus error (seen with 2026.4).
         """
-        import openvino
-
         core, options = _core(), {"INFERENCE_PRECISION_HINT": "f32", **wanted}
-        machine = (openvino.__version__, core.get_property("CPU", "FULL_DEVICE_NAME"), *options.items())
+        machine = (openvino_package().__version__, core.get_property("CPU", "FULL_DEVICE_NAME"), *options.items())
         path = self._cache / f"{hashlib.sha256(f'{_digest(self._content)} {machine}'.encode()).hexdigest()[:32]}.compiled"
         with suppress(OSError, RuntimeError, ValueError):  # it is not there, or of no use
             return core.import_model(_whole(path), "CPU", options)
@@ -107,9 +104,7 @@ class _OpenVinoGraph:
 
     @cached_property
     def _together(self) -> Any:
-        import openvino
-
-        queue = openvino.AsyncInferQueue(self._compile(NUM_STREAMS=STREAMS), STREAMS)
+        queue = openvino_package().AsyncInferQueue(self._compile(NUM_STREAMS=STREAMS), STREAMS)
         queue.set_callback(lambda request, outputs: outputs.extend(np.array(each.data) for each in request.output_tensors))
         return queue
 
@@ -132,8 +127,7 @@ class _OpenVinoGraph:
 
 class _OnnxRuntimeGraph:
     def __init__(self, content: bytes | Path) -> None:
-        import onnxruntime
-
+        onnxruntime = onnxruntime_package()
         try:
             self._session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
         except Exception as error:  # its own errors have no common base

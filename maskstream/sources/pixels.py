@@ -1,6 +1,7 @@
 """Pictures as they are meant to be seen: upright, of square pixels, in the colours of BT.709."""
 
 from collections import deque
+from math import inf
 from typing import Any, Final
 
 import av
@@ -21,17 +22,19 @@ _NOTICEABLE: Final = 0.01
 """What is nearer to square is due to rounding, and not worth a resampling."""
 
 
-def square_size(width: int, height: int, pixel_aspect: float | None) -> tuple[int, int]:
+def square_size(width: int, height: int, pixel_aspect: float | None, most_pixels: float = inf) -> tuple[int, int]:
     """Return the size of a picture in square pixels: one side grows, so that no pixel is lost.
 
     Args:
         width: In the pixels of the video.
         height: The same.
         pixel_aspect: Width of a pixel over its height; None, and what cannot be meant, counts as square.
+        most_pixels: A picture that would become larger stays as it is.
     """
     if not pixel_aspect or not 1 / _WIDEST <= pixel_aspect <= _WIDEST or abs(pixel_aspect - 1) < _NOTICEABLE:
         return width, height
-    return (round(width * pixel_aspect), height) if pixel_aspect > 1 else (width, round(height / pixel_aspect))
+    wide, high = (round(width * pixel_aspect), height) if pixel_aspect > 1 else (width, round(height / pixel_aspect))
+    return (wide, high) if wide * high <= most_pixels else (width, height)
 
 
 class Pictures:
@@ -41,16 +44,18 @@ class Pictures:
     packet, and holds from the frame of that packet on, while the decoder still hands out earlier ones.
     """
 
-    def __init__(self, stream: av.VideoStream, pixel_aspect: float | None = None) -> None:
+    def __init__(self, stream: av.VideoStream, pixel_aspect: float | None = None, most_pixels: float = inf) -> None:
         """Look at what the container says.
 
         Args:
             stream: Has not been decoded yet.
             pixel_aspect: Width of a pixel over its height; None for what the video says.
+            most_pixels: Pictures do not become larger than this by making their pixels square.
         """
         self._decoder = stream.codec_context
         said = stream.sample_aspect_ratio  # the container's, if it has one, else what the decoder knows
         self._always = pixel_aspect or (float(said) if said and said != self._decoder.sample_aspect_ratio else None)
+        self._most_pixels = most_pixels
         self._aspect = 1.0
         self._said = float("nan")
         self._coming: deque[tuple[int | None, float]] = deque()
@@ -90,7 +95,7 @@ class Pictures:
 
     def _converted(self, video_frame: VideoFrame) -> VideoFrame:
         unsaid = video_frame.colorspace == _UNSPECIFIED_COLORSPACE
-        width, height = square_size(video_frame.width, video_frame.height, self._aspect)
+        width, height = square_size(video_frame.width, video_frame.height, self._aspect, self._most_pixels)
         colours = Colours.of(video_frame)
         if colours is None:
             source = Colorspace.ITU709 if unsaid and video_frame.height >= _BT709_FROM_HEIGHT else None

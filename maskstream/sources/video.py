@@ -13,10 +13,12 @@ import av
 from av.video.frame import VideoFrame
 from loguru import logger
 
-from maskstream.errors import SourceOpenError
+from maskstream.demuxing import demuxed
+from maskstream.errors import SourceOpenError, SourceRefused
 from maskstream.settings import VideoConfig
 from maskstream.sources.deinterlacing import Deinterlacer
 from maskstream.sources.guard import ReadGuard
+from maskstream.sources.limits import limit_memory
 from maskstream.sources.pixels import Pictures
 from maskstream.types import BgrImage, Frame, SourceInfo
 
@@ -24,6 +26,8 @@ VideoPacket: TypeAlias = "av.Packet[Any]"  # generic for type checkers alone
 
 _CUT_SHORT_S = 1.0
 _FALLBACK_FPS = 25
+_MOST_PIXELS = 250e6
+_PADDING = 100_000  # pixels; decoders count whole blocks
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,10 @@ class Origin:
     """The local file."""
     keeps_damaged: bool = True
     """Whether a frame counts of which a part was missing, and which the decoder has patched up."""
+    most_pixels: float = _MOST_PIXELS
+    """Larger frames are refused before memory is taken for them."""
+    pixels_setting: str = "pictures.max_megapixels"
+    """The setting that allows more, in megapixels."""
     video: VideoConfig | None = None
     """How its frames become pictures; None: as they say themselves."""
 
@@ -86,7 +94,8 @@ class VideoSource:
         self._guard = ReadGuard(self._release)
         try:
             self._stream = _video_stream(container, origin.source_id)
-            self._pictures = Pictures(self._stream, origin.video.pixel_aspect if origin.video else None)
+            self._limit_pixels()
+            self._pictures = Pictures(self._stream, origin.video.pixel_aspect if origin.video else None, origin.most_pixels)
             deinterlace = origin.video.deinterlace if origin.video else "auto"
             self._deinterlacer: Deinterlacer[_Arrived] = Deinterlacer(deinterlace, origin.source_id)
             # Threads per frame answer late, and lose good frames with a damaged one; with threads per slice no damage is seen.
@@ -102,6 +111,15 @@ class VideoSource:
         except BaseException:
             container.close()
             raise
+
+    def _limit_pixels(self) -> None:
+        """Refuse frames that are too large by what the container says, and let the decoder refuse those that grow later."""
+        codec, most = self._stream.codec_context, self._origin.most_pixels
+        if codec.width * codec.height > most:
+            size, advice = f"{codec.width}x{codec.height}", f"scale them down, or raise {self._origin.pixels_setting}"
+            raise SourceRefused(f"{self._origin.source_id}: frames of {size} are over {most / 1e6:g} megapixels; {advice}")
+        limit_memory(codec.width * codec.height)
+        codec.options = {"max_pixels": str(round(most * 1.1) + _PADDING)}
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames from the first on; may be called once.
@@ -165,7 +183,7 @@ class VideoSource:
     def _packets(self) -> Iterator[VideoPacket]:
         """Yield what is to be decoded; what comes before an unreadable part of a file is all that it has."""
         try:
-            yield from self._container.demux(self._stream)
+            yield from demuxed(self._container, self._stream)
         except av.FFmpegError as error:
             logger.warning("{}: reading broke off: {}", self._origin.source_id, error.strerror)
 
@@ -208,6 +226,7 @@ class VideoSource:
             duration_s=None if live else duration_s,
             path=self._origin.path,
             origin_s=self._zero_s,
+            start_s=0.0 if live else self._time_s(first.arrived),
         )
 
 

@@ -8,7 +8,7 @@ from loguru import logger
 
 from maskstream.clock import MONOTONIC, Clock
 from maskstream.errors import SinkError
-from maskstream.states import SILENT, SourceStatus, StateChange
+from maskstream.states import SILENT, SourceState, SourceStatus, StateChange
 
 
 @runtime_checkable
@@ -45,9 +45,11 @@ class StatusBoard:
             self._statuses[source_id] = SourceStatus(source_id, self._changed, self.clock)
         return self._statuses[source_id]
 
-    def forget(self, source_id: str) -> None:
-        """Let a source of this name begin anew."""
-        self._statuses.pop(source_id, None)
+    def end(self, source_id: str, cause: str) -> None:
+        """End a source where it has not ended, and let another of this name begin anew."""
+        status = self._statuses.pop(source_id, None)
+        if status is not None:
+            status.change(SourceState.ENDED, cause)
 
     def deliver(self, listeners: Sequence[StateListener]) -> list[tuple[StateListener, SinkError]]:
         """Tell listeners what has changed since the last call; return those that failed."""

@@ -71,6 +71,8 @@ class Lane:
     most_waiting: int
     """Frames of a source that loses none, where memory allows."""
     clock: Clock
+    has_predecessor: bool = False
+    """Whether another source had this name, and what was seen of it is not forgotten yet."""
     stopped: Event = field(default_factory=Event)
 
     def __post_init__(self) -> None:

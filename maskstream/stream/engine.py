@@ -61,6 +61,8 @@ class Attendants:
     """Told what becomes of the sources."""
     maintain: Callable[["Engine"], None] | None = None
     """Ten times a second: may add and remove sources."""
+    leave: Callable[[], Sequence[Thread]] = lambda: ()
+    """Once, at the end: returns threads that are to end, which are joined with those of the engine."""
 
 
 class Engine:
@@ -110,13 +112,26 @@ class Engine:
         self._results.keep(1 if is_live else self._lanes.batcher.batch_size)  # waiting makes live frames older
 
     def remove(self, source_id: str, cause: str) -> None:
-        """Give up a source and the sinks that serve it alone; called by the thread that runs `run`."""
+        """Give up a source and the sinks that serve it alone; called by the thread that runs `run`.
+
+        It need not be added yet: one that is being opened may have been told of too.
+        """
         self._lanes.remove(source_id, cause)
         self._last_results.pop(source_id, None)
         self._outlets.close(source_id)
         self._tell_listeners()
-        for listener in self._listeners:
-            listener.source_removed(source_id)
+        for listener in list(self._listeners):
+            try:
+                listener.source_removed(source_id)
+            except SinkClosed:
+                raise
+            except SinkError as error:
+                self._listeners.remove(listener)
+                self._fail(error)
+
+    def expect(self, more: bool) -> None:
+        """Say whether other sources will be added, by the thread that runs `run`: until then it goes on without any."""
+        self._lanes.batcher.expect(more)
 
     def health(self) -> list[SourceHealth]:
         """Return how each source is doing. May be called from any thread."""
@@ -152,7 +167,7 @@ class Engine:
     def _infer(self) -> None:
         try:
             while batch := self._lanes.batcher.next_batch():
-                for item in self._analyse([item for item in batch if not self._is_stale(item)]):
+                for item in self._analyse([item for item in batch if self._is_wanted(item)]):
                     if not self._results.put(item):
                         return
         except BaseException as error:  # raised again in the caller's thread
@@ -160,13 +175,21 @@ class Engine:
         else:
             self._results.finish()
 
-    def _is_stale(self, item: Item) -> bool:
-        """Return whether a live frame is too old to be worth anything, and count it."""
-        if not isinstance(item, Captured) or not item.lane.info.live:
+    def _is_wanted(self, item: Item) -> bool:
+        """Return whether something is to be done with an item; of live frames, those that are too old are counted.
+
+        With the first frame of a source, what was seen of another one of the same name is forgotten.
+        """
+        if not isinstance(item, Captured):
+            return True
+        if item.lane.stopped.is_set():  # nobody would be shown it
             return False
-        is_stale = self._clock.now_s() - item.frame.captured_at_s > self._config.max_staleness_s
+        if item.lane.has_predecessor:
+            item.lane.has_predecessor = False
+            self._analyzer.forget(item.frame.source_id)
+        is_stale = item.lane.info.live and self._clock.now_s() - item.frame.captured_at_s > self._config.max_staleness_s
         item.lane.meter.stale += is_stale
-        return is_stale
+        return not is_stale
 
     def _analyse(self, batch: list[Item]) -> list[Item]:
         started = perf_counter()
@@ -286,4 +309,4 @@ class Engine:
         }
         self._tell_listeners()
         self._outlets.close()
-        self.report.threads_left = self._lanes.join(inference)
+        self.report.threads_left = self._lanes.join(inference, *self._attendants.leave())

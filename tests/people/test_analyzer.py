@@ -195,3 +195,45 @@ def test_incorrect_is_a_label_of_its_own_where_it_is_told() -> None:
     config = settings(classifier={"incorrect_as": "incorrect"})
     results = watch(lambda _: [face_at(200, label=Label.INCORRECT)], [frame_at(index) for index in range(10)], config)
     assert results[-1].faces[0].steady_label is Label.INCORRECT
+
+
+LEFT, RIGHT = [[0, 0], [0.5, 0], [0.5, 1], [0, 1]], [[0.5, 0], [1, 0], [1, 1], [0.5, 1]]
+
+
+def test_zones_may_change_while_somebody_is_in_one() -> None:
+    people = PeopleAnalyzer(Scripted(lambda _: [face_at(100)]), settings(zones={"desk": LEFT}))
+    seen = []
+    for index, zones in enumerate([{"desk": LEFT}, {"lab": LEFT}, {"door": RIGHT}, {}, {"desk": LEFT}]):
+        people.set_source("door", settings(zones=zones))
+        (result,) = people.analyze([frame_at(index)])
+        seen.append([(face.zone, face.track_id) for face in result.faces] or len(result.hidden))
+    assert seen == [[("desk", 1)], [("lab", 1)], 1, [(None, 1)], [("desk", 1)]]
+
+
+def test_who_was_judged_by_other_labels_is_judged_again() -> None:
+    incorrect = load_config(layers=[Layer("test", {"classifier": {"incorrect_as": "incorrect"}})])
+    worn = [Label.INCORRECT]
+    people = PeopleAnalyzer(Scripted(lambda _: [face_at(200, label=worn[0])]), incorrect)
+    first = people.analyze([frame_at(index) for index in range(25)])[-1].faces[0]
+    people.set_source("door", load_config())
+    worn[0] = Label.NO_MASK
+    second = people.analyze([frame_at(index) for index in range(25, 50)])[-1].faces[0]
+    people.set_source("door", incorrect)
+    worn[0] = Label.INCORRECT
+    third = people.analyze([frame_at(index) for index in range(50, 75)])[-1].faces[0]
+    assert [face.steady_label for face in (first, second, third)] == [Label.INCORRECT, Label.NO_MASK, Label.INCORRECT]
+    assert {face.track_id for face in (first, second, third)} == {1}
+
+
+def test_who_was_seen_by_a_camera_of_the_same_name_is_forgotten() -> None:
+    worn = [Label.MASK]
+    people = PeopleAnalyzer(Scripted(lambda _: [face_at(200, label=worn[0], confidence=0.6)]), load_config())
+    before = people.analyze([frame_at(index) for index in range(250)])[-1]
+    people.forget("door")
+    people.forget("never seen")
+    worn[0] = Label.NO_MASK
+    after = people.analyze([frame_at(index) for index in range(250)])
+    assert (before.faces[0].track_id, before.faces[0].steady_label) == (1, Label.MASK)
+    assert {face.track_id for result in after for face in result.faces} == {2}
+    assert {face.steady_label for result in after for face in result.faces} <= {Label.UNKNOWN, Label.NO_MASK}
+    assert after[0].hidden == ()

@@ -11,10 +11,13 @@ import av
 import pytest
 
 from maskstream import load_config
+from maskstream.cameras import Camera
 from maskstream.config import Layer
+from maskstream.opening import open_source
 from maskstream.settings import VideoConfig
 from maskstream.sources import SOURCES, FileSource, UrlSource
 from maskstream.sources.pixels import square_size
+from maskstream.stream.board import StatusBoard
 from maskstream.types import BgrImage, Frame
 from tests.servers import http_server, rtsp_server, stream
 from tests.sinks.test_video import annotate
@@ -69,6 +72,11 @@ FOUR = [*RED, *GREEN, *BLUE, 255, 255, 255]
 )
 def test_size_in_square_pixels(stored: tuple[int, int], pixel_aspect: Fraction | None, shown: tuple[int, int]) -> None:
     assert square_size(*stored, pixel_aspect) == shown
+
+
+def test_pictures_do_not_outgrow_the_limit() -> None:
+    assert square_size(100, 100, 2.0, most_pixels=20_000) == (200, 100)
+    assert square_size(100, 100, 2.0, most_pixels=19_999) == (100, 100)
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts", "avi"])
@@ -195,6 +203,12 @@ def test_camera_on_a_server(camera_url: str) -> None:
     assert sizes(frames) == [(160, 96)] * 5
     with closing(UrlSource(camera_url, config.network, video=video_config(pixel_aspect=0.5))) as source:
         assert (source.info.width, source.info.height) == (80, 192)
+
+
+def test_the_setting_reaches_a_camera(camera_url: str) -> None:
+    config = load_config(layers=[Layer.of_assignment("video.pixel_aspect=0.5")])
+    with closing(open_source(Camera("gate", camera_url, config), StatusBoard(), alone=True)) as source:
+        assert sizes(list(islice(source, 2))) == [(80, 192)] * 2
 
 
 def test_rtsp_camera(rtsp_tools: None, squeezed: Path) -> None:

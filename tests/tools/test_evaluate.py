@@ -108,7 +108,10 @@ def test_records_of_the_stream_give_the_same_counts(photos: Path, finished: Path
     command = [sys.executable, str(ROOT / "run_stream.py"), "--source", str(photos), "--jsonl", str(records), "--quiet"]
     done = command_lines.run(command, text=True)
     assert done.returncode == 0, done.stderr
-    assert main([*given(photos), "--predictions", str(records), "--out", str(tmp_path / "out"), *FAST]) == 0
+    own = ["--out", str(tmp_path / "out"), "--set", "csv.bom=true"]
+    assert main([*given(photos), "--predictions", str(records), *own, *FAST]) == 0
+    assert (tmp_path / "out" / "mistakes.csv").read_bytes().startswith(b"\xef\xbb\xbfkind,picture,")
+    assert (finished / "mistakes.csv").read_bytes().startswith(b"kind,picture,")
     for name in ("one_to_one", "paper"):
         ours, streamed = (metrics_of(folder)[name]["0.75"] for folder in (finished, tmp_path / "out"))
         assert streamed == ours

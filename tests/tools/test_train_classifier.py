@@ -94,6 +94,17 @@ def test_crops_that_cannot_be_read_are_listed_or_refused(run: Run, data: Path, t
     assert "bad.png" in strict.stderr
 
 
+def test_a_training_that_diverges_is_no_success(run: Run, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "mine.safetensors"
+    done = run("--data", data, "--out", out, *SMALL, *SHORT, "--set", "learning_rate=1.0e+30", "--set", "warmup_steps=0")
+    assert done.returncode == 4
+    assert done.stderr.splitlines()[-1].startswith(
+        "training has diverged in epoch 1, step 2: its gradient is not finite (cross_entropy nan)"
+    )
+    assert not done.stdout
+    assert not out.exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
