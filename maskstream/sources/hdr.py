@@ -9,7 +9,8 @@ from typing import Final, TypeAlias
 import av
 import numpy as np
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorPrimaries, ColorTrc
+from av.video.reformatter import ColorPrimaries, ColorTrc, VideoReformatter
+from loguru import logger
 from numpy.typing import NDArray
 
 Values: TypeAlias = NDArray[np.float64]
@@ -54,20 +55,36 @@ class Colours:
 
 
 class ToSdr:
-    """Converts frames by a table of colours, FFmpeg's `lut3d`: some 26 ms for a picture of 1920 x 1080 pixels."""
+    """Converts frames by a table of colours, FFmpeg's `lut3d`.
+
+    The filter reads the table from a file. Where no temporary file can be written, FFmpeg's own conversion does it: it is slower,
+    and what is brighter than SDR's white has no shades.
+    """
 
     def __init__(self) -> None:
         """Build nothing yet."""
+        self._without_table: VideoReformatter | None = None
         self._graph: av.filter.Graph | None = None
         self._built_for: tuple[int, int, Colours] | None = None
 
     def convert(self, rgb: VideoFrame, colours: Colours) -> VideoFrame:
         """Return a frame in BT.709, gamma 2.4, of one in `gbrp16le`."""
         wanted = (rgb.width, rgb.height, colours)
-        if self._graph is None or self._built_for != wanted:
-            self._graph, self._built_for = _built(*wanted), wanted
-        self._graph.vpush(rgb)
-        return self._graph.vpull()
+        if self._without_table is None and self._built_for != wanted:
+            try:
+                self._graph, self._built_for = _built(*wanted), wanted
+            except OSError as error:
+                logger.warning(
+                    "HDR is converted slowly: no temporary file can be written ({}); set TMPDIR", error.strerror or error
+                )
+                self._graph, self._without_table = None, VideoReformatter()
+        if self._graph is not None:
+            self._graph.vpush(rgb)
+            return self._graph.vpull()
+        rgb.color_trc, rgb.color_primaries = colours.transfer, colours.primaries
+        converter = self._without_table or VideoReformatter()
+        to_709 = {"dst_color_trc": ColorTrc.BT709, "dst_color_primaries": ColorPrimaries.BT709}
+        return converter.reformat(rgb, format="gbrp16le", threads=1, **to_709)
 
 
 def _built(width: int, height: int, colours: Colours) -> av.filter.Graph:
