@@ -31,6 +31,8 @@ IncorrectAs = Literal["no_mask", "incorrect"]
 Backend = Literal["auto", "torch", "openvino", "onnx"]
 Precision = Literal["float32", "float16", "bfloat16"]
 Blur = Literal["none", "all", "masked", "unmasked"]
+Deinterlace = Literal["auto", True, False]
+PixelAspect = Annotated[float, Field(ge=0.25, le=4)]
 LabelMeaning = Literal["mask", "no_mask", "incorrect", "unknown", "ignore", "ask"]
 """What the name of a class means; `ask`: `unknown`, or a question to the user where other names make it ambiguous."""
 
@@ -130,8 +132,10 @@ class OverlayConfig(Section):
 
 
 class VideoConfig(Section):
-    """How annotated video is written."""
+    """How video is read, and annotated video is written."""
 
+    deinterlace: Deinterlace = "auto"
+    pixel_aspect: PixelAspect | None = None
     segment_s: Annotated[float, Field(ge=1)] | None
     crf: Annotated[int, Field(ge=0, le=51)]
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]

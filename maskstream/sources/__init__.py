@@ -18,10 +18,10 @@ from maskstream.sources.url import SCHEMES, UrlOpener, UrlSource
 from maskstream.sources.webcam import WebcamSource
 
 SOURCES: dict[str, Callable[[str, str, Config], Source]] = {
-    "file": lambda path, source_id, config: FileSource(path, source_id, config.pictures.max_megapixels),
+    "file": lambda path, source_id, config: FileSource(path, source_id, config.pictures.max_megapixels, config.video),
     "pictures": lambda path, source_id, config: PictureSource(path, config.pictures, source_id),
-    "url": lambda url, source_id, config: UrlSource(url, config.network, source_id),
-    "webcam": lambda index, source_id, config: WebcamSource(int(index), config.webcam, source_id),
+    "url": lambda url, source_id, config: UrlSource(url, config.network, source_id, video=config.video),
+    "webcam": lambda index, source_id, config: WebcamSource(int(index), config.webcam, source_id, video=config.video),
 }
 """Opens what a user named: location, the source's name, configuration."""
 

@@ -13,7 +13,7 @@ from loguru import logger
 from maskstream.demuxing import demuxed
 from maskstream.errors import SourceError, SourceOpenError, SourceRefused, StreamLost
 from maskstream.redaction import redact
-from maskstream.settings import NetworkConfig
+from maskstream.settings import NetworkConfig, VideoConfig
 from maskstream.sources import tls
 from maskstream.sources.failures import proxy_in_between, reason, reason_at_opening
 from maskstream.sources.http import MOST_REDIRECTS, PROTOCOLS, HttpOpener
@@ -56,7 +56,12 @@ class UrlSource(VideoSource):
     """
 
     def __init__(
-        self, url: str, config: NetworkConfig, source_id: str | None = None, remembered: Remembered | None = None
+        self,
+        url: str,
+        config: NetworkConfig,
+        source_id: str | None = None,
+        remembered: Remembered | None = None,
+        video: VideoConfig | None = None,
     ) -> None:
         """Connect and decode the first frame.
 
@@ -65,6 +70,7 @@ class UrlSource(VideoSource):
             config: Transport, certificates and limits.
             source_id: Its name in records; None for the URL without its password.
             remembered: What the last connection has found out; it is kept up to date.
+            video: How its frames become pictures; None: as they say themselves.
 
         Raises:
             SourceOpenError: There is no answer in time, or no video.
@@ -88,6 +94,7 @@ class UrlSource(VideoSource):
                 keeps_damaged=config.keep_damaged or not live,
                 most_pixels=config.max_megapixels * 1e6,
                 pixels_setting="network.max_megapixels",
+                video=video,
             )
             super().__init__(container, origin)
         except BaseException:
@@ -263,11 +270,12 @@ class UrlSource(VideoSource):
 class UrlOpener:
     """Opens a camera again and again, and remembers what each connection finds out."""
 
-    def __init__(self, url: str, source_id: str, config: NetworkConfig) -> None:
+    def __init__(self, url: str, source_id: str, config: NetworkConfig, video: VideoConfig | None = None) -> None:
         """Open nothing yet; the arguments are those of `UrlSource`."""
         self._url = url
         self._source_id = source_id
         self._config = config
+        self._video = video
         self._remembered = Remembered()
 
     def __call__(self) -> UrlSource:
@@ -276,4 +284,4 @@ class UrlOpener:
         Raises:
             SourceOpenError: There is no answer in time, or no video.
         """
-        return UrlSource(self._url, self._config, self._source_id, self._remembered)
+        return UrlSource(self._url, self._config, self._source_id, self._remembered, self._video)
