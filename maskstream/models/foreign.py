@@ -11,6 +11,7 @@ from urllib.error import URLError
 import torch
 
 from maskstream.errors import ModelError, WeightsError
+from maskstream.homes import lend_folders
 from maskstream.models.checkpoint import StateDict
 
 CONNECT_TIMEOUT_S = 20.0
@@ -49,6 +50,7 @@ def _read_file(path: Path, url: str) -> StateDict:
 
 
 def _fetch(url: str) -> StateDict:
+    lend_folders()
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     name = url.rpartition("/")[2]
     try:
