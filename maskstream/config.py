@@ -11,7 +11,8 @@ from typing import Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from maskstream.errors import ConfigError, redact
+from maskstream.errors import ConfigError
+from maskstream.redaction import HIDDEN, redact_text
 from maskstream.resources import resource
 from maskstream.settings import Config, Section
 from maskstream.yaml_text import NOT_YAML, GivenTwice, parse_yaml, why_not_yaml
@@ -20,7 +21,7 @@ DEFAULT_CONFIG = resource("configs/default.yaml")
 
 _AS_TYPED: Final = ("url", "secret", "mqtt")
 """Keys whose values are text, whatever YAML would make of it."""
-_SECRET: Final = re.compile(r"(secret': ).*", re.DOTALL)
+_SECRET: Final = re.compile(r"(secret['\"]?\s*:\s*).*", re.DOTALL)
 
 SectionT = TypeVar("SectionT", bound=Section)
 
@@ -50,13 +51,13 @@ class Layer:
         """Return the layer of `key.path=value` as given to `--set`; the value is read as YAML."""
         key, equals, text = assignment.partition("=")
         if not equals or not all(key.split(".")):
-            raise ConfigError(f"--set {redact(assignment)}: expected key.path=value, such as detector.min_score=0.7")
+            raise ConfigError(f"--set {_without_secrets(assignment)}: expected key.path=value, such as detector.min_score=0.7")
         try:
             return cls.of_key(f"--set {key}", key, parse_yaml(text, _AS_TYPED, key.rpartition(".")[2]))
         except GivenTwice as error:
-            raise ConfigError(f"--set {redact(assignment)}: {error}") from error
+            raise ConfigError(f"--set {_without_secrets(assignment)}: {error}") from error
         except NOT_YAML as error:
-            raise ConfigError(f"--set {redact(assignment)}: the value is not YAML; quote it") from error
+            raise ConfigError(f"--set {key}: the value is not YAML; quote it") from error
 
     @classmethod
     def of_file(cls, path: Path) -> "Layer":
@@ -155,7 +156,11 @@ def _explain(error: ValidationError, kind: type[BaseModel], stack: list[Layer]) 
 
 def _shown(value: object) -> str:
     """Return a value as messages give it, without passwords."""
-    return _SECRET.sub(r"\1***", redact(repr(value)))
+    return _without_secrets(repr(value))
+
+
+def _without_secrets(text: str) -> str:
+    return _SECRET.sub(rf"\1{HIDDEN}", redact_text(text))
 
 
 def _sets(values: object, path: Sequence[int | str]) -> bool:
