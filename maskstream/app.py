@@ -136,12 +136,12 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
         for path, kind in texts:  # before the pictures: a pipe waits for its reader, and who will not wait loses no video
             if path is not None:
                 add(kind(path, request.mode(infos)))
+        for sink in reporting.sinks(request.events, request.summary, request.console, anew=request.overwrite is True):
+            add(sink)
         if targets and request.into_folder:
             make_folder(str(Path(targets[0]).parent))
         for target, source, camera in zip(targets, sources, cameras, strict=False):
             add(picture_sink(target, source, camera), camera.name)
-        for sink in reporting.sinks(request.events, request.summary, request.console, anew=request.overwrite is True):
-            add(sink)
         window = _open_window(request, cameras, infos, config)
         if window is not None:
             add(window)
