@@ -8,6 +8,7 @@ from loguru import logger
 
 from maskstream.cameras import Camera, is_list, read_cameras
 from maskstream.clock import MONOTONIC, Clock
+from maskstream.config import Layer
 from maskstream.errors import MaskStreamError
 from maskstream.settings import Config
 
@@ -18,15 +19,19 @@ _Stamp = tuple[int, int, int] | None
 class CameraWatch:
     """Looks now and then whether a list of cameras was edited, and reads it once nobody writes to it any more."""
 
-    def __init__(self, locations: Sequence[str], config: Config, clock: Clock = MONOTONIC) -> None:
+    def __init__(
+        self, locations: Sequence[str], config: Config, clock: Clock = MONOTONIC, command_line: Sequence[Layer] = ()
+    ) -> None:
         """Watch the lists among what was given to `--source`, before they are read for the first time.
 
         Args:
             locations: All that was given.
             config: What holds where a camera has no settings of its own.
             clock: Says when to look.
+            command_line: What wins over a camera's own settings.
         """
         self._locations = locations
+        self._command_line = command_line
         self._config = config
         self._clock = clock
         self._lists = [Path(location) for location in locations if is_list(location)]
@@ -47,7 +52,7 @@ class CameraWatch:
             return None
         self._read = self._seen
         try:
-            return read_cameras(self._locations, self._config)
+            return read_cameras(self._locations, self._config, self._command_line)
         except MaskStreamError as error:
             logger.error("{}; the cameras stay as they are", error)
             return None

@@ -60,16 +60,18 @@ class Opened:
 
 @dataclass(frozen=True)
 class CameraWork:
-    """What takes time; done by threads that nobody waits for."""
+    """What is done for a camera. Each raises `MaskStreamError` where it cannot be done."""
 
+    check: Callable[[Config], None]
+    """Finds out, in no time, whether the models can say what a camera with these settings asks."""
     prepare: Callable[[Config], None]
-    """Gets the models ready for a camera with these settings."""
+    """Gets the models ready for it; done, as `open` is, by threads that nobody waits for."""
     open: Callable[[Camera, SourceStatus], Opened]
 
 
 @dataclass(eq=False)
 class _Job:
-    """A camera that a thread of its own gets ready: a running one for other settings, another one to run."""
+    """What a thread of its own does for a camera: opens it, or gets the models ready for one that runs."""
 
     camera: Camera
     work: Callable[[], Opened | None]
@@ -176,9 +178,27 @@ class LiveCameras:
             self._begin(_Job(camera, lambda: self._opened(camera, status), opens=True))
         else:
             self._abandon(camera.name)
-            self._begin(_Job(camera, lambda: self._work.prepare(camera.config), opens=False))
+            self._apply(camera)
+
+    def _apply(self, camera: Camera) -> None:
+        """Let a running camera have other settings at once; more faces are found as soon as the models are ready for them."""
+        try:
+            self._work.check(camera.config)
+        except MaskStreamError as error:
+            logger.error("{}: {}; its settings stay as they are", camera.name, error)
+            self._wanted[camera.name] = self._running[camera.name]
+            return
+        self._configure(camera)
+        logger.info("{}: has other settings from now on", camera.name)
+        self._begin(_Job(camera, lambda: self._work.prepare(camera.config), opens=False))
+
+    def _configure(self, camera: Camera) -> None:
+        for each in self._configured:
+            each.set_source(camera.name, camera.config)
+        self._running[camera.name] = camera
 
     def _opened(self, camera: Camera, status: SourceStatus) -> Opened:
+        self._work.check(camera.config)
         self._work.prepare(camera.config)
         return self._work.open(camera, status)
 
@@ -218,12 +238,8 @@ class LiveCameras:
             logger.opt(exception=mistake).error("{}: a mistake in the program; please report it", camera.name)
             self._do_without(stream, job, mistake)
             return
-        for each in self._configured:
-            each.set_source(camera.name, camera.config)
-        self._running[camera.name] = camera
-        if opened is None:
-            logger.info("{}: has other settings from now on", camera.name)
-        else:
+        if opened is not None:
+            self._configure(camera)
             stream.add([opened.source], opened.sinks)
 
     def _do_without(self, stream: Stream, job: _Job, error: Exception) -> None:
@@ -232,5 +248,5 @@ class LiveCameras:
             logger.error("{}; going on without it", error)
             self._remove(stream, name, str(error))
         else:
-            logger.error("{}: {}; its settings stay as they are", name, error)
+            logger.error("{}: {}; no more faces are found than before", name, error)
             self._wanted.pop(name, None)

@@ -19,7 +19,7 @@ from maskstream.sinks import PictureSink, RecordingSink, VideoSink
 from maskstream.sinks.names import FileNames
 from maskstream.sinks.paths import output_paths
 from maskstream.sinks.video import new_video
-from maskstream.sources import SOURCES, ReconnectingSource, ReconnectPolicy, source_kind
+from maskstream.sources import SOURCES, ReconnectingSource, ReconnectPolicy, UrlOpener, UrlSource, source_kind
 from maskstream.states import SourceStatus
 from maskstream.stream.board import StatusBoard
 from maskstream.stream.outlets import SinkBinding
@@ -42,14 +42,17 @@ def open_source(camera: Camera, board: StatusBoard, *, alone: bool, status: Sour
         SourceError: It cannot be opened.
     """
     kind = source_kind(camera.location)
+    network = camera.config.network
     opener: Callable[[], Source] = partial(SOURCES[kind], camera.location, camera.name, camera.config)
     if kind in ("url", "webcam"):
+        policy = ReconnectPolicy(network.max_reconnects, refusal_ends=alone)
         if kind == "webcam" and alone:
             opener = _opened_once_already(opener)
-        policy = ReconnectPolicy(camera.config.network.max_reconnects, refusal_ends=alone)
-        if kind == "url" and alone and camera.config.network.transport == "tcp":  # by UDP, what nobody reads yet is lost
-            opener = _opening_already(opener, policy)
-        return ReconnectingSource(camera.name, opener, policy, status or board.status(camera.name), board.clock)
+        if kind == "url":
+            remembering = UrlOpener(camera.location, camera.name, network, camera.config.video)
+            opener = _opening_already(remembering, policy) if alone and network.transport != "udp" else remembering
+        told = status or board.status(camera.name)
+        return ReconnectingSource(camera.name, opener, policy, told, board.clock, board.next_connection)
     source = opener()
     logger.info("{}", _described(source.info))
     return source
@@ -61,13 +64,15 @@ def _opened_once_already(opener: Callable[[], Source]) -> Callable[[], Source]:
     return lambda: first.pop() if first else opener()
 
 
-def _opening_already(opener: Callable[[], Source], policy: ReconnectPolicy) -> Callable[[], Source]:
+def _opening_already(opener: UrlOpener, policy: ReconnectPolicy) -> Callable[[], Source]:
     """Begin to open a camera while the models are loaded, and say at once what it refuses at once.
+
+    By UDP, what nobody reads yet is lost: where that is how a camera sends, it is opened again when its pictures are wanted.
 
     Raises:
         SourceError: It refuses, or cannot be opened and may not be tried again.
     """
-    first: Future[Source] = Future()
+    first: Future[UrlSource] = Future()
 
     def begin() -> None:
         try:
@@ -81,7 +86,17 @@ def _opening_already(opener: Callable[[], Source], policy: ReconnectPolicy) -> C
         if isinstance(error, SourceRefused) or (error is not None and policy.max_reconnects == 0):
             raise error
     waiting = [first]
-    return lambda: waiting.pop().result() if waiting else opener()
+
+    def open_when_wanted() -> UrlSource:
+        if not waiting:
+            return opener()
+        source = waiting.pop().result()
+        if source.transport != "udp":
+            return source
+        source.close()
+        return opener()
+
+    return open_when_wanted
 
 
 def open_camera(camera: Camera, status: SourceStatus, board: StatusBoard, output: str | None, names: FileNames) -> Opened:

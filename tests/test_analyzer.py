@@ -10,7 +10,7 @@ from maskstream import Analyzer, MaskPipeline, load_config
 from maskstream.config import Layer
 from maskstream.errors import ConfigError
 from maskstream.models.runtimes import STREAMS
-from maskstream.pipeline import batch_size_of, prepare_source
+from maskstream.pipeline import batch_size_of, require_incorrect
 from maskstream.types import COCO_KEYPOINTS, FACE_KEYPOINTS, BgrImage, Detection, FloatArray, Frame, Label
 from tests.conftest import make_detection, make_frame
 from tests.receivers import wait_until
@@ -241,18 +241,22 @@ def test_batching_frames_changes_no_answer(pipeline: MaskPipeline, demo_frames: 
 
 
 @pytest.mark.parametrize(
-    ("settings", "every", "size"),
+    ("settings", "size", "of_pictures"),
     [
-        ({}, 1, 2 * STREAMS),
-        ({}, 3, 6 * STREAMS),
-        ({"detector.backend": "torch"}, 3, 3),
-        ({"stream.batch_size": 5}, 3, 5),
-        ({"precision": "bfloat16"}, 1, 1),
+        ({"detector.every": 1}, 2 * STREAMS, 2 * STREAMS),
+        ({}, 6 * STREAMS, 2 * STREAMS),
+        ({"stream.stride": 2}, 4 * STREAMS, 2 * STREAMS),
+        ({"stream.stride": 5}, 2 * STREAMS, 2 * STREAMS),
+        ({"privacy.blur": "all"}, 2 * STREAMS, 2 * STREAMS),
+        ({"detector.backend": "torch"}, 3, 1),
+        ({"stream.batch_size": 5}, 5, 5),
+        ({"precision": "bfloat16", "detector.every": 1}, 1, 1),
     ],
 )
-def test_frames_in_one_go_suit_what_runs_the_detector(settings: dict[str, Any], every: int, size: int) -> None:
-    layers = [Layer.of_key("test", key, value) for key, value in settings.items()]
-    assert batch_size_of(load_config(layers=[Layer.of_key("test", "device", "cpu"), *layers]), every) == size
+def test_frames_in_one_go_suit_what_runs_the_detector(settings: dict[str, Any], size: int, of_pictures: int) -> None:
+    """Of the frames in one go the detector looks at as many as it takes, whatever `every` and `stride` are."""
+    config = load_config(layers=[Layer.of_key("test", key, value) for key, value in {"device": "cpu", **settings}.items()])
+    assert (batch_size_of(config), batch_size_of(config, follows=False)) == (size, of_pictures)
 
 
 def test_detectors_are_made_ready_for_one_source_after_the_other_while_others_are_analysed() -> None:
@@ -284,8 +288,7 @@ def test_detectors_are_made_ready_for_one_source_after_the_other_while_others_ar
 
 def test_what_the_models_cannot_say_is_refused_for_a_source_that_is_added() -> None:
     asks = load_config(layers=[Layer.of_key("test", "classifier.incorrect_as", "incorrect")])
-    classifier = GivenClassifier()
-    prepare_source(Analyzer(GivenDetector([]), classifier, load_config()), asks)
-    classifier.class_names = ("mask", "no_mask")
+    judge = Analyzer(GivenDetector([]), GivenClassifier(), load_config())
+    require_incorrect(judge.class_names, [asks])
     with pytest.raises(ConfigError, match=r"classifier\.incorrect_as"):
-        prepare_source(Analyzer(GivenDetector([]), classifier, load_config()), asks)
+        require_incorrect(("mask", "no_mask"), [load_config(), asks])

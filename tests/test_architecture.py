@@ -7,7 +7,7 @@ import maskstream
 from tests.conftest import ROOT
 
 # Who may look into whom: each room lists the rooms it may import.
-GROUND = {"types", "clock", "errors", "events", "protocols", "states"}
+GROUND = {"types", "clock", "errors", "events", "protocols", "redaction", "states"}
 LOWER = GROUND | {
     "config",
     "align",
@@ -15,23 +15,29 @@ LOWER = GROUND | {
     "demuxing",
     "files",
     "geometry",
+    "looks",
     "meanings",
     "palette",
+    "processes",
     "pictures",
     "rates",
     "resources",
     "settings",
+    "text",
+    "homes",
 }
 ALLOWED = {
     "types": set(),
     "clock": set(),
-    "errors": set(),
+    "errors": {"redaction"},
+    "redaction": set(),
     "protocols": {"types"},
     "states": {"clock"},
     "events": {"types"},
     "settings": set(),
-    "config": {"errors", "resources", "settings"},
-    "cameras": {"config", "errors", "settings"},
+    "yaml_text": set(),
+    "config": {"errors", "redaction", "resources", "settings", "yaml_text"},
+    "cameras": {"config", "errors", "redaction", "settings"},
     "camera_watch": {"cameras", "clock", "config", "errors", "settings"},
     "geometry": {"types"},
     "align": {"geometry", "types"},
@@ -39,10 +45,15 @@ ALLOWED = {
     "covering": {"align", "settings", "types"},
     "demuxing": set(),
     "files": {"errors"},
+    "fonts": set(),
+    "text": {"fonts", "types"},
     "meanings": {"config", "settings"},
     "palette": {"types"},
+    "looks": {"settings"},
+    "processes": {"errors"},
     "rates": set(),
     "resources": set(),
+    "homes": set(),
     "__main__": {"cli"},
     "interrupts": set(),
     "annotations": LOWER | {"annotations"},

@@ -1,9 +1,12 @@
+import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from maskstream.errors import SinkError
-from maskstream.files import one_line, replace_file
+from maskstream.files import csv_text, one_line, printable, replace_file
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
@@ -32,3 +35,63 @@ def test_what_cannot_be_written_is_one_line_and_leaves_nothing(tmp_path: Path) -
 def test_names_in_messages_are_one_line() -> None:
     assert one_line("a/ü.png") == "a/ü.png"
     assert one_line("a\nb\udcff") == "a\\nb\\udcff"
+
+
+def test_a_message_is_one_line() -> None:
+    assert printable("Gänge: 3 faces") == "Gänge: 3 faces"
+    assert printable("a\nb\r\x1b[31m\u2028c\udcff 東\u3000門") == "a\\nb\\r\\x1b[31m\\u2028c\\udcff 東\u3000門"
+
+
+@pytest.fixture
+def umask() -> Iterator[None]:
+    before = os.umask(0o027)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("umask")
+def test_the_mode_is_that_of_the_file_or_of_the_umask(tmp_path: Path) -> None:
+    replace_file(tmp_path / "new", b"content")
+    (tmp_path / "shared").touch()
+    for mode in (0o664, 0o400):
+        (tmp_path / "shared").chmod(mode)
+        replace_file(tmp_path / "shared", b"content")
+        assert (tmp_path / "shared").stat().st_mode & 0o777 == mode
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o640
+
+
+def test_processes_of_one_number_do_not_meet(tmp_path: Path) -> None:
+    """As in two containers that share a folder: what another is writing stays as it is."""
+    ours = [tmp_path / f".{os.getpid()}.part", tmp_path / ".maskstream-0123456789abcdef.part"]
+    for path in ours:
+        path.write_bytes(b"of another")
+    replace_file(tmp_path / "a", b"content")
+    assert [path.read_bytes() for path in ours] == [b"of another"] * 2
+
+
+def test_what_a_killed_run_has_left_is_removed(tmp_path: Path) -> None:
+    left, foreign = tmp_path / ".maskstream-0123456789abcdef.part", tmp_path / ".other.part"
+    for path in (left, foreign):
+        path.touch()
+        os.utime(path, (1, 1))
+    replace_file(tmp_path / "a", b"content")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [foreign.name, "a"]
+
+
+def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
+    reader.start()
+    replace_file(pipe, b"content")
+    reader.join()
+    assert (read, pipe.is_fifo()) == ([b"content"], True)
+
+
+def test_a_cell_is_no_formula() -> None:
+    texts = ["=1+1", "+1", "-1", "@cam", "\tx", "\rx", "＝1", "a=b", " =1", ""]
+    assert csv_text([[text] for text in texts[:4]]) == "'=1+1\n'+1\n'-1\n'@cam\n"
+    written = csv_text([texts])
+    assert written == "'=1+1,'+1,'-1,'@cam,'\tx,\"'\rx\",'＝1,a=b, =1,\n"
+    assert csv_text([[-1, -0.5, None]], bom=True) == "\ufeff-1,-0.5,\n"

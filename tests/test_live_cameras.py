@@ -10,7 +10,7 @@ import pytest
 from maskstream import load_config
 from maskstream.camera_watch import CameraWatch
 from maskstream.cameras import Camera, read_cameras
-from maskstream.errors import ModelError, SourceOpenError
+from maskstream.errors import ConfigError, ModelError, SourceOpenError
 from maskstream.live_cameras import CameraWork, LiveCameras, Opened
 from maskstream.settings import Config
 from maskstream.states import SourceState, SourceStatus
@@ -56,7 +56,7 @@ class Scene:
         """What a location, or `prepare`, waits for."""
         watch = CameraWatch([str(self.path)], config, self.clock)
         cameras = read_cameras([str(self.path)], config)
-        work = CameraWork(self._prepare, self._open)
+        work = CameraWork(lambda _: self._wait("check"), self._prepare, self._open)
         self.live = LiveCameras(watch, cameras, [self.told], work, self.board)
         attendants = Attendants(self._attend, [self.listener], self.live.maintain, self.live.leave)
         self.attend: Callable[[], None] = lambda: None
@@ -124,7 +124,7 @@ def test_settings_that_need_no_connection_are_applied_to_the_running_camera(scen
     scene.edit(f"{GATE}, {FAST}")
     scene.settle(lambda: scene.told.min_scores)
     assert scene.told.min_scores == [("gate", 0.9)]
-    assert scene.prepared == [0.9]
+    wait_until(lambda: scene.prepared == [0.9])
     assert [place for place, _, _ in scene.opened] == ["rtsp://a"]
     assert scene.locations(closed=False) == ["rtsp://a"]
     assert (scene.listener.removed, scene.names()) == ([], {"gate"})
@@ -197,10 +197,10 @@ def test_nothing_waits_for_a_camera_that_takes_long_to_open(scene: Scene) -> Non
 def test_nothing_waits_for_models_that_are_made_ready(scene: Scene) -> None:
     scene.gates["prepare"] = threading.Event()
     scene.edit(f"{GATE}, {FAST}", "name: hall, url: b")
-    assert (scene.told.min_scores, scene.names()) == ([], {"gate"})
+    assert (scene.told.min_scores, scene.names()) == ([("gate", 0.9)], {"gate"})  # what needs no model holds at once
     scene.gates["prepare"].set()
     scene.settle(lambda: len(scene.told.min_scores) == 2)
-    assert sorted(scene.told.min_scores) == [("gate", 0.9), ("hall", USUAL)]
+    assert scene.told.min_scores == [("gate", 0.9), ("hall", USUAL)]
 
 
 def test_a_camera_that_is_removed_while_it_is_opened_is_closed_and_never_there(scene: Scene) -> None:
@@ -233,17 +233,27 @@ def test_an_edit_that_is_taken_back_leaves_the_settings_as_they_were(scene: Scen
     scene.edit(f"{GATE}, {FAST}")
     scene.edit(GATE)
     scene.gates["prepare"].set()
-    scene.settle(lambda: len(scene.prepared) == 2 and scene.told.min_scores)
-    assert scene.told.min_scores == [("gate", USUAL)]
+    scene.settle(lambda: len(scene.prepared) == 2)
+    assert scene.told.min_scores == [("gate", 0.9), ("gate", USUAL)]
 
 
 def test_settings_that_the_models_cannot_follow_are_said_and_tried_at_the_next_edit(scene: Scene, said: list[str]) -> None:
     scene.errors["prepare"] = ModelError("the detector finds no more than 300 faces")
     scene.edit(f"{GATE}, {FAST}")
     scene.settle(lambda: any("ERROR" in line for line in said))
-    assert "gate: the detector finds no more than 300 faces; its settings stay as they are" in said[-1]
-    assert (scene.told.min_scores, scene.names()) == ([], {"gate"})
+    assert "gate: the detector finds no more than 300 faces; no more faces are found than before" in said[-1]
+    assert (scene.prepared, scene.names()) == ([], {"gate"})
     del scene.errors["prepare"]
+    scene.edit(f"{GATE}, {FAST}", "name: hall, url: b")
+    scene.settle(lambda: 0.9 in scene.prepared)
+
+
+def test_settings_that_make_no_sense_here_are_said_and_not_applied(scene: Scene, said: list[str]) -> None:
+    scene.errors["check"] = ConfigError("classifier.incorrect_as: not told by this classifier")
+    scene.edit(f"{GATE}, {FAST}")
+    assert "not told by this classifier; its settings stay as they are" in said[-1]
+    assert (scene.told.min_scores, scene.prepared) == ([], [])
+    del scene.errors["check"]
     scene.edit(f"{GATE}, {FAST}", "name: hall, url: b")
     scene.settle(lambda: ("gate", 0.9) in scene.told.min_scores)
 

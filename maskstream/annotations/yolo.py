@@ -112,7 +112,7 @@ def _listed(path: Path) -> dict[int, str]:
 
 def _of_settings(path: Path) -> dict[int, str]:
     """Return `names` of a YAML file, a list or names by number; empty where there are none."""
-    values = read_yaml(path)
+    values = read_yaml(path, as_typed=("names",))
     names = values.get("names") if isinstance(values, dict) else None
     pairs = enumerate(names) if isinstance(names, list) else names.items() if isinstance(names, dict) else ()
     return {int(key): str(name) for key, name in pairs if str(key).isdecimal() and isinstance(name, str | int | float)}

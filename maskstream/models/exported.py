@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from maskstream.errors import ConfigError, WeightsError
-from maskstream.models.backends import cache_folder, installed_backends
+from maskstream.homes import cache_folder
+from maskstream.models.backends import installed_backends
 from maskstream.models.metadata import Metadata, check_manifest, parse_metadata, read_checkpoint, to_header
 from maskstream.models.runtimes import Graph, read_graph
 

@@ -23,7 +23,9 @@ import torch
 from maskstream.config import plain_name
 from maskstream.errors import ConfigError, ModelError, WeightsError
 from maskstream.geometry import box_corners
+from maskstream.homes import expand_home
 from maskstream.meanings import ambiguous_names, question, setting_of
+from maskstream.processes import require_torch
 from maskstream.settings import IncorrectAs, LabelMeaning
 from maskstream.types import BgrImage, Detection, Face, FloatArray, Frame, FrameResult, Label
 
@@ -121,9 +123,10 @@ def load_yolo(
         ModelError: The library is missing, or the model is no detector.
         WeightsError: The file is missing, damaged, or not Ultralytics' own.
     """
-    path = Path(weights).expanduser()
+    path = Path(expand_home(weights))
     if not os.path.isfile(path):  # noqa: PTH113 (Path raises where nothing may be looked up)
         raise WeightsError(f"{weights}: no such weights file; give the .pt file of an Ultralytics detector")
+    require_torch()
     with contained():
         model = _read(path)
         if model.task != "detect":

@@ -12,6 +12,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from maskstream.files import printable
 from maskstream.types import Output, SourceInfo
 
 
@@ -29,7 +30,13 @@ class ProgressSink:
             max_frames: The user's limit on each.
         """
         self._progress = Progress(
-            *(SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), MofNCompleteColumn()),
+            *(
+                SpinnerColumn(),
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                TaskProgressColumn(),
+                MofNCompleteColumn(),
+            ),
             *(TextColumn("{task.fields[fps]:.1f} fps"), TimeRemainingColumn()),
             console=console,
             transient=True,
@@ -61,4 +68,4 @@ class ProgressSink:
 
     def _add(self, source_id: str, frame_count: int | None) -> None:
         total = min([count for count in (frame_count, self._max_frames) if count], default=None)
-        self._tasks[source_id] = self._progress.add_task(source_id, total=total, fps=0.0)
+        self._tasks[source_id] = self._progress.add_task(printable(source_id), total=total, fps=0.0)

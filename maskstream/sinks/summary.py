@@ -13,11 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from maskstream.events import Happening, MaskEvent, Moment, Phase
-from maskstream.files import plain_text, replace_file
+from maskstream.files import plain_text, printable, replace_file
 from maskstream.palette import LABEL_TEXT
 from maskstream.rates import Pace
 from maskstream.sinks.events import Book, EventSink
-from maskstream.sinks.paths import picture_beside, require_writable
+from maskstream.sinks.paths import picture_beside, require_summary_path
 from maskstream.sinks.records import iso_8601
 from maskstream.sinks.timeline import draw_timelines
 from maskstream.states import StateChange
@@ -192,7 +192,7 @@ class SummarySink:
         self._path = Path(path)
         self._png = picture_beside(path)
         for each in (self._path, self._png):
-            require_writable(str(each))
+            require_summary_path(str(each))
         self._console = console
         self._sources: dict[str, SourceSummary] = {}
         self._events = EventSink(book, _EndedEvents(self._sources))
@@ -248,5 +248,5 @@ def _table(sources: Mapping[str, SourceSummary]) -> Table:
         bare = people[Label.NO_MASK] + people[Label.INCORRECT]
         events = ", ".join(f"{len(ended)} {LABEL_TEXT[label]} ({sum(ended):.0f} s)" for label, ended in summary.events.items())
         counts = (str(count) for count in (sum(people.values()), people[Label.MASK], bare))
-        table.add_row(Text(plain_text(source_id)), *counts, "-" if share is None else f"{share:.0%}", events or "none")
+        table.add_row(Text(printable(plain_text(source_id))), *counts, "-" if share is None else f"{share:.0%}", events or "none")
     return table

@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
-from maskstream.errors import ModelError, SinkError, WeightsError
+from maskstream.errors import MaskStreamError, ModelError, SinkError, WeightsError
 from maskstream.files import one_line, replace_file
 from maskstream.training.curves import draw_curves
 from maskstream.training.ranks import Ranks
@@ -34,7 +34,20 @@ class _Samples(Dataset[Any]):
         self._task = task
 
     def __getitem__(self, number: int) -> Any:
-        return self._task.sample(number)
+        try:
+            return self._task.sample(number)
+        except MaskStreamError as error:  # one that is raised in a worker comes out with its traceback as its message
+            return error
+
+
+class _Collate:
+    """Makes a batch of samples; of samples with an error among them the error."""
+
+    def __init__(self, task: Task) -> None:
+        self._collate = task.collate
+
+    def __call__(self, samples: list[Any]) -> Any:
+        return next((sample for sample in samples if isinstance(sample, MaskStreamError)), None) or self._collate(samples)
 
 
 class Trainer:
@@ -80,6 +93,8 @@ class Trainer:
         """
         saved_at, epoch_began_at = monotonic(), monotonic()
         for batch in self._batches():
+            if isinstance(batch, MaskStreamError):
+                raise batch
             self._advance(batch)
             self._run.tick(self._step, self._total)
             if self._step % self._steps_per_epoch == 0:
@@ -108,7 +123,7 @@ class Trainer:
                 batch_size=share,
                 sampler=numbers,
                 num_workers=workers,
-                collate_fn=self._task.collate,
+                collate_fn=_Collate(self._task),
                 persistent_workers=workers > 0,
             )
         )

@@ -5,17 +5,22 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
 from tests.drill.cameras import rtsp_cameras
 from tests.drill.child import QUICK_MODEL, Child, child, decoded, expect
+from tests.drill.network import LONGEST_PAUSE_S
 from tests.drill.table import Row, Table
 from tests.servers import http_server, mjpeg
 
 _NOTICED_WITHIN_S: Final = 5.0
 _FRAMES: Final = 3
 """Between two edits."""
+_WHILE_COMPILED: Final = 30
+"""Frames of each camera while a network for more faces is compiled, where there is none from an earlier run."""
 _EDITS: Final = 10
 
 
@@ -46,6 +51,7 @@ def editing(table: Table, folder: Path, clip: Path) -> None:
         for name in urls:
             run.wait_for_frames(_FRAMES, name)
         _settings(table, run, listed, output)
+        _more_faces(table, run, listed)
         _typo(table, run, listed, cameras["other"].url())
         _ten_times(table, run, listed, output, {"gate": [urls["gate"], cameras["other"].url()]})
 
@@ -63,6 +69,21 @@ def _settings(table: Table, run: Child, listed: Listed, output: Path) -> None:
         files = sorted(path.name for path in output.iterdir())
         expect(files == ["gate.mp4", "yard.mp4"], f"recordings: {files}")
         row.saw(f"applied after {took_s:.1f} s")
+
+
+def _more_faces(table: Table, run: Child, listed: Listed) -> None:
+    promised = f"the detector is made ready beside the stream: never is there no record for {LONGEST_PAUSE_S:g} s"
+    with table.case("detector.max_faces is raised while cameras are recorded", promised) as row:
+        known = len(run.records())
+        listed.settings["yard"] = ", detector: {max_faces: 400}"
+        listed.write()
+        run.wait_for("other settings", lambda: "yard: has other settings from now on" in run.log, _NOTICED_WITHIN_S)
+        for name in listed.urls:
+            run.wait_for_frames(_WHILE_COMPILED, name)
+        times = sorted(datetime.fromisoformat(record["time_utc"]) for record in run.records()[known:])
+        pause_s = max((after - before).total_seconds() for before, after in pairwise(times))
+        expect(table.machine.keeps(pause_s, LONGEST_PAUSE_S), f"no record for {pause_s:.1f} s")
+        row.saw(f"longest pause {pause_s:.2f} s in {len(times)} records")
 
 
 def _typo(table: Table, run: Child, listed: Listed, url: str) -> None:

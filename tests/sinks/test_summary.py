@@ -15,6 +15,7 @@ from maskstream.errors import SinkError
 from maskstream.palette import COLOURS_BGR
 from maskstream.people.book import EventBook
 from maskstream.sinks.summary import SummarySink
+from maskstream.text import text_alpha
 from maskstream.types import Frame, Label
 from tests.people.made import frame_at, output_with, person
 
@@ -109,6 +110,24 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "summary.png").mkdir()
     with pytest.raises(SinkError, match=r"summary\.png"):
         SummarySink(str(tmp_path / "summary.json"), EventBook(load_config()))
+
+
+@pytest.mark.parametrize("name", ["Größe вход", "大门 入口", "😀 hall", "مدخل", "bell \x07", "名" * 500, "x" * 500])
+def test_names_in_any_script_stand_above_their_timeline(tmp_path: Path, name: str) -> None:
+    def title(named: str) -> np.ndarray:
+        summarise(tmp_path, SCRIPT[:20], (named,))  # a glyph that is missing, or no room for the axes, would be a warning
+        return cv2.imread(str(tmp_path / "summary.png"), cv2.IMREAD_GRAYSCALE)[:22]
+
+    drawn = title(name)
+    assert (drawn[:, 70:] < 160).any()
+    assert (drawn != title("?" * len(name))).any()
+
+
+def test_a_title_beyond_ascii_is_what_the_overlay_would_write(tmp_path: Path) -> None:
+    summarise(tmp_path, SCRIPT[:20], ("大门 入口",))
+    shown = 255 - cv2.imread(str(tmp_path / "summary.png"), cv2.IMREAD_GRAYSCALE)[:40]
+    title = np.ascontiguousarray(text_alpha("大门 入口", 10 * 0.73 * 100 / 72)[4:-4, :60])
+    assert cv2.matchTemplate(shown, title, cv2.TM_CCOEFF_NORMED).max() > 0.8  # laid between pixels
 
 
 def watched(sink: SummarySink, times_s: list[float], wall: datetime | None, number: int = 1) -> None:

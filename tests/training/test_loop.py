@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from maskstream.errors import ModelError, SinkError, WeightsError
+from maskstream.errors import ModelError, SinkError, SourceError, WeightsError
 from maskstream.models.checkpoint import load_checkpoint
 from maskstream.training.loop import Trainer
 from maskstream.training.ranks import Ranks
@@ -202,6 +202,18 @@ def test_an_ended_training_whose_weights_are_gone_is_no_success(tmp_path: Path) 
         WeightsError, match=r"line\.safetensors: gone, and its training has ended; delete .*state\.pt to train anew"
     ):
         train(LineTask(), run_in(tmp_path))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_picture_that_vanishes_is_said_in_one_line(tmp_path: Path, workers: int) -> None:
+    class Vanishing(LineTask):
+        def sample(self, number: int) -> tuple[float, float]:
+            if number == 12:
+                raise SourceError("a.png: cannot be read: No such file or directory; check the file")
+            return super().sample(number)
+
+    with pytest.raises(SourceError, match=r"^a\.png: cannot be read: No such file or directory; check the file$"):
+        train(Vanishing(workers=workers), run_in(tmp_path))
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
