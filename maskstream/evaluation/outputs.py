@@ -103,7 +103,7 @@ def read_run(folder: Path) -> Run:
         metrics = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
         for section, key in COMPARED:
             metrics[section][key]
-        with np.load(folder / COUNTS_FILE, allow_pickle=False) as counts:
+        with (folder / COUNTS_FILE).open("rb") as file, np.load(file, allow_pickle=False) as counts:
             names, one_to_one = counts["names"], counts["one_to_one"]
         if names.ndim != 1 or one_to_one.shape != (len(names), *COUNTS_SHAPE) or one_to_one.dtype.kind not in "iu":
             raise ValueError(f"{COUNTS_FILE} holds other tables")
