@@ -19,8 +19,9 @@ from maskstream.cameras import Camera, is_list, read_cameras
 from maskstream.config import Layer
 from maskstream.errors import ConfigError, MaskStreamError
 from maskstream.files import make_folder
-from maskstream.following import following
+from maskstream.following import FollowingAnalyzer
 from maskstream.live_cameras import CameraWork, Configured, LiveCameras
+from maskstream.looks import without_effect
 from maskstream.opening import open_camera, open_source, picture_sink
 from maskstream.overlay import Overlay
 from maskstream.people.analyzer import PeopleAnalyzer
@@ -146,20 +147,27 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
             add(window)
         if request.progress is not None:
             add(ProgressSink(request.progress, infos, config.stream.max_frames))
-        people = PeopleAnalyzer(following(analyzer, config.detector.every), config, by_source)
+        looking = FollowingAnalyzer(analyzer, config, by_source) if config.detector.every > 1 else analyzer
+        people = PeopleAnalyzer(looking, config, by_source)
         opened.pop_all()
+    _say_without_effect(cameras)
     listeners = [binding.sink for binding in bindings if isinstance(binding.sink, StateListener)]
     work = CameraWork(
         lambda own: require_incorrect(analyzer.class_names, [own]),
         analyzer.admit,
         partial(open_camera, board=board, output=request.output, names=names),
     )
-    configured: list[Configured] = [analyzer, people, overlay, reporting, *([window] if window else [])]
+    configured: list[Configured] = [analyzer, looking, people, overlay, reporting, *([window] if window else [])]
     live = LiveCameras(watch, cameras, configured, work, board)
     attendants = Attendants(window.attend if window else lambda: False, listeners, live.maintain, live.leave)
-    engine = Engine(people, overlay.paint, config.stream, batch_size_of(config, config.detector.every), attendants, board)
+    engine = Engine(people, overlay.paint, config.stream, batch_size_of(config), attendants, board)
     engine.add(sources, bindings)
     return engine
+
+
+def _say_without_effect(cameras: Sequence[Camera]) -> None:
+    for line in dict.fromkeys(line for camera in cameras for line in without_effect(camera.config)):
+        logger.info("{}", line)
 
 
 def _load_models(config: Config, by_source: Mapping[str, Config], infos: Sequence[SourceInfo]) -> Analyzer:

@@ -51,7 +51,8 @@ def open_source(camera: Camera, board: StatusBoard, *, alone: bool, status: Sour
         if kind == "url":
             remembering = UrlOpener(camera.location, camera.name, network, camera.config.video)
             opener = _opening_already(remembering, policy) if alone and network.transport != "udp" else remembering
-        return ReconnectingSource(camera.name, opener, policy, status or board.status(camera.name), board.clock)
+        told = status or board.status(camera.name)
+        return ReconnectingSource(camera.name, opener, policy, told, board.clock, board.next_connection)
     source = opener()
     logger.info("{}", _described(source.info))
     return source

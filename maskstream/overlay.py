@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from maskstream.covering import cover
+from maskstream.looks import frames_per_look
 from maskstream.palette import COLOURS_BGR, LABEL_TEXT
 from maskstream.settings import Config, PerSource
 from maskstream.text import draw_text, text_width
@@ -78,13 +79,15 @@ class Overlay:
     def paint(self, frame: Frame, result: FrameResult) -> BgrImage:
         """Return a copy (H, W, 3) of the frame's picture with the faces drawn, the most certain on top.
 
-        Where faces are covered, a frame that nobody has looked at is not shown: the last picture that was stands in for it.
+        Where faces are covered, a frame that the detector did not look at is not shown: the last picture that it did look at
+        stands in for it, or black where there is none of that size.
         """
         own = self._settings.of(frame.source_id)
         if own.privacy.blur == "none":
             return self._drawn(frame, result, own)
-        if not result.repeated or self._last.get(frame.source_id, _NOTHING).shape != frame.bgr.shape:
-            shown = np.zeros_like(frame.bgr) if result.repeated else frame.bgr
+        unseen = result.repeated or result.unseen
+        if not unseen or self._last.get(frame.source_id, _NOTHING).shape != frame.bgr.shape:
+            shown = np.zeros_like(frame.bgr) if unseen else frame.bgr
             self._last[frame.source_id] = self._drawn(replace(frame, bgr=shown), result, own)
         return self._last[frame.source_id]
 
@@ -99,19 +102,21 @@ class Overlay:
                 _draw_skeleton(bgr, face.detection, scale)
             if self._config.keypoints:
                 _draw_keypoints(bgr, face.detection, scale)
-            _draw_outline(bgr, face, scale)
+            is_solid = face.judged or face.frames_since_look < frames_per_look(own)
+            _draw_outline(bgr, face, scale, is_solid=is_solid)
         if self._config.labels:
             for face in reversed(result.faces):
                 _draw_tag(bgr, face, scale)
         return bgr
 
 
-def _draw_outline(bgr: BgrImage, face: Face, scale: _Scale) -> None:
+def _draw_outline(bgr: BgrImage, face: Face, scale: _Scale, *, is_solid: bool) -> None:
+    """Draw it solid where the detector looked as lately as it promises, else dashed."""
     if not np.isfinite(face.quad_xy).all():
         return
     dash_px = max(float(np.hypot(*(face.quad_xy[1] - face.quad_xy[0]))) / 9, 3 * scale.line)
     edges = list(pairwise(np.vstack([face.quad_xy, face.quad_xy[:1]])))
-    strokes = edges if face.judged else [dash for start, end in edges for dash in _dashes(start, end, dash_px)]
+    strokes = edges if is_solid else [dash for start, end in edges for dash in _dashes(start, end, dash_px)]
     for colour, thickness in ((_BLACK, scale.line + 2), (COLOURS_BGR[face.shown_label], scale.line)):
         for start, end in strokes:
             _line(bgr, start, end, colour, thickness)

@@ -241,18 +241,22 @@ def test_batching_frames_changes_no_answer(pipeline: MaskPipeline, demo_frames: 
 
 
 @pytest.mark.parametrize(
-    ("settings", "every", "size"),
+    ("settings", "size", "of_pictures"),
     [
-        ({}, 1, 2 * STREAMS),
-        ({}, 3, 6 * STREAMS),
-        ({"detector.backend": "torch"}, 3, 3),
-        ({"stream.batch_size": 5}, 3, 5),
-        ({"precision": "bfloat16"}, 1, 1),
+        ({"detector.every": 1}, 2 * STREAMS, 2 * STREAMS),
+        ({}, 6 * STREAMS, 2 * STREAMS),
+        ({"stream.stride": 2}, 4 * STREAMS, 2 * STREAMS),
+        ({"stream.stride": 5}, 2 * STREAMS, 2 * STREAMS),
+        ({"privacy.blur": "all"}, 2 * STREAMS, 2 * STREAMS),
+        ({"detector.backend": "torch"}, 3, 1),
+        ({"stream.batch_size": 5}, 5, 5),
+        ({"precision": "bfloat16", "detector.every": 1}, 1, 1),
     ],
 )
-def test_frames_in_one_go_suit_what_runs_the_detector(settings: dict[str, Any], every: int, size: int) -> None:
-    layers = [Layer.of_key("test", key, value) for key, value in settings.items()]
-    assert batch_size_of(load_config(layers=[Layer.of_key("test", "device", "cpu"), *layers]), every) == size
+def test_frames_in_one_go_suit_what_runs_the_detector(settings: dict[str, Any], size: int, of_pictures: int) -> None:
+    """Of the frames in one go the detector looks at as many as it takes, whatever `every` and `stride` are."""
+    config = load_config(layers=[Layer.of_key("test", key, value) for key, value in {"device": "cpu", **settings}.items()])
+    assert (batch_size_of(config), batch_size_of(config, follows=False)) == (size, of_pictures)
 
 
 def test_detectors_are_made_ready_for_one_source_after_the_other_while_others_are_analysed() -> None:

@@ -116,10 +116,11 @@ def summary(report: "RunReport") -> str:
     fps = report.frames / report.elapsed_s if report.elapsed_s else 0.0
     model_share = report.model_s / report.elapsed_s if report.elapsed_s else 0.0
     dropped = f", {report.dropped} dropped" if report.dropped else ""
+    unusable = f"; {counted(report.unusable, 'answer')} of the models no finite numbers" if report.unusable else ""
     return (
         f"{counted(report.frames, 'frame')}, {report.analysed} analysed{dropped}, {counted(report.faces, 'face')} "
         f"in {report.elapsed_s:.1f} s: "
-        f"{fps:.1f} fps, {model_share:.0%} of the time in the models"
+        f"{fps:.1f} fps, {model_share:.0%} of the time in the models{unusable}"
     )
 
 

@@ -154,7 +154,8 @@ def analyse(
         results = system.analyze(frames)
         progress.system_s += perf_counter() - before
         for frame, (picture, _, stamp), result in zip(frames, readable, results, strict=True):
-            journal.add(picture, to_record(picture.name, frame.width, frame.height, result.faces), stamp)
+            record = to_record(picture.name, frame.width, frame.height, result.faces, result.unusable)
+            journal.add(picture, record, stamp)
         progress.analysed += len(readable)
         tick(len(batch))
     progress.elapsed_s = perf_counter() - started

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache, cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -28,7 +29,7 @@ _SUM_BYTES: Final = hashlib.sha256().digest_size
 
 
 class Graph(Protocol):
-    """Takes and gives numpy arrays. May be called by one thread at a time."""
+    """Takes and gives numpy arrays. May be called by several threads."""
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -69,11 +70,13 @@ class _OpenVinoGraph:
     """A call alone has all cores; of several, each has its share.
 
     The network is compiled for the one or for the other, and for both where both are asked for: each holds memory of its own.
+    Threads take turns. One call has all cores anyway, so requests of their own would give them memory and no speed.
     """
 
     def __init__(self, content: bytes | Path, cache: Path, several: bool) -> None:
         self._content = content
         self._cache = cache
+        self._turn = Lock()
         self._lone_calls = 0
         """How many in a row came alone while the network was compiled for several."""
         _ = self._together if several else self._alone
@@ -115,6 +118,10 @@ class _OpenVinoGraph:
         return {name: str(value) for name, value in values.items()}
 
     def each(self, calls: Sequence[Sequence[NDArray[Any]]]) -> list[Arrays]:
+        with self._turn:
+            return self._each(calls)
+
+    def _each(self, calls: Sequence[Sequence[NDArray[Any]]]) -> list[Arrays]:
         self._lone_calls = self._lone_calls + 1 if len(calls) == 1 else 0
         if len(calls) == 1 and ("_alone" in vars(self) or self._lone_calls > _LONE_CALLS):
             return [list(self._alone(list(calls[0])).values())]

@@ -40,6 +40,8 @@ class _Source:
 
     time_s: float | None = None
     """Of its last frame; None before the first."""
+    shape: tuple[int, ...] = ()
+    connection: int = 0
     tracker: "Tracker" = field(default_factory=lambda: _tracking().Tracker())
     pace: Pace = field(default_factory=Pace)
     clock_s: float = 0.0
@@ -130,10 +132,10 @@ class PeopleAnalyzer:
         """Return the source of a frame at the time of the frame."""
         source = self._sources.setdefault(frame.source_id, _Source())
         before_s = frame.time_s if source.time_s is None else source.time_s
-        if frame.time_s < before_s - _BEGINS_ANEW_S:
+        if source.time_s is not None and _is_another(source, frame, before_s):
             source.forget()
         source.clock_s += max(frame.time_s - before_s, _LEAST_STEP_S)
-        source.time_s = frame.time_s
+        source.time_s, source.shape, source.connection = frame.time_s, frame.bgr.shape, frame.connection
         source.pace.step(source.clock_s)
         return source
 
@@ -152,6 +154,17 @@ class PeopleAnalyzer:
             label, confidence = person.steady.label, person.steady.confidence
             person.face = replace(person.face, steady_label=label, steady_confidence=confidence)
         return person.face
+
+
+def _is_another(source: _Source, frame: Frame, before_s: float) -> bool:
+    """Return whether nobody in a frame can be told to be one of those who were seen before.
+
+    A camera that was lost and comes back goes on with the same clock: who was away for less than `tracking.lost_s` is known
+    again. In a picture of another size, places say nothing about who is whom. A clock that runs back at a new connection, or by
+    more than a second, is that of another source.
+    """
+    least_s = before_s - (_BEGINS_ANEW_S if frame.connection == source.connection else 0.0)
+    return frame.bgr.shape != source.shape or frame.time_s < least_s
 
 
 def _tracking() -> ModuleType:

@@ -1,6 +1,7 @@
 """What is said when a source changes its state: a line in the log at once, and a call to whoever listens."""
 
 from collections.abc import Sequence
+from itertools import count
 from queue import Empty, SimpleQueue
 from typing import Protocol, runtime_checkable
 
@@ -37,6 +38,7 @@ class StatusBoard:
         self._statuses: dict[str, SourceStatus] = {}
         self._quiet: set[str] = set()
         self._waiting: SimpleQueue[StateChange] = SimpleQueue()
+        self._connections = count(1)
 
     def status(self, source_id: str, *, quiet: bool = False) -> SourceStatus:
         """Return the status of a source, which begins with the first call; of files, nobody wants to read it: they are quiet."""
@@ -44,6 +46,10 @@ class StatusBoard:
             (self._quiet.add if quiet else self._quiet.discard)(source_id)
             self._statuses[source_id] = SourceStatus(source_id, self._changed, self.clock)
         return self._statuses[source_id]
+
+    def next_connection(self) -> int:
+        """Return the number of an opening of a source, another at each call. May be called from any thread."""
+        return next(self._connections)
 
     def end(self, source_id: str, cause: str) -> None:
         """End a source where it has not ended, and let another of this name begin anew."""

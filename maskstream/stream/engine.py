@@ -24,7 +24,7 @@ from maskstream.stream.channel import Channel, Overflow
 from maskstream.stream.health import SourceHealth
 from maskstream.stream.lanes import Lanes
 from maskstream.stream.outlets import Outlets, SinkBinding
-from maskstream.types import BgrImage, Frame, FrameResult, Output
+from maskstream.types import BgrImage, Face, Frame, FrameResult, Output
 
 _POLL_S: Final = 0.05
 _HELD_S: Final = 0.01
@@ -40,6 +40,8 @@ class RunReport:
     analysed: int = 0
     faces: int = 0
     dropped: int = 0
+    unusable: int = 0
+    """Answers of the models that were no finite numbers."""
     elapsed_s: float = 0.0
     model_s: float = 0.0
     """Time the inference thread spent in the analyzer."""
@@ -200,15 +202,17 @@ class Engine:
     def _in_batches(self, frames: list[Frame]) -> list[FrameResult]:
         """Return results of the frames; where memory does not suffice for so many at once, of half as many from now on."""
         batcher = self._lanes.batcher
-        while True:
+        results: list[FrameResult] = []
+        while len(results) < len(frames):  # what has been analysed is not analysed again: people would be seen twice
+            batch = frames[len(results) : len(results) + batcher.batch_size]
             try:
-                starts = range(0, len(frames), batcher.batch_size)
-                return [result for i in starts for result in self._analyzer.analyze(frames[i : i + batcher.batch_size])]
+                results += self._analyzer.analyze(batch)
             except OutOfMemory as error:
-                if min(batcher.batch_size, len(frames)) == 1:
+                if len(batch) == 1:
                     raise
-                batcher.batch_size = min(batcher.batch_size, len(frames)) // 2
+                batcher.batch_size = len(batch) // 2
                 logger.warning("{}; going on with {} at a time", error, batcher.batch_size)
+        return results
 
     # Rendering: the caller's thread.
 
@@ -261,6 +265,7 @@ class Engine:
         if item.analyse:
             self.report.analysed += 1
             self.report.faces += len(result.faces)
+            self.report.unusable += result.unusable
             lane.meter.analysed(result)
         output = Output(item.frame, result, item.analyse, self._paint, lane.dropped)
         self._outlets.each(source_id, lambda sink: sink.write(output))
@@ -268,11 +273,9 @@ class Engine:
     def _repeated(self, frame: Frame) -> FrameResult:
         """The last known faces of a source, as the faces of a frame that was not analysed."""
         last = self._last_results.get(frame.source_id)
-        faces = tuple(replace(face, judged=False) for face in last.faces) if last else ()
-        hidden = last.hidden if last else ()
-        return FrameResult(
-            frame.source_id, frame.index, frame.time_s, faces, frame.wall_time, frame.file, hidden=hidden, repeated=True
-        )
+        faces = tuple(_carried_over(face, frame.index - last.index) for face in last.faces) if last else ()
+        repeated = FrameResult(frame.source_id, frame.index, frame.time_s, faces, frame.wall_time, frame.file)
+        return replace(repeated, hidden=last.hidden if last else (), repeated=True, unseen=True)
 
     def _end(self, ended: Ended) -> None:
         if ended.error:
@@ -310,3 +313,8 @@ class Engine:
         self._tell_listeners()
         self._outlets.close()
         self.report.threads_left = self._lanes.join(inference, *self._attendants.leave())
+
+
+def _carried_over(face: Face, frames: int) -> Face:
+    """Return a face as that of a frame so many frames later, which nobody has looked at."""
+    return replace(face, judged=False, frames_since_look=face.frames_since_look + frames)

@@ -40,7 +40,8 @@ class Lanes:
         waiting = 2 * self.batcher.batch_size
         channel = self.batcher.channel()
         status = self._board.status(name, quiet=not source.info.live)
-        lane = Lane(source, status, channel, self._config, pass_every_frame, self.held, waiting, self._board.clock)
+        number = self._board.next_connection()
+        lane = Lane(source, status, channel, self._config, pass_every_frame, self.held, waiting, self._board.clock, number)
         lane.has_predecessor = name in self._removed
         self._lanes[name] = lane
         self._threads.append(Thread(target=lane.capture, name=f"capture {name}", daemon=True))

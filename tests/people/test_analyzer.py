@@ -1,4 +1,5 @@
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -117,6 +118,29 @@ def test_a_source_that_begins_anew_has_other_people() -> None:
     times = [5.0, 5.04, 5.08, 0.0, 0.04]
     results = watch(lambda _: [face_at(200)], [frame_at(index, time_s=time_s) for index, time_s in enumerate(times)])
     assert [result.faces[0].track_id for result in results] == [1, 1, 1, 2, 2]
+
+
+def test_a_camera_that_comes_back_soon_has_the_same_people() -> None:
+    """Soon is within `tracking.lost_s`, in the time of the frames."""
+    times = [0.0, 0.04, 0.08, 1.2, 1.24]
+    frames = [replace(frame_at(n, time_s=time_s), connection=1 + (time_s > 1)) for n, time_s in enumerate(times)]
+    assert [result.faces[0].track_id for result in watch(lambda _: [face_at(200)], frames)] == [1] * 5
+    late = [replace(frame, time_s=frame.time_s * 3) for frame in frames]
+    assert [result.faces[0].track_id for result in watch(lambda _: [face_at(200)], late)] == [1, 1, 1, 2, 2]
+
+
+def test_another_opening_whose_clock_begins_anew_has_other_people() -> None:
+    times = [0.3, 0.34, 0.38, 0.0, 0.04]
+    frames = [replace(frame_at(n, time_s=time_s), connection=1 + (n > 2)) for n, time_s in enumerate(times)]
+    assert [result.faces[0].track_id for result in watch(lambda _: [face_at(200)], frames)] == [1, 1, 1, 2, 2]
+
+
+def test_in_a_picture_of_another_size_places_say_nothing() -> None:
+    """Neither who is whom, nor where somebody was a moment ago."""
+    frames = [frame_at(n) if n < 5 else replace(frame_at(n), bgr=frame_at(n).bgr[:240, :320]) for n in range(10)]
+    results = watch(lambda frame: [face_at(200, 120)] if frame.index != 5 else [], frames)
+    assert [[face.track_id for face in result.faces] for result in results] == [[1]] * 5 + [[]] + [[2]] * 4
+    assert results[5].hidden == ()
 
 
 def test_a_clock_that_leaps_ahead_has_other_people() -> None:

@@ -15,7 +15,7 @@ from maskstream import MaskPipeline
 from maskstream.types import Frame
 from tests import command_lines
 from tests.command_lines import ROOT, Forked
-from tests.models.tiny import BLUE, CLIP_NAME, RED, draw, save_tiny_clip, save_tiny_yolo
+from tests.models.tiny import BLUE, CLIP_NAME, RED, draw, save_broken_classifier, save_tiny_clip, save_tiny_yolo
 from tests.slowness import LONGEST_S
 from tests.tools.loading import Main, main_of
 
@@ -87,6 +87,24 @@ def test_a_run_leaves_these_files_and_no_others(finished: Path) -> None:
     assert names == confusion | curves | sheets | plain
     history = json.loads((finished / "eval_history.json").read_text())
     assert history["eval_data"][9] == [0.5, 4, 2, 0, 6]
+
+
+@pytest.mark.parametrize("name", ["mask_mobilenet", "mask_resnet18"])  # with a class for the background, and without
+def test_a_classifier_that_says_no_numbers_is_counted(
+    photos: Path, main: Main, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = save_broken_classifier(tmp_path / "broken.safetensors", name)
+    classifier = ["classifier.backend=torch", f"classifier.name={name}", f"classifier.weights={broken}"]
+    asked = [part for setting in classifier for part in ("--set", setting)]
+    assert main([*given(photos), "--out", str(tmp_path / "run"), *asked, *FAST]) == 0
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text(), parse_constant=pytest.fail)
+    records = json.loads((tmp_path / "run" / "predictions.json").read_text(), parse_constant=pytest.fail)["pictures"]
+    faces = [face for record in records for face in record["faces"]]
+    assert metrics["unusable"] == sum(record["unusable"] for record in records) >= 12
+    assert {(face["label"], face["confidence"]) for face in faces} == {("unknown", None)}
+    ours = metrics["one_to_one"]["0.50"]
+    assert (ours["labelled"], ours["found_faces"], ours["right_faces"]) == (13, 12, 0)
+    assert f"{metrics['unusable']} answers of the models were no finite numbers" in capsys.readouterr().err
 
 
 def without_origin(metrics: dict[str, Any]) -> dict[str, Any]:
