@@ -88,6 +88,14 @@ def test_progressive_frames_are_handed_on_at_once_and_as_they_are(tmp_path: Path
     assert list(deinterlacer.flush()) == []
 
 
+def test_progressive_frames_of_another_size_are_not_touched_either(tmp_path: Path) -> None:
+    interlaced = stored(write_woven(tmp_path / "woven.mp4"))
+    progressive = stored(write_video(tmp_path / "plain.mp4", STEADY))
+    ready = passed([*interlaced, *progressive])
+    assert [companion for _, companion in ready] == list(range(24))
+    assert [whole is frame for (whole, _), frame in zip(ready[12:], progressive, strict=True)] == [True] * 12
+
+
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_the_last_frames_are_not_lost(tmp_path: Path, count: int) -> None:
     assert len(read(write_woven(tmp_path / "clip.mp4", every(0.04, count)))) == count
