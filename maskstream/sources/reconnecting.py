@@ -54,6 +54,8 @@ class ReconnectingSource:
         policy: ReconnectPolicy,
         status: SourceStatus,
         clock: Clock = MONOTONIC,
+        *,
+        close_unread: Callable[[], None] | None = None,
     ) -> None:
         """Open nothing yet: the thread that reads does.
 
@@ -63,12 +65,14 @@ class ReconnectingSource:
             policy: How often it is tried again.
             status: Told what happens.
             clock: Times the waits between attempts; that of the frames' `captured_at_s`.
+            close_unread: Closes what was opened before anybody reads; called at the end.
         """
         self.info = SourceInfo(source_id, 0, 0, live=True)
         self._open_source = open_source
         self._policy = policy
         self._status = status
         self._clock = clock
+        self._close_unread = close_unread
         self._began_s = clock.now_s()
         self._closed = Event()
         self._lock = Lock()
@@ -106,6 +110,8 @@ class ReconnectingSource:
         """Stop trying, and close what is open."""
         self._closed.set()
         self._release()
+        if self._close_unread is not None:
+            self._close_unread()
 
     def reconnects_since(self, at_s: float) -> int:
         """Return how often it was opened again since a moment of the monotonic clock."""
