@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import pytest
 
+from maskstream import opening
 from maskstream.cameras import Camera
 from maskstream.errors import SinkError, SourceOpenError, SourceRefused
 from maskstream.opening import open_camera, open_source, picture_sink
@@ -82,7 +83,8 @@ def test_what_is_not_there_is_said(tmp_path: Path, config: Config) -> None:
             open_source(Camera("gate", location, config), StatusBoard(), alone=False)
 
 
-def test_a_camera_alone_that_refuses_is_said_at_once(config: Config) -> None:
+def test_a_camera_alone_that_refuses_is_said_at_once(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "_AT_ONCE_S", LONGEST_S)
     with http_server({"/video": status(404)}) as url:
         camera = Camera("gate", f"{url}/video", config)
         with pytest.raises(SourceRefused, match="404"):
