@@ -55,7 +55,7 @@ class Layer:
         try:
             return cls.of_key(f"--set {key}", key, parse_yaml(text, _AS_TYPED, key.rpartition(".")[2]))
         except GivenTwice as error:
-            raise ConfigError(f"--set {key}: {error}") from error
+            raise ConfigError(f"--set {_without_secrets(assignment)}: {error}") from error
         except NOT_YAML as error:
             raise ConfigError(f"--set {key}: the value is not YAML; quote it") from error
 
