@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -20,7 +20,7 @@ from maskstream.config import Layer
 from maskstream.errors import ConfigError, MaskStreamError
 from maskstream.files import make_folder
 from maskstream.following import FollowingAnalyzer
-from maskstream.live_cameras import CameraWork, LiveCameras
+from maskstream.live_cameras import CameraWork, Configured, LiveCameras
 from maskstream.looks import remarks
 from maskstream.opening import open_camera, open_source, picture_sink
 from maskstream.overlay import Overlay
@@ -65,7 +65,7 @@ from maskstream.types import SourceInfo
 class StreamRequest:
     """What a user wants of a run, besides the configuration."""
 
-    sources: tuple[str, ...]
+    sources: tuple[str, ...] = field(repr=False)
     output: str | None = None
     jsonl: str | None = None
     csv: str | None = None
@@ -136,12 +136,12 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
         for path, kind in texts:  # before the pictures: a pipe waits for its reader, and who will not wait loses no video
             if path is not None:
                 add(kind(path, request.mode(infos)))
+        for sink in reporting.sinks(request.events, request.summary, request.console, anew=request.overwrite is True):
+            add(sink)
         if targets and request.into_folder:
             make_folder(str(Path(targets[0]).parent))
         for target, source, camera in zip(targets, sources, cameras, strict=False):
             add(picture_sink(target, source, camera), camera.name)
-        for sink in reporting.sinks(request.events, request.summary, request.console, anew=request.overwrite is True):
-            add(sink)
         window = _open_window(request, cameras, infos, config)
         if window is not None:
             add(window)
@@ -157,7 +157,8 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
         analyzer.admit,
         partial(open_camera, board=board, output=request.output, names=names),
     )
-    live = LiveCameras(watch, cameras, (analyzer, looking, people, overlay, reporting), work, board)
+    configured: list[Configured] = [analyzer, looking, people, overlay, reporting, *([window] if window else [])]
+    live = LiveCameras(watch, cameras, configured, work, board)
     attendants = Attendants(window.attend if window else lambda: False, listeners, live.maintain, live.leave)
     engine = Engine(people, overlay.paint, config.stream, batch_size_of(config), attendants, board)
     engine.add(sources, bindings)

@@ -10,8 +10,9 @@ from urllib.parse import quote
 
 from loguru import logger
 
-from maskstream.config import Layer, read_yaml, refine
-from maskstream.errors import ConfigError, SourceOpenError, redact
+from maskstream.config import Layer, read_yaml, refine, text_keys
+from maskstream.errors import ConfigError, SourceOpenError
+from maskstream.redaction import redact
 from maskstream.settings import AlignConfig, Config, NetworkConfig, PrivacyConfig, VideoConfig, WebcamConfig
 
 _YAML_SUFFIXES: Final = (".yaml", ".yml")
@@ -81,7 +82,7 @@ def read_cameras(locations: Iterable[str], config: Config, command_line: Sequenc
                 cameras.append(camera)
                 give_way += overridden
         else:
-            cameras.append(Camera(redact(location), location, config))
+            cameras.append(_camera_of(location, cameras, config))
     names = [camera.name for camera in cameras]
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated is not None:
@@ -89,6 +90,13 @@ def read_cameras(locations: Iterable[str], config: Config, command_line: Sequenc
     if give_way:
         logger.warning("the command line wins over the list of cameras: {}", "; ".join(give_way))
     return cameras
+
+
+def _camera_of(location: str, before: Iterable[Camera], config: Config) -> Camera:
+    """Return a source under its location as name; with a number where another one differs from it by its secrets alone."""
+    name = redact(location)
+    alike = [camera for camera in before if redact(camera.location) == name and camera.location != location]
+    return Camera(f"{name} {len(alike) + 1}" if alike else name, location, config)
 
 
 def is_list(location: str) -> bool:
@@ -99,7 +107,7 @@ def is_list(location: str) -> bool:
 def _read_list(path: str, config: Config, command_line: Sequence[Layer]) -> Iterator[tuple[Camera, list[str]]]:
     if not os.path.exists(path):  # noqa: PTH110 (Path raises where nothing may be looked up)
         raise SourceOpenError(f"{path}: no such file; check the path")
-    entries = read_yaml(Path(path), as_typed=("name", "url"))
+    entries = read_yaml(Path(path), text_keys())
     if not isinstance(entries, list) or not entries:
         raise ConfigError(f"{path}: holds no list of cameras; {_EXAMPLE}")
     for number, entry in enumerate(entries, 1):

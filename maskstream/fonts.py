@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
 
 _SUFFIXES: Final = (".ttf", ".otf", ".ttc", ".otc")
-_MOST_FILES: Final = 5000
+_MOST_FILES: Final = 300  # for a sign that no font has, each of them is opened
 _PROBE_PX: Final = 24
 _NO_CHARACTER: Final = "\U0010ffff"
 # What has Chinese, Japanese, Korean and symbols is asked before all the others.
 _LARGE_FONTS: Final = re.compile(
     r"cjk|wqy|droidsansfallback|sourcehan|msyh|simsun|msgothic|yugoth|malgun|pingfang|hiragino|applesdgothic|arial ?uni"
-    r"|unifont|symbola|notoemoji|seguisym|notosans",
+    r"|unifont|symbola|notoemoji|seguisym|seguiemj|notosans",
     re.IGNORECASE,
 )
 
@@ -76,7 +76,7 @@ def _shipped_fonts() -> tuple[str, ...]:
 def _system_fonts() -> tuple[str, ...]:
     """Return the font files of the system, those with many characters first."""
     found = [path for folder in _font_folders() for path in _files_below(folder)]
-    return tuple(sorted(found[:_MOST_FILES], key=lambda path: (_LARGE_FONTS.search(Path(path).name) is None, path)))
+    return tuple(sorted(found, key=lambda path: (_LARGE_FONTS.search(Path(path).name) is None, path))[:_MOST_FILES])
 
 
 def _font_folders() -> list[Path]:

@@ -41,6 +41,8 @@ class Reporting:
 
     def set_source(self, source_id: str, config: Config) -> None:
         """Let a source have settings of its own."""
+        if config.privacy != self._privacy.of(source_id):
+            self._book.forget_crops(source_id)
         self._privacy.set(source_id, config)
         self._book.set_source(source_id, config)
 

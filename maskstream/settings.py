@@ -31,6 +31,8 @@ IncorrectAs = Literal["no_mask", "incorrect"]
 Backend = Literal["auto", "torch", "openvino", "onnx"]
 Precision = Literal["float32", "float16", "bfloat16"]
 Blur = Literal["none", "all", "masked", "unmasked"]
+Deinterlace = Literal["auto", True, False]
+PixelAspect = Annotated[float, Field(ge=0.25, le=4)]
 LabelMeaning = Literal["mask", "no_mask", "incorrect", "unknown", "ignore", "ask"]
 """What the name of a class means; `ask`: `unknown`, or a question to the user where other names make it ambiguous."""
 
@@ -95,17 +97,22 @@ class WebcamConfig(Section):
 class NetworkConfig(Section):
     """How cameras are reached."""
 
-    transport: Literal["tcp", "udp"]
+    transport: Literal["auto", "tcp", "udp"]
+    verify_tls: Literal["auto", True, False]
+    ca_file: str | None
     open_timeout_s: Annotated[float, Field(gt=0)]
     read_timeout_s: Annotated[float, Field(gt=0)]
+    max_frame_mb: Annotated[float, Field(gt=0, le=1000)]
+    max_megapixels: Annotated[float, Field(gt=0, le=250)]
     keep_damaged: bool
     max_reconnects: Annotated[int, Field(ge=0)] | None
 
 
 class PicturesConfig(Section):
-    """How pictures are found."""
+    """How pictures are found, and how large they, and frames of video files, may be."""
 
     recursive: bool
+    max_megapixels: Annotated[float, Field(gt=0, le=500)]
 
 
 class WindowConfig(Section):
@@ -125,8 +132,10 @@ class OverlayConfig(Section):
 
 
 class VideoConfig(Section):
-    """How annotated video is written."""
+    """How video is read, and annotated video is written."""
 
+    deinterlace: Deinterlace = "auto"
+    pixel_aspect: PixelAspect | None = None
     segment_s: Annotated[float, Field(ge=1)] | None
     crf: Annotated[int, Field(ge=0, le=51)]
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
@@ -163,8 +172,8 @@ class PrivacyConfig(Section):
 class WebhookConfig(Section):
     """An address that is told of events."""
 
-    url: str
-    secret: str | None = None
+    url: Annotated[str, Field(repr=False)]
+    secret: Annotated[str | None, Field(repr=False)] = None
 
 
 class EventsConfig(Section):
@@ -173,7 +182,7 @@ class EventsConfig(Section):
     labels: list[Literal["mask", "no_mask", "incorrect"]]
     min_seconds: Annotated[float, Field(ge=0)]
     update_s: Annotated[float, Field(gt=0)]
-    mqtt: str | None
+    mqtt: Annotated[str | None, Field(repr=False)]
     webhooks: list[WebhookConfig]
     queue: str | None
     queue_mb: Annotated[float, Field(gt=0)]

@@ -31,7 +31,8 @@ _ABOVE, _BELOW = 1.5, 0.7
 _LONGEST: Final = 300
 _OPENCV: Final = "OpenCV"
 _OPENCV_WITH_FONT: Final = 5  # major version; the ones before draw nothing but ASCII
-_INVISIBLE: Final = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufe00-\ufe0f\ufeff]")
+_INVISIBLE: Final = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufe00-\ufe0f\ufeff\U0001f3fb-\U0001f3ff]")
+"""What joins, orders or colours the signs beside it."""
 _NAMED: Final = frozenset({"So", "Sk", "Sm"})
 
 

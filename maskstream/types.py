@@ -214,7 +214,7 @@ class SourceInfo:
 
     source_id: str
     width: int
-    """Of the first frame; later ones may differ."""
+    """Of the first frame as it is displayed, upright and in square pixels; later ones may differ."""
     height: int
     live: bool
     """A live source hands over its newest frame only; any other loses none."""
@@ -226,7 +226,7 @@ class SourceInfo:
     duration_s: float | None = None
     """Position of its end, in `time_s`."""
     sample_aspect_ratio: Fraction | None = None
-    """Width of a pixel over its height, where they differ."""
+    """Width of a pixel over its height, where they differ in the frames that it hands out; our own sources make them square."""
     path: str | None = None
     """The local file or folder it is read from."""
     pictures: tuple[str, ...] = ()

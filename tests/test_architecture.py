@@ -7,7 +7,7 @@ import maskstream
 from tests.conftest import ROOT
 
 # Who may look into whom: each room lists the rooms it may import.
-GROUND = {"types", "clock", "errors", "events", "protocols", "states"}
+GROUND = {"types", "clock", "errors", "events", "protocols", "redaction", "states"}
 LOWER = GROUND | {
     "config",
     "align",
@@ -29,14 +29,15 @@ LOWER = GROUND | {
 ALLOWED = {
     "types": set(),
     "clock": set(),
-    "errors": set(),
+    "errors": {"redaction"},
+    "redaction": set(),
     "protocols": {"types"},
     "states": {"clock"},
     "events": {"types"},
     "settings": set(),
     "yaml_text": set(),
-    "config": {"errors", "resources", "settings", "yaml_text"},
-    "cameras": {"config", "errors", "settings"},
+    "config": {"errors", "redaction", "resources", "settings", "yaml_text"},
+    "cameras": {"config", "errors", "redaction", "settings"},
     "camera_watch": {"cameras", "clock", "config", "errors", "settings"},
     "geometry": {"types"},
     "align": {"geometry", "types"},

@@ -84,7 +84,21 @@ def test_what_may_be_stored_of_a_face_may_change(tmp_path: Path) -> None:
     for sink in sinks:
         sink.close()
     has_crop = [record["best"]["crop_jpeg"] is not None for record in records(tmp_path / "events.jsonl")]
-    assert has_crop == [True, True, False, False]
+    assert has_crop == [True, False, False, False]
+
+
+def test_a_crop_that_may_be_stored_no_more_is_told_to_nobody(tmp_path: Path) -> None:
+    reporting = Reporting(settings(privacy={"store_crops": True}, events={"update_s": 1.0}), {})
+    sinks = list(reporting.sinks(str(tmp_path / "events.jsonl"), None, None))
+    show(sinks, 0, 1.5, BARE)
+    reporting.set_source("door", settings(events={"update_s": 1.0}))
+    show(sinks, 1.5, 3, BARE)
+    reporting.set_source("door", settings(privacy={"store_crops": True}, events={"labels": []}))
+    show(sinks, 3, 4, BARE)
+    for sink in sinks:
+        sink.close()
+    told = [(record["phase"], record["best"]["crop_jpeg"] is not None) for record in records(tmp_path / "events.jsonl")]
+    assert told == [("start", True), ("update", False), ("end", False)]
 
 
 @pytest.mark.parametrize(

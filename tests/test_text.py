@@ -5,11 +5,14 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from maskstream import fonts, text
 from maskstream.text import draw_text, text_alpha, text_width
 from maskstream.types import BgrImage
 from tests.conftest import ROOT
+from tests.properties import examples
 
 HEIGHT_PX = 22.0
 GREY, WHITE = 100, (255, 255, 255)
@@ -95,7 +98,7 @@ def test_arabic_is_joined_and_reads_from_the_right() -> None:
         ("😀", "[grinning face]"),
         ("大门", "U+5927U+95E8"),
         ("हि", "U+0939U+093F"),
-        ("👩\u200d⚕\ufe0f", "[woman][staff of aesculapius]"),
+        ("👩🏽\u200d⚕\ufe0f", "[woman][staff of aesculapius]"),
         ("Größe", "GrU+00F6U+00DFe"),
     ],
 )
@@ -148,3 +151,18 @@ def test_what_is_drawn_in_each_frame_is_rendered_once() -> None:
 def test_fonts_are_not_looked_for_before_they_are_needed() -> None:
     code = "import sys; import maskstream.text; print({'PIL', 'matplotlib', 'PIL.ImageFont'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+@examples(0.5)
+@given(
+    name=st.text(st.characters(exclude_categories=[]), max_size=12),
+    x=st.integers(-60, 700),
+    y=st.integers(-30, 110),
+    height_px=st.sampled_from([0.3, 1.0, 7.2, 22.5]),
+    halo_px=st.sampled_from([0, 1, 4]),
+)
+def test_any_text_is_drawn_somehow(name: str, x: int, y: int, height_px: float, halo_px: int) -> None:
+    bgr = canvas()
+    draw_text(bgr, name, (x, y), height_px, WHITE, halo_px=halo_px)
+    assert text_width(name, height_px) >= 0
+    assert bgr.shape == (80, 640, 3)

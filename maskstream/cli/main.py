@@ -12,8 +12,9 @@ from typing import Final, NoReturn
 
 from maskstream import __version__
 from maskstream.cli.parser import Parser
-from maskstream.cli.process import hide_arguments, mend_streams
+from maskstream.cli.process import hide_arguments, hide_secrets_of_mistakes, mend_streams
 from maskstream.errors import MaskStreamError, SinkClosed
+from maskstream.redaction import redact_text
 
 NAME: Final = "maskstream"
 DESCRIPTION: Final = "Watches webcams, cameras, video and pictures and says, face by face, who wears a mask."
@@ -76,6 +77,7 @@ def run_command(name: str, argv: Sequence[str] | None, program: str) -> int:
         The exit code, also of any `MaskStreamError`, which is said in one line.
     """
     hide_arguments(program)
+    hide_secrets_of_mistakes()
     given = sys.argv[1:] if argv is None else list(argv)
     return _answer(lambda: _run(name, given, program))
 
@@ -92,8 +94,9 @@ def _run(name: str, given: list[str], program: str) -> int:
 
 
 def command_line(program: str, given: Sequence[str]) -> str:
-    """Return what a shell would have to be told to call a subcommand in this way again."""
-    return shlex.join([*(("python",) if program.endswith(".py") else ()), *program.split(), *given])
+    """Return what a shell would have to be told to call a subcommand in this way again, apart from passwords."""
+    shown = map(redact_text, given)
+    return shlex.join([*(("python",) if program.endswith(".py") else ()), *program.split(), *shown])
 
 
 def command_module(name: str) -> ModuleType:

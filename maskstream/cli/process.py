@@ -3,17 +3,21 @@
 import ctypes
 import io
 import os
+import re
 import signal
 import sys
+import threading
+import traceback
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from maskstream.errors import SinkClosed, SinkError
 from maskstream.files import abandon, printable
 from maskstream.homes import lend_folders
+from maskstream.redaction import redact_text
 
 if TYPE_CHECKING:
     from loguru import Message, Record
@@ -21,16 +25,40 @@ if TYPE_CHECKING:
 
     from maskstream.stream.engine import Engine
 
+_MAY_BE_SECRET: Final = re.compile(r"@|://|secret|password|token", re.IGNORECASE)
 MALLOC_OPTIONS: Final = {"M_MMAP_THRESHOLD": (-3, 2**30), "M_TRIM_THRESHOLD": (-1, 2**30), "M_ARENA_MAX": (-8, 1)}
 """Numbers of mallopt(3) and what they are set to."""
 
 
 def hide_arguments(program: str) -> None:
-    """Keep passwords and tokens in URLs out of the list of processes; to be called before anything that takes time."""
-    if any("@" in argument or "://" in argument for argument in sys.argv):
+    """Keep passwords and tokens out of the list of processes; to be called before anything that takes time.
+
+    Every argument that may hold one counts: a URL anywhere in it, an @, or the name of a secret as in `--set`.
+    """
+    if any(_MAY_BE_SECRET.search(argument) for argument in sys.argv):
         from setproctitle import setproctitle
 
         setproctitle(f"{program} --source ***")
+
+
+def hide_secrets_of_mistakes() -> None:
+    """Print the traceback of a mistake in this program without the passwords in its text, from whatever thread it comes.
+
+    Whoever has hooks of their own keeps them.
+    """
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _say_mistake
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = _say_mistake_of_thread
+
+
+def _say_mistake(kind: type[BaseException], mistake: BaseException | None, trace: TracebackType | None) -> None:
+    sys.stderr.write(redact_text("".join(traceback.format_exception(kind, mistake, trace))))
+
+
+def _say_mistake_of_thread(failed: threading.ExceptHookArgs) -> None:
+    if failed.exc_type is not SystemExit:
+        _say_mistake(failed.exc_type, failed.exc_value, failed.exc_traceback)
 
 
 class Stopper:
@@ -61,9 +89,9 @@ def mend_streams() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, flags)  # the lowest number that is free, which is this one
-    if sys.stdout is sys.__stdout__ and not isinstance(sys.stdout, _Answers):
+    if sys.stdout is None or (sys.stdout is sys.__stdout__ and not isinstance(sys.stdout, _Answers)):
         sys.stdout = _Answers(**_like(1, sys.stdout))
-    if sys.stderr is sys.__stderr__ and not isinstance(sys.stderr, _Log):
+    if sys.stderr is None or (sys.stderr is sys.__stderr__ and not isinstance(sys.stderr, _Log)):
         sys.stderr = _Log(**_like(2, sys.stderr))
 
 
@@ -124,19 +152,20 @@ def keep_freed_memory() -> None:
 
 
 def start_log(console: "Console", level: str) -> None:
-    """Write the log through the console, so that it does not tear a progress bar."""
+    """Write the log through the console, so that it does not tear a progress bar; without passwords, whoever wrote them."""
     from loguru import logger
 
     def line(record: "Record") -> str:
         return f"{record['time']:HH:mm:ss} {record['level'].name:<7} {{message}}\n{{exception}}"
 
     def write(message: "Message") -> None:
-        console.out(message, end="", highlight=False)
+        console.out(redact_text(message), end="", highlight=False)
 
     warnings.filterwarnings("ignore", module=r"PIL\.")  # on damaged metadata of pictures
     logger.remove()
     logger.configure(patcher=_in_one_line)
-    logger.add(write, level=level, format=line, backtrace=False)
+    # Values of variables in tracebacks (`diagnose`) may be URLs with passwords.
+    logger.add(write, level=level, format=line, backtrace=False, diagnose=False)
     lend_folders()
 
 

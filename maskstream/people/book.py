@@ -1,7 +1,7 @@
 """The book of events: what is worth telling of the people in each frame."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 from uuid import uuid4
 
@@ -87,6 +87,13 @@ class EventBook:
             if episode.event_id is not None and episode.label not in labels:
                 self._untold.setdefault(source_id, []).extend(_closed(source_id, number, episode, "changed"))
                 source.episodes[number] = _Episode(episode.label, episode.last, episode.last, episode.zone)
+
+    def forget_crops(self, source_id: str) -> None:
+        """Tell nobody of the crops of a source that were kept so far: they may not be stored any more."""
+        source = self._sources.get(source_id)
+        for episode in source.episodes.values() if source else ():
+            if episode.best is not None:
+                episode.best = replace(episode.best, crop_jpeg=None)
 
     def look(self, output: Output) -> list[Happening]:
         """Return what is to be told at an analysed frame; a frame that was just looked at is not looked at again."""

@@ -43,6 +43,10 @@ class Cell:
         while len(self._taken_at_s) > 2 and self._taken_at_s[1] <= now_s - _FPS_OVER_S:
             self._taken_at_s.popleft()
 
+    def clear(self) -> None:
+        """Show nothing until the next frame."""
+        self.output = self._fitted = None
+
     def fitted(self, size: tuple[int, int]) -> BgrImage:
         """Return the annotated frame letterboxed to (width, height); black before the first one."""
         if self.output is None:

@@ -157,7 +157,7 @@ class TextSink:
     def _give_up(self) -> None:
         """Drop what could not be written: closing the file, or the interpreter's end, would try to write it again."""
         if self._stays_open:
-            abandon(sys.stdout)
+            abandon(self._file)
         else:
             with suppress(OSError):
                 self._file.close()

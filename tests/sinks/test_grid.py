@@ -91,6 +91,16 @@ def test_newest_frame_is_shown() -> None:
     assert tuple(draw_grid([cell], (64, 48), NOW_S, paused=False)[10, 32]) == RED
 
 
+def test_a_picture_that_was_drawn_by_other_settings_is_gone_at_once() -> None:
+    cell = cell_with(NOW_S)
+    draw_grid([cell], (64, 48), NOW_S, paused=False)
+    cell.clear()
+    assert BLUE not in set(map(tuple, draw_grid([cell], (64, 48), NOW_S, paused=False).reshape(-1, 3).tolist()))
+    assert cell.status(NOW_S, paused=False) == "waiting"
+    cell.take(output_of(Frame(plain(RED), 1, "camera", 0.0)), NOW_S)
+    assert tuple(draw_grid([cell], (64, 48), NOW_S, paused=False)[10, 32]) == RED
+
+
 @pytest.mark.parametrize("level", [0, 90, 255])
 def test_status_is_readable_on_any_picture(level: int) -> None:
     cell = Cell(SourceInfo("camera", 640, 360, live=True))

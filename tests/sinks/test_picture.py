@@ -16,7 +16,7 @@ from tests.picture_files import make
 from tests.test_pictures import files_at_most
 from tests.video_files import RED, four_corners, grey_index, output_of, plain
 
-RECURSIVE = PicturesConfig(recursive=True)
+RECURSIVE = PicturesConfig(recursive=True, max_megapixels=250)
 
 
 def annotate(location: str, output: str) -> None:

@@ -345,8 +345,9 @@ def test_where_memory_is_short_batches_halve_and_nothing_is_lost(said: list[str]
     detector, sink = Cramped(3), ListSink()
     live_engine([ListSource(60)], [sink], Listener(), detector, batch_size=8).run()
     assert sink.indices() == list(range(60))
-    assert max(detector.batches) in (2, 3)
-    assert [line.strip() for line in said if "at a time" in line][-1] == "WARNING cuda: out of memory; going on with 2 at a time"
+    last = [line.strip() for line in said if "at a time" in line][-1]
+    assert last in [f"WARNING cuda: out of memory; going on with {count} at a time" for count in (2, 3)]  # of 4, 5 or 6, 7, 8
+    assert max(detector.batches) <= int(last.split()[-4])
 
 
 def test_where_there_is_no_memory_for_one_frame_the_run_ends() -> None:
