@@ -1,4 +1,4 @@
-"""Sound that is damaged, or whose clock is not that of the picture."""
+"""Sound and picture of files that are damaged, or whose clocks differ."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -202,3 +202,13 @@ def test_a_stream_that_appears_later_ends_nothing(tmp_path: Path) -> None:
     joined = tmp_path / "joined.ts"
     joined.write_bytes(plain.read_bytes() + voiced.read_bytes())
     assert len(read(annotate(joined, tmp_path / "out.mp4"))) >= 99
+
+
+@pytest.mark.parametrize("rate", [2**31 - 1, 2**32 - 1, 1, 0])
+def test_a_frame_rate_that_no_camera_has_is_not_believed(tmp_path: Path, rate: int) -> None:
+    source = write_video(tmp_path / "clip.avi", every(0.04, 12), codec="mpeg4", time_base=Fraction(1, 25))
+    data = bytearray(source.read_bytes())
+    at = data.index(b"strh") + 8 + 24
+    data[at : at + 4] = rate.to_bytes(4, "little")
+    source.write_bytes(data)
+    assert len(read(annotate(source, tmp_path / "out.mp4"))) == 12
