@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from maskstream.config import Layer, read_yaml, refine
 from maskstream.errors import ConfigError, SourceOpenError, redact
-from maskstream.settings import AlignConfig, Config, NetworkConfig, PrivacyConfig, VideoConfig, WebcamConfig
+from maskstream.settings import AlignConfig, Config, NetworkConfig, VideoConfig, WebcamConfig
 
 _YAML_SUFFIXES: Final = (".yaml", ".yml")
 _PER_CAMERA: Final[dict[str, tuple[str, ...]]] = {
@@ -21,7 +21,7 @@ _PER_CAMERA: Final[dict[str, tuple[str, ...]]] = {
     "network": tuple(NetworkConfig.model_fields),
     "video": tuple(VideoConfig.model_fields),
     "events": ("labels", "min_seconds", "update_s"),
-    "privacy": tuple(PrivacyConfig.model_fields),
+    "privacy": ("blur", "store_crops"),
 }
 _NAMED: Final = ("zones",)
 """Sections whose keys a user chooses."""

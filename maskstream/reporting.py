@@ -1,22 +1,28 @@
 """Puts together who is told of people: files, brokers, addresses."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from os import environ
 from pathlib import Path
-from typing import Final
+from time import time
+from typing import TYPE_CHECKING, Final
 
+from loguru import logger
 from rich.console import Console
 
 from maskstream.cameras import expand
 from maskstream.covering import stored_crop
-from maskstream.errors import ConfigError
+from maskstream.errors import ConfigError, SinkError
 from maskstream.people.book import EventBook
 from maskstream.protocols import Sink
 from maskstream.settings import Config, EventsConfig, PerSource
 from maskstream.sinks.delivery import Carrier, Delivery
 from maskstream.sinks.events import EventSink, JsonlEvents
-from maskstream.sinks.outbox import Outbox
+from maskstream.sinks.outbox import Outbox, peek
 from maskstream.types import Face, Output
+
+if TYPE_CHECKING:
+    from maskstream.sinks.webhook import Webhook
 
 _BYTES_PER_MB: Final = 1_000_000
 
@@ -68,16 +74,47 @@ class Reporting:
             SinkError: A file cannot be written.
         """
         if self._carriers:
-            queue = Path(self._config.events.queue or state_folder() / "events.db").expanduser()
-            outbox = Outbox(str(queue), round(self._config.events.queue_mb * _BYTES_PER_MB))
-            for carrier in self._carriers:
-                yield EventSink(self._book, Delivery(carrier, outbox))
+            outbox = Outbox(str(self._queue), round(self._config.events.queue_mb * _BYTES_PER_MB))
+            outbox.join()  # until all deliveries use it
+            try:
+                self._claim(outbox)
+                for carrier in self._carriers:
+                    yield EventSink(self._book, Delivery(carrier, outbox))
+            finally:
+                outbox.leave()
+        elif self._queue.exists():
+            for receiver, records in peek(self._queue).items():
+                logger.info("{}: {} records wait for {}; no receiver is named in this run", self._queue, records, receiver)
         if events is not None:
             yield EventSink(self._book, JsonlEvents(events))
         if summary is not None:
             from maskstream.sinks.summary import SummarySink
 
             yield SummarySink(summary, self._book, console)
+
+    @property
+    def _queue(self) -> Path:
+        return Path(self._config.events.queue or state_folder() / "events.db").expanduser()
+
+    def _claim(self, outbox: Outbox) -> None:
+        """Let the receivers have what waits for them, and say what waits for others."""
+        days = self._config.events.unclaimed_days
+        keys = {carrier.key for carrier in self._carriers}
+        formers = {carrier.key: [key for key in carrier.former_keys if key not in keys] for carrier in self._carriers}
+        try:
+            counts = outbox.claim(formers, time(), days)
+        except SinkError as error:  # the disk may be full: in the next run
+            logger.warning("{}", error)
+            return
+        for receiver, records in counts.items():
+            if records < 0:
+                logger.warning("{}: {} records for {} are deleted: no run names it any more", outbox.path, -records, receiver)
+            else:
+                logger.warning(
+                    "{}: {} records wait for {}, which this run does not name; name it again and they are delivered, else they "
+                    "are deleted after {:g} days, or at once with --set events.unclaimed_days=0",
+                    *(outbox.path, records, receiver, days),
+                )
 
 
 def _carriers(events: EventsConfig) -> list[Carrier]:
@@ -86,17 +123,29 @@ def _carriers(events: EventsConfig) -> list[Carrier]:
     if events.mqtt is not None:
         from maskstream.sinks.mqtt import Mqtt
 
-        carriers.append(Mqtt(expand(events.mqtt, "events.mqtt")))
+        carriers.append(Mqtt(expand(events.mqtt, "events.mqtt"), events.mqtt_name, events.ca_file))
     if events.webhooks:
-        from maskstream.sinks.webhook import Webhook
-
-        for hook in events.webhooks:
-            secret = None if hook.secret is None else expand(hook.secret, "events.webhooks: secret")
-            carriers.append(Webhook(expand(hook.url, "events.webhooks: url"), secret))
+        carriers += _webhooks(events)
     keys = [carrier.key for carrier in carriers]
-    if len(set(keys)) < len(keys):
-        raise ConfigError("events.webhooks: an address is given twice; give each once")
+    repeated = next((carrier for carrier in carriers if keys.count(carrier.key) > 1), None)
+    if repeated is not None:
+        raise ConfigError(f"events.webhooks: {repeated.name} is given twice; give each address once, each name once")
     return carriers
+
+
+def _webhooks(events: EventsConfig) -> list["Webhook"]:
+    """Return the addresses to post to; of those without a name that differ in their query alone, the query is part of the key."""
+    from maskstream.sinks.webhook import Webhook
+
+    hooks = []
+    for hook in events.webhooks:
+        secret = None if hook.secret is None else expand(hook.secret, "events.webhooks: secret")
+        hooks.append(Webhook(expand(hook.url, "events.webhooks: url"), secret, hook.name, events.ca_file))
+    addresses = Counter(carrier.address_key for carrier in hooks)
+    for carrier in hooks:
+        if carrier.key == carrier.address_key and addresses[carrier.key] > 1:
+            carrier.key = carrier.full_key
+    return hooks
 
 
 def state_folder() -> Path:

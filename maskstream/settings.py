@@ -151,6 +151,7 @@ class PrivacyConfig(Section):
 
     blur: Blur
     store_crops: bool
+    readable_by: Literal["owner", "group", "everyone"]
 
 
 class WebhookConfig(Section):
@@ -158,6 +159,7 @@ class WebhookConfig(Section):
 
     url: str
     secret: str | None = None
+    name: Annotated[str, Field(min_length=1)] | None = None
 
 
 class EventsConfig(Section):
@@ -167,9 +169,12 @@ class EventsConfig(Section):
     min_seconds: Annotated[float, Field(ge=0)]
     update_s: Annotated[float, Field(gt=0)]
     mqtt: str | None
+    mqtt_name: Annotated[str, Field(min_length=1)] | None
     webhooks: list[WebhookConfig]
+    ca_file: str | None
     queue: str | None
     queue_mb: Annotated[float, Field(gt=0)]
+    unclaimed_days: Annotated[float, Field(ge=0)]
 
 
 class ClipConfig(Section):

@@ -44,6 +44,8 @@ class Posts:
     bodies: list[bytes] = field(default_factory=list)
     """Of posts that were answered with 200."""
     headers: list[dict[str, str]] = field(default_factory=list)
+    asked: list[dict[str, str]] = field(default_factory=list)
+    """Headers of all posts, also of those that were refused."""
     refused: int = 0
 
     @property
@@ -59,6 +61,7 @@ def web_receiver(port: int = 0) -> Iterator[Posts]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             sleep(posts.delay_s)
+            posts.asked.append(dict(self.headers))
             code = posts.answers.pop(0) if posts.answers else 200
             if code == 200:
                 posts.headers.append(dict(self.headers))

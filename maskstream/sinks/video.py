@@ -1,7 +1,7 @@
 """Annotated video: H.264 in MP4 that plays in browsers, at the right speed, also where the program was killed."""
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
@@ -147,14 +147,15 @@ class VideoSink:
             return
         self._open = False
         try:
-            with _sink_errors(self._path):
-                self._finish_video()
+            with _sink_errors(self._path), ExitStack() as steps:  # the last one is taken first, and all of them whatever fails
+                steps.callback(self._container.close)
                 if self._audio:
-                    self._audio.close()
-                self._container.close()
+                    steps.callback(self._audio.close)
+                steps.callback(self._finish_video)
         finally:
             if self._last_pts is None:
-                Path(self._path).unlink(missing_ok=True)
+                with _sink_errors(self._path):
+                    Path(self._path).unlink(missing_ok=True)
 
     def _finish_video(self) -> None:
         if self._last_pts is not None and not self._video_finished:

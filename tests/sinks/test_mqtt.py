@@ -108,7 +108,7 @@ def test_users_and_passwords(tmp_path: Path, mosquitto: str, said: list[str]) ->
         other.mkdir()
         with delivery(other, port, "cam:wrong@") as sent:
             sent.take([event(2)])
-            wait_until(lambda: any("refused" in line for line in said))
+            wait_until(lambda: any("refuses the connection (" in line and "check user and password" in line for line in said))
     assert [record["event_id"] for record in heard.records(EVENTS)] == ["e1"]
     assert not any("wrong" in line for line in said)
 
