@@ -57,7 +57,7 @@ def why(error: BaseException) -> str:
             return _of_certificate(cause)
     for cause in causes:
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, TimeoutError):
-            said = (cause.reason or "no reason given").replace("_", " ").lower()
+            said = (getattr(cause, "reason", None) or "no reason given").replace("_", " ").lower()
             return f"TLS could not be agreed on ({said}); check that this port speaks TLS, or leave it out of the address"
         if isinstance(cause, socket.gaierror):
             return "the host is not known; check its name, and the name server (DNS) of this machine"

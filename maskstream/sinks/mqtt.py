@@ -286,13 +286,13 @@ class _Camera:
             logger.warning("{}: {}", self._link.name, _refusal(reason, f"{self._topic}/status"))
 
     def _log(self, _client: mqtt.Client, _data: object, level: int, text: str) -> None:
-        if level == mqtt.MQTT_LOG_ERR:
+        if level == mqtt.MQTT_LOG_ERR and text.startswith("Caught exception"):
             logger.error("{}: {}", self._link.name, text)
 
     def _fail(self, reason: str) -> None:
         self._why = reason
-        self._tried.set()
         self._link.failed(reason)
+        self._tried.set()
 
     def _speak(self, version: MQTTProtocolVersion) -> None:
         """Go on with another client, which speaks another version; the present one ends with its callback."""

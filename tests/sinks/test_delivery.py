@@ -2,8 +2,11 @@
 
 import hmac
 import json
-from collections.abc import Iterator
+import re
+from base64 import b64encode
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from maskstream.sinks.outbox import Letter, Outbox
 from maskstream.sinks.webhook import Webhook
 from maskstream.types import Label
 from tests.clocks import HastyClock
+from tests.conftest import ROOT
 from tests.receivers import free_port, wait_until, web_receiver
 from tests.sinks.test_backlog import disk
 from tests.slowness import promised
@@ -265,3 +269,44 @@ def test_closing_twice_is_closing_once(tmp_path: Path) -> None:
     with web_receiver() as posts, delivery(tmp_path, posts.url) as sent:
         sent.close()
         sent.close()
+
+
+def test_posts_are_signed_as_standard_webhooks_and_the_example_in_the_documentation_checks_them(tmp_path: Path) -> None:
+    secret, now_s = "whsec_" + b64encode(b"between us, 24 bytes or so").decode(), [1_800_000_000.0]
+    with web_receiver() as posts:
+        posts.answers.append(503)
+        hook = Webhook(posts.url, secret, now_s=lambda: now_s[0])
+        sent = Delivery(hook, Outbox(str(tmp_path / "events.db"), 1_000_000), HastyClock(20))
+        sent.take([event(1)])
+        wait_until(lambda: len(posts.bodies) == 1)
+        sent.close()
+    refused, taken = posts.asked
+    assert refused["webhook-id"] == taken["webhook-id"] == taken["X-Maskstream-Key"] == "e1-0"
+    assert taken["webhook-timestamp"] == "1800000000"
+    namespace: dict[str, Callable[..., bool]] = {}
+    exec(documented("def is_genuine"), namespace)
+    is_genuine = partial(namespace["is_genuine"], secret)
+    assert is_genuine(taken, posts.bodies[0], now_s[0] + 60)
+    assert not is_genuine(taken, posts.bodies[0], now_s[0] + 600)
+    assert not is_genuine(taken, posts.bodies[0] + b" ", now_s[0])
+    assert not is_genuine({**taken, "webhook-timestamp": "1800000001"}, posts.bodies[0], now_s[0])
+    assert not is_genuine({**taken, "webhook-id": "e1-1"}, posts.bodies[0], now_s[0])
+    assert taken["X-Maskstream-Signature"] == f"sha256={hmac.new(secret.encode(), posts.bodies[0], sha256).hexdigest()}"
+
+
+def test_a_secret_of_any_form_signs_with_its_own_bytes(tmp_path: Path) -> None:
+    with web_receiver() as posts, delivery(tmp_path, posts.url, "s3cret") as sent:
+        sent.take([event(1)])
+        wait_until(lambda: len(posts.bodies) == 1)
+    given = posts.headers[0]
+    signed = f"{given['webhook-id']}.{given['webhook-timestamp']}.".encode() + posts.bodies[0]
+    assert given["webhook-signature"] == "v1," + b64encode(hmac.digest(b"s3cret", signed, "sha256")).decode()
+    with pytest.raises(ConfigError, match="whsec_ in a secret is no base64"):
+        Webhook(posts.url, "whsec_#")
+
+
+def documented(beginning: str) -> str:
+    """Return the block of code in the documentation that holds a line with this beginning."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "people.md").read_text(), re.DOTALL)
+    (block,) = [block for block in blocks if beginning in block]
+    return str(block)
