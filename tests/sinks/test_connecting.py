@@ -1,7 +1,7 @@
 """Why nothing is delivered, and what to do, as real receivers let us find out."""
 
-import gc
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +40,7 @@ def reason(carrier: Webhook | Mqtt) -> str:
             carrier.send(LETTER)
     finally:
         carrier.close()
+        wait_until(lambda: not any(each.name.startswith("paho-mqtt-client-maskstream") for each in threading.enumerate()))
     return str(caught.value)
 
 
@@ -83,7 +84,6 @@ def test_a_broker_with_a_certificate_of_our_own_authority(
         trusted.send(LETTER)
         trusted.close()
         wait_until(lambda: heard.on("maskstream/door/events") == ["{}"])
-    gc.collect()
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "mqtt", "mqtts"])
