@@ -31,6 +31,7 @@ IncorrectAs = Literal["no_mask", "incorrect"]
 Backend = Literal["auto", "torch", "openvino", "onnx"]
 Precision = Literal["float32", "float16", "bfloat16"]
 Blur = Literal["none", "all", "masked", "unmasked"]
+ReadableBy = Literal["owner", "group", "everyone"]
 LabelMeaning = Literal["mask", "no_mask", "incorrect", "unknown", "ignore"]
 
 
@@ -151,7 +152,7 @@ class PrivacyConfig(Section):
 
     blur: Blur
     store_crops: bool
-    readable_by: Literal["owner", "group", "everyone"]
+    readable_by: ReadableBy
 
 
 class WebhookConfig(Section):

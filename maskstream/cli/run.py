@@ -81,6 +81,7 @@ def watch(arguments: argparse.Namespace, stopper: Stopper) -> None:
     config = load_config(arguments.config, layers(arguments))
 
     from maskstream.app import StreamRequest, build_engine  # takes longer than to refuse a configuration
+    from maskstream.files import readable_by
 
     request = StreamRequest(
         tuple(arguments.source),
@@ -90,8 +91,9 @@ def watch(arguments: argparse.Namespace, stopper: Stopper) -> None:
         progress=console if console.is_terminal and not arguments.quiet else None,
     )
     keep_freed_memory()
-    stopper.engine = build_engine(request, config)
-    logger.info("{}", summary(stopper.engine.run()))
+    with readable_by(config.privacy.readable_by):
+        stopper.engine = build_engine(request, config)
+        logger.info("{}", summary(stopper.engine.run()))
 
 
 def summary(report: "RunReport") -> str:

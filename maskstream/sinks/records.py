@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, TextIO
 import numpy as np
 
 from maskstream.errors import SinkClosed, SinkError
+from maskstream.files import tighten
 from maskstream.sinks.paths import require_writable
 from maskstream.states import StateChange
 from maskstream.types import Detection, Face, FloatArray, FrameResult, Output
@@ -102,6 +103,7 @@ class TextSink:
         else:
             require_writable(path)
             self._file = Path(path).open(mode, encoding="utf-8", errors="surrogateescape", newline="")  # noqa: SIM115 (closed by close)
+            tighten(path)
 
     def source_ended(self, source_id: str) -> None:
         """Nothing to finish."""

@@ -13,6 +13,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from loguru import logger
 
 from maskstream.errors import SinkError
+from maskstream.files import tighten
 from maskstream.settings import VideoConfig
 from maskstream.sinks.audio import AudioTrack
 from maskstream.sinks.letterbox import letterbox
@@ -186,7 +187,9 @@ def _open_container(path: str) -> av.container.OutputContainer:
         "max_interleave_delta": str(_WAIT_FOR_SOUND_US),
     }
     with _sink_errors(path):
-        return av.open(f"file:{path}", "w", format="mp4", container_options=options)
+        container = av.open(f"file:{path}", "w", format="mp4", container_options=options)
+        tighten(path)
+        return container
 
 
 @contextmanager
