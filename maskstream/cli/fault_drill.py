@@ -45,6 +45,7 @@ def drill(arguments: argparse.Namespace, folder: Path) -> int:
         sys.path.insert(0, str(ROOT))
     from tests.drill.child import calibrate
     from tests.drill.core import ends, lost_and_found
+    from tests.drill.deliveries import deliveries
     from tests.drill.inside import files, slowness
     from tests.drill.machine import recordings, refusals, secrets, webcams
     from tests.drill.network import network
@@ -56,7 +57,7 @@ def drill(arguments: argparse.Namespace, folder: Path) -> int:
     print(f"before the drill {table.machine}")
     scenes: dict[str, Callable[[Table, Path, Path], object]] = {
         "network": partial(network, away_s=SHORT_AWAY_S if arguments.short else LONG_AWAY_S),
-        **{scene.__name__: scene for scene in (recordings, slowness, refusals, webcams, files)},
+        **{scene.__name__: scene for scene in (recordings, slowness, refusals, webcams, files, deliveries)},
     }
     if arguments.core:
         scenes = {scene.__name__: scene for scene in (lost_and_found, ends)}
