@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import warnings
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
@@ -62,4 +63,5 @@ def start_log(console: "Console", level: str) -> None:
 
     warnings.filterwarnings("ignore", module=r"PIL\.")  # on damaged metadata of pictures
     logger.remove()
-    logger.add(lambda message: console.out(message, end="", highlight=False), level=level, format=line, backtrace=False)
+    write = partial(console.out, end="", highlight=False)
+    logger.add(write, level=level, format=line, backtrace=False, diagnose=False)  # values of variables may be passwords
