@@ -1,14 +1,17 @@
 """Frames in, judged faces out. Knows no threads and no input or output: call it from anywhere."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from math import ceil, inf
+from dataclasses import dataclass, field, replace
+from math import ceil, isfinite
+from threading import Lock
 from time import perf_counter
 
 import numpy as np
+from loguru import logger
 
 from maskstream.align import AlignRules, crop_quad, cut_faces
 from maskstream.geometry import are_pixels, box_corners, face_box, is_box
+from maskstream.processes import OwnProcess
 from maskstream.protocols import Classifier, Cutter, Detector
 from maskstream.settings import Config, IncorrectAs, PerSource
 from maskstream.types import BACKGROUND, BgrImage, Detection, Face, FloatArray, Frame, FrameResult, Label
@@ -49,6 +52,21 @@ class _Candidate:
     thresholds: _Thresholds
 
 
+@dataclass(eq=False)
+class _Findings:
+    """What is known of one frame so far."""
+
+    candidates: list[_Candidate]
+    """The most certain first."""
+    faces: list[Face] = field(default_factory=list)
+    hidden: list[Face] = field(default_factory=list)
+    """What is left out but may be a face."""
+    unusable: int = 0
+    """Answers of the models that are of no use."""
+    unseen: bool = False
+    """Whether one of them was the place of a face."""
+
+
 class Analyzer:
     """Detects, aligns and judges the faces of a batch of frames, of one source or of many."""
 
@@ -73,22 +91,52 @@ class Analyzer:
         self._detector = detector
         self._classifier = classifier
         self._thresholds = PerSource(_Thresholds.of, config, by_source)
+        self._process = OwnProcess()
+        self._has_said = False
+        self._admitting = Lock()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What the classifier tells."""
+        return self._classifier.class_names
+
+    def admit(self, config: Config) -> None:
+        """Let the detector find what a source with these settings wants, which may take seconds: some are compiled anew.
+
+        May be called while another thread analyses.
+
+        Raises:
+            ModelError: The detector cannot find so much.
+        """
+        with self._admitting:
+            self._detector.admit(config.detector.min_score, config.detector.max_faces)
 
     def set_source(self, source_id: str, config: Config) -> None:
-        """Let a source have thresholds of its own. May be called while another thread analyses."""
-        self._detector.admit(config.detector.min_score, config.detector.max_faces)
+        """Let a source have thresholds of its own, once they are admitted. May be called while another thread analyses."""
         self._thresholds.set(source_id, config)
 
+    def forget(self, source_id: str) -> None:
+        """Nothing to forget: no frame has to do with another."""
+
     def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
-        """Return one result per frame, in order. All faces of all frames are classified in one go."""
+        """Return one result per frame, in order. All faces of all frames are classified in one go.
+
+        Several threads may call it.
+
+        Raises:
+            ModelError: This is a fork of the process that loaded the models.
+            OutOfMemory: Fewer frames at a time may do.
+        """
+        self._process.require()
         started = perf_counter()
-        detections = self._detect(frames)
+        regions = [_region_px(frame, self._thresholds.of(frame.source_id).region) for frame in frames]
+        detections = self._detect(frames, regions)
         detected = perf_counter()
-        candidates = [self._align(frame, found) for frame, found in zip(frames, detections, strict=True)]
-        quads = [[each.quad_xy for each in found if each.quad_xy is not None] for found in candidates]
+        findings = [self._align(frame, found) for frame, found in zip(frames, detections, strict=True)]
+        quads = [[each.quad_xy for each in found.candidates if each.quad_xy is not None] for found in findings]
         crops = self._cut([frame.bgr for frame in frames], quads, self._classifier.input_size_px)
         aligned = perf_counter()
-        faces = self._classify(candidates, crops)
+        self._classify(findings, crops)
         classified = perf_counter()
         share_ms = 1000 / max(len(frames), 1)
         stages = {
@@ -96,51 +144,83 @@ class Analyzer:
             "align": (aligned - detected) * share_ms,
             "classify": (classified - aligned) * share_ms,
         }
-        return [FrameResult.of(frame, *found, stages) for frame, found in zip(frames, faces, strict=True)]
+        self._say_unusable(frames, findings)
+        return [_result(*each, stages) for each in zip(frames, findings, regions, strict=True)]
 
-    def _detect(self, frames: Sequence[Frame]) -> list[list[Detection]]:
+    def _detect(self, frames: Sequence[Frame], regions: Sequence[tuple[int, int, int, int]]) -> list[list[Detection]]:
         """Return what the detector finds in the region of each frame, in pixels of the whole frame."""
-        corners = [_region_px(frame, self._thresholds.of(frame.source_id).region) for frame in frames]
-        pictures = [frame.bgr[top:bottom, left:right] for frame, (left, top, right, bottom) in zip(frames, corners, strict=True)]
+        pictures = [frame.bgr[top:bottom, left:right] for frame, (left, top, right, bottom) in zip(frames, regions, strict=True)]
         detections = self._detector.detect(pictures) if pictures else []
         return [
             [_moved(detection, left, top) for detection in found]
-            for found, (left, top, _, _) in zip(detections, corners, strict=True)
+            for found, (left, top, _, _) in zip(detections, regions, strict=True)
         ]
 
-    def _align(self, frame: Frame, detections: list[Detection]) -> list[_Candidate]:
+    def _align(self, frame: Frame, detections: list[Detection]) -> _Findings:
+        """Return what is to be judged in a frame, and what the detector's answers are worth."""
         thresholds = self._thresholds.of(frame.source_id)
-        return [
+        found = _Findings([])
+        places: list[tuple[Detection, FloatArray]] = []
+        for detection in detections:
+            plain = _without_strays(detection)
+            found.unusable += plain is not detection or not isfinite(detection.score) or not is_box(detection.box_xyxy)
+            box = face_box(plain)
+            if not (is_box(detection.box_xyxy) and is_box(box)):
+                found.unseen |= not detection.score < thresholds.min_score
+            elif not isfinite(detection.score):
+                found.hidden.append(Face(replace(plain, score=0.0), box_corners(box), box, Label.UNKNOWN, None))
+            elif detection.score >= thresholds.min_score:
+                places.append((plain, box))
+        places.sort(key=lambda pair: -pair[0].score)
+        found.candidates = [
             _Candidate(detection, box, crop_quad(detection, box, thresholds.rules), thresholds)
-            for detection, box in _select(detections, thresholds)
+            for detection, box in places[: thresholds.max_faces]
         ]
+        return found
 
-    def _classify(
-        self, candidates: list[list[_Candidate]], crops: Sequence[BgrImage]
-    ) -> list[tuple[tuple[Face, ...], tuple[Face, ...]]]:
-        """Return the faces of each frame, and what is left out but may be a face."""
-        probabilities = iter(self._classifier.classify(crops))
-        judged = [
-            [self._judge(candidate, None if candidate.quad_xy is None else next(probabilities)) for candidate in found]
-            for found in candidates
-        ]
-        return [
-            (tuple(face for face, is_one in faces if is_one), tuple(face for face, is_one in faces if not is_one))
-            for faces in judged
-        ]
+    def _classify(self, findings: Sequence[_Findings], crops: Sequence[BgrImage]) -> None:
+        """Add to the findings of each frame its faces, and what is left out but may be a face."""
+        rows = iter(self._classifier.classify(crops))
+        for found in findings:
+            for candidate in found.candidates:
+                probabilities = None if candidate.quad_xy is None else next(rows)
+                found.unusable += probabilities is not None and not np.isfinite(probabilities).all()
+                face, is_one = self._judge(candidate, probabilities)
+                (found.faces if is_one else found.hidden).append(face)
 
     def _judge(self, candidate: _Candidate, probabilities: FloatArray | None) -> tuple[Face, bool]:
-        """Return the face, and False where the classifier sees none, or has seen nothing and the detector is not certain."""
+        """Return the face, and False where the classifier sees none, or was shown nothing and the detector is not certain.
+
+        A face of which the classifier says no finite numbers stays, as `unknown`: that it is none, nobody has said.
+        """
         by_class = {}
         if probabilities is not None and np.isfinite(probabilities).all():
             by_class = dict(zip(self._classifier.class_names, probabilities.tolist(), strict=True))
         background = by_class.pop(BACKGROUND, 0.0)
         thresholds = candidate.thresholds
-        is_doubtful = not by_class and candidate.detection.score < thresholds.min_unknown_score
+        is_doubtful = probabilities is None and candidate.detection.score < thresholds.min_unknown_score
         is_one = not is_doubtful and background <= thresholds.max_background
         quad_xy = box_corners(candidate.face_box_xyxy) if candidate.quad_xy is None else candidate.quad_xy
         label, confidence = _verdict(by_class, thresholds.incorrect_as) if by_class and is_one else (Label.UNKNOWN, None)
         return Face(candidate.detection, quad_xy, candidate.face_box_xyxy, label, confidence), is_one
+
+    def _say_unusable(self, frames: Sequence[Frame], findings: Sequence[_Findings]) -> None:
+        """Say once that the models give answers that are of no use."""
+        first = next((frame for frame, found in zip(frames, findings, strict=True) if found.unusable), None)
+        if first is not None and not self._has_said:
+            self._has_said = True
+            where = first.source_id if first.file is None else first.file
+            logger.warning(
+                "{}: the models give answers that are no finite numbers; such faces are unknown, and counted; check the weights, "
+                "and try precision float32 or another backend",
+                where,
+            )
+
+
+def _result(frame: Frame, found: _Findings, region: tuple[int, int, int, int], stages_ms: Mapping[str, float]) -> FrameResult:
+    result = FrameResult.of(frame, tuple(found.faces), tuple(found.hidden), stages_ms)
+    is_whole = region == (0, 0, frame.width, frame.height)
+    return replace(result, unusable=found.unusable, unseen=found.unseen, region_xyxy=None if is_whole else region)
 
 
 def _verdict(by_class: Mapping[str, float], incorrect_as: IncorrectAs) -> tuple[Label, float]:
@@ -166,13 +246,6 @@ def _moved(detection: Detection, x: int, y: int) -> Detection:
     shift = np.array([x, y], np.float32)
     box_xyxy = detection.box_xyxy + np.tile(shift, 2)
     return replace(detection, box_xyxy=box_xyxy, keypoints_xy=detection.keypoints_xy + shift)
-
-
-def _select(detections: list[Detection], thresholds: _Thresholds) -> list[tuple[Detection, FloatArray]]:
-    """Return what is certain enough with its tight face, the most certain first; what can be in no picture is left out."""
-    certain = [found for found in detections if thresholds.min_score <= found.score < inf and is_box(found.box_xyxy)]
-    faces = [(found, face_box(found)) for found in map(_without_strays, certain)]
-    return sorted((pair for pair in faces if is_box(pair[1])), key=lambda pair: -pair[0].score)[: thresholds.max_faces]
 
 
 def _without_strays(found: Detection) -> Detection:

@@ -1,14 +1,14 @@
 """Builds a run from a configuration, and changes it while it runs."""
 
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
-from typing import Protocol
 
 from loguru import logger
 from rich.console import Console
@@ -16,27 +16,44 @@ from rich.console import Console
 from maskstream.analyzer import Analyzer
 from maskstream.camera_watch import CameraWatch
 from maskstream.cameras import Camera, is_list, read_cameras
-from maskstream.errors import ConfigError, MaskStreamError, SinkError
+from maskstream.config import Layer
+from maskstream.errors import ConfigError, MaskStreamError
 from maskstream.files import make_folder
-from maskstream.following import following
-from maskstream.opening import open_source, picture_sink
+from maskstream.following import FollowingAnalyzer
+from maskstream.live_cameras import CameraWork, Configured, LiveCameras
+from maskstream.looks import without_effect
+from maskstream.opening import open_camera, open_source, picture_sink
 from maskstream.overlay import Overlay
 from maskstream.people.analyzer import PeopleAnalyzer
-from maskstream.pipeline import batch_size_of, build_analyzer, require_models
+from maskstream.pipeline import batch_size_of, build_analyzer, require_incorrect, require_models
 from maskstream.protocols import Sink, Source
 from maskstream.reporting import Reporting
 from maskstream.settings import Config
 from maskstream.sinks import (
-    STDOUT,
     CsvSink,
     JsonlSink,
     ProgressSink,
     StatusSink,
     WindowSink,
+    picture_targets,
     require_picture_target,
     why_no_window,
 )
-from maskstream.sinks.paths import output_paths, picture_beside, require_folder, require_video_path, require_writable
+from maskstream.sinks.names import FileNames
+from maskstream.sinks.paths import (
+    is_stdout,
+    next_free,
+    output_paths,
+    picture_beside,
+    require_distinct,
+    require_folder,
+    require_new,
+    require_not_read,
+    require_recording_path,
+    require_summary_path,
+    require_video_path,
+)
+from maskstream.sinks.records import Mode, require_same_columns
 from maskstream.sources import source_kind
 from maskstream.stream.board import StateListener, StatusBoard
 from maskstream.stream.engine import Attendants, Engine
@@ -48,7 +65,7 @@ from maskstream.types import SourceInfo
 class StreamRequest:
     """What a user wants of a run, besides the configuration."""
 
-    sources: tuple[str, ...]
+    sources: tuple[str, ...] = field(repr=False)
     output: str | None = None
     jsonl: str | None = None
     csv: str | None = None
@@ -61,6 +78,13 @@ class StreamRequest:
     """Where to draw a progress bar; None for none."""
     console: Console | None = None
     """Where to print the table of the summary; None for nowhere."""
+    overwrite: bool | None = None
+    """Whether outputs begin anew (True), must not be there yet (False), or are replaced by files and continued by cameras (None).
+    Recordings of cameras replace nothing, whatever is said here."""
+    command_line: tuple[Layer, ...] = ()
+    """What the command line sets: it wins over a camera's own settings. The configuration of the run has it already."""
+    reads: tuple[str, ...] = ()
+    """Files that the run reads besides its sources: no output may replace them."""
 
     @property
     def text_outputs(self) -> tuple[str, ...]:
@@ -75,6 +99,10 @@ class StreamRequest:
         """Whether there may be more than one source."""
         return len(self.sources) > 1 or any(map(is_list, self.sources))
 
+    def mode(self, infos: Sequence[SourceInfo]) -> Mode:
+        """Return how text files are opened: those of cameras are continued, as the day before belongs to what they tell."""
+        return "a" if _is_live(infos) and not self.overwrite else "w"
+
 
 def build_engine(request: StreamRequest, config: Config) -> Engine:
     """Open sources, load the models and open sinks; what an output would replace is not touched before all else is ready.
@@ -86,15 +114,17 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
     """
     if not request.sources:
         raise ConfigError("--source is missing; give a webcam's index, a video, pictures, a URL or a list of cameras")
-    cameras = read_cameras(request.sources, config)
-    board = StatusBoard()
+    watch = CameraWatch(request.sources, config, command_line=request.command_line)
+    cameras = read_cameras(request.sources, config, request.command_line)
+    board, names = StatusBoard(), FileNames()
     by_source = {camera.name: camera.config for camera in cameras}
     reporting, overlay = Reporting(config, by_source), Overlay(config, by_source)
     reporting.require_people(request.events, request.summary)
     with ExitStack() as opened:
         sources = _open_sources(cameras, board, opened)
         infos = [source.info for source in sources]
-        targets = _targets(request, infos)
+        request = _with_free_names(request, infos)
+        targets = _targets(request, infos, config, names)
         analyzer = _load_models(config, by_source, infos)
         bindings: list[SinkBinding] = []
 
@@ -102,29 +132,42 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
             opened.callback(_close_quietly, sink)
             bindings.append(SinkBinding(sink, source_id))
 
+        texts = ((request.jsonl, JsonlSink), (request.csv, partial(CsvSink, bom=config.csv.bom)), (request.status, StatusSink))
+        for path, kind in texts:  # before the pictures: a pipe waits for its reader, and who will not wait loses no video
+            if path is not None:
+                add(kind(path, request.mode(infos)))
         if targets and request.into_folder:
             make_folder(str(Path(targets[0]).parent))
         for target, source, camera in zip(targets, sources, cameras, strict=False):
             add(picture_sink(target, source, camera), camera.name)
-        for path, kind in ((request.jsonl, JsonlSink), (request.csv, CsvSink), (request.status, StatusSink)):
-            if path is not None:
-                add(kind(path))
-        for sink in reporting.sinks(request.events, request.summary, request.console):
+        for sink in reporting.sinks(request.events, request.summary, request.console, anew=request.overwrite is True):
             add(sink)
         window = _open_window(request, cameras, infos, config)
         if window is not None:
             add(window)
         if request.progress is not None:
             add(ProgressSink(request.progress, infos, config.stream.max_frames))
-        people = PeopleAnalyzer(following(analyzer, config.detector.every), config, by_source)
+        looking = FollowingAnalyzer(analyzer, config, by_source) if config.detector.every > 1 else analyzer
+        people = PeopleAnalyzer(looking, config, by_source)
         opened.pop_all()
+    _say_without_effect(cameras)
     listeners = [binding.sink for binding in bindings if isinstance(binding.sink, StateListener)]
-    configured = (analyzer, people, overlay, reporting)
-    follow = partial(_follow, CameraWatch(request.sources, cameras, config), request, configured, board)
-    attendants = Attendants(window.attend if window else lambda: False, listeners, follow)
-    engine = Engine(people, overlay.paint, config.stream, batch_size_of(config, config.detector.every), attendants, board)
+    work = CameraWork(
+        lambda own: require_incorrect(analyzer.class_names, [own]),
+        analyzer.admit,
+        partial(open_camera, board=board, output=request.output, names=names),
+    )
+    configured: list[Configured] = [analyzer, looking, people, overlay, reporting, *([window] if window else [])]
+    live = LiveCameras(watch, cameras, configured, work, board)
+    attendants = Attendants(window.attend if window else lambda: False, listeners, live.maintain, live.leave)
+    engine = Engine(people, overlay.paint, config.stream, batch_size_of(config), attendants, board)
     engine.add(sources, bindings)
     return engine
+
+
+def _say_without_effect(cameras: Sequence[Camera]) -> None:
+    for line in dict.fromkeys(line for camera in cameras for line in without_effect(camera.config)):
+        logger.info("{}", line)
 
 
 def _load_models(config: Config, by_source: Mapping[str, Config], infos: Sequence[SourceInfo]) -> Analyzer:
@@ -133,39 +176,6 @@ def _load_models(config: Config, by_source: Mapping[str, Config], infos: Sequenc
     if config.tracking.enabled:
         Thread(target=import_module, args=("maskstream.people.tracking",), daemon=True).start()
     return build_analyzer(config, by_source, several=len(infos) > 1 or not infos[0].live)
-
-
-class _Configured(Protocol):
-    """Something that treats each source as its settings say."""
-
-    def set_source(self, source_id: str, config: Config) -> None:
-        """Let a source have settings of its own."""
-        ...
-
-
-def _follow(
-    watch: CameraWatch, request: StreamRequest, configured: Sequence[_Configured], board: StatusBoard, engine: Engine
-) -> None:
-    """Add and remove cameras as their list was edited."""
-    change = watch.poll()
-    if change is None:
-        return
-    for name in change.removed:
-        engine.remove(name, "removed from the list of cameras, or changed in it")
-    for camera in change.added:
-        try:
-            source = open_source(camera, board, alone=False)
-            sinks = [] if request.output is None else [SinkBinding(_added_sink(request.output, source, camera), camera.name)]
-        except MaskStreamError as error:
-            logger.error("{}; going on without it", error)
-            continue
-        for each in configured:
-            each.set_source(camera.name, camera.config)
-        engine.add([source], sinks)
-
-
-def _added_sink(output: str, source: Source, camera: Camera) -> Sink:
-    return picture_sink(output_paths(output, [source.info], into_folder=True)[0], source, camera)
 
 
 def _open_sources(cameras: Sequence[Camera], board: StatusBoard, opened: ExitStack) -> list[Source]:
@@ -198,28 +208,66 @@ def _is_webcam(camera: Camera) -> bool:
     return "://" not in camera.location and source_kind(camera.location) == "webcam"
 
 
-def _targets(request: StreamRequest, infos: Sequence[SourceInfo]) -> list[str]:
+def _is_live(infos: Sequence[SourceInfo]) -> bool:
+    return any(info.live for info in infos)
+
+
+def _with_free_names(request: StreamRequest, infos: Sequence[SourceInfo]) -> StreamRequest:
+    """Return what is wanted, with another name for a summary of cameras where one is there: it is not continued, but kept."""
+    if request.summary is None or request.overwrite is not None or not _is_live(infos):
+        return request
+    free = next_free(request.summary, picture_beside(request.summary).suffix)
+    if free != request.summary:
+        logger.info("{}: is there already; the summary goes to {}", request.summary, free)
+    return replace(request, summary=free)
+
+
+def _targets(request: StreamRequest, infos: Sequence[SourceInfo], config: Config, names: FileNames) -> list[str]:
     """Return where the pictures of each source go; find what is wrong with any output without changing what is there."""
-    given = [path for path in (request.output, *request.text_outputs) if path is not None]
-    repeated = next((path for path in given if given.count(path) > 1), None)
-    if repeated is not None:
-        raise ConfigError(f"{repeated}: given for two outputs; give each output a name of its own")
-    targets = [] if request.output is None else output_paths(request.output, infos, request.into_folder)
-    read = {Path(path).resolve() for info in infos for path in (info.path, *info.pictures) if path}
-    overwritten = next((path for path in (*request.text_outputs, *targets) if Path(path).resolve() in read), None)
-    if overwritten is not None:
-        raise SinkError(f"{overwritten}: the output would replace its own source; choose another name")
-    for path in request.text_outputs:
-        if path != STDOUT:
-            require_writable(path)
+    targets = [] if request.output is None else output_paths(request.output, infos, request.into_folder, names)
+    read = {path: "its own source" for info in infos for path in (info.path, *info.pictures) if path}
+    lists = {path: "the list of cameras" for path in request.sources if is_list(path)}
+    require_not_read((*request.text_outputs, *targets), dict.fromkeys(request.reads, "a file that the run reads") | lists | read)
+    videos: list[str] = []
+    pictures: list[str] = []
     for path, info in zip(targets, infos, strict=False):
         if info.pictures:
             require_picture_target(path, info)
+            pictures += map(str, picture_targets(path, info).values())
+            _warn_of_copies(path, info, config)
         elif len(infos) == 1 and not request.into_folder:
-            require_video_path(path)
+            (require_recording_path if info.live else require_video_path)(path)
+        if not info.pictures and not info.live:
+            videos.append(path)
     if request.output is not None and request.into_folder:
         require_folder(request.output)
+    if request.summary is not None:
+        for path in (request.summary, str(picture_beside(request.summary))):
+            require_summary_path(path)
+    single = pictures if len(pictures) == 1 else []
+    there = [path for path in (*videos, *single) if os.path.isdir(Path(path).parent)]  # noqa: PTH112 (Path raises where nobody may look)
+    require_distinct((*request.text_outputs, *there))
+    _refuse_among([*targets, *pictures], request.text_outputs)
+    if request.overwrite is False:
+        require_new((*request.text_outputs, *videos, *pictures))  # a camera takes the next name that is free
+    if request.csv is not None and request.mode(infos) == "a":
+        require_same_columns(request.csv)
     return targets
+
+
+def _refuse_among(others: Sequence[str], texts: Sequence[str]) -> None:
+    """Refuse records in the place of a recording, or of one of many pictures: these are not created to be tried."""
+    taken = set(map(os.path.abspath, others))
+    shared = next((path for path in texts if not is_stdout(path) and os.path.abspath(path) in taken), None)  # noqa: PTH100 (as above)
+    if shared is not None:
+        raise ConfigError(f"{shared}: given for two outputs; give each output a name of its own")
+
+
+def _warn_of_copies(output: str, info: SourceInfo, config: Config) -> None:
+    """Say where the next run would take annotated copies for pictures of the source."""
+    source, into = Path(os.path.realpath(info.path or "")), Path(os.path.realpath(output))
+    if source.is_dir() and (into == source or (config.pictures.recursive and source in into.parents)):
+        logger.warning("{}: is in the folder of the source: the next run reads the copies too; choose another", output)
 
 
 def _open_window(

@@ -2,14 +2,17 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+from loguru import logger
+
 from maskstream.config import Layer, read_yaml, refine
-from maskstream.errors import ConfigError, SourceOpenError, redact
+from maskstream.errors import ConfigError, SourceOpenError
+from maskstream.redaction import redact
 from maskstream.settings import AlignConfig, Config, NetworkConfig, VideoConfig, WebcamConfig
 
 _YAML_SUFFIXES: Final = (".yaml", ".yml")
@@ -23,6 +26,8 @@ _PER_CAMERA: Final[dict[str, tuple[str, ...]]] = {
     "events": ("labels", "min_seconds", "update_s"),
     "privacy": ("blur", "store_crops"),
 }
+_OPENED_WITH: Final = ("network", "webcam", "video")
+"""Sections that a source or its recording is opened with: another value opens both anew, all else is applied while they run."""
 _NAMED: Final = ("zones",)
 """Sections whose keys a user chooses."""
 _PLACEHOLDER: Final = re.compile(r"\$\{([^}]*)\}?")
@@ -44,26 +49,54 @@ class Camera:
     def __repr__(self) -> str:
         return f"Camera({self.name!r}, {redact(self.location)!r})"
 
+    @property
+    def may_come_back(self) -> bool:
+        """Whether it is none of the files: it is opened by the thread that reads it, and again when it is lost."""
+        return "://" in self.location or self.location.isdecimal()
 
-def read_cameras(locations: Iterable[str], config: Config) -> list[Camera]:
+    def opens_like(self, other: "Camera") -> bool:
+        """Return whether the source and the recording of both are opened in the same way."""
+        return self.location == other.location and all(
+            getattr(self.config, section) == getattr(other.config, section) for section in _OPENED_WITH
+        )
+
+
+def read_cameras(locations: Iterable[str], config: Config, command_line: Sequence[Layer] = ()) -> list[Camera]:
     """Return the cameras behind what was given to `--source`, in order.
 
     Args:
         locations: Each an index, path or URL, or a YAML file with a list of cameras.
         config: What holds where a camera has no settings of its own.
+        command_line: What `--set` and options say, which `config` has already: it wins over a camera's own settings, and
+            one line of the log names those that give way.
 
     Raises:
         ConfigError: A list of cameras is wrong, or two cameras have the same name.
         SourceOpenError: There is no such list.
     """
     cameras: list[Camera] = []
+    give_way: list[str] = []
     for location in locations:
-        cameras += _read_list(location, config) if is_list(location) else [Camera(redact(location), location, config)]
+        if is_list(location):
+            for camera, overridden in _read_list(location, config, command_line):
+                cameras.append(camera)
+                give_way += overridden
+        else:
+            cameras.append(_camera_of(location, cameras, config))
     names = [camera.name for camera in cameras]
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated is not None:
         raise ConfigError(f"{repeated}: given twice; give each source once, each camera a name of its own")
+    if give_way:
+        logger.warning("the command line wins over the list of cameras: {}", "; ".join(give_way))
     return cameras
+
+
+def _camera_of(location: str, before: Iterable[Camera], config: Config) -> Camera:
+    """Return a source under its location as name; with a number where another one differs from it by its secrets alone."""
+    name = redact(location)
+    alike = [camera for camera in before if redact(camera.location) == name and camera.location != location]
+    return Camera(f"{name} {len(alike) + 1}" if alike else name, location, config)
 
 
 def is_list(location: str) -> bool:
@@ -71,28 +104,42 @@ def is_list(location: str) -> bool:
     return "://" not in location and Path(location).suffix.lower() in _YAML_SUFFIXES
 
 
-def _read_list(path: str, config: Config) -> list[Camera]:
+def _read_list(path: str, config: Config, command_line: Sequence[Layer]) -> Iterator[tuple[Camera, list[str]]]:
     if not os.path.exists(path):  # noqa: PTH110 (Path raises where nothing may be looked up)
         raise SourceOpenError(f"{path}: no such file; check the path")
-    entries = read_yaml(Path(path))
+    entries = read_yaml(Path(path), as_typed=("name", "url"))
     if not isinstance(entries, list) or not entries:
         raise ConfigError(f"{path}: holds no list of cameras; {_EXAMPLE}")
-    return [_read_camera(entry, f"{path}: camera {number}", config) for number, entry in enumerate(entries, 1)]
+    for number, entry in enumerate(entries, 1):
+        yield _read_camera(entry, f"{path}: camera {number}", config, command_line)
 
 
-def _read_camera(entry: Any, origin: str, config: Config) -> Camera:
+def _read_camera(entry: Any, origin: str, config: Config, command_line: Sequence[Layer]) -> tuple[Camera, list[str]]:
+    """Return a camera, and which of its settings give way to the command line."""
     if not isinstance(entry, Mapping):
         raise ConfigError(f"{origin}: expected name and url; {_EXAMPLE}")
     settings = dict(entry)
     name, url = (_text(settings.pop(key, None), key, origin) for key in ("name", "url"))
     origin = f"{origin} ({name})"
     _refuse_common(settings, origin)
-    return Camera(name, expand(url, origin), refine(config, Layer(origin, settings)))
+    wanted = refine(config, Layer(origin, settings))
+    holds = refine(wanted, *command_line)
+    give_way = [f"{name}: {said}" for said in _differences(settings, wanted.model_dump(), holds.model_dump())]
+    return Camera(name, expand(url, origin), holds), give_way
+
+
+def _differences(settings: Mapping[str, Any], wanted: Mapping[str, Any], holds: Mapping[str, Any], at: str = "") -> Iterator[str]:
+    """Yield which settings are other than wanted, with both values."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and isinstance(holds[key], Mapping):
+            yield from _differences(value, wanted[key], holds[key], f"{at}{key}.")
+        elif wanted[key] != holds[key]:
+            yield f"{at}{key} is {holds[key]}, not {wanted[key]}"
 
 
 def _text(value: object, key: str, origin: str) -> str:
-    if isinstance(value, str | int) and not isinstance(value, bool) and str(value).strip():
-        return str(value)
+    if isinstance(value, str) and value.strip():
+        return value.strip()
     raise ConfigError(f"{origin}: {key} is missing or no text; {_EXAMPLE}")
 
 
@@ -112,6 +159,8 @@ def _refuse_common(settings: Mapping[str, Any], origin: str) -> None:
 def expand(url: str, origin: str) -> str:
     """Return a URL with `${NAME}` replaced from the environment; in user and password, special characters are escaped.
 
+    White space around a value is left out: the file of a secret ends with a newline.
+
     Raises:
         ConfigError: A variable is not set.
     """
@@ -119,7 +168,7 @@ def expand(url: str, origin: str) -> str:
     def fill(text: str, escape: Callable[[str], str]) -> str:
         return _PLACEHOLDER.sub(lambda found: escape(_variable(found[1], origin)), text)
 
-    parts: tuple[str, str, str] = _URL_PARTS.findall(url)[0]
+    parts: tuple[str, str, str] = _URL_PARTS.findall(url.strip())[0]
     scheme, user, rest = parts
     return scheme + fill(user, lambda value: quote(value, safe="")) + fill(rest, str)
 
@@ -128,4 +177,4 @@ def _variable(name: str, origin: str) -> str:
     value = os.environ.get(name)
     if value is None:
         raise ConfigError(f"{origin}: the environment variable {name or '${}'} is not set; export it first")
-    return value
+    return value.strip()

@@ -4,24 +4,25 @@ The defaults stand in one place, `configs/default.yaml`. Every other file or set
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
-from maskstream.errors import ConfigError, redact
+from maskstream.errors import ConfigError
+from maskstream.redaction import HIDDEN, redact_text
 from maskstream.resources import resource
 from maskstream.settings import Config, Section
+from maskstream.yaml_text import NOT_YAML, GivenTwice, parse_yaml, why_not_yaml
 
 DEFAULT_CONFIG = resource("configs/default.yaml")
 
-_NO_YAML: Final = (yaml.YAMLError, ValueError, AttributeError, KeyError, TypeError, RecursionError)
-"""What PyYAML raises: the others for what looks like a date or number and is none, and for brackets without end."""
-_SECRET: Final = re.compile(r"(secret': ).*", re.DOTALL)
+_AS_TYPED: Final = ("url", "secret", "mqtt")
+"""Keys whose values are text, whatever YAML would make of it."""
+_SECRET: Final = re.compile(r"(secret['\"]?\s*:\s*).*", re.DOTALL)
 
 SectionT = TypeVar("SectionT", bound=Section)
 
@@ -51,36 +52,44 @@ class Layer:
         """Return the layer of `key.path=value` as given to `--set`; the value is read as YAML."""
         key, equals, text = assignment.partition("=")
         if not equals or not all(key.split(".")):
-            raise ConfigError(f"--set {redact(assignment)}: expected key.path=value, such as detector.min_score=0.7")
+            raise ConfigError(f"--set {_without_secrets(assignment)}: expected key.path=value, such as detector.min_score=0.7")
         try:
-            return cls.of_key(f"--set {key}", key, yaml.safe_load(text))
-        except _NO_YAML as error:
-            raise ConfigError(f"--set {redact(assignment)}: the value is not YAML; quote it") from error
+            return cls.of_key(f"--set {key}", key, parse_yaml(text, _AS_TYPED, key.rpartition(".")[2]))
+        except GivenTwice as error:
+            raise ConfigError(f"--set {_without_secrets(assignment)}: {error}") from error
+        except NOT_YAML as error:
+            raise ConfigError(f"--set {key}: the value is not YAML; quote it") from error
 
     @classmethod
     def of_file(cls, path: Path) -> "Layer":
         """Return the settings of a YAML file."""
-        values = read_yaml(path)
+        values = read_yaml(path, _AS_TYPED)
         if values is not None and not isinstance(values, dict):
             raise ConfigError(f"{path}: holds {_shown(values):.50}, expected keys such as in configs/default.yaml")
         return cls(str(path), values or {})
 
 
-def read_yaml(path: Path) -> Any:
+def read_yaml(path: Path, as_typed: Collection[str] = ()) -> Any:
     """Return what a YAML file holds.
 
+    Args:
+        path: The file.
+        as_typed: Keys whose values are text as it was typed, see `parse_yaml`.
+
     Raises:
-        ConfigError: It cannot be read, or is no YAML.
+        ConfigError: It cannot be read, is no YAML, or gives a key twice.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not text"
         raise ConfigError(f"{path}: cannot be read: {reason}; give a YAML file such as configs/default.yaml") from error
     try:
-        return yaml.safe_load(text)
-    except _NO_YAML as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split()):.300}") from error
+        return parse_yaml(text, as_typed)
+    except GivenTwice as error:
+        raise ConfigError(f"{path}: {error}") from error
+    except NOT_YAML as error:
+        raise ConfigError(f"{path}: not valid YAML: {why_not_yaml(error):.300}") from error
 
 
 def load_config(path: Path | None = None, layers: Iterable[Layer] = ()) -> Config:
@@ -104,13 +113,13 @@ def load_sections(kind: type[SectionT], defaults: Path, path: Path | None, layer
     return _validated(kind, {}, [*map(Layer.of_file, files), *layers])
 
 
-def refine(config: Config, layer: Layer) -> Config:
-    """Return a configuration with one more layer laid over it.
+def refine(config: Config, *layers: Layer) -> Config:
+    """Return a configuration with more layers laid over it, in order.
 
     Raises:
-        ConfigError: A key or value of the layer is wrong.
+        ConfigError: A key or value of a layer is wrong.
     """
-    return _validated(Config, config.model_dump(), [layer])
+    return _validated(Config, config.model_dump(), list(layers))
 
 
 def _validated(kind: type[SectionT], merged: dict[str, Any], stack: list[Layer]) -> SectionT:
@@ -146,14 +155,19 @@ def _explain(error: ValidationError, kind: type[BaseModel], stack: list[Layer]) 
     said = f"{first['msg'][:1].lower()}{first['msg'][1:]}"
     if first["type"] == "model_type":
         said = f"expected keys: {', '.join(_keys_beside(kind, [*path, '']))}"
+    hint = "; put it in quotes" if first["type"] == "string_type" and not isinstance(first["input"], list | dict) else ""
     while len(path) > 1 and isinstance(path[-1], int):  # a list is named as a whole
         path.pop()
-    return f"{origin}: {'.'.join(map(str, path))}: {value:.80} is not allowed; {said}"
+    return f"{origin}: {'.'.join(map(str, path))}: {value:.80} is not allowed; {said}{hint}"
 
 
 def _shown(value: object) -> str:
     """Return a value as messages give it, without passwords."""
-    return _SECRET.sub(r"\1***", redact(repr(value)))
+    return _without_secrets(repr(value))
+
+
+def _without_secrets(text: str) -> str:
+    return _SECRET.sub(rf"\1{HIDDEN}", redact_text(text))
 
 
 def _sets(values: object, path: Sequence[int | str]) -> bool:

@@ -32,9 +32,13 @@ def cover(bgr: BgrImage, result: FrameResult, blur: Blur) -> None:
 
     Args:
         bgr: (H, W, 3) uint8, changed in place.
-        result: Its faces.
+        result: Its faces, and where the detector looked: everything outside of that is filled too.
         blur: Which of them.
     """
+    if blur != "none" and result.region_xyxy is not None:
+        left, top, right, bottom = result.region_xyxy
+        for outside in (bgr[:top], bgr[bottom:], bgr[:, :left], bgr[:, right:]):
+            outside[:] = _FILL_BGR
     hidden: Iterable[Face] = () if blur == "none" else result.hidden
     for face in (*(face for face in result.faces if is_covered(face, blur)), *hidden):
         x1, y1, x2, y2 = face.face_box_xyxy
@@ -49,9 +53,11 @@ def cover(bgr: BgrImage, result: FrameResult, blur: Blur) -> None:
 def stored_crop(output: Output, face: Face, privacy: PrivacyConfig) -> bytes | None:
     """Return the JPEG of a face, upright and square, as it was judged; None where it may not be stored.
 
-    Others who are in the crop are covered as in any picture.
+    Others who are in the crop are covered as in any picture; where they may be anywhere, there is no crop.
     """
     if not privacy.store_crops or is_covered(face, privacy.blur):
+        return None
+    if privacy.blur != "none" and output.result.unseen:
         return None
     bgr = output.frame.bgr
     if privacy.blur != "none":

@@ -16,22 +16,7 @@ A message says in one line what went wrong, the value, and what to do. The end o
 mistake stays a `ValueError` or `TypeError`.
 """
 
-import re
-from typing import Final
-
-# A password may be typed as it is, with @ / ? # in it: then it ends at the last @ in front of what can only be a host. What may
-# as well be a host and its path stays: the `12/3` of `rtsp://me:12/3@cam`, the `s/w` of `rtsp://me:p@s/w@cam`.
-_TYPED: Final = r"[^/?#:\[]*:(?!\d{1,5}[/?]).*@"
-_ESCAPED: Final = r"[^/?#]*@"
-_WORD: Final = r"[\w-]*(?:[/?#]|\Z)"
-_HOST: Final = r"(?:\[[^\]@/?#]*\](?::\d+)?|[\w-]+(?:\.[\w-]+)+\.?(?::\d+)?|[\w-]+:\d+)(?:[/?#]|\Z)"
-_USER_AND_PASSWORD: Final = re.compile(
-    rf"(?<=://)(?:{_TYPED}(?={_HOST})|{_ESCAPED}(?={_HOST}|{_WORD})|{_TYPED}|{_ESCAPED})", re.DOTALL
-)
-_SECRET_PARAMETER: Final = re.compile(
-    r"((?:pas[a-z]*|pwd?|token|secret|key|auth|jwt|credentials?|sig(?:nature)?)=).*?(?=_[a-z]+=[^=&;#\s]|[&;#\s]|\Z)",
-    re.IGNORECASE,
-)
+from maskstream.redaction import redact_text
 
 
 class MaskStreamError(Exception):
@@ -40,8 +25,8 @@ class MaskStreamError(Exception):
     exit_code = 1
 
     def __init__(self, message: str) -> None:
-        """Keep the message in one line, whatever is in the names that it gives."""
-        super().__init__("".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in message))
+        """Keep the message in one line, whatever is in the names that it gives, and passwords out of it."""
+        super().__init__("".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in redact_text(message)))
 
 
 class ConfigError(MaskStreamError):
@@ -92,10 +77,3 @@ class SinkClosed(SinkError):
     """The reader of an output went away, as `head` does: nothing is wrong, and nothing is left to do."""
 
     exit_code = 0
-
-
-def redact(location: str) -> str:
-    """Return a path or URL without user, password and tokens, fit for logs, records and file names."""
-    if "://" not in location:
-        return location
-    return _SECRET_PARAMETER.sub(r"\1***", _USER_AND_PASSWORD.sub("***@", location))

@@ -68,7 +68,8 @@ class MaskEvent:
     """The highest steady confidence so far, in [0, 1]."""
     best: Look
     cause: str | None = None
-    """Why it ended: the label that followed, `gone`, `offline`, `ended` or `removed` (the source), or `stopped` (the program)."""
+    """Why it ended: the label that followed, `gone`, `offline`, `ended` or `removed` (the source), `changed` (what counts as an
+    event there), or `stopped` (the program)."""
 
     @property
     def duration_s(self) -> float:

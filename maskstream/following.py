@@ -4,7 +4,7 @@ Lucas and Kanade, "An Iterative Image Registration Technique" (1981), in pyramid
 Kanade Feature Tracker" (2001).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Final
@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskstream.errors import OutOfMemory
+from maskstream.looks import every_of
 from maskstream.protocols import FrameAnalyzer
+from maskstream.settings import Config, PerSource
 from maskstream.types import BgrImage, Face, FloatArray, Frame, FrameResult
 
 _SHORT_SIDE: Final = 360
@@ -27,17 +29,27 @@ _LEVELS: Final = 3
 _LEAST_POINTS: Final = 8
 _LARGEST_CHANGE: Final = 1.25
 """Of its size from one frame to the next; more is a mistake of the flow."""
+_LONGEST_STEP_S: Final = 0.5
+"""Between two frames of which the second is followed from the first. After a longer one other people may stand there."""
 
 
-def following(analyzer: FrameAnalyzer, every: int) -> FrameAnalyzer:
-    """Return an analyzer of which the detector looks at every Nth frame of each source, and that begins without a frame."""
-    return FollowingAnalyzer(analyzer, every) if every > 1 else analyzer
+@dataclass
+class _Seen:
+    """The last frame of a source, followed or not."""
+
+    looked_at: int
+    """Index of the last frame that the detector looked at."""
+    connection: int
+    shape: tuple[int, ...]
+    time_s: float
 
 
 @dataclass
 class _Followed:
     """A source: its last picture, small and grey, and the faces in it."""
 
+    looked_at: int
+    """Index of the frame in which the detector found them."""
     grey: BgrImage
     faces: tuple[Face, ...]
     hidden: tuple[Face, ...]
@@ -46,24 +58,35 @@ class _Followed:
 class FollowingAnalyzer:
     """Stands where an `Analyzer` stands, and lets it look at every Nth frame of a source alone; in between faces are followed.
 
-    Where frames are left out, by `stride` or because they came too fast, it looks as often as before: at most once in N.
+    How often it looks is said in `maskstream.looks`. Whatever that says, it looks at the first frame of a connection, at a frame
+    of another size than the one before, and where the time of the frames has moved by more than 0.5 s, forward or back.
 
     Followed faces keep their label and have `judged` false. A face that cannot be followed is left out until the detector looks
-    again; its place stays hidden where faces are covered.
+    again; its place stays hidden where faces are covered. Results of followed frames have `unseen` true.
     """
 
-    def __init__(self, analyzer: FrameAnalyzer, every: int) -> None:
+    def __init__(self, analyzer: FrameAnalyzer, config: Config, by_source: Mapping[str, Config] | None = None) -> None:
         """Begin without a frame.
 
         Args:
             analyzer: Finds and judges.
-            every: It looks at no more than every Nth frame of each source; those that nobody analyses count.
+            config: How often it looks.
+            by_source: The same for sources that differ, by their names.
         """
         self._analyzer = analyzer
-        self._every = every
+        self._every = PerSource(every_of, config, by_source)
         self._sources: dict[str, _Followed] = {}
-        self._looked_at: dict[str, int] = {}
-        """The index of the last frame of each source that the detector saw."""
+        self._seen: dict[str, _Seen] = {}
+
+    def set_source(self, source_id: str, config: Config) -> None:
+        """Let a source have settings of its own. May be called while another thread analyses."""
+        self._every.set(source_id, config)
+
+    def forget(self, source_id: str) -> None:
+        """Look at the next frame of a source, and follow nothing from before it."""
+        self._analyzer.forget(source_id)
+        self._sources.pop(source_id, None)
+        self._seen.pop(source_id, None)
 
     def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
         """Return one result per frame, in order; frames of a source must come in their own order.
@@ -75,7 +98,7 @@ class FollowingAnalyzer:
         try:
             judged = iter(self._analyzer.analyze([frame for frame, looks in zip(frames, due, strict=True) if looks]))
         except OutOfMemory:
-            self._looked_at.clear()
+            self._seen.clear()
             raise
         return [
             self._keep(frame, next(judged)) if looks else self._follow(frame) for frame, looks in zip(frames, due, strict=True)
@@ -84,33 +107,37 @@ class FollowingAnalyzer:
     def _is_due(self, frame: Frame) -> bool:
         if frame.file is not None:  # pictures have nothing to do with one another
             return True
-        looked_at = self._looked_at.get(frame.source_id)
-        if looked_at is not None and looked_at <= frame.index < looked_at + self._every:
-            return False
-        self._looked_at[frame.source_id] = frame.index
-        return True
+        seen = self._seen.get(frame.source_id)
+        is_due = seen is None or self._must_look(frame, seen)
+        looked_at = frame.index if seen is None or is_due else seen.looked_at
+        self._seen[frame.source_id] = _Seen(looked_at, frame.connection, frame.bgr.shape, frame.time_s)
+        return is_due
+
+    def _must_look(self, frame: Frame, seen: _Seen) -> bool:
+        goes_on = (frame.connection, frame.bgr.shape) == (seen.connection, seen.shape)
+        is_near = abs(frame.time_s - seen.time_s) <= _LONGEST_STEP_S
+        is_within = seen.looked_at <= frame.index < seen.looked_at + self._every.of(frame.source_id)
+        return not (goes_on and is_near and is_within)
 
     def _keep(self, frame: Frame, result: FrameResult) -> FrameResult:
         if frame.file is None:
-            self._sources[frame.source_id] = _Followed(_shrunk(frame.bgr)[0], result.faces, result.hidden)
+            self._sources[frame.source_id] = _Followed(frame.index, _shrunk(frame.bgr)[0], result.faces, result.hidden)
         return result
 
     def _follow(self, frame: Frame) -> FrameResult:
         started_s = perf_counter()
         source = self._sources[frame.source_id]
         grey, scale = _shrunk(frame.bgr)
-        same_size = grey.shape == source.grey.shape
-        if same_size:
-            moved = iter(_moved((*source.faces, *source.hidden), source.grey, grey, scale))
-            ends = [(face, next(moved)) for face in source.faces]
-            lost = tuple(face for face, end in ends if end is None)
-            source.hidden = lost + tuple(next(moved) or face for face in source.hidden)
-            source.faces = tuple(end for _, end in ends if end is not None)
-        else:
-            source.faces = source.hidden = ()
+        ends = _moved((*source.faces, *source.hidden), source.grey, grey, scale)
+        before, (found, hidden) = source.faces, (ends[: len(source.faces)], ends[len(source.faces) :])
+        lost = tuple(face for face, end in zip(before, found, strict=True) if end is None)
+        source.hidden = lost + tuple(end or face for face, end in zip(source.hidden, hidden, strict=True))
+        since = frame.index - source.looked_at
+        source.faces = tuple(replace(end, frames_since_look=since) for end in found if end is not None)
         source.grey = grey
         took_ms = (perf_counter() - started_s) * 1000
-        return FrameResult.of(frame, source.faces, source.hidden, {"detect": took_ms, "align": 0.0, "classify": 0.0})
+        result = FrameResult.of(frame, source.faces, source.hidden, {"detect": took_ms, "align": 0.0, "classify": 0.0})
+        return replace(result, unseen=True)
 
 
 def _shrunk(bgr: BgrImage) -> tuple[BgrImage, float]:

@@ -116,9 +116,10 @@ def evaluate(request: EvaluationRequest, config: Config) -> dict[str, Any]:
         "settings": _described_settings(settings, request),
         "data": _described_data(annotations, request),
         **scored.metrics,
+        "unusable": sum(each.unusable for each in answers.by_picture.values()),
         "speed": answers.speed,
     }
-    write_results(request.out, metrics, scored, annotations)
+    write_results(request.out, metrics, scored, annotations, csv_bom=config.csv.bom)
     logger.info("{}: report.html and the rest", one_line(str(request.out)))
     return metrics
 
@@ -154,7 +155,8 @@ def _answers_of_system(request: EvaluationRequest, config: Config, annotations: 
         resumed = sum(map(journal.has, pictures))
         if resumed:
             logger.info("{} of {} pictures were analysed before: going on", resumed, len(pictures))
-        done = analyse(system, pictures, journal, batch_size_of(config), lambda count: bar.advance(bar.task_ids[0], count))
+        size = batch_size_of(config, follows=False)
+        done = analyse(system, pictures, journal, size, lambda count: bar.advance(bar.task_ids[0], count))
         undone = {name for name, _ in done.unreadable}
         records = [journal.records[picture.name] for picture in pictures if picture.name not in undone]
         header = {"system": description, "box": predicted_box, "min_score": min_score, "score_floor": floor}
@@ -169,6 +171,9 @@ def _answers_of_system(request: EvaluationRequest, config: Config, annotations: 
     logger.info("{} pictures in {:.1f} s: {:.1f} a second, {:.0%} of the time in the models", *speed.values())
     unreadable = tuple(Problem(ProblemKind.UNREADABLE_PICTURE, name, reason) for name, reason in done.unreadable)
     predictions = {record["file"]: from_record(record) for record in records}
+    unusable = sum(each.unusable for each in predictions.values())
+    if unusable:
+        logger.warning("{} answers of the models were no finite numbers: such faces count as unknown", unusable)
     return _Answers(predictions, description, min_score, floor, predicted_box, speed, unreadable)
 
 

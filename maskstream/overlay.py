@@ -13,8 +13,10 @@ import cv2
 import numpy as np
 
 from maskstream.covering import cover
+from maskstream.looks import frames_per_look
 from maskstream.palette import COLOURS_BGR, LABEL_TEXT
 from maskstream.settings import Config, PerSource
+from maskstream.text import draw_text, text_width
 from maskstream.types import COCO_KEYPOINTS, BgrImage, Detection, Face, FloatArray, Frame, FrameResult, Label
 
 # Strokes in a unit square, y down: a tick, a cross, an exclamation mark, a question mark.
@@ -37,8 +39,6 @@ _ZONE_BGR: Final = (240, 240, 240)
 _BLACK: Final = (0, 0, 0)
 _NOTHING: Final = np.zeros((0, 0, 3), np.uint8)
 _DRAWN_FROM_SCORE: Final = 0.3
-_FONT: Final = cv2.FONT_HERSHEY_SIMPLEX
-_FONT_HEIGHT_PX: Final = 22  # of a capital at scale 1
 _SUBPIXEL_BITS: Final = 3
 
 
@@ -72,19 +72,22 @@ class Overlay:
         """The last picture of each source in which faces are covered."""
 
     def set_source(self, source_id: str, config: Config) -> None:
-        """Let a source have zones and privacy of its own."""
+        """Let a source have zones and privacy of its own; what was covered as it said before is shown no more."""
         self._settings.set(source_id, config)
+        self._last.pop(source_id, None)
 
     def paint(self, frame: Frame, result: FrameResult) -> BgrImage:
         """Return a copy (H, W, 3) of the frame's picture with the faces drawn, the most certain on top.
 
-        Where faces are covered, a frame that nobody has looked at is not shown: the last picture that was stands in for it.
+        Where faces are covered, a frame that the detector did not look at is not shown: the last picture that it did look at
+        stands in for it, or black where there is none of that size.
         """
         own = self._settings.of(frame.source_id)
         if own.privacy.blur == "none":
             return self._drawn(frame, result, own)
-        if not result.repeated or self._last.get(frame.source_id, _NOTHING).shape != frame.bgr.shape:
-            shown = np.zeros_like(frame.bgr) if result.repeated else frame.bgr
+        unseen = result.repeated or result.unseen
+        if not unseen or self._last.get(frame.source_id, _NOTHING).shape != frame.bgr.shape:
+            shown = np.zeros_like(frame.bgr) if unseen else frame.bgr
             self._last[frame.source_id] = self._drawn(replace(frame, bgr=shown), result, own)
         return self._last[frame.source_id]
 
@@ -99,19 +102,21 @@ class Overlay:
                 _draw_skeleton(bgr, face.detection, scale)
             if self._config.keypoints:
                 _draw_keypoints(bgr, face.detection, scale)
-            _draw_outline(bgr, face, scale)
+            is_solid = face.judged or face.frames_since_look < frames_per_look(own)
+            _draw_outline(bgr, face, scale, is_solid=is_solid)
         if self._config.labels:
             for face in reversed(result.faces):
                 _draw_tag(bgr, face, scale)
         return bgr
 
 
-def _draw_outline(bgr: BgrImage, face: Face, scale: _Scale) -> None:
+def _draw_outline(bgr: BgrImage, face: Face, scale: _Scale, *, is_solid: bool) -> None:
+    """Draw it solid where the detector looked as lately as it promises, else dashed."""
     if not np.isfinite(face.quad_xy).all():
         return
     dash_px = max(float(np.hypot(*(face.quad_xy[1] - face.quad_xy[0]))) / 9, 3 * scale.line)
     edges = list(pairwise(np.vstack([face.quad_xy, face.quad_xy[:1]])))
-    strokes = edges if face.judged else [dash for start, end in edges for dash in _dashes(start, end, dash_px)]
+    strokes = edges if is_solid else [dash for start, end in edges for dash in _dashes(start, end, dash_px)]
     for colour, thickness in ((_BLACK, scale.line + 2), (COLOURS_BGR[face.shown_label], scale.line)):
         for start, end in strokes:
             _line(bgr, start, end, colour, thickness)
@@ -135,10 +140,9 @@ def _draw_tag(bgr: BgrImage, face: Face, scale: _Scale) -> None:
     label, confidence = face.shown_label, face.shown_confidence
     number = "" if face.track_id is None else f"{face.track_id} "
     text = number + (LABEL_TEXT[label] if confidence is None else f"{LABEL_TEXT[label]} {confidence:.0%}")
-    font_scale, stroke = text_height / _FONT_HEIGHT_PX, max(1, round(text_height / 9))
-    (text_width, _), _ = cv2.getTextSize(text, _FONT, font_scale, stroke)
-    pad = max(2, round(text_height * 0.4))
-    tag_width, tag_height = round(text_height + text_width + 3 * pad), round(text_height + 2 * pad)
+    stroke, pad = max(1, round(text_height / 9)), max(2, round(text_height * 0.4))
+    tag_width = round(text_height + text_width(text, text_height, stroke) + 3 * pad)
+    tag_height = round(text_height + 2 * pad)
     x = round(min(max(float(left), 0), max(bgr.shape[1] - tag_width, 0)))
     y = round(min(max(float(top) - tag_height, 0), max(bgr.shape[0] - tag_height, 0)))
     colour = COLOURS_BGR[label]
@@ -149,7 +153,7 @@ def _draw_tag(bgr: BgrImage, face: Face, scale: _Scale) -> None:
         for start, end in pairwise(points):
             _line(bgr, start, end, ink, stroke + 1)
     position = (round(x + 2 * pad + text_height), round(y + pad + text_height))
-    cv2.putText(bgr, text, position, _FONT, font_scale, ink, stroke, cv2.LINE_AA)
+    draw_text(bgr, text, position, text_height, ink, stroke)
 
 
 def _draw_zone(bgr: BgrImage, name: str, corners: Sequence[Sequence[float]], scale: _Scale) -> None:
@@ -160,8 +164,7 @@ def _draw_zone(bgr: BgrImage, name: str, corners: Sequence[Sequence[float]], sca
             _line(bgr, start, end, colour, thickness)
     text_height = (scale.smallest_text + scale.largest_text) / 2
     x, y = points[points.sum(1).argmin()] + text_height * np.array([0.6, 1.6])
-    for colour, thickness in ((_BLACK, scale.line + 2), (_ZONE_BGR, max(1, scale.line - 1))):
-        cv2.putText(bgr, name, (round(x), round(y)), _FONT, text_height / _FONT_HEIGHT_PX, colour, thickness, cv2.LINE_AA)
+    draw_text(bgr, name, (round(x), round(y)), text_height, _ZONE_BGR, max(1, scale.line - 1), halo_px=max(1, scale.line // 2))
 
 
 def _draw_keypoints(bgr: BgrImage, detection: Detection, scale: _Scale) -> None:

@@ -1,10 +1,12 @@
 """Picture files and BGR arrays, through Pillow."""
 
+import math
 import os
 import re
 import struct
 from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from stat import S_ISREG
@@ -50,7 +52,8 @@ _SAVE_OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "TIFF": {"compression": "tiff_lzw"},
 }
 _LARGEST_PIXELS: Final = 500_000_000  # 5 GB while it is decoded
-_READING: Final = Lock()
+_READ_ALONE_FROM_PIXELS: Final = 25_000_000  # 10 bytes each while it is decoded: many at a time would take all memory
+_READING_ALONE: Final = Lock()
 # What Pillow raises for files that were damaged at random; warnings where somebody made errors of them.
 _DAMAGED: Final = (
     *(OSError, EOFError, ValueError, TypeError, SyntaxError, RuntimeError, LookupError, ArithmeticError, MemoryError),
@@ -83,20 +86,42 @@ def read_picture(path: str) -> BgrImage:
         return _decode(opened)
 
 
-def picture_size(path: str) -> tuple[int, int]:
-    """Return width and height that `read_picture` gives, from the header alone.
+@dataclass(frozen=True)
+class PictureShape:
+    """What the header of a picture says of its pixels."""
+
+    width: int
+    """Pixels of the upright picture, as `read_picture` gives it."""
+    height: int
+    orientation: int = 1
+    """EXIF orientation, 1 to 8, by which the stored picture becomes the upright one."""
+
+    @property
+    def stored_size(self) -> tuple[int, int]:
+        """Width and height as they are stored, before the picture is turned upright."""
+        return (self.height, self.width) if self.orientation >= _FIRST_ON_ITS_SIDE else (self.width, self.height)
+
+
+def picture_shape(path: str) -> PictureShape:
+    """Return the size that `read_picture` gives, and how it is turned, from the header alone.
 
     Raises:
         SourceError: As `read_picture`; what is damaged behind the header is not noticed.
     """
     with _readable(path) as opened, Image.open(opened, formats=sorted(set(_FORMATS.values()))) as stored:
-        width, height = stored.size
-        if stored.format == "TIFF":  # Pillow turns its size itself
-            return width, height
         # Pillow would decode a whole PNG to look for metadata behind its pixels.
         exif = Image.Image.getexif if stored.format == "PNG" and not _has_late_metadata(opened) else type(stored).getexif
-        turned = _orientation(stored, exif) >= _FIRST_ON_ITS_SIDE
-        return (height, width) if turned else (width, height)
+        orientation = _orientation(stored, exif)
+        width, height = stored.size
+        if orientation >= _FIRST_ON_ITS_SIDE and stored.format != "TIFF":  # whose size Pillow turns itself
+            width, height = height, width
+        return PictureShape(width, height, orientation)
+
+
+def picture_size(path: str) -> tuple[int, int]:
+    """Return width and height that `read_picture` gives; see `picture_shape`."""
+    shape = picture_shape(path)
+    return shape.width, shape.height
 
 
 def write_picture(path: Path, bgr: BgrImage) -> None:
@@ -138,7 +163,7 @@ def _readable(path: str) -> Generator[BinaryIO, None, None]:
             raise SourceError("not a file; give a picture")
         if status.st_size == 0:
             raise SourceError("the file is empty; copy it again")
-        with _large_pictures(), file.open("rb") as opened:
+        with _LARGE_PICTURES, file.open("rb") as opened:
             if _HEIC_START.match(opened.read(12)):  # whatever its name
                 raise SourceError(_HEIC_ADVICE)
             yield opened
@@ -146,29 +171,49 @@ def _readable(path: str) -> Generator[BinaryIO, None, None]:
         raise SourceError(_why_unreadable(file, error)) from error
 
 
-@contextmanager
-def _large_pictures() -> Generator[None, None, None]:
-    """Raise Pillow's limit, which is made for servers: phones take pictures of 200 megapixels.
+class _LargePictures:
+    """Raises Pillow's limit, which is made for servers, while pictures are read: phones take some of 200 megapixels.
 
-    The limit is global and looked at both when a file is opened and when it is decoded, therefore one reader at a time. Pillow
-    warns above it and refuses twice as much.
+    The limit is global and looked at both when a file is opened and when it is decoded. It stays raised while any thread reads.
+    Pillow warns above it and refuses twice as much.
     """
-    with _READING:
-        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, _LARGEST_PIXELS // 2
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = before
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._readers = 0
+        self._before = Image.MAX_IMAGE_PIXELS
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._readers:
+                self._before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, _LARGEST_PIXELS // 2
+            self._readers += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._readers -= 1
+            if not self._readers:
+                Image.MAX_IMAGE_PIXELS = self._before
+
+
+_LARGE_PICTURES: Final = _LargePictures()
 
 
 def _decode(file: BinaryIO) -> BgrImage:
-    with Image.open(file, formats=sorted(set(_FORMATS.values()))) as stored:
-        stored.load()
-        turn = _TURNS.get(_orientation(stored))
-        image = stored if turn is None else stored.transpose(turn)
-        if image.mode[0] in "IF":
-            return np.asarray(cv2.cvtColor(_to_8_bits(np.asarray(image)), cv2.COLOR_GRAY2BGR), np.uint8)
-        return np.asarray(cv2.cvtColor(np.asarray(_opaque(image)), cv2.COLOR_RGB2BGR), np.uint8)
+    with (
+        Image.open(file, formats=sorted(set(_FORMATS.values()))) as stored,
+        _READING_ALONE if math.prod(stored.size) >= _READ_ALONE_FROM_PIXELS else nullcontext(),
+    ):
+        return _pixels(stored)
+
+
+def _pixels(stored: Image.Image) -> BgrImage:
+    stored.load()
+    turn = _TURNS.get(_orientation(stored))
+    image = stored if turn is None else stored.transpose(turn)
+    if image.mode[0] in "IF":
+        return np.asarray(cv2.cvtColor(_to_8_bits(np.asarray(image)), cv2.COLOR_GRAY2BGR), np.uint8)
+    return np.asarray(cv2.cvtColor(np.asarray(_opaque(image)), cv2.COLOR_RGB2BGR), np.uint8)
 
 
 def _orientation(image: Image.Image, exif: Callable[[Any], Image.Exif] | None = None) -> int:

@@ -1,21 +1,24 @@
 """Models put together from a configuration, for single pictures and for the stream."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from loguru import logger
+from numpy.typing import NDArray
 
 from maskstream.align import cut_faces
 from maskstream.analyzer import Analyzer
 from maskstream.config import load_config
 from maskstream.errors import ConfigError
+from maskstream.looks import analysed_per_look
 from maskstream.models import CLASSIFIERS, CROP_ARCHITECTURES, DETECTORS, ClassifierOptions, DetectorOptions
 from maskstream.models.backends import choose_backend
 from maskstream.models.devices import CPU, kind_of, pick_device
 from maskstream.models.runtimes import STREAMS
 from maskstream.overlay import Overlay
-from maskstream.protocols import Classifier, Cutter, Detector
+from maskstream.protocols import Cutter, Detector
 from maskstream.settings import ClassifierConfig, Config, DetectorConfig
 from maskstream.types import BgrImage, Face, Frame, FrameResult
 
@@ -28,7 +31,7 @@ _PER_STREAM: Final = 2
 
 
 class MaskPipeline:
-    """Judges the faces of single pictures.
+    """Judges the faces of single pictures. Several threads may call one; a forked process needs one of its own.
 
     pipeline = MaskPipeline()
     faces = pipeline(cv2.imread("photo.jpg"))
@@ -52,18 +55,60 @@ class MaskPipeline:
         """Return the faces of a picture (H, W, 3) uint8 BGR, as `cv2.imread` gives it; the most certain first.
 
         Raises:
-            ValueError: It is not such a picture.
+            ModelError: This is a fork of the process that loaded the models.
+            TypeError: It is no NumPy array: a path, a picture of PIL, or the None that `cv2.imread` returns.
+            ValueError: It is an array of another shape or type.
         """
         return self.analyzer.analyze([_lone_frame(picture_bgr)])[0].faces
 
     def draw(self, picture_bgr: BgrImage, faces: Sequence[Face]) -> BgrImage:
-        """Return a copy of the picture with the faces drawn."""
+        """Return a copy of a picture as `__call__` takes it, with the faces drawn."""
         result = FrameResult("picture", 0, 0.0, tuple(faces))
         return Overlay(self._config).paint(_lone_frame(picture_bgr), result)
 
 
 def _lone_frame(picture_bgr: BgrImage) -> Frame:
-    return Frame(np.asarray(picture_bgr), index=0, source_id="picture", time_s=0.0)
+    _require_array(picture_bgr)
+    wrong = _what_is_wrong(picture_bgr)
+    if wrong:
+        raise ValueError(f"the picture is {picture_bgr.dtype} {picture_bgr.shape}, expected uint8 (height, width, 3): {wrong}")
+    return Frame(picture_bgr, index=0, source_id="picture", time_s=0.0)
+
+
+def _require_array(picture: object) -> None:
+    """Raise `TypeError` for what is no array, and say what to do with it."""
+    if isinstance(picture, np.ndarray):
+        return
+    if picture is None:
+        raise TypeError("the picture is None: cv2.imread returns that where it cannot read a file; check the path and the file")
+    kind = f"{type(picture).__module__}.{type(picture).__qualname__}"
+    if kind.startswith("PIL."):
+        how = 'cv2.cvtColor(np.asarray(picture.convert("RGB")), cv2.COLOR_RGB2BGR), for PIL has red first'
+    elif isinstance(picture, str | PathLike):
+        how = "cv2.imread(path)"
+    else:
+        how = "a NumPy array, uint8 (height, width, 3), blue first"
+    raise TypeError(f"the picture is a {kind.removeprefix('builtins.')}; give {how}")
+
+
+def _what_is_wrong(picture: NDArray[Any]) -> str:
+    """Return what to do with an array that is no picture (H, W, 3) uint8; nothing for one that is."""
+    if picture.size == 0:
+        return "it is empty; check how it was cut"
+    if picture.ndim not in (2, 3):
+        return "give one picture at a time" if picture.ndim == 4 else "it has no rows and columns"
+    if picture.ndim == 2 or picture.shape[2] == 1:
+        return "it is grey; cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)"
+    if picture.shape[2] == 4:
+        return "it has a channel for transparency; cv2.cvtColor(picture, cv2.COLOR_BGRA2BGR)"
+    if picture.shape[2] != 3:
+        return "give channels last; picture.transpose(1, 2, 0)" if picture.shape[0] == 3 else "give three channels"
+    if picture.dtype != np.uint8:
+        is_float = np.issubdtype(picture.dtype, np.floating)
+        return "scale it to 0..255 and cast it; " + (
+            "(picture * 255).astype(np.uint8) for 0..1" if is_float else "astype(np.uint8)"
+        )
+    return ""
 
 
 def build_analyzer(config: Config, by_source: Mapping[str, Config] | None = None, *, several: bool = False) -> Analyzer:
@@ -88,7 +133,7 @@ def build_analyzer(config: Config, by_source: Mapping[str, Config] | None = None
     chosen = config.classifier
     options = ClassifierOptions(device, config.clip, chosen.weights, chosen.backend, config.precision)
     classifier = CLASSIFIERS[chosen.name](options)
-    _require_incorrect(classifier, [config, *(by_source or {}).values()])
+    require_incorrect(classifier.class_names, [config, *(by_source or {}).values()])
     logger.info("{} and {} on {}", config.detector.name, config.classifier.name, device)
     cut: Cutter = cut_faces
     if uploads and kind_of(device) == "cuda" and chosen.name in CROP_ARCHITECTURES:  # elsewhere volumes cannot be sampled
@@ -131,10 +176,15 @@ def build_detector(
     return DETECTORS[config.detector.name](options)
 
 
-def _require_incorrect(classifier: Classifier, configs: Iterable[Config]) -> None:
-    if "incorrect" not in classifier.class_names and any(each.classifier.incorrect_as == "incorrect" for each in configs):
+def require_incorrect(class_names: Sequence[str], configs: Iterable[Config]) -> None:
+    """Refuse to ask a classifier for what it does not tell.
+
+    Raises:
+        ConfigError: A source wants to know it.
+    """
+    if "incorrect" not in class_names and any(each.classifier.incorrect_as == "incorrect" for each in configs):
         raise ConfigError(
-            f"classifier.incorrect_as: incorrect is none of what the classifier tells: {', '.join(classifier.class_names)}; "
+            f"classifier.incorrect_as: incorrect is none of what the classifier tells: {', '.join(class_names)}; "
             "give weights that know it, such as --classifier weights/mask_mobilenet_incorrect.safetensors"
         )
 
@@ -157,16 +207,20 @@ def _require_known(key: str, name: str, known: Mapping[str, object]) -> None:
         raise ConfigError(f"{key}: {name!r} is not known; allowed: {', '.join(known)}")
 
 
-def batch_size_of(config: Config, every: int = 1) -> int:
-    """Return how many frames are analysed in one go, at most.
+def batch_size_of(config: Config, *, follows: bool = True) -> int:
+    """Return how many frames are analysed in one go, at most: the one place where that is decided.
+
+    It is `stream.batch_size`. Where that is null, it is as many as the detector looks at in one go, which depends on the device
+    and on what runs it, times the analysed frames that come to one look (`maskstream.looks`). During a run its `Batcher` has the
+    number: the engine halves it there where memory does not suffice.
 
     Args:
-        config: Says it, or the device and what runs the detector.
-        every: The detector looks at every Nth of them alone.
+        config: Says it.
+        follows: Whether faces are followed between looks, as in a video; False for pictures.
     """
     if config.stream.batch_size is not None:
         return config.stream.batch_size
     device = pick_device(config.device)
     backend = choose_backend("detector.backend", config.detector.backend, device, config.precision)
     looks = _GPU_BATCH_SIZE if device != CPU else _PER_STREAM * STREAMS if backend == "openvino" else 1
-    return looks * every
+    return looks * analysed_per_look(config) if follows else looks

@@ -1,6 +1,7 @@
 """Builds what the trainers learn from: labels with readable pictures, crops, labels that ignore what nobody labelled."""
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,6 @@ from maskstream.config import load_config
 from maskstream.errors import ConfigError, SourceError, SourceOpenError
 from maskstream.evaluation.types import BoxKind
 from maskstream.files import make_folder, one_line, replace_file
-from maskstream.pictures import read_picture
 from maskstream.pipeline import build_detector
 from maskstream.settings import Config
 from maskstream.sinks.paths import require_folder
@@ -100,8 +100,10 @@ def read_labelled(images: Path, labels: Path, *, strict: bool, label_format: Lab
     Raises:
         MaskStreamError: Nothing can be read, or with `strict` not everything.
     """
-    annotations = read_annotations(images, labels, ReadOptions(load_config().evaluation.labels, label_format, strict=strict))
-    with ThreadPoolExecutor() as pool:
+    meanings = load_config().evaluation.labels
+    options = ReadOptions(meanings, label_format, strict=strict, classes_matter=False)  # a detector finds faces of any class
+    annotations = read_annotations(images, labels, options)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes without the interpreter's lock
         reasons = list(pool.map(_why_unreadable, annotations.pictures))
     for problem in annotations.problems:
         if problem.kind is not ProblemKind.PICTURE_WITHOUT_LABEL:  # those of the other set
@@ -123,9 +125,9 @@ def report_broken(broken: Sequence[str], *, strict: bool) -> None:
 
 def _why_unreadable(picture: LabelledPicture) -> str:
     try:
-        read_picture(str(picture.path))
+        picture.read()
     except SourceError as error:
-        return f"{one_line(picture.name)}: {error}"
+        return str(error)
     return ""
 
 

@@ -59,6 +59,10 @@ class FrameAnalyzer(Protocol):
         """Return one result per frame, in order. Frames of a source come in their own order."""
         ...
 
+    def forget(self, source_id: str) -> None:
+        """Keep nothing of a source: the next frame of this name is of another one."""
+        ...
+
 
 class Detector(Protocol):
     """Finds people or faces with their keypoints in a batch of pictures."""

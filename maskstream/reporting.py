@@ -1,8 +1,8 @@
 """Puts together who is told of people: files, brokers, addresses."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from os import environ
 from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING, Final
@@ -13,6 +13,7 @@ from rich.console import Console
 from maskstream.cameras import expand
 from maskstream.covering import stored_crop
 from maskstream.errors import ConfigError, SinkError
+from maskstream.homes import expand_home, state_folder
 from maskstream.people.book import EventBook
 from maskstream.protocols import Sink
 from maskstream.settings import Config, EventsConfig, PerSource
@@ -42,11 +43,14 @@ class Reporting:
         """
         self._config = config
         self._carriers = _carriers(config.events)
+        self._queue = _required_queue(config.events.queue) if self._carriers else _queue(config.events.queue) or ""
         self._privacy = PerSource(lambda own: own.privacy, config, by_source)
         self._book = EventBook(config, by_source, self._crop)
 
     def set_source(self, source_id: str, config: Config) -> None:
         """Let a source have settings of its own."""
+        if config.privacy != self._privacy.of(source_id):
+            self._book.forget_crops(source_id)
         self._privacy.set(source_id, config)
         self._book.set_source(source_id, config)
 
@@ -62,19 +66,20 @@ class Reporting:
         if (events or summary or self._carriers) and not self._config.tracking.enabled:
             raise ConfigError("tracking.enabled: false, but events and the summary are of people; set it to true")
 
-    def sinks(self, events: str | None, summary: str | None, console: Console | None) -> Iterator[Sink]:
+    def sinks(self, events: str | None, summary: str | None, console: Console | None, *, anew: bool = False) -> Iterator[Sink]:
         """Open one sink after the other.
 
         Args:
             events: A file of JSON lines, or None.
             summary: A JSON file, or None.
             console: Where the table of the summary goes.
+            anew: Whether the file of events is replaced where there is one; it is continued otherwise.
 
         Raises:
             SinkError: A file cannot be written.
         """
         if self._carriers:
-            outbox = Outbox(str(self._queue), round(self._config.events.queue_mb * _BYTES_PER_MB))
+            outbox = Outbox(self._queue, round(self._config.events.queue_mb * _BYTES_PER_MB))
             outbox.join()  # until all deliveries use it
             try:
                 self._claim(outbox)
@@ -82,19 +87,20 @@ class Reporting:
                     yield EventSink(self._book, Delivery(carrier, outbox))
             finally:
                 outbox.leave()
-        elif self._queue.exists():
-            for receiver, records in peek(self._queue).items():
-                logger.info("{}: {} records wait for {}; no receiver is named in this run", self._queue, records, receiver)
+        else:
+            self._look_into_queue()
         if events is not None:
-            yield EventSink(self._book, JsonlEvents(events))
+            yield EventSink(self._book, JsonlEvents(events, "w" if anew else "a"))
         if summary is not None:
             from maskstream.sinks.summary import SummarySink
 
             yield SummarySink(summary, self._book, console)
 
-    @property
-    def _queue(self) -> Path:
-        return Path(self._config.events.queue or state_folder() / "events.db").expanduser()
+    def _look_into_queue(self) -> None:
+        """Say what waits where no receiver is named."""
+        if self._queue and os.path.exists(self._queue):  # noqa: PTH110 (Path raises where nobody may look)
+            for receiver, records in peek(Path(self._queue)).items():
+                logger.info("{}: {} records wait for {}; no receiver is named in this run", self._queue, records, receiver)
 
     def _claim(self, outbox: Outbox) -> None:
         """Let the receivers have what waits for them, and say what waits for others."""
@@ -148,6 +154,22 @@ def _webhooks(events: EventsConfig) -> list["Webhook"]:
     return hooks
 
 
-def state_folder() -> Path:
-    """Return where the program keeps what must outlive it, by the XDG Base Directory Specification."""
-    return Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "maskstream"
+def _queue(given: str | None) -> str | None:
+    """Return where events wait for their receivers; None where there is no folder that outlasts the program."""
+    folder = state_folder()
+    path = expand_home(given) if given is not None else None if folder is None else str(folder / "events.db")
+    return None if path is None or path.startswith("~") else path
+
+
+def _required_queue(given: str | None) -> str:
+    """Return where events wait for their receivers.
+
+    Raises:
+        ConfigError: There is no folder that outlasts the program.
+    """
+    path = _queue(given)
+    if path is None:
+        raise ConfigError(
+            f"events.queue: {given or 'not set'}, and there is no home folder; set it to a file that outlasts the run"
+        )
+    return path

@@ -31,8 +31,11 @@ IncorrectAs = Literal["no_mask", "incorrect"]
 Backend = Literal["auto", "torch", "openvino", "onnx"]
 Precision = Literal["float32", "float16", "bfloat16"]
 Blur = Literal["none", "all", "masked", "unmasked"]
+Deinterlace = Literal["auto", True, False]
+PixelAspect = Annotated[float, Field(ge=0.25, le=4)]
 ReadableBy = Literal["owner", "group", "everyone"]
-LabelMeaning = Literal["mask", "no_mask", "incorrect", "unknown", "ignore"]
+LabelMeaning = Literal["mask", "no_mask", "incorrect", "unknown", "ignore", "ask"]
+"""What the name of a class means; `ask`: `unknown`, or a question to the user where other names make it ambiguous."""
 
 
 class Section(BaseModel):
@@ -95,17 +98,22 @@ class WebcamConfig(Section):
 class NetworkConfig(Section):
     """How cameras are reached."""
 
-    transport: Literal["tcp", "udp"]
+    transport: Literal["auto", "tcp", "udp"]
+    verify_tls: Literal["auto", True, False]
+    ca_file: str | None
     open_timeout_s: Annotated[float, Field(gt=0)]
     read_timeout_s: Annotated[float, Field(gt=0)]
+    max_frame_mb: Annotated[float, Field(gt=0, le=1000)]
+    max_megapixels: Annotated[float, Field(gt=0, le=250)]
     keep_damaged: bool
     max_reconnects: Annotated[int, Field(ge=0)] | None
 
 
 class PicturesConfig(Section):
-    """How pictures are found."""
+    """How pictures are found, and how large they, and frames of video files, may be."""
 
     recursive: bool
+    max_megapixels: Annotated[float, Field(gt=0, le=500)]
 
 
 class WindowConfig(Section):
@@ -125,11 +133,19 @@ class OverlayConfig(Section):
 
 
 class VideoConfig(Section):
-    """How annotated video is written."""
+    """How video is read, and annotated video is written."""
 
+    deinterlace: Deinterlace = "auto"
+    pixel_aspect: PixelAspect | None = None
     segment_s: Annotated[float, Field(ge=1)] | None
     crf: Annotated[int, Field(ge=0, le=51)]
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
+
+
+class CsvConfig(Section):
+    """How tables are written."""
+
+    bom: bool
 
 
 class TrackingConfig(Section):
@@ -158,8 +174,8 @@ class PrivacyConfig(Section):
 class WebhookConfig(Section):
     """An address that is told of events."""
 
-    url: str
-    secret: str | None = None
+    url: Annotated[str, Field(repr=False)]
+    secret: Annotated[str | None, Field(repr=False)] = None
     name: Annotated[str, Field(min_length=1)] | None = None
 
 
@@ -169,7 +185,7 @@ class EventsConfig(Section):
     labels: list[Literal["mask", "no_mask", "incorrect"]]
     min_seconds: Annotated[float, Field(ge=0)]
     update_s: Annotated[float, Field(gt=0)]
-    mqtt: str | None
+    mqtt: Annotated[str | None, Field(repr=False)]
     mqtt_name: Annotated[str, Field(min_length=1)] | None
     webhooks: list[WebhookConfig]
     ca_file: str | None
@@ -215,6 +231,7 @@ class Config(Section):
     events: EventsConfig
     privacy: PrivacyConfig
     video: VideoConfig
+    csv: CsvConfig
     evaluation: EvaluationConfig
     clip: ClipConfig
 

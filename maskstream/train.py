@@ -239,4 +239,7 @@ def check_classifier(request: TrainingRequest, recipe: ClassifierRecipe, data: P
         raise ConfigError(f"{weights}: tells {known}, the recipe says {wanted}; --set classes=[{known}]")
     require_both_answers(crops, recipe)
     probabilities = classifier.classify([middle(crop, recipe.size_px) for crop in crops.pixels_bgr])
+    broken = int((~np.isfinite(probabilities)).any(1).sum())
+    if broken:
+        raise ModelError(f"{weights}: says no finite numbers of {broken} of {len(probabilities)} crops; train it anew")
     return judged_figures(probabilities, crops.labels, recipe.classes)

@@ -76,6 +76,9 @@ class Frame:
     """UTC; live sources only."""
     file: str | None = None
     """The picture's path, where a source consists of pictures."""
+    connection: int = 0
+    """Which opening of its source it comes from. Each opening within a run has another number, also where a camera is removed
+    and added again; 0 outside of a run."""
 
     def __post_init__(self) -> None:
         _require_shape("Frame.bgr", self.bgr, (None, None, 3))
@@ -150,6 +153,8 @@ class Face:
     """Probability of `steady_label` in [0, 1]; None for `unknown`."""
     zone: str | None = None
     """Name of the zone in which it lies."""
+    frames_since_look: int = 0
+    """Frames of the source since the detector last looked; 0 where it looked at this frame."""
 
     def __post_init__(self) -> None:
         _require_shape("Face.quad_xy", self.quad_xy, (4, 2))
@@ -187,6 +192,13 @@ class FrameResult:
 
     repeated: bool = False
     """Whether nobody has looked at the frame: its faces are the last known ones of its source."""
+    unseen: bool = False
+    """Whether there may be a face in the frame whose place is not known: the detector did not look at it, or gave a place that is
+    of no use. Where faces are covered it is not shown."""
+    region_xyxy: tuple[int, int, int, int] | None = None
+    """The pixels in which the detector looked, as left, top, right, bottom; None: everywhere."""
+    unusable: int = 0
+    """Answers of the models about this frame that were of no use: not finite, or a box that lies in no picture."""
 
     @classmethod
     def of(cls, frame: Frame, faces: tuple[Face, ...], hidden: tuple[Face, ...], stages_ms: Mapping[str, float]) -> "FrameResult":
@@ -202,7 +214,7 @@ class SourceInfo:
 
     source_id: str
     width: int
-    """Of the first frame; later ones may differ."""
+    """Of the first frame as it is displayed, upright and in square pixels; later ones may differ."""
     height: int
     live: bool
     """A live source hands over its newest frame only; any other loses none."""
@@ -214,13 +226,15 @@ class SourceInfo:
     duration_s: float | None = None
     """Position of its end, in `time_s`."""
     sample_aspect_ratio: Fraction | None = None
-    """Width of a pixel over its height, where they differ."""
+    """Width of a pixel over its height, where they differ in the frames that it hands out; our own sources make them square."""
     path: str | None = None
     """The local file or folder it is read from."""
     pictures: tuple[str, ...] = ()
     """The files of a source that consists of pictures, in order."""
     origin_s: Fraction = Fraction(0)
     """The timestamp in the file that counts as `time_s` 0."""
+    start_s: float = 0.0
+    """The `time_s` of its first frame."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,6 +30,7 @@ LONGEST_FIRST = (
     "sinks/test_window.py",
     "models/test_backends.py",
     "end_to_end/test_run_stream.py",
+    "end_to_end/test_outside.py",
     "end_to_end/test_window.py",
     "tools/test_benchmark.py",
     "end_to_end/test_start.py",
@@ -48,6 +49,7 @@ LONGEST_FIRST = (
 """Files of tests that take 10 s or more."""
 APT_PACKAGES = {"ffprobe": "ffmpeg", "chromium": "chromium", "Xvfb": "xvfb", "xdotool": "xdotool"}
 APT_PACKAGES |= {
+    "strace": "strace",
     "ffmpeg": "ffmpeg",
     "mosquitto": "mosquitto",
     "openssl": "openssl",

@@ -1,10 +1,11 @@
 """An RTSP server for tests. The system's Python runs it: it alone has the bindings of GStreamer.
 
-Usage: rtsp_server.py HOST PORT LOGIN PATH:FEED_PORT:TRANSPORTS:ROLE ...
+Usage: rtsp_server.py HOST PORT LOGIN CERTIFICATE PATH:FEED_PORT:TRANSPORTS:ROLE ...
 
 Each path sends on the H.264 that arrives as RTP at its feed port of 127.0.0.1. LOGIN is METHOD:USER:PASSWORD with the method
-basic or digest; TRANSPORTS is tcp, udp or both; ROLE is who may watch: anyone, or user, who has to log in. All that it prints is
-the port that it listens at; for PORT 0 it takes any free one.
+basic or digest; CERTIFICATE is a PEM file with certificate and key, for rtsps://, or - for none; TRANSPORTS is tcp, udp or both;
+ROLE is who may watch: anyone, or user, who has to log in. All that it prints is the port that it listens at; for PORT 0 it takes
+any free one.
 """
 
 import sys
@@ -13,7 +14,7 @@ import gi
 
 for library in ("Gst", "GstRtsp", "GstRtspServer"):
     gi.require_version(library, "1.0")
-from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
+from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 # No config-interval: it would put SPS and PPS between the slices of a picture. The encoder repeats them itself.
 RELAY = (
@@ -46,8 +47,10 @@ def make_token(role: str) -> GstRtspServer.RTSPToken:
     return token
 
 
-def make_auth(method: str, user: str, password: str) -> GstRtspServer.RTSPAuth:
+def make_auth(certificate: str, method: str, user: str, password: str) -> GstRtspServer.RTSPAuth:
     auth = GstRtspServer.RTSPAuth()
+    if certificate != "-":
+        auth.set_tls_certificate(Gio.TlsCertificate.new_from_file(certificate))
     auth.set_default_token(make_token("anyone"))
     if method == "basic":
         auth.set_supported_methods(GstRtsp.RTSPAuthMethod.BASIC)
@@ -58,12 +61,12 @@ def make_auth(method: str, user: str, password: str) -> GstRtspServer.RTSPAuth:
     return auth
 
 
-def main(host: str, port: str, login: str, *streams: str) -> None:
+def main(host: str, port: str, login: str, certificate: str, *streams: str) -> None:
     Gst.init(None)
     server = GstRtspServer.RTSPServer()
     server.set_address(host)
     server.set_service(port)
-    server.set_auth(make_auth(*login.split(":", 2)))
+    server.set_auth(make_auth(certificate, *login.split(":", 2)))
     for stream in streams:
         path, *settings = stream.split(":")
         server.get_mount_points().add_factory(path, make_factory(*settings))

@@ -43,24 +43,46 @@ class RtspServer:
     server: subprocess.Popen[bytes]
     feeder: subprocess.Popen[bytes]
     """The ffmpeg that all paths get their picture from; without it they fall silent."""
+    scheme: str = "rtsp"
 
     def url(self, path: str = "/cam", login: str = "") -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"rtsp://{login}{host}:{self.port}{path}"
+        return f"{self.scheme}://{login}{host}:{self.port}{path}"
 
 
 @contextmanager
 def rtsp_server(
-    video: Path, *, host: str = "127.0.0.1", port: int = 0, method: Literal["basic", "digest"] = "digest"
+    video: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    method: Literal["basic", "digest"] = "digest",
+    certificate: Path | None = None,
 ) -> Iterator[RtspServer]:
-    """Play a video again and again at its own speed, as a camera would, to any number of clients; port 0 is any free one."""
+    """Play a video again and again at its own speed, as a camera would, to any number of clients.
+
+    Args:
+        video: What it shows.
+        host: Where it listens.
+        port: 0 for any free one.
+        method: How users log in.
+        certificate: A file that holds certificate and key, for rtsps://.
+    """
     ports = free_udp_ports(len(_RTSP_PATHS))
     streams = [f"{path}:{port}:{kind}" for (path, kind), port in zip(_RTSP_PATHS.items(), ports, strict=True)]
     with ExitStack() as running:
         feeder = running.enter_context(running_process(feed_command(video, ports)))
-        command = [SYSTEM_PYTHON, str(_RTSP_SERVER), host, str(port), f"{method}:{USER}:{PASSWORD}", *streams]
+        command = [
+            SYSTEM_PYTHON,
+            str(_RTSP_SERVER),
+            host,
+            str(port),
+            f"{method}:{USER}:{PASSWORD}",
+            str(certificate or "-"),
+            *streams,
+        ]
         server = running.enter_context(running_process(command))
-        yield RtspServer(host, announced_port(server), server, feeder)
+        yield RtspServer(host, announced_port(server), server, feeder, "rtsps" if certificate else "rtsp")
 
 
 def feed_command(video: Path, ports: Sequence[int], gop: int = 5, filters: Sequence[str] = ("null",)) -> list[str]:
@@ -205,11 +227,12 @@ def stream(data: bytes, kind: str, lasts_s: float = 0.0) -> Answer:
     return answer
 
 
-def mjpeg(fps: float = 25, frames: int | None = None, ending: Ending = "close") -> Answer:
-    """Answer as a camera does that sends one JPEG after the other at its own pace, `grey` by index."""
+def mjpeg(fps: float = 25, frames: int | None = None, ending: Ending = "close", *, begins: bytes = b"") -> Answer:
+    """Answer as a camera does that sends one JPEG after the other at its own pace, `grey` by index, after some bytes."""
 
     def answer(request: Request) -> None:
         request.start(200, Content_Type="multipart/x-mixed-replace; boundary=frame")
+        request.wfile.write(begins)
         started_s = monotonic()
         for index in range(frames) if frames else count():
             if request.stopped.wait(max(0.0, started_s + index / fps - monotonic())):
@@ -233,11 +256,3 @@ def locked(answer: Answer) -> Answer:
     wanted = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
     refuse = status(401, WWW_Authenticate='Basic realm="camera"')
     return lambda request: (answer if request.headers.get("Authorization") == wanted else refuse)(request)
-
-
-def self_signed(path: Path) -> Path:
-    """Write a certificate of its own making, as cameras have, and its key."""
-    asked = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=camera"]
-    subprocess.run(["openssl", *asked, "-keyout", path, "-out", path.with_suffix(".crt")], check=True, capture_output=True)
-    path.write_bytes(path.read_bytes() + path.with_suffix(".crt").read_bytes())
-    return path

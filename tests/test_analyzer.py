@@ -1,3 +1,4 @@
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,10 +8,13 @@ import pytest
 
 from maskstream import Analyzer, MaskPipeline, load_config
 from maskstream.config import Layer
+from maskstream.errors import ConfigError
 from maskstream.models.runtimes import STREAMS
-from maskstream.pipeline import batch_size_of
+from maskstream.pipeline import batch_size_of, require_incorrect
 from maskstream.types import COCO_KEYPOINTS, FACE_KEYPOINTS, BgrImage, Detection, FloatArray, Frame, Label
 from tests.conftest import make_detection, make_frame
+from tests.receivers import wait_until
+from tests.slowness import LONGEST_S
 
 
 class GivenDetector:
@@ -237,15 +241,54 @@ def test_batching_frames_changes_no_answer(pipeline: MaskPipeline, demo_frames: 
 
 
 @pytest.mark.parametrize(
-    ("settings", "every", "size"),
+    ("settings", "size", "of_pictures"),
     [
-        ({}, 1, 2 * STREAMS),
-        ({}, 3, 6 * STREAMS),
-        ({"detector.backend": "torch"}, 3, 3),
-        ({"stream.batch_size": 5}, 3, 5),
-        ({"precision": "bfloat16"}, 1, 1),
+        ({"detector.every": 1}, 2 * STREAMS, 2 * STREAMS),
+        ({}, 6 * STREAMS, 2 * STREAMS),
+        ({"stream.stride": 2}, 4 * STREAMS, 2 * STREAMS),
+        ({"stream.stride": 5}, 2 * STREAMS, 2 * STREAMS),
+        ({"privacy.blur": "all"}, 2 * STREAMS, 2 * STREAMS),
+        ({"detector.backend": "torch"}, 3, 1),
+        ({"stream.batch_size": 5}, 5, 5),
+        ({"precision": "bfloat16", "detector.every": 1}, 1, 1),
     ],
 )
-def test_frames_in_one_go_suit_what_runs_the_detector(settings: dict[str, Any], every: int, size: int) -> None:
-    layers = [Layer.of_key("test", key, value) for key, value in settings.items()]
-    assert batch_size_of(load_config(layers=[Layer.of_key("test", "device", "cpu"), *layers]), every) == size
+def test_frames_in_one_go_suit_what_runs_the_detector(settings: dict[str, Any], size: int, of_pictures: int) -> None:
+    """Of the frames in one go the detector looks at as many as it takes, whatever `every` and `stride` are."""
+    config = load_config(layers=[Layer.of_key("test", key, value) for key, value in {"device": "cpu", **settings}.items()])
+    assert (batch_size_of(config), batch_size_of(config, follows=False)) == (size, of_pictures)
+
+
+def test_detectors_are_made_ready_for_one_source_after_the_other_while_others_are_analysed() -> None:
+    """A detector that is compiled for 50 faces must not take the place of one that was compiled for 100 meanwhile."""
+
+    class Compiled(GivenDetector):
+        def admit(self, min_score: float, max_faces: int) -> None:
+            inside.append(max_faces)
+            at_once.append(len(inside))
+            assert may_end.wait(LONGEST_S)
+            inside.remove(max_faces)
+
+    inside: list[int] = []
+    at_once: list[int] = []
+    may_end = threading.Event()
+    judge = Analyzer(Compiled([make_detection()]), GivenClassifier(), load_config())
+    configs = [load_config(layers=[Layer.of_key("test", "detector.max_faces", count)]) for count in (50, 100)]
+    threads = [threading.Thread(target=judge.admit, args=(config,)) for config in configs]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: bool(inside))
+    judge.set_source("door", configs[0])
+    assert judge.analyze([make_frame(0, 100, 100)])[0].faces
+    may_end.set()
+    for thread in threads:
+        thread.join()
+    assert at_once == [1, 1]
+
+
+def test_what_the_models_cannot_say_is_refused_for_a_source_that_is_added() -> None:
+    asks = load_config(layers=[Layer.of_key("test", "classifier.incorrect_as", "incorrect")])
+    judge = Analyzer(GivenDetector([]), GivenClassifier(), load_config())
+    require_incorrect(judge.class_names, [asks])
+    with pytest.raises(ConfigError, match=r"classifier\.incorrect_as"):
+        require_incorrect(("mask", "no_mask"), [load_config(), asks])

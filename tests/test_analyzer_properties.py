@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskstream import Analyzer, load_config
-from maskstream.config import Layer
+from maskstream.config import Layer, refine
 from maskstream.evaluation.predictions import from_record
 from maskstream.evaluation.predictions import to_record as to_prediction
 from maskstream.following import FollowingAnalyzer
@@ -106,7 +106,8 @@ def test_no_number_that_is_none_gets_through(
 ) -> None:
     """Through everything that a run has: detector, classifier, tracking, zones, events, records, pictures, predictions."""
     network = Given(frames, probabilities)
-    people = PeopleAnalyzer(FollowingAnalyzer(Analyzer(network, network, CONFIG), every), CONFIG)
+    own = refine(CONFIG, Layer("test", {"detector": {"every": every}, "privacy": {"blur": "none"}}))
+    people = PeopleAnalyzer(FollowingAnalyzer(Analyzer(network, network, CONFIG), own), CONFIG)
     overlay, book = Overlay(CONFIG), EventBook(CONFIG)
     for index in range(len(frames) * every):
         frame = frame_at(index)
@@ -145,11 +146,14 @@ def test_a_person_whose_face_cannot_be_placed_is_left_out() -> None:
     person = Detection(floats32([0, 0, 100, 300]), 0.9, points, np.full(17, 0.9, np.float32), COCO_KEYPOINTS)
     result = judge([person])
     assert (result.faces, result.hidden) == ((), ())
+    assert (result.unseen, result.unusable) == (True, 1)
 
 
 def test_a_score_that_is_none_is_left_out() -> None:
-    faces = judge([make_detection(score=score) for score in (NAN, INF, -INF, 0.9)]).faces
-    assert [face.detection.score for face in faces] == [0.9]
+    result = judge([make_detection(score=score) for score in (NAN, INF, -INF, 0.9)])
+    assert [face.detection.score for face in result.faces] == [0.9]
+    assert [face.label for face in result.hidden] == [Label.UNKNOWN] * 3  # they may be faces: to be covered
+    assert (result.unseen, result.unusable) == (False, 3)
 
 
 def test_probabilities_that_are_none_leave_a_face_unknown() -> None:
@@ -161,5 +165,5 @@ def test_probabilities_that_are_none_leave_a_face_unknown() -> None:
         (0.5, INF, 0, 0),
         (NAN,) * 4,
     )
-    assert [face.label for face in result.faces] == [Label.UNKNOWN, Label.MASK, Label.UNKNOWN]
-    assert [face.label for face in result.hidden] == [Label.UNKNOWN]  # as of what no classifier has seen
+    assert [face.label for face in result.faces] == [Label.UNKNOWN, Label.MASK, Label.UNKNOWN, Label.UNKNOWN]
+    assert (result.hidden, result.unusable) == ((), 3)

@@ -7,27 +7,53 @@ import maskstream
 from tests.conftest import ROOT
 
 # Who may look into whom: each room lists the rooms it may import.
-GROUND = {"types", "clock", "errors", "events", "protocols", "states"}
-LOWER = GROUND | {"config", "align", "covering", "files", "geometry", "palette", "pictures", "rates", "resources", "settings"}
+GROUND = {"types", "clock", "errors", "events", "protocols", "redaction", "states"}
+LOWER = GROUND | {
+    "config",
+    "align",
+    "covering",
+    "demuxing",
+    "files",
+    "geometry",
+    "looks",
+    "meanings",
+    "palette",
+    "processes",
+    "pictures",
+    "rates",
+    "resources",
+    "settings",
+    "text",
+    "homes",
+}
 ALLOWED = {
     "types": set(),
     "clock": set(),
-    "errors": set(),
+    "errors": {"redaction"},
+    "redaction": set(),
     "protocols": {"types"},
     "states": {"clock"},
     "events": {"types"},
     "settings": set(),
-    "config": {"errors", "resources", "settings"},
-    "cameras": {"config", "errors", "settings"},
-    "camera_watch": {"cameras", "config", "errors", "settings"},
+    "yaml_text": set(),
+    "config": {"errors", "redaction", "resources", "settings", "yaml_text"},
+    "cameras": {"config", "errors", "redaction", "settings"},
+    "camera_watch": {"cameras", "clock", "config", "errors", "settings"},
     "geometry": {"types"},
     "align": {"geometry", "types"},
     "pictures": {"types", "errors", "files"},
     "covering": {"align", "settings", "types"},
+    "demuxing": set(),
     "files": {"errors"},
+    "fonts": set(),
+    "text": {"fonts", "types"},
+    "meanings": {"config", "settings"},
     "palette": {"types"},
+    "looks": {"settings"},
+    "processes": {"errors"},
     "rates": set(),
     "resources": set(),
+    "homes": set(),
     "__main__": {"cli"},
     "interrupts": set(),
     "annotations": LOWER | {"annotations"},
@@ -57,7 +83,19 @@ def room(path: Path) -> str:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_rooms_look_only_where_they_may(path: Path) -> None:
-    if room(path) in {"app", "benchmark", "cli", "measure", "opening", "pipeline", "prepare", "reporting", "train", "__init__"}:
+    if room(path) in {
+        "app",
+        "benchmark",
+        "cli",
+        "live_cameras",
+        "measure",
+        "opening",
+        "pipeline",
+        "prepare",
+        "reporting",
+        "train",
+        "__init__",
+    }:
         return  # those that see everything
     ours = {name.split(".")[1] for name in imports(path) if name.startswith("maskstream.")}
     assert ours <= ALLOWED[room(path)]
@@ -67,6 +105,13 @@ def test_rooms_look_only_where_they_may(path: Path) -> None:
 def test_torch_stays_with_the_models(path: Path) -> None:
     if room(path) not in {"models", "training", "benchmark", "train"}:
         assert not {name.split(".")[0] for name in imports(path)} & {"torch", "torchvision"}
+
+
+@pytest.mark.parametrize("package", ["openvino", "onnxruntime"])
+def test_what_reports_its_users_is_imported_in_one_place(package: str) -> None:
+    everything = [path for folder in ("maskstream", "tests", "tools") for path in (ROOT / folder).rglob("*.py")]
+    places = [path for path in everything if package in {name.partition(".")[0] for name in imports(path)}]
+    assert places == [ROOT / "maskstream" / "models" / "without_telemetry.py"]
 
 
 def test_exported_names_are_these() -> None:

@@ -2,9 +2,12 @@ from pathlib import Path
 
 import pytest
 
+from maskstream.camera_watch import CameraWatch
 from maskstream.cameras import Camera, read_cameras
+from maskstream.config import Layer, load_config, refine
 from maskstream.errors import ConfigError, MaskStreamError, SourceOpenError
 from maskstream.settings import Config
+from tests.clocks import ManualClock
 from tests.conftest import ROOT
 
 
@@ -56,6 +59,75 @@ def test_zones_privacy_and_events_of_a_camera(tmp_path: Path, config: Config) ->
     assert (hall.config.zones, hall.config.privacy.blur) == ({}, "none")
 
 
+@pytest.mark.parametrize("name", ["010", "on", "1_000", "12:30", "2024-01-02", "Null island", "1e3", "3.10"])
+def test_a_name_is_what_was_typed(tmp_path: Path, config: Config, name: str) -> None:
+    (camera,) = read_cameras([write(tmp_path, f"- {{name: {name}, url: 010}}")], config)
+    assert (camera.name, camera.location) == (name, "010")
+
+
+def test_white_space_around_values_is_left_out(tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file of a secret ends with a newline."""
+    monkeypatch.setenv("PW", " s3 cret\r\n")
+    monkeypatch.setenv("HOST", "cam\n")
+    path = write(tmp_path, "- {name: ' gate ', url: \" rtsp://me:${PW}@${HOST}/1\\n\"}")
+    (camera,) = read_cameras([path], config)
+    assert (camera.name, camera.location) == ("gate", "rtsp://me:s3%20cret@cam/1")
+
+
+def config_of(*assignments: str) -> tuple[Config, list[Layer]]:
+    layers = [Layer.of_assignment(assignment) for assignment in assignments]
+    return load_config(None, layers), layers
+
+
+def test_the_command_line_wins_over_a_cameras_own_settings_and_says_which(tmp_path: Path, said: list[str]) -> None:
+    path = write(
+        tmp_path,
+        """
+- {name: gate, url: a, detector: {min_score: 0.9, max_faces: 7}, align: {min_face_px: 30}}
+- {name: hall, url: b, detector: {min_score: 0.5}, zones: {door: [[0, 0], [1, 0], [1, 1]]}}
+- {name: yard, url: c, zones: {door: [[0, 0], [1, 0], [0, 1]]}}
+""",
+    )
+    config, layers = config_of("detector.min_score=0.5", "align.min_face_px=30.0", "zones={door: [[0, 0], [1, 0], [1, 1]]}")
+    gate, hall, yard = read_cameras([path], config, layers)
+    assert (gate.config.detector.min_score, gate.config.detector.max_faces, hall.config.detector.min_score) == (0.5, 7, 0.5)
+    assert yard.config.zones == hall.config.zones
+    (line,) = said
+    assert line.startswith(
+        "WARNING the command line wins over the list of cameras: gate: detector.min_score is 0.5, not 0.9; yard"
+    )
+    assert "hall" not in line
+
+
+def test_a_file_of_settings_stays_below_a_cameras_own(tmp_path: Path, said: list[str]) -> None:
+    (tmp_path / "site.yaml").write_text("detector: {min_score: 0.3}")
+    layers = [Layer.of_assignment("detector.max_faces=5")]
+    config = load_config(tmp_path / "site.yaml", layers)
+    path = write(tmp_path, "- {name: gate, url: a, detector: {min_score: 0.9}}\n- {name: hall, url: b}")
+    gate, hall = read_cameras([path], config, layers)
+    assert (gate.config.detector.min_score, hall.config.detector.min_score) == (0.9, 0.3)
+    assert (gate.config.detector.max_faces, said) == (5, [])
+
+
+def test_a_wrong_setting_of_a_camera_is_refused_although_the_command_line_wins(tmp_path: Path) -> None:
+    config, layers = config_of("detector.min_score=0.5")
+    with pytest.raises(ConfigError, match=r"camera 1 \(gate\): detector.min_score: 7 is not allowed"):
+        read_cameras([write(tmp_path, "- {name: gate, url: a, detector: {min_score: 7}}")], config, layers)
+
+
+def test_the_command_line_wins_over_an_edited_list_too(tmp_path: Path) -> None:
+    config, layers = config_of("detector.min_score=0.5")
+    path, clock = write(tmp_path, "- {name: gate, url: a}"), ManualClock()
+    watch = CameraWatch([path], config, clock, layers)
+    write(tmp_path, "- {name: gate, url: a, detector: {min_score: 0.9, max_faces: 7}}")
+    looks = []
+    for _ in range(3):
+        clock.advance(1.0)
+        looks.append(watch.poll())
+    (edited,) = [look for look in looks if look is not None]
+    assert [(each.config.detector.min_score, each.config.detector.max_faces) for each in edited] == [(0.5, 7)]
+
+
 @pytest.mark.parametrize(
     ("template", "url"),
     [
@@ -104,6 +176,9 @@ def test_the_list_that_comes_with_the_program(config: Config, monkeypatch: pytes
         ("- {name: gate, url: a, events: {mqtt: 'mqtt://h'}}", "events.mqtt cannot be set for one camera"),
         ("- {name: gate, url: a, zones: {door: [[0, 0], [2, 0], [1, 1]]}}", "camera 1 (gate): zones.door: 2"),
         ("- {name: gate, url: a}\n- {name: gate, url: b}", "gate: given twice"),
+        ("- name: a\n  url: b\n  name: c\n  url: d", "cameras.yaml: line 3: the key name is given twice (first in line 1)"),
+        ("- {name: , url: a}", "camera 1: name is missing"),
+        ("- {name: gate, url: '  '}", "camera 1: url is missing"),
     ],
 )
 def test_a_wrong_list_is_one_clear_line(
@@ -125,3 +200,33 @@ def test_what_is_no_list(config: Config, locations: list[str], kind: type[MaskSt
     else:
         with pytest.raises(kind):
             read_cameras(locations, config)
+
+
+CHANGES = {
+    "detector": {"min_score": 0.9, "max_faces": 7, "region": [0, 0, 0.5, 1]},
+    "classifier": {"incorrect_as": "incorrect", "max_background": 0.1},
+    "align": {"min_face_px": 40.0, "min_keypoint_score": 0.9, "min_unknown_score": 0.9},
+    "zones": {"door": [[0, 0], [1, 0], [1, 1]]},
+    "privacy": {"blur": "all", "store_crops": True},
+    "events": {"labels": ["mask"], "min_seconds": 9.0, "update_s": 9.0},
+    "network": {"transport": "udp", "open_timeout_s": 9.0, "read_timeout_s": 9.0, "keep_damaged": True, "max_reconnects": 3},
+    "webcam": {"width": 320, "height": 240, "fps": 5.0, "mirror": True},
+    "video": {"crf": 40, "preset": "slow", "segment_s": 9.0},
+}
+OPENED_WITH = {"network", "webcam", "video"}
+
+
+@pytest.mark.parametrize(("section", "key"), [(section, key) for section, keys in CHANGES.items() for key in keys])
+def test_which_settings_open_a_camera_anew(config: Config, section: str, key: str) -> None:
+    changed = refine(config, Layer("test", {section: {key: CHANGES[section][key]}}))
+    assert changed != config
+    assert Camera("gate", "a", config).opens_like(Camera("gate", "a", changed)) is (section not in OPENED_WITH)
+
+
+def test_another_place_opens_a_camera_anew(config: Config) -> None:
+    assert not Camera("gate", "rtsp://a", config).opens_like(Camera("gate", "rtsp://b", config))
+
+
+@pytest.mark.parametrize(("location", "answer"), [("rtsp://cam/1", True), ("0", True), ("clip.mp4", False), ("photos", False)])
+def test_what_may_come_back(config: Config, location: str, answer: bool) -> None:
+    assert Camera("gate", location, config).may_come_back is answer

@@ -75,7 +75,7 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
         ),
         ("events: {webhooks: [{Url: a, secret: b}]}", ["unknown key events.webhooks.0.Url, meant is url"]),
         ("events: {webhooks: [{secret: 5, ur1: a}]}", ["unknown key events.webhooks.0.ur1, meant is url"]),
-        ("events: {webhooks: [{url: a, secret: 5}]}", ["events.webhooks.0.secret: *** is not allowed"]),
+        ("events: {webhooks: [{url: a, secret: [5]}]}", ["events.webhooks.0.secret: *** is not allowed"]),
         ("events: {webhooks: [a]}", ["events.webhooks: 'a' is not allowed; expected keys: url, secret, name"]),
         ("events: {webhook: [{url: a}]}", ["unknown key events.webhook, meant is webhooks"]),
         ('zones: {"a\\nb": 1}', ["mine.yaml", r"zones.a\nb: 1 is not allowed"]),
@@ -83,6 +83,8 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
         ("[" * 2000, ["mine.yaml", "not valid YAML"]),
         ("- a\n- b", ["mine.yaml", "expected keys"]),
         ("a: [", ["mine.yaml", "not valid YAML"]),
+        ("video: {}\nwindow: {}\nvideo: {}", ["mine.yaml: line 3: the key video is given twice (first in line 1)"]),
+        ("window: {snapshots: 010}", ["window.snapshots: 8 is not allowed; ", "; put it in quotes"]),
     ],
 )
 def test_a_mistake_names_file_key_value_and_what_is_allowed(tmp_path: Path, text: str, said: list[str]) -> None:
@@ -98,6 +100,24 @@ def test_a_missing_or_binary_file_is_said(tmp_path: Path) -> None:
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00\x81")
     with pytest.raises(ConfigError, match=r"binary\.yaml: cannot be read: not text"):
         load_config(tmp_path / "binary.yaml")
+
+
+def test_addresses_and_secrets_are_what_was_typed(tmp_path: Path) -> None:
+    path = write(tmp_path, "events: {mqtt: 010, webhooks: [{url: 1_0, secret: 0123}]}")
+    events = load_config(path, [Layer.of_assignment("events.mqtt=12:30")]).events
+    assert (events.mqtt, events.webhooks[0].url, events.webhooks[0].secret) == ("12:30", "1_0", "0123")
+    assert load_config(path, [Layer.of_assignment("events.mqtt=null")]).events.mqtt is None
+
+
+def test_a_key_of_a_setting_that_is_given_twice_is_said() -> None:
+    with pytest.raises(ConfigError, match=r"^--set zones=\{a: 1, a: 2\}: the key a is given twice"):
+        Layer.of_assignment("zones={a: 1, a: 2}")
+
+
+def test_the_line_of_a_mistake_is_named_and_not_shown(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"mine.yaml: not valid YAML: line 2: mapping values") as caught:
+        load_config(write(tmp_path, "events:\n  mqtt: mqtt://me:pass1234@h: [\n"))
+    assert "pass1234" not in str(caught.value)
 
 
 @pytest.mark.parametrize("assignment", ["detector.min_score", "=3", "a..b=3", "a=["])

@@ -226,7 +226,7 @@ def test_any_list_of_cameras_is_taken_or_refused_in_one_line(tmp_path_factory: p
         ("events: {mqtt: [mqtt://me:pass1234@host]}", "pass1234"),
         ("events: {webhooks: ['https://host/x?token=pass1234']}", "pass1234"),
         ("events: {webhooks: [{url: [https://me:pass1234@host]}]}", "pass1234"),
-        ("events: {webhooks: [{url: https://host, secret: 20241234}]}", "20241234"),
+        ("events: {webhooks: [{url: https://host, secret: [20241234]}]}", "20241234"),
     ],
 )
 def test_a_message_has_no_password_in_it(tmp_path: Path, text: str, hidden: str) -> None:

@@ -140,3 +140,17 @@ def test_a_frame_that_nobody_looked_at_is_not_shown() -> None:
     assert overlay.paint(other_size, FrameResult("door", 2, 0.08, (), repeated=True)).max() == 0
     plain = Overlay(load_config()).paint(between, FrameResult("door", 1, 0.04, (), repeated=True))
     assert (plain == between.bgr).all()
+
+
+def test_other_settings_cover_from_the_next_frame_on_and_a_picture_from_before_stands_in_for_none() -> None:
+    overlay = Overlay(load_config())
+    face = make_face(Label.NO_MASK, box=(20, 20, 60, 60))
+    frame = Frame(np.full((100, 100, 3), 200, np.uint8), 0, "door", 0.0)
+    result, unseen = FrameResult("door", 0, 0.0, (face,)), FrameResult("door", 1, 0.04, (face,), repeated=True)
+    assert (overlay.paint(frame, result)[50, 40] == 200).all()
+    overlay.set_source("door", load_config(layers=[Layer.of_key("test", "privacy.blur", "all")]))
+    covered = overlay.paint(frame, result)
+    assert not (covered[50, 40] == 200).any()
+    assert (overlay.paint(frame, unseen) == covered).all()
+    overlay.set_source("door", load_config(layers=[Layer.of_key("test", "privacy.blur", "masked")]))
+    assert overlay.paint(frame, unseen)[90, 90].max() == 0

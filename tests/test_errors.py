@@ -1,6 +1,6 @@
 import pytest
 
-from maskstream.errors import redact
+from maskstream.redaction import redact
 
 HIDDEN = {
     "user and password": ("rtsp://me:pw@cam:554/live/1", "rtsp://***@cam:554/live/1"),
@@ -21,8 +21,8 @@ HIDDEN = {
     "@ in the path too": ("rtsp://me:pw@cam/a@b", "rtsp://***@cam/a@b"),
     "behind a gateway": ("http://gate/http://me:pw@cam/x", "http://gate/http://***@cam/x"),
     "token": ("http://cam/x?token=abc&x=1", "http://cam/x?token=***&x=1"),
-    "several": ("http://cam/x?user=me&password=pw&x=1", "http://cam/x?user=me&password=***&x=1"),
-    "pwd": ("http://cam/x?usr=me&pwd=pw", "http://cam/x?usr=me&pwd=***"),
+    "several": ("http://cam/x?user=me&password=pw&x=1", "http://cam/x?user=***&password=***&x=1"),
+    "pwd": ("http://cam/x?usr=me&pwd=pw", "http://cam/x?usr=***&pwd=***"),
     "access_token": ("https://cam/x.m3u8?access_token=a.b_c-d", "https://cam/x.m3u8?access_token=***"),
     "api_key": ("https://cam/x?API_KEY=abc&y=2", "https://cam/x?API_KEY=***&y=2"),
     "passphrase": ("https://cam/x?passphrase=abc;y=2", "https://cam/x?passphrase=***;y=2"),
@@ -30,7 +30,7 @@ HIDDEN = {
     "both": ("http://me:pw@cam/x?token=abc#part", "http://***@cam/x?token=***#part"),
     "in the path": (
         "rtsp://cam/user=admin_password=secret_channel=1_stream=0.sdp?real_stream",
-        "rtsp://cam/user=admin_password=***_channel=1_stream=0.sdp?real_stream",
+        "rtsp://cam/user=***_password=***_channel=1_stream=0.sdp?real_stream",
     ),
 }
 

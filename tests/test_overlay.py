@@ -1,13 +1,20 @@
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import pytest
 
-from maskstream import load_config
+from maskstream import Analyzer, load_config
 from maskstream.config import Layer
+from maskstream.following import FollowingAnalyzer
 from maskstream.overlay import COLOURS_BGR, Overlay
+from maskstream.stream.engine import Engine
+from maskstream.stream.outlets import SinkBinding
 from maskstream.types import COCO_KEYPOINTS, BgrImage, Detection, Face, Frame, FrameResult, Label
 from tests.conftest import make_face, make_frame
+from tests.stream.test_engine import ListSink
+from tests.test_analyzer import GivenClassifier
+from tests.test_covered_pixels import Film, FindsSkin, Shot, scene
 
 
 def overlay(**settings: bool) -> Overlay:
@@ -36,9 +43,33 @@ def test_the_outline_lies_on_the_judged_region() -> None:
     assert [columns.min(), columns.max(), rows.min(), rows.max()] == pytest.approx([28, 72, 20, 74], abs=2)
 
 
-def test_a_followed_face_is_dashed() -> None:
-    colour = COLOURS_BGR[Label.MASK]
-    assert share(paint(make_face(judged=False)), colour) < 0.75 * share(paint(make_face()), colour)
+@pytest.mark.parametrize(
+    ("every", "stride", "since", "is_solid"),
+    [(3, 1, 0, True), (3, 1, 2, True), (3, 1, 3, False), (1, 1, 1, False), (3, 2, 3, True), (3, 2, 4, False), (1, 5, 4, True)],
+)
+def test_an_outline_is_dashed_where_the_detector_has_not_looked_for_longer_than_it_promises(
+    every: int, stride: int, since: int, is_solid: bool
+) -> None:
+    layers = [Layer("test", {"overlay": {"labels": False}, "detector": {"every": every}, "stream": {"stride": stride}})]
+    face = replace(make_face(judged=False), frames_since_look=since)
+    whole = share(paint(make_face()), COLOURS_BGR[Label.MASK])
+    found = share(paint(face, painter=Overlay(load_config(layers=layers))), COLOURS_BGR[Label.MASK])
+    assert found == whole if is_solid else found < 0.75 * whole
+
+
+@pytest.mark.parametrize(("every", "stride"), [(3, 1), (3, 2), (1, 5), (4, 3)])
+def test_the_outline_of_a_face_that_stays_does_not_flicker(every: int, stride: int) -> None:
+    """A run of a file: detector, following, and the frames that `stride` leaves out."""
+    layers = [Layer("test", {"overlay": {"labels": False}, "detector": {"every": every}, "stream": {"stride": stride}})]
+    config, sink = load_config(layers=layers), ListSink()
+    bgr = scene([(120, 80)])
+    judge = FollowingAnalyzer(Analyzer(FindsSkin(), GivenClassifier(), config), config)
+    engine = Engine(judge, Overlay(config).paint, config.stream, 4)
+    engine.add([Film([Shot(bgr, 13)], live=False)], [SinkBinding(sink, None)])
+    engine.run()
+    judged = [output.result.faces[0].judged for output in sink.outputs]
+    assert set(judged) == {True, False}
+    assert len({share(output.annotated_bgr, COLOURS_BGR[Label.MASK]) for output in sink.outputs}) == 1
 
 
 def test_the_frame_itself_stays_clean() -> None:
@@ -95,3 +126,15 @@ def test_points_and_bones_are_drawn_where_they_are_asked_for_and_certain() -> No
     assert painted(0.9, keypoints=True) > 100
     assert painted(0.9, skeleton=True) > 100
     assert painted(0.1, keypoints=True, skeleton=True) == 0
+
+
+@pytest.mark.parametrize("name", ["the door on the left", "大门 Größe 😀"])
+def test_the_name_of_a_zone_is_drawn_once(name: str) -> None:
+    zones = {"zones": {name: [[0.01, 0.1], [0.99, 0.1], [0.99, 0.9], [0.01, 0.9]]}, "overlay": {"labels": False}}
+    painter = Overlay(load_config(layers=[Layer("test", zones)]))
+    frame = Frame(np.full((400, 700, 3), 100, np.uint8), 0, "made", 0.0)
+    painted = painter.paint(frame, FrameResult("made", 0, 0.0, ()))[48:80, 20:680, 0]  # inside the outline
+    ink, edge = (np.flatnonzero(found.any(axis=0)) for found in (painted > 200, painted < 40))
+    assert len(ink) > 30
+    assert abs(edge[0] - ink[0]) <= 3
+    assert abs(edge[-1] - ink[-1]) <= 3

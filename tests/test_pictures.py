@@ -4,9 +4,11 @@ import stat
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import cv2
@@ -15,6 +17,7 @@ import pytest
 from PIL import ExifTags, Image, ImageFile
 from PIL.PngImagePlugin import PngInfo
 
+from maskstream import pictures
 from maskstream.errors import SinkError, SourceError
 from maskstream.files import one_line
 from maskstream.pictures import (
@@ -26,6 +29,7 @@ from maskstream.pictures import (
     write_picture,
 )
 from maskstream.types import BgrImage
+from tests.slowness import LONGEST_S
 from tests.video_files import four_corners, plain
 
 UPRIGHT = four_corners((48, 32))
@@ -424,3 +428,42 @@ def test_others_may_read_what_is_written(tmp_path: Path) -> None:
 )
 def test_one_line(path: str, line: str) -> None:
     assert one_line(path) == line
+
+
+def test_threads_read_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for index in range(4):
+        write_picture(tmp_path / f"{index}.png", np.full((8, 8, 3), index, np.uint8))
+    meeting, decode, before = Barrier(4, timeout=60), pictures._decode, Image.MAX_IMAGE_PIXELS
+
+    def meet(file: Any) -> Any:
+        meeting.wait()  # broken where one reader keeps the others out
+        assert Image.MAX_IMAGE_PIXELS == 250_000_000
+        found = decode(file)
+        if found[0, 0, 0] == 3:
+            raise OSError("damaged")
+        return found
+
+    monkeypatch.setattr(pictures, "_decode", meet)
+
+    def read(index: int) -> int:
+        try:
+            return int(read_picture(str(tmp_path / f"{index}.png"))[0, 0, 0])
+        except SourceError:
+            return -1
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(read, range(4))) == [0, 1, 2, -1]
+    assert before == Image.MAX_IMAGE_PIXELS
+
+
+def test_very_large_pictures_are_decoded_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "_READ_ALONE_FROM_PIXELS", 64)
+    write_picture(tmp_path / "large.png", np.full((8, 8, 3), 7, np.uint8))
+    write_picture(tmp_path / "small.png", np.full((7, 8, 3), 7, np.uint8))
+    with ThreadPoolExecutor(1) as pool:
+        with pictures._READING_ALONE:
+            assert read_picture(str(tmp_path / "small.png")).shape == (7, 8, 3)
+            large = pool.submit(read_picture, str(tmp_path / "large.png"))
+            with pytest.raises(TimeoutError):
+                large.result(timeout=0.05)
+        assert large.result(timeout=LONGEST_S).shape == (8, 8, 3)

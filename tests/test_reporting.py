@@ -1,117 +1,150 @@
-"""Whom the configuration names gets what waits for it."""
+"""Who is told of people, and by whose rules, also where these change."""
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
-from hashlib import sha256
+import io
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from maskstream import load_config
 from maskstream.config import Layer
-from maskstream.errors import ConfigError
+from maskstream.errors import ConfigError, SinkError
 from maskstream.protocols import Sink
-from maskstream.reporting import Reporting
-from maskstream.sinks.events import EventSink
-from tests.receivers import free_port, wait_until, web_receiver
-from tests.sinks.test_delivery import event, keys
+from maskstream.reporting import Reporting, state_folder
+from maskstream.settings import Config
+from maskstream.types import Label
+from tests.people.made import frame_at, output_with, person
+
+BARE, MASKED = person(1, Label.NO_MASK), person(1, Label.MASK)
 
 
-@contextmanager
-def reporting(folder: Path, **events: Any) -> Iterator[list[Sink]]:
-    """Open all who are told, with a queue in a folder."""
-    config = load_config(layers=[Layer("test", {"events": {"queue": str(folder / "events.db"), **events}})])
-    sinks = list(Reporting(config, {}).sinks(None, None, None))
-    try:
-        yield sinks
-    finally:
+def settings(**sections: object) -> Config:
+    return load_config(layers=[Layer("test", sections)])
+
+
+def show(sinks: list[Sink], since_s: float, until_s: float, *faces: object, source_id: str = "door") -> None:
+    for step in range(round(since_s * 10), round(until_s * 10)):
+        output = output_with(frame_at(step, time_s=step / 10, source_id=source_id), faces)  # type: ignore[arg-type]
         for sink in sinks:
-            sink.close()
+            sink.write(output)
 
 
-def tell(sink: Sink, number: int) -> None:
-    assert isinstance(sink, EventSink)
-    sink._receiver.take([event(number)])
+def records(path: Path) -> list[dict[str, Any]]:
+    return [record for line in path.read_text().splitlines() if (record := json.loads(line))["type"] == "event"]
+
+
+def test_a_file_and_a_summary_are_told_the_same(tmp_path: Path) -> None:
+    reporting, text = Reporting(load_config(), {}), io.StringIO()
+    paths = str(tmp_path / "events.jsonl"), str(tmp_path / "summary.json")
+    sinks = list(reporting.sinks(*paths, Console(file=text)))
+    show(sinks, 0, 3, BARE)
+    for sink in sinks:
+        sink.close()
+    assert [(record["phase"], record["cause"]) for record in records(tmp_path / "events.jsonl")] == [
+        ("start", None),
+        ("end", "stopped"),
+    ]
+    (door,) = json.loads((tmp_path / "summary.json").read_text())["sources"]
+    assert door["events"]["no_mask"]["count"] == 1
+    assert "door" in text.getvalue()
+
+
+def test_nobody_is_told_where_nobody_asks(tmp_path: Path) -> None:
+    assert list(Reporting(load_config(), {}).sinks(None, None, None)) == []
+
+
+def test_each_source_has_rules_of_its_own_and_they_may_change(tmp_path: Path) -> None:
+    masks = settings(events={"labels": ["mask"]})
+    reporting = Reporting(load_config(), {"lab": masks})
+    sinks = list(reporting.sinks(str(tmp_path / "events.jsonl"), None, None))
+    for source_id in ("door", "lab"):
+        show(sinks, 0, 2, BARE, source_id=source_id)
+    reporting.set_source("door", masks)
+    show(sinks, 2, 4, MASKED)
+    for sink in sinks:
+        sink.close()
+    told = [(each["source"], each["label"], each["phase"], each["cause"]) for each in records(tmp_path / "events.jsonl")]
+    assert told == [
+        ("door", "no_mask", "start", None),
+        ("door", "no_mask", "end", "changed"),
+        ("door", "mask", "start", None),
+        ("door", "mask", "end", "stopped"),
+    ]
+
+
+def test_what_may_be_stored_of_a_face_may_change(tmp_path: Path) -> None:
+    stored = settings(privacy={"store_crops": True}, events={"update_s": 1.0})
+    reporting = Reporting(stored, {})
+    sinks = list(reporting.sinks(str(tmp_path / "events.jsonl"), None, None))
+    show(sinks, 0, 2, BARE)
+    reporting.set_source("door", settings(privacy={"store_crops": True, "blur": "unmasked"}))
+    show(sinks, 20, 22, person(2, Label.NO_MASK))
+    for sink in sinks:
+        sink.close()
+    has_crop = [record["best"]["crop_jpeg"] is not None for record in records(tmp_path / "events.jsonl")]
+    assert has_crop == [True, False, False, False]
+
+
+def test_a_crop_that_may_be_stored_no_more_is_told_to_nobody(tmp_path: Path) -> None:
+    reporting = Reporting(settings(privacy={"store_crops": True}, events={"update_s": 1.0}), {})
+    sinks = list(reporting.sinks(str(tmp_path / "events.jsonl"), None, None))
+    show(sinks, 0, 1.5, BARE)
+    reporting.set_source("door", settings(events={"update_s": 1.0}))
+    show(sinks, 1.5, 3, BARE)
+    reporting.set_source("door", settings(privacy={"store_crops": True}, events={"labels": []}))
+    show(sinks, 3, 4, BARE)
+    for sink in sinks:
+        sink.close()
+    told = [(record["phase"], record["best"]["crop_jpeg"] is not None) for record in records(tmp_path / "events.jsonl")]
+    assert told == [("start", True), ("update", False), ("end", False)]
 
 
 @pytest.mark.parametrize(
-    ("before", "after"),
+    ("events", "summary", "sections"),
     [
-        ({"url": "{0}/hook?token=1"}, {"url": "{0}/hook?token=2"}),
-        ({"url": "{0}/hook", "name": "desk"}, {"url": "{0}/elsewhere", "name": "desk"}),
-        ({"url": "{0}/hook?token=1"}, {"url": "{0}/hook?token=2", "name": "desk"}),
+        ("events.jsonl", None, {}),
+        (None, "summary.json", {}),
+        (None, None, {"events": {"webhooks": [{"url": "http://127.0.0.1:1/x"}]}}),
     ],
-    ids=["another token", "another address", "a name"],
 )
-def test_what_waits_for_a_receiver_is_delivered_where_its_address_changes(
-    tmp_path: Path, before: dict[str, str], after: dict[str, str], said: list[str]
+def test_nobody_can_be_told_of_people_who_are_not_tracked(
+    events: str | None, summary: str | None, sections: dict[str, object]
 ) -> None:
-    port = free_port()
-    address = f"http://127.0.0.1:{port}"
-    with reporting(tmp_path, webhooks=[{**before, "url": before["url"].format(address)}]) as (sink,):
-        tell(sink, 1)
-    with web_receiver(port) as posts, reporting(tmp_path, webhooks=[{**after, "url": after["url"].format(address)}]):
-        wait_until(lambda: len(posts.bodies) == 2)  # and its end, for the program is not there any more
-    assert keys(posts.records) == ["e1-0", "e1-1"]
-    assert not any("does not name" in line for line in said)
-
-
-def test_a_queue_of_an_earlier_version_of_the_program_is_delivered(tmp_path: Path) -> None:
-    with web_receiver() as posts:
-        url = f"{posts.url}?token=1"
-        with sqlite3.connect(tmp_path / "events.db") as base:
-            base.executescript("""
-                CREATE TABLE waiting (
-                    id INTEGER PRIMARY KEY AUTOINCREMENT,
-                    receiver TEXT NOT NULL, camera TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL
-                );
-                CREATE TABLE going_on (
-                    receiver TEXT, event TEXT, camera TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (receiver, event)
-                );
-                CREATE TABLE lost (receiver TEXT PRIMARY KEY, records INTEGER NOT NULL);
-            """)
-            row = (f"webhook {sha256(url.encode()).hexdigest()[:16]}", "door", "e1-0", b'{"type": "counts"}')
-            base.execute("INSERT INTO waiting (receiver, camera, key, body) VALUES (?, ?, ?, ?)", row)
-        base.close()
-        with reporting(tmp_path, webhooks=[{"url": url}]):
-            wait_until(lambda: len(posts.bodies) == 1)
-
-
-def test_webhooks_that_differ_in_their_query_alone_get_each_its_own(tmp_path: Path) -> None:
-    with web_receiver() as posts:
-        hooks = [{"url": f"{posts.url}?to={number}"} for number in (1, 2)]
-        with reporting(tmp_path, webhooks=hooks) as (first, second):
-            tell(first, 1)
-            tell(second, 2)
-            wait_until(lambda: len(posts.bodies) == 2)
-    assert sorted(keys(posts.records)) == ["e1-0", "e2-0"]
-
-
-def test_what_waits_for_nobody_is_said_at_the_start_and_can_be_deleted(tmp_path: Path, said: list[str]) -> None:
-    gone, here = ({"url": f"http://127.0.0.1:{free_port()}/{name}"} for name in ("gone", "here"))
-    with reporting(tmp_path, webhooks=[gone, here]) as sinks:
-        tell(sinks[0], 1)
-        tell(sinks[0], 2)
-    with reporting(tmp_path, webhooks=[here]):
-        (line,) = [line for line in said if "does not name" in line]
-        assert f"{tmp_path / 'events.db'}: 2 records wait for webhook 127.0.0.1 " in line
-        assert "deleted after 30 days, or at once with --set events.unclaimed_days=0" in line
-    with reporting(tmp_path):
-        assert any(
-            "2 records wait for webhook 127.0.0.1 " in line and "no receiver is named in this run" in line for line in said
-        )
-    with reporting(tmp_path, webhooks=[here], unclaimed_days=0):
-        assert any("2 records for webhook 127.0.0.1 " in line and "are deleted" in line for line in said)
-    said.clear()
-    with reporting(tmp_path, webhooks=[here]):
-        assert not any("does not name" in line for line in said)
+    Reporting(settings(tracking={"enabled": False}), {}).require_people(None, None)
+    Reporting(settings(**sections), {}).require_people(events, summary)
+    with pytest.raises(ConfigError, match=r"tracking\.enabled"):
+        Reporting(settings(tracking={"enabled": False}, **sections), {}).require_people(events, summary)
 
 
 @pytest.mark.parametrize(
-    "hooks", [[{"url": "http://a/x"}] * 2, [{"url": "http://a/x", "name": "desk"}, {"url": "http://b/y", "name": "desk"}]]
+    ("events", "said"),
+    [
+        ({"webhooks": [{"url": "http://h/a"}, {"url": "http://h/a"}]}, "given twice"),
+        ({"webhooks": [{"url": "ftp://h/a"}]}, "no http:// or https:// address"),
+        ({"webhooks": [{"url": "http://h/a", "secret": "${NOT_SET}"}]}, "NOT_SET is not set"),
+        ({"mqtt": "mqtt://${NOT_SET}@h"}, "NOT_SET is not set"),
+    ],
 )
-def test_a_receiver_that_is_given_twice_is_refused(tmp_path: Path, hooks: list[dict[str, str]]) -> None:
-    with pytest.raises(ConfigError, match=r"^events\.webhooks: webhook .* is given twice"), reporting(tmp_path, webhooks=hooks):
-        pass
+def test_a_wrong_receiver_is_said_at_the_start(monkeypatch: pytest.MonkeyPatch, events: dict[str, object], said: str) -> None:
+    monkeypatch.delenv("NOT_SET", raising=False)
+    with pytest.raises(ConfigError, match=said):
+        Reporting(settings(events=events), {})
+
+
+def test_a_file_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    with pytest.raises(SinkError, match="no folder"):
+        list(Reporting(load_config(), {}).sinks(str(tmp_path / "none" / "events.jsonl"), None, None))
+
+
+def test_the_queue_of_receivers_lies_where_the_state_of_programs_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert state_folder() == tmp_path / "maskstream"
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert state_folder() == tmp_path / ".local" / "state" / "maskstream"
+    reporting = Reporting(settings(events={"webhooks": [{"url": "http://127.0.0.1:1/x"}]}), {})
+    (sink,) = reporting.sinks(None, None, None)
+    sink.close()
+    assert (state_folder() / "events.db").exists()

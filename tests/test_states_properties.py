@@ -31,7 +31,7 @@ class Listener:
 
 
 class StatusMachine(RuleBasedStateMachine):
-    """Changes states of two sources, forgets them, and has listeners told."""
+    """Changes states of two sources, ends them, and has listeners told."""
 
     @initialize()
     def begin(self) -> None:
@@ -70,10 +70,11 @@ class StatusMachine(RuleBasedStateMachine):
             self.waiting.append((name, state))
 
     @rule(name=NAMES)
-    def forget(self, name: str) -> None:
-        self.board.forget(name)
+    def end(self, name: str) -> None:
+        self.board.end(name, "removed")
         self.statuses.pop(name, None)
-        self.states.pop(name, None)
+        if self.states.pop(name, SourceState.ENDED) is not SourceState.ENDED:
+            self.waiting.append((name, SourceState.ENDED))
 
     @rule(broken=st.none() | st.sampled_from([0, 1]))
     def deliver(self, broken: int | None) -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from maskstream.errors import redact
+from maskstream.redaction import redact
 from maskstream.types import Detection, Face, Frame, Label, Output
 from tests.conftest import make_detection, make_face, make_frame
 

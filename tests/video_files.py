@@ -29,6 +29,9 @@ MATRICES: dict[str, Matrix] = {
 }
 """a, b, c, d of ISO/IEC 14496-12: a stored pixel (x, y) is shown at (a x + c y, b x + d y)."""
 
+INTERLACED = {"flags": "+ildct+ilme", "x264-params": "tff=1", "crf": "10"}
+"""Options of an encoder, libx264 or MPEG-2, whose frames say that they are interlaced, the upper half picture first."""
+
 _STEP, _LEVELS = 20, 11
 _SAMPLE_RATE = 48_000
 _BLOCK = 1024
@@ -63,6 +66,22 @@ def four_corners(size: tuple[int, int] = (64, 32)) -> BgrImage:
     return picture
 
 
+def woven(index: int, size: tuple[int, int] = (160, 120), step: int = 4) -> BgrImage:
+    """Return two half pictures in one, of a red block that moves by `step` pixels from one to the next."""
+    upper, lower = plain((60, 60, 60), size), plain((60, 60, 60), size)
+    for half, picture in enumerate((upper, lower)):
+        left = (2 * index + half) * step % (size[0] // 2)
+        picture[size[1] // 4 : -size[1] // 4, left : left + size[0] // 3] = (40, 40, 220)
+    upper[1::2] = lower[1::2]
+    return upper
+
+
+def combing(bgr: BgrImage) -> float:
+    """Return how much neighbouring lines of what `woven` drew differ: 0 for a whole picture."""
+    inside = bgr[bgr.shape[0] // 4 + 4 : -bgr.shape[0] // 4 - 4].astype(np.int16)
+    return float(np.abs(np.diff(inside, axis=0)).mean())
+
+
 def write_video(
     path: Path,
     times_s: Sequence[float],
@@ -77,6 +96,7 @@ def write_video(
     options: dict[str, str] | None = None,
     container_options: dict[str, str] | None = None,
     audio: tuple[str, float, float] | None = None,
+    pixel_aspect: Fraction | None = None,
 ) -> Path:
     """Write a video whose frames start at `times_s`.
 
@@ -93,12 +113,15 @@ def write_video(
         options: Of the encoder.
         container_options: Of the container.
         audio: Codec, start and end in seconds of a tone; None for silence.
+        pixel_aspect: Width of a pixel over its height; None leaves it unsaid.
     """
     with av.open(path, "w", container_options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=round(_rate(times_s)), options=options or {})
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = *size, pix_fmt
         context.time_base = stream.time_base = time_base
+        if pixel_aspect is not None:
+            context.sample_aspect_ratio = pixel_aspect
         if colorspace is not None:
             context.colorspace, context.color_range = _tag(colorspace), color_range.value
         sound = _add_sound(container, *audio) if audio else []

@@ -2,60 +2,79 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
+from maskstream.annotations.frames import find_frame
 from maskstream.annotations.naming import Names
-from maskstream.annotations.raw import Box, Entry, Record
+from maskstream.annotations.raw import Box, BrokenLabel, Entry, Record
 from maskstream.annotations.types import LabelledFace, Problem, ProblemKind
 from maskstream.files import one_line
-from maskstream.types import FloatArray
+from maskstream.pictures import PictureShape
+from maskstream.types import FloatArray, Label
 
 CLIPPED_FROM_PX = 1.0
 """What reaches less far beyond the edge is rounding."""
 SAME_WITHIN_PX = 0.5
 """Two boxes of one picture are the same where no edge differs by more."""
+SMALLEST_PX = 1.0
+"""A box with a shorter side shows no face: it is a slip of the mouse, or in another unit."""
+_OUT = "the picture is left out"
 
 
 class Cleaner:
     """Turns what is said of one picture into faces, and keeps what is wrong with it."""
 
-    def __init__(self, picture: str, size: tuple[int, int], names: Names) -> None:
+    def __init__(self, picture: str, shape: PictureShape, names: Names) -> None:
         """Begin with a picture.
 
         Args:
             picture: Its name, for messages.
-            size: Its width and height in pixels, upright.
+            shape: Its size.
             names: What the names of classes mean.
         """
         self._picture = one_line(picture)
-        self._size = size
+        self._shape = shape
+        self._size = (shape.width, shape.height)
         self._names = names
         self.problems: list[Problem] = []
 
-    def clean(self, record: Record) -> tuple[LabelledFace, ...]:
-        """Return the faces, their boxes inside the picture.
+    def clean(self, record: Record) -> tuple[LabelledFace, ...] | None:
+        """Return the faces, their boxes inside the picture; None where one cannot be told, and so the picture cannot be used.
 
         Raises:
             BrokenLabel: The names of one contradict each other.
         """
-        self._compare_sizes(record.stated_size)
-        return tuple(self._without_doubles(list(self._faces(record.entries))))
+        entries = tuple(self._ordered(record.entries))
+        if record.stated_size is not None:
+            frame = find_frame(record.stated_size, self._shape, entries)
+            if frame is not None:
+                if not frame.usable:
+                    self._add(ProblemKind.BROKEN_LABEL, f"{frame.remark}; {_OUT}")
+                    return None
+                self._add(ProblemKind.SIZE_DIFFERS, frame.remark)
+                entries = tuple(map(frame.apply, entries))
+        faces = list(self._faces(entries))
+        return None if None in faces else tuple(self._without_doubles([face for face in faces if face is not None]))
 
-    def _compare_sizes(self, stated: tuple[float, float] | None) -> None:
-        if stated is None or stated == self._size:
-            return
-        turned = "; it is turned by EXIF, its boxes may not be" if stated == self._size[::-1] else ""
-        width, height = stated
-        detail = f"labelled as {width:g}x{height:g}, it is {self._size[0]}x{self._size[1]}{turned}; the boxes are kept"
-        self._add(ProblemKind.SIZE_DIFFERS, detail)
+    def _ordered(self, entries: tuple[Entry, ...]) -> Iterator[Entry]:
+        """Yield faces whose first corner is the upper left one: tools write others where a box is drawn from below."""
+        swapped = 0
+        for entry in entries:
+            x1, y1, x2, y2 = entry.box_xyxy
+            if x2 < x1 or y2 < y1:
+                swapped += 1
+                entry = replace(entry, box_xyxy=(min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)))
+            yield entry
+        if swapped:
+            self._add(ProblemKind.MENDED, f"corners of {swapped} of {len(entries)} boxes in the wrong order; put in order")
 
-    def _faces(self, entries: tuple[Entry, ...]) -> Iterator[LabelledFace]:
+    def _faces(self, entries: tuple[Entry, ...]) -> Iterator[LabelledFace | None]:
         for entry in entries:
             label, ignore = self._names.label_of(entry)
             box_xyxy = self._fit(_in_pixels(entry, self._size))
-            if box_xyxy is not None:
-                yield LabelledFace(box_xyxy, label, ignore or entry.ignore, entry.keypoints_xy)
+            yield None if box_xyxy is None else LabelledFace(box_xyxy, label, ignore or entry.ignore, entry.keypoints_xy)
 
     def _fit(self, box: Box) -> FloatArray | None:
         """Return the part of a box (4,) that is inside the picture; None where there is none."""
@@ -63,31 +82,42 @@ class Cleaner:
         width, height = self._size
         fault = self._fault(box)
         if fault is not None:
-            self._add(fault, f"{self._describe(box)}; left out")
+            kind, why = fault
+            self._add(kind, f"{self._describe(box)}{why}; {_OUT}")
             return None
         if max(-x1, -y1, x2 - width, y2 - height) > CLIPPED_FROM_PX:
             self._add(ProblemKind.CLIPPED, f"{self._describe(box)}; clipped")
         return _clip(box, self._size)
 
-    def _fault(self, box: Box) -> ProblemKind | None:
+    def _fault(self, box: Box) -> tuple[ProblemKind, str] | None:
+        """Return what is wrong with a box that cannot be used, and a remark."""
         x1, y1, x2, y2 = box
         width, height = self._size
         if not all(map(math.isfinite, box)) or x2 <= x1 or y2 <= y1:
-            return ProblemKind.ZERO_AREA
+            return ProblemKind.ZERO_AREA, ""
+        if min(x2 - x1, y2 - y1) < SMALLEST_PX:
+            shares = " (shares of the picture, where pixels are expected?)" if max(map(abs, box)) <= 1 else ""
+            return ProblemKind.ZERO_AREA, shares
         if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
-            return ProblemKind.OUTSIDE
+            return ProblemKind.OUTSIDE, ""
         left = _clip(box, self._size)
-        return None if (left[2:] > left[:2]).all() else ProblemKind.ZERO_AREA  # what was left was lost in rounding
+        return None if (left[2:] > left[:2]).all() else (ProblemKind.ZERO_AREA, "")  # what was left was lost in rounding
 
-    def _without_doubles(self, faces: list[LabelledFace]) -> Iterator[LabelledFace]:
-        for index, face in enumerate(faces):
-            twin = next((other for other in faces[:index] if _is_same(face, other)), None)
-            if twin is None:
-                yield face
+    def _without_doubles(self, faces: list[LabelledFace]) -> list[LabelledFace]:
+        single: list[LabelledFace] = []
+        for face in faces:
+            index = next((index for index, other in enumerate(single) if _is_same(face, other)), None)
+            if index is None:
+                single.append(face)
                 continue
-            contradiction = f" as {face.label.value}, before as {twin.label.value}" if face.label is not twin.label else ""
             x1, y1, x2, y2 = face.box_xyxy.tolist()
-            self._add(ProblemKind.DUPLICATE, f"{self._describe((x1, y1, x2, y2))} again{contradiction}; left out")
+            again = f"{self._describe((x1, y1, x2, y2))} again"
+            if single[index].label is Label.UNKNOWN:
+                single[index] = replace(single[index], label=face.label)
+            elif face.label not in (single[index].label, Label.UNKNOWN):
+                raise BrokenLabel(f"{again} as {face.label.value}, before as {single[index].label.value}")
+            self._add(ProblemKind.DUPLICATE, f"{again}; left out")
+        return single
 
     def _describe(self, box: Box) -> str:
         return f"box {', '.join(f'{edge:.6g}' for edge in box)} in {self._size[0]}x{self._size[1]}"

@@ -2,13 +2,23 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 from typing import Any, Final
 
 import numpy as np
 
 from maskstream.annotations.files import LabelFile
-from maskstream.annotations.raw import Box, BrokenLabel, Entry, Hint, LabelSet, Record, brief, size_of, to_number
+from maskstream.annotations.raw import (
+    Box,
+    BrokenLabel,
+    Entry,
+    LabelSet,
+    Record,
+    brief,
+    hints_of,
+    size_of,
+    to_number,
+    whole_number,
+)
 from maskstream.errors import ConfigError
 from maskstream.files import one_line
 from maskstream.types import FACE_KEYPOINTS, FloatArray, Label
@@ -38,7 +48,7 @@ def parse_coco(files: list[LabelFile]) -> LabelSet:
     records = [parser.to_record(id_, image, by_image[id_]) for id_, image in images.items()]
     records += [parser.to_record(None, image, []) for image in file.content["images"] if _id(image, "id") is None]
     names = {id_: category["name"] for id_, category in categories.items() if isinstance(category.get("name"), str)}
-    return LabelSet("coco", tuple(records), tuple(parser.faults), names)
+    return LabelSet("coco", tuple(records), tuple(parser.faults), names, tuple(names.values()), _count_mended(file))
 
 
 def _require_list(value: object, what: str) -> list[Any]:
@@ -63,8 +73,23 @@ def _by_id(value: object, what: str, *, partly: bool = False) -> dict[int, dict[
 
 
 def _id(entry: object, key: str) -> int | None:
+    """Return an id as a whole number: tools write `"1"` or `1.0` in one place and `1` in another."""
     value = entry.get(key) if isinstance(entry, dict) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return None if isinstance(value, bool) else whole_number(value)
+
+
+def _count_mended(file: LabelFile) -> tuple[tuple[str, str], ...]:
+    """Return a remark on the ids that are not written as whole numbers and yet are some."""
+    keys = {"images": ("id",), "categories": ("id",), "annotations": ("image_id", "category_id")}
+    mended = [
+        entry[key]
+        for part, ids in keys.items()
+        for entry in file.content.get(part) or []
+        for key in ids
+        if _id(entry, key) is not None and not isinstance(entry[key], int)
+    ]
+    remark = f"{len(mended)} ids are not whole numbers, such as {brief(mended[0])}; taken as such" if mended else ""
+    return ((file.name, remark),) if remark else ()
 
 
 class _Parser:
@@ -91,10 +116,9 @@ class _Parser:
         """Return what is said of one picture."""
         fields = image if isinstance(image, dict) else {}
         name = fields.get("file_name")
-        if not isinstance(name, str) or not PurePosixPath(name).name:
+        hints = hints_of(name, keeps_folders=True) if isinstance(name, str) else ()
+        if not isinstance(name, str) or not hints:
             return Record(self._file, (), broken=f"image {image_id} has the file_name {brief(name)}")
-        path = PurePosixPath(name.replace("\\", "/"))
-        hints = (Hint(path.name, path.parts[:-1]),)
         try:
             if image_id is None:
                 raise BrokenLabel(f"id is {brief(fields.get('id'))}, expected a whole number")

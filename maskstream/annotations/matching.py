@@ -1,11 +1,13 @@
 """Which picture a label belongs to."""
 
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final
+from urllib.parse import unquote
 
 from maskstream.annotations.raw import Hint, Record
 from maskstream.annotations.types import Problem, ProblemKind
@@ -13,6 +15,7 @@ from maskstream.files import one_line
 
 _PARALLEL: Final = {"images", "labels", "annotations", "jpegimages", "xmls"}  # images/train beside labels/train
 _NAMED_AT_MOST: Final = 3
+_UPLOAD: Final = re.compile(r"^[0-9a-f]{8}-")
 
 Rank = tuple[int, bool, int]
 """How sure a match is, the smallest the surest: level of likeness, other folder, folders in common (negative)."""
@@ -96,6 +99,8 @@ class _Index:
             _Level(lambda hint: f"{hint.is_stem:d}{hint.name}", lambda path: (f"0{path.name}", f"1{path.stem}")),
             _Level(_any_suffix, lambda path: tuple({path.stem, path.name})),  # b.jpg for b.png, b.jpg for b.jpg.txt
             _Level(lambda hint: _alike(_any_suffix(hint)), lambda path: tuple({_alike(path.stem), _alike(path.name)})),
+            _Level(lambda hint: _decoded(_any_suffix(hint)), lambda path: tuple({_decoded(path.stem), _decoded(path.name)})),
+            _Level(lambda hint: _uploaded(_any_suffix(hint)), lambda path: tuple({_uploaded(path.stem), _uploaded(path.name)})),
         ]
         for picture in pictures:
             for level in self._levels:
@@ -139,6 +144,16 @@ def _any_suffix(hint: Hint) -> str:
 
 def _alike(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
+
+
+def _decoded(name: str) -> str:
+    """Return a name without the escapes of URLs, such as `%20`."""
+    return _alike(unquote(name))
+
+
+def _uploaded(name: str) -> str:
+    """Return a name without what Label Studio makes of it: eight digits in front, underscores for spaces."""
+    return _UPLOAD.sub("", _decoded(name)).replace(" ", "_")
 
 
 def _count_while_equal(pairs: Iterable[tuple[str, str]]) -> int:

@@ -1,6 +1,5 @@
 """What the names of classes mean."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -8,25 +7,32 @@ from typing import Final
 from maskstream.annotations.raw import BrokenLabel, Entry, Record, brief
 from maskstream.config import plain_name
 from maskstream.errors import ConfigError
+from maskstream.meanings import ambiguous_names, question, setting_of
 from maskstream.settings import LabelMeaning
 from maskstream.types import Label
 
 _NAMED_AT_MOST: Final = 30
+_NO_CLASS: Final = frozenset({"unknown", "ignore", "ask"})
 _MEANINGS: Final = "mask, no_mask, incorrect, unknown or ignore"
 
 
 class Names:
     """The table of names: upper and lower case, spaces, hyphens, dots and underscores make no difference."""
 
-    def __init__(self, meanings: Mapping[str, LabelMeaning]) -> None:
-        """Take the table as it is configured."""
+    def __init__(self, meanings: Mapping[str, LabelMeaning], *, classes_matter: bool = True) -> None:
+        """Take the table as it is configured; refuse ambiguous names only where `classes_matter`."""
         self._meanings = {plain_name(name): meaning for name, meaning in meanings.items()}
+        self._classes_matter = classes_matter
 
-    def count(self, records: Iterable[Record]) -> dict[str, int]:
+    def count(self, records: Iterable[Record], listed: Iterable[str] = ()) -> dict[str, int]:
         """Return how often each name occurs, as written, the most frequent first.
 
+        Args:
+            records: Of the pictures that are there.
+            listed: Names that the labels list as theirs, whether or not they occur.
+
         Raises:
-            ConfigError: Some are not in the table.
+            ConfigError: Some are not in the table, or ambiguous beside the others.
         """
         entries = [entry for record in records for entry in record.entries]
         found = Counter(name for entry in entries for name in entry.names)
@@ -35,7 +41,19 @@ class Names:
         ]
         if unknown:
             raise ConfigError(_advice(found, list(dict.fromkeys(unknown))))
+        if self._classes_matter:
+            self._require_clear(entries, list(dict.fromkeys([*found, *listed])))
         return dict(found.most_common())
+
+    def _require_clear(self, entries: list[Entry], names: list[str]) -> None:
+        """Refuse names that alone stand for the class of a face and are ambiguous beside all the others."""
+        alone = {name for entry in entries if entry.label is None and self._is_without_class(entry) for name in entry.names}
+        ambiguous = [name for name in ambiguous_names(names, self._meanings) if name in alone]
+        if ambiguous:
+            raise ConfigError(f"labels: {question(ambiguous, names, self._meanings)}")
+
+    def _is_without_class(self, entry: Entry) -> bool:
+        return all(self._meanings[plain_name(name)] in _NO_CLASS for name in entry.names)
 
     def label_of(self, entry: Entry) -> tuple[Label, bool]:
         """Return the class of a face, and whether its names ask to ignore it.
@@ -46,7 +64,7 @@ class Names:
         if entry.label is not None:
             return entry.label, False
         meanings = {self._meanings[plain_name(name)] for name in entry.names}
-        classes = [meaning for meaning in meanings if meaning not in {"unknown", "ignore"}]
+        classes = [meaning for meaning in meanings if meaning not in _NO_CLASS]
         if len(classes) > 1:
             raise BrokenLabel(f"one face is called {brief(', '.join(entry.names))}, which contradict each other")
         return Label(classes[0]) if classes else Label.UNKNOWN, "ignore" in meanings
@@ -58,10 +76,5 @@ def _advice(found: Counter[str], unknown: list[str]) -> str:
     return (
         f"labels with names that are not in evaluation.labels: {', '.join(map(brief, unknown[:_NAMED_AT_MOST]))} "
         f"(all names found: {', '.join(counts)}{more}); "
-        f"say what each means: --set {_assignment(unknown[0])} ({_MEANINGS})"
+        f"say what each means: {setting_of(unknown[0], 'mask')} ({_MEANINGS})"
     )
-
-
-def _assignment(name: str) -> str:
-    key = f"evaluation.labels.{plain_name(name)}=mask"
-    return key if re.fullmatch(r"[\w.=]+", key) else repr(key)

@@ -3,7 +3,9 @@
 import math
 import reprlib
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Final
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from maskstream.types import FloatArray, Label
 
@@ -13,6 +15,9 @@ Box = tuple[float, float, float, float]
 
 _REPR: Final = reprlib.Repr()  # goes to a limited depth, unlike repr
 _REPR.maxlevel, _REPR.maxstring, _REPR.maxother = 2, 40, 40
+
+
+_LONGEST_NUMBER: Final = 30
 
 
 class BrokenLabel(Exception):
@@ -28,6 +33,26 @@ class Hint:
     folders: tuple[str, ...] = ()
     """Folders it is said to lie in, the outermost first."""
     is_stem: bool = False
+
+
+def hints_of(reference: str, folders: tuple[str, ...] = (), *, keeps_folders: bool = False) -> tuple[Hint, ...]:
+    r"""Return the pictures that a path or URL may mean: it as it is written, then what it is as a URL.
+
+    Args:
+        reference: Such as `a/my face.jpg`, `C:\a\b.jpg`, `https://host/a/my%20face.jpg?sig=1`, or Label Studio's
+            `/data/upload/1/ab12cd34-my%20face.jpg` and `/data/local-files/?d=a/my%20face.jpg`.
+        folders: Where the label lies, for the picture lies alike.
+        keeps_folders: The folders of the reference itself count instead.
+    """
+    paths = [reference]
+    try:
+        parts = urlsplit(reference)
+    except ValueError:  # such as a bracket that is not closed
+        parts = SplitResult("", "", "", "", "")
+    local = next(iter(parse_qs(parts.query).get("d", [])), "")  # parse_qs undoes the escapes
+    paths += [local or unquote(parts.path), unquote(reference)]
+    found = [PurePosixPath(path.replace("\\", "/")) for path in paths]
+    return tuple(dict.fromkeys(Hint(path.name, path.parts[:-1] if keeps_folders else folders) for path in found if path.name))
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +100,19 @@ class LabelSet:
     """Where and why, of what is broken and belongs to no picture that could be told."""
     categories: dict[int, str] = field(default_factory=dict)
     """COCO only: names by id."""
+    class_names: tuple[str, ...] = ()
+    """Names that the labels list as theirs, whether or not they occur; COCO and YOLO only."""
+    mended: tuple[tuple[str, str], ...] = ()
+    """Where and what, of what was not as it should be and is clear all the same."""
+
+
+def whole_number(value: object) -> int | None:
+    """Return the whole number that a value is, as a number or as text; None where it is none."""
+    if isinstance(value, str) and value.strip().isdecimal():
+        return int(value) if len(value) <= _LONGEST_NUMBER else None
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) else None
 
 
 def to_number(value: object, what: str) -> float:

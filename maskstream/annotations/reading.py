@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -20,7 +20,7 @@ from maskstream.annotations.vott import parse_vott
 from maskstream.annotations.yolo import parse_yolo
 from maskstream.errors import ConfigError, SourceError
 from maskstream.files import one_line
-from maskstream.pictures import picture_size
+from maskstream.pictures import picture_shape
 from maskstream.settings import LabelMeaning
 
 _REFUSED_IF_STRICT: Final = (
@@ -45,6 +45,8 @@ class ReadOptions:
     """What becomes of pictures without labels: left out, or taken as pictures without a face."""
     strict: bool = False
     """Refuse what would otherwise be listed and left out."""
+    classes_matter: bool = True
+    """Refuse names that are ambiguous; False where only the boxes are of interest."""
 
 
 def read_annotations(images: Path, labels: Path | None, options: ReadOptions) -> Annotations:
@@ -69,10 +71,12 @@ def read_annotations(images: Path, labels: Path | None, options: ReadOptions) ->
         raise ConfigError(f"{one_line(str(error.filename))}: cannot be read: {error.strerror}; check its permissions") from error
     matching = match_pictures(found.records, names, images, _folder_of(labels or images))
     builder = _Builder(images, options, matching)
-    counts = builder.names.count(record for record in matching.records.values() if record.broken is None)
+    whole = (record for record in matching.records.values() if record.broken is None)
+    counts = builder.names.count(whole, found.class_names)
     pictures = tuple(picture for name in names if (picture := builder.build(name)) is not None)
     faults = [Problem(ProblemKind.BROKEN_LABEL, one_line(where), detail) for where, detail in found.faults]
-    problems = (*faults, *matching.problems, *builder.problems)
+    mended = [Problem(ProblemKind.MENDED, one_line(where), detail) for where, detail in found.mended]
+    problems = (*faults, *mended, *matching.problems, *builder.problems)
     if options.strict:
         _refuse(problems, labels or images)
     if not pictures:
@@ -104,7 +108,7 @@ def _read_labels(labels: Path, wanted: LabelFormat | None) -> LabelSet:
         found = parse_yolo(of_format, _folder_of(labels))
     else:
         found = parse_voc(of_format) if chosen == "voc" else parse_vott(of_format)
-    return LabelSet(found.format, (*found.records, *_broken(files, chosen)))
+    return replace(found, records=(*found.records, *_broken(files, chosen)))
 
 
 def _broken(files: list[LabelFile], chosen: LabelFormat) -> list[Record]:
@@ -139,7 +143,7 @@ class _Builder:
     """Puts pictures and labels together, and keeps what is wrong with them."""
 
     def __init__(self, images: Path, options: ReadOptions, matching: Matching) -> None:
-        self.names = Names(options.meanings)
+        self.names = Names(options.meanings, classes_matter=options.classes_matter)
         self.problems: list[Problem] = []
         self._images = images
         self._keeps_unlabelled = options.unlabelled == "negative"
@@ -165,8 +169,8 @@ class _Builder:
     def _labelled(self, name: str, record: Record) -> LabelledPicture | None:
         path = self._images / name
         try:
-            width, height = picture_size(str(path))
-            cleaner = Cleaner(name, (width, height), self.names)
+            shape = picture_shape(str(path))
+            cleaner = Cleaner(name, shape, self.names)
             faces = cleaner.clean(record)
         except SourceError as error:
             self._add(ProblemKind.UNREADABLE_PICTURE, name, f"{error}; left out")
@@ -175,7 +179,7 @@ class _Builder:
             self._add(ProblemKind.BROKEN_LABEL, record.where, f"{fault}; picture {one_line(name)} is left out")
             return None
         self.problems += cleaner.problems
-        return LabelledPicture(path, name, width, height, faces)
+        return None if faces is None else LabelledPicture(path, name, shape.width, shape.height, faces)
 
     def _add(self, kind: ProblemKind, where: str, detail: str) -> None:
         self.problems.append(Problem(kind, one_line(where), detail))

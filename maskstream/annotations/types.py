@@ -8,7 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from maskstream.types import FACE_KEYPOINTS, Detection, FloatArray, Label
+from maskstream.errors import SourceError
+from maskstream.files import one_line
+from maskstream.pictures import read_picture
+from maskstream.types import FACE_KEYPOINTS, BgrImage, Detection, FloatArray, Label
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +46,17 @@ class LabelledPicture:
     height: int
     faces: tuple[LabelledFace, ...]
 
+    def read(self) -> BgrImage:
+        """Decode it: (height, width, 3) uint8, blue first.
+
+        Raises:
+            SourceError: It cannot be read, or not any more; names it.
+        """
+        try:
+            return read_picture(str(self.path))
+        except SourceError as error:
+            raise SourceError(f"{one_line(self.name)}: {error}") from error
+
 
 class ProblemKind(StrEnum):
     """What can be wrong with labels."""
@@ -56,6 +70,7 @@ class ProblemKind(StrEnum):
     CLIPPED = "box clipped to the picture"
     ZERO_AREA = "box without area"
     DUPLICATE = "face labelled twice"
+    MENDED = "label mended"
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,11 @@
 Boxes are taken as written. The VOC devkit counts pixels from 1, but the tools that people label with do not.
 """
 
-from pathlib import PurePosixPath
 from typing import Final
 from xml.etree.ElementTree import Element
 
 from maskstream.annotations.files import LabelFile
-from maskstream.annotations.raw import BrokenLabel, Entry, Hint, LabelSet, Record, brief, read_number, size_of
+from maskstream.annotations.raw import BrokenLabel, Entry, LabelSet, Record, brief, hints_of, read_number, size_of
 
 _EDGES: Final = ("xmin", "ymin", "xmax", "ymax")
 
@@ -20,15 +19,12 @@ def parse_voc(files: list[LabelFile]) -> LabelSet:
 
 def _to_record(file: LabelFile) -> Record:
     root: Element = file.content
-    hints = [file.hint]
-    filename = PurePosixPath((root.findtext("filename") or "").strip().replace("\\", "/"))
-    if filename.name:
-        hints.append(Hint(filename.name, file.hint.folders))
+    hints = (file.hint, *hints_of((root.findtext("filename") or "").strip(), file.hint.folders))
     try:
         size, entries = _stated_size(root), tuple(map(_to_entry, root.iter("object")))
     except BrokenLabel as fault:
-        return Record(file.name, tuple(hints), broken=str(fault))
-    return Record(file.name, tuple(hints), size, entries)
+        return Record(file.name, hints, broken=str(fault))
+    return Record(file.name, hints, size, entries)
 
 
 def _stated_size(root: Element) -> tuple[float, float] | None:

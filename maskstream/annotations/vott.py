@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from maskstream.annotations.files import LabelFile
 from maskstream.annotations.raw import (
@@ -15,6 +14,7 @@ from maskstream.annotations.raw import (
     Record,
     box_around,
     brief,
+    hints_of,
     size_of,
     to_number,
 )
@@ -58,14 +58,9 @@ def _of_asset(file: LabelFile, content: object, further: tuple[Hint, ...]) -> It
 
 def _hints(asset: dict[str, Any], folders: tuple[str, ...]) -> Iterator[Hint]:
     name, path = asset.get("name"), asset.get("path")
-    if isinstance(name, str):
-        yield from (Hint(PurePosixPath(text).name, folders) for text in dict.fromkeys((name, unquote(name))))
-    if isinstance(path, str):
-        try:
-            path = urlsplit(path).path if "://" in path else path
-        except ValueError:  # such as a bracket that is not closed
-            return
-        yield Hint(PurePosixPath(unquote(path).replace("\\", "/")).name, folders)
+    for reference in (name, path):
+        if isinstance(reference, str):
+            yield from hints_of(reference, folders)
 
 
 def _stated_size(asset: dict[str, Any]) -> tuple[float, float] | None:

@@ -31,7 +31,8 @@ def parse_yolo(files: list[LabelFile], folder: Path) -> LabelSet:
     names: dict[int, str] | None = None
     if any(file.content.strip() for file in files):
         names = _find_names(folder, files)
-    return LabelSet("yolo", tuple(_to_record(file, names or {}) for file in files))
+    names = names or {}
+    return LabelSet("yolo", tuple(_to_record(file, names) for file in files), class_names=tuple(names.values()))
 
 
 def _to_record(file: LabelFile, names: dict[int, str]) -> Record:
@@ -111,7 +112,7 @@ def _listed(path: Path) -> dict[int, str]:
 
 def _of_settings(path: Path) -> dict[int, str]:
     """Return `names` of a YAML file, a list or names by number; empty where there are none."""
-    values = read_yaml(path)
+    values = read_yaml(path, as_typed=("names",))
     names = values.get("names") if isinstance(values, dict) else None
     pairs = enumerate(names) if isinstance(names, list) else names.items() if isinstance(names, dict) else ()
     return {int(key): str(name) for key, name in pairs if str(key).isdecimal() and isinstance(name, str | int | float)}

@@ -17,7 +17,7 @@ from maskstream.align import AlignRules, crop_quad, cut_faces
 from maskstream.benchmark.rounds import Contestant
 from maskstream.config import Layer, refine
 from maskstream.errors import ConfigError
-from maskstream.following import following
+from maskstream.following import FollowingAnalyzer
 from maskstream.models import CROP_ARCHITECTURES, face_mobilenet, face_mobilenet_network
 from maskstream.models.checkpoint import load_checkpoint
 from maskstream.models.crop_classifier import crops_to_tensor
@@ -27,6 +27,7 @@ from maskstream.models.yolo import contained
 from maskstream.overlay import Overlay
 from maskstream.people.analyzer import PeopleAnalyzer
 from maskstream.pipeline import batch_size_of, build_analyzer, build_detector
+from maskstream.protocols import FrameAnalyzer
 from maskstream.settings import Config
 from maskstream.sinks import VideoSink
 from maskstream.sources import FileSource
@@ -88,9 +89,17 @@ class Bench:
         """Which frames the detector looks at by default."""
         return self.config.detector.every
 
+    def _looking_at(self, every: int) -> Config:
+        """Return the configuration with another `detector.every`."""
+        return self.config.model_copy(update={"detector": self.config.detector.model_copy(update={"every": every})})
+
+    def _following(self, config: Config) -> FrameAnalyzer:
+        return FollowingAnalyzer(self.analyzer, config) if config.detector.every > 1 else self.analyzer
+
     def analyse(self, every: int = 1) -> list[FrameResult]:
         """Run detector and classifier over all frames, in the batches of the stream."""
-        analyzer, size = following(self.analyzer, every), batch_size_of(self.config, every)
+        own = self._looking_at(every)
+        analyzer, size = self._following(own), batch_size_of(own)
         starts = range(0, len(self.frames), size)
         return [result for start in starts for result in analyzer.analyze(self.frames[start : start + size])]
 
@@ -115,8 +124,9 @@ class Bench:
         sink = CountingSink()
         most = each or -(-len(self.frames) // copies)
         stream = self.config.stream.model_copy(update={"max_frames": most, "realtime": realtime})
-        people = PeopleAnalyzer(following(self.analyzer, every), self.config)
-        engine = Engine(people, self.overlay.paint, stream, batch_size_of(self.config, every))
+        own = self._looking_at(every)
+        people = PeopleAnalyzer(self._following(own), own)
+        engine = Engine(people, self.overlay.paint, stream, batch_size_of(own))
         sources = [FileSource(self.path, f"copy {number}") for number in range(copies)]
         sinks = [SinkBinding(sink, None)]
         if output is not None:

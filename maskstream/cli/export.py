@@ -18,6 +18,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Export the model and say what was written."""
+    from maskstream.files import one_line
+    from maskstream.homes import lend_folders
     from maskstream.models.backends import EXPORTED_FACES, graph_beside
     from maskstream.models.exported import SUFFIXES, export_weights, write_exported
     from maskstream.models.metadata import enter_into_manifest
@@ -29,11 +31,12 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--max-faces: {max_faces} needs --out; beside the weights there is room for {EXPORTED_FACES} alone")
     if arguments.out is not None and arguments.out.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"--out: {arguments.out} is no name for an exported model; let it end in {' or '.join(SUFFIXES)}")
+    lend_folders()
     content, properties = export_weights(arguments.weights, max_faces)
     out = arguments.out or graph_beside(arguments.weights)
     write_exported(out, content, properties)
     if arguments.out is None:
         enter_into_manifest(out)
     written = [out, *([out.with_suffix(".bin")] if out.suffix.lower() == ".xml" else [])]
-    print(f"{' and '.join(map(str, written))}: {sum(path.stat().st_size for path in written) / 1e6:.1f} MB")
+    print(f"{' and '.join(one_line(str(path)) for path in written)}: {sum(path.stat().st_size for path in written) / 1e6:.1f} MB")
     return 0

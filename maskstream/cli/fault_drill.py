@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from maskstream.errors import ConfigError
+from maskstream.files import replace_file
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 SHORT_AWAY_S: Final = (5.0,)
@@ -46,6 +47,8 @@ def drill(arguments: argparse.Namespace, folder: Path) -> int:
     from tests.drill.child import calibrate
     from tests.drill.core import ends, lost_and_found
     from tests.drill.deliveries import deliveries
+    from tests.drill.editing import editing
+    from tests.drill.exposure import exposure
     from tests.drill.inside import files, slowness
     from tests.drill.machine import recordings, refusals, secrets, webcams
     from tests.drill.network import network
@@ -57,7 +60,7 @@ def drill(arguments: argparse.Namespace, folder: Path) -> int:
     print(f"before the drill {table.machine}")
     scenes: dict[str, Callable[[Table, Path, Path], object]] = {
         "network": partial(network, away_s=SHORT_AWAY_S if arguments.short else LONG_AWAY_S),
-        **{scene.__name__: scene for scene in (recordings, slowness, refusals, webcams, files, deliveries)},
+        **{scene.__name__: scene for scene in (recordings, editing, slowness, refusals, webcams, files, exposure, deliveries)},
     }
     if arguments.core:
         scenes = {scene.__name__: scene for scene in (lost_and_found, ends)}
@@ -69,6 +72,6 @@ def drill(arguments: argparse.Namespace, folder: Path) -> int:
         soak(table, folder / "soak", clip, arguments.minutes)
     secrets(table, folder)
     if arguments.report:
-        arguments.report.write_text(table.report(arguments.given))
+        replace_file(arguments.report, table.report(arguments.given).encode())
     print(f"{len(table.rows)} cases, {sum(row.result == 'FAIL' for row in table.rows)} failed")
     return 0 if table.has_passed else 1

@@ -4,8 +4,7 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Collection, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from importlib import import_module
 from types import ModuleType
@@ -13,8 +12,9 @@ from typing import Final, NoReturn
 
 from maskstream import __version__
 from maskstream.cli.parser import Parser
-from maskstream.cli.process import hide_arguments
-from maskstream.errors import MaskStreamError
+from maskstream.cli.process import hide_arguments, hide_secrets_of_mistakes, mend_streams
+from maskstream.errors import MaskStreamError, SinkClosed
+from maskstream.redaction import redact_text
 
 NAME: Final = "maskstream"
 DESCRIPTION: Final = "Watches webcams, cameras, video and pictures and says, face by face, who wears a mask."
@@ -41,8 +41,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if argv is None else list(argv)
     if given and given[0] in COMMANDS:
         return run_command(given[0], given[1:], f"{NAME} {given[0]}")
-    build_parser().parse_args(given)  # answers --version and --help, and refuses all else
+    return _answer(lambda: _explain(given))
+
+
+def _explain(given: Sequence[str]) -> NoReturn:
+    """Answer --version and --help, and refuse all else."""
+    build_parser().parse_args(given)
     raise AssertionError(f"{given}: neither a subcommand nor refused")
+
+
+def _answer(act: Callable[[], int]) -> int:
+    """Do what was asked for; say what is wrong in one line, and return the exit code."""
+    mend_streams()
+    try:
+        try:
+            return act()
+        finally:
+            sys.stdout.flush()  # what is wrong with it is said now, not by the interpreter at its end
+    except SinkClosed as closed:
+        return closed.exit_code
+    except MaskStreamError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
 
 
 def run_command(name: str, argv: Sequence[str] | None, program: str) -> int:
@@ -57,24 +77,26 @@ def run_command(name: str, argv: Sequence[str] | None, program: str) -> int:
         The exit code, also of any `MaskStreamError`, which is said in one line.
     """
     hide_arguments(program)
-    module = command_module(name)
+    hide_secrets_of_mistakes()
     given = sys.argv[1:] if argv is None else list(argv)
+    return _answer(lambda: _run(name, given, program))
+
+
+def _run(name: str, given: list[str], program: str) -> int:
+    module = command_module(name)
     parser = Parser(prog=program, description=description(name), allow_abbrev=False)
     module.add_options(parser)
     arguments = parser.parse_args(given)
     arguments.given = given
     arguments.command_line = command_line(program, given)
-    try:
-        code: int = module.run(arguments)
-    except MaskStreamError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
+    code: int = module.run(arguments)
     return code
 
 
 def command_line(program: str, given: Sequence[str]) -> str:
-    """Return what a shell would have to be told to call a subcommand in this way again."""
-    return shlex.join([*(("python",) if program.endswith(".py") else ()), *program.split(), *given])
+    """Return what a shell would have to be told to call a subcommand in this way again, apart from passwords."""
+    shown = map(redact_text, given)
+    return shlex.join([*(("python",) if program.endswith(".py") else ()), *program.split(), *shown])
 
 
 def command_module(name: str) -> ModuleType:
@@ -117,7 +139,6 @@ def leave(code: int) -> NoReturn:
 
     Taking torch apart would cost a second, and a thread left behind could hang it.
     """
-    with suppress(BrokenPipeError):  # the reader has left, and knows
-        sys.stdout.flush()
+    sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -57,15 +57,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 def watch(path: str, analyzer: "FrameAnalyzer", config: "Config") -> "tuple[list[FrameResult], list[tuple[float, Happening]]]":
     """Return all results of a file, and what was told of it and when."""
-    from maskstream.following import following
+    from maskstream.following import FollowingAnalyzer
     from maskstream.people.analyzer import PeopleAnalyzer
     from maskstream.people.book import EventBook
     from maskstream.pipeline import batch_size_of
     from maskstream.sources import FileSource
     from maskstream.types import Output
 
-    people, book = PeopleAnalyzer(following(analyzer, config.detector.every), config), EventBook(config)
-    size = batch_size_of(config, config.detector.every)
+    people, book = PeopleAnalyzer(FollowingAnalyzer(analyzer, config), config), EventBook(config)
+    size = batch_size_of(config)
     results: list[FrameResult] = []
     told: list[tuple[float, Happening]] = []
     with closing(FileSource(path)) as source:

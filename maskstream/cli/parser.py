@@ -5,6 +5,7 @@ import re
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from maskstream.errors import ConfigError
+from maskstream.redaction import redact_text
 from maskstream.resources import own_or_shipped
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Leave with the exit code of a usage mistake."""
-        self.exit(USAGE_ERROR, f"{message}; see {self.prog} --help\n")
+        self.exit(USAGE_ERROR, f"{redact_text(message)}; see {self.prog} --help\n")
 
 
 Options = argparse.ArgumentParser | argparse._ArgumentGroup

@@ -15,6 +15,9 @@ from maskstream.cli.parser import (
 from maskstream.cli.process import Stopper, keep_freed_memory, start_log
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from maskstream.settings import Config
     from maskstream.stream.engine import RunReport
 
 SOURCE_HELP = (
@@ -22,6 +25,9 @@ SOURCE_HELP = (
     "or YAML list of cameras; may be repeated"
 )
 EVENTS_HELP = "a JSON record per event of a person without a mask, and per minute; a file is continued; - is standard output"
+OVERWRITE_HELP = (
+    "begin outputs anew, or refuse those that are there; otherwise those of files are replaced, records of cameras continued"
+)
 WINDOW_HELP = "a window, as webcams have one anyway: q or Esc quits, s saves a picture, space pauses a file"
 
 
@@ -42,6 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     outputs.add_argument(
         "--segment", type=seconds, metavar="TIME", help="a camera's recording goes on in another file after 90s, 10m, 2h"
     )
+    outputs.add_argument("--overwrite", action=argparse.BooleanOptionalAction, help=OVERWRITE_HELP)
     outputs.add_argument("--show", action=argparse.BooleanOptionalAction, help=WINDOW_HELP)
     models = parser.add_argument_group("models")
     models.add_argument("--device", metavar="NAME", help=DEVICE_HELP)
@@ -78,7 +85,8 @@ def watch(arguments: argparse.Namespace, stopper: Stopper) -> None:
 
     console = Console(stderr=True)
     start_log(console, "ERROR" if arguments.quiet else arguments.log_level)
-    config = load_config(arguments.config, layers(arguments))
+    command_line = layers(arguments)
+    config = load_config(arguments.config, command_line)
 
     from maskstream.app import StreamRequest, build_engine  # takes longer than to refuse a configuration
     from maskstream.files import readable_by
@@ -89,6 +97,9 @@ def watch(arguments: argparse.Namespace, stopper: Stopper) -> None:
         *(arguments.events, arguments.summary),
         console=None if arguments.quiet else console,
         progress=console if console.is_terminal and not arguments.quiet else None,
+        overwrite=arguments.overwrite,
+        command_line=tuple(command_line),
+        reads=_read_besides(arguments.config, config),
     )
     keep_freed_memory()
     with readable_by(config.privacy.readable_by):
@@ -96,15 +107,22 @@ def watch(arguments: argparse.Namespace, stopper: Stopper) -> None:
         logger.info("{}", summary(stopper.engine.run()))
 
 
+def _read_besides(given: "Path | None", config: "Config") -> tuple[str, ...]:
+    """Return which files a run reads besides its sources; some may be names of something else."""
+    files = (given, config.detector.weights, config.classifier.weights)
+    return tuple(str(file) for file in files if file is not None)
+
+
 def summary(report: "RunReport") -> str:
     """Return what a run did, as a line for the log."""
     fps = report.frames / report.elapsed_s if report.elapsed_s else 0.0
     model_share = report.model_s / report.elapsed_s if report.elapsed_s else 0.0
     dropped = f", {report.dropped} dropped" if report.dropped else ""
+    unusable = f"; {counted(report.unusable, 'answer')} of the models no finite numbers" if report.unusable else ""
     return (
         f"{counted(report.frames, 'frame')}, {report.analysed} analysed{dropped}, {counted(report.faces, 'face')} "
         f"in {report.elapsed_s:.1f} s: "
-        f"{fps:.1f} fps, {model_share:.0%} of the time in the models"
+        f"{fps:.1f} fps, {model_share:.0%} of the time in the models{unusable}"
     )
 
 

@@ -18,6 +18,9 @@ from maskstream.pictures import read_picture
 from maskstream.types import BgrImage, Frame, FrameResult
 
 _BATCHES_AHEAD: Final = 2
+Stamp = list[int]
+_Decoded = tuple[LabelledPicture, BgrImage | SourceError, Stamp | None]
+"""A picture, its pixels or why there are none, and what its file was like before it was read."""
 
 
 class System(Protocol):
@@ -55,7 +58,7 @@ class Journal:
         self._path = path
         self.records: dict[str, dict[str, Any]] = {}
         """By picture, in the order of analysis."""
-        self._stamps: dict[str, list[int]] = {}
+        self._stamps: dict[str, Stamp] = {}
         try:
             good_bytes = self._read(fingerprint) if path.exists() else 0
             self._file = path.open("ab")
@@ -85,17 +88,23 @@ class Journal:
 
     def has(self, picture: LabelledPicture) -> bool:
         """Return whether a picture was analysed and its file is still the same."""
-        return self._stamps.get(picture.name) == _stamp(picture)
+        stamp = self._stamps.get(picture.name)
+        return stamp is not None and stamp == stamp_of(picture)
 
-    def add(self, picture: LabelledPicture, record: dict[str, Any]) -> None:
+    def add(self, picture: LabelledPicture, record: dict[str, Any], stamp: Stamp | None) -> None:
         """Keep a record, on disk before this returns.
+
+        Args:
+            picture: Which it is of.
+            record: What was found in it.
+            stamp: What `stamp_of` said before the picture was read: it may have changed since, or be gone.
 
         Raises:
             SinkError: It cannot be written.
         """
         self.records[picture.name] = record
         try:
-            self._put({"stamp": _stamp(picture), "record": record})
+            self._put({"stamp": stamp, "record": record})
         except OSError as error:
             raise SinkError(_unwritable(self._path, error)) from error
 
@@ -138,25 +147,24 @@ def analyse(
     todo = [picture for picture in pictures if not journal.has(picture)]
     tick(len(pictures) - len(todo))
     for batch in _decoded([todo[start : start + batch_size] for start in range(0, len(todo), batch_size)]):
-        readable = [(picture, bgr) for picture, bgr in batch if not isinstance(bgr, SourceError)]
-        progress.unreadable += [(picture.name, str(reason)) for picture, reason in batch if isinstance(reason, SourceError)]
-        frames = [Frame(bgr, 0, "evaluation", 0.0, file=picture.name) for picture, bgr in readable]
+        readable = [(picture, bgr, stamp) for picture, bgr, stamp in batch if not isinstance(bgr, SourceError)]
+        progress.unreadable += [(picture.name, str(reason)) for picture, reason, _ in batch if isinstance(reason, SourceError)]
+        frames = [Frame(bgr, 0, "evaluation", 0.0, file=picture.name) for picture, bgr, _ in readable]
         before = perf_counter()
         results = system.analyze(frames)
         progress.system_s += perf_counter() - before
-        for frame, (picture, _), result in zip(frames, readable, results, strict=True):
-            journal.add(picture, to_record(picture.name, frame.width, frame.height, result.faces))
+        for frame, (picture, _, stamp), result in zip(frames, readable, results, strict=True):
+            record = to_record(picture.name, frame.width, frame.height, result.faces, result.unusable)
+            journal.add(picture, record, stamp)
         progress.analysed += len(readable)
         tick(len(batch))
     progress.elapsed_s = perf_counter() - started
     return progress
 
 
-def _decoded(
-    batches: Sequence[Sequence[LabelledPicture]],
-) -> Iterator[list[tuple[LabelledPicture, BgrImage | SourceError]]]:
+def _decoded(batches: Sequence[Sequence[LabelledPicture]]) -> Iterator[list[_Decoded]]:
     """Yield batches with their pixels, or why there are none; a thread stays a few batches ahead."""
-    ahead: deque[Future[list[tuple[LabelledPicture, BgrImage | SourceError]]]] = deque()
+    ahead: deque[Future[list[_Decoded]]] = deque()
     with ThreadPoolExecutor(1) as reader:
         try:
             for batch in batches:
@@ -170,20 +178,24 @@ def _decoded(
                 future.cancel()
 
 
-def _read_batch(batch: Sequence[LabelledPicture]) -> list[tuple[LabelledPicture, BgrImage | SourceError]]:
-    return [(picture, _read_or_why(picture)) for picture in batch]
+def _read_batch(batch: Sequence[LabelledPicture]) -> list[_Decoded]:
+    return [_read_or_why(picture) for picture in batch]
 
 
-def _read_or_why(picture: LabelledPicture) -> BgrImage | SourceError:
+def _read_or_why(picture: LabelledPicture) -> _Decoded:
+    stamp = stamp_of(picture)
     try:
-        return read_picture(str(picture.path))
+        return picture, read_picture(str(picture.path)), stamp
     except SourceError as error:
-        return error
+        return picture, error, stamp
 
 
-def _stamp(picture: LabelledPicture) -> list[int]:
-    """Return what changes when the picture's file does."""
-    status = picture.path.stat()
+def stamp_of(picture: LabelledPicture) -> Stamp | None:
+    """Return what changes when the picture's file does; None where it is gone."""
+    try:
+        status = picture.path.stat()
+    except OSError:
+        return None
     return [status.st_size, status.st_mtime_ns]
 
 

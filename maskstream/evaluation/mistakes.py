@@ -1,7 +1,5 @@
 """Every mistake by itself, the worst first."""
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -10,6 +8,7 @@ from numpy.typing import NDArray
 
 from maskstream.evaluation.matching import MASK, MISSED, NOTHING, UNKNOWN, Outcomes, Overlaps
 from maskstream.evaluation.types import Mistake, MistakeKind
+from maskstream.files import csv_text
 from maskstream.types import FloatArray, Label
 
 CSV_COLUMNS: Final = (
@@ -73,13 +72,9 @@ def _kind(row: int, column: int) -> MistakeKind | None:
     return MistakeKind.FALSE_MASK if column == MASK else MistakeKind.FALSE_NO_MASK
 
 
-def mistakes_csv(mistakes: Sequence[Mistake]) -> str:
-    """Return mistakes as CSV with a header; boxes are of the kind that the labels are."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    writer.writerows(_row(mistake) for mistake in mistakes)
-    return buffer.getvalue()
+def mistakes_csv(mistakes: Sequence[Mistake], *, bom: bool = False) -> str:
+    """Return mistakes as CSV with a header, after a byte order mark if wanted; boxes are of the kind that the labels are."""
+    return csv_text([CSV_COLUMNS, *(_row(mistake) for mistake in mistakes)], bom=bom)
 
 
 def _row(mistake: Mistake) -> tuple[object, ...]:

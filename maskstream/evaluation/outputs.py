@@ -39,8 +39,10 @@ class Run:
     """(P, 19, 5, 5)."""
 
 
-def write_results(folder: Path, metrics: Mapping[str, Any], scored: Scored, annotations: Annotations) -> None:
-    """Write everything but the predictions into a folder that exists.
+def write_results(
+    folder: Path, metrics: Mapping[str, Any], scored: Scored, annotations: Annotations, *, csv_bom: bool = False
+) -> None:
+    """Write everything but the predictions into a folder that exists; CSV begins with a byte order mark if wanted.
 
     Raises:
         SinkError: A file cannot be written.
@@ -51,7 +53,7 @@ def write_results(folder: Path, metrics: Mapping[str, Any], scored: Scored, anno
         return read_picture(str(paths[name]))
 
     replace_file(folder / COUNTS_FILE, _npz(scored))
-    replace_file(folder / "mistakes.csv", mistakes_csv(scored.mistakes).encode(errors="surrogateescape"))
+    replace_file(folder / "mistakes.csv", mistakes_csv(scored.mistakes, bom=csv_bom).encode(errors="surrogateescape"))
     replace_file(folder / "eval_history.json", to_bytes(history(metrics)))
     plots = write_plots(metrics, folder)
     sheets = write_sheets(scored.mistakes, read, folder)

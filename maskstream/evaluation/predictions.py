@@ -15,13 +15,15 @@ FILE_KIND: Final = "maskstream predictions"
 _DIGITS: Final = 6
 
 
-def to_record(name: str, width: int, height: int, faces: tuple[Face, ...]) -> dict[str, Any]:
+def to_record(name: str, width: int, height: int, faces: tuple[Face, ...], unusable: int = 0) -> dict[str, Any]:
     """Return the JSON record of a picture; each face as in the records of `run_stream.py --jsonl`, boxes tight.
 
-    What a system that is out of order says is left out where it is no box or score, and unknown where it is no confidence.
+    What a system that is out of order says is left out where it is no box or score, and unknown where it is no confidence. The
+    record has `unusable`, the number of such answers, where there were any.
     """
     plain = [face for face in faces if is_box(face.face_box_xyxy) and isfinite(face.detection.score)]
-    return {"file": name, "width": width, "height": height, "faces": [_face_record(face) for face in plain]}
+    record = {"file": name, "width": width, "height": height, "faces": [_face_record(face) for face in plain]}
+    return record | {"unusable": unusable} if unusable else record
 
 
 def _face_record(face: Face) -> dict[str, Any]:
@@ -49,7 +51,9 @@ def from_record(record: Mapping[str, Any]) -> PicturePredictions:
     """
     faces = [_face(face) for face in record["faces"] if None not in (*face["box"].values(), face["score"])]
     faces.sort(key=lambda found: -found.score)
-    return PicturePredictions(str(record["file"]), _side(record.get("width")), _side(record.get("height")), tuple(faces))
+    return PicturePredictions(
+        str(record["file"]), _side(record.get("width")), _side(record.get("height")), tuple(faces), record.get("unusable", 0)
+    )
 
 
 def _face(record: Mapping[str, Any]) -> Prediction:

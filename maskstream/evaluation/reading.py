@@ -7,18 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal
 
+from maskstream.annotations.raw import whole_number
 from maskstream.annotations.types import Annotations, LabelledPicture
 from maskstream.config import plain_name
 from maskstream.errors import ConfigError
 from maskstream.evaluation.predictions import FILE_KIND, box_xyxy, from_record, plain_number, probability
 from maskstream.evaluation.types import BoxKind, PicturePredictions, Prediction
 from maskstream.files import one_line
+from maskstream.meanings import ambiguous_names, question
 from maskstream.settings import LabelMeaning
 from maskstream.types import Label
 
 PredictionKind = Literal["maskstream", "jsonl", "coco"]
 _EXPECTED: Final = "expected our predictions.json, records of run_stream.py --jsonl, or COCO results"
 _MOST_NAMED: Final = 10
+_LONGEST_NAME: Final = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +90,9 @@ class _Names:
 
     def __init__(self, annotations: Annotations) -> None:
         self._by_name = {picture.name: picture for picture in annotations.pictures}
-        self._by_id = {image: name for image, name in annotations.coco_image_ids.items() if name in self._by_name}
+        self._by_id: dict[int | None, str] = {
+            image: name for image, name in annotations.coco_image_ids.items() if name in self._by_name
+        }
         endings: dict[str, set[str]] = {}
         for name in self._by_name:
             for ending in {*_endings(name), PurePosixPath(name).stem}:
@@ -96,10 +101,12 @@ class _Names:
 
     def find(self, given: object) -> LabelledPicture | None:
         """Return the picture with this COCO id, this name, or alone with this ending of a path."""
-        if isinstance(given, int) and given in self._by_id:
-            return self._by_name[self._by_id[given]]
+        by_id = self._by_id.get(whole_number(given), "")
+        if isinstance(given, int) and by_id:
+            return self._by_name[by_id]
         text = str(given).replace("\\", "/")
-        candidates = (text, *(self._by_ending.get(ending, "") for ending in [*_endings(text), PurePosixPath(text).stem]))
+        endings = [*_endings(text), PurePosixPath(text).stem]
+        candidates = (text, *(self._by_ending.get(ending, "") for ending in endings), by_id)  # a file may be called 1
         return next((self._by_name[name] for name in candidates if name in self._by_name), None)
 
     def __iter__(self) -> Iterator[str]:
@@ -185,8 +192,8 @@ def _coco(
 
 
 def _category(result: Mapping[str, Any]) -> int | str:
-    category = result["category_id"]
-    return category if isinstance(category, int) else str(category)
+    number = whole_number(result["category_id"])
+    return str(result["category_id"]) if number is None else number
 
 
 def _category_labels(
@@ -203,13 +210,19 @@ def _category_labels(
     if unknown:
         some = ", ".join(unknown[:_MOST_NAMED]) + (" and more" if len(unknown) > _MOST_NAMED else "")
         raise ConfigError(f"{where}: categories of unknown meaning: {some}; say what they are with --categories 1=mask,2=no_mask")
+    names = {*written.values(), *map(plain_name, categories.values())}
+    if ambiguous := [name for name in ambiguous_names(sorted(names), meanings) if name in written.values()]:
+        raise ConfigError(f"{where}: {question(ambiguous, sorted(names), meanings)}")
     meant = {category: plain[name] for category, name in written.items()}
-    return {category: None if meaning == "ignore" else Label(meaning) for category, meaning in meant.items()}
+    return {
+        category: None if meaning == "ignore" else Label.UNKNOWN if meaning == "ask" else Label(meaning)
+        for category, meaning in meant.items()
+    }
 
 
 def _require_some(where: str, by_picture: Mapping[str, object], strangers: tuple[str, ...], names: _Names) -> None:
     if not by_picture:
-        example = f", such as {one_line(strangers[0])}" if strangers else ""
+        example = f", such as {one_line(strangers[0]):.{_LONGEST_NAME}}" if strangers else ""
         ours = one_line(next(iter(names)))
         raise ConfigError(
             f"{where}: none of its pictures{example}, is labelled here; names must be those of the pictures, such as {ours}"

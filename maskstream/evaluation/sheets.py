@@ -17,6 +17,7 @@ from maskstream.evaluation.types import Mistake, MistakeKind
 from maskstream.files import one_line
 from maskstream.palette import COLOURS_BGR, LABEL_TEXT
 from maskstream.pictures import write_picture
+from maskstream.text import draw_text, text_width
 from maskstream.types import BgrImage, FloatArray, Label
 
 Bgr = tuple[int, int, int]
@@ -39,6 +40,9 @@ _OUTSIDE: Final[Bgr] = (96, 96, 96)
 _BLACK: Final[Bgr] = (0, 0, 0)
 _DASH_PX: Final = 5
 _INK: Final = "#222222"
+_INK_BGR: Final[Bgr] = (0x22, 0x22, 0x22)
+_NAME_PX: Final = 9.0
+"""Height of a capital in names that are beyond ASCII."""
 
 
 def write_sheets(
@@ -187,11 +191,20 @@ def _with_text(canvas: BgrImage, worst: Sequence[Mistake], count: int) -> BgrIma
     key = "dashed: as labelled     solid: as found, in the colour of what was judged; grey: overlaps too little"
     draw.text((image.width - GAP_PX, 16), key, _INK, ImageFont.load_default(14), anchor="ra")
     font = ImageFont.load_default(13)
+    beyond_ascii = []
     for index, mistake in enumerate(worst):
         x, y = place(index)
         for line, text in enumerate(caption(mistake)):
-            draw.text((x, y + TILE_PX + 4 + 17 * line), _fitting(text, font.getlength), _INK, font)
-    return np.asarray(image)[..., ::-1].copy()
+            top = y + TILE_PX + 4 + 17 * line
+            if text.isascii():
+                draw.text((x, top), _fitting(text, font.getlength), _INK, font)
+            else:
+                beyond_ascii.append((text, (x, top + 12)))
+    bgr = np.asarray(image)[..., ::-1].copy()
+    for text, origin in beyond_ascii:
+        fitting = _fitting(text, lambda part: text_width(part, _NAME_PX))
+        draw_text(bgr, fitting, origin, _NAME_PX, _INK_BGR)
+    return bgr
 
 
 def caption(mistake: Mistake) -> tuple[str, str, str]:

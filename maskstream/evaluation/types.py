@@ -36,6 +36,8 @@ class PicturePredictions:
     height: int
     faces: tuple[Prediction, ...]
     """The most certain first."""
+    unusable: int = 0
+    """Answers about it that were no finite numbers."""
 
 
 class MistakeKind(StrEnum):

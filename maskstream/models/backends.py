@@ -5,7 +5,6 @@ PyTorch.
 """
 
 import hashlib
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from importlib.util import find_spec
@@ -16,6 +15,7 @@ from loguru import logger
 
 from maskstream.errors import ConfigError, SinkError
 from maskstream.files import make_folder, replace_file
+from maskstream.homes import cache_folder, cache_lasts
 from maskstream.models.devices import CPU
 from maskstream.models.metadata import check_manifest, file_sha256
 from maskstream.models.runtimes import Graph, read_graph
@@ -98,19 +98,14 @@ def kept_graph(key: str, backend: str, make: Callable[[], bytes], *, several: bo
     if path.is_file():
         with suppress(RuntimeError):  # it is damaged
             return read_graph(path, backend, cache, several=several)
-    logger.info("preparing a network for {}, once: the next start reads it", backend)
+    logger.info("preparing a network for {}{}", backend, ", once: the next start reads it" if cache_lasts() else "")
     content = make()
     try:
         make_folder(str(cache), like_parent=True)
         replace_file(path, content, like_folder=True)
     except SinkError as error:
-        logger.debug("not kept for the next start: {}", error)
+        logger.warning("not kept for the next start: {}", error)
     return read_graph(content, backend, cache, several=several)
-
-
-def cache_folder() -> Path:
-    """Return where compiled networks are kept; it need not exist."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "maskstream"
 
 
 def _code() -> str:

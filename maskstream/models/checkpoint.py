@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-from maskstream.errors import WeightsError
-from maskstream.files import make_folder, replace_file
+from maskstream.errors import ModelError, WeightsError
+from maskstream.files import make_folder, one_line, replace_file
 from maskstream.models.metadata import (
     TENSORS_SHA256,
     Metadata,
@@ -15,6 +15,7 @@ from maskstream.models.metadata import (
     tensors_sha256,
     to_header,
 )
+from maskstream.processes import require_torch
 
 StateDict = dict[str, torch.Tensor]
 
@@ -23,9 +24,15 @@ def save_checkpoint(path: Path, state_dict: StateDict, metadata: Metadata) -> No
     """Write a checkpoint, floats in float16, in one step, and enter it into the manifest beside it.
 
     Raises:
+        ModelError: A weight is not finite, or too large for float16; nothing is written.
         SinkError: The folder cannot be written.
     """
     tensors = {name: _half(tensor) for name, tensor in state_dict.items()}
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise ModelError(
+                f"{one_line(str(path))}: not written: {name} is not finite in float16; train with a lower learning_rate"
+            )
     header = to_header(metadata)
     header[TENSORS_SHA256] = tensors_sha256({name: tensor.numpy() for name, tensor in tensors.items()})
     make_folder(str(path.parent))
@@ -45,8 +52,10 @@ def load_checkpoint(path: Path, *architectures: str) -> tuple[StateDict, Metadat
         The state dict, floats in float32 on the CPU, and the metadata.
 
     Raises:
+        ModelError: This is a fork of a process that has used PyTorch.
         WeightsError: The file is missing, damaged, differs from the manifest, or is another kind of file or model.
     """
+    require_torch()
     arrays, metadata = read_checkpoint(path, *architectures)
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}, metadata

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torchvision.models.detection import KeypointRCNN, KeypointRCNN_ResNet50_FPN_Weights, keypointrcnn_resnet50_fpn
 
+from maskstream.homes import expand_home
 from maskstream.models.backends import choose_backend, kept_graph
 from maskstream.models.checkpoint import load_into
 from maskstream.models.exporting import export, network_key
@@ -44,7 +45,7 @@ def load(options: DetectorOptions) -> Detector:
         WeightsError: The file is missing, damaged or of another model.
     """
     backend = choose_backend("detector.backend", options.backend, options.device, options.precision)
-    state_dict = read_or_fetch(Path(options.weights).expanduser() if options.weights else None, URL)
+    state_dict = read_or_fetch(Path(expand_home(options.weights)) if options.weights else None, URL)
     module = build_module()
     load_into(module, state_dict, options.weights or URL)
     if backend == "torch":

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from maskstream.errors import ConfigError, WeightsError
-from maskstream.models.backends import cache_folder, installed_backends
+from maskstream.homes import cache_folder
+from maskstream.models.backends import installed_backends
 from maskstream.models.metadata import Metadata, check_manifest, parse_metadata, read_checkpoint, to_header
 from maskstream.models.runtimes import Graph, read_graph
 
@@ -96,8 +97,9 @@ def _write_onnx(path: Path, content: bytes, properties: dict[str, str]) -> None:
 
 
 def _write_openvino(path: Path, content: bytes, properties: dict[str, str]) -> None:
-    import openvino
+    from maskstream.models.without_telemetry import openvino_package
 
+    openvino = openvino_package()
     model = openvino.Core().read_model(content)
     for name, value in properties.items():
         model.set_rt_info(value, ["framework", name])

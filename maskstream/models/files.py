@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from maskstream.homes import expand_home
 from maskstream.resources import own_or_shipped, resource
 
 WEIGHTS_DIR = resource("weights")
@@ -10,4 +11,4 @@ WEIGHTS_DIR = resource("weights")
 
 def weights_path(given: str | None, shipped: str) -> Path:
     """Return the file a user named, or the shipped one of this name."""
-    return own_or_shipped(str(Path(given).expanduser())) if given else WEIGHTS_DIR / shipped
+    return own_or_shipped(expand_home(given)) if given else WEIGHTS_DIR / shipped

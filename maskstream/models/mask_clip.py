@@ -21,10 +21,12 @@ import torch
 from safetensors import SafetensorError
 
 from maskstream.errors import ConfigError, ModelError, WeightsError
+from maskstream.homes import expand_home
 from maskstream.models.crop_classifier import crops_to_tensor
 from maskstream.models.graph_classifier import in_chunks
 from maskstream.models.memory import memory_errors
 from maskstream.models.options import ClassifierOptions
+from maskstream.processes import require_torch
 from maskstream.types import BgrImage, FloatArray
 
 NAME = "clip"
@@ -106,6 +108,7 @@ def load(options: ClassifierOptions) -> ClipClassifier:
     missing = {"mask", "no_mask"} - prompts.keys()
     if missing:
         raise ConfigError(f"clip.prompts: {', '.join(sorted(missing))} is missing; say in words what it looks like")
+    require_torch()
     try:
         import open_clip
     except ImportError as error:
@@ -125,7 +128,7 @@ def _known_model(open_clip: ModuleType, given: str) -> str:
 
 def _create(open_clip: ModuleType, name: str, weights: str) -> tuple[Any, Any]:
     """Return the model with its weights, and its tokenizer; some models have theirs on the hub too."""
-    path = Path(weights).expanduser()
+    path = Path(expand_home(weights))
     is_file = os.path.isfile(path)  # noqa: PTH113 (Path raises where nothing may be looked up)
     if not is_file and not open_clip.pretrained.is_pretrained_cfg(name, weights):
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
@@ -187,13 +190,13 @@ def _impatient_hub() -> Iterator[str]:
     """
     from huggingface_hub import constants
 
-    offline_before = constants.HF_HUB_OFFLINE
+    offline_before, silent_before = constants.HF_HUB_OFFLINE, constants.HF_HUB_DISABLE_TELEMETRY
     obstacle = "HF_HUB_OFFLINE is set" if offline_before else _obstacle(constants.ENDPOINT)
-    constants.HF_HUB_OFFLINE = bool(obstacle)
+    constants.HF_HUB_OFFLINE, constants.HF_HUB_DISABLE_TELEMETRY = bool(obstacle), True
     try:
         yield obstacle
     finally:
-        constants.HF_HUB_OFFLINE = offline_before
+        constants.HF_HUB_OFFLINE, constants.HF_HUB_DISABLE_TELEMETRY = offline_before, silent_before
 
 
 def _obstacle(url: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from threading import local
 from typing import Any, cast
 
 import numpy as np
@@ -13,13 +14,24 @@ from maskstream.models.memory import memory_errors
 from maskstream.types import BgrImage, FloatArray
 
 
+class _Sent(local):
+    """What a thread has sent for the detector and not used again yet: by where each picture lies, the picture and its copy."""
+
+    def __init__(self) -> None:
+        self.by_place: dict[Any, tuple[BgrImage, torch.Tensor]] = {}
+
+
 class Uploads:
-    """Sends pictures to a device, once for detector and classifier: the detector calls it, who comes after it calls `again`."""
+    """Sends pictures to a device, once for detector and cutter: the detector calls it, the cutter after it calls `again`.
+
+    It remembers pictures from the one call to the other alone, in the thread that makes both: the next call of an analyzer may
+    come with other pixels in the same memory.
+    """
 
     def __init__(self, device: torch.device | str) -> None:
         """Begin without a picture."""
         self.device = torch.device(device)
-        self._sent: dict[Any, tuple[BgrImage, torch.Tensor]] = {}
+        self._sent = _Sent()
 
     def __call__(self, pictures_bgr: Sequence[BgrImage]) -> list[torch.Tensor]:
         """Send pictures (H, W, 3) uint8 BGR, always anew: a camera's loop may have filled the same array with its next picture.
@@ -27,15 +39,15 @@ class Uploads:
         Returns:
             The pictures on the device; the copies may still be under way, in the current stream's order.
         """
-        self._sent = {}  # before others are sent: they need the room
+        sent = self._sent.by_place = {}  # before others are sent: they need the room
         for picture in pictures_bgr:
-            if _place(picture) not in self._sent:
-                self._sent[_place(picture)] = (picture, self._send(picture))
-        return [self._sent[_place(picture)][1] for picture in pictures_bgr]
+            if _place(picture) not in sent:
+                sent[_place(picture)] = (picture, self._send(picture))
+        return [sent[_place(picture)][1] for picture in pictures_bgr]
 
     def again(self, pictures_bgr: Sequence[BgrImage]) -> list[torch.Tensor]:
         """Return pictures that the last call has just sent without sending them again, once; send the others."""
-        sent, self._sent = self._sent, {}
+        sent, self._sent.by_place = self._sent.by_place, {}
         return [sent[_place(each)][1] if _place(each) in sent else self._send(each) for each in pictures_bgr]
 
     def _send(self, picture_bgr: BgrImage) -> torch.Tensor:
@@ -86,7 +98,7 @@ class DeviceCutter:
         for number, (index, quad) in enumerate(wanted):
             side_px = float(np.hypot(*(quad[1] - quad[0])))
             groups[pictures_bgr[index].shape, supersampling(side_px, size_px)].append(number)
-        sent = self._uploads.again(pictures_bgr) if wanted else []
+        sent = self._uploads.again(pictures_bgr if wanted else [])
         for (_, multiple), numbers in groups.items():
             shown = sorted({wanted[number][0] for number in numbers})
             volume = torch.stack([sent[index] for index in shown])

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache, cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from maskstream.errors import SinkError
 from maskstream.files import make_folder, replace_file
+from maskstream.models.without_telemetry import onnxruntime_package, openvino_package
 
 Arrays = list[NDArray[Any]]
 
@@ -27,7 +29,7 @@ _SUM_BYTES: Final = hashlib.sha256().digest_size
 
 
 class Graph(Protocol):
-    """Takes and gives numpy arrays. May be called by one thread at a time."""
+    """Takes and gives numpy arrays. May be called by several threads."""
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -61,20 +63,20 @@ def _core() -> Any:
     Each gives the thread that makes it another stack for signals, and what that has back at its end may be one that is gone: the
     next signal would be the end of the process (seen with 2026.4).
     """
-    import openvino
-
-    return openvino.Core()
+    return openvino_package().Core()
 
 
 class _OpenVinoGraph:
     """A call alone has all cores; of several, each has its share.
 
     The network is compiled for the one or for the other, and for both where both are asked for: each holds memory of its own.
+    Threads take turns. One call has all cores anyway, so requests of their own would give them memory and no speed.
     """
 
     def __init__(self, content: bytes | Path, cache: Path, several: bool) -> None:
         self._content = content
         self._cache = cache
+        self._turn = Lock()
         self._lone_calls = 0
         """How many in a row came alone while the network was compiled for several."""
         _ = self._together if several else self._alone
@@ -84,10 +86,8 @@ class _OpenVinoGraph:
 
         OpenVINO's own cache writes a file while other processes may read it, which then die of a bus error (seen with 2026.4).
         """
-        import openvino
-
         core, options = _core(), {"INFERENCE_PRECISION_HINT": "f32", **wanted}
-        machine = (openvino.__version__, core.get_property("CPU", "FULL_DEVICE_NAME"), *options.items())
+        machine = (openvino_package().__version__, core.get_property("CPU", "FULL_DEVICE_NAME"), *options.items())
         path = self._cache / f"{hashlib.sha256(f'{_digest(self._content)} {machine}'.encode()).hexdigest()[:32]}.compiled"
         with suppress(OSError, RuntimeError, ValueError):  # it is not there, or of no use
             return core.import_model(_whole(path), "CPU", options)
@@ -107,9 +107,7 @@ class _OpenVinoGraph:
 
     @cached_property
     def _together(self) -> Any:
-        import openvino
-
-        queue = openvino.AsyncInferQueue(self._compile(NUM_STREAMS=STREAMS), STREAMS)
+        queue = openvino_package().AsyncInferQueue(self._compile(NUM_STREAMS=STREAMS), STREAMS)
         queue.set_callback(lambda request, outputs: outputs.extend(np.array(each.data) for each in request.output_tensors))
         return queue
 
@@ -120,6 +118,10 @@ class _OpenVinoGraph:
         return {name: str(value) for name, value in values.items()}
 
     def each(self, calls: Sequence[Sequence[NDArray[Any]]]) -> list[Arrays]:
+        with self._turn:
+            return self._each(calls)
+
+    def _each(self, calls: Sequence[Sequence[NDArray[Any]]]) -> list[Arrays]:
         self._lone_calls = self._lone_calls + 1 if len(calls) == 1 else 0
         if len(calls) == 1 and ("_alone" in vars(self) or self._lone_calls > _LONE_CALLS):
             return [list(self._alone(list(calls[0])).values())]
@@ -132,8 +134,7 @@ class _OpenVinoGraph:
 
 class _OnnxRuntimeGraph:
     def __init__(self, content: bytes | Path) -> None:
-        import onnxruntime
-
+        onnxruntime = onnxruntime_package()
         try:
             self._session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
         except Exception as error:  # its own errors have no common base

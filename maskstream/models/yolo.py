@@ -23,6 +23,9 @@ import torch
 from maskstream.config import plain_name
 from maskstream.errors import ConfigError, ModelError, WeightsError
 from maskstream.geometry import box_corners
+from maskstream.homes import expand_home
+from maskstream.meanings import ambiguous_names, question, setting_of
+from maskstream.processes import require_torch
 from maskstream.settings import IncorrectAs, LabelMeaning
 from maskstream.types import BgrImage, Detection, Face, FloatArray, Frame, FrameResult, Label
 
@@ -116,13 +119,14 @@ def load_yolo(
         incorrect_as: What a mask worn incorrectly counts as.
 
     Raises:
-        ConfigError: The meaning of a class is not known.
+        ConfigError: The meaning of a class is not known, or ambiguous beside those of the others.
         ModelError: The library is missing, or the model is no detector.
         WeightsError: The file is missing, damaged, or not Ultralytics' own.
     """
-    path = Path(weights).expanduser()
+    path = Path(expand_home(weights))
     if not os.path.isfile(path):  # noqa: PTH113 (Path raises where nothing may be looked up)
         raise WeightsError(f"{weights}: no such weights file; give the .pt file of an Ultralytics detector")
+    require_torch()
     with contained():
         model = _read(path)
         if model.task != "detect":
@@ -196,8 +200,10 @@ def _labels_by_class(
     known = {plain_name(name): meaning for name, meaning in meanings.items()}
     unknown = [plain_name(name) for name in names.values() if plain_name(name) not in known]
     if unknown:
-        setting = f"--set evaluation.labels.{unknown[0]}=mask"
+        setting = setting_of(unknown[0], "mask")
         raise ConfigError(f"{path}: what its classes {', '.join(unknown)} mean is not known; say it, as in {setting}")
+    if ambiguous := ambiguous_names(names.values(), meanings):
+        raise ConfigError(f"{path}: {question(ambiguous, names.values(), meanings)}")
     found = {number: known[plain_name(name)] for number, name in names.items()}
-    merged = {number: incorrect_as if meaning == "incorrect" else meaning for number, meaning in found.items()}
-    return {number: Label(meaning) for number, meaning in merged.items() if meaning != "ignore"}
+    stands_for = {"incorrect": incorrect_as, "ask": "unknown"}
+    return {number: Label(stands_for.get(meaning, meaning)) for number, meaning in found.items() if meaning != "ignore"}

@@ -30,17 +30,27 @@ class _Person:
     seen_s: float
     steady: SteadyLabel | None
     """None where steady labels are switched off."""
+    labels: tuple[Label, ...]
+    """Those that `steady` decides between."""
 
 
 @dataclass
 class _Source:
     """What is known of a source. Its clock follows the time of its frames, and stands still where that runs back."""
 
-    time_s: float
+    time_s: float | None = None
+    """Of its last frame; None before the first."""
+    shape: tuple[int, ...] = ()
+    connection: int = 0
     tracker: "Tracker" = field(default_factory=lambda: _tracking().Tracker())
     pace: Pace = field(default_factory=Pace)
     clock_s: float = 0.0
     people: dict[int, _Person] = field(default_factory=dict)
+
+    def forget(self) -> None:
+        """Know nobody any more."""
+        self.tracker.forget()
+        self.people.clear()
 
 
 @dataclass(frozen=True)
@@ -77,6 +87,15 @@ class PeopleAnalyzer:
         """Let a source have settings of its own. May be called while another thread analyses."""
         self._settings.set(source_id, config)
 
+    def forget(self, source_id: str) -> None:
+        """Know nobody of a source any more; numbers are not given again."""
+        self._analyzer.forget(source_id)
+        source = self._sources.get(source_id)
+        if source is not None:
+            source.forget()
+            source.pace = Pace()
+            source.time_s = None
+
     def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
         """Return one result per frame, in order; frames of a source must come in their own order.
 
@@ -111,14 +130,12 @@ class PeopleAnalyzer:
 
     def _at(self, frame: Frame) -> _Source:
         """Return the source of a frame at the time of the frame."""
-        source = self._sources.get(frame.source_id)
-        if source is None:
-            source = self._sources[frame.source_id] = _Source(frame.time_s)
-        if frame.time_s < source.time_s - _BEGINS_ANEW_S:
-            source.tracker.forget()
-            source.people.clear()
-        source.clock_s += max(frame.time_s - source.time_s, _LEAST_STEP_S)
-        source.time_s = frame.time_s
+        source = self._sources.setdefault(frame.source_id, _Source())
+        before_s = frame.time_s if source.time_s is None else source.time_s
+        if source.time_s is not None and _is_another(source, frame, before_s):
+            source.forget()
+        source.clock_s += max(frame.time_s - before_s, _LEAST_STEP_S)
+        source.time_s, source.shape, source.connection = frame.time_s, frame.bgr.shape, frame.connection
         source.pace.step(source.clock_s)
         return source
 
@@ -126,10 +143,10 @@ class PeopleAnalyzer:
         """Return a face with the number of its person, and what that wears."""
         if number is None:
             return face if self._rules is None else replace(face, steady_label=Label.UNKNOWN)
-        if number not in source.people:
+        person = source.people.get(number)
+        if person is None or person.labels != settings.labels:
             steady = None if self._rules is None else SteadyLabel(self._rules, settings.labels)
-            source.people[number] = _Person(face, source.clock_s, steady)
-        person = source.people[number]
+            person = source.people[number] = _Person(face, source.clock_s, steady, settings.labels)
         person.face, person.seen_s = replace(face, track_id=number), source.clock_s
         if person.steady is not None:
             if face.judged and face.confidence is not None and isfinite(face.confidence):
@@ -137,6 +154,17 @@ class PeopleAnalyzer:
             label, confidence = person.steady.label, person.steady.confidence
             person.face = replace(person.face, steady_label=label, steady_confidence=confidence)
         return person.face
+
+
+def _is_another(source: _Source, frame: Frame, before_s: float) -> bool:
+    """Return whether nobody in a frame can be told to be one of those who were seen before.
+
+    A camera that was lost and comes back goes on with the same clock: who was away for less than `tracking.lost_s` is known
+    again. In a picture of another size, places say nothing about who is whom. A clock that runs back at a new connection, or by
+    more than a second, is that of another source.
+    """
+    least_s = before_s - (_BEGINS_ANEW_S if frame.connection == source.connection else 0.0)
+    return frame.bgr.shape != source.shape or frame.time_s < least_s
 
 
 def _tracking() -> ModuleType:

@@ -1,7 +1,7 @@
 """The book of events: what is worth telling of the people in each frame."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 from uuid import uuid4
 
@@ -74,10 +74,26 @@ class EventBook:
         self._looked_at: Output | None = None
         self._found: list[Happening] = []
         self._ends: dict[str, list[Happening]] = {}
+        self._untold: dict[str, list[Happening]] = {}
+        """What is told with the next frame of a source, or at its end."""
 
     def set_source(self, source_id: str, config: Config) -> None:
-        """Let a source have rules of its own."""
+        """Let a source have rules of its own; events of labels that are none any more end."""
         self._rules.set(source_id, config)
+        source, labels = self._sources.get(source_id), self._rules.of(source_id).labels
+        if source is None:
+            return
+        for number, episode in source.episodes.items():
+            if episode.event_id is not None and episode.label not in labels:
+                self._untold.setdefault(source_id, []).extend(_closed(source_id, number, episode, "changed"))
+                source.episodes[number] = _Episode(episode.label, episode.last, episode.last, episode.zone)
+
+    def forget_crops(self, source_id: str) -> None:
+        """Tell nobody of the crops of a source that were kept so far: they may not be stored any more."""
+        source = self._sources.get(source_id)
+        for episode in source.episodes.values() if source else ():
+            if episode.best is not None:
+                episode.best = replace(episode.best, crop_jpeg=None)
 
     def look(self, output: Output) -> list[Happening]:
         """Return what is to be told at an analysed frame; a frame that was just looked at is not looked at again."""
@@ -91,7 +107,7 @@ class EventBook:
         """End all events of a source; the same again where they have been ended since its last frame."""
         source = self._sources.pop(source_id, None)
         if source is not None:
-            ended: list[Happening] = []
+            ended = self._untold.pop(source_id, [])
             for number, episode in source.episodes.items():
                 ended += _closed(source_id, number, episode, cause)
             counts = source.counter.end()
@@ -104,7 +120,7 @@ class EventBook:
         source = self._sources.setdefault(source_id, _Source(MinuteCounter(source_id)))
         rules = self._rules.of(source_id)
         moment = Moment.of(result)
-        found: list[Happening] = []
+        found = self._untold.pop(source_id, [])
         if source.now is not None and moment.time_s < source.now.time_s - rules.gone_s:  # another stream of that name
             found += self.end(source_id, "ended")
             source = self._sources[source_id] = _Source(MinuteCounter(source_id))

@@ -9,7 +9,7 @@ Rabiner, "A Tutorial on Hidden Markov Models" (1989), forward algorithm.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, log
+from math import exp, isfinite, log
 from typing import Final
 
 from maskstream.types import Label
@@ -51,7 +51,7 @@ class SteadyLabel:
         return None if self.label is Label.UNKNOWN else self._probability[self.label]
 
     def look(self, time_s: float, label: Label, confidence: float, weight: float) -> None:
-        """Take in one look.
+        """Take in one look; one of which a number is not finite says nothing.
 
         Args:
             time_s: When; never earlier than the last one.
@@ -59,6 +59,8 @@ class SteadyLabel:
             confidence: Its probability; the others share the rest.
             weight: How far the look can be trusted, in [0, 1].
         """
+        if not (isfinite(time_s) and isfinite(confidence) and isfinite(weight)):
+            return
         since_s = 1 / _LOOKS_PER_S if self._seen_s is None else time_s - self._seen_s
         self._seen_s = time_s
         kept = exp(-since_s / self._rules.memory_s)

@@ -3,15 +3,14 @@
 import cv2 as _cv2  # noqa: F401  before av: the other order can freeze windows on Linux
 
 from maskstream.sinks.display import why_no_window
-from maskstream.sinks.picture import PictureSink, require_picture_target
+from maskstream.sinks.picture import PictureSink, picture_targets, require_picture_target
 from maskstream.sinks.progress import ProgressSink
 from maskstream.sinks.recording import RecordingSink
-from maskstream.sinks.records import STDOUT, CsvSink, JsonlSink, StatusSink
+from maskstream.sinks.records import CsvSink, JsonlSink, StatusSink
 from maskstream.sinks.video import VideoSink
 from maskstream.sinks.window import WindowSink
 
 __all__ = [
-    "STDOUT",
     "CsvSink",
     "JsonlSink",
     "PictureSink",
@@ -20,6 +19,7 @@ __all__ = [
     "StatusSink",
     "VideoSink",
     "WindowSink",
+    "picture_targets",
     "require_picture_target",
     "why_no_window",
 ]

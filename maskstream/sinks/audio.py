@@ -1,127 +1,146 @@
 """Carry the sound of a file into its annotated copy."""
 
 import sys
-from collections.abc import Generator, Iterable
-from fractions import Fraction
-from itertools import chain
-from typing import Any, TypeAlias
+from collections.abc import Generator, Iterator
+from typing import Final
 
 import av
-import numpy as np
 from av.audio.stream import AudioStream
+from loguru import logger
 
-COPIED_CODECS = frozenset({"aac", "mp3", "opus", "flac"})
-"""What browsers play out of an MP4; any other sound is turned into AAC."""
+from maskstream.demuxing import demuxed
+from maskstream.sinks.sound_times import AROUND_S, PictureTimes, in_step
+from maskstream.sinks.sound_writing import COPIED_CODECS, DAMAGED, AudioPacket, SoundCopy, SoundEncoder, SoundWriter
+from maskstream.types import SourceInfo
 
-LATE_S = 0.4
+_LATE_S: Final = 0.4
 """Sound that starts later than this is led in by silence: a fragmented MP4 cannot begin before all of its tracks do."""
-
-_FORMAT = "fltp"
-_FRAME_SAMPLES = 1024
-
-AudioPacket: TypeAlias = "av.Packet[Any]"  # generic for type checkers alone
+_EARLY_S: Final = 0.1
+"""Encoders begin with so much that is not heard."""
+_REFUSED: Final = (av.error.InvalidDataError, av.error.ArgumentError)
+"""What a container says of a packet that does not belong into it; anything else is the trouble of the file that is written."""
 
 
 class AudioTrack:
-    """Reads the sound of a file a second time and hands it on, packet by packet, in step with the picture."""
+    """Reads the sound of a file a second time and hands it on, packet by packet, in step with the picture.
 
-    def __init__(self, path: str, origin_s: Fraction, target: av.container.OutputContainer) -> None:
-        """Open the best sound of `path`; its timestamps are moved by `-origin_s`.
+    The picture is what matters: sound that is damaged is left out, and so is what lies outside the picture. Each is said once.
+    """
+
+    def __init__(self, info: SourceInfo, zero_s: float, target: av.container.OutputContainer) -> None:
+        """Open the best sound of a file.
+
+        Args:
+            info: The file.
+            zero_s: The `time_s` of the file that is 0 in the output.
+            target: What is written.
 
         Raises:
-            LookupError: The file has no sound that can be read.
+            LookupError: There is no sound that can be read, or none beside the picture.
         """
-        self._origin_s = origin_s
+        self._name = info.source_id
         self._target = target
-        self._input = av.open(f"file:{path}", metadata_errors="replace")
-        stream = self._input.streams.best("audio")
-        if not isinstance(stream, AudioStream) or stream.codec_context is None or not stream.sample_rate:
-            self._input.close()
-            raise LookupError(path)
-        demuxed = self._demux(stream)
-        first = next(demuxed, None)
-        start_s = 0.0 if first is None else _start_s(first) - float(origin_s)
-        self._silent_until_s = start_s if start_s > LATE_S else 0.0
-        packets = chain([] if first is None else [first], demuxed)
-        if stream.codec_context.codec.canonical_name in COPIED_CODECS and not self._silent_until_s:
-            self._output = target.add_stream_from_template(stream)
-            self._packets = self._copied(packets, stream)
-        else:
-            rates = av.Codec("aac", "w").audio_rates or [stream.sample_rate]
-            self._output = target.add_stream("aac", rate=min(rates, key=lambda rate: abs(rate - stream.sample_rate)))
-            self._output.codec_context.layout = "mono" if stream.channels == 1 else "stereo"
-            self._packets = self._encoded(packets)
-        self._waiting: AudioPacket | None = None
+        self._origin_s = float(info.origin_s) + zero_s
+        self._times = PictureTimes()
         self._last_dts = -sys.maxsize
+        self._damaged = False
+        self._input = av.open(f"file:{info.path}", metadata_errors="replace")
+        try:
+            self._stream = self._best_stream()
+            self._demuxed = self._demux()
+            self._packets = in_step(self._demuxed, self._timing)
+            self._waiting: AudioPacket | None = self._first_beside_the_picture(info.duration_s and info.duration_s - zero_s)
+            self._starts_s, _ = self._timing(self._waiting)
+            is_copied = self._stream.codec_context.codec.canonical_name in COPIED_CODECS and self._starts_s <= _LATE_S
+            self._writer: SoundWriter = (SoundCopy if is_copied else SoundEncoder)(self._stream, target)
+        except BaseException:
+            self._input.close()
+            raise
 
-    def advance(self, until_s: float | None) -> None:
-        """Hand on everything that starts before `until_s`, or all that is left where it is None."""
-        while (packet := self._waiting or next(self._packets, None)) is not None:
-            self._waiting = packet
-            if until_s is not None and _start_s(packet) >= until_s:
-                return
-            self._waiting = None
-            if (dts := packet.dts or 0) > self._last_dts:  # sound that runs back in time is damaged and left out
-                self._last_dts = dts
-                self._target.mux(packet)
+    def advance(self, own_s: float, shown_s: float) -> None:
+        """Hand on the sound up to the next frame.
+
+        Args:
+            own_s: The frame's own time.
+            shown_s: When it is shown in the output; later where the source began anew.
+        """
+        self._times.frame(own_s, shown_s)
+        self._write(shown_s)
+
+    def finish(self, end_s: float) -> None:
+        """Hand on what is left, but nothing that begins long after the picture has ended."""
+        self._write(end_s + AROUND_S)
+        self._mux(self._writer.rest())
+        if self._waiting is not None:
+            logger.warning("{}: the sound goes on after the picture, at {:.1f} s; it ends there in the copy", self._name, end_s)
 
     def close(self) -> None:
         """Close the file that is read."""
-        self._packets.close()
+        self._demuxed.close()
         self._input.close()
 
-    def _copied(self, packets: Iterable[AudioPacket], stream: AudioStream) -> Generator[AudioPacket, None, None]:
-        context = stream.codec_context
-        is_adts = context.codec.canonical_name == "aac" and not context.extradata  # the framing of broadcasts
-        framing = av.bitstream.BitStreamFilterContext("aac_adtstoasc", stream) if is_adts else None
-        for demuxed in packets:
-            for packet in framing.filter(demuxed) if framing and demuxed.size else [demuxed]:
-                if packet.dts is None or packet.pts is None:
-                    continue
-                shift = round(self._origin_s / packet.time_base)
-                packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
-                packet.stream = self._output
-                yield packet
+    def _best_stream(self) -> AudioStream:
+        stream = self._input.streams.best("audio")
+        if not isinstance(stream, AudioStream) or stream.codec_context is None or not stream.sample_rate:
+            raise LookupError(self._name)
+        return stream
 
-    def _encoded(self, packets: Iterable[AudioPacket]) -> Generator[AudioPacket, None, None]:
-        encoder = self._output.codec_context
-        for silence in _silence(self._silent_until_s, encoder.layout, encoder.sample_rate):
-            yield from self._output.encode(silence)
-        resampler = av.AudioResampler(_FORMAT, encoder.layout, encoder.sample_rate)
-        for frame in _decoded(packets):
-            if frame.pts is not None and frame.time_base is not None:
-                frame.pts = round((frame.pts * frame.time_base - self._origin_s) * frame.sample_rate)
-                frame.time_base = Fraction(1, frame.sample_rate)
-            for resampled in resampler.resample(frame):
-                yield from self._output.encode(resampled)
-        for resampled in resampler.resample(None):
-            yield from self._output.encode(resampled)
-        yield from self._output.encode(None)
+    def _first_beside_the_picture(self, end_s: float | None) -> AudioPacket:
+        """Return the first packet that is not heard before the picture; raise LookupError where there is none, or only later."""
+        packet = first = next(self._packets, None)
+        while packet is not None and sum(self._timing(packet)) < -_EARLY_S:
+            packet = next(self._packets, None)
+        if packet is None or (end_s is not None and self._timing(packet)[0] > end_s + AROUND_S):
+            if first is not None:
+                logger.warning("{}: its sound lies outside the picture and is left out", self._name)
+            raise LookupError(self._name)
+        if packet is not first:
+            logger.warning("{}: the sound before the picture is left out", self._name)
+        return packet
 
-    def _demux(self, stream: AudioStream) -> Generator[AudioPacket, None, None]:
-        packets = self._input.demux(stream)
+    def _write(self, until_s: float) -> None:
+        self._mux(self._writer.silence(min(until_s, self._starts_s)))
+        while (packet := self._waiting or next(self._packets, None)) is not None:
+            self._waiting = packet
+            own_s, _ = self._timing(packet)
+            heard_s = self._times.heard_s(own_s)
+            if heard_s is None or heard_s >= until_s:
+                return
+            self._waiting = None
+            self._mux(self._writer.packets(packet, heard_s - own_s - self._origin_s))
+
+    def _mux(self, made: Iterator[AudioPacket]) -> None:
+        """Write packets, but for those that run back in time or cannot be made: both come of damaged sound."""
+        try:
+            packets = list(made)
+        except DAMAGED:
+            self._say_that_it_is_damaged()
+            return
+        for packet in packets:
+            if (dts := packet.dts or 0) <= self._last_dts:
+                continue
+            self._last_dts = dts
+            try:
+                self._target.mux(packet)
+            except _REFUSED:
+                self._say_that_it_is_damaged()
+
+    def _say_that_it_is_damaged(self) -> None:
+        if not self._damaged:
+            self._damaged = True
+            logger.warning("{}: some of its sound is damaged and left out", self._name)
+
+    def _timing(self, packet: AudioPacket) -> tuple[float, float]:
+        """Return when a packet starts, in the time of the output, and how long it lasts, in seconds."""
+        unit_s = packet.time_base
+        return float((packet.pts or 0) * unit_s) - self._origin_s, float((packet.duration or 0) * unit_s)
+
+    def _demux(self) -> Generator[AudioPacket, None, None]:
+        packets = demuxed(self._input, self._stream)
         while True:
             try:
-                yield next(packets)
+                packet = next(packets)
             except (StopIteration, av.FFmpegError):  # damaged sound ends early; the picture's reader says so
                 return
-
-
-def _decoded(packets: Iterable[AudioPacket]) -> Generator[av.AudioFrame, None, None]:
-    for packet in packets:
-        try:
-            yield from packet.decode()  # type: ignore[misc]  # of an audio stream
-        except av.FFmpegError:  # a damaged packet is a moment of silence
-            continue
-
-
-def _silence(until_s: float, layout: av.AudioLayout, rate: int) -> Generator[av.AudioFrame, None, None]:
-    samples = np.zeros((layout.nb_channels, _FRAME_SAMPLES), np.float32)
-    for pts in range(0, int(until_s * rate) - 3 * _FRAME_SAMPLES, _FRAME_SAMPLES):  # decoders may begin a little early
-        frame = av.AudioFrame.from_ndarray(samples, format=_FORMAT, layout=layout.name)
-        frame.pts, frame.sample_rate, frame.time_base = pts, rate, Fraction(1, rate)
-        yield frame
-
-
-def _start_s(packet: AudioPacket) -> float:
-    return float((packet.pts or 0) * packet.time_base)
+            if packet.pts is not None and packet.time_base:
+                yield packet

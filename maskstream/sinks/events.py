@@ -2,12 +2,11 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 from maskstream.events import Happening
 from maskstream.sinks.event_records import event_record
-from maskstream.sinks.records import STDOUT, TextSink
+from maskstream.sinks.records import Mode, TextSink
 from maskstream.states import SourceState, StateChange
 from maskstream.types import Output
 
@@ -104,15 +103,13 @@ class EventSink:
 class JsonlEvents:
     """One JSON record a line. An existing file is continued, so that a program that is started again loses nothing."""
 
-    def __init__(self, path: str) -> None:
-        """Open the file.
+    def __init__(self, path: str, mode: Mode = "a") -> None:
+        """Open the file; with mode `w` it begins anew.
 
         Raises:
             SinkError: It cannot be written there.
         """
-        self._file = TextSink(path, "a")
-        if path != STDOUT and _is_torn(Path(path)):
-            self._file.put("\n")
+        self._file = TextSink(path, mode)
 
     def take(self, happenings: Sequence[Happening]) -> None:
         """Write the records, all in one go."""
@@ -133,13 +130,3 @@ class JsonlEvents:
 def line(record: dict[str, Any]) -> str:
     """Return a record as a line of JSON."""
     return json.dumps(record, allow_nan=False) + "\n"
-
-
-def _is_torn(path: Path) -> bool:
-    """Return whether the last line of a file lacks its end, as after a power failure."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(0, size - 1))
-        return file.read(1) not in (b"", b"\n")

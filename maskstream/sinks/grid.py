@@ -6,18 +6,16 @@ from math import ceil, sqrt
 from pathlib import Path
 from typing import Final
 
-import cv2
 import numpy as np
 
 from maskstream.files import plain_text
 from maskstream.rates import per_second
 from maskstream.sinks.letterbox import letterbox
+from maskstream.text import draw_text, text_width
 from maskstream.types import BgrImage, Output, SourceInfo
 
 _FPS_OVER_S: Final = 1.0
 _LONGEST_NAME: Final = 40
-_FONT: Final = cv2.FONT_HERSHEY_SIMPLEX
-_FONT_HEIGHT_PX: Final = 22  # of a capital at scale 1
 _TEXT_PX: Final = (9.0, 20.0)
 _DIMMED: Final = 3
 _WHITE: Final = (255, 255, 255)
@@ -44,6 +42,10 @@ class Cell:
         self._taken_at_s.append(now_s)
         while len(self._taken_at_s) > 2 and self._taken_at_s[1] <= now_s - _FPS_OVER_S:
             self._taken_at_s.popleft()
+
+    def clear(self) -> None:
+        """Show nothing until the next frame."""
+        self.output = self._fitted = None
 
     def fitted(self, size: tuple[int, int]) -> BgrImage:
         """Return the annotated frame letterboxed to (width, height); black before the first one."""
@@ -117,14 +119,9 @@ def _write(area: BgrImage, text: str, x: float, y: float) -> None:
     """Write a line on darkened ground; (0, 0) is the upper left, (1, 1) the lower right of where it may stand."""
     height, width = area.shape[:2]
     text_px = float(np.clip(min(height, width) * 0.035, *_TEXT_PX))
-    text_px *= min(1.0, width / (_text_width(text, text_px) + 2 * text_px))
-    text_width, pad = _text_width(text, text_px), text_px / 2
-    left, top = (max(0, round(room)) for room in ((width - text_width - 2 * pad) * x, (height - 4 * pad) * y))
-    ground = area[top : top + round(4 * pad), left : left + round(text_width + 2 * pad)]
+    text_px *= min(1.0, width / (text_width(text, text_px) + 2 * text_px))
+    written_px, pad = text_width(text, text_px), text_px / 2
+    left, top = (max(0, round(room)) for room in ((width - written_px - 2 * pad) * x, (height - 4 * pad) * y))
+    ground = area[top : top + round(4 * pad), left : left + round(written_px + 2 * pad)]
     ground //= 4
-    origin = (round(left + pad), round(top + pad + text_px))
-    cv2.putText(area, text, origin, _FONT, text_px / _FONT_HEIGHT_PX, _WHITE, 1, cv2.LINE_AA)
-
-
-def _text_width(text: str, text_px: float) -> int:
-    return cv2.getTextSize(text, _FONT, text_px / _FONT_HEIGHT_PX, 1)[0][0]
+    draw_text(area, text, (round(left + pad), round(top + pad + text_px)), text_px, _WHITE)

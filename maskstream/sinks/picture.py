@@ -1,14 +1,20 @@
 """Annotated copies of still pictures."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
+from itertools import chain, count
 from pathlib import Path
 from stat import S_ISREG
+from typing import Final
 
 from maskstream.errors import SinkError
 from maskstream.files import make_folder, one_line
 from maskstream.pictures import WRITABLE_SUFFIXES, write_picture
+from maskstream.sinks.names import MOST_BYTES, shortened
 from maskstream.sinks.paths import VIDEO_SUFFIXES, require_folder
 from maskstream.types import Output, SourceInfo
+
+_ADDED_SUFFIX: Final = ".jpg"
+"""Behind the whole name of a picture of a kind that is not written."""
 
 
 class PictureSink:
@@ -30,7 +36,7 @@ class PictureSink:
             SinkError: Something cannot be written there, or it would replace a picture of the source.
         """
         require_picture_target(output, info)
-        self._targets = _targets(output, info)
+        self._targets = picture_targets(output, info)
         if not _file_suffix(output, info):
             make_folder(output)
 
@@ -56,7 +62,7 @@ def require_picture_target(output: str, info: SourceInfo) -> None:
     """
     try:
         _require_fitting_name(output, info)
-        targets = _targets(output, info).values()
+        targets = picture_targets(output, info).values()
         for folder in {target.parent for target in targets}:
             require_folder(str(folder))
         _require_other_files(targets, info)
@@ -79,11 +85,22 @@ def _require_fitting_name(output: str, info: SourceInfo) -> None:
         raise SinkError(f"{one_line(output)}: {len(info.pictures)} pictures do not go into one file; give a folder")
 
 
-def _targets(output: str, info: SourceInfo) -> dict[str, Path]:
-    """Return where each picture goes."""
+def picture_targets(output: str, info: SourceInfo) -> dict[str, Path]:
+    """Return where each picture goes, no two to one place: `a.heic` beside `a.heic.jpg` becomes `a.heic_2.jpg`."""
     if _file_suffix(output, info):
         return {info.pictures[0]: Path(output)}
-    return {file: Path(output, _name_in_folder(file, info)) for file in info.pictures}
+    targets = {file: Path(output, _name_in_folder(file, info)) for file in info.pictures}
+    taken = {target for file, target in targets.items() if target.name == Path(file).name}
+    for file, target in targets.items():
+        if target.name != Path(file).name:
+            targets[file] = _free(target, taken)
+            taken.add(targets[file])
+    return targets
+
+
+def _free(target: Path, taken: Container[Path]) -> Path:
+    names = chain([target], (target.with_name(f"{target.stem}_{number}{target.suffix}") for number in count(2)))
+    return next(name for name in names if name not in taken)
 
 
 def _name_in_folder(file: str, info: SourceInfo) -> Path:
@@ -91,7 +108,7 @@ def _name_in_folder(file: str, info: SourceInfo) -> Path:
     below = path.relative_to(info.path or "") if file != info.path else Path(path.name)
     inside = Path(*(part for part in below.parts if part != ".."))  # a pattern may climb: photos/*/../*.jpg
     is_written = path.suffix.lower() in WRITABLE_SUFFIXES
-    return inside if is_written else inside.with_name(f"{path.name}.jpg")
+    return inside if is_written else inside.with_name(shortened(path.name, MOST_BYTES - len(_ADDED_SUFFIX)) + _ADDED_SUFFIX)
 
 
 def _require_other_files(targets: Iterable[Path], info: SourceInfo) -> None:

@@ -12,6 +12,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from maskstream.files import printable
 from maskstream.types import Output, SourceInfo
 
 
@@ -29,7 +30,13 @@ class ProgressSink:
             max_frames: The user's limit on each.
         """
         self._progress = Progress(
-            *(SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), MofNCompleteColumn()),
+            *(
+                SpinnerColumn(),
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                TaskProgressColumn(),
+                MofNCompleteColumn(),
+            ),
             *(TextColumn("{task.fields[fps]:.1f} fps"), TimeRemainingColumn()),
             console=console,
             transient=True,
@@ -51,8 +58,9 @@ class ProgressSink:
 
     def source_ended(self, source_id: str) -> None:
         """Fill the bar: the length of a file is only an estimate."""
-        task = self._progress.tasks[self._tasks[source_id]]
-        self._progress.update(task.id, total=task.completed)
+        if source_id in self._tasks:  # one that was added and gave no frame has none
+            task = self._progress.tasks[self._tasks[source_id]]
+            self._progress.update(task.id, total=task.completed)
 
     def close(self) -> None:
         """Take the bars away."""
@@ -60,4 +68,4 @@ class ProgressSink:
 
     def _add(self, source_id: str, frame_count: int | None) -> None:
         total = min([count for count in (frame_count, self._max_frames) if count], default=None)
-        self._tasks[source_id] = self._progress.add_task(source_id, total=total, fps=0.0)
+        self._tasks[source_id] = self._progress.add_task(printable(source_id), total=total, fps=0.0)

@@ -8,18 +8,21 @@ from typing import Final
 from loguru import logger
 
 from maskstream.settings import VideoConfig
-from maskstream.sinks.paths import require_video_path
-from maskstream.sinks.video import VideoSink
+from maskstream.sinks.paths import require_recording_path
+from maskstream.sinks.video import VideoSink, new_video
 from maskstream.types import Output, SourceInfo
 
 _LONGEST_GAP_S: Final = 60.0
 """Nobody wants to watch a picture that stands still for longer."""
+_BEGINS_ANEW_S: Final = 1.0
+"""A source whose time runs back by more than this is another stream."""
 
 
 class RecordingSink:
     """One annotated video after the other, of one source whose size is known by its frames alone.
 
-    The first part has the name that was given, the next ones have `_002`, `_003` and so on before the suffix. Each begins at 0,
+    The first part has the name that was given, the next ones have `_002`, `_003` and so on before the suffix. Names of
+    files that are there are passed over, so that none is ever replaced. Each part begins at 0,
     and keeps the speed of the source whatever was dropped.
     """
 
@@ -36,12 +39,13 @@ class RecordingSink:
         Raises:
             SinkError: Nothing can be written there.
         """
-        require_video_path(path)
+        require_recording_path(path)
         self._path = path
         self._info = info
         self._config = config
         self._part: VideoSink | None = None
-        self._parts = 0
+        self._number = 0
+        """Of the part: those before it are not asked for again."""
         self._size = (0, 0)
         self._began_s = 0.0
         self._last_s = 0.0
@@ -52,9 +56,13 @@ class RecordingSink:
         if self._part is None or (reason := self._why_another(output)):
             if self._part is not None:
                 self._part.close()
-            self._part = self._open(output)
-            if self._parts > 1:
-                logger.info("{}: the recording goes on in {}: {}", frame.source_id, Path(self._named()).name, reason)
+                self._part = self._open(output)
+                logger.info("{}: the recording goes on in {}: {}", frame.source_id, Path(self._part.path).name, reason)
+            else:
+                self._part = self._open(output)
+                if self._number > 1:
+                    asked, name = Path(self._path).name, Path(self._part.path).name
+                    logger.info("{}: the recording is {}, since there is a file {} already", frame.source_id, name, asked)
         self._last_s = frame.time_s
         moved = replace(frame, time_s=frame.time_s - self._began_s)
         self._part.write(replace(output, frame=moved, paint=lambda *_: output.annotated_bgr))
@@ -73,17 +81,16 @@ class RecordingSink:
         frame = output.frame
         if (frame.width, frame.height) != self._size:
             return f"{frame.width}x{frame.height} instead of {self._size[0]}x{self._size[1]}"
+        if self._last_s - frame.time_s > _BEGINS_ANEW_S:
+            return f"its time runs back by {self._last_s - frame.time_s:.0f} s"
         if frame.time_s - self._last_s > _LONGEST_GAP_S:
             return f"no frame for {frame.time_s - self._last_s:.0f} s"
         segment_s = self._config.segment_s
         return f"{segment_s:g} s are full" if segment_s is not None and frame.time_s - self._began_s >= segment_s else ""
 
     def _open(self, output: Output) -> VideoSink:
-        self._parts += 1
         frame = output.frame
         self._size, self._began_s = (frame.width, frame.height), frame.time_s
-        return VideoSink(self._named(), replace(self._info(), width=frame.width, height=frame.height), self._config)
-
-    def _named(self) -> str:
-        path = Path(self._path)
-        return self._path if self._parts < 2 else str(path.with_name(f"{path.stem}_{self._parts:03}{path.suffix}"))
+        info = replace(self._info(), width=frame.width, height=frame.height, start_s=0.0)
+        part, self._number = new_video(self._path, info, self._config, self._number + 1)
+        return part

@@ -1,26 +1,29 @@
 """Results as records for other programs: JSON lines and CSV."""
 
 import csv
+import errno
 import io
 import json
 import os
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
+from stat import S_ISFIFO
 from typing import Any, Final, Literal, TextIO
 
 import numpy as np
+from loguru import logger
 
 from maskstream.errors import SinkClosed, SinkError
-from maskstream.files import tighten
-from maskstream.sinks.paths import require_writable
+from maskstream.files import abandon, csv_text, tighten
+from maskstream.sinks.paths import is_file, is_stdout, require_writable
 from maskstream.states import StateChange
 from maskstream.types import Detection, Face, FloatArray, FrameResult, Output
 
-STDOUT: Final = "-"
-
+Mode = Literal["w", "a"]
+_LONGEST_LINE: Final = 1 << 20
 CSV_COLUMNS: Final = (
     *("source", "file", "frame", "time_s", "time_utc", "id", "label", "confidence", "steady_label", "steady_confidence"),
     *("score", "x_min", "y_min", "x_max", "y_max"),
@@ -88,30 +91,48 @@ class TextSink:
     """A text file, or standard output for `-`, that is flushed after each frame."""
 
     wants_every_frame = False
+    _has_quotes = False
+    """Whether a line may be torn within quotes, which would swallow the lines that follow."""
 
-    def __init__(self, path: str, mode: Literal["w", "a"] = "w") -> None:
+    def __init__(self, path: str, mode: Mode = "w") -> None:
         """Create the file; with mode `w` an existing one is replaced, with `a` it is continued.
+
+        A pipe (FIFO) is opened once, and waits for its reader.
 
         Raises:
             SinkError: It cannot be written there.
         """
         self._path = path
-        if path == STDOUT:
+        self._stays_open = is_stdout(path)
+        require_writable(path)
+        self.is_continued = mode == "a" and not self._stays_open and is_file(path) and Path(path).stat().st_size > 0
+        """Whether there is something in the file that stays."""
+        if self._stays_open:
             if isinstance(sys.stdout, io.TextIOWrapper):  # whatever the system's language
                 sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="")
             self._file: TextIO = sys.stdout
-        else:
-            require_writable(path)
-            self._file = Path(path).open(mode, encoding="utf-8", errors="surrogateescape", newline="")  # noqa: SIM115 (closed by close)
-            tighten(path)
+            return
+        try:
+            self._file = open(path, mode, encoding="utf-8", errors="surrogateescape", newline="", opener=_opened)  # noqa: SIM115 (closed by close; Path.open takes no opener)
+        except OSError as error:
+            raise SinkError(f"{path}: cannot be written: {error.strerror}; choose another place") from error
+        tighten(self._file.fileno())
+        if self.is_continued:
+            logger.info("{}: continued after the {:.1f} kB that are there", path, Path(path).stat().st_size / 1000)
+            self.put(_missing_end(path, self._has_quotes))
 
     def source_ended(self, source_id: str) -> None:
         """Nothing to finish."""
 
     def close(self) -> None:
-        """Close the file, or leave standard output flushed."""
-        if self._path != STDOUT:
-            self._file.close()
+        """Close the file, or leave standard output flushed.
+
+        Raises:
+            SinkError: The disk says only now that it is full.
+        """
+        if not self._stays_open:
+            with self._errors():
+                self._file.close()
 
     def put(self, text: str) -> None:
         """Write a text, at once.
@@ -120,21 +141,55 @@ class TextSink:
             SinkClosed: The reader has left.
             SinkError: It cannot be written.
         """
-        try:
+        with self._errors():
             self._file.write(text)
             self._file.flush()
-        except BrokenPipeError as error:
-            self._leave_stdout()
-            raise SinkClosed(f"{self._path}: the reader has left") from error
+
+    @contextmanager
+    def _errors(self) -> Generator[None, None, None]:
+        try:
+            yield
         except OSError as error:
-            with suppress(OSError):  # it would try to write the rest
-                self.close()
+            self._give_up()
+            if isinstance(error, BrokenPipeError):
+                raise SinkClosed(f"{self._path}: the reader has left") from error
             raise SinkError(f"{self._path}: cannot be written: {error.strerror}; make room or choose another place") from error
 
-    def _leave_stdout(self) -> None:
-        """Keep the interpreter from complaining about the broken pipe when it flushes standard output at its end."""
-        if self._path == STDOUT:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    def _give_up(self) -> None:
+        """Drop what could not be written: closing the file, or the interpreter's end, would try to write it again."""
+        if self._stays_open:
+            abandon(sys.stdout)
+        else:
+            with suppress(OSError):
+                self._file.close()
+
+
+def _opened(path: str, flags: int) -> int:
+    """Open a file as `open` does. A pipe waits for its reader: say so where there is none."""
+    if not S_ISFIFO(os.stat(path).st_mode if os.path.exists(path) else 0):  # noqa: PTH110, PTH116 (of the name that `open` was given)
+        return os.open(path, flags, 0o666)
+    try:
+        descriptor = os.open(path, flags | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        logger.warning("{}: waits for a reader of this pipe", path)
+        return os.open(path, flags)
+    os.set_blocking(descriptor, True)
+    return descriptor
+
+
+def _missing_end(path: str, has_quotes: bool) -> str:
+    """Return what ends the last line of a file that a killed run has torn: a newline, after a quote that is open."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 (as above)
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _LONGEST_LINE))
+            last = file.read().rpartition(b"\n")[2]
+    except PermissionError:  # it may be written alone
+        return ""
+    open_quote = '"' if has_quotes and last.count(b'"') % 2 else ""
+    return f"{open_quote}\n" if last else ""
 
 
 class JsonlSink(TextSink):
@@ -171,15 +226,46 @@ class StatusSink(TextSink):
 class CsvSink(TextSink):
     """One row per face of an analysed frame, under a header."""
 
-    def __init__(self, path: str) -> None:
-        """Create the file and write the header."""
-        super().__init__(path)
-        self.put(_csv_text([CSV_COLUMNS]))
+    _has_quotes = True
+
+    def __init__(self, path: str, mode: Mode = "w", *, bom: bool = False) -> None:
+        """Create the file and write the header, or go on after what is there.
+
+        Args:
+            path: `-` is standard output.
+            mode: `w`, or `a` to continue a file.
+            bom: Whether a file begins with a byte order mark, without which Excel does not read UTF-8.
+
+        Raises:
+            SinkError: It cannot be written there, or has other columns.
+        """
+        if mode == "a":
+            require_same_columns(path)
+        super().__init__(path, mode)
+        if not self.is_continued:
+            self.put(csv_text([CSV_COLUMNS], bom=bom))
 
     def write(self, output: Output) -> None:
         """Write a row for each face of an analysed frame."""
         if output.analysed and output.result.faces:
-            self.put(_csv_text([_csv_row(output.result, face) for face in output.result.faces]))
+            self.put(csv_text([_csv_row(output.result, face) for face in output.result.faces]))
+
+
+def require_same_columns(path: str) -> None:
+    """Refuse to continue a file of rows that mean something else.
+
+    Raises:
+        SinkError: It has another header, or cannot be read.
+    """
+    if is_stdout(path) or not is_file(path) or not Path(path).stat().st_size:
+        return
+    try:
+        with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:  # noqa: PTH123 (as above)
+            header = next(csv.reader([file.readline(_LONGEST_LINE)]), [])
+    except OSError as error:
+        raise SinkError(f"{path}: cannot be read, to be continued: {error.strerror}; give --overwrite or another name") from error
+    if tuple(header) != CSV_COLUMNS:
+        raise SinkError(f"{path}: begins with other columns than those of --csv, so it is not continued; choose another name")
 
 
 def _csv_row(result: FrameResult, face: Face) -> tuple[Any, ...]:
@@ -189,9 +275,3 @@ def _csv_row(result: FrameResult, face: Face) -> tuple[Any, ...]:
         *(face.steady_label and face.steady_label.value, rounded(face.steady_confidence)),
         *(rounded(face.detection.score), *_pixels(face.face_box_xyxy)),
     )
-
-
-def _csv_text(rows: Iterable[Iterable[Any]]) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows(rows)
-    return buffer.getvalue()

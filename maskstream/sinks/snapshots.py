@@ -1,12 +1,12 @@
 """Pictures that the user asked to keep."""
 
-import re
 from datetime import datetime
 from pathlib import Path
 
 import cv2
 from loguru import logger
 
+from maskstream.sinks.names import plain_name
 from maskstream.types import BgrImage
 
 
@@ -19,7 +19,7 @@ def save_snapshot(bgr: BgrImage, folder: Path, source_id: str, taken: datetime) 
         source_id: Becomes NAME, without what a file name cannot hold.
         taken: Local time. A second picture of the same second has `_2` at its end: no file is replaced.
     """
-    name = re.sub(r"[^\w.-]+", "_", source_id)[-60:].strip("._-")
+    name = plain_name(source_id)
     png = cv2.imencode(".png", bgr)[1].tobytes()
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
@@ -13,11 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from maskstream.events import Happening, MaskEvent, Moment, Phase
-from maskstream.files import plain_text, replace_file
+from maskstream.files import plain_text, printable, replace_file
 from maskstream.palette import LABEL_TEXT
 from maskstream.rates import Pace
 from maskstream.sinks.events import Book, EventSink
-from maskstream.sinks.paths import picture_beside, require_writable
+from maskstream.sinks.paths import picture_beside, require_summary_path
 from maskstream.sinks.records import iso_8601
 from maskstream.sinks.timeline import draw_timelines
 from maskstream.states import StateChange
@@ -26,6 +26,8 @@ from maskstream.types import FrameResult, Label, Output
 _MOST_STEPS: Final = 240
 _LONGEST_GAP_S: Final = 1.0
 _GONE_S: Final = 60.0
+_BEGINS_ANEW_S: Final = 1.0
+"""A source whose time runs back by more than this is another stream."""
 _SAVE_EVERY_S: Final = 60.0
 _TOLD: Final = (Label.MASK, Label.NO_MASK, Label.INCORRECT)
 Seconds = dict[Label, float]
@@ -38,11 +40,15 @@ class _Person:
 
 
 class SourceSummary:
-    """One source. However long it runs, it takes no more than some memory: steps of time grow, and who is gone is a count."""
+    """One source. However long it runs, it takes no more than some memory: steps of time grow, and who is gone is a count.
+
+    Its time never runs back: where the source begins anew, it goes on after the time that went by in between.
+    """
 
     def __init__(self, began: Moment) -> None:
         """Begin with its first frame."""
         self.began = self.last = began
+        """The times of both are those of the summary, which are the source's own until it begins anew."""
         self.frames = 0
         self.step_s = 1.0
         self.steps: list[Seconds] = []
@@ -51,12 +57,22 @@ class SourceSummary:
         self._pace = Pace()
         self._present: dict[int, _Person] = {}
         self._gone = dict.fromkeys(Label, 0)
+        self._later_s = 0.0
+        """What is added to the source's own time."""
+        self._begins_anew = False
+
+    def begin_anew(self) -> None:
+        """Take the next frame for that of another stream of this name; nobody is the same in it."""
+        for number in list(self._present):
+            self._gone[_longest(self._present.pop(number))] += 1
+        self._pace = Pace()
+        self._begins_anew = True
 
     def look(self, result: FrameResult) -> None:
         """Count a frame."""
         self.frames += 1
-        self.last = Moment.of(result)
-        now_s = result.time_s
+        now_s = self._now_s(Moment.of(result))
+        self.last = replace(Moment.of(result), time_s=now_s)
         self._pace.step(now_s)
         longest_s = self._pace.patience(_LONGEST_GAP_S)
         step = self._step(now_s - self.began.time_s)
@@ -70,6 +86,17 @@ class SourceSummary:
             step[face.shown_label] += seconds
         for number in [number for number, person in self._present.items() if now_s - person.seen_s > _GONE_S]:
             self._gone[_longest(self._present.pop(number))] += 1
+
+    def _now_s(self, moment: Moment) -> float:
+        """Return the time of the summary at a moment of the source."""
+        if self._later_s + moment.time_s < self.last.time_s - _BEGINS_ANEW_S:
+            self.begin_anew()
+        if self._begins_anew:
+            self._begins_anew = False
+            here, there = moment.wall_time, self.last.wall_time
+            away_s = (here - there).total_seconds() if here and there else 0.0
+            self._later_s = self.last.time_s + max(0.0, away_s) - moment.time_s
+        return max(self.last.time_s, self._later_s + moment.time_s)
 
     def _step(self, since_s: float) -> Seconds:
         while since_s >= self.step_s * _MOST_STEPS:
@@ -168,7 +195,7 @@ class SummarySink:
         self._path = Path(path)
         self._png = picture_beside(path)
         for each in (self._path, self._png):
-            require_writable(str(each))
+            require_summary_path(str(each))
         self._console = console
         self._sources: dict[str, SourceSummary] = {}
         self._events = EventSink(book, _EndedEvents(self._sources))
@@ -192,8 +219,10 @@ class SummarySink:
         self._events.source_ended(source_id)
 
     def source_removed(self, source_id: str) -> None:
-        """End the events of a source."""
+        """End the events of a source; one of the same name that is added later goes on in its place."""
         self._events.source_removed(source_id)
+        if source_id in self._sources:
+            self._sources[source_id].begin_anew()
 
     def state_changed(self, change: StateChange) -> None:
         """End the events of a source that is offline."""
@@ -224,5 +253,5 @@ def _table(sources: Mapping[str, SourceSummary]) -> Table:
         bare = people[Label.NO_MASK] + people[Label.INCORRECT]
         events = ", ".join(f"{len(ended)} {LABEL_TEXT[label]} ({sum(ended):.0f} s)" for label, ended in summary.events.items())
         counts = (str(count) for count in (sum(people.values()), people[Label.MASK], bare))
-        table.add_row(Text(plain_text(source_id)), *counts, "-" if share is None else f"{share:.0%}", events or "none")
+        table.add_row(Text(printable(plain_text(source_id))), *counts, "-" if share is None else f"{share:.0%}", events or "none")
     return table

@@ -9,15 +9,23 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
 from maskstream.events import Moment
 from maskstream.files import plain_text
 from maskstream.palette import COLOURS_BGR, LABEL_TEXT
+from maskstream.text import text_alpha
 from maskstream.types import Label
 
 _WIDTH_IN: Final = 9.0
 _HEIGHT_IN: Final = 2.2
 _MOST_SOURCES: Final = 24
+_DPI: Final = 100
+_TITLE_PT: Final = 10
+_LONGEST_NAME: Final = 60
+_WIDEST_TITLE_PX: Final = 640  # of the axes; a wider title would leave no room for them
+_CAPITAL_SHARE: Final = 0.73
+"""Of the size of a font, the height of a capital."""
 
 
 class Timeline(Protocol):
@@ -47,7 +55,7 @@ class Timeline(Protocol):
 def draw_timelines(sources: Mapping[str, Timeline]) -> bytes:
     """Return a PNG: for each source the people present over time, stacked by label; of very many sources the first ones."""
     shown = dict(list(sources.items())[:_MOST_SOURCES])
-    figure = Figure((_WIDTH_IN, _HEIGHT_IN * max(1, len(shown))), dpi=100, layout="constrained")
+    figure = Figure((_WIDTH_IN, _HEIGHT_IN * max(1, len(shown))), dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
     rows = figure.subplots(max(1, len(shown)), squeeze=False)[:, 0]
     for axes, (source_id, timeline) in zip(rows, shown.items(), strict=False):
@@ -78,12 +86,24 @@ def _draw(axes: Axes, source_id: str, timeline: Timeline) -> None:
     beside.stairs(share * 100, edges, baseline=None, color="black", label="share with mask")
     beside.set_ylim(0, 105)
     beside.set_ylabel("% with mask")
-    name = plain_text(source_id).replace("$", r"\$")
-    since = timeline.began.wall_time
-    axes.set_title(name if since is None else f"{name}, from {since:%Y-%m-%d %H:%M:%S} UTC", loc="left", fontsize=10)
+    name, since = plain_text(source_id), timeline.began.wall_time
+    name = name if len(name) <= _LONGEST_NAME else f"...{name[3 - _LONGEST_NAME :]}"
+    _write_title(axes, name if since is None else f"{name}, from {since:%Y-%m-%d %H:%M:%S} UTC")
     axes.set_xlim(0, max(whole_s, 1e-3))
     axes.set_ylim(0, max(1.0, float(below.max(initial=0.0))) * 1.05)
     axes.set_ylabel("people")
     axes.xaxis.set_major_formatter(lambda seconds, _position: str(timedelta(seconds=round(seconds))))
     handles = [*axes.get_legend_handles_labels()[0], *beside.get_legend_handles_labels()[0]]
     axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.08, 1.0), fontsize=8, frameon=False)
+
+
+def _write_title(axes: Axes, title: str) -> None:
+    """Write a title, beyond ASCII as a picture: matplotlib draws boxes for what its font has not, and warns."""
+    if title.isascii() and title.isprintable():
+        axes.set_title(title.replace("$", r"\$"), loc="left", fontsize=_TITLE_PT)
+        return
+    alpha = text_alpha(title, _TITLE_PT * _CAPITAL_SHARE * _DPI / 72)[:, :_WIDEST_TITLE_PX]
+    ink = np.zeros((*alpha.shape, 4), np.uint8)
+    ink[..., 3] = alpha
+    picture = OffsetImage(ink, dpi_cor=False, interpolation="none")
+    axes.add_artist(AnnotationBbox(picture, (0, 1), xycoords="axes fraction", box_alignment=(0, 0), frameon=False, pad=0))

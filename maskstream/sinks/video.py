@@ -3,7 +3,7 @@
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
-from math import ceil
+from math import ceil, inf
 from pathlib import Path
 
 import av
@@ -17,7 +17,9 @@ from maskstream.files import tighten
 from maskstream.settings import VideoConfig
 from maskstream.sinks.audio import AudioTrack
 from maskstream.sinks.letterbox import letterbox
+from maskstream.sinks.names import claim
 from maskstream.sinks.paths import require_video_path
+from maskstream.sinks.sound_times import AROUND_S, BEGINS_ANEW_S
 from maskstream.types import BgrImage, Output, SourceInfo
 
 _HYBRID_SINCE = (61, 7, 0)  # libavformat
@@ -30,13 +32,14 @@ _COARSEST_TIME_BASE = Fraction(1, 1000)
 _SLOWEST = Fraction(1, 1001)
 _LONGEST_UNITS = 2**31 - 2**16
 """How long a frame may be shown in an MP4, in units of time, with some room."""
-_BEGINS_ANEW_S = 1.0
-"""A source whose time runs back by more than this begins anew, as a broadcast does that was joined from parts."""
+_LONGEST_JUMP_S = 10.0
+"""A frame that is later by more than this, and later than the file says that it ends, has a damaged time."""
 
 
 class VideoSink:
     """One annotated video of one source, with the source's own timestamps and sound.
 
+    A source that begins long after 0 begins at 0 here: so does a file with the time of day, or a part of a longer recording.
     The file is written in fragments of half a second; when it is closed it becomes an ordinary MP4 where FFmpeg can do that
     (`hybrid_fragmented`, since 7.1). Odd sizes are padded to even by repeating the last row and column.
     """
@@ -54,7 +57,8 @@ class VideoSink:
         Raises:
             SinkError: It cannot be written there, or it would replace the source.
         """
-        self._path = path
+        self.path = path
+        """Where it is written."""
         self._size = (info.width + info.width % 2, info.height + info.height % 2)
         self._last_pts: int | None = None
         self._last_duration = 0
@@ -63,6 +67,8 @@ class VideoSink:
         self._video_finished = False
         self._held: av.Packet[av.VideoStream] | None = None
         self._to_yuv = VideoReformatter()
+        self._zero_s = info.start_s if abs(info.start_s) > AROUND_S else 0.0
+        self._end_s = (info.duration_s or inf) - self._zero_s
         self._open = False
         require_video_path(path)
         if info.path and Path(path).exists() and Path(path).samefile(info.path):
@@ -99,22 +105,23 @@ class VideoSink:
 
     def _add_audio(self, info: SourceInfo) -> AudioTrack | None:
         try:
-            return AudioTrack(info.path, info.origin_s, self._container) if info.path else None
+            return AudioTrack(info, self._zero_s, self._container) if info.path else None
         except LookupError:
             return None
         except (av.FFmpegError, ValueError) as error:
-            logger.warning("{}: the sound of {} is left out: {}", self._path, info.source_id, error)
+            logger.warning("{}: the sound of {} is left out: {}", self.path, info.source_id, error)
             return None
 
     def write(self, output: Output) -> None:
         """Encode one frame at its own time."""
+        time_s = output.frame.time_s - self._zero_s
         longest = _LONGEST_UNITS // self._time_base.numerator
-        pts = self._pts(round(output.frame.time_s / self._time_base), longest)
+        pts = self._pts(round(time_s / self._time_base), longest)
         self._last_pts = pts
         self._last_duration = min(max(1, round(output.frame.duration_s / self._time_base)), longest)
-        with _sink_errors(self._path):
+        with _sink_errors(self.path):
             if self._audio:
-                self._audio.advance(output.frame.time_s)
+                self._audio.advance(time_s, float(pts * self._time_base))
             self._mux(self._to_video_frame(_fit(output.annotated_bgr, self._size), pts))
 
     def _pts(self, own: int, longest: int) -> int:
@@ -123,9 +130,12 @@ class VideoSink:
         if last is None:
             return own
         pts = own if own > last else own + self._moved
-        if (last - pts) * self._time_base > _BEGINS_ANEW_S:
-            pts = last + self._last_duration
+        next_pts = last + self._last_duration
+        if (last - pts) * self._time_base > BEGINS_ANEW_S:
+            pts = next_pts
             self._moved = pts - own
+        elif (pts - last) * self._time_base > _LONGEST_JUMP_S and pts * self._time_base > self._end_s + _LONGEST_JUMP_S:
+            pts = next_pts
         return min(max(pts, last + 1), last + longest)
 
     def _to_video_frame(self, bgr: BgrImage, pts: int) -> av.VideoFrame:
@@ -137,10 +147,10 @@ class VideoSink:
 
     def source_ended(self, source_id: str) -> None:
         """Carry over the sound that outlasts the picture."""
-        with _sink_errors(self._path):
+        with _sink_errors(self.path):
             self._finish_video()
-            if self._audio:
-                self._audio.advance(None)
+            if self._audio and self._last_pts is not None:
+                self._audio.finish(float((self._last_pts + self._last_duration) * self._time_base))
 
     def close(self) -> None:
         """Finish the file; a file without any frame is removed."""
@@ -148,15 +158,15 @@ class VideoSink:
             return
         self._open = False
         try:
-            with _sink_errors(self._path), ExitStack() as steps:  # the last one is taken first, and all of them whatever fails
+            with _sink_errors(self.path), ExitStack() as steps:  # the last one is taken first, and all of them whatever fails
                 steps.callback(self._container.close)
                 if self._audio:
                     steps.callback(self._audio.close)
                 steps.callback(self._finish_video)
         finally:
             if self._last_pts is None:
-                with _sink_errors(self._path):
-                    Path(self._path).unlink(missing_ok=True)
+                with _sink_errors(self.path):
+                    Path(self.path).unlink(missing_ok=True)
 
     def _finish_video(self) -> None:
         if self._last_pts is not None and not self._video_finished:
@@ -175,6 +185,23 @@ class VideoSink:
             self._held.duration = until_pts - (self._held.pts or 0)
             self._container.mux(self._held)
             self._held = None
+
+
+def new_video(path: str, info: SourceInfo, config: VideoConfig, first: int = 1) -> tuple[VideoSink, int]:
+    """Create an annotated video under the first name that no file has; see `claim`.
+
+    Returns:
+        The sink, and the number of its name.
+
+    Raises:
+        SinkError: It cannot be written there; nothing is left behind.
+    """
+    claimed, number = claim(path, first)
+    try:
+        return VideoSink(claimed, info, config), number
+    except BaseException:
+        Path(claimed).unlink(missing_ok=True)
+        raise
 
 
 def _open_container(path: str) -> av.container.OutputContainer:

@@ -11,7 +11,7 @@ import cv2
 from loguru import logger
 
 from maskstream.errors import SinkClosed
-from maskstream.settings import WindowConfig
+from maskstream.settings import Config, WindowConfig
 from maskstream.sinks.display import prefer_x11
 from maskstream.sinks.grid import Cell, draw_grid, grid_shape
 from maskstream.sinks.snapshots import save_snapshot
@@ -67,6 +67,12 @@ class WindowSink:
         cell.take(output, monotonic())
         self._changed = True
         self._picture_waits |= bool(cell.info.pictures)
+
+    def set_source(self, source_id: str, _config: Config) -> None:
+        """Show no picture any more that was drawn as other settings said: faces in it may have to be covered now."""
+        if source_id in self._cells:
+            self._cells[source_id].clear()
+            self._changed = True
 
     def source_ended(self, source_id: str) -> None:
         """Keep its last picture."""

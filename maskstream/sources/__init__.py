@@ -6,21 +6,22 @@ from pathlib import Path
 
 import cv2 as _cv2  # noqa: F401  before av: the other order can freeze windows on Linux
 
-from maskstream.errors import SourceOpenError, redact
+from maskstream.errors import SourceOpenError
 from maskstream.pictures import PICTURE_SUFFIXES
 from maskstream.protocols import Source
+from maskstream.redaction import redact
 from maskstream.settings import Config
 from maskstream.sources.file import FileSource
 from maskstream.sources.pictures import PictureSource, is_pattern
 from maskstream.sources.reconnecting import ReconnectingSource, ReconnectPolicy
-from maskstream.sources.url import SCHEMES, UrlSource
+from maskstream.sources.url import SCHEMES, UrlOpener, UrlSource
 from maskstream.sources.webcam import WebcamSource
 
 SOURCES: dict[str, Callable[[str, str, Config], Source]] = {
-    "file": lambda path, source_id, _: FileSource(path, source_id),
+    "file": lambda path, source_id, config: FileSource(path, source_id, config.pictures.max_megapixels, config.video),
     "pictures": lambda path, source_id, config: PictureSource(path, config.pictures, source_id),
-    "url": lambda url, source_id, config: UrlSource(url, config.network, source_id),
-    "webcam": lambda index, source_id, config: WebcamSource(int(index), config.webcam, source_id),
+    "url": lambda url, source_id, config: UrlSource(url, config.network, source_id, video=config.video),
+    "webcam": lambda index, source_id, config: WebcamSource(int(index), config.webcam, source_id, video=config.video),
 }
 """Opens what a user named: location, the source's name, configuration."""
 
@@ -50,6 +51,7 @@ __all__ = [
     "PictureSource",
     "ReconnectPolicy",
     "ReconnectingSource",
+    "UrlOpener",
     "UrlSource",
     "WebcamSource",
     "source_kind",

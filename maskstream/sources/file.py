@@ -6,23 +6,29 @@ from stat import S_ISREG
 import av
 
 from maskstream.errors import SourceOpenError
+from maskstream.settings import VideoConfig
 from maskstream.sources.video import Origin, VideoSource
 
 
 class FileSource(VideoSource):
     """A local video file."""
 
-    def __init__(self, path: str, source_id: str | None = None) -> None:
+    def __init__(
+        self, path: str, source_id: str | None = None, max_megapixels: float = 250, video: VideoConfig | None = None
+    ) -> None:
         """Open the file and decode its first frame.
 
         Args:
             path: A local file.
             source_id: Its name in records; None for the path.
+            max_megapixels: Larger frames are refused.
+            video: How its frames become pictures; None: as they say themselves.
 
         Raises:
             SourceOpenError: There is no such file, or no video in it that can be decoded.
         """
-        super().__init__(_open_container(path), Origin(source_id or path, live=False, path=path))
+        origin = Origin(source_id or path, live=False, path=path, most_pixels=max_megapixels * 1e6, video=video)
+        super().__init__(_open_container(path), origin)
 
 
 def _open_container(path: str) -> av.container.InputContainer:

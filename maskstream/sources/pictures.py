@@ -12,7 +12,7 @@ from loguru import logger
 
 from maskstream.errors import SourceError, SourceOpenError
 from maskstream.files import one_line
-from maskstream.pictures import PICTURE_SUFFIXES, natural_order, read_picture
+from maskstream.pictures import PICTURE_SUFFIXES, natural_order, picture_size, read_picture
 from maskstream.settings import PicturesConfig
 from maskstream.sources.guard import ReadGuard
 from maskstream.types import Frame, SourceInfo
@@ -32,13 +32,14 @@ class PictureSource:
 
         Args:
             location: A picture file, a folder, or a pattern such as `photos/**/*.jpg`; a file of that very name comes first.
-            config: Whether a folder's own folders are looked into.
+            config: Whether a folder's own folders are looked into, and how large a picture may be.
             source_id: Its name in records; None for the location.
 
         Raises:
             SourceOpenError: There are no pictures, or none of them can be read.
         """
         self._name = source_id or location
+        self._max_megapixels = config.max_megapixels
         path, self._files = _find_pictures(location, config)
         self._unreadable: list[tuple[str, SourceError]] = []
         self._frames = self._decode()
@@ -74,12 +75,20 @@ class PictureSource:
         for index, file in enumerate(self._files):
             started = perf_counter()
             try:
+                self._refuse_larger(file)
                 bgr = read_picture(file)
             except SourceError as error:
                 self._unreadable.append((file, error))
                 continue
             capture_ms = (perf_counter() - started) * 1000
             yield Frame(bgr, index, self._name, 0.0, captured_at_s=monotonic(), capture_ms=capture_ms, file=file)
+
+    def _refuse_larger(self, file: str) -> None:
+        """Look at the header alone: a small file may hold a picture that fills the memory."""
+        width, height = picture_size(file)
+        if width * height > self._max_megapixels * 1e6:
+            advice = "scale it down, or raise pictures.max_megapixels"
+            raise SourceError(f"it has {width}x{height} pixels, more than {self._max_megapixels:g} megapixels; {advice}")
 
     def _say_unreadable(self) -> None:
         unreadable, self._unreadable = self._unreadable, []

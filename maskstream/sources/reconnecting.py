@@ -4,6 +4,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import count
 from threading import Event, Lock
 from typing import Final
 
@@ -44,7 +45,8 @@ class ReconnectingSource:
     """A source that wraps a source.
 
     Frames count on from one connection to the next, and `Frame.time_s` from the first attempt, so that records and videos have
-    one clock. `info` is that of the present connection; before the first it has no size.
+    one clock; `Frame.connection` tells connections apart. `info` is that of the present connection; before the first it has no
+    size.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class ReconnectingSource:
         policy: ReconnectPolicy,
         status: SourceStatus,
         clock: Clock = MONOTONIC,
+        next_connection: Callable[[], int] | None = None,
     ) -> None:
         """Open nothing yet: the thread that reads does.
 
@@ -63,12 +66,15 @@ class ReconnectingSource:
             policy: How often it is tried again.
             status: Told what happens.
             clock: Times the waits between attempts; that of the frames' `captured_at_s`.
+            next_connection: Returns another number for each connection; None: 1, 2 and so on.
         """
         self.info = SourceInfo(source_id, 0, 0, live=True)
         self._open_source = open_source
         self._policy = policy
         self._status = status
         self._clock = clock
+        self._next_connection = next_connection or count(1).__next__
+        self._connection_number = 0
         self._began_s = clock.now_s()
         self._closed = Event()
         self._lock = Lock()
@@ -122,6 +128,7 @@ class ReconnectingSource:
         with self._lock:
             if not self._closed.is_set():
                 self._source, self.info = opened, opened.info
+                self._connection_number = self._next_connection()
                 return opened
         opened.close()
         return None
@@ -136,7 +143,8 @@ class ReconnectingSource:
     def _recorded(self, source: Source) -> Iterator[Frame]:
         """Yield the frames of a video on a server, which has a clock and an end of its own."""
         self._status.change(SourceState.ONLINE, _described(source.info), {SourceState.CONNECTING})
-        yield from source
+        for frame in source:
+            yield replace(frame, connection=self._connection_number)
 
     def _connection(self, source: Source) -> Iterator[Frame]:
         """Yield the frames of a connection, counted on from the one before."""
@@ -145,7 +153,8 @@ class ReconnectingSource:
                 self._came_back(frame)
             elif self._failed and frame.captured_at_s - self._online_at_s > _STEADY_S:
                 self._failed = 0
-            yield replace(frame, index=self._index, time_s=frame.captured_at_s - self._began_s)
+            time_s = frame.captured_at_s - self._began_s
+            yield replace(frame, index=self._index, time_s=time_s, connection=self._connection_number)
             self._index += 1
 
     def _came_back(self, first: Frame) -> None:

@@ -1,42 +1,48 @@
 """Cameras and video behind a URL: RTSP and HTTP(S), through PyAV."""
 
-import socket
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from errno import EIO, EPROTONOSUPPORT
-from time import monotonic
-from typing import Final
-from urllib.parse import urlsplit
+from time import sleep
+from typing import Final, Literal
 
 import av
 from av import error as av_error
+from loguru import logger
 
-from maskstream.errors import SourceError, SourceOpenError, SourceRefused, StreamLost, redact
-from maskstream.settings import NetworkConfig
+from maskstream.demuxing import demuxed
+from maskstream.errors import SourceError, SourceOpenError, SourceRefused, StreamLost
+from maskstream.redaction import redact
+from maskstream.settings import NetworkConfig, VideoConfig
+from maskstream.sources import tls
+from maskstream.sources.failures import proxy_in_between, reason, reason_at_opening
+from maskstream.sources.http import MOST_REDIRECTS, PROTOCOLS, HttpOpener
+from maskstream.sources.limits import Allowance, LimitReached, limit_memory_of
+from maskstream.sources.rtsp_redirect import redirected_to
 from maskstream.sources.video import Origin, VideoPacket, VideoSource
 
 SCHEMES: Final = ("rtsp", "rtsps", "http", "https")
+Transport = Literal["tcp", "udp"]
 _RTSP: Final = ("rtsp", "rtsps")
+_RTSP_PROTOCOLS: Final = "rtp,srtp,udp,tcp,tls,httpproxy"
 _US: Final = 1_000_000
+_PAUSES_S: Final = (0.3, 0.9)
 _ENOUGH_FOR_FPS: Final = 5  # frames; by itself FFmpeg watches 20 before it lets go, which are 4 s of a camera with 5 fps
-_REFUSALS: Final[dict[type[Exception], str]] = {
-    av_error.HTTPUnauthorizedError: "user or password is missing or wrong (401); give them as user:password@host, an @ as %40",
-    av_error.HTTPForbiddenError: "this user may not see it (403); check the user's rights in the camera",
-    av_error.HTTPNotFoundError: "nothing is there (404); check the path behind the host",
-    av_error.InvalidDataError: "what comes from there is no video; check the path behind the host",
-    av_error.ArgumentError: "the URL is not valid; check host and port, and write / and # in a password as %2F and %23",
-}
-"""What will be no better next time."""
-_REASONS: Final[dict[type[Exception], str]] = {
-    av_error.HTTPServerError: "the server itself failed (5xx); restart the camera, or try again later",
-    ConnectionRefusedError: "the connection was refused; check host and port, and that the camera is on",
-    ConnectionResetError: "the connection was reset; check the camera and the network",
-}
-_REASONS_BY_ERRNO: Final = {
-    EPROTONOSUPPORT: "the camera does not send this way; set network.transport to the other one of tcp and udp",
-    EIO: "the connection broke off; check the camera, its address and the network",
-}
-_UNKNOWN_HOST: Final = "its host is not known; check the spelling and the network, and write / and # in a password as %2F and %23"
+_MAY_BE_TRANSPORT: Final = (
+    *(av_error.HTTPBadRequestError, av_error.HTTPOtherClientError),
+    *(av_error.HTTPServerError, av_error.InvalidDataError),
+)
+"""What servers answer to a transport that they do not have, where they do not say so with status 461."""
+
+
+@dataclass
+class Remembered:
+    """What is known of a camera from one connection to the next."""
+
+    transport: Transport | None = None
+    """By which RTSP came, where that was tried."""
+    has_warned: bool = False
+    """Whether it was said that its certificate is not checked."""
 
 
 class UrlSource(VideoSource):
@@ -46,27 +52,65 @@ class UrlSource(VideoSource):
     timestamps of its file and loses no frame. A camera's frames that arrived damaged are left out, unless the configuration
     keeps them. Where the server ends a live stream it is over; where it falls silent it is lost.
 
-    Encrypted connections are not verified: the certificates of cameras are their own.
+    Certificates are checked as `NetworkConfig.verify_tls` says. What a peer may send or claim is limited (`limits.py`).
     """
 
-    def __init__(self, url: str, config: NetworkConfig, source_id: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        config: NetworkConfig,
+        source_id: str | None = None,
+        remembered: Remembered | None = None,
+        video: VideoConfig | None = None,
+    ) -> None:
         """Connect and decode the first frame.
 
         Args:
             url: rtsp://, rtsps://, http:// or https://, with user and password where the camera wants them.
-            config: Transport and time limits.
+            config: Transport, certificates and limits.
             source_id: Its name in records; None for the URL without its password.
+            remembered: What the last connection has found out; it is kept up to date.
+            video: How its frames become pictures; None: as they say themselves.
 
         Raises:
             SourceOpenError: There is no answer in time, or no video.
         """
         self._config = config
-        name = source_id or redact(url)
-        container = _open_container(url, name, config)
-        live = container.format.name == "rtsp" or not container.duration
-        super().__init__(container, Origin(name, live, keeps_damaged=config.keep_damaged or not live))
+        self._allowance = Allowance(config)
+        self._name = source_id or redact(url)
+        self._remembered = remembered or Remembered()
+        scheme, _, rest = url.partition("://")
+        self._url = f"{scheme.lower()}://{rest}"
+        self._ca_file = tls.trusted_by(self._url, self._name, config)
+        self._http = HttpOpener(tls.options(self._ca_file), self._allowance, self._say_missing)
+        self._missing_was_said = False
+        limit_memory_of(config)
+        try:
+            container = self._open_container()
+            live = container.format.name == "rtsp" or not container.duration
+            origin = Origin(
+                self._name,
+                live,
+                keeps_damaged=config.keep_damaged or not live,
+                most_pixels=config.max_megapixels * 1e6,
+                pixels_setting="network.max_megapixels",
+                video=video,
+            )
+            super().__init__(container, origin)
+        except BaseException:
+            self._http.close()
+            raise
         if container.format.name == "mpjpeg":  # FFmpeg assumes 25 fps
             self.info = replace(self.info, average_fps=None)
+
+    @property
+    def transport(self) -> Transport | None:
+        """By which RTSP comes; None where it is no RTSP."""
+        return self._remembered.transport
+
+    def _release(self) -> None:
+        super()._release()
+        self._http.close()
 
     def _packets(self) -> Iterator[VideoPacket]:
         """Yield what is to be decoded: of a live stream from its first key frame on, for what comes before can only be grey."""
@@ -83,75 +127,161 @@ class UrlSource(VideoSource):
 
         Sound is read and left out here: inside FFmpeg it would let a picture that has stopped wait for ever.
         """
-        limit_s = self._config.open_timeout_s
-        deadline_s = monotonic() + limit_s
+        self._allowance.renew(self._config.open_timeout_s)
         try:
-            for packet in self._container.demux():
-                if monotonic() > deadline_s:  # when its time is up, FFmpeg first hands out what it still has
-                    raise self._failure(_too_late(limit_s))
+            for packet in self._demuxed():
+                if self._allowance.is_late:  # when its time is up, FFmpeg first hands out what it still has
+                    raise self._allowance.late()
                 if packet.stream is self._stream:
                     yield packet
                     if self._is_open:
-                        limit_s = self._config.read_timeout_s
-                        deadline_s = monotonic() + limit_s
+                        self._allowance.renew(self._config.read_timeout_s)
+        except LimitReached as reached:
+            raise self._failure(str(reached), SourceRefused if reached.is_final else SourceOpenError) from None
         except av.FFmpegError as error:
             if not (self._origin.live and error.errno == EIO):  # its word for an end where no length was promised
-                late = monotonic() > deadline_s or isinstance(error, av_error.ExitError)
-                raise (self._failure(_too_late(limit_s)) if late else self._failure(*_reason(error))) from None
+                late = self._allowance.is_late or isinstance(error, av_error.ExitError)
+                raise (self._failure(str(self._allowance.late())) if late else self._failure(*reason(error))) from None
 
-    def _failure(self, reason: str, kind: type[SourceOpenError] = SourceOpenError) -> SourceError:
-        name = self._origin.source_id
-        return StreamLost(f"{name}: lost: {reason}") if self._is_open else kind(f"{name}: {reason}")
+    def _demuxed(self) -> Iterator[VideoPacket]:
+        """Yield all packets; PyAV takes its limit on each of them from `_allowance` where `demux` begins."""
+        for packet in demuxed(self._container):
+            yield packet
+            if self._is_open:
+                break
+        yield from demuxed(self._container)
 
+    def _failure(self, why: str, kind: type[SourceOpenError] = SourceOpenError) -> SourceError:
+        return StreamLost(f"{self._name}: lost: {why}") if self._is_open else kind(f"{self._name}: {why}")
 
-def _open_container(url: str, name: str, config: NetworkConfig) -> av.container.InputContainer:
-    scheme, _, rest = url.partition("://")
-    scheme = scheme.lower()
-    started_s = monotonic()
-    try:
+    def _open_container(self) -> av.container.InputContainer:
+        """Connect; FFmpeg's own errors, which have the password in them, stay here."""
+        try:
+            if not self._url.startswith(_RTSP):
+                return self._open_http()
+            if self._url.startswith("rtsps") and self._ca_file is None:
+                self._warn_of_certificate()
+            return self._follow_rtsp()
+        except LimitReached as reached:
+            why, kind = str(reached), SourceRefused if reached.is_final else SourceOpenError
+        except av.FFmpegError as error:
+            if self._allowance.is_late:
+                why, kind = f"{self._allowance.late()}{proxy_in_between(self._url)}", SourceOpenError
+            else:
+                why, kind = reason_at_opening(self._url, error, self._ca_file)
+        raise kind(f"{self._name}: {why}")
+
+    def _open_http(self) -> av.container.InputContainer:
         return av.open(
-            f"{scheme}://{rest}",
+            self._url,
+            format=self._http.open_first(self._url),
             metadata_errors="replace",
-            options={"tls_verify": "0"} | (_rtsp_options(config) if scheme in _RTSP else {}),
-            timeout=(config.open_timeout_s, config.read_timeout_s),
+            io_open=self._http,
+            options={"protocol_whitelist": PROTOCOLS, "http_persistent": "0", "http_multiple": "0"},  # else HLS bypasses io_open
+            timeout=(self._allowance, self._allowance),  # type: ignore[arg-type]  # read by float()
         )
-    except av.FFmpegError as error:
-        if monotonic() - started_s > config.open_timeout_s:
-            reason, kind = _too_late(config.open_timeout_s), SourceOpenError
-        elif error.errno == EIO and not _has_address(url):
-            reason, kind = _UNKNOWN_HOST, SourceOpenError
-        else:
-            reason, kind = _reason(error)
-        raise kind(f"{name}: {reason}") from None  # FFmpeg's own error has the password in it
+
+    def _follow_rtsp(self) -> av.container.InputContainer:
+        """Connect, and follow redirects to other RTSP servers."""
+        for _ in range(MOST_REDIRECTS + 1):
+            try:
+                return self._open_rtsp()
+            except av_error.ArgumentError:  # as `rtsp` is not among the protocols that FFmpeg may go on with
+                target = redirected_to(self._url, self._allowance, self._ca_file)
+                if target is None:
+                    raise
+                self._url, self._ca_file = target, tls.trusted_by(target, self._name, self._config)
+        raise LimitReached(f"it was redirected more than {MOST_REDIRECTS} times; check the camera")
+
+    def _open_rtsp(self) -> av.container.InputContainer:
+        """Connect by the transport that is set; for `auto` as last time, else by TCP, and then by the other one."""
+        wanted = self._config.transport
+        if wanted != "auto":
+            return self._open_rtsp_by(wanted)
+        first: Transport = self._remembered.transport or "tcp"
+        other: Transport = "udp" if first == "tcp" else "tcp"
+        try:
+            return self._open_rtsp_by(first)
+        except av.FFmpegError as error:
+            about_transport = error.errno == EPROTONOSUPPORT or isinstance(error, _MAY_BE_TRANSPORT)
+            if self._allowance.is_late or not about_transport:
+                raise
+            refused = error
+        try:
+            container = self._open_rtsp_after_refusal(other)
+        except (av.FFmpegError, LimitReached):
+            if self._allowance.is_late:
+                raise LimitReached(
+                    f"it refuses {first.upper()}, and over {other.upper()} nothing arrives; check firewalls on the way",
+                    is_final=False,
+                ) from None
+            raise refused from None
+        logger.info("{}: it refuses {}, therefore it is read over {}", self._name, first.upper(), other.upper())
+        return container
+
+    def _open_rtsp_after_refusal(self, transport: Transport) -> av.container.InputContainer:
+        """Connect; a camera may be busy for a moment with the end of the connection that it has refused."""
+        for pause_s in _PAUSES_S:
+            try:
+                return self._open_rtsp_by(transport)
+            except av_error.HTTPServerError:
+                sleep(min(pause_s, float(self._allowance)))
+        return self._open_rtsp_by(transport)
+
+    def _open_rtsp_by(self, transport: Transport) -> av.container.InputContainer:
+        longest_s = max(
+            self._config.open_timeout_s, self._config.read_timeout_s
+        )  # FFmpeg has one limit for all, PyAV keeps the two
+        container = av.open(
+            self._url,
+            metadata_errors="replace",
+            options={
+                "rtsp_transport": transport,
+                "allowed_media_types": "video",
+                "fpsprobesize": str(_ENOUGH_FOR_FPS),
+                "timeout": str(round(longest_s * _US)),
+                "protocol_whitelist": _RTSP_PROTOCOLS,
+                **tls.options(self._ca_file),
+            },
+            timeout=(self._allowance, self._allowance),  # type: ignore[arg-type]  # read by float()
+        )
+        if self._allowance.is_late:  # and nothing was understood, which is no error to FFmpeg
+            container.close()
+            raise self._allowance.late()
+        self._remembered.transport = transport
+        return container
+
+    def _warn_of_certificate(self) -> None:
+        if not self._remembered.has_warned and self._config.verify_tls == "auto":
+            self._remembered.has_warned = True
+            logger.warning(
+                "{}: its certificate is not checked; to check it set network.verify_tls to true, and network.ca_file to the "
+                "certificate of the camera",
+                self._name,
+            )
+
+    def _say_missing(self, url: str, error: av.FFmpegError) -> None:
+        if not self._missing_was_said:
+            self._missing_was_said = True
+            why, _ = reason_at_opening(url, error, self._ca_file)
+            logger.warning("{}: a part of it is left out: {}: {}", self._name, redact(url), why)
 
 
-def _rtsp_options(config: NetworkConfig) -> dict[str, str]:
-    longest_s = max(config.open_timeout_s, config.read_timeout_s)  # FFmpeg has one limit for all, PyAV keeps the two
-    return {
-        "rtsp_transport": config.transport,
-        "allowed_media_types": "video",
-        "fpsprobesize": str(_ENOUGH_FOR_FPS),
-        "timeout": str(round(longest_s * _US)),
-    }
+class UrlOpener:
+    """Opens a camera again and again, and remembers what each connection finds out."""
 
+    def __init__(self, url: str, source_id: str, config: NetworkConfig, video: VideoConfig | None = None) -> None:
+        """Open nothing yet; the arguments are those of `UrlSource`."""
+        self._url = url
+        self._source_id = source_id
+        self._config = config
+        self._video = video
+        self._remembered = Remembered()
 
-def _too_late(limit_s: float) -> str:
-    return f"no picture within {limit_s:g} s; check host and port, and that the camera is on"
+    def __call__(self) -> UrlSource:
+        """Connect.
 
-
-def _reason(error: av.FFmpegError) -> tuple[str, type[SourceOpenError]]:
-    """Return what is wrong, and what that is while a source is opened."""
-    for kind, reason in _REFUSALS.items():
-        if isinstance(error, kind):
-            return reason, SourceRefused
-    by_kind = (reason for kind, reason in _REASONS.items() if isinstance(error, kind))
-    by_errno = _REASONS_BY_ERRNO.get(error.errno or 0, f"{error.strerror}; check host, port and path")
-    return next(by_kind, by_errno), SourceOpenError
-
-
-def _has_address(url: str) -> bool:
-    """Return whether the host of a URL is known; of one that is not FFmpeg says no more than that something went wrong."""
-    try:
-        return bool(socket.getaddrinfo(urlsplit(url).hostname, None))
-    except (ValueError, socket.gaierror):
-        return False
+        Raises:
+            SourceOpenError: There is no answer in time, or no video.
+        """
+        return UrlSource(self._url, self._config, self._source_id, self._remembered, self._video)

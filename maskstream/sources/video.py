@@ -1,7 +1,7 @@
 """What video files and cameras behind a URL have in common: frames through PyAV."""
 
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -10,23 +10,24 @@ from time import monotonic, perf_counter
 from typing import Any, TypeAlias
 
 import av
-import numpy as np
 from av.video.frame import VideoFrame
-from av.video.reformatter import Colorspace, VideoReformatter
 from loguru import logger
-from numpy.typing import NDArray
 
-from maskstream.errors import SourceOpenError
+from maskstream.demuxing import demuxed
+from maskstream.errors import SourceOpenError, SourceRefused
+from maskstream.settings import VideoConfig
+from maskstream.sources.deinterlacing import Deinterlacer
 from maskstream.sources.guard import ReadGuard
+from maskstream.sources.limits import limit_memory
+from maskstream.sources.pixels import Pictures
 from maskstream.types import BgrImage, Frame, SourceInfo
 
 VideoPacket: TypeAlias = "av.Packet[Any]"  # generic for type checkers alone
 
-_UNSPECIFIED_COLORSPACE = 2  # AVCOL_SPC_UNSPECIFIED
-_BT709_FROM_HEIGHT = 720  # what players assume where a file does not say
 _CUT_SHORT_S = 1.0
-_TINY = (16, 16)
 _FALLBACK_FPS = 25
+_MOST_PIXELS = 250e6
+_PADDING = 100_000  # pixels; decoders count whole blocks
 
 
 @dataclass(frozen=True)
@@ -41,16 +42,29 @@ class Origin:
     """The local file."""
     keeps_damaged: bool = True
     """Whether a frame counts of which a part was missing, and which the decoder has patched up."""
+    most_pixels: float = _MOST_PIXELS
+    """Larger frames are refused before memory is taken for them."""
+    pixels_setting: str = "pictures.max_megapixels"
+    """The setting that allows more, in megapixels."""
+    video: VideoConfig | None = None
+    """How its frames become pictures; None: as they say themselves."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Arrived:
+    """A decoded frame and when it was there."""
+
+    video_frame: VideoFrame
+    captured_at_s: float = field(default_factory=monotonic)
+    wall_time: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 @dataclass(frozen=True, eq=False)
 class _Decoded:
-    """A decoded frame and when it was there."""
+    """A frame as it arrived, and its picture."""
 
-    video_frame: VideoFrame
+    arrived: _Arrived
     bgr: BgrImage
-    captured_at_s: float = field(default_factory=monotonic)
-    wall_time: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 class VideoSource:
@@ -58,8 +72,9 @@ class VideoSource:
 
     `Frame.time_s` is the file's own timestamp, and video that starts late starts later than 0; only in containers whose clock
     begins anywhere (MPEG-TS) it counts from the start of the file. Variable frame rates come through as they are. For a camera it
-    is the time since the source was opened. Rotation and mirroring from the metadata are applied. Damaged packets are skipped,
-    and a file that was cut short gives what is there; both are said once, at the end.
+    is the time since the source was opened. Pictures are whole, upright, of square pixels and in the colours of BT.709, whatever
+    the video is (docs/sources.md). Damaged packets are skipped, and a file that was cut short gives what is there; both are said
+    once, at the end.
     """
 
     def __init__(self, container: av.container.InputContainer, origin: Origin) -> None:
@@ -77,9 +92,12 @@ class VideoSource:
         self._promised_end_s: float | None = None
         self._container = container
         self._guard = ReadGuard(self._release)
-        self._upright = _Upright()
         try:
             self._stream = _video_stream(container, origin.source_id)
+            self._limit_pixels()
+            self._pictures = Pictures(self._stream, origin.video.pixel_aspect if origin.video else None, origin.most_pixels)
+            deinterlace = origin.video.deinterlace if origin.video else "auto"
+            self._deinterlacer: Deinterlacer[_Arrived] = Deinterlacer(deinterlace, origin.source_id)
             # Threads per frame answer late, and lose good frames with a damaged one; with threads per slice no damage is seen.
             self._stream.thread_type = "SLICE" if origin.keeps_damaged else "NONE"
             self._zero_s = _zero_s(container)
@@ -93,6 +111,15 @@ class VideoSource:
         except BaseException:
             container.close()
             raise
+
+    def _limit_pixels(self) -> None:
+        """Refuse frames that are too large by what the container says, and let the decoder refuse those that grow later."""
+        codec, most = self._stream.codec_context, self._origin.most_pixels
+        if codec.width * codec.height > most:
+            size, advice = f"{codec.width}x{codec.height}", f"scale them down, or raise {self._origin.pixels_setting}"
+            raise SourceRefused(f"{self._origin.source_id}: frames of {size} are over {most / 1e6:g} megapixels; {advice}")
+        limit_memory(codec.width * codec.height)
+        codec.options = {"max_pixels": str(round(most * 1.1) + _PADDING)}
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames from the first on; may be called once.
@@ -108,11 +135,12 @@ class VideoSource:
             yield self._frame(index, decoded, capture_ms=(perf_counter() - started) * 1000)
 
     def _frame(self, index: int, decoded: _Decoded, capture_ms: float) -> Frame:
-        time_s, duration_s = self._time_s(decoded), self._duration_s(decoded.video_frame)
+        arrived = decoded.arrived
+        time_s, duration_s = self._time_s(arrived), self._duration_s(arrived.video_frame)
         self._ended_s = time_s + duration_s
-        wall_time = decoded.wall_time if self.info.live else None
+        wall_time = arrived.wall_time if self.info.live else None
         return Frame(
-            *(decoded.bgr, index, self.info.source_id, time_s, duration_s, decoded.captured_at_s, capture_ms, wall_time),
+            *(decoded.bgr, index, self.info.source_id, time_s, duration_s, arrived.captured_at_s, capture_ms, wall_time),
         )
 
     def close(self) -> None:
@@ -130,19 +158,32 @@ class VideoSource:
     def _decode(self) -> Generator[_Decoded, None, None]:
         for packet in self._packets():
             try:
-                for video_frame in packet.decode():
-                    if video_frame.is_corrupt and not self._origin.keeps_damaged:
-                        self.damaged += 1
-                        continue
-                    yield _Decoded(video_frame, self._upright.bgr(video_frame))
+                video_frames = packet.decode()
             except av.FFmpegError:
                 self.damaged += 1
+                continue
+            self._pictures.packet_decoded(packet.pts)
+            for video_frame in video_frames:
+                if video_frame.is_corrupt and not self._origin.keeps_damaged:
+                    self.damaged += 1
+                    continue
+                yield from self._seen(self._deinterlacer.push(video_frame, _Arrived(video_frame)))
+        yield from self._seen(self._deinterlacer.flush())
         self._say_what_was_missing()
+
+    def _seen(self, whole: Iterable[tuple[VideoFrame, _Arrived]]) -> Iterator[_Decoded]:
+        for video_frame, arrived in whole:
+            try:
+                bgr = self._pictures.bgr(video_frame)
+            except av.FFmpegError:
+                self.damaged += 1
+            else:
+                yield _Decoded(arrived, bgr)
 
     def _packets(self) -> Iterator[VideoPacket]:
         """Yield what is to be decoded; what comes before an unreadable part of a file is all that it has."""
         try:
-            yield from self._container.demux(self._stream)
+            yield from demuxed(self._container, self._stream)
         except av.FFmpegError as error:
             logger.warning("{}: reading broke off: {}", self._origin.source_id, error.strerror)
 
@@ -154,10 +195,10 @@ class VideoSource:
         if end_s is not None and end_s - self._ended_s > _CUT_SHORT_S:
             logger.warning("{}: ends at {:.1f} s of {:.1f} s: the file was cut short", name, self._ended_s, end_s)
 
-    def _time_s(self, decoded: _Decoded) -> float:
-        video_frame = decoded.video_frame
+    def _time_s(self, arrived: _Arrived) -> float:
+        video_frame = arrived.video_frame
         if self._origin.live:
-            return decoded.captured_at_s - self._opened_at_s
+            return arrived.captured_at_s - self._opened_at_s
         if video_frame.pts is None or video_frame.time_base is None:
             return self._ended_s
         return float(video_frame.pts * Fraction(video_frame.time_base) - self._zero_s)
@@ -174,7 +215,6 @@ class VideoSource:
         duration_s = self._promised_end_s or (self._container.duration or 0) / av.time_base or None
         estimate = round(duration_s * rate) if duration_s and rate else None
         height, width = first.bgr.shape[:2]
-        aspect = stream.sample_aspect_ratio or Fraction(1)
         return SourceInfo(
             source_id=self._origin.source_id,
             width=width,
@@ -184,9 +224,9 @@ class VideoSource:
             time_base=None if live else stream.time_base,
             frame_count=None if live else stream.frames or estimate,
             duration_s=None if live else duration_s,
-            sample_aspect_ratio=(1 / aspect if self._upright.is_transposed else aspect) if aspect > 0 else None,
             path=self._origin.path,
             origin_s=self._zero_s,
+            start_s=0.0 if live else self._time_s(first.arrived),
         )
 
 
@@ -213,43 +253,3 @@ def _promised_end_s(stream: av.VideoStream, zero_s: Fraction) -> float | None:
         return float(((stream.start_time or 0) + stream.duration) * Fraction(stream.time_base or 0) - zero_s)
     tag = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", ""))
     return None if tag is None else int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3])
-
-
-class _Upright:
-    """Turns decoded frames into upright BGR pictures with one converter: PyAV gives each frame one of its own, with threads."""
-
-    def __init__(self) -> None:
-        self._to_bgr, self._to_tiny = VideoReformatter(), VideoReformatter()
-        self._matrix: NDArray[np.int32] | None = None
-        self._after_key: bool | None = None
-
-    @property
-    def is_transposed(self) -> bool:
-        """Whether width and height of the last picture were swapped."""
-        matrix = self._matrix
-        return matrix is not None and bool(abs(matrix[0, 1]) > abs(matrix[0, 0]))
-
-    def bgr(self, video_frame: VideoFrame) -> BgrImage:
-        is_key = video_frame.key_frame
-        if self._after_key is None or (is_key and not self._after_key):  # it changes there alone
-            self._matrix = self._display_matrix(video_frame)
-        self._after_key = is_key
-        unsaid = video_frame.colorspace == _UNSPECIFIED_COLORSPACE and video_frame.height >= _BT709_FROM_HEIGHT
-        source = Colorspace.ITU709 if unsaid else None
-        bgr = self._to_bgr.reformat(video_frame, format="bgr24", src_colorspace=source, threads=1).to_ndarray()
-        if self._matrix is None:
-            return np.asarray(bgr, np.uint8)
-        (x_to_x, x_to_y), (y_to_x, y_to_y) = self._matrix
-        transposed = self.is_transposed
-        upright = bgr.transpose(1, 0, 2) if transposed else bgr
-        flip_x, flip_y = (y_to_x < 0, x_to_y < 0) if transposed else (x_to_x < 0, y_to_y < 0)
-        return np.ascontiguousarray(upright[:: -1 if flip_y else 1, :: -1 if flip_x else 1], np.uint8)
-
-    def _display_matrix(self, video_frame: VideoFrame) -> NDArray[np.int32] | None:
-        """Return [[x to x', x to y'], [y to x', y to y']], or None where the picture is to be shown as it is stored.
-
-        A frame whose side data were looked at refers to itself and lingers: here that is a tiny copy.
-        """
-        tiny = self._to_tiny.reformat(video_frame, *_TINY, format="gray8", threads=1)
-        matrix: Any = tiny.side_data.get("DISPLAYMATRIX")  # has the buffer interface
-        return None if matrix is None else np.frombuffer(matrix, np.int32).reshape(3, 3)[:2, :2].copy()

@@ -6,20 +6,26 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import count
 from time import monotonic, perf_counter
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 import cv2
 import numpy as np
+from av.video.frame import VideoFrame
 
 from maskstream.errors import SourceOpenError, StreamLost
-from maskstream.settings import WebcamConfig
+from maskstream.settings import VideoConfig, WebcamConfig
+from maskstream.sources.deinterlacing import Deinterlacer
 from maskstream.sources.guard import ReadGuard
+from maskstream.sources.pixels import square_size
 from maskstream.types import BgrImage, Frame, SourceInfo
 
 _BACKENDS: Final = {"linux": cv2.CAP_V4L2, "darwin": cv2.CAP_AVFOUNDATION, "win32": cv2.CAP_DSHOW}
 _MJPG: Final = cv2.VideoWriter.fourcc(*"MJPG")
 _FIRST_PICTURE_S: Final = 5.0  # a webcam may give nothing while it wakes up
 _FAILED_READS: Final = 10  # in a row; a cheap webcam sends a damaged picture now and then
+
+_Arrival: TypeAlias = tuple[float, datetime]
+"""When a picture was there, by `monotonic` and by the clock on the wall."""
 
 
 class Device(Protocol):
@@ -42,7 +48,10 @@ def open_device(index: int) -> Device:
 
 
 class WebcamSource:
-    """A webcam. It is live: `Frame.time_s` counts from its opening."""
+    """A webcam. It is live: `Frame.time_s` counts from its opening.
+
+    OpenCV does not tell whether its pictures are interlaced, or the shape of their pixels: the configuration does.
+    """
 
     def __init__(
         self,
@@ -50,6 +59,7 @@ class WebcamSource:
         config: WebcamConfig,
         source_id: str | None = None,
         open_device: Callable[[int], Device] = open_device,
+        video: VideoConfig | None = None,
     ) -> None:
         """Open the device and wait for its first picture.
 
@@ -58,12 +68,16 @@ class WebcamSource:
             config: Size and rate to ask for, mirroring.
             source_id: Its name in records; None for the index.
             open_device: Opens it; another one stands in for the hardware.
+            video: Says `deinterlace: true` or a `pixel_aspect` where it needs that.
 
         Raises:
             SourceOpenError: There is no such device, or it gives no picture.
         """
         self._name = source_id or str(index)
         self._mirror = config.mirror
+        self._pixel_aspect = video.pixel_aspect if video else None
+        interlaced = video is not None and video.deinterlace is True
+        self._deinterlacer: Deinterlacer[_Arrival] | None = Deinterlacer(True, self._name) if interlaced else None
         self._opened_at_s = monotonic()
         self._device = open_device(index)
         self._guard = ReadGuard(self._device.release)
@@ -130,7 +144,21 @@ class WebcamSource:
         there, bgr = self._device.read()
         if not there or bgr is None:
             return None
-        captured_at_s, wall_time = monotonic(), datetime.now(UTC)
+        whole = self._whole(np.asarray(bgr, np.uint8), (monotonic(), datetime.now(UTC)))
+        if whole is None:
+            return None
+        bgr, (captured_at_s, wall_time) = whole
         picture = np.ascontiguousarray(bgr[:, ::-1]) if self._mirror else bgr
         time_s, capture_ms = captured_at_s - self._opened_at_s, (perf_counter() - started) * 1000
         return Frame(picture, index, self._name, time_s, 0.0, captured_at_s, capture_ms, wall_time)
+
+    def _whole(self, bgr: BgrImage, arrival: _Arrival) -> tuple[BgrImage, _Arrival] | None:
+        """Return the picture that is ready, in square pixels; None where it waits for the next one."""
+        if self._deinterlacer:
+            ready = list(self._deinterlacer.push(VideoFrame.from_ndarray(bgr, format="bgr24"), arrival))
+            if not ready:
+                return None
+            whole, arrival = ready[-1]
+            bgr = np.asarray(whole.reformat(format="bgr24", threads=1).to_ndarray(), np.uint8)
+        size = square_size(bgr.shape[1], bgr.shape[0], self._pixel_aspect)
+        return np.asarray(cv2.resize(bgr, size), np.uint8) if size != bgr.shape[1::-1] else bgr, arrival

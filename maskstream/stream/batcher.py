@@ -22,6 +22,14 @@ class Batcher(Generic[T]):
         self._changed = Condition()
         self._channels: list[Channel[T]] = []
         self._closed = False
+        self._expecting = False
+
+    def expect(self, more: bool) -> None:
+        """Say whether other channels will come, though all that there are may be exhausted."""
+        if more is not self._expecting:
+            with self._changed:
+                self._expecting = more
+                self._changed.notify_all()
 
     def channel(self) -> Channel[T]:
         """Return another channel, for the newest item, which is read from now on."""
@@ -43,7 +51,7 @@ class Batcher(Generic[T]):
             self._changed.notify_all()
 
     def _is_over(self) -> bool:
-        may_come = not self._channels and not self._closed
+        may_come = (self._expecting or not self._channels) and not self._closed
         return not may_come and all(channel.exhausted for channel in self._channels)
 
     def next_batch(self) -> list[T]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import count
 from queue import Empty, SimpleQueue
 from typing import Protocol, runtime_checkable
 
@@ -9,7 +10,7 @@ from loguru import logger
 
 from maskstream.clock import MONOTONIC, Clock
 from maskstream.errors import SinkError
-from maskstream.states import SILENT, SourceStatus, StateChange
+from maskstream.states import SILENT, SourceState, SourceStatus, StateChange
 
 
 @runtime_checkable
@@ -51,6 +52,7 @@ class StatusBoard:
         self._statuses: dict[str, SourceStatus] = {}
         self._quiet: set[str] = set()
         self._waiting: SimpleQueue[StateChange] = SimpleQueue()
+        self._connections = count(1)
 
     def status(self, source_id: str, *, quiet: bool = False) -> SourceStatus:
         """Return the status of a source, which begins with the first call; of files, nobody wants to read it: they are quiet."""
@@ -59,9 +61,15 @@ class StatusBoard:
             self._statuses[source_id] = SourceStatus(source_id, self._changed, self.clock)
         return self._statuses[source_id]
 
-    def forget(self, source_id: str) -> None:
-        """Let a source of this name begin anew."""
-        self._statuses.pop(source_id, None)
+    def next_connection(self) -> int:
+        """Return the number of an opening of a source, another at each call. May be called from any thread."""
+        return next(self._connections)
+
+    def end(self, source_id: str, cause: str) -> None:
+        """End a source where it has not ended, and let another of this name begin anew."""
+        status = self._statuses.pop(source_id, None)
+        if status is not None:
+            status.change(SourceState.ENDED, cause)
 
     def deliver(self, listeners: Sequence[StateListener]) -> list[tuple[StateListener, SinkError]]:
         """Tell listeners what has changed since the last call; return those that failed."""

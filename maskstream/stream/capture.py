@@ -71,6 +71,10 @@ class Lane:
     most_waiting: int
     """Frames of a source that loses none, where memory allows."""
     clock: Clock
+    connection: int = 0
+    """`Frame.connection` of a source that does not say it itself, for it is opened once."""
+    has_predecessor: bool = False
+    """Whether another source had this name, and what was seen of it is not forgotten yet."""
     stopped: Event = field(default_factory=Event)
 
     def __post_init__(self) -> None:
@@ -115,6 +119,7 @@ class Lane:
             frame_age_s=None if last_s is None else now_s - last_s,
             reconnects_last_hour=reconnects_since(now_s - _HOUR_S) if reconnects_since else 0,
             stage_ms=self.meter.stage_ms(),
+            unusable=self.meter.unusable,
         )
 
     def stop(self) -> None:
@@ -142,6 +147,8 @@ class Lane:
         for number, frame in enumerate(self._paced()):
             if number == 0:
                 pass_every_frame = self._keep_all(frame) and self.pass_every_frame
+            if not frame.connection:
+                frame = replace(frame, connection=self.connection)
             self.meter.captured(frame)
             self.status.change(SourceState.ONLINE, "frames come", _WAITING)
             analyse = frame.index % self.config.stride == 0

@@ -26,7 +26,7 @@ from maskstream.stream.channel import Channel, Overflow
 from maskstream.stream.health import SourceHealth
 from maskstream.stream.lanes import Lanes
 from maskstream.stream.outlets import Outlets, SinkBinding
-from maskstream.types import BgrImage, Frame, FrameResult, Output
+from maskstream.types import BgrImage, Face, Frame, FrameResult, Output
 
 _POLL_S: Final = 0.05
 _HELD_S: Final = 0.01
@@ -42,6 +42,8 @@ class RunReport:
     analysed: int = 0
     faces: int = 0
     dropped: int = 0
+    unusable: int = 0
+    """Answers of the models that were no finite numbers."""
     elapsed_s: float = 0.0
     model_s: float = 0.0
     """Time the inference thread spent in the analyzer."""
@@ -63,6 +65,8 @@ class Attendants:
     """Told what becomes of the sources."""
     maintain: Callable[["Engine"], None] | None = None
     """Ten times a second: may add and remove sources."""
+    leave: Callable[[], Sequence[Thread]] = lambda: ()
+    """Once, at the end: returns threads that are to end, which are joined with those of the engine."""
 
 
 class Engine:
@@ -112,15 +116,25 @@ class Engine:
         self._results.keep(1 if is_live else self._lanes.batcher.batch_size)  # waiting makes live frames older
 
     def remove(self, source_id: str, cause: str) -> None:
-        """Give up a source and the sinks that serve it alone; called by the thread that runs `run`."""
+        """Give up a source and the sinks that serve it alone; called by the thread that runs `run`.
+
+        It need not be added yet: one that is being opened may have been told of too.
+        """
         self._lanes.remove(source_id, cause)
         self._last_results.pop(source_id, None)
         self._outlets.close(source_id)
         self._tell_listeners()
         for listener in tuple(self._listeners):
-            if error := told(listener, partial(listener.source_removed, source_id)):
+            error = told(listener, partial(listener.source_removed, source_id))
+            if isinstance(error, SinkClosed):
+                raise error
+            if error is not None:
                 self._listeners.remove(listener)
                 self._fail(error)
+
+    def expect(self, more: bool) -> None:
+        """Say whether other sources will be added, by the thread that runs `run`: until then it goes on without any."""
+        self._lanes.batcher.expect(more)
 
     def health(self) -> list[SourceHealth]:
         """Return how each source is doing. May be called from any thread."""
@@ -156,7 +170,7 @@ class Engine:
     def _infer(self) -> None:
         try:
             while batch := self._lanes.batcher.next_batch():
-                for item in self._analyse([item for item in batch if not self._is_stale(item)]):
+                for item in self._analyse([item for item in batch if self._is_wanted(item)]):
                     if not self._results.put(item):
                         return
         except BaseException as error:  # raised again in the caller's thread
@@ -164,13 +178,21 @@ class Engine:
         else:
             self._results.finish()
 
-    def _is_stale(self, item: Item) -> bool:
-        """Return whether a live frame is too old to be worth anything, and count it."""
-        if not isinstance(item, Captured) or not item.lane.info.live:
+    def _is_wanted(self, item: Item) -> bool:
+        """Return whether something is to be done with an item; of live frames, those that are too old are counted.
+
+        With the first frame of a source, what was seen of another one of the same name is forgotten.
+        """
+        if not isinstance(item, Captured):
+            return True
+        if item.lane.stopped.is_set():  # nobody would be shown it
             return False
-        is_stale = self._clock.now_s() - item.frame.captured_at_s > self._config.max_staleness_s
+        if item.lane.has_predecessor:
+            item.lane.has_predecessor = False
+            self._analyzer.forget(item.frame.source_id)
+        is_stale = item.lane.info.live and self._clock.now_s() - item.frame.captured_at_s > self._config.max_staleness_s
         item.lane.meter.stale += is_stale
-        return is_stale
+        return not is_stale
 
     def _analyse(self, batch: list[Item]) -> list[Item]:
         started = perf_counter()
@@ -181,15 +203,17 @@ class Engine:
     def _in_batches(self, frames: list[Frame]) -> list[FrameResult]:
         """Return results of the frames; where memory does not suffice for so many at once, of half as many from now on."""
         batcher = self._lanes.batcher
-        while True:
+        results: list[FrameResult] = []
+        while len(results) < len(frames):  # what has been analysed is not analysed again: people would be seen twice
+            batch = frames[len(results) : len(results) + batcher.batch_size]
             try:
-                starts = range(0, len(frames), batcher.batch_size)
-                return [result for i in starts for result in self._analyzer.analyze(frames[i : i + batcher.batch_size])]
+                results += self._analyzer.analyze(batch)
             except OutOfMemory as error:
-                if min(batcher.batch_size, len(frames)) == 1:
+                if len(batch) == 1:
                     raise
-                batcher.batch_size = min(batcher.batch_size, len(frames)) // 2
+                batcher.batch_size = len(batch) // 2
                 logger.warning("{}; going on with {} at a time", error, batcher.batch_size)
+        return results
 
     # Rendering: the caller's thread.
 
@@ -242,6 +266,7 @@ class Engine:
         if item.analyse:
             self.report.analysed += 1
             self.report.faces += len(result.faces)
+            self.report.unusable += result.unusable
             lane.meter.analysed(result)
         output = Output(item.frame, result, item.analyse, self._paint, lane.dropped)
         self._outlets.each(source_id, lambda sink: sink.write(output))
@@ -249,11 +274,9 @@ class Engine:
     def _repeated(self, frame: Frame) -> FrameResult:
         """The last known faces of a source, as the faces of a frame that was not analysed."""
         last = self._last_results.get(frame.source_id)
-        faces = tuple(replace(face, judged=False) for face in last.faces) if last else ()
-        hidden = last.hidden if last else ()
-        return FrameResult(
-            frame.source_id, frame.index, frame.time_s, faces, frame.wall_time, frame.file, hidden=hidden, repeated=True
-        )
+        faces = tuple(_carried_over(face, frame.index - last.index) for face in last.faces) if last else ()
+        repeated = FrameResult(frame.source_id, frame.index, frame.time_s, faces, frame.wall_time, frame.file)
+        return replace(repeated, hidden=last.hidden if last else (), repeated=True, unseen=True)
 
     def _end(self, ended: Ended) -> None:
         if ended.error:
@@ -289,10 +312,15 @@ class Engine:
             steps.callback(self._results.close)
 
     def _join(self, inference: Thread) -> None:
-        self.report.threads_left = self._lanes.join(inference)
+        self.report.threads_left = self._lanes.join(inference, *self._attendants.leave())
         self.report.dropped = self._lanes.dropped
         self.report.waited_s = {
             "capture": sum(lane.channel.writer_waited_s for lane in self._lanes),
             "inference": self._lanes.batcher.waited_s + self._results.writer_waited_s,
             "rendering": self._results.reader_waited_s,
         }
+
+
+def _carried_over(face: Face, frames: int) -> Face:
+    """Return a face as that of a frame so many frames later, which nobody has looked at."""
+    return replace(face, judged=False, frames_since_look=face.frames_since_look + frames)

@@ -38,16 +38,19 @@ class SourceHealth:
     reconnects_last_hour: int
     stage_ms: Mapping[str, float]
     """Mean time of `capture, detect, align, classify` for a frame."""
+    unusable: int = 0
+    """Answers of the models that were no finite numbers, since the start."""
 
     def __str__(self) -> str:
         """Return it as one line."""
         dropped = ", ".join(f"{count} {cause}" for cause, count in self.dropped.items())
         age = "none yet" if self.frame_age_s is None else f"{self.frame_age_s:.2f} s ago"
+        unusable = f", {self.unusable} answers of the models no finite numbers" if self.unusable else ""
         stages = " ".join(f"{stage} {ms:.0f}" for stage, ms in self.stage_ms.items())
         return (
             f"{self.source_id}: {self.state.value} for {self.state_s:.0f} s, {self.fps_in:.1f} fps in, {self.fps_out:.1f} out, "
             f"dropped: {dropped}, last frame {age}, reconnects in the last hour: {self.reconnects_last_hour}"
-            f"{', ms: ' if stages else ''}{stages}"
+            f"{unusable}{', ms: ' if stages else ''}{stages}"
         )
 
 
@@ -81,6 +84,8 @@ class Meter:
         self.came = Rate()
         self.last_frame_at_s: float | None = None
         self.stale = 0
+        self.unusable = 0
+        """Answers of the models that were no finite numbers."""
         self._analysed = Rate()
         self._stage_ms: deque[Mapping[str, float]] = deque(maxlen=_REMEMBERED)
         self._lock = Lock()
@@ -94,6 +99,7 @@ class Meter:
         """Count a frame that was judged."""
         with self._lock:
             self._analysed.count(self._clock.now_s())
+            self.unusable += result.unusable
             self._stage_ms.append(result.timing_ms)
 
     def fps_out(self, now_s: float) -> float:

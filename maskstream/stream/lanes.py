@@ -29,6 +29,7 @@ class Lanes:
         self._config = config
         self._board = board
         self._lanes: dict[str, Lane] = {}
+        self._removed: set[str] = set()
         self._threads: list[Thread] = []
         self._started = False
         self._dropped = 0
@@ -39,7 +40,9 @@ class Lanes:
         waiting = 2 * self.batcher.batch_size
         channel = self.batcher.channel()
         status = self._board.status(name, quiet=not source.info.live)
-        lane = Lane(source, status, channel, self._config, pass_every_frame, self.held, waiting, self._board.clock)
+        number = self._board.next_connection()
+        lane = Lane(source, status, channel, self._config, pass_every_frame, self.held, waiting, self._board.clock, number)
+        lane.has_predecessor = name in self._removed
         self._lanes[name] = lane
         self._threads.append(Thread(target=lane.capture, name=f"capture {name}", daemon=True))
         if self._started:
@@ -52,12 +55,14 @@ class Lanes:
             thread.start()
 
     def remove(self, source_id: str, cause: str) -> None:
-        """Give up a source at once; a read that hangs is left to itself."""
-        lane = self._lanes.pop(source_id)
-        self.batcher.discard(lane.channel)
-        self._dropped += lane.dropped
-        self._let_go(lane, cause)
-        self._board.forget(source_id)
+        """Give up a source at once; a read that hangs is left to itself. Of one that is being opened, only the state ends."""
+        lane = self._lanes.pop(source_id, None)
+        if lane is not None:
+            self._removed.add(source_id)
+            self.batcher.discard(lane.channel)
+            self._dropped += lane.dropped
+            self._let_go(lane, cause)
+        self._board.end(source_id, cause)
         self._threads = [thread for thread in self._threads if thread.is_alive()]
 
     def get(self, source_id: str) -> Lane | None:

@@ -1,6 +1,7 @@
 """Training of a classifier of aligned face crops: its crops, its losses, its validation, its checkpoint."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -213,9 +214,15 @@ class ClassifierTask:
         return predicted
 
     def validate(self, predicted: Sequence[Any]) -> dict[str, float]:
-        """Return figures for the question mask or not, at the temperature that fits best, and the accuracy over all classes."""
-        items, logits = zip(*predicted, strict=True)
-        return classification_figures(torch.tensor(logits), self._val.labels[list(items)], self.recipe.classes)
+        """Return figures for the question mask or not, at the temperature that fits best, and the accuracy over all classes.
+
+        Answers that are not finite cannot be judged: then it is `best_by` alone, and not a number.
+        """
+        items, answers = zip(*predicted, strict=True)
+        logits = torch.tensor(answers)
+        if not torch.isfinite(logits).all():
+            return {self.best_by: math.nan}
+        return classification_figures(logits, self._val.labels[list(items)], self.recipe.classes)
 
     def save(self, path: Path, module: nn.Module, predicted: Sequence[Any], figures: dict[str, float], command: str) -> None:
         """Write a checkpoint with its temperature."""

@@ -1,6 +1,7 @@
 """Labelled faces cut out as the stream cuts them, with a margin for training to move in."""
 
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +27,8 @@ from maskstream.types import BACKGROUND, BgrImage, Detection, FloatArray, Label
 MARGIN: Final = 1.25
 """Side of a stored crop, in sides of what the classifier sees, which is its middle."""
 DESCRIPTION: Final = "crops.json"
+_LONGEST_NAME: Final = 200
+"""Bytes of the name of a picture in that of a crop; a file system takes 255 in all."""
 MIN_IOU: Final[dict[BoxKind, float]] = {"face": 0.5, "head": 0.3}
 """From which overlap on a detection is taken for a labelled face; hand-drawn heads vary."""
 _BACKGROUND_BELOW_IOU: Final = 0.1
@@ -121,7 +124,7 @@ def make_crops(
             name, crop = result
             folder = out / name
             make_folder(str(folder))
-            write_picture(folder / f"{picture.name.replace('/', '_')}__{picture_number}_{number}.png", crop)
+            write_picture(folder / f"{_file_name(picture.name)}__{picture_number}_{number}.png", crop)
             counts[name] += 1
         tick(1)
     description = {
@@ -140,6 +143,13 @@ def make_crops(
     make_folder(str(out))
     replace_file(out / DESCRIPTION, json.dumps(description, indent=1).encode() + b"\n")
     return description
+
+
+def _file_name(picture: str) -> str:
+    """Return the name of a picture, with its folders, in one name that leaves room for numbers and a suffix."""
+    name = picture.replace("/", "_")
+    encoded = os.fsencode(name)
+    return name if len(encoded) <= _LONGEST_NAME else encoded[-_LONGEST_NAME:].decode(errors="ignore")
 
 
 def _crops_of(picture: LabelledPicture, detector: Detector | None, rules: CropRules) -> Iterator[tuple[str, BgrImage] | Missed]:

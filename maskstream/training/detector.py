@@ -12,12 +12,11 @@ from torch import nn
 from torchvision.models.detection import KeypointRCNN
 
 from maskstream.annotations import Annotations, LabelledPicture
-from maskstream.errors import ConfigError
+from maskstream.errors import ConfigError, SourceOpenError
 from maskstream.models import face_mobilenet, face_mobilenet_network
 from maskstream.models.checkpoint import StateDict, load_into, save_checkpoint
 from maskstream.models.keypoint_rcnn import to_rgb_tensor
 from maskstream.models.metadata import Metadata
-from maskstream.pictures import read_picture
 from maskstream.training.finding import as_detector, calibrate_keypoints, validation_figures
 from maskstream.training.rcnn import IGNORED, prepare
 from maskstream.training.recipe import DetectorRecipe
@@ -60,7 +59,8 @@ class DetectorTask:
             backbone_weights: See `imagenet_weights`.
 
         Raises:
-            ConfigError: The architecture is not known.
+            ConfigError: The architecture is not known, or the recipe gives no picture a weight.
+            SourceOpenError: The validation pictures show no face to judge by.
             ModelError: The backbone's weights cannot be had.
         """
         self.recipe = recipe
@@ -73,7 +73,11 @@ class DetectorTask:
         for block in kind.backbone_blocks(self.module)[: recipe.frozen_blocks]:
             block.requires_grad_(False)
         prepare(self.module, recipe)
+        if all(face.ignore for picture in val.pictures for face in picture.faces):
+            raise SourceOpenError("the pictures to judge by show no labelled face; give --val-annotations with some")
         weights = np.array([_weight(picture, recipe) for picture in train.pictures])
+        if not weights.any():
+            raise ConfigError("picture_weights: no picture to learn from is left; give one of its patterns a weight above 0")
         self._odds = weights / weights.sum()
         self._backgrounds = [picture for picture in train.pictures if not picture.faces]
 
@@ -127,7 +131,7 @@ class DetectorTask:
     def predict(self, module: nn.Module, pictures: Sequence[LabelledPicture], device: torch.device) -> list[Any]:
         """Return what the module finds in validation pictures."""
         detector = as_detector(module, device)
-        return [(picture.name, detector.detect([read_picture(str(picture.path))])[0]) for picture in pictures]
+        return [(picture.name, detector.detect([picture.read()])[0]) for picture in pictures]
 
     def validate(self, predicted: Sequence[Any]) -> dict[str, float]:
         """Return figures of what `predict` found, by the project's own evaluation."""

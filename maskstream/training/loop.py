@@ -3,7 +3,7 @@
 import json
 import math
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
-from maskstream.errors import SinkError, WeightsError
+from maskstream.errors import MaskStreamError, ModelError, SinkError, WeightsError
 from maskstream.files import one_line, replace_file
 from maskstream.training.curves import draw_curves
 from maskstream.training.ranks import Ranks
@@ -25,6 +25,8 @@ _EMA_WARMUP: Final = 10
 """The average forgets sooner in the first steps: after n of them its decay is at most (1 + n) / (10 + n)."""
 _LAST_LR: Final = 0.01
 """Of the learning rate, at the end of the cosine."""
+_MOST_SKIPPED: Final = 20
+"""Steps in a row that the scaler of float16 may leave out while it looks for a scale without overflow: it has 16 to halve."""
 
 
 class _Samples(Dataset[Any]):
@@ -32,7 +34,20 @@ class _Samples(Dataset[Any]):
         self._task = task
 
     def __getitem__(self, number: int) -> Any:
-        return self._task.sample(number)
+        try:
+            return self._task.sample(number)
+        except MaskStreamError as error:  # one that is raised in a worker comes out with its traceback as its message
+            return error
+
+
+class _Collate:
+    """Makes a batch of samples; of samples with an error among them the error."""
+
+    def __init__(self, task: Task) -> None:
+        self._collate = task.collate
+
+    def __call__(self, samples: list[Any]) -> Any:
+        return next((sample for sample in samples if isinstance(sample, MaskStreamError)), None) or self._collate(samples)
 
 
 class Trainer:
@@ -54,6 +69,7 @@ class Trainer:
         self._history: list[dict[str, Any]] = []
         self._best = -math.inf
         self._losses: dict[str, float] = {}
+        self._skipped = 0
         self._steps_per_epoch = max(recipe.samples_per_epoch // recipe.batch_size, 1)
         self._total = self._steps_per_epoch * recipe.epochs
         self._scaler = torch.amp.GradScaler(run.device.type, enabled=run.device.type == "cuda")
@@ -72,10 +88,13 @@ class Trainer:
             The history: one entry per epoch with its losses, its learning rate, its figures, and whether it is the best.
 
         Raises:
+            ModelError: A gradient, a weight or a figure is not finite; the best weights so far stay as they are.
             MaskStreamError: Something cannot be read or written.
         """
         saved_at, epoch_began_at = monotonic(), monotonic()
         for batch in self._batches():
+            if isinstance(batch, MaskStreamError):
+                raise batch
             self._advance(batch)
             self._run.tick(self._step, self._total)
             if self._step % self._steps_per_epoch == 0:
@@ -84,6 +103,9 @@ class Trainer:
             elif monotonic() - saved_at > self._task.recipe.save_every_s:
                 self._save()
                 saved_at = monotonic()
+        if self._ranks.rank == 0 and not self._run.out.exists():
+            out, state = one_line(str(self._run.out)), one_line(str(self._state_path))
+            raise WeightsError(f"{out}: gone, and its training has ended; delete {state} to train anew")
         return self._history
 
     def _batches(self) -> Iterator[Any]:
@@ -101,7 +123,7 @@ class Trainer:
                 batch_size=share,
                 sampler=numbers,
                 num_workers=workers,
-                collate_fn=self._task.collate,
+                collate_fn=_Collate(self._task),
                 persistent_workers=workers > 0,
             )
         )
@@ -119,13 +141,17 @@ class Trainer:
         self._scaler.scale(total).backward()  # type: ignore[no-untyped-call]
         self._scaler.unscale_(self._optimizer)
         trained = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
-        nn.utils.clip_grad_norm_(trained, self._task.recipe.clip_norm)
+        norm = float(nn.utils.clip_grad_norm_(trained, self._task.recipe.clip_norm))
+        self._skipped = 0 if math.isfinite(norm) else self._skipped + 1
+        if self._skipped > (_MOST_SKIPPED if self._scaler.is_enabled() else 0):
+            raise self._diverged(self._step + 1, f"its gradient is not finite ({_listed(losses)})")
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._average.update_parameters(self._task.module)
         self._step += 1
         for name, value in losses.items():
-            self._losses[name] = self._losses.get(name, 0.0) + float(value.detach())
+            if not self._skipped:
+                self._losses[name] = self._losses.get(name, 0.0) + float(value.detach())
 
     def _rate(self) -> float:
         """Return the learning rate: a linear warm-up, then half a cosine. Loshchilov and Hutter, "SGDR" (2017)."""
@@ -135,7 +161,26 @@ class Trainer:
         progress = (self._step - recipe.warmup_steps) / max(self._total - recipe.warmup_steps, 1)
         return recipe.learning_rate * (_LAST_LR + (1 - _LAST_LR) * (1 + math.cos(math.pi * progress)) / 2)
 
+    def _require_finite(self) -> None:
+        """Raise `ModelError` where a weight is not finite, so that nothing of it is judged or saved."""
+        for module in (self._task.module, self._average.module):
+            for name, tensor in module.state_dict().items():
+                if not torch.isfinite(tensor).all():
+                    raise self._diverged(self._step, f"the weight {name} is not finite")
+
+    def _diverged(self, step: int, what: str) -> ModelError:
+        """Return the error of a training that cannot go on; `step` counts from 1."""
+        best = next((entry["epoch"] for entry in reversed(self._history) if entry["best"]), None)
+        out, folder = one_line(str(self._run.out)), one_line(str(self._run.folder))
+        kept = "no weights are kept" if best is None else f"{out} keeps the weights of epoch {best}"
+        return ModelError(
+            f"training has diverged in epoch {(step - 1) // self._steps_per_epoch + 1}, step {step}: {what}; {kept}; "
+            f"lower learning_rate ({self._task.recipe.learning_rate:g}) and give another --run than {folder}, "
+            "or look for damaged pictures"
+        )
+
     def _finish_epoch(self, seconds: float) -> None:
+        self._require_finite()
         module = self._average.module.eval()
         predicted = self._ranks.gathered(self._task.predict(module, self._ranks.share_of(self._task.val_items), self._run.device))
         if self._ranks.rank == 0:
@@ -145,6 +190,8 @@ class Trainer:
 
     def _judge(self, module: nn.Module, predicted: list[Any], seconds: float) -> None:
         figures = self._task.validate(predicted)
+        if any(not math.isfinite(figure) for figure in figures.values()):
+            raise self._diverged(self._step, f"the validation is not finite ({_listed(figures)})")
         value = figures[self._task.best_by]
         is_best = value > self._best
         entry = {
@@ -179,6 +226,7 @@ class Trainer:
         """Write, in one step, all that a killed run goes on from."""
         if self._ranks.rank != 0:
             return
+        self._require_finite()
         state = {
             "fingerprint": self._fingerprint,
             "step": self._step,
@@ -214,6 +262,13 @@ class Trainer:
         self._step, self._history, self._best = state["step"], state["history"], state["best"]
         self._losses = state["losses"]
         logger.info("going on from step {} of {}", self._step, self._total)
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    """Return the losses or figures that are not finite; all of them where each is."""
+    plain = {name: float(value.detach() if isinstance(value, torch.Tensor) else value) for name, value in values.items()}
+    told = {name: value for name, value in plain.items() if not math.isfinite(value)} or plain
+    return ", ".join(f"{name} {value:g}" for name, value in told.items())
 
 
 def _described(entry: dict[str, Any]) -> str:

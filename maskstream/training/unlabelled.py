@@ -6,10 +6,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from maskstream.annotations import Annotations
+from maskstream.annotations import Annotations, ProblemKind
+from maskstream.annotations.raw import whole_number
 from maskstream.evaluation.matching import box_iou
+from maskstream.files import one_line
 from maskstream.geometry import face_box
-from maskstream.pictures import read_picture
 from maskstream.protocols import Detector
 
 _LABELLED_FROM_IOU: Final = 0.3
@@ -21,7 +22,8 @@ def add_unlabelled(
 ) -> int:
     """Add what a detector finds and nobody labelled to COCO labels, as neither positive nor negative (`ignore`).
 
-    Pictures without any labelled face stay as they are: they teach what no face is.
+    Pictures without any labelled face stay as they are: they teach what no face is. So do those whose labels state another size
+    than the picture has: what is detected is in another frame.
 
     Args:
         coco: The content of the file; changed.
@@ -38,10 +40,11 @@ def add_unlabelled(
     """
     ids = {name: id_ for id_, name in annotations.coco_image_ids.items()}
     known = len(coco["annotations"])
-    next_id = max((entry["id"] for entry in coco["annotations"] if isinstance(entry.get("id"), int)), default=0) + 1
+    next_id = max((whole_number(entry.get("id")) or 0 for entry in coco["annotations"]), default=0) + 1
+    of_other_size = {problem.where for problem in annotations.problems if problem.kind is ProblemKind.SIZE_DIFFERS}
     for picture in annotations.pictures:
-        if picture.faces and only.search(picture.name):
-            boxes = np.array([face_box(found) for found in detector.detect([read_picture(str(picture.path))])[0]], np.float32)
+        if picture.faces and only.search(picture.name) and one_line(picture.name) not in of_other_size:
+            boxes = np.array([face_box(found) for found in detector.detect([picture.read()])[0]], np.float32)
             labelled = np.array([face.box_xyxy for face in picture.faces], np.float32)
             strangers = boxes.reshape(-1, 4)
             strangers = strangers[(box_iou(strangers, labelled) < _LABELLED_FROM_IOU).all(axis=1)]

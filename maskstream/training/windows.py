@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from maskstream.align import PADDING_BGR
 from maskstream.annotations import LabelledFace, LabelledPicture
-from maskstream.pictures import read_picture
 from maskstream.training.photometric import photometric
 from maskstream.training.recipe import DetectorRecipe
 from maskstream.types import FACE_KEYPOINTS, BgrImage, FloatArray
@@ -74,7 +73,7 @@ def make_window(
         behind = backgrounds[int(rng.integers(len(backgrounds)))] if backgrounds and rng.random() < _BACKGROUND_SHARE else None
         patch = _empty((x2 - x1, y2 - y1), behind, rng)
         matrix, is_mirrored = _placement(picture, (x2 - x1, y2 - y1), recipe, rng)
-        _draw(read_picture(str(picture.path)), matrix, patch, rng)
+        _draw(picture.read(), matrix, patch, rng)
         labels = _moved(picture.faces, matrix, is_mirrored, (x2 - x1, y2 - y1))
         _hide_parts(patch, labels[0], recipe.hidden_share, rng)
         canvas[y1:y2, x1:x2] = patch
@@ -96,7 +95,7 @@ def _empty(size: tuple[int, int], behind: LabelledPicture | None, rng: np.random
     width, height = size
     if behind is None:
         return np.full((height, width, 3), PADDING_BGR, np.uint8)
-    pixels = read_picture(str(behind.path))
+    pixels = behind.read()
     scale = max(width / pixels.shape[1], height / pixels.shape[0])
     enlarged = cv2.resize(pixels, (int(np.ceil(pixels.shape[1] * scale)), int(np.ceil(pixels.shape[0] * scale))))
     x = int(rng.integers(enlarged.shape[1] - width + 1))

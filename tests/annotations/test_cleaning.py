@@ -3,11 +3,14 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
 from maskstream.annotations import ProblemKind
-from tests.annotations.made import coco, faces_of, kinds, only_problem, pictures, put, read, refusal, voc, vott
+from maskstream.config import load_config
+from maskstream.pictures import read_picture
+from tests.annotations.made import coco, faces_of, kinds, only_problem, pictures, put, read, refusal, region, voc, vott
 
 Box = tuple[float, float, float, float]
 
@@ -19,25 +22,63 @@ Box = tuple[float, float, float, float]
         ((-1, -0.5, 101, 80.9), [0, 0, 100, 80], None),
         ((-1.1, 0, 50, 50), [0, 0, 50, 50], ProblemKind.CLIPPED),
         ((60, 60, 120, 1e300), [60, 60, 100, 80], ProblemKind.CLIPPED),
-        ((100, 0, 120, 50), None, ProblemKind.OUTSIDE),
-        ((0, -20, 50, 0), None, ProblemKind.OUTSIDE),
-        ((20, 20, 20, 50), None, ProblemKind.ZERO_AREA),
-        ((50, 20, 20, 50), None, ProblemKind.ZERO_AREA),
-        ((-20, 20, -20, 50), None, ProblemKind.ZERO_AREA),
-        ((20, 20, float("nan"), 50), None, ProblemKind.ZERO_AREA),
-        ((20, 20, float("inf"), 50), None, ProblemKind.ZERO_AREA),
-        ((99.999999999, 20, 120, 50), None, ProblemKind.ZERO_AREA),
+        ((50, 20, 20, 50), [20, 20, 50, 50], ProblemKind.MENDED),
+        ((20, 50, 50, 20), [20, 20, 50, 50], ProblemKind.MENDED),
     ],
 )
-def test_box(box: Box, kept: list[float] | None, kind: ProblemKind | None) -> None:
+def test_box(box: Box, kept: list[float], kind: ProblemKind | None) -> None:
     pictures("a.png")
     put("labels/a.xml", voc([("mask", box), ("no_mask", (1, 2, 3, 4))]))
-    found = read()
-    assert faces_of(found)["a.png"][:-1] == ([("mask", False, kept)] if kept else [])
+    found = read(strict=True)
+    assert faces_of(found)["a.png"] == [("mask", False, kept), ("no_mask", False, [1, 2, 3, 4])]
     assert kinds(found) == ([kind] if kind else [])
     if kind:
         assert only_problem(found).where == "a.png"
-        assert only_problem(found).detail.startswith(f"box {box[0]:.6g}, {box[1]:.6g}")
+
+
+@pytest.mark.parametrize(
+    ("box", "kind"),
+    [
+        ((100, 0, 120, 50), ProblemKind.OUTSIDE),
+        ((0, -20, 50, 0), ProblemKind.OUTSIDE),
+        ((20, 20, 20, 50), ProblemKind.ZERO_AREA),
+        ((20, 20, 20.9, 50), ProblemKind.ZERO_AREA),
+        ((0.2, 0.1, 0.6, 0.8), ProblemKind.ZERO_AREA),
+        ((-20, 20, -20, 50), ProblemKind.ZERO_AREA),
+        ((20, 20, float("nan"), 50), ProblemKind.ZERO_AREA),
+        ((20, 20, float("inf"), 50), ProblemKind.ZERO_AREA),
+        ((99.999999999, 20, 120, 50), ProblemKind.ZERO_AREA),
+    ],
+)
+def test_a_picture_with_a_face_nobody_knows_the_place_of_is_left_out(box: Box, kind: ProblemKind) -> None:
+    pictures("a.png", "b.png")
+    put("labels/a.xml", voc([("mask", box), ("no_mask", (1, 2, 3, 4))]))
+    put("labels/b.xml", voc([]))
+    found = read()
+    assert list(faces_of(found)) == ["b.png"]
+    assert (only_problem(found).kind, only_problem(found).where) == (kind, "a.png")
+    assert only_problem(found).detail.startswith(f"box {box[0]:.6g}, {box[1]:.6g}")
+    assert only_problem(found).detail.endswith("; the picture is left out")
+    assert ("shares of the picture" in only_problem(found).detail) == (max(box) < 1)
+    assert "1 problems" in refusal(strict=True)
+
+
+@pytest.mark.parametrize(
+    ("label", "content"),
+    [
+        ("a.json", {**vott("a.png", []), "regions": [region(["mask"], (50, 40, 20, 10))]}),
+        ("a.json", coco({"a.png": [("mask", (50, 40, 20, 10))]})),
+        ("a.txt", "0 0.35 0.3125 -0.3 -0.375"),
+    ],
+)
+def test_corners_in_the_wrong_order_in_other_formats(label: str, content: object) -> None:
+    pictures("a.png")
+    put("labels/classes.txt", "mask")
+    put(f"labels/{label}", content)
+    found = read()
+    assert faces_of(found) == {"a.png": [("mask", False, [20, 10, 50, 40])]}
+    assert only_problem(found).kind is ProblemKind.MENDED
+    assert only_problem(found).detail == "corners of 1 of 1 boxes in the wrong order; put in order"
 
 
 BOX = {"left": math.nan, "top": 0, "width": 9, "height": 9}
@@ -60,16 +101,18 @@ def test_what_is_no_box_in_other_formats(label: str, content: object) -> None:
     pictures("a.png")
     put("labels/classes.txt", "mask")
     put(f"labels/{label}", content)
-    assert only_problem(read()).kind is ProblemKind.ZERO_AREA
+    assert "none of 1 pictures is left: 1 box without area, such as a.png: box" in refusal()
 
 
 def test_yolo_boxes_beyond_the_picture() -> None:
     pictures("a.png")
     put("labels/classes.txt", "mask")
-    put("labels/a.txt", "0 0.05 0.5 0.3 0.5\n0 1.5 0.5 0.2 0.2\n")
+    put("labels/a.txt", "0 0.05 0.5 0.3 0.5\n")
     found = read()
     assert faces_of(found) == {"a.png": [("mask", False, [0, 20, 20, 60])]}
-    assert kinds(found) == [ProblemKind.CLIPPED, ProblemKind.OUTSIDE]
+    assert kinds(found) == [ProblemKind.CLIPPED]
+    put("labels/a.txt", "0 0.05 0.5 0.3 0.5\n0 1.5 0.5 0.2 0.2\n")
+    assert "1 box clipped to the picture, 1 box outside the picture" in refusal()
 
 
 @pytest.mark.parametrize(("off", "count"), [(0.0, 1), (0.5, 1), (0.6, 2)])
@@ -84,28 +127,60 @@ def test_the_same_box_twice(off: float, count: int) -> None:
         assert only_problem(found).detail == f"box 10, 10, 30, {30 + off:g} in 100x80 again; left out"
 
 
-def test_the_same_box_as_another_class() -> None:
+@pytest.mark.parametrize("names", [("mask", "face"), ("face", "mask")])
+def test_the_same_box_once_more_without_class(names: tuple[str, str]) -> None:
     pictures("a.png")
-    put("labels/a.xml", voc([("mask", (10, 10, 30, 30)), ("no_mask", (10, 10, 30, 30))]))
+    put("labels/a.xml", voc([(name, (10, 10, 30, 30)) for name in names]))
     found = read()
     assert faces_of(found) == {"a.png": [("mask", False, [10, 10, 30, 30])]}
-    assert "again as no_mask, before as mask; left out" in only_problem(found).detail
+    assert only_problem(found).kind is ProblemKind.DUPLICATE
 
 
-@pytest.mark.parametrize("size", [(99, 80), (100, 81), (80, 100), (100.5, 80)])
-def test_a_size_that_differs(size: tuple[float, float]) -> None:
-    pictures("a.png", "b.png", "c.png")
-    face = ("mask", (10, 10, 30, 30))
+def test_the_same_box_as_another_class() -> None:
+    pictures("a.png", "b.png")
+    put("labels/a.xml", voc([("mask", (10, 10, 30, 30)), ("no_mask", (10, 10, 30, 30))]))
+    put("labels/b.xml", voc([]))
+    found = read()
+    assert list(faces_of(found)) == ["b.png"]
+    assert only_problem(found).kind is ProblemKind.BROKEN_LABEL
+    assert "again as no_mask, before as mask; picture a.png is left out" in only_problem(found).detail
+
+
+FACE = ("mask", (10.0, 10.0, 30.0, 30.0))
+
+
+@pytest.mark.parametrize(
+    ("size", "face", "kept", "remark"),
+    [
+        ((99, 80), FACE, [10, 10, 30, 30], "; the boxes are kept"),
+        ((100.5, 81), FACE, [10, 10, 30, 30], "; the boxes are kept"),
+        ((200, 160), FACE, [5, 5, 15, 15], "; the boxes are scaled"),
+        ((50, 40), FACE, [20, 20, 60, 60], "; the boxes are scaled"),
+        ((33, 27), ("mask", (5, 5, 20, 20)), [15.15, 14.81, 60.61, 59.26], "; the boxes are scaled"),
+        ((50, 40), ("mask", (60, 10, 90, 70)), [60, 10, 90, 70], "; the boxes fit as they are and are kept"),
+        ((80, 100), FACE, [10, 10, 30, 30], ", of other proportions; the boxes fit as they are and are kept"),
+        (
+            (300, 80),
+            ("mask", (200, 10, 250, 70)),
+            None,
+            ", of other proportions, and a box does not fit; the picture is left out",
+        ),
+    ],
+)
+def test_a_size_that_differs(size: tuple[float, float], face: tuple[str, Box], kept: list[float] | None, remark: str) -> None:
+    pictures("a.png", "b.png")
+    asset = {"width": size[0], "height": size[1]}
     put("voc/a.xml", voc([face], size=size))
-    put("vott/a.json", vott("a.png", [face], size={"width": size[0], "height": size[1]}))
-    put("coco/a.json", coco({"a.png": [face]}, width=size[0], height=size[1]))
+    put("voc/b.xml", voc([]))
+    put("vott/a.json", vott("a.png", [face], size=asset))
+    put("vott/b.json", vott("b.png", []))
+    put("coco/a.json", {**coco({"a.png": [face], "b.png": []}, **asset)})
     for format_ in ("voc", "vott", "coco"):
         found = read(labels=format_)
-        problem = found.problems[0]
-        assert (problem.kind, problem.where) == (ProblemKind.SIZE_DIFFERS, "a.png")
-        assert f"labelled as {size[0]:g}x{size[1]:g}, it is 100x80" in problem.detail
-        assert ("turned by EXIF" in problem.detail) == (size == (80, 100))
-        assert faces_of(found)["a.png"] == [("mask", False, [10, 10, 30, 30])]
+        problem = next(problem for problem in found.problems if problem.where == "a.png")
+        assert problem.kind is (ProblemKind.BROKEN_LABEL if kept is None else ProblemKind.SIZE_DIFFERS)
+        assert problem.detail == f"labelled as {size[0]:g}x{size[1]:g}, it is 100x80{remark}"
+        assert faces_of(found).get("a.png") == (None if kept is None else [("mask", False, kept)])
 
 
 @pytest.mark.parametrize("size", [(0, 0), (0, 80), ("", ""), (100, 80), ("100.0", "80")])
@@ -115,16 +190,44 @@ def test_a_size_that_is_right_or_not_stated(size: tuple[object, object]) -> None
     assert read().problems == ()
 
 
-def test_sizes_are_of_the_upright_picture() -> None:
+def turned_picture(orientation: int) -> tuple[float, float, float, float]:
+    """Write a picture of 100 x 80 stored pixels, turned by EXIF, with a white spot; return the box of the spot upright."""
+    stored = np.zeros((80, 100, 3), np.uint8)
+    stored[10:20, 60:90] = 255
     exif = Image.Exif()
-    exif[ExifTags.Base.Orientation] = 6
-    Path("images").mkdir()
-    Image.new("RGB", (100, 80)).save("images/a.jpg", exif=exif)
-    put("labels/a.xml", voc([("mask", (0, 0, 80, 100))], size=(100, 80)))
+    exif[ExifTags.Base.Orientation] = orientation
+    Path("images").mkdir(exist_ok=True)
+    Image.fromarray(stored).save("images/a.png", exif=exif)
+    rows, columns = np.nonzero(read_picture("images/a.png")[..., 0])
+    return float(columns.min()), float(rows.min()), float(columns.max() + 1), float(rows.max() + 1)
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+@pytest.mark.parametrize("scale", [1, 2])
+def test_boxes_of_the_stored_picture_are_turned_with_it(orientation: int, scale: int) -> None:
+    upright = turned_picture(orientation)
+    content = coco({"a.png": [("mask", (60 * scale, 10 * scale, 90 * scale, 20 * scale))]}, width=100 * scale, height=80 * scale)
+    content["categories"][0]["keypoints"] = ["nose", "left_eye", "right_eye"]
+    content["annotations"][0]["keypoints"] = [60 * scale, 10 * scale, 2, 90 * scale, 20 * scale, 2, 90 * scale, 10 * scale, 2]
+    put("labels/a.json", content)
     found = read()
     assert (found.pictures[0].width, found.pictures[0].height) == (80, 100)
-    assert faces_of(found) == {"a.jpg": [("mask", False, [0, 0, 80, 100])]}
-    assert "turned by EXIF" in only_problem(found).detail
+    face = found.pictures[0].faces[0]
+    assert tuple(face.box_xyxy.tolist()) == upright
+    assert only_problem(found).detail.endswith("it is 80x100, turned by EXIF; the boxes are turned too")
+    assert face.keypoints_xy is not None
+    assert {tuple(point) for point in face.keypoints_xy.tolist()} < {(x, y) for x in upright[::2] for y in upright[1::2]}
+    left_eye, right_eye = (2, 1) if orientation in {5, 7} else (1, 2)
+    assert not np.isclose(face.keypoints_xy[left_eye] - face.keypoints_xy[0], 0).any()  # across from the nose
+    assert np.isclose(face.keypoints_xy[right_eye] - face.keypoints_xy[0], 0).any()
+
+
+def test_boxes_that_are_of_the_upright_picture_are_kept() -> None:
+    turned_picture(6)
+    put("labels/a.xml", voc([("mask", (0, 0, 80, 100))], size=(100, 80)))
+    found = read()
+    assert faces_of(found) == {"a.png": [("mask", False, [0, 0, 80, 100])]}
+    assert only_problem(found).detail.endswith(", turned by EXIF; the boxes fit as they are and are kept")
 
 
 @pytest.mark.parametrize("name", ["with_mask", "With Mask", "WITH-MASK", " with mask ", "with.mask"])
@@ -153,3 +256,54 @@ def test_names_that_nobody_explained() -> None:
         ("unknown", True),
     ]
     assert found.names == {"mask": 2, "Respirator N95": 1, "hat": 1}
+
+
+@pytest.mark.parametrize(
+    ("names", "ambiguous"),
+    [
+        (("face", "face_mask"), True),  # AIZOO: its faces are bare
+        (("face", "incorrect_mask"), True),
+        (("Face", "no_mask"), True),
+        (("head", "mask"), True),
+        (("face",), False),
+        (("face", "difficult"), False),
+        (("face", "face_mask", "no_mask"), False),
+        (("mask",), False),
+    ],
+)
+def test_names_that_are_ambiguous_beside_others_are_asked_about(names: tuple[str, ...], ambiguous: bool) -> None:
+    pictures("a.png")
+    put("labels/a.xml", voc([(name, (10 * index, 2, 10 * index + 9, 40)) for index, name in enumerate(names)]))
+    meanings = load_config().evaluation.labels
+    if ambiguous:
+        first, second = names
+        other, meaning = ("with", "mask") if second == "no_mask" else ("without", "no_mask")
+        assert refusal(meanings=meanings) == (
+            f"labels: {first} beside {second} may mean a face {other} a mask, or one of unknown class; "
+            f"say which: --set evaluation.labels.{first.lower()}={meaning} (or unknown, or another meaning)"
+        )
+    else:
+        read(meanings=meanings)
+    for answer in ("no_mask", "unknown"):
+        found = read(meanings={**meanings, names[0].lower(): answer})
+        assert found.pictures[0].faces[0].label == answer
+    assert read(meanings=meanings, classes_matter=False).pictures[0].faces[0].label == "unknown" or names == ("mask",)
+
+
+def test_a_name_that_is_only_listed_makes_another_ambiguous() -> None:
+    pictures("a.png")
+    meanings = load_config().evaluation.labels
+    put("coco.json", coco({"a.png": [("face", (1, 2, 30, 40))]}))
+    assert read(labels="coco.json", meanings=meanings).pictures[0].faces[0].label == "unknown"
+    put("labels/a.txt", "0 .5 .5 .2 .5")
+    for listed in (["face"], ["face", "face_mask", "no_mask"]):
+        put("labels/classes.txt", "\n".join(listed))
+        assert read(meanings=meanings).pictures[0].faces[0].label == "unknown"
+    put("labels/classes.txt", "face\nface_mask")
+    assert "face beside face_mask may mean" in refusal(meanings=meanings)
+
+
+def test_a_tag_beside_the_class_of_the_same_face_is_not_ambiguous() -> None:
+    pictures("a.png")
+    put("labels/a.json", {**vott("a.png", []), "regions": [region(["face", "mask"], (1, 2, 30, 40))]})
+    assert faces_of(read(meanings=load_config().evaluation.labels)) == {"a.png": [("mask", False, [1, 2, 30, 40])]}

@@ -1,5 +1,6 @@
 """Each format from the example in its documentation, and what is particular to it."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +204,22 @@ def test_coco_as_documented() -> None:
     keypoints_xy = found.pictures[1].faces[0].keypoints_xy
     assert keypoints_xy is not None
     assert keypoints_xy.tolist() == [[142, 109], [147, 100], [134, 100]]
+
+
+@pytest.mark.parametrize("write", [str, float])
+@pytest.mark.parametrize("part", ["images", "annotations", "categories"])
+def test_coco_ids_that_differ_in_type_only(part: str, write: Callable[[int], object]) -> None:
+    pictures("a.png", "b.png")
+    content = coco({"a.png": [("mask", (0, 0, 20, 20))], "b.png": [("no_mask", (1, 2, 30, 40))]})
+    for entry in content[part]:
+        entry |= {key: write(entry[key]) for key in ("id", "image_id", "category_id") if key in entry}
+    put("coco.json", content)
+    found = read(labels="coco.json", strict=True)
+    assert faces_of(found) == {"a.png": [("mask", False, [0, 0, 20, 20])], "b.png": [("no_mask", False, [1, 2, 30, 40])]}
+    assert (found.coco_image_ids, found.coco_categories) == ({1: "a.png", 2: "b.png"}, {1: "mask", 2: "no_mask"})
+    assert (only_problem(found).kind, only_problem(found).where) == (ProblemKind.MENDED, "coco.json")
+    count = 4 if part == "annotations" else 2
+    assert only_problem(found).detail == f"{count} ids are not whole numbers, such as {write(1)!r}; taken as such"
 
 
 @pytest.mark.parametrize(

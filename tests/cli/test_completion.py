@@ -12,7 +12,7 @@ TYPED = {
     "ev": ["evaluate"],
     "make": ["make-crops"],
     "run --str": ["--stride"],
-    "run --no-": ["--no-show"],
+    "run --no-": ["--no-overwrite", "--no-show"],
     "run --source cl": ["clip.mp4"],
     "run --summary clip.mp4 --output cl": ["clip.mp4"],
     "evaluate --box h": ["head"],

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from setproctitle import getproctitle, setproctitle
@@ -16,7 +17,7 @@ from maskstream.benchmark.session import COMPARISONS
 from maskstream.benchmark.sweeps import SWEEPS
 from maskstream.cli import benchmark, fault_drill
 from maskstream.cli.main import COMMANDS, command_line, main
-from maskstream.cli.process import hide_arguments
+from maskstream.errors import ConfigError
 from tests.conftest import DEMO, ROOT
 from tests.tools.loading import Main, main_of
 
@@ -147,14 +148,78 @@ def test_a_training_is_recorded_as_it_was_called() -> None:
     assert command_line("tools/train_detector.py", given) == "python tools/train_detector.py --out 'my weights.safetensors'"
 
 
-def test_passwords_are_not_in_the_list_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = getproctitle()
-    monkeypatch.setattr(sys, "argv", ["maskstream", "run", "--source", "rtsp://me:secret@cam/1"])
+SECRET_ARGUMENTS = {
+    "user and password": ["--source", "rtsp://me:s3cret@cam/1"],
+    "in one argument": ["--source=http://cam/video?user=u&pwd=s3cret"],
+    "a token in the path": ["--source", "rtsp://nvr:7447/s3cretAbc1Def2Ghi3"],
+    "a broker": ["--set", "events.mqtt=mqtt://u:s3cret@broker"],
+    "a webhook": ["--set", "events.webhooks=[{url: https://host/x, secret: s3cret}]"],
+    "a secret alone": ["--set=events.webhooks=[{secret: s3cret}]"],
+    "a typing error": ["--sorce", "rtsp:/me:s3cret@cam/1"],
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("kind", SECRET_ARGUMENTS)
+def test_no_subcommand_shows_passwords_in_the_list_of_processes(
+    name: str, kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The title is there before the module of the subcommand is even imported."""
+    before, titles = getproctitle(), []
+
+    def imported(_: str) -> NoReturn:
+        titles.append(getproctitle())
+        raise ConfigError("far enough")
+
+    monkeypatch.setattr("maskstream.cli.main.command_module", imported)
+    monkeypatch.setattr(sys, "argv", ["maskstream", name, *SECRET_ARGUMENTS[kind]])
     try:
-        hide_arguments("maskstream run")
-        assert getproctitle() == "maskstream run --source ***"
+        assert main() == ConfigError.exit_code
     finally:
         setproctitle(before)
+    assert titles == [f"maskstream {name} --source ***"]
+
+
+@pytest.mark.parametrize("kind", ["user and password", "in one argument", "a token in the path", "a broker"])
+def test_what_is_recorded_of_a_command_line_has_no_passwords(kind: str) -> None:
+    assert "s3cret" not in command_line("maskstream run", SECRET_ARGUMENTS[kind])
+
+
+def test_a_usage_mistake_does_not_repeat_passwords(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "http://cam/video?user=u&pwd=s3cret"])
+    said = capsys.readouterr().err
+    assert "unrecognized arguments: http://cam/video?user=***&pwd=***" in said
+    assert "s3cret" not in said
+
+
+def test_a_mistake_in_the_program_is_told_without_passwords() -> None:
+    code = (
+        "import threading; from maskstream.cli.process import hide_secrets_of_mistakes; hide_secrets_of_mistakes()\n"
+        "def fail(): raise OSError(5, 'gone', 'rtsp://me:s3cret@cam/1')\n"
+        "thread = threading.Thread(target=fail); thread.start(); thread.join(); fail()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 1
+    assert done.stderr.count("OSError: [Errno 5] gone: 'rtsp://***@cam/1") == 2
+    assert "s3cret" not in done.stderr
+
+
+def test_the_log_has_no_passwords_whoever_writes_them() -> None:
+    code = (
+        "from loguru import logger; from rich.console import Console; from maskstream.cli.process import start_log\n"
+        "start_log(Console(stderr=True), 'INFO')\n"
+        "def fail(url, secret):\n"
+        "    raise OSError(5, 'gone', url)\n"
+        "try:\n"
+        "    logger.info('opening {}', 'http://cam/x?pwd=s3cret'); fail('rtsp://me:s3cret@cam/1', 's3cret' * 1)\n"
+        "except OSError:\n"
+        "    logger.exception('a mistake')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert "opening http://cam/x?pwd=***\n" in done.stderr
+    assert "OSError: [Errno 5] gone: 'rtsp://***@cam/1" in done.stderr
+    assert "s3cret" not in done.stderr
 
 
 def loaded_by(*command_lines: Sequence[str]) -> tuple[list[int], set[str]]:

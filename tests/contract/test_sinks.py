@@ -92,3 +92,10 @@ def test_unwritable_place(tmp_path: Path, kind: str) -> None:
     assert str(tmp_path / "file") in str(caught.value)
     assert "\n" not in str(caught.value)
     assert (tmp_path / "file").read_bytes() == b""
+
+
+@each_sink
+def test_a_source_that_was_added_and_gave_no_frame_may_end(tmp_path: Path, kind: str) -> None:
+    sink = SINKS[kind](tmp_path)
+    sink.source_ended("another")
+    sink.close()

@@ -30,7 +30,7 @@ class RtspCamera:
     def on(self) -> None:
         """Start the server; it shows something as soon as somebody asks."""
         stream = f"/cam:{self.feed_port}:tcp:{self.role}"
-        command = [SYSTEM_PYTHON, str(_SERVER), "127.0.0.1", str(self.port), f"digest:{USER}:{PASSWORD}", stream]
+        command = [SYSTEM_PYTHON, str(_SERVER), "127.0.0.1", str(self.port), f"digest:{USER}:{PASSWORD}", "-", stream]
         self.server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
         self.port = announced_port(self.server)
 

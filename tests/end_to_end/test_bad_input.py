@@ -59,6 +59,21 @@ CASES = {
     "an unknown device": (["--source", "DEMO", "--device", "abacus"], 2, "'abacus' cannot be used here"),
     "a source given twice": (["--source", "DEMO", "--source", "DEMO"], 2, "given twice"),
     "an output given twice": (["--source", "DEMO", "--jsonl", "a", "--csv", "a"], 2, "given for two outputs"),
+    "an output in two spellings": (["--source", "DEMO", "--jsonl", "a", "--csv", "folder/../a"], 2, "the other time as a"),
+    "standard output twice": (
+        ["--source", "DEMO", "--jsonl", "-", "--csv", "/dev/stdout"],
+        2,
+        "/dev/stdout: given for two outputs",
+    ),
+    "records over a copy": (["--source", "photos", "--output", "folder", "--csv", "folder/a.png"], 2, "given for two outputs"),
+    "records over the video": (["--source", "DEMO", "--output", "o.mp4", "--csv", "./o.mp4"], 2, "given for two outputs"),
+    "records over the source": (["--source", "clip.mp4", "--csv", "same.mp4"], 5, "same.mp4: the output would replace its own"),
+    "records over a list": (["--source", "list.yaml", "--csv", "list.yaml"], 5, "would replace the list of cameras"),
+    "records over settings": (["--source", "DEMO", "--config", "empty.yaml", "--csv", "empty.yaml"], 5, "that the run reads"),
+    "what is there": (["--source", "DEMO", "--csv", "text.jpg", "--no-overwrite"], 5, "text.jpg: is there already"),
+    "a summary into a pipe": (["--source", "DEMO", "--summary", "pipe"], 5, "pipe: is no file but a pipe or device"),
+    "a video into a pipe": (["--source", "DEMO", "--output", "pipe.mp4"], 5, "pipe.mp4: is no file but a pipe or device"),
+    "a camera that is two": (["--source", "twice.yaml"], 2, "twice.yaml: line 3: the key name is given twice (first in line 1)"),
     "events of nobody": (["--source", "DEMO", "--events", "e", "--set", "tracking.enabled=false"], 2, "tracking.enabled: false"),
     "no folder for events": (["--source", "DEMO", "--events", "none/e.jsonl"], 5, "there is no folder"),
     "no folder for a summary": (["--source", "DEMO", "--summary", "none/s.json"], 5, "there is no folder"),
@@ -93,8 +108,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory, face_bgr: BgrImage) -> Path
         (folder / name).write_text("Sehr geehrte Damen und Herren")
     (folder / "wrong.yaml").write_text("detector: {min_scores: 0.5}")
     (folder / "cameras.yaml").write_text("- {name: gate, url: 'rtsp://${NOT_SET}@cam/1'}")
+    (folder / "list.yaml").write_text("- {name: gate, url: clip.mp4}")
+    (folder / "twice.yaml").write_text("- name: gate\n  url: clip.mp4\n  name: hall\n  url: clip.mp4\n")
+    (folder / "empty.yaml").touch()
+    for name in ("pipe", "pipe.mp4"):
+        os.mkfifo(folder / name)
     write_sound(folder / "sound.mp4")
     shutil.copy(DEMO, folder / "clip.mp4")
+    (folder / "same.mp4").hardlink_to(folder / "clip.mp4")
     (folder / "no_index.mp4").write_bytes(write_video(folder / "whole.mp4", every(0.04, 50)).read_bytes()[:-600])
     cv2.imwrite(str(folder / "photos" / "a.png"), face_bgr)
     weights = bytearray((ROOT / "weights" / "mask_mobilenet.safetensors").read_bytes())

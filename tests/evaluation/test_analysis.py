@@ -124,3 +124,52 @@ def test_a_record_keeps_what_matters() -> None:
     assert read.faces[0].score == 0.123457
     assert (read.faces[0].label, read.faces[0].confidence) == (face.label, face.confidence)
     assert read.faces[0].keypoints["left_eye"] == pytest.approx((60, 40, 0.9))
+
+
+class Deleting(Counting):
+    """A system while whose work a picture's file goes away."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
+        self._path.unlink(missing_ok=True)
+        return super().analyze(frames)
+
+
+def test_a_picture_that_vanishes_while_it_is_analysed_is_no_fault_of_the_journal(
+    pictures: list[LabelledPicture], tmp_path: Path
+) -> None:
+    with Journal(tmp_path / "journal", "a") as journal:
+        progress = analyse(Deleting(pictures[0].path), pictures, journal, 1, lambda count: None)
+    assert progress.unreadable == []  # its pixels had been read
+    assert set(journal.records) == {picture.name for picture in pictures}
+
+
+@pytest.mark.parametrize("analysed_before", [False, True])
+def test_a_picture_that_has_vanished_is_listed_as_a_picture(
+    pictures: list[LabelledPicture], tmp_path: Path, analysed_before: bool
+) -> None:
+    if analysed_before:
+        run(Counting(), pictures, tmp_path / "journal")
+    pictures[3].path.unlink()
+    system = Counting()
+    with Journal(tmp_path / "journal", "a") as journal:
+        progress = analyse(system, pictures, journal, 2, lambda count: None)
+    assert progress.unreadable == [("3.png", "cannot be read: No such file or directory; check the file")]
+    assert len(system.shown) == (0 if analysed_before else 6)
+
+
+def test_a_picture_that_is_replaced_while_it_is_analysed_is_analysed_again(
+    pictures: list[LabelledPicture], tmp_path: Path
+) -> None:
+    class Replacing(Counting):
+        def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
+            cv2.imwrite(str(pictures[0].path), np.full((40, 60, 3), 200, np.uint8))
+            return super().analyze(frames)
+
+    run(Replacing(), pictures, tmp_path / "journal", batch_size=7)
+    again = Counting()
+    run(again, pictures, tmp_path / "journal")
+    assert again.shown == ["0.png"]

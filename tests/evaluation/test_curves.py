@@ -118,6 +118,9 @@ def test_mistakes_come_worst_first_and_as_csv() -> None:
     assert lines[1] == "false_mask,0.jpg,no_mask,mask,0.99,0.9,40.0,1.0,100.0,0.0,140.0,40.0,100.0,0.0,140.0,40.0"
     assert lines[4] == "missed,0.jpg,mask,,,,45.0,0.148,30.0,50.0,90.0,95.0,,,,"
     assert lines[7].startswith("false_face,0.jpg,,mask,0.8,0.6,20.0,0.148,,,,,60.0")
+    renamed = replace(made.mistakes[0], name="=1+1.jpg", prediction=found((-5, 0, 20, 20)))
+    assert mistakes_csv([renamed]).splitlines()[1].startswith("false_mask,'=1+1.jpg,no_mask,mask,")
+    assert ",-5.0,0.0,20.0,20.0" in mistakes_csv([renamed])
 
 
 def test_a_duplicate_is_near_no_missed_face() -> None:

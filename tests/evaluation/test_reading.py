@@ -1,4 +1,6 @@
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,8 @@ SET = labels((), (), (), names=("a/one.jpg", "b/two.jpg", "c/two.jpg"))
 COCO_SET = Annotations(
     SET.pictures, "coco", "0" * 64, coco_image_ids={7: "a/one.jpg"}, coco_categories={1: "with_mask", 2: "without mask"}
 )
+
+SET_BY_ID = replace(COCO_SET, coco_categories={})
 
 
 def read(
@@ -66,6 +70,24 @@ def test_coco_results_with_names_of_files_and_given_categories(tmp_path: Path) -
     assert found.by_picture["a/one.jpg"].faces[0].label is Label.NO_MASK
     assert found.by_picture["b/two.jpg"].faces[0].label is Label.MASK
     assert found.strangers == ("two",)  # of two pictures: it is not guessed which
+
+
+@pytest.mark.parametrize("write", [str, float])
+def test_coco_results_with_ids_that_differ_in_type_only(tmp_path: Path, write: Callable[[int], object]) -> None:
+    results = [result(image_id=write(7)), result(category_id=write(2))]
+    found = read(tmp_path, results, COCO_SET)
+    assert [face.label for face in found.by_picture["a/one.jpg"].faces] == [Label.MASK, Label.NO_MASK]
+    named = labels((), (), names=("7.jpg", "b.jpg"))
+    by_name = replace(COCO_SET, pictures=named.pictures, coco_image_ids={7: "b.jpg"})
+    assert set(read(tmp_path, [result(image_id="7")], by_name).by_picture) == {"7.jpg"}  # text is a name, if there is one
+
+
+def test_a_category_that_is_ambiguous_beside_others_is_asked_about(tmp_path: Path) -> None:
+    for categories in ({1: "face", 2: "face_mask"}, {1: "face", 2: "face_mask", 3: "unused"}):
+        with pytest.raises(ConfigError, match=r"face beside face_mask.* may mean .* --set evaluation\.labels\.face=no_mask"):
+            read(tmp_path, [result()], SET_BY_ID, categories)
+    found = read(tmp_path, [result()], SET_BY_ID, {1: "face", 2: "face_mask", 3: "no_mask"})
+    assert found.by_picture["a/one.jpg"].faces[0].label is Label.UNKNOWN
 
 
 def test_what_is_to_be_ignored_is_left_out(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -8,6 +9,7 @@ from maskstream.evaluation.sheets import COLOURS_BGR, TILE_PX, caption, face_til
 from maskstream.evaluation.types import Mistake, MistakeKind, Prediction
 from maskstream.overlay import COLOURS_BGR as OVERLAY_COLOURS_BGR
 from maskstream.pictures import read_picture
+from maskstream.text import text_alpha
 from maskstream.types import BgrImage, Label
 from tests.evaluation.made import mistakes, picture
 
@@ -153,3 +155,13 @@ def test_any_name_can_be_written_below_its_tile(name: str) -> None:
     below = shown[y + TILE_PX :]
     assert (below[:, x : x + TILE_PX] < 128).any()
     assert (below[:, x + TILE_PX + 4 :] == 255).all(), "the name runs into the next tile"
+
+
+@pytest.mark.parametrize("name", ["照片/入口.jpg", "Größe.jpg", "名" * 90 + ".jpg"])
+def test_names_in_any_script_stand_below_their_tile(red_face: BgrImage, name: str) -> None:
+    drawn = sheet([mistake(MistakeKind.MISSED, box(100, 80, 140, 120), None, name=name)], lambda _: red_face)
+    x, y = place(0)
+    below = 255 - cv2.cvtColor(drawn[y + TILE_PX : y + TILE_PX + 22, x - 4 : x + TILE_PX], cv2.COLOR_BGR2GRAY)
+    title = text_alpha(name[:3], 9.0)[:, : 3 * 7]
+    assert cv2.matchTemplate(below, np.ascontiguousarray(title[2:-2]), cv2.TM_CCOEFF_NORMED).max() > 0.8
+    assert not (drawn[y + TILE_PX : y + TILE_PX + 22, x + TILE_PX :] < 250).any()

@@ -6,7 +6,7 @@ import torch
 from loguru import logger
 from safetensors.torch import save_file
 
-from maskstream.errors import SinkError, WeightsError
+from maskstream.errors import ModelError, SinkError, WeightsError
 from maskstream.models.checkpoint import load_checkpoint, load_into, save_checkpoint
 from maskstream.models.metadata import MANIFEST, Metadata
 from tests.conftest import ROOT
@@ -36,6 +36,15 @@ def test_a_checkpoint_comes_back_as_it_was_saved_in_half_precision(tmp_path: Pat
     assert state["steps"].item() == 7
     assert json.loads((tmp_path / MANIFEST).read_text()).keys() == {"toy.safetensors"}
     assert sorted(file.name for file in tmp_path.iterdir()) == [MANIFEST, "toy.safetensors"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf"), 1e6])
+def test_weights_that_float16_cannot_hold_do_not_replace_good_ones(tmp_path: Path, value: float) -> None:
+    path = tmp_path / "toy.safetensors"
+    save_checkpoint(path, STATE, METADATA)
+    with pytest.raises(ModelError, match=r"toy\.safetensors: not written: weight is not finite in float16; train with a lower"):
+        save_checkpoint(path, STATE | {"weight": torch.tensor([1.0, value])}, METADATA)
+    assert torch.equal(load_checkpoint(path, "toy")[0]["steps"], STATE["steps"])
 
 
 def save_damaged(path: Path) -> None:

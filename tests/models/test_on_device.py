@@ -1,6 +1,8 @@
 """What runs on a GPU, run here on the CPU: the same code on another device."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -139,6 +141,42 @@ def test_a_camera_that_reuses_its_array_gets_the_faces_of_its_picture(face_bgr: 
         assert [face.label for face in one.faces] == [face.label for face in other.faces]
         for face, at_once in zip(one.faces, other.faces, strict=True):
             np.testing.assert_allclose(face.face_box_xyxy, at_once.face_box_xyxy, atol=0.1)
+
+
+def test_pictures_are_remembered_within_one_call_alone(face_bgr: BgrImage, config: Config) -> None:
+    """A picture without faces is not asked for again; what comes later in its memory is another."""
+    uploads, buffer = Copies(CPU), np.zeros_like(face_bgr)
+    cutter = DeviceCutter(uploads)
+    assert uploads([buffer])[0].max() == 0
+    assert len(cutter([buffer], [[]], SIZE)) == 0  # as after a look that found nobody
+    buffer[:] = face_bgr
+    found = cutter([buffer], [QUADS[:1]], SIZE)
+    assert isinstance(found, torch.Tensor)
+    assert np.abs(found.numpy() - to_rgb(cut_faces([face_bgr], [QUADS[:1]], SIZE))).mean() < 0.004
+
+
+def test_threads_do_not_get_each_others_pictures(face_bgr: BgrImage) -> None:
+    """Several threads may use one pipeline; each of them fills an array of its own again and again."""
+    uploads = Copies(CPU)
+    cutter, together = DeviceCutter(uploads), Barrier(4)
+    pictures = [face_bgr, face_bgr[:, ::-1], face_bgr[::-1], 255 - face_bgr]
+    expected = [to_rgb(cut_faces([np.ascontiguousarray(each)], [QUADS[:2]], SIZE)) for each in pictures]
+
+    def worst(number: int) -> float:
+        buffer, differences = np.empty_like(face_bgr), []
+        for turn in range(8):
+            shown = (number + turn) % 4
+            buffer[:] = pictures[shown]
+            together.wait()
+            assert np.array_equal(uploads([buffer])[0].numpy(), pictures[shown])
+            together.wait()
+            found = cutter([buffer], [QUADS[:2]], SIZE)
+            assert isinstance(found, torch.Tensor)
+            differences.append(float(np.abs(found.numpy() - expected[shown]).mean()))
+        return max(differences)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert max(pool.map(worst, range(4))) < 0.004
 
 
 def test_all_of_it_together_says_the_same(demo_frames: list[Frame], config: Config) -> None:

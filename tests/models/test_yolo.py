@@ -149,6 +149,15 @@ def test_a_class_of_unknown_meaning_is_said(weights: Path) -> None:
         load(weights, meanings={"with_mask": "mask"})
 
 
+def test_a_class_that_is_ambiguous_beside_others_is_asked_about(weights: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"without-mask beside With Mask may mean .* --set evaluation\.labels\.without_mask=no_mask"
+    ):
+        load(weights, meanings={"with_mask": "mask", "without_mask": "ask"})
+    faces = faces_of(load(weights, meanings={"with_mask": "ask", "without_mask": "ask"}), WIDE)
+    assert {face.label for face in faces} == {Label.UNKNOWN}
+
+
 def test_the_library_is_optional(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ultralytics", None)
     with pytest.raises(ModelError, match=r"^yolo needs the package ultralytics; pip install -r requirements-yolo\.txt$"):

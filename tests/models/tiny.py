@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from maskstream.models.checkpoint import load_checkpoint, save_checkpoint
 from maskstream.models.yolo import contained
 from maskstream.types import BgrImage
+from tests.command_lines import ROOT
 
 CLIP_NAME = "maskstream-tiny-clip"
 CLIP_SIDE = 32
@@ -42,6 +44,15 @@ def save_tiny_clip(path: Path) -> Path:
         save_file(state, path)
     else:
         torch.save(state, path)
+    return path
+
+
+def save_broken_classifier(path: Path, name: str) -> Path:
+    """Write the shipped weights of a classifier with a NaN in the bias of the first class: every answer is none."""
+    state, metadata = load_checkpoint(ROOT / "weights" / f"{name}.safetensors", name)
+    bias = [key for key in state if key.endswith("bias")][-1]
+    state[bias][0] = float("nan")
+    save_checkpoint(path, state, metadata)
     return path
 
 

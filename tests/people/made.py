@@ -37,6 +37,10 @@ class Scripted:
 
     def __init__(self, faces: Callable[[Frame], Sequence[Face]]) -> None:
         self._faces = faces
+        self.forgotten: list[str] = []
+
+    def forget(self, source_id: str) -> None:
+        self.forgotten.append(source_id)
 
     def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
         return [FrameResult(each.source_id, each.index, each.time_s, tuple(self._faces(each)), each.wall_time) for each in frames]

@@ -1,4 +1,5 @@
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -119,6 +120,29 @@ def test_a_source_that_begins_anew_has_other_people() -> None:
     assert [result.faces[0].track_id for result in results] == [1, 1, 1, 2, 2]
 
 
+def test_a_camera_that_comes_back_soon_has_the_same_people() -> None:
+    """Soon is within `tracking.lost_s`, in the time of the frames."""
+    times = [0.0, 0.04, 0.08, 1.2, 1.24]
+    frames = [replace(frame_at(n, time_s=time_s), connection=1 + (time_s > 1)) for n, time_s in enumerate(times)]
+    assert [result.faces[0].track_id for result in watch(lambda _: [face_at(200)], frames)] == [1] * 5
+    late = [replace(frame, time_s=frame.time_s * 3) for frame in frames]
+    assert [result.faces[0].track_id for result in watch(lambda _: [face_at(200)], late)] == [1, 1, 1, 2, 2]
+
+
+def test_another_opening_whose_clock_begins_anew_has_other_people() -> None:
+    times = [0.3, 0.34, 0.38, 0.0, 0.04]
+    frames = [replace(frame_at(n, time_s=time_s), connection=1 + (n > 2)) for n, time_s in enumerate(times)]
+    assert [result.faces[0].track_id for result in watch(lambda _: [face_at(200)], frames)] == [1, 1, 1, 2, 2]
+
+
+def test_in_a_picture_of_another_size_places_say_nothing() -> None:
+    """Neither who is whom, nor where somebody was a moment ago."""
+    frames = [frame_at(n) if n < 5 else replace(frame_at(n), bgr=frame_at(n).bgr[:240, :320]) for n in range(10)]
+    results = watch(lambda frame: [face_at(200, 120)] if frame.index != 5 else [], frames)
+    assert [[face.track_id for face in result.faces] for result in results] == [[1]] * 5 + [[]] + [[2]] * 4
+    assert results[5].hidden == ()
+
+
 def test_a_clock_that_leaps_ahead_has_other_people() -> None:
     times = [0.0, 0.04, 3600.0, 3600.04]
     results = watch(lambda _: [face_at(200)], [frame_at(index, time_s=time_s) for index, time_s in enumerate(times)])
@@ -195,3 +219,45 @@ def test_incorrect_is_a_label_of_its_own_where_it_is_told() -> None:
     config = settings(classifier={"incorrect_as": "incorrect"})
     results = watch(lambda _: [face_at(200, label=Label.INCORRECT)], [frame_at(index) for index in range(10)], config)
     assert results[-1].faces[0].steady_label is Label.INCORRECT
+
+
+LEFT, RIGHT = [[0, 0], [0.5, 0], [0.5, 1], [0, 1]], [[0.5, 0], [1, 0], [1, 1], [0.5, 1]]
+
+
+def test_zones_may_change_while_somebody_is_in_one() -> None:
+    people = PeopleAnalyzer(Scripted(lambda _: [face_at(100)]), settings(zones={"desk": LEFT}))
+    seen = []
+    for index, zones in enumerate([{"desk": LEFT}, {"lab": LEFT}, {"door": RIGHT}, {}, {"desk": LEFT}]):
+        people.set_source("door", settings(zones=zones))
+        (result,) = people.analyze([frame_at(index)])
+        seen.append([(face.zone, face.track_id) for face in result.faces] or len(result.hidden))
+    assert seen == [[("desk", 1)], [("lab", 1)], 1, [(None, 1)], [("desk", 1)]]
+
+
+def test_who_was_judged_by_other_labels_is_judged_again() -> None:
+    incorrect = load_config(layers=[Layer("test", {"classifier": {"incorrect_as": "incorrect"}})])
+    worn = [Label.INCORRECT]
+    people = PeopleAnalyzer(Scripted(lambda _: [face_at(200, label=worn[0])]), incorrect)
+    first = people.analyze([frame_at(index) for index in range(25)])[-1].faces[0]
+    people.set_source("door", load_config())
+    worn[0] = Label.NO_MASK
+    second = people.analyze([frame_at(index) for index in range(25, 50)])[-1].faces[0]
+    people.set_source("door", incorrect)
+    worn[0] = Label.INCORRECT
+    third = people.analyze([frame_at(index) for index in range(50, 75)])[-1].faces[0]
+    assert [face.steady_label for face in (first, second, third)] == [Label.INCORRECT, Label.NO_MASK, Label.INCORRECT]
+    assert {face.track_id for face in (first, second, third)} == {1}
+
+
+def test_who_was_seen_by_a_camera_of_the_same_name_is_forgotten() -> None:
+    worn = [Label.MASK]
+    people = PeopleAnalyzer(Scripted(lambda _: [face_at(200, label=worn[0], confidence=0.6)]), load_config())
+    before = people.analyze([frame_at(index) for index in range(250)])[-1]
+    people.forget("door")
+    people.forget("never seen")
+    worn[0] = Label.NO_MASK
+    after = people.analyze([frame_at(index) for index in range(250)])
+    assert (before.faces[0].track_id, before.faces[0].steady_label) == (1, Label.MASK)
+    assert {face.track_id for result in after for face in result.faces} == {2}
+    assert {face.steady_label for result in after for face in result.faces} <= {Label.UNKNOWN, Label.NO_MASK}
+    assert after[0].hidden == ()

@@ -242,3 +242,42 @@ def test_a_look_that_is_worth_nothing_is_an_event_all_the_same(confidence: float
     assert [event.phase for event in told(book, [output_with(frame, [face])])] == [START]
     book.look(better)
     assert events(book.end("door", "ended"))[0].best.moment.frame == 1
+
+
+def test_what_is_no_event_any_more_ends_once_with_the_next_frame_and_for_all_readers() -> None:
+    book = EventBook(config())
+    assert [event.phase for event in told(book, span(0, 3, BARE))] == [START]
+    book.set_source("door", config(labels=["incorrect"]))
+    book.set_source("door", config(labels=["incorrect"]))
+    output = at(3.0, BARE)
+    (end,) = events(book.look(output))
+    assert events(book.look(output)) == [end]
+    assert (end.phase, end.cause, end.last.time_s) == (END, "changed", pytest.approx(2.9))
+    assert told(book, span(3.1, 6, BARE)) == []
+    book.set_source("door", config())
+    (again,) = told(book, span(6, 7, BARE))
+    assert (again.phase, again.event_id != end.event_id) == (START, True)
+
+
+def test_what_is_no_event_any_more_ends_where_no_frame_comes() -> None:
+    book = EventBook(config())
+    told(book, span(0, 3, BARE))
+    book.set_source("door", config(labels=[]))
+    assert [event.cause for event in events(book.end("door", "offline"))] == ["changed"]
+    assert [event.cause for event in events(book.end("door", "stopped"))] == ["changed"]
+    assert told(book, span(9, 12, BARE)) == []
+
+
+def test_an_event_that_has_begun_goes_on_where_later_ones_take_longer() -> None:
+    book = EventBook(config(min_seconds=1.0))
+    told(book, span(0, 2, BARE))
+    book.set_source("door", config(min_seconds=10.0))
+    assert [(event.phase, event.cause) for event in told(book, span(2, 4, MASKED))] == [(END, "mask")]
+
+
+def test_a_label_that_becomes_worth_an_event_counts_from_where_it_began() -> None:
+    book = EventBook(config(labels=[]))
+    told(book, span(0, 5, BARE))
+    book.set_source("door", config())
+    (start,) = told(book, [at(5.0, BARE)])
+    assert (start.phase, start.began.time_s) == (START, 0.0)

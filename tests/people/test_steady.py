@@ -24,6 +24,21 @@ def changed_after(fps: float, confidence: float = 0.97, weight: float = 1.0) -> 
     raise AssertionError("never")
 
 
+@pytest.mark.parametrize("broken", ["time_s", "confidence", "weight"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_look_that_is_no_number_says_nothing(broken: str, value: float) -> None:
+    """It would stay in the evidence for as long as the person is there."""
+    steady, plain = SteadyLabel(RULES, BOTH), SteadyLabel(RULES, BOTH)
+    for each in (steady, plain):
+        looks(each, Label.MASK, until_s=1.0)
+    look = {"time_s": 1.05, "confidence": 0.9, "weight": 1.0, broken: value}
+    steady.look(look["time_s"], Label.NO_MASK, look["confidence"], look["weight"])
+    for each in (steady, plain):
+        looks(each, Label.NO_MASK, since_s=1.0, until_s=3.0)
+    assert (steady.label, steady.confidence) == (plain.label, plain.confidence)
+    assert steady.label is Label.NO_MASK
+
+
 def test_it_is_unknown_without_evidence() -> None:
     steady = SteadyLabel(RULES, BOTH)
     assert (steady.label, steady.confidence) == (Label.UNKNOWN, None)

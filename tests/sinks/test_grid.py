@@ -91,6 +91,16 @@ def test_newest_frame_is_shown() -> None:
     assert tuple(draw_grid([cell], (64, 48), NOW_S, paused=False)[10, 32]) == RED
 
 
+def test_a_picture_that_was_drawn_by_other_settings_is_gone_at_once() -> None:
+    cell = cell_with(NOW_S)
+    draw_grid([cell], (64, 48), NOW_S, paused=False)
+    cell.clear()
+    assert BLUE not in set(map(tuple, draw_grid([cell], (64, 48), NOW_S, paused=False).reshape(-1, 3).tolist()))
+    assert cell.status(NOW_S, paused=False) == "waiting"
+    cell.take(output_of(Frame(plain(RED), 1, "camera", 0.0)), NOW_S)
+    assert tuple(draw_grid([cell], (64, 48), NOW_S, paused=False)[10, 32]) == RED
+
+
 @pytest.mark.parametrize("level", [0, 90, 255])
 def test_status_is_readable_on_any_picture(level: int) -> None:
     cell = Cell(SourceInfo("camera", 640, 360, live=True))
@@ -126,6 +136,15 @@ def test_pictures_of_others_are_left_alone() -> None:
 def test_windows_of_any_size(size: tuple[int, int], count: int) -> None:
     cells = [cell_with(*every(0.1, number % 3), name=f"camera {number}", live=True) for number in range(count)]
     assert draw_grid(cells, size, NOW_S, paused=False).shape == (size[1], size[0], 3)
+
+
+@pytest.mark.parametrize("name", ["Größe", "大门", "😀"])
+def test_names_in_any_script_stand_in_their_cell(name: str) -> None:
+    def drawn(named: str) -> np.ndarray:
+        return draw_grid([cell_with(NOW_S, name=named), cell_with(NOW_S)], (640, 360), NOW_S, paused=False)[:40, :320]
+
+    assert (drawn(name) != drawn("?")).any()
+    assert (drawn(name) != drawn("?" * len(name))).any()
 
 
 @pytest.mark.parametrize("name", ["x" * 500, "Größe вход", "not \udcff text", "two\nlines"])

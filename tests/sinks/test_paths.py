@@ -1,10 +1,24 @@
+import os
+import select
+import socket
+import stat
 from pathlib import Path
 
 import pytest
 
-from maskstream.errors import SinkError
+from maskstream.errors import ConfigError, SinkError
 from maskstream.files import make_folder
-from maskstream.sinks.paths import output_paths, require_folder
+from maskstream.sinks.paths import (
+    next_free,
+    output_paths,
+    require_distinct,
+    require_folder,
+    require_new,
+    require_not_read,
+    require_summary_path,
+    require_video_path,
+    require_writable,
+)
 from maskstream.types import SourceInfo
 
 
@@ -59,3 +73,92 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
         require_folder(str(tmp_path / "file" / "b"))
     with pytest.raises(SinkError, match="cannot be made a folder"):
         make_folder(str(tmp_path / "file" / "b"))
+
+
+def test_a_pipe_is_not_opened_to_be_tried(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        waits = select.poll()
+        waits.register(reader, select.POLLIN | select.POLLHUP)
+        require_writable(str(pipe))
+        require_distinct([str(pipe)])
+        assert waits.poll(0) == []  # a writer that has come and gone would be a hang-up
+    finally:
+        os.close(reader)
+
+
+def test_what_cannot_be_written_to(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+        for path in (tmp_path, tmp_path / "socket", tmp_path / "none" / "a"):
+            with pytest.raises(SinkError, match=f"^{path}: cannot be written: "):
+                require_writable(str(path))
+
+
+def test_trying_leaves_everything_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("content")
+    (tmp_path / "link").symlink_to("nowhere")
+    before = {path.name: path.lstat() for path in tmp_path.iterdir()}
+    require_distinct([str(tmp_path / name) for name in ("there", "link", "new")])
+    assert {path.name: path.lstat().st_mtime_ns for path in tmp_path.iterdir()} == {
+        name: status.st_mtime_ns for name, status in before.items()
+    }
+    assert stat.S_ISLNK((tmp_path / "link").lstat().st_mode)
+
+
+@pytest.mark.parametrize("exists", [True, False])
+@pytest.mark.parametrize("second", ["a.jsonl", "./a.jsonl", "folder/../a.jsonl", "FOLDER/a.jsonl", "symbolic", "hard"])
+def test_one_file_under_two_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, second: str, exists: bool) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    Path("FOLDER").symlink_to(tmp_path)
+    Path("symbolic").symlink_to("a.jsonl")
+    if exists or second == "hard":
+        Path("a.jsonl").write_text("kept")
+    if second == "hard":
+        Path("hard").hardlink_to("a.jsonl")
+    before = sorted(Path().iterdir())
+    with pytest.raises(ConfigError, match=f"^{second}: given for two outputs"):
+        require_distinct(["a.jsonl", "other.csv", second])
+    assert sorted(Path().iterdir()) == before
+
+
+def test_what_two_outputs_may_share(tmp_path: Path) -> None:
+    require_distinct(["/dev/null", "/dev/null", str(tmp_path / "a"), str(tmp_path / "b")])
+    with pytest.raises(ConfigError, match="/dev/stdout: given for two outputs, the other time as -"):
+        require_distinct(["-", "/dev/stdout"])
+
+
+def test_what_the_run_reads_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").touch()
+    (tmp_path / "hard").hardlink_to(tmp_path / "clip.mp4")
+    (tmp_path / "link").symlink_to("hard")
+    read = {str(tmp_path / "clip.mp4"): "its own source", "a name of something else": "nothing"}
+    require_not_read(["-", str(tmp_path / "new.csv")], read)
+    for name in ("clip.mp4", "hard", "link"):
+        with pytest.raises(SinkError, match="the output would replace its own source"):
+            require_not_read([str(tmp_path / name)], read)
+
+
+def test_what_is_there_is_refused_where_that_was_asked_for(tmp_path: Path) -> None:
+    require_new(["-", "/dev/null", str(tmp_path), str(tmp_path / "new")])
+    (tmp_path / "old").touch()
+    with pytest.raises(SinkError, match=r"old: is there already, and --no-overwrite is given"):
+        require_new([str(tmp_path / "new"), str(tmp_path / "old")])
+
+
+def test_the_next_name_that_is_free(tmp_path: Path) -> None:
+    wanted = str(tmp_path / "day.1.json")
+    assert next_free(wanted, ".png") == wanted
+    (tmp_path / "day.1.json").touch()
+    (tmp_path / "day.1_002.png").symlink_to("nowhere")
+    assert next_free(wanted, ".png") == str(tmp_path / "day.1_003.json")
+
+
+def test_what_is_written_as_a_whole_needs_a_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    for require in (require_video_path, require_summary_path):
+        with pytest.raises(SinkError, match="is no file but a pipe or device"):
+            require(str(tmp_path / "pipe.mp4"))

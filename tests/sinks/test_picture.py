@@ -16,7 +16,7 @@ from tests.picture_files import make
 from tests.test_pictures import files_at_most
 from tests.video_files import RED, four_corners, grey_index, output_of, plain
 
-RECURSIVE = PicturesConfig(recursive=True)
+RECURSIVE = PicturesConfig(recursive=True, max_megapixels=250)
 
 
 def annotate(location: str, output: str) -> None:
@@ -77,6 +77,16 @@ def test_names_and_folders_are_kept(folder: Path) -> None:
     annotate("photos", "new/out")
     assert files_in("new/out") == sorted(names)
     assert [grey_index(read_picture(f"new/out/{name}")) for name in names] == list(range(len(names)))
+
+
+def test_no_two_pictures_go_to_one_place(folder: Path) -> None:
+    """Kinds that are not written get another suffix, which another picture may have."""
+    make("photos/a.heic.jpg")
+    for name in ("a.heic", "b.heic"):
+        Image.new("RGB", (8, 8)).save(f"photos/{name}", "JPEG")
+    annotate("photos", "out")
+    assert files_in("out") == ["a.heic.jpg", "a.heic_2.jpg", "b.heic.jpg"]
+    assert read_picture("out/a.heic_2.jpg").shape == (8, 8, 3)
 
 
 @pytest.mark.parametrize(
@@ -265,6 +275,15 @@ def test_jpeg_that_is_called_heic(folder: Path) -> None:
     Image.new("RGB", (8, 8)).save("photo.heic", "JPEG")
     annotate("photo.heic", "out")
     assert files_in("out") == ["photo.heic.jpg"]
+
+
+def test_a_name_that_has_no_room_for_another_suffix(folder: Path) -> None:
+    name = f"{'p' * 250}.heic"
+    Image.new("RGB", (8, 8)).save(name, "JPEG")
+    annotate(name, "out")
+    (made,) = files_in("out")
+    assert made.startswith("ppp")
+    assert made.endswith(".jpg")
 
 
 def test_large_picture(folder: Path) -> None:

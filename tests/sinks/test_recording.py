@@ -81,3 +81,59 @@ def test_the_shape_of_pixels_is_kept(tmp_path: Path) -> None:
     sink.close()
     with av.open(str(tmp_path / "gate.mp4")) as container:
         assert container.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
+
+
+def test_files_of_an_earlier_run_stay_and_it_is_said_which_is_used(tmp_path: Path, said: list[str]) -> None:
+    recorded(tmp_path / "gate.mp4", [0, 0.04])
+    first = (tmp_path / "gate.mp4").read_bytes()
+    (tmp_path / "gate_003.mp4").write_text("somebody's")
+    recorded(tmp_path / "gate.mp4", [0.25 * index for index in range(9)], segment_s=1.0)
+    assert (tmp_path / "gate.mp4").read_bytes() == first
+    assert (tmp_path / "gate_003.mp4").read_text() == "somebody's"
+    names = ["gate.mp4", *(f"gate_{number:03}.mp4" for number in (2, 3, 4, 5))]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert [len(played(tmp_path / names[number])) for number in (1, 3, 4)] == [4, 4, 1]
+    assert [line.removeprefix("INFO gate: the recording ") for line in said if "the recording" in line] == [
+        "is gate_002.mp4, since there is a file gate.mp4 already\n",
+        "goes on in gate_004.mp4: 1 s are full\n",
+        "goes on in gate_005.mp4: 1 s are full\n",
+    ]
+
+
+def test_a_recording_whose_file_was_deleted_does_not_begin_its_numbers_again(tmp_path: Path) -> None:
+    sink = RecordingSink(str(tmp_path / "gate.mp4"), lambda: INFO, CONFIG)
+    for index, size in enumerate([(64, 48), (32, 48), (64, 48)]):
+        sink.write(output_of(Frame(grey(index, size), index, "gate", index * 0.04)))
+        (tmp_path / "gate.mp4").unlink(missing_ok=True)
+    sink.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["gate_002.mp4", "gate_003.mp4"]
+
+
+def test_time_that_runs_back_begins_another_part(tmp_path: Path) -> None:
+    times_s = [6.0, 6.04, *(index * 0.04 for index in range(50))]
+    recorded(tmp_path / "gate.mp4", times_s)
+    assert played(tmp_path / "gate.mp4") == pytest.approx([0, 0.04], abs=1e-3)
+    assert played(tmp_path / "gate_002.mp4") == pytest.approx(times_s[2:], abs=1e-3)
+
+
+def test_two_recordings_of_the_same_name_at_the_same_time_share_nothing(tmp_path: Path) -> None:
+    sinks = [RecordingSink(str(tmp_path / "gate.mp4"), lambda: INFO, CONFIG) for _ in range(2)]
+    for index in range(4):
+        for sink in sinks:
+            sink.write(output_of(Frame(grey(index), index, "gate", index * 0.04)))
+    for sink in sinks:
+        sink.close()
+    assert [len(played(tmp_path / name)) for name in ("gate.mp4", "gate_002.mp4")] == [4, 4]
+
+
+def test_looking_whether_something_can_be_written_leaves_nothing(tmp_path: Path) -> None:
+    for _ in range(2):
+        RecordingSink(str(tmp_path / "gate.mp4"), lambda: INFO, CONFIG)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_is_too_long_is_said_at_the_start_and_a_long_one_has_room_for_numbers(tmp_path: Path) -> None:
+    with pytest.raises(SinkError, match="name too long"):
+        RecordingSink(str(tmp_path / f"{'g' * 252}.mp4"), lambda: INFO, CONFIG)
+    recorded(tmp_path / f"{'ü' * 125}.mp4", [0, 100])
+    assert len([played(path) for path in tmp_path.iterdir()]) == 2

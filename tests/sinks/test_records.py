@@ -1,17 +1,22 @@
 import csv
 import json
 import math
+import os
 import subprocess
 import sys
+import threading
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
+from loguru import logger
 
 from maskstream.errors import SinkClosed, SinkError
-from maskstream.sinks import CsvSink, JsonlSink
+from maskstream.sinks import CsvSink, JsonlSink, StatusSink
 from maskstream.types import COCO_KEYPOINTS, Detection, Face, Frame, FrameResult, Label, Output
 from tests.command_lines import Forked
 from tests.slowness import LONGEST_S
@@ -179,7 +184,7 @@ def test_full_disk_is_a_sink_error_and_nothing_else() -> None:
 LEFT_BY_ITS_READER = """
 import sys
 from maskstream.errors import SinkClosed
-from maskstream.sinks import CsvSink, JsonlSink
+from maskstream.sinks import CsvSink, JsonlSink, StatusSink
 from tests.sinks.test_records import face, output
 
 sink = {"JsonlSink": JsonlSink, "CsvSink": CsvSink}[sys.argv[1]]("-")
@@ -202,3 +207,116 @@ def test_reader_that_leaves_ends_it_quietly(kind: str) -> None:
         child.stdout.close()
         assert child.stderr.read() == b""
         assert child.wait(LONGEST_S) == 7
+
+
+def read_one_line(pipe: Path, lines: list[str]) -> None:
+    with pipe.open() as file:
+        lines.append(file.readline())
+
+
+@pytest.mark.parametrize("kind", [JsonlSink, CsvSink])
+@pytest.mark.parametrize("mode", ["w", "a"])
+def test_a_pipe_waits_for_its_reader_and_ends_quietly_with_it(
+    tmp_path: Path, said: list[str], kind: type[JsonlSink | CsvSink], mode: Literal["w", "a"]
+) -> None:
+    pipe, lines = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=read_one_line, args=(pipe, lines))
+    waited = logger.add(lambda _: reader.start(), filter=lambda record: "waits for a reader" in record["message"])
+    try:
+        sink = kind(str(pipe), mode)
+    finally:
+        logger.remove(waited)
+    with closing(sink):
+        written = (sink.write(output(index, face())) for index in range(100_000))
+        with pytest.raises(SinkClosed):
+            list(written)
+    reader.join()
+    assert said == [f"WARNING {pipe}: waits for a reader of this pipe\n"]
+    assert lines[0].startswith(CSV_HEADER if kind is CsvSink else '{"source": "entrance"')
+
+
+def test_a_pipe_that_has_a_reader_is_opened_once(tmp_path: Path, said: list[str]) -> None:
+    """A reader such as `cat` leaves when the first writer closes."""
+    pipe, read = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
+    reader.start()
+    with closing(JsonlSink(str(pipe))) as sink:
+        sink.write(output(0, face()))
+        sink.write(output(1))
+    reader.join()
+    assert [json.loads(line)["frame"] for line in read[0].splitlines()] == [0, 1]
+    assert [line for line in said if "waits" not in line] == []
+
+
+@pytest.mark.parametrize("kind", [JsonlSink, CsvSink])
+def test_a_file_is_continued(tmp_path: Path, said: list[str], kind: type[JsonlSink | CsvSink]) -> None:
+    path = tmp_path / "out.txt"
+    for index in range(3):
+        with closing(kind(str(path), "a")) as sink:
+            sink.write(output(index, face()))
+    lines = path.read_text(encoding="utf-8").splitlines()
+    rows = list(csv.DictReader(lines)) if kind is CsvSink else [json.loads(line) for line in lines]
+    assert [int(row["frame"]) for row in rows] == [0, 1, 2]
+    assert [line.split(": continued")[0] for line in said] == [f"INFO {path}"] * 2
+
+
+@pytest.mark.parametrize(
+    ("torn", "kept"),
+    [("gate,,0,0.0,,,mas", "gate,,0,0.0,,,mas"), ('"a ""b"", c', '"a ""b"", c"'), ('"a ""b"""', '"a ""b"""')],
+)
+def test_a_row_that_was_torn_swallows_no_others(tmp_path: Path, torn: str, kept: str) -> None:
+    path = tmp_path / "out.csv"
+    path.write_text(f"{CSV_HEADER}\n{torn}")
+    with closing(CsvSink(str(path), "a")) as sink:
+        sink.write(output(7, face()))
+    _, mended, row = path.read_text().splitlines()
+    assert mended == kept
+    assert row.startswith("entrance,,7,")
+    assert [found[0] for found in csv.reader(path.read_text().splitlines())][-1] == "entrance"
+
+
+def test_a_record_that_was_torn_stays_alone(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    path.write_text('{"source": "a"}\n{"source": "')
+    with closing(JsonlSink(str(path), "a")) as sink:
+        sink.write(output(7))
+    assert json.loads(path.read_text().splitlines()[2])["frame"] == 7
+
+
+def test_rows_with_other_columns_are_not_continued(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    path.write_text("time,value\n1,2\n")
+    with pytest.raises(SinkError, match="begins with other columns"):
+        CsvSink(str(path), "a")
+    assert path.read_text() == "time,value\n1,2\n"
+
+
+def test_excel_is_told_that_it_is_utf_8_once(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    for index in range(2):
+        with closing(CsvSink(str(path), "a", bom=True)) as sink:
+            sink.write(output(index, face()))
+    assert path.read_bytes().startswith(b"\xef\xbb\xbfsource,file")
+    assert path.read_bytes().count(b"\xef\xbb\xbf") == 1
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        assert [row["frame"] for row in csv.DictReader(file)] == ["0", "1"]
+
+
+def test_a_name_is_no_formula_and_a_number_stays_one(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    made = face()
+    low = replace(made, face_box_xyxy=np.array([-5, 6, 25, 35.5], np.float32))
+    with closing(CsvSink(str(path))) as sink:
+        sink.write(output_of(Frame(plain((0, 0, 0)), 0, "=cmd|' /C calc'!A0", 0.0), (low,)))
+    with path.open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["source"], float(row["x_min"])) == ("'=cmd|' /C calc'!A0", -5)
+
+
+def test_records_of_states_are_continued(tmp_path: Path) -> None:
+    path = tmp_path / "status.jsonl"
+    path.write_text('{"source": "a"}\n')
+    StatusSink(str(path), "a").close()
+    assert path.read_text() == '{"source": "a"}\n'

@@ -6,6 +6,7 @@ import cv2
 import pytest
 from loguru import logger
 
+from maskstream.sinks.names import plain_name
 from maskstream.sinks.snapshots import save_snapshot
 from tests.video_files import four_corners
 
@@ -38,12 +39,14 @@ def test_no_file_is_replaced(tmp_path: Path) -> None:
     ("source_id", "name"),
     [
         ("../../videos/demo clip.mp4", "videos_demo_clip.mp4"),
-        ("rtsp://***@cam:554/1?key=***", "rtsp_cam_554_1_key"),
+        ("rtsp://***@cam:554/1?key=***", "cam_554_1_key"),
         ("C:\\videos\\a.mp4", "C_videos_a.mp4"),
         ("вход", "вход"),
         ("0", "0"),
         ("not \udcff text", "not_text"),
-        ("门" * 500, "门" * 60),
+        ("Tu\u0308r", "Tür"),
+        ("门" * 500, plain_name("门" * 500)),
+        ("😀" * 500, plain_name("😀" * 500)),
     ],
 )
 def test_names_fit_a_file_system(tmp_path: Path, source_id: str, name: str) -> None:

@@ -1,5 +1,7 @@
 import io
 import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from maskstream.errors import SinkError
 from maskstream.palette import COLOURS_BGR
 from maskstream.people.book import EventBook
 from maskstream.sinks.summary import SummarySink
+from maskstream.text import text_alpha
 from maskstream.types import Frame, Label
 from tests.people.made import frame_at, output_with, person
 
@@ -107,3 +110,59 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "summary.png").mkdir()
     with pytest.raises(SinkError, match=r"summary\.png"):
         SummarySink(str(tmp_path / "summary.json"), EventBook(load_config()))
+
+
+@pytest.mark.parametrize("name", ["Größe вход", "大门 入口", "😀 hall", "مدخل", "bell \x07", "名" * 500, "x" * 500])
+def test_names_in_any_script_stand_above_their_timeline(tmp_path: Path, name: str) -> None:
+    def title(named: str) -> np.ndarray:
+        summarise(tmp_path, SCRIPT[:20], (named,))  # a glyph that is missing, or no room for the axes, would be a warning
+        return cv2.imread(str(tmp_path / "summary.png"), cv2.IMREAD_GRAYSCALE)[:22]
+
+    drawn = title(name)
+    assert (drawn[:, 70:] < 160).any()
+    assert (drawn != title("?" * len(name))).any()
+
+
+def test_a_title_beyond_ascii_is_what_the_overlay_would_write(tmp_path: Path) -> None:
+    summarise(tmp_path, SCRIPT[:20], ("大门 入口",))
+    shown = 255 - cv2.imread(str(tmp_path / "summary.png"), cv2.IMREAD_GRAYSCALE)[:40]
+    title = np.ascontiguousarray(text_alpha("大门 入口", 10 * 0.73 * 100 / 72)[4:-4, :60])
+    assert cv2.matchTemplate(shown, title, cv2.TM_CCOEFF_NORMED).max() > 0.8  # laid between pixels
+
+
+def watched(sink: SummarySink, times_s: list[float], wall: datetime | None, number: int = 1) -> None:
+    for time_s in times_s:
+        moment = None if wall is None else wall + timedelta(seconds=time_s)
+        frame = replace(frame_at(0, time_s=time_s), wall_time=moment)
+        sink.write(output_with(frame, [person(number, Label.MASK)]))
+
+
+WALL = datetime(2026, 11, 26, 12, tzinfo=UTC)
+TENTHS = [step / 10 for step in range(20)]
+
+
+@pytest.mark.parametrize(("walls", "away_s"), [((WALL, WALL + timedelta(seconds=10)), 8), ((None, None), 0)])
+def test_the_time_of_a_camera_that_was_removed_and_added_goes_on(
+    tmp_path: Path, walls: tuple[datetime | None, datetime | None], away_s: float
+) -> None:
+    sink = SummarySink(str(tmp_path / "summary.json"), EventBook(load_config()))
+    watched(sink, TENTHS, walls[0])
+    sink.source_removed("door")
+    watched(sink, TENTHS, walls[1])
+    sink.close()
+    (door,) = read(tmp_path)
+    assert (door["frames"], door["began_s"], door["people"]["mask"]) == (40, 0, 2)
+    assert door["last_s"] == pytest.approx(3.8 + away_s + (0.1 if away_s else 0), abs=0.01)
+    seconds = door["timeline"]["person_s"]["mask"]
+    assert seconds == pytest.approx([1, 0.9, *[0] * 8, 1, 0.9] if away_s else [1, 1.0, 1.0, 0.8], abs=0.11)
+
+
+def test_time_that_runs_back_is_another_stream(tmp_path: Path) -> None:
+    sink = SummarySink(str(tmp_path / "summary.json"), EventBook(load_config()))
+    watched(sink, [5 + time_s for time_s in TENTHS], None)
+    watched(sink, TENTHS, None)
+    watched(sink, [1.8, 1.7, 1.9], None)
+    sink.close()
+    (door,) = read(tmp_path)
+    assert (door["began_s"], door["last_s"], door["people"]["all"]) == (5, pytest.approx(8.8), 2)
+    assert len(door["timeline"]["mask_share"]) == 4

@@ -18,7 +18,7 @@ from tests.picture_files import make
 from tests.slowness import LONGEST_S
 from tests.video_files import four_corners, grey, grey_index
 
-FLAT, RECURSIVE = PicturesConfig(recursive=False), PicturesConfig(recursive=True)
+FLAT, RECURSIVE = PicturesConfig(recursive=False, max_megapixels=250), PicturesConfig(recursive=True, max_megapixels=250)
 NOT_TEXT = os.fsdecode(b"\xff.png")
 
 

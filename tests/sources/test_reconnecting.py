@@ -10,6 +10,7 @@ from maskstream.errors import SourceError, SourceOpenError, SourceRefused, Strea
 from maskstream.sources import reconnecting
 from maskstream.sources.reconnecting import ReconnectingSource, ReconnectPolicy, delay_s
 from maskstream.states import SourceState, SourceStatus, StateChange
+from maskstream.stream.board import StatusBoard
 from maskstream.types import Frame, SourceInfo
 from tests.clocks import ManualClock
 from tests.conftest import make_frame
@@ -92,6 +93,22 @@ def test_frames_go_on_over_connections_with_one_count_and_one_clock() -> None:
     assert times_s == sorted(times_s)
     assert times_s[3] - times_s[2] >= 0.8  # the wait is part of it
     assert [each.closed for each in camera.answers if isinstance(each, Connection)] == [True] * 3
+
+
+def test_each_connection_has_a_number_of_its_own() -> None:
+    """Also where a camera is removed and added again: the numbers are the board's."""
+    board = StatusBoard(ManualClock())
+    numbers = []
+    for _ in range(2):
+        camera = Camera([Connection(2, StreamLost("door: lost")), SourceOpenError("door: refused"), Connection(3)])
+        status, policy = SourceStatus("door", camera.told.append, camera.clock), ReconnectPolicy(None, refusal_ends=False)
+        source = ReconnectingSource("door", camera.open, policy, status, camera.clock, board.next_connection)
+        numbers.append([frame.connection for frame in taken(source, 5)])
+    assert numbers == [[1, 1, 2, 2, 2], [3, 3, 4, 4, 4]]
+
+
+def test_a_recorded_video_on_a_server_has_a_number_too() -> None:
+    assert [frame.connection for frame in taken(Camera([Connection(2, live=False)]).source(), 2)] == [1, 1]
 
 
 def test_what_happened_is_told() -> None:

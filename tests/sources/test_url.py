@@ -18,10 +18,12 @@ import numpy as np
 import pytest
 from loguru import logger
 
+from maskstream.config import load_config
 from maskstream.errors import SourceError, SourceOpenError, StreamLost
-from maskstream.settings import Config, NetworkConfig
+from maskstream.settings import NetworkConfig
 from maskstream.sources import FileSource, UrlSource
 from maskstream.types import BgrImage, Frame
+from tests.certificates import self_signed
 from tests.receivers import wait_until
 from tests.servers import (
     LOGIN,
@@ -33,7 +35,6 @@ from tests.servers import (
     locked,
     mjpeg,
     rtsp_server,
-    self_signed,
     silent_server,
     status,
     stream,
@@ -45,9 +46,9 @@ SIZE = (160, 120)
 WRONG = "wrong-one"
 
 
-def network(open_s: float = 10, read_s: float = 10, transport: str = "tcp", *, keep_damaged: bool = False) -> NetworkConfig:
+def network(open_s: float = 10, read_s: float = 10, transport: str = "auto", **others: object) -> NetworkConfig:
     limits = {"open_timeout_s": open_s, "read_timeout_s": read_s, "max_reconnects": 0}
-    return NetworkConfig.model_validate({"transport": transport, "keep_damaged": keep_damaged, **limits})
+    return NetworkConfig.model_validate(load_config().network.model_dump() | limits | {"transport": transport} | others)
 
 
 PATIENT = network()
@@ -192,11 +193,11 @@ def test_what_came_while_nobody_read_is_caught_up_with_at_once(camera: RtspServe
     assert_whole([*missed, *present])
 
 
-def test_transport_is_tcp_unless_udp_is_asked_for(camera: RtspServer, config: Config) -> None:
-    assert_whole(read(camera.url("/tcp"), 12, config.network))
+def test_transport_that_is_asked_for_is_taken(camera: RtspServer) -> None:
+    assert_whole(read(camera.url("/tcp"), 12, network(transport="tcp")))
     assert_whole(read(camera.url("/udp"), 12, network(transport="udp")))
-    assert "network.transport" in refusal(camera.url("/udp"), config.network)
-    assert "network.transport" in refusal(camera.url("/tcp"), network(transport="udp"))
+    assert "set network.transport to auto" in refusal(camera.url("/udp"), network(transport="tcp"))
+    assert "set network.transport to auto" in refusal(camera.url("/tcp"), network(transport="udp"))
 
 
 def test_login_by_digest(camera: RtspServer) -> None:
@@ -292,6 +293,7 @@ def web(clip: Path) -> Iterator[str]:
     pictures = {
         "/mjpeg": mjpeg(),
         "/mjpeg-ends": mjpeg(frames=15),
+        "/mjpeg-empty-line": mjpeg(frames=15, begins=b"\r\n"),
         "/mjpeg-half": mjpeg(frames=15, ending="half a picture"),
         "/mjpeg-stuck": mjpeg(frames=15, ending="silence"),
         "/mjpeg-reset": mjpeg(frames=15, ending="reset"),
@@ -324,7 +326,7 @@ def test_scheme_in_capitals_and_encryption_with_a_certificate_of_its_own(
     system_tool("openssl")
     answers = {"/clip.mp4": content(clip.read_bytes(), "video/mp4")}
     with http_server(answers, self_signed(tmp_path / "camera.pem")) as address:
-        assert_whole(read(f"{address.replace('https', 'HTTPS')}/clip.mp4"))
+        assert_whole(read(f"{address.replace('https', 'HTTPS')}/clip.mp4", config=network(verify_tls=False)))
 
 
 def test_login_on_a_web_server(web: str) -> None:
@@ -343,7 +345,7 @@ def test_mjpeg_is_live(web: str) -> None:
     assert all(frame.wall_time for frame in frames)
 
 
-@pytest.mark.parametrize("path", ["/mjpeg-ends", "/mjpeg-half"])
+@pytest.mark.parametrize("path", ["/mjpeg-ends", "/mjpeg-half", "/mjpeg-empty-line"])
 def test_mjpeg_that_the_server_closes_has_ended_with_its_last_whole_picture(web: str, path: str) -> None:
     frames = read(web + path)
     assert_whole(frames)

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from maskstream.errors import SourceOpenError, StreamLost
-from maskstream.settings import WebcamConfig
+from maskstream.settings import VideoConfig, WebcamConfig
 from maskstream.sources.webcam import WebcamSource
 from maskstream.types import BgrImage
 from tests.slowness import LONGEST_S
-from tests.video_files import BLUE, RED, grey, grey_index, plain
+from tests.video_files import BLUE, RED, combing, grey, grey_index, plain, woven
 
 CONFIG = WebcamConfig(width=640, height=480, fps=30, mirror=False)
 STEP_S = 0.01
@@ -158,3 +158,17 @@ def test_the_real_opener_says_nothing_of_a_device_that_is_not_there(capfd: pytes
     with pytest.raises(SourceOpenError, match="webcam 97: there is no such device"):
         WebcamSource(97, CONFIG)
     assert capfd.readouterr() == ("", "")
+
+
+def test_shape_of_the_pixels_and_half_pictures_are_told_by_the_user() -> None:
+    pictures = [woven(index) for index in range(8)]
+    video = VideoConfig(segment_s=None, crf=23, preset="veryfast", deinterlace=True, pixel_aspect=2.0)
+    mirrored = CONFIG.model_copy(update={"mirror": True})
+    with closing(WebcamSource(0, mirrored, open_device=lambda _: FakeDevice(pictures), video=video)) as source:
+        assert (source.info.width, source.info.height) == (320, 120)
+        frames = list(islice(source, 6))
+    assert [frame.index for frame in frames] == list(range(6))
+    assert all(after.time_s - before.time_s >= STEP_S / 2 for before, after in pairwise(frames))
+    assert max(combing(frame.bgr) for frame in frames) < 0.2 < min(combing(picture) for picture in pictures)
+    for frame, picture in zip(frames, pictures, strict=False):
+        assert np.abs(frame.bgr[::2].astype(int) - cv2.resize(picture, (320, 120))[::2, ::-1]).mean() < 3

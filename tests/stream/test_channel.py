@@ -134,3 +134,28 @@ def test_channels_come_and_go_while_a_batch_is_awaited() -> None:
     batcher.channel().put("b1")
     reader.join(LONGEST_S)
     assert answers == [["b1"]]
+
+
+def test_a_batcher_that_expects_another_channel_waits_for_it() -> None:
+    batcher: Batcher[int] = Batcher(4)
+    batcher.channel().finish()
+    batcher.expect(True)
+
+    def come() -> None:
+        channel = batcher.channel()
+        batcher.expect(False)
+        channel.put(7)
+        channel.finish()
+
+    timer = threading.Timer(0.05, come)
+    timer.start()
+    assert batcher.next_batch() == [7]
+    assert batcher.next_batch() == []
+    timer.join()
+
+
+def test_a_batcher_that_is_closed_waits_for_no_channel() -> None:
+    batcher: Batcher[int] = Batcher(4)
+    batcher.expect(True)
+    batcher.close()
+    assert batcher.next_batch() == []

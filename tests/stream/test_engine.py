@@ -8,6 +8,7 @@ import pytest
 from loguru import logger
 
 from maskstream import Analyzer, load_config
+from maskstream.cli.run import summary
 from maskstream.clock import MONOTONIC, Clock
 from maskstream.config import Layer
 from maskstream.errors import SinkClosed, SinkError, StreamLost
@@ -16,7 +17,7 @@ from maskstream.states import StateChange
 from maskstream.stream.board import StatusBoard
 from maskstream.stream.engine import Attendants, Engine
 from maskstream.stream.outlets import SinkBinding
-from maskstream.types import BgrImage, Detection, Frame, FrameResult, Output, SourceInfo
+from maskstream.types import BgrImage, Detection, Frame, FrameResult, Label, Output, SourceInfo
 from tests.conftest import make_detection, make_frame
 from tests.receivers import wait_until
 from tests.slowness import LONGEST_S, promised
@@ -168,6 +169,33 @@ def test_frames_between_are_not_carried_where_nobody_wants_them() -> None:
     records = ListSink(wants_every_frame=False)
     engine([ListSource(7)], [records], stride=3).run()
     assert records.indices() == [0, 3, 6]
+
+
+def test_frames_of_each_source_have_a_number_of_their_opening() -> None:
+    """A file is opened once; two files of a run are two openings."""
+    sink = ListSink()
+    engine([ListSource(5, "a"), ListSource(5, "b")], [sink]).run()
+    numbers = {name: {output.frame.connection for output in sink.outputs if output.frame.source_id == name} for name in "ab"}
+    assert sorted(map(len, numbers.values())) == [1, 1]
+    assert len(numbers["a"] | numbers["b"]) == 2
+    assert 0 not in numbers["a"] | numbers["b"]
+
+
+def test_answers_that_are_no_numbers_are_counted_and_said_once(said: list[str]) -> None:
+    settings, sink = config(), ListSink()
+    judge = Analyzer(GivenDetector([make_detection(), make_detection()]), GivenClassifier((float("nan"),) * 4), settings)
+    running = Engine(judge, paint, settings.stream, 1)
+    running.add([ListSource(4, "a"), ListSource(3, "b", live=True)], [SinkBinding(sink, None)])
+    report = running.run()
+    assert {face.label for output in sink.outputs for face in output.result.faces} == {Label.UNKNOWN}
+    assert report.unusable == 2 * report.analysed > 8
+    assert f"{report.unusable} answers of the models no finite numbers" in summary(report)
+    assert [line for line in said if "WARNING" in line and "no finite numbers" in line] != []
+    assert sum("no finite numbers" in line for line in said) == 1
+    unusable = {each.source_id: each.unusable for each in running.health()}
+    assert sum(unusable.values()) == report.unusable
+    assert all("no finite numbers" in str(each) for each in running.health())
+    assert "no finite" not in summary(engine([ListSource(2)], [ListSink()]).run())
 
 
 def test_max_frames_stops_each_source_but_is_not_its_end() -> None:

@@ -40,9 +40,17 @@ class Numbered:
 
 
 class Finds:
-    """An analyzer that finds nobody."""
+    """An analyzer that finds nobody, and that is never shown two sources of one name without being told."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, float] = {}
+
+    def forget(self, source_id: str) -> None:
+        self._numbers.pop(source_id, None)
 
     def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
+        for frame in frames:
+            assert self._numbers.setdefault(frame.source_id, frame.time_s) == frame.time_s
         return [FrameResult(frame.source_id, frame.index, frame.time_s, ()) for frame in frames]
 
 

@@ -345,8 +345,9 @@ def test_where_memory_is_short_batches_halve_and_nothing_is_lost(said: list[str]
     detector, sink = Cramped(3), ListSink()
     live_engine([ListSource(60)], [sink], Listener(), detector, batch_size=8).run()
     assert sink.indices() == list(range(60))
-    assert max(detector.batches) in (2, 3)
-    assert [line.strip() for line in said if "at a time" in line][-1] == "WARNING cuda: out of memory; going on with 2 at a time"
+    last = [line.strip() for line in said if "at a time" in line][-1]
+    assert last in [f"WARNING cuda: out of memory; going on with {count} at a time" for count in (2, 3)]  # of 4, 5 or 6, 7, 8
+    assert max(detector.batches) <= int(last.split()[-4])
 
 
 def test_where_there_is_no_memory_for_one_frame_the_run_ends() -> None:
@@ -370,3 +371,58 @@ def test_a_slow_sink_makes_frames_drop_and_not_pile_up(batch_size: int) -> None:
     report = live_engine([camera], [Slow()], Listener(), clock=clock, batch_size=batch_size, max_staleness_s=60).run()
     assert report.dropped > 100
     assert max(ages_in_frames) < 80
+
+
+def test_a_listener_that_fails_when_a_source_is_removed_ends_neither_the_others_nor_the_run(said: list[str]) -> None:
+    class Bad(Listener):
+        def source_removed(self, source_id: str) -> None:
+            raise SinkError("events.jsonl: disk full")
+
+    bad, good, sink = Bad(), Listener(), ListSink()
+
+    def maintain(running: Engine) -> None:
+        if sink.outputs and not good.removed:
+            running.remove("a", "removed")
+
+    attendants = Attendants(listeners=[bad, good], maintain=maintain)
+    settings = config()
+    analyzer = Analyzer(GivenDetector([make_detection()]), GivenClassifier(), settings)
+    running = Engine(analyzer, paint, settings.stream, 1, attendants)
+    running.add([Camera([0.02] * 10_000), Camera([0.02] * 20, "b")], [SinkBinding(sink, None)])
+    with pytest.raises(SinkError, match="disk full"):
+        running.run()
+    assert good.removed == ["a"]
+    assert sink.indices("b")[-1] == 19
+
+
+def test_a_source_that_was_never_added_may_be_removed() -> None:
+    board, listener = StatusBoard(), Listener()
+    settings = config()
+    analyzer = Analyzer(GivenDetector([]), GivenClassifier(), settings)
+    running = Engine(analyzer, paint, settings.stream, 1, Attendants(listeners=[listener]), board)
+    board.status("opening")
+    running.remove("opening", "removed")
+    running.remove("unknown", "removed")
+    assert (listener.states("opening"), listener.states("unknown")) == ([CONNECTING, ENDED], [])
+    assert board.status("opening").last.state is CONNECTING
+
+
+def test_frames_of_a_source_that_was_removed_are_not_analysed() -> None:
+    class Watching(GivenDetector):
+        def detect(self, pictures_bgr: Sequence[BgrImage]) -> list[list[Detection]]:
+            if not removed.is_set():
+                wait_until(lambda: len(sink.outputs) == 0 and removed.is_set())
+            shown.append(len(pictures_bgr))
+            return super().detect(pictures_bgr)
+
+    removed, shown, sink, listener = threading.Event(), [], ListSink(), Listener()
+
+    def maintain(running: Engine) -> None:
+        if not removed.is_set():
+            running.remove("a", "removed")
+            running.add([Camera([0.0] * 2)], [])
+            removed.set()
+
+    live_engine([ListSource(500)], [sink], listener, Watching([make_detection()]), maintain, batch_size=4).run()
+    assert sum(shown) <= 4 + 2  # one batch was under way
+    assert {output.frame.index for output in sink.outputs} <= {0, 1}

@@ -15,7 +15,7 @@ from maskstream import MaskPipeline
 from maskstream.types import Frame
 from tests import command_lines
 from tests.command_lines import ROOT, Forked
-from tests.models.tiny import BLUE, CLIP_NAME, RED, draw, save_tiny_clip, save_tiny_yolo
+from tests.models.tiny import BLUE, CLIP_NAME, RED, draw, save_broken_classifier, save_tiny_clip, save_tiny_yolo
 from tests.slowness import LONGEST_S
 from tests.tools.loading import Main, main_of
 
@@ -94,6 +94,24 @@ def test_what_may_show_faces_is_for_its_owner_alone(finished: Path) -> None:
     assert any(path.suffix == ".jpg" for path in finished.rglob("*"))
 
 
+@pytest.mark.parametrize("name", ["mask_mobilenet", "mask_resnet18"])  # with a class for the background, and without
+def test_a_classifier_that_says_no_numbers_is_counted(
+    photos: Path, main: Main, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = save_broken_classifier(tmp_path / "broken.safetensors", name)
+    classifier = ["classifier.backend=torch", f"classifier.name={name}", f"classifier.weights={broken}"]
+    asked = [part for setting in classifier for part in ("--set", setting)]
+    assert main([*given(photos), "--out", str(tmp_path / "run"), *asked, *FAST]) == 0
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text(), parse_constant=pytest.fail)
+    records = json.loads((tmp_path / "run" / "predictions.json").read_text(), parse_constant=pytest.fail)["pictures"]
+    faces = [face for record in records for face in record["faces"]]
+    assert metrics["unusable"] == sum(record["unusable"] for record in records) >= 12
+    assert {(face["label"], face["confidence"]) for face in faces} == {("unknown", None)}
+    ours = metrics["one_to_one"]["0.50"]
+    assert (ours["labelled"], ours["found_faces"], ours["right_faces"]) == (13, 12, 0)
+    assert f"{metrics['unusable']} answers of the models were no finite numbers" in capsys.readouterr().err
+
+
 def without_origin(metrics: dict[str, Any]) -> dict[str, Any]:
     changing = ("created_utc", "speed")
     return {name: value for name, value in metrics.items() if name not in changing}
@@ -113,7 +131,10 @@ def test_records_of_the_stream_give_the_same_counts(photos: Path, finished: Path
     command = [sys.executable, str(ROOT / "run_stream.py"), "--source", str(photos), "--jsonl", str(records), "--quiet"]
     done = command_lines.run(command, text=True)
     assert done.returncode == 0, done.stderr
-    assert main([*given(photos), "--predictions", str(records), "--out", str(tmp_path / "out"), *FAST]) == 0
+    own = ["--out", str(tmp_path / "out"), "--set", "csv.bom=true"]
+    assert main([*given(photos), "--predictions", str(records), *own, *FAST]) == 0
+    assert (tmp_path / "out" / "mistakes.csv").read_bytes().startswith(b"\xef\xbb\xbfkind,picture,")
+    assert (finished / "mistakes.csv").read_bytes().startswith(b"kind,picture,")
     for name in ("one_to_one", "paper"):
         ours, streamed = (metrics_of(folder)[name]["0.75"] for folder in (finished, tmp_path / "out"))
         assert streamed == ours

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from maskstream.evaluation.matching import box_iou
+from maskstream.pictures import picture_size
 from tests.tools.loading import Run, only_line, runner
 
 
@@ -48,6 +49,20 @@ def test_what_nobody_labelled_is_neither_right_nor_wrong(photos: Path, run: Run,
     }
     assert box_iou(corners(marked), corners(missing))[0, 0] > 0.95
     assert {key: found[key] for key in ("images", "categories")} == {key: labels[key] for key in ("images", "categories")}
+
+
+def test_labels_of_a_picture_of_another_size_stay_as_they_are(photos: Path, run: Run, tmp_path: Path) -> None:
+    without(photos, tmp_path / "few.json", 1)
+    labels = json.loads((tmp_path / "few.json").read_text())
+    for image in labels["images"]:
+        width, height = picture_size(str(photos / image["file_name"]))
+        image |= {"width": 2 * width, "height": 2 * height}
+    for face in labels["annotations"]:
+        face |= {"bbox": [2 * value for value in face["bbox"]], "keypoints": []}
+    (tmp_path / "few.json").write_text(json.dumps(labels))
+    done = run(*given(photos, tmp_path / "few.json", tmp_path / "new.json"))
+    assert done.stdout == "marked: 0\n"
+    assert json.loads((tmp_path / "new.json").read_text()) == labels
 
 
 @pytest.mark.parametrize("options", [["--only", "^nothing"], ["--min-score", "1"]], ids=" ".join)

@@ -10,6 +10,7 @@ from maskstream.pictures import write_picture
 from maskstream.train import load_classifier_recipe
 from maskstream.training.crops import DESCRIPTION, stored_size
 from tests.conftest import ROOT
+from tests.models.tiny import save_broken_classifier
 from tests.tools.loading import Run, only_line, runner
 
 SIZE = 32
@@ -17,6 +18,14 @@ SMALL = ("--backbone-weights", "none", "--set", "architecture=mask_resnet18", "-
 SHORT = ("--set", "epochs=2", "--set", "samples_per_epoch=64", "--set", "photometric=0", "--set", "occluded_share=0")
 COLOURS = {"mask": (200, 120, 40), "no_mask": (90, 130, 210), "incorrect": (60, 200, 60), "background": (10, 10, 10)}
 TWO = ("--set", "classes=[mask, no_mask]", "--set", "folders.background=null")
+THREE = (
+    "--set",
+    "classes=[mask, no_mask, incorrect]",
+    "--set",
+    "folders.background=null",
+    "--set",
+    "folders.incorrect=incorrect",
+)
 FOUR = ("--set", "classes=[mask, no_mask, incorrect, background]", "--set", "folders.incorrect=incorrect")
 
 
@@ -73,6 +82,13 @@ def test_what_was_trained_is_a_classifier_of_ours(
     assert checked_figure == pytest.approx(best["log_likelihood"], abs=0.01)  # the accuracy of so few crops jumps by 1/20
 
 
+def test_weights_that_say_no_numbers_are_not_judged(run: Run, data: Path, tmp_path: Path) -> None:
+    broken = save_broken_classifier(tmp_path / "broken.safetensors", "mask_resnet18")
+    done = run("--data", data, "--check", broken, *SMALL, *THREE)
+    assert done.returncode == 4
+    assert "broken.safetensors: says no finite numbers of" in done.stderr
+
+
 def test_weights_of_other_classes_cannot_be_checked(run: Run, data: Path) -> None:
     done = run("--data", data, "--check", ROOT / "weights" / "mask_resnet18.safetensors", *SMALL, *TWO)
     assert done.returncode == 2
@@ -92,6 +108,17 @@ def test_crops_that_cannot_be_read_are_listed_or_refused(run: Run, data: Path, t
     assert "bad.png: not a picture" in lenient.stderr
     assert strict.returncode == 3
     assert "bad.png" in strict.stderr
+
+
+def test_a_training_that_diverges_is_no_success(run: Run, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "mine.safetensors"
+    done = run("--data", data, "--out", out, *SMALL, *SHORT, "--set", "learning_rate=1.0e+30", "--set", "warmup_steps=0")
+    assert done.returncode == 4
+    assert done.stderr.splitlines()[-1].startswith(
+        "training has diverged in epoch 1, step 2: its gradient is not finite (cross_entropy nan)"
+    )
+    assert not done.stdout
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,36 @@ def test_what_was_trained_is_a_detector_of_ours(run: Run, discs: Path, tmp_path:
     assert "going on from step 4 of 4" in again.stderr
 
 
+def test_a_training_that_diverges_is_no_success(run: Run, discs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "mine.safetensors"
+    wild = ("--set", "learning_rate=1.0e+30", "--set", "warmup_steps=0")
+    done = run(*data(discs), "--out", out, "--init", SHIPPED, *SMALL, *wild)
+    assert done.returncode == 4
+    assert done.stderr.splitlines()[-1].startswith("training has diverged in epoch 1, step 2: ")
+    assert not done.stdout
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("pictures", "setting", "code", "message"),
+    [
+        ([], (), 3, "the pictures to judge by show no labelled face; give --val-annotations with some"),
+        (None, ("--set", "picture_weights={'.': 0}"), 2, "picture_weights: no picture to learn from is left"),
+    ],
+)
+def test_what_cannot_be_learnt_from_is_refused(
+    run: Run, discs: Path, tmp_path: Path, pictures: list[object] | None, setting: tuple[str, ...], code: int, message: str
+) -> None:
+    labels = json.loads(discs.with_suffix(".json").read_text())
+    if pictures is not None:
+        labels["annotations"] = pictures
+    (tmp_path / "val.json").write_text(json.dumps(labels))
+    chosen = ("--images", discs, "--annotations", discs.with_suffix(".json"), "--val-annotations", tmp_path / "val.json")
+    done = run(*chosen, "--out", tmp_path / "mine.safetensors", "--init", SHIPPED, *SMALL, *setting)
+    assert done.returncode == code
+    assert done.stderr.splitlines()[-1].startswith(message)
+
+
 def test_broken_pictures_are_listed_and_left_out_or_refused(run: Run, discs: Path, tmp_path: Path) -> None:
     labels = write_discs(tmp_path / "discs")
     broken = tmp_path / "discs" / "3.png"

@@ -330,3 +330,13 @@ def test_background_is_what_is_found_beside_all_labelled_faces_in_pictures_of_th
 def test_a_picture_without_faces_is_nothing_but_background(tmp_path: Path) -> None:
     detector = Detector([make_detection(), moved(make_detection(), 100)])
     assert cut(annotations(tmp_path), tmp_path / "out", detector, background=re.compile(""))["crops"] == {"background": 2}
+
+
+def test_names_as_long_as_names_can_be(tmp_path: Path) -> None:
+    deep = "/".join(["ü" * 100] * 3)
+    (tmp_path / deep).mkdir(parents=True)
+    given = annotations(tmp_path, labelled(make_detection()), names=[f"{deep}/a.png", f"{deep}/b.png"])
+    cut(given, tmp_path / "crops")
+    names = [path.name for path in (tmp_path / "crops" / "mask").iterdir()]
+    assert sorted(name[-14:] for name in names) == ["a.png__0_0.png", "b.png__1_0.png"]
+    assert all(name.isprintable() for name in names)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from maskstream.errors import SinkError, WeightsError
+from maskstream.errors import ModelError, SinkError, SourceError, WeightsError
 from maskstream.models.checkpoint import load_checkpoint
 from maskstream.training.loop import Trainer
 from maskstream.training.ranks import Ranks
@@ -138,6 +138,82 @@ def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
     state.write_bytes(state.read_bytes()[:1000])
     with pytest.raises(WeightsError, match=r"state\.pt: damaged; delete it to start anew"):
         train(LineTask(), run_in(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("step", "epoch", "kept"),
+    [(3, 1, "no weights are kept"), (5, 1, "no weights are kept"), (6, 2, "keeps the weights of epoch 1")],
+)
+def test_a_gradient_that_is_not_finite_ends_the_training(tmp_path: Path, step: int, epoch: int, kept: str) -> None:
+    class Diverging(LineTask):
+        def losses(self, module: Any, batch: Any, device: Any) -> dict[str, torch.Tensor]:
+            found = super().losses(module, batch, device)
+            return {**found, "square": found["square"] * (math.nan if len(self.seen) == 8 * step else 1)}
+
+    said = rf"^training has diverged in epoch {epoch}, step {step}: its gradient is not finite \(square nan\); .*{kept}; lower "
+    with pytest.raises(ModelError, match=said) as caught:
+        train(Diverging(), run_in(tmp_path))
+    assert "learning_rate (0.2) and give another --run than" in str(caught.value)
+    assert caught.value.exit_code == 4
+    assert (tmp_path / "line.safetensors").exists() == (epoch == 2)
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert state["step"] == step - 1
+    assert all(torch.isfinite(tensor).all() for tensor in state["module"].values())
+    assert train(LineTask(), run_in(tmp_path))[-1]["epoch"] == 2  # what was before it is still good
+
+
+def test_a_figure_that_is_not_finite_ends_the_training(tmp_path: Path) -> None:
+    class Unjudged(LineTask):
+        def validate(self, predicted: Any) -> dict[str, float]:
+            figures = super().validate(predicted)
+            return {**figures, "temperature": 1.0 if len(self.seen) <= 40 else math.inf}
+
+    said = r"^training has diverged in epoch 2, step 10: the validation is not finite \(temperature inf\); .*\.safetensors keeps"
+    with pytest.raises(ModelError, match=said):
+        train(Unjudged(), run_in(tmp_path))
+    assert math.isfinite(load_checkpoint(tmp_path / "line.safetensors", "line")[1].figures["fit"])
+    history = json.loads((tmp_path / "line.history.json").read_text(), parse_constant=lambda name: pytest.fail(name))
+    assert [entry["epoch"] for entry in history["epochs"]] == [1]
+
+
+def test_weights_that_are_not_finite_are_neither_judged_nor_saved(tmp_path: Path) -> None:
+    task = LineTask(save_every_s=1000.0)
+
+    def spoil(done: int, total: int) -> None:
+        if done == 7:
+            with torch.no_grad():
+                task.module[0].bias[3] = math.inf
+
+    with pytest.raises(ModelError, match=r"diverged in epoch 2, step 8: its gradient is not finite"):
+        train(task, run_in(tmp_path / "trained", tick=spoil))
+    trainer = Trainer(LineTask(), run_in(tmp_path), Ranks(0, 1))
+    trainer._average.module[0].bias.data[3] = math.nan
+    trainer._step = 5
+    with pytest.raises(ModelError, match=r"diverged in epoch 1, step 5: the weight 0\.bias is not finite; no weights are kept"):
+        trainer._finish_epoch(1.0)
+    assert not (tmp_path / "line.safetensors").exists()
+    assert not (tmp_path / "state.pt").exists()
+
+
+def test_an_ended_training_whose_weights_are_gone_is_no_success(tmp_path: Path) -> None:
+    train(LineTask(), run_in(tmp_path))
+    (tmp_path / "line.safetensors").unlink()
+    with pytest.raises(
+        WeightsError, match=r"line\.safetensors: gone, and its training has ended; delete .*state\.pt to train anew"
+    ):
+        train(LineTask(), run_in(tmp_path))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_picture_that_vanishes_is_said_in_one_line(tmp_path: Path, workers: int) -> None:
+    class Vanishing(LineTask):
+        def sample(self, number: int) -> tuple[float, float]:
+            if number == 12:
+                raise SourceError("a.png: cannot be read: No such file or directory; check the file")
+            return super().sample(number)
+
+    with pytest.raises(SourceError, match=r"^a\.png: cannot be read: No such file or directory; check the file$"):
+        train(Vanishing(workers=workers), run_in(tmp_path))
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,252 @@
+"""Keeps the cameras of a run as their list says while it is edited."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from threading import Lock, Thread
+from typing import Protocol
+
+from loguru import logger
+
+from maskstream.camera_watch import CameraWatch
+from maskstream.cameras import Camera
+from maskstream.errors import MaskStreamError
+from maskstream.protocols import Source
+from maskstream.settings import Config
+from maskstream.states import SourceStatus
+from maskstream.stream.board import StatusBoard
+from maskstream.stream.outlets import SinkBinding
+
+
+class Configured(Protocol):
+    """Something that treats each source as its settings say."""
+
+    def set_source(self, source_id: str, config: Config) -> None:
+        """Let a source have settings of its own; takes no time."""
+        ...
+
+
+class Stream(Protocol):
+    """What sources are added to and removed from: the engine."""
+
+    def add(self, sources: Sequence[Source], sinks: Sequence[SinkBinding]) -> None:
+        """Take over what was opened."""
+        ...
+
+    def remove(self, source_id: str, cause: str) -> None:
+        """Give up a source."""
+        ...
+
+    def expect(self, more: bool) -> None:
+        """Wait for sources that will be added."""
+        ...
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A source and what its pictures are written to."""
+
+    source: Source
+    sinks: tuple[SinkBinding, ...] = ()
+
+    def close(self) -> None:
+        """Close all."""
+        with ExitStack() as closing:
+            closing.callback(self.source.close)
+            for binding in self.sinks:
+                closing.callback(binding.sink.close)
+
+
+@dataclass(frozen=True)
+class CameraWork:
+    """What is done for a camera. Each raises `MaskStreamError` where it cannot be done."""
+
+    check: Callable[[Config], None]
+    """Finds out, in no time, whether the models can say what a camera with these settings asks."""
+    prepare: Callable[[Config], None]
+    """Gets the models ready for it; done, as `open` is, by threads that nobody waits for."""
+    open: Callable[[Camera, SourceStatus], Opened]
+
+
+@dataclass(eq=False)
+class _Job:
+    """What a thread of its own does for a camera: opens it, or gets the models ready for one that runs."""
+
+    camera: Camera
+    work: Callable[[], Opened | None]
+    """Returns what was opened; None for a camera that runs."""
+    opens: bool
+    future: "Future[Opened | None]" = field(default_factory=Future)
+    _lock: Lock = field(default_factory=Lock)
+    _is_abandoned: bool = False
+
+    def start(self) -> Thread:
+        thread = Thread(target=self._run, name=f"opening {self.camera.name}", daemon=True)
+        thread.start()
+        return thread
+
+    def _run(self) -> None:
+        try:
+            opened = self.work()
+        except BaseException as error:  # raised again by the thread that wants the camera
+            self.future.set_exception(error)
+            return
+        with self._lock:
+            if not self._is_abandoned:
+                self.future.set_result(opened)
+                return
+        if opened is not None:
+            opened.close()
+
+    def abandon(self) -> Thread | None:
+        """Let what was or will be opened be closed; return the thread that closes what is open, if that is not its own."""
+        with self._lock:
+            self._is_abandoned = True
+            if not self.future.done() or self.future.exception() is not None:
+                return None
+        opened = self.future.result()
+        if opened is None:
+            return None
+        thread = Thread(target=opened.close, name=f"close {self.camera.name}", daemon=True)
+        thread.start()
+        return thread
+
+
+class LiveCameras:
+    """Adds, changes and removes cameras of a running stream as their list was edited.
+
+    Called by the thread that renders, which never waits here: whatever takes time is done by a thread for each camera.
+    """
+
+    def __init__(
+        self,
+        watch: CameraWatch,
+        cameras: Sequence[Camera],
+        configured: Sequence[Configured],
+        work: CameraWork,
+        board: StatusBoard,
+    ) -> None:
+        """Begin with the cameras that run.
+
+        Args:
+            watch: Says when a list was edited.
+            cameras: Those that run.
+            configured: Who is told of the settings of a camera that is added or changed.
+            work: How a camera is made ready.
+            board: Where it is said what becomes of them.
+        """
+        self._watch = watch
+        self._running = {camera.name: camera for camera in cameras}
+        """As the stream has them; those that have ended too."""
+        self._wanted = dict(self._running)
+        """As the list has them; those that could not be opened are left out, to be tried at its next edit."""
+        self._configured = configured
+        self._work = work
+        self._board = board
+        self._jobs: dict[str, _Job] = {}
+        self._threads: list[Thread] = []
+
+    def maintain(self, stream: Stream) -> None:
+        """Take over what is ready, and begin what the list asks for."""
+        self._take_over(stream)
+        cameras = self._watch.poll()
+        if cameras is None:
+            return
+        stream.expect(True)  # between a removal and an addition there may be no source at all
+        wanted = {camera.name: camera for camera in cameras}
+        for name in [name for name in {**self._running, **self._wanted} if name not in wanted]:
+            self._remove(stream, name, "removed from the list of cameras")
+        for camera in cameras:
+            if self._wanted.get(camera.name) != camera:
+                self._change(stream, camera)
+        self._take_over(stream)
+
+    def leave(self) -> list[Thread]:
+        """Give up what is not ready, and return the threads that are to end."""
+        for name in list(self._jobs):
+            self._abandon(name)
+        return self._threads
+
+    def _change(self, stream: Stream, camera: Camera) -> None:
+        """Begin to give a camera other settings, or to open it."""
+        running = self._running.get(camera.name)
+        if running is None or not running.opens_like(camera):
+            if running is not None or camera.name in self._jobs:
+                self._remove(stream, camera.name, "changed in the list of cameras")
+            status = self._board.status(camera.name, quiet=not camera.may_come_back)
+            self._begin(_Job(camera, lambda: self._opened(camera, status), opens=True))
+        else:
+            self._abandon(camera.name)
+            self._apply(camera)
+
+    def _apply(self, camera: Camera) -> None:
+        """Let a running camera have other settings at once; more faces are found as soon as the models are ready for them."""
+        try:
+            self._work.check(camera.config)
+        except MaskStreamError as error:
+            logger.error("{}: {}; its settings stay as they are", camera.name, error)
+            self._wanted[camera.name] = self._running[camera.name]
+            return
+        self._configure(camera)
+        logger.info("{}: has other settings from now on", camera.name)
+        self._begin(_Job(camera, lambda: self._work.prepare(camera.config), opens=False))
+
+    def _configure(self, camera: Camera) -> None:
+        for each in self._configured:
+            each.set_source(camera.name, camera.config)
+        self._running[camera.name] = camera
+
+    def _opened(self, camera: Camera, status: SourceStatus) -> Opened:
+        self._work.check(camera.config)
+        self._work.prepare(camera.config)
+        return self._work.open(camera, status)
+
+    def _begin(self, job: _Job) -> None:
+        self._wanted[job.camera.name] = job.camera
+        self._jobs[job.camera.name] = job
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        self._threads.append(job.start())
+
+    def _abandon(self, name: str) -> None:
+        job = self._jobs.pop(name, None)
+        closing = job and job.abandon()
+        if closing:
+            self._threads.append(closing)
+
+    def _remove(self, stream: Stream, name: str, cause: str) -> None:
+        self._abandon(name)
+        self._wanted.pop(name, None)
+        self._running.pop(name, None)
+        stream.remove(name, cause)
+
+    def _take_over(self, stream: Stream) -> None:
+        for name, job in list(self._jobs.items()):
+            if job.future.done():
+                del self._jobs[name]
+                self._use(stream, job)
+        stream.expect(any(job.opens for job in self._jobs.values()))
+
+    def _use(self, stream: Stream, job: _Job) -> None:
+        camera = job.camera
+        try:
+            opened = job.future.result()
+        except MaskStreamError as error:
+            self._do_without(stream, job, error)
+            return
+        except Exception as mistake:  # in one camera; it must not stop the others
+            logger.opt(exception=mistake).error("{}: a mistake in the program; please report it", camera.name)
+            self._do_without(stream, job, mistake)
+            return
+        if opened is not None:
+            self._configure(camera)
+            stream.add([opened.source], opened.sinks)
+
+    def _do_without(self, stream: Stream, job: _Job, error: Exception) -> None:
+        name = job.camera.name
+        if job.opens:
+            logger.error("{}; going on without it", error)
+            self._remove(stream, name, str(error))
+        else:
+            logger.error("{}: {}; no more faces are found than before", name, error)
+            self._wanted.pop(name, None)

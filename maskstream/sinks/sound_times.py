@@ -1,0 +1,86 @@
+"""When the sound of a file is heard beside its picture: clocks that jump, begin anew, or are damaged."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from math import inf
+from typing import Final, TypeVar
+
+BEGINS_ANEW_S: Final = 1.0
+"""A source whose time runs back by more than this begins anew, as a broadcast does that was joined from parts."""
+
+AROUND_S: Final = 2.0
+"""Sound that lies further outside the picture is left out; recordings of broadcasts begin with the sound."""
+
+_CONVINCING_S: Final = 1.0
+"""So much sound in a row, at another time than expected, is believed."""
+_CONVINCING_COUNT: Final = 64
+
+_Piece = TypeVar("_Piece")
+
+
+def in_step(pieces: Iterable[_Piece], timing: Callable[[_Piece], tuple[float, float]]) -> Iterator[_Piece]:
+    """Leave out pieces with a wrong time: those after which time goes on as if they had not been there.
+
+    A jump that lasts is a gap, or the beginning of another part, and stays.
+
+    Args:
+        pieces: Of sound, in the order of the file.
+        timing: Returns when a piece starts and how long it lasts, in seconds.
+    """
+    expected_s, doubtful_s, lasted_s = 0.0, 0.0, 0.0
+    doubtful: list[_Piece] = []
+    for piece in pieces:
+        start_s, duration_s = timing(piece)
+        if abs(start_s - expected_s - lasted_s) <= BEGINS_ANEW_S:
+            doubtful, lasted_s, expected_s = [], 0.0, start_s + duration_s
+            yield piece
+            continue
+        if doubtful and start_s > doubtful_s + BEGINS_ANEW_S:  # a little sound between two gaps
+            yield from doubtful
+            doubtful, lasted_s, expected_s = [], 0.0, doubtful_s
+        elif doubtful and start_s < doubtful_s - BEGINS_ANEW_S:
+            doubtful = []
+        doubtful.append(piece)
+        lasted_s, doubtful_s = lasted_s + duration_s, start_s + duration_s
+        if doubtful_s - timing(doubtful[0])[0] > _CONVINCING_S or len(doubtful) > _CONVINCING_COUNT:
+            yield from doubtful
+            doubtful, lasted_s, expected_s = [], 0.0, doubtful_s
+    yield from doubtful
+
+
+class PictureTimes:
+    """Says when a piece of sound is heard, from when the frames of the same file are shown."""
+
+    def __init__(self) -> None:
+        """Begin with sound and picture at their own times."""
+        self.until_s = -inf
+        """When the latest frame is shown."""
+        self._own_s = -inf
+        self._begun: deque[tuple[float, float]] = deque()
+        """Of each part of the picture that began anew: its own first time, and how much later it is shown."""
+        self._later_s = 0.0
+        self._heard_s = -inf
+        self._waits = False
+
+    def frame(self, own_s: float, shown_s: float) -> None:
+        """Take note of a frame: its own time, and when it is shown."""
+        if self._own_s - own_s > BEGINS_ANEW_S:
+            self._begun.append((own_s, shown_s - own_s))
+        self._own_s, self.until_s = own_s, shown_s
+
+    def heard_s(self, own_s: float) -> float | None:
+        """Return when a piece of sound is heard; None where the picture of its part has not begun yet.
+
+        Args:
+            own_s: Its own time; pieces are asked for in the order of the file, and may be asked for again.
+        """
+        self._waits = self._waits or self._heard_s - own_s > BEGINS_ANEW_S
+        self._heard_s = own_s
+        if self._waits:
+            fitting = next((index for index, (first_s, _) in enumerate(self._begun) if abs(first_s - own_s) <= AROUND_S), None)
+            if fitting is None:
+                return None
+            for _ in range(fitting + 1):
+                _, self._later_s = self._begun.popleft()
+            self._waits = False
+        return own_s + self._later_s

@@ -1,0 +1,138 @@
+"""Sound on its way into an MP4: copied as it is, or turned into AAC."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any, Final, Protocol, TypeAlias
+
+import av
+import numpy as np
+from av.audio.stream import AudioStream
+
+COPIED_CODECS: Final = frozenset({"aac", "mp3", "opus", "flac"})
+"""What browsers play out of an MP4; any other sound is turned into AAC."""
+
+_FORMAT: Final = "fltp"
+_FRAME_SAMPLES: Final = 1024
+_RATES: Final = range(4000, 768_001)
+"""Samples per second; what a damaged header says besides would cost memory without bound."""
+_LONGEST_GAP_S: Final = 10.0
+"""Where the picture jumps by more, silence does not follow step by step."""
+
+AudioPacket: TypeAlias = "av.Packet[Any]"  # generic for type checkers alone
+DAMAGED: Final = (av.FFmpegError, ValueError)
+"""What is raised where sound cannot be decoded, converted or encoded."""
+
+
+class SoundWriter(Protocol):
+    """Makes packets of the output from packets of the input; leaves out what is damaged."""
+
+    def silence(self, until_s: float) -> Iterator[AudioPacket]:
+        """Yield silence up to then, from where the last call ended."""
+        ...
+
+    def packets(self, packet: AudioPacket, later_s: float) -> Iterator[AudioPacket]:
+        """Yield what becomes of a packet that is heard so much later than its own time says."""
+        ...
+
+    def rest(self) -> Iterator[AudioPacket]:
+        """Yield what is still on its way."""
+        ...
+
+
+class SoundCopy:
+    """Copies packets; silence is not its business."""
+
+    def __init__(self, stream: AudioStream, target: av.container.OutputContainer) -> None:
+        """Add a track to the output."""
+        context = stream.codec_context
+        is_adts = context.codec.canonical_name == "aac" and not context.extradata  # the framing of broadcasts
+        self._framing = av.bitstream.BitStreamFilterContext("aac_adtstoasc", stream) if is_adts else None
+        self._output = target.add_stream_from_template(stream)
+
+    def silence(self, until_s: float) -> Iterator[AudioPacket]:
+        """Yield nothing."""
+        return iter(())
+
+    def packets(self, packet: AudioPacket, later_s: float) -> Iterator[AudioPacket]:
+        """Yield the packet, in the framing of MP4; nothing where it is damaged."""
+        try:
+            framed = self._framing.filter(packet) if self._framing else [packet]
+        except DAMAGED:
+            return
+        for each in framed:
+            if each.pts is None or each.dts is None or not each.time_base:
+                continue
+            shift = round(later_s / each.time_base)
+            each.pts, each.dts = each.pts + shift, each.dts + shift
+            each.stream = self._output
+            yield each
+
+    def rest(self) -> Iterator[AudioPacket]:
+        """Yield nothing."""
+        return iter(())
+
+
+class SoundEncoder:
+    """Turns sound into AAC, and knows silence."""
+
+    def __init__(self, stream: AudioStream, target: av.container.OutputContainer) -> None:
+        """Add a track to the output."""
+        rates = av.Codec("aac", "w").audio_rates or [stream.sample_rate]
+        self._output = target.add_stream("aac", rate=min(rates, key=lambda rate: abs(rate - stream.sample_rate)))
+        self._encoder = self._output.codec_context
+        self._encoder.layout = "mono" if stream.channels == 1 else "stereo"
+        self._decoder = stream.codec_context
+        self._later_s = 0.0
+        self._resampler: av.AudioResampler | None = None
+        self._silent_samples = 0
+
+    def silence(self, until_s: float) -> Iterator[AudioPacket]:
+        """Yield silence up to a little before: decoders may begin early."""
+        rate = self._encoder.sample_rate
+        end = int(until_s * rate) - 3 * _FRAME_SAMPLES
+        if end - self._silent_samples > _LONGEST_GAP_S * rate:
+            self._silent_samples = end - end % _FRAME_SAMPLES
+        samples = np.zeros((self._encoder.layout.nb_channels, _FRAME_SAMPLES), np.float32)
+        for pts in range(self._silent_samples, end, _FRAME_SAMPLES):
+            frame = av.AudioFrame.from_ndarray(samples, format=_FORMAT, layout=self._encoder.layout.name)
+            frame.pts, frame.sample_rate, frame.time_base = pts, rate, Fraction(1, rate)
+            self._silent_samples = pts + _FRAME_SAMPLES
+            yield from self._output.encode(frame)
+
+    def packets(self, packet: AudioPacket, later_s: float) -> Iterator[AudioPacket]:
+        """Yield what the packet's frames become; a damaged one is a moment of silence."""
+        self._later_s = later_s
+        try:
+            frames = self._decoder.decode(packet)
+        except DAMAGED:
+            return
+        for frame in frames:
+            yield from self._encoded(frame)
+
+    def rest(self) -> Iterator[AudioPacket]:
+        """Yield what decoder, resampler and encoder still hold."""
+        for frame in self._decoder.decode(None):
+            yield from self._encoded(frame)
+        if self._resampler is not None:
+            for resampled in self._resampler.resample(None):
+                yield from self._output.encode(resampled)
+        yield from self._output.encode(None)
+
+    def _encoded(self, frame: av.AudioFrame) -> Iterator[AudioPacket]:
+        if frame.sample_rate not in _RATES:
+            return
+        if frame.pts is not None and frame.time_base is not None:
+            frame.pts = round((frame.pts * frame.time_base + Fraction(self._later_s)) * frame.sample_rate)
+            frame.time_base = Fraction(1, frame.sample_rate)
+        try:
+            resampled = self._fitting().resample(frame)
+        except ValueError:  # it has another rate or other channels than those before
+            self._resampler = None
+            resampled = self._fitting().resample(frame)
+        for each in resampled:
+            yield from self._output.encode(each)
+
+    def _fitting(self) -> av.AudioResampler:
+        if self._resampler is None:
+            self._resampler = av.AudioResampler(_FORMAT, self._encoder.layout, self._encoder.sample_rate)
+        return self._resampler

@@ -1,0 +1,128 @@
+"""Interlaced video: whole pictures of frames that hold two half pictures, taken one after the other."""
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+import av
+from av.video.frame import VideoFrame
+from loguru import logger
+
+from maskstream.settings import Deinterlace
+
+_JUMP_S: Final = 1.0
+"""Frames that are further apart than this say nothing of each other's missing lines."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """What a filter graph is built for."""
+
+    width: int
+    height: int
+    pixel_format: str
+    colorspace: int
+    color_range: int
+
+    @classmethod
+    def of(cls, frame: VideoFrame) -> "_Shape":
+        return cls(frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range)
+
+
+class Deinterlacer(Generic[T]):
+    """Fills in the lines of the second half picture with FFmpeg's `bwdif`; each frame gives one frame, in the same order.
+
+    Frames pass as they are until the first one says that it is interlaced; no filter is built before that. From then on each
+    frame waits for the next one, of which the missing lines are guessed too, and frames that do not say that they are
+    interlaced still keep their pixels. Three frames at most are held.
+    """
+
+    def __init__(self, mode: Deinterlace, name: str) -> None:
+        """Build nothing yet.
+
+        Args:
+            mode: "auto" for the frames that say that they are interlaced, True for all frames, False for none.
+            name: The source, for messages.
+        """
+        self._mode = mode
+        self._name = name
+        self._graph: av.filter.Graph | None = None
+        self._shape: _Shape | None = None
+        self._waiting: deque[tuple[VideoFrame, T]] = deque()
+        self._last_s: float | None = None
+
+    def push(self, frame: VideoFrame, companion: T) -> Iterator[tuple[VideoFrame, T]]:
+        """Take in a frame; yield what is ready, each with the companion that its frame came with."""
+        interlaced = self._mode is True or (self._mode == "auto" and frame.interlaced_frame)
+        if self._graph is None and not interlaced:
+            yield frame, companion
+            return
+        if self._shape != _Shape.of(frame) or self._has_jumped(frame):
+            yield from self.flush()
+        self._last_s = frame.time
+        self._waiting.append((frame, companion))
+        try:
+            if self._graph is None:
+                self._graph, self._shape = self._built(frame), _Shape.of(frame)
+            self._graph.vpush(frame)
+            ready = list(self._pulled(self._graph))
+        except av.FFmpegError as error:
+            ready = self._given_up(error)
+        yield from ready
+
+    def flush(self) -> Iterator[tuple[VideoFrame, T]]:
+        """Yield the frames that wait for a next one; what is pushed after this is the beginning of something else."""
+        graph, self._graph = self._graph, None
+        self._shape = self._last_s = None
+        if graph is None:
+            return
+        try:
+            graph.vpush(None)
+            ready = list(self._pulled(graph))
+        except av.FFmpegError as error:
+            ready = self._given_up(error)
+        yield from ready
+
+    def _has_jumped(self, frame: VideoFrame) -> bool:
+        if frame.time is None or self._last_s is None:
+            return False
+        return not 0 <= frame.time - self._last_s <= _JUMP_S
+
+    def _built(self, frame: VideoFrame) -> av.filter.Graph:
+        graph = av.filter.Graph()
+        graph.threads = 1
+        source = graph.add(
+            "buffer",
+            video_size=f"{frame.width}x{frame.height}",
+            pix_fmt=frame.format.name,
+            colorspace=str(frame.colorspace),
+            range=str(frame.color_range),
+            time_base=str(frame.time_base or "1/1000"),
+            pixel_aspect="1/1",
+        )
+        which = "all" if self._mode is True else "interlaced"
+        graph.link_nodes(source, graph.add("bwdif", mode="send_frame", parity="auto", deint=which), graph.add("buffersink"))
+        graph.configure()
+        return graph
+
+    def _pulled(self, graph: av.filter.Graph) -> Iterator[tuple[VideoFrame, T]]:
+        with suppress(BlockingIOError, EOFError):  # nothing more for now, nothing more at all
+            while True:
+                whole = graph.vpull()
+                frame, companion = self._waiting.popleft()
+                whole.pts = frame.pts  # the filter counts in halves
+                if frame.time_base is not None:
+                    whole.time_base = frame.time_base
+                yield whole, companion
+
+    def _given_up(self, error: av.FFmpegError) -> list[tuple[VideoFrame, T]]:
+        """Show what cannot be deinterlaced as it is."""
+        logger.warning("{}: cannot be deinterlaced: {}; its frames are shown as they are", self._name, error.strerror)
+        self._mode, self._graph, self._shape = False, None, None
+        ready = list(self._waiting)
+        self._waiting.clear()
+        return ready

@@ -1,0 +1,232 @@
+"""What lies behind http:// and https:// URLs, read for FFmpeg within limits."""
+
+from collections.abc import Callable, Mapping
+from errno import EACCES, EIO
+from functools import partial
+from os import SEEK_CUR, SEEK_END, SEEK_SET
+from typing import Final
+
+import av
+
+from maskstream.sources.limits import Allowance, LimitReached
+
+MOST_REDIRECTS: Final = 8
+_START: Final = 16
+_PIECE: Final = 32768
+_READ_THROUGH: Final = 8 * _PIECE
+"""A gap so small is read sooner than asked for anew."""
+_PLAYLIST: Final = b"#EXTM3U"
+_LONGEST_PLAYLIST: Final = 4_000_000
+"""Bytes; in memory its pieces take ten times as much. A day in pieces of 2 s takes 2 MB."""
+_SCHEMES: Final = ("http://", "https://", "crypto+http://", "crypto+https://")
+"""And pieces of a playlist that are encrypted, as FFmpeg calls them."""
+PROTOCOLS: Final = "http,https,httpproxy,crypto,tcp,tls"
+"""What a playlist, a redirect or a video may lead to: no files of this machine."""
+
+
+class HttpFile:
+    """A file on a server, for `av.open` to read.
+
+    FFmpeg's own HTTP does the talking (login, redirects, proxies, certificates): it reads the URL as raw data, piece by piece, so
+    that what arrives can be counted. An error is raised once, then the file has ended (see `Allowance`).
+    """
+
+    def __init__(self, url: str, options: Mapping[str, str], allowance: Allowance, *, is_first: bool) -> None:
+        """Connect.
+
+        Args:
+            url: One of `_SCHEMES`.
+            options: Of FFmpeg.
+            allowance: Told of all that comes; has the time that is left.
+            is_first: Whether it is what the user named. Then it is asked if parts of it can be had: a video file with its index
+                at the end needs that.
+
+        Raises:
+            av.FFmpegError: There is no answer, or a refusal.
+        """
+        allowance.connected()
+        self.name = url
+        self._allowance = allowance
+        self._options = {**options, "protocol_whitelist": PROTOCOLS, "max_redirects": str(MOST_REDIRECTS)}
+        self._container = self._open({})
+        self._size = self._container.size
+        self._rest = b""
+        self._position = self._wanted = 0
+        self._has_ended = False
+        self._playlist_bytes = 0
+        self._seekable = is_first and self._size > _READ_THROUGH and self._gives_parts()
+
+    def _open(self, options: Mapping[str, str]) -> av.container.InputContainer:
+        options = {**self._options, **options, "raw_packet_size": str(_PIECE)}
+        return av.open(self.name, format="data", options=options, timeout=(self._allowance, self._allowance))  # type: ignore[arg-type]  # read by float()
+
+    def _gives_parts(self) -> bool:
+        try:
+            self._open({"offset": str(self._size - 1)}).close()
+        except av.FFmpegError:
+            return False
+        return True
+
+    @property
+    def start(self) -> bytes:
+        """The first bytes, which are read later all the same; few of them, or none where it is empty."""
+        while len(self._rest) < _START and (more := self._more()):
+            self._rest += more
+        return self._rest[:_START]
+
+    def seekable(self) -> bool:
+        """Return whether `seek` is of use."""
+        return self._seekable
+
+    def tell(self) -> int:
+        """Return the place that is read next."""
+        return self._wanted
+
+    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
+        """Go to another place; asked for when it is read."""
+        self._wanted = offset + {SEEK_SET: 0, SEEK_CUR: self._wanted, SEEK_END: self._size}[whence]
+        return self._wanted
+
+    def read(self, size: int) -> bytes:
+        """Return up to so many bytes, none at the end.
+
+        Raises:
+            av.FFmpegError: The connection broke.
+            LimitReached: More came than may come before a picture, or the time is up.
+        """
+        if self._has_ended or self._allowance.is_used_up:
+            return b""
+        try:
+            self._go_on_at(self._wanted)
+            self._rest = self._rest or self._more()
+        except (av.FFmpegError, LimitReached):
+            self._has_ended = True
+            raise
+        piece, self._rest = self._rest[:size], self._rest[size:]
+        self._position = self._wanted = self._position + len(piece)
+        return piece
+
+    def close(self) -> None:
+        """End the connection."""
+        self._container.close()
+
+    def _go_on_at(self, place: int) -> None:
+        while 0 < place - self._position <= _READ_THROUGH:
+            self._rest = self._rest or self._more()
+            skipped = self._rest[: place - self._position]
+            if not skipped:
+                return
+            self._rest = self._rest[len(skipped) :]
+            self._position += len(skipped)
+        if place != self._position:
+            self._container.seek(place, unsupported_byte_offset=True)
+            self._position, self._rest = place, b""
+
+    def _more(self) -> bytes:
+        if self._allowance.is_late:
+            raise self._allowance.late()
+        try:
+            piece = bytes(next(self._container.demux(), b""))
+        except av.FFmpegError as error:
+            if error.errno != EIO or self._size > 0:  # its word for an end where no length was promised
+                raise
+            piece = b""
+        self._allowance.received(len(piece))
+        self._playlist_bytes += len(piece) if self._playlist_bytes or piece.startswith(_PLAYLIST) else 0
+        if self._playlist_bytes > _LONGEST_PLAYLIST:
+            self._allowance.is_used_up = True
+            raise LimitReached(f"its playlist is longer than {_LONGEST_PLAYLIST // 10**6} MB; check the path")
+        return piece
+
+
+class HttpOpener:
+    """Opens what FFmpeg asks for: first the URL itself, then what it leads to, such as the pieces of a playlist.
+
+    What else cannot be had counts as empty: FFmpeg goes on with the next piece.
+    """
+
+    def __init__(self, options: Mapping[str, str], allowance: Allowance, say: Callable[[str, av.FFmpegError], None]) -> None:
+        """Open nothing yet.
+
+        Args:
+            options: Of FFmpeg's HTTP and TLS, for all connections.
+            allowance: Of the source.
+            say: Told of a URL behind the first one that cannot be had, and why.
+        """
+        self._options = options
+        self._allowance = allowance
+        self._say = say
+        self._first: HttpFile | None = None
+        self._wanted: HttpFile | None = None
+
+    def open_first(self, url: str) -> str | None:
+        """Connect to the URL itself, which FFmpeg asks for next.
+
+        Returns:
+            The format of it where FFmpeg would want to know its media type; else None.
+
+        Raises:
+            av.FFmpegError: It cannot be had.
+            LimitReached: It is late.
+        """
+        self._first = HttpFile(url, self._options, self._allowance, is_first=True)
+        self._wanted = self._first
+        start = self._first.start
+        if start.startswith(_PLAYLIST):
+            return "hls"
+        return "mpjpeg" if start.lstrip().startswith(b"--") else None
+
+    def __call__(self, url: str, _flags: int, options: Mapping[str, str]) -> "HttpFile | _Piece":
+        """Open a URL for FFmpeg: the first one, or what that leads to.
+
+        Raises:
+            LimitReached: They were too many.
+        """
+        first, self._wanted = self._wanted, None
+        if first is not None:
+            return first
+        return _Piece(partial(self._open_piece, url, {**options, **self._options}), partial(self._failed, url))
+
+    def _open_piece(self, url: str, options: Mapping[str, str]) -> HttpFile | None:
+        if self._allowance.is_used_up:
+            return None
+        if not url.startswith(_SCHEMES):
+            raise av.error.PermissionError(EACCES, "it is no http:// or https:// URL", url)
+        return HttpFile(url, options, self._allowance, is_first=False)
+
+    def _failed(self, url: str, error: av.FFmpegError) -> None:
+        if self._allowance.is_late:
+            raise self._allowance.late() from None
+        self._say(url, error)
+
+    def close(self) -> None:
+        """Close the first URL; FFmpeg closes what else it has opened."""
+        if self._first is not None:
+            self._first.close()
+
+
+class _Piece:
+    """A file that ends where it cannot be read, and says so: an exception of PyAV would end the whole stream."""
+
+    def __init__(self, connect: Callable[[], HttpFile | None], failed: Callable[[av.FFmpegError], None]) -> None:
+        self._failed = failed
+        try:
+            self._file = connect()
+        except av.FFmpegError as error:
+            self._file = None
+            failed(error)
+
+    def read(self, size: int) -> bytes:
+        if self._file is None:
+            return b""
+        try:
+            return self._file.read(size)
+        except av.FFmpegError as error:
+            self._failed(error)
+            self.close()
+            return b""
+
+    def close(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()

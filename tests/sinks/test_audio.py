@@ -1,0 +1,204 @@
+"""Sound that is damaged, or whose clock is not that of the picture."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tests.sinks.test_video import annotate, audio_codec, onset_s, read
+from tests.video_files import every, packets_of, remux, sound_of, write_video
+
+HOURS_S = 36_000.0
+IN_ORDER = {"bf": "0"}
+"""Frames are stored as they are shown: Matroska has one timestamp for both."""
+PACKET = 188
+SOUND, PICTURE = 0xC0, 0xE0
+"""Ids of streams in MPEG-TS."""
+PARTLY = "WARNING {}: some of its sound is damaged and left out\n"
+
+
+def shifted(source: Path, target: Path, *, picture_s: float = 0.0, sound_s: float = 0.0) -> Path:
+    """Copy a file, its picture and its sound later by so much."""
+    with av.open(source) as before, av.open(target, "w") as after:
+        copies = {stream.index: after.add_stream_from_template(stream) for stream in before.streams}
+        packets = [packet for packet in before.demux() if packet.dts is not None]
+        for packet in packets:
+            later = round(Fraction(picture_s if packet.stream.type == "video" else sound_s) / packet.time_base)
+            packet.pts, packet.dts = packet.pts + later, packet.dts + later
+            packet.stream = copies[packet.stream.index]
+        for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
+            after.mux(packet)
+    return target
+
+
+def broadcast(path: Path, codec: str = "mp2", end_s: float = 3.0) -> Path:
+    return write_video(path, every(0.04, round(end_s / 0.04)), audio=(codec, 0.0, end_s))
+
+
+def set_pts(path: Path, stream: int, number: int, later_s: float) -> Path:
+    """Make a timestamp of a broadcast later: that of the PES packet of this number, from 0, of a stream."""
+    data = bytearray(path.read_bytes())
+    starts = [at for at in range(0, len(data), PACKET) if data[at + 1] & 0x40]
+    heads = [at + 4 + (1 + data[at + 4] if data[at + 3] & 0x20 else 0) for at in starts]
+    at = [head for head in heads if data[head : head + 4] == bytes((0, 0, 1, stream))][number] + 9
+    first, second, third, fourth, fifth = data[at : at + 5]
+    pts = (first >> 1 & 7) << 30 | second << 22 | third >> 1 << 15 | fourth << 7 | fifth >> 1
+    pts = pts + round(later_s * 90_000)
+    data[at : at + 5] = (
+        first & 0xF1 | (pts >> 30 & 7) << 1,
+        *(pts >> 22 & 0xFF, (pts >> 15 & 0x7F) << 1 | 1, pts >> 7 & 0xFF, (pts & 0x7F) << 1 | 1),
+    )
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "mov"])
+@pytest.mark.parametrize("codec", ["aac", "ac3"])
+def test_a_file_whose_clock_began_long_ago_begins_with_its_picture(tmp_path: Path, suffix: str, codec: str) -> None:
+    plain = write_video(tmp_path / f"clip.{suffix}", every(0.04, 50, start_s=0.2), audio=(codec, 0.0, 2.0), options=IN_ORDER)
+    source = shifted(plain, tmp_path / f"late.{suffix}", picture_s=HOURS_S, sound_s=HOURS_S)
+    target = annotate(source, tmp_path / "out.mp4")
+    assert [frame.time_s for frame in read(target)] == pytest.approx(every(0.04, 50), abs=0.002)
+    assert onset_s(target) == pytest.approx(0.0, abs=0.15)
+    assert sound_of(target)[0] + len(sound_of(target)[1]) / 48_000 == pytest.approx(1.8, abs=0.1)
+    assert len(packets_of(target, "audio")) < 120
+
+
+@pytest.mark.parametrize("codec", ["aac", "pcm_s16le"])
+@pytest.mark.parametrize("sound_s", [HOURS_S, 20.0])
+def test_sound_that_begins_after_the_picture_has_ended_is_left_out(
+    tmp_path: Path, codec: str, sound_s: float, said: list[str]
+) -> None:
+    plain = write_video(tmp_path / "clip.mkv", every(0.04, 25), audio=(codec, 0.0, 1.0), options=IN_ORDER)
+    source = shifted(plain, tmp_path / "late.mkv", sound_s=sound_s)
+    target = annotate(source, tmp_path / "out.mp4")
+    assert len(read(target)) == 25
+    assert audio_codec(target) is None
+    assert said == [f"WARNING {source}: its sound lies outside the picture and is left out\n"]
+
+
+@pytest.mark.parametrize("codec", ["aac", "pcm_s16le"])
+def test_sound_before_the_picture_is_left_out(tmp_path: Path, codec: str, said: list[str]) -> None:
+    plain = write_video(tmp_path / "clip.mkv", every(0.04, 50), audio=(codec, 0.0, 8.0), options=IN_ORDER)
+    source = shifted(plain, tmp_path / "late.mkv", picture_s=5.0)
+    target = annotate(source, tmp_path / "out.mp4")
+    assert read(target)[0].time_s == pytest.approx(0.0, abs=0.002)
+    assert sound_of(target)[0] == pytest.approx(0.0, abs=0.15)
+    assert sound_of(target)[0] + len(sound_of(target)[1]) / 48_000 == pytest.approx(3.0, abs=0.1)
+    assert said[0] == f"WARNING {source}: the sound before the picture is left out\n"
+
+
+def test_sound_that_has_ended_before_the_picture_is_left_out(tmp_path: Path, said: list[str]) -> None:
+    plain = write_video(tmp_path / "clip.mkv", every(0.04, 50), audio=("aac", 0.0, 1.0), options=IN_ORDER)
+    source = shifted(plain, tmp_path / "late.mkv", picture_s=50.0)
+    assert audio_codec(annotate(source, tmp_path / "out.mp4")) is None
+    assert said == [f"WARNING {source}: its sound lies outside the picture and is left out\n"]
+
+
+def test_sound_that_goes_on_long_after_the_picture_ends_soon_after_it(tmp_path: Path, said: list[str]) -> None:
+    source = write_video(tmp_path / "clip.mkv", every(0.04, 25), audio=("aac", 0.0, 20.0))
+    start_s, samples, rate = sound_of(annotate(source, tmp_path / "out.mp4"))
+    assert start_s + len(samples) / rate == pytest.approx(3.0, abs=0.1)
+    assert said == [f"WARNING {source}: the sound goes on after the picture, at 1.0 s; it ends there in the copy\n"]
+
+
+def test_silence_does_not_follow_a_picture_that_jumps(tmp_path: Path) -> None:
+    times_s = [0.0, 0.04, 7200.0, 7200.04, 7204.0]
+    plain = write_video(tmp_path / "clip.mkv", times_s, audio=("aac", 0.0, 3.0), options=IN_ORDER)
+    source = shifted(plain, tmp_path / "late.mkv", sound_s=7201.0)
+    target = annotate(source, tmp_path / "out.mp4")
+    assert [frame.time_s for frame in read(target)] == pytest.approx(times_s, abs=0.002)
+    assert len(packets_of(target, "audio")) < 1000
+    with av.open(target) as container:
+        loud_s = [frame.time for frame in container.decode(audio=0) if np.abs(frame.to_ndarray()).max() > 0.1]
+    assert loud_s[0] == pytest.approx(7201.0, abs=0.1)
+
+
+@pytest.mark.parametrize("codec", ["mp2", "aac"])
+@pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.parametrize("stream", [SOUND, PICTURE])
+def test_a_damaged_timestamp_moves_nothing_else(tmp_path: Path, codec: str, number: int, stream: int) -> None:
+    source = set_pts(broadcast(tmp_path / "clip.ts", codec), stream, number, 20_000.0)
+    whole = len(packets_of(source, "audio"))
+    target = annotate(source, tmp_path / "out.mp4")
+    assert [frame.time_s for frame in read(target)] == pytest.approx(every(0.04, 75), abs=0.1)
+    packets = packets_of(target, "audio")
+    assert packets[-1][0] == pytest.approx(3.0, abs=0.1)
+    assert whole / 2 < len(packets) < whole * 1.3
+
+
+@pytest.mark.parametrize("codec", ["mp2", "aac"])
+def test_the_sound_of_parts_that_were_joined(tmp_path: Path, codec: str) -> None:
+    """Their time begins anew in each."""
+    joined = tmp_path / "joined.ts"
+    parts = [broadcast(tmp_path / f"{number}.ts", codec, end_s) for number, end_s in ((1, 2.0), (2, 3.0), (3, 1.5))]
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    target = annotate(joined, tmp_path / "out.mp4")
+    assert [frame.time_s for frame in read(target)] == pytest.approx(every(0.04, 163), abs=0.05)
+    start_s, samples, rate = sound_of(target)
+    assert start_s == pytest.approx(0.0, abs=0.1)
+    assert len(samples) / rate == pytest.approx(6.5, abs=0.2)
+    loud = np.abs(samples.reshape(-1)[: len(samples) // 4800 * 4800].reshape(-1, 4800)).max(1) > 0.2
+    assert loud.mean() > 0.95
+
+
+def test_sound_whose_rate_changes(tmp_path: Path) -> None:
+    first, second = broadcast(tmp_path / "1.ts", "mp2", 2.0), broadcast(tmp_path / "2.ts", "mp2", 2.0)
+    slower = tmp_path / "slower.ts"
+    with av.open(second) as before, av.open(slower, "w") as after:
+        picture = after.add_stream_from_template(before.streams.video[0])
+        sound = after.add_stream("mp2", rate=32_000)
+        resampler = av.AudioResampler("s16", "mono", 32_000)
+        for packet in before.demux():
+            if packet.stream.type == "video" and packet.dts is not None:
+                packet.stream = picture
+                after.mux(packet)
+            elif packet.stream.type == "audio":
+                for frame in packet.decode():
+                    for resampled in resampler.resample(frame):
+                        after.mux(sound.encode(resampled))
+        after.mux(sound.encode(None))
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(first.read_bytes() + slower.read_bytes())
+    start_s, samples, rate = sound_of(annotate(joined, tmp_path / "out.mp4"))
+    assert start_s + len(samples) / rate == pytest.approx(4.0, abs=0.2)
+    assert np.abs(samples[round(2.5 * rate) : round(3.5 * rate)]).max() > 0.2
+
+
+def adts_lengths(data: bytearray) -> None:
+    """Let frames of AAC claim another length."""
+    for at in range(0, len(data) - 1, 1):
+        if data[at] == 0xFF and data[at + 1] & 0xF6 == 0xF0 and at % 3 == 0:
+            data[at + 4] ^= 0x41
+
+
+def several_blocks(data: bytearray) -> None:
+    """Let frames of AAC claim to hold several blocks, which cannot be copied."""
+    for at in range(len(data) - 7):
+        if data[at] == 0xFF and data[at + 1] & 0xF6 == 0xF0:
+            data[at + 6] ^= 0x01
+
+
+@pytest.mark.parametrize("damage", [adts_lengths, several_blocks])
+def test_damaged_sound_is_left_out_and_the_picture_is_whole(
+    tmp_path: Path, damage: Callable[[bytearray], None], said: list[str]
+) -> None:
+    source = broadcast(tmp_path / "clip.ts", "aac")
+    data = bytearray(source.read_bytes())
+    damage(data)
+    source.write_bytes(data)
+    target = annotate(source, tmp_path / "out.mp4")
+    assert len(read(target)) >= 70
+    assert said.count(PARTLY.format(source)) <= 1
+
+
+def test_a_stream_that_appears_later_ends_nothing(tmp_path: Path) -> None:
+    """PyAV raises an IndexError there."""
+    plain = write_video(tmp_path / "1.ts", every(0.04, 50))
+    voiced = remux([broadcast(tmp_path / "2.ts", "mp2", 2.0), broadcast(tmp_path / "3.ts", "aac", 2.0)], tmp_path / "both.ts")
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(plain.read_bytes() + voiced.read_bytes())
+    assert len(read(annotate(joined, tmp_path / "out.mp4"))) >= 99

@@ -1,0 +1,234 @@
+"""Where faces are covered, no pixel of one is in anything that is shown, whatever becomes of the source and the models."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import pytest
+
+from maskstream.analyzer import Analyzer
+from maskstream.clock import Clock
+from maskstream.config import Layer, load_config
+from maskstream.covering import stored_crop
+from maskstream.errors import OutOfMemory, StreamLost
+from maskstream.following import FollowingAnalyzer
+from maskstream.overlay import Overlay
+from maskstream.people.analyzer import PeopleAnalyzer
+from maskstream.protocols import FrameAnalyzer
+from maskstream.settings import Config
+from maskstream.sinks.grid import Cell, draw_grid
+from maskstream.sources.reconnecting import ReconnectingSource, ReconnectPolicy
+from maskstream.stream.board import StatusBoard
+from maskstream.stream.engine import Engine
+from maskstream.stream.outlets import SinkBinding
+from maskstream.types import FACE_KEYPOINTS, BgrImage, Detection, Frame, FrameResult, Output, SourceInfo
+from tests.clocks import ManualClock
+from tests.sources.test_reconnecting import taken
+from tests.stream.test_engine import ListSink
+from tests.test_analyzer import GivenClassifier
+
+SKIN: Final = (40, 90, 250)
+"""The colour of faces, which nothing else has."""
+FACE_PX: Final = 40
+Places = Sequence[tuple[int, int]]
+
+
+def scene(places: Places, size: tuple[int, int] = (320, 240), seed: int = 1) -> BgrImage:
+    """A picture with a face at each place (left, top)."""
+    rough = np.random.default_rng(seed).integers(0, 120, (30, 40, 3), np.uint8)
+    bgr = np.asarray(cv2.resize(rough, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+    for x, y in places:
+        bgr[y : y + FACE_PX, x : x + FACE_PX] = SKIN
+    return bgr
+
+
+def skin(bgr: BgrImage) -> int:
+    """Return how many pixels of faces are in a picture."""
+    return int((np.abs(bgr.astype(int) - SKIN).max(2) < 30).sum())
+
+
+class FindsSkin:
+    """A detector that sees the faces of `scene`, and nothing where there is none."""
+
+    keypoint_names = FACE_KEYPOINTS
+
+    def __init__(self, most: int | None = None, broken: Callable[[int], bool] = lambda _: False) -> None:
+        self.calls = 0
+        self._most = most
+        self._broken = broken
+
+    def detect(self, pictures_bgr: Sequence[BgrImage]) -> list[list[Detection]]:
+        if self._most is not None and len(pictures_bgr) > self._most:
+            raise OutOfMemory("too many")
+        return [self._found(each) for each in pictures_bgr]
+
+    def _found(self, bgr: BgrImage) -> list[Detection]:
+        self.calls += 1
+        mask = (np.abs(bgr.astype(int) - SKIN).max(2) < 30).astype(np.uint8)
+        _, _, stats, _ = cv2.connectedComponentsWithStats(mask)
+        boxes = [(x, y, x + w, y + h) for x, y, w, h, _ in stats[1:].tolist()]
+        return [_detection(np.nan if self._broken(self.calls) else x1, y1, x2, y2) for x1, y1, x2, y2 in boxes]
+
+    def admit(self, min_score: float, max_faces: int) -> None:
+        """Everything is found anyway."""
+
+
+def _detection(x1: float, y1: float, x2: float, y2: float) -> Detection:
+    width, height = x2 - x1, y2 - y1
+    points = [(x1 + share * width, y1 + down * height) for share, down in ((0.5, 0.6), (0.7, 0.4), (0.3, 0.4))]
+    box, keypoints = np.array([x1, y1, x2, y2], np.float32), np.array(points, np.float32)
+    return Detection(box, 0.9, keypoints, np.full(3, 0.9, np.float32), FACE_KEYPOINTS)
+
+
+@dataclass
+class Shot:
+    """What a source shows from some frame on."""
+
+    bgr: BgrImage
+    frames: int
+    before_s: float = 0.0
+    """Seconds without a frame before it."""
+
+
+class Film:
+    """Shows one shot after the other; one connection of a camera, or a file."""
+
+    def __init__(self, shots: Sequence[Shot], live: bool, clock: Clock | None = None) -> None:
+        height, width = shots[0].bgr.shape[:2]
+        self.info = SourceInfo("door", width, height, live, average_fps=25)
+        self._shots, self._clock = shots, clock
+
+    def __iter__(self) -> Iterator[Frame]:
+        index, time_s = 0, 0.0
+        for shot in self._shots:
+            time_s += shot.before_s
+            for _ in range(shot.frames):
+                at_s = 0.0 if self._clock is None else self._clock.now_s()
+                yield Frame(shot.bgr, index, "door", time_s, 0.04, at_s)
+                index, time_s = index + 1, time_s + 0.04
+        if self.info.live:
+            raise StreamLost("door: lost")
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Shows(ListSink):
+    """Remembers what everybody is shown, as it is shown: the annotated picture, a tile of the window, the crops of events."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.skin: list[int] = []
+        self.captured: list[int] = []
+        self._cell = Cell(SourceInfo("door", 320, 240, live=True))
+        self._config = config
+
+    def write(self, output: Output) -> None:
+        super().write(output)
+        self._cell.take(output, 0.0)
+        tile = draw_grid([self._cell], (320, 240), 0.0, paused=False)
+        self.skin.append(max(skin(output.annotated_bgr), skin(tile)))
+        self.captured.append(skin(output.frame.bgr))
+        assert [stored_crop(output, face, self._config.privacy) for face in output.result.faces] == [None] * len(
+            output.result.faces
+        )
+
+
+def settings(**sections: Any) -> Config:
+    values = {"privacy": {"blur": "all", "store_crops": True}, "overlay": {"labels": False}, **sections}
+    return load_config(layers=[Layer("test", values)])
+
+
+def stages(detector: FindsSkin, config: Config) -> FrameAnalyzer:
+    return PeopleAnalyzer(FollowingAnalyzer(Analyzer(detector, GivenClassifier(), config), config), config)
+
+
+def shown(shots: Sequence[Shot], *, analyzer: FrameAnalyzer | None = None, batch_size: int = 4, **sections: Any) -> Shows:
+    """Run a file through all stages of a run; return what was shown of it."""
+    config = settings(**sections)
+    sink = Shows(config)
+    engine = Engine(analyzer or stages(FindsSkin(), config), Overlay(config).paint, config.stream, batch_size)
+    engine.add([Film(shots, live=False)], [SinkBinding(sink, None)])
+    engine.run()
+    assert sum(sink.captured) > 0
+    return sink
+
+
+LEFT, RIGHT, BELOW = (40, 60), (220, 60), (120, 160)
+
+
+def test_the_faces_of_these_pictures_are_seen_where_none_is_covered() -> None:
+    sink = shown([Shot(scene([LEFT, RIGHT]), 4)], privacy={"blur": "none"})
+    assert min(sink.skin) > FACE_PX * FACE_PX
+
+
+@pytest.mark.parametrize("every", [1, 3, 10])
+@pytest.mark.parametrize("stride", [1, 2, 5])
+def test_somebody_who_comes_into_the_picture_between_two_looks_is_not_seen(every: int, stride: int) -> None:
+    shots = [Shot(scene([]), 1), Shot(scene([LEFT]), 3), Shot(scene([LEFT, RIGHT]), 3), Shot(scene([BELOW], seed=2), 9)]
+    sink = shown(shots, detector={"every": every}, stream={"stride": stride})
+    assert sink.indices("door") == list(range(16))
+    assert sink.skin == [0] * 16
+
+
+@pytest.mark.parametrize("every", [1, 3, 10])
+@pytest.mark.parametrize("size", [(320, 240), (640, 480), (240, 320)])
+def test_a_camera_that_comes_back_with_another_picture_shows_nobody(every: int, size: tuple[int, int]) -> None:
+    """`Engine` drops what comes too fast of a camera: the analyzer is asked frame by frame."""
+    config = settings(detector={"every": every})
+    analyzer, overlay = stages(FindsSkin(), config), Overlay(config)
+    films = [Film([Shot(scene([LEFT]), 5)], live=True), Film([Shot(scene([RIGHT], size, seed=2), 12)], live=True)]
+    clock = ManualClock()
+    policy, status = ReconnectPolicy(None, refusal_ends=False), StatusBoard(clock).status("door")
+    frames = taken(ReconnectingSource("door", lambda: films.pop(0), policy, status, clock), 17)
+    assert [skin(overlay.paint(frame, analyzer.analyze([frame])[0])) for frame in frames] == [0] * 17
+
+
+def test_a_followed_picture_is_not_shown_whoever_follows() -> None:
+    """The picture is covered where it is drawn: it does not count on how the stages before were put together."""
+    bare = settings(privacy={"blur": "none"}, detector={"every": 3})
+    sink = shown([Shot(scene([LEFT]), 2), Shot(scene([LEFT, RIGHT]), 7)], analyzer=stages(FindsSkin(), bare))
+    assert [output.result.unseen for output in sink.outputs] == [False, True, True] * 3
+    assert sink.skin == [0] * 9
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_where_memory_does_not_suffice_nobody_is_seen(most: int) -> None:
+    detector = FindsSkin(most)
+    sink = shown([Shot(scene([LEFT]), 5), Shot(scene([RIGHT]), 9)], batch_size=8, analyzer=stages(detector, settings()))
+    assert sink.skin == [0] * 14
+    assert detector.calls == 14  # nobody is looked at twice, who would then be counted twice
+
+
+def test_what_the_detector_does_not_look_at_is_not_shown() -> None:
+    shots = [Shot(scene([LEFT, RIGHT]), 4), Shot(scene([(140, 60)]), 4)]
+    sink = shown(shots, detector={"region": [0.0, 0.0, 0.5, 1.0]})
+    assert sink.skin == [0] * 8
+    assert len(np.unique(sink.outputs[0].annotated_bgr[:, :120].reshape(-1, 3), axis=0)) > 1000  # the rest is
+
+
+def test_a_place_that_is_no_number_hides_the_whole_picture() -> None:
+    analyzer = stages(FindsSkin(broken=lambda call: call in (1, 4, 5)), settings())
+    sink = shown([Shot(scene([LEFT]), 3), Shot(scene([RIGHT]), 4)], analyzer=analyzer)
+    assert sink.skin == [0] * 7
+    assert [output.annotated_bgr.max() == 0 for output in sink.outputs] == [True] + [False] * 6
+
+
+@pytest.mark.parametrize("probabilities", [(float("nan"),) * 3, (float("nan"),) * 4, (float("inf"), 0.0, 0.0, 0.0)])
+def test_a_face_of_which_the_classifier_says_no_number_is_covered(probabilities: tuple[float, ...]) -> None:
+    config = settings(privacy={"blur": "unmasked"})
+    judge = Analyzer(FindsSkin(), GivenClassifier(probabilities), config)
+    sink = shown([Shot(scene([LEFT]), 5)], analyzer=PeopleAnalyzer(judge, config), privacy={"blur": "unmasked"})
+    assert sink.skin == [0] * 5
+
+
+def test_faces_that_are_covered_from_now_on_are_not_in_the_picture_that_stands_in() -> None:
+    bare, covered = (settings(privacy={"blur": blur}) for blur in ("masked", "all"))
+    overlay = Overlay(bare)
+    frame = Frame(scene([LEFT]), 0, "door", 0.0)
+    judge = Analyzer(FindsSkin(), GivenClassifier((0.1, 0.8, 0.1)), bare)
+    assert skin(overlay.paint(frame, judge.analyze([frame])[0])) > 0
+    overlay.set_source("door", covered)
+    assert skin(overlay.paint(replace(frame, index=1), FrameResult("door", 1, 0.04, (), repeated=True))) == 0

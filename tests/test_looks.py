@@ -1,0 +1,50 @@
+"""How often the detector looks, and what the user is told of settings that do nothing."""
+
+from typing import Any
+
+import pytest
+
+from maskstream import load_config
+from maskstream.config import Layer
+from maskstream.following import FollowingAnalyzer
+from maskstream.looks import analysed_per_look, every_of, frames_per_look, without_effect
+from maskstream.settings import Config
+from tests.conftest import make_frame
+from tests.test_following import Looks
+
+
+def config(every: int = 1, stride: int = 1, blur: str = "none") -> Config:
+    values: dict[str, Any] = {"detector": {"every": every}, "stream": {"stride": stride}, "privacy": {"blur": blur}}
+    return load_config(layers=[Layer("test", values)])
+
+
+@pytest.mark.parametrize("blur", ["none", "all"])
+@pytest.mark.parametrize("stride", [1, 2, 3, 5])
+@pytest.mark.parametrize("every", [1, 2, 3, 7])
+def test_the_detector_looks_as_often_as_the_rule_says(every: int, stride: int, blur: str) -> None:
+    chosen, looks = config(every, stride, blur), Looks()
+    FollowingAnalyzer(looks, chosen).analyze([make_frame(index) for index in range(0, 60, stride)])
+    shown = [index for _, index in looks.shown]
+    assert shown == list(range(0, 60, frames_per_look(chosen)))
+    assert frames_per_look(chosen) == stride * analysed_per_look(chosen)
+    assert frames_per_look(chosen) >= every_of(chosen)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        (config(), None),
+        (config(every=3), None),
+        (config(every=3, stride=2), None),
+        (config(every=3, stride=3), "detector.every: 3 is without effect: with a stride of 3"),
+        (config(every=3, stride=5), "detector.every: 3 is without effect: with a stride of 5"),
+        (config(stride=5), None),
+        (config(every=3, blur="masked"), "detector.every: 3 is without effect: with privacy.blur"),
+        (config(every=3, stride=5, blur="all"), "detector.every: 3 is without effect: with privacy.blur"),
+        (config(blur="all"), None),
+    ],
+)
+def test_what_does_nothing_is_said(chosen: Config, said: str | None) -> None:
+    lines = list(without_effect(chosen))
+    assert len(lines) == (said is not None)
+    assert "".join(lines).startswith(said or "")

@@ -1,0 +1,163 @@
+"""What is opened for a camera, and that nothing stays open where something cannot be."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import pytest
+
+from maskstream.cameras import Camera
+from maskstream.errors import SinkError, SourceOpenError, SourceRefused
+from maskstream.opening import open_camera, open_source, picture_sink
+from maskstream.settings import Config
+from maskstream.sinks import PictureSink, RecordingSink, VideoSink
+from maskstream.sinks.names import FileNames
+from maskstream.sources import FileSource, ReconnectingSource
+from maskstream.states import SourceState
+from maskstream.stream.board import StatusBoard
+from tests.servers import http_server, mjpeg, status
+from tests.video_files import every, grey, write_video
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    return write_video(tmp_path / "clip.mp4", every(0.04, 5))
+
+
+@pytest.fixture
+def closed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the sources that were closed."""
+    names: list[str] = []
+    for kind in (FileSource, ReconnectingSource):
+
+        def close(source: FileSource | ReconnectingSource, really: object = kind.close) -> None:
+            names.append(source.info.source_id)
+            really(source)  # type: ignore[operator]
+
+        monkeypatch.setattr(kind, "close", close)
+    return names
+
+
+def opened_camera(camera: Camera, output: Path | None, names: FileNames | None = None) -> list[str]:
+    """Open and close a camera that is added; return where its pictures would go."""
+    board = StatusBoard()
+    opened = open_camera(camera, board.status(camera.name), board, output and str(output), names or FileNames())
+    paths = []
+    for binding in opened.sinks:
+        assert binding.source_id == camera.name
+        paths.append(Path(getattr(binding.sink, "path", "")).name or type(binding.sink).__name__)
+    opened.close()
+    return paths
+
+
+def test_a_file_is_opened_at_once_and_a_camera_by_the_thread_that_reads_it(clip: Path, config: Config) -> None:
+    board = StatusBoard()
+    file = open_source(Camera("clip", str(clip), config), board, alone=False)
+    camera = open_source(Camera("gate", "rtsp://127.0.0.1:1/cam", config), board, alone=False)
+    assert (type(file), file.info.width) == (FileSource, 64)
+    assert (type(camera), camera.info.width, camera.info.live) == (ReconnectingSource, 0, True)
+    for source in (file, camera):
+        source.close()
+
+
+def test_a_status_of_its_own_is_told_what_becomes_of_a_camera(config: Config) -> None:
+    board = StatusBoard()
+    own = board.status("gate")
+    board.end("gate", "removed")  # meanwhile
+    camera = Camera("gate", "http://127.0.0.1:1/video", config)
+    source = open_source(camera, board, alone=False, status=own)
+    source.close()
+    assert list(source) == []
+    assert own.last.state is SourceState.ENDED
+    assert board.status("gate").last.cause == "started"
+
+
+def test_what_is_not_there_is_said(tmp_path: Path, config: Config) -> None:
+    for location in (str(tmp_path / "none.mp4"), "rtmp://cam/1"):
+        with pytest.raises(SourceOpenError):
+            open_source(Camera("gate", location, config), StatusBoard(), alone=False)
+
+
+def test_a_camera_alone_that_refuses_is_said_at_once(config: Config) -> None:
+    with http_server({"/video": status(404)}) as url:
+        camera = Camera("gate", f"{url}/video", config)
+        with pytest.raises(SourceRefused, match="404"):
+            open_source(camera, StatusBoard(), alone=True)
+        open_source(camera, StatusBoard(), alone=False).close()
+
+
+def test_a_camera_alone_that_answers_is_read_from_the_connection_that_was_begun(config: Config) -> None:
+    with http_server({"/video": mjpeg(frames=3)}) as url:
+        source = open_source(Camera("gate", f"{url}/video", config), StatusBoard(), alone=True)
+        frames: Iterator[object] = iter(source)
+        assert next(frames)
+        source.close()
+
+
+@pytest.mark.parametrize(("location", "kind"), [("clip.mp4", VideoSink), ("rtsp://127.0.0.1:1/cam", RecordingSink)])
+def test_which_sink_a_source_has(
+    clip: Path, config: Config, monkeypatch: pytest.MonkeyPatch, location: str, kind: type[object]
+) -> None:
+    monkeypatch.chdir(clip.parent)
+    camera = Camera("gate", location, config)
+    source = open_source(camera, StatusBoard(), alone=False)
+    sink = picture_sink("out.mp4", source, camera)
+    assert type(sink) is kind
+    sink.close()
+    source.close()
+
+
+def test_pictures_go_into_a_folder(tmp_path: Path, config: Config) -> None:
+    for number in range(2):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), grey(number))
+    camera = Camera("photos", str(tmp_path), config)
+    source = open_source(camera, StatusBoard(), alone=False)
+    assert type(picture_sink(str(tmp_path / "out"), source, camera)) is PictureSink
+    source.close()
+
+
+def test_a_source_is_closed_where_its_sink_cannot_be_opened(clip: Path, config: Config, closed: list[str]) -> None:
+    (clip.parent / "file").touch()
+    board = StatusBoard()
+    for location in (str(clip), "rtsp://127.0.0.1:1/cam"):
+        with pytest.raises(SinkError):
+            open_camera(Camera("gate", location, config), board.status("gate"), board, str(clip.parent / "file"), FileNames())
+    assert closed == ["gate", "gate"]
+
+
+def test_the_video_of_a_file_that_is_added_replaces_none(clip: Path, config: Config, said: list[str]) -> None:
+    output, names = clip.parent / "out", FileNames()
+    output.mkdir()
+    (output / "hall.mp4").write_text("of an earlier run")
+    camera = Camera("hall", str(clip), config)
+    assert opened_camera(camera, output, names) == ["hall_002.mp4"]
+    assert [path.name for path in output.iterdir()] == ["hall.mp4"]  # what gave no frame leaves none
+    assert (output / "hall.mp4").read_text() == "of an earlier run"
+    assert "INFO hall: the video is hall_002.mp4, since there is a file hall.mp4 already\n" in said
+
+
+def test_a_video_that_cannot_be_begun_leaves_no_name_behind(clip: Path, config: Config) -> None:
+    output = clip.parent / "out"
+    board = StatusBoard()
+    camera = Camera("hall", str(clip), config)
+    source = open_source(camera, board, alone=False)
+    broken = replace(source.info, width=-2)
+    source.info = broken
+    output.mkdir()
+    with pytest.raises((SinkError, ValueError, OverflowError)):
+        picture_sink(str(output / "hall.mp4"), source, camera, replace=False)
+    assert list(output.iterdir()) == []
+    source.close()
+
+
+def test_names_of_cameras_stay_theirs(clip: Path, config: Config) -> None:
+    output, names = clip.parent / "out", FileNames()
+    cameras = [Camera(name, str(clip), config) for name in ("hall 1", "hall_1", "Hall 1", "hall 1")]
+    assert [opened_camera(camera, output, names) for camera in cameras] == [
+        *(["hall_1.mp4"], ["hall_1_2.mp4"], ["Hall_1_3.mp4"], ["hall_1.mp4"]),
+    ]
+
+
+def test_without_an_output_there_is_no_sink(clip: Path, config: Config) -> None:
+    assert opened_camera(Camera("hall", str(clip), config), None) == []
