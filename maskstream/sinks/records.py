@@ -18,7 +18,7 @@ import numpy as np
 from loguru import logger
 
 from maskstream.errors import SinkClosed, SinkError
-from maskstream.files import abandon, csv_text
+from maskstream.files import abandon, csv_text, tighten
 from maskstream.sinks.paths import is_file, is_stdout, require_writable
 from maskstream.states import StateChange
 from maskstream.types import Detection, Face, FloatArray, FrameResult, Output
@@ -118,6 +118,7 @@ class TextSink:
             self._file = open(path, mode, encoding="utf-8", errors="surrogateescape", newline="", opener=_opened)  # noqa: SIM115 (closed by close; Path.open takes no opener)
         except OSError as error:
             raise SinkError(f"{path}: cannot be written: {error.strerror}; choose another place") from error
+        tighten(self._file.fileno())
         if self.is_continued:
             logger.info("{}: continued after the {:.1f} kB that are there", path, Path(path).stat().st_size / 1000)
             self.put(_missing_end(path, self._has_quotes))
