@@ -129,7 +129,7 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
         bindings: list[SinkBinding] = []
 
         def add(sink: Sink, source_id: str | None = None) -> None:
-            opened.callback(sink.close)
+            opened.callback(_close_quietly, sink)
             bindings.append(SinkBinding(sink, source_id))
 
         texts = ((request.jsonl, JsonlSink), (request.csv, partial(CsvSink, bom=config.csv.bom)), (request.status, StatusSink))
@@ -182,18 +182,26 @@ def _open_sources(cameras: Sequence[Camera], board: StatusBoard, opened: ExitSta
     """Open files at the same time, while this thread stays free for signals; a webcam alone wants this thread."""
     open_one = partial(open_source, board=board, alone=len(cameras) == 1)
     if len(cameras) == 1 and _is_webcam(cameras[0]):
-        webcam = open_one(cameras[0])
-        opened.callback(webcam.close)
-        return [webcam]
+        source = open_one(cameras[0])
+        opened.callback(_close_quietly, source)
+        return [source]
     with ThreadPoolExecutor(len(cameras)) as pool:
         opening = [pool.submit(open_one, camera) for camera in cameras]
     for future in opening:
         if future.exception() is None:
-            opened.callback(future.result().close)
+            opened.callback(_close_quietly, future.result())
     failures = [str(error) for future in opening if isinstance(error := future.exception(), MaskStreamError)]
     for failure in failures[1:]:
         logger.error("{}", failure)
     return [future.result() for future in opening]
+
+
+def _close_quietly(opened: Sink | Source) -> None:
+    """Close what a start that failed leaves behind; the user is told of what came first."""
+    try:
+        opened.close()
+    except Exception as error:
+        logger.debug("closing {} failed: {!r}", type(opened).__name__, error)
 
 
 def _is_webcam(camera: Camera) -> bool:

@@ -13,7 +13,7 @@ from loguru import logger
 from maskstream.config import Layer, read_yaml, refine, text_keys
 from maskstream.errors import ConfigError, SourceOpenError
 from maskstream.redaction import redact
-from maskstream.settings import AlignConfig, Config, NetworkConfig, PrivacyConfig, VideoConfig, WebcamConfig
+from maskstream.settings import AlignConfig, Config, NetworkConfig, VideoConfig, WebcamConfig
 
 _YAML_SUFFIXES: Final = (".yaml", ".yml")
 _PER_CAMERA: Final[dict[str, tuple[str, ...]]] = {
@@ -24,7 +24,7 @@ _PER_CAMERA: Final[dict[str, tuple[str, ...]]] = {
     "network": tuple(NetworkConfig.model_fields),
     "video": tuple(VideoConfig.model_fields),
     "events": ("labels", "min_seconds", "update_s"),
-    "privacy": tuple(PrivacyConfig.model_fields),
+    "privacy": ("blur", "store_crops"),
 }
 _OPENED_WITH: Final = ("network", "webcam", "video")
 """Sections that a source or its recording is opened with: another value opens both anew, all else is applied while they run."""

@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
@@ -162,18 +163,24 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _explain(error: ValidationError, kind: type[BaseModel], stack: list[Layer]) -> str:
-    first = error.errors()[0]
+    kinds = ("extra_forbidden", "missing")  # a misspelt key is also one that is missing
+    first = min(error.errors(), key=lambda each: kinds.index(each["type"]) if each["type"] in kinds else len(kinds))
     path = [part for part in first["loc"] if part != "[key]"]
     origin = next((layer.origin for layer in reversed(stack) if _sets(layer.values, path)), stack[0].origin)
     key = ".".join(map(str, path))
     if first["type"] == "extra_forbidden":
-        return f"{origin}: unknown key {key}; allowed here: {', '.join(_keys_beside(kind, path))}"
+        allowed = _keys_beside(kind, path)
+        similar = get_close_matches(str(path[-1]), allowed, 1)
+        return f"{origin}: unknown key {key}{f', meant is {similar[0]}' if similar else ''}; allowed here: {', '.join(allowed)}"
     if first["type"] == "missing":
-        return f"{origin}: {key} is missing; restore it"
+        return f"{origin}: {key} is missing; {'give it' if any(isinstance(part, int) for part in path) else 'restore it'}"
     value = "***" if path[-1:] == ["secret"] else _shown(first["input"])
+    said = f"{first['msg'][:1].lower()}{first['msg'][1:]}"
+    if first["type"] == "model_type":
+        said = f"expected keys: {', '.join(_keys_beside(kind, [*path, '']))}"
     while len(path) > 1 and isinstance(path[-1], int):  # a list is named as a whole
         path.pop()
-    return f"{origin}: {'.'.join(map(str, path))}: {value:.80} is not allowed; {first['msg'][:1].lower()}{first['msg'][1:]}"
+    return f"{origin}: {'.'.join(map(str, path))}: {value:.80} is not allowed; {said}"
 
 
 def _shown(value: object) -> str:

@@ -1,15 +1,15 @@
-"""Names of files in messages, and files that are there as a whole or not at all."""
+"""Names of files in messages, files that are there as a whole or not at all, and who may read them."""
 
 import csv
 import io
 import os
 import stat
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, Literal
 from unicodedata import category
 
 from maskstream.errors import SinkError
@@ -37,10 +37,50 @@ def plain_text(name: str) -> str:
     return name.encode(errors="replace").decode()
 
 
-def make_folder(path: str) -> None:
-    """Make a folder and those above it, or raise `SinkError`."""
+_HIDDEN: Final[dict[str, int]] = {"owner": 0o077, "group": 0o007, "everyone": 0}
+"""Permissions that are taken from whatever is written."""
+
+
+_withheld = 0
+"""Those that `readable_by` takes now: like the umask, it is one for the whole process."""
+
+
+@contextmanager
+def readable_by(who: Literal["owner", "group", "everyone"]) -> Iterator[None]:
+    """Let what is written within be readable by `who` at most, and never by more than the umask of the process allows.
+
+    It holds for the whole process, so that files that libraries write are included, and those of all threads.
+    """
+    global _withheld
+    before = os.umask(0o077), _withheld
+    _withheld = _HIDDEN[who]
+    os.umask(before[0] | _withheld)
     try:
+        yield
+    finally:
+        os.umask(before[0])
+        _withheld = before[1]
+
+
+def tighten(path: str | int) -> None:
+    """Take from a file that was there before what `readable_by` takes from those that are written now.
+
+    Args:
+        path: The file, or its descriptor.
+    """
+    with suppress(OSError):  # somebody else's, who has let us write it
+        state = os.stat(path)  # noqa: PTH116 (of descriptors too)
+        if stat.S_ISREG(state.st_mode) and stat.S_IMODE(state.st_mode) & _withheld:
+            os.chmod(path, stat.S_IMODE(state.st_mode) & ~_withheld)  # noqa: PTH101 (as above)
+
+
+def make_folder(path: str, *, like_parent: bool = False) -> None:
+    """Make a folder and those above it, or raise `SinkError`; with `like_parent` it is as readable as the folder above it."""
+    try:
+        is_made = like_parent and not Path(path).exists()
         Path(path).mkdir(parents=True, exist_ok=True)
+        if is_made:
+            Path(path).chmod(stat.S_IMODE(Path(path).parent.stat().st_mode) & 0o777)
     except OSError as error:
         raise SinkError(f"{path}: cannot be made a folder: {error.strerror}; choose another place") from error
 
@@ -76,17 +116,22 @@ def abandon(stream: IO[Any]) -> None:
         os.close(nowhere)
 
 
-def replace_file(path: Path, content: bytes | memoryview) -> None:
+def replace_file(path: Path, content: bytes | memoryview, *, like_folder: bool = False) -> None:
     """Write a file; whoever looks finds the old one or the whole new one. A link stays one, and so does the mode of a file.
 
     What is no file, such as a pipe or `/dev/stdout`, is written to as it is.
+
+    Args:
+        path: Where it goes.
+        content: All of it.
+        like_folder: Whether it is as readable as its folder, whatever `readable_by` says: a cache, which holds no face.
 
     Raises:
         SinkError: It cannot be written; nothing is left behind.
     """
     try:
         if _takes_the_place_of_a_file(path):
-            _replace(Path(os.path.realpath(path)), content)
+            _replace(Path(os.path.realpath(path)), content, like_folder=like_folder)
         else:
             with path.open("wb") as device:
                 device.write(content)
@@ -100,15 +145,17 @@ def _takes_the_place_of_a_file(path: Path) -> bool:
     return not os.path.lexists(path) or not path.exists() or path.is_file() or path.is_dir()
 
 
-def _replace(target: Path, content: bytes | memoryview) -> None:
+def _replace(target: Path, content: bytes | memoryview, *, like_folder: bool) -> None:
     """Write beside the target under a name that no other process has: those of containers may share number and folder."""
     _remove_abandoned(str(target.parent))
     part = target.with_name(os.urandom(8).hex().join(_PART))  # short: the name itself may be as long as names can be
     descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o666)  # less the umask
     try:
         with os.fdopen(descriptor, "wb") as file:
-            if target.is_file():
-                part.chmod(stat.S_IMODE(target.stat().st_mode))
+            if like_folder:
+                part.chmod(stat.S_IMODE(target.parent.stat().st_mode) & 0o666)
+            elif target.is_file():
+                part.chmod(stat.S_IMODE(target.stat().st_mode) & ~_withheld)
             file.write(content)
         part.replace(target)
     finally:

@@ -1,21 +1,29 @@
 """Puts together who is told of people: files, brokers, addresses."""
 
+import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Final
+from pathlib import Path
+from time import time
+from typing import TYPE_CHECKING, Final
 
+from loguru import logger
 from rich.console import Console
 
 from maskstream.cameras import expand
 from maskstream.covering import stored_crop
-from maskstream.errors import ConfigError
+from maskstream.errors import ConfigError, SinkError
 from maskstream.homes import expand_home, state_folder
 from maskstream.people.book import EventBook
 from maskstream.protocols import Sink
 from maskstream.settings import Config, EventsConfig, PerSource
 from maskstream.sinks.delivery import Carrier, Delivery
 from maskstream.sinks.events import EventSink, JsonlEvents
-from maskstream.sinks.outbox import Outbox
+from maskstream.sinks.outbox import Outbox, peek
 from maskstream.types import Face, Output
+
+if TYPE_CHECKING:
+    from maskstream.sinks.webhook import Webhook
 
 _BYTES_PER_MB: Final = 1_000_000
 
@@ -35,7 +43,7 @@ class Reporting:
         """
         self._config = config
         self._carriers = _carriers(config.events)
-        self._queue = _queue(config.events.queue) if self._carriers else ""
+        self._queue = _required_queue(config.events.queue) if self._carriers else _queue(config.events.queue) or ""
         self._privacy = PerSource(lambda own: own.privacy, config, by_source)
         self._book = EventBook(config, by_source, self._crop)
 
@@ -72,14 +80,47 @@ class Reporting:
         """
         if self._carriers:
             outbox = Outbox(self._queue, round(self._config.events.queue_mb * _BYTES_PER_MB))
-            for carrier in self._carriers:
-                yield EventSink(self._book, Delivery(carrier, outbox))
+            outbox.join()  # until all deliveries use it
+            try:
+                self._claim(outbox)
+                for carrier in self._carriers:
+                    yield EventSink(self._book, Delivery(carrier, outbox))
+            finally:
+                outbox.leave()
+        else:
+            self._look_into_queue()
         if events is not None:
             yield EventSink(self._book, JsonlEvents(events, "w" if anew else "a"))
         if summary is not None:
             from maskstream.sinks.summary import SummarySink
 
             yield SummarySink(summary, self._book, console)
+
+    def _look_into_queue(self) -> None:
+        """Say what waits where no receiver is named."""
+        if self._queue and os.path.exists(self._queue):  # noqa: PTH110 (Path raises where nobody may look)
+            for receiver, records in peek(Path(self._queue)).items():
+                logger.info("{}: {} records wait for {}; no receiver is named in this run", self._queue, records, receiver)
+
+    def _claim(self, outbox: Outbox) -> None:
+        """Let the receivers have what waits for them, and say what waits for others."""
+        days = self._config.events.unclaimed_days
+        keys = {carrier.key for carrier in self._carriers}
+        formers = {carrier.key: [key for key in carrier.former_keys if key not in keys] for carrier in self._carriers}
+        try:
+            counts = outbox.claim(formers, time(), days)
+        except SinkError as error:  # the disk may be full: in the next run
+            logger.warning("{}", error)
+            return
+        for receiver, records in counts.items():
+            if records < 0:
+                logger.warning("{}: {} records for {} are deleted: no run names it any more", outbox.path, -records, receiver)
+            else:
+                logger.warning(
+                    "{}: {} records wait for {}, which this run does not name; name it again and they are delivered, else they "
+                    "are deleted after {:g} days, or at once with --set events.unclaimed_days=0",
+                    *(outbox.path, records, receiver, days),
+                )
 
 
 def _carriers(events: EventsConfig) -> list[Carrier]:
@@ -88,28 +129,46 @@ def _carriers(events: EventsConfig) -> list[Carrier]:
     if events.mqtt is not None:
         from maskstream.sinks.mqtt import Mqtt
 
-        carriers.append(Mqtt(expand(events.mqtt, "events.mqtt")))
+        carriers.append(Mqtt(expand(events.mqtt, "events.mqtt"), events.mqtt_name, events.ca_file))
     if events.webhooks:
-        from maskstream.sinks.webhook import Webhook
-
-        for hook in events.webhooks:
-            secret = None if hook.secret is None else expand(hook.secret, "events.webhooks: secret")
-            carriers.append(Webhook(expand(hook.url, "events.webhooks: url"), secret))
+        carriers += _webhooks(events)
     keys = [carrier.key for carrier in carriers]
-    if len(set(keys)) < len(keys):
-        raise ConfigError("events.webhooks: an address is given twice; give each once")
+    repeated = next((carrier for carrier in carriers if keys.count(carrier.key) > 1), None)
+    if repeated is not None:
+        raise ConfigError(f"events.webhooks: {repeated.name} is given twice; give each address once, each name once")
     return carriers
 
 
-def _queue(given: str | None) -> str:
+def _webhooks(events: EventsConfig) -> list["Webhook"]:
+    """Return the addresses to post to; of those without a name that differ in their query alone, the query is part of the key."""
+    from maskstream.sinks.webhook import Webhook
+
+    hooks = []
+    for hook in events.webhooks:
+        secret = None if hook.secret is None else expand(hook.secret, "events.webhooks: secret")
+        hooks.append(Webhook(expand(hook.url, "events.webhooks: url"), secret, hook.name, events.ca_file))
+    addresses = Counter(carrier.address_key for carrier in hooks)
+    for carrier in hooks:
+        if carrier.key == carrier.address_key and addresses[carrier.key] > 1:
+            carrier.key = carrier.full_key
+    return hooks
+
+
+def _queue(given: str | None) -> str | None:
+    """Return where events wait for their receivers; None where there is no folder that outlasts the program."""
+    folder = state_folder()
+    path = expand_home(given) if given is not None else None if folder is None else str(folder / "events.db")
+    return None if path is None or path.startswith("~") else path
+
+
+def _required_queue(given: str | None) -> str:
     """Return where events wait for their receivers.
 
     Raises:
         ConfigError: There is no folder that outlasts the program.
     """
-    folder = state_folder()
-    path = expand_home(given) if given is not None else None if folder is None else str(folder / "events.db")
-    if path is None or path.startswith("~"):
+    path = _queue(given)
+    if path is None:
         raise ConfigError(
             f"events.queue: {given or 'not set'}, and there is no home folder; set it to a file that outlasts the run"
         )

@@ -33,6 +33,7 @@ Precision = Literal["float32", "float16", "bfloat16"]
 Blur = Literal["none", "all", "masked", "unmasked"]
 Deinterlace = Literal["auto", True, False]
 PixelAspect = Annotated[float, Field(ge=0.25, le=4)]
+ReadableBy = Literal["owner", "group", "everyone"]
 LabelMeaning = Literal["mask", "no_mask", "incorrect", "unknown", "ignore", "ask"]
 """What the name of a class means; `ask`: `unknown`, or a question to the user where other names make it ambiguous."""
 
@@ -167,6 +168,7 @@ class PrivacyConfig(Section):
 
     blur: Blur
     store_crops: bool
+    readable_by: ReadableBy
 
 
 class WebhookConfig(Section):
@@ -174,6 +176,7 @@ class WebhookConfig(Section):
 
     url: Annotated[str, Field(repr=False)]
     secret: Annotated[str | None, Field(repr=False)] = None
+    name: Annotated[str, Field(min_length=1)] | None = None
 
 
 class EventsConfig(Section):
@@ -183,9 +186,12 @@ class EventsConfig(Section):
     min_seconds: Annotated[float, Field(ge=0)]
     update_s: Annotated[float, Field(gt=0)]
     mqtt: Annotated[str | None, Field(repr=False)]
+    mqtt_name: Annotated[str, Field(min_length=1)] | None
     webhooks: list[WebhookConfig]
+    ca_file: str | None
     queue: str | None
     queue_mb: Annotated[float, Field(gt=0)]
+    unclaimed_days: Annotated[float, Field(ge=0)]
 
 
 class ClipConfig(Section):

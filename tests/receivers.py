@@ -2,14 +2,15 @@
 
 import json
 import os
+import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from socket import create_connection, create_server
+from socket import SHUT_RDWR, create_connection, create_server, socket
 from time import monotonic, sleep
 from typing import Any
 
@@ -33,6 +34,42 @@ def wait_until(holds: Callable[[], bool]) -> None:
         sleep(0.02)
 
 
+@dataclass(frozen=True)
+class Authority:
+    """A certificate authority of our own."""
+
+    ca: Path
+    """Its certificate, in PEM."""
+    server: Path
+    """That of a server at 127.0.0.1, with its key."""
+    elsewhere: Path
+    """That of a server with another name."""
+    expired: Path
+
+
+def authority(folder: Path) -> Authority:
+    """Make an authority and certificates of it, as people do by hand."""
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+
+    def openssl(*arguments: str | Path) -> None:
+        subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
+
+    def signed(name: str, subject: str, *until: str) -> Path:
+        key, wanted, made = (folder / f"{name}.{suffix}" for suffix in ("key", "csr", "pem"))
+        (folder / "names").write_text(f"subjectAltName={subject}")
+        openssl("req", "-new", *curve, "-subj", f"/CN={name}", "-keyout", key, "-out", wanted)
+        by = ["-CA", ca, "-CAkey", folder / "ca.key", "-CAcreateserial", "-extfile", folder / "names"]
+        openssl("x509", "-req", "-in", wanted, *by, *(until or ("-days", "2")), "-out", made)
+        made.write_bytes(made.read_bytes() + key.read_bytes())
+        return made
+
+    ca = folder / "ca.pem"
+    openssl("req", "-x509", *curve, "-days", "2", "-subj", "/CN=ours", "-keyout", folder / "ca.key", "-out", ca)
+    return Authority(
+        ca, signed("server", "IP:127.0.0.1"), signed("elsewhere", "DNS:else.where"), signed("old", "IP:127.0.0.1", "-days", "-1")
+    )
+
+
 @dataclass
 class Posts:
     """What a web server was sent."""
@@ -44,6 +81,8 @@ class Posts:
     bodies: list[bytes] = field(default_factory=list)
     """Of posts that were answered with 200."""
     headers: list[dict[str, str]] = field(default_factory=list)
+    asked: list[dict[str, str]] = field(default_factory=list)
+    """Headers of all posts, also of those that were refused."""
     refused: int = 0
 
     @property
@@ -52,13 +91,14 @@ class Posts:
 
 
 @contextmanager
-def web_receiver(port: int = 0) -> Iterator[Posts]:
-    """Take posts until the block is left."""
+def web_receiver(port: int = 0, certificate: Path | None = None) -> Iterator[Posts]:
+    """Take posts until the block is left, with TLS where there is a certificate with its key."""
 
     class Request(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             sleep(posts.delay_s)
+            posts.asked.append(dict(self.headers))
             code = posts.answers.pop(0) if posts.answers else 200
             if code == 200:
                 posts.headers.append(dict(self.headers))
@@ -74,7 +114,12 @@ def web_receiver(port: int = 0) -> Iterator[Posts]:
 
     with ThreadingHTTPServer(("127.0.0.1", port), Request) as server:
         server.daemon_threads = True
-        posts = Posts(f"http://127.0.0.1:{server.server_port}/hook/secret-path")
+        posts = Posts(f"http{'s' if certificate else ''}://127.0.0.1:{server.server_port}/hook/secret-path")
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+            server.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients that do not trust it
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:
@@ -99,13 +144,13 @@ def broker(executable: str, folder: Path, port: int, *settings: str) -> Iterator
     config.write_text("\n".join([*lines, *as_root, *(settings or ["allow_anonymous true"]), ""]))
     with subprocess.Popen([executable, "-c", str(config)], stderr=subprocess.DEVNULL) as process:
         try:
-            wait_until(lambda: _answers(port))
+            wait_until(lambda: answers(port))
             yield process
         finally:
             process.kill()
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
     try:
         create_connection(("127.0.0.1", port), 0.2).close()
     except OSError:
@@ -146,3 +191,47 @@ def subscriber(port: int, topic: str = "maskstream/#", login: tuple[str, str] | 
     finally:
         client.disconnect()
         client.loop_stop()
+
+
+@contextmanager
+def old_broker_in_front(port: int, words: bytes = b"\x20\x02\x00\x01") -> Iterator[int]:
+    """Pass connections to a broker on, but those of MQTT 5 answer as one does that knows MQTT 3.1.1 alone; give the port.
+
+    Args:
+        port: Of the broker.
+        words: What a client that speaks MQTT 5 is told: a CONNACK with `unacceptable protocol version`.
+    """
+
+    def serve() -> None:
+        while True:
+            try:
+                client, _ = listening.accept()
+            except OSError:
+                return
+            threading.Thread(target=pass_on, args=(client,), daemon=True).start()
+
+    def pass_on(client: socket) -> None:
+        with client, suppress(OSError):
+            packet = client.recv(4096)
+            version = packet[packet.find(b"MQTT") + 4]
+            if version == 5:
+                client.sendall(words)
+                return
+            with create_connection(("127.0.0.1", port)) as behind:
+                behind.sendall(packet)
+                thread = threading.Thread(target=copy, args=(behind, client), daemon=True)
+                thread.start()
+                copy(client, behind)
+
+    def copy(one: socket, other: socket) -> None:
+        with suppress(OSError):
+            while data := one.recv(4096):
+                other.sendall(data)
+            other.shutdown(SHUT_RDWR)
+
+    with create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=serve, daemon=True).start()
+        try:
+            yield int(listening.getsockname()[1])
+        finally:
+            listening.shutdown(SHUT_RDWR)

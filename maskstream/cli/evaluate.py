@@ -77,11 +77,12 @@ def run(arguments: argparse.Namespace) -> int:
     request = request_of(arguments, console if console.is_terminal and not arguments.quiet else None)
 
     from maskstream.evaluation.summary import print_summary
+    from maskstream.files import readable_by
     from maskstream.measure import evaluate
 
     keep_freed_memory()
     try:
-        with insistent_interrupts():
+        with insistent_interrupts(), readable_by(config.privacy.readable_by):
             figures = evaluate(request, config)
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)

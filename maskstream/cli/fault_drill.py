@@ -47,6 +47,7 @@ def drill(arguments: argparse.Namespace, folder: Path) -> int:
     from tests.drill.child import calibrate
     from tests.drill.core import ends, lost_and_found
     from tests.drill.covered import covered
+    from tests.drill.deliveries import deliveries
     from tests.drill.editing import editing
     from tests.drill.exposure import exposure
     from tests.drill.inside import files, slowness
@@ -60,7 +61,10 @@ def drill(arguments: argparse.Namespace, folder: Path) -> int:
     print(f"before the drill {table.machine}")
     scenes: dict[str, Callable[[Table, Path, Path], object]] = {
         "network": partial(network, away_s=SHORT_AWAY_S if arguments.short else LONG_AWAY_S),
-        **{scene.__name__: scene for scene in (recordings, editing, covered, slowness, refusals, webcams, files, exposure)},
+        **{
+            scene.__name__: scene
+            for scene in (recordings, editing, covered, slowness, refusals, webcams, files, exposure, deliveries)
+        },
     }
     if arguments.core:
         scenes = {scene.__name__: scene for scene in (lost_and_found, ends)}

@@ -43,9 +43,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def prepare(arguments: argparse.Namespace, config: "Config", progress: "Console | None") -> str:
     """Cut the crops."""
+    from maskstream.files import readable_by
     from maskstream.prepare import CropRequest, cut_crops
 
     request = CropRequest(**{name: getattr(arguments, name) for name in REQUESTED}, progress=progress)
-    description = cut_crops(request, config)
+    with readable_by(config.privacy.readable_by):
+        description = cut_crops(request, config)
     counts = {title: ", ".join(f"{count} {name}" for name, count in description[title].items()) for title in ("crops", "missed")}
     return "\n".join(f"{title}: {some or 'none'}" for title, some in counts.items())

@@ -89,6 +89,7 @@ def watch(arguments: argparse.Namespace, stopper: Stopper) -> None:
     config = load_config(arguments.config, command_line)
 
     from maskstream.app import StreamRequest, build_engine  # takes longer than to refuse a configuration
+    from maskstream.files import readable_by
 
     request = StreamRequest(
         tuple(arguments.source),
@@ -101,8 +102,9 @@ def watch(arguments: argparse.Namespace, stopper: Stopper) -> None:
         reads=_read_besides(arguments.config, config),
     )
     keep_freed_memory()
-    stopper.engine = build_engine(request, config)
-    logger.info("{}", summary(stopper.engine.run()))
+    with readable_by(config.privacy.readable_by):
+        stopper.engine = build_engine(request, config)
+        logger.info("{}", summary(stopper.engine.run()))
 
 
 def _read_besides(given: "Path | None", config: "Config") -> tuple[str, ...]:

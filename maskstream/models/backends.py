@@ -101,8 +101,8 @@ def kept_graph(key: str, backend: str, make: Callable[[], bytes], *, several: bo
     logger.info("preparing a network for {}{}", backend, ", once: the next start reads it" if cache_lasts() else "")
     content = make()
     try:
-        make_folder(str(cache))
-        replace_file(path, content)
+        make_folder(str(cache), like_parent=True)
+        replace_file(path, content, like_folder=True)
     except SinkError as error:
         logger.warning("not kept for the next start: {}", error)
     return read_graph(content, backend, cache, several=several)

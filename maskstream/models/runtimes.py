@@ -98,8 +98,8 @@ class _OpenVinoGraph:
         compiled = core.compile_model(self._content if is_file else core.read_model(self._content), "CPU", options)
         kept = compiled.export_model().getvalue()
         try:
-            make_folder(str(self._cache))
-            replace_file(path, kept + hashlib.sha256(kept).digest())
+            make_folder(str(self._cache), like_parent=True)
+            replace_file(path, kept + hashlib.sha256(kept).digest(), like_folder=True)
         except SinkError as error:
             logger.debug("not kept for the next start: {}", error)
         return compiled

@@ -2,8 +2,11 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from random import uniform
 from threading import Event, Thread
+from traceback import extract_tb
 from typing import Any, Final, Protocol
 from uuid import uuid4
 
@@ -12,22 +15,34 @@ from loguru import logger
 from maskstream.clock import MONOTONIC, Clock
 from maskstream.errors import SinkError
 from maskstream.events import Happening, MaskEvent, Phase
+from maskstream.files import plain_text
+from maskstream.sinks.backlog import Backlog
 from maskstream.sinks.event_records import event_record
-from maskstream.sinks.outbox import Letter, Outbox
+from maskstream.sinks.outbox import COUNTS_PREFIX, Channel, Letter, Outbox
 from maskstream.states import StateChange
 
 _FIRST_WAIT_S: Final = 1.0
 _LONGEST_WAIT_S: Final = 30.0
+_DISK_AGAIN_S: Final = 5.0
 _SAY_EVERY_S: Final = 60.0
+_SAY_AGAIN_S: Final = 600.0
+"""After which a reason is said again that has not changed."""
 
 
 class NotDelivered(Exception):
     """A record could not be delivered."""
 
-    def __init__(self, reason: str, *, is_final: bool = False) -> None:
-        """Say why; `is_final` where trying again is of no use."""
+    def __init__(self, reason: str, *, is_final: bool = False, is_of_channel: bool = False) -> None:
+        """Say why.
+
+        Args:
+            reason: What is wrong, and what to do.
+            is_final: Whether trying again is of no use.
+            is_of_channel: Whether records of other cameras, or of the other kind, may be taken all the same.
+        """
         super().__init__(reason)
         self.is_final = is_final
+        self.is_of_channel = is_of_channel
 
 
 class Carrier(Protocol):
@@ -35,6 +50,8 @@ class Carrier(Protocol):
 
     key: str
     """Names the receiver in the outbox; the same in every run, without passwords."""
+    former_keys: tuple[str, ...]
+    """Names that it may have had in the outbox before."""
     name: str
     """Names it to people, without passwords."""
 
@@ -55,8 +72,31 @@ class Carrier(Protocol):
         ...
 
 
+@dataclass
+class _Backoff:
+    """When to try again what has failed: after 1 s, 2 s, 4 s and so on up to 30 s, give or take a fifth."""
+
+    failures: int = 0
+    due_s: float = 0.0
+    reason: str = ""
+    said_s: float = 0.0
+
+    def failed(self, reason: str, now_s: float) -> bool:
+        """Take note of a failure, and return whether it is worth saying."""
+        wait_s = min(_FIRST_WAIT_S * 2**self.failures, _LONGEST_WAIT_S) if self.failures < 10 else _LONGEST_WAIT_S
+        self.failures += 1
+        self.due_s = now_s + wait_s * uniform(0.8, 1.2)  # noqa: S311 (so that not all come at once)
+        is_worth = reason != self.reason or now_s - self.said_s >= _SAY_AGAIN_S
+        if is_worth:
+            self.reason, self.said_s = reason, now_s
+        return is_worth
+
+
 class Delivery:
-    """A receiver behind a network: what it is to be told goes to disk at once, and from there by a thread of its own."""
+    """A receiver behind a network: what it is to be told goes to disk at once, and from there by a thread of its own.
+
+    Whatever fails is said and tried again; nothing ends the delivery but `close`.
+    """
 
     def __init__(self, carrier: Carrier, outbox: Outbox, clock: Clock = MONOTONIC) -> None:
         """Begin to deliver what an earlier run left; events that it left open are ended, as `interrupted`.
@@ -67,18 +107,22 @@ class Delivery:
             clock: Times the waits after a failure.
 
         Raises:
-            SinkError: The outbox cannot be written.
+            SinkError: The outbox cannot be read.
         """
         self._carrier = carrier
         self._clock = clock
         self._outbox = outbox
+        self._backlog = Backlog(outbox, carrier.key)
         self._news = Event()
         self._closing = Event()
-        self._said_lost_s = -_SAY_EVERY_S
+        self._down = _Backoff()
+        self._refused: dict[Channel, _Backoff] = {}
+        self._lost_note: tuple[Letter, int] | None = None
         self._lost = 0
+        self._said_lost_s = self._said_disk_s = -_SAY_EVERY_S
         self._put([_interrupted(letter) for letter in outbox.going_on(carrier.key)])
         outbox.join()
-        left = outbox.waiting(carrier.key)
+        left = self._backlog.waiting()
         if left:
             logger.info("{}: {} records of an earlier run are delivered now", carrier.name, left)
         self._thread = Thread(target=self._deliver, name=f"deliver {carrier.key}", daemon=True)
@@ -92,23 +136,38 @@ class Delivery:
         """Hand on what becomes of a source."""
         self._carrier.state_changed(change)
 
+    def health(self) -> str:
+        """Return how many records wait and why, as a line; nothing where none does."""
+        waiting = self._backlog.waiting()
+        reasons = [each.reason for each in (self._down, *tuple(self._refused.values())) if each.failures]
+        if self._backlog.trouble is not None:
+            reasons.append(str(self._backlog.trouble))
+        return f"{self._carrier.name}: {_events(waiting)} wait{': ' if reasons else ''}{'; '.join(reasons)}" if waiting else ""
+
     def close(self) -> None:
         """Deliver what can be delivered in a moment, and leave the rest on disk. A second call does nothing."""
         if self._closing.is_set():
             return
         self._closing.set()
         self._news.set()
-        self._thread.join(self._outbox.time_left_s())
-        self._carrier.close()
-        self._say_lost()
-        left = self._outbox.waiting(self._carrier.key)
-        if left:
-            logger.warning("{}: {} records wait in {} for the next run", self._carrier.name, left, self._outbox.path)
-        self._outbox.leave()
+        try:
+            self._thread.join(self._outbox.time_left_s())
+            self._carrier.close()
+        finally:
+            left, in_memory = self._backlog.close()
+            self._lost += self._backlog.made_room()
+            self._say_lost()
+            if left:
+                logger.warning("{}: {} records wait in {} for the next run", self._carrier.name, left, self._outbox.path)
+            if in_memory:
+                logger.error("{}: {} are lost: {}", self._carrier.name, _events(in_memory), self._backlog.trouble)
+            self._outbox.leave()
 
     def _put(self, letters: Sequence[Letter]) -> None:
         if letters:
-            self._lost += self._outbox.put(self._carrier.key, letters)
+            self._backlog.put(letters)
+            self._say_disk()
+            self._lost += self._backlog.made_room()
             self._news.set()
         if self._clock.now_s() - self._said_lost_s >= _SAY_EVERY_S:
             self._say_lost()
@@ -118,54 +177,122 @@ class Delivery:
             logger.warning("{}: the queue is full, the {} oldest records were lost", self._carrier.name, self._lost)
             self._said_lost_s, self._lost = self._clock.now_s(), 0
 
+    def _say_disk(self) -> None:
+        trouble, now_s = self._backlog.trouble, self._clock.now_s()
+        if trouble is not None and now_s - self._said_disk_s >= _SAY_EVERY_S:
+            self._said_disk_s = now_s
+            logger.error("{}: {}; until then they are kept in memory", self._carrier.name, trouble)
+        elif trouble is None and self._said_disk_s >= 0:
+            self._said_disk_s = -_SAY_EVERY_S
+            logger.info("{}: the queue is on disk again", self._carrier.name)
+
+    # The thread that delivers.
+
     def _deliver(self) -> None:
         """Send letters in order, until there are none when closing, or one fails then."""
-        failures = 0
         while True:
             self._news.clear()
             try:
-                self._send_all(had_failed=failures > 0)
-                failures = 0
-            except NotDelivered as reason:
-                failures += 1
-                if failures == 1:
-                    logger.warning("{}: not delivered: {}; trying again", self._carrier.name, reason)
-            except SinkError as error:
-                logger.error("{}: {}", self._carrier.name, error)
-                return
+                self._backlog.save()
+                self._send_all()
+                self._down = _Backoff()
+                self._outbox.tidy()
+            except (NotDelivered, SinkError) as reason:
+                self._failed(str(reason))
+            except Exception as mistake:  # whatever it is, it must not end the delivery without a word
+                self._failed(_mistake(mistake))
+            self._say_disk()
             if self._closing.is_set():
                 return
-            if failures:
-                wait_s = min(_FIRST_WAIT_S * 2 ** (failures - 1), _LONGEST_WAIT_S)
-                self._clock.wait(self._closing, wait_s * uniform(0.8, 1.2))  # noqa: S311 (so that not all come at once)
-            else:
-                self._news.wait()
+            self._wait()
 
-    def _send_all(self, had_failed: bool) -> None:
-        key, name = self._carrier.key, self._carrier.name
-        while (found := self._outbox.first(key)) is not None:
-            number, letter = found
-            if lost := self._outbox.lost(key):
-                self._carrier.send(_lost_letter(letter.camera, lost))
-                self._outbox.told_lost(key, lost)
+    def _failed(self, reason: str) -> None:
+        if self._down.failed(reason, self._clock.now_s()) and not self._closing.is_set():
+            waiting = self._backlog.waiting()
+            logger.warning("{}: not delivered: {}; {} wait, trying again", self._carrier.name, reason, _events(waiting))
+
+    def _wait(self) -> None:
+        """Wait until there is something to send, or it is time to try again what failed."""
+        now_s = self._clock.now_s()
+        if self._down.failures:
+            self._clock.wait(self._closing, max(0.0, self._down.due_s - now_s))
+            return
+        waits_s = [each.due_s - now_s for each in self._refused.values()]
+        if self._backlog.trouble is not None:
+            waits_s.append(_DISK_AGAIN_S)
+        if waits_s:
+            self._clock.wait(self._news, max(0.0, min(waits_s)))
+        else:
+            self._news.wait()
+
+    def _send_all(self) -> None:
+        """Send what waits, the oldest first; what the receiver refuses of a channel holds back that channel alone."""
+        now_s = self._clock.now_s()
+        refused = {channel for channel, backoff in self._refused.items() if backoff.due_s > now_s}
+        while (waiting := self._backlog.first(refused)) is not None:
+            letter = waiting.letter
+            try:
+                self._tell_lost(letter)
+                self._carrier.send(letter)
+            except NotDelivered as reason:
+                if reason.is_of_channel and not reason.is_final:
+                    self._lost_note = None  # told through another channel
+                    refused.add(letter.channel)
+                    self._refuse(letter.channel, str(reason))
+                    continue
+                if not reason.is_final:
+                    raise
+                logger.error("{}: record {} is given up: {}", self._carrier.name, letter.key, reason)
+            self._sent(letter.channel)
+            self._backlog.done(waiting)
+
+    def _tell_lost(self, next_letter: Letter) -> None:
+        """Tell the receiver how many records it will never get, before the next event.
+
+        What was told once is told again as the same letter until the receiver has it, and what is lost meanwhile as another.
+        """
+        camera, kind = next_letter.channel
+        while kind == "events" and (lost := self._backlog.lost()):
+            if self._lost_note is None:
+                self._lost_note = _lost_letter(camera, lost), lost
+            letter, lost = self._lost_note
             try:
                 self._carrier.send(letter)
             except NotDelivered as reason:
                 if not reason.is_final:
                     raise
-                logger.error("{}: record {} is given up: {}", name, letter.key, reason)
-            if had_failed:
-                had_failed = False
-                logger.info("{}: delivering again", name)
-            self._outbox.done(key, number)
+                logger.error("{}: record {} is given up: {}", self._carrier.name, letter.key, reason)
+            self._lost_note = None
+            self._backlog.told_lost(lost)
+
+    def _sent(self, channel: Channel) -> None:
+        had_failed = self._refused.pop(channel, None) is not None or self._down.failures > 0
+        self._down = _Backoff()
+        if had_failed:
+            logger.info("{}: delivering again", self._carrier.name)
+
+    def _refuse(self, channel: Channel, reason: str) -> None:
+        backoff = self._refused.setdefault(channel, _Backoff())
+        if backoff.failed(reason, self._clock.now_s()):
+            logger.warning("{}: not delivered: {}; kept, and tried again", self._carrier.name, reason)
+
+
+def _events(number: int) -> str:
+    return "1 event" if number == 1 else f"{number} events"
+
+
+def _mistake(error: Exception) -> str:
+    """Return what went wrong and where; the text of the error is left out, for it may hold an address with its token."""
+    places = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in extract_tb(error.__traceback__)]
+    return f"a mistake in the program, {type(error).__name__} in {' '.join(places[-4:])}; please report it"
 
 
 def _letter(happening: Happening) -> Letter:
-    record = event_record(happening)
+    record, camera = event_record(happening), plain_text(happening.source_id)
     if isinstance(happening, MaskEvent):
         key = f"{happening.event_id}-{happening.sequence}"
-        return Letter(happening.source_id, key, _body(record), happening.event_id, happening.phase is not Phase.END)
-    return Letter(happening.source_id, f"counts-{uuid4().hex}", _body(record))
+        return Letter(camera, key, _body(record), happening.event_id, happening.phase is not Phase.END)
+    return Letter(camera, f"{COUNTS_PREFIX}{uuid4().hex}", _body(record))
 
 
 def _interrupted(letter: Letter) -> Letter:

@@ -39,6 +39,10 @@ class Receiver(Protocol):
         """Take note of what becomes of a source."""
         ...
 
+    def health(self) -> str:
+        """Return what waits for it, as a line; nothing where nothing does."""
+        ...
+
     def close(self) -> None:
         """Finish in bounded time. A second call does nothing."""
         ...
@@ -73,6 +77,10 @@ class EventSink:
         self._receiver.state_changed(change)
         if change.state is SourceState.OFFLINE:
             self._end(change.source_id, "offline")
+
+    def health(self) -> str:
+        """Return what waits for the receiver, as a line; nothing where nothing does."""
+        return self._receiver.health()
 
     def close(self) -> None:
         """End all events."""
@@ -109,6 +117,10 @@ class JsonlEvents:
 
     def state_changed(self, change: StateChange) -> None:
         """Leave states out: `--status` has them."""
+
+    def health(self) -> str:
+        """Nothing waits."""
+        return ""
 
     def close(self) -> None:
         """Close the file."""

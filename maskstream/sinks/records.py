@@ -5,6 +5,7 @@ import errno
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -17,13 +18,14 @@ import numpy as np
 from loguru import logger
 
 from maskstream.errors import SinkClosed, SinkError
-from maskstream.files import abandon, csv_text
+from maskstream.files import abandon, csv_text, tighten
 from maskstream.sinks.paths import is_file, is_stdout, require_writable
 from maskstream.states import StateChange
 from maskstream.types import Detection, Face, FloatArray, FrameResult, Output
 
 Mode = Literal["w", "a"]
 _LONGEST_LINE: Final = 1 << 20
+_DESCRIPTOR: Final = re.compile(r"(?:/dev|/proc/self)/(?:fd/(\d+)|stderr)")
 CSV_COLUMNS: Final = (
     *("source", "file", "frame", "time_s", "time_utc", "id", "label", "confidence", "steady_label", "steady_confidence"),
     *("score", "x_min", "y_min", "x_max", "y_max"),
@@ -116,6 +118,7 @@ class TextSink:
             self._file = open(path, mode, encoding="utf-8", errors="surrogateescape", newline="", opener=_opened)  # noqa: SIM115 (closed by close; Path.open takes no opener)
         except OSError as error:
             raise SinkError(f"{path}: cannot be written: {error.strerror}; choose another place") from error
+        tighten(self._file.fileno())
         if self.is_continued:
             logger.info("{}: continued after the {:.1f} kB that are there", path, Path(path).stat().st_size / 1000)
             self.put(_missing_end(path, self._has_quotes))
@@ -164,7 +167,13 @@ class TextSink:
 
 
 def _opened(path: str, flags: int) -> int:
-    """Open a file as `open` does. A pipe waits for its reader: say so where there is none."""
+    """Open a file as `open` does. A pipe waits for its reader: say so where there is none.
+
+    What the shell has opened already (`/dev/fd/3`, `/dev/stderr`) is written to as the shell wants it, and not opened anew.
+    """
+    already = _DESCRIPTOR.fullmatch(os.path.abspath(path))  # noqa: PTH100 (`resolve` follows the link)
+    if already:
+        return os.dup(int(already[1] or 2))
     if not S_ISFIFO(os.stat(path).st_mode if os.path.exists(path) else 0):  # noqa: PTH110, PTH116 (of the name that `open` was given)
         return os.open(path, flags, 0o666)
     try:

@@ -169,6 +169,9 @@ class _EndedEvents:
     def state_changed(self, change: StateChange) -> None:
         pass
 
+    def health(self) -> str:
+        return ""
+
     def close(self) -> None:
         pass
 
@@ -230,8 +233,10 @@ class SummarySink:
         if self._is_done:
             return
         self._is_done = True
-        self._events.close()
-        self._save()
+        try:
+            self._events.close()
+        finally:
+            self._save()
         replace_file(self._png, draw_timelines(self._sources))
         if self._console is not None:
             self._console.print(_table(self._sources))

@@ -1,7 +1,7 @@
 """Annotated video: H.264 in MP4 that plays in browsers, at the right speed, also where the program was killed."""
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from math import ceil, inf
 from pathlib import Path
@@ -13,6 +13,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from loguru import logger
 
 from maskstream.errors import SinkError
+from maskstream.files import tighten
 from maskstream.settings import VideoConfig
 from maskstream.sinks.audio import AudioTrack
 from maskstream.sinks.letterbox import letterbox
@@ -76,7 +77,7 @@ class VideoSink:
         self._audio: AudioTrack | None = None
         try:
             with _sink_errors(path):
-                self._time_base = _time_base(info)
+                self._time_base = _time_base(info.time_base, max(0.0, (info.duration_s or 0.0) - self._zero_s))
                 self._stream = self._add_video(info, config)
                 self._audio = self._add_audio(info)
                 self._container.start_encoding()
@@ -157,14 +158,15 @@ class VideoSink:
             return
         self._open = False
         try:
-            with _sink_errors(self.path):
-                self._finish_video()
+            with _sink_errors(self.path), ExitStack() as steps:  # the last one is taken first, and all of them whatever fails
+                steps.callback(self._container.close)
                 if self._audio:
-                    self._audio.close()
-                self._container.close()
+                    steps.callback(self._audio.close)
+                steps.callback(self._finish_video)
         finally:
             if self._last_pts is None:
-                Path(self.path).unlink(missing_ok=True)
+                with _sink_errors(self.path):
+                    Path(self.path).unlink(missing_ok=True)
 
     def _finish_video(self) -> None:
         if self._last_pts is not None and not self._video_finished:
@@ -212,7 +214,9 @@ def _open_container(path: str) -> av.container.OutputContainer:
         "max_interleave_delta": str(_WAIT_FOR_SOUND_US),
     }
     with _sink_errors(path):
-        return av.open(f"file:{path}", "w", format="mp4", container_options=options)
+        container = av.open(f"file:{path}", "w", format="mp4", container_options=options)
+        tighten(path)
+        return container
 
 
 @contextmanager
@@ -225,14 +229,14 @@ def _sink_errors(path: str) -> Generator[None, None, None]:
         raise SinkError(f"{path}: cannot be written: {reason}; choose another place or make room") from error
 
 
-def _time_base(info: SourceInfo) -> Fraction:
+def _time_base(given: Fraction | None, lasts_s: float) -> Fraction:
     """The source's own unit of time, divided where it is too coarse for frames out of step, coarser where it lasts very long.
 
     In an MP4 the unit is what the denominator says, and no frame may be shown longer than `_LONGEST_UNITS` of it.
     """
-    own = info.time_base or _FALLBACK_TIME_BASE
+    own = given or _FALLBACK_TIME_BASE
     fine = own if own <= _COARSEST_TIME_BASE else own / 1000
-    most_units_per_s = max(_COARSEST_TIME_BASE.denominator, int(_LONGEST_UNITS / ((info.duration_s or 0.0) + 1)))
+    most_units_per_s = max(_COARSEST_TIME_BASE.denominator, int(_LONGEST_UNITS / (lasts_s + 1)))
     return fine if fine.denominator <= most_units_per_s else Fraction(1, most_units_per_s)
 
 

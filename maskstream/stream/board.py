@@ -1,6 +1,7 @@
 """What is said when a source changes its state: a line in the log at once, and a call to whoever listens."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import count
 from queue import Empty, SimpleQueue
 from typing import Protocol, runtime_checkable
@@ -27,6 +28,19 @@ class StateListener(Protocol):
     def source_removed(self, source_id: str) -> None:
         """Take note that the user wants to know no more of a source."""
         ...
+
+
+def told(listener: StateListener, tell: Callable[[], None]) -> SinkError | None:
+    """Tell a listener something, and return how it failed; a mistake in it must not stop the cameras."""
+    try:
+        tell()
+    except SinkError as error:
+        return error
+    except Exception as mistake:
+        kind = type(listener).__name__
+        logger.opt(exception=mistake).error("{} made a mistake", kind)
+        return SinkError(f"{kind}: a mistake in the program, {mistake!r:.200}; please report it")
+    return None
 
 
 class StatusBoard:
@@ -63,9 +77,8 @@ class StatusBoard:
         while (change := self._next()) is not None:
             for listener in listeners:
                 if listener not in [each for each, _ in failed]:
-                    try:
-                        listener.state_changed(change)
-                    except SinkError as error:
+                    error = told(listener, partial(listener.state_changed, change))
+                    if error is not None:
                         failed.append((listener, error))
         return failed
 

@@ -7,7 +7,9 @@ captured before is rendered before. A failure in a thread is raised again in the
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from threading import Thread
 from time import perf_counter, sleep
 from typing import Final
@@ -18,7 +20,7 @@ from maskstream.errors import MaskStreamError, OutOfMemory, SinkClosed, SinkErro
 from maskstream.protocols import FrameAnalyzer, Source
 from maskstream.settings import StreamConfig
 from maskstream.states import SourceState
-from maskstream.stream.board import StateListener, StatusBoard
+from maskstream.stream.board import StateListener, StatusBoard, told
 from maskstream.stream.capture import Captured, Crashed, Ended, Item
 from maskstream.stream.channel import Channel, Overflow
 from maskstream.stream.health import SourceHealth
@@ -122,12 +124,11 @@ class Engine:
         self._last_results.pop(source_id, None)
         self._outlets.close(source_id)
         self._tell_listeners()
-        for listener in list(self._listeners):
-            try:
-                listener.source_removed(source_id)
-            except SinkClosed:
-                raise
-            except SinkError as error:
+        for listener in tuple(self._listeners):
+            error = told(listener, partial(listener.source_removed, source_id))
+            if isinstance(error, SinkClosed):
+                raise error
+            if error is not None:
                 self._listeners.remove(listener)
                 self._fail(error)
 
@@ -241,9 +242,9 @@ class Engine:
         self._tell_listeners()
         if now_s - self._reported_at_s >= self._config.health_s:
             self._reported_at_s = now_s
-            for lane in self._lanes:
-                if lane.info.live:
-                    logger.info("{}", lane.health(now_s))
+            live = [lane for lane in self._lanes if lane.info.live]
+            for line in [*(str(lane.health(now_s)) for lane in live), *(self._outlets.health() if live else ())]:
+                logger.info("{}", line)
 
     def _tell_listeners(self) -> None:
         for listener, error in self._board.deliver(self._listeners):
@@ -302,17 +303,22 @@ class Engine:
         self._failure = self._failure or error
 
     def _close(self, inference: Thread) -> None:
-        self._results.close()
-        self._lanes.close()
+        """Close everything, whatever goes wrong with a part of it, and join the threads."""
+        with ExitStack() as steps:  # the last one is taken first
+            steps.callback(self._join, inference)
+            steps.callback(self._outlets.close)
+            steps.callback(self._tell_listeners)
+            steps.callback(self._lanes.close)
+            steps.callback(self._results.close)
+
+    def _join(self, inference: Thread) -> None:
+        self.report.threads_left = self._lanes.join(inference, *self._attendants.leave())
         self.report.dropped = self._lanes.dropped
         self.report.waited_s = {
             "capture": sum(lane.channel.writer_waited_s for lane in self._lanes),
             "inference": self._lanes.batcher.waited_s + self._results.writer_waited_s,
             "rendering": self._results.reader_waited_s,
         }
-        self._tell_listeners()
-        self._outlets.close()
-        self.report.threads_left = self._lanes.join(inference, *self._attendants.leave())
 
 
 def _carried_over(face: Face, frames: int) -> Face:

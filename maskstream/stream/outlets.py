@@ -1,8 +1,8 @@
 """The sinks of a run: who gets whose frames, and what becomes of one that fails."""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from loguru import logger
 
@@ -21,6 +21,15 @@ class SinkBinding:
     def serves(self, source_id: str) -> bool:
         """Return whether it gets frames of this source."""
         return self.source_id in (None, source_id)
+
+
+@runtime_checkable
+class Reporter(Protocol):
+    """A sink that can say how it is doing."""
+
+    def health(self) -> str:
+        """Return it as a line; nothing where there is nothing to say."""
+        ...
 
 
 class Outlets:
@@ -53,18 +62,26 @@ class Outlets:
             except SinkError as error:
                 self._leave_out(binding, error)
             except Exception as mistake:  # in one output; it must not stop the cameras and the other outputs
-                kind = type(binding.sink).__name__
-                logger.exception("{} made a mistake", kind)
-                self._leave_out(binding, SinkError(f"{kind}: a mistake in the program, {mistake!r:.200}; please report it"))
+                self._leave_out(binding, _mistake_in(binding.sink, mistake))
+
+    def health(self) -> list[str]:
+        """Return a line for each sink that has something to say of how it is doing."""
+        return [line for each in self._bindings if isinstance(each.sink, Reporter) and (line := each.sink.health())]
 
     def _leave_out(self, binding: SinkBinding, error: SinkError) -> None:
         self._bindings.remove(binding)
-        self._failed(error, binding)
-        with suppress(SinkError):  # it is known to be broken
-            binding.sink.close()
+        try:
+            self._failed(error, binding)
+        finally:
+            try:
+                binding.sink.close()
+            except SinkError as also:
+                logger.debug("{}", also)  # it is known to be broken
+            except Exception as mistake:
+                _mistake_in(binding.sink, mistake)
 
     def close(self, source_id: str | None = None) -> None:
-        """Close all sinks, or those that serve this source alone."""
+        """Close all sinks, or those that serve this source alone; one that fails keeps no other from being closed."""
         closing = [binding for binding in self._bindings if source_id is None or binding.source_id == source_id]
         for binding in closing:
             self._bindings.remove(binding)
@@ -77,3 +94,12 @@ class Outlets:
             pass  # nobody is left to read the rest
         except SinkError as error:
             self._failed(error, None)
+        except Exception as mistake:
+            self._failed(_mistake_in(sink, mistake), None)
+
+
+def _mistake_in(sink: object, mistake: Exception) -> SinkError:
+    """Write a mistake to the log, and return what the user is told of it."""
+    kind = type(sink).__name__
+    logger.opt(exception=mistake).error("{} made a mistake", kind)
+    return SinkError(f"{kind}: a mistake in the program, {mistake!r:.200}; please report it")

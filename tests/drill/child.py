@@ -75,13 +75,13 @@ class Child:
         return self.log.strip().splitlines()[-1][-_LAST_WORDS:] if self.log.strip() else "nothing said"
 
     def changes(self, source: str | None = None) -> list[dict[str, Any]]:
-        return [change for change in _lines(self.folder / "status.jsonl") if source in (None, change["source"])]
+        return [change for change in lines(self.folder / "status.jsonl") if source in (None, change["source"])]
 
     def states(self, source: str | None = None) -> list[str]:
         return [change["state"] for change in self.changes(source)]
 
     def records(self, source: str | None = None) -> list[dict[str, Any]]:
-        return [record for record in _lines(self.folder / "faces.jsonl") if source in (None, record["source"])]
+        return [record for record in lines(self.folder / "faces.jsonl") if source in (None, record["source"])]
 
     def wait_for(self, what: str, is_there: Callable[[], object], within_s: float = _START_S) -> float:
         """Wait until something is there, within so many seconds of a machine that is not busy; return what it took here."""
@@ -225,7 +225,7 @@ def age_s(record: dict[str, Any]) -> float:
     return (datetime.now(UTC) - datetime.fromisoformat(record["time_utc"])).total_seconds()
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
+def lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     text = path.read_text()

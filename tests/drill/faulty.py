@@ -6,6 +6,8 @@ slow_detector=S      the detector takes S seconds longer
 odd_faces            the detector finds faces of no size, outside the picture, and with keypoints that are no numbers
 memory_for=N         the detector runs out of memory with more than N pictures at a time
 slow_sink=S          each JSON record takes S seconds to write
+raising_carrier=N    what posts events raises what it must not, the first N times
+raising_close=N      the Nth video raises what it must not when it is closed
 raising_sink=N       the sink of CSV raises what it must not, with its Nth frame
 webcams=VIDEO        webcams show a video; 0, 1 and 2 lie about their frame rate, and while the file VIDEO.unplugged is there,
                      number 3 is not
@@ -26,9 +28,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import run_stream
-from maskstream import app
+from maskstream import app, opening
 from maskstream.models import DETECTORS
 from maskstream.protocols import Detector
+from maskstream.sinks.outbox import Letter
+from maskstream.sinks.webhook import Webhook
 from maskstream.sources import SOURCES, WebcamSource
 from maskstream.types import FACE_KEYPOINTS, BgrImage, Detection, Output
 from tests.end_to_end.webcam_child import VideoDevice
@@ -132,6 +136,35 @@ def raising_sink(number: str) -> None:
     app.CsvSink = RaisingSink  # type: ignore[misc]
 
 
+def raising_carrier(times: str) -> None:
+    send, left = Webhook.send, [None] * int(times)
+
+    def raising(hook: Webhook, letter: Letter) -> None:
+        if left:
+            left.pop()
+            raise ZeroDivisionError("a webhook with a mistake")
+        send(hook, letter)
+
+    Webhook.send = raising  # type: ignore[method-assign]
+
+
+def raising_close(number: str) -> None:
+    class RaisingVideo(opening.VideoSink):
+        opened = 0
+
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            RaisingVideo.opened += 1
+            self._number = RaisingVideo.opened
+
+        def close(self) -> None:
+            if self._number == int(number):
+                raise ZeroDivisionError("a video with a mistake")
+            super().close()
+
+    opening.VideoSink = RaisingVideo  # type: ignore[misc]
+
+
 class LyingDevice(VideoDevice):
     """A webcam that says what it is told to say of its frame rate, and may be unplugged."""
 
@@ -156,7 +189,10 @@ def webcams(video: str) -> None:
     )
 
 
-FAULTS = {fault.__name__: fault for fault in (slow_detector, odd_faces, memory_for, slow_sink, raising_sink, webcams)}
+FAULTS = {
+    fault.__name__: fault
+    for fault in (slow_detector, odd_faces, memory_for, slow_sink, raising_sink, webcams, raising_carrier, raising_close)
+}
 
 if __name__ == "__main__":
     end = sys.argv.index("--")

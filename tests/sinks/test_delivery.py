@@ -2,8 +2,11 @@
 
 import hmac
 import json
-from collections.abc import Iterator
+import re
+from base64 import b64encode
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -13,12 +16,14 @@ import pytest
 from maskstream.clock import MONOTONIC, Clock
 from maskstream.errors import ConfigError
 from maskstream.events import Look, MaskEvent, MinuteCounts, Moment, Phase
-from maskstream.sinks.delivery import Delivery
-from maskstream.sinks.outbox import Outbox
+from maskstream.sinks.delivery import Delivery, NotDelivered
+from maskstream.sinks.outbox import Letter, Outbox
 from maskstream.sinks.webhook import Webhook
 from maskstream.types import Label
 from tests.clocks import HastyClock
+from tests.conftest import ROOT
 from tests.receivers import free_port, wait_until, web_receiver
+from tests.sinks.test_backlog import disk
 from tests.slowness import promised
 
 NOW = Moment(10, 0.4, None)
@@ -141,10 +146,11 @@ def test_a_full_queue_loses_the_oldest_and_tells_both_sides(tmp_path: Path, said
         assert any("the queue is full, the 1 oldest records were lost" in line for line in said)
         with web_receiver(port) as posts:
             wait_until(lambda: "e29-0" in keys(posts.records))
-    first, *others = posts.records
-    assert first["type"] == "lost"
-    assert keys(others) == [f"e{number}-0" for number in range(first["records"], 30)]
-    assert 0 < first["records"] < 30
+    kinds = [record["type"] for record in posts.records]
+    assert kinds == sorted(kinds, reverse=True)  # what is lost is told before what is left
+    lost = sum(record["records"] for record in posts.records if record["type"] == "lost")
+    assert keys(posts.records) == [f"e{number}-0" for number in range(lost, 30)]
+    assert 0 < lost < 30
 
 
 @pytest.mark.parametrize("url", ["ftp://host/x", "host/path", "http://", "", "mqtt://host"])
@@ -153,7 +159,154 @@ def test_what_is_no_address_is_refused(url: str) -> None:
         Webhook(url, None)
 
 
+class Clumsy(Webhook):
+    """Makes mistakes that nobody has foreseen."""
+
+    mistakes = 3
+
+    def send(self, letter: Letter) -> None:
+        if self.mistakes:
+            self.mistakes -= 1
+            raise ZeroDivisionError("https://host/secret-path")
+        super().send(letter)
+
+
+def test_a_mistake_that_nobody_has_foreseen_is_said_and_delivery_goes_on(tmp_path: Path, said: list[str]) -> None:
+    with web_receiver() as posts:
+        outbox = Outbox(str(tmp_path / "events.db"), 1_000_000)
+        sent = Delivery(Clumsy(posts.url, None), outbox, HastyClock(20))
+        sent.take([event(1), event(2)])
+        wait_until(lambda: len(posts.bodies) == 2)
+        sent.close()
+    assert keys(posts.records) == ["e1-0", "e2-0"]
+    lines = [line for line in said if "a mistake in the program, ZeroDivisionError in" in line]
+    assert len(lines) == 1
+    assert "test_delivery.py:" in lines[0]
+    assert not any("secret-path" in line for line in said)
+
+
+def test_a_disk_that_takes_nothing_for_a_while_ends_no_delivery(tmp_path: Path, said: list[str]) -> None:
+    port = free_port()
+    outbox = Outbox(str(tmp_path / "events.db"), 1_000_000)
+    sent = Delivery(Webhook(f"http://127.0.0.1:{port}/hook/secret-path", None), outbox, HastyClock(20))
+    sent.take([event(1)])
+    disk(outbox, takes=False)
+    sent.take([event(2)])
+    assert "webhook at 127.0.0.1: 2 events wait: " in sent.health()
+    assert "events cannot be kept: attempt to write a readonly database; make room" in sent.health()
+    with web_receiver(port) as posts:
+        wait_until(lambda: len(posts.bodies) == 2)
+        sent.take([event(3)])
+        wait_until(lambda: len(posts.bodies) == 3)
+        disk(outbox, takes=True)
+        sent.take([event(4)])
+        wait_until(lambda: len(posts.bodies) == 4 and sent.health() == "")
+        sent.close()
+    assert keys(posts.records) == [f"e{number}-0" for number in (1, 2, 3, 4)]
+    assert sum("until then they are kept in memory" in line for line in said) == 1
+    assert any("the queue is on disk again" in line for line in said)
+    with web_receiver(port) as later, delivery(tmp_path, later.url) as sent:
+        sent.take([event(5)])
+        wait_until(lambda: "e5-0" in keys(later.records))
+    assert sorted(keys(later.records)) == ["e1-1", "e2-1", "e3-1", "e4-1", "e5-0"]  # that they go on was kept, too
+
+
+def test_a_slow_end_blames_no_disk(tmp_path: Path, said: list[str]) -> None:
+    """The answer comes after everything was closed."""
+    with web_receiver() as posts:
+        posts.delay_s = 1.5
+        with delivery(tmp_path, posts.url) as sent:
+            sent.take([event(1)])
+        posts.delay_s = 0
+        sent._thread.join()
+    assert not any("make room" in line for line in said)
+    assert any("1 records wait in" in line for line in said)
+
+
+class Choosy(Webhook):
+    """Takes no counts, and nothing of the camera `door`."""
+
+    refusing = True
+
+    def send(self, letter: Letter) -> None:
+        if self.refusing and (letter.camera == "door" or letter.channel[1] == "counts"):
+            raise NotDelivered(f"no {letter.channel[1]} of {letter.camera}, please", is_of_channel=True)
+        super().send(letter)
+
+
+def test_what_is_refused_of_one_camera_holds_back_no_other_and_is_kept(tmp_path: Path, said: list[str]) -> None:
+    with web_receiver() as posts:
+        carrier = Choosy(posts.url, None)
+        sent = Delivery(carrier, Outbox(str(tmp_path / "events.db"), 1_000_000), HastyClock(20))
+        counts = MinuteCounts("lab", NOW, NOW, dict.fromkeys(Label, 1), dict.fromkeys(Label, 2.0))
+        sent.take([event(1), counts, event(2, source_id="lab"), event(3)])
+        wait_until(lambda: len(posts.bodies) == 1)
+        sent.take([event(4, source_id="lab")])
+        wait_until(lambda: len(posts.bodies) == 2)
+        assert sent.health() == "webhook at 127.0.0.1: 3 events wait: no events of door, please; no counts of lab, please"
+        carrier.refusing = False
+        wait_until(lambda: len(posts.bodies) == 5)
+        wait_until(lambda: sent.health() == "")
+        sent.close()
+    assert keys(posts.records[:2]) == ["e2-0", "e4-0"]
+    assert [key for key in keys(posts.records) if key in ("e1-0", "e3-0")] == ["e1-0", "e3-0"]
+    assert sum("no events of door, please; kept, and tried again" in line for line in said) == 1
+
+
+def test_the_number_of_lost_records_is_told_as_one_record_however_often(tmp_path: Path) -> None:
+    with web_receiver() as posts, delivery(tmp_path, posts.url, limit=1000, clock=HastyClock(20)) as sent:
+        posts.answers += [503] * 9
+        for number in range(9):
+            sent.take([event(number)])
+        wait_until(lambda: "e8-0" in keys(posts.records))
+    told = [record for record in posts.records if record["type"] == "lost"]
+    assert sum(record["records"] for record in told) + len(keys(posts.records)) == 9
+    again = [header for header in posts.asked if header["webhook-id"].startswith("lost-")]
+    assert len({header["webhook-id"] for header in again}) == len(told) < len(again)
+
+
 def test_closing_twice_is_closing_once(tmp_path: Path) -> None:
     with web_receiver() as posts, delivery(tmp_path, posts.url) as sent:
         sent.close()
         sent.close()
+
+
+def test_posts_are_signed_as_standard_webhooks_and_the_example_in_the_documentation_checks_them(tmp_path: Path) -> None:
+    secret, now_s = "whsec_" + b64encode(b"between us, 24 bytes or so").decode(), [1_800_000_000.0]
+    with web_receiver() as posts:
+        posts.answers.append(503)
+        hook = Webhook(posts.url, secret, now_s=lambda: now_s[0])
+        sent = Delivery(hook, Outbox(str(tmp_path / "events.db"), 1_000_000), HastyClock(20))
+        sent.take([event(1)])
+        wait_until(lambda: len(posts.bodies) == 1)
+        sent.close()
+    refused, taken = posts.asked
+    assert refused["webhook-id"] == taken["webhook-id"] == taken["X-Maskstream-Key"] == "e1-0"
+    assert taken["webhook-timestamp"] == "1800000000"
+    namespace: dict[str, Callable[..., bool]] = {}
+    exec(documented("def is_genuine"), namespace)
+    is_genuine = partial(namespace["is_genuine"], secret)
+    assert is_genuine(taken, posts.bodies[0], now_s[0] + 60)
+    assert not is_genuine(taken, posts.bodies[0], now_s[0] + 600)
+    assert not is_genuine(taken, posts.bodies[0] + b" ", now_s[0])
+    assert not is_genuine({**taken, "webhook-timestamp": "1800000001"}, posts.bodies[0], now_s[0])
+    assert not is_genuine({**taken, "webhook-id": "e1-1"}, posts.bodies[0], now_s[0])
+    assert taken["X-Maskstream-Signature"] == f"sha256={hmac.new(secret.encode(), posts.bodies[0], sha256).hexdigest()}"
+
+
+def test_a_secret_of_any_form_signs_with_its_own_bytes(tmp_path: Path) -> None:
+    with web_receiver() as posts, delivery(tmp_path, posts.url, "s3cret") as sent:
+        sent.take([event(1)])
+        wait_until(lambda: len(posts.bodies) == 1)
+    given = posts.headers[0]
+    signed = f"{given['webhook-id']}.{given['webhook-timestamp']}.".encode() + posts.bodies[0]
+    assert given["webhook-signature"] == "v1," + b64encode(hmac.digest(b"s3cret", signed, "sha256")).decode()
+    with pytest.raises(ConfigError, match="whsec_ in a secret is no base64"):
+        Webhook(posts.url, "whsec_#")
+
+
+def documented(beginning: str) -> str:
+    """Return the block of code in the documentation that holds a line with this beginning."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "people.md").read_text(), re.DOTALL)
+    (block,) = [block for block in blocks if beginning in block]
+    return str(block)

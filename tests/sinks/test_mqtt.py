@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, sleep
@@ -16,7 +17,7 @@ from maskstream.sinks.mqtt import Mqtt, topic_level
 from maskstream.sinks.outbox import Outbox
 from maskstream.states import SourceState, StateChange
 from maskstream.types import Label
-from tests.receivers import broker, free_port, subscriber, wait_until
+from tests.receivers import broker, free_port, old_broker_in_front, subscriber, wait_until
 from tests.sinks.test_delivery import NOW, event
 
 EVENTS, COUNTS, STATUS = (f"maskstream/door/{kind}" for kind in ("events", "counts", "status"))
@@ -108,7 +109,7 @@ def test_users_and_passwords(tmp_path: Path, mosquitto: str, said: list[str]) ->
         other.mkdir()
         with delivery(other, port, "cam:wrong@") as sent:
             sent.take([event(2)])
-            wait_until(lambda: any("refused" in line for line in said))
+            wait_until(lambda: any("refuses the connection (" in line and "check user and password" in line for line in said))
     assert [record["event_id"] for record in heard.records(EVENTS)] == ["e1"]
     assert not any("wrong" in line for line in said)
 
@@ -123,3 +124,76 @@ def test_names_of_cameras_are_one_level_of_a_topic() -> None:
     names = ["door", "a/b", "a%2Fb", "a+b", "#", "küche 1", "nul\0"]
     levels = [topic_level(name) for name in names]
     assert levels == ["door", "a%2Fb", "a%252Fb", "a%2Bb", "%23", "küche 1", "nul%00"]
+
+
+def acl(folder: Path, *rules: str) -> str:
+    path = folder / "acl"
+    path.write_text("\n".join([*rules, ""]))
+    path.chmod(0o600)
+    return f"acl_file {path}"
+
+
+def test_what_the_broker_refuses_is_kept_and_said(tmp_path: Path, mosquitto: str, said: list[str]) -> None:
+    """First it lets nobody publish; then, after it was set up anew, everybody."""
+    port = free_port()
+    with (
+        broker(mosquitto, tmp_path, port, "allow_anonymous true", acl(tmp_path, "topic read #")) as refusing,
+        delivery(tmp_path, port) as sent,
+    ):
+        sent.take([event(1), event(2)])
+        wait_until(lambda: any("the broker refuses maskstream/door/events (Not authorized)" in line for line in said))
+        assert "2 events wait: the broker refuses maskstream/door/events" in sent.health()
+        refusing.kill()
+        refusing.wait()
+        with broker(mosquitto, tmp_path, port) as _, subscriber(port) as heard:
+            wait_until(lambda: len(heard.on(EVENTS)) >= 2)
+            wait_until(lambda: sent.health() == "")
+    assert [record["event_id"] for record in heard.records(EVENTS)] == ["e1", "e2"]
+
+
+def test_what_the_broker_refuses_of_one_topic_holds_back_no_other(tmp_path: Path, mosquitto: str, said: list[str]) -> None:
+    port = free_port()
+    rules = ("topic read #", "topic readwrite maskstream/+/events", "topic readwrite maskstream/lab/#")
+    settings = ("allow_anonymous true", acl(tmp_path, *rules))
+    with broker(mosquitto, tmp_path, port, *settings), subscriber(port) as heard, delivery(tmp_path, port) as sent:
+        sent.state_changed(change(SourceState.ONLINE))
+        sent.take([MinuteCounts("door", NOW, NOW, dict.fromkeys(Label, 1), dict.fromkeys(Label, 2.0)), event(1)])
+        wait_until(lambda: len(heard.on(EVENTS)) == 1)
+        sent.take([event(2), event(3, source_id="lab")])
+        wait_until(lambda: len(heard.on(EVENTS)) == 2 and len(heard.on("maskstream/lab/events")) == 1)
+        assert "1 event wait: the broker refuses maskstream/door/counts" in sent.health()
+        wait_until(lambda: any("the broker refuses maskstream/door/status" in line for line in said))
+    assert any("1 records wait in" in line for line in said)
+
+
+@pytest.mark.parametrize("words", [b"\x20\x02\x00\x01", b""], ids=["refused", "closed without a word"])
+def test_a_broker_that_knows_nothing_newer_is_spoken_to_in_mqtt_3(
+    tmp_path: Path, mosquitto: str, said: list[str], words: bytes
+) -> None:
+    port = free_port()
+    with broker(mosquitto, tmp_path, port), subscriber(port) as heard, old_broker_in_front(port, words) as old:
+        with delivery(tmp_path, old) as sent:
+            sent.state_changed(change(SourceState.ONLINE))
+            sent.take([event(1), event(2, source_id="lab")])
+            wait_until(lambda: len(heard.on(EVENTS)) == 1 and len(heard.on("maskstream/lab/events")) == 1)
+            wait_until(lambda: heard.on(STATUS)[-1:] == ["online"])
+        wait_until(lambda: heard.on(STATUS)[-1:] == ["offline"])
+    assert sum("speaks MQTT 3.1.1 alone" in line for line in said) == 1
+
+
+def test_a_record_that_is_too_large_for_the_broker_is_given_up_and_said(tmp_path: Path, mosquitto: str, said: list[str]) -> None:
+    port = free_port()
+    settings = ("allow_anonymous true", "max_packet_size 2000")
+    with broker(mosquitto, tmp_path, port, *settings), subscriber(port) as heard, delivery(tmp_path, port) as sent:
+        large = replace(event(1), zone="z" * 2000)
+        sent.take([large, event(2)])
+        wait_until(lambda: len(heard.on(EVENTS)) == 1)
+    assert [record["event_id"] for record in heard.records(EVENTS)] == ["e2"]
+    assert any("record e1-0 is given up: the broker takes no more than 2000 bytes" in line for line in said)
+
+
+def test_a_port_that_speaks_something_else_is_said(tmp_path: Path, said: list[str]) -> None:
+    with old_broker_in_front(free_port(), b"") as closing, delivery(tmp_path, closing) as sent:
+        sent.take([event(1)])
+        wait_until(lambda: any("without a word; check that the port speaks MQTT" in line for line in said))
+        assert "1 event wait" in sent.health()

@@ -382,3 +382,18 @@ def test_killed_in_mid_run_leaves_a_file_up_to_a_second_before(tmp_path: Path, a
     child = command_lines.run([sys.executable, "-c", KILLED, str(source), str(target)], cwd=REPOSITORY)
     assert child.returncode == -signal.SIGKILL
     assert read(target)[-1].time_s >= 3.0
+
+
+def test_a_file_is_finished_where_its_last_frames_cannot_be_encoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sink = VideoSink(str(tmp_path / "out.mp4"), live_info(), VideoConfig(segment_s=None, crf=23, preset="ultrafast"))
+    for index in range(30):
+        sink.write(output_of(Frame(grey(index), index, "camera", index * 0.04)))
+
+    def broken(_frame: object) -> None:
+        raise ZeroDivisionError("while encoding")
+
+    monkeypatch.setattr(sink, "_mux", broken)
+    with pytest.raises(ZeroDivisionError):
+        sink.close()
+    assert len(read(tmp_path / "out.mp4")) > 20
+    assert not [link for link in Path("/proc/self/fd").iterdir() if str(link.resolve()) == str(tmp_path / "out.mp4")]

@@ -13,6 +13,7 @@ from maskstream.clock import MONOTONIC, Clock
 from maskstream.config import Layer
 from maskstream.errors import SinkClosed, SinkError, StreamLost
 from maskstream.settings import Config
+from maskstream.states import StateChange
 from maskstream.stream.board import StatusBoard
 from maskstream.stream.engine import Attendants, Engine
 from maskstream.stream.outlets import SinkBinding
@@ -350,3 +351,70 @@ def test_memory_is_bounded_when_sinks_are_slow() -> None:
 
     engine([CountingSource(60)], [SlowSink()], batch_size=2).run()
     assert max(alive) <= 2 * (2 * 2) + 2 * 2 + 2  # two channels, a batch in work, one in each hand
+
+
+class FallingSink(ListSink):
+    """Makes a mistake when it is closed."""
+
+    def close(self) -> None:
+        super().close()
+        raise ZeroDivisionError("while closing")
+
+
+@pytest.mark.parametrize("fails", ["at its end", "in a write before"])
+def test_a_sink_that_makes_a_mistake_in_closing_keeps_no_other_from_being_closed(fails: str, said: list[str]) -> None:
+    source = ListSource(20)
+    sinks = [ListSink(), FallingSink(fail_at=3 if fails == "in a write before" else None), ListSink()]
+    made = engine([source], list(sinks))
+    with pytest.raises(SinkError, match=r"ZeroDivisionError|disk full"):
+        made.run()
+    assert [sink.closed for sink in sinks] == [1, 1, 1]
+    assert source.closed.is_set()
+    assert made.report.threads_left == 0
+    assert not [thread for thread in threading.enumerate() if thread.name in ("inference", "capture a")]
+    assert any("FallingSink made a mistake" in line for line in said)
+
+
+class Listener:
+    """Makes a mistake when it is told something."""
+
+    def state_changed(self, change: StateChange) -> None:
+        raise ZeroDivisionError("while listening")
+
+    def source_removed(self, source_id: str) -> None:
+        raise ZeroDivisionError("while listening")
+
+
+@pytest.mark.parametrize("when", ["a source changes its state", "a source is removed"])
+def test_a_listener_that_makes_a_mistake_ends_nothing_else(when: str) -> None:
+    settings, sink = config(), ListSink()
+    listener = Listener()
+    if when == "a source is removed":
+        listener.state_changed = lambda change: None  # type: ignore[method-assign]
+    removed = threading.Event()
+
+    def maintain(made: Engine) -> None:
+        if len(sink.outputs) > 5 and not removed.is_set():
+            removed.set()
+            made.remove("gone", "removed")
+
+    analyzer = Analyzer(GivenDetector([make_detection()]), GivenClassifier(), settings)
+    made = Engine(analyzer, paint, settings.stream, 1, Attendants(listeners=[listener], maintain=maintain), StatusBoard())
+    made.add(
+        [ListSource(40, live=True, wait_s=0.02), ListSource(10_000, "gone", live=True, wait_s=0.02)], [SinkBinding(sink, "a")]
+    )
+    with pytest.raises(SinkError, match="Listener: a mistake in the program"):
+        made.run()
+    assert removed.is_set()
+    assert sink.closed == 1
+    assert sink.indices()[-1] > 20
+
+
+class WaitingSink(ListSink):
+    def health(self) -> str:
+        return "a broker: 3 events wait"
+
+
+def test_what_waits_for_a_receiver_is_said_beside_the_health_of_cameras(said: list[str]) -> None:
+    engine([ListSource(20, live=True, wait_s=0.02)], [WaitingSink()], health_s=0.1).run()
+    assert any(line == "INFO a broker: 3 events wait\n" for line in said)

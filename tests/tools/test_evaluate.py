@@ -89,6 +89,11 @@ def test_a_run_leaves_these_files_and_no_others(finished: Path) -> None:
     assert history["eval_data"][9] == [0.5, 4, 2, 0, 6]
 
 
+def test_what_may_show_faces_is_for_its_owner_alone(finished: Path) -> None:
+    assert {path.stat().st_mode & 0o777 for path in finished.rglob("*") if path.is_file()} == {0o600}
+    assert any(path.suffix == ".jpg" for path in finished.rglob("*"))
+
+
 @pytest.mark.parametrize("name", ["mask_mobilenet", "mask_resnet18"])  # with a class for the background, and without
 def test_a_classifier_that_says_no_numbers_is_counted(
     photos: Path, main: Main, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]

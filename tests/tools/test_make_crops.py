@@ -40,6 +40,7 @@ def test_the_tool_cuts_what_the_stream_judges(
     assert done.stdout == "crops: 2 mask, 4 no_mask\nmissed: none\n"
     description = json.loads((out / "crops.json").read_text())
     assert description["crops"] == dict(Counter(path.parent.name for path in out.glob("*/*.png"))) == {"mask": 2, "no_mask": 4}
+    assert {path.stat().st_mode & 0o777 for path in out.rglob("*")} == {0o600, 0o700}
     crops = [read_picture(str(path)) for path in out.glob("*/*.png")]
     assert {crop.shape for crop in crops} == {(stored_size(SIZE), stored_size(SIZE), 3)}
     judged = [cut_quad(frame.bgr, face.quad_xy, SIZE) for frame in demo_frames[::25] for face in pipeline(frame.bgr)]
