@@ -74,13 +74,14 @@ class Architecture:
         """Return the network of a checkpoint.
 
         Raises:
-            WeightsError: It does not fit.
+            WeightsError: It does not fit, or holds what is no finite number.
         """
-        from maskstream.models.checkpoint import load_into
+        from maskstream.models.checkpoint import load_into, require_finite
         from maskstream.models.crop_classifier import CropNetwork
 
         module = CropNetwork(self.build(len(metadata.class_names)), metadata)
         load_into(module.network, state_dict, origin)
+        require_finite(state_dict, origin)
         return module
 
     def build_for_training(self, metadata: Metadata, backbone_weights: str | None) -> "CropNetwork":

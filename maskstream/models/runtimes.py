@@ -13,7 +13,7 @@ import numpy as np
 from loguru import logger
 from numpy.typing import NDArray
 
-from maskstream.errors import SinkError
+from maskstream.errors import SinkError, WeightsError
 from maskstream.files import make_folder, replace_file
 from maskstream.models.without_telemetry import onnxruntime_package, openvino_package
 
@@ -94,8 +94,9 @@ class _OpenVinoGraph:
         path = self._cache / f"{hashlib.sha256(f'{_digest(self._content)} {machine}'.encode()).hexdigest()[:32]}.compiled"
         with suppress(OSError, RuntimeError, ValueError):  # it is not there, or of no use
             return core.import_model(_whole(path), "CPU", options)
-        is_file = isinstance(self._content, Path)
-        compiled = core.compile_model(self._content if is_file else core.read_model(self._content), "CPU", options)
+        model = core.read_model(self._content)
+        _require_numbers(model, self._content)
+        compiled = core.compile_model(model, "CPU", options)
         kept = compiled.export_model().getvalue()
         try:
             make_folder(str(self._cache), like_parent=True)
@@ -133,6 +134,20 @@ class _OpenVinoGraph:
             self._together.start_async(list(inputs), outputs)
         self._together.wait_all()
         return found
+
+
+def _require_numbers(model: Any, content: bytes | Path) -> None:
+    """Refuse a network with a NaN in its weights: OpenVINO's softmax makes probabilities of what is none.
+
+    Raises:
+        WeightsError: There is one.
+    """
+    constants = (
+        each for each in model.get_ordered_ops() if each.get_type_name() == "Constant" and each.get_element_type().is_real()
+    )
+    if any(np.isnan(each.data).any() for each in constants):
+        name = content if isinstance(content, Path) else "the network"
+        raise WeightsError(f"{name}: holds what is no finite number; give other weights, or train them anew")
 
 
 class _OnnxRuntimeGraph:

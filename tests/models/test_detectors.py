@@ -10,8 +10,10 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from maskstream.analyzer import Analyzer
 from maskstream.errors import ModelError, WeightsError
-from maskstream.models import DETECTORS, DetectorOptions, coco_resnet50, face_mobilenet
+from maskstream.models import CLASSIFIERS, DETECTORS, ClassifierOptions, DetectorOptions, coco_resnet50, face_mobilenet
+from maskstream.models.exporting import Signature, export
 from maskstream.models.keypoint_rcnn import KeypointRCNNDetector, to_rgb_tensor
+from maskstream.models.runtimes import read_graph
 from maskstream.settings import Backend, Config
 from maskstream.types import COCO_KEYPOINTS, FACE_KEYPOINTS, BgrImage, Frame
 from tests.models.tiny import save_broken
@@ -43,11 +45,25 @@ def test_pictures_become_rgb_between_0_and_1() -> None:
 
 
 @pytest.mark.parametrize("backend", ["torch", "openvino", "onnx"])
-def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, backend: Backend) -> None:
-    """They would find nobody, in any picture, and faces that are to be covered would be seen."""
-    broken = save_broken(tmp_path / "broken.safetensors", "face_mobilenet")
-    with pytest.raises(WeightsError, match=r"broken\.safetensors: .* holds what is no finite number; give other weights"):
-        face_mobilenet.load(DetectorOptions(CPU, 0.7, 100, weights=str(broken), backend=backend))
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, backend: Backend, config: Config) -> None:
+    """Such a detector finds nobody: faces that are to be covered would be seen. OpenVINO makes a label of a classifier's NaN."""
+    said = r"broken\.safetensors: .* holds what is no finite number; give other weights"
+    broken = str(save_broken(tmp_path / "broken.safetensors", "face_mobilenet"))
+    with pytest.raises(WeightsError, match=said):
+        face_mobilenet.load(DetectorOptions(CPU, 0.7, 100, weights=broken, backend=backend))
+    broken = str(save_broken(tmp_path / "other" / "broken.safetensors", "mask_mobilenet"))
+    with pytest.raises(WeightsError, match=said):
+        CLASSIFIERS["mask_mobilenet"](ClassifierOptions(CPU, config.clip, broken, backend))
+
+
+def test_an_exported_network_with_a_nan_is_refused_by_openvino(tmp_path: Path) -> None:
+    network = torch.nn.Linear(4, 4)
+    torch.nn.init.constant_(network.weight, torch.nan)
+    signature = Signature(("x",), ("y",), {"x": {0: "rows"}})
+    path = tmp_path / "broken.onnx"
+    path.write_bytes(export(network.eval(), (torch.zeros(1, 4),), signature))
+    with pytest.raises(WeightsError, match=r"broken\.onnx: holds what is no finite number"):
+        read_graph(path, "openvino", tmp_path)
 
 
 def test_features_that_are_no_numbers_are_no_picture_without_faces(

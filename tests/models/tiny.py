@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from maskstream.models.checkpoint import load_checkpoint
+from maskstream.models.checkpoint import load_checkpoint, save_checkpoint
 from maskstream.models.metadata import TENSORS_SHA256, tensors_sha256, to_header
 from maskstream.models.yolo import contained
 from maskstream.types import BgrImage
@@ -48,13 +48,21 @@ def save_tiny_clip(path: Path) -> Path:
     return path
 
 
+def save_overflowing(path: Path, name: str) -> Path:
+    """Write the shipped weights of a classifier with a temperature by which its logits become infinite: every answer is NaN."""
+    state, metadata = load_checkpoint(ROOT / "weights" / f"{name}.safetensors", name)
+    save_checkpoint(path, state, metadata.model_copy(update={"temperature": 1e-42}))
+    return path
+
+
 def save_broken(path: Path, name: str) -> Path:
-    """Write shipped weights with a NaN in the last bias: every answer of a classifier is none."""
+    """Write shipped weights with a NaN in the last bias."""
     state, metadata = load_checkpoint(ROOT / "weights" / f"{name}.safetensors", name)
     bias = [key for key in state if key.endswith("bias")][-1]
     state[bias][0] = float("nan")
     halves = {key: tensor.half() for key, tensor in state.items()}
     header = to_header(metadata) | {TENSORS_SHA256: tensors_sha256({key: half.numpy() for key, half in halves.items()})}
+    path.parent.mkdir(exist_ok=True)
     save_file(halves, path, header)  # `save_checkpoint` would refuse it
     return path
 
