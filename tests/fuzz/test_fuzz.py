@@ -35,7 +35,7 @@ def test_damaged_files_end_in_an_answer_or_an_error_of_ours(target: str, tmp_pat
     ],
 )
 def test_what_no_reader_may_do_is_found(target: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "SILENT_S", 30.0 if target == "hangs" else session.SILENT_S)
+    monkeypatch.setattr(session, "SILENT_S", 15.0 if target == "hangs" else session.SILENT_S)
     tried, findings = run(Plan(target, SEED, 0, 1, tmp_path / "kept", "tests.fuzz.faulty"))
     assert (tried, len(findings)) == (1, 1)
     assert reason in findings[0].reason
