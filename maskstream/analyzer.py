@@ -168,7 +168,7 @@ class Analyzer:
             if not (is_box(detection.box_xyxy) and is_box(box)):
                 found.unseen |= not detection.score < thresholds.min_score
             elif not isfinite(detection.score):
-                found.hidden.append(Face(replace(plain, score=0.0), box_corners(box), box, Label.UNKNOWN, None))
+                found.hidden.append(_unknown(replace(plain, score=0.0), box))
             elif detection.score >= thresholds.min_score:
                 places.append((plain, box))
         places.sort(key=lambda pair: -pair[0].score)
@@ -176,6 +176,7 @@ class Analyzer:
             _Candidate(detection, box, crop_quad(detection, box, thresholds.rules), thresholds)
             for detection, box in places[: thresholds.max_faces]
         ]
+        found.hidden += [_unknown(detection, box) for detection, box in places[thresholds.max_faces :]]
         return found
 
     def _classify(self, findings: Sequence[_Findings], crops: Sequence[BgrImage]) -> None:
@@ -215,6 +216,11 @@ class Analyzer:
                 "and try precision float32 or another backend",
                 where,
             )
+
+
+def _unknown(detection: Detection, box_xyxy: FloatArray) -> Face:
+    """Return a face that nobody is told of, but that is covered where faces are."""
+    return Face(detection, box_corners(box_xyxy), box_xyxy, Label.UNKNOWN, None)
 
 
 def _result(frame: Frame, found: _Findings, region: tuple[int, int, int, int], stages_ms: Mapping[str, float]) -> FrameResult:

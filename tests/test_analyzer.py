@@ -66,8 +66,9 @@ def test_all_faces_of_all_frames_are_classified_in_one_go() -> None:
 
 def test_the_most_certain_faces_are_kept() -> None:
     found = [make_detection(score=score) for score in (0.75, 0.95, 0.85, 0.5)]
-    faces = analyzer(found, detector__max_faces=2).analyze([make_frame(0, 100, 100)])[0].faces
-    assert [face.detection.score for face in faces] == [0.95, 0.85]
+    result = analyzer(found, detector__max_faces=2).analyze([make_frame(0, 100, 100)])[0]
+    assert [face.detection.score for face in result.faces] == [0.95, 0.85]
+    assert [face.detection.score for face in result.hidden] == [0.75, 0.5]  # to be covered where faces are
 
 
 def test_the_score_threshold_comes_from_the_config() -> None:

@@ -61,6 +61,17 @@ def load_checkpoint(path: Path, *architectures: str) -> tuple[StateDict, Metadat
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}, metadata
 
 
+def require_finite(state_dict: StateDict, origin: str) -> None:
+    """Refuse the weights of a detector that would find nothing, without a word, in any picture.
+
+    Raises:
+        WeightsError: A weight is no finite number.
+    """
+    broken = next((name for name, weight in state_dict.items() if not bool(weight.isfinite().all())), None)
+    if broken is not None:
+        raise WeightsError(f"{origin}: {broken} holds what is no finite number; give other weights, or train them anew")
+
+
 def load_into(module: torch.nn.Module, state_dict: StateDict, origin: str) -> None:
     """Load a state dict strictly.
 

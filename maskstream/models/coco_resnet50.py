@@ -11,7 +11,7 @@ from torchvision.models.detection import KeypointRCNN, KeypointRCNN_ResNet50_FPN
 
 from maskstream.homes import expand_home
 from maskstream.models.backends import choose_backend, kept_graph
-from maskstream.models.checkpoint import load_into
+from maskstream.models.checkpoint import load_into, require_finite
 from maskstream.models.exporting import export, network_key
 from maskstream.models.foreign import read_or_fetch
 from maskstream.models.found_faces import KeypointCalibration
@@ -48,6 +48,7 @@ def load(options: DetectorOptions) -> Detector:
     state_dict = read_or_fetch(Path(expand_home(options.weights)) if options.weights else None, URL)
     module = build_module()
     load_into(module, state_dict, options.weights or URL)
+    require_finite(state_dict, options.weights or URL)
     if backend == "torch":
         return KeypointRCNNDetector(module, COCO_KEYPOINTS, KEYPOINT_CALIBRATION, options)
 

@@ -11,7 +11,7 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.models.detection.keypoint_rcnn import KeypointRCNNHeads, KeypointRCNNPredictor
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
-from maskstream.models.checkpoint import StateDict, load_checkpoint, load_into
+from maskstream.models.checkpoint import StateDict, load_checkpoint, load_into, require_finite
 from maskstream.models.exporting import export
 from maskstream.models.face_mobilenet import LONGEST_SIDE, NAME, SHORT_SIDE
 from maskstream.models.foreign import imagenet_weights
@@ -75,13 +75,14 @@ def restore(state_dict: StateDict, metadata: Metadata, origin: str) -> KeypointR
     """Return the module of a checkpoint.
 
     Raises:
-        WeightsError: It does not fit.
+        WeightsError: It does not fit, or holds what is no finite number.
     """
     module = build_module()
     module.rpn.score_thresh = _LEAST_OBJECTNESS
     module.transform.min_size = (metadata.input_size,)
     module.transform.image_mean, module.transform.image_std = list(metadata.mean), list(metadata.std)
     load_into(module, state_dict, origin)
+    require_finite(state_dict, origin)
     return module
 
 

@@ -107,7 +107,15 @@ class KeypointRCNNDetector:
         found, _ = module.roi_heads(features, proposals, scaled.image_sizes)
         boxes, scores = [each["boxes"] for each in found], torch.cat([each["scores"] for each in found])
         points, logits = decode_heatmaps(predictor(head(pool(features, boxes, scaled.image_sizes))), torch.cat(boxes))
-        return self._as_found(torch.cat(boxes), scores, points[..., :2], logits, [len(each) for each in boxes])
+        results = self._as_found(torch.cat(boxes), scores, points[..., :2], logits, [len(each) for each in boxes])
+        sums = torch.stack([level.flatten(1).sum(1) for level in features.values()]).sum(0)
+        return [each if fine else self._broken() for each, fine in zip(results, sums.isfinite().tolist(), strict=True)]
+
+    def _broken(self) -> Found:
+        """Return a face of which nothing is a number: from features that are none, thresholds make a picture without faces."""
+        keypoints, nothing = len(self.keypoint_names), np.float32("nan")
+        shapes = ((1, 4), (1,), (1, keypoints, 2), (1, keypoints))
+        return Found(*(np.full(shape, nothing, np.float32) for shape in shapes))
 
     def _as_found(
         self, boxes: torch.Tensor, scores: torch.Tensor, points: torch.Tensor, logits: torch.Tensor, counts: list[int]

@@ -8,10 +8,14 @@ from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.models.detection.keypoint_rcnn import KeypointRCNN
 from torchvision.ops import FrozenBatchNorm2d
 
+from maskstream.analyzer import Analyzer
 from maskstream.errors import ModelError, WeightsError
 from maskstream.models import DETECTORS, DetectorOptions, coco_resnet50, face_mobilenet
 from maskstream.models.keypoint_rcnn import KeypointRCNNDetector, to_rgb_tensor
+from maskstream.settings import Backend, Config
 from maskstream.types import COCO_KEYPOINTS, FACE_KEYPOINTS, BgrImage, Frame
+from tests.models.tiny import save_broken
+from tests.test_analyzer import GivenClassifier
 
 CPU = "cpu"
 
@@ -36,6 +40,31 @@ def test_pictures_become_rgb_between_0_and_1() -> None:
     tensor = to_rgb_tensor(bgr, CPU)
     assert tensor.shape == (3, 2, 3)
     assert tensor[:, 0, 1].tolist() == pytest.approx([1.0, 20 / 255, 10 / 255])
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino", "onnx"])
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, backend: Backend) -> None:
+    """They would find nobody, in any picture, and faces that are to be covered would be seen."""
+    broken = save_broken(tmp_path / "broken.safetensors", "face_mobilenet")
+    with pytest.raises(WeightsError, match=r"broken\.safetensors: .* holds what is no finite number; give other weights"):
+        face_mobilenet.load(DetectorOptions(CPU, 0.7, 100, weights=str(broken), backend=backend))
+
+
+def test_features_that_are_no_numbers_are_no_picture_without_faces(
+    detector: KeypointRCNNDetector, face_bgr: BgrImage, config: Config
+) -> None:
+    """As where half precision overflows: in one picture of a batch, the others are as they were."""
+
+    def overflowing(levels: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {name: torch.cat([level[:1], level[1:] * torch.inf]) for name, level in levels.items()}
+
+    expected = detector.detect([face_bgr])[0]
+    handle = detector.module.backbone.register_forward_hook(lambda module, given, levels: overflowing(levels))
+    fine, broken = Analyzer(detector, GivenClassifier(), config).analyze([Frame(face_bgr, n, "door", 0.0) for n in range(2)])
+    handle.remove()
+    assert [face.detection.score for face in fine.faces] == [face.score for face in expected]
+    assert (fine.unseen, fine.unusable) == (False, 0)
+    assert (broken.faces, broken.unseen, broken.unusable) == ((), True, 1)
 
 
 def test_faces_lie_inside_their_picture_with_eyes_above_the_nose(detector: KeypointRCNNDetector, face_bgr: BgrImage) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from maskstream.models.checkpoint import load_checkpoint, save_checkpoint
+from maskstream.models.checkpoint import load_checkpoint
+from maskstream.models.metadata import TENSORS_SHA256, tensors_sha256, to_header
 from maskstream.models.yolo import contained
 from maskstream.types import BgrImage
 from tests.command_lines import ROOT
@@ -47,12 +48,14 @@ def save_tiny_clip(path: Path) -> Path:
     return path
 
 
-def save_broken_classifier(path: Path, name: str) -> Path:
-    """Write the shipped weights of a classifier with a NaN in the bias of the first class: every answer is none."""
+def save_broken(path: Path, name: str) -> Path:
+    """Write shipped weights with a NaN in the last bias: every answer of a classifier is none."""
     state, metadata = load_checkpoint(ROOT / "weights" / f"{name}.safetensors", name)
     bias = [key for key in state if key.endswith("bias")][-1]
     state[bias][0] = float("nan")
-    save_checkpoint(path, state, metadata)
+    halves = {key: tensor.half() for key, tensor in state.items()}
+    header = to_header(metadata) | {TENSORS_SHA256: tensors_sha256({key: half.numpy() for key, half in halves.items()})}
+    save_file(halves, path, header)  # `save_checkpoint` would refuse it
     return path
 
 

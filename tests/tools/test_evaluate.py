@@ -15,7 +15,7 @@ from maskstream import MaskPipeline
 from maskstream.types import Frame
 from tests import command_lines
 from tests.command_lines import ROOT, Forked
-from tests.models.tiny import BLUE, CLIP_NAME, RED, draw, save_broken_classifier, save_tiny_clip, save_tiny_yolo
+from tests.models.tiny import BLUE, CLIP_NAME, RED, draw, save_broken, save_tiny_clip, save_tiny_yolo
 from tests.slowness import LONGEST_S
 from tests.tools.loading import Main, main_of
 
@@ -98,7 +98,7 @@ def test_what_may_show_faces_is_for_its_owner_alone(finished: Path) -> None:
 def test_a_classifier_that_says_no_numbers_is_counted(
     photos: Path, main: Main, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    broken = save_broken_classifier(tmp_path / "broken.safetensors", name)
+    broken = save_broken(tmp_path / "broken.safetensors", name)
     classifier = ["classifier.backend=torch", f"classifier.name={name}", f"classifier.weights={broken}"]
     asked = [part for setting in classifier for part in ("--set", setting)]
     assert main([*given(photos), "--out", str(tmp_path / "run"), *asked, *FAST]) == 0

@@ -10,7 +10,7 @@ from maskstream.pictures import write_picture
 from maskstream.train import load_classifier_recipe
 from maskstream.training.crops import DESCRIPTION, stored_size
 from tests.conftest import ROOT
-from tests.models.tiny import save_broken_classifier
+from tests.models.tiny import save_broken
 from tests.tools.loading import Run, only_line, runner
 
 SIZE = 32
@@ -83,7 +83,7 @@ def test_what_was_trained_is_a_classifier_of_ours(
 
 
 def test_weights_that_say_no_numbers_are_not_judged(run: Run, data: Path, tmp_path: Path) -> None:
-    broken = save_broken_classifier(tmp_path / "broken.safetensors", "mask_resnet18")
+    broken = save_broken(tmp_path / "broken.safetensors", "mask_resnet18")
     done = run("--data", data, "--check", broken, *SMALL, *THREE)
     assert done.returncode == 4
     assert "broken.safetensors: says no finite numbers of" in done.stderr
