@@ -21,7 +21,7 @@ from maskstream.errors import ConfigError, MaskStreamError
 from maskstream.files import make_folder
 from maskstream.following import FollowingAnalyzer
 from maskstream.live_cameras import CameraWork, Configured, LiveCameras
-from maskstream.looks import without_effect
+from maskstream.looks import remarks
 from maskstream.opening import open_camera, open_source, picture_sink
 from maskstream.overlay import Overlay
 from maskstream.people.analyzer import PeopleAnalyzer
@@ -136,12 +136,12 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
         for path, kind in texts:  # before the pictures: a pipe waits for its reader, and who will not wait loses no video
             if path is not None:
                 add(kind(path, request.mode(infos)))
+        for sink in reporting.sinks(request.events, request.summary, request.console, anew=request.overwrite is True):
+            add(sink)
         if targets and request.into_folder:
             make_folder(str(Path(targets[0]).parent))
         for target, source, camera in zip(targets, sources, cameras, strict=False):
             add(picture_sink(target, source, camera), camera.name)
-        for sink in reporting.sinks(request.events, request.summary, request.console, anew=request.overwrite is True):
-            add(sink)
         window = _open_window(request, cameras, infos, config)
         if window is not None:
             add(window)
@@ -150,7 +150,7 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
         looking = FollowingAnalyzer(analyzer, config, by_source) if config.detector.every > 1 else analyzer
         people = PeopleAnalyzer(looking, config, by_source)
         opened.pop_all()
-    _say_without_effect(cameras)
+    _say_remarks(cameras)
     listeners = [binding.sink for binding in bindings if isinstance(binding.sink, StateListener)]
     work = CameraWork(
         lambda own: require_incorrect(analyzer.class_names, [own]),
@@ -165,8 +165,8 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
     return engine
 
 
-def _say_without_effect(cameras: Sequence[Camera]) -> None:
-    for line in dict.fromkeys(line for camera in cameras for line in without_effect(camera.config)):
+def _say_remarks(cameras: Sequence[Camera]) -> None:
+    for line in dict.fromkeys(line for camera in cameras for line in remarks(camera.config)):
         logger.info("{}", line)
 
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from loguru import logger
 
-from maskstream.config import Layer, read_yaml, refine
+from maskstream.config import Layer, read_yaml, refine, text_keys
 from maskstream.errors import ConfigError, SourceOpenError
 from maskstream.redaction import redact
 from maskstream.settings import AlignConfig, Config, NetworkConfig, VideoConfig, WebcamConfig
@@ -107,7 +107,7 @@ def is_list(location: str) -> bool:
 def _read_list(path: str, config: Config, command_line: Sequence[Layer]) -> Iterator[tuple[Camera, list[str]]]:
     if not os.path.exists(path):  # noqa: PTH110 (Path raises where nothing may be looked up)
         raise SourceOpenError(f"{path}: no such file; check the path")
-    entries = read_yaml(Path(path), as_typed=("name", "url"))
+    entries = read_yaml(Path(path), text_keys())
     if not isinstance(entries, list) or not entries:
         raise ConfigError(f"{path}: holds no list of cameras; {_EXAMPLE}")
     for number, entry in enumerate(entries, 1):

@@ -4,11 +4,14 @@ The defaults stand in one place, `configs/default.yaml`. Every other file or set
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
-from typing import Any, Final, TypeVar, get_args
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -20,8 +23,6 @@ from maskstream.yaml_text import NOT_YAML, GivenTwice, parse_yaml, why_not_yaml
 
 DEFAULT_CONFIG = resource("configs/default.yaml")
 
-_AS_TYPED: Final = ("url", "secret", "mqtt")
-"""Keys whose values are text, whatever YAML would make of it."""
 _SECRET: Final = re.compile(r"(secret['\"]?\s*:\s*).*", re.DOTALL)
 
 SectionT = TypeVar("SectionT", bound=Section)
@@ -54,7 +55,7 @@ class Layer:
         if not equals or not all(key.split(".")):
             raise ConfigError(f"--set {_without_secrets(assignment)}: expected key.path=value, such as detector.min_score=0.7")
         try:
-            return cls.of_key(f"--set {key}", key, parse_yaml(text, _AS_TYPED, key.rpartition(".")[2]))
+            return cls.of_key(f"--set {key}", key, parse_yaml(text, text_keys(), key.rpartition(".")[2]))
         except GivenTwice as error:
             raise ConfigError(f"--set {_without_secrets(assignment)}: {error}") from error
         except NOT_YAML as error:
@@ -63,10 +64,32 @@ class Layer:
     @classmethod
     def of_file(cls, path: Path) -> "Layer":
         """Return the settings of a YAML file."""
-        values = read_yaml(path, _AS_TYPED)
+        values = read_yaml(path, text_keys())
         if values is not None and not isinstance(values, dict):
             raise ConfigError(f"{path}: holds {_shown(values):.50}, expected keys such as in configs/default.yaml")
         return cls(str(path), values or {})
+
+
+@cache
+def text_keys() -> frozenset[str]:
+    """Return the keys of settings that are texts: names, addresses, files. They are read as they were typed."""
+    found: dict[str, list[bool]] = defaultdict(list)
+    sections: list[type[BaseModel]] = [Config]
+    while sections:
+        for key, field in sections.pop().model_fields.items():
+            kinds = _kinds(field.annotation)
+            found[key].append(str in kinds and kinds <= {str, NoneType})
+            sections += [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    return frozenset(key for key, are_text in found.items() if all(are_text))
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """Return a type, or those of a union, and what lists hold."""
+    if get_origin(annotation) is Annotated:
+        return _kinds(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return {kind for each in get_args(annotation) for kind in _kinds(each)}
+    return {list, *_kinds(get_args(annotation)[0])} if get_origin(annotation) is list else {annotation}
 
 
 def read_yaml(path: Path, as_typed: Collection[str] = ()) -> Any:
@@ -155,10 +178,9 @@ def _explain(error: ValidationError, kind: type[BaseModel], stack: list[Layer]) 
     said = f"{first['msg'][:1].lower()}{first['msg'][1:]}"
     if first["type"] == "model_type":
         said = f"expected keys: {', '.join(_keys_beside(kind, [*path, '']))}"
-    hint = "; put it in quotes" if first["type"] == "string_type" and not isinstance(first["input"], list | dict) else ""
     while len(path) > 1 and isinstance(path[-1], int):  # a list is named as a whole
         path.pop()
-    return f"{origin}: {'.'.join(map(str, path))}: {value:.80} is not allowed; {said}{hint}"
+    return f"{origin}: {'.'.join(map(str, path))}: {value:.80} is not allowed; {said}"
 
 
 def _shown(value: object) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from secrets import token_hex
 from typing import IO, Any, Final, Literal
 from unicodedata import category
 
@@ -149,7 +148,7 @@ def _takes_the_place_of_a_file(path: Path) -> bool:
 def _replace(target: Path, content: bytes | memoryview, *, like_folder: bool) -> None:
     """Write beside the target under a name that no other process has: those of containers may share number and folder."""
     _remove_abandoned(str(target.parent))
-    part = target.with_name(token_hex(8).join(_PART))  # short: the name itself may be as long as names can be
+    part = target.with_name(os.urandom(8).hex().join(_PART))  # short: the name itself may be as long as names can be
     descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o666)  # less the umask
     try:
         with os.fdopen(descriptor, "wb") as file:

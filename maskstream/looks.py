@@ -35,10 +35,12 @@ def frames_per_look(config: Config) -> int:
     return analysed_per_look(config) * config.stream.stride
 
 
-def without_effect(config: Config) -> Iterator[str]:
-    """Yield, for the log, what a user has asked for and will not see."""
+def remarks(config: Config) -> Iterator[str]:
+    """Yield, for the log, where one setting changes what another does."""
     every, stride = config.detector.every, config.stream.stride
     if every > 1 and covers_faces(config):
         yield f"detector.every: {every} is without effect: with privacy.blur the detector looks at every analysed frame"
     elif 1 < every <= stride:
         yield f"detector.every: {every} is without effect: with a stride of {stride} the detector looks at every analysed frame"
+    if config.detector.region is not None and covers_faces(config):
+        yield "detector.region: the rest of the picture is filled with grey: with privacy.blur only what was looked at is shown"

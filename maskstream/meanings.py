@@ -8,6 +8,7 @@ from maskstream.config import plain_name
 from maskstream.settings import LabelMeaning
 
 _LONGEST_NAME: Final = 40
+_LONGEST_REPEATED: Final = 200
 _MOST_NAMED: Final = 5
 
 
@@ -43,6 +44,6 @@ def question(ambiguous: Collection[str], names: Collection[str], meanings: Mappi
 
 
 def setting_of(name: str, meaning: LabelMeaning) -> str:
-    """Return the option that says what a name means, fit for a shell."""
-    key = f"evaluation.labels.{plain_name(name)}={meaning}"
+    """Return the option that says what a name means, fit for a shell; a name of no sensible length is not repeated."""
+    key = f"evaluation.labels.{plain_name(name) if len(name) <= _LONGEST_REPEATED else 'NAME'}={meaning}"
     return f"--set {key}" if re.fullmatch(r"[\w.=]+", key) else f"--set {key!r}"

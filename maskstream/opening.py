@@ -46,57 +46,81 @@ def open_source(camera: Camera, board: StatusBoard, *, alone: bool, status: Sour
     opener: Callable[[], Source] = partial(SOURCES[kind], camera.location, camera.name, camera.config)
     if kind in ("url", "webcam"):
         policy = ReconnectPolicy(network.max_reconnects, refusal_ends=alone)
-        if kind == "webcam" and alone:
-            opener = _opened_once_already(opener)
         if kind == "url":
-            remembering = UrlOpener(camera.location, camera.name, network, camera.config.video)
-            opener = _opening_already(remembering, policy) if alone and network.transport != "udp" else remembering
+            opener = UrlOpener(camera.location, camera.name, network, camera.config.video)
+        if alone and kind == "webcam":
+            opener = _opened_already(opener)
+        elif alone and network.transport != "udp":
+            opener = _opening_already(opener, policy)
+        unread = opener.close if isinstance(opener, _OpenedAhead) else None
         told = status or board.status(camera.name)
-        return ReconnectingSource(camera.name, opener, policy, told, board.clock, board.next_connection)
+        return ReconnectingSource(
+            camera.name, opener, policy, told, board.clock, next_connection=board.next_connection, close_unread=unread
+        )
     source = opener()
     logger.info("{}", _described(source.info))
     return source
 
 
-def _opened_once_already(opener: Callable[[], Source]) -> Callable[[], Source]:
-    """Open a webcam by this thread, the main one, as some systems want it; reopening it is left to the thread that reads."""
-    first = [opener()]
-    return lambda: first.pop() if first else opener()
+class _OpenedAhead:
+    """An opener whose first source is there, or on its way, before anybody asks for it."""
+
+    def __init__(self, opener: Callable[[], Source]) -> None:
+        """Open nothing yet; `opener` is asked for the first source by `open`, and for those after it."""
+        self.first: Future[Source] = Future()
+        self._opener = opener
+        self._waiting = [self.first]
+
+    def open(self) -> None:
+        """Open the first source; what goes wrong is raised in the thread that asks for it."""
+        try:
+            self.first.set_result(self._opener())
+        except BaseException as error:
+            self.first.set_exception(error)
+
+    def __call__(self) -> Source:
+        """Return the first source, then another at each call.
+
+        By UDP, what nobody reads yet is lost: where that is how a camera sends, it is opened again when its pictures are wanted.
+        """
+        with suppress(IndexError):
+            source = self._waiting.pop().result()
+            if not (isinstance(source, UrlSource) and source.transport == "udp"):
+                return source
+            source.close()
+        return self._opener()
+
+    def close(self) -> None:
+        """Close the first source where nobody has asked for it, as soon as it is open."""
+        with suppress(IndexError):
+            self._waiting.pop().add_done_callback(lambda first: None if first.exception() else first.result().close())
 
 
-def _opening_already(opener: UrlOpener, policy: ReconnectPolicy) -> Callable[[], Source]:
+def _opened_already(opener: Callable[[], Source]) -> _OpenedAhead:
+    """Open a webcam by this thread, the main one, as some systems want it; reopening it is left to the thread that reads.
+
+    Raises:
+        SourceError: It cannot be opened.
+    """
+    ahead = _OpenedAhead(opener)
+    ahead.open()
+    ahead.first.result()
+    return ahead
+
+
+def _opening_already(opener: Callable[[], Source], policy: ReconnectPolicy) -> _OpenedAhead:
     """Begin to open a camera while the models are loaded, and say at once what it refuses at once.
-
-    By UDP, what nobody reads yet is lost: where that is how a camera sends, it is opened again when its pictures are wanted.
 
     Raises:
         SourceError: It refuses, or cannot be opened and may not be tried again.
     """
-    first: Future[UrlSource] = Future()
-
-    def begin() -> None:
-        try:
-            first.set_result(opener())
-        except BaseException as error:  # raised in the thread that wants the source
-            first.set_exception(error)
-
-    Thread(target=begin, name="opening", daemon=True).start()
+    ahead = _OpenedAhead(opener)
+    Thread(target=ahead.open, name="opening", daemon=True).start()
     with suppress(TimeoutError):
-        error = first.exception(_AT_ONCE_S)
+        error = ahead.first.exception(_AT_ONCE_S)
         if isinstance(error, SourceRefused) or (error is not None and policy.max_reconnects == 0):
             raise error
-    waiting = [first]
-
-    def open_when_wanted() -> UrlSource:
-        if not waiting:
-            return opener()
-        source = waiting.pop().result()
-        if source.transport != "udp":
-            return source
-        source.close()
-        return opener()
-
-    return open_when_wanted
+    return ahead
 
 
 def open_camera(camera: Camera, status: SourceStatus, board: StatusBoard, output: str | None, names: FileNames) -> Opened:

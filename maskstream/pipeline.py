@@ -1,6 +1,7 @@
 """Models put together from a configuration, for single pictures and for the stream."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 from maskstream.align import cut_faces
 from maskstream.analyzer import Analyzer
 from maskstream.config import load_config
+from maskstream.covering import is_covered
 from maskstream.errors import ConfigError
-from maskstream.looks import analysed_per_look
+from maskstream.looks import analysed_per_look, covers_faces
 from maskstream.models import CLASSIFIERS, CROP_ARCHITECTURES, DETECTORS, ClassifierOptions, DetectorOptions
 from maskstream.models.backends import choose_backend
 from maskstream.models.devices import CPU, kind_of, pick_device
@@ -62,9 +64,18 @@ class MaskPipeline:
         return self.analyzer.analyze([_lone_frame(picture_bgr)])[0].faces
 
     def draw(self, picture_bgr: BgrImage, faces: Sequence[Face]) -> BgrImage:
-        """Return a copy of a picture as `__call__` takes it, with the faces drawn."""
-        result = FrameResult("picture", 0, 0.0, tuple(faces))
-        return Overlay(self._config).paint(_lone_frame(picture_bgr), result)
+        """Return a copy of a picture as `__call__` takes it, with the faces drawn.
+
+        Where faces are covered (`privacy.blur`), the models look at it again: also what may be no face is covered then, and what
+        is not among the faces that are given.
+        """
+        frame = _lone_frame(picture_bgr)
+        result = FrameResult.of(frame, tuple(faces), (), {})
+        if covers_faces(self._config):
+            found = self.analyzer.analyze([frame])[0]
+            others = tuple(face for face in found.faces if is_covered(face, self._config.privacy.blur))
+            result = replace(found, faces=tuple(faces), hidden=found.hidden + others)
+        return Overlay(self._config).paint(frame, result)
 
 
 def _lone_frame(picture_bgr: BgrImage) -> Frame:

@@ -78,7 +78,7 @@ def find_unlabelled(images: Path, labels: Path, out: Path, only: str, config: Co
     """
     pattern = _pattern("--only", only)
     annotations = read_labelled(images, labels, strict=False, label_format="coco")
-    coco = json.loads(labels.read_text())
+    coco = json.loads(labels.read_bytes())  # in whatever encoding it was read before
     require_folder(str(out.parent))
     make_folder(str(out.parent))
     with _pictures_bar(progress, annotations) as tick:

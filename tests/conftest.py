@@ -35,6 +35,8 @@ LONGEST_FIRST = (
     "tools/test_benchmark.py",
     "end_to_end/test_start.py",
     "sources/test_url.py",
+    "sources/test_liars.py",
+    "sources/test_transport.py",
     "tools/test_train_classifier.py",
     "end_to_end/test_people.py",
     "end_to_end/test_wheel.py",

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -59,6 +60,7 @@ class Scene:
         work = CameraWork(lambda _: self._wait("check"), self._prepare, self._open)
         self.live = LiveCameras(watch, cameras, [self.told], work, self.board)
         attendants = Attendants(self._attend, [self.listener], self.live.maintain, self.live.leave)
+        self.until_s = monotonic() + LONGEST_S
         self.attend: Callable[[], None] = lambda: None
         self.engine = Engine(Scripted(lambda _: []), paint, stream_config().stream, 1, attendants, self.board)
         for camera in cameras:
@@ -66,6 +68,7 @@ class Scene:
             self.engine.add([opened.source], opened.sinks)
 
     def _attend(self) -> bool:
+        assert monotonic() < self.until_s
         self.attend()
         return False
 
@@ -274,7 +277,7 @@ def test_leaving_while_a_camera_is_opened_ends_in_time_and_closes_it(scene: Scen
     wait_until(lambda: len(scene.opened) == 2)  # ready, and not taken over
     scene.attend = scene.engine.stop
     report = scene.engine.run()
-    assert report.threads_left == 1
+    assert report.threads_left >= 1
     assert scene.locations(closed=True) == ["rtsp://a", "c"]
     gate.set()
     wait_until(lambda: len(scene.locations(closed=True)) == 3)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from time import monotonic
 
 import av
 import pytest
@@ -25,6 +26,7 @@ from maskstream.stream.outlets import SinkBinding
 from tests.clocks import ManualClock
 from tests.people.made import Scripted
 from tests.servers import http_server, mjpeg
+from tests.slowness import LONGEST_S
 
 _FRAMES = 3
 """Of each camera, between two edits."""
@@ -43,7 +45,7 @@ class Run:
 
     def __init__(self, folder: Path, config: Config, edits: list[list[str]]) -> None:
         self.path, self.output, self.jsonl = folder / "cameras.yaml", folder / "recordings", folder / "faces.jsonl"
-        self.edits, self.clock, self.written = edits, ManualClock(), Counter[str]()
+        self.edits, self.clock, self.until_s = edits, ManualClock(), monotonic() + LONGEST_S
         self._write(edits.pop(0))
         watch = CameraWatch([str(self.path)], config, self.clock)
         cameras = read_cameras([str(self.path)], config)
@@ -71,6 +73,7 @@ class Run:
 
     def _attend(self) -> bool:
         """Look after the list at each turn, not ten times a second as a run does."""
+        assert monotonic() < self.until_s
         self.clock.advance(1)
         self.live.maintain(self.engine)
         self.looks += 1

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from maskstream import load_config
-from maskstream.config import Layer
+from maskstream.config import Layer, refine
 from maskstream.following import FollowingAnalyzer
-from maskstream.looks import analysed_per_look, every_of, frames_per_look, without_effect
+from maskstream.looks import analysed_per_look, every_of, frames_per_look, remarks
 from maskstream.settings import Config
 from tests.conftest import make_frame
 from tests.test_following import Looks
@@ -30,6 +30,13 @@ def test_the_detector_looks_as_often_as_the_rule_says(every: int, stride: int, b
     assert frames_per_look(chosen) >= every_of(chosen)
 
 
+def test_a_part_that_is_grey_is_said() -> None:
+    part = Layer.of_key("test", "detector.region", [0.0, 0.0, 0.5, 1.0])
+    assert list(remarks(refine(config(), part))) == []
+    (line,) = remarks(refine(config(blur="all"), part))
+    assert line.startswith("detector.region: the rest of the picture is filled with grey")
+
+
 @pytest.mark.parametrize(
     ("chosen", "said"),
     [
@@ -45,6 +52,6 @@ def test_the_detector_looks_as_often_as_the_rule_says(every: int, stride: int, b
     ],
 )
 def test_what_does_nothing_is_said(chosen: Config, said: str | None) -> None:
-    lines = list(without_effect(chosen))
+    lines = list(remarks(chosen))
     assert len(lines) == (said is not None)
     assert "".join(lines).startswith(said or "")

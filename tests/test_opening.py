@@ -1,5 +1,6 @@
 """What is opened for a camera, and that nothing stays open where something cannot be."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -7,16 +8,19 @@ from pathlib import Path
 import cv2
 import pytest
 
+from maskstream import opening
 from maskstream.cameras import Camera
 from maskstream.errors import SinkError, SourceOpenError, SourceRefused
 from maskstream.opening import open_camera, open_source, picture_sink
 from maskstream.settings import Config
 from maskstream.sinks import PictureSink, RecordingSink, VideoSink
 from maskstream.sinks.names import FileNames
-from maskstream.sources import FileSource, ReconnectingSource
+from maskstream.sources import SOURCES, FileSource, ReconnectingSource, UrlSource
 from maskstream.states import SourceState
 from maskstream.stream.board import StatusBoard
 from tests.servers import http_server, mjpeg, status
+from tests.slowness import LONGEST_S
+from tests.stream.test_engine import ListSource
 from tests.video_files import every, grey, write_video
 
 
@@ -79,7 +83,8 @@ def test_what_is_not_there_is_said(tmp_path: Path, config: Config) -> None:
             open_source(Camera("gate", location, config), StatusBoard(), alone=False)
 
 
-def test_a_camera_alone_that_refuses_is_said_at_once(config: Config) -> None:
+def test_a_camera_alone_that_refuses_is_said_at_once(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "_AT_ONCE_S", LONGEST_S)
     with http_server({"/video": status(404)}) as url:
         camera = Camera("gate", f"{url}/video", config)
         with pytest.raises(SourceRefused, match="404"):
@@ -161,3 +166,39 @@ def test_names_of_cameras_stay_theirs(clip: Path, config: Config) -> None:
 
 def test_without_an_output_there_is_no_sink(clip: Path, config: Config) -> None:
     assert opened_camera(Camera("hall", str(clip), config), None) == []
+
+
+def test_a_camera_that_was_opened_ahead_is_closed_where_nobody_reads_it(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = threading.Event()
+    really = UrlSource.close
+
+    def close(source: UrlSource) -> None:
+        really(source)
+        closed.set()
+
+    monkeypatch.setattr(UrlSource, "close", close)
+    with http_server({"/video": mjpeg()}) as url:
+        source = open_source(Camera("gate", f"{url}/video", config), StatusBoard(), alone=True)
+        assert not closed.is_set()
+        source.close()
+        assert closed.wait(LONGEST_S)
+        source.close()
+
+
+def test_a_webcam_that_was_opened_ahead_is_closed_where_nobody_reads_it(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    webcam = ListSource(3, "0", live=True)
+    monkeypatch.setitem(SOURCES, "webcam", lambda *_: webcam)
+    source = open_source(Camera("0", "0", config), StatusBoard(), alone=True)
+    assert not webcam.closed.is_set()
+    source.close()
+    assert webcam.closed.is_set()
+
+
+def test_a_webcam_that_is_read_is_the_one_that_was_opened_ahead(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    webcams = [ListSource(2, "0", live=True)]
+    monkeypatch.setitem(SOURCES, "webcam", lambda *_: webcams.pop())
+    frames = iter(open_source(Camera("0", "0", config), StatusBoard(), alone=True))
+    assert [next(frames).index for _ in range(2)] == [0, 1]
+    monkeypatch.setitem(SOURCES, "webcam", lambda location, *_: FileSource(location))
+    with pytest.raises(SourceOpenError):
+        open_source(Camera("0", "0", config), StatusBoard(), alone=True)

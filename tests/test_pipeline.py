@@ -187,6 +187,22 @@ def test_what_the_messages_say_works(pipeline: MaskPipeline, face_bgr: BgrImage)
     assert said_of(pipeline(face_bgr.transpose(2, 0, 1).transpose(1, 2, 0))) == expected
 
 
+@pytest.mark.parametrize("blur", ["all", "unmasked"])
+def test_what_is_drawn_is_covered_whatever_faces_are_given(face_bgr: BgrImage, blur: str) -> None:
+    """Of three faces in the picture one wears a mask. The right edge is not looked at."""
+    region = [0.0, 0.0, 0.9, 1.0]
+    own = build("openvino", **{"privacy.blur": blur, "overlay.labels": False, "detector.region": region})
+    faces = own(face_bgr)
+    assert {face.label.value for face in faces} == {"mask", "no_mask"}
+    for given in (faces, faces[1:], ()):
+        drawn = own.draw(face_bgr, given)
+        assert len(np.unique(drawn[300:, 580:].reshape(-1, 3), axis=0)) == 1
+        for face in faces:
+            x, y = ((face.face_box_xyxy[:2] + face.face_box_xyxy[2:]) / 2).astype(int)
+            middle = drawn[y - 8 : y + 8, x - 8 : x + 8].reshape(-1, 3)
+            assert (len(np.unique(middle, axis=0)) == 1) == (blur == "all" or face.label.value == "no_mask")
+
+
 def test_memory_may_lie_in_any_order_and_is_not_written(pipeline: MaskPipeline, face_bgr: BgrImage) -> None:
     expected = said_of(pipeline(face_bgr))
     turned = np.ascontiguousarray(face_bgr[::-1, ::-1])[::-1, ::-1]

@@ -46,6 +46,7 @@ def drill(arguments: argparse.Namespace, folder: Path) -> int:
         sys.path.insert(0, str(ROOT))
     from tests.drill.child import calibrate
     from tests.drill.core import ends, lost_and_found
+    from tests.drill.covered import covered
     from tests.drill.deliveries import deliveries
     from tests.drill.editing import editing
     from tests.drill.exposure import exposure
@@ -60,7 +61,10 @@ def drill(arguments: argparse.Namespace, folder: Path) -> int:
     print(f"before the drill {table.machine}")
     scenes: dict[str, Callable[[Table, Path, Path], object]] = {
         "network": partial(network, away_s=SHORT_AWAY_S if arguments.short else LONG_AWAY_S),
-        **{scene.__name__: scene for scene in (recordings, editing, slowness, refusals, webcams, files, exposure, deliveries)},
+        **{
+            scene.__name__: scene
+            for scene in (recordings, editing, covered, slowness, refusals, webcams, files, exposure, deliveries)
+        },
     }
     if arguments.core:
         scenes = {scene.__name__: scene for scene in (lost_and_found, ends)}

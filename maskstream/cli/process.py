@@ -89,9 +89,9 @@ def mend_streams() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, flags)  # the lowest number that is free, which is this one
-    if sys.stdout is sys.__stdout__ and not isinstance(sys.stdout, _Answers):
+    if sys.stdout is None or (sys.stdout is sys.__stdout__ and not isinstance(sys.stdout, _Answers)):
         sys.stdout = _Answers(**_like(1, sys.stdout))
-    if sys.stderr is sys.__stderr__ and not isinstance(sys.stderr, _Log):
+    if sys.stderr is None or (sys.stderr is sys.__stderr__ and not isinstance(sys.stderr, _Log)):
         sys.stderr = _Log(**_like(2, sys.stderr))
 
 

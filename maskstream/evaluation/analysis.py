@@ -12,12 +12,14 @@ from typing import Any, Final, Protocol, Self
 
 from maskstream.annotations.types import LabelledPicture
 from maskstream.errors import SinkError, SourceError
-from maskstream.evaluation.predictions import to_record
+from maskstream.evaluation.predictions import from_record, to_record
 from maskstream.files import one_line
 from maskstream.pictures import read_picture
 from maskstream.types import BgrImage, Frame, FrameResult
 
 _BATCHES_AHEAD: Final = 2
+_TORN: Final = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+"""What is raised for a line that a kill has torn, or a disk has damaged."""
 Stamp = list[int]
 _Decoded = tuple[LabelledPicture, BgrImage | SourceError, Stamp | None]
 """A picture, its pixels or why there are none, and what its file was like before it was read."""
@@ -74,15 +76,14 @@ class Journal:
         with self._path.open("rb") as file:
             for line in file:
                 try:
-                    entry = json.loads(line) if line.endswith(b"\n") else None
-                except ValueError:
-                    entry = None
-                is_header = good_bytes == 0
-                if not isinstance(entry, dict) or (is_header and entry.get("fingerprint") != fingerprint):
-                    break  # torn by the kill, or of another run
-                if not is_header:
-                    self.records[entry["record"]["file"]] = entry["record"]
-                    self._stamps[entry["record"]["file"]] = entry["stamp"]
+                    entry = json.loads(line) if line.endswith(b"\n") else {}
+                    if good_bytes:
+                        picture = from_record(entry["record"]).name
+                        self._stamps[picture], self.records[picture] = entry["stamp"], entry["record"]
+                    elif entry["fingerprint"] != fingerprint:
+                        break  # of another run
+                except _TORN:
+                    break
                 good_bytes += len(line)
         return good_bytes
 

@@ -15,14 +15,14 @@ from maskstream.evaluation.figures import (
     one_to_one_figures,
     resample,
 )
-from maskstream.evaluation.outputs import Run
+from maskstream.evaluation.outputs import COMPARED, Run
 from maskstream.files import one_line
 
 FIGURES: Final = (
     *("end_to_end_accuracy", "found", "judged_rightly", "precision", "recall", "specificity", "fpr", "f1", "balanced_accuracy"),
     *("face_precision", "false_per_image"),
 )
-_SAME: Final = (("data", "sha256", "labels"), ("settings", "box", "kinds of boxes"), ("settings", "incorrect_as", "classes"))
+_SAME: Final = dict(zip(COMPARED, ("labels", "kinds of boxes", "classes"), strict=True))
 
 
 def compare(runs: Sequence[Run], ious: Sequence[float], bootstrap: int) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def _difference(value: Any, ci95: list[float] | None) -> dict[str, Any]:
 def _require_same(runs: Sequence[Run]) -> None:
     first = runs[0]
     for run in runs[1:]:
-        for section, key, what in _SAME:
+        for (section, key), what in _SAME.items():
             if run.metrics[section][key] != first.metrics[section][key]:
                 names = [one_line(str(each.folder)) for each in (run, first)]
                 raise ConfigError(f"{names[0]}: other {what} than {names[1]}; compare runs on the same labels")

@@ -2,10 +2,12 @@
 
 import io
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -26,6 +28,15 @@ from maskstream.types import BgrImage
 METRICS_FILE: Final = "metrics.json"
 PREDICTIONS_FILE: Final = "predictions.json"
 COUNTS_FILE: Final = "counts.npz"
+COUNTS_SHAPE: Final = (19, 5, 5)
+"""Of the tables of each picture: by IoU, labelled as, taken for."""
+COMPARED: Final = (("data", "sha256"), ("settings", "box"), ("settings", "incorrect_as"))
+"""What of the metrics must be the same in runs that are compared."""
+_DAMAGED: Final = (
+    *(OSError, ValueError, LookupError, TypeError, RecursionError, EOFError, MemoryError, NotImplementedError),
+    *(BadZipFile, zlib.error),
+)
+"""What is raised for files that were damaged at random."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +101,12 @@ def read_run(folder: Path) -> Run:
     """
     try:
         metrics = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
-        with np.load(folder / COUNTS_FILE, allow_pickle=False) as counts:
-            return Run(folder, metrics, tuple(counts["names"].tolist()), counts["one_to_one"])
-    except (OSError, ValueError, KeyError) as error:
+        for section, key in COMPARED:
+            metrics[section][key]
+        with (folder / COUNTS_FILE).open("rb") as file, np.load(file, allow_pickle=False) as counts:
+            names, one_to_one = counts["names"], counts["one_to_one"]
+        if names.ndim != 1 or one_to_one.shape != (len(names), *COUNTS_SHAPE) or one_to_one.dtype.kind not in "iu":
+            raise ValueError(f"{COUNTS_FILE} holds other tables")
+        return Run(folder, metrics, tuple(names.tolist()), one_to_one)
+    except _DAMAGED as error:
         raise ConfigError(f"{one_line(str(folder))}: no results of a finished evaluation ({error}); give its --out") from error

@@ -11,6 +11,7 @@ from urllib.error import URLError
 import torch
 
 from maskstream.errors import ModelError, WeightsError
+from maskstream.homes import lend_folders
 from maskstream.models.checkpoint import StateDict
 from maskstream.processes import require_torch
 
@@ -51,6 +52,7 @@ def _read_file(path: Path, url: str) -> StateDict:
 
 
 def _fetch(url: str) -> StateDict:
+    lend_folders()
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     name = url.rpartition("/")[2]
     try:

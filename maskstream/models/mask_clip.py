@@ -21,7 +21,7 @@ import torch
 from safetensors import SafetensorError
 
 from maskstream.errors import ConfigError, ModelError, WeightsError
-from maskstream.homes import expand_home
+from maskstream.homes import expand_home, lend_folders
 from maskstream.models.crop_classifier import crops_to_tensor
 from maskstream.models.graph_classifier import in_chunks
 from maskstream.models.memory import memory_errors
@@ -108,6 +108,7 @@ def load(options: ClassifierOptions) -> ClipClassifier:
     missing = {"mask", "no_mask"} - prompts.keys()
     if missing:
         raise ConfigError(f"clip.prompts: {', '.join(sorted(missing))} is missing; say in words what it looks like")
+    lend_folders()
     require_torch()
     try:
         import open_clip

@@ -89,7 +89,7 @@ def parse_metadata(path: Path, header: Mapping[str, str], writer: str = "the tra
     try:
         values: dict[str, Any] = {key: json.loads(value) for key, value in header.items() if key in Metadata.model_fields}
         return Metadata.model_validate(values)
-    except (ValidationError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # pydantic's own errors are ValueErrors
         reason = (
             f"{error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}" if isinstance(error, ValidationError) else str(error)
         )
@@ -110,10 +110,7 @@ def check_manifest(path: Path) -> None:
     manifest = path.with_name(MANIFEST)
     if not manifest.is_file():
         return
-    try:
-        expected = json.loads(manifest.read_text()).get(path.name)
-    except (json.JSONDecodeError, AttributeError) as error:
-        raise WeightsError(f"{manifest}: not a readable manifest ({error}); restore it") from error
+    expected = _manifest_entries(manifest).get(path.name)
     if expected is None:
         logger.warning("{} is not in {}: its content cannot be checked", path, manifest)
     elif expected != file_sha256(path):
@@ -125,11 +122,22 @@ def enter_into_manifest(path: Path) -> None:
 
     Raises:
         SinkError: The folder cannot be written.
+        WeightsError: The manifest that is there cannot be read.
     """
     manifest = path.with_name(MANIFEST)
-    entries = json.loads(manifest.read_text()) if manifest.exists() else {}
+    entries = _manifest_entries(manifest) if manifest.exists() else {}
     entries[path.name] = file_sha256(path)
     replace_file(manifest, json.dumps(entries, indent=2, sort_keys=True).encode() + b"\n")
+
+
+def _manifest_entries(manifest: Path) -> dict[str, Any]:
+    try:
+        entries = json.loads(manifest.read_text(encoding="utf-8"))
+        if not isinstance(entries, dict):
+            raise ValueError("no names and sums")
+    except (OSError, ValueError, RecursionError) as error:
+        raise WeightsError(f"{manifest}: not a readable manifest ({error}); restore it") from error
+    return entries
 
 
 def file_sha256(path: Path) -> str:

@@ -53,7 +53,10 @@ def read_graph(content: bytes | Path, backend: str, cache: Path, *, several: boo
     Raises:
         RuntimeError: It cannot be read.
     """
-    return _OpenVinoGraph(content, cache, several) if backend == "openvino" else _OnnxRuntimeGraph(content)
+    try:
+        return _OpenVinoGraph(content, cache, several) if backend == "openvino" else _OnnxRuntimeGraph(content)
+    except UnicodeDecodeError as error:  # OpenVINO's message has bytes of the file in it
+        raise RuntimeError("the graph is damaged") from error
 
 
 @cache

@@ -58,7 +58,7 @@ class PeopleLabels:
             read = json.loads(path.read_text(encoding="utf-8"))
             people = tuple(_person(name, entry) for name, entry in read["people"].items())
             return cls(int(read["every"]), people)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise ConfigError(f"{path}: no labels of people: {error!r:.80}; see tests/fixtures/masks_on_and_off.json") from error
 
 

@@ -5,6 +5,7 @@ import errno
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -24,6 +25,7 @@ from maskstream.types import Detection, Face, FloatArray, FrameResult, Output
 
 Mode = Literal["w", "a"]
 _LONGEST_LINE: Final = 1 << 20
+_DESCRIPTOR: Final = re.compile(r"(?:/dev|/proc/self)/(?:fd/(\d+)|stderr)")
 CSV_COLUMNS: Final = (
     *("source", "file", "frame", "time_s", "time_utc", "id", "label", "confidence", "steady_label", "steady_confidence"),
     *("score", "x_min", "y_min", "x_max", "y_max"),
@@ -158,14 +160,20 @@ class TextSink:
     def _give_up(self) -> None:
         """Drop what could not be written: closing the file, or the interpreter's end, would try to write it again."""
         if self._stays_open:
-            abandon(sys.stdout)
+            abandon(self._file)
         else:
             with suppress(OSError):
                 self._file.close()
 
 
 def _opened(path: str, flags: int) -> int:
-    """Open a file as `open` does. A pipe waits for its reader: say so where there is none."""
+    """Open a file as `open` does. A pipe waits for its reader: say so where there is none.
+
+    What the shell has opened already (`/dev/fd/3`, `/dev/stderr`) is written to as the shell wants it, and not opened anew.
+    """
+    already = _DESCRIPTOR.fullmatch(os.path.abspath(path))  # noqa: PTH100 (`resolve` follows the link)
+    if already:
+        return os.dup(int(already[1] or 2))
     if not S_ISFIFO(os.stat(path).st_mode if os.path.exists(path) else 0):  # noqa: PTH110, PTH116 (of the name that `open` was given)
         return os.open(path, flags, 0o666)
     try:

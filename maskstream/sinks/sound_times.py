@@ -14,6 +14,8 @@ AROUND_S: Final = 2.0
 _CONVINCING_S: Final = 1.0
 """So much sound in a row, at another time than expected, is believed."""
 _CONVINCING_COUNT: Final = 64
+_MOST_PARTS: Final = 64
+"""Of the picture that wait for their sound: one that is damaged may begin anew with every frame."""
 
 _Piece = TypeVar("_Piece")
 
@@ -56,7 +58,7 @@ class PictureTimes:
         self.until_s = -inf
         """When the latest frame is shown."""
         self._own_s = -inf
-        self._begun: deque[tuple[float, float]] = deque()
+        self._begun: deque[tuple[float, float]] = deque(maxlen=_MOST_PARTS)
         """Of each part of the picture that began anew: its own first time, and how much later it is shown."""
         self._later_s = 0.0
         self._heard_s = -inf

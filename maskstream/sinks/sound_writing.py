@@ -20,11 +20,11 @@ _LONGEST_GAP_S: Final = 10.0
 
 AudioPacket: TypeAlias = "av.Packet[Any]"  # generic for type checkers alone
 DAMAGED: Final = (av.FFmpegError, ValueError)
-"""What is raised where sound cannot be decoded, converted or encoded."""
+"""What is raised where sound cannot be decoded, converted or encoded; a moment of silence, in the end."""
 
 
 class SoundWriter(Protocol):
-    """Makes packets of the output from packets of the input; leaves out what is damaged."""
+    """Makes packets of the output from packets of the input; raises one of `DAMAGED` for one that cannot be used."""
 
     def silence(self, until_s: float) -> Iterator[AudioPacket]:
         """Yield silence up to then, from where the last call ended."""
@@ -54,12 +54,8 @@ class SoundCopy:
         return iter(())
 
     def packets(self, packet: AudioPacket, later_s: float) -> Iterator[AudioPacket]:
-        """Yield the packet, in the framing of MP4; nothing where it is damaged."""
-        try:
-            framed = self._framing.filter(packet) if self._framing else [packet]
-        except DAMAGED:
-            return
-        for each in framed:
+        """Yield the packet, in the framing of MP4."""
+        for each in self._framing.filter(packet) if self._framing else [packet]:
             if each.pts is None or each.dts is None or not each.time_base:
                 continue
             shift = round(later_s / each.time_base)
@@ -100,13 +96,9 @@ class SoundEncoder:
             yield from self._output.encode(frame)
 
     def packets(self, packet: AudioPacket, later_s: float) -> Iterator[AudioPacket]:
-        """Yield what the packet's frames become; a damaged one is a moment of silence."""
+        """Yield what the packet's frames become."""
         self._later_s = later_s
-        try:
-            frames = self._decoder.decode(packet)
-        except DAMAGED:
-            return
-        for frame in frames:
+        for frame in self._decoder.decode(packet):
             yield from self._encoded(frame)
 
     def rest(self) -> Iterator[AudioPacket]:

@@ -77,7 +77,7 @@ class VideoSink:
         self._audio: AudioTrack | None = None
         try:
             with _sink_errors(path):
-                self._time_base = _time_base(info)
+                self._time_base = _time_base(info.time_base, max(0.0, (info.duration_s or 0.0) - self._zero_s))
                 self._stream = self._add_video(info, config)
                 self._audio = self._add_audio(info)
                 self._container.start_encoding()
@@ -229,14 +229,14 @@ def _sink_errors(path: str) -> Generator[None, None, None]:
         raise SinkError(f"{path}: cannot be written: {reason}; choose another place or make room") from error
 
 
-def _time_base(info: SourceInfo) -> Fraction:
+def _time_base(given: Fraction | None, lasts_s: float) -> Fraction:
     """The source's own unit of time, divided where it is too coarse for frames out of step, coarser where it lasts very long.
 
     In an MP4 the unit is what the denominator says, and no frame may be shown longer than `_LONGEST_UNITS` of it.
     """
-    own = info.time_base or _FALLBACK_TIME_BASE
+    own = given or _FALLBACK_TIME_BASE
     fine = own if own <= _COARSEST_TIME_BASE else own / 1000
-    most_units_per_s = max(_COARSEST_TIME_BASE.denominator, int(_LONGEST_UNITS / ((info.duration_s or 0.0) + 1)))
+    most_units_per_s = max(_COARSEST_TIME_BASE.denominator, int(_LONGEST_UNITS / (lasts_s + 1)))
     return fine if fine.denominator <= most_units_per_s else Fraction(1, most_units_per_s)
 
 

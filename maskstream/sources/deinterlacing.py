@@ -58,11 +58,11 @@ class Deinterlacer(Generic[T]):
     def push(self, frame: VideoFrame, companion: T) -> Iterator[tuple[VideoFrame, T]]:
         """Take in a frame; yield what is ready, each with the companion that its frame came with."""
         interlaced = self._mode is True or (self._mode == "auto" and frame.interlaced_frame)
+        if self._graph is not None and (self._shape != _Shape.of(frame) or self._has_jumped(frame)):
+            yield from self.flush()
         if self._graph is None and not interlaced:
             yield frame, companion
             return
-        if self._shape != _Shape.of(frame) or self._has_jumped(frame):
-            yield from self.flush()
         self._last_s = frame.time
         self._waiting.append((frame, companion))
         try:

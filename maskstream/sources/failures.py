@@ -40,7 +40,12 @@ _NEVER_ANSWERED: Final = (
     "check the camera, its address and the network"
 )
 _PROXY_ADVICE: Final = f"correct {PROXY_VARIABLE}, or name the camera's host in no_proxy"
+_NO_RTSP_VIDEO: Final = (  # FFmpeg says the same of both
+    "what comes from there is no video, or claims to be larger than network.max_frame_mb and max_megapixels allow; "
+    "check the path behind the host"
+)
 _TLS: Final = ("https", "rtsps")
+_RTSP: Final = ("rtsp", "rtsps")
 
 
 def reason(error: av.FFmpegError) -> tuple[str, type[SourceOpenError]]:
@@ -64,6 +69,8 @@ def reason_at_opening(url: str, error: av.FFmpegError, ca_file: str | None) -> t
     proxy = proxy_of(url)
     if proxy is not None and not isinstance(error, av_error.HTTPUnauthorizedError | av_error.HTTPNotFoundError):
         return _proxy_reason(proxy, error)
+    if isinstance(error, av_error.InvalidDataError) and scheme_of(url) in _RTSP:
+        return _NO_RTSP_VIDEO, SourceRefused
     if error.errno != EIO:
         return reason(error)
     if not _has_address(url):

@@ -54,7 +54,7 @@ class HttpFile:
         self._position = self._wanted = 0
         self._has_ended = False
         self._playlist_bytes = 0
-        self._seekable = is_first and self._size > _READ_THROUGH and self._gives_parts()
+        self._seekable = is_first and self._size > 1 and self._gives_parts()
 
     def _open(self, options: Mapping[str, str]) -> av.container.InputContainer:
         options = {**self._options, **options, "raw_packet_size": str(_PIECE)}

@@ -56,7 +56,9 @@ class ReconnectingSource:
         policy: ReconnectPolicy,
         status: SourceStatus,
         clock: Clock = MONOTONIC,
+        *,
         next_connection: Callable[[], int] | None = None,
+        close_unread: Callable[[], None] | None = None,
     ) -> None:
         """Open nothing yet: the thread that reads does.
 
@@ -67,6 +69,7 @@ class ReconnectingSource:
             status: Told what happens.
             clock: Times the waits between attempts; that of the frames' `captured_at_s`.
             next_connection: Returns another number for each connection; None: 1, 2 and so on.
+            close_unread: Closes what was opened before anybody reads; called at the end.
         """
         self.info = SourceInfo(source_id, 0, 0, live=True)
         self._open_source = open_source
@@ -75,6 +78,7 @@ class ReconnectingSource:
         self._clock = clock
         self._next_connection = next_connection or count(1).__next__
         self._connection_number = 0
+        self._close_unread = close_unread
         self._began_s = clock.now_s()
         self._closed = Event()
         self._lock = Lock()
@@ -112,6 +116,8 @@ class ReconnectingSource:
         """Stop trying, and close what is open."""
         self._closed.set()
         self._release()
+        if self._close_unread is not None:
+            self._close_unread()
 
     def reconnects_since(self, at_s: float) -> int:
         """Return how often it was opened again since a moment of the monotonic clock."""

@@ -26,6 +26,8 @@ VideoPacket: TypeAlias = "av.Packet[Any]"  # generic for type checkers alone
 
 _CUT_SHORT_S = 1.0
 _FALLBACK_FPS = 25
+_FASTEST_FPS = 10_000
+"""A rate beyond that is damage; cameras for crash tests stay below it."""
 _MOST_PIXELS = 250e6
 _PADDING = 100_000  # pixels; decoders count whole blocks
 
@@ -209,7 +211,8 @@ class VideoSource:
 
     def _describe(self, first: _Decoded) -> SourceInfo:
         stream, live = self._stream, self._origin.live
-        rate = stream.average_rate or stream.guessed_rate
+        stated = stream.average_rate or stream.guessed_rate
+        rate = stated if stated and 0 < stated <= _FASTEST_FPS else None
         if not live:
             self._promised_end_s = _promised_end_s(stream, self._zero_s)
         duration_s = self._promised_end_s or (self._container.duration or 0) / av.time_base or None

@@ -63,7 +63,7 @@ def read_crops(folder: Path, recipe: ClassifierRecipe) -> CropSet:
     try:
         description = json.loads((folder / DESCRIPTION).read_text())
         size = int(description["size_px"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise SourceOpenError(
             f"{one_line(str(folder))}: no readable {DESCRIPTION}; make the crops with tools/make_crops.py"
         ) from error

@@ -240,6 +240,13 @@ def test_spelling_of_names(name: str) -> None:
     assert read(meanings={"With-Mask": "mask"}).sha256 == found.sha256
 
 
+def test_a_name_without_end_is_not_repeated() -> None:
+    pictures("a.png")
+    put("labels/a.xml", voc([("x" * 100_000, (1, 2, 3, 4))]))
+    assert "--set evaluation.labels.NAME=mask" in refusal()
+    assert len(refusal()) < 1000
+
+
 def test_names_that_nobody_explained() -> None:
     pictures("a.png", "b.png")
     put("labels/a.xml", voc([("mask", (1, 2, 3, 4)), ("Respirator N95", (5, 2, 9, 4)), ("hat", (1, 20, 3, 40))]))

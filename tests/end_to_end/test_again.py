@@ -89,3 +89,14 @@ def test_pictures_that_are_there_can_be_kept(tmp_path: Path, face_bgr: BgrImage)
     assert (tmp_path / "judged" / "a.png").read_text() == "of yesterday"
     assert run(*arguments, "--quiet").returncode == 0
     assert (tmp_path / "judged" / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_copies_that_the_next_run_would_read_are_pointed_out(tmp_path: Path, face_bgr: BgrImage) -> None:
+    (tmp_path / "photos").mkdir()
+    write_picture(tmp_path / "photos" / "a.png", face_bgr)
+    source, inside = ("--source", tmp_path / "photos"), ("--output", tmp_path / "photos" / "judged")
+    said = "judged: is in the folder of the source: the next run reads the copies too"
+    assert said not in run(*source, *inside).stderr
+    (tmp_path / "photos" / "judged" / "a.png").unlink()
+    done = run(*source, *inside, "--recursive")
+    assert (done.returncode, done.stderr.count(said)) == (0, 1)

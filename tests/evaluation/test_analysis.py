@@ -111,6 +111,22 @@ def test_a_picture_that_cannot_be_decoded_is_listed_and_the_rest_goes_on(picture
     assert len(journal.records) == progress.analysed == 6
 
 
+@pytest.mark.parametrize(
+    "damage", [b'"faces": 7', b'"FACES": []', b'"faces": [{}]', b'"faces": [], "width": -1', b'"faces": ' + b"[" * 100_000]
+)
+def test_a_journal_that_was_damaged_goes_on_before_the_damage(
+    pictures: list[LabelledPicture], tmp_path: Path, damage: bytes
+) -> None:
+    path = tmp_path / "journal"
+    run(Counting(), pictures, path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    head = lines[4].partition(b'"faces":')[0]
+    path.write_bytes(b"".join([*lines[:4], head + damage + b"}}\n", *lines[5:]]))
+    system = Counting()
+    run(system, pictures, path)
+    assert len(system.shown) == 7 - 3
+
+
 def test_a_journal_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(SinkError, match=r"none/journal: cannot be written: No such file"):
         Journal(tmp_path / "none" / "journal", "a")

@@ -1,5 +1,6 @@
 """What `compare` says of runs on the same pictures, on sets that can be worked out by hand."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from maskstream.errors import ConfigError
 from maskstream.evaluation.comparison import FIGURES, compare
 from maskstream.evaluation.figures import IOU_THRESHOLDS, draw_pictures, interval, one_to_one_figures, resample
-from maskstream.evaluation.outputs import Run
+from maskstream.evaluation.outputs import COUNTS_FILE, METRICS_FILE, Run, read_run
 from maskstream.evaluation.scoring import score
 from maskstream.evaluation.types import Prediction
 from maskstream.types import Label
@@ -144,3 +145,43 @@ def test_other_pictures_are_refused() -> None:
 def test_the_same_folder_twice_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"^runs/one: given twice; compare different runs$"):
         compare([run("one", RIGHT), run("two", RIGHT), run("x/../two", RIGHT)], [0.5], 10)
+
+
+def write(folder: Path, metrics: object = MEASURED, **tables: np.ndarray[Any, Any]) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / METRICS_FILE).write_text(json.dumps(metrics))
+    whole = {"names": np.array(["a.png"]), "one_to_one": np.zeros((1, 19, 5, 5), np.int64)}
+    np.savez(folder / COUNTS_FILE, **(whole | tables))
+    return folder
+
+
+def test_a_run_is_read(tmp_path: Path) -> None:
+    assert read_run(write(tmp_path)).names == ("a.png",)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "tables"),
+    [
+        ([], {}),
+        ({"data": 1.0}, {}),
+        ({**MEASURED, "settings": {}}, {}),
+        (MEASURED, {"names": np.array(["a.png", "b.png"])}),
+        (MEASURED, {"one_to_one": np.zeros((1, 19, 5), np.int64)}),
+        (MEASURED, {"one_to_one": np.full((1, 19, 5, 5), np.nan)}),
+    ],
+)
+def test_results_that_lack_something_are_refused(
+    tmp_path: Path, metrics: object, tables: dict[str, np.ndarray[Any, Any]]
+) -> None:
+    with pytest.raises(ConfigError, match="no results of a finished evaluation"):
+        read_run(write(tmp_path, metrics, **tables))
+
+
+@pytest.mark.parametrize("name", [METRICS_FILE, COUNTS_FILE])
+def test_results_that_were_damaged_are_refused(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path) / name
+    whole = path.read_bytes()
+    for damage in (b"", whole[:-10], whole[:10], b"\xff" * 50, whole.replace(b"a", b"\xff")):
+        path.write_bytes(damage)
+        with pytest.raises(ConfigError, match="no results of a finished evaluation"):
+            read_run(tmp_path)

@@ -106,9 +106,12 @@ def test_a_missing_file_and_a_broken_manifest_are_said(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="no such weights file"):
         load_checkpoint(tmp_path / "none.safetensors", "toy")
     save_checkpoint(tmp_path / "toy.safetensors", STATE, METADATA)
-    (tmp_path / MANIFEST).write_text("[")
-    with pytest.raises(WeightsError, match="not a readable manifest"):
-        load_checkpoint(tmp_path / "toy.safetensors", "toy")
+    for damage in (b"[", b"[]", b"\xff{}", b"null", b"[" * 100_000):
+        (tmp_path / MANIFEST).write_bytes(damage)
+        with pytest.raises(WeightsError, match="not a readable manifest"):
+            load_checkpoint(tmp_path / "toy.safetensors", "toy")
+        with pytest.raises(WeightsError, match="not a readable manifest"):
+            save_checkpoint(tmp_path / "toy.safetensors", STATE, METADATA)
 
 
 def test_an_unwritable_folder_is_said(tmp_path: Path) -> None:

@@ -23,7 +23,18 @@ def test_the_labels_of_the_clip_are_read() -> None:
     assert {by_name["painted"].label(frame) for frame in range(260)} == {Label.MASK}
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"every": 5}', '{"every": 5, "people": {"a": {}}}', '{"every": "x", "people": {}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        '{"every": 5}',
+        '{"every": 5, "people": {"a": {}}}',
+        '{"every": "x", "people": {}}',
+        '{"every": 1e999, "people": {}}',
+        "[" * 100_000,
+    ],
+)
 def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "labels.json"
     path.write_text(text)

@@ -320,3 +320,14 @@ def test_records_of_states_are_continued(tmp_path: Path) -> None:
     path.write_text('{"source": "a"}\n')
     StatusSink(str(path), "a").close()
     assert path.read_text() == '{"source": "a"}\n'
+
+
+def test_what_the_shell_has_opened_is_not_opened_anew(tmp_path: Path) -> None:
+    """As with `--jsonl /dev/fd/3 3>> log`."""
+    path = tmp_path / "log"
+    path.write_text("before\n")
+    with path.open("a") as file, closing(JsonlSink(f"/dev/fd/{file.fileno()}")) as sink:
+        sink.write(output(0))
+        file.write("after\n")
+    before, record, after = path.read_text().splitlines()
+    assert (before, json.loads(record)["frame"], after) == ("before", 0, "after")

@@ -4,6 +4,7 @@ import weakref
 from collections.abc import Iterator
 from contextlib import closing
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -15,9 +16,10 @@ from loguru import logger
 
 from maskstream import load_config
 from maskstream.config import Layer
-from maskstream.sources import SOURCES, FileSource
+from maskstream.sources import SOURCES, FileSource, UrlSource
 from maskstream.sources.deinterlacing import Deinterlacer
 from maskstream.types import BgrImage, Frame
+from tests.servers import http_server, stream
 from tests.sources.test_pixels import video_config
 from tests.video_files import INTERLACED, combing, every, grey_index, plain, remux, woven, write_video
 
@@ -86,6 +88,14 @@ def test_progressive_frames_are_handed_on_at_once_and_as_they_are(tmp_path: Path
     assert list(deinterlacer.flush()) == []
 
 
+def test_progressive_frames_of_another_size_are_not_touched_either(tmp_path: Path) -> None:
+    interlaced = stored(write_woven(tmp_path / "woven.mp4"))
+    progressive = stored(write_video(tmp_path / "plain.mp4", STEADY))
+    ready = passed([*interlaced, *progressive])
+    assert [companion for _, companion in ready] == list(range(24))
+    assert [whole is frame for (whole, _), frame in zip(ready[12:], progressive, strict=True)] == [True] * 12
+
+
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_the_last_frames_are_not_lost(tmp_path: Path, count: int) -> None:
     assert len(read(write_woven(tmp_path / "clip.mp4", every(0.04, count)))) == count
@@ -139,6 +149,19 @@ def test_a_jump_in_time_mixes_nothing(tmp_path: Path, shift_s: float) -> None:
     ready = passed(frames)
     assert [companion for _, companion in ready] == list(range(8))
     assert [np.array_equal(whole.to_ndarray(), other) for (whole, _), other in zip(ready, alone, strict=True)] == [True] * 8
+
+
+def test_camera(tmp_path: Path) -> None:
+    clip = write_woven(tmp_path / "clip.ts", every(0.04, 40), options={**INTERLACED, "g": "5"})
+    with (
+        http_server({"/live": stream(clip.read_bytes(), "video/mp2t", lasts_s=0.2)}) as address,
+        closing(UrlSource(f"{address}/live", load_config().network)) as source,
+    ):
+        assert source.info.live
+        frames = list(source)
+    assert [frame.index for frame in frames] == list(range(40))
+    assert max(combing(frame.bgr) for frame in frames) < 0.5
+    assert all(before.captured_at_s < after.captured_at_s for before, after in pairwise(frames))
 
 
 class Companion:

@@ -128,6 +128,7 @@ LIES: dict[str, tuple[Lie, str]] = {lie.__name__: (lie, "http") for lie in HTTP_
 LIES |= {lie.__name__: (lie, "rtsp") for lie in RTSP_LIES}
 SAID = {
     "claimed_part": "more than 8 MB came without a picture; if its pictures are so large, raise network.max_frame_mb",
+    "rtsp_length": "claims to be larger than network.max_frame_mb",
     "huge_picture": "16000x16000 are over 64 megapixels; scale them down, or raise network.max_megapixels",
 }
 CHILD = """

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import av
 import pytest
+from av.video.reformatter import ColorRange, Colorspace
 
 from maskstream import load_config
 from maskstream.cameras import Camera
@@ -21,7 +22,7 @@ from maskstream.stream.board import StatusBoard
 from maskstream.types import BgrImage, Frame
 from tests.servers import http_server, rtsp_server, stream
 from tests.sinks.test_video import annotate
-from tests.video_files import BLUE, GREEN, MATRICES, RED, every, four_corners, remux, set_matrix, write_video
+from tests.video_files import BLUE, GREEN, MATRICES, RED, every, four_corners, plain, remux, set_matrix, write_video
 
 STEADY = every(0.04, 12)
 
@@ -161,6 +162,34 @@ def test_user_knows_better(tmp_path: Path, said: Fraction | None) -> None:
     config = load_config(layers=[Layer.of_assignment("video.pixel_aspect=2.0")])
     with closing(SOURCES["file"](str(path), "clip", config)) as source:
         assert source.info.width == 128
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt", "colorspace"),
+    [
+        ("camera.avi", "mjpeg", "yuvj420p", None),  # JPEG is BT.601 at any size
+        ("phone.mp4", "libx264", "yuv420p10le", Colorspace.ITU709),
+        ("small.mp4", "libx264", "yuv420p", None),
+    ],
+)
+@pytest.mark.parametrize("colour", [RED, GREEN, BLUE, (40, 120, 200)])
+def test_colours_of_sdr(
+    tmp_path: Path, name: str, codec: str, pix_fmt: str, colorspace: Colorspace | None, colour: tuple[int, int, int]
+) -> None:
+    size = (160, 120) if name == "small.mp4" else (1280, 720)
+    color_range = ColorRange.JPEG if codec == "mjpeg" else ColorRange.MPEG
+    path = write_video(
+        tmp_path / name,
+        [0],
+        size=size,
+        codec=codec,
+        pix_fmt=pix_fmt,
+        time_base=Fraction(1, 25),
+        picture=lambda _: plain(colour, size),
+        colorspace=colorspace,
+        color_range=color_range,
+    )
+    assert read(path)[0].bgr[60, 80].tolist() == pytest.approx(colour, abs=8)
 
 
 def test_output_has_square_pixels(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_each_connection_has_a_number_of_its_own() -> None:
     for _ in range(2):
         camera = Camera([Connection(2, StreamLost("door: lost")), SourceOpenError("door: refused"), Connection(3)])
         status, policy = SourceStatus("door", camera.told.append, camera.clock), ReconnectPolicy(None, refusal_ends=False)
-        source = ReconnectingSource("door", camera.open, policy, status, camera.clock, board.next_connection)
+        source = ReconnectingSource("door", camera.open, policy, status, camera.clock, next_connection=board.next_connection)
         numbers.append([frame.connection for frame in taken(source, 5)])
     assert numbers == [[1, 1, 2, 2, 2], [3, 3, 4, 4, 4]]
 

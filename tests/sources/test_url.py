@@ -320,6 +320,21 @@ def test_video_on_a_server_is_as_exact_as_a_file(web: str, clip: Path, path: str
     assert (info.live, info.path, len(remote)) == (False, None, 110)
 
 
+@pytest.mark.parametrize("options", [{}, {"movflags": "faststart"}, {"movflags": "frag_keyframe+empty_moov"}])
+def test_a_video_with_its_index_anywhere(tmp_path: Path, options: dict[str, str]) -> None:
+    """It is larger than what is read at once, so that its server is asked for parts of it."""
+    path = write_video(
+        tmp_path / "clip.mp4", every(0.04, 90), size=SIZE, picture=lambda n: noise(n, SIZE), container_options=options
+    )
+    assert path.stat().st_size > 500_000
+    with closing(FileSource(str(path))) as source:
+        local = list(source)
+    with http_server({"/clip.mp4": content(path.read_bytes(), "video/mp4")}) as address:
+        remote = read(f"{address}/clip.mp4")
+    assert [frame.time_s for frame in remote] == [frame.time_s for frame in local]
+    assert all(np.array_equal(there.bgr, here.bgr) for there, here in zip(remote, local, strict=True))
+
+
 def test_scheme_in_capitals_and_encryption_with_a_certificate_of_its_own(
     system_tool: Callable[[str], str], tmp_path: Path, clip: Path
 ) -> None:

@@ -51,6 +51,14 @@ def test_what_nobody_labelled_is_neither_right_nor_wrong(photos: Path, run: Run,
     assert {key: found[key] for key in ("images", "categories")} == {key: labels[key] for key in ("images", "categories")}
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_labels_in_another_encoding(photos: Path, run: Run, tmp_path: Path, encoding: str) -> None:
+    without(photos, tmp_path / "few.json", 1)
+    (tmp_path / "few.json").write_text((tmp_path / "few.json").read_text(), encoding=encoding)
+    done = run(*given(photos, tmp_path / "few.json", tmp_path / "new.json"))
+    assert (done.returncode, done.stdout) == (0, "marked: 1\n"), done.stderr
+
+
 def test_labels_of_a_picture_of_another_size_stay_as_they_are(photos: Path, run: Run, tmp_path: Path) -> None:
     without(photos, tmp_path / "few.json", 1)
     labels = json.loads((tmp_path / "few.json").read_text())
