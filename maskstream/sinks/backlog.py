@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from threading import Lock
 
 from maskstream.errors import SinkError
-from maskstream.sinks.outbox import Changes, Channel, Letter, Outbox
+from maskstream.sinks.letters import Changes, Channel, Letter
+from maskstream.sinks.outbox import Outbox
 
 
 @dataclass(frozen=True)

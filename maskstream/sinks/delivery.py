@@ -1,24 +1,21 @@
 """Deliver records over a network, each at least once: they wait on disk until the receiver has them."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import uniform
 from threading import Event, Thread
 from traceback import extract_tb
-from typing import Any, Final, Protocol
-from uuid import uuid4
+from typing import Final, Protocol
 
 from loguru import logger
 
 from maskstream.clock import MONOTONIC, Clock
 from maskstream.errors import SinkError
-from maskstream.events import Happening, MaskEvent, Phase
-from maskstream.files import plain_text
+from maskstream.events import Happening
 from maskstream.sinks.backlog import Backlog
-from maskstream.sinks.event_records import event_record
-from maskstream.sinks.outbox import COUNTS_PREFIX, Channel, Letter, Outbox
+from maskstream.sinks.letters import Channel, Letter, interrupted, letter_of, lost_letter
+from maskstream.sinks.outbox import Outbox
 from maskstream.states import StateChange
 
 _FIRST_WAIT_S: Final = 1.0
@@ -120,7 +117,7 @@ class Delivery:
         self._lost_note: tuple[Letter, int] | None = None
         self._lost = 0
         self._said_lost_s = self._said_disk_s = -_SAY_EVERY_S
-        self._put([_interrupted(letter) for letter in outbox.going_on(carrier.key)])
+        self._put([interrupted(letter) for letter in outbox.going_on(carrier.key)])
         outbox.join()
         left = self._backlog.waiting()
         if left:
@@ -130,7 +127,7 @@ class Delivery:
 
     def take(self, happenings: Sequence[Happening]) -> None:
         """Put records on disk; the receiver is not waited for."""
-        self._put([_letter(happening) for happening in happenings])
+        self._put([letter_of(happening) for happening in happenings])
 
     def state_changed(self, change: StateChange) -> None:
         """Hand on what becomes of a source."""
@@ -254,7 +251,7 @@ class Delivery:
         camera, kind = next_letter.channel
         while kind == "events" and (lost := self._backlog.lost()):
             if self._lost_note is None:
-                self._lost_note = _lost_letter(camera, lost), lost
+                self._lost_note = lost_letter(camera, lost), lost
             letter, lost = self._lost_note
             try:
                 self._carrier.send(letter)
@@ -285,27 +282,3 @@ def _mistake(error: Exception) -> str:
     """Return what went wrong and where; the text of the error is left out, for it may hold an address with its token."""
     places = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in extract_tb(error.__traceback__)]
     return f"a mistake in the program, {type(error).__name__} in {' '.join(places[-4:])}; please report it"
-
-
-def _letter(happening: Happening) -> Letter:
-    record, camera = event_record(happening), plain_text(happening.source_id)
-    if isinstance(happening, MaskEvent):
-        key = f"{happening.event_id}-{happening.sequence}"
-        return Letter(camera, key, _body(record), happening.event_id, happening.phase is not Phase.END)
-    return Letter(camera, f"{COUNTS_PREFIX}{uuid4().hex}", _body(record))
-
-
-def _interrupted(letter: Letter) -> Letter:
-    """Return the end of an event whose program did not live to end it."""
-    record = json.loads(letter.body)
-    ended = {"ended_s": record["last_s"], "ended_utc": record["last_utc"], "cause": "interrupted"}
-    record |= {"sequence": record["sequence"] + 1, "phase": Phase.END.value, **ended}
-    return Letter(letter.camera, f"{record['event_id']}-{record['sequence']}", _body(record), record["event_id"])
-
-
-def _lost_letter(camera: str, records: int) -> Letter:
-    return Letter(camera, f"lost-{uuid4().hex}", _body({"type": "lost", "records": records}))
-
-
-def _body(record: dict[str, Any]) -> bytes:
-    return json.dumps(record, allow_nan=False).encode()

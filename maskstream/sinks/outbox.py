@@ -4,18 +4,15 @@ import os
 import sqlite3
 from collections.abc import Collection, Container, Generator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from time import monotonic
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from loguru import logger
 
 from maskstream.errors import SinkError
-
-COUNTS_PREFIX: Final = "counts-"
-"""Of the keys of counts."""
+from maskstream.sinks.letters import COUNTS_PREFIX, Changes, Channel, Letter
 
 _CLOSING_S: Final = 0.8
 """For what is left at the end; the rest waits for the next run."""
@@ -34,48 +31,6 @@ CREATE TABLE IF NOT EXISTS unclaimed (receiver TEXT PRIMARY KEY, since_s REAL NO
 """
 _ADD_LOST: Final = "INSERT INTO lost VALUES (?, ?) ON CONFLICT (receiver) DO UPDATE SET records = records + excluded.records"
 _ALL_RECEIVERS: Final = "SELECT receiver FROM waiting UNION SELECT receiver FROM going_on"
-
-Channel: TypeAlias = tuple[str, str]
-"""Camera and kind (`events` or `counts`): what a receiver may refuse to take by itself."""
-
-
-@dataclass(frozen=True)
-class Letter:
-    """One record for one receiver."""
-
-    camera: str
-    key: str
-    """The same whenever it is delivered again, and no other letter's."""
-    body: bytes
-    """JSON in UTF-8."""
-    event: str | None = None
-    """Of which event it is, if it is of one."""
-    goes_on: bool = False
-    """Whether the event goes on after it."""
-
-    @property
-    def channel(self) -> Channel:
-        """Return its camera and kind."""
-        return self.camera, "counts" if self.key.startswith(COUNTS_PREFIX) else "events"
-
-
-@dataclass
-class Changes:
-    """What is to be changed on disk for one receiver, all or nothing."""
-
-    put: list[Letter] = field(default_factory=list)
-    """Letters that wait from now on."""
-    noted: list[Letter] = field(default_factory=list)
-    """Letters that were delivered before they were on disk: of them, only whether their events go on is kept."""
-    done: list[int] = field(default_factory=list)
-    """Numbers of letters that were delivered."""
-    done_keys: list[str] = field(default_factory=list)
-    """Keys of letters that were delivered, where the number is not known."""
-    lost: int = 0
-    """How many more letters are lost that the receiver has not been told of."""
-
-    def __bool__(self) -> bool:
-        return bool(self.put or self.noted or self.done or self.done_keys or self.lost)
 
 
 class Outbox:

@@ -17,7 +17,7 @@ from requests.utils import get_environ_proxies, select_proxy
 from maskstream.errors import ConfigError
 from maskstream.sinks.connecting import require_host, trusting, why
 from maskstream.sinks.delivery import NotDelivered
-from maskstream.sinks.outbox import Letter
+from maskstream.sinks.letters import Letter
 from maskstream.states import StateChange
 
 _TIMEOUT_S: Final = (5.0, 10.0)

@@ -31,7 +31,7 @@ import run_stream
 from maskstream import app, opening
 from maskstream.models import DETECTORS
 from maskstream.protocols import Detector
-from maskstream.sinks.outbox import Letter
+from maskstream.sinks.letters import Letter
 from maskstream.sinks.webhook import Webhook
 from maskstream.sources import SOURCES, WebcamSource
 from maskstream.types import FACE_KEYPOINTS, BgrImage, Detection, Output

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from maskstream.sinks.backlog import Backlog
-from maskstream.sinks.outbox import Letter, Outbox
+from maskstream.sinks.letters import Letter
+from maskstream.sinks.outbox import Outbox
 from tests.sinks.test_outbox import letter
 
 

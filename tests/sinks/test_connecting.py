@@ -12,8 +12,8 @@ import requests
 from maskstream.errors import ConfigError
 from maskstream.sinks.connecting import trusting, why
 from maskstream.sinks.delivery import NotDelivered
+from maskstream.sinks.letters import Letter
 from maskstream.sinks.mqtt import Mqtt
-from maskstream.sinks.outbox import Letter
 from maskstream.sinks.webhook import Webhook
 from tests.receivers import Authority, answers, authority, broker, free_port, subscriber, wait_until, web_receiver
 

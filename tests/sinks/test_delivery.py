@@ -17,7 +17,8 @@ from maskstream.clock import MONOTONIC, Clock
 from maskstream.errors import ConfigError
 from maskstream.events import Look, MaskEvent, MinuteCounts, Moment, Phase
 from maskstream.sinks.delivery import Delivery, NotDelivered
-from maskstream.sinks.outbox import Letter, Outbox
+from maskstream.sinks.letters import Letter
+from maskstream.sinks.outbox import Outbox
 from maskstream.sinks.webhook import Webhook
 from maskstream.types import Label
 from tests.clocks import HastyClock

@@ -1,6 +1,7 @@
 """A real broker."""
 
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,7 +14,8 @@ import pytest
 from maskstream.errors import ConfigError
 from maskstream.events import MinuteCounts, Phase
 from maskstream.sinks.delivery import Delivery
-from maskstream.sinks.mqtt import Mqtt, topic_level
+from maskstream.sinks.mqtt import Mqtt
+from maskstream.sinks.mqtt_connection import topic_level
 from maskstream.sinks.outbox import Outbox
 from maskstream.states import SourceState, StateChange
 from maskstream.types import Label
@@ -197,3 +199,15 @@ def test_a_port_that_speaks_something_else_is_said(tmp_path: Path, said: list[st
         sent.take([event(1)])
         wait_until(lambda: any("without a word; check that the port speaks MQTT" in line for line in said))
         assert "1 event wait" in sent.health()
+
+
+def test_no_thread_goes_on_connecting_after_the_end(mosquitto: str) -> None:
+    """Where nobody listens, and where the connection is closed at once, which makes it try another version."""
+    carriers = [Mqtt(f"mqtt://127.0.0.1:{free_port()}") for _ in range(5)]
+    with old_broker_in_front(free_port(), b"") as closing:
+        carriers += [Mqtt(f"mqtt://127.0.0.1:{closing}") for _ in range(5)]
+        for carrier in carriers:
+            carrier.state_changed(change(SourceState.ONLINE))
+        for carrier in carriers:
+            carrier.close()
+        wait_until(lambda: not any(each.name.startswith("paho-mqtt-client-maskstream") for each in threading.enumerate()))

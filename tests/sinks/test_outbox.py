@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from maskstream.errors import SinkError
-from maskstream.sinks.outbox import Changes, Letter, Outbox, peek
+from maskstream.sinks.letters import Changes, Letter
+from maskstream.sinks.outbox import Outbox, peek
 
 
 def letter(number: int, size: int = 10, event: str | None = None, goes_on: bool = False) -> Letter:
