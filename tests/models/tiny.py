@@ -60,7 +60,7 @@ def save_broken(path: Path, name: str) -> Path:
     state, metadata = load_checkpoint(ROOT / "weights" / f"{name}.safetensors", name)
     bias = [key for key in state if key.endswith("bias")][-1]
     state[bias][0] = float("nan")
-    halves = {key: tensor.half() for key, tensor in state.items()}
+    halves = {key: tensor.half() if tensor.is_floating_point() else tensor for key, tensor in state.items()}
     header = to_header(metadata) | {TENSORS_SHA256: tensors_sha256({key: half.numpy() for key, half in halves.items()})}
     path.parent.mkdir(exist_ok=True)
     save_file(halves, path, header)  # `save_checkpoint` would refuse it
