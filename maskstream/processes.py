@@ -33,20 +33,23 @@ class OwnProcess:
 
 
 @cache
-def _first_with_torch() -> int:
-    """Return the process that first loaded a model by PyTorch; a fork has this answer of its parent."""
+def _first_with(library: str) -> int:  # noqa: ARG001 (what the answers are kept by)
+    """Return the process that first loaded a model by a library; a fork has this answer of its parent."""
     return os.getpid()
 
 
-def require_torch() -> None:
-    """Do nothing where PyTorch can load a model: it cannot in a fork of a process that has used it.
+def require_unforked(library: str) -> None:
+    """Do nothing where a library can load a model: it cannot in a fork of a process that has used it.
+
+    Args:
+        library: `OpenVINO` or `PyTorch`; ONNX Runtime has threads of its own for each model.
 
     Raises:
         ModelError: This is such a fork.
     """
-    first = _first_with_torch()
+    first = _first_with(library)
     if os.getpid() != first:
         raise ModelError(
-            f"PyTorch loaded a model in process {first} before this process was forked, and cannot load another here; "
+            f"{library} loaded a model in process {first} before this process was forked, and cannot load another here; "
             f"load the first one after the fork, {_BY_SPAWN}"
         )

@@ -15,7 +15,7 @@ from maskstream.models.metadata import (
     tensors_sha256,
     to_header,
 )
-from maskstream.processes import require_torch
+from maskstream.processes import require_unforked
 
 StateDict = dict[str, torch.Tensor]
 
@@ -55,7 +55,7 @@ def load_checkpoint(path: Path, *architectures: str) -> tuple[StateDict, Metadat
         ModelError: This is a fork of a process that has used PyTorch.
         WeightsError: The file is missing, damaged, differs from the manifest, or is another kind of file or model.
     """
-    require_torch()
+    require_unforked("PyTorch")
     arrays, metadata = read_checkpoint(path, *architectures)
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}, metadata

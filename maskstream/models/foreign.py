@@ -13,7 +13,7 @@ import torch
 from maskstream.errors import ModelError, WeightsError
 from maskstream.homes import lend_folders
 from maskstream.models.checkpoint import StateDict
-from maskstream.processes import require_torch
+from maskstream.processes import require_unforked
 
 CONNECT_TIMEOUT_S = 20.0
 
@@ -25,7 +25,7 @@ def read_or_fetch(path: Path | None, url: str) -> StateDict:
         ModelError: It cannot be fetched; says from where, and where to put the file by hand.
         WeightsError: The file is missing, damaged or no state dict.
     """
-    require_torch()
+    require_unforked("PyTorch")
     return _fetch(url) if path is None else _read_file(path, url)
 
 

@@ -26,7 +26,7 @@ from maskstream.models.crop_classifier import crops_to_tensor
 from maskstream.models.graph_classifier import in_chunks
 from maskstream.models.memory import memory_errors
 from maskstream.models.options import ClassifierOptions
-from maskstream.processes import require_torch
+from maskstream.processes import require_unforked
 from maskstream.types import BgrImage, FloatArray
 
 NAME = "clip"
@@ -109,7 +109,7 @@ def load(options: ClassifierOptions) -> ClipClassifier:
     if missing:
         raise ConfigError(f"clip.prompts: {', '.join(sorted(missing))} is missing; say in words what it looks like")
     lend_folders()
-    require_torch()
+    require_unforked("PyTorch")
     try:
         import open_clip
     except ImportError as error:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from maskstream.errors import SinkError, WeightsError
 from maskstream.files import make_folder, replace_file
 from maskstream.models.without_telemetry import onnxruntime_package, openvino_package
+from maskstream.processes import require_unforked
 
 Arrays = list[NDArray[Any]]
 
@@ -59,8 +60,18 @@ def read_graph(content: bytes | Path, backend: str, cache: Path, *, several: boo
         raise RuntimeError("the graph is damaged") from error
 
 
-@cache
 def _core() -> Any:
+    """Return OpenVINO.
+
+    Raises:
+        ModelError: This is a fork of a process that has used it.
+    """
+    require_unforked("OpenVINO")
+    return _only_core()
+
+
+@cache
+def _only_core() -> Any:
     """Return the one OpenVINO that there is, which stays until the process ends.
 
     Each gives the thread that makes it another stack for signals, and what that has back at its end may be one that is gone: the

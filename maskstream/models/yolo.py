@@ -25,7 +25,7 @@ from maskstream.errors import ConfigError, ModelError, WeightsError
 from maskstream.geometry import box_corners
 from maskstream.homes import expand_home
 from maskstream.meanings import ambiguous_names, question, setting_of
-from maskstream.processes import require_torch
+from maskstream.processes import require_unforked
 from maskstream.settings import IncorrectAs, LabelMeaning
 from maskstream.types import BgrImage, Detection, Face, FloatArray, Frame, FrameResult, Label
 
@@ -126,7 +126,7 @@ def load_yolo(
     path = Path(expand_home(weights))
     if not os.path.isfile(path):  # noqa: PTH113 (Path raises where nothing may be looked up)
         raise WeightsError(f"{weights}: no such weights file; give the .pt file of an Ultralytics detector")
-    require_torch()
+    require_unforked("PyTorch")
     with contained():
         model = _read(path)
         if model.task != "detect":

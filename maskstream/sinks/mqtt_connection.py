@@ -277,8 +277,10 @@ class CameraConnection:
         Thread(target=self._start, args=(self._client, after_s), name=f"connect {self._topic}", daemon=True).start()
 
     def _start(self, client: mqtt.Client, after_s: float) -> None:
-        if not self._closing.wait(after_s):
-            client.loop_start()
+        self._closing.wait(after_s)
+        with self._lock:  # two callers at once would give the client two threads, which wait for each other
+            if client is self._client and not self._closing.is_set():
+                client.loop_start()
 
 
 def _stop(client: mqtt.Client) -> None:
