@@ -106,7 +106,7 @@ def test_the_overlay_covers_first_and_draws_over_it() -> None:
 
 def crop_of(face: Face, *others: Face, blur: Blur = "none", store_crops: bool = True) -> bytes | None:
     output = Output(Frame(NOISE, 0, "door", 0.0), result_of(face, *others), True, lambda frame, _: frame.bgr)
-    return stored_crop(output, face, PrivacyConfig(blur=blur, store_crops=store_crops))
+    return stored_crop(output, face, PrivacyConfig(blur=blur, store_crops=store_crops, readable_by="owner"))
 
 
 def test_crops_are_stored_where_they_may_be() -> None:

@@ -91,6 +91,7 @@ def test_pictures_that_are_there_can_be_kept(tmp_path: Path, face_bgr: BgrImage)
     assert (tmp_path / "judged" / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_copies_that_the_next_run_would_read_are_pointed_out(tmp_path: Path, face_bgr: BgrImage) -> None:
     (tmp_path / "photos").mkdir()
     write_picture(tmp_path / "photos" / "a.png", face_bgr)

@@ -38,6 +38,7 @@ def run_as_nobody(place: Path, *arguments: str | Path) -> "subprocess.CompletedP
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user, which only root can")
 
 
+@pytest.mark.slow
 @needs_root
 def test_a_run_with_a_summary(place: Path) -> None:
     done = run_as_nobody(place, "--summary", place / "day.json")

@@ -129,6 +129,7 @@ def test_odd_sizes_and_a_single_frame(tmp_path: Path, size: tuple[int, int], run
     assert frame.to_ndarray(format="bgr24").mean(axis=(0, 1)) == pytest.approx([0, 0, 255], abs=12)
 
 
+@pytest.mark.slow
 def test_an_8k_picture(photo: Path, tmp_path: Path, run_here: Run) -> None:
     cv2.imwrite(str(tmp_path / "8k.jpg"), cv2.resize(cv2.imread(str(photo)), (7680, 4320), interpolation=cv2.INTER_CUBIC))
     done = run_here("--source", tmp_path / "8k.jpg", "--output", tmp_path / "out.jpg", "--jsonl", "-")
@@ -158,6 +159,7 @@ def test_a_camera_with_a_password(tmp_path: Path, rtsp_tools: None) -> None:
     assert not {"p%40ss", "p@ss", "hunter2"} & set(re.findall(r"[\w%@]+", everything))
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_a_camera_does_not_answer() -> None:
     """A cold start."""
     with ExitStack() as running:

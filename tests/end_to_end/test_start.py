@@ -27,6 +27,7 @@ def test_the_main_job_needs_no_pytorch(tmp_path: Path) -> None:
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 20
 
 
+@pytest.mark.slow
 def test_pytorch_gives_the_same_faces(tmp_path: Path) -> None:
     records = []
     for backend in ("openvino", "torch"):

@@ -67,6 +67,7 @@ def test_a_webcam_opens_a_window_by_itself(display: Display, tmp_path: Path) -> 
     assert third_of_three["label"] == "no_mask"  # the left one of the clip: this is the mirror
 
 
+@pytest.mark.slow
 def test_space_pauses_a_file_and_ctrl_c_ends_it_meanwhile(display: Display, tmp_path: Path) -> None:
     asked = command("--source", DEMO, "--show", "--jsonl", "faces.jsonl", "--output", "out.mp4")
     with running(asked, display, tmp_path) as process:
@@ -86,6 +87,7 @@ def test_space_pauses_a_file_and_ctrl_c_ends_it_meanwhile(display: Display, tmp_
             assert process.wait(LONGEST_S) == 143
 
 
+@pytest.mark.slow
 def test_several_sources_share_the_window(display: Display, tmp_path: Path) -> None:
     cameras = tmp_path / "cameras.yaml"
     cameras.write_text(f"- {{name: one, url: {DEMO}}}\n- {{name: two, url: {DEMO}}}\n")

@@ -144,6 +144,7 @@ def test_what_was_compiled_is_read_again(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert small_graph(2.0, "openvino").each([[np.ones((1, 3), np.float32)]])[0][0].tolist() == [[2, 2, 2]]
 
 
+@pytest.mark.slow
 def test_programs_that_start_for_the_first_time_together_do_not_disturb_each_other(tmp_path: Path) -> None:
     """With OpenVINO's own cache, one of them dies of a bus error now and then."""
     code = "import sys; sys.path.insert(0, sys.argv[1]); from maskstream import MaskPipeline; sys.stdin.read(); MaskPipeline()"
@@ -293,6 +294,7 @@ def test_a_damaged_graph_beside_the_weights_is_said(tmp_path: Path) -> None:
         detector("openvino", weights=str(tmp_path / SHIPPED[0].name))
 
 
+@pytest.mark.slow
 def test_weights_without_a_graph_are_exported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, face_bgr: BgrImage) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     weights = str(shutil.copy(SHIPPED[0], tmp_path))
@@ -313,6 +315,7 @@ def test_export_beside_the_weights(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "--max-faces: 5 needs --out" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_few_calls_alone_do_not_compile_a_graph_again(tmp_path: Path, face_bgr: BgrImage) -> None:
     one = detector("openvino", several=True)
     graph = one._graph  # type: ignore[attr-defined]

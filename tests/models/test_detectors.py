@@ -133,6 +133,7 @@ def test_every_detector_is_registered_under_its_name() -> None:
     assert set(DETECTORS) == {face_mobilenet.NAME, coco_resnet50.NAME}
 
 
+@pytest.mark.slow
 def test_coco_loads_a_state_dict_of_its_shape_and_runs(coco_file: Path) -> None:
     options = DetectorOptions(CPU, min_score=0.0, max_faces=3, short_side=128, weights=str(coco_file))
     detector = coco_resnet50.load(options)

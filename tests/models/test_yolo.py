@@ -239,6 +239,7 @@ for now, then in zip(state(), before, strict=True):
 """
 
 
+@pytest.mark.slow
 def test_it_leaves_process_and_disk_as_they_were(weights: Path, tmp_path: Path) -> None:
     picture, home, folder = tmp_path / "wide.png", tmp_path / "home", tmp_path / "folder"
     cv2.imwrite(str(picture), WIDE)

@@ -254,6 +254,7 @@ def test_what_is_refused_of_one_camera_holds_back_no_other_and_is_kept(tmp_path:
     assert sum("no events of door, please; kept, and tried again" in line for line in said) == 1
 
 
+@pytest.mark.slow
 def test_the_number_of_lost_records_is_told_as_one_record_however_often(tmp_path: Path) -> None:
     with web_receiver() as posts, delivery(tmp_path, posts.url, limit=1000, clock=HastyClock(20)) as sent:
         posts.answers += [503] * 9

@@ -74,6 +74,7 @@ def test_who_comes_later_learns_the_state(tmp_path: Path, mosquitto: str) -> Non
     assert sorted(later.messages) == [(STATUS, "online", True), ("maskstream/lab%2F2/status", "online", True)]
 
 
+@pytest.mark.slow
 def test_a_broker_that_is_down_misses_nothing(tmp_path: Path, mosquitto: str) -> None:
     """It is killed twice, once with the program connected, and stays away for a while."""
     port = free_port()

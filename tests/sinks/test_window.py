@@ -184,6 +184,7 @@ def test_space_pauses_and_goes_on(clip: Window) -> None:
     clip.goes_on()
 
 
+@pytest.mark.slow
 def test_s_and_q_in_a_pause(clip: Window) -> None:
     clip.press("space")
     clip.wait_for(clip.stands_still)
@@ -261,6 +262,7 @@ def test_extreme_sizes(open_window: OpenWindow, size: tuple[int, int], window_si
     assert window.ends_by_itself() == "the user has quit"
 
 
+@pytest.mark.slow
 def test_each_picture_stands_for_its_time(open_window: OpenWindow) -> None:
     colours = {"a.png": RED, "b.png": GREEN, "c.png": BLUE}
     info = SourceInfo("folder", *SIZE, live=False, pictures=tuple(colours))
@@ -277,6 +279,7 @@ def test_each_picture_stands_for_its_time(open_window: OpenWindow) -> None:
     assert all(picture_s - 0.01 < stood_s < picture_s + 0.4 * slowness() for stood_s in np.diff(window.times_s))
 
 
+@pytest.mark.slow
 def test_space_holds_a_picture(open_window: OpenWindow) -> None:
     info = SourceInfo("folder", *SIZE, live=False, pictures=("a.png", "b.png"))
     pictures = [frame_of("folder", colour, file="a.png") for colour in (RED, GREEN)]

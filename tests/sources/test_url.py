@@ -171,6 +171,7 @@ def test_frames_of_a_camera(camera: RtspServer) -> None:
     assert frames[-1].wall_time.utcoffset().total_seconds() == 0
 
 
+@pytest.mark.slow
 def test_joining_at_any_moment_begins_with_a_whole_picture(camera: RtspServer) -> None:
     watching = Reader(UrlSource(camera.url(), PATIENT))  # keeps the camera sending
     for wait_s in (0.1, 0.2, 0.3):

@@ -20,7 +20,8 @@ RATIOS = {"backends": ("backend_over_eager", "backend_over_torchvision"), "yolo"
 """What `--compare` adds to the report."""
 
 
-@pytest.mark.parametrize("compared", [(), pytest.param(("backends", "yolo"), marks=pytest.mark.slow)], ids=["alone", "compared"])
+@pytest.mark.slow
+@pytest.mark.parametrize("compared", [(), ("backends", "yolo")], ids=["alone", "compared"])
 def test_the_report_has_what_was_asked_for(tmp_path: Path, capfd: pytest.CaptureFixture[str], compared: tuple[str, ...]) -> None:
     json_path, png_path = tmp_path / "speed.json", tmp_path / "speed.png"
     few = ("--frames", "3", "--rounds", "2", "--starts", "1", "--set", "detector.short_side=128")

@@ -94,6 +94,7 @@ def test_what_may_show_faces_is_for_its_owner_alone(finished: Path) -> None:
     assert any(path.suffix == ".jpg" for path in finished.rglob("*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mask_mobilenet", "mask_resnet18"])  # with a class for the background, and without
 def test_a_classifier_that_says_no_numbers_is_counted(
     photos: Path, main: Main, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
@@ -126,6 +127,7 @@ def test_its_own_predictions_give_the_same_figures_without_a_model(
     assert metrics_of(tmp_path)["speed"] is None
 
 
+@pytest.mark.slow
 def test_records_of_the_stream_give_the_same_counts(photos: Path, finished: Path, main: Main, tmp_path: Path) -> None:
     records = tmp_path / "faces.jsonl"
     command = [sys.executable, str(ROOT / "run_stream.py"), "--source", str(photos), "--jsonl", str(records), "--quiet"]
@@ -140,6 +142,7 @@ def test_records_of_the_stream_give_the_same_counts(photos: Path, finished: Path
         assert streamed == ours
 
 
+@pytest.mark.slow
 def test_a_killed_run_and_an_interrupted_one_go_on(photos: Path, tmp_path: Path, main: Main) -> None:
     many = tmp_path / "many"
     many.mkdir()
@@ -168,6 +171,7 @@ def test_a_killed_run_and_an_interrupted_one_go_on(photos: Path, tmp_path: Path,
     assert not journal.exists()
 
 
+@pytest.mark.slow
 def test_a_picture_that_turns_out_to_be_damaged_is_left_out_and_counted(
     photos: Path, main: Main, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -209,6 +213,7 @@ def test_runs_are_compared(photos: Path, finished: Path, main: Main, tmp_path: P
     assert "worse" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_yolo_on_the_same_pictures(main: Main, tmp_path: Path) -> None:
     boxes = [((10, 10, 40, 40), RED), ((80, 20, 110, 60), BLUE)]
     (tmp_path / "images").mkdir()
@@ -236,6 +241,7 @@ def test_yolo_on_the_same_pictures(main: Main, tmp_path: Path) -> None:
     assert list(metrics["system"]["weights"]) == ["tiny.pt"]
 
 
+@pytest.mark.slow
 def test_clip_judges_the_faces_that_our_detector_finds(photos: Path, finished: Path, main: Main, tmp_path: Path) -> None:
     weights = save_tiny_clip(tmp_path / "tiny.pt")
     system = ["--system", "clip", "--weights", str(weights), "--set", f"clip.model={CLIP_NAME}"]

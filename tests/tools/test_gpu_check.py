@@ -188,6 +188,7 @@ class _Forgetful(Check):
         return Analyzer(build_detector(config, None, uploads), classifier, config, None, DeviceCutter(uploads))
 
 
+@pytest.mark.slow
 def test_answers_of_what_an_array_held_before_are_found_out() -> None:
     found = buffers(_Forgetful(CPU, QUICK, real_pictures(2, None), print, lambda: 1.0))
     assert found["passed"] is False
@@ -265,6 +266,7 @@ def without(packages: Sequence[str], *arguments: str) -> subprocess.CompletedPro
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_a_missing_package_leaves_out_what_needs_it() -> None:
     few = ("--device", "cpu", "--quick", "--section", "buffers", "--section", "cameras")
     done = without(NOT_ON_A_BARE_GPU_MACHINE, *few)

@@ -15,6 +15,7 @@ LABELS = {
 }
 
 
+@pytest.mark.slow
 def test_figures_of_a_clip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     labels, out = tmp_path / "labels.json", tmp_path / "people.json"
     labels.write_text(json.dumps(LABELS))

@@ -96,6 +96,7 @@ def test_weights_of_other_classes_cannot_be_checked(run: Run, data: Path) -> Non
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_crops_that_cannot_be_read_are_listed_or_refused(run: Run, data: Path, tmp_path: Path) -> None:
     bad = data / "train" / "mask" / "bad.png"
     bad.write_bytes(b"no picture")

@@ -32,6 +32,7 @@ def test_a_sample_depends_on_its_number_and_the_seed_alone(discs: Annotations) -
     assert not np.array_equal(first.sample(5).bgr[:64, :64], other.sample(5).bgr[:64, :64])
 
 
+@pytest.mark.slow
 def test_windows_of_one_batch_have_one_size_and_batches_differ(discs: Annotations) -> None:
     sizes = [
         [task(discs, batch_size=4).sample(number).bgr.shape[0] for number in range(start, start + 4)] for start in range(0, 48, 4)
