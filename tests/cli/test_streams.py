@@ -75,6 +75,7 @@ def test_a_run_that_prints_nothing_needs_no_output(tmp_path: Path) -> None:
     assert [json.loads(line)["frame"] for line in (tmp_path / "a.jsonl").read_text().splitlines()] == [0, 1, 2]
 
 
+@pytest.mark.slow
 @needs_full_device
 @pytest.mark.parametrize("option", ["--jsonl", "--csv", "--events", "--status"])
 def test_a_full_disk_behind_standard_output(option: str) -> None:

@@ -111,6 +111,7 @@ def test_a_row_for_each_face(main_job: tuple[subprocess.CompletedProcess[str], P
     assert rows[0][CSV_COLUMNS.index("label")] == records[0]["faces"][0]["label"]
 
 
+@pytest.mark.slow
 def test_two_files_go_into_a_folder(tmp_path: Path) -> None:
     second = tmp_path / "second.mp4"
     second.write_bytes(DEMO.read_bytes())
@@ -163,6 +164,7 @@ def test_a_signal_finishes_the_files_in_time(tmp_path: Path, number: signal.Sign
     assert len(decode(tmp_path / "out.mp4")) == len(records) >= 20
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_a_video_up_to_a_second_before(tmp_path: Path) -> None:
     with recording(tmp_path / "out.mp4") as process:
         wait_for_records(process, tmp_path / "out.jsonl", 40)

@@ -17,6 +17,7 @@ def metrics() -> dict[str, Any]:
     return full_metrics()
 
 
+@pytest.mark.slow
 def test_every_plot_is_a_picture_with_colours(metrics: dict[str, Any], tmp_path: Path) -> None:
     written = write_plots(metrics, tmp_path)
     assert set(written) == MATRICES | {"metrics_vs_iou", "fp_fn_vs_iou", "precision_recall", "roc", "calibration"}

@@ -152,6 +152,7 @@ def test_closing_the_window_quits(live: Window) -> None:
     assert live.ends_by_itself() == "the window was closed"
 
 
+@pytest.mark.slow
 def test_other_keys_do_nothing(live: Window) -> None:
     live.press("Left", "Up", "Right", "Down", "Return", "F1", "a")
     live.goes_on()
@@ -247,6 +248,7 @@ def test_picture_fits_a_resized_window(live: Window) -> None:
     assert live.pixel(150, 130) == live.pixel(150, 370) == live.pixel(310, 250) == (0, 0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "window_size"),
     [((7680, 4320), (1280, 720)), ((1, 1), (320, 240)), ((1000, 10), (1000, 240)), ((1, 9000), (320, 720))],

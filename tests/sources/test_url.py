@@ -264,6 +264,7 @@ def test_close_ends_a_reader_in_another_thread(camera: RtspServer) -> None:
     assert reader.error is None
 
 
+@pytest.mark.slow
 def test_close_does_not_wait_for_a_silent_camera(camera: RtspServer) -> None:
     reader = Reader(UrlSource(camera.url(), network(read_s=2)))
     with silenced(camera):
@@ -383,6 +384,7 @@ def test_server_that_falls_silent_is_lost(web: str, path: str) -> None:
     assert 0.9 < after_s < 1.8 * slowness()
 
 
+@pytest.mark.slow
 def test_picture_that_stops_is_lost_although_sound_goes_on(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.ts", every(0.04, 50), size=SIZE, audio=("aac", 0.0, 8.0))
     with http_server({"/live": stream(path.read_bytes(), "video/mp2t", lasts_s=6)}) as address:

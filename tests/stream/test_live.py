@@ -245,6 +245,7 @@ class Stuck(ListSource):
         self.release.wait(30)
 
 
+@pytest.mark.slow
 def test_ten_cameras_that_hang_delay_neither_another_nor_the_end() -> None:
     stuck, sink = [Stuck(f"stuck {number}") for number in range(10)], ListSink()
 

@@ -118,6 +118,7 @@ def without_origin(metrics: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in metrics.items() if name not in changing}
 
 
+@pytest.mark.slow
 def test_its_own_predictions_give_the_same_figures_without_a_model(
     photos: Path, finished: Path, main: Main, tmp_path: Path
 ) -> None:

@@ -48,12 +48,14 @@ def kill_at(step: int) -> Any:
     return tick
 
 
+@pytest.mark.slow
 def test_a_line_is_learnt(tmp_path: Path) -> None:
     history = train(LineTask(epochs=6, samples_per_epoch=80), run_in(tmp_path))
     assert history[-1]["figures"]["fit"] > -0.1
     assert sum(history[-1]["losses"].values()) < sum(history[0]["losses"].values()) / 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 5, 7])
 def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path: Path, step: int) -> None:
     whole = train(LineTask(), run_in(tmp_path / "whole"))
