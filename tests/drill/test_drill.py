@@ -14,7 +14,7 @@ from tests.slowness import LONGEST_S
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("asked", "cases"), [(["--core"], 8), (["--minutes", "2"], 34)], ids=["core", "all"])
+@pytest.mark.parametrize(("asked", "cases"), [(["--core"], 8), (["--minutes", "2"], 40)], ids=["core", "all"])
 def test_the_program_keeps_what_it_promises(rtsp_tools: None, tmp_path: Path, asked: list[str], cases: int) -> None:
     report = tmp_path / "report.md"
     command = [sys.executable, str(ROOT / "tools" / "fault_drill.py"), *asked, "--report", str(report)]
