@@ -153,7 +153,7 @@ def _changed(table: Table, run: Child, camera: RtspCamera, other_port: int) -> N
         camera.feed_port = other_port
         time.sleep(1)
         camera.on()
-        run.wait_for_state("online", "changed", after=known)  # its key frames come every 10 s, longer than it may take to open
+        run.wait_for_state("online", "changed", after=known)  # 5 fps: an attempt of 4 s may be too short
         run.wait_for_frames(3, "changed")
         said = [line for line in run.log.splitlines() if "changed: the recording goes on in changed_002.mp4" in line]
         expect(len(said) == 1, f"said {len(said)} times")
