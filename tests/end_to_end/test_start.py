@@ -65,16 +65,19 @@ def test_every_exported_name_can_be_imported() -> None:
 
 
 def cpu_s(*command: str | Path) -> float:
-    """Return how long processors worked for a command, in seconds, the least of three times."""
+    """Return how long processors worked for a command, in seconds."""
     code = (
         "import resource, subprocess, sys; subprocess.run(sys.argv[1:], capture_output=True); "
         "used = resource.getrusage(resource.RUSAGE_CHILDREN); print(used.ru_utime + used.ru_stime)"
     )
-    return min(float(child(code, *command).stdout) for _ in range(3))
+    return float(child(code, *command).stdout)
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["--source", "none.mp4"], ["--source", DEMO, "--stride", "0"]])
 def test_an_answer_takes_hardly_more_than_the_libraries_it_needs(arguments: list[str | Path]) -> None:
-    """On the machine that the limit was set on, the libraries take 0.4 s and an answer may take 0.8 s."""
-    libraries_s = cpu_s(sys.executable, "-c", _LIGHT)
-    assert cpu_s(sys.executable, ROOT / "run_stream.py", *arguments) < 2 * libraries_s
+    """On the machine that the limit was set on, the libraries take 0.4 s and an answer may take 0.8 s.
+
+    Both are measured in turns, since the speed of a shared processor changes from one second to the next.
+    """
+    answer = [sys.executable, ROOT / "run_stream.py", *arguments]
+    assert min(cpu_s(*answer) / cpu_s(sys.executable, "-c", _LIGHT) for _ in range(3)) < 2
