@@ -1,4 +1,4 @@
-"""How often something happens."""
+"""How often something happens, and when the clock of a source is another one."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -6,6 +6,8 @@ from typing import Final
 _PATIENT_STEPS: Final = 2.5
 _LONGEST_STEP_S: Final = 5.0
 _NEWS: Final = 0.2
+BEGINS_ANEW_S: Final = 1.0
+"""A source whose time runs back by more than this is another stream."""
 
 
 def per_second(at_s: Sequence[float], now_s: float) -> float:

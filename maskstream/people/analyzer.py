@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Final
 from maskstream.people.steady import SteadyLabel, SteadyRules
 from maskstream.people.zones import Zones
 from maskstream.protocols import FrameAnalyzer
-from maskstream.rates import Pace
+from maskstream.rates import BEGINS_ANEW_S, Pace
 from maskstream.settings import Config, PerSource
 from maskstream.types import Face, Frame, FrameResult, Label
 
 if TYPE_CHECKING:
     from maskstream.people.tracking import Tracker
 
-_BEGINS_ANEW_S: Final = 1.0
-"""A source whose time runs back by more than this is another one."""
 _LEAST_STEP_S: Final = 1e-3
 _HIDDEN_S: Final = 0.5
 """How long the place of a face that was not found again counts as one."""
@@ -163,7 +161,7 @@ def _is_another(source: _Source, frame: Frame, before_s: float) -> bool:
     again. In a picture of another size, places say nothing about who is whom. A clock that runs back at a new connection, or by
     more than a second, is that of another source.
     """
-    least_s = before_s - (_BEGINS_ANEW_S if frame.connection == source.connection else 0.0)
+    least_s = before_s - (BEGINS_ANEW_S if frame.connection == source.connection else 0.0)
     return frame.bgr.shape != source.shape or frame.time_s < least_s
 
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from loguru import logger
 
+from maskstream.rates import BEGINS_ANEW_S
 from maskstream.settings import VideoConfig
 from maskstream.sinks.paths import require_recording_path
 from maskstream.sinks.video import VideoSink, new_video
@@ -14,8 +15,6 @@ from maskstream.types import Output, SourceInfo
 
 _LONGEST_GAP_S: Final = 60.0
 """Nobody wants to watch a picture that stands still for longer."""
-_BEGINS_ANEW_S: Final = 1.0
-"""A source whose time runs back by more than this is another stream."""
 
 
 class RecordingSink:
@@ -81,7 +80,7 @@ class RecordingSink:
         frame = output.frame
         if (frame.width, frame.height) != self._size:
             return f"{frame.width}x{frame.height} instead of {self._size[0]}x{self._size[1]}"
-        if self._last_s - frame.time_s > _BEGINS_ANEW_S:
+        if self._last_s - frame.time_s > BEGINS_ANEW_S:
             return f"its time runs back by {self._last_s - frame.time_s:.0f} s"
         if frame.time_s - self._last_s > _LONGEST_GAP_S:
             return f"no frame for {frame.time_s - self._last_s:.0f} s"

@@ -15,7 +15,7 @@ from rich.text import Text
 from maskstream.events import Happening, MaskEvent, Moment, Phase
 from maskstream.files import plain_text, printable, replace_file
 from maskstream.palette import LABEL_TEXT
-from maskstream.rates import Pace
+from maskstream.rates import BEGINS_ANEW_S, Pace
 from maskstream.sinks.events import Book, EventSink
 from maskstream.sinks.paths import picture_beside, require_summary_path
 from maskstream.sinks.records import iso_8601
@@ -26,8 +26,6 @@ from maskstream.types import FrameResult, Label, Output
 _MOST_STEPS: Final = 240
 _LONGEST_GAP_S: Final = 1.0
 _GONE_S: Final = 60.0
-_BEGINS_ANEW_S: Final = 1.0
-"""A source whose time runs back by more than this is another stream."""
 _SAVE_EVERY_S: Final = 60.0
 _TOLD: Final = (Label.MASK, Label.NO_MASK, Label.INCORRECT)
 Seconds = dict[Label, float]
@@ -89,7 +87,7 @@ class SourceSummary:
 
     def _now_s(self, moment: Moment) -> float:
         """Return the time of the summary at a moment of the source."""
-        if self._later_s + moment.time_s < self.last.time_s - _BEGINS_ANEW_S:
+        if self._later_s + moment.time_s < self.last.time_s - BEGINS_ANEW_S:
             self.begin_anew()
         if self._begins_anew:
             self._begins_anew = False

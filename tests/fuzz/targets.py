@@ -189,22 +189,11 @@ def _read_predictions(folder: Path, name: str) -> object:
 def _weights(folder: Path) -> None:
     from safetensors.numpy import save
 
-    from maskstream.models.metadata import TENSORS_SHA256, Metadata, enter_into_manifest, tensors_sha256, to_header
+    from maskstream.models.metadata import TENSORS_SHA256, enter_into_manifest, tensors_sha256, to_header
+    from tests.toy import TOY_METADATA
 
     arrays = {"weight": np.linspace(-1, 1, 6, dtype=np.float16).reshape(2, 3), "steps": np.array(7)}
-    metadata = Metadata(
-        architecture="toy",
-        input_size=112,
-        mean=(0.5, 0.5, 0.5),
-        std=(0.2, 0.2, 0.2),
-        class_names=("mask", "no_mask"),
-        temperature=1.25,
-        training_command="train it",
-        data_manifest_sha256=None,
-        figures={"accuracy": 0.9},
-        licence="MIT",
-    )
-    content = save(arrays, to_header(metadata) | {TENSORS_SHA256: tensors_sha256(arrays)})
+    content = save(arrays, to_header(TOY_METADATA) | {TENSORS_SHA256: tensors_sha256(arrays)})
     (folder / "alone").mkdir()
     (folder / "alone" / "toy.safetensors").write_bytes(content)
     (folder / "toy.safetensors").write_bytes(content)

@@ -8,29 +8,18 @@ from safetensors.torch import save_file
 
 from maskstream.errors import ModelError, SinkError, WeightsError
 from maskstream.models.checkpoint import load_checkpoint, load_into, save_checkpoint
-from maskstream.models.metadata import MANIFEST, Metadata
+from maskstream.models.metadata import MANIFEST
 from tests.conftest import ROOT
+from tests.toy import TOY_METADATA
 
-METADATA = Metadata(
-    architecture="toy",
-    input_size=112,
-    mean=(0.5, 0.5, 0.5),
-    std=(0.2, 0.2, 0.2),
-    class_names=("mask", "no_mask"),
-    temperature=1.25,
-    training_command="train it",
-    data_manifest_sha256=None,
-    figures={"accuracy": 0.9},
-    licence="MIT",
-)
 STATE = {"weight": torch.linspace(-1, 1, 6).reshape(2, 3), "steps": torch.tensor(7)}
 
 
 def test_a_checkpoint_comes_back_as_it_was_saved_in_half_precision(tmp_path: Path) -> None:
     path = tmp_path / "toy.safetensors"
-    save_checkpoint(path, STATE, METADATA)
+    save_checkpoint(path, STATE, TOY_METADATA)
     state, metadata = load_checkpoint(path, "toy")
-    assert metadata == METADATA
+    assert metadata == TOY_METADATA
     assert state["weight"].dtype == torch.float32
     assert torch.equal(state["weight"], STATE["weight"].half().float())
     assert state["steps"].item() == 7
@@ -41,14 +30,14 @@ def test_a_checkpoint_comes_back_as_it_was_saved_in_half_precision(tmp_path: Pat
 @pytest.mark.parametrize("value", [float("nan"), float("-inf"), 1e6])
 def test_weights_that_float16_cannot_hold_do_not_replace_good_ones(tmp_path: Path, value: float) -> None:
     path = tmp_path / "toy.safetensors"
-    save_checkpoint(path, STATE, METADATA)
+    save_checkpoint(path, STATE, TOY_METADATA)
     with pytest.raises(ModelError, match=r"toy\.safetensors: not written: weight is not finite in float16; train with a lower"):
-        save_checkpoint(path, STATE | {"weight": torch.tensor([1.0, value])}, METADATA)
+        save_checkpoint(path, STATE | {"weight": torch.tensor([1.0, value])}, TOY_METADATA)
     assert torch.equal(load_checkpoint(path, "toy")[0]["steps"], STATE["steps"])
 
 
 def save_damaged(path: Path) -> None:
-    save_checkpoint(path, STATE, METADATA)
+    save_checkpoint(path, STATE, TOY_METADATA)
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
@@ -71,7 +60,7 @@ def test_a_damaged_file_is_refused_without_a_manifest(tmp_path: Path) -> None:
 
 def test_a_file_outside_a_manifest_loads_with_a_word(tmp_path: Path) -> None:
     path = tmp_path / "toy.safetensors"
-    save_checkpoint(path, STATE, METADATA)
+    save_checkpoint(path, STATE, TOY_METADATA)
     (tmp_path / MANIFEST).write_text("{}")
     said: list[str] = []
     handler = logger.add(lambda message: said.append(str(message)), level="WARNING")
@@ -82,7 +71,7 @@ def test_a_file_outside_a_manifest_loads_with_a_word(tmp_path: Path) -> None:
 
 def test_another_architecture_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "toy.safetensors"
-    save_checkpoint(path, STATE, METADATA)
+    save_checkpoint(path, STATE, TOY_METADATA)
     with pytest.raises(WeightsError, match="holds a 'toy', not a 'mask_resnet18'"):
         load_checkpoint(path, "mask_resnet18")
 
@@ -105,19 +94,19 @@ def test_what_is_no_safetensors_file_is_refused(tmp_path: Path, content: bytes) 
 def test_a_missing_file_and_a_broken_manifest_are_said(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="no such weights file"):
         load_checkpoint(tmp_path / "none.safetensors", "toy")
-    save_checkpoint(tmp_path / "toy.safetensors", STATE, METADATA)
+    save_checkpoint(tmp_path / "toy.safetensors", STATE, TOY_METADATA)
     for damage in (b"[", b"[]", b"\xff{}", b"null", b"[" * 100_000):
         (tmp_path / MANIFEST).write_bytes(damage)
         with pytest.raises(WeightsError, match="not a readable manifest"):
             load_checkpoint(tmp_path / "toy.safetensors", "toy")
         with pytest.raises(WeightsError, match="not a readable manifest"):
-            save_checkpoint(tmp_path / "toy.safetensors", STATE, METADATA)
+            save_checkpoint(tmp_path / "toy.safetensors", STATE, TOY_METADATA)
 
 
 def test_an_unwritable_folder_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SinkError, match="cannot be made a folder"):
-        save_checkpoint(tmp_path / "file" / "toy.safetensors", STATE, METADATA)
+        save_checkpoint(tmp_path / "file" / "toy.safetensors", STATE, TOY_METADATA)
 
 
 def test_the_first_misfit_is_named() -> None:
