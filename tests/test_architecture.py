@@ -11,6 +11,7 @@ GROUND = {"types", "clock", "errors", "events", "protocols", "redaction", "state
 LOWER = GROUND | {
     "config",
     "align",
+    "certificates",
     "covering",
     "demuxing",
     "files",
@@ -40,6 +41,7 @@ ALLOWED = {
     "cameras": {"config", "errors", "redaction", "settings"},
     "camera_watch": {"cameras", "clock", "config", "errors", "settings"},
     "geometry": {"types"},
+    "certificates": set(),
     "align": {"geometry", "types"},
     "pictures": {"types", "errors", "files"},
     "covering": {"align", "settings", "types"},

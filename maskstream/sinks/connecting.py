@@ -7,12 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from maskstream.certificates import Fault, fault_of
 from maskstream.errors import ConfigError
 
-_OTHER_NAME: Final = (62, 64)
-"""OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
-_EXPIRED: Final = 10
-_NOT_YET_VALID: Final = 9
 _NO_WAY: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN)
 
 
@@ -73,11 +70,12 @@ def why(error: BaseException) -> str:
 
 
 def _of_certificate(error: ssl.SSLCertVerificationError) -> str:
-    if error.verify_code in _OTHER_NAME:
+    fault = fault_of(error)
+    if fault is Fault.OTHER_NAME:
         return "its certificate is for another name; use the name in the certificate as host"
-    if error.verify_code == _EXPIRED:
+    if fault is Fault.EXPIRED:
         return "its certificate has expired; renew it there, and check the clock of this machine"
-    if error.verify_code == _NOT_YET_VALID:
+    if fault is Fault.NOT_YET_VALID:
         return "its certificate is not valid yet; check the clocks of both machines"
     return f"its certificate is not trusted ({error.verify_message}); set events.ca_file to the certificate of its CA"
 

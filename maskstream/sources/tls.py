@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from maskstream.certificates import Fault, fault_of
 from maskstream.errors import SourceRefused
 from maskstream.settings import NetworkConfig
 
 _PORTS: Final = {"https": 443, "rtsps": 322}
 _ASK_AGAIN_S: Final = 5.0
-_EXPIRED, _NOT_YET = 10, 9  # X509_V_ERR_*
-_OTHER_HOST: Final = (62, 64)
 _ADVICE: Final = "give who signed it with network.ca_file, or set network.verify_tls to false"
 
 
@@ -78,11 +77,12 @@ def certificate_fault(url: str, ca_file: str) -> str | None:
 
 
 def _said(error: ssl.SSLCertVerificationError, host: str) -> str:
-    if error.verify_code == _EXPIRED:
+    fault = fault_of(error)
+    if fault is Fault.EXPIRED:
         return "its certificate has expired; renew it, or set network.verify_tls to false"
-    if error.verify_code == _NOT_YET:
+    if fault is Fault.NOT_YET_VALID:
         return "its certificate is not valid yet; check the clocks, or set network.verify_tls to false"
-    if error.verify_code in _OTHER_HOST:
+    if fault is Fault.OTHER_NAME:
         return f"its certificate is for another host than {host}; use the name in it, or set network.verify_tls to false"
     return f"its certificate is not trusted ({error.verify_message}); {_ADVICE}"
 
