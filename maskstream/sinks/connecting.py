@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
+from urllib.parse import SplitResult, urlsplit
 
 from maskstream.certificates import Fault, fault_of
 from maskstream.errors import ConfigError
@@ -32,6 +33,15 @@ def trusting(ca_file: str | None) -> ssl.SSLContext:
             reason = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
             raise ConfigError(f"events.ca_file: {ca_file}: {reason}; give a PEM file with the certificate of the CA") from error
     return context
+
+
+def address_of(url: str) -> tuple[SplitResult, str | None, int | None]:
+    """Return the parts of an address, its host and its port; parts that are empty, and None, where it is none."""
+    try:
+        parts = urlsplit(url)
+        return parts, parts.hostname, parts.port
+    except ValueError:
+        return urlsplit(""), None, None
 
 
 def require_host(host: str, setting: str) -> None:

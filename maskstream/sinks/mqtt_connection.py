@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ssl import SSLContext
 from threading import Event, Lock, RLock, Thread
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 from uuid import uuid4
 
 import paho.mqtt.client as mqtt
@@ -14,7 +14,7 @@ from loguru import logger
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from maskstream.errors import ConfigError
-from maskstream.sinks.connecting import require_host, trusting, why
+from maskstream.sinks.connecting import address_of, require_host, trusting, why
 from maskstream.sinks.delivery import NotDelivered
 from maskstream.sinks.letters import Letter
 
@@ -61,11 +61,7 @@ class Broker:
         Raises:
             ConfigError: The address, or the file of certificates, cannot be used.
         """
-        try:
-            parts = urlsplit(url)
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            parts, host, port = urlsplit(""), None, None
+        parts, host, port = address_of(url)
         if parts.scheme not in _PORTS or not host or parts.path.strip("/"):
             raise ConfigError(
                 "events.mqtt: no mqtt:// or mqtts:// address; give one such as mqtt://user:${MQTT_PASSWORD}@host:1883"

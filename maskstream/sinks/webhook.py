@@ -15,7 +15,7 @@ from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies, select_proxy
 
 from maskstream.errors import ConfigError
-from maskstream.sinks.connecting import require_host, trusting, why
+from maskstream.sinks.connecting import address_of, require_host, trusting, why
 from maskstream.sinks.delivery import NotDelivered
 from maskstream.sinks.letters import Letter
 from maskstream.states import StateChange
@@ -65,11 +65,7 @@ class Webhook:
         Raises:
             ConfigError: The address, the secret or the file cannot be used.
         """
-        try:
-            parts = urlsplit(url)
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            parts, host, port = urlsplit(""), None, None
+        parts, host, port = address_of(url)
         if parts.scheme not in _PORTS or not host:
             raise ConfigError("events.webhooks: a url is no http:// or https:// address; give one such as https://host/path")
         require_host(host, "events.webhooks: url")
