@@ -1,48 +1,31 @@
 """Cameras and video behind a URL: RTSP and HTTP(S), through PyAV."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from errno import EIO, EPROTONOSUPPORT
-from time import sleep
-from typing import Final, Literal
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from errno import EIO
+from typing import Final
 
 import av
 from av import error as av_error
-from loguru import logger
 
 from maskstream.demuxing import demuxed
 from maskstream.errors import SourceError, SourceOpenError, SourceRefused, StreamLost
 from maskstream.redaction import redact
 from maskstream.settings import NetworkConfig, VideoConfig
-from maskstream.sources import tls
+from maskstream.sources.connection import Connection, Peer, Remembered, Transport
 from maskstream.sources.failures import proxy_in_between, reason, reason_at_opening
-from maskstream.sources.http import MOST_REDIRECTS, PROTOCOLS, HttpOpener
 from maskstream.sources.limits import Allowance, LimitReached, limit_memory_of
-from maskstream.sources.rtsp_redirect import redirected_to
+from maskstream.sources.rtsp import RTSP_SCHEMES, RtspConnection
 from maskstream.sources.video import Origin, VideoPacket, VideoSource
+from maskstream.sources.web import HTTP_SCHEMES, HttpConnection
 
-SCHEMES: Final = ("rtsp", "rtsps", "http", "https")
-Transport = Literal["tcp", "udp"]
-_RTSP: Final = ("rtsp", "rtsps")
-_RTSP_PROTOCOLS: Final = "rtp,srtp,udp,tcp,tls,httpproxy"
-_US: Final = 1_000_000
-_PAUSES_S: Final = (0.3, 0.9)
-_ENOUGH_FOR_FPS: Final = 5  # frames; by itself FFmpeg watches 20 before it lets go, which are 4 s of a camera with 5 fps
-_MAY_BE_TRANSPORT: Final = (
-    *(av_error.HTTPBadRequestError, av_error.HTTPOtherClientError),
-    *(av_error.HTTPServerError, av_error.InvalidDataError),
-)
-"""What servers answer to a transport that they do not have, where they do not say so with status 461."""
-
-
-@dataclass
-class Remembered:
-    """What is known of a camera from one connection to the next."""
-
-    transport: Transport | None = None
-    """By which RTSP came, where that was tried."""
-    has_warned: bool = False
-    """Whether it was said that its certificate is not checked."""
+_CONNECTIONS: Final[dict[str, Callable[[Peer], Connection]]] = {
+    **dict.fromkeys(RTSP_SCHEMES, RtspConnection),
+    **dict.fromkeys(HTTP_SCHEMES, HttpConnection),
+}
+"""By scheme."""
+SCHEMES: Final = tuple(_CONNECTIONS)
+"""Of the URLs that are read."""
 
 
 class UrlSource(VideoSource):
@@ -80,14 +63,12 @@ class UrlSource(VideoSource):
         self._name = source_id or redact(url)
         self._remembered = remembered or Remembered()
         scheme, _, rest = url.partition("://")
-        self._url = f"{scheme.lower()}://{rest}"
-        self._ca_file = tls.trusted_by(self._url, self._name, config)
-        self._http = HttpOpener(tls.options(self._ca_file), self._allowance, self._say_missing)
-        self._missing_was_said = False
+        peer = Peer(f"{scheme.lower()}://{rest}", self._name, config, self._allowance, self._remembered)
+        self._connection = _CONNECTIONS[scheme.lower()](peer)
         limit_memory_of(config)
         try:
             container = self._open_container()
-            live = container.format.name == "rtsp" or not container.duration
+            live = self._connection.is_live(container)
             origin = Origin(
                 self._name,
                 live,
@@ -98,7 +79,7 @@ class UrlSource(VideoSource):
             )
             super().__init__(container, origin)
         except BaseException:
-            self._http.close()
+            self._connection.close()
             raise
         if container.format.name == "mpjpeg":  # FFmpeg assumes 25 fps
             self.info = replace(self.info, average_fps=None)
@@ -110,7 +91,7 @@ class UrlSource(VideoSource):
 
     def _release(self) -> None:
         super()._release()
-        self._http.close()
+        self._connection.close()
 
     def _packets(self) -> Iterator[VideoPacket]:
         """Yield what is to be decoded: of a live stream from its first key frame on, for what comes before can only be grey."""
@@ -157,114 +138,15 @@ class UrlSource(VideoSource):
     def _open_container(self) -> av.container.InputContainer:
         """Connect; FFmpeg's own errors, which have the password in them, stay here."""
         try:
-            if not self._url.startswith(_RTSP):
-                return self._open_http()
-            if self._url.startswith("rtsps") and self._ca_file is None:
-                self._warn_of_certificate()
-            return self._follow_rtsp()
+            return self._connection.open()
         except LimitReached as reached:
             why, kind = str(reached), SourceRefused if reached.is_final else SourceOpenError
         except av.FFmpegError as error:
             if self._allowance.is_late:
-                why, kind = f"{self._allowance.late()}{proxy_in_between(self._url)}", SourceOpenError
+                why, kind = f"{self._allowance.late()}{proxy_in_between(self._connection.url)}", SourceOpenError
             else:
-                why, kind = reason_at_opening(self._url, error, self._ca_file)
+                why, kind = reason_at_opening(self._connection.url, error, self._connection.ca_file)
         raise kind(f"{self._name}: {why}")
-
-    def _open_http(self) -> av.container.InputContainer:
-        return av.open(
-            self._url,
-            format=self._http.open_first(self._url),
-            metadata_errors="replace",
-            io_open=self._http,
-            options={"protocol_whitelist": PROTOCOLS, "http_persistent": "0", "http_multiple": "0"},  # else HLS bypasses io_open
-            timeout=(self._allowance, self._allowance),  # type: ignore[arg-type]  # read by float()
-        )
-
-    def _follow_rtsp(self) -> av.container.InputContainer:
-        """Connect, and follow redirects to other RTSP servers."""
-        for _ in range(MOST_REDIRECTS + 1):
-            try:
-                return self._open_rtsp()
-            except av_error.ArgumentError:  # as `rtsp` is not among the protocols that FFmpeg may go on with
-                target = redirected_to(self._url, self._allowance, self._ca_file)
-                if target is None:
-                    raise
-                self._url, self._ca_file = target, tls.trusted_by(target, self._name, self._config)
-        raise LimitReached(f"it was redirected more than {MOST_REDIRECTS} times; check the camera")
-
-    def _open_rtsp(self) -> av.container.InputContainer:
-        """Connect by the transport that is set; for `auto` as last time, else by TCP, and then by the other one."""
-        wanted = self._config.transport
-        if wanted != "auto":
-            return self._open_rtsp_by(wanted)
-        first: Transport = self._remembered.transport or "tcp"
-        other: Transport = "udp" if first == "tcp" else "tcp"
-        try:
-            return self._open_rtsp_by(first)
-        except av.FFmpegError as error:
-            about_transport = error.errno == EPROTONOSUPPORT or isinstance(error, _MAY_BE_TRANSPORT)
-            if self._allowance.is_late or not about_transport:
-                raise
-            refused = error
-        try:
-            container = self._open_rtsp_after_refusal(other)
-        except (av.FFmpegError, LimitReached):
-            if self._allowance.is_late:
-                raise LimitReached(
-                    f"it refuses {first.upper()}, and over {other.upper()} nothing arrives; check firewalls on the way",
-                    is_final=False,
-                ) from None
-            raise refused from None
-        logger.info("{}: it refuses {}, therefore it is read over {}", self._name, first.upper(), other.upper())
-        return container
-
-    def _open_rtsp_after_refusal(self, transport: Transport) -> av.container.InputContainer:
-        """Connect; a camera may be busy for a moment with the end of the connection that it has refused."""
-        for pause_s in _PAUSES_S:
-            try:
-                return self._open_rtsp_by(transport)
-            except av_error.HTTPServerError:
-                sleep(min(pause_s, float(self._allowance)))
-        return self._open_rtsp_by(transport)
-
-    def _open_rtsp_by(self, transport: Transport) -> av.container.InputContainer:
-        longest_s = max(
-            self._config.open_timeout_s, self._config.read_timeout_s
-        )  # FFmpeg has one limit for all, PyAV keeps the two
-        container = av.open(
-            self._url,
-            metadata_errors="replace",
-            options={
-                "rtsp_transport": transport,
-                "allowed_media_types": "video",
-                "fpsprobesize": str(_ENOUGH_FOR_FPS),
-                "timeout": str(round(longest_s * _US)),
-                "protocol_whitelist": _RTSP_PROTOCOLS,
-                **tls.options(self._ca_file),
-            },
-            timeout=(self._allowance, self._allowance),  # type: ignore[arg-type]  # read by float()
-        )
-        if self._allowance.is_late:  # and nothing was understood, which is no error to FFmpeg
-            container.close()
-            raise self._allowance.late()
-        self._remembered.transport = transport
-        return container
-
-    def _warn_of_certificate(self) -> None:
-        if not self._remembered.has_warned and self._config.verify_tls == "auto":
-            self._remembered.has_warned = True
-            logger.warning(
-                "{}: its certificate is not checked; to check it set network.verify_tls to true, and network.ca_file to the "
-                "certificate of the camera",
-                self._name,
-            )
-
-    def _say_missing(self, url: str, error: av.FFmpegError) -> None:
-        if not self._missing_was_said:
-            self._missing_was_said = True
-            why, _ = reason_at_opening(url, error, self._ca_file)
-            logger.warning("{}: a part of it is left out: {}: {}", self._name, redact(url), why)
 
 
 class UrlOpener:
