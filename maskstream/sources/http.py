@@ -9,6 +9,7 @@ from typing import Final
 import av
 
 from maskstream.sources.limits import Allowance, LimitReached
+from maskstream.whitelists import whitelist
 
 MOST_REDIRECTS: Final = 8
 _START: Final = 16
@@ -18,10 +19,10 @@ _READ_THROUGH: Final = 8 * _PIECE
 _PLAYLIST: Final = b"#EXTM3U"
 _LONGEST_PLAYLIST: Final = 4_000_000
 """Bytes; in memory its pieces take ten times as much. A day in pieces of 2 s takes 2 MB."""
+_FOR_FILES: Final = {b"v=0": "an SDP file", b"ffconcat version": "a list of files"}
+"""What would lead to this machine or to others, by how it begins."""
 _SCHEMES: Final = ("http://", "https://", "crypto+http://", "crypto+https://")
 """And pieces of a playlist that are encrypted, as FFmpeg calls them."""
-PROTOCOLS: Final = "http,https,httpproxy,crypto,tcp,tls"
-"""What a playlist, a redirect or a video may lead to: no files of this machine."""
 
 
 class HttpFile:
@@ -47,7 +48,7 @@ class HttpFile:
         allowance.connected()
         self.name = url
         self._allowance = allowance
-        self._options = {**options, "protocol_whitelist": PROTOCOLS, "max_redirects": str(MOST_REDIRECTS)}
+        self._options = {**options, **whitelist("http"), "max_redirects": str(MOST_REDIRECTS)}
         self._container = self._open({})
         self._size = self._container.size
         self._rest = b""
@@ -167,13 +168,16 @@ class HttpOpener:
 
         Raises:
             av.FFmpegError: It cannot be had.
-            LimitReached: It is late.
+            LimitReached: It is late, or a list that is read from files alone.
         """
         self._first = HttpFile(url, self._options, self._allowance, is_first=True)
         self._wanted = self._first
         start = self._first.start
         if start.startswith(_PLAYLIST):
             return "hls"
+        for begins, what in _FOR_FILES.items():
+            if start.startswith(begins):
+                raise LimitReached(f"it is {what}, which is not read from a server; save it, and give its path as the source")
         return "mpjpeg" if start.lstrip().startswith(b"--") else None
 
     def __call__(self, url: str, _flags: int, options: Mapping[str, str]) -> "HttpFile | _Piece":
