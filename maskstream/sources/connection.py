@@ -34,6 +34,10 @@ class Peer:
     remembered: Remembered
 
 
+class NeedsSeeking(Exception):
+    """A file is made so that it cannot be read from its beginning to its end, and its server gives it in no other way."""
+
+
 class Connection(Protocol):
     """A way to reach a peer; used once."""
 
@@ -51,11 +55,24 @@ class Connection(Protocol):
         Raises:
             av.FFmpegError: FFmpeg's own, which have the password in them.
             LimitReached: It is late, or too much.
+            NeedsSeeking: It is a file that cannot be read in one go.
         """
         ...
 
     def is_live(self, container: av.container.InputContainer) -> bool:
-        """Return whether what was opened is a camera: without an end, and lost where it breaks off."""
+        """Return whether what was opened is a camera: its frames are dropped where there is no time for them."""
+        ...
+
+    def is_paced(self, container: av.container.InputContainer) -> bool:
+        """Return whether a live stream's frames wait until they are due by their timestamps; else they are handed out at once."""
+        ...
+
+    def patience_s(self) -> float:
+        """Return how much longer than `network.read_timeout_s` the next packet may take."""
+        ...
+
+    def end_is_final(self, container: av.container.InputContainer) -> bool:
+        """Return whether a live stream that has ended will not come back; else it counts as lost."""
         ...
 
     def close(self) -> None:

@@ -56,6 +56,18 @@ class RtspConnection:
         """Return True: RTSP is for cameras."""
         return True
 
+    def is_paced(self, container: av.container.InputContainer) -> bool:
+        """Return False: a camera sends each frame when it was taken. To let it wait would only make it older."""
+        return False
+
+    def patience_s(self) -> float:
+        """Return 0: frames come one by one."""
+        return 0.0
+
+    def end_is_final(self, container: av.container.InputContainer) -> bool:
+        """Return False: a camera that ends its stream is started again, or has lost its network."""
+        return False
+
     def close(self) -> None:
         """Do nothing: FFmpeg closes all with the container."""
 
