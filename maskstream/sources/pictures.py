@@ -12,7 +12,9 @@ from loguru import logger
 
 from maskstream.errors import SourceError, SourceOpenError
 from maskstream.files import one_line
-from maskstream.pictures import PICTURE_SUFFIXES, natural_order, picture_size, read_picture
+from maskstream.folders import Found, find_files
+from maskstream.locations import is_pattern
+from maskstream.pictures import PICTURE_SUFFIXES, picture_size, read_picture
 from maskstream.settings import PicturesConfig
 from maskstream.sources.guard import ReadGuard
 from maskstream.types import Frame, SourceInfo
@@ -109,11 +111,6 @@ class PictureSource:
         )
 
 
-def is_pattern(location: str) -> bool:
-    """Return whether it stands for the files that match it, because nothing has that very name."""
-    return glob.escape(location) != location and not os.path.lexists(location)
-
-
 def _find_pictures(location: str, config: PicturesConfig) -> tuple[str, list[str]]:
     """Return the file, the folder, or the part of a pattern before its first wildcard, and the pictures there.
 
@@ -131,32 +128,25 @@ def _find_pictures(location: str, config: PicturesConfig) -> tuple[str, list[str
 
 
 def _in_folder(folder: str, config: PicturesConfig) -> list[str]:
-    pictures = natural_order(_walk(folder, recursive=config.recursive))
-    if pictures:
-        return pictures
-    if any(_walk(folder, recursive=True)):
+    found = _found(folder, recursive=config.recursive)
+    found.say_refused()
+    if found.pictures:
+        return found.pictures
+    if found.folders and _found(folder, recursive=True).pictures:
         raise SourceOpenError(f"{one_line(folder)}: its pictures are all in folders of it; add --recursive")
     raise SourceOpenError(f"{one_line(folder)}: no picture in this folder; {_WHICH_ARE_TAKEN}")
 
 
-def _walk(folder: str, *, recursive: bool) -> Iterator[str]:
-    for parent, folders, files in os.walk(folder, onerror=_say_left_out):
-        folders[:] = [name for name in folders if recursive and not name.startswith(".")]
-        yield from (os.path.join(parent, name) for name in files if _is_picture(name) and not name.startswith("."))  # noqa: PTH118
-
-
-def _say_left_out(error: OSError) -> None:
-    logger.warning("{}: left out: {}", one_line(str(error.filename)), error.strerror)
+def _found(location: str, *, recursive: bool) -> Found:
+    found = find_files(location, recursive=recursive)
+    assert found is not None  # it is a folder or a pattern
+    return found
 
 
 def _matching(pattern: str) -> list[str]:
-    files = [match for match in glob.glob(pattern, recursive=True) if not Path(match).is_dir()]  # noqa: PTH207 (any pattern)
-    pictures = natural_order(filter(_is_picture, set(files)))
-    if pictures:
-        return pictures
-    found = f"none of the {len(files)} files that match is a picture" if files else "nothing matches"
-    raise SourceOpenError(f"{one_line(pattern)}: {found}; {_WHICH_ARE_TAKEN}")
-
-
-def _is_picture(name: str) -> bool:
-    return Path(name).suffix.lower() in PICTURE_SUFFIXES
+    found = _found(pattern, recursive=False)
+    if found.pictures:
+        return found.pictures
+    count = len(found.videos) + len(found.others)
+    which = f"none of the {count} files that match is a picture" if count else "nothing matches"
+    raise SourceOpenError(f"{one_line(pattern)}: {which}; {_WHICH_ARE_TAKEN}")

@@ -282,8 +282,11 @@ class Engine:
         if ended.error:
             self._fail(ended.error)
         source_id = ended.lane.info.source_id
-        if ended.complete and self._lanes.get(source_id) is ended.lane:
+        if self._lanes.get(source_id) is not ended.lane:
+            return
+        if ended.complete:
             self._outlets.each(source_id, lambda sink: sink.source_ended(source_id))
+        self._outlets.close(source_id)  # of hundreds of files, only those that are read have an encoder
 
     def _sink_failed(self, error: SinkError, left_out: SinkBinding | None) -> None:
         """Go on without a sink; a file whose output failed is not read any further."""

@@ -12,7 +12,7 @@ from maskstream.settings import StreamConfig
 from maskstream.states import SourceState
 from maskstream.stream.batcher import Batcher
 from maskstream.stream.board import StatusBoard
-from maskstream.stream.capture import Item, Lane
+from maskstream.stream.capture import Item, Lane, close_source
 from maskstream.stream.health import SourceHealth
 
 _JOIN_S: Final = 1.5
@@ -109,13 +109,5 @@ class Lanes:
         """Stop a lane; its source is closed by a thread of its own, for a read that hangs keeps it open."""
         lane.stop()
         lane.status.change(SourceState.ENDED, cause)
-        self._threads.append(Thread(target=_closed, args=(lane.source,), name=f"close {lane.info.source_id}", daemon=True))
+        self._threads.append(Thread(target=close_source, args=(lane.source,), name=f"close {lane.info.source_id}", daemon=True))
         self._threads[-1].start()
-
-
-def _closed(source: Source) -> None:
-    """Close a source; a mistake in it is said, and harms nobody else."""
-    try:
-        source.close()
-    except Exception as mistake:
-        logger.opt(exception=mistake).error("{}: closing it failed", source.info.source_id)
