@@ -42,7 +42,7 @@ class DeferredSource:
         self._turn: Turn | None = None
         self._lock = Lock()
         self._source: Source | None = None
-        self._is_closed = False
+        self._has_begun = self._is_closed = False
         if batch is not None:
             batch.join()
             self._turn = batch.turns.next()
@@ -53,6 +53,9 @@ class DeferredSource:
         Raises:
             SourceError: It cannot be opened; of a batch, none of the files can be.
         """
+        if self._has_begun:
+            return
+        self._has_begun = True
         try:
             if self._turn is not None:
                 self._turn.come.wait()
@@ -60,12 +63,16 @@ class DeferredSource:
             if source is not None:
                 yield from source
         finally:
-            self.close()
+            if self._source is not None:
+                self._source.close()
             if self._batch is not None:
                 self._batch.leave()
 
     def close(self) -> None:
-        """End the reading, or the wait for its turn; a reader in another thread comes to its end."""
+        """End the reading, or the wait for its turn; a reader in another thread comes to its end, and the next one has its turn.
+
+        What was read may wait for the models for a while: its owner closes it when nothing of it is left.
+        """
         with self._lock:
             self._is_closed = True
         self._cancel()

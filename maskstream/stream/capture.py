@@ -6,8 +6,6 @@ from itertools import takewhile
 from threading import Event
 from typing import Final
 
-from loguru import logger
-
 from maskstream.clock import Clock
 from maskstream.errors import MaskStreamError
 from maskstream.protocols import Source
@@ -24,14 +22,6 @@ _QUIET_S: Final = 2.0
 _QUIET_INTERVALS: Final = 2
 _HOUR_S: Final = 3600.0
 _WAITING: Final = frozenset({SourceState.CONNECTING, SourceState.STALLED})
-
-
-def close_source(source: Source) -> None:
-    """Close a source; a mistake in it is said, and harms nobody else."""
-    try:
-        source.close()
-    except Exception as mistake:
-        logger.opt(exception=mistake).error("{}: closing it failed", source.info.source_id)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +139,6 @@ class Lane:
             ended, cause = Crashed(error), f"a mistake in the program: {error!r}"
         self.status.change(SourceState.ENDED, cause)
         self.channel.finish(ended)
-        close_source(self.source)
 
     def _feed(self) -> bool:
         """Put frames into the channel; return whether the source came to its own end."""

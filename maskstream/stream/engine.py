@@ -282,6 +282,7 @@ class Engine:
         if ended.error:
             self._fail(ended.error)
         source_id = ended.lane.info.source_id
+        self._lanes.close_source(ended.lane)
         if self._lanes.get(source_id) is not ended.lane:
             return
         if ended.complete:
@@ -295,7 +296,7 @@ class Engine:
         self._listeners = [listener for listener in self._listeners if listener is not silent]
         for lane in self._lanes:
             if left_out is not None and left_out.serves(lane.info.source_id) and not lane.info.live:
-                lane.stop()
+                self._lanes.let_go(lane, "stopped")
 
     def _fail(self, error: MaskStreamError) -> None:
         """Remember the first failure, which ends the run; say at once what else fails, or what the run goes on without."""

@@ -12,7 +12,7 @@ from maskstream.settings import StreamConfig
 from maskstream.states import SourceState
 from maskstream.stream.batcher import Batcher
 from maskstream.stream.board import StatusBoard
-from maskstream.stream.capture import Item, Lane, close_source
+from maskstream.stream.capture import Item, Lane
 from maskstream.stream.health import SourceHealth
 
 _JOIN_S: Final = 1.5
@@ -61,7 +61,7 @@ class Lanes:
             self._removed.add(source_id)
             self.batcher.discard(lane.channel)
             self._dropped += lane.dropped
-            self._let_go(lane, cause)
+            self.let_go(lane, cause)
         self._board.end(source_id, cause)
         self._threads = [thread for thread in self._threads if thread.is_alive()]
 
@@ -92,7 +92,7 @@ class Lanes:
         """Let go of all."""
         self.batcher.close()
         for lane in self:
-            self._let_go(lane, "stopped")
+            self.let_go(lane, "stopped")
 
     def join(self, *others: Thread) -> int:
         """Wait a moment for all threads, and return how many did not end."""
@@ -105,9 +105,21 @@ class Lanes:
             logger.warning("{} threads did not end within {:.1f} s and are left behind", left, _JOIN_S)
         return left
 
-    def _let_go(self, lane: Lane, cause: str) -> None:
+    def let_go(self, lane: Lane, cause: str) -> None:
         """Stop a lane; its source is closed by a thread of its own, for a read that hangs keeps it open."""
         lane.stop()
         lane.status.change(SourceState.ENDED, cause)
-        self._threads.append(Thread(target=close_source, args=(lane.source,), name=f"close {lane.info.source_id}", daemon=True))
+        self.close_source(lane)
+
+    def close_source(self, lane: Lane) -> None:
+        """Close the source of a lane, as soon as all of its frames were seen: others may wait for their turn behind it."""
+        self._threads.append(Thread(target=_closed, args=(lane.source,), name=f"close {lane.info.source_id}", daemon=True))
         self._threads[-1].start()
+
+
+def _closed(source: Source) -> None:
+    """Close a source; a mistake in it is said, and harms nobody else."""
+    try:
+        source.close()
+    except Exception as mistake:
+        logger.opt(exception=mistake).error("{}: closing it failed", source.info.source_id)
