@@ -9,8 +9,8 @@ from typing import Final
 
 import av
 
+from maskstream.content import START_BYTES, PicturesInTurn, content_of
 from maskstream.sources import hls
-from maskstream.sources.content import START_BYTES, PicturesInTurn, content_of
 from maskstream.sources.limits import Allowance, LimitReached
 from maskstream.whitelists import whitelist
 
