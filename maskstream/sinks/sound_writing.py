@@ -1,17 +1,15 @@
-"""Sound on its way into an MP4: copied as it is, or turned into AAC."""
+"""Sound on its way into a video: copied as it is, or encoded anew."""
 
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, cast
 
 import av
 import numpy as np
 from av.audio.stream import AudioStream
 
-COPIED_CODECS: Final = frozenset({"aac", "mp3", "opus", "flac"})
-"""What browsers play out of an MP4; any other sound is turned into AAC."""
-
-_FORMAT: Final = "fltp"
+_FORMATS: Final = ("flt", "fltp")
+"""Floating point, the channels mixed or apart."""
 _FRAME_SAMPLES: Final = 1024
 _RATES: Final = range(4000, 768_001)
 """Samples per second; what a damaged header says besides would cost memory without bound."""
@@ -54,7 +52,7 @@ class SoundCopy:
         return iter(())
 
     def packets(self, packet: AudioPacket, later_s: float) -> Iterator[AudioPacket]:
-        """Yield the packet, in the framing of MP4."""
+        """Yield the packet, in the framing of files."""
         for each in self._framing.filter(packet) if self._framing else [packet]:
             if each.pts is None or each.dts is None or not each.time_base:
                 continue
@@ -69,14 +67,18 @@ class SoundCopy:
 
 
 class SoundEncoder:
-    """Turns sound into AAC, and knows silence."""
+    """Encodes sound anew, and knows silence."""
 
-    def __init__(self, stream: AudioStream, target: av.container.OutputContainer) -> None:
+    def __init__(self, stream: AudioStream, target: av.container.OutputContainer, encoder: str) -> None:
         """Add a track to the output."""
-        rates = av.Codec("aac", "w").audio_rates or [stream.sample_rate]
-        self._output = target.add_stream("aac", rate=min(rates, key=lambda rate: abs(rate - stream.sample_rate)))
+        codec = av.Codec(encoder, "w")
+        rates = codec.audio_rates or [stream.sample_rate]
+        rate = min(rates, key=lambda rate: abs(rate - stream.sample_rate))
+        self._output = cast("AudioStream", target.add_stream(encoder, rate=rate))
         self._encoder = self._output.codec_context
         self._encoder.layout = "mono" if stream.channels == 1 else "stereo"
+        self._format = next(each.name for each in codec.audio_formats or () if each.name in _FORMATS)
+        self._encoder.format = self._format
         self._decoder = stream.codec_context
         self._later_s = 0.0
         self._resampler: av.AudioResampler | None = None
@@ -88,9 +90,11 @@ class SoundEncoder:
         end = int(until_s * rate) - 3 * _FRAME_SAMPLES
         if end - self._silent_samples > _LONGEST_GAP_S * rate:
             self._silent_samples = end - end % _FRAME_SAMPLES
-        samples = np.zeros((self._encoder.layout.nb_channels, _FRAME_SAMPLES), np.float32)
+        is_packed = not self._format.endswith("p")
+        channels = self._encoder.layout.nb_channels
+        samples = np.zeros((1, _FRAME_SAMPLES * channels) if is_packed else (channels, _FRAME_SAMPLES), np.float32)
         for pts in range(self._silent_samples, end, _FRAME_SAMPLES):
-            frame = av.AudioFrame.from_ndarray(samples, format=_FORMAT, layout=self._encoder.layout.name)
+            frame = av.AudioFrame.from_ndarray(samples, format=self._format, layout=self._encoder.layout.name)
             frame.pts, frame.sample_rate, frame.time_base = pts, rate, Fraction(1, rate)
             self._silent_samples = pts + _FRAME_SAMPLES
             yield from self._output.encode(frame)
@@ -126,5 +130,5 @@ class SoundEncoder:
 
     def _fitting(self) -> av.AudioResampler:
         if self._resampler is None:
-            self._resampler = av.AudioResampler(_FORMAT, self._encoder.layout, self._encoder.sample_rate)
+            self._resampler = av.AudioResampler(self._format, self._encoder.layout, self._encoder.sample_rate)
         return self._resampler
