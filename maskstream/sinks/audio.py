@@ -44,7 +44,7 @@ class AudioTrack:
         self._target = target
         self._origin_s = float(info.origin_s) + zero_s
         self._times = PictureTimes()
-        self._last_dts = -sys.maxsize
+        self._last_dts = -sys.maxsize if kind.has_times else -1
         self._is_silent = True
         """Until the first piece of sound."""
         self._damaged = False
@@ -56,10 +56,10 @@ class AudioTrack:
             self._waiting: AudioPacket | None = self._first_beside_the_picture(info.duration_s and info.duration_s - zero_s)
             self._starts_s, _ = self._timing(self._waiting)
             is_copied = kind.copies(self._stream.codec_context.codec.canonical_name, target)
-            if is_copied and self._starts_s <= (_EARLY_S if kind.begins_at_zero else _LATE_S):
+            if is_copied and self._starts_s <= _LATE_S:
                 self._writer: SoundWriter = SoundCopy(self._stream, target)
             else:
-                self._writer = SoundEncoder(self._stream, target, kind.sound_encoder)
+                self._writer = SoundEncoder(self._stream, target, kind.sound_encoder, has_times=kind.has_times)
         except BaseException:
             self._input.close()
             raise

@@ -47,8 +47,8 @@ class Container:
     """Returns the unit of time for a source, of which so many seconds will be shown."""
     options: Mapping[str, str]
     """Of the muxer."""
-    begins_at_zero: bool = False
-    """Whether the first frame and the first sound are at 0 whatever their times say."""
+    has_times: bool = True
+    """Whether it says when a packet is due; where it does not, picture and sound begin at 0, and gaps are filled."""
 
     def copies(self, codec: str, target: av.container.OutputContainer) -> bool:
         """Return whether sound of this codec is copied as it is."""
@@ -119,8 +119,8 @@ def _matroska(muxer: str, video_encoder: str, sound_encoder: str) -> Container:
 
 
 def _avi() -> Container:
-    copied = frozenset({"mp3", "ac3"})  # of others, only some players know how long a piece lasts
-    return Container("avi", "libx264", "libmp3lame", copied, _AVI_LONGEST_UNITS, _avi_time_base, {}, begins_at_zero=True)
+    copied: frozenset[str] = frozenset()  # gaps in it would be lost
+    return Container("avi", "libx264", "libmp3lame", copied, _AVI_LONGEST_UNITS, _avi_time_base, {}, has_times=False)
 
 
 CONTAINERS: Final = {

@@ -93,7 +93,8 @@ class ShownTimes:
 
     def _after(self, last: int, own: int) -> int:
         latest = self.next + self._longest_still
-        wished = own if last < own <= latest and self._is_likely(last, own) else own + self._moved
+        moved = own + self._moved
+        wished = own if last < own and abs(own - self.next) <= abs(moved - self.next) else moved
         reached = wished
         if (last - wished) * self.unit_s > BEGINS_ANEW_S or wished > latest or not self._is_likely(last, wished):
             reached = self.next

@@ -79,7 +79,7 @@ class VideoSink:
         if info.path and Path(path).exists() and Path(path).samefile(info.path):
             raise SinkError(f"{path}: the output would replace its own source; choose another name")
         self._kind = container_of(path)
-        self._zero_s = info.start_s if self._kind.begins_at_zero or abs(info.start_s) > AROUND_S else 0.0
+        self._zero_s = info.start_s if not self._kind.has_times or abs(info.start_s) > AROUND_S else 0.0
         lasts_s = max(0.0, (info.duration_s or 0.0) - self._zero_s)
         time_base = self._kind.time_base(info, lasts_s)
         end_s = lasts_s if info.duration_s else inf
@@ -101,7 +101,7 @@ class VideoSink:
 
     def _add_video(self, info: SourceInfo, config: VideoConfig) -> av.VideoStream:
         fps = info.average_fps or FALLBACK_FPS
-        rate = max(Fraction(fps).limit_denominator(1001), _SLOWEST)
+        rate = min(max(Fraction(fps).limit_denominator(1001), _SLOWEST), 1 / self._times.unit_s)
         options = self._kind.encoder_options(config)
         stream = cast("av.VideoStream", self._container.add_stream(self._kind.video_encoder, rate=rate, options=options))
         context = stream.codec_context
