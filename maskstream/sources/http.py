@@ -9,6 +9,7 @@ from typing import Final
 import av
 
 from maskstream.sources.limits import Allowance, LimitReached
+from maskstream.sources.mjpeg import Mjpeg, is_mjpeg
 
 MOST_REDIRECTS: Final = 8
 _START: Final = 16
@@ -70,9 +71,23 @@ class HttpFile:
     @property
     def start(self) -> bytes:
         """The first bytes, which are read later all the same; few of them, or none where it is empty."""
-        while len(self._rest) < _START and (more := self._more()):
+        return self.peek(_START)[:_START]
+
+    @property
+    def has_length(self) -> bool:
+        """Whether the server said how long it is."""
+        return self._size > 0
+
+    def peek(self, least: int) -> bytes:
+        """Return the first bytes before any was read, so many or more; fewer only where it ends before.
+
+        Raises:
+            av.FFmpegError: The connection broke.
+            LimitReached: The time is up.
+        """
+        while len(self._rest) < least and (more := self._more()):
             self._rest += more
-        return self._rest[:_START]
+        return self._rest
 
     def seekable(self) -> bool:
         """Return whether `seek` is of use."""
@@ -157,26 +172,27 @@ class HttpOpener:
         self._allowance = allowance
         self._say = say
         self._first: HttpFile | None = None
-        self._wanted: HttpFile | None = None
+        self._wanted: HttpFile | Mjpeg | None = None
 
     def open_first(self, url: str) -> str | None:
         """Connect to the URL itself, which FFmpeg asks for next.
 
         Returns:
-            The format of it where FFmpeg would want to know its media type; else None.
+            The format of it where FFmpeg would want to know its media type, or must not guess; else None.
 
         Raises:
             av.FFmpegError: It cannot be had.
             LimitReached: It is late.
         """
-        self._first = HttpFile(url, self._options, self._allowance, is_first=True)
-        self._wanted = self._first
-        start = self._first.start
-        if start.startswith(_PLAYLIST):
+        self._first = self._wanted = HttpFile(url, self._options, self._allowance, is_first=True)
+        if self._first.start.startswith(_PLAYLIST):
             return "hls"
-        return "mpjpeg" if start.lstrip().startswith(b"--") else None
+        if not is_mjpeg(self._first, has_length=self._first.has_length):
+            return None
+        self._wanted = Mjpeg(self._first, self._allowance.most_bytes)
+        return self._wanted.format
 
-    def __call__(self, url: str, _flags: int, options: Mapping[str, str]) -> "HttpFile | _Piece":
+    def __call__(self, url: str, _flags: int, options: Mapping[str, str]) -> "HttpFile | Mjpeg | _Piece":
         """Open a URL for FFmpeg: the first one, or what that leads to.
 
         Raises:

@@ -15,6 +15,7 @@ from maskstream.settings import NetworkConfig, VideoConfig
 from maskstream.sources.connection import Connection, Peer, Remembered, Transport
 from maskstream.sources.failures import proxy_in_between, reason, reason_at_opening
 from maskstream.sources.limits import Allowance, LimitReached, limit_memory_of
+from maskstream.sources.mjpeg import MJPEG_FORMATS
 from maskstream.sources.rtsp import RTSP_SCHEMES, RtspConnection
 from maskstream.sources.video import Origin, VideoPacket, VideoSource
 from maskstream.sources.web import HTTP_SCHEMES, HttpConnection
@@ -81,7 +82,7 @@ class UrlSource(VideoSource):
         except BaseException:
             self._connection.close()
             raise
-        if container.format.name == "mpjpeg":  # FFmpeg assumes 25 fps
+        if container.format.name in MJPEG_FORMATS:
             self.info = replace(self.info, average_fps=None)
 
     @property
