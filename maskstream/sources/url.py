@@ -65,6 +65,7 @@ class UrlSource(VideoSource):
         self._remembered = remembered or Remembered()
         scheme, _, rest = url.partition("://")
         peer = Peer(f"{scheme.lower()}://{rest}", self._name, config, self._allowance, self._remembered)
+        self._early = peer.early
         self._connection = _CONNECTIONS[scheme.lower()](peer)
         limit_memory_of(config)
         try:
@@ -82,7 +83,7 @@ class UrlSource(VideoSource):
         except BaseException:
             self._connection.close()
             raise
-        if container.format.name in MJPEG_FORMATS:
+        if container.format.name in MJPEG_FORMATS or (live and not self._stream.average_rate):  # the rest is a guess
             self.info = replace(self.info, average_fps=None)
 
     @property
@@ -127,6 +128,8 @@ class UrlSource(VideoSource):
 
     def _demuxed(self) -> Iterator[VideoPacket]:
         """Yield all packets; PyAV takes its limit on each of them from `_allowance` where `demux` begins."""
+        while self._early:
+            yield self._early.pop(0)
         for packet in demuxed(self._container):
             yield packet
             if self._is_open:

@@ -6,7 +6,6 @@ from typing import Final
 JPEG_START: Final = b"\xff\xd8\xff"
 JPEG_END: Final = b"\xff\xd9"
 PNG_START: Final = b"\x89PNG\r\n\x1a\n"
-_START: Final = re.compile(re.escape(JPEG_START) + b"|" + re.escape(PNG_START))
 _MARKER: Final = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
 """Of JPEG. The others (restarts, and 0xff as a value) stand in the middle of a scan."""
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
@@ -55,11 +54,11 @@ class PictureFinder:
         return self._walk_jpeg(found) if self._is_jpeg else self._walk_png(found)
 
     def _seek_start(self) -> bool:
-        start = _START.search(self._bytes)
-        if start is None:
+        starts = [at for at in map(self._bytes.find, (JPEG_START, PNG_START)) if at >= 0]  # faster than one expression for both
+        if not starts:
             del self._bytes[: -len(PNG_START)]
             return False
-        del self._bytes[: start.start()]
+        del self._bytes[: min(starts)]
         self._is_jpeg = self._bytes.startswith(JPEG_START)
         self._at = 2 if self._is_jpeg else len(PNG_START)
         self._has_scan = False
