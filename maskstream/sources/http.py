@@ -12,6 +12,7 @@ import av
 from maskstream.content import START_BYTES, PicturesInTurn, content_of
 from maskstream.sources import hls
 from maskstream.sources.limits import Allowance, LimitReached
+from maskstream.sources.mjpeg import Mjpeg, is_mjpeg
 from maskstream.whitelists import whitelist
 
 MOST_REDIRECTS: Final = 8
@@ -87,21 +88,28 @@ class HttpFile:
     @property
     def start(self) -> bytes:
         """The first bytes, which are read later all the same; few of them, or none where it is empty."""
-        while len(self._rest) < START_BYTES and (more := self._more()):
+        return self.peek(START_BYTES)[:START_BYTES]
+
+    def peek(self, least: int) -> bytes:
+        """Return the first bytes before any was read, so many or more; fewer only where it ends before.
+
+        Raises:
+            av.FFmpegError: The connection broke.
+            LimitReached: The time is up.
+        """
+        while len(self._rest) < least and (more := self._more()):
             self._rest += more
-        return self._rest[:START_BYTES]
+        return self._rest
 
     def picture(self) -> bytes | None:
         """Return all that comes, where it is one picture; None where another follows it, and all is read later all the same.
-
-        What says how long it is, is no endless stream of pictures.
 
         Raises:
             av.FFmpegError: The connection broke.
             LimitReached: It is too large, or the time is up.
         """
         in_turn, data = PicturesInTurn(), bytearray(self._rest)
-        while not (several := self._size <= 0 and in_turn.seen_in(data)) and (more := self._more()):
+        while not (several := in_turn.seen_in(data)) and (more := self._more()):
             data += more
         if several:
             self._rest = bytes(data)
@@ -224,7 +232,7 @@ class HttpOpener:
         self._allowance = allowance
         self._say = say
         self._first: HttpFile | None = None
-        self._wanted: HttpFile | None = None
+        self._wanted: HttpFile | Mjpeg | None = None
         self.picture: bytes | None = None
         """All of it, where the URL leads to one picture."""
 
@@ -232,7 +240,8 @@ class HttpOpener:
         """Connect to the URL itself, or to the variant to which it leads; FFmpeg asks for that next unless it is a `picture`.
 
         Returns:
-            The URL that FFmpeg is to open, and the format of it where FFmpeg would want to know its media type; else None.
+            The URL that FFmpeg is to open, and the format of it where FFmpeg would want to know its media type, or must not
+            guess; else None.
 
         Raises:
             av.FFmpegError: It cannot be had.
@@ -244,15 +253,21 @@ class HttpOpener:
             content = content_of(first.start)
             if content == "picture":
                 self.picture = first.picture()
-                return url, "mjpeg"
             if content != "hls":
-                return url, "mpjpeg" if content == "multipart" else None
+                return url, self._format_of_pictures(first) if self.picture is None else None
             self.playlist = hls.read_playlist(first.text(), url)
             if not self.playlist.variants:
                 return url, "hls"
             first.close()
             url = self._chosen(self.playlist)
         raise LimitReached("no video in it: its playlists lead to other playlists alone; check the path")
+
+    def _format_of_pictures(self, first: HttpFile) -> str | None:
+        """Return FFmpeg's name of pictures one after the other, which it is given as it wants them; None for all else."""
+        if not is_mjpeg(first, has_length=first.has_length):
+            return None
+        self._wanted = Mjpeg(first, self._allowance.most_bytes)
+        return self._wanted.format
 
     def _chosen(self, playlist: hls.Playlist) -> str:
         best = hls.best_variant(playlist.variants, self._most_pixels)
@@ -267,7 +282,7 @@ class HttpOpener:
             raise ValueError("nothing was opened")
         return self._first
 
-    def __call__(self, url: str, _flags: int, options: Mapping[str, str]) -> "HttpFile | _Piece":
+    def __call__(self, url: str, _flags: int, options: Mapping[str, str]) -> "HttpFile | Mjpeg | _Piece":
         """Open a URL for FFmpeg: the first one, or what that leads to.
 
         Raises:
