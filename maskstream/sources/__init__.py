@@ -11,16 +11,18 @@ from maskstream.pictures import PICTURE_SUFFIXES
 from maskstream.protocols import Source
 from maskstream.redaction import redact
 from maskstream.settings import Config
+from maskstream.sources.content import content_of_file
 from maskstream.sources.file import FileSource
 from maskstream.sources.pictures import PictureSource, is_pattern
 from maskstream.sources.reconnecting import ReconnectingSource, ReconnectPolicy
-from maskstream.sources.url import SCHEMES, UrlOpener, UrlSource
+from maskstream.sources.snapshots import SnapshotSource, UrlPictureSource
+from maskstream.sources.url import SCHEMES, UrlOpener, UrlSource, open_url
 from maskstream.sources.webcam import WebcamSource
 
 SOURCES: dict[str, Callable[[str, str, Config], Source]] = {
     "file": lambda path, source_id, config: FileSource(path, source_id, config.pictures.max_megapixels, config.video),
     "pictures": lambda path, source_id, config: PictureSource(path, config.pictures, source_id),
-    "url": lambda url, source_id, config: UrlSource(url, config.network, source_id, video=config.video),
+    "url": lambda url, source_id, config: open_url(url, config.network, source_id, video=config.video),
     "webcam": lambda index, source_id, config: WebcamSource(int(index), config.webcam, source_id, video=config.video),
 }
 """Opens what a user named: location, the source's name, configuration."""
@@ -28,6 +30,8 @@ SOURCES: dict[str, Callable[[str, str, Config], Source]] = {
 
 def source_kind(location: str) -> str:
     """Return the key in `SOURCES` of what a user gave to `--source`.
+
+    Whether a file is a picture or a video is told by its first bytes, and by its suffix where those do not say.
 
     Raises:
         SourceOpenError: Nothing here reads such a URL.
@@ -40,9 +44,11 @@ def source_kind(location: str) -> str:
         raise SourceOpenError(f"{redact(location)}: {scheme}:// is not read; give one of {schemes}, or a file")
     if location.isdecimal():
         return "webcam"
-    if os.path.isdir(location) or is_pattern(location) or Path(location).suffix.lower() in PICTURE_SUFFIXES:  # noqa: PTH112 (as there)
+    if os.path.isdir(location) or is_pattern(location):  # noqa: PTH112 (as there)
         return "pictures"
-    return "file"
+    content = content_of_file(location)
+    is_picture = content == "picture" or (content != "video" and Path(location).suffix.lower() in PICTURE_SUFFIXES)
+    return "pictures" if is_picture else "file"
 
 
 __all__ = [
@@ -51,7 +57,9 @@ __all__ = [
     "PictureSource",
     "ReconnectPolicy",
     "ReconnectingSource",
+    "SnapshotSource",
     "UrlOpener",
+    "UrlPictureSource",
     "UrlSource",
     "WebcamSource",
     "source_kind",

@@ -11,6 +11,7 @@ from av import error as av_error
 from maskstream.errors import SourceOpenError, SourceRefused
 from maskstream.redaction import redact
 from maskstream.sources.http import MOST_REDIRECTS
+from maskstream.sources.limits import Allowance, LimitReached
 from maskstream.sources.tls import certificate_fault, host_of, scheme_of
 
 PROXY_VARIABLE: Final = "http_proxy"
@@ -56,6 +57,17 @@ def reason(error: av.FFmpegError) -> tuple[str, type[SourceOpenError]]:
     by_kind = (text for kind, text in _REASONS.items() if isinstance(error, kind))
     by_errno = _REASONS_BY_ERRNO.get(error.errno or 0, f"{error.strerror}; check host, port and path")
     return next(by_kind, by_errno), SourceOpenError
+
+
+def reason_of_fetch(
+    url: str, error: av.FFmpegError | LimitReached, allowance: Allowance, ca_file: str | None
+) -> tuple[str, type[SourceOpenError]]:
+    """Return why what a URL leads to cannot be had, also where a limit was reached or the time is up; see `reason_at_opening`."""
+    if isinstance(error, LimitReached):
+        return str(error), SourceRefused if error.is_final else SourceOpenError
+    if allowance.is_late:
+        return f"{allowance.late()}{proxy_in_between(url)}", SourceOpenError
+    return reason_at_opening(url, error, ca_file)
 
 
 def reason_at_opening(url: str, error: av.FFmpegError, ca_file: str | None) -> tuple[str, type[SourceOpenError]]:

@@ -7,15 +7,18 @@ from typing import Final
 
 import av
 from av import error as av_error
+from loguru import logger
 
 from maskstream.demuxing import demuxed
 from maskstream.errors import SourceError, SourceOpenError, SourceRefused, StreamLost
+from maskstream.protocols import Source
 from maskstream.redaction import redact
 from maskstream.settings import NetworkConfig, VideoConfig
-from maskstream.sources.connection import Connection, Peer, Remembered, Transport
-from maskstream.sources.failures import proxy_in_between, reason, reason_at_opening
+from maskstream.sources.connection import Connection, Peer, PictureComes, Remembered, Transport
+from maskstream.sources.failures import reason, reason_of_fetch
 from maskstream.sources.limits import Allowance, LimitReached, limit_memory_of
 from maskstream.sources.rtsp import RTSP_SCHEMES, RtspConnection
+from maskstream.sources.snapshots import SnapshotSource, UrlPictureSource
 from maskstream.sources.video import Origin, VideoPacket, VideoSource
 from maskstream.sources.web import HTTP_SCHEMES, HttpConnection
 
@@ -57,6 +60,7 @@ class UrlSource(VideoSource):
 
         Raises:
             SourceOpenError: There is no answer in time, or no video.
+            PictureComes: It is one picture; see `open_url`.
         """
         self._config = config
         self._allowance = Allowance(config)
@@ -81,7 +85,7 @@ class UrlSource(VideoSource):
         except BaseException:
             self._connection.close()
             raise
-        if container.format.name == "mpjpeg":  # FFmpeg assumes 25 fps
+        if container.format.name in ("mpjpeg", "mjpeg"):  # FFmpeg assumes 25 fps
             self.info = replace(self.info, average_fps=None)
 
     @property
@@ -139,14 +143,37 @@ class UrlSource(VideoSource):
         """Connect; FFmpeg's own errors, which have the password in them, stay here."""
         try:
             return self._connection.open()
-        except LimitReached as reached:
-            why, kind = str(reached), SourceRefused if reached.is_final else SourceOpenError
-        except av.FFmpegError as error:
-            if self._allowance.is_late:
-                why, kind = f"{self._allowance.late()}{proxy_in_between(self._connection.url)}", SourceOpenError
-            else:
-                why, kind = reason_at_opening(self._connection.url, error, self._connection.ca_file)
+        except (LimitReached, av.FFmpegError) as error:
+            why, kind = reason_of_fetch(self._connection.url, error, self._allowance, self._connection.ca_file)
         raise kind(f"{self._name}: {why}")
+
+
+def open_url(
+    url: str,
+    config: NetworkConfig,
+    source_id: str | None = None,
+    remembered: Remembered | None = None,
+    video: VideoConfig | None = None,
+) -> Source:
+    """Connect, and open a stream, or a camera that gives one picture for each request; the arguments are those of `UrlSource`.
+
+    Where `NetworkConfig.snapshot_s` is 0, a picture is only that, and read once.
+
+    Raises:
+        SourceOpenError: There is no answer in time, or neither video nor picture.
+    """
+    try:
+        return UrlSource(url, config, source_id, remembered, video)
+    except PictureComes as found:
+        picture = found.picture
+    if not config.snapshot_s:
+        return UrlPictureSource(url, config, source_id, picture=picture)
+    camera = SnapshotSource(url, config, source_id, video=video, picture=picture)
+    if remembered is not None and not remembered.is_asked_said:
+        remembered.is_asked_said = True
+        how = f"it is asked for one every {config.snapshot_s:g} s (network.snapshot_s)"
+        logger.info("{}: gives one picture at a time; {}", camera.info.source_id, how)
+    return camera
 
 
 class UrlOpener:
@@ -160,10 +187,6 @@ class UrlOpener:
         self._video = video
         self._remembered = Remembered()
 
-    def __call__(self) -> UrlSource:
-        """Connect.
-
-        Raises:
-            SourceOpenError: There is no answer in time, or no video.
-        """
-        return UrlSource(self._url, self._config, self._source_id, self._remembered, self._video)
+    def __call__(self) -> Source:
+        """Connect; see `open_url`."""
+        return open_url(self._url, self._config, self._source_id, self._remembered, self._video)
