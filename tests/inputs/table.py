@@ -62,7 +62,7 @@ class Row:
     people: int | None = None
     """How many people must be told apart; None: no more than in the plain file."""
     says: str = ""
-    """What must be in the last line of the log, as a regular expression."""
+    """What must be in the log, as a regular expression; where the command is refused, in its last line."""
     outputs: Mapping[str, tuple[int, float]] = field(default_factory=dict)
     """By the names of the videos that must be written, how many frames each must have and how many seconds it must last."""
 
@@ -77,6 +77,7 @@ class Seen:
     faces: int
     people: int
     last_line: str
+    """Of the log, or the one that says what it must say."""
     faults: tuple[str, ...]
     lasted_s: float
 
@@ -117,8 +118,9 @@ def attempt(row: Row, base: Path, folder: Path, plain: Seen | None) -> Seen:
         lasted_s = time.monotonic() - began_s
     records = _records(folder / _RECORDS)
     faces = [face for record in records for face in record["faces"]]
-    people = {(record["source"], face["id"]) for record in records for face in record["faces"]} - {None}
-    seen = Seen(row, done.returncode, len(records), len(faces), len(people), _last_line(done.stderr, folder), (), lasted_s)
+    people = {(record["source"], face["id"]) for record in records for face in record["faces"] if face["id"] is not None}
+    line = _telling_line(row, done, folder)
+    seen = Seen(row, done.returncode, len(records), len(faces), len(people), line, (), lasted_s)
     faults = [*_faults(seen, plain), *_output_faults(row, folder)]
     if "Traceback" in done.stderr:
         faults.append("a traceback")
@@ -153,10 +155,13 @@ def _records(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def _last_line(stderr: str, folder: Path) -> str:
-    lines = [line for line in stderr.splitlines() if line.strip()]
-    said = _LEVELS.sub("", lines[-1]) if lines else ""
-    return re.sub(r"(?<=127\.0\.0\.1:)\d+", "PORT", said.replace(f"{folder}/", "").replace(str(folder), "."))
+def _telling_line(row: Row, done: "subprocess.CompletedProcess[str]", folder: Path) -> str:
+    """Return the last line of the log, or of a run that ends well the one that says what it must say."""
+    shown = done.stderr.replace(f"{folder}/", "").replace(str(folder), ".")
+    lines = [_LEVELS.sub("", line) for line in shown.splitlines() if line.strip()]
+    telling = [line for line in lines if row.says and not done.returncode and re.search(row.says, line)]
+    said = (telling or lines[-1:] or [""])[0]
+    return re.sub(r"(?<=127\.0\.0\.1:)\d+", "PORT", said)
 
 
 def _faults(seen: Seen, plain: Seen | None) -> list[str]:
@@ -204,7 +209,7 @@ def decoded_video(path: Path) -> tuple[int, float]:
 
 def markdown(title: str, rows: Sequence[Seen]) -> str:
     """Return a section of Markdown with a table."""
-    heads = ("input", "command", "exit code", "frames", "faces", "people", "last line, output", "as promised")
+    heads = ("input", "command", "exit code", "frames", "faces", "people", "log, output", "as promised")
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     lines += ["| " + " | ".join(map(_cell, seen.line())) + " |" for seen in rows]
     return f"## {title}\n\n" + "\n".join(lines) + "\n"
