@@ -11,6 +11,7 @@ import av
 
 from maskstream.sources.content import START_BYTES, Content, PicturesInTurn, content_of
 from maskstream.sources.limits import Allowance, LimitReached
+from maskstream.whitelists import whitelist
 
 MOST_REDIRECTS: Final = 8
 _PIECE: Final = 32768
@@ -23,10 +24,10 @@ _FORMATS: Final[Mapping[Content, str]] = {"hls": "hls", "multipart": "mpjpeg"}
 """FFmpeg's names of what it would want to know the media type of."""
 _LONGEST_PLAYLIST: Final = 4_000_000
 """Bytes; in memory its pieces take ten times as much. A day in pieces of 2 s takes 2 MB."""
+_FOR_FILES: Final = {b"v=0": "an SDP file", b"ffconcat version": "a list of files"}
+"""What would lead to this machine or to others, by how it begins."""
 _SCHEMES: Final = ("http://", "https://", "crypto+http://", "crypto+https://")
 """And pieces of a playlist that are encrypted, as FFmpeg calls them."""
-PROTOCOLS: Final = "http,https,httpproxy,crypto,tcp,tls"
-"""What a playlist, a redirect or a video may lead to: no files of this machine."""
 
 
 class HttpFile:
@@ -52,7 +53,7 @@ class HttpFile:
         allowance.connected()
         self.name = url
         self._allowance = allowance
-        self._options = {**options, "protocol_whitelist": PROTOCOLS, "max_redirects": str(MOST_REDIRECTS)}
+        self._options = {**options, **whitelist("http"), "max_redirects": str(MOST_REDIRECTS)}
         self._container = self._open({})
         self._size = self._container.size
         self._rest = b""
@@ -209,11 +210,15 @@ class HttpOpener:
 
         Raises:
             av.FFmpegError: It cannot be had.
-            LimitReached: It is late.
+            LimitReached: It is late, or a list that is read from files alone.
         """
         self._first = HttpFile(url, self._options, self._allowance, is_first=True)
         self._wanted = self._first
-        content = content_of(self._first.start)
+        start = self._first.start
+        for begins, what in _FOR_FILES.items():
+            if start.startswith(begins):
+                raise LimitReached(f"it is {what}, which is not read from a server; save it, and give its path as the source")
+        content = content_of(start)
         if content == "picture":
             self.picture = self._first.picture()
             return "mjpeg"

@@ -1,4 +1,4 @@
-"""Cameras and video behind a URL: RTSP and HTTP(S), through PyAV."""
+"""Cameras and video behind a URL, or what an SDP file describes, through PyAV."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,14 +17,21 @@ from maskstream.settings import NetworkConfig, VideoConfig
 from maskstream.sources.connection import Connection, Peer, PictureComes, Remembered, Transport
 from maskstream.sources.failures import reason, reason_of_fetch
 from maskstream.sources.limits import Allowance, LimitReached, limit_memory_of
+from maskstream.sources.raw import RAW_SCHEMES, RawConnection
+from maskstream.sources.rtmp import RTMP_SCHEMES, RtmpConnection
 from maskstream.sources.rtsp import RTSP_SCHEMES, RtspConnection
+from maskstream.sources.sdp import SdpConnection
 from maskstream.sources.snapshots import SnapshotSource, UrlPictureSource
+from maskstream.sources.srt import SRT_SCHEMES, SrtConnection
 from maskstream.sources.video import Origin, VideoPacket, VideoSource
 from maskstream.sources.web import HTTP_SCHEMES, HttpConnection
 
 _CONNECTIONS: Final[dict[str, Callable[[Peer], Connection]]] = {
     **dict.fromkeys(RTSP_SCHEMES, RtspConnection),
     **dict.fromkeys(HTTP_SCHEMES, HttpConnection),
+    **dict.fromkeys(RTMP_SCHEMES, RtmpConnection),
+    **dict.fromkeys(SRT_SCHEMES, SrtConnection),
+    **dict.fromkeys(RAW_SCHEMES, RawConnection),
 }
 """By scheme."""
 SCHEMES: Final = tuple(_CONNECTIONS)
@@ -32,9 +39,9 @@ SCHEMES: Final = tuple(_CONNECTIONS)
 
 
 class UrlSource(VideoSource):
-    """A camera, or a video on a server.
+    """A camera, a video on a server, or what is sent to this machine.
 
-    What has no end is live: all of RTSP, and of HTTP what does not say how long it is, as MJPEG. A video on a server has the
+    What has no end is live: all but HTTP, and of HTTP what does not say how long it is, as MJPEG. A video on a server has the
     timestamps of its file and loses no frame. A camera's frames that arrived damaged are left out, unless the configuration
     keeps them. Where the server ends a live stream it is over; where it falls silent it is lost.
 
@@ -52,7 +59,7 @@ class UrlSource(VideoSource):
         """Connect and decode the first frame.
 
         Args:
-            url: rtsp://, rtsps://, http:// or https://, with user and password where the camera wants them.
+            url: One of `SCHEMES`, with user and password where the camera wants them; or the path of an SDP file.
             config: Transport, certificates and limits.
             source_id: Its name in records; None for the URL without its password.
             remembered: What the last connection has found out; it is kept up to date.
@@ -66,9 +73,10 @@ class UrlSource(VideoSource):
         self._allowance = Allowance(config)
         self._name = source_id or redact(url)
         self._remembered = remembered or Remembered()
-        scheme, _, rest = url.partition("://")
-        peer = Peer(f"{scheme.lower()}://{rest}", self._name, config, self._allowance, self._remembered)
-        self._connection = _CONNECTIONS[scheme.lower()](peer)
+        scheme, is_url, rest = url.partition("://")
+        location = f"{scheme.lower()}://{rest}" if is_url else url
+        peer = Peer(location, self._name, config, self._allowance, self._remembered)
+        self._connection = (_CONNECTIONS[scheme.lower()] if is_url else SdpConnection)(peer)
         limit_memory_of(config)
         try:
             container = self._open_container()

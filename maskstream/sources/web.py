@@ -9,7 +9,8 @@ from maskstream.redaction import redact
 from maskstream.sources import tls
 from maskstream.sources.connection import Peer, PictureComes
 from maskstream.sources.failures import reason_at_opening
-from maskstream.sources.http import PROTOCOLS, HttpOpener
+from maskstream.sources.http import HttpOpener
+from maskstream.whitelists import PLAYLISTS, plain_formats, whitelist
 
 HTTP_SCHEMES: Final = ("http", "https")
 
@@ -48,7 +49,11 @@ class HttpConnection:
             format=form,
             metadata_errors="replace",
             io_open=self._http,
-            options={"protocol_whitelist": PROTOCOLS, "http_persistent": "0", "http_multiple": "0"},  # else HLS bypasses io_open
+            options={
+                **whitelist("http", f"{PLAYLISTS},{plain_formats()}"),
+                "http_persistent": "0",
+                "http_multiple": "0",
+            },  # else HLS bypasses io_open
             timeout=(allowance, allowance),  # type: ignore[arg-type]  # read by float()
         )
 
