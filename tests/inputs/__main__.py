@@ -9,12 +9,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.command_lines import ROOT, fork_server
+from tests.command_lines import fork_server
 from tests.inputs.rows import SECTIONS
-from tests.inputs.table import LENGTH_S, PLAIN, Row, Seen, attempt, ffmpeg, markdown
+from tests.inputs.table import ITSELF, Row, Seen, attempt, make_base, markdown
 
-DEMO = ROOT / "assets" / "demo.mp4"
-ITSELF = Row("the plain file", PLAIN)
 AT_ONCE = 2
 """Rows that are tried at the same time: most of them wait for their sender or their start half of the time."""
 
@@ -73,13 +71,6 @@ def _try(row: Row, work: Path, number: int, plain: Seen | None) -> Seen:
     counted = f"{seen.code}, {seen.frames} frames, {seen.faces} faces, {seen.people} people, {seen.lasted_s:.1f} s"
     print(f"{number:3d} {row.name}: {counted}: {verdict}".encode(errors="backslashreplace").decode(), flush=True)  # noqa: T201
     return seen
-
-
-def make_base(folder: Path) -> None:
-    """Write the files that all rows are made of."""
-    coded = ["-c:v", "libx264", "-crf", "14", "-g", "25", "-c:a", "aac"]
-    ffmpeg(folder, "-t", f"{LENGTH_S:g}", "-i", str(DEMO), *coded, PLAIN)
-    ffmpeg(folder, "-i", str(DEMO), "-frames:v", "1", "photo.png")
 
 
 def _report(seen: dict[str, list[Seen]]) -> str:

@@ -8,13 +8,11 @@ from socket import AF_INET, SOCK_STREAM, socket
 from threading import Event
 
 from tests.certificates import self_signed
-from tests.command_lines import ROOT
-from tests.inputs.table import Row, Scene
+from tests.inputs.table import DEMO, Row, Scene
 from tests.inputs.web import ONCE
 from tests.servers import LOGIN, free_udp_ports, rtsp_server
 from tests.slowness import LONGEST_S
 
-DEMO = ROOT / "assets" / "demo.mp4"
 WATCHED = f"--max-frames 50 {ONCE}"
 SOME = (2, 50)
 SENT = ["-an", "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "25", "-pix_fmt", "yuv420p"]

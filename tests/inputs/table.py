@@ -18,6 +18,7 @@ import av
 from tests import command_lines
 from tests.command_lines import ROOT
 
+DEMO: Final = ROOT / "assets" / "demo.mp4"
 PROGRAM: Final = "run_stream.py"
 PLAIN: Final = "clip.mp4"
 """The plain file, which lies in the folder of each row; the rows are compared with it."""
@@ -76,17 +77,17 @@ class Seen:
     frames: int
     faces: int
     people: int
-    last_line: str
+    line: str
     """Of the log, or the one that says what it must say."""
     faults: tuple[str, ...]
     lasted_s: float
 
-    def line(self) -> list[str]:
+    def cells(self) -> list[str]:
         """Return the cells of its row in Markdown."""
         row = self.row
         made = f"`ffmpeg -i {PLAIN} {row.ffmpeg}`" if row.ffmpeg else row.made
         named = f"{row.name}: {made}" if made else row.name
-        shown = self.last_line if row.code or row.says else ""
+        shown = self.line if row.code or row.says else ""
         for name, (frames, length_s) in row.outputs.items():
             shown = f"{shown}; {name}: {frames} frames in {length_s:g} s".removeprefix("; ")
         counted = [str(number) if self.frames else "" for number in (self.frames, self.faces, self.people)]
@@ -97,6 +98,17 @@ def typed(row: Row) -> str:
     """Return the command as a user types it."""
     feed = f"cat {row.stdin} \\| " if row.stdin else ""
     return f"{feed}{PROGRAM} --source {row.source.replace('{}', 'HOST')} {row.options}".strip()
+
+
+ITSELF: Final = Row("the plain file", PLAIN)
+"""What all others are compared with."""
+
+
+def make_base(folder: Path) -> None:
+    """Write the files that all rows are made of."""
+    coded = ["-c:v", "libx264", "-crf", "14", "-g", "25", "-c:a", "aac"]
+    ffmpeg(folder, "-t", f"{LENGTH_S:g}", "-i", str(DEMO), *coded, PLAIN)
+    ffmpeg(folder, "-i", str(DEMO), "-frames:v", "1", "photo.png")
 
 
 def attempt(row: Row, base: Path, folder: Path, plain: Seen | None) -> Seen:
@@ -121,10 +133,10 @@ def attempt(row: Row, base: Path, folder: Path, plain: Seen | None) -> Seen:
     people = {(record["source"], face["id"]) for record in records for face in record["faces"] if face["id"] is not None}
     line = _telling_line(row, done, folder)
     seen = Seen(row, done.returncode, len(records), len(faces), len(people), line, (), lasted_s)
-    faults = [*_faults(seen, plain), *_output_faults(row, folder)]
+    faults = [*faults_of(seen, plain), *_output_faults(row, folder)]
     if "Traceback" in done.stderr:
         faults.append("a traceback")
-    return Seen(row, seen.code, seen.frames, seen.faces, seen.people, seen.last_line, tuple(faults), lasted_s)
+    return Seen(row, seen.code, seen.frames, seen.faces, seen.people, seen.line, tuple(faults), lasted_s)
 
 
 def ffmpeg(folder: Path, *arguments: str) -> None:
@@ -164,14 +176,14 @@ def _telling_line(row: Row, done: "subprocess.CompletedProcess[str]", folder: Pa
     return re.sub(r"(?<=127\.0\.0\.1:)\d+", "PORT", said)
 
 
-def _faults(seen: Seen, plain: Seen | None) -> list[str]:
+def faults_of(seen: Seen, plain: Seen | None) -> list[str]:
     """Return what is not as the row promises."""
     row, faults = seen.row, []
     if seen.code != row.code:
-        faults.append(f"exit code {seen.code} for {row.code}: {seen.last_line}")
+        faults.append(f"exit code {seen.code} for {row.code}: {seen.line}")
     least, most = row.frames if isinstance(row.frames, tuple) else (row.frames, row.frames)
     if row.code:
-        least = 0
+        least = most = 0
     if not least <= seen.frames <= most:
         faults.append(f"{seen.frames} frames for {least}{f' to {most}' if most > least else ''}")
     if plain and row.faces is not None and seen.frames:
@@ -180,8 +192,8 @@ def _faults(seen: Seen, plain: Seen | None) -> list[str]:
             faults.append(f"{seen.faces} faces for {expected:.0f}")
         if seen.people > (row.people or plain.people):
             faults.append(f"{seen.people} people for {row.people or plain.people}")
-    if row.says and not re.search(row.says, seen.last_line):
-        faults.append(f"says: {seen.last_line!r} for {row.says!r}")
+    if row.says and not re.search(row.says, seen.line):
+        faults.append(f"says: {seen.line!r} for {row.says!r}")
     return faults
 
 
@@ -211,9 +223,10 @@ def markdown(title: str, rows: Sequence[Seen]) -> str:
     """Return a section of Markdown with a table."""
     heads = ("input", "command", "exit code", "frames", "faces", "people", "log, output", "as promised")
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    lines += ["| " + " | ".join(map(_cell, seen.line())) + " |" for seen in rows]
+    lines += ["| " + " | ".join(map(_cell, seen.cells())) + " |" for seen in rows]
     return f"## {title}\n\n" + "\n".join(lines) + "\n"
 
 
 def _cell(text: str) -> str:
-    return text.encode(errors="backslashreplace").decode().replace("\n", " ").replace("<", "&lt;")
+    shown = text.encode(errors="backslashreplace").decode()
+    return re.sub(r"(?<!\\)\|", r"\\|", shown).replace("\n", " ").replace("<", "&lt;")

@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from tests.certificates import Authority
-from tests.inputs.table import FRAMES, PLAIN, Row, Scene, ffmpeg
+from tests.inputs.table import DEMO, FRAMES, PLAIN, Row, Scene, ffmpeg
 from tests.servers import LOGIN, Answer, Request, content, http_server, locked, status, stream
 from tests.slowness import LONGEST_S
 
@@ -136,10 +136,9 @@ def encrypted(folder: Path) -> dict[str, Answer]:
 @contextmanager
 def live_playlist(folder: Path) -> Iterator[str]:
     """Serve HLS that is being made: pieces of 2 s, of which the last four are there."""
-    demo = Path(__file__).resolve().parents[2] / "assets" / "demo.mp4"
     coded = ["-an", "-c:v", "libx264", "-preset", "ultrafast", "-g", "50"]
     cut = ["-f", "hls", "-hls_time", "2", "-hls_list_size", "4", "-hls_flags", "delete_segments", "live.m3u8"]
-    command = ["ffmpeg", "-v", "error", "-re", "-stream_loop", "-1", "-i", str(demo), *coded, *cut]
+    command = ["ffmpeg", "-v", "error", "-re", "-stream_loop", "-1", "-i", str(DEMO), *coded, *cut]
     ready = threading.Event()
     with subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL) as encoder:
         try:
