@@ -7,6 +7,8 @@ from pathlib import Path
 from socket import AF_INET, SOCK_STREAM, socket
 from threading import Event
 
+import psutil
+
 from tests.certificates import self_signed
 from tests.inputs.table import DEMO, Row, Scene
 from tests.inputs.web import ONCE
@@ -44,7 +46,7 @@ def sender(*output: str, port: Callable[[], int]) -> Scene:
         command = ["ffmpeg", "-v", "error", "-re", "-stream_loop", "-1", "-i", str(DEMO), *SENT, *arguments]
         with subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as encoder:
             try:
-                _wait_for_sdp(folder, arguments)
+                _wait_until_ready(encoder, folder, arguments)
                 yield number
             finally:
                 encoder.kill()
@@ -53,12 +55,15 @@ def sender(*output: str, port: Callable[[], int]) -> Scene:
     return scene
 
 
-def _wait_for_sdp(folder: Path, arguments: Sequence[str]) -> None:
-    """Wait until ffmpeg has described what it sends, where it does that in a file."""
-    for name in (word for word in arguments if word.endswith(".sdp")):
-        described = folder / name
-        while not (described.exists() and described.read_text().endswith("\n")):
-            Event().wait(0.05)
+def _wait_until_ready(encoder: "subprocess.Popen[bytes]", folder: Path, arguments: Sequence[str]) -> None:
+    """Wait until ffmpeg listens, where it is asked over TCP, and has described what it sends, where it does that in a file."""
+    listens = any(word.startswith(("rtmp:", "tcp:")) for word in arguments)
+    described = [folder / word for word in arguments if word.endswith(".sdp")]
+    while encoder.poll() is None and not (
+        (not listens or any(one.status == psutil.CONN_LISTEN for one in psutil.Process(encoder.pid).net_connections()))
+        and all(path.exists() and path.read_text().endswith("\n") for path in described)
+    ):
+        Event().wait(0.05)
 
 
 def free_udp_port() -> int:

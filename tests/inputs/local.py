@@ -105,8 +105,28 @@ LOCAL = [
 ]
 
 OUTPUTS = [
-    Row(f"output as {suffix}", PLAIN, f"--output out.{suffix}", outputs={f"out.{suffix}": (FRAMES, LENGTH_S)})
+    Row(f"output as {suffix}", PLAIN, f"--output out.{suffix}", outputs={f"out.{suffix}": (FRAMES, LENGTH_S)}, sound=True)
     for suffix in ("mp4", "m4v", "mov", "mkv", "webm", "avi")
+]
+OUTPUTS += [
+    Row(
+        f"output as {suffix}, of {sound}",
+        source,
+        f"--output out.{suffix}",
+        ffmpeg=f"-c:v copy {coded} {source}",
+        outputs={f"out.{suffix}": (FRAMES, LENGTH_S)},
+        sound=True,
+    )
+    for suffix, sound, coded, source in (
+        ("mp4", "Opus", "-c:a libopus", "opus.mkv"),
+        ("mp4", "PCM", "-c:a pcm_s16le", "pcm.mov"),
+        ("mp4", "Vorbis", "-c:a libvorbis", "vorbis.mkv"),
+        ("mov", "Opus", "-c:a libopus", "opus.mkv"),
+        ("webm", "MP3", "-c:a libmp3lame", "mp3.avi"),
+        ("webm", "AC-3 of 5.1", "-c:a ac3 -ac 6", "surround.mkv"),
+        ("avi", "FLAC", "-c:a flac", "flac.mkv"),
+        ("mkv", "A-law of 8 kHz", "-c:a pcm_alaw -ar 8000 -ac 1", "alaw.mov"),
+    )
 ]
 OUTPUTS += [
     Row(f"output as {suffix}", PLAIN, f"--output out.{suffix}", code=code, says=f"out.{suffix}")

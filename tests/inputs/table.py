@@ -28,6 +28,8 @@ FRAMES: Final = 25
 """Of the plain file."""
 FACES_OFF: Final = 0.06
 """Which share of the faces of the plain file may be lost, or found besides: codecs blur."""
+LENGTH_OFF_S: Final = 0.1
+"""By how much the length of an output, and of its sound, may differ."""
 LASTS_AT_MOST_S: Final = 180.0
 """After which a run is killed, and has failed."""
 _RECORDS: Final = "faces.jsonl"
@@ -66,6 +68,8 @@ class Row:
     """What must be in the log, as a regular expression; where the command is refused, in its last line."""
     outputs: Mapping[str, tuple[int, float]] = field(default_factory=dict)
     """By the names of the videos that must be written, how many frames each must have and how many seconds it must last."""
+    sound: bool = False
+    """Whether the videos that are written must have sound, as long as the picture."""
 
 
 @dataclass(frozen=True)
@@ -169,8 +173,7 @@ def _records(path: Path) -> list[dict[str, Any]]:
 
 def _telling_line(row: Row, done: "subprocess.CompletedProcess[str]", folder: Path) -> str:
     """Return the last line of the log, or of a run that ends well the one that says what it must say."""
-    shown = done.stderr.replace(f"{folder}/", "").replace(str(folder), ".")
-    lines = [_LEVELS.sub("", line) for line in shown.splitlines() if line.strip()]
+    lines = [_LEVELS.sub("", line) for line in _without(folder, done.stderr).splitlines() if line.strip()]
     telling = [line for line in lines if row.says and not done.returncode and re.search(row.says, line)]
     said = (telling or lines[-1:] or [""])[0]
     return re.sub(r"(?<=127\.0\.0\.1:)\d+", "PORT", said)
@@ -202,21 +205,30 @@ def _output_faults(row: Row, folder: Path) -> list[str]:
     faults = []
     for name, (frames, length_s) in row.outputs.items():
         try:
-            decoded, lasts_s = decoded_video(folder / name)
+            decoded, lasts_s, sound_s = decoded_video(folder / name)
         except (OSError, av.FFmpegError) as error:
-            faults.append(f"{name}: {error}")
+            faults.append(f"{name}: {_without(folder, str(error))}")
             continue
-        if decoded != frames or abs(lasts_s - length_s) > 0.1:
+        if decoded != frames or abs(lasts_s - length_s) > LENGTH_OFF_S:
             faults.append(f"{name}: {decoded} frames in {lasts_s:.2f} s for {frames} in {length_s:g} s")
+        if row.sound and abs(sound_s - length_s) > LENGTH_OFF_S:
+            faults.append(f"{name}: {sound_s:.2f} s of sound for {length_s:g} s")
     return faults
 
 
-def decoded_video(path: Path) -> tuple[int, float]:
-    """Return how many frames a video has, and how long all that is in the file lasts, seconds."""
+def decoded_video(path: Path) -> tuple[int, float, float]:
+    """Return how many frames a video has, how long all that is in the file lasts, and how much of that is sound, in seconds."""
     with av.open(path) as container:
         frames = sum(1 for _ in container.decode(video=0))
         lasts_s = float(container.duration or 0) / av.time_base
-    return frames, lasts_s
+    with av.open(path) as container:
+        heard = container.decode(audio=0) if container.streams.audio else ()
+        sound_s = sum(block.samples / block.sample_rate for block in heard)
+    return frames, lasts_s, sound_s
+
+
+def _without(folder: Path, text: str) -> str:
+    return text.replace(f"{folder}/", "").replace(str(folder), ".")
 
 
 def markdown(title: str, rows: Sequence[Seen]) -> str:

@@ -226,6 +226,18 @@ WEB = [
     ),
     served("TS", "-c copy clip.ts"),
     asked("TS, its length not said", "clip.ts", endless("clip.ts", KINDS["ts"]), ffmpeg="-c copy clip.ts", frames=(10, FRAMES)),
+    asked(
+        "TS, sent in 2 s, its length not said",
+        "clip.ts",
+        lambda folder: {"/clip.ts": stream((folder / "clip.ts").read_bytes(), KINDS["ts"], lasts_s=2)},
+        ffmpeg="-c copy clip.ts",
+        frames=(2, FRAMES),
+    ),
+    asked(
+        "MP4 as text/plain",
+        PLAIN,
+        lambda folder: {f"/{PLAIN}": content((folder / PLAIN).read_bytes(), "text/plain")},
+    ),
     served("AVI", "-c copy clip.avi"),
     served("FLV", "-c copy clip.flv"),
     served("H.264 without container", "-c:v copy clip.h264", frames=(10, FRAMES)),
