@@ -7,13 +7,17 @@ from pathlib import Path
 
 from tests.inputs.table import FRAMES, LENGTH_S, PLAIN, Row, Scene, ffmpeg
 
+OUT = "out.mp4"
+TO_OUT = f"--output {OUT}"
 CIF4 = "scale=704:396,pad=704:576:0:90"
 """The clip in the middle of a picture of 704x576, as H.263 wants it."""
 PAL = "scale=720:405,pad=720:576:0:86,setsar=1"
 
 
-def video(name: str, made: str, options: str = "", **promised: object) -> Row:
-    """Return the row of a file that ffmpeg makes; its name is the last word."""
+def video(name: str, made: str, options: str = "", *, length_s: float = LENGTH_S, **promised: object) -> Row:
+    """Return the row of a file that ffmpeg makes; its name is the last word. Where it has all frames, a video is made of it."""
+    if not options and "frames" not in promised:
+        options, promised = TO_OUT, {"outputs": {OUT: (FRAMES, length_s)}, **promised}
     return Row(name, made.split()[-1], options, made, **promised)  # type: ignore[arg-type]
 
 
@@ -131,9 +135,9 @@ STRUCTURES = [
     video("slices", "-c:v libx264 -crf 14 -slices 8 slices.mp4"),
     video("variable frame rate", "-vf select='not(mod(n\\,3))+lt(n\\,8)' -vsync vfr -c:v libx264 -crf 14 vfr.mp4", frames=14),
     video("a frame each 5 s", "-vf select='lt(n\\,5)',setpts=N*5/TB -vsync vfr -an -c:v libx264 slow.mkv", frames=5, people=12),
-    video("1 fps", "-vf setpts=N/TB -r 1 -an -c:v libx264 -crf 14 1fps.mp4", people=12),
-    video("100 fps", "-vf setpts=N/100/TB -r 100 -an -c:v libx264 -crf 14 100fps.mp4"),
-    video("30000/1001 fps", "-vf setpts=N*1001/30000/TB -r 30000/1001 -an -c:v libx264 -crf 14 ntsc.mov"),
+    video("1 fps", "-vf setpts=N/TB -r 1 -an -c:v libx264 -crf 14 1fps.mp4", people=12, length_s=25.0),
+    video("100 fps", "-vf setpts=N/100/TB -r 100 -an -c:v libx264 -crf 14 100fps.mp4", length_s=0.25),
+    video("30000/1001 fps", "-vf setpts=N*1001/30000/TB -r 30000/1001 -an -c:v libx264 -crf 14 ntsc.mov", length_s=0.83),
     video("fragmented MP4", "-c copy -movflags frag_keyframe+empty_moov fragmented.mp4"),
     video("index at the beginning", "-c copy -movflags faststart faststart.mp4"),
     video("edit list: begins behind a key frame", "-c:v libx264 -crf 14 -bf 2 -ss 0.4 edited.mp4", frames=15),
@@ -257,25 +261,20 @@ def jump_back(folder: Path) -> None:
     (folder / "back.ts").write_bytes((folder / "first.ts").read_bytes() + (folder / "second.ts").read_bytes())
 
 
-ONE_SECOND = {"out.mp4": (FRAMES, LENGTH_S)}
-TO_OUT = "--output out.mp4"
+ONE_SECOND = {OUT: (FRAMES, LENGTH_S)}
 
 CLOCKS = [
-    video("begins at 10 hours, MP4", "-c copy -output_ts_offset 36000 off.mp4", TO_OUT, outputs=ONE_SECOND),
-    video("begins at 10 hours, MKV", "-c copy -output_ts_offset 36000 off.mkv", TO_OUT, outputs=ONE_SECOND),
-    video("begins at 10 hours, TS", "-c copy -output_ts_offset 36000 off.ts", TO_OUT, outputs=ONE_SECOND),
-    video("begins at a time of day, FLV", "-c copy -output_ts_offset 36000 off.flv", TO_OUT, outputs=ONE_SECOND),
+    video("begins at 10 hours, MP4", "-c copy -output_ts_offset 36000 off.mp4"),
+    video("begins at 10 hours, MKV", "-c copy -output_ts_offset 36000 off.mkv"),
+    video("begins at 10 hours, TS", "-c copy -output_ts_offset 36000 off.ts"),
+    video("begins at a time of day, FLV", "-c copy -output_ts_offset 36000 off.flv"),
     video(
         "begins before 0, MKV",
         "-c copy -output_ts_offset -0.3 -avoid_negative_ts disabled negative.mkv",
-        TO_OUT,
-        outputs=ONE_SECOND,
     ),
     video(
         "the clock of a TS begins anew (33 bits)",
         "-c copy -muxdelay 0 -output_ts_offset 95443.2 wrap.ts",
-        TO_OUT,
-        outputs=ONE_SECOND,
     ),
     Row(
         "sound 10 hours after the picture",
@@ -301,7 +300,7 @@ CLOCKS = [
         made="two transport streams one behind the other",
         frames=2 * FRAMES,
         people=6,
-        outputs={"out.mp4": (2 * FRAMES, 2 * LENGTH_S)},
+        outputs={OUT: (2 * FRAMES, 2 * LENGTH_S)},
     ),
     Row(
         "the clock jumps back",
@@ -311,7 +310,7 @@ CLOCKS = [
         made="two transport streams one behind the other",
         frames=2 * FRAMES,
         people=6,
-        outputs={"out.mp4": (2 * FRAMES, 2 * LENGTH_S)},
+        outputs={OUT: (2 * FRAMES, 2 * LENGTH_S)},
     ),
     video(
         "--max-frames where the clock begins at 10 hours", "-c copy -output_ts_offset 36000 off.mp4", "--max-frames 5", frames=5

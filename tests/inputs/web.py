@@ -297,8 +297,8 @@ STILL = [
         "a camera that has only a snapshot URL",
         "cgi-bin/snapshot.cgi",
         snapshots,
-        "--max-frames 4 --set network.snapshot_s=0.5",
-        frames=4,
+        "--max-frames 3 --set network.snapshot_s=1",
+        frames=3,
         people=12,
     ),
 ]
@@ -324,8 +324,8 @@ MOTION_JPEG += [
         "one picture per connection",
         "video",
         motion_jpeg(PART, pictures=1),
-        "--max-frames 4 --set network.snapshot_s=0.5",
-        frames=(1, 4),
+        "--max-frames 3 --set network.snapshot_s=1",
+        frames=(1, 3),
         people=12,
     ),
 ]
