@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import av
 
+from maskstream.content import START_BYTES, PicturesInTurn, content_of
 from maskstream.sources import hls
-from maskstream.sources.content import START_BYTES, PicturesInTurn, content_of
 from maskstream.sources.limits import Allowance, LimitReached
 from maskstream.whitelists import whitelist
 

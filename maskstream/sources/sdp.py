@@ -1,5 +1,6 @@
 """SDP files: they describe what is sent to this machine over RTP."""
 
+from codecs import BOM_UTF8
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
@@ -11,23 +12,8 @@ from maskstream.sources.limits import LimitReached
 from maskstream.sources.raw import ENOUGH, RECEIVING
 from maskstream.whitelists import whitelist
 
-_BEGINS: Final = (b"v=0\n", b"v=0\r", b"\xef\xbb\xbfv=0")
 _LONGEST: Final = 100_000
 """Bytes; real ones have some hundreds."""
-
-
-def is_sdp(path: str) -> bool:
-    """Return whether a path is that of an SDP file, by its name or its first line; nothing else than a file is opened."""
-    place = Path(path)
-    try:
-        if not place.is_file():
-            return False
-        if place.suffix.lower() == ".sdp":
-            return True
-        with place.open("rb") as file:
-            return file.read(5).startswith(_BEGINS)
-    except (OSError, ValueError):
-        return False
 
 
 class SdpConnection(LiveConnection):
@@ -67,7 +53,7 @@ class SdpConnection(LiveConnection):
     def _text(self) -> bytes:
         try:
             with Path(self.url).open("rb") as file:
-                text = file.read(_LONGEST + 1).removeprefix(_BEGINS[-1][:3]).lstrip()
+                text = file.read(_LONGEST + 1).removeprefix(BOM_UTF8).lstrip()
         except OSError as error:
             raise LimitReached(f"cannot be read: {error.strerror}; check the path", is_final=False) from None
         if not text.startswith(b"v=0") or b"m=video" not in text or len(text) > _LONGEST:
