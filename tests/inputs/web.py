@@ -339,9 +339,9 @@ PLAYLISTS = [
     Row(
         "HLS, live, in bursts of 2 s",
         "http://{}/live.m3u8",
-        f"--max-frames 200 {ONCE}",
+        f"--max-frames 300 {ONCE}",
         scene=live_playlist,
-        frames=(40, 200),
+        frames=(10, 300),
         people=9,
     ),
     hidden("a playlist that leads to a file", "file://FOLDER/secret.ts"),
