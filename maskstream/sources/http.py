@@ -6,6 +6,7 @@ from functools import partial
 from math import inf
 from os import SEEK_CUR, SEEK_END, SEEK_SET
 from typing import Final
+from urllib.parse import urlsplit
 
 import av
 
@@ -17,6 +18,8 @@ from maskstream.whitelists import whitelist
 
 MOST_REDIRECTS: Final = 8
 _PIECE: Final = 32768
+_FORGOTTEN: Final = 4 * _PIECE
+"""Of a stream that goes only forward, FFmpeg keeps the last half of that."""
 _READ_THROUGH: Final = 8 * _PIECE
 """A gap so small is read sooner than asked for anew."""
 _LONGEST_PLAYLIST: Final = 4_000_000
@@ -80,10 +83,27 @@ class HttpFile:
 
     def _gives_parts(self) -> bool:
         try:
+            if "@" in urlsplit(self.name).netloc:
+                return self._goes_back()
             self._open({"offset": str(self._size - 1)}).close()
         except av.FFmpegError:
             return False
         return True
+
+    def _goes_back(self) -> bool:
+        """Return whether a server that wants a login gives the beginning again.
+
+        FFmpeg sends the login only after a 401 to a request for all; to a request for a part it would take that for a refusal.
+        """
+        with self._open({}) as asked:
+            first = bytes(next(asked.demux(), b""))
+            read = len(first)
+            while read < _FORGOTTEN and (piece := bytes(next(asked.demux(), b""))):
+                read += len(piece)
+            asked.seek(1, unsupported_byte_offset=True)  # where it cannot, FFmpeg goes on where it was, and says nothing
+            again = bytes(next(asked.demux(), b""))
+        common = min(len(first) - 1, len(again))
+        return common > 0 and first[1 : 1 + common] == again[:common]
 
     @property
     def start(self) -> bytes:
