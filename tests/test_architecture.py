@@ -26,6 +26,8 @@ LOWER = GROUND | {
     "settings",
     "text",
     "homes",
+    "local_media",
+    "whitelists",
 }
 ALLOWED = {
     "types": set(),
@@ -46,6 +48,8 @@ ALLOWED = {
     "pictures": {"types", "errors", "files"},
     "covering": {"align", "settings", "types"},
     "demuxing": set(),
+    "whitelists": set(),
+    "local_media": {"redaction", "whitelists"},
     "files": {"errors"},
     "fonts": set(),
     "text": {"fonts", "types"},

@@ -10,13 +10,13 @@ from av import error as av_error
 from loguru import logger
 
 from maskstream.sources import tls
-from maskstream.sources.connection import Peer, Transport
+from maskstream.sources.connection import LiveConnection, Peer, Transport
 from maskstream.sources.http import MOST_REDIRECTS
 from maskstream.sources.limits import Allowance, LimitReached
 from maskstream.sources.rtsp_redirect import redirected_to
+from maskstream.whitelists import whitelist
 
 RTSP_SCHEMES: Final = ("rtsp", "rtsps")
-_PROTOCOLS: Final = "rtp,srtp,udp,tcp,tls,httpproxy"
 _US: Final = 1_000_000
 _PAUSES_S: Final = (0.3, 0.9)
 _ENOUGH_FOR_FPS: Final = 5  # frames; by itself FFmpeg watches 20 before it lets go, which are 4 s of a camera with 5 fps
@@ -65,7 +65,7 @@ class _Patience:
         return monotonic() < self._look_ends_s
 
 
-class RtspConnection:
+class RtspConnection(LiveConnection):
     """A camera over RTSP, by TCP or UDP."""
 
     def __init__(self, peer: Peer) -> None:
@@ -91,12 +91,9 @@ class RtspConnection:
             self._warn_of_certificate()
         return self._follow()
 
-    def is_live(self, container: av.container.InputContainer) -> bool:
-        """Return True: RTSP is for cameras."""
-        return True
-
-    def close(self) -> None:
-        """Do nothing: FFmpeg closes all with the container."""
+    def is_paced(self, container: av.container.InputContainer) -> bool:
+        """Return False: a camera sends each frame when it was taken. To let it wait would only make it older."""
+        return False
 
     def _follow(self) -> av.container.InputContainer:
         """Connect, and follow redirects to other RTSP servers."""
@@ -174,7 +171,7 @@ class RtspConnection:
                 "fpsprobesize": str(_ENOUGH_FOR_FPS),
                 "analyzeduration": str(round(_ENOUGH_S * _US)),
                 "timeout": str(round(longest_s * _US)),
-                "protocol_whitelist": _PROTOCOLS,
+                **whitelist("rtsp"),
                 **tls.options(self.ca_file),
             },
             timeout=(patience, patience),  # type: ignore[arg-type]  # read by float()
