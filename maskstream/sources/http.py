@@ -260,8 +260,7 @@ class HttpOpener:
         """Connect to the URL itself, or to the variant to which it leads; FFmpeg asks for that next unless it is a `picture`.
 
         Returns:
-            The URL that FFmpeg is to open, and the format of it where FFmpeg would want to know its media type, or must not
-            guess; else None.
+            The URL that FFmpeg is to open, and its format where FFmpeg would want to know the media type; else None.
 
         Raises:
             av.FFmpegError: It cannot be had.
@@ -274,7 +273,8 @@ class HttpOpener:
             if content == "picture":
                 self.picture = first.picture()
             if content != "hls":
-                return url, self._format_of_pictures(first) if self.picture is None else None
+                may_be_mjpeg = self.picture is None and content in (None, "multipart", "picture")
+                return url, self._format_of_pictures(first) if may_be_mjpeg else None
             self.playlist = hls.read_playlist(first.text(), url)
             if not self.playlist.variants:
                 return url, "hls"
@@ -283,11 +283,11 @@ class HttpOpener:
         raise LimitReached("no video in it: its playlists lead to other playlists alone; check the path")
 
     def _format_of_pictures(self, first: HttpFile) -> str | None:
-        """Return FFmpeg's name of pictures one after the other, which it is given as it wants them; None for all else."""
+        """Let FFmpeg have pictures that come one after the other alone, and return the format of that; None for all else."""
         if not is_mjpeg(first, has_length=first.has_length):
             return None
-        self._wanted = Mjpeg(first, self._allowance.most_bytes)
-        return self._wanted.format
+        self._wanted = pictures = Mjpeg(first, self._allowance.most_bytes)
+        return pictures.format
 
     def _chosen(self, playlist: hls.Playlist) -> str:
         best = hls.best_variant(playlist.variants, self._most_pixels)

@@ -130,7 +130,7 @@ class UrlSource(VideoSource):
         if live and self._connection.is_paced(container):
             self._pacer = Pacer()
             self._ahead = ReadAhead(self._packets_received, lambda packet: packet.size, self._disconnect, clock)
-        if container.format.name in MJPEG_FORMATS or (live and not self._stream.average_rate):  # the rest is a guess
+        if container.format.name in ("mjpeg", *MJPEG_FORMATS) or (live and not self._stream.average_rate):  # the rest is a guess
             self.info = replace(self.info, average_fps=None)
 
     @property

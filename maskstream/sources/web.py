@@ -101,7 +101,7 @@ class HttpConnection:
 
     def is_paced(self, container: av.container.InputContainer) -> bool:
         """Return whether its timestamps say when its frames were taken: it may arrive in bursts."""
-        return container.format.name not in MJPEG_FORMATS and has_timestamps(container)
+        return has_timestamps(container) and container.format.name not in MJPEG_FORMATS
 
     def patience_s(self) -> float:
         """Return how much longer than usual its next packet may take: one waits for whole segments of a playlist."""
