@@ -13,6 +13,7 @@ from maskstream.sources.limits import Allowance, LimitReached
 
 MOST_REDIRECTS: Final = 8
 _PIECE: Final = 32768
+_NEXT_PICTURE_S: Final = 1.0
 _READ_THROUGH: Final = 8 * _PIECE
 """A gap so small is read sooner than asked for anew."""
 _PLAYLIST: Final = b"#EXTM3U"
@@ -79,18 +80,28 @@ class HttpFile:
     def picture(self) -> bytes | None:
         """Return all that comes, where it is one picture; None where another follows it, and all is read later all the same.
 
-        What says how long it is, is no endless stream of pictures.
+        What says how long it is, is no endless stream of pictures. Behind a whole JPEG of unknown length nobody waits long for
+        another one: some cameras leave the connection open.
 
         Raises:
             av.FFmpegError: The connection broke.
             LimitReached: It is too large, or the time is up.
         """
         in_turn, data = PicturesInTurn(), bytearray(self._rest)
-        while not (several := self._size <= 0 and in_turn.seen_in(data)) and (more := self._more()):
+        while not (self._size <= 0 and in_turn.seen_in(data)):
+            if in_turn.is_whole:
+                self._allowance.shorten(_NEXT_PICTURE_S)
+            try:
+                more = self._more()
+            except (av.FFmpegError, LimitReached):
+                if not in_turn.is_whole:
+                    raise
+                more = b""
+            if not more:
+                return bytes(data)
             data += more
-        if several:
-            self._rest = bytes(data)
-        return None if several else bytes(data)
+        self._rest = bytes(data)
+        return None
 
     def seekable(self) -> bool:
         """Return whether `seek` is of use; asks the server at the first call."""
