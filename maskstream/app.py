@@ -272,7 +272,9 @@ def _refuse_among(others: Sequence[str], texts: Sequence[str]) -> None:
 
 def _warn_of_copies(output: str, info: SourceInfo, config: Config) -> None:
     """Say where the next run would take annotated copies for pictures of the source."""
-    source, into = Path(os.path.realpath(info.path or "")), Path(os.path.realpath(output))
+    if info.path is None:
+        return
+    source, into = Path(os.path.realpath(info.path)), Path(os.path.realpath(output))
     if source.is_dir() and (into == source or (config.pictures.recursive and source in into.parents)):
         logger.warning("{}: is in the folder of the source: the next run reads the copies too; choose another", output)
 

@@ -65,7 +65,7 @@ def test_a_photo(photo: Path, tmp_path: Path, run_here: Run) -> None:
     assert changed.mean() < 0.2  # and the rest is as it was
 
 
-def test_a_picture_on_a_server(photo: Path, tmp_path: Path, run_here: Run) -> None:
+def test_a_picture_on_a_server(photo: Path, tmp_path: Path, run_here: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is asked for once with the login that it takes, and never told whose that is."""
     answers = {
         "/cover.jpg": locked_by_digest(content(photo.read_bytes(), "text/plain")),
@@ -76,8 +76,10 @@ def test_a_picture_on_a_server(photo: Path, tmp_path: Path, run_here: Run) -> No
         done = run_here("--source", url, "--output", tmp_path / "judged.jpg", "--jsonl", "-", "--csv", tmp_path / "faces.csv")
         assert done.returncode == 0, done.stderr
         (tmp_path / "out").mkdir()
-        into_folder = run_here("--source", url, "--output", tmp_path / "out")
+        monkeypatch.chdir(tmp_path / "out")
+        into_folder = run_here("--source", url, "--output", ".")
         assert into_folder.returncode == 0, into_folder.stderr
+        assert "the folder of the source" not in into_folder.stderr
         refused = run_here("--source", f"{address}/page.jpg", "--output", tmp_path / "page.jpg")
     (record,) = records(done.stdout)
     shown = address.replace("://", "://***@") + "/cover.jpg"
