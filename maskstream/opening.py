@@ -13,17 +13,19 @@ from urllib.parse import urlsplit
 from loguru import logger
 
 from maskstream.cameras import Camera
-from maskstream.errors import SourceRefused
+from maskstream.errors import SourceOpenError, SourceRefused
 from maskstream.files import make_folder
 from maskstream.live_cameras import Opened
 from maskstream.pictures import PICTURE_SUFFIXES, WRITABLE_SUFFIXES
 from maskstream.protocols import Sink, Source
-from maskstream.sinks import PictureSink, RecordingSink, VideoSink
+from maskstream.sinks import FirstFrameSink, PictureSink, RecordingSink, VideoSink
 from maskstream.sinks.names import FileNames
 from maskstream.sinks.paths import output_paths
 from maskstream.sinks.video import new_video
 from maskstream.sources import (
     SOURCES,
+    DeferredSource,
+    PipeSource,
     ReconnectingSource,
     ReconnectPolicy,
     UrlOpener,
@@ -31,9 +33,10 @@ from maskstream.sources import (
     UrlSource,
     source_kind,
 )
+from maskstream.sources.pipe import Pipe, require_no_terminal
 from maskstream.sources.tls import scheme_of
 from maskstream.sources.web import HTTP_SCHEMES
-from maskstream.states import SourceStatus
+from maskstream.states import SourceState, SourceStatus
 from maskstream.stream.board import StatusBoard
 from maskstream.stream.outlets import SinkBinding
 from maskstream.types import SourceInfo
@@ -94,7 +97,35 @@ def open_source(
         return ReconnectingSource(
             camera.name, opener, policy, told, board.clock, next_connection=board.next_connection, close_unread=unread
         )
+    if camera.batch is not None or kind == "pipe":
+        return _deferred(camera, kind, opener, status or board.status(camera.name, quiet=True))
     source = opener()
+    logger.info("{}", _described(source.info))
+    return source
+
+
+def _deferred(camera: Camera, kind: str, opener: Callable[[], Source], status: SourceStatus) -> Source:
+    """Return a source that the thread that reads it opens: a pipe, or a video of a folder; its pictures are opened now."""
+    if kind == "pipe":
+        require_no_terminal(camera.location, camera.name)
+        pipe = Pipe(camera.location, camera.name)
+        own = camera.config
+        opener = partial(PipeSource, camera.location, camera.name, own.pictures.max_megapixels, own.video, pipe)
+        return DeferredSource(SourceInfo(camera.name, 0, 0, live=False), opener, camera.batch, pipe.cancel)
+    if kind == "pictures":
+        return _pictures_beside_videos(camera, opener)
+    info = SourceInfo(camera.name, 0, 0, live=False, path=camera.location)
+    return DeferredSource(info, opener, camera.batch, failed=lambda why: status.change(SourceState.ENDED, why))
+
+
+def _pictures_beside_videos(camera: Camera, opener: Callable[[], Source]) -> Source:
+    """Open the pictures of a folder; where none can be read, the videos are."""
+    try:
+        source = opener()
+    except SourceOpenError:  # the batch says so at its end
+        return DeferredSource(SourceInfo(camera.name, 0, 0, live=False), opener, camera.batch)
+    if camera.batch is not None:
+        camera.batch.readable()
     logger.info("{}", _described(source.info))
     return source
 
@@ -201,9 +232,15 @@ def picture_sink(path: str, source: Source, camera: Camera, *, replace: bool = T
         return PictureSink(path, source.info)
     if isinstance(source, ReconnectingSource):
         return RecordingSink(path, lambda: source.info, camera.config.video)
+    if isinstance(source, DeferredSource):
+        return FirstFrameSink(lambda: _video_sink(path, source.info, camera, replace=replace))
+    return _video_sink(path, source.info, camera, replace=replace)
+
+
+def _video_sink(path: str, info: SourceInfo, camera: Camera, *, replace: bool) -> VideoSink:
     if replace:
-        return VideoSink(path, source.info, camera.config.video)
-    sink, _ = new_video(path, source.info, camera.config.video)
+        return VideoSink(path, info, camera.config.video)
+    sink, _ = new_video(path, info, camera.config.video)
     if sink.path != path:
         logger.info("{}: the video is {}, since there is a file {} already", camera.name, Path(sink.path).name, Path(path).name)
     return sink

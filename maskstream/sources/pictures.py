@@ -2,9 +2,7 @@
 
 import glob
 import os
-import re
 from collections.abc import Iterator
-from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 from time import monotonic, perf_counter
@@ -14,13 +12,14 @@ from loguru import logger
 
 from maskstream.errors import SourceError, SourceOpenError, SourceRefused
 from maskstream.files import one_line
-from maskstream.pictures import COUNTED, PICTURE_SUFFIXES, natural_order, picture_shape, read_picture
+from maskstream.folders import Found, find_files
+from maskstream.locations import is_pattern, number_in
+from maskstream.pictures import COUNTED, PICTURE_SUFFIXES, picture_shape, read_picture
 from maskstream.settings import PicturesConfig
 from maskstream.sources.guard import ReadGuard
 from maskstream.types import BgrImage, Frame, SourceInfo
 
 _NAMED_AT_MOST: Final = 3
-_NUMBER: Final = re.compile(r"%(0\d{1,2}|\d)?d")
 _WHICH_ARE_TAKEN: Final = f"pictures end in {', '.join(PICTURE_SUFFIXES[:6])} or the like"
 
 
@@ -137,18 +136,6 @@ def only_the_first(further: int) -> str:
     )
 
 
-def is_pattern(location: str) -> bool:
-    """Return whether it stands for the files that match it, because nothing has that very name."""
-    stands_for_others = glob.escape(location) != location or _number_in(location) is not None
-    return stands_for_others and not os.path.lexists(location)
-
-
-def _number_in(location: str) -> re.Match[str] | None:
-    """Return the place of the number in the name of a file, as FFmpeg and OpenCV write it: `img_%04d.jpg`."""
-    found = list(_NUMBER.finditer(Path(location).name))
-    return found[0] if len(found) == 1 else None
-
-
 def _find_pictures(location: str, config: PicturesConfig) -> tuple[str, list[str]]:
     """Return the file, the folder, or the part of a pattern before its first wildcard, and the pictures there.
 
@@ -157,10 +144,8 @@ def _find_pictures(location: str, config: PicturesConfig) -> tuple[str, list[str
     """
     if os.path.isdir(location):  # noqa: PTH112 (Path raises where nothing may be looked up)
         return location, _in_folder(location, config)
-    if is_pattern(location) and _number_in(location):
-        return str(Path(location).parent), _numbered(location)
     if is_pattern(location):
-        fixed = takewhile(lambda part: glob.escape(part) == part, Path(location).parts)
+        fixed = takewhile(lambda part: glob.escape(part) == part and not number_in(part), Path(location).parts)
         return str(Path(*fixed)), _matching(location)
     if not os.path.lexists(location):
         raise SourceOpenError(f"{one_line(location)}: no such file; check the path")
@@ -168,55 +153,25 @@ def _find_pictures(location: str, config: PicturesConfig) -> tuple[str, list[str
 
 
 def _in_folder(folder: str, config: PicturesConfig) -> list[str]:
-    pictures = natural_order(_walk(folder, recursive=config.recursive))
-    if pictures:
-        return pictures
-    if any(_walk(folder, recursive=True)):
+    found = _found(folder, recursive=config.recursive)
+    found.say_refused()
+    if found.pictures:
+        return found.pictures
+    if found.folders and _found(folder, recursive=True).pictures:
         raise SourceOpenError(f"{one_line(folder)}: its pictures are all in folders of it; add --recursive")
     raise SourceOpenError(f"{one_line(folder)}: no picture in this folder; {_WHICH_ARE_TAKEN}")
 
 
-def _walk(folder: str, *, recursive: bool) -> Iterator[str]:
-    for parent, folders, files in os.walk(folder, onerror=_say_left_out):
-        folders[:] = [name for name in folders if recursive and not name.startswith(".")]
-        yield from (os.path.join(parent, name) for name in files if _is_picture(name) and not name.startswith("."))  # noqa: PTH118
-
-
-def _say_left_out(error: OSError) -> None:
-    logger.warning("{}: left out: {}", one_line(str(error.filename)), error.strerror)
+def _found(location: str, *, recursive: bool) -> Found:
+    found = find_files(location, recursive=recursive)
+    assert found is not None  # it is a folder or a pattern
+    return found
 
 
 def _matching(pattern: str) -> list[str]:
-    files = [match for match in glob.glob(pattern, recursive=True) if not Path(match).is_dir()]  # noqa: PTH207 (any pattern)
-    return _pictures_among(natural_order(set(files)), pattern)
-
-
-def _numbered(pattern: str) -> list[str]:
-    """Return the pictures whose number is written as a pattern such as `img_%04d.jpg` says, in the order of the numbers."""
-    folder, name = os.path.split(pattern)
-    place = _number_in(name)
-    assert place is not None
-    before, after, width = name[: place.start()], name[place.end() :], int(place[1] or 0)
-    shape = re.compile(rf"{re.escape(before)}( *\d+){re.escape(after)}", re.ASCII)
-    by_number: dict[int, str] = {}
-    with suppress(OSError):
-        for each in filter(None, map(shape.fullmatch, sorted(os.listdir(folder or ".")))):  # noqa: PTH208 (names alone)
-            number = int(each[1])
-            if each[1] in (
-                f"{number:0{width}}",
-                f"{number:{width}}",
-            ):  # FFmpeg fills with 0, C with spaces where no 0 is asked for
-                by_number[number] = os.path.join(folder, each[0])  # noqa: PTH118 (as the user spells it)
-    return _pictures_among([by_number[number] for number in sorted(by_number)], pattern)
-
-
-def _pictures_among(files: list[str], pattern: str) -> list[str]:
-    pictures = list(filter(_is_picture, files))
-    if pictures:
-        return pictures
-    found = f"none of the {len(files)} files that match is a picture" if files else "nothing matches"
-    raise SourceOpenError(f"{one_line(pattern)}: {found}; {_WHICH_ARE_TAKEN}")
-
-
-def _is_picture(name: str) -> bool:
-    return Path(name).suffix.lower() in PICTURE_SUFFIXES
+    found = _found(pattern, recursive=False)
+    if found.pictures:
+        return found.pictures
+    count = len(found.videos) + len(found.others)
+    which = f"none of the {count} files that match is a picture" if count else "nothing matches"
+    raise SourceOpenError(f"{one_line(pattern)}: {which}; {_WHICH_ARE_TAKEN}")

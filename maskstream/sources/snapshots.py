@@ -14,11 +14,11 @@ import numpy as np
 from loguru import logger
 
 from maskstream.clock import MONOTONIC, Clock
+from maskstream.content import Content, content_of
 from maskstream.errors import SourceError, SourceOpenError, SourceRefused, StreamLost
 from maskstream.redaction import redact
 from maskstream.settings import NetworkConfig, VideoConfig
 from maskstream.sources import tls
-from maskstream.sources.content import Content, content_of
 from maskstream.sources.failures import reason_of_fetch
 from maskstream.sources.guard import ReadGuard
 from maskstream.sources.http import HttpFile

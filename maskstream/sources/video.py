@@ -29,6 +29,7 @@ _FALLBACK_FPS = 25
 _FASTEST_FPS = 10_000
 """A rate beyond that is damage; cameras for crash tests stay below it."""
 _MOST_PIXELS = 250e6
+_GEN_PTS: int = 1  # AVFMT_FLAG_GENPTS
 _PADDING = 100_000  # pixels; decoders count whole blocks
 
 
@@ -62,7 +63,7 @@ class _Arrived:
 
 
 @dataclass(frozen=True, eq=False)
-class _Decoded:
+class Decoded:
     """A frame as it arrived, and its picture."""
 
     arrived: _Arrived
@@ -102,6 +103,8 @@ class VideoSource:
             self._deinterlacer: Deinterlacer[_Arrived] = Deinterlacer(deinterlace, origin.source_id)
             # Threads per frame answer late, and lose good frames with a damaged one; with threads per slice no damage is seen.
             self._stream.thread_type = "SLICE" if origin.keeps_damaged else "NONE"
+            if container.format.name == "avi":  # has no pts, and those that FFmpeg makes up are those of other frames
+                container.flags &= ~_GEN_PTS
             self._zero_s = _zero_s(container)
             self._decoded = self._decode()
             self._first = next(self._decoded, None)
@@ -134,9 +137,13 @@ class VideoSource:
             decoded = self._guard.read(self._next)
             if decoded is None:
                 return
-            yield self._frame(index, decoded, capture_ms=(perf_counter() - started) * 1000)
+            frame = self._frame(index, decoded, capture_ms=(perf_counter() - started) * 1000)
+            if frame is None:
+                return
+            yield frame
 
-    def _frame(self, index: int, decoded: _Decoded, capture_ms: float) -> Frame:
+    def _frame(self, index: int, decoded: Decoded, capture_ms: float) -> Frame | None:
+        """Return a frame; None where nobody wants it any more."""
         arrived = decoded.arrived
         time_s, duration_s = self._time_s(arrived), self._duration_s(arrived.video_frame)
         self._ended_s = time_s + duration_s
@@ -153,11 +160,11 @@ class VideoSource:
         self._decoded.close()
         self._container.close()
 
-    def _next(self) -> _Decoded | None:
+    def _next(self) -> Decoded | None:
         first, self._first = self._first, None
         return first or next(self._decoded, None)
 
-    def _decode(self) -> Generator[_Decoded, None, None]:
+    def _decode(self) -> Generator[Decoded, None, None]:
         for packet in self._packets():
             try:
                 video_frames = packet.decode()
@@ -173,14 +180,14 @@ class VideoSource:
         yield from self._seen(self._deinterlacer.flush())
         self._say_what_was_missing()
 
-    def _seen(self, whole: Iterable[tuple[VideoFrame, _Arrived]]) -> Iterator[_Decoded]:
+    def _seen(self, whole: Iterable[tuple[VideoFrame, _Arrived]]) -> Iterator[Decoded]:
         for video_frame, arrived in whole:
             try:
                 bgr = self._pictures.bgr(video_frame)
             except av.FFmpegError:
                 self.damaged += 1
             else:
-                yield _Decoded(arrived, bgr)
+                yield Decoded(arrived, bgr)
 
     def _packets(self) -> Iterator[VideoPacket]:
         """Yield what is to be decoded; what comes before an unreadable part of a file is all that it has."""
@@ -201,15 +208,16 @@ class VideoSource:
         video_frame = arrived.video_frame
         if self._origin.live:
             return arrived.captured_at_s - self._opened_at_s
-        if video_frame.pts is None or video_frame.time_base is None:
+        pts = video_frame.dts if video_frame.pts is None else video_frame.pts
+        if pts is None or video_frame.time_base is None:
             return self._ended_s
-        return float(video_frame.pts * Fraction(video_frame.time_base) - self._zero_s)
+        return float(pts * Fraction(video_frame.time_base) - self._zero_s)
 
     def _duration_s(self, video_frame: VideoFrame) -> float:
         own = 0 if self._origin.live else Fraction(video_frame.duration or 0) * Fraction(video_frame.time_base or 0)
         return float(own) or 1 / (self.info.average_fps or _FALLBACK_FPS)
 
-    def _describe(self, first: _Decoded) -> SourceInfo:
+    def _describe(self, first: Decoded) -> SourceInfo:
         stream, live = self._stream, self._origin.live
         stated = stream.average_rate or stream.guessed_rate
         rate = stated if stated and 0 < stated <= _FASTEST_FPS else None

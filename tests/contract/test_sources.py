@@ -1,9 +1,10 @@
 """What every source keeps to. A source that is added to `SOURCES` needs a line in `CASES`."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, nullcontext
+from contextlib import ExitStack, closing, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice, pairwise
@@ -47,6 +48,18 @@ def make_clip(folder: Path, _: ExitStack) -> str:
     return str(write_video(folder / "clip.mp4", every(0.04, COUNT)))
 
 
+def feed_pipe(folder: Path, running: ExitStack) -> str:
+    clip, pipe = Path(make_clip(folder, running)).read_bytes(), folder / "pipe"
+    os.mkfifo(pipe)
+
+    def write() -> None:
+        with suppress(BrokenPipeError), pipe.open("wb", 0) as file:
+            file.write(clip)
+
+    threading.Thread(target=write, daemon=True).start()
+    return str(pipe)
+
+
 def make_pictures(folder: Path, _: ExitStack) -> str:
     for index in range(COUNT):
         cv2.imwrite(str(folder / f"{index}.png"), grey(index))
@@ -77,6 +90,7 @@ def open_webcam(location: str, config: Config) -> Source:
 
 CASES = {
     "file": Case("file", make_clip, "missing.mp4"),
+    "pipe": Case("pipe", feed_pipe, "missing"),
     "pictures": Case("pictures", make_pictures, "missing.jpg"),
     "video on a server": Case("url", serve_clip, "http://127.0.0.1:9/missing.mp4"),
     "camera on a server": Case("url", serve_camera, "rtsp://127.0.0.1:9/missing"),

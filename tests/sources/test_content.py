@@ -6,9 +6,9 @@ import cv2
 import pytest
 from PIL import Image
 
+from maskstream.content import START_BYTES, JpegEnd, PicturesInTurn, content_of, content_of_file
 from maskstream.pictures import WRITABLE_SUFFIXES, write_picture
 from maskstream.sources import source_kind
-from maskstream.sources.content import START_BYTES, JpegEnd, PicturesInTurn, content_of, content_of_file
 from tests.video_files import every, four_corners, grey, write_video
 
 
@@ -106,7 +106,7 @@ def test_nothing_but_files_is_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     assert content_of_file(str(tmp_path / "pipe.jpg")) is None
     assert [source_kind(str(tmp_path / "pipe.jpg")), source_kind("/dev/null"), source_kind("a\0b")] == [
-        "pictures",
+        "pipe",
         "file",
         "file",
     ]

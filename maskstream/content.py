@@ -37,6 +37,7 @@ _JPEG_ALONE: Final = (0x01, 0xD8)
 _SEVERAL_IN_ONE: Final = b"MPF\0"
 """A JPEG that says so holds further ones: previews, gain maps, the other eye of a stereo camera (CIPA DC-007)."""
 _PADDING: Final = b"\0\r\n\t "
+_SDP: Final = (b"v=0\n", b"v=0\r", b"\xef\xbb\xbfv=0")
 _PIECE: Final = 1 << 20
 _LARGEST_JPEG: Final = 1 << 28
 
@@ -146,3 +147,17 @@ def content_of_file(path: str) -> Content | None:
             return "video" if several else "picture"
     except (OSError, ValueError):
         return None
+
+
+def is_sdp(path: str) -> bool:
+    """Return whether a path is that of an SDP file, by its name or its first line; nothing else than a file is opened."""
+    place = Path(path)
+    try:
+        if not place.is_file():
+            return False
+        if place.suffix.lower() == ".sdp":
+            return True
+        with place.open("rb") as file:
+            return file.read(5).startswith(_SDP)
+    except (OSError, ValueError):
+        return False
