@@ -20,6 +20,7 @@ MOST_REDIRECTS: Final = 8
 _PIECE: Final = 32768
 _FORGOTTEN: Final = 4 * _PIECE
 """Of a stream that goes only forward, FFmpeg keeps the last half of that."""
+_NEXT_PICTURE_S: Final = 1.0
 _READ_THROUGH: Final = 8 * _PIECE
 """A gap so small is read sooner than asked for anew."""
 _LONGEST_PLAYLIST: Final = 4_000_000
@@ -124,16 +125,28 @@ class HttpFile:
     def picture(self) -> bytes | None:
         """Return all that comes, where it is one picture; None where another follows it, and all is read later all the same.
 
+        Behind a whole JPEG of unknown length nobody waits long for another one: some cameras leave the connection open.
+
         Raises:
             av.FFmpegError: The connection broke.
             LimitReached: It is too large, or the time is up.
         """
         in_turn, data = PicturesInTurn(), bytearray(self._rest)
-        while not (several := in_turn.seen_in(data)) and (more := self._more()):
+        while not in_turn.seen_in(data):
+            is_whole = in_turn.is_whole and not self.has_length
+            if is_whole:
+                self._allowance.shorten(_NEXT_PICTURE_S)
+            try:
+                more = self._more()
+            except (av.FFmpegError, LimitReached):
+                if not is_whole:
+                    raise
+                more = b""
+            if not more:
+                return bytes(data)
             data += more
-        if several:
-            self._rest = bytes(data)
-        return None if several else bytes(data)
+        self._rest = bytes(data)
+        return None
 
     @property
     def has_length(self) -> bool:

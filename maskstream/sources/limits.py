@@ -49,6 +49,10 @@ class Allowance:
         self._bytes = 0
         self._connections = 0
 
+    def shorten(self, limit_s: float) -> None:
+        """Leave no more time than so many seconds from now on."""
+        self._deadline_s = min(self._deadline_s, monotonic() + limit_s)
+
     @property
     def is_late(self) -> bool:
         """Whether the time is up."""
