@@ -1,13 +1,15 @@
 """What is the same for all ways to reach what a URL names."""
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import av
 
 from maskstream.settings import NetworkConfig
 from maskstream.sources.limits import Allowance
 
+ENOUGH_FOR_FPS: Final = "5"
+"""Frames. By itself FFmpeg watches 20 before it lets go, which are 4 s of a camera with 5 fps."""
 Transport = Literal["tcp", "udp"]
 
 
@@ -34,10 +36,6 @@ class Peer:
     remembered: Remembered
 
 
-class NeedsSeeking(Exception):
-    """A file is made so that it cannot be read from its beginning to its end, and its server gives it in no other way."""
-
-
 class Connection(Protocol):
     """A way to reach a peer; used once."""
 
@@ -55,7 +53,6 @@ class Connection(Protocol):
         Raises:
             av.FFmpegError: FFmpeg's own, which have the password in them.
             LimitReached: It is late, or too much.
-            NeedsSeeking: It is a file that cannot be read in one go.
         """
         ...
 
@@ -73,6 +70,10 @@ class Connection(Protocol):
 
     def end_is_final(self, container: av.container.InputContainer) -> bool:
         """Return whether a live stream that has ended will not come back; else it counts as lost."""
+        ...
+
+    def needs_seeking(self) -> bool:
+        """Return whether it is a file that cannot be read from beginning to end, and the server gives it in no other way."""
         ...
 
     def close(self) -> None:

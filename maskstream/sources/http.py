@@ -13,7 +13,9 @@ from maskstream.sources import hls
 from maskstream.sources.limits import Allowance, LimitReached
 
 MOST_REDIRECTS: Final = 8
-_START: Final = 16
+_START: Final = 64
+_BOX_HEAD: Final = 8
+"""Bytes of size and kind in front of each box (ISO/IEC 14496-12)."""
 _PIECE: Final = 32768
 _READ_THROUGH: Final = 8 * _PIECE
 """A gap so small is read sooner than asked for anew."""
@@ -67,10 +69,13 @@ class HttpFile:
         self._rest = b""
         self._position = self._wanted = 0
         self._has_ended = False
+        self._start: bytes | None = None
         self._playlist_bytes = 0
         self._playlist_tail = b""
         self._playlist_ended = playlist_ended
-        self._seekable = is_first and self._size > 1 and not self.start.startswith(hls.PLAYLIST) and self._gives_parts()
+        self._seekable = (
+            is_first and 1 < self._size < _LONGEST_FILE and not self.start.startswith(hls.PLAYLIST) and self._gives_parts()
+        )
 
     def _open(self, options: Mapping[str, str]) -> av.container.InputContainer:
         options = {**self._options, **options, "raw_packet_size": str(_PIECE)}
@@ -86,9 +91,10 @@ class HttpFile:
     @property
     def start(self) -> bytes:
         """The first bytes, which are read later all the same; few of them, or none where it is empty."""
-        while len(self._rest) < _START and (more := self._more()):
+        while len(self._rest) < _START and self._start is None and (more := self._more()):
             self._rest += more
-        return self._rest[:_START]
+        self._start = self._rest[:_START] if self._start is None else self._start
+        return self._start
 
     @property
     def has_length(self) -> bool:
@@ -100,6 +106,15 @@ class HttpFile:
         while more := self._more():
             self._rest += more
         return self._rest.decode(errors="replace")
+
+    @property
+    def needs_seeking(self) -> bool:
+        """Whether it is an MP4 or MOV whose pictures lie in front of their index, and only its beginning can be had."""
+        boxes = self.start
+        while boxes[4:8] not in (b"mdat", b"moov", b""):
+            size = int.from_bytes(boxes[:4], "big")
+            boxes = boxes[size:] if size >= _BOX_HEAD else b""
+        return boxes[4:8] == b"mdat" and not self._seekable
 
     def seekable(self) -> bool:
         """Return whether `seek` is of use."""
@@ -155,7 +170,7 @@ class HttpFile:
         try:
             piece = bytes(next(self._container.demux(), b""))
         except av.FFmpegError as error:
-            if error.errno != EIO or self._size > 0:  # its word for an end where no length was promised
+            if error.errno != EIO or self.has_length:  # its word for an end where no length was promised
                 raise
             piece = b""
         self._allowance.received(len(piece))
@@ -235,6 +250,11 @@ class HttpOpener:
         if best is None:
             raise LimitReached("no video in it: all variants of its playlist are sound; check the path")
         return best.url
+
+    @property
+    def has_opened(self) -> bool:
+        """Whether there is a `first`."""
+        return self._first is not None
 
     @property
     def first(self) -> HttpFile:

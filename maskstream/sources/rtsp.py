@@ -9,7 +9,7 @@ from av import error as av_error
 from loguru import logger
 
 from maskstream.sources import tls
-from maskstream.sources.connection import Peer, Transport
+from maskstream.sources.connection import ENOUGH_FOR_FPS, Peer, Transport
 from maskstream.sources.http import MOST_REDIRECTS
 from maskstream.sources.limits import LimitReached
 from maskstream.sources.rtsp_redirect import redirected_to
@@ -18,7 +18,6 @@ RTSP_SCHEMES: Final = ("rtsp", "rtsps")
 _PROTOCOLS: Final = "rtp,srtp,udp,tcp,tls,httpproxy"
 _US: Final = 1_000_000
 _PAUSES_S: Final = (0.3, 0.9)
-_ENOUGH_FOR_FPS: Final = 5  # frames; by itself FFmpeg watches 20 before it lets go, which are 4 s of a camera with 5 fps
 _MAY_BE_TRANSPORT: Final = (
     *(av_error.HTTPBadRequestError, av_error.HTTPOtherClientError),
     *(av_error.HTTPServerError, av_error.InvalidDataError),
@@ -66,6 +65,10 @@ class RtspConnection:
 
     def end_is_final(self, container: av.container.InputContainer) -> bool:
         """Return False: a camera that ends its stream is started again, or has lost its network."""
+        return False
+
+    def needs_seeking(self) -> bool:
+        """Return False: it is no file."""
         return False
 
     def close(self) -> None:
@@ -128,7 +131,7 @@ class RtspConnection:
             options={
                 "rtsp_transport": transport,
                 "allowed_media_types": "video",
-                "fpsprobesize": str(_ENOUGH_FOR_FPS),
+                "fpsprobesize": ENOUGH_FOR_FPS,
                 "timeout": str(round(longest_s * _US)),
                 "protocol_whitelist": _PROTOCOLS,
                 **tls.options(self.ca_file),

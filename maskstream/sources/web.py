@@ -3,19 +3,21 @@
 from typing import Final
 
 import av
-from av import error as av_error
 from loguru import logger
 
 from maskstream.redaction import redact
 from maskstream.sources import hls, tls
-from maskstream.sources.connection import NeedsSeeking, Peer
+from maskstream.sources.connection import ENOUGH_FOR_FPS, Peer
 from maskstream.sources.failures import reason_at_opening
 from maskstream.sources.http import PROTOCOLS, HttpOpener
 
 HTTP_SCHEMES: Final = ("http", "https")
-_CAMERA_FORMATS: Final = frozenset({"flv", "h264", "hevc", "mjpeg", "mpegts", "mpjpeg"})
+GUESSED_RATE: Final = frozenset({"jpeg_pipe", "mjpeg", "mpjpeg"})
+"""JPEG after JPEG; FFmpeg assumes 25 fps."""
+_MP4: Final = "mov,mp4,m4a,3gp,3g2,mj2"
+_CAMERA_FORMATS: Final = frozenset({"flv", "h264", "hevc", "jpeg_pipe", "mjpeg", "mpegts", "mpjpeg"})
 """Of what has no length: cameras and broadcasts, which come back where their connection ends."""
-_PROGRAMME_FORMATS: Final = frozenset({"asf", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "ogg"})
+_PROGRAMME_FORMATS: Final = frozenset({"asf", "matroska,webm", _MP4, "ogg"})
 """Of what has neither a length nor a duration: what is made while it is sent, and has an end."""
 _FOR_EVER: Final = str(2**31 - 1)
 _OPTIONS: Final = {
@@ -55,30 +57,21 @@ class HttpConnection:
         Raises:
             av.FFmpegError: FFmpeg's own, which have the password in them.
             LimitReached: It is late, or too much.
-            NeedsSeeking: It is a file that cannot be read in one go.
         """
-        self.url, format_name = self._http.open_first(self.url)
-        try:
-            return self._opened(format_name)
-        except av_error.InvalidDataError:
-            if self._cannot_seek():
-                raise NeedsSeeking from None
-            raise
-
-    def _opened(self, format_name: str | None) -> av.container.InputContainer:
         allowance = self._peer.allowance
+        self.url, format_name = self._http.open_first(self.url)
         return av.open(
             self.url,
             format=format_name,
             metadata_errors="replace",
             io_open=self._http,
-            options=_OPTIONS,
+            options=_OPTIONS | ({"fpsprobesize": ENOUGH_FOR_FPS} if self._is_live_playlist else {}),
             timeout=(allowance, allowance),  # type: ignore[arg-type]  # read by float()
         )
 
-    def _cannot_seek(self) -> bool:
-        """Return whether it is an MP4, which may have its index at the end, without a way to get there."""
-        return self._http.first.start[4:8] == b"ftyp" and not self._http.first.seekable()
+    @property
+    def _is_live_playlist(self) -> bool:
+        return self._http.playlist is not None and not self._http.playlist.has_ended
 
     def is_live(self, container: av.container.InputContainer) -> bool:
         """Return whether it is made while it is sent.
@@ -88,16 +81,17 @@ class HttpConnection:
         """
         format_name = container.format.name
         if self._http.playlist is not None:
-            return not self._http.playlist.has_ended
+            return self._is_live_playlist
         if format_name == "mpjpeg":
             return True
-        if self._http.first.has_length or container.duration:
+        if self._http.first.has_length or (container.duration and not _is_fragmented(container)):
             return False
         return format_name in _CAMERA_FORMATS | _PROGRAMME_FORMATS
 
     def is_paced(self, container: av.container.InputContainer) -> bool:
         """Return whether its timestamps say when its frames were taken: it may arrive in bursts."""
-        return av.format.Flags.no_timestamps not in av.format.Flags(container.format.flags)
+        has_timestamps = av.format.Flags.no_timestamps not in av.format.Flags(container.format.flags)
+        return has_timestamps and container.format.name not in GUESSED_RATE
 
     def patience_s(self) -> float:
         """Return how much longer than usual its next packet may take: one waits for whole segments of a playlist."""
@@ -109,6 +103,10 @@ class HttpConnection:
             return self._http.playlist_has_ended
         return container.format.name not in _CAMERA_FORMATS
 
+    def needs_seeking(self) -> bool:
+        """Return whether it is a file that cannot be read from beginning to end, and the server gives it in no other way."""
+        return self._http.has_opened and self._http.first.needs_seeking
+
     def close(self) -> None:
         """End the connection to the URL itself; FFmpeg closes what else it has opened."""
         self._http.close()
@@ -118,3 +116,8 @@ class HttpConnection:
             self._missing_was_said = True
             why, _ = reason_at_opening(url, error, self.ca_file)
             logger.warning("{}: a part of it is left out: {}: {}", self._peer.name, redact(url), why)
+
+
+def _is_fragmented(container: av.container.InputContainer) -> bool:
+    """Return whether it is an MP4 without a table of its frames: what it says of its duration holds for what has come so far."""
+    return container.format.name == _MP4 and all(stream.frames == 0 for stream in container.streams.video)
