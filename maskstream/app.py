@@ -124,7 +124,7 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
     reporting, overlay = Reporting(config, by_source), Overlay(config, by_source)
     reporting.require_people(request.events, request.summary)
     with ExitStack() as opened:
-        sources = _open_sources(cameras, board, opened)
+        sources = _open_sources(cameras, board, opened, None if request.into_folder else request.output)
         infos = [source.info for source in sources]
         request = _with_free_names(request, infos)
         targets = _targets(request, infos, config, names)
@@ -183,9 +183,16 @@ def _load_models(config: Config, by_source: Mapping[str, Config], infos: Sequenc
     return build_analyzer(config, by_source, several=len(infos) > 1 or not infos[0].live)
 
 
-def _open_sources(cameras: Sequence[Camera], board: StatusBoard, opened: ExitStack) -> list[Source]:
-    """Open files at the same time, while this thread stays free for signals; a webcam alone wants this thread."""
-    open_one = partial(open_source, board=board, alone=len(cameras) == 1)
+def _open_sources(cameras: Sequence[Camera], board: StatusBoard, opened: ExitStack, output: str | None) -> list[Source]:
+    """Open files at the same time, while this thread stays free for signals; a webcam alone wants this thread.
+
+    Args:
+        cameras: What to open.
+        board: Where they say what becomes of them.
+        opened: Closes them.
+        output: Where the pictures of a single source go; None for several, or nowhere.
+    """
+    open_one = partial(open_source, board=board, alone=len(cameras) == 1, output=output)
     if len(cameras) == 1 and _is_webcam(cameras[0]):
         source = open_one(cameras[0])
         opened.callback(_close_quietly, source)

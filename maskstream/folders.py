@@ -2,9 +2,11 @@
 
 import glob
 import os
+import re
 import stat
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -12,7 +14,7 @@ from typing import Final
 from loguru import logger
 
 from maskstream.files import one_line
-from maskstream.locations import is_pattern
+from maskstream.locations import is_pattern, number_in
 from maskstream.pictures import PICTURE_SUFFIXES, natural_order
 
 VIDEO_SUFFIXES: Final = (
@@ -90,8 +92,9 @@ def find_files(location: str, *, recursive: bool) -> Found | None:
             _sort_in(found, path, _mode(path), videos)
     else:
         return None
-    for name in ("pictures", "videos", "others", "folders"):
-        setattr(found, name, natural_order(getattr(found, name)))
+    if number_in(location) is None:
+        for name in ("pictures", "videos", "others", "folders"):
+            setattr(found, name, natural_order(getattr(found, name)))
     return found
 
 
@@ -126,10 +129,28 @@ def _walk(folder: str, *, recursive: bool, found: Found) -> Iterator[tuple[str, 
 
 def _matching(pattern: str) -> Iterable[str]:
     """Return the files that match, each once, whatever links lead to its folder."""
+    if number_in(pattern):
+        return _numbered(pattern)
     matches = glob.glob(pattern, recursive=True)  # noqa: PTH207 (any pattern)
     longest_first = sorted(matches, key=len, reverse=True)
     by_place = {(os.path.realpath(Path(path).parent), Path(path).name): path for path in longest_first}
     return [path for path in by_place.values() if not stat.S_ISDIR(_mode(path))]
+
+
+def _numbered(pattern: str) -> list[str]:
+    """Return the files whose number is written as a pattern such as `img_%04d.jpg` says, in the order of the numbers."""
+    folder, name = os.path.split(pattern)
+    place = number_in(name)
+    assert place is not None
+    before, after, width = name[: place.start()], name[place.end() :], int(place[1] or 0)
+    shape = re.compile(rf"{re.escape(before)}( *\d+){re.escape(after)}", re.ASCII)
+    by_number: dict[int, str] = {}
+    with suppress(OSError):
+        for each in filter(None, map(shape.fullmatch, sorted(os.listdir(folder or ".")))):  # noqa: PTH208 (names alone)
+            number = int(each[1])
+            if each[1] in (f"{number:0{width}}", f"{number:{width}}"):  # FFmpeg fills with 0, C with spaces if not told to
+                by_number[number] = os.path.join(folder, each[0])  # noqa: PTH118 (as the user spells it)
+    return [by_number[number] for number in sorted(by_number)]
 
 
 def _sort_in(found: Found, path: str, mode: int, videos: Collection[str] = ()) -> None:

@@ -11,10 +11,10 @@ from typing import Final, Literal
 from urllib.parse import unquote, urlsplit
 
 from maskstream.errors import SourceOpenError
-from maskstream.pictures import PICTURE_SUFFIXES
 from maskstream.redaction import redact
 
 Kind = Literal["url", "webcam", "pipe", "pictures", "file"]
+"""`pictures` is a folder or a pattern, which may have videos too."""
 
 STDIN: Final = "-"
 STDIN_NAME: Final = "stdin"
@@ -23,12 +23,13 @@ _NAMES_OF_STDIN: Final = (STDIN, "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0", "
 _VIDEO4LINUX: Final = 81
 """The major number of all its devices."""
 _NUMBERED: Final = re.compile(r"/dev/video(\d+)")
+_NUMBER: Final = re.compile(r"%(0\d{1,2}|\d)?d")
 _DEVICE_FOLDERS: Final = ("/dev/video", "/dev/v4l/")
 
 
 def location_kind(location: str) -> Kind:
-    """Return what kind of source a location names, as `plain_location` gives it."""
-    if "://" in location:
+    """Return what kind of source a location names, as `plain_location` gives it; what a file holds is not looked at."""
+    if location.partition("://")[0][1:] and "://" in location:  # one letter is a drive of Windows
         return "url"
     if webcam_of(location) is not None:
         return "webcam"
@@ -37,9 +38,7 @@ def location_kind(location: str) -> Kind:
     mode = _mode(location)
     if stat.S_ISFIFO(mode):
         return "pipe"
-    if stat.S_ISDIR(mode) or is_pattern(location) or Path(location).suffix.lower() in PICTURE_SUFFIXES:
-        return "pictures"
-    return "file"
+    return "pictures" if stat.S_ISDIR(mode) or is_pattern(location) else "file"
 
 
 def may_come_back(location: str) -> bool:
@@ -90,7 +89,14 @@ def source_name(location: str) -> str:
 
 def is_pattern(location: str) -> bool:
     """Return whether it stands for the files that match it, because nothing has that very name."""
-    return glob.escape(location) != location and not os.path.lexists(location)
+    stands_for_others = glob.escape(location) != location or number_in(location) is not None
+    return stands_for_others and not os.path.lexists(location)
+
+
+def number_in(location: str) -> re.Match[str] | None:
+    """Return the place of the number in the name of a file, as FFmpeg and OpenCV write it: `img_%04d.jpg`."""
+    found = list(_NUMBER.finditer(Path(location).name))
+    return found[0] if len(found) == 1 else None
 
 
 def plain_location(given: str) -> str:

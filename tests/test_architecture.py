@@ -29,6 +29,8 @@ LOWER = GROUND | {
     "settings",
     "text",
     "homes",
+    "local_media",
+    "whitelists",
 }
 ALLOWED = {
     "types": set(),
@@ -49,9 +51,11 @@ ALLOWED = {
     "align": {"geometry", "types"},
     "pictures": {"types", "errors", "files"},
     "folders": {"errors", "files", "locations", "pictures"},
-    "locations": {"errors", "pictures", "redaction"},
+    "locations": {"errors", "redaction"},
     "covering": {"align", "settings", "types"},
     "demuxing": set(),
+    "whitelists": set(),
+    "local_media": {"redaction", "whitelists"},
     "files": {"errors"},
     "fonts": set(),
     "text": {"fonts", "types"},

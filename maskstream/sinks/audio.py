@@ -9,6 +9,7 @@ from av.audio.stream import AudioStream
 from loguru import logger
 
 from maskstream.demuxing import demuxed
+from maskstream.local_media import open_local
 from maskstream.sinks.sound_times import AROUND_S, PictureTimes, in_step
 from maskstream.sinks.sound_writing import COPIED_CODECS, DAMAGED, AudioPacket, SoundCopy, SoundEncoder, SoundWriter
 from maskstream.types import SourceInfo
@@ -44,7 +45,7 @@ class AudioTrack:
         self._times = PictureTimes()
         self._last_dts = -sys.maxsize
         self._damaged = False
-        self._input = av.open(f"file:{info.path}", metadata_errors="replace")
+        self._input = open_local(info.path or "")
         try:
             self._stream = self._best_stream()
             self._demuxed = self._demux()

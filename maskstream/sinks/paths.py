@@ -12,6 +12,7 @@ from tempfile import TemporaryFile
 from typing import Final
 
 from maskstream.errors import ConfigError, SinkError
+from maskstream.pictures import WRITABLE_SUFFIXES
 from maskstream.sinks.names import FileNames, numbered, plain_name
 from maskstream.types import SourceInfo
 
@@ -255,6 +256,9 @@ def output_paths(
 def _file_name(info: SourceInfo) -> str:
     is_named = info.source_id != info.path
     name = info.source_id if is_named else Path(info.path or "").name
+    if info.pictures and "://" in info.pictures[0]:
+        name = plain_name(name)
+        return name if Path(name).suffix.lower() in WRITABLE_SUFFIXES else f"{name}.jpg"
     if not info.pictures:
         return plain_name(name if is_named else Path(name).stem) + ".mp4"
     if len(info.pictures) == 1 and not is_named:

@@ -5,10 +5,25 @@ from typing import Literal, Protocol
 
 import av
 
+from maskstream.errors import SourceRefused
 from maskstream.settings import NetworkConfig
 from maskstream.sources.limits import Allowance
 
 Transport = Literal["tcp", "udp"]
+
+
+class PictureComes(SourceRefused):
+    """What a URL leads to is no video: one picture comes from there, and the answer ends."""
+
+    def __init__(self, name: str, picture: bytes) -> None:
+        """Keep the picture.
+
+        Args:
+            name: Of the source.
+            picture: All that came.
+        """
+        super().__init__(f"{name}: one picture comes from there, and no video")
+        self.picture = picture
 
 
 @dataclass
@@ -19,6 +34,8 @@ class Remembered:
     """By which RTSP came, where that was tried."""
     has_warned: bool = False
     """Whether it was said that its certificate is not checked."""
+    is_asked_said: bool = False
+    """Whether it was said that it is asked for a picture again and again."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +68,7 @@ class Connection(Protocol):
         Raises:
             av.FFmpegError: FFmpeg's own, which have the password in them.
             LimitReached: It is late, or too much.
+            PictureComes: It is a picture.
         """
         ...
 

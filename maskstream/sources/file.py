@@ -6,6 +6,7 @@ from stat import S_ISBLK, S_ISCHR, S_ISREG, S_ISSOCK
 import av
 
 from maskstream.errors import SourceOpenError
+from maskstream.local_media import LeadsAway, open_local
 from maskstream.settings import VideoConfig
 from maskstream.sources.video import Origin, VideoSource
 
@@ -49,6 +50,8 @@ def _open_container(path: str) -> av.container.InputContainer:
     if status.st_size == 0:
         raise SourceOpenError(f"{path}: the file is empty")
     try:
-        return av.open(f"file:{path}", metadata_errors="replace")  # a colon in a name is no protocol
+        return open_local(path)
+    except LeadsAway as error:
+        raise SourceOpenError(f"{path}: {error.strerror}") from error
     except av.FFmpegError as error:
         raise SourceOpenError(f"{path}: not a video that FFmpeg can read: {error.strerror}; convert it with ffmpeg") from error

@@ -8,20 +8,23 @@ from typing import Final
 
 import av
 
+from maskstream.sources.content import START_BYTES, Content, PicturesInTurn, content_of
 from maskstream.sources.limits import Allowance, LimitReached
+from maskstream.whitelists import whitelist
 
 MOST_REDIRECTS: Final = 8
-_START: Final = 16
 _PIECE: Final = 32768
 _READ_THROUGH: Final = 8 * _PIECE
 """A gap so small is read sooner than asked for anew."""
 _PLAYLIST: Final = b"#EXTM3U"
+_FORMATS: Final[Mapping[Content, str]] = {"hls": "hls", "multipart": "mpjpeg"}
+"""FFmpeg's names of what it would want to know the media type of."""
 _LONGEST_PLAYLIST: Final = 4_000_000
 """Bytes; in memory its pieces take ten times as much. A day in pieces of 2 s takes 2 MB."""
+_FOR_FILES: Final = {b"v=0": "an SDP file", b"ffconcat version": "a list of files"}
+"""What would lead to this machine or to others, by how it begins."""
 _SCHEMES: Final = ("http://", "https://", "crypto+http://", "crypto+https://")
 """And pieces of a playlist that are encrypted, as FFmpeg calls them."""
-PROTOCOLS: Final = "http,https,httpproxy,crypto,tcp,tls"
-"""What a playlist, a redirect or a video may lead to: no files of this machine."""
 
 
 class HttpFile:
@@ -47,14 +50,14 @@ class HttpFile:
         allowance.connected()
         self.name = url
         self._allowance = allowance
-        self._options = {**options, "protocol_whitelist": PROTOCOLS, "max_redirects": str(MOST_REDIRECTS)}
+        self._options = {**options, **whitelist("http"), "max_redirects": str(MOST_REDIRECTS)}
         self._container = self._open({})
         self._size = self._container.size
         self._rest = b""
         self._position = self._wanted = 0
         self._has_ended = False
         self._playlist_bytes = 0
-        self._seekable = is_first and self._size > 1 and self._gives_parts()
+        self._seekable = None if is_first and self._size > 1 else False
 
     def _open(self, options: Mapping[str, str]) -> av.container.InputContainer:
         options = {**self._options, **options, "raw_packet_size": str(_PIECE)}
@@ -70,12 +73,30 @@ class HttpFile:
     @property
     def start(self) -> bytes:
         """The first bytes, which are read later all the same; few of them, or none where it is empty."""
-        while len(self._rest) < _START and (more := self._more()):
+        while len(self._rest) < START_BYTES and (more := self._more()):
             self._rest += more
-        return self._rest[:_START]
+        return self._rest[:START_BYTES]
+
+    def picture(self) -> bytes | None:
+        """Return all that comes, where it is one picture; None where another follows it, and all is read later all the same.
+
+        What says how long it is, is no endless stream of pictures.
+
+        Raises:
+            av.FFmpegError: The connection broke.
+            LimitReached: It is too large, or the time is up.
+        """
+        in_turn, data = PicturesInTurn(), bytearray(self._rest)
+        while not (several := self._size <= 0 and in_turn.seen_in(data)) and (more := self._more()):
+            data += more
+        if several:
+            self._rest = bytes(data)
+        return None if several else bytes(data)
 
     def seekable(self) -> bool:
-        """Return whether `seek` is of use."""
+        """Return whether `seek` is of use; asks the server at the first call."""
+        if self._seekable is None:
+            self._seekable = self._gives_parts()
         return self._seekable
 
     def tell(self) -> int:
@@ -158,23 +179,30 @@ class HttpOpener:
         self._say = say
         self._first: HttpFile | None = None
         self._wanted: HttpFile | None = None
+        self.picture: bytes | None = None
+        """All of it, where the URL leads to one picture."""
 
     def open_first(self, url: str) -> str | None:
-        """Connect to the URL itself, which FFmpeg asks for next.
+        """Connect to the URL itself, which FFmpeg asks for next unless it is a `picture`.
 
         Returns:
             The format of it where FFmpeg would want to know its media type; else None.
 
         Raises:
             av.FFmpegError: It cannot be had.
-            LimitReached: It is late.
+            LimitReached: It is late, or a list that is read from files alone.
         """
         self._first = HttpFile(url, self._options, self._allowance, is_first=True)
         self._wanted = self._first
         start = self._first.start
-        if start.startswith(_PLAYLIST):
-            return "hls"
-        return "mpjpeg" if start.lstrip().startswith(b"--") else None
+        for begins, what in _FOR_FILES.items():
+            if start.startswith(begins):
+                raise LimitReached(f"it is {what}, which is not read from a server; save it, and give its path as the source")
+        content = content_of(start)
+        if content == "picture":
+            self.picture = self._first.picture()
+            return "mjpeg"
+        return _FORMATS.get(content) if content else None
 
     def __call__(self, url: str, _flags: int, options: Mapping[str, str]) -> "HttpFile | _Piece":
         """Open a URL for FFmpeg: the first one, or what that leads to.

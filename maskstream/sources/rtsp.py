@@ -13,9 +13,9 @@ from maskstream.sources.connection import Peer, Transport
 from maskstream.sources.http import MOST_REDIRECTS
 from maskstream.sources.limits import LimitReached
 from maskstream.sources.rtsp_redirect import redirected_to
+from maskstream.whitelists import whitelist
 
 RTSP_SCHEMES: Final = ("rtsp", "rtsps")
-_PROTOCOLS: Final = "rtp,srtp,udp,tcp,tls,httpproxy"
 _US: Final = 1_000_000
 _PAUSES_S: Final = (0.3, 0.9)
 _ENOUGH_FOR_FPS: Final = 5  # frames; by itself FFmpeg watches 20 before it lets go, which are 4 s of a camera with 5 fps
@@ -118,7 +118,7 @@ class RtspConnection:
                 "allowed_media_types": "video",
                 "fpsprobesize": str(_ENOUGH_FOR_FPS),
                 "timeout": str(round(longest_s * _US)),
-                "protocol_whitelist": _PROTOCOLS,
+                **whitelist("rtsp"),
                 **tls.options(self.ca_file),
             },
             timeout=(self._peer.allowance, self._peer.allowance),  # type: ignore[arg-type]  # read by float()

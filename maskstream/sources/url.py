@@ -1,4 +1,4 @@
-"""Cameras and video behind a URL: RTSP and HTTP(S), through PyAV."""
+"""Cameras and video behind a URL, or what an SDP file describes, through PyAV."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -7,21 +7,31 @@ from typing import Final
 
 import av
 from av import error as av_error
+from loguru import logger
 
 from maskstream.demuxing import demuxed
 from maskstream.errors import SourceError, SourceOpenError, SourceRefused, StreamLost
+from maskstream.protocols import Source
 from maskstream.redaction import redact
 from maskstream.settings import NetworkConfig, VideoConfig
-from maskstream.sources.connection import Connection, Peer, Remembered, Transport
-from maskstream.sources.failures import proxy_in_between, reason, reason_at_opening
+from maskstream.sources.connection import Connection, Peer, PictureComes, Remembered, Transport
+from maskstream.sources.failures import reason, reason_of_fetch
 from maskstream.sources.limits import Allowance, LimitReached, limit_memory_of
+from maskstream.sources.raw import RAW_SCHEMES, RawConnection
+from maskstream.sources.rtmp import RTMP_SCHEMES, RtmpConnection
 from maskstream.sources.rtsp import RTSP_SCHEMES, RtspConnection
+from maskstream.sources.sdp import SdpConnection
+from maskstream.sources.snapshots import SnapshotSource, UrlPictureSource
+from maskstream.sources.srt import SRT_SCHEMES, SrtConnection
 from maskstream.sources.video import Origin, VideoPacket, VideoSource
 from maskstream.sources.web import HTTP_SCHEMES, HttpConnection
 
 _CONNECTIONS: Final[dict[str, Callable[[Peer], Connection]]] = {
     **dict.fromkeys(RTSP_SCHEMES, RtspConnection),
     **dict.fromkeys(HTTP_SCHEMES, HttpConnection),
+    **dict.fromkeys(RTMP_SCHEMES, RtmpConnection),
+    **dict.fromkeys(SRT_SCHEMES, SrtConnection),
+    **dict.fromkeys(RAW_SCHEMES, RawConnection),
 }
 """By scheme."""
 SCHEMES: Final = tuple(_CONNECTIONS)
@@ -29,9 +39,9 @@ SCHEMES: Final = tuple(_CONNECTIONS)
 
 
 class UrlSource(VideoSource):
-    """A camera, or a video on a server.
+    """A camera, a video on a server, or what is sent to this machine.
 
-    What has no end is live: all of RTSP, and of HTTP what does not say how long it is, as MJPEG. A video on a server has the
+    What has no end is live: all but HTTP, and of HTTP what does not say how long it is, as MJPEG. A video on a server has the
     timestamps of its file and loses no frame. A camera's frames that arrived damaged are left out, unless the configuration
     keeps them. Where the server ends a live stream it is over; where it falls silent it is lost.
 
@@ -49,7 +59,7 @@ class UrlSource(VideoSource):
         """Connect and decode the first frame.
 
         Args:
-            url: rtsp://, rtsps://, http:// or https://, with user and password where the camera wants them.
+            url: One of `SCHEMES`, with user and password where the camera wants them; or the path of an SDP file.
             config: Transport, certificates and limits.
             source_id: Its name in records; None for the URL without its password.
             remembered: What the last connection has found out; it is kept up to date.
@@ -57,14 +67,16 @@ class UrlSource(VideoSource):
 
         Raises:
             SourceOpenError: There is no answer in time, or no video.
+            PictureComes: It is one picture; see `open_url`.
         """
         self._config = config
         self._allowance = Allowance(config)
         self._name = source_id or redact(url)
         self._remembered = remembered or Remembered()
-        scheme, _, rest = url.partition("://")
-        peer = Peer(f"{scheme.lower()}://{rest}", self._name, config, self._allowance, self._remembered)
-        self._connection = _CONNECTIONS[scheme.lower()](peer)
+        scheme, is_url, rest = url.partition("://")
+        location = f"{scheme.lower()}://{rest}" if is_url else url
+        peer = Peer(location, self._name, config, self._allowance, self._remembered)
+        self._connection = (_CONNECTIONS[scheme.lower()] if is_url else SdpConnection)(peer)
         limit_memory_of(config)
         try:
             container = self._open_container()
@@ -81,7 +93,7 @@ class UrlSource(VideoSource):
         except BaseException:
             self._connection.close()
             raise
-        if container.format.name == "mpjpeg":  # FFmpeg assumes 25 fps
+        if container.format.name in ("mpjpeg", "mjpeg"):  # FFmpeg assumes 25 fps
             self.info = replace(self.info, average_fps=None)
 
     @property
@@ -139,14 +151,37 @@ class UrlSource(VideoSource):
         """Connect; FFmpeg's own errors, which have the password in them, stay here."""
         try:
             return self._connection.open()
-        except LimitReached as reached:
-            why, kind = str(reached), SourceRefused if reached.is_final else SourceOpenError
-        except av.FFmpegError as error:
-            if self._allowance.is_late:
-                why, kind = f"{self._allowance.late()}{proxy_in_between(self._connection.url)}", SourceOpenError
-            else:
-                why, kind = reason_at_opening(self._connection.url, error, self._connection.ca_file)
+        except (LimitReached, av.FFmpegError) as error:
+            why, kind = reason_of_fetch(self._connection.url, error, self._allowance, self._connection.ca_file)
         raise kind(f"{self._name}: {why}")
+
+
+def open_url(
+    url: str,
+    config: NetworkConfig,
+    source_id: str | None = None,
+    remembered: Remembered | None = None,
+    video: VideoConfig | None = None,
+) -> Source:
+    """Connect, and open a stream, or a camera that gives one picture for each request; the arguments are those of `UrlSource`.
+
+    Where `NetworkConfig.snapshot_s` is 0, a picture is only that, and read once.
+
+    Raises:
+        SourceOpenError: There is no answer in time, or neither video nor picture.
+    """
+    try:
+        return UrlSource(url, config, source_id, remembered, video)
+    except PictureComes as found:
+        picture = found.picture
+    if not config.snapshot_s:
+        return UrlPictureSource(url, config, source_id, picture=picture)
+    camera = SnapshotSource(url, config, source_id, video=video, picture=picture)
+    if remembered is not None and not remembered.is_asked_said:
+        remembered.is_asked_said = True
+        how = f"it is asked for one every {config.snapshot_s:g} s (network.snapshot_s)"
+        logger.info("{}: gives one picture at a time; {}", camera.info.source_id, how)
+    return camera
 
 
 class UrlOpener:
@@ -160,10 +195,6 @@ class UrlOpener:
         self._video = video
         self._remembered = Remembered()
 
-    def __call__(self) -> UrlSource:
-        """Connect.
-
-        Raises:
-            SourceOpenError: There is no answer in time, or no video.
-        """
-        return UrlSource(self._url, self._config, self._source_id, self._remembered, self._video)
+    def __call__(self) -> Source:
+        """Connect; see `open_url`."""
+        return open_url(self._url, self._config, self._source_id, self._remembered, self._video)

@@ -7,9 +7,10 @@ from loguru import logger
 
 from maskstream.redaction import redact
 from maskstream.sources import tls
-from maskstream.sources.connection import Peer
+from maskstream.sources.connection import Peer, PictureComes
 from maskstream.sources.failures import reason_at_opening
-from maskstream.sources.http import PROTOCOLS, HttpOpener
+from maskstream.sources.http import HttpOpener
+from maskstream.whitelists import PLAYLISTS, plain_formats, whitelist
 
 HTTP_SCHEMES: Final = ("http", "https")
 
@@ -37,14 +38,22 @@ class HttpConnection:
         Raises:
             av.FFmpegError: FFmpeg's own, which have the password in them.
             LimitReached: It is late, or too much.
+            PictureComes: It is a picture.
         """
         allowance = self._peer.allowance
+        form = self._http.open_first(self.url)
+        if self._http.picture is not None:
+            raise PictureComes(self._peer.name, self._http.picture)
         return av.open(
             self.url,
-            format=self._http.open_first(self.url),
+            format=form,
             metadata_errors="replace",
             io_open=self._http,
-            options={"protocol_whitelist": PROTOCOLS, "http_persistent": "0", "http_multiple": "0"},  # else HLS bypasses io_open
+            options={
+                **whitelist("http", f"{PLAYLISTS},{plain_formats()}"),
+                "http_persistent": "0",
+                "http_multiple": "0",
+            },  # else HLS bypasses io_open
             timeout=(allowance, allowance),  # type: ignore[arg-type]  # read by float()
         )
 

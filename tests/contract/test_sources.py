@@ -19,9 +19,10 @@ from maskstream.errors import SourceOpenError, StreamLost
 from maskstream.protocols import Source
 from maskstream.settings import Config
 from maskstream.sources import SOURCES, source_kind
+from maskstream.sources.url import open_url
 from maskstream.sources.webcam import WebcamSource
 from maskstream.types import Frame
-from tests.servers import content, http_server, mjpeg
+from tests.servers import content, http_server, jpeg, mjpeg, pictures
 from tests.slowness import LONGEST_S
 from tests.sources.test_webcam import FakeDevice
 from tests.video_files import every, grey, write_video
@@ -74,6 +75,14 @@ def serve_camera(_: Path, running: ExitStack) -> str:
     return running.enter_context(http_server({"/camera": mjpeg(frames=COUNT)})) + "/camera"
 
 
+def serve_snapshots(_: Path, running: ExitStack) -> str:
+    return running.enter_context(http_server({"/snapshot": pictures(map(jpeg, range(COUNT)))})) + "/snapshot"
+
+
+def open_quickly(location: str, config: Config) -> Source:
+    return open_url(location, config.network.model_copy(update={"snapshot_s": 0.02}))
+
+
 def open_webcam(location: str, config: Config) -> Source:
     device = FakeDevice([grey(index) for index in range(COUNT)])
     return WebcamSource(int(location), config.webcam, open_device=lambda _: device)
@@ -85,6 +94,7 @@ CASES = {
     "pictures": Case("pictures", make_pictures, "missing.jpg"),
     "video on a server": Case("url", serve_clip, "http://127.0.0.1:9/missing.mp4"),
     "camera on a server": Case("url", serve_camera, "rtsp://127.0.0.1:9/missing"),
+    "snapshots of a camera": Case("url", serve_snapshots, "https://127.0.0.1:9/missing.jpg", ends=False, open=open_quickly),
     "webcam": Case("webcam", lambda *_: "0", "97", ends=False, open=open_webcam),
 }
 
