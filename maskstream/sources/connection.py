@@ -51,6 +51,10 @@ class Peer:
     remembered: Remembered
 
 
+class NeedsSeeking(Exception):
+    """A file is made so that it cannot be read from its beginning to its end, and its server gives it in no other way."""
+
+
 class Connection(Protocol):
     """A way to reach a peer; used once."""
 
@@ -69,12 +73,53 @@ class Connection(Protocol):
             av.FFmpegError: FFmpeg's own, which have the password in them.
             LimitReached: It is late, or too much.
             PictureComes: It is a picture.
+            NeedsSeeking: It is a file that cannot be read in one go.
         """
         ...
 
     def is_live(self, container: av.container.InputContainer) -> bool:
-        """Return whether what was opened is a camera: without an end, and lost where it breaks off."""
+        """Return whether what was opened is a camera: its frames are dropped where there is no time for them."""
+        ...
+
+    def is_paced(self, container: av.container.InputContainer) -> bool:
+        """Return whether a live stream's frames wait until they are due by their timestamps; else they are handed out at once."""
+        ...
+
+    def patience_s(self) -> float:
+        """Return how much longer than `network.read_timeout_s` the next packet may take."""
+        ...
+
+    def end_is_final(self, container: av.container.InputContainer) -> bool:
+        """Return whether a live stream that has ended will not come back; else it counts as lost."""
         ...
 
     def close(self) -> None:
         """End what FFmpeg does not close with the container; may be called twice."""
+
+
+class LiveConnection:
+    """What holds for all connections to something that is sent now, and cannot be asked for again."""
+
+    def is_live(self, container: av.container.InputContainer) -> bool:
+        """Return True."""
+        return True
+
+    def is_paced(self, container: av.container.InputContainer) -> bool:
+        """Return whether its timestamps say when its frames were taken: it may arrive in bursts."""
+        return has_timestamps(container)
+
+    def patience_s(self) -> float:
+        """Return 0: frames come one by one."""
+        return 0.0
+
+    def end_is_final(self, container: av.container.InputContainer) -> bool:
+        """Return False: whoever ends a stream may be started again, or has lost the network."""
+        return False
+
+    def close(self) -> None:
+        """Do nothing: FFmpeg closes all with the container."""
+
+
+def has_timestamps(container: av.container.InputContainer) -> bool:
+    """Return whether frames of this format have times of their own."""
+    return av.format.Flags.no_timestamps not in av.format.Flags(container.format.flags)

@@ -16,6 +16,10 @@ from maskstream.sources.tls import certificate_fault, host_of, scheme_of
 
 PROXY_VARIABLE: Final = "http_proxy"
 """The one that FFmpeg looks at, for http://, https:// and rtsps://."""
+NEEDS_SEEKING: Final = (
+    "cannot be read without seeking: its index is at its end, and the server does not give parts of a file; "
+    "put the index first with ffmpeg -i FILE -c copy -movflags +faststart OUTPUT, download it, or let the server answer ranges"
+)
 _REFUSALS: Final[dict[type[Exception], str]] = {
     av_error.HTTPUnauthorizedError: "user or password is missing or wrong (401); give them as user:password@host, an @ as %40",
     av_error.HTTPForbiddenError: "this user may not see it (403); check the user's rights in the camera",

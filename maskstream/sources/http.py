@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping
 from errno import EACCES, EIO
 from functools import partial
+from math import inf
 from os import SEEK_CUR, SEEK_END, SEEK_SET
 from typing import Final
 
 import av
 
-from maskstream.sources.content import START_BYTES, Content, PicturesInTurn, content_of
+from maskstream.sources import hls
+from maskstream.sources.content import START_BYTES, PicturesInTurn, content_of
 from maskstream.sources.limits import Allowance, LimitReached
 from maskstream.whitelists import whitelist
 
@@ -16,13 +18,14 @@ MOST_REDIRECTS: Final = 8
 _PIECE: Final = 32768
 _READ_THROUGH: Final = 8 * _PIECE
 """A gap so small is read sooner than asked for anew."""
-_PLAYLIST: Final = b"#EXTM3U"
-_FORMATS: Final[Mapping[Content, str]] = {"hls": "hls", "multipart": "mpjpeg"}
-"""FFmpeg's names of what it would want to know the media type of."""
 _LONGEST_PLAYLIST: Final = 4_000_000
 """Bytes; in memory its pieces take ten times as much. A day in pieces of 2 s takes 2 MB."""
 _FOR_FILES: Final = {b"v=0": "an SDP file", b"ffconcat version": "a list of files"}
 """What would lead to this machine or to others, by how it begins."""
+_MOST_LISTS: Final = 4
+"""Playlists of playlists; there is no use in more than one."""
+_LONGEST_FILE: Final = 10**12
+"""Bytes; what claims to be longer has no end: some servers give a length to a camera's stream."""
 _SCHEMES: Final = ("http://", "https://", "crypto+http://", "crypto+https://")
 """And pieces of a playlist that are encrypted, as FFmpeg calls them."""
 
@@ -34,7 +37,15 @@ class HttpFile:
     that what arrives can be counted. An error is raised once, then the file has ended (see `Allowance`).
     """
 
-    def __init__(self, url: str, options: Mapping[str, str], allowance: Allowance, *, is_first: bool) -> None:
+    def __init__(
+        self,
+        url: str,
+        options: Mapping[str, str],
+        allowance: Allowance,
+        *,
+        is_first: bool,
+        playlist_ended: Callable[[], None] = lambda: None,
+    ) -> None:
         """Connect.
 
         Args:
@@ -43,6 +54,7 @@ class HttpFile:
             allowance: Told of all that comes; has the time that is left.
             is_first: Whether it is what the user named. Then it is asked if parts of it can be had: a video file with its index
                 at the end needs that.
+            playlist_ended: Called where it is a playlist that says that nothing will be added to it.
 
         Raises:
             av.FFmpegError: There is no answer, or a refusal.
@@ -57,6 +69,8 @@ class HttpFile:
         self._position = self._wanted = 0
         self._has_ended = False
         self._playlist_bytes = 0
+        self._playlist_tail = b""
+        self._playlist_ended = playlist_ended
         self._seekable = None if is_first and self._size > 1 else False
 
     def _open(self, options: Mapping[str, str]) -> av.container.InputContainer:
@@ -93,10 +107,21 @@ class HttpFile:
             self._rest = bytes(data)
         return None if several else bytes(data)
 
+    @property
+    def has_length(self) -> bool:
+        """Whether the server says how long it is, in bytes, as it does of a file."""
+        return 0 < self._size < _LONGEST_FILE
+
+    def text(self) -> str:
+        """Return all of a playlist, which is read later all the same."""
+        while more := self._more():
+            self._rest += more
+        return self._rest.decode(errors="replace")
+
     def seekable(self) -> bool:
         """Return whether `seek` is of use; asks the server at the first call."""
         if self._seekable is None:
-            self._seekable = self._gives_parts()
+            self._seekable = not self._playlist_bytes and self._gives_parts()
         return self._seekable
 
     def tell(self) -> int:
@@ -153,27 +178,48 @@ class HttpFile:
                 raise
             piece = b""
         self._allowance.received(len(piece))
-        self._playlist_bytes += len(piece) if self._playlist_bytes or piece.startswith(_PLAYLIST) else 0
+        if self._playlist_bytes or piece.startswith(hls.PLAYLIST):
+            self._take_note(piece)
+        return piece
+
+    def _take_note(self, piece: bytes) -> None:
+        """Look at a piece of a playlist."""
+        self._playlist_bytes += len(piece)
+        if hls.END in self._playlist_tail + piece:
+            self._playlist_ended()
+        self._playlist_tail = piece[-len(hls.END) :]
         if self._playlist_bytes > _LONGEST_PLAYLIST:
             self._allowance.is_used_up = True
             raise LimitReached(f"its playlist is longer than {_LONGEST_PLAYLIST // 10**6} MB; check the path")
-        return piece
 
 
 class HttpOpener:
     """Opens what FFmpeg asks for: first the URL itself, then what it leads to, such as the pieces of a playlist.
 
-    What else cannot be had counts as empty: FFmpeg goes on with the next piece.
+    What else cannot be had counts as empty: FFmpeg goes on with the next piece. Of a playlist of variants FFmpeg is given the
+    best one alone: by itself it would read the beginning of each.
     """
 
-    def __init__(self, options: Mapping[str, str], allowance: Allowance, say: Callable[[str, av.FFmpegError], None]) -> None:
+    def __init__(
+        self,
+        options: Mapping[str, str],
+        allowance: Allowance,
+        say: Callable[[str, av.FFmpegError], None],
+        most_pixels: float = inf,
+    ) -> None:
         """Open nothing yet.
 
         Args:
             options: Of FFmpeg's HTTP and TLS, for all connections.
             allowance: Of the source.
             say: Told of a URL behind the first one that cannot be had, and why.
+            most_pixels: Variants with larger pictures are not chosen.
         """
+        self.playlist: hls.Playlist | None = None
+        """What the URL itself leads to, where that is a playlist; of segments, and as it was at first."""
+        self.playlist_has_ended = False
+        """Whether it, as it is by now, says that nothing will be added."""
+        self._most_pixels = most_pixels
         self._options = options
         self._allowance = allowance
         self._say = say
@@ -182,27 +228,44 @@ class HttpOpener:
         self.picture: bytes | None = None
         """All of it, where the URL leads to one picture."""
 
-    def open_first(self, url: str) -> str | None:
-        """Connect to the URL itself, which FFmpeg asks for next unless it is a `picture`.
+    def open_first(self, url: str) -> tuple[str, str | None]:
+        """Connect to the URL itself, or to the variant to which it leads; FFmpeg asks for that next unless it is a `picture`.
 
         Returns:
-            The format of it where FFmpeg would want to know its media type; else None.
+            The URL that FFmpeg is to open, and the format of it where FFmpeg would want to know its media type; else None.
 
         Raises:
             av.FFmpegError: It cannot be had.
-            LimitReached: It is late, or a list that is read from files alone.
+            LimitReached: It is late, leads nowhere, or is a list that is read from files alone.
         """
-        self._first = HttpFile(url, self._options, self._allowance, is_first=True)
-        self._wanted = self._first
-        start = self._first.start
-        for begins, what in _FOR_FILES.items():
-            if start.startswith(begins):
-                raise LimitReached(f"it is {what}, which is not read from a server; save it, and give its path as the source")
-        content = content_of(start)
-        if content == "picture":
-            self.picture = self._first.picture()
-            return "mjpeg"
-        return _FORMATS.get(content) if content else None
+        for _ in range(_MOST_LISTS):
+            first = self._first = self._wanted = self._opened(url, self._options, is_first=True)
+            _refuse_lists_of_files(first.start)
+            content = content_of(first.start)
+            if content == "picture":
+                self.picture = first.picture()
+                return url, "mjpeg"
+            if content != "hls":
+                return url, "mpjpeg" if content == "multipart" else None
+            self.playlist = hls.read_playlist(first.text(), url)
+            if not self.playlist.variants:
+                return url, "hls"
+            first.close()
+            url = self._chosen(self.playlist)
+        raise LimitReached("no video in it: its playlists lead to other playlists alone; check the path")
+
+    def _chosen(self, playlist: hls.Playlist) -> str:
+        best = hls.best_variant(playlist.variants, self._most_pixels)
+        if best is None:
+            raise LimitReached("no video in it: all variants of its playlist are sound; check the path")
+        return best.url
+
+    @property
+    def first(self) -> HttpFile:
+        """What `open_first` has opened."""
+        if self._first is None:
+            raise ValueError("nothing was opened")
+        return self._first
 
     def __call__(self, url: str, _flags: int, options: Mapping[str, str]) -> "HttpFile | _Piece":
         """Open a URL for FFmpeg: the first one, or what that leads to.
@@ -218,9 +281,15 @@ class HttpOpener:
     def _open_piece(self, url: str, options: Mapping[str, str]) -> HttpFile | None:
         if self._allowance.is_used_up:
             return None
+        return self._opened(url, options, is_first=False)
+
+    def _opened(self, url: str, options: Mapping[str, str], *, is_first: bool) -> HttpFile:
         if not url.startswith(_SCHEMES):
             raise av.error.PermissionError(EACCES, "it is no http:// or https:// URL", url)
-        return HttpFile(url, options, self._allowance, is_first=False)
+        return HttpFile(url, options, self._allowance, is_first=is_first, playlist_ended=self._playlist_ended)
+
+    def _playlist_ended(self) -> None:
+        self.playlist_has_ended = True
 
     def _failed(self, url: str, error: av.FFmpegError) -> None:
         if self._allowance.is_late:
@@ -258,3 +327,9 @@ class _Piece:
         file, self._file = self._file, None
         if file is not None:
             file.close()
+
+
+def _refuse_lists_of_files(start: bytes) -> None:
+    what = next((what for begins, what in _FOR_FILES.items() if start.startswith(begins)), None)
+    if what is not None:
+        raise LimitReached(f"it is {what}, which is not read from a server; save it, and give its path as the source")

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import av
 
-from maskstream.sources.connection import Peer
+from maskstream.sources.connection import LiveConnection, Peer
 from maskstream.sources.limits import LimitReached
 from maskstream.sources.tls import scheme_of
 from maskstream.whitelists import STREAMED_FORMATS, whitelist
@@ -17,7 +17,7 @@ ENOUGH: Final = {"fpsprobesize": "5"}
 """Frames that FFmpeg watches before it lets go."""
 
 
-class RawConnection:
+class RawConnection(LiveConnection):
     """What is sent to udp://HOST:PORT or rtp://HOST:PORT, or what tcp://HOST:PORT sends.
 
     Of UDP and RTP, the host is that of this machine or a multicast group. Options of FFmpeg may follow, as ?localaddr=192.0.2.1.
@@ -51,13 +51,6 @@ class RawConnection:
         if scheme != "tcp":
             self._peer.remembered.transport = "udp"
         return container
-
-    def is_live(self, container: av.container.InputContainer) -> bool:
-        """Return True: nobody can ask for it again."""
-        return True
-
-    def close(self) -> None:
-        """Do nothing: FFmpeg closes all with the container."""
 
 
 def _has_port(url: str) -> bool:

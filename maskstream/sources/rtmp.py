@@ -6,7 +6,7 @@ from typing import Final
 import av
 
 from maskstream.sources import tls
-from maskstream.sources.connection import Peer
+from maskstream.sources.connection import LiveConnection, Peer
 from maskstream.whitelists import whitelist
 
 RTMP_SCHEMES: Final = ("rtmp", "rtmps")
@@ -17,7 +17,7 @@ _ESCAPED: Final = re.compile(r"%(?:2[124-9a-e]|[3-7][0-9a-f])(?<!%3f)", re.IGNOR
 """Signs that FFmpeg takes as they are in front of the host: all but # / and ?."""
 
 
-class RtmpConnection:
+class RtmpConnection(LiveConnection):
     """A stream of an RTMP server: rtmp://HOST/APPLICATION/STREAM."""
 
     def __init__(self, peer: Peer) -> None:
@@ -50,13 +50,6 @@ class RtmpConnection:
             },
             timeout=(allowance, allowance),  # type: ignore[arg-type]  # read by float()
         )
-
-    def is_live(self, container: av.container.InputContainer) -> bool:
-        """Return True: a recording is asked for in the same way, and played at its own speed."""
-        return True
-
-    def close(self) -> None:
-        """Do nothing: FFmpeg closes all with the container."""
 
 
 def login_as_it_is(url: str) -> str:

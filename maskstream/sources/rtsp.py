@@ -9,7 +9,7 @@ from av import error as av_error
 from loguru import logger
 
 from maskstream.sources import tls
-from maskstream.sources.connection import Peer, Transport
+from maskstream.sources.connection import LiveConnection, Peer, Transport
 from maskstream.sources.http import MOST_REDIRECTS
 from maskstream.sources.limits import LimitReached
 from maskstream.sources.rtsp_redirect import redirected_to
@@ -26,7 +26,7 @@ _MAY_BE_TRANSPORT: Final = (
 """What servers answer to a transport that they do not have, where they do not say so with status 461."""
 
 
-class RtspConnection:
+class RtspConnection(LiveConnection):
     """A camera over RTSP, by TCP or UDP."""
 
     def __init__(self, peer: Peer) -> None:
@@ -52,12 +52,9 @@ class RtspConnection:
             self._warn_of_certificate()
         return self._follow()
 
-    def is_live(self, container: av.container.InputContainer) -> bool:
-        """Return True: RTSP is for cameras."""
-        return True
-
-    def close(self) -> None:
-        """Do nothing: FFmpeg closes all with the container."""
+    def is_paced(self, container: av.container.InputContainer) -> bool:
+        """Return False: a camera sends each frame when it was taken. To let it wait would only make it older."""
+        return False
 
     def _follow(self) -> av.container.InputContainer:
         """Connect, and follow redirects to other RTSP servers."""

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import av
 
-from maskstream.sources.connection import Peer
+from maskstream.sources.connection import LiveConnection, Peer
 from maskstream.sources.limits import LimitReached
 from maskstream.sources.raw import ENOUGH, RECEIVING
 from maskstream.whitelists import whitelist
@@ -30,7 +30,7 @@ def is_sdp(path: str) -> bool:
         return False
 
 
-class SdpConnection:
+class SdpConnection(LiveConnection):
     """A stream that a local SDP file describes. FFmpeg may open the ports of RTP that it names, and no file."""
 
     def __init__(self, peer: Peer) -> None:
@@ -60,12 +60,9 @@ class SdpConnection:
         self._peer.remembered.transport = "udp"
         return container
 
-    def is_live(self, container: av.container.InputContainer) -> bool:
-        """Return True: nobody can ask for it again."""
-        return True
-
-    def close(self) -> None:
-        """Do nothing: FFmpeg closes all with the container."""
+    def is_paced(self, container: av.container.InputContainer) -> bool:
+        """Return False: a camera sends each frame when it was taken. To let it wait would only make it older."""
+        return False
 
     def _text(self) -> bytes:
         try:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import av
 from av import _core
 
-from maskstream.sources.connection import Peer
+from maskstream.sources.connection import LiveConnection, Peer
 from maskstream.sources.limits import LimitReached
 from maskstream.sources.relay import Relay, program_with
 from maskstream.whitelists import STREAMED_FORMATS, whitelist
@@ -39,7 +39,7 @@ _ANSWERS: Final = (
 """What the program ffmpeg writes, what is said of it, and whether it will be the same next time."""
 
 
-class SrtConnection:
+class SrtConnection(LiveConnection):
     """A stream by SRT: srt://HOST:PORT, with options of FFmpeg behind it, as ?mode=listener&passphrase=...&streamid=..."""
 
     def __init__(self, peer: Peer) -> None:
@@ -80,10 +80,6 @@ class SrtConnection:
             options={**_ENOUGH, **whitelist("pipe")},
             timeout=limit,
         )
-
-    def is_live(self, container: av.container.InputContainer) -> bool:
-        """Return True: SRT is for what is sent now."""
-        return True
 
     def close(self) -> None:
         """End the program."""

@@ -62,7 +62,7 @@ class _Arrived:
 
 
 @dataclass(frozen=True, eq=False)
-class _Decoded:
+class Decoded:
     """A frame as it arrived, and its picture."""
 
     arrived: _Arrived
@@ -134,9 +134,13 @@ class VideoSource:
             decoded = self._guard.read(self._next)
             if decoded is None:
                 return
-            yield self._frame(index, decoded, capture_ms=(perf_counter() - started) * 1000)
+            frame = self._frame(index, decoded, capture_ms=(perf_counter() - started) * 1000)
+            if frame is None:
+                return
+            yield frame
 
-    def _frame(self, index: int, decoded: _Decoded, capture_ms: float) -> Frame:
+    def _frame(self, index: int, decoded: Decoded, capture_ms: float) -> Frame | None:
+        """Return a frame; None where nobody wants it any more."""
         arrived = decoded.arrived
         time_s, duration_s = self._time_s(arrived), self._duration_s(arrived.video_frame)
         self._ended_s = time_s + duration_s
@@ -153,11 +157,11 @@ class VideoSource:
         self._decoded.close()
         self._container.close()
 
-    def _next(self) -> _Decoded | None:
+    def _next(self) -> Decoded | None:
         first, self._first = self._first, None
         return first or next(self._decoded, None)
 
-    def _decode(self) -> Generator[_Decoded, None, None]:
+    def _decode(self) -> Generator[Decoded, None, None]:
         for packet in self._packets():
             try:
                 video_frames = packet.decode()
@@ -173,14 +177,14 @@ class VideoSource:
         yield from self._seen(self._deinterlacer.flush())
         self._say_what_was_missing()
 
-    def _seen(self, whole: Iterable[tuple[VideoFrame, _Arrived]]) -> Iterator[_Decoded]:
+    def _seen(self, whole: Iterable[tuple[VideoFrame, _Arrived]]) -> Iterator[Decoded]:
         for video_frame, arrived in whole:
             try:
                 bgr = self._pictures.bgr(video_frame)
             except av.FFmpegError:
                 self.damaged += 1
             else:
-                yield _Decoded(arrived, bgr)
+                yield Decoded(arrived, bgr)
 
     def _packets(self) -> Iterator[VideoPacket]:
         """Yield what is to be decoded; what comes before an unreadable part of a file is all that it has."""
@@ -209,7 +213,7 @@ class VideoSource:
         own = 0 if self._origin.live else Fraction(video_frame.duration or 0) * Fraction(video_frame.time_base or 0)
         return float(own) or 1 / (self.info.average_fps or _FALLBACK_FPS)
 
-    def _describe(self, first: _Decoded) -> SourceInfo:
+    def _describe(self, first: Decoded) -> SourceInfo:
         stream, live = self._stream, self._origin.live
         stated = stream.average_rate or stream.guessed_rate
         rate = stated if stated and 0 < stated <= _FASTEST_FPS else None
