@@ -15,6 +15,7 @@ from maskstream.settings import Config
 from maskstream.sources.content import content_of_file
 from maskstream.sources.deferred import DeferredSource
 from maskstream.sources.file import FileSource
+from maskstream.sources.pages import require_no_page
 from maskstream.sources.pictures import PictureSource
 from maskstream.sources.pipe import PipeSource
 from maskstream.sources.reconnecting import ReconnectingSource, ReconnectPolicy
@@ -50,7 +51,7 @@ def source_kind(location: str) -> str:
     Whether a file is a picture or a video is told by its first bytes, and by its suffix where those do not say.
 
     Raises:
-        SourceOpenError: Nothing here reads such a URL.
+        SourceOpenError: Nothing here reads such a URL, or it is a page of a site of videos.
     """
     kind = location_kind(location)
     if kind == "url":
@@ -69,6 +70,7 @@ def _require_known(url: str) -> None:
     if scheme not in SCHEMES:
         what = _INSTEAD.get(scheme) or f"give one of {', '.join(f'{known}://' for known in SCHEMES)}, or a file"
         raise SourceOpenError(f"{redact(url)}: {scheme}:// is not read; {what}")
+    require_no_page(url)
 
 
 def _webcam(location: str) -> int | str:
