@@ -6,16 +6,22 @@ from functools import partial
 from math import inf
 from os import SEEK_CUR, SEEK_END, SEEK_SET
 from typing import Final
+from urllib.parse import urlsplit
 
 import av
 
 from maskstream.content import START_BYTES, PicturesInTurn, content_of
 from maskstream.sources import hls
 from maskstream.sources.limits import Allowance, LimitReached
+from maskstream.sources.mjpeg import Mjpeg, is_mjpeg
 from maskstream.whitelists import whitelist
 
 MOST_REDIRECTS: Final = 8
+_BOX_HEAD: Final = 8
+"""Bytes of size and kind in front of each box (ISO/IEC 14496-12)."""
 _PIECE: Final = 32768
+_FORGOTTEN: Final = 4 * _PIECE
+"""Of a stream that goes only forward, FFmpeg keeps the last half of that."""
 _NEXT_PICTURE_S: Final = 1.0
 _READ_THROUGH: Final = 8 * _PIECE
 """A gap so small is read sooner than asked for anew."""
@@ -69,10 +75,11 @@ class HttpFile:
         self._rest = b""
         self._position = self._wanted = 0
         self._has_ended = False
+        self._start: bytes | None = None
         self._playlist_bytes = 0
         self._playlist_tail = b""
         self._playlist_ended = playlist_ended
-        self._seekable = None if is_first and self._size > 1 else False
+        self._seekable = None if is_first and 1 < self._size < _LONGEST_FILE else False
 
     def _open(self, options: Mapping[str, str]) -> av.container.InputContainer:
         options = {**self._options, **options, "raw_packet_size": str(_PIECE)}
@@ -80,36 +87,64 @@ class HttpFile:
 
     def _gives_parts(self) -> bool:
         try:
+            if "@" in urlsplit(self.name).netloc:
+                return self._goes_back()
             self._open({"offset": str(self._size - 1)}).close()
         except av.FFmpegError:
             return False
         return True
 
+    def _goes_back(self) -> bool:
+        """Return whether a server that wants a login gives the beginning again.
+
+        FFmpeg sends the login only after a 401 to a request for all; to a request for a part it would take that for a refusal.
+        """
+        with self._open({}) as asked:
+            first = bytes(next(asked.demux(), b""))
+            read = len(first)
+            while read < _FORGOTTEN and (piece := bytes(next(asked.demux(), b""))):
+                read += len(piece)
+            asked.seek(1, unsupported_byte_offset=True)  # where it cannot, FFmpeg goes on where it was, and says nothing
+            again = bytes(next(asked.demux(), b""))
+        common = min(len(first) - 1, len(again))
+        return common > 0 and first[1 : 1 + common] == again[:common]
+
     @property
     def start(self) -> bytes:
         """The first bytes, which are read later all the same; few of them, or none where it is empty."""
-        while len(self._rest) < START_BYTES and (more := self._more()):
+        if self._start is None:
+            self._start = self.peek(START_BYTES)[:START_BYTES]
+        return self._start
+
+    def peek(self, least: int) -> bytes:
+        """Return the first bytes before any was read, so many or more; fewer only where it ends before.
+
+        Raises:
+            av.FFmpegError: The connection broke.
+            LimitReached: The time is up.
+        """
+        while len(self._rest) < least and (more := self._more()):
             self._rest += more
-        return self._rest[:START_BYTES]
+        return self._rest
 
     def picture(self) -> bytes | None:
         """Return all that comes, where it is one picture; None where another follows it, and all is read later all the same.
 
-        What says how long it is, is no endless stream of pictures. Behind a whole JPEG of unknown length nobody waits long for
-        another one: some cameras leave the connection open.
+        Behind a whole JPEG of unknown length nobody waits long for another one: some cameras leave the connection open.
 
         Raises:
             av.FFmpegError: The connection broke.
             LimitReached: It is too large, or the time is up.
         """
         in_turn, data = PicturesInTurn(), bytearray(self._rest)
-        while self.has_length or not in_turn.seen_in(data):
-            if in_turn.is_whole:
+        while not in_turn.seen_in(data):
+            is_whole = in_turn.is_whole and not self.has_length
+            if is_whole:
                 self._allowance.shorten(_NEXT_PICTURE_S)
             try:
                 more = self._more()
             except (av.FFmpegError, LimitReached):
-                if not in_turn.is_whole:
+                if not is_whole:
                     raise
                 more = b""
             if not more:
@@ -128,6 +163,15 @@ class HttpFile:
         while more := self._more():
             self._rest += more
         return self._rest.decode(errors="replace")
+
+    @property
+    def needs_seeking(self) -> bool:
+        """Whether it is an MP4 or MOV whose pictures lie in front of their index, and only its beginning can be had."""
+        boxes = self._start or b""
+        while boxes[4:8] not in (b"mdat", b"moov", b""):
+            size = int.from_bytes(boxes[:4], "big")
+            boxes = boxes[size:] if size >= _BOX_HEAD else b""
+        return boxes[4:8] == b"mdat" and not self.seekable()
 
     def seekable(self) -> bool:
         """Return whether `seek` is of use; asks the server at the first call."""
@@ -185,7 +229,7 @@ class HttpFile:
         try:
             piece = bytes(next(self._container.demux(), b""))
         except av.FFmpegError as error:
-            if error.errno != EIO or self._size > 0:  # its word for an end where no length was promised
+            if error.errno != EIO or self.has_length:  # its word for an end where no length was promised
                 raise
             piece = b""
         self._allowance.received(len(piece))
@@ -235,7 +279,7 @@ class HttpOpener:
         self._allowance = allowance
         self._say = say
         self._first: HttpFile | None = None
-        self._wanted: HttpFile | None = None
+        self._wanted: HttpFile | Mjpeg | None = None
         self.picture: bytes | None = None
         """All of it, where the URL leads to one picture."""
 
@@ -243,7 +287,7 @@ class HttpOpener:
         """Connect to the URL itself, or to the variant to which it leads; FFmpeg asks for that next unless it is a `picture`.
 
         Returns:
-            The URL that FFmpeg is to open, and the format of it where FFmpeg would want to know its media type; else None.
+            The URL that FFmpeg is to open, and its format where FFmpeg would want to know the media type; else None.
 
         Raises:
             av.FFmpegError: It cannot be had.
@@ -255,15 +299,22 @@ class HttpOpener:
             content = content_of(first.start)
             if content == "picture":
                 self.picture = first.picture()
-                return url, "mjpeg"
             if content != "hls":
-                return url, "mpjpeg" if content == "multipart" else None
+                may_be_mjpeg = self.picture is None and content in (None, "multipart", "picture")
+                return url, self._format_of_pictures(first) if may_be_mjpeg else None
             self.playlist = hls.read_playlist(first.text(), url)
             if not self.playlist.variants:
                 return url, "hls"
             first.close()
             url = self._chosen(self.playlist)
         raise LimitReached("no video in it: its playlists lead to other playlists alone; check the path")
+
+    def _format_of_pictures(self, first: HttpFile) -> str | None:
+        """Let FFmpeg have pictures that come one after the other alone, and return the format of that; None for all else."""
+        if not is_mjpeg(first, has_length=first.has_length):
+            return None
+        self._wanted = pictures = Mjpeg(first, self._allowance.most_bytes)
+        return pictures.format
 
     def _chosen(self, playlist: hls.Playlist) -> str:
         best = hls.best_variant(playlist.variants, self._most_pixels)
@@ -272,13 +323,18 @@ class HttpOpener:
         return best.url
 
     @property
+    def has_opened(self) -> bool:
+        """Whether there is a `first`."""
+        return self._first is not None
+
+    @property
     def first(self) -> HttpFile:
         """What `open_first` has opened."""
         if self._first is None:
             raise ValueError("nothing was opened")
         return self._first
 
-    def __call__(self, url: str, _flags: int, options: Mapping[str, str]) -> "HttpFile | _Piece":
+    def __call__(self, url: str, _flags: int, options: Mapping[str, str]) -> "HttpFile | Mjpeg | _Piece":
         """Open a URL for FFmpeg: the first one, or what that leads to.
 
         Raises:

@@ -36,6 +36,8 @@ class Allowance:
     def __init__(self, config: NetworkConfig) -> None:
         """Begin with the time that opening may take."""
         self._max_mb = config.max_frame_mb
+        self.most_bytes = round(config.max_frame_mb * _MEGA)
+        """Of one picture."""
         self.is_used_up = False
         """Whether a limit was reached: nothing more is to be read."""
         self.renew(config.open_timeout_s)
@@ -74,7 +76,7 @@ class Allowance:
             LimitReached: They are too many for one picture.
         """
         self._bytes += number
-        if self._bytes > self._max_mb * _MEGA:
+        if self._bytes > self.most_bytes:
             self.is_used_up = True
             raise LimitReached(
                 f"more than {self._max_mb:g} MB came without a picture; if its pictures are so large, raise network.max_frame_mb"
