@@ -126,10 +126,10 @@ def test_whatever_is_read_is_read_by_the_table() -> None:
 
 def with_external_data(movie: bytes, path: Path) -> bytes:
     """Return an MP4, its index behind its data, that says that the data are in another file (QuickTime File Format, alias)."""
-    place = str(path).replace("/", ":").encode()
-    place = b"vol" + place + b":" * (len(place) % 2 == 0)
+    place = b"vol" + str(path).replace("/", ":").encode()
+    padded = place + bytes(len(place) % 2)
     alias = bytes(10) + b"\3" + b"vol".ljust(27, b"\0") + bytes(12) + b"\1x".ljust(64, b"\0") + bytes(16)
-    alias += struct.pack(">hh", 1, 1) + bytes(16) + struct.pack(">hH", 2, len(place)) + place + struct.pack(">hH", -1, 0)
+    alias += struct.pack(">hh", 0, 0) + bytes(16) + struct.pack(">hH", 2, len(place)) + padded + struct.pack(">hH", -1, 0)
     entry = struct.pack(">I4sI", 12 + len(alias), b"alis", 0) + alias
     at = movie.index(b"dref")
     size = int.from_bytes(movie[at - 4 : at], "big")
