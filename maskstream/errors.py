@@ -5,6 +5,7 @@ MaskStreamError
 ├── SourceError            exit code 3
 │   ├── SourceOpenError    it could not be opened
 │   │   └── SourceRefused  and will not be next time: a wrong password or path, no video
+│   │       └── SourceUnreadable  nor ever: it is a file, and its server gives it in no way that it can be read
 │   └── StreamLost         it was open and broke
 ├── ModelError             exit code 4
 │   ├── WeightsError       a weights file is missing, damaged or does not fit
@@ -47,6 +48,10 @@ class SourceOpenError(SourceError):
 
 class SourceRefused(SourceOpenError):
     """A source answered, and will give the same answer next time: a wrong password or path, or no video."""
+
+
+class SourceUnreadable(SourceRefused):
+    """A file on a server cannot be read as it is: no other attempt is made, even beside other sources."""
 
 
 class StreamLost(SourceError):

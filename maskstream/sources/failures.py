@@ -11,10 +11,15 @@ from av import error as av_error
 from maskstream.errors import SourceOpenError, SourceRefused
 from maskstream.redaction import redact
 from maskstream.sources.http import MOST_REDIRECTS
+from maskstream.sources.limits import Allowance, LimitReached
 from maskstream.sources.tls import certificate_fault, host_of, scheme_of
 
 PROXY_VARIABLE: Final = "http_proxy"
 """The one that FFmpeg looks at, for http://, https:// and rtsps://."""
+NEEDS_SEEKING: Final = (
+    "cannot be read without seeking: its index is at its end, and the server does not give parts of a file; "
+    "put the index first with ffmpeg -i FILE -c copy -movflags +faststart OUTPUT, download it, or let the server answer ranges"
+)
 _REFUSALS: Final[dict[type[Exception], str]] = {
     av_error.HTTPUnauthorizedError: "user or password is missing or wrong (401); give them as user:password@host, an @ as %40",
     av_error.HTTPForbiddenError: "this user may not see it (403); check the user's rights in the camera",
@@ -26,6 +31,7 @@ _REFUSALS: Final[dict[type[Exception], str]] = {
 _REASONS: Final[dict[type[Exception], str]] = {
     av_error.HTTPServerError: "the server itself failed (5xx); restart the camera, or try again later",
     ConnectionRefusedError: "the connection was refused; check host and port, and that the camera is on",
+    av_error.EOFError: "it ended before a picture came; check the camera, and the path behind the host",
     ConnectionResetError: "the connection was reset; check the camera and the network",
 }
 _REASONS_BY_ERRNO: Final = {
@@ -46,6 +52,10 @@ _PROXY_ADVICE: Final = f"correct {PROXY_VARIABLE}, or name the camera's host in 
 _NO_RTSP_VIDEO: Final = (  # FFmpeg says the same of both
     "what comes from there is no video, or claims to be larger than network.max_frame_mb and max_megapixels allow; "
     "check the path behind the host"
+)
+_NOT_IN_ORDER: Final = (
+    "cannot be read without seeking: the index of this MP4 is at its end; write it with ffmpeg -movflags +faststart, "
+    "or send MPEG-TS or Matroska, or give the file itself"
 )
 _NO_STREAM: Final = (
     "the server refuses it, or has no such stream; check application and stream behind the host, user and password"
@@ -76,6 +86,17 @@ def reason(error: av.FFmpegError) -> tuple[str, type[SourceOpenError]]:
     by_kind = (text for kind, text in _REASONS.items() if isinstance(error, kind))
     by_errno = _REASONS_BY_ERRNO.get(error.errno or 0, f"{error.strerror}; check host, port and path")
     return next(by_kind, by_errno), SourceOpenError
+
+
+def reason_of_fetch(
+    url: str, error: av.FFmpegError | LimitReached, allowance: Allowance, ca_file: str | None
+) -> tuple[str, type[SourceOpenError]]:
+    """Return why what a URL leads to cannot be had, also where a limit was reached or the time is up; see `reason_at_opening`."""
+    if isinstance(error, LimitReached):
+        return str(error), SourceRefused if error.is_final else SourceOpenError
+    if allowance.is_late:
+        return f"{allowance.late()}{proxy_in_between(url)}", SourceOpenError
+    return reason_at_opening(url, error, ca_file)
 
 
 def reason_at_opening(url: str, error: av.FFmpegError, ca_file: str | None) -> tuple[str, type[SourceOpenError]]:
@@ -151,3 +172,17 @@ def _has_address(url: str) -> bool:
         return bool(socket.getaddrinfo(host_of(url), None))
     except (ValueError, socket.gaierror):
         return False
+
+
+def why_not_in_order(start: bytes) -> str | None:
+    """Return why a video cannot be read without seeking, as its first bytes tell; None where that is not the reason.
+
+    An MP4 may have its index behind its pictures.
+    """
+    at, kind = 0, start[4:8]
+    if kind != b"ftyp":
+        return None
+    while at + 8 <= len(start) and kind not in (b"mdat", b"moov"):
+        at += max(8, int.from_bytes(start[at : at + 4], "big"))
+        kind = start[at + 4 : at + 8]
+    return _NOT_IN_ORDER if kind == b"mdat" else None

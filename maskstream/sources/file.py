@@ -1,7 +1,7 @@
 """Video files of every container and codec that FFmpeg reads, through PyAV."""
 
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_ISBLK, S_ISCHR, S_ISREG, S_ISSOCK
 
 import av
 
@@ -39,6 +39,12 @@ def _open_container(path: str) -> av.container.InputContainer:
         raise SourceOpenError(f"{path}: no such file; check the path") from error
     except OSError as error:
         raise SourceOpenError(f"{path}: cannot be read: {error.strerror}; check the path and who may read it") from error
+    except ValueError as error:
+        raise SourceOpenError(f"{path}: no path: {error}; check what was given to --source") from error
+    if S_ISCHR(status.st_mode) or S_ISBLK(status.st_mode):
+        raise SourceOpenError(f"{path}: a device that gives no video; webcams are /dev/video0 and so on, or 0, 1 ...")
+    if S_ISSOCK(status.st_mode):
+        raise SourceOpenError(f"{path}: a socket; let its program write to a named pipe (mkfifo)")
     if not S_ISREG(status.st_mode):
         raise SourceOpenError(f"{path}: not a file; give a video file")
     if status.st_size == 0:

@@ -3,24 +3,36 @@
 from collections.abc import Callable, Mapping
 from errno import EACCES, EIO
 from functools import partial
+from math import inf
 from os import SEEK_CUR, SEEK_END, SEEK_SET
 from typing import Final
+from urllib.parse import urlsplit
 
 import av
 
+from maskstream.content import START_BYTES, PicturesInTurn, content_of
+from maskstream.sources import hls
 from maskstream.sources.limits import Allowance, LimitReached
+from maskstream.sources.mjpeg import Mjpeg, is_mjpeg
 from maskstream.whitelists import whitelist
 
 MOST_REDIRECTS: Final = 8
-_START: Final = 16
+_BOX_HEAD: Final = 8
+"""Bytes of size and kind in front of each box (ISO/IEC 14496-12)."""
 _PIECE: Final = 32768
+_FORGOTTEN: Final = 4 * _PIECE
+"""Of a stream that goes only forward, FFmpeg keeps the last half of that."""
+_NEXT_PICTURE_S: Final = 1.0
 _READ_THROUGH: Final = 8 * _PIECE
 """A gap so small is read sooner than asked for anew."""
-_PLAYLIST: Final = b"#EXTM3U"
 _LONGEST_PLAYLIST: Final = 4_000_000
 """Bytes; in memory its pieces take ten times as much. A day in pieces of 2 s takes 2 MB."""
 _FOR_FILES: Final = {b"v=0": "an SDP file", b"ffconcat version": "a list of files"}
 """What would lead to this machine or to others, by how it begins."""
+_MOST_LISTS: Final = 4
+"""Playlists of playlists; there is no use in more than one."""
+_LONGEST_FILE: Final = 10**12
+"""Bytes; what claims to be longer has no end: some servers give a length to a camera's stream."""
 _SCHEMES: Final = ("http://", "https://", "crypto+http://", "crypto+https://")
 """And pieces of a playlist that are encrypted, as FFmpeg calls them."""
 
@@ -32,7 +44,15 @@ class HttpFile:
     that what arrives can be counted. An error is raised once, then the file has ended (see `Allowance`).
     """
 
-    def __init__(self, url: str, options: Mapping[str, str], allowance: Allowance, *, is_first: bool) -> None:
+    def __init__(
+        self,
+        url: str,
+        options: Mapping[str, str],
+        allowance: Allowance,
+        *,
+        is_first: bool,
+        playlist_ended: Callable[[], None] = lambda: None,
+    ) -> None:
         """Connect.
 
         Args:
@@ -41,6 +61,7 @@ class HttpFile:
             allowance: Told of all that comes; has the time that is left.
             is_first: Whether it is what the user named. Then it is asked if parts of it can be had: a video file with its index
                 at the end needs that.
+            playlist_ended: Called where it is a playlist that says that nothing will be added to it.
 
         Raises:
             av.FFmpegError: There is no answer, or a refusal.
@@ -54,8 +75,11 @@ class HttpFile:
         self._rest = b""
         self._position = self._wanted = 0
         self._has_ended = False
+        self._start: bytes | None = None
         self._playlist_bytes = 0
-        self._seekable = is_first and self._size > 1 and self._gives_parts()
+        self._playlist_tail = b""
+        self._playlist_ended = playlist_ended
+        self._seekable = None if is_first and 1 < self._size < _LONGEST_FILE else False
 
     def _open(self, options: Mapping[str, str]) -> av.container.InputContainer:
         options = {**self._options, **options, "raw_packet_size": str(_PIECE)}
@@ -63,20 +87,96 @@ class HttpFile:
 
     def _gives_parts(self) -> bool:
         try:
+            if "@" in urlsplit(self.name).netloc:
+                return self._goes_back()
             self._open({"offset": str(self._size - 1)}).close()
         except av.FFmpegError:
             return False
         return True
 
+    def _goes_back(self) -> bool:
+        """Return whether a server that wants a login gives the beginning again.
+
+        FFmpeg sends the login only after a 401 to a request for all; to a request for a part it would take that for a refusal.
+        """
+        with self._open({}) as asked:
+            first = bytes(next(asked.demux(), b""))
+            read = len(first)
+            while read < _FORGOTTEN and (piece := bytes(next(asked.demux(), b""))):
+                read += len(piece)
+            asked.seek(1, unsupported_byte_offset=True)  # where it cannot, FFmpeg goes on where it was, and says nothing
+            again = bytes(next(asked.demux(), b""))
+        common = min(len(first) - 1, len(again))
+        return common > 0 and first[1 : 1 + common] == again[:common]
+
     @property
     def start(self) -> bytes:
         """The first bytes, which are read later all the same; few of them, or none where it is empty."""
-        while len(self._rest) < _START and (more := self._more()):
+        if self._start is None:
+            self._start = self.peek(START_BYTES)[:START_BYTES]
+        return self._start
+
+    def peek(self, least: int) -> bytes:
+        """Return the first bytes before any was read, so many or more; fewer only where it ends before.
+
+        Raises:
+            av.FFmpegError: The connection broke.
+            LimitReached: The time is up.
+        """
+        while len(self._rest) < least and (more := self._more()):
             self._rest += more
-        return self._rest[:_START]
+        return self._rest
+
+    def picture(self) -> bytes | None:
+        """Return all that comes, where it is one picture; None where another follows it, and all is read later all the same.
+
+        Behind a whole JPEG of unknown length nobody waits long for another one: some cameras leave the connection open.
+
+        Raises:
+            av.FFmpegError: The connection broke.
+            LimitReached: It is too large, or the time is up.
+        """
+        in_turn, data = PicturesInTurn(), bytearray(self._rest)
+        while not in_turn.seen_in(data):
+            is_whole = in_turn.is_whole and not self.has_length
+            if is_whole:
+                self._allowance.shorten(_NEXT_PICTURE_S)
+            try:
+                more = self._more()
+            except (av.FFmpegError, LimitReached):
+                if not is_whole:
+                    raise
+                more = b""
+            if not more:
+                return bytes(data)
+            data += more
+        self._rest = bytes(data)
+        return None
+
+    @property
+    def has_length(self) -> bool:
+        """Whether the server says how long it is, in bytes, as it does of a file."""
+        return 0 < self._size < _LONGEST_FILE
+
+    def text(self) -> str:
+        """Return all of a playlist, which is read later all the same."""
+        while more := self._more():
+            self._rest += more
+        return self._rest.decode(errors="replace")
+
+    @property
+    def needs_seeking(self) -> bool:
+        """Whether it is an MP4 or MOV whose pictures lie in front of their index, and only its beginning can be had."""
+        boxes = self._start or b""
+        while boxes[4:8] not in (b"mdat", b"moov", b""):
+            size = int.from_bytes(boxes[:4], "big")
+            boxes = boxes[size:] if size >= _BOX_HEAD else b""
+        return boxes[4:8] == b"mdat" and not self.seekable()
 
     def seekable(self) -> bool:
-        """Return whether `seek` is of use."""
+        """Return whether `seek` is of use; asks the server at the first call."""
+        if self._seekable is None:
+            self._seekable = not self._playlist_bytes and self._gives_parts()
         return self._seekable
 
     def tell(self) -> int:
@@ -129,58 +229,112 @@ class HttpFile:
         try:
             piece = bytes(next(self._container.demux(), b""))
         except av.FFmpegError as error:
-            if error.errno != EIO or self._size > 0:  # its word for an end where no length was promised
+            if error.errno != EIO or self.has_length:  # its word for an end where no length was promised
                 raise
             piece = b""
         self._allowance.received(len(piece))
-        self._playlist_bytes += len(piece) if self._playlist_bytes or piece.startswith(_PLAYLIST) else 0
+        if self._playlist_bytes or piece.startswith(hls.PLAYLIST):
+            self._take_note(piece)
+        return piece
+
+    def _take_note(self, piece: bytes) -> None:
+        """Look at a piece of a playlist."""
+        self._playlist_bytes += len(piece)
+        if hls.END in self._playlist_tail + piece:
+            self._playlist_ended()
+        self._playlist_tail = piece[-len(hls.END) :]
         if self._playlist_bytes > _LONGEST_PLAYLIST:
             self._allowance.is_used_up = True
             raise LimitReached(f"its playlist is longer than {_LONGEST_PLAYLIST // 10**6} MB; check the path")
-        return piece
 
 
 class HttpOpener:
     """Opens what FFmpeg asks for: first the URL itself, then what it leads to, such as the pieces of a playlist.
 
-    What else cannot be had counts as empty: FFmpeg goes on with the next piece.
+    What else cannot be had counts as empty: FFmpeg goes on with the next piece. Of a playlist of variants FFmpeg is given the
+    best one alone: by itself it would read the beginning of each.
     """
 
-    def __init__(self, options: Mapping[str, str], allowance: Allowance, say: Callable[[str, av.FFmpegError], None]) -> None:
+    def __init__(
+        self,
+        options: Mapping[str, str],
+        allowance: Allowance,
+        say: Callable[[str, av.FFmpegError], None],
+        most_pixels: float = inf,
+    ) -> None:
         """Open nothing yet.
 
         Args:
             options: Of FFmpeg's HTTP and TLS, for all connections.
             allowance: Of the source.
             say: Told of a URL behind the first one that cannot be had, and why.
+            most_pixels: Variants with larger pictures are not chosen.
         """
+        self.playlist: hls.Playlist | None = None
+        """What the URL itself leads to, where that is a playlist; of segments, and as it was at first."""
+        self.playlist_has_ended = False
+        """Whether it, as it is by now, says that nothing will be added."""
+        self._most_pixels = most_pixels
         self._options = options
         self._allowance = allowance
         self._say = say
         self._first: HttpFile | None = None
-        self._wanted: HttpFile | None = None
+        self._wanted: HttpFile | Mjpeg | None = None
+        self.picture: bytes | None = None
+        """All of it, where the URL leads to one picture."""
 
-    def open_first(self, url: str) -> str | None:
-        """Connect to the URL itself, which FFmpeg asks for next.
+    def open_first(self, url: str) -> tuple[str, str | None]:
+        """Connect to the URL itself, or to the variant to which it leads; FFmpeg asks for that next unless it is a `picture`.
 
         Returns:
-            The format of it where FFmpeg would want to know its media type; else None.
+            The URL that FFmpeg is to open, and its format where FFmpeg would want to know the media type; else None.
 
         Raises:
             av.FFmpegError: It cannot be had.
-            LimitReached: It is late, or a list that is read from files alone.
+            LimitReached: It is late, leads nowhere, or is a list that is read from files alone.
         """
-        self._first = HttpFile(url, self._options, self._allowance, is_first=True)
-        self._wanted = self._first
-        start = self._first.start
-        if start.startswith(_PLAYLIST):
-            return "hls"
-        for begins, what in _FOR_FILES.items():
-            if start.startswith(begins):
-                raise LimitReached(f"it is {what}, which is not read from a server; save it, and give its path as the source")
-        return "mpjpeg" if start.lstrip().startswith(b"--") else None
+        for _ in range(_MOST_LISTS):
+            first = self._first = self._wanted = self._opened(url, self._options, is_first=True)
+            _refuse_lists_of_files(first.start)
+            content = content_of(first.start)
+            if content == "picture":
+                self.picture = first.picture()
+            if content != "hls":
+                may_be_mjpeg = self.picture is None and content in (None, "multipart", "picture")
+                return url, self._format_of_pictures(first) if may_be_mjpeg else None
+            self.playlist = hls.read_playlist(first.text(), url)
+            if not self.playlist.variants:
+                return url, "hls"
+            first.close()
+            url = self._chosen(self.playlist)
+        raise LimitReached("no video in it: its playlists lead to other playlists alone; check the path")
 
-    def __call__(self, url: str, _flags: int, options: Mapping[str, str]) -> "HttpFile | _Piece":
+    def _format_of_pictures(self, first: HttpFile) -> str | None:
+        """Let FFmpeg have pictures that come one after the other alone, and return the format of that; None for all else."""
+        if not is_mjpeg(first, has_length=first.has_length):
+            return None
+        self._wanted = pictures = Mjpeg(first, self._allowance.most_bytes)
+        return pictures.format
+
+    def _chosen(self, playlist: hls.Playlist) -> str:
+        best = hls.best_variant(playlist.variants, self._most_pixels)
+        if best is None:
+            raise LimitReached("no video in it: all variants of its playlist are sound; check the path")
+        return best.url
+
+    @property
+    def has_opened(self) -> bool:
+        """Whether there is a `first`."""
+        return self._first is not None
+
+    @property
+    def first(self) -> HttpFile:
+        """What `open_first` has opened."""
+        if self._first is None:
+            raise ValueError("nothing was opened")
+        return self._first
+
+    def __call__(self, url: str, _flags: int, options: Mapping[str, str]) -> "HttpFile | Mjpeg | _Piece":
         """Open a URL for FFmpeg: the first one, or what that leads to.
 
         Raises:
@@ -194,9 +348,15 @@ class HttpOpener:
     def _open_piece(self, url: str, options: Mapping[str, str]) -> HttpFile | None:
         if self._allowance.is_used_up:
             return None
+        return self._opened(url, options, is_first=False)
+
+    def _opened(self, url: str, options: Mapping[str, str], *, is_first: bool) -> HttpFile:
         if not url.startswith(_SCHEMES):
             raise av.error.PermissionError(EACCES, "it is no http:// or https:// URL", url)
-        return HttpFile(url, options, self._allowance, is_first=False)
+        return HttpFile(url, options, self._allowance, is_first=is_first, playlist_ended=self._playlist_ended)
+
+    def _playlist_ended(self) -> None:
+        self.playlist_has_ended = True
 
     def _failed(self, url: str, error: av.FFmpegError) -> None:
         if self._allowance.is_late:
@@ -234,3 +394,9 @@ class _Piece:
         file, self._file = self._file, None
         if file is not None:
             file.close()
+
+
+def _refuse_lists_of_files(start: bytes) -> None:
+    what = next((what for begins, what in _FOR_FILES.items() if start.startswith(begins)), None)
+    if what is not None:
+        raise LimitReached(f"it is {what}, which is not read from a server; save it, and give its path as the source")

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import av
 
-from maskstream.sources.connection import Peer
+from maskstream.sources.connection import ENOUGH_FOR_FPS, LiveConnection, Peer
 from maskstream.sources.limits import LimitReached
 from maskstream.sources.tls import scheme_of
 from maskstream.whitelists import STREAMED_FORMATS, whitelist
@@ -13,11 +13,9 @@ from maskstream.whitelists import STREAMED_FORMATS, whitelist
 RAW_SCHEMES: Final = ("udp", "rtp", "tcp")
 RECEIVING: Final = {"fifo_size": "131072", "overrun_nonfatal": "1", "buffer_size": "4194304"}
 """Of UDP, as key frames come in bursts: packets of 188 bytes that may wait, no end where they are more, bytes in the system."""
-ENOUGH: Final = {"fpsprobesize": "5"}
-"""Frames that FFmpeg watches before it lets go."""
 
 
-class RawConnection:
+class RawConnection(LiveConnection):
     """What is sent to udp://HOST:PORT or rtp://HOST:PORT, or what tcp://HOST:PORT sends.
 
     Of UDP and RTP, the host is that of this machine or a multicast group. Options of FFmpeg may follow, as ?localaddr=192.0.2.1.
@@ -45,19 +43,12 @@ class RawConnection:
         container = av.open(
             self.url,
             metadata_errors="replace",
-            options={**(RECEIVING if scheme != "tcp" else {}), **ENOUGH, **whitelist(scheme, formats)},
+            options={**(RECEIVING if scheme != "tcp" else {}), **ENOUGH_FOR_FPS, **whitelist(scheme, formats)},
             timeout=(allowance, allowance),  # type: ignore[arg-type]  # read by float()
         )
         if scheme != "tcp":
             self._peer.remembered.transport = "udp"
         return container
-
-    def is_live(self, container: av.container.InputContainer) -> bool:
-        """Return True: nobody can ask for it again."""
-        return True
-
-    def close(self) -> None:
-        """Do nothing: FFmpeg closes all with the container."""
 
 
 def _has_port(url: str) -> bool:

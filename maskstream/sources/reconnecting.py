@@ -9,7 +9,7 @@ from threading import Event, Lock
 from typing import Final
 
 from maskstream.clock import MONOTONIC, Clock
-from maskstream.errors import SourceError, SourceRefused, StreamLost
+from maskstream.errors import SourceError, SourceRefused, SourceUnreadable, StreamLost
 from maskstream.protocols import Source
 from maskstream.states import SourceState, SourceStatus
 from maskstream.types import Frame, SourceInfo
@@ -45,8 +45,8 @@ class ReconnectingSource:
     """A source that wraps a source.
 
     Frames count on from one connection to the next, and `Frame.time_s` from the first attempt, so that records and videos have
-    one clock; `Frame.connection` tells connections apart. `info` is that of the present connection; before the first it has no
-    size.
+    one clock: within a connection that of the source itself, and it does not run back from one to the next. `Frame.connection`
+    tells connections apart. `info` is that of the present connection; before the first it has no size.
     """
 
     def __init__(
@@ -84,6 +84,8 @@ class ReconnectingSource:
         self._lock = Lock()
         self._source: Source | None = None
         self._index = 0
+        self._next_time_s = 0.0
+        """The least that `Frame.time_s` may be."""
         self._failed = 0
         """Attempts in a row that gave no steady connection."""
         self._online_at_s = 0.0
@@ -102,7 +104,7 @@ class ReconnectingSource:
                 source = self._open()
                 if source is not None:
                     yield from self._connection(source) if source.info.live else self._recorded(source)
-                if not self.info.live or self._closed.is_set():
+                if not self.info.live or self._closed.is_set() or getattr(source, "is_over", False):
                     return
                 lost: SourceError = StreamLost(f"{self.info.source_id}: lost: the stream ended; check the camera")
             except SourceError as error:
@@ -154,12 +156,15 @@ class ReconnectingSource:
 
     def _connection(self, source: Source) -> Iterator[Frame]:
         """Yield the frames of a connection, counted on from the one before."""
+        moved_s = 0.0
         for number, frame in enumerate(source):
             if number == 0:
                 self._came_back(frame)
+                moved_s = max(frame.captured_at_s - self._began_s, self._next_time_s) - frame.time_s
             elif self._failed and frame.captured_at_s - self._online_at_s > _STEADY_S:
                 self._failed = 0
-            time_s = frame.captured_at_s - self._began_s
+            time_s = frame.time_s + moved_s
+            self._next_time_s = time_s + frame.duration_s
             yield replace(frame, index=self._index, time_s=time_s, connection=self._connection_number)
             self._index += 1
 
@@ -173,6 +178,7 @@ class ReconnectingSource:
         """Say what happened and wait for the next attempt, or raise where there is none."""
         is_first = self._index == 0 and self._failed == 0
         is_over = self._policy.max_reconnects is not None and self._failed >= self._policy.max_reconnects
+        is_over = is_over or isinstance(lost, SourceUnreadable)
         if not self.info.live or is_over or (is_first and self._policy.refusal_ends and isinstance(lost, SourceRefused)):
             raise lost
         self._failed += 1

@@ -6,18 +6,18 @@ from typing import Final
 import av
 
 from maskstream.sources import tls
-from maskstream.sources.connection import Peer
+from maskstream.sources.connection import ENOUGH_FOR_FPS, LiveConnection, Peer
 from maskstream.whitelists import whitelist
 
 RTMP_SCHEMES: Final = ("rtmp", "rtmps")
-_ENOUGH: Final = {"analyzeduration": "1000000", "fpsprobesize": "5"}
+_ENOUGH: Final = {"analyzeduration": "1000000", **ENOUGH_FOR_FPS}
 """What FFmpeg looks at before it lets go, in microseconds and frames: it would wait 5 s for sound that may follow."""
 _LOGIN: Final = re.compile(r"(?<=://)[^/?#]*(?=@)")
 _ESCAPED: Final = re.compile(r"%(?:2[124-9a-e]|[3-7][0-9a-f])(?<!%3f)", re.IGNORECASE)
 """Signs that FFmpeg takes as they are in front of the host: all but # / and ?."""
 
 
-class RtmpConnection:
+class RtmpConnection(LiveConnection):
     """A stream of an RTMP server: rtmp://HOST/APPLICATION/STREAM."""
 
     def __init__(self, peer: Peer) -> None:
@@ -50,13 +50,6 @@ class RtmpConnection:
             },
             timeout=(allowance, allowance),  # type: ignore[arg-type]  # read by float()
         )
-
-    def is_live(self, container: av.container.InputContainer) -> bool:
-        """Return True: a recording is asked for in the same way, and played at its own speed."""
-        return True
-
-    def close(self) -> None:
-        """Do nothing: FFmpeg closes all with the container."""
 
 
 def login_as_it_is(url: str) -> str:

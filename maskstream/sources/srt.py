@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import av
 from av import _core
 
-from maskstream.sources.connection import Peer
+from maskstream.sources.connection import ENOUGH_FOR_FPS, LiveConnection, Peer
 from maskstream.sources.limits import LimitReached
 from maskstream.sources.relay import Relay, program_with
 from maskstream.whitelists import STREAMED_FORMATS, whitelist
@@ -19,7 +19,6 @@ _US: Final = 1_000_000
 _LIMITS: Final = ("timeout", "listen_timeout")
 """Options of the URL that end waiting, in microseconds."""
 _LIMITED: Final = re.compile(rf"(?:{'|'.join(_LIMITS)})=")
-_ENOUGH: Final = {"fpsprobesize": "5"}
 _ANSWERS: Final = (
     ("Incorrect passphrase|Password required|BADSECRET", "the passphrase is missing or wrong; give it as ?passphrase=", True),
     ("SRTO_PASSPHRASE", "its passphrase is not valid; it needs 10 to 79 characters", True),
@@ -39,7 +38,7 @@ _ANSWERS: Final = (
 """What the program ffmpeg writes, what is said of it, and whether it will be the same next time."""
 
 
-class SrtConnection:
+class SrtConnection(LiveConnection):
     """A stream by SRT: srt://HOST:PORT, with options of FFmpeg behind it, as ?mode=listener&passphrase=...&streamid=..."""
 
     def __init__(self, peer: Peer) -> None:
@@ -65,7 +64,7 @@ class SrtConnection:
             return av.open(
                 url,
                 metadata_errors="replace",
-                options={**_ENOUGH, **whitelist("srt", STREAMED_FORMATS)},
+                options={**ENOUGH_FOR_FPS, **whitelist("srt", STREAMED_FORMATS)},
                 timeout=limit,
             )
         program = program_with("srt")
@@ -77,13 +76,9 @@ class SrtConnection:
             "r",
             format="nut",
             metadata_errors="replace",
-            options={**_ENOUGH, **whitelist("pipe")},
+            options={**ENOUGH_FOR_FPS, **whitelist("pipe")},
             timeout=limit,
         )
-
-    def is_live(self, container: av.container.InputContainer) -> bool:
-        """Return True: SRT is for what is sent now."""
-        return True
 
     def close(self) -> None:
         """End the program."""

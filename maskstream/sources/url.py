@@ -2,26 +2,36 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from errno import EIO
+from fractions import Fraction
+from threading import Event
 from typing import Final
 
 import av
 from av import error as av_error
+from loguru import logger
 
+from maskstream.clock import MONOTONIC, Clock
 from maskstream.demuxing import demuxed
-from maskstream.errors import SourceError, SourceOpenError, SourceRefused, StreamLost
+from maskstream.errors import SourceError, SourceOpenError, SourceRefused, SourceUnreadable, StreamLost
+from maskstream.protocols import Source
 from maskstream.redaction import redact
 from maskstream.settings import NetworkConfig, VideoConfig
-from maskstream.sources.connection import Connection, Peer, Remembered, Transport
-from maskstream.sources.failures import proxy_in_between, reason, reason_at_opening
+from maskstream.sources.connection import Connection, Peer, PictureComes, Remembered, Transport
+from maskstream.sources.failures import NEEDS_SEEKING, reason, reason_of_fetch
 from maskstream.sources.limits import Allowance, LimitReached, limit_memory_of
+from maskstream.sources.pacing import Pacer
 from maskstream.sources.raw import RAW_SCHEMES, RawConnection
+from maskstream.sources.read_ahead import ReadAhead
 from maskstream.sources.rtmp import RTMP_SCHEMES, RtmpConnection
 from maskstream.sources.rtsp import RTSP_SCHEMES, RtspConnection
 from maskstream.sources.sdp import SdpConnection
+from maskstream.sources.snapshots import SnapshotSource, UrlPictureSource
 from maskstream.sources.srt import SRT_SCHEMES, SrtConnection
-from maskstream.sources.video import Origin, VideoPacket, VideoSource
-from maskstream.sources.web import HTTP_SCHEMES, HttpConnection
+from maskstream.sources.video import Decoded, Origin, VideoPacket, VideoSource
+from maskstream.sources.web import GUESSED_RATE, HTTP_SCHEMES, HttpConnection
+from maskstream.types import Frame
 
 _CONNECTIONS: Final[dict[str, Callable[[Peer], Connection]]] = {
     **dict.fromkeys(RTSP_SCHEMES, RtspConnection),
@@ -33,14 +43,29 @@ _CONNECTIONS: Final[dict[str, Callable[[Peer], Connection]]] = {
 """By scheme."""
 SCHEMES: Final = tuple(_CONNECTIONS)
 """Of the URLs that are read."""
+_LONGEST_BEHIND_S: Final = 10.0
+"""A decoder that is later than this has no time for all frames: those that wait are passed over."""
 
 
 class UrlSource(VideoSource):
     """A camera, a video on a server, or what is sent to this machine.
 
-    What has no end is live: all but HTTP, and of HTTP what does not say how long it is, as MJPEG. A video on a server has the
-    timestamps of its file and loses no frame. A camera's frames that arrived damaged are left out, unless the configuration
-    keeps them. Where the server ends a live stream it is over; where it falls silent it is lost.
+    A video on a server has the timestamps of its file and loses no frame. It is a file where the server says how many bytes it
+    has, or the container how long it lasts, or the playlist that it is complete. Live is
+
+    - all but HTTP, and MJPEG in parts;
+    - a playlist that does not say that it is complete;
+    - without a length, what cameras and broadcasts send: MPEG-TS, FLV, and bare H.264, HEVC and MJPEG;
+    - without a length and a duration, Matroska, WebM, MP4, Ogg and ASF.
+
+    A live stream that ends is lost, and may be opened again. The last of these, and a playlist to which its server adds that it
+    is complete, have an end instead: `is_over`. What breaks off or falls silent is always lost: after `network.read_timeout_s`,
+    and with a playlist after the time of two of its segments more.
+
+    Frames of a live stream over HTTP that has timestamps are handed out when they are due (`pacing.py`), as it may arrive in
+    bursts. `Frame.time_s` is then the stream's own clock, and `captured_at_s` and `wall_time` say when a frame was handed out. It
+    is read ahead by a thread of its own. Other live frames are handed out when they arrive; `Frame.time_s` then counts from the
+    opening. A camera's frames that arrived damaged are left out, unless the configuration keeps them.
 
     Certificates are checked as `NetworkConfig.verify_tls` says. What a peer may send or claim is limited (`limits.py`).
     """
@@ -52,6 +77,7 @@ class UrlSource(VideoSource):
         source_id: str | None = None,
         remembered: Remembered | None = None,
         video: VideoConfig | None = None,
+        clock: Clock = MONOTONIC,
     ) -> None:
         """Connect and decode the first frame.
 
@@ -61,18 +87,29 @@ class UrlSource(VideoSource):
             source_id: Its name in records; None for the URL without its password.
             remembered: What the last connection has found out; it is kept up to date.
             video: How its frames become pictures; None: as they say themselves.
+            clock: Says when frames arrive and are due.
 
         Raises:
             SourceOpenError: There is no answer in time, or no video.
+            PictureComes: It is one picture; see `open_url`.
         """
         self._config = config
+        self._clock = clock
+        self._closing = Event()
+        self._pacer: Pacer | None = None
+        self._ahead: ReadAhead[VideoPacket] | None = None
+        self._packets_received = self._received()
+        self._arrived_s = self._behind_s = 0.0
+        self._has_ended = self._is_open = False
         self._allowance = Allowance(config)
         self._name = source_id or redact(url)
         self._remembered = remembered or Remembered()
         scheme, is_url, rest = url.partition("://")
         location = f"{scheme.lower()}://{rest}" if is_url else url
         peer = Peer(location, self._name, config, self._allowance, self._remembered)
-        self._connection = (_CONNECTIONS[scheme.lower()] if is_url else SdpConnection)(peer)
+        self._early = peer.early
+        connect = _CONNECTIONS[scheme.lower()] if is_url else SdpConnection
+        self._connection = connect(peer)
         limit_memory_of(config)
         try:
             container = self._open_container()
@@ -89,7 +126,10 @@ class UrlSource(VideoSource):
         except BaseException:
             self._connection.close()
             raise
-        if container.format.name == "mpjpeg":  # FFmpeg assumes 25 fps
+        if live and self._connection.is_paced(container):
+            self._pacer = Pacer()
+            self._ahead = ReadAhead(self._packets_received, lambda packet: packet.size, self._disconnect, clock)
+        if (live and not self._stream.average_rate) or container.format.name in GUESSED_RATE:
             self.info = replace(self.info, average_fps=None)
 
     @property
@@ -97,19 +137,66 @@ class UrlSource(VideoSource):
         """By which RTSP comes; None where it is no RTSP."""
         return self._remembered.transport
 
+    @property
+    def is_over(self) -> bool:
+        """Whether a live stream has come to its end, so that there is no use in opening it again."""
+        return self._has_ended and self._connection.end_is_final(self._container)
+
+    def close(self) -> None:
+        """Close the connection; a reader in another thread comes to its end, also where it waits for a frame to be due."""
+        self._closing.set()
+        self._allowance.is_used_up = True
+        if self._ahead is not None:
+            self._ahead.stop()
+        super().close()
+
     def _release(self) -> None:
-        super()._release()
+        self._decoded.close()
+        if self._ahead is not None:
+            self._ahead.close()
+        else:
+            self._disconnect()
+
+    def _disconnect(self) -> None:
+        self._container.close()
         self._connection.close()
+
+    def _frame(self, index: int, decoded: Decoded, capture_ms: float) -> Frame | None:
+        """Return a frame when it is due; None where the source was closed meanwhile."""
+        frame = super()._frame(index, decoded, capture_ms)
+        if self._pacer is None or frame is None:
+            return frame
+        shown = decoded.arrived.video_frame
+        pts_s = None if shown.pts is None else float(shown.pts * Fraction(shown.time_base or 0))
+        turn = self._pacer.turn(pts_s, self._arrived_s or self._clock.now_s(), self._clock.now_s())
+        self._behind_s = self._clock.now_s() - turn.due_s
+        if self._clock.wait(self._closing, max(0.0, -self._behind_s)):
+            return None
+        return replace(frame, time_s=turn.time_s, captured_at_s=self._clock.now_s(), wall_time=datetime.now(UTC))
 
     def _packets(self) -> Iterator[VideoPacket]:
         """Yield what is to be decoded: of a live stream from its first key frame on, for what comes before can only be grey."""
         decodable = not self._origin.live
-        for packet in self._received():
+        for packet in self._arriving():
             decodable = decodable or packet.is_keyframe
             if self._origin.live and packet.is_corrupt:
                 self.damaged += 1
             elif decodable:
                 yield packet
+
+    def _arriving(self) -> Iterator[VideoPacket]:
+        """Yield packets as they arrive; once they are read ahead, those that wait."""
+        for packet in self._packets_received:
+            yield packet
+            if self._ahead is not None:
+                break
+        if self._ahead is None:
+            return
+        for packet, arrived_s in self._ahead:
+            self._arrived_s = arrived_s
+            yield packet
+            if self._behind_s > _LONGEST_BEHIND_S and (skipped := self._ahead.skip_to_last(lambda one: one.is_keyframe)):
+                logger.warning("{}: decoding is {:.0f} s late: {} frames are passed over", self._name, self._behind_s, skipped)
 
     def _received(self) -> Iterator[VideoPacket]:
         """Yield the packets of the picture while they come in time.
@@ -124,21 +211,37 @@ class UrlSource(VideoSource):
                 if packet.stream is self._stream:
                     yield packet
                     if self._is_open:
-                        self._allowance.renew(self._config.read_timeout_s)
+                        self._allowance.renew(self._config.read_timeout_s + self._connection.patience_s())
+            self._has_ended = True
         except LimitReached as reached:
-            raise self._failure(str(reached), SourceRefused if reached.is_final else SourceOpenError) from None
+            raise self._failure(*self._limit_reason(reached)) from None
         except av.FFmpegError as error:
             if not (self._origin.live and error.errno == EIO):  # its word for an end where no length was promised
                 late = self._allowance.is_late or isinstance(error, av_error.ExitError)
-                raise (self._failure(str(self._allowance.late())) if late else self._failure(*reason(error))) from None
+                raise self._failure(*(self._limit_reason(self._allowance.late()) if late else self._reason(error))) from None
+            self._has_ended = True
 
     def _demuxed(self) -> Iterator[VideoPacket]:
         """Yield all packets; PyAV takes its limit on each of them from `_allowance` where `demux` begins."""
+        while self._early:
+            yield self._early.pop(0)
         for packet in demuxed(self._container):
             yield packet
             if self._is_open:
                 break
         yield from demuxed(self._container)
+
+    def _reason(self, error: av.FFmpegError) -> tuple[str, type[SourceOpenError]]:
+        return (NEEDS_SEEKING, SourceUnreadable) if self._lacks_seeking(error) else reason(error)
+
+    def _limit_reason(self, reached: LimitReached) -> tuple[str, type[SourceOpenError]]:
+        if self._lacks_seeking(reached):  # all of it came, and its index was not there yet
+            return NEEDS_SEEKING, SourceUnreadable
+        return str(reached), SourceRefused if reached.is_final else SourceOpenError
+
+    def _lacks_seeking(self, error: Exception) -> bool:
+        is_sign = isinstance(error, LimitReached | av_error.InvalidDataError | av_error.ExitError)
+        return is_sign and not self._is_open and self._connection.needs_seeking()
 
     def _failure(self, why: str, kind: type[SourceOpenError] = SourceOpenError) -> SourceError:
         return StreamLost(f"{self._name}: lost: {why}") if self._is_open else kind(f"{self._name}: {why}")
@@ -147,14 +250,40 @@ class UrlSource(VideoSource):
         """Connect; FFmpeg's own errors, which have the password in them, stay here."""
         try:
             return self._connection.open()
-        except LimitReached as reached:
-            why, kind = str(reached), SourceRefused if reached.is_final else SourceOpenError
-        except av.FFmpegError as error:
-            if self._allowance.is_late:
-                why, kind = f"{self._allowance.late()}{proxy_in_between(self._connection.url)}", SourceOpenError
-            else:
-                why, kind = reason_at_opening(self._connection.url, error, self._connection.ca_file)
+        except (LimitReached, av.FFmpegError) as error:
+            lacks_seeking = self._lacks_seeking(error)
+            why, kind = reason_of_fetch(self._connection.url, error, self._allowance, self._connection.ca_file)
+        if lacks_seeking:
+            raise SourceUnreadable(f"{self._name}: {NEEDS_SEEKING}")
         raise kind(f"{self._name}: {why}")
+
+
+def open_url(
+    url: str,
+    config: NetworkConfig,
+    source_id: str | None = None,
+    remembered: Remembered | None = None,
+    video: VideoConfig | None = None,
+) -> Source:
+    """Connect, and open a stream, or a camera that gives one picture for each request; the arguments are those of `UrlSource`.
+
+    Where `NetworkConfig.snapshot_s` is 0, a picture is only that, and read once.
+
+    Raises:
+        SourceOpenError: There is no answer in time, or neither video nor picture.
+    """
+    try:
+        return UrlSource(url, config, source_id, remembered, video)
+    except PictureComes as found:
+        picture = found.picture
+    if not config.snapshot_s:
+        return UrlPictureSource(url, config, source_id, picture=picture)
+    camera = SnapshotSource(url, config, source_id, video=video, picture=picture)
+    if remembered is not None and not remembered.is_asked_said:
+        remembered.is_asked_said = True
+        how = f"it is asked for one every {config.snapshot_s:g} s (network.snapshot_s)"
+        logger.info("{}: gives one picture at a time; {}", camera.info.source_id, how)
+    return camera
 
 
 class UrlOpener:
@@ -168,10 +297,6 @@ class UrlOpener:
         self._video = video
         self._remembered = Remembered()
 
-    def __call__(self) -> UrlSource:
-        """Connect.
-
-        Raises:
-            SourceOpenError: There is no answer in time, or no video.
-        """
-        return UrlSource(self._url, self._config, self._source_id, self._remembered, self._video)
+    def __call__(self) -> Source:
+        """Connect; see `open_url`."""
+        return open_url(self._url, self._config, self._source_id, self._remembered, self._video)

@@ -29,6 +29,7 @@ _FALLBACK_FPS = 25
 _FASTEST_FPS = 10_000
 """A rate beyond that is damage; cameras for crash tests stay below it."""
 _MOST_PIXELS = 250e6
+_GEN_PTS: int = 1  # AVFMT_FLAG_GENPTS
 _PADDING = 100_000  # pixels; decoders count whole blocks
 
 
@@ -62,7 +63,7 @@ class _Arrived:
 
 
 @dataclass(frozen=True, eq=False)
-class _Decoded:
+class Decoded:
     """A frame as it arrived, and its picture."""
 
     arrived: _Arrived
@@ -89,6 +90,7 @@ class VideoSource:
         self._origin = origin
         self.damaged = 0
         """Packets and frames that were left out because they were damaged."""
+        self._encrypted = 0
         self._ended_s = 0.0
         self._is_open = False
         self._promised_end_s: float | None = None
@@ -102,17 +104,24 @@ class VideoSource:
             self._deinterlacer: Deinterlacer[_Arrived] = Deinterlacer(deinterlace, origin.source_id)
             # Threads per frame answer late, and lose good frames with a damaged one; with threads per slice no damage is seen.
             self._stream.thread_type = "SLICE" if origin.keeps_damaged else "NONE"
+            if container.format.name == "avi":  # has no pts, and those that FFmpeg makes up are those of other frames
+                container.flags &= ~_GEN_PTS
             self._zero_s = _zero_s(container)
             self._decoded = self._decode()
             self._first = next(self._decoded, None)
             if self._first is None:
-                advice = "check the network, and that network.transport is tcp" if origin.live else "convert it with ffmpeg"
-                raise SourceOpenError(f"{origin.source_id}: none of its video can be decoded: it is damaged; {advice}")
+                raise SourceOpenError(f"{origin.source_id}: {self._why_nothing()}")
             self.info = self._describe(self._first)
             self._is_open = True
         except BaseException:
             container.close()
             raise
+
+    def _why_nothing(self) -> str:
+        if self._encrypted:
+            return "its video is encrypted, as with DRM; give a copy that is not"
+        advice = "check the network, and that network.transport is tcp" if self._origin.live else "convert it with ffmpeg"
+        return f"none of its video can be decoded: it is damaged; {advice}"
 
     def _limit_pixels(self) -> None:
         """Refuse frames that are too large by what the container says, and let the decoder refuse those that grow later."""
@@ -134,9 +143,13 @@ class VideoSource:
             decoded = self._guard.read(self._next)
             if decoded is None:
                 return
-            yield self._frame(index, decoded, capture_ms=(perf_counter() - started) * 1000)
+            frame = self._frame(index, decoded, capture_ms=(perf_counter() - started) * 1000)
+            if frame is None:
+                return
+            yield frame
 
-    def _frame(self, index: int, decoded: _Decoded, capture_ms: float) -> Frame:
+    def _frame(self, index: int, decoded: Decoded, capture_ms: float) -> Frame | None:
+        """Return a frame; None where nobody wants it any more."""
         arrived = decoded.arrived
         time_s, duration_s = self._time_s(arrived), self._duration_s(arrived.video_frame)
         self._ended_s = time_s + duration_s
@@ -153,12 +166,15 @@ class VideoSource:
         self._decoded.close()
         self._container.close()
 
-    def _next(self) -> _Decoded | None:
+    def _next(self) -> Decoded | None:
         first, self._first = self._first, None
         return first or next(self._decoded, None)
 
-    def _decode(self) -> Generator[_Decoded, None, None]:
+    def _decode(self) -> Generator[Decoded, None, None]:
         for packet in self._packets():
+            if packet.has_sidedata("encryption_info"):
+                self._encrypted += 1
+                continue
             try:
                 video_frames = packet.decode()
             except av.FFmpegError:
@@ -173,14 +189,14 @@ class VideoSource:
         yield from self._seen(self._deinterlacer.flush())
         self._say_what_was_missing()
 
-    def _seen(self, whole: Iterable[tuple[VideoFrame, _Arrived]]) -> Iterator[_Decoded]:
+    def _seen(self, whole: Iterable[tuple[VideoFrame, _Arrived]]) -> Iterator[Decoded]:
         for video_frame, arrived in whole:
             try:
                 bgr = self._pictures.bgr(video_frame)
             except av.FFmpegError:
                 self.damaged += 1
             else:
-                yield _Decoded(arrived, bgr)
+                yield Decoded(arrived, bgr)
 
     def _packets(self) -> Iterator[VideoPacket]:
         """Yield what is to be decoded; what comes before an unreadable part of a file is all that it has."""
@@ -193,6 +209,8 @@ class VideoSource:
         name = self._origin.source_id
         if self.damaged:
             logger.warning("{}: {} damaged packets were skipped", name, self.damaged)
+        if self._encrypted and self._is_open:
+            logger.warning("{}: {} packets are encrypted, as with DRM, and were skipped", name, self._encrypted)
         end_s = self._promised_end_s
         if end_s is not None and end_s - self._ended_s > _CUT_SHORT_S:
             logger.warning("{}: ends at {:.1f} s of {:.1f} s: the file was cut short", name, self._ended_s, end_s)
@@ -201,22 +219,25 @@ class VideoSource:
         video_frame = arrived.video_frame
         if self._origin.live:
             return arrived.captured_at_s - self._opened_at_s
-        if video_frame.pts is None or video_frame.time_base is None:
+        pts = video_frame.dts if video_frame.pts is None else video_frame.pts
+        if pts is None or video_frame.time_base is None:
             return self._ended_s
-        return float(video_frame.pts * Fraction(video_frame.time_base) - self._zero_s)
+        return float(pts * Fraction(video_frame.time_base) - self._zero_s)
 
     def _duration_s(self, video_frame: VideoFrame) -> float:
         own = 0 if self._origin.live else Fraction(video_frame.duration or 0) * Fraction(video_frame.time_base or 0)
         return float(own) or 1 / (self.info.average_fps or _FALLBACK_FPS)
 
-    def _describe(self, first: _Decoded) -> SourceInfo:
+    def _describe(self, first: Decoded) -> SourceInfo:
         stream, live = self._stream, self._origin.live
         stated = stream.average_rate or stream.guessed_rate
         rate = stated if stated and 0 < stated <= _FASTEST_FPS else None
         if not live:
-            self._promised_end_s = _promised_end_s(stream, self._zero_s)
+            self._promised_end_s = _promised_end_s(self._container, stream, self._zero_s)
         duration_s = self._promised_end_s or (self._container.duration or 0) / av.time_base or None
-        estimate = round(duration_s * rate) if duration_s and rate else None
+        start_s = 0.0 if live else self._time_s(first.arrived)
+        shown_s = (duration_s or 0.0) - start_s  # some say the duration from 0, and some from the first frame
+        estimate = round((shown_s if shown_s > 0 else duration_s) * rate) if duration_s and rate else None
         height, width = first.bgr.shape[:2]
         return SourceInfo(
             source_id=self._origin.source_id,
@@ -229,7 +250,7 @@ class VideoSource:
             duration_s=None if live else duration_s,
             path=self._origin.path,
             origin_s=self._zero_s,
-            start_s=0.0 if live else self._time_s(first.arrived),
+            start_s=start_s,
         )
 
 
@@ -250,9 +271,10 @@ def _video_stream(container: av.container.InputContainer, source_id: str) -> av.
     return candidates[0]
 
 
-def _promised_end_s(stream: av.VideoStream, zero_s: Fraction) -> float | None:
-    """Return where the file says that a stream ends; Matroska says it in a tag, `HH:MM:SS.nnn`."""
+def _promised_end_s(container: av.container.InputContainer, stream: av.VideoStream, zero_s: Fraction) -> float | None:
+    """Return where the file says that a stream ends; Matroska says it in a tag, `HH:MM:SS.nnn`, and ASF counts from 0."""
     if stream.duration is not None:
-        return float(((stream.start_time or 0) + stream.duration) * Fraction(stream.time_base or 0) - zero_s)
+        began = 0 if container.format.name == "asf" else stream.start_time or 0
+        return float((began + stream.duration) * Fraction(stream.time_base or 0) - zero_s)
     tag = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", ""))
     return None if tag is None else int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3])

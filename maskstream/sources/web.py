@@ -6,13 +6,32 @@ import av
 from loguru import logger
 
 from maskstream.redaction import redact
-from maskstream.sources import tls
-from maskstream.sources.connection import Peer
+from maskstream.sources import hls, tls
+from maskstream.sources.connection import ENOUGH_FOR_FPS, Peer, PictureComes, has_timestamps
 from maskstream.sources.failures import reason_at_opening
 from maskstream.sources.http import HttpOpener
+from maskstream.sources.mjpeg import MJPEG_FORMATS
 from maskstream.whitelists import PLAYLISTS, plain_formats, whitelist
 
 HTTP_SCHEMES: Final = ("http", "https")
+GUESSED_RATE: Final = frozenset({"jpeg_pipe", "mjpeg", *MJPEG_FORMATS})
+"""JPEG after JPEG; FFmpeg assumes 25 fps."""
+_MP4: Final = "mov,mp4,m4a,3gp,3g2,mj2"
+_CAMERA_FORMATS: Final = frozenset({"flv", "h264", "hevc", "mpegts", *GUESSED_RATE})
+"""Of what has no length: cameras and broadcasts, which come back where their connection ends."""
+_PROGRAMME_FORMATS: Final = frozenset({"asf", "matroska,webm", _MP4, "ogg"})
+"""Of what has neither a length nor a duration: what is made while it is sent, and has an end."""
+_FOR_EVER: Final = str(2**31 - 1)
+_OPTIONS: Final = {
+    "http_persistent": "0",  # else HLS bypasses io_open, as with http_multiple
+    "http_multiple": "0",
+    "live_start_index": str(hls.LIVE_START),
+    "allowed_extensions": "ALL",  # whatever a segment is called, it comes over HTTP alone
+    "allowed_segment_extensions": "ALL",
+    "extension_picky": "0",
+    "max_reload": _FOR_EVER,  # how long is waited is for our own limit to say
+    "m3u8_hold_counters": _FOR_EVER,
+}
 
 
 class HttpConnection:
@@ -29,7 +48,8 @@ class HttpConnection:
         """What was asked for."""
         self.ca_file = tls.trusted_by(peer.url, peer.name, peer.config)
         """Whom its certificate must come from; None: it is not checked."""
-        self._http = HttpOpener(tls.options(self.ca_file), peer.allowance, self._say_missing)
+        most_pixels = peer.config.max_megapixels * 1e6
+        self._http = HttpOpener(tls.options(self.ca_file), peer.allowance, self._say_missing, most_pixels)
         self._missing_was_said = False
 
     def open(self) -> av.container.InputContainer:
@@ -38,24 +58,61 @@ class HttpConnection:
         Raises:
             av.FFmpegError: FFmpeg's own, which have the password in them.
             LimitReached: It is late, or too much.
+            PictureComes: It is a picture.
         """
         allowance = self._peer.allowance
+        self.url, format_name = self._http.open_first(self.url)
+        if self._http.picture is not None:
+            raise PictureComes(self._peer.name, self._http.picture)
         return av.open(
             self.url,
-            format=self._http.open_first(self.url),
+            format=format_name,
             metadata_errors="replace",
             io_open=self._http,
             options={
+                **_OPTIONS,
+                **(ENOUGH_FOR_FPS if self._is_live_playlist else {}),
                 **whitelist("http", f"{PLAYLISTS},{plain_formats()}"),
-                "http_persistent": "0",
-                "http_multiple": "0",
-            },  # else HLS bypasses io_open
+            },
             timeout=(allowance, allowance),  # type: ignore[arg-type]  # read by float()
         )
 
+    @property
+    def _is_live_playlist(self) -> bool:
+        return self._http.playlist is not None and not self._http.playlist.has_ended
+
     def is_live(self, container: av.container.InputContainer) -> bool:
-        """Return whether it does not say how long it is, as MJPEG."""
-        return not container.duration
+        """Return whether it is made while it is sent.
+
+        A playlist is, unless it says that it is complete; MJPEG in parts always; other formats where neither the server says how
+        many bytes they have nor the container how long it lasts, and where they are made to be sent while they are made.
+        """
+        format_name = container.format.name
+        if self._http.playlist is not None:
+            return self._is_live_playlist
+        if format_name in MJPEG_FORMATS:
+            return True
+        if self._http.first.has_length or (container.duration and not _is_fragmented(container)):
+            return False
+        return format_name in _CAMERA_FORMATS | _PROGRAMME_FORMATS
+
+    def is_paced(self, container: av.container.InputContainer) -> bool:
+        """Return whether its timestamps say when its frames were taken: it may arrive in bursts."""
+        return has_timestamps(container) and container.format.name not in GUESSED_RATE
+
+    def patience_s(self) -> float:
+        """Return how much longer than usual its next packet may take: one waits for whole segments of a playlist."""
+        return self._http.playlist.patience_s if self._http.playlist is not None else 0.0
+
+    def end_is_final(self, container: av.container.InputContainer) -> bool:
+        """Return whether a live stream that has ended will not come back."""
+        if self._http.playlist is not None:
+            return self._http.playlist_has_ended
+        return container.format.name not in _CAMERA_FORMATS
+
+    def needs_seeking(self) -> bool:
+        """Return whether it is a file that cannot be read from beginning to end, and the server gives it in no other way."""
+        return self._http.has_opened and self._http.first.needs_seeking
 
     def close(self) -> None:
         """End the connection to the URL itself; FFmpeg closes what else it has opened."""
@@ -66,3 +123,8 @@ class HttpConnection:
             self._missing_was_said = True
             why, _ = reason_at_opening(url, error, self.ca_file)
             logger.warning("{}: a part of it is left out: {}: {}", self._peer.name, redact(url), why)
+
+
+def _is_fragmented(container: av.container.InputContainer) -> bool:
+    """Return whether it is an MP4 without a table of its frames: what it says of its duration holds for what has come so far."""
+    return container.format.name == _MP4 and all(stream.frames == 0 for stream in container.streams.video)

@@ -9,6 +9,7 @@ from typing import Final
 from maskstream.clock import Clock
 from maskstream.errors import MaskStreamError
 from maskstream.protocols import Source
+from maskstream.rates import BEGINS_ANEW_S
 from maskstream.settings import StreamConfig
 from maskstream.states import SourceState, SourceStatus
 from maskstream.stream.channel import Channel
@@ -21,6 +22,8 @@ _QUEUED_BYTES: Final = 256 * 2**20
 _QUIET_S: Final = 2.0
 _QUIET_INTERVALS: Final = 2
 _HOUR_S: Final = 3600.0
+_LONGEST_WAIT_S: Final = 60.0
+"""With `--realtime`; a file whose time jumps by more goes on at once."""
 _WAITING: Final = frozenset({SourceState.CONNECTING, SourceState.STALLED})
 
 
@@ -92,11 +95,12 @@ class Lane:
         return self.source.info
 
     def watch(self, now_s: float) -> None:
-        """Say so where a live source has given no frame for two of its intervals, and at least 2 s."""
+        """Say so where a live source has given no frame for two of its intervals, measured or stated, and at least 2 s."""
         last_s = self.meter.last_frame_at_s
         if not self.info.live or last_s is None:
             return
-        limit_s = max(_QUIET_S, _QUIET_INTERVALS * self.meter.came.interval_s())
+        stated_s = 1 / self.info.average_fps if self.info.average_fps else 0.0  # before its second frame there is no other
+        limit_s = max(_QUIET_S, _QUIET_INTERVALS * max(stated_s, self.meter.came.interval_s()))
         if now_s - last_s > limit_s:
             self.status.change(SourceState.STALLED, f"no frame for {now_s - last_s:.1f} s", {SourceState.ONLINE})
 
@@ -169,11 +173,15 @@ class Lane:
     def _paced(self) -> Iterator[Frame]:
         """Yield frames as fast as they come, or a file's at its own speed."""
         zero_s: float | None = None
+        last_s = 0.0
         for frame in takewhile(lambda _: not self.stopped.is_set(), self.source):
             if not self.config.realtime or self.info.live:
                 yield frame
                 continue
-            zero_s = self.clock.now_s() - frame.time_s if zero_s is None else zero_s
+            is_another_clock = not -BEGINS_ANEW_S <= frame.time_s - last_s <= _LONGEST_WAIT_S
+            if zero_s is None or is_another_clock:
+                zero_s = self.clock.now_s() - frame.time_s
+            last_s = frame.time_s
             self.clock.wait(self.stopped, max(0.0, zero_s + frame.time_s - self.clock.now_s()))
             held_at_s = self.clock.now_s()
             while self.held.is_set() and not self.clock.wait(self.stopped, _HELD_POLL_S):
