@@ -23,6 +23,7 @@ from maskstream.sources.failures import why_not_in_order
 from maskstream.sources.pictures import only_the_first, read_within
 from maskstream.sources.video import Origin, VideoPacket, VideoSource
 from maskstream.types import Frame, SourceInfo
+from maskstream.whitelists import plain_formats, whitelist
 
 _SAY_AFTER_S: Final = 1.0
 """How long a writer may be missing before that is said."""
@@ -160,7 +161,7 @@ class PipeSource(VideoSource):
         try:
             self._pipe.open()
             with _said(self._pipe):
-                container = av.open(self._pipe, "r", metadata_errors="replace")
+                container = av.open(self._pipe, "r", metadata_errors="replace", options=whitelist("pipe", plain_formats()))
             super().__init__(container, Origin(name, live=False, most_pixels=max_megapixels * 1e6, video=video))
         except BaseException:
             self._pipe.close()
