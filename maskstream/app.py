@@ -21,6 +21,7 @@ from maskstream.errors import ConfigError, MaskStreamError
 from maskstream.files import make_folder
 from maskstream.following import FollowingAnalyzer
 from maskstream.live_cameras import CameraWork, Configured, LiveCameras
+from maskstream.locations import local_path, location_kind, plain_location
 from maskstream.looks import remarks
 from maskstream.opening import open_camera, open_source, picture_sink
 from maskstream.overlay import Overlay
@@ -54,7 +55,6 @@ from maskstream.sinks.paths import (
     require_video_path,
 )
 from maskstream.sinks.records import Mode, require_same_columns
-from maskstream.sources import source_kind
 from maskstream.stream.board import StateListener, StatusBoard
 from maskstream.stream.engine import Attendants, Engine
 from maskstream.stream.outlets import SinkBinding
@@ -85,6 +85,8 @@ class StreamRequest:
     """What the command line sets: it wins over a camera's own settings. The configuration of the run has it already."""
     reads: tuple[str, ...] = ()
     """Files that the run reads besides its sources: no output may replace them."""
+    in_batches: bool = False
+    """Whether a source turned out to be a folder or a pattern of videos."""
 
     @property
     def text_outputs(self) -> tuple[str, ...]:
@@ -97,7 +99,7 @@ class StreamRequest:
     @property
     def into_folder(self) -> bool:
         """Whether there may be more than one source."""
-        return len(self.sources) > 1 or any(map(is_list, self.sources))
+        return self.in_batches or len(self.sources) > 1 or any(map(is_list, self.sources))
 
     def mode(self, infos: Sequence[SourceInfo]) -> Mode:
         """Return how text files are opened: those of cameras are continued, as the day before belongs to what they tell."""
@@ -116,12 +118,13 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
         raise ConfigError("--source is missing; give a webcam's index, a video, pictures, a URL or a list of cameras")
     watch = CameraWatch(request.sources, config, command_line=request.command_line)
     cameras = read_cameras(request.sources, config, request.command_line)
+    request = _with_found(request, cameras)
     board, names = StatusBoard(), FileNames()
     by_source = {camera.name: camera.config for camera in cameras}
     reporting, overlay = Reporting(config, by_source), Overlay(config, by_source)
     reporting.require_people(request.events, request.summary)
     with ExitStack() as opened:
-        sources = _open_sources(cameras, board, opened)
+        sources = _open_sources(cameras, board, opened, None if request.into_folder else request.output)
         infos = [source.info for source in sources]
         request = _with_free_names(request, infos)
         targets = _targets(request, infos, config, names)
@@ -139,14 +142,16 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
         for sink in reporting.sinks(request.events, request.summary, request.console, anew=request.overwrite is True):
             add(sink)
         if targets and request.into_folder:
-            make_folder(str(Path(targets[0]).parent))
+            make_folder(str(request.output))
         for target, source, camera in zip(targets, sources, cameras, strict=False):
             add(picture_sink(target, source, camera), camera.name)
         window = _open_window(request, cameras, infos, config)
         if window is not None:
             add(window)
         if request.progress is not None:
-            add(ProgressSink(request.progress, infos, config.stream.max_frames))
+            by_name = {source.info.source_id: source for source in sources}
+            latest = lambda source_id: by_name[source_id].info if source_id in by_name else None  # noqa: E731
+            add(ProgressSink(request.progress, infos, config.stream.max_frames, latest))
         looking = FollowingAnalyzer(analyzer, config, by_source) if config.detector.every > 1 else analyzer
         people = PeopleAnalyzer(looking, config, by_source)
         opened.pop_all()
@@ -178,9 +183,16 @@ def _load_models(config: Config, by_source: Mapping[str, Config], infos: Sequenc
     return build_analyzer(config, by_source, several=len(infos) > 1 or not infos[0].live)
 
 
-def _open_sources(cameras: Sequence[Camera], board: StatusBoard, opened: ExitStack) -> list[Source]:
-    """Open files at the same time, while this thread stays free for signals; a webcam alone wants this thread."""
-    open_one = partial(open_source, board=board, alone=len(cameras) == 1)
+def _open_sources(cameras: Sequence[Camera], board: StatusBoard, opened: ExitStack, output: str | None) -> list[Source]:
+    """Open files at the same time, while this thread stays free for signals; a webcam alone wants this thread.
+
+    Args:
+        cameras: What to open.
+        board: Where they say what becomes of them.
+        opened: Closes them.
+        output: Where the pictures of a single source go; None for several, or nowhere.
+    """
+    open_one = partial(open_source, board=board, alone=len(cameras) == 1, output=output)
     if len(cameras) == 1 and _is_webcam(cameras[0]):
         source = open_one(cameras[0])
         opened.callback(_close_quietly, source)
@@ -205,11 +217,17 @@ def _close_quietly(opened: Sink | Source) -> None:
 
 
 def _is_webcam(camera: Camera) -> bool:
-    return "://" not in camera.location and source_kind(camera.location) == "webcam"
+    return location_kind(camera.location) == "webcam"
 
 
 def _is_live(infos: Sequence[SourceInfo]) -> bool:
     return any(info.live for info in infos)
+
+
+def _with_found(request: StreamRequest, cameras: Sequence[Camera]) -> StreamRequest:
+    """Return what is wanted, with what is known once folders and pipes have been found among the sources."""
+    pipes = [local_path(camera.location) for camera in cameras if location_kind(camera.location) == "pipe"]
+    return replace(request, in_batches=any(camera.batch for camera in cameras), reads=(*request.reads, *pipes))
 
 
 def _with_free_names(request: StreamRequest, infos: Sequence[SourceInfo]) -> StreamRequest:
@@ -224,7 +242,7 @@ def _with_free_names(request: StreamRequest, infos: Sequence[SourceInfo]) -> Str
 
 def _targets(request: StreamRequest, infos: Sequence[SourceInfo], config: Config, names: FileNames) -> list[str]:
     """Return where the pictures of each source go; find what is wrong with any output without changing what is there."""
-    targets = [] if request.output is None else output_paths(request.output, infos, request.into_folder, names)
+    targets = _picture_places(request, infos, names)
     read = {path: "its own source" for info in infos for path in (info.path, *info.pictures) if path}
     lists = {path: "the list of cameras" for path in request.sources if is_list(path)}
     require_not_read((*request.text_outputs, *targets), dict.fromkeys(request.reads, "a file that the run reads") | lists | read)
@@ -234,13 +252,13 @@ def _targets(request: StreamRequest, infos: Sequence[SourceInfo], config: Config
         if info.pictures:
             require_picture_target(path, info)
             pictures += map(str, picture_targets(path, info).values())
-            _warn_of_copies(path, info, config)
+            _warn_of_copies(path, info.path or "", config)
         elif len(infos) == 1 and not request.into_folder:
             (require_recording_path if info.live else require_video_path)(path)
         if not info.pictures and not info.live:
             videos.append(path)
     if request.output is not None and request.into_folder:
-        require_folder(request.output)
+        _require_folder(request, request.output, config)
     if request.summary is not None:
         for path in (request.summary, str(picture_beside(request.summary))):
             require_summary_path(path)
@@ -255,6 +273,24 @@ def _targets(request: StreamRequest, infos: Sequence[SourceInfo], config: Config
     return targets
 
 
+def _picture_places(request: StreamRequest, infos: Sequence[SourceInfo], names: FileNames) -> list[str]:
+    """Return where the pictures of each source go; those of a folder go where they go without the videos beside them."""
+    if request.output is None:
+        return []
+    targets = output_paths(request.output, infos, request.into_folder, names)
+    if not request.in_batches or len(request.sources) > 1:
+        return targets
+    into = os.path.join(request.output, "")  # noqa: PTH118 (Path would drop the slash)
+    return [into if info.pictures else path for path, info in zip(targets, infos, strict=True)]
+
+
+def _require_folder(request: StreamRequest, output: str, config: Config) -> None:
+    require_folder(output)
+    if request.in_batches:
+        for location in map(plain_location, request.sources):
+            _warn_of_copies(output, location, config)
+
+
 def _refuse_among(others: Sequence[str], texts: Sequence[str]) -> None:
     """Refuse records in the place of a recording, or of one of many pictures: these are not created to be tried."""
     taken = set(map(os.path.abspath, others))
@@ -263,9 +299,9 @@ def _refuse_among(others: Sequence[str], texts: Sequence[str]) -> None:
         raise ConfigError(f"{shared}: given for two outputs; give each output a name of its own")
 
 
-def _warn_of_copies(output: str, info: SourceInfo, config: Config) -> None:
-    """Say where the next run would take annotated copies for pictures of the source."""
-    source, into = Path(os.path.realpath(info.path or "")), Path(os.path.realpath(output))
+def _warn_of_copies(output: str, folder: str, config: Config) -> None:
+    """Say where the next run would take annotated copies for files of the source."""
+    source, into = Path(os.path.realpath(folder)), Path(os.path.realpath(output))
     if source.is_dir() and (into == source or (config.pictures.recursive and source in into.parents)):
         logger.warning("{}: is in the folder of the source: the next run reads the copies too; choose another", output)
 

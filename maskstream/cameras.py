@@ -2,16 +2,22 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 from loguru import logger
 
+from maskstream.batches import Batch, Turns
 from maskstream.config import Layer, read_yaml, refine, text_keys
 from maskstream.errors import ConfigError, SourceOpenError
+from maskstream.files import one_line
+from maskstream.folders import VIDEO_SUFFIXES, Found, find_files
+from maskstream.locations import is_pattern, location_kind, may_come_back, pipe_identity, plain_location, source_name
+from maskstream.pictures import PICTURE_SUFFIXES
 from maskstream.redaction import redact
 from maskstream.settings import AlignConfig, Config, NetworkConfig, VideoConfig, WebcamConfig
 
@@ -32,6 +38,9 @@ _NAMED: Final = ("zones",)
 """Sections whose keys a user chooses."""
 _PLACEHOLDER: Final = re.compile(r"\$\{([^}]*)\}?")
 _URL_PARTS: Final = re.compile(r"(?s)^((?:\w+://)?)((?:[^/?#]*@)?)(.*)")
+_WHICH_ARE_TAKEN: Final = (
+    f"pictures end in {', '.join(PICTURE_SUFFIXES[:4])} or the like, videos in {', '.join(VIDEO_SUFFIXES[:6])} or the like"
+)
 _EXAMPLE: Final = "see configs/cameras.yaml"
 
 
@@ -45,6 +54,8 @@ class Camera:
     """Index, path or URL, with its password."""
     config: Config
     """The configuration with the camera's own settings laid over it."""
+    batch: Batch | None = field(default=None, compare=False)
+    """That of the other videos of its folder or pattern."""
 
     def __repr__(self) -> str:
         return f"Camera({self.name!r}, {redact(self.location)!r})"
@@ -52,7 +63,7 @@ class Camera:
     @property
     def may_come_back(self) -> bool:
         """Whether it is none of the files: it is opened by the thread that reads it, and again when it is lost."""
-        return "://" in self.location or self.location.isdecimal()
+        return may_come_back(self.location)
 
     def opens_like(self, other: "Camera") -> bool:
         """Return whether the source and the recording of both are opened in the same way."""
@@ -82,11 +93,13 @@ def read_cameras(locations: Iterable[str], config: Config, command_line: Sequenc
                 cameras.append(camera)
                 give_way += overridden
         else:
-            cameras.append(_camera_of(location, cameras, config))
-    names = [camera.name for camera in cameras]
-    repeated = next((name for name in names if names.count(name) > 1), None)
+            cameras.append(_camera_of(plain_location(location), cameras, config))
+    turns = Turns()
+    cameras = [each for camera in cameras for each in _spread(camera, turns)]
+    repeated = next((name for name, count in Counter(camera.name for camera in cameras).items() if count > 1), None)
     if repeated is not None:
         raise ConfigError(f"{repeated}: given twice; give each source once, each camera a name of its own")
+    _refuse_shared_pipes(cameras)
     if give_way:
         logger.warning("the command line wins over the list of cameras: {}", "; ".join(give_way))
     return cameras
@@ -94,9 +107,57 @@ def read_cameras(locations: Iterable[str], config: Config, command_line: Sequenc
 
 def _camera_of(location: str, before: Iterable[Camera], config: Config) -> Camera:
     """Return a source under its location as name; with a number where another one differs from it by its secrets alone."""
-    name = redact(location)
-    alike = [camera for camera in before if redact(camera.location) == name and camera.location != location]
+    name = source_name(location)
+    alike = [camera for camera in before if source_name(camera.location) == name and camera.location != location]
     return Camera(f"{name} {len(alike) + 1}" if alike else name, location, config)
+
+
+def _spread(camera: Camera, turns: Turns) -> list[Camera]:
+    """Return a source for each video of a folder or pattern, behind one for its pictures; any other source as it is.
+
+    Raises:
+        SourceOpenError: There is neither a picture nor a video.
+    """
+    location, recursive = camera.location, camera.config.pictures.recursive
+    found = find_files(location, recursive=recursive) if location_kind(location) == "pictures" else None
+    if found is None:
+        return [camera]
+    if not (found.pictures or found.videos):
+        raise SourceOpenError(f"{one_line(location)}: {_why_nothing(found)}")
+    found.say_left_out()
+    if not found.videos:
+        return [camera]
+    if not found.pictures:
+        found.say_refused()
+    batch = Batch(camera.name, turns)
+    pictures = [replace(camera, batch=batch)] if found.pictures else []
+    is_named = camera.name != source_name(location)
+    folder = os.path.commonpath([str(Path(video).parent) for video in found.videos])
+    names = [f"{camera.name}/{os.path.relpath(video, folder)}" if is_named else video for video in found.videos]
+    return pictures + [Camera(name, video, camera.config, batch) for name, video in zip(names, found.videos, strict=True)]
+
+
+def _why_nothing(found: Found) -> str:
+    if is_pattern(found.location):
+        count = len(found.others)
+        return f"none of the {count} files that match is a picture or video" if count else "nothing matches; check the path"
+    deep = find_files(found.location, recursive=True) if found.folders else None
+    if deep and (deep.pictures or deep.videos):
+        return "its pictures and videos are all in folders of it; add --recursive"
+    if found.refused:
+        return f"cannot be read: {found.refused[0].strerror}; check who may read it"
+    return f"no picture or video in this folder; {_WHICH_ARE_TAKEN}"
+
+
+def _refuse_shared_pipes(cameras: Iterable[Camera]) -> None:
+    """Refuse two sources that would read one pipe: each would get parts of what comes."""
+    read: dict[Hashable, str] = {}
+    for camera in cameras:
+        identity = pipe_identity(camera.location)
+        if identity in read:
+            raise ConfigError(f"{camera.name}: the pipe that {read[identity]} reads too; give each source a pipe of its own")
+        if identity is not None:
+            read[identity] = camera.name
 
 
 def is_list(location: str) -> bool:
@@ -125,7 +186,7 @@ def _read_camera(entry: Any, origin: str, config: Config, command_line: Sequence
     wanted = refine(config, Layer(origin, settings))
     holds = refine(wanted, *command_line)
     give_way = [f"{name}: {said}" for said in _differences(settings, wanted.model_dump(), holds.model_dump())]
-    return Camera(name, expand(url, origin), holds), give_way
+    return Camera(name, plain_location(expand(url, origin)), holds), give_way
 
 
 def _differences(settings: Mapping[str, Any], wanted: Mapping[str, Any], holds: Mapping[str, Any], at: str = "") -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Opens what a user named: with `app`, the only module that names concrete sources and sinks."""
 
+import os
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
@@ -7,20 +8,35 @@ from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import Final
+from urllib.parse import urlsplit
 
 from loguru import logger
 
 from maskstream.cameras import Camera
-from maskstream.errors import SourceRefused
+from maskstream.errors import SourceOpenError, SourceRefused
 from maskstream.files import make_folder
 from maskstream.live_cameras import Opened
+from maskstream.pictures import PICTURE_SUFFIXES, WRITABLE_SUFFIXES
 from maskstream.protocols import Sink, Source
-from maskstream.sinks import PictureSink, RecordingSink, VideoSink
+from maskstream.sinks import FirstFrameSink, PictureSink, RecordingSink, VideoSink
 from maskstream.sinks.names import FileNames
 from maskstream.sinks.paths import output_paths
 from maskstream.sinks.video import new_video
-from maskstream.sources import SOURCES, ReconnectingSource, ReconnectPolicy, UrlOpener, UrlSource, source_kind
-from maskstream.states import SourceStatus
+from maskstream.sources import (
+    SOURCES,
+    DeferredSource,
+    PipeSource,
+    ReconnectingSource,
+    ReconnectPolicy,
+    UrlOpener,
+    UrlPictureSource,
+    UrlSource,
+    source_kind,
+)
+from maskstream.sources.pipe import Pipe, require_no_terminal
+from maskstream.sources.tls import scheme_of
+from maskstream.sources.web import HTTP_SCHEMES
+from maskstream.states import SourceState, SourceStatus
 from maskstream.stream.board import StatusBoard
 from maskstream.stream.outlets import SinkBinding
 from maskstream.types import SourceInfo
@@ -29,7 +45,28 @@ _AT_ONCE_S: Final = 0.5
 """A camera that answers later is waited for by the thread that reads it."""
 
 
-def open_source(camera: Camera, board: StatusBoard, *, alone: bool, status: SourceStatus | None = None) -> Source:
+def is_one_picture(camera: Camera, output: str | None = None) -> bool:
+    """Return whether what a URL leads to is wanted as one picture that is read once, and not as a camera.
+
+    That is so where the output is a picture, or a folder and the URL ends as a picture does, and with `network.snapshot_s` 0
+    wherever it does.
+
+    Args:
+        camera: Where it is.
+        output: Where its pictures go, where it is the only source; None where it is not, or they go nowhere.
+    """
+    if scheme_of(camera.location) not in HTTP_SCHEMES:
+        return False
+    is_named_so = Path(urlsplit(camera.location).path).suffix.lower() in PICTURE_SUFFIXES
+    if output is not None and (output.endswith("/") or os.path.isdir(output)):  # noqa: PTH112 (Path raises where nobody may look)
+        return is_named_so
+    into_picture = output is not None and Path(output).suffix.lower() in WRITABLE_SUFFIXES
+    return into_picture or (is_named_so and not camera.config.network.snapshot_s)
+
+
+def open_source(
+    camera: Camera, board: StatusBoard, *, alone: bool, status: SourceStatus | None = None, output: str | None = None
+) -> Source:
     """Open files and pictures; of what may be lost and come back, say only how it is opened.
 
     Args:
@@ -37,6 +74,7 @@ def open_source(camera: Camera, board: StatusBoard, *, alone: bool, status: Sour
         board: Where it says what becomes of it.
         alone: Whether it is the only source, so that one that answers and refuses is a mistake of the user.
         status: Its own, where it has one already; None: that of the board.
+        output: Where its pictures go, where it is the only source that was named; see `is_one_picture`.
 
     Raises:
         SourceError: It cannot be opened.
@@ -44,7 +82,9 @@ def open_source(camera: Camera, board: StatusBoard, *, alone: bool, status: Sour
     kind = source_kind(camera.location)
     network = camera.config.network
     opener: Callable[[], Source] = partial(SOURCES[kind], camera.location, camera.name, camera.config)
-    if kind in ("url", "webcam"):
+    if is_one_picture(camera, output):
+        opener = partial(UrlPictureSource, camera.location, network, camera.name)
+    elif kind in ("url", "webcam"):
         policy = ReconnectPolicy(network.max_reconnects, refusal_ends=alone)
         if kind == "url":
             opener = UrlOpener(camera.location, camera.name, network, camera.config.video)
@@ -57,7 +97,35 @@ def open_source(camera: Camera, board: StatusBoard, *, alone: bool, status: Sour
         return ReconnectingSource(
             camera.name, opener, policy, told, board.clock, next_connection=board.next_connection, close_unread=unread
         )
+    if camera.batch is not None or kind == "pipe":
+        return _deferred(camera, kind, opener, status or board.status(camera.name, quiet=True))
     source = opener()
+    logger.info("{}", _described(source.info))
+    return source
+
+
+def _deferred(camera: Camera, kind: str, opener: Callable[[], Source], status: SourceStatus) -> Source:
+    """Return a source that the thread that reads it opens: a pipe, or a video of a folder; its pictures are opened now."""
+    if kind == "pipe":
+        require_no_terminal(camera.location, camera.name)
+        pipe = Pipe(camera.location, camera.name)
+        own = camera.config
+        opener = partial(PipeSource, camera.location, camera.name, own.pictures.max_megapixels, own.video, pipe)
+        return DeferredSource(SourceInfo(camera.name, 0, 0, live=False), opener, camera.batch, pipe.cancel)
+    if kind == "pictures":
+        return _pictures_beside_videos(camera, opener)
+    info = SourceInfo(camera.name, 0, 0, live=False, path=camera.location)
+    return DeferredSource(info, opener, camera.batch, failed=lambda why: status.change(SourceState.ENDED, why))
+
+
+def _pictures_beside_videos(camera: Camera, opener: Callable[[], Source]) -> Source:
+    """Open the pictures of a folder; where none can be read, the videos are."""
+    try:
+        source = opener()
+    except SourceOpenError:  # the batch says so at its end
+        return DeferredSource(SourceInfo(camera.name, 0, 0, live=False), opener, camera.batch)
+    if camera.batch is not None:
+        camera.batch.readable()
     logger.info("{}", _described(source.info))
     return source
 
@@ -164,9 +232,15 @@ def picture_sink(path: str, source: Source, camera: Camera, *, replace: bool = T
         return PictureSink(path, source.info)
     if isinstance(source, ReconnectingSource):
         return RecordingSink(path, lambda: source.info, camera.config.video)
+    if isinstance(source, DeferredSource):
+        return FirstFrameSink(lambda: _video_sink(path, source.info, camera, replace=replace))
+    return _video_sink(path, source.info, camera, replace=replace)
+
+
+def _video_sink(path: str, info: SourceInfo, camera: Camera, *, replace: bool) -> VideoSink:
     if replace:
-        return VideoSink(path, source.info, camera.config.video)
-    sink, _ = new_video(path, source.info, camera.config.video)
+        return VideoSink(path, info, camera.config.video)
+    sink, _ = new_video(path, info, camera.config.video)
     if sink.path != path:
         logger.info("{}: the video is {}, since there is a file {} already", camera.name, Path(sink.path).name, Path(path).name)
     return sink

@@ -5,7 +5,7 @@ import os
 import re
 import struct
 from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -16,9 +16,9 @@ from typing import Any, BinaryIO, Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError, features
+from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError, features
 
-from maskstream.errors import SinkError, SourceError
+from maskstream.errors import SinkError, SourceError, SourceRefused
 from maskstream.files import one_line, replace_file
 from maskstream.types import BgrImage
 
@@ -70,11 +70,20 @@ _TURNS: Final = {
 }
 """From the picture as it is stored to the upright one, by EXIF orientation."""
 _FIRST_ON_ITS_SIDE: Final = 5
+_MAY_BE_SEVERAL: Final = ("AVIF", "MPO", "PNG", "TIFF", "WEBP")
+COUNTED: Final = 100
+"""Pictures in one file that are counted."""
+_SUBFILE_TYPE: Final = 254
+_NO_PAGE: Final = 0b101
+"""Bits of TIFF's NewSubfileType: a copy of lower resolution, a mask of transparency."""
 _PNG_METADATA: Final = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")
 
 
-def read_picture(path: str) -> BgrImage:
+def read_picture(picture: str | bytes) -> BgrImage:
     """Decode a picture as viewers show it: upright, what is transparent over white; of an animation the first picture.
+
+    Args:
+        picture: Path of a file, or what a file would hold.
 
     Returns:
         (H, W, 3) uint8, blue first, contiguous. More than 8 bits are scaled down, not cut off.
@@ -82,7 +91,7 @@ def read_picture(path: str) -> BgrImage:
     Raises:
         SourceError: It cannot be read. Says why and what to do, but not which: the caller has the name.
     """
-    with _readable(path) as opened:
+    with _readable(picture) as opened:
         return _decode(opened)
 
 
@@ -95,6 +104,8 @@ class PictureShape:
     height: int
     orientation: int = 1
     """EXIF orientation, 1 to 8, by which the stored picture becomes the upright one."""
+    further: int = 0
+    """Pictures or pages behind the first, which is the one that is read; counted up to `COUNTED`."""
 
     @property
     def stored_size(self) -> tuple[int, int]:
@@ -102,20 +113,38 @@ class PictureShape:
         return (self.height, self.width) if self.orientation >= _FIRST_ON_ITS_SIDE else (self.width, self.height)
 
 
-def picture_shape(path: str) -> PictureShape:
+def picture_shape(picture: str | bytes) -> PictureShape:
     """Return the size that `read_picture` gives, and how it is turned, from the header alone.
 
     Raises:
         SourceError: As `read_picture`; what is damaged behind the header is not noticed.
     """
-    with _readable(path) as opened, Image.open(opened, formats=sorted(set(_FORMATS.values()))) as stored:
+    with _readable(picture) as opened, Image.open(opened, formats=sorted(set(_FORMATS.values()))) as stored:
         # Pillow would decode a whole PNG to look for metadata behind its pixels.
         exif = Image.Image.getexif if stored.format == "PNG" and not _has_late_metadata(opened) else type(stored).getexif
         orientation = _orientation(stored, exif)
         width, height = stored.size
         if orientation >= _FIRST_ON_ITS_SIDE and stored.format != "TIFF":  # whose size Pillow turns itself
             width, height = height, width
-        return PictureShape(width, height, orientation)
+        return PictureShape(width, height, orientation, _further_pictures(stored))
+
+
+def _further_pictures(stored: Image.Image) -> int:
+    """Return how many pictures follow the first; of a JPEG those of its size, for others are previews or maps of brightness.
+
+    Reduced copies and masks in a TIFF are no pages. Damage ends the count.
+    """
+    if stored.format not in _MAY_BE_SEVERAL or not getattr(stored, "is_animated", False):
+        return 0
+    if stored.format not in ("MPO", "TIFF"):
+        return min(int(getattr(stored, "n_frames", 1)) - 1, COUNTED)
+    size, further = stored.size, 0
+    with suppress(*_DAMAGED):
+        for number in range(1, COUNTED + 1):
+            stored.seek(number)
+            is_page = isinstance(stored, TiffImagePlugin.TiffImageFile) and not stored.tag_v2.get(_SUBFILE_TYPE, 0) & _NO_PAGE
+            further += is_page or (stored.format == "MPO" and stored.size == size)
+    return further
 
 
 def picture_size(path: str) -> tuple[int, int]:
@@ -154,21 +183,25 @@ def _numbers_apart(name: str) -> list[str | int]:
 
 
 @contextmanager
-def _readable(path: str) -> Generator[BinaryIO, None, None]:
+def _readable(picture: str | bytes) -> Generator[BinaryIO, None, None]:
     """Open what may be a picture; whatever fails meanwhile is a `SourceError`."""
-    file = Path(path)
+    file = None if isinstance(picture, bytes) else Path(picture)
     try:
-        status = file.stat()
-        if not S_ISREG(status.st_mode):
-            raise SourceError("not a file; give a picture")
-        if status.st_size == 0:
-            raise SourceError("the file is empty; copy it again")
-        with _LARGE_PICTURES, file.open("rb") as opened:
+        with _LARGE_PICTURES, BytesIO(picture) if isinstance(picture, bytes) else _opened(Path(picture)) as opened:
             if _HEIC_START.match(opened.read(12)):  # whatever its name
-                raise SourceError(_HEIC_ADVICE)
+                raise SourceRefused(_HEIC_ADVICE)
             yield opened
     except _DAMAGED as error:
         raise SourceError(_why_unreadable(file, error)) from error
+
+
+def _opened(file: Path) -> BinaryIO:
+    status = file.stat()
+    if not S_ISREG(status.st_mode):
+        raise SourceError("not a file; give a picture")
+    if status.st_size == 0:
+        raise SourceError("the file is empty; copy it again")
+    return file.open("rb")
 
 
 class _LargePictures:
@@ -260,18 +293,20 @@ def _opaque(image: Image.Image) -> Image.Image:
     return paper
 
 
-def _why_unreadable(file: Path, error: BaseException) -> str:
+def _why_unreadable(file: Path | None, error: BaseException) -> str:
+    """Return what is wrong with a picture; `file` is None for one that is in memory, which nobody can copy again."""
     if isinstance(error, Image.DecompressionBombError):
         return f"it has more than {_LARGEST_PIXELS // 1_000_000} megapixels; scale it down"
     if isinstance(error, OSError) and error.errno:
         return f"cannot be read: {error.strerror}; check the file"
-    if file.suffix.lower() in _HEIF_SUFFIXES:
+    if file is not None and file.suffix.lower() in _HEIF_SUFFIXES:
         return _HEIC_ADVICE
     if isinstance(error, UnidentifiedImageError):
         return "not a picture, damaged, or of a kind that is not read; convert it to JPEG"
     if "truncated" in str(error).lower():
-        return "the file is cut short; copy it again"
-    return f"cannot be decoded: {_reason(error)}; copy it again or convert it to JPEG"
+        return "it is cut short" if file is None else "the file is cut short; copy it again"
+    advice = "convert it to JPEG" if file is None else "copy it again or convert it to JPEG"
+    return f"cannot be decoded: {_reason(error)}; {advice}"
 
 
 def _reason(error: BaseException) -> str:

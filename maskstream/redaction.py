@@ -29,6 +29,8 @@ _PARAMETER: Final = re.compile(rf"({_NAME}=).*?(?=_[a-z]+=[^=&;#\s]|[&;#\s]|\Z)"
 _ENCODED_PARAMETER: Final = re.compile(rf"({_NAME}%3D).*?(?=%26|%23|[&;#\s]|\Z)", re.IGNORECASE)
 _ENCODED_NAME: Final = re.compile(r"([^?&;#=/\s]*%[0-9a-f]{2}[^?&;#=/\s]*)=[^&;#\s]*", re.IGNORECASE)
 _SECRET_NAME: Final = re.compile(rf"{_NAME}\Z", re.IGNORECASE)
+_STREAM_ID: Final = re.compile(r"(?<![a-z0-9])(streamid=)[^&\s]*", re.IGNORECASE)
+"""Of SRT: user and password are in it, in as many ways as there are servers."""
 _SHORT_PAIR: Final = re.compile(r"(?<=[?&;])([up])=[^&;#\s]*")
 """User and password of cameras that are short of memory; neither letter says anything alone."""
 
@@ -55,7 +57,8 @@ def redact(location: str) -> str:
     """
     if "://" not in location:
         return location
-    shown = _USER_AND_PASSWORD.sub(f"{HIDDEN}@", location)
+    shown = _USER_AND_PASSWORD.sub(lambda found: found[0] if found[0] == "@" else f"{HIDDEN}@", location)  # udp://@GROUP:PORT
+    shown = _STREAM_ID.sub(rf"\1{HIDDEN}", shown)
     shown = _WITHIN_ANOTHER.sub(f"{HIDDEN}%40", shown)
     shown = _PARAMETER.sub(rf"\1{HIDDEN}", shown)
     shown = _ENCODED_PARAMETER.sub(rf"\1{HIDDEN}", shown)

@@ -106,6 +106,7 @@ class NetworkConfig(Section):
     max_frame_mb: Annotated[float, Field(gt=0, le=1000)]
     max_megapixels: Annotated[float, Field(gt=0, le=250)]
     keep_damaged: bool
+    snapshot_s: Annotated[float, Field(ge=0, le=3600)]
     max_reconnects: Annotated[int, Field(ge=0)] | None
 
 

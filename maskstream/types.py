@@ -236,6 +236,11 @@ class SourceInfo:
     start_s: float = 0.0
     """The `time_s` of its first frame."""
 
+    @property
+    def is_deferred(self) -> bool:
+        """Whether it is one of many files, or a pipe, that is not open yet: nothing is known of it but its name."""
+        return not self.live and self.width == 0
+
 
 @dataclass(frozen=True, eq=False)
 class Output:

@@ -7,9 +7,10 @@ import ssl
 import struct
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from hashlib import md5
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
@@ -246,9 +247,52 @@ def mjpeg(fps: float = 25, frames: int | None = None, ending: Ending = "close", 
 
 
 def _part(index: int) -> bytes:
-    jpeg = cv2.imencode(".jpg", grey(index, (160, 120)))[1].tobytes()
-    head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
-    return head.encode() + jpeg + b"\r\n"
+    picture = jpeg(index)
+    head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
+    return head.encode() + picture + b"\r\n"
+
+
+def pictures(pictures: Iterable[bytes], kind: str = "image/jpeg", **headers: object) -> Answer:
+    """Answer each request with the next picture, as cameras do that have no stream; without any more with 404.
+
+    Args:
+        pictures: What they hold.
+        kind: Their media type, true or not.
+        headers: Instead of the length.
+    """
+    left = iter(pictures)
+
+    def answer(request: Request) -> None:
+        data = next(left, None)
+        if data is None:
+            request.start(404, Content_Length=0)
+        else:
+            request.start(200, Content_Type=kind, **(headers or {"Content_Length": len(data)}))
+            request.wfile.write(data)
+
+    return answer
+
+
+def jpeg(index: int) -> bytes:
+    """Return `grey` of an index as JPEG."""
+    return cv2.imencode(".jpg", grey(index, (160, 120)))[1].tobytes()
+
+
+def locked_by_digest(answer: Answer) -> Answer:
+    """Give an answer to `USER` alone, who proves that he knows the password without sending it (RFC 7616, MD5)."""
+    nonce = "5f3a1c"
+
+    def asked(request: Request) -> None:
+        given = dict(re.findall(r'(\w+)="?([^",]*)"?', request.headers.get("Authorization", "")))
+        user, what = (md5(text.encode()).hexdigest() for text in (f"{USER}:camera:{PASSWORD}", f"GET:{given.get('uri', '')}"))
+        proof = f"{user}:{nonce}:{given.get('nc')}:{given.get('cnonce')}:auth:{what}"
+        if given.get("response") == md5(proof.encode()).hexdigest() and given["uri"] == request.path:
+            answer(request)
+        else:
+            challenge = f'Digest realm="camera", nonce="{nonce}", qop="auth", algorithm=MD5'
+            request.start(401, Content_Length=0, WWW_Authenticate=challenge)
+
+    return asked
 
 
 def locked(answer: Answer) -> Answer:

@@ -192,11 +192,11 @@ def test_a_wrong_list_is_one_clear_line(
 
 
 @pytest.mark.parametrize(
-    ("locations", "kind"), [(["none.yaml"], SourceOpenError), (["a.mp4", "a.mp4"], ConfigError), ([str(ROOT)], None)]
+    ("locations", "kind"), [(["none.yaml"], SourceOpenError), (["a.mp4", "a.mp4"], ConfigError), ([str(ROOT / "assets")], None)]
 )
 def test_what_is_no_list(config: Config, locations: list[str], kind: type[MaskStreamError] | None) -> None:
     if kind is None:
-        assert read_cameras(locations, config) == [Camera(locations[0], locations[0], config)]
+        assert read_cameras(locations, config)[:1] == [Camera(locations[0], locations[0], config)]
     else:
         with pytest.raises(kind):
             read_cameras(locations, config)

@@ -78,7 +78,7 @@ def test_a_status_of_its_own_is_told_what_becomes_of_a_camera(config: Config) ->
 
 
 def test_what_is_not_there_is_said(tmp_path: Path, config: Config) -> None:
-    for location in (str(tmp_path / "none.mp4"), "rtmp://cam/1"):
+    for location in (str(tmp_path / "none.mp4"), "mms://cam/1"):
         with pytest.raises(SourceOpenError):
             open_source(Camera("gate", location, config), StatusBoard(), alone=False)
 

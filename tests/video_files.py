@@ -199,7 +199,7 @@ def sound_of(path: Path) -> tuple[float, np.ndarray[tuple[int], np.dtype[np.floa
         resampler = av.AudioResampler("fltp", "mono")
         frames = [mono for frame in container.decode(audio=0) for mono in resampler.resample(frame)]
     start_s, rate = frames[0].time, frames[0].sample_rate
-    samples = np.zeros(round((frames[-1].time - start_s) * rate) + frames[-1].samples, np.float32)
+    samples = np.zeros(max(round((frame.time - start_s) * rate) + frame.samples for frame in frames), np.float32)
     for frame in frames:
         first = round((frame.time - start_s) * rate)
         samples[first : first + frame.samples] = frame.to_ndarray()[0]

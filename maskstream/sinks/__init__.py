@@ -3,6 +3,7 @@
 import cv2 as _cv2  # noqa: F401  before av: the other order can freeze windows on Linux
 
 from maskstream.sinks.display import why_no_window
+from maskstream.sinks.first_frame import FirstFrameSink
 from maskstream.sinks.picture import PictureSink, picture_targets, require_picture_target
 from maskstream.sinks.progress import ProgressSink
 from maskstream.sinks.recording import RecordingSink
@@ -12,6 +13,7 @@ from maskstream.sinks.window import WindowSink
 
 __all__ = [
     "CsvSink",
+    "FirstFrameSink",
     "JsonlSink",
     "PictureSink",
     "ProgressSink",

@@ -9,8 +9,10 @@ from av.audio.stream import AudioStream
 from loguru import logger
 
 from maskstream.demuxing import demuxed
+from maskstream.local_media import open_local
+from maskstream.sinks.containers import Container
 from maskstream.sinks.sound_times import AROUND_S, PictureTimes, in_step
-from maskstream.sinks.sound_writing import COPIED_CODECS, DAMAGED, AudioPacket, SoundCopy, SoundEncoder, SoundWriter
+from maskstream.sinks.sound_writing import DAMAGED, AudioPacket, SoundCopy, SoundEncoder, SoundWriter
 from maskstream.types import SourceInfo
 
 _LATE_S: Final = 0.4
@@ -27,13 +29,14 @@ class AudioTrack:
     The picture is what matters: sound that is damaged is left out, and so is what lies outside the picture. Each is said once.
     """
 
-    def __init__(self, info: SourceInfo, zero_s: float, target: av.container.OutputContainer) -> None:
+    def __init__(self, info: SourceInfo, zero_s: float, target: av.container.OutputContainer, kind: Container) -> None:
         """Open the best sound of a file.
 
         Args:
             info: The file.
             zero_s: The `time_s` of the file that is 0 in the output.
             target: What is written.
+            kind: Says what its sound may be.
 
         Raises:
             LookupError: There is no sound that can be read, or none beside the picture.
@@ -42,17 +45,22 @@ class AudioTrack:
         self._target = target
         self._origin_s = float(info.origin_s) + zero_s
         self._times = PictureTimes()
-        self._last_dts = -sys.maxsize
+        self._last_dts = -sys.maxsize if kind.has_times else -1
+        self._is_silent = True
+        """Until the first piece of sound."""
         self._damaged = False
-        self._input = av.open(f"file:{info.path}", metadata_errors="replace")
+        self._input = open_local(info.path or "")
         try:
             self._stream = self._best_stream()
             self._demuxed = self._demux()
             self._packets = in_step(self._demuxed, self._timing)
             self._waiting: AudioPacket | None = self._first_beside_the_picture(info.duration_s and info.duration_s - zero_s)
             self._starts_s, _ = self._timing(self._waiting)
-            is_copied = self._stream.codec_context.codec.canonical_name in COPIED_CODECS and self._starts_s <= _LATE_S
-            self._writer: SoundWriter = (SoundCopy if is_copied else SoundEncoder)(self._stream, target)
+            is_copied = kind.copies(self._stream.codec_context.codec.canonical_name, target)
+            if is_copied and self._starts_s <= _LATE_S:
+                self._writer: SoundWriter = SoundCopy(self._stream, target)
+            else:
+                self._writer = SoundEncoder(self._stream, target, kind.sound_encoder, has_times=kind.has_times)
         except BaseException:
             self._input.close()
             raise
@@ -99,7 +107,8 @@ class AudioTrack:
         return packet
 
     def _write(self, until_s: float) -> None:
-        self._mux(self._writer.silence(min(until_s, self._starts_s)))
+        if self._is_silent:
+            self._mux(self._writer.silence(min(until_s, self._starts_s)))
         while (packet := self._waiting or next(self._packets, None)) is not None:
             self._waiting = packet
             own_s, _ = self._timing(packet)
@@ -107,6 +116,7 @@ class AudioTrack:
             if heard_s is None or heard_s >= until_s:
                 return
             self._waiting = None
+            self._is_silent = False
             self._mux(self._writer.packets(packet, heard_s - own_s - self._origin_s))
 
     def _mux(self, made: Iterator[AudioPacket]) -> None:

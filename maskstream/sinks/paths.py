@@ -12,12 +12,14 @@ from tempfile import TemporaryFile
 from typing import Final
 
 from maskstream.errors import ConfigError, SinkError
+from maskstream.pictures import WRITABLE_SUFFIXES
+from maskstream.sinks.containers import CONTAINERS
 from maskstream.sinks.names import FileNames, numbered, plain_name
 from maskstream.types import SourceInfo
 
 STDOUT: Final = "-"
 _NAMES_OF_STDOUT: Final = (STDOUT, "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
-VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov")
+VIDEO_SUFFIXES: Final = tuple(CONTAINERS)
 
 
 def is_stdout(path: str) -> bool:
@@ -187,7 +189,7 @@ def require_video_path(path: str) -> None:
     """Leave everything as it is, or raise `SinkError` where no annotated video can be written to `path`."""
     _require_video_suffix(path)
     require_writable(path)
-    _require_file(path, "an MP4 is written in several places at a time")
+    _require_file(path, "a video is written in several places at a time")
 
 
 def require_recording_path(path: str) -> None:
@@ -210,7 +212,7 @@ def require_recording_path(path: str) -> None:
 
 def _require_video_suffix(path: str) -> None:
     if Path(path).suffix.lower() not in VIDEO_SUFFIXES:
-        raise SinkError(f"{path}: annotated video is written as MP4; let the name end in {', '.join(VIDEO_SUFFIXES)}")
+        raise SinkError(f"{path}: annotated video is not written as that; let the name end in {', '.join(VIDEO_SUFFIXES)}")
 
 
 def require_summary_path(path: str) -> None:
@@ -255,6 +257,9 @@ def output_paths(
 def _file_name(info: SourceInfo) -> str:
     is_named = info.source_id != info.path
     name = info.source_id if is_named else Path(info.path or "").name
+    if info.pictures and "://" in info.pictures[0]:
+        name = plain_name(name)
+        return name if Path(name).suffix.lower() in WRITABLE_SUFFIXES else f"{name}.jpg"
     if not info.pictures:
         return plain_name(name if is_named else Path(name).stem) + ".mp4"
     if len(info.pictures) == 1 and not is_named:

@@ -5,11 +5,12 @@ from itertools import chain, count
 from pathlib import Path
 from stat import S_ISREG
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
 from maskstream.errors import SinkError
 from maskstream.files import make_folder, one_line
 from maskstream.pictures import WRITABLE_SUFFIXES, write_picture
-from maskstream.sinks.names import MOST_BYTES, shortened
+from maskstream.sinks.names import MOST_BYTES, plain_name, shortened
 from maskstream.sinks.paths import VIDEO_SUFFIXES, require_folder
 from maskstream.types import Output, SourceInfo
 
@@ -105,6 +106,9 @@ def _free(target: Path, taken: Container[Path]) -> Path:
 
 def _name_in_folder(file: str, info: SourceInfo) -> Path:
     path = Path(file)
+    if "://" in file:
+        name = plain_name(unquote(Path(urlsplit(file).path).name))
+        return Path(name if Path(name).suffix.lower() in WRITABLE_SUFFIXES else name + _ADDED_SUFFIX)
     below = path.relative_to(info.path or "") if file != info.path else Path(path.name)
     inside = Path(*(part for part in below.parts if part != ".."))  # a pattern may climb: photos/*/../*.jpg
     is_written = path.suffix.lower() in WRITABLE_SUFFIXES

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,8 @@ from maskstream.types import Output, SourceInfo
 
 _LONGEST_GAP_S: Final = 60.0
 """Nobody wants to watch a picture that stands still for longer."""
+_GAP_INTERVALS: Final = 2.5
+"""A camera that gives a picture every few minutes has no gap between two of them."""
 
 
 class RecordingSink:
@@ -82,7 +85,8 @@ class RecordingSink:
             return f"{frame.width}x{frame.height} instead of {self._size[0]}x{self._size[1]}"
         if self._last_s - frame.time_s > BEGINS_ANEW_S:
             return f"its time runs back by {self._last_s - frame.time_s:.0f} s"
-        if frame.time_s - self._last_s > _LONGEST_GAP_S:
+        interval_s = 1 / (self._info().average_fps or inf)
+        if frame.time_s - self._last_s > max(_LONGEST_GAP_S, _GAP_INTERVALS * interval_s):
             return f"no frame for {frame.time_s - self._last_s:.0f} s"
         segment_s = self._config.segment_s
         return f"{segment_s:g} s are full" if segment_s is not None and frame.time_s - self._began_s >= segment_s else ""

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from math import inf
 from typing import Final, TypeVar
 
@@ -50,6 +51,18 @@ def in_step(pieces: Iterable[_Piece], timing: Callable[[_Piece], tuple[float, fl
     yield from doubtful
 
 
+@dataclass(frozen=True)
+class _Part:
+    """Of the picture, with a clock of its own."""
+
+    first_s: float
+    """The own time of its first frame."""
+    later_s: float
+    """How much later its frames are shown than their own time says."""
+    is_ahead: bool
+    """Whether its clock jumped forward."""
+
+
 class PictureTimes:
     """Says when a piece of sound is heard, from when the frames of the same file are shown."""
 
@@ -58,16 +71,18 @@ class PictureTimes:
         self.until_s = -inf
         """When the latest frame is shown."""
         self._own_s = -inf
-        self._begun: deque[tuple[float, float]] = deque(maxlen=_MOST_PARTS)
-        """Of each part of the picture that began anew: its own first time, and how much later it is shown."""
+        self._begun: deque[_Part] = deque(maxlen=_MOST_PARTS)
+        """Parts of the picture whose sound was not heard yet."""
         self._later_s = 0.0
-        self._heard_s = -inf
-        self._waits = False
+        self._heard_s = 0.0
+        self._ran_back = False
+        self._jumped = False
 
     def frame(self, own_s: float, shown_s: float) -> None:
         """Take note of a frame: its own time, and when it is shown."""
-        if self._own_s - own_s > BEGINS_ANEW_S:
-            self._begun.append((own_s, shown_s - own_s))
+        is_ahead = (own_s - self._own_s) - (shown_s - self.until_s) > BEGINS_ANEW_S
+        if is_ahead or self._own_s - own_s > BEGINS_ANEW_S:
+            self._begun.append(_Part(own_s, shown_s - own_s, is_ahead))
         self._own_s, self.until_s = own_s, shown_s
 
     def heard_s(self, own_s: float) -> float | None:
@@ -76,13 +91,21 @@ class PictureTimes:
         Args:
             own_s: Its own time; pieces are asked for in the order of the file, and may be asked for again.
         """
-        self._waits = self._waits or self._heard_s - own_s > BEGINS_ANEW_S
+        self._ran_back = self._ran_back or self._heard_s - own_s > BEGINS_ANEW_S
+        self._jumped = self._jumped or own_s - self._heard_s > BEGINS_ANEW_S
         self._heard_s = own_s
-        if self._waits:
-            fitting = next((index for index, (first_s, _) in enumerate(self._begun) if abs(first_s - own_s) <= AROUND_S), None)
-            if fitting is None:
+        if self._ran_back or self._jumped:
+            fitting = next((index for index, part in enumerate(self._begun) if self._fits(part, own_s)), None)
+            if fitting is None and self._ran_back:
                 return None
-            for _ in range(fitting + 1):
-                _, self._later_s = self._begun.popleft()
-            self._waits = False
+            if fitting is not None:
+                self._later_s = self._begun[fitting].later_s
+                for _ in range(fitting + 1):
+                    self._begun.popleft()
+            self._ran_back = False
+            self._jumped = fitting is None and own_s + self._later_s >= self.until_s
         return own_s + self._later_s
+
+    def _fits(self, part: _Part, own_s: float) -> bool:
+        """Return whether a piece of sound that ran back or jumped belongs to a part of the picture."""
+        return abs(part.first_s - own_s) <= AROUND_S if self._ran_back else part.is_ahead and part.first_s - own_s <= AROUND_S

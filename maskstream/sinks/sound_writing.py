@@ -1,22 +1,24 @@
-"""Sound on its way into an MP4: copied as it is, or turned into AAC."""
+"""Sound on its way into a video: copied as it is, or encoded anew."""
 
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any, Final, Protocol, TypeAlias
+from math import inf
+from typing import Any, Final, Protocol, TypeAlias, cast
 
 import av
 import numpy as np
 from av.audio.stream import AudioStream
 
-COPIED_CODECS: Final = frozenset({"aac", "mp3", "opus", "flac"})
-"""What browsers play out of an MP4; any other sound is turned into AAC."""
-
-_FORMAT: Final = "fltp"
+_FORMATS: Final = ("flt", "fltp")
+"""Floating point, the channels mixed or apart."""
 _FRAME_SAMPLES: Final = 1024
 _RATES: Final = range(4000, 768_001)
 """Samples per second; what a damaged header says besides would cost memory without bound."""
 _LONGEST_GAP_S: Final = 10.0
 """Where the picture jumps by more, silence does not follow step by step."""
+_LEAD_IN_S: Final = 0.2
+"""A shorter gap is filled, so that the sound in the encoder keeps its place."""
+_OVERLAP_S: Final = 0.1
 
 AudioPacket: TypeAlias = "av.Packet[Any]"  # generic for type checkers alone
 DAMAGED: Final = (av.FFmpegError, ValueError)
@@ -54,7 +56,7 @@ class SoundCopy:
         return iter(())
 
     def packets(self, packet: AudioPacket, later_s: float) -> Iterator[AudioPacket]:
-        """Yield the packet, in the framing of MP4."""
+        """Yield the packet, in the framing of files."""
         for each in self._framing.filter(packet) if self._framing else [packet]:
             if each.pts is None or each.dts is None or not each.time_base:
                 continue
@@ -69,30 +71,50 @@ class SoundCopy:
 
 
 class SoundEncoder:
-    """Turns sound into AAC, and knows silence."""
+    """Encodes sound anew, and knows silence."""
 
-    def __init__(self, stream: AudioStream, target: av.container.OutputContainer) -> None:
-        """Add a track to the output."""
-        rates = av.Codec("aac", "w").audio_rates or [stream.sample_rate]
-        self._output = target.add_stream("aac", rate=min(rates, key=lambda rate: abs(rate - stream.sample_rate)))
+    def __init__(self, stream: AudioStream, target: av.container.OutputContainer, encoder: str, *, has_times: bool) -> None:
+        """Add a track to the output.
+
+        Args:
+            stream: What is decoded.
+            target: What is written.
+            encoder: FFmpeg's name for it.
+            has_times: Whether the output says when a packet is heard; where it does not, gaps are filled with silence.
+        """
+        codec = av.Codec(encoder, "w")
+        rates = codec.audio_rates or [stream.sample_rate]
+        rate = min(rates, key=lambda rate: abs(rate - stream.sample_rate))
+        self._output = cast("AudioStream", target.add_stream(encoder, rate=rate))
         self._encoder = self._output.codec_context
         self._encoder.layout = "mono" if stream.channels == 1 else "stereo"
+        self._format = next(each.name for each in codec.audio_formats or () if each.name in _FORMATS)
+        self._encoder.format = self._format
         self._decoder = stream.codec_context
         self._later_s = 0.0
         self._resampler: av.AudioResampler | None = None
-        self._silent_samples = 0
+        self._end = 0
+        """Where what was encoded ends, in samples of the output."""
+        self._longest_filled_s = _LEAD_IN_S if has_times else inf
+        self._longest_silence_s = _LONGEST_GAP_S if has_times else inf
 
     def silence(self, until_s: float) -> Iterator[AudioPacket]:
         """Yield silence up to a little before: decoders may begin early."""
-        rate = self._encoder.sample_rate
-        end = int(until_s * rate) - 3 * _FRAME_SAMPLES
-        if end - self._silent_samples > _LONGEST_GAP_S * rate:
-            self._silent_samples = end - end % _FRAME_SAMPLES
-        samples = np.zeros((self._encoder.layout.nb_channels, _FRAME_SAMPLES), np.float32)
-        for pts in range(self._silent_samples, end, _FRAME_SAMPLES):
-            frame = av.AudioFrame.from_ndarray(samples, format=_FORMAT, layout=self._encoder.layout.name)
-            frame.pts, frame.sample_rate, frame.time_base = pts, rate, Fraction(1, rate)
-            self._silent_samples = pts + _FRAME_SAMPLES
+        rate, size = self._encoder.sample_rate, self._frame_size
+        end = int(until_s * rate) - 3 * size
+        if end - self._end > self._longest_silence_s * rate:
+            self._end = end - end % size
+        yield from self._silent(end - size + 1, step=size)
+
+    def _silent(self, end: int, step: int) -> Iterator[AudioPacket]:
+        """Yield silence in steps of so many samples, the last of which begins before the end."""
+        channels = self._encoder.layout.nb_channels
+        samples = np.zeros((channels, step) if self._format.endswith("p") else (1, channels * step), np.float32)
+        while self._end < end:
+            frame = av.AudioFrame.from_ndarray(samples, format=self._format, layout=self._encoder.layout.name)
+            frame.sample_rate, frame.pts = self._encoder.sample_rate, self._end
+            frame.time_base = Fraction(1, frame.sample_rate)
+            self._end += step
             yield from self._output.encode(frame)
 
     def packets(self, packet: AudioPacket, later_s: float) -> Iterator[AudioPacket]:
@@ -122,9 +144,27 @@ class SoundEncoder:
             self._resampler = None
             resampled = self._fitting().resample(frame)
         for each in resampled:
-            yield from self._output.encode(each)
+            yield from self._in_place(each)
+
+    def _in_place(self, frame: av.AudioFrame) -> Iterator[AudioPacket]:
+        """Yield what becomes of a frame, behind the silence that is missing before it."""
+        rate = self._encoder.sample_rate
+        start = self._end if frame.pts is None or frame.time_base is None else round(frame.pts * frame.time_base * rate)
+        if 0 < start - self._end <= self._longest_filled_s * rate:
+            size = self._frame_size
+            yield from self._silent(start - size + 1, step=size)
+            if start > self._end:
+                yield from self._silent(start, step=start - self._end)
+        elif self._longest_filled_s == inf and self._end - start > _OVERLAP_S * rate:
+            return
+        self._end = max(self._end, start) + frame.samples
+        yield from self._output.encode(frame)
+
+    @property
+    def _frame_size(self) -> int:
+        return self._encoder.frame_size or _FRAME_SAMPLES
 
     def _fitting(self) -> av.AudioResampler:
         if self._resampler is None:
-            self._resampler = av.AudioResampler(_FORMAT, self._encoder.layout, self._encoder.sample_rate)
+            self._resampler = av.AudioResampler(self._format, self._encoder.layout, self._encoder.sample_rate)
         return self._resampler

@@ -1,10 +1,12 @@
-"""Annotated video: H.264 in MP4 that plays in browsers, at the right speed, also where the program was killed."""
+"""Annotated video that plays at the right speed, also where the program was killed."""
 
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, inf
 from pathlib import Path
+from typing import cast
 
 import av
 import cv2
@@ -13,35 +15,42 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from loguru import logger
 
 from maskstream.errors import SinkError
-from maskstream.files import tighten
 from maskstream.settings import VideoConfig
 from maskstream.sinks.audio import AudioTrack
+from maskstream.sinks.containers import FALLBACK_FPS, container_of
 from maskstream.sinks.letterbox import letterbox
 from maskstream.sinks.names import claim
 from maskstream.sinks.paths import require_video_path
-from maskstream.sinks.sound_times import AROUND_S, BEGINS_ANEW_S
+from maskstream.sinks.picture_times import ShownTimes
+from maskstream.sinks.sound_times import AROUND_S
 from maskstream.types import BgrImage, Output, SourceInfo
 
-_HYBRID_SINCE = (61, 7, 0)  # libavformat
-_FRAGMENT_US = 500_000
-_WAIT_FOR_SOUND_US = 100_000
 _KEYFRAME_EVERY_S = 2
-_FALLBACK_FPS = 25.0
-_FALLBACK_TIME_BASE = Fraction(1, 90_000)
-_COARSEST_TIME_BASE = Fraction(1, 1000)
 _SLOWEST = Fraction(1, 1001)
-_LONGEST_UNITS = 2**31 - 2**16
-"""How long a frame may be shown in an MP4, in units of time, with some room."""
-_LONGEST_JUMP_S = 10.0
-"""A frame that is later by more than this, and later than the file says that it ends, has a damaged time."""
+_LATE_S = 0.5
+"""So much later than it should be is noticed, and said."""
+_JUMPED_S = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """A frame as it is encoded."""
+
+    time_s: float
+    """Its own time, from where the video begins."""
+    duration_s: float
+    name: str
+    """Of its source."""
+    bgr: BgrImage
 
 
 class VideoSink:
     """One annotated video of one source, with the source's own timestamps and sound.
 
     A source that begins long after 0 begins at 0 here: so does a file with the time of day, or a part of a longer recording.
-    The file is written in fragments of half a second; when it is closed it becomes an ordinary MP4 where FFmpeg can do that
-    (`hybrid_fragmented`, since 7.1). Odd sizes are padded to even by repeating the last row and column.
+    The file is written in pieces of half a second; when it is closed an MP4 becomes an ordinary one where FFmpeg can do that
+    (`hybrid_fragmented`, since 7.1). Odd sizes are padded to even by repeating the last row and column. `CONTAINERS` says what
+    the suffixes of names mean.
     """
 
     wants_every_frame = True
@@ -50,7 +59,7 @@ class VideoSink:
         """Create the file.
 
         Args:
-            path: Ends in .mp4, .m4v or .mov; an existing file is replaced.
+            path: Ends in one of `VIDEO_SUFFIXES`, which chooses the container; an existing file is replaced.
             info: The source that will be written.
             config: Quality and speed of the encoder.
 
@@ -60,24 +69,26 @@ class VideoSink:
         self.path = path
         """Where it is written."""
         self._size = (info.width + info.width % 2, info.height + info.height % 2)
-        self._last_pts: int | None = None
-        self._last_duration = 0
-        self._moved = 0
-        """How much later frames are shown than their own time says, since it began anew."""
+        self._said: set[str] = set()
+        self._waiting: _Shown | None = None
         self._video_finished = False
         self._held: av.Packet[av.VideoStream] | None = None
         self._to_yuv = VideoReformatter()
-        self._zero_s = info.start_s if abs(info.start_s) > AROUND_S else 0.0
-        self._end_s = (info.duration_s or inf) - self._zero_s
         self._open = False
         require_video_path(path)
         if info.path and Path(path).exists() and Path(path).samefile(info.path):
             raise SinkError(f"{path}: the output would replace its own source; choose another name")
-        self._container = _open_container(path)
+        self._kind = container_of(path)
+        self._zero_s = info.start_s if not self._kind.has_times or abs(info.start_s) > AROUND_S else 0.0
+        lasts_s = max(0.0, (info.duration_s or 0.0) - self._zero_s)
+        time_base = self._kind.time_base(info, lasts_s)
+        end_s = lasts_s if info.duration_s else inf
+        self._times = ShownTimes(time_base, self._kind.longest_units, end_s, info.average_fps)
+        with _sink_errors(path):
+            self._container = self._kind.open(path)
         self._audio: AudioTrack | None = None
         try:
             with _sink_errors(path):
-                self._time_base = _time_base(info.time_base, max(0.0, (info.duration_s or 0.0) - self._zero_s))
                 self._stream = self._add_video(info, config)
                 self._audio = self._add_audio(info)
                 self._container.start_encoding()
@@ -89,13 +100,15 @@ class VideoSink:
         self._open = True
 
     def _add_video(self, info: SourceInfo, config: VideoConfig) -> av.VideoStream:
-        fps = info.average_fps or _FALLBACK_FPS
-        options = {"crf": str(config.crf), "preset": config.preset, "tune": "zerolatency"}
-        stream = self._container.add_stream("libx264", rate=max(Fraction(fps).limit_denominator(1001), _SLOWEST), options=options)
+        fps = info.average_fps or FALLBACK_FPS
+        rate = min(max(Fraction(fps).limit_denominator(1001), _SLOWEST), 1 / self._times.unit_s)
+        options = self._kind.encoder_options(config)
+        stream = cast("av.VideoStream", self._container.add_stream(self._kind.video_encoder, rate=rate, options=options))
         context = stream.codec_context
         context.width, context.height = self._size
         context.pix_fmt = "yuv420p"
-        context.time_base = stream.time_base = self._time_base
+        context.time_base = stream.time_base = self._times.unit_s
+        context.bit_rate = 0  # only the quality counts
         context.gop_size = max(1, ceil(fps * _KEYFRAME_EVERY_S))
         if info.sample_aspect_ratio:
             context.sample_aspect_ratio = info.sample_aspect_ratio
@@ -105,7 +118,7 @@ class VideoSink:
 
     def _add_audio(self, info: SourceInfo) -> AudioTrack | None:
         try:
-            return AudioTrack(info, self._zero_s, self._container) if info.path else None
+            return AudioTrack(info, self._zero_s, self._container, self._kind) if info.path else None
         except LookupError:
             return None
         except (av.FFmpegError, ValueError) as error:
@@ -114,43 +127,55 @@ class VideoSink:
 
     def write(self, output: Output) -> None:
         """Encode one frame at its own time."""
-        time_s = output.frame.time_s - self._zero_s
-        longest = _LONGEST_UNITS // self._time_base.numerator
-        pts = self._pts(round(time_s / self._time_base), longest)
-        self._last_pts = pts
-        self._last_duration = min(max(1, round(output.frame.duration_s / self._time_base)), longest)
+        shown = _Shown(
+            *(output.frame.time_s - self._zero_s, output.frame.duration_s, output.frame.source_id),
+            _fit(output.annotated_bgr, self._size),
+        )
         with _sink_errors(self.path):
-            if self._audio:
-                self._audio.advance(time_s, float(pts * self._time_base))
-            self._mux(self._to_video_frame(_fit(output.annotated_bgr, self._size), pts))
+            self._write_waiting(shown.time_s)
+            if self._times.jumps(shown.time_s):
+                self._waiting = shown
+            else:
+                self._write(shown)
 
-    def _pts(self, own: int, longest: int) -> int:
-        """Return when a frame is shown: at its own time, but after the last one, and not later than MP4 can say."""
-        last = self._last_pts
-        if last is None:
-            return own
-        pts = own if own > last else own + self._moved
-        next_pts = last + self._last_duration
-        if (last - pts) * self._time_base > BEGINS_ANEW_S:
-            pts = next_pts
-            self._moved = pts - own
-        elif (pts - last) * self._time_base > _LONGEST_JUMP_S and pts * self._time_base > self._end_s + _LONGEST_JUMP_S:
-            pts = next_pts
-        return min(max(pts, last + 1), last + longest)
+    def _write_waiting(self, next_s: float | None) -> None:
+        """Write the frame that waited for the next one to tell whether its time is wrong."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            self._write(waiting, next_s)
+
+    def _write(self, shown: _Shown, next_s: float | None = None) -> None:
+        pts = self._times.pts(shown.time_s, shown.duration_s, next_s)
+        self._say_what_is_not_shown(shown.name)
+        if self._audio:
+            self._audio.advance(self._times.own_s, float(pts * self._times.unit_s))
+        self._mux(self._to_video_frame(shown.bgr, pts))
+
+    def _say_what_is_not_shown(self, name: str) -> None:
+        if self._times.jumped_s > _JUMPED_S and "jump" not in self._said:
+            self._said.add("jump")
+            jumped_s, file = self._times.jumped_s, Path(self.path).name
+            logger.warning(
+                "{}: its time jumps by {:.0f} s, which {} does not show: the picture goes on at once", name, jumped_s, file
+            )
+        if self._times.late_s > _LATE_S and "late" not in self._said:
+            self._said.add("late")
+            most, file = float(1 / self._times.unit_s), Path(self.path).name
+            logger.warning("{}: over {:g} frames per second; {} plays slower: let its name end in .mp4", name, most, file)
 
     def _to_video_frame(self, bgr: BgrImage, pts: int) -> av.VideoFrame:
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(bgr), format="bgr24")
         target = {"dst_colorspace": Colorspace.ITU709, "dst_color_range": ColorRange.MPEG}
         frame = self._to_yuv.reformat(picture, format="yuv420p", threads=1, **target)
-        frame.pts, frame.time_base = pts, self._time_base
+        frame.pts, frame.time_base = pts, self._times.unit_s
         return frame
 
     def source_ended(self, source_id: str) -> None:
         """Carry over the sound that outlasts the picture."""
         with _sink_errors(self.path):
             self._finish_video()
-            if self._audio and self._last_pts is not None:
-                self._audio.finish(float((self._last_pts + self._last_duration) * self._time_base))
+            if self._audio and self._times.last is not None:
+                self._audio.finish(self._times.next_s)
 
     def close(self) -> None:
         """Finish the file; a file without any frame is removed."""
@@ -164,15 +189,16 @@ class VideoSink:
                     steps.callback(self._audio.close)
                 steps.callback(self._finish_video)
         finally:
-            if self._last_pts is None:
+            if self._times.last is None:
                 with _sink_errors(self.path):
                     Path(self.path).unlink(missing_ok=True)
 
     def _finish_video(self) -> None:
-        if self._last_pts is not None and not self._video_finished:
+        self._write_waiting(next_s=None)
+        if self._times.last is not None and not self._video_finished:
             self._video_finished = True
             self._mux(None)
-            self._mux_held(until_pts=self._last_pts + self._last_duration)
+            self._mux_held(until_pts=self._times.next)
 
     def _mux(self, video_frame: av.VideoFrame | None) -> None:
         for packet in self._stream.encode(video_frame):
@@ -204,21 +230,6 @@ def new_video(path: str, info: SourceInfo, config: VideoConfig, first: int = 1) 
         raise
 
 
-def _open_container(path: str) -> av.container.OutputContainer:
-    hybrid = tuple(av.library_versions["libavformat"]) >= _HYBRID_SINCE
-    movflags = "+hybrid_fragmented+delay_moov" if hybrid else "+empty_moov+delay_moov+default_base_moof"
-    options = {
-        "movflags": movflags,
-        "frag_duration": str(_FRAGMENT_US),
-        "flush_packets": "1",
-        "max_interleave_delta": str(_WAIT_FOR_SOUND_US),
-    }
-    with _sink_errors(path):
-        container = av.open(f"file:{path}", "w", format="mp4", container_options=options)
-        tighten(path)
-        return container
-
-
 @contextmanager
 def _sink_errors(path: str) -> Generator[None, None, None]:
     """Turn what FFmpeg or the system says into a `SinkError`."""
@@ -227,17 +238,6 @@ def _sink_errors(path: str) -> Generator[None, None, None]:
     except (av.FFmpegError, OSError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise SinkError(f"{path}: cannot be written: {reason}; choose another place or make room") from error
-
-
-def _time_base(given: Fraction | None, lasts_s: float) -> Fraction:
-    """The source's own unit of time, divided where it is too coarse for frames out of step, coarser where it lasts very long.
-
-    In an MP4 the unit is what the denominator says, and no frame may be shown longer than `_LONGEST_UNITS` of it.
-    """
-    own = given or _FALLBACK_TIME_BASE
-    fine = own if own <= _COARSEST_TIME_BASE else own / 1000
-    most_units_per_s = max(_COARSEST_TIME_BASE.denominator, int(_LONGEST_UNITS / (lasts_s + 1)))
-    return fine if fine.denominator <= most_units_per_s else Fraction(1, most_units_per_s)
 
 
 def _fit(bgr: BgrImage, size: tuple[int, int]) -> BgrImage:

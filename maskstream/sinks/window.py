@@ -11,6 +11,7 @@ import cv2
 from loguru import logger
 
 from maskstream.errors import SinkClosed
+from maskstream.files import plain_text
 from maskstream.settings import Config, WindowConfig
 from maskstream.sinks.display import prefer_x11
 from maskstream.sinks.grid import Cell, draw_grid, grid_shape
@@ -44,10 +45,12 @@ class WindowSink:
             sources: At least one.
             config: How long pictures stand, where snapshots go.
         """
-        self._cells = {info.source_id: Cell(info) for info in sources}
+        self._cells = {info.source_id: Cell(info) for info in sources if not info.is_deferred}
+        self._deferred = {info.source_id: info for info in sources if info.is_deferred}
+        """Each gets a cell with its first frame, which those of them that have ended make room for."""
         self._config = config
         self._live = any(info.live for info in sources)
-        self._size = _first_size(sources)
+        self._size = _first_size([info for info in sources if not info.is_deferred] or sources[:1])
         self._paused = False
         self._held_until_s = 0.0
         self._picture_waits = False
@@ -56,7 +59,7 @@ class WindowSink:
         self._seen = False
         prefer_x11()
         cv2.namedWindow(_WINDOW, _FLAGS)
-        names = [cell.name for cell in self._cells.values()]
+        names = [plain_text(info.source_id) for info in sources]
         cv2.setWindowTitle(_WINDOW, f"maskstream: {names[0]}" if len(names) == 1 else "maskstream")
         cv2.resizeWindow(_WINDOW, *self._size)
         logger.info("keys of the window: q or Esc quits, s saves the pictures{}", "" if self._live else ", space pauses")
@@ -76,11 +79,15 @@ class WindowSink:
 
     def source_ended(self, source_id: str) -> None:
         """Keep its last picture."""
+        if source_id in self._deferred and source_id not in self._cells:
+            return
         self._cell(source_id).ended = True
         self._changed = True
 
     def state_changed(self, change: StateChange) -> None:
         """Say under the last picture of a source since when it gives none."""
+        if change.source_id in self._deferred:
+            return
         since = f"{change.state.value} since {change.wall_time.astimezone():%H:%M:%S}"
         self._cell(change.source_id).away = since if change.state in SILENT else ""
         self._changed = True
@@ -91,6 +98,10 @@ class WindowSink:
         self._changed = True
 
     def _cell(self, source_id: str) -> Cell:
+        if source_id in self._deferred and source_id not in self._cells:
+            for other in [other for other in self._deferred if other in self._cells and self._cells[other].ended]:
+                del self._cells[other]
+            self._cells[source_id] = Cell(self._deferred[source_id])
         if source_id not in self._cells:  # it was added while the program runs
             self._cells[source_id] = Cell(SourceInfo(source_id, 0, 0, live=True))
         return self._cells[source_id]

@@ -1,57 +1,78 @@
 """The sources. A new one is a file and a line in the dict."""
 
-import os
 from collections.abc import Callable
-from pathlib import Path
+from typing import Final
 
 import cv2 as _cv2  # noqa: F401  before av: the other order can freeze windows on Linux
 
 from maskstream.errors import SourceOpenError
-from maskstream.pictures import PICTURE_SUFFIXES
+from maskstream.locations import local_path, location_kind, webcam_of
 from maskstream.protocols import Source
 from maskstream.redaction import redact
 from maskstream.settings import Config
+from maskstream.sources.deferred import DeferredSource
 from maskstream.sources.file import FileSource
-from maskstream.sources.pictures import PictureSource, is_pattern
+from maskstream.sources.pictures import PictureSource
+from maskstream.sources.pipe import PipeSource
 from maskstream.sources.reconnecting import ReconnectingSource, ReconnectPolicy
-from maskstream.sources.url import SCHEMES, UrlOpener, UrlSource
+from maskstream.sources.snapshots import SnapshotSource, UrlPictureSource
+from maskstream.sources.url import SCHEMES, UrlOpener, UrlSource, open_url
 from maskstream.sources.webcam import WebcamSource
 
 SOURCES: dict[str, Callable[[str, str, Config], Source]] = {
-    "file": lambda path, source_id, config: FileSource(path, source_id, config.pictures.max_megapixels, config.video),
+    "file": lambda path, source_id, config: FileSource(local_path(path), source_id, config.pictures.max_megapixels, config.video),
     "pictures": lambda path, source_id, config: PictureSource(path, config.pictures, source_id),
-    "url": lambda url, source_id, config: UrlSource(url, config.network, source_id, video=config.video),
-    "webcam": lambda index, source_id, config: WebcamSource(int(index), config.webcam, source_id, video=config.video),
+    "pipe": lambda path, source_id, config: PipeSource(path, source_id, config.pictures.max_megapixels, config.video),
+    "url": lambda url, source_id, config: open_url(url, config.network, source_id, video=config.video),
+    "webcam": lambda place, source_id, config: WebcamSource(_webcam(place), config.webcam, source_id, video=config.video),
 }
 """Opens what a user named: location, the source's name, configuration."""
+
+_GATEWAY: Final = "go2rtc and MediaMTX make rtsp:// of it"
+_INSTEAD: Final = {
+    "onvif": "give the rtsp:// URL that the camera shows in its settings or ONVIF Device Manager finds",
+    **dict.fromkeys(("webrtc", "whep", "whip", "rtmpt", "rtmpe", "rtmpts", "rist", "ndi"), _GATEWAY),
+    **dict.fromkeys(("mms", "mmsh", "mmst"), "try http:// or rtsp:// in its place"),
+    **dict.fromkeys(("rtspu", "rtspt"), "give rtsp://, and the transport with network.transport"),
+    **dict.fromkeys(("ftp", "ftps", "sftp", "smb", "nfs", "s3", "gs"), "copy or mount it, and give the file"),
+    "file": "give the path alone",
+}
+"""What to do with other addresses that people have."""
 
 
 def source_kind(location: str) -> str:
     """Return the key in `SOURCES` of what a user gave to `--source`.
 
+    Whether a file is a picture or a video is told by its first bytes, and by its suffix where those do not say.
+
     Raises:
         SourceOpenError: Nothing here reads such a URL.
     """
+    kind = location_kind(location)
     scheme, is_url, _ = location.partition("://")
-    if is_url and scheme.lower() in SCHEMES:
-        return "url"
-    if is_url:
-        schemes = ", ".join(f"{known}://" for known in SCHEMES)
-        raise SourceOpenError(f"{redact(location)}: {scheme}:// is not read; give one of {schemes}, or a file")
-    if location.isdecimal():
-        return "webcam"
-    if os.path.isdir(location) or is_pattern(location) or Path(location).suffix.lower() in PICTURE_SUFFIXES:  # noqa: PTH112 (as there)
-        return "pictures"
-    return "file"
+    if kind == "url" and is_url and scheme.lower() not in SCHEMES:
+        what = _INSTEAD.get(scheme.lower()) or f"give one of {', '.join(f'{known}://' for known in SCHEMES)}, or a file"
+        raise SourceOpenError(f"{redact(location)}: {scheme}:// is not read; {what}")
+    return kind
+
+
+def _webcam(location: str) -> int | str:
+    """Return the number or the path of a webcam as it is now."""
+    device = webcam_of(location)
+    return location if device is None else device
 
 
 __all__ = [
     "SOURCES",
+    "DeferredSource",
     "FileSource",
     "PictureSource",
+    "PipeSource",
     "ReconnectPolicy",
     "ReconnectingSource",
+    "SnapshotSource",
     "UrlOpener",
+    "UrlPictureSource",
     "UrlSource",
     "WebcamSource",
     "source_kind",

@@ -5,12 +5,27 @@ from typing import Final, Literal, Protocol
 
 import av
 
+from maskstream.errors import SourceRefused
 from maskstream.settings import NetworkConfig
 from maskstream.sources.limits import Allowance
 
 ENOUGH_FOR_FPS: Final = "5"
 """Frames. By itself FFmpeg watches 20 before it lets go, which are 4 s of a camera with 5 fps."""
 Transport = Literal["tcp", "udp"]
+
+
+class PictureComes(SourceRefused):
+    """What a URL leads to is no video: one picture comes from there, and the answer ends."""
+
+    def __init__(self, name: str, picture: bytes) -> None:
+        """Keep the picture.
+
+        Args:
+            name: Of the source.
+            picture: All that came.
+        """
+        super().__init__(f"{name}: one picture comes from there, and no video")
+        self.picture = picture
 
 
 @dataclass
@@ -21,6 +36,8 @@ class Remembered:
     """By which RTSP came, where that was tried."""
     has_warned: bool = False
     """Whether it was said that its certificate is not checked."""
+    is_asked_said: bool = False
+    """Whether it was said that it is asked for a picture again and again."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +70,7 @@ class Connection(Protocol):
         Raises:
             av.FFmpegError: FFmpeg's own, which have the password in them.
             LimitReached: It is late, or too much.
+            PictureComes: It is a picture.
         """
         ...
 
@@ -78,3 +96,35 @@ class Connection(Protocol):
 
     def close(self) -> None:
         """End what FFmpeg does not close with the container; may be called twice."""
+
+
+class LiveConnection:
+    """What holds for all connections to something that is sent now, and cannot be asked for again."""
+
+    def is_live(self, container: av.container.InputContainer) -> bool:
+        """Return True."""
+        return True
+
+    def is_paced(self, container: av.container.InputContainer) -> bool:
+        """Return whether its timestamps say when its frames were taken: it may arrive in bursts."""
+        return has_timestamps(container)
+
+    def patience_s(self) -> float:
+        """Return 0: frames come one by one."""
+        return 0.0
+
+    def end_is_final(self, container: av.container.InputContainer) -> bool:
+        """Return False: whoever ends a stream may be started again, or has lost the network."""
+        return False
+
+    def needs_seeking(self) -> bool:
+        """Return False: it is no file."""
+        return False
+
+    def close(self) -> None:
+        """Do nothing: FFmpeg closes all with the container."""
+
+
+def has_timestamps(container: av.container.InputContainer) -> bool:
+    """Return whether frames of this format have times of their own."""
+    return av.format.Flags.no_timestamps not in av.format.Flags(container.format.flags)

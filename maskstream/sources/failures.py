@@ -2,7 +2,7 @@
 
 import os
 import socket
-from errno import EACCES, EIO, ENOMEM, EPROTONOSUPPORT
+from errno import EACCES, EADDRINUSE, EADDRNOTAVAIL, EIO, ENODEV, ENOMEM, EPROTONOSUPPORT
 from typing import Final
 
 import av
@@ -11,6 +11,7 @@ from av import error as av_error
 from maskstream.errors import SourceOpenError, SourceRefused
 from maskstream.redaction import redact
 from maskstream.sources.http import MOST_REDIRECTS
+from maskstream.sources.limits import Allowance, LimitReached
 from maskstream.sources.tls import certificate_fault, host_of, scheme_of
 
 PROXY_VARIABLE: Final = "http_proxy"
@@ -36,6 +37,9 @@ _REASONS_BY_ERRNO: Final = {
     EACCES: "it leads to what may not be read; check the path behind the host",
     EPROTONOSUPPORT: "the camera does not send this way; set network.transport to auto",
     EIO: "the connection broke off; check the camera, its address and the network",
+    EADDRINUSE: "another program receives at this port; stop it, or have it sent to another port",
+    EADDRNOTAVAIL: "this machine does not have that address; give one of its own, or 0.0.0.0",
+    ENODEV: "no network of this machine can receive from that multicast group; name an address of one as ?localaddr=ADDRESS",
     ENOMEM: "its pictures claim more memory than they may; raise network.max_frame_mb or network.max_megapixels",
 }
 _UNKNOWN_HOST: Final = "its host is not known; check the spelling and the network, and write / and # in a password as %2F and %23"
@@ -48,7 +52,28 @@ _NO_RTSP_VIDEO: Final = (  # FFmpeg says the same of both
     "what comes from there is no video, or claims to be larger than network.max_frame_mb and max_megapixels allow; "
     "check the path behind the host"
 )
-_TLS: Final = ("https", "rtsps")
+_NOT_IN_ORDER: Final = (
+    "cannot be read without seeking: the index of this MP4 is at its end; write it with ffmpeg -movflags +faststart, "
+    "or send MPEG-TS or Matroska, or give the file itself"
+)
+_NO_STREAM: Final = (
+    "the server refuses it, or has no such stream; check application and stream behind the host, user and password"
+)
+_NO_SENT_VIDEO: Final = "what comes there is no video that can be read without a file about it; check the sender and the options"
+_NO_DESCRIPTION: Final = (
+    "what comes there is no MPEG-TS; RTP of other kinds needs the sender's SDP file: give its path as the source"
+)
+_OF_RTMP: Final[dict[type[Exception], str]] = {PermissionError: _NO_STREAM, av_error.UnknownError: _NO_STREAM}
+_OF_RAW: Final[dict[type[Exception], str]] = {av_error.InvalidDataError: _NO_SENT_VIDEO, av_error.ArgumentError: _NO_SENT_VIDEO}
+_BY_SCHEME: Final = {
+    "rtmp": _OF_RTMP,
+    "rtmps": _OF_RTMP,
+    "udp": _OF_RAW,
+    "tcp": _OF_RAW,
+    "rtp": dict.fromkeys(_OF_RAW, _NO_DESCRIPTION),
+}
+"""What will be no better next time, where the same error of FFmpeg means something else."""
+_TLS: Final = ("https", "rtsps", "rtmps")
 _RTSP: Final = ("rtsp", "rtsps")
 
 
@@ -62,6 +87,17 @@ def reason(error: av.FFmpegError) -> tuple[str, type[SourceOpenError]]:
     return next(by_kind, by_errno), SourceOpenError
 
 
+def reason_of_fetch(
+    url: str, error: av.FFmpegError | LimitReached, allowance: Allowance, ca_file: str | None
+) -> tuple[str, type[SourceOpenError]]:
+    """Return why what a URL leads to cannot be had, also where a limit was reached or the time is up; see `reason_at_opening`."""
+    if isinstance(error, LimitReached):
+        return str(error), SourceRefused if error.is_final else SourceOpenError
+    if allowance.is_late:
+        return f"{allowance.late()}{proxy_in_between(url)}", SourceOpenError
+    return reason_at_opening(url, error, ca_file)
+
+
 def reason_at_opening(url: str, error: av.FFmpegError, ca_file: str | None) -> tuple[str, type[SourceOpenError]]:
     """Return why a URL cannot be opened: where FFmpeg says no more than that something went wrong, look what it was.
 
@@ -73,6 +109,9 @@ def reason_at_opening(url: str, error: av.FFmpegError, ca_file: str | None) -> t
     proxy = proxy_of(url)
     if proxy is not None and not isinstance(error, av_error.HTTPUnauthorizedError | av_error.HTTPNotFoundError):
         return _proxy_reason(proxy, error)
+    for kind, text in _BY_SCHEME.get(scheme_of(url), {}).items():
+        if isinstance(error, kind):
+            return text, SourceRefused
     if isinstance(error, av_error.InvalidDataError) and scheme_of(url) in _RTSP:
         return _NO_RTSP_VIDEO, SourceRefused
     if error.errno != EIO:
@@ -132,3 +171,17 @@ def _has_address(url: str) -> bool:
         return bool(socket.getaddrinfo(host_of(url), None))
     except (ValueError, socket.gaierror):
         return False
+
+
+def why_not_in_order(start: bytes) -> str | None:
+    """Return why a video cannot be read without seeking, as its first bytes tell; None where that is not the reason.
+
+    An MP4 may have its index behind its pictures.
+    """
+    at, kind = 0, start[4:8]
+    if kind != b"ftyp":
+        return None
+    while at + 8 <= len(start) and kind not in (b"mdat", b"moov"):
+        at += max(8, int.from_bytes(start[at : at + 4], "big"))
+        kind = start[at + 4 : at + 8]
+    return _NOT_IN_ORDER if kind == b"mdat" else None

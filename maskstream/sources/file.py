@@ -1,11 +1,12 @@
 """Video files of every container and codec that FFmpeg reads, through PyAV."""
 
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_ISBLK, S_ISCHR, S_ISREG, S_ISSOCK
 
 import av
 
 from maskstream.errors import SourceOpenError
+from maskstream.local_media import LeadsAway, open_local
 from maskstream.settings import VideoConfig
 from maskstream.sources.video import Origin, VideoSource
 
@@ -38,11 +39,19 @@ def _open_container(path: str) -> av.container.InputContainer:
         raise SourceOpenError(f"{path}: no such file; check the path") from error
     except OSError as error:
         raise SourceOpenError(f"{path}: cannot be read: {error.strerror}; check the path and who may read it") from error
+    except ValueError as error:
+        raise SourceOpenError(f"{path}: no path: {error}; check what was given to --source") from error
+    if S_ISCHR(status.st_mode) or S_ISBLK(status.st_mode):
+        raise SourceOpenError(f"{path}: a device that gives no video; webcams are /dev/video0 and so on, or 0, 1 ...")
+    if S_ISSOCK(status.st_mode):
+        raise SourceOpenError(f"{path}: a socket; let its program write to a named pipe (mkfifo)")
     if not S_ISREG(status.st_mode):
         raise SourceOpenError(f"{path}: not a file; give a video file")
     if status.st_size == 0:
         raise SourceOpenError(f"{path}: the file is empty")
     try:
-        return av.open(f"file:{path}", metadata_errors="replace")  # a colon in a name is no protocol
+        return open_local(path)
+    except LeadsAway as error:
+        raise SourceOpenError(f"{path}: {error.strerror}") from error
     except av.FFmpegError as error:
         raise SourceOpenError(f"{path}: not a video that FFmpeg can read: {error.strerror}; convert it with ffmpeg") from error

@@ -9,11 +9,12 @@ from typing import Final
 
 import av
 
+from maskstream.content import START_BYTES, PicturesInTurn, content_of
 from maskstream.sources import hls
 from maskstream.sources.limits import Allowance, LimitReached
+from maskstream.whitelists import whitelist
 
 MOST_REDIRECTS: Final = 8
-_START: Final = 64
 _BOX_HEAD: Final = 8
 """Bytes of size and kind in front of each box (ISO/IEC 14496-12)."""
 _PIECE: Final = 32768
@@ -21,14 +22,14 @@ _READ_THROUGH: Final = 8 * _PIECE
 """A gap so small is read sooner than asked for anew."""
 _LONGEST_PLAYLIST: Final = 4_000_000
 """Bytes; in memory its pieces take ten times as much. A day in pieces of 2 s takes 2 MB."""
+_FOR_FILES: Final = {b"v=0": "an SDP file", b"ffconcat version": "a list of files"}
+"""What would lead to this machine or to others, by how it begins."""
 _MOST_LISTS: Final = 4
 """Playlists of playlists; there is no use in more than one."""
 _LONGEST_FILE: Final = 10**12
 """Bytes; what claims to be longer has no end: some servers give a length to a camera's stream."""
 _SCHEMES: Final = ("http://", "https://", "crypto+http://", "crypto+https://")
 """And pieces of a playlist that are encrypted, as FFmpeg calls them."""
-PROTOCOLS: Final = "http,https,httpproxy,crypto,tcp,tls"
-"""What a playlist, a redirect or a video may lead to: no files of this machine."""
 
 
 class HttpFile:
@@ -63,7 +64,7 @@ class HttpFile:
         allowance.connected()
         self.name = url
         self._allowance = allowance
-        self._options = {**options, "protocol_whitelist": PROTOCOLS, "max_redirects": str(MOST_REDIRECTS)}
+        self._options = {**options, **whitelist("http"), "max_redirects": str(MOST_REDIRECTS)}
         self._container = self._open({})
         self._size = self._container.size
         self._rest = b""
@@ -73,9 +74,7 @@ class HttpFile:
         self._playlist_bytes = 0
         self._playlist_tail = b""
         self._playlist_ended = playlist_ended
-        self._seekable = (
-            is_first and 1 < self._size < _LONGEST_FILE and not self.start.startswith(hls.PLAYLIST) and self._gives_parts()
-        )
+        self._seekable = None if is_first and 1 < self._size < _LONGEST_FILE else False
 
     def _open(self, options: Mapping[str, str]) -> av.container.InputContainer:
         options = {**self._options, **options, "raw_packet_size": str(_PIECE)}
@@ -91,10 +90,24 @@ class HttpFile:
     @property
     def start(self) -> bytes:
         """The first bytes, which are read later all the same; few of them, or none where it is empty."""
-        while len(self._rest) < _START and self._start is None and (more := self._more()):
+        while len(self._rest) < START_BYTES and self._start is None and (more := self._more()):
             self._rest += more
-        self._start = self._rest[:_START] if self._start is None else self._start
+        self._start = self._rest[:START_BYTES] if self._start is None else self._start
         return self._start
+
+    def picture(self) -> bytes | None:
+        """Return all that comes, where it is one picture; None where another follows it, and all is read later all the same.
+
+        Raises:
+            av.FFmpegError: The connection broke.
+            LimitReached: It is too large, or the time is up.
+        """
+        in_turn, data = PicturesInTurn(), bytearray(self._rest)
+        while not (several := in_turn.seen_in(data)) and (more := self._more()):
+            data += more
+        if several:
+            self._rest = bytes(data)
+        return None if several else bytes(data)
 
     @property
     def has_length(self) -> bool:
@@ -110,14 +123,16 @@ class HttpFile:
     @property
     def needs_seeking(self) -> bool:
         """Whether it is an MP4 or MOV whose pictures lie in front of their index, and only its beginning can be had."""
-        boxes = self.start
+        boxes = self._start or b""
         while boxes[4:8] not in (b"mdat", b"moov", b""):
             size = int.from_bytes(boxes[:4], "big")
             boxes = boxes[size:] if size >= _BOX_HEAD else b""
-        return boxes[4:8] == b"mdat" and not self._seekable
+        return boxes[4:8] == b"mdat" and self._seekable is False
 
     def seekable(self) -> bool:
-        """Return whether `seek` is of use."""
+        """Return whether `seek` is of use; asks the server at the first call."""
+        if self._seekable is None:
+            self._seekable = not self._playlist_bytes and self._gives_parts()
         return self._seekable
 
     def tell(self) -> int:
@@ -221,25 +236,30 @@ class HttpOpener:
         self._say = say
         self._first: HttpFile | None = None
         self._wanted: HttpFile | None = None
+        self.picture: bytes | None = None
+        """All of it, where the URL leads to one picture."""
 
     def open_first(self, url: str) -> tuple[str, str | None]:
-        """Connect to the URL itself, or to the variant to which it leads; FFmpeg asks for that next.
+        """Connect to the URL itself, or to the variant to which it leads; FFmpeg asks for that next unless it is a `picture`.
 
         Returns:
             The URL that FFmpeg is to open, and the format of it where FFmpeg would want to know its media type; else None.
 
         Raises:
             av.FFmpegError: It cannot be had.
-            LimitReached: It is late, or leads nowhere.
+            LimitReached: It is late, leads nowhere, or is a list that is read from files alone.
         """
         for _ in range(_MOST_LISTS):
-            first = self._first = self._opened(url, self._options, is_first=True)
-            if not first.start.startswith(hls.PLAYLIST):
-                self._wanted = first
-                return url, "mpjpeg" if first.start.lstrip().startswith(b"--") else None
+            first = self._first = self._wanted = self._opened(url, self._options, is_first=True)
+            _refuse_lists_of_files(first.start)
+            content = content_of(first.start)
+            if content == "picture":
+                self.picture = first.picture()
+                return url, "mjpeg"
+            if content != "hls":
+                return url, "mpjpeg" if content == "multipart" else None
             self.playlist = hls.read_playlist(first.text(), url)
             if not self.playlist.variants:
-                self._wanted = first
                 return url, "hls"
             first.close()
             url = self._chosen(self.playlist)
@@ -323,3 +343,9 @@ class _Piece:
         file, self._file = self._file, None
         if file is not None:
             file.close()
+
+
+def _refuse_lists_of_files(start: bytes) -> None:
+    what = next((what for begins, what in _FOR_FILES.items() if start.startswith(begins)), None)
+    if what is not None:
+        raise LimitReached(f"it is {what}, which is not read from a server; save it, and give its path as the source")

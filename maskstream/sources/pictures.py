@@ -10,12 +10,14 @@ from typing import Final
 
 from loguru import logger
 
-from maskstream.errors import SourceError, SourceOpenError
+from maskstream.errors import SourceError, SourceOpenError, SourceRefused
 from maskstream.files import one_line
-from maskstream.pictures import PICTURE_SUFFIXES, natural_order, picture_size, read_picture
+from maskstream.folders import Found, find_files
+from maskstream.locations import is_pattern, number_in
+from maskstream.pictures import COUNTED, PICTURE_SUFFIXES, picture_shape, read_picture
 from maskstream.settings import PicturesConfig
 from maskstream.sources.guard import ReadGuard
-from maskstream.types import Frame, SourceInfo
+from maskstream.types import BgrImage, Frame, SourceInfo
 
 _NAMED_AT_MOST: Final = 3
 _WHICH_ARE_TAKEN: Final = f"pictures end in {', '.join(PICTURE_SUFFIXES[:6])} or the like"
@@ -31,7 +33,8 @@ class PictureSource:
         """Find the pictures and decode the first one that can be read.
 
         Args:
-            location: A picture file, a folder, or a pattern such as `photos/**/*.jpg`; a file of that very name comes first.
+            location: A picture file, a folder, or a pattern such as `photos/**/*.jpg` or `img_%04d.jpg`; a file of that
+                very name comes first.
             config: Whether a folder's own folders are looked into, and how large a picture may be.
             source_id: Its name in records; None for the location.
 
@@ -75,20 +78,14 @@ class PictureSource:
         for index, file in enumerate(self._files):
             started = perf_counter()
             try:
-                self._refuse_larger(file)
-                bgr = read_picture(file)
+                bgr, further = read_within(file, self._max_megapixels, "pictures.max_megapixels")
             except SourceError as error:
                 self._unreadable.append((file, error))
                 continue
+            if further:
+                logger.warning("{}: {}", one_line(file), only_the_first(further))
             capture_ms = (perf_counter() - started) * 1000
             yield Frame(bgr, index, self._name, 0.0, captured_at_s=monotonic(), capture_ms=capture_ms, file=file)
-
-    def _refuse_larger(self, file: str) -> None:
-        """Look at the header alone: a small file may hold a picture that fills the memory."""
-        width, height = picture_size(file)
-        if width * height > self._max_megapixels * 1e6:
-            advice = "scale it down, or raise pictures.max_megapixels"
-            raise SourceError(f"it has {width}x{height} pixels, more than {self._max_megapixels:g} megapixels; {advice}")
 
     def _say_unreadable(self) -> None:
         unreadable, self._unreadable = self._unreadable, []
@@ -109,9 +106,34 @@ class PictureSource:
         )
 
 
-def is_pattern(location: str) -> bool:
-    """Return whether it stands for the files that match it, because nothing has that very name."""
-    return glob.escape(location) != location and not os.path.lexists(location)
+def read_within(picture: str | bytes, max_megapixels: float, setting: str) -> tuple[BgrImage, int]:
+    """Decode a picture, unless its header says that it is too large: a small file may hold one that fills the memory.
+
+    Args:
+        picture: Path of a file, or what a file would hold.
+        max_megapixels: Most that it may have.
+        setting: The setting that allows more.
+
+    Returns:
+        (H, W, 3) uint8, blue first; and how many pictures or pages follow it, which are not read.
+
+    Raises:
+        SourceError: It cannot be read, or is too large.
+    """
+    shape = picture_shape(picture)
+    if shape.width * shape.height > max_megapixels * 1e6:
+        too_large = f"it has {shape.width}x{shape.height} pixels, more than {max_megapixels:g} megapixels"
+        raise SourceRefused(f"{too_large}; scale it down, or raise {setting}")
+    return read_picture(picture), shape.further
+
+
+def only_the_first(further: int) -> str:
+    """Return what is said of a picture behind which others follow in the same file."""
+    several = f"{further + 1}" if further < COUNTED else f"{further} or more"
+    return (
+        f"{several} pictures or pages are in it, only the first is judged; save the others as files of their own, "
+        "or an animation as a video or GIF"
+    )
 
 
 def _find_pictures(location: str, config: PicturesConfig) -> tuple[str, list[str]]:
@@ -123,7 +145,7 @@ def _find_pictures(location: str, config: PicturesConfig) -> tuple[str, list[str
     if os.path.isdir(location):  # noqa: PTH112 (Path raises where nothing may be looked up)
         return location, _in_folder(location, config)
     if is_pattern(location):
-        fixed = takewhile(lambda part: glob.escape(part) == part, Path(location).parts)
+        fixed = takewhile(lambda part: glob.escape(part) == part and not number_in(part), Path(location).parts)
         return str(Path(*fixed)), _matching(location)
     if not os.path.lexists(location):
         raise SourceOpenError(f"{one_line(location)}: no such file; check the path")
@@ -131,32 +153,25 @@ def _find_pictures(location: str, config: PicturesConfig) -> tuple[str, list[str
 
 
 def _in_folder(folder: str, config: PicturesConfig) -> list[str]:
-    pictures = natural_order(_walk(folder, recursive=config.recursive))
-    if pictures:
-        return pictures
-    if any(_walk(folder, recursive=True)):
+    found = _found(folder, recursive=config.recursive)
+    found.say_refused()
+    if found.pictures:
+        return found.pictures
+    if found.folders and _found(folder, recursive=True).pictures:
         raise SourceOpenError(f"{one_line(folder)}: its pictures are all in folders of it; add --recursive")
     raise SourceOpenError(f"{one_line(folder)}: no picture in this folder; {_WHICH_ARE_TAKEN}")
 
 
-def _walk(folder: str, *, recursive: bool) -> Iterator[str]:
-    for parent, folders, files in os.walk(folder, onerror=_say_left_out):
-        folders[:] = [name for name in folders if recursive and not name.startswith(".")]
-        yield from (os.path.join(parent, name) for name in files if _is_picture(name) and not name.startswith("."))  # noqa: PTH118
-
-
-def _say_left_out(error: OSError) -> None:
-    logger.warning("{}: left out: {}", one_line(str(error.filename)), error.strerror)
+def _found(location: str, *, recursive: bool) -> Found:
+    found = find_files(location, recursive=recursive)
+    assert found is not None  # it is a folder or a pattern
+    return found
 
 
 def _matching(pattern: str) -> list[str]:
-    files = [match for match in glob.glob(pattern, recursive=True) if not Path(match).is_dir()]  # noqa: PTH207 (any pattern)
-    pictures = natural_order(filter(_is_picture, set(files)))
-    if pictures:
-        return pictures
-    found = f"none of the {len(files)} files that match is a picture" if files else "nothing matches"
-    raise SourceOpenError(f"{one_line(pattern)}: {found}; {_WHICH_ARE_TAKEN}")
-
-
-def _is_picture(name: str) -> bool:
-    return Path(name).suffix.lower() in PICTURE_SUFFIXES
+    found = _found(pattern, recursive=False)
+    if found.pictures:
+        return found.pictures
+    count = len(found.videos) + len(found.others)
+    which = f"none of the {count} files that match is a picture" if count else "nothing matches"
+    raise SourceOpenError(f"{one_line(pattern)}: {which}; {_WHICH_ARE_TAKEN}")

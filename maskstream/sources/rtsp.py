@@ -9,13 +9,13 @@ from av import error as av_error
 from loguru import logger
 
 from maskstream.sources import tls
-from maskstream.sources.connection import ENOUGH_FOR_FPS, Peer, Transport
+from maskstream.sources.connection import ENOUGH_FOR_FPS, LiveConnection, Peer, Transport
 from maskstream.sources.http import MOST_REDIRECTS
 from maskstream.sources.limits import LimitReached
 from maskstream.sources.rtsp_redirect import redirected_to
+from maskstream.whitelists import whitelist
 
 RTSP_SCHEMES: Final = ("rtsp", "rtsps")
-_PROTOCOLS: Final = "rtp,srtp,udp,tcp,tls,httpproxy"
 _US: Final = 1_000_000
 _PAUSES_S: Final = (0.3, 0.9)
 _MAY_BE_TRANSPORT: Final = (
@@ -25,7 +25,7 @@ _MAY_BE_TRANSPORT: Final = (
 """What servers answer to a transport that they do not have, where they do not say so with status 461."""
 
 
-class RtspConnection:
+class RtspConnection(LiveConnection):
     """A camera over RTSP, by TCP or UDP."""
 
     def __init__(self, peer: Peer) -> None:
@@ -51,28 +51,9 @@ class RtspConnection:
             self._warn_of_certificate()
         return self._follow()
 
-    def is_live(self, container: av.container.InputContainer) -> bool:
-        """Return True: RTSP is for cameras."""
-        return True
-
     def is_paced(self, container: av.container.InputContainer) -> bool:
         """Return False: a camera sends each frame when it was taken. To let it wait would only make it older."""
         return False
-
-    def patience_s(self) -> float:
-        """Return 0: frames come one by one."""
-        return 0.0
-
-    def end_is_final(self, container: av.container.InputContainer) -> bool:
-        """Return False: a camera that ends its stream is started again, or has lost its network."""
-        return False
-
-    def needs_seeking(self) -> bool:
-        """Return False: it is no file."""
-        return False
-
-    def close(self) -> None:
-        """Do nothing: FFmpeg closes all with the container."""
 
     def _follow(self) -> av.container.InputContainer:
         """Connect, and follow redirects to other RTSP servers."""
@@ -133,7 +114,7 @@ class RtspConnection:
                 "allowed_media_types": "video",
                 "fpsprobesize": ENOUGH_FOR_FPS,
                 "timeout": str(round(longest_s * _US)),
-                "protocol_whitelist": _PROTOCOLS,
+                **whitelist("rtsp"),
                 **tls.options(self.ca_file),
             },
             timeout=(self._peer.allowance, self._peer.allowance),  # type: ignore[arg-type]  # read by float()

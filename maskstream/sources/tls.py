@@ -11,7 +11,7 @@ from maskstream.certificates import Fault, fault_of
 from maskstream.errors import SourceRefused
 from maskstream.settings import NetworkConfig
 
-_PORTS: Final = {"https": 443, "rtsps": 322}
+_PORTS: Final = {"https": 443, "rtsps": 322, "rtmps": 443}
 _ASK_AGAIN_S: Final = 5.0
 _ADVICE: Final = "give who signed it with network.ca_file, or set network.verify_tls to false"
 
@@ -22,13 +22,13 @@ def trusted_by(url: str, name: str, config: NetworkConfig) -> str | None:
     Args:
         url: Of the source.
         name: Of the source.
-        config: Where `verify_tls` is auto, https:// is checked, and rtsps:// is not: cameras nearly always sign their own.
+        config: Where `verify_tls` is auto, all but rtsps:// are checked: cameras nearly always sign their own.
 
     Raises:
         SourceRefused: `ca_file` cannot be used.
     """
     scheme = scheme_of(url)
-    if scheme not in _PORTS or config.verify_tls is False or (config.verify_tls == "auto" and scheme != "https"):
+    if scheme not in _PORTS or config.verify_tls is False or (config.verify_tls == "auto" and scheme == "rtsps"):
         return None
     if config.ca_file is None:
         return ssl.get_default_verify_paths().cafile or _bundled()

@@ -1,4 +1,4 @@
-"""Cameras and video behind a URL: RTSP and HTTP(S), through PyAV."""
+"""Cameras and video behind a URL, or what an SDP file describes, through PyAV."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,14 +15,20 @@ from loguru import logger
 from maskstream.clock import MONOTONIC, Clock
 from maskstream.demuxing import demuxed
 from maskstream.errors import SourceError, SourceOpenError, SourceRefused, SourceUnreadable, StreamLost
+from maskstream.protocols import Source
 from maskstream.redaction import redact
 from maskstream.settings import NetworkConfig, VideoConfig
-from maskstream.sources.connection import Connection, Peer, Remembered, Transport
-from maskstream.sources.failures import NEEDS_SEEKING, proxy_in_between, reason, reason_at_opening
+from maskstream.sources.connection import Connection, Peer, PictureComes, Remembered, Transport
+from maskstream.sources.failures import NEEDS_SEEKING, reason, reason_of_fetch
 from maskstream.sources.limits import Allowance, LimitReached, limit_memory_of
 from maskstream.sources.pacing import Pacer
+from maskstream.sources.raw import RAW_SCHEMES, RawConnection
 from maskstream.sources.read_ahead import ReadAhead
+from maskstream.sources.rtmp import RTMP_SCHEMES, RtmpConnection
 from maskstream.sources.rtsp import RTSP_SCHEMES, RtspConnection
+from maskstream.sources.sdp import SdpConnection
+from maskstream.sources.snapshots import SnapshotSource, UrlPictureSource
+from maskstream.sources.srt import SRT_SCHEMES, SrtConnection
 from maskstream.sources.video import Decoded, Origin, VideoPacket, VideoSource
 from maskstream.sources.web import GUESSED_RATE, HTTP_SCHEMES, HttpConnection
 from maskstream.types import Frame
@@ -30,6 +36,9 @@ from maskstream.types import Frame
 _CONNECTIONS: Final[dict[str, Callable[[Peer], Connection]]] = {
     **dict.fromkeys(RTSP_SCHEMES, RtspConnection),
     **dict.fromkeys(HTTP_SCHEMES, HttpConnection),
+    **dict.fromkeys(RTMP_SCHEMES, RtmpConnection),
+    **dict.fromkeys(SRT_SCHEMES, SrtConnection),
+    **dict.fromkeys(RAW_SCHEMES, RawConnection),
 }
 """By scheme."""
 SCHEMES: Final = tuple(_CONNECTIONS)
@@ -39,12 +48,12 @@ _LONGEST_BEHIND_S: Final = 10.0
 
 
 class UrlSource(VideoSource):
-    """A camera, or a video on a server.
+    """A camera, a video on a server, or what is sent to this machine.
 
     A video on a server has the timestamps of its file and loses no frame. It is a file where the server says how many bytes it
     has, or the container how long it lasts, or the playlist that it is complete. Live is
 
-    - all of RTSP, and MJPEG in parts;
+    - all but HTTP, and MJPEG in parts;
     - a playlist that does not say that it is complete;
     - without a length, what cameras and broadcasts send: MPEG-TS, FLV, and bare H.264, HEVC and MJPEG;
     - without a length and a duration, Matroska, WebM, MP4, Ogg and ASF.
@@ -73,7 +82,7 @@ class UrlSource(VideoSource):
         """Connect and decode the first frame.
 
         Args:
-            url: rtsp://, rtsps://, http:// or https://, with user and password where the camera wants them.
+            url: One of `SCHEMES`, with user and password where the camera wants them; or the path of an SDP file.
             config: Transport, certificates and limits.
             source_id: Its name in records; None for the URL without its password.
             remembered: What the last connection has found out; it is kept up to date.
@@ -82,6 +91,7 @@ class UrlSource(VideoSource):
 
         Raises:
             SourceOpenError: There is no answer in time, or no video.
+            PictureComes: It is one picture; see `open_url`.
         """
         self._config = config
         self._clock = clock
@@ -94,9 +104,11 @@ class UrlSource(VideoSource):
         self._allowance = Allowance(config)
         self._name = source_id or redact(url)
         self._remembered = remembered or Remembered()
-        scheme, _, rest = url.partition("://")
-        peer = Peer(f"{scheme.lower()}://{rest}", self._name, config, self._allowance, self._remembered)
-        self._connection = _CONNECTIONS[scheme.lower()](peer)
+        scheme, is_url, rest = url.partition("://")
+        location = f"{scheme.lower()}://{rest}" if is_url else url
+        peer = Peer(location, self._name, config, self._allowance, self._remembered)
+        connect = _CONNECTIONS[scheme.lower()] if is_url else SdpConnection
+        self._connection = connect(peer)
         limit_memory_of(config)
         try:
             container = self._open_container()
@@ -235,16 +247,39 @@ class UrlSource(VideoSource):
         """Connect; FFmpeg's own errors, which have the password in them, stay here."""
         try:
             return self._connection.open()
-        except LimitReached as reached:
-            why, kind = self._limit_reason(reached)
-        except av.FFmpegError as error:
+        except (LimitReached, av.FFmpegError) as error:
             if self._lacks_seeking(error):
-                why, kind = NEEDS_SEEKING, SourceUnreadable
-            elif self._allowance.is_late:
-                why, kind = f"{self._allowance.late()}{proxy_in_between(self._connection.url)}", SourceOpenError
-            else:
-                why, kind = reason_at_opening(self._connection.url, error, self._connection.ca_file)
+                raise SourceUnreadable(f"{self._name}: {NEEDS_SEEKING}") from None
+            why, kind = reason_of_fetch(self._connection.url, error, self._allowance, self._connection.ca_file)
         raise kind(f"{self._name}: {why}")
+
+
+def open_url(
+    url: str,
+    config: NetworkConfig,
+    source_id: str | None = None,
+    remembered: Remembered | None = None,
+    video: VideoConfig | None = None,
+) -> Source:
+    """Connect, and open a stream, or a camera that gives one picture for each request; the arguments are those of `UrlSource`.
+
+    Where `NetworkConfig.snapshot_s` is 0, a picture is only that, and read once.
+
+    Raises:
+        SourceOpenError: There is no answer in time, or neither video nor picture.
+    """
+    try:
+        return UrlSource(url, config, source_id, remembered, video)
+    except PictureComes as found:
+        picture = found.picture
+    if not config.snapshot_s:
+        return UrlPictureSource(url, config, source_id, picture=picture)
+    camera = SnapshotSource(url, config, source_id, video=video, picture=picture)
+    if remembered is not None and not remembered.is_asked_said:
+        remembered.is_asked_said = True
+        how = f"it is asked for one every {config.snapshot_s:g} s (network.snapshot_s)"
+        logger.info("{}: gives one picture at a time; {}", camera.info.source_id, how)
+    return camera
 
 
 class UrlOpener:
@@ -258,10 +293,6 @@ class UrlOpener:
         self._video = video
         self._remembered = Remembered()
 
-    def __call__(self) -> UrlSource:
-        """Connect.
-
-        Raises:
-            SourceOpenError: There is no answer in time, or no video.
-        """
-        return UrlSource(self._url, self._config, self._source_id, self._remembered, self._video)
+    def __call__(self) -> Source:
+        """Connect; see `open_url`."""
+        return open_url(self._url, self._config, self._source_id, self._remembered, self._video)

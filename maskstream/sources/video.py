@@ -29,6 +29,7 @@ _FALLBACK_FPS = 25
 _FASTEST_FPS = 10_000
 """A rate beyond that is damage; cameras for crash tests stay below it."""
 _MOST_PIXELS = 250e6
+_GEN_PTS: int = 1  # AVFMT_FLAG_GENPTS
 _PADDING = 100_000  # pixels; decoders count whole blocks
 
 
@@ -102,6 +103,8 @@ class VideoSource:
             self._deinterlacer: Deinterlacer[_Arrived] = Deinterlacer(deinterlace, origin.source_id)
             # Threads per frame answer late, and lose good frames with a damaged one; with threads per slice no damage is seen.
             self._stream.thread_type = "SLICE" if origin.keeps_damaged else "NONE"
+            if container.format.name == "avi":  # has no pts, and those that FFmpeg makes up are those of other frames
+                container.flags &= ~_GEN_PTS
             self._zero_s = _zero_s(container)
             self._decoded = self._decode()
             self._first = next(self._decoded, None)
@@ -205,9 +208,10 @@ class VideoSource:
         video_frame = arrived.video_frame
         if self._origin.live:
             return arrived.captured_at_s - self._opened_at_s
-        if video_frame.pts is None or video_frame.time_base is None:
+        pts = video_frame.dts if video_frame.pts is None else video_frame.pts
+        if pts is None or video_frame.time_base is None:
             return self._ended_s
-        return float(video_frame.pts * Fraction(video_frame.time_base) - self._zero_s)
+        return float(pts * Fraction(video_frame.time_base) - self._zero_s)
 
     def _duration_s(self, video_frame: VideoFrame) -> float:
         own = 0 if self._origin.live else Fraction(video_frame.duration or 0) * Fraction(video_frame.time_base or 0)

@@ -7,9 +7,10 @@ from loguru import logger
 
 from maskstream.redaction import redact
 from maskstream.sources import hls, tls
-from maskstream.sources.connection import ENOUGH_FOR_FPS, Peer
+from maskstream.sources.connection import ENOUGH_FOR_FPS, Peer, PictureComes, has_timestamps
 from maskstream.sources.failures import reason_at_opening
-from maskstream.sources.http import PROTOCOLS, HttpOpener
+from maskstream.sources.http import HttpOpener
+from maskstream.whitelists import PLAYLISTS, plain_formats, whitelist
 
 HTTP_SCHEMES: Final = ("http", "https")
 GUESSED_RATE: Final = frozenset({"jpeg_pipe", "mjpeg", "mpjpeg"})
@@ -21,11 +22,10 @@ _PROGRAMME_FORMATS: Final = frozenset({"asf", "matroska,webm", _MP4, "ogg"})
 """Of what has neither a length nor a duration: what is made while it is sent, and has an end."""
 _FOR_EVER: Final = str(2**31 - 1)
 _OPTIONS: Final = {
-    "protocol_whitelist": PROTOCOLS,
     "http_persistent": "0",  # else HLS bypasses io_open, as with http_multiple
     "http_multiple": "0",
     "live_start_index": str(hls.LIVE_START),
-    "allowed_extensions": "ALL",  # whatever a segment is called, it comes by PROTOCOLS alone
+    "allowed_extensions": "ALL",  # whatever a segment is called, it comes over HTTP alone
     "allowed_segment_extensions": "ALL",
     "extension_picky": "0",
     "max_reload": _FOR_EVER,  # how long is waited is for our own limit to say
@@ -57,15 +57,19 @@ class HttpConnection:
         Raises:
             av.FFmpegError: FFmpeg's own, which have the password in them.
             LimitReached: It is late, or too much.
+            PictureComes: It is a picture.
         """
         allowance = self._peer.allowance
         self.url, format_name = self._http.open_first(self.url)
+        if self._http.picture is not None:
+            raise PictureComes(self._peer.name, self._http.picture)
+        options = {"fpsprobesize": ENOUGH_FOR_FPS} if self._is_live_playlist else {}
         return av.open(
             self.url,
             format=format_name,
             metadata_errors="replace",
             io_open=self._http,
-            options=_OPTIONS | ({"fpsprobesize": ENOUGH_FOR_FPS} if self._is_live_playlist else {}),
+            options=_OPTIONS | options | whitelist("http", f"{PLAYLISTS},{plain_formats()}"),
             timeout=(allowance, allowance),  # type: ignore[arg-type]  # read by float()
         )
 
@@ -90,8 +94,7 @@ class HttpConnection:
 
     def is_paced(self, container: av.container.InputContainer) -> bool:
         """Return whether its timestamps say when its frames were taken: it may arrive in bursts."""
-        has_timestamps = av.format.Flags.no_timestamps not in av.format.Flags(container.format.flags)
-        return has_timestamps and container.format.name not in GUESSED_RATE
+        return has_timestamps(container) and container.format.name not in GUESSED_RATE
 
     def patience_s(self) -> float:
         """Return how much longer than usual its next packet may take: one waits for whole segments of a playlist."""

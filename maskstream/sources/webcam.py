@@ -38,8 +38,11 @@ class Device(Protocol):
     def release(self) -> None: ...  # noqa: D102
 
 
-def open_device(index: int) -> Device:
-    """Return webcam `index` through the platform's best backend; OpenCV's own log stays silent, the caller says what is wrong."""
+def open_device(index: int | str) -> Device:
+    """Return a webcam by its number or path, through the platform's best backend.
+
+    OpenCV's own log stays silent: the caller says what is wrong.
+    """
     before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         return cv2.VideoCapture(index, _BACKENDS.get(sys.platform, cv2.CAP_ANY))  # type: ignore[return-value]  # same methods
@@ -55,16 +58,16 @@ class WebcamSource:
 
     def __init__(
         self,
-        index: int,
+        index: int | str,
         config: WebcamConfig,
         source_id: str | None = None,
-        open_device: Callable[[int], Device] = open_device,
+        open_device: Callable[[int | str], Device] = open_device,
         video: VideoConfig | None = None,
     ) -> None:
         """Open the device and wait for its first picture.
 
         Args:
-            index: Number of the device, from 0.
+            index: Number of the device, from 0, or its path.
             config: Size and rate to ask for, mirroring.
             source_id: Its name in records; None for the index.
             open_device: Opens it; another one stands in for the hardware.
@@ -107,7 +110,7 @@ class WebcamSource:
             if value is not None:
                 self._device.set(prop, value)
 
-    def _wait_for_picture(self, index: int) -> Frame:
+    def _wait_for_picture(self, index: int | str) -> Frame:
         deadline = monotonic() + _FIRST_PICTURE_S
         while monotonic() < deadline:
             frame = self._read(0)

@@ -92,11 +92,12 @@ class Lane:
         return self.source.info
 
     def watch(self, now_s: float) -> None:
-        """Say so where a live source has given no frame for two of its intervals, and at least 2 s."""
+        """Say so where a live source has given no frame for two of its intervals, measured or stated, and at least 2 s."""
         last_s = self.meter.last_frame_at_s
         if not self.info.live or last_s is None:
             return
-        limit_s = max(_QUIET_S, _QUIET_INTERVALS * self.meter.came.interval_s())
+        stated_s = 1 / self.info.average_fps if self.info.average_fps else 0.0  # before its second frame there is no other
+        limit_s = max(_QUIET_S, _QUIET_INTERVALS * max(stated_s, self.meter.came.interval_s()))
         if now_s - last_s > limit_s:
             self.status.change(SourceState.STALLED, f"no frame for {now_s - last_s:.1f} s", {SourceState.ONLINE})
 

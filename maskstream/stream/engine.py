@@ -282,8 +282,12 @@ class Engine:
         if ended.error:
             self._fail(ended.error)
         source_id = ended.lane.info.source_id
-        if ended.complete and self._lanes.get(source_id) is ended.lane:
+        self._lanes.close_source(ended.lane)
+        if self._lanes.get(source_id) is not ended.lane:
+            return
+        if ended.complete:
             self._outlets.each(source_id, lambda sink: sink.source_ended(source_id))
+        self._outlets.close(source_id)  # of hundreds of files, only those that are read have an encoder
 
     def _sink_failed(self, error: SinkError, left_out: SinkBinding | None) -> None:
         """Go on without a sink; a file whose output failed is not read any further."""
@@ -292,7 +296,7 @@ class Engine:
         self._listeners = [listener for listener in self._listeners if listener is not silent]
         for lane in self._lanes:
             if left_out is not None and left_out.serves(lane.info.source_id) and not lane.info.live:
-                lane.stop()
+                self._lanes.let_go(lane, "stopped")
 
     def _fail(self, error: MaskStreamError) -> None:
         """Remember the first failure, which ends the run; say at once what else fails, or what the run goes on without."""

@@ -61,7 +61,7 @@ class Lanes:
             self._removed.add(source_id)
             self.batcher.discard(lane.channel)
             self._dropped += lane.dropped
-            self._let_go(lane, cause)
+            self.let_go(lane, cause)
         self._board.end(source_id, cause)
         self._threads = [thread for thread in self._threads if thread.is_alive()]
 
@@ -92,7 +92,7 @@ class Lanes:
         """Let go of all."""
         self.batcher.close()
         for lane in self:
-            self._let_go(lane, "stopped")
+            self.let_go(lane, "stopped")
 
     def join(self, *others: Thread) -> int:
         """Wait a moment for all threads, and return how many did not end."""
@@ -105,10 +105,14 @@ class Lanes:
             logger.warning("{} threads did not end within {:.1f} s and are left behind", left, _JOIN_S)
         return left
 
-    def _let_go(self, lane: Lane, cause: str) -> None:
+    def let_go(self, lane: Lane, cause: str) -> None:
         """Stop a lane; its source is closed by a thread of its own, for a read that hangs keeps it open."""
         lane.stop()
         lane.status.change(SourceState.ENDED, cause)
+        self.close_source(lane)
+
+    def close_source(self, lane: Lane) -> None:
+        """Close the source of a lane, as soon as all of its frames were seen: others may wait for their turn behind it."""
         self._threads.append(Thread(target=_closed, args=(lane.source,), name=f"close {lane.info.source_id}", daemon=True))
         self._threads[-1].start()
 

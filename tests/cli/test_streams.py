@@ -79,7 +79,9 @@ def test_a_run_that_prints_nothing_needs_no_output(tmp_path: Path) -> None:
 @needs_full_device
 @pytest.mark.parametrize("option", ["--jsonl", "--csv", "--events", "--status"])
 def test_a_full_disk_behind_standard_output(option: str) -> None:
-    source = ["--source", str(ROOT / "assets"), "--source", "rtsp://127.0.0.1:9/"] if option == "--status" else []
+    source = (
+        ["--source", str(ROOT / "assets" / "demo_frame.jpg"), "--source", "rtsp://127.0.0.1:9/"] if option == "--status" else []
+    )
     with FULL_DEVICE.open("w") as full:
         done = run([*options(option, "-", "--quiet"), *source, "--max-reconnects", "0"], text=True, stdout=full)
     assert done.returncode == 5

@@ -1,9 +1,10 @@
 """What every source keeps to. A source that is added to `SOURCES` needs a line in `CASES`."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, nullcontext
+from contextlib import ExitStack, closing, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice, pairwise
@@ -18,9 +19,10 @@ from maskstream.errors import SourceOpenError, StreamLost
 from maskstream.protocols import Source
 from maskstream.settings import Config
 from maskstream.sources import SOURCES, source_kind
+from maskstream.sources.url import open_url
 from maskstream.sources.webcam import WebcamSource
 from maskstream.types import Frame
-from tests.servers import content, http_server, mjpeg
+from tests.servers import content, http_server, jpeg, mjpeg, pictures
 from tests.slowness import LONGEST_S
 from tests.sources.test_webcam import FakeDevice
 from tests.video_files import every, grey, write_video
@@ -46,6 +48,18 @@ def make_clip(folder: Path, _: ExitStack) -> str:
     return str(write_video(folder / "clip.mp4", every(0.04, COUNT)))
 
 
+def feed_pipe(folder: Path, running: ExitStack) -> str:
+    clip, pipe = Path(make_clip(folder, running)).read_bytes(), folder / "pipe"
+    os.mkfifo(pipe)
+
+    def write() -> None:
+        with suppress(BrokenPipeError), pipe.open("wb", 0) as file:
+            file.write(clip)
+
+    threading.Thread(target=write, daemon=True).start()
+    return str(pipe)
+
+
 def make_pictures(folder: Path, _: ExitStack) -> str:
     for index in range(COUNT):
         cv2.imwrite(str(folder / f"{index}.png"), grey(index))
@@ -61,6 +75,14 @@ def serve_camera(_: Path, running: ExitStack) -> str:
     return running.enter_context(http_server({"/camera": mjpeg(frames=COUNT)})) + "/camera"
 
 
+def serve_snapshots(_: Path, running: ExitStack) -> str:
+    return running.enter_context(http_server({"/snapshot": pictures(map(jpeg, range(COUNT)))})) + "/snapshot"
+
+
+def open_quickly(location: str, config: Config) -> Source:
+    return open_url(location, config.network.model_copy(update={"snapshot_s": 0.02}))
+
+
 def open_webcam(location: str, config: Config) -> Source:
     device = FakeDevice([grey(index) for index in range(COUNT)])
     return WebcamSource(int(location), config.webcam, open_device=lambda _: device)
@@ -68,9 +90,11 @@ def open_webcam(location: str, config: Config) -> Source:
 
 CASES = {
     "file": Case("file", make_clip, "missing.mp4"),
+    "pipe": Case("pipe", feed_pipe, "missing"),
     "pictures": Case("pictures", make_pictures, "missing.jpg"),
     "video on a server": Case("url", serve_clip, "http://127.0.0.1:9/missing.mp4"),
     "camera on a server": Case("url", serve_camera, "rtsp://127.0.0.1:9/missing"),
+    "snapshots of a camera": Case("url", serve_snapshots, "https://127.0.0.1:9/missing.jpg", ends=False, open=open_quickly),
     "webcam": Case("webcam", lambda *_: "0", "97", ends=False, open=open_webcam),
 }
 

@@ -107,15 +107,15 @@ def test_sound_that_goes_on_long_after_the_picture_ends_soon_after_it(tmp_path: 
 
 
 def test_silence_does_not_follow_a_picture_that_jumps(tmp_path: Path) -> None:
-    times_s = [0.0, 0.04, 7200.0, 7200.04, 7204.0]
+    times_s = [0.0, 0.04, 3500.0, 3500.04, 3504.0]
     plain = write_video(tmp_path / "clip.mkv", times_s, audio=("aac", 0.0, 3.0), options=IN_ORDER)
-    source = shifted(plain, tmp_path / "late.mkv", sound_s=7201.0)
+    source = shifted(plain, tmp_path / "late.mkv", sound_s=3501.0)
     target = annotate(source, tmp_path / "out.mp4")
     assert [frame.time_s for frame in read(target)] == pytest.approx(times_s, abs=0.002)
     assert len(packets_of(target, "audio")) < 1000
     with av.open(target) as container:
         loud_s = [frame.time for frame in container.decode(audio=0) if np.abs(frame.to_ndarray()).max() > 0.1]
-    assert loud_s[0] == pytest.approx(7201.0, abs=0.1)
+    assert loud_s[0] == pytest.approx(3501.0, abs=0.1)
 
 
 @pytest.mark.parametrize("codec", ["mp2", "aac"])

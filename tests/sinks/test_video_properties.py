@@ -79,8 +79,8 @@ def expected(times_s: list[float]) -> list[float]:
 
 @examples(0.6)
 @given(times_s=times(), time_base=TIME_BASES, fps=FPS)
-@example(times_s=[0.0, 11 * HOUR_S, 11 * HOUR_S + 0.04], time_base=None, fps=None)
-@example(times_s=[0.0, 2 * HOUR_S, 2 * HOUR_S + 0.04], time_base=Fraction(1, 10_000_000), fps=25.0)
+@example(times_s=[0.0, HOUR_S, HOUR_S + 0.04], time_base=None, fps=None)
+@example(times_s=[0.0, HOUR_S, HOUR_S + 0.04], time_base=Fraction(1, 10_000_000), fps=25.0)
 @example(times_s=[0.0, 0.04, 0.08], time_base=Fraction(1, 1000), fps=0.0001)
 def test_every_frame_is_there_later_than_the_one_before_and_in_time(
     tmp_path_factory: pytest.TempPathFactory, times_s: list[float], time_base: Fraction | None, fps: float | None

@@ -8,6 +8,7 @@ from time import monotonic
 import numpy as np
 import pytest
 from loguru import logger
+from PIL import Image, TiffImagePlugin
 
 from maskstream.errors import SourceOpenError
 from maskstream.pictures import PICTURE_SUFFIXES, WRITABLE_SUFFIXES, write_picture
@@ -139,6 +140,93 @@ def test_patterns(folder: Path, pattern: str, path: str, expected: list[str]) ->
     assert info.path == path
 
 
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("p/img_%04d.png", ["p/img_0007.png", "p/img_0012.png", "p/img_10000.png"]),
+        ("p/img_%d.png", ["p/img_8.png", "p/img_10.png", "p/img_10000.png"]),
+        ("p/img_%2d.png", ["p/img_10.png", "p/img_10000.png"]),
+        ("p/fill_%3d.png", ["p/fill_002.png", "p/fill_  1.png"]),  # as C and as FFmpeg write it
+        ("p/%d.png", ["p/1.png"]),
+        ("./p/frame[%02d].png", ["./p/frame[03].png"]),
+    ],
+)
+def test_patterns_of_a_number(folder: Path, pattern: str, expected: list[str]) -> None:
+    numbered = ["0007", "0012", "10000", "10", "8", "x", "007", "0007b", "-1"]
+    make(*(f"p/img_{number}.png" for number in numbered), "p/fill_002.png", "p/fill_  1.png", "p/frame[03].png", "p/1.png")
+    assert source_kind(pattern) == "pictures"
+    info, frames = read(pattern)
+    assert list(info.pictures) == [frame.file for frame in frames] == expected
+    assert info.path == str(Path(pattern).parent)
+
+
+def test_a_pattern_of_a_number_in_this_folder(folder: Path) -> None:
+    make("img_2.png", "img_10.png", "img_%d.jpg")
+    assert files_of("img_%d.png") == ["img_2.png", "img_10.png"]
+    assert files_of("img_%d.jpg") == ["img_%d.jpg"]
+
+
+def several_pages(path: str, kind: str, count: int, **options: object) -> None:
+    pages = [Image.fromarray(grey(number)[..., ::-1]) for number in range(count)]
+    pages[0].save(path, kind, save_all=True, append_images=pages[1:], **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "options"),
+    [
+        *(("scan.tif", "TIFF", {}), ("moving.png", "PNG", {}), ("moving.webp", "WEBP", {}), ("both eyes.jpg", "MPO", {})),
+        *([("moving.avif", "AVIF", {})] if ".avif" in PICTURE_SUFFIXES else []),
+        ("scan", "TIFF", {}),
+    ],
+)
+def test_that_only_the_first_of_several_is_judged_is_said(
+    folder: Path, said: list[tuple[str, str]], name: str, kind: str, options: dict[str, object]
+) -> None:
+    several_pages(name, kind, 3, **options)
+    assert source_kind(name) == "pictures"
+    info, (frame,) = read(name)
+    assert (grey_index(frame.bgr), info.frame_count) == (0, 1)
+    (line,) = said
+    assert line[0] == "WARNING"
+    assert line[1].startswith(f"{name}: 3 pictures or pages are in it, only the first is judged; save the others")
+
+
+def test_in_a_folder_it_is_said_of_each_file(folder: Path, said: list[tuple[str, str]]) -> None:
+    make("photos/1.png", "photos/4.png")
+    several_pages("photos/2.tif", "TIFF", 130)
+    several_pages("photos/3.webp", "WEBP", 2)
+    assert len(read("photos")[1]) == 4
+    assert [line.partition(",")[0] for _, line in said] == [
+        "photos/2.tif: 100 or more pictures or pages are in it",
+        "photos/3.webp: 2 pictures or pages are in it",
+    ]
+
+
+def test_previews_and_gain_maps_are_no_further_pictures(folder: Path, said: list[tuple[str, str]]) -> None:
+    photo, smaller = (Image.fromarray(grey(number, size)) for number, size in enumerate([(64, 48), (32, 24)]))
+    photo.save("phone.jpg", "MPO", save_all=True, append_images=[smaller])
+    with TiffImagePlugin.AppendingTiffWriter("reduced.tif", new=True) as file:
+        for picture, kind in ((photo, 0), (smaller, 1), (photo.convert("1"), 4)):
+            picture.save(file, "TIFF", tiffinfo={254: kind})
+            file.newFrame()
+    read("phone.jpg")
+    read("reduced.tif")
+    assert said == []
+
+
+def test_a_damaged_page_does_not_take_the_first_one_away(folder: Path, said: list[tuple[str, str]]) -> None:
+    several_pages("scan.tif", "TIFF", 2)
+    data = bytearray(Path("scan.tif").read_bytes())
+    first = int.from_bytes(data[4:8], "little")
+    link = first + 2 + 12 * int.from_bytes(data[first : first + 2], "little")
+    second = int.from_bytes(data[link : link + 4], "little")
+    assert 0 < second < len(data) - 60
+    data[second : second + 60] = b"\xee" * 60
+    Path("scan.tif").write_bytes(data)
+    _, (frame,) = read("scan.tif")
+    assert grey_index(frame.bgr) == 0
+
+
 def test_a_file_of_that_very_name_comes_before_what_it_matches(folder: Path) -> None:
     make("photo[1].png", "photo1.png")
     assert files_of("photo[1].png") == ["photo[1].png"]
@@ -159,7 +247,10 @@ def test_unusual_names(folder: Path, name: str) -> None:
         ("missing.jpg", "missing.jpg: no such file; check the path"),
         ("", ": no such file; check the path"),
         ("missing/*.jpg", "missing/*.jpg: nothing matches; pictures end in .jpg"),
-        ("others/*", "others/*: none of the 2 files that match is a picture; pictures end in .jpg"),
+        ("img_%04d.jpg", "img_%04d.jpg: nothing matches; pictures end in .jpg"),
+        ("missing/img_%d.jpg", "missing/img_%d.jpg: nothing matches; pictures end in .jpg"),
+        ("others/part%d.mp4", "others/part%d.mp4: none of the 2 files that match is a picture; pictures end in .jpg"),
+        ("others/*", "others/*: none of the 4 files that match is a picture; pictures end in .jpg"),
         ("others", "others: no picture in this folder; pictures end in .jpg"),
         ("nested", "nested: its pictures are all in folders of it; add --recursive"),
         ("empty.jpg", "empty.jpg: the file is empty; copy it again"),
@@ -169,7 +260,7 @@ def test_unusual_names(folder: Path, name: str) -> None:
     ],
 )
 def test_what_cannot_be_opened(folder: Path, location: str, words: str) -> None:
-    make_unreadable("others/notes.txt", "others/clip.mp4", "empty.jpg", "one/a.jpg")
+    make_unreadable("others/notes.txt", "others/clip.mp4", "others/part1.mp4", "others/part2.mp4", "empty.jpg", "one/a.jpg")
     make("nested/sub/a.png")
     Path("gone.jpg").symlink_to("nowhere.jpg")
     assert refusal(location).startswith(words)
@@ -291,6 +382,7 @@ def test_pictures_are_left_as_they_are(folder: Path) -> None:
         *(("photos", "pictures"), ("photos/", "pictures"), (".", "pictures"), ("frames.mp4", "pictures")),
         *(("photos/*", "pictures"), ("*.mp4", "pictures"), ("**", "pictures"), ("clip[2].mp4", "pictures")),
         *(("clip[1].mp4", "file"), ("clip.mp4", "file"), ("missing.mp4", "file"), ("moving.gif", "file"), ("missing", "file")),
+        *(("img_%04d.jpg", "pictures"), ("clip_%d.mp4", "pictures"), ("photos/%20day", "file")),
         *(("0", "webcam"), ("http://host/a.jpg", "url"), ("rtsp://host/*", "url")),
     ],
 )

@@ -1,0 +1,126 @@
+"""Many files that belong together: a few are read at a time, and those that cannot be read are said at the end."""
+
+from collections import deque
+from threading import Event, Lock
+from typing import Final
+
+from loguru import logger
+
+from maskstream.errors import SourceError, SourceOpenError
+from maskstream.files import one_line
+
+_AT_ONCE: Final = 2
+"""The next file is opened and decoded while the models look at the one before."""
+_NAMED_AT_MOST: Final = 3
+
+
+class Turns:
+    """Lets a few at a time go on, in the order in which they came."""
+
+    def __init__(self, at_once: int = _AT_ONCE) -> None:
+        """Let so many go on."""
+        self._free = at_once
+        self._lock = Lock()
+        self._waiting: deque[Turn] = deque()
+
+    def next(self) -> "Turn":
+        """Return a turn behind all that were given before."""
+        turn = Turn(self)
+        with self._lock:
+            self._waiting.append(turn)
+            self._grant()
+        return turn
+
+    def give_back(self, turn: "Turn") -> None:
+        """Let the next one go on, or forget a turn that has not come."""
+        with self._lock:
+            if turn in self._waiting:
+                self._waiting.remove(turn)
+            else:
+                self._free += 1
+                self._grant()
+
+    def _grant(self) -> None:
+        while self._free and self._waiting:
+            self._free -= 1
+            self._waiting.popleft().come.set()
+
+
+class Turn:
+    """Of one who waits."""
+
+    def __init__(self, turns: Turns) -> None:
+        """Wait."""
+        self.come = Event()
+        """Set when the turn has come, or was given up."""
+        self._turns = turns
+        self._lock = Lock()
+        self._is_over = False
+
+    def end(self) -> None:
+        """Give it back, or give it up; a second call does nothing."""
+        with self._lock:
+            is_over, self._is_over = self._is_over, True
+        if not is_over:
+            self._turns.give_back(self)
+            self.come.set()
+
+
+class Batch:
+    """The videos of a folder or of a pattern: which of them could not be read. May be called by several threads."""
+
+    def __init__(self, name: str, turns: Turns) -> None:
+        """Begin without any.
+
+        Args:
+            name: What the user named.
+            turns: When each is read.
+        """
+        self.name = name
+        self.turns = turns
+        self._lock = Lock()
+        self._joined = self._left = 0
+        self._unreadable: list[tuple[str, SourceError]] = []
+        self._has_readable = False
+
+    def join(self) -> None:
+        """Count one that will be read."""
+        with self._lock:
+            self._joined += 1
+
+    def readable(self) -> None:
+        """Take note that one can be read."""
+        self._has_readable = True
+
+    def unreadable(self, name: str, error: SourceError) -> None:
+        """Take note of one that cannot be read."""
+        with self._lock:
+            self._unreadable.append((name, error))
+
+    def leave(self) -> None:
+        """Count one that is over; with the last one, say which could not be read.
+
+        Raises:
+            SourceOpenError: None of them can be.
+        """
+        with self._lock:
+            self._left += 1
+            if self._left < self._joined:
+                return
+            unreadable, self._unreadable = self._unreadable, []
+        if len(unreadable) == self._joined and not self._has_readable:
+            raise SourceOpenError(self._why_none(unreadable))
+        if unreadable:
+            logger.error("{}: {} of {} videos could not be read:", one_line(self.name), len(unreadable), self._joined)
+        for _, error in unreadable:
+            logger.error("{}", error)
+
+    def _why_none(self, unreadable: list[tuple[str, SourceError]]) -> str:
+        if len(unreadable) == 1:
+            return str(unreadable[0][1])
+        named = [str(error) for _, error in unreadable[:_NAMED_AT_MOST]]
+        more = len(unreadable) - len(named)
+        return (
+            f"{one_line(self.name)}: none of its {len(unreadable)} videos can be read: {'; '.join(named)}"
+            f"{f'; and {more} more' if more else ''}"
+        )

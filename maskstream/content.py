@@ -1,0 +1,158 @@
+"""What something is, told by its first bytes: names and media types are often wrong."""
+
+import os
+import re
+from pathlib import Path
+from stat import S_ISREG
+from typing import Final, Literal
+
+from maskstream.pictures import PICTURE_SUFFIXES
+
+Content = Literal["picture", "video", "multipart", "hls", "page"]
+
+START_BYTES: Final = 64
+"""What `content_of` looks at."""
+_JPEG: Final = b"\xff\xd8\xff"
+_PICTURES: Final = (
+    *(_JPEG, b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),  # TIFF, and BigTIFF
+    *(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),  # JPEG 2000, in a file and bare
+)
+_RIFF: Final = {b"WEBP": "picture", b"AVI ": "video"}
+_BMP_HEADERS: Final = (12, 16, 40, 52, 56, 64, 108, 124)
+_PPM: Final = re.compile(rb"P[1-6][ \t\r\n]+(?:#|\d)")
+_PICTURE_BRANDS: Final = re.compile(rb"avi[fs]|he[iv].|m[is]f1")
+"""AVIF and HEIC lie in the container of MP4."""
+_VIDEOS: Final = (
+    *(b"GIF8", b"\x1aE\xdf\xa3", b"FLV\x01", b"OggS", b"\0\0\x01\xba", b"\0\0\x01\xb3"),  # GIF, Matroska, FLV, Ogg, MPEG
+    *(b"0&\xb2u\x8ef\xcf\x11", b"DKIF", b"YUV4MPEG2 "),  # ASF, IVF, Y4M
+)
+_MP4_BOXES: Final = (b"ftyp", b"moov", b"mdat", b"wide", b"styp")
+_TS_PACKET: Final = 188
+_PAGE: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html|head|body)", re.IGNORECASE)
+_JPEG_MARKER: Final = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])", re.DOTALL)
+"""Those that may follow the compressed data, in which 0xFF stands only before 0 and the markers of a restart."""
+_JPEG_END: Final = 0xD9
+_JPEG_ALONE: Final = (0x01, 0xD8)
+"""Markers without a length."""
+_SEVERAL_IN_ONE: Final = b"MPF\0"
+"""A JPEG that says so holds further ones: previews, gain maps, the other eye of a stereo camera (CIPA DC-007)."""
+_PADDING: Final = b"\0\r\n\t "
+_SDP: Final = (b"v=0\n", b"v=0\r", b"\xef\xbb\xbfv=0")
+_PIECE: Final = 1 << 20
+_LARGEST_JPEG: Final = 1 << 28
+
+
+def content_of(start: bytes) -> Content | None:
+    """Return what begins with these bytes; None where they do not say, as with damage and text.
+
+    Args:
+        start: The first `START_BYTES`, or all where there are fewer. MPEG-TS is known by its second packet, where that is given.
+    """
+    if _is_picture(start):
+        return "picture"
+    if start.startswith(_VIDEOS) or start[4:8] in _MP4_BOXES or _RIFF.get(_riff(start)) == "video" or _is_mpeg_ts(start):
+        return "video"
+    if start.startswith(b"#EXTM3U"):
+        return "hls"
+    if _PAGE.match(start):
+        return "page"
+    return "multipart" if start.lstrip().startswith(b"--") else None
+
+
+def _is_picture(start: bytes) -> bool:
+    is_bmp = start.startswith(b"BM") and int.from_bytes(start[14:18], "little") in _BMP_HEADERS
+    is_brand = start[4:8] == b"ftyp" and _PICTURE_BRANDS.match(start[8:12]) is not None
+    return start.startswith(_PICTURES) or is_bmp or is_brand or _RIFF.get(_riff(start)) == "picture" or bool(_PPM.match(start))
+
+
+def _riff(start: bytes) -> bytes:
+    return start[8:12] if start.startswith(b"RIFF") else b""
+
+
+def _is_mpeg_ts(start: bytes) -> bool:
+    return len(start) > _TS_PACKET and start[0] == start[_TS_PACKET] == ord("G")
+
+
+class JpegEnd:
+    """Finds the end of the first JPEG in bytes that grow, without looking at any of them twice."""
+
+    def __init__(self) -> None:
+        """Begin behind its first marker."""
+        self._at = 2
+
+    def find(self, data: bytes | bytearray) -> int | None:
+        """Return where it ends; None where that has not come yet.
+
+        Args:
+            data: All from its first byte on that is there by now.
+        """
+        while marker := _JPEG_MARKER.search(data, self._at):
+            code, behind = marker[1][0], marker.end()
+            if code == _JPEG_END:
+                return behind
+            if code in _JPEG_ALONE:
+                self._at = behind
+                continue
+            if len(data) < behind + 2:
+                return None
+            self._at = behind + int.from_bytes(data[behind : behind + 2], "big")
+        self._at = max(self._at, len(data) - 1)
+        return None
+
+
+class PicturesInTurn:
+    """Tells one JPEG from a stream of them, one behind the other without anything in between (Motion JPEG)."""
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self._jpeg_end = JpegEnd()
+        self._end: int | None = None
+
+    def seen_in(self, data: bytes | bytearray) -> bool:
+        """Return whether another JPEG follows the first one.
+
+        Args:
+            data: All from the first byte on that is there by now.
+        """
+        if not data.startswith(_JPEG):
+            return False
+        if self._end is None:
+            self._end = self._jpeg_end.find(data)
+        if self._end is None or _SEVERAL_IN_ONE in data[: min(self._end, _PIECE)]:
+            return False
+        return data[self._end : self._end + _PIECE].lstrip(_PADDING).startswith(_JPEG)
+
+
+def content_of_file(path: str) -> Content | None:
+    """Return what a file holds; None where its bytes do not say, or it is no ordinary file or cannot be read.
+
+    Nothing else is opened: whoever writes into a pipe would notice. JPEGs one behind the other are a video, where the name does
+    not say that it is a picture.
+    """
+    try:
+        if not S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 (Path raises for some names)
+            return None
+        with open(path, "rb") as file:  # noqa: PTH123 (as above)
+            data = bytearray(file.read(_TS_PACKET + START_BYTES))
+            if not data.startswith(_JPEG) or Path(path).suffix.lower() in PICTURE_SUFFIXES:
+                return content_of(bytes(data))
+            in_turn = PicturesInTurn()
+            while not (several := in_turn.seen_in(data)) and len(data) < _LARGEST_JPEG and (piece := file.read(_PIECE)):
+                data += piece
+            return "video" if several else "picture"
+    except (OSError, ValueError):
+        return None
+
+
+def is_sdp(path: str) -> bool:
+    """Return whether a path is that of an SDP file, by its name or its first line; nothing else than a file is opened."""
+    place = Path(path)
+    try:
+        if not place.is_file():
+            return False
+        if place.suffix.lower() == ".sdp":
+            return True
+        with place.open("rb") as file:
+            return file.read(5).startswith(_SDP)
+    except (OSError, ValueError):
+        return False

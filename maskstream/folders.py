@@ -1,0 +1,179 @@
+"""What is in a folder, or matches a pattern: pictures, videos, and what is left out, which is never left out silently."""
+
+import glob
+import os
+import re
+import stat
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from loguru import logger
+
+from maskstream.files import one_line
+from maskstream.locations import is_pattern, number_in
+from maskstream.pictures import PICTURE_SUFFIXES, natural_order
+
+VIDEO_SUFFIXES: Final = (
+    *(".mp4", ".mkv", ".mov", ".avi", ".webm", ".ts", ".m4v", ".mpg", ".mpeg", ".mpe", ".m1v", ".m2v", ".vob", ".mod", ".tod"),
+    *(".mts", ".m2ts", ".m2t", ".trp", ".3gp", ".3g2", ".flv", ".f4v", ".wmv", ".asf", ".ogv", ".ogm", ".mxf", ".gif", ".dav"),
+    *(".h264", ".264", ".avc", ".h265", ".265", ".hevc", ".mjpeg", ".mjpg", ".mpo", ".nut", ".ivf", ".y4m", ".divx", ".qt"),
+    *(".rm", ".rmvb", ".dv", ".mk3d", ".amv", ".obu"),
+)
+"""Of files that are taken for videos in a folder; one that is named itself is read whatever it is called."""
+_OF_SYSTEMS: Final = ("thumbs.db", "desktop.ini", "ehthumbs.db", "$recycle.bin", "system volume information", "@eadir")
+"""What Windows and network drives put into folders, in small letters."""
+_NAMED_AT_MOST: Final = 3
+_SUFFIXES_AT_MOST: Final = 6
+
+
+@dataclass
+class Found:
+    """The files of a folder or of a pattern. Lists are in natural order."""
+
+    location: str
+    pictures: list[str] = field(default_factory=list)
+    videos: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+    """Files of other kinds."""
+    hidden: list[str] = field(default_factory=list)
+    """Files and folders that are hidden, or belong to a system."""
+    folders: list[str] = field(default_factory=list)
+    """Those that were not looked into."""
+    repeated: list[str] = field(default_factory=list)
+    """Links to folders that are read under another name."""
+    no_files: list[str] = field(default_factory=list)
+    """Pipes, sockets, devices, and links that lead nowhere."""
+    refused: list[OSError] = field(default_factory=list)
+    """Of folders that may not be read."""
+
+    def say_left_out(self) -> None:
+        """Say in one line what is left out and why; of many files how many, and the first names."""
+        kinds = Counter(Path(name).suffix.lower() or "without a suffix" for name in self.others)
+        common = [f"{count} {suffix}" for suffix, count in kinds.most_common(_SUFFIXES_AT_MOST)]
+        more = [f"{len(kinds) - len(common)} other suffixes"] if len(kinds) > len(common) else []
+        parts = (
+            (self.others, "of other kinds", f"{', '.join([*common, *more])}: {_some(self.others)}"),
+            (self.folders, "folders, which --recursive reads too", _some(self.folders)),
+            (self.repeated, "links to folders that are read already", _some(self.repeated)),
+            (self.no_files, "pipes, devices and broken links", _some(self.no_files)),
+            (self.hidden, "hidden or of the system", ""),
+        )
+        said = [f"{what}: {len(names)}{f' ({which})' if which else ''}" for names, what, which in parts if names]
+        if said:
+            logger.info("{}: left out: {}", one_line(self.location), "; ".join(said))
+
+    def say_refused(self) -> None:
+        """Say which folders could not be read."""
+        for error in self.refused:
+            logger.warning("{}: left out: {}", one_line(str(error.filename)), error.strerror)
+
+
+def find_files(location: str, *, recursive: bool) -> Found | None:
+    """Return what a location stands for; None where it is neither a folder nor a pattern.
+
+    Folders are followed through links, each of them once.
+
+    Args:
+        location: A folder, or a pattern such as `cams/**/*.mp4`.
+        recursive: Whether a folder's own folders are looked into.
+    """
+    found = Found(location)
+    if os.path.isdir(location):  # noqa: PTH112 (Path raises where nothing may be looked up)
+        for path, mode in _walk(location, recursive=recursive, found=found):
+            _sort_in(found, path, mode)
+    elif is_pattern(location):
+        wanted = Path(location).suffix.lower()
+        videos = {wanted} if glob.escape(wanted) == wanted and wanted else ()
+        for path in _matching(location):
+            _sort_in(found, path, _mode(path), videos)
+    else:
+        return None
+    for name in ("pictures", "videos", "others", "folders"):
+        setattr(found, name, natural_order(getattr(found, name)))
+    return found
+
+
+def _walk(folder: str, *, recursive: bool, found: Found) -> Iterator[tuple[str, int]]:
+    """Yield files with their modes; folders behind links come last, so that each has the name of its own place."""
+    waiting, linked = [folder], list[str]()
+    seen: set[tuple[int, int]] = set()
+    while waiting or linked:
+        parent = waiting.pop() if waiting else linked.pop(0)
+        try:
+            status = os.stat(parent)  # noqa: PTH116 (as above)
+            if (status.st_dev, status.st_ino) in seen:
+                found.repeated.append(parent)
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            names = sorted(entry.name for entry in os.scandir(parent))
+        except OSError as error:
+            found.refused.append(error)
+            continue
+        for name in names:
+            path = os.path.join(parent, name)  # noqa: PTH118 (a path stays as it is spelled)
+            mode = _mode(path)
+            if not stat.S_ISDIR(mode):
+                yield path, mode
+            elif _is_hidden(name):
+                found.hidden.append(path)
+            elif not recursive:
+                found.folders.append(path)
+            else:
+                (linked if os.path.islink(path) else waiting).append(path)  # noqa: PTH114 (as above)
+
+
+def _matching(pattern: str) -> Iterable[str]:
+    """Return the files that match, each once, whatever links lead to its folder."""
+    matches = _numbered(pattern) if number_in(pattern) else glob.glob(pattern, recursive=True)  # noqa: PTH207 (any pattern)
+    longest_first = sorted(matches, key=len, reverse=True)
+    by_place = {(os.path.realpath(Path(path).parent), Path(path).name): path for path in longest_first}
+    return [path for path in by_place.values() if not stat.S_ISDIR(_mode(path))]
+
+
+def _numbered(pattern: str) -> list[str]:
+    """Return the files whose number is written as a pattern such as `img_%04d.jpg` says: filled with zeros, or with spaces."""
+    folder, name = os.path.split(pattern)
+    place = number_in(name)
+    assert place is not None
+    before, after, width = name[: place.start()], name[place.end() :], int(place[1] or 0)
+    shape = re.compile(rf"{re.escape(before)}( *\d+){re.escape(after)}", re.ASCII)
+    try:
+        numbered = list(filter(None, map(shape.fullmatch, os.listdir(folder or "."))))  # noqa: PTH208 (names alone)
+    except OSError:
+        return []
+    # FFmpeg fills with zeros, C with spaces where no zero is asked for.
+    fitting = [each for each in numbered if each[1] in (f"{int(each[1]):0{width}}", f"{int(each[1]):{width}}")]
+    return [os.path.join(folder, each[0]) for each in fitting]  # noqa: PTH118 (a path stays as it is spelled)
+
+
+def _sort_in(found: Found, path: str, mode: int, videos: Collection[str] = ()) -> None:
+    name = os.path.basename(path)  # noqa: PTH119 (as above)
+    suffix = Path(name).suffix.lower()
+    kinds = ((found.pictures, PICTURE_SUFFIXES), (found.videos, VIDEO_SUFFIXES), (found.videos, videos))
+    kind = next((names for names, suffixes in kinds if suffix in suffixes), None)
+    if _is_hidden(name):
+        found.hidden.append(path)
+    elif not stat.S_ISREG(mode) and (mode or kind is None):
+        found.no_files.append(path)
+    else:  # a link that leads nowhere is said with those that cannot be read
+        (found.others if kind is None else kind).append(path)
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _OF_SYSTEMS
+
+
+def _mode(path: str) -> int:
+    try:
+        return os.stat(path).st_mode  # noqa: PTH116 (as above)
+    except (OSError, ValueError):
+        return 0
+
+
+def _some(names: list[str]) -> str:
+    shown = [one_line(os.path.basename(name)) for name in names[:_NAMED_AT_MOST]]  # noqa: PTH119 (as above)
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")

@@ -1,0 +1,60 @@
+"""Video that comes without a request: over UDP, RTP or a plain TCP connection."""
+
+from typing import Final
+from urllib.parse import urlsplit
+
+import av
+
+from maskstream.sources.connection import LiveConnection, Peer
+from maskstream.sources.limits import LimitReached
+from maskstream.sources.tls import scheme_of
+from maskstream.whitelists import STREAMED_FORMATS, whitelist
+
+RAW_SCHEMES: Final = ("udp", "rtp", "tcp")
+RECEIVING: Final = {"fifo_size": "131072", "overrun_nonfatal": "1", "buffer_size": "4194304"}
+"""Of UDP, as key frames come in bursts: packets of 188 bytes that may wait, no end where they are more, bytes in the system."""
+ENOUGH: Final = {"fpsprobesize": "5"}
+"""Frames that FFmpeg watches before it lets go."""
+
+
+class RawConnection(LiveConnection):
+    """What is sent to udp://HOST:PORT or rtp://HOST:PORT, or what tcp://HOST:PORT sends.
+
+    Of UDP and RTP, the host is that of this machine or a multicast group. Options of FFmpeg may follow, as ?localaddr=192.0.2.1.
+    """
+
+    def __init__(self, peer: Peer) -> None:
+        """Open nothing yet."""
+        self._peer = peer
+        self.url = peer.url
+        """What was asked for."""
+        self.ca_file: str | None = None
+        """Nothing has a certificate here."""
+
+    def open(self) -> av.container.InputContainer:
+        """Connect or listen, and find out what comes.
+
+        Raises:
+            av.FFmpegError: FFmpeg's own.
+            LimitReached: No port is named.
+        """
+        scheme, allowance = scheme_of(self.url), self._peer.allowance
+        if not _has_port(self.url):
+            raise LimitReached(f"its port is missing; give {scheme}://HOST:PORT")
+        formats = STREAMED_FORMATS if scheme != "rtp" else f"rtp,sdp,{STREAMED_FORMATS}"
+        container = av.open(
+            self.url,
+            metadata_errors="replace",
+            options={**(RECEIVING if scheme != "tcp" else {}), **ENOUGH, **whitelist(scheme, formats)},
+            timeout=(allowance, allowance),  # type: ignore[arg-type]  # read by float()
+        )
+        if scheme != "tcp":
+            self._peer.remembered.transport = "udp"
+        return container
+
+
+def _has_port(url: str) -> bool:
+    try:
+        return bool(urlsplit(url).port)
+    except ValueError:
+        return False

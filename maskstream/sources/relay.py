@@ -1,0 +1,142 @@
+"""The program ffmpeg, which receives what PyAV's FFmpeg cannot and hands it on."""
+
+import atexit
+import os
+import re
+import select
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import cache
+from typing import Final
+
+from maskstream.sources.limits import Allowance, LimitReached
+
+_LONGEST_ANSWER_S: Final = 10.0
+_LONGEST_END_S: Final = 5.0
+_REMEMBERED: Final = 8192
+"""Bytes of what the program writes about itself."""
+
+
+@cache
+def program_with(protocol: str) -> str | None:
+    """Return the path of the program ffmpeg where it reads a protocol; None where there is none that does."""
+    program = shutil.which("ffmpeg")
+    if program is None:
+        return None
+    try:
+        command = [program, "-hide_banner", "-protocols"]
+        listed = subprocess.run(  # noqa: S603
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_LONGEST_ANSWER_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    inputs, _, _ = listed.stdout.partition("Output:")
+    return program if re.search(rf"^\s+{protocol}$", inputs, re.MULTILINE) else None
+
+
+class Relay:
+    """A running ffmpeg, for `av.open` to read: the packets of the first video stream, not encoded anew, as NUT.
+
+    The URL reaches the program through its standard input: lists of processes show command lines. A program whose reader is
+    gone ends when it has something to write, or when the waiting that its URL allows is over.
+    """
+
+    name = "relay"
+
+    def __init__(
+        self, program: str, url: str, options: Mapping[str, str], allowance: Allowance, why: Callable[[str], LimitReached]
+    ) -> None:
+        """Start the program.
+
+        Args:
+            program: Its path.
+            url: Of one line, with limits on all waiting.
+            options: Of FFmpeg: what it may open.
+            allowance: Told of all that comes; has the time that is left.
+            why: Makes of what the program wrote what is to be said.
+
+        Raises:
+            LimitReached: It cannot be started.
+        """
+        self._allowance = allowance
+        self._why = why
+        self._written = b""
+        self._has_ended = False
+        protocols, formats = options["protocol_whitelist"], options["format_whitelist"]
+        allowed = ["-protocol_whitelist", f"pipe,{protocols}", "-format_whitelist", f"concat,{formats}"]
+        reading = ["-f", "concat", "-safe", "0", "-i", "pipe:0", "-map", "0:v:0"]
+        command = [program, "-hide_banner", "-v", "error", "-nostats", *allowed, *reading]
+        try:
+            self._process = subprocess.Popen(  # noqa: S603
+                [*command, "-c", "copy", "-flush_packets", "1", "-f", "nut", "pipe:1"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,  # Ctrl+C is for this program, which then ends that one
+            )
+        except OSError as error:
+            raise LimitReached(f"the program {program} cannot be started: {error.strerror}", is_final=False) from None
+        atexit.register(self._process.kill)
+        quoted = url.replace("'", r"'\''")
+        assert self._process.stdin is not None
+        with suppress(OSError), self._process.stdin as script:
+            script.write(f"ffconcat version 1.0\nfile '{quoted}'\n".encode())
+
+    def read(self, size: int) -> bytes:
+        """Return up to so many bytes, none at the end.
+
+        Raises:
+            LimitReached: The time is up, more came than may come before a picture, or the program failed; raised once.
+        """
+        if self._has_ended or self._allowance.is_used_up:
+            return b""
+        try:
+            piece = self._piece(size)
+            self._allowance.received(len(piece))
+        except LimitReached:
+            self._has_ended = True
+            raise
+        self._has_ended = not piece
+        return piece
+
+    def close(self) -> None:
+        """End the program and wait for its end; may be called twice."""
+        atexit.unregister(self._process.kill)
+        self._has_ended = True
+        self._process.kill()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_LONGEST_END_S)
+        for pipe in (self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+    def _piece(self, size: int) -> bytes:
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        output = self._process.stdout.fileno()
+        waiting = [output, self._process.stderr.fileno()]
+        while True:
+            if self._allowance.is_late:
+                raise self._allowance.late()
+            ready, _, _ = select.select(waiting, [], [], float(self._allowance))
+            if output in ready:
+                return os.read(output, size) or self._end()
+            if ready and not self._hears():
+                waiting = [output]
+
+    def _hears(self) -> bool:
+        """Keep what the program has written about itself last; return whether there may be more."""
+        assert self._process.stderr is not None
+        written = os.read(self._process.stderr.fileno(), _REMEMBERED)
+        self._written = (self._written + written)[-_REMEMBERED:]
+        return bool(written)
+
+    def _end(self) -> bytes:
+        while self._hears():
+            pass
+        with suppress(subprocess.TimeoutExpired):
+            if self._process.wait(_LONGEST_END_S) == 0:
+                return b""
+        raise self._why(self._written.decode(errors="replace"))

@@ -1,0 +1,165 @@
+import os
+from io import BytesIO
+from pathlib import Path
+
+import cv2
+import pytest
+from PIL import Image
+
+from maskstream.content import START_BYTES, JpegEnd, PicturesInTurn, content_of, content_of_file
+from maskstream.pictures import WRITABLE_SUFFIXES, write_picture
+from maskstream.sources import source_kind
+from tests.video_files import every, four_corners, grey, write_video
+
+
+def jpeg(index: int = 0, size: tuple[int, int] = (64, 48)) -> bytes:
+    return cv2.imencode(".jpg", grey(index, size))[1].tobytes()
+
+
+def saved(kind: str, **options: object) -> bytes:
+    file = BytesIO()
+    Image.new("RGB", (40, 30), "red").save(file, kind, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("suffix", WRITABLE_SUFFIXES)
+def test_all_that_is_written_is_known_as_a_picture(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"picture{suffix}"
+    write_picture(path, four_corners((64, 32)))
+    assert content_of(path.read_bytes()[:START_BYTES]) == "picture"
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        *(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", b"\0\0\0\x1cftypmif1\0\0\0\0mif1avif", b"\0\0\0\x2cftypavis\0\0\0\0avis"),
+        *(
+            b"II*\0\x08\0\0\0",
+            b"MM\0*\0\0\0\x08",
+            b"II+\0\x08\0\0\0",
+            b"\xff\x4f\xff\x51\0\x2f",
+            b"P6\n# made by hand\n4 3\n255\n",
+        ),
+        *(b"P5 4 3 255\n", b"\xff\xd8\xff\xe1", b"BM" + bytes(12) + b"\x28\0\0\0", b"RIFF\x24\0\0\0WEBPVP8X"),
+    ],
+)
+def test_pictures_by_their_first_bytes(start: bytes) -> None:
+    assert content_of(start) == "picture"
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        *(("a.mp4", "libx264"), ("a.mov", "libx264"), ("a.mkv", "libx264"), ("a.webm", "libvpx"), ("a.avi", "mpeg4")),
+        *(("a.ts", "libx264"), ("a.flv", "flv"), ("a.wmv", "wmv2")),
+        *(("a.gif", "gif"), ("a.y4m", "rawvideo"), ("a.ivf", "libvpx"), ("a.mjpeg", "mjpeg")),
+    ],
+)
+def test_videos_are_videos_whatever_their_name(tmp_path: Path, name: str, codec: str) -> None:
+    options = {"gif": "rgb8", "mjpeg": "yuvj420p"}
+    made = write_video(tmp_path / name, every(0.04, 3), codec=codec, pix_fmt=options.get(codec, "yuv420p"))
+    assert content_of_file(str(made)) == "video"
+    for other in ("video", "video.dat", *(["video.jpg"] if codec != "mjpeg" else [])):
+        made = made.replace(tmp_path / other)
+        assert source_kind(str(made)) == "file"
+
+
+@pytest.mark.parametrize(
+    ("start", "content"),
+    [
+        *(
+            (b"#EXTM3U\n#EXT-X-VERSION:3\n", "hls"),
+            (b"--frame\r\nContent-Type: image/jpeg\r\n", "multipart"),
+            (b"\r\n--x", "multipart"),
+        ),
+        *((b"<!DOCTYPE html><title>Log in</title>", "page"), (b"\xef\xbb\xbf\n <HTML lang=en>", "page")),
+        *(
+            (b"", None),
+            (b"\xff\xd8", None),
+            (b"no picture", None),
+            (b"BMW is a car, and this is text", None),
+            (b"PK\x03\x04", None),
+        ),
+        *((b"P7 is no format of ours", None), (b"P6", None), (b"RIFF\x24\0\0\0WAVEfmt ", None), (bytes(64), None)),
+        (b'<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011">', None),
+    ],
+)
+def test_what_is_neither(start: bytes, content: str | None) -> None:
+    assert content_of(start) == content
+
+
+@pytest.mark.parametrize("name", ["picture", "picture.mp4", "picture.dat", "picture.jpg", "picture.gif", "picture.mjpeg"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP"])
+def test_a_picture_is_one_whatever_its_name(tmp_path: Path, name: str, kind: str) -> None:
+    (tmp_path / name).write_bytes(saved(kind))
+    assert source_kind(str(tmp_path / name)) == "pictures"
+
+
+@pytest.mark.parametrize(("name", "kind"), [("text.jpg", "pictures"), ("text.mp4", "file"), ("text", "file")])
+def test_where_the_bytes_do_not_say_the_name_does(tmp_path: Path, name: str, kind: str) -> None:
+    (tmp_path / name).write_text("neither the one nor the other")
+    assert source_kind(str(tmp_path / name)) == kind
+
+
+def test_nothing_but_files_is_opened(tmp_path: Path) -> None:
+    """Whoever opens a pipe to look into it waits, and takes away what somebody else is to read."""
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert content_of_file(str(tmp_path / "pipe.jpg")) is None
+    assert [source_kind(str(tmp_path / "pipe.jpg")), source_kind("/dev/null"), source_kind("a\0b")] == [
+        "pipe",
+        "file",
+        "file",
+    ]
+
+
+def with_preview() -> bytes:
+    """A JPEG with a JPEG in its metadata, which has an end of its own."""
+    small = jpeg(3, (16, 16))
+    exif = b"Exif\0\0" + small
+    return b"\xff\xd8\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + jpeg(1)[2:]
+
+
+JPEGS = {
+    "plain": jpeg(),
+    "with a preview in it": with_preview(),
+    "progressive": saved("JPEG", progressive=True),
+    "with restarts": saved("JPEG", restart_marker_blocks=1),
+    "filled up with 0xFF": jpeg()[:2] + b"\xff\xff" + jpeg()[2:],
+}
+
+
+@pytest.mark.parametrize("name", JPEGS)
+@pytest.mark.parametrize("piece", [1, 7, 1 << 20])
+def test_the_end_of_a_jpeg_however_it_comes(name: str, piece: int) -> None:
+    whole = JPEGS[name]
+    end, data, found = JpegEnd(), bytearray(), []
+    for at in range(0, len(whole) + 100, piece):
+        data += (whole + b"\0" * 100)[at : at + piece]
+        found.append(end.find(data))
+    assert {place for place in found if place is not None} == {len(whole)}
+    assert found.index(len(whole)) == (len(whole) - 1) // piece
+
+
+@pytest.mark.parametrize("name", JPEGS)
+@pytest.mark.parametrize("between", [b"", b"\r\n", b"\0\0"])
+def test_pictures_one_behind_the_other(name: str, between: bytes) -> None:
+    whole = JPEGS[name]
+    assert not PicturesInTurn().seen_in(whole)
+    assert not PicturesInTurn().seen_in(whole + between)
+    assert PicturesInTurn().seen_in(whole + between + jpeg(2))
+    assert not PicturesInTurn().seen_in(whole + b"\0\0\0\x18ftypmp42" + jpeg(2))  # a photo of a phone, with a video of its moment
+
+
+def test_a_photo_with_a_second_eye_or_a_gain_map_is_one_picture() -> None:
+    file = BytesIO()
+    pictures = [Image.new("RGB", (40, 30), colour) for colour in ("red", "blue")]
+    pictures[0].save(file, "MPO", save_all=True, append_images=pictures[1:])
+    assert file.getvalue().count(b"\xff\xd8\xff") == 2
+    assert not PicturesInTurn().seen_in(file.getvalue())
+
+
+def test_a_jpeg_without_an_end_is_not_looked_at_again_and_again() -> None:
+    data, end = bytearray(jpeg()[:-2]), JpegEnd()
+    assert end.find(data) is None
+    data[200:400] = b"\xff\xd9" * 100  # what was looked at already
+    assert end.find(data) is None
