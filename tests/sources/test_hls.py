@@ -169,6 +169,27 @@ def test_close_does_not_wait_for_a_frame_to_be_due(tmp_path: Path) -> None:
     assert len(frames) == 10
 
 
+def test_a_broadcast_that_is_sent_in_bursts_is_handed_out_evenly(segments: list[bytes]) -> None:
+    """Twice the time of a burst passes between two of them at first; its end is that of a connection, and no end of it."""
+
+    def answer(request: Request) -> None:
+        request.start(200, Content_Type="video/mp2t")
+        for first in range(0, 6, 2):
+            request.wfile.write(b"".join(segments[first : first + 2]))
+            if request.stopped.wait(2 * SEGMENT_S):
+                return
+
+    with http_server({"/tv": answer}) as address, closing(UrlSource(f"{address}/tv", network(read_s=2))) as source:
+        frames = list(source)
+        assert (source.info.live, source.is_over) == (True, False)
+    assert_whole(frames)
+    assert len(frames) == 6 * FRAMES
+    for first in range(0, 6 * FRAMES, 2 * FRAMES):  # each burst in its own time
+        burst = frames[first : first + 2 * FRAMES]
+        assert burst[-1].captured_at_s - burst[0].captured_at_s > (2 * FRAMES - 1) * 0.04 / 1.3
+    assert frames[-1].time_s - frames[0].time_s == pytest.approx((6 * FRAMES - 1) * 0.04, abs=2e-3)
+
+
 def complete(segments: Sequence[bytes], *, suffix: str = ".ts", name: str = "s") -> dict[str, Answer]:
     """Return the answers of a server that has a complete playlist /NAME.m3u8."""
     lines = "".join(f"#EXTINF:{SEGMENT_S},\n{name}{number}{suffix}\n" for number in range(len(segments)))
