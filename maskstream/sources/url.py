@@ -251,10 +251,9 @@ class UrlSource(VideoSource):
         try:
             return self._connection.open()
         except (LimitReached, av.FFmpegError) as error:
-            lacks_seeking = self._lacks_seeking(error)
+            if self._lacks_seeking(error):
+                raise SourceUnreadable(f"{self._name}: {NEEDS_SEEKING}") from None
             why, kind = reason_of_fetch(self._connection.url, error, self._allowance, self._connection.ca_file)
-        if lacks_seeking:
-            raise SourceUnreadable(f"{self._name}: {NEEDS_SEEKING}")
         raise kind(f"{self._name}: {why}")
 
 
