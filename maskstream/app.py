@@ -252,7 +252,7 @@ def _targets(request: StreamRequest, infos: Sequence[SourceInfo], config: Config
         if info.pictures:
             require_picture_target(path, info)
             pictures += map(str, picture_targets(path, info).values())
-            _warn_of_copies(path, info.path or "", config)
+            _warn_of_copies(path, info.path, config)
         elif len(infos) == 1 and not request.into_folder:
             (require_recording_path if info.live else require_video_path)(path)
         if not info.pictures and not info.live:
@@ -299,8 +299,10 @@ def _refuse_among(others: Sequence[str], texts: Sequence[str]) -> None:
         raise ConfigError(f"{shared}: given for two outputs; give each output a name of its own")
 
 
-def _warn_of_copies(output: str, folder: str, config: Config) -> None:
-    """Say where the next run would take annotated copies for files of the source."""
+def _warn_of_copies(output: str, folder: str | None, config: Config) -> None:
+    """Say where the next run would take annotated copies for files of the source; None for one that is on a server."""
+    if folder is None:
+        return
     source, into = Path(os.path.realpath(folder)), Path(os.path.realpath(output))
     if source.is_dir() and (into == source or (config.pictures.recursive and source in into.parents)):
         logger.warning("{}: is in the folder of the source: the next run reads the copies too; choose another", output)

@@ -26,7 +26,7 @@ _VIDEOS: Final = (
     *(b"GIF8", b"\x1aE\xdf\xa3", b"FLV\x01", b"OggS", b"\0\0\x01\xba", b"\0\0\x01\xb3"),  # GIF, Matroska, FLV, Ogg, MPEG
     *(b"0&\xb2u\x8ef\xcf\x11", b"DKIF", b"YUV4MPEG2 "),  # ASF, IVF, Y4M
 )
-_MP4_BOXES: Final = (b"ftyp", b"moov", b"mdat", b"wide", b"styp")
+_MP4_BOXES: Final = (b"ftyp", b"moov", b"mdat", b"wide", b"styp", b"free", b"skip")
 _TS_PACKET: Final = 188
 _PAGE: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html|head|body)", re.IGNORECASE)
 _JPEG_MARKER: Final = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])", re.DOTALL)
@@ -107,6 +107,11 @@ class PicturesInTurn:
         """Know nothing yet."""
         self._jpeg_end = JpegEnd()
         self._end: int | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the end of the first JPEG was seen."""
+        return self._end is not None
 
     def seen_in(self, data: bytes | bytearray) -> bool:
         """Return whether another JPEG follows the first one.

@@ -1,10 +1,11 @@
 """What is the same for all ways to reach what a URL names."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import av
 
+from maskstream.demuxing import AnyPacket
 from maskstream.errors import SourceRefused
 from maskstream.settings import NetworkConfig
 from maskstream.sources.limits import Allowance
@@ -32,6 +33,8 @@ class Remembered:
 
     transport: Transport | None = None
     """By which RTSP came, where that was tried."""
+    is_patient: bool = False
+    """Whether the next connection over RTSP gives the first transport all the time."""
     has_warned: bool = False
     """Whether it was said that its certificate is not checked."""
     is_asked_said: bool = False
@@ -49,6 +52,8 @@ class Peer:
     config: NetworkConfig
     allowance: Allowance
     remembered: Remembered
+    early: list[AnyPacket] = field(default_factory=list)
+    """The first packets, where a connection reads some to see that they come."""
 
 
 class NeedsSeeking(Exception):

@@ -21,6 +21,7 @@ from maskstream.settings import NetworkConfig, VideoConfig
 from maskstream.sources.connection import Connection, NeedsSeeking, Peer, PictureComes, Remembered, Transport
 from maskstream.sources.failures import NEEDS_SEEKING, reason, reason_of_fetch
 from maskstream.sources.limits import Allowance, LimitReached, limit_memory_of
+from maskstream.sources.mjpeg import MJPEG_FORMATS
 from maskstream.sources.pacing import Pacer
 from maskstream.sources.raw import RAW_SCHEMES, RawConnection
 from maskstream.sources.read_ahead import ReadAhead
@@ -107,6 +108,7 @@ class UrlSource(VideoSource):
         scheme, is_url, rest = url.partition("://")
         location = f"{scheme.lower()}://{rest}" if is_url else url
         peer = Peer(location, self._name, config, self._allowance, self._remembered)
+        self._early = peer.early
         connect = _CONNECTIONS[scheme.lower()] if is_url else SdpConnection
         self._connection = connect(peer)
         limit_memory_of(config)
@@ -128,7 +130,7 @@ class UrlSource(VideoSource):
         if live and self._connection.is_paced(container):
             self._pacer = Pacer()
             self._ahead = ReadAhead(self._packets_received, lambda packet: packet.size, self._disconnect, clock)
-        if container.format.name in ("mpjpeg", "mjpeg"):  # FFmpeg assumes 25 fps
+        if container.format.name in ("mjpeg", *MJPEG_FORMATS) or (live and not self._stream.average_rate):  # the rest is a guess
             self.info = replace(self.info, average_fps=None)
 
     @property
@@ -222,6 +224,8 @@ class UrlSource(VideoSource):
 
     def _demuxed(self) -> Iterator[VideoPacket]:
         """Yield all packets; PyAV takes its limit on each of them from `_allowance` where `demux` begins."""
+        while self._early:
+            yield self._early.pop(0)
         for packet in demuxed(self._container):
             yield packet
             if self._is_open:

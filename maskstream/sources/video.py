@@ -233,9 +233,11 @@ class VideoSource:
         stated = stream.average_rate or stream.guessed_rate
         rate = stated if stated and 0 < stated <= _FASTEST_FPS else None
         if not live:
-            self._promised_end_s = _promised_end_s(stream, self._zero_s)
+            self._promised_end_s = _promised_end_s(self._container, stream, self._zero_s)
         duration_s = self._promised_end_s or (self._container.duration or 0) / av.time_base or None
-        estimate = round(duration_s * rate) if duration_s and rate else None
+        start_s = 0.0 if live else self._time_s(first.arrived)
+        shown_s = (duration_s or 0.0) - start_s  # some say the duration from 0, and some from the first frame
+        estimate = round((shown_s if shown_s > 0 else duration_s) * rate) if duration_s and rate else None
         height, width = first.bgr.shape[:2]
         return SourceInfo(
             source_id=self._origin.source_id,
@@ -248,7 +250,7 @@ class VideoSource:
             duration_s=None if live else duration_s,
             path=self._origin.path,
             origin_s=self._zero_s,
-            start_s=0.0 if live else self._time_s(first.arrived),
+            start_s=start_s,
         )
 
 
@@ -269,9 +271,10 @@ def _video_stream(container: av.container.InputContainer, source_id: str) -> av.
     return candidates[0]
 
 
-def _promised_end_s(stream: av.VideoStream, zero_s: Fraction) -> float | None:
-    """Return where the file says that a stream ends; Matroska says it in a tag, `HH:MM:SS.nnn`."""
+def _promised_end_s(container: av.container.InputContainer, stream: av.VideoStream, zero_s: Fraction) -> float | None:
+    """Return where the file says that a stream ends; Matroska says it in a tag, `HH:MM:SS.nnn`, and ASF counts from 0."""
     if stream.duration is not None:
-        return float(((stream.start_time or 0) + stream.duration) * Fraction(stream.time_base or 0) - zero_s)
+        began = 0 if container.format.name == "asf" else stream.start_time or 0
+        return float((began + stream.duration) * Fraction(stream.time_base or 0) - zero_s)
     tag = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", ""))
     return None if tag is None else int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3])

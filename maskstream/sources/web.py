@@ -11,10 +11,11 @@ from maskstream.sources import hls, tls
 from maskstream.sources.connection import NeedsSeeking, Peer, PictureComes, has_timestamps
 from maskstream.sources.failures import reason_at_opening
 from maskstream.sources.http import HttpOpener
+from maskstream.sources.mjpeg import MJPEG_FORMATS
 from maskstream.whitelists import PLAYLISTS, plain_formats, whitelist
 
 HTTP_SCHEMES: Final = ("http", "https")
-_CAMERA_FORMATS: Final = frozenset({"flv", "h264", "hevc", "mjpeg", "mpegts", "mpjpeg"})
+_CAMERA_FORMATS: Final = frozenset({"flv", "h264", "hevc", "mjpeg", "mpegts", *MJPEG_FORMATS})
 """Of what has no length: cameras and broadcasts, which come back where their connection ends."""
 _PROGRAMME_FORMATS: Final = frozenset({"asf", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "ogg"})
 """Of what has neither a length nor a duration: what is made while it is sent, and has an end."""
@@ -92,7 +93,7 @@ class HttpConnection:
         format_name = container.format.name
         if self._http.playlist is not None:
             return not self._http.playlist.has_ended
-        if format_name == "mpjpeg":
+        if format_name in MJPEG_FORMATS:
             return True
         if self._http.first.has_length or container.duration:
             return False
@@ -100,7 +101,7 @@ class HttpConnection:
 
     def is_paced(self, container: av.container.InputContainer) -> bool:
         """Return whether its timestamps say when its frames were taken: it may arrive in bursts."""
-        return has_timestamps(container)
+        return has_timestamps(container) and container.format.name not in MJPEG_FORMATS
 
     def patience_s(self) -> float:
         """Return how much longer than usual its next packet may take: one waits for whole segments of a playlist."""

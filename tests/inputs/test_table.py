@@ -6,7 +6,20 @@ from pathlib import Path
 import pytest
 
 from tests.inputs.rows import SECTIONS
-from tests.inputs.table import FRAMES, ITSELF, PLAIN, Row, Seen, attempt, faults_of, make_base, markdown
+from tests.inputs.table import (
+    FRAMES,
+    ITSELF,
+    PLAIN,
+    Row,
+    Seen,
+    attempt,
+    beginning_of,
+    faults_of,
+    line_of,
+    lines_of,
+    make_base,
+    markdown,
+)
 
 EVERY = 6
 """Which rows of a section are tried here; `python -m tests.inputs` tries them all."""
@@ -70,8 +83,10 @@ def test_what_is_as_promised_has_no_faults() -> None:
     assert faults_of(Seen(refused, 3, 0, 0, 0, "b.txt: not a video", (), 0.1), WHOLE) == []
 
 
-def test_markdown_has_a_line_for_each_row() -> None:
-    table = markdown("Names", [WHOLE, Seen(Row("odd | name", "<a>"), 3, 0, 0, 0, "", ("broken",), 0.0)])
-    *_, plain_line, odd_line = table.splitlines()
+def test_lines_of_a_report() -> None:
+    odd = Seen(Row("odd | name", "<a>"), 3, 0, 0, 0, "", ("broken",), 0.0)
+    table = markdown("Names", [line_of(WHOLE), line_of(odd)])
+    plain_line, odd_line = lines_of(table)["Names"][1:]
     assert plain_line == f"| the plain file | `run_stream.py --source {PLAIN}` | 0 | 25 | 75 | 3 |  | yes |"
     assert odd_line == "| odd \\| name | `run_stream.py --source &lt;a>` | 3 |  |  |  |  | broken |"
+    assert odd_line.startswith(beginning_of(odd.row))

@@ -169,6 +169,15 @@ def test_a_slow_camera_is_not_stalled() -> None:
     assert listener.states() == [CONNECTING, ONLINE, ENDED]
 
 
+def test_a_camera_that_says_how_slow_it_is_is_not_stalled_before_its_second_picture() -> None:
+    """One that is asked for a picture every 5 s."""
+    clock, looks, listener = ManualClock(), Looks(), Listener()
+    camera = Told(3, clock, lambda index: looks.after(5 if index else 0.1, clock))
+    camera.info = replace(camera.info, average_fps=0.2)
+    live_engine([camera], [ListSink()], listener, maintain=looks.maintain, window=looks.window, clock=clock).run()
+    assert listener.states() == [CONNECTING, ONLINE, ENDED]
+
+
 def test_states_of_a_file_are_told_too() -> None:
     listener = Listener()
     live_engine([ListSource(5)], [ListSink()], listener).run()
