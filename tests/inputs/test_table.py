@@ -21,14 +21,14 @@ from tests.inputs.table import (
     markdown,
 )
 
-EVERY = 6
+EVERY = 7
 """Which rows of a section are tried here; `python -m tests.inputs` tries them all."""
 CHOSEN = [row for rows in SECTIONS.values() for row in rows[::EVERY]]
 WHOLE = Seen(ITSELF, code=0, frames=FRAMES, faces=75, people=3, line="", faults=(), lasted_s=1.0)
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory, system_tool: Callable[[str], str], rtsp_tools: None) -> Path:
+def base(tmp_path_factory: pytest.TempPathFactory, system_tool: Callable[[str], str]) -> Path:
     system_tool("ffmpeg")
     folder = tmp_path_factory.mktemp("base")
     make_base(folder)
@@ -45,7 +45,9 @@ def plain(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Seen:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("row", CHOSEN, ids=lambda row: row.name)
-def test_row(row: Row, base: Path, plain: Seen, tmp_path: Path) -> None:
+def test_row(row: Row, base: Path, plain: Seen, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    if row.source.startswith("rtsp"):
+        request.getfixturevalue("rtsp_tools")
     assert attempt(row, base, tmp_path, plain).faults == ()
 
 
