@@ -1,7 +1,7 @@
 """What is the same for all ways to reach what a URL names."""
 
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import av
 
@@ -10,6 +10,8 @@ from maskstream.errors import SourceRefused
 from maskstream.settings import NetworkConfig
 from maskstream.sources.limits import Allowance
 
+ENOUGH_FOR_FPS: Final = {"fpsprobesize": "5"}
+"""Frames. By itself FFmpeg watches 20 before it lets go, which are 4 s of a camera with 5 fps."""
 Transport = Literal["tcp", "udp"]
 
 
@@ -56,10 +58,6 @@ class Peer:
     """The first packets, where a connection reads some to see that they come."""
 
 
-class NeedsSeeking(Exception):
-    """A file is made so that it cannot be read from its beginning to its end, and its server gives it in no other way."""
-
-
 class Connection(Protocol):
     """A way to reach a peer; used once."""
 
@@ -78,7 +76,6 @@ class Connection(Protocol):
             av.FFmpegError: FFmpeg's own, which have the password in them.
             LimitReached: It is late, or too much.
             PictureComes: It is a picture.
-            NeedsSeeking: It is a file that cannot be read in one go.
         """
         ...
 
@@ -96,6 +93,10 @@ class Connection(Protocol):
 
     def end_is_final(self, container: av.container.InputContainer) -> bool:
         """Return whether a live stream that has ended will not come back; else it counts as lost."""
+        ...
+
+    def needs_seeking(self) -> bool:
+        """Return whether it is a file that cannot be read from beginning to end, and the server gives it in no other way."""
         ...
 
     def close(self) -> None:
@@ -119,6 +120,10 @@ class LiveConnection:
 
     def end_is_final(self, container: av.container.InputContainer) -> bool:
         """Return False: whoever ends a stream may be started again, or has lost the network."""
+        return False
+
+    def needs_seeking(self) -> bool:
+        """Return False: it is no file."""
         return False
 
     def close(self) -> None:

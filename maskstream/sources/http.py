@@ -17,6 +17,8 @@ from maskstream.sources.mjpeg import Mjpeg, is_mjpeg
 from maskstream.whitelists import whitelist
 
 MOST_REDIRECTS: Final = 8
+_BOX_HEAD: Final = 8
+"""Bytes of size and kind in front of each box (ISO/IEC 14496-12)."""
 _PIECE: Final = 32768
 _FORGOTTEN: Final = 4 * _PIECE
 """Of a stream that goes only forward, FFmpeg keeps the last half of that."""
@@ -73,10 +75,11 @@ class HttpFile:
         self._rest = b""
         self._position = self._wanted = 0
         self._has_ended = False
+        self._start: bytes | None = None
         self._playlist_bytes = 0
         self._playlist_tail = b""
         self._playlist_ended = playlist_ended
-        self._seekable = None if is_first and self._size > 1 else False
+        self._seekable = None if is_first and 1 < self._size < _LONGEST_FILE else False
 
     def _open(self, options: Mapping[str, str]) -> av.container.InputContainer:
         options = {**self._options, **options, "raw_packet_size": str(_PIECE)}
@@ -109,7 +112,9 @@ class HttpFile:
     @property
     def start(self) -> bytes:
         """The first bytes, which are read later all the same; few of them, or none where it is empty."""
-        return self.peek(START_BYTES)[:START_BYTES]
+        if self._start is None:
+            self._start = self.peek(START_BYTES)[:START_BYTES]
+        return self._start
 
     def peek(self, least: int) -> bytes:
         """Return the first bytes before any was read, so many or more; fewer only where it ends before.
@@ -158,6 +163,15 @@ class HttpFile:
         while more := self._more():
             self._rest += more
         return self._rest.decode(errors="replace")
+
+    @property
+    def needs_seeking(self) -> bool:
+        """Whether it is an MP4 or MOV whose pictures lie in front of their index, and only its beginning can be had."""
+        boxes = self._start or b""
+        while boxes[4:8] not in (b"mdat", b"moov", b""):
+            size = int.from_bytes(boxes[:4], "big")
+            boxes = boxes[size:] if size >= _BOX_HEAD else b""
+        return boxes[4:8] == b"mdat" and not self.seekable()
 
     def seekable(self) -> bool:
         """Return whether `seek` is of use; asks the server at the first call."""
@@ -215,7 +229,7 @@ class HttpFile:
         try:
             piece = bytes(next(self._container.demux(), b""))
         except av.FFmpegError as error:
-            if error.errno != EIO or self._size > 0:  # its word for an end where no length was promised
+            if error.errno != EIO or self.has_length:  # its word for an end where no length was promised
                 raise
             piece = b""
         self._allowance.received(len(piece))
@@ -307,6 +321,11 @@ class HttpOpener:
         if best is None:
             raise LimitReached("no video in it: all variants of its playlist are sound; check the path")
         return best.url
+
+    @property
+    def has_opened(self) -> bool:
+        """Whether there is a `first`."""
+        return self._first is not None
 
     @property
     def first(self) -> HttpFile:

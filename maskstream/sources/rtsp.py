@@ -10,7 +10,7 @@ from av import error as av_error
 from loguru import logger
 
 from maskstream.sources import tls
-from maskstream.sources.connection import LiveConnection, Peer, Transport
+from maskstream.sources.connection import ENOUGH_FOR_FPS, LiveConnection, Peer, Transport
 from maskstream.sources.http import MOST_REDIRECTS
 from maskstream.sources.limits import Allowance, LimitReached
 from maskstream.sources.rtsp_redirect import redirected_to
@@ -19,7 +19,6 @@ from maskstream.whitelists import whitelist
 RTSP_SCHEMES: Final = ("rtsp", "rtsps")
 _US: Final = 1_000_000
 _PAUSES_S: Final = (0.3, 0.9)
-_ENOUGH_FOR_FPS: Final = 5  # frames; by itself FFmpeg watches 20 before it lets go, which are 4 s of a camera with 5 fps
 _MAY_BE_TRANSPORT: Final = (
     *(av_error.HTTPBadRequestError, av_error.HTTPOtherClientError),
     *(av_error.HTTPServerError, av_error.InvalidDataError),
@@ -168,7 +167,7 @@ class RtspConnection(LiveConnection):
             options={
                 "rtsp_transport": transport,
                 "allowed_media_types": "video",
-                "fpsprobesize": str(_ENOUGH_FOR_FPS),
+                **ENOUGH_FOR_FPS,
                 "analyzeduration": str(round(_ENOUGH_S * _US)),
                 "timeout": str(round(longest_s * _US)),
                 **whitelist("rtsp"),

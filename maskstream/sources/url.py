@@ -18,10 +18,9 @@ from maskstream.errors import SourceError, SourceOpenError, SourceRefused, Sourc
 from maskstream.protocols import Source
 from maskstream.redaction import redact
 from maskstream.settings import NetworkConfig, VideoConfig
-from maskstream.sources.connection import Connection, NeedsSeeking, Peer, PictureComes, Remembered, Transport
+from maskstream.sources.connection import Connection, Peer, PictureComes, Remembered, Transport
 from maskstream.sources.failures import NEEDS_SEEKING, reason, reason_of_fetch
 from maskstream.sources.limits import Allowance, LimitReached, limit_memory_of
-from maskstream.sources.mjpeg import MJPEG_FORMATS
 from maskstream.sources.pacing import Pacer
 from maskstream.sources.raw import RAW_SCHEMES, RawConnection
 from maskstream.sources.read_ahead import ReadAhead
@@ -31,7 +30,7 @@ from maskstream.sources.sdp import SdpConnection
 from maskstream.sources.snapshots import SnapshotSource, UrlPictureSource
 from maskstream.sources.srt import SRT_SCHEMES, SrtConnection
 from maskstream.sources.video import Decoded, Origin, VideoPacket, VideoSource
-from maskstream.sources.web import HTTP_SCHEMES, HttpConnection
+from maskstream.sources.web import GUESSED_RATE, HTTP_SCHEMES, HttpConnection
 from maskstream.types import Frame
 
 _CONNECTIONS: Final[dict[str, Callable[[Peer], Connection]]] = {
@@ -101,7 +100,7 @@ class UrlSource(VideoSource):
         self._ahead: ReadAhead[VideoPacket] | None = None
         self._packets_received = self._received()
         self._arrived_s = self._behind_s = 0.0
-        self._has_ended = False
+        self._has_ended = self._is_open = False
         self._allowance = Allowance(config)
         self._name = source_id or redact(url)
         self._remembered = remembered or Remembered()
@@ -130,7 +129,7 @@ class UrlSource(VideoSource):
         if live and self._connection.is_paced(container):
             self._pacer = Pacer()
             self._ahead = ReadAhead(self._packets_received, lambda packet: packet.size, self._disconnect, clock)
-        if container.format.name in ("mjpeg", *MJPEG_FORMATS) or (live and not self._stream.average_rate):  # the rest is a guess
+        if (live and not self._stream.average_rate) or container.format.name in GUESSED_RATE:
             self.info = replace(self.info, average_fps=None)
 
     @property
@@ -215,11 +214,11 @@ class UrlSource(VideoSource):
                         self._allowance.renew(self._config.read_timeout_s + self._connection.patience_s())
             self._has_ended = True
         except LimitReached as reached:
-            raise self._failure(str(reached), SourceRefused if reached.is_final else SourceOpenError) from None
+            raise self._failure(*self._limit_reason(reached)) from None
         except av.FFmpegError as error:
             if not (self._origin.live and error.errno == EIO):  # its word for an end where no length was promised
                 late = self._allowance.is_late or isinstance(error, av_error.ExitError)
-                raise (self._failure(str(self._allowance.late())) if late else self._failure(*reason(error))) from None
+                raise self._failure(*(self._limit_reason(self._allowance.late()) if late else self._reason(error))) from None
             self._has_ended = True
 
     def _demuxed(self) -> Iterator[VideoPacket]:
@@ -232,6 +231,18 @@ class UrlSource(VideoSource):
                 break
         yield from demuxed(self._container)
 
+    def _reason(self, error: av.FFmpegError) -> tuple[str, type[SourceOpenError]]:
+        return (NEEDS_SEEKING, SourceUnreadable) if self._lacks_seeking(error) else reason(error)
+
+    def _limit_reason(self, reached: LimitReached) -> tuple[str, type[SourceOpenError]]:
+        if self._lacks_seeking(reached):  # all of it came, and its index was not there yet
+            return NEEDS_SEEKING, SourceUnreadable
+        return str(reached), SourceRefused if reached.is_final else SourceOpenError
+
+    def _lacks_seeking(self, error: Exception) -> bool:
+        is_sign = isinstance(error, LimitReached | av_error.InvalidDataError | av_error.ExitError)
+        return is_sign and not self._is_open and self._connection.needs_seeking()
+
     def _failure(self, why: str, kind: type[SourceOpenError] = SourceOpenError) -> SourceError:
         return StreamLost(f"{self._name}: lost: {why}") if self._is_open else kind(f"{self._name}: {why}")
 
@@ -239,10 +250,11 @@ class UrlSource(VideoSource):
         """Connect; FFmpeg's own errors, which have the password in them, stay here."""
         try:
             return self._connection.open()
-        except NeedsSeeking:
-            raise SourceUnreadable(f"{self._name}: {NEEDS_SEEKING}") from None
         except (LimitReached, av.FFmpegError) as error:
+            lacks_seeking = self._lacks_seeking(error)
             why, kind = reason_of_fetch(self._connection.url, error, self._allowance, self._connection.ca_file)
+        if lacks_seeking:
+            raise SourceUnreadable(f"{self._name}: {NEEDS_SEEKING}")
         raise kind(f"{self._name}: {why}")
 
 
