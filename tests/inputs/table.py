@@ -28,7 +28,7 @@ FRAMES: Final = 25
 """Of the plain file."""
 FACES_OFF: Final = 0.06
 """Which share of the faces of the plain file may be lost, or found besides: codecs blur."""
-LENGTH_OFF_S: Final = 0.1
+LENGTH_OFF_S: Final = 0.15
 """By how much the length of an output, and of its sound, may differ."""
 LASTS_AT_MOST_S: Final = 180.0
 """After which a run is killed, and has failed."""
