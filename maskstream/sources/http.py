@@ -14,6 +14,7 @@ from maskstream.content import START_BYTES, PicturesInTurn, content_of
 from maskstream.sources import hls
 from maskstream.sources.limits import Allowance, LimitReached
 from maskstream.sources.mjpeg import Mjpeg, is_mjpeg
+from maskstream.sources.pages import A_PAGE
 from maskstream.whitelists import whitelist
 
 MOST_REDIRECTS: Final = 8
@@ -291,12 +292,14 @@ class HttpOpener:
 
         Raises:
             av.FFmpegError: It cannot be had.
-            LimitReached: It is late, leads nowhere, or is a list that is read from files alone.
+            LimitReached: It is late, leads nowhere, is a web page, or a list that is read from files alone.
         """
         for _ in range(_MOST_LISTS):
             first = self._first = self._wanted = self._opened(url, self._options, is_first=True)
             _refuse_lists_of_files(first.start)
             content = content_of(first.start)
+            if content == "page":
+                raise LimitReached(A_PAGE)
             if content == "picture":
                 self.picture = first.picture()
             if content != "hls":
