@@ -21,6 +21,7 @@ from maskstream.settings import NetworkConfig, VideoConfig
 from maskstream.sources.connection import Connection, Peer, PictureComes, Remembered, Transport
 from maskstream.sources.failures import NEEDS_SEEKING, reason, reason_of_fetch
 from maskstream.sources.limits import Allowance, LimitReached, limit_memory_of
+from maskstream.sources.mjpeg import MJPEG_FORMATS
 from maskstream.sources.pacing import Pacer
 from maskstream.sources.raw import RAW_SCHEMES, RawConnection
 from maskstream.sources.read_ahead import ReadAhead
