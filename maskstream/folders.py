@@ -13,6 +13,7 @@ from typing import Final
 
 from loguru import logger
 
+from maskstream.content import content_of_file
 from maskstream.files import one_line
 from maskstream.locations import is_pattern, number_in
 from maskstream.pictures import PICTURE_SUFFIXES, natural_order
@@ -158,6 +159,8 @@ def _sort_in(found: Found, path: str, mode: int, videos: Collection[str] = ()) -
     suffix = Path(name).suffix.lower()
     kinds = ((found.pictures, PICTURE_SUFFIXES), (found.videos, VIDEO_SUFFIXES), (found.videos, videos))
     kind = next((names for names, suffixes in kinds if suffix in suffixes), None)
+    if kind is None and not suffix and stat.S_ISREG(mode):
+        kind = {"picture": found.pictures, "video": found.videos}.get(content_of_file(path) or "")
     if _is_hidden(name):
         found.hidden.append(path)
     elif not stat.S_ISREG(mode) and (mode or kind is None):

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -18,7 +19,7 @@ from maskstream.folders import VIDEO_SUFFIXES, find_files
 from maskstream.opening import open_source, picture_sink
 from maskstream.pictures import PICTURE_SUFFIXES
 from maskstream.settings import Config
-from maskstream.sources import DeferredSource
+from maskstream.sources import DeferredSource, PictureSource
 from maskstream.stream.board import StatusBoard
 from maskstream.stream.engine import Engine
 from maskstream.stream.outlets import SinkBinding
@@ -76,6 +77,18 @@ def test_a_name_in_a_list_is_that_of_all_its_videos(folder: Path, config: Config
     empty("rec/day/a.mp4", "rec/day/b.mp4")
     Path("list.yaml").write_text("- {name: archive, url: rec/day/}\n")
     assert [camera.name for camera in read_cameras(["list.yaml"], config)] == ["archive/a.mp4", "archive/b.mp4"]
+
+
+def test_files_without_a_suffix_are_told_by_their_content(folder: Path, config: Config) -> None:
+    clip("rec/clip.mkv")
+    Path("rec/clip.mkv").rename("rec/clip")
+    cv2.imwrite("rec/photo.png", grey(1))
+    Path("rec/photo.png").rename("rec/photo")
+    Path("rec/LICENSE").write_text("free")
+    for location in ("rec", "rec/*"):
+        assert [camera.location for camera in read_cameras([location], config)] == [location, "rec/clip"]
+        with closing(PictureSource(location, config.pictures)) as source:
+            assert source.info.pictures == ("rec/photo",)
 
 
 def test_a_pattern_may_name_a_suffix_of_its_own(folder: Path, config: Config) -> None:
