@@ -236,6 +236,18 @@ def test_only_a_few_are_open_and_in_memory_at_a_time(folder: Path, config: Confi
     assert 0 < most["out"] <= 3
 
 
+def test_none_has_its_turn_once_the_user_leaves(folder: Path, config: Config) -> None:
+    for index in range(50):
+        clip(f"rec/{index}.mp4")
+    cameras = read_cameras(["rec"], config)
+    sources = [open_source(camera, StatusBoard(), alone=False) for camera in cameras]
+    engine = Engine(Scripted(lambda _: engine.stop() or []), lambda frame, _: frame.bgr, config.stream, 1)
+    engine.add(sources, [])
+    report = engine.run()
+    assert report.threads_left == 0
+    assert 1 <= sum(not source.info.is_deferred for source in sources) <= 2
+
+
 def test_closed_before_its_turn(folder: Path, config: Config) -> None:
     for index in range(3):
         clip(f"rec/{index}.mp4")
