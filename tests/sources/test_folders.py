@@ -147,11 +147,23 @@ def test_folders_behind_links_are_read_once(folder: Path) -> None:
 
 
 def test_a_pattern_finds_a_file_once_whatever_links_lead_there(folder: Path) -> None:
-    empty("rec/a.mp4")
-    Path("rec/loop").symlink_to(".")
-    found = find_files("rec/**/*.mp4", recursive=False)
-    assert found is not None
-    assert found.videos == ["rec/a.mp4"]
+    """Two links that lead in circles make 2 ** 40 names of it."""
+    empty("rec/a.mp4", "rec/sub/b.mp4", "rec/sub/deep/c.mp4", "rec/.hidden/d.mp4", "[x]/sub/b.mp4")
+    for name in ("loop", "again", "sub/up"):
+        Path("rec", name).symlink_to(folder / "rec")
+    patterns = {
+        "rec/**/*.mp4": ["rec/a.mp4", "rec/sub/b.mp4", "rec/sub/deep/c.mp4"],
+        "rec/**": ["rec/a.mp4", "rec/sub/b.mp4", "rec/sub/deep/c.mp4"],
+        "**/sub/*.mp4": ["[x]/sub/b.mp4", "rec/sub/b.mp4"],
+        "./**/deep/**/*.mp4": ["./rec/sub/deep/c.mp4"],
+        "re?/**/[bc].mp4": ["rec/sub/b.mp4", "rec/sub/deep/c.mp4"],
+        f"{folder}/rec/**/c.*": [f"{folder}/rec/sub/deep/c.mp4"],
+        "rec/**.mp4": ["rec/a.mp4"],
+    }
+    for pattern, videos in patterns.items():
+        found = find_files(pattern, recursive=False)
+        assert found is not None
+        assert found.videos == videos, pattern
 
 
 def test_turns_come_in_order_and_a_few_at_a_time() -> None:
