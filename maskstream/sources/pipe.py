@@ -21,6 +21,7 @@ from maskstream.settings import VideoConfig
 from maskstream.sources.failures import why_not_in_order
 from maskstream.sources.pictures import OnePicture
 from maskstream.sources.video import Origin, VideoPacket, VideoSource
+from maskstream.whitelists import plain_formats, whitelist
 
 _SAY_AFTER_S: Final = 1.0
 """How long a writer may be missing before that is said."""
@@ -158,7 +159,7 @@ class PipeSource(VideoSource):
         try:
             self._pipe.open()
             with _said(self._pipe):
-                container = av.open(self._pipe, "r", metadata_errors="replace")
+                container = av.open(self._pipe, "r", metadata_errors="replace", options=whitelist("pipe", plain_formats()))
             super().__init__(container, Origin(name, live=False, most_pixels=max_megapixels * 1e6, video=video))
         except BaseException:
             self._pipe.close()
@@ -185,7 +186,7 @@ class PipeSource(VideoSource):
         self._pipe.close()
 
 
-class PipedPictureSource(OnePicture):
+class PipePictureSource(OnePicture):
     """One picture that comes through a pipe, or that standard input is."""
 
     def __init__(self, location: str, source_id: str | None = None, max_megapixels: float = 250) -> None:
@@ -213,13 +214,16 @@ class PipedPictureSource(OnePicture):
 
 
 def _picture_from(pipe: Pipe) -> bytes:
-    """Return all that comes, where that is one picture."""
-    in_turn, data = PicturesInTurn(), bytearray()
-    while piece := pipe.read(_PIECE):
+    """Return all that comes, where that may be one picture."""
+    in_turn, data, instead = PicturesInTurn(), bytearray(), ""
+    while not instead and (piece := pipe.read(_PIECE)):
         data += piece
-        is_other = len(data) >= START_BYTES and content_of(bytes(data[:START_BYTES])) != "picture"
-        if is_other or in_turn.seen_in(data) or len(data) > _LARGEST_PICTURE:
-            raise SourceOpenError(f"{pipe.name}: what comes is not one picture; let the output end in .mp4")
+        if content_of(bytes(data[:START_BYTES])) == "video":
+            instead = "a video"
+        elif in_turn.seen_in(data) or len(data) > _LARGEST_PICTURE:
+            instead = "a stream of pictures"
+    if instead:
+        raise SourceOpenError(f"{pipe.name}: what comes is {instead}; let the output end in .mp4")
     if not data:
         raise SourceOpenError(f"{pipe.name}: ended before anything came; check the program that writes to it")
     return bytes(data)
