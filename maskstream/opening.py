@@ -26,7 +26,7 @@ from maskstream.sinks.video import new_video
 from maskstream.sources import (
     SOURCES,
     DeferredSource,
-    PipePictureSource,
+    PipedPictureSource,
     PipeSource,
     ReconnectingSource,
     ReconnectPolicy,
@@ -110,7 +110,7 @@ def _one_picture(camera: Camera, kind: str) -> Source:
         source: Source = UrlPictureSource(camera.location, camera.config.network, camera.name)
     else:
         require_no_terminal(camera.location, camera.name)
-        source = PipePictureSource(camera.location, camera.name, camera.config.pictures.max_megapixels)
+        source = PipedPictureSource(camera.location, camera.name, camera.config.pictures.max_megapixels)
     logger.info("{}", _described(source.info))
     return source
 

@@ -14,7 +14,7 @@ from maskstream.sources.deferred import DeferredSource
 from maskstream.sources.file import FileSource
 from maskstream.sources.pages import require_no_page
 from maskstream.sources.pictures import PictureSource
-from maskstream.sources.pipe import PipePictureSource, PipeSource
+from maskstream.sources.pipe import PipedPictureSource, PipeSource
 from maskstream.sources.reconnecting import ReconnectingSource, ReconnectPolicy
 from maskstream.sources.snapshots import SnapshotSource, UrlPictureSource
 from maskstream.sources.url import SCHEMES, UrlOpener, UrlSource, open_url
@@ -50,6 +50,7 @@ def source_kind(location: str) -> str:
         SourceOpenError: Nothing here reads such a URL, or it is a page of a site of videos.
     """
     kind = location_kind(location)
+    kind = location_kind(location)
     if kind == "url" and "://" in location:
         _require_known(location)
     return kind
@@ -74,8 +75,8 @@ __all__ = [
     "DeferredSource",
     "FileSource",
     "PictureSource",
-    "PipePictureSource",
     "PipeSource",
+    "PipedPictureSource",
     "ReconnectPolicy",
     "ReconnectingSource",
     "SnapshotSource",

@@ -186,7 +186,7 @@ class PipeSource(VideoSource):
         self._pipe.close()
 
 
-class PipePictureSource(OnePicture):
+class PipedPictureSource(OnePicture):
     """One picture that comes through a pipe, or that standard input is."""
 
     def __init__(self, location: str, source_id: str | None = None, max_megapixels: float = 250) -> None:
@@ -214,16 +214,13 @@ class PipePictureSource(OnePicture):
 
 
 def _picture_from(pipe: Pipe) -> bytes:
-    """Return all that comes, where that may be one picture."""
-    in_turn, data, instead = PicturesInTurn(), bytearray(), ""
-    while not instead and (piece := pipe.read(_PIECE)):
+    """Return all that comes, where that is one picture."""
+    in_turn, data = PicturesInTurn(), bytearray()
+    while piece := pipe.read(_PIECE):
         data += piece
-        if content_of(bytes(data[:START_BYTES])) == "video":
-            instead = "a video"
-        elif in_turn.seen_in(data) or len(data) > _LARGEST_PICTURE:
-            instead = "a stream of pictures"
-    if instead:
-        raise SourceOpenError(f"{pipe.name}: what comes is {instead}; let the output end in .mp4")
+        is_other = len(data) >= START_BYTES and content_of(bytes(data[:START_BYTES])) != "picture"
+        if is_other or in_turn.seen_in(data) or len(data) > _LARGEST_PICTURE:
+            raise SourceOpenError(f"{pipe.name}: what comes is not one picture; let the output end in .mp4")
     if not data:
         raise SourceOpenError(f"{pipe.name}: ended before anything came; check the program that writes to it")
     return bytes(data)
