@@ -186,6 +186,8 @@ def _load_models(config: Config, by_source: Mapping[str, Config], infos: Sequenc
 def _open_sources(cameras: Sequence[Camera], board: StatusBoard, opened: ExitStack, output: str | None) -> list[Source]:
     """Open files at the same time, while this thread stays free for signals; a webcam alone wants this thread.
 
+    Videos of a folder are opened later, and get their turns here, in order.
+
     Args:
         cameras: What to open.
         board: Where they say what becomes of them.
@@ -197,8 +199,8 @@ def _open_sources(cameras: Sequence[Camera], board: StatusBoard, opened: ExitSta
         source = open_one(cameras[0])
         opened.callback(_close_quietly, source)
         return [source]
-    with ThreadPoolExecutor(len(cameras)) as pool:
-        opening = [pool.submit(open_one, camera) for camera in cameras]
+    with ThreadPoolExecutor(len(cameras)) as pool, ThreadPoolExecutor(1) as in_order:
+        opening = [(in_order if camera.batch else pool).submit(open_one, camera) for camera in cameras]
     for future in opening:
         if future.exception() is None:
             opened.callback(_close_quietly, future.result())

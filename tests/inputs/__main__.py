@@ -11,8 +11,10 @@ from pathlib import Path
 
 from tests.command_lines import fork_server
 from tests.inputs.rows import SECTIONS
-from tests.inputs.table import ITSELF, Row, Seen, attempt, make_base, markdown
+from tests.inputs.table import ITSELF, Row, Seen, attempt, beginning_of, line_of, lines_of, make_base, markdown
 
+PLAIN_TITLE = "The plain file"
+ALL = {PLAIN_TITLE: [ITSELF], **SECTIONS}
 AT_ONCE = 2
 """Rows that are tried at the same time: most of them wait for their sender or their start half of the time."""
 
@@ -23,16 +25,16 @@ def main() -> int:
     parser.add_argument(
         "--only", action="append", metavar="WORD", help="rows and sections that have this in their name; may be repeated"
     )
-    parser.add_argument("--report", type=Path, metavar="FILE", help="write the table there, as Markdown")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write the table there; with --only, other rows stay")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the files of the rows there")
     parser.add_argument("--jobs", type=int, default=AT_ONCE, metavar="N", help=f"rows at the same time; default: {AT_ONCE}")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, fork_server():
         work = given.keep or Path(folder)
         seen = dict(_tried(work, given.only or [""], given.jobs))
-    report = _report(seen)
     if given.report:
-        given.report.write_text(report)
+        before = given.report.read_text() if given.report.exists() and given.only else ""
+        given.report.write_text(_report(seen, lines_of(before)))
     failed = [each for rows in seen.values() for each in rows if each.faults]
     for each in failed:
         print(f"FAIL {each.row.name}: {'; '.join(each.faults)}")  # noqa: T201
@@ -46,7 +48,7 @@ def _tried(work: Path, wanted: list[str], jobs: int) -> Iterator[tuple[str, list
     base.mkdir(parents=True)
     make_base(base)
     plain = _try(ITSELF, work, 0, None)
-    yield "The plain file", [plain]
+    yield PLAIN_TITLE, [plain]
     number = 0
     with ThreadPoolExecutor(jobs) as pool:
         for title, rows in SECTIONS.items():
@@ -73,9 +75,15 @@ def _try(row: Row, work: Path, number: int, plain: Seen | None) -> Seen:
     return seen
 
 
-def _report(seen: dict[str, list[Seen]]) -> str:
-    count = sum(map(len, seen.values()))
-    tables = "\n".join(markdown(title, rows) for title, rows in seen.items())
+def _report(seen: dict[str, list[Seen]], before: dict[str, list[str]]) -> str:
+    """Return the page; rows that were not tried keep the lines that they have."""
+    lines: dict[str, list[str]] = {}
+    for title, rows in ALL.items():
+        now = {each.row.name: line_of(each) for each in seen.get(title, [])}
+        kept = {row.name: line for row in rows for line in before.get(title, []) if line.startswith(beginning_of(row))}
+        lines[title] = [(kept | now)[row.name] for row in rows if row.name in kept or row.name in now]
+    count = sum(map(len, lines.values()))
+    tables = "\n".join(markdown(title, of_title) for title, of_title in lines.items() if of_title)
     return f"""# Inputs that were tried
 
 `python -m tests.inputs --report docs/inputs.md` makes this table of {count} inputs. Each is made of the first second of

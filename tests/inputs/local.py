@@ -96,7 +96,7 @@ LOCAL = [
     ),
     Row("an empty folder", "nothing", scene=prepared(lambda folder: (folder / "nothing").mkdir()), code=3, says="nothing: no "),
     Row("nothing matches", "'*.mkv'", code=3, says="nothing matches"),
-    Row("an empty standard input", "-", scene=prepared(lambda folder: None), stdin="", code=3, says="empty|nothing"),
+    Row("an empty standard input", "-", scene=prepared(lambda folder: None), stdin="", code=3, says="ended before anything came"),
     Row("a device without end", "/dev/zero", code=3, says="/dev/zero"),
     Row("a protocol of FFmpeg", "concat:clip.mp4|clip.mp4", code=3, says="no such file"),
     Row("an unknown scheme", "ftp://192.0.2.1/clip.mp4", code=3, says="ftp:// is not read"),

@@ -28,7 +28,7 @@ FRAMES: Final = 25
 """Of the plain file."""
 FACES_OFF: Final = 0.06
 """Which share of the faces of the plain file may be lost, or found besides: codecs blur."""
-LENGTH_OFF_S: Final = 0.1
+LENGTH_OFF_S: Final = 0.15
 """By how much the length of an output, and of its sound, may differ."""
 LASTS_AT_MOST_S: Final = 180.0
 """After which a run is killed, and has failed."""
@@ -89,13 +89,17 @@ class Seen:
     def cells(self) -> list[str]:
         """Return the cells of its row in Markdown."""
         row = self.row
-        made = f"`ffmpeg -i {PLAIN} {row.ffmpeg}`" if row.ffmpeg else row.made
-        named = f"{row.name}: {made}" if made else row.name
         shown = self.line if row.code or row.says else ""
         for name, (frames, length_s) in row.outputs.items():
             shown = f"{shown}; {name}: {frames} frames in {length_s:g} s".removeprefix("; ")
         counted = [str(number) if self.frames else "" for number in (self.frames, self.faces, self.people)]
-        return [named, f"`{typed(row)}`", str(self.code), *counted, shown, "; ".join(self.faults) or "yes"]
+        return [named(row), f"`{typed(row)}`", str(self.code), *counted, shown, "; ".join(self.faults) or "yes"]
+
+
+def named(row: Row) -> str:
+    """Return what a row is called, with how its input is made."""
+    made = f"`ffmpeg -i {PLAIN} {row.ffmpeg}`" if row.ffmpeg else row.made
+    return f"{row.name}: {made}" if made else row.name
 
 
 def typed(row: Row) -> str:
@@ -231,12 +235,32 @@ def _without(folder: Path, text: str) -> str:
     return text.replace(f"{folder}/", "").replace(str(folder), ".")
 
 
-def markdown(title: str, rows: Sequence[Seen]) -> str:
-    """Return a section of Markdown with a table."""
+def markdown(title: str, lines: Sequence[str]) -> str:
+    """Return a section of Markdown with a table of some lines."""
     heads = ("input", "command", "exit code", "frames", "faces", "people", "log, output", "as promised")
-    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    lines += ["| " + " | ".join(map(_cell, seen.cells())) + " |" for seen in rows]
-    return f"## {title}\n\n" + "\n".join(lines) + "\n"
+    return "\n".join([f"## {title}", "", f"| {' | '.join(heads)} |", "|" + "---|" * len(heads), *lines, ""])
+
+
+def line_of(seen: Seen) -> str:
+    """Return a line of a table in Markdown."""
+    return f"| {' | '.join(map(_cell, seen.cells()))} |"
+
+
+def beginning_of(row: Row) -> str:
+    """Return how the line of a row begins, which tells it from others of its section."""
+    return f"| {_cell(named(row))} |"
+
+
+def lines_of(report: str) -> dict[str, list[str]]:
+    """Return the lines of all tables in a report, by the titles of their sections."""
+    lines: dict[str, list[str]] = {}
+    title = ""
+    for line in report.splitlines():
+        if line.startswith("## "):
+            title = line[3:]
+        elif line.startswith("| "):
+            lines.setdefault(title, []).append(line)
+    return lines
 
 
 def _cell(text: str) -> str:

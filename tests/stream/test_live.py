@@ -13,6 +13,7 @@ from maskstream.errors import ModelError, OutOfMemory, SinkError
 from maskstream.states import SourceState, StateChange
 from maskstream.stream.board import StatusBoard
 from maskstream.stream.engine import Attendants, Engine
+from maskstream.stream.health import Rate
 from maskstream.stream.outlets import SinkBinding
 from maskstream.types import BgrImage, Detection, Frame, Output
 from tests.clocks import ManualClock
@@ -325,6 +326,19 @@ def test_health_is_logged_now_and_then(said: list[str]) -> None:
     attended = {"maintain": looks.maintain, "window": looks.window}
     live_engine([camera], [ListSink()], Listener(), clock=clock, health_s=0.375, **attended).run()
     assert sum("fps in" in line for line in said) == 12 // 3
+
+
+def test_the_rate_of_a_camera_that_gives_a_picture_every_15_seconds() -> None:
+    rare, quick = Rate(), Rate()
+    for index in range(4):
+        rare.count(15.0 * index)
+    for index in range(64):
+        quick.count(45 - 0.04 * (63 - index))
+    assert rare.per_second(46) == pytest.approx(1 / 15)
+    assert quick.per_second(45.04) == pytest.approx(25)
+    assert rare.per_second(75) == pytest.approx(1 / 30)
+    assert quick.per_second(75) < 0.05
+    assert Rate().per_second(1) == 0
 
 
 def test_health_before_the_first_frame() -> None:
