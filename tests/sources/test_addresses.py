@@ -70,11 +70,11 @@ def in_order(frames: list[Frame]) -> bool:
     return all((after - before) % 25 % 11 in (1, 4) for before, after in pairwise(grey_index(frame.bgr) for frame in frames))
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "", "[::1]"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "@0.0.0.0", "@", "", "[::1]"])
 def test_a_transport_stream_over_udp_is_read(clip: Path, host: str) -> None:
     (port,) = free_udp_ports(1)
     with sending(clip, f"udp://{host if ':' in host else '127.0.0.1'}:{port}?pkt_size=1316", "mpegts"):
-        assert in_order(some(f"udp://{host or '@'}:{port}"))
+        assert in_order(some(f"udp://{host}:{port}"))
 
 
 def test_a_multicast_group_is_read(clip: Path) -> None:
@@ -86,12 +86,15 @@ def test_a_multicast_group_is_read(clip: Path) -> None:
             pytest.skip("this machine takes part in no multicast group on its loopback network")
     with sending(clip, f"udp://{GROUP}:{port}?pkt_size=1316&localaddr=127.0.0.1", "mpegts"):
         assert in_order(some(f"udp://@{GROUP}:{port}?localaddr=127.0.0.1"))
+    with sending(clip, f"rtp://{GROUP}:{port}?pkt_size=1316&localaddr=127.0.0.1", "rtp_mpegts"):
+        assert in_order(some(f"rtp://@{GROUP}:{port}?localaddr=127.0.0.1"))
 
 
-def test_a_transport_stream_in_rtp_is_read(clip: Path) -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "@", ""])
+def test_a_transport_stream_in_rtp_is_read(clip: Path, host: str) -> None:
     (port,) = free_udp_ports(1)
     with sending(clip, f"rtp://127.0.0.1:{port}?pkt_size=1316&rtcpport=9", "rtp_mpegts"):
-        assert in_order(some(f"rtp://127.0.0.1:{port}"))
+        assert in_order(some(f"rtp://{host}:{port}"))
 
 
 def test_what_an_sdp_file_describes_is_read_as_a_camera(clip: Path, tmp_path: Path) -> None:
