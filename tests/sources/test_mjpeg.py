@@ -93,14 +93,11 @@ PARTS = {
     "restarts": part(JPEG, picture=jpegs.with_restarts),
     "PNG": part("Content-Type: image/png", picture=jpegs.png),
     "no parts at all": b"".join(jpeg(index) for index in range(COUNT)),
-    "begins in a picture": jpeg(9)[-300:] + part(JPEG),
 }
 WITHOUT_TEXT = {"no parts at all", "only an empty line between"}
-BINARY_AT_FIRST = {"begins in a picture"}
-"""Such an answer is told by nothing but its media type, which FFmpeg keeps to itself."""
 
 
-@pytest.mark.parametrize("name", [name for name in PARTS if name not in BINARY_AT_FIRST])
+@pytest.mark.parametrize("name", PARTS)
 def test_pictures_are_read_whatever_stands_between_them(name: str) -> None:
     with lying(answer(PARTS[name])) as url:
         frames = read(url)
@@ -240,7 +237,7 @@ def by_byte(data: bytes) -> Answer:
     return Answer([data[at : at + 1] for at in range(len(data))])
 
 
-@pytest.mark.parametrize("name", [name for name in PARTS if name not in BINARY_AT_FIRST])
+@pytest.mark.parametrize("name", PARTS)
 def test_it_is_told_by_its_first_bytes_however_few_come_at_a_time(name: str) -> None:
     source = by_byte(PARTS[name])
     assert is_mjpeg(source, has_length=False)
