@@ -156,16 +156,18 @@ def test_a_camera_that_never_ends_its_pictures_is_read() -> None:
         assert shown(read(url)) == list(range(COUNT - 1))
 
 
-def test_a_torn_picture_is_dropped_and_counted() -> None:
+@pytest.mark.parametrize("keep_damaged", [False, True])
+def test_a_torn_picture_is_dropped_and_counted_unless_such_are_kept(keep_damaged: bool) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (120, 160, 3), np.uint8)
     large = cv2.imencode(".jpg", noise)[1].tobytes()
     pictures = [jpeg(1), large[: len(large) // 2], jpeg(3), jpeg(4)]
     with (
         lying(answer(b"".join(b"--b\r\n\r\n" + picture + b"\r\n" for picture in pictures))) as url,
-        closing(UrlSource(url, network())) as source,
+        closing(UrlSource(url, network(keep_damaged=keep_damaged))) as source,
     ):
-        assert shown(list(source)) == [1, 3, 4]
-        assert source.damaged == 1
+        frames = list(source)
+    assert [each for each in (1, 3, 4) if each not in shown(frames)] == []
+    assert (len(frames), source.damaged) == ((4, 0) if keep_damaged else (3, 1))
 
 
 def test_a_camera_that_ends_each_answer_after_one_picture_is_asked_for_one_at_a_time() -> None:
