@@ -270,6 +270,8 @@ class HttpOpener:
         allowance: Allowance,
         say: Callable[[str, av.FFmpegError], None],
         most_pixels: float = inf,
+        *,
+        keeps_torn: bool = False,
     ) -> None:
         """Open nothing yet.
 
@@ -278,12 +280,14 @@ class HttpOpener:
             allowance: Of the source.
             say: Told of a URL behind the first one that cannot be had, and why.
             most_pixels: Variants with larger pictures are not chosen.
+            keeps_torn: Whether pictures of Motion JPEG count of which a part did not arrive.
         """
         self.playlist: hls.Playlist | None = None
         """What the URL itself leads to, where that is a playlist; of segments, and as it was at first."""
         self.playlist_has_ended = False
         """Whether it, as it is by now, says that nothing will be added."""
         self._most_pixels = most_pixels
+        self._keeps_torn = keeps_torn
         self._options = options
         self._allowance = allowance
         self._say = say
@@ -324,7 +328,7 @@ class HttpOpener:
         """Let FFmpeg have pictures that come one after the other alone, and return the format of that; None for all else."""
         if not is_mjpeg(first, has_length=first.has_length):
             return None
-        self._wanted = pictures = Mjpeg(first, self._allowance.most_bytes)
+        self._wanted = pictures = Mjpeg(first, self._allowance.most_bytes, keeps_torn=self._keeps_torn)
         return pictures.format
 
     def _chosen(self, playlist: hls.Playlist) -> str:

@@ -49,7 +49,9 @@ class HttpConnection:
         self.ca_file = tls.trusted_by(peer.url, peer.name, peer.config)
         """Whom its certificate must come from; None: it is not checked."""
         most_pixels = peer.config.max_megapixels * 1e6
-        self._http = HttpOpener(tls.options(self.ca_file), peer.allowance, self._say_missing, most_pixels)
+        self._http = HttpOpener(
+            *(tls.options(self.ca_file), peer.allowance, self._say_missing, most_pixels), keeps_torn=peer.config.keep_damaged
+        )
         self._missing_was_said = False
 
     def open(self) -> av.container.InputContainer:
