@@ -29,7 +29,9 @@ _AVI_LONGEST_S: Final = 60.0
 """Players read an AVI slowly whose sound lies far from its pictures."""
 _AVI_FINE_FPS: Final = 100.0
 _AVI_RATES: Final = (24_000 / 1001, 30_000 / 1001, 60_000 / 1001)
-_WORST_CRF: Final = {"libx264": 51, "libvpx-vp9": 63}
+_WORST_CRF_OF_VP9: Final = 63
+_CRF_OF_VP9: Final = 1.5
+"""Times that of H.264: of `assets/demo.mp4` in this way, files of both are as large and as good, at 23."""
 
 
 @dataclass(frozen=True)
@@ -66,13 +68,13 @@ class Container:
     def encoder_options(self, config: VideoConfig) -> dict[str, str]:
         """Return the options of the encoder of pictures.
 
-        VP9 has its own scale of quality, 0 to 63: `video.crf` is stretched to it.
+        VP9 has its own scale of quality, 0 to 63, and takes 1.5 times `video.crf`; its speed is fixed.
         """
-        crf = str(round(config.crf * _WORST_CRF[self.video_encoder] / _WORST_CRF["libx264"]))
         if self.video_encoder == "libx264":
-            return {"crf": crf, "preset": config.preset, "tune": "zerolatency"}
+            return {"crf": str(config.crf), "preset": config.preset, "tune": "zerolatency"}
+        crf = min(round(config.crf * _CRF_OF_VP9), _WORST_CRF_OF_VP9)
         fast = {"deadline": "realtime", "cpu-used": "8", "row-mt": "1", "lag-in-frames": "0", "auto-alt-ref": "0"}
-        return {"crf": crf} | fast
+        return {"crf": str(crf)} | fast
 
     def open(self, path: str) -> av.container.OutputContainer:
         """Create or replace the file, which the umask of this process may have made readable for too many."""

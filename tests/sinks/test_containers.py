@@ -178,7 +178,7 @@ def test_other_suffixes_are_refused_and_those_there_are_named(tmp_path: Path, na
     assert tuple(CONTAINERS) == VIDEO_SUFFIXES
 
 
-@pytest.mark.parametrize(("crf", "vp9"), [(0, "0"), (23, "28"), (51, "63")])
+@pytest.mark.parametrize(("crf", "vp9"), [(0, "0"), (18, "27"), (23, "34"), (51, "63")])
 def test_quality_means_the_same_for_both_encoders(crf: int, vp9: str) -> None:
     config = VideoConfig(segment_s=None, crf=crf, preset="fast")
     assert container_of("out.webm").encoder_options(config)["crf"] == vp9
