@@ -25,13 +25,14 @@ _LONGEST_PLAYLIST: Final = 4_000_000
 """Bytes; in memory its pieces take ten times as much. A day in pieces of 2 s takes 2 MB."""
 _FOR_FILES: Final = {b"v=0": "an SDP file", b"ffconcat version": "a list of files"}
 """What would lead to this machine or to others, by how it begins."""
-_MOST_LISTS: Final = 4
-"""Playlists of playlists; there is no use in more than one."""
+_MOST_LISTS: Final = 6
+"""Playlists of playlists, of which there is no use in more than one, and redirects of each."""
 _LONGEST_FILE: Final = 10**12
 """Bytes; what claims to be longer has no end: some servers give a length to a camera's stream."""
 _LEAST_PAUSE_S: Final = 0.3
 _PAUSE: Final = 0.1
 """Of its longest segment: after that time a playlist that could not be had is asked for again."""
+_DASH: Final = b"<MPD"
 _SCHEMES: Final = ("http://", "https://", "crypto+http://", "crypto+https://")
 """And pieces of a playlist that are encrypted, as FFmpeg calls them."""
 
@@ -69,7 +70,9 @@ class HttpFile:
         self.name = url
         self._allowance = allowance
         self._options = {**options, **whitelist("http"), "max_redirects": str(MOST_REDIRECTS)}
-        self._container = self._open({})
+        self.is_redirected = False
+        """Whether another address has answered; known of the first file alone."""
+        self._container = self._opened() if is_first else self._open({})
         self._size = self._container.size
         self._rest = b""
         self._position = self._wanted = 0
@@ -79,6 +82,17 @@ class HttpFile:
         self._playlist_tail = b""
         self._playlist_ended = playlist_ended
         self._seekable = None if is_first and 1 < self._size < _LONGEST_FILE else False
+
+    def _opened(self) -> av.container.InputContainer:
+        """Connect, and find out whether the server leads to another address: FFmpeg says nothing of it."""
+        try:
+            return self._open({"max_redirects": "0"})
+        except av.FFmpegError as error:
+            if error.errno != EIO or self._allowance.is_late:  # its word for too many
+                raise
+        container = self._open({})
+        self.is_redirected = True
+        return container
 
     def _open(self, options: Mapping[str, str]) -> av.container.InputContainer:
         options = {**self._options, **options, "raw_packet_size": str(_PIECE)}
@@ -221,6 +235,7 @@ class HttpOpener:
         allowance: Allowance,
         say: Callable[[str, av.FFmpegError], None],
         most_pixels: float = inf,
+        arrived_at: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         """Open nothing yet.
 
@@ -229,12 +244,14 @@ class HttpOpener:
             allowance: Of the source.
             say: Told of a URL behind the first one that cannot be had, and why.
             most_pixels: Variants with larger pictures are not chosen.
+            arrived_at: Returns where the redirects of a URL lead to: addresses in a playlist are relative to that.
         """
         self.playlist: hls.Playlist | None = None
         """What the URL itself leads to, where that is a playlist; of segments, and as it was at first."""
         self.playlist_has_ended = False
         """Whether it, as it is by now, says that nothing will be added."""
         self._most_pixels = most_pixels
+        self._arrived_at = arrived_at
         self._options = options
         self._allowance = allowance
         self._say = say
@@ -262,6 +279,11 @@ class HttpOpener:
                 return url, "mjpeg"
             if content != "hls":
                 return url, "mpjpeg" if content == "multipart" else None
+            target = self._arrived_at(url) if first.is_redirected else None
+            if target is not None and target != url:
+                first.close()
+                url = target
+                continue
             self.playlist = hls.read_playlist(first.text(), url)
             if not self.playlist.variants:
                 return url, "hls"
@@ -372,6 +394,8 @@ class _Piece:
 
 
 def _refuse_lists_of_files(start: bytes) -> None:
+    if _DASH in start:
+        raise LimitReached("it is a DASH manifest, which is not read; give its HLS playlist (.m3u8), or the stream itself")
     what = next((what for begins, what in _FOR_FILES.items() if start.startswith(begins)), None)
     if what is not None:
         raise LimitReached(f"it is {what}, which is not read from a server; save it, and give its path as the source")
