@@ -6,6 +6,7 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -91,8 +92,9 @@ def find_files(location: str, *, recursive: bool) -> Found | None:
             _sort_in(found, path, _mode(path), videos)
     else:
         return None
-    for name in ("pictures", "videos", "others", "folders"):
-        setattr(found, name, natural_order(getattr(found, name)))
+    if number_in(location) is None:
+        for name in ("pictures", "videos", "others", "folders"):
+            setattr(found, name, natural_order(getattr(found, name)))
     return found
 
 
@@ -127,26 +129,28 @@ def _walk(folder: str, *, recursive: bool, found: Found) -> Iterator[tuple[str, 
 
 def _matching(pattern: str) -> Iterable[str]:
     """Return the files that match, each once, whatever links lead to its folder."""
-    matches = _numbered(pattern) if number_in(pattern) else glob.glob(pattern, recursive=True)  # noqa: PTH207 (any pattern)
+    if number_in(pattern):
+        return _numbered(pattern)
+    matches = glob.glob(pattern, recursive=True)  # noqa: PTH207 (any pattern)
     longest_first = sorted(matches, key=len, reverse=True)
     by_place = {(os.path.realpath(Path(path).parent), Path(path).name): path for path in longest_first}
     return [path for path in by_place.values() if not stat.S_ISDIR(_mode(path))]
 
 
 def _numbered(pattern: str) -> list[str]:
-    """Return the files whose number is written as a pattern such as `img_%04d.jpg` says: filled with zeros, or with spaces."""
+    """Return the files whose number is written as a pattern such as `img_%04d.jpg` says, in the order of the numbers."""
     folder, name = os.path.split(pattern)
     place = number_in(name)
     assert place is not None
     before, after, width = name[: place.start()], name[place.end() :], int(place[1] or 0)
     shape = re.compile(rf"{re.escape(before)}( *\d+){re.escape(after)}", re.ASCII)
-    try:
-        numbered = list(filter(None, map(shape.fullmatch, os.listdir(folder or "."))))  # noqa: PTH208 (names alone)
-    except OSError:
-        return []
-    # FFmpeg fills with zeros, C with spaces where no zero is asked for.
-    fitting = [each for each in numbered if each[1] in (f"{int(each[1]):0{width}}", f"{int(each[1]):{width}}")]
-    return [os.path.join(folder, each[0]) for each in fitting]  # noqa: PTH118 (a path stays as it is spelled)
+    by_number: dict[int, str] = {}
+    with suppress(OSError):
+        for each in filter(None, map(shape.fullmatch, sorted(os.listdir(folder or ".")))):  # noqa: PTH208 (names alone)
+            number = int(each[1])
+            if each[1] in (f"{number:0{width}}", f"{number:{width}}"):  # FFmpeg fills with 0, C with spaces if not told to
+                by_number[number] = os.path.join(folder, each[0])  # noqa: PTH118 (as the user spells it)
+    return [by_number[number] for number in sorted(by_number)]
 
 
 def _sort_in(found: Found, path: str, mode: int, videos: Collection[str] = ()) -> None:

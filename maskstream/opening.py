@@ -33,7 +33,7 @@ from maskstream.sources import (
     UrlSource,
     source_kind,
 )
-from maskstream.sources.pipe import Pipe, require_no_terminal
+from maskstream.sources.pipe import Pipe, PipePictureSource, require_no_terminal
 from maskstream.sources.tls import scheme_of
 from maskstream.sources.web import HTTP_SCHEMES
 from maskstream.states import SourceState, SourceStatus
@@ -97,7 +97,10 @@ def open_source(
         return ReconnectingSource(
             camera.name, opener, policy, told, board.clock, next_connection=board.next_connection, close_unread=unread
         )
-    if camera.batch is not None or kind == "pipe":
+    if kind == "pipe" and output is not None and Path(output).suffix.lower() in WRITABLE_SUFFIXES:
+        require_no_terminal(camera.location, camera.name)
+        opener = partial(PipePictureSource, camera.location, camera.name, camera.config.pictures.max_megapixels)
+    elif camera.batch is not None or kind == "pipe":
         return _deferred(camera, kind, opener, status or board.status(camera.name, quiet=True))
     source = opener()
     logger.info("{}", _described(source.info))

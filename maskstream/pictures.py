@@ -119,7 +119,7 @@ def picture_shape(picture: str | bytes) -> PictureShape:
     Raises:
         SourceError: As `read_picture`; what is damaged behind the header is not noticed.
     """
-    with _readable(picture) as opened, Image.open(opened, formats=sorted(set(_FORMATS.values()))) as stored:
+    with _readable(picture) as opened, _stored(opened) as stored:
         # Pillow would decode a whole PNG to look for metadata behind its pixels.
         exif = Image.Image.getexif if stored.format == "PNG" and not _has_late_metadata(opened) else type(stored).getexif
         orientation = _orientation(stored, exif)
@@ -204,11 +204,20 @@ def _opened(file: Path) -> BinaryIO:
     return file.open("rb")
 
 
-class _LargePictures:
-    """Raises Pillow's limit, which is made for servers, while pictures are read: phones take some of 200 megapixels.
+@contextmanager
+def _stored(file: BinaryIO) -> Generator[Image.Image, None, None]:
+    """Read the header of a picture; refuse more than `_LARGEST_PIXELS` before memory is taken for them."""
+    with Image.open(file, formats=sorted(set(_FORMATS.values()))) as stored:
+        if math.prod(stored.size) > _LARGEST_PIXELS:
+            raise Image.DecompressionBombError
+        yield stored
 
-    The limit is global and looked at both when a file is opened and when it is decoded. It stays raised while any thread reads.
-    Pillow warns above it and refuses twice as much.
+
+class _LargePictures:
+    """Lifts Pillow's limit, which is made for servers, while pictures are read: phones take some of 200 megapixels.
+
+    The limit is global and looked at both when a file is opened and when it is decoded. It stays lifted while any thread reads.
+    A higher one would not do: Pillow warns above it, on standard error, and refuses twice as much.
     """
 
     def __init__(self) -> None:
@@ -219,7 +228,7 @@ class _LargePictures:
     def __enter__(self) -> None:
         with self._lock:
             if not self._readers:
-                self._before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, _LARGEST_PIXELS // 2
+                self._before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
             self._readers += 1
 
     def __exit__(self, *_: object) -> None:
@@ -234,7 +243,7 @@ _LARGE_PICTURES: Final = _LargePictures()
 
 def _decode(file: BinaryIO) -> BgrImage:
     with (
-        Image.open(file, formats=sorted(set(_FORMATS.values()))) as stored,
+        _stored(file) as stored,
         _READING_ALONE if math.prod(stored.size) >= _READ_ALONE_FROM_PIXELS else nullcontext(),
     ):
         return _pixels(stored)

@@ -29,12 +29,15 @@ class AudioTrack:
     The picture is what matters: sound that is damaged is left out, and so is what lies outside the picture. Each is said once.
     """
 
-    def __init__(self, info: SourceInfo, zero_s: float, target: av.container.OutputContainer, kind: Container) -> None:
+    def __init__(
+        self, info: SourceInfo, zero_s: float, lasts_s: float | None, target: av.container.OutputContainer, kind: Container
+    ) -> None:
         """Open the best sound of a file.
 
         Args:
             info: The file.
             zero_s: The `time_s` of the file that is 0 in the output.
+            lasts_s: How long the picture lasts from there, where that is known.
             target: What is written.
             kind: Says what its sound may be.
 
@@ -54,7 +57,7 @@ class AudioTrack:
             self._stream = self._best_stream()
             self._demuxed = self._demux()
             self._packets = in_step(self._demuxed, self._timing)
-            self._waiting: AudioPacket | None = self._first_beside_the_picture(info.duration_s and info.duration_s - zero_s)
+            self._waiting: AudioPacket | None = self._first_beside_the_picture(lasts_s)
             self._starts_s, _ = self._timing(self._waiting)
             is_copied = kind.copies(self._stream.codec_context.codec.canonical_name, target)
             if is_copied and self._starts_s <= _LATE_S:

@@ -26,6 +26,7 @@ from maskstream.sinks.sound_times import AROUND_S
 from maskstream.types import BgrImage, Output, SourceInfo
 
 _KEYFRAME_EVERY_S = 2
+_KEYFRAME_EVERY_FRAMES = 25  # the average rate of a file whose clock jumps says nothing
 _SLOWEST = Fraction(1, 1001)
 _LATE_S = 0.5
 """So much later than it should be is noticed, and said."""
@@ -79,11 +80,11 @@ class VideoSink:
         if info.path and Path(path).exists() and Path(path).samefile(info.path):
             raise SinkError(f"{path}: the output would replace its own source; choose another name")
         self._kind = container_of(path)
-        self._zero_s = info.start_s if not self._kind.has_times or abs(info.start_s) > AROUND_S else 0.0
-        lasts_s = max(0.0, (info.duration_s or 0.0) - self._zero_s)
-        time_base = self._kind.time_base(info, lasts_s)
-        end_s = lasts_s if info.duration_s else inf
-        self._times = ShownTimes(time_base, self._kind.longest_units, end_s, info.average_fps)
+        self._zero_s = 0.0 if self._kind.has_times and 0 <= info.start_s <= AROUND_S else info.start_s
+        lasts_s = (info.duration_s or 0.0) - self._zero_s
+        self._lasts_s = lasts_s if lasts_s > 0 else None  # some count the duration from 0, and some from the first frame
+        time_base = self._kind.time_base(info, self._lasts_s or 0.0)
+        self._times = ShownTimes(time_base, self._kind.longest_units, self._lasts_s or inf, info.average_fps)
         with _sink_errors(path):
             self._container = self._kind.open(path)
         self._audio: AudioTrack | None = None
@@ -109,7 +110,7 @@ class VideoSink:
         context.pix_fmt = "yuv420p"
         context.time_base = stream.time_base = self._times.unit_s
         context.bit_rate = 0  # only the quality counts
-        context.gop_size = max(1, ceil(fps * _KEYFRAME_EVERY_S))
+        context.gop_size = max(_KEYFRAME_EVERY_FRAMES, ceil(fps * _KEYFRAME_EVERY_S))
         if info.sample_aspect_ratio:
             context.sample_aspect_ratio = info.sample_aspect_ratio
         context.colorspace, context.color_range = 1, ColorRange.MPEG.value  # 1: BT.709
@@ -118,7 +119,7 @@ class VideoSink:
 
     def _add_audio(self, info: SourceInfo) -> AudioTrack | None:
         try:
-            return AudioTrack(info, self._zero_s, self._container, self._kind) if info.path else None
+            return AudioTrack(info, self._zero_s, self._lasts_s, self._container, self._kind) if info.path else None
         except LookupError:
             return None
         except (av.FFmpegError, ValueError) as error:

@@ -1,15 +1,16 @@
 """What is the same for all ways to reach what a URL names."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol
 
 import av
 
+from maskstream.demuxing import AnyPacket
 from maskstream.errors import SourceRefused
 from maskstream.settings import NetworkConfig
 from maskstream.sources.limits import Allowance
 
-ENOUGH_FOR_FPS: Final = "5"
+ENOUGH_FOR_FPS: Final = {"fpsprobesize": "5"}
 """Frames. By itself FFmpeg watches 20 before it lets go, which are 4 s of a camera with 5 fps."""
 Transport = Literal["tcp", "udp"]
 
@@ -34,6 +35,10 @@ class Remembered:
 
     transport: Transport | None = None
     """By which RTSP came, where that was tried."""
+    is_patient: bool = False
+    """Whether the next connection over RTSP gives the first transport all the time."""
+    lone_pictures: int = 0
+    """Connections in a row over which one picture of Motion JPEG came, and no second one."""
     has_warned: bool = False
     """Whether it was said that its certificate is not checked."""
     is_asked_said: bool = False
@@ -51,6 +56,8 @@ class Peer:
     config: NetworkConfig
     allowance: Allowance
     remembered: Remembered
+    early: list[AnyPacket] = field(default_factory=list)
+    """The first packets, where a connection reads some to see that they come."""
 
 
 class Connection(Protocol):

@@ -7,18 +7,24 @@ from math import inf
 from os import SEEK_CUR, SEEK_END, SEEK_SET
 from time import sleep
 from typing import Final
+from urllib.parse import urlsplit
 
 import av
 
 from maskstream.content import START_BYTES, PicturesInTurn, content_of
 from maskstream.sources import hls
 from maskstream.sources.limits import Allowance, LimitReached
+from maskstream.sources.mjpeg import Mjpeg, is_mjpeg
+from maskstream.sources.pages import A_PAGE
 from maskstream.whitelists import whitelist
 
 MOST_REDIRECTS: Final = 8
 _BOX_HEAD: Final = 8
 """Bytes of size and kind in front of each box (ISO/IEC 14496-12)."""
 _PIECE: Final = 32768
+_FORGOTTEN: Final = 4 * _PIECE
+"""Of a stream that goes only forward, FFmpeg keeps the last half of that."""
+_NEXT_PICTURE_S: Final = 1.0
 _READ_THROUGH: Final = 8 * _PIECE
 """A gap so small is read sooner than asked for anew."""
 _LONGEST_PLAYLIST: Final = 4_000_000
@@ -100,32 +106,71 @@ class HttpFile:
 
     def _gives_parts(self) -> bool:
         try:
+            if "@" in urlsplit(self.name).netloc:
+                return self._goes_back()
             self._open({"offset": str(self._size - 1)}).close()
         except av.FFmpegError:
             return False
         return True
 
+    def _goes_back(self) -> bool:
+        """Return whether a server that wants a login gives the beginning again.
+
+        FFmpeg sends the login only after a 401 to a request for all; to a request for a part it would take that for a refusal.
+        """
+        with self._open({}) as asked:
+            first = bytes(next(asked.demux(), b""))
+            read = len(first)
+            while read < _FORGOTTEN and (piece := bytes(next(asked.demux(), b""))):
+                read += len(piece)
+            asked.seek(1, unsupported_byte_offset=True)  # where it cannot, FFmpeg goes on where it was, and says nothing
+            again = bytes(next(asked.demux(), b""))
+        common = min(len(first) - 1, len(again))
+        return common > 0 and first[1 : 1 + common] == again[:common]
+
     @property
     def start(self) -> bytes:
         """The first bytes, which are read later all the same; few of them, or none where it is empty."""
-        while len(self._rest) < START_BYTES and self._start is None and (more := self._more()):
-            self._rest += more
-        self._start = self._rest[:START_BYTES] if self._start is None else self._start
+        if self._start is None:
+            self._start = self.peek(START_BYTES)[:START_BYTES]
         return self._start
+
+    def peek(self, least: int) -> bytes:
+        """Return the first bytes before any was read, so many or more; fewer only where it ends before.
+
+        Raises:
+            av.FFmpegError: The connection broke.
+            LimitReached: The time is up.
+        """
+        while len(self._rest) < least and (more := self._more()):
+            self._rest += more
+        return self._rest
 
     def picture(self) -> bytes | None:
         """Return all that comes, where it is one picture; None where another follows it, and all is read later all the same.
+
+        Behind a whole JPEG of unknown length nobody waits long for another one: some cameras leave the connection open.
 
         Raises:
             av.FFmpegError: The connection broke.
             LimitReached: It is too large, or the time is up.
         """
         in_turn, data = PicturesInTurn(), bytearray(self._rest)
-        while not (several := in_turn.seen_in(data)) and (more := self._more()):
+        while not in_turn.seen_in(data):
+            is_whole = in_turn.is_whole and not self.has_length
+            if is_whole:
+                self._allowance.shorten(_NEXT_PICTURE_S)
+            try:
+                more = self._more()
+            except (av.FFmpegError, LimitReached):
+                if not is_whole:
+                    raise
+                more = b""
+            if not more:
+                return bytes(data)
             data += more
-        if several:
-            self._rest = bytes(data)
-        return None if several else bytes(data)
+        self._rest = bytes(data)
+        return None
 
     @property
     def has_length(self) -> bool:
@@ -256,7 +301,7 @@ class HttpOpener:
         self._allowance = allowance
         self._say = say
         self._first: HttpFile | None = None
-        self._wanted: HttpFile | None = None
+        self._wanted: HttpFile | Mjpeg | None = None
         self.picture: bytes | None = None
         """All of it, where the URL leads to one picture."""
 
@@ -264,21 +309,23 @@ class HttpOpener:
         """Connect to the URL itself, or to the variant to which it leads; FFmpeg asks for that next unless it is a `picture`.
 
         Returns:
-            The URL that FFmpeg is to open, and the format of it where FFmpeg would want to know its media type; else None.
+            The URL that FFmpeg is to open, and its format where FFmpeg would want to know the media type; else None.
 
         Raises:
             av.FFmpegError: It cannot be had.
-            LimitReached: It is late, leads nowhere, or is a list that is read from files alone.
+            LimitReached: It is late, leads nowhere, is a web page, or a list that is read from files alone.
         """
         for _ in range(_MOST_LISTS):
             first = self._first = self._wanted = self._opened(url, self._options, is_first=True)
             _refuse_lists_of_files(first.start)
             content = content_of(first.start)
+            if content == "page":
+                raise LimitReached(A_PAGE)
             if content == "picture":
                 self.picture = first.picture()
-                return url, "mjpeg"
             if content != "hls":
-                return url, "mpjpeg" if content == "multipart" else None
+                may_be_mjpeg = self.picture is None and content in (None, "multipart", "picture")
+                return url, self._format_of_pictures(first) if may_be_mjpeg else None
             target = self._arrived_at(url) if first.is_redirected else None
             if target is not None and target != url:
                 first.close()
@@ -290,6 +337,13 @@ class HttpOpener:
             first.close()
             url = self._chosen(self.playlist)
         raise LimitReached("no video in it: its playlists lead to other playlists alone; check the path")
+
+    def _format_of_pictures(self, first: HttpFile) -> str | None:
+        """Let FFmpeg have pictures that come one after the other alone, and return the format of that; None for all else."""
+        if not is_mjpeg(first, has_length=first.has_length):
+            return None
+        self._wanted = pictures = Mjpeg(first, self._allowance.most_bytes)
+        return pictures.format
 
     def _chosen(self, playlist: hls.Playlist) -> str:
         best = hls.best_variant(playlist.variants, self._most_pixels)
@@ -309,7 +363,7 @@ class HttpOpener:
             raise ValueError("nothing was opened")
         return self._first
 
-    def __call__(self, url: str, _flags: int, options: Mapping[str, str]) -> "HttpFile | _Piece":
+    def __call__(self, url: str, _flags: int, options: Mapping[str, str]) -> "HttpFile | Mjpeg | _Piece":
         """Open a URL for FFmpeg: the first one, or what that leads to.
 
         Raises:

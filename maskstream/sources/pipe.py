@@ -6,25 +6,33 @@ import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from threading import Lock
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import Final
 
 import av
 from loguru import logger
 
+from maskstream.content import content_of
 from maskstream.demuxing import demuxed
-from maskstream.errors import SourceOpenError
+from maskstream.errors import SourceError, SourceOpenError
 from maskstream.locations import is_stdin
 from maskstream.settings import VideoConfig
 from maskstream.sources.failures import why_not_in_order
+from maskstream.sources.pictures import only_the_first, read_within
 from maskstream.sources.video import Origin, VideoPacket, VideoSource
+from maskstream.types import Frame, SourceInfo
+from maskstream.whitelists import plain_formats, whitelist
 
 _SAY_AFTER_S: Final = 1.0
 """How long a writer may be missing before that is said."""
 _SILENT_S: Final = 10.0
 """The same of one that writes nothing."""
 _STDIN: Final = 0
+_PIECE: Final = 1 << 16
+_MOST_PIECES: Final = 1 << 14
+"""Of a picture: 1 GB, if each is full."""
 _START: Final = 4096
 
 
@@ -153,7 +161,7 @@ class PipeSource(VideoSource):
         try:
             self._pipe.open()
             with _said(self._pipe):
-                container = av.open(self._pipe, "r", metadata_errors="replace")
+                container = av.open(self._pipe, "r", metadata_errors="replace", options=whitelist("pipe", plain_formats()))
             super().__init__(container, Origin(name, live=False, most_pixels=max_megapixels * 1e6, video=video))
         except BaseException:
             self._pipe.close()
@@ -178,6 +186,52 @@ class PipeSource(VideoSource):
     def _release(self) -> None:
         super()._release()
         self._pipe.close()
+
+
+class PipePictureSource:
+    """One picture that comes through a pipe."""
+
+    def __init__(self, location: str, source_id: str, max_megapixels: float) -> None:
+        """Wait for it, and decode it.
+
+        Args:
+            location: A named pipe, or `-`.
+            source_id: Its name in records.
+            max_megapixels: A larger one is refused.
+
+        Raises:
+            SourceOpenError: Nothing comes, or no picture that can be read.
+        """
+        pipe, started = Pipe(location, source_id), perf_counter()
+        try:
+            pipe.open()
+            sent = b"".join(takewhile(bool, (pipe.read(_PIECE) for _ in range(_MOST_PIECES))))
+            if content_of(sent) == "video":
+                raise SourceOpenError(f"{source_id}: what comes is a video; let the output end in .mp4")
+            bgr, further = read_within(sent, max_megapixels, "pictures.max_megapixels")
+        except SourceOpenError:
+            raise
+        except SourceError as error:
+            raise SourceOpenError(f"{source_id}: {error}") from error
+        finally:
+            pipe.close()
+        if further:
+            logger.warning("{}: {}", source_id, only_the_first(further))
+        capture_ms = (perf_counter() - started) * 1000
+        self._frame: Frame | None = Frame(
+            bgr, 0, source_id, 0.0, captured_at_s=monotonic(), capture_ms=capture_ms, file=source_id
+        )
+        self.info = SourceInfo(source_id, bgr.shape[1], bgr.shape[0], live=False, frame_count=1, pictures=(source_id,))
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield it; may be called once."""
+        frame, self._frame = self._frame, None
+        if frame is not None:
+            yield frame
+
+    def close(self) -> None:
+        """Give it up."""
+        self._frame = None
 
 
 @contextmanager

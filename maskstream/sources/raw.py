@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import av
 
-from maskstream.sources.connection import LiveConnection, Peer
+from maskstream.sources.connection import ENOUGH_FOR_FPS, LiveConnection, Peer
 from maskstream.sources.limits import LimitReached
 from maskstream.sources.tls import scheme_of
 from maskstream.whitelists import STREAMED_FORMATS, whitelist
@@ -13,8 +13,6 @@ from maskstream.whitelists import STREAMED_FORMATS, whitelist
 RAW_SCHEMES: Final = ("udp", "rtp", "tcp")
 RECEIVING: Final = {"fifo_size": "131072", "overrun_nonfatal": "1", "buffer_size": "4194304"}
 """Of UDP, as key frames come in bursts: packets of 188 bytes that may wait, no end where they are more, bytes in the system."""
-ENOUGH: Final = {"fpsprobesize": "5"}
-"""Frames that FFmpeg watches before it lets go."""
 
 
 class RawConnection(LiveConnection):
@@ -45,7 +43,7 @@ class RawConnection(LiveConnection):
         container = av.open(
             self.url,
             metadata_errors="replace",
-            options={**(RECEIVING if scheme != "tcp" else {}), **ENOUGH, **whitelist(scheme, formats)},
+            options={**(RECEIVING if scheme != "tcp" else {}), **ENOUGH_FOR_FPS, **whitelist(scheme, formats)},
             timeout=(allowance, allowance),  # type: ignore[arg-type]  # read by float()
         )
         if scheme != "tcp":

@@ -23,6 +23,7 @@ from maskstream.sources.failures import reason_of_fetch
 from maskstream.sources.guard import ReadGuard
 from maskstream.sources.http import HttpFile
 from maskstream.sources.limits import Allowance, LimitReached
+from maskstream.sources.mjpeg import first_picture
 from maskstream.sources.pictures import only_the_first, read_within
 from maskstream.sources.pixels import square_size
 from maskstream.types import BgrImage, Frame, SourceInfo
@@ -41,7 +42,8 @@ _NO_PICTURE: Final = "what comes from there is no picture; check the path behind
 class _Fetcher:
     """Asks for what is behind a URL, again and again, each time as `NetworkConfig` says and within its limits."""
 
-    def __init__(self, url: str, name: str, config: NetworkConfig) -> None:
+    def __init__(self, url: str, name: str, config: NetworkConfig, *, in_parts: bool = False) -> None:
+        self._in_parts = in_parts
         scheme, _, rest = url.partition("://")
         self._url = f"{scheme.lower()}://{rest}"
         self._config = config
@@ -58,7 +60,10 @@ class _Fetcher:
         try:
             with closing(HttpFile(self._url, tls.options(self._ca_file), allowance, is_first=True)) as file:
                 content = content_of(file.start)
-                picture = file.picture() if content == "picture" else None
+                if self._in_parts:
+                    picture = first_picture(file, allowance.most_bytes)
+                else:
+                    picture = file.picture() if content == "picture" else None
         except (av.FFmpegError, LimitReached) as error:  # the former's own text has the password in it
             why, kind = reason_of_fetch(self._url, error, allowance, self._ca_file)
         else:
@@ -127,6 +132,8 @@ class SnapshotSource:
         video: VideoConfig | None = None,
         picture: bytes | None = None,
         clock: Clock = MONOTONIC,
+        *,
+        in_parts: bool = False,
     ) -> None:
         """Decode the first picture.
 
@@ -137,6 +144,7 @@ class SnapshotSource:
             video: Says a `pixel_aspect` where the camera needs that.
             picture: The first one, where it was sent already; None: it is fetched.
             clock: Times the requests; that of the frames' `captured_at_s`.
+            in_parts: Whether each answer is Motion JPEG; of its pictures the first one counts.
 
         Raises:
             SourceOpenError: There is no answer in time, or no picture that can be read.
@@ -148,7 +156,7 @@ class SnapshotSource:
         self._config = config
         self._clock = clock
         self._pixel_aspect = video.pixel_aspect if video else None
-        self._fetcher = _Fetcher(url, self._name, config)
+        self._fetcher = _Fetcher(url, self._name, config, in_parts=in_parts)
         self.damaged = 0
         """Pictures that did not come, or could not be read."""
         self._failing_since_s: float | None = None

@@ -90,6 +90,7 @@ class VideoSource:
         self._origin = origin
         self.damaged = 0
         """Packets and frames that were left out because they were damaged."""
+        self._encrypted = 0
         self._ended_s = 0.0
         self._is_open = False
         self._promised_end_s: float | None = None
@@ -109,13 +110,18 @@ class VideoSource:
             self._decoded = self._decode()
             self._first = next(self._decoded, None)
             if self._first is None:
-                advice = "check the network, and that network.transport is tcp" if origin.live else "convert it with ffmpeg"
-                raise SourceOpenError(f"{origin.source_id}: none of its video can be decoded: it is damaged; {advice}")
+                raise SourceOpenError(f"{origin.source_id}: {self._why_nothing()}")
             self.info = self._describe(self._first)
             self._is_open = True
         except BaseException:
             container.close()
             raise
+
+    def _why_nothing(self) -> str:
+        if self._encrypted:
+            return "its video is encrypted, as with DRM; give a copy that is not"
+        advice = "check the network, and that network.transport is tcp" if self._origin.live else "convert it with ffmpeg"
+        return f"none of its video can be decoded: it is damaged; {advice}"
 
     def _limit_pixels(self) -> None:
         """Refuse frames that are too large by what the container says, and let the decoder refuse those that grow later."""
@@ -166,6 +172,9 @@ class VideoSource:
 
     def _decode(self) -> Generator[Decoded, None, None]:
         for packet in self._packets():
+            if packet.has_sidedata("encryption_info"):
+                self._encrypted += 1
+                continue
             try:
                 video_frames = packet.decode()
             except av.FFmpegError:
@@ -200,6 +209,8 @@ class VideoSource:
         name = self._origin.source_id
         if self.damaged:
             logger.warning("{}: {} damaged packets were skipped", name, self.damaged)
+        if self._encrypted and self._is_open:
+            logger.warning("{}: {} packets are encrypted, as with DRM, and were skipped", name, self._encrypted)
         end_s = self._promised_end_s
         if end_s is not None and end_s - self._ended_s > _CUT_SHORT_S:
             logger.warning("{}: ends at {:.1f} s of {:.1f} s: the file was cut short", name, self._ended_s, end_s)
@@ -222,9 +233,11 @@ class VideoSource:
         stated = stream.average_rate or stream.guessed_rate
         rate = stated if stated and 0 < stated <= _FASTEST_FPS else None
         if not live:
-            self._promised_end_s = _promised_end_s(stream, self._zero_s)
+            self._promised_end_s = _promised_end_s(self._container, stream, self._zero_s)
         duration_s = self._promised_end_s or (self._container.duration or 0) / av.time_base or None
-        estimate = round(duration_s * rate) if duration_s and rate else None
+        start_s = 0.0 if live else self._time_s(first.arrived)
+        shown_s = (duration_s or 0.0) - start_s  # some say the duration from 0, and some from the first frame
+        estimate = round((shown_s if shown_s > 0 else duration_s) * rate) if duration_s and rate else None
         height, width = first.bgr.shape[:2]
         return SourceInfo(
             source_id=self._origin.source_id,
@@ -237,7 +250,7 @@ class VideoSource:
             duration_s=None if live else duration_s,
             path=self._origin.path,
             origin_s=self._zero_s,
-            start_s=0.0 if live else self._time_s(first.arrived),
+            start_s=start_s,
         )
 
 
@@ -258,9 +271,10 @@ def _video_stream(container: av.container.InputContainer, source_id: str) -> av.
     return candidates[0]
 
 
-def _promised_end_s(stream: av.VideoStream, zero_s: Fraction) -> float | None:
-    """Return where the file says that a stream ends; Matroska says it in a tag, `HH:MM:SS.nnn`."""
+def _promised_end_s(container: av.container.InputContainer, stream: av.VideoStream, zero_s: Fraction) -> float | None:
+    """Return where the file says that a stream ends; Matroska says it in a tag, `HH:MM:SS.nnn`, and ASF counts from 0."""
     if stream.duration is not None:
-        return float(((stream.start_time or 0) + stream.duration) * Fraction(stream.time_base or 0) - zero_s)
+        began = 0 if container.format.name == "asf" else stream.start_time or 0
+        return float((began + stream.duration) * Fraction(stream.time_base or 0) - zero_s)
     tag = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", ""))
     return None if tag is None else int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3])

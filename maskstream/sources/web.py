@@ -12,13 +12,14 @@ from maskstream.sources.connection import ENOUGH_FOR_FPS, Peer, PictureComes, ha
 from maskstream.sources.failures import reason_at_opening
 from maskstream.sources.http import MOST_REDIRECTS, HttpOpener
 from maskstream.sources.http_redirect import arrived_at
+from maskstream.sources.mjpeg import MJPEG_FORMATS
 from maskstream.whitelists import PLAYLISTS, plain_formats, whitelist
 
 HTTP_SCHEMES: Final = ("http", "https")
-GUESSED_RATE: Final = frozenset({"jpeg_pipe", "mjpeg", "mpjpeg"})
+GUESSED_RATE: Final = frozenset({"jpeg_pipe", "mjpeg", *MJPEG_FORMATS})
 """JPEG after JPEG; FFmpeg assumes 25 fps."""
 _MP4: Final = "mov,mp4,m4a,3gp,3g2,mj2"
-_CAMERA_FORMATS: Final = frozenset({"flv", "h264", "hevc", "jpeg_pipe", "mjpeg", "mpegts", "mpjpeg"})
+_CAMERA_FORMATS: Final = frozenset({"flv", "h264", "hevc", "mpegts", *GUESSED_RATE})
 """Of what has no length: cameras and broadcasts, which come back where their connection ends."""
 _PROGRAMME_FORMATS: Final = frozenset({"asf", "matroska,webm", _MP4, "ogg"})
 """Of what has neither a length nor a duration: what is made while it is sent, and has an end."""
@@ -66,7 +67,7 @@ class HttpConnection:
         self.url, format_name = self._http.open_first(self.url)
         if self._http.picture is not None:
             raise PictureComes(self._peer.name, self._http.picture)
-        options = {"fpsprobesize": ENOUGH_FOR_FPS} if self._is_live_playlist else {}
+        options = ENOUGH_FOR_FPS if self._is_live_playlist else {}
         return av.open(
             self.url,
             format=format_name,
@@ -89,7 +90,7 @@ class HttpConnection:
         format_name = container.format.name
         if self._http.playlist is not None:
             return self._is_live_playlist
-        if format_name == "mpjpeg":
+        if format_name in MJPEG_FORMATS:
             return True
         if self._http.first.has_length or (container.duration and not _is_fragmented(container)):
             return False

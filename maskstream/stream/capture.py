@@ -9,6 +9,7 @@ from typing import Final
 from maskstream.clock import Clock
 from maskstream.errors import MaskStreamError
 from maskstream.protocols import Source
+from maskstream.rates import BEGINS_ANEW_S
 from maskstream.settings import StreamConfig
 from maskstream.states import SourceState, SourceStatus
 from maskstream.stream.channel import Channel
@@ -21,6 +22,8 @@ _QUEUED_BYTES: Final = 256 * 2**20
 _QUIET_S: Final = 2.0
 _QUIET_INTERVALS: Final = 2
 _HOUR_S: Final = 3600.0
+_LONGEST_WAIT_S: Final = 60.0
+"""With `--realtime`; a file whose time jumps by more goes on at once."""
 _WAITING: Final = frozenset({SourceState.CONNECTING, SourceState.STALLED})
 
 
@@ -170,11 +173,15 @@ class Lane:
     def _paced(self) -> Iterator[Frame]:
         """Yield frames as fast as they come, or a file's at its own speed."""
         zero_s: float | None = None
+        last_s = 0.0
         for frame in takewhile(lambda _: not self.stopped.is_set(), self.source):
             if not self.config.realtime or self.info.live:
                 yield frame
                 continue
-            zero_s = self.clock.now_s() - frame.time_s if zero_s is None else zero_s
+            is_another_clock = not -BEGINS_ANEW_S <= frame.time_s - last_s <= _LONGEST_WAIT_S
+            if zero_s is None or is_another_clock:
+                zero_s = self.clock.now_s() - frame.time_s
+            last_s = frame.time_s
             self.clock.wait(self.stopped, max(0.0, zero_s + frame.time_s - self.clock.now_s()))
             held_at_s = self.clock.now_s()
             while self.held.is_set() and not self.clock.wait(self.stopped, _HELD_POLL_S):

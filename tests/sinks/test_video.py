@@ -373,12 +373,20 @@ for frame in source:
 
 
 @pytest.mark.parametrize(
-    "audio",
-    [None, ("pcm_s16le", 0.0, 6.0), ("aac", 5.0, 6.0), ("aac", 0.0, 1.0)],
-    ids=["no sound", "encoded sound", "late sound", "short sound"],
+    ("suffix", "audio"),
+    [
+        ("mp4", None),
+        ("mp4", ("pcm_s16le", 0.0, 6.0)),
+        ("mp4", ("aac", 5.0, 6.0)),
+        ("mp4", ("aac", 0.0, 1.0)),
+        *[(suffix, ("pcm_s16le", 0.0, 6.0)) for suffix in ("mov", "mkv", "webm", "avi")],
+        *[(suffix, ("aac", 0.0, 1.0)) for suffix in ("mkv", "webm", "avi")],
+    ],
 )
-def test_killed_in_mid_run_leaves_a_file_up_to_a_second_before(tmp_path: Path, audio: tuple[str, float, float] | None) -> None:
-    source, target = write_video(tmp_path / "clip.mkv", every(0.1, 60), audio=audio), tmp_path / "out.mp4"
+def test_killed_in_mid_run_leaves_a_file_up_to_a_second_before(
+    tmp_path: Path, suffix: str, audio: tuple[str, float, float] | None
+) -> None:
+    source, target = write_video(tmp_path / "clip.mkv", every(0.1, 60), audio=audio), tmp_path / f"out.{suffix}"
     child = command_lines.run([sys.executable, "-c", KILLED, str(source), str(target)], cwd=REPOSITORY)
     assert child.returncode == -signal.SIGKILL
     assert read(target)[-1].time_s >= 3.0

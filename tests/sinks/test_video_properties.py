@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from maskstream.settings import VideoConfig
 from maskstream.sinks import VideoSink
 from maskstream.sinks.recording import RecordingSink
+from maskstream.sources import FileSource
 from maskstream.types import Frame, SourceInfo
 from tests.properties import examples
 from tests.video_files import output_of
@@ -122,3 +123,33 @@ def test_the_parts_of_a_recording_have_every_frame_at_its_speed(
         began_s = times_s[len(shown_s)]
         shown_s += [began_s + each_s for each_s in own_s]
     assert shown_s == pytest.approx(times_s, abs=NEAR_S)
+
+
+JUMPS_S = st.sampled_from(
+    [DURATION_S, DURATION_S, DURATION_S, 0.0, -0.02, -5.0, 11.0, 90.0, -90.0, 10 * HOUR_S, -10 * HOUR_S, 1e9]
+)
+SLOT_S = 0.02
+"""Half a frame: an AVI has no other times."""
+
+
+@examples(0.4)
+@given(steps_s=st.lists(JUMPS_S, max_size=14), suffix=st.sampled_from(["mp4", "mov", "mkv", "webm", "avi"]))
+@example(steps_s=[0.04, 36_000.0, 0.04, 0.0, -36_000.0, 0.04], suffix="mkv")
+@example(steps_s=[1e9, 0.04, -1e9, 0.04], suffix="avi")
+@example(steps_s=[1e9, 0.04, -1e9, 0.04], suffix="webm")
+def test_whatever_a_clock_does_every_frame_is_there_and_the_video_is_not_much_longer_than_its_source(
+    tmp_path_factory: pytest.TempPathFactory, steps_s: list[float], suffix: str
+) -> None:
+    times_s = list(accumulate(steps_s, initial=0.0))
+    path = tmp_path_factory.mktemp("video") / f"out.{suffix}"
+    info = SourceInfo("door", 32, 16, live=False, average_fps=25.0, start_s=0.0)
+    with closing(VideoSink(str(path), info, CONFIG)) as sink:
+        for frame in frames(times_s):
+            sink.write(output_of(frame))
+        sink.source_ended("door")
+    with closing(FileSource(str(path))) as source:
+        shown_s = [frame.time_s for frame in source]
+    assert len(shown_s) == len(times_s)
+    assert all(after > before for before, after in pairwise(shown_s))
+    believed_s = sum(abs(step_s) for step_s in steps_s if abs(step_s) <= HOUR_S)
+    assert shown_s[-1] - shown_s[0] <= believed_s + (DURATION_S + SLOT_S) * len(times_s) + 1

@@ -259,6 +259,17 @@ def write_video_avi(name: str) -> None:
     write_video(Path(name), every(0.04, FRAMES), codec="mpeg4")
 
 
+def test_videos_are_read_in_order(folder: Path, run_here: Run) -> None:
+    """Two at a time."""
+    for index in range(12):
+        clip(f"rec/{index}.mp4")
+    code, said = run_here("--source", "rec", "--jsonl", "all.jsonl", "--max-frames", "1")
+    assert code == 0, said
+    records = [json.loads(line) for line in Path("all.jsonl").read_text().splitlines()]
+    order = [int(Path(record["source"]).stem) for record in records]
+    assert all(abs(index - number) <= 1 for index, number in enumerate(order)), order
+
+
 def test_limits_and_outputs_that_are_there(folder: Path, run_here: Run) -> None:
     clip("rec/1.mp4")
     clip("rec/2.mp4")

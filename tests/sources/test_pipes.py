@@ -18,14 +18,16 @@ from maskstream.cameras import read_cameras
 from maskstream.errors import ConfigError, SourceOpenError
 from maskstream.locations import location_kind, plain_location, source_name
 from maskstream.opening import open_source
+from maskstream.pictures import read_picture, write_picture
 from maskstream.settings import Config
 from maskstream.sources import DeferredSource, PipeSource
+from maskstream.sources.pipe import PipePictureSource
 from maskstream.stream.board import StatusBoard
 from maskstream.types import Frame
 from tests.command_lines import Forked
 from tests.end_to_end.test_run_stream import LEAVES_WITHIN_S, command, decode
 from tests.slowness import LONGEST_S, promised
-from tests.video_files import every, grey_index, write_video
+from tests.video_files import every, grey, grey_index, write_video
 
 COUNT = 12
 NOISE = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
@@ -198,6 +200,32 @@ def test_a_file_as_standard_input_is_read_as_the_file(tmp_path: Path) -> None:
             assert "would replace its own source" in process.communicate(timeout=LONGEST_S)[1]
     assert (process.returncode, clip.read_bytes()) == (5, before)
     assert len(decode(tmp_path / "out.mp4")) == 3
+
+
+@pytest.mark.parametrize("redirected", [False, True])
+def test_a_picture_through_standard_input(tmp_path: Path, redirected: bool) -> None:
+    photo = tmp_path / "photo.png"
+    write_picture(photo, grey(3))
+    options = ("--source", "-", "--output", tmp_path / "out.png", "--jsonl", "-")
+    with (
+        photo.open("rb") as file,
+        Forked(
+            command(*options), stdin=file if redirected else subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process,
+    ):
+        out, err = process.communicate(None if redirected else photo.read_bytes(), timeout=LONGEST_S)
+    assert process.returncode == 0, err
+    assert out.count(b'{"source": "stdin"') == 1
+    assert (read_picture(str(tmp_path / "out.png")) == grey(3)).all()
+
+
+def test_what_is_no_picture_for_an_output_that_is_one(tmp_path: Path, pipe: str, feed: Callable[[str, bytes], None]) -> None:
+    feed(pipe, write_video(tmp_path / "clip.mkv", every(0.04, 2)).read_bytes())
+    with pytest.raises(SourceOpenError, match=r"what comes is a video; let the output end in \.mp4"):
+        PipePictureSource(pipe, "cam", 1)
+    feed(pipe, b"text")
+    with pytest.raises(SourceOpenError, match=r"^cam: not a picture"):
+        PipePictureSource(pipe, "cam", 1)
 
 
 def test_a_terminal_as_standard_input() -> None:

@@ -109,6 +109,21 @@ def test_a_picture_whose_length_is_not_said(headers: dict[str, str]) -> None:
         assert type(source) is SnapshotSource
 
 
+def test_a_picture_behind_which_the_connection_stays_open() -> None:
+    """It says neither how long it is nor that it is whole."""
+    good = count()
+
+    def answer(request: Request) -> None:
+        request.start(200, Content_Type="image/jpeg")
+        request.wfile.write(jpeg(next(good)))
+        request.end("silence")
+
+    with http_server({"/snap": answer}) as address, closing(open_url(f"{address}/snap", network(read_timeout_s=1))) as source:
+        assert type(source) is SnapshotSource
+        assert [grey_index(frame.bgr) for frame in islice(source, 1)] == [0]
+    assert source.damaged == 0
+
+
 def test_a_stream_of_pictures_is_none_of_them(tmp_path: Path) -> None:
     def bare(request: Request) -> None:
         request.start(200, Content_Type="image/jpeg")

@@ -18,6 +18,7 @@ from maskstream.stream.board import StatusBoard
 from maskstream.stream.engine import Attendants, Engine
 from maskstream.stream.outlets import SinkBinding
 from maskstream.types import BgrImage, Detection, Frame, FrameResult, Label, Output, SourceInfo
+from tests.clocks import ManualClock
 from tests.conftest import make_detection, make_frame
 from tests.receivers import wait_until
 from tests.slowness import LONGEST_S, promised
@@ -224,6 +225,22 @@ def test_realtime_plays_at_its_own_speed_and_drops() -> None:
     assert report.dropped + report.frames >= 24
     assert report.dropped > 5
     assert sink.indices() == sorted(sink.indices())
+
+
+class JumpingSource(ListSource):
+    """Its clock is set while it plays."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        for frame, time_s in zip(super().__iter__(), (0.0, 0.5, 36_000.0, 36_000.5, 1.0, 1.5, 2.0, 50.0), strict=True):
+            yield replace(frame, time_s=time_s)
+
+
+def test_realtime_waits_for_no_clock_that_jumps() -> None:
+    clock, sink = ManualClock(), ListSink()
+    engine([JumpingSource(8)], [sink], realtime=True, clock=clock).run()
+    waited_s = [wait_s for wait_s in clock.waits_s if wait_s > 0.1]
+    assert max(waited_s) == pytest.approx(48.0, abs=1.0)
+    assert 47 < sum(waited_s) < 52
 
 
 def test_realtime_with_stride_still_analyses() -> None:
