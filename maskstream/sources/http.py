@@ -33,13 +33,14 @@ _LONGEST_PLAYLIST: Final = 4_000_000
 """Bytes; in memory its pieces take ten times as much. A day in pieces of 2 s takes 2 MB."""
 _FOR_FILES: Final = {b"v=0": "an SDP file", b"ffconcat version": "a list of files"}
 """What would lead to this machine or to others, by how it begins."""
-_MOST_LISTS: Final = 4
-"""Playlists of playlists; there is no use in more than one."""
+_MOST_LISTS: Final = 6
+"""Playlists of playlists, of which there is no use in more than one, and redirects of each."""
 _LONGEST_FILE: Final = 10**12
 """Bytes; what claims to be longer has no end: some servers give a length to a camera's stream."""
 _LEAST_PAUSE_S: Final = 0.3
 _PAUSE: Final = 0.1
 """Of its longest segment: after that time a playlist that could not be had is asked for again."""
+_DASH: Final = b"<MPD"
 _SCHEMES: Final = ("http://", "https://", "crypto+http://", "crypto+https://")
 """And pieces of a playlist that are encrypted, as FFmpeg calls them."""
 
@@ -77,7 +78,9 @@ class HttpFile:
         self.name = url
         self._allowance = allowance
         self._options = {**options, **whitelist("http"), "max_redirects": str(MOST_REDIRECTS)}
-        self._container = self._open({})
+        self.is_redirected = False
+        """Whether another address has answered; known of the first file alone."""
+        self._container = self._opened() if is_first else self._open({})
         self._size = self._container.size
         self._rest = b""
         self._position = self._wanted = 0
@@ -87,6 +90,17 @@ class HttpFile:
         self._playlist_tail = b""
         self._playlist_ended = playlist_ended
         self._seekable = None if is_first and 1 < self._size < _LONGEST_FILE else False
+
+    def _opened(self) -> av.container.InputContainer:
+        """Connect, and find out whether the server leads to another address: FFmpeg says nothing of it."""
+        try:
+            return self._open({"max_redirects": "0"})
+        except av.FFmpegError as error:
+            if error.errno != EIO or self._allowance.is_late:  # its word for too many
+                raise
+        container = self._open({})
+        self.is_redirected = True
+        return container
 
     def _open(self, options: Mapping[str, str]) -> av.container.InputContainer:
         options = {**self._options, **options, "raw_packet_size": str(_PIECE)}
@@ -271,6 +285,7 @@ class HttpOpener:
         say: Callable[[str, av.FFmpegError], None],
         most_pixels: float = inf,
         *,
+        arrived_at: Callable[[str], str | None] = lambda _: None,
         keeps_torn: bool = False,
     ) -> None:
         """Open nothing yet.
@@ -280,6 +295,7 @@ class HttpOpener:
             allowance: Of the source.
             say: Told of a URL behind the first one that cannot be had, and why.
             most_pixels: Variants with larger pictures are not chosen.
+            arrived_at: Returns where the redirects of a URL lead to: addresses in a playlist are relative to that.
             keeps_torn: Whether pictures of Motion JPEG count of which a part did not arrive.
         """
         self.playlist: hls.Playlist | None = None
@@ -288,6 +304,7 @@ class HttpOpener:
         """Whether it, as it is by now, says that nothing will be added."""
         self._most_pixels = most_pixels
         self._keeps_torn = keeps_torn
+        self._arrived_at = arrived_at
         self._options = options
         self._allowance = allowance
         self._say = say
@@ -317,6 +334,11 @@ class HttpOpener:
             if content != "hls":
                 may_be_mjpeg = self.picture is None and content in (None, "multipart", "picture")
                 return url, self._format_of_pictures(first) if may_be_mjpeg else None
+            target = self._arrived_at(url) if first.is_redirected else None
+            if target is not None and target != url:
+                first.close()
+                url = target
+                continue
             self.playlist = hls.read_playlist(first.text(), url)
             if not self.playlist.variants:
                 return url, "hls"
@@ -434,6 +456,8 @@ class _Piece:
 
 
 def _refuse_lists_of_files(start: bytes) -> None:
+    if _DASH in start:
+        raise LimitReached("it is a DASH manifest, which is not read; give its HLS playlist (.m3u8), or the stream itself")
     what = next((what for begins, what in _FOR_FILES.items() if start.startswith(begins)), None)
     if what is not None:
         raise LimitReached(f"it is {what}, which is not read from a server; save it, and give its path as the source")
