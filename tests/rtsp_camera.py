@@ -37,6 +37,8 @@ class RtspCamera:
     silent: Sequence[str] = ()
     """Over which transports nothing is sent, although they are granted: tcp, udp."""
     refused: Sequence[str] = ()
+    pauses_at: int | None = None
+    """The number of the picture from which on nothing is sent; None: all are sent."""
     tracks: int = 1
     """Of video; there is something to be seen in the first one alone."""
     asked: list[str] = field(default_factory=list)
@@ -90,7 +92,7 @@ class RtspCamera:
                 if not caller.stays(began_s + sent / self.fps - monotonic()):
                     return
                 for packet in _packets(unit, round(sent * _CLOCK_HZ / self.fps), sequence):
-                    if is_silent:
+                    if is_silent or (self.pauses_at is not None and sent >= self.pauses_at):
                         continue
                     if port is None:
                         caller.send(b"$\0" + len(packet).to_bytes(2, "big") + packet)

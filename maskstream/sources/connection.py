@@ -37,6 +37,8 @@ class Remembered:
     """By which RTSP came, where that was tried."""
     is_patient: bool = False
     """Whether the next connection over RTSP gives the first transport all the time."""
+    lone_pictures: int = 0
+    """Connections in a row over which one picture of Motion JPEG came, and no second one."""
     has_warned: bool = False
     """Whether it was said that its certificate is not checked."""
     is_asked_said: bool = False

@@ -5,6 +5,7 @@ from errno import EACCES, EIO
 from functools import partial
 from math import inf
 from os import SEEK_CUR, SEEK_END, SEEK_SET
+from time import sleep
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -34,6 +35,9 @@ _MOST_LISTS: Final = 4
 """Playlists of playlists; there is no use in more than one."""
 _LONGEST_FILE: Final = 10**12
 """Bytes; what claims to be longer has no end: some servers give a length to a camera's stream."""
+_LEAST_PAUSE_S: Final = 0.3
+_PAUSE: Final = 0.1
+"""Of its longest segment: after that time a playlist that could not be had is asked for again."""
 _SCHEMES: Final = ("http://", "https://", "crypto+http://", "crypto+https://")
 """And pieces of a playlist that are encrypted, as FFmpeg calls them."""
 
@@ -172,7 +176,7 @@ class HttpFile:
         while boxes[4:8] not in (b"mdat", b"moov", b""):
             size = int.from_bytes(boxes[:4], "big")
             boxes = boxes[size:] if size >= _BOX_HEAD else b""
-        return boxes[4:8] == b"mdat" and not self.seekable()
+        return boxes[4:8] == b"mdat" and self._seekable is False
 
     def seekable(self) -> bool:
         """Return whether `seek` is of use; asks the server at the first call."""
@@ -346,7 +350,29 @@ class HttpOpener:
         first, self._wanted = self._wanted, None
         if first is not None:
             return first
-        return _Piece(partial(self._open_piece, url, {**options, **self._options}), partial(self._failed, url))
+        is_playlist = self.playlist is not None and not self.playlist.has_ended and url == self.first.name
+        connect = self._open_playlist if is_playlist else self._open_piece
+        return _Piece(partial(connect, url, {**options, **self._options}), partial(self._failed, url))
+
+    def _open_playlist(self, url: str, options: Mapping[str, str]) -> HttpFile | None:
+        """Open a live playlist again, and again where it cannot be had just now: FFmpeg would take that for the end.
+
+        A server that is busy may refuse it, or be about to write it.
+        """
+        pause_s = max(_LEAST_PAUSE_S, (self.playlist.longest_s if self.playlist else 0.0) * _PAUSE)
+        while not self._allowance.is_used_up:
+            try:
+                file = self._opened(url, options, is_first=False)
+                if file.start.startswith(hls.PLAYLIST):
+                    return file
+                file.close()
+            except av.FFmpegError:
+                if self._allowance.is_late:
+                    raise
+            sleep(min(pause_s, float(self._allowance)))
+            if self._allowance.is_late:
+                raise self._allowance.late()
+        return None
 
     def _open_piece(self, url: str, options: Mapping[str, str]) -> HttpFile | None:
         if self._allowance.is_used_up:

@@ -99,6 +99,24 @@ class Mjpeg:
                 yield _PART % (len(sent), sent)
 
 
+def first_picture(source: Bytes, most_bytes: int) -> bytes | None:
+    """Return the first picture of a server, and read no more; None where it ends before.
+
+    Args:
+        source: What comes from it.
+        most_bytes: Of the picture.
+
+    Raises:
+        av.FFmpegError: The connection broke.
+        LimitReached: More came than may come before a picture, or the time is up.
+    """
+    finder = PictureFinder(most_bytes)
+    while piece := source.read(_PIECE):
+        for picture in finder.push(piece):
+            return picture
+    return None
+
+
 def is_mjpeg(source: Bytes, *, has_length: bool) -> bool:
     """Return whether what a server sends are pictures one after the other, by how it begins.
 

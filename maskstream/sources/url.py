@@ -21,6 +21,7 @@ from maskstream.settings import NetworkConfig, VideoConfig
 from maskstream.sources.connection import Connection, Peer, PictureComes, Remembered, Transport
 from maskstream.sources.failures import NEEDS_SEEKING, reason, reason_of_fetch
 from maskstream.sources.limits import Allowance, LimitReached, limit_memory_of
+from maskstream.sources.mjpeg import MJPEG_FORMATS
 from maskstream.sources.pacing import Pacer
 from maskstream.sources.raw import RAW_SCHEMES, RawConnection
 from maskstream.sources.read_ahead import ReadAhead
@@ -43,6 +44,8 @@ _CONNECTIONS: Final[dict[str, Callable[[Peer], Connection]]] = {
 """By scheme."""
 SCHEMES: Final = tuple(_CONNECTIONS)
 """Of the URLs that are read."""
+_LONE_PICTURES: Final = 2
+"""A camera whose answers end after one picture so many times in a row is asked for one picture at a time."""
 _LONGEST_BEHIND_S: Final = 10.0
 """A decoder that is later than this has no time for all frames: those that wait are passed over."""
 
@@ -163,6 +166,9 @@ class UrlSource(VideoSource):
 
     def _frame(self, index: int, decoded: Decoded, capture_ms: float) -> Frame | None:
         """Return a frame when it is due; None where the source was closed meanwhile."""
+        if index <= 1:
+            is_lone = index == 0 and self._container.format.name in MJPEG_FORMATS
+            self._remembered.lone_pictures = self._remembered.lone_pictures + 1 if is_lone else 0
         frame = super()._frame(index, decoded, capture_ms)
         if self._pacer is None or frame is None:
             return frame
@@ -251,10 +257,9 @@ class UrlSource(VideoSource):
         try:
             return self._connection.open()
         except (LimitReached, av.FFmpegError) as error:
-            lacks_seeking = self._lacks_seeking(error)
+            if self._lacks_seeking(error):
+                raise SourceUnreadable(f"{self._name}: {NEEDS_SEEKING}") from None
             why, kind = reason_of_fetch(self._connection.url, error, self._allowance, self._connection.ca_file)
-        if lacks_seeking:
-            raise SourceUnreadable(f"{self._name}: {NEEDS_SEEKING}")
         raise kind(f"{self._name}: {why}")
 
 
@@ -267,18 +272,23 @@ def open_url(
 ) -> Source:
     """Connect, and open a stream, or a camera that gives one picture for each request; the arguments are those of `UrlSource`.
 
-    Where `NetworkConfig.snapshot_s` is 0, a picture is only that, and read once.
+    Such a camera is one, too, whose Motion JPEG broke off after one picture several times in a row. Where
+    `NetworkConfig.snapshot_s` is 0, a picture is only that, and read once.
 
     Raises:
         SourceOpenError: There is no answer in time, or neither video nor picture.
     """
-    try:
-        return UrlSource(url, config, source_id, remembered, video)
-    except PictureComes as found:
-        picture = found.picture
-    if not config.snapshot_s:
-        return UrlPictureSource(url, config, source_id, picture=picture)
-    camera = SnapshotSource(url, config, source_id, video=video, picture=picture)
+    picture, in_parts = None, False
+    if remembered is not None and remembered.lone_pictures >= _LONE_PICTURES and config.snapshot_s:
+        remembered.lone_pictures, in_parts = 0, True  # once it is lost, it may be a stream again
+    else:
+        try:
+            return UrlSource(url, config, source_id, remembered, video)
+        except PictureComes as found:
+            picture = found.picture
+        if not config.snapshot_s:
+            return UrlPictureSource(url, config, source_id, picture=picture)
+    camera = SnapshotSource(url, config, source_id, video=video, picture=picture, in_parts=in_parts)
     if remembered is not None and not remembered.is_asked_said:
         remembered.is_asked_said = True
         how = f"it is asked for one every {config.snapshot_s:g} s (network.snapshot_s)"

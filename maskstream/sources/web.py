@@ -64,16 +64,13 @@ class HttpConnection:
         self.url, format_name = self._http.open_first(self.url)
         if self._http.picture is not None:
             raise PictureComes(self._peer.name, self._http.picture)
+        options = ENOUGH_FOR_FPS if self._is_live_playlist else {}
         return av.open(
             self.url,
             format=format_name,
             metadata_errors="replace",
             io_open=self._http,
-            options={
-                **_OPTIONS,
-                **(ENOUGH_FOR_FPS if self._is_live_playlist else {}),
-                **whitelist("http", f"{PLAYLISTS},{plain_formats()}"),
-            },
+            options=_OPTIONS | options | whitelist("http", f"{PLAYLISTS},{plain_formats()}"),
             timeout=(allowance, allowance),  # type: ignore[arg-type]  # read by float()
         )
 

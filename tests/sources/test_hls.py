@@ -20,8 +20,8 @@ from tests.sources.test_url import assert_whole, loss_of, network
 from tests.video_files import every, grey, write_video
 
 SIZE = (160, 120)
-SEGMENT_S = 0.6
-FRAMES = 15
+SEGMENT_S = 0.4
+FRAMES = 10
 """In a segment."""
 HEAD = "#EXTM3U\n#EXT-X-VERSION:3\n"
 TYPE = "application/vnd.apple.mpegurl"
@@ -58,6 +58,8 @@ class LiveList:
         self._ends = ends
         self._shown = shown
         self._began_s: float | None = None
+        self.refuses: dict[int, Answer] = {}
+        """What is answered in place of the playlist, by the number of the request from 0 on."""
         self.breaks: dict[int, str] = {}
         """Lines in front of a segment."""
 
@@ -74,6 +76,9 @@ class LiveList:
 
     def _list(self, request: Request) -> None:
         self._began_s = self._began_s or monotonic()
+        if refusal := self.refuses.get(self.asked.count("/live.m3u8") - 1):
+            refusal(request)
+            return
         there = min(self._most, 2 + int((monotonic() - self._began_s) / SEGMENT_S))
         first = max(0, there - self._shown)
         lines = [f"{HEAD}#EXT-X-TARGETDURATION:1\n#EXT-X-MEDIA-SEQUENCE:{first}"]
@@ -85,15 +90,15 @@ class LiveList:
 
 
 def test_a_live_playlist_is_handed_out_evenly_until_its_end(segments: list[bytes]) -> None:
-    """Segments are three times as long as `read_timeout_s`, and it is never lost."""
-    live = LiveList(segments)
+    """Segments are twice as long as `read_timeout_s`, and it is never lost."""
+    live = LiveList(segments[:6])
     with http_server(live.answers()) as address, closing(UrlSource(f"{address}/live.m3u8", network(read_s=0.2))) as source:
         frames = list(source)
         assert (source.info.live, source.is_over) == (True, True)
     assert_whole(frames)
-    assert len(frames) == 8 * FRAMES
+    assert len(frames) == 6 * FRAMES
     assert [after.time_s - before.time_s for before, after in pairwise(frames)] == pytest.approx(
-        [0.04] * (8 * FRAMES - 1), abs=2e-3
+        [0.04] * (6 * FRAMES - 1), abs=2e-3
     )
     handed_out_s = frames[2 * FRAMES - 1].captured_at_s - frames[0].captured_at_s
     assert handed_out_s > (2 * FRAMES - 1) * 0.04 / 1.3  # both were there at once
@@ -101,6 +106,17 @@ def test_a_live_playlist_is_handed_out_evenly_until_its_end(segments: list[bytes
     assert (frames[-1].wall_time - frames[0].wall_time).total_seconds() == pytest.approx(
         frames[-1].captured_at_s - frames[0].captured_at_s, abs=0.05
     )
+
+
+def test_a_playlist_that_cannot_be_had_for_a_moment_is_asked_for_again(segments: list[bytes]) -> None:
+    """A server is overloaded, or just writes it: refused, empty and reset once each."""
+    live = LiveList(segments[:5])
+    live.refuses = {1: status(503), 2: content(b"", TYPE), 3: lambda request: request.end("reset"), 5: status(404)}
+    with http_server(live.answers()) as address, closing(UrlSource(f"{address}/live.m3u8", network())) as source:
+        frames = list(source)
+        assert source.is_over
+    assert_whole(frames)
+    assert len(frames) == 5 * FRAMES
 
 
 def test_it_begins_near_the_present(segments: list[bytes]) -> None:
@@ -151,6 +167,27 @@ def test_close_does_not_wait_for_a_frame_to_be_due(tmp_path: Path) -> None:
             Thread(target=source.close).start()
             reader.join(LONGEST_S)
     assert len(frames) == 10
+
+
+def test_a_broadcast_that_is_sent_in_bursts_is_handed_out_evenly(segments: list[bytes]) -> None:
+    """Twice the time of a burst passes between two of them at first; its end is that of a connection, and no end of it."""
+
+    def answer(request: Request) -> None:
+        request.start(200, Content_Type="video/mp2t")
+        for first in range(0, 6, 2):
+            request.wfile.write(b"".join(segments[first : first + 2]))
+            if request.stopped.wait(2 * SEGMENT_S):
+                return
+
+    with http_server({"/tv": answer}) as address, closing(UrlSource(f"{address}/tv", network(read_s=2))) as source:
+        frames = list(source)
+        assert (source.info.live, source.is_over) == (True, False)
+    assert_whole(frames)
+    assert len(frames) == 6 * FRAMES
+    for first in range(0, 6 * FRAMES, 2 * FRAMES):  # each burst in its own time
+        burst = frames[first : first + 2 * FRAMES]
+        assert burst[-1].captured_at_s - burst[0].captured_at_s > (2 * FRAMES - 1) * 0.04 / 1.3
+    assert frames[-1].time_s - frames[0].time_s == pytest.approx((6 * FRAMES - 1) * 0.04, abs=2e-3)
 
 
 def complete(segments: Sequence[bytes], *, suffix: str = ".ts", name: str = "s") -> dict[str, Answer]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from itertools import islice
+from itertools import count, islice
 
 import cv2
 import numpy as np
@@ -11,7 +11,7 @@ import pytest
 from maskstream.config import load_config
 from maskstream.errors import SourceOpenError
 from maskstream.settings import NetworkConfig
-from maskstream.sources import UrlSource
+from maskstream.sources import SnapshotSource, UrlOpener, UrlSource
 from maskstream.sources.mjpeg import Mjpeg, is_mjpeg
 from maskstream.types import Frame
 from tests import jpegs
@@ -169,6 +169,39 @@ def test_a_torn_picture_is_dropped_and_counted() -> None:
     ):
         assert shown(list(source)) == [1, 3, 4]
         assert source.damaged == 1
+
+
+def test_a_camera_that_ends_each_answer_after_one_picture_is_asked_for_one_at_a_time() -> None:
+    numbers = count()
+
+    def one(caller: Caller) -> None:
+        answer(b"--frame\r\nContent-Type: image/jpeg\r\n\r\n" + jpeg(next(numbers)) + b"\r\n--frame--\r\n")(caller)
+
+    with lying(one) as url:
+        opener = UrlOpener(url, "cam", network(snapshot_s=0.02))
+        for number in range(2):
+            with closing(opener()) as source:
+                assert shown(list(source)) == [number]
+        with closing(opener()) as source:
+            assert shown(list(islice(source, 4))) == [2, 3, 4, 5]
+        assert isinstance(source, SnapshotSource)
+        with closing(opener()) as source:  # it was lost, and may be a stream by now
+            assert isinstance(source, UrlSource)
+
+
+def test_a_stream_that_broke_off_once_after_its_first_picture_stays_a_stream() -> None:
+    bodies = [part(JPEG), jpeg(0), part(JPEG), jpeg(0), part(JPEG)]
+
+    def next_one(caller: Caller) -> None:
+        answer(b"--frame\r\n\r\n" + bodies.pop(0))(caller)
+
+    with lying(next_one) as url:
+        opener = UrlOpener(url, "cam", network(snapshot_s=0.02))
+        lengths = []
+        while bodies:
+            with closing(opener()) as source:
+                lengths.append(len(list(source)))
+    assert lengths == [COUNT, 1, COUNT, 1, COUNT]
 
 
 def test_parts_without_a_picture_are_no_video() -> None:
