@@ -19,7 +19,24 @@ from maskstream.pictures import PICTURE_SUFFIXES, natural_order
 
 VIDEO_SUFFIXES: Final = (
     *(".mp4", ".mkv", ".mov", ".avi", ".webm", ".ts", ".m4v", ".mpg", ".mpeg", ".mpe", ".m1v", ".m2v", ".vob", ".mod", ".tod"),
-    *(".mts", ".m2ts", ".m2t", ".trp", ".3gp", ".3g2", ".flv", ".f4v", ".wmv", ".asf", ".ogv", ".ogm", ".mxf", ".gif", ".dav"),
+    *(
+        ".mts",
+        ".m2ts",
+        ".m2t",
+        ".trp",
+        ".3gp",
+        ".3g2",
+        ".flv",
+        ".f4v",
+        ".wmv",
+        ".asf",
+        ".ogv",
+        ".ogm",
+        ".mxf",
+        ".gif",
+        ".dav",
+        ".apng",
+    ),
     *(".h264", ".264", ".avc", ".h265", ".265", ".hevc", ".mjpeg", ".mjpg", ".mpo", ".nut", ".ivf", ".y4m", ".divx", ".qt"),
     *(".rm", ".rmvb", ".dv", ".mk3d", ".amv", ".obu"),
 )

@@ -92,9 +92,9 @@ def _report(seen: dict[str, list[Seen]], before: dict[str, list[str]]) -> str:
 It needs a checkout, `requirements-dev.txt`, ffmpeg and gst-rtsp-server (see `.ci/run`), and some minutes; `--only WORD` tries
 some rows. How each input is made, and what it must come to, is in `tests/inputs/`.
 
-Each command has `--jsonl faces.jsonl` behind it; frames, faces and people are those of the records. In as many frames as many faces must be found as in the plain
-file, but for 6 %. Of a live source fewer frames are analysed than were sent where the models are slower. `HOST` is a server
-on this machine.
+Each command has `--jsonl faces.jsonl` behind it; frames, faces and people are those of the records. In as many frames as
+many faces must be found as in the plain file, but for 6 %. Of a live source fewer frames are analysed than were sent where the
+models are slower. `HOST` is a server on this machine.
 
 {tables}"""
 
