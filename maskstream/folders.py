@@ -22,7 +22,7 @@ VIDEO_SUFFIXES: Final = (
     *(".mp4", ".mkv", ".mov", ".avi", ".webm", ".ts", ".m4v", ".mpg", ".mpeg", ".mpe", ".m1v", ".m2v", ".vob", ".mod", ".tod"),
     *(".mts", ".m2ts", ".m2t", ".trp", ".3gp", ".3g2", ".flv", ".f4v", ".wmv", ".asf", ".ogv", ".ogm", ".mxf", ".gif", ".dav"),
     *(".h264", ".264", ".avc", ".h265", ".265", ".hevc", ".mjpeg", ".mjpg", ".mpo", ".nut", ".ivf", ".y4m", ".divx", ".qt"),
-    *(".rm", ".rmvb", ".dv", ".mk3d", ".amv", ".obu"),
+    *(".rm", ".rmvb", ".dv", ".mk3d", ".amv", ".obu", ".apng"),
 )
 """Of files that are taken for videos in a folder; one that is named itself is read whatever it is called."""
 _OF_SYSTEMS: Final = ("thumbs.db", "desktop.ini", "ehthumbs.db", "$recycle.bin", "system volume information", "@eadir")

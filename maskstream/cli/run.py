@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from maskstream.stream.engine import RunReport
 
 SOURCE_HELP = (
-    "index or device of a webcam, video file, picture, folder or quoted glob of videos and pictures, rtsp:// or http(s):// URL, "
-    "- or named pipe, or YAML list of cameras; may be repeated"
+    "index or device of a webcam, video file, picture, folder or quoted glob of videos and pictures, URL (rtsp, http, rtmp, srt, "
+    "udp, rtp, tcp), SDP file, - or named pipe, or YAML list of cameras; may be repeated"
 )
 EVENTS_HELP = "a JSON record per event of a person without a mask, and per minute; a file is continued; - is standard output"
 OVERWRITE_HELP = (
@@ -39,7 +39,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     sources.add_argument("--mirror", action="store_true", default=None, help="turn webcams left to right, as a mirror does")
     add_config_options(parser.add_argument_group("configuration"))
     outputs = parser.add_argument_group("outputs")
-    outputs.add_argument("--output", metavar="PATH", help="annotated MP4 or picture; a folder with several")
+    outputs.add_argument(
+        "--output", metavar="PATH", help="annotated video (.mp4, .mkv, .webm, .mov, .avi) or picture; a folder with several"
+    )
     outputs.add_argument("--jsonl", metavar="PATH", help="a JSON record per analysed frame; - is standard output")
     outputs.add_argument("--csv", metavar="PATH", help="a CSV row per face; - is standard output")
     outputs.add_argument("--status", metavar="PATH", help="a JSON record per change of a source's state; - is standard output")
