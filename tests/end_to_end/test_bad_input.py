@@ -48,7 +48,7 @@ CASES = {
     "a video into a picture": (["--source", "clip.mp4", "--output", "out.jpg"], 5, "let the name end in .mp4"),
     "several into a file": (["--source", "clip.mp4", "--source", "photos", "--output", "text.jpg"], 5, "text.jpg"),
     "no folder for records": (["--source", "DEMO", "--jsonl", "none/out.jsonl"], 5, "cannot be written"),
-    "another container": (["--source", "DEMO", "--output", "out.avi"], 5, "let the name end in .mp4"),
+    "another container": (["--source", "DEMO", "--output", "out.flv"], 5, "let the name end in .mp4"),
     "missing weights": (["--source", "DEMO", "--classifier", "none.safetensors"], 4, "no such weights file"),
     "a word for a number": (["--stride", "x"], 2, "--stride: invalid int value"),
     "a stride of nothing": (["--source", "DEMO", "--stride", "0"], 2, "--stride: stream.stride: 0 is not allowed"),
