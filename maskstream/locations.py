@@ -26,6 +26,8 @@ _VIDEO4LINUX: Final = 81
 """The major number of all its devices."""
 _NUMBERED: Final = re.compile(r"/dev/video(\d+)")
 _NUMBER: Final = re.compile(r"%(0\d{1,2}|\d)?d")
+_ANIMATION: Final = ".apng"
+"""Begins as PNG does; its user wants all of its pictures."""
 _DEVICE_FOLDERS: Final = ("/dev/video", "/dev/v4l/")
 
 
@@ -46,8 +48,9 @@ def location_kind(location: str) -> Kind:
     if is_sdp(path):
         return "url"
     content = content_of_file(path)
-    is_picture = content == "picture" or (content != "video" and Path(location).suffix.lower() in PICTURE_SUFFIXES)
-    return "pictures" if is_picture else "file"
+    suffix = Path(location).suffix.lower()
+    is_picture = content == "picture" or (content != "video" and suffix in PICTURE_SUFFIXES)
+    return "pictures" if is_picture and suffix != _ANIMATION else "file"
 
 
 def may_come_back(location: str) -> bool:

@@ -39,7 +39,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     sources.add_argument("--mirror", action="store_true", default=None, help="turn webcams left to right, as a mirror does")
     add_config_options(parser.add_argument_group("configuration"))
     outputs = parser.add_argument_group("outputs")
-    outputs.add_argument("--output", metavar="PATH", help="annotated MP4 or picture; a folder with several")
+    outputs.add_argument(
+        "--output", metavar="PATH", help="annotated video (.mp4, .mkv, .webm, .mov, .avi) or picture; a folder with several"
+    )
     outputs.add_argument("--jsonl", metavar="PATH", help="a JSON record per analysed frame; - is standard output")
     outputs.add_argument("--csv", metavar="PATH", help="a CSV row per face; - is standard output")
     outputs.add_argument("--status", metavar="PATH", help="a JSON record per change of a source's state; - is standard output")

@@ -84,7 +84,7 @@ class VideoSink:
         lasts_s = (info.duration_s or 0.0) - self._zero_s
         self._lasts_s = lasts_s if lasts_s > 0 else None  # some count the duration from 0, and some from the first frame
         time_base = self._kind.time_base(info, self._lasts_s or 0.0)
-        self._times = ShownTimes(time_base, self._kind.longest_units, self._lasts_s or inf, info.average_fps)
+        self._times = ShownTimes(time_base, self._kind.longest(time_base), self._lasts_s or inf, info.average_fps)
         with _sink_errors(path):
             self._container = self._kind.open(path)
         self._audio: AudioTrack | None = None

@@ -5,6 +5,7 @@ from errno import EACCES, EIO
 from functools import partial
 from math import inf
 from os import SEEK_CUR, SEEK_END, SEEK_SET
+from pathlib import PurePosixPath
 from time import sleep
 from typing import Final
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 import av
 
 from maskstream.content import START_BYTES, PicturesInTurn, content_of
+from maskstream.pictures import PICTURE_SUFFIXES
 from maskstream.sources import hls
 from maskstream.sources.limits import Allowance, LimitReached
 from maskstream.sources.mjpeg import Mjpeg, is_mjpeg
@@ -31,13 +33,14 @@ _LONGEST_PLAYLIST: Final = 4_000_000
 """Bytes; in memory its pieces take ten times as much. A day in pieces of 2 s takes 2 MB."""
 _FOR_FILES: Final = {b"v=0": "an SDP file", b"ffconcat version": "a list of files"}
 """What would lead to this machine or to others, by how it begins."""
-_MOST_LISTS: Final = 4
-"""Playlists of playlists; there is no use in more than one."""
+_MOST_LISTS: Final = 6
+"""Playlists of playlists, of which there is no use in more than one, and redirects of each."""
 _LONGEST_FILE: Final = 10**12
 """Bytes; what claims to be longer has no end: some servers give a length to a camera's stream."""
 _LEAST_PAUSE_S: Final = 0.3
 _PAUSE: Final = 0.1
 """Of its longest segment: after that time a playlist that could not be had is asked for again."""
+_DASH: Final = b"<MPD"
 _SCHEMES: Final = ("http://", "https://", "crypto+http://", "crypto+https://")
 """And pieces of a playlist that are encrypted, as FFmpeg calls them."""
 
@@ -75,7 +78,9 @@ class HttpFile:
         self.name = url
         self._allowance = allowance
         self._options = {**options, **whitelist("http"), "max_redirects": str(MOST_REDIRECTS)}
-        self._container = self._open({})
+        self.is_redirected = False
+        """Whether another address has answered; known of the first file alone."""
+        self._container = self._opened() if is_first else self._open({})
         self._size = self._container.size
         self._rest = b""
         self._position = self._wanted = 0
@@ -85,6 +90,17 @@ class HttpFile:
         self._playlist_tail = b""
         self._playlist_ended = playlist_ended
         self._seekable = None if is_first and 1 < self._size < _LONGEST_FILE else False
+
+    def _opened(self) -> av.container.InputContainer:
+        """Connect, and find out whether the server leads to another address: FFmpeg says nothing of it."""
+        try:
+            return self._open({"max_redirects": "0"})
+        except av.FFmpegError as error:
+            if error.errno != EIO or self._allowance.is_late:  # its word for too many
+                raise
+        container = self._open({})
+        self.is_redirected = True
+        return container
 
     def _open(self, options: Mapping[str, str]) -> av.container.InputContainer:
         options = {**self._options, **options, "raw_packet_size": str(_PIECE)}
@@ -135,14 +151,16 @@ class HttpFile:
     def picture(self) -> bytes | None:
         """Return all that comes, where it is one picture; None where another follows it, and all is read later all the same.
 
-        Behind a whole JPEG of unknown length nobody waits long for another one: some cameras leave the connection open.
+        Behind a whole JPEG of unknown length nobody waits long for another one: some cameras leave the connection open. What has
+        a length, and a name of a picture, is one, with what some photos have behind their end.
 
         Raises:
             av.FFmpegError: The connection broke.
             LimitReached: It is too large, or the time is up.
         """
         in_turn, data = PicturesInTurn(), bytearray(self._rest)
-        while not in_turn.seen_in(data):
+        is_photo = self.has_length and PurePosixPath(urlsplit(self.name).path).suffix.lower() in PICTURE_SUFFIXES
+        while is_photo or not in_turn.seen_in(data):
             is_whole = in_turn.is_whole and not self.has_length
             if is_whole:
                 self._allowance.shorten(_NEXT_PICTURE_S)
@@ -266,6 +284,9 @@ class HttpOpener:
         allowance: Allowance,
         say: Callable[[str, av.FFmpegError], None],
         most_pixels: float = inf,
+        *,
+        arrived_at: Callable[[str], str | None] = lambda _: None,
+        keeps_torn: bool = False,
     ) -> None:
         """Open nothing yet.
 
@@ -274,12 +295,16 @@ class HttpOpener:
             allowance: Of the source.
             say: Told of a URL behind the first one that cannot be had, and why.
             most_pixels: Variants with larger pictures are not chosen.
+            arrived_at: Returns where the redirects of a URL lead to: addresses in a playlist are relative to that.
+            keeps_torn: Whether pictures of Motion JPEG count of which a part did not arrive.
         """
         self.playlist: hls.Playlist | None = None
         """What the URL itself leads to, where that is a playlist; of segments, and as it was at first."""
         self.playlist_has_ended = False
         """Whether it, as it is by now, says that nothing will be added."""
         self._most_pixels = most_pixels
+        self._keeps_torn = keeps_torn
+        self._arrived_at = arrived_at
         self._options = options
         self._allowance = allowance
         self._say = say
@@ -309,6 +334,11 @@ class HttpOpener:
             if content != "hls":
                 may_be_mjpeg = self.picture is None and content in (None, "multipart", "picture")
                 return url, self._format_of_pictures(first) if may_be_mjpeg else None
+            target = self._arrived_at(url) if first.is_redirected else None
+            if target is not None and target != url:
+                first.close()
+                url = target
+                continue
             self.playlist = hls.read_playlist(first.text(), url)
             if not self.playlist.variants:
                 return url, "hls"
@@ -320,7 +350,7 @@ class HttpOpener:
         """Let FFmpeg have pictures that come one after the other alone, and return the format of that; None for all else."""
         if not is_mjpeg(first, has_length=first.has_length):
             return None
-        self._wanted = pictures = Mjpeg(first, self._allowance.most_bytes)
+        self._wanted = pictures = Mjpeg(first, self._allowance.most_bytes, keeps_torn=self._keeps_torn)
         return pictures.format
 
     def _chosen(self, playlist: hls.Playlist) -> str:
@@ -426,6 +456,8 @@ class _Piece:
 
 
 def _refuse_lists_of_files(start: bytes) -> None:
+    if _DASH in start:
+        raise LimitReached("it is a DASH manifest, which is not read; give its HLS playlist (.m3u8), or the stream itself")
     what = next((what for begins, what in _FOR_FILES.items() if start.startswith(begins)), None)
     if what is not None:
         raise LimitReached(f"it is {what}, which is not read from a server; save it, and give its path as the source")

@@ -1,5 +1,6 @@
 """Connections to cameras and videos over HTTP."""
 
+from functools import partial
 from typing import Final
 
 import av
@@ -9,7 +10,8 @@ from maskstream.redaction import redact
 from maskstream.sources import hls, tls
 from maskstream.sources.connection import ENOUGH_FOR_FPS, Peer, PictureComes, has_timestamps
 from maskstream.sources.failures import reason_at_opening
-from maskstream.sources.http import HttpOpener
+from maskstream.sources.http import MOST_REDIRECTS, HttpOpener
+from maskstream.sources.http_redirect import arrived_at
 from maskstream.sources.mjpeg import MJPEG_FORMATS
 from maskstream.whitelists import PLAYLISTS, plain_formats, whitelist
 
@@ -49,7 +51,15 @@ class HttpConnection:
         self.ca_file = tls.trusted_by(peer.url, peer.name, peer.config)
         """Whom its certificate must come from; None: it is not checked."""
         most_pixels = peer.config.max_megapixels * 1e6
-        self._http = HttpOpener(tls.options(self.ca_file), peer.allowance, self._say_missing, most_pixels)
+        arrived = partial(arrived_at, allowance=peer.allowance, ca_file=self.ca_file, most=MOST_REDIRECTS)
+        self._http = HttpOpener(
+            tls.options(self.ca_file),
+            peer.allowance,
+            self._say_missing,
+            most_pixels,
+            arrived_at=arrived,
+            keeps_torn=peer.config.keep_damaged,
+        )
         self._missing_was_said = False
 
     def open(self) -> av.container.InputContainer:

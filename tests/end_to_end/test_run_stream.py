@@ -24,6 +24,7 @@ from tests import command_lines
 from tests.command_lines import ROOT, Forked
 from tests.conftest import DEMO
 from tests.slowness import LONGEST_S, promised
+from tests.video_files import every, write_video
 
 LEAVES_WITHIN_S = 3.0
 
@@ -154,14 +155,17 @@ def wait_for_records(process: subprocess.Popen[bytes], records: Path, count: int
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_finishes_the_files_in_time(tmp_path: Path, number: signal.Signals, code: int) -> None:
-    with recording(tmp_path / "out.mp4") as process, promised(LEAVES_WITHIN_S):
+@pytest.mark.parametrize(
+    ("name", "number", "code"),
+    [("out.mp4", signal.SIGINT, 130), ("out.webm", signal.SIGTERM, 143), ("out.avi", signal.SIGINT, 130)],
+)
+def test_a_signal_finishes_the_files_in_time(tmp_path: Path, name: str, number: signal.Signals, code: int) -> None:
+    with recording(tmp_path / name) as process, promised(LEAVES_WITHIN_S):
         process.send_signal(number)
         _, errors = process.communicate(timeout=LONGEST_S)
     assert (process.returncode, errors) == (code, b"")
     records = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-    assert len(decode(tmp_path / "out.mp4")) == len(records) >= 20
+    assert len(decode(tmp_path / name)) == len(records) >= 20
 
 
 @pytest.mark.slow
@@ -173,17 +177,17 @@ def test_a_killed_run_leaves_a_video_up_to_a_second_before(tmp_path: Path) -> No
     assert decode(tmp_path / "out.mp4")[-1] >= json.loads(records[-1])["time_s"] - 1.0
 
 
-def test_chromium_plays_the_video(
-    main_job: tuple[subprocess.CompletedProcess[str], Path], tmp_path: Path, system_tool: Callable[[str], str]
-) -> None:
-    folder = main_job[1]
-    (folder / "page.html").write_text("""<video muted src="out.mp4"></video><script>
+def played(folder: Path, name: str, chromium: str, profile: Path) -> list[float]:
+    """Return width, height and duration of a video as Chromium says them once it has played a second of it."""
+    (folder / "page.html").write_text(
+        """<video muted src="NAME"></video><script>
       const video = document.querySelector("video");
       const report = text => fetch("/report?" + text);
       video.ontimeupdate = () => video.currentTime > 1 && report(`${video.videoWidth},${video.videoHeight},${video.duration}`);
       video.onerror = () => report(video.error.message);
       video.play();
-    </script>""")
+    </script>""".replace("NAME", name)
+    )
     reports: queue.Queue[str] = queue.Queue()
 
     class Handler(http.server.SimpleHTTPRequestHandler):
@@ -195,21 +199,37 @@ def test_chromium_plays_the_video(
         threading.Thread(target=server.serve_forever, daemon=True).start()
         browser = subprocess.Popen(
             [
-                *(system_tool("chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
+                *(chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
                 *("--no-first-run", "--disable-component-update", "--disable-sync", "--remote-debugging-port=0"),
-                *("--autoplay-policy=no-user-gesture-required", f"--user-data-dir={tmp_path / 'profile'}"),
+                *("--autoplay-policy=no-user-gesture-required", f"--user-data-dir={profile}"),
                 f"http://127.0.0.1:{server.server_port}/page.html",
             ],
             stderr=subprocess.DEVNULL,
         )
         try:
-            width, height, duration = map(float, reports.get(timeout=LONGEST_S).split(","))
+            return [float(value) for value in reports.get(timeout=LONGEST_S).split(",")]
         finally:
             browser.terminate()
             browser.wait(LONGEST_S)
             server.shutdown()
+
+
+def test_chromium_plays_the_video(
+    main_job: tuple[subprocess.CompletedProcess[str], Path], tmp_path: Path, system_tool: Callable[[str], str]
+) -> None:
+    width, height, duration = played(main_job[1], "out.mp4", system_tool("chromium"), tmp_path / "profile")
     assert (width, height) == (640, 360)
     assert duration == pytest.approx(6.0, abs=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["out.webm", "out.mov"])
+def test_chromium_plays_what_else_browsers_know(tmp_path: Path, name: str, system_tool: Callable[[str], str]) -> None:
+    spoken = write_video(tmp_path / "clip.mkv", every(0.04, 60), audio=("pcm_s16le", 0.0, 2.4))
+    assert run("--source", spoken, "--output", tmp_path / name, "--quiet").returncode == 0
+    width, height, duration = played(tmp_path, name, system_tool("chromium"), tmp_path / "profile")
+    assert (width, height) == (64, 48)
+    assert duration == pytest.approx(2.4, abs=0.1)
 
 
 def test_nothing_is_left_where_the_run_could_not_start(tmp_path: Path) -> None:

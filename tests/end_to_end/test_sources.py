@@ -22,6 +22,8 @@ from tests.conftest import DEMO
 from tests.end_to_end.test_run_stream import LEAVES_WITHIN_S, command, decode, run
 from tests.servers import LOGIN, PASSWORD, USER, content, http_server, locked, locked_by_digest, rtsp_server
 from tests.slowness import LONGEST_S, promised, slowness
+from tests.sources.test_hls import SEGMENT_S, LiveList, segments_of
+from tests.sources.test_liveness import chunked
 from tests.video_files import every, plain, write_video
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -244,3 +246,49 @@ def test_ctrl_c_while_a_camera_does_not_answer() -> None:
         with promised(LEAVES_WITHIN_S):
             process.send_signal(signal.SIGINT)
             assert process.wait(LONGEST_S) == 130
+
+
+@pytest.mark.parametrize("ending", ["length", "chunks"])
+def test_a_recording_without_a_duration_ends(tmp_path: Path, run_here: Run, ending: str) -> None:
+    path = write_video(tmp_path / "clip.webm", every(0.04, 6), codec="libvpx", container_options={"live": "1"})
+    answer = chunked(path.read_bytes()) if ending == "chunks" else content(path.read_bytes(), "video/webm")
+    with http_server({"/clip.webm": answer}) as address:
+        done = run_here("--source", f"{address}/clip.webm", "--jsonl", "-")
+    assert done.returncode == 0, done.stderr
+    assert ending == "chunks" or [record["frame"] for record in records(done.stdout)] == list(range(6))
+    assert "its end was reached" in done.stderr
+
+
+def test_what_cannot_be_read_without_seeking_ends_alone_and_beside_others(tmp_path: Path, run_here: Run) -> None:
+    noise = np.random.default_rng(1)
+    path = write_video(
+        *(tmp_path / "clip.mp4", every(0.04, 30)),
+        size=(320, 240),
+        picture=lambda _: noise.integers(0, 256, (240, 320, 3), np.uint8),
+    )
+    other = write_video(tmp_path / "other.webm", every(0.04, 3), codec="libvpx", container_options={"live": "1"})
+    answers = {
+        "/clip.mp4": content(path.read_bytes(), "video/mp4", ranges=False),
+        "/other": content(other.read_bytes(), "video/webm"),
+    }
+    with http_server(answers) as address:
+        alone = run_here("--source", f"{address}/clip.mp4", "--jsonl", "-")
+        both = run_here("--source", f"{address}/clip.mp4", "--source", f"{address}/other", "--jsonl", "-")
+    assert (alone.returncode, both.returncode) == (3, 3)
+    assert "/clip.mp4: cannot be read without seeking" in alone.stderr
+    assert "/clip.mp4: cannot be read without seeking" in both.stderr
+    assert [record["frame"] for record in records(both.stdout)] == [0, 1, 2]
+
+
+def test_a_live_playlist_is_recorded_at_its_own_speed_until_it_ends(tmp_path: Path, run_here: Run) -> None:
+    live = LiveList(segments_of(tmp_path / "segments", 5))
+    with http_server(live.answers()) as address:
+        done = run_here("--source", f"{address}/live.m3u8", "--output", tmp_path / "out.mp4", "--jsonl", "-")
+    assert done.returncode == 0, done.stderr
+    assert "stalled" not in done.stderr
+    times_s = [float(str(record["time_s"])) for record in records(done.stdout)]
+    assert len(times_s) > 2
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        lasts_s = float(container.duration) / av.time_base
+    assert lasts_s == pytest.approx(times_s[-1] - times_s[0] + 0.04, abs=0.05)
+    assert lasts_s <= 5 * SEGMENT_S + 0.05

@@ -29,12 +29,13 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the files of the rows there")
     parser.add_argument("--jobs", type=int, default=AT_ONCE, metavar="N", help=f"rows at the same time; default: {AT_ONCE}")
     given = parser.parse_args()
+    before = lines_of(given.report.read_text()) if given.report and given.report.exists() and given.only else {}
+    seen: dict[str, list[Seen]] = {}
     with tempfile.TemporaryDirectory() as folder, fork_server():
-        work = given.keep or Path(folder)
-        seen = dict(_tried(work, given.only or [""], given.jobs))
-    if given.report:
-        before = given.report.read_text() if given.report.exists() and given.only else ""
-        given.report.write_text(_report(seen, lines_of(before)))
+        for title, rows in _tried(given.keep or Path(folder), given.only or [""], given.jobs):
+            seen[title] = rows
+            if given.report:
+                given.report.write_text(_report(seen, before))
     failed = [each for rows in seen.values() for each in rows if each.faults]
     for each in failed:
         print(f"FAIL {each.row.name}: {'; '.join(each.faults)}")  # noqa: T201
@@ -91,9 +92,9 @@ def _report(seen: dict[str, list[Seen]], before: dict[str, list[str]]) -> str:
 It needs a checkout, `requirements-dev.txt`, ffmpeg and gst-rtsp-server (see `.ci/run`), and some minutes; `--only WORD` tries
 some rows. How each input is made, and what it must come to, is in `tests/inputs/`.
 
-Frames, faces and people are those of the records (`--jsonl`). In as many frames as many faces must be found as in the plain
-file, but for 6 %. Of a live source fewer frames are analysed than were sent where the models are slower. `HOST` is a server
-on this machine.
+Each command has `--jsonl faces.jsonl` behind it; frames, faces and people are those of the records. In as many frames as
+many faces must be found as in the plain file, but for 6 %. Of a live source fewer frames are analysed than were sent where the
+models are slower. `HOST` is a server on this machine.
 
 {tables}"""
 

@@ -1,17 +1,16 @@
 """One row of the table of inputs: how the input is made, what a user types, and what comes of it."""
 
 import json
-import os
 import re
 import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import av
 
@@ -104,8 +103,9 @@ def named(row: Row) -> str:
 
 def typed(row: Row) -> str:
     """Return the command as a user types it."""
-    feed = f"cat {row.stdin} \\| " if row.stdin else ""
-    return f"{feed}{PROGRAM} --source {row.source.replace('{}', 'HOST')} {row.options}".strip()
+    feed = f"cat {row.stdin} | " if row.stdin else ""
+    source = row.source.replace("{}", "/FOLDER" if row.source.startswith("file:") else "HOST")
+    return f"{feed}{PROGRAM} --source {source} {row.options}".strip()
 
 
 ITSELF: Final = Row("the plain file", PLAIN)
@@ -161,14 +161,25 @@ def _run(row: Row, folder: Path, filled: str) -> "subprocess.CompletedProcess[st
     # A name that begins with a dash, and one with blanks, are typed in one word or in quotes: the shell takes these away.
     given = shlex.split(source) if source.startswith(("'", '"')) else [source]
     command = [sys.executable, str(ROOT / PROGRAM), "--source", *given, *options, "--jsonl", _RECORDS]
-    environment = {**os.environ, "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))}
-    with (folder / row.stdin if row.stdin else Path(os.devnull)).open("rb") as fed:
+    with _piped(folder / row.stdin if row.stdin else None) as fed:
         try:
-            return command_lines.run(command, cwd=folder, env=environment, stdin=fed, text=True, timeout=LASTS_AT_MOST_S)
+            return command_lines.run(command, cwd=folder, stdin=fed, text=True, timeout=LASTS_AT_MOST_S)
         except subprocess.TimeoutExpired as hanging:
             said = hanging.stderr or b""
             text = said.decode(errors="replace") if isinstance(said, bytes) else said
             return subprocess.CompletedProcess(command, -9, "", f"{text}\nkilled after {LASTS_AT_MOST_S:g} s")
+
+
+@contextmanager
+def _piped(path: Path | None) -> Iterator[IO[bytes] | int]:
+    """Yield what becomes standard input: a pipe that brings a file, or nothing."""
+    if path is None:
+        yield subprocess.DEVNULL
+        return
+    with subprocess.Popen(["cat", str(path)], stdout=subprocess.PIPE) as feeder:
+        assert feeder.stdout is not None
+        yield feeder.stdout
+        feeder.kill()
 
 
 def _records(path: Path) -> list[dict[str, Any]]:

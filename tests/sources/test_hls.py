@@ -225,6 +225,15 @@ def test_tokens_of_a_playlist_and_its_segments_are_kept(segments: list[bytes]) -
         assert len(read(f"{address}/master.m3u8")) == 2 * FRAMES
 
 
+@pytest.mark.parametrize("start", ["/short", "/twice", "/master.m3u8"])
+def test_addresses_in_a_playlist_are_relative_to_where_redirects_have_led(segments: list[bytes], start: str) -> None:
+    inner = {f"/deep/er{path}": answer for path, answer in complete(segments[:2]).items()}
+    moved = {"/short": status(302, Location="/deep/er/s.m3u8?t=1"), "/twice": status(301, Location="short")}
+    master = f"{HEAD}#EXT-X-STREAM-INF:BANDWIDTH=9\ntwice\n"
+    with http_server(inner | moved | {"/master.m3u8": content(master.encode(), TYPE)}) as address:
+        assert len(read(address + start)) == 2 * FRAMES
+
+
 def test_parts_of_one_file_are_segments(segments: list[bytes]) -> None:
     first, lines = 0, ""
     for data in segments[:3]:
@@ -278,6 +287,13 @@ def test_a_master_playlist_of_sound_is_refused_as_such() -> None:
     text = f'{HEAD}#EXT-X-STREAM-INF:BANDWIDTH=9,CODECS="mp4a.40.2"\nsound.m3u8\n'
     with http_server({"/m.m3u8": content(text.encode(), TYPE)}) as address, pytest.raises(SourceRefused, match="no video in it"):
         UrlSource(f"{address}/m.m3u8", network())
+
+
+def test_a_dash_manifest_is_refused_as_such() -> None:
+    text = b'<?xml version="1.0" encoding="utf-8"?>\n<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="dynamic"></MPD>'
+    answers = {"/live.mpd": content(text, "application/dash+xml")}
+    with http_server(answers) as address, pytest.raises(SourceRefused, match="DASH manifest, which is not read; give its HLS"):
+        UrlSource(f"{address}/live.mpd", network())
 
 
 def variant(name: str, pixels: int | None = None, bandwidth: int = 0, *, has_video: bool = True) -> Variant:

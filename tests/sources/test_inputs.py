@@ -10,6 +10,7 @@ import pytest
 
 from maskstream.config import load_config
 from maskstream.errors import SourceOpenError
+from maskstream.locations import location_kind
 from maskstream.settings import NetworkConfig
 from maskstream.sources import FileSource, UrlSource
 from maskstream.types import Frame
@@ -117,6 +118,13 @@ def test_containers_and_codecs(tmp_path: Path, name: str) -> None:
     how = {"size": (64, 48), **CONTAINERS[name]}
     shown = how.pop("shown", how["size"])  # in square pixels
     assert_whole(write_video(tmp_path / name, STEADY, time_base=RATE, **how), shown, within_s=0.0011)
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_they_are_told_from_pictures(tmp_path: Path, name: str) -> None:
+    how = {"size": (64, 48), **CONTAINERS[name]}
+    how.pop("shown", None)
+    assert location_kind(str(write_video(tmp_path / name, every(0.04, 3), time_base=RATE, **how))) == "file"
 
 
 @pytest.mark.parametrize("pix_fmt", PIXEL_FORMATS)

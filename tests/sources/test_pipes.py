@@ -149,6 +149,16 @@ def test_a_pipe_into_a_picture(pipe: str, feed: Callable[[str, bytes], None], co
         assert [grey_index(frame.bgr) for frame in source] == [4]
 
 
+@pytest.mark.parametrize("text", ["#EXTM3U\n#EXTINF:1,\n{clip}\n#EXT-X-ENDLIST\n", "ffconcat version 1.0\nfile {clip}\n"])
+def test_what_comes_through_a_pipe_leads_to_no_file(
+    tmp_path: Path, pipe: str, feed: Callable[[str, bytes], None], text: str
+) -> None:
+    clip = write_video(tmp_path / "clip.ts", every(0.04, 3))
+    feed(pipe, text.format(clip=clip).encode())
+    with pytest.raises(SourceOpenError, match="not a video that FFmpeg can read"):
+        PipeSource(pipe)
+
+
 def test_a_stream_that_breaks_off_gives_what_came_and_says_so(
     tmp_path: Path, pipe: str, feed: Callable[[str, bytes], None], said: list[str]
 ) -> None:
