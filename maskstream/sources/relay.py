@@ -128,15 +128,18 @@ class Relay:
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         output = self._process.stdout.fileno()
-        waiting = [output, self._process.stderr.fileno()]
+        errors = self._process.stderr.fileno()
+        waiting = select.poll()
+        waiting.register(output, select.POLLIN)
+        waiting.register(errors, select.POLLIN)
         while not self._allowance.is_used_up:
             if self._allowance.is_late:
                 raise self._allowance.late()
-            ready, _, _ = select.select(waiting, [], [], min(_LOOK_S, float(self._allowance)))
+            ready = [descriptor for descriptor, _ in waiting.poll(1000 * min(_LOOK_S, float(self._allowance)))]
             if output in ready:
                 return os.read(output, size) or self._end()
             if ready and not self._hears():
-                waiting = [output]
+                waiting.unregister(errors)
         return b""
 
     def _hears(self) -> bool:
