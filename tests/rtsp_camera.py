@@ -17,23 +17,36 @@ from tests.liars import Caller, lying
 from tests.video_files import grey
 
 SIZE = (160, 120)
+CODECS = {
+    "libx264": ("H264", "packetization-mode=1"),
+    "libx265": ("H265", "sprop-max-don-diff=0"),
+    "mpeg4": ("MP4V-ES", "profile-level-id=1"),
+}
+"""By FFmpeg's name of the encoder, what they are called in descriptions, and their settings there."""
+_OPTIONS: dict[str, dict[str, str]] = {
+    "libx264": {"sc_threshold": "0", "tune": "zerolatency", "preset": "ultrafast"},
+    "libx265": {"tune": "zerolatency", "preset": "ultrafast", "x265-params": "log-level=none:scenecut=0"},
+    "mpeg4": {},
+}
 _CLOCK_HZ = 90_000
-_LASTS_S = 15
 _SPS, _PPS = 7, 8
 _START_CODE = re.compile(rb"\x00*\x00\x00\x01")
 
 
 @dataclass
 class RtspCamera:
-    """Sends H.264 of grey pictures, which tell their numbers, each time from the first one on."""
+    """Sends video of grey pictures, which tell their numbers, each time from the first one on."""
 
+    codec: str = "libx264"
+    """FFmpeg's name of the encoder, one of `CODECS`."""
     fps: float = 25
     gop: int = 25
     """Pictures from one key frame to the next."""
+    lasts_s: float = 15
     begins_at: int = 0
     """The first picture that a client gets."""
     describes_pictures: bool = True
-    """Whether SPS and PPS are in the description; they come with each key frame all the same."""
+    """Whether SPS and PPS of H.264 are in the description; they come with each key frame all the same."""
     silent: Sequence[str] = ()
     """Over which transports nothing is sent, although they are granted: tcp, udp."""
     refused: Sequence[str] = ()
@@ -41,11 +54,13 @@ class RtspCamera:
     """The number of the picture from which on nothing is sent; None: all are sent."""
     tracks: int = 1
     """Of video; there is something to be seen in the first one alone."""
+    further: Sequence[str] = ()
+    """Lines of the description, of other tracks."""
     asked: list[str] = field(default_factory=list)
     """The transport of each SETUP."""
 
     def __post_init__(self) -> None:
-        self._units = list(_access_units(self.begins_at + round(self.fps * _LASTS_S), self.fps, self.gop))
+        self._units = list(_access_units(self.codec, self.begins_at + round(self.fps * self.lasts_s), self.fps, self.gop))
         self._ports: dict[int, int | None] = {}
 
     def __call__(self, caller: Caller) -> None:
@@ -62,13 +77,16 @@ class RtspCamera:
             caller.rtsp("200 OK", "Public: DESCRIBE, SETUP, PLAY, TEARDOWN", "Session: 1")
 
     def _description(self) -> str:
+        name, settings = CODECS[self.codec]
         parameters = [nal for nal in self._units[0] if nal[0] & 31 in (_SPS, _PPS)]
         sprop = ",".join(base64.b64encode(nal).decode() for nal in parameters)
+        describes = self.describes_pictures and self.codec == "libx264"
         lines = ["v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=camera", "t=0 0"]
         for track in range(self.tracks):
-            described = f";sprop-parameter-sets={sprop}" if self.describes_pictures and track == 0 else ""
-            lines += ["m=video 0 RTP/AVP 96", "a=rtpmap:96 H264/90000", f"a=fmtp:96 packetization-mode=1{described}"]
+            described = f";sprop-parameter-sets={sprop}" if describes and track == 0 else ""
+            lines += ["m=video 0 RTP/AVP 96", f"a=rtpmap:96 {name}/90000", f"a=fmtp:96 {settings}{described}"]
             lines += [f"a=control:track{track}"]
+        lines += self.further
         return "".join(f"{line}\r\n" for line in lines)
 
     def _set_up(self, caller: Caller) -> None:
@@ -100,21 +118,22 @@ class RtspCamera:
                         datagrams.sendto(packet, ("127.0.0.1", port))
 
 
-def _access_units(number: int, fps: float, gop: int) -> Iterator[list[bytes]]:
-    """Yield the NAL units of each picture."""
-    codec = av.CodecContext.create("libx264", "w")
+def _access_units(encoder: str, number: int, fps: float, gop: int) -> Iterator[list[bytes]]:
+    """Yield what is sent of each picture: its NAL units, or all in one where the codec has none."""
+    codec = av.CodecContext.create(encoder, "w")
     assert isinstance(codec, av.VideoCodecContext)
     codec.width, codec.height = SIZE
     codec.pix_fmt = "yuv420p"
     codec.time_base = 1 / Fraction(fps).limit_denominator(100)
     codec.framerate = Fraction(fps).limit_denominator(100)
-    codec.options = {"g": str(gop), "sc_threshold": "0", "tune": "zerolatency", "preset": "ultrafast"}
+    codec.options = {"g": str(gop), **_OPTIONS[encoder]}
     for index in range(number + 1):
         frame = av.VideoFrame.from_ndarray(grey(index, SIZE), "bgr24") if index < number else None
         if frame is not None:
             frame.pts = index
         for packet in codec.encode(frame):
-            yield [nal for nal in _START_CODE.split(bytes(packet)) if nal]
+            data = bytes(packet)
+            yield [data] if encoder == "mpeg4" else [nal for nal in _START_CODE.split(data) if nal]
 
 
 def _packets(unit: Sequence[bytes], timestamp: int, sequence: Iterator[int]) -> Iterator[bytes]:

@@ -37,7 +37,7 @@ _PIECE = 10 * 188  # packets of an MPEG transport stream
 
 @dataclass(frozen=True)
 class RtspServer:
-    """A running RTSP server: /cam for everybody, /locked for `USER`, /tcp and /udp over that transport alone."""
+    """A running RTSP server: /cam for everybody, /locked for `USER`, /tcp and /udp over that one alone; /jpeg is Motion JPEG."""
 
     host: str
     port: int
@@ -83,6 +83,7 @@ def rtsp_server(
             f"{method}:{USER}:{PASSWORD}",
             str(certificate or "-"),
             *streams,
+            "/jpeg:jpeg:both:anyone",
         ]
         server = running.enter_context(running_process(command))
         yield RtspServer(host, announced_port(server), server, feeder, "rtsps" if certificate else "rtsp")

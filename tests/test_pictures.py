@@ -249,6 +249,19 @@ def test_limit_of_pillow_is_neither_met_nor_changed(tmp_path: Path, monkeypatch:
     assert Image.MAX_IMAGE_PIXELS == 10
 
 
+@pytest.mark.parametrize("tags", [{254: 1}, {50706: b"\1\4\0\0"}])
+def test_camera_raw_is_not_judged_by_the_small_copy_in_it(tmp_path: Path, tags: dict[int, object]) -> None:
+    path = tmp_path / "photo.nef"
+    Image.fromarray(UPRIGHT[..., ::-1]).save(path, "TIFF", tiffinfo=tags)
+    assert why(path) == why_no_size(path) == "camera raw is not read; develop it as JPEG"
+
+
+def test_camera_raw_of_canon(tmp_path: Path) -> None:
+    path = tmp_path / "photo.cr2"
+    path.write_bytes(b"II*\0\x10\0\0\0CR\2\0" + bytes(100))
+    assert why(path) == why_no_size(path) == "camera raw is not read; develop it as JPEG"
+
+
 def claiming(path: Path, width: int, height: int) -> Path:
     """Write a small PNG that says to be larger."""
     header = b"IHDR" + struct.pack(">2L5B", width, height, 8, 2, 0, 0, 0)

@@ -14,7 +14,7 @@ from maskstream.sources.deferred import DeferredSource
 from maskstream.sources.file import FileSource
 from maskstream.sources.pages import require_no_page
 from maskstream.sources.pictures import PictureSource
-from maskstream.sources.pipe import PipeSource
+from maskstream.sources.pipe import PipedPictureSource, PipeSource
 from maskstream.sources.reconnecting import ReconnectingSource, ReconnectPolicy
 from maskstream.sources.snapshots import SnapshotSource, UrlPictureSource
 from maskstream.sources.url import SCHEMES, UrlOpener, UrlSource, open_url
@@ -76,6 +76,7 @@ __all__ = [
     "FileSource",
     "PictureSource",
     "PipeSource",
+    "PipedPictureSource",
     "ReconnectPolicy",
     "ReconnectingSource",
     "SnapshotSource",

@@ -5,6 +5,7 @@ from errno import EACCES, EIO
 from functools import partial
 from math import inf
 from os import SEEK_CUR, SEEK_END, SEEK_SET
+from pathlib import PurePosixPath
 from time import sleep
 from typing import Final
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 import av
 
 from maskstream.content import START_BYTES, PicturesInTurn, content_of
+from maskstream.pictures import PICTURE_SUFFIXES
 from maskstream.sources import hls
 from maskstream.sources.limits import Allowance, LimitReached
 from maskstream.sources.mjpeg import Mjpeg, is_mjpeg
@@ -149,14 +151,16 @@ class HttpFile:
     def picture(self) -> bytes | None:
         """Return all that comes, where it is one picture; None where another follows it, and all is read later all the same.
 
-        Behind a whole JPEG of unknown length nobody waits long for another one: some cameras leave the connection open.
+        Behind a whole JPEG of unknown length nobody waits long for another one: some cameras leave the connection open. What has
+        a length, and a name of a picture, is one, with what some photos have behind their end.
 
         Raises:
             av.FFmpegError: The connection broke.
             LimitReached: It is too large, or the time is up.
         """
         in_turn, data = PicturesInTurn(), bytearray(self._rest)
-        while not in_turn.seen_in(data):
+        is_photo = self.has_length and PurePosixPath(urlsplit(self.name).path).suffix.lower() in PICTURE_SUFFIXES
+        while is_photo or not in_turn.seen_in(data):
             is_whole = in_turn.is_whole and not self.has_length
             if is_whole:
                 self._allowance.shorten(_NEXT_PICTURE_S)
@@ -281,6 +285,8 @@ class HttpOpener:
         say: Callable[[str, av.FFmpegError], None],
         most_pixels: float = inf,
         arrived_at: Callable[[str], str | None] = lambda _: None,
+        *,
+        keeps_torn: bool = False,
     ) -> None:
         """Open nothing yet.
 
@@ -290,6 +296,7 @@ class HttpOpener:
             say: Told of a URL behind the first one that cannot be had, and why.
             most_pixels: Variants with larger pictures are not chosen.
             arrived_at: Returns where the redirects of a URL lead to: addresses in a playlist are relative to that.
+            keeps_torn: Whether pictures of Motion JPEG count of which a part did not arrive.
         """
         self.playlist: hls.Playlist | None = None
         """What the URL itself leads to, where that is a playlist; of segments, and as it was at first."""
@@ -297,6 +304,7 @@ class HttpOpener:
         """Whether it, as it is by now, says that nothing will be added."""
         self._most_pixels = most_pixels
         self._arrived_at = arrived_at
+        self._keeps_torn = keeps_torn
         self._options = options
         self._allowance = allowance
         self._say = say
@@ -342,7 +350,7 @@ class HttpOpener:
         """Let FFmpeg have pictures that come one after the other alone, and return the format of that; None for all else."""
         if not is_mjpeg(first, has_length=first.has_length):
             return None
-        self._wanted = pictures = Mjpeg(first, self._allowance.most_bytes)
+        self._wanted = pictures = Mjpeg(first, self._allowance.most_bytes, keeps_torn=self._keeps_torn)
         return pictures.format
 
     def _chosen(self, playlist: hls.Playlist) -> str:

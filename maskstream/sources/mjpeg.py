@@ -42,17 +42,19 @@ class Mjpeg:
     length to be right. Therefore it is given parts that are so. PNGs it is given one after the other.
     """
 
-    def __init__(self, source: Bytes, most_bytes: int) -> None:
-        """Read until the first picture has begun.
+    def __init__(self, source: Bytes, most_bytes: int, *, keeps_torn: bool = False) -> None:
+        """Read until the first picture is whole.
 
         Args:
             source: What comes from the server.
             most_bytes: Of one picture.
+            keeps_torn: Whether a JPEG counts of which a part did not arrive.
 
         Raises:
             av.FFmpegError: The connection broke.
             LimitReached: More came than may come before a picture, or the time is up.
         """
+        self._keeps_torn = keeps_torn
         self.name = source.name
         self._source = source
         self._finder = PictureFinder(most_bytes)
@@ -89,13 +91,14 @@ class Mjpeg:
         while piece := self._source.read(_PIECE):
             for picture in self._finder.push(piece):
                 kind = kind or picture[: len(JPEG_START)]
+                is_torn = has_ends and not picture.endswith(JPEG_END)
                 has_ends = has_ends or picture.endswith(JPEG_END)
                 if not picture.startswith(kind):
                     continue
                 if kind != JPEG_START:
                     yield picture
                     continue
-                sent = picture if picture.endswith(JPEG_END) or not has_ends else JPEG_START
+                sent = JPEG_START if is_torn and not self._keeps_torn else picture
                 yield _PART % (len(sent), sent)
 
 

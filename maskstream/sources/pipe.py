@@ -1,4 +1,4 @@
-"""Video through standard input and named pipes (FIFOs), read once, in order."""
+"""Video and pictures through standard input and named pipes (FIFOs), read once, in order."""
 
 import os
 import select
@@ -6,23 +6,21 @@ import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import takewhile
 from threading import Lock
-from time import monotonic, perf_counter
+from time import monotonic
 from typing import Final
 
 import av
 from loguru import logger
 
-from maskstream.content import content_of
+from maskstream.content import START_BYTES, PicturesInTurn, content_of
 from maskstream.demuxing import demuxed
 from maskstream.errors import SourceError, SourceOpenError
 from maskstream.locations import is_stdin
 from maskstream.settings import VideoConfig
 from maskstream.sources.failures import why_not_in_order
-from maskstream.sources.pictures import only_the_first, read_within
+from maskstream.sources.pictures import OnePicture
 from maskstream.sources.video import Origin, VideoPacket, VideoSource
-from maskstream.types import Frame, SourceInfo
 from maskstream.whitelists import plain_formats, whitelist
 
 _SAY_AFTER_S: Final = 1.0
@@ -30,10 +28,10 @@ _SAY_AFTER_S: Final = 1.0
 _SILENT_S: Final = 10.0
 """The same of one that writes nothing."""
 _STDIN: Final = 0
-_PIECE: Final = 1 << 16
-_MOST_PIECES: Final = 1 << 14
-"""Of a picture: 1 GB, if each is full."""
 _START: Final = 4096
+_PIECE: Final = 1 << 16
+_LARGEST_PICTURE: Final = 1 << 30
+"""Bytes; who sends more sends something else."""
 
 
 class Pipe:
@@ -188,50 +186,44 @@ class PipeSource(VideoSource):
         self._pipe.close()
 
 
-class PipePictureSource:
-    """One picture that comes through a pipe."""
+class PipedPictureSource(OnePicture):
+    """One picture that comes through a pipe, or that standard input is."""
 
-    def __init__(self, location: str, source_id: str, max_megapixels: float) -> None:
-        """Wait for it, and decode it.
+    def __init__(self, location: str, source_id: str | None = None, max_megapixels: float = 250) -> None:
+        """Read and decode all that comes.
 
         Args:
             location: A named pipe, or `-`.
-            source_id: Its name in records.
-            max_megapixels: A larger one is refused.
+            source_id: Its name in records; None for the location.
+            max_megapixels: Larger ones are refused.
 
         Raises:
-            SourceOpenError: Nothing comes, or no picture that can be read.
+            SourceOpenError: Nothing can come through it, or what came is no picture that can be read.
         """
-        pipe, started = Pipe(location, source_id), perf_counter()
+        name = source_id or location
+        pipe = Pipe(location, name)
         try:
             pipe.open()
-            sent = b"".join(takewhile(bool, (pipe.read(_PIECE) for _ in range(_MOST_PIECES))))
-            if content_of(sent) == "video":
-                raise SourceOpenError(f"{source_id}: what comes is a video; let the output end in .mp4")
-            bgr, further = read_within(sent, max_megapixels, "pictures.max_megapixels")
-        except SourceOpenError:
-            raise
-        except SourceError as error:
-            raise SourceOpenError(f"{source_id}: {error}") from error
+            sent = _picture_from(pipe)
         finally:
             pipe.close()
-        if further:
-            logger.warning("{}: {}", source_id, only_the_first(further))
-        capture_ms = (perf_counter() - started) * 1000
-        self._frame: Frame | None = Frame(
-            bgr, 0, source_id, 0.0, captured_at_s=monotonic(), capture_ms=capture_ms, file=source_id
-        )
-        self.info = SourceInfo(source_id, bgr.shape[1], bgr.shape[0], live=False, frame_count=1, pictures=(source_id,))
+        try:
+            super().__init__(sent, name, name, max_megapixels, "pictures.max_megapixels")
+        except SourceError as error:
+            raise SourceOpenError(f"{name}: {error}") from error
 
-    def __iter__(self) -> Iterator[Frame]:
-        """Yield it; may be called once."""
-        frame, self._frame = self._frame, None
-        if frame is not None:
-            yield frame
 
-    def close(self) -> None:
-        """Give it up."""
-        self._frame = None
+def _picture_from(pipe: Pipe) -> bytes:
+    """Return all that comes, where that is one picture."""
+    in_turn, data = PicturesInTurn(), bytearray()
+    while piece := pipe.read(_PIECE):
+        data += piece
+        is_other = len(data) >= START_BYTES and content_of(bytes(data[:START_BYTES])) != "picture"
+        if is_other or in_turn.seen_in(data) or len(data) > _LARGEST_PICTURE:
+            raise SourceOpenError(f"{pipe.name}: what comes is not one picture; let the output end in .mp4")
+    if not data:
+        raise SourceOpenError(f"{pipe.name}: ended before anything came; check the program that writes to it")
+    return bytes(data)
 
 
 @contextmanager

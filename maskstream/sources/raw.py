@@ -1,5 +1,6 @@
 """Video that comes without a request: over UDP, RTP or a plain TCP connection."""
 
+import re
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -15,6 +16,9 @@ RECEIVING: Final = {"fifo_size": "131072", "overrun_nonfatal": "1", "buffer_size
 """Of UDP, as key frames come in bursts: packets of 188 bytes that may wait, no end where they are more, bytes in the system."""
 
 
+_NO_HOST: Final = re.compile(r"(?<=\w)://(?=:\d)")
+
+
 class RawConnection(LiveConnection):
     """What is sent to udp://HOST:PORT or rtp://HOST:PORT, or what tcp://HOST:PORT sends.
 
@@ -24,8 +28,8 @@ class RawConnection(LiveConnection):
     def __init__(self, peer: Peer) -> None:
         """Open nothing yet."""
         self._peer = peer
-        self.url = peer.url
-        """What was asked for."""
+        self.url = _NO_HOST.sub("://0.0.0.0", peer.url.replace("://@", "://", 1))
+        """What was asked for, with a host: FFmpeg's RTP wants one."""
         self.ca_file: str | None = None
         """Nothing has a certificate here."""
 

@@ -1,6 +1,7 @@
 """Connections to RTSP cameras."""
 
 from errno import EPROTONOSUPPORT
+from itertools import islice
 from math import inf
 from time import monotonic, sleep
 from typing import Final
@@ -57,6 +58,11 @@ class _Patience:
             self._look_ends_s = monotonic() + look_s
             return look_s
         return max(0.001, self._ends_s - monotonic())
+
+    @property
+    def is_all(self) -> bool:
+        """Whether it is all the time that is left to open."""
+        return self._share == 1.0
 
     @property
     def was_understood_in_time(self) -> bool:
@@ -126,8 +132,8 @@ class RtspConnection(LiveConnection):
             refused, why = error, f"it refuses {first.upper()}"
         try:
             container = self._open_after_refusal(other)
-        except (av.FFmpegError, LimitReached):
-            is_late = self._peer.allowance.is_late
+        except (av.FFmpegError, LimitReached) as error:
+            is_late = isinstance(error, LimitReached) or self._peer.allowance.is_late
             if refused is not None and not is_late:
                 raise refused from None
             remembered.is_patient = refused is None  # the first one may have needed more time
@@ -186,13 +192,12 @@ class RtspConnection(LiveConnection):
 
     def _require_arrival(self, container: av.container.InputContainer, patience: "_Patience") -> None:
         """Find out whether anything arrives, where that was not understood in time, which is no error to FFmpeg."""
-        if not patience.was_understood_in_time:
-            try:
-                self._peer.early.append(next(container.demux()))
-            except (av.FFmpegError, StopIteration):
-                if self._peer.allowance.is_late:
-                    raise self._peer.allowance.late() from None
-                raise _NothingArrives from None
+        if patience.was_understood_in_time:
+            return
+        try:
+            self._peer.early.extend(islice(container.demux(), 1))
+        except (av_error.ExitError, TimeoutError):
+            raise (self._peer.allowance.late() if patience.is_all else _NothingArrives()) from None
 
     def _warn_of_certificate(self) -> None:
         if not self._peer.remembered.has_warned and self._peer.config.verify_tls == "auto":

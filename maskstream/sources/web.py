@@ -52,7 +52,10 @@ class HttpConnection:
         """Whom its certificate must come from; None: it is not checked."""
         most_pixels = peer.config.max_megapixels * 1e6
         arrived = partial(arrived_at, allowance=peer.allowance, ca_file=self.ca_file, most=MOST_REDIRECTS)
-        self._http = HttpOpener(tls.options(self.ca_file), peer.allowance, self._say_missing, most_pixels, arrived)
+        self._http = HttpOpener(
+            *(tls.options(self.ca_file), peer.allowance, self._say_missing, most_pixels, arrived),
+            keeps_torn=peer.config.keep_damaged,
+        )
         self._missing_was_said = False
 
     def open(self) -> av.container.InputContainer:

@@ -1,6 +1,7 @@
 """Addresses without a server of files or cameras behind them: rtmp, srt, udp, rtp, tcp, and SDP files."""
 
 import os
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Generator
@@ -14,13 +15,14 @@ import pytest
 
 from maskstream.config import load_config
 from maskstream.errors import SourceOpenError, SourceRefused
+from maskstream.locations import is_sdp
 from maskstream.settings import NetworkConfig
 from maskstream.sources import UrlSource, source_kind
 from maskstream.sources.relay import program_with
 from maskstream.sources.rtmp import login_as_it_is
-from maskstream.sources.sdp import is_sdp
 from maskstream.sources.url import SCHEMES
 from maskstream.types import Frame
+from tests.certificates import self_signed
 from tests.command_lines import ROOT
 from tests.senders import answering, free_tcp_port, rtmp_refusal, sending
 from tests.servers import free_udp_ports, running_process
@@ -68,11 +70,11 @@ def in_order(frames: list[Frame]) -> bool:
     return all((after - before) % 25 % 11 in (1, 4) for before, after in pairwise(grey_index(frame.bgr) for frame in frames))
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "", "[::1]"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "@0.0.0.0", "@", "", "[::1]"])
 def test_a_transport_stream_over_udp_is_read(clip: Path, host: str) -> None:
     (port,) = free_udp_ports(1)
     with sending(clip, f"udp://{host if ':' in host else '127.0.0.1'}:{port}?pkt_size=1316", "mpegts"):
-        assert in_order(some(f"udp://{host or '@'}:{port}"))
+        assert in_order(some(f"udp://{host}:{port}"))
 
 
 def test_a_multicast_group_is_read(clip: Path) -> None:
@@ -84,12 +86,15 @@ def test_a_multicast_group_is_read(clip: Path) -> None:
             pytest.skip("this machine takes part in no multicast group on its loopback network")
     with sending(clip, f"udp://{GROUP}:{port}?pkt_size=1316&localaddr=127.0.0.1", "mpegts"):
         assert in_order(some(f"udp://@{GROUP}:{port}?localaddr=127.0.0.1"))
+    with sending(clip, f"rtp://{GROUP}:{port}?pkt_size=1316&localaddr=127.0.0.1", "rtp_mpegts"):
+        assert in_order(some(f"rtp://@{GROUP}:{port}?localaddr=127.0.0.1"))
 
 
-def test_a_transport_stream_in_rtp_is_read(clip: Path) -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "@", ""])
+def test_a_transport_stream_in_rtp_is_read(clip: Path, host: str) -> None:
     (port,) = free_udp_ports(1)
     with sending(clip, f"rtp://127.0.0.1:{port}?pkt_size=1316&rtcpport=9", "rtp_mpegts"):
-        assert in_order(some(f"rtp://127.0.0.1:{port}"))
+        assert in_order(some(f"rtp://{host}:{port}"))
 
 
 def test_what_an_sdp_file_describes_is_read_as_a_camera(clip: Path, tmp_path: Path) -> None:
@@ -194,6 +199,22 @@ def test_a_stream_that_an_rtmp_server_does_not_have_is_refused() -> None:
     assert isinstance(refused, SourceRefused)
     assert "has no such stream" in str(refused)
     assert "secret" not in str(refused)
+
+
+def test_the_certificate_of_an_rtmps_server_is_checked(system_tool: Callable[[str], str], tmp_path: Path) -> None:
+    system_tool("openssl")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(self_signed(tmp_path / "own.pem"))
+
+    def answer(connection: socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as encrypted:
+            rtmp_refusal(encrypted)
+
+    with answering(answer) as port:
+        url = f"rtmps://127.0.0.1:{port}/live/nobody"
+        assert "its certificate is not trusted" in str(refusal(url))
+        assert "has no such stream" in str(refusal(url, verify_tls=False))
+        assert "has no such stream" in str(refusal(url, ca_file=str(tmp_path / "own.crt")))
 
 
 def test_an_rtmp_server_that_is_not_there_may_come_back() -> None:

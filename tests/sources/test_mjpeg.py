@@ -93,14 +93,11 @@ PARTS = {
     "restarts": part(JPEG, picture=jpegs.with_restarts),
     "PNG": part("Content-Type: image/png", picture=jpegs.png),
     "no parts at all": b"".join(jpeg(index) for index in range(COUNT)),
-    "begins in a picture": jpeg(9)[-300:] + part(JPEG),
 }
 WITHOUT_TEXT = {"no parts at all", "only an empty line between"}
-BINARY_AT_FIRST = {"begins in a picture"}
-"""Such an answer is told by nothing but its media type, which FFmpeg keeps to itself."""
 
 
-@pytest.mark.parametrize("name", [name for name in PARTS if name not in BINARY_AT_FIRST])
+@pytest.mark.parametrize("name", PARTS)
 def test_pictures_are_read_whatever_stands_between_them(name: str) -> None:
     with lying(answer(PARTS[name])) as url:
         frames = read(url)
@@ -159,16 +156,18 @@ def test_a_camera_that_never_ends_its_pictures_is_read() -> None:
         assert shown(read(url)) == list(range(COUNT - 1))
 
 
-def test_a_torn_picture_is_dropped_and_counted() -> None:
+@pytest.mark.parametrize("keep_damaged", [False, True])
+def test_a_torn_picture_is_dropped_and_counted_unless_such_are_kept(keep_damaged: bool) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (120, 160, 3), np.uint8)
     large = cv2.imencode(".jpg", noise)[1].tobytes()
     pictures = [jpeg(1), large[: len(large) // 2], jpeg(3), jpeg(4)]
     with (
         lying(answer(b"".join(b"--b\r\n\r\n" + picture + b"\r\n" for picture in pictures))) as url,
-        closing(UrlSource(url, network())) as source,
+        closing(UrlSource(url, network(keep_damaged=keep_damaged))) as source,
     ):
-        assert shown(list(source)) == [1, 3, 4]
-        assert source.damaged == 1
+        frames = list(source)
+    assert [each for each in (1, 3, 4) if each not in shown(frames)] == []
+    assert (len(frames), source.damaged) == ((4, 0) if keep_damaged else (3, 1))
 
 
 def test_a_camera_that_ends_each_answer_after_one_picture_is_asked_for_one_at_a_time() -> None:
@@ -240,7 +239,7 @@ def by_byte(data: bytes) -> Answer:
     return Answer([data[at : at + 1] for at in range(len(data))])
 
 
-@pytest.mark.parametrize("name", [name for name in PARTS if name not in BINARY_AT_FIRST])
+@pytest.mark.parametrize("name", PARTS)
 def test_it_is_told_by_its_first_bytes_however_few_come_at_a_time(name: str) -> None:
     source = by_byte(PARTS[name])
     assert is_mjpeg(source, has_length=False)

@@ -1,5 +1,6 @@
 """Video through standard input and named pipes, from real writers."""
 
+import json
 import os
 import pty
 import signal
@@ -17,17 +18,18 @@ import pytest
 from maskstream.cameras import read_cameras
 from maskstream.errors import ConfigError, SourceOpenError
 from maskstream.locations import location_kind, plain_location, source_name
-from maskstream.opening import open_source
-from maskstream.pictures import read_picture, write_picture
+from maskstream.opening import is_one_picture, open_source
+from maskstream.pictures import read_picture
 from maskstream.settings import Config
-from maskstream.sources import DeferredSource, PipeSource
-from maskstream.sources.pipe import PipePictureSource
+from maskstream.sources import DeferredSource, PipedPictureSource, PipeSource
 from maskstream.stream.board import StatusBoard
 from maskstream.types import Frame
+from tests import command_lines
 from tests.command_lines import Forked
 from tests.end_to_end.test_run_stream import LEAVES_WITHIN_S, command, decode
+from tests.servers import jpeg
 from tests.slowness import LONGEST_S, promised
-from tests.video_files import every, grey, grey_index, write_video
+from tests.video_files import every, grey_index, write_video
 
 COUNT = 12
 NOISE = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
@@ -98,6 +100,53 @@ def test_what_is_no_video(pipe: str, feed: Callable[[str, bytes], None], data: b
     feed(pipe, data)
     with pytest.raises(SourceOpenError, match=f"^{pipe}: {words}"):
         PipeSource(pipe)
+
+
+def test_a_picture_through_a_pipe(pipe: str, feed: Callable[[str, bytes], None]) -> None:
+    feed(pipe, jpeg(4))
+    with closing(PipedPictureSource(pipe, "door")) as source:
+        (frame,) = source
+        assert list(source) == []
+    assert (source.info.live, source.info.frame_count, source.info.pictures) == (False, 1, ("door",))
+    assert (grey_index(frame.bgr), frame.file, frame.source_id) == (4, "door", "door")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "ended before anything came"),
+        (b"short", "not a picture, damaged, or of a kind that is not read"),
+        (b"no picture " * 1000, "what comes is not one picture; let the output end in .mp4"),
+        (jpeg(1) + jpeg(2), "what comes is not one picture; let the output end in .mp4"),
+        (jpeg(1)[:300], "it is cut short"),
+    ],
+)
+def test_what_is_not_one_picture(pipe: str, feed: Callable[[str, bytes], None], data: bytes, words: str) -> None:
+    feed(pipe, data)
+    with pytest.raises(SourceOpenError) as caught:
+        PipedPictureSource(pipe)
+    assert str(caught.value).startswith(f"{pipe}: {words}")
+
+
+def test_a_picture_that_is_too_large(pipe: str, feed: Callable[[str, bytes], None]) -> None:
+    feed(pipe, jpeg(1))
+    with pytest.raises(
+        SourceOpenError, match=r"cam: it has 160x120 pixels, more than 0\.01 megapixels; .*pictures\.max_megapixels"
+    ):
+        PipedPictureSource(pipe, max_megapixels=0.01)
+
+
+def test_a_pipe_into_a_picture(pipe: str, feed: Callable[[str, bytes], None], config: Config) -> None:
+    camera = read_cameras([pipe], config)[0]
+    assert [is_one_picture(camera, output) for output in ("judged.jpg", "judged.mp4", "judged/", None)] == [
+        True,
+        False,
+        False,
+        False,
+    ]
+    feed(pipe, jpeg(4))
+    with closing(open_source(camera, StatusBoard(), alone=True, output="judged.jpg")) as source:
+        assert [grey_index(frame.bgr) for frame in source] == [4]
 
 
 def test_a_stream_that_breaks_off_gives_what_came_and_says_so(
@@ -202,30 +251,18 @@ def test_a_file_as_standard_input_is_read_as_the_file(tmp_path: Path) -> None:
     assert len(decode(tmp_path / "out.mp4")) == 3
 
 
-@pytest.mark.parametrize("redirected", [False, True])
-def test_a_picture_through_standard_input(tmp_path: Path, redirected: bool) -> None:
-    photo = tmp_path / "photo.png"
-    write_picture(photo, grey(3))
-    options = ("--source", "-", "--output", tmp_path / "out.png", "--jsonl", "-")
-    with (
-        photo.open("rb") as file,
-        Forked(
-            command(*options), stdin=file if redirected else subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        ) as process,
-    ):
-        out, err = process.communicate(None if redirected else photo.read_bytes(), timeout=LONGEST_S)
-    assert process.returncode == 0, err
-    assert out.count(b'{"source": "stdin"') == 1
-    assert (read_picture(str(tmp_path / "out.png")) == grey(3)).all()
-
-
-def test_what_is_no_picture_for_an_output_that_is_one(tmp_path: Path, pipe: str, feed: Callable[[str, bytes], None]) -> None:
-    feed(pipe, write_video(tmp_path / "clip.mkv", every(0.04, 2)).read_bytes())
-    with pytest.raises(SourceOpenError, match=r"what comes is a video; let the output end in \.mp4"):
-        PipePictureSource(pipe, "cam", 1)
-    feed(pipe, b"text")
-    with pytest.raises(SourceOpenError, match=r"^cam: not a picture"):
-        PipePictureSource(pipe, "cam", 1)
+def test_a_picture_as_standard_input(tmp_path: Path) -> None:
+    """From a program, and as a file."""
+    (tmp_path / "photo").write_bytes(jpeg(4))
+    with (tmp_path / "photo").open("rb") as photo, subprocess.Popen(["cat"], stdin=photo, stdout=subprocess.PIPE) as cat:
+        assert cat.stdout is not None
+        for number, given in enumerate((cat.stdout, (tmp_path / "photo").open("rb"))):
+            asked = command("--source", "-", "--output", tmp_path / f"{number}.png", "--jsonl", "-")
+            done = command_lines.run(asked, stdin=given)
+            given.close()
+            assert done.returncode == 0, done.stderr
+            assert json.loads(done.stdout)["file"] == "stdin"
+            assert grey_index(read_picture(str(tmp_path / f"{number}.png"))) == 4
 
 
 def test_a_terminal_as_standard_input() -> None:

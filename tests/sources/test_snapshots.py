@@ -124,6 +124,16 @@ def test_a_picture_behind_which_the_connection_stays_open() -> None:
     assert source.damaged == 0
 
 
+def test_a_photo_with_another_behind_its_end() -> None:
+    """As some cameras put a preview there; a clip has another name."""
+    both = content(jpeg(4) + jpeg(5), "application/octet-stream")
+    with http_server({"/photo.JPG": both, "/clip.mjpeg": both}) as address:
+        with closing(UrlPictureSource(f"{address}/photo.JPG?x=.y", EVERY_SECOND)) as source:
+            assert [grey_index(frame.bgr) for frame in source] == [4]
+        with closing(open_url(f"{address}/clip.mjpeg", QUICK)) as source:
+            assert [grey_index(frame.bgr) for frame in source] == [4, 5]
+
+
 def test_a_stream_of_pictures_is_none_of_them(tmp_path: Path) -> None:
     def bare(request: Request) -> None:
         request.start(200, Content_Type="image/jpeg")

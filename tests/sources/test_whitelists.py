@@ -21,12 +21,13 @@ from maskstream.errors import SourceOpenError, SourceRefused
 from maskstream.local_media import LeadsAway, open_local
 from maskstream.settings import NetworkConfig
 from maskstream.sinks.audio import AudioTrack
-from maskstream.sources import FileSource, UrlSource
+from maskstream.sinks.containers import CONTAINERS
+from maskstream.sources import FileSource, PipeSource, UrlSource
 from maskstream.types import SourceInfo
 from maskstream.whitelists import PROGRAMS, PROTOCOLS, STREAMED_FORMATS, plain_formats
 from tests.command_lines import ROOT
 from tests.liars import Caller, Liar
-from tests.senders import answering
+from tests.senders import answering, in_the_background
 from tests.servers import content, http_server, status
 from tests.video_files import every, grey_index, plain, write_video
 
@@ -242,7 +243,7 @@ def test_the_sound_of_a_recording_is_read_by_the_same_rule(secret: Path, lists: 
     info = SourceInfo("list", 160, 120, live=False, path=str(lists / "list.m3u8"))
     with watched(secret) as was_opened, av.open(lists / "out.mp4", "w") as target:
         with pytest.raises(LeadsAway):
-            AudioTrack(info, 0.0, target)
+            AudioTrack(info, 0.0, None, target, CONTAINERS[".mp4"])
         assert not was_opened()
 
 
@@ -308,6 +309,21 @@ def test_what_is_sent_over_a_plain_connection_leads_nowhere(text: str, led_to: s
             refused = refusal(lambda: UrlSource(f"tcp://127.0.0.1:{port}", network()))
         assert not was_opened()
     assert isinstance(refused, SourceRefused)
+    assert other.connections == 0
+
+
+@pytest.mark.parametrize("text", [PIECE, SCRIPT, "v=0\r\nc=IN IP4 127.0.0.1\r\nm=video 5004 RTP/AVP 33\r\n"])
+@pytest.mark.parametrize("led_to", ["http://127.0.0.1:{port}/x.ts", "file://{secret}", "{secret}", "other/secret.ts"])
+def test_what_comes_through_a_pipe_leads_nowhere(
+    text: str, led_to: str, secret: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("cam")
+    with Liar(lambda caller: caller.http(body=b"x")) as other, watched(secret) as was_opened:
+        sent = text.format(led_to.format(secret=secret, port=other.port))
+        with in_the_background(lambda _: Path("cam").write_text(sent) and None):
+            refusal(lambda: PipeSource("cam"))
+        assert not was_opened()
     assert other.connections == 0
 
 
