@@ -81,7 +81,7 @@ class Analyzer:
         """Put the stages together.
 
         Args:
-            detector: Finds faces or people; its own threshold must be as low as the lowest here.
+            detector: Finds faces or people; with as low a threshold as the lowest here, and as many as the most here.
             classifier: Judges aligned crops.
             config: Thresholds, the cap on faces, and what `incorrect` counts as.
             by_source: The same for sources that differ, by their names.
@@ -94,6 +94,9 @@ class Analyzer:
         self._process = OwnProcess()
         self._has_said = False
         self._admitting = Lock()
+        detectors = [each.detector for each in (config, *(by_source or {}).values())]
+        self._admitted = min(each.min_score for each in detectors), max(each.max_faces for each in detectors)
+        """Threshold and number of faces that the detector is ready for."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -103,13 +106,22 @@ class Analyzer:
     def admit(self, config: Config) -> None:
         """Let the detector find what a source with these settings wants, which may take seconds: some are compiled anew.
 
-        May be called while another thread analyses.
+        May be called while another thread analyses. Whoever wants no more than what is ready does not wait for others.
 
         Raises:
             ModelError: The detector cannot find so much.
         """
+        wanted = config.detector
+        if self._is_ready_for(wanted.min_score, wanted.max_faces):
+            return
         with self._admitting:
-            self._detector.admit(config.detector.min_score, config.detector.max_faces)
+            self._detector.admit(wanted.min_score, wanted.max_faces)
+            min_score, max_faces = self._admitted
+            self._admitted = min(min_score, wanted.min_score), max(max_faces, wanted.max_faces)
+
+    def _is_ready_for(self, min_score: float, max_faces: int) -> bool:
+        admitted_score, admitted_faces = self._admitted
+        return min_score >= admitted_score and max_faces <= admitted_faces
 
     def set_source(self, source_id: str, config: Config) -> None:
         """Let a source have thresholds of its own, once they are admitted. May be called while another thread analyses."""

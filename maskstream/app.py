@@ -186,6 +186,8 @@ def _load_models(config: Config, by_source: Mapping[str, Config], infos: Sequenc
 def _open_sources(cameras: Sequence[Camera], board: StatusBoard, opened: ExitStack, output: str | None) -> list[Source]:
     """Open files at the same time, while this thread stays free for signals; a webcam alone wants this thread.
 
+    Videos of a folder are opened later, and get their turns here, in order.
+
     Args:
         cameras: What to open.
         board: Where they say what becomes of them.
@@ -197,8 +199,8 @@ def _open_sources(cameras: Sequence[Camera], board: StatusBoard, opened: ExitSta
         source = open_one(cameras[0])
         opened.callback(_close_quietly, source)
         return [source]
-    with ThreadPoolExecutor(len(cameras)) as pool:
-        opening = [pool.submit(open_one, camera) for camera in cameras]
+    with ThreadPoolExecutor(len(cameras)) as pool, ThreadPoolExecutor(1) as in_order:
+        opening = [(in_order if camera.batch else pool).submit(open_one, camera) for camera in cameras]
     for future in opening:
         if future.exception() is None:
             opened.callback(_close_quietly, future.result())
@@ -252,7 +254,7 @@ def _targets(request: StreamRequest, infos: Sequence[SourceInfo], config: Config
         if info.pictures:
             require_picture_target(path, info)
             pictures += map(str, picture_targets(path, info).values())
-            _warn_of_copies(path, info.path or "", config)
+            _warn_of_copies(path, info.path, config)
         elif len(infos) == 1 and not request.into_folder:
             (require_recording_path if info.live else require_video_path)(path)
         if not info.pictures and not info.live:
@@ -299,8 +301,10 @@ def _refuse_among(others: Sequence[str], texts: Sequence[str]) -> None:
         raise ConfigError(f"{shared}: given for two outputs; give each output a name of its own")
 
 
-def _warn_of_copies(output: str, folder: str, config: Config) -> None:
-    """Say where the next run would take annotated copies for files of the source."""
+def _warn_of_copies(output: str, folder: str | None, config: Config) -> None:
+    """Say where the next run would take annotated copies for files of the source; None for one that is on a server."""
+    if folder is None:
+        return
     source, into = Path(os.path.realpath(folder)), Path(os.path.realpath(output))
     if source.is_dir() and (into == source or (config.pictures.recursive and source in into.parents)):
         logger.warning("{}: is in the folder of the source: the next run reads the copies too; choose another", output)

@@ -26,14 +26,12 @@ _VIDEOS: Final = (
     *(b"GIF8", b"\x1aE\xdf\xa3", b"FLV\x01", b"OggS", b"\0\0\x01\xba", b"\0\0\x01\xb3"),  # GIF, Matroska, FLV, Ogg, MPEG
     *(b"0&\xb2u\x8ef\xcf\x11", b"DKIF", b"YUV4MPEG2 "),  # ASF, IVF, Y4M
 )
-_MP4_BOXES: Final = (b"ftyp", b"moov", b"mdat", b"wide", b"styp")
+_MP4_BOXES: Final = (b"ftyp", b"moov", b"mdat", b"wide", b"styp", b"free", b"skip")
 _TS_PACKET: Final = 188
 _PAGE: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html|head|body)", re.IGNORECASE)
-_JPEG_MARKER: Final = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])", re.DOTALL)
-"""Those that may follow the compressed data, in which 0xFF stands only before 0 and the markers of a restart."""
+_JPEG_MARKER: Final = re.compile(rb"\xff+([^\x00\x01\xd0-\xd8\xff])", re.DOTALL)
+"""The end, and those with a length behind them; in compressed data 0xFF stands only before 0 and the markers of a restart."""
 _JPEG_END: Final = 0xD9
-_JPEG_ALONE: Final = (0x01, 0xD8)
-"""Markers without a length."""
 _SEVERAL_IN_ONE: Final = b"MPF\0"
 """A JPEG that says so holds further ones: previews, gain maps, the other eye of a stereo camera (CIPA DC-007)."""
 _PADDING: Final = b"\0\r\n\t "
@@ -90,9 +88,6 @@ class JpegEnd:
             code, behind = marker[1][0], marker.end()
             if code == _JPEG_END:
                 return behind
-            if code in _JPEG_ALONE:
-                self._at = behind
-                continue
             if len(data) < behind + 2:
                 return None
             self._at = behind + int.from_bytes(data[behind : behind + 2], "big")
@@ -107,6 +102,11 @@ class PicturesInTurn:
         """Know nothing yet."""
         self._jpeg_end = JpegEnd()
         self._end: int | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the end of the first JPEG was seen."""
+        return self._end is not None
 
     def seen_in(self, data: bytes | bytearray) -> bool:
         """Return whether another JPEG follows the first one.

@@ -6,12 +6,14 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from loguru import logger
 
+from maskstream.content import content_of_file
 from maskstream.files import one_line
 from maskstream.locations import is_pattern, number_in
 from maskstream.pictures import PICTURE_SUFFIXES, natural_order
@@ -20,7 +22,7 @@ VIDEO_SUFFIXES: Final = (
     *(".mp4", ".mkv", ".mov", ".avi", ".webm", ".ts", ".m4v", ".mpg", ".mpeg", ".mpe", ".m1v", ".m2v", ".vob", ".mod", ".tod"),
     *(".mts", ".m2ts", ".m2t", ".trp", ".3gp", ".3g2", ".flv", ".f4v", ".wmv", ".asf", ".ogv", ".ogm", ".mxf", ".gif", ".dav"),
     *(".h264", ".264", ".avc", ".h265", ".265", ".hevc", ".mjpeg", ".mjpg", ".mpo", ".nut", ".ivf", ".y4m", ".divx", ".qt"),
-    *(".rm", ".rmvb", ".dv", ".mk3d", ".amv", ".obu"),
+    *(".rm", ".rmvb", ".dv", ".mk3d", ".amv", ".obu", ".apng"),
 )
 """Of files that are taken for videos in a folder; one that is named itself is read whatever it is called."""
 _OF_SYSTEMS: Final = ("thumbs.db", "desktop.ini", "ehthumbs.db", "$recycle.bin", "system volume information", "@eadir")
@@ -91,8 +93,9 @@ def find_files(location: str, *, recursive: bool) -> Found | None:
             _sort_in(found, path, _mode(path), videos)
     else:
         return None
-    for name in ("pictures", "videos", "others", "folders"):
-        setattr(found, name, natural_order(getattr(found, name)))
+    if number_in(location) is None:
+        for name in ("pictures", "videos", "others", "folders"):
+            setattr(found, name, natural_order(getattr(found, name)))
     return found
 
 
@@ -127,26 +130,53 @@ def _walk(folder: str, *, recursive: bool, found: Found) -> Iterator[tuple[str, 
 
 def _matching(pattern: str) -> Iterable[str]:
     """Return the files that match, each once, whatever links lead to its folder."""
-    matches = _numbered(pattern) if number_in(pattern) else glob.glob(pattern, recursive=True)  # noqa: PTH207 (any pattern)
-    longest_first = sorted(matches, key=len, reverse=True)
+    if number_in(pattern):
+        return _numbered(pattern)
+    longest_first = sorted(_glob(pattern), key=len, reverse=True)
     by_place = {(os.path.realpath(Path(path).parent), Path(path).name): path for path in longest_first}
     return [path for path in by_place.values() if not stat.S_ISDIR(_mode(path))]
 
 
+def _glob(pattern: str) -> list[str]:
+    """Return what matches. Where `**` meets links that lead in circles, `glob` itself has as good as no end."""
+    before, stars, behind = f"/{pattern}/".partition("/**/")
+    if not stars:
+        return glob.glob(pattern)  # noqa: PTH207 (any pattern)
+    roots = _glob(before[1:]) if before[1:] else ["/" if pattern.startswith("/") else ""]
+    folders = [folder for root in roots for folder in _folders(root)]
+    return [path for folder in folders for path in _glob(os.path.join(glob.escape(folder), behind[:-1] or "*"))]  # noqa: PTH118
+
+
+def _folders(root: str) -> Iterator[str]:
+    """Yield a folder and those below it, also behind links, each once."""
+    waiting, seen = [root], set[tuple[int, int]]()
+    while waiting:
+        folder = waiting.pop(0)
+        with suppress(OSError):
+            status = os.stat(folder or os.curdir)  # noqa: PTH116 (as above)
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            entries = [entry for entry in os.scandir(folder or os.curdir) if entry.is_dir() and not _is_hidden(entry.name)]
+            yield folder
+            entries.sort(key=lambda entry: (entry.is_symlink(), entry.name))
+            waiting += [os.path.join(folder, entry.name) for entry in entries]  # noqa: PTH118 (as above)
+
+
 def _numbered(pattern: str) -> list[str]:
-    """Return the files whose number is written as a pattern such as `img_%04d.jpg` says: filled with zeros, or with spaces."""
+    """Return the files whose number is written as a pattern such as `img_%04d.jpg` says, in the order of the numbers."""
     folder, name = os.path.split(pattern)
     place = number_in(name)
     assert place is not None
     before, after, width = name[: place.start()], name[place.end() :], int(place[1] or 0)
     shape = re.compile(rf"{re.escape(before)}( *\d+){re.escape(after)}", re.ASCII)
-    try:
-        numbered = list(filter(None, map(shape.fullmatch, os.listdir(folder or "."))))  # noqa: PTH208 (names alone)
-    except OSError:
-        return []
-    # FFmpeg fills with zeros, C with spaces where no zero is asked for.
-    fitting = [each for each in numbered if each[1] in (f"{int(each[1]):0{width}}", f"{int(each[1]):{width}}")]
-    return [os.path.join(folder, each[0]) for each in fitting]  # noqa: PTH118 (a path stays as it is spelled)
+    by_number: dict[int, str] = {}
+    with suppress(OSError):
+        for each in filter(None, map(shape.fullmatch, sorted(os.listdir(folder or ".")))):  # noqa: PTH208 (names alone)
+            number = int(each[1])
+            if each[1] in (f"{number:0{width}}", f"{number:{width}}"):  # FFmpeg fills with 0, C with spaces if not told to
+                by_number[number] = os.path.join(folder, each[0])  # noqa: PTH118 (as the user spells it)
+    return [by_number[number] for number in sorted(by_number)]
 
 
 def _sort_in(found: Found, path: str, mode: int, videos: Collection[str] = ()) -> None:
@@ -154,6 +184,8 @@ def _sort_in(found: Found, path: str, mode: int, videos: Collection[str] = ()) -
     suffix = Path(name).suffix.lower()
     kinds = ((found.pictures, PICTURE_SUFFIXES), (found.videos, VIDEO_SUFFIXES), (found.videos, videos))
     kind = next((names for names, suffixes in kinds if suffix in suffixes), None)
+    if kind is None and not suffix and stat.S_ISREG(mode):
+        kind = {"picture": found.pictures, "video": found.videos}.get(content_of_file(path) or "")
     if _is_hidden(name):
         found.hidden.append(path)
     elif not stat.S_ISREG(mode) and (mode or kind is None):

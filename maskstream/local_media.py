@@ -97,7 +97,7 @@ class _Pieces:
         if self._has_refused:
             return _Nothing()
         self._has_refused = True
-        raise LeadsAway(name)
+        raise LeadsAway(name.removeprefix("//"))
 
 
 class _Nothing:

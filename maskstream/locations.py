@@ -16,6 +16,7 @@ from maskstream.pictures import PICTURE_SUFFIXES
 from maskstream.redaction import redact
 
 Kind = Literal["url", "webcam", "pipe", "pictures", "file"]
+"""`pictures` is a folder or a pattern, which may have videos too."""
 
 STDIN: Final = "-"
 STDIN_NAME: Final = "stdin"
@@ -25,6 +26,8 @@ _VIDEO4LINUX: Final = 81
 """The major number of all its devices."""
 _NUMBERED: Final = re.compile(r"/dev/video(\d+)")
 _NUMBER: Final = re.compile(r"%(0\d{1,2}|\d)?d")
+_ANIMATION: Final = ".apng"
+"""Begins as PNG does; its user wants all of its pictures."""
 _DEVICE_FOLDERS: Final = ("/dev/video", "/dev/v4l/")
 
 
@@ -34,18 +37,20 @@ def location_kind(location: str) -> Kind:
         return "url"
     if webcam_of(location) is not None:
         return "webcam"
-    if is_stdin(location):
-        return "file" if _is_regular("/dev/stdin") and sys.platform == "linux" else "pipe"
-    mode = _mode(location)
+    path = local_path(location)
+    mode = _mode(path)
+    if is_stdin(location) and not (stat.S_ISREG(mode) and sys.platform == "linux"):
+        return "pipe"
     if stat.S_ISFIFO(mode):
         return "pipe"
     if stat.S_ISDIR(mode) or is_pattern(location):
         return "pictures"
-    if is_sdp(location):
+    if is_sdp(path):
         return "url"
-    content = content_of_file(location)
-    is_picture = content == "picture" or (content != "video" and Path(location).suffix.lower() in PICTURE_SUFFIXES)
-    return "pictures" if is_picture else "file"
+    content = content_of_file(path)
+    suffix = Path(location).suffix.lower()
+    is_picture = content == "picture" or (content != "video" and suffix in PICTURE_SUFFIXES)
+    return "pictures" if is_picture and suffix != _ANIMATION else "file"
 
 
 def may_come_back(location: str) -> bool:
@@ -138,10 +143,6 @@ def _mode(path: str) -> int:
         return os.stat(path).st_mode  # noqa: PTH116 (Path raises where nothing may be looked up)
     except (OSError, ValueError):
         return 0
-
-
-def _is_regular(path: str) -> bool:
-    return stat.S_ISREG(_mode(path))
 
 
 def _is_video4linux(path: str) -> bool:

@@ -16,6 +16,7 @@ from maskstream.cameras import Camera
 from maskstream.errors import SourceOpenError, SourceRefused
 from maskstream.files import make_folder
 from maskstream.live_cameras import Opened
+from maskstream.locations import is_stdin
 from maskstream.pictures import PICTURE_SUFFIXES, WRITABLE_SUFFIXES
 from maskstream.protocols import Sink, Source
 from maskstream.sinks import FirstFrameSink, PictureSink, RecordingSink, VideoSink
@@ -25,6 +26,7 @@ from maskstream.sinks.video import new_video
 from maskstream.sources import (
     SOURCES,
     DeferredSource,
+    PipedPictureSource,
     PipeSource,
     ReconnectingSource,
     ReconnectPolicy,
@@ -46,22 +48,21 @@ _AT_ONCE_S: Final = 0.5
 
 
 def is_one_picture(camera: Camera, output: str | None = None) -> bool:
-    """Return whether what a URL leads to is wanted as one picture that is read once, and not as a camera.
+    """Return whether what a URL leads to, or what comes through a pipe, is wanted as one picture that is read once.
 
-    That is so where the output is a picture, or a folder and the URL ends as a picture does, and with `network.snapshot_s` 0
-    wherever it does.
+    That is so where the output is a picture. A URL that ends as a picture does is one too where the output is a folder, or
+    `network.snapshot_s` is 0.
 
     Args:
         camera: Where it is.
         output: Where its pictures go, where it is the only source; None where it is not, or they go nowhere.
     """
-    if scheme_of(camera.location) not in HTTP_SCHEMES:
-        return False
-    is_named_so = Path(urlsplit(camera.location).path).suffix.lower() in PICTURE_SUFFIXES
-    if output is not None and (output.endswith("/") or os.path.isdir(output)):  # noqa: PTH112 (Path raises where nobody may look)
-        return is_named_so
-    into_picture = output is not None and Path(output).suffix.lower() in WRITABLE_SUFFIXES
-    return into_picture or (is_named_so and not camera.config.network.snapshot_s)
+    into_folder = output is not None and (output.endswith("/") or os.path.isdir(output))  # noqa: PTH112 (Path raises where nobody may look)
+    into_picture = output is not None and not into_folder and Path(output).suffix.lower() in WRITABLE_SUFFIXES
+    if scheme_of(camera.location) in HTTP_SCHEMES:
+        is_named_so = Path(urlsplit(camera.location).path).suffix.lower() in PICTURE_SUFFIXES
+        return into_picture or (is_named_so and (into_folder or not camera.config.network.snapshot_s))
+    return into_picture and (is_stdin(camera.location) or source_kind(camera.location) == "pipe")
 
 
 def open_source(
@@ -83,8 +84,8 @@ def open_source(
     network = camera.config.network
     opener: Callable[[], Source] = partial(SOURCES[kind], camera.location, camera.name, camera.config)
     if is_one_picture(camera, output):
-        opener = partial(UrlPictureSource, camera.location, network, camera.name)
-    elif kind in ("url", "webcam"):
+        return _one_picture(camera, kind)
+    if kind in ("url", "webcam"):
         policy = ReconnectPolicy(network.max_reconnects, refusal_ends=alone)
         if kind == "url":
             opener = UrlOpener(camera.location, camera.name, network, camera.config.video)
@@ -100,6 +101,16 @@ def open_source(
     if camera.batch is not None or kind == "pipe":
         return _deferred(camera, kind, opener, status or board.status(camera.name, quiet=True))
     source = opener()
+    logger.info("{}", _described(source.info))
+    return source
+
+
+def _one_picture(camera: Camera, kind: str) -> Source:
+    if kind == "url":
+        source: Source = UrlPictureSource(camera.location, camera.config.network, camera.name)
+    else:
+        require_no_terminal(camera.location, camera.name)
+        source = PipedPictureSource(camera.location, camera.name, camera.config.pictures.max_megapixels)
     logger.info("{}", _described(source.info))
     return source
 

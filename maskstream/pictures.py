@@ -37,6 +37,8 @@ _FORMATS: Final = {
 _HEIF_SUFFIXES: Final = (".heic", ".heif")
 _HEIC_START: Final = re.compile(rb"....ftyphe[iv]", re.DOTALL)
 _HEIC_ADVICE: Final = "HEIC is not read; convert it to JPEG"
+_CR2_START: Final = re.compile(rb"II\*\0....CR", re.DOTALL)
+_RAW_ADVICE: Final = "camera raw is not read; develop it as JPEG"
 
 WRITABLE_SUFFIXES: Final = tuple(_FORMATS)
 """Of the pictures that are read and written."""
@@ -74,6 +76,7 @@ _MAY_BE_SEVERAL: Final = ("AVIF", "MPO", "PNG", "TIFF", "WEBP")
 COUNTED: Final = 100
 """Pictures in one file that are counted."""
 _SUBFILE_TYPE: Final = 254
+_DNG_VERSION: Final = 50706
 _NO_PAGE: Final = 0b101
 """Bits of TIFF's NewSubfileType: a copy of lower resolution, a mask of transparency."""
 _PNG_METADATA: Final = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")
@@ -119,7 +122,7 @@ def picture_shape(picture: str | bytes) -> PictureShape:
     Raises:
         SourceError: As `read_picture`; what is damaged behind the header is not noticed.
     """
-    with _readable(picture) as opened, Image.open(opened, formats=sorted(set(_FORMATS.values()))) as stored:
+    with _readable(picture) as opened, _stored(opened) as stored:
         # Pillow would decode a whole PNG to look for metadata behind its pixels.
         exif = Image.Image.getexif if stored.format == "PNG" and not _has_late_metadata(opened) else type(stored).getexif
         orientation = _orientation(stored, exif)
@@ -188,8 +191,11 @@ def _readable(picture: str | bytes) -> Generator[BinaryIO, None, None]:
     file = None if isinstance(picture, bytes) else Path(picture)
     try:
         with _LARGE_PICTURES, BytesIO(picture) if isinstance(picture, bytes) else _opened(Path(picture)) as opened:
-            if _HEIC_START.match(opened.read(12)):  # whatever its name
+            start = opened.read(12)
+            if _HEIC_START.match(start):  # whatever its name
                 raise SourceRefused(_HEIC_ADVICE)
+            if _CR2_START.match(start):
+                raise SourceRefused(_RAW_ADVICE)
             yield opened
     except _DAMAGED as error:
         raise SourceError(_why_unreadable(file, error)) from error
@@ -204,11 +210,27 @@ def _opened(file: Path) -> BinaryIO:
     return file.open("rb")
 
 
-class _LargePictures:
-    """Raises Pillow's limit, which is made for servers, while pictures are read: phones take some of 200 megapixels.
+@contextmanager
+def _stored(file: BinaryIO) -> Generator[Image.Image, None, None]:
+    """Read the header of a picture; refuse more than `_LARGEST_PIXELS` before memory is taken for them.
 
-    The limit is global and looked at both when a file is opened and when it is decoded. It stays raised while any thread reads.
-    Pillow warns above it and refuses twice as much.
+    The first picture in camera raw, which is a TIFF, is a small copy of what the camera saw.
+    """
+    with Image.open(file, formats=sorted(set(_FORMATS.values()))) as stored:
+        if isinstance(stored, TiffImagePlugin.TiffImageFile) and (
+            stored.tag_v2.get(_SUBFILE_TYPE, 0) & 1 or _DNG_VERSION in stored.tag_v2
+        ):
+            raise SourceRefused(_RAW_ADVICE)
+        if math.prod(stored.size) > _LARGEST_PIXELS:
+            raise Image.DecompressionBombError
+        yield stored
+
+
+class _LargePictures:
+    """Lifts Pillow's limit, which is made for servers, while pictures are read: phones take some of 200 megapixels.
+
+    The limit is global and looked at both when a file is opened and when it is decoded. It stays lifted while any thread reads.
+    A higher one would not do: Pillow warns above it, on standard error, and refuses twice as much.
     """
 
     def __init__(self) -> None:
@@ -219,7 +241,7 @@ class _LargePictures:
     def __enter__(self) -> None:
         with self._lock:
             if not self._readers:
-                self._before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, _LARGEST_PIXELS // 2
+                self._before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
             self._readers += 1
 
     def __exit__(self, *_: object) -> None:
@@ -234,7 +256,7 @@ _LARGE_PICTURES: Final = _LargePictures()
 
 def _decode(file: BinaryIO) -> BgrImage:
     with (
-        Image.open(file, formats=sorted(set(_FORMATS.values()))) as stored,
+        _stored(file) as stored,
         _READING_ALONE if math.prod(stored.size) >= _READ_ALONE_FROM_PIXELS else nullcontext(),
     ):
         return _pixels(stored)

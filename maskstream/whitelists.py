@@ -27,6 +27,8 @@ A protocol that a source's own URL needs is in its row. `list` is a playlist in 
 
 PROGRAMS: Final = frozenset({"hls", "dash", "webm_dash_manifest", "concat", "sdp", "imf", "vobsub"})
 """Formats of FFmpeg that are lists of other files or addresses."""
+_DRAWN_TEXT: Final = frozenset({"tty", "bin", "xbin", "adf", "idf"})
+"""Formats of FFmpeg that draw the letters of any text file as video."""
 PLAYLISTS: Final = "hls,dash"
 """Those of `PROGRAMS` that are read, each piece through a function of ours; FFmpeg mostly lacks the second."""
 
@@ -52,8 +54,8 @@ STREAMED_FORMATS: Final = ",".join((*_SENT, "matroska", "webm", "mov", "mp4", "a
 
 @cache
 def plain_formats() -> str:
-    """Return the formats of FFmpeg whose video is in the file itself, as FFmpeg lists them."""
-    formats = (_input_format(name) for name in sorted(av.formats_available - PROGRAMS))
+    """Return the formats of FFmpeg whose video is in the file itself, as FFmpeg lists them, without drawings of text."""
+    formats = (_input_format(name) for name in sorted(av.formats_available - PROGRAMS - _DRAWN_TEXT))
     return ",".join(
         known.name for known in formats if known is not None and av.format.Flags.no_file not in av.format.Flags(known.flags)
     )

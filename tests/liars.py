@@ -1,11 +1,13 @@
 """Peers on this machine that claim and send what no camera would, for tests of what that may cost."""
 
 import re
+import select
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from socket import create_server, socket
+from time import monotonic
 
 from tests.slowness import LONGEST_S
 
@@ -50,6 +52,19 @@ class Caller:
         """Send a little ten times a second, without end."""
         while not self._stopped.wait(0.1):
             self._connection.sendall(piece)
+
+    def stays(self, for_s: float) -> bool:
+        """Wait so long, and throw away what the client says; return False where it leaves, or the server ends."""
+        until_s = monotonic() + for_s
+        while not self._stopped.is_set():
+            said, _, _ = select.select([self._connection], [], [], min(0.1, max(0.0, until_s - monotonic())))
+            if said:
+                words = self._connection.recv(65536)
+                if not words or b"TEARDOWN" in words:
+                    return False
+            elif monotonic() >= until_s:
+                return True
+        return False
 
     def rtsp(self, status: str, *headers: str, body: str = "") -> None:
         """Answer in RTSP."""

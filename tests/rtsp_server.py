@@ -2,10 +2,10 @@
 
 Usage: rtsp_server.py HOST PORT LOGIN CERTIFICATE PATH:FEED_PORT:TRANSPORTS:ROLE ...
 
-Each path sends on the H.264 that arrives as RTP at its feed port of 127.0.0.1. LOGIN is METHOD:USER:PASSWORD with the method
-basic or digest; CERTIFICATE is a PEM file with certificate and key, for rtsps://, or - for none; TRANSPORTS is tcp, udp or both;
-ROLE is who may watch: anyone, or user, who has to log in. All that it prints is the port that it listens at; for PORT 0 it takes
-any free one.
+Each path sends on the H.264 that arrives as RTP at its feed port of 127.0.0.1; with jpeg for a port, it sends pictures of its own
+as Motion JPEG. LOGIN is METHOD:USER:PASSWORD with the method basic or digest; CERTIFICATE is a PEM file with certificate and key,
+for rtsps://, or - for none; TRANSPORTS is tcp, udp or both; ROLE is who may watch: anyone, or user, who has to log in. All that
+it prints is the port that it listens at; for PORT 0 it takes any free one.
 """
 
 import sys
@@ -21,6 +21,10 @@ RELAY = (
     "udpsrc address=127.0.0.1 port={} caps=application/x-rtp,media=video,clock-rate=90000,encoding-name=H264,payload=96"
     " ! rtph264depay ! h264parse ! rtph264pay name=pay0 pt=96"
 )
+JPEG = (
+    "videotestsrc is-live=true ! video/x-raw,width=160,height=120,framerate=10/1,format=I420"
+    " ! jpegenc ! rtpjpegpay name=pay0 pt=26"
+)
 TRANSPORTS = {
     "tcp": GstRtsp.RTSPLowerTrans.TCP,
     "udp": GstRtsp.RTSPLowerTrans.UDP,
@@ -31,7 +35,7 @@ TRANSPORTS = {
 def make_factory(feed_port: str, transports: str, role: str) -> GstRtspServer.RTSPMediaFactory:
     """Return what makes the stream of a path: one pipeline for all who watch it."""
     factory = GstRtspServer.RTSPMediaFactory()
-    factory.set_launch(RELAY.format(feed_port))
+    factory.set_launch(JPEG if feed_port == "jpeg" else RELAY.format(feed_port))
     factory.set_shared(True)
     factory.set_protocols(TRANSPORTS[transports])
     for who in ("anyone", "user"):

@@ -37,7 +37,7 @@ _PIECE = 10 * 188  # packets of an MPEG transport stream
 
 @dataclass(frozen=True)
 class RtspServer:
-    """A running RTSP server: /cam for everybody, /locked for `USER`, /tcp and /udp over that transport alone."""
+    """A running RTSP server: /cam for everybody, /locked for `USER`, /tcp and /udp over that one alone; /jpeg is Motion JPEG."""
 
     host: str
     port: int
@@ -59,6 +59,7 @@ def rtsp_server(
     port: int = 0,
     method: Literal["basic", "digest"] = "digest",
     certificate: Path | None = None,
+    gop: int = 5,
 ) -> Iterator[RtspServer]:
     """Play a video again and again at its own speed, as a camera would, to any number of clients.
 
@@ -68,11 +69,12 @@ def rtsp_server(
         port: 0 for any free one.
         method: How users log in.
         certificate: A file that holds certificate and key, for rtsps://.
+        gop: Pictures from one key frame to the next.
     """
     ports = free_udp_ports(len(_RTSP_PATHS))
     streams = [f"{path}:{port}:{kind}" for (path, kind), port in zip(_RTSP_PATHS.items(), ports, strict=True)]
     with ExitStack() as running:
-        feeder = running.enter_context(running_process(feed_command(video, ports)))
+        feeder = running.enter_context(running_process(feed_command(video, ports, gop)))
         command = [
             SYSTEM_PYTHON,
             str(_RTSP_SERVER),
@@ -81,6 +83,7 @@ def rtsp_server(
             f"{method}:{USER}:{PASSWORD}",
             str(certificate or "-"),
             *streams,
+            "/jpeg:jpeg:both:anyone",
         ]
         server = running.enter_context(running_process(command))
         yield RtspServer(host, announced_port(server), server, feeder, "rtsps" if certificate else "rtsp")

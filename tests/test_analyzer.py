@@ -11,6 +11,7 @@ from maskstream.config import Layer
 from maskstream.errors import ConfigError
 from maskstream.models.runtimes import STREAMS
 from maskstream.pipeline import batch_size_of, require_incorrect
+from maskstream.settings import Config
 from maskstream.types import COCO_KEYPOINTS, FACE_KEYPOINTS, BgrImage, Detection, FloatArray, Frame, Label
 from tests.conftest import make_detection, make_frame
 from tests.receivers import wait_until
@@ -261,7 +262,7 @@ def test_frames_in_one_go_suit_what_runs_the_detector(settings: dict[str, Any], 
 
 
 def test_detectors_are_made_ready_for_one_source_after_the_other_while_others_are_analysed() -> None:
-    """A detector that is compiled for 50 faces must not take the place of one that was compiled for 100 meanwhile."""
+    """A detector that is compiled for 150 faces must not take the place of one that was compiled for 200 meanwhile."""
 
     class Compiled(GivenDetector):
         def admit(self, min_score: float, max_faces: int) -> None:
@@ -274,7 +275,7 @@ def test_detectors_are_made_ready_for_one_source_after_the_other_while_others_ar
     at_once: list[int] = []
     may_end = threading.Event()
     judge = Analyzer(Compiled([make_detection()]), GivenClassifier(), load_config())
-    configs = [load_config(layers=[Layer.of_key("test", "detector.max_faces", count)]) for count in (50, 100)]
+    configs = [load_config(layers=[Layer.of_key("test", "detector.max_faces", count)]) for count in (150, 200)]
     threads = [threading.Thread(target=judge.admit, args=(config,)) for config in configs]
     for thread in threads:
         thread.start()
@@ -285,6 +286,32 @@ def test_detectors_are_made_ready_for_one_source_after_the_other_while_others_ar
     for thread in threads:
         thread.join()
     assert at_once == [1, 1]
+
+
+def test_who_wants_no_more_than_what_is_ready_does_not_wait_for_a_detector_that_is_compiled_for_another() -> None:
+    class Compiled(GivenDetector):
+        def admit(self, min_score: float, max_faces: int) -> None:
+            admitted.append((min_score, max_faces))
+            assert may_end.wait(LONGEST_S)
+
+    def faces(count: int, min_score: float = 0.15) -> Config:
+        return load_config(
+            layers=[Layer.of_key("test", "detector.max_faces", count), Layer.of_key("test", "detector.min_score", min_score)]
+        )
+
+    admitted: list[tuple[float, int]] = []
+    may_end = threading.Event()
+    judge = Analyzer(Compiled([make_detection()]), GivenClassifier(), faces(100), {"gate": faces(20, 0.1)})
+    compiling = threading.Thread(target=judge.admit, args=(faces(200),))
+    compiling.start()
+    wait_until(lambda: bool(admitted))
+    for ready in (faces(100), faces(50, 0.1)):  # in this thread: waiting for the other one would never end
+        judge.admit(ready)
+    may_end.set()
+    compiling.join()
+    for config in (faces(200), faces(200, 0.05), faces(150, 0.05)):
+        judge.admit(config)
+    assert admitted == [(0.15, 200), (0.05, 200)]
 
 
 def test_what_the_models_cannot_say_is_refused_for_a_source_that_is_added() -> None:

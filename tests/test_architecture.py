@@ -51,7 +51,7 @@ ALLOWED = {
     "certificates": set(),
     "align": {"geometry", "types"},
     "pictures": {"types", "errors", "files"},
-    "folders": {"errors", "files", "locations", "pictures"},
+    "folders": {"content", "errors", "files", "locations", "pictures"},
     "content": {"pictures"},
     "locations": {"content", "errors", "pictures", "redaction"},
     "covering": {"align", "settings", "types"},

@@ -151,7 +151,7 @@ def test_the_list_that_comes_with_the_program(config: Config, monkeypatch: pytes
     monkeypatch.setenv("CAMERA_USER", "viewer")
     monkeypatch.setenv("CAMERA_PASSWORD", "secret")
     cameras = read_cameras([str(ROOT / "configs" / "cameras.yaml")], config)
-    assert [camera.name for camera in cameras] == ["entrance", "corridor", "lab", "desk"]
+    assert [camera.name for camera in cameras] == ["entrance", "corridor", "lab", "gate", "desk"]
     assert cameras[0].location == "rtsp://viewer:secret@192.0.2.10:554/stream1"
 
 

@@ -151,16 +151,16 @@ def test_settings_of_a_camera_that_has_ended_do_not_open_it_again(scene: Scene) 
 
 
 def test_a_corrected_typo_opens_the_camera(scene: Scene, said: list[str]) -> None:
-    scene.errors["rtmp://b"] = SourceOpenError("rtmp://b: rtmp:// is not read")
-    scene.edit(GATE, "name: hall, url: 'rtmp://b'")
+    scene.errors["whep://b"] = SourceOpenError("whep://b: whep:// is not read")
+    scene.edit(GATE, "name: hall, url: 'whep://b'")
     scene.settle(lambda: any("going on without it" in line for line in said))
     assert scene.names() == {"gate"}
     scene.edit(GATE, "name: hall, url: 'rtsp://b'")
     scene.settle(lambda: "hall" in scene.names())
-    assert sum("rtmp:// is not read; going on without it" in line for line in said) == 1
+    assert sum("whep:// is not read; going on without it" in line for line in said) == 1
     scene.engine.remove("gate", "over")  # which tells the listeners
     assert [change.cause for change in scene.listener.changes if change.source_id == "hall"] == [
-        *("started", "rtmp://b: rtmp:// is not read", "started"),
+        *("started", "whep://b: whep:// is not read", "started"),
     ]
 
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,17 +12,17 @@ import pytest
 from maskstream import opening
 from maskstream.cameras import Camera
 from maskstream.errors import SinkError, SourceOpenError, SourceRefused
-from maskstream.opening import open_camera, open_source, picture_sink
+from maskstream.opening import is_one_picture, open_camera, open_source, picture_sink
 from maskstream.settings import Config
 from maskstream.sinks import PictureSink, RecordingSink, VideoSink
 from maskstream.sinks.names import FileNames
 from maskstream.sources import SOURCES, FileSource, ReconnectingSource, UrlSource
 from maskstream.states import SourceState
 from maskstream.stream.board import StatusBoard
-from tests.servers import http_server, mjpeg, status
+from tests.servers import http_server, jpeg, mjpeg, pictures, status
 from tests.slowness import LONGEST_S
 from tests.stream.test_engine import ListSource
-from tests.video_files import every, grey, write_video
+from tests.video_files import every, grey, output_of, write_video
 
 
 @pytest.fixture
@@ -166,6 +167,47 @@ def test_names_of_cameras_stay_theirs(clip: Path, config: Config) -> None:
 
 def test_without_an_output_there_is_no_sink(clip: Path, config: Config) -> None:
     assert opened_camera(Camera("hall", str(clip), config), None) == []
+
+
+@pytest.mark.parametrize(
+    ("location", "output", "snapshot_s", "expected"),
+    [
+        *(("http://host/cover.jpg", "judged.jpg", 1, True), ("HTTPS://me:pw@host/x?a=b.c", "new/judged.PNG", 1, True)),
+        *(("http://host/cover.jpg", "folder/", 1, True), ("http://host/cover.JPG?size=big", "there.jpg", 1, True)),
+        *(("http://host/stream", "folder/", 1, False), ("http://host/stream", "there.jpg", 1, False)),
+        *(("http://host/cover.jpg", "judged.mp4", 1, False), ("http://host/cover.jpg", None, 1, False)),
+        *(("http://host/cover.jpg", None, 0, True), ("http://host/snapshot", None, 0, False)),
+        *(
+            ("rtsp://host/cover.jpg", "judged.jpg", 1, False),
+            ("cover.jpg", "judged.jpg", 1, False),
+            ("0", "judged.jpg", 0, False),
+        ),
+    ],
+)
+def test_which_url_is_one_picture(
+    folder: Path, config: Config, location: str, output: str | None, snapshot_s: float, expected: bool
+) -> None:
+    Path("there.jpg").mkdir()
+    own = config.model_copy(update={"network": config.network.model_copy(update={"snapshot_s": snapshot_s})})
+    assert is_one_picture(Camera("camera", location, own), output) is expected
+
+
+def test_pictures_on_servers_go_where_their_names_say(folder: Path, config: Config) -> None:
+    network = config.network.model_copy(update={"snapshot_s": 0})
+    own = config.model_copy(update={"network": network})
+    frames = {"/a.png": pictures([jpeg(1), jpeg(1)]), "/..%2fb%20c.webp": pictures([jpeg(2)])}
+    with http_server(frames) as url:
+        for location, output in (
+            (f"{url}/a.png?x=/y", "out/"),
+            (f"{url}/..%2fb%20c.webp", "out/"),
+            (f"{url}/a.png", "of a list/d.jpg"),
+        ):
+            camera = Camera("gate", location, own)
+            source = open_source(camera, StatusBoard(), alone=False)
+            with closing(source), closing(picture_sink(output, source, camera)) as sink:
+                (frame,) = source
+                sink.write(output_of(frame))
+    assert sorted(map(str, Path().rglob("*.*"))) == ["of a list/d.jpg", "out/a.png", "out/b_c.webp"]
 
 
 def test_a_camera_that_was_opened_ahead_is_closed_where_nobody_reads_it(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -249,11 +249,34 @@ def test_limit_of_pillow_is_neither_met_nor_changed(tmp_path: Path, monkeypatch:
     assert Image.MAX_IMAGE_PIXELS == 10
 
 
-def test_more_than_can_be_held(tmp_path: Path) -> None:
-    path = tmp_path / "picture.png"
-    header = b"IHDR" + struct.pack(">2L5B", 25_000, 25_000, 8, 2, 0, 0, 0)
+@pytest.mark.parametrize("tags", [{254: 1}, {50706: b"\1\4\0\0"}])
+def test_camera_raw_is_not_judged_by_the_small_copy_in_it(tmp_path: Path, tags: dict[int, object]) -> None:
+    path = tmp_path / "photo.nef"
+    Image.fromarray(UPRIGHT[..., ::-1]).save(path, "TIFF", tiffinfo=tags)
+    assert why(path) == why_no_size(path) == "camera raw is not read; develop it as JPEG"
+
+
+def test_camera_raw_of_canon(tmp_path: Path) -> None:
+    path = tmp_path / "photo.cr2"
+    path.write_bytes(b"II*\0\x10\0\0\0CR\2\0" + bytes(100))
+    assert why(path) == why_no_size(path) == "camera raw is not read; develop it as JPEG"
+
+
+def claiming(path: Path, width: int, height: int) -> Path:
+    """Write a small PNG that says to be larger."""
+    header = b"IHDR" + struct.pack(">2L5B", width, height, 8, 2, 0, 0, 0)
     png = encoded(RGB, "PNG")
     path.write_bytes(png[:12] + header + struct.pack(">L", zlib.crc32(header)) + png[33:])
+    return path
+
+
+def test_what_is_large_and_allowed_is_no_reason_to_warn(tmp_path: Path) -> None:
+    """Pillow would, on standard error; here that is an error."""
+    assert picture_size(str(claiming(tmp_path / "picture.png", 24_000, 20_000))) == (24_000, 20_000)
+
+
+def test_more_than_can_be_held(tmp_path: Path) -> None:
+    path = claiming(tmp_path / "picture.png", 25_000, 25_000)
     assert why(path) == why_no_size(path) == "it has more than 500 megapixels; scale it down"
 
 
@@ -437,7 +460,7 @@ def test_threads_read_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     def meet(file: Any) -> Any:
         meeting.wait()  # broken where one reader keeps the others out
-        assert Image.MAX_IMAGE_PIXELS == 250_000_000
+        assert Image.MAX_IMAGE_PIXELS is None
         found = decode(file)
         if found[0, 0, 0] == 3:
             raise OSError("damaged")

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from maskstream.stream.engine import RunReport
 
 SOURCE_HELP = (
-    "index of a webcam, video file, picture, folder or quoted glob of pictures, rtsp:// or http(s):// URL, "
-    "or YAML list of cameras; may be repeated"
+    "index or device of a webcam, video file, picture, folder or quoted glob of videos and pictures, URL (rtsp, http, rtmp, srt, "
+    "udp, rtp, tcp), SDP file, - or named pipe, or YAML list of cameras; may be repeated"
 )
 EVENTS_HELP = "a JSON record per event of a person without a mask, and per minute; a file is continued; - is standard output"
 OVERWRITE_HELP = (

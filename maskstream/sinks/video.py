@@ -80,7 +80,7 @@ class VideoSink:
         if info.path and Path(path).exists() and Path(path).samefile(info.path):
             raise SinkError(f"{path}: the output would replace its own source; choose another name")
         self._kind = container_of(path)
-        self._zero_s = info.start_s if not self._kind.has_times or abs(info.start_s) > AROUND_S else 0.0
+        self._zero_s = 0.0 if self._kind.has_times and 0 <= info.start_s <= AROUND_S else info.start_s
         lasts_s = (info.duration_s or 0.0) - self._zero_s
         self._lasts_s = lasts_s if lasts_s > 0 else None  # some count the duration from 0, and some from the first frame
         time_base = self._kind.time_base(info, self._lasts_s or 0.0)

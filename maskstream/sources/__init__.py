@@ -12,8 +12,9 @@ from maskstream.redaction import redact
 from maskstream.settings import Config
 from maskstream.sources.deferred import DeferredSource
 from maskstream.sources.file import FileSource
+from maskstream.sources.pages import require_no_page
 from maskstream.sources.pictures import PictureSource
-from maskstream.sources.pipe import PipeSource
+from maskstream.sources.pipe import PipedPictureSource, PipeSource
 from maskstream.sources.reconnecting import ReconnectingSource, ReconnectPolicy
 from maskstream.sources.snapshots import SnapshotSource, UrlPictureSource
 from maskstream.sources.url import SCHEMES, UrlOpener, UrlSource, open_url
@@ -21,7 +22,7 @@ from maskstream.sources.webcam import WebcamSource
 
 SOURCES: dict[str, Callable[[str, str, Config], Source]] = {
     "file": lambda path, source_id, config: FileSource(local_path(path), source_id, config.pictures.max_megapixels, config.video),
-    "pictures": lambda path, source_id, config: PictureSource(path, config.pictures, source_id),
+    "pictures": lambda path, source_id, config: PictureSource(local_path(path), config.pictures, source_id),
     "pipe": lambda path, source_id, config: PipeSource(path, source_id, config.pictures.max_megapixels, config.video),
     "url": lambda url, source_id, config: open_url(url, config.network, source_id, video=config.video),
     "webcam": lambda place, source_id, config: WebcamSource(_webcam(place), config.webcam, source_id, video=config.video),
@@ -46,14 +47,21 @@ def source_kind(location: str) -> str:
     Whether a file is a picture or a video is told by its first bytes, and by its suffix where those do not say.
 
     Raises:
-        SourceOpenError: Nothing here reads such a URL.
+        SourceOpenError: Nothing here reads such a URL, or it is a page of a site of videos.
     """
     kind = location_kind(location)
-    scheme, is_url, _ = location.partition("://")
-    if kind == "url" and is_url and scheme.lower() not in SCHEMES:
-        what = _INSTEAD.get(scheme.lower()) or f"give one of {', '.join(f'{known}://' for known in SCHEMES)}, or a file"
-        raise SourceOpenError(f"{redact(location)}: {scheme}:// is not read; {what}")
+    kind = location_kind(location)
+    if kind == "url" and "://" in location:
+        _require_known(location)
     return kind
+
+
+def _require_known(url: str) -> None:
+    scheme = url.partition("://")[0].lower()
+    if scheme not in SCHEMES:
+        what = _INSTEAD.get(scheme) or f"give one of {', '.join(f'{known}://' for known in SCHEMES)}, or a file"
+        raise SourceOpenError(f"{redact(url)}: {scheme}:// is not read; {what}")
+    require_no_page(url)
 
 
 def _webcam(location: str) -> int | str:
@@ -68,6 +76,7 @@ __all__ = [
     "FileSource",
     "PictureSource",
     "PipeSource",
+    "PipedPictureSource",
     "ReconnectPolicy",
     "ReconnectingSource",
     "SnapshotSource",

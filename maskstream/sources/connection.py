@@ -1,14 +1,17 @@
 """What is the same for all ways to reach what a URL names."""
 
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass, field
+from typing import Final, Literal, Protocol
 
 import av
 
+from maskstream.demuxing import AnyPacket
 from maskstream.errors import SourceRefused
 from maskstream.settings import NetworkConfig
 from maskstream.sources.limits import Allowance
 
+ENOUGH_FOR_FPS: Final = {"fpsprobesize": "5"}
+"""Frames. By itself FFmpeg watches 20 before it lets go, which are 4 s of a camera with 5 fps."""
 Transport = Literal["tcp", "udp"]
 
 
@@ -32,6 +35,10 @@ class Remembered:
 
     transport: Transport | None = None
     """By which RTSP came, where that was tried."""
+    is_patient: bool = False
+    """Whether the next connection over RTSP gives the first transport all the time."""
+    lone_pictures: int = 0
+    """Connections in a row over which one picture of Motion JPEG came, and no second one."""
     has_warned: bool = False
     """Whether it was said that its certificate is not checked."""
     is_asked_said: bool = False
@@ -49,10 +56,8 @@ class Peer:
     config: NetworkConfig
     allowance: Allowance
     remembered: Remembered
-
-
-class NeedsSeeking(Exception):
-    """A file is made so that it cannot be read from its beginning to its end, and its server gives it in no other way."""
+    early: list[AnyPacket] = field(default_factory=list)
+    """The first packets, where a connection reads some to see that they come."""
 
 
 class Connection(Protocol):
@@ -73,7 +78,6 @@ class Connection(Protocol):
             av.FFmpegError: FFmpeg's own, which have the password in them.
             LimitReached: It is late, or too much.
             PictureComes: It is a picture.
-            NeedsSeeking: It is a file that cannot be read in one go.
         """
         ...
 
@@ -91,6 +95,10 @@ class Connection(Protocol):
 
     def end_is_final(self, container: av.container.InputContainer) -> bool:
         """Return whether a live stream that has ended will not come back; else it counts as lost."""
+        ...
+
+    def needs_seeking(self) -> bool:
+        """Return whether it is a file that cannot be read from beginning to end, and the server gives it in no other way."""
         ...
 
     def close(self) -> None:
@@ -114,6 +122,10 @@ class LiveConnection:
 
     def end_is_final(self, container: av.container.InputContainer) -> bool:
         """Return False: whoever ends a stream may be started again, or has lost the network."""
+        return False
+
+    def needs_seeking(self) -> bool:
+        """Return False: it is no file."""
         return False
 
     def close(self) -> None:

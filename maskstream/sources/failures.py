@@ -31,6 +31,7 @@ _REFUSALS: Final[dict[type[Exception], str]] = {
 _REASONS: Final[dict[type[Exception], str]] = {
     av_error.HTTPServerError: "the server itself failed (5xx); restart the camera, or try again later",
     ConnectionRefusedError: "the connection was refused; check host and port, and that the camera is on",
+    av_error.EOFError: "it ended before a picture came; check the camera, and the path behind the host",
     ConnectionResetError: "the connection was reset; check the camera and the network",
 }
 _REASONS_BY_ERRNO: Final = {

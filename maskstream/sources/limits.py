@@ -36,6 +36,8 @@ class Allowance:
     def __init__(self, config: NetworkConfig) -> None:
         """Begin with the time that opening may take."""
         self._max_mb = config.max_frame_mb
+        self.most_bytes = round(config.max_frame_mb * _MEGA)
+        """Of one picture."""
         self.is_used_up = False
         """Whether a limit was reached: nothing more is to be read."""
         self.renew(config.open_timeout_s)
@@ -46,6 +48,10 @@ class Allowance:
         self._deadline_s = monotonic() + limit_s
         self._bytes = 0
         self._connections = 0
+
+    def shorten(self, limit_s: float) -> None:
+        """Leave no more time than so many seconds from now on."""
+        self._deadline_s = min(self._deadline_s, monotonic() + limit_s)
 
     @property
     def is_late(self) -> bool:
@@ -70,7 +76,7 @@ class Allowance:
             LimitReached: They are too many for one picture.
         """
         self._bytes += number
-        if self._bytes > self._max_mb * _MEGA:
+        if self._bytes > self.most_bytes:
             self.is_used_up = True
             raise LimitReached(
                 f"more than {self._max_mb:g} MB came without a picture; if its pictures are so large, raise network.max_frame_mb"

@@ -106,6 +106,41 @@ class PictureSource:
         )
 
 
+class OnePicture:
+    """A picture that was sent, from a server or through a pipe."""
+
+    def __init__(self, sent: bytes, name: str, file: str, max_megapixels: float, setting: str) -> None:
+        """Decode it.
+
+        Args:
+            sent: As a file would hold it.
+            name: Of the source.
+            file: What it is called in records, without passwords.
+            max_megapixels: Most that it may have.
+            setting: The setting that allows more.
+
+        Raises:
+            SourceError: It cannot be read, or is too large. Does not say which: the caller has the name.
+        """
+        started = perf_counter()
+        bgr, further = read_within(sent, max_megapixels, setting)
+        if further:
+            logger.warning("{}: {}", one_line(name), only_the_first(further))
+        capture_ms = (perf_counter() - started) * 1000
+        self._frame: Frame | None = Frame(bgr, 0, name, 0.0, captured_at_s=monotonic(), capture_ms=capture_ms, file=file)
+        self.info = SourceInfo(name, bgr.shape[1], bgr.shape[0], live=False, frame_count=1, pictures=(file,))
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield it; may be called once."""
+        frame, self._frame = self._frame, None
+        if frame is not None:
+            yield frame
+
+    def close(self) -> None:
+        """Give it up."""
+        self._frame = None
+
+
 def read_within(picture: str | bytes, max_megapixels: float, setting: str) -> tuple[BgrImage, int]:
     """Decode a picture, unless its header says that it is too large: a small file may hold one that fills the memory.
 

@@ -1,4 +1,4 @@
-"""Video through standard input and named pipes (FIFOs), read once, in order."""
+"""Video and pictures through standard input and named pipes (FIFOs), read once, in order."""
 
 import os
 import select
@@ -13,12 +13,15 @@ from typing import Final
 import av
 from loguru import logger
 
+from maskstream.content import START_BYTES, PicturesInTurn, content_of
 from maskstream.demuxing import demuxed
-from maskstream.errors import SourceOpenError
+from maskstream.errors import SourceError, SourceOpenError
 from maskstream.locations import is_stdin
 from maskstream.settings import VideoConfig
 from maskstream.sources.failures import why_not_in_order
+from maskstream.sources.pictures import OnePicture
 from maskstream.sources.video import Origin, VideoPacket, VideoSource
+from maskstream.whitelists import plain_formats, whitelist
 
 _SAY_AFTER_S: Final = 1.0
 """How long a writer may be missing before that is said."""
@@ -26,6 +29,9 @@ _SILENT_S: Final = 10.0
 """The same of one that writes nothing."""
 _STDIN: Final = 0
 _START: Final = 4096
+_PIECE: Final = 1 << 16
+_LARGEST_PICTURE: Final = 1 << 30
+"""Bytes; who sends more sends something else."""
 
 
 class Pipe:
@@ -153,7 +159,7 @@ class PipeSource(VideoSource):
         try:
             self._pipe.open()
             with _said(self._pipe):
-                container = av.open(self._pipe, "r", metadata_errors="replace")
+                container = av.open(self._pipe, "r", metadata_errors="replace", options=whitelist("pipe", plain_formats()))
             super().__init__(container, Origin(name, live=False, most_pixels=max_megapixels * 1e6, video=video))
         except BaseException:
             self._pipe.close()
@@ -178,6 +184,46 @@ class PipeSource(VideoSource):
     def _release(self) -> None:
         super()._release()
         self._pipe.close()
+
+
+class PipedPictureSource(OnePicture):
+    """One picture that comes through a pipe, or that standard input is."""
+
+    def __init__(self, location: str, source_id: str | None = None, max_megapixels: float = 250) -> None:
+        """Read and decode all that comes.
+
+        Args:
+            location: A named pipe, or `-`.
+            source_id: Its name in records; None for the location.
+            max_megapixels: Larger ones are refused.
+
+        Raises:
+            SourceOpenError: Nothing can come through it, or what came is no picture that can be read.
+        """
+        name = source_id or location
+        pipe = Pipe(location, name)
+        try:
+            pipe.open()
+            sent = _picture_from(pipe)
+        finally:
+            pipe.close()
+        try:
+            super().__init__(sent, name, name, max_megapixels, "pictures.max_megapixels")
+        except SourceError as error:
+            raise SourceOpenError(f"{name}: {error}") from error
+
+
+def _picture_from(pipe: Pipe) -> bytes:
+    """Return all that comes, where that is one picture."""
+    in_turn, data = PicturesInTurn(), bytearray()
+    while piece := pipe.read(_PIECE):
+        data += piece
+        is_other = len(data) >= START_BYTES and content_of(bytes(data[:START_BYTES])) != "picture"
+        if is_other or in_turn.seen_in(data) or len(data) > _LARGEST_PICTURE:
+            raise SourceOpenError(f"{pipe.name}: what comes is not one picture; let the output end in .mp4")
+    if not data:
+        raise SourceOpenError(f"{pipe.name}: ended before anything came; check the program that writes to it")
+    return bytes(data)
 
 
 @contextmanager

@@ -1,11 +1,12 @@
 """Video that comes without a request: over UDP, RTP or a plain TCP connection."""
 
+import re
 from typing import Final
 from urllib.parse import urlsplit
 
 import av
 
-from maskstream.sources.connection import LiveConnection, Peer
+from maskstream.sources.connection import ENOUGH_FOR_FPS, LiveConnection, Peer
 from maskstream.sources.limits import LimitReached
 from maskstream.sources.tls import scheme_of
 from maskstream.whitelists import STREAMED_FORMATS, whitelist
@@ -13,8 +14,9 @@ from maskstream.whitelists import STREAMED_FORMATS, whitelist
 RAW_SCHEMES: Final = ("udp", "rtp", "tcp")
 RECEIVING: Final = {"fifo_size": "131072", "overrun_nonfatal": "1", "buffer_size": "4194304"}
 """Of UDP, as key frames come in bursts: packets of 188 bytes that may wait, no end where they are more, bytes in the system."""
-ENOUGH: Final = {"fpsprobesize": "5"}
-"""Frames that FFmpeg watches before it lets go."""
+
+
+_NO_HOST: Final = re.compile(r"(?<=\w)://(?=:\d)")
 
 
 class RawConnection(LiveConnection):
@@ -26,8 +28,8 @@ class RawConnection(LiveConnection):
     def __init__(self, peer: Peer) -> None:
         """Open nothing yet."""
         self._peer = peer
-        self.url = peer.url
-        """What was asked for."""
+        self.url = _NO_HOST.sub("://0.0.0.0", peer.url.replace("://@", "://", 1))
+        """What was asked for, with a host: FFmpeg's RTP wants one."""
         self.ca_file: str | None = None
         """Nothing has a certificate here."""
 
@@ -45,7 +47,7 @@ class RawConnection(LiveConnection):
         container = av.open(
             self.url,
             metadata_errors="replace",
-            options={**(RECEIVING if scheme != "tcp" else {}), **ENOUGH, **whitelist(scheme, formats)},
+            options={**(RECEIVING if scheme != "tcp" else {}), **ENOUGH_FOR_FPS, **whitelist(scheme, formats)},
             timeout=(allowance, allowance),  # type: ignore[arg-type]  # read by float()
         )
         if scheme != "tcp":

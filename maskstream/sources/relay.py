@@ -15,6 +15,8 @@ from maskstream.sources.limits import Allowance, LimitReached
 
 _LONGEST_ANSWER_S: Final = 10.0
 _LONGEST_END_S: Final = 5.0
+_LOOK_S: Final = 0.1
+"""How often one that waits looks whether it is still wanted."""
 _REMEMBERED: Final = 8192
 """Bytes of what the program writes about itself."""
 
@@ -117,14 +119,15 @@ class Relay:
         assert self._process.stderr is not None
         output = self._process.stdout.fileno()
         waiting = [output, self._process.stderr.fileno()]
-        while True:
+        while not self._allowance.is_used_up:
             if self._allowance.is_late:
                 raise self._allowance.late()
-            ready, _, _ = select.select(waiting, [], [], float(self._allowance))
+            ready, _, _ = select.select(waiting, [], [], min(_LOOK_S, float(self._allowance)))
             if output in ready:
                 return os.read(output, size) or self._end()
             if ready and not self._hears():
                 waiting = [output]
+        return b""
 
     def _hears(self) -> bool:
         """Keep what the program has written about itself last; return whether there may be more."""

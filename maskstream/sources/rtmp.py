@@ -6,11 +6,11 @@ from typing import Final
 import av
 
 from maskstream.sources import tls
-from maskstream.sources.connection import LiveConnection, Peer
+from maskstream.sources.connection import ENOUGH_FOR_FPS, LiveConnection, Peer
 from maskstream.whitelists import whitelist
 
 RTMP_SCHEMES: Final = ("rtmp", "rtmps")
-_ENOUGH: Final = {"analyzeduration": "1000000", "fpsprobesize": "5"}
+_ENOUGH: Final = {"analyzeduration": "1000000", **ENOUGH_FOR_FPS}
 """What FFmpeg looks at before it lets go, in microseconds and frames: it would wait 5 s for sound that may follow."""
 _LOGIN: Final = re.compile(r"(?<=://)[^/?#]*(?=@)")
 _ESCAPED: Final = re.compile(r"%(?:2[124-9a-e]|[3-7][0-9a-f])(?<!%3f)", re.IGNORECASE)

@@ -1,7 +1,9 @@
 """Connections to RTSP cameras."""
 
 from errno import EPROTONOSUPPORT
-from time import sleep
+from itertools import islice
+from math import inf
+from time import monotonic, sleep
 from typing import Final
 
 import av
@@ -9,21 +11,63 @@ from av import error as av_error
 from loguru import logger
 
 from maskstream.sources import tls
-from maskstream.sources.connection import LiveConnection, Peer, Transport
+from maskstream.sources.connection import ENOUGH_FOR_FPS, LiveConnection, Peer, Transport
 from maskstream.sources.http import MOST_REDIRECTS
-from maskstream.sources.limits import LimitReached
+from maskstream.sources.limits import Allowance, LimitReached
 from maskstream.sources.rtsp_redirect import redirected_to
 from maskstream.whitelists import whitelist
 
 RTSP_SCHEMES: Final = ("rtsp", "rtsps")
 _US: Final = 1_000_000
 _PAUSES_S: Final = (0.3, 0.9)
-_ENOUGH_FOR_FPS: Final = 5  # frames; by itself FFmpeg watches 20 before it lets go, which are 4 s of a camera with 5 fps
 _MAY_BE_TRANSPORT: Final = (
     *(av_error.HTTPBadRequestError, av_error.HTTPOtherClientError),
     *(av_error.HTTPServerError, av_error.InvalidDataError),
 )
 """What servers answer to a transport that they do not have, where they do not say so with status 461."""
+_SHARE_OF_FIRST: Final = 0.5
+"""Of the time to open: so long the first transport may be silent before the other one is tried."""
+_ENOUGH_S: Final = 1.0  # of video; by itself FFmpeg watches 5 s where the camera does not describe its pictures
+_LONGEST_LOOK_S: Final = 2.0
+"""That FFmpeg looks at what arrives. Pictures are known from the first key frame on, whether it has understood or not."""
+
+
+class _NothingArrives(Exception):
+    """A camera agreed to send, and does not."""
+
+
+class _Patience:
+    """The seconds that FFmpeg may wait. PyAV asks when it connects, when it looks at what arrives, and when it reads."""
+
+    def __init__(self, allowance: Allowance, share: float) -> None:
+        self._allowance = allowance
+        self._share = share
+        self._asked = 0
+        self._look_ends_s = self._ends_s = inf
+        self.has_ended = False
+        """Whether something arrived: from then on the allowance alone counts."""
+
+    def __float__(self) -> float:
+        left_s = float(self._allowance)
+        self._asked += 1
+        if self.has_ended or self._asked == 1:
+            return left_s
+        if self._asked == 2:
+            self._ends_s = monotonic() + left_s * self._share
+            look_s = min(left_s * self._share, _LONGEST_LOOK_S)
+            self._look_ends_s = monotonic() + look_s
+            return look_s
+        return max(0.001, self._ends_s - monotonic())
+
+    @property
+    def is_all(self) -> bool:
+        """Whether it is all the time that is left to open."""
+        return self._share == 1.0
+
+    @property
+    def was_understood_in_time(self) -> bool:
+        """Whether FFmpeg ended its look by itself."""
+        return monotonic() < self._look_ends_s
 
 
 class RtspConnection(LiveConnection):
@@ -70,28 +114,32 @@ class RtspConnection(LiveConnection):
 
     def _open_by_some_transport(self) -> av.container.InputContainer:
         """Connect by the transport that is set; for `auto` as last time, else by TCP, and then by the other one."""
-        wanted = self._peer.config.transport
+        wanted, remembered = self._peer.config.transport, self._peer.remembered
         if wanted != "auto":
             return self._open_by(wanted)
-        first: Transport = self._peer.remembered.transport or "tcp"
+        first: Transport = remembered.transport or "tcp"
         other: Transport = "udp" if first == "tcp" else "tcp"
+        share = 1.0 if remembered.is_patient else _SHARE_OF_FIRST
+        remembered.is_patient = False
         try:
-            return self._open_by(first)
+            return self._open_by(first, share)
+        except _NothingArrives:
+            refused, why = None, f"over {first.upper()} nothing arrives"
         except av.FFmpegError as error:
             about_transport = error.errno == EPROTONOSUPPORT or isinstance(error, _MAY_BE_TRANSPORT)
             if self._peer.allowance.is_late or not about_transport:
                 raise
-            refused = error
+            refused, why = error, f"it refuses {first.upper()}"
         try:
             container = self._open_after_refusal(other)
-        except (av.FFmpegError, LimitReached):
-            if self._peer.allowance.is_late:
-                raise LimitReached(
-                    f"it refuses {first.upper()}, and over {other.upper()} nothing arrives; check firewalls on the way",
-                    is_final=False,
-                ) from None
-            raise refused from None
-        logger.info("{}: it refuses {}, therefore it is read over {}", self._peer.name, first.upper(), other.upper())
+        except (av.FFmpegError, LimitReached) as error:
+            is_late = isinstance(error, LimitReached) or self._peer.allowance.is_late
+            if refused is not None and not is_late:
+                raise refused from None
+            remembered.is_patient = refused is None  # the first one may have needed more time
+            further = f"over {other.upper()} nothing arrives" if is_late else f"it refuses {other.upper()}"
+            raise LimitReached(f"{why}, and {further}; check the camera, and firewalls on the way", is_final=False) from None
+        logger.info("{}: {}, therefore it is read over {}", self._peer.name, why, other.upper())
         return container
 
     def _open_after_refusal(self, transport: Transport) -> av.container.InputContainer:
@@ -103,28 +151,53 @@ class RtspConnection(LiveConnection):
                 sleep(min(pause_s, float(self._peer.allowance)))
         return self._open_by(transport)
 
-    def _open_by(self, transport: Transport) -> av.container.InputContainer:
+    def _open_by(self, transport: Transport, share: float = 1.0) -> av.container.InputContainer:
+        """Connect, and wait for what comes.
+
+        Args:
+            transport: How it is to be sent.
+            share: Of the time that is left once the camera has agreed to send: so long something may take to arrive.
+
+        Raises:
+            av.FFmpegError: It refuses.
+            LimitReached: The time is up.
+            _NothingArrives: The share of it is.
+        """
         longest_s = max(
             self._peer.config.open_timeout_s, self._peer.config.read_timeout_s
         )  # FFmpeg has one limit for all, PyAV keeps the two
+        patience = _Patience(self._peer.allowance, share)
         container = av.open(
             self.url,
             metadata_errors="replace",
             options={
                 "rtsp_transport": transport,
                 "allowed_media_types": "video",
-                "fpsprobesize": str(_ENOUGH_FOR_FPS),
+                **ENOUGH_FOR_FPS,
+                "analyzeduration": str(round(_ENOUGH_S * _US)),
                 "timeout": str(round(longest_s * _US)),
                 **whitelist("rtsp"),
                 **tls.options(self.ca_file),
             },
-            timeout=(self._peer.allowance, self._peer.allowance),  # type: ignore[arg-type]  # read by float()
+            timeout=(patience, patience),  # type: ignore[arg-type]  # read by float()
         )
-        if self._peer.allowance.is_late:  # and nothing was understood, which is no error to FFmpeg
+        try:
+            self._require_arrival(container, patience)
+        except BaseException:
             container.close()
-            raise self._peer.allowance.late()
+            raise
+        patience.has_ended = True
         self._peer.remembered.transport = transport
         return container
+
+    def _require_arrival(self, container: av.container.InputContainer, patience: "_Patience") -> None:
+        """Find out whether anything arrives, where that was not understood in time, which is no error to FFmpeg."""
+        if patience.was_understood_in_time:
+            return
+        try:
+            self._peer.early.extend(islice(container.demux(), 1))
+        except (av_error.ExitError, TimeoutError):
+            raise (self._peer.allowance.late() if patience.is_all else _NothingArrives()) from None
 
     def _warn_of_certificate(self) -> None:
         if not self._peer.remembered.has_warned and self._peer.config.verify_tls == "auto":

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import av
 
-from maskstream.sources.connection import LiveConnection, Peer
+from maskstream.sources.connection import ENOUGH_FOR_FPS, LiveConnection, Peer
 from maskstream.sources.limits import LimitReached
-from maskstream.sources.raw import ENOUGH, RECEIVING
+from maskstream.sources.raw import RECEIVING
 from maskstream.whitelists import whitelist
 
 _LONGEST: Final = 100_000
@@ -40,7 +40,7 @@ class SdpConnection(LiveConnection):
             "r",
             format="sdp",
             metadata_errors="replace",
-            options={**RECEIVING, **ENOUGH, "allowed_media_types": "video", **whitelist("sdp")},
+            options={**RECEIVING, **ENOUGH_FOR_FPS, "allowed_media_types": "video", **whitelist("sdp")},
             timeout=limit,
         )
         self._peer.remembered.transport = "udp"

@@ -5,7 +5,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from math import ceil
 from threading import Event
-from time import monotonic, perf_counter
+from time import perf_counter
 from typing import Final
 
 import av
@@ -23,25 +23,26 @@ from maskstream.sources.failures import reason_of_fetch
 from maskstream.sources.guard import ReadGuard
 from maskstream.sources.http import HttpFile
 from maskstream.sources.limits import Allowance, LimitReached
-from maskstream.sources.pictures import only_the_first, read_within
+from maskstream.sources.mjpeg import first_picture
+from maskstream.sources.pictures import OnePicture, read_within
 from maskstream.sources.pixels import square_size
 from maskstream.types import BgrImage, Frame, SourceInfo
 
 _FRESH_S: Final = 1.0
 """A first picture that was not read for so long, because models were loaded, is taken anew."""
-_OTHERS: Final[dict[Content | None, str]] = {
-    "page": "what comes from there is a web page; give the address of the picture itself",
-    "video": "what comes from there is a video; let the output end in .mp4",
-    "multipart": "what comes from there is a stream of pictures; let the output end in .mp4",
-    "hls": "what comes from there is a stream; let the output end in .mp4",
+_INSTEAD: Final[dict[Content | None, str]] = {
+    "page": "a web page; give the address of the picture itself",
+    "video": "a video; let the output end in .mp4",
+    "multipart": "a stream of pictures; let the output end in .mp4",
+    "hls": "a stream; let the output end in .mp4",
 }
-_NO_PICTURE: Final = "what comes from there is no picture; check the path behind the host"
 
 
 class _Fetcher:
     """Asks for what is behind a URL, again and again, each time as `NetworkConfig` says and within its limits."""
 
-    def __init__(self, url: str, name: str, config: NetworkConfig) -> None:
+    def __init__(self, url: str, name: str, config: NetworkConfig, *, in_parts: bool = False) -> None:
+        self._in_parts = in_parts
         scheme, _, rest = url.partition("://")
         self._url = f"{scheme.lower()}://{rest}"
         self._config = config
@@ -58,13 +59,17 @@ class _Fetcher:
         try:
             with closing(HttpFile(self._url, tls.options(self._ca_file), allowance, is_first=True)) as file:
                 content = content_of(file.start)
-                picture = file.picture() if content == "picture" else None
+                if self._in_parts:
+                    picture = first_picture(file, allowance.most_bytes)
+                else:
+                    picture = file.picture() if content == "picture" else None
         except (av.FFmpegError, LimitReached) as error:  # the former's own text has the password in it
             why, kind = reason_of_fetch(self._url, error, allowance, self._ca_file)
         else:
             if picture is not None:
                 return picture
-            why, kind = _OTHERS.get("multipart" if content == "picture" else content, _NO_PICTURE), SourceOpenError
+            instead = _INSTEAD.get("multipart" if content == "picture" else content, "no picture; check the path behind the host")
+            why, kind = f"what comes from there is {instead}", SourceOpenError
         raise kind(why)
 
 
@@ -73,7 +78,7 @@ def _at_opening(name: str, error: SourceError) -> SourceOpenError:
     return (SourceRefused if isinstance(error, SourceRefused) else SourceOpenError)(f"{name}: {error}")
 
 
-class UrlPictureSource:
+class UrlPictureSource(OnePicture):
     """One picture on a server; it is asked for once."""
 
     def __init__(self, url: str, config: NetworkConfig, source_id: str | None = None, picture: bytes | None = None) -> None:
@@ -88,27 +93,12 @@ class UrlPictureSource:
         Raises:
             SourceOpenError: There is no answer in time, or no picture that can be read.
         """
-        name, file, started = source_id or redact(url), redact(url), perf_counter()
+        name = source_id or redact(url)
         try:
             sent = _Fetcher(url, name, config).fetch(config.open_timeout_s) if picture is None else picture
-            bgr, further = read_within(sent, config.max_megapixels, "network.max_megapixels")
+            super().__init__(sent, name, redact(url), config.max_megapixels, "network.max_megapixels")
         except SourceError as error:
             raise _at_opening(name, error) from error
-        if further:
-            logger.warning("{}: {}", name, only_the_first(further))
-        capture_ms = (perf_counter() - started) * 1000
-        self._frame: Frame | None = Frame(bgr, 0, name, 0.0, captured_at_s=monotonic(), capture_ms=capture_ms, file=file)
-        self.info = SourceInfo(name, bgr.shape[1], bgr.shape[0], live=False, frame_count=1, pictures=(file,))
-
-    def __iter__(self) -> Iterator[Frame]:
-        """Yield it; may be called once."""
-        frame, self._frame = self._frame, None
-        if frame is not None:
-            yield frame
-
-    def close(self) -> None:
-        """Give it up."""
-        self._frame = None
 
 
 class SnapshotSource:
@@ -127,6 +117,8 @@ class SnapshotSource:
         video: VideoConfig | None = None,
         picture: bytes | None = None,
         clock: Clock = MONOTONIC,
+        *,
+        in_parts: bool = False,
     ) -> None:
         """Decode the first picture.
 
@@ -137,6 +129,7 @@ class SnapshotSource:
             video: Says a `pixel_aspect` where the camera needs that.
             picture: The first one, where it was sent already; None: it is fetched.
             clock: Times the requests; that of the frames' `captured_at_s`.
+            in_parts: Whether each answer is Motion JPEG; of its pictures the first one counts.
 
         Raises:
             SourceOpenError: There is no answer in time, or no picture that can be read.
@@ -148,7 +141,7 @@ class SnapshotSource:
         self._config = config
         self._clock = clock
         self._pixel_aspect = video.pixel_aspect if video else None
-        self._fetcher = _Fetcher(url, self._name, config)
+        self._fetcher = _Fetcher(url, self._name, config, in_parts=in_parts)
         self.damaged = 0
         """Pictures that did not come, or could not be read."""
         self._failing_since_s: float | None = None

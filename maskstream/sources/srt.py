@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import av
 from av import _core
 
-from maskstream.sources.connection import LiveConnection, Peer
+from maskstream.sources.connection import ENOUGH_FOR_FPS, LiveConnection, Peer
 from maskstream.sources.limits import LimitReached
 from maskstream.sources.relay import Relay, program_with
 from maskstream.whitelists import STREAMED_FORMATS, whitelist
@@ -19,7 +19,6 @@ _US: Final = 1_000_000
 _LIMITS: Final = ("timeout", "listen_timeout")
 """Options of the URL that end waiting, in microseconds."""
 _LIMITED: Final = re.compile(rf"(?:{'|'.join(_LIMITS)})=")
-_ENOUGH: Final = {"fpsprobesize": "5"}
 _ANSWERS: Final = (
     ("Incorrect passphrase|Password required|BADSECRET", "the passphrase is missing or wrong; give it as ?passphrase=", True),
     ("SRTO_PASSPHRASE", "its passphrase is not valid; it needs 10 to 79 characters", True),
@@ -65,7 +64,7 @@ class SrtConnection(LiveConnection):
             return av.open(
                 url,
                 metadata_errors="replace",
-                options={**_ENOUGH, **whitelist("srt", STREAMED_FORMATS)},
+                options={**ENOUGH_FOR_FPS, **whitelist("srt", STREAMED_FORMATS)},
                 timeout=limit,
             )
         program = program_with("srt")
@@ -77,7 +76,7 @@ class SrtConnection(LiveConnection):
             "r",
             format="nut",
             metadata_errors="replace",
-            options={**_ENOUGH, **whitelist("pipe")},
+            options={**ENOUGH_FOR_FPS, **whitelist("pipe")},
             timeout=limit,
         )
 

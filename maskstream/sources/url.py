@@ -18,9 +18,10 @@ from maskstream.errors import SourceError, SourceOpenError, SourceRefused, Sourc
 from maskstream.protocols import Source
 from maskstream.redaction import redact
 from maskstream.settings import NetworkConfig, VideoConfig
-from maskstream.sources.connection import Connection, NeedsSeeking, Peer, PictureComes, Remembered, Transport
+from maskstream.sources.connection import Connection, Peer, PictureComes, Remembered, Transport
 from maskstream.sources.failures import NEEDS_SEEKING, reason, reason_of_fetch
 from maskstream.sources.limits import Allowance, LimitReached, limit_memory_of
+from maskstream.sources.mjpeg import MJPEG_FORMATS
 from maskstream.sources.pacing import Pacer
 from maskstream.sources.raw import RAW_SCHEMES, RawConnection
 from maskstream.sources.read_ahead import ReadAhead
@@ -30,7 +31,7 @@ from maskstream.sources.sdp import SdpConnection
 from maskstream.sources.snapshots import SnapshotSource, UrlPictureSource
 from maskstream.sources.srt import SRT_SCHEMES, SrtConnection
 from maskstream.sources.video import Decoded, Origin, VideoPacket, VideoSource
-from maskstream.sources.web import HTTP_SCHEMES, HttpConnection
+from maskstream.sources.web import GUESSED_RATE, HTTP_SCHEMES, HttpConnection
 from maskstream.types import Frame
 
 _CONNECTIONS: Final[dict[str, Callable[[Peer], Connection]]] = {
@@ -43,6 +44,8 @@ _CONNECTIONS: Final[dict[str, Callable[[Peer], Connection]]] = {
 """By scheme."""
 SCHEMES: Final = tuple(_CONNECTIONS)
 """Of the URLs that are read."""
+_LONE_PICTURES: Final = 2
+"""A camera whose answers end after one picture so many times in a row is asked for one picture at a time."""
 _LONGEST_BEHIND_S: Final = 10.0
 """A decoder that is later than this has no time for all frames: those that wait are passed over."""
 
@@ -100,13 +103,14 @@ class UrlSource(VideoSource):
         self._ahead: ReadAhead[VideoPacket] | None = None
         self._packets_received = self._received()
         self._arrived_s = self._behind_s = 0.0
-        self._has_ended = False
+        self._has_ended = self._is_open = False
         self._allowance = Allowance(config)
         self._name = source_id or redact(url)
         self._remembered = remembered or Remembered()
         scheme, is_url, rest = url.partition("://")
         location = f"{scheme.lower()}://{rest}" if is_url else url
         peer = Peer(location, self._name, config, self._allowance, self._remembered)
+        self._early = peer.early
         connect = _CONNECTIONS[scheme.lower()] if is_url else SdpConnection
         self._connection = connect(peer)
         limit_memory_of(config)
@@ -128,7 +132,7 @@ class UrlSource(VideoSource):
         if live and self._connection.is_paced(container):
             self._pacer = Pacer()
             self._ahead = ReadAhead(self._packets_received, lambda packet: packet.size, self._disconnect, clock)
-        if container.format.name in ("mpjpeg", "mjpeg"):  # FFmpeg assumes 25 fps
+        if (live and not self._stream.average_rate) or container.format.name in GUESSED_RATE:
             self.info = replace(self.info, average_fps=None)
 
     @property
@@ -162,6 +166,9 @@ class UrlSource(VideoSource):
 
     def _frame(self, index: int, decoded: Decoded, capture_ms: float) -> Frame | None:
         """Return a frame when it is due; None where the source was closed meanwhile."""
+        if index <= 1:
+            is_lone = index == 0 and self._container.format.name in MJPEG_FORMATS
+            self._remembered.lone_pictures = self._remembered.lone_pictures + 1 if is_lone else 0
         frame = super()._frame(index, decoded, capture_ms)
         if self._pacer is None or frame is None:
             return frame
@@ -213,20 +220,34 @@ class UrlSource(VideoSource):
                         self._allowance.renew(self._config.read_timeout_s + self._connection.patience_s())
             self._has_ended = True
         except LimitReached as reached:
-            raise self._failure(str(reached), SourceRefused if reached.is_final else SourceOpenError) from None
+            raise self._failure(*self._limit_reason(reached)) from None
         except av.FFmpegError as error:
             if not (self._origin.live and error.errno == EIO):  # its word for an end where no length was promised
                 late = self._allowance.is_late or isinstance(error, av_error.ExitError)
-                raise (self._failure(str(self._allowance.late())) if late else self._failure(*reason(error))) from None
+                raise self._failure(*(self._limit_reason(self._allowance.late()) if late else self._reason(error))) from None
             self._has_ended = True
 
     def _demuxed(self) -> Iterator[VideoPacket]:
         """Yield all packets; PyAV takes its limit on each of them from `_allowance` where `demux` begins."""
+        while self._early:
+            yield self._early.pop(0)
         for packet in demuxed(self._container):
             yield packet
             if self._is_open:
                 break
         yield from demuxed(self._container)
+
+    def _reason(self, error: av.FFmpegError) -> tuple[str, type[SourceOpenError]]:
+        return (NEEDS_SEEKING, SourceUnreadable) if self._lacks_seeking(error) else reason(error)
+
+    def _limit_reason(self, reached: LimitReached) -> tuple[str, type[SourceOpenError]]:
+        if self._lacks_seeking(reached):  # all of it came, and its index was not there yet
+            return NEEDS_SEEKING, SourceUnreadable
+        return str(reached), SourceRefused if reached.is_final else SourceOpenError
+
+    def _lacks_seeking(self, error: Exception) -> bool:
+        is_sign = isinstance(error, LimitReached | av_error.InvalidDataError | av_error.ExitError)
+        return is_sign and not self._is_open and self._connection.needs_seeking()
 
     def _failure(self, why: str, kind: type[SourceOpenError] = SourceOpenError) -> SourceError:
         return StreamLost(f"{self._name}: lost: {why}") if self._is_open else kind(f"{self._name}: {why}")
@@ -235,9 +256,9 @@ class UrlSource(VideoSource):
         """Connect; FFmpeg's own errors, which have the password in them, stay here."""
         try:
             return self._connection.open()
-        except NeedsSeeking:
-            raise SourceUnreadable(f"{self._name}: {NEEDS_SEEKING}") from None
         except (LimitReached, av.FFmpegError) as error:
+            if self._lacks_seeking(error):
+                raise SourceUnreadable(f"{self._name}: {NEEDS_SEEKING}") from None
             why, kind = reason_of_fetch(self._connection.url, error, self._allowance, self._connection.ca_file)
         raise kind(f"{self._name}: {why}")
 
@@ -251,18 +272,23 @@ def open_url(
 ) -> Source:
     """Connect, and open a stream, or a camera that gives one picture for each request; the arguments are those of `UrlSource`.
 
-    Where `NetworkConfig.snapshot_s` is 0, a picture is only that, and read once.
+    Such a camera is one, too, whose Motion JPEG broke off after one picture several times in a row. Where
+    `NetworkConfig.snapshot_s` is 0, a picture is only that, and read once.
 
     Raises:
         SourceOpenError: There is no answer in time, or neither video nor picture.
     """
-    try:
-        return UrlSource(url, config, source_id, remembered, video)
-    except PictureComes as found:
-        picture = found.picture
-    if not config.snapshot_s:
-        return UrlPictureSource(url, config, source_id, picture=picture)
-    camera = SnapshotSource(url, config, source_id, video=video, picture=picture)
+    picture, in_parts = None, False
+    if remembered is not None and remembered.lone_pictures >= _LONE_PICTURES and config.snapshot_s:
+        remembered.lone_pictures, in_parts = 0, True  # once it is lost, it may be a stream again
+    else:
+        try:
+            return UrlSource(url, config, source_id, remembered, video)
+        except PictureComes as found:
+            picture = found.picture
+        if not config.snapshot_s:
+            return UrlPictureSource(url, config, source_id, picture=picture)
+    camera = SnapshotSource(url, config, source_id, video=video, picture=picture, in_parts=in_parts)
     if remembered is not None and not remembered.is_asked_said:
         remembered.is_asked_said = True
         how = f"it is asked for one every {config.snapshot_s:g} s (network.snapshot_s)"

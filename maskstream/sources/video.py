@@ -90,6 +90,7 @@ class VideoSource:
         self._origin = origin
         self.damaged = 0
         """Packets and frames that were left out because they were damaged."""
+        self._encrypted = 0
         self._ended_s = 0.0
         self._is_open = False
         self._promised_end_s: float | None = None
@@ -109,13 +110,18 @@ class VideoSource:
             self._decoded = self._decode()
             self._first = next(self._decoded, None)
             if self._first is None:
-                advice = "check the network, and that network.transport is tcp" if origin.live else "convert it with ffmpeg"
-                raise SourceOpenError(f"{origin.source_id}: none of its video can be decoded: it is damaged; {advice}")
+                raise SourceOpenError(f"{origin.source_id}: {self._why_nothing()}")
             self.info = self._describe(self._first)
             self._is_open = True
         except BaseException:
             container.close()
             raise
+
+    def _why_nothing(self) -> str:
+        if self._encrypted:
+            return "its video is encrypted, as with DRM; give a copy that is not"
+        advice = "check the network, and that network.transport is tcp" if self._origin.live else "convert it with ffmpeg"
+        return f"none of its video can be decoded: it is damaged; {advice}"
 
     def _limit_pixels(self) -> None:
         """Refuse frames that are too large by what the container says, and let the decoder refuse those that grow later."""
@@ -166,6 +172,9 @@ class VideoSource:
 
     def _decode(self) -> Generator[Decoded, None, None]:
         for packet in self._packets():
+            if packet.has_sidedata("encryption_info"):
+                self._encrypted += 1
+                continue
             try:
                 video_frames = packet.decode()
             except av.FFmpegError:
@@ -200,6 +209,8 @@ class VideoSource:
         name = self._origin.source_id
         if self.damaged:
             logger.warning("{}: {} damaged packets were skipped", name, self.damaged)
+        if self._encrypted and self._is_open:
+            logger.warning("{}: {} packets are encrypted, as with DRM, and were skipped", name, self._encrypted)
         end_s = self._promised_end_s
         if end_s is not None and end_s - self._ended_s > _CUT_SHORT_S:
             logger.warning("{}: ends at {:.1f} s of {:.1f} s: the file was cut short", name, self._ended_s, end_s)

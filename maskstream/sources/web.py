@@ -1,22 +1,27 @@
 """Connections to cameras and videos over HTTP."""
 
+from functools import partial
 from typing import Final
 
 import av
-from av import error as av_error
 from loguru import logger
 
 from maskstream.redaction import redact
 from maskstream.sources import hls, tls
-from maskstream.sources.connection import NeedsSeeking, Peer, PictureComes, has_timestamps
+from maskstream.sources.connection import ENOUGH_FOR_FPS, Peer, PictureComes, has_timestamps
 from maskstream.sources.failures import reason_at_opening
-from maskstream.sources.http import HttpOpener
+from maskstream.sources.http import MOST_REDIRECTS, HttpOpener
+from maskstream.sources.http_redirect import arrived_at
+from maskstream.sources.mjpeg import MJPEG_FORMATS
 from maskstream.whitelists import PLAYLISTS, plain_formats, whitelist
 
 HTTP_SCHEMES: Final = ("http", "https")
-_CAMERA_FORMATS: Final = frozenset({"flv", "h264", "hevc", "mjpeg", "mpegts", "mpjpeg"})
+GUESSED_RATE: Final = frozenset({"jpeg_pipe", "mjpeg", *MJPEG_FORMATS})
+"""JPEG after JPEG; FFmpeg assumes 25 fps."""
+_MP4: Final = "mov,mp4,m4a,3gp,3g2,mj2"
+_CAMERA_FORMATS: Final = frozenset({"flv", "h264", "hevc", "mpegts", *GUESSED_RATE})
 """Of what has no length: cameras and broadcasts, which come back where their connection ends."""
-_PROGRAMME_FORMATS: Final = frozenset({"asf", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "ogg"})
+_PROGRAMME_FORMATS: Final = frozenset({"asf", "matroska,webm", _MP4, "ogg"})
 """Of what has neither a length nor a duration: what is made while it is sent, and has an end."""
 _FOR_EVER: Final = str(2**31 - 1)
 _OPTIONS: Final = {
@@ -46,7 +51,15 @@ class HttpConnection:
         self.ca_file = tls.trusted_by(peer.url, peer.name, peer.config)
         """Whom its certificate must come from; None: it is not checked."""
         most_pixels = peer.config.max_megapixels * 1e6
-        self._http = HttpOpener(tls.options(self.ca_file), peer.allowance, self._say_missing, most_pixels)
+        arrived = partial(arrived_at, allowance=peer.allowance, ca_file=self.ca_file, most=MOST_REDIRECTS)
+        self._http = HttpOpener(
+            tls.options(self.ca_file),
+            peer.allowance,
+            self._say_missing,
+            most_pixels,
+            arrived_at=arrived,
+            keeps_torn=peer.config.keep_damaged,
+        )
         self._missing_was_said = False
 
     def open(self) -> av.container.InputContainer:
@@ -55,33 +68,25 @@ class HttpConnection:
         Raises:
             av.FFmpegError: FFmpeg's own, which have the password in them.
             LimitReached: It is late, or too much.
-            NeedsSeeking: It is a file that cannot be read in one go.
             PictureComes: It is a picture.
         """
+        allowance = self._peer.allowance
         self.url, format_name = self._http.open_first(self.url)
         if self._http.picture is not None:
             raise PictureComes(self._peer.name, self._http.picture)
-        try:
-            return self._opened(format_name)
-        except av_error.InvalidDataError:
-            if self._cannot_seek():
-                raise NeedsSeeking from None
-            raise
-
-    def _opened(self, format_name: str | None) -> av.container.InputContainer:
-        allowance = self._peer.allowance
+        options = ENOUGH_FOR_FPS if self._is_live_playlist else {}
         return av.open(
             self.url,
             format=format_name,
             metadata_errors="replace",
             io_open=self._http,
-            options={**_OPTIONS, **whitelist("http", f"{PLAYLISTS},{plain_formats()}")},
+            options=_OPTIONS | options | whitelist("http", f"{PLAYLISTS},{plain_formats()}"),
             timeout=(allowance, allowance),  # type: ignore[arg-type]  # read by float()
         )
 
-    def _cannot_seek(self) -> bool:
-        """Return whether it is an MP4, which may have its index at the end, without a way to get there."""
-        return self._http.first.start[4:8] == b"ftyp" and not self._http.first.seekable()
+    @property
+    def _is_live_playlist(self) -> bool:
+        return self._http.playlist is not None and not self._http.playlist.has_ended
 
     def is_live(self, container: av.container.InputContainer) -> bool:
         """Return whether it is made while it is sent.
@@ -91,16 +96,16 @@ class HttpConnection:
         """
         format_name = container.format.name
         if self._http.playlist is not None:
-            return not self._http.playlist.has_ended
-        if format_name == "mpjpeg":
+            return self._is_live_playlist
+        if format_name in MJPEG_FORMATS:
             return True
-        if self._http.first.has_length or container.duration:
+        if self._http.first.has_length or (container.duration and not _is_fragmented(container)):
             return False
         return format_name in _CAMERA_FORMATS | _PROGRAMME_FORMATS
 
     def is_paced(self, container: av.container.InputContainer) -> bool:
         """Return whether its timestamps say when its frames were taken: it may arrive in bursts."""
-        return has_timestamps(container)
+        return has_timestamps(container) and container.format.name not in GUESSED_RATE
 
     def patience_s(self) -> float:
         """Return how much longer than usual its next packet may take: one waits for whole segments of a playlist."""
@@ -112,6 +117,10 @@ class HttpConnection:
             return self._http.playlist_has_ended
         return container.format.name not in _CAMERA_FORMATS
 
+    def needs_seeking(self) -> bool:
+        """Return whether it is a file that cannot be read from beginning to end, and the server gives it in no other way."""
+        return self._http.has_opened and self._http.first.needs_seeking
+
     def close(self) -> None:
         """End the connection to the URL itself; FFmpeg closes what else it has opened."""
         self._http.close()
@@ -121,3 +130,8 @@ class HttpConnection:
             self._missing_was_said = True
             why, _ = reason_at_opening(url, error, self.ca_file)
             logger.warning("{}: a part of it is left out: {}: {}", self._peer.name, redact(url), why)
+
+
+def _is_fragmented(container: av.container.InputContainer) -> bool:
+    """Return whether it is an MP4 without a table of its frames: what it says of its duration holds for what has come so far."""
+    return container.format.name == _MP4 and all(stream.frames == 0 for stream in container.streams.video)

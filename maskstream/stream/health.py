@@ -71,8 +71,10 @@ class Rate:
         return (at_s[-1] - at_s[0]) / (len(at_s) - 1) if len(at_s) > 1 else 0.0
 
     def per_second(self, now_s: float) -> float:
-        """Return its rate over the last 10 s; it falls once the next time is overdue."""
-        return per_second([at_s for at_s in tuple(self._at_s) if at_s >= now_s - _RATE_OVER_S], now_s)
+        """Return its rate over the last 10 s, or of the last two where it is rarer; it falls once the next time is overdue."""
+        at_s = tuple(self._at_s)
+        recent = [each for each in at_s if each >= now_s - _RATE_OVER_S]
+        return per_second(recent if len(recent) > 1 else at_s[-2:], now_s)
 
 
 class Meter:

@@ -89,9 +89,9 @@ class Lanes:
         return [lane.health(now_s) for lane in self]
 
     def close(self) -> None:
-        """Let go of all."""
+        """Let go of all: the last ones first, so that none of those that wait for their turn has it now."""
         self.batcher.close()
-        for lane in self:
+        for lane in reversed(tuple(self)):
             self.let_go(lane, "stopped")
 
     def join(self, *others: Thread) -> int:
@@ -113,6 +113,9 @@ class Lanes:
 
     def close_source(self, lane: Lane) -> None:
         """Close the source of a lane, as soon as all of its frames were seen: others may wait for their turn behind it."""
+        if lane.info.is_deferred:  # nothing is open, which takes no time to close
+            _closed(lane.source)
+            return
         self._threads.append(Thread(target=_closed, args=(lane.source,), name=f"close {lane.info.source_id}", daemon=True))
         self._threads[-1].start()
 

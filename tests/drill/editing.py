@@ -88,8 +88,8 @@ def _more_faces(table: Table, run: Child, listed: Listed) -> None:
 
 def _typo(table: Table, run: Child, listed: Listed, url: str) -> None:
     promised = "said in one line, the others go on; online once it is corrected"
-    with table.case("a camera is added with rtmp:// for rtsp://, and corrected", promised) as row:
-        listed.urls["lab"] = url.replace("rtsp", "rtmp")
+    with table.case("a camera is added with rstp:// for rtsp://, and corrected", promised) as row:
+        listed.urls["lab"] = url.replace("rtsp", "rstp")
         listed.write()
         run.wait_for("a line about it", lambda: "going on without it" in run.log)  # a detector may be compiled still
         run.wait_for_frames(_FRAMES, "gate")

@@ -20,8 +20,10 @@ import run_stream
 from tests import command_lines
 from tests.conftest import DEMO
 from tests.end_to_end.test_run_stream import LEAVES_WITHIN_S, command, decode, run
-from tests.servers import LOGIN, rtsp_server
+from tests.servers import LOGIN, PASSWORD, USER, content, http_server, locked, locked_by_digest, rtsp_server
 from tests.slowness import LONGEST_S, promised, slowness
+from tests.sources.test_hls import SEGMENT_S, LiveList, segments_of
+from tests.sources.test_liveness import chunked
 from tests.video_files import every, plain, write_video
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -63,6 +65,74 @@ def test_a_photo(photo: Path, tmp_path: Path, run_here: Run) -> None:
     box = record["faces"][0]["box"]
     assert changed[: int(box["y2"]) + 40, max(0, int(box["x1"]) - 40) : int(box["x2"]) + 40].sum() > 100  # the outline is there
     assert changed.mean() < 0.2  # and the rest is as it was
+
+
+def test_a_picture_on_a_server(photo: Path, tmp_path: Path, run_here: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked for once with the login that it takes, and never told whose that is."""
+    answers = {
+        "/cover.jpg": locked_by_digest(content(photo.read_bytes(), "text/plain")),
+        "/page.jpg": content(b"<html>", "image/jpeg"),
+    }
+    with http_server(answers) as address:
+        url = address.replace("://", f"://{LOGIN}") + "/cover.jpg"
+        done = run_here("--source", url, "--output", tmp_path / "judged.jpg", "--jsonl", "-", "--csv", tmp_path / "faces.csv")
+        assert done.returncode == 0, done.stderr
+        (tmp_path / "out").mkdir()
+        monkeypatch.chdir(tmp_path / "out")
+        into_folder = run_here("--source", url, "--output", ".")
+        assert into_folder.returncode == 0, into_folder.stderr
+        assert "the folder of the source" not in into_folder.stderr
+        refused = run_here("--source", f"{address}/page.jpg", "--output", tmp_path / "page.jpg")
+    (record,) = records(done.stdout)
+    shown = address.replace("://", "://***@") + "/cover.jpg"
+    assert (record["source"], record["file"], record["frame"], record["time_utc"]) == (shown, shown, 0, None)
+    assert [face["label"] for face in record["faces"]].count("mask") >= 1
+    given, judged = cv2.imread(str(photo)), cv2.imread(str(tmp_path / "judged.jpg"))
+    assert judged.shape == given.shape
+    assert 0.001 < (np.abs(judged.astype(int) - given) > 60).any(axis=2).mean() < 0.2
+    assert np.array_equal(cv2.imread(str(tmp_path / "out" / "cover.jpg")), judged)
+    told = done.stdout + done.stderr + into_folder.stderr + (tmp_path / "faces.csv").read_text()
+    assert [secret for secret in (USER, PASSWORD, LOGIN) if secret in told] == []
+    assert refused.returncode == 3
+    (line,) = refused.stderr.splitlines()
+    assert line.startswith(f"{address}/page.jpg: what comes from there is a web page")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["faces.csv", "judged.jpg", "out"]
+
+
+def test_cameras_that_give_one_picture_for_each_request(photo: Path, tmp_path: Path, run_here: Run) -> None:
+    """One alone, and two in a list, each asked as often as it says."""
+    data = photo.read_bytes()
+    with http_server({"/snap": locked(content(data, "image/png")), "/b": content(data, "text/plain")}) as address:
+        url = address.replace("://", f"://{LOGIN}") + "/snap"
+        alone = run_here(
+            *(
+                "--source",
+                url,
+                "--output",
+                tmp_path / "a.mp4",
+                "--jsonl",
+                "-",
+                "--max-frames",
+                "3",
+                "--set",
+                "network.snapshot_s=0.1",
+            )
+        )
+        assert alone.returncode == 0, alone.stderr
+        (tmp_path / "cameras.yaml").write_text(f"""
+- {{name: gate, url: "{url}", network: {{snapshot_s: 0.2}}}}
+- {{name: hall, url: "{address}/b", network: {{snapshot_s: 0.1}}}}
+""")
+        both = run_here("--source", tmp_path / "cameras.yaml", "--output", tmp_path / "out", "--jsonl", "-", "--max-frames", "3")
+    assert both.returncode == 0, both.stderr
+    frames = records(alone.stdout)
+    assert all(record["file"] is None and record["time_utc"] for record in frames)
+    assert frames[-1]["frame"] == 2
+    times_s = decode(tmp_path / "a.mp4")
+    assert [record["time_s"] - frames[0]["time_s"] for record in frames] == pytest.approx(times_s[-len(frames) :], abs=0.01)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["gate.mp4", "hall.mp4"]
+    assert {record["source"] for record in records(both.stdout)} == {"gate", "hall"}
+    assert "stalled" not in alone.stderr + both.stderr
 
 
 def test_a_folder_with_pictures_that_cannot_be_read(photo: Path, tmp_path: Path, run_here: Run) -> None:
@@ -176,3 +246,49 @@ def test_ctrl_c_while_a_camera_does_not_answer() -> None:
         with promised(LEAVES_WITHIN_S):
             process.send_signal(signal.SIGINT)
             assert process.wait(LONGEST_S) == 130
+
+
+@pytest.mark.parametrize("ending", ["length", "chunks"])
+def test_a_recording_without_a_duration_ends(tmp_path: Path, run_here: Run, ending: str) -> None:
+    path = write_video(tmp_path / "clip.webm", every(0.04, 6), codec="libvpx", container_options={"live": "1"})
+    answer = chunked(path.read_bytes()) if ending == "chunks" else content(path.read_bytes(), "video/webm")
+    with http_server({"/clip.webm": answer}) as address:
+        done = run_here("--source", f"{address}/clip.webm", "--jsonl", "-")
+    assert done.returncode == 0, done.stderr
+    assert ending == "chunks" or [record["frame"] for record in records(done.stdout)] == list(range(6))
+    assert "its end was reached" in done.stderr
+
+
+def test_what_cannot_be_read_without_seeking_ends_alone_and_beside_others(tmp_path: Path, run_here: Run) -> None:
+    noise = np.random.default_rng(1)
+    path = write_video(
+        *(tmp_path / "clip.mp4", every(0.04, 30)),
+        size=(320, 240),
+        picture=lambda _: noise.integers(0, 256, (240, 320, 3), np.uint8),
+    )
+    other = write_video(tmp_path / "other.webm", every(0.04, 3), codec="libvpx", container_options={"live": "1"})
+    answers = {
+        "/clip.mp4": content(path.read_bytes(), "video/mp4", ranges=False),
+        "/other": content(other.read_bytes(), "video/webm"),
+    }
+    with http_server(answers) as address:
+        alone = run_here("--source", f"{address}/clip.mp4", "--jsonl", "-")
+        both = run_here("--source", f"{address}/clip.mp4", "--source", f"{address}/other", "--jsonl", "-")
+    assert (alone.returncode, both.returncode) == (3, 3)
+    assert "/clip.mp4: cannot be read without seeking" in alone.stderr
+    assert "/clip.mp4: cannot be read without seeking" in both.stderr
+    assert [record["frame"] for record in records(both.stdout)] == [0, 1, 2]
+
+
+def test_a_live_playlist_is_recorded_at_its_own_speed_until_it_ends(tmp_path: Path, run_here: Run) -> None:
+    live = LiveList(segments_of(tmp_path / "segments", 5))
+    with http_server(live.answers()) as address:
+        done = run_here("--source", f"{address}/live.m3u8", "--output", tmp_path / "out.mp4", "--jsonl", "-")
+    assert done.returncode == 0, done.stderr
+    assert "stalled" not in done.stderr
+    times_s = [float(str(record["time_s"])) for record in records(done.stdout)]
+    assert len(times_s) > 2
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        lasts_s = float(container.duration) / av.time_base
+    assert lasts_s == pytest.approx(times_s[-1] - times_s[0] + 0.04, abs=0.05)
+    assert lasts_s <= 5 * SEGMENT_S + 0.05

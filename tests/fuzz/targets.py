@@ -53,15 +53,28 @@ def _pictures(folder: Path) -> None:
     Image.fromarray(picture[..., 0].astype(np.float32)).save(folder / "float.tif")
     colour.convert("RGBA").save(folder / "packed.tif", compression="tiff_deflate")
     colour.convert("1").save(folder / "bits.bmp")
+    for name, kind in (
+        ("pages.tif", "TIFF"),
+        ("moving.png", "PNG"),
+        ("moving.webp", "WEBP"),
+        ("eyes.jpg", "MPO"),
+        ("eyes", "MPO"),
+    ):
+        colour.save(folder / name, kind, save_all=True, append_images=[colour.rotate(180)])
 
 
 def _read_picture(folder: Path, name: str) -> object:
     from maskstream.errors import SourceError
     from maskstream.pictures import picture_size, read_picture
+    from maskstream.sources import source_kind
+    from maskstream.sources.pictures import read_within
 
+    kind = source_kind(str(folder / name))
     with suppress(SourceError):
         picture_size(str(folder / name))
-    return read_picture(str(folder / name)).shape
+    with suppress(SourceError):
+        read_within((folder / name).read_bytes(), max_megapixels=64, setting="network.max_megapixels")
+    return kind, read_picture(str(folder / name)).shape
 
 
 def _labels(folder: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +19,7 @@ from maskstream.sinks.containers import CONTAINERS, container_of
 from maskstream.sinks.paths import VIDEO_SUFFIXES, require_recording_path, require_video_path
 from maskstream.sinks.recording import RecordingSink
 from maskstream.types import Frame, SourceInfo
-from tests.sinks.test_video import CONFIG, annotate, audio_codec, onset_s, read
+from tests.sinks.test_video import CONFIG, annotate, audio_codec, live_info, onset_s, read
 from tests.video_files import GREEN, every, grey, grey_index, output_of, packets_of, plain, sound_of, write_video
 
 SUFFIXES = [".mp4", ".mov", ".mkv", ".webm", ".avi"]
@@ -49,6 +50,18 @@ def test_a_picture_that_begins_later_than_its_sound(tmp_path: Path, suffix: str,
     assert onset_s(target) - first_s == pytest.approx(max(1.4 - start_s, 0.0), abs=0.1)
     if suffix == ".avi":
         assert first_s == 0
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_picture_that_begins_before_0_begins_at_0(tmp_path: Path, suffix: str) -> None:
+    target = tmp_path / f"out{suffix}"
+    times_s = every(0.04, 25, start_s=-0.3)
+    with closing(VideoSink(str(target), replace(live_info(), live=False, average_fps=25.0, start_s=-0.3), CONFIG)) as sink:
+        for index, time_s in enumerate(times_s):
+            sink.write(output_of(Frame(grey(index), index, "camera", time_s, 0.04)))
+    assert [frame.time_s for frame in read(target)] == pytest.approx(every(0.04, 25), abs=NEAR_S.get(suffix, 0.002))
+    with av.open(target) as container:
+        assert container.duration / av.time_base == pytest.approx(1.0, abs=0.05)
 
 
 @pytest.mark.parametrize(

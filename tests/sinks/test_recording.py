@@ -15,9 +15,11 @@ INFO = SourceInfo("gate", 0, 0, live=True)
 CONFIG = VideoConfig(segment_s=None, crf=23, preset="ultrafast")
 
 
-def recorded(path: Path, times_s: list[float], sizes: list[tuple[int, int]] | None = None, **changes: float) -> None:
+def recorded(
+    path: Path, times_s: list[float], sizes: list[tuple[int, int]] | None = None, info: SourceInfo = INFO, **changes: float
+) -> None:
     """Record frames at these times, of these sizes."""
-    sink = RecordingSink(str(path), lambda: INFO, CONFIG.model_copy(update=changes))
+    sink = RecordingSink(str(path), lambda: info, CONFIG.model_copy(update=changes))
     for index, time_s in enumerate(times_s):
         size = sizes[index] if sizes else (64, 48)
         sink.write(output_of(Frame(grey(index, size), index, "gate", time_s)))
@@ -63,6 +65,13 @@ def test_nobody_watches_a_picture_that_stands_still_for_an_hour(tmp_path: Path) 
     recorded(tmp_path / "gate.mp4", [0, 1, 50, 3650, 3651])
     assert played(tmp_path / "gate.mp4") == pytest.approx([0, 1, 50])
     assert played(tmp_path / "gate_002.mp4") == pytest.approx([0, 1])
+
+
+def test_a_camera_that_gives_a_picture_every_few_minutes_has_no_gap_between_them(tmp_path: Path) -> None:
+    times_s = [0.0, 300, 600, 1200, 1500, 3000]
+    recorded(tmp_path / "gate.mp4", times_s, info=replace(INFO, average_fps=1 / 300))
+    assert played(tmp_path / "gate.mp4") == pytest.approx(times_s[:-1], abs=1e-3)
+    assert played(tmp_path / "gate_002.mp4") == [0]
 
 
 def test_a_camera_that_gave_nothing_leaves_nothing(tmp_path: Path) -> None:

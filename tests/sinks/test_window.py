@@ -226,6 +226,17 @@ def test_grid_of_sources(open_window: OpenWindow, tmp_path: Path) -> None:
     assert sorted(path.name.split("-")[1] for path in (tmp_path / "saved").iterdir()) == ["green", "red"]
 
 
+def test_of_many_files_those_that_are_read_are_shown(open_window: OpenWindow) -> None:
+    """A hundred, of which the first two are read at the same time; each that has ended makes room for the next."""
+    sources = [SourceInfo(f"{index}.mp4", 0, 0, live=False) for index in range(100)]
+    first = (frame_of("0.mp4", RED), frame_of("1.mp4", GREEN), "0.mp4", "1.mp4")
+    window = open_window(*sources, items=(*first, frame_of("2.mp4", BLUE), "99.mp4"))
+    window.wait_for(lambda: window.pixel(320, 240) == BLUE)
+    assert window.display.size() == SIZE
+    screen = window.display.screenshot()
+    assert (screen[50:400, 10:600] == BLUE).all()
+
+
 def has_writing(area: BgrImage) -> bool:
     return bool((area.min(axis=2) > WHITE_INK).any())
 

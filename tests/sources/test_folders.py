@@ -4,6 +4,7 @@ import json
 import os
 import socket
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -18,7 +19,7 @@ from maskstream.folders import VIDEO_SUFFIXES, find_files
 from maskstream.opening import open_source, picture_sink
 from maskstream.pictures import PICTURE_SUFFIXES
 from maskstream.settings import Config
-from maskstream.sources import DeferredSource
+from maskstream.sources import DeferredSource, PictureSource
 from maskstream.stream.board import StatusBoard
 from maskstream.stream.engine import Engine
 from maskstream.stream.outlets import SinkBinding
@@ -78,6 +79,18 @@ def test_a_name_in_a_list_is_that_of_all_its_videos(folder: Path, config: Config
     assert [camera.name for camera in read_cameras(["list.yaml"], config)] == ["archive/a.mp4", "archive/b.mp4"]
 
 
+def test_files_without_a_suffix_are_told_by_their_content(folder: Path, config: Config) -> None:
+    clip("rec/clip.mkv")
+    Path("rec/clip.mkv").rename("rec/clip")
+    cv2.imwrite("rec/photo.png", grey(1))
+    Path("rec/photo.png").rename("rec/photo")
+    Path("rec/LICENSE").write_text("free")
+    for location in ("rec", "rec/*"):
+        assert [camera.location for camera in read_cameras([location], config)] == [location, "rec/clip"]
+        with closing(PictureSource(location, config.pictures)) as source:
+            assert source.info.pictures == ("rec/photo",)
+
+
 def test_a_pattern_may_name_a_suffix_of_its_own(folder: Path, config: Config) -> None:
     empty("rec/1.dvr", "rec/2.dvr", "rec/3.dat")
     assert [camera.name for camera in read_cameras(["rec/*.dvr"], config)] == ["rec/1.dvr", "rec/2.dvr"]
@@ -134,11 +147,23 @@ def test_folders_behind_links_are_read_once(folder: Path) -> None:
 
 
 def test_a_pattern_finds_a_file_once_whatever_links_lead_there(folder: Path) -> None:
-    empty("rec/a.mp4")
-    Path("rec/loop").symlink_to(".")
-    found = find_files("rec/**/*.mp4", recursive=False)
-    assert found is not None
-    assert found.videos == ["rec/a.mp4"]
+    """Two links that lead in circles make 2 ** 40 names of it."""
+    empty("rec/a.mp4", "rec/sub/b.mp4", "rec/sub/deep/c.mp4", "rec/.hidden/d.mp4", "[x]/sub/b.mp4")
+    for name in ("loop", "again", "sub/up"):
+        Path("rec", name).symlink_to(folder / "rec")
+    patterns = {
+        "rec/**/*.mp4": ["rec/a.mp4", "rec/sub/b.mp4", "rec/sub/deep/c.mp4"],
+        "rec/**": ["rec/a.mp4", "rec/sub/b.mp4", "rec/sub/deep/c.mp4"],
+        "**/sub/*.mp4": ["[x]/sub/b.mp4", "rec/sub/b.mp4"],
+        "./**/deep/**/*.mp4": ["./rec/sub/deep/c.mp4"],
+        "re?/**/[bc].mp4": ["rec/sub/b.mp4", "rec/sub/deep/c.mp4"],
+        f"{folder}/rec/**/c.*": [f"{folder}/rec/sub/deep/c.mp4"],
+        "rec/**.mp4": ["rec/a.mp4"],
+    }
+    for pattern, videos in patterns.items():
+        found = find_files(pattern, recursive=False)
+        assert found is not None
+        assert found.videos == videos, pattern
 
 
 def test_turns_come_in_order_and_a_few_at_a_time() -> None:
@@ -223,6 +248,18 @@ def test_only_a_few_are_open_and_in_memory_at_a_time(folder: Path, config: Confi
     assert 0 < most["out"] <= 3
 
 
+def test_none_has_its_turn_once_the_user_leaves(folder: Path, config: Config) -> None:
+    for index in range(50):
+        clip(f"rec/{index}.mp4")
+    cameras = read_cameras(["rec"], config)
+    sources = [open_source(camera, StatusBoard(), alone=False) for camera in cameras]
+    engine = Engine(Scripted(lambda _: engine.stop() or []), lambda frame, _: frame.bgr, config.stream, 1)
+    engine.add(sources, [])
+    report = engine.run()
+    assert report.threads_left == 0
+    assert 1 <= sum(not source.info.is_deferred for source in sources) <= 2
+
+
 def test_closed_before_its_turn(folder: Path, config: Config) -> None:
     for index in range(3):
         clip(f"rec/{index}.mp4")
@@ -257,6 +294,17 @@ def test_a_folder_through_the_command_line(folder: Path, run_here: Run) -> None:
 def write_video_avi(name: str) -> None:
     Path(name).parent.mkdir(parents=True, exist_ok=True)
     write_video(Path(name), every(0.04, FRAMES), codec="mpeg4")
+
+
+def test_videos_are_read_in_order(folder: Path, run_here: Run) -> None:
+    """Two at a time."""
+    for index in range(12):
+        clip(f"rec/{index}.mp4")
+    code, said = run_here("--source", "rec", "--jsonl", "all.jsonl", "--max-frames", "1")
+    assert code == 0, said
+    records = [json.loads(line) for line in Path("all.jsonl").read_text().splitlines()]
+    order = [int(Path(record["source"]).stem) for record in records]
+    assert all(abs(index - number) <= 1 for index, number in enumerate(order)), order
 
 
 def test_limits_and_outputs_that_are_there(folder: Path, run_here: Run) -> None:

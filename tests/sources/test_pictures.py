@@ -146,7 +146,7 @@ def test_patterns(folder: Path, pattern: str, path: str, expected: list[str]) ->
         ("p/img_%04d.png", ["p/img_0007.png", "p/img_0012.png", "p/img_10000.png"]),
         ("p/img_%d.png", ["p/img_8.png", "p/img_10.png", "p/img_10000.png"]),
         ("p/img_%2d.png", ["p/img_10.png", "p/img_10000.png"]),
-        ("p/fill_%3d.png", ["p/fill_002.png", "p/fill_  1.png"]),  # as C and as FFmpeg write it
+        ("p/fill_%3d.png", ["p/fill_  1.png", "p/fill_002.png"]),  # as C and as FFmpeg write it
         ("p/%d.png", ["p/1.png"]),
         ("./p/frame[%02d].png", ["./p/frame[03].png"]),
     ],

@@ -1,5 +1,6 @@
 """Video through standard input and named pipes, from real writers."""
 
+import json
 import os
 import pty
 import signal
@@ -17,13 +18,16 @@ import pytest
 from maskstream.cameras import read_cameras
 from maskstream.errors import ConfigError, SourceOpenError
 from maskstream.locations import location_kind, plain_location, source_name
-from maskstream.opening import open_source
+from maskstream.opening import is_one_picture, open_source
+from maskstream.pictures import read_picture
 from maskstream.settings import Config
-from maskstream.sources import DeferredSource, PipeSource
+from maskstream.sources import DeferredSource, PipedPictureSource, PipeSource
 from maskstream.stream.board import StatusBoard
 from maskstream.types import Frame
+from tests import command_lines
 from tests.command_lines import Forked
 from tests.end_to_end.test_run_stream import LEAVES_WITHIN_S, command, decode
+from tests.servers import jpeg
 from tests.slowness import LONGEST_S, promised
 from tests.video_files import every, grey_index, write_video
 
@@ -95,6 +99,63 @@ def test_an_index_in_front_is_read_and_one_at_the_end_is_said(
 def test_what_is_no_video(pipe: str, feed: Callable[[str, bytes], None], data: bytes, words: str) -> None:
     feed(pipe, data)
     with pytest.raises(SourceOpenError, match=f"^{pipe}: {words}"):
+        PipeSource(pipe)
+
+
+def test_a_picture_through_a_pipe(pipe: str, feed: Callable[[str, bytes], None]) -> None:
+    feed(pipe, jpeg(4))
+    with closing(PipedPictureSource(pipe, "door")) as source:
+        (frame,) = source
+        assert list(source) == []
+    assert (source.info.live, source.info.frame_count, source.info.pictures) == (False, 1, ("door",))
+    assert (grey_index(frame.bgr), frame.file, frame.source_id) == (4, "door", "door")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "ended before anything came"),
+        (b"short", "not a picture, damaged, or of a kind that is not read"),
+        (b"no picture " * 1000, "what comes is not one picture; let the output end in .mp4"),
+        (jpeg(1) + jpeg(2), "what comes is not one picture; let the output end in .mp4"),
+        (jpeg(1)[:300], "it is cut short"),
+    ],
+)
+def test_what_is_not_one_picture(pipe: str, feed: Callable[[str, bytes], None], data: bytes, words: str) -> None:
+    feed(pipe, data)
+    with pytest.raises(SourceOpenError) as caught:
+        PipedPictureSource(pipe)
+    assert str(caught.value).startswith(f"{pipe}: {words}")
+
+
+def test_a_picture_that_is_too_large(pipe: str, feed: Callable[[str, bytes], None]) -> None:
+    feed(pipe, jpeg(1))
+    with pytest.raises(
+        SourceOpenError, match=r"cam: it has 160x120 pixels, more than 0\.01 megapixels; .*pictures\.max_megapixels"
+    ):
+        PipedPictureSource(pipe, max_megapixels=0.01)
+
+
+def test_a_pipe_into_a_picture(pipe: str, feed: Callable[[str, bytes], None], config: Config) -> None:
+    camera = read_cameras([pipe], config)[0]
+    assert [is_one_picture(camera, output) for output in ("judged.jpg", "judged.mp4", "judged/", None)] == [
+        True,
+        False,
+        False,
+        False,
+    ]
+    feed(pipe, jpeg(4))
+    with closing(open_source(camera, StatusBoard(), alone=True, output="judged.jpg")) as source:
+        assert [grey_index(frame.bgr) for frame in source] == [4]
+
+
+@pytest.mark.parametrize("text", ["#EXTM3U\n#EXTINF:1,\n{clip}\n#EXT-X-ENDLIST\n", "ffconcat version 1.0\nfile {clip}\n"])
+def test_what_comes_through_a_pipe_leads_to_no_file(
+    tmp_path: Path, pipe: str, feed: Callable[[str, bytes], None], text: str
+) -> None:
+    clip = write_video(tmp_path / "clip.ts", every(0.04, 3))
+    feed(pipe, text.format(clip=clip).encode())
+    with pytest.raises(SourceOpenError, match="not a video that FFmpeg can read"):
         PipeSource(pipe)
 
 
@@ -198,6 +259,20 @@ def test_a_file_as_standard_input_is_read_as_the_file(tmp_path: Path) -> None:
             assert "would replace its own source" in process.communicate(timeout=LONGEST_S)[1]
     assert (process.returncode, clip.read_bytes()) == (5, before)
     assert len(decode(tmp_path / "out.mp4")) == 3
+
+
+def test_a_picture_as_standard_input(tmp_path: Path) -> None:
+    """From a program, and as a file."""
+    (tmp_path / "photo").write_bytes(jpeg(4))
+    with (tmp_path / "photo").open("rb") as photo, subprocess.Popen(["cat"], stdin=photo, stdout=subprocess.PIPE) as cat:
+        assert cat.stdout is not None
+        for number, given in enumerate((cat.stdout, (tmp_path / "photo").open("rb"))):
+            asked = command("--source", "-", "--output", tmp_path / f"{number}.png", "--jsonl", "-")
+            done = command_lines.run(asked, stdin=given)
+            given.close()
+            assert done.returncode == 0, done.stderr
+            assert json.loads(done.stdout)["file"] == "stdin"
+            assert grey_index(read_picture(str(tmp_path / f"{number}.png"))) == 4
 
 
 def test_a_terminal_as_standard_input() -> None:

@@ -6,7 +6,7 @@ from threading import Event, Thread
 import pytest
 
 from maskstream.clock import Clock
-from maskstream.errors import SourceError, SourceOpenError, SourceRefused, StreamLost
+from maskstream.errors import SourceError, SourceOpenError, SourceRefused, SourceUnreadable, StreamLost
 from maskstream.sources import reconnecting
 from maskstream.sources.reconnecting import ReconnectingSource, ReconnectPolicy, delay_s
 from maskstream.states import SourceState, SourceStatus, StateChange
@@ -29,6 +29,9 @@ class Connection:
     live: bool = True
     closed: bool = False
     frame_s: float = 0.04
+    time_step_s: float | None = None
+    """Of the source's own clock; None: as `frame_s`."""
+    is_over: bool = False
     clock: Clock = field(default_factory=ManualClock)
 
     @property
@@ -41,7 +44,8 @@ class Connection:
                 return
             frame = make_frame(index, *self.size, "door")
             self.clock.wait(Event(), self.frame_s)
-            yield replace(frame, captured_at_s=self.clock.now_s())
+            time_s = index * (self.time_step_s or self.frame_s)
+            yield replace(frame, time_s=time_s, captured_at_s=self.clock.now_s())
         if self.error:
             raise self.error
 
@@ -93,6 +97,29 @@ def test_frames_go_on_over_connections_with_one_count_and_one_clock() -> None:
     assert times_s == sorted(times_s)
     assert times_s[3] - times_s[2] >= 0.8  # the wait is part of it
     assert [each.closed for each in camera.answers if isinstance(each, Connection)] == [True] * 3
+
+
+def test_within_a_connection_the_clock_is_that_of_the_source() -> None:
+    """A stream that is played a little too fast, as it came near to its end, or too slow."""
+    camera = Camera([Connection(3, frame_s=1.0, time_step_s=4.0), Connection(4, frame_s=5.0, time_step_s=0.5)])
+    times_s = [frame.time_s for frame in taken(camera.source(), 7)]
+    steps_s = [after - before for before, after in pairwise(times_s)]
+    assert [*steps_s[:2], *steps_s[3:]] == pytest.approx([4.0, 4.0, 0.5, 0.5, 0.5])
+    assert steps_s[2] >= 0  # ahead of the time that had passed
+    assert times_s[3] < 3 * 4.0 + 5.0
+
+
+def test_a_live_stream_that_has_ended_for_good_is_not_opened_again() -> None:
+    camera = Camera([Connection(2, StreamLost("door: lost")), Connection(3, is_over=True)])
+    assert len(list(camera.source())) == 5
+    assert len(camera.asked_at_s) == 2
+
+
+def test_what_can_never_be_read_is_not_tried_again_beside_others() -> None:
+    camera = Camera([SourceUnreadable("door: cannot be read without seeking")])
+    with pytest.raises(SourceUnreadable):
+        list(camera.source(refusal_ends=False))
+    assert len(camera.asked_at_s) == 1
 
 
 def test_each_connection_has_a_number_of_its_own() -> None:

@@ -109,6 +109,31 @@ def test_a_picture_whose_length_is_not_said(headers: dict[str, str]) -> None:
         assert type(source) is SnapshotSource
 
 
+def test_a_picture_behind_which_the_connection_stays_open() -> None:
+    """It says neither how long it is nor that it is whole."""
+    good = count()
+
+    def answer(request: Request) -> None:
+        request.start(200, Content_Type="image/jpeg")
+        request.wfile.write(jpeg(next(good)))
+        request.end("silence")
+
+    with http_server({"/snap": answer}) as address, closing(open_url(f"{address}/snap", network(read_timeout_s=1))) as source:
+        assert type(source) is SnapshotSource
+        assert [grey_index(frame.bgr) for frame in islice(source, 1)] == [0]
+    assert source.damaged == 0
+
+
+def test_a_photo_with_another_behind_its_end() -> None:
+    """As some cameras put a preview there; a clip has another name."""
+    both = content(jpeg(4) + jpeg(5), "application/octet-stream")
+    with http_server({"/photo.JPG": both, "/clip.mjpeg": both}) as address:
+        with closing(UrlPictureSource(f"{address}/photo.JPG?x=.y", EVERY_SECOND)) as source:
+            assert [grey_index(frame.bgr) for frame in source] == [4]
+        with closing(open_url(f"{address}/clip.mjpeg", QUICK)) as source:
+            assert [grey_index(frame.bgr) for frame in source] == [4, 5]
+
+
 def test_a_stream_of_pictures_is_none_of_them(tmp_path: Path) -> None:
     def bare(request: Request) -> None:
         request.start(200, Content_Type="image/jpeg")

@@ -15,9 +15,10 @@ from maskstream.settings import Config, NetworkConfig
 from maskstream.sources import UrlOpener, UrlSource
 from maskstream.stream.board import StatusBoard
 from tests.liars import Caller, Liar
+from tests.rtsp_camera import RtspCamera, running
 from tests.servers import RtspServer, rtsp_server
-from tests.slowness import promised
-from tests.video_files import every, write_video
+from tests.slowness import promised, slowness
+from tests.video_files import every, grey_index, write_video
 
 SIZE = (160, 120)
 DESCRIPTION = "v=0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:track\r\n"
@@ -133,7 +134,57 @@ def test_a_camera_that_is_silent_takes_the_time_to_open_once() -> None:
 def test_what_udp_loses_at_a_firewall_is_said() -> None:
     with Liar(Setup(tcp="461 Unsupported Transport", udp="200 OK")) as liar, promised(1.9):
         said = refusal(f"rtsp://127.0.0.1:{liar.port}/", network(open_timeout_s=1))
-    assert "it refuses TCP, and over UDP nothing arrives; check firewalls on the way" in said
+    assert "it refuses TCP, and over UDP nothing arrives; check the camera, and firewalls on the way" in said
+
+
+@pytest.mark.parametrize(("silent", "other"), [("tcp", "udp"), ("udp", "tcp")])
+def test_a_transport_over_which_nothing_arrives_is_given_half_of_the_time_and_then_the_other_one(
+    said: list[str], silent: str, other: str
+) -> None:
+    """Each may be the first one: UDP is where it was remembered."""
+    camera = RtspCamera(refused=["tcp"] if silent == "udp" else [])
+    with running(camera) as url:
+        opener = UrlOpener(url, "cam", network(open_timeout_s=2 * slowness()))
+        if silent == "udp":
+            opener().close()
+            camera.asked.clear()
+            said.clear()
+        camera.refused, camera.silent = [], [silent]
+        with closing(opener()) as source:
+            assert source.transport == other
+            assert [grey_index(frame.bgr) for frame in islice(source, 3)] == [0, 1, 2]
+        assert camera.asked == [silent, other]
+        assert said == [f"cam: over {silent.upper()} nothing arrives, therefore it is read over {other.upper()}"]
+        opener().close()
+        assert camera.asked == [silent, other, other]
+
+
+def test_a_camera_that_is_silent_over_both_is_given_all_the_time_at_the_next_attempt() -> None:
+    camera = RtspCamera(silent=["tcp", "udp"])
+    with running(camera) as url:
+        opener = UrlOpener(url, "cam", network(open_timeout_s=0.6))
+        for why in (
+            "over TCP nothing arrives, and over UDP nothing arrives",
+            "no picture within 0.6 s",
+            "over TCP nothing arrives",
+        ):
+            with promised(1.2), pytest.raises(SourceOpenError, match=why):
+                opener()
+    assert camera.asked == ["tcp", "udp", "tcp", "tcp", "udp"]
+
+
+def test_a_camera_that_is_silent_over_tcp_and_refuses_udp() -> None:
+    camera = RtspCamera(silent=["tcp"], refused=["udp"])
+    with running(camera) as url:
+        assert "over TCP nothing arrives, and it refuses UDP" in refusal(url, network(open_timeout_s=1))
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_a_transport_that_is_forced_is_waited_for_all_the_time(transport: str) -> None:
+    camera = RtspCamera(silent=["tcp", "udp"])
+    with running(camera) as url, promised(1.2):
+        assert "no picture within 0.6 s" in refusal(url, network(open_timeout_s=0.6, transport=transport))
+    assert camera.asked == [transport]
 
 
 @pytest.mark.parametrize(("path", "openings"), [("/tcp", 1), ("/udp", 2)])

@@ -220,6 +220,13 @@ def test_login_by_basic_over_ipv6(rtsp_tools: None, clip: Path) -> None:
         assert "(401)" in refusal(camera.url("/locked", f"{USER}:{WRONG}@"))
 
 
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_motion_jpeg_over_rtsp(camera: RtspServer, transport: str) -> None:
+    with closing(UrlSource(camera.url("/jpeg"), network(transport=transport))) as source:
+        assert [frame.bgr.shape for frame in islice(source, 5)] == [(120, 160, 3)] * 5
+        assert source.info.average_fps == pytest.approx(10, rel=0.1)
+
+
 def test_path_that_a_camera_does_not_have(camera: RtspServer) -> None:
     assert "(404)" in refusal(camera.url("/nothing"))
 

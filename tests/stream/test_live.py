@@ -13,6 +13,7 @@ from maskstream.errors import ModelError, OutOfMemory, SinkError
 from maskstream.states import SourceState, StateChange
 from maskstream.stream.board import StatusBoard
 from maskstream.stream.engine import Attendants, Engine
+from maskstream.stream.health import Rate
 from maskstream.stream.outlets import SinkBinding
 from maskstream.types import BgrImage, Detection, Frame, Output
 from tests.clocks import ManualClock
@@ -169,6 +170,15 @@ def test_a_slow_camera_is_not_stalled() -> None:
     assert listener.states() == [CONNECTING, ONLINE, ENDED]
 
 
+def test_a_camera_that_says_how_slow_it_is_is_not_stalled_before_its_second_picture() -> None:
+    """One that is asked for a picture every 5 s."""
+    clock, looks, listener = ManualClock(), Looks(), Listener()
+    camera = Told(3, clock, lambda index: looks.after(5 if index else 0.1, clock))
+    camera.info = replace(camera.info, average_fps=0.2)
+    live_engine([camera], [ListSink()], listener, maintain=looks.maintain, window=looks.window, clock=clock).run()
+    assert listener.states() == [CONNECTING, ONLINE, ENDED]
+
+
 def test_states_of_a_file_are_told_too() -> None:
     listener = Listener()
     live_engine([ListSource(5)], [ListSink()], listener).run()
@@ -316,6 +326,19 @@ def test_health_is_logged_now_and_then(said: list[str]) -> None:
     attended = {"maintain": looks.maintain, "window": looks.window}
     live_engine([camera], [ListSink()], Listener(), clock=clock, health_s=0.375, **attended).run()
     assert sum("fps in" in line for line in said) == 12 // 3
+
+
+def test_the_rate_of_a_camera_that_gives_a_picture_every_15_seconds() -> None:
+    rare, quick = Rate(), Rate()
+    for index in range(4):
+        rare.count(15.0 * index)
+    for index in range(64):
+        quick.count(45 - 0.04 * (63 - index))
+    assert rare.per_second(46) == pytest.approx(1 / 15)
+    assert quick.per_second(45.04) == pytest.approx(25)
+    assert rare.per_second(75) == pytest.approx(1 / 30)
+    assert quick.per_second(75) < 0.05
+    assert Rate().per_second(1) == 0
 
 
 def test_health_before_the_first_frame() -> None:

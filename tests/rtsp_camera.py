@@ -1,0 +1,150 @@
+"""A camera of RTSP inside the tests, which can be told to do what real ones do wrong; `servers.rtsp_server` is a whole one."""
+
+import base64
+import re
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import count
+from socket import AF_INET, SOCK_DGRAM, socket
+from time import monotonic
+
+import av
+
+from tests.liars import Caller, lying
+from tests.video_files import grey
+
+SIZE = (160, 120)
+CODECS = {
+    "libx264": ("H264", "packetization-mode=1"),
+    "libx265": ("H265", "sprop-max-don-diff=0"),
+    "mpeg4": ("MP4V-ES", "profile-level-id=1"),
+}
+"""By FFmpeg's name of the encoder, what they are called in descriptions, and their settings there."""
+_OPTIONS: dict[str, dict[str, str]] = {
+    "libx264": {"sc_threshold": "0", "tune": "zerolatency", "preset": "ultrafast"},
+    "libx265": {"tune": "zerolatency", "preset": "ultrafast", "x265-params": "log-level=none:scenecut=0"},
+    "mpeg4": {},
+}
+_CLOCK_HZ = 90_000
+_SPS, _PPS = 7, 8
+_START_CODE = re.compile(rb"\x00*\x00\x00\x01")
+
+
+@dataclass
+class RtspCamera:
+    """Sends video of grey pictures, which tell their numbers, each time from the first one on."""
+
+    codec: str = "libx264"
+    """FFmpeg's name of the encoder, one of `CODECS`."""
+    fps: float = 25
+    gop: int = 25
+    """Pictures from one key frame to the next."""
+    lasts_s: float = 15
+    begins_at: int = 0
+    """The first picture that a client gets."""
+    describes_pictures: bool = True
+    """Whether SPS and PPS of H.264 are in the description; they come with each key frame all the same."""
+    silent: Sequence[str] = ()
+    """Over which transports nothing is sent, although they are granted: tcp, udp."""
+    refused: Sequence[str] = ()
+    pauses_at: int | None = None
+    """The number of the picture from which on nothing is sent; None: all are sent."""
+    tracks: int = 1
+    """Of video; there is something to be seen in the first one alone."""
+    further: Sequence[str] = ()
+    """Lines of the description, of other tracks."""
+    asked: list[str] = field(default_factory=list)
+    """The transport of each SETUP."""
+
+    def __post_init__(self) -> None:
+        self._units = list(_access_units(self.codec, self.begins_at + round(self.fps * self.lasts_s), self.fps, self.gop))
+        self._ports: dict[int, int | None] = {}
+
+    def __call__(self, caller: Caller) -> None:
+        """Answer a request; see `tests.liars`."""
+        if caller.method == "DESCRIBE":
+            body = self._description()
+            caller.rtsp("200 OK", "Content-Type: application/sdp", f"Content-Length: {len(body)}", body=body)
+        elif caller.method == "SETUP":
+            self._set_up(caller)
+        elif caller.method == "PLAY":
+            caller.rtsp("200 OK", "Session: 1")
+            self._play(caller)
+        else:
+            caller.rtsp("200 OK", "Public: DESCRIBE, SETUP, PLAY, TEARDOWN", "Session: 1")
+
+    def _description(self) -> str:
+        name, settings = CODECS[self.codec]
+        parameters = [nal for nal in self._units[0] if nal[0] & 31 in (_SPS, _PPS)]
+        sprop = ",".join(base64.b64encode(nal).decode() for nal in parameters)
+        describes = self.describes_pictures and self.codec == "libx264"
+        lines = ["v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=camera", "t=0 0"]
+        for track in range(self.tracks):
+            described = f";sprop-parameter-sets={sprop}" if describes and track == 0 else ""
+            lines += ["m=video 0 RTP/AVP 96", f"a=rtpmap:96 {name}/90000", f"a=fmtp:96 {settings}{described}"]
+            lines += [f"a=control:track{track}"]
+        lines += self.further
+        return "".join(f"{line}\r\n" for line in lines)
+
+    def _set_up(self, caller: Caller) -> None:
+        wanted = re.search(r"(?m)^Transport: (.*?)\r?$", caller.head)
+        assert wanted is not None
+        port = re.search(r"client_port=(\d+)", wanted[1])
+        transport = "udp" if port else "tcp"
+        self.asked.append(transport)
+        if transport in self.refused:
+            caller.rtsp("461 Unsupported Transport")
+            return
+        self._ports.setdefault(caller.number, port and int(port[1]))
+        caller.rtsp("200 OK", "Session: 1", f"Transport: {wanted[1]}{';server_port=9000-9001' if port else ''}")
+
+    def _play(self, caller: Caller) -> None:
+        """Send until the client leaves, or all is sent."""
+        port, began_s, sequence = self._ports[caller.number], monotonic(), count()
+        is_silent = ("tcp" if port is None else "udp") in self.silent
+        with closing(socket(AF_INET, SOCK_DGRAM)) as datagrams:
+            for sent, unit in enumerate(self._units[self.begins_at :]):
+                if not caller.stays(began_s + sent / self.fps - monotonic()):
+                    return
+                for packet in _packets(unit, round(sent * _CLOCK_HZ / self.fps), sequence):
+                    if is_silent or (self.pauses_at is not None and sent >= self.pauses_at):
+                        continue
+                    if port is None:
+                        caller.send(b"$\0" + len(packet).to_bytes(2, "big") + packet)
+                    else:
+                        datagrams.sendto(packet, ("127.0.0.1", port))
+
+
+def _access_units(encoder: str, number: int, fps: float, gop: int) -> Iterator[list[bytes]]:
+    """Yield what is sent of each picture: its NAL units, or all in one where the codec has none."""
+    codec = av.CodecContext.create(encoder, "w")
+    assert isinstance(codec, av.VideoCodecContext)
+    codec.width, codec.height = SIZE
+    codec.pix_fmt = "yuv420p"
+    codec.time_base = 1 / Fraction(fps).limit_denominator(100)
+    codec.framerate = Fraction(fps).limit_denominator(100)
+    codec.options = {"g": str(gop), **_OPTIONS[encoder]}
+    for index in range(number + 1):
+        frame = av.VideoFrame.from_ndarray(grey(index, SIZE), "bgr24") if index < number else None
+        if frame is not None:
+            frame.pts = index
+        for packet in codec.encode(frame):
+            data = bytes(packet)
+            yield [data] if encoder == "mpeg4" else [nal for nal in _START_CODE.split(data) if nal]
+
+
+def _packets(unit: Sequence[bytes], timestamp: int, sequence: Iterator[int]) -> Iterator[bytes]:
+    """Yield RTP packets (RFC 6184), one for each NAL unit."""
+    for nal in unit:
+        is_last = nal is unit[-1]
+        yield struct.pack(">BBHII", 0x80, 96 | is_last << 7, next(sequence) & 0xFFFF, timestamp, 7) + nal
+
+
+@contextmanager
+def running(camera: RtspCamera) -> Iterator[str]:
+    """Let a camera serve; yields its URL."""
+    with lying(camera, "rtsp") as url:
+        yield url

@@ -1,0 +1,192 @@
+"""What is live, and what has an end."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from fractions import Fraction
+from itertools import islice, pairwise
+
+import numpy as np
+import pytest
+
+from maskstream.errors import SourceError, SourceUnreadable
+from maskstream.sources import ReconnectingSource, ReconnectPolicy, UrlOpener, UrlSource
+from maskstream.states import SourceStatus
+from maskstream.types import BgrImage
+from tests.servers import Answer, Ending, Request, content, http_server, mjpeg
+from tests.sources.test_url import network
+from tests.video_files import every, write_video
+
+SIZE = (160, 120)
+FRAMES = 12
+X264, LIVE = "libx264", {"live": "1"}
+FRAGMENTED = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+
+KINDS: dict[str, tuple[str, dict[str, str], bool]] = {
+    "plain.webm": ("libvpx", {}, False),
+    "live.webm": ("libvpx", LIVE, True),
+    "plain.mkv": (X264, {}, False),
+    "live.mkv": (X264, LIVE, True),
+    "plain.flv": (X264, {}, False),
+    "unsaid.flv": (X264, {"flvflags": "no_duration_filesize"}, True),
+    "plain.ts": (X264, {}, True),
+    "index-first.mp4": (X264, {"movflags": "faststart"}, False),
+    "fragmented.mp4": (X264, FRAGMENTED, True),
+    "plain.avi": ("mpeg4", {}, False),
+    "bare.mjpeg": ("mjpeg", {}, True),
+    "bare.h264": (X264, {}, True),
+    "bare.y4m": ("rawvideo", {}, False),
+}
+"""By file name: codec, options of the container, and whether it is live where its server does not say how long it is."""
+COMES_BACK = {"unsaid.flv", "plain.ts", "bare.mjpeg", "bare.h264"}
+"""What cameras and broadcasts send: its end is no end."""
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("files")
+    made = {}
+    for name, (codec, options, _) in KINDS.items():
+        path = write_video(
+            folder / name,
+            every(0.04, FRAMES),
+            size=SIZE,
+            codec=codec,
+            pix_fmt="yuvj420p" if codec == "mjpeg" else "yuv420p",
+            time_base=Fraction(1, 25),
+            options={"g": "4"} if codec == X264 else {},
+            container_options=options,
+        )
+        made[name] = path.read_bytes()
+    return made
+
+
+@pytest.fixture(scope="module")
+def web(files: dict[str, bytes]) -> Iterator[str]:
+    answers: dict[str, Answer] = {}
+    for name, data in files.items():
+        answers[f"/ranges/{name}"] = content(data, "application/octet-stream")
+        answers[f"/whole/{name}"] = content(data, "application/octet-stream", ranges=False)
+        answers[f"/chunks/{name}"] = chunked(data)
+        answers[f"/broken/{name}"] = chunked(data, "reset")
+    with http_server(answers) as address:
+        yield address
+
+
+def chunked(data: bytes, ending: Ending = "close") -> Answer:
+    """Answer with something that does not say how long it is, and in the end that this was all, unless it breaks off."""
+
+    def answer(request: Request) -> None:
+        request.protocol_version = "HTTP/1.1"
+        request.start(200, Transfer_Encoding="chunked", Connection="close")
+        for first in range(0, len(data), 1000):
+            part = data[first : first + 1000]
+            request.wfile.write(f"{len(part):x}\r\n".encode() + part + b"\r\n")
+        if ending == "close":
+            request.wfile.write(b"0\r\n\r\n")
+        request.end(ending)
+        request.close_connection = True
+
+    return answer
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("server", ["ranges", "whole"])
+def test_what_has_a_length_is_a_file(web: str, server: str, name: str) -> None:
+    with closing(UrlSource(f"{web}/{server}/{name}", network())) as source:
+        frames = list(source)
+        assert not source.info.live
+    assert len(frames) == FRAMES
+    assert [after.time_s - before.time_s for before, after in pairwise(frames)] == pytest.approx([0.04] * (FRAMES - 1), abs=2e-3)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_without_a_length_the_format_tells(web: str, name: str) -> None:
+    with closing(UrlSource(f"{web}/chunks/{name}", network())) as source:
+        frames = list(source)
+        assert source.info.live == KINDS[name][2]
+        assert source.is_over == (name not in COMES_BACK) or not source.info.live
+    assert len(frames) == FRAMES
+
+
+@pytest.mark.parametrize("name", [name for name, (_, _, live) in KINDS.items() if live and name not in ("plain.ts", "bare.h264")])
+def test_what_breaks_off_is_no_end(web: str, name: str) -> None:
+    """Where all is read before it breaks off, it breaks while it is read, else while it is opened."""
+    with pytest.raises(SourceError, match="reset"):
+        read_to_its_end(f"{web}/broken/{name}")
+
+
+def read_to_its_end(url: str) -> None:
+    with closing(UrlSource(url, network())) as source:
+        list(source)
+        assert not source.is_over
+
+
+def test_mjpeg_in_parts_is_live_though_it_had_a_length() -> None:
+    def answer(request: Request) -> None:
+        start = request.start
+        request.start = lambda code, **headers: start(code, Content_Length=10**9, **headers)  # type: ignore[method-assign]
+        mjpeg(100, frames=5)(request)
+
+    with http_server({"/live": answer}) as address, closing(UrlSource(f"{address}/live", network())) as source:
+        assert source.info.live
+
+
+def test_a_length_beyond_all_disks_is_none(files: dict[str, bytes]) -> None:
+    def answer(request: Request) -> None:
+        request.start(200, Content_Length=2**63 - 1)
+        request.wfile.write(files["plain.ts"])
+
+    with http_server({"/live.ts": answer}) as address, closing(UrlSource(f"{address}/live.ts", network())) as source:
+        assert source.info.live
+        assert len(list(islice(source, 3))) == 3
+
+
+def camera(url: str, **others: object) -> ReconnectingSource:
+    """Return a source that is opened again and again, as one of many."""
+    opener = UrlOpener(url, "cam", network(max_reconnects=None, **others))
+    return ReconnectingSource("cam", opener, ReconnectPolicy(None, refusal_ends=False), SourceStatus("cam", lambda _: None))
+
+
+@pytest.mark.parametrize("path", ["/ranges/live.webm", "/chunks/live.webm", "/chunks/fragmented.mp4", "/ranges/plain.ts"])
+def test_an_end_is_an_end(web: str, path: str) -> None:
+    with closing(camera(web + path)) as source:
+        assert len(list(source)) == FRAMES
+
+
+def noise(index: int) -> BgrImage:
+    return np.random.default_rng(index).integers(0, 256, (240, 320, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def index_last(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A video with its index at its end, too large to be read ahead."""
+    path = tmp_path_factory.mktemp("mp4") / "clip.mp4"
+    data = write_video(path, every(0.04, 60), size=(320, 240), picture=noise, options={"preset": "ultrafast"}).read_bytes()
+    assert len(data) > 2_000_000
+    return data
+
+
+@pytest.mark.parametrize("answer", ["whole", "chunks"])
+@pytest.mark.parametrize("max_frame_mb", [64, 1])
+def test_what_cannot_be_read_without_seeking_says_so_and_is_not_tried_again(
+    index_last: bytes, answer: str, max_frame_mb: float
+) -> None:
+    asked = []
+
+    def noted(request: Request) -> None:
+        asked.append(request.path)
+        (chunked(index_last) if answer == "chunks" else content(index_last, "video/mp4", ranges=False))(request)
+
+    with (
+        http_server({"/clip.mp4": noted}) as address,
+        closing(camera(f"{address}/clip.mp4", max_frame_mb=max_frame_mb)) as source,
+        pytest.raises(SourceUnreadable, match=r"cannot be read without seeking: .*\+faststart"),
+    ):
+        list(source)
+    assert len(asked) <= 2  # and a try for a part of it
+
+
+def test_with_parts_of_a_file_its_index_may_be_anywhere(index_last: bytes) -> None:
+    answers = {"/clip.mp4": content(index_last, "video/mp4")}
+    with http_server(answers) as address, closing(camera(f"{address}/clip.mp4")) as source:
+        assert len(list(source)) == 60

@@ -1,0 +1,283 @@
+"""Motion JPEG as cameras and their web servers send it: hardly one does what the standard says."""
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from itertools import count, islice
+
+import cv2
+import numpy as np
+import pytest
+
+from maskstream.config import load_config
+from maskstream.errors import SourceOpenError
+from maskstream.settings import NetworkConfig
+from maskstream.sources import SnapshotSource, UrlOpener, UrlSource
+from maskstream.sources.mjpeg import Mjpeg, is_mjpeg
+from maskstream.types import Frame
+from tests import jpegs
+from tests.jpegs import jpeg
+from tests.liars import Caller, Lie, lying
+from tests.servers import content, http_server, mjpeg
+from tests.video_files import every, grey_index, write_video
+
+REPLACE = "multipart/x-mixed-replace; boundary=frame"
+COUNT = 4
+
+
+def network(**limits: object) -> NetworkConfig:
+    return NetworkConfig.model_validate(load_config().network.model_dump() | {"max_reconnects": 0} | limits)
+
+
+def answer(body: bytes, kind: str = REPLACE) -> Lie:
+    """Answer with bytes and the end of the connection; an empty kind is left out."""
+
+    def send(caller: Caller) -> None:
+        stated = f"Content-Type: {kind}\r\n" if kind else ""
+        caller.send(f"HTTP/1.0 200 OK\r\n{stated}\r\n".encode() + body)
+        raise ConnectionResetError
+
+    return send
+
+
+def part(*headers: str, boundary: str = "--frame", line: str = "\r\n", picture: Callable[[int], bytes] = jpeg) -> bytes:
+    """Return `COUNT` pictures, each with boundary and headers in front of it."""
+    head = line.join([boundary, *headers, "", ""]).encode()
+    return b"".join(head + picture(index) + line.encode() for index in range(COUNT))
+
+
+def read(url: str, count: int | None = None) -> list[Frame]:
+    with closing(UrlSource(url, network())) as source:
+        assert (source.info.live, source.info.average_fps) == (True, None)
+        return list(islice(source, count))
+
+
+def shown(frames: Sequence[Frame]) -> list[int]:
+    return [grey_index(frame.bgr) for frame in frames]
+
+
+JPEG = "Content-Type: image/jpeg"
+LENGTH = f"Content-Length: {len(jpeg(0))}"
+PARTS = {
+    "as the standard says": part(JPEG, LENGTH),
+    "image/jpg": part("Content-Type: image/jpg", LENGTH),
+    "image/pjpeg": part("Content-Type: image/pjpeg"),
+    "text/plain": part("Content-Type: text/plain"),
+    "no type": part(LENGTH),
+    "no headers": part(),
+    "no length": part(JPEG),
+    "length too small": part(JPEG, "Content-Length: 12"),
+    "length too large": part(JPEG, "Content-Length: 99999"),
+    "length is no number": part(JPEG, "Content-Length: none"),
+    "lines end in LF": part(JPEG, LENGTH, line="\n"),
+    "boundary without dashes": part(JPEG, boundary="frame"),
+    "boundary without dashes, no headers": part(boundary="frame"),
+    "other boundary": part(JPEG, boundary="--myboundary"),
+    "boundary with spaces": part(JPEG, boundary="-- my boundary "),
+    "four dashes": part(JPEG, boundary="----frame"),
+    "only an empty line between": b"".join(b"\r\n" + jpeg(index) for index in range(COUNT)),
+    "no boundary at first": part(JPEG).removeprefix(b"--frame\r\n"),
+    "time stamps": part("X-Timestamp: 12.3", JPEG, LENGTH, "X-Framerate: 5"),
+    "small letters": part("content-type: image/jpeg", LENGTH.lower()),
+    "preamble": b"This is a message in several parts.\r\n" * 9 + part(JPEG),
+    "header behind the picture": part(JPEG).replace(b"\r\n--frame", b"\r\nX-After: 1\r\n--frame"),
+    "text between": part(JPEG).replace(
+        b"\r\n--frame", b'\r\n--frame\r\nContent-Type: application/json\r\n\r\n{"a": 1}\r\n--frame'
+    ),
+    "end boundary": part(JPEG) + b"--frame--\r\n",
+    "padding": part(JPEG, picture=lambda index: jpeg(index) + bytes(500)),
+    "garbage behind": part(JPEG, picture=lambda index: jpeg(index) + b"\x01\xfe\xff\x10garbage"),
+    "thumbnails": part(JPEG, picture=jpegs.with_thumbnail),
+    "no Huffman tables": part(JPEG, picture=jpegs.without_tables),
+    "progressive": part(JPEG, picture=jpegs.progressive),
+    "one channel": part(JPEG, picture=jpegs.one_channel),
+    "restarts": part(JPEG, picture=jpegs.with_restarts),
+    "PNG": part("Content-Type: image/png", picture=jpegs.png),
+    "no parts at all": b"".join(jpeg(index) for index in range(COUNT)),
+}
+WITHOUT_TEXT = {"no parts at all", "only an empty line between"}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_pictures_are_read_whatever_stands_between_them(name: str) -> None:
+    with lying(answer(PARTS[name])) as url:
+        frames = read(url)
+    assert shown(frames) == list(range(COUNT))
+    assert {(frame.width, frame.height) for frame in frames} == {jpegs.SIZE}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "",
+        "image/jpeg",
+        "application/octet-stream",
+        "video/x-motion-jpeg",
+        "multipart/mixed; boundary=frame",
+        "multipart/x-mixed-replace",
+        "multipart/x-mixed-replace;boundary=--frame",
+        'multipart/x-mixed-replace; boundary="frame"',
+        "multipart/x-mixed-replace; boundary= other ",
+    ],
+)
+def test_what_the_server_says_of_itself_does_not_count(kind: str) -> None:
+    with lying(answer(PARTS["image/jpg"], kind)) as url:
+        assert shown(read(url)) == list(range(COUNT))
+
+
+def test_chunks_end_where_they_like() -> None:
+    body = PARTS["as the standard says"]
+    chunks = [body[at : at + 333] for at in range(0, len(body), 333)]
+
+    def send(caller: Caller) -> None:
+        caller.send(f"HTTP/1.1 200 OK\r\nContent-Type: {REPLACE}\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for chunk in [*chunks, b""]:
+            caller.send(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+        raise ConnectionResetError
+
+    with lying(send) as url:
+        assert shown(read(url)) == list(range(COUNT))
+
+
+def test_a_picture_is_shown_before_the_next_one_comes() -> None:
+    with http_server({"/slow": mjpeg(fps=0.001)}) as address:
+        assert shown(read(f"{address}/slow", 1)) == [0]
+
+
+def test_pictures_that_change_their_size() -> None:
+    sizes = [(160, 120), (320, 240), (64, 48)]
+    body = b"".join(b"--b\r\n\r\n" + jpeg(2, size) for size in sizes)
+    with lying(answer(body)) as url:
+        assert [(frame.width, frame.height) for frame in read(url)] == sizes
+
+
+def test_a_camera_that_never_ends_its_pictures_is_read() -> None:
+    """Each is known to be whole when the next one comes."""
+    with lying(answer(part(JPEG, picture=jpegs.without_end))) as url:
+        assert shown(read(url)) == list(range(COUNT - 1))
+
+
+@pytest.mark.parametrize("keep_damaged", [False, True])
+def test_a_torn_picture_is_dropped_and_counted_unless_such_are_kept(keep_damaged: bool) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (120, 160, 3), np.uint8)
+    large = cv2.imencode(".jpg", noise)[1].tobytes()
+    pictures = [jpeg(1), large[: len(large) // 2], jpeg(3), jpeg(4)]
+    with (
+        lying(answer(b"".join(b"--b\r\n\r\n" + picture + b"\r\n" for picture in pictures))) as url,
+        closing(UrlSource(url, network(keep_damaged=keep_damaged))) as source,
+    ):
+        frames = list(source)
+    assert [each for each in (1, 3, 4) if each not in shown(frames)] == []
+    assert (len(frames), source.damaged) == ((4, 0) if keep_damaged else (3, 1))
+
+
+def test_a_camera_that_ends_each_answer_after_one_picture_is_asked_for_one_at_a_time() -> None:
+    numbers = count()
+
+    def one(caller: Caller) -> None:
+        answer(b"--frame\r\nContent-Type: image/jpeg\r\n\r\n" + jpeg(next(numbers)) + b"\r\n--frame--\r\n")(caller)
+
+    with lying(one) as url:
+        opener = UrlOpener(url, "cam", network(snapshot_s=0.02))
+        for number in range(2):
+            with closing(opener()) as source:
+                assert shown(list(source)) == [number]
+        with closing(opener()) as source:
+            assert shown(list(islice(source, 4))) == [2, 3, 4, 5]
+        assert isinstance(source, SnapshotSource)
+        with closing(opener()) as source:  # it was lost, and may be a stream by now
+            assert isinstance(source, UrlSource)
+
+
+def test_a_stream_that_broke_off_once_after_its_first_picture_stays_a_stream() -> None:
+    bodies = [part(JPEG), jpeg(0), part(JPEG), jpeg(0), part(JPEG)]
+
+    def next_one(caller: Caller) -> None:
+        answer(b"--frame\r\n\r\n" + bodies.pop(0))(caller)
+
+    with lying(next_one) as url:
+        opener = UrlOpener(url, "cam", network(snapshot_s=0.02))
+        lengths = []
+        while bodies:
+            with closing(opener()) as source:
+                lengths.append(len(list(source)))
+    assert lengths == [COUNT, 1, COUNT, 1, COUNT]
+
+
+def test_parts_without_a_picture_are_no_video() -> None:
+    with (
+        lying(answer(b"--b\r\nContent-Type: text/plain\r\n\r\nno signal\r\n" * 9)) as url,
+        pytest.raises(SourceOpenError) as caught,
+    ):
+        UrlSource(url, network())
+    assert "it ended before a picture came; check the camera, and the path" in str(caught.value)
+
+
+class Answer:
+    """Bytes as they come from a server, piece by piece."""
+
+    name = "http://camera/"
+
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        self._pieces = list(pieces)
+        self._rest = b""
+
+    def peek(self, least: int) -> bytes:
+        while len(self._rest) < least and self._pieces:
+            self._rest += self._pieces.pop(0)
+        return self._rest
+
+    def read(self, size: int) -> bytes:
+        self.peek(1)
+        piece, self._rest = self._rest[:size], self._rest[size:]
+        return piece
+
+    def close(self) -> None:
+        pass
+
+
+def by_byte(data: bytes) -> Answer:
+    return Answer([data[at : at + 1] for at in range(len(data))])
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_it_is_told_by_its_first_bytes_however_few_come_at_a_time(name: str) -> None:
+    source = by_byte(PARTS[name])
+    assert is_mjpeg(source, has_length=False)
+    assert is_mjpeg(source, has_length=True) == (name not in WITHOUT_TEXT)
+    normal = b"--picture\r\nContent-Type: image/jpeg\r\nContent-Length: "
+    assert Mjpeg(source, 10**6).read(len(normal)) in (normal, PARTS["PNG"].partition(b"\r\n\r\n")[2][: len(normal)])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\r\n",
+        b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n",
+        b"<!doctype html><meta http-equiv='Content-Type'>\nContent-Type: x",
+        b"ffconcat version 1.0\nfile a.mp4\n",
+        b"v=0\r\nm=video 0 RTP/AVP 96\r\n",
+        b"not found\n" * 9,
+        b"a" * 100_000,
+        b"\0\0\0\x18ftypisom",
+        b"G@\0\x10\0",
+        b"\x1aE\xdf\xa3",
+        b"RIFF\x10\x20\0\0AVI LIST",
+        jpegs.png(1),
+    ],
+)
+def test_other_things_are_not_taken_for_it(data: bytes) -> None:
+    assert not is_mjpeg(by_byte(data), has_length=False)
+    assert not is_mjpeg(Answer([data]), has_length=True)
+
+
+def test_motion_jpeg_in_a_file_has_the_clock_of_the_file(tmp_path_factory: pytest.TempPathFactory) -> None:
+    clip = write_video(
+        tmp_path_factory.mktemp("clip") / "clip.avi", every(0.1, 8), size=jpegs.SIZE, codec="mjpeg", pix_fmt="yuvj420p"
+    )
+    with (
+        http_server({"/clip.avi": content(clip.read_bytes(), "video/x-msvideo")}) as address,
+        closing(UrlSource(f"{address}/clip.avi", network())) as source,
+    ):
+        assert not source.info.live
+        assert [round(frame.time_s, 3) for frame in source] == [round(0.1 * index, 3) for index in range(8)]

@@ -1,0 +1,73 @@
+"""How soon a camera of RTSP is open: slow ones, long ways from key frame to key frame, and tracks that nobody fills."""
+
+from contextlib import closing
+from itertools import islice
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from maskstream.config import load_config
+from maskstream.settings import NetworkConfig
+from maskstream.sources import UrlSource
+from tests.rtsp_camera import CODECS, RtspCamera, running
+from tests.slowness import slowness
+from tests.video_files import grey_index
+
+
+def network(open_s: float, transport: str = "auto") -> NetworkConfig:
+    limits = {"max_reconnects": 0, "open_timeout_s": open_s * slowness(), "transport": transport}
+    return NetworkConfig.model_validate(load_config().network.model_dump() | limits)
+
+
+# What each is, the number of its first key frame, and the rate that is known of it.
+CAMERAS: dict[str, tuple[dict[str, Any], int, float | None]] = {
+    "slow, with a key frame a second": ({"fps": 5, "gop": 5, "begins_at": 1}, 5, 5.0),
+    "a picture in more than two seconds": ({"fps": 0.4, "gop": 1}, 0, None),
+    "quick, and described by its key frames alone": (
+        {"gop": 60, "begins_at": 1, "describes_pictures": False},
+        60,
+        None,
+    ),
+    "two tracks, of which one is empty": ({"tracks": 2}, 0, 25.0),
+}
+
+
+@pytest.mark.parametrize("name", CAMERAS)
+def test_a_camera_is_open_at_the_first_attempt(name: str) -> None:
+    """Its first picture is that of its first key frame; none is missing from there on."""
+    settings, first, fps = CAMERAS[name]
+    camera = RtspCamera(**settings)
+    with running(camera) as url, closing(UrlSource(url, network(4))) as source:
+        assert [grey_index(frame.bgr) for frame in islice(source, 2)] == [first % 11, (first + 1) % 11]
+        assert source.info.average_fps == fps
+    assert set(camera.asked) == {"tcp"}
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_codecs(codec: str, transport: str) -> None:
+    with running(RtspCamera(codec, gop=10, lasts_s=2)) as url, closing(UrlSource(url, network(4, transport))) as source:
+        assert [grey_index(frame.bgr) for frame in islice(source, 12)] == [number % 11 for number in range(12)]
+        assert source.transport == transport
+
+
+def test_tracks_of_metadata_and_of_sound_in_both_directions_are_not_asked_for() -> None:
+    metadata = ["m=application 0 RTP/AVP 107", "a=rtpmap:107 vnd.onvif.metadata/90000", "a=control:metadata"]
+    sound = ["m=audio 0 RTP/AVP 0", "a=rtpmap:0 PCMU/8000", "a=control:sound"]
+    back = ["m=audio 0 RTP/AVP 0", "a=rtpmap:0 PCMU/8000", "a=sendonly", "a=control:back"]
+    camera = RtspCamera(further=[*metadata, *sound, *back])
+    with running(camera) as url, closing(UrlSource(url, network(4))) as source:
+        assert grey_index(next(iter(source)).bgr) == 0
+    assert camera.asked == ["tcp"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("describes", [True, False])
+def test_a_long_way_to_the_next_key_frame_is_waited_for(describes: bool) -> None:
+    camera = RtspCamera(gop=240, begins_at=1, describes_pictures=describes)
+    began_s = monotonic()
+    with running(camera) as url, closing(UrlSource(url, network(10))) as source:
+        assert grey_index(next(iter(source)).bgr) == 240 % 11
+    assert monotonic() - began_s > 9
+    assert camera.asked == ["tcp"]
