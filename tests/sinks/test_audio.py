@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
+from time import process_time
 
 import av
 import numpy as np
@@ -297,3 +298,25 @@ def test_frames_of_h264_in_an_avi_have_their_own_times_in_order(tmp_path: Path, 
     assert [grey_index(frame.bgr) for frame in frames] == [index % 11 for index in range(25)]
     assert [time_s - times_s[0] for time_s in times_s] == pytest.approx(every(0.04, 25))
     assert times_s[0] <= 0.08
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "webm", "avi"])
+def test_a_clock_that_is_odd_costs_no_more_than_the_same_video_without(tmp_path: Path, suffix: str) -> None:
+    """In time of the processor; ten hours of silence, or of pictures, would cost hundreds of times as much."""
+    plain = write_video(tmp_path / "plain.mkv", every(0.04, 50), audio=("ac3", 0.0, 2.0), options=IN_ORDER)
+    odd = [
+        shifted(plain, tmp_path / "late.mp4", picture_s=HOURS_S, sound_s=HOURS_S),
+        shifted(plain, tmp_path / "sound.mkv", sound_s=1.7e9),
+        shifted(plain, tmp_path / "picture.mkv", picture_s=HOURS_S),
+        clock_set(plain, tmp_path / "set.mkv", 1.0, picture_s=HOURS_S, sound_s=HOURS_S),
+        clock_set(plain, tmp_path / "first.mkv", 0.01, picture_s=HOURS_S, sound_s=HOURS_S),
+        clock_set(plain, tmp_path / "apart.mkv", 1.0, picture_s=0.0, sound_s=HOURS_S),
+    ]
+    annotate(plain, tmp_path / f"warm.{suffix}")
+    took_s = {}
+    for source in (plain, *odd):
+        began_s = process_time()
+        target = annotate(source, tmp_path / f"out.{suffix}")
+        took_s[source.name] = process_time() - began_s
+        assert len(read(target)) == 50
+    assert max(took_s.values()) < 5 * took_s["plain.mkv"] + 0.5, took_s
