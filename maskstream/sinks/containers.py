@@ -77,7 +77,7 @@ class Container:
         return {"crf": str(crf)} | fast
 
     def open(self, path: str) -> av.container.OutputContainer:
-        """Create or replace the file, which the umask of this process may have made readable for too many."""
+        """Create or replace the file, readable by whom `privacy.readable_by` allows."""
         always = {"flush_packets": "1", "max_interleave_delta": str(round(_WAIT_FOR_SOUND_S * 1e6))}
         container = av.open(f"file:{path}", "w", format=self.muxer, container_options=always | dict(self.options))
         tighten(path)
