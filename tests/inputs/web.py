@@ -211,7 +211,7 @@ WEB = [
         "fragmented.mp4",
         endless("fragmented.mp4", KINDS["mp4"]),
         ffmpeg="-c copy -movflags frag_keyframe+empty_moov fragmented.mp4",
-        frames=(2, FRAMES),
+        frames=(1, FRAMES),
     ),
     served("MKV", "-c copy clip.mkv"),
     asked("MKV, its length not said", "clip.mkv", endless("clip.mkv", KINDS["mkv"]), ffmpeg="-c copy clip.mkv"),
@@ -224,7 +224,7 @@ WEB = [
         "live.webm",
         endless("live.webm", KINDS["webm"]),
         ffmpeg="-c:v libvpx -deadline realtime -cpu-used 8 -crf 10 -b:v 4M -an -f webm -live 1 live.webm",
-        frames=(2, FRAMES),
+        frames=(1, FRAMES),
     ),
     served("TS", "-c copy clip.ts"),
     asked(
@@ -233,7 +233,7 @@ WEB = [
         endless("clip.ts", KINDS["ts"]),
         f"--max-frames 10 {ONCE}",
         ffmpeg="-c copy clip.ts",
-        frames=(2, 10),
+        frames=(1, 10),
     ),
     asked(
         "MP4 as text/plain",
@@ -308,7 +308,7 @@ STILL = [
 PART = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: LENGTH\r\n\r\n"
 PLAYED = f"--max-frames 20 {ONCE}"
 MOTION_JPEG = [
-    asked(name, "video", motion_jpeg(head, kind), PLAYED, frames=(2, 20))
+    asked(name, "video", motion_jpeg(head, kind), PLAYED, frames=(1, 20))
     for name, head, kind in (
         ("as the standard says", PART, "multipart/x-mixed-replace; boundary=frame"),
         ("parts of `image/jpg`", PART.replace(b"jpeg", b"jpg"), "multipart/x-mixed-replace; boundary=frame"),
