@@ -254,7 +254,7 @@ def _targets(request: StreamRequest, infos: Sequence[SourceInfo], config: Config
         if info.pictures:
             require_picture_target(path, info)
             pictures += map(str, picture_targets(path, info).values())
-            _warn_of_copies(path, info.path, config)
+            _warn_of_copies(path, None if request.in_batches else info.path, config)
         elif len(infos) == 1 and not request.into_folder:
             (require_recording_path if info.live else require_video_path)(path)
         if not info.pictures and not info.live:
@@ -302,7 +302,7 @@ def _refuse_among(others: Sequence[str], texts: Sequence[str]) -> None:
 
 
 def _warn_of_copies(output: str, folder: str | None, config: Config) -> None:
-    """Say where the next run would take annotated copies for files of the source; None for one that is on a server."""
+    """Say where the next run would take annotated copies for files of the source; a `folder` of None is let pass."""
     if folder is None:
         return
     source, into = Path(os.path.realpath(folder)), Path(os.path.realpath(output))

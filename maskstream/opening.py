@@ -244,7 +244,7 @@ def picture_sink(path: str, source: Source, camera: Camera, *, replace: bool = T
     if isinstance(source, ReconnectingSource):
         return RecordingSink(path, lambda: source.info, camera.config.video)
     if isinstance(source, DeferredSource):
-        return FirstFrameSink(lambda: _video_sink(path, source.info, camera, replace=replace))
+        return FirstFrameSink(path, lambda: _video_sink(path, source.info, camera, replace=replace))
     return _video_sink(path, source.info, camera, replace=replace)
 
 

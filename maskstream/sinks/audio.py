@@ -52,6 +52,7 @@ class AudioTrack:
         self._is_silent = True
         """Until the first piece of sound."""
         self._damaged = False
+        self._is_hurried = False
         self._input = open_local(info.path or "")
         try:
             self._stream = self._best_stream()
@@ -85,6 +86,10 @@ class AudioTrack:
         if self._waiting is not None:
             logger.warning("{}: the sound goes on after the picture, at {:.1f} s; it ends there in the copy", self._name, end_s)
 
+    def hurry(self) -> None:
+        """Hand on no more from now on. May be called from a signal handler or another thread."""
+        self._is_hurried = True
+
     def close(self) -> None:
         """Close the file that is read."""
         self._demuxed.close()
@@ -112,7 +117,7 @@ class AudioTrack:
     def _write(self, until_s: float) -> None:
         if self._is_silent:
             self._mux(self._writer.silence(min(until_s, self._starts_s)))
-        while (packet := self._waiting or next(self._packets, None)) is not None:
+        while not self._is_hurried and (packet := self._waiting or next(self._packets, None)) is not None:
             self._waiting = packet
             own_s, _ = self._timing(packet)
             heard_s = self._times.heard_s(own_s)

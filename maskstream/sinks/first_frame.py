@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from maskstream.protocols import Sink
+from maskstream.sinks.paths import require_recording_path
 from maskstream.types import Output
 
 
@@ -11,12 +12,17 @@ class FirstFrameSink:
 
     wants_every_frame = True
 
-    def __init__(self, open_sink: Callable[[], Sink]) -> None:
+    def __init__(self, path: str, open_sink: Callable[[], Sink]) -> None:
         """Open nothing yet.
 
         Args:
+            path: Of the video that will be written.
             open_sink: Opens what is written to; it may raise `SinkError`.
+
+        Raises:
+            SinkError: Nothing can be written there.
         """
+        require_recording_path(path)
         self._open_sink = open_sink
         self._sink: Sink | None = None
 

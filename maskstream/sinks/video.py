@@ -171,6 +171,11 @@ class VideoSink:
         frame.pts, frame.time_base = pts, self._times.unit_s
         return frame
 
+    def hurry(self) -> None:
+        """Leave out the sound from now on: beside a picture that stands still there may be an hour of it."""
+        if self._audio:
+            self._audio.hurry()
+
     def source_ended(self, source_id: str) -> None:
         """Carry over the sound that outlasts the picture."""
         with _sink_errors(self.path):

@@ -39,6 +39,8 @@ class Remembered:
     """Whether the next connection over RTSP gives the first transport all the time."""
     lone_pictures: int = 0
     """Connections in a row over which one picture of Motion JPEG came, and no second one."""
+    was_live: bool = False
+    """Whether it was a camera: it is none the less where it sends much at once."""
     has_warned: bool = False
     """Whether it was said that its certificate is not checked."""
     is_asked_said: bool = False

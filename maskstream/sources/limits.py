@@ -82,6 +82,11 @@ class Allowance:
                 f"more than {self._max_mb:g} MB came without a picture; if its pictures are so large, raise network.max_frame_mb"
             )
 
+    @property
+    def is_half_used(self) -> bool:
+        """Whether more than half of the bytes came that may come before a picture."""
+        return self._bytes > self.most_bytes / 2
+
     def connected(self) -> None:
         """Count a connection.
 

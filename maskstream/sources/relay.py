@@ -1,10 +1,10 @@
 """The program ffmpeg, which receives what PyAV's FFmpeg cannot and hands it on."""
 
-import atexit
 import os
 import re
 import select
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -17,6 +17,15 @@ _LONGEST_ANSWER_S: Final = 10.0
 _LONGEST_END_S: Final = 5.0
 _LOOK_S: Final = 0.1
 """How often one that waits looks whether it is still wanted."""
+_WATCHED: Final = """
+IFS= read -r line
+{ printf 'ffconcat version 1.0\n%s\n' "$line" | "$@"; echo "ended $?" >&2; } &
+exec >&- 2>&-
+read -r line
+kill -9 0
+"""
+"""Runs a program, with a line of standard input in its own, until standard input ends: as it does where this process does."""
+_ENDED_WELL: Final = "ended 0"
 _REMEMBERED: Final = 8192
 """Bytes of what the program writes about itself."""
 
@@ -41,8 +50,8 @@ def program_with(protocol: str) -> str | None:
 class Relay:
     """A running ffmpeg, for `av.open` to read: the packets of the first video stream, not encoded anew, as NUT.
 
-    The URL reaches the program through its standard input: lists of processes show command lines. A program whose reader is
-    gone ends when it has something to write, or when the waiting that its URL allows is over.
+    The URL reaches the program through its standard input: lists of processes show command lines. A shell watches over it: the
+    program ends with this process, however that ends.
     """
 
     name = "relay"
@@ -54,7 +63,7 @@ class Relay:
 
         Args:
             program: Its path.
-            url: Of one line, with limits on all waiting.
+            url: Of one line.
             options: Of FFmpeg: what it may open.
             allowance: Told of all that comes; has the time that is left.
             why: Makes of what the program wrote what is to be said.
@@ -72,7 +81,7 @@ class Relay:
         command = [program, "-hide_banner", "-v", "error", "-nostats", *allowed, *reading]
         try:
             self._process = subprocess.Popen(  # noqa: S603
-                [*command, "-c", "copy", "-flush_packets", "1", "-f", "nut", "pipe:1"],
+                ["/bin/sh", "-c", _WATCHED, "sh", *command, "-c", "copy", "-flush_packets", "1", "-f", "nut", "pipe:1"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -80,11 +89,11 @@ class Relay:
             )
         except OSError as error:
             raise LimitReached(f"the program {program} cannot be started: {error.strerror}", is_final=False) from None
-        atexit.register(self._process.kill)
         quoted = url.replace("'", r"'\''")
         assert self._process.stdin is not None
-        with suppress(OSError), self._process.stdin as script:
-            script.write(f"ffconcat version 1.0\nfile '{quoted}'\n".encode())
+        with suppress(OSError):
+            self._process.stdin.write(f"file '{quoted}'\n".encode())
+            self._process.stdin.flush()
 
     def read(self, size: int) -> bytes:
         """Return up to so many bytes, none at the end.
@@ -105,12 +114,13 @@ class Relay:
 
     def close(self) -> None:
         """End the program and wait for its end; may be called twice."""
-        atexit.unregister(self._process.kill)
         self._has_ended = True
-        self._process.kill()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_LONGEST_END_S)
-        for pipe in (self._process.stdout, self._process.stderr):
+        if self._process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_LONGEST_END_S)
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
                 pipe.close()
 
@@ -118,15 +128,18 @@ class Relay:
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         output = self._process.stdout.fileno()
-        waiting = [output, self._process.stderr.fileno()]
+        errors = self._process.stderr.fileno()
+        waiting = select.poll()
+        waiting.register(output, select.POLLIN)
+        waiting.register(errors, select.POLLIN)
         while not self._allowance.is_used_up:
             if self._allowance.is_late:
                 raise self._allowance.late()
-            ready, _, _ = select.select(waiting, [], [], min(_LOOK_S, float(self._allowance)))
+            ready = [descriptor for descriptor, _ in waiting.poll(1000 * min(_LOOK_S, float(self._allowance)))]
             if output in ready:
                 return os.read(output, size) or self._end()
             if ready and not self._hears():
-                waiting = [output]
+                waiting.unregister(errors)
         return b""
 
     def _hears(self) -> bool:
@@ -139,7 +152,7 @@ class Relay:
     def _end(self) -> bytes:
         while self._hears():
             pass
-        with suppress(subprocess.TimeoutExpired):
-            if self._process.wait(_LONGEST_END_S) == 0:
-                return b""
-        raise self._why(self._written.decode(errors="replace"))
+        text = self._written.decode(errors="replace")
+        if text.rstrip().endswith(_ENDED_WELL):
+            return b""
+        raise self._why(text)

@@ -86,7 +86,7 @@ class SrtConnection(LiveConnection):
             self._relay.close()
 
     def _limited_url(self) -> str:
-        """Return the URL with limits on all waiting, so that a program that nobody reads ends by itself."""
+        """Return the URL with limits on all waiting, so that nothing is waited for without end."""
         try:
             has_port = bool(urlsplit(self.url).port)
         except ValueError:

@@ -61,6 +61,8 @@ class UrlSource(VideoSource):
     - without a length, what cameras and broadcasts send: MPEG-TS, FLV, and bare H.264, HEVC and MJPEG;
     - without a length and a duration, Matroska, WebM, MP4, Ogg and ASF.
 
+    The last two are files where they come much faster than they last (`arrival.py`).
+
     A live stream that ends is lost, and may be opened again. The last of these, and a playlist to which its server adds that it
     is complete, have an end instead: `is_over`. What breaks off or falls silent is always lost: after `network.read_timeout_s`,
     and with a playlist after the time of two of its segments more.
@@ -116,7 +118,7 @@ class UrlSource(VideoSource):
         limit_memory_of(config)
         try:
             container = self._open_container()
-            live = self._connection.is_live(container)
+            live = self._remembered.was_live = self._connection.is_live(container)
             origin = Origin(
                 self._name,
                 live,

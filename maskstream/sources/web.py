@@ -1,6 +1,7 @@
 """Connections to cameras and videos over HTTP."""
 
 from functools import partial
+from time import monotonic
 from typing import Final
 
 import av
@@ -8,6 +9,7 @@ from loguru import logger
 
 from maskstream.redaction import redact
 from maskstream.sources import hls, tls
+from maskstream.sources.arrival import comes_as_a_file
 from maskstream.sources.connection import ENOUGH_FOR_FPS, Peer, PictureComes, has_timestamps
 from maskstream.sources.failures import reason_at_opening
 from maskstream.sources.http import MOST_REDIRECTS, HttpOpener
@@ -23,6 +25,8 @@ _CAMERA_FORMATS: Final = frozenset({"flv", "h264", "hevc", "mpegts", *GUESSED_RA
 """Of what has no length: cameras and broadcasts, which come back where their connection ends."""
 _PROGRAMME_FORMATS: Final = frozenset({"asf", "matroska,webm", _MP4, "ogg"})
 """Of what has neither a length nor a duration: what is made while it is sent, and has an end."""
+_IN_STORE_S: Final = 3.0
+"""Of video, which a camera may send at once before it fails."""
 _FOR_EVER: Final = str(2**31 - 1)
 _OPTIONS: Final = {
     "http_persistent": "0",  # else HLS bypasses io_open, as with http_multiple
@@ -61,6 +65,8 @@ class HttpConnection:
             keeps_torn=peer.config.keep_damaged,
         )
         self._missing_was_said = False
+        self._asked_at_s = 0.0
+        self._is_live = True
 
     def open(self) -> av.container.InputContainer:
         """Connect, and find out what comes.
@@ -71,11 +77,12 @@ class HttpConnection:
             PictureComes: It is a picture.
         """
         allowance = self._peer.allowance
+        self._asked_at_s = monotonic()
         self.url, format_name = self._http.open_first(self.url)
         if self._http.picture is not None:
             raise PictureComes(self._peer.name, self._http.picture)
         options = ENOUGH_FOR_FPS if self._is_live_playlist else {}
-        return av.open(
+        container = av.open(
             self.url,
             format=format_name,
             metadata_errors="replace",
@@ -83,13 +90,23 @@ class HttpConnection:
             options=_OPTIONS | options | whitelist("http", f"{PLAYLISTS},{plain_formats()}"),
             timeout=(allowance, allowance),  # type: ignore[arg-type]  # read by float()
         )
+        try:
+            self._is_live = self._is_made_while_sent(container)
+        except BaseException:
+            container.close()
+            raise
+        return container
 
     @property
     def _is_live_playlist(self) -> bool:
         return self._http.playlist is not None and not self._http.playlist.has_ended
 
     def is_live(self, container: av.container.InputContainer) -> bool:
-        """Return whether it is made while it is sent.
+        """Return whether it is made while it is sent."""
+        return self._is_live
+
+    def _is_made_while_sent(self, container: av.container.InputContainer) -> bool:
+        """Return that; where nothing else tells, by how fast it comes.
 
         A playlist is, unless it says that it is complete; MJPEG in parts always; other formats where neither the server says how
         many bytes they have nor the container how long it lasts, and where they are made to be sent while they are made.
@@ -101,7 +118,12 @@ class HttpConnection:
             return True
         if self._http.first.has_length or (container.duration and not _is_fragmented(container)):
             return False
-        return format_name in _CAMERA_FORMATS | _PROGRAMME_FORMATS
+        if format_name not in _CAMERA_FORMATS | _PROGRAMME_FORMATS:
+            return False
+        peer, in_store_s = self._peer, 0.0 if format_name in _PROGRAMME_FORMATS else _IN_STORE_S
+        return peer.remembered.was_live or not comes_as_a_file(
+            container, peer.early, peer.allowance, self._asked_at_s, in_store_s
+        )
 
     def is_paced(self, container: av.container.InputContainer) -> bool:
         """Return whether its timestamps say when its frames were taken: it may arrive in bursts."""

@@ -143,6 +143,7 @@ class Engine:
     def stop(self) -> None:
         """Ask `run` to finish the files and return soon. May be called from a signal handler or another thread."""
         self._stop_requested = True
+        self._outlets.hurry()
 
     def run(self) -> RunReport:
         """Run until no source is left, `stop` is called, or a reader of the output leaves.

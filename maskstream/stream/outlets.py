@@ -32,6 +32,15 @@ class Reporter(Protocol):
         ...
 
 
+@runtime_checkable
+class Hasty(Protocol):
+    """A sink whose `write` may take long, and can be cut short."""
+
+    def hurry(self) -> None:
+        """Leave out from now on what takes long. May be called from a signal handler or another thread."""
+        ...
+
+
 class Outlets:
     """All sinks; those that fail are closed and left out from then on."""
 
@@ -63,6 +72,12 @@ class Outlets:
                 self._leave_out(binding, error)
             except Exception as mistake:  # in one output; it must not stop the cameras and the other outputs
                 self._leave_out(binding, _mistake_in(binding.sink, mistake))
+
+    def hurry(self) -> None:
+        """Let the sinks leave out what takes long. May be called from a signal handler or another thread."""
+        for binding in tuple(self._bindings):
+            if isinstance(binding.sink, Hasty):
+                binding.sink.hurry()
 
     def health(self) -> list[str]:
         """Return a line for each sink that has something to say of how it is doing."""

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from maskstream.errors import SinkError
 from maskstream.people.book import EventBook
 from maskstream.protocols import Sink
 from maskstream.settings import VideoConfig
-from maskstream.sinks import CsvSink, JsonlSink, PictureSink, ProgressSink, RecordingSink, StatusSink, VideoSink
+from maskstream.sinks import CsvSink, FirstFrameSink, JsonlSink, PictureSink, ProgressSink, RecordingSink, StatusSink, VideoSink
 from maskstream.sinks.events import EventSink, JsonlEvents
 from maskstream.sinks.summary import SummarySink
 from maskstream.types import Frame, SourceInfo
@@ -28,6 +29,9 @@ SINKS: dict[str, Callable[[Path], Sink]] = {
     "csv": lambda folder: CsvSink(str(folder / "out.csv")),
     "status": lambda folder: StatusSink(str(folder / "status.jsonl")),
     "video": lambda folder: VideoSink(str(folder / "out.mp4"), INFO, VIDEO),
+    "from the first frame on": lambda folder: FirstFrameSink(
+        str(folder / "out.mp4"), partial(VideoSink, str(folder / "out.mp4"), INFO, VIDEO)
+    ),
     "recording": lambda folder: RecordingSink(str(folder / "out.mp4"), lambda: INFO, VIDEO),
     "pictures": lambda folder: PictureSink(str(folder), PICTURES),
     "events": lambda folder: EventSink(EventBook(load_config()), JsonlEvents(str(folder / "events.jsonl"))),
@@ -35,7 +39,7 @@ SINKS: dict[str, Callable[[Path], Sink]] = {
     "progress": lambda folder: ProgressSink(Console(file=io.StringIO()), [INFO], None),
 }
 """All but the window, which needs a display and is tested with one."""
-FILES = {"jsonl": 1, "csv": 1, "status": 1, "video": 1, "recording": 1, "pictures": 3}
+FILES = {"jsonl": 1, "csv": 1, "status": 1, "video": 1, "from the first frame on": 1, "recording": 1, "pictures": 3}
 FILES |= {"events": 1, "summary": 2, "progress": 0}
 """How many each leaves behind."""
 
@@ -80,7 +84,7 @@ def test_picture_is_left_alone(tmp_path: Path, kind: str) -> None:
 @each_sink
 def test_says_which_frames_it_wants(tmp_path: Path, kind: str) -> None:
     sink = SINKS[kind](tmp_path)
-    assert sink.wants_every_frame is (kind in ("video", "recording"))
+    assert sink.wants_every_frame is (kind in ("video", "recording", "from the first frame on"))
     sink.close()
 
 

@@ -1,14 +1,20 @@
 """Sound and picture of files that are damaged, or whose clocks differ."""
 
+from collections.abc import Iterator
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
+from time import process_time
 
 import av
 import numpy as np
 import pytest
 
-from tests.sinks.test_video import annotate, audio_codec, onset_s, read
-from tests.video_files import every, packets_of, remux, sound_of, write_video
+from maskstream.sinks import VideoSink
+from maskstream.sinks.sound_writing import AudioPacket, SoundEncoder
+from maskstream.sources import FileSource
+from tests.sinks.test_video import CONFIG, annotate, audio_codec, onset_s, read
+from tests.video_files import every, grey_index, output_of, packets_of, remux, sound_of, write_video
 
 HOURS_S = 36_000.0
 IN_ORDER = {"bf": "0"}
@@ -202,3 +208,115 @@ def test_a_frame_rate_that_no_camera_has_is_not_believed(tmp_path: Path, rate: i
     data[at : at + 4] = rate.to_bytes(4, "little")
     source.write_bytes(data)
     assert len(read(annotate(source, tmp_path / "out.mp4"))) == 12
+
+
+def test_who_stops_the_run_does_not_wait_for_an_hour_of_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It lies beside a picture that stands still; the signal comes while it is written."""
+    source = write_video(tmp_path / "clip.mkv", [0.0, 0.04, 60.0, 60.04], audio=("mp2", 0.0, 60.0), options=IN_ORDER)
+    target = tmp_path / "out.webm"
+    with closing(FileSource(str(source))) as opened, closing(VideoSink(str(target), opened.info, CONFIG)) as sink:
+        encoded = SoundEncoder.packets
+
+        def packets(self: SoundEncoder, packet: AudioPacket, later_s: float) -> Iterator[AudioPacket]:
+            if packet.pts * packet.time_base > 20:
+                sink.hurry()
+            return encoded(self, packet, later_s)
+
+        monkeypatch.setattr(SoundEncoder, "packets", packets)
+        for frame in opened:
+            sink.write(output_of(frame))
+    assert len(read(target)) == 4
+    assert 15 < packets_of(target, "audio")[-1][0] < 25
+
+
+def clock_set(source: Path, target: Path, at_s: float, *, picture_s: float, sound_s: float) -> Path:
+    """Copy a file whose clocks are set forward while it runs."""
+    with av.open(source) as before, av.open(target, "w") as after:
+        copies = {stream.index: after.add_stream_from_template(stream) for stream in before.streams}
+        packets = [packet for packet in before.demux() if packet.dts is not None]
+        for packet in packets:
+            later_s = picture_s if packet.stream.type == "video" else sound_s
+            later = round(Fraction(later_s if packet.dts * packet.time_base >= at_s else 0.0) / packet.time_base)
+            packet.pts, packet.dts = packet.pts + later, packet.dts + later
+            packet.stream = copies[packet.stream.index]
+        for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
+            after.mux(packet)
+    return target
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
+@pytest.mark.parametrize("codec", ["aac", "ac3"])
+@pytest.mark.parametrize("at_s", [0.01, 1.2])
+def test_sound_follows_a_picture_whose_clock_is_set_forward(
+    tmp_path: Path, suffix: str, codec: str, at_s: float, said: list[str]
+) -> None:
+    """By ten hours, after a second or after the first frame."""
+    plain = write_video(tmp_path / "clip.mkv", every(0.04, 75), audio=(codec, 0.5, 3.0), options=IN_ORDER)
+    source = clock_set(plain, tmp_path / f"set.{suffix}", at_s, picture_s=HOURS_S, sound_s=HOURS_S)
+    target = annotate(source, tmp_path / "out.mp4")
+    shown_s = [frame.time_s for frame in read(target)]
+    assert [each_s - shown_s[0] for each_s in shown_s] == pytest.approx(every(0.04, 75), abs=0.05)
+    if suffix == "ts" and at_s < 1:  # the sound begins ten hours after the picture that the file begins with
+        return
+    assert onset_s(target) - shown_s[0] == pytest.approx(0.5, abs=0.1)
+    start_s, samples, rate = sound_of(target)
+    assert start_s + len(samples) / rate == pytest.approx(3.0, abs=0.1)
+    assert len(packets_of(target, "audio")) < 150
+    jumps = [line for line in said if "its time jumps by" in line]
+    assert len(jumps) == 1
+    assert "jumps by 36000 s, which out.mp4 does not show" in jumps[0]
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_a_picture_whose_clock_is_set_forward_alone_keeps_its_sound(tmp_path: Path, suffix: str) -> None:
+    plain = write_video(tmp_path / "clip.mkv", every(0.04, 75), audio=("aac", 0.0, 3.0), options=IN_ORDER)
+    target = annotate(clock_set(plain, tmp_path / f"set.{suffix}", 1.2, picture_s=HOURS_S, sound_s=0.0), tmp_path / "out.mp4")
+    assert [frame.time_s for frame in read(target)] == pytest.approx(every(0.04, 75), abs=0.01)
+    assert sound_of(target)[0] + len(sound_of(target)[1]) / 48_000 == pytest.approx(3.0, abs=0.1)
+
+
+def test_a_format_that_counts_its_duration_from_the_first_frame_keeps_its_sound(tmp_path: Path) -> None:
+    plain = write_video(tmp_path / "clip.mkv", every(0.04, 50), audio=("aac", 0.0, 2.0), options=IN_ORDER)
+    source = shifted(plain, tmp_path / "late.flv", picture_s=HOURS_S, sound_s=HOURS_S)
+    target = annotate(source, tmp_path / "out.mp4")
+    assert sound_of(target)[0] + len(sound_of(target)[1]) / 48_000 == pytest.approx(2.0, abs=0.1)
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "flv", "mp4"])
+def test_frames_are_estimated_from_where_the_picture_starts(tmp_path: Path, suffix: str) -> None:
+    plain = write_video(tmp_path / "clip.mkv", every(0.04, 50), options=IN_ORDER)
+    with closing(FileSource(str(shifted(plain, tmp_path / f"late.{suffix}", picture_s=HOURS_S)))) as source:
+        assert source.info.average_fps is not None
+        assert source.info.frame_count == pytest.approx(2 * source.info.average_fps, rel=0.05)
+
+
+@pytest.mark.parametrize("options", [{"bf": "0"}, {"bf": "2"}], ids=["in order", "B-frames"])
+def test_frames_of_h264_in_an_avi_have_their_own_times_in_order(tmp_path: Path, options: dict[str, str]) -> None:
+    source = write_video(tmp_path / "clip.avi", every(0.04, 25), time_base=Fraction(1, 25), options=options)
+    frames = read(source)
+    times_s = [frame.time_s for frame in frames]
+    assert [grey_index(frame.bgr) for frame in frames] == [index % 11 for index in range(25)]
+    assert [time_s - times_s[0] for time_s in times_s] == pytest.approx(every(0.04, 25))
+    assert times_s[0] <= 0.08
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "webm", "avi"])
+def test_a_clock_that_is_odd_costs_no_more_than_the_same_video_without(tmp_path: Path, suffix: str) -> None:
+    """In time of the processor; ten hours of silence, or of pictures, would cost hundreds of times as much."""
+    plain = write_video(tmp_path / "plain.mkv", every(0.04, 50), audio=("ac3", 0.0, 2.0), options=IN_ORDER)
+    odd = [
+        shifted(plain, tmp_path / "late.mp4", picture_s=HOURS_S, sound_s=HOURS_S),
+        shifted(plain, tmp_path / "sound.mkv", sound_s=1.7e9),
+        shifted(plain, tmp_path / "picture.mkv", picture_s=HOURS_S),
+        clock_set(plain, tmp_path / "set.mkv", 1.0, picture_s=HOURS_S, sound_s=HOURS_S),
+        clock_set(plain, tmp_path / "first.mkv", 0.01, picture_s=HOURS_S, sound_s=HOURS_S),
+        clock_set(plain, tmp_path / "apart.mkv", 1.0, picture_s=0.0, sound_s=HOURS_S),
+    ]
+    annotate(plain, tmp_path / f"warm.{suffix}")
+    took_s = {}
+    for source in (plain, *odd):
+        began_s = process_time()
+        target = annotate(source, tmp_path / f"out.{suffix}")
+        took_s[source.name] = process_time() - began_s
+        assert len(read(target)) == 50
+    assert max(took_s.values()) < 5 * took_s["plain.mkv"] + 0.5, took_s

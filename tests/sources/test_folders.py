@@ -330,6 +330,14 @@ def test_none_can_be_read_through_the_command_line(folder: Path, run_here: Run) 
     assert Path("out/1.mp4").read_bytes() == b"mine"  # nothing came to replace it with
 
 
+def test_an_output_that_the_next_run_would_read(folder: Path, run_here: Run) -> None:
+    clip("rec/1.mp4")
+    cv2.imwrite("rec/photo.png", grey(1))
+    code, said = run_here("--source", "rec", "--recursive", "--output", "rec/judged", "--max-frames", "1")
+    assert code == 0, said
+    assert said.count("rec/judged: is in the folder of the source: the next run reads the copies too") == 1
+
+
 def test_an_output_among_the_sources(folder: Path, run_here: Run) -> None:
     clip("rec/1.mp4")
     before = Path("rec/1.mp4").read_bytes()

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from fractions import Fraction
 from itertools import islice, pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,9 +37,10 @@ KINDS: dict[str, tuple[str, dict[str, str], bool]] = {
     "bare.h264": (X264, {}, True),
     "bare.y4m": ("rawvideo", {}, False),
 }
-"""By file name: codec, options of the container, and whether it is live where its server does not say how long it is."""
+"""By file name: codec, options of the container, and whether it may be live where its server does not say how long it is."""
 COMES_BACK = {"unsaid.flv", "plain.ts", "bare.mjpeg", "bare.h264"}
 """What cameras and broadcasts send: its end is no end."""
+LOOKED_AT_S = 1.0
 
 
 @pytest.fixture(scope="module")
@@ -67,20 +69,23 @@ def web(files: dict[str, bytes]) -> Iterator[str]:
         answers[f"/ranges/{name}"] = content(data, "application/octet-stream")
         answers[f"/whole/{name}"] = content(data, "application/octet-stream", ranges=False)
         answers[f"/chunks/{name}"] = chunked(data)
+        answers[f"/slow/{name}"] = chunked(data, lasts_s=LOOKED_AT_S * 1.5)
         answers[f"/broken/{name}"] = chunked(data, "reset")
     with http_server(answers) as address:
         yield address
 
 
-def chunked(data: bytes, ending: Ending = "close") -> Answer:
+def chunked(data: bytes, ending: Ending = "close", lasts_s: float = 0.0) -> Answer:
     """Answer with something that does not say how long it is, and in the end that this was all, unless it breaks off."""
+    size = 1000 if not lasts_s else -(-len(data) // 10)
 
     def answer(request: Request) -> None:
         request.protocol_version = "HTTP/1.1"
         request.start(200, Transfer_Encoding="chunked", Connection="close")
-        for first in range(0, len(data), 1000):
-            part = data[first : first + 1000]
+        for first in range(0, len(data), size):
+            part = data[first : first + size]
             request.wfile.write(f"{len(part):x}\r\n".encode() + part + b"\r\n")
+            request.stopped.wait(lasts_s / 10)
         if ending == "close":
             request.wfile.write(b"0\r\n\r\n")
         request.end(ending)
@@ -100,12 +105,43 @@ def test_what_has_a_length_is_a_file(web: str, server: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_without_a_length_the_format_tells(web: str, name: str) -> None:
-    with closing(UrlSource(f"{web}/chunks/{name}", network())) as source:
+@pytest.mark.parametrize("server", ["chunks", "slow"])
+def test_without_a_length_the_format_tells_and_how_fast_it_comes(web: str, server: str, name: str) -> None:
+    """Half a second of a camera is what it may have in store. Of all else it is the whole, on a machine that is quick enough."""
+    may_be_live, comes_back = KINDS[name][2], name in COMES_BACK
+    with closing(UrlSource(f"{web}/{server}/{name}", network())) as source:
         frames = list(source)
-        assert source.info.live == KINDS[name][2]
-        assert source.is_over == (name not in COMES_BACK) or not source.info.live
+        assert source.info.live == may_be_live or (server == "chunks" and not comes_back)
+        assert source.is_over == (not comes_back) or not source.info.live
     assert len(frames) == FRAMES
+
+
+@pytest.mark.parametrize("name", ["long.ts", "long.flv", "long.webm"])
+@pytest.mark.parametrize("seconds", [4, 20])
+def test_what_comes_much_faster_than_it_lasts_is_a_file(tmp_path: Path, name: str, seconds: int) -> None:
+    """A camera has no more in store than some seconds."""
+    codec, options = ("libvpx", LIVE) if name.endswith("webm") else (X264, {})
+    path = write_video(
+        tmp_path / name,
+        every(0.2, seconds * 5),
+        size=SIZE,
+        codec=codec,
+        time_base=Fraction(1, 25),
+        container_options=options if not name.endswith("flv") else {"flvflags": "no_duration_filesize"},
+    )
+    with http_server({"/clip": chunked(path.read_bytes())}) as address, closing(camera(f"{address}/clip")) as source:
+        assert len(list(source)) == seconds * 5
+        assert not source.info.live
+
+
+def test_a_camera_that_sends_much_at_once_later_on_is_still_a_camera(files: dict[str, bytes], tmp_path: Path) -> None:
+    path = write_video(tmp_path / "long.ts", every(0.2, 100), size=SIZE, codec=X264, time_base=Fraction(1, 25))
+    answers = [chunked(files["plain.ts"], lasts_s=LOOKED_AT_S * 1.5), chunked(path.read_bytes())]
+    with http_server({"/live": lambda request: answers.pop(0)(request)}) as address:
+        opener = UrlOpener(f"{address}/live", "cam", network())
+        for _ in range(2):
+            with closing(opener()) as source:
+                assert source.info.live
 
 
 @pytest.mark.parametrize("name", [name for name, (_, _, live) in KINDS.items() if live and name not in ("plain.ts", "bare.h264")])

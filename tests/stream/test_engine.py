@@ -227,6 +227,31 @@ def test_realtime_plays_at_its_own_speed_and_drops() -> None:
     assert sink.indices() == sorted(sink.indices())
 
 
+class HastySink(ListSink):
+    """Stops the run in the middle of a frame."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stop: Callable[[], None] = lambda: None
+        self.hurried = 0
+
+    def write(self, output: Output) -> None:
+        super().write(output)
+        if len(self.outputs) == 3:
+            self.stop()
+
+    def hurry(self) -> None:
+        self.hurried += 1
+
+
+def test_a_sink_is_told_at_once_that_the_run_is_stopped() -> None:
+    sink, plain = HastySink(), ListSink()
+    running = engine([ListSource(50)], [sink, plain])
+    sink.stop = running.stop
+    running.run()
+    assert (sink.hurried, len(sink.outputs), sink.closed) == (1, 3, 1)
+
+
 class JumpingSource(ListSource):
     """Its clock is set while it plays."""
 
