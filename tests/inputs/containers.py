@@ -263,15 +263,15 @@ def jump_back(folder: Path) -> None:
 
 ONE_SECOND = {OUT: (FRAMES, LENGTH_S)}
 
+BEFORE = "-c copy -output_ts_offset -0.3 -avoid_negative_ts disabled"
 CLOCKS = [
     video("begins at 10 hours, MP4", "-c copy -output_ts_offset 36000 off.mp4"),
     video("begins at 10 hours, MKV", "-c copy -output_ts_offset 36000 off.mkv"),
     video("begins at 10 hours, TS", "-c copy -output_ts_offset 36000 off.ts"),
     video("begins at a time of day, FLV", "-c copy -output_ts_offset 36000 off.flv"),
-    video(
-        "begins before 0, MKV",
-        "-c copy -output_ts_offset -0.3 -avoid_negative_ts disabled negative.mkv",
-    ),
+    video("begins before 0, FLV: its clock begins anew", f"{BEFORE} before.flv"),
+    video("begins before 0, ASF", f"{BEFORE} before.asf"),
+    video("begins before 0, MP4: its edit list leaves that out", f"{BEFORE} before.mp4", frames=17),
     video(
         "the clock of a TS begins anew (33 bits)",
         "-c copy -muxdelay 0 -output_ts_offset 95443.2 wrap.ts",

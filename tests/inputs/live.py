@@ -16,7 +16,7 @@ from tests.servers import LOGIN, free_udp_ports, rtsp_server
 from tests.slowness import LONGEST_S
 
 WATCHED = f"--max-frames 50 {ONCE}"
-SOME = (2, 50)
+SOME = (1, 50)
 SENT = ["-an", "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "25", "-pix_fmt", "yuv420p"]
 
 

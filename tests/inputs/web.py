@@ -231,7 +231,7 @@ WEB = [
         endless("clip.ts", KINDS["ts"]),
         f"--max-frames 10 {ONCE}",
         ffmpeg="-c copy clip.ts",
-        frames=(2, 10),
+        frames=(1, 10),
     ),
     asked(
         "MP4 as text/plain",
@@ -306,7 +306,7 @@ STILL = [
 PART = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: LENGTH\r\n\r\n"
 PLAYED = f"--max-frames 20 {ONCE}"
 MOTION_JPEG = [
-    asked(name, "video", motion_jpeg(head, kind), PLAYED, frames=(2, 20))
+    asked(name, "video", motion_jpeg(head, kind), PLAYED, frames=(1, 20))
     for name, head, kind in (
         ("as the standard says", PART, "multipart/x-mixed-replace; boundary=frame"),
         ("parts of `image/jpg`", PART.replace(b"jpeg", b"jpg"), "multipart/x-mixed-replace; boundary=frame"),
