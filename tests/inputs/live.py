@@ -15,8 +15,8 @@ from tests.inputs.web import ONCE
 from tests.servers import LOGIN, free_udp_ports, rtsp_server
 from tests.slowness import LONGEST_S
 
-WATCHED = f"--max-frames 50 {ONCE}"
-SOME = (1, 50)
+WATCHED = f"--max-frames 100 {ONCE}"
+SOME = (1, 100)
 SENT = ["-an", "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "25", "-pix_fmt", "yuv420p"]
 
 

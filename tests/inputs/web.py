@@ -80,7 +80,7 @@ def snapshots(folder: Path) -> dict[str, Answer]:
     return {"/cgi-bin/snapshot.cgi": answer}
 
 
-def motion_jpeg(head: bytes, kind: str = "multipart/x-mixed-replace; boundary=frame", pictures: int = 40) -> Answers:
+def motion_jpeg(head: bytes, kind: str = "multipart/x-mixed-replace; boundary=frame", pictures: int = 120) -> Answers:
     """Send the photo again and again at 20 fps, each with something in front of it."""
 
     def answers(folder: Path) -> dict[str, Answer]:
@@ -304,9 +304,9 @@ STILL = [
 ]
 
 PART = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: LENGTH\r\n\r\n"
-PLAYED = f"--max-frames 20 {ONCE}"
+PLAYED = f"--max-frames 60 {ONCE}"
 MOTION_JPEG = [
-    asked(name, "video", motion_jpeg(head, kind), PLAYED, frames=(1, 20))
+    asked(name, "video", motion_jpeg(head, kind), PLAYED, frames=(1, 60))
     for name, head, kind in (
         ("as the standard says", PART, "multipart/x-mixed-replace; boundary=frame"),
         ("parts of `image/jpg`", PART.replace(b"jpeg", b"jpg"), "multipart/x-mixed-replace; boundary=frame"),
