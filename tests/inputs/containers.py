@@ -269,7 +269,7 @@ CLOCKS = [
     video("begins at 10 hours, MKV", "-c copy -output_ts_offset 36000 off.mkv"),
     video("begins at 10 hours, TS", "-c copy -output_ts_offset 36000 off.ts"),
     video("begins at a time of day, FLV", "-c copy -output_ts_offset 36000 off.flv"),
-    video("begins before 0, FLV: its clock begins anew", f"{BEFORE} before.flv"),
+    video("begins before 0, FLV: its clock jumps three times by 24 days", f"{BEFORE} before.flv", people=12),
     video("begins before 0, ASF", f"{BEFORE} before.asf"),
     video("begins before 0, MP4: its edit list leaves that out", f"{BEFORE} before.mp4", frames=17),
     video(

@@ -104,7 +104,7 @@ def named(row: Row) -> str:
 def typed(row: Row) -> str:
     """Return the command as a user types it."""
     feed = f"cat {row.stdin} | " if row.stdin else ""
-    source = row.source.replace("{}", "/FOLDER" if row.source.startswith("file:") else "HOST")
+    source = row.source.replace(":{}", ":PORT").replace("{}", "/FOLDER" if row.source.startswith("file:") else "HOST")
     return f"{feed}{PROGRAM} --source {source} {row.options}".strip()
 
 
