@@ -27,6 +27,8 @@ _VIDEOS: Final = (
     *(b"0&\xb2u\x8ef\xcf\x11", b"DKIF", b"YUV4MPEG2 "),  # ASF, IVF, Y4M
 )
 _MP4_BOXES: Final = (b"ftyp", b"moov", b"mdat", b"wide", b"styp", b"free", b"skip")
+_BOX_HEAD: Final = 8
+"""Bytes of size and kind in front of each."""
 _TS_PACKET: Final = 188
 _PAGE: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html|head|body)", re.IGNORECASE)
 _JPEG_MARKER: Final = re.compile(rb"\xff+([^\x00\x01\xd0-\xd8\xff])", re.DOTALL)
@@ -121,6 +123,19 @@ class PicturesInTurn:
         if self._end is None or _SEVERAL_IN_ONE in data[: min(self._end, _PIECE)]:
             return False
         return data[self._end : self._end + _PIECE].lstrip(_PADDING).startswith(_JPEG)
+
+
+def index_is_last(start: bytes) -> bool:
+    """Return whether an MP4 or MOV has its pictures in front of its index, so that it cannot be read in order (ISO/IEC 14496-12).
+
+    Args:
+        start: Its first bytes, with the heads of all boxes in front of both.
+    """
+    boxes = start
+    while boxes[4:8] not in (b"mdat", b"moov", b""):
+        size = int.from_bytes(boxes[:4], "big")
+        boxes = boxes[size:] if size >= _BOX_HEAD else b""
+    return boxes[4:8] == b"mdat"
 
 
 def content_of_file(path: str) -> Content | None:

@@ -10,7 +10,7 @@ from av import error as av_error
 
 from maskstream.errors import SourceOpenError, SourceRefused
 from maskstream.redaction import redact
-from maskstream.sources.http import MOST_REDIRECTS
+from maskstream.sources.http_file import MOST_REDIRECTS
 from maskstream.sources.limits import Allowance, LimitReached
 from maskstream.sources.tls import certificate_fault, host_of, scheme_of
 
@@ -19,6 +19,10 @@ PROXY_VARIABLE: Final = "http_proxy"
 NEEDS_SEEKING: Final = (
     "cannot be read without seeking: its index is at its end, and the server does not give parts of a file; "
     "put the index first with ffmpeg -i FILE -c copy -movflags +faststart OUTPUT, download it, or let the server answer ranges"
+)
+PIPE_NEEDS_SEEKING: Final = (
+    "cannot be read without seeking: the index of this MP4 is at its end; write it with ffmpeg -movflags +faststart, "
+    "or send MPEG-TS or Matroska, or give the file itself"
 )
 _REFUSALS: Final[dict[type[Exception], str]] = {
     av_error.HTTPUnauthorizedError: "user or password is missing or wrong (401); give them as user:password@host, an @ as %40",
@@ -52,10 +56,6 @@ _PROXY_ADVICE: Final = f"correct {PROXY_VARIABLE}, or name the camera's host in 
 _NO_RTSP_VIDEO: Final = (  # FFmpeg says the same of both
     "what comes from there is no video, or claims to be larger than network.max_frame_mb and max_megapixels allow; "
     "check the path behind the host"
-)
-_NOT_IN_ORDER: Final = (
-    "cannot be read without seeking: the index of this MP4 is at its end; write it with ffmpeg -movflags +faststart, "
-    "or send MPEG-TS or Matroska, or give the file itself"
 )
 _NO_STREAM: Final = (
     "the server refuses it, or has no such stream; check application and stream behind the host, user and password"
@@ -172,17 +172,3 @@ def _has_address(url: str) -> bool:
         return bool(socket.getaddrinfo(host_of(url), None))
     except (ValueError, socket.gaierror):
         return False
-
-
-def why_not_in_order(start: bytes) -> str | None:
-    """Return why a video cannot be read without seeking, as its first bytes tell; None where that is not the reason.
-
-    An MP4 may have its index behind its pictures.
-    """
-    at, kind = 0, start[4:8]
-    if kind != b"ftyp":
-        return None
-    while at + 8 <= len(start) and kind not in (b"mdat", b"moov"):
-        at += max(8, int.from_bytes(start[at : at + 4], "big"))
-        kind = start[at + 4 : at + 8]
-    return _NOT_IN_ORDER if kind == b"mdat" else None

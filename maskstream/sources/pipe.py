@@ -13,12 +13,12 @@ from typing import Final
 import av
 from loguru import logger
 
-from maskstream.content import START_BYTES, PicturesInTurn, content_of
+from maskstream.content import START_BYTES, PicturesInTurn, content_of, index_is_last
 from maskstream.demuxing import demuxed
 from maskstream.errors import SourceError, SourceOpenError
 from maskstream.locations import is_stdin
 from maskstream.settings import VideoConfig
-from maskstream.sources.failures import why_not_in_order
+from maskstream.sources.failures import PIPE_NEEDS_SEEKING
 from maskstream.sources.pictures import OnePicture
 from maskstream.sources.video import Origin, VideoPacket, VideoSource
 from maskstream.whitelists import plain_formats, whitelist
@@ -172,14 +172,13 @@ class PipeSource(VideoSource):
 
     def _packets(self) -> Iterator[VideoPacket]:
         """Yield what is to be decoded; say of a file that it cannot be read in order where that is why no picture came."""
-        why = why_not_in_order(self._pipe.start)
-        if why is None:
+        if not index_is_last(self._pipe.start):
             yield from super()._packets()
             return
         try:
             yield from demuxed(self._container, self._stream)
         except av.FFmpegError as error:
-            raise SourceOpenError(f"{self._pipe.name}: {why}") from error
+            raise SourceOpenError(f"{self._pipe.name}: {PIPE_NEEDS_SEEKING}") from error
 
     def _release(self) -> None:
         super()._release()
@@ -234,5 +233,6 @@ def _said(pipe: Pipe) -> Iterator[None]:
     except av.FFmpegError as error:
         if not pipe.start:
             raise SourceOpenError(f"{pipe.name}: ended before anything came; check the program that writes to it") from error
-        why = why_not_in_order(pipe.start) or f"not a video that FFmpeg can read: {error.strerror}; send it with ffmpeg -f mpegts"
+        unread = f"not a video that FFmpeg can read: {error.strerror}; send it with ffmpeg -f mpegts"
+        why = PIPE_NEEDS_SEEKING if index_is_last(pipe.start) else unread
         raise SourceOpenError(f"{pipe.name}: {why}") from error

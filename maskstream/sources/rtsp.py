@@ -12,7 +12,7 @@ from loguru import logger
 
 from maskstream.sources import tls
 from maskstream.sources.connection import ENOUGH_FOR_FPS, LiveConnection, Peer, Transport
-from maskstream.sources.http import MOST_REDIRECTS
+from maskstream.sources.http_file import MOST_REDIRECTS
 from maskstream.sources.limits import Allowance, LimitReached
 from maskstream.sources.rtsp_redirect import redirected_to
 from maskstream.whitelists import whitelist

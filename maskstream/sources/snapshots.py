@@ -21,7 +21,7 @@ from maskstream.settings import NetworkConfig, VideoConfig
 from maskstream.sources import tls
 from maskstream.sources.failures import reason_of_fetch
 from maskstream.sources.guard import ReadGuard
-from maskstream.sources.http import HttpFile
+from maskstream.sources.http_file import HttpFile
 from maskstream.sources.limits import Allowance, LimitReached
 from maskstream.sources.mjpeg import first_picture
 from maskstream.sources.pictures import OnePicture, read_within

@@ -12,7 +12,8 @@ from maskstream.sources import hls, tls
 from maskstream.sources.arrival import comes_as_a_file
 from maskstream.sources.connection import ENOUGH_FOR_FPS, Peer, PictureComes, has_timestamps
 from maskstream.sources.failures import reason_at_opening
-from maskstream.sources.http import MOST_REDIRECTS, HttpOpener
+from maskstream.sources.http import HttpOpener
+from maskstream.sources.http_file import MOST_REDIRECTS
 from maskstream.sources.http_redirect import arrived_at
 from maskstream.sources.mjpeg import MJPEG_FORMATS
 from maskstream.whitelists import PLAYLISTS, plain_formats, whitelist
