@@ -235,9 +235,9 @@ class UrlSource(VideoSource):
             yield self._early.pop(0)
         for packet in demuxed(self._container):
             yield packet
-            if self._is_open:
-                break
-        yield from demuxed(self._container)
+            if self._is_open and packet.size:
+                yield from demuxed(self._container)
+                return
 
     def _reason(self, error: av.FFmpegError) -> tuple[str, type[SourceOpenError]]:
         return (NEEDS_SEEKING, SourceUnreadable) if self._lacks_seeking(error) else reason(error)
