@@ -51,6 +51,7 @@ def test_threads_get_the_answers_that_one_gets(loaded: MaskPipeline, demo_frames
     assert found == [expected[number::4] for number in range(4)]
 
 
+@pytest.mark.slow
 def test_threads_may_give_one_and_several_pictures_at_the_same_time(demo_frames: list[Frame]) -> None:
     """OpenVINO has a network for calls that come alone, and one for several."""
     judge, frames = build("openvino").analyzer, demo_frames[:24:2]
@@ -92,7 +93,7 @@ def _kill_late(process: int, over: Event) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-@pytest.mark.parametrize("pictures", [1, 4])
+@pytest.mark.parametrize("pictures", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_a_fork_is_told_that_it_cannot_use_the_models_of_its_parent(
     loaded: MaskPipeline, demo_frames: list[Frame], pictures: int
 ) -> None:

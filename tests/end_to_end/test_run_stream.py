@@ -157,7 +157,11 @@ def wait_for_records(process: subprocess.Popen[bytes], records: Path, count: int
 
 @pytest.mark.parametrize(
     ("name", "number", "code"),
-    [("out.mp4", signal.SIGINT, 130), ("out.webm", signal.SIGTERM, 143), ("out.avi", signal.SIGINT, 130)],
+    [
+        ("out.mp4", signal.SIGINT, 130),
+        pytest.param("out.webm", signal.SIGTERM, 143, marks=pytest.mark.slow),
+        pytest.param("out.avi", signal.SIGINT, 130, marks=pytest.mark.slow),
+    ],
 )
 def test_a_signal_finishes_the_files_in_time(tmp_path: Path, name: str, number: signal.Signals, code: int) -> None:
     with recording(tmp_path / name) as process, promised(LEAVES_WITHIN_S):

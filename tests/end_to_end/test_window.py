@@ -46,6 +46,7 @@ def finish(process: subprocess.Popen[bytes]) -> str:
     return said.decode()
 
 
+@pytest.mark.slow
 def test_a_webcam_opens_a_window_by_itself(display: Display, tmp_path: Path) -> None:
     child = [sys.executable, str(ROOT / "tests" / "end_to_end" / "webcam_child.py"), str(DEMO)]
     with running([*child, "--source", "0", "--mirror", "--jsonl", "faces.jsonl"], display, tmp_path) as process:

@@ -190,7 +190,13 @@ def test_a_backend_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> Non
         choose_backend("detector.backend", "openvino", CPU)
 
 
-@pytest.mark.parametrize(("suffix", "backend"), [("onnx", "onnx"), ("onnx", "openvino"), ("xml", "openvino")])
+SUFFIXES_AND_BACKENDS = (
+    ("onnx", "onnx"),
+    *(pytest.param(suffix, "openvino", marks=pytest.mark.slow) for suffix in ("onnx", "xml")),
+)
+
+
+@pytest.mark.parametrize(("suffix", "backend"), SUFFIXES_AND_BACKENDS)
 def test_an_exported_detector_finds_the_same(suffix: str, backend: str, tmp_path: Path, demo_frames: list[Frame]) -> None:
     path = tmp_path / f"face.{suffix}"
     assert export_tool.main(["--weights", str(ROOT / "weights" / "face_mobilenet.safetensors"), "--out", str(path)]) == 0

@@ -140,7 +140,11 @@ def clip(open_window: OpenWindow) -> Window:
     return open_window(CLIP, items=(frame_of("clip", BLUE),), endless=True)
 
 
-@pytest.mark.parametrize("keys", [["q"], ["Q"], ["Caps_Lock", "q"], ["Escape"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "keys",
+    [["q"], *(pytest.param(keys, marks=pytest.mark.slow) for keys in (["Q"], ["Caps_Lock", "q"], ["Escape"]))],
+    ids=" ".join,
+)
 def test_key_that_quits(live: Window, keys: list[str]) -> None:
     live.press(*keys)
     assert live.ends_by_itself() == "the user has quit"
@@ -170,6 +174,7 @@ def test_s_saves_the_annotated_picture_each_time(live: Window, tmp_path: Path) -
     assert all(str(path) in live.log() for path in saved)
 
 
+@pytest.mark.slow
 def test_run_survives_a_picture_that_cannot_be_saved(live: Window, tmp_path: Path) -> None:
     (tmp_path / "saved").write_text("a file where the folder should be")
     live.press("s")

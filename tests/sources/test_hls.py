@@ -128,6 +128,7 @@ def test_it_begins_near_the_present(segments: list[bytes]) -> None:
     assert pieces[0] == "/s4.ts"
 
 
+@pytest.mark.slow
 def test_a_playlist_that_falls_silent_is_lost_after_two_segments_more(segments: list[bytes]) -> None:
     live = LiveList(segments, most=3)
     with http_server(live.answers()) as address:

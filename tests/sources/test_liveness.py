@@ -104,8 +104,14 @@ def test_what_has_a_length_is_a_file(web: str, server: str, name: str) -> None:
     assert [after.time_s - before.time_s for before, after in pairwise(frames)] == pytest.approx([0.04] * (FRAMES - 1), abs=2e-3)
 
 
-@pytest.mark.parametrize("name", KINDS)
-@pytest.mark.parametrize("server", ["chunks", "slow"])
+@pytest.mark.parametrize(
+    ("server", "name"),
+    [
+        *(("chunks", name) for name in KINDS),
+        *(("slow", name) for name in ("live.webm", "plain.ts")),
+        *(pytest.param("slow", name, marks=pytest.mark.slow) for name in sorted(KINDS.keys() - {"live.webm", "plain.ts"})),
+    ],
+)
 def test_without_a_length_the_format_tells_and_how_fast_it_comes(web: str, server: str, name: str) -> None:
     """Half a second of a camera is what it may have in store. Of all else it is the whole, on a machine that is quick enough."""
     may_be_live, comes_back = KINDS[name][2], name in COMES_BACK

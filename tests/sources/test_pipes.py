@@ -285,8 +285,14 @@ def test_a_terminal_as_standard_input() -> None:
     assert err.startswith("stdin: standard input is a terminal; send a video to it")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("has_writer", [False, True])
+@pytest.mark.parametrize(
+    ("number", "has_writer"),
+    [
+        (signal.SIGINT, False),
+        (signal.SIGTERM, True),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in ((signal.SIGINT, True), (signal.SIGTERM, False))),
+    ],
+)
 def test_signals_while_nothing_comes(tmp_path: Path, pipe: str, number: signal.Signals, has_writer: bool) -> None:
     with Forked(command("--source", pipe, "--output", tmp_path / "out.mp4"), stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None

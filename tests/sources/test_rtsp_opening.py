@@ -20,6 +20,7 @@ def network(open_s: float, transport: str = "auto") -> NetworkConfig:
     return NetworkConfig.model_validate(load_config().network.model_dump() | limits)
 
 
+LONG = {"a picture in more than two seconds", "quick, and described by its key frames alone"}
 # What each is, the number of its first key frame, and the rate that is known of it.
 CAMERAS: dict[str, tuple[dict[str, Any], int, float | None]] = {
     "slow, with a key frame a second": ({"fps": 5, "gop": 5, "begins_at": 1}, 5, 5.0),
@@ -33,7 +34,7 @@ CAMERAS: dict[str, tuple[dict[str, Any], int, float | None]] = {
 }
 
 
-@pytest.mark.parametrize("name", CAMERAS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in CAMERAS])
 def test_a_camera_is_open_at_the_first_attempt(name: str) -> None:
     """Its first picture is that of its first key frame; none is missing from there on."""
     settings, first, fps = CAMERAS[name]
@@ -44,7 +45,7 @@ def test_a_camera_is_open_at_the_first_attempt(name: str) -> None:
     assert set(camera.asked) == {"tcp"}
 
 
-@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("codec", [pytest.param(codec, marks=() if codec == "H265" else pytest.mark.slow) for codec in CODECS])
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 def test_codecs(codec: str, transport: str) -> None:
     with running(RtspCamera(codec, gop=10, lasts_s=2)) as url, closing(UrlSource(url, network(4, transport))) as source:

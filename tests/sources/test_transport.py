@@ -137,7 +137,7 @@ def test_what_udp_loses_at_a_firewall_is_said() -> None:
     assert "it refuses TCP, and over UDP nothing arrives; check the camera, and firewalls on the way" in said
 
 
-@pytest.mark.parametrize(("silent", "other"), [("tcp", "udp"), ("udp", "tcp")])
+@pytest.mark.parametrize(("silent", "other"), [("tcp", "udp"), pytest.param("udp", "tcp", marks=pytest.mark.slow)])
 def test_a_transport_over_which_nothing_arrives_is_given_half_of_the_time_and_then_the_other_one(
     said: list[str], silent: str, other: str
 ) -> None:
@@ -159,6 +159,7 @@ def test_a_transport_over_which_nothing_arrives_is_given_half_of_the_time_and_th
         assert camera.asked == [silent, other, other]
 
 
+@pytest.mark.slow
 def test_a_camera_that_is_silent_over_both_is_given_all_the_time_at_the_next_attempt() -> None:
     camera = RtspCamera(silent=["tcp", "udp"])
     with running(camera) as url:

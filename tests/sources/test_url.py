@@ -436,7 +436,7 @@ def test_nothing_is_shown_of_what_comes_before_a_key_frame(tmp_path: Path) -> No
     assert all(np.abs(frame.bgr[inner].astype(int) - corners(0)[inner]).max() < 12 for frame in frames)
 
 
-@pytest.mark.parametrize("keep_damaged", [False, True])
+@pytest.mark.parametrize("keep_damaged", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_frames_that_arrive_damaged_are_dropped_and_counted(tmp_path: Path, keep_damaged: bool) -> None:
     """Every tenth picture has lost half of what it was made of."""
     clean = write_video(

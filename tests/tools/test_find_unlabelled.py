@@ -51,7 +51,7 @@ def test_what_nobody_labelled_is_neither_right_nor_wrong(photos: Path, run: Run,
     assert {key: found[key] for key in ("images", "categories")} == {key: labels[key] for key in ("images", "categories")}
 
 
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", pytest.param("utf-16", marks=pytest.mark.slow)])
 def test_labels_in_another_encoding(photos: Path, run: Run, tmp_path: Path, encoding: str) -> None:
     without(photos, tmp_path / "few.json", 1)
     (tmp_path / "few.json").write_text((tmp_path / "few.json").read_text(), encoding=encoding)

@@ -107,6 +107,7 @@ def test_what_cannot_be_learnt_from_is_refused(
     assert done.stderr.splitlines()[-1].startswith(message)
 
 
+@pytest.mark.slow
 def test_broken_pictures_are_listed_and_left_out_or_refused(run: Run, discs: Path, tmp_path: Path) -> None:
     labels = write_discs(tmp_path / "discs")
     broken = tmp_path / "discs" / "3.png"
