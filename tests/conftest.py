@@ -43,7 +43,6 @@ LONGEST_FIRST = (
     "training/test_loop.py",
     "evaluation/test_report.py",
     "sources/test_liveness.py",
-    "end_to_end/test_wheel.py",
     "cli/test_streams.py",
 )
 """Files of tests that take 10 s or more."""
@@ -58,7 +57,7 @@ APT_PACKAGES |= {
 
 hypothesis.settings.register_profile(
     "quick",
-    max_examples=50,
+    max_examples=30,
     derandomize=True,
     deadline=None,
     database=None,

@@ -25,6 +25,8 @@ SAY_WHERE_IT_IS = """
 import json, maskstream
 from maskstream.config import DEFAULT_CONFIG
 from maskstream.resources import resource
+
+pytestmark = pytest.mark.slow
 print(json.dumps([maskstream.__file__, str(DEFAULT_CONFIG), str(resource("weights"))]))
 """
 

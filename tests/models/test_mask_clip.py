@@ -20,6 +20,8 @@ from maskstream.types import BgrImage, Frame, Label
 from tests.models.tiny import CLIP_NAME, CLIP_SIDE, save_tiny_clip
 from tests.slowness import promised
 
+pytestmark = pytest.mark.slow
+
 CPU = "cpu"
 PROMPTS = {
     "mask": ["a face with a mask", "a covered mouth"],

@@ -223,6 +223,8 @@ import cv2, numpy, PIL.Image, torch
 from maskstream.models.yolo import load_yolo
 from maskstream.types import Frame
 
+pytestmark = pytest.mark.slow
+
 def state():
     threads, allowed = (torch.get_num_threads(), cv2.getNumThreads()), torch.serialization.get_safe_globals()
     return dict(os.environ), threads, set(allowed), PIL.Image.open, torch.save, list(warnings.filters), numpy.get_printoptions()
