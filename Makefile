@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # A file stays with one process, which makes its fixtures once; tests/conftest.py has the longest files first. Bytecode is kept, as tests start hundreds of processes.
-PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 CHECKED := maskstream tools tests run_stream.py setup.py
 
 .PHONY: demo test test-slow test-all check lint types format constraints clean

@@ -73,7 +73,15 @@ def cpu_s(*command: str | Path) -> float:
     return float(child(code, *command).stdout)
 
 
-@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["--source", "none.mp4"], ["--source", DEMO, "--stride", "0"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--version"],
+        pytest.param(["--help"], marks=pytest.mark.slow),
+        ["--source", "none.mp4"],
+        pytest.param(["--source", DEMO, "--stride", "0"], marks=pytest.mark.slow),
+    ],
+)
 def test_an_answer_takes_hardly_more_than_the_libraries_it_needs(arguments: list[str | Path]) -> None:
     """On the machine that the limit was set on, the libraries take 0.4 s and an answer may take 0.8 s.
 

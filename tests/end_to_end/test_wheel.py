@@ -19,14 +19,14 @@ import pytest
 from tests.conftest import DEMO, ROOT
 from tests.end_to_end.test_run_stream import decode
 
+pytestmark = pytest.mark.slow
+
 SOURCES = ("maskstream", "configs", "weights", "pyproject.toml", "setup.py", "LICENSE", "README.md")
 LEFT_OUT = (".history.json", ".curves.png")
 SAY_WHERE_IT_IS = """
 import json, maskstream
 from maskstream.config import DEFAULT_CONFIG
 from maskstream.resources import resource
-
-pytestmark = pytest.mark.slow
 print(json.dumps([maskstream.__file__, str(DEFAULT_CONFIG), str(resource("weights"))]))
 """
 

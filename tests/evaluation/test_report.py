@@ -161,7 +161,7 @@ def test_at_most_500_mistakes_and_some_of_each_kind(tmp_path: Path) -> None:
     assert "203 more mistakes in mistakes.csv" in page
 
 
-@pytest.mark.parametrize("variant", ["full", "poor", "empty"])
+@pytest.mark.parametrize("variant", ["full", *(pytest.param(variant, marks=pytest.mark.slow) for variant in ("poor", "empty"))])
 def test_chromium_has_nothing_to_complain_about(
     variant: str, browse: Browse, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

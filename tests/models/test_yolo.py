@@ -21,6 +21,8 @@ from tests.command_lines import ROOT
 from tests.models.tiny import BLUE, RED, draw, save_tiny_yolo
 from tests.slowness import LONGEST_S
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 MEANINGS = {"with mask": "mask", "Without_Mask": "no_mask"}
 WIDE_RED, WIDE_BLUE = (10, 20, 60, 70), (90, 25, 145, 80)
@@ -222,8 +224,6 @@ import os, socket, sys, warnings
 import cv2, numpy, PIL.Image, torch
 from maskstream.models.yolo import load_yolo
 from maskstream.types import Frame
-
-pytestmark = pytest.mark.slow
 
 def state():
     threads, allowed = (torch.get_num_threads(), cv2.getNumThreads()), torch.serialization.get_safe_globals()

@@ -151,6 +151,7 @@ def test_key_that_quits(live: Window, keys: list[str]) -> None:
     assert "q or Esc quits, s saves the pictures" in live.log()
 
 
+@pytest.mark.slow
 def test_closing_the_window_quits(live: Window) -> None:
     live.display.ask_to_close()
     assert live.ends_by_itself() == "the window was closed"
@@ -201,6 +202,7 @@ def test_s_and_q_in_a_pause(clip: Window) -> None:
     assert clip.ends_by_itself() == "the user has quit"
 
 
+@pytest.mark.slow
 def test_window_closed_in_a_pause(clip: Window) -> None:
     clip.press("space")
     clip.wait_for(clip.stands_still)
@@ -256,6 +258,7 @@ def test_status_and_growing_age_without_frames(open_window: OpenWindow) -> None:
     assert (window.display.screenshot()[:440] == before[:440]).all()
 
 
+@pytest.mark.slow
 def test_picture_fits_a_resized_window(live: Window) -> None:
     live.display.resize(300, 500)
     live.wait_for(lambda: live.pixel(150, 250) == BLUE)

@@ -60,7 +60,7 @@ def test_eight_crops_of_each_class_are_learnt_by_heart(run: Run, data: Path) -> 
 @pytest.mark.parametrize(
     ("classes", "asked"),
     [
-        (["mask", "no_mask", "background"], ()),
+        pytest.param(["mask", "no_mask", "background"], (), marks=pytest.mark.slow),
         pytest.param(["mask", "no_mask", "incorrect", "background"], FOUR, marks=pytest.mark.slow),
         pytest.param(["mask", "no_mask"], TWO, marks=pytest.mark.slow),
     ],

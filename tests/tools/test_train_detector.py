@@ -57,6 +57,7 @@ def test_a_dry_run_that_learns_nothing_says_so(run: Run, discs: Path) -> None:
     assert done.stderr.splitlines()[-1].startswith("the dry run did not learn its pictures by heart: ap50 0.")
 
 
+@pytest.mark.slow
 def test_what_was_trained_is_a_detector_of_ours(run: Run, discs: Path, tmp_path: Path) -> None:
     out = tmp_path / "weights" / "mine.safetensors"
     tool = [sys.executable, ROOT / "tools" / "train_detector.py", "--device", "cpu"]
