@@ -271,6 +271,7 @@ def open_url(
     source_id: str | None = None,
     remembered: Remembered | None = None,
     video: VideoConfig | None = None,
+    clock: Clock = MONOTONIC,
 ) -> Source:
     """Connect, and open a stream, or a camera that gives one picture for each request; the arguments are those of `UrlSource`.
 
@@ -285,12 +286,12 @@ def open_url(
         remembered.lone_pictures, in_parts = 0, True  # once it is lost, it may be a stream again
     else:
         try:
-            return UrlSource(url, config, source_id, remembered, video)
+            return UrlSource(url, config, source_id, remembered, video, clock)
         except PictureComes as found:
             picture = found.picture
         if not config.snapshot_s:
             return UrlPictureSource(url, config, source_id, picture=picture)
-    camera = SnapshotSource(url, config, source_id, video=video, picture=picture, in_parts=in_parts)
+    camera = SnapshotSource(url, config, source_id, video=video, picture=picture, clock=clock, in_parts=in_parts)
     if remembered is not None and not remembered.is_asked_said:
         remembered.is_asked_said = True
         how = f"it is asked for one every {config.snapshot_s:g} s (network.snapshot_s)"
@@ -301,14 +302,17 @@ def open_url(
 class UrlOpener:
     """Opens a camera again and again, and remembers what each connection finds out."""
 
-    def __init__(self, url: str, source_id: str, config: NetworkConfig, video: VideoConfig | None = None) -> None:
+    def __init__(
+        self, url: str, source_id: str, config: NetworkConfig, video: VideoConfig | None = None, clock: Clock = MONOTONIC
+    ) -> None:
         """Open nothing yet; the arguments are those of `UrlSource`."""
         self._url = url
         self._source_id = source_id
         self._config = config
         self._video = video
+        self._clock = clock
         self._remembered = Remembered()
 
     def __call__(self) -> Source:
         """Connect; see `open_url`."""
-        return open_url(self._url, self._config, self._source_id, self._remembered, self._video)
+        return open_url(self._url, self._config, self._source_id, self._remembered, self._video, self._clock)

@@ -354,14 +354,12 @@ def test_a_lost_camera_is_opened_again_and_said_once(said: list[str]) -> None:
     with http_server({"/snap": in_turn(*answers)}) as address:
         policy = ReconnectPolicy(None, refusal_ends=True)
         statuses = StatusBoard().status("gate")
-        opener = UrlOpener(f"{address}/snap", "gate", QUICK)
+        opener = UrlOpener(f"{address}/snap", "gate", QUICK, clock=ManualClock())
         source = ReconnectingSource("gate", opener, policy, statuses, HastyClock(1000))
         with closing(source):
             frames = list(islice(source, 4))
         changes.append(statuses.last)
-    shown = [grey_index(frame.bgr) for frame in frames]
-    assert [frame.index for frame in frames] == [0, 1, 2, 3]
-    assert shown == sorted(set(shown))  # a busy machine may ask once more than it shows
+    assert [(frame.index, grey_index(frame.bgr)) for frame in frames] == [(0, 0), (1, 1), (2, 2), (3, 3)]
     assert [frame.connection for frame in frames] == [1, 1, 2, 2]
     assert source.damaged == 1
     assert changes[0].state is SourceState.ONLINE
