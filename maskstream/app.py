@@ -21,7 +21,7 @@ from maskstream.errors import ConfigError, MaskStreamError
 from maskstream.files import make_folder
 from maskstream.following import FollowingAnalyzer
 from maskstream.live_cameras import CameraWork, Configured, LiveCameras
-from maskstream.locations import local_path, location_kind, plain_location
+from maskstream.locations import is_pipe, is_webcam, local_path, plain_location
 from maskstream.looks import remarks
 from maskstream.opening import open_camera, open_source, picture_sink
 from maskstream.overlay import Overlay
@@ -219,7 +219,7 @@ def _close_quietly(opened: Sink | Source) -> None:
 
 
 def _is_webcam(camera: Camera) -> bool:
-    return location_kind(camera.location) == "webcam"
+    return is_webcam(camera.location)
 
 
 def _is_live(infos: Sequence[SourceInfo]) -> bool:
@@ -228,7 +228,7 @@ def _is_live(infos: Sequence[SourceInfo]) -> bool:
 
 def _with_found(request: StreamRequest, cameras: Sequence[Camera]) -> StreamRequest:
     """Return what is wanted, with what is known once folders and pipes have been found among the sources."""
-    pipes = [local_path(camera.location) for camera in cameras if location_kind(camera.location) == "pipe"]
+    pipes = [local_path(camera.location) for camera in cameras if is_pipe(camera.location)]
     return replace(request, in_batches=any(camera.batch for camera in cameras), reads=(*request.reads, *pipes))
 
 

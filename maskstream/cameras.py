@@ -16,7 +16,7 @@ from maskstream.config import Layer, read_yaml, refine, text_keys
 from maskstream.errors import ConfigError, SourceOpenError
 from maskstream.files import one_line
 from maskstream.folders import VIDEO_SUFFIXES, Found, find_files
-from maskstream.locations import is_pattern, location_kind, may_come_back, pipe_identity, plain_location, source_name
+from maskstream.locations import is_folder_or_pattern, is_pattern, may_come_back, pipe_identity, plain_location, source_name
 from maskstream.pictures import PICTURE_SUFFIXES
 from maskstream.redaction import redact
 from maskstream.settings import AlignConfig, Config, NetworkConfig, VideoConfig, WebcamConfig
@@ -119,7 +119,7 @@ def _spread(camera: Camera, turns: Turns) -> list[Camera]:
         SourceOpenError: There is neither a picture nor a video.
     """
     location, recursive = camera.location, camera.config.pictures.recursive
-    found = find_files(location, recursive=recursive) if location_kind(location) == "pictures" else None
+    found = find_files(location, recursive=recursive) if is_folder_or_pattern(location) else None
     if found is None:
         return [camera]
     if not (found.pictures or found.videos):

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from maskstream.pictures import PICTURE_SUFFIXES
 
-Content = Literal["picture", "video", "multipart", "hls", "page"]
+Content = Literal["picture", "video", "multipart", "hls", "sdp", "ffconcat", "page"]
 
 START_BYTES: Final = 64
 """What `content_of` looks at."""
@@ -37,7 +37,12 @@ _JPEG_END: Final = 0xD9
 _SEVERAL_IN_ONE: Final = b"MPF\0"
 """A JPEG that says so holds further ones: previews, gain maps, the other eye of a stereo camera (CIPA DC-007)."""
 _PADDING: Final = b"\0\r\n\t "
-_SDP: Final = (b"v=0\n", b"v=0\r", b"\xef\xbb\xbfv=0")
+_LISTS: Final[dict[Content, tuple[bytes, ...]]] = {
+    "hls": (b"#EXTM3U",),
+    "sdp": (b"v=0\n", b"v=0\r", b"\xef\xbb\xbfv=0"),
+    "ffconcat": (b"ffconcat version",),
+}
+"""What leads to other files or addresses."""
 _PIECE: Final = 1 << 20
 _LARGEST_JPEG: Final = 1 << 28
 
@@ -52,8 +57,9 @@ def content_of(start: bytes) -> Content | None:
         return "picture"
     if start.startswith(_VIDEOS) or start[4:8] in _MP4_BOXES or _RIFF.get(_riff(start)) == "video" or _is_mpeg_ts(start):
         return "video"
-    if start.startswith(b"#EXTM3U"):
-        return "hls"
+    for content, begins in _LISTS.items():
+        if start.startswith(begins):
+            return content
     if _PAGE.match(start):
         return "page"
     return "multipart" if start.lstrip().startswith(b"--") else None
@@ -157,17 +163,3 @@ def content_of_file(path: str) -> Content | None:
             return "video" if several else "picture"
     except (OSError, ValueError):
         return None
-
-
-def is_sdp(path: str) -> bool:
-    """Return whether a path is that of an SDP file, by its name or its first line; nothing else than a file is opened."""
-    place = Path(path)
-    try:
-        if not place.is_file():
-            return False
-        if place.suffix.lower() == ".sdp":
-            return True
-        with place.open("rb") as file:
-            return file.read(5).startswith(_SDP)
-    except (OSError, ValueError):
-        return False

@@ -15,7 +15,7 @@ from loguru import logger
 
 from maskstream.content import content_of_file
 from maskstream.files import one_line
-from maskstream.locations import is_pattern, number_in
+from maskstream.locations import is_pattern, mode_of, number_in
 from maskstream.pictures import PICTURE_SUFFIXES, natural_order
 
 VIDEO_SUFFIXES: Final = (
@@ -90,7 +90,7 @@ def find_files(location: str, *, recursive: bool) -> Found | None:
         wanted = Path(location).suffix.lower()
         videos = {wanted} if glob.escape(wanted) == wanted and wanted else ()
         for path in _matching(location):
-            _sort_in(found, path, _mode(path), videos)
+            _sort_in(found, path, mode_of(path), videos)
     else:
         return None
     if number_in(location) is None:
@@ -117,7 +117,7 @@ def _walk(folder: str, *, recursive: bool, found: Found) -> Iterator[tuple[str, 
             continue
         for name in names:
             path = os.path.join(parent, name)  # noqa: PTH118 (a path stays as it is spelled)
-            mode = _mode(path)
+            mode = mode_of(path)
             if not stat.S_ISDIR(mode):
                 yield path, mode
             elif _is_hidden(name):
@@ -134,7 +134,7 @@ def _matching(pattern: str) -> Iterable[str]:
         return _numbered(pattern)
     longest_first = sorted(_glob(pattern), key=len, reverse=True)
     by_place = {(os.path.realpath(Path(path).parent), Path(path).name): path for path in longest_first}
-    return [path for path in by_place.values() if not stat.S_ISDIR(_mode(path))]
+    return [path for path in by_place.values() if not stat.S_ISDIR(mode_of(path))]
 
 
 def _glob(pattern: str) -> list[str]:
@@ -196,13 +196,6 @@ def _sort_in(found: Found, path: str, mode: int, videos: Collection[str] = ()) -
 
 def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in _OF_SYSTEMS
-
-
-def _mode(path: str) -> int:
-    try:
-        return os.stat(path).st_mode  # noqa: PTH116 (as above)
-    except (OSError, ValueError):
-        return 0
 
 
 def _some(names: list[str]) -> str:

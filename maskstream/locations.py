@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import unquote, urlsplit
 
-from maskstream.content import content_of_file, is_sdp
+from maskstream.content import content_of_file
 from maskstream.errors import SourceOpenError
 from maskstream.pictures import PICTURE_SUFFIXES
 from maskstream.redaction import redact
@@ -28,29 +28,50 @@ _NUMBERED: Final = re.compile(r"/dev/video(\d+)")
 _NUMBER: Final = re.compile(r"%(0\d{1,2}|\d)?d")
 _ANIMATION: Final = ".apng"
 """Begins as PNG does; its user wants all of its pictures."""
+_DESCRIPTION: Final = ".sdp"
 _DEVICE_FOLDERS: Final = ("/dev/video", "/dev/v4l/")
 
 
 def location_kind(location: str) -> Kind:
-    """Return what kind of source a location names, as `plain_location` gives it."""
-    if location.find("://") > 1:  # one letter is a drive of Windows
+    """Return what kind of source a location names, as `plain_location` gives it; a file is opened to look what it holds."""
+    if is_url(location):
         return "url"
-    if webcam_of(location) is not None:
+    if is_webcam(location):
         return "webcam"
-    path = local_path(location)
-    mode = _mode(path)
-    if is_stdin(location) and not (stat.S_ISREG(mode) and sys.platform == "linux"):
+    if is_pipe(location):
         return "pipe"
-    if stat.S_ISFIFO(mode):
-        return "pipe"
-    if stat.S_ISDIR(mode) or is_pattern(location):
+    if is_folder_or_pattern(location):
         return "pictures"
-    if is_sdp(path):
-        return "url"
-    content = content_of_file(path)
+    content = content_of_file(local_path(location))
     suffix = Path(location).suffix.lower()
+    if content == "sdp" or (suffix == _DESCRIPTION and stat.S_ISREG(mode_of(location))):
+        return "url"
     is_picture = content == "picture" or (content != "video" and suffix in PICTURE_SUFFIXES)
     return "pictures" if is_picture and suffix != _ANIMATION else "file"
+
+
+def is_url(location: str) -> bool:
+    """Return whether a location is a URL."""
+    return location.find("://") > 1  # one letter is a drive of Windows
+
+
+def is_webcam(location: str) -> bool:
+    """Return whether a location is that of a webcam."""
+    return not is_url(location) and webcam_of(location) is not None
+
+
+def is_pipe(location: str) -> bool:
+    """Return whether a location is a named pipe, or standard input that is no file."""
+    mode = mode_of(local_path(location))
+    is_file = stat.S_ISREG(mode) and sys.platform == "linux"
+    return not is_url(location) and (stat.S_ISFIFO(mode) or (is_stdin(location) and not is_file))
+
+
+def is_folder_or_pattern(location: str) -> bool:
+    """Return whether a location stands for the files of a folder, or for those that match it."""
+    if is_url(location) or is_webcam(location) or is_stdin(location):
+        return False
+    return stat.S_ISDIR(mode_of(location)) or is_pattern(location)
 
 
 def may_come_back(location: str) -> bool:
@@ -85,7 +106,7 @@ def local_path(location: str) -> str:
 
 def pipe_identity(location: str) -> Hashable:
     """Return what is the same for all names of a pipe that only one source can read; None for what is no pipe."""
-    if not is_stdin(location) and location_kind(location) != "pipe":
+    if not is_stdin(location) and not is_pipe(location):
         return None
     try:
         status = os.stat(local_path(location))  # noqa: PTH116 (as below)
@@ -138,7 +159,8 @@ def plain_location(given: str) -> str:
     return path[1:] if sys.platform == "win32" and re.match(r"/[A-Za-z]:", path) else path
 
 
-def _mode(path: str) -> int:
+def mode_of(path: str) -> int:
+    """Return the mode of a file; 0 where there is none, or nothing may be looked up."""
     try:
         return os.stat(path).st_mode  # noqa: PTH116 (Path raises where nothing may be looked up)
     except (OSError, ValueError):

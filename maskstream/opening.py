@@ -260,5 +260,4 @@ def _video_sink(path: str, info: SourceInfo, camera: Camera, *, replace: bool) -
 def _described(info: SourceInfo) -> str:
     if info.pictures:
         return f"{info.source_id}: {len(info.pictures)} pictures" if len(info.pictures) > 1 else info.source_id
-    fps = f"{info.average_fps:.4g} fps" if info.average_fps else "unknown fps"
-    return f"{info.source_id}: {info.width}x{info.height}, {fps}"
+    return f"{info.source_id}: {info.size_and_rate}"

@@ -237,6 +237,12 @@ class SourceInfo:
     """The `time_s` of its first frame."""
 
     @property
+    def size_and_rate(self) -> str:
+        """What the log says of a video: `640x360, 25 fps`."""
+        fps = f"{self.average_fps:.4g} fps" if self.average_fps else "unknown fps"
+        return f"{self.width}x{self.height}, {fps}"
+
+    @property
     def is_deferred(self) -> bool:
         """Whether it is one of many files, or a pipe, that is not open yet: nothing is known of it but its name."""
         return not self.live and self.width == 0

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final, TypeVar
 
-BEGINS_ANEW_S: Final = 1.0
-"""A source whose time runs back by more than this begins anew, as a broadcast does that was joined from parts."""
+from maskstream.rates import BEGINS_ANEW_S
 
 AROUND_S: Final = 2.0
 """Sound that lies further outside the picture is left out; recordings of broadcasts begin with the sound."""

@@ -50,7 +50,6 @@ def source_kind(location: str) -> str:
         SourceOpenError: Nothing here reads such a URL, or it is a page of a site of videos.
     """
     kind = location_kind(location)
-    kind = location_kind(location)
     if kind == "url" and "://" in location:
         _require_known(location)
     return kind

@@ -9,6 +9,7 @@ from maskstream.demuxing import AnyPacket
 from maskstream.errors import SourceRefused
 from maskstream.settings import NetworkConfig
 from maskstream.sources.limits import Allowance
+from maskstream.sources.tls import trusted_by
 
 ENOUGH_FOR_FPS: Final = {"fpsprobesize": "5"}
 """Frames. By itself FFmpeg watches 20 before it lets go, which are 4 s of a camera with 5 fps."""
@@ -109,6 +110,18 @@ class Connection(Protocol):
 
 class LiveConnection:
     """What holds for all connections to something that is sent now, and cannot be asked for again."""
+
+    def __init__(self, peer: Peer) -> None:
+        """Open nothing yet.
+
+        Raises:
+            SourceRefused: `network.ca_file` cannot be used.
+        """
+        self._peer = peer
+        self.url = peer.url
+        """Where it leads to by now."""
+        self.ca_file = trusted_by(peer.url, peer.name, peer.config)
+        """Whom its certificate must come from; None: it has none, or it is not checked."""
 
     def is_live(self, container: av.container.InputContainer) -> bool:
         """Return True."""

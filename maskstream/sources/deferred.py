@@ -107,6 +107,5 @@ class DeferredSource:
             return None
         if self._batch is not None:
             self._batch.readable()
-        fps = f"{self.info.average_fps:.4g} fps" if self.info.average_fps else "unknown fps"
-        logger.info("{}: {}x{}, {}", name, self.info.width, self.info.height, fps)
+        logger.info("{}: {}", name, self.info.size_and_rate)
         return self._source

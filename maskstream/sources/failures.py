@@ -78,8 +78,10 @@ _TLS: Final = ("https", "rtsps", "rtmps")
 _RTSP: Final = ("rtsp", "rtsps")
 
 
-def reason(error: av.FFmpegError) -> tuple[str, type[SourceOpenError]]:
+def reason(error: av.FFmpegError | LimitReached) -> tuple[str, type[SourceOpenError]]:
     """Return what is wrong with a connection, and what that is while a source is opened."""
+    if isinstance(error, LimitReached):
+        return str(error), SourceRefused if error.is_final else SourceOpenError
     for kind, text in _REFUSALS.items():
         if isinstance(error, kind):
             return text, SourceRefused
@@ -93,7 +95,7 @@ def reason_of_fetch(
 ) -> tuple[str, type[SourceOpenError]]:
     """Return why what a URL leads to cannot be had, also where a limit was reached or the time is up; see `reason_at_opening`."""
     if isinstance(error, LimitReached):
-        return str(error), SourceRefused if error.is_final else SourceOpenError
+        return reason(error)
     if allowance.is_late:
         return f"{allowance.late()}{proxy_in_between(url)}", SourceOpenError
     return reason_at_opening(url, error, ca_file)

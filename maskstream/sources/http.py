@@ -9,21 +9,26 @@ from typing import Final
 
 import av
 
-from maskstream.content import content_of
+from maskstream.content import Content, content_of
 from maskstream.sources import hls
 from maskstream.sources.http_file import HttpFile
 from maskstream.sources.limits import Allowance, LimitReached
 from maskstream.sources.mjpeg import Mjpeg, is_mjpeg
 from maskstream.sources.pages import A_PAGE
 
-_FOR_FILES: Final = {b"v=0": "an SDP file", b"ffconcat version": "a list of files"}
-"""What would lead to this machine or to others, by how it begins."""
+_FROM_FILES_ALONE: Final = "which is not read from a server; save it, and give its path as the source"
+_REFUSED: Final[Mapping[Content | None, str]] = {
+    "page": A_PAGE,
+    "sdp": f"it is an SDP file, {_FROM_FILES_ALONE}",
+    "ffconcat": f"it is a list of files, {_FROM_FILES_ALONE}",
+}
+"""Why; the last two would lead to this machine or to others."""
+_DASH: Final = b"<MPD"
 _MOST_LISTS: Final = 6
 """Playlists of playlists, of which there is no use in more than one, and redirects of each."""
 _LEAST_PAUSE_S: Final = 0.3
 _PAUSE: Final = 0.1
 """Of its longest segment: after that time a playlist that could not be had is asked for again."""
-_DASH: Final = b"<MPD"
 _SCHEMES: Final = ("http://", "https://", "crypto+http://", "crypto+https://")
 """And pieces of a playlist that are encrypted, as FFmpeg calls them."""
 
@@ -82,10 +87,13 @@ class HttpOpener:
         """
         for _ in range(_MOST_LISTS):
             first = self._first = self._wanted = self._opened(url, self._options, is_first=True)
-            _refuse_lists_of_files(first.start)
             content = content_of(first.start)
-            if content == "page":
-                raise LimitReached(A_PAGE)
+            if _DASH in first.start:
+                raise LimitReached(
+                    "it is a DASH manifest, which is not read; give its HLS playlist (.m3u8), or the stream itself"
+                )
+            if content in _REFUSED:
+                raise LimitReached(_REFUSED[content])
             if content == "picture":
                 self.picture = first.picture()
             if content != "hls":
@@ -210,11 +218,3 @@ class _Piece:
         file, self._file = self._file, None
         if file is not None:
             file.close()
-
-
-def _refuse_lists_of_files(start: bytes) -> None:
-    if _DASH in start:
-        raise LimitReached("it is a DASH manifest, which is not read; give its HLS playlist (.m3u8), or the stream itself")
-    what = next((what for begins, what in _FOR_FILES.items() if start.startswith(begins)), None)
-    if what is not None:
-        raise LimitReached(f"it is {what}, which is not read from a server; save it, and give its path as the source")

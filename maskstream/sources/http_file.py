@@ -12,7 +12,7 @@ import av
 from maskstream.content import START_BYTES, PicturesInTurn, index_is_last
 from maskstream.pictures import PICTURE_SUFFIXES
 from maskstream.sources import hls
-from maskstream.sources.limits import Allowance, LimitReached
+from maskstream.sources.limits import Allowance, LimitReached, pyav_timeout
 from maskstream.whitelists import whitelist
 
 MOST_REDIRECTS: Final = 8
@@ -87,7 +87,7 @@ class HttpFile:
 
     def _open(self, options: Mapping[str, str]) -> av.container.InputContainer:
         options = {**self._options, **options, "raw_packet_size": str(_PIECE)}
-        return av.open(self.name, format="data", options=options, timeout=(self._allowance, self._allowance))  # type: ignore[arg-type]  # read by float()
+        return av.open(self.name, format="data", options=options, timeout=pyav_timeout(self._allowance))
 
     def _gives_parts(self) -> bool:
         try:

@@ -4,7 +4,7 @@ from typing import Final
 from urllib.parse import unquote, urljoin, urlsplit
 
 from maskstream.sources.limits import Allowance
-from maskstream.sources.tls import scheme_of
+from maskstream.sources.tls import context_of, scheme_of, with_login_of
 
 _MOVED: Final = (301, 302, 303, 307, 308)
 
@@ -33,7 +33,7 @@ def arrived_at(url: str, allowance: Allowance, ca_file: str | None, most: int) -
             target = urljoin(url, location)
             if scheme_of(target) not in ("http", "https"):
                 return None
-            url = _with_login(target, url)
+            url = with_login_of(url, target)
     except (OSError, ValueError, HTTPException):
         return None
     return None
@@ -41,7 +41,6 @@ def arrived_at(url: str, allowance: Allowance, ca_file: str | None, most: int) -
 
 def _location(url: str, allowance: Allowance, ca_file: str | None) -> str | None:
     """Return what a server refers to; None where it answers itself."""
-    import ssl
     from base64 import b64encode
     from contextlib import closing
     from http.client import HTTPConnection, HTTPSConnection
@@ -49,10 +48,7 @@ def _location(url: str, allowance: Allowance, ca_file: str | None) -> str | None
     parts = urlsplit(url)
     host, port, limit_s = parts.hostname or "", parts.port, float(allowance)
     if parts.scheme == "https":
-        context = ssl.create_default_context(cafile=ca_file)
-        if ca_file is None:
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        connection: HTTPConnection = HTTPSConnection(host, port, timeout=limit_s, context=context)
+        connection: HTTPConnection = HTTPSConnection(host, port, timeout=limit_s, context=context_of(ca_file))
     else:
         connection = HTTPConnection(host, port, timeout=limit_s)
     login = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else ""
@@ -62,9 +58,3 @@ def _location(url: str, allowance: Allowance, ca_file: str | None) -> str | None
         connection.request("GET", f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}", headers=headers)
         answer = connection.getresponse()
         return answer.getheader("Location") if answer.status in _MOVED else None
-
-
-def _with_login(target: str, url: str) -> str:
-    login, at, _ = urlsplit(url).netloc.rpartition("@")
-    same_host = urlsplit(target).hostname == urlsplit(url).hostname and not urlsplit(target).username
-    return target.replace("://", f"://{login}{at}", 1) if same_host else target

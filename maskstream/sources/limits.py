@@ -3,7 +3,7 @@
 import ctypes
 from threading import Lock
 from time import monotonic
-from typing import Final
+from typing import Any, Final, SupportsFloat
 
 from av import _core
 
@@ -97,6 +97,11 @@ class Allowance:
         if self._connections > _MOST_CONNECTIONS:
             self.is_used_up = True
             raise LimitReached(f"its playlists led to {_MOST_CONNECTIONS} addresses and no picture; check the path")
+
+
+def pyav_timeout(seconds: SupportsFloat) -> Any:
+    """Return the limits on connecting and on reading that `av.open` takes: it asks for them each time it begins to wait."""
+    return (seconds, seconds)
 
 
 class _Blocks:

@@ -5,6 +5,7 @@ from math import inf
 from typing import Any, Final
 
 import av
+import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace, VideoReformatter
@@ -35,6 +36,12 @@ def square_size(width: int, height: int, pixel_aspect: float | None, most_pixels
         return width, height
     wide, high = (round(width * pixel_aspect), height) if pixel_aspect > 1 else (width, round(height / pixel_aspect))
     return (wide, high) if wide * high <= most_pixels else (width, height)
+
+
+def made_square(bgr: BgrImage, pixel_aspect: float | None) -> BgrImage:
+    """Return a picture, (H, W, 3) uint8, in square pixels; see `square_size`."""
+    size = square_size(bgr.shape[1], bgr.shape[0], pixel_aspect)
+    return np.asarray(cv2.resize(bgr, size), np.uint8) if size != bgr.shape[1::-1] else bgr
 
 
 class Pictures:

@@ -2,13 +2,12 @@
 
 import re
 from typing import Final
-from urllib.parse import urlsplit
 
 import av
 
 from maskstream.sources.connection import ENOUGH_FOR_FPS, LiveConnection, Peer
-from maskstream.sources.limits import LimitReached
-from maskstream.sources.tls import scheme_of
+from maskstream.sources.limits import LimitReached, pyav_timeout
+from maskstream.sources.tls import port_of, scheme_of
 from maskstream.whitelists import STREAMED_FORMATS, whitelist
 
 RAW_SCHEMES: Final = ("udp", "rtp", "tcp")
@@ -27,11 +26,9 @@ class RawConnection(LiveConnection):
 
     def __init__(self, peer: Peer) -> None:
         """Open nothing yet."""
-        self._peer = peer
+        super().__init__(peer)
         self.url = _NO_HOST.sub("://0.0.0.0", peer.url.replace("://@", "://", 1))
         """What was asked for, with a host: FFmpeg's RTP wants one."""
-        self.ca_file: str | None = None
-        """Nothing has a certificate here."""
 
     def open(self) -> av.container.InputContainer:
         """Connect or listen, and find out what comes.
@@ -41,22 +38,15 @@ class RawConnection(LiveConnection):
             LimitReached: No port is named.
         """
         scheme, allowance = scheme_of(self.url), self._peer.allowance
-        if not _has_port(self.url):
+        if not port_of(self.url):
             raise LimitReached(f"its port is missing; give {scheme}://HOST:PORT")
         formats = STREAMED_FORMATS if scheme != "rtp" else f"rtp,sdp,{STREAMED_FORMATS}"
         container = av.open(
             self.url,
             metadata_errors="replace",
             options={**(RECEIVING if scheme != "tcp" else {}), **ENOUGH_FOR_FPS, **whitelist(scheme, formats)},
-            timeout=(allowance, allowance),  # type: ignore[arg-type]  # read by float()
+            timeout=pyav_timeout(allowance),
         )
         if scheme != "tcp":
             self._peer.remembered.transport = "udp"
         return container
-
-
-def _has_port(url: str) -> bool:
-    try:
-        return bool(urlsplit(url).port)
-    except ValueError:
-        return False

@@ -6,7 +6,8 @@ from typing import Final
 import av
 
 from maskstream.sources import tls
-from maskstream.sources.connection import ENOUGH_FOR_FPS, LiveConnection, Peer
+from maskstream.sources.connection import ENOUGH_FOR_FPS, LiveConnection
+from maskstream.sources.limits import pyav_timeout
 from maskstream.whitelists import whitelist
 
 RTMP_SCHEMES: Final = ("rtmp", "rtmps")
@@ -19,18 +20,6 @@ _ESCAPED: Final = re.compile(r"%(?:2[124-9a-e]|[3-7][0-9a-f])(?<!%3f)", re.IGNOR
 
 class RtmpConnection(LiveConnection):
     """A stream of an RTMP server: rtmp://HOST/APPLICATION/STREAM."""
-
-    def __init__(self, peer: Peer) -> None:
-        """Open nothing yet.
-
-        Raises:
-            SourceRefused: `network.ca_file` cannot be used.
-        """
-        self._peer = peer
-        self.url = peer.url
-        """What was asked for."""
-        self.ca_file = tls.trusted_by(peer.url, peer.name, peer.config)
-        """Whom its certificate must come from; None: it is not checked."""
 
     def open(self) -> av.container.InputContainer:
         """Connect, and find out what comes.
@@ -48,7 +37,7 @@ class RtmpConnection(LiveConnection):
                 **whitelist(tls.scheme_of(self.url), "flv,live_flv"),
                 **tls.options(self.ca_file),
             },
-            timeout=(allowance, allowance),  # type: ignore[arg-type]  # read by float()
+            timeout=pyav_timeout(allowance),
         )
 
 

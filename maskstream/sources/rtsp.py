@@ -11,9 +11,9 @@ from av import error as av_error
 from loguru import logger
 
 from maskstream.sources import tls
-from maskstream.sources.connection import ENOUGH_FOR_FPS, LiveConnection, Peer, Transport
+from maskstream.sources.connection import ENOUGH_FOR_FPS, LiveConnection, Transport
 from maskstream.sources.http_file import MOST_REDIRECTS
-from maskstream.sources.limits import Allowance, LimitReached
+from maskstream.sources.limits import Allowance, LimitReached, pyav_timeout
 from maskstream.sources.rtsp_redirect import redirected_to
 from maskstream.whitelists import whitelist
 
@@ -72,18 +72,6 @@ class _Patience:
 
 class RtspConnection(LiveConnection):
     """A camera over RTSP, by TCP or UDP."""
-
-    def __init__(self, peer: Peer) -> None:
-        """Open nothing yet.
-
-        Raises:
-            SourceRefused: `network.ca_file` cannot be used.
-        """
-        self._peer = peer
-        self.url = peer.url
-        """Where it leads to by now."""
-        self.ca_file = tls.trusted_by(peer.url, peer.name, peer.config)
-        """Whom its certificate must come from; None: it is not checked."""
 
     def open(self) -> av.container.InputContainer:
         """Connect; follow redirects, and find the transport where that is to be found.
@@ -179,7 +167,7 @@ class RtspConnection(LiveConnection):
                 **whitelist("rtsp"),
                 **tls.options(self.ca_file),
             },
-            timeout=(patience, patience),  # type: ignore[arg-type]  # read by float()
+            timeout=pyav_timeout(patience),
         )
         try:
             self._require_arrival(container, patience)

@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 from maskstream.sources.limits import Allowance
-from maskstream.sources.tls import host_of, scheme_of
+from maskstream.sources.tls import context_of, scheme_of, with_login_of
 
 _PORTS: Final = {"rtsp": 554, "rtsps": 322}
 _LONGEST_ANSWER: Final = 16_384
@@ -42,16 +42,11 @@ def redirected_to(url: str, allowance: Allowance, ca_file: str | None) -> str | 
     target = urljoin(asked, location)
     if scheme_of(target) not in (parts.scheme, "rtsps"):
         return None
-    login, at, _ = parts.netloc.rpartition("@")
-    same_host = host_of(target) == parts.hostname and not urlsplit(target).username
-    return target.replace("://", f"://{login}{at}", 1) if same_host else target
+    return with_login_of(url, target)
 
 
 def _encrypted(plain: socket.socket, host: str, ca_file: str | None) -> ssl.SSLSocket:
-    context = ssl.create_default_context(cafile=ca_file)
-    if ca_file is None:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context.wrap_socket(plain, server_hostname=host)
+    return context_of(ca_file).wrap_socket(plain, server_hostname=host)
 
 
 def _location(answer: bytes) -> str | None:

@@ -3,12 +3,12 @@
 from codecs import BOM_UTF8
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import av
 
-from maskstream.sources.connection import ENOUGH_FOR_FPS, LiveConnection, Peer
-from maskstream.sources.limits import LimitReached
+from maskstream.sources.connection import ENOUGH_FOR_FPS, LiveConnection
+from maskstream.sources.limits import LimitReached, pyav_timeout
 from maskstream.sources.raw import RECEIVING
 from maskstream.whitelists import whitelist
 
@@ -19,14 +19,6 @@ _LONGEST: Final = 100_000
 class SdpConnection(LiveConnection):
     """A stream that a local SDP file describes. FFmpeg may open the ports of RTP that it names, and no file."""
 
-    def __init__(self, peer: Peer) -> None:
-        """Open nothing yet."""
-        self._peer = peer
-        self.url = peer.url
-        """The path of the file."""
-        self.ca_file: str | None = None
-        """Nothing has a certificate here."""
-
     def open(self) -> av.container.InputContainer:
         """Listen, and find out what comes.
 
@@ -34,14 +26,13 @@ class SdpConnection(LiveConnection):
             av.FFmpegError: FFmpeg's own.
             LimitReached: The file cannot be read, or is none.
         """
-        limit: Any = (self._peer.allowance, self._peer.allowance)  # read by float()
         container = av.open(
             BytesIO(self._text()),
             "r",
             format="sdp",
             metadata_errors="replace",
             options={**RECEIVING, **ENOUGH_FOR_FPS, "allowed_media_types": "video", **whitelist("sdp")},
-            timeout=limit,
+            timeout=pyav_timeout(self._peer.allowance),
         )
         self._peer.remembered.transport = "udp"
         return container

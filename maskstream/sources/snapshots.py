@@ -9,8 +9,6 @@ from time import perf_counter
 from typing import Final
 
 import av
-import cv2
-import numpy as np
 from loguru import logger
 
 from maskstream.clock import MONOTONIC, Clock
@@ -25,8 +23,8 @@ from maskstream.sources.http_file import HttpFile
 from maskstream.sources.limits import Allowance, LimitReached
 from maskstream.sources.mjpeg import first_picture
 from maskstream.sources.pictures import OnePicture, read_within
-from maskstream.sources.pixels import square_size
-from maskstream.types import BgrImage, Frame, SourceInfo
+from maskstream.sources.pixels import made_square
+from maskstream.types import Frame, SourceInfo
 
 _FRESH_S: Final = 1.0
 """A first picture that was not read for so long, because models were loaded, is taken anew."""
@@ -219,14 +217,10 @@ class SnapshotSource:
 
     def _frame(self, sent: bytes, started: float) -> Frame:
         bgr, _ = read_within(sent, self._config.max_megapixels, "network.max_megapixels")
-        bgr = self._square(bgr)
+        bgr = made_square(bgr, self._pixel_aspect)
         captured_at_s = self._clock.now_s()
         return Frame(
             *(bgr, self._index, self._name, captured_at_s - self._opened_at_s, self._config.snapshot_s, captured_at_s),
             capture_ms=(perf_counter() - started) * 1000,
             wall_time=datetime.now(UTC),
         )
-
-    def _square(self, bgr: BgrImage) -> BgrImage:
-        size = square_size(bgr.shape[1], bgr.shape[0], self._pixel_aspect)
-        return np.asarray(cv2.resize(bgr, size), np.uint8) if size != bgr.shape[1::-1] else bgr

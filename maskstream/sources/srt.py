@@ -3,15 +3,15 @@
 import ctypes
 import re
 from functools import cache
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Final
 
 import av
 from av import _core
 
 from maskstream.sources.connection import ENOUGH_FOR_FPS, LiveConnection, Peer
-from maskstream.sources.limits import LimitReached
+from maskstream.sources.limits import LimitReached, pyav_timeout
 from maskstream.sources.relay import Relay, program_with
+from maskstream.sources.tls import port_of
 from maskstream.whitelists import STREAMED_FORMATS, whitelist
 
 SRT_SCHEMES: Final = ("srt",)
@@ -43,11 +43,7 @@ class SrtConnection(LiveConnection):
 
     def __init__(self, peer: Peer) -> None:
         """Open nothing yet."""
-        self._peer = peer
-        self.url = peer.url
-        """What was asked for."""
-        self.ca_file: str | None = None
-        """SRT has a passphrase in place of certificates."""
+        super().__init__(peer)
         self._relay: Relay | None = None
 
     def open(self) -> av.container.InputContainer:
@@ -58,14 +54,13 @@ class SrtConnection(LiveConnection):
             LimitReached: The URL has no port, there is no program, or it says why nothing comes.
         """
         allowance = self._peer.allowance
-        limit: Any = (allowance, allowance)  # read by float()
         url = self._limited_url()
         if "srt" in _protocols():
             return av.open(
                 url,
                 metadata_errors="replace",
                 options={**ENOUGH_FOR_FPS, **whitelist("srt", STREAMED_FORMATS)},
-                timeout=limit,
+                timeout=pyav_timeout(allowance),
             )
         program = program_with("srt")
         if program is None:
@@ -77,7 +72,7 @@ class SrtConnection(LiveConnection):
             format="nut",
             metadata_errors="replace",
             options={**ENOUGH_FOR_FPS, **whitelist("pipe")},
-            timeout=limit,
+            timeout=pyav_timeout(allowance),
         )
 
     def close(self) -> None:
@@ -87,11 +82,7 @@ class SrtConnection(LiveConnection):
 
     def _limited_url(self) -> str:
         """Return the URL with limits on all waiting, so that nothing is waited for without end."""
-        try:
-            has_port = bool(urlsplit(self.url).port)
-        except ValueError:
-            has_port = False
-        if not has_port or not self.url.isprintable():
+        if not port_of(self.url) or not self.url.isprintable():
             raise LimitReached("the URL is not valid; give srt://HOST:PORT, and options behind a ?")
         address, _, query = self.url.partition("?")
         kept = [option for option in query.split("&") if option and not _LIMITED.match(option)]

@@ -58,6 +58,29 @@ def host_of(url: str) -> str | None:
         return None
 
 
+def port_of(url: str) -> int | None:
+    """Return the port that a URL names; None where it names none, or is not valid."""
+    try:
+        return urlsplit(url).port
+    except ValueError:
+        return None
+
+
+def context_of(ca_file: str | None) -> ssl.SSLContext:
+    """Return what Python checks certificates by: a file with authorities; None: they are not checked."""
+    context = ssl.create_default_context(cafile=ca_file)
+    if ca_file is None:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def with_login_of(url: str, target: str) -> str:
+    """Return where a redirect leads, with the user and the password of the first URL where the host is the same."""
+    login, at, _ = urlsplit(url).netloc.rpartition("@")
+    is_same_host = host_of(target) == host_of(url) and not urlsplit(target).username
+    return target.replace("://", f"://{login}{at}", 1) if is_same_host else target
+
+
 def certificate_fault(url: str, ca_file: str) -> str | None:
     """Return what is wrong with the certificate of a server; None where nothing is, or where it does not answer.
 

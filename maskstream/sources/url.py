@@ -14,7 +14,7 @@ from loguru import logger
 
 from maskstream.clock import MONOTONIC, Clock
 from maskstream.demuxing import demuxed
-from maskstream.errors import SourceError, SourceOpenError, SourceRefused, SourceUnreadable, StreamLost
+from maskstream.errors import SourceError, SourceOpenError, SourceUnreadable, StreamLost
 from maskstream.protocols import Source
 from maskstream.redaction import redact
 from maskstream.settings import NetworkConfig, VideoConfig
@@ -222,11 +222,11 @@ class UrlSource(VideoSource):
                         self._allowance.renew(self._config.read_timeout_s + self._connection.patience_s())
             self._has_ended = True
         except LimitReached as reached:
-            raise self._failure(*self._limit_reason(reached)) from None
+            raise self._failure(*self._reason(reached)) from None
         except av.FFmpegError as error:
             if not (self._origin.live and error.errno == EIO):  # its word for an end where no length was promised
                 late = self._allowance.is_late or isinstance(error, av_error.ExitError)
-                raise self._failure(*(self._limit_reason(self._allowance.late()) if late else self._reason(error))) from None
+                raise self._failure(*self._reason(self._allowance.late() if late else error)) from None
             self._has_ended = True
 
     def _demuxed(self) -> Iterator[VideoPacket]:
@@ -239,15 +239,11 @@ class UrlSource(VideoSource):
                 yield from demuxed(self._container)
                 return
 
-    def _reason(self, error: av.FFmpegError) -> tuple[str, type[SourceOpenError]]:
+    def _reason(self, error: av.FFmpegError | LimitReached) -> tuple[str, type[SourceOpenError]]:
         return (NEEDS_SEEKING, SourceUnreadable) if self._lacks_seeking(error) else reason(error)
 
-    def _limit_reason(self, reached: LimitReached) -> tuple[str, type[SourceOpenError]]:
-        if self._lacks_seeking(reached):  # all of it came, and its index was not there yet
-            return NEEDS_SEEKING, SourceUnreadable
-        return str(reached), SourceRefused if reached.is_final else SourceOpenError
-
     def _lacks_seeking(self, error: Exception) -> bool:
+        """Return whether an error may come of an index at the end of a file; of a limit, where all came before it."""
         is_sign = isinstance(error, LimitReached | av_error.InvalidDataError | av_error.ExitError)
         return is_sign and not self._is_open and self._connection.needs_seeking()
 

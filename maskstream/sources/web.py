@@ -15,6 +15,7 @@ from maskstream.sources.failures import reason_at_opening
 from maskstream.sources.http import HttpOpener
 from maskstream.sources.http_file import MOST_REDIRECTS
 from maskstream.sources.http_redirect import arrived_at
+from maskstream.sources.limits import pyav_timeout
 from maskstream.sources.mjpeg import MJPEG_FORMATS
 from maskstream.whitelists import PLAYLISTS, plain_formats, whitelist
 
@@ -89,7 +90,7 @@ class HttpConnection:
             metadata_errors="replace",
             io_open=self._http,
             options=_OPTIONS | options | whitelist("http", f"{PLAYLISTS},{plain_formats()}"),
-            timeout=(allowance, allowance),  # type: ignore[arg-type]  # read by float()
+            timeout=pyav_timeout(allowance),
         )
         try:
             self._is_live = self._is_made_while_sent(container)

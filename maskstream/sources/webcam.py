@@ -16,7 +16,7 @@ from maskstream.errors import SourceOpenError, StreamLost
 from maskstream.settings import VideoConfig, WebcamConfig
 from maskstream.sources.deinterlacing import Deinterlacer
 from maskstream.sources.guard import ReadGuard
-from maskstream.sources.pixels import square_size
+from maskstream.sources.pixels import made_square
 from maskstream.types import BgrImage, Frame, SourceInfo
 
 _BACKENDS: Final = {"linux": cv2.CAP_V4L2, "darwin": cv2.CAP_AVFOUNDATION, "win32": cv2.CAP_DSHOW}
@@ -163,5 +163,4 @@ class WebcamSource:
                 return None
             whole, arrival = ready[-1]
             bgr = np.asarray(whole.reformat(format="bgr24", threads=1).to_ndarray(), np.uint8)
-        size = square_size(bgr.shape[1], bgr.shape[0], self._pixel_aspect)
-        return np.asarray(cv2.resize(bgr, size), np.uint8) if size != bgr.shape[1::-1] else bgr, arrival
+        return made_square(bgr, self._pixel_aspect), arrival

@@ -15,7 +15,7 @@ import pytest
 
 from maskstream.config import load_config
 from maskstream.errors import SourceOpenError, SourceRefused
-from maskstream.locations import is_sdp
+from maskstream.locations import location_kind
 from maskstream.settings import NetworkConfig
 from maskstream.sources import UrlSource, source_kind
 from maskstream.sources.relay import program_with
@@ -166,7 +166,7 @@ def test_a_port_that_is_missing_is_said(url: str) -> None:
 def test_a_description_without_video_is_said(tmp_path: Path) -> None:
     described = tmp_path / "camera.sdp"
     described.write_text("v=0\nm=audio 5004 RTP/AVP 0\n")
-    assert is_sdp(str(described))
+    assert location_kind(str(described)) == "url"
     assert "describes no video" in str(refusal(str(described)))
 
 
