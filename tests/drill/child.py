@@ -80,8 +80,10 @@ class Child:
     def states(self, source: str | None = None) -> list[str]:
         return [change["state"] for change in self.changes(source)]
 
-    def records(self, source: str | None = None) -> list[dict[str, Any]]:
-        return [record for record in lines(self.folder / "faces.jsonl") if source in (None, record["source"])]
+    def records(self, source: str | None = None, since: datetime | None = None) -> list[dict[str, Any]]:
+        """Return the records of a source, of the frames that were taken at that time or later."""
+        records = [record for record in lines(self.folder / "faces.jsonl") if source in (None, record["source"])]
+        return [record for record in records if since is None or datetime.fromisoformat(record["time_utc"]) >= since]
 
     def wait_for(self, what: str, is_there: Callable[[], object], within_s: float = _START_S) -> float:
         """Wait until something is there, within so many seconds of a machine that is not busy; return what it took here."""
