@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from maskstream import load_config
+from maskstream.cli.reporting import Reporting
 from maskstream.config import Layer
 from maskstream.errors import ConfigError
 from maskstream.protocols import Sink
-from maskstream.reporting import Reporting
 from maskstream.sinks.events import EventSink
 from tests.receivers import free_port, wait_until, web_receiver
 from tests.sinks.test_delivery import event, keys

@@ -13,8 +13,8 @@ import pytest
 
 from maskstream.camera_watch import CameraWatch
 from maskstream.cameras import read_cameras
+from maskstream.cli.opening import open_camera
 from maskstream.live_cameras import CameraWork, LiveCameras
-from maskstream.opening import open_camera
 from maskstream.overlay import Overlay
 from maskstream.people.analyzer import PeopleAnalyzer
 from maskstream.settings import Config

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from maskstream.cli.interrupts import insistent_interrupts
 from maskstream.cli.parser import (
     BOX_HELP,
     DETECTOR_HELP,
@@ -20,7 +21,6 @@ from maskstream.cli.parser import (
 )
 from maskstream.cli.process import keep_freed_memory, start_log
 from maskstream.errors import ConfigError
-from maskstream.interrupts import insistent_interrupts
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -90,7 +90,7 @@ def watch(arguments: argparse.Namespace, stopper: Stopper) -> None:
     command_line = layers(arguments)
     config = load_config(arguments.config, command_line)
 
-    from maskstream.app import StreamRequest, build_engine  # takes longer than to refuse a configuration
+    from maskstream.cli.build import StreamRequest, build_engine  # takes longer than to refuse a configuration
     from maskstream.files import readable_by
 
     request = StreamRequest(

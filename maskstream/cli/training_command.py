@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from maskstream.cli.interrupts import insistent_interrupts
 from maskstream.cli.parser import DEVICE_HELP, QUIET_HELP, STRICT_HELP, require_options
 from maskstream.cli.process import keep_freed_memory, start_log
-from maskstream.interrupts import insistent_interrupts
 from maskstream.resources import own_or_shipped
 
 if TYPE_CHECKING:

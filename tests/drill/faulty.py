@@ -28,7 +28,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import run_stream
-from maskstream import app, opening
+from maskstream.cli import build as app
+from maskstream.cli import opening
 from maskstream.models import DETECTORS
 from maskstream.protocols import Detector
 from maskstream.sinks.letters import Letter

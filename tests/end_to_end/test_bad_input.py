@@ -181,8 +181,8 @@ def test_no_mistake_waits_for_the_models(folder: Path, places: dict[str, str]) -
     cases = [arguments for arguments, code, _ in CASES.values() if code != 4]
     runs = [[put(argument, places) for argument in arguments] for arguments in cases]
     code = (
-        "import contextlib, io, json, sys; sys.path.insert(0, sys.argv[1]); import run_stream, maskstream.opening\n"
-        "maskstream.opening._AT_ONCE_S = 60\n"  # on a busy machine, too
+        "import contextlib, io, json, sys; sys.path.insert(0, sys.argv[1]); import run_stream, maskstream.cli.opening\n"
+        "maskstream.cli.opening._AT_ONCE_S = 60\n"  # on a busy machine, too
         "for arguments in json.load(sys.stdin):\n"
         "    with contextlib.redirect_stderr(io.StringIO()), contextlib.suppress(SystemExit):\n"
         "        assert run_stream.main(['--quiet', '--max-reconnects', '0', *arguments])\n"

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from maskstream.cameras import Camera, read_cameras
+from maskstream.cli.opening import open_source
 from maskstream.errors import SourceOpenError
 from maskstream.locations import location_kind, may_come_back, webcam_of
-from maskstream.opening import open_source
 from maskstream.settings import Config
 from maskstream.sources import SOURCES, FileSource, ReconnectingSource, source_kind
 from maskstream.stream.board import StatusBoard

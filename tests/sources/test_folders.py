@@ -13,10 +13,10 @@ import pytest
 import run_stream
 from maskstream.batches import Batch, Turns
 from maskstream.cameras import Camera, read_cameras
+from maskstream.cli.opening import open_source, picture_sink
 from maskstream.config import Layer, refine
 from maskstream.errors import SourceError, SourceOpenError
 from maskstream.folders import VIDEO_SUFFIXES, find_files
-from maskstream.opening import open_source, picture_sink
 from maskstream.pictures import PICTURE_SUFFIXES
 from maskstream.settings import Config
 from maskstream.sources import DeferredSource, PictureSource

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from maskstream.cameras import read_cameras
+from maskstream.cli.opening import is_one_picture, open_source
 from maskstream.errors import ConfigError, SourceOpenError
 from maskstream.locations import location_kind, plain_location, source_name
-from maskstream.opening import is_one_picture, open_source
 from maskstream.pictures import read_picture
 from maskstream.settings import Config
 from maskstream.sources import DeferredSource, PipedPictureSource, PipeSource

@@ -13,8 +13,8 @@ from av.video.reformatter import ColorRange, Colorspace
 
 from maskstream import load_config
 from maskstream.cameras import Camera
+from maskstream.cli.opening import open_source
 from maskstream.config import Layer
-from maskstream.opening import open_source
 from maskstream.settings import VideoConfig
 from maskstream.sources import SOURCES, FileSource, UrlSource
 from maskstream.sources.pixels import square_size

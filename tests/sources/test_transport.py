@@ -8,9 +8,9 @@ import pytest
 from loguru import logger
 
 from maskstream.cameras import Camera
+from maskstream.cli.opening import open_source
 from maskstream.config import Layer, load_config, refine
 from maskstream.errors import SourceOpenError
-from maskstream.opening import open_source
 from maskstream.settings import Config, NetworkConfig
 from maskstream.sources import UrlOpener, UrlSource
 from maskstream.stream.board import StatusBoard

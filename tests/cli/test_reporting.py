@@ -9,10 +9,10 @@ import pytest
 from rich.console import Console
 
 from maskstream import load_config
+from maskstream.cli.reporting import Reporting, state_folder
 from maskstream.config import Layer
 from maskstream.errors import ConfigError, SinkError
 from maskstream.protocols import Sink
-from maskstream.reporting import Reporting, state_folder
 from maskstream.settings import Config
 from maskstream.types import Label
 from tests.people.made import frame_at, output_with, person

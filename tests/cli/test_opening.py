@@ -9,10 +9,10 @@ from pathlib import Path
 import cv2
 import pytest
 
-from maskstream import opening
 from maskstream.cameras import Camera
+from maskstream.cli import opening
+from maskstream.cli.opening import is_one_picture, open_camera, open_source, picture_sink
 from maskstream.errors import SinkError, SourceOpenError, SourceRefused
-from maskstream.opening import is_one_picture, open_camera, open_source, picture_sink
 from maskstream.settings import Config
 from maskstream.sinks import PictureSink, RecordingSink, VideoSink
 from maskstream.sinks.names import FileNames

@@ -5,8 +5,8 @@ from time import sleep
 
 import pytest
 
-from maskstream import interrupts
-from maskstream.interrupts import insistent_interrupts
+from maskstream.cli import interrupts
+from maskstream.cli.interrupts import insistent_interrupts
 from tests.slowness import promised
 
 

@@ -16,6 +16,8 @@ from rich.console import Console
 from maskstream.analyzer import Analyzer
 from maskstream.camera_watch import CameraWatch
 from maskstream.cameras import Camera, is_list, read_cameras
+from maskstream.cli.opening import open_camera, open_source, picture_sink
+from maskstream.cli.reporting import Reporting
 from maskstream.config import Layer
 from maskstream.errors import ConfigError, MaskStreamError
 from maskstream.files import make_folder
@@ -23,12 +25,10 @@ from maskstream.following import FollowingAnalyzer
 from maskstream.live_cameras import CameraWork, Configured, LiveCameras
 from maskstream.locations import is_pipe, is_webcam, local_path, plain_location
 from maskstream.looks import remarks
-from maskstream.opening import open_camera, open_source, picture_sink
 from maskstream.overlay import Overlay
 from maskstream.people.analyzer import PeopleAnalyzer
 from maskstream.pipeline import batch_size_of, build_analyzer, require_incorrect, require_models
 from maskstream.protocols import Sink, Source
-from maskstream.reporting import Reporting
 from maskstream.settings import Config
 from maskstream.sinks import (
     CsvSink,
