@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from maskstream.analyzer import Analyzer
-    from maskstream.config import load_config
+    from maskstream.config.loading import load_config
+    from maskstream.config.schema import Config
     from maskstream.errors import (
         ConfigError,
         MaskStreamError,
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from maskstream.pipeline import MaskPipeline, build_analyzer
-    from maskstream.settings import Config
     from maskstream.types import Detection, Face, Frame, FrameResult, Label
 
 __version__ = "0.1.0"

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from maskstream.align import cut_faces
-from maskstream.settings import Blur, PrivacyConfig
+from maskstream.config.schema import Blur, PrivacyConfig
 from maskstream.types import BgrImage, Face, FrameResult, Label, Output
 
 _FILL_BGR: Final = (112, 112, 112)

@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from maskstream.config.detector_interval import every_of
+from maskstream.config.schema import Config, PerSource
 from maskstream.errors import OutOfMemory
-from maskstream.looks import every_of
 from maskstream.protocols import FrameAnalyzer
-from maskstream.settings import Config, PerSource
 from maskstream.types import BgrImage, Face, FloatArray, Frame, FrameResult
 
 _SHORT_SIDE: Final = 360
@@ -58,7 +58,7 @@ class _Followed:
 class FollowingAnalyzer:
     """Stands where an `Analyzer` stands, and lets it look at every Nth frame of a source alone; in between faces are followed.
 
-    How often it looks is said in `maskstream.looks`. Whatever that says, it looks at the first frame of a connection, at a frame
+    How often it looks is said in `maskstream.config.detector_interval`. Whatever that says, it looks at the first frame of a connection, at a frame
     of another size than the one before, and where the time of the frames has moved by more than 0.5 s, forward or back.
 
     Followed faces keep their label and have `judged` false. A face that cannot be followed is left out until the detector looks

@@ -9,11 +9,11 @@ from typing import Protocol
 
 from loguru import logger
 
-from maskstream.camera_watch import CameraWatch
-from maskstream.cameras import Camera
+from maskstream.config.camera_watch import CameraWatch
+from maskstream.config.cameras import Camera
+from maskstream.config.schema import Config
 from maskstream.errors import MaskStreamError
 from maskstream.protocols import Source
-from maskstream.settings import Config
 from maskstream.states import SourceStatus
 from maskstream.stream.board import StatusBoard
 from maskstream.stream.outlets import SinkBinding

@@ -15,7 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from maskstream import __version__
 from maskstream.annotations import Annotations, LabelFormat, Problem, ProblemKind, ReadOptions, read_annotations
-from maskstream.config import Layer, refine
+from maskstream.config.loading import Layer, refine
+from maskstream.config.schema import Config
 from maskstream.errors import SourceOpenError
 from maskstream.evaluation.analysis import Journal, System, analyse
 from maskstream.evaluation.matching import CLASSES
@@ -29,7 +30,6 @@ from maskstream.models.devices import pick_device
 from maskstream.models.files import weights_path
 from maskstream.models.yolo import load_yolo
 from maskstream.pipeline import batch_size_of, build_analyzer
-from maskstream.settings import Config
 
 SystemName = Literal["maskstream", "yolo", "clip"]
 YOLO_MIN_SCORE: Final = 0.25  # what Ultralytics itself shows from

@@ -12,10 +12,10 @@ from typing import Final
 import cv2
 import numpy as np
 
+from maskstream.config.detector_interval import frames_per_look
+from maskstream.config.schema import Config, PerSource
 from maskstream.covering import cover
-from maskstream.looks import frames_per_look
 from maskstream.palette import COLOURS_BGR, LABEL_TEXT
-from maskstream.settings import Config, PerSource
 from maskstream.text import draw_text, text_width
 from maskstream.types import COCO_KEYPOINTS, BgrImage, Detection, Face, FloatArray, Frame, FrameResult, Label
 

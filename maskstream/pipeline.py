@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 
 from maskstream.align import cut_faces
 from maskstream.analyzer import Analyzer
-from maskstream.config import load_config
+from maskstream.config.detector_interval import analysed_per_look, covers_faces
+from maskstream.config.loading import load_config
+from maskstream.config.schema import ClassifierConfig, Config, DetectorConfig
 from maskstream.covering import is_covered
 from maskstream.errors import ConfigError
-from maskstream.looks import analysed_per_look, covers_faces
 from maskstream.models import CLASSIFIERS, CROP_ARCHITECTURES, DETECTORS, ClassifierOptions, DetectorOptions
 from maskstream.models.backends import choose_backend
 from maskstream.models.devices import CPU, kind_of, pick_device
 from maskstream.models.runtimes import STREAMS
 from maskstream.overlay import Overlay
 from maskstream.protocols import Cutter, Detector
-from maskstream.settings import ClassifierConfig, Config, DetectorConfig
 from maskstream.types import BgrImage, Face, Frame, FrameResult
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ def batch_size_of(config: Config, *, follows: bool = True) -> int:
     """Return how many frames are analysed in one go, at most: the one place where that is decided.
 
     It is `stream.batch_size`. Where that is null, it is as many as the detector looks at in one go, which depends on the device
-    and on what runs it, times the analysed frames that come to one look (`maskstream.looks`). During a run its `Batcher` has the
+    and on what runs it, times the analysed frames that come to one look (`maskstream.config.detector_interval`). During a run its `Batcher` has the
     number: the engine halves it there where memory does not suffice.
 
     Args:

@@ -17,12 +17,12 @@ from rich.progress import Progress
 
 from maskstream.align import AlignRules
 from maskstream.annotations import Annotations, LabelFormat, LabelledPicture, ProblemKind, ReadOptions, read_annotations
-from maskstream.config import load_config
+from maskstream.config.loading import load_config
+from maskstream.config.schema import Config
 from maskstream.errors import ConfigError, SourceError, SourceOpenError
 from maskstream.evaluation.types import BoxKind
 from maskstream.files import make_folder, one_line, replace_file
 from maskstream.pipeline import build_detector
-from maskstream.settings import Config
 from maskstream.sinks.paths import require_folder
 from maskstream.training.crops import CropRules, KeypointSource, make_crops
 from maskstream.training.unlabelled import add_unlabelled

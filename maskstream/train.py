@@ -16,7 +16,7 @@ from loguru import logger
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from maskstream.config import Layer, load_config, load_sections
+from maskstream.config.loading import Layer, load_config, load_sections
 from maskstream.errors import ConfigError, ModelError
 from maskstream.files import make_folder
 from maskstream.models import CLASSIFIERS, CROP_ARCHITECTURES, ClassifierOptions

@@ -16,7 +16,7 @@ from loguru import logger
 
 import maskstream.people.tracking  # noqa: F401  in a run a thread does that, which may outlive a test of a failed start
 from maskstream import MaskPipeline, load_config
-from maskstream.settings import Config
+from maskstream.config.schema import Config
 from maskstream.sources import FileSource
 from maskstream.types import FACE_KEYPOINTS, BgrImage, Detection, Face, Frame, Label
 from tests.command_lines import ROOT, fork_server

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from maskstream import Analyzer, MaskPipeline, load_config
-from maskstream.config import Layer
+from maskstream.config.loading import Layer
+from maskstream.config.schema import Config
 from maskstream.errors import ConfigError
 from maskstream.models.runtimes import STREAMS
 from maskstream.pipeline import batch_size_of, require_incorrect
-from maskstream.settings import Config
 from maskstream.types import COCO_KEYPOINTS, FACE_KEYPOINTS, BgrImage, Detection, FloatArray, Frame, Label
 from tests.conftest import make_detection, make_frame
 from tests.receivers import wait_until

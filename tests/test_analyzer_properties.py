@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskstream import Analyzer, load_config
-from maskstream.config import Layer, refine
+from maskstream.config.loading import Layer, refine
 from maskstream.evaluation.predictions import from_record
 from maskstream.evaluation.predictions import to_record as to_prediction
 from maskstream.following import FollowingAnalyzer

@@ -11,7 +11,7 @@ import pytest
 
 from maskstream import load_config
 from maskstream.cli.reporting import Reporting
-from maskstream.config import Layer
+from maskstream.config.loading import Layer
 from maskstream.errors import ConfigError
 from maskstream.protocols import Sink
 from maskstream.sinks.events import EventSink

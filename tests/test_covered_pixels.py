@@ -10,14 +10,14 @@ import pytest
 
 from maskstream.analyzer import Analyzer
 from maskstream.clock import Clock
-from maskstream.config import Layer, load_config
+from maskstream.config.loading import Layer, load_config
+from maskstream.config.schema import Config
 from maskstream.covering import stored_crop
 from maskstream.errors import OutOfMemory, StreamLost
 from maskstream.following import FollowingAnalyzer
 from maskstream.overlay import Overlay
 from maskstream.people.analyzer import PeopleAnalyzer
 from maskstream.protocols import FrameAnalyzer
-from maskstream.settings import Config
 from maskstream.sinks.grid import Cell, draw_grid
 from maskstream.sources.reconnecting import ReconnectingSource, ReconnectPolicy
 from maskstream.stream.board import StatusBoard

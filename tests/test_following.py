@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from maskstream import load_config
-from maskstream.config import Layer
+from maskstream.config.loading import Layer
 from maskstream.errors import OutOfMemory
 from maskstream.following import FollowingAnalyzer
 from maskstream.protocols import FrameAnalyzer

@@ -9,11 +9,11 @@ from time import monotonic
 import pytest
 
 from maskstream import load_config
-from maskstream.camera_watch import CameraWatch
-from maskstream.cameras import Camera, read_cameras
+from maskstream.config.camera_watch import CameraWatch
+from maskstream.config.cameras import Camera, read_cameras
+from maskstream.config.schema import Config
 from maskstream.errors import ConfigError, ModelError, SourceOpenError
 from maskstream.live_cameras import CameraWork, LiveCameras, Opened
-from maskstream.settings import Config
 from maskstream.states import SourceState, SourceStatus
 from maskstream.stream.board import StatusBoard
 from maskstream.stream.engine import Attendants, Engine

@@ -11,13 +11,13 @@ from time import monotonic
 import av
 import pytest
 
-from maskstream.camera_watch import CameraWatch
-from maskstream.cameras import read_cameras
 from maskstream.cli.opening import open_camera
+from maskstream.config.camera_watch import CameraWatch
+from maskstream.config.cameras import read_cameras
+from maskstream.config.schema import Config
 from maskstream.live_cameras import CameraWork, LiveCameras
 from maskstream.overlay import Overlay
 from maskstream.people.analyzer import PeopleAnalyzer
-from maskstream.settings import Config
 from maskstream.sinks import JsonlSink
 from maskstream.sinks.names import FileNames
 from maskstream.stream.board import StatusBoard

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from maskstream import Analyzer, load_config
-from maskstream.config import Layer
+from maskstream.config.loading import Layer
 from maskstream.following import FollowingAnalyzer
 from maskstream.overlay import COLOURS_BGR, Overlay
 from maskstream.stream.engine import Engine

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from maskstream import MaskPipeline, load_config
-from maskstream.config import Layer
+from maskstream.config.loading import Layer
 from maskstream.types import BgrImage, Face, Frame
 from tests.slowness import LONGEST_S
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from maskstream.config.schema import WebhookConfig
 from maskstream.errors import SourceOpenError
 from maskstream.redaction import redact, redact_text
-from maskstream.settings import WebhookConfig
 from tests.properties import examples
 
 SECRET = "s3cr#t/?@&"

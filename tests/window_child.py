@@ -8,8 +8,8 @@ from time import monotonic, sleep
 
 import numpy as np
 
+from maskstream.config.schema import WindowConfig
 from maskstream.errors import SinkClosed
-from maskstream.settings import WindowConfig
 from maskstream.sinks import WindowSink
 from maskstream.types import BgrImage, Frame, FrameResult, Output, SourceInfo
 

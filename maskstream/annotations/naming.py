@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from maskstream.annotations.raw import BrokenLabel, Entry, Record, brief
-from maskstream.config import plain_name
+from maskstream.config.label_meanings import ambiguous_names, question, setting_of
+from maskstream.config.loading import plain_name
+from maskstream.config.schema import LabelMeaning
 from maskstream.errors import ConfigError
-from maskstream.meanings import ambiguous_names, question, setting_of
-from maskstream.settings import LabelMeaning
 from maskstream.types import Label
 
 _NAMED_AT_MOST: Final = 30

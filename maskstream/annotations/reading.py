@@ -18,10 +18,10 @@ from maskstream.annotations.types import Annotations, LabelledPicture, Problem, 
 from maskstream.annotations.voc import parse_voc
 from maskstream.annotations.vott import parse_vott
 from maskstream.annotations.yolo import parse_yolo
+from maskstream.config.schema import LabelMeaning
 from maskstream.errors import ConfigError, SourceError
 from maskstream.files import one_line
 from maskstream.pictures import picture_shape
-from maskstream.settings import LabelMeaning
 
 _REFUSED_IF_STRICT: Final = (
     ProblemKind.UNREADABLE_PICTURE,

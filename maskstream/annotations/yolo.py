@@ -7,7 +7,7 @@ from typing import Final
 
 from maskstream.annotations.files import LabelFile
 from maskstream.annotations.raw import Box, BrokenLabel, Entry, LabelSet, Record, box_around, read_number
-from maskstream.config import read_yaml
+from maskstream.config.loading import read_yaml
 from maskstream.errors import ConfigError
 from maskstream.files import one_line
 

@@ -15,7 +15,8 @@ from torchvision.transforms.functional import normalize, to_tensor
 
 from maskstream.align import AlignRules, crop_quad, cut_faces
 from maskstream.benchmark.rounds import Contestant
-from maskstream.config import Layer, refine
+from maskstream.config.loading import Layer, refine
+from maskstream.config.schema import Config
 from maskstream.errors import ConfigError
 from maskstream.following import FollowingAnalyzer
 from maskstream.models import CROP_ARCHITECTURES, face_mobilenet, face_mobilenet_network
@@ -28,7 +29,6 @@ from maskstream.overlay import Overlay
 from maskstream.people.analyzer import PeopleAnalyzer
 from maskstream.pipeline import batch_size_of, build_analyzer, build_detector
 from maskstream.protocols import FrameAnalyzer
-from maskstream.settings import Config
 from maskstream.sinks import VideoSink
 from maskstream.sources import FileSource
 from maskstream.stream.engine import Engine, RunReport

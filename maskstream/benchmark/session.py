@@ -19,12 +19,12 @@ from maskstream.benchmark import contestants as all_of
 from maskstream.benchmark.machine import machine
 from maskstream.benchmark.rounds import Contestant, Times, percentiles, ratio, take_turns
 from maskstream.benchmark.sweeps import SWEEPS, run_sweep
-from maskstream.config import Layer, refine
+from maskstream.config.loading import Layer, refine
+from maskstream.config.schema import Config
 from maskstream.errors import ConfigError
 from maskstream.models.backends import installed_backends
 from maskstream.models.devices import pick_device
 from maskstream.pipeline import batch_size_of, build_analyzer
-from maskstream.settings import Config
 
 COMPARISONS: Final = ("paper", "yolo", "backends")
 _PAPER_FRAMES: Final = 2

@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from maskstream.benchmark.contestants import Bench
 from maskstream.benchmark.crowds import crowd, most_certain_face
 from maskstream.benchmark.rounds import Contestant, take_turns
-from maskstream.config import Layer, refine
+from maskstream.config.loading import Layer, refine
 from maskstream.errors import ConfigError
 from maskstream.evaluation.matching import box_iou
 from maskstream.models.devices import CPU, pick_device

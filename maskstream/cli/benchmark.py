@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Time what is asked for, print the tables, write the files."""
     from rich.console import Console
 
-    from maskstream.config import load_config
+    from maskstream.config.loading import load_config
 
     console = Console(stderr=True)
     start_log(console, "ERROR" if arguments.quiet else "WARNING")

@@ -14,22 +14,22 @@ from loguru import logger
 from rich.console import Console
 
 from maskstream.analyzer import Analyzer
-from maskstream.camera_watch import CameraWatch
-from maskstream.cameras import Camera, is_list, read_cameras
 from maskstream.cli.opening import open_camera, open_source, picture_sink
 from maskstream.cli.reporting import Reporting
-from maskstream.config import Layer
+from maskstream.config.camera_watch import CameraWatch
+from maskstream.config.cameras import Camera, is_list, read_cameras
+from maskstream.config.detector_interval import remarks
+from maskstream.config.loading import Layer
+from maskstream.config.schema import Config
 from maskstream.errors import ConfigError, MaskStreamError
 from maskstream.files import make_folder
 from maskstream.following import FollowingAnalyzer
 from maskstream.live_cameras import CameraWork, Configured, LiveCameras
 from maskstream.locations import is_pipe, is_webcam, local_path, plain_location
-from maskstream.looks import remarks
 from maskstream.overlay import Overlay
 from maskstream.people.analyzer import PeopleAnalyzer
 from maskstream.pipeline import batch_size_of, build_analyzer, require_incorrect, require_models
 from maskstream.protocols import Sink, Source
-from maskstream.settings import Config
 from maskstream.sinks import (
     CsvSink,
     JsonlSink,

@@ -25,8 +25,8 @@ from maskstream.errors import ConfigError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from maskstream.config.schema import Config
     from maskstream.measure import EvaluationRequest
-    from maskstream.settings import Config
 
 COMPARED_IOUS: Final = (0.3, 0.5)
 
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Evaluate, or compare runs; print the summary, write the report."""
     from rich.console import Console
 
-    from maskstream.config import load_config
+    from maskstream.config.loading import load_config
     from maskstream.sinks.paths import require_folder
 
     console = Console(stderr=True)

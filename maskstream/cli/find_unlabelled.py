@@ -9,7 +9,7 @@ from maskstream.cli.preparation import add_detector_options, add_picture_options
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from maskstream.settings import Config
+    from maskstream.config.schema import Config
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

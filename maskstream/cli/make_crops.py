@@ -10,7 +10,7 @@ from maskstream.cli.preparation import add_detector_options, add_picture_options
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from maskstream.settings import Config
+    from maskstream.config.schema import Config
 
 REQUESTED = ("images", "labels", "out", "format", "box", "keypoints", "size", "strict", "background")
 

@@ -14,9 +14,9 @@ from maskstream.errors import ConfigError
 from maskstream.files import replace_file
 
 if TYPE_CHECKING:
+    from maskstream.config.schema import Config
     from maskstream.events import Happening
     from maskstream.protocols import FrameAnalyzer
-    from maskstream.settings import Config
     from maskstream.types import FrameResult
 
 
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Watch the files, print a table, write the figures."""
     from rich.console import Console
 
-    from maskstream.config import load_config
+    from maskstream.config.loading import load_config
 
     start_log(Console(stderr=True), "WARNING")
     config = load_config(arguments.config, layers(arguments))

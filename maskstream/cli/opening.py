@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from loguru import logger
 
-from maskstream.cameras import Camera
+from maskstream.config.cameras import Camera
 from maskstream.errors import SourceOpenError, SourceRefused
 from maskstream.files import make_folder
 from maskstream.live_cameras import Opened

@@ -9,7 +9,7 @@ from maskstream.redaction import redact_text
 from maskstream.resources import own_or_shipped
 
 if TYPE_CHECKING:
-    from maskstream.config import Layer
+    from maskstream.config.loading import Layer
 
 USAGE_ERROR: Final = 2
 LOG_LEVELS: Final = ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -74,7 +74,7 @@ def seconds(text: str) -> float:
 
 def layers(arguments: argparse.Namespace) -> "list[Layer]":
     """Return what `--set` and the options of `KEY_BY_OPTION` lay over the configuration."""
-    from maskstream.config import Layer
+    from maskstream.config.loading import Layer
 
     given = {option: value for option, value in vars(arguments).items() if option in KEY_BY_OPTION and value is not None}
     return [

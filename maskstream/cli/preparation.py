@@ -11,7 +11,7 @@ from maskstream.cli.process import keep_freed_memory, start_log
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from maskstream.settings import Config
+    from maskstream.config.schema import Config
 
 
 def add_picture_options(parser: argparse.ArgumentParser, labels: str, out: str, out_metavar: str) -> None:
@@ -33,7 +33,7 @@ def run_preparation(arguments: argparse.Namespace, prepare: "Callable[[Config, C
     """Prepare what a command line asks for, from images and labels, and print what `prepare` returns."""
     from rich.console import Console
 
-    from maskstream.config import load_config
+    from maskstream.config.loading import load_config
 
     console = Console(stderr=True)
     start_log(console, "ERROR" if arguments.quiet else "INFO")

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final
 from loguru import logger
 from rich.console import Console
 
-from maskstream.cameras import expand
+from maskstream.config.cameras import expand
+from maskstream.config.schema import Config, EventsConfig, PerSource
 from maskstream.covering import stored_crop
 from maskstream.errors import ConfigError, SinkError
 from maskstream.homes import expand_home, state_folder
 from maskstream.people.book import EventBook
 from maskstream.protocols import Sink
-from maskstream.settings import Config, EventsConfig, PerSource
 from maskstream.sinks.delivery import Carrier, Delivery
 from maskstream.sinks.events import EventSink, JsonlEvents
 from maskstream.sinks.outbox import Outbox, peek

@@ -17,7 +17,7 @@ from maskstream.cli.process import Stopper, keep_freed_memory, start_log
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from maskstream.settings import Config
+    from maskstream.config.schema import Config
     from maskstream.stream.engine import RunReport
 
 SOURCE_HELP = (
@@ -83,7 +83,7 @@ def watch(arguments: argparse.Namespace, stopper: Stopper) -> None:
     from loguru import logger
     from rich.console import Console
 
-    from maskstream.config import load_config
+    from maskstream.config.loading import load_config
 
     console = Console(stderr=True)
     start_log(console, "ERROR" if arguments.quiet else arguments.log_level)

@@ -9,7 +9,7 @@ from maskstream.cli.training_command import add_training_options, run_training
 from maskstream.resources import own_or_shipped
 
 if TYPE_CHECKING:
-    from maskstream.config import Layer
+    from maskstream.config.loading import Layer
     from maskstream.train import TrainingRequest
 
 

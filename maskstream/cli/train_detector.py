@@ -8,7 +8,7 @@ from maskstream.cli.parser import require_options
 from maskstream.cli.training_command import add_training_options, run_training
 
 if TYPE_CHECKING:
-    from maskstream.config import Layer
+    from maskstream.config.loading import Layer
     from maskstream.train import TrainingRequest
 
 

@@ -13,7 +13,7 @@ from maskstream.cli.process import keep_freed_memory, start_log
 from maskstream.resources import own_or_shipped
 
 if TYPE_CHECKING:
-    from maskstream.config import Layer
+    from maskstream.config.loading import Layer
     from maskstream.train import TrainingRequest
 
 BACKBONE_HELP = "torchvision's ImageNet weights: a file, or none for a random start; fetched otherwise"
@@ -41,7 +41,7 @@ def run_training(
     """Train what the command line asks for, and print the figures."""
     from rich.console import Console
 
-    from maskstream.config import Layer
+    from maskstream.config.loading import Layer
 
     console = Console(stderr=True)
     is_first = os.environ.get("RANK", "0") == "0"

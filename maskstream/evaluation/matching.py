@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskstream.annotations.types import LabelledFace, LabelledPicture
+from maskstream.config.schema import IncorrectAs
 from maskstream.evaluation.types import PicturePredictions, Prediction
-from maskstream.settings import IncorrectAs
 from maskstream.types import FloatArray, Label
 
 IntArray = NDArray[np.int64]

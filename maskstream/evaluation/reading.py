@@ -9,13 +9,13 @@ from typing import Any, Final, Literal
 
 from maskstream.annotations.raw import whole_number
 from maskstream.annotations.types import Annotations, LabelledPicture
-from maskstream.config import plain_name
+from maskstream.config.label_meanings import ambiguous_names, question
+from maskstream.config.loading import plain_name
+from maskstream.config.schema import LabelMeaning
 from maskstream.errors import ConfigError
 from maskstream.evaluation.predictions import FILE_KIND, box_xyxy, from_record, plain_number, probability
 from maskstream.evaluation.types import BoxKind, PicturePredictions, Prediction
 from maskstream.files import one_line
-from maskstream.meanings import ambiguous_names, question
-from maskstream.settings import LabelMeaning
 from maskstream.types import Label
 
 PredictionKind = Literal["maskstream", "jsonl", "coco"]

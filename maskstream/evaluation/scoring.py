@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from maskstream.annotations.types import Annotations, LabelledPicture
+from maskstream.config.schema import IncorrectAs
 from maskstream.evaluation.average_precision import average_precision
 from maskstream.evaluation.breakdowns import Reference, breakdowns
 from maskstream.evaluation.curves import calibration, judged_faces, keypoint_errors, precision_recall, roc
@@ -23,7 +24,6 @@ from maskstream.evaluation.matching import CLASSES, IntArray, Overlaps, match, o
 from maskstream.evaluation.mistakes import count_mistakes, find_mistakes
 from maskstream.evaluation.types import BoxKind, Mistake, PicturePredictions
 from maskstream.geometry import head_box
-from maskstream.settings import IncorrectAs
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from maskstream.settings import ClipConfig, Precision
+from maskstream.config.schema import ClipConfig, Precision
 
 if TYPE_CHECKING:
     from maskstream.models.on_device import Uploads

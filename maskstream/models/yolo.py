@@ -20,13 +20,13 @@ import numpy as np
 import PIL.Image
 import torch
 
-from maskstream.config import plain_name
+from maskstream.config.label_meanings import ambiguous_names, question, setting_of
+from maskstream.config.loading import plain_name
+from maskstream.config.schema import IncorrectAs, LabelMeaning
 from maskstream.errors import ConfigError, ModelError, WeightsError
 from maskstream.geometry import box_corners
 from maskstream.homes import expand_home
-from maskstream.meanings import ambiguous_names, question, setting_of
 from maskstream.processes import require_unforked
-from maskstream.settings import IncorrectAs, LabelMeaning
 from maskstream.types import BgrImage, Detection, Face, FloatArray, Frame, FrameResult, Label
 
 NAME = "yolo"

@@ -7,11 +7,11 @@ from math import isfinite
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
+from maskstream.config.schema import Config, PerSource
 from maskstream.people.steady import SteadyLabel, SteadyRules
 from maskstream.people.zones import Zones
 from maskstream.protocols import FrameAnalyzer
 from maskstream.rates import BEGINS_ANEW_S, Pace
-from maskstream.settings import Config, PerSource
 from maskstream.types import Face, Frame, FrameResult, Label
 
 if TYPE_CHECKING:

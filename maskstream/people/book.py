@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 from uuid import uuid4
 
+from maskstream.config.schema import Config, PerSource
 from maskstream.events import Happening, Look, MaskEvent, Moment, Phase
 from maskstream.people.counting import MinuteCounter
 from maskstream.rates import Pace
-from maskstream.settings import Config, PerSource
 from maskstream.types import Face, Label, Output
 
 _LARGE_ENOUGH_PX: Final = 64.0

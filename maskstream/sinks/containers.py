@@ -9,8 +9,8 @@ from typing import Final
 
 import av
 
+from maskstream.config.schema import VideoConfig
 from maskstream.files import tighten
-from maskstream.settings import VideoConfig
 from maskstream.types import SourceInfo
 
 FALLBACK_FPS: Final = 25.0

@@ -8,8 +8,8 @@ from typing import Final
 
 from loguru import logger
 
+from maskstream.config.schema import VideoConfig
 from maskstream.rates import BEGINS_ANEW_S
-from maskstream.settings import VideoConfig
 from maskstream.sinks.paths import require_recording_path
 from maskstream.sinks.video import VideoSink, new_video
 from maskstream.types import Output, SourceInfo

@@ -14,8 +14,8 @@ import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 from loguru import logger
 
+from maskstream.config.schema import VideoConfig
 from maskstream.errors import SinkError
-from maskstream.settings import VideoConfig
 from maskstream.sinks.audio import AudioTrack
 from maskstream.sinks.containers import FALLBACK_FPS, container_of
 from maskstream.sinks.letterbox import letterbox

@@ -10,9 +10,9 @@ from typing import Final
 import cv2
 from loguru import logger
 
+from maskstream.config.schema import Config, WindowConfig
 from maskstream.errors import SinkClosed
 from maskstream.files import plain_text
-from maskstream.settings import Config, WindowConfig
 from maskstream.sinks.display import prefer_x11
 from maskstream.sinks.grid import Cell, draw_grid, grid_shape
 from maskstream.sinks.snapshots import save_snapshot

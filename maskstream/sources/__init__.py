@@ -5,11 +5,11 @@ from typing import Final
 
 import cv2 as _cv2  # noqa: F401  before av: the other order can freeze windows on Linux
 
+from maskstream.config.schema import Config
 from maskstream.errors import SourceOpenError
 from maskstream.locations import local_path, location_kind, webcam_of
 from maskstream.protocols import Source
 from maskstream.redaction import redact
-from maskstream.settings import Config
 from maskstream.sources.deferred import DeferredSource
 from maskstream.sources.file import FileSource
 from maskstream.sources.pages import require_no_page

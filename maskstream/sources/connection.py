@@ -5,9 +5,9 @@ from typing import Final, Literal, Protocol
 
 import av
 
+from maskstream.config.schema import NetworkConfig
 from maskstream.demuxing import AnyPacket
 from maskstream.errors import SourceRefused
-from maskstream.settings import NetworkConfig
 from maskstream.sources.limits import Allowance
 from maskstream.sources.tls import trusted_by
 

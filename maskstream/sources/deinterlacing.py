@@ -10,7 +10,7 @@ import av
 from av.video.frame import VideoFrame
 from loguru import logger
 
-from maskstream.settings import Deinterlace
+from maskstream.config.schema import Deinterlace
 
 _JUMP_S: Final = 1.0
 """Frames that are further apart than this say nothing of each other's missing lines."""

@@ -5,9 +5,9 @@ from stat import S_ISBLK, S_ISCHR, S_ISREG, S_ISSOCK
 
 import av
 
+from maskstream.config.schema import VideoConfig
 from maskstream.errors import SourceOpenError
 from maskstream.local_media import LeadsAway, open_local
-from maskstream.settings import VideoConfig
 from maskstream.sources.video import Origin, VideoSource
 
 

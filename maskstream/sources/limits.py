@@ -7,7 +7,7 @@ from typing import Any, Final, SupportsFloat
 
 from av import _core
 
-from maskstream.settings import NetworkConfig
+from maskstream.config.schema import NetworkConfig
 
 _MEGA: Final = 1_000_000
 _BYTES_PER_PIXEL: Final = 8

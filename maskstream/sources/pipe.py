@@ -13,11 +13,11 @@ from typing import Final
 import av
 from loguru import logger
 
+from maskstream.config.schema import VideoConfig
 from maskstream.content import START_BYTES, PicturesInTurn, content_of, index_is_last
 from maskstream.demuxing import demuxed
 from maskstream.errors import SourceError, SourceOpenError
 from maskstream.locations import is_stdin
-from maskstream.settings import VideoConfig
 from maskstream.sources.failures import PIPE_NEEDS_SEEKING
 from maskstream.sources.pictures import OnePicture
 from maskstream.sources.video import Origin, VideoPacket, VideoSource

@@ -13,11 +13,11 @@ from av import error as av_error
 from loguru import logger
 
 from maskstream.clock import MONOTONIC, Clock
+from maskstream.config.schema import NetworkConfig, VideoConfig
 from maskstream.demuxing import demuxed
 from maskstream.errors import SourceError, SourceOpenError, SourceUnreadable, StreamLost
 from maskstream.protocols import Source
 from maskstream.redaction import redact
-from maskstream.settings import NetworkConfig, VideoConfig
 from maskstream.sources.connection import Connection, Peer, PictureComes, Remembered, Transport
 from maskstream.sources.failures import NEEDS_SEEKING, reason, reason_of_fetch
 from maskstream.sources.limits import Allowance, LimitReached, limit_memory_of

@@ -13,9 +13,9 @@ import av
 from av.video.frame import VideoFrame
 from loguru import logger
 
+from maskstream.config.schema import VideoConfig
 from maskstream.demuxing import demuxed
 from maskstream.errors import SourceOpenError, SourceRefused
-from maskstream.settings import VideoConfig
 from maskstream.sources.deinterlacing import Deinterlacer
 from maskstream.sources.guard import ReadGuard
 from maskstream.sources.limits import limit_memory

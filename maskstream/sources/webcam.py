@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 
+from maskstream.config.schema import VideoConfig, WebcamConfig
 from maskstream.errors import SourceOpenError, StreamLost
-from maskstream.settings import VideoConfig, WebcamConfig
 from maskstream.sources.deinterlacing import Deinterlacer
 from maskstream.sources.guard import ReadGuard
 from maskstream.sources.pixels import made_square

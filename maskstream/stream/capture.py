@@ -7,10 +7,10 @@ from threading import Event
 from typing import Final
 
 from maskstream.clock import Clock
+from maskstream.config.schema import StreamConfig
 from maskstream.errors import MaskStreamError
 from maskstream.protocols import Source
 from maskstream.rates import BEGINS_ANEW_S
-from maskstream.settings import StreamConfig
 from maskstream.states import SourceState, SourceStatus
 from maskstream.stream.channel import Channel
 from maskstream.stream.health import Meter, SourceHealth

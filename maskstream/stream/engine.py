@@ -16,9 +16,9 @@ from typing import Final
 
 from loguru import logger
 
+from maskstream.config.schema import StreamConfig
 from maskstream.errors import MaskStreamError, OutOfMemory, SinkClosed, SinkError
 from maskstream.protocols import FrameAnalyzer, Source
-from maskstream.settings import StreamConfig
 from maskstream.states import SourceState
 from maskstream.stream.board import StateListener, StatusBoard, told
 from maskstream.stream.capture import Captured, Crashed, Ended, Item

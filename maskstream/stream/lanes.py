@@ -7,8 +7,8 @@ from typing import Final
 
 from loguru import logger
 
+from maskstream.config.schema import StreamConfig
 from maskstream.protocols import Source
-from maskstream.settings import StreamConfig
 from maskstream.states import SourceState
 from maskstream.stream.batcher import Batcher
 from maskstream.stream.board import StatusBoard

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from maskstream.settings import Count, Probability, Section
+from maskstream.config.schema import Count, Probability, Section
 from maskstream.types import BACKGROUND
 
 CropClass = Literal["mask", "no_mask", "incorrect", "background"]

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from maskstream.annotations import Annotations, Problem, ProblemKind, ReadOptions, read_annotations
+from maskstream.config.schema import LabelMeaning
 from maskstream.errors import ConfigError
 from maskstream.pictures import write_picture
-from maskstream.settings import LabelMeaning
 
 MEANINGS: Mapping[str, LabelMeaning] = {
     "mask": "mask",

@@ -8,7 +8,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from maskstream.annotations import ProblemKind
-from maskstream.config import load_config
+from maskstream.config.loading import load_config
 from maskstream.pictures import read_picture
 from tests.annotations.made import coco, faces_of, kinds, only_problem, pictures, put, read, refusal, region, voc, vott
 

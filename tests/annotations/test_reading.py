@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from maskstream.annotations import ProblemKind, ReadOptions, read_annotations
-from maskstream.config import load_config
+from maskstream.config.loading import load_config
 from maskstream.errors import SourceOpenError
 from tests.annotations.made import MEANINGS, coco, faces_of, kinds, only_problem, pictures, put, read, refusal, voc, vott
 

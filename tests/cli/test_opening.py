@@ -9,11 +9,11 @@ from pathlib import Path
 import cv2
 import pytest
 
-from maskstream.cameras import Camera
 from maskstream.cli import opening
 from maskstream.cli.opening import is_one_picture, open_camera, open_source, picture_sink
+from maskstream.config.cameras import Camera
+from maskstream.config.schema import Config
 from maskstream.errors import SinkError, SourceOpenError, SourceRefused
-from maskstream.settings import Config
 from maskstream.sinks import PictureSink, RecordingSink, VideoSink
 from maskstream.sinks.names import FileNames
 from maskstream.sources import SOURCES, FileSource, ReconnectingSource, UrlSource

@@ -10,10 +10,10 @@ from rich.console import Console
 
 from maskstream import load_config
 from maskstream.cli.reporting import Reporting, state_folder
-from maskstream.config import Layer
+from maskstream.config.loading import Layer
+from maskstream.config.schema import Config
 from maskstream.errors import ConfigError, SinkError
 from maskstream.protocols import Sink
-from maskstream.settings import Config
 from maskstream.types import Label
 from tests.people.made import frame_at, output_with, person
 

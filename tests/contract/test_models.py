@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from maskstream.config.schema import Config
 from maskstream.errors import WeightsError
 from maskstream.models import CLASSIFIERS, ClassifierOptions
 from maskstream.models.graph_classifier import CHUNK
 from maskstream.protocols import Classifier
-from maskstream.settings import Config
 from maskstream.types import BACKGROUND, BgrImage, Label
 from tests.models.tiny import CLIP_NAME, save_tiny_clip
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from maskstream.config import load_config
+from maskstream.config.loading import load_config
+from maskstream.config.schema import VideoConfig
 from maskstream.errors import SinkError
 from maskstream.people.book import EventBook
 from maskstream.protocols import Sink
-from maskstream.settings import VideoConfig
 from maskstream.sinks import CsvSink, FirstFrameSink, JsonlSink, PictureSink, ProgressSink, RecordingSink, StatusSink, VideoSink
 from maskstream.sinks.events import EventSink, JsonlEvents
 from maskstream.sinks.summary import SummarySink

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from maskstream import load_config
+from maskstream.config.schema import Config
 from maskstream.errors import SourceOpenError, StreamLost
 from maskstream.protocols import Source
-from maskstream.settings import Config
 from maskstream.sources import SOURCES, source_kind
 from maskstream.sources.url import open_url
 from maskstream.sources.webcam import WebcamSource

@@ -25,7 +25,7 @@ SOURCES = ("maskstream", "configs", "weights", "pyproject.toml", "setup.py", "LI
 LEFT_OUT = (".history.json", ".curves.png")
 SAY_WHERE_IT_IS = """
 import json, maskstream
-from maskstream.config import DEFAULT_CONFIG
+from maskstream.config.loading import DEFAULT_CONFIG
 from maskstream.resources import resource
 print(json.dumps([maskstream.__file__, str(DEFAULT_CONFIG), str(resource("weights"))]))
 """

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from maskstream.annotations import Annotations
-from maskstream.config import load_config
+from maskstream.config.loading import load_config
 from maskstream.errors import ConfigError
 from maskstream.evaluation.predictions import to_json, to_record
 from maskstream.evaluation.reading import ForeignPredictions, read_predictions

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from maskstream.annotations import Annotations
-from maskstream.config import load_config
+from maskstream.config.loading import load_config
 from maskstream.errors import ConfigError
 from maskstream.evaluation.predictions import FILE_KIND, from_record, to_json, to_record
 from maskstream.evaluation.reading import read_predictions

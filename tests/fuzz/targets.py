@@ -125,7 +125,7 @@ def _settings(folder: Path) -> None:
 
 
 def _read_settings(folder: Path, name: str) -> object:
-    from maskstream.config import load_config, load_sections
+    from maskstream.config.loading import load_config, load_sections
     from maskstream.training.recipe import ClassifierRecipe, DetectorRecipe
 
     recipes: Mapping[str, Any] = {"train_detector.yaml": DetectorRecipe, "train_classifier.yaml": ClassifierRecipe}
@@ -145,7 +145,7 @@ def _cameras(folder: Path) -> None:
 
 
 def _read_cameras(folder: Path, name: str) -> object:
-    from maskstream.cameras import read_cameras
+    from maskstream.config.cameras import read_cameras
 
     return [repr(camera) for camera in read_cameras([str(folder / name)], _config())]
 
@@ -270,7 +270,7 @@ def _containers(folder: Path) -> None:
 
 def _read_container(folder: Path, name: str) -> object:
     """Copy a video through source and sink, as a run does, but not without end."""
-    from maskstream.settings import VideoConfig
+    from maskstream.config.schema import VideoConfig
     from maskstream.sinks import VideoSink
     from maskstream.sources import FileSource
     from tests.video_files import output_of
@@ -311,7 +311,7 @@ def _read_graph(folder: Path, name: str) -> object:
 
 
 def _config() -> Any:
-    from maskstream.config import load_config
+    from maskstream.config.loading import load_config
 
     return load_config()
 

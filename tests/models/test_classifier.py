@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from maskstream.config import Layer, load_config
+from maskstream.config.loading import Layer, load_config
+from maskstream.config.schema import Config
 from maskstream.errors import ConfigError, WeightsError
 from maskstream.models import CLASSIFIERS, ClassifierOptions
 from maskstream.models.crop_classifier import crops_to_tensor
 from maskstream.models.files import weights_path
 from maskstream.pipeline import build_analyzer
-from maskstream.settings import Config
 
 CPU = "cpu"
 INCORRECT = str(weights_path(None, "mask_mobilenet_incorrect.safetensors"))

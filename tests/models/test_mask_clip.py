@@ -12,10 +12,10 @@ from huggingface_hub import constants
 from PIL import Image
 
 from maskstream import MaskPipeline, load_config
-from maskstream.config import Layer
+from maskstream.config.loading import Layer
+from maskstream.config.schema import ClipConfig
 from maskstream.errors import ConfigError, ModelError, WeightsError
 from maskstream.models import ClassifierOptions, mask_clip
-from maskstream.settings import ClipConfig
 from maskstream.types import BgrImage, Frame, Label
 from tests.models.tiny import CLIP_NAME, CLIP_SIDE, save_tiny_clip
 from tests.slowness import promised

@@ -10,12 +10,12 @@ import torch
 
 from maskstream.align import cut_faces
 from maskstream.analyzer import Analyzer
-from maskstream.config import Layer, load_config
+from maskstream.config.loading import Layer, load_config
+from maskstream.config.schema import Config
 from maskstream.errors import ConfigError
 from maskstream.models import CLASSIFIERS, ClassifierOptions, DetectorOptions, face_mobilenet
 from maskstream.models.on_device import DeviceCutter, Uploads, scaled
 from maskstream.pipeline import build_analyzer
-from maskstream.settings import Config
 from maskstream.types import BgrImage, FloatArray, Frame
 
 CPU = "cpu"

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from maskstream.config import Layer, refine
+from maskstream.config.loading import Layer, refine
+from maskstream.config.schema import Config
 from maskstream.errors import ConfigError, ModelError, WeightsError
 from maskstream.geometry import face_box
 from maskstream.models.yolo import YoloAnalyzer, contained, load_yolo
 from maskstream.overlay import Overlay
-from maskstream.settings import Config
 from maskstream.types import BgrImage, Face, Frame, Label
 from tests.command_lines import ROOT
 from tests.models.tiny import BLUE, RED, draw, save_tiny_yolo

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from maskstream import load_config
-from maskstream.config import Layer
+from maskstream.config.loading import Layer
+from maskstream.config.schema import Config
 from maskstream.errors import OutOfMemory
 from maskstream.people.analyzer import PeopleAnalyzer
-from maskstream.settings import Config
 from maskstream.types import Face, Frame, FrameResult, Label
 from tests.people.made import Scripted, face_at, frame_at
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from maskstream import load_config
-from maskstream.config import Layer
+from maskstream.config.loading import Layer
 from maskstream.events import Happening, MaskEvent, MinuteCounts, Phase
 from maskstream.people.book import EventBook
 from maskstream.sinks.event_records import event_record

@@ -12,8 +12,8 @@ from pathlib import Path
 import av
 import pytest
 
+from maskstream.config.schema import VideoConfig
 from maskstream.errors import SinkError
-from maskstream.settings import VideoConfig
 from maskstream.sinks import VideoSink
 from maskstream.sinks.containers import CONTAINERS, container_of
 from maskstream.sinks.paths import VIDEO_SUFFIXES, require_recording_path, require_video_path

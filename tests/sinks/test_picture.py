@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
+from maskstream.config.schema import PicturesConfig
 from maskstream.errors import SinkError
 from maskstream.pictures import WRITABLE_SUFFIXES, read_picture, write_picture
-from maskstream.settings import PicturesConfig
 from maskstream.sinks import PictureSink, require_picture_target
 from maskstream.sources import PictureSource
 from maskstream.types import BgrImage, Frame, FrameResult, Output, SourceInfo

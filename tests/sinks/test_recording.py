@@ -5,8 +5,8 @@ from pathlib import Path
 import av
 import pytest
 
+from maskstream.config.schema import VideoConfig
 from maskstream.errors import SinkError
-from maskstream.settings import VideoConfig
 from maskstream.sinks import RecordingSink
 from maskstream.types import Frame, SourceInfo
 from tests.video_files import grey, output_of

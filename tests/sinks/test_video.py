@@ -12,8 +12,8 @@ import av
 import numpy as np
 import pytest
 
+from maskstream.config.schema import VideoConfig
 from maskstream.errors import SinkError
-from maskstream.settings import VideoConfig
 from maskstream.sinks import VideoSink
 from maskstream.sources import FileSource
 from maskstream.types import BgrImage, Frame, SourceInfo

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from maskstream.settings import VideoConfig
+from maskstream.config.schema import VideoConfig
 from maskstream.sinks import VideoSink
 from maskstream.sinks.recording import RecordingSink
 from maskstream.sources import FileSource

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from maskstream.settings import WindowConfig
+from maskstream.config.schema import WindowConfig
 from maskstream.types import BgrImage, Frame, SourceInfo
 from tests.displays import Display
 from tests.slowness import LONGEST_S, slowness

@@ -15,7 +15,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from loguru import logger
 
 from maskstream import load_config
-from maskstream.config import Layer
+from maskstream.config.loading import Layer
 from maskstream.sources import SOURCES, FileSource, UrlSource
 from maskstream.sources.deinterlacing import Deinterlacer
 from maskstream.types import BgrImage, Frame

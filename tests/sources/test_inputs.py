@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from maskstream.config import load_config
+from maskstream.config.loading import load_config
+from maskstream.config.schema import NetworkConfig
 from maskstream.errors import SourceOpenError
 from maskstream.locations import location_kind
-from maskstream.settings import NetworkConfig
 from maskstream.sources import FileSource, UrlSource
 from maskstream.types import Frame
 from tests.servers import LOGIN, content, http_server, locked

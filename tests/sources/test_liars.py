@@ -14,9 +14,9 @@ import pytest
 from loguru import logger
 from PIL import Image
 
-from maskstream.config import load_config
+from maskstream.config.loading import load_config
+from maskstream.config.schema import NetworkConfig, PicturesConfig
 from maskstream.errors import SourceError, SourceOpenError
-from maskstream.settings import NetworkConfig, PicturesConfig
 from maskstream.sources import FileSource, PictureSource, UrlSource
 from tests.command_lines import ROOT, run
 from tests.liars import Caller, Liar, Lie, lying
@@ -182,9 +182,9 @@ import json, sys
 sys.path.insert(0, sys.argv[1])
 from loguru import logger
 from PIL import Image
-from maskstream.config import load_config
+from maskstream.config.loading import load_config
 from maskstream.errors import SourceError
-from maskstream.settings import NetworkConfig, PicturesConfig
+from maskstream.config.schema import NetworkConfig, PicturesConfig
 from maskstream.sources.url import open_url
 
 def most_mb():

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from maskstream.config import load_config
+from maskstream.config.loading import load_config
+from maskstream.config.schema import NetworkConfig
 from maskstream.errors import SourceOpenError
-from maskstream.settings import NetworkConfig
 from maskstream.sources import SnapshotSource, UrlOpener, UrlSource
 from maskstream.sources.mjpeg import Mjpeg, is_mjpeg
 from maskstream.types import Frame

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from maskstream.cameras import read_cameras
+from maskstream.config.cameras import read_cameras
+from maskstream.config.schema import Config
 from maskstream.errors import SourceOpenError, SourceRefused
 from maskstream.locations import location_kind, plain_location
-from maskstream.settings import Config
 from maskstream.sources import FileSource, UrlSource, source_kind
 from tests.servers import content, http_server
 

@@ -10,9 +10,9 @@ import pytest
 from loguru import logger
 from PIL import Image, TiffImagePlugin
 
+from maskstream.config.schema import PicturesConfig
 from maskstream.errors import SourceOpenError
 from maskstream.pictures import PICTURE_SUFFIXES, WRITABLE_SUFFIXES, write_picture
-from maskstream.settings import PicturesConfig
 from maskstream.sources import PictureSource, source_kind
 from maskstream.types import Frame, SourceInfo
 from tests.picture_files import make

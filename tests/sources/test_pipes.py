@@ -15,12 +15,12 @@ from time import sleep
 import numpy as np
 import pytest
 
-from maskstream.cameras import read_cameras
 from maskstream.cli.opening import is_one_picture, open_source
+from maskstream.config.cameras import read_cameras
+from maskstream.config.schema import Config
 from maskstream.errors import ConfigError, SourceOpenError
 from maskstream.locations import location_kind, plain_location, source_name
 from maskstream.pictures import read_picture
-from maskstream.settings import Config
 from maskstream.sources import DeferredSource, PipedPictureSource, PipeSource
 from maskstream.stream.board import StatusBoard
 from maskstream.types import Frame

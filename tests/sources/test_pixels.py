@@ -12,10 +12,10 @@ import pytest
 from av.video.reformatter import ColorRange, Colorspace
 
 from maskstream import load_config
-from maskstream.cameras import Camera
 from maskstream.cli.opening import open_source
-from maskstream.config import Layer
-from maskstream.settings import VideoConfig
+from maskstream.config.cameras import Camera
+from maskstream.config.loading import Layer
+from maskstream.config.schema import VideoConfig
 from maskstream.sources import SOURCES, FileSource, UrlSource
 from maskstream.sources.pixels import square_size
 from maskstream.stream.board import StatusBoard

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from maskstream.config import load_config
+from maskstream.config.loading import load_config
+from maskstream.config.schema import NetworkConfig
 from maskstream.errors import SourceOpenError
-from maskstream.settings import NetworkConfig
 from maskstream.sources import UrlSource
 from maskstream.sources.failures import proxy_of
 from tests.drill.cameras import unused_port

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from maskstream.config import load_config
-from maskstream.settings import NetworkConfig
+from maskstream.config.loading import load_config
+from maskstream.config.schema import NetworkConfig
 from maskstream.sources import UrlSource
 from tests.rtsp_camera import CODECS, RtspCamera, running
 from tests.slowness import slowness

@@ -13,9 +13,9 @@ import pytest
 from loguru import logger
 from PIL import Image
 
-from maskstream.config import load_config
+from maskstream.config.loading import load_config
+from maskstream.config.schema import NetworkConfig
 from maskstream.errors import SourceOpenError, SourceRefused, StreamLost
-from maskstream.settings import NetworkConfig
 from maskstream.sources import ReconnectingSource, ReconnectPolicy, SnapshotSource, UrlOpener, UrlPictureSource, UrlSource
 from maskstream.sources.url import open_url
 from maskstream.states import SourceState, StateChange

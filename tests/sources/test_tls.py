@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from loguru import logger
 
-from maskstream.config import Layer, load_config
+from maskstream.config.loading import Layer, load_config
+from maskstream.config.schema import NetworkConfig
 from maskstream.errors import ConfigError, SourceRefused
-from maskstream.settings import NetworkConfig
 from maskstream.sources import UrlOpener, UrlSource
 from tests.certificates import Authority, self_signed
 from tests.conftest import DEMO

@@ -7,11 +7,11 @@ from itertools import groupby, islice
 import pytest
 from loguru import logger
 
-from maskstream.cameras import Camera
 from maskstream.cli.opening import open_source
-from maskstream.config import Layer, load_config, refine
+from maskstream.config.cameras import Camera
+from maskstream.config.loading import Layer, load_config, refine
+from maskstream.config.schema import Config, NetworkConfig
 from maskstream.errors import SourceOpenError
-from maskstream.settings import Config, NetworkConfig
 from maskstream.sources import UrlOpener, UrlSource
 from maskstream.stream.board import StatusBoard
 from tests.liars import Caller, Liar

@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 from loguru import logger
 
-from maskstream.config import load_config
+from maskstream.config.loading import load_config
+from maskstream.config.schema import NetworkConfig
 from maskstream.errors import SourceError, SourceOpenError, StreamLost
-from maskstream.settings import NetworkConfig
 from maskstream.sources import FileSource, UrlSource
 from maskstream.types import BgrImage, Frame
 from tests.certificates import self_signed

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
+from maskstream.config.schema import VideoConfig, WebcamConfig
 from maskstream.errors import SourceOpenError, StreamLost
-from maskstream.settings import VideoConfig, WebcamConfig
 from maskstream.sources.webcam import WebcamSource
 from maskstream.types import BgrImage
 from tests.slowness import LONGEST_S

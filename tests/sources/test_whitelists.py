@@ -16,10 +16,10 @@ from socket import AF_UNIX, socket
 import av
 import pytest
 
-from maskstream.config import load_config
+from maskstream.config.loading import load_config
+from maskstream.config.schema import NetworkConfig
 from maskstream.errors import SourceOpenError, SourceRefused
 from maskstream.local_media import LeadsAway, open_local
-from maskstream.settings import NetworkConfig
 from maskstream.sinks.audio import AudioTrack
 from maskstream.sinks.containers import CONTAINERS
 from maskstream.sources import FileSource, PipeSource, UrlSource

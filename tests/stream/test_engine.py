@@ -10,9 +10,9 @@ from loguru import logger
 from maskstream import Analyzer, load_config
 from maskstream.cli.run import summary
 from maskstream.clock import MONOTONIC, Clock
-from maskstream.config import Layer
+from maskstream.config.loading import Layer
+from maskstream.config.schema import Config
 from maskstream.errors import SinkClosed, SinkError, StreamLost
-from maskstream.settings import Config
 from maskstream.states import StateChange
 from maskstream.stream.board import StatusBoard
 from maskstream.stream.engine import Attendants, Engine

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maskstream.config import load_config
+from maskstream.config.loading import load_config
 from maskstream.models import CLASSIFIERS, ClassifierOptions
 from maskstream.pictures import write_picture
 from maskstream.train import load_classifier_recipe

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from maskstream.annotations import Annotations, ReadOptions, read_annotations
-from maskstream.config import load_config
+from maskstream.config.loading import load_config
 from maskstream.errors import ConfigError, WeightsError
 from maskstream.train import load_detector_recipe
 from maskstream.training.detector import DetectorTask

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from maskstream.camera_watch import CameraWatch
-from maskstream.settings import Config
+from maskstream.config.camera_watch import CameraWatch
+from maskstream.config.schema import Config
 from tests.clocks import ManualClock
 
 

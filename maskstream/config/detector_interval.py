@@ -12,7 +12,7 @@ Frames are counted as the source gives them, whether they are analysed or not.
 from collections.abc import Iterator
 from math import ceil
 
-from maskstream.settings import Config
+from maskstream.config.schema import Config
 
 
 def covers_faces(config: Config) -> bool:

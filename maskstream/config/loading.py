@@ -15,11 +15,11 @@ from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from maskstream.config.schema import Config, Section
+from maskstream.config.yaml_text import NOT_YAML, GivenTwice, parse_yaml, why_not_yaml
 from maskstream.errors import ConfigError
 from maskstream.redaction import HIDDEN, redact_text
 from maskstream.resources import resource
-from maskstream.settings import Config, Section
-from maskstream.yaml_text import NOT_YAML, GivenTwice, parse_yaml, why_not_yaml
 
 DEFAULT_CONFIG = resource("configs/default.yaml")
 

@@ -10,10 +10,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from maskstream import load_config
-from maskstream.cameras import read_cameras
-from maskstream.config import Layer, read_yaml, refine
+from maskstream.config.cameras import read_cameras
+from maskstream.config.loading import Layer, read_yaml, refine
+from maskstream.config.schema import Config
 from maskstream.errors import ConfigError
-from maskstream.settings import Config
 from tests.properties import examples
 
 BASE = load_config()

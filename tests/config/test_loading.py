@@ -5,9 +5,9 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from maskstream.config import DEFAULT_CONFIG, Layer, load_config, text_keys
+from maskstream.config.loading import DEFAULT_CONFIG, Layer, load_config, text_keys
+from maskstream.config.schema import Config
 from maskstream.errors import ConfigError
-from maskstream.settings import Config
 from tests.conftest import ROOT
 
 

@@ -6,11 +6,11 @@ from typing import Final
 
 from loguru import logger
 
-from maskstream.cameras import Camera, is_list, read_cameras
 from maskstream.clock import MONOTONIC, Clock
-from maskstream.config import Layer
+from maskstream.config.cameras import Camera, is_list, read_cameras
+from maskstream.config.loading import Layer
+from maskstream.config.schema import Config
 from maskstream.errors import MaskStreamError
-from maskstream.settings import Config
 
 _LOOK_EVERY_S: Final = 0.5
 _Stamp = tuple[int, int, int] | None

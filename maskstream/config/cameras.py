@@ -12,14 +12,14 @@ from urllib.parse import quote
 from loguru import logger
 
 from maskstream.batches import Batch, Turns
-from maskstream.config import Layer, read_yaml, refine, text_keys
+from maskstream.config.loading import Layer, read_yaml, refine, text_keys
+from maskstream.config.schema import AlignConfig, Config, NetworkConfig, VideoConfig, WebcamConfig
 from maskstream.errors import ConfigError, SourceOpenError
 from maskstream.files import one_line
 from maskstream.folders import VIDEO_SUFFIXES, Found, find_files
 from maskstream.locations import is_folder_or_pattern, is_pattern, may_come_back, pipe_identity, plain_location, source_name
 from maskstream.pictures import PICTURE_SUFFIXES
 from maskstream.redaction import redact
-from maskstream.settings import AlignConfig, Config, NetworkConfig, VideoConfig, WebcamConfig
 
 _YAML_SUFFIXES: Final = (".yaml", ".yml")
 _PER_CAMERA: Final[dict[str, tuple[str, ...]]] = {

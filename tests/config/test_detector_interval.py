@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from maskstream import load_config
-from maskstream.config import Layer, refine
+from maskstream.config.detector_interval import analysed_per_look, every_of, frames_per_look, remarks
+from maskstream.config.loading import Layer, refine
+from maskstream.config.schema import Config
 from maskstream.following import FollowingAnalyzer
-from maskstream.looks import analysed_per_look, every_of, frames_per_look, remarks
-from maskstream.settings import Config
 from tests.conftest import make_frame
 from tests.test_following import Looks
 

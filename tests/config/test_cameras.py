@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from maskstream.camera_watch import CameraWatch
-from maskstream.cameras import Camera, read_cameras
-from maskstream.config import Layer, load_config, refine
+from maskstream.config.camera_watch import CameraWatch
+from maskstream.config.cameras import Camera, read_cameras
+from maskstream.config.loading import Layer, load_config, refine
+from maskstream.config.schema import Config
 from maskstream.errors import ConfigError, MaskStreamError, SourceOpenError
-from maskstream.settings import Config
 from tests.clocks import ManualClock
 from tests.conftest import ROOT
 

@@ -4,8 +4,8 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from maskstream.config import plain_name
-from maskstream.settings import LabelMeaning
+from maskstream.config.loading import plain_name
+from maskstream.config.schema import LabelMeaning
 
 _LONGEST_NAME: Final = 40
 _LONGEST_REPEATED: Final = 200

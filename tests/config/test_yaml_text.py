@@ -3,7 +3,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskstream.yaml_text import NOT_YAML, GivenTwice, parse_yaml, why_not_yaml
+from maskstream.config.yaml_text import NOT_YAML, GivenTwice, parse_yaml, why_not_yaml
 
 SCALARS = [
     "010",
