@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from maskstream.config.schema import Config
-    from maskstream.measure import EvaluationRequest
+    from maskstream.evaluation.run import EvaluationRequest
 
 COMPARED_IOUS: Final = (0.3, 0.5)
 
@@ -76,9 +76,9 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     request = request_of(arguments, console if console.is_terminal and not arguments.quiet else None)
 
+    from maskstream.evaluation.run import evaluate
     from maskstream.evaluation.summary import print_summary
     from maskstream.files import readable_by
-    from maskstream.measure import evaluate
 
     keep_freed_memory()
     try:
@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def request_of(arguments: argparse.Namespace, progress: "Console | None") -> "EvaluationRequest":
     """Return what the options ask for; refuse what is missing or does not go together."""
-    from maskstream.measure import EvaluationRequest
+    from maskstream.evaluation.run import EvaluationRequest
 
     for option, advice in (("images", "the folder of pictures"), ("out", "a folder for the results")):
         if getattr(arguments, option) is None:

@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not config.tracking.enabled:
         raise ConfigError("tracking.enabled: false, but people are to be measured; set it to true")
 
-    from maskstream.people.measures import PeopleLabels, measure
+    from maskstream.evaluation.tracking_metrics import PeopleLabels, measure
     from maskstream.pipeline import build_analyzer
 
     labels = None if arguments.labels is None else PeopleLabels.read(arguments.labels)

@@ -9,8 +9,8 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from maskstream.evaluation.figures import Floats, as_number, interval
 from maskstream.evaluation.matching import UNKNOWN, IntArray, Overlaps
+from maskstream.evaluation.metrics import Floats, as_number, interval
 from maskstream.types import FloatArray
 
 _EVERY_SIZE: Final = [[0, 1e10]]

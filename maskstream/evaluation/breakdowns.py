@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from maskstream.evaluation.figures import (
+from maskstream.evaluation.matching import NONE, ROWS, UNKNOWN, IntArray, Matches, Outcomes, Overlaps, outcomes, tabulate
+from maskstream.evaluation.metrics import (
     Floats,
     as_number,
     counts_of,
@@ -18,7 +19,6 @@ from maskstream.evaluation.figures import (
     resample,
     with_intervals,
 )
-from maskstream.evaluation.matching import NONE, ROWS, UNKNOWN, IntArray, Matches, Outcomes, Overlaps, outcomes, tabulate
 
 SIZE_EDGES_PX: Final = (0, 16, 32, 64, 128, np.inf)
 _SCORE_BINS: Final = 10

@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 
 from maskstream.errors import ConfigError
-from maskstream.evaluation.figures import (
+from maskstream.evaluation.metrics import (
     IOU_THRESHOLDS,
     as_number,
     draw_pictures,

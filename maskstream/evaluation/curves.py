@@ -7,8 +7,8 @@ from typing import Any, Final
 import numpy as np
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from maskstream.evaluation.figures import Floats, as_number, interval, resample
 from maskstream.evaluation.matching import MASK, NONE, UNKNOWN, BoolArray, IntArray, Matches, Overlaps
+from maskstream.evaluation.metrics import Floats, as_number, interval, resample
 from maskstream.types import FACE_KEYPOINTS
 
 CALIBRATION_BINS: Final = 15

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from maskstream.evaluation.figures import iou_key
+from maskstream.evaluation.metrics import iou_key
 
 Metrics = Mapping[str, Any]
 _FEW_FACES: Final = 200

@@ -13,14 +13,14 @@ import numpy as np
 
 from maskstream.annotations.types import Annotations
 from maskstream.errors import ConfigError
+from maskstream.evaluation.contact_sheets import write_sheets
+from maskstream.evaluation.error_analysis import mistakes_csv
 from maskstream.evaluation.history import history
 from maskstream.evaluation.matching import IntArray
-from maskstream.evaluation.mistakes import mistakes_csv
 from maskstream.evaluation.plots import write_plots
 from maskstream.evaluation.predictions import to_json
 from maskstream.evaluation.report import write_report
 from maskstream.evaluation.scoring import Scored
-from maskstream.evaluation.sheets import write_sheets
 from maskstream.files import one_line, replace_file
 from maskstream.pictures import read_picture
 from maskstream.types import BgrImage

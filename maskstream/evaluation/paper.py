@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from maskstream.evaluation.figures import paper_figures
+from maskstream.evaluation.metrics import paper_figures
 
 SOURCE: Final = "Face Mask Detection using Human Keypoints"
 PICTURES: Final = 1174

@@ -13,9 +13,9 @@ from typing import Any, Final, Literal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from maskstream.evaluation import paper
-from maskstream.evaluation.figures import iou_key
+from maskstream.evaluation.contact_sheets import TITLES
 from maskstream.evaluation.headline import at_reference, headline, of
-from maskstream.evaluation.sheets import TITLES
+from maskstream.evaluation.metrics import iou_key
 from maskstream.evaluation.types import Mistake, MistakeKind
 from maskstream.files import one_line, replace_file
 from maskstream.palette import LABEL_TEXT

@@ -12,7 +12,9 @@ from maskstream.config.schema import IncorrectAs
 from maskstream.evaluation.average_precision import average_precision
 from maskstream.evaluation.breakdowns import Reference, breakdowns
 from maskstream.evaluation.curves import calibration, judged_faces, keypoint_errors, precision_recall, roc
-from maskstream.evaluation.figures import (
+from maskstream.evaluation.error_analysis import count_mistakes, find_mistakes
+from maskstream.evaluation.matching import CLASSES, IntArray, Overlaps, match, outcomes, paper_pairs, tabulate
+from maskstream.evaluation.metrics import (
     IOU_THRESHOLDS,
     Floats,
     describe_one_to_one,
@@ -20,8 +22,6 @@ from maskstream.evaluation.figures import (
     draw_pictures,
     iou_key,
 )
-from maskstream.evaluation.matching import CLASSES, IntArray, Overlaps, match, outcomes, paper_pairs, tabulate
-from maskstream.evaluation.mistakes import count_mistakes, find_mistakes
 from maskstream.evaluation.types import BoxKind, Mistake, PicturePredictions
 from maskstream.geometry import head_box
 

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from maskstream.evaluation.figures import iou_key
 from maskstream.evaluation.headline import of
+from maskstream.evaluation.metrics import iou_key
 
 Metrics = Mapping[str, Any]
 _ALWAYS: Final = ("0.30", "0.50")

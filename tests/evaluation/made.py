@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskstream.evaluation.figures import IOU_THRESHOLDS, describe_one_to_one, describe_paper, draw_pictures, iou_key
+from maskstream.evaluation.metrics import IOU_THRESHOLDS, describe_one_to_one, describe_paper, draw_pictures, iou_key
 from maskstream.evaluation.types import Mistake, MistakeKind, Prediction
 from maskstream.types import BgrImage, Label
 

@@ -10,7 +10,7 @@ import pytest
 
 from maskstream.errors import ConfigError
 from maskstream.evaluation.comparison import FIGURES, compare
-from maskstream.evaluation.figures import IOU_THRESHOLDS, draw_pictures, interval, one_to_one_figures, resample
+from maskstream.evaluation.metrics import IOU_THRESHOLDS, draw_pictures, interval, one_to_one_figures, resample
 from maskstream.evaluation.outputs import COUNTS_FILE, METRICS_FILE, Run, read_run
 from maskstream.evaluation.scoring import score
 from maskstream.evaluation.types import Prediction

@@ -6,7 +6,7 @@ import pytest
 
 from maskstream.evaluation.breakdowns import group_of
 from maskstream.evaluation.curves import expected_calibration_error
-from maskstream.evaluation.mistakes import mistakes_csv
+from maskstream.evaluation.error_analysis import mistakes_csv
 from maskstream.evaluation.scoring import score
 from maskstream.evaluation.types import MistakeKind
 from maskstream.types import Label

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from maskstream.errors import SinkError
+from maskstream.evaluation.contact_sheets import write_sheets
 from maskstream.evaluation.headline import headline, shares_of
 from maskstream.evaluation.plots import write_plots
 from maskstream.evaluation.report import write_report
-from maskstream.evaluation.sheets import write_sheets
 from tests.evaluation.made import empty_metrics, full_metrics, mistakes, picture, poor_metrics
 from tests.slowness import LONGEST_S
 

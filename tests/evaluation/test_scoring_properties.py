@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from maskstream.annotations.types import LabelledFace
+from maskstream.evaluation.error_analysis import mistakes_csv
 from maskstream.evaluation.matching import CLASSES
-from maskstream.evaluation.mistakes import mistakes_csv
 from maskstream.evaluation.scoring import ScoreSettings, score
 from maskstream.evaluation.types import Prediction
 from maskstream.types import Label

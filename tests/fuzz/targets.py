@@ -104,7 +104,7 @@ def _labels(folder: Path) -> None:
 
 def _read_labels(folder: Path, name: str) -> object:
     from maskstream.annotations import ReadOptions, read_annotations
-    from maskstream.people.measures import PeopleLabels
+    from maskstream.evaluation.tracking_metrics import PeopleLabels
 
     if name.startswith("people"):
         return PeopleLabels.read(folder / name)
@@ -176,8 +176,8 @@ def _read_predictions(folder: Path, name: str) -> object:
     """Read predictions and score them, as an evaluation does."""
     from maskstream.annotations import ReadOptions, read_annotations
     from maskstream.evaluation.analysis import Journal
+    from maskstream.evaluation.prediction_files import read_predictions
     from maskstream.evaluation.predictions import from_record
-    from maskstream.evaluation.reading import read_predictions
     from maskstream.evaluation.scoring import ScoreSettings, score
 
     if name == "journal.jsonl":

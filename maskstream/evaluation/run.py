@@ -21,14 +21,14 @@ from maskstream.errors import SourceOpenError
 from maskstream.evaluation.analysis import Journal, System, analyse
 from maskstream.evaluation.matching import CLASSES
 from maskstream.evaluation.outputs import write_predictions, write_results
+from maskstream.evaluation.prediction_files import read_predictions
 from maskstream.evaluation.predictions import from_record
-from maskstream.evaluation.reading import read_predictions
 from maskstream.evaluation.scoring import ScoreSettings, score
 from maskstream.evaluation.types import BoxKind, PicturePredictions
+from maskstream.evaluation.yolo import load_yolo
 from maskstream.files import make_folder, one_line
 from maskstream.models.devices import pick_device
 from maskstream.models.files import weights_path
-from maskstream.models.yolo import load_yolo
 from maskstream.pipeline import batch_size_of, build_analyzer
 
 SystemName = Literal["maskstream", "yolo", "clip"]

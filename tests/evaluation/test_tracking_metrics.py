@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from maskstream.errors import ConfigError
-from maskstream.people.measures import LabelledPerson, PeopleLabels, measure
+from maskstream.evaluation.tracking_metrics import LabelledPerson, PeopleLabels, measure
 from maskstream.types import Label
 from tests.conftest import ROOT
 from tests.people.made import frame_at, output_with, person

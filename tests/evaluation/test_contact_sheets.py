@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from maskstream.errors import SourceError
-from maskstream.evaluation.sheets import COLOURS_BGR, TILE_PX, caption, face_tile, place, sheet, write_sheets
+from maskstream.evaluation.contact_sheets import COLOURS_BGR, TILE_PX, caption, face_tile, place, sheet, write_sheets
 from maskstream.evaluation.types import Mistake, MistakeKind, Prediction
 from maskstream.overlay import COLOURS_BGR as OVERLAY_COLOURS_BGR
 from maskstream.pictures import read_picture

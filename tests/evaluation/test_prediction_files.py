@@ -8,8 +8,8 @@ import pytest
 from maskstream.annotations import Annotations
 from maskstream.config.loading import load_config
 from maskstream.errors import ConfigError
+from maskstream.evaluation.prediction_files import ForeignPredictions, read_predictions
 from maskstream.evaluation.predictions import to_json, to_record
-from maskstream.evaluation.reading import ForeignPredictions, read_predictions
 from maskstream.sinks.records import to_record as to_stream_record
 from maskstream.types import FrameResult, Label
 from tests.conftest import make_face

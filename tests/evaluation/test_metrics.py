@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from maskstream.evaluation.figures import describe_one_to_one, describe_paper, draw_pictures, interval, resample
+from maskstream.evaluation.metrics import describe_one_to_one, describe_paper, draw_pictures, interval, resample
 from maskstream.evaluation.paper import PUBLISHED
 
 # rows: mask, no_mask, incorrect, unknown, nothing; columns: mask, no_mask, incorrect, unknown, missed
