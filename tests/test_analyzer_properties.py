@@ -12,11 +12,11 @@ from maskstream import Analyzer, load_config
 from maskstream.config.loading import Layer, refine
 from maskstream.evaluation.predictions import from_record
 from maskstream.evaluation.predictions import to_record as to_prediction
+from maskstream.events.detector import EventBook
+from maskstream.events.records import event_record
 from maskstream.following import FollowingAnalyzer
 from maskstream.overlay import Overlay
 from maskstream.people.analyzer import PeopleAnalyzer
-from maskstream.people.book import EventBook
-from maskstream.sinks.event_records import event_record
 from maskstream.sinks.records import to_record
 from maskstream.types import COCO_KEYPOINTS, FACE_KEYPOINTS, BgrImage, Detection, Face, FloatArray, FrameResult, Label, Output
 from tests.conftest import make_detection

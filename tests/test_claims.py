@@ -13,10 +13,10 @@ from maskstream import load_config
 from maskstream.cli.reporting import Reporting
 from maskstream.config.loading import Layer
 from maskstream.errors import ConfigError
+from maskstream.events.sink import EventSink
 from maskstream.protocols import Sink
-from maskstream.sinks.events import EventSink
+from tests.events.test_delivery import event, keys
 from tests.receivers import free_port, wait_until, web_receiver
-from tests.sinks.test_delivery import event, keys
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from maskstream.files import replace_file
 
 if TYPE_CHECKING:
     from maskstream.config.schema import Config
-    from maskstream.events import Happening
+    from maskstream.events.types import Happening
     from maskstream.protocols import FrameAnalyzer
     from maskstream.types import FrameResult
 
@@ -57,9 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def watch(path: str, analyzer: "FrameAnalyzer", config: "Config") -> "tuple[list[FrameResult], list[tuple[float, Happening]]]":
     """Return all results of a file, and what was told of it and when."""
+    from maskstream.events.detector import EventBook
     from maskstream.following import FollowingAnalyzer
     from maskstream.people.analyzer import PeopleAnalyzer
-    from maskstream.people.book import EventBook
     from maskstream.pipeline import batch_size_of
     from maskstream.sources import FileSource
     from maskstream.types import Output

@@ -14,16 +14,16 @@ from maskstream.config.cameras import expand
 from maskstream.config.schema import Config, EventsConfig, PerSource
 from maskstream.covering import stored_crop
 from maskstream.errors import ConfigError, SinkError
+from maskstream.events.delivery import Carrier, Delivery
+from maskstream.events.detector import EventBook
+from maskstream.events.outbox import Outbox, peek
+from maskstream.events.sink import EventSink, JsonlEvents
 from maskstream.homes import expand_home, state_folder
-from maskstream.people.book import EventBook
 from maskstream.protocols import Sink
-from maskstream.sinks.delivery import Carrier, Delivery
-from maskstream.sinks.events import EventSink, JsonlEvents
-from maskstream.sinks.outbox import Outbox, peek
 from maskstream.types import Face, Output
 
 if TYPE_CHECKING:
-    from maskstream.sinks.webhook import Webhook
+    from maskstream.events.webhook import Webhook
 
 _BYTES_PER_MB: Final = 1_000_000
 
@@ -127,7 +127,7 @@ def _carriers(events: EventsConfig) -> list[Carrier]:
     """Return whom to deliver to over a network; nothing is opened yet."""
     carriers: list[Carrier] = []
     if events.mqtt is not None:
-        from maskstream.sinks.mqtt import Mqtt
+        from maskstream.events.mqtt import Mqtt
 
         carriers.append(Mqtt(expand(events.mqtt, "events.mqtt"), events.mqtt_name, events.ca_file))
     if events.webhooks:
@@ -141,7 +141,7 @@ def _carriers(events: EventsConfig) -> list[Carrier]:
 
 def _webhooks(events: EventsConfig) -> list["Webhook"]:
     """Return the addresses to post to; of those without a name that differ in their query alone, the query is part of the key."""
-    from maskstream.sinks.webhook import Webhook
+    from maskstream.events.webhook import Webhook
 
     hooks = []
     for hook in events.webhooks:

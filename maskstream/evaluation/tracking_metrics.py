@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 import numpy as np
 
 from maskstream.errors import ConfigError
-from maskstream.events import Happening, MaskEvent, Phase
+from maskstream.events.types import Happening, MaskEvent, Phase
 from maskstream.types import Face, FrameResult, Label
 
 _LONGEST_STEP_S: Final = 0.5

@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from maskstream.events import Happening, MaskEvent, Moment, Phase
+from maskstream.events.sink import Book, EventSink
+from maskstream.events.types import Happening, MaskEvent, Moment, Phase
 from maskstream.files import plain_text, printable, replace_file
 from maskstream.palette import LABEL_TEXT
 from maskstream.rates import BEGINS_ANEW_S, Pace
-from maskstream.sinks.events import Book, EventSink
 from maskstream.sinks.paths import picture_beside, require_summary_path
 from maskstream.sinks.records import iso_8601
 from maskstream.sinks.timeline import draw_timelines

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
-from maskstream.events import Moment
+from maskstream.events.types import Moment
 from maskstream.files import plain_text
 from maskstream.palette import COLOURS_BGR, LABEL_TEXT
 from maskstream.text import text_alpha

@@ -11,10 +11,10 @@ from rich.console import Console
 from maskstream.config.loading import load_config
 from maskstream.config.schema import VideoConfig
 from maskstream.errors import SinkError
-from maskstream.people.book import EventBook
+from maskstream.events.detector import EventBook
+from maskstream.events.sink import EventSink, JsonlEvents
 from maskstream.protocols import Sink
 from maskstream.sinks import CsvSink, FirstFrameSink, JsonlSink, PictureSink, ProgressSink, RecordingSink, StatusSink, VideoSink
-from maskstream.sinks.events import EventSink, JsonlEvents
 from maskstream.sinks.summary import SummarySink
 from maskstream.types import Frame, SourceInfo
 from tests.video_files import grey, output_of

@@ -30,10 +30,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import run_stream
 from maskstream.cli import build as app
 from maskstream.cli import opening
+from maskstream.events.messages import Letter
+from maskstream.events.webhook import Webhook
 from maskstream.models import DETECTORS
 from maskstream.protocols import Detector
-from maskstream.sinks.letters import Letter
-from maskstream.sinks.webhook import Webhook
 from maskstream.sources import SOURCES, WebcamSource
 from maskstream.types import FACE_KEYPOINTS, BgrImage, Detection, Output
 from tests.end_to_end.webcam_child import VideoDevice

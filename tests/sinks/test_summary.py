@@ -12,8 +12,8 @@ from rich.console import Console
 
 from maskstream import load_config
 from maskstream.errors import SinkError
+from maskstream.events.detector import EventBook
 from maskstream.palette import COLOURS_BGR
-from maskstream.people.book import EventBook
 from maskstream.sinks.summary import SummarySink
 from maskstream.text import text_alpha
 from maskstream.types import Frame, Label

@@ -15,9 +15,9 @@ from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies, select_proxy
 
 from maskstream.errors import ConfigError
-from maskstream.sinks.connecting import address_of, require_host, trusting, why
-from maskstream.sinks.delivery import NotDelivered
-from maskstream.sinks.letters import Letter
+from maskstream.events.delivery import NotDelivered
+from maskstream.events.messages import Letter
+from maskstream.events.receivers import address_of, require_host, trusting, why
 from maskstream.states import StateChange
 
 _TIMEOUT_S: Final = (5.0, 10.0)

@@ -12,10 +12,10 @@ from loguru import logger
 
 from maskstream.clock import MONOTONIC, Clock
 from maskstream.errors import SinkError
-from maskstream.events import Happening
-from maskstream.sinks.backlog import Backlog
-from maskstream.sinks.letters import Channel, Letter, interrupted, letter_of, lost_letter
-from maskstream.sinks.outbox import Outbox
+from maskstream.events.backlog import Backlog
+from maskstream.events.messages import Channel, Letter, interrupted, letter_of, lost_letter
+from maskstream.events.outbox import Outbox
+from maskstream.events.types import Happening
 from maskstream.states import StateChange
 
 _FIRST_WAIT_S: Final = 1.0

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 from uuid import uuid4
 
-from maskstream.events import Happening, MaskEvent, Phase
+from maskstream.events.records import event_record
+from maskstream.events.types import Happening, MaskEvent, Phase
 from maskstream.files import plain_text
-from maskstream.sinks.event_records import event_record
 
 COUNTS_PREFIX: Final = "counts-"
 """Of the keys of counts."""

@@ -3,7 +3,7 @@
 from base64 import b64encode
 from typing import Any
 
-from maskstream.events import Happening, MaskEvent, MinuteCounts, Moment
+from maskstream.events.types import Happening, MaskEvent, MinuteCounts, Moment
 from maskstream.sinks.records import box_record, iso_8601, rounded
 
 

@@ -11,10 +11,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from maskstream import load_config
 from maskstream.config.loading import Layer
-from maskstream.events import Happening, MaskEvent, MinuteCounts, Phase
-from maskstream.people.book import EventBook
-from maskstream.sinks.event_records import event_record
-from maskstream.sinks.events import EventSink
+from maskstream.events.detector import EventBook
+from maskstream.events.records import event_record
+from maskstream.events.sink import EventSink
+from maskstream.events.types import Happening, MaskEvent, MinuteCounts, Phase
 from maskstream.states import SourceState, StateChange
 from maskstream.types import Face, Label, Output
 from tests.people.made import frame_at, output_with, person

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from maskstream.sinks.backlog import Backlog
-from maskstream.sinks.letters import Letter
-from maskstream.sinks.outbox import Outbox
-from tests.sinks.test_outbox import letter
+from maskstream.events.backlog import Backlog
+from maskstream.events.messages import Letter
+from maskstream.events.outbox import Outbox
+from tests.events.test_outbox import letter
 
 
 def disk(outbox: Outbox, takes: bool) -> None:

@@ -10,11 +10,11 @@ import pytest
 import requests
 
 from maskstream.errors import ConfigError
-from maskstream.sinks.connecting import trusting, why
-from maskstream.sinks.delivery import NotDelivered
-from maskstream.sinks.letters import Letter
-from maskstream.sinks.mqtt import Mqtt
-from maskstream.sinks.webhook import Webhook
+from maskstream.events.delivery import NotDelivered
+from maskstream.events.messages import Letter
+from maskstream.events.mqtt import Mqtt
+from maskstream.events.receivers import trusting, why
+from maskstream.events.webhook import Webhook
 from tests.receivers import Authority, answers, authority, broker, free_port, subscriber, wait_until, web_receiver
 
 LETTER = Letter("door", "e1-0", b"{}")

@@ -4,8 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from maskstream.events import Happening
-from maskstream.sinks.event_records import event_record
+from maskstream.events.records import event_record
+from maskstream.events.types import Happening
 from maskstream.sinks.records import Mode, TextSink
 from maskstream.states import SourceState, StateChange
 from maskstream.types import Output

@@ -12,7 +12,7 @@ from typing import Any, Final
 from loguru import logger
 
 from maskstream.errors import SinkError
-from maskstream.sinks.letters import COUNTS_PREFIX, Changes, Channel, Letter
+from maskstream.events.messages import COUNTS_PREFIX, Changes, Channel, Letter
 
 _CLOSING_S: Final = 0.8
 """For what is left at the end; the rest waits for the next run."""

@@ -15,16 +15,16 @@ import pytest
 
 from maskstream.clock import MONOTONIC, Clock
 from maskstream.errors import ConfigError
-from maskstream.events import Look, MaskEvent, MinuteCounts, Moment, Phase
-from maskstream.sinks.delivery import Delivery, NotDelivered
-from maskstream.sinks.letters import Letter
-from maskstream.sinks.outbox import Outbox
-from maskstream.sinks.webhook import Webhook
+from maskstream.events.delivery import Delivery, NotDelivered
+from maskstream.events.messages import Letter
+from maskstream.events.outbox import Outbox
+from maskstream.events.types import Look, MaskEvent, MinuteCounts, Moment, Phase
+from maskstream.events.webhook import Webhook
 from maskstream.types import Label
 from tests.clocks import HastyClock, WaitingClock
 from tests.conftest import ROOT
+from tests.events.test_backlog import disk
 from tests.receivers import free_port, wait_until, web_receiver
-from tests.sinks.test_backlog import disk
 from tests.slowness import promised
 
 NOW = Moment(10, 0.4, None)

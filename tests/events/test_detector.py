@@ -6,8 +6,8 @@ import pytest
 from maskstream import load_config
 from maskstream.config.loading import Layer
 from maskstream.config.schema import Config
-from maskstream.events import Happening, MaskEvent, MinuteCounts, Phase
-from maskstream.people.book import EventBook
+from maskstream.events.detector import EventBook
+from maskstream.events.types import Happening, MaskEvent, MinuteCounts, Phase
 from maskstream.types import Frame, Label, Output
 from tests.people.made import face_at, frame_at, output_with, person
 

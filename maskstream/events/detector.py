@@ -6,8 +6,8 @@ from typing import Final
 from uuid import uuid4
 
 from maskstream.config.schema import Config, PerSource
-from maskstream.events import Happening, Look, MaskEvent, Moment, Phase
-from maskstream.people.counting import MinuteCounter
+from maskstream.events.minute_counts import MinuteCounter
+from maskstream.events.types import Happening, Look, MaskEvent, Moment, Phase
 from maskstream.rates import Pace
 from maskstream.types import Face, Label, Output
 

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from maskstream.errors import SinkError
-from maskstream.sinks.letters import Changes, Letter
-from maskstream.sinks.outbox import Outbox, peek
+from maskstream.events.messages import Changes, Letter
+from maskstream.events.outbox import Outbox, peek
 
 
 def letter(number: int, size: int = 10, event: str | None = None, goes_on: bool = False) -> Letter:

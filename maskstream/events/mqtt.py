@@ -4,9 +4,9 @@ from threading import Lock
 from time import monotonic
 from typing import Final
 
+from maskstream.events.messages import Letter
+from maskstream.events.mqtt_connection import Broker, CameraConnection, Link
 from maskstream.files import plain_text
-from maskstream.sinks.letters import Letter
-from maskstream.sinks.mqtt_connection import Broker, CameraConnection, Link
 from maskstream.states import SourceState, StateChange
 
 _LEAVING_S: Final = 0.3

@@ -14,9 +14,9 @@ from loguru import logger
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from maskstream.errors import ConfigError
-from maskstream.sinks.connecting import address_of, require_host, trusting, why
-from maskstream.sinks.delivery import NotDelivered
-from maskstream.sinks.letters import Letter
+from maskstream.events.delivery import NotDelivered
+from maskstream.events.messages import Letter
+from maskstream.events.receivers import address_of, require_host, trusting, why
 
 _PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 _AT_LEAST_ONCE: Final = 1

@@ -12,15 +12,15 @@ from time import monotonic, sleep
 import pytest
 
 from maskstream.errors import ConfigError
-from maskstream.events import MinuteCounts, Phase
-from maskstream.sinks.delivery import Delivery
-from maskstream.sinks.mqtt import Mqtt
-from maskstream.sinks.mqtt_connection import topic_level
-from maskstream.sinks.outbox import Outbox
+from maskstream.events.delivery import Delivery
+from maskstream.events.mqtt import Mqtt
+from maskstream.events.mqtt_connection import topic_level
+from maskstream.events.outbox import Outbox
+from maskstream.events.types import MinuteCounts, Phase
 from maskstream.states import SourceState, StateChange
 from maskstream.types import Label
+from tests.events.test_delivery import NOW, event
 from tests.receivers import broker, free_port, old_broker_in_front, subscriber, wait_until
-from tests.sinks.test_delivery import NOW, event
 
 EVENTS, COUNTS, STATUS = (f"maskstream/door/{kind}" for kind in ("events", "counts", "status"))
 

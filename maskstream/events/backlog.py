@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from threading import Lock
 
 from maskstream.errors import SinkError
-from maskstream.sinks.letters import Changes, Channel, Letter
-from maskstream.sinks.outbox import Outbox
+from maskstream.events.messages import Changes, Channel, Letter
+from maskstream.events.outbox import Outbox
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from datetime import datetime
 
-from maskstream.events import MinuteCounts, Moment
+from maskstream.events.types import MinuteCounts, Moment
 from maskstream.rates import Pace
 from maskstream.types import FrameResult, Label
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from maskstream.errors import SinkError
-from maskstream.events import Happening, Look, MaskEvent, MinuteCounts, Moment, Phase
-from maskstream.sinks.event_records import event_record
-from maskstream.sinks.events import EventSink, JsonlEvents
+from maskstream.events.records import event_record
+from maskstream.events.sink import EventSink, JsonlEvents
+from maskstream.events.types import Happening, Look, MaskEvent, MinuteCounts, Moment, Phase
 from maskstream.states import SourceState, StateChange
 from maskstream.types import Label, Output
 from tests.people.made import frame_at, output_with

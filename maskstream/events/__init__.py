@@ -1,0 +1,1 @@
+"""Events: decided from the people in each frame, counted by the minute, written as records, queued and delivered."""
