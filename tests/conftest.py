@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck
 from loguru import logger
 
-import maskstream.people.tracking  # noqa: F401  in a run a thread does that, which may outlive a test of a failed start
+import maskstream.tracking.tracker  # noqa: F401  in a run a thread does that, which may outlive a test of a failed start
 from maskstream import MaskPipeline, load_config
 from maskstream.config.schema import Config
 from maskstream.sources import FileSource

@@ -16,12 +16,12 @@ from maskstream.events.detector import EventBook
 from maskstream.events.records import event_record
 from maskstream.following import FollowingAnalyzer
 from maskstream.overlay import Overlay
-from maskstream.people.analyzer import PeopleAnalyzer
 from maskstream.sinks.records import to_record
+from maskstream.tracking.analyzer import PeopleAnalyzer
 from maskstream.types import COCO_KEYPOINTS, FACE_KEYPOINTS, BgrImage, Detection, Face, FloatArray, FrameResult, Label, Output
 from tests.conftest import make_detection
-from tests.people.made import frame_at
 from tests.properties import any_number, broken, floats32
+from tests.tracking.made import frame_at
 
 CONFIG = load_config(
     layers=[

@@ -16,13 +16,13 @@ from maskstream.covering import stored_crop
 from maskstream.errors import OutOfMemory, StreamLost
 from maskstream.following import FollowingAnalyzer
 from maskstream.overlay import Overlay
-from maskstream.people.analyzer import PeopleAnalyzer
 from maskstream.protocols import FrameAnalyzer
 from maskstream.sinks.grid import Cell, draw_grid
 from maskstream.sources.reconnecting import ReconnectingSource, ReconnectPolicy
 from maskstream.stream.board import StatusBoard
 from maskstream.stream.engine import Engine
 from maskstream.stream.outlets import SinkBinding
+from maskstream.tracking.analyzer import PeopleAnalyzer
 from maskstream.types import FACE_KEYPOINTS, BgrImage, Detection, Frame, FrameResult, Output, SourceInfo
 from tests.clocks import ManualClock
 from tests.sources.test_reconnecting import taken

@@ -19,12 +19,12 @@ from maskstream.stream.board import StatusBoard
 from maskstream.stream.engine import Attendants, Engine
 from maskstream.stream.outlets import SinkBinding
 from tests.clocks import ManualClock
-from tests.people.made import Scripted
 from tests.receivers import wait_until
 from tests.slowness import LONGEST_S
 from tests.stream.test_engine import ListSink, ListSource, paint
 from tests.stream.test_engine import config as stream_config
 from tests.stream.test_live import Listener
+from tests.tracking.made import Scripted
 
 USUAL = load_config().detector.min_score
 FAST = "detector: {min_score: 0.9}"

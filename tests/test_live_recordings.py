@@ -17,16 +17,16 @@ from maskstream.config.cameras import read_cameras
 from maskstream.config.schema import Config
 from maskstream.live_cameras import CameraWork, LiveCameras
 from maskstream.overlay import Overlay
-from maskstream.people.analyzer import PeopleAnalyzer
 from maskstream.sinks import JsonlSink
 from maskstream.sinks.names import FileNames
 from maskstream.stream.board import StatusBoard
 from maskstream.stream.engine import Attendants, Engine
 from maskstream.stream.outlets import SinkBinding
+from maskstream.tracking.analyzer import PeopleAnalyzer
 from tests.clocks import ManualClock
-from tests.people.made import Scripted
 from tests.servers import http_server, mjpeg
 from tests.slowness import LONGEST_S
+from tests.tracking.made import Scripted
 
 _FRAMES = 3
 """Of each camera, between two edits."""

@@ -26,13 +26,13 @@ from maskstream.models.crop_classifier import crops_to_tensor
 from maskstream.models.files import weights_path
 from maskstream.models.keypoint_rcnn import to_rgb_tensor
 from maskstream.overlay import Overlay
-from maskstream.people.analyzer import PeopleAnalyzer
 from maskstream.pipeline import batch_size_of, build_analyzer, build_detector
 from maskstream.protocols import FrameAnalyzer
 from maskstream.sinks import VideoSink
 from maskstream.sources import FileSource
 from maskstream.stream.engine import Engine, RunReport
 from maskstream.stream.outlets import SinkBinding
+from maskstream.tracking.analyzer import PeopleAnalyzer
 from maskstream.types import BgrImage, Detection, Frame, FrameResult, Output
 
 _IMAGENET_MEAN, _IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]

@@ -27,7 +27,6 @@ from maskstream.following import FollowingAnalyzer
 from maskstream.live_cameras import CameraWork, Configured, LiveCameras
 from maskstream.locations import is_pipe, is_webcam, local_path, plain_location
 from maskstream.overlay import Overlay
-from maskstream.people.analyzer import PeopleAnalyzer
 from maskstream.pipeline import batch_size_of, build_analyzer, require_incorrect, require_models
 from maskstream.protocols import Sink, Source
 from maskstream.sinks import (
@@ -58,6 +57,7 @@ from maskstream.sinks.records import Mode, require_same_columns
 from maskstream.stream.board import StateListener, StatusBoard
 from maskstream.stream.engine import Attendants, Engine
 from maskstream.stream.outlets import SinkBinding
+from maskstream.tracking.analyzer import PeopleAnalyzer
 from maskstream.types import SourceInfo
 
 
@@ -179,7 +179,7 @@ def _load_models(config: Config, by_source: Mapping[str, Config], infos: Sequenc
     """Load the models, and meanwhile, in a thread, the tracker, which takes a second to import."""
     require_models(config)
     if config.tracking.enabled:
-        Thread(target=import_module, args=("maskstream.people.tracking",), daemon=True).start()
+        Thread(target=import_module, args=("maskstream.tracking.tracker",), daemon=True).start()
     return build_analyzer(config, by_source, several=len(infos) > 1 or not infos[0].live)
 
 

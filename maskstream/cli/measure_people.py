@@ -59,9 +59,9 @@ def watch(path: str, analyzer: "FrameAnalyzer", config: "Config") -> "tuple[list
     """Return all results of a file, and what was told of it and when."""
     from maskstream.events.detector import EventBook
     from maskstream.following import FollowingAnalyzer
-    from maskstream.people.analyzer import PeopleAnalyzer
     from maskstream.pipeline import batch_size_of
     from maskstream.sources import FileSource
+    from maskstream.tracking.analyzer import PeopleAnalyzer
     from maskstream.types import Output
 
     people, book = PeopleAnalyzer(FollowingAnalyzer(analyzer, config), config), EventBook(config)

@@ -15,7 +15,7 @@ from maskstream.config.schema import Config
 from maskstream.errors import ConfigError, SinkError
 from maskstream.protocols import Sink
 from maskstream.types import Label
-from tests.people.made import frame_at, output_with, person
+from tests.tracking.made import frame_at, output_with, person
 
 BARE, MASKED = person(1, Label.NO_MASK), person(1, Label.MASK)
 

@@ -7,7 +7,7 @@ from maskstream.errors import ConfigError
 from maskstream.evaluation.tracking_metrics import LabelledPerson, PeopleLabels, measure
 from maskstream.types import Label
 from tests.conftest import ROOT
-from tests.people.made import frame_at, output_with, person
+from tests.tracking.made import frame_at, output_with, person
 
 FIXTURE = ROOT / "tests" / "fixtures" / "masks_on_and_off.json"
 

@@ -9,7 +9,7 @@ from maskstream.config.schema import Config
 from maskstream.events.detector import EventBook
 from maskstream.events.types import Happening, MaskEvent, MinuteCounts, Phase
 from maskstream.types import Frame, Label, Output
-from tests.people.made import face_at, frame_at, output_with, person
+from tests.tracking.made import face_at, frame_at, output_with, person
 
 START, UPDATE, END = Phase
 

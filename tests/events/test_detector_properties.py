@@ -17,8 +17,8 @@ from maskstream.events.sink import EventSink
 from maskstream.events.types import Happening, MaskEvent, MinuteCounts, Phase
 from maskstream.states import SourceState, StateChange
 from maskstream.types import Face, Label, Output
-from tests.people.made import frame_at, output_with, person
 from tests.properties import any_number, floats32
+from tests.tracking.made import frame_at, output_with, person
 
 SOURCES = st.sampled_from(["door", "lab"])
 STEPS_S = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.04, 1.4, 2.0, 60.0, 1e6, -0.1, -1.4, -5.0, -1e6]))

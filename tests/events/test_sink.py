@@ -11,7 +11,7 @@ from maskstream.events.sink import EventSink, JsonlEvents
 from maskstream.events.types import Happening, Look, MaskEvent, MinuteCounts, Moment, Phase
 from maskstream.states import SourceState, StateChange
 from maskstream.types import Label, Output
-from tests.people.made import frame_at, output_with
+from tests.tracking.made import frame_at, output_with
 
 FULL_DEVICE = Path("/dev/full")
 EVENT_KEYS = {

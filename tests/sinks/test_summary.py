@@ -17,7 +17,7 @@ from maskstream.palette import COLOURS_BGR
 from maskstream.sinks.summary import SummarySink
 from maskstream.text import text_alpha
 from maskstream.types import Frame, Label
-from tests.people.made import frame_at, output_with, person
+from tests.tracking.made import frame_at, output_with, person
 
 
 def summarise(folder: Path, script: list[tuple[float, list[tuple[int, Label]]]], sources: tuple[str, ...] = ("door",)) -> str:

@@ -24,7 +24,7 @@ from maskstream.stream.board import StatusBoard
 from maskstream.stream.engine import Engine
 from maskstream.stream.outlets import SinkBinding
 from maskstream.types import Face, Frame
-from tests.people.made import Scripted
+from tests.tracking.made import Scripted
 from tests.video_files import every, grey, packets_of, write_video
 
 Run = Callable[..., tuple[int, str]]

@@ -1,6 +1,6 @@
 import pytest
 
-from maskstream.people.steady import SteadyLabel, SteadyRules
+from maskstream.tracking.label_filter import SteadyLabel, SteadyRules
 from maskstream.types import Label
 
 BOTH = (Label.MASK, Label.NO_MASK)

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskstream import load_config
-from maskstream.people.analyzer import PeopleAnalyzer
-from maskstream.people.steady import SteadyLabel, SteadyRules
-from maskstream.people.tracking import Tracker, quality
 from maskstream.sinks.records import to_record
+from maskstream.tracking.analyzer import PeopleAnalyzer
+from maskstream.tracking.label_filter import SteadyLabel, SteadyRules
+from maskstream.tracking.tracker import Tracker, quality
 from maskstream.types import Face, Label
-from tests.people.made import Scripted, face_at, frame_at
 from tests.properties import any_number, broken, examples, floats32
+from tests.tracking.made import Scripted, face_at, frame_at
 
 LOST_S = 1.5
 NAN, INF = float("nan"), float("inf")

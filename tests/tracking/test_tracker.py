@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from maskstream.people.tracking import Tracker, quality
+from maskstream.tracking.tracker import Tracker, quality
 from tests.conftest import make_face
-from tests.people.made import face_at
+from tests.tracking.made import face_at
 
 LOST_S = 1.5
 

@@ -8,14 +8,14 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
 from maskstream.config.schema import Config, PerSource
-from maskstream.people.steady import SteadyLabel, SteadyRules
-from maskstream.people.zones import Zones
 from maskstream.protocols import FrameAnalyzer
 from maskstream.rates import BEGINS_ANEW_S, Pace
+from maskstream.tracking.label_filter import SteadyLabel, SteadyRules
+from maskstream.tracking.zones import Zones
 from maskstream.types import Face, Frame, FrameResult, Label
 
 if TYPE_CHECKING:
-    from maskstream.people.tracking import Tracker
+    from maskstream.tracking.tracker import Tracker
 
 _LEAST_STEP_S: Final = 1e-3
 _HIDDEN_S: Final = 0.5
@@ -167,4 +167,4 @@ def _is_another(source: _Source, frame: Frame, before_s: float) -> bool:
 
 def _tracking() -> ModuleType:
     """Return the module of the tracker, which takes a second to import: the first frame can be analysed meanwhile."""
-    return import_module("maskstream.people.tracking")
+    return import_module("maskstream.tracking.tracker")

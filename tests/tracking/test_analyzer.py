@@ -8,9 +8,9 @@ from maskstream import load_config
 from maskstream.config.loading import Layer
 from maskstream.config.schema import Config
 from maskstream.errors import OutOfMemory
-from maskstream.people.analyzer import PeopleAnalyzer
+from maskstream.tracking.analyzer import PeopleAnalyzer
 from maskstream.types import Face, Frame, FrameResult, Label
-from tests.people.made import Scripted, face_at, frame_at
+from tests.tracking.made import Scripted, face_at, frame_at
 
 
 def settings(**sections: object) -> Config:
