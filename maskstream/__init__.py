@@ -10,7 +10,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from maskstream.analyzer import Analyzer
     from maskstream.config.loading import load_config
     from maskstream.config.schema import Config
     from maskstream.errors import (
@@ -23,7 +22,8 @@ if TYPE_CHECKING:
         StreamLost,
         WeightsError,
     )
-    from maskstream.pipeline import MaskPipeline, build_analyzer
+    from maskstream.inference.analyzer import Analyzer
+    from maskstream.inference.pipeline import MaskPipeline, build_analyzer
     from maskstream.types import Detection, Face, Frame, FrameResult, Label
 
 __version__ = "0.1.0"

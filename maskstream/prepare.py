@@ -22,7 +22,7 @@ from maskstream.config.schema import Config
 from maskstream.errors import ConfigError, SourceError, SourceOpenError
 from maskstream.evaluation.types import BoxKind
 from maskstream.files import make_folder, one_line, replace_file
-from maskstream.pipeline import build_detector
+from maskstream.inference.pipeline import build_detector
 from maskstream.sinks.paths import require_folder
 from maskstream.training.crops import CropRules, KeypointSource, make_crops
 from maskstream.training.unlabelled import add_unlabelled

@@ -26,7 +26,7 @@ from types import ModuleType
 ROOT = Path(__file__).resolve().parents[1]
 IMPORTED = (
     *("cv2", "av", "numpy", "scipy.optimize", "torch", "torchvision", "trackers", "matplotlib.pyplot", "sklearn.metrics"),
-    *("pydantic", "yaml", "loguru", "rich.console", "setproctitle", "maskstream.cli.build", "maskstream.pipeline"),
+    *("pydantic", "yaml", "loguru", "rich.console", "setproctitle", "maskstream.cli.build", "maskstream.inference.pipeline"),
 )
 """What takes time and starts no thread (openvino and onnxruntime do): a fork copies the calling thread alone."""
 LONGEST_MESSAGE = 2**20

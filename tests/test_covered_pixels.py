@@ -8,13 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
-from maskstream.analyzer import Analyzer
 from maskstream.clock import Clock
 from maskstream.config.loading import Layer, load_config
 from maskstream.config.schema import Config
 from maskstream.covering import stored_crop
 from maskstream.errors import OutOfMemory, StreamLost
-from maskstream.following import FollowingAnalyzer
+from maskstream.inference.analyzer import Analyzer
+from maskstream.inference.propagation import FollowingAnalyzer
 from maskstream.overlay import Overlay
 from maskstream.protocols import FrameAnalyzer
 from maskstream.sinks.grid import Cell, draw_grid
@@ -25,9 +25,9 @@ from maskstream.stream.outlets import SinkBinding
 from maskstream.tracking.analyzer import PeopleAnalyzer
 from maskstream.types import FACE_KEYPOINTS, BgrImage, Detection, Frame, FrameResult, Output, SourceInfo
 from tests.clocks import ManualClock
+from tests.inference.test_analyzer import GivenClassifier
 from tests.sources.test_reconnecting import taken
 from tests.stream.test_engine import ListSink
-from tests.test_analyzer import GivenClassifier
 
 SKIN: Final = (40, 90, 250)
 """The colour of faces, which nothing else has."""

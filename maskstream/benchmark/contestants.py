@@ -19,14 +19,14 @@ from maskstream.config.loading import Layer, refine
 from maskstream.config.schema import Config
 from maskstream.errors import ConfigError
 from maskstream.evaluation.yolo import contained
-from maskstream.following import FollowingAnalyzer
+from maskstream.inference.pipeline import batch_size_of, build_analyzer, build_detector
+from maskstream.inference.propagation import FollowingAnalyzer
 from maskstream.models import CROP_ARCHITECTURES, face_mobilenet, face_mobilenet_network
 from maskstream.models.checkpoint import load_checkpoint
 from maskstream.models.crop_classifier import crops_to_tensor
 from maskstream.models.files import weights_path
 from maskstream.models.keypoint_rcnn import to_rgb_tensor
 from maskstream.overlay import Overlay
-from maskstream.pipeline import batch_size_of, build_analyzer, build_detector
 from maskstream.protocols import FrameAnalyzer
 from maskstream.sinks import VideoSink
 from maskstream.sources import FileSource

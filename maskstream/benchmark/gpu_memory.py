@@ -6,10 +6,10 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from maskstream.analyzer import Analyzer
 from maskstream.benchmark.gpu_equivalence import EXACT, agreement
 from maskstream.benchmark.gpu_setup import Check, as_frame, shifted
 from maskstream.errors import OutOfMemory
+from maskstream.inference.analyzer import Analyzer
 from maskstream.types import Frame, FrameResult
 
 _BUFFERS: Final = 2

@@ -16,10 +16,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from maskstream.benchmark.gpu_setup import Check, tf32
 from maskstream.benchmark.rounds import Contestant, take_turns
 from maskstream.config.schema import Config
+from maskstream.inference.pipeline import build_analyzer, build_detector
 from maskstream.models import coco_resnet50, face_mobilenet
 from maskstream.models.on_device import Uploads
 from maskstream.models.precision import PRECISIONS
-from maskstream.pipeline import build_analyzer, build_detector
 from maskstream.types import BgrImage
 
 _PRODUCTS: Final = 10

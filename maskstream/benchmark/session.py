@@ -22,9 +22,9 @@ from maskstream.benchmark.sweeps import SWEEPS, run_sweep
 from maskstream.config.loading import Layer, refine
 from maskstream.config.schema import Config
 from maskstream.errors import ConfigError
+from maskstream.inference.pipeline import batch_size_of, build_analyzer
 from maskstream.models.backends import installed_backends
 from maskstream.models.devices import pick_device
-from maskstream.pipeline import batch_size_of, build_analyzer
 
 COMPARISONS: Final = ("paper", "yolo", "backends")
 _PAPER_FRAMES: Final = 2

@@ -14,8 +14,8 @@ from maskstream.benchmark.rounds import Contestant, take_turns
 from maskstream.config.loading import Layer, refine
 from maskstream.errors import ConfigError
 from maskstream.evaluation.matching import box_iou
+from maskstream.inference.pipeline import build_analyzer
 from maskstream.models.devices import CPU, pick_device
-from maskstream.pipeline import build_analyzer
 from maskstream.types import Frame, FrameResult
 
 _CROWDS: Final = 3

@@ -13,7 +13,6 @@ from threading import Thread
 from loguru import logger
 from rich.console import Console
 
-from maskstream.analyzer import Analyzer
 from maskstream.cli.opening import open_camera, open_source, picture_sink
 from maskstream.cli.reporting import Reporting
 from maskstream.config.camera_watch import CameraWatch
@@ -23,11 +22,12 @@ from maskstream.config.loading import Layer
 from maskstream.config.schema import Config
 from maskstream.errors import ConfigError, MaskStreamError
 from maskstream.files import make_folder
-from maskstream.following import FollowingAnalyzer
+from maskstream.inference.analyzer import Analyzer
+from maskstream.inference.pipeline import batch_size_of, build_analyzer, require_incorrect, require_models
+from maskstream.inference.propagation import FollowingAnalyzer
 from maskstream.live_cameras import CameraWork, Configured, LiveCameras
 from maskstream.locations import is_pipe, is_webcam, local_path, plain_location
 from maskstream.overlay import Overlay
-from maskstream.pipeline import batch_size_of, build_analyzer, require_incorrect, require_models
 from maskstream.protocols import Sink, Source
 from maskstream.sinks import (
     CsvSink,

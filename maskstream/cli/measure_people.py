@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError("tracking.enabled: false, but people are to be measured; set it to true")
 
     from maskstream.evaluation.tracking_metrics import PeopleLabels, measure
-    from maskstream.pipeline import build_analyzer
+    from maskstream.inference.pipeline import build_analyzer
 
     labels = None if arguments.labels is None else PeopleLabels.read(arguments.labels)
     keep_freed_memory()
@@ -58,8 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
 def watch(path: str, analyzer: "FrameAnalyzer", config: "Config") -> "tuple[list[FrameResult], list[tuple[float, Happening]]]":
     """Return all results of a file, and what was told of it and when."""
     from maskstream.events.detector import EventBook
-    from maskstream.following import FollowingAnalyzer
-    from maskstream.pipeline import batch_size_of
+    from maskstream.inference.pipeline import batch_size_of
+    from maskstream.inference.propagation import FollowingAnalyzer
     from maskstream.sources import FileSource
     from maskstream.tracking.analyzer import PeopleAnalyzer
     from maskstream.types import Output

@@ -27,9 +27,9 @@ from maskstream.evaluation.scoring import ScoreSettings, score
 from maskstream.evaluation.types import BoxKind, PicturePredictions
 from maskstream.evaluation.yolo import load_yolo
 from maskstream.files import make_folder, one_line
+from maskstream.inference.pipeline import batch_size_of, build_analyzer
 from maskstream.models.devices import pick_device
 from maskstream.models.files import weights_path
-from maskstream.pipeline import batch_size_of, build_analyzer
 
 SystemName = Literal["maskstream", "yolo", "clip"]
 YOLO_MIN_SCORE: Final = 0.25  # what Ultralytics itself shows from

@@ -8,9 +8,9 @@ from maskstream import load_config
 from maskstream.config.detector_interval import analysed_per_look, every_of, frames_per_look, remarks
 from maskstream.config.loading import Layer, refine
 from maskstream.config.schema import Config
-from maskstream.following import FollowingAnalyzer
+from maskstream.inference.propagation import FollowingAnalyzer
 from tests.conftest import make_frame
-from tests.test_following import Looks
+from tests.inference.test_propagation import Looks
 
 
 def config(every: int = 1, stride: int = 1, blur: str = "none") -> Config:

@@ -4,10 +4,10 @@ import pytest
 from maskstream.config.loading import Layer, load_config
 from maskstream.config.schema import Config
 from maskstream.errors import ConfigError, WeightsError
+from maskstream.inference.pipeline import build_analyzer
 from maskstream.models import CLASSIFIERS, ClassifierOptions
 from maskstream.models.crop_classifier import crops_to_tensor
 from maskstream.models.files import weights_path
-from maskstream.pipeline import build_analyzer
 
 CPU = "cpu"
 INCORRECT = str(weights_path(None, "mask_mobilenet_incorrect.safetensors"))

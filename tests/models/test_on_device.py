@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from maskstream.align import cut_faces
-from maskstream.analyzer import Analyzer
 from maskstream.config.loading import Layer, load_config
 from maskstream.config.schema import Config
 from maskstream.errors import ConfigError
+from maskstream.inference.analyzer import Analyzer
+from maskstream.inference.pipeline import build_analyzer
 from maskstream.models import CLASSIFIERS, ClassifierOptions, DetectorOptions, face_mobilenet
 from maskstream.models.on_device import DeviceCutter, Uploads, scaled
-from maskstream.pipeline import build_analyzer
 from maskstream.types import BgrImage, FloatArray, Frame
 
 CPU = "cpu"

@@ -20,9 +20,9 @@ from maskstream.stream.outlets import SinkBinding
 from maskstream.types import BgrImage, Detection, Frame, FrameResult, Label, Output, SourceInfo
 from tests.clocks import ManualClock
 from tests.conftest import make_detection, make_frame
+from tests.inference.test_analyzer import GivenClassifier, GivenDetector
 from tests.receivers import wait_until
 from tests.slowness import LONGEST_S, promised
-from tests.test_analyzer import GivenClassifier, GivenDetector
 
 
 class ListSource:

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from maskstream.analyzer import Analyzer
 from maskstream.clock import MONOTONIC, Clock
 from maskstream.errors import ModelError, OutOfMemory, SinkError
+from maskstream.inference.analyzer import Analyzer
 from maskstream.states import SourceState, StateChange
 from maskstream.stream.board import StatusBoard
 from maskstream.stream.engine import Attendants, Engine
@@ -18,10 +18,10 @@ from maskstream.stream.outlets import SinkBinding
 from maskstream.types import BgrImage, Detection, Frame, Output
 from tests.clocks import ManualClock
 from tests.conftest import make_detection
+from tests.inference.test_analyzer import GivenClassifier, GivenDetector
 from tests.receivers import wait_until
 from tests.slowness import LONGEST_S, slowness
 from tests.stream.test_engine import ListSink, ListSource, config, paint, when, within
-from tests.test_analyzer import GivenClassifier, GivenDetector
 
 CONNECTING, ONLINE, STALLED, RECONNECTING, OFFLINE, ENDED = SourceState
 

@@ -17,16 +17,16 @@ import pytest
 import torch
 
 from maskstream import MaskPipeline
-from maskstream.analyzer import Analyzer
 from maskstream.benchmark import gpu_check, gpu_setup
 from maskstream.benchmark.gpu_check import GpuCheckRequest, run_gpu_check
 from maskstream.benchmark.gpu_equivalence import COARSE, EXACT, SCALED, agreement
 from maskstream.benchmark.gpu_memory import buffers, most_that_fit
 from maskstream.benchmark.gpu_setup import QUICK, Check, real_pictures
 from maskstream.errors import OutOfMemory, SourceOpenError
+from maskstream.inference.analyzer import Analyzer
+from maskstream.inference.pipeline import build_detector
 from maskstream.models import CLASSIFIERS, ClassifierOptions
 from maskstream.models.on_device import DeviceCutter, Uploads
-from maskstream.pipeline import build_detector
 from maskstream.types import BgrImage, Face, Frame, FrameResult, Label
 from tests.conftest import ROOT, make_frame
 from tools.gpu_check import main

@@ -10,8 +10,8 @@ from maskstream import Analyzer, MaskPipeline, load_config
 from maskstream.config.loading import Layer
 from maskstream.config.schema import Config
 from maskstream.errors import ConfigError
+from maskstream.inference.pipeline import batch_size_of, require_incorrect
 from maskstream.models.runtimes import STREAMS
-from maskstream.pipeline import batch_size_of, require_incorrect
 from maskstream.types import COCO_KEYPOINTS, FACE_KEYPOINTS, BgrImage, Detection, FloatArray, Frame, Label
 from tests.conftest import make_detection, make_frame
 from tests.receivers import wait_until

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from maskstream import load_config
 from maskstream.config.loading import Layer
 from maskstream.errors import OutOfMemory
-from maskstream.following import FollowingAnalyzer
+from maskstream.inference.propagation import FollowingAnalyzer
 from maskstream.protocols import FrameAnalyzer
 from maskstream.types import BgrImage, Face, Frame, FrameResult, Label
 from tests.conftest import make_face

@@ -14,7 +14,7 @@ from maskstream.evaluation.predictions import from_record
 from maskstream.evaluation.predictions import to_record as to_prediction
 from maskstream.events.detector import EventBook
 from maskstream.events.records import event_record
-from maskstream.following import FollowingAnalyzer
+from maskstream.inference.propagation import FollowingAnalyzer
 from maskstream.overlay import Overlay
 from maskstream.sinks.records import to_record
 from maskstream.tracking.analyzer import PeopleAnalyzer

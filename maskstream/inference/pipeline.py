@@ -10,12 +10,12 @@ from loguru import logger
 from numpy.typing import NDArray
 
 from maskstream.align import cut_faces
-from maskstream.analyzer import Analyzer
 from maskstream.config.detector_interval import analysed_per_look, covers_faces
 from maskstream.config.loading import load_config
 from maskstream.config.schema import ClassifierConfig, Config, DetectorConfig
 from maskstream.covering import is_covered
 from maskstream.errors import ConfigError
+from maskstream.inference.analyzer import Analyzer
 from maskstream.models import CLASSIFIERS, CROP_ARCHITECTURES, DETECTORS, ClassifierOptions, DetectorOptions
 from maskstream.models.backends import choose_backend
 from maskstream.models.devices import CPU, kind_of, pick_device
