@@ -21,9 +21,9 @@ from maskstream.config.loading import load_config
 from maskstream.config.schema import Config
 from maskstream.errors import ConfigError, SourceError, SourceOpenError
 from maskstream.evaluation.types import BoxKind
-from maskstream.files import make_folder, one_line, replace_file
 from maskstream.inference.pipeline import build_detector
-from maskstream.sinks.paths import require_folder
+from maskstream.io.files import make_folder, one_line, replace_file
+from maskstream.io.output_paths import require_folder
 from maskstream.training.crops import CropRules, KeypointSource, make_crops
 from maskstream.training.unlabelled import add_unlabelled
 

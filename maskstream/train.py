@@ -18,13 +18,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from maskstream.config.loading import Layer, load_config, load_sections
 from maskstream.errors import ConfigError, ModelError
-from maskstream.files import make_folder
+from maskstream.io.files import make_folder
+from maskstream.io.resources import resource
 from maskstream.models import CLASSIFIERS, CROP_ARCHITECTURES, ClassifierOptions
 from maskstream.models.checkpoint import load_checkpoint
 from maskstream.models.crop_classifier import CropNetwork
 from maskstream.models.devices import kind_of, pick_device
 from maskstream.prepare import read_labelled, report_broken
-from maskstream.resources import resource
 from maskstream.training.classifier import ClassifierTask, CropSet, judged_figures, read_crops, require_both_answers
 from maskstream.training.crops import middle
 from maskstream.training.detector import DetectorTask

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from maskstream.pictures import write_picture
+from maskstream.io.images import write_picture
 from tests.video_files import grey
 
 

@@ -15,10 +15,10 @@ from maskstream.cli.opening import open_camera
 from maskstream.config.camera_watch import CameraWatch
 from maskstream.config.cameras import read_cameras
 from maskstream.config.schema import Config
+from maskstream.io.file_names import FileNames
 from maskstream.live_cameras import CameraWork, LiveCameras
 from maskstream.overlay import Overlay
 from maskstream.sinks import JsonlSink
-from maskstream.sinks.names import FileNames
 from maskstream.stream.board import StatusBoard
 from maskstream.stream.engine import Attendants, Engine
 from maskstream.stream.outlets import SinkBinding

@@ -10,8 +10,8 @@ from maskstream.annotations.frames import find_frame
 from maskstream.annotations.naming import Names
 from maskstream.annotations.raw import Box, BrokenLabel, Entry, Record
 from maskstream.annotations.types import LabelledFace, Problem, ProblemKind
-from maskstream.files import one_line
-from maskstream.pictures import PictureShape
+from maskstream.io.files import one_line
+from maskstream.io.images import PictureShape
 from maskstream.types import FloatArray, Label
 
 CLIPPED_FROM_PX = 1.0

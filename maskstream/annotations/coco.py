@@ -20,7 +20,7 @@ from maskstream.annotations.raw import (
     whole_number,
 )
 from maskstream.errors import ConfigError
-from maskstream.files import one_line
+from maskstream.io.files import one_line
 from maskstream.types import FACE_KEYPOINTS, FloatArray, Label
 
 _OUR_LABELS: Final = {"mask": Label.MASK, "no_mask": Label.NO_MASK, "incorrect": Label.INCORRECT, None: Label.UNKNOWN}

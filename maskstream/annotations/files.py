@@ -11,8 +11,8 @@ from typing import Any, Final, Literal, NoReturn
 
 from maskstream.annotations.raw import Hint
 from maskstream.errors import ConfigError, SourceOpenError
-from maskstream.files import one_line
-from maskstream.pictures import PICTURE_SUFFIXES, natural_order
+from maskstream.io.files import one_line
+from maskstream.io.images import PICTURE_SUFFIXES, natural_order
 
 LabelFormat = Literal["voc", "vott", "coco", "yolo"]
 SUFFIXES: Final[dict[LabelFormat, str]] = {"voc": ".xml", "vott": ".json", "coco": ".json", "yolo": ".txt"}

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskstream.annotations.raw import Box, Entry
-from maskstream.pictures import PictureShape
+from maskstream.io.images import PictureShape
 
 Size = tuple[float, float]
 Points = NDArray[np.float64]

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from maskstream.annotations.raw import Hint, Record
 from maskstream.annotations.types import Problem, ProblemKind
-from maskstream.files import one_line
+from maskstream.io.files import one_line
 
 _PARALLEL: Final = {"images", "labels", "annotations", "jpegimages", "xmls"}  # images/train beside labels/train
 _NAMED_AT_MOST: Final = 3

@@ -20,8 +20,8 @@ from maskstream.annotations.vott import parse_vott
 from maskstream.annotations.yolo import parse_yolo
 from maskstream.config.schema import LabelMeaning
 from maskstream.errors import ConfigError, SourceError
-from maskstream.files import one_line
-from maskstream.pictures import picture_shape
+from maskstream.io.files import one_line
+from maskstream.io.images import picture_shape
 
 _REFUSED_IF_STRICT: Final = (
     ProblemKind.UNREADABLE_PICTURE,

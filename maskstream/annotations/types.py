@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from maskstream.errors import SourceError
-from maskstream.files import one_line
-from maskstream.pictures import read_picture
+from maskstream.io.files import one_line
+from maskstream.io.images import read_picture
 from maskstream.types import FACE_KEYPOINTS, BgrImage, Detection, FloatArray, Label
 
 

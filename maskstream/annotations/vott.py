@@ -18,7 +18,7 @@ from maskstream.annotations.raw import (
     size_of,
     to_number,
 )
-from maskstream.pictures import PICTURE_SUFFIXES
+from maskstream.io.images import PICTURE_SUFFIXES
 
 _NOT_VISITED = 0  # VoTT's AssetState: nobody has looked at the picture yet
 

@@ -9,7 +9,7 @@ from maskstream.annotations.files import LabelFile
 from maskstream.annotations.raw import Box, BrokenLabel, Entry, LabelSet, Record, box_around, read_number
 from maskstream.config.loading import read_yaml
 from maskstream.errors import ConfigError
-from maskstream.files import one_line
+from maskstream.io.files import one_line
 
 _LISTS: Final = ("classes.txt", "obj.names")
 _SETTINGS: Final = ("data.yaml", "dataset.yaml")

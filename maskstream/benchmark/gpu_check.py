@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from maskstream import __version__
 from maskstream.errors import ConfigError, MaskStreamError
-from maskstream.files import replace_file
+from maskstream.io.files import replace_file
 
 if TYPE_CHECKING:
     from maskstream.benchmark.gpu_setup import Check

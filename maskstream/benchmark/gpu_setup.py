@@ -15,12 +15,12 @@ from maskstream.benchmark.rounds import Contestant, take_turns
 from maskstream.config.loading import Layer, load_config, refine
 from maskstream.config.schema import Config
 from maskstream.errors import OutOfMemory, SourceError, SourceOpenError
-from maskstream.files import one_line
 from maskstream.inference.analyzer import Analyzer
 from maskstream.inference.pipeline import build_analyzer
+from maskstream.io.files import one_line
+from maskstream.io.images import PICTURE_SUFFIXES, read_picture
 from maskstream.models.devices import pick_device
 from maskstream.models.precision import PRECISIONS
-from maskstream.pictures import PICTURE_SUFFIXES, read_picture
 from maskstream.types import BgrImage, Frame, FrameResult
 
 CLIP: Final = Path(__file__).resolve().parents[2] / "assets" / "demo.mp4"

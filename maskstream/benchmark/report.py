@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from maskstream.benchmark.rounds import Times
-from maskstream.files import replace_file
+from maskstream.io.files import replace_file
 
 _RATIOS: Final = {
     "pipeline_over_bare": "pipeline / models alone, both every frame",

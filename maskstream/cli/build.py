@@ -21,26 +21,13 @@ from maskstream.config.detector_interval import remarks
 from maskstream.config.loading import Layer
 from maskstream.config.schema import Config
 from maskstream.errors import ConfigError, MaskStreamError
-from maskstream.files import make_folder
 from maskstream.inference.analyzer import Analyzer
 from maskstream.inference.pipeline import batch_size_of, build_analyzer, require_incorrect, require_models
 from maskstream.inference.propagation import FollowingAnalyzer
-from maskstream.live_cameras import CameraWork, Configured, LiveCameras
-from maskstream.locations import is_pipe, is_webcam, local_path, plain_location
-from maskstream.overlay import Overlay
-from maskstream.protocols import Sink, Source
-from maskstream.sinks import (
-    CsvSink,
-    JsonlSink,
-    ProgressSink,
-    StatusSink,
-    WindowSink,
-    picture_targets,
-    require_picture_target,
-    why_no_window,
-)
-from maskstream.sinks.names import FileNames
-from maskstream.sinks.paths import (
+from maskstream.io.file_names import FileNames
+from maskstream.io.files import make_folder
+from maskstream.io.locations import is_pipe, is_webcam, local_path, plain_location
+from maskstream.io.output_paths import (
     is_stdout,
     next_free,
     output_paths,
@@ -52,6 +39,19 @@ from maskstream.sinks.paths import (
     require_recording_path,
     require_summary_path,
     require_video_path,
+)
+from maskstream.live_cameras import CameraWork, Configured, LiveCameras
+from maskstream.overlay import Overlay
+from maskstream.protocols import Sink, Source
+from maskstream.sinks import (
+    CsvSink,
+    JsonlSink,
+    ProgressSink,
+    StatusSink,
+    WindowSink,
+    picture_targets,
+    require_picture_target,
+    why_no_window,
 )
 from maskstream.sinks.records import Mode, require_same_columns
 from maskstream.stream.board import StateListener, StatusBoard

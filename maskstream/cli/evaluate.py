@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from maskstream.config.loading import load_config
-    from maskstream.sinks.paths import require_folder
+    from maskstream.io.output_paths import require_folder
 
     console = Console(stderr=True)
     start_log(console, "ERROR" if arguments.quiet else arguments.log_level)
@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from maskstream.evaluation.run import evaluate
     from maskstream.evaluation.summary import print_summary
-    from maskstream.files import readable_by
+    from maskstream.io.files import readable_by
 
     keep_freed_memory()
     try:
@@ -139,7 +139,7 @@ def run_comparison(arguments: argparse.Namespace, config: "Config") -> None:
     from maskstream.evaluation.comparison import compare
     from maskstream.evaluation.comparison_report import print_comparison, write_comparison
     from maskstream.evaluation.outputs import read_run
-    from maskstream.files import make_folder, replace_file
+    from maskstream.io.files import make_folder, replace_file
 
     if len(arguments.compare) < 2:
         raise ConfigError(f"--compare {arguments.compare[0]}: one run; give two or more folders that --out has written")

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from maskstream.errors import ConfigError
-from maskstream.resources import own_or_shipped
+from maskstream.io.resources import own_or_shipped
 
 OUT_HELP = "ends in .onnx, or in .xml for OpenVINO; default: beside the weights, from where the program starts without PyTorch"
 
@@ -18,8 +18,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Export the model and say what was written."""
-    from maskstream.files import one_line
-    from maskstream.homes import lend_folders
+    from maskstream.io.files import one_line
+    from maskstream.io.user_folders import lend_folders
     from maskstream.models.backends import EXPORTED_FACES, graph_beside
     from maskstream.models.exported import SUFFIXES, export_weights, write_exported
     from maskstream.models.metadata import enter_into_manifest

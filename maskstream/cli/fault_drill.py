@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from maskstream.errors import ConfigError
-from maskstream.files import replace_file
+from maskstream.io.files import replace_file
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 SHORT_AWAY_S: Final = (5.0,)

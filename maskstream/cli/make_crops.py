@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def prepare(arguments: argparse.Namespace, config: "Config", progress: "Console | None") -> str:
     """Cut the crops."""
-    from maskstream.files import readable_by
+    from maskstream.io.files import readable_by
     from maskstream.prepare import CropRequest, cut_crops
 
     request = CropRequest(**{name: getattr(arguments, name) for name in REQUESTED}, progress=progress)

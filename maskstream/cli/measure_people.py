@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from maskstream.cli.parser import DEVICE_HELP, add_config_options, layers
 from maskstream.cli.process import keep_freed_memory, start_log
 from maskstream.errors import ConfigError
-from maskstream.files import replace_file
+from maskstream.io.files import replace_file
 
 if TYPE_CHECKING:
     from maskstream.config.schema import Config

@@ -14,14 +14,14 @@ from loguru import logger
 
 from maskstream.config.cameras import Camera
 from maskstream.errors import SourceOpenError, SourceRefused
-from maskstream.files import make_folder
+from maskstream.io.file_names import FileNames
+from maskstream.io.files import make_folder
+from maskstream.io.images import PICTURE_SUFFIXES, WRITABLE_SUFFIXES
+from maskstream.io.locations import is_stdin
+from maskstream.io.output_paths import output_paths
 from maskstream.live_cameras import Opened
-from maskstream.locations import is_stdin
-from maskstream.pictures import PICTURE_SUFFIXES, WRITABLE_SUFFIXES
 from maskstream.protocols import Sink, Source
 from maskstream.sinks import FirstFrameSink, PictureSink, RecordingSink, VideoSink
-from maskstream.sinks.names import FileNames
-from maskstream.sinks.paths import output_paths
 from maskstream.sinks.video import new_video
 from maskstream.sources import (
     SOURCES,

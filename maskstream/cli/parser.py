@@ -5,8 +5,8 @@ import re
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from maskstream.errors import ConfigError
+from maskstream.io.resources import own_or_shipped
 from maskstream.redaction import redact_text
-from maskstream.resources import own_or_shipped
 
 if TYPE_CHECKING:
     from maskstream.config.loading import Layer

@@ -15,8 +15,8 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from maskstream.errors import SinkClosed, SinkError
-from maskstream.files import abandon, printable
-from maskstream.homes import lend_folders
+from maskstream.io.files import abandon, printable
+from maskstream.io.user_folders import lend_folders
 from maskstream.redaction import redact_text
 
 if TYPE_CHECKING:

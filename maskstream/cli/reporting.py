@@ -18,7 +18,7 @@ from maskstream.events.delivery import Carrier, Delivery
 from maskstream.events.detector import EventBook
 from maskstream.events.outbox import Outbox, peek
 from maskstream.events.sink import EventSink, JsonlEvents
-from maskstream.homes import expand_home, state_folder
+from maskstream.io.user_folders import expand_home, state_folder
 from maskstream.protocols import Sink
 from maskstream.types import Face, Output
 

@@ -91,7 +91,7 @@ def watch(arguments: argparse.Namespace, stopper: Stopper) -> None:
     config = load_config(arguments.config, command_line)
 
     from maskstream.cli.build import StreamRequest, build_engine  # takes longer than to refuse a configuration
-    from maskstream.files import readable_by
+    from maskstream.io.files import readable_by
 
     request = StreamRequest(
         tuple(arguments.source),

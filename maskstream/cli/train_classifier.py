@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from maskstream.cli.parser import require_options
 from maskstream.cli.training_command import add_training_options, run_training
-from maskstream.resources import own_or_shipped
+from maskstream.io.resources import own_or_shipped
 
 if TYPE_CHECKING:
     from maskstream.config.loading import Layer

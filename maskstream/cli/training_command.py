@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from maskstream.cli.interrupts import insistent_interrupts
 from maskstream.cli.parser import DEVICE_HELP, QUIET_HELP, STRICT_HELP, require_options
 from maskstream.cli.process import keep_freed_memory, start_log
-from maskstream.resources import own_or_shipped
+from maskstream.io.resources import own_or_shipped
 
 if TYPE_CHECKING:
     from maskstream.config.loading import Layer

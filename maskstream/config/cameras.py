@@ -11,14 +11,14 @@ from urllib.parse import quote
 
 from loguru import logger
 
-from maskstream.batches import Batch, Turns
 from maskstream.config.loading import Layer, read_yaml, refine, text_keys
 from maskstream.config.schema import AlignConfig, Config, NetworkConfig, VideoConfig, WebcamConfig
 from maskstream.errors import ConfigError, SourceOpenError
-from maskstream.files import one_line
-from maskstream.folders import VIDEO_SUFFIXES, Found, find_files
-from maskstream.locations import is_folder_or_pattern, is_pattern, may_come_back, pipe_identity, plain_location, source_name
-from maskstream.pictures import PICTURE_SUFFIXES
+from maskstream.io.batches import Batch, Turns
+from maskstream.io.files import one_line
+from maskstream.io.folders import VIDEO_SUFFIXES, Found, find_files
+from maskstream.io.images import PICTURE_SUFFIXES
+from maskstream.io.locations import is_folder_or_pattern, is_pattern, may_come_back, pipe_identity, plain_location, source_name
 from maskstream.redaction import redact
 
 _YAML_SUFFIXES: Final = (".yaml", ".yml")

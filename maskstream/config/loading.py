@@ -18,8 +18,8 @@ from pydantic import BaseModel, ValidationError
 from maskstream.config.schema import Config, Section
 from maskstream.config.yaml_text import NOT_YAML, GivenTwice, parse_yaml, why_not_yaml
 from maskstream.errors import ConfigError
+from maskstream.io.resources import resource
 from maskstream.redaction import HIDDEN, redact_text
-from maskstream.resources import resource
 
 DEFAULT_CONFIG = resource("configs/default.yaml")
 

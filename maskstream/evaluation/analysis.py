@@ -13,8 +13,8 @@ from typing import Any, Final, Protocol, Self
 from maskstream.annotations.types import LabelledPicture
 from maskstream.errors import SinkError, SourceError
 from maskstream.evaluation.predictions import from_record, to_record
-from maskstream.files import one_line
-from maskstream.pictures import read_picture
+from maskstream.io.files import one_line
+from maskstream.io.images import read_picture
 from maskstream.types import BgrImage, Frame, FrameResult
 
 _BATCHES_AHEAD: Final = 2

@@ -16,7 +16,7 @@ from maskstream.evaluation.metrics import (
     resample,
 )
 from maskstream.evaluation.outputs import COMPARED, Run
-from maskstream.files import one_line
+from maskstream.io.files import one_line
 
 FIGURES: Final = (
     *("end_to_end_accuracy", "found", "judged_rightly", "precision", "recall", "specificity", "fpr", "f1", "balanced_accuracy"),

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from maskstream.evaluation.headline import of
 from maskstream.evaluation.report import FIGURES, shown, templates
-from maskstream.files import one_line, replace_file
+from maskstream.io.files import one_line, replace_file
 
 Comparison = Mapping[str, Any]
 Run = Mapping[str, Any]

@@ -14,9 +14,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from maskstream.errors import SinkError, SourceError
 from maskstream.evaluation.types import Mistake, MistakeKind
-from maskstream.files import one_line
+from maskstream.io.files import one_line
+from maskstream.io.images import write_picture
 from maskstream.palette import COLOURS_BGR, LABEL_TEXT
-from maskstream.pictures import write_picture
 from maskstream.text import draw_text, text_width
 from maskstream.types import BgrImage, FloatArray, Label
 

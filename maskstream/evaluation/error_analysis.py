@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from maskstream.evaluation.matching import MASK, MISSED, NOTHING, UNKNOWN, Outcomes, Overlaps
 from maskstream.evaluation.types import Mistake, MistakeKind
-from maskstream.files import csv_text
+from maskstream.io.files import csv_text
 from maskstream.types import FloatArray, Label
 
 CSV_COLUMNS: Final = (

@@ -21,8 +21,8 @@ from maskstream.evaluation.plots import write_plots
 from maskstream.evaluation.predictions import to_json
 from maskstream.evaluation.report import write_report
 from maskstream.evaluation.scoring import Scored
-from maskstream.files import one_line, replace_file
-from maskstream.pictures import read_picture
+from maskstream.io.files import one_line, replace_file
+from maskstream.io.images import read_picture
 from maskstream.types import BgrImage
 
 METRICS_FILE: Final = "metrics.json"

@@ -12,7 +12,7 @@ from typing import Any, Final
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from maskstream.files import replace_file
+from maskstream.io.files import replace_file
 
 Metrics = Mapping[str, Any]
 PAPER_IOUS: Final = ("0.05", "0.10", "0.15", "0.20", "0.25", "0.30")

@@ -15,7 +15,7 @@ from maskstream.config.schema import LabelMeaning
 from maskstream.errors import ConfigError
 from maskstream.evaluation.predictions import FILE_KIND, box_xyxy, from_record, plain_number, probability
 from maskstream.evaluation.types import BoxKind, PicturePredictions, Prediction
-from maskstream.files import one_line
+from maskstream.io.files import one_line
 from maskstream.types import Label
 
 PredictionKind = Literal["maskstream", "jsonl", "coco"]

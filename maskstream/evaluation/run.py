@@ -26,8 +26,8 @@ from maskstream.evaluation.predictions import from_record
 from maskstream.evaluation.scoring import ScoreSettings, score
 from maskstream.evaluation.types import BoxKind, PicturePredictions
 from maskstream.evaluation.yolo import load_yolo
-from maskstream.files import make_folder, one_line
 from maskstream.inference.pipeline import batch_size_of, build_analyzer
+from maskstream.io.files import make_folder, one_line
 from maskstream.models.devices import pick_device
 from maskstream.models.files import weights_path
 

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from maskstream.events.records import event_record
 from maskstream.events.types import Happening, MaskEvent, Phase
-from maskstream.files import plain_text
+from maskstream.io.files import plain_text
 
 COUNTS_PREFIX: Final = "counts-"
 """Of the keys of counts."""

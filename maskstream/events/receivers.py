@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from maskstream.certificates import Fault, fault_of
 from maskstream.errors import ConfigError
+from maskstream.io.certificates import Fault, fault_of
 
 _NO_WAY: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN)
 

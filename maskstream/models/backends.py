@@ -14,8 +14,8 @@ from typing import Final
 from loguru import logger
 
 from maskstream.errors import ConfigError, SinkError
-from maskstream.files import make_folder, replace_file
-from maskstream.homes import cache_folder, cache_lasts
+from maskstream.io.files import make_folder, replace_file
+from maskstream.io.user_folders import cache_folder, cache_lasts
 from maskstream.models.devices import CPU
 from maskstream.models.metadata import check_manifest, file_sha256
 from maskstream.models.runtimes import Graph, read_graph

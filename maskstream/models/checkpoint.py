@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save
 
 from maskstream.errors import ModelError, WeightsError
-from maskstream.files import make_folder, one_line, replace_file
+from maskstream.io.files import make_folder, one_line, replace_file
 from maskstream.models.metadata import (
     TENSORS_SHA256,
     Metadata,

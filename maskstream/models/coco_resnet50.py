@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torchvision.models.detection import KeypointRCNN, KeypointRCNN_ResNet50_FPN_Weights, keypointrcnn_resnet50_fpn
 
-from maskstream.homes import expand_home
+from maskstream.io.user_folders import expand_home
 from maskstream.models.backends import choose_backend, kept_graph
 from maskstream.models.checkpoint import load_into, require_finite
 from maskstream.models.exporting import export, network_key

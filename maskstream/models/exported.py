@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from maskstream.errors import ConfigError, WeightsError
-from maskstream.homes import cache_folder
+from maskstream.io.user_folders import cache_folder
 from maskstream.models.backends import installed_backends
 from maskstream.models.metadata import Metadata, check_manifest, parse_metadata, read_checkpoint, to_header
 from maskstream.models.runtimes import Graph, read_graph
@@ -89,7 +89,7 @@ def write_exported(path: Path, content: bytes, properties: dict[str, str]) -> No
 def _write_onnx(path: Path, content: bytes, properties: dict[str, str]) -> None:
     import onnx
 
-    from maskstream.files import replace_file
+    from maskstream.io.files import replace_file
 
     model = onnx.load_from_string(content)
     onnx.helper.set_model_props(model, properties)

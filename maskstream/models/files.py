@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from maskstream.homes import expand_home
-from maskstream.resources import own_or_shipped, resource
+from maskstream.io.resources import own_or_shipped, resource
+from maskstream.io.user_folders import expand_home
 
 WEIGHTS_DIR = resource("weights")
 """The weights that come with the program."""

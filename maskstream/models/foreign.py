@@ -11,7 +11,7 @@ from urllib.error import URLError
 import torch
 
 from maskstream.errors import ModelError, WeightsError
-from maskstream.homes import lend_folders
+from maskstream.io.user_folders import lend_folders
 from maskstream.models.checkpoint import StateDict
 from maskstream.processes import require_unforked
 

@@ -21,7 +21,7 @@ import torch
 from safetensors import SafetensorError
 
 from maskstream.errors import ConfigError, ModelError, WeightsError
-from maskstream.homes import expand_home, lend_folders
+from maskstream.io.user_folders import expand_home, lend_folders
 from maskstream.models.crop_classifier import crops_to_tensor
 from maskstream.models.graph_classifier import in_chunks
 from maskstream.models.memory import memory_errors

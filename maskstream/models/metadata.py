@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 
 from maskstream.errors import WeightsError
-from maskstream.files import replace_file
+from maskstream.io.files import replace_file
 
 MANIFEST: Final = "manifest.json"
 TENSORS_SHA256: Final = "tensors_sha256"

@@ -14,7 +14,7 @@ from loguru import logger
 from numpy.typing import NDArray
 
 from maskstream.errors import SinkError, WeightsError
-from maskstream.files import make_folder, replace_file
+from maskstream.io.files import make_folder, replace_file
 from maskstream.models.without_telemetry import onnxruntime_package, openvino_package
 from maskstream.processes import require_unforked
 

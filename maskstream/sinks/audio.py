@@ -8,8 +8,8 @@ import av
 from av.audio.stream import AudioStream
 from loguru import logger
 
-from maskstream.demuxing import demuxed
-from maskstream.local_media import open_local
+from maskstream.io.demuxing import demuxed
+from maskstream.io.local_media import open_local
 from maskstream.sinks.containers import Container
 from maskstream.sinks.sound_times import AROUND_S, PictureTimes, in_step
 from maskstream.sinks.sound_writing import DAMAGED, AudioPacket, SoundCopy, SoundEncoder, SoundWriter

@@ -10,7 +10,7 @@ from typing import Final
 import av
 
 from maskstream.config.schema import VideoConfig
-from maskstream.files import tighten
+from maskstream.io.files import tighten
 from maskstream.types import SourceInfo
 
 FALLBACK_FPS: Final = 25.0

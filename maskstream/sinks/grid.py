@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from maskstream.files import plain_text
+from maskstream.io.files import plain_text
 from maskstream.rates import per_second
 from maskstream.sinks.letterbox import letterbox
 from maskstream.text import draw_text, text_width

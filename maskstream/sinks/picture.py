@@ -8,10 +8,10 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from maskstream.errors import SinkError
-from maskstream.files import make_folder, one_line
-from maskstream.pictures import WRITABLE_SUFFIXES, write_picture
-from maskstream.sinks.names import MOST_BYTES, plain_name, shortened
-from maskstream.sinks.paths import VIDEO_SUFFIXES, require_folder
+from maskstream.io.file_names import MOST_BYTES, plain_name, shortened
+from maskstream.io.files import make_folder, one_line
+from maskstream.io.images import WRITABLE_SUFFIXES, write_picture
+from maskstream.io.output_paths import VIDEO_SUFFIXES, require_folder
 from maskstream.types import Output, SourceInfo
 
 _ADDED_SUFFIX: Final = ".jpg"

@@ -15,7 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from maskstream.files import printable
+from maskstream.io.files import printable
 from maskstream.types import Output, SourceInfo
 
 

@@ -9,8 +9,8 @@ from typing import Final
 from loguru import logger
 
 from maskstream.config.schema import VideoConfig
+from maskstream.io.output_paths import require_recording_path
 from maskstream.rates import BEGINS_ANEW_S
-from maskstream.sinks.paths import require_recording_path
 from maskstream.sinks.video import VideoSink, new_video
 from maskstream.types import Output, SourceInfo
 

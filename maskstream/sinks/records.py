@@ -18,8 +18,8 @@ import numpy as np
 from loguru import logger
 
 from maskstream.errors import SinkClosed, SinkError
-from maskstream.files import abandon, csv_text, tighten
-from maskstream.sinks.paths import is_file, is_stdout, require_writable
+from maskstream.io.files import abandon, csv_text, tighten
+from maskstream.io.output_paths import is_file, is_stdout, require_writable
 from maskstream.states import StateChange
 from maskstream.types import Detection, Face, FloatArray, FrameResult, Output
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 from loguru import logger
 
-from maskstream.sinks.names import plain_name
+from maskstream.io.file_names import plain_name
 from maskstream.types import BgrImage
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
 from maskstream.events.types import Moment
-from maskstream.files import plain_text
+from maskstream.io.files import plain_text
 from maskstream.palette import COLOURS_BGR, LABEL_TEXT
 from maskstream.text import text_alpha
 from maskstream.types import Label

@@ -7,7 +7,7 @@ import cv2 as _cv2  # noqa: F401  before av: the other order can freeze windows 
 
 from maskstream.config.schema import Config
 from maskstream.errors import SourceOpenError
-from maskstream.locations import local_path, location_kind, webcam_of
+from maskstream.io.locations import local_path, location_kind, webcam_of
 from maskstream.protocols import Source
 from maskstream.redaction import redact
 from maskstream.sources.deferred import DeferredSource

@@ -5,7 +5,7 @@ from typing import Final
 
 import av
 
-from maskstream.demuxing import AnyPacket, demuxed
+from maskstream.io.demuxing import AnyPacket, demuxed
 from maskstream.sources.limits import Allowance
 
 _LOOK_S: Final = 1.0

@@ -6,8 +6,8 @@ from typing import Final, Literal, Protocol
 import av
 
 from maskstream.config.schema import NetworkConfig
-from maskstream.demuxing import AnyPacket
 from maskstream.errors import SourceRefused
+from maskstream.io.demuxing import AnyPacket
 from maskstream.sources.limits import Allowance
 from maskstream.sources.tls import trusted_by
 

@@ -5,8 +5,8 @@ from threading import Lock
 
 from loguru import logger
 
-from maskstream.batches import Batch, Turn
 from maskstream.errors import SourceOpenError
+from maskstream.io.batches import Batch, Turn
 from maskstream.protocols import Source
 from maskstream.types import Frame, SourceInfo
 

@@ -7,7 +7,7 @@ import av
 
 from maskstream.config.schema import VideoConfig
 from maskstream.errors import SourceOpenError
-from maskstream.local_media import LeadsAway, open_local
+from maskstream.io.local_media import LeadsAway, open_local
 from maskstream.sources.video import Origin, VideoSource
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import av
 
-from maskstream.content import Content, content_of
+from maskstream.io.content import Content, content_of
 from maskstream.sources import hls
 from maskstream.sources.http_file import HttpFile
 from maskstream.sources.limits import Allowance, LimitReached

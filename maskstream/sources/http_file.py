@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 import av
 
-from maskstream.content import START_BYTES, PicturesInTurn, index_is_last
-from maskstream.pictures import PICTURE_SUFFIXES
+from maskstream.io.content import START_BYTES, PicturesInTurn, index_is_last
+from maskstream.io.ffmpeg_whitelists import whitelist
+from maskstream.io.images import PICTURE_SUFFIXES
 from maskstream.sources import hls
 from maskstream.sources.limits import Allowance, LimitReached, pyav_timeout
-from maskstream.whitelists import whitelist
 
 MOST_REDIRECTS: Final = 8
 _PIECE: Final = 32768

@@ -5,7 +5,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from maskstream.errors import SourceRefused
-from maskstream.folders import VIDEO_SUFFIXES
+from maskstream.io.folders import VIDEO_SUFFIXES
 from maskstream.redaction import redact
 
 _SITES: Final = (

@@ -12,10 +12,10 @@ from loguru import logger
 
 from maskstream.config.schema import PicturesConfig
 from maskstream.errors import SourceError, SourceOpenError, SourceRefused
-from maskstream.files import one_line
-from maskstream.folders import Found, find_files
-from maskstream.locations import is_pattern, number_in
-from maskstream.pictures import COUNTED, PICTURE_SUFFIXES, picture_shape, read_picture
+from maskstream.io.files import one_line
+from maskstream.io.folders import Found, find_files
+from maskstream.io.images import COUNTED, PICTURE_SUFFIXES, picture_shape, read_picture
+from maskstream.io.locations import is_pattern, number_in
 from maskstream.sources.guard import ReadGuard
 from maskstream.types import BgrImage, Frame, SourceInfo
 

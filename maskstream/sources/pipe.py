@@ -14,14 +14,14 @@ import av
 from loguru import logger
 
 from maskstream.config.schema import VideoConfig
-from maskstream.content import START_BYTES, PicturesInTurn, content_of, index_is_last
-from maskstream.demuxing import demuxed
 from maskstream.errors import SourceError, SourceOpenError
-from maskstream.locations import is_stdin
+from maskstream.io.content import START_BYTES, PicturesInTurn, content_of, index_is_last
+from maskstream.io.demuxing import demuxed
+from maskstream.io.ffmpeg_whitelists import plain_formats, whitelist
+from maskstream.io.locations import is_stdin
 from maskstream.sources.failures import PIPE_NEEDS_SEEKING
 from maskstream.sources.pictures import OnePicture
 from maskstream.sources.video import Origin, VideoPacket, VideoSource
-from maskstream.whitelists import plain_formats, whitelist
 
 _SAY_AFTER_S: Final = 1.0
 """How long a writer may be missing before that is said."""

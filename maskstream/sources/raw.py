@@ -5,10 +5,10 @@ from typing import Final
 
 import av
 
+from maskstream.io.ffmpeg_whitelists import STREAMED_FORMATS, whitelist
 from maskstream.sources.connection import ENOUGH_FOR_FPS, LiveConnection, Peer
 from maskstream.sources.limits import LimitReached, pyav_timeout
 from maskstream.sources.tls import port_of, scheme_of
-from maskstream.whitelists import STREAMED_FORMATS, whitelist
 
 RAW_SCHEMES: Final = ("udp", "rtp", "tcp")
 RECEIVING: Final = {"fifo_size": "131072", "overrun_nonfatal": "1", "buffer_size": "4194304"}

@@ -5,10 +5,10 @@ from typing import Final
 
 import av
 
+from maskstream.io.ffmpeg_whitelists import whitelist
 from maskstream.sources import tls
 from maskstream.sources.connection import ENOUGH_FOR_FPS, LiveConnection
 from maskstream.sources.limits import pyav_timeout
-from maskstream.whitelists import whitelist
 
 RTMP_SCHEMES: Final = ("rtmp", "rtmps")
 _ENOUGH: Final = {"analyzeduration": "1000000", **ENOUGH_FOR_FPS}

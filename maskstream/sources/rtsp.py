@@ -10,12 +10,12 @@ import av
 from av import error as av_error
 from loguru import logger
 
+from maskstream.io.ffmpeg_whitelists import whitelist
 from maskstream.sources import tls
 from maskstream.sources.connection import ENOUGH_FOR_FPS, LiveConnection, Transport
 from maskstream.sources.http_file import MOST_REDIRECTS
 from maskstream.sources.limits import Allowance, LimitReached, pyav_timeout
 from maskstream.sources.rtsp_redirect import redirected_to
-from maskstream.whitelists import whitelist
 
 RTSP_SCHEMES: Final = ("rtsp", "rtsps")
 _US: Final = 1_000_000

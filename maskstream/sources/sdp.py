@@ -7,10 +7,10 @@ from typing import Final
 
 import av
 
+from maskstream.io.ffmpeg_whitelists import whitelist
 from maskstream.sources.connection import ENOUGH_FOR_FPS, LiveConnection
 from maskstream.sources.limits import LimitReached, pyav_timeout
 from maskstream.sources.raw import RECEIVING
-from maskstream.whitelists import whitelist
 
 _LONGEST: Final = 100_000
 """Bytes; real ones have some hundreds."""

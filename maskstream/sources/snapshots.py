@@ -13,8 +13,8 @@ from loguru import logger
 
 from maskstream.clock import MONOTONIC, Clock
 from maskstream.config.schema import NetworkConfig, VideoConfig
-from maskstream.content import Content, content_of
 from maskstream.errors import SourceError, SourceOpenError, SourceRefused, StreamLost
+from maskstream.io.content import Content, content_of
 from maskstream.redaction import redact
 from maskstream.sources import tls
 from maskstream.sources.failures import reason_of_fetch

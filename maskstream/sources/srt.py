@@ -8,11 +8,11 @@ from typing import Final
 import av
 from av import _core
 
+from maskstream.io.ffmpeg_whitelists import STREAMED_FORMATS, whitelist
 from maskstream.sources.connection import ENOUGH_FOR_FPS, LiveConnection, Peer
 from maskstream.sources.limits import LimitReached, pyav_timeout
 from maskstream.sources.relay import Relay, program_with
 from maskstream.sources.tls import port_of
-from maskstream.whitelists import STREAMED_FORMATS, whitelist
 
 SRT_SCHEMES: Final = ("srt",)
 _US: Final = 1_000_000

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from maskstream.certificates import Fault, fault_of
 from maskstream.config.schema import NetworkConfig
 from maskstream.errors import SourceRefused
+from maskstream.io.certificates import Fault, fault_of
 
 _PORTS: Final = {"https": 443, "rtsps": 322, "rtmps": 443}
 _ASK_AGAIN_S: Final = 5.0

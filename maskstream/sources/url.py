@@ -14,8 +14,8 @@ from loguru import logger
 
 from maskstream.clock import MONOTONIC, Clock
 from maskstream.config.schema import NetworkConfig, VideoConfig
-from maskstream.demuxing import demuxed
 from maskstream.errors import SourceError, SourceOpenError, SourceUnreadable, StreamLost
+from maskstream.io.demuxing import demuxed
 from maskstream.protocols import Source
 from maskstream.redaction import redact
 from maskstream.sources.connection import Connection, Peer, PictureComes, Remembered, Transport

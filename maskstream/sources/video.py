@@ -14,8 +14,8 @@ from av.video.frame import VideoFrame
 from loguru import logger
 
 from maskstream.config.schema import VideoConfig
-from maskstream.demuxing import demuxed
 from maskstream.errors import SourceOpenError, SourceRefused
+from maskstream.io.demuxing import demuxed
 from maskstream.sources.deinterlacing import Deinterlacer
 from maskstream.sources.guard import ReadGuard
 from maskstream.sources.limits import limit_memory

@@ -7,6 +7,7 @@ from typing import Final
 import av
 from loguru import logger
 
+from maskstream.io.ffmpeg_whitelists import PLAYLISTS, plain_formats, whitelist
 from maskstream.redaction import redact
 from maskstream.sources import hls, tls
 from maskstream.sources.arrival import comes_as_a_file
@@ -17,7 +18,6 @@ from maskstream.sources.http_file import MOST_REDIRECTS
 from maskstream.sources.http_redirect import arrived_at
 from maskstream.sources.limits import pyav_timeout
 from maskstream.sources.mjpeg import MJPEG_FORMATS
-from maskstream.whitelists import PLAYLISTS, plain_formats, whitelist
 
 HTTP_SCHEMES: Final = ("http", "https")
 GUESSED_RATE: Final = frozenset({"jpeg_pipe", "mjpeg", *MJPEG_FORMATS})

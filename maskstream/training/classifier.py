@@ -17,13 +17,13 @@ from torch.nn.functional import cross_entropy
 
 from maskstream.errors import ConfigError, SourceError, SourceOpenError
 from maskstream.evaluation.curves import expected_calibration_error
-from maskstream.files import one_line
+from maskstream.io.files import one_line
+from maskstream.io.images import natural_order, read_picture
 from maskstream.models import CROP_ARCHITECTURES
 from maskstream.models.checkpoint import StateDict, load_into, save_checkpoint
 from maskstream.models.crop_classifier import crops_to_tensor
 from maskstream.models.graph_classifier import CHUNK
 from maskstream.models.metadata import Metadata
-from maskstream.pictures import natural_order, read_picture
 from maskstream.training.calibration import fit_temperature
 from maskstream.training.crops import DESCRIPTION, middle, stored_size
 from maskstream.training.occluders import occlude

@@ -18,9 +18,9 @@ from maskstream.annotations import Annotations, LabelledFace, LabelledPicture
 from maskstream.errors import SinkError, SourceError
 from maskstream.evaluation.matching import box_iou
 from maskstream.evaluation.types import BoxKind
-from maskstream.files import make_folder, one_line, replace_file
 from maskstream.geometry import face_box, face_box_from_keypoints, head_box
-from maskstream.pictures import read_picture, write_picture
+from maskstream.io.files import make_folder, one_line, replace_file
+from maskstream.io.images import read_picture, write_picture
 from maskstream.protocols import Detector
 from maskstream.types import BACKGROUND, BgrImage, Detection, FloatArray, Label
 

@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
 from maskstream.errors import MaskStreamError, ModelError, SinkError, WeightsError
-from maskstream.files import one_line, replace_file
+from maskstream.io.files import one_line, replace_file
 from maskstream.training.curves import draw_curves
 from maskstream.training.ranks import Ranks
 from maskstream.training.task import Run, Task

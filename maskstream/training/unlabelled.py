@@ -9,8 +9,8 @@ import numpy as np
 from maskstream.annotations import Annotations, ProblemKind
 from maskstream.annotations.raw import whole_number
 from maskstream.evaluation.matching import box_iou
-from maskstream.files import one_line
 from maskstream.geometry import face_box
+from maskstream.io.files import one_line
 from maskstream.protocols import Detector
 
 _LABELLED_FROM_IOU: Final = 0.3

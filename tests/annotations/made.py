@@ -11,7 +11,7 @@ import pytest
 from maskstream.annotations import Annotations, Problem, ProblemKind, ReadOptions, read_annotations
 from maskstream.config.schema import LabelMeaning
 from maskstream.errors import ConfigError
-from maskstream.pictures import write_picture
+from maskstream.io.images import write_picture
 
 MEANINGS: Mapping[str, LabelMeaning] = {
     "mask": "mask",

@@ -9,7 +9,7 @@ from PIL import ExifTags, Image
 
 from maskstream.annotations import ProblemKind
 from maskstream.config.loading import load_config
-from maskstream.pictures import read_picture
+from maskstream.io.images import read_picture
 from tests.annotations.made import coco, faces_of, kinds, only_problem, pictures, put, read, refusal, region, voc, vott
 
 Box = tuple[float, float, float, float]

@@ -14,8 +14,8 @@ from maskstream.cli.opening import is_one_picture, open_camera, open_source, pic
 from maskstream.config.cameras import Camera
 from maskstream.config.schema import Config
 from maskstream.errors import SinkError, SourceOpenError, SourceRefused
+from maskstream.io.file_names import FileNames
 from maskstream.sinks import PictureSink, RecordingSink, VideoSink
-from maskstream.sinks.names import FileNames
 from maskstream.sources import SOURCES, FileSource, ReconnectingSource, UrlSource
 from maskstream.states import SourceState
 from maskstream.stream.board import StatusBoard

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from maskstream.pictures import write_picture
+from maskstream.io.images import write_picture
 from maskstream.types import BgrImage
 from tests.conftest import DEMO
 from tests.end_to_end.test_run_stream import run

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from maskstream import MaskPipeline
-from maskstream.pictures import write_picture
+from maskstream.io.images import write_picture
 from maskstream.training.crops import DESCRIPTION, stored_size
 from maskstream.types import Frame
 from tests.conftest import DEMO, ROOT

@@ -9,7 +9,7 @@ import cv2
 import pytest
 
 import run_stream
-from maskstream.files import readable_by
+from maskstream.io.files import readable_by
 from maskstream.sinks.snapshots import save_snapshot
 from maskstream.types import BgrImage
 from tests.conftest import DEMO

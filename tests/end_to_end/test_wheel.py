@@ -26,7 +26,7 @@ LEFT_OUT = (".history.json", ".curves.png")
 SAY_WHERE_IT_IS = """
 import json, maskstream
 from maskstream.config.loading import DEFAULT_CONFIG
-from maskstream.resources import resource
+from maskstream.io.resources import resource
 print(json.dumps([maskstream.__file__, str(DEFAULT_CONFIG), str(resource("weights"))]))
 """
 

@@ -7,8 +7,8 @@ import pytest
 from maskstream.errors import SourceError
 from maskstream.evaluation.contact_sheets import COLOURS_BGR, TILE_PX, caption, face_tile, place, sheet, write_sheets
 from maskstream.evaluation.types import Mistake, MistakeKind, Prediction
+from maskstream.io.images import read_picture
 from maskstream.overlay import COLOURS_BGR as OVERLAY_COLOURS_BGR
-from maskstream.pictures import read_picture
 from maskstream.text import text_alpha
 from maskstream.types import BgrImage, Label
 from tests.evaluation.made import mistakes, picture

@@ -6,7 +6,7 @@ import pytest
 
 from maskstream.errors import SinkError
 from maskstream.evaluation.plots import confusion_matrix, fp_fn_vs_iou, metrics_vs_iou, write_plots
-from maskstream.pictures import read_picture
+from maskstream.io.images import read_picture
 from tests.evaluation.made import empty_metrics, full_metrics, poor_metrics
 
 MATRICES = {f"confusion_matrix_iou_{iou}" for iou in ("0.05", "0.10", "0.15", "0.20", "0.25", "0.30")}

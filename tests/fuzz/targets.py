@@ -37,7 +37,7 @@ class Target:
 def _pictures(folder: Path) -> None:
     from PIL import Image
 
-    from maskstream.pictures import WRITABLE_SUFFIXES
+    from maskstream.io.images import WRITABLE_SUFFIXES
 
     picture = np.arange(48 * 64 * 3, dtype=np.uint32).reshape(48, 64, 3).astype(np.uint8)
     colour = Image.fromarray(picture)
@@ -65,7 +65,7 @@ def _pictures(folder: Path) -> None:
 
 def _read_picture(folder: Path, name: str) -> object:
     from maskstream.errors import SourceError
-    from maskstream.pictures import picture_size, read_picture
+    from maskstream.io.images import picture_size, read_picture
     from maskstream.sources import source_kind
     from maskstream.sources.pictures import read_within
 
@@ -78,7 +78,7 @@ def _read_picture(folder: Path, name: str) -> object:
 
 
 def _labels(folder: Path) -> None:
-    from maskstream.pictures import write_picture
+    from maskstream.io.images import write_picture
     from tests.annotations.made import coco, voc, vott, yolo
 
     faces = {"a.png": [("mask", (10, 10, 40, 50)), ("no_mask", (50, 20, 80, 60))], "b.png": [("mask", (1.5, 2.5, 30, 40))]}
@@ -151,7 +151,7 @@ def _read_cameras(folder: Path, name: str) -> object:
 
 
 def _predictions(folder: Path) -> None:
-    from maskstream.pictures import write_picture
+    from maskstream.io.images import write_picture
     from tests.annotations.made import coco
 
     (folder / "images").mkdir()

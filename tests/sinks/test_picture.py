@@ -8,12 +8,12 @@ from PIL import ExifTags, Image
 
 from maskstream.config.schema import PicturesConfig
 from maskstream.errors import SinkError
-from maskstream.pictures import WRITABLE_SUFFIXES, read_picture, write_picture
+from maskstream.io.images import WRITABLE_SUFFIXES, read_picture, write_picture
 from maskstream.sinks import PictureSink, require_picture_target
 from maskstream.sources import PictureSource
 from maskstream.types import BgrImage, Frame, FrameResult, Output, SourceInfo
+from tests.io.test_images import files_at_most
 from tests.picture_files import make
-from tests.test_pictures import files_at_most
 from tests.video_files import RED, four_corners, grey_index, output_of, plain
 
 RECURSIVE = PicturesConfig(recursive=True, max_megapixels=250)

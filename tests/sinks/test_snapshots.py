@@ -6,7 +6,7 @@ import cv2
 import pytest
 from loguru import logger
 
-from maskstream.sinks.names import plain_name
+from maskstream.io.file_names import plain_name
 from maskstream.sinks.snapshots import save_snapshot
 from tests.video_files import four_corners
 

@@ -16,7 +16,7 @@ import pytest
 from maskstream.config.loading import load_config
 from maskstream.config.schema import NetworkConfig
 from maskstream.errors import SourceOpenError, SourceRefused
-from maskstream.locations import location_kind
+from maskstream.io.locations import location_kind
 from maskstream.sources import UrlSource, source_kind
 from maskstream.sources.relay import program_with
 from maskstream.sources.rtmp import login_as_it_is

@@ -8,7 +8,7 @@ from maskstream.cli.opening import open_source
 from maskstream.config.cameras import Camera, read_cameras
 from maskstream.config.schema import Config
 from maskstream.errors import SourceOpenError
-from maskstream.locations import location_kind, may_come_back, webcam_of
+from maskstream.io.locations import location_kind, may_come_back, webcam_of
 from maskstream.sources import SOURCES, FileSource, ReconnectingSource, source_kind
 from maskstream.stream.board import StatusBoard
 

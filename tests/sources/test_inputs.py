@@ -11,7 +11,7 @@ import pytest
 from maskstream.config.loading import load_config
 from maskstream.config.schema import NetworkConfig
 from maskstream.errors import SourceOpenError
-from maskstream.locations import location_kind
+from maskstream.io.locations import location_kind
 from maskstream.sources import FileSource, UrlSource
 from maskstream.types import Frame
 from tests.servers import LOGIN, content, http_server, locked

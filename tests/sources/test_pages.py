@@ -8,7 +8,7 @@ import pytest
 from maskstream.config.cameras import read_cameras
 from maskstream.config.schema import Config
 from maskstream.errors import SourceOpenError, SourceRefused
-from maskstream.locations import location_kind, plain_location
+from maskstream.io.locations import location_kind, plain_location
 from maskstream.sources import FileSource, UrlSource, source_kind
 from tests.servers import content, http_server
 

@@ -12,7 +12,7 @@ from PIL import Image, TiffImagePlugin
 
 from maskstream.config.schema import PicturesConfig
 from maskstream.errors import SourceOpenError
-from maskstream.pictures import PICTURE_SUFFIXES, WRITABLE_SUFFIXES, write_picture
+from maskstream.io.images import PICTURE_SUFFIXES, WRITABLE_SUFFIXES, write_picture
 from maskstream.sources import PictureSource, source_kind
 from maskstream.types import Frame, SourceInfo
 from tests.picture_files import make

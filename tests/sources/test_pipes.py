@@ -19,8 +19,8 @@ from maskstream.cli.opening import is_one_picture, open_source
 from maskstream.config.cameras import read_cameras
 from maskstream.config.schema import Config
 from maskstream.errors import ConfigError, SourceOpenError
-from maskstream.locations import location_kind, plain_location, source_name
-from maskstream.pictures import read_picture
+from maskstream.io.images import read_picture
+from maskstream.io.locations import location_kind, plain_location, source_name
 from maskstream.sources import DeferredSource, PipedPictureSource, PipeSource
 from maskstream.stream.board import StatusBoard
 from maskstream.types import Frame

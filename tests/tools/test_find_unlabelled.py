@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from maskstream.evaluation.matching import box_iou
-from maskstream.pictures import picture_size
+from maskstream.io.images import picture_size
 from tests.tools.loading import Run, only_line, runner
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from maskstream import MaskPipeline
 from maskstream.align import cut_quad
-from maskstream.pictures import read_picture
+from maskstream.io.images import read_picture
 from maskstream.training.crops import middle, stored_size
 from maskstream.types import Frame
 from tests import command_lines

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from maskstream.config.loading import load_config
+from maskstream.io.images import write_picture
 from maskstream.models import CLASSIFIERS, ClassifierOptions
-from maskstream.pictures import write_picture
 from maskstream.train import load_classifier_recipe
 from maskstream.training.crops import DESCRIPTION, stored_size
 from tests.conftest import ROOT

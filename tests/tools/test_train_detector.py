@@ -7,8 +7,8 @@ import pytest
 from safetensors import safe_open
 
 from maskstream.evaluation.matching import box_iou
+from maskstream.io.images import read_picture
 from maskstream.models import DETECTORS, DetectorOptions
-from maskstream.pictures import read_picture
 from tests import command_lines
 from tests.command_lines import ROOT
 from tests.tools.loading import Run, only_line, runner

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from maskstream.errors import ConfigError, SourceOpenError
+from maskstream.io.images import write_picture
 from maskstream.models.crop_classifier import crops_to_tensor
-from maskstream.pictures import write_picture
 from maskstream.train import load_classifier_recipe
 from maskstream.training import classifier
 from maskstream.training.classifier import (

@@ -13,7 +13,7 @@ from maskstream.align import PADDING_BGR, AlignRules, align_face
 from maskstream.annotations import Annotations, LabelledFace, LabelledPicture
 from maskstream.errors import SinkError
 from maskstream.geometry import face_box_from_keypoints, head_box
-from maskstream.pictures import read_picture, write_picture
+from maskstream.io.images import read_picture, write_picture
 from maskstream.training.crops import MARGIN, CropRules, Miss, cut_stored, make_crops, middle, stored_size
 from maskstream.types import FACE_KEYPOINTS, BgrImage, Detection, Label
 from tests.conftest import make_detection

@@ -9,7 +9,7 @@ import pytest
 from maskstream.align import PADDING_BGR
 from maskstream.annotations import LabelledFace, LabelledPicture
 from maskstream.errors import SourceError
-from maskstream.pictures import write_picture
+from maskstream.io.images import write_picture
 from maskstream.train import load_detector_recipe
 from maskstream.training.recipe import DetectorRecipe
 from maskstream.training.windows import Window, make_window

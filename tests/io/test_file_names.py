@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskstream.errors import SinkError
-from maskstream.sinks.names import MOST_BYTES, FileNames, claim, numbered, plain_name, shortened
+from maskstream.io.file_names import MOST_BYTES, FileNames, claim, numbered, plain_name, shortened
 
 DECOMPOSED = unicodedata.normalize("NFD", "Tür")
 

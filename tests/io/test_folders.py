@@ -11,14 +11,14 @@ import cv2
 import pytest
 
 import run_stream
-from maskstream.batches import Batch, Turns
 from maskstream.cli.opening import open_source, picture_sink
 from maskstream.config.cameras import Camera, read_cameras
 from maskstream.config.loading import Layer, refine
 from maskstream.config.schema import Config
 from maskstream.errors import SourceError, SourceOpenError
-from maskstream.folders import VIDEO_SUFFIXES, find_files
-from maskstream.pictures import PICTURE_SUFFIXES
+from maskstream.io.batches import Batch, Turns
+from maskstream.io.folders import VIDEO_SUFFIXES, find_files
+from maskstream.io.images import PICTURE_SUFFIXES
 from maskstream.sources import DeferredSource, PictureSource
 from maskstream.stream.board import StatusBoard
 from maskstream.stream.engine import Engine

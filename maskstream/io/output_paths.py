@@ -12,9 +12,9 @@ from tempfile import TemporaryFile
 from typing import Final
 
 from maskstream.errors import ConfigError, SinkError
-from maskstream.pictures import WRITABLE_SUFFIXES
+from maskstream.io.file_names import FileNames, numbered, plain_name
+from maskstream.io.images import WRITABLE_SUFFIXES
 from maskstream.sinks.containers import CONTAINERS
-from maskstream.sinks.names import FileNames, numbered, plain_name
 from maskstream.types import SourceInfo
 
 STDOUT: Final = "-"

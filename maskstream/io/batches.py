@@ -7,7 +7,7 @@ from typing import Final
 from loguru import logger
 
 from maskstream.errors import SourceError, SourceOpenError
-from maskstream.files import one_line
+from maskstream.io.files import one_line
 
 _AT_ONCE: Final = 2
 """The next file is opened and decoded while the models look at the one before."""

@@ -6,8 +6,8 @@ import cv2
 import pytest
 from PIL import Image
 
-from maskstream.content import START_BYTES, JpegEnd, PicturesInTurn, content_of, content_of_file
-from maskstream.pictures import WRITABLE_SUFFIXES, write_picture
+from maskstream.io.content import START_BYTES, JpegEnd, PicturesInTurn, content_of, content_of_file
+from maskstream.io.images import WRITABLE_SUFFIXES, write_picture
 from maskstream.sources import source_kind
 from tests.video_files import every, four_corners, grey, write_video
 

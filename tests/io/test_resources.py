@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from maskstream.io.resources import own_or_shipped, resource
 from maskstream.models.files import weights_path
-from maskstream.resources import own_or_shipped, resource
 from tests.conftest import ROOT
 
 

@@ -13,10 +13,10 @@ from typing import Final
 
 from loguru import logger
 
-from maskstream.content import content_of_file
-from maskstream.files import one_line
-from maskstream.locations import is_pattern, mode_of, number_in
-from maskstream.pictures import PICTURE_SUFFIXES, natural_order
+from maskstream.io.content import content_of_file
+from maskstream.io.files import one_line
+from maskstream.io.images import PICTURE_SUFFIXES, natural_order
+from maskstream.io.locations import is_pattern, mode_of, number_in
 
 VIDEO_SUFFIXES: Final = (
     *(".mp4", ".mkv", ".mov", ".avi", ".webm", ".ts", ".m4v", ".mpg", ".mpeg", ".mpe", ".m1v", ".m2v", ".vob", ".mod", ".tod"),

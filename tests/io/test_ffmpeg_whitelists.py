@@ -19,12 +19,12 @@ import pytest
 from maskstream.config.loading import load_config
 from maskstream.config.schema import NetworkConfig
 from maskstream.errors import SourceOpenError, SourceRefused
-from maskstream.local_media import LeadsAway, open_local
+from maskstream.io.ffmpeg_whitelists import PROGRAMS, PROTOCOLS, STREAMED_FORMATS, plain_formats
+from maskstream.io.local_media import LeadsAway, open_local
 from maskstream.sinks.audio import AudioTrack
 from maskstream.sinks.containers import CONTAINERS
 from maskstream.sources import FileSource, PipeSource, UrlSource
 from maskstream.types import SourceInfo
-from maskstream.whitelists import PROGRAMS, PROTOCOLS, STREAMED_FORMATS, plain_formats
 from tests.command_lines import ROOT
 from tests.liars import Caller, Liar
 from tests.senders import answering, in_the_background

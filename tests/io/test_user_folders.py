@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from maskstream.homes import cache_folder, cache_lasts, expand_home, lend_folders, state_folder
+from maskstream.io.user_folders import cache_folder, cache_lasts, expand_home, lend_folders, state_folder
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Final, Literal
 
-from maskstream.pictures import PICTURE_SUFFIXES
+from maskstream.io.images import PICTURE_SUFFIXES
 
 Content = Literal["picture", "video", "multipart", "hls", "sdp", "ffconcat", "page"]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from maskstream.errors import ConfigError, SinkError
-from maskstream.files import make_folder
-from maskstream.sinks.paths import (
+from maskstream.io.files import make_folder
+from maskstream.io.output_paths import (
     next_free,
     output_paths,
     require_distinct,

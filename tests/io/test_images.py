@@ -17,10 +17,10 @@ import pytest
 from PIL import ExifTags, Image, ImageFile
 from PIL.PngImagePlugin import PngInfo
 
-from maskstream import pictures
 from maskstream.errors import SinkError, SourceError
-from maskstream.files import one_line
-from maskstream.pictures import (
+from maskstream.io import images as pictures
+from maskstream.io.files import one_line
+from maskstream.io.images import (
     PICTURE_SUFFIXES,
     WRITABLE_SUFFIXES,
     natural_order,

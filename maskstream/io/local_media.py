@@ -9,8 +9,8 @@ import av
 from av import error as av_error
 from loguru import logger
 
+from maskstream.io.ffmpeg_whitelists import PLAYLISTS, plain_formats, whitelist
 from maskstream.redaction import redact
-from maskstream.whitelists import PLAYLISTS, plain_formats, whitelist
 
 _FILE: Final = "file:"
 _SCRIPT: Final = "concat"

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError, features
 
 from maskstream.errors import SinkError, SourceError, SourceRefused
-from maskstream.files import one_line, replace_file
+from maskstream.io.files import one_line, replace_file
 from maskstream.types import BgrImage
 
 _HAS_AVIF: Final = "avif" in features.modules and features.check("avif")

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import unquote, urlsplit
 
-from maskstream.content import content_of_file
 from maskstream.errors import SourceOpenError
-from maskstream.pictures import PICTURE_SUFFIXES
+from maskstream.io.content import content_of_file
+from maskstream.io.images import PICTURE_SUFFIXES
 from maskstream.redaction import redact
 
 Kind = Literal["url", "webcam", "pipe", "pictures", "file"]

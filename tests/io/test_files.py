@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from maskstream.errors import SinkError
-from maskstream.files import csv_text, make_folder, one_line, printable, readable_by, replace_file, tighten
+from maskstream.io.files import csv_text, make_folder, one_line, printable, readable_by, replace_file, tighten
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
