@@ -17,7 +17,7 @@ from maskstream.config.cameras import read_cameras
 from maskstream.config.schema import Config
 from maskstream.io.file_names import FileNames
 from maskstream.live_cameras import CameraWork, LiveCameras
-from maskstream.overlay import Overlay
+from maskstream.rendering.overlay import Overlay
 from maskstream.sinks import JsonlSink
 from maskstream.stream.board import StatusBoard
 from maskstream.stream.engine import Attendants, Engine

@@ -26,8 +26,8 @@ from maskstream.models.checkpoint import load_checkpoint
 from maskstream.models.crop_classifier import crops_to_tensor
 from maskstream.models.files import weights_path
 from maskstream.models.keypoint_rcnn import to_rgb_tensor
-from maskstream.overlay import Overlay
 from maskstream.protocols import FrameAnalyzer
+from maskstream.rendering.overlay import Overlay
 from maskstream.sinks import VideoSink
 from maskstream.sources import FileSource
 from maskstream.stream.engine import Engine, RunReport

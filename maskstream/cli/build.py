@@ -41,8 +41,8 @@ from maskstream.io.output_paths import (
     require_video_path,
 )
 from maskstream.live_cameras import CameraWork, Configured, LiveCameras
-from maskstream.overlay import Overlay
 from maskstream.protocols import Sink, Source
+from maskstream.rendering.overlay import Overlay
 from maskstream.sinks import (
     CsvSink,
     JsonlSink,

@@ -12,7 +12,6 @@ from rich.console import Console
 
 from maskstream.config.cameras import expand
 from maskstream.config.schema import Config, EventsConfig, PerSource
-from maskstream.covering import stored_crop
 from maskstream.errors import ConfigError, SinkError
 from maskstream.events.delivery import Carrier, Delivery
 from maskstream.events.detector import EventBook
@@ -20,6 +19,7 @@ from maskstream.events.outbox import Outbox, peek
 from maskstream.events.sink import EventSink, JsonlEvents
 from maskstream.io.user_folders import expand_home, state_folder
 from maskstream.protocols import Sink
+from maskstream.rendering.anonymize import stored_crop
 from maskstream.types import Face, Output
 
 if TYPE_CHECKING:

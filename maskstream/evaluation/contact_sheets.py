@@ -16,8 +16,8 @@ from maskstream.errors import SinkError, SourceError
 from maskstream.evaluation.types import Mistake, MistakeKind
 from maskstream.io.files import one_line
 from maskstream.io.images import write_picture
-from maskstream.palette import COLOURS_BGR, LABEL_TEXT
-from maskstream.text import draw_text, text_width
+from maskstream.rendering.palette import COLOURS_BGR, LABEL_TEXT
+from maskstream.rendering.text import draw_text, text_width
 from maskstream.types import BgrImage, FloatArray, Label
 
 Bgr = tuple[int, int, int]

@@ -18,7 +18,7 @@ from maskstream.evaluation.headline import at_reference, headline, of
 from maskstream.evaluation.metrics import iou_key
 from maskstream.evaluation.types import Mistake, MistakeKind
 from maskstream.io.files import one_line, replace_file
-from maskstream.palette import LABEL_TEXT
+from maskstream.rendering.palette import LABEL_TEXT
 
 Metrics = Mapping[str, Any]
 Style = Literal["percent", "count", "number", "short"]

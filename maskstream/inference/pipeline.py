@@ -13,15 +13,15 @@ from maskstream.align import cut_faces
 from maskstream.config.detector_interval import analysed_per_look, covers_faces
 from maskstream.config.loading import load_config
 from maskstream.config.schema import ClassifierConfig, Config, DetectorConfig
-from maskstream.covering import is_covered
 from maskstream.errors import ConfigError
 from maskstream.inference.analyzer import Analyzer
 from maskstream.models import CLASSIFIERS, CROP_ARCHITECTURES, DETECTORS, ClassifierOptions, DetectorOptions
 from maskstream.models.backends import choose_backend
 from maskstream.models.devices import CPU, kind_of, pick_device
 from maskstream.models.runtimes import STREAMS
-from maskstream.overlay import Overlay
 from maskstream.protocols import Cutter, Detector
+from maskstream.rendering.anonymize import is_covered
+from maskstream.rendering.overlay import Overlay
 from maskstream.types import BgrImage, Face, Frame, FrameResult
 
 if TYPE_CHECKING:

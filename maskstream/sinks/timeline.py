@@ -13,8 +13,8 @@ from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
 from maskstream.events.types import Moment
 from maskstream.io.files import plain_text
-from maskstream.palette import COLOURS_BGR, LABEL_TEXT
-from maskstream.text import text_alpha
+from maskstream.rendering.palette import COLOURS_BGR, LABEL_TEXT
+from maskstream.rendering.text import text_alpha
 from maskstream.types import Label
 
 _WIDTH_IN: Final = 9.0

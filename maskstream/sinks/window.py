@@ -13,8 +13,8 @@ from loguru import logger
 from maskstream.config.schema import Config, WindowConfig
 from maskstream.errors import SinkClosed
 from maskstream.io.files import plain_text
+from maskstream.rendering.grid import Cell, draw_grid, grid_shape
 from maskstream.sinks.display import prefer_x11
-from maskstream.sinks.grid import Cell, draw_grid, grid_shape
 from maskstream.sinks.snapshots import save_snapshot
 from maskstream.states import SILENT, StateChange
 from maskstream.types import Output, SourceInfo

@@ -8,8 +8,8 @@ from maskstream.errors import SourceError
 from maskstream.evaluation.contact_sheets import COLOURS_BGR, TILE_PX, caption, face_tile, place, sheet, write_sheets
 from maskstream.evaluation.types import Mistake, MistakeKind, Prediction
 from maskstream.io.images import read_picture
-from maskstream.overlay import COLOURS_BGR as OVERLAY_COLOURS_BGR
-from maskstream.text import text_alpha
+from maskstream.rendering.overlay import COLOURS_BGR as OVERLAY_COLOURS_BGR
+from maskstream.rendering.text import text_alpha
 from maskstream.types import BgrImage, Label
 from tests.evaluation.made import mistakes, picture
 

@@ -15,7 +15,7 @@ from maskstream.config.schema import Config
 from maskstream.errors import ConfigError, ModelError, WeightsError
 from maskstream.evaluation.yolo import YoloAnalyzer, contained, load_yolo
 from maskstream.geometry import face_box
-from maskstream.overlay import Overlay
+from maskstream.rendering.overlay import Overlay
 from maskstream.types import BgrImage, Face, Frame, Label
 from tests.command_lines import ROOT
 from tests.models.tiny import BLUE, RED, draw, save_tiny_yolo

@@ -15,7 +15,7 @@ from maskstream.evaluation.predictions import to_record as to_prediction
 from maskstream.events.detector import EventBook
 from maskstream.events.records import event_record
 from maskstream.inference.propagation import FollowingAnalyzer
-from maskstream.overlay import Overlay
+from maskstream.rendering.overlay import Overlay
 from maskstream.sinks.records import to_record
 from maskstream.tracking.analyzer import PeopleAnalyzer
 from maskstream.types import COCO_KEYPOINTS, FACE_KEYPOINTS, BgrImage, Detection, Face, FloatArray, FrameResult, Label, Output

@@ -13,9 +13,9 @@ from rich.console import Console
 from maskstream import load_config
 from maskstream.errors import SinkError
 from maskstream.events.detector import EventBook
-from maskstream.palette import COLOURS_BGR
+from maskstream.rendering.palette import COLOURS_BGR
+from maskstream.rendering.text import text_alpha
 from maskstream.sinks.summary import SummarySink
-from maskstream.text import text_alpha
 from maskstream.types import Frame, Label
 from tests.tracking.made import frame_at, output_with, person
 

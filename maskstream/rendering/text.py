@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskstream.fonts import font_with, load_font
+from maskstream.rendering.fonts import font_with, load_font
 from maskstream.types import BgrImage
 
 Colour = tuple[int, int, int]

@@ -7,14 +7,14 @@ import pytest
 from maskstream import Analyzer, load_config
 from maskstream.config.loading import Layer
 from maskstream.inference.propagation import FollowingAnalyzer
-from maskstream.overlay import COLOURS_BGR, Overlay
+from maskstream.rendering.overlay import COLOURS_BGR, Overlay
 from maskstream.stream.engine import Engine
 from maskstream.stream.outlets import SinkBinding
 from maskstream.types import COCO_KEYPOINTS, BgrImage, Detection, Face, Frame, FrameResult, Label
 from tests.conftest import make_face, make_frame
 from tests.inference.test_analyzer import GivenClassifier
+from tests.rendering.test_covered_pixels import Film, FindsSkin, Shot, scene
 from tests.stream.test_engine import ListSink
-from tests.test_covered_pixels import Film, FindsSkin, Shot, scene
 
 
 def overlay(**settings: bool) -> Overlay:

@@ -8,8 +8,8 @@ import pytest
 from maskstream import load_config
 from maskstream.config.loading import Layer
 from maskstream.config.schema import Blur, PrivacyConfig
-from maskstream.covering import cover, is_covered, stored_crop
-from maskstream.overlay import Overlay
+from maskstream.rendering.anonymize import cover, is_covered, stored_crop
+from maskstream.rendering.overlay import Overlay
 from maskstream.types import Face, Frame, FrameResult, Label, Output
 from tests.conftest import make_face
 

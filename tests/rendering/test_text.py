@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskstream import fonts, text
-from maskstream.text import draw_text, text_alpha, text_width
+from maskstream.rendering import fonts, text
+from maskstream.rendering.text import draw_text, text_alpha, text_width
 from maskstream.types import BgrImage
 from tests.conftest import ROOT
 from tests.properties import examples
@@ -149,7 +149,7 @@ def test_what_is_drawn_in_each_frame_is_rendered_once() -> None:
 
 
 def test_fonts_are_not_looked_for_before_they_are_needed() -> None:
-    code = "import sys; import maskstream.text; print({'PIL', 'matplotlib', 'PIL.ImageFont'} & set(sys.modules))"
+    code = "import sys; import maskstream.rendering.text; print({'PIL', 'matplotlib', 'PIL.ImageFont'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout == "set()\n"
 
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from maskstream.sinks.grid import Cell, draw_grid, grid_shape
+from maskstream.rendering.grid import Cell, draw_grid, grid_shape
 from maskstream.types import Frame, SourceInfo
 from tests.video_files import BLUE, GREEN, RED, every, output_of, plain
 

@@ -11,13 +11,13 @@ import pytest
 from maskstream.clock import Clock
 from maskstream.config.loading import Layer, load_config
 from maskstream.config.schema import Config
-from maskstream.covering import stored_crop
 from maskstream.errors import OutOfMemory, StreamLost
 from maskstream.inference.analyzer import Analyzer
 from maskstream.inference.propagation import FollowingAnalyzer
-from maskstream.overlay import Overlay
 from maskstream.protocols import FrameAnalyzer
-from maskstream.sinks.grid import Cell, draw_grid
+from maskstream.rendering.anonymize import stored_crop
+from maskstream.rendering.grid import Cell, draw_grid
+from maskstream.rendering.overlay import Overlay
 from maskstream.sources.reconnecting import ReconnectingSource, ReconnectPolicy
 from maskstream.stream.board import StatusBoard
 from maskstream.stream.engine import Engine

@@ -14,9 +14,9 @@ import numpy as np
 
 from maskstream.config.detector_interval import frames_per_look
 from maskstream.config.schema import Config, PerSource
-from maskstream.covering import cover
-from maskstream.palette import COLOURS_BGR, LABEL_TEXT
-from maskstream.text import draw_text, text_width
+from maskstream.rendering.anonymize import cover
+from maskstream.rendering.palette import COLOURS_BGR, LABEL_TEXT
+from maskstream.rendering.text import draw_text, text_width
 from maskstream.types import COCO_KEYPOINTS, BgrImage, Detection, Face, FloatArray, Frame, FrameResult, Label
 
 # Strokes in a unit square, y down: a tick, a cross, an exclamation mark, a question mark.

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from maskstream.sinks.letterbox import letterbox
+from maskstream.rendering.letterbox import letterbox
 from tests.video_files import BLUE, RED, four_corners, plain
 
 BLACK = (0, 0, 0)

@@ -10,8 +10,8 @@ import numpy as np
 
 from maskstream.io.files import plain_text
 from maskstream.rates import per_second
-from maskstream.sinks.letterbox import letterbox
-from maskstream.text import draw_text, text_width
+from maskstream.rendering.letterbox import letterbox
+from maskstream.rendering.text import draw_text, text_width
 from maskstream.types import BgrImage, Output, SourceInfo
 
 _FPS_OVER_S: Final = 1.0

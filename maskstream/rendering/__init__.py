@@ -1,0 +1,1 @@
+"""Drawing on frames: outlines and labels, covered faces, the grid of a window."""
