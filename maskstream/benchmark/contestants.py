@@ -31,7 +31,7 @@ from maskstream.rendering.overlay import Overlay
 from maskstream.sinks import VideoSink
 from maskstream.sources import FileSource
 from maskstream.stream.engine import Engine, RunReport
-from maskstream.stream.outlets import SinkBinding
+from maskstream.stream.sink_group import SinkBinding
 from maskstream.tracking.analyzer import PeopleAnalyzer
 from maskstream.types import BgrImage, Detection, Frame, FrameResult, Output
 

@@ -40,7 +40,6 @@ from maskstream.io.output_paths import (
     require_summary_path,
     require_video_path,
 )
-from maskstream.live_cameras import CameraWork, Configured, LiveCameras
 from maskstream.protocols import Sink, Source
 from maskstream.rendering.overlay import Overlay
 from maskstream.sinks import (
@@ -54,9 +53,10 @@ from maskstream.sinks import (
     why_no_window,
 )
 from maskstream.sinks.records import Mode, require_same_columns
-from maskstream.stream.board import StateListener, StatusBoard
 from maskstream.stream.engine import Attendants, Engine
-from maskstream.stream.outlets import SinkBinding
+from maskstream.stream.live_cameras import CameraWork, Configured, LiveCameras
+from maskstream.stream.sink_group import SinkBinding
+from maskstream.stream.source_states import StateListener, StatusBoard
 from maskstream.tracking.analyzer import PeopleAnalyzer
 from maskstream.types import SourceInfo
 

@@ -19,7 +19,6 @@ from maskstream.io.files import make_folder
 from maskstream.io.images import PICTURE_SUFFIXES, WRITABLE_SUFFIXES
 from maskstream.io.locations import is_stdin
 from maskstream.io.output_paths import output_paths
-from maskstream.live_cameras import Opened
 from maskstream.protocols import Sink, Source
 from maskstream.sinks import FirstFrameSink, PictureSink, RecordingSink, VideoSink
 from maskstream.sinks.video import new_video
@@ -38,9 +37,10 @@ from maskstream.sources import (
 from maskstream.sources.pipe import Pipe, require_no_terminal
 from maskstream.sources.tls import scheme_of
 from maskstream.sources.web import HTTP_SCHEMES
-from maskstream.states import SourceState, SourceStatus
-from maskstream.stream.board import StatusBoard
-from maskstream.stream.outlets import SinkBinding
+from maskstream.stream.live_cameras import Opened
+from maskstream.stream.sink_group import SinkBinding
+from maskstream.stream.source_states import StatusBoard
+from maskstream.stream.states import SourceState, SourceStatus
 from maskstream.types import SourceInfo
 
 _AT_ONCE_S: Final = 0.5

@@ -16,7 +16,7 @@ from maskstream.events.backlog import Backlog
 from maskstream.events.messages import Channel, Letter, interrupted, letter_of, lost_letter
 from maskstream.events.outbox import Outbox
 from maskstream.events.types import Happening
-from maskstream.states import StateChange
+from maskstream.stream.states import StateChange
 
 _FIRST_WAIT_S: Final = 1.0
 _LONGEST_WAIT_S: Final = 30.0

@@ -8,7 +8,7 @@ from uuid import uuid4
 from maskstream.config.schema import Config, PerSource
 from maskstream.events.minute_counts import MinuteCounter
 from maskstream.events.types import Happening, Look, MaskEvent, Moment, Phase
-from maskstream.rates import Pace
+from maskstream.stream.rates import Pace
 from maskstream.types import Face, Label, Output
 
 _LARGE_ENOUGH_PX: Final = 64.0

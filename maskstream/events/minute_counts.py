@@ -4,7 +4,7 @@ from collections import defaultdict
 from datetime import datetime
 
 from maskstream.events.types import MinuteCounts, Moment
-from maskstream.rates import Pace
+from maskstream.stream.rates import Pace
 from maskstream.types import FrameResult, Label
 
 _LONGEST_STEP_S = 1.0

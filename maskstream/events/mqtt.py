@@ -7,7 +7,7 @@ from typing import Final
 from maskstream.events.messages import Letter
 from maskstream.events.mqtt_connection import Broker, CameraConnection, Link
 from maskstream.io.files import plain_text
-from maskstream.states import SourceState, StateChange
+from maskstream.stream.states import SourceState, StateChange
 
 _LEAVING_S: Final = 0.3
 

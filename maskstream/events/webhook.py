@@ -18,7 +18,7 @@ from maskstream.errors import ConfigError
 from maskstream.events.delivery import NotDelivered
 from maskstream.events.messages import Letter
 from maskstream.events.receivers import address_of, require_host, trusting, why
-from maskstream.states import StateChange
+from maskstream.stream.states import StateChange
 
 _TIMEOUT_S: Final = (5.0, 10.0)
 """To connect, and between two bytes of the answer."""

@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 
 from maskstream.io.files import plain_text
-from maskstream.rates import per_second
 from maskstream.rendering.letterbox import letterbox
 from maskstream.rendering.text import draw_text, text_width
+from maskstream.stream.rates import per_second
 from maskstream.types import BgrImage, Output, SourceInfo
 
 _FPS_OVER_S: Final = 1.0

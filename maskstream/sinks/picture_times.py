@@ -4,7 +4,7 @@ from fractions import Fraction
 from math import inf
 from typing import Final
 
-from maskstream.rates import BEGINS_ANEW_S
+from maskstream.stream.rates import BEGINS_ANEW_S
 
 LONGEST_STILL_S: Final = 3600.0
 """A picture stands still for no longer."""

@@ -10,8 +10,8 @@ from loguru import logger
 
 from maskstream.config.schema import VideoConfig
 from maskstream.io.output_paths import require_recording_path
-from maskstream.rates import BEGINS_ANEW_S
 from maskstream.sinks.video import VideoSink, new_video
+from maskstream.stream.rates import BEGINS_ANEW_S
 from maskstream.types import Output, SourceInfo
 
 _LONGEST_GAP_S: Final = 60.0

@@ -20,7 +20,7 @@ from loguru import logger
 from maskstream.errors import SinkClosed, SinkError
 from maskstream.io.files import abandon, csv_text, tighten
 from maskstream.io.output_paths import is_file, is_stdout, require_writable
-from maskstream.states import StateChange
+from maskstream.stream.states import StateChange
 from maskstream.types import Detection, Face, FloatArray, FrameResult, Output
 
 Mode = Literal["w", "a"]

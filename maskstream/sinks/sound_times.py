@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final, TypeVar
 
-from maskstream.rates import BEGINS_ANEW_S
+from maskstream.stream.rates import BEGINS_ANEW_S
 
 AROUND_S: Final = 2.0
 """Sound that lies further outside the picture is left out; recordings of broadcasts begin with the sound."""

@@ -16,7 +16,7 @@ from maskstream.io.files import plain_text
 from maskstream.rendering.grid import Cell, draw_grid, grid_shape
 from maskstream.sinks.display import prefer_x11
 from maskstream.sinks.snapshots import save_snapshot
-from maskstream.states import SILENT, StateChange
+from maskstream.stream.states import SILENT, StateChange
 from maskstream.types import Output, SourceInfo
 
 _WINDOW: Final = "maskstream"

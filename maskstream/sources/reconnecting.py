@@ -11,7 +11,7 @@ from typing import Final
 from maskstream.clock import MONOTONIC, Clock
 from maskstream.errors import SourceError, SourceRefused, SourceUnreadable, StreamLost
 from maskstream.protocols import Source
-from maskstream.states import SourceState, SourceStatus
+from maskstream.stream.states import SourceState, SourceStatus
 from maskstream.types import Frame, SourceInfo
 
 _FIRST_DELAY_S: Final = 1.0

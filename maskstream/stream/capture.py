@@ -10,10 +10,10 @@ from maskstream.clock import Clock
 from maskstream.config.schema import StreamConfig
 from maskstream.errors import MaskStreamError
 from maskstream.protocols import Source
-from maskstream.rates import BEGINS_ANEW_S
-from maskstream.states import SourceState, SourceStatus
 from maskstream.stream.channel import Channel
 from maskstream.stream.health import Meter, SourceHealth
+from maskstream.stream.rates import BEGINS_ANEW_S
+from maskstream.stream.states import SourceState, SourceStatus
 from maskstream.types import Frame, FrameResult, SourceInfo
 
 _HELD_POLL_S: Final = 0.02

@@ -19,13 +19,13 @@ from loguru import logger
 from maskstream.config.schema import StreamConfig
 from maskstream.errors import MaskStreamError, OutOfMemory, SinkClosed, SinkError
 from maskstream.protocols import FrameAnalyzer, Source
-from maskstream.states import SourceState
-from maskstream.stream.board import StateListener, StatusBoard, told
 from maskstream.stream.capture import Captured, Crashed, Ended, Item
+from maskstream.stream.capture_workers import Lanes
 from maskstream.stream.channel import Channel, Overflow
 from maskstream.stream.health import SourceHealth
-from maskstream.stream.lanes import Lanes
-from maskstream.stream.outlets import Outlets, SinkBinding
+from maskstream.stream.sink_group import Outlets, SinkBinding
+from maskstream.stream.source_states import StateListener, StatusBoard, told
+from maskstream.stream.states import SourceState
 from maskstream.types import BgrImage, Face, Frame, FrameResult, Output
 
 _POLL_S: Final = 0.05

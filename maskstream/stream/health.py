@@ -7,8 +7,8 @@ from threading import Lock
 from typing import Final
 
 from maskstream.clock import MONOTONIC, Clock
-from maskstream.rates import per_second
-from maskstream.states import SourceState
+from maskstream.stream.rates import per_second
+from maskstream.stream.states import SourceState
 from maskstream.types import Frame, FrameResult
 
 _REMEMBERED: Final = 64

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from maskstream.config.schema import Config, PerSource
 from maskstream.protocols import FrameAnalyzer
-from maskstream.rates import BEGINS_ANEW_S, Pace
+from maskstream.stream.rates import BEGINS_ANEW_S, Pace
 from maskstream.tracking.label_filter import SteadyLabel, SteadyRules
 from maskstream.tracking.zones import Zones
 from maskstream.types import Face, Frame, FrameResult, Label

@@ -17,8 +17,8 @@ from maskstream.errors import SinkError, SourceOpenError, SourceRefused
 from maskstream.io.file_names import FileNames
 from maskstream.sinks import PictureSink, RecordingSink, VideoSink
 from maskstream.sources import SOURCES, FileSource, ReconnectingSource, UrlSource
-from maskstream.states import SourceState
-from maskstream.stream.board import StatusBoard
+from maskstream.stream.source_states import StatusBoard
+from maskstream.stream.states import SourceState
 from tests.servers import http_server, jpeg, mjpeg, pictures, status
 from tests.slowness import LONGEST_S
 from tests.stream.test_engine import ListSource

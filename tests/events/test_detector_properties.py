@@ -15,7 +15,7 @@ from maskstream.events.detector import EventBook
 from maskstream.events.records import event_record
 from maskstream.events.sink import EventSink
 from maskstream.events.types import Happening, MaskEvent, MinuteCounts, Phase
-from maskstream.states import SourceState, StateChange
+from maskstream.stream.states import SourceState, StateChange
 from maskstream.types import Face, Label, Output
 from tests.properties import any_number, floats32
 from tests.tracking.made import frame_at, output_with, person

@@ -17,7 +17,7 @@ from maskstream.events.mqtt import Mqtt
 from maskstream.events.mqtt_connection import topic_level
 from maskstream.events.outbox import Outbox
 from maskstream.events.types import MinuteCounts, Phase
-from maskstream.states import SourceState, StateChange
+from maskstream.stream.states import SourceState, StateChange
 from maskstream.types import Label
 from tests.events.test_delivery import NOW, event
 from tests.receivers import broker, free_port, old_broker_in_front, subscriber, wait_until

@@ -9,7 +9,7 @@ from maskstream.errors import SinkError
 from maskstream.events.records import event_record
 from maskstream.events.sink import EventSink, JsonlEvents
 from maskstream.events.types import Happening, Look, MaskEvent, MinuteCounts, Moment, Phase
-from maskstream.states import SourceState, StateChange
+from maskstream.stream.states import SourceState, StateChange
 from maskstream.types import Label, Output
 from tests.tracking.made import frame_at, output_with
 

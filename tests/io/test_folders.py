@@ -20,9 +20,9 @@ from maskstream.io.batches import Batch, Turns
 from maskstream.io.folders import VIDEO_SUFFIXES, find_files
 from maskstream.io.images import PICTURE_SUFFIXES
 from maskstream.sources import DeferredSource, PictureSource
-from maskstream.stream.board import StatusBoard
 from maskstream.stream.engine import Engine
-from maskstream.stream.outlets import SinkBinding
+from maskstream.stream.sink_group import SinkBinding
+from maskstream.stream.source_states import StatusBoard
 from maskstream.types import Face, Frame
 from tests.tracking.made import Scripted
 from tests.video_files import every, grey, packets_of, write_video

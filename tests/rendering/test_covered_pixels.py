@@ -19,9 +19,9 @@ from maskstream.rendering.anonymize import stored_crop
 from maskstream.rendering.grid import Cell, draw_grid
 from maskstream.rendering.overlay import Overlay
 from maskstream.sources.reconnecting import ReconnectingSource, ReconnectPolicy
-from maskstream.stream.board import StatusBoard
 from maskstream.stream.engine import Engine
-from maskstream.stream.outlets import SinkBinding
+from maskstream.stream.sink_group import SinkBinding
+from maskstream.stream.source_states import StatusBoard
 from maskstream.tracking.analyzer import PeopleAnalyzer
 from maskstream.types import FACE_KEYPOINTS, BgrImage, Detection, Frame, FrameResult, Output, SourceInfo
 from tests.clocks import ManualClock

@@ -9,7 +9,7 @@ from maskstream.config.loading import Layer
 from maskstream.inference.propagation import FollowingAnalyzer
 from maskstream.rendering.overlay import COLOURS_BGR, Overlay
 from maskstream.stream.engine import Engine
-from maskstream.stream.outlets import SinkBinding
+from maskstream.stream.sink_group import SinkBinding
 from maskstream.types import COCO_KEYPOINTS, BgrImage, Detection, Face, Frame, FrameResult, Label
 from tests.conftest import make_face, make_frame
 from tests.inference.test_analyzer import GivenClassifier

@@ -10,7 +10,7 @@ from maskstream.config.schema import Config
 from maskstream.errors import SourceOpenError
 from maskstream.io.locations import location_kind, may_come_back, webcam_of
 from maskstream.sources import SOURCES, FileSource, ReconnectingSource, source_kind
-from maskstream.stream.board import StatusBoard
+from maskstream.stream.source_states import StatusBoard
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from maskstream.errors import SourceError, SourceUnreadable
 from maskstream.sources import ReconnectingSource, ReconnectPolicy, UrlOpener, UrlSource
-from maskstream.states import SourceStatus
+from maskstream.stream.states import SourceStatus
 from maskstream.types import BgrImage
 from tests.servers import Answer, Ending, Request, content, http_server, mjpeg
 from tests.sources.test_url import network

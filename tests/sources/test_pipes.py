@@ -22,7 +22,7 @@ from maskstream.errors import ConfigError, SourceOpenError
 from maskstream.io.images import read_picture
 from maskstream.io.locations import location_kind, plain_location, source_name
 from maskstream.sources import DeferredSource, PipedPictureSource, PipeSource
-from maskstream.stream.board import StatusBoard
+from maskstream.stream.source_states import StatusBoard
 from maskstream.types import Frame
 from tests import command_lines
 from tests.command_lines import Forked

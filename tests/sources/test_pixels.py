@@ -18,7 +18,7 @@ from maskstream.config.loading import Layer
 from maskstream.config.schema import VideoConfig
 from maskstream.sources import SOURCES, FileSource, UrlSource
 from maskstream.sources.pixels import square_size
-from maskstream.stream.board import StatusBoard
+from maskstream.stream.source_states import StatusBoard
 from maskstream.types import BgrImage, Frame
 from tests.servers import http_server, rtsp_server, stream
 from tests.sinks.test_video import annotate

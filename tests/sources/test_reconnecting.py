@@ -9,8 +9,8 @@ from maskstream.clock import Clock
 from maskstream.errors import SourceError, SourceOpenError, SourceRefused, SourceUnreadable, StreamLost
 from maskstream.sources import reconnecting
 from maskstream.sources.reconnecting import ReconnectingSource, ReconnectPolicy, delay_s
-from maskstream.states import SourceState, SourceStatus, StateChange
-from maskstream.stream.board import StatusBoard
+from maskstream.stream.source_states import StatusBoard
+from maskstream.stream.states import SourceState, SourceStatus, StateChange
 from maskstream.types import Frame, SourceInfo
 from tests.clocks import ManualClock
 from tests.conftest import make_frame

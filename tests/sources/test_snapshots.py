@@ -18,8 +18,8 @@ from maskstream.config.schema import NetworkConfig
 from maskstream.errors import SourceOpenError, SourceRefused, StreamLost
 from maskstream.sources import ReconnectingSource, ReconnectPolicy, SnapshotSource, UrlOpener, UrlPictureSource, UrlSource
 from maskstream.sources.url import open_url
-from maskstream.states import SourceState, StateChange
-from maskstream.stream.board import StatusBoard
+from maskstream.stream.source_states import StatusBoard
+from maskstream.stream.states import SourceState, StateChange
 from tests.certificates import self_signed
 from tests.clocks import HastyClock, ManualClock
 from tests.servers import (

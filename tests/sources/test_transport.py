@@ -13,7 +13,7 @@ from maskstream.config.loading import Layer, load_config, refine
 from maskstream.config.schema import Config, NetworkConfig
 from maskstream.errors import SourceOpenError
 from maskstream.sources import UrlOpener, UrlSource
-from maskstream.stream.board import StatusBoard
+from maskstream.stream.source_states import StatusBoard
 from tests.liars import Caller, Liar
 from tests.rtsp_camera import RtspCamera, running
 from tests.servers import RtspServer, rtsp_server

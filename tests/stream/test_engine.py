@@ -13,10 +13,10 @@ from maskstream.clock import MONOTONIC, Clock
 from maskstream.config.loading import Layer
 from maskstream.config.schema import Config
 from maskstream.errors import SinkClosed, SinkError, StreamLost
-from maskstream.states import StateChange
-from maskstream.stream.board import StatusBoard
 from maskstream.stream.engine import Attendants, Engine
-from maskstream.stream.outlets import SinkBinding
+from maskstream.stream.sink_group import SinkBinding
+from maskstream.stream.source_states import StatusBoard
+from maskstream.stream.states import StateChange
 from maskstream.types import BgrImage, Detection, Frame, FrameResult, Label, Output, SourceInfo
 from tests.clocks import ManualClock
 from tests.conftest import make_detection, make_frame

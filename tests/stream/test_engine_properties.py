@@ -10,9 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from maskstream import load_config
-from maskstream.states import LEGAL, SourceState, StateChange
 from maskstream.stream.engine import Attendants, Engine
-from maskstream.stream.outlets import SinkBinding
+from maskstream.stream.sink_group import SinkBinding
+from maskstream.stream.states import LEGAL, SourceState, StateChange
 from maskstream.types import BgrImage, Frame, FrameResult, Output, SourceInfo
 from tests.properties import examples
 

@@ -10,11 +10,11 @@ import pytest
 from maskstream.clock import MONOTONIC, Clock
 from maskstream.errors import ModelError, OutOfMemory, SinkError
 from maskstream.inference.analyzer import Analyzer
-from maskstream.states import SourceState, StateChange
-from maskstream.stream.board import StatusBoard
 from maskstream.stream.engine import Attendants, Engine
 from maskstream.stream.health import Rate
-from maskstream.stream.outlets import SinkBinding
+from maskstream.stream.sink_group import SinkBinding
+from maskstream.stream.source_states import StatusBoard
+from maskstream.stream.states import SourceState, StateChange
 from maskstream.types import BgrImage, Detection, Frame, Output
 from tests.clocks import ManualClock
 from tests.conftest import make_detection

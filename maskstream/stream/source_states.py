@@ -10,7 +10,7 @@ from loguru import logger
 
 from maskstream.clock import MONOTONIC, Clock
 from maskstream.errors import SinkError
-from maskstream.states import SILENT, SourceState, SourceStatus, StateChange
+from maskstream.stream.states import SILENT, SourceState, SourceStatus, StateChange
 
 
 @runtime_checkable

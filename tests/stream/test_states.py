@@ -3,7 +3,7 @@ from threading import Thread
 
 import pytest
 
-from maskstream.states import LEGAL, SourceState, SourceStatus, StateChange
+from maskstream.stream.states import LEGAL, SourceState, SourceStatus, StateChange
 
 CONNECTING, ONLINE, STALLED, RECONNECTING, OFFLINE, ENDED = SourceState
 

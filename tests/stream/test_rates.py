@@ -1,6 +1,6 @@
 import pytest
 
-from maskstream.rates import Pace, per_second
+from maskstream.stream.rates import Pace, per_second
 
 
 def paced(*times_s: float) -> Pace:

@@ -14,9 +14,9 @@ from maskstream.config.cameras import Camera
 from maskstream.config.schema import Config
 from maskstream.errors import MaskStreamError
 from maskstream.protocols import Source
-from maskstream.states import SourceStatus
-from maskstream.stream.board import StatusBoard
-from maskstream.stream.outlets import SinkBinding
+from maskstream.stream.sink_group import SinkBinding
+from maskstream.stream.source_states import StatusBoard
+from maskstream.stream.states import SourceStatus
 
 
 class Configured(Protocol):

@@ -16,12 +16,12 @@ from maskstream.config.camera_watch import CameraWatch
 from maskstream.config.cameras import read_cameras
 from maskstream.config.schema import Config
 from maskstream.io.file_names import FileNames
-from maskstream.live_cameras import CameraWork, LiveCameras
 from maskstream.rendering.overlay import Overlay
 from maskstream.sinks import JsonlSink
-from maskstream.stream.board import StatusBoard
 from maskstream.stream.engine import Attendants, Engine
-from maskstream.stream.outlets import SinkBinding
+from maskstream.stream.live_cameras import CameraWork, LiveCameras
+from maskstream.stream.sink_group import SinkBinding
+from maskstream.stream.source_states import StatusBoard
 from maskstream.tracking.analyzer import PeopleAnalyzer
 from tests.clocks import ManualClock
 from tests.servers import http_server, mjpeg

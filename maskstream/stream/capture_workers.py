@@ -9,11 +9,11 @@ from loguru import logger
 
 from maskstream.config.schema import StreamConfig
 from maskstream.protocols import Source
-from maskstream.states import SourceState
 from maskstream.stream.batcher import Batcher
-from maskstream.stream.board import StatusBoard
 from maskstream.stream.capture import Item, Lane
 from maskstream.stream.health import SourceHealth
+from maskstream.stream.source_states import StatusBoard
+from maskstream.stream.states import SourceState
 
 _JOIN_S: Final = 1.5
 

@@ -13,11 +13,11 @@ from maskstream.config.camera_watch import CameraWatch
 from maskstream.config.cameras import Camera, read_cameras
 from maskstream.config.schema import Config
 from maskstream.errors import ConfigError, ModelError, SourceOpenError
-from maskstream.live_cameras import CameraWork, LiveCameras, Opened
-from maskstream.states import SourceState, SourceStatus
-from maskstream.stream.board import StatusBoard
 from maskstream.stream.engine import Attendants, Engine
-from maskstream.stream.outlets import SinkBinding
+from maskstream.stream.live_cameras import CameraWork, LiveCameras, Opened
+from maskstream.stream.sink_group import SinkBinding
+from maskstream.stream.source_states import StatusBoard
+from maskstream.stream.states import SourceState, SourceStatus
 from tests.clocks import ManualClock
 from tests.receivers import wait_until
 from tests.slowness import LONGEST_S

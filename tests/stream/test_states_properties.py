@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from maskstream.errors import SinkError
-from maskstream.states import LEGAL, SourceState, SourceStatus, StateChange
-from maskstream.stream.board import StatusBoard
+from maskstream.stream.source_states import StatusBoard
+from maskstream.stream.states import LEGAL, SourceState, SourceStatus, StateChange
 
 NAMES = st.sampled_from(["door", "lab"])
 STATES = st.sampled_from(SourceState)
