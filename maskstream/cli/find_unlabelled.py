@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def prepare(arguments: argparse.Namespace, config: "Config", progress: "Console | None") -> str:
     """Mark what the detector finds where nothing is labelled."""
-    from maskstream.prepare import find_unlabelled
+    from maskstream.training.prepare import find_unlabelled
 
     count = find_unlabelled(arguments.images, arguments.labels, arguments.out, arguments.only, config, progress)
     return f"marked: {count}"

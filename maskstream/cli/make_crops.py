@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
 def prepare(arguments: argparse.Namespace, config: "Config", progress: "Console | None") -> str:
     """Cut the crops."""
     from maskstream.io.files import readable_by
-    from maskstream.prepare import CropRequest, cut_crops
+    from maskstream.training.prepare import CropRequest, cut_crops
 
     request = CropRequest(**{name: getattr(arguments, name) for name in REQUESTED}, progress=progress)
     with readable_by(config.privacy.readable_by):

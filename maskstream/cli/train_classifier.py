@@ -10,7 +10,7 @@ from maskstream.io.resources import own_or_shipped
 
 if TYPE_CHECKING:
     from maskstream.config.loading import Layer
-    from maskstream.train import TrainingRequest
+    from maskstream.training.run import TrainingRequest
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def train(arguments: argparse.Namespace, request: "TrainingRequest", layers: "list[Layer]") -> dict[str, float]:
     """Train, try out or only judge what the command line asks for; return the figures."""
-    from maskstream.train import check_classifier, load_classifier_recipe, train_classifier, try_classifier
+    from maskstream.training.run import check_classifier, load_classifier_recipe, train_classifier, try_classifier
 
     require_options(arguments, "data")
     recipe = load_classifier_recipe(arguments.config, layers, dry_run=arguments.dry_run)

@@ -9,7 +9,7 @@ from maskstream.cli.training_command import add_training_options, run_training
 
 if TYPE_CHECKING:
     from maskstream.config.loading import Layer
-    from maskstream.train import TrainingRequest
+    from maskstream.training.run import TrainingRequest
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def train(arguments: argparse.Namespace, request: "TrainingRequest", layers: "list[Layer]") -> dict[str, float]:
     """Train, or only try out, what the command line asks for; return the figures."""
-    from maskstream.train import load_detector_recipe, train_detector, try_detector
+    from maskstream.training.run import load_detector_recipe, train_detector, try_detector
 
     require_options(arguments, "images", "annotations")
     recipe = load_detector_recipe(arguments.config, layers, dry_run=arguments.dry_run)

@@ -14,7 +14,7 @@ from maskstream.io.resources import own_or_shipped
 
 if TYPE_CHECKING:
     from maskstream.config.loading import Layer
-    from maskstream.train import TrainingRequest
+    from maskstream.training.run import TrainingRequest
 
 BACKBONE_HELP = "torchvision's ImageNet weights: a file, or none for a random start; fetched otherwise"
 
@@ -51,7 +51,7 @@ def run_training(
         require_options(arguments, "out")
     changes = [Layer.of_assignment(assignment) for assignment in arguments.set]
 
-    from maskstream.train import TrainingRequest
+    from maskstream.training.run import TrainingRequest
 
     request = TrainingRequest(
         out=arguments.out or Path(),

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from maskstream.errors import MaskStreamError, ModelError, SinkError, WeightsError
 from maskstream.io.files import one_line, replace_file
-from maskstream.training.curves import draw_curves
+from maskstream.training.plots import draw_curves
 from maskstream.training.ranks import Ranks
 from maskstream.training.task import Run, Task
 

@@ -7,8 +7,8 @@ import pytest
 from maskstream.config.loading import load_config
 from maskstream.io.images import write_picture
 from maskstream.models import CLASSIFIERS, ClassifierOptions
-from maskstream.train import load_classifier_recipe
 from maskstream.training.crops import DESCRIPTION, stored_size
+from maskstream.training.run import load_classifier_recipe
 from tests.conftest import ROOT
 from tests.models.tiny import save_overflowing
 from tests.tools.loading import Run, only_line, runner

@@ -12,7 +12,6 @@ import torch
 from maskstream.errors import ConfigError, SourceOpenError
 from maskstream.io.images import write_picture
 from maskstream.models.crop_classifier import crops_to_tensor
-from maskstream.train import load_classifier_recipe
 from maskstream.training import classifier
 from maskstream.training.classifier import (
     ClassifierTask,
@@ -24,6 +23,7 @@ from maskstream.training.classifier import (
 )
 from maskstream.training.crops import middle, stored_size
 from maskstream.training.recipe import ClassifierRecipe
+from maskstream.training.run import load_classifier_recipe
 from maskstream.types import BgrImage, Label
 
 SIZE = 32

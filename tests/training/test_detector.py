@@ -8,9 +8,9 @@ import torch
 from maskstream.annotations import Annotations, ReadOptions, read_annotations
 from maskstream.config.loading import load_config
 from maskstream.errors import ConfigError, WeightsError
-from maskstream.train import load_detector_recipe
 from maskstream.training.detector import DetectorTask
 from maskstream.training.recipe import DetectorRecipe
+from maskstream.training.run import load_detector_recipe
 from tests.training.pictures import write_discs
 
 

@@ -3,8 +3,8 @@ import torch
 from torchvision.models.detection import KeypointRCNN
 
 from maskstream.models import face_mobilenet_network
-from maskstream.train import load_detector_recipe
 from maskstream.training.rcnn import IGNORED, prepare
+from maskstream.training.run import load_detector_recipe
 
 FACE = torch.tensor([[20.0, 20, 60, 70]])
 TINY = torch.tensor([[80.0, 80, 90, 92]])

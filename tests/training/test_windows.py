@@ -10,8 +10,8 @@ from maskstream.align import PADDING_BGR
 from maskstream.annotations import LabelledFace, LabelledPicture
 from maskstream.errors import SourceError
 from maskstream.io.images import write_picture
-from maskstream.train import load_detector_recipe
 from maskstream.training.recipe import DetectorRecipe
+from maskstream.training.run import load_detector_recipe
 from maskstream.training.windows import Window, make_window
 from maskstream.types import BgrImage, Label
 

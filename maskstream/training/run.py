@@ -24,11 +24,11 @@ from maskstream.models import CLASSIFIERS, CROP_ARCHITECTURES, ClassifierOptions
 from maskstream.models.checkpoint import load_checkpoint
 from maskstream.models.crop_classifier import CropNetwork
 from maskstream.models.devices import kind_of, pick_device
-from maskstream.prepare import read_labelled, report_broken
 from maskstream.training.classifier import ClassifierTask, CropSet, judged_figures, read_crops, require_both_answers
 from maskstream.training.crops import middle
 from maskstream.training.detector import DetectorTask
 from maskstream.training.loop import Trainer
+from maskstream.training.prepare import read_labelled, report_broken
 from maskstream.training.ranks import joined
 from maskstream.training.recipe import ClassifierRecipe, DetectorRecipe
 from maskstream.training.task import Figures, Run, Task
