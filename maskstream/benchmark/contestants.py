@@ -13,7 +13,6 @@ from torchvision.models import resnet18
 from torchvision.models.detection import keypointrcnn_resnet50_fpn
 from torchvision.transforms.functional import normalize, to_tensor
 
-from maskstream.align import AlignRules, crop_quad, cut_faces
 from maskstream.benchmark.rounds import Contestant
 from maskstream.config.loading import Layer, refine
 from maskstream.config.schema import Config
@@ -34,6 +33,7 @@ from maskstream.stream.engine import Engine, RunReport
 from maskstream.stream.sink_group import SinkBinding
 from maskstream.tracking.analyzer import PeopleAnalyzer
 from maskstream.types import BgrImage, Detection, Frame, FrameResult, Output
+from maskstream.vision.align import AlignRules, crop_quad, cut_faces
 
 _IMAGENET_MEAN, _IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 _PAPER_SHORT_SIDE = 800

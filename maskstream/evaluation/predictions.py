@@ -8,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 
 from maskstream.evaluation.types import PicturePredictions, Prediction
-from maskstream.geometry import are_pixels, is_box
 from maskstream.types import Face, FloatArray, Label
+from maskstream.vision.geometry import are_pixels, is_box
 
 FILE_KIND: Final = "maskstream predictions"
 _DIGITS: Final = 6

@@ -23,7 +23,7 @@ from maskstream.evaluation.metrics import (
     iou_key,
 )
 from maskstream.evaluation.types import BoxKind, Mistake, PicturePredictions
-from maskstream.geometry import head_box
+from maskstream.vision.geometry import head_box
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from time import perf_counter
 import numpy as np
 from loguru import logger
 
-from maskstream.align import AlignRules, crop_quad, cut_faces
 from maskstream.config.schema import Config, IncorrectAs, PerSource
-from maskstream.geometry import are_pixels, box_corners, face_box, is_box
 from maskstream.processes import OwnProcess
 from maskstream.protocols import Classifier, Cutter, Detector
 from maskstream.types import BACKGROUND, BgrImage, Detection, Face, FloatArray, Frame, FrameResult, Label
+from maskstream.vision.align import AlignRules, crop_quad, cut_faces
+from maskstream.vision.geometry import are_pixels, box_corners, face_box, is_box
 
 
 @dataclass(frozen=True)

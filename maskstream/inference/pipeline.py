@@ -9,7 +9,6 @@ import numpy as np
 from loguru import logger
 from numpy.typing import NDArray
 
-from maskstream.align import cut_faces
 from maskstream.config.detector_interval import analysed_per_look, covers_faces
 from maskstream.config.loading import load_config
 from maskstream.config.schema import ClassifierConfig, Config, DetectorConfig
@@ -23,6 +22,7 @@ from maskstream.protocols import Cutter, Detector
 from maskstream.rendering.anonymize import is_covered
 from maskstream.rendering.overlay import Overlay
 from maskstream.types import BgrImage, Face, Frame, FrameResult
+from maskstream.vision.align import cut_faces
 
 if TYPE_CHECKING:
     from maskstream.models.on_device import Uploads

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from maskstream.align import PADDING_BGR, supersampling
 from maskstream.models.memory import memory_errors
 from maskstream.types import BgrImage, FloatArray
+from maskstream.vision.align import PADDING_BGR, supersampling
 
 
 class _Sent(local):

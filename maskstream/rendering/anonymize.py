@@ -6,9 +6,9 @@ from typing import Final
 import cv2
 import numpy as np
 
-from maskstream.align import cut_faces
 from maskstream.config.schema import Blur, PrivacyConfig
 from maskstream.types import BgrImage, Face, FrameResult, Label, Output
+from maskstream.vision.align import cut_faces
 
 _FILL_BGR: Final = (112, 112, 112)
 _CROP_PX: Final = 160

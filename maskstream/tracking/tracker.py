@@ -14,8 +14,8 @@ import supervision
 from trackers import ByteTrackTracker
 from trackers.utils.iou import BIoU
 
-from maskstream.geometry import is_box
 from maskstream.types import BgrImage, Face
+from maskstream.vision.geometry import is_box
 
 _REFERENCE_FPS: Final = 30.0  # of the units in which ByteTrack counts
 _MARGIN: Final = 0.5

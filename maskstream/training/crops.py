@@ -13,16 +13,16 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from maskstream.align import AlignRules, crop_quad, cut_quad
 from maskstream.annotations import Annotations, LabelledFace, LabelledPicture
 from maskstream.errors import SinkError, SourceError
 from maskstream.evaluation.matching import box_iou
 from maskstream.evaluation.types import BoxKind
-from maskstream.geometry import face_box, face_box_from_keypoints, head_box
 from maskstream.io.files import make_folder, one_line, replace_file
 from maskstream.io.images import read_picture, write_picture
 from maskstream.protocols import Detector
 from maskstream.types import BACKGROUND, BgrImage, Detection, FloatArray, Label
+from maskstream.vision.align import AlignRules, crop_quad, cut_quad
+from maskstream.vision.geometry import face_box, face_box_from_keypoints, head_box
 
 MARGIN: Final = 1.25
 """Side of a stored crop, in sides of what the classifier sees, which is its middle."""

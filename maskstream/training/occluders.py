@@ -1,6 +1,6 @@
 """Things before a face that are no mask, and things around a mask: hands, beards, cups, scarves, glasses, hats.
 
-Lengths and places are in sides of the crop, x to the right and y down, as `maskstream.align` lays a face into it: the eyes at
+Lengths and places are in sides of the crop, x to the right and y down, as `maskstream.vision.align` lays a face into it: the eyes at
 0.36, on most faces the tip of the nose at 0.54, the mouth at 0.67, the chin at 0.88. Distances are negative inside a shape.
 """
 
@@ -10,9 +10,9 @@ from typing import Final
 
 import numpy as np
 
-from maskstream.align import EYE_DISTANCE, EYE_LEVEL
 from maskstream.training.canvas import Canvas, colour, hair_colour, length, moved, plain_colour
 from maskstream.types import BgrImage, FloatArray, Label
+from maskstream.vision.align import EYE_DISTANCE, EYE_LEVEL
 
 _UP: Final = -math.pi / 2
 _DOWN: Final = math.pi / 2

@@ -15,7 +15,6 @@ from loguru import logger
 from rich.console import Console
 from rich.progress import Progress
 
-from maskstream.align import AlignRules
 from maskstream.annotations import Annotations, LabelFormat, LabelledPicture, ProblemKind, ReadOptions, read_annotations
 from maskstream.config.loading import load_config
 from maskstream.config.schema import Config
@@ -26,6 +25,7 @@ from maskstream.io.files import make_folder, one_line, replace_file
 from maskstream.io.output_paths import require_folder
 from maskstream.training.crops import CropRules, KeypointSource, make_crops
 from maskstream.training.unlabelled import add_unlabelled
+from maskstream.vision.align import AlignRules
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import numpy as np
 from maskstream.annotations import Annotations, ProblemKind
 from maskstream.annotations.raw import whole_number
 from maskstream.evaluation.matching import box_iou
-from maskstream.geometry import face_box
 from maskstream.io.files import one_line
 from maskstream.protocols import Detector
+from maskstream.vision.geometry import face_box
 
 _LABELLED_FROM_IOU: Final = 0.3
 """What overlaps a labelled face by this much is that face."""

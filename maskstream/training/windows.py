@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskstream.align import PADDING_BGR
 from maskstream.annotations import LabelledFace, LabelledPicture
 from maskstream.training.photometric import photometric
 from maskstream.training.recipe import DetectorRecipe
 from maskstream.types import FACE_KEYPOINTS, BgrImage, FloatArray
+from maskstream.vision.align import PADDING_BGR
 
 _MIRRORED = [FACE_KEYPOINTS.index(name) for name in ("nose", "right_eye", "left_eye")]
 _NATURAL = 1.2

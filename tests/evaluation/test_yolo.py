@@ -14,9 +14,9 @@ from maskstream.config.loading import Layer, refine
 from maskstream.config.schema import Config
 from maskstream.errors import ConfigError, ModelError, WeightsError
 from maskstream.evaluation.yolo import YoloAnalyzer, contained, load_yolo
-from maskstream.geometry import face_box
 from maskstream.rendering.overlay import Overlay
 from maskstream.types import BgrImage, Face, Frame, Label
+from maskstream.vision.geometry import face_box
 from tests.command_lines import ROOT
 from tests.models.tiny import BLUE, RED, draw, save_tiny_yolo
 from tests.slowness import LONGEST_S

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from maskstream.align import cut_faces
 from maskstream.config.loading import Layer, load_config
 from maskstream.config.schema import Config
 from maskstream.errors import ConfigError
@@ -17,6 +16,7 @@ from maskstream.inference.pipeline import build_analyzer
 from maskstream.models import CLASSIFIERS, ClassifierOptions, DetectorOptions, face_mobilenet
 from maskstream.models.on_device import DeviceCutter, Uploads, scaled
 from maskstream.types import BgrImage, FloatArray, Frame
+from maskstream.vision.align import cut_faces
 
 CPU = "cpu"
 SIZE = 112

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from maskstream import MaskPipeline
-from maskstream.align import cut_quad
 from maskstream.io.images import read_picture
 from maskstream.training.crops import middle, stored_size
 from maskstream.types import Frame
+from maskstream.vision.align import cut_quad
 from tests import command_lines
 from tests.command_lines import ROOT
 from tests.tools.loading import Run, only_line, runner

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from maskstream.align import PADDING_BGR, AlignRules, align_face
 from maskstream.annotations import Annotations, LabelledFace, LabelledPicture
 from maskstream.errors import SinkError
-from maskstream.geometry import face_box_from_keypoints, head_box
 from maskstream.io.images import read_picture, write_picture
 from maskstream.training.crops import MARGIN, CropRules, Miss, cut_stored, make_crops, middle, stored_size
 from maskstream.types import FACE_KEYPOINTS, BgrImage, Detection, Label
+from maskstream.vision.align import PADDING_BGR, AlignRules, align_face
+from maskstream.vision.geometry import face_box_from_keypoints, head_box
 from tests.conftest import make_detection
-from tests.test_align import rotated
+from tests.vision.test_align import rotated
 
 ALIGN = AlignRules(min_face_px=10, min_keypoint_score=0.3)
 RULES = CropRules(size_px=32, rules=ALIGN, keypoints="labels", box="face")

@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 import pytest
 
-from maskstream.align import PADDING_BGR
 from maskstream.annotations import LabelledFace, LabelledPicture
 from maskstream.errors import SourceError
 from maskstream.io.images import write_picture
@@ -14,6 +13,7 @@ from maskstream.training.recipe import DetectorRecipe
 from maskstream.training.run import load_detector_recipe
 from maskstream.training.windows import Window, make_window
 from maskstream.types import BgrImage, Label
+from maskstream.vision.align import PADDING_BGR
 
 BLUE, GREEN, RED, YELLOW = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 255, 255)
 DARK, LIGHT = 20, 200

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from maskstream.geometry import box_corners, face_box, face_box_from_keypoints, head_box
 from maskstream.types import COCO_KEYPOINTS, Detection
+from maskstream.vision.geometry import box_corners, face_box, face_box_from_keypoints, head_box
 from tests.conftest import make_detection
 
 

@@ -8,8 +8,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from maskstream.align import EYE_DISTANCE, EYE_LEVEL, PADDING_BGR, PROFILE_BELOW, AlignRules, crop_quad, cut_quad
 from maskstream.types import FACE_KEYPOINTS, Detection
+from maskstream.vision.align import EYE_DISTANCE, EYE_LEVEL, PADDING_BGR, PROFILE_BELOW, AlignRules, crop_quad, cut_quad
 from tests.properties import any_number, examples, floats32
 
 RULES = AlignRules(min_face_px=1, min_keypoint_score=0.3)

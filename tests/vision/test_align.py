@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from maskstream.align import EYE_DISTANCE, EYE_LEVEL, PADDING_BGR, AlignRules, align_face, crop_quad, cut_quad
 from maskstream.types import Detection
+from maskstream.vision.align import EYE_DISTANCE, EYE_LEVEL, PADDING_BGR, AlignRules, align_face, crop_quad, cut_quad
 from tests.conftest import make_detection
 
 RULES = AlignRules(min_face_px=10, min_keypoint_score=0.3)

@@ -14,8 +14,8 @@ from typing import Final
 import cv2
 import numpy as np
 
-from maskstream.geometry import are_pixels
 from maskstream.types import BgrImage, Detection, FloatArray
+from maskstream.vision.geometry import are_pixels
 
 EYE_DISTANCE: Final = 0.32
 """Distance of the eyes of a frontal face, in sides of the crop."""

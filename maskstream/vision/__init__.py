@@ -1,0 +1,1 @@
+"""Functions on NumPy arrays and OpenCV, without state."""
