@@ -55,7 +55,7 @@ def camera_batches(check: Check) -> dict[str, Any]:
 
 def cameras(check: Check) -> dict[str, Any]:
     """Time the whole program on the clip, so many times at once: decoding, models, tracking; no picture is drawn."""
-    from maskstream.benchmark.contestants import Bench  # takes PyAV and the trackers
+    from maskstream.benchmark.workloads import Bench  # takes PyAV and the trackers
 
     if not CLIP.is_file():
         return {"skipped": f"{CLIP.name} is not installed, only in a checkout"}

@@ -15,7 +15,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from maskstream import __version__
-from maskstream.benchmark import contestants as all_of
+from maskstream.benchmark import workloads as all_of
 from maskstream.benchmark.machine import machine
 from maskstream.benchmark.rounds import Contestant, Times, percentiles, ratio, take_turns
 from maskstream.benchmark.sweeps import SWEEPS, run_sweep

@@ -8,9 +8,9 @@ from typing import Any, Final
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from maskstream.benchmark.contestants import Bench
 from maskstream.benchmark.crowds import crowd, most_certain_face
 from maskstream.benchmark.rounds import Contestant, take_turns
+from maskstream.benchmark.workloads import Bench
 from maskstream.config.loading import Layer, refine
 from maskstream.errors import ConfigError
 from maskstream.evaluation.matching import box_iou

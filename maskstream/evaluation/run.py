@@ -29,7 +29,7 @@ from maskstream.evaluation.yolo import load_yolo
 from maskstream.inference.pipeline import batch_size_of, build_analyzer
 from maskstream.io.files import make_folder, one_line
 from maskstream.models.devices import pick_device
-from maskstream.models.files import weights_path
+from maskstream.models.weights_path import weights_path
 
 SystemName = Literal["maskstream", "yolo", "clip"]
 YOLO_MIN_SCORE: Final = 0.25  # what Ultralytics itself shows from

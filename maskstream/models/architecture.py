@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from maskstream.models.backends import choose_backend, graph_of
 from maskstream.models.exported import is_exported, load_exported
-from maskstream.models.files import weights_path
 from maskstream.models.graph_classifier import GraphClassifier
 from maskstream.models.metadata import Metadata, read_checkpoint
 from maskstream.models.options import ClassifierOptions
+from maskstream.models.weights_path import weights_path
 from maskstream.protocols import Classifier
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Architecture:
 
         from maskstream.models.checkpoint import load_into
         from maskstream.models.crop_classifier import CropNetwork
-        from maskstream.models.foreign import imagenet_weights
+        from maskstream.models.torchvision_weights import imagenet_weights
 
         module = CropNetwork(self.build(len(metadata.class_names)), metadata)
         weights = imagenet_weights(backbone_weights, get_weight(self.imagenet).url)

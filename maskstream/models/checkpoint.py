@@ -7,6 +7,7 @@ from safetensors.torch import save
 
 from maskstream.errors import ModelError, WeightsError
 from maskstream.io.files import make_folder, one_line, replace_file
+from maskstream.models.forks import require_unforked
 from maskstream.models.metadata import (
     TENSORS_SHA256,
     Metadata,
@@ -15,7 +16,6 @@ from maskstream.models.metadata import (
     tensors_sha256,
     to_header,
 )
-from maskstream.processes import require_unforked
 
 StateDict = dict[str, torch.Tensor]
 

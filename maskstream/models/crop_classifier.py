@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from maskstream.models.conv_bn_fusion import fold_batch_norm
 from maskstream.models.exporting import Signature
-from maskstream.models.folding import fold_batch_norm
 from maskstream.models.graph_classifier import crops_to_array, in_chunks
 from maskstream.models.memory import memory_errors
 from maskstream.models.metadata import Metadata

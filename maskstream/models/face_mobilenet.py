@@ -9,12 +9,12 @@ from pathlib import Path
 
 from maskstream.models.backends import choose_backend, graph_of
 from maskstream.models.exported import is_exported, load_exported
-from maskstream.models.files import weights_path
 from maskstream.models.found_faces import KeypointCalibration, Scaling
 from maskstream.models.graph_detector import GraphDetector
 from maskstream.models.metadata import Metadata, read_checkpoint
 from maskstream.models.options import DetectorOptions
 from maskstream.models.runtimes import Graph
+from maskstream.models.weights_path import weights_path
 from maskstream.protocols import Detector
 
 NAME = "face_mobilenet"

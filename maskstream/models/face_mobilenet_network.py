@@ -14,9 +14,9 @@ from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 from maskstream.models.checkpoint import StateDict, load_checkpoint, load_into, require_finite
 from maskstream.models.exporting import export
 from maskstream.models.face_mobilenet import LONGEST_SIDE, NAME, SHORT_SIDE
-from maskstream.models.foreign import imagenet_weights
+from maskstream.models.keypoint_rcnn_graph import WholeDetector, whole_signature
 from maskstream.models.metadata import Metadata
-from maskstream.models.whole import WholeDetector, whole_signature
+from maskstream.models.torchvision_weights import imagenet_weights
 from maskstream.types import FACE_KEYPOINTS
 
 _CHANNELS = 96

@@ -10,14 +10,14 @@ import torch
 from torchvision.models.detection import KeypointRCNN
 from torchvision.models.detection.image_list import ImageList
 
-from maskstream.models.folding import fold_batch_norm
+from maskstream.models.conv_bn_fusion import fold_batch_norm
 from maskstream.models.found_faces import Found, KeypointCalibration, Scaling, detect, resized
 from maskstream.models.heatmaps import decode_heatmaps
+from maskstream.models.keypoint_rcnn_graph import allow_faces
 from maskstream.models.memory import memory_errors
 from maskstream.models.on_device import scaled
 from maskstream.models.options import DetectorOptions
 from maskstream.models.precision import PRECISIONS, InPrecision
-from maskstream.models.whole import allow_faces
 from maskstream.types import BgrImage, Detection
 
 

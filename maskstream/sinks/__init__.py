@@ -4,7 +4,7 @@ import cv2 as _cv2  # noqa: F401  before av: the other order can freeze windows 
 
 from maskstream.sinks.display import why_no_window
 from maskstream.sinks.first_frame import FirstFrameSink
-from maskstream.sinks.picture import PictureSink, picture_targets, require_picture_target
+from maskstream.sinks.images import PictureSink, picture_targets, require_picture_target
 from maskstream.sinks.progress import ProgressSink
 from maskstream.sinks.recording import RecordingSink
 from maskstream.sinks.records import CsvSink, JsonlSink, StatusSink

@@ -21,7 +21,7 @@ from maskstream.io.output_paths import require_video_path
 from maskstream.rendering.letterbox import letterbox
 from maskstream.sinks.audio import AudioTrack
 from maskstream.sinks.containers import FALLBACK_FPS, container_of
-from maskstream.sinks.picture_times import ShownTimes
+from maskstream.sinks.frame_times import ShownTimes
 from maskstream.sinks.sound_times import AROUND_S
 from maskstream.types import BgrImage, Output, SourceInfo
 

@@ -15,7 +15,7 @@ from maskstream.errors import SinkClosed
 from maskstream.io.files import plain_text
 from maskstream.rendering.grid import Cell, draw_grid, grid_shape
 from maskstream.sinks.display import prefer_x11
-from maskstream.sinks.snapshots import save_snapshot
+from maskstream.sinks.screenshots import save_snapshot
 from maskstream.stream.states import SILENT, StateChange
 from maskstream.types import Output, SourceInfo
 

@@ -12,11 +12,11 @@ from maskstream.protocols import Source
 from maskstream.redaction import redact
 from maskstream.sources.deferred import DeferredSource
 from maskstream.sources.file import FileSource
+from maskstream.sources.images import PictureSource
 from maskstream.sources.pages import require_no_page
-from maskstream.sources.pictures import PictureSource
 from maskstream.sources.pipe import PipedPictureSource, PipeSource
 from maskstream.sources.reconnecting import ReconnectingSource, ReconnectPolicy
-from maskstream.sources.snapshots import SnapshotSource, UrlPictureSource
+from maskstream.sources.snapshot_url import SnapshotSource, UrlPictureSource
 from maskstream.sources.url import SCHEMES, UrlOpener, UrlSource, open_url
 from maskstream.sources.webcam import WebcamSource
 

@@ -20,7 +20,7 @@ from maskstream.io.demuxing import demuxed
 from maskstream.io.ffmpeg_whitelists import plain_formats, whitelist
 from maskstream.io.locations import is_stdin
 from maskstream.sources.failures import PIPE_NEEDS_SEEKING
-from maskstream.sources.pictures import OnePicture
+from maskstream.sources.images import OnePicture
 from maskstream.sources.video import Origin, VideoPacket, VideoSource
 
 _SAY_AFTER_S: Final = 1.0

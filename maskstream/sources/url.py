@@ -28,7 +28,7 @@ from maskstream.sources.read_ahead import ReadAhead
 from maskstream.sources.rtmp import RTMP_SCHEMES, RtmpConnection
 from maskstream.sources.rtsp import RTSP_SCHEMES, RtspConnection
 from maskstream.sources.sdp import SdpConnection
-from maskstream.sources.snapshots import SnapshotSource, UrlPictureSource
+from maskstream.sources.snapshot_url import SnapshotSource, UrlPictureSource
 from maskstream.sources.srt import SRT_SCHEMES, SrtConnection
 from maskstream.sources.video import Decoded, Origin, VideoPacket, VideoSource
 from maskstream.sources.web import GUESSED_RATE, HTTP_SCHEMES, HttpConnection

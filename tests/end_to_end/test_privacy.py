@@ -10,7 +10,7 @@ import pytest
 
 import run_stream
 from maskstream.io.files import readable_by
-from maskstream.sinks.snapshots import save_snapshot
+from maskstream.sinks.screenshots import save_snapshot
 from maskstream.types import BgrImage
 from tests.conftest import DEMO
 from tests.receivers import free_port

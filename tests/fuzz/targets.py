@@ -67,7 +67,7 @@ def _read_picture(folder: Path, name: str) -> object:
     from maskstream.errors import SourceError
     from maskstream.io.images import picture_size, read_picture
     from maskstream.sources import source_kind
-    from maskstream.sources.pictures import read_within
+    from maskstream.sources.images import read_within
 
     kind = source_kind(str(folder / name))
     with suppress(SourceError):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from maskstream.io.resources import own_or_shipped, resource
-from maskstream.models.files import weights_path
+from maskstream.models.weights_path import weights_path
 from tests.conftest import ROOT
 
 

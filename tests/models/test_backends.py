@@ -21,8 +21,8 @@ from maskstream.models.exported import export_weights
 from maskstream.models.exporting import Signature, export, network_key
 from maskstream.models.found_faces import outputs_as_found
 from maskstream.models.keypoint_rcnn import KeypointRCNNDetector
+from maskstream.models.keypoint_rcnn_graph import WholeDetector
 from maskstream.models.runtimes import Graph, read_graph
-from maskstream.models.whole import WholeDetector
 from maskstream.models.without_telemetry import openvino_package
 from maskstream.protocols import Detector
 from maskstream.types import FACE_KEYPOINTS, BgrImage, Detection, Frame

@@ -7,7 +7,7 @@ from maskstream.errors import ConfigError, WeightsError
 from maskstream.inference.pipeline import build_analyzer
 from maskstream.models import CLASSIFIERS, ClassifierOptions
 from maskstream.models.crop_classifier import crops_to_tensor
-from maskstream.models.files import weights_path
+from maskstream.models.weights_path import weights_path
 
 CPU = "cpu"
 INCORRECT = str(weights_path(None, "mask_mobilenet_incorrect.safetensors"))

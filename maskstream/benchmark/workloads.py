@@ -23,8 +23,8 @@ from maskstream.inference.propagation import FollowingAnalyzer
 from maskstream.models import CROP_ARCHITECTURES, face_mobilenet, face_mobilenet_network
 from maskstream.models.checkpoint import load_checkpoint
 from maskstream.models.crop_classifier import crops_to_tensor
-from maskstream.models.files import weights_path
 from maskstream.models.keypoint_rcnn import to_rgb_tensor
+from maskstream.models.weights_path import weights_path
 from maskstream.protocols import FrameAnalyzer
 from maskstream.rendering.overlay import Overlay
 from maskstream.sinks import VideoSink

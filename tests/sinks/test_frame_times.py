@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from maskstream.sinks.picture_times import LONGEST_STILL_S, ShownTimes
+from maskstream.sinks.frame_times import LONGEST_STILL_S, ShownTimes
 from tests.properties import examples
 
 STEP_S = 0.04

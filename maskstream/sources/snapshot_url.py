@@ -20,9 +20,9 @@ from maskstream.sources import tls
 from maskstream.sources.failures import reason_of_fetch
 from maskstream.sources.guard import ReadGuard
 from maskstream.sources.http_file import HttpFile
+from maskstream.sources.images import OnePicture, read_within
 from maskstream.sources.limits import Allowance, LimitReached
 from maskstream.sources.mjpeg import first_picture
-from maskstream.sources.pictures import OnePicture, read_within
 from maskstream.sources.pixels import made_square
 from maskstream.types import Frame, SourceInfo
 

@@ -7,7 +7,7 @@ from torchvision.models import resnet18, resnet50
 from torchvision.ops import FrozenBatchNorm2d
 
 from maskstream.models import face_mobilenet_network
-from maskstream.models.folding import fold_batch_norm
+from maskstream.models.conv_bn_fusion import fold_batch_norm
 
 
 def give_statistics(module: nn.Module) -> None:

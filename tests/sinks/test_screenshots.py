@@ -7,7 +7,7 @@ import pytest
 from loguru import logger
 
 from maskstream.io.file_names import plain_name
-from maskstream.sinks.snapshots import save_snapshot
+from maskstream.sinks.screenshots import save_snapshot
 from tests.video_files import four_corners
 
 TAKEN = datetime(2026, 1, 2, 3, 4, 5)
