@@ -51,11 +51,11 @@ __all__ = [
 ]
 
 _MODULE_OF = {
-    "Analyzer": "analyzer",
-    "Config": "settings",
-    "MaskPipeline": "pipeline",
-    "build_analyzer": "pipeline",
-    "load_config": "config",
+    "Analyzer": "inference.analyzer",
+    "Config": "config.schema",
+    "MaskPipeline": "inference.pipeline",
+    "build_analyzer": "inference.pipeline",
+    "load_config": "config.loading",
     **dict.fromkeys(("Detection", "Face", "Frame", "FrameResult", "Label"), "types"),
     **dict.fromkeys((name for name in __all__ if name.endswith("Error") or name == "StreamLost"), "errors"),
 }

@@ -6,82 +6,23 @@ import pytest
 import maskstream
 from tests.conftest import ROOT
 
-# Who may look into whom: each room lists the rooms it may import.
-GROUND = {"types", "clock", "errors", "events", "protocols", "redaction", "states"}
-LOWER = GROUND | {
-    "config",
-    "align",
-    "batches",
-    "certificates",
-    "content",
-    "covering",
-    "demuxing",
-    "files",
-    "folders",
-    "geometry",
-    "locations",
-    "looks",
-    "meanings",
-    "palette",
-    "processes",
-    "pictures",
-    "rates",
-    "resources",
-    "settings",
-    "text",
-    "homes",
-    "local_media",
-    "whitelists",
-}
-ALLOWED = {
-    "types": set(),
-    "clock": set(),
-    "errors": {"redaction"},
-    "redaction": set(),
-    "protocols": {"types"},
-    "states": {"clock"},
-    "events": {"types"},
-    "settings": set(),
-    "yaml_text": set(),
-    "config": {"errors", "redaction", "resources", "settings", "yaml_text"},
-    "batches": {"errors", "files"},
-    "cameras": {"batches", "config", "errors", "files", "folders", "locations", "pictures", "redaction", "settings"},
-    "camera_watch": {"cameras", "clock", "config", "errors", "settings"},
-    "geometry": {"types"},
-    "certificates": set(),
-    "align": {"geometry", "types"},
-    "pictures": {"types", "errors", "files"},
-    "folders": {"content", "errors", "files", "locations", "pictures"},
-    "content": {"pictures"},
-    "locations": {"content", "errors", "pictures", "redaction"},
-    "covering": {"align", "settings", "types"},
-    "demuxing": set(),
-    "whitelists": set(),
-    "local_media": {"redaction", "whitelists"},
-    "files": {"errors"},
-    "fonts": set(),
-    "text": {"fonts", "types"},
-    "meanings": {"config", "settings"},
-    "palette": {"types"},
-    "looks": {"settings"},
-    "processes": {"errors"},
-    "rates": set(),
-    "resources": set(),
-    "homes": set(),
-    "__main__": {"cli"},
-    "interrupts": set(),
-    "annotations": LOWER | {"annotations"},
-    "models": LOWER | {"models"},
-    "sources": LOWER | {"sources"},
-    "sinks": LOWER | {"sinks"},
-    "overlay": LOWER,
-    "analyzer": LOWER,
-    "following": LOWER,
-    "people": LOWER | {"people"},
-    "evaluation": LOWER | {"annotations", "models", "analyzer", "evaluation"},
-    "training": LOWER | {"models", "analyzer", "annotations", "evaluation", "training"},
-    "stream": LOWER | {"analyzer", "stream"},
-}
+# From top to bottom: a room may import itself and the rooms on the lines below its own.
+LAYERS = (
+    {"__main__"},
+    {"cli"},
+    {"benchmark"},
+    {"training"},
+    {"evaluation"},
+    {"sinks"},
+    {"inference"},
+    {"events"},
+    {"rendering", "sources", "tracking"},
+    {"annotations", "models", "stream"},
+    {"config", "vision"},
+    {"io"},
+    {"errors", "protocols"},
+    {"clock", "redaction", "types"},
+)
 MODULES = sorted((ROOT / "maskstream").rglob("*.py"))
 
 
@@ -95,29 +36,27 @@ def room(path: Path) -> str:
     return path.relative_to(ROOT / "maskstream").parts[0].removesuffix(".py")
 
 
+def below(of: str) -> set[str]:
+    level = next(level for level, rooms in enumerate(LAYERS) if of in rooms)
+    return set().union(*LAYERS[level + 1 :])
+
+
+def test_every_room_has_its_layer() -> None:
+    rooms = {room(path) for path in MODULES} - {"__init__"}
+    assert sorted(rooms) == sorted(name for layer in LAYERS for name in layer)
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_rooms_look_only_where_they_may(path: Path) -> None:
-    if room(path) in {
-        "app",
-        "benchmark",
-        "cli",
-        "live_cameras",
-        "measure",
-        "opening",
-        "pipeline",
-        "prepare",
-        "reporting",
-        "train",
-        "__init__",
-    }:
-        return  # those that see everything
-    ours = {name.split(".")[1] for name in imports(path) if name.startswith("maskstream.")}
-    assert ours <= ALLOWED[room(path)]
+def test_rooms_import_what_is_below_them(path: Path) -> None:
+    """`maskstream/__init__.py` imports what it exports when that is asked for, and stands above all."""
+    if room(path) != "__init__":
+        ours = {name.split(".")[1] for name in imports(path) if name.startswith("maskstream.")}
+        assert ours <= below(room(path)) | {room(path)}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_torch_stays_with_the_models(path: Path) -> None:
-    if room(path) not in {"models", "training", "benchmark", "train"}:
+    if room(path) not in {"models", "training", "benchmark"} and path.name != "yolo.py":
         assert not {name.split(".")[0] for name in imports(path)} & {"torch", "torchvision"}
 
 

@@ -36,10 +36,9 @@ from maskstream.io.output_paths import (
     require_folder,
     require_new,
     require_not_read,
-    require_recording_path,
     require_summary_path,
-    require_video_path,
 )
+from maskstream.io.text_file import Mode
 from maskstream.protocols import Sink, Source
 from maskstream.rendering.overlay import Overlay
 from maskstream.sinks import (
@@ -52,7 +51,8 @@ from maskstream.sinks import (
     require_picture_target,
     why_no_window,
 )
-from maskstream.sinks.records import Mode, require_same_columns
+from maskstream.sinks.records import require_same_columns
+from maskstream.sinks.video_paths import require_recording_path, require_video_path
 from maskstream.stream.engine import Attendants, Engine
 from maskstream.stream.live_cameras import CameraWork, Configured, LiveCameras
 from maskstream.stream.sink_group import SinkBinding

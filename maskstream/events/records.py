@@ -4,7 +4,7 @@ from base64 import b64encode
 from typing import Any
 
 from maskstream.events.types import Happening, MaskEvent, MinuteCounts, Moment
-from maskstream.sinks.records import box_record, iso_8601, rounded
+from maskstream.io.text_file import box_record, iso_8601, rounded
 
 
 def event_record(happening: Happening) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from maskstream.events.records import event_record
 from maskstream.events.types import Happening
-from maskstream.sinks.records import Mode, TextSink
+from maskstream.io.text_file import Mode, TextSink
 from maskstream.stream.states import SourceState, StateChange
 from maskstream.types import Output
 

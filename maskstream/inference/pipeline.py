@@ -222,7 +222,7 @@ def batch_size_of(config: Config, *, follows: bool = True) -> int:
     """Return how many frames are analysed in one go, at most: the one place where that is decided.
 
     It is `stream.batch_size`. Where that is null, it is as many as the detector looks at in one go, which depends on the device
-    and on what runs it, times the analysed frames that come to one look (`maskstream.config.detector_interval`). During a run its `Batcher` has the
+    and on what runs it, times the analysed frames that come to one look (`detector_interval`). During a run its `Batcher` has the
     number: the engine halves it there where memory does not suffice.
 
     Args:

@@ -58,7 +58,7 @@ class _Followed:
 class FollowingAnalyzer:
     """Stands where an `Analyzer` stands, and lets it look at every Nth frame of a source alone; in between faces are followed.
 
-    How often it looks is said in `maskstream.config.detector_interval`. Whatever that says, it looks at the first frame of a connection, at a frame
+    How often it looks is said in `detector_interval`. Whatever that says, it looks at the first frame of a connection, at a frame
     of another size than the one before, and where the time of the frames has moved by more than 0.5 s, forward or back.
 
     Followed faces keep their label and have `judged` false. A face that cannot be followed is left out until the detector looks

@@ -5,21 +5,18 @@ import os
 import stat
 import sys
 from collections.abc import Generator, Hashable, Iterable, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Final
 
 from maskstream.errors import ConfigError, SinkError
 from maskstream.io.file_names import FileNames, numbered, plain_name
 from maskstream.io.images import WRITABLE_SUFFIXES
-from maskstream.sinks.containers import CONTAINERS
 from maskstream.types import SourceInfo
 
 STDOUT: Final = "-"
 _NAMES_OF_STDOUT: Final = (STDOUT, "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
-VIDEO_SUFFIXES: Final = tuple(CONTAINERS)
 
 
 def is_stdout(path: str) -> bool:
@@ -185,43 +182,14 @@ def require_folder(path: str) -> None:
         raise SinkError(f"{path}: cannot be written: no permission in {existing}; choose another place")
 
 
-def require_video_path(path: str) -> None:
-    """Leave everything as it is, or raise `SinkError` where no annotated video can be written to `path`."""
-    _require_video_suffix(path)
-    require_writable(path)
-    _require_file(path, "a video is written in several places at a time")
-
-
-def require_recording_path(path: str) -> None:
-    """Raise `SinkError` where no recording can be made that has this name, or one with a number behind it.
-
-    Files that are there do not matter. No file with a name is made, not for a moment: another program may look for a free one.
-    """
-    _require_video_suffix(path)
-    folder = Path(path).parent
-    try:
-        with suppress(FileNotFoundError):
-            Path(path).lstat()  # is the name too long?
-        if not folder.is_dir():
-            raise SinkError(f"{path}: cannot be written: there is no folder {folder}; create it or choose another")
-        with TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise SinkError(f"{path}: cannot be written: {error.strerror}; choose another place") from error
-
-
-def _require_video_suffix(path: str) -> None:
-    if Path(path).suffix.lower() not in VIDEO_SUFFIXES:
-        raise SinkError(f"{path}: annotated video is not written as that; let the name end in {', '.join(VIDEO_SUFFIXES)}")
-
-
 def require_summary_path(path: str) -> None:
     """Leave everything as it is, or raise `SinkError` where no summary can be written to `path`."""
     require_writable(path)
-    _require_file(path, "the summary is written anew each minute, with a picture beside it")
+    require_regular_file(path, "the summary is written anew each minute, with a picture beside it")
 
 
-def _require_file(path: str, why: str) -> None:
+def require_regular_file(path: str, why: str) -> None:
+    """Raise `SinkError` where `path` is a pipe or a device, and say why it cannot be one."""
     if os.path.exists(path) and not is_file(path):  # noqa: PTH110 (as above)
         raise SinkError(f"{path}: is no file but a pipe or device, and {why}; give the name of a file")
 

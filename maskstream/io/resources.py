@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 FOLDERS: Final = ("configs", "weights")
-_PACKAGE: Final = Path(__file__).resolve().parent
+_PACKAGE: Final = Path(__file__).resolve().parents[1]
 
 
 def resource(path: str) -> Path:

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from maskstream.io.output_paths import require_recording_path
 from maskstream.protocols import Sink
+from maskstream.sinks.video_paths import require_recording_path
 from maskstream.types import Output
 
 

@@ -9,8 +9,8 @@ from typing import Final
 from loguru import logger
 
 from maskstream.config.schema import VideoConfig
-from maskstream.io.output_paths import require_recording_path
 from maskstream.sinks.video import VideoSink, new_video
+from maskstream.sinks.video_paths import require_recording_path
 from maskstream.stream.rates import BEGINS_ANEW_S
 from maskstream.types import Output, SourceInfo
 

@@ -16,8 +16,8 @@ from maskstream.events.sink import Book, EventSink
 from maskstream.events.types import Happening, MaskEvent, Moment, Phase
 from maskstream.io.files import plain_text, printable, replace_file
 from maskstream.io.output_paths import picture_beside, require_summary_path
+from maskstream.io.text_file import iso_8601
 from maskstream.rendering.palette import LABEL_TEXT
-from maskstream.sinks.records import iso_8601
 from maskstream.sinks.timeline import draw_timelines
 from maskstream.stream.rates import BEGINS_ANEW_S, Pace
 from maskstream.stream.states import StateChange

@@ -17,12 +17,12 @@ from loguru import logger
 from maskstream.config.schema import VideoConfig
 from maskstream.errors import SinkError
 from maskstream.io.file_names import claim
-from maskstream.io.output_paths import require_video_path
 from maskstream.rendering.letterbox import letterbox
 from maskstream.sinks.audio import AudioTrack
 from maskstream.sinks.containers import FALLBACK_FPS, container_of
 from maskstream.sinks.frame_times import ShownTimes
 from maskstream.sinks.sound_times import AROUND_S
+from maskstream.sinks.video_paths import require_video_path
 from maskstream.types import BgrImage, Output, SourceInfo
 
 _KEYFRAME_EVERY_S = 2

@@ -1,6 +1,6 @@
 """Things before a face that are no mask, and things around a mask: hands, beards, cups, scarves, glasses, hats.
 
-Lengths and places are in sides of the crop, x to the right and y down, as `maskstream.vision.align` lays a face into it: the eyes at
+Lengths and places are in sides of the crop, x to the right and y down, as `vision.align` lays a face into it: the eyes at
 0.36, on most faces the tip of the nose at 0.54, the mouth at 0.67, the chin at 0.88. Distances are negative inside a shape.
 """
 

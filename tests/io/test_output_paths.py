@@ -16,9 +16,9 @@ from maskstream.io.output_paths import (
     require_new,
     require_not_read,
     require_summary_path,
-    require_video_path,
     require_writable,
 )
+from maskstream.sinks.video_paths import require_video_path
 from maskstream.types import SourceInfo
 
 

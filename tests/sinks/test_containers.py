@@ -14,10 +14,10 @@ import pytest
 
 from maskstream.config.schema import VideoConfig
 from maskstream.errors import SinkError
-from maskstream.io.output_paths import VIDEO_SUFFIXES, require_recording_path, require_video_path
 from maskstream.sinks import VideoSink
 from maskstream.sinks.containers import CONTAINERS, container_of
 from maskstream.sinks.recording import RecordingSink
+from maskstream.sinks.video_paths import VIDEO_SUFFIXES, require_recording_path, require_video_path
 from maskstream.types import Frame, SourceInfo
 from tests.sinks.test_video import CONFIG, annotate, audio_codec, live_info, onset_s, read
 from tests.video_files import GREEN, every, grey, grey_index, output_of, packets_of, plain, sound_of, write_video
