@@ -69,7 +69,7 @@ class Detector(Protocol):
 
     keypoint_names: tuple[str, ...]
 
-    def detect(self, pictures_bgr: Sequence[BgrImage]) -> list[list[Detection]]:
+    def detect(self, images_bgr: Sequence[BgrImage]) -> list[list[Detection]]:
         """Return the detections of each picture, the most certain first.
 
         Raises:
@@ -86,7 +86,7 @@ class Cutter(Protocol):
     """Cuts faces out of pictures, upright."""
 
     def __call__(
-        self, pictures_bgr: Sequence[BgrImage], quads_xy: Sequence[Sequence[FloatArray]], size_px: int, /
+        self, images_bgr: Sequence[BgrImage], quads_xy: Sequence[Sequence[FloatArray]], size_px: int, /
     ) -> Sequence[BgrImage]:
         """Return the crops, square, of all quads (4, 2) of all pictures, in order, as the classifier takes them."""
         ...

@@ -229,7 +229,7 @@ class SourceInfo:
     """Width of a pixel over its height, where they differ in the frames that it hands out; our own sources make them square."""
     path: str | None = None
     """The local file or folder it is read from."""
-    pictures: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
     """The files of a source that consists of pictures, in order."""
     origin_s: Fraction = Fraction(0)
     """The timestamp in the file that counts as `time_s` 0."""

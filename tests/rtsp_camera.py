@@ -45,7 +45,7 @@ class RtspCamera:
     lasts_s: float = 15
     begins_at: int = 0
     """The first picture that a client gets."""
-    describes_pictures: bool = True
+    describes_images: bool = True
     """Whether SPS and PPS of H.264 are in the description; they come with each key frame all the same."""
     silent: Sequence[str] = ()
     """Over which transports nothing is sent, although they are granted: tcp, udp."""
@@ -80,7 +80,7 @@ class RtspCamera:
         name, settings = CODECS[self.codec]
         parameters = [nal for nal in self._units[0] if nal[0] & 31 in (_SPS, _PPS)]
         sprop = ",".join(base64.b64encode(nal).decode() for nal in parameters)
-        describes = self.describes_pictures and self.codec == "libx264"
+        describes = self.describes_images and self.codec == "libx264"
         lines = ["v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=camera", "t=0 0"]
         for track in range(self.tracks):
             described = f";sprop-parameter-sets={sprop}" if describes and track == 0 else ""

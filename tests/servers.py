@@ -250,20 +250,20 @@ def mjpeg(fps: float = 25, frames: int | None = None, ending: Ending = "close", 
 
 
 def _part(index: int) -> bytes:
-    picture = jpeg(index)
-    head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
-    return head.encode() + picture + b"\r\n"
+    image = jpeg(index)
+    head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(image)}\r\n\r\n"
+    return head.encode() + image + b"\r\n"
 
 
-def pictures(pictures: Iterable[bytes], kind: str = "image/jpeg", **headers: object) -> Answer:
+def images(images: Iterable[bytes], kind: str = "image/jpeg", **headers: object) -> Answer:
     """Answer each request with the next picture, as cameras do that have no stream; without any more with 404.
 
     Args:
-        pictures: What they hold.
+        images: What they hold.
         kind: Their media type, true or not.
         headers: Instead of the length.
     """
-    left = iter(pictures)
+    left = iter(images)
 
     def answer(request: Request) -> None:
         data = next(left, None)

@@ -11,9 +11,9 @@ from tests.conftest import make_detection, make_face, make_frame
     [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4, 3), np.float32)],
     ids=["grey", "four channels", "empty", "float"],
 )
-def test_frame_refuses_what_is_no_bgr_picture(picture: np.ndarray) -> None:
+def test_frame_refuses_what_is_no_bgr_image(image: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"Frame\.bgr"):
-        Frame(picture, 0, "x", 0.0)
+        Frame(image, 0, "x", 0.0)
 
 
 def test_frame_prints_its_shape_and_not_its_pixels() -> None:

@@ -13,7 +13,7 @@ from av.video.reformatter import ColorRange, Colorspace
 
 from maskstream.types import BgrImage, Face, Frame, FrameResult, Output
 
-Picture = Callable[[int], BgrImage]
+Image = Callable[[int], BgrImage]
 Matrix = tuple[int, int, int, int]
 
 RED, GREEN, BLUE = (0, 0, 255), (0, 255, 0), (255, 0, 0)
@@ -60,18 +60,18 @@ def grey_index(bgr: BgrImage) -> int:
 
 def four_corners(size: tuple[int, int] = (64, 32)) -> BgrImage:
     """Return an asymmetric picture: red, green over blue, white."""
-    picture = plain((255, 255, 255), size)
+    image = plain((255, 255, 255), size)
     half_x, half_y = size[0] // 2, size[1] // 2
-    picture[:half_y, :half_x], picture[:half_y, half_x:], picture[half_y:, :half_x] = RED, GREEN, BLUE
-    return picture
+    image[:half_y, :half_x], image[:half_y, half_x:], image[half_y:, :half_x] = RED, GREEN, BLUE
+    return image
 
 
 def woven(index: int, size: tuple[int, int] = (160, 120), step: int = 4) -> BgrImage:
     """Return two half pictures in one, of a red block that moves by `step` pixels from one to the next."""
     upper, lower = plain((60, 60, 60), size), plain((60, 60, 60), size)
-    for half, picture in enumerate((upper, lower)):
+    for half, image in enumerate((upper, lower)):
         left = (2 * index + half) * step % (size[0] // 2)
-        picture[size[1] // 4 : -size[1] // 4, left : left + size[0] // 3] = (40, 40, 220)
+        image[size[1] // 4 : -size[1] // 4, left : left + size[0] // 3] = (40, 40, 220)
     upper[1::2] = lower[1::2]
     return upper
 
@@ -90,7 +90,7 @@ def write_video(
     codec: str = "libx264",
     pix_fmt: str = "yuv420p",
     time_base: Fraction = MILLISECOND,
-    picture: Picture | None = None,
+    image: Image | None = None,
     colorspace: Colorspace | None = None,
     color_range: ColorRange = ColorRange.MPEG,
     options: dict[str, str] | None = None,
@@ -107,7 +107,7 @@ def write_video(
         codec: Name of an encoder.
         pix_fmt: What is encoded.
         time_base: Unit of the timestamps that are handed to the container.
-        picture: Makes the frame of an index; `grey` otherwise.
+        image: Makes the frame of an index; `grey` otherwise.
         colorspace: Converted to and tagged; None leaves it unsaid, which is BT.601.
         color_range: Full or limited.
         options: Of the encoder.
@@ -128,7 +128,7 @@ def write_video(
         container.start_encoding()
         packets: list[av.Packet] = []
         for index, time_s in enumerate(times_s):
-            shown = av.VideoFrame.from_ndarray(picture(index) if picture else grey(index, size), format="bgr24")
+            shown = av.VideoFrame.from_ndarray(image(index) if image else grey(index, size), format="bgr24")
             frame = shown.reformat(format=pix_fmt, dst_colorspace=colorspace, dst_color_range=color_range)
             frame.pts, frame.time_base = round(Fraction(time_s) / time_base), time_base
             packets += stream.encode(frame)

@@ -106,11 +106,11 @@ def render_frames() -> Iterator[NDArray[np.uint8]]:
     for index in range(FRAMES):
         worn = np.clip((index - LAST_BARE_FRAME) / (FIRST_MASKED_FRAME - LAST_BARE_FRAME), 0, 1)
         rising = make_print(wear_mask(portrait, worn)) if 0 < worn < 1 else (masked if worn else bare)
-        pictures = {"never": bare, "appears": rising, "always": masked}
+        images = {"never": bare, "appears": rising, "always": masked}
         view = camera(index / FPS)
         frame = warp(wall, view, cv2.BORDER_REFLECT)
         for spot in PRINTS:
-            frame = paste(frame, pictures[spot.mask], view @ placement(spot, index / FPS))
+            frame = paste(frame, images[spot.mask], view @ placement(spot, index / FPS))
         small = cv2.resize(frame, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
         yield np.rint(small.clip(0, 1) * 255).astype(np.uint8)
 
@@ -125,9 +125,9 @@ def make_wall(portrait: Image) -> Image:
 def make_print(portrait: Image) -> Image:
     """Return the enlarged portrait with the white edge of the paper."""
     edge = DETAIL * PAPER_EDGE_PX
-    picture = cv2.copyMakeBorder(portrait, edge, edge, edge, edge, cv2.BORDER_CONSTANT, value=(0.93, 0.93, 0.91))
+    image = cv2.copyMakeBorder(portrait, edge, edge, edge, edge, cv2.BORDER_CONSTANT, value=(0.93, 0.93, 0.91))
     # Prints are shown at about half this size, which linear interpolation alone would alias.
-    return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigmaX=0.8), portrait.dtype)
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigmaX=0.8), portrait.dtype)
 
 
 def camera(time_s: float) -> Matrix:
@@ -151,19 +151,19 @@ def placement(spot: Print, time_s: float) -> Matrix:
     return shift(x, y) @ turn @ flip @ shift(-width / 2, -height / 2)
 
 
-def paste(frame: Image, picture: Image, to_frame: Matrix) -> Image:
+def paste(frame: Image, image: Image, to_frame: Matrix) -> Image:
     """Return the frame with a picture laid on it, which throws a soft shadow."""
-    opacity = warp(np.ones(picture.shape[:2], np.float32), to_frame, cv2.BORDER_CONSTANT)
+    opacity = warp(np.ones(image.shape[:2], np.float32), to_frame, cv2.BORDER_CONSTANT)
     coarse = cv2.resize(warp(opacity, shift(8, 12), cv2.BORDER_CONSTANT), None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
     shadow = cv2.resize(cv2.GaussianBlur(coarse, (0, 0), sigmaX=3.5), opacity.shape[::-1])[..., None]
-    return frame * (1 - 0.55 * shadow) * (1 - opacity[..., None]) + warp(picture, to_frame) * opacity[..., None]
+    return frame * (1 - 0.55 * shadow) * (1 - opacity[..., None]) + warp(image, to_frame) * opacity[..., None]
 
 
-def warp(picture: Image, to_frame: Matrix, border: int = cv2.BORDER_REPLICATE) -> Image:
+def warp(image: Image, to_frame: Matrix, border: int = cv2.BORDER_REPLICATE) -> Image:
     """Return the picture or layer at its place in a frame that is still `SUPERSAMPLING` times too large."""
     size = (WIDTH * SUPERSAMPLING, HEIGHT * SUPERSAMPLING)
-    warped = cv2.warpAffine(picture, to_frame[:2], size, flags=cv2.INTER_LINEAR, borderMode=border)
-    return np.asarray(warped, picture.dtype)
+    warped = cv2.warpAffine(image, to_frame[:2], size, flags=cv2.INTER_LINEAR, borderMode=border)
+    return np.asarray(warped, image.dtype)
 
 
 def square(affine: ArrayLike) -> Matrix:
@@ -200,9 +200,9 @@ def wear_mask(portrait: Image, worn: float) -> Image:
     worn_opacity = min(1.0, 2 * worn)
     cover = np.maximum(cloth_opacity, straps) * worn_opacity
     contact = cv2.GaussianBlur(np.roll(cover, DETAIL, axis=0), (0, 0), sigmaX=2.2 * DETAIL)[..., None]
-    picture = portrait * (1 - 0.35 * contact)
-    picture = picture * (1 - straps * worn_opacity) + np.array(STRAP_RGB, np.float32) * straps * worn_opacity
-    masked: Image = picture * (1 - cloth_opacity * worn_opacity) + cloth * cloth_opacity * worn_opacity
+    image = portrait * (1 - 0.35 * contact)
+    image = image * (1 - straps * worn_opacity) + np.array(STRAP_RGB, np.float32) * straps * worn_opacity
+    masked: Image = image * (1 - cloth_opacity * worn_opacity) + cloth * cloth_opacity * worn_opacity
     return masked
 
 
@@ -295,8 +295,8 @@ def write_clip(path: Path, crf: int) -> None:
     with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
         video, audio = add_video(container, crf), add_audio(container)
         container.metadata["comment"] = "Made from a portrait of Eileen Collins, NASA, public domain"
-        for index, picture in enumerate(render_frames()):
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        for index, image in enumerate(render_frames()):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             frame.pts, frame.time_base = index, Fraction(1, FPS)
             container.mux(video.encode(frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")))
             piece = np.ascontiguousarray(sound[:, index * samples : (index + 1) * samples])

@@ -1,4 +1,4 @@
-"""What is wrong with the boxes of a picture, and the faces that are left."""
+"""What is wrong with the boxes of an image, and the faces that are left."""
 
 import math
 from collections.abc import Iterator
@@ -11,37 +11,37 @@ from maskstream.annotations.naming import Names
 from maskstream.annotations.raw import Box, BrokenLabel, Entry, Record
 from maskstream.annotations.types import LabelledFace, Problem, ProblemKind
 from maskstream.io.files import one_line
-from maskstream.io.images import PictureShape
+from maskstream.io.images import ImageShape
 from maskstream.types import FloatArray, Label
 
 CLIPPED_FROM_PX = 1.0
 """What reaches less far beyond the edge is rounding."""
 SAME_WITHIN_PX = 0.5
-"""Two boxes of one picture are the same where no edge differs by more."""
+"""Two boxes of one image are the same where no edge differs by more."""
 SMALLEST_PX = 1.0
 """A box with a shorter side shows no face: it is a slip of the mouse, or in another unit."""
 _OUT = "the picture is left out"
 
 
 class Cleaner:
-    """Turns what is said of one picture into faces, and keeps what is wrong with it."""
+    """Turns what is said of one image into faces, and keeps what is wrong with it."""
 
-    def __init__(self, picture: str, shape: PictureShape, names: Names) -> None:
-        """Begin with a picture.
+    def __init__(self, image: str, shape: ImageShape, names: Names) -> None:
+        """Begin with an image.
 
         Args:
-            picture: Its name, for messages.
+            image: Its name, for messages.
             shape: Its size.
             names: What the names of classes mean.
         """
-        self._picture = one_line(picture)
+        self._image = one_line(image)
         self._shape = shape
         self._size = (shape.width, shape.height)
         self._names = names
         self.problems: list[Problem] = []
 
     def clean(self, record: Record) -> tuple[LabelledFace, ...] | None:
-        """Return the faces, their boxes inside the picture; None where one cannot be told, and so the picture cannot be used.
+        """Return the faces, their boxes inside the image; None where one cannot be told, and so the image cannot be used.
 
         Raises:
             BrokenLabel: The names of one contradict each other.
@@ -77,7 +77,7 @@ class Cleaner:
             yield None if box_xyxy is None else LabelledFace(box_xyxy, label, ignore or entry.ignore, entry.keypoints_xy)
 
     def _fit(self, box: Box) -> FloatArray | None:
-        """Return the part of a box (4,) that is inside the picture; None where there is none."""
+        """Return the part of a box (4,) that is inside the image; None where there is none."""
         x1, y1, x2, y2 = box
         width, height = self._size
         fault = self._fault(box)
@@ -123,7 +123,7 @@ class Cleaner:
         return f"box {', '.join(f'{edge:.6g}' for edge in box)} in {self._size[0]}x{self._size[1]}"
 
     def _add(self, kind: ProblemKind, detail: str) -> None:
-        self.problems.append(Problem(kind, self._picture, detail))
+        self.problems.append(Problem(kind, self._image, detail))
 
 
 def _clip(box: Box, size: tuple[int, int]) -> FloatArray:

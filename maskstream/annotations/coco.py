@@ -1,4 +1,4 @@
-"""COCO: one JSON file for all pictures, with keypoints, and with a field of our own, `mask`, for the class of a face."""
+"""COCO: one JSON file for all images, with keypoints, and with a field of our own, `mask`, for the class of a face."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ _LARGEST_COORDINATE: Final = 1e6
 
 
 def parse_coco(files: list[LabelFile]) -> LabelSet:
-    """Return what the file says; a picture that is listed without annotations is known to show no face.
+    """Return what the file says; an image that is listed without annotations is known to show no face.
 
     Raises:
         ConfigError: There are several files, or lists are missing, or an id occurs twice.
@@ -93,7 +93,7 @@ def _count_mended(file: LabelFile) -> tuple[tuple[str, str], ...]:
 
 
 class _Parser:
-    """Reads pictures and annotations by the categories of the file."""
+    """Reads images and annotations by the categories of the file."""
 
     def __init__(self, file: str, categories: dict[int, dict[str, Any]]) -> None:
         self._file = file
@@ -102,7 +102,7 @@ class _Parser:
         self._points = {id_: _face_points(category.get("keypoints")) for id_, category in categories.items()}
 
     def sort_by_image(self, annotations: list[Any], images: dict[int, dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
-        """Return the annotations of each picture; those of none are faults."""
+        """Return the annotations of each image; those of none are faults."""
         sorted_: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
         for annotation in annotations:
             image_id = _id(annotation, "image_id")
@@ -113,7 +113,7 @@ class _Parser:
         return sorted_
 
     def to_record(self, image_id: int | None, image: object, annotations: list[dict[str, Any]]) -> Record:
-        """Return what is said of one picture."""
+        """Return what is said of one image."""
         fields = image if isinstance(image, dict) else {}
         name = fields.get("file_name")
         hints = hints_of(name, keeps_folders=True) if isinstance(name, str) else ()

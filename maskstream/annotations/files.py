@@ -1,4 +1,4 @@
-"""Picture and label files of a folder; the format of a label file by its content."""
+"""Image and label files of a folder; the format of a label file by its content."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, NoReturn
 from maskstream.annotations.raw import Hint
 from maskstream.errors import ConfigError, SourceOpenError
 from maskstream.io.files import one_line
-from maskstream.io.images import PICTURE_SUFFIXES, natural_order
+from maskstream.io.images import IMAGE_SUFFIXES, natural_order
 
 LabelFormat = Literal["voc", "vott", "coco", "yolo"]
 SUFFIXES: Final[dict[LabelFormat, str]] = {"voc": ".xml", "vott": ".json", "coco": ".json", "yolo": ".txt"}
@@ -43,29 +43,29 @@ class LabelFile:
 
     @property
     def hint(self) -> Hint:
-        """The picture that is called as it is."""
+        """The image that is called as it is."""
         return Hint(self.path.stem, self.path.parts[:-1], is_stem=True)
 
 
-def find_pictures(images: Path) -> list[str]:
-    """Return the paths of all pictures below a folder, relative, with forward slashes, in natural order.
+def find_images(folder: Path) -> list[str]:
+    """Return the paths of all images below a folder, relative, with forward slashes, in natural order.
 
     Raises:
-        SourceOpenError: There is no such folder, or no picture in it.
+        SourceOpenError: There is no such folder, or no image in it.
     """
-    where = one_line(str(images))
+    where = one_line(str(folder))
     try:
-        pictures = [name for name in _files_below(images) if PurePosixPath(name).suffix.lower() in PICTURE_SUFFIXES]
+        images = [name for name in _files_below(folder) if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES]
     except FileNotFoundError as error:
         raise SourceOpenError(f"{where}: no such folder; give the folder of the pictures") from error
     except NotADirectoryError as error:
         raise SourceOpenError(f"{where}: not a folder; give the folder of the pictures") from error
     except OSError as error:
-        raise SourceOpenError(f"{where}: {_cannot_be_read(images, error)}") from error
-    if not pictures:
-        kinds = ", ".join(PICTURE_SUFFIXES[:6])
+        raise SourceOpenError(f"{where}: {_cannot_be_read(folder, error)}") from error
+    if not images:
+        kinds = ", ".join(IMAGE_SUFFIXES[:6])
         raise SourceOpenError(f"{where}: no picture in this folder or below it; pictures end in {kinds} or the like")
-    return natural_order(pictures)
+    return natural_order(images)
 
 
 def find_label_files(labels: Path) -> list[LabelFile]:

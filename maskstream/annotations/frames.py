@@ -1,6 +1,6 @@
-"""The coordinate frame of labels: that of the picture as it was labelled, which may have been turned or scaled since.
+"""The coordinate frame of labels: that of the image as it was labelled, which may have been turned or scaled since.
 
-A label file states the size of the picture that its boxes are pixels of. Where the picture has another size today, the boxes are
+A label file states the size of the image that its boxes are pixels of. Where the image has another size today, the boxes are
 turned by its EXIF orientation or scaled to it, unless they themselves show that they are right as they are.
 """
 
@@ -11,32 +11,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskstream.annotations.raw import Box, Entry
-from maskstream.io.images import PictureShape
+from maskstream.io.images import ImageShape
 
 Size = tuple[float, float]
 Points = NDArray[np.float64]
 Move = Callable[[Points], Points]
 
 ROUNDING_PX = 2.0
-"""Sizes that differ by no more are the same; so much may a box reach beyond its picture."""
+"""Sizes that differ by no more are the same; so much may a box reach beyond its image."""
 _MIRRORED = frozenset({2, 4, 5, 7})
 
 
 @dataclass(frozen=True)
 class Frame:
-    """How the boxes of a label become pixels of the upright picture."""
+    """How the boxes of a label become pixels of the upright image."""
 
     remark: str
     """What is different about the label, and what becomes of its boxes."""
     usable: bool = True
     """False where nobody can tell where its boxes lie."""
     move: Move | None = None
-    """From points (N, 2) of the label to points (N, 2) of the upright picture; None: they are the same."""
+    """From points (N, 2) of the label to points (N, 2) of the upright image; None: they are the same."""
     mirrored: bool = False
     """Left and right change places."""
 
     def apply(self, entry: Entry) -> Entry:
-        """Return a face in pixels of the upright picture."""
+        """Return a face in pixels of the upright image."""
         if self.move is None or entry.relative:
             return entry
         keypoints_xy = entry.keypoints_xy
@@ -46,13 +46,13 @@ class Frame:
         return replace(entry, box_xyxy=_moved(entry.box_xyxy, self.move), keypoints_xy=keypoints_xy)
 
 
-def find_frame(stated: Size, shape: PictureShape, entries: tuple[Entry, ...]) -> Frame | None:
-    """Return the frame of a label whose stated size is not that of its picture; None where they agree.
+def find_frame(stated: Size, shape: ImageShape, entries: tuple[Entry, ...]) -> Frame | None:
+    """Return the frame of a label whose stated size is not that of its image; None where they agree.
 
     Args:
         stated: Width and height that the label states.
-        shape: Of the picture.
-        entries: Its faces, corners in order; those in shares of the picture are of no frame.
+        shape: Of the image.
+        entries: Its faces, corners in order; those in shares of the image are of no frame.
     """
     upright, stored = (float(shape.width), float(shape.height)), shape.stored_size
     if stated == upright:
@@ -96,7 +96,7 @@ def _scaling(stated: Size, size: Size) -> Move:
 
 
 def _turning(stated: Size, stored: Size, orientation: int) -> Move:
-    """Return what scales points to the stored picture and turns them upright; orientations 5 to 8 of EXIF."""
+    """Return what scales points to the stored image and turns them upright; orientations 5 to 8 of EXIF."""
     to_stored, (width, height) = _scaling(stated, stored), stored
 
     def turn(points: Points) -> Points:

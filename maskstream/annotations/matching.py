@@ -1,4 +1,4 @@
-"""Which picture a label belongs to."""
+"""Which image a label belongs to."""
 
 import re
 import unicodedata
@@ -23,78 +23,78 @@ Rank = tuple[int, bool, int]
 
 @dataclass(frozen=True)
 class _Found:
-    pictures: frozenset[str]
+    images: frozenset[str]
     rank: Rank
 
 
 @dataclass(frozen=True)
 class Matching:
-    """Pictures and what is said of them."""
+    """Images and what is said of them."""
 
     records: dict[str, Record]
-    """By picture; only those that a label is certain to speak of."""
+    """By image; only those that a label is certain to speak of."""
     doubtful: frozenset[str]
-    """Pictures that a label may speak of, or another: neither labelled nor without labels."""
+    """Images that a label may speak of, or another: neither labelled nor without labels."""
     problems: tuple[Problem, ...]
 
 
-def match_pictures(records: Iterable[Record], pictures: list[str], images: Path, labels: Path) -> Matching:
-    """Find the picture of every record.
+def match_images(records: Iterable[Record], images: list[str], folder: Path, labels: Path) -> Matching:
+    """Find the image of every record.
 
     Args:
-        records: In order: of two that speak of the same picture, equally surely, the first one counts.
-        pictures: Paths below `images`, with forward slashes.
-        images: Folder of the pictures.
+        records: In order: of two that speak of the same image, equally surely, the first one counts.
+        images: Paths below `folder`, with forward slashes.
+        folder: Folder of the images.
         labels: Folder of the labels.
     """
-    index = _Index(pictures, images, labels)
+    index = _Index(images, folder, labels)
     claims: defaultdict[str, list[tuple[Rank, Record]]] = defaultdict(list)
     doubtful: set[str] = set()
     problems: list[Problem] = []
     for record in records:
         found = index.find(record.hints)
-        if found is not None and len(found.pictures) == 1:
-            claims[next(iter(found.pictures))].append((found.rank, record))
+        if found is not None and len(found.images) == 1:
+            claims[next(iter(found.images))].append((found.rank, record))
             continue
         if found is not None:
-            doubtful |= found.pictures
+            doubtful |= found.images
         if not record.stray:
-            problems.append(_without_picture(record, found))
+            problems.append(_without_image(record, found))
     taken = {}
-    for picture, claim in claims.items():
-        (_, taken[picture]), *others = sorted(claim, key=lambda ranked: ranked[0])
-        problems += [_second(record, picture, taken[picture]) for _, record in others if not record.stray]
+    for image, claim in claims.items():
+        (_, taken[image]), *others = sorted(claim, key=lambda ranked: ranked[0])
+        problems += [_second(record, image, taken[image]) for _, record in others if not record.stray]
     return Matching(taken, frozenset(doubtful - taken.keys()), tuple(problems))
 
 
-def _without_picture(record: Record, found: _Found | None) -> Problem:
+def _without_image(record: Record, found: _Found | None) -> Problem:
     where = one_line(record.where)
     if record.broken is not None:
         return Problem(ProblemKind.BROKEN_LABEL, where, f"{record.broken}; belongs to no picture that could be told")
     if found is None:
         names = " or ".join(dict.fromkeys(repr(hint.name) for hint in record.hints)) or "any name"
-        return Problem(ProblemKind.LABEL_WITHOUT_PICTURE, where, f"no picture is called {names}; left out")
-    some = ", ".join(map(one_line, sorted(found.pictures)[:_NAMED_AT_MOST]))
-    return Problem(ProblemKind.LABEL_WITHOUT_PICTURE, where, f"ambiguous: {len(found.pictures)} pictures fit ({some}); left out")
+        return Problem(ProblemKind.LABEL_WITHOUT_IMAGE, where, f"no picture is called {names}; left out")
+    some = ", ".join(map(one_line, sorted(found.images)[:_NAMED_AT_MOST]))
+    return Problem(ProblemKind.LABEL_WITHOUT_IMAGE, where, f"ambiguous: {len(found.images)} pictures fit ({some}); left out")
 
 
-def _second(record: Record, picture: str, taken: Record) -> Problem:
-    detail = f"a second label of picture {one_line(picture)}, which {one_line(taken.where)} speaks of; left out"
+def _second(record: Record, image: str, taken: Record) -> Problem:
+    detail = f"a second label of picture {one_line(image)}, which {one_line(taken.where)} speaks of; left out"
     return Problem(ProblemKind.DUPLICATE, one_line(record.where), detail)
 
 
 @dataclass
 class _Level:
-    """One degree of likeness: what a hint asks for, and the pictures by the same key."""
+    """One degree of likeness: what a hint asks for, and the images by the same key."""
 
     of_hint: Callable[[Hint], str]
-    of_picture: Callable[[PurePosixPath], tuple[str, ...]]
-    pictures: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    of_image: Callable[[PurePosixPath], tuple[str, ...]]
+    images: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
 
 class _Index:
-    def __init__(self, pictures: list[str], images: Path, labels: Path) -> None:
-        self._images, self._labels = _folders(images.absolute().parts), _folders(labels.absolute().parts)
+    def __init__(self, images: list[str], folder: Path, labels: Path) -> None:
+        self._folder, self._labels = _folders(folder.absolute().parts), _folders(labels.absolute().parts)
         self._levels = [
             _Level(lambda hint: f"{hint.is_stem:d}{hint.name}", lambda path: (f"0{path.name}", f"1{path.stem}")),
             _Level(_any_suffix, lambda path: tuple({path.stem, path.name})),  # b.jpg for b.png, b.jpg for b.jpg.txt
@@ -102,35 +102,35 @@ class _Index:
             _Level(lambda hint: _decoded(_any_suffix(hint)), lambda path: tuple({_decoded(path.stem), _decoded(path.name)})),
             _Level(lambda hint: _uploaded(_any_suffix(hint)), lambda path: tuple({_uploaded(path.stem), _uploaded(path.name)})),
         ]
-        for picture in pictures:
+        for image in images:
             for level in self._levels:
-                for key in level.of_picture(PurePosixPath(picture)):
-                    level.pictures[key].append(picture)
+                for key in level.of_image(PurePosixPath(image)):
+                    level.images[key].append(image)
 
     def find(self, hints: tuple[Hint, ...]) -> _Found | None:
-        """Return the likeliest pictures: those of the first hint that fits any, the later ones decide between several."""
+        """Return the likeliest images: those of the first hint that fits any, the later ones decide between several."""
         for likeness, level in enumerate(self._levels):
             found: _Found | None = None
             for hint in hints:
-                nearest = self._nearest(hint, level.pictures.get(level.of_hint(hint), []), likeness)
+                nearest = self._nearest(hint, level.images.get(level.of_hint(hint), []), likeness)
                 if found is None:
                     found = nearest
-                elif len(found.pictures) > 1 and nearest is not None and found.pictures & nearest.pictures:
-                    found = _Found(found.pictures & nearest.pictures, found.rank)
+                elif len(found.images) > 1 and nearest is not None and found.images & nearest.images:
+                    found = _Found(found.images & nearest.images, found.rank)
             if found is not None:
                 return found
         return None
 
-    def _nearest(self, hint: Hint, pictures: list[str], likeness: int) -> _Found | None:
-        if not pictures:
+    def _nearest(self, hint: Hint, images: list[str], likeness: int) -> _Found | None:
+        if not images:
             return None
-        ranked = [(self._rank(hint, PurePosixPath(picture), likeness), picture) for picture in pictures]
+        ranked = [(self._rank(hint, PurePosixPath(image), likeness), image) for image in images]
         best = min(ranked)[0]
-        return _Found(frozenset(picture for rank, picture in ranked if rank == best), best)
+        return _Found(frozenset(image for rank, image in ranked if rank == best), best)
 
-    def _rank(self, hint: Hint, picture: PurePosixPath, likeness: int) -> Rank:
-        asked, lies = _folders(hint.folders), _folders(picture.parts[:-1])
-        pairs = zip(reversed(self._labels + asked), reversed(self._images + lies), strict=False)
+    def _rank(self, hint: Hint, image: PurePosixPath, likeness: int) -> Rank:
+        asked, lies = _folders(hint.folders), _folders(image.parts[:-1])
+        pairs = zip(reversed(self._labels + asked), reversed(self._folder + lies), strict=False)
         return likeness, asked != lies, -_count_while_equal(pairs)
 
 

@@ -28,7 +28,7 @@ class Names:
         """Return how often each name occurs, as written, the most frequent first.
 
         Args:
-            records: Of the pictures that are there.
+            records: Of the images that are there.
             listed: Names that the labels list as theirs, whether or not they occur.
 
         Raises:

@@ -1,4 +1,4 @@
-"""What the parsers of all formats yield, before pictures, names and boxes are looked at."""
+"""What the parsers of all formats yield, before images, names and boxes are looked at."""
 
 import math
 import reprlib
@@ -26,10 +26,10 @@ class BrokenLabel(Exception):
 
 @dataclass(frozen=True)
 class Hint:
-    """One way in which a label says which picture it belongs to."""
+    """One way in which a label says which image it belongs to."""
 
     name: str
-    """File name of the picture, or of the label file without its suffix."""
+    """File name of the image, or of the label file without its suffix."""
     folders: tuple[str, ...] = ()
     """Folders it is said to lie in, the outermost first."""
     is_stem: bool = False
@@ -73,10 +73,10 @@ class Entry:
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """What a label file says of one picture."""
+    """What a label file says of one image."""
 
     where: str
-    """For messages: the label file, for COCO the picture."""
+    """For messages: the label file, for COCO the image."""
     hints: tuple[Hint, ...]
     """The most reliable first."""
     stated_size: tuple[float, float] | None = None
@@ -85,7 +85,7 @@ class Record:
     broken: str | None = None
     """Why it cannot be used; its entries are not to be looked at."""
     stray: bool = False
-    """A broken file that is perhaps no label at all: of interest only if it is named as a picture is."""
+    """A broken file that is perhaps no label at all: of interest only if it is named as an image is."""
     image_id: int | None = None
     """COCO only."""
 
@@ -97,7 +97,7 @@ class LabelSet:
     format: str
     records: tuple[Record, ...]
     faults: tuple[tuple[str, str], ...] = ()
-    """Where and why, of what is broken and belongs to no picture that could be told."""
+    """Where and why, of what is broken and belongs to no image that could be told."""
     categories: dict[int, str] = field(default_factory=dict)
     """COCO only: names by id."""
     class_names: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""From a folder of pictures and labels in any format to labelled pictures."""
+"""From a folder of images and labels in any format to labelled images."""
 
 import hashlib
 import json
@@ -10,23 +10,23 @@ from typing import Final, Literal
 
 from maskstream.annotations.cleaning import Cleaner
 from maskstream.annotations.coco import parse_coco
-from maskstream.annotations.files import SUFFIXES, TITLES, LabelFile, LabelFormat, find_label_files, find_pictures
-from maskstream.annotations.matching import Matching, match_pictures
+from maskstream.annotations.files import SUFFIXES, TITLES, LabelFile, LabelFormat, find_images, find_label_files
+from maskstream.annotations.matching import Matching, match_images
 from maskstream.annotations.naming import Names
 from maskstream.annotations.raw import BrokenLabel, LabelSet, Record
-from maskstream.annotations.types import Annotations, LabelledPicture, Problem, ProblemKind
+from maskstream.annotations.types import Annotations, LabelledImage, Problem, ProblemKind
 from maskstream.annotations.voc import parse_voc
 from maskstream.annotations.vott import parse_vott
 from maskstream.annotations.yolo import parse_yolo
 from maskstream.config.schema import LabelMeaning
 from maskstream.errors import ConfigError, SourceError
 from maskstream.io.files import one_line
-from maskstream.io.images import picture_shape
+from maskstream.io.images import image_shape
 
 _REFUSED_IF_STRICT: Final = (
-    ProblemKind.UNREADABLE_PICTURE,
+    ProblemKind.UNREADABLE_IMAGE,
     ProblemKind.BROKEN_LABEL,
-    ProblemKind.LABEL_WITHOUT_PICTURE,
+    ProblemKind.LABEL_WITHOUT_IMAGE,
     ProblemKind.OUTSIDE,
     ProblemKind.ZERO_AREA,
 )
@@ -42,49 +42,49 @@ class ReadOptions:
     format: LabelFormat | None = None
     """Only files of this format are read; None: they are told apart by content."""
     unlabelled: Literal["skip", "negative"] = "skip"
-    """What becomes of pictures without labels: left out, or taken as pictures without a face."""
+    """What becomes of images without labels: left out, or taken as images without a face."""
     strict: bool = False
     """Refuse what would otherwise be listed and left out."""
     classes_matter: bool = True
     """Refuse names that are ambiguous; False where only the boxes are of interest."""
 
 
-def read_annotations(images: Path, labels: Path | None, options: ReadOptions) -> Annotations:
-    """Read labelled pictures: Pascal VOC, VoTT, COCO or YOLO.
+def read_annotations(folder: Path, labels: Path | None, options: ReadOptions) -> Annotations:
+    """Read labelled images: Pascal VOC, VoTT, COCO or YOLO.
 
-    A picture of which any label is broken is left out as a whole, since half its faces would count as false ones. Pictures
+    An image of which any label is broken is left out as a whole, since half its faces would count as false ones. Images
     without labels that are left out are not opened.
 
     Args:
-        images: Folder of the pictures, searched with all that is below it.
-        labels: File or folder of the labels; None: no picture has any.
+        folder: Folder of the images, searched with all that is below it.
+        labels: File or folder of the labels; None: no image has any.
         options: How labels are read.
 
     Raises:
-        SourceOpenError: There are no pictures.
-        ConfigError: There are no labels, or of several formats, or with names that nobody explained; or no picture is left.
+        SourceOpenError: There are no images.
+        ConfigError: There are no labels, or of several formats, or with names that nobody explained; or no image is left.
     """
-    names = find_pictures(images)
+    names = find_images(folder)
     try:
         found = LabelSet("none", ()) if labels is None else _read_labels(labels, options.format)
     except OSError as error:
         raise ConfigError(f"{one_line(str(error.filename))}: cannot be read: {error.strerror}; check its permissions") from error
-    matching = match_pictures(found.records, names, images, _folder_of(labels or images))
-    builder = _Builder(images, options, matching)
+    matching = match_images(found.records, names, folder, _folder_of(labels or folder))
+    builder = _Builder(folder, options, matching)
     whole = (record for record in matching.records.values() if record.broken is None)
     counts = builder.names.count(whole, found.class_names)
-    pictures = tuple(picture for name in names if (picture := builder.build(name)) is not None)
+    images = tuple(image for name in names if (image := builder.build(name)) is not None)
     faults = [Problem(ProblemKind.BROKEN_LABEL, one_line(where), detail) for where, detail in found.faults]
     mended = [Problem(ProblemKind.MENDED, one_line(where), detail) for where, detail in found.mended]
     problems = (*faults, *mended, *matching.problems, *builder.problems)
     if options.strict:
-        _refuse(problems, labels or images)
-    if not pictures:
-        raise ConfigError(_why_nothing_is_left(images, labels, names, found, problems))
+        _refuse(problems, labels or folder)
+    if not images:
+        raise ConfigError(_why_nothing_is_left(folder, labels, names, found, problems))
     return Annotations(
-        pictures,
+        images,
         found.format,
-        _sum_up(pictures),
+        _sum_up(images),
         problems,
         counts,
         coco_image_ids={record.image_id: name for name, record in matching.records.items() if record.image_id is not None},
@@ -140,17 +140,17 @@ def _why_no_labels(labels: Path, files: list[LabelFile], wanted: str) -> str:
 
 
 class _Builder:
-    """Puts pictures and labels together, and keeps what is wrong with them."""
+    """Puts images and labels together, and keeps what is wrong with them."""
 
-    def __init__(self, images: Path, options: ReadOptions, matching: Matching) -> None:
+    def __init__(self, folder: Path, options: ReadOptions, matching: Matching) -> None:
         self.names = Names(options.meanings, classes_matter=options.classes_matter)
         self.problems: list[Problem] = []
-        self._images = images
+        self._folder = folder
         self._keeps_unlabelled = options.unlabelled == "negative"
         self._matching = matching
 
-    def build(self, name: str) -> LabelledPicture | None:
-        """Return a picture with its faces; None where it is left out."""
+    def build(self, name: str) -> LabelledImage | None:
+        """Return an image with its faces; None where it is left out."""
         record = self._matching.records.get(name)
         if record is None:
             return self._without_label(name)
@@ -159,27 +159,27 @@ class _Builder:
             return None
         return self._labelled(name, record)
 
-    def _without_label(self, name: str) -> LabelledPicture | None:
+    def _without_label(self, name: str) -> LabelledImage | None:
         if name in self._matching.doubtful:
             return None  # the label that may be its own is listed
         kept = "taken as without faces" if self._keeps_unlabelled else "left out"
-        self._add(ProblemKind.PICTURE_WITHOUT_LABEL, name, f"no label; {kept}")
+        self._add(ProblemKind.IMAGE_WITHOUT_LABEL, name, f"no label; {kept}")
         return self._labelled(name, Record(name, ())) if self._keeps_unlabelled else None
 
-    def _labelled(self, name: str, record: Record) -> LabelledPicture | None:
-        path = self._images / name
+    def _labelled(self, name: str, record: Record) -> LabelledImage | None:
+        path = self._folder / name
         try:
-            shape = picture_shape(str(path))
+            shape = image_shape(str(path))
             cleaner = Cleaner(name, shape, self.names)
             faces = cleaner.clean(record)
         except SourceError as error:
-            self._add(ProblemKind.UNREADABLE_PICTURE, name, f"{error}; left out")
+            self._add(ProblemKind.UNREADABLE_IMAGE, name, f"{error}; left out")
             return None
         except BrokenLabel as fault:
             self._add(ProblemKind.BROKEN_LABEL, record.where, f"{fault}; picture {one_line(name)} is left out")
             return None
         self.problems += cleaner.problems
-        return None if faces is None else LabelledPicture(path, name, shape.width, shape.height, faces)
+        return None if faces is None else LabelledImage(path, name, shape.width, shape.height, faces)
 
     def _add(self, kind: ProblemKind, where: str, detail: str) -> None:
         self.problems.append(Problem(kind, one_line(where), detail))
@@ -196,12 +196,12 @@ def _refuse(problems: tuple[Problem, ...], labels: Path) -> None:
 
 
 def _why_nothing_is_left(
-    images: Path, labels: Path | None, names: list[str], found: LabelSet, problems: tuple[Problem, ...]
+    folder: Path, labels: Path | None, names: list[str], found: LabelSet, problems: tuple[Problem, ...]
 ) -> str:
-    where = one_line(str(images))
+    where = one_line(str(folder))
     if labels is None:
         return f"{where}: {len(names)} pictures and no labels; give --labels, or --unlabelled negative where none has a face"
-    strangers = [problem.where for problem in problems if problem.kind is ProblemKind.LABEL_WITHOUT_PICTURE]
+    strangers = [problem.where for problem in problems if problem.kind is ProblemKind.LABEL_WITHOUT_IMAGE]
     if found.records and len(strangers) == len(found.records):
         return (
             f"{one_line(str(labels))}: none of {len(strangers)} labels belongs to one of the "
@@ -209,20 +209,20 @@ def _why_nothing_is_left(
         )
     kinds = Counter(problem.kind.value for problem in problems)
     counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-    example = next((problem for problem in problems if problem.kind is not ProblemKind.PICTURE_WITHOUT_LABEL), None)
+    example = next((problem for problem in problems if problem.kind is not ProblemKind.IMAGE_WITHOUT_LABEL), None)
     such_as = f", such as {example.where}: {example.detail}" if example else ""
     return f"{where}: none of {len(names)} pictures is left: {counts}{such_as}"
 
 
-def _sum_up(pictures: tuple[LabelledPicture, ...]) -> str:
+def _sum_up(images: tuple[LabelledImage, ...]) -> str:
     """Return the SHA-256 of what is labelled, whatever the format and the order of the labels."""
     content = [
         [
-            *(picture.name, picture.width, picture.height),
+            *(image.name, image.width, image.height),
             sorted(
-                [[round(edge * 100) for edge in face.box_xyxy.tolist()], face.label.value, face.ignore] for face in picture.faces
+                [[round(edge * 100) for edge in face.box_xyxy.tolist()], face.label.value, face.ignore] for face in image.faces
             ),
         ]
-        for picture in sorted(pictures, key=lambda picture: picture.name)
+        for image in sorted(images, key=lambda image: image.name)
     ]
     return hashlib.sha256(json.dumps(content).encode("ascii")).hexdigest()

@@ -1,4 +1,4 @@
-"""Labelled pictures, whatever format the labels came in."""
+"""Labelled images, whatever format the labels came in."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ import numpy as np
 
 from maskstream.errors import SourceError
 from maskstream.io.files import one_line
-from maskstream.io.images import read_picture
+from maskstream.io.images import read_image
 from maskstream.types import FACE_KEYPOINTS, BgrImage, Detection, FloatArray, Label
 
 
@@ -19,7 +19,7 @@ class LabelledFace:
     """One annotated face."""
 
     box_xyxy: FloatArray
-    """(4,) pixels, inside the picture."""
+    """(4,) pixels, inside the image."""
     label: Label
     """`unknown` where somebody marked the face and nobody its class."""
     ignore: bool = False
@@ -35,14 +35,14 @@ class LabelledFace:
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledPicture:
-    """One picture and its faces."""
+class LabelledImage:
+    """One image and its faces."""
 
     path: Path
     name: str
-    """Path below the folder of pictures, with forward slashes: its name in every result."""
+    """Path below the folder of images, with forward slashes: its name in every result."""
     width: int
-    """Pixels of the upright picture, as `read_picture` gives it."""
+    """Pixels of the upright image, as `read_image` gives it."""
     height: int
     faces: tuple[LabelledFace, ...]
 
@@ -53,7 +53,7 @@ class LabelledPicture:
             SourceError: It cannot be read, or not any more; names it.
         """
         try:
-            return read_picture(str(self.path))
+            return read_image(str(self.path))
         except SourceError as error:
             raise SourceError(f"{one_line(self.name)}: {error}") from error
 
@@ -61,9 +61,9 @@ class LabelledPicture:
 class ProblemKind(StrEnum):
     """What can be wrong with labels."""
 
-    LABEL_WITHOUT_PICTURE = "label without picture"
-    PICTURE_WITHOUT_LABEL = "picture without label"
-    UNREADABLE_PICTURE = "unreadable picture"
+    LABEL_WITHOUT_IMAGE = "label without picture"
+    IMAGE_WITHOUT_LABEL = "picture without label"
+    UNREADABLE_IMAGE = "unreadable picture"
     BROKEN_LABEL = "broken label"
     SIZE_DIFFERS = "labelled size differs from the picture"
     OUTSIDE = "box outside the picture"
@@ -75,30 +75,30 @@ class ProblemKind(StrEnum):
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that is wrong with one label or picture, and what was done about it."""
+    """Something that is wrong with one label or image, and what was done about it."""
 
     kind: ProblemKind
     where: str
-    """Picture or label file."""
+    """Image or label file."""
     detail: str
     """One line, such as the box."""
 
 
 @dataclass(frozen=True, eq=False)
 class Annotations:
-    """A set of labelled pictures."""
+    """A set of labelled images."""
 
-    pictures: tuple[LabelledPicture, ...]
+    images: tuple[LabelledImage, ...]
     """In natural order of their names; those without any face included."""
     format: str
-    """`voc`, `vott`, `coco`, `yolo`; `none` where no picture has labels."""
+    """`voc`, `vott`, `coco`, `yolo`; `none` where no image has labels."""
     sha256: str
-    """Over names, sizes and faces of all pictures: two sets with the same sum are the same labels."""
+    """Over names, sizes and faces of all images: two sets with the same sum are the same labels."""
     problems: tuple[Problem, ...] = ()
     names: Mapping[str, int] = field(default_factory=dict)
     """How often each label name of the files occurs."""
     coco_image_ids: Mapping[int, str] = field(default_factory=dict)
-    """COCO only: the picture's name by its id, for results that speak of ids."""
+    """COCO only: the image's name by its id, for results that speak of ids."""
     coco_categories: Mapping[int, str] = field(default_factory=dict)
     """COCO only: the category's name by its id."""
 

@@ -1,4 +1,4 @@
-"""Pascal VOC: an XML file per picture.
+"""Pascal VOC: an XML file per image.
 
 Boxes are taken as written. The VOC devkit counts pixels from 1, but the tools that people label with do not.
 """
@@ -13,7 +13,7 @@ _EDGES: Final = ("xmin", "ymin", "xmax", "ymax")
 
 
 def parse_voc(files: list[LabelFile]) -> LabelSet:
-    """Return what the files say, a picture each."""
+    """Return what the files say, an image each."""
     return LabelSet("voc", tuple(map(_to_record, files)))
 
 

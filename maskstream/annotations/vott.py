@@ -1,4 +1,4 @@
-"""VoTT: a JSON file per picture, or a project that was exported as one; that of VoTT 1 too."""
+"""VoTT: a JSON file per image, or a project that was exported as one; that of VoTT 1 too."""
 
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -18,13 +18,13 @@ from maskstream.annotations.raw import (
     size_of,
     to_number,
 )
-from maskstream.io.images import PICTURE_SUFFIXES
+from maskstream.io.images import IMAGE_SUFFIXES
 
-_NOT_VISITED = 0  # VoTT's AssetState: nobody has looked at the picture yet
+_NOT_VISITED = 0  # VoTT's AssetState: nobody has looked at the image yet
 
 
 def parse_vott(files: list[LabelFile]) -> LabelSet:
-    """Return what the files say; pictures that nobody looked at are not spoken of."""
+    """Return what the files say; images that nobody looked at are not spoken of."""
     return LabelSet("vott", tuple(record for file in files for record in _to_records(file)))
 
 
@@ -95,17 +95,17 @@ def _box(region: dict[str, Any]) -> Box:
 
 
 def _of_version_1(file: LabelFile, frames: object) -> Iterator[Record]:
-    """Yield the pictures of a VoTT 1 project: its boxes are pixels of a canvas, whose size every region has."""
+    """Yield the images of a VoTT 1 project: its boxes are pixels of a canvas, whose size every region has."""
     for name, regions in frames.items() if isinstance(frames, dict) else [("", frames)]:
-        picture = PurePosixPath(name.replace("\\", "/")).name
+        image = PurePosixPath(name.replace("\\", "/")).name
         try:
-            if PurePosixPath(picture).suffix.lower() not in PICTURE_SUFFIXES:
+            if PurePosixPath(image).suffix.lower() not in IMAGE_SUFFIXES:
                 raise BrokenLabel(f"frame {brief(name)} is not named after a picture; export it with VoTT 1.7 or 2")
             entries = tuple(map(_entry_of_version_1, _list({"regions": regions}, "regions")))
         except BrokenLabel as fault:
-            yield Record(picture or file.name, (Hint(picture),) if picture else (), broken=str(fault))
+            yield Record(image or file.name, (Hint(image),) if image else (), broken=str(fault))
         else:
-            yield Record(picture, (Hint(picture, file.hint.folders),), entries=entries)
+            yield Record(image, (Hint(image, file.hint.folders),), entries=entries)
 
 
 def _entry_of_version_1(region: object) -> Entry:

@@ -1,4 +1,4 @@
-"""YOLO: a text file per picture, a line per object: class, centre x, centre y, width, height, in shares of the picture."""
+"""YOLO: a text file per image, a line per object: class, centre x, centre y, width, height, in shares of the image."""
 
 import os
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ _FARTHEST_SHARE: Final = 2.0  # beyond it the numbers are pixels
 
 
 def parse_yolo(files: list[LabelFile], folder: Path) -> LabelSet:
-    """Return what the files say, a picture each.
+    """Return what the files say, an image each.
 
     Args:
         files: What `find_label_files` found.

@@ -1,4 +1,4 @@
-"""Pictures with as many faces as are wanted."""
+"""Images with as many faces as are wanted."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -21,7 +21,7 @@ def most_certain_face(frames: Sequence[Frame], results: Sequence[FrameResult]) -
 
 
 def crowd(frame: Frame, face: Face, count: int) -> BgrImage:
-    """Return a plain picture with the face and a little around it, so many times."""
+    """Return a plain image with the face and a little around it, so many times."""
     height, width = _CANVAS_HW
     canvas = np.full((height, width, 3), _BACKGROUND, np.uint8)
     cut = _with_margin(frame, face)
@@ -42,5 +42,5 @@ def _with_margin(frame: Frame, face: Face) -> BgrImage:
     return frame.bgr[top : int(y2 + dy) + 1, left : int(x2 + dx) + 1]
 
 
-def _resized(picture: BgrImage, scale: float) -> BgrImage:
-    return np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+def _resized(image: BgrImage, scale: float) -> BgrImage:
+    return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from maskstream.benchmark.crowds import crowd, most_certain_face
 from maskstream.benchmark.gpu_setup import CLIP, SPENT, Check, analyse, as_frame
-from maskstream.benchmark.rounds import Contestant, ratio, take_turns
+from maskstream.benchmark.rounds import Workload, ratio, take_turns
 
 _CROWDED_BATCHES: Final = 2
 """How many of the plan's sizes of batches."""
@@ -24,7 +24,7 @@ def faces(check: Check) -> dict[str, Any]:
         found = {count: len(analyzer.analyze(frames[:1])[0].faces) for count, frames in crowds.items()}
         for size in sizes:
             check.say(f"faces: {precision}, batch {size}")
-            runs = [Contestant(str(count), "", partial(_analyse_all, analyzer, each, size)) for count, each in crowds.items()]
+            runs = [Workload(str(count), "", partial(_analyse_all, analyzer, each, size)) for count, each in crowds.items()]
             times = take_turns(runs, check.plan.rounds, lambda _: None)
             for count in crowds:
                 row: dict[str, Any] = {"precision": precision, "batch": size, "faces": count, "found": found[count]}
@@ -46,7 +46,7 @@ def camera_batches(check: Check) -> dict[str, Any]:
     for precision in check.timed_precisions:
         analyzer = check.analyzer(precision)
         for count in check.plan.cameras:
-            frames = check.timed_pictures(max(count, check.plan.least_frames // count * count))
+            frames = check.timed_images(max(count, check.plan.least_frames // count * count))
             row = check.timed(f"camera_batches: {precision}, {count}", partial(_analyse_all, analyzer, frames, count))
             per_camera = {"fps_per_camera": round(row["fps"] / count, 1)} if "fps" in row else {}
             rows.append({"precision": precision, "cameras": count, **row, **per_camera})
@@ -54,7 +54,7 @@ def camera_batches(check: Check) -> dict[str, Any]:
 
 
 def cameras(check: Check) -> dict[str, Any]:
-    """Time the whole program on the clip, so many times at once: decoding, models, tracking; no picture is drawn."""
+    """Time the whole program on the clip, so many times at once: decoding, models, tracking; no image is drawn."""
     from maskstream.benchmark.workloads import Bench  # takes PyAV and the trackers
 
     if not CLIP.is_file():

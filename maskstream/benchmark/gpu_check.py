@@ -28,7 +28,7 @@ class GpuCheckRequest:
 
     device: str = "cuda"
     images: Path | None = None
-    """A folder of pictures that are compared besides the frames of the clip."""
+    """A folder of images that are compared besides the frames of the clip."""
     json: Path | None = None
     """Where the figures go, after each section."""
     budget_s: float = BUDGET_S
@@ -68,10 +68,10 @@ def run_gpu_check(request: GpuCheckRequest, say: Callable[[str], None], clock: C
         All figures, fit for JSON: `passed` is False where a check failed.
 
     Raises:
-        MaskStreamError: The device or a section is not known, pictures cannot be read, or the figures cannot be written.
+        MaskStreamError: The device or a section is not known, images cannot be read, or the figures cannot be written.
         ImportError: A package is missing that the models take.
     """
-    from maskstream.benchmark.gpu_setup import FULL, QUICK, SPENT, Check, find_device, real_pictures
+    from maskstream.benchmark.gpu_setup import FULL, QUICK, SPENT, Check, find_device, real_images
     from maskstream.benchmark.machine import machine
 
     if not request.budget_s > 0:
@@ -83,7 +83,7 @@ def run_gpu_check(request: GpuCheckRequest, say: Callable[[str], None], clock: C
     check = Check(
         device=device,
         plan=plan,
-        frames=real_pictures(plan.frames, request.images),
+        frames=real_images(plan.frames, request.images),
         say=lambda what: say(f"{clock() - began_s:5.0f} s: {what}"),
         seconds_left=lambda: began_s + request.budget_s - clock(),
         found=found,

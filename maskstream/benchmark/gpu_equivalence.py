@@ -27,7 +27,7 @@ _WORST_GREY: Final = 10.0
 """OpenCV interpolates between places 1/32 pixel apart and rounds to bytes: a grey level on average, a few at hard edges."""
 
 MEASURES: Final = ("box_px", "box", "points_px", "points", "score", "probability")
-"""How far a face lies off: a side of its box and a certain keypoint, in pixels of the picture and in longer sides of the face,
+"""How far a face lies off: a side of its box and a certain keypoint, in pixels of the image and in longer sides of the face,
 the detector's score, and the probability of the label where that is the same."""
 _COLUMNS: Final = (
     *("what", "passed", "faces", "found", "not_extra", "same_label", "box_px", "worst_box_px", "points_px", "worst_points_px"),
@@ -55,9 +55,9 @@ class Tolerance:
 
 
 EXACT: Final = Tolerance(found=0.99, box=0.001, points=0.001, score=0.001, probability=0.005, worst=0.05)
-"""Of float32 without TF32 on pictures that need no scaling: sums in another order, and crops that were not rounded to bytes."""
+"""Of float32 without TF32 on images that need no scaling: sums in another order, and crops that were not rounded to bytes."""
 SCALED: Final = Tolerance(found=0.97, box=0.01, points=0.005, score=0.005, probability=0.005, worst=0.3)
-"""Where pictures are scaled: on the CPU as bytes by OpenCV, on a GPU as floats. This alone moves a side by 0.002 on average, and
+"""Where images are scaled: on the CPU as bytes by OpenCV, on a GPU as floats. This alone moves a side by 0.002 on average, and
 by 0.05 where non-maximum suppression prefers the other of two boxes that are nearly as good; beyond 0.3 it is another face.
 TF32 and float16 have 10 bits of mantissa, which on the CPU moves a side by 0.0004 on average."""
 COARSE: Final = Tolerance(found=0.97, box=0.02, points=0.01, score=0.01, probability=0.01, worst=0.3)
@@ -72,7 +72,7 @@ class Variant:
     precision: str
     tolerance: Tolerance
     is_scaled: bool = True
-    """False: pictures are shown in the size that the network looks at."""
+    """False: images are shown in the size that the network looks at."""
     has_tf32: bool = False
     needs_cuda: bool = False
 
@@ -203,7 +203,7 @@ def equivalence(check: Check) -> dict[str, Any]:
 
 
 def _in_size_of_network(frame: Frame, short_side: int) -> Frame:
-    """Return a picture in the size in which the detector looks at it."""
+    """Return an image in the size in which the detector looks at it."""
     scale = min(short_side / min(frame.bgr.shape[:2]), LONGEST_SIDE / max(frame.bgr.shape[:2]))
     width, height = (max(round(side * scale), 1) for side in (frame.width, frame.height))
     return as_frame(cv2.resize(frame.bgr, (width, height)), frame.index)
@@ -216,9 +216,9 @@ def crops(check: Check) -> dict[str, Any]:
     frames = check.frames[:BATCH]
     results = analyse(check.reference(), frames)
     quads = [[face.quad_xy for face in result.faces] + _hard_quads(frame) for frame, result in zip(frames, results, strict=True)]
-    pictures = [frame.bgr for frame in frames]
-    expected = np.stack(cut_faces(pictures, quads, _CROP_PX))[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32)
-    found: Any = DeviceCutter(Uploads(check.device))(pictures, quads, _CROP_PX)
+    images = [frame.bgr for frame in frames]
+    expected = np.stack(cut_faces(images, quads, _CROP_PX))[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32)
+    found: Any = DeviceCutter(Uploads(check.device))(images, quads, _CROP_PX)
     assert isinstance(found, torch.Tensor)
     difference = np.abs(found.cpu().numpy() * 255 - expected)
     mean = float(difference.mean(axis=(1, 2, 3)).max())
@@ -232,7 +232,7 @@ def crops(check: Check) -> dict[str, Any]:
 
 
 def _hard_quads(frame: Frame) -> list[FloatArray]:
-    """Return outlines (4, 2): turned, larger than the picture, and over its upper left corner."""
+    """Return outlines (4, 2): turned, larger than the image, and over its upper left corner."""
     short = min(frame.width, frame.height)
     middle = np.array([frame.width / 2, frame.height / 2])
     squares = ((middle, 0.4 * short, 30.0), (middle, 1.5 * short, 0.0), (np.zeros(2), 0.3 * short, -10.0))

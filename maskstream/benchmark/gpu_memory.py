@@ -26,13 +26,13 @@ def buffers(check: Check) -> dict[str, Any]:
     second = [shifted(bgr) for bgr in first]
     arrays = [np.empty_like(bgr) for bgr in first]
     found: list[list[FrameResult]] = []
-    for pictures in (first, second):
-        for array, bgr in zip(arrays, pictures, strict=True):
+    for images in (first, second):
+        for array, bgr in zip(arrays, images, strict=True):
             array[:] = bgr
         found.append(analyzer.analyze([as_frame(array) for array in arrays]))
         for array in arrays:
             array[:] = 0  # who still reads it, sees nothing
-    expected = [check.analyzer().analyze([as_frame(bgr.copy()) for bgr in pictures]) for pictures in (first, second)]
+    expected = [check.analyzer().analyze([as_frame(bgr.copy()) for bgr in images]) for images in (first, second)]
     if not agreement(expected[0], expected[1], min_score).failures(EXACT):
         return {"passed": False, "said": "the pictures have the same answers when they are shifted: nothing could be told apart"}
     failures = []
@@ -48,15 +48,15 @@ def out_of_memory(check: Check) -> dict[str, Any]:
     if not check.is_cuda:
         return {"skipped": f"the memory of {check.device} cannot be limited; that is done on CUDA alone"}
     analyzer, min_score = check.analyzer(), check.config().detector.min_score
-    one = check.timed_pictures(1)
+    one = check.timed_images(1)
     expected = analyzer.analyze(one)
     _, needed_by_one = _peaks(check, analyzer, one)
     count = _FIRST_BATCH
-    while (needed := _peaks(check, analyzer, check.timed_pictures(count))[0]) < _TIMES_LARGER * needed_by_one:
+    while (needed := _peaks(check, analyzer, check.timed_images(count))[0]) < _TIMES_LARGER * needed_by_one:
         count *= 2
         if count > _LARGEST_BATCH:
             return {"passed": False, "said": f"{count // 2} frames take no more room than one"}
-    frames = check.timed_pictures(count)
+    frames = check.timed_images(count)
     limit = (needed_by_one + needed) // 2
     record: dict[str, Any] = {"frames": count, "needed_mb": needed >> 20, "limit_mb": limit >> 20, "one_mb": needed_by_one >> 20}
     torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""What the sections of the GPU check share: the device, real pictures, and models of a precision."""
+"""What the sections of the GPU check share: the device, real images, and models of a precision."""
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,14 +11,14 @@ import cv2
 import numpy as np
 import torch
 
-from maskstream.benchmark.rounds import Contestant, take_turns
+from maskstream.benchmark.rounds import Workload, take_turns
 from maskstream.config.loading import Layer, load_config, refine
 from maskstream.config.schema import Config
 from maskstream.errors import OutOfMemory, SourceError, SourceOpenError
 from maskstream.inference.analyzer import Analyzer
 from maskstream.inference.pipeline import build_analyzer
 from maskstream.io.files import one_line
-from maskstream.io.images import PICTURE_SUFFIXES, read_picture
+from maskstream.io.images import IMAGE_SUFFIXES, read_image
 from maskstream.models.devices import pick_device
 from maskstream.models.precision import PRECISIONS
 from maskstream.types import BgrImage, Frame, FrameResult
@@ -41,8 +41,8 @@ class Plan:
     rounds: int
     least_frames: int
     """Of one round, where a batch is smaller."""
-    picture_hw: tuple[int, int]
-    """Of the pictures that are timed."""
+    image_hw: tuple[int, int]
+    """Of the images that are timed."""
     model_sides: Mapping[str, int]
     """Short sides of the detectors that are timed, by their names."""
     crowds: tuple[int, ...]
@@ -59,7 +59,7 @@ FULL: Final = Plan(
     batches=(1, 8, 32),
     rounds=5,
     least_frames=16,
-    picture_hw=(720, 1280),
+    image_hw=(720, 1280),
     model_sides={"face_mobilenet": 480, "coco_resnet50": 800},
     crowds=(1, 10, 50, 100),
     cameras=(1, 2, 4, 8, 16, 32, 64),
@@ -72,7 +72,7 @@ QUICK: Final = Plan(
     batches=(1, 2),
     rounds=1,
     least_frames=1,
-    picture_hw=(180, 320),
+    image_hw=(180, 320),
     model_sides={"face_mobilenet": 128, "coco_resnet50": 64},
     crowds=(1, 10),
     cameras=(1, 2),
@@ -89,7 +89,7 @@ class Check:
     """With its index, where there may be several."""
     plan: Plan
     frames: list[Frame]
-    """Real pictures of any size."""
+    """Real images of any size."""
     say: Callable[[str], None]
     """Told what is going on."""
     seconds_left: Callable[[], float]
@@ -125,9 +125,9 @@ class Check:
         """Load the same on the CPU in float32."""
         return build_analyzer(self.config(device="cpu", detector={"short_side": self.plan.short_side}))
 
-    def timed_pictures(self, count: int) -> list[Frame]:
-        """Return real pictures of the size that is timed, each in an array of its own."""
-        height, width = self.plan.picture_hw
+    def timed_images(self, count: int) -> list[Frame]:
+        """Return real images of the size that is timed, each in an array of its own."""
+        height, width = self.plan.image_hw
         shown = [self.frames[index % len(self.frames)].bgr for index in range(count)]
         return [as_frame(cv2.resize(bgr, (width, height)), index) for index, bgr in enumerate(shown)]
 
@@ -149,7 +149,7 @@ class Check:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(self.device)
         try:
-            times = take_turns([Contestant("step", "", run)], self.plan.rounds, lambda _: None)["step"]
+            times = take_turns([Workload("step", "", run)], self.plan.rounds, lambda _: None)["step"]
         except OutOfMemory as error:
             return {"left_out": str(error)}
         row: dict[str, Any] = {"ms_per_frame": round(1000 / median(times.fps), 3), "fps": round(median(times.fps), 1)}
@@ -169,28 +169,28 @@ def find_device(name: str) -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if device == torch.device("cuda") else device
 
 
-def real_pictures(count: int, folder: Path | None) -> list[Frame]:
-    """Return frames of the clip that is in a checkout, and all pictures of a folder.
+def real_images(count: int, folder: Path | None) -> list[Frame]:
+    """Return frames of the clip that is in a checkout, and all images of a folder.
 
     Args:
         count: Frames of the clip, evenly spaced.
-        folder: With pictures of any size; None for none.
+        folder: With images of any size; None for none.
 
     Raises:
-        SourceOpenError: The clip, the folder or a picture cannot be read.
+        SourceOpenError: The clip, the folder or an image cannot be read.
     """
     frames = _frames_of_clip(count) if folder is None or CLIP.is_file() else []
     if folder is None:
         return frames
     try:
-        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     except OSError as error:
         raise SourceOpenError(f"--images {folder}: cannot be read: {error.strerror}; give a folder of pictures") from error
     if not paths:
         raise SourceOpenError(f"--images {folder}: no pictures in it; give a folder of pictures")
     for path in paths:
         try:
-            frames.append(as_frame(read_picture(str(path)), len(frames)))
+            frames.append(as_frame(read_image(str(path)), len(frames)))
         except SourceError as error:
             raise SourceOpenError(f"{one_line(str(path))}: {error}") from error
     return frames
@@ -201,26 +201,26 @@ def _frames_of_clip(count: int) -> list[Frame]:
     if not CLIP.is_file():
         raise SourceOpenError(f"{CLIP}: is not installed; give --images DIR, or run python tools/gpu_check.py in a checkout")
     capture = cv2.VideoCapture(str(CLIP))
-    pictures = []
+    images = []
     while True:
         there, bgr = capture.read()
         if not there:
             break
-        pictures.append(np.asarray(bgr, np.uint8))
+        images.append(np.asarray(bgr, np.uint8))
     capture.release()
-    if not pictures:
+    if not images:
         raise SourceOpenError(f"{CLIP}: OpenCV cannot read it; check the file, or install an OpenCV with FFmpeg")
-    chosen = np.linspace(0, len(pictures) - 1, min(count, len(pictures))).round().astype(int)
-    return [as_frame(pictures[index], number) for number, index in enumerate(chosen)]
+    chosen = np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)
+    return [as_frame(images[index], number) for number, index in enumerate(chosen)]
 
 
 def as_frame(bgr: Any, index: int = 0) -> Frame:
-    """Return a picture (H, W, 3) uint8 BGR as a frame."""
+    """Return an image (H, W, 3) uint8 BGR as a frame."""
     return Frame(np.asarray(bgr, np.uint8), index, "picture", 0.0)
 
 
 def shifted(bgr: BgrImage) -> BgrImage:
-    """Return a picture that begins in its middle, in an array of its own: the faces are elsewhere."""
+    """Return an image that begins in its middle, in an array of its own: the faces are elsewhere."""
     return np.roll(bgr, bgr.shape[1] // 2, axis=1)
 
 

@@ -1,4 +1,4 @@
-"""How fast a device is: what it could do at most, and the models alone on pictures of a camera's size."""
+"""How fast a device is: what it could do at most, and the models alone on images of a camera's size."""
 
 import subprocess
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from maskstream.benchmark.gpu_setup import Check, tf32
-from maskstream.benchmark.rounds import Contestant, take_turns
+from maskstream.benchmark.rounds import Workload, take_turns
 from maskstream.config.schema import Config
 from maskstream.inference.pipeline import build_analyzer, build_detector
 from maskstream.models import coco_resnet50, face_mobilenet
@@ -25,7 +25,7 @@ from maskstream.types import BgrImage
 _PRODUCTS: Final = 10
 _COPIED_BYTES: Final = 2**26
 _PERSONS: Final = 5
-"""Found in each picture by a network with random weights, so that its last stage has as much to do as usual."""
+"""Found in each image by a network with random weights, so that its last stage has as much to do as usual."""
 _SEED: Final = 1
 
 
@@ -76,7 +76,7 @@ def _copied_gb_per_s(check: Check) -> float:
 
 
 def _per_s(check: Check, run: Callable[[], int]) -> float:
-    return median(take_turns([Contestant("ceiling", "", run)], check.plan.rounds, lambda _: None)["ceiling"].fps)
+    return median(take_turns([Workload("ceiling", "", run)], check.plan.rounds, lambda _: None)["ceiling"].fps)
 
 
 def _driver() -> str | None:
@@ -92,21 +92,21 @@ def _driver() -> str | None:
     return next(iter(said.split()), None)
 
 
-class _Pictures(Uploads):
-    """Sends pictures, or leaves them on the device: what is timed then does not have the way there in it."""
+class _Images(Uploads):
+    """Sends images, or leaves them on the device: what is timed then does not have the way there in it."""
 
     def __init__(self, device: torch.device) -> None:
         super().__init__(device)
         self.stay = False
         self._stayed: dict[int, tuple[BgrImage, torch.Tensor]] = {}
 
-    def __call__(self, pictures_bgr: Sequence[BgrImage]) -> list[torch.Tensor]:
+    def __call__(self, images_bgr: Sequence[BgrImage]) -> list[torch.Tensor]:
         if not self.stay:
-            return super().__call__(pictures_bgr)
-        missing = [picture for picture in pictures_bgr if id(picture) not in self._stayed]
-        for picture, sent in zip(missing, super().__call__(missing), strict=True):
-            self._stayed[id(picture)] = (picture, sent)
-        return [self._stayed[id(picture)][1] for picture in pictures_bgr]
+            return super().__call__(images_bgr)
+        missing = [image for image in images_bgr if id(image) not in self._stayed]
+        for image, sent in zip(missing, super().__call__(missing), strict=True):
+            self._stayed[id(image)] = (image, sent)
+        return [self._stayed[id(image)][1] for image in images_bgr]
 
 
 def speed(check: Check) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def speed(check: Check) -> dict[str, Any]:
                     rows.append({"model": f"{name} {short_side} px", "precision": precision, **row})
                     _compare_with_ceiling(check, rows[-1], gflop[name])
     left_out = [row for row in rows if "fps" not in row]
-    height, width = check.plan.picture_hw
+    height, width = check.plan.image_hw
     said = f"pictures of {width}x{height}; {', '.join(f'{name} {each:g} GFLOP a frame' for name, each in gflop.items())}"
     said += f"; {len(left_out)} steps were left out" if left_out else ""
     return {"passed": None, "said": said, "gflop_per_frame": gflop, "rows": rows}
@@ -155,20 +155,20 @@ def random_weights(folder: Path) -> Path:
 def _steps(check: Check, config: Config) -> list[dict[str, Any]]:
     """Return how long the detector takes, from the host and on the device, and with the classifier where we have one for it."""
     on_cpu = check.device.type == "cpu"
-    uploads = _Pictures(check.device)
+    uploads = _Images(check.device)
     name = f"speed: {config.detector.name}, {config.precision}"
     detector = build_detector(config, None, None if on_cpu else uploads)
     rows = []
     for where in ("host",) if on_cpu else ("host", "device"):
         uploads.stay = where == "device"
         for size in check.plan.batches:
-            pictures = [frame.bgr for frame in check.timed_pictures(max(size, check.plan.least_frames))]
-            run = partial(_in_batches, detector.detect, pictures, size)
+            images = [frame.bgr for frame in check.timed_images(max(size, check.plan.least_frames))]
+            run = partial(_in_batches, detector.detect, images, size)
             rows.append({"what": "detector", "pictures": where, "batch": size, **check.timed(f"{name}, batch {size}", run)})
     if config.detector.name == face_mobilenet.NAME:
         analyzer = build_analyzer(config)
         for size in check.plan.batches:
-            run = partial(_in_batches, analyzer.analyze, check.timed_pictures(max(size, check.plan.least_frames)), size)
+            run = partial(_in_batches, analyzer.analyze, check.timed_images(max(size, check.plan.least_frames)), size)
             rows.append(
                 {"what": "and classifier", "pictures": "host", "batch": size, **check.timed(f"{name}, batch {size}", run)}
             )
@@ -184,11 +184,11 @@ def _in_batches(work: Callable[[Any], Any], items: Sequence[Any], size: int) -> 
 
 
 def _gflop(check: Check, config: Config) -> float:
-    """Return what a detector computes for one picture."""
+    """Return what a detector computes for one image."""
     detector = build_detector(config)
-    pictures = [frame.bgr for frame in check.timed_pictures(1)]
+    images = [frame.bgr for frame in check.timed_images(1)]
     with FlopCounterMode(display=False) as counter:
-        detector.detect(pictures)
+        detector.detect(images)
     return float(counter.get_total_flops()) / 1e9
 
 

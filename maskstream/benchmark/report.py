@@ -1,4 +1,4 @@
-"""What a benchmark has found: as a table, a picture and JSON."""
+"""What a benchmark has found: as a table, an image and JSON."""
 
 import json
 from collections.abc import Mapping
@@ -35,13 +35,13 @@ def write_json(path: Path, record: Mapping[str, Any]) -> None:
 
 def print_tables(console: Console, record: Mapping[str, Any]) -> None:
     """Print contestants, ratios, stages and the rest."""
-    contestants = Table("contestant", "fps", "least to most", "ms a frame", "what", title=f"{record['source']}")
+    workloads = Table("contestant", "fps", "least to most", "ms a frame", "what", title=f"{record['source']}")
     for name, figures in record["contestants"].items():
         least, most = figures["fps_spread"]
-        contestants.add_row(
+        workloads.add_row(
             name, f"{figures['fps']:.2f}", f"{least:.2f} to {most:.2f}", f"{figures['ms_per_frame']:.1f}", figures["what"]
         )
-    console.print(contestants)
+    console.print(workloads)
     ratios = Table("ratio", "median", "least to most")
     for name, what in _RATIOS.items():
         if name in record:

@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Contestant:
+class Workload:
     """Something that works through frames."""
 
     name: str
@@ -22,7 +22,7 @@ class Contestant:
 class Times:
     """What a contestant took, a round each."""
 
-    contestant: Contestant
+    workload: Workload
     seconds: list[float] = field(default_factory=list)
     frames: list[int] = field(default_factory=list)
 
@@ -34,7 +34,7 @@ class Times:
     def record(self) -> dict[str, Any]:
         """Return its figures: median, least and most over the rounds."""
         return {
-            "what": self.contestant.what,
+            "what": self.workload.what,
             "fps": round(median(self.fps), 3),
             "fps_spread": [round(min(self.fps), 3), round(max(self.fps), 3)],
             "ms_per_frame": round(1000 / median(self.fps), 3),
@@ -43,25 +43,25 @@ class Times:
         }
 
 
-def take_turns(contestants: Sequence[Contestant], rounds: int, progress: Callable[[str], None]) -> dict[str, Times]:
+def take_turns(workloads: Sequence[Workload], rounds: int, progress: Callable[[str], None]) -> dict[str, Times]:
     """Let each contestant run once to warm up, then all of them in turn, A B C A B C.
 
     Args:
-        contestants: In the order of their turns.
+        workloads: In the order of their turns.
         rounds: Turns of each that count.
         progress: Told what is going on.
     """
-    times = {contestant.name: Times(contestant) for contestant in contestants}
-    for contestant in contestants:
-        progress(f"{contestant.name}: warming up")
-        contestant.run()
+    times = {workload.name: Times(workload) for workload in workloads}
+    for workload in workloads:
+        progress(f"{workload.name}: warming up")
+        workload.run()
     for number in range(rounds):
-        for contestant in contestants:
-            progress(f"{contestant.name}: round {number + 1} of {rounds}")
+        for workload in workloads:
+            progress(f"{workload.name}: round {number + 1} of {rounds}")
             started_s = perf_counter()
-            frames = contestant.run()
-            times[contestant.name].seconds.append(perf_counter() - started_s)
-            times[contestant.name].frames.append(frames)
+            frames = workload.run()
+            times[workload.name].seconds.append(perf_counter() - started_s)
+            times[workload.name].frames.append(frames)
     return times
 
 

@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from maskstream import __version__
 from maskstream.benchmark import workloads as all_of
 from maskstream.benchmark.machine import machine
-from maskstream.benchmark.rounds import Contestant, Times, percentiles, ratio, take_turns
+from maskstream.benchmark.rounds import Times, Workload, percentiles, ratio, take_turns
 from maskstream.benchmark.sweeps import SWEEPS, run_sweep
 from maskstream.config.loading import Layer, refine
 from maskstream.config.schema import Config
@@ -95,7 +95,7 @@ def _require_known(option: str, given: Sequence[str], allowed: Sequence[str]) ->
         raise ConfigError(f"{option}: {unknown!r} is not known; allowed: {', '.join(allowed)}")
 
 
-def _contestants(bench: all_of.Bench, request: BenchmarkRequest, config: Config) -> list[Contestant]:
+def _contestants(bench: all_of.Bench, request: BenchmarkRequest, config: Config) -> list[Workload]:
     chosen = [
         make(bench)
         for make in (
@@ -136,7 +136,7 @@ def _floor(bench: all_of.Bench) -> dict[str, float]:
     with FlopCounterMode(display=False) as counter:
         analyzer.analyze(bench.frames[:1])
     factors = [torch.rand(_MATRIX_SIDE, _MATRIX_SIDE, device=device) for _ in range(2)]
-    products = take_turns([Contestant("product", "", lambda: _product(*factors))], _PRODUCTS, lambda _: None)["product"]
+    products = take_turns([Workload("product", "", lambda: _product(*factors))], _PRODUCTS, lambda _: None)["product"]
     rate = 2 * _MATRIX_SIDE**3 * median(products.fps) / 1e9
     gflop = counter.get_total_flops() / 1e9
     return {

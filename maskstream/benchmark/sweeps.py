@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from maskstream.benchmark.crowds import crowd, most_certain_face
-from maskstream.benchmark.rounds import Contestant, take_turns
+from maskstream.benchmark.rounds import Workload, take_turns
 from maskstream.benchmark.workloads import Bench
 from maskstream.config.loading import Layer, refine
 from maskstream.errors import ConfigError
@@ -19,7 +19,7 @@ from maskstream.models.devices import CPU, pick_device
 from maskstream.types import Frame, FrameResult
 
 _CROWDS: Final = 3
-"""Pictures of one turn of the sweep of faces."""
+"""Images of one turn of the sweep of faces."""
 _SAME_IOU: Final = 0.5
 
 
@@ -28,7 +28,7 @@ class Step:
     """One value of what is varied."""
 
     value: int
-    contestant: Contestant
+    workload: Workload
     extra: dict[str, Any]
     """What else is worth knowing of it."""
 
@@ -46,10 +46,10 @@ def run_sweep(name: str, bench: Bench, rounds: int, progress: Callable[[str], No
         ConfigError: The clip does not do for it.
     """
     steps = SWEEPS[name](bench)
-    times = take_turns([step.contestant for step in steps], rounds, progress)
+    times = take_turns([step.workload for step in steps], rounds, progress)
     rows = []
     for step in steps:
-        of = times[step.contestant.name].record()
+        of = times[step.workload.name].record()
         rows.append({name: step.value, "ms_per_frame": of["ms_per_frame"], "fps": of["fps"], "fps_spread": of["fps_spread"]})
         rows[-1] |= step.extra
     return rows
@@ -112,7 +112,7 @@ SWEEPS: Final[dict[str, Callable[[Bench], list[Step]]]] = {
 
 
 def _step(name: str, value: int, run: Callable[[], int], **extra: Any) -> Step:
-    return Step(value, Contestant(f"{name} {value}", "", run), extra)
+    return Step(value, Workload(f"{name} {value}", "", run), extra)
 
 
 def _count(analyze: Callable[[Sequence[Frame]], list[FrameResult]], frames: Sequence[Frame], size: int = 1) -> int:

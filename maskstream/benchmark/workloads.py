@@ -13,13 +13,13 @@ from torchvision.models import resnet18
 from torchvision.models.detection import keypointrcnn_resnet50_fpn
 from torchvision.transforms.functional import normalize, to_tensor
 
-from maskstream.benchmark.rounds import Contestant
+from maskstream.benchmark.rounds import Workload
 from maskstream.config.loading import Layer, refine
 from maskstream.config.schema import Config
 from maskstream.errors import ConfigError
 from maskstream.evaluation.yolo import contained
 from maskstream.inference.pipeline import batch_size_of, build_analyzer, build_detector
-from maskstream.inference.propagation import FollowingAnalyzer
+from maskstream.inference.propagation import PropagatingAnalyzer
 from maskstream.models import CROP_ARCHITECTURES, face_mobilenet, face_mobilenet_network
 from maskstream.models.checkpoint import load_checkpoint
 from maskstream.models.crop_classifier import crops_to_tensor
@@ -94,7 +94,7 @@ class Bench:
         return self.config.model_copy(update={"detector": self.config.detector.model_copy(update={"every": every})})
 
     def _following(self, config: Config) -> FrameAnalyzer:
-        return FollowingAnalyzer(self.analyzer, config) if config.detector.every > 1 else self.analyzer
+        return PropagatingAnalyzer(self.analyzer, config) if config.detector.every > 1 else self.analyzer
 
     def analyse(self, every: int = 1) -> list[FrameResult]:
         """Run detector and classifier over all frames, in the batches of the stream."""
@@ -135,43 +135,43 @@ class Bench:
         return sink, engine.run()
 
 
-def bare(bench: Bench) -> Contestant:
+def bare(bench: Bench) -> Workload:
     """Return the models alone, on decoded frames: what nothing around them can be faster than."""
-    return Contestant("bare", "detector and classifier alone, on decoded frames, every one", lambda: len(bench.analyse()))
+    return Workload("bare", "detector and classifier alone, on decoded frames, every one", lambda: len(bench.analyse()))
 
 
-def pipeline(bench: Bench) -> Contestant:
+def pipeline(bench: Bench) -> Workload:
     """Return the whole program without a video to write, the detector looking at every frame."""
-    return Contestant("pipeline", "the whole program, every frame, without video output", lambda: len(bench.stream()[0].results))
+    return Workload("pipeline", "the whole program, every frame, without video output", lambda: len(bench.stream()[0].results))
 
 
-def default(bench: Bench) -> Contestant:
+def default(bench: Bench) -> Workload:
     """Return the whole program as it is configured."""
     what = f"the whole program, detector.every {bench.every}, without video output"
-    return Contestant("default", what, lambda: len(bench.stream(every=bench.every)[0].results))
+    return Workload("default", what, lambda: len(bench.stream(every=bench.every)[0].results))
 
 
-def pipeline_with_video(bench: Bench) -> Contestant:
+def pipeline_with_video(bench: Bench) -> Workload:
     """Return the whole program with a video to write."""
 
     def run() -> int:
         with TemporaryDirectory() as folder:
             return len(bench.stream(f"{folder}/out.mp4")[0].results)
 
-    return Contestant("pipeline_video", "the whole program, every frame, with video output", run)
+    return Workload("pipeline_video", "the whole program, every frame, with video output", run)
 
 
-def decode(bench: Bench) -> Contestant:
+def decode(bench: Bench) -> Workload:
     """Return decoding alone."""
 
     def run() -> int:
         with closing(FileSource(bench.path)) as source:
             return sum(1 for _ in zip(source, range(len(bench.frames)), strict=False))
 
-    return Contestant("decode", "decoding alone", run)
+    return Workload("decode", "decoding alone", run)
 
 
-def encode(bench: Bench) -> Contestant:
+def encode(bench: Bench) -> Workload:
     """Return encoding alone, of frames without faces."""
 
     def run() -> int:
@@ -181,10 +181,10 @@ def encode(bench: Bench) -> Contestant:
                 sink.write(Output(frame, empty, True, lambda frame, _: frame.bgr))
         return len(bench.frames)
 
-    return Contestant("encode", "encoding alone", run)
+    return Workload("encode", "encoding alone", run)
 
 
-def opencv_loop(bench: Bench) -> Contestant:
+def opencv_loop(bench: Bench) -> Workload:
     """Return what one writes first: OpenCV reads, our models judge, one frame after the other."""
 
     def run() -> int:
@@ -199,10 +199,10 @@ def opencv_loop(bench: Bench) -> Contestant:
         capture.release()
         return count
 
-    return Contestant("opencv_loop", "cv2.VideoCapture and our models in one thread", run)
+    return Workload("opencv_loop", "cv2.VideoCapture and our models in one thread", run)
 
 
-def paper(bench: Bench, frames: int) -> Contestant:
+def paper(bench: Bench, frames: int) -> Workload:
     """Return the loop that the paper describes: one frame, then one face at a time, with PIL; random weights.
 
     Its detections are cut, or repeated, to the number of faces that our models find.
@@ -214,24 +214,24 @@ def paper(bench: Bench, frames: int) -> Contestant:
     @torch.no_grad()
     def run() -> int:
         for frame, count in zip(bench.frames[:frames], faces, strict=True):
-            picture = Image.fromarray(cv2.cvtColor(frame.bgr, cv2.COLOR_BGR2RGB))
-            detector([to_tensor(picture)])
+            image = Image.fromarray(cv2.cvtColor(frame.bgr, cv2.COLOR_BGR2RGB))
+            detector([to_tensor(image)])
             for _ in range(count):
-                face = picture.rotate(5).crop((0, 0, _PAPER_CROP_PX, _PAPER_CROP_PX)).resize((_PAPER_CROP_PX, _PAPER_CROP_PX))
+                face = image.rotate(5).crop((0, 0, _PAPER_CROP_PX, _PAPER_CROP_PX)).resize((_PAPER_CROP_PX, _PAPER_CROP_PX))
                 classifier(normalize(to_tensor(face), _IMAGENET_MEAN, _IMAGENET_STD)[None])
         return frames
 
-    return Contestant("paper", f"Keypoint R-CNN ResNet-50 at {_PAPER_SHORT_SIDE} px, ResNet-18 face by face, PIL", run)
+    return Workload("paper", f"Keypoint R-CNN ResNet-50 at {_PAPER_SHORT_SIDE} px, ResNet-18 face by face, PIL", run)
 
 
-def backend(bench: Bench, name: str) -> Contestant:
+def backend(bench: Bench, name: str) -> Workload:
     """Return the models alone by one backend, both of them."""
     chosen = Layer("--compare backends", {"detector": {"backend": name}, "classifier": {"backend": name}})
     other = Bench(bench.path, len(bench.frames), refine(bench.config, chosen))
-    return Contestant(f"bare_{name}", f"detector and classifier alone, by {name}", lambda: len(other.analyse()))
+    return Workload(f"bare_{name}", f"detector and classifier alone, by {name}", lambda: len(other.analyse()))
 
 
-def torchvision_eager(bench: Bench) -> Contestant:
+def torchvision_eager(bench: Bench) -> Workload:
     """Return the same networks as torchvision runs them: its own forward pass, batch norm and memory layout left as they are."""
     detector_weights, metadata = load_checkpoint(weights_path(None, f"{face_mobilenet.NAME}.safetensors"), face_mobilenet.NAME)
     detector = face_mobilenet_network.build_module()
@@ -254,17 +254,17 @@ def torchvision_eager(bench: Bench) -> Contestant:
         if crops:
             classifier(crops_to_tensor(crops, cpu)).softmax(1)
 
-    return Contestant("bare_torchvision", "the same networks as torchvision runs them", _over(bench.frames, judge))
+    return Workload("bare_torchvision", "the same networks as torchvision runs them", _over(bench.frames, judge))
 
 
-def detector_eager(bench: Bench) -> Contestant:
-    """Return our detector, from picture to keypoints, in eager PyTorch."""
+def detector_eager(bench: Bench) -> Workload:
+    """Return our detector, from image to keypoints, in eager PyTorch."""
     detector = build_detector(refine(bench.config, Layer("--compare yolo", {"detector": {"backend": "torch"}})))
     run = _over(bench.frames, lambda bgr: detector.detect([bgr]))
-    return Contestant("detector_eager", "our detector from picture to keypoints, eager PyTorch", run)
+    return Workload("detector_eager", "our detector from picture to keypoints, eager PyTorch", run)
 
 
-def yolo_forward(bench: Bench, short_side: int) -> Contestant:
+def yolo_forward(bench: Bench, short_side: int) -> Workload:
     """Return YOLO11n-pose built from its YAML with random weights, in eager PyTorch, on frames of the same short side.
 
     Raises:
@@ -285,7 +285,7 @@ def yolo_forward(bench: Bench, short_side: int) -> Contestant:
         scaled = cv2.resize(bgr, (width, height))
         model(torch.from_numpy(np.ascontiguousarray(scaled[..., ::-1].transpose(2, 0, 1)))[None].float().div_(255))
 
-    return Contestant("yolo11n_pose", "YOLO11n-pose's network, eager PyTorch, random weights", _over(bench.frames, forward))
+    return Workload("yolo11n_pose", "YOLO11n-pose's network, eager PyTorch, random weights", _over(bench.frames, forward))
 
 
 def _over(frames: Sequence[Frame], forward: Callable[[BgrImage], object]) -> Callable[[], int]:

@@ -13,7 +13,7 @@ from threading import Thread
 from loguru import logger
 from rich.console import Console
 
-from maskstream.cli.opening import open_camera, open_source, picture_sink
+from maskstream.cli.opening import image_sink, open_camera, open_source
 from maskstream.cli.reporting import Reporting
 from maskstream.config.camera_watch import CameraWatch
 from maskstream.config.cameras import Camera, is_list, read_cameras
@@ -23,15 +23,15 @@ from maskstream.config.schema import Config
 from maskstream.errors import ConfigError, MaskStreamError
 from maskstream.inference.analyzer import Analyzer
 from maskstream.inference.pipeline import batch_size_of, build_analyzer, require_incorrect, require_models
-from maskstream.inference.propagation import FollowingAnalyzer
+from maskstream.inference.propagation import PropagatingAnalyzer
 from maskstream.io.file_names import FileNames
 from maskstream.io.files import make_folder
 from maskstream.io.locations import is_pipe, is_webcam, local_path, plain_location
 from maskstream.io.output_paths import (
+    image_beside,
     is_stdout,
     next_free,
     output_paths,
-    picture_beside,
     require_distinct,
     require_folder,
     require_new,
@@ -47,16 +47,16 @@ from maskstream.sinks import (
     ProgressSink,
     StatusSink,
     WindowSink,
-    picture_targets,
-    require_picture_target,
+    image_targets,
+    require_image_target,
     why_no_window,
 )
 from maskstream.sinks.records import require_same_columns
 from maskstream.sinks.video_paths import require_recording_path, require_video_path
-from maskstream.stream.engine import Attendants, Engine
+from maskstream.stream.engine import Engine, EngineHooks
 from maskstream.stream.live_cameras import CameraWork, Configured, LiveCameras
 from maskstream.stream.sink_group import SinkBinding
-from maskstream.stream.source_states import StateListener, StatusBoard
+from maskstream.stream.source_states import SourceStates, StateListener
 from maskstream.tracking.analyzer import PeopleAnalyzer
 from maskstream.types import SourceInfo
 
@@ -93,7 +93,7 @@ class StreamRequest:
         """Where records go."""
         paths = (self.jsonl, self.csv, self.status, self.events, self.summary)
         given = [path for path in paths if path is not None]
-        beside = [] if self.summary is None else [str(picture_beside(self.summary))]
+        beside = [] if self.summary is None else [str(image_beside(self.summary))]
         return (*given, *beside)
 
     @property
@@ -119,7 +119,7 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
     watch = CameraWatch(request.sources, config, command_line=request.command_line)
     cameras = read_cameras(request.sources, config, request.command_line)
     request = _with_found(request, cameras)
-    board, names = StatusBoard(), FileNames()
+    board, names = SourceStates(), FileNames()
     by_source = {camera.name: camera.config for camera in cameras}
     reporting, overlay = Reporting(config, by_source), Overlay(config, by_source)
     reporting.require_people(request.events, request.summary)
@@ -144,7 +144,7 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
         if targets and request.into_folder:
             make_folder(str(request.output))
         for target, source, camera in zip(targets, sources, cameras, strict=False):
-            add(picture_sink(target, source, camera), camera.name)
+            add(image_sink(target, source, camera), camera.name)
         window = _open_window(request, cameras, infos, config)
         if window is not None:
             add(window)
@@ -152,7 +152,7 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
             by_name = {source.info.source_id: source for source in sources}
             latest = lambda source_id: by_name[source_id].info if source_id in by_name else None  # noqa: E731
             add(ProgressSink(request.progress, infos, config.stream.max_frames, latest))
-        looking = FollowingAnalyzer(analyzer, config, by_source) if config.detector.every > 1 else analyzer
+        looking = PropagatingAnalyzer(analyzer, config, by_source) if config.detector.every > 1 else analyzer
         people = PeopleAnalyzer(looking, config, by_source)
         opened.pop_all()
     _say_remarks(cameras)
@@ -164,8 +164,8 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
     )
     configured: list[Configured] = [analyzer, looking, people, overlay, reporting, *([window] if window else [])]
     live = LiveCameras(watch, cameras, configured, work, board)
-    attendants = Attendants(window.attend if window else lambda: False, listeners, live.maintain, live.leave)
-    engine = Engine(people, overlay.paint, config.stream, batch_size_of(config), attendants, board)
+    hooks = EngineHooks(window.attend if window else lambda: False, listeners, live.maintain, live.leave)
+    engine = Engine(people, overlay.paint, config.stream, batch_size_of(config), hooks, board)
     engine.add(sources, bindings)
     return engine
 
@@ -183,7 +183,7 @@ def _load_models(config: Config, by_source: Mapping[str, Config], infos: Sequenc
     return build_analyzer(config, by_source, several=len(infos) > 1 or not infos[0].live)
 
 
-def _open_sources(cameras: Sequence[Camera], board: StatusBoard, opened: ExitStack, output: str | None) -> list[Source]:
+def _open_sources(cameras: Sequence[Camera], board: SourceStates, opened: ExitStack, output: str | None) -> list[Source]:
     """Open files at the same time, while this thread stays free for signals; a webcam alone wants this thread.
 
     Videos of a folder are opened later, and get their turns here, in order.
@@ -236,7 +236,7 @@ def _with_free_names(request: StreamRequest, infos: Sequence[SourceInfo]) -> Str
     """Return what is wanted, with another name for a summary of cameras where one is there: it is not continued, but kept."""
     if request.summary is None or request.overwrite is not None or not _is_live(infos):
         return request
-    free = next_free(request.summary, picture_beside(request.summary).suffix)
+    free = next_free(request.summary, image_beside(request.summary).suffix)
     if free != request.summary:
         logger.info("{}: is there already; the summary goes to {}", request.summary, free)
     return replace(request, summary=free)
@@ -244,38 +244,38 @@ def _with_free_names(request: StreamRequest, infos: Sequence[SourceInfo]) -> Str
 
 def _targets(request: StreamRequest, infos: Sequence[SourceInfo], config: Config, names: FileNames) -> list[str]:
     """Return where the pictures of each source go; find what is wrong with any output without changing what is there."""
-    targets = _picture_places(request, infos, names)
-    read = {path: "its own source" for info in infos for path in (info.path, *info.pictures) if path}
+    targets = _image_places(request, infos, names)
+    read = {path: "its own source" for info in infos for path in (info.path, *info.images) if path}
     lists = {path: "the list of cameras" for path in request.sources if is_list(path)}
     require_not_read((*request.text_outputs, *targets), dict.fromkeys(request.reads, "a file that the run reads") | lists | read)
     videos: list[str] = []
-    pictures: list[str] = []
+    images: list[str] = []
     for path, info in zip(targets, infos, strict=False):
-        if info.pictures:
-            require_picture_target(path, info)
-            pictures += map(str, picture_targets(path, info).values())
+        if info.images:
+            require_image_target(path, info)
+            images += map(str, image_targets(path, info).values())
             _warn_of_copies(path, None if request.in_batches else info.path, config)
         elif len(infos) == 1 and not request.into_folder:
             (require_recording_path if info.live else require_video_path)(path)
-        if not info.pictures and not info.live:
+        if not info.images and not info.live:
             videos.append(path)
     if request.output is not None and request.into_folder:
         _require_folder(request, request.output, config)
     if request.summary is not None:
-        for path in (request.summary, str(picture_beside(request.summary))):
+        for path in (request.summary, str(image_beside(request.summary))):
             require_summary_path(path)
-    single = pictures if len(pictures) == 1 else []
+    single = images if len(images) == 1 else []
     there = [path for path in (*videos, *single) if os.path.isdir(Path(path).parent)]  # noqa: PTH112 (Path raises where nobody may look)
     require_distinct((*request.text_outputs, *there))
-    _refuse_among([*targets, *pictures], request.text_outputs)
+    _refuse_among([*targets, *images], request.text_outputs)
     if request.overwrite is False:
-        require_new((*request.text_outputs, *videos, *pictures))  # a camera takes the next name that is free
+        require_new((*request.text_outputs, *videos, *images))  # a camera takes the next name that is free
     if request.csv is not None and request.mode(infos) == "a":
         require_same_columns(request.csv)
     return targets
 
 
-def _picture_places(request: StreamRequest, infos: Sequence[SourceInfo], names: FileNames) -> list[str]:
+def _image_places(request: StreamRequest, infos: Sequence[SourceInfo], names: FileNames) -> list[str]:
     """Return where the pictures of each source go; those of a folder go where they go without the videos beside them."""
     if request.output is None:
         return []
@@ -283,7 +283,7 @@ def _picture_places(request: StreamRequest, infos: Sequence[SourceInfo], names: 
     if not request.in_batches or len(request.sources) > 1:
         return targets
     into = os.path.join(request.output, "")  # noqa: PTH118 (Path would drop the slash)
-    return [into if info.pictures else path for path, info in zip(targets, infos, strict=True)]
+    return [into if info.images else path for path, info in zip(targets, infos, strict=True)]
 
 
 def _require_folder(request: StreamRequest, output: str, config: Config) -> None:

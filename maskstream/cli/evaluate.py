@@ -1,4 +1,4 @@
-"""`maskstream evaluate`: measure how well faces are found and judged, on labelled pictures; see docs/evaluation.md."""
+"""`maskstream evaluate`: measure how well faces are found and judged, on labelled images; see docs/evaluation.md."""
 
 import argparse
 import json

@@ -4,7 +4,7 @@ import argparse
 from functools import partial
 from typing import TYPE_CHECKING
 
-from maskstream.cli.preparation import add_detector_options, add_picture_options, run_preparation
+from maskstream.cli.preparation import add_detector_options, add_image_options, run_preparation
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add which pictures are looked at, and how sure the detector must be."""
-    add_picture_options(parser, "COCO file", "the same with what the detector found beside it", "PATH")
+    """Add which images are looked at, and how sure the detector must be."""
+    add_image_options(parser, "COCO file", "the same with what the detector found beside it", "PATH")
     parser.add_argument("--only", default="", metavar="REGEX", help="pictures of other names stay as they are")
     parser.add_argument("--min-score", type=float, default=0.9, metavar="P", help="how sure the detector must be; default: 0.9")
     add_detector_options(parser)

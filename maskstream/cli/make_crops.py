@@ -5,7 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from maskstream.cli.parser import BOX_HELP, FORMAT_HELP, FORMATS, STRICT_HELP
-from maskstream.cli.preparation import add_detector_options, add_picture_options, run_preparation
+from maskstream.cli.preparation import add_detector_options, add_image_options, run_preparation
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,7 +17,7 @@ REQUESTED = ("images", "labels", "out", "format", "box", "keypoints", "size", "s
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add which faces are cut, and how."""
-    add_picture_options(parser, "file or folder: COCO keypoints, VoTT, Pascal VOC, YOLO", "folder for the crops", "DIR")
+    add_image_options(parser, "file or folder: COCO keypoints, VoTT, Pascal VOC, YOLO", "folder for the crops", "DIR")
     parser.add_argument("--format", choices=FORMATS, help=FORMAT_HELP)
     parser.add_argument("--box", choices=("face", "head"), default="face", help=BOX_HELP)
     parser.add_argument(

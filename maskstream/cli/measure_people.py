@@ -57,14 +57,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 def watch(path: str, analyzer: "FrameAnalyzer", config: "Config") -> "tuple[list[FrameResult], list[tuple[float, Happening]]]":
     """Return all results of a file, and what was told of it and when."""
-    from maskstream.events.detector import EventBook
+    from maskstream.events.detector import EventDetector
     from maskstream.inference.pipeline import batch_size_of
-    from maskstream.inference.propagation import FollowingAnalyzer
+    from maskstream.inference.propagation import PropagatingAnalyzer
     from maskstream.sources import FileSource
     from maskstream.tracking.analyzer import PeopleAnalyzer
     from maskstream.types import Output
 
-    people, book = PeopleAnalyzer(FollowingAnalyzer(analyzer, config), config), EventBook(config)
+    people, book = PeopleAnalyzer(PropagatingAnalyzer(analyzer, config), config), EventDetector(config)
     size = batch_size_of(config)
     results: list[FrameResult] = []
     told: list[tuple[float, Happening]] = []

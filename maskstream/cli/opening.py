@@ -16,21 +16,21 @@ from maskstream.config.cameras import Camera
 from maskstream.errors import SourceOpenError, SourceRefused
 from maskstream.io.file_names import FileNames
 from maskstream.io.files import make_folder
-from maskstream.io.images import PICTURE_SUFFIXES, WRITABLE_SUFFIXES
+from maskstream.io.images import IMAGE_SUFFIXES, WRITABLE_SUFFIXES
 from maskstream.io.locations import is_stdin
 from maskstream.io.output_paths import output_paths
 from maskstream.protocols import Sink, Source
-from maskstream.sinks import FirstFrameSink, PictureSink, RecordingSink, VideoSink
+from maskstream.sinks import FirstFrameSink, ImageSink, RecordingSink, VideoSink
 from maskstream.sinks.video import new_video
 from maskstream.sources import (
     SOURCES,
     DeferredSource,
-    PipedPictureSource,
+    PipedImageSource,
     PipeSource,
     ReconnectingSource,
     ReconnectPolicy,
+    UrlImageSource,
     UrlOpener,
-    UrlPictureSource,
     UrlSource,
     source_kind,
 )
@@ -39,7 +39,7 @@ from maskstream.sources.tls import scheme_of
 from maskstream.sources.web import HTTP_SCHEMES
 from maskstream.stream.live_cameras import Opened
 from maskstream.stream.sink_group import SinkBinding
-from maskstream.stream.source_states import StatusBoard
+from maskstream.stream.source_states import SourceStates
 from maskstream.stream.states import SourceState, SourceStatus
 from maskstream.types import SourceInfo
 
@@ -47,7 +47,7 @@ _AT_ONCE_S: Final = 0.5
 """A camera that answers later is waited for by the thread that reads it."""
 
 
-def is_one_picture(camera: Camera, output: str | None = None) -> bool:
+def is_one_image(camera: Camera, output: str | None = None) -> bool:
     """Return whether what a URL leads to, or what comes through a pipe, is wanted as one picture that is read once.
 
     That is so where the output is a picture. A URL that ends as a picture does is one too where the output is a folder, or
@@ -58,15 +58,15 @@ def is_one_picture(camera: Camera, output: str | None = None) -> bool:
         output: Where its pictures go, where it is the only source; None where it is not, or they go nowhere.
     """
     into_folder = output is not None and (output.endswith("/") or os.path.isdir(output))  # noqa: PTH112 (Path raises where nobody may look)
-    into_picture = output is not None and not into_folder and Path(output).suffix.lower() in WRITABLE_SUFFIXES
+    into_image = output is not None and not into_folder and Path(output).suffix.lower() in WRITABLE_SUFFIXES
     if scheme_of(camera.location) in HTTP_SCHEMES:
-        is_named_so = Path(urlsplit(camera.location).path).suffix.lower() in PICTURE_SUFFIXES
-        return into_picture or (is_named_so and (into_folder or not camera.config.network.snapshot_s))
-    return into_picture and (is_stdin(camera.location) or source_kind(camera.location) == "pipe")
+        is_named_so = Path(urlsplit(camera.location).path).suffix.lower() in IMAGE_SUFFIXES
+        return into_image or (is_named_so and (into_folder or not camera.config.network.snapshot_s))
+    return into_image and (is_stdin(camera.location) or source_kind(camera.location) == "pipe")
 
 
 def open_source(
-    camera: Camera, board: StatusBoard, *, alone: bool, status: SourceStatus | None = None, output: str | None = None
+    camera: Camera, board: SourceStates, *, alone: bool, status: SourceStatus | None = None, output: str | None = None
 ) -> Source:
     """Open files and pictures; of what may be lost and come back, say only how it is opened.
 
@@ -75,7 +75,7 @@ def open_source(
         board: Where it says what becomes of it.
         alone: Whether it is the only source, so that one that answers and refuses is a mistake of the user.
         status: Its own, where it has one already; None: that of the board.
-        output: Where its pictures go, where it is the only source that was named; see `is_one_picture`.
+        output: Where its pictures go, where it is the only source that was named; see `is_one_image`.
 
     Raises:
         SourceError: It cannot be opened.
@@ -83,8 +83,8 @@ def open_source(
     kind = source_kind(camera.location)
     network = camera.config.network
     opener: Callable[[], Source] = partial(SOURCES[kind], camera.location, camera.name, camera.config)
-    if is_one_picture(camera, output):
-        return _one_picture(camera, kind)
+    if is_one_image(camera, output):
+        return _one_image(camera, kind)
     if kind in ("url", "webcam"):
         policy = ReconnectPolicy(network.max_reconnects, refusal_ends=alone)
         if kind == "url":
@@ -105,12 +105,12 @@ def open_source(
     return source
 
 
-def _one_picture(camera: Camera, kind: str) -> Source:
+def _one_image(camera: Camera, kind: str) -> Source:
     if kind == "url":
-        source: Source = UrlPictureSource(camera.location, camera.config.network, camera.name)
+        source: Source = UrlImageSource(camera.location, camera.config.network, camera.name)
     else:
         require_no_terminal(camera.location, camera.name)
-        source = PipedPictureSource(camera.location, camera.name, camera.config.pictures.max_megapixels)
+        source = PipedImageSource(camera.location, camera.name, camera.config.pictures.max_megapixels)
     logger.info("{}", _described(source.info))
     return source
 
@@ -124,12 +124,12 @@ def _deferred(camera: Camera, kind: str, opener: Callable[[], Source], status: S
         opener = partial(PipeSource, camera.location, camera.name, own.pictures.max_megapixels, own.video, pipe)
         return DeferredSource(SourceInfo(camera.name, 0, 0, live=False), opener, camera.batch, pipe.cancel)
     if kind == "pictures":
-        return _pictures_beside_videos(camera, opener)
+        return _images_beside_videos(camera, opener)
     info = SourceInfo(camera.name, 0, 0, live=False, path=camera.location)
     return DeferredSource(info, opener, camera.batch, failed=lambda why: status.change(SourceState.ENDED, why))
 
 
-def _pictures_beside_videos(camera: Camera, opener: Callable[[], Source]) -> Source:
+def _images_beside_videos(camera: Camera, opener: Callable[[], Source]) -> Source:
     """Open the pictures of a folder; where none can be read, the videos are."""
     try:
         source = opener()
@@ -202,7 +202,7 @@ def _opening_already(opener: Callable[[], Source], policy: ReconnectPolicy) -> _
     return ahead
 
 
-def open_camera(camera: Camera, status: SourceStatus, board: StatusBoard, output: str | None, names: FileNames) -> Opened:
+def open_camera(camera: Camera, status: SourceStatus, board: SourceStates, output: str | None, names: FileNames) -> Opened:
     """Open a camera that is added to others, and what its pictures are written to.
 
     Args:
@@ -222,12 +222,12 @@ def open_camera(camera: Camera, status: SourceStatus, board: StatusBoard, output
         if output is not None:
             make_folder(output)
             (path,) = output_paths(output, [source.info], into_folder=True, names=names)
-            sinks = (SinkBinding(picture_sink(path, source, camera, replace=False), camera.name),)
+            sinks = (SinkBinding(image_sink(path, source, camera, replace=False), camera.name),)
         closing.pop_all()
     return Opened(source, sinks)
 
 
-def picture_sink(path: str, source: Source, camera: Camera, *, replace: bool = True) -> Sink:
+def image_sink(path: str, source: Source, camera: Camera, *, replace: bool = True) -> Sink:
     """Open what annotated pictures of a source are written to.
 
     Args:
@@ -239,8 +239,8 @@ def picture_sink(path: str, source: Source, camera: Camera, *, replace: bool = T
     Raises:
         SinkError: It cannot be written.
     """
-    if source.info.pictures:
-        return PictureSink(path, source.info)
+    if source.info.images:
+        return ImageSink(path, source.info)
     if isinstance(source, ReconnectingSource):
         return RecordingSink(path, lambda: source.info, camera.config.video)
     if isinstance(source, DeferredSource):
@@ -258,6 +258,6 @@ def _video_sink(path: str, info: SourceInfo, camera: Camera, *, replace: bool) -
 
 
 def _described(info: SourceInfo) -> str:
-    if info.pictures:
-        return f"{info.source_id}: {len(info.pictures)} pictures" if len(info.pictures) > 1 else info.source_id
+    if info.images:
+        return f"{info.source_id}: {len(info.images)} pictures" if len(info.images) > 1 else info.source_id
     return f"{info.source_id}: {info.size_and_rate}"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from maskstream.config.schema import Config
 
 
-def add_picture_options(parser: argparse.ArgumentParser, labels: str, out: str, out_metavar: str) -> None:
+def add_image_options(parser: argparse.ArgumentParser, labels: str, out: str, out_metavar: str) -> None:
     """Add `--images`, `--labels` and `--out`, which are asked for by `run_preparation`, with help for the last two."""
     parser.add_argument("--images", type=Path, metavar="DIR", help="folder of pictures")
     parser.add_argument("--labels", type=Path, metavar="PATH", help=labels)

@@ -13,8 +13,8 @@ from rich.console import Console
 from maskstream.config.cameras import expand
 from maskstream.config.schema import Config, EventsConfig, PerSource
 from maskstream.errors import ConfigError, SinkError
-from maskstream.events.delivery import Carrier, Delivery
-from maskstream.events.detector import EventBook
+from maskstream.events.delivery import Delivery, Transport
+from maskstream.events.detector import EventDetector
 from maskstream.events.outbox import Outbox, peek
 from maskstream.events.sink import EventSink, JsonlEvents
 from maskstream.io.user_folders import expand_home, state_folder
@@ -45,14 +45,14 @@ class Reporting:
         self._carriers = _carriers(config.events)
         self._queue = _required_queue(config.events.queue) if self._carriers else _queue(config.events.queue) or ""
         self._privacy = PerSource(lambda own: own.privacy, config, by_source)
-        self._book = EventBook(config, by_source, self._crop)
+        self._detector = EventDetector(config, by_source, self._crop)
 
     def set_source(self, source_id: str, config: Config) -> None:
         """Let a source have settings of its own."""
         if config.privacy != self._privacy.of(source_id):
-            self._book.forget_crops(source_id)
+            self._detector.forget_crops(source_id)
         self._privacy.set(source_id, config)
-        self._book.set_source(source_id, config)
+        self._detector.set_source(source_id, config)
 
     def _crop(self, output: Output, face: Face) -> bytes | None:
         return stored_crop(output, face, self._privacy.of(output.frame.source_id))
@@ -83,18 +83,18 @@ class Reporting:
             outbox.join()  # until all deliveries use it
             try:
                 self._claim(outbox)
-                for carrier in self._carriers:
-                    yield EventSink(self._book, Delivery(carrier, outbox))
+                for transport in self._carriers:
+                    yield EventSink(self._detector, Delivery(transport, outbox))
             finally:
                 outbox.leave()
         else:
             self._look_into_queue()
         if events is not None:
-            yield EventSink(self._book, JsonlEvents(events, "w" if anew else "a"))
+            yield EventSink(self._detector, JsonlEvents(events, "w" if anew else "a"))
         if summary is not None:
             from maskstream.sinks.summary import SummarySink
 
-            yield SummarySink(summary, self._book, console)
+            yield SummarySink(summary, self._detector, console)
 
     def _look_into_queue(self) -> None:
         """Say what waits where no receiver is named."""
@@ -105,8 +105,8 @@ class Reporting:
     def _claim(self, outbox: Outbox) -> None:
         """Let the receivers have what waits for them, and say what waits for others."""
         days = self._config.events.unclaimed_days
-        keys = {carrier.key for carrier in self._carriers}
-        formers = {carrier.key: [key for key in carrier.former_keys if key not in keys] for carrier in self._carriers}
+        keys = {transport.key for transport in self._carriers}
+        formers = {transport.key: [key for key in transport.former_keys if key not in keys] for transport in self._carriers}
         try:
             counts = outbox.claim(formers, time(), days)
         except SinkError as error:  # the disk may be full: in the next run
@@ -123,20 +123,20 @@ class Reporting:
                 )
 
 
-def _carriers(events: EventsConfig) -> list[Carrier]:
+def _carriers(events: EventsConfig) -> list[Transport]:
     """Return whom to deliver to over a network; nothing is opened yet."""
-    carriers: list[Carrier] = []
+    transports: list[Transport] = []
     if events.mqtt is not None:
         from maskstream.events.mqtt import Mqtt
 
-        carriers.append(Mqtt(expand(events.mqtt, "events.mqtt"), events.mqtt_name, events.ca_file))
+        transports.append(Mqtt(expand(events.mqtt, "events.mqtt"), events.mqtt_name, events.ca_file))
     if events.webhooks:
-        carriers += _webhooks(events)
-    keys = [carrier.key for carrier in carriers]
-    repeated = next((carrier for carrier in carriers if keys.count(carrier.key) > 1), None)
+        transports += _webhooks(events)
+    keys = [transport.key for transport in transports]
+    repeated = next((transport for transport in transports if keys.count(transport.key) > 1), None)
     if repeated is not None:
         raise ConfigError(f"events.webhooks: {repeated.name} is given twice; give each address once, each name once")
-    return carriers
+    return transports
 
 
 def _webhooks(events: EventsConfig) -> list["Webhook"]:
@@ -147,10 +147,10 @@ def _webhooks(events: EventsConfig) -> list["Webhook"]:
     for hook in events.webhooks:
         secret = None if hook.secret is None else expand(hook.secret, "events.webhooks: secret")
         hooks.append(Webhook(expand(hook.url, "events.webhooks: url"), secret, hook.name, events.ca_file))
-    addresses = Counter(carrier.address_key for carrier in hooks)
-    for carrier in hooks:
-        if carrier.key == carrier.address_key and addresses[carrier.key] > 1:
-            carrier.key = carrier.full_key
+    addresses = Counter(transport.address_key for transport in hooks)
+    for transport in hooks:
+        if transport.key == transport.address_key and addresses[transport.key] > 1:
+            transport.key = transport.full_key
     return hooks
 
 

@@ -17,7 +17,7 @@ from maskstream.errors import ConfigError, SourceOpenError
 from maskstream.io.batches import Batch, Turns
 from maskstream.io.files import one_line
 from maskstream.io.folders import VIDEO_SUFFIXES, Found, find_files
-from maskstream.io.images import PICTURE_SUFFIXES
+from maskstream.io.images import IMAGE_SUFFIXES
 from maskstream.io.locations import is_folder_or_pattern, is_pattern, may_come_back, pipe_identity, plain_location, source_name
 from maskstream.redaction import redact
 
@@ -39,7 +39,7 @@ _NAMED: Final = ("zones",)
 _PLACEHOLDER: Final = re.compile(r"\$\{([^}]*)\}?")
 _URL_PARTS: Final = re.compile(r"(?s)^((?:\w+://)?)((?:[^/?#]*@)?)(.*)")
 _WHICH_ARE_TAKEN: Final = (
-    f"pictures end in {', '.join(PICTURE_SUFFIXES[:4])} or the like, videos in {', '.join(VIDEO_SUFFIXES[:6])} or the like"
+    f"pictures end in {', '.join(IMAGE_SUFFIXES[:4])} or the like, videos in {', '.join(VIDEO_SUFFIXES[:6])} or the like"
 )
 _EXAMPLE: Final = "see configs/cameras.yaml"
 
@@ -122,19 +122,19 @@ def _spread(camera: Camera, turns: Turns) -> list[Camera]:
     found = find_files(location, recursive=recursive) if is_folder_or_pattern(location) else None
     if found is None:
         return [camera]
-    if not (found.pictures or found.videos):
+    if not (found.images or found.videos):
         raise SourceOpenError(f"{one_line(location)}: {_why_nothing(found)}")
     found.say_left_out()
     if not found.videos:
         return [camera]
-    if not found.pictures:
+    if not found.images:
         found.say_refused()
     batch = Batch(camera.name, turns)
-    pictures = [replace(camera, batch=batch)] if found.pictures else []
+    images = [replace(camera, batch=batch)] if found.images else []
     is_named = camera.name != source_name(location)
     folder = os.path.commonpath([str(Path(video).parent) for video in found.videos])
     names = [f"{camera.name}/{os.path.relpath(video, folder)}" if is_named else video for video in found.videos]
-    return pictures + [Camera(name, video, camera.config, batch) for name, video in zip(names, found.videos, strict=True)]
+    return images + [Camera(name, video, camera.config, batch) for name, video in zip(names, found.videos, strict=True)]
 
 
 def _why_nothing(found: Found) -> str:
@@ -142,7 +142,7 @@ def _why_nothing(found: Found) -> str:
         count = len(found.others)
         return f"none of the {count} files that match is a picture or video" if count else "nothing matches; check the path"
     deep = find_files(found.location, recursive=True) if found.folders else None
-    if deep and (deep.pictures or deep.videos):
+    if deep and (deep.images or deep.videos):
         return "its pictures and videos are all in folders of it; add --recursive"
     if found.refused:
         return f"cannot be read: {found.refused[0].strerror}; check who may read it"

@@ -110,7 +110,7 @@ class NetworkConfig(Section):
     max_reconnects: Annotated[int, Field(ge=0)] | None
 
 
-class PicturesConfig(Section):
+class ImagesConfig(Section):
     """How pictures are found, and how large they, and frames of video files, may be."""
 
     recursive: bool
@@ -223,7 +223,7 @@ class Config(Section):
     stream: StreamConfig
     webcam: WebcamConfig
     network: NetworkConfig
-    pictures: PicturesConfig
+    pictures: ImagesConfig
     window: WindowConfig
     overlay: OverlayConfig
     tracking: TrackingConfig

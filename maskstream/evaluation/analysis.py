@@ -1,4 +1,4 @@
-"""Run a system over a set of pictures, each once, and go on where a killed run was."""
+"""Run a system over a set of images, each once, and go on where a killed run was."""
 
 import json
 from collections import deque
@@ -10,19 +10,19 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
-from maskstream.annotations.types import LabelledPicture
+from maskstream.annotations.types import LabelledImage
 from maskstream.errors import SinkError, SourceError
 from maskstream.evaluation.predictions import from_record, to_record
 from maskstream.io.files import one_line
-from maskstream.io.images import read_picture
+from maskstream.io.images import read_image
 from maskstream.types import BgrImage, Frame, FrameResult
 
 _BATCHES_AHEAD: Final = 2
 _TORN: Final = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 """What is raised for a line that a kill has torn, or a disk has damaged."""
 Stamp = list[int]
-_Decoded = tuple[LabelledPicture, BgrImage | SourceError, Stamp | None]
-"""A picture, its pixels or why there are none, and what its file was like before it was read."""
+_Decoded = tuple[LabelledImage, BgrImage | SourceError, Stamp | None]
+"""An image, its pixels or why there are none, and what its file was like before it was read."""
 
 
 class System(Protocol):
@@ -42,11 +42,11 @@ class Progress:
     system_s: float = 0.0
     """Of these, in the system itself."""
     unreadable: list[tuple[str, str]] = field(default_factory=list)
-    """Name and reason of each picture that could not be decoded."""
+    """Name and reason of each image that could not be decoded."""
 
 
 class Journal:
-    """The records of a run that has not ended, one line per picture on disk.
+    """The records of a run that has not ended, one line per image on disk.
 
     A run with the same fingerprint goes on where this one was killed; any other starts anew.
     """
@@ -59,7 +59,7 @@ class Journal:
         """
         self._path = path
         self.records: dict[str, dict[str, Any]] = {}
-        """By picture, in the order of analysis."""
+        """By image, in the order of analysis."""
         self._stamps: dict[str, Stamp] = {}
         try:
             good_bytes = self._read(fingerprint) if path.exists() else 0
@@ -78,8 +78,8 @@ class Journal:
                 try:
                     entry = json.loads(line) if line.endswith(b"\n") else {}
                     if good_bytes:
-                        picture = from_record(entry["record"]).name
-                        self._stamps[picture], self.records[picture] = entry["stamp"], entry["record"]
+                        image = from_record(entry["record"]).name
+                        self._stamps[image], self.records[image] = entry["stamp"], entry["record"]
                     elif entry["fingerprint"] != fingerprint:
                         break  # of another run
                 except _TORN:
@@ -87,23 +87,23 @@ class Journal:
                 good_bytes += len(line)
         return good_bytes
 
-    def has(self, picture: LabelledPicture) -> bool:
-        """Return whether a picture was analysed and its file is still the same."""
-        stamp = self._stamps.get(picture.name)
-        return stamp is not None and stamp == stamp_of(picture)
+    def has(self, image: LabelledImage) -> bool:
+        """Return whether an image was analysed and its file is still the same."""
+        stamp = self._stamps.get(image.name)
+        return stamp is not None and stamp == stamp_of(image)
 
-    def add(self, picture: LabelledPicture, record: dict[str, Any], stamp: Stamp | None) -> None:
+    def add(self, image: LabelledImage, record: dict[str, Any], stamp: Stamp | None) -> None:
         """Keep a record, on disk before this returns.
 
         Args:
-            picture: Which it is of.
+            image: Which it is of.
             record: What was found in it.
-            stamp: What `stamp_of` said before the picture was read: it may have changed since, or be gone.
+            stamp: What `stamp_of` said before the image was read: it may have changed since, or be gone.
 
         Raises:
             SinkError: It cannot be written.
         """
-        self.records[picture.name] = record
+        self.records[image.name] = record
         try:
             self._put({"stamp": stamp, "record": record})
         except OSError as error:
@@ -130,40 +130,40 @@ class Journal:
 
 
 def analyse(
-    system: System, pictures: Sequence[LabelledPicture], journal: Journal, batch_size: int, tick: Callable[[int], None]
+    system: System, images: Sequence[LabelledImage], journal: Journal, batch_size: int, tick: Callable[[int], None]
 ) -> Progress:
-    """Analyse the pictures that the journal does not have.
+    """Analyse the images that the journal does not have.
 
     Args:
-        system: Called on this thread; another one decodes the next pictures meanwhile.
-        pictures: All that are wanted.
+        system: Called on this thread; another one decodes the next images meanwhile.
+        images: All that are wanted.
         journal: Takes each record as soon as it is there.
-        batch_size: Pictures given to the system in one go.
-        tick: Called with the number of pictures that were just finished.
+        batch_size: Images given to the system in one go.
+        tick: Called with the number of images that were just finished.
 
     Raises:
         SinkError: The journal cannot be written.
     """
     progress, started = Progress(), perf_counter()
-    todo = [picture for picture in pictures if not journal.has(picture)]
-    tick(len(pictures) - len(todo))
+    todo = [image for image in images if not journal.has(image)]
+    tick(len(images) - len(todo))
     for batch in _decoded([todo[start : start + batch_size] for start in range(0, len(todo), batch_size)]):
-        readable = [(picture, bgr, stamp) for picture, bgr, stamp in batch if not isinstance(bgr, SourceError)]
-        progress.unreadable += [(picture.name, str(reason)) for picture, reason, _ in batch if isinstance(reason, SourceError)]
-        frames = [Frame(bgr, 0, "evaluation", 0.0, file=picture.name) for picture, bgr, _ in readable]
+        readable = [(image, bgr, stamp) for image, bgr, stamp in batch if not isinstance(bgr, SourceError)]
+        progress.unreadable += [(image.name, str(reason)) for image, reason, _ in batch if isinstance(reason, SourceError)]
+        frames = [Frame(bgr, 0, "evaluation", 0.0, file=image.name) for image, bgr, _ in readable]
         before = perf_counter()
         results = system.analyze(frames)
         progress.system_s += perf_counter() - before
-        for frame, (picture, _, stamp), result in zip(frames, readable, results, strict=True):
-            record = to_record(picture.name, frame.width, frame.height, result.faces, result.unusable)
-            journal.add(picture, record, stamp)
+        for frame, (image, _, stamp), result in zip(frames, readable, results, strict=True):
+            record = to_record(image.name, frame.width, frame.height, result.faces, result.unusable)
+            journal.add(image, record, stamp)
         progress.analysed += len(readable)
         tick(len(batch))
     progress.elapsed_s = perf_counter() - started
     return progress
 
 
-def _decoded(batches: Sequence[Sequence[LabelledPicture]]) -> Iterator[list[_Decoded]]:
+def _decoded(batches: Sequence[Sequence[LabelledImage]]) -> Iterator[list[_Decoded]]:
     """Yield batches with their pixels, or why there are none; a thread stays a few batches ahead."""
     ahead: deque[Future[list[_Decoded]]] = deque()
     with ThreadPoolExecutor(1) as reader:
@@ -179,22 +179,22 @@ def _decoded(batches: Sequence[Sequence[LabelledPicture]]) -> Iterator[list[_Dec
                 future.cancel()
 
 
-def _read_batch(batch: Sequence[LabelledPicture]) -> list[_Decoded]:
-    return [_read_or_why(picture) for picture in batch]
+def _read_batch(batch: Sequence[LabelledImage]) -> list[_Decoded]:
+    return [_read_or_why(image) for image in batch]
 
 
-def _read_or_why(picture: LabelledPicture) -> _Decoded:
-    stamp = stamp_of(picture)
+def _read_or_why(image: LabelledImage) -> _Decoded:
+    stamp = stamp_of(image)
     try:
-        return picture, read_picture(str(picture.path)), stamp
+        return image, read_image(str(image.path)), stamp
     except SourceError as error:
-        return picture, error, stamp
+        return image, error, stamp
 
 
-def stamp_of(picture: LabelledPicture) -> Stamp | None:
-    """Return what changes when the picture's file does; None where it is gone."""
+def stamp_of(image: LabelledImage) -> Stamp | None:
+    """Return what changes when the image's file does; None where it is gone."""
     try:
-        status = picture.path.stat()
+        status = image.path.stat()
     except OSError:
         return None
     return [status.st_size, status.st_mtime_ns]

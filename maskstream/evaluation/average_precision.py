@@ -25,7 +25,7 @@ def average_precision(overlaps: Sequence[Overlaps], classes: Sequence[str], draw
     count, or one of unknown class, is neither right nor wrong.
 
     Args:
-        overlaps: Every picture, with all predictions from the floor on.
+        overlaps: Every image, with all predictions from the floor on.
         classes: Names, the first of `CLASSES`.
         draws: (times, P) of the bootstrap.
     """
@@ -59,31 +59,31 @@ def _labels(overlaps: Sequence[Overlaps], classes: Sequence[str]) -> COCO:
 
 
 def _annotations(overlaps: Sequence[Overlaps], classes: int) -> Iterator[dict[str, Any]]:
-    for image, each in enumerate(overlaps):
-        ignored = [face.box_xyxy for face in each.picture.faces if face.ignore]
+    for image_id, each in enumerate(overlaps):
+        ignored = [face.box_xyxy for face in each.image.faces if face.ignore]
         for box, label in zip(each.label_boxes, each.labels.tolist(), strict=True):
             if label == UNKNOWN:
                 ignored.append(box)
             else:
-                yield _annotation(image, label, box, crowd=False)
+                yield _annotation(image_id, label, box, crowd=False)
         for box in ignored:
-            yield from (_annotation(image, category, box, crowd=True) for category in range(classes))
+            yield from (_annotation(image_id, category, box, crowd=True) for category in range(classes))
 
 
-def _annotation(image: int, category: int, box_xyxy: FloatArray, *, crowd: bool) -> dict[str, Any]:
+def _annotation(image_id: int, category: int, box_xyxy: FloatArray, *, crowd: bool) -> dict[str, Any]:
     box = _xywh(box_xyxy)
-    return {"image_id": image, "category_id": category, "bbox": box, "area": box[2] * box[3], "iscrowd": int(crowd)}
+    return {"image_id": image_id, "category_id": category, "bbox": box, "area": box[2] * box[3], "iscrowd": int(crowd)}
 
 
 def _results(labels: COCO, overlaps: Sequence[Overlaps], classes: Sequence[str]) -> COCO:
     found = [
         {
-            "image_id": image,
+            "image_id": image_id,
             "category_id": answer,
             "bbox": _xywh(prediction.box_xyxy),
             "score": prediction.score * (1.0 if prediction.confidence is None else prediction.confidence),
         }
-        for image, each in enumerate(overlaps)
+        for image_id, each in enumerate(overlaps)
         for prediction, answer in zip(each.predictions, each.answers.tolist(), strict=True)
         if answer < len(classes)
     ]
@@ -101,7 +101,7 @@ def _xywh(box_xyxy: FloatArray) -> list[float]:
 
 
 def _accumulated(evaluator: COCOeval, drawn: Floats | None = None) -> Floats:
-    """Return the average precision (10, C) by IoU and class, NaN without labels, of all pictures or of those drawn (P,)."""
+    """Return the average precision (10, C) by IoU and class, NaN without labels, of all images or of those drawn (P,)."""
     every = evaluator.evalImgs
     if drawn is not None:
         picks: IntArray = np.repeat(np.arange(len(drawn)), drawn.astype(int))

@@ -14,7 +14,7 @@ from maskstream.evaluation.metrics import (
     as_number,
     counts_of,
     describe_one_to_one,
-    draw_pictures,
+    draw_images,
     one_to_one_figures,
     resample,
     with_intervals,
@@ -30,7 +30,7 @@ _CLASS_COUNTS: Final = ("labelled", "found_faces", "right_faces")
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """All P pictures at the reference IoU."""
+    """All P images at the reference IoU."""
 
     overlaps: Sequence[Overlaps]
     matches: Sequence[Matches]
@@ -78,14 +78,14 @@ def _by_group(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     if group_by is None:
         return
-    names = np.array([group_of(each.picture.name, group_by) for each in overlaps])
+    names = np.array([group_of(each.image.name, group_by) for each in overlaps])
     for name in sorted(set(names.tolist())):
         of_group = tables[names == name]
-        yield name, describe_one_to_one(of_group, draw_pictures(len(of_group), times))
+        yield name, describe_one_to_one(of_group, draw_images(len(of_group), times))
 
 
 def group_of(name: str, group_by: re.Pattern[str]) -> str:
-    """Return what the pattern finds in a picture's name: its first group, else the whole match; `other` for nothing."""
+    """Return what the pattern finds in an image's name: its first group, else the whole match; `other` for nothing."""
     found = group_by.search(name)
     return "other" if found is None else (found[1] if group_by.groups else found[0]) or "other"
 

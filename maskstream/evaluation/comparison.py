@@ -1,4 +1,4 @@
-"""Several systems on the same pictures: figures side by side, and whether a difference is more than chance."""
+"""Several systems on the same images: figures side by side, and whether a difference is more than chance."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -9,7 +9,7 @@ from maskstream.errors import ConfigError
 from maskstream.evaluation.metrics import (
     IOU_THRESHOLDS,
     as_number,
-    draw_pictures,
+    draw_images,
     interval,
     iou_key,
     one_to_one_figures,
@@ -28,12 +28,12 @@ _SAME: Final = dict(zip(COMPARED, ("labels", "kinds of boxes", "classes"), stric
 def compare(runs: Sequence[Run], ious: Sequence[float], bootstrap: int) -> dict[str, Any]:
     """Compare runs with the first of them.
 
-    The pictures are drawn once for all runs, so that what is hard for every system cancels out: a paired bootstrap.
+    The images are drawn once for all runs, so that what is hard for every system cancels out: a paired bootstrap.
 
     Args:
         runs: At least two, on the same labels.
         ious: Thresholds at which to compare.
-        bootstrap: How often the pictures are drawn.
+        bootstrap: How often the images are drawn.
 
     Returns:
         `runs`: `[{name, folder, figures {iou: {figure: value}}, difference {iou: {figure: {value, ci95, certain}}}}]`; the
@@ -43,7 +43,7 @@ def compare(runs: Sequence[Run], ious: Sequence[float], bootstrap: int) -> dict[
         ConfigError: The runs cannot be compared.
     """
     _require_same(runs)
-    draws = draw_pictures(len(runs[0].names), bootstrap)
+    draws = draw_images(len(runs[0].names), bootstrap)
     described = [_describe(run, runs[0], ious, draws) for run in runs]
     for name, each in zip(_unique_names(runs), described, strict=True):
         each["name"] = name
@@ -54,9 +54,9 @@ def _describe(run: Run, first: Run, ious: Sequence[float], draws: np.ndarray[Any
     figures: dict[str, dict[str, float | None]] = {}
     differences: dict[str, dict[str, Any]] = {}
     for iou in ious:
-        step, pictures = IOU_THRESHOLDS.index(iou), len(run.names)
-        own, base = (one_to_one_figures(each.one_to_one[:, step].sum(0), pictures) for each in (run, first))
-        drawn, base_drawn = (one_to_one_figures(resample(draws, each.one_to_one[:, step]), pictures) for each in (run, first))
+        step, images = IOU_THRESHOLDS.index(iou), len(run.names)
+        own, base = (one_to_one_figures(each.one_to_one[:, step].sum(0), images) for each in (run, first))
+        drawn, base_drawn = (one_to_one_figures(resample(draws, each.one_to_one[:, step]), images) for each in (run, first))
         figures[iou_key(iou)] = {name: as_number(own[name]) for name in FIGURES}
         differences[iou_key(iou)] = {
             name: _difference(own[name] - base[name], interval(drawn[name] - base_drawn[name])) for name in FIGURES

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from maskstream.errors import SinkError, SourceError
 from maskstream.evaluation.types import Mistake, MistakeKind
 from maskstream.io.files import one_line
-from maskstream.io.images import write_picture
+from maskstream.io.images import write_image
 from maskstream.rendering.palette import COLOURS_BGR, LABEL_TEXT
 from maskstream.rendering.text import draw_text, text_width
 from maskstream.types import BgrImage, FloatArray, Label
@@ -52,7 +52,7 @@ def write_sheets(
 
     Args:
         mistakes: Of all kinds, in any order.
-        read: From a picture's name to its pixels, BGR; raises `SourceError` where it cannot be read any more.
+        read: From an image's name to its pixels, BGR; raises `SourceError` where it cannot be read any more.
         folder: Where `false_mask.jpg` and so on go; it exists.
         most: Tiles on a sheet, the worst first.
 
@@ -66,7 +66,7 @@ def write_sheets(
     for kind in MistakeKind:
         path, of_kind = folder / f"{kind.value}.jpg", [mistake for mistake in mistakes if mistake.kind is kind]
         if of_kind:
-            write_picture(path, sheet(of_kind, read, most))
+            write_image(path, sheet(of_kind, read, most))
             sheets[kind] = path
         else:
             _remove(path)
@@ -99,7 +99,7 @@ def place(index: int) -> tuple[int, int]:
 
 
 def _tiles(mistakes: Sequence[Mistake], read: Callable[[str], BgrImage]) -> Iterator[tuple[int, BgrImage]]:
-    """Yield the tile of each mistake with its number, picture by picture, so that one is read once and then forgotten."""
+    """Yield the tile of each mistake with its number, image by image, so that one is read once and then forgotten."""
     for name in dict.fromkeys(mistake.name for mistake in mistakes):
         try:
             bgr = read(name)
@@ -116,8 +116,8 @@ def face_tile(bgr: BgrImage, mistake: Mistake) -> BgrImage:
     A missed face has the false one that overlaps it, if any, in grey; a false one the missed one.
 
     Args:
-        bgr: The whole picture, (H, W, 3) uint8; it is not modified.
-        mistake: Its boxes are pixels of this picture.
+        bgr: The whole image, (H, W, 3) uint8; it is not modified.
+        mistake: Its boxes are pixels of this image.
     """
     found = mistake.prediction
     labelled = mistake.label_box_xyxy if found is None or mistake.label_box_xyxy is not None else mistake.nearest_box_xyxy
@@ -137,7 +137,7 @@ def face_tile(bgr: BgrImage, mistake: Mistake) -> BgrImage:
 
 
 def _cut(bgr: BgrImage, corner: FloatArray, side: float) -> BgrImage:
-    """Return a square of the picture as a tile; what lies outside of the picture is grey."""
+    """Return a square of the image as a tile; what lies outside of the image is grey."""
     tile = np.full((TILE_PX, TILE_PX, 3), _OUTSIDE, np.uint8)
     size = np.array(bgr.shape[1::-1])
     x1, y1 = np.clip(np.floor(corner), 0, size).astype(int)
@@ -208,7 +208,7 @@ def _with_text(canvas: BgrImage, worst: Sequence[Mistake], count: int) -> BgrIma
 
 
 def caption(mistake: Mistake) -> tuple[str, str, str]:
-    """Return what is written below a tile: the picture, what was labelled and judged, how certainly and how large."""
+    """Return what is written below a tile: the image, what was labelled and judged, how certainly and how large."""
     label, found = mistake.label, mistake.prediction
     labelled = "nothing labelled" if label is None else f"labelled {'face' if label is Label.UNKNOWN else LABEL_TEXT[label]}"
     judged = (

@@ -21,8 +21,8 @@ _MOST_POINTS: Final = 500
 class JudgedFaces:
     """The N found faces of known class that were judged, with a confidence."""
 
-    picture: IntArray
-    """(N,) which picture they are in."""
+    image: IntArray
+    """(N,) which image they are in."""
     is_mask: BoolArray
     """(N,) as labelled."""
     mask_probability: Floats
@@ -37,7 +37,7 @@ def judged_faces(overlaps: Sequence[Overlaps], matches: Sequence[Matches], min_s
     table = np.array(rows, np.float64).reshape(-1, 4)
     label, answer, confidence = table[:, 1], table[:, 2], table[:, 3]
     return JudgedFaces(
-        picture=table[:, 0].astype(np.int64),
+        image=table[:, 0].astype(np.int64),
         is_mask=label == MASK,
         mask_probability=np.where(answer == MASK, confidence, 1 - confidence),
         is_right=label == answer,
@@ -45,12 +45,12 @@ def judged_faces(overlaps: Sequence[Overlaps], matches: Sequence[Matches], min_s
     )
 
 
-def _judged(picture: int, overlaps: Overlaps, matches: Matches, min_score: float) -> Iterator[tuple[float, ...]]:
+def _judged(image: int, overlaps: Overlaps, matches: Matches, min_score: float) -> Iterator[tuple[float, ...]]:
     for prediction, answer, taken in zip(overlaps.predictions, overlaps.answers, matches.taken, strict=True):
         if taken == NONE or prediction.score < min_score or prediction.confidence is None:
             continue
         if overlaps.labels[taken] != UNKNOWN:
-            yield picture, overlaps.labels[taken], answer, prediction.confidence
+            yield image, overlaps.labels[taken], answer, prediction.confidence
 
 
 def roc(faces: JudgedFaces, draws: Floats) -> dict[str, Any] | None:
@@ -60,7 +60,7 @@ def roc(faces: JudgedFaces, draws: Floats) -> dict[str, Any] | None:
     false_positive_rate, true_positive_rate, _ = roc_curve(faces.is_mask, faces.mask_probability)
     areas = []
     for drawn in draws[:_MOST_DRAWS]:
-        weight = drawn[faces.picture]
+        weight = drawn[faces.image]
         if weight[faces.is_mask].any() and weight[~faces.is_mask].any():
             areas.append(roc_auc_score(faces.is_mask, faces.mask_probability, sample_weight=weight))
     return {
@@ -78,12 +78,12 @@ def calibration(faces: JudgedFaces, draws: Floats) -> dict[str, Any] | None:
     """
     if not faces.confidence.size:
         return None
-    per_picture = _calibration_sums(faces.confidence, faces.is_right, faces.picture, draws.shape[1])
-    total = per_picture.sum(0)
+    per_image = _calibration_sums(faces.confidence, faces.is_right, faces.image, draws.shape[1])
+    total = per_image.sum(0)
     return {
         "faces": len(faces.confidence),
         "ece": as_number(_calibration_error(total)),
-        "ci95": interval(_calibration_error(resample(draws, per_picture))),
+        "ci95": interval(_calibration_error(resample(draws, per_image))),
         "bins": [
             {
                 "low": round(index / CALIBRATION_BINS, 4),
@@ -102,11 +102,11 @@ def expected_calibration_error(confidence: Floats, is_right: BoolArray) -> float
     return float(_calibration_error(_calibration_sums(confidence, is_right, np.zeros(len(confidence), np.int64), 1)[0]))
 
 
-def _calibration_sums(confidence: Floats, is_right: BoolArray, picture: IntArray, pictures: int) -> Floats:
-    """Return the sums (pictures, bins, 3) of faces, confidence and right answers."""
-    sums = np.zeros((pictures, CALIBRATION_BINS, 3))
+def _calibration_sums(confidence: Floats, is_right: BoolArray, image: IntArray, images: int) -> Floats:
+    """Return the sums (images, bins, 3) of faces, confidence and right answers."""
+    sums = np.zeros((images, CALIBRATION_BINS, 3))
     bins = (confidence * CALIBRATION_BINS).astype(int).clip(0, CALIBRATION_BINS - 1)
-    np.add.at(sums, (picture, bins), np.column_stack([np.ones_like(confidence), confidence, is_right]))
+    np.add.at(sums, (image, bins), np.column_stack([np.ones_like(confidence), confidence, is_right]))
     return sums
 
 
@@ -160,9 +160,9 @@ def keypoint_errors(
         return None
     table = np.array(rows, np.float64)
     errors, mean = table[:, 1:], table[:, 1:].mean(1)
-    per_picture = np.zeros((draws.shape[1], 2))
-    np.add.at(per_picture, table[:, 0].astype(int), np.column_stack([mean, np.ones_like(mean)]))
-    sums = resample(draws, per_picture)
+    per_image = np.zeros((draws.shape[1], 2))
+    np.add.at(per_image, table[:, 0].astype(int), np.column_stack([mean, np.ones_like(mean)]))
+    sums = resample(draws, per_image)
     return {
         "faces": len(rows),
         "mean": as_number(mean.mean()),

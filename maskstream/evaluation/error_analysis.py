@@ -44,15 +44,15 @@ def _mistakes(overlaps: Overlaps, found: Outcomes) -> Iterator[Mistake]:
         if kind is MistakeKind.MISSED:
             iou, box = _nearest(overlaps.iou[false, label], overlaps.boxes[false])
             face = overlaps.faces[label]
-            yield Mistake(kind, overlaps.picture.name, float(size_px), face.label, face.box_xyxy, None, iou, box)
+            yield Mistake(kind, overlaps.image.name, float(size_px), face.label, face.box_xyxy, None, iou, box)
         elif kind is MistakeKind.FALSE_FACE:
             iou, box = _nearest(overlaps.iou[prediction, missed], overlaps.label_boxes[missed])
             answer = overlaps.predictions[prediction]
-            yield Mistake(kind, overlaps.picture.name, answer.score, None, None, answer, iou, box)
+            yield Mistake(kind, overlaps.image.name, answer.score, None, None, answer, iou, box)
         elif kind is not None:
             face, answer = overlaps.faces[label], overlaps.predictions[prediction]
             iou, badness = float(overlaps.iou[prediction, label]), answer.confidence or answer.score
-            yield Mistake(kind, overlaps.picture.name, badness, face.label, face.box_xyxy, answer, iou)
+            yield Mistake(kind, overlaps.image.name, badness, face.label, face.box_xyxy, answer, iou)
 
 
 def _nearest(iou: NDArray[np.float64], boxes: FloatArray) -> tuple[float, FloatArray | None]:

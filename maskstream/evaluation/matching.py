@@ -1,4 +1,4 @@
-"""Which prediction meets which label: the two protocols, on one picture."""
+"""Which prediction meets which label: the two protocols, on one image."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,9 +6,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from maskstream.annotations.types import LabelledFace, LabelledPicture
+from maskstream.annotations.types import LabelledFace, LabelledImage
 from maskstream.config.schema import IncorrectAs
-from maskstream.evaluation.types import PicturePredictions, Prediction
+from maskstream.evaluation.types import ImagePredictions, Prediction
 from maskstream.types import FloatArray, Label
 
 IntArray = NDArray[np.int64]
@@ -28,9 +28,9 @@ NONE: Final = -1
 
 @dataclass(frozen=True, eq=False)
 class Overlaps:
-    """Labels and predictions of one picture, and how far they overlap."""
+    """Labels and predictions of one image, and how far they overlap."""
 
-    picture: LabelledPicture
+    image: LabelledImage
     predictions: tuple[Prediction, ...]
     """P, the highest score first; boxes of the kind that the labels are."""
     faces: tuple[LabelledFace, ...]
@@ -51,15 +51,15 @@ class Overlaps:
     """(P,) the largest with a label that does not count; 0 without one."""
 
     @classmethod
-    def of(cls, picture: LabelledPicture, predicted: PicturePredictions, incorrect_as: IncorrectAs) -> "Overlaps":
-        """Compare a picture's labels with predictions whose boxes are of the same kind."""
+    def of(cls, image: LabelledImage, predicted: ImagePredictions, incorrect_as: IncorrectAs) -> "Overlaps":
+        """Compare an image's labels with predictions whose boxes are of the same kind."""
         predictions = tuple(sorted(predicted.faces, key=lambda found: -found.score))
-        counting = tuple(face for face in picture.faces if not face.ignore)
-        ignored = [face.box_xyxy for face in picture.faces if face.ignore]
+        counting = tuple(face for face in image.faces if not face.ignore)
+        ignored = [face.box_xyxy for face in image.faces if face.ignore]
         boxes = _stack([found.box_xyxy for found in predictions])
         label_boxes = _stack([face.box_xyxy for face in counting])
         return cls(
-            *(picture, predictions, counting),
+            *(image, predictions, counting),
             labels=np.array([class_index(face.label, incorrect_as) for face in counting], np.int64),
             label_boxes=label_boxes,
             answers=np.array([class_index(found.label, incorrect_as) for found in predictions], np.int64),

@@ -32,12 +32,12 @@ def counts_of(confusion: NDArray[Any]) -> dict[str, NDArray[Any]]:
     }
 
 
-def one_to_one_figures(confusion: NDArray[Any], pictures: int) -> dict[str, Floats]:
+def one_to_one_figures(confusion: NDArray[Any], images: int) -> dict[str, Floats]:
     """Return the figures of docs/evaluation.md, each (...), NaN where undefined.
 
     Args:
         confusion: (..., 5, 5), `ROWS` by `COLUMNS`.
-        pictures: In each table.
+        images: In each table.
     """
     count = counts_of(confusion)
     mask, other = confusion[..., MASK, :], confusion[..., MASK + 1 : UNKNOWN, :].sum(-2)
@@ -56,7 +56,7 @@ def one_to_one_figures(confusion: NDArray[Any], pictures: int) -> dict[str, Floa
         "f1": _ratio(2 * mask[..., MASK], judged_mask + mask.sum(-1)),
         "balanced_accuracy": (recall + specificity) / 2,
         "face_precision": _ratio(count["found_faces"], count["found_faces"] + count["false_faces"]),
-        "false_per_image": _ratio(count["false_faces"], np.asarray(pictures)),
+        "false_per_image": _ratio(count["false_faces"], np.asarray(images)),
         "unknown_share": _ratio(confusion[..., :NOTHING, UNKNOWN].sum(-1), count["found_faces"]),
     }
 
@@ -73,19 +73,19 @@ def paper_figures(pairs: NDArray[Any]) -> dict[str, Floats]:
     }
 
 
-def draw_pictures(pictures: int, times: int) -> Floats:
-    """Return how often each picture is drawn (times, pictures) when as many as there are are drawn with replacement.
+def draw_images(images: int, times: int) -> Floats:
+    """Return how often each image is drawn (times, images) when as many as there are are drawn with replacement.
 
-    Efron, "Bootstrap methods" (1979). The same draws for the same number of pictures, so that runs can be compared in pairs.
+    Efron, "Bootstrap methods" (1979). The same draws for the same number of images, so that runs can be compared in pairs.
     """
     generator = np.random.default_rng(_SEED)
-    return generator.multinomial(pictures, np.full(pictures, 1 / pictures), size=times).astype(np.float64)
+    return generator.multinomial(images, np.full(images, 1 / images), size=times).astype(np.float64)
 
 
-def resample(draws: Floats, per_picture: NDArray[Any]) -> Floats:
-    """Return the sums (times, ...) of counts (pictures, ...) over the drawn pictures."""
-    flat = per_picture.reshape(len(per_picture), -1)
-    return np.asarray((draws @ flat).reshape(len(draws), *per_picture.shape[1:]))
+def resample(draws: Floats, per_image: NDArray[Any]) -> Floats:
+    """Return the sums (times, ...) of counts (images, ...) over the drawn images."""
+    flat = per_image.reshape(len(per_image), -1)
+    return np.asarray((draws @ flat).reshape(len(draws), *per_image.shape[1:]))
 
 
 def interval(values: Floats) -> list[float] | None:
@@ -94,23 +94,23 @@ def interval(values: Floats) -> list[float] | None:
     return [round(float(bound), 6) for bound in np.percentile(defined, INTERVAL)] if defined.size else None
 
 
-def describe_one_to_one(per_picture: IntArray, draws: Floats) -> dict[str, Any]:
-    """Return the *figures* of docs/evaluation.md, of one confusion table per picture (P, 5, 5)."""
-    total, pictures = per_picture.sum(0), len(per_picture)
-    resampled = one_to_one_figures(resample(draws, per_picture), pictures)
+def describe_one_to_one(per_image: IntArray, draws: Floats) -> dict[str, Any]:
+    """Return the *figures* of docs/evaluation.md, of one confusion table per image (P, 5, 5)."""
+    total, images = per_image.sum(0), len(per_image)
+    resampled = one_to_one_figures(resample(draws, per_image), images)
     return {
-        "pictures": pictures,
+        "pictures": images,
         **{name: int(count) for name, count in counts_of(total).items()},
         "confusion": {row: dict(zip(COLUMNS, map(int, cells), strict=True)) for row, cells in zip(ROWS, total, strict=True)},
-        **with_intervals(one_to_one_figures(total, pictures), resampled),
+        **with_intervals(one_to_one_figures(total, images), resampled),
     }
 
 
-def describe_paper(per_picture: IntArray, draws: Floats) -> dict[str, Any]:
-    """Return counts and figures of the paper's protocol, of pair counts per picture (P, 2, 2)."""
-    total = per_picture.sum(0)
+def describe_paper(per_image: IntArray, draws: Floats) -> dict[str, Any]:
+    """Return counts and figures of the paper's protocol, of pair counts per image (P, 2, 2)."""
+    total = per_image.sum(0)
     counts = dict(zip(("tp", "fn", "fp", "tn"), map(int, total.reshape(-1)), strict=True))
-    return {**counts, **with_intervals(paper_figures(total), paper_figures(resample(draws, per_picture)))}
+    return {**counts, **with_intervals(paper_figures(total), paper_figures(resample(draws, per_image)))}
 
 
 def with_intervals(figures: Mapping[str, Floats], resampled: Mapping[str, Floats]) -> dict[str, Any]:

@@ -22,14 +22,14 @@ from maskstream.evaluation.predictions import to_json
 from maskstream.evaluation.report import write_report
 from maskstream.evaluation.scoring import Scored
 from maskstream.io.files import one_line, replace_file
-from maskstream.io.images import read_picture
+from maskstream.io.images import read_image
 from maskstream.types import BgrImage
 
 METRICS_FILE: Final = "metrics.json"
 PREDICTIONS_FILE: Final = "predictions.json"
 COUNTS_FILE: Final = "counts.npz"
 COUNTS_SHAPE: Final = (19, 5, 5)
-"""Of the tables of each picture: by IoU, labelled as, taken for."""
+"""Of the tables of each image: by IoU, labelled as, taken for."""
 COMPARED: Final = (("data", "sha256"), ("settings", "box"), ("settings", "incorrect_as"))
 """What of the metrics must be the same in runs that are compared."""
 _DAMAGED: Final = (
@@ -58,10 +58,10 @@ def write_results(
     Raises:
         SinkError: A file cannot be written.
     """
-    paths = {picture.name: picture.path for picture in annotations.pictures}
+    paths = {image.name: image.path for image in annotations.images}
 
     def read(name: str) -> BgrImage:
-        return read_picture(str(paths[name]))
+        return read_image(str(paths[name]))
 
     replace_file(folder / COUNTS_FILE, _npz(scored))
     replace_file(folder / "mistakes.csv", mistakes_csv(scored.mistakes, bom=csv_bom).encode(errors="surrogateescape"))

@@ -8,7 +8,7 @@ import numpy as np
 from maskstream.evaluation.metrics import paper_figures
 
 SOURCE: Final = "Face Mask Detection using Human Keypoints"
-PICTURES: Final = 1174
+IMAGES: Final = 1174
 MASKED_FACES: Final = 1264
 BARE_FACES: Final = 1091
 

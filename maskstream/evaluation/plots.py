@@ -1,4 +1,4 @@
-"""The figures of an evaluation as pictures: the paper's own, and the curves.
+"""The figures of an evaluation as images: the paper's own, and the curves.
 
 Colours are Okabe and Ito's, as in the overlay, but darker ones where lines lie on white.
 """

@@ -8,13 +8,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal
 
 from maskstream.annotations.raw import whole_number
-from maskstream.annotations.types import Annotations, LabelledPicture
+from maskstream.annotations.types import Annotations, LabelledImage
 from maskstream.config.label_meanings import ambiguous_names, question
 from maskstream.config.loading import plain_name
 from maskstream.config.schema import LabelMeaning
 from maskstream.errors import ConfigError
 from maskstream.evaluation.predictions import FILE_KIND, box_xyxy, from_record, plain_number, probability
-from maskstream.evaluation.types import BoxKind, PicturePredictions, Prediction
+from maskstream.evaluation.types import BoxKind, ImagePredictions, Prediction
 from maskstream.io.files import one_line
 from maskstream.types import Label
 
@@ -28,8 +28,8 @@ _LONGEST_NAME: Final = 200
 class ForeignPredictions:
     """What a file of predictions holds."""
 
-    by_picture: Mapping[str, PicturePredictions]
-    """Of pictures that are labelled, by their names."""
+    by_image: Mapping[str, ImagePredictions]
+    """Of images that are labelled, by their names."""
     kind: PredictionKind
     predicted_box: BoxKind | None
     """What their boxes are; None where the file does not say, as COCO results do not."""
@@ -37,7 +37,7 @@ class ForeignPredictions:
     """The threshold that their maker used; 0 where the file does not say: then all of them count."""
     score_floor: float
     strangers: tuple[str, ...]
-    """Pictures in the file that are not among the labelled ones."""
+    """Images in the file that are not among the labelled ones."""
     system: Mapping[str, Any] | None = None
     """Who made them, in our own files."""
 
@@ -49,12 +49,12 @@ def read_predictions(
 
     Args:
         path: The file.
-        annotations: The labelled pictures, which the predictions are matched to by name or COCO id.
+        annotations: The labelled images, which the predictions are matched to by name or COCO id.
         meanings: What names of categories mean.
         categories: COCO results: names by `category_id`; those of the labels' file need not be given.
 
     Raises:
-        ConfigError: It cannot be read, is no such file, or speaks of none of the pictures.
+        ConfigError: It cannot be read, is no such file, or speaks of none of the images.
     """
     where = one_line(str(path))
     try:
@@ -86,10 +86,10 @@ def _as_dict(value: Any) -> dict[str, Any]:
 
 
 class _Names:
-    """Finds the labelled picture that a file of predictions means."""
+    """Finds the labelled image that a file of predictions means."""
 
     def __init__(self, annotations: Annotations) -> None:
-        self._by_name = {picture.name: picture for picture in annotations.pictures}
+        self._by_name = {picture.name: picture for picture in annotations.images}
         self._by_id: dict[int | None, str] = {
             image: name for image, name in annotations.coco_image_ids.items() if name in self._by_name
         }
@@ -99,8 +99,8 @@ class _Names:
                 endings.setdefault(ending, set()).add(name)
         self._by_ending = {ending: found.pop() for ending, found in endings.items() if len(found) == 1}
 
-    def find(self, given: object) -> LabelledPicture | None:
-        """Return the picture with this COCO id, this name, or alone with this ending of a path."""
+    def find(self, given: object) -> LabelledImage | None:
+        """Return the image with this COCO id, this name, or alone with this ending of a path."""
         by_id = self._by_id.get(whole_number(given), "")
         if isinstance(given, int) and by_id:
             return self._by_name[by_id]
@@ -125,25 +125,25 @@ def _ours(where: str, content: Mapping[str, Any], names: _Names) -> ForeignPredi
         min_score, floor = probability(content["min_score"]), probability(content["score_floor"])
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{where}: damaged: {error!r}; make it anew") from error
-    by_picture, strangers = _collect(records, names)
-    _require_some(where, by_picture, strangers, names)
+    by_image, strangers = _collect(records, names)
+    _require_some(where, by_image, strangers, names)
     system = _as_dict(content.get("system"))
     is_described = {"name", "description", "weights", "device"} <= system.keys()
     box: BoxKind | None = content["box"] if content.get("box") in ("face", "head") else None
-    return ForeignPredictions(by_picture, "maskstream", box, min_score, floor, strangers, system if is_described else None)
+    return ForeignPredictions(by_image, "maskstream", box, min_score, floor, strangers, system if is_described else None)
 
 
 def _jsonl(where: str, text: str, names: _Names) -> ForeignPredictions:
     lines = [(f"{where}: line {number}", _parse(line)) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if any(_as_dict(record).get("file", "") is None for _, record in lines):
         raise ConfigError(f"{where}: records of video, whose frames have no labels; analyse pictures, with a file in each record")
-    by_picture, strangers = _collect(lines, names)
-    _require_some(where, by_picture, strangers, names)
-    return ForeignPredictions(by_picture, "jsonl", "face", 0.0, 0.0, strangers)
+    by_image, strangers = _collect(lines, names)
+    _require_some(where, by_image, strangers, names)
+    return ForeignPredictions(by_image, "jsonl", "face", 0.0, 0.0, strangers)
 
 
-def _collect(records: list[tuple[str, Any]], names: _Names) -> tuple[dict[str, PicturePredictions], tuple[str, ...]]:
-    by_picture: dict[str, PicturePredictions] = {}
+def _collect(records: list[tuple[str, Any]], names: _Names) -> tuple[dict[str, ImagePredictions], tuple[str, ...]]:
+    by_image: dict[str, ImagePredictions] = {}
     strangers: list[str] = []
     for place, record in records:
         try:
@@ -153,15 +153,15 @@ def _collect(records: list[tuple[str, Any]], names: _Names) -> tuple[dict[str, P
         picture = names.find(found.name)
         if picture is None:
             strangers.append(found.name)
-        elif picture.name in by_picture:
+        elif picture.name in by_image:
             raise ConfigError(f"{place}: {one_line(picture.name)} for the second time; give each picture once")
         else:
-            by_picture[picture.name] = _of(picture, found.faces)
-    return by_picture, tuple(strangers)
+            by_image[picture.name] = _of(picture, found.faces)
+    return by_image, tuple(strangers)
 
 
-def _of(picture: LabelledPicture, faces: tuple[Prediction, ...]) -> PicturePredictions:
-    return PicturePredictions(picture.name, picture.width, picture.height, tuple(sorted(faces, key=lambda face: -face.score)))
+def _of(picture: LabelledImage, faces: tuple[Prediction, ...]) -> ImagePredictions:
+    return ImagePredictions(picture.name, picture.width, picture.height, tuple(sorted(faces, key=lambda face: -face.score)))
 
 
 def _coco(
@@ -170,7 +170,7 @@ def _coco(
     labels = _category_labels(where, results, meanings, categories)
     faces: dict[str, list[Prediction]] = {}
     strangers: Counter[str] = Counter()
-    pictures: dict[str, LabelledPicture] = {}
+    images: dict[str, LabelledImage] = {}
     for number, result in enumerate(results, 1):
         try:
             x, y, width, height = map(plain_number, result["bbox"])
@@ -183,12 +183,12 @@ def _coco(
         if picture is None:
             strangers[str(result["image_id"])] += 1
         elif label is not None:
-            pictures[picture.name] = picture
+            images[picture.name] = picture
             faces.setdefault(picture.name, []).append(Prediction(box, score, label, None))
-    by_picture = {name: _of(pictures[name], tuple(found)) for name, found in faces.items()}
+    by_image = {name: _of(images[name], tuple(found)) for name, found in faces.items()}
     if results:
-        _require_some(where, by_picture, tuple(strangers), names)
-    return ForeignPredictions(by_picture, "coco", None, 0.0, 0.0, tuple(strangers))
+        _require_some(where, by_image, tuple(strangers), names)
+    return ForeignPredictions(by_image, "coco", None, 0.0, 0.0, tuple(strangers))
 
 
 def _category(result: Mapping[str, Any]) -> int | str:
@@ -220,8 +220,8 @@ def _category_labels(
     }
 
 
-def _require_some(where: str, by_picture: Mapping[str, object], strangers: tuple[str, ...], names: _Names) -> None:
-    if not by_picture:
+def _require_some(where: str, by_image: Mapping[str, object], strangers: tuple[str, ...], names: _Names) -> None:
+    if not by_image:
         example = f", such as {one_line(strangers[0]):.{_LONGEST_NAME}}" if strangers else ""
         ours = one_line(next(iter(names)))
         raise ConfigError(

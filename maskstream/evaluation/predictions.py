@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from maskstream.evaluation.types import PicturePredictions, Prediction
+from maskstream.evaluation.types import ImagePredictions, Prediction
 from maskstream.types import Face, FloatArray, Label
 from maskstream.vision.geometry import are_pixels, is_box
 
@@ -16,7 +16,7 @@ _DIGITS: Final = 6
 
 
 def to_record(name: str, width: int, height: int, faces: tuple[Face, ...], unusable: int = 0) -> dict[str, Any]:
-    """Return the JSON record of a picture; each face as in the records of `run_stream.py --jsonl`, boxes tight.
+    """Return the JSON record of an image; each face as in the records of `run_stream.py --jsonl`, boxes tight.
 
     What a system that is out of order says is left out where it is no box or score, and unknown where it is no confidence. The
     record has `unusable`, the number of such answers, where there were any.
@@ -44,14 +44,14 @@ def _rounded(values: list[float]) -> list[float]:
     return [round(value, 3) for value in values]
 
 
-def from_record(record: Mapping[str, Any]) -> PicturePredictions:
+def from_record(record: Mapping[str, Any]) -> ImagePredictions:
     """Return the predictions of a record; `ValueError`, `KeyError` or `TypeError` where it is none.
 
     A face without a box or a score, as records write what is not finite, is left out, and so is a keypoint without a place.
     """
     faces = [_face(face) for face in record["faces"] if None not in (*face["box"].values(), face["score"])]
     faces.sort(key=lambda found: -found.score)
-    return PicturePredictions(
+    return ImagePredictions(
         str(record["file"]), _side(record.get("width")), _side(record.get("height")), tuple(faces), record.get("unusable", 0)
     )
 
@@ -74,7 +74,7 @@ def _point(row: list[float]) -> tuple[float, float, float]:
 
 
 def _side(value: Any) -> int:
-    """Return a side of a picture; 0 where it is not said."""
+    """Return a side of an image; 0 where it is not said."""
     side = plain_number(value or 0)
     if not 0 <= side < 2**31:
         raise ValueError(f"{value} is no side of a picture")
@@ -106,7 +106,7 @@ def probability(value: float) -> float:
 
 
 def to_json(header: Mapping[str, Any], records: list[Mapping[str, Any]]) -> str:
-    """Return the text of a predictions file: a header, then one picture per line."""
+    """Return the text of a predictions file: a header, then one image per line."""
     head = json.dumps({"kind": FILE_KIND, **header}, allow_nan=False)[:-1]
     lines = ",\n".join(json.dumps(record, allow_nan=False) for record in records)
     return f'{head}, "pictures": [\n{lines}\n]}}\n'

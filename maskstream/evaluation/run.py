@@ -24,7 +24,7 @@ from maskstream.evaluation.outputs import write_predictions, write_results
 from maskstream.evaluation.prediction_files import read_predictions
 from maskstream.evaluation.predictions import from_record
 from maskstream.evaluation.scoring import ScoreSettings, score
-from maskstream.evaluation.types import BoxKind, PicturePredictions
+from maskstream.evaluation.types import BoxKind, ImagePredictions
 from maskstream.evaluation.yolo import load_yolo
 from maskstream.inference.pipeline import batch_size_of, build_analyzer
 from maskstream.io.files import make_folder, one_line
@@ -44,12 +44,12 @@ class EvaluationRequest:
 
     images: Path
     labels: Path | None
-    """None for pictures without people; then `unlabelled` is `negative`."""
+    """None for images without people; then `unlabelled` is `negative`."""
     out: Path
     format: LabelFormat | None = None
     unlabelled: Literal["skip", "negative"] = "skip"
     strict: bool = False
-    """Refuse broken labels and pictures."""
+    """Refuse broken labels and images."""
     box: BoxKind = "face"
     """What the labels are."""
     system: SystemName = "maskstream"
@@ -72,7 +72,7 @@ class EvaluationRequest:
 class _Answers:
     """What a system said, and what is known of it."""
 
-    by_picture: Mapping[str, PicturePredictions]
+    by_image: Mapping[str, ImagePredictions]
     system: dict[str, Any]
     """`system` of metrics.json."""
     min_score: float
@@ -108,7 +108,7 @@ def evaluate(request: EvaluationRequest, config: Config) -> dict[str, Any]:
         bootstrap=config.evaluation.bootstrap,
         group_by=request.group_by,
     )
-    scored = score(annotations, answers.by_picture, settings)
+    scored = score(annotations, answers.by_image, settings)
     metrics = {
         "maskstream": __version__,
         "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -116,7 +116,7 @@ def evaluate(request: EvaluationRequest, config: Config) -> dict[str, Any]:
         "settings": _described_settings(settings, request),
         "data": _described_data(annotations, request),
         **scored.metrics,
-        "unusable": sum(each.unusable for each in answers.by_picture.values()),
+        "unusable": sum(each.unusable for each in answers.by_image.values()),
         "speed": answers.speed,
     }
     write_results(request.out, metrics, scored, annotations, csv_bom=config.csv.bom)
@@ -127,10 +127,10 @@ def evaluate(request: EvaluationRequest, config: Config) -> dict[str, Any]:
 def _answers_of_file(request: EvaluationRequest, config: Config, annotations: Annotations) -> _Answers:
     path = request.predictions or Path()
     found = read_predictions(path, annotations, config.evaluation.labels, request.categories or {})
-    name, pictures = one_line(str(path)), len(annotations.pictures)
-    absent = pictures - len(found.by_picture)
+    name, images = one_line(str(path)), len(annotations.images)
+    absent = images - len(found.by_image)
     if absent and found.kind != "coco":
-        logger.warning("{}: {} of {} labelled pictures are not in it: all their faces count as missed", name, absent, pictures)
+        logger.warning("{}: {} of {} labelled pictures are not in it: all their faces count as missed", name, absent, images)
     if found.strangers:
         example = one_line(found.strangers[0])
         logger.warning("{}: {} pictures without labels do not count, such as {}", name, len(found.strangers), example)
@@ -139,26 +139,26 @@ def _answers_of_file(request: EvaluationRequest, config: Config, annotations: An
     description = f"{found.kind} predictions of {name}"
     unnamed: dict[str, Any] = {"name": "predictions", "description": description, "weights": {}, "device": None}
     system = unnamed if found.system is None else dict(found.system)
-    return _Answers(found.by_picture, system, min_score, found.score_floor, found.predicted_box or request.predicted_box)
+    return _Answers(found.by_image, system, min_score, found.score_floor, found.predicted_box or request.predicted_box)
 
 
 def _answers_of_system(request: EvaluationRequest, config: Config, annotations: Annotations) -> _Answers:
-    """Analyse every picture once, or what a killed run has left."""
+    """Analyse every image once, or what a killed run has left."""
     usual = YOLO_MIN_SCORE if request.system == "yolo" else config.detector.min_score
     min_score = usual if request.min_score is None else request.min_score
     floor = min(config.evaluation.score_floor, min_score)
     config = refine(config, Layer.of_key("evaluation.score_floor", "detector.min_score", floor))
     system, description = _build_system(request, config)
     predicted_box: BoxKind | None = request.predicted_box if request.system == "yolo" else "face"
-    pictures = annotations.pictures
-    with Journal(request.out / _JOURNAL_FILE, _fingerprint(description, config)) as journal, _bar(request, len(pictures)) as bar:
-        resumed = sum(map(journal.has, pictures))
+    images = annotations.images
+    with Journal(request.out / _JOURNAL_FILE, _fingerprint(description, config)) as journal, _bar(request, len(images)) as bar:
+        resumed = sum(map(journal.has, images))
         if resumed:
-            logger.info("{} of {} pictures were analysed before: going on", resumed, len(pictures))
+            logger.info("{} of {} pictures were analysed before: going on", resumed, len(images))
         size = batch_size_of(config, follows=False)
-        done = analyse(system, pictures, journal, size, lambda count: bar.advance(bar.task_ids[0], count))
+        done = analyse(system, images, journal, size, lambda count: bar.advance(bar.task_ids[0], count))
         undone = {name for name, _ in done.unreadable}
-        records = [journal.records[picture.name] for picture in pictures if picture.name not in undone]
+        records = [journal.records[image.name] for image in images if image.name not in undone]
         header = {"system": description, "box": predicted_box, "min_score": min_score, "score_floor": floor}
         write_predictions(request.out, header, records)
         journal.remove()
@@ -169,7 +169,7 @@ def _answers_of_system(request: EvaluationRequest, config: Config, annotations: 
         "model_share": round(done.system_s / done.elapsed_s, 4),
     }
     logger.info("{} pictures in {:.1f} s: {:.1f} a second, {:.0%} of the time in the models", *speed.values())
-    unreadable = tuple(Problem(ProblemKind.UNREADABLE_PICTURE, name, reason) for name, reason in done.unreadable)
+    unreadable = tuple(Problem(ProblemKind.UNREADABLE_IMAGE, name, reason) for name, reason in done.unreadable)
     predictions = {record["file"]: from_record(record) for record in records}
     unusable = sum(each.unusable for each in predictions.values())
     if unusable:
@@ -226,21 +226,21 @@ def _bar(request: EvaluationRequest, total: int) -> Progress:
 
 
 def _without_unreadable(annotations: Annotations, unreadable: tuple[Problem, ...], *, strict: bool) -> Annotations:
-    """Leave out the pictures that turned out to be damaged when they were decoded."""
+    """Leave out the images that turned out to be damaged when they were decoded."""
     names = {problem.where for problem in unreadable}
-    left = tuple(picture for picture in annotations.pictures if picture.name not in names)
+    left = tuple(image for image in annotations.images if image.name not in names)
     if unreadable and (strict or not left):
         first = unreadable[0]
         raise SourceOpenError(f"{one_line(first.where)}: {first.detail} ({len(unreadable)} such pictures)")
     for problem in unreadable:
         logger.error("{}: {}", one_line(problem.where), problem.detail)
-    return replace(annotations, pictures=left, problems=annotations.problems + unreadable)
+    return replace(annotations, images=left, problems=annotations.problems + unreadable)
 
 
 def _described(annotations: Annotations) -> str:
-    faces = sum(len(picture.faces) for picture in annotations.pictures)
+    faces = sum(len(image.faces) for image in annotations.images)
     problems = "".join(f", {count} x {kind}" for kind, count in annotations.count_problems().items())
-    return f"{len(annotations.pictures)} pictures, {faces} faces, format {annotations.format}{problems}"
+    return f"{len(annotations.images)} pictures, {faces} faces, format {annotations.format}{problems}"
 
 
 def _described_settings(settings: ScoreSettings, request: EvaluationRequest) -> dict[str, Any]:
@@ -249,14 +249,14 @@ def _described_settings(settings: ScoreSettings, request: EvaluationRequest) -> 
 
 
 def _described_data(annotations: Annotations, request: EvaluationRequest) -> dict[str, Any]:
-    faces = [face for picture in annotations.pictures for face in picture.faces]
+    faces = [face for image in annotations.images for face in image.faces]
     counting = [face.label.value for face in faces if not face.ignore]
     return {
         "images": str(request.images),
         "labels": None if request.labels is None else str(request.labels),
         "format": annotations.format,
         "sha256": annotations.sha256,
-        "pictures": len(annotations.pictures),
+        "pictures": len(annotations.images),
         "faces": len(counting),
         "ignored": len(faces) - len(counting),
         "by_class": {label.value: counting.count(label.value) for label in CLASSES},

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from maskstream.annotations.types import Annotations, LabelledPicture
+from maskstream.annotations.types import Annotations, LabelledImage
 from maskstream.config.schema import IncorrectAs
 from maskstream.evaluation.average_precision import average_precision
 from maskstream.evaluation.breakdowns import Reference, breakdowns
@@ -19,10 +19,10 @@ from maskstream.evaluation.metrics import (
     Floats,
     describe_one_to_one,
     describe_paper,
-    draw_pictures,
+    draw_images,
     iou_key,
 )
-from maskstream.evaluation.types import BoxKind, Mistake, PicturePredictions
+from maskstream.evaluation.types import BoxKind, ImagePredictions, Mistake
 from maskstream.vision.geometry import head_box
 
 
@@ -53,29 +53,29 @@ class Scored:
     mistakes: tuple[Mistake, ...]
     """At the reference IoU, by kind, the worst first."""
     names: tuple[str, ...]
-    """Of the P pictures."""
+    """Of the P images."""
     one_to_one: IntArray
-    """(P, 19, 5, 5) confusion tables by picture and IoU."""
+    """(P, 19, 5, 5) confusion tables by image and IoU."""
     paper: IntArray
-    """(P, 19, 2, 2) pair counts by picture and IoU."""
+    """(P, 19, 2, 2) pair counts by image and IoU."""
 
 
-def score(annotations: Annotations, predictions: Mapping[str, PicturePredictions], settings: ScoreSettings) -> Scored:
+def score(annotations: Annotations, predictions: Mapping[str, ImagePredictions], settings: ScoreSettings) -> Scored:
     """Score predictions by both protocols.
 
     Args:
         annotations: The labels.
-        predictions: By picture; a picture without an entry has none.
+        predictions: By image; an image without an entry has none.
         settings: See there.
     """
-    overlaps = [_overlaps(picture, predictions, settings) for picture in annotations.pictures]
+    overlaps = [_overlaps(image, predictions, settings) for image in annotations.images]
     matches = {iou: [match(each, iou) for each in overlaps] for iou in IOU_THRESHOLDS}
     found = {
         iou: [outcomes(*pair, settings.min_score) for pair in zip(overlaps, matches[iou], strict=True)] for iou in IOU_THRESHOLDS
     }
     one_to_one = np.array([[tabulate(each) for each in found[iou]] for iou in IOU_THRESHOLDS]).swapaxes(0, 1)
     paper = np.array([[paper_pairs(each, iou, settings.min_score) for iou in IOU_THRESHOLDS] for each in overlaps])
-    draws = draw_pictures(len(overlaps), settings.bootstrap)
+    draws = draw_images(len(overlaps), settings.bootstrap)
     classes = [label.value for label in CLASSES[: 2 if settings.incorrect_as == "no_mask" else 3]]
     reference = Reference(overlaps, matches[settings.iou], found[settings.iou])
     mistakes = find_mistakes(overlaps, found[settings.iou])
@@ -88,16 +88,16 @@ def score(annotations: Annotations, predictions: Mapping[str, PicturePredictions
         **breakdowns(reference, settings.score_floor, settings.group_by, draws),
         "mistakes": count_mistakes(mistakes),
     }
-    return Scored(metrics, mistakes, tuple(picture.name for picture in annotations.pictures), one_to_one, paper)
+    return Scored(metrics, mistakes, tuple(image.name for image in annotations.images), one_to_one, paper)
 
 
-def _overlaps(picture: LabelledPicture, predictions: Mapping[str, PicturePredictions], settings: ScoreSettings) -> Overlaps:
-    predicted = predictions.get(picture.name, PicturePredictions(picture.name, picture.width, picture.height, ()))
+def _overlaps(image: LabelledImage, predictions: Mapping[str, ImagePredictions], settings: ScoreSettings) -> Overlaps:
+    predicted = predictions.get(image.name, ImagePredictions(image.name, image.width, image.height, ()))
     if (settings.box, settings.predicted_box) == ("head", "face"):
-        heads = [head_box(face.box_xyxy, picture.width, picture.height) for face in predicted.faces]
+        heads = [head_box(face.box_xyxy, image.width, image.height) for face in predicted.faces]
         faces = tuple(replace(face, box_xyxy=head) for face, head in zip(predicted.faces, heads, strict=True))
         predicted = replace(predicted, faces=faces)
-    return Overlaps.of(picture, predicted, settings.incorrect_as)
+    return Overlaps.of(image, predicted, settings.incorrect_as)
 
 
 def _curves(reference: Reference, classes: Sequence[str], min_score: float, draws: Floats) -> dict[str, Any]:

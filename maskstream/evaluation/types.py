@@ -1,4 +1,4 @@
-"""What evaluation is about: predictions of a picture, and what can be wrong with them."""
+"""What evaluation is about: predictions of an image, and what can be wrong with them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ class Prediction:
     """One face as some system sees it."""
 
     box_xyxy: FloatArray
-    """(4,) pixels of the upright picture."""
+    """(4,) pixels of the upright image."""
     score: float
     """Certainty in [0, 1] that there is a face."""
     label: Label
@@ -27,11 +27,11 @@ class Prediction:
 
 
 @dataclass(frozen=True, eq=False)
-class PicturePredictions:
-    """All that a system sees in one picture."""
+class ImagePredictions:
+    """All that a system sees in one image."""
 
     name: str
-    """The picture's, as in `LabelledPicture.name`."""
+    """The image's, as in `LabelledImage.name`."""
     width: int
     height: int
     faces: tuple[Prediction, ...]
@@ -58,7 +58,7 @@ class Mistake:
 
     kind: MistakeKind
     name: str
-    """The picture's."""
+    """The image's."""
     badness: float
     """The larger, the worse: the confidence of a wrong answer, the score of a false face, the size of a missed one."""
     label: Label | None

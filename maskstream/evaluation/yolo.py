@@ -51,7 +51,7 @@ class YoloAnalyzer:
             labels: What each class says of a face, by its number; classes that are not here are left out.
             device: Where it runs.
             min_score: Faces it is less certain of are left out.
-            max_faces: Most faces per picture; the most certain are kept.
+            max_faces: Most faces per image; the most certain are kept.
         """
         self._model = model
         self._labels = labels
@@ -69,14 +69,14 @@ class YoloAnalyzer:
         detect_ms = (perf_counter() - started) * 1000 / max(len(frames), 1)
         return [_result(frame, faces, detect_ms) for frame, faces in zip(frames, found, strict=True)]
 
-    def _predict(self, pictures_bgr: Sequence[BgrImage]) -> list[tuple[Face, ...]]:
-        """Return the faces of each (H, W, 3) picture; one size at a time, since it pads a batch of several sizes otherwise."""
+    def _predict(self, images_bgr: Sequence[BgrImage]) -> list[tuple[Face, ...]]:
+        """Return the faces of each (H, W, 3) image; one size at a time, since it pads a batch of several sizes otherwise."""
         by_shape: dict[tuple[int, ...], list[int]] = {}
-        for index, picture in enumerate(pictures_bgr):
-            by_shape.setdefault(picture.shape, []).append(index)
-        found: list[tuple[Face, ...]] = [() for _ in pictures_bgr]
+        for index, image in enumerate(images_bgr):
+            by_shape.setdefault(image.shape, []).append(index)
+        found: list[tuple[Face, ...]] = [() for _ in images_bgr]
         for indices in by_shape.values():
-            results = self._model.predict([pictures_bgr[index] for index in indices], **self._settings)
+            results = self._model.predict([images_bgr[index] for index in indices], **self._settings)
             for index, result in zip(indices, results, strict=True):
                 found[index] = self._to_faces(result.boxes)
         return found
@@ -114,7 +114,7 @@ def load_yolo(
         weights: The file.
         device: Where it runs.
         min_score: Faces it is less certain of are left out; it has no lower threshold of its own.
-        max_faces: Most faces per picture.
+        max_faces: Most faces per image.
         meanings: What the names of classes mean; case, spaces, hyphens and dots make no difference, as in labels.
         incorrect_as: What a mask worn incorrectly counts as.
 
@@ -143,11 +143,11 @@ def contained() -> Iterator[None]:
 
     It looks up servers, creates a folder of settings in the home directory, sets environment variables, switches off the threads
     of OpenCV, takes away some of PyTorch's, filters warnings, allows its own classes in whatever PyTorch reads in restricted mode
-    from then on, and replaces `PIL.Image.open` by a function that installs a package where a picture cannot be read.
+    from then on, and replaces `PIL.Image.open` by a function that installs a package where an image cannot be read.
     """
     environment, print_options = dict(os.environ), np.get_printoptions()
     threads, opencv_threads = torch.get_num_threads(), cv2.getNumThreads()
-    open_picture, save = PIL.Image.open, torch.save
+    open_image, save = PIL.Image.open, torch.save
     allowed = torch.serialization.get_safe_globals()
     with TemporaryDirectory() as settings, warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning, module=r"(torch|ultralytics)\b")  # about files that it refuses
@@ -161,7 +161,7 @@ def contained() -> Iterator[None]:
             np.set_printoptions(**print_options)
             torch.set_num_threads(threads)
             cv2.setNumThreads(opencv_threads)
-            PIL.Image.open, torch.save = open_picture, save
+            PIL.Image.open, torch.save = open_image, save
             torch.serialization.clear_safe_globals()
             torch.serialization.add_safe_globals(allowed)
 

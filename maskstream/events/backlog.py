@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from threading import Lock
 
 from maskstream.errors import SinkError
-from maskstream.events.messages import Changes, Channel, Letter
+from maskstream.events.messages import Changes, Channel, QueuedMessage
 from maskstream.events.outbox import Outbox
 
 
@@ -14,7 +14,7 @@ from maskstream.events.outbox import Outbox
 class Waiting:
     """A letter that waits."""
 
-    letter: Letter
+    message: QueuedMessage
     number: int | None
     """Of the outbox; None where it is in memory alone."""
 
@@ -37,10 +37,10 @@ class Backlog:
         self._known = 0
         self._is_closed = False
 
-    def put(self, letters: Sequence[Letter]) -> None:
+    def put(self, messages: Sequence[QueuedMessage]) -> None:
         """Keep letters, on disk where that is possible."""
         with self._lock:
-            self._unsaved.put += letters
+            self._unsaved.put += messages
             self._save()
 
     def save(self) -> None:
@@ -58,21 +58,21 @@ class Backlog:
             found = self._outbox.first(self._receiver, set(self._unsaved.done), refused)
             if found is not None:
                 return Waiting(found[1], found[0])
-            return next((Waiting(letter, None) for letter in self._unsaved.put if letter.channel not in refused), None)
+            return next((Waiting(message, None) for message in self._unsaved.put if message.channel not in refused), None)
 
     def done(self, waiting: Waiting) -> None:
         """Forget a letter that was delivered."""
         with self._lock:
             if self._is_closed:
                 return  # it will be delivered again
-            letter = waiting.letter
+            message = waiting.message
             if waiting.number is not None:
                 self._unsaved.done.append(waiting.number)
-            elif any(each is letter for each in self._unsaved.put):
-                self._unsaved.put = [each for each in self._unsaved.put if each is not letter]
-                self._unsaved.noted = [each for each in self._unsaved.noted if each.event != letter.event] + [letter]
+            elif any(each is message for each in self._unsaved.put):
+                self._unsaved.put = [each for each in self._unsaved.put if each is not message]
+                self._unsaved.noted = [each for each in self._unsaved.noted if each.event != message.event] + [message]
             else:  # it came to disk while it was delivered
-                self._unsaved.done_keys.append(letter.key)
+                self._unsaved.done_keys.append(message.key)
             self._save()
 
     def lost(self) -> int:
@@ -125,7 +125,7 @@ class Backlog:
 
     def _bound(self) -> None:
         """Let the oldest letters in memory go where there are more than may wait."""
-        size = sum(len(letter.body) for letter in self._unsaved.put)
+        size = sum(len(message.body) for message in self._unsaved.put)
         while size > self._outbox.limit_bytes and self._unsaved.put:
             size -= len(self._unsaved.put.pop(0).body)
             self._unsaved.lost += 1

@@ -13,7 +13,7 @@ from loguru import logger
 from maskstream.clock import MONOTONIC, Clock
 from maskstream.errors import SinkError
 from maskstream.events.backlog import Backlog
-from maskstream.events.messages import Channel, Letter, interrupted, letter_of, lost_letter
+from maskstream.events.messages import Channel, QueuedMessage, interrupted, lost_message, message_of
 from maskstream.events.outbox import Outbox
 from maskstream.events.types import Happening
 from maskstream.stream.states import StateChange
@@ -42,7 +42,7 @@ class NotDelivered(Exception):
         self.is_of_channel = is_of_channel
 
 
-class Carrier(Protocol):
+class Transport(Protocol):
     """Brings letters to one receiver. `send` is called by one thread, all else by the main thread."""
 
     key: str
@@ -52,7 +52,7 @@ class Carrier(Protocol):
     name: str
     """Names it to people, without passwords."""
 
-    def send(self, letter: Letter) -> None:
+    def send(self, message: QueuedMessage) -> None:
         """Deliver a letter; return when the receiver has it.
 
         Raises:
@@ -95,43 +95,43 @@ class Delivery:
     Whatever fails is said and tried again; nothing ends the delivery but `close`.
     """
 
-    def __init__(self, carrier: Carrier, outbox: Outbox, clock: Clock = MONOTONIC) -> None:
+    def __init__(self, transport: Transport, outbox: Outbox, clock: Clock = MONOTONIC) -> None:
         """Begin to deliver what an earlier run left; events that it left open are ended, as `interrupted`.
 
         Args:
-            carrier: Brings them to the receiver.
+            transport: Brings them to the receiver.
             outbox: Keeps them until then.
             clock: Times the waits after a failure.
 
         Raises:
             SinkError: The outbox cannot be read.
         """
-        self._carrier = carrier
+        self._transport = transport
         self._clock = clock
         self._outbox = outbox
-        self._backlog = Backlog(outbox, carrier.key)
+        self._backlog = Backlog(outbox, transport.key)
         self._news = Event()
         self._closing = Event()
         self._down = _Backoff()
         self._refused: dict[Channel, _Backoff] = {}
-        self._lost_note: tuple[Letter, int] | None = None
+        self._lost_note: tuple[QueuedMessage, int] | None = None
         self._lost = 0
         self._said_lost_s = self._said_disk_s = -_SAY_EVERY_S
-        self._put([interrupted(letter) for letter in outbox.going_on(carrier.key)])
+        self._put([interrupted(message) for message in outbox.going_on(transport.key)])
         outbox.join()
         left = self._backlog.waiting()
         if left:
-            logger.info("{}: {} records of an earlier run are delivered now", carrier.name, left)
-        self._thread = Thread(target=self._deliver, name=f"deliver {carrier.key}", daemon=True)
+            logger.info("{}: {} records of an earlier run are delivered now", transport.name, left)
+        self._thread = Thread(target=self._deliver, name=f"deliver {transport.key}", daemon=True)
         self._thread.start()
 
     def take(self, happenings: Sequence[Happening]) -> None:
         """Put records on disk; the receiver is not waited for."""
-        self._put([letter_of(happening) for happening in happenings])
+        self._put([message_of(happening) for happening in happenings])
 
     def state_changed(self, change: StateChange) -> None:
         """Hand on what becomes of a source."""
-        self._carrier.state_changed(change)
+        self._transport.state_changed(change)
 
     def health(self) -> str:
         """Return how many records wait and why, as a line; nothing where none does."""
@@ -139,7 +139,7 @@ class Delivery:
         reasons = [each.reason for each in (self._down, *tuple(self._refused.values())) if each.failures]
         if self._backlog.trouble is not None:
             reasons.append(str(self._backlog.trouble))
-        return f"{self._carrier.name}: {_events(waiting)} wait{': ' if reasons else ''}{'; '.join(reasons)}" if waiting else ""
+        return f"{self._transport.name}: {_events(waiting)} wait{': ' if reasons else ''}{'; '.join(reasons)}" if waiting else ""
 
     def close(self) -> None:
         """Deliver what can be delivered in a moment, and leave the rest on disk. A second call does nothing."""
@@ -149,20 +149,20 @@ class Delivery:
         self._news.set()
         try:
             self._thread.join(self._outbox.time_left_s())
-            self._carrier.close()
+            self._transport.close()
         finally:
             left, in_memory = self._backlog.close()
             self._lost += self._backlog.made_room()
             self._say_lost()
             if left:
-                logger.warning("{}: {} records wait in {} for the next run", self._carrier.name, left, self._outbox.path)
+                logger.warning("{}: {} records wait in {} for the next run", self._transport.name, left, self._outbox.path)
             if in_memory:
-                logger.error("{}: {} are lost: {}", self._carrier.name, _events(in_memory), self._backlog.trouble)
+                logger.error("{}: {} are lost: {}", self._transport.name, _events(in_memory), self._backlog.trouble)
             self._outbox.leave()
 
-    def _put(self, letters: Sequence[Letter]) -> None:
-        if letters:
-            self._backlog.put(letters)
+    def _put(self, messages: Sequence[QueuedMessage]) -> None:
+        if messages:
+            self._backlog.put(messages)
             self._say_disk()
             self._lost += self._backlog.made_room()
             self._news.set()
@@ -171,17 +171,17 @@ class Delivery:
 
     def _say_lost(self) -> None:
         if self._lost:
-            logger.warning("{}: the queue is full, the {} oldest records were lost", self._carrier.name, self._lost)
+            logger.warning("{}: the queue is full, the {} oldest records were lost", self._transport.name, self._lost)
             self._said_lost_s, self._lost = self._clock.now_s(), 0
 
     def _say_disk(self) -> None:
         trouble, now_s = self._backlog.trouble, self._clock.now_s()
         if trouble is not None and now_s - self._said_disk_s >= _SAY_EVERY_S:
             self._said_disk_s = now_s
-            logger.error("{}: {}; until then they are kept in memory", self._carrier.name, trouble)
+            logger.error("{}: {}; until then they are kept in memory", self._transport.name, trouble)
         elif trouble is None and self._said_disk_s >= 0:
             self._said_disk_s = -_SAY_EVERY_S
-            logger.info("{}: the queue is on disk again", self._carrier.name)
+            logger.info("{}: the queue is on disk again", self._transport.name)
 
     # The thread that delivers.
 
@@ -206,7 +206,7 @@ class Delivery:
     def _failed(self, reason: str) -> None:
         if self._down.failed(reason, self._clock.now_s()) and not self._closing.is_set():
             waiting = self._backlog.waiting()
-            logger.warning("{}: not delivered: {}; {} wait, trying again", self._carrier.name, reason, _events(waiting))
+            logger.warning("{}: not delivered: {}; {} wait, trying again", self._transport.name, reason, _events(waiting))
 
     def _wait(self) -> None:
         """Wait until there is something to send, or it is time to try again what failed."""
@@ -227,23 +227,23 @@ class Delivery:
         now_s = self._clock.now_s()
         refused = {channel for channel, backoff in self._refused.items() if backoff.due_s > now_s}
         while (waiting := self._backlog.first(refused)) is not None:
-            letter = waiting.letter
+            message = waiting.message
             try:
-                self._tell_lost(letter)
-                self._carrier.send(letter)
+                self._tell_lost(message)
+                self._transport.send(message)
             except NotDelivered as reason:
                 if reason.is_of_channel and not reason.is_final:
                     self._lost_note = None  # told through another channel
-                    refused.add(letter.channel)
-                    self._refuse(letter.channel, str(reason))
+                    refused.add(message.channel)
+                    self._refuse(message.channel, str(reason))
                     continue
                 if not reason.is_final:
                     raise
-                logger.error("{}: record {} is given up: {}", self._carrier.name, letter.key, reason)
-            self._sent(letter.channel)
+                logger.error("{}: record {} is given up: {}", self._transport.name, message.key, reason)
+            self._sent(message.channel)
             self._backlog.done(waiting)
 
-    def _tell_lost(self, next_letter: Letter) -> None:
+    def _tell_lost(self, next_letter: QueuedMessage) -> None:
         """Tell the receiver how many records it will never get, before the next event.
 
         What was told once is told again as the same letter until the receiver has it, and what is lost meanwhile as another.
@@ -251,14 +251,14 @@ class Delivery:
         camera, kind = next_letter.channel
         while kind == "events" and (lost := self._backlog.lost()):
             if self._lost_note is None:
-                self._lost_note = lost_letter(camera, lost), lost
-            letter, lost = self._lost_note
+                self._lost_note = lost_message(camera, lost), lost
+            message, lost = self._lost_note
             try:
-                self._carrier.send(letter)
+                self._transport.send(message)
             except NotDelivered as reason:
                 if not reason.is_final:
                     raise
-                logger.error("{}: record {} is given up: {}", self._carrier.name, letter.key, reason)
+                logger.error("{}: record {} is given up: {}", self._transport.name, message.key, reason)
             self._lost_note = None
             self._backlog.told_lost(lost)
 
@@ -266,12 +266,12 @@ class Delivery:
         had_failed = self._refused.pop(channel, None) is not None or self._down.failures > 0
         self._down = _Backoff()
         if had_failed:
-            logger.info("{}: delivering again", self._carrier.name)
+            logger.info("{}: delivering again", self._transport.name)
 
     def _refuse(self, channel: Channel, reason: str) -> None:
         backoff = self._refused.setdefault(channel, _Backoff())
         if backoff.failed(reason, self._clock.now_s()):
-            logger.warning("{}: not delivered: {}; kept, and tried again", self._carrier.name, reason)
+            logger.warning("{}: not delivered: {}; kept, and tried again", self._transport.name, reason)
 
 
 def _events(number: int) -> str:

@@ -52,7 +52,7 @@ class _Rules:
         return cls(frozenset(events.labels), events.min_seconds, events.update_s, config.tracking.lost_s)
 
 
-class EventBook:
+class EventDetector:
     """Follows the people of all sources. Several readers may ask for the same frame: it is looked at once."""
 
     def __init__(

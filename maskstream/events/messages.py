@@ -17,7 +17,7 @@ Channel: TypeAlias = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Letter:
+class QueuedMessage:
     """One record for one receiver."""
 
     camera: str
@@ -40,9 +40,9 @@ class Letter:
 class Changes:
     """What is to be changed on disk for one receiver, all or nothing."""
 
-    put: list[Letter] = field(default_factory=list)
+    put: list[QueuedMessage] = field(default_factory=list)
     """Letters that wait from now on."""
-    noted: list[Letter] = field(default_factory=list)
+    noted: list[QueuedMessage] = field(default_factory=list)
     """Letters that were delivered before they were on disk: of them, only whether their events go on is kept."""
     done: list[int] = field(default_factory=list)
     """Numbers of letters that were delivered."""
@@ -55,26 +55,26 @@ class Changes:
         return bool(self.put or self.noted or self.done or self.done_keys or self.lost)
 
 
-def letter_of(happening: Happening) -> Letter:
+def message_of(happening: Happening) -> QueuedMessage:
     """Return the record of an event or of counts as a letter."""
     record, camera = event_record(happening), plain_text(happening.source_id)
     if isinstance(happening, MaskEvent):
         key = f"{happening.event_id}-{happening.sequence}"
-        return Letter(camera, key, _body(record), happening.event_id, happening.phase is not Phase.END)
-    return Letter(camera, f"{COUNTS_PREFIX}{uuid4().hex}", _body(record))
+        return QueuedMessage(camera, key, _body(record), happening.event_id, happening.phase is not Phase.END)
+    return QueuedMessage(camera, f"{COUNTS_PREFIX}{uuid4().hex}", _body(record))
 
 
-def interrupted(letter: Letter) -> Letter:
+def interrupted(message: QueuedMessage) -> QueuedMessage:
     """Return the end of an event whose program did not live to end it."""
-    record = json.loads(letter.body)
+    record = json.loads(message.body)
     ended = {"ended_s": record["last_s"], "ended_utc": record["last_utc"], "cause": "interrupted"}
     record |= {"sequence": record["sequence"] + 1, "phase": Phase.END.value, **ended}
-    return Letter(letter.camera, f"{record['event_id']}-{record['sequence']}", _body(record), record["event_id"])
+    return QueuedMessage(message.camera, f"{record['event_id']}-{record['sequence']}", _body(record), record["event_id"])
 
 
-def lost_letter(camera: str, records: int) -> Letter:
+def lost_message(camera: str, records: int) -> QueuedMessage:
     """Return what a receiver is told of records that it will never get."""
-    return Letter(camera, f"lost-{uuid4().hex}", _body({"type": "lost", "records": records}))
+    return QueuedMessage(camera, f"lost-{uuid4().hex}", _body({"type": "lost", "records": records}))
 
 
 def _body(record: dict[str, Any]) -> bytes:

@@ -4,7 +4,7 @@ from threading import Lock
 from time import monotonic
 from typing import Final
 
-from maskstream.events.messages import Letter
+from maskstream.events.messages import QueuedMessage
 from maskstream.events.mqtt_connection import Broker, CameraConnection, Link
 from maskstream.io.files import plain_text
 from maskstream.stream.states import SourceState, StateChange
@@ -40,9 +40,9 @@ class Mqtt:
         self._cameras: dict[str, CameraConnection] = {}
         self._lock = Lock()
 
-    def send(self, letter: Letter) -> None:
+    def send(self, message: QueuedMessage) -> None:
         """Publish a letter, and wait until the broker has it."""
-        self._camera(letter.camera).publish(letter)
+        self._camera(message.camera).publish(message)
 
     def state_changed(self, change: StateChange) -> None:
         """Publish whether a camera is online."""

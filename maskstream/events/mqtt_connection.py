@@ -15,7 +15,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from maskstream.errors import ConfigError
 from maskstream.events.delivery import NotDelivered
-from maskstream.events.messages import Letter
+from maskstream.events.messages import QueuedMessage
 from maskstream.events.receivers import address_of, require_host, trusting, why
 
 _PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
@@ -151,21 +151,21 @@ class CameraConnection:
                 self._last = self._client.publish(f"{self._topic}/status", status, _AT_LEAST_ONCE, retain=True)
                 self._say_refused(self._last)
 
-    def publish(self, letter: Letter) -> None:
+    def publish(self, message: QueuedMessage) -> None:
         """Publish a record and wait until the broker has it.
 
         Raises:
             NotDelivered: It has not.
         """
         self._tried.wait(_CONNECTED_S)
-        client, topic = self._client, f"{self._topic}/{letter.channel[1]}"
+        client, topic = self._client, f"{self._topic}/{message.channel[1]}"
         if not client.is_connected():
             self._start(client, 0.0)  # does nothing, unless its thread has ended by a mistake
             raise NotDelivered(self._why)
-        size = len(letter.body) + len(topic.encode()) + _HEADER_BYTES
+        size = len(message.body) + len(topic.encode()) + _HEADER_BYTES
         if size > self._most_bytes:
             raise NotDelivered(f"the broker takes no more than {self._most_bytes} bytes, it has {size}", is_final=True)
-        info = self._sent(client, topic, letter)
+        info = self._sent(client, topic, message)
         try:
             info.wait_for_publish(_ACKNOWLEDGED_S)
             is_published = info.is_published()
@@ -179,10 +179,10 @@ class CameraConnection:
         if reason is not None:
             raise NotDelivered(_refusal(reason, topic), is_of_channel=reason.value in _OF_TOPIC)
 
-    def _sent(self, client: mqtt.Client, topic: str, letter: Letter) -> mqtt.MQTTMessageInfo:
+    def _sent(self, client: mqtt.Client, topic: str, message: QueuedMessage) -> mqtt.MQTTMessageInfo:
         """Publish a letter, unless paho still has it and sends it again by itself."""
-        if self._unanswered is None or self._unanswered[0] != letter.key:
-            self._unanswered = letter.key, client.publish(topic, letter.body, _AT_LEAST_ONCE)
+        if self._unanswered is None or self._unanswered[0] != message.key:
+            self._unanswered = message.key, client.publish(topic, message.body, _AT_LEAST_ONCE)
         return self._unanswered[1]
 
     def close(self, time_left_s: float) -> Thread:
@@ -295,4 +295,4 @@ def _advice(reason: Any, not_authorized: str = _REFUSALS[_NOT_AUTHORIZED]) -> st
 
 def topic_level(name: str) -> str:
     """Return a camera's name as one level of a topic: what has a meaning there is escaped as in URLs."""
-    return name.translate({ord(letter): f"%{ord(letter):02X}" for letter in "%/+#\0"})
+    return name.translate({ord(message): f"%{ord(message):02X}" for message in "%/+#\0"})

@@ -12,7 +12,7 @@ from typing import Any, Final
 from loguru import logger
 
 from maskstream.errors import SinkError
-from maskstream.events.messages import COUNTS_PREFIX, Changes, Channel, Letter
+from maskstream.events.messages import COUNTS_PREFIX, Changes, Channel, QueuedMessage
 
 _CLOSING_S: Final = 0.8
 """For what is left at the end; the rest waits for the next run."""
@@ -78,12 +78,12 @@ class Outbox:
         """
         with self._transaction():
             size = self._sizes.get(receiver, 0) - self._delete(receiver, changes)
-            for letter in changes.put:
-                row = (receiver, letter.camera, letter.key, letter.body)
+            for message in changes.put:
+                row = (receiver, message.camera, message.key, message.body)
                 self._base.execute("INSERT INTO waiting (receiver, camera, key, body) VALUES (?, ?, ?, ?)", row)
-            for letter in (*changes.noted, *changes.put):
-                self._note(receiver, letter)
-            size += sum(len(letter.body) for letter in changes.put)
+            for message in (*changes.noted, *changes.put):
+                self._note(receiver, message)
+            size += sum(len(message.body) for message in changes.put)
             oldest = self._oldest(receiver, size - self.limit_bytes)
             self._base.executemany("DELETE FROM waiting WHERE id = ?", [(number,) for number, _ in oldest])
             if changes.lost + len(oldest):
@@ -91,7 +91,9 @@ class Outbox:
         self._sizes[receiver] = size - sum(length for _, length in oldest)
         return len(oldest)
 
-    def first(self, receiver: str, skipped: Container[int] = (), refused: Collection[Channel] = ()) -> tuple[int, Letter] | None:
+    def first(
+        self, receiver: str, skipped: Container[int] = (), refused: Collection[Channel] = ()
+    ) -> tuple[int, QueuedMessage] | None:
         """Return the oldest letter for a receiver and its number, or None.
 
         Args:
@@ -109,7 +111,7 @@ class Outbox:
             number = next((number for (number,) in rows if number not in skipped), None)
             rows.close()
             row = self._base.execute("SELECT camera, key, body FROM waiting WHERE id = ?", (number,)).fetchone()
-        return None if row is None or number is None else (number, Letter(*row))
+        return None if row is None or number is None else (number, QueuedMessage(*row))
 
     def waiting(self, receiver: str) -> int:
         """Return how many letters wait for a receiver."""
@@ -122,11 +124,11 @@ class Outbox:
             row = self._base.execute("SELECT records FROM lost WHERE receiver = ?", (receiver,)).fetchone()
         return int(row[0]) if row else 0
 
-    def going_on(self, receiver: str) -> list[Letter]:
+    def going_on(self, receiver: str) -> list[QueuedMessage]:
         """Return the last letter of each event that has not ended, as after a program that was killed."""
         with self._reading():
             rows = self._base.execute("SELECT camera, event, body FROM going_on WHERE receiver = ?", (receiver,)).fetchall()
-        return [Letter(camera, event, body, event, goes_on=True) for camera, event, body in rows]
+        return [QueuedMessage(camera, event, body, event, goes_on=True) for camera, event, body in rows]
 
     def claim(self, receivers: Mapping[str, Collection[str]], now_s: float, keep_days: float) -> dict[str, int]:
         """Say who is served from now on, and delete what has waited for nobody for too long.
@@ -225,15 +227,15 @@ class Outbox:
                 self._has_deleted = True
         return deleted
 
-    def _note(self, receiver: str, letter: Letter) -> None:
+    def _note(self, receiver: str, message: QueuedMessage) -> None:
         """Keep the last letter of an event that goes on, until it ends."""
-        if letter.event is None:
+        if message.event is None:
             return
-        if letter.goes_on:
-            row = (receiver, letter.event, letter.camera, letter.body)
+        if message.goes_on:
+            row = (receiver, message.event, message.camera, message.body)
             self._base.execute("INSERT OR REPLACE INTO going_on (receiver, event, camera, body) VALUES (?, ?, ?, ?)", row)
         else:
-            self._base.execute("DELETE FROM going_on WHERE receiver = ? AND event = ?", (receiver, letter.event))
+            self._base.execute("DELETE FROM going_on WHERE receiver = ? AND event = ?", (receiver, message.event))
 
     def _rename(self, former: str, receiver: str) -> None:
         self._base.execute("UPDATE waiting SET receiver = ? WHERE receiver = ?", (receiver, former))

@@ -53,16 +53,16 @@ class EventSink:
 
     wants_every_frame = False
 
-    def __init__(self, book: Book, receiver: Receiver) -> None:
+    def __init__(self, detector: Book, receiver: Receiver) -> None:
         """Begin with nothing."""
-        self._book = book
+        self._detector = detector
         self._receiver = receiver
         self._open: dict[str, None] = {}
 
     def write(self, output: Output) -> None:
         """Tell what is to be told at a frame."""
         self._open[output.frame.source_id] = None
-        self._tell(self._book.look(output))
+        self._tell(self._detector.look(output))
 
     def source_ended(self, source_id: str) -> None:
         """End the events of a source."""
@@ -93,7 +93,7 @@ class EventSink:
     def _end(self, source_id: str, cause: str) -> None:
         if source_id in self._open:
             del self._open[source_id]
-            self._tell(self._book.end(source_id, cause))
+            self._tell(self._detector.end(source_id, cause))
 
     def _tell(self, happenings: Sequence[Happening]) -> None:
         if happenings:

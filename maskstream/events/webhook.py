@@ -16,7 +16,7 @@ from requests.utils import get_environ_proxies, select_proxy
 
 from maskstream.errors import ConfigError
 from maskstream.events.delivery import NotDelivered
-from maskstream.events.messages import Letter
+from maskstream.events.messages import QueuedMessage
 from maskstream.events.receivers import address_of, require_host, trusting, why
 from maskstream.stream.states import StateChange
 
@@ -84,13 +84,13 @@ class Webhook:
         if parts.scheme == "https":
             self._session.mount("https://", _Trusting(trusting(ca_file)))
 
-    def send(self, letter: Letter) -> None:
+    def send(self, message: QueuedMessage) -> None:
         """Post a letter."""
         try:
             answer = self._session.post(
                 self._url,
-                data=letter.body,
-                headers=self._headers(letter),
+                data=message.body,
+                headers=self._headers(message),
                 timeout=_TIMEOUT_S,
                 allow_redirects=False,
                 stream=True,
@@ -111,19 +111,19 @@ class Webhook:
         """Close the connection."""
         self._session.close()
 
-    def _headers(self, letter: Letter) -> dict[str, str]:
+    def _headers(self, message: QueuedMessage) -> dict[str, str]:
         stamp = str(int(self._now_s()))
         headers = {
             "Content-Type": "application/json",
-            "X-Maskstream-Key": letter.key,
-            "webhook-id": letter.key,
+            "X-Maskstream-Key": message.key,
+            "webhook-id": message.key,
             "webhook-timestamp": stamp,
         }
         if self._secret is not None:
-            signed = f"{letter.key}.{stamp}.".encode() + letter.body
+            signed = f"{message.key}.{stamp}.".encode() + message.body
             signature = b64encode(hmac.digest(self._signing_key, signed, sha256)).decode()
             headers["webhook-signature"] = f"v1,{signature}"
-            headers["X-Maskstream-Signature"] = f"sha256={hmac.new(self._secret.encode(), letter.body, sha256).hexdigest()}"
+            headers["X-Maskstream-Signature"] = f"sha256={hmac.new(self._secret.encode(), message.body, sha256).hexdigest()}"
         return headers
 
     def _refusal(self, answer: requests.Response) -> str:

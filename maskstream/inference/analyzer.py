@@ -161,8 +161,8 @@ class Analyzer:
 
     def _detect(self, frames: Sequence[Frame], regions: Sequence[tuple[int, int, int, int]]) -> list[list[Detection]]:
         """Return what the detector finds in the region of each frame, in pixels of the whole frame."""
-        pictures = [frame.bgr[top:bottom, left:right] for frame, (left, top, right, bottom) in zip(frames, regions, strict=True)]
-        detections = self._detector.detect(pictures) if pictures else []
+        images = [frame.bgr[top:bottom, left:right] for frame, (left, top, right, bottom) in zip(frames, regions, strict=True)]
+        detections = self._detector.detect(images) if images else []
         return [
             [_moved(detection, left, top) for detection in found]
             for found, (left, top, _, _) in zip(detections, regions, strict=True)

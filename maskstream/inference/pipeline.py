@@ -1,4 +1,4 @@
-"""Models put together from a configuration, for single pictures and for the stream."""
+"""Models put together from a configuration, for single images and for the stream."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -33,11 +33,11 @@ _PER_STREAM: Final = 2
 
 
 class MaskPipeline:
-    """Judges the faces of single pictures. Several threads may call one; a forked process needs one of its own.
+    """Judges the faces of single images. Several threads may call one; a forked process needs one of its own.
 
     pipeline = MaskPipeline()
     faces = pipeline(cv2.imread("photo.jpg"))
-    picture = pipeline.draw(cv2.imread("photo.jpg"), faces)
+    image = pipeline.draw(cv2.imread("photo.jpg"), faces)
     """
 
     def __init__(self, config: Config | None = None) -> None:
@@ -53,23 +53,23 @@ class MaskPipeline:
         self._config = config or load_config()
         self.analyzer = build_analyzer(self._config)
 
-    def __call__(self, picture_bgr: BgrImage) -> tuple[Face, ...]:
-        """Return the faces of a picture (H, W, 3) uint8 BGR, as `cv2.imread` gives it; the most certain first.
+    def __call__(self, image_bgr: BgrImage) -> tuple[Face, ...]:
+        """Return the faces of an image (H, W, 3) uint8 BGR, as `cv2.imread` gives it; the most certain first.
 
         Raises:
             ModelError: This is a fork of the process that loaded the models.
-            TypeError: It is no NumPy array: a path, a picture of PIL, or the None that `cv2.imread` returns.
+            TypeError: It is no NumPy array: a path, an image of PIL, or the None that `cv2.imread` returns.
             ValueError: It is an array of another shape or type.
         """
-        return self.analyzer.analyze([_lone_frame(picture_bgr)])[0].faces
+        return self.analyzer.analyze([_lone_frame(image_bgr)])[0].faces
 
-    def draw(self, picture_bgr: BgrImage, faces: Sequence[Face]) -> BgrImage:
-        """Return a copy of a picture as `__call__` takes it, with the faces drawn.
+    def draw(self, image_bgr: BgrImage, faces: Sequence[Face]) -> BgrImage:
+        """Return a copy of an image as `__call__` takes it, with the faces drawn.
 
         Where faces are covered (`privacy.blur`), the models look at it again: also what may be no face is covered then, and what
         is not among the faces that are given.
         """
-        frame = _lone_frame(picture_bgr)
+        frame = _lone_frame(image_bgr)
         result = FrameResult.of(frame, tuple(faces), (), {})
         if covers_faces(self._config):
             found = self.analyzer.analyze([frame])[0]
@@ -78,44 +78,44 @@ class MaskPipeline:
         return Overlay(self._config).paint(frame, result)
 
 
-def _lone_frame(picture_bgr: BgrImage) -> Frame:
-    _require_array(picture_bgr)
-    wrong = _what_is_wrong(picture_bgr)
+def _lone_frame(image_bgr: BgrImage) -> Frame:
+    _require_array(image_bgr)
+    wrong = _what_is_wrong(image_bgr)
     if wrong:
-        raise ValueError(f"the picture is {picture_bgr.dtype} {picture_bgr.shape}, expected uint8 (height, width, 3): {wrong}")
-    return Frame(picture_bgr, index=0, source_id="picture", time_s=0.0)
+        raise ValueError(f"the picture is {image_bgr.dtype} {image_bgr.shape}, expected uint8 (height, width, 3): {wrong}")
+    return Frame(image_bgr, index=0, source_id="picture", time_s=0.0)
 
 
-def _require_array(picture: object) -> None:
+def _require_array(image: object) -> None:
     """Raise `TypeError` for what is no array, and say what to do with it."""
-    if isinstance(picture, np.ndarray):
+    if isinstance(image, np.ndarray):
         return
-    if picture is None:
+    if image is None:
         raise TypeError("the picture is None: cv2.imread returns that where it cannot read a file; check the path and the file")
-    kind = f"{type(picture).__module__}.{type(picture).__qualname__}"
+    kind = f"{type(image).__module__}.{type(image).__qualname__}"
     if kind.startswith("PIL."):
         how = 'cv2.cvtColor(np.asarray(picture.convert("RGB")), cv2.COLOR_RGB2BGR), for PIL has red first'
-    elif isinstance(picture, str | PathLike):
+    elif isinstance(image, str | PathLike):
         how = "cv2.imread(path)"
     else:
         how = "a NumPy array, uint8 (height, width, 3), blue first"
     raise TypeError(f"the picture is a {kind.removeprefix('builtins.')}; give {how}")
 
 
-def _what_is_wrong(picture: NDArray[Any]) -> str:
-    """Return what to do with an array that is no picture (H, W, 3) uint8; nothing for one that is."""
-    if picture.size == 0:
+def _what_is_wrong(image: NDArray[Any]) -> str:
+    """Return what to do with an array that is no image (H, W, 3) uint8; nothing for one that is."""
+    if image.size == 0:
         return "it is empty; check how it was cut"
-    if picture.ndim not in (2, 3):
-        return "give one picture at a time" if picture.ndim == 4 else "it has no rows and columns"
-    if picture.ndim == 2 or picture.shape[2] == 1:
+    if image.ndim not in (2, 3):
+        return "give one picture at a time" if image.ndim == 4 else "it has no rows and columns"
+    if image.ndim == 2 or image.shape[2] == 1:
         return "it is grey; cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)"
-    if picture.shape[2] == 4:
+    if image.shape[2] == 4:
         return "it has a channel for transparency; cv2.cvtColor(picture, cv2.COLOR_BGRA2BGR)"
-    if picture.shape[2] != 3:
-        return "give channels last; picture.transpose(1, 2, 0)" if picture.shape[0] == 3 else "give three channels"
-    if picture.dtype != np.uint8:
-        is_float = np.issubdtype(picture.dtype, np.floating)
+    if image.shape[2] != 3:
+        return "give channels last; picture.transpose(1, 2, 0)" if image.shape[0] == 3 else "give three channels"
+    if image.dtype != np.uint8:
+        is_float = np.issubdtype(image.dtype, np.floating)
         return "scale it to 0..255 and cast it; " + (
             "(picture * 255).astype(np.uint8) for 0..1" if is_float else "astype(np.uint8)"
         )
@@ -164,8 +164,8 @@ def build_detector(
     Args:
         config: The model.
         by_source: The thresholds of single sources, by their names.
-        uploads: What sends pictures to the device, where others look at them too.
-        several: Whether mostly several pictures are shown to it at a time.
+        uploads: What sends images to the device, where others look at them too.
+        several: Whether mostly several images are shown to it at a time.
 
     Raises:
         ConfigError: The device or the model's name is not known here.
@@ -227,7 +227,7 @@ def batch_size_of(config: Config, *, follows: bool = True) -> int:
 
     Args:
         config: Says it.
-        follows: Whether faces are followed between looks, as in a video; False for pictures.
+        follows: Whether faces are followed between looks, as in a video; False for images.
     """
     if config.stream.batch_size is not None:
         return config.stream.batch_size

@@ -55,7 +55,7 @@ class _Followed:
     hidden: tuple[Face, ...]
 
 
-class FollowingAnalyzer:
+class PropagatingAnalyzer:
     """Stands where an `Analyzer` stands, and lets it look at every Nth frame of a source alone; in between faces are followed.
 
     How often it looks is said in `detector_interval`. Whatever that says, it looks at the first frame of a connection, at a frame

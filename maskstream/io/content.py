@@ -6,21 +6,21 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Final, Literal
 
-from maskstream.io.images import PICTURE_SUFFIXES
+from maskstream.io.images import IMAGE_SUFFIXES
 
 Content = Literal["picture", "video", "multipart", "hls", "sdp", "ffconcat", "page"]
 
 START_BYTES: Final = 64
 """What `content_of` looks at."""
 _JPEG: Final = b"\xff\xd8\xff"
-_PICTURES: Final = (
+_IMAGES: Final = (
     *(_JPEG, b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),  # TIFF, and BigTIFF
     *(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),  # JPEG 2000, in a file and bare
 )
 _RIFF: Final = {b"WEBP": "picture", b"AVI ": "video"}
 _BMP_HEADERS: Final = (12, 16, 40, 52, 56, 64, 108, 124)
 _PPM: Final = re.compile(rb"P[1-6][ \t\r\n]+(?:#|\d)")
-_PICTURE_BRANDS: Final = re.compile(rb"avi[fs]|he[iv].|m[is]f1")
+_IMAGE_BRANDS: Final = re.compile(rb"avi[fs]|he[iv].|m[is]f1")
 """AVIF and HEIC lie in the container of MP4."""
 _VIDEOS: Final = (
     *(b"GIF8", b"\x1aE\xdf\xa3", b"FLV\x01", b"OggS", b"\0\0\x01\xba", b"\0\0\x01\xb3"),  # GIF, Matroska, FLV, Ogg, MPEG
@@ -53,7 +53,7 @@ def content_of(start: bytes) -> Content | None:
     Args:
         start: The first `START_BYTES`, or all where there are fewer. MPEG-TS is known by its second packet, where that is given.
     """
-    if _is_picture(start):
+    if _is_image(start):
         return "picture"
     if start.startswith(_VIDEOS) or start[4:8] in _MP4_BOXES or _RIFF.get(_riff(start)) == "video" or _is_mpeg_ts(start):
         return "video"
@@ -65,10 +65,10 @@ def content_of(start: bytes) -> Content | None:
     return "multipart" if start.lstrip().startswith(b"--") else None
 
 
-def _is_picture(start: bytes) -> bool:
+def _is_image(start: bytes) -> bool:
     is_bmp = start.startswith(b"BM") and int.from_bytes(start[14:18], "little") in _BMP_HEADERS
-    is_brand = start[4:8] == b"ftyp" and _PICTURE_BRANDS.match(start[8:12]) is not None
-    return start.startswith(_PICTURES) or is_bmp or is_brand or _RIFF.get(_riff(start)) == "picture" or bool(_PPM.match(start))
+    is_brand = start[4:8] == b"ftyp" and _IMAGE_BRANDS.match(start[8:12]) is not None
+    return start.startswith(_IMAGES) or is_bmp or is_brand or _RIFF.get(_riff(start)) == "picture" or bool(_PPM.match(start))
 
 
 def _riff(start: bytes) -> bytes:
@@ -103,7 +103,7 @@ class JpegEnd:
         return None
 
 
-class PicturesInTurn:
+class ImagesInTurn:
     """Tells one JPEG from a stream of them, one behind the other without anything in between (Motion JPEG)."""
 
     def __init__(self) -> None:
@@ -132,7 +132,7 @@ class PicturesInTurn:
 
 
 def index_is_last(start: bytes) -> bool:
-    """Return whether an MP4 or MOV has its pictures in front of its index, so that it cannot be read in order (ISO/IEC 14496-12).
+    """Return whether an MP4 or MOV has its images in front of its index, so that it cannot be read in order (ISO/IEC 14496-12).
 
     Args:
         start: Its first bytes, with the heads of all boxes in front of both.
@@ -148,16 +148,16 @@ def content_of_file(path: str) -> Content | None:
     """Return what a file holds; None where its bytes do not say, or it is no ordinary file or cannot be read.
 
     Nothing else is opened: whoever writes into a pipe would notice. JPEGs one behind the other are a video, where the name does
-    not say that it is a picture.
+    not say that it is an image.
     """
     try:
         if not S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 (Path raises for some names)
             return None
         with open(path, "rb") as file:  # noqa: PTH123 (as above)
             data = bytearray(file.read(_TS_PACKET + START_BYTES))
-            if not data.startswith(_JPEG) or Path(path).suffix.lower() in PICTURE_SUFFIXES:
+            if not data.startswith(_JPEG) or Path(path).suffix.lower() in IMAGE_SUFFIXES:
                 return content_of(bytes(data))
-            in_turn = PicturesInTurn()
+            in_turn = ImagesInTurn()
             while not (several := in_turn.seen_in(data)) and len(data) < _LARGEST_JPEG and (piece := file.read(_PIECE)):
                 data += piece
             return "video" if several else "picture"

@@ -1,4 +1,4 @@
-"""What is in a folder, or matches a pattern: pictures, videos, and what is left out, which is never left out silently."""
+"""What is in a folder, or matches a pattern: images, videos, and what is left out, which is never left out silently."""
 
 import glob
 import os
@@ -15,7 +15,7 @@ from loguru import logger
 
 from maskstream.io.content import content_of_file
 from maskstream.io.files import one_line
-from maskstream.io.images import PICTURE_SUFFIXES, natural_order
+from maskstream.io.images import IMAGE_SUFFIXES, natural_order
 from maskstream.io.locations import is_pattern, mode_of, number_in
 
 VIDEO_SUFFIXES: Final = (
@@ -36,7 +36,7 @@ class Found:
     """The files of a folder or of a pattern. Lists are in natural order."""
 
     location: str
-    pictures: list[str] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)
     videos: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
     """Files of other kinds."""
@@ -182,10 +182,10 @@ def _numbered(pattern: str) -> list[str]:
 def _sort_in(found: Found, path: str, mode: int, videos: Collection[str] = ()) -> None:
     name = os.path.basename(path)  # noqa: PTH119 (as above)
     suffix = Path(name).suffix.lower()
-    kinds = ((found.pictures, PICTURE_SUFFIXES), (found.videos, VIDEO_SUFFIXES), (found.videos, videos))
+    kinds = ((found.images, IMAGE_SUFFIXES), (found.videos, VIDEO_SUFFIXES), (found.videos, videos))
     kind = next((names for names, suffixes in kinds if suffix in suffixes), None)
     if kind is None and not suffix and stat.S_ISREG(mode):
-        kind = {"picture": found.pictures, "video": found.videos}.get(content_of_file(path) or "")
+        kind = {"picture": found.images, "video": found.videos}.get(content_of_file(path) or "")
     if _is_hidden(name):
         found.hidden.append(path)
     elif not stat.S_ISREG(mode) and (mode or kind is None):

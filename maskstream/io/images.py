@@ -1,4 +1,4 @@
-"""Picture files and BGR arrays, through Pillow."""
+"""Image files and BGR arrays, through Pillow."""
 
 import math
 import os
@@ -41,9 +41,9 @@ _CR2_START: Final = re.compile(rb"II\*\0....CR", re.DOTALL)
 _RAW_ADVICE: Final = "camera raw is not read; develop it as JPEG"
 
 WRITABLE_SUFFIXES: Final = tuple(_FORMATS)
-"""Of the pictures that are read and written."""
-PICTURE_SUFFIXES: Final = WRITABLE_SUFFIXES + _HEIF_SUFFIXES
-"""Of all that a user would call a picture: phones write HEIC, and are told what to do with it."""
+"""Of the images that are read and written."""
+IMAGE_SUFFIXES: Final = WRITABLE_SUFFIXES + _HEIF_SUFFIXES
+"""Of all that a user would call an image: phones write HEIC, and are told what to do with it."""
 
 # Lossless or nearly so, and quick before small.
 _SAVE_OPTIONS: Final[dict[str, dict[str, Any]]] = {
@@ -70,11 +70,11 @@ _TURNS: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""From the picture as it is stored to the upright one, by EXIF orientation."""
+"""From the image as it is stored to the upright one, by EXIF orientation."""
 _FIRST_ON_ITS_SIDE: Final = 5
 _MAY_BE_SEVERAL: Final = ("AVIF", "MPO", "PNG", "TIFF", "WEBP")
 COUNTED: Final = 100
-"""Pictures in one file that are counted."""
+"""Images in one file that are counted."""
 _SUBFILE_TYPE: Final = 254
 _DNG_VERSION: Final = 50706
 _NO_PAGE: Final = 0b101
@@ -82,11 +82,11 @@ _NO_PAGE: Final = 0b101
 _PNG_METADATA: Final = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")
 
 
-def read_picture(picture: str | bytes) -> BgrImage:
-    """Decode a picture as viewers show it: upright, what is transparent over white; of an animation the first picture.
+def read_image(path_or_bytes: str | bytes) -> BgrImage:
+    """Decode an image as viewers show it: upright, what is transparent over white; of an animation the first image.
 
     Args:
-        picture: Path of a file, or what a file would hold.
+        path_or_bytes: Path of a file, or what a file would hold.
 
     Returns:
         (H, W, 3) uint8, blue first, contiguous. More than 8 bits are scaled down, not cut off.
@@ -94,46 +94,46 @@ def read_picture(picture: str | bytes) -> BgrImage:
     Raises:
         SourceError: It cannot be read. Says why and what to do, but not which: the caller has the name.
     """
-    with _readable(picture) as opened:
+    with _readable(path_or_bytes) as opened:
         return _decode(opened)
 
 
 @dataclass(frozen=True)
-class PictureShape:
-    """What the header of a picture says of its pixels."""
+class ImageShape:
+    """What the header of an image says of its pixels."""
 
     width: int
-    """Pixels of the upright picture, as `read_picture` gives it."""
+    """Pixels of the upright image, as `read_image` gives it."""
     height: int
     orientation: int = 1
-    """EXIF orientation, 1 to 8, by which the stored picture becomes the upright one."""
+    """EXIF orientation, 1 to 8, by which the stored image becomes the upright one."""
     further: int = 0
-    """Pictures or pages behind the first, which is the one that is read; counted up to `COUNTED`."""
+    """Images or pages behind the first, which is the one that is read; counted up to `COUNTED`."""
 
     @property
     def stored_size(self) -> tuple[int, int]:
-        """Width and height as they are stored, before the picture is turned upright."""
+        """Width and height as they are stored, before the image is turned upright."""
         return (self.height, self.width) if self.orientation >= _FIRST_ON_ITS_SIDE else (self.width, self.height)
 
 
-def picture_shape(picture: str | bytes) -> PictureShape:
-    """Return the size that `read_picture` gives, and how it is turned, from the header alone.
+def image_shape(path_or_bytes: str | bytes) -> ImageShape:
+    """Return the size that `read_image` gives, and how it is turned, from the header alone.
 
     Raises:
-        SourceError: As `read_picture`; what is damaged behind the header is not noticed.
+        SourceError: As `read_image`; what is damaged behind the header is not noticed.
     """
-    with _readable(picture) as opened, _stored(opened) as stored:
+    with _readable(path_or_bytes) as opened, _stored(opened) as stored:
         # Pillow would decode a whole PNG to look for metadata behind its pixels.
         exif = Image.Image.getexif if stored.format == "PNG" and not _has_late_metadata(opened) else type(stored).getexif
         orientation = _orientation(stored, exif)
         width, height = stored.size
         if orientation >= _FIRST_ON_ITS_SIDE and stored.format != "TIFF":  # whose size Pillow turns itself
             width, height = height, width
-        return PictureShape(width, height, orientation, _further_pictures(stored))
+        return ImageShape(width, height, orientation, _further_images(stored))
 
 
-def _further_pictures(stored: Image.Image) -> int:
-    """Return how many pictures follow the first; of a JPEG those of its size, for others are previews or maps of brightness.
+def _further_images(stored: Image.Image) -> int:
+    """Return how many images follow the first; of a JPEG those of its size, for others are previews or maps of brightness.
 
     Reduced copies and masks in a TIFF are no pages. Damage ends the count.
     """
@@ -150,14 +150,14 @@ def _further_pictures(stored: Image.Image) -> int:
     return further
 
 
-def picture_size(path: str) -> tuple[int, int]:
-    """Return width and height that `read_picture` gives; see `picture_shape`."""
-    shape = picture_shape(path)
+def image_size(path: str) -> tuple[int, int]:
+    """Return width and height that `read_image` gives; see `image_shape`."""
+    shape = image_shape(path)
     return shape.width, shape.height
 
 
-def write_picture(path: Path, bgr: BgrImage) -> None:
-    """Write a picture in the format of its suffix; whoever looks finds the old file or the whole new one.
+def write_image(path: Path, bgr: BgrImage) -> None:
+    """Write an image in the format of its suffix; whoever looks finds the old file or the whole new one.
 
     Args:
         path: Ends in one of `WRITABLE_SUFFIXES`.
@@ -176,7 +176,7 @@ def write_picture(path: Path, bgr: BgrImage) -> None:
 
 
 def natural_order(paths: Iterable[str]) -> list[str]:
-    """Sort paths as people count: `picture_2` before `picture_10`, a folder at a time, small letters as capitals."""
+    """Sort paths as people count: `image_2` before `image_10`, a folder at a time, small letters as capitals."""
     return sorted(paths, key=lambda path: ([_numbers_apart(part) for part in Path(path).parts], path))
 
 
@@ -186,11 +186,14 @@ def _numbers_apart(name: str) -> list[str | int]:
 
 
 @contextmanager
-def _readable(picture: str | bytes) -> Generator[BinaryIO, None, None]:
-    """Open what may be a picture; whatever fails meanwhile is a `SourceError`."""
-    file = None if isinstance(picture, bytes) else Path(picture)
+def _readable(path_or_bytes: str | bytes) -> Generator[BinaryIO, None, None]:
+    """Open what may be an image; whatever fails meanwhile is a `SourceError`."""
+    file = None if isinstance(path_or_bytes, bytes) else Path(path_or_bytes)
     try:
-        with _LARGE_PICTURES, BytesIO(picture) if isinstance(picture, bytes) else _opened(Path(picture)) as opened:
+        with (
+            _LARGE_IMAGES,
+            BytesIO(path_or_bytes) if isinstance(path_or_bytes, bytes) else _opened(Path(path_or_bytes)) as opened,
+        ):
             start = opened.read(12)
             if _HEIC_START.match(start):  # whatever its name
                 raise SourceRefused(_HEIC_ADVICE)
@@ -212,9 +215,9 @@ def _opened(file: Path) -> BinaryIO:
 
 @contextmanager
 def _stored(file: BinaryIO) -> Generator[Image.Image, None, None]:
-    """Read the header of a picture; refuse more than `_LARGEST_PIXELS` before memory is taken for them.
+    """Read the header of an image; refuse more than `_LARGEST_PIXELS` before memory is taken for them.
 
-    The first picture in camera raw, which is a TIFF, is a small copy of what the camera saw.
+    The first image in camera raw, which is a TIFF, is a small copy of what the camera saw.
     """
     with Image.open(file, formats=sorted(set(_FORMATS.values()))) as stored:
         if isinstance(stored, TiffImagePlugin.TiffImageFile) and (
@@ -226,8 +229,8 @@ def _stored(file: BinaryIO) -> Generator[Image.Image, None, None]:
         yield stored
 
 
-class _LargePictures:
-    """Lifts Pillow's limit, which is made for servers, while pictures are read: phones take some of 200 megapixels.
+class _LargeImages:
+    """Lifts Pillow's limit, which is made for servers, while images are read: phones take some of 200 megapixels.
 
     The limit is global and looked at both when a file is opened and when it is decoded. It stays lifted while any thread reads.
     A higher one would not do: Pillow warns above it, on standard error, and refuses twice as much.
@@ -251,7 +254,7 @@ class _LargePictures:
                 Image.MAX_IMAGE_PIXELS = self._before
 
 
-_LARGE_PICTURES: Final = _LargePictures()
+_LARGE_IMAGES: Final = _LargeImages()
 
 
 def _decode(file: BinaryIO) -> BgrImage:
@@ -272,7 +275,7 @@ def _pixels(stored: Image.Image) -> BgrImage:
 
 
 def _orientation(image: Image.Image, exif: Callable[[Any], Image.Exif] | None = None) -> int:
-    """Return the EXIF orientation; 1, upright, where the metadata is damaged, which is no reason to lose the picture."""
+    """Return the EXIF orientation; 1, upright, where the metadata is damaged, which is no reason to lose the image."""
     try:
         orientation = int((exif or type(image).getexif)(image).get(ExifTags.Base.Orientation, 1))
     except _DAMAGED:
@@ -316,7 +319,7 @@ def _opaque(image: Image.Image) -> Image.Image:
 
 
 def _why_unreadable(file: Path | None, error: BaseException) -> str:
-    """Return what is wrong with a picture; `file` is None for one that is in memory, which nobody can copy again."""
+    """Return what is wrong with an image; `file` is None for one that is in memory, which nobody can copy again."""
     if isinstance(error, Image.DecompressionBombError):
         return f"it has more than {_LARGEST_PIXELS // 1_000_000} megapixels; scale it down"
     if isinstance(error, OSError) and error.errno:

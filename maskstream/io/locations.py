@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from maskstream.errors import SourceOpenError
 from maskstream.io.content import content_of_file
-from maskstream.io.images import PICTURE_SUFFIXES
+from maskstream.io.images import IMAGE_SUFFIXES
 from maskstream.redaction import redact
 
 Kind = Literal["url", "webcam", "pipe", "pictures", "file"]
@@ -46,8 +46,8 @@ def location_kind(location: str) -> Kind:
     suffix = Path(location).suffix.lower()
     if content == "sdp" or (suffix == _DESCRIPTION and stat.S_ISREG(mode_of(location))):
         return "url"
-    is_picture = content == "picture" or (content != "video" and suffix in PICTURE_SUFFIXES)
-    return "pictures" if is_picture and suffix != _ANIMATION else "file"
+    is_image = content == "picture" or (content != "video" and suffix in IMAGE_SUFFIXES)
+    return "pictures" if is_image and suffix != _ANIMATION else "file"
 
 
 def is_url(location: str) -> bool:

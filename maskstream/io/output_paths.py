@@ -194,7 +194,7 @@ def require_regular_file(path: str, why: str) -> None:
         raise SinkError(f"{path}: is no file but a pipe or device, and {why}; give the name of a file")
 
 
-def picture_beside(path: str) -> Path:
+def image_beside(path: str) -> Path:
     """Return where the picture of a summary goes.
 
     Raises:
@@ -216,7 +216,7 @@ def output_paths(
         into_folder: Whether the output is a folder for one source too.
         names: Those that other sources have; None for none.
     """
-    if len(infos) == 1 and not into_folder and (infos[0].pictures or not os.path.isdir(output)):  # noqa: PTH112 (as above)
+    if len(infos) == 1 and not into_folder and (infos[0].images or not os.path.isdir(output)):  # noqa: PTH112 (as above)
         return [output]
     given = names or FileNames()
     return [str(Path(output) / given.of(info.source_id, _file_name(info))) for info in infos]
@@ -225,11 +225,11 @@ def output_paths(
 def _file_name(info: SourceInfo) -> str:
     is_named = info.source_id != info.path
     name = info.source_id if is_named else Path(info.path or "").name
-    if info.pictures and "://" in info.pictures[0]:
+    if info.images and "://" in info.images[0]:
         name = plain_name(name)
         return name if Path(name).suffix.lower() in WRITABLE_SUFFIXES else f"{name}.jpg"
-    if not info.pictures:
+    if not info.images:
         return plain_name(name if is_named else Path(name).stem) + ".mp4"
-    if len(info.pictures) == 1 and not is_named:
+    if len(info.images) == 1 and not is_named:
         return name
-    return plain_name(name.removesuffix(Path(info.pictures[0]).suffix))  # of a pattern
+    return plain_name(name.removesuffix(Path(info.images[0]).suffix))  # of a pattern

@@ -21,7 +21,7 @@ from maskstream.models.metadata import check_manifest, file_sha256
 from maskstream.models.runtimes import Graph, read_graph
 
 EXPORTED_FACES: Final = 100
-"""Most faces that an exported detector finds in a picture, unless another number was asked for."""
+"""Most faces that an exported detector finds in an image, unless another number was asked for."""
 _PACKAGES: Final = {"openvino": "openvino", "onnx": "onnxruntime"}
 
 
@@ -69,7 +69,7 @@ def graph_of(
         weights: Its content was checked.
         backend: `openvino` or `onnx`.
         make: Returns it as ONNX.
-        max_faces: Most faces it must find in a picture, if it is a detector's.
+        max_faces: Most faces it must find in an image, if it is a detector's.
         several: Whether mostly several calls come at a time.
 
     Raises:

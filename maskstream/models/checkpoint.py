@@ -62,7 +62,7 @@ def load_checkpoint(path: Path, *architectures: str) -> tuple[StateDict, Metadat
 
 
 def require_finite(state_dict: StateDict, origin: str) -> None:
-    """Refuse weights that make a detector find nothing in any picture, and of which OpenVINO makes probabilities nevertheless.
+    """Refuse weights that make a detector find nothing in any image, and of which OpenVINO makes probabilities nevertheless.
 
     Raises:
         WeightsError: A weight is no finite number.

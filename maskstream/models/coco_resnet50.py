@@ -16,7 +16,7 @@ from maskstream.models.exporting import export, network_key
 from maskstream.models.found_faces import KeypointCalibration
 from maskstream.models.graph_detector import GraphDetector
 from maskstream.models.keypoint_rcnn import KeypointRCNNDetector, scaling_of
-from maskstream.models.keypoint_rcnn_graph import WholeDetector, whole_signature
+from maskstream.models.keypoint_rcnn_graph import KeypointRCNNGraph, whole_signature
 from maskstream.models.options import DetectorOptions
 from maskstream.models.runtimes import Graph
 from maskstream.models.torchvision_weights import read_or_fetch
@@ -53,7 +53,7 @@ def load(options: DetectorOptions) -> Detector:
         return KeypointRCNNDetector(module, COCO_KEYPOINTS, KEYPOINT_CALIBRATION, options)
 
     def graph_for(max_faces: int) -> Graph:
-        network, (example, signature) = WholeDetector(deepcopy(module), max_faces), whole_signature()
+        network, (example, signature) = KeypointRCNNGraph(deepcopy(module), max_faces), whole_signature()
         key, make = network_key(network, signature), partial(export, network, example, signature)
         return kept_graph(key, backend, make, several=options.several)
 

@@ -57,7 +57,7 @@ def export_weights(weights: Path, max_faces: int) -> tuple[bytes, dict[str, str]
 
     Args:
         weights: Of `face_mobilenet`, or of a classifier of crops.
-        max_faces: Most faces that a detector will find in a picture.
+        max_faces: Most faces that a detector will find in an image.
 
     Raises:
         ConfigError: The package onnx is not installed.

@@ -14,7 +14,7 @@ from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 from maskstream.models.checkpoint import StateDict, load_checkpoint, load_into, require_finite
 from maskstream.models.exporting import export
 from maskstream.models.face_mobilenet import LONGEST_SIDE, NAME, SHORT_SIDE
-from maskstream.models.keypoint_rcnn_graph import WholeDetector, whole_signature
+from maskstream.models.keypoint_rcnn_graph import KeypointRCNNGraph, whole_signature
 from maskstream.models.metadata import Metadata
 from maskstream.models.torchvision_weights import imagenet_weights
 from maskstream.types import FACE_KEYPOINTS
@@ -67,7 +67,7 @@ def build_for_training(backbone_weights: str | None) -> KeypointRCNN:
 
 
 def backbone_blocks(module: KeypointRCNN) -> list[nn.Module]:
-    """Return the blocks of MobileNetV2 from the picture upwards."""
+    """Return the blocks of MobileNetV2 from the image upwards."""
     return list(module.backbone.body.children())
 
 
@@ -87,10 +87,10 @@ def restore(state_dict: StateDict, metadata: Metadata, origin: str) -> KeypointR
 
 
 def as_onnx(weights: Path, max_faces: int) -> bytes:
-    """Return the network of a checkpoint as an ONNX graph that finds so many faces in a picture.
+    """Return the network of a checkpoint as an ONNX graph that finds so many faces in an image.
 
     Raises:
         WeightsError: The file is missing, damaged or of another model.
     """
     state_dict, metadata = load_checkpoint(weights, NAME)
-    return export(WholeDetector(restore(state_dict, metadata, str(weights)), max_faces), *whole_signature())
+    return export(KeypointRCNNGraph(restore(state_dict, metadata, str(weights)), max_faces), *whole_signature())

@@ -1,4 +1,4 @@
-"""From pictures to detections, whatever runs the network: scaling before it, coordinates and probabilities after it."""
+"""From images to detections, whatever runs the network: scaling before it, coordinates and probabilities after it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from maskstream.types import BgrImage, Detection, FloatArray
 
 SMALLEST_SCALED_SIDE = 8
-"""A picture so long and thin that its scaled short side falls below this holds no face and is not shown to the model."""
+"""An image so long and thin that its scaled short side falls below this holds no face and is not shown to the model."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class KeypointCalibration:
 
 @dataclass(frozen=True)
 class Scaling:
-    """How large a picture is shown to the network; torchvision's `GeneralizedRCNNTransform`."""
+    """How large an image is shown to the network; torchvision's `GeneralizedRCNNTransform`."""
 
     short_side: float
     """Pixels."""
@@ -42,21 +42,21 @@ class Scaling:
         """Return that of a model, or that for the short side that a user has chosen."""
         return cls(own_side, longest_side) if chosen_side is None else cls(chosen_side, max(longest_side, 2 * chosen_side))
 
-    def factor(self, picture_bgr: BgrImage) -> float:
-        """Return how much larger a picture becomes."""
-        short, long = sorted(picture_bgr.shape[:2])
+    def factor(self, image_bgr: BgrImage) -> float:
+        """Return how much larger an image becomes."""
+        short, long = sorted(image_bgr.shape[:2])
         return float(min(self.short_side / short, self.longest_side / long))
 
-    def size_hw(self, picture_bgr: BgrImage) -> tuple[int, int]:
-        """Return the height and width that a picture gets."""
-        factor = self.factor(picture_bgr)
-        height, width = picture_bgr.shape[:2]
+    def size_hw(self, image_bgr: BgrImage) -> tuple[int, int]:
+        """Return the height and width that an image gets."""
+        factor = self.factor(image_bgr)
+        height, width = image_bgr.shape[:2]
         return floor(height * factor), floor(width * factor)
 
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What a network found in one picture, in pixels of the picture as it was shown to it."""
+    """What a network found in one image, in pixels of the image as it was shown to it."""
 
     boxes_xyxy: FloatArray
     """(N, 4), the most certain first."""
@@ -70,7 +70,7 @@ class Found:
     def detections(
         self, scaled_hw: Sequence[int], whole_hw: Sequence[int], names: tuple[str, ...], calibration: KeypointCalibration
     ) -> list[Detection]:
-        """Return the detections in pixels of the whole picture."""
+        """Return the detections in pixels of the whole image."""
         factors = np.array(whole_hw[::-1], np.float32) / np.array(scaled_hw[::-1], np.float32)
         boxes, points = self.boxes_xyxy * np.tile(factors, 2), self.keypoints_xy * factors
         scores = calibration(self.keypoint_logits)
@@ -80,44 +80,44 @@ class Found:
 
 
 def detect(
-    pictures_bgr: Sequence[BgrImage],
+    images_bgr: Sequence[BgrImage],
     scaling: Scaling,
     find: Callable[[list[BgrImage], list[tuple[int, int]]], list[Found]],
     names: tuple[str, ...],
     calibration: KeypointCalibration,
 ) -> list[list[Detection]]:
-    """Return the detections of each (H, W, 3) uint8 BGR picture, the most certain first, in pixels of that picture.
+    """Return the detections of each (H, W, 3) uint8 BGR image, the most certain first, in pixels of that image.
 
     Args:
-        pictures_bgr: Those that are too thin are not shown to the network.
+        images_bgr: Those that are too thin are not shown to the network.
         scaling: How large they are shown.
-        find: Returns what is in pictures, given with the height and width to show them in.
+        find: Returns what is in images, given with the height and width to show them in.
         names: Of the keypoints.
         calibration: For the scores of keypoints.
     """
-    short_sides = [min(each.shape[:2]) * scaling.factor(each) for each in pictures_bgr]
+    short_sides = [min(each.shape[:2]) * scaling.factor(each) for each in images_bgr]
     thick = [index for index, side in enumerate(short_sides) if side >= SMALLEST_SCALED_SIDE]
-    detections: list[list[Detection]] = [[] for _ in pictures_bgr]
-    shown = [pictures_bgr[index] for index in thick]
+    detections: list[list[Detection]] = [[] for _ in images_bgr]
+    shown = [images_bgr[index] for index in thick]
     sizes = [scaling.size_hw(each) for each in shown]
     found = find(shown, sizes) if shown else []
     for index, each, size in zip(thick, found, sizes, strict=True):
-        detections[index] = each.detections(size, pictures_bgr[index].shape[:2], names, calibration)
+        detections[index] = each.detections(size, images_bgr[index].shape[:2], names, calibration)
     return detections
 
 
-def resized(picture_bgr: BgrImage, size_hw: tuple[int, int]) -> BgrImage:
-    """Return a picture in another size; on a CPU bytes are resized much sooner than floats."""
-    return np.asarray(cv2.resize(picture_bgr, size_hw[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
+def resized(image_bgr: BgrImage, size_hw: tuple[int, int]) -> BgrImage:
+    """Return an image in another size; on a CPU bytes are resized much sooner than floats."""
+    return np.asarray(cv2.resize(image_bgr, size_hw[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-def padded(picture_bgr: BgrImage, divisor: int) -> BgrImage:
-    """Return a picture whose sides are multiples of a number, black below and to the right."""
-    below, right = (-side % divisor for side in picture_bgr.shape[:2])
-    return np.asarray(cv2.copyMakeBorder(picture_bgr, 0, below, 0, right, cv2.BORDER_CONSTANT), np.uint8)
+def padded(image_bgr: BgrImage, divisor: int) -> BgrImage:
+    """Return an image whose sides are multiples of a number, black below and to the right."""
+    below, right = (-side % divisor for side in image_bgr.shape[:2])
+    return np.asarray(cv2.copyMakeBorder(image_bgr, 0, below, 0, right, cv2.BORDER_CONSTANT), np.uint8)
 
 
 def outputs_as_found(outputs: Sequence[NDArray[Any]]) -> Found:
-    """Return what a graph of `models.whole` gives for one picture."""
+    """Return what a graph of `models.whole` gives for one image."""
     boxes, scores, points, logits = outputs
     return Found(boxes, scores, points[..., :2], logits)

@@ -10,11 +10,11 @@ from maskstream.models.runtimes import Graph
 from maskstream.types import BgrImage, Detection
 
 _DIVISOR: Final = 32
-"""Sides of pictures are padded to multiples of this, as torchvision does."""
+"""Sides of images are padded to multiples of this, as torchvision does."""
 
 
 class GraphDetector:
-    """A graph of `models.whole`, with pictures scaled before it."""
+    """A graph of `models.whole`, with images scaled before it."""
 
     def __init__(
         self,
@@ -28,12 +28,12 @@ class GraphDetector:
         """Read the graph.
 
         Args:
-            graph_for: Returns the graph that finds so many faces in a picture, or as many as there is one for.
-            scaling: How large pictures are shown to it.
+            graph_for: Returns the graph that finds so many faces in an image, or as many as there is one for.
+            scaling: How large images are shown to it.
             keypoint_names: COCO's names in the order of its keypoints.
             calibration: For the keypoint scores.
             min_score: What it is less certain of is left out.
-            max_faces: Most detections per picture; the most certain are kept.
+            max_faces: Most detections per image; the most certain are kept.
         """
         self.keypoint_names = keypoint_names
         self._graph_for = graph_for
@@ -49,13 +49,13 @@ class GraphDetector:
             self._graph = self._graph_for(max_faces)
             self._max_faces = max_faces
 
-    def detect(self, pictures_bgr: Sequence[BgrImage]) -> list[list[Detection]]:
-        """Return the detections of each (H, W, 3) uint8 BGR picture, the most certain first, in pixels of that picture."""
-        found = detect(pictures_bgr, self._scaling, self._find, self.keypoint_names, self._calibration)
+    def detect(self, images_bgr: Sequence[BgrImage]) -> list[list[Detection]]:
+        """Return the detections of each (H, W, 3) uint8 BGR image, the most certain first, in pixels of that image."""
+        found = detect(images_bgr, self._scaling, self._find, self.keypoint_names, self._calibration)
         return [each[: self._max_faces] for each in found]
 
-    def _find(self, pictures_bgr: list[BgrImage], sizes_hw: list[tuple[int, int]]) -> list[Found]:
+    def _find(self, images_bgr: list[BgrImage], sizes_hw: list[tuple[int, int]]) -> list[Found]:
         least = np.array([self._min_score], np.float32)
-        small = map(resized, pictures_bgr, sizes_hw)
+        small = map(resized, images_bgr, sizes_hw)
         calls = [(padded(each, _DIVISOR)[None], np.array(each.shape[:2], np.float32), least) for each in small]
         return list(map(outputs_as_found, self._graph.each(calls)))

@@ -21,9 +21,9 @@ from maskstream.models.precision import PRECISIONS, InPrecision
 from maskstream.types import BgrImage, Detection
 
 
-def to_rgb_tensor(picture_bgr: BgrImage, device: torch.device | str) -> torch.Tensor:
+def to_rgb_tensor(image_bgr: BgrImage, device: torch.device | str) -> torch.Tensor:
     """Return (3, H, W) float32 RGB in [0, 1]: what every model here takes, in training and in the stream."""
-    pixels = torch.from_numpy(picture_bgr).to(device)
+    pixels = torch.from_numpy(image_bgr).to(device)
     return pixels.flip(-1).permute(2, 0, 1).float().div_(255)
 
 
@@ -40,7 +40,7 @@ class KeypointRCNNDetector:
         """Take over a loaded module and set it to the options.
 
         Args:
-            module: Normalises its pictures itself.
+            module: Normalises its images itself.
             keypoint_names: COCO's names in the order of the heatmaps.
             calibration: For the keypoint scores.
             options: What the user chose; the backend is PyTorch in any case.
@@ -81,21 +81,21 @@ class KeypointRCNNDetector:
 
     @memory_errors()
     @torch.inference_mode()
-    def detect(self, pictures_bgr: Sequence[BgrImage]) -> list[list[Detection]]:
-        """Return the detections of each (H, W, 3) uint8 BGR picture, the most certain first, in pixels of that picture.
+    def detect(self, images_bgr: Sequence[BgrImage]) -> list[list[Detection]]:
+        """Return the detections of each (H, W, 3) uint8 BGR image, the most certain first, in pixels of that image.
 
         Raises:
-            OutOfMemory: Fewer pictures at a time may do.
+            OutOfMemory: Fewer images at a time may do.
         """
-        return detect(pictures_bgr, self._scaling, self._find, self.keypoint_names, self._calibration)
+        return detect(images_bgr, self._scaling, self._find, self.keypoint_names, self._calibration)
 
-    def _find(self, pictures_bgr: list[BgrImage], sizes_hw: list[tuple[int, int]]) -> list[Found]:
+    def _find(self, images_bgr: list[BgrImage], sizes_hw: list[tuple[int, int]]) -> list[Found]:
         """Return what torchvision's `KeypointRCNN.forward` does, with keypoints of our own decoding."""
         transform = self.module.transform
         if self._uploads is None:
-            small = [to_rgb_tensor(each, self._device) for each in map(resized, pictures_bgr, sizes_hw)]
+            small = [to_rgb_tensor(each, self._device) for each in map(resized, images_bgr, sizes_hw)]
         else:
-            small = scaled(self._uploads(pictures_bgr), sizes_hw)
+            small = scaled(self._uploads(images_bgr), sizes_hw)
         batch = transform.batch_images(list(map(transform.normalize, small)), transform.size_divisible)
         return self._find_scaled(ImageList(batch, sizes_hw))
 
@@ -112,7 +112,7 @@ class KeypointRCNNDetector:
         return [each if fine else self._broken() for each, fine in zip(results, sums.isfinite().tolist(), strict=True)]
 
     def _broken(self) -> Found:
-        """Return a face of which nothing is a number: from features that are none, thresholds make a picture without faces."""
+        """Return a face of which nothing is a number: from features that are none, thresholds make an image without faces."""
         keypoints, nothing = len(self.keypoint_names), np.float32("nan")
         shapes = ((1, 4), (1,), (1, keypoints, 2), (1, keypoints))
         return Found(*(np.full(shape, nothing, np.float32) for shape in shapes))
@@ -120,16 +120,16 @@ class KeypointRCNNDetector:
     def _as_found(
         self, boxes: torch.Tensor, scores: torch.Tensor, points: torch.Tensor, logits: torch.Tensor, counts: list[int]
     ) -> list[Found]:
-        """Return what was found in each picture, of which there are so many; everything leaves the device in one go."""
+        """Return what was found in each image, of which there are so many; everything leaves the device in one go."""
         keypoints = len(self.keypoint_names)
         rows = torch.cat([boxes, scores[:, None], points.flatten(1), logits], 1).cpu().numpy().astype(np.float32)
         found = []
-        for of_picture in np.split(rows, np.cumsum(counts)[:-1]):
-            corners, certainty, places, peaks = np.split(of_picture, [4, 5, 5 + 2 * keypoints], axis=1)
+        for of_image in np.split(rows, np.cumsum(counts)[:-1]):
+            corners, certainty, places, peaks = np.split(of_image, [4, 5, 5 + 2 * keypoints], axis=1)
             found.append(Found(corners, certainty[:, 0], places.reshape(-1, keypoints, 2), peaks))
         return found
 
 
 def scaling_of(module: KeypointRCNN, short_side: int | None) -> Scaling:
-    """Return how large a module wants its pictures, or how large a user does."""
+    """Return how large a module wants its images, or how large a user does."""
     return Scaling.chosen(module.transform.min_size[-1], module.transform.max_size, short_side)

@@ -1,6 +1,6 @@
-"""Keypoint R-CNN as one graph of tensors, from the picture to its faces: what can be compiled and exported.
+"""Keypoint R-CNN as one graph of tensors, from the image to its faces: what can be compiled and exported.
 
-It computes what torchvision's `KeypointRCNN.forward` does for one picture in inference mode, without its Python: every decision
+It computes what torchvision's `KeypointRCNN.forward` does for one image in inference mode, without its Python: every decision
 is a tensor operation, so that OpenVINO and ONNX have the whole of it.
 """
 
@@ -23,12 +23,12 @@ _SMALLEST_FACE: Final = 1e-2
 _EPS: Final = 1e-6
 
 
-class WholeDetector(nn.Module):
+class KeypointRCNNGraph(nn.Module):
     """A Keypoint R-CNN of one class besides the background.
 
-    Called with a picture (1, H, W, 3) uint8 BGR, scaled, and padded below and to the right to multiples of 32, with its height
+    Called with an image (1, H, W, 3) uint8 BGR, scaled, and padded below and to the right to multiples of 32, with its height
     and width without the padding (2,) float32, and the least score (1,) float32, it returns boxes (N, 4), scores (N,) and
-    keypoints (N, K, 3: x, y, 1), in pixels of that picture, and the logits of the keypoints' peaks (N, K), the most certain
+    keypoints (N, K, 3: x, y, 1), in pixels of that image, and the logits of the keypoints' peaks (N, K), the most certain
     first.
     """
 
@@ -40,7 +40,7 @@ class WholeDetector(nn.Module):
 
         Args:
             module: Its thresholds, but for the least score, are taken over.
-            max_faces: Most faces in a picture; the most certain are kept.
+            max_faces: Most faces in an image; the most certain are kept.
         """
         super().__init__()
         allow_faces(module, max_faces)
@@ -70,14 +70,14 @@ class WholeDetector(nn.Module):
         return str(sorted((name, value) for name, value in numbers.items() if name != "training"))
 
     def forward(
-        self, picture: torch.Tensor, size_hw: torch.Tensor, min_score: torch.Tensor
+        self, image: torch.Tensor, size_hw: torch.Tensor, min_score: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Find faces; see the class."""
-        picture = self._normalised(picture, size_hw)
-        features: dict[str, torch.Tensor] = self.backbone(picture)
-        proposals = self._propose(picture, list(features.values()), size_hw)
+        image = self._normalised(image, size_hw)
+        features: dict[str, torch.Tensor] = self.backbone(image)
+        proposals = self._propose(image, list(features.values()), size_hw)
         levels = [features[name] for name in self._pooled]
-        strides = [2.0 ** round(float(torch.log2(torch.tensor(picture.shape[-1] / level.shape[-1])))) for level in levels]
+        strides = [2.0 ** round(float(torch.log2(torch.tensor(image.shape[-1] / level.shape[-1])))) for level in levels]
         regions = _pool(levels, strides, proposals, self._box_pool, self._mapper)
         logits, deltas = self.box_predictor(self.box_head(regions))
         scores = logits.softmax(-1)[:, 1]
@@ -90,18 +90,18 @@ class WholeDetector(nn.Module):
         points, peaks = decode_heatmaps(self.keypoint_predictor(self.keypoint_head(regions)), boxes)
         return boxes, scores, points, peaks
 
-    def _normalised(self, picture: torch.Tensor, size_hw: torch.Tensor) -> torch.Tensor:
+    def _normalised(self, image: torch.Tensor, size_hw: torch.Tensor) -> torch.Tensor:
         """Return (1, 3, H, W) RGB as torchvision's transform makes it, which pads with zeros after it has normalised."""
-        rgb = (picture.flip(-1).permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
+        rgb = (image.flip(-1).permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
         rows, columns = (torch.arange(side, device=rgb.device) < size for side, size in zip(rgb.shape[-2:], size_hw, strict=True))
         normalised: torch.Tensor = rgb * (rows[:, None] & columns)
         return normalised
 
-    def _propose(self, picture: torch.Tensor, features: list[torch.Tensor], size_hw: torch.Tensor) -> torch.Tensor:
+    def _propose(self, image: torch.Tensor, features: list[torch.Tensor], size_hw: torch.Tensor) -> torch.Tensor:
         boxes, scores, at_level = [], [], []
         for level, (objectness, deltas) in enumerate(zip(*self.rpn_head(features), strict=True)):
             logits = objectness.permute(0, 2, 3, 1).reshape(-1)
-            anchors = self._anchors(level, picture, features[level])
+            anchors = self._anchors(level, image, features[level])
             likely = (logits.sigmoid() >= self._least_objectness).nonzero().reshape(-1)  # few: sorting all takes its time
             best, order = logits[likely].topk(torch.minimum(torch.tensor(self._max_anchors), torch.tensor(likely.shape[0])))
             index = likely[order]
@@ -114,11 +114,11 @@ class WholeDetector(nn.Module):
         clipped, certain, level_of = clipped[good], certain[good], level_of[good]
         return clipped[_nms(clipped, certain, level_of, self._proposal_iou)[: self._max_proposals]]
 
-    def _anchors(self, level: int, picture: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+    def _anchors(self, level: int, image: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         cells: torch.Tensor = getattr(self, f"anchors_{level}")
         rows, columns = features.shape[-2:]
-        y = torch.arange(rows, device=picture.device) * (picture.shape[-2] // rows)
-        x = torch.arange(columns, device=picture.device) * (picture.shape[-1] // columns)
+        y = torch.arange(rows, device=image.device) * (image.shape[-2] // rows)
+        x = torch.arange(columns, device=image.device) * (image.shape[-1] // columns)
         ys, xs = (each.reshape(-1).float() for each in torch.meshgrid(y, x, indexing="ij"))
         return (torch.stack([xs, ys, xs, ys], 1)[:, None] + cells[None]).reshape(-1, 4)
 

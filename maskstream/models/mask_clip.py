@@ -53,7 +53,7 @@ class ClipClassifier:
             device: Where it runs.
 
         Raises:
-            ModelError: The model does not take square pictures.
+            ModelError: The model does not take square images.
         """
         self.class_names = tuple(prompts)
         self.input_size_px, mean, std = _preprocessing(model)
@@ -76,14 +76,14 @@ class ClipClassifier:
         return in_chunks(self._classify_chunk, crops_bgr, len(self.class_names))
 
     def _classify_chunk(self, crops_bgr: Sequence[BgrImage]) -> FloatArray:
-        pictures = (crops_to_tensor(crops_bgr, self._device) - self._mean) / self._std
-        logits = self._model.encode_image(pictures, normalize=True) @ self._logits_per_embedding
+        images = (crops_to_tensor(crops_bgr, self._device) - self._mean) / self._std
+        logits = self._model.encode_image(images, normalize=True) @ self._logits_per_embedding
         probabilities: FloatArray = logits.softmax(1).float().cpu().numpy()
         return probabilities
 
 
 def _preprocessing(model: Any) -> tuple[int, Sequence[float], Sequence[float]]:
-    """Return the side of the pictures in pixels, mean and standard deviation of RGB in [0, 1]."""
+    """Return the side of the images in pixels, mean and standard deviation of RGB in [0, 1]."""
     wanted = model.visual.preprocess_cfg
     sides = {wanted["size"]} if isinstance(wanted["size"], int) else set(wanted["size"])
     if len(sides) != 1:

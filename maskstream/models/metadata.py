@@ -35,7 +35,7 @@ class Metadata(BaseModel):
     architecture: str
     """Key in the registry of detectors or classifiers."""
     input_size: int
-    """Pixels: short side of the picture for a detector, side of the crop for a classifier."""
+    """Pixels: short side of the image for a detector, side of the crop for a classifier."""
     mean: tuple[float, float, float]
     """RGB, of values in [0, 1]."""
     std: tuple[float, float, float]
@@ -49,7 +49,7 @@ class Metadata(BaseModel):
     data_manifest_sha256: str | None
     """Sum of the annotation file it was trained on; None where that is not known."""
     figures: dict[str, float]
-    """What it reaches on validation pictures."""
+    """What it reaches on validation images."""
     licence: str
 
 

@@ -17,9 +17,9 @@ class DetectorOptions:
     """Where the network runs: `cpu`, `cuda`, `cuda:1` or `mps`."""
     min_score: float
     max_faces: int
-    """Most detections per picture; the most certain are kept."""
+    """Most detections per image; the most certain are kept."""
     short_side: int | None = None
-    """Pictures are scaled to this short side in pixels; None is the model's own."""
+    """Images are scaled to this short side in pixels; None is the model's own."""
     weights: str | None = None
     """A file instead of the usual weights."""
     backend: str = "torch"
@@ -27,9 +27,9 @@ class DetectorOptions:
     precision: Precision = "float32"
     """Of convolutions and linear layers in PyTorch; what places boxes and points is float32 in any case."""
     several: bool = False
-    """Whether mostly several pictures are shown to it at a time, as those of a file are."""
+    """Whether mostly several images are shown to it at a time, as those of a file are."""
     uploads: "Uploads | None" = None
-    """What sends the pictures to a device, to be scaled there, and looked at by others too; None: they are scaled on the CPU."""
+    """What sends the images to a device, to be scaled there, and looked at by others too; None: they are scaled on the CPU."""
 
 
 @dataclass(frozen=True)

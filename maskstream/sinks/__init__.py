@@ -4,7 +4,7 @@ import cv2 as _cv2  # noqa: F401  before av: the other order can freeze windows 
 
 from maskstream.sinks.display import why_no_window
 from maskstream.sinks.first_frame import FirstFrameSink
-from maskstream.sinks.images import PictureSink, picture_targets, require_picture_target
+from maskstream.sinks.images import ImageSink, image_targets, require_image_target
 from maskstream.sinks.progress import ProgressSink
 from maskstream.sinks.recording import RecordingSink
 from maskstream.sinks.records import CsvSink, JsonlSink, StatusSink
@@ -14,14 +14,14 @@ from maskstream.sinks.window import WindowSink
 __all__ = [
     "CsvSink",
     "FirstFrameSink",
+    "ImageSink",
     "JsonlSink",
-    "PictureSink",
     "ProgressSink",
     "RecordingSink",
     "StatusSink",
     "VideoSink",
     "WindowSink",
-    "picture_targets",
-    "require_picture_target",
+    "image_targets",
+    "require_image_target",
     "why_no_window",
 ]

@@ -11,7 +11,7 @@ from loguru import logger
 from maskstream.io.demuxing import demuxed
 from maskstream.io.local_media import open_local
 from maskstream.sinks.containers import Container
-from maskstream.sinks.sound_times import AROUND_S, PictureTimes, in_step
+from maskstream.sinks.sound_times import AROUND_S, ImageTimes, in_step
 from maskstream.sinks.sound_writing import DAMAGED, AudioPacket, SoundCopy, SoundEncoder, SoundWriter
 from maskstream.types import SourceInfo
 
@@ -47,7 +47,7 @@ class AudioTrack:
         self._name = info.source_id
         self._target = target
         self._origin_s = float(info.origin_s) + zero_s
-        self._times = PictureTimes()
+        self._times = ImageTimes()
         self._last_dts = -sys.maxsize if kind.has_times else -1
         self._is_silent = True
         """Until the first piece of sound."""
@@ -58,7 +58,7 @@ class AudioTrack:
             self._stream = self._best_stream()
             self._demuxed = self._demux()
             self._packets = in_step(self._demuxed, self._timing)
-            self._waiting: AudioPacket | None = self._first_beside_the_picture(lasts_s)
+            self._waiting: AudioPacket | None = self._first_beside_the_image(lasts_s)
             self._starts_s, _ = self._timing(self._waiting)
             is_copied = kind.copies(self._stream.codec_context.codec.canonical_name, target)
             if is_copied and self._starts_s <= _LATE_S:
@@ -101,7 +101,7 @@ class AudioTrack:
             raise LookupError(self._name)
         return stream
 
-    def _first_beside_the_picture(self, end_s: float | None) -> AudioPacket:
+    def _first_beside_the_image(self, end_s: float | None) -> AudioPacket:
         """Return the first packet that is not heard before the picture; raise LookupError where there is none, or only later."""
         packet = first = next(self._packets, None)
         while packet is not None and sum(self._timing(packet)) < -_EARLY_S:

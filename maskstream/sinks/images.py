@@ -1,4 +1,4 @@
-"""Annotated copies of still pictures."""
+"""Annotated copies of still images."""
 
 from collections.abc import Container, Iterable
 from itertools import chain, count
@@ -10,17 +10,17 @@ from urllib.parse import unquote, urlsplit
 from maskstream.errors import SinkError
 from maskstream.io.file_names import MOST_BYTES, plain_name, shortened
 from maskstream.io.files import make_folder, one_line
-from maskstream.io.images import WRITABLE_SUFFIXES, write_picture
+from maskstream.io.images import WRITABLE_SUFFIXES, write_image
 from maskstream.io.output_paths import require_folder
 from maskstream.sinks.video_paths import VIDEO_SUFFIXES
 from maskstream.types import Output, SourceInfo
 
 _ADDED_SUFFIX: Final = ".jpg"
-"""Behind the whole name of a picture of a kind that is not written."""
+"""Behind the whole name of an image of a kind that is not written."""
 
 
-class PictureSink:
-    """Writes an annotated copy of each picture, upright and without metadata: a single one to a file, others into a folder.
+class ImageSink:
+    """Writes an annotated copy of each image, upright and without metadata: a single one to a file, others into a folder.
 
     A folder gets the names, kinds and subfolders of the source. Each copy is there as a whole or not at all.
     """
@@ -31,22 +31,22 @@ class PictureSink:
         """Make the folder.
 
         Args:
-            output: See `require_picture_target`.
-            info: The source that will be written; it consists of pictures.
+            output: See `require_image_target`.
+            info: The source that will be written; it consists of images.
 
         Raises:
-            SinkError: Something cannot be written there, or it would replace a picture of the source.
+            SinkError: Something cannot be written there, or it would replace an image of the source.
         """
-        require_picture_target(output, info)
-        self._targets = picture_targets(output, info)
+        require_image_target(output, info)
+        self._targets = image_targets(output, info)
         if not _file_suffix(output, info):
             make_folder(output)
 
     def write(self, output: Output) -> None:
-        """Write one picture."""
+        """Write one image."""
         target = self._targets[output.frame.file or ""]
         make_folder(str(target.parent))
-        write_picture(target, output.annotated_bgr)
+        write_image(target, output.annotated_bgr)
 
     def source_ended(self, source_id: str) -> None:
         """Nothing to finish."""
@@ -55,16 +55,16 @@ class PictureSink:
         """Nothing to finish."""
 
 
-def require_picture_target(output: str, info: SourceInfo) -> None:
-    """Leave everything as it is, or raise `SinkError` where the pictures of a source cannot be written.
+def require_image_target(output: str, info: SourceInfo) -> None:
+    """Leave everything as it is, or raise `SinkError` where the images of a source cannot be written.
 
     Args:
-        output: A folder, which need not be there, or the file of a single picture; its suffix says of what kind.
-        info: A source that consists of pictures.
+        output: A folder, which need not be there, or the file of a single image; its suffix says of what kind.
+        info: A source that consists of images.
     """
     try:
         _require_fitting_name(output, info)
-        targets = picture_targets(output, info).values()
+        targets = image_targets(output, info).values()
         for folder in {target.parent for target in targets}:
             require_folder(str(folder))
         _require_other_files(targets, info)
@@ -74,7 +74,7 @@ def require_picture_target(output: str, info: SourceInfo) -> None:
 
 def _file_suffix(output: str, info: SourceInfo) -> str:
     """Return the suffix of the file that is named, in lower case; none for a folder."""
-    is_folder = len(info.pictures) > 1 or output.endswith("/") or Path(output).is_dir()
+    is_folder = len(info.images) > 1 or output.endswith("/") or Path(output).is_dir()
     return "" if is_folder else Path(output).suffix.lower()
 
 
@@ -84,14 +84,14 @@ def _require_fitting_name(output: str, info: SourceInfo) -> None:
         known = ", ".join(WRITABLE_SUFFIXES)
         raise SinkError(f"{one_line(output)}: no kind of picture that is written; end it in {known}, or in / for a folder")
     if Path(output).suffix.lower() in (*VIDEO_SUFFIXES, *WRITABLE_SUFFIXES) and not suffix and not Path(output).is_dir():
-        raise SinkError(f"{one_line(output)}: {len(info.pictures)} pictures do not go into one file; give a folder")
+        raise SinkError(f"{one_line(output)}: {len(info.images)} pictures do not go into one file; give a folder")
 
 
-def picture_targets(output: str, info: SourceInfo) -> dict[str, Path]:
-    """Return where each picture goes, no two to one place: `a.heic` beside `a.heic.jpg` becomes `a.heic_2.jpg`."""
+def image_targets(output: str, info: SourceInfo) -> dict[str, Path]:
+    """Return where each image goes, no two to one place: `a.heic` beside `a.heic.jpg` becomes `a.heic_2.jpg`."""
     if _file_suffix(output, info):
-        return {info.pictures[0]: Path(output)}
-    targets = {file: Path(output, _name_in_folder(file, info)) for file in info.pictures}
+        return {info.images[0]: Path(output)}
+    targets = {file: Path(output, _name_in_folder(file, info)) for file in info.images}
     taken = {target for file, target in targets.items() if target.name == Path(file).name}
     for file, target in targets.items():
         if target.name != Path(file).name:
@@ -118,7 +118,7 @@ def _name_in_folder(file: str, info: SourceInfo) -> Path:
 
 def _require_other_files(targets: Iterable[Path], info: SourceInfo) -> None:
     """Links and other spellings of a name are seen through."""
-    sources = {_identity(Path(file)) for file in info.pictures}
+    sources = {_identity(Path(file)) for file in info.images}
     for target in filter(Path.exists, targets):
         if not S_ISREG(target.stat().st_mode):
             raise SinkError(f"{one_line(str(target))}: cannot be replaced: it is no file; choose another folder")

@@ -15,7 +15,7 @@ from rich.text import Text
 from maskstream.events.sink import Book, EventSink
 from maskstream.events.types import Happening, MaskEvent, Moment, Phase
 from maskstream.io.files import plain_text, printable, replace_file
-from maskstream.io.output_paths import picture_beside, require_summary_path
+from maskstream.io.output_paths import image_beside, require_summary_path
 from maskstream.io.text_file import iso_8601
 from maskstream.rendering.palette import LABEL_TEXT
 from maskstream.sinks.timeline import draw_timelines
@@ -191,7 +191,7 @@ class SummarySink:
             SinkError: Nothing can be written there.
         """
         self._path = Path(path)
-        self._png = picture_beside(path)
+        self._png = image_beside(path)
         for each in (self._path, self._png):
             require_summary_path(str(each))
         self._console = console

@@ -105,5 +105,5 @@ def _write_title(axes: Axes, title: str) -> None:
     alpha = text_alpha(title, _TITLE_PT * _CAPITAL_SHARE * _DPI / 72)[:, :_WIDEST_TITLE_PX]
     ink = np.zeros((*alpha.shape, 4), np.uint8)
     ink[..., 3] = alpha
-    picture = OffsetImage(ink, dpi_cor=False, interpolation="none")
-    axes.add_artist(AnnotationBbox(picture, (0, 1), xycoords="axes fraction", box_alignment=(0, 0), frameon=False, pad=0))
+    image = OffsetImage(ink, dpi_cor=False, interpolation="none")
+    axes.add_artist(AnnotationBbox(image, (0, 1), xycoords="axes fraction", box_alignment=(0, 0), frameon=False, pad=0))

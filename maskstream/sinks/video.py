@@ -165,9 +165,9 @@ class VideoSink:
             logger.warning("{}: over {:g} frames per second; {} plays slower: let its name end in .mp4", name, most, file)
 
     def _to_video_frame(self, bgr: BgrImage, pts: int) -> av.VideoFrame:
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(bgr), format="bgr24")
+        image = av.VideoFrame.from_ndarray(np.ascontiguousarray(bgr), format="bgr24")
         target = {"dst_colorspace": Colorspace.ITU709, "dst_color_range": ColorRange.MPEG}
-        frame = self._to_yuv.reformat(picture, format="yuv420p", threads=1, **target)
+        frame = self._to_yuv.reformat(image, format="yuv420p", threads=1, **target)
         frame.pts, frame.time_base = pts, self._times.unit_s
         return frame
 

@@ -53,7 +53,7 @@ class WindowSink:
         self._size = _first_size([info for info in sources if not info.is_deferred] or sources[:1])
         self._paused = False
         self._held_until_s = 0.0
-        self._picture_waits = False
+        self._image_waits = False
         self._changed = True
         self._looked_at_s = self._drawn_at_s = 0.0
         self._seen = False
@@ -69,7 +69,7 @@ class WindowSink:
         cell = self._cell(output.frame.source_id)
         cell.take(output, monotonic())
         self._changed = True
-        self._picture_waits |= bool(cell.info.pictures)
+        self._image_waits |= bool(cell.info.images)
 
     def set_source(self, source_id: str, _config: Config) -> None:
         """Show no picture any more that was drawn as other settings said: faces in it may have to be covered now."""
@@ -116,7 +116,7 @@ class WindowSink:
             SinkClosed: The user wants to leave.
         """
         now_s = monotonic()
-        if self._picture_waits or now_s - self._looked_at_s >= _LOOK_EVERY_S:
+        if self._image_waits or now_s - self._looked_at_s >= _LOOK_EVERY_S:
             self._looked_at_s = now_s
             if self._changed or now_s - self._drawn_at_s >= _REDRAW_EVERY_S:
                 self._draw(now_s)
@@ -133,8 +133,8 @@ class WindowSink:
         cv2.imshow(_WINDOW, draw_grid([*self._cells.values()], size, now_s, self._paused))
         self._drawn_at_s = now_s
         self._changed = False
-        if self._picture_waits:
-            self._picture_waits = False
+        if self._image_waits:
+            self._image_waits = False
             self._held_until_s = now_s + self._config.picture_s
 
     def _obey(self, key: int) -> None:

@@ -12,17 +12,17 @@ from maskstream.protocols import Source
 from maskstream.redaction import redact
 from maskstream.sources.deferred import DeferredSource
 from maskstream.sources.file import FileSource
-from maskstream.sources.images import PictureSource
+from maskstream.sources.images import ImageSource
 from maskstream.sources.pages import require_no_page
-from maskstream.sources.pipe import PipedPictureSource, PipeSource
+from maskstream.sources.pipe import PipedImageSource, PipeSource
 from maskstream.sources.reconnecting import ReconnectingSource, ReconnectPolicy
-from maskstream.sources.snapshot_url import SnapshotSource, UrlPictureSource
+from maskstream.sources.snapshot_url import SnapshotSource, UrlImageSource
 from maskstream.sources.url import SCHEMES, UrlOpener, UrlSource, open_url
 from maskstream.sources.webcam import WebcamSource
 
 SOURCES: dict[str, Callable[[str, str, Config], Source]] = {
     "file": lambda path, source_id, config: FileSource(local_path(path), source_id, config.pictures.max_megapixels, config.video),
-    "pictures": lambda path, source_id, config: PictureSource(local_path(path), config.pictures, source_id),
+    "images": lambda path, source_id, config: ImageSource(local_path(path), config.pictures, source_id),
     "pipe": lambda path, source_id, config: PipeSource(path, source_id, config.pictures.max_megapixels, config.video),
     "url": lambda url, source_id, config: open_url(url, config.network, source_id, video=config.video),
     "webcam": lambda place, source_id, config: WebcamSource(_webcam(place), config.webcam, source_id, video=config.video),
@@ -73,14 +73,14 @@ __all__ = [
     "SOURCES",
     "DeferredSource",
     "FileSource",
-    "PictureSource",
+    "ImageSource",
     "PipeSource",
-    "PipedPictureSource",
+    "PipedImageSource",
     "ReconnectPolicy",
     "ReconnectingSource",
     "SnapshotSource",
+    "UrlImageSource",
     "UrlOpener",
-    "UrlPictureSource",
     "UrlSource",
     "WebcamSource",
     "source_kind",

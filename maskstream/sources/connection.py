@@ -16,18 +16,18 @@ ENOUGH_FOR_FPS: Final = {"fpsprobesize": "5"}
 Transport = Literal["tcp", "udp"]
 
 
-class PictureComes(SourceRefused):
+class ImageComes(SourceRefused):
     """What a URL leads to is no video: one picture comes from there, and the answer ends."""
 
-    def __init__(self, name: str, picture: bytes) -> None:
+    def __init__(self, name: str, image: bytes) -> None:
         """Keep the picture.
 
         Args:
             name: Of the source.
-            picture: All that came.
+            image: All that came.
         """
         super().__init__(f"{name}: one picture comes from there, and no video")
-        self.picture = picture
+        self.image = image
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Remembered:
     """By which RTSP came, where that was tried."""
     is_patient: bool = False
     """Whether the next connection over RTSP gives the first transport all the time."""
-    lone_pictures: int = 0
+    lone_images: int = 0
     """Connections in a row over which one picture of Motion JPEG came, and no second one."""
     was_live: bool = False
     """Whether it was a camera: it is none the less where it sends much at once."""
@@ -80,7 +80,7 @@ class Connection(Protocol):
         Raises:
             av.FFmpegError: FFmpeg's own, which have the password in them.
             LimitReached: It is late, or too much.
-            PictureComes: It is a picture.
+            ImageComes: It is a picture.
         """
         ...
 

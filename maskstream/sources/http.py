@@ -72,11 +72,11 @@ class HttpOpener:
         self._say = say
         self._first: HttpFile | None = None
         self._wanted: HttpFile | Mjpeg | None = None
-        self.picture: bytes | None = None
+        self.image: bytes | None = None
         """All of it, where the URL leads to one picture."""
 
     def open_first(self, url: str) -> tuple[str, str | None]:
-        """Connect to the URL itself, or to the variant to which it leads; FFmpeg asks for that next unless it is a `picture`.
+        """Connect to the URL itself, or to the variant to which it leads; FFmpeg asks for that next unless it is a `image`.
 
         Returns:
             The URL that FFmpeg is to open, and its format where FFmpeg would want to know the media type; else None.
@@ -95,10 +95,10 @@ class HttpOpener:
             if content in _REFUSED:
                 raise LimitReached(_REFUSED[content])
             if content == "picture":
-                self.picture = first.picture()
+                self.image = first.image()
             if content != "hls":
-                may_be_mjpeg = self.picture is None and content in (None, "multipart", "picture")
-                return url, self._format_of_pictures(first) if may_be_mjpeg else None
+                may_be_mjpeg = self.image is None and content in (None, "multipart", "picture")
+                return url, self._format_of_images(first) if may_be_mjpeg else None
             target = self._arrived_at(url) if first.is_redirected else None
             if target is not None and target != url:
                 first.close()
@@ -111,12 +111,12 @@ class HttpOpener:
             url = self._chosen(self.playlist)
         raise LimitReached("no video in it: its playlists lead to other playlists alone; check the path")
 
-    def _format_of_pictures(self, first: HttpFile) -> str | None:
+    def _format_of_images(self, first: HttpFile) -> str | None:
         """Let FFmpeg have pictures that come one after the other alone, and return the format of that; None for all else."""
         if not is_mjpeg(first, has_length=first.has_length):
             return None
-        self._wanted = pictures = Mjpeg(first, self._allowance.most_bytes, keeps_torn=self._keeps_torn)
-        return pictures.format
+        self._wanted = images = Mjpeg(first, self._allowance.most_bytes, keeps_torn=self._keeps_torn)
+        return images.format
 
     def _chosen(self, playlist: hls.Playlist) -> str:
         best = hls.best_variant(playlist.variants, self._most_pixels)

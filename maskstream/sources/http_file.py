@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 import av
 
-from maskstream.io.content import START_BYTES, PicturesInTurn, index_is_last
+from maskstream.io.content import START_BYTES, ImagesInTurn, index_is_last
 from maskstream.io.ffmpeg_whitelists import whitelist
-from maskstream.io.images import PICTURE_SUFFIXES
+from maskstream.io.images import IMAGE_SUFFIXES
 from maskstream.sources import hls
 from maskstream.sources.limits import Allowance, LimitReached, pyav_timeout
 
@@ -19,7 +19,7 @@ MOST_REDIRECTS: Final = 8
 _PIECE: Final = 32768
 _FORGOTTEN: Final = 4 * _PIECE
 """Of a stream that goes only forward, FFmpeg keeps the last half of that."""
-_NEXT_PICTURE_S: Final = 1.0
+_NEXT_IMAGE_S: Final = 1.0
 _READ_THROUGH: Final = 8 * _PIECE
 """A gap so small is read sooner than asked for anew."""
 _LONGEST_PLAYLIST: Final = 4_000_000
@@ -131,7 +131,7 @@ class HttpFile:
             self._rest += more
         return self._rest
 
-    def picture(self) -> bytes | None:
+    def image(self) -> bytes | None:
         """Return all that comes, where it is one picture; None where another follows it, and all is read later all the same.
 
         Behind a whole JPEG of unknown length nobody waits long for another one: some cameras leave the connection open. What has
@@ -141,12 +141,12 @@ class HttpFile:
             av.FFmpegError: The connection broke.
             LimitReached: It is too large, or the time is up.
         """
-        in_turn, data = PicturesInTurn(), bytearray(self._rest)
-        is_photo = self.has_length and PurePosixPath(urlsplit(self.name).path).suffix.lower() in PICTURE_SUFFIXES
+        in_turn, data = ImagesInTurn(), bytearray(self._rest)
+        is_photo = self.has_length and PurePosixPath(urlsplit(self.name).path).suffix.lower() in IMAGE_SUFFIXES
         while is_photo or not in_turn.seen_in(data):
             is_whole = in_turn.is_whole and not self.has_length
             if is_whole:
-                self._allowance.shorten(_NEXT_PICTURE_S)
+                self._allowance.shorten(_NEXT_IMAGE_S)
             try:
                 more = self._more()
             except (av.FFmpegError, LimitReached):

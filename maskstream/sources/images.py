@@ -1,4 +1,4 @@
-"""Still pictures: one, a folder of them, or what a pattern matches."""
+"""Still images: one, a folder of them, or what a pattern matches."""
 
 import glob
 import os
@@ -10,40 +10,40 @@ from typing import Final
 
 from loguru import logger
 
-from maskstream.config.schema import PicturesConfig
+from maskstream.config.schema import ImagesConfig
 from maskstream.errors import SourceError, SourceOpenError, SourceRefused
 from maskstream.io.files import one_line
 from maskstream.io.folders import Found, find_files
-from maskstream.io.images import COUNTED, PICTURE_SUFFIXES, picture_shape, read_picture
+from maskstream.io.images import COUNTED, IMAGE_SUFFIXES, image_shape, read_image
 from maskstream.io.locations import is_pattern, number_in
 from maskstream.sources.guard import ReadGuard
 from maskstream.types import BgrImage, Frame, SourceInfo
 
 _NAMED_AT_MOST: Final = 3
-_WHICH_ARE_TAKEN: Final = f"pictures end in {', '.join(PICTURE_SUFFIXES[:6])} or the like"
+_WHICH_ARE_TAKEN: Final = f"pictures end in {', '.join(IMAGE_SUFFIXES[:6])} or the like"
 
 
-class PictureSource:
-    """Pictures in natural order: `picture_2` before `picture_10`.
+class ImageSource:
+    """Images in natural order: `image_2` before `image_10`.
 
     One that cannot be read is left out, and said at the end.
     """
 
-    def __init__(self, location: str, config: PicturesConfig, source_id: str | None = None) -> None:
-        """Find the pictures and decode the first one that can be read.
+    def __init__(self, location: str, config: ImagesConfig, source_id: str | None = None) -> None:
+        """Find the images and decode the first one that can be read.
 
         Args:
-            location: A picture file, a folder, or a pattern such as `photos/**/*.jpg` or `img_%04d.jpg`; a file of that
+            location: An image file, a folder, or a pattern such as `photos/**/*.jpg` or `img_%04d.jpg`; a file of that
                 very name comes first.
-            config: Whether a folder's own folders are looked into, and how large a picture may be.
+            config: Whether a folder's own folders are looked into, and how large an image may be.
             source_id: Its name in records; None for the location.
 
         Raises:
-            SourceOpenError: There are no pictures, or none of them can be read.
+            SourceOpenError: There are no images, or none of them can be read.
         """
         self._name = source_id or location
         self._max_megapixels = config.max_megapixels
-        path, self._files = _find_pictures(location, config)
+        path, self._files = _find_images(location, config)
         self._unreadable: list[tuple[str, SourceError]] = []
         self._frames = self._decode()
         self._first = next(self._frames, None)
@@ -55,11 +55,11 @@ class PictureSource:
             live=False,
             frame_count=len(self._files),
             path=path,
-            pictures=tuple(self._files),
+            images=tuple(self._files),
         )
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yield the pictures that can be read; may be called once."""
+        """Yield the images that can be read; may be called once."""
         while (frame := self._guard.read(self._next)) is not None:
             yield frame
 
@@ -106,8 +106,8 @@ class PictureSource:
         )
 
 
-class OnePicture:
-    """A picture that was sent, from a server or through a pipe."""
+class OneImage:
+    """An image that was sent, from a server or through a pipe."""
 
     def __init__(self, sent: bytes, name: str, file: str, max_megapixels: float, setting: str) -> None:
         """Decode it.
@@ -128,7 +128,7 @@ class OnePicture:
             logger.warning("{}: {}", one_line(name), only_the_first(further))
         capture_ms = (perf_counter() - started) * 1000
         self._frame: Frame | None = Frame(bgr, 0, name, 0.0, captured_at_s=monotonic(), capture_ms=capture_ms, file=file)
-        self.info = SourceInfo(name, bgr.shape[1], bgr.shape[0], live=False, frame_count=1, pictures=(file,))
+        self.info = SourceInfo(name, bgr.shape[1], bgr.shape[0], live=False, frame_count=1, images=(file,))
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield it; may be called once."""
@@ -141,29 +141,29 @@ class OnePicture:
         self._frame = None
 
 
-def read_within(picture: str | bytes, max_megapixels: float, setting: str) -> tuple[BgrImage, int]:
-    """Decode a picture, unless its header says that it is too large: a small file may hold one that fills the memory.
+def read_within(image: str | bytes, max_megapixels: float, setting: str) -> tuple[BgrImage, int]:
+    """Decode an image, unless its header says that it is too large: a small file may hold one that fills the memory.
 
     Args:
-        picture: Path of a file, or what a file would hold.
+        image: Path of a file, or what a file would hold.
         max_megapixels: Most that it may have.
         setting: The setting that allows more.
 
     Returns:
-        (H, W, 3) uint8, blue first; and how many pictures or pages follow it, which are not read.
+        (H, W, 3) uint8, blue first; and how many images or pages follow it, which are not read.
 
     Raises:
         SourceError: It cannot be read, or is too large.
     """
-    shape = picture_shape(picture)
+    shape = image_shape(image)
     if shape.width * shape.height > max_megapixels * 1e6:
         too_large = f"it has {shape.width}x{shape.height} pixels, more than {max_megapixels:g} megapixels"
         raise SourceRefused(f"{too_large}; scale it down, or raise {setting}")
-    return read_picture(picture), shape.further
+    return read_image(image), shape.further
 
 
 def only_the_first(further: int) -> str:
-    """Return what is said of a picture behind which others follow in the same file."""
+    """Return what is said of an image behind which others follow in the same file."""
     several = f"{further + 1}" if further < COUNTED else f"{further} or more"
     return (
         f"{several} pictures or pages are in it, only the first is judged; save the others as files of their own, "
@@ -171,8 +171,8 @@ def only_the_first(further: int) -> str:
     )
 
 
-def _find_pictures(location: str, config: PicturesConfig) -> tuple[str, list[str]]:
-    """Return the file, the folder, or the part of a pattern before its first wildcard, and the pictures there.
+def _find_images(location: str, config: ImagesConfig) -> tuple[str, list[str]]:
+    """Return the file, the folder, or the part of a pattern before its first wildcard, and the images there.
 
     Raises:
         SourceOpenError: There are none.
@@ -187,12 +187,12 @@ def _find_pictures(location: str, config: PicturesConfig) -> tuple[str, list[str
     return location, [location]
 
 
-def _in_folder(folder: str, config: PicturesConfig) -> list[str]:
+def _in_folder(folder: str, config: ImagesConfig) -> list[str]:
     found = _found(folder, recursive=config.recursive)
     found.say_refused()
-    if found.pictures:
-        return found.pictures
-    if found.folders and _found(folder, recursive=True).pictures:
+    if found.images:
+        return found.images
+    if found.folders and _found(folder, recursive=True).images:
         raise SourceOpenError(f"{one_line(folder)}: its pictures are all in folders of it; add --recursive")
     raise SourceOpenError(f"{one_line(folder)}: no picture in this folder; {_WHICH_ARE_TAKEN}")
 
@@ -205,8 +205,8 @@ def _found(location: str, *, recursive: bool) -> Found:
 
 def _matching(pattern: str) -> list[str]:
     found = _found(pattern, recursive=False)
-    if found.pictures:
-        return found.pictures
+    if found.images:
+        return found.images
     count = len(found.videos) + len(found.others)
     which = f"none of the {count} files that match is a picture" if count else "nothing matches"
     raise SourceOpenError(f"{one_line(pattern)}: {which}; {_WHICH_ARE_TAKEN}")

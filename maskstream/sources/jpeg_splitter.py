@@ -14,7 +14,7 @@ _LONGEST_HEAD: Final = 1024
 """Bytes between two pictures: a boundary and the headers of a part."""
 
 
-class PictureFinder:
+class ImageFinder:
     """Finds JPEGs and PNGs in bytes that arrive piece by piece.
 
     It walks from segment to segment, so that a thumbnail in the EXIF data of a picture is no picture of its own, and what stands
@@ -113,7 +113,7 @@ class PictureFinder:
         self._is_jpeg = None
 
 
-def _without_head(picture: bytearray) -> bytes:
+def _without_head(image: bytearray) -> bytes:
     """Return a JPEG that has no end without the boundary and the headers that follow it."""
-    boundary = picture.rfind(b"\n--", -_LONGEST_HEAD)
-    return bytes(picture[:boundary]).removesuffix(b"\r") if boundary > 0 else bytes(picture)
+    boundary = image.rfind(b"\n--", -_LONGEST_HEAD)
+    return bytes(image[:boundary]).removesuffix(b"\r") if boundary > 0 else bytes(image)

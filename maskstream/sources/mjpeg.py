@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Final, Protocol
 
-from maskstream.sources.jpeg_splitter import JPEG_END, JPEG_START, PNG_START, PictureFinder
+from maskstream.sources.jpeg_splitter import JPEG_END, JPEG_START, PNG_START, ImageFinder
 
 MJPEG_FORMATS: Final = ("mpjpeg", "png_pipe")
 """FFmpeg's names of what `Mjpeg` gives; it assumes 25 pictures a second there."""
@@ -57,7 +57,7 @@ class Mjpeg:
         self._keeps_torn = keeps_torn
         self.name = source.name
         self._source = source
-        self._finder = PictureFinder(most_bytes)
+        self._finder = ImageFinder(most_bytes)
         self._parts = self._read_parts()
         self._part = next(self._parts, b"")
         self._at = 0
@@ -89,20 +89,20 @@ class Mjpeg:
         """
         kind, has_ends = None, False
         while piece := self._source.read(_PIECE):
-            for picture in self._finder.push(piece):
-                kind = kind or picture[: len(JPEG_START)]
-                is_torn = has_ends and not picture.endswith(JPEG_END)
-                has_ends = has_ends or picture.endswith(JPEG_END)
-                if not picture.startswith(kind):
+            for image in self._finder.push(piece):
+                kind = kind or image[: len(JPEG_START)]
+                is_torn = has_ends and not image.endswith(JPEG_END)
+                has_ends = has_ends or image.endswith(JPEG_END)
+                if not image.startswith(kind):
                     continue
                 if kind != JPEG_START:
-                    yield picture
+                    yield image
                     continue
-                sent = JPEG_START if is_torn and not self._keeps_torn else picture
+                sent = JPEG_START if is_torn and not self._keeps_torn else image
                 yield _PART % (len(sent), sent)
 
 
-def first_picture(source: Bytes, most_bytes: int) -> bytes | None:
+def first_image(source: Bytes, most_bytes: int) -> bytes | None:
     """Return the first picture of a server, and read no more; None where it ends before.
 
     Args:
@@ -113,10 +113,10 @@ def first_picture(source: Bytes, most_bytes: int) -> bytes | None:
         av.FFmpegError: The connection broke.
         LimitReached: More came than may come before a picture, or the time is up.
     """
-    finder = PictureFinder(most_bytes)
+    finder = ImageFinder(most_bytes)
     while piece := source.read(_PIECE):
-        for picture in finder.push(piece):
-            return picture
+        for image in finder.push(piece):
+            return image
     return None
 
 

@@ -15,12 +15,12 @@ from loguru import logger
 
 from maskstream.config.schema import VideoConfig
 from maskstream.errors import SourceError, SourceOpenError
-from maskstream.io.content import START_BYTES, PicturesInTurn, content_of, index_is_last
+from maskstream.io.content import START_BYTES, ImagesInTurn, content_of, index_is_last
 from maskstream.io.demuxing import demuxed
 from maskstream.io.ffmpeg_whitelists import plain_formats, whitelist
 from maskstream.io.locations import is_stdin
 from maskstream.sources.failures import PIPE_NEEDS_SEEKING
-from maskstream.sources.images import OnePicture
+from maskstream.sources.images import OneImage
 from maskstream.sources.video import Origin, VideoPacket, VideoSource
 
 _SAY_AFTER_S: Final = 1.0
@@ -30,7 +30,7 @@ _SILENT_S: Final = 10.0
 _STDIN: Final = 0
 _START: Final = 4096
 _PIECE: Final = 1 << 16
-_LARGEST_PICTURE: Final = 1 << 30
+_LARGEST_IMAGE: Final = 1 << 30
 """Bytes; who sends more sends something else."""
 
 
@@ -185,7 +185,7 @@ class PipeSource(VideoSource):
         self._pipe.close()
 
 
-class PipedPictureSource(OnePicture):
+class PipedImageSource(OneImage):
     """One picture that comes through a pipe, or that standard input is."""
 
     def __init__(self, location: str, source_id: str | None = None, max_megapixels: float = 250) -> None:
@@ -203,7 +203,7 @@ class PipedPictureSource(OnePicture):
         pipe = Pipe(location, name)
         try:
             pipe.open()
-            sent = _picture_from(pipe)
+            sent = _image_from(pipe)
         finally:
             pipe.close()
         try:
@@ -212,13 +212,13 @@ class PipedPictureSource(OnePicture):
             raise SourceOpenError(f"{name}: {error}") from error
 
 
-def _picture_from(pipe: Pipe) -> bytes:
+def _image_from(pipe: Pipe) -> bytes:
     """Return all that comes, where that is one picture."""
-    in_turn, data = PicturesInTurn(), bytearray()
+    in_turn, data = ImagesInTurn(), bytearray()
     while piece := pipe.read(_PIECE):
         data += piece
         is_other = len(data) >= START_BYTES and content_of(bytes(data[:START_BYTES])) != "picture"
-        if is_other or in_turn.seen_in(data) or len(data) > _LARGEST_PICTURE:
+        if is_other or in_turn.seen_in(data) or len(data) > _LARGEST_IMAGE:
             raise SourceOpenError(f"{pipe.name}: what comes is not one picture; let the output end in .mp4")
     if not data:
         raise SourceOpenError(f"{pipe.name}: ended before anything came; check the program that writes to it")

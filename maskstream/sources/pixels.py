@@ -44,7 +44,7 @@ def made_square(bgr: BgrImage, pixel_aspect: float | None) -> BgrImage:
     return np.asarray(cv2.resize(bgr, size), np.uint8) if size != bgr.shape[1::-1] else bgr
 
 
-class Pictures:
+class Images:
     """Turns decoded frames into BGR pictures with one converter: PyAV gives each frame one of its own, with threads.
 
     The display matrix is taken from a stream's key frames: it changes there alone. The shape of the pixels may change with any

@@ -20,9 +20,9 @@ from maskstream.sources import tls
 from maskstream.sources.failures import reason_of_fetch
 from maskstream.sources.guard import ReadGuard
 from maskstream.sources.http_file import HttpFile
-from maskstream.sources.images import OnePicture, read_within
+from maskstream.sources.images import OneImage, read_within
 from maskstream.sources.limits import Allowance, LimitReached
-from maskstream.sources.mjpeg import first_picture
+from maskstream.sources.mjpeg import first_image
 from maskstream.sources.pixels import made_square
 from maskstream.types import Frame, SourceInfo
 
@@ -58,14 +58,14 @@ class _Fetcher:
             with closing(HttpFile(self._url, tls.options(self._ca_file), allowance, is_first=True)) as file:
                 content = content_of(file.start)
                 if self._in_parts:
-                    picture = first_picture(file, allowance.most_bytes)
+                    image = first_image(file, allowance.most_bytes)
                 else:
-                    picture = file.picture() if content == "picture" else None
+                    image = file.image() if content == "picture" else None
         except (av.FFmpegError, LimitReached) as error:  # the former's own text has the password in it
             why, kind = reason_of_fetch(self._url, error, allowance, self._ca_file)
         else:
-            if picture is not None:
-                return picture
+            if image is not None:
+                return image
             instead = _INSTEAD.get("multipart" if content == "picture" else content, "no picture; check the path behind the host")
             why, kind = f"what comes from there is {instead}", SourceOpenError
         raise kind(why)
@@ -76,24 +76,24 @@ def _at_opening(name: str, error: SourceError) -> SourceOpenError:
     return (SourceRefused if isinstance(error, SourceRefused) else SourceOpenError)(f"{name}: {error}")
 
 
-class UrlPictureSource(OnePicture):
+class UrlImageSource(OneImage):
     """One picture on a server; it is asked for once."""
 
-    def __init__(self, url: str, config: NetworkConfig, source_id: str | None = None, picture: bytes | None = None) -> None:
+    def __init__(self, url: str, config: NetworkConfig, source_id: str | None = None, image: bytes | None = None) -> None:
         """Fetch and decode it.
 
         Args:
             url: http:// or https://, with user and password where the server wants them.
             config: Certificates and limits.
             source_id: Its name in records; None for the URL without its password.
-            picture: What was sent already; None: it is fetched.
+            image: What was sent already; None: it is fetched.
 
         Raises:
             SourceOpenError: There is no answer in time, or no picture that can be read.
         """
         name = source_id or redact(url)
         try:
-            sent = _Fetcher(url, name, config).fetch(config.open_timeout_s) if picture is None else picture
+            sent = _Fetcher(url, name, config).fetch(config.open_timeout_s) if image is None else image
             super().__init__(sent, name, redact(url), config.max_megapixels, "network.max_megapixels")
         except SourceError as error:
             raise _at_opening(name, error) from error
@@ -113,7 +113,7 @@ class SnapshotSource:
         config: NetworkConfig,
         source_id: str | None = None,
         video: VideoConfig | None = None,
-        picture: bytes | None = None,
+        image: bytes | None = None,
         clock: Clock = MONOTONIC,
         *,
         in_parts: bool = False,
@@ -125,7 +125,7 @@ class SnapshotSource:
             config: How often it is asked, certificates and limits.
             source_id: Its name in records; None for the URL without its password.
             video: Says a `pixel_aspect` where the camera needs that.
-            picture: The first one, where it was sent already; None: it is fetched.
+            image: The first one, where it was sent already; None: it is fetched.
             clock: Times the requests; that of the frames' `captured_at_s`.
             in_parts: Whether each answer is Motion JPEG; of its pictures the first one counts.
 
@@ -151,7 +151,7 @@ class SnapshotSource:
         self._opened_at_s = self._began_s = clock.now_s()
         started = perf_counter()
         try:
-            sent = self._fetcher.fetch(config.open_timeout_s) if picture is None else picture
+            sent = self._fetcher.fetch(config.open_timeout_s) if image is None else image
             self._first: Frame | None = self._frame(sent, started)
         except SourceError as error:
             raise _at_opening(self._name, error) from error

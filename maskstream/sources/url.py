@@ -18,7 +18,7 @@ from maskstream.errors import SourceError, SourceOpenError, SourceUnreadable, St
 from maskstream.io.demuxing import demuxed
 from maskstream.protocols import Source
 from maskstream.redaction import redact
-from maskstream.sources.connection import Connection, Peer, PictureComes, Remembered, Transport
+from maskstream.sources.connection import Connection, ImageComes, Peer, Remembered, Transport
 from maskstream.sources.failures import NEEDS_SEEKING, reason, reason_of_fetch
 from maskstream.sources.limits import Allowance, LimitReached, limit_memory_of
 from maskstream.sources.mjpeg import MJPEG_FORMATS
@@ -28,7 +28,7 @@ from maskstream.sources.read_ahead import ReadAhead
 from maskstream.sources.rtmp import RTMP_SCHEMES, RtmpConnection
 from maskstream.sources.rtsp import RTSP_SCHEMES, RtspConnection
 from maskstream.sources.sdp import SdpConnection
-from maskstream.sources.snapshot_url import SnapshotSource, UrlPictureSource
+from maskstream.sources.snapshot_url import SnapshotSource, UrlImageSource
 from maskstream.sources.srt import SRT_SCHEMES, SrtConnection
 from maskstream.sources.video import Decoded, Origin, VideoPacket, VideoSource
 from maskstream.sources.web import GUESSED_RATE, HTTP_SCHEMES, HttpConnection
@@ -44,7 +44,7 @@ _CONNECTIONS: Final[dict[str, Callable[[Peer], Connection]]] = {
 """By scheme."""
 SCHEMES: Final = tuple(_CONNECTIONS)
 """Of the URLs that are read."""
-_LONE_PICTURES: Final = 2
+_LONE_IMAGES: Final = 2
 """A camera whose answers end after one picture so many times in a row is asked for one picture at a time."""
 _LONGEST_BEHIND_S: Final = 10.0
 """A decoder that is later than this has no time for all frames: those that wait are passed over."""
@@ -96,7 +96,7 @@ class UrlSource(VideoSource):
 
         Raises:
             SourceOpenError: There is no answer in time, or no video.
-            PictureComes: It is one picture; see `open_url`.
+            ImageComes: It is one picture; see `open_url`.
         """
         self._config = config
         self._clock = clock
@@ -170,7 +170,7 @@ class UrlSource(VideoSource):
         """Return a frame when it is due; None where the source was closed meanwhile."""
         if index <= 1:
             is_lone = index == 0 and self._container.format.name in MJPEG_FORMATS
-            self._remembered.lone_pictures = self._remembered.lone_pictures + 1 if is_lone else 0
+            self._remembered.lone_images = self._remembered.lone_images + 1 if is_lone else 0
         frame = super()._frame(index, decoded, capture_ms)
         if self._pacer is None or frame is None:
             return frame
@@ -277,17 +277,17 @@ def open_url(
     Raises:
         SourceOpenError: There is no answer in time, or neither video nor picture.
     """
-    picture, in_parts = None, False
-    if remembered is not None and remembered.lone_pictures >= _LONE_PICTURES and config.snapshot_s:
-        remembered.lone_pictures, in_parts = 0, True  # once it is lost, it may be a stream again
+    image, in_parts = None, False
+    if remembered is not None and remembered.lone_images >= _LONE_IMAGES and config.snapshot_s:
+        remembered.lone_images, in_parts = 0, True  # once it is lost, it may be a stream again
     else:
         try:
             return UrlSource(url, config, source_id, remembered, video, clock)
-        except PictureComes as found:
-            picture = found.picture
+        except ImageComes as found:
+            image = found.image
         if not config.snapshot_s:
-            return UrlPictureSource(url, config, source_id, picture=picture)
-    camera = SnapshotSource(url, config, source_id, video=video, picture=picture, clock=clock, in_parts=in_parts)
+            return UrlImageSource(url, config, source_id, image=image)
+    camera = SnapshotSource(url, config, source_id, video=video, image=image, clock=clock, in_parts=in_parts)
     if remembered is not None and not remembered.is_asked_said:
         remembered.is_asked_said = True
         how = f"it is asked for one every {config.snapshot_s:g} s (network.snapshot_s)"

@@ -19,7 +19,7 @@ from maskstream.io.demuxing import demuxed
 from maskstream.sources.deinterlacing import Deinterlacer
 from maskstream.sources.guard import ReadGuard
 from maskstream.sources.limits import limit_memory
-from maskstream.sources.pixels import Pictures
+from maskstream.sources.pixels import Images
 from maskstream.types import BgrImage, Frame, SourceInfo
 
 VideoPacket: TypeAlias = "av.Packet[Any]"  # generic for type checkers alone
@@ -99,7 +99,7 @@ class VideoSource:
         try:
             self._stream = _video_stream(container, origin.source_id)
             self._limit_pixels()
-            self._pictures = Pictures(self._stream, origin.video.pixel_aspect if origin.video else None, origin.most_pixels)
+            self._images = Images(self._stream, origin.video.pixel_aspect if origin.video else None, origin.most_pixels)
             deinterlace = origin.video.deinterlace if origin.video else "auto"
             self._deinterlacer: Deinterlacer[_Arrived] = Deinterlacer(deinterlace, origin.source_id)
             # Threads per frame answer late, and lose good frames with a damaged one; with threads per slice no damage is seen.
@@ -180,7 +180,7 @@ class VideoSource:
             except av.FFmpegError:
                 self.damaged += 1
                 continue
-            self._pictures.packet_decoded(packet.pts)
+            self._images.packet_decoded(packet.pts)
             for video_frame in video_frames:
                 if video_frame.is_corrupt and not self._origin.keeps_damaged:
                     self.damaged += 1
@@ -192,7 +192,7 @@ class VideoSource:
     def _seen(self, whole: Iterable[tuple[VideoFrame, _Arrived]]) -> Iterator[Decoded]:
         for video_frame, arrived in whole:
             try:
-                bgr = self._pictures.bgr(video_frame)
+                bgr = self._images.bgr(video_frame)
             except av.FFmpegError:
                 self.damaged += 1
             else:
@@ -261,8 +261,8 @@ def _zero_s(container: av.container.InputContainer) -> Fraction:
 
 
 def _video_stream(container: av.container.InputContainer, source_id: str) -> av.VideoStream:
-    pictures = av.stream.Disposition.attached_pic
-    candidates = [stream for stream in container.streams.video if not stream.disposition & pictures and stream.codec_context]
+    images = av.stream.Disposition.attached_pic
+    candidates = [stream for stream in container.streams.video if not stream.disposition & images and stream.codec_context]
     best = container.streams.best("video")
     if best in candidates:
         return container.streams.video[container.streams.video.index(best)]

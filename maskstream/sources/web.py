@@ -11,7 +11,7 @@ from maskstream.io.ffmpeg_whitelists import PLAYLISTS, plain_formats, whitelist
 from maskstream.redaction import redact
 from maskstream.sources import hls, tls
 from maskstream.sources.arrival import comes_as_a_file
-from maskstream.sources.connection import ENOUGH_FOR_FPS, Peer, PictureComes, has_timestamps
+from maskstream.sources.connection import ENOUGH_FOR_FPS, ImageComes, Peer, has_timestamps
 from maskstream.sources.failures import reason_at_opening
 from maskstream.sources.http import HttpOpener
 from maskstream.sources.http_file import MOST_REDIRECTS
@@ -76,13 +76,13 @@ class HttpConnection:
         Raises:
             av.FFmpegError: FFmpeg's own, which have the password in them.
             LimitReached: It is late, or too much.
-            PictureComes: It is a picture.
+            ImageComes: It is a picture.
         """
         allowance = self._peer.allowance
         self._asked_at_s = monotonic()
         self.url, format_name = self._http.open_first(self.url)
-        if self._http.picture is not None:
-            raise PictureComes(self._peer.name, self._http.picture)
+        if self._http.image is not None:
+            raise ImageComes(self._peer.name, self._http.image)
         options = ENOUGH_FOR_FPS if self._is_live_playlist else {}
         container = av.open(
             self.url,

@@ -21,7 +21,7 @@ from maskstream.types import BgrImage, Frame, SourceInfo
 
 _BACKENDS: Final = {"linux": cv2.CAP_V4L2, "darwin": cv2.CAP_AVFOUNDATION, "win32": cv2.CAP_DSHOW}
 _MJPG: Final = cv2.VideoWriter.fourcc(*"MJPG")
-_FIRST_PICTURE_S: Final = 5.0  # a webcam may give nothing while it wakes up
+_FIRST_IMAGE_S: Final = 5.0  # a webcam may give nothing while it wakes up
 _FAILED_READS: Final = 10  # in a row; a cheap webcam sends a damaged picture now and then
 
 _Arrival: TypeAlias = tuple[float, datetime]
@@ -88,7 +88,7 @@ class WebcamSource:
             if not self._device.isOpened():
                 raise SourceOpenError(f"webcam {index}: there is no such device, or no permission for it; try another number")
             self._configure(config)
-            self._first: Frame | None = self._wait_for_picture(index)
+            self._first: Frame | None = self._wait_for_image(index)
         except BaseException:
             self._guard.close()
             raise
@@ -110,8 +110,8 @@ class WebcamSource:
             if value is not None:
                 self._device.set(prop, value)
 
-    def _wait_for_picture(self, index: int | str) -> Frame:
-        deadline = monotonic() + _FIRST_PICTURE_S
+    def _wait_for_image(self, index: int | str) -> Frame:
+        deadline = monotonic() + _FIRST_IMAGE_S
         while monotonic() < deadline:
             frame = self._read(0)
             if frame is not None:
@@ -151,9 +151,9 @@ class WebcamSource:
         if whole is None:
             return None
         bgr, (captured_at_s, wall_time) = whole
-        picture = np.ascontiguousarray(bgr[:, ::-1]) if self._mirror else bgr
+        image = np.ascontiguousarray(bgr[:, ::-1]) if self._mirror else bgr
         time_s, capture_ms = captured_at_s - self._opened_at_s, (perf_counter() - started) * 1000
-        return Frame(picture, index, self._name, time_s, 0.0, captured_at_s, capture_ms, wall_time)
+        return Frame(image, index, self._name, time_s, 0.0, captured_at_s, capture_ms, wall_time)
 
     def _whole(self, bgr: BgrImage, arrival: _Arrival) -> tuple[BgrImage, _Arrival] | None:
         """Return the picture that is ready, in square pixels; None where it waits for the next one."""

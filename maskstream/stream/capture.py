@@ -31,7 +31,7 @@ _WAITING: Final = frozenset({SourceState.CONNECTING, SourceState.STALLED})
 class Captured:
     """A frame on its way through the stages."""
 
-    lane: "Lane"
+    worker: "CaptureWorker"
     """The one that it came by; another may have the same name by the time that it arrives."""
     frame: Frame
     analyse: bool
@@ -43,7 +43,7 @@ class Captured:
 class Ended:
     """The end of a source; travels behind its last frame."""
 
-    lane: "Lane"
+    worker: "CaptureWorker"
     complete: bool
     """Whether it came to its own end."""
     error: MaskStreamError | None = None
@@ -60,7 +60,7 @@ Item = Captured | Ended | Crashed
 
 
 @dataclass(eq=False)
-class Lane:
+class CaptureWorker:
     """A source and its way to the inference thread."""
 
     source: Source
@@ -164,7 +164,7 @@ class Lane:
 
     def _keep_all(self, first: Frame) -> bool:
         """Lose no frame of a source that is not live, known at its first one; return whether frames may repeat faces."""
-        stills = bool(self.info.pictures)
+        stills = bool(self.info.images)
         if self.info.live or (self.config.realtime and not stills):
             return False
         self.channel.keep(max(1, min(self.most_waiting, _QUEUED_BYTES // first.bgr.nbytes)))

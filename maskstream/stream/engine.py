@@ -20,11 +20,11 @@ from maskstream.config.schema import StreamConfig
 from maskstream.errors import MaskStreamError, OutOfMemory, SinkClosed, SinkError
 from maskstream.protocols import FrameAnalyzer, Source
 from maskstream.stream.capture import Captured, Crashed, Ended, Item
-from maskstream.stream.capture_workers import Lanes
+from maskstream.stream.capture_workers import CaptureWorkers
 from maskstream.stream.channel import Channel, Overflow
 from maskstream.stream.health import SourceHealth
-from maskstream.stream.sink_group import Outlets, SinkBinding
-from maskstream.stream.source_states import StateListener, StatusBoard, told
+from maskstream.stream.sink_group import SinkBinding, SinkGroup
+from maskstream.stream.source_states import SourceStates, StateListener, told
 from maskstream.stream.states import SourceState
 from maskstream.types import BgrImage, Face, Frame, FrameResult, Output
 
@@ -55,7 +55,7 @@ class RunReport:
 
 
 @dataclass(frozen=True)
-class Attendants:
+class EngineHooks:
     """Whom the thread that calls `run` calls between frames, and where none come."""
 
     window: Callable[[], bool] = lambda: False
@@ -78,8 +78,8 @@ class Engine:
         paint: Callable[[Frame, FrameResult], BgrImage],
         config: StreamConfig,
         batch_size: int,
-        attendants: Attendants | None = None,
-        board: StatusBoard | None = None,
+        hooks: EngineHooks | None = None,
+        states: SourceStates | None = None,
     ) -> None:
         """Begin without sources and sinks; see `add`.
 
@@ -88,39 +88,39 @@ class Engine:
             paint: Draws a result, for sinks that show pictures.
             config: Stride, limits, real time.
             batch_size: Most frames in one call of the analyzer.
-            attendants: See there.
-            board: Where sources that know of their own state say so; it has the clock of the run.
+            hooks: See there.
+            states: Where sources that know of their own state say so; it has the clock of the run.
         """
         self.report = RunReport()
         self._analyzer = analyzer
         self._paint = paint
         self._config = config
-        self._attendants = attendants or Attendants()
+        self._attendants = hooks or EngineHooks()
         self._listeners = list(self._attendants.listeners)
-        self._board = board or StatusBoard()
-        self._lanes = Lanes(config, batch_size, self._board)
-        self._outlets = Outlets(self._sink_failed)
+        self._states = states or SourceStates()
+        self._workers = CaptureWorkers(config, batch_size, self._states)
+        self._outlets = SinkGroup(self._sink_failed)
         self._results: Channel[Item] = Channel(1, Overflow.WAIT)
         self._last_results: dict[str, FrameResult] = {}
         self._failure: MaskStreamError | None = None
         self._stop_requested = False
-        self._clock = self._board.clock
+        self._clock = self._states.clock
         self._looked_at_s = self._reported_at_s = self._clock.now_s()
 
     def add(self, sources: Sequence[Source], sinks: Sequence[SinkBinding]) -> None:
         """Take over opened sources and sinks, before `run` or by the thread that runs it; `run` closes them."""
         self._outlets.add(sinks)
         for source in sources:
-            self._lanes.add(source, self._outlets.wants_every_frame(source.info.source_id))
-        is_live = self._config.realtime or any(lane.info.live for lane in self._lanes)
-        self._results.keep(1 if is_live else self._lanes.batcher.batch_size)  # waiting makes live frames older
+            self._workers.add(source, self._outlets.wants_every_frame(source.info.source_id))
+        is_live = self._config.realtime or any(worker.info.live for worker in self._workers)
+        self._results.keep(1 if is_live else self._workers.batcher.batch_size)  # waiting makes live frames older
 
     def remove(self, source_id: str, cause: str) -> None:
         """Give up a source and the sinks that serve it alone; called by the thread that runs `run`.
 
         It need not be added yet: one that is being opened may have been told of too.
         """
-        self._lanes.remove(source_id, cause)
+        self._workers.remove(source_id, cause)
         self._last_results.pop(source_id, None)
         self._outlets.close(source_id)
         self._tell_listeners()
@@ -134,11 +134,11 @@ class Engine:
 
     def expect(self, more: bool) -> None:
         """Say whether other sources will be added, by the thread that runs `run`: until then it goes on without any."""
-        self._lanes.batcher.expect(more)
+        self._workers.batcher.expect(more)
 
     def health(self) -> list[SourceHealth]:
         """Return how each source is doing. May be called from any thread."""
-        return self._lanes.health()
+        return self._workers.health()
 
     def stop(self) -> None:
         """Ask `run` to finish the files and return soon. May be called from a signal handler or another thread."""
@@ -153,7 +153,7 @@ class Engine:
         """
         started = perf_counter()
         inference = Thread(target=self._infer, name="inference", daemon=True)
-        self._lanes.start()
+        self._workers.start()
         inference.start()
         try:
             self._render()
@@ -170,7 +170,7 @@ class Engine:
 
     def _infer(self) -> None:
         try:
-            while batch := self._lanes.batcher.next_batch():
+            while batch := self._workers.batcher.next_batch():
                 for item in self._analyse([item for item in batch if self._is_wanted(item)]):
                     if not self._results.put(item):
                         return
@@ -186,13 +186,13 @@ class Engine:
         """
         if not isinstance(item, Captured):
             return True
-        if item.lane.stopped.is_set():  # nobody would be shown it
+        if item.worker.stopped.is_set():  # nobody would be shown it
             return False
-        if item.lane.has_predecessor:
-            item.lane.has_predecessor = False
+        if item.worker.has_predecessor:
+            item.worker.has_predecessor = False
             self._analyzer.forget(item.frame.source_id)
-        is_stale = item.lane.info.live and self._clock.now_s() - item.frame.captured_at_s > self._config.max_staleness_s
-        item.lane.meter.stale += is_stale
+        is_stale = item.worker.info.live and self._clock.now_s() - item.frame.captured_at_s > self._config.max_staleness_s
+        item.worker.meter.stale += is_stale
         return not is_stale
 
     def _analyse(self, batch: list[Item]) -> list[Item]:
@@ -203,7 +203,7 @@ class Engine:
 
     def _in_batches(self, frames: list[Frame]) -> list[FrameResult]:
         """Return results of the frames; where memory does not suffice for so many at once, of half as many from now on."""
-        batcher = self._lanes.batcher
+        batcher = self._workers.batcher
         results: list[FrameResult] = []
         while len(results) < len(frames):  # what has been analysed is not analysed again: people would be seen twice
             batch = frames[len(results) : len(results) + batcher.batch_size]
@@ -239,27 +239,27 @@ class Engine:
         self._looked_at_s = now_s
         if self._attendants.maintain is not None:
             self._attendants.maintain(self)
-        self._lanes.watch()
+        self._workers.watch()
         self._tell_listeners()
         if now_s - self._reported_at_s >= self._config.health_s:
             self._reported_at_s = now_s
-            live = [lane for lane in self._lanes if lane.info.live]
-            for line in [*(str(lane.health(now_s)) for lane in live), *(self._outlets.health() if live else ())]:
+            live = [worker for worker in self._workers if worker.info.live]
+            for line in [*(str(worker.health(now_s)) for worker in live), *(self._outlets.health() if live else ())]:
                 logger.info("{}", line)
 
     def _tell_listeners(self) -> None:
-        for listener, error in self._board.deliver(self._listeners):
+        for listener, error in self._states.deliver(self._listeners):
             self._listeners.remove(listener)
             self._fail(error)
 
     def _held(self) -> bool:
         held = self._attendants.window()
-        (self._lanes.held.set if held else self._lanes.held.clear)()
+        (self._workers.held.set if held else self._workers.held.clear)()
         return held
 
     def _write(self, item: Captured) -> None:
-        source_id, lane = item.frame.source_id, item.lane
-        if self._lanes.get(source_id) is not lane:
+        source_id, worker = item.frame.source_id, item.worker
+        if self._workers.get(source_id) is not worker:
             return  # removed meanwhile
         result = item.result or self._repeated(item.frame)
         self._last_results[source_id] = result
@@ -268,8 +268,8 @@ class Engine:
             self.report.analysed += 1
             self.report.faces += len(result.faces)
             self.report.unusable += result.unusable
-            lane.meter.analysed(result)
-        output = Output(item.frame, result, item.analyse, self._paint, lane.dropped)
+            worker.meter.analysed(result)
+        output = Output(item.frame, result, item.analyse, self._paint, worker.dropped)
         self._outlets.each(source_id, lambda sink: sink.write(output))
 
     def _repeated(self, frame: Frame) -> FrameResult:
@@ -282,9 +282,9 @@ class Engine:
     def _end(self, ended: Ended) -> None:
         if ended.error:
             self._fail(ended.error)
-        source_id = ended.lane.info.source_id
-        self._lanes.close_source(ended.lane)
-        if self._lanes.get(source_id) is not ended.lane:
+        source_id = ended.worker.info.source_id
+        self._workers.close_source(ended.worker)
+        if self._workers.get(source_id) is not ended.worker:
             return
         if ended.complete:
             self._outlets.each(source_id, lambda sink: sink.source_ended(source_id))
@@ -295,15 +295,15 @@ class Engine:
         self._fail(error)
         silent: object = left_out and left_out.sink
         self._listeners = [listener for listener in self._listeners if listener is not silent]
-        for lane in self._lanes:
-            if left_out is not None and left_out.serves(lane.info.source_id) and not lane.info.live:
-                self._lanes.let_go(lane, "stopped")
+        for worker in self._workers:
+            if left_out is not None and left_out.serves(worker.info.source_id) and not worker.info.live:
+                self._workers.let_go(worker, "stopped")
 
     def _fail(self, error: MaskStreamError) -> None:
         """Remember the first failure, which ends the run; say at once what else fails, or what the run goes on without."""
-        lanes = list(self._lanes)
-        going = [lane for lane in lanes if lane.status.last.state is not SourceState.ENDED]
-        if self._failure is not None or any(len(lanes) > 1 or lane.info.live for lane in going):
+        workers = list(self._workers)
+        going = [worker for worker in workers if worker.status.last.state is not SourceState.ENDED]
+        if self._failure is not None or any(len(workers) > 1 or worker.info.live for worker in going):
             logger.error("{}", error)
         self._failure = self._failure or error
 
@@ -313,15 +313,15 @@ class Engine:
             steps.callback(self._join, inference)
             steps.callback(self._outlets.close)
             steps.callback(self._tell_listeners)
-            steps.callback(self._lanes.close)
+            steps.callback(self._workers.close)
             steps.callback(self._results.close)
 
     def _join(self, inference: Thread) -> None:
-        self.report.threads_left = self._lanes.join(inference, *self._attendants.leave())
-        self.report.dropped = self._lanes.dropped
+        self.report.threads_left = self._workers.join(inference, *self._attendants.leave())
+        self.report.dropped = self._workers.dropped
         self.report.waited_s = {
-            "capture": sum(lane.channel.writer_waited_s for lane in self._lanes),
-            "inference": self._lanes.batcher.waited_s + self._results.writer_waited_s,
+            "capture": sum(worker.channel.writer_waited_s for worker in self._workers),
+            "inference": self._workers.batcher.waited_s + self._results.writer_waited_s,
             "rendering": self._results.reader_waited_s,
         }
 

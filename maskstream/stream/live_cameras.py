@@ -15,7 +15,7 @@ from maskstream.config.schema import Config
 from maskstream.errors import MaskStreamError
 from maskstream.protocols import Source
 from maskstream.stream.sink_group import SinkBinding
-from maskstream.stream.source_states import StatusBoard
+from maskstream.stream.source_states import SourceStates
 from maskstream.stream.states import SourceStatus
 
 
@@ -125,7 +125,7 @@ class LiveCameras:
         cameras: Sequence[Camera],
         configured: Sequence[Configured],
         work: CameraWork,
-        board: StatusBoard,
+        states: SourceStates,
     ) -> None:
         """Begin with the cameras that run.
 
@@ -134,7 +134,7 @@ class LiveCameras:
             cameras: Those that run.
             configured: Who is told of the settings of a camera that is added or changed.
             work: How a camera is made ready.
-            board: Where it is said what becomes of them.
+            states: Where it is said what becomes of them.
         """
         self._watch = watch
         self._running = {camera.name: camera for camera in cameras}
@@ -143,7 +143,7 @@ class LiveCameras:
         """As the list has them; those that could not be opened are left out, to be tried at its next edit."""
         self._configured = configured
         self._work = work
-        self._board = board
+        self._states = states
         self._jobs: dict[str, _Job] = {}
         self._threads: list[Thread] = []
 
@@ -174,7 +174,7 @@ class LiveCameras:
         if running is None or not running.opens_like(camera):
             if running is not None or camera.name in self._jobs:
                 self._remove(stream, camera.name, "changed in the list of cameras")
-            status = self._board.status(camera.name, quiet=not camera.may_come_back)
+            status = self._states.status(camera.name, quiet=not camera.may_come_back)
             self._begin(_Job(camera, lambda: self._opened(camera, status), opens=True))
         else:
             self._abandon(camera.name)

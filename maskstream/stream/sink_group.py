@@ -41,7 +41,7 @@ class Hasty(Protocol):
         ...
 
 
-class Outlets:
+class SinkGroup:
     """All sinks; those that fail are closed and left out from then on."""
 
     def __init__(self, failed: Callable[[SinkError, SinkBinding | None], None]) -> None:

@@ -43,7 +43,7 @@ def told(listener: StateListener, tell: Callable[[], None]) -> SinkError | None:
     return None
 
 
-class StatusBoard:
+class SourceStates:
     """The states of all sources."""
 
     def __init__(self, clock: Clock = MONOTONIC) -> None:

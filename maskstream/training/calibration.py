@@ -1,4 +1,4 @@
-"""Make scores mean what they say: fit the few numbers that turn logits into probabilities, on validation pictures."""
+"""Make scores mean what they say: fit the few numbers that turn logits into probabilities, on validation images."""
 
 from collections.abc import Callable
 

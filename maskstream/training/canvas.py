@@ -1,7 +1,7 @@
 """What `maskstream.training.occluders` draws on: a face crop whose pixels know their places, colours and distances.
 
 Lengths and places are in sides of the crop, x to the right and y down. A shape is a distance (H, W) from its edge, negative
-inside. Pictures are planes (3, H, W) of blue, green and red from 0 to 255, so that a shade (H, W) multiplies them as it is.
+inside. Images are planes (3, H, W) of blue, green and red from 0 to 255, so that a shade (H, W) multiplies them as it is.
 """
 
 import copy
@@ -44,7 +44,7 @@ class Canvas:
         self.x, self.y = places[None, :], places[:, None]
 
     def crop_bgr(self) -> BgrImage:
-        """Return the picture, (H, W, 3) uint8 BGR."""
+        """Return the image, (H, W, 3) uint8 BGR."""
         return self.bgr.clip(0, 255).astype(np.uint8).transpose(1, 2, 0)
 
     def around(self, start_xy: tuple[float, float], end_xy: tuple[float, float], reach: float) -> "Canvas":
@@ -66,8 +66,8 @@ class Canvas:
         """Blend towards a colour.
 
         Args:
-            cover: (H, W) from 0, which leaves the picture as it is, to 1.
-            bgr: One colour (3, 1, 1), a grey picture (H, W) or a picture (3, H, W), BGR.
+            cover: (H, W) from 0, which leaves the image as it is, to 1.
+            bgr: One colour (3, 1, 1), a grey image (H, W) or an image (3, H, W), BGR.
         """
         change = bgr - self.bgr
         change *= cover
@@ -134,7 +134,7 @@ class Canvas:
 
 
 def colour(bgr: ArrayLike) -> FloatArray:
-    """Return three numbers as (3, 1, 1), which broadcasts over a picture."""
+    """Return three numbers as (3, 1, 1), which broadcasts over an image."""
     return np.asarray(bgr, np.float32).reshape(3, 1, 1)
 
 

@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 from maskstream.errors import ConfigError, SourceError, SourceOpenError
 from maskstream.evaluation.curves import expected_calibration_error
 from maskstream.io.files import one_line
-from maskstream.io.images import natural_order, read_picture
+from maskstream.io.images import natural_order, read_image
 from maskstream.models import CROP_ARCHITECTURES
 from maskstream.models.checkpoint import StateDict, load_into, save_checkpoint
 from maskstream.models.crop_classifier import crops_to_tensor
@@ -74,7 +74,7 @@ def read_crops(folder: Path, recipe: ClassifierRecipe) -> CropSet:
     for name, counts_as in folders.items():
         for path in map(Path, natural_order(map(str, (folder / name).glob("*.png")))):
             try:
-                crop = read_picture(str(path))
+                crop = read_image(str(path))
             except SourceError as error:
                 unreadable.append(f"{one_line(str(path))}: {error}")
                 continue

@@ -13,12 +13,12 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from maskstream.annotations import Annotations, LabelledFace, LabelledPicture
+from maskstream.annotations import Annotations, LabelledFace, LabelledImage
 from maskstream.errors import SinkError, SourceError
 from maskstream.evaluation.matching import box_iou
 from maskstream.evaluation.types import BoxKind
 from maskstream.io.files import make_folder, one_line, replace_file
-from maskstream.io.images import read_picture, write_picture
+from maskstream.io.images import read_image, write_image
 from maskstream.protocols import Detector
 from maskstream.types import BACKGROUND, BgrImage, Detection, FloatArray, Label
 from maskstream.vision.align import AlignRules, crop_quad, cut_quad
@@ -28,7 +28,7 @@ MARGIN: Final = 1.25
 """Side of a stored crop, in sides of what the classifier sees, which is its middle."""
 DESCRIPTION: Final = "crops.json"
 _LONGEST_NAME: Final = 200
-"""Bytes of the name of a picture in that of a crop; a file system takes 255 in all."""
+"""Bytes of the name of an image in that of a crop; a file system takes 255 in all."""
 MIN_IOU: Final[dict[BoxKind, float]] = {"face": 0.5, "head": 0.3}
 """From which overlap on a detection is taken for a labelled face; hand-drawn heads vary."""
 _BACKGROUND_BELOW_IOU: Final = 0.1
@@ -59,14 +59,14 @@ class CropRules:
     """`labels`: labelled points, and the detector's for a face that has none; `both`: one crop with each."""
     box: BoxKind
     background: re.Pattern[str] | None = None
-    """In pictures of such names, what is detected beside all labelled and ignored faces is cut out as background."""
+    """In images of such names, what is detected beside all labelled and ignored faces is cut out as background."""
 
 
 @dataclass(frozen=True)
 class Missed:
     """A labelled face without a crop."""
 
-    picture: str
+    image: str
     box_xyxy: tuple[float, ...]
     reason: Miss
 
@@ -87,11 +87,11 @@ def middle(stored_bgr: BgrImage, size_px: int) -> BgrImage:
 
 
 def cut_stored(
-    picture_bgr: BgrImage, detection: Detection, face_box_xyxy: FloatArray, size_px: int, rules: AlignRules
+    image_bgr: BgrImage, detection: Detection, face_box_xyxy: FloatArray, size_px: int, rules: AlignRules
 ) -> BgrImage | None:
     """Return a crop with its margin; its middle is, but for rounding, what `align_face` cuts. None where that refuses."""
     quad_xy = crop_quad(detection, face_box_xyxy, rules)
-    return None if quad_xy is None else cut_quad(picture_bgr, quad_xy, size_px, _margin_px(size_px))
+    return None if quad_xy is None else cut_quad(image_bgr, quad_xy, size_px, _margin_px(size_px))
 
 
 def make_crops(
@@ -100,11 +100,11 @@ def make_crops(
     """Write a PNG for each labelled face into a folder named after its class, and a description beside these folders.
 
     Args:
-        annotations: The labelled pictures.
+        annotations: The labelled images.
         detector: Gives keypoints where labels have none; None where no face needs it.
         out: Folder; made where it is missing. It must not hold crops of another set.
         rules: What is cut.
-        tick: Called with 1 after each picture.
+        tick: Called with 1 after each image.
 
     Returns:
         The description: settings, crops by class, misses by reason, and each miss.
@@ -116,15 +116,15 @@ def make_crops(
         raise SinkError(f"{one_line(str(out))}: holds crops already; delete it or choose another folder")
     counts: Counter[str] = Counter()
     misses: list[Missed] = []
-    for picture_number, picture in enumerate(annotations.pictures):
-        for number, result in enumerate(_crops_of(picture, detector, rules)):
+    for image_number, image in enumerate(annotations.images):
+        for number, result in enumerate(_crops_of(image, detector, rules)):
             if isinstance(result, Missed):
                 misses.append(result)
                 continue
             name, crop = result
             folder = out / name
             make_folder(str(folder))
-            write_picture(folder / f"{_file_name(picture.name)}__{picture_number}_{number}.png", crop)
+            write_image(folder / f"{_file_name(image.name)}__{image_number}_{number}.png", crop)
             counts[name] += 1
         tick(1)
     description = {
@@ -137,7 +137,7 @@ def make_crops(
         "crops": dict(sorted(counts.items())),
         "missed": dict(Counter(missed.reason.value for missed in misses)),
         "misses": [
-            {"picture": one_line(missed.picture), "box": missed.box_xyxy, "reason": missed.reason.value} for missed in misses
+            {"picture": one_line(missed.image), "box": missed.box_xyxy, "reason": missed.reason.value} for missed in misses
         ],
     }
     make_folder(str(out))
@@ -145,38 +145,38 @@ def make_crops(
     return description
 
 
-def _file_name(picture: str) -> str:
-    """Return the name of a picture, with its folders, in one name that leaves room for numbers and a suffix."""
-    name = picture.replace("/", "_")
+def _file_name(image: str) -> str:
+    """Return the name of an image, with its folders, in one name that leaves room for numbers and a suffix."""
+    name = image.replace("/", "_")
     encoded = os.fsencode(name)
     return name if len(encoded) <= _LONGEST_NAME else encoded[-_LONGEST_NAME:].decode(errors="ignore")
 
 
-def _crops_of(picture: LabelledPicture, detector: Detector | None, rules: CropRules) -> Iterator[tuple[str, BgrImage] | Missed]:
+def _crops_of(image: LabelledImage, detector: Detector | None, rules: CropRules) -> Iterator[tuple[str, BgrImage] | Missed]:
     """Yield each crop with the name of its class."""
-    wanted = [face for face in picture.faces if not face.ignore and face.label is not Label.UNKNOWN]
-    for face in picture.faces:
+    wanted = [face for face in image.faces if not face.ignore and face.label is not Label.UNKNOWN]
+    for face in image.faces:
         if face.ignore or face.label is Label.UNKNOWN:
-            yield _missed(picture, face, Miss.IGNORED if face.ignore else Miss.UNKNOWN_CLASS)
-    with_background = detector is not None and rules.background is not None and rules.background.search(picture.name)
+            yield _missed(image, face, Miss.IGNORED if face.ignore else Miss.UNKNOWN_CLASS)
+    with_background = detector is not None and rules.background is not None and rules.background.search(image.name)
     if not wanted and not with_background:
         return
     try:
-        bgr = read_picture(str(picture.path))
+        bgr = read_image(str(image.path))
     except SourceError:
-        yield from (_missed(picture, face, Miss.UNREADABLE) for face in wanted)
+        yield from (_missed(image, face, Miss.UNREADABLE) for face in wanted)
         return
     needed = with_background or rules.keypoints != "labels" or any(face.keypoints_xy is None for face in wanted)
     found = detector.detect([bgr])[0] if detector is not None and needed else []
-    boxes = _boxes(found, picture, rules)
+    boxes = _boxes(found, image, rules)
     for face, detections in zip(wanted, _detections(wanted, found, boxes, rules), strict=True):
         if not detections:
-            yield _missed(picture, face, Miss.NO_KEYPOINTS if detector is None else Miss.NOT_DETECTED)
+            yield _missed(image, face, Miss.NO_KEYPOINTS if detector is None else Miss.NOT_DETECTED)
         for detection in detections:
             crop = cut_stored(bgr, detection, _tight_box(detection, face, rules), rules.size_px, rules.rules)
-            yield _missed(picture, face, Miss.TOO_SMALL) if crop is None else (face.label.value, crop)
+            yield _missed(image, face, Miss.TOO_SMALL) if crop is None else (face.label.value, crop)
     if with_background:
-        highest = _overlap(boxes, picture.faces).max(axis=1, initial=0)
+        highest = _overlap(boxes, image.faces).max(axis=1, initial=0)
         beside = [each for each, iou in zip(found, highest, strict=True) if iou < _BACKGROUND_BELOW_IOU]
         crops = [cut_stored(bgr, each, face_box(each), rules.size_px, rules.rules) for each in beside]
         yield from ((BACKGROUND, crop) for crop in crops if crop is not None)
@@ -187,11 +187,11 @@ def _tight_box(detection: Detection, face: LabelledFace, rules: CropRules) -> Fl
     return face_box_from_keypoints(detection) if is_head else face_box(detection)
 
 
-def _boxes(found: Sequence[Detection], picture: LabelledPicture, rules: CropRules) -> FloatArray:
+def _boxes(found: Sequence[Detection], image: LabelledImage, rules: CropRules) -> FloatArray:
     """Return the boxes (D, 4) of detections, as labels go around them."""
     boxes = [face_box(each) for each in found]
     if rules.box == "head":
-        boxes = [head_box(box, picture.width, picture.height) for box in boxes]
+        boxes = [head_box(box, image.width, image.height) for box in boxes]
     return np.array(boxes, np.float32).reshape(-1, 4)
 
 
@@ -226,5 +226,5 @@ def _best_pairs(overlap: Any, at_least: float) -> dict[int, int]:
     return taken
 
 
-def _missed(picture: LabelledPicture, face: LabelledFace, reason: Miss) -> Missed:
-    return Missed(picture.name, tuple(round(value, 1) for value in face.box_xyxy.tolist()), reason)
+def _missed(image: LabelledImage, face: LabelledFace, reason: Miss) -> Missed:
+    return Missed(image.name, tuple(round(value, 1) for value in face.box_xyxy.tolist()), reason)

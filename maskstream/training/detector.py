@@ -1,4 +1,4 @@
-"""Training of a Keypoint R-CNN that finds faces: its pictures, its losses, its validation, its checkpoint."""
+"""Training of a Keypoint R-CNN that finds faces: its images, its losses, its validation, its checkpoint."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torchvision.models.detection import KeypointRCNN
 
-from maskstream.annotations import Annotations, LabelledPicture
+from maskstream.annotations import Annotations, LabelledImage
 from maskstream.errors import ConfigError, SourceOpenError
 from maskstream.models import face_mobilenet, face_mobilenet_network
 from maskstream.models.checkpoint import StateDict, load_into, save_checkpoint
@@ -34,7 +34,7 @@ class Trainable:
     """The module with its backbone, see `imagenet_weights`."""
     short_side: int
     backbone_blocks: Callable[[KeypointRCNN], list[nn.Module]]
-    """From the picture upwards, to be frozen from the first on."""
+    """From the image upwards, to be frozen from the first on."""
 
 
 TRAINABLE: Final = {
@@ -54,18 +54,18 @@ class DetectorTask:
 
         Args:
             recipe: See there.
-            train: Pictures to learn from.
-            val: Pictures to choose by.
+            train: Images to learn from.
+            val: Images to choose by.
             backbone_weights: See `imagenet_weights`.
 
         Raises:
-            ConfigError: The architecture is not known, or the recipe gives no picture a weight.
-            SourceOpenError: The validation pictures show no face to judge by.
+            ConfigError: The architecture is not known, or the recipe gives no image a weight.
+            SourceOpenError: The validation images show no face to judge by.
             ModelError: The backbone's weights cannot be had.
         """
         self.recipe = recipe
         self._train, self._val = train, val
-        self.val_items = val.pictures
+        self.val_items = val.images
         if recipe.architecture not in TRAINABLE:
             raise ConfigError(f"architecture: {recipe.architecture!r} cannot be trained; allowed: {', '.join(TRAINABLE)}")
         kind = TRAINABLE[recipe.architecture]
@@ -73,13 +73,13 @@ class DetectorTask:
         for block in kind.backbone_blocks(self.module)[: recipe.frozen_blocks]:
             block.requires_grad_(False)
         prepare(self.module, recipe)
-        if all(face.ignore for picture in val.pictures for face in picture.faces):
+        if all(face.ignore for image in val.images for face in image.faces):
             raise SourceOpenError("the pictures to judge by show no labelled face; give --val-annotations with some")
-        weights = np.array([_weight(picture, recipe) for picture in train.pictures])
+        weights = np.array([_weight(image, recipe) for image in train.images])
         if not weights.any():
             raise ConfigError("picture_weights: no picture to learn from is left; give one of its patterns a weight above 0")
         self._odds = weights / weights.sum()
-        self._backgrounds = [picture for picture in train.pictures if not picture.faces]
+        self._backgrounds = [image for image in train.images if not image.faces]
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the trained parameters with the factor of their learning rate; norms and biases do not decay."""
@@ -113,32 +113,32 @@ class DetectorTask:
         size = int(batch_rng.choice(recipe.window_px))
         rng = np.random.default_rng((recipe.seed, 1, number))
         count = 4 if rng.random() < recipe.mosaic_share else 1
-        chosen = [self._train.pictures[index] for index in rng.choice(len(self._odds), count, p=self._odds)]
+        chosen = [self._train.images[index] for index in rng.choice(len(self._odds), count, p=self._odds)]
         return make_window(chosen, self._backgrounds, recipe, size, rng)
 
     def collate(self, windows: Sequence[Window]) -> Batch:
-        """Return pictures and targets as torchvision's detectors take them; label -1 is an ignored face."""
+        """Return images and targets as torchvision's detectors take them; label -1 is an ignored face."""
         device = torch.device("cpu")
         return [to_rgb_tensor(window.bgr, device) for window in windows], [_target(window) for window in windows]
 
     def losses(self, module: nn.Module, batch: Batch, device: torch.device) -> dict[str, torch.Tensor]:
         """Return the weighted losses of a batch."""
-        pictures = [picture.to(device) for picture in batch[0]]
+        images = [image.to(device) for image in batch[0]]
         targets = [{name: tensor.to(device) for name, tensor in target.items()} for target in batch[1]]
-        losses: dict[str, torch.Tensor] = module(pictures, targets)
+        losses: dict[str, torch.Tensor] = module(images, targets)
         return {name: value * self.recipe.loss_weights.get(name, 1.0) for name, value in losses.items()}
 
-    def predict(self, module: nn.Module, pictures: Sequence[LabelledPicture], device: torch.device) -> list[Any]:
-        """Return what the module finds in validation pictures."""
+    def predict(self, module: nn.Module, images: Sequence[LabelledImage], device: torch.device) -> list[Any]:
+        """Return what the module finds in validation images."""
         detector = as_detector(module, device)
-        return [(picture.name, detector.detect([picture.read()])[0]) for picture in pictures]
+        return [(image.name, detector.detect([image.read()])[0]) for image in images]
 
     def validate(self, predicted: Sequence[Any]) -> dict[str, float]:
         """Return figures of what `predict` found, by the project's own evaluation."""
         return validation_figures(self._val, dict(predicted))
 
     def save(self, path: Path, module: nn.Module, predicted: Sequence[Any], figures: dict[str, float], command: str) -> None:
-        """Write a checkpoint, its keypoint scores calibrated on the validation pictures."""
+        """Write a checkpoint, its keypoint scores calibrated on the validation images."""
         save_checkpoint(
             path,
             module.state_dict(),
@@ -157,9 +157,9 @@ class DetectorTask:
         )
 
 
-def _weight(picture: LabelledPicture, recipe: DetectorRecipe) -> float:
-    by_name = next((weight for pattern, weight in recipe.picture_weights.items() if re.search(pattern, picture.name)), 1.0)
-    is_hard = any(face.keypoints_xy is None and not face.ignore for face in picture.faces)
+def _weight(image: LabelledImage, recipe: DetectorRecipe) -> float:
+    by_name = next((weight for pattern, weight in recipe.picture_weights.items() if re.search(pattern, image.name)), 1.0)
+    is_hard = any(face.keypoints_xy is None and not face.ignore for face in image.faces)
     return by_name * (recipe.without_keypoints_weight if is_hard else 1.0)
 
 

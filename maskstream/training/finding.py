@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from maskstream.annotations import Annotations, LabelledPicture
+from maskstream.annotations import Annotations, LabelledImage
 from maskstream.evaluation.matching import Overlaps, match
 from maskstream.evaluation.scoring import ScoreSettings, score
-from maskstream.evaluation.types import PicturePredictions, Prediction
+from maskstream.evaluation.types import ImagePredictions, Prediction
 from maskstream.models.found_faces import KeypointCalibration
 from maskstream.models.keypoint_rcnn import KeypointRCNNDetector
 from maskstream.models.options import DetectorOptions
@@ -43,19 +43,18 @@ def validation_figures(annotations: Annotations, detections: Mapping[str, list[D
 
     Args:
         annotations: The labels.
-        detections: By picture, from a low score on.
+        detections: By image, from a low score on.
 
     Returns:
-        `ap50`, `ap` (0.50:0.95); at the score of the best F1 at IoU 0.5 `score`, `found_50`, `false_per_picture`;
+        `ap50`, `ap` (0.50:0.95); at the score of the best F1 at IoU 0.5 `score`, `found_50`, `false_per_image`;
         `keypoint_error` in distances of the eyes.
     """
-    pictures = tuple(
-        replace(picture, faces=tuple(replace(face, label=Label.MASK) for face in picture.faces))
-        for picture in annotations.pictures
+    images = tuple(
+        replace(image, faces=tuple(replace(face, label=Label.MASK) for face in image.faces)) for image in annotations.images
     )
-    predictions = {picture.name: _as_predictions(picture, detections.get(picture.name, [])) for picture in pictures}
+    predictions = {image.name: _as_predictions(image, detections.get(image.name, [])) for image in images}
     settings = ScoreSettings("face", "face", _SCORE_FLOOR, _SCORE_FLOOR, 0.5, "no_mask", bootstrap=0)
-    metrics = score(replace(annotations, pictures=pictures), predictions, settings).metrics
+    metrics = score(replace(annotations, images=images), predictions, settings).metrics
     best = max(metrics["operating_points"], key=_f1)
     keypoints = metrics["keypoints"]
     return {
@@ -74,7 +73,7 @@ def _f1(point: dict[str, Any]) -> float:
     return float(2 * precision * recall / max(precision + recall, 1e-9))
 
 
-def _as_predictions(picture: LabelledPicture, detections: Sequence[Detection]) -> PicturePredictions:
+def _as_predictions(image: LabelledImage, detections: Sequence[Detection]) -> ImagePredictions:
     faces = tuple(
         Prediction(
             *(found.box_xyxy, found.score, Label.MASK, None),
@@ -82,15 +81,15 @@ def _as_predictions(picture: LabelledPicture, detections: Sequence[Detection]) -
         )
         for found in detections
     )
-    return PicturePredictions(picture.name, picture.width, picture.height, faces)
+    return ImagePredictions(image.name, image.width, image.height, faces)
 
 
 def calibrate_keypoints(annotations: Annotations, detections: Mapping[str, list[Detection]]) -> tuple[float, float] | None:
     """Fit what makes a keypoint's score the probability that it is right; None where nothing was found to fit it on."""
     logits, is_right = [], []
-    for picture in annotations.pictures:
-        overlaps = Overlaps.of(picture, _as_predictions(picture, detections.get(picture.name, [])), "no_mask")
-        found = sorted(detections.get(picture.name, []), key=lambda each: -each.score)
+    for image in annotations.images:
+        overlaps = Overlaps.of(image, _as_predictions(image, detections.get(image.name, [])), "no_mask")
+        found = sorted(detections.get(image.name, []), key=lambda each: -each.score)
         for detection, taken in zip(found, match(overlaps, 0.5).taken, strict=True):
             face = overlaps.faces[taken] if taken >= 0 else None
             if face is not None and face.keypoints_xy is not None:

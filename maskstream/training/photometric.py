@@ -1,6 +1,6 @@
 """Changes of light, colour and quality, as cameras and codecs make them. Both trainers use these.
 
-Everything works on (H, W, 3) uint8 BGR and returns a picture of the same size; the given one is not modified.
+Everything works on (H, W, 3) uint8 BGR and returns an image of the same size; the given one is not modified.
 """
 
 import cv2
@@ -11,15 +11,15 @@ from maskstream.types import BgrImage, FloatArray
 _LEVELS = np.linspace(0, 1, 256, dtype=np.float32)
 
 
-def photometric(picture_bgr: BgrImage, rng: np.random.Generator, strength: float = 1.0) -> BgrImage:
-    """Return a picture as another camera might have seen it.
+def photometric(image_bgr: BgrImage, rng: np.random.Generator, strength: float = 1.0) -> BgrImage:
+    """Return an image as another camera might have seen it.
 
     Args:
-        picture_bgr: Not modified.
+        image_bgr: Not modified.
         rng: Decides everything.
         strength: Scales how often each change happens: 0 is never, 1 is for training.
     """
-    changed = picture_bgr
+    changed = image_bgr
     if rng.random() < 0.8 * strength:
         changed = np.asarray(cv2.LUT(changed, _light(rng)), np.uint8)
     if rng.random() < 0.5 * strength:
@@ -37,11 +37,11 @@ def photometric(picture_bgr: BgrImage, rng: np.random.Generator, strength: float
     return changed
 
 
-def downscaled(picture_bgr: BgrImage, scale: float) -> BgrImage:
-    """Return a picture that went through a smaller size and was blown up again."""
-    height, width = picture_bgr.shape[:2]
+def downscaled(image_bgr: BgrImage, scale: float) -> BgrImage:
+    """Return an image that went through a smaller size and was blown up again."""
+    height, width = image_bgr.shape[:2]
     small = (max(round(width * scale), 1), max(round(height * scale), 1))
-    shrunk = cv2.resize(picture_bgr, small, interpolation=cv2.INTER_AREA)
+    shrunk = cv2.resize(image_bgr, small, interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
@@ -56,9 +56,9 @@ def _light(rng: np.random.Generator) -> BgrImage:
     return np.asarray((curve * 255).clip(0, 255), np.uint8)[None]
 
 
-def _saturation(picture_bgr: BgrImage, rng: np.random.Generator) -> BgrImage:
+def _saturation(image_bgr: BgrImage, rng: np.random.Generator) -> BgrImage:
     """Return more or less colourful pixels, with a hue a little turned."""
-    hsv = cv2.cvtColor(picture_bgr, cv2.COLOR_BGR2HSV)
+    hsv = cv2.cvtColor(image_bgr, cv2.COLOR_BGR2HSV)
     steps = np.arange(256)
     hue = ((steps + rng.integers(-6, 7)) % 180).astype(np.uint8)
     saturation = (steps * rng.uniform(0.5, 1.5)).clip(0, 255).astype(np.uint8)
@@ -66,10 +66,10 @@ def _saturation(picture_bgr: BgrImage, rng: np.random.Generator) -> BgrImage:
     return np.asarray(cv2.cvtColor(cv2.LUT(hsv, table), cv2.COLOR_HSV2BGR), np.uint8)
 
 
-def _blur(picture_bgr: BgrImage, rng: np.random.Generator) -> BgrImage:
+def _blur(image_bgr: BgrImage, rng: np.random.Generator) -> BgrImage:
     if rng.random() < 0.5:
-        return np.asarray(cv2.GaussianBlur(picture_bgr, (0, 0), float(rng.uniform(0.5, 1.8))), np.uint8)
-    return np.asarray(cv2.filter2D(picture_bgr, -1, _motion(int(rng.integers(3, 9)), float(rng.uniform(0, np.pi)))), np.uint8)
+        return np.asarray(cv2.GaussianBlur(image_bgr, (0, 0), float(rng.uniform(0.5, 1.8))), np.uint8)
+    return np.asarray(cv2.filter2D(image_bgr, -1, _motion(int(rng.integers(3, 9)), float(rng.uniform(0, np.pi)))), np.uint8)
 
 
 def _motion(length: int, angle: float) -> FloatArray:
@@ -81,11 +81,11 @@ def _motion(length: int, angle: float) -> FloatArray:
     return np.asarray(kernel / kernel.sum(), np.float32)
 
 
-def _noise(picture_bgr: BgrImage, rng: np.random.Generator) -> BgrImage:
-    noise = rng.standard_normal(picture_bgr.shape, np.float32) * rng.uniform(3, 18)
-    return np.asarray((picture_bgr + noise).clip(0, 255), np.uint8)
+def _noise(image_bgr: BgrImage, rng: np.random.Generator) -> BgrImage:
+    noise = rng.standard_normal(image_bgr.shape, np.float32) * rng.uniform(3, 18)
+    return np.asarray((image_bgr + noise).clip(0, 255), np.uint8)
 
 
-def _jpeg(picture_bgr: BgrImage, quality: int) -> BgrImage:
-    _, encoded = cv2.imencode(".jpg", picture_bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+def _jpeg(image_bgr: BgrImage, quality: int) -> BgrImage:
+    _, encoded = cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)

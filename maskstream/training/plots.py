@@ -1,4 +1,4 @@
-"""A picture of how a training went."""
+"""An image of how a training went."""
 
 from collections.abc import Sequence
 from io import BytesIO
@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 
 def draw_curves(history: Sequence[dict[str, Any]]) -> bytes:
-    """Return a PNG: losses on the left, figures on the validation pictures on the right, by epoch.
+    """Return a PNG: losses on the left, figures on the validation images on the right, by epoch.
 
     Args:
         history: As the training loop writes it; at least one epoch.

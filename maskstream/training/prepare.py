@@ -1,4 +1,4 @@
-"""Builds what the trainers learn from: labels with readable pictures, crops, labels that ignore what nobody labelled."""
+"""Builds what the trainers learn from: labels with readable images, crops, labels that ignore what nobody labelled."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from loguru import logger
 from rich.console import Console
 from rich.progress import Progress
 
-from maskstream.annotations import Annotations, LabelFormat, LabelledPicture, ProblemKind, ReadOptions, read_annotations
+from maskstream.annotations import Annotations, LabelFormat, LabelledImage, ProblemKind, ReadOptions, read_annotations
 from maskstream.config.loading import load_config
 from maskstream.config.schema import Config
 from maskstream.errors import ConfigError, SourceError, SourceOpenError
@@ -58,7 +58,7 @@ def cut_crops(request: CropRequest, config: Config) -> dict[str, Any]:
     align = AlignRules(config.align.min_face_px, config.align.min_keypoint_score)
     background = None if request.background is None else _pattern("--background", request.background)
     rules = CropRules(request.size, align, request.keypoints, request.box, background)
-    with _pictures_bar(request.progress, annotations) as tick:
+    with _images_bar(request.progress, annotations) as tick:
         return make_crops(annotations, build_detector(config), request.out, rules, tick)
 
 
@@ -66,10 +66,10 @@ def find_unlabelled(images: Path, labels: Path, out: Path, only: str, config: Co
     """Write COCO labels anew, with what the detector finds beside them marked `ignore`; return how many these are.
 
     Args:
-        images: Folder of the pictures.
+        images: Folder of the images.
         labels: A COCO file.
         out: The new file.
-        only: A regular expression: pictures of other names stay as they are.
+        only: A regular expression: images of other names stay as they are.
         config: Names the detector and how sure it must be (`detector.min_score`).
         progress: Where to draw a progress bar; None for none.
 
@@ -81,7 +81,7 @@ def find_unlabelled(images: Path, labels: Path, out: Path, only: str, config: Co
     coco = json.loads(labels.read_bytes())  # in whatever encoding it was read before
     require_folder(str(out.parent))
     make_folder(str(out.parent))
-    with _pictures_bar(progress, annotations) as tick:
+    with _images_bar(progress, annotations) as tick:
         count = add_unlabelled(coco, annotations, build_detector(config), pattern, tick)
     replace_file(out, json.dumps(coco).encode() + b"\n")
     return count
@@ -94,25 +94,25 @@ def _pattern(option: str, expression: str) -> re.Pattern[str]:
         raise ConfigError(f"{option} {expression}: not a regular expression: {error}") from error
 
 
-def read_labelled(images: Path, labels: Path, *, strict: bool, label_format: LabelFormat | None = None) -> Annotations:
-    """Return labels whose pictures can all be decoded; list what is wrong with the others, or refuse them.
+def read_labelled(folder: Path, labels: Path, *, strict: bool, label_format: LabelFormat | None = None) -> Annotations:
+    """Return labels whose images can all be decoded; list what is wrong with the others, or refuse them.
 
     Raises:
         MaskStreamError: Nothing can be read, or with `strict` not everything.
     """
     meanings = load_config().evaluation.labels
     options = ReadOptions(meanings, label_format, strict=strict, classes_matter=False)  # a detector finds faces of any class
-    annotations = read_annotations(images, labels, options)
+    annotations = read_annotations(folder, labels, options)
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes without the interpreter's lock
-        reasons = list(pool.map(_why_unreadable, annotations.pictures))
+        reasons = list(pool.map(_why_unreadable, annotations.images))
     for problem in annotations.problems:
-        if problem.kind is not ProblemKind.PICTURE_WITHOUT_LABEL:  # those of the other set
+        if problem.kind is not ProblemKind.IMAGE_WITHOUT_LABEL:  # those of the other set
             logger.warning("{}: {}: {}", one_line(problem.where), problem.kind.value, problem.detail)
     report_broken([reason for reason in reasons if reason], strict=strict)
-    pictures = tuple(picture for picture, reason in zip(annotations.pictures, reasons, strict=True) if not reason)
-    faces = sum(len(picture.faces) for picture in pictures)
-    logger.info("{}: {} pictures, {} faces", one_line(str(labels)), len(pictures), faces)
-    return replace(annotations, pictures=pictures)
+    images = tuple(image for image, reason in zip(annotations.images, reasons, strict=True) if not reason)
+    faces = sum(len(image.faces) for image in images)
+    logger.info("{}: {} pictures, {} faces", one_line(str(labels)), len(images), faces)
+    return replace(annotations, images=images)
 
 
 def report_broken(broken: Sequence[str], *, strict: bool) -> None:
@@ -123,15 +123,15 @@ def report_broken(broken: Sequence[str], *, strict: bool) -> None:
         logger.error("{}; left out", line)
 
 
-def _why_unreadable(picture: LabelledPicture) -> str:
+def _why_unreadable(image: LabelledImage) -> str:
     try:
-        picture.read()
+        image.read()
     except SourceError as error:
         return str(error)
     return ""
 
 
 @contextmanager
-def _pictures_bar(console: Console | None, annotations: Annotations) -> Iterator[Callable[[int], None]]:
+def _images_bar(console: Console | None, annotations: Annotations) -> Iterator[Callable[[int], None]]:
     with Progress(console=console, transient=True, disable=console is None) as bar:
-        yield partial(bar.advance, bar.add_task("pictures", total=len(annotations.pictures)))
+        yield partial(bar.advance, bar.add_task("pictures", total=len(annotations.images)))

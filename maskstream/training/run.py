@@ -62,7 +62,7 @@ class TrainingRequest:
     init: Path | None
     """A checkpoint of ours to start from, instead of ImageNet weights."""
     strict: bool
-    """Refuse broken labels and pictures."""
+    """Refuse broken labels and images."""
     command: str
     progress: Console | None = None
     """Where to draw a progress bar; None for none."""
@@ -76,7 +76,7 @@ class TrainingRequest:
 def load_detector_recipe(path: Path | None, layers: Sequence[Layer], *, dry_run: bool = False) -> DetectorRecipe:
     """Return `configs/train_detector.yaml` with a file and layers laid over it; `ConfigError` where they do not fit.
 
-    A dry run changes nothing about its pictures; what the layers say stands above that.
+    A dry run changes nothing about its images; what the layers say stands above that.
     """
     still = {"mosaic_share": 0, "by_face_share": 0, "turn_deg": 0, "large_turn_share": 0, "hidden_share": 0, "zoom": [1, 1]}
     below = [Layer("--dry-run", {**_DRY_RUN, **still})] if dry_run else []
@@ -96,7 +96,7 @@ def train_detector(request: TrainingRequest, recipe: DetectorRecipe, images: Pat
     Args:
         request: See there.
         recipe: How.
-        images: Folder of the pictures.
+        images: Folder of the images.
         labels: COCO keypoints files, or labels in any format that is read: to learn from, and to choose by.
 
     Returns:
@@ -137,14 +137,14 @@ def _read_teacher(path: Path, recipe: ClassifierRecipe) -> CropNetwork:
 
 
 def try_detector(request: TrainingRequest, recipe: DetectorRecipe, images: Path, labels: Path) -> Figures:
-    """Let a detector learn eight pictures by heart, and leave nothing behind.
+    """Let a detector learn eight images by heart, and leave nothing behind.
 
     Raises:
         ModelError: It did not learn them.
     """
     annotations = read_labelled(images, labels, strict=request.strict)
-    with_faces = [picture for picture in annotations.pictures if any(not face.ignore for face in picture.faces)]
-    few = replace(annotations, pictures=tuple(with_faces[:_DRY_RUN_ITEMS]))
+    with_faces = [image for image in annotations.images if any(not face.ignore for face in image.faces)]
+    few = replace(annotations, images=tuple(with_faces[:_DRY_RUN_ITEMS]))
     return _try(lambda: DetectorTask(recipe, few, few, request.backbone), request, few.sha256)
 
 

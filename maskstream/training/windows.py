@@ -1,4 +1,4 @@
-"""What the detector trains on: square windows put together from labelled pictures, turned, zoomed, mirrored, side by side."""
+"""What the detector trains on: square windows put together from labelled images, turned, zoomed, mirrored, side by side."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskstream.annotations import LabelledFace, LabelledPicture
+from maskstream.annotations import LabelledFace, LabelledImage
 from maskstream.training.photometric import photometric
 from maskstream.training.recipe import DetectorRecipe
 from maskstream.types import FACE_KEYPOINTS, BgrImage, FloatArray
@@ -15,7 +15,7 @@ from maskstream.vision.align import PADDING_BGR
 
 _MIRRORED = [FACE_KEYPOINTS.index(name) for name in ("nose", "right_eye", "left_eye")]
 _NATURAL = 1.2
-"""Short sides of a picture over its place at zoom 1: a picture of short side 384 and a window of 320 px."""
+"""Short sides of an image over its place at zoom 1: an image of short side 384 and a window of 320 px."""
 _MOST_ENLARGED = 4.0
 _LEAST_OF_PLACE = 0.3
 _LEAST_SIDE_PX = 5
@@ -31,7 +31,7 @@ _BACKGROUND_SHARE = 0.8
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """A training picture and its N faces."""
+    """A training image and its N faces."""
 
     bgr: BgrImage
     """(S, S, 3) uint8."""
@@ -49,8 +49,8 @@ Labels = tuple[FloatArray, FloatArray, FloatArray]
 
 
 def make_window(
-    pictures: Sequence[LabelledPicture],
-    backgrounds: Sequence[LabelledPicture],
+    images: Sequence[LabelledImage],
+    backgrounds: Sequence[LabelledImage],
     recipe: DetectorRecipe,
     size_px: int,
     rng: np.random.Generator,
@@ -58,23 +58,23 @@ def make_window(
     """Make one window.
 
     Args:
-        pictures: One, or four for a mosaic.
-        backgrounds: Pictures without faces, to fill what a picture leaves free; may be empty.
+        images: One, or four for a mosaic.
+        backgrounds: Images without faces, to fill what an image leaves free; may be empty.
         recipe: See configs/train_detector.yaml.
         size_px: Its side.
         rng: Decides everything.
 
     Raises:
-        SourceError: A picture cannot be read.
+        SourceError: An image cannot be read.
     """
     canvas = np.empty((size_px, size_px, 3), np.uint8)
     parts: list[Labels] = []
-    for (x1, y1, x2, y2), picture in zip(_cells(len(pictures), size_px, rng), pictures, strict=True):
+    for (x1, y1, x2, y2), image in zip(_cells(len(images), size_px, rng), images, strict=True):
         behind = backgrounds[int(rng.integers(len(backgrounds)))] if backgrounds and rng.random() < _BACKGROUND_SHARE else None
         patch = _empty((x2 - x1, y2 - y1), behind, rng)
-        matrix, is_mirrored = _placement(picture, (x2 - x1, y2 - y1), recipe, rng)
-        _draw(picture.read(), matrix, patch, rng)
-        labels = _moved(picture.faces, matrix, is_mirrored, (x2 - x1, y2 - y1))
+        matrix, is_mirrored = _placement(image, (x2 - x1, y2 - y1), recipe, rng)
+        _draw(image.read(), matrix, patch, rng)
+        labels = _moved(image.faces, matrix, is_mirrored, (x2 - x1, y2 - y1))
         _hide_parts(patch, labels[0], recipe.hidden_share, rng)
         canvas[y1:y2, x1:x2] = patch
         parts.append(_shifted(labels, x1, y1))
@@ -82,16 +82,16 @@ def make_window(
     return Window(photometric(canvas, rng, recipe.photometric), boxes, counts, keypoints)
 
 
-def _cells(pictures: int, size_px: int, rng: np.random.Generator) -> list[Cell]:
-    """Return (x1, y1, x2, y2) of the place of each picture."""
-    if pictures == 1:
+def _cells(images: int, size_px: int, rng: np.random.Generator) -> list[Cell]:
+    """Return (x1, y1, x2, y2) of the place of each image."""
+    if images == 1:
         return [(0, 0, size_px, size_px)]
     x, y = (int(size_px * rng.uniform(0.35, 0.65)) for _ in range(2))
     return [(0, 0, x, y), (x, 0, size_px, y), (0, y, x, size_px), (x, y, size_px, size_px)]
 
 
-def _empty(size: tuple[int, int], behind: LabelledPicture | None, rng: np.random.Generator) -> BgrImage:
-    """Return what a picture is drawn on: plain, or a part of a picture without faces that covers the place."""
+def _empty(size: tuple[int, int], behind: LabelledImage | None, rng: np.random.Generator) -> BgrImage:
+    """Return what an image is drawn on: plain, or a part of an image without faces that covers the place."""
     width, height = size
     if behind is None:
         return np.full((height, width, 3), PADDING_BGR, np.uint8)
@@ -104,18 +104,18 @@ def _empty(size: tuple[int, int], behind: LabelledPicture | None, rng: np.random
 
 
 def _placement(
-    picture: LabelledPicture, size: tuple[int, int], recipe: DetectorRecipe, rng: np.random.Generator
+    image: LabelledImage, size: tuple[int, int], recipe: DetectorRecipe, rng: np.random.Generator
 ) -> tuple[FloatArray, bool]:
-    """Return the matrix (2, 3) from the picture to its place, and whether it mirrors."""
-    place, whole = np.array(size, np.float64), np.array([picture.width, picture.height], np.float64)
-    face = picture.faces[rng.integers(len(picture.faces))].box_xyxy.astype(np.float64) if picture.faces else None
+    """Return the matrix (2, 3) from the image to its place, and whether it mirrors."""
+    place, whole = np.array(size, np.float64), np.array([image.width, image.height], np.float64)
+    face = image.faces[rng.integers(len(image.faces))].box_xyxy.astype(np.float64) if image.faces else None
     scale = _scale(face, place, whole, recipe, rng)
     is_mirrored = bool(rng.random() < 0.5)
     focus = (face[:2] + face[2:]) / 2 if face is not None and rng.random() < 0.75 else whole * rng.uniform(0, 1, 2)
     if is_mirrored:
         focus[0] = whole[0] - focus[0]
     corner = place * rng.uniform(0.15, 0.85, 2) - scale * focus
-    slack = place - scale * whole  # negative where the picture is larger than its place, which it then covers
+    slack = place - scale * whole  # negative where the image is larger than its place, which it then covers
     corner = np.where(slack < 0, corner.clip(slack, 0), slack * rng.uniform(0, 1, 2))
     mirror = np.array([[-1.0, 0, whole[0]], [0, 1, 0]]) if is_mirrored else np.array([[1.0, 0, 0], [0, 1, 0]])
     matrix = scale * mirror
@@ -142,7 +142,7 @@ def _angle(recipe: DetectorRecipe, rng: np.random.Generator) -> float:
 
 
 def _draw(pixels: BgrImage, matrix: FloatArray, patch: BgrImage, rng: np.random.Generator) -> None:
-    """Resample a picture into its place, now and then without aliasing: in use it is scaled with it."""
+    """Resample an image into its place, now and then without aliasing: in use it is scaled with it."""
     scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     matrix = matrix.copy()
     if scale < _ALIASES_BELOW and rng.random() < 0.5:

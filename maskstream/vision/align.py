@@ -1,4 +1,4 @@
-"""Cut a face out of a picture, upright and always in the same place. Training, evaluation and stream all cut here.
+"""Cut a face out of an image, upright and always in the same place. Training, evaluation and stream all cut here.
 
 A similarity transform (rotation, one scale, shift) brings the line of the eyes level and the middle of the eyes to a fixed
 place of a square crop. For a face seen from the front the distance of the eyes sets the scale, which brings each eye to a fixed
@@ -69,15 +69,15 @@ def align_face(
     return None if quad_xy is None else AlignedFace(cut_quad(frame_bgr, quad_xy, size_px), quad_xy)
 
 
-def cut_faces(pictures_bgr: Sequence[BgrImage], quads_xy: Sequence[Sequence[FloatArray]], size_px: int) -> Sequence[BgrImage]:
-    """Return the crops of all faces of all pictures, in order.
+def cut_faces(images_bgr: Sequence[BgrImage], quads_xy: Sequence[Sequence[FloatArray]], size_px: int) -> Sequence[BgrImage]:
+    """Return the crops of all faces of all images, in order.
 
     Args:
-        pictures_bgr: (H, W, 3) uint8; not modified.
-        quads_xy: For each picture the outlines (4, 2) of its crops.
+        images_bgr: (H, W, 3) uint8; not modified.
+        quads_xy: For each image the outlines (4, 2) of its crops.
         size_px: Side of a crop.
     """
-    return [cut_quad(picture, quad, size_px) for picture, quads in zip(pictures_bgr, quads_xy, strict=True) for quad in quads]
+    return [cut_quad(image, quad, size_px) for image, quads in zip(images_bgr, quads_xy, strict=True) for quad in quads]
 
 
 def crop_quad(detection: Detection, face_box_xyxy: FloatArray, rules: AlignRules) -> FloatArray | None:
@@ -117,7 +117,7 @@ def supersampling(side_px: float, size_px: int) -> int:
 
 
 def cut_quad(frame_bgr: BgrImage, quad_xy: FloatArray, size_px: int, margin_px: int = 0) -> BgrImage:
-    """Resample the square `quad_xy` (4, 2) of a picture to (size_px, size_px, 3); outside the picture it is padded.
+    """Resample the square `quad_xy` (4, 2) of an image to (size_px, size_px, 3); outside the image it is padded.
 
     A large face is first cut at a multiple of the size and then averaged, so that it does not alias.
 

@@ -22,7 +22,7 @@ _FARTHEST_PX: Final = 1e6
 
 
 def are_pixels(coordinates: NDArray[np.floating[Any]]) -> bool:
-    """Return whether coordinates (...) can be those of a picture: numbers, and none farther away than any picture reaches.
+    """Return whether coordinates (...) can be those of an image: numbers, and none farther away than any image reaches.
 
     A network that is out of order gives others; they would become infinite where they are added or scaled.
     """
@@ -30,7 +30,7 @@ def are_pixels(coordinates: NDArray[np.floating[Any]]) -> bool:
 
 
 def is_box(box_xyxy: NDArray[np.floating[Any]]) -> bool:
-    """Return whether four numbers can be a box in a picture, be it without area."""
+    """Return whether four numbers can be a box in an image, be it without area."""
     return are_pixels(box_xyxy) and bool((box_xyxy[2:] >= box_xyxy[:2]).all())
 
 
@@ -59,7 +59,7 @@ def face_box_from_keypoints(detection: Detection) -> FloatArray:
 
 
 def head_box(face_box_xyxy: FloatArray, width: int, height: int) -> FloatArray:
-    """Return the head with hair (..., 4) around tight faces (..., 4), clipped to a picture of `width` x `height` pixels.
+    """Return the head with hair (..., 4) around tight faces (..., 4), clipped to an image of `width` x `height` pixels.
 
     The margins were fitted once on hand-drawn heads; they serve comparison with data sets that label heads.
     """

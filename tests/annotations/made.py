@@ -11,7 +11,7 @@ import pytest
 from maskstream.annotations import Annotations, Problem, ProblemKind, ReadOptions, read_annotations
 from maskstream.config.schema import LabelMeaning
 from maskstream.errors import ConfigError
-from maskstream.io.images import write_picture
+from maskstream.io.images import write_image
 
 MEANINGS: Mapping[str, LabelMeaning] = {
     "mask": "mask",
@@ -40,11 +40,11 @@ def refusal(images: Path | str = "images", labels: Path | str | None = "labels",
     return str(caught.value)
 
 
-def pictures(*names: str, size: tuple[int, int] = (100, 80)) -> None:
+def images(*names: str, size: tuple[int, int] = (100, 80)) -> None:
     """Write black pictures of a width and height below `images`."""
     for name in names:
         put(f"images/{name}", "")
-        write_picture(Path("images", name), np.zeros((size[1], size[0], 3), np.uint8))
+        write_image(Path("images", name), np.zeros((size[1], size[0], 3), np.uint8))
 
 
 def put(name: str, content: object) -> None:
@@ -109,7 +109,7 @@ def faces_of(found: Annotations) -> dict[str, list[tuple[str, bool, list[float]]
         picture.name: [
             (face.label.value, face.ignore, [round(edge, 2) for edge in face.box_xyxy.tolist()]) for face in picture.faces
         ]
-        for picture in found.pictures
+        for picture in found.images
     }
 
 

@@ -9,8 +9,8 @@ from PIL import ExifTags, Image
 
 from maskstream.annotations import ProblemKind
 from maskstream.config.loading import load_config
-from maskstream.io.images import read_picture
-from tests.annotations.made import coco, faces_of, kinds, only_problem, pictures, put, read, refusal, region, voc, vott
+from maskstream.io.images import read_image
+from tests.annotations.made import coco, faces_of, images, kinds, only_problem, put, read, refusal, region, voc, vott
 
 Box = tuple[float, float, float, float]
 
@@ -27,7 +27,7 @@ Box = tuple[float, float, float, float]
     ],
 )
 def test_box(box: Box, kept: list[float], kind: ProblemKind | None) -> None:
-    pictures("a.png")
+    images("a.png")
     put("labels/a.xml", voc([("mask", box), ("no_mask", (1, 2, 3, 4))]))
     found = read(strict=True)
     assert faces_of(found)["a.png"] == [("mask", False, kept), ("no_mask", False, [1, 2, 3, 4])]
@@ -50,8 +50,8 @@ def test_box(box: Box, kept: list[float], kind: ProblemKind | None) -> None:
         ((99.999999999, 20, 120, 50), ProblemKind.ZERO_AREA),
     ],
 )
-def test_a_picture_with_a_face_nobody_knows_the_place_of_is_left_out(box: Box, kind: ProblemKind) -> None:
-    pictures("a.png", "b.png")
+def test_a_image_with_a_face_nobody_knows_the_place_of_is_left_out(box: Box, kind: ProblemKind) -> None:
+    images("a.png", "b.png")
     put("labels/a.xml", voc([("mask", box), ("no_mask", (1, 2, 3, 4))]))
     put("labels/b.xml", voc([]))
     found = read()
@@ -72,7 +72,7 @@ def test_a_picture_with_a_face_nobody_knows_the_place_of_is_left_out(box: Box, k
     ],
 )
 def test_corners_in_the_wrong_order_in_other_formats(label: str, content: object) -> None:
-    pictures("a.png")
+    images("a.png")
     put("labels/classes.txt", "mask")
     put(f"labels/{label}", content)
     found = read()
@@ -98,14 +98,14 @@ IMAGES = [{"id": 1, "file_name": "a.png"}]
     ],
 )
 def test_what_is_no_box_in_other_formats(label: str, content: object) -> None:
-    pictures("a.png")
+    images("a.png")
     put("labels/classes.txt", "mask")
     put(f"labels/{label}", content)
     assert "none of 1 pictures is left: 1 box without area, such as a.png: box" in refusal()
 
 
-def test_yolo_boxes_beyond_the_picture() -> None:
-    pictures("a.png")
+def test_yolo_boxes_beyond_the_image() -> None:
+    images("a.png")
     put("labels/classes.txt", "mask")
     put("labels/a.txt", "0 0.05 0.5 0.3 0.5\n")
     found = read()
@@ -117,11 +117,11 @@ def test_yolo_boxes_beyond_the_picture() -> None:
 
 @pytest.mark.parametrize(("off", "count"), [(0.0, 1), (0.5, 1), (0.6, 2)])
 def test_the_same_box_twice(off: float, count: int) -> None:
-    pictures("a.png", "b.png")
+    images("a.png", "b.png")
     put("labels/a.xml", voc([("mask", (10, 10, 30, 30)), ("with_mask", (10, 10, 30, 30 + off))]))
     put("labels/b.xml", voc([("mask", (10, 10, 30, 30))]))  # in another picture it is another face
     found = read()
-    assert [len(picture.faces) for picture in found.pictures] == [count, 1]
+    assert [len(image.faces) for image in found.images] == [count, 1]
     assert kinds(found) == [ProblemKind.DUPLICATE] * (2 - count)
     if count == 1:
         assert only_problem(found).detail == f"box 10, 10, 30, {30 + off:g} in 100x80 again; left out"
@@ -129,7 +129,7 @@ def test_the_same_box_twice(off: float, count: int) -> None:
 
 @pytest.mark.parametrize("names", [("mask", "face"), ("face", "mask")])
 def test_the_same_box_once_more_without_class(names: tuple[str, str]) -> None:
-    pictures("a.png")
+    images("a.png")
     put("labels/a.xml", voc([(name, (10, 10, 30, 30)) for name in names]))
     found = read()
     assert faces_of(found) == {"a.png": [("mask", False, [10, 10, 30, 30])]}
@@ -137,7 +137,7 @@ def test_the_same_box_once_more_without_class(names: tuple[str, str]) -> None:
 
 
 def test_the_same_box_as_another_class() -> None:
-    pictures("a.png", "b.png")
+    images("a.png", "b.png")
     put("labels/a.xml", voc([("mask", (10, 10, 30, 30)), ("no_mask", (10, 10, 30, 30))]))
     put("labels/b.xml", voc([]))
     found = read()
@@ -168,7 +168,7 @@ FACE = ("mask", (10.0, 10.0, 30.0, 30.0))
     ],
 )
 def test_a_size_that_differs(size: tuple[float, float], face: tuple[str, Box], kept: list[float] | None, remark: str) -> None:
-    pictures("a.png", "b.png")
+    images("a.png", "b.png")
     asset = {"width": size[0], "height": size[1]}
     put("voc/a.xml", voc([face], size=size))
     put("voc/b.xml", voc([]))
@@ -185,12 +185,12 @@ def test_a_size_that_differs(size: tuple[float, float], face: tuple[str, Box], k
 
 @pytest.mark.parametrize("size", [(0, 0), (0, 80), ("", ""), (100, 80), ("100.0", "80")])
 def test_a_size_that_is_right_or_not_stated(size: tuple[object, object]) -> None:
-    pictures("a.png")
+    images("a.png")
     put("labels/a.xml", voc([], size=size))
     assert read().problems == ()
 
 
-def turned_picture(orientation: int) -> tuple[float, float, float, float]:
+def turned_image(orientation: int) -> tuple[float, float, float, float]:
     """Write a picture of 100 x 80 stored pixels, turned by EXIF, with a white spot; return the box of the spot upright."""
     stored = np.zeros((80, 100, 3), np.uint8)
     stored[10:20, 60:90] = 255
@@ -198,21 +198,21 @@ def turned_picture(orientation: int) -> tuple[float, float, float, float]:
     exif[ExifTags.Base.Orientation] = orientation
     Path("images").mkdir(exist_ok=True)
     Image.fromarray(stored).save("images/a.png", exif=exif)
-    rows, columns = np.nonzero(read_picture("images/a.png")[..., 0])
+    rows, columns = np.nonzero(read_image("images/a.png")[..., 0])
     return float(columns.min()), float(rows.min()), float(columns.max() + 1), float(rows.max() + 1)
 
 
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
 @pytest.mark.parametrize("scale", [1, 2])
-def test_boxes_of_the_stored_picture_are_turned_with_it(orientation: int, scale: int) -> None:
-    upright = turned_picture(orientation)
+def test_boxes_of_the_stored_image_are_turned_with_it(orientation: int, scale: int) -> None:
+    upright = turned_image(orientation)
     content = coco({"a.png": [("mask", (60 * scale, 10 * scale, 90 * scale, 20 * scale))]}, width=100 * scale, height=80 * scale)
     content["categories"][0]["keypoints"] = ["nose", "left_eye", "right_eye"]
     content["annotations"][0]["keypoints"] = [60 * scale, 10 * scale, 2, 90 * scale, 20 * scale, 2, 90 * scale, 10 * scale, 2]
     put("labels/a.json", content)
     found = read()
-    assert (found.pictures[0].width, found.pictures[0].height) == (80, 100)
-    face = found.pictures[0].faces[0]
+    assert (found.images[0].width, found.images[0].height) == (80, 100)
+    face = found.images[0].faces[0]
     assert tuple(face.box_xyxy.tolist()) == upright
     assert only_problem(found).detail.endswith("it is 80x100, turned by EXIF; the boxes are turned too")
     assert face.keypoints_xy is not None
@@ -222,8 +222,8 @@ def test_boxes_of_the_stored_picture_are_turned_with_it(orientation: int, scale:
     assert np.isclose(face.keypoints_xy[right_eye] - face.keypoints_xy[0], 0).any()
 
 
-def test_boxes_that_are_of_the_upright_picture_are_kept() -> None:
-    turned_picture(6)
+def test_boxes_that_are_of_the_upright_image_are_kept() -> None:
+    turned_image(6)
     put("labels/a.xml", voc([("mask", (0, 0, 80, 100))], size=(100, 80)))
     found = read()
     assert faces_of(found) == {"a.png": [("mask", False, [0, 0, 80, 100])]}
@@ -232,23 +232,23 @@ def test_boxes_that_are_of_the_upright_picture_are_kept() -> None:
 
 @pytest.mark.parametrize("name", ["with_mask", "With Mask", "WITH-MASK", " with mask ", "with.mask"])
 def test_spelling_of_names(name: str) -> None:
-    pictures("a.png")
+    images("a.png")
     put("labels/a.xml", voc([(name, (1, 2, 3, 4))]))
     found = read()
-    assert found.pictures[0].faces[0].label == "mask"
+    assert found.images[0].faces[0].label == "mask"
     assert found.names == {name.strip(): 1}
     assert read(meanings={"With-Mask": "mask"}).sha256 == found.sha256
 
 
 def test_a_name_without_end_is_not_repeated() -> None:
-    pictures("a.png")
+    images("a.png")
     put("labels/a.xml", voc([("x" * 100_000, (1, 2, 3, 4))]))
     assert "--set evaluation.labels.NAME=mask" in refusal()
     assert len(refusal()) < 1000
 
 
 def test_names_that_nobody_explained() -> None:
-    pictures("a.png", "b.png")
+    images("a.png", "b.png")
     put("labels/a.xml", voc([("mask", (1, 2, 3, 4)), ("Respirator N95", (5, 2, 9, 4)), ("hat", (1, 20, 3, 40))]))
     put("labels/b.xml", voc([("mask", (1, 2, 3, 4))]))
     assert refusal() == (
@@ -257,7 +257,7 @@ def test_names_that_nobody_explained() -> None:
         "say what each means: --set evaluation.labels.respirator_n95=mask (mask, no_mask, incorrect, unknown or ignore)"
     )
     found = read(meanings={"mask": "mask", "respirator_n95": "mask", "hat": "ignore"})
-    assert [(face.label.value, face.ignore) for face in found.pictures[0].faces] == [
+    assert [(face.label.value, face.ignore) for face in found.images[0].faces] == [
         ("mask", False),
         ("mask", False),
         ("unknown", True),
@@ -279,7 +279,7 @@ def test_names_that_nobody_explained() -> None:
     ],
 )
 def test_names_that_are_ambiguous_beside_others_are_asked_about(names: tuple[str, ...], ambiguous: bool) -> None:
-    pictures("a.png")
+    images("a.png")
     put("labels/a.xml", voc([(name, (10 * index, 2, 10 * index + 9, 40)) for index, name in enumerate(names)]))
     meanings = load_config().evaluation.labels
     if ambiguous:
@@ -293,24 +293,24 @@ def test_names_that_are_ambiguous_beside_others_are_asked_about(names: tuple[str
         read(meanings=meanings)
     for answer in ("no_mask", "unknown"):
         found = read(meanings={**meanings, names[0].lower(): answer})
-        assert found.pictures[0].faces[0].label == answer
-    assert read(meanings=meanings, classes_matter=False).pictures[0].faces[0].label == "unknown" or names == ("mask",)
+        assert found.images[0].faces[0].label == answer
+    assert read(meanings=meanings, classes_matter=False).images[0].faces[0].label == "unknown" or names == ("mask",)
 
 
 def test_a_name_that_is_only_listed_makes_another_ambiguous() -> None:
-    pictures("a.png")
+    images("a.png")
     meanings = load_config().evaluation.labels
     put("coco.json", coco({"a.png": [("face", (1, 2, 30, 40))]}))
-    assert read(labels="coco.json", meanings=meanings).pictures[0].faces[0].label == "unknown"
+    assert read(labels="coco.json", meanings=meanings).images[0].faces[0].label == "unknown"
     put("labels/a.txt", "0 .5 .5 .2 .5")
     for listed in (["face"], ["face", "face_mask", "no_mask"]):
         put("labels/classes.txt", "\n".join(listed))
-        assert read(meanings=meanings).pictures[0].faces[0].label == "unknown"
+        assert read(meanings=meanings).images[0].faces[0].label == "unknown"
     put("labels/classes.txt", "face\nface_mask")
     assert "face beside face_mask may mean" in refusal(meanings=meanings)
 
 
 def test_a_tag_beside_the_class_of_the_same_face_is_not_ambiguous() -> None:
-    pictures("a.png")
+    images("a.png")
     put("labels/a.json", {**vott("a.png", []), "regions": [region(["face", "mask"], (1, 2, 30, 40))]})
     assert faces_of(read(meanings=load_config().evaluation.labels)) == {"a.png": [("mask", False, [1, 2, 30, 40])]}

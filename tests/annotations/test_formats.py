@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from maskstream.annotations import ProblemKind
-from tests.annotations.made import coco, faces_of, kinds, only_problem, pictures, put, read, refusal, region, voc, vott, yolo
+from tests.annotations.made import coco, faces_of, images, kinds, only_problem, put, read, refusal, region, voc, vott, yolo
 
 VOC2007 = """<annotation>
 	<folder>VOC2007</folder>
@@ -106,24 +106,24 @@ COCO2017: dict[str, Any] = {
 
 
 def test_voc_as_documented() -> None:
-    pictures("000001.jpg", size=(353, 500))
+    images("000001.jpg", size=(353, 500))
     put("labels/000001.xml", VOC2007)
     found = read(meanings={"dog": "unknown", "person": "no_mask"})
     assert (found.format, found.names, found.problems) == ("voc", {"dog": 1, "person": 1}, ())
     dog, person = ("unknown", False, [48, 240, 195, 371]), ("no_mask", True, [8, 12, 352, 498])
     assert faces_of(found) == {"000001.jpg": [dog, person]}
-    assert (found.pictures[0].width, found.pictures[0].height, found.pictures[0].path) == (353, 500, Path("images/000001.jpg"))
+    assert (found.images[0].width, found.images[0].height, found.images[0].path) == (353, 500, Path("images/000001.jpg"))
 
 
 def test_voc_with_fractions_and_other_encodings() -> None:
-    pictures("a.png", "b.png")
+    images("a.png", "b.png")
     put("labels/a.xml", voc([("mask", (1.25, 2.5, 30.75, 40))]).encode("utf-16"))
     put("labels/b.xml", b"\xef\xbb\xbf<?xml version='1.0' encoding='utf-8'?>\n" + voc([]).encode())
     assert faces_of(read()) == {"a.png": [("mask", False, [1.25, 2.5, 30.75, 40])], "b.png": []}
 
 
 def test_vott_asset_as_documented() -> None:
-    pictures("my photo.jpg")
+    images("my photo.jpg")
     put("labels/4f0c4d5d2ee3e1b6f2ca9d6ec5f2c9d5-asset.json", ASSET)
     found = read()
     assert (found.format, found.problems) == ("vott", ())
@@ -131,7 +131,7 @@ def test_vott_asset_as_documented() -> None:
 
 
 def test_vott_export_as_documented() -> None:
-    pictures("my photo.jpg", "b.jpg", "new.jpg")
+    images("my photo.jpg", "b.jpg", "new.jpg")
     export = {
         "name": "masks",
         "securityToken": "masks Token",
@@ -144,11 +144,11 @@ def test_vott_export_as_documented() -> None:
     assert found.format == "vott"
     assert list(faces_of(found)) == ["b.jpg", "my photo.jpg"]
     problem = only_problem(found)  # of new.jpg VoTT says that nobody has visited it
-    assert (problem.kind, problem.where) == (ProblemKind.PICTURE_WITHOUT_LABEL, "new.jpg")
+    assert (problem.kind, problem.where) == (ProblemKind.IMAGE_WITHOUT_LABEL, "new.jpg")
 
 
 def test_vott_1_export() -> None:
-    pictures("a.jpg")
+    images("a.jpg")
     box = {"x1": 5, "y1": 10, "x2": 25, "y2": 30, "width": 50, "height": 40, "type": "Rectangle", "tags": ["mask"], "name": 1}
     content = {"frames": {"a.jpg": [box], "0": [box]}, "framerate": "1", "inputTags": "mask", "visitedFrames": ["a.jpg"]}
     put("labels.json", content)
@@ -158,7 +158,7 @@ def test_vott_1_export() -> None:
 
 
 def test_vott_polygon() -> None:
-    pictures("a.jpg")
+    images("a.jpg")
     corners = [{"x": 40, "y": 10}, {"x": 60, "y": 30}, {"x": 20, "y": 50}]
     put("labels/a.json", {"asset": {"name": "a.jpg"}, "regions": [{"type": "POLYGON", "tags": ["mask"], "points": corners}]})
     assert faces_of(read()) == {"a.jpg": [("mask", False, [20, 10, 60, 50])]}
@@ -176,7 +176,7 @@ def test_vott_polygon() -> None:
     ],
 )
 def test_vott_with_several_tags(tags: list[str], label: str, ignore: bool) -> None:
-    pictures("a.jpg")
+    images("a.jpg")
     put("labels/a.json", {"asset": {"name": "a.jpg"}, "regions": [region(tags, (1, 2, 30, 40))]})
     found = read()
     assert faces_of(found) == {"a.jpg": [(label, ignore, [1, 2, 30, 40])]}
@@ -184,7 +184,7 @@ def test_vott_with_several_tags(tags: list[str], label: str, ignore: bool) -> No
 
 
 def test_vott_tags_that_contradict_each_other() -> None:
-    pictures("a.jpg", "b.jpg")
+    images("a.jpg", "b.jpg")
     put("labels/a.json", {"asset": {"name": "a.jpg"}, "regions": [region(["mask", "no_mask"], (1, 2, 30, 40))]})
     put("labels/b.json", vott("b.jpg", []))
     found = read()
@@ -194,14 +194,14 @@ def test_vott_tags_that_contradict_each_other() -> None:
 
 
 def test_coco_as_documented() -> None:
-    pictures("000000000139.jpg", "000000397133.jpg", size=(640, 427))
+    images("000000000139.jpg", "000000397133.jpg", size=(640, 427))
     put("labels/person_keypoints_val2017.json", COCO2017)
     found = read(meanings={"person": "no_mask"})
     assert (found.format, found.names, found.problems) == ("coco", {"person": 1}, ())
     assert faces_of(found) == {"000000000139.jpg": [], "000000397133.jpg": [("no_mask", False, [73.35, 106.02, 173.85, 306.27])]}
     assert found.coco_image_ids == {397133: "000000397133.jpg", 139: "000000000139.jpg"}
     assert found.coco_categories == {1: "person"}
-    keypoints_xy = found.pictures[1].faces[0].keypoints_xy
+    keypoints_xy = found.images[1].faces[0].keypoints_xy
     assert keypoints_xy is not None
     assert keypoints_xy.tolist() == [[142, 109], [147, 100], [134, 100]]
 
@@ -209,7 +209,7 @@ def test_coco_as_documented() -> None:
 @pytest.mark.parametrize("write", [str, float])
 @pytest.mark.parametrize("part", ["images", "annotations", "categories"])
 def test_coco_ids_that_differ_in_type_only(part: str, write: Callable[[int], object]) -> None:
-    pictures("a.png", "b.png")
+    images("a.png", "b.png")
     content = coco({"a.png": [("mask", (0, 0, 20, 20))], "b.png": [("no_mask", (1, 2, 30, 40))]})
     for entry in content[part]:
         entry |= {key: write(entry[key]) for key in ("id", "image_id", "category_id") if key in entry}
@@ -233,12 +233,12 @@ def test_coco_ids_that_differ_in_type_only(part: str, write: Callable[[int], obj
     ],
 )
 def test_coco_keypoints(names: list[str] | None, keypoints: list[int], expected: list[list[float]] | None) -> None:
-    pictures("a.png")
+    images("a.png")
     content = coco({"a.png": [("face", (0, 0, 20, 20))]})
     content["categories"][0]["keypoints"] = names
     content["annotations"][0]["keypoints"] = keypoints
     put("coco.json", content)
-    face = read(labels="coco.json").pictures[0].faces[0]
+    face = read(labels="coco.json").images[0].faces[0]
     assert (None if face.keypoints_xy is None else face.keypoints_xy.tolist()) == expected
     if expected:
         assert face.as_detection().keypoint("nose")[0].tolist() == expected[0]
@@ -251,7 +251,7 @@ def test_coco_keypoints(names: list[str] | None, keypoints: list[int], expected:
     ("ours", "label"), [("mask", "mask"), ("no_mask", "no_mask"), ("incorrect", "incorrect"), (None, "unknown")]
 )
 def test_our_own_field_of_coco_comes_before_the_category(ours: str | None, label: str) -> None:
-    pictures("a.png")
+    images("a.png")
     content = coco({"a.png": [("nobody knows", (0, 0, 20, 20))]})
     content["annotations"][0]["mask"] = ours
     put("coco.json", content)
@@ -262,20 +262,20 @@ def test_our_own_field_of_coco_comes_before_the_category(ours: str | None, label
 
 @pytest.mark.parametrize("key", ["iscrowd", "ignore"])
 def test_coco_annotations_that_do_not_count(key: str) -> None:
-    pictures("a.png")
+    images("a.png")
     content = coco({"a.png": [("mask", (0, 0, 20, 20)), ("mask", (30, 30, 50, 50))]})
     content["annotations"][1][key] = 1
     put("coco.json", content)
-    assert [face.ignore for face in read(labels="coco.json").pictures[0].faces] == [False, True]
+    assert [face.ignore for face in read(labels="coco.json").images[0].faces] == [False, True]
 
 
 def test_yolo_as_documented() -> None:
-    pictures("train/000000000009.jpg", size=(640, 480))
+    images("train/000000000009.jpg", size=(640, 480))
     put("labels/train/000000000009.txt", "45 0.479492 0.688771 0.955609 0.5955\n0 0.736516 0.247188 0.498875 0.476417\n")
     put("coco8.yaml", "path: coco8\ntrain: images/train\nval: images/val\n\nnames:\n  0: person\n  45: bowl\n")
     found = read(meanings={"person": "no_mask", "bowl": "ignore"})
     assert (found.format, found.names, found.problems) == ("yolo", {"bowl": 1, "person": 1}, ())
-    bowl, person = found.pictures[0].faces
+    bowl, person = found.images[0].faces
     assert (bowl.label.value, bowl.ignore, person.label.value, person.ignore) == ("unknown", True, "no_mask", False)
     assert bowl.box_xyxy.tolist() == pytest.approx([1.08, 187.69, 612.67, 473.53], abs=0.01)
 
@@ -292,7 +292,7 @@ def test_yolo_as_documented() -> None:
     ],
 )
 def test_where_names_of_yolo_are_found(place: str, name: str, content: str) -> None:
-    pictures("train/a.png")
+    images("train/a.png")
     put("labels/train/a.txt", "1 .5 .5 .2 .5")
     put(place + name, content)
     put(f"{place}another.yaml", "something: [else")
@@ -300,7 +300,7 @@ def test_where_names_of_yolo_are_found(place: str, name: str, content: str) -> N
 
 
 def test_names_of_yolo_are_not_sought_farther_up() -> None:
-    pictures("a.png")
+    images("a.png")
     put("labels/a.txt", "0 .5 .5 .2 .5")
     put("../../classes.txt", "mask")
     assert "labels: YOLO labels without names of their classes; put classes.txt, obj.names or data.yaml" in refusal()
@@ -319,7 +319,7 @@ def test_names_of_yolo_are_not_sought_farther_up() -> None:
     ],
 )
 def test_columns_of_yolo(line: str, box: list[float]) -> None:
-    pictures("a.png")
+    images("a.png")
     put("labels/classes.txt", "mask")
     put("labels/a.txt", f"\n{line}\n\n")
     assert faces_of(read()) == {"a.png": [("mask", False, box)]}
@@ -332,7 +332,7 @@ def test_the_same_labels_have_the_same_sum_in_every_format() -> None:
         "sub/c.png": [],
     }
     names = ["incorrect", "mask", "no_mask"]
-    pictures(*labels)
+    images(*labels)
     put("coco/labels.json", coco(labels))
     put("yolo/classes.txt", "\n".join(names))
     for name, faces in labels.items():
@@ -342,7 +342,7 @@ def test_the_same_labels_have_the_same_sum_in_every_format() -> None:
         put(f"yolo/{stem}.txt", yolo(faces, names))
     found = [read(labels=format_) for format_ in ("coco", "voc", "vott", "yolo")]
     assert [each.format for each in found] == ["coco", "voc", "vott", "yolo"]
-    assert all([picture.name for picture in each.pictures] == list(labels) for each in found)
+    assert all([image.name for image in each.images] == list(labels) for each in found)
     assert all(kinds(each) == [] for each in found)
     assert {each.sha256 for each in found} == {found[0].sha256}
     assert all(each.names == {"mask": 1, "no_mask": 1, "incorrect": 1} for each in found)
@@ -350,7 +350,7 @@ def test_the_same_labels_have_the_same_sum_in_every_format() -> None:
 
 @pytest.mark.parametrize("change", ["box", "label", "ignore", "size", "name", "one less"])
 def test_other_labels_have_another_sum(change: str) -> None:
-    pictures("a.png")
+    images("a.png")
     face = ("mask", (10, 20, 30, 40))
     put("labels/a.xml", voc([face]))
     before = read().sha256
@@ -362,7 +362,7 @@ def test_other_labels_have_another_sum(change: str) -> None:
     }
     put("labels/a.xml", changed.get(change, voc([face])))
     if change == "size":
-        pictures("a.png", size=(100, 81))
+        images("a.png", size=(100, 81))
     if change == "name":
         Path("images/a.png").rename("images/a.jpg")
     assert read().sha256 != before

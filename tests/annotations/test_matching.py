@@ -5,7 +5,7 @@ import unicodedata
 import pytest
 
 from maskstream.annotations import ProblemKind
-from tests.annotations.made import coco, faces_of, kinds, only_problem, pictures, put, read, refusal, voc, vott
+from tests.annotations.made import coco, faces_of, images, kinds, only_problem, put, read, refusal, voc, vott
 
 FACE = [("mask", (1, 2, 30, 40))]
 
@@ -56,13 +56,13 @@ def owners(**options: object) -> list[str]:
     ],
 )
 def test_owner(names: list[str], label: str, content: object, owner: str) -> None:
-    pictures(*names)
+    images(*names)
     put(f"labels/{label}", content)
     assert owners(unlabelled="negative") == [owner]
 
 
 def test_folders_above_decide_between_splits() -> None:
-    pictures("val/a.png")
+    images("val/a.png")
     put("all.json", coco({"train/a.png": [("no_mask", (0, 0, 9, 9))], "val/a.png": FACE}))
     found = read("images/val", "all.json")
     assert faces_of(found) == {"a.png": [("mask", False, [1, 2, 30, 40])]}
@@ -70,7 +70,7 @@ def test_folders_above_decide_between_splits() -> None:
 
 
 def test_labels_that_lie_elsewhere() -> None:
-    pictures("a.png", "x/a.png")
+    images("a.png", "x/a.png")
     put("far/away/a.xml", voc(FACE))
     put("far/away/x/a.xml", voc([]))
     found = read(labels="far/away")
@@ -78,7 +78,7 @@ def test_labels_that_lie_elsewhere() -> None:
 
 
 def test_parallel_trees_of_yolo() -> None:
-    pictures("train/a.png", "val/a.png")
+    images("train/a.png", "val/a.png")
     put("data.yaml", "names: [mask]")
     put("labels/val/a.txt", "0 .5 .5 .2 .5")
     put("labels/train/a.txt", "")
@@ -87,60 +87,60 @@ def test_parallel_trees_of_yolo() -> None:
     assert found.problems == ()
 
 
-def test_a_label_without_picture() -> None:
-    pictures("a.png")
+def test_a_label_without_image() -> None:
+    images("a.png")
     put("labels/a.xml", voc(FACE))
     put("labels/b.xml", voc(FACE, filename="c.png"))
     found = read()
     assert list(faces_of(found)) == ["a.png"]
     assert found.names == {"mask": 1}  # of pictures that are there
     problem = only_problem(found)
-    assert (problem.kind, problem.where) == (ProblemKind.LABEL_WITHOUT_PICTURE, "b.xml")
+    assert (problem.kind, problem.where) == (ProblemKind.LABEL_WITHOUT_IMAGE, "b.xml")
     assert problem.detail == "no picture is called 'b' or 'c.png'; left out"
 
 
 @pytest.mark.parametrize("unlabelled", ["skip", "negative"])
 def test_an_ambiguous_label(unlabelled: str) -> None:
-    pictures("x/a.png", "y/a.png", "b.png")
+    images("x/a.png", "y/a.png", "b.png")
     put("labels/a.xml", voc(FACE))
     put("labels/b.xml", voc([]))
     found = read(unlabelled=unlabelled)
     assert list(faces_of(found)) == ["b.png"]  # neither of the two is known to show no face
-    assert only_problem(found).kind is ProblemKind.LABEL_WITHOUT_PICTURE
+    assert only_problem(found).kind is ProblemKind.LABEL_WITHOUT_IMAGE
     assert only_problem(found).detail == "ambiguous: 2 pictures fit (x/a.png, y/a.png); left out"
 
 
-def test_two_labels_of_one_picture() -> None:
-    pictures("a.png")
+def test_two_labels_of_one_image() -> None:
+    images("a.png")
     put("labels/a.xml", voc(FACE))
     put("labels/b.xml", voc([], filename="a.png"))
     put("labels/sub/a.xml", voc([]))
     found = read()
-    assert len(found.pictures[0].faces) == 1
+    assert len(found.images[0].faces) == 1
     assert kinds(found) == [ProblemKind.DUPLICATE] * 2
     assert [problem.where for problem in found.problems] == ["b.xml", "sub/a.xml"]
     assert "picture a.png, which a.xml speaks of; left out" in found.problems[0].detail
 
 
 def test_the_surer_of_two_labels_counts() -> None:
-    pictures("x/a.png")
+    images("x/a.png")
     put("labels/b/a.xml", voc([]))
     put("labels/x/a.xml", voc(FACE))
     found = read()
-    assert len(found.pictures[0].faces) == 1
+    assert len(found.images[0].faces) == 1
     assert only_problem(found).where == "b/a.xml"
 
 
-def test_a_picture_without_label_is_not_one_without_face() -> None:
-    pictures("a.png", "b.png", "c.png")
+def test_a_image_without_label_is_not_one_without_face() -> None:
+    images("a.png", "b.png", "c.png")
     put("labels/a.xml", voc([]))
     put("labels/b.xml", voc(FACE))
     found = read()
     assert {name: len(faces) for name, faces in faces_of(found).items()} == {"a.png": 0, "b.png": 1}
-    assert (only_problem(found).kind, only_problem(found).where) == (ProblemKind.PICTURE_WITHOUT_LABEL, "c.png")
+    assert (only_problem(found).kind, only_problem(found).where) == (ProblemKind.IMAGE_WITHOUT_LABEL, "c.png")
     found = read(unlabelled="negative")
     assert {name: len(faces) for name, faces in faces_of(found).items()} == {"a.png": 0, "b.png": 1, "c.png": 0}
-    assert only_problem(found).kind is ProblemKind.PICTURE_WITHOUT_LABEL
+    assert only_problem(found).kind is ProblemKind.IMAGE_WITHOUT_LABEL
 
 
 @pytest.mark.parametrize(
@@ -148,15 +148,15 @@ def test_a_picture_without_label_is_not_one_without_face() -> None:
     [("a.txt", ""), ("a.txt", " \n"), ("a.xml", voc([])), ("a.json", vott("a.png", [])), ("c.json", coco({"a.png": []}))],
 )
 def test_labels_that_say_there_is_no_face(label: str, content: object) -> None:
-    pictures("a.png", "b.png")
+    images("a.png", "b.png")
     put(f"labels/{label}", content)
     found = read()
     assert faces_of(found) == {"a.png": []}
-    assert only_problem(found).kind is ProblemKind.PICTURE_WITHOUT_LABEL
+    assert only_problem(found).kind is ProblemKind.IMAGE_WITHOUT_LABEL
 
 
-def test_none_belongs_to_a_picture() -> None:
-    pictures("a.png", "b.png")
+def test_none_belongs_to_a_image() -> None:
+    images("a.png", "b.png")
     put("labels/x_1.xml", voc(FACE))
     put("labels/x_2.xml", voc(FACE))
     expected = "labels: none of 2 labels belongs to one of the 2 pictures in images; they are called x_1.xml, the pictures a.png"

@@ -10,41 +10,41 @@ import pytest
 from maskstream.annotations import ProblemKind, ReadOptions, read_annotations
 from maskstream.config.loading import load_config
 from maskstream.errors import SourceOpenError
-from tests.annotations.made import MEANINGS, coco, faces_of, kinds, only_problem, pictures, put, read, refusal, voc, vott
+from tests.annotations.made import MEANINGS, coco, faces_of, images, kinds, only_problem, put, read, refusal, voc, vott
 
 FACE = [("mask", (1, 2, 30, 40))]
 DOCTYPE = '<!DOCTYPE annotation [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">]>'
 BOX = {"left": 1, "top": 2, "width": 3, "height": 4}
 
 
-def no_pictures(images: str) -> str:
+def no_images(images: str) -> str:
     with pytest.raises(SourceOpenError) as caught:
         read_annotations(Path(images), None, ReadOptions(MEANINGS))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-def test_pictures_are_found_in_folders_of_folders_in_natural_order() -> None:
+def test_images_are_found_in_folders_of_folders_in_natural_order() -> None:
     names = ["1/x.png", "2/a.png", "a.JPG", "picture_2.png", "picture_10.png"]
-    pictures(*names, ".hidden.png", ".thumbs/a.png")
+    images(*names, ".hidden.png", ".thumbs/a.png")
     put("images/notes.md", "")
     found = read(labels=None, unlabelled="negative")
-    assert [picture.name for picture in found.pictures] == names
-    assert [picture.path for picture in found.pictures] == [Path("images", name) for name in names]
+    assert [image.name for image in found.images] == names
+    assert [image.path for image in found.images] == [Path("images", name) for name in names]
     assert (found.format, found.names) == ("none", {})
-    assert kinds(found) == [ProblemKind.PICTURE_WITHOUT_LABEL] * len(names)
+    assert kinds(found) == [ProblemKind.IMAGE_WITHOUT_LABEL] * len(names)
 
 
-def test_folders_without_pictures() -> None:
+def test_folders_without_images() -> None:
     put("images/notes.md", "")
-    assert no_pictures("missing") == "missing: no such folder; give the folder of the pictures"
-    assert no_pictures("images/notes.md") == "images/notes.md: not a folder; give the folder of the pictures"
-    assert no_pictures("images").startswith("images: no picture in this folder or below it; pictures end in .jpg")
-    assert no_pictures("a\nb").startswith(r"a\nb: no such folder")
+    assert no_images("missing") == "missing: no such folder; give the folder of the pictures"
+    assert no_images("images/notes.md") == "images/notes.md: not a folder; give the folder of the pictures"
+    assert no_images("images").startswith("images: no picture in this folder or below it; pictures end in .jpg")
+    assert no_images("a\nb").startswith(r"a\nb: no such folder")
 
 
 def test_no_labels() -> None:
-    pictures("a.png", "b.png")
+    images("a.png", "b.png")
     assert (
         refusal(labels=None) == "images: 2 pictures and no labels; give --labels, or --unlabelled negative where none has a face"
     )
@@ -55,7 +55,7 @@ def test_no_labels() -> None:
 
 
 def test_what_may_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    pictures("a.png", "locked/b.png")
+    images("a.png", "locked/b.png")
     put("labels/a.xml", voc(FACE))
     put("labels/b.xml", voc(FACE))
     scandir, read_bytes = os.scandir, Path.read_bytes
@@ -66,7 +66,7 @@ def test_what_may_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
         return scandir(path) if not arguments else None
 
     monkeypatch.setattr(os, "scandir", refuse)
-    assert no_pictures("images") == "images: images/locked cannot be read: Permission denied; check the path and its permissions"
+    assert no_images("images") == "images: images/locked cannot be read: Permission denied; check the path and its permissions"
     monkeypatch.setattr(os, "scandir", scandir)
     monkeypatch.setattr(Path, "read_bytes", lambda path: refuse(path, 1) or read_bytes(path))
     found = read()
@@ -86,17 +86,17 @@ def test_what_may_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_content_tells_the_format(name: str, content: str, format_: str) -> None:
-    pictures("a.png")
+    images("a.png")
     put("classes.txt", "mask")
     put(name, content)
     assert read(labels=name).format == format_
-    assert len(read(labels=name).pictures[0].faces) == 1
+    assert len(read(labels=name).images[0].faces) == 1
     if Path(name).suffix in {".txt", ".xml", ".json"}:
         assert read(labels="labels").format == format_
 
 
 def test_what_is_no_label_is_not_looked_at() -> None:
-    pictures("a.png", "b.png")
+    images("a.png", "b.png")
     put("labels/a.xml", voc(FACE))
     put("labels/b.txt", "")  # of notes, or of YOLO: VOC it is not
     put("labels/README.txt", "how this was labelled")
@@ -104,11 +104,11 @@ def test_what_is_no_label_is_not_looked_at() -> None:
     put("labels/list.json", "[1, 2]")
     found = read()
     assert (found.format, list(faces_of(found))) == ("voc", ["a.png"])
-    assert only_problem(found).kind is ProblemKind.PICTURE_WITHOUT_LABEL
+    assert only_problem(found).kind is ProblemKind.IMAGE_WITHOUT_LABEL
 
 
 def test_several_formats() -> None:
-    pictures("a.png")
+    images("a.png")
     put("labels/classes.txt", "mask")
     put("labels/a.xml", voc([("mask", (1, 1, 9, 9))]))
     put("labels/b.xml", voc([("mask", (1, 1, 9, 9))]))
@@ -120,12 +120,12 @@ def test_several_formats() -> None:
     for format_, left in (("voc", 1), ("vott", 2), ("coco", 3), ("yolo", 40)):
         found = read(format=format_)
         assert found.format == format_
-        assert found.pictures[0].faces[0].box_xyxy[0] == left
-        assert kinds(found) == ([ProblemKind.LABEL_WITHOUT_PICTURE] if format_ == "voc" else [])
+        assert found.images[0].faces[0].box_xyxy[0] == left
+        assert kinds(found) == ([ProblemKind.LABEL_WITHOUT_IMAGE] if format_ == "voc" else [])
 
 
 def test_the_format_that_is_forced_is_not_there() -> None:
-    pictures("a.png")
+    images("a.png")
     put("labels/a.xml", voc(FACE))
     put("labels/b.xml", "<html/>")
     assert refusal(format="coco") == (
@@ -153,7 +153,7 @@ def test_the_format_that_is_forced_is_not_there() -> None:
     ],
 )
 def test_a_file_that_is_no_label(name: str, content: str | bytes, reason: str) -> None:
-    pictures("a.png", "b.png")
+    images("a.png", "b.png")
     put(f"labels/{name}", content)
     assert f"labels/{name}: no labels; found 1 unknown {Path(name).suffix}, such as {reason}" in refusal(labels=f"labels/{name}")
     put("labels/classes.txt", "mask")
@@ -215,8 +215,8 @@ def of_annotation(**fields: object) -> dict[str, Any]:
         ("c.json", of_annotation(iscrowd="no"), "annotation 7: iscrowd is 'no', expected a number"),
     ],
 )
-def test_one_broken_entry_costs_the_whole_picture(name: str, content: object, reason: str) -> None:
-    pictures("a.png", "b.png")
+def test_one_broken_entry_costs_the_whole_image(name: str, content: object, reason: str) -> None:
+    images("a.png", "b.png")
     put("labels/classes.txt", "mask")
     put(f"labels/{name}", content)
     if name != "c.json":
@@ -231,14 +231,14 @@ def test_one_broken_entry_costs_the_whole_picture(name: str, content: object, re
 
 
 def test_all_labels_are_broken() -> None:
-    pictures("a.png", "b.png")
+    images("a.png", "b.png")
     put("labels/c.json", coco({"a.png": [], "b.png": []}, width="wide"))
     reason = "a.png: width is 'wide', expected a number; picture a.png is left out"
     assert refusal() == f"images: none of 2 pictures is left: 2 broken label, such as {reason}"
 
 
 def test_deep_nesting_that_json_can_hold() -> None:
-    pictures("a.png")
+    images("a.png")
     for depth in range(700, 1000, 4):
         put("labels/a.json", '{"asset": {"name": "a.png"}, "regions": [' + "[" * depth + "]" * depth + "]}")
         assert "a.json: " in refusal()
@@ -248,7 +248,7 @@ def test_deep_nesting_that_json_can_hold() -> None:
     "keypoints", [[1, 2], [1, 2, 2, 3, 4, 2], [1, 2, 2, 3, 4, 2, 5, "6", 2], 7, [1e300, 2, 2, 3, 4, 2, 5, 6, 2]]
 )
 def test_broken_keypoints(keypoints: object) -> None:
-    pictures("a.png", "b.png")
+    images("a.png", "b.png")
     content = of_annotation(keypoints=keypoints)
     content["categories"][0]["keypoints"] = ["nose", "left_eye", "right_eye"]
     put("labels/c.json", content)
@@ -256,7 +256,7 @@ def test_broken_keypoints(keypoints: object) -> None:
 
 
 def test_annotations_of_images_that_are_not_listed() -> None:
-    pictures("a.png", "b.png")
+    images("a.png", "b.png")
     content = of_annotation(image_id=99)
     content["annotations"].append(7)
     content["images"].append({"file_name": "b.png"})
@@ -281,21 +281,21 @@ def test_annotations_of_images_that_are_not_listed() -> None:
     ],
 )
 def test_a_coco_file_that_is_broken_as_a_whole(change: dict[str, Any], reason: str) -> None:
-    pictures("a.png")
+    images("a.png")
     put("labels/c.json", {**coco({"a.png": FACE}), **change})
     assert refusal() == f"c.json: not a COCO file: {reason}; export it again"
 
 
 def test_several_coco_files() -> None:
-    pictures("a.png")
+    images("a.png")
     for name in ("train.json", "val.json"):
         put(f"labels/{name}", coco({"a.png": FACE}))
     assert refusal() == "2 COCO files among the labels (train.json, val.json): give one of them instead of their folder"
     assert read(labels="labels/val.json").coco_image_ids == {1: "a.png"}
 
 
-def test_pictures_that_cannot_be_read() -> None:
-    pictures("a.png")
+def test_images_that_cannot_be_read() -> None:
+    images("a.png")
     put("images/b.png", "no picture")
     put("images/c.png", "")
     for name in ("a", "b"):
@@ -303,8 +303,8 @@ def test_pictures_that_cannot_be_read() -> None:
     found = read()
     assert list(faces_of(found)) == ["a.png"]
     assert [(problem.kind, problem.where) for problem in found.problems] == [
-        (ProblemKind.UNREADABLE_PICTURE, "b.png"),
-        (ProblemKind.PICTURE_WITHOUT_LABEL, "c.png"),  # not opened: it is left out as it is
+        (ProblemKind.UNREADABLE_IMAGE, "b.png"),
+        (ProblemKind.IMAGE_WITHOUT_LABEL, "c.png"),  # not opened: it is left out as it is
     ]
     assert found.count_problems() == {"unreadable picture": 1, "picture without label": 1}
     Path("images/a.png").unlink()
@@ -325,7 +325,7 @@ def test_pictures_that_cannot_be_read() -> None:
     ],
 )
 def test_strict(name: str, content: str, kind: str) -> None:
-    pictures("a.png", "c.png")
+    images("a.png", "c.png")
     put("labels/a.xml", voc([("mask", (-20, 0, 20, 9)), ("mask", (-20, 0, 20, 9))], size=(1, 1)))
     put("labels/c.xml", voc([]))
     assert set(kinds(read(strict=True))) == {ProblemKind.CLIPPED, ProblemKind.DUPLICATE, ProblemKind.SIZE_DIFFERS}
@@ -336,7 +336,7 @@ def test_strict(name: str, content: str, kind: str) -> None:
 
 
 def test_odd_names_are_one_line() -> None:
-    pictures("a\nb.png", "c.png")
+    images("a\nb.png", "c.png")
     put("labels/x\ny.xml", voc(FACE))
     put("labels/c.xml", voc([]))
     found = read()
@@ -346,8 +346,8 @@ def test_odd_names_are_one_line() -> None:
 
 
 def test_the_shipped_table_of_names() -> None:
-    pictures("a.png")
+    images("a.png")
     names = ["with_mask", "without_mask", "with_incorrect_mask", "nomask", "mask_weared_incorrect", "face"]
     put("labels/a.xml", voc([(name, (index, 0, index + 5, 9)) for index, name in enumerate(names)]))
-    labels = [face.label.value for face in read(meanings=load_config().evaluation.labels).pictures[0].faces]
+    labels = [face.label.value for face in read(meanings=load_config().evaluation.labels).images[0].faces]
     assert labels == ["mask", "no_mask", "incorrect", "no_mask", "incorrect", "unknown"]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskstream.errors import ConfigError
-from tests.annotations.made import coco, pictures, put, read, vott
+from tests.annotations.made import coco, images, put, read, vott
 from tests.properties import examples
 
 SIZE = (100, 80)
@@ -50,7 +50,7 @@ def put_yolo(box: tuple[Any, ...], points: list[Any], _stated: tuple[Any, Any]) 
 @pytest.mark.parametrize("write", [put_coco, put_voc, put_vott, put_yolo])
 @examples(0.5)
 @given(box=BOXES, points=st.lists(NUMBERS, min_size=9, max_size=9), stated=st.tuples(NUMBERS, NUMBERS))
-def test_faces_lie_in_their_picture(
+def test_faces_lie_in_their_image(
     tmp_path_factory: pytest.TempPathFactory,
     write: Callable[[tuple[Any, ...], list[Any], tuple[Any, Any]], None],
     box: tuple[Any, ...],
@@ -59,7 +59,7 @@ def test_faces_lie_in_their_picture(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("labels"))
-        pictures("one.png", size=SIZE)
+        images("one.png", size=SIZE)
         write(box, points, stated)
         try:
             found = read()
@@ -68,7 +68,7 @@ def test_faces_lie_in_their_picture(
         else:
             for problem in found.problems:
                 one_line(problem.where + problem.detail)
-            for face in (face for picture in found.pictures for face in picture.faces):
+            for face in (face for image in found.images for face in image.faces):
                 assert np.isfinite(face.box_xyxy).all()
                 assert (face.box_xyxy >= 0).all()
                 assert (face.box_xyxy[2:] > face.box_xyxy[:2]).all()

@@ -10,16 +10,16 @@ import cv2
 import pytest
 
 from maskstream.cli import opening
-from maskstream.cli.opening import is_one_picture, open_camera, open_source, picture_sink
+from maskstream.cli.opening import image_sink, is_one_image, open_camera, open_source
 from maskstream.config.cameras import Camera
 from maskstream.config.schema import Config
 from maskstream.errors import SinkError, SourceOpenError, SourceRefused
 from maskstream.io.file_names import FileNames
-from maskstream.sinks import PictureSink, RecordingSink, VideoSink
+from maskstream.sinks import ImageSink, RecordingSink, VideoSink
 from maskstream.sources import SOURCES, FileSource, ReconnectingSource, UrlSource
-from maskstream.stream.source_states import StatusBoard
+from maskstream.stream.source_states import SourceStates
 from maskstream.stream.states import SourceState
-from tests.servers import http_server, jpeg, mjpeg, pictures, status
+from tests.servers import http_server, images, jpeg, mjpeg, status
 from tests.slowness import LONGEST_S
 from tests.stream.test_engine import ListSource
 from tests.video_files import every, grey, output_of, write_video
@@ -46,7 +46,7 @@ def closed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def opened_camera(camera: Camera, output: Path | None, names: FileNames | None = None) -> list[str]:
     """Open and close a camera that is added; return where its pictures would go."""
-    board = StatusBoard()
+    board = SourceStates()
     opened = open_camera(camera, board.status(camera.name), board, output and str(output), names or FileNames())
     paths = []
     for binding in opened.sinks:
@@ -57,7 +57,7 @@ def opened_camera(camera: Camera, output: Path | None, names: FileNames | None =
 
 
 def test_a_file_is_opened_at_once_and_a_camera_by_the_thread_that_reads_it(clip: Path, config: Config) -> None:
-    board = StatusBoard()
+    board = SourceStates()
     file = open_source(Camera("clip", str(clip), config), board, alone=False)
     camera = open_source(Camera("gate", "rtsp://127.0.0.1:1/cam", config), board, alone=False)
     assert (type(file), file.info.width) == (FileSource, 64)
@@ -67,7 +67,7 @@ def test_a_file_is_opened_at_once_and_a_camera_by_the_thread_that_reads_it(clip:
 
 
 def test_a_status_of_its_own_is_told_what_becomes_of_a_camera(config: Config) -> None:
-    board = StatusBoard()
+    board = SourceStates()
     own = board.status("gate")
     board.end("gate", "removed")  # meanwhile
     camera = Camera("gate", "http://127.0.0.1:1/video", config)
@@ -81,7 +81,7 @@ def test_a_status_of_its_own_is_told_what_becomes_of_a_camera(config: Config) ->
 def test_what_is_not_there_is_said(tmp_path: Path, config: Config) -> None:
     for location in (str(tmp_path / "none.mp4"), "mms://cam/1"):
         with pytest.raises(SourceOpenError):
-            open_source(Camera("gate", location, config), StatusBoard(), alone=False)
+            open_source(Camera("gate", location, config), SourceStates(), alone=False)
 
 
 def test_a_camera_alone_that_refuses_is_said_at_once(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,13 +89,13 @@ def test_a_camera_alone_that_refuses_is_said_at_once(config: Config, monkeypatch
     with http_server({"/video": status(404)}) as url:
         camera = Camera("gate", f"{url}/video", config)
         with pytest.raises(SourceRefused, match="404"):
-            open_source(camera, StatusBoard(), alone=True)
-        open_source(camera, StatusBoard(), alone=False).close()
+            open_source(camera, SourceStates(), alone=True)
+        open_source(camera, SourceStates(), alone=False).close()
 
 
 def test_a_camera_alone_that_answers_is_read_from_the_connection_that_was_begun(config: Config) -> None:
     with http_server({"/video": mjpeg(frames=3)}) as url:
-        source = open_source(Camera("gate", f"{url}/video", config), StatusBoard(), alone=True)
+        source = open_source(Camera("gate", f"{url}/video", config), SourceStates(), alone=True)
         frames: Iterator[object] = iter(source)
         assert next(frames)
         source.close()
@@ -107,25 +107,25 @@ def test_which_sink_a_source_has(
 ) -> None:
     monkeypatch.chdir(clip.parent)
     camera = Camera("gate", location, config)
-    source = open_source(camera, StatusBoard(), alone=False)
-    sink = picture_sink("out.mp4", source, camera)
+    source = open_source(camera, SourceStates(), alone=False)
+    sink = image_sink("out.mp4", source, camera)
     assert type(sink) is kind
     sink.close()
     source.close()
 
 
-def test_pictures_go_into_a_folder(tmp_path: Path, config: Config) -> None:
+def test_images_go_into_a_folder(tmp_path: Path, config: Config) -> None:
     for number in range(2):
         cv2.imwrite(str(tmp_path / f"{number}.png"), grey(number))
     camera = Camera("photos", str(tmp_path), config)
-    source = open_source(camera, StatusBoard(), alone=False)
-    assert type(picture_sink(str(tmp_path / "out"), source, camera)) is PictureSink
+    source = open_source(camera, SourceStates(), alone=False)
+    assert type(image_sink(str(tmp_path / "out"), source, camera)) is ImageSink
     source.close()
 
 
 def test_a_source_is_closed_where_its_sink_cannot_be_opened(clip: Path, config: Config, closed: list[str]) -> None:
     (clip.parent / "file").touch()
-    board = StatusBoard()
+    board = SourceStates()
     for location in (str(clip), "rtsp://127.0.0.1:1/cam"):
         with pytest.raises(SinkError):
             open_camera(Camera("gate", location, config), board.status("gate"), board, str(clip.parent / "file"), FileNames())
@@ -145,14 +145,14 @@ def test_the_video_of_a_file_that_is_added_replaces_none(clip: Path, config: Con
 
 def test_a_video_that_cannot_be_begun_leaves_no_name_behind(clip: Path, config: Config) -> None:
     output = clip.parent / "out"
-    board = StatusBoard()
+    board = SourceStates()
     camera = Camera("hall", str(clip), config)
     source = open_source(camera, board, alone=False)
     broken = replace(source.info, width=-2)
     source.info = broken
     output.mkdir()
     with pytest.raises((SinkError, ValueError, OverflowError)):
-        picture_sink(str(output / "hall.mp4"), source, camera, replace=False)
+        image_sink(str(output / "hall.mp4"), source, camera, replace=False)
     assert list(output.iterdir()) == []
     source.close()
 
@@ -184,18 +184,18 @@ def test_without_an_output_there_is_no_sink(clip: Path, config: Config) -> None:
         ),
     ],
 )
-def test_which_url_is_one_picture(
+def test_which_url_is_one_image(
     folder: Path, config: Config, location: str, output: str | None, snapshot_s: float, expected: bool
 ) -> None:
     Path("there.jpg").mkdir()
     own = config.model_copy(update={"network": config.network.model_copy(update={"snapshot_s": snapshot_s})})
-    assert is_one_picture(Camera("camera", location, own), output) is expected
+    assert is_one_image(Camera("camera", location, own), output) is expected
 
 
-def test_pictures_on_servers_go_where_their_names_say(folder: Path, config: Config) -> None:
+def test_images_on_servers_go_where_their_names_say(folder: Path, config: Config) -> None:
     network = config.network.model_copy(update={"snapshot_s": 0})
     own = config.model_copy(update={"network": network})
-    frames = {"/a.png": pictures([jpeg(1), jpeg(1)]), "/..%2fb%20c.webp": pictures([jpeg(2)])}
+    frames = {"/a.png": images([jpeg(1), jpeg(1)]), "/..%2fb%20c.webp": images([jpeg(2)])}
     with http_server(frames) as url:
         for location, output in (
             (f"{url}/a.png?x=/y", "out/"),
@@ -203,8 +203,8 @@ def test_pictures_on_servers_go_where_their_names_say(folder: Path, config: Conf
             (f"{url}/a.png", "of a list/d.jpg"),
         ):
             camera = Camera("gate", location, own)
-            source = open_source(camera, StatusBoard(), alone=False)
-            with closing(source), closing(picture_sink(output, source, camera)) as sink:
+            source = open_source(camera, SourceStates(), alone=False)
+            with closing(source), closing(image_sink(output, source, camera)) as sink:
                 (frame,) = source
                 sink.write(output_of(frame))
     assert sorted(map(str, Path().rglob("*.*"))) == ["of a list/d.jpg", "out/a.png", "out/b_c.webp"]
@@ -220,7 +220,7 @@ def test_a_camera_that_was_opened_ahead_is_closed_where_nobody_reads_it(config: 
 
     monkeypatch.setattr(UrlSource, "close", close)
     with http_server({"/video": mjpeg()}) as url:
-        source = open_source(Camera("gate", f"{url}/video", config), StatusBoard(), alone=True)
+        source = open_source(Camera("gate", f"{url}/video", config), SourceStates(), alone=True)
         assert not closed.is_set()
         source.close()
         assert closed.wait(LONGEST_S)
@@ -230,7 +230,7 @@ def test_a_camera_that_was_opened_ahead_is_closed_where_nobody_reads_it(config: 
 def test_a_webcam_that_was_opened_ahead_is_closed_where_nobody_reads_it(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     webcam = ListSource(3, "0", live=True)
     monkeypatch.setitem(SOURCES, "webcam", lambda *_: webcam)
-    source = open_source(Camera("0", "0", config), StatusBoard(), alone=True)
+    source = open_source(Camera("0", "0", config), SourceStates(), alone=True)
     assert not webcam.closed.is_set()
     source.close()
     assert webcam.closed.is_set()
@@ -239,8 +239,8 @@ def test_a_webcam_that_was_opened_ahead_is_closed_where_nobody_reads_it(config: 
 def test_a_webcam_that_is_read_is_the_one_that_was_opened_ahead(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     webcams = [ListSource(2, "0", live=True)]
     monkeypatch.setitem(SOURCES, "webcam", lambda *_: webcams.pop())
-    frames = iter(open_source(Camera("0", "0", config), StatusBoard(), alone=True))
+    frames = iter(open_source(Camera("0", "0", config), SourceStates(), alone=True))
     assert [next(frames).index for _ in range(2)] == [0, 1]
     monkeypatch.setitem(SOURCES, "webcam", lambda location, *_: FileSource(location))
     with pytest.raises(SourceOpenError):
-        open_source(Camera("0", "0", config), StatusBoard(), alone=True)
+        open_source(Camera("0", "0", config), SourceStates(), alone=True)

@@ -11,16 +11,16 @@ from rich.console import Console
 from maskstream.config.loading import load_config
 from maskstream.config.schema import VideoConfig
 from maskstream.errors import SinkError
-from maskstream.events.detector import EventBook
+from maskstream.events.detector import EventDetector
 from maskstream.events.sink import EventSink, JsonlEvents
 from maskstream.protocols import Sink
-from maskstream.sinks import CsvSink, FirstFrameSink, JsonlSink, PictureSink, ProgressSink, RecordingSink, StatusSink, VideoSink
+from maskstream.sinks import CsvSink, FirstFrameSink, ImageSink, JsonlSink, ProgressSink, RecordingSink, StatusSink, VideoSink
 from maskstream.sinks.summary import SummarySink
 from maskstream.types import Frame, SourceInfo
 from tests.video_files import grey, output_of
 
 INFO = SourceInfo("camera", 64, 48, live=False)
-PICTURES = SourceInfo("camera", 64, 48, live=False, path="photos", pictures=tuple(f"photos/{n}.png" for n in range(3)))
+IMAGES = SourceInfo("camera", 64, 48, live=False, path="photos", images=tuple(f"photos/{n}.png" for n in range(3)))
 
 VIDEO = VideoConfig(segment_s=None, crf=23, preset="ultrafast")
 
@@ -33,9 +33,9 @@ SINKS: dict[str, Callable[[Path], Sink]] = {
         str(folder / "out.mp4"), partial(VideoSink, str(folder / "out.mp4"), INFO, VIDEO)
     ),
     "recording": lambda folder: RecordingSink(str(folder / "out.mp4"), lambda: INFO, VIDEO),
-    "pictures": lambda folder: PictureSink(str(folder), PICTURES),
-    "events": lambda folder: EventSink(EventBook(load_config()), JsonlEvents(str(folder / "events.jsonl"))),
-    "summary": lambda folder: SummarySink(str(folder / "summary.json"), EventBook(load_config())),
+    "pictures": lambda folder: ImageSink(str(folder), IMAGES),
+    "events": lambda folder: EventSink(EventDetector(load_config()), JsonlEvents(str(folder / "events.jsonl"))),
+    "summary": lambda folder: SummarySink(str(folder / "summary.json"), EventDetector(load_config())),
     "progress": lambda folder: ProgressSink(Console(file=io.StringIO()), [INFO], None),
 }
 """All but the window, which needs a display and is tested with one."""
@@ -45,7 +45,7 @@ FILES |= {"events": 1, "summary": 2, "progress": 0}
 
 
 def make_frame(index: int) -> Frame:
-    return Frame(grey(index), index, "camera", index * 0.04, file=PICTURES.pictures[index])
+    return Frame(grey(index), index, "camera", index * 0.04, file=IMAGES.images[index])
 
 
 each_sink = pytest.mark.parametrize("kind", SINKS)
@@ -73,7 +73,7 @@ def test_close_without_a_frame(tmp_path: Path, kind: str) -> None:
 
 
 @each_sink
-def test_picture_is_left_alone(tmp_path: Path, kind: str) -> None:
+def test_image_is_left_alone(tmp_path: Path, kind: str) -> None:
     frame = make_frame(2)
     sink = SINKS[kind](tmp_path)
     sink.write(output_of(frame))

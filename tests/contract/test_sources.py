@@ -22,7 +22,7 @@ from maskstream.sources import SOURCES, source_kind
 from maskstream.sources.url import open_url
 from maskstream.sources.webcam import WebcamSource
 from maskstream.types import Frame
-from tests.servers import content, http_server, jpeg, mjpeg, pictures
+from tests.servers import content, http_server, images, jpeg, mjpeg
 from tests.slowness import LONGEST_S
 from tests.sources.test_webcam import FakeDevice
 from tests.video_files import every, grey, write_video
@@ -60,7 +60,7 @@ def feed_pipe(folder: Path, running: ExitStack) -> str:
     return str(pipe)
 
 
-def make_pictures(folder: Path, _: ExitStack) -> str:
+def make_images(folder: Path, _: ExitStack) -> str:
     for index in range(COUNT):
         cv2.imwrite(str(folder / f"{index}.png"), grey(index))
     return str(folder)
@@ -76,7 +76,7 @@ def serve_camera(_: Path, running: ExitStack) -> str:
 
 
 def serve_snapshots(_: Path, running: ExitStack) -> str:
-    return running.enter_context(http_server({"/snapshot": pictures(map(jpeg, range(COUNT)))})) + "/snapshot"
+    return running.enter_context(http_server({"/snapshot": images(map(jpeg, range(COUNT)))})) + "/snapshot"
 
 
 def open_quickly(location: str, config: Config) -> Source:
@@ -91,7 +91,7 @@ def open_webcam(location: str, config: Config) -> Source:
 CASES = {
     "file": Case("file", make_clip, "missing.mp4"),
     "pipe": Case("pipe", feed_pipe, "missing"),
-    "pictures": Case("pictures", make_pictures, "missing.jpg"),
+    "pictures": Case("pictures", make_images, "missing.jpg"),
     "video on a server": Case("url", serve_clip, "http://127.0.0.1:9/missing.mp4"),
     "camera on a server": Case("url", serve_camera, "rtsp://127.0.0.1:9/missing"),
     "snapshots of a camera": Case("url", serve_snapshots, "https://127.0.0.1:9/missing.jpg", ends=False, open=open_quickly),
@@ -127,14 +127,14 @@ def test_frames_come_in_order(case: Case, opened: Callable[[], Source]) -> None:
     assert all(before.captured_at_s <= after.captured_at_s <= time.monotonic() for before, after in pairwise(frames))
     assert all(frame.capture_ms >= 0 and frame.duration_s >= 0 for frame in frames)
     assert all((frame.wall_time is not None) == source.info.live for frame in frames)
-    assert all((frame.file is not None) == bool(source.info.pictures) for frame in frames)
-    if source.info.pictures:
+    assert all((frame.file is not None) == bool(source.info.images) for frame in frames)
+    if source.info.images:
         assert {frame.time_s for frame in frames} == {0.0}
     else:
         assert all(before.time_s < after.time_s for before, after in pairwise(frames))
 
 
-def test_pictures_are_bgr_bytes_of_their_own(opened: Callable[[], Source]) -> None:
+def test_images_are_bgr_bytes_of_their_own(opened: Callable[[], Source]) -> None:
     with closing(opened()) as source:
         first, second = (frame.bgr for frame in islice(source, 2))
     assert first.dtype == second.dtype == np.uint8

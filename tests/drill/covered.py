@@ -41,9 +41,9 @@ def covered(table: Table, folder: Path, clip: Path) -> None:
                 other_port, camera.feed_port = camera.feed_port, other_port
                 _come_back(run, camera)
             run.leave()
-        filled = {path.name: [grey(each) for each in pictures(path)] for path in sorted(output.iterdir())}
+        filled = {path.name: [grey(each) for each in images(path)] for path in sorted(output.iterdir())}
         usual = float(np.median([share for shares in filled.values() for share in shares]))
-        plain = max(grey(each) for each in pictures(clip))
+        plain = max(grey(each) for each in images(clip))
         expect(plain < _MOST_UNCOVERED * usual, f"the clip itself is grey: {plain:.1%}, covered {usual:.1%}")
         bare = {name: [n for n, share in enumerate(shares) if share < _MOST_UNCOVERED * usual] for name, shares in filled.items()}
         expect(not any(bare.values()), f"faces are seen in frames {bare}")
@@ -60,7 +60,7 @@ def _come_back(run: Child, camera: RtspCamera) -> None:
     run.wait_for_frames(_FRAMES)
 
 
-def pictures(path: Path) -> list[BgrImage]:
+def images(path: Path) -> list[BgrImage]:
     """Return all frames of a video, (H, W, 3) uint8 BGR."""
     with av.open(str(path)) as container:
         return [np.asarray(frame.to_ndarray(format="bgr24"), np.uint8) for frame in container.decode(video=0)]

@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import run_stream
 from maskstream.cli import build as app
 from maskstream.cli import opening
-from maskstream.events.messages import Letter
+from maskstream.events.messages import QueuedMessage
 from maskstream.events.webhook import Webhook
 from maskstream.models import DETECTORS
 from maskstream.protocols import Detector
@@ -59,9 +59,9 @@ def slow_detector(seconds: str) -> None:
     def change(detector: Any) -> None:
         detect: Detect = detector.detect
 
-        def slowly(pictures: Sequence[BgrImage]) -> list[list[Detection]]:
+        def slowly(images: Sequence[BgrImage]) -> list[list[Detection]]:
             time.sleep(float(seconds))
-            return detect(pictures)
+            return detect(images)
 
         detector.detect = slowly
 
@@ -76,7 +76,7 @@ def odd_faces(_: str) -> None:
             *(np.array(box, np.float32), 0.99, np.array(points, np.float32), np.array(scores, np.float32)), FACE_KEYPOINTS
         )
 
-    def odd(pictures: Sequence[BgrImage]) -> list[list[Detection]]:
+    def odd(images: Sequence[BgrImage]) -> list[list[Detection]]:
         good = [[50, 60], [60, 40], [40, 40]]
         return [
             [
@@ -92,13 +92,13 @@ def odd_faces(_: str) -> None:
                 face([nan, nan, nan, nan], good),
                 face([30, 20, 70, 90], good),
             ]
-            for _ in pictures
+            for _ in images
         ]
 
     change_detector(lambda detector: setattr(detector, "detect", odd))
 
 
-def memory_for(pictures: str) -> None:
+def memory_for(images: str) -> None:
     """Raise torch's own error where the real one comes from: inside the network."""
     import torch
 
@@ -106,7 +106,7 @@ def memory_for(pictures: str) -> None:
         forward = detector.module.backbone.forward
 
         def limited(batch: torch.Tensor) -> Any:
-            if len(batch) > int(pictures):
+            if len(batch) > int(images):
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee documentation.")
             return forward(batch)
 
@@ -140,7 +140,7 @@ def raising_sink(number: str) -> None:
 def raising_carrier(times: str) -> None:
     send, left = Webhook.send, [None] * int(times)
 
-    def raising(hook: Webhook, letter: Letter) -> None:
+    def raising(hook: Webhook, letter: QueuedMessage) -> None:
         if left:
             left.pop()
             raise ZeroDivisionError("a webhook with a mistake")

@@ -152,8 +152,8 @@ def stopped(table: Table, folder: Path, camera: RtspCamera, number: signal.Signa
 def _shares_of_grey(path: Path) -> list[float]:
     """Return what share of each frame has the grey that a decoder begins with."""
     with av.open(str(path)) as container:
-        pictures = [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
-    return [float(np.all(np.abs(picture.astype(int) - 128) < 6, axis=2).mean()) for picture in pictures]
+        images = [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
+    return [float(np.all(np.abs(image.astype(int) - 128) < 6, axis=2).mean()) for image in images]
 
 
 def webcams(table: Table, folder: Path, clip: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from maskstream.io.images import write_picture
+from maskstream.io.images import write_image
 from maskstream.types import BgrImage
 from tests.conftest import DEMO
 from tests.end_to_end.test_run_stream import run
@@ -78,10 +78,10 @@ def test_what_is_there_can_be_kept(tmp_path: Path, there: str) -> None:
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {there: "of yesterday"}
 
 
-def test_pictures_that_are_there_can_be_kept(tmp_path: Path, face_bgr: BgrImage) -> None:
+def test_images_that_are_there_can_be_kept(tmp_path: Path, face_bgr: BgrImage) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "judged").mkdir()
-    write_picture(tmp_path / "photos" / "a.png", face_bgr)
+    write_image(tmp_path / "photos" / "a.png", face_bgr)
     (tmp_path / "judged" / "a.png").write_text("of yesterday")
     arguments = ("--source", tmp_path / "photos", "--output", tmp_path / "judged")
     kept = run(*arguments, "--no-overwrite", "--quiet")
@@ -94,7 +94,7 @@ def test_pictures_that_are_there_can_be_kept(tmp_path: Path, face_bgr: BgrImage)
 @pytest.mark.slow
 def test_copies_that_the_next_run_would_read_are_pointed_out(tmp_path: Path, face_bgr: BgrImage) -> None:
     (tmp_path / "photos").mkdir()
-    write_picture(tmp_path / "photos" / "a.png", face_bgr)
+    write_image(tmp_path / "photos" / "a.png", face_bgr)
     source, inside = ("--source", tmp_path / "photos"), ("--output", tmp_path / "photos" / "judged")
     said = "judged: is in the folder of the source: the next run reads the copies too"
     assert said not in run(*source, *inside).stderr

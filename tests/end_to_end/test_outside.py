@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from maskstream import MaskPipeline
-from maskstream.io.images import write_picture
+from maskstream.io.images import write_image
 from maskstream.training.crops import DESCRIPTION, stored_size
 from maskstream.types import Frame
 from tests.conftest import DEMO, ROOT
@@ -134,7 +134,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, pipeline: MaskPipeline, dem
         for number, name in enumerate(("mask", "no_mask")):
             (folder / "crops" / part / name).mkdir(parents=True)
             crop = demo_frames[0].bgr[60 : 60 + side, 100 * number : 100 * number + side]
-            write_picture(folder / "crops" / part / name / "0.png", crop)
+            write_image(folder / "crops" / part / name / "0.png", crop)
         (folder / "crops" / part / DESCRIPTION).write_text(json.dumps({"size_px": SIZE}))
     save_tiny_yolo(folder / "yolo.pt")
     save_tiny_clip(folder / "clip.pt")

@@ -64,7 +64,7 @@ def test_they_can_be_shared_with_a_group_but_the_queue(tmp_path: Path) -> None:
     assert modes(tmp_path) == {**dict.fromkeys(NAMES, "640"), "video": "755", "state": "700", "state/events.db": "600"}
 
 
-def test_pictures_and_snapshots(tmp_path: Path, face_bgr: BgrImage) -> None:
+def test_images_and_snapshots(tmp_path: Path, face_bgr: BgrImage) -> None:
     (tmp_path / "in").mkdir()
     for name in ("a.jpg", "b.png"):
         cv2.imwrite(str(tmp_path / "in" / name), face_bgr)

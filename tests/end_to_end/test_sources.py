@@ -67,7 +67,7 @@ def test_a_photo(photo: Path, tmp_path: Path, run_here: Run) -> None:
     assert changed.mean() < 0.2  # and the rest is as it was
 
 
-def test_a_picture_on_a_server(photo: Path, tmp_path: Path, run_here: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_image_on_a_server(photo: Path, tmp_path: Path, run_here: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is asked for once with the login that it takes, and never told whose that is."""
     answers = {
         "/cover.jpg": locked_by_digest(content(photo.read_bytes(), "text/plain")),
@@ -99,7 +99,7 @@ def test_a_picture_on_a_server(photo: Path, tmp_path: Path, run_here: Run, monke
     assert sorted(path.name for path in tmp_path.iterdir()) == ["faces.csv", "judged.jpg", "out"]
 
 
-def test_cameras_that_give_one_picture_for_each_request(photo: Path, tmp_path: Path, run_here: Run) -> None:
+def test_cameras_that_give_one_image_for_each_request(photo: Path, tmp_path: Path, run_here: Run) -> None:
     """One alone, and two in a list, each asked as often as it says."""
     data = photo.read_bytes()
     with http_server({"/snap": locked(content(data, "image/png")), "/b": content(data, "text/plain")}) as address:
@@ -135,7 +135,7 @@ def test_cameras_that_give_one_picture_for_each_request(photo: Path, tmp_path: P
     assert "stalled" not in alone.stderr + both.stderr
 
 
-def test_a_folder_with_pictures_that_cannot_be_read(photo: Path, tmp_path: Path, run_here: Run) -> None:
+def test_a_folder_with_images_that_cannot_be_read(photo: Path, tmp_path: Path, run_here: Run) -> None:
     folder = tmp_path / "photos"
     (folder / "deep").mkdir(parents=True)
     for name in ("one.png", "deep/two.png"):
@@ -189,7 +189,7 @@ def test_a_name_that_is_no_text(photo: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (65, 47)])
 def test_odd_sizes_and_a_single_frame(tmp_path: Path, size: tuple[int, int], run_here: Run) -> None:
     clip = write_video(
-        tmp_path / "clip.avi", every(0.04, 1), size=size, codec="png", pix_fmt="rgb24", picture=lambda _: plain((0, 0, 255), size)
+        tmp_path / "clip.avi", every(0.04, 1), size=size, codec="png", pix_fmt="rgb24", image=lambda _: plain((0, 0, 255), size)
     )
     done = run_here("--source", clip, "--output", tmp_path / "out.mp4")
     assert done.returncode == 0, done.stderr
@@ -200,7 +200,7 @@ def test_odd_sizes_and_a_single_frame(tmp_path: Path, size: tuple[int, int], run
 
 
 @pytest.mark.slow
-def test_an_8k_picture(photo: Path, tmp_path: Path, run_here: Run) -> None:
+def test_an_8k_image(photo: Path, tmp_path: Path, run_here: Run) -> None:
     cv2.imwrite(str(tmp_path / "8k.jpg"), cv2.resize(cv2.imread(str(photo)), (7680, 4320), interpolation=cv2.INTER_CUBIC))
     done = run_here("--source", tmp_path / "8k.jpg", "--output", tmp_path / "out.jpg", "--jsonl", "-")
     assert done.returncode == 0, done.stderr
@@ -264,7 +264,7 @@ def test_what_cannot_be_read_without_seeking_ends_alone_and_beside_others(tmp_pa
     path = write_video(
         *(tmp_path / "clip.mp4", every(0.04, 30)),
         size=(320, 240),
-        picture=lambda _: noise.integers(0, 256, (240, 320, 3), np.uint8),
+        image=lambda _: noise.integers(0, 256, (240, 320, 3), np.uint8),
     )
     other = write_video(tmp_path / "other.webm", every(0.04, 3), codec="libvpx", container_options={"live": "1"})
     answers = {

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskstream.evaluation.metrics import IOU_THRESHOLDS, describe_one_to_one, describe_paper, draw_pictures, iou_key
+from maskstream.evaluation.metrics import IOU_THRESHOLDS, describe_one_to_one, describe_paper, draw_images, iou_key
 from maskstream.evaluation.types import Mistake, MistakeKind, Prediction
 from maskstream.types import BgrImage, Label
 
@@ -21,8 +21,8 @@ SIZE_SHARES = {"<16": 0.1, "16-32": 0.25, "32-64": 0.35, "64-128": 0.2, ">128": 
 
 def full_metrics() -> dict[str, Any]:
     """Everything is there. At IoU 0.50: 1095 of 1200 faces of known class are found and judged rightly, 62 are missed."""
-    draws = draw_pictures(310, 200)
-    tables = _by_picture(FULL_TABLE, 310)
+    draws = draw_images(310, 200)
+    tables = _by_image(FULL_TABLE, 310)
     return {
         **_about(310, {"mask": 640, "no_mask": 560, "unknown": 40}, bootstrap=200),
         "one_to_one": _one_to_one(tables, draws),
@@ -31,7 +31,7 @@ def full_metrics() -> dict[str, Any]:
         "sizes": {name: describe_one_to_one(_share(tables, share), draws) for name, share in SIZE_SHARES.items()},
         "by_class": _by_class(FULL_TABLE),
         "groups": {
-            name: describe_one_to_one(tables[part], draw_pictures(len(tables[part]), 200))
+            name: describe_one_to_one(tables[part], draw_images(len(tables[part]), 200))
             for name, part in (("entrance", slice(0, 120)), ("hall <b>2</b>", slice(120, 310)))
         },
         "scores": [
@@ -60,10 +60,10 @@ def empty_metrics() -> dict[str, Any]:
     return _poor(NOTHING_TABLE, 1, {}, dict.fromkeys(MistakeKind, 0))
 
 
-def _poor(table: list[list[int]], pictures: int, by_class: dict[str, int], mistakes: Mapping[str, int]) -> dict[str, Any]:
-    draws = draw_pictures(pictures, 0)
-    tables = _by_picture(table, pictures)
-    about = _about(pictures, by_class, bootstrap=0)
+def _poor(table: list[list[int]], images: int, by_class: dict[str, int], mistakes: Mapping[str, int]) -> dict[str, Any]:
+    draws = draw_images(images, 0)
+    tables = _by_image(table, images)
+    about = _about(images, by_class, bootstrap=0)
     about["system"] |= {"name": "predictions", "description": "boxes from elsewhere", "weights": {}, "device": None}
     about["data"] |= {"problems": {}, "problem_list": [], "ignored": 0}
     names = ("mask", "no_mask", "mask_50", "no_mask_50", "map50", "map50_95")
@@ -86,7 +86,7 @@ def _poor(table: list[list[int]], pictures: int, by_class: dict[str, int], mista
     }
 
 
-def _about(pictures: int, by_class: dict[str, int], *, bootstrap: int) -> dict[str, Any]:
+def _about(images: int, by_class: dict[str, int], *, bootstrap: int) -> dict[str, Any]:
     settings = {"box": "face", "min_score": 0.5, "score_floor": 0.05, "iou": 0.5, "incorrect_as": "no_mask"}
     problems = [
         {"kind": "box clipped to the picture", "where": "street_0003.xml", "detail": "x2 641 of 640"},
@@ -108,7 +108,7 @@ def _about(pictures: int, by_class: dict[str, int], *, bootstrap: int) -> dict[s
             "labels": "photos/labels.json",
             "format": "coco",
             "sha256": "c3" * 32,
-            "pictures": pictures,
+            "pictures": images,
             "faces": sum(by_class.values()),
             "ignored": 17,
             "by_class": by_class,
@@ -120,12 +120,12 @@ def _about(pictures: int, by_class: dict[str, int], *, bootstrap: int) -> dict[s
     }
 
 
-def _by_picture(table: list[list[int]], pictures: int) -> Counts:
+def _by_image(table: list[list[int]], images: int) -> Counts:
     """Spread counts over pictures: (pictures, 5, 5), with the table as their sum."""
     generator = np.random.default_rng(1)
-    weights = generator.dirichlet(np.full(pictures, 2.0))
+    weights = generator.dirichlet(np.full(images, 2.0))
     cells = [generator.multinomial(count, weights) for row in table for count in row]
-    return np.array(cells).T.reshape(pictures, 5, 5)
+    return np.array(cells).T.reshape(images, 5, 5)
 
 
 def _one_to_one(tables: Counts, draws: NDArray[np.float64]) -> dict[str, Any]:
@@ -208,7 +208,7 @@ def _operating_point(min_score: float) -> dict[str, Any]:
     return {"min_score": min_score, **shares, "fpr": 0.03 - 0.01 * min_score, "false_per_image": 0.3 * (1 - min_score) ** 2}
 
 
-def picture(seed: int = 0) -> BgrImage:
+def image(seed: int = 0) -> BgrImage:
     """A grey picture, 320 x 240, of noise."""
     return np.random.default_rng(seed).integers(90, 160, (240, 320, 3)).astype(np.uint8)
 

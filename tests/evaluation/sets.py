@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from maskstream.annotations.types import Annotations, LabelledFace, LabelledPicture
+from maskstream.annotations.types import Annotations, LabelledFace, LabelledImage
 from maskstream.evaluation.scoring import Scored, ScoreSettings, score
-from maskstream.evaluation.types import PicturePredictions, Prediction
+from maskstream.evaluation.types import ImagePredictions, Prediction
 from maskstream.types import Label
 
 Box = tuple[float, float, float, float]
@@ -26,14 +26,14 @@ def found(
     return Prediction(np.array(box, np.float32), score, label, None if label is Label.UNKNOWN else confidence, points)
 
 
-def labels(*pictures: tuple[LabelledFace, ...], names: tuple[str, ...] = ()) -> Annotations:
-    given = names or tuple(f"{index}.jpg" for index in range(len(pictures)))
-    made = [LabelledPicture(Path(name), name, 200, 100, faces) for name, faces in zip(given, pictures, strict=True)]
+def labels(*images: tuple[LabelledFace, ...], names: tuple[str, ...] = ()) -> Annotations:
+    given = names or tuple(f"{index}.jpg" for index in range(len(images)))
+    made = [LabelledImage(Path(name), name, 200, 100, faces) for name, faces in zip(given, images, strict=True)]
     return Annotations(tuple(made), "voc", "0" * 64)
 
 
-def predictions(*pictures: tuple[Prediction, ...]) -> dict[str, PicturePredictions]:
-    return {f"{index}.jpg": PicturePredictions(f"{index}.jpg", 200, 100, faces) for index, faces in enumerate(pictures)}
+def predictions(*images: tuple[Prediction, ...]) -> dict[str, ImagePredictions]:
+    return {f"{index}.jpg": ImagePredictions(f"{index}.jpg", 200, 100, faces) for index, faces in enumerate(images)}
 
 
 def scored(labelled: tuple[LabelledFace, ...], predicted: tuple[Prediction, ...], settings: ScoreSettings = SETTINGS) -> Scored:

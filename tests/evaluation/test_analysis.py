@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from maskstream.annotations import LabelledPicture
+from maskstream.annotations import LabelledImage
 from maskstream.errors import SinkError
 from maskstream.evaluation.analysis import Journal, analyse
 from maskstream.evaluation.predictions import from_record, to_record
@@ -31,25 +31,25 @@ class Counting:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> list[LabelledPicture]:
+def images(tmp_path: Path) -> list[LabelledImage]:
     made = []
     for index in range(7):
         path = tmp_path / f"{index}.png"
         cv2.imwrite(str(path), np.full((40, 60, 3), index, np.uint8))
-        made.append(LabelledPicture(path, path.name, 60, 40, ()))
+        made.append(LabelledImage(path, path.name, 60, 40, ()))
     return made
 
 
-def run(system: Counting, pictures: list[LabelledPicture], path: Path, fingerprint: str = "a", batch_size: int = 2) -> Journal:
+def run(system: Counting, images: list[LabelledImage], path: Path, fingerprint: str = "a", batch_size: int = 2) -> Journal:
     with Journal(path, fingerprint) as journal:
-        analyse(system, pictures, journal, batch_size, lambda count: None)
+        analyse(system, images, journal, batch_size, lambda count: None)
     return journal
 
 
-def test_each_picture_is_analysed_once_in_batches(pictures: list[LabelledPicture], tmp_path: Path) -> None:
+def test_each_image_is_analysed_once_in_batches(images: list[LabelledImage], tmp_path: Path) -> None:
     system, ticks = Counting(), []
     with Journal(tmp_path / "journal", "a") as journal:
-        progress = analyse(system, pictures, journal, 3, ticks.append)
+        progress = analyse(system, images, journal, 3, ticks.append)
     assert system.shown == [f"{index}.png" for index in range(7)]
     assert system.batches == [3, 3, 1]
     assert ticks == [0, 3, 3, 1]
@@ -59,53 +59,53 @@ def test_each_picture_is_analysed_once_in_batches(pictures: list[LabelledPicture
     assert scores == [round(0.5 + index / 1000, 6) for index in range(7)]
 
 
-def test_a_killed_run_goes_on_where_it_was(pictures: list[LabelledPicture], tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_where_it_was(images: list[LabelledImage], tmp_path: Path) -> None:
     path = tmp_path / "journal"
     with pytest.raises(KeyboardInterrupt):
-        run(Counting(fail_at=2), pictures, path)
+        run(Counting(fail_at=2), images, path)
     with path.open("ab") as file:
         file.write(b'{"stamp": [1, 2], "rec')  # torn by the kill
     second = Counting()
-    journal = run(second, pictures, path)
+    journal = run(second, images, path)
     assert second.shown == ["4.png", "5.png", "6.png"]
-    assert set(journal.records) == {picture.name for picture in pictures}
+    assert set(journal.records) == {image.name for image in images}
     third = Counting()
-    run(third, pictures, path)
+    run(third, images, path)
     assert third.shown == []
 
 
-def test_a_picture_that_has_changed_is_analysed_again(pictures: list[LabelledPicture], tmp_path: Path) -> None:
+def test_a_image_that_has_changed_is_analysed_again(images: list[LabelledImage], tmp_path: Path) -> None:
     path = tmp_path / "journal"
-    run(Counting(), pictures, path)
-    cv2.imwrite(str(pictures[3].path), np.full((50, 60, 3), 200, np.uint8))
+    run(Counting(), images, path)
+    cv2.imwrite(str(images[3].path), np.full((50, 60, 3), 200, np.uint8))
     system = Counting()
-    journal = run(system, pictures, path)
+    journal = run(system, images, path)
     assert system.shown == ["3.png"]
     assert from_record(journal.records["3.png"]).faces[0].score == 0.7
 
 
 @pytest.mark.parametrize("content", [b'{"fingerprint": "other"}\n', b"\x00\xff", b"", b"[]\n"])
-def test_what_is_of_another_run_is_not_taken_over(pictures: list[LabelledPicture], tmp_path: Path, content: bytes) -> None:
+def test_what_is_of_another_run_is_not_taken_over(images: list[LabelledImage], tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "journal"
     path.write_bytes(content)
     system = Counting()
-    run(system, pictures, path)
+    run(system, images, path)
     assert len(system.shown) == 7
     assert json.loads(path.read_text().splitlines()[0]) == {"fingerprint": "a"}
 
 
-def test_other_settings_start_anew(pictures: list[LabelledPicture], tmp_path: Path) -> None:
-    run(Counting(), pictures, tmp_path / "journal")
+def test_other_settings_start_anew(images: list[LabelledImage], tmp_path: Path) -> None:
+    run(Counting(), images, tmp_path / "journal")
     system = Counting()
-    run(system, pictures, tmp_path / "journal", fingerprint="b")
+    run(system, images, tmp_path / "journal", fingerprint="b")
     assert len(system.shown) == 7
 
 
-def test_a_picture_that_cannot_be_decoded_is_listed_and_the_rest_goes_on(pictures: list[LabelledPicture], tmp_path: Path) -> None:
-    pictures[2].path.write_bytes(pictures[2].path.read_bytes()[:60])
+def test_a_image_that_cannot_be_decoded_is_listed_and_the_rest_goes_on(images: list[LabelledImage], tmp_path: Path) -> None:
+    images[2].path.write_bytes(images[2].path.read_bytes()[:60])
     system = Counting()
     with Journal(tmp_path / "journal", "a") as journal:
-        progress = analyse(system, pictures, journal, 2, lambda count: None)
+        progress = analyse(system, images, journal, 2, lambda count: None)
     assert [name for name, _ in progress.unreadable] == ["2.png"]
     assert "cut short" in progress.unreadable[0][1]
     assert len(journal.records) == progress.analysed == 6
@@ -114,16 +114,14 @@ def test_a_picture_that_cannot_be_decoded_is_listed_and_the_rest_goes_on(picture
 @pytest.mark.parametrize(
     "damage", [b'"faces": 7', b'"FACES": []', b'"faces": [{}]', b'"faces": [], "width": -1', b'"faces": ' + b"[" * 100_000]
 )
-def test_a_journal_that_was_damaged_goes_on_before_the_damage(
-    pictures: list[LabelledPicture], tmp_path: Path, damage: bytes
-) -> None:
+def test_a_journal_that_was_damaged_goes_on_before_the_damage(images: list[LabelledImage], tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "journal"
-    run(Counting(), pictures, path)
+    run(Counting(), images, path)
     lines = path.read_bytes().splitlines(keepends=True)
     head = lines[4].partition(b'"faces":')[0]
     path.write_bytes(b"".join([*lines[:4], head + damage + b"}}\n", *lines[5:]]))
     system = Counting()
-    run(system, pictures, path)
+    run(system, images, path)
     assert len(system.shown) == 7 - 3
 
 
@@ -154,38 +152,36 @@ class Deleting(Counting):
         return super().analyze(frames)
 
 
-def test_a_picture_that_vanishes_while_it_is_analysed_is_no_fault_of_the_journal(
-    pictures: list[LabelledPicture], tmp_path: Path
+def test_a_image_that_vanishes_while_it_is_analysed_is_no_fault_of_the_journal(
+    images: list[LabelledImage], tmp_path: Path
 ) -> None:
     with Journal(tmp_path / "journal", "a") as journal:
-        progress = analyse(Deleting(pictures[0].path), pictures, journal, 1, lambda count: None)
+        progress = analyse(Deleting(images[0].path), images, journal, 1, lambda count: None)
     assert progress.unreadable == []  # its pixels had been read
-    assert set(journal.records) == {picture.name for picture in pictures}
+    assert set(journal.records) == {image.name for image in images}
 
 
 @pytest.mark.parametrize("analysed_before", [False, True])
-def test_a_picture_that_has_vanished_is_listed_as_a_picture(
-    pictures: list[LabelledPicture], tmp_path: Path, analysed_before: bool
+def test_a_image_that_has_vanished_is_listed_as_a_image(
+    images: list[LabelledImage], tmp_path: Path, analysed_before: bool
 ) -> None:
     if analysed_before:
-        run(Counting(), pictures, tmp_path / "journal")
-    pictures[3].path.unlink()
+        run(Counting(), images, tmp_path / "journal")
+    images[3].path.unlink()
     system = Counting()
     with Journal(tmp_path / "journal", "a") as journal:
-        progress = analyse(system, pictures, journal, 2, lambda count: None)
+        progress = analyse(system, images, journal, 2, lambda count: None)
     assert progress.unreadable == [("3.png", "cannot be read: No such file or directory; check the file")]
     assert len(system.shown) == (0 if analysed_before else 6)
 
 
-def test_a_picture_that_is_replaced_while_it_is_analysed_is_analysed_again(
-    pictures: list[LabelledPicture], tmp_path: Path
-) -> None:
+def test_a_image_that_is_replaced_while_it_is_analysed_is_analysed_again(images: list[LabelledImage], tmp_path: Path) -> None:
     class Replacing(Counting):
         def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
-            cv2.imwrite(str(pictures[0].path), np.full((40, 60, 3), 200, np.uint8))
+            cv2.imwrite(str(images[0].path), np.full((40, 60, 3), 200, np.uint8))
             return super().analyze(frames)
 
-    run(Replacing(), pictures, tmp_path / "journal", batch_size=7)
+    run(Replacing(), images, tmp_path / "journal", batch_size=7)
     again = Counting()
-    run(again, pictures, tmp_path / "journal")
+    run(again, images, tmp_path / "journal")
     assert again.shown == ["0.png"]

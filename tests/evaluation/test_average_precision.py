@@ -57,7 +57,7 @@ def test_no_prediction_at_all_is_zero() -> None:
     assert scored((face(A),), ()).metrics["ap"]["map50"] == 0
 
 
-def test_the_interval_is_over_pictures() -> None:
+def test_the_interval_is_over_images() -> None:
     sure = score(labels(*[(face(A),)] * 20), predictions(*[(found(A),)] * 20), SETTINGS).metrics["ap"]
     assert sure["ci95"]["mask_50"] == [1, 1]
     half = predictions(*[(found(A),), ()] * 10)

@@ -10,7 +10,7 @@ import pytest
 
 from maskstream.errors import ConfigError
 from maskstream.evaluation.comparison import FIGURES, compare
-from maskstream.evaluation.metrics import IOU_THRESHOLDS, draw_pictures, interval, one_to_one_figures, resample
+from maskstream.evaluation.metrics import IOU_THRESHOLDS, draw_images, interval, one_to_one_figures, resample
 from maskstream.evaluation.outputs import COUNTS_FILE, METRICS_FILE, Run, read_run
 from maskstream.evaluation.scoring import score
 from maskstream.evaluation.types import Prediction
@@ -19,7 +19,7 @@ from tests.evaluation.sets import SETTINGS, face, found, labels, predictions
 
 A, B, FAR = (0, 0, 40, 40), (100, 0, 140, 40), (60, 60, 80, 80)
 LOOSE_A = (0, 0, 40, 16)  # IoU 0.4 with A
-PICTURES = 40
+IMAGES = 40
 RIGHT = (found(A), found(B, Label.NO_MASK))
 MISSED_B = (found(A),)
 MASK_FOR_BARE = (found(A), found(B))
@@ -43,11 +43,11 @@ def difference(*runs: Run, iou: float = 0.5, bootstrap: int = 500) -> dict[str, 
     return result
 
 
-def test_the_difference_is_of_the_pictures_that_one_system_gets_right() -> None:
+def test_the_difference_is_of_the_images_that_one_system_gets_right() -> None:
     worse = run("worse", *[MASK_FOR_BARE] * 10, *[(*MISSED_B, found(FAR))] * 10, *[RIGHT] * 20)
-    better = run("better", *[RIGHT] * PICTURES)
+    better = run("better", *[RIGHT] * IMAGES)
     comparison = compare([worse, better], [0.5], 500)
-    assert (comparison["pictures"], comparison["bootstrap"]) == (PICTURES, 500)
+    assert (comparison["pictures"], comparison["bootstrap"]) == (IMAGES, 500)
     first, second = comparison["runs"]
     assert [first["name"], second["name"]] == ["worse", "better"]
     assert first["difference"] is None
@@ -63,7 +63,7 @@ def test_the_difference_is_of_the_pictures_that_one_system_gets_right() -> None:
 
 
 def test_each_threshold_has_its_own_counts() -> None:
-    loose, tight = run("loose", *[(found(LOOSE_A), RIGHT[1])] * PICTURES), run("tight", *[RIGHT] * PICTURES)
+    loose, tight = run("loose", *[(found(LOOSE_A), RIGHT[1])] * IMAGES), run("tight", *[RIGHT] * IMAGES)
     assert difference(loose, tight, iou=0.3)["found"]["value"] == 0
     assert difference(loose, tight, iou=0.5)["found"]["value"] == 0.5
 
@@ -74,13 +74,13 @@ def test_identical_runs_differ_by_exactly_nothing() -> None:
         assert each == {"value": 0, "ci95": [0, 0], "certain": False}, name
 
 
-def test_one_picture_is_chance_and_many_are_not() -> None:
-    right = run("right", *[RIGHT] * PICTURES)
-    one = difference(right, run("one", MISSED_B, *[RIGHT] * (PICTURES - 1)))["end_to_end_accuracy"]
+def test_one_image_is_chance_and_many_are_not() -> None:
+    right = run("right", *[RIGHT] * IMAGES)
+    one = difference(right, run("one", MISSED_B, *[RIGHT] * (IMAGES - 1)))["end_to_end_accuracy"]
     assert one["value"] == -1 / 80
     assert one["ci95"][1] == 0
     assert not one["certain"]
-    many = difference(right, run("many", *[MISSED_B] * 15, *[RIGHT] * (PICTURES - 15)))["end_to_end_accuracy"]
+    many = difference(right, run("many", *[MISSED_B] * 15, *[RIGHT] * (IMAGES - 15)))["end_to_end_accuracy"]
     assert many["ci95"][0] < many["value"] == -15 / 80 < many["ci95"][1] < 0
     assert many["certain"]
 
@@ -102,8 +102,8 @@ def test_what_is_hard_for_both_cancels_out() -> None:
 
 
 def _found(of: Run, which: slice) -> np.ndarray[Any, np.dtype[np.float64]]:
-    drawn = resample(draw_pictures(PICTURES, 4000)[which], of.one_to_one[:, IOU_THRESHOLDS.index(0.5)])
-    return one_to_one_figures(drawn, PICTURES)["found"]
+    drawn = resample(draw_images(IMAGES, 4000)[which], of.one_to_one[:, IOU_THRESHOLDS.index(0.5)])
+    return one_to_one_figures(drawn, IMAGES)["found"]
 
 
 def test_without_a_bootstrap_nothing_is_certain() -> None:
@@ -137,7 +137,7 @@ def test_what_was_measured_otherwise_is_refused(section: str, changed: dict[str,
     assert str(caught.value) == f"runs/other: other {what} than runs/first; compare runs on the same labels"
 
 
-def test_other_pictures_are_refused() -> None:
+def test_other_images_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"^runs/two: other pictures than runs/one"):
         compare([run("one", RIGHT), run("two", RIGHT, RIGHT)], [0.5], 10)
 

@@ -7,11 +7,11 @@ import pytest
 from maskstream.errors import SourceError
 from maskstream.evaluation.contact_sheets import COLOURS_BGR, TILE_PX, caption, face_tile, place, sheet, write_sheets
 from maskstream.evaluation.types import Mistake, MistakeKind, Prediction
-from maskstream.io.images import read_picture
+from maskstream.io.images import read_image
 from maskstream.rendering.overlay import COLOURS_BGR as OVERLAY_COLOURS_BGR
 from maskstream.rendering.text import text_alpha
 from maskstream.types import BgrImage, Label
-from tests.evaluation.made import mistakes, picture
+from tests.evaluation.made import image, mistakes
 
 RED, BLUE = (0, 0, 255), (255, 0, 0)
 GREY = (96, 96, 96)
@@ -84,7 +84,7 @@ def test_the_labelled_box_is_dashed_and_the_judged_one_coloured(red_face: BgrIma
     assert near(tile, (140 - 76) * scale - 0.5, (105 - 56) * scale, COLOURS_BGR[Label.MASK])
 
 
-def test_what_lies_outside_of_the_picture_is_grey(red_face: BgrImage) -> None:
+def test_what_lies_outside_of_the_image_is_grey(red_face: BgrImage) -> None:
     tile = face_tile(red_face, mistake(MistakeKind.MISSED, box(0, 0, 40, 40), None))
     assert near(tile, 20, 120, GREY)
     assert near(tile, 120, 20, GREY)
@@ -98,7 +98,7 @@ def test_colours_are_the_overlay_s() -> None:
     assert COLOURS_BGR == OVERLAY_COLOURS_BGR
 
 
-def test_the_worst_come_first_and_each_picture_is_read_once(red_face: BgrImage) -> None:
+def test_the_worst_come_first_and_each_image_is_read_once(red_face: BgrImage) -> None:
     where = {"red.jpg": box(100, 80, 140, 120), "blue.jpg": box(200, 20, 240, 60)}
     many = [
         mistake(MistakeKind.MISSED, where[name], None, name=name, badness=badness)
@@ -118,7 +118,7 @@ def test_the_worst_come_first_and_each_picture_is_read_once(red_face: BgrImage) 
     assert place(5)[1] > place(0)[1] + TILE_PX
 
 
-def test_an_unreadable_picture_is_said_to_be_one() -> None:
+def test_an_unreadable_image_is_said_to_be_one() -> None:
     def read(name: str) -> BgrImage:
         raise SourceError("gone")
 
@@ -132,10 +132,10 @@ def test_an_unreadable_picture_is_said_to_be_one() -> None:
 def test_a_sheet_for_each_kind_that_occurs(tmp_path: Path) -> None:
     (tmp_path / "missed.jpg").write_bytes(b"of an earlier run")
     every = [each for each in mistakes() if each.kind is not MistakeKind.MISSED]
-    written = write_sheets(every, lambda _: picture(), tmp_path)
+    written = write_sheets(every, lambda _: image(), tmp_path)
     assert written == {kind: tmp_path / f"{kind.value}.jpg" for kind in MistakeKind if kind is not MistakeKind.MISSED}
     assert sorted(tmp_path.iterdir()) == sorted(written.values())
-    assert read_picture(str(written[MistakeKind.FALSE_MASK])).shape[1] == 5 * TILE_PX + 6 * 10
+    assert read_image(str(written[MistakeKind.FALSE_MASK])).shape[1] == 5 * TILE_PX + 6 * 10
 
 
 def test_captions_say_what_was_labelled_and_judged() -> None:
@@ -150,7 +150,7 @@ def test_captions_say_what_was_labelled_and_judged() -> None:
 
 @pytest.mark.parametrize("name", ["口罩/脸.jpg", "ё" * 300, "W" * 200, "line\nbreak.jpg", "bytes\udcff.jpg"])
 def test_any_name_can_be_written_below_its_tile(name: str) -> None:
-    shown = sheet([mistake(MistakeKind.MISSED, box(9, 9, 40, 40), None, name=name)], lambda _: picture())
+    shown = sheet([mistake(MistakeKind.MISSED, box(9, 9, 40, 40), None, name=name)], lambda _: image())
     x, y = place(0)
     below = shown[y + TILE_PX :]
     assert (below[:, x : x + TILE_PX] < 128).any()

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from maskstream.evaluation.metrics import describe_one_to_one, describe_paper, draw_pictures, interval, resample
+from maskstream.evaluation.metrics import describe_one_to_one, describe_paper, draw_images, interval, resample
 from maskstream.evaluation.paper import PUBLISHED
 
 # rows: mask, no_mask, incorrect, unknown, nothing; columns: mask, no_mask, incorrect, unknown, missed
@@ -39,28 +39,28 @@ def test_the_papers_own_counts_give_the_papers_own_figures() -> None:
     assert figures["fpr"] == pytest.approx(54 / 914, abs=1e-6)
 
 
-def test_the_bootstrap_draws_whole_pictures() -> None:
-    draws = draw_pictures(50, 300)
+def test_the_bootstrap_draws_whole_images() -> None:
+    draws = draw_images(50, 300)
     assert draws.shape == (300, 50)
     assert (draws.sum(1) == 50).all()
-    assert (draws == draw_pictures(50, 300)).all()
+    assert (draws == draw_images(50, 300)).all()
     counts = np.arange(50 * 4).reshape(50, 2, 2)
     drawn = np.repeat(np.arange(50), draws[7].astype(int))
     assert (resample(draws, counts)[7] == counts[drawn].sum(0)).all()
 
 
-def test_the_interval_is_that_of_a_binomial_when_each_picture_has_one_face() -> None:
+def test_the_interval_is_that_of_a_binomial_when_each_image_has_one_face() -> None:
     tables = np.zeros((400, 5, 5), int)
     tables[:360, 0, 0], tables[360:, 0, 4] = 1, 1  # 90 % found
-    low, high = describe_one_to_one(tables, draw_pictures(400, 2000))["ci95"]["found"]
+    low, high = describe_one_to_one(tables, draw_images(400, 2000))["ci95"]["found"]
     spread = 1.96 * np.sqrt(0.9 * 0.1 / 400)
     assert (low, high) == pytest.approx((0.9 - spread, 0.9 + spread), abs=0.005)
 
 
-def test_faces_of_one_picture_widen_the_interval() -> None:
+def test_faces_of_one_image_widen_the_interval() -> None:
     tables = np.zeros((40, 5, 5), int)
     tables[:36, 0, 0], tables[36:, 0, 4] = 10, 10  # the same share, but ten at a time
-    low, high = describe_one_to_one(tables, draw_pictures(40, 2000))["ci95"]["found"]
+    low, high = describe_one_to_one(tables, draw_images(40, 2000))["ci95"]["found"]
     assert high - low > 2 * 2 * 1.96 * np.sqrt(0.9 * 0.1 / 400) * 0.75
 
 

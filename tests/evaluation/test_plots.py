@@ -6,7 +6,7 @@ import pytest
 
 from maskstream.errors import SinkError
 from maskstream.evaluation.plots import confusion_matrix, fp_fn_vs_iou, metrics_vs_iou, write_plots
-from maskstream.io.images import read_picture
+from maskstream.io.images import read_image
 from tests.evaluation.made import empty_metrics, full_metrics, poor_metrics
 
 MATRICES = {f"confusion_matrix_iou_{iou}" for iou in ("0.05", "0.10", "0.15", "0.20", "0.25", "0.30")}
@@ -18,12 +18,12 @@ def metrics() -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_every_plot_is_a_picture_with_colours(metrics: dict[str, Any], tmp_path: Path) -> None:
+def test_every_plot_is_a_image_with_colours(metrics: dict[str, Any], tmp_path: Path) -> None:
     written = write_plots(metrics, tmp_path)
     assert set(written) == MATRICES | {"metrics_vs_iou", "fp_fn_vs_iou", "precision_recall", "roc", "calibration"}
     assert sorted(tmp_path.iterdir()) == sorted(written.values())
     for path in written.values():
-        bgr = read_picture(str(path))
+        bgr = read_image(str(path))
         assert min(bgr.shape[:2]) >= 450
         assert np.ptp(bgr.astype(int), axis=2).max() > 60, f"{path.name} has no colours"
         assert 0.3 < (bgr == 255).mean() < 0.995, f"{path.name} is empty or has no paper"

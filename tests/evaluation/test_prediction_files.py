@@ -18,7 +18,7 @@ from tests.evaluation.sets import labels
 MEANINGS = load_config().evaluation.labels
 SET = labels((), (), (), names=("a/one.jpg", "b/two.jpg", "c/two.jpg"))
 COCO_SET = Annotations(
-    SET.pictures, "coco", "0" * 64, coco_image_ids={7: "a/one.jpg"}, coco_categories={1: "with_mask", 2: "without mask"}
+    SET.images, "coco", "0" * 64, coco_image_ids={7: "a/one.jpg"}, coco_categories={1: "with_mask", 2: "without mask"}
 )
 
 SET_BY_ID = replace(COCO_SET, coco_categories={})
@@ -40,7 +40,7 @@ def test_our_own_file(tmp_path: Path) -> None:
     record = to_record("a/one.jpg", 200, 100, (make_face(score=0.6), make_face(Label.NO_MASK, score=0.8)))
     found = read(tmp_path, to_json({"min_score": 0.65, "score_floor": 0.1, "box": "face", "system": {}}, [record]))
     assert (found.kind, found.predicted_box, found.min_score, found.score_floor) == ("maskstream", "face", 0.65, 0.1)
-    faces = found.by_picture["a/one.jpg"].faces
+    faces = found.by_image["a/one.jpg"].faces
     assert [(face.label, face.score) for face in faces] == [(Label.NO_MASK, 0.8), (Label.MASK, 0.6)]
 
 
@@ -51,15 +51,15 @@ def test_records_of_the_stream(tmp_path: Path) -> None:
     ]
     found = read(tmp_path, "".join(json.dumps(to_stream_record(each)) + "\n" for each in results))
     assert (found.kind, found.predicted_box, found.min_score) == ("jsonl", "face", 0)
-    assert set(found.by_picture) == {"a/one.jpg", "b/two.jpg"}
+    assert set(found.by_image) == {"a/one.jpg", "b/two.jpg"}
     assert found.strangers == ("elsewhere/three.jpg",)
-    assert found.by_picture["b/two.jpg"].faces[0].keypoints["nose"][:2] == (50, 52)
+    assert found.by_image["b/two.jpg"].faces[0].keypoints["nose"][:2] == (50, 52)
 
 
 def test_coco_results_with_the_categories_of_the_labels(tmp_path: Path) -> None:
     found = read(tmp_path, [result(), result(category_id=2, score=0.9), result(image_id=8)], COCO_SET)
     assert (found.kind, found.predicted_box, found.strangers) == ("coco", None, ("8",))
-    first, second = found.by_picture["a/one.jpg"].faces
+    first, second = found.by_image["a/one.jpg"].faces
     assert (first.label, second.label, second.score, second.confidence) == (Label.NO_MASK, Label.MASK, 0.75, None)
     assert second.box_xyxy.tolist() == [10, 20, 40, 60]
 
@@ -67,8 +67,8 @@ def test_coco_results_with_the_categories_of_the_labels(tmp_path: Path) -> None:
 def test_coco_results_with_names_of_files_and_given_categories(tmp_path: Path) -> None:
     results = [result(image_id="one", category_id=5), result(image_id="b/two.jpg", category_id="masked"), result(image_id="two")]
     found = read(tmp_path, results, categories={5: "No-Mask", 1: "mask"})
-    assert found.by_picture["a/one.jpg"].faces[0].label is Label.NO_MASK
-    assert found.by_picture["b/two.jpg"].faces[0].label is Label.MASK
+    assert found.by_image["a/one.jpg"].faces[0].label is Label.NO_MASK
+    assert found.by_image["b/two.jpg"].faces[0].label is Label.MASK
     assert found.strangers == ("two",)  # of two pictures: it is not guessed which
 
 
@@ -76,10 +76,10 @@ def test_coco_results_with_names_of_files_and_given_categories(tmp_path: Path) -
 def test_coco_results_with_ids_that_differ_in_type_only(tmp_path: Path, write: Callable[[int], object]) -> None:
     results = [result(image_id=write(7)), result(category_id=write(2))]
     found = read(tmp_path, results, COCO_SET)
-    assert [face.label for face in found.by_picture["a/one.jpg"].faces] == [Label.MASK, Label.NO_MASK]
+    assert [face.label for face in found.by_image["a/one.jpg"].faces] == [Label.MASK, Label.NO_MASK]
     named = labels((), (), names=("7.jpg", "b.jpg"))
-    by_name = replace(COCO_SET, pictures=named.pictures, coco_image_ids={7: "b.jpg"})
-    assert set(read(tmp_path, [result(image_id="7")], by_name).by_picture) == {"7.jpg"}  # text is a name, if there is one
+    by_name = replace(COCO_SET, images=named.images, coco_image_ids={7: "b.jpg"})
+    assert set(read(tmp_path, [result(image_id="7")], by_name).by_image) == {"7.jpg"}  # text is a name, if there is one
 
 
 def test_a_category_that_is_ambiguous_beside_others_is_asked_about(tmp_path: Path) -> None:
@@ -87,16 +87,16 @@ def test_a_category_that_is_ambiguous_beside_others_is_asked_about(tmp_path: Pat
         with pytest.raises(ConfigError, match=r"face beside face_mask.* may mean .* --set evaluation\.labels\.face=no_mask"):
             read(tmp_path, [result()], SET_BY_ID, categories)
     found = read(tmp_path, [result()], SET_BY_ID, {1: "face", 2: "face_mask", 3: "no_mask"})
-    assert found.by_picture["a/one.jpg"].faces[0].label is Label.UNKNOWN
+    assert found.by_image["a/one.jpg"].faces[0].label is Label.UNKNOWN
 
 
 def test_what_is_to_be_ignored_is_left_out(tmp_path: Path) -> None:
     found = read(tmp_path, [result(), result(category_id=3)], COCO_SET, {3: "ignore"})
-    assert len(found.by_picture["a/one.jpg"].faces) == 1
+    assert len(found.by_image["a/one.jpg"].faces) == 1
 
 
 def test_no_result_at_all_is_a_result(tmp_path: Path) -> None:
-    assert read(tmp_path, [], COCO_SET).by_picture == {}
+    assert read(tmp_path, [], COCO_SET).by_image == {}
 
 
 @pytest.mark.parametrize(

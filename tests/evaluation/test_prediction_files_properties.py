@@ -14,7 +14,7 @@ from maskstream.config.loading import load_config
 from maskstream.errors import ConfigError
 from maskstream.evaluation.prediction_files import read_predictions
 from maskstream.evaluation.predictions import FILE_KIND, from_record, to_json, to_record
-from maskstream.evaluation.types import PicturePredictions
+from maskstream.evaluation.types import ImagePredictions
 from maskstream.types import Face, Label
 from tests.conftest import make_face
 from tests.evaluation.sets import labels
@@ -22,7 +22,7 @@ from tests.properties import any_number, broken, examples, floats32
 
 MEANINGS = load_config().evaluation.labels
 SET = labels((), (), names=("a/one.jpg", "two.jpg"))
-COCO_SET = Annotations(SET.pictures, "coco", "0" * 64, coco_image_ids={7: "a/one.jpg"}, coco_categories={1: "mask", 2: "no_mask"})
+COCO_SET = Annotations(SET.images, "coco", "0" * 64, coco_image_ids={7: "a/one.jpg"}, coco_categories={1: "mask", 2: "no_mask"})
 NAN, INF = float("nan"), float("inf")
 HUGE = 10**400
 
@@ -96,7 +96,7 @@ CONTENTS = st.one_of(
 )
 
 
-def check(found: PicturePredictions) -> None:
+def check(found: ImagePredictions) -> None:
     """Everything in it is a number, and the most certain face comes first."""
     scores = [face.score for face in found.faces]
     assert scores == sorted(scores, reverse=True)
@@ -125,7 +125,7 @@ def test_any_file_is_read_or_refused_in_one_line(tmp_path_factory: pytest.TempPa
     else:
         assert 0 <= found.score_floor <= 1
         assert 0 <= found.min_score <= 1
-        for each in found.by_picture.values():
+        for each in found.by_image.values():
             check(each)
 
 

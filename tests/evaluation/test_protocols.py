@@ -122,7 +122,7 @@ def test_heads_are_met_by_the_rule_of_geometry() -> None:
     assert scored((face(head),), (found(head),), already).metrics["one_to_one"]["0.95"]["found"] == 1
 
 
-def test_pictures_without_faces_count_for_false_faces() -> None:
+def test_images_without_faces_count_for_false_faces() -> None:
     metrics = score(labels((), (), (face(A),)), predictions((found(A),), (), (found(A),)), SETTINGS).metrics
     ours = metrics["one_to_one"]["0.50"]
     assert (ours["pictures"], ours["false_per_image"], ours["found"]) == (3, pytest.approx(1 / 3, abs=1e-6), 1)

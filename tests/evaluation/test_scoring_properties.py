@@ -86,19 +86,19 @@ def numbers_of(value: Any, key: str = "") -> list[tuple[str, float]]:
     return [(key, value)] if isinstance(value, int | float) and not isinstance(value, bool) else []
 
 
-def scored(pictures: list[tuple[list[LabelledFace], list[Prediction]]], settings: ScoreSettings) -> tuple[dict[str, Any], str]:
+def scored(images: list[tuple[list[LabelledFace], list[Prediction]]], settings: ScoreSettings) -> tuple[dict[str, Any], str]:
     result = score(
-        labels(*(tuple(labelled) for labelled, _ in pictures)), predictions(*(tuple(each) for _, each in pictures)), settings
+        labels(*(tuple(labelled) for labelled, _ in images)), predictions(*(tuple(each) for _, each in images)), settings
     )
     return result.metrics, mistakes_csv(result.mistakes)
 
 
 @examples(0.6)
-@given(pictures=SETS, settings=SETTINGS_OF_ANY_KIND)
-@example(pictures=[([face((0, 0, 10, 10))], [found((5, 5, 5, 5))])], settings=FEW_DRAWS)
-@example(pictures=[([], [])], settings=FEW_DRAWS)
+@given(images=SETS, settings=SETTINGS_OF_ANY_KIND)
+@example(images=[([face((0, 0, 10, 10))], [found((5, 5, 5, 5))])], settings=FEW_DRAWS)
+@example(images=[([], [])], settings=FEW_DRAWS)
 @example(
-    pictures=[
+    images=[
         (
             [face((0, 0, 10, 10), points=[(5, 5), (7, 3), (3, 3)])],
             [found((0, 0, 10, 10), nose=(INF, 0, 1), left_eye=(1e308, -1e308, 1), right_eye=(NAN, 0, 1))],
@@ -107,49 +107,49 @@ def scored(pictures: list[tuple[list[LabelledFace], list[Prediction]]], settings
     settings=FEW_DRAWS,
 )
 def test_figures_are_shares_or_not_defined(
-    pictures: list[tuple[list[LabelledFace], list[Prediction]]], settings: ScoreSettings
+    images: list[tuple[list[LabelledFace], list[Prediction]]], settings: ScoreSettings
 ) -> None:
-    metrics, csv = scored(pictures, settings)
+    metrics, csv = scored(images, settings)
     json.dumps(metrics, allow_nan=False)
     assert "nan" not in csv
     for name, number in numbers_of(metrics):
         assert np.isfinite(number)
         assert name not in SHARES or 0 <= number <= 1 or isinstance(number, int), name
-    faces = [label for labelled, _ in pictures for label in labelled if not label.ignore]
+    faces = [label for labelled, _ in images for label in labelled if not label.ignore]
     for figures in metrics["one_to_one"].values():
         confusion = figures["confusion"]
         assert figures["labelled"] == len(faces) == sum(sum(confusion[label.value].values()) for label in CLASSES)
         assert figures["found_faces"] + sum(confusion[label.value]["missed"] for label in CLASSES) == len(faces)
         assert figures["right_faces"] <= figures["found_faces"]
     assert sum(figures["labelled"] for figures in metrics["sizes"].values()) == len(faces)
-    shown = sum(prediction.score >= settings.min_score for _, each in pictures for prediction in each)
+    shown = sum(prediction.score >= settings.min_score for _, each in images for prediction in each)
     reference = metrics["one_to_one"]["0.50"]
     assert reference["found_faces"] + reference["false_faces"] <= shown
 
 
 @examples(0.3)
-@given(pictures=SETS, data=st.data())
+@given(images=SETS, data=st.data())
 def test_the_order_in_files_makes_no_difference(
-    pictures: list[tuple[list[LabelledFace], list[Prediction]]], data: st.DataObject
+    images: list[tuple[list[LabelledFace], list[Prediction]]], data: st.DataObject
 ) -> None:
     """Where no two predictions of a picture have the same score."""
-    unequal = [(labelled, list({each.score: each for each in found}.values())) for labelled, found in pictures]
+    unequal = [(labelled, list({each.score: each for each in found}.values())) for labelled, found in images]
     mixed = [(labelled, data.draw(st.permutations(found))) for labelled, found in unequal]
     assert scored(mixed, FEW_DRAWS) == scored(unequal, FEW_DRAWS)
 
 
 @examples(0.3)
 @given(
-    pictures=st.lists(
+    images=st.lists(
         st.lists(st.sampled_from([(x, y) for x in (0, 60, 120) for y in (0, 50)]), unique=True, min_size=1, max_size=4),
         min_size=1,
         max_size=3,
     ),
     data=st.data(),
 )
-def test_who_is_always_right_has_full_marks(pictures: list[list[tuple[int, int]]], data: st.DataObject) -> None:
+def test_who_is_always_right_has_full_marks(images: list[list[tuple[int, int]]], data: st.DataObject) -> None:
     both = []
-    for places in pictures:
+    for places in images:
         worn = [data.draw(st.sampled_from([Label.MASK, Label.NO_MASK])) for _ in places]
         spots = [(x, y, x + 30.0, y + 40.0) for x, y in places]
         both.append(

@@ -47,8 +47,8 @@ def analyzer(weights: Path) -> YoloAnalyzer:
     return load(weights)
 
 
-def faces_of(analyzer: YoloAnalyzer, picture_bgr: BgrImage) -> tuple[Face, ...]:
-    return analyzer.analyze([Frame(picture_bgr, 7, "made", 0.28)])[0].faces
+def faces_of(analyzer: YoloAnalyzer, image_bgr: BgrImage) -> tuple[Face, ...]:
+    return analyzer.analyze([Frame(image_bgr, 7, "made", 0.28)])[0].faces
 
 
 def by_label(faces: tuple[Face, ...]) -> dict[Label, list[float]]:
@@ -61,10 +61,10 @@ def by_label(faces: tuple[Face, ...]) -> dict[Label, list[float]]:
     [(WIDE, WIDE_RED, WIDE_BLUE), (TALL, TALL_RED, TALL_BLUE)],
     ids=["wide", "tall"],
 )
-def test_boxes_are_pixels_of_the_picture_and_classes_mean_what_they_say(
-    analyzer: YoloAnalyzer, picture: BgrImage, red: tuple[int, ...], blue: tuple[int, ...]
+def test_boxes_are_pixels_of_the_image_and_classes_mean_what_they_say(
+    analyzer: YoloAnalyzer, image: BgrImage, red: tuple[int, ...], blue: tuple[int, ...]
 ) -> None:
-    found = by_label(faces_of(analyzer, picture))
+    found = by_label(faces_of(analyzer, image))
     assert found == {Label.MASK: pytest.approx(red, abs=6), Label.NO_MASK: pytest.approx(blue, abs=6)}
 
 
@@ -86,7 +86,7 @@ def test_a_face_is_a_box_without_keypoints_whose_score_is_its_confidence(analyze
     assert (Overlay(everything).paint(frame, result) != WIDE).any()
 
 
-def test_pictures_are_blue_first(analyzer: YoloAnalyzer, weights: Path, tmp_path: Path) -> None:
+def test_images_are_blue_first(analyzer: YoloAnalyzer, weights: Path, tmp_path: Path) -> None:
     swapped = by_label(faces_of(analyzer, WIDE[..., ::-1].copy()))
     assert swapped[Label.NO_MASK] == pytest.approx(WIDE_RED, abs=6)
     cv2.imwrite(str(tmp_path / "wide.png"), WIDE)
@@ -101,12 +101,12 @@ def test_pictures_are_blue_first(analyzer: YoloAnalyzer, weights: Path, tmp_path
     assert [face.confidence for face in ours] == pytest.approx(read_by_itself.conf.numpy(), abs=1e-4)
 
 
-def test_a_batch_of_sizes_gives_what_single_pictures_give(analyzer: YoloAnalyzer) -> None:
-    pictures = [WIDE, TALL, WIDE[..., ::-1].copy(), np.zeros((1, 300, 3), np.uint8), np.zeros((1, 1, 3), np.uint8), TALL]
-    together = analyzer.analyze([Frame(picture, index, "made", 0) for index, picture in enumerate(pictures)])
+def test_a_batch_of_sizes_gives_what_single_images_give(analyzer: YoloAnalyzer) -> None:
+    images = [WIDE, TALL, WIDE[..., ::-1].copy(), np.zeros((1, 300, 3), np.uint8), np.zeros((1, 1, 3), np.uint8), TALL]
+    together = analyzer.analyze([Frame(image, index, "made", 0) for index, image in enumerate(images)])
     assert [len(result.faces) for result in together] == [2, 2, 2, 0, 0, 2]
-    for picture, result in zip(pictures, together, strict=True):
-        for ours, alone in zip(result.faces, faces_of(analyzer, picture), strict=True):
+    for image, result in zip(images, together, strict=True):
+        for ours, alone in zip(result.faces, faces_of(analyzer, image), strict=True):
             assert (ours.label, ours.face_box_xyxy.tolist()) == (alone.label, pytest.approx(alone.face_box_xyxy, abs=0.01))
     assert analyzer.analyze([]) == []
 
@@ -243,13 +243,13 @@ for now, then in zip(state(), before, strict=True):
 
 @pytest.mark.slow
 def test_it_leaves_process_and_disk_as_they_were(weights: Path, tmp_path: Path) -> None:
-    picture, home, folder = tmp_path / "wide.png", tmp_path / "home", tmp_path / "folder"
-    cv2.imwrite(str(picture), WIDE)
+    image, home, folder = tmp_path / "wide.png", tmp_path / "home", tmp_path / "folder"
+    cv2.imwrite(str(image), WIDE)
     home.mkdir()
     folder.mkdir()
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "YOLO_", "PYTEST"))}
     environment = {**kept, "HOME": str(home), "PYTHONPATH": str(ROOT), "MPLCONFIGDIR": str(tmp_path / "matplotlib")}
-    command = [sys.executable, "-W", "error", "-c", CHILD, str(weights), str(picture)]
+    command = [sys.executable, "-W", "error", "-c", CHILD, str(weights), str(image)]
     ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=LONGEST_S, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
     assert list(home.rglob("*")) == []

@@ -16,7 +16,7 @@ import pytest
 from maskstream.clock import MONOTONIC, Clock
 from maskstream.errors import ConfigError
 from maskstream.events.delivery import Delivery, NotDelivered
-from maskstream.events.messages import Letter
+from maskstream.events.messages import QueuedMessage
 from maskstream.events.outbox import Outbox
 from maskstream.events.types import Look, MaskEvent, MinuteCounts, Moment, Phase
 from maskstream.events.webhook import Webhook
@@ -165,11 +165,11 @@ class Clumsy(Webhook):
 
     mistakes = 3
 
-    def send(self, letter: Letter) -> None:
+    def send(self, message: QueuedMessage) -> None:
         if self.mistakes:
             self.mistakes -= 1
             raise ZeroDivisionError("https://host/secret-path")
-        super().send(letter)
+        super().send(message)
 
 
 def test_a_mistake_that_nobody_has_foreseen_is_said_and_delivery_goes_on(tmp_path: Path, said: list[str]) -> None:
@@ -229,23 +229,23 @@ class Choosy(Webhook):
 
     refusing = True
 
-    def send(self, letter: Letter) -> None:
-        if self.refusing and (letter.camera == "door" or letter.channel[1] == "counts"):
-            raise NotDelivered(f"no {letter.channel[1]} of {letter.camera}, please", is_of_channel=True)
-        super().send(letter)
+    def send(self, message: QueuedMessage) -> None:
+        if self.refusing and (message.camera == "door" or message.channel[1] == "counts"):
+            raise NotDelivered(f"no {message.channel[1]} of {message.camera}, please", is_of_channel=True)
+        super().send(message)
 
 
 def test_what_is_refused_of_one_camera_holds_back_no_other_and_is_kept(tmp_path: Path, said: list[str]) -> None:
     with web_receiver() as posts:
-        carrier = Choosy(posts.url, None)
-        sent = Delivery(carrier, Outbox(str(tmp_path / "events.db"), 1_000_000), HastyClock(20))
+        transport = Choosy(posts.url, None)
+        sent = Delivery(transport, Outbox(str(tmp_path / "events.db"), 1_000_000), HastyClock(20))
         counts = MinuteCounts("lab", NOW, NOW, dict.fromkeys(Label, 1), dict.fromkeys(Label, 2.0))
         sent.take([event(1), counts, event(2, source_id="lab"), event(3)])
         wait_until(lambda: len(posts.bodies) == 1)
         sent.take([event(4, source_id="lab")])
         wait_until(lambda: len(posts.bodies) == 2)
         assert sent.health() == "webhook at 127.0.0.1: 3 events wait: no events of door, please; no counts of lab, please"
-        carrier.refusing = False
+        transport.refusing = False
         wait_until(lambda: len(posts.bodies) == 5)
         wait_until(lambda: sent.health() == "")
         sent.close()

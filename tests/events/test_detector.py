@@ -6,7 +6,7 @@ import pytest
 from maskstream import load_config
 from maskstream.config.loading import Layer
 from maskstream.config.schema import Config
-from maskstream.events.detector import EventBook
+from maskstream.events.detector import EventDetector
 from maskstream.events.types import Happening, MaskEvent, MinuteCounts, Phase
 from maskstream.types import Frame, Label, Output
 from tests.tracking.made import face_at, frame_at, output_with, person
@@ -23,8 +23,8 @@ def at(time_s: float, *people: tuple[int, Label], source_id: str = "door") -> Ou
     return output_with(frame, [person(number, label, x=100.0 * number) for number, label in people])
 
 
-def told(book: EventBook, outputs: list[Output]) -> list[MaskEvent]:
-    return events([happening for output in outputs for happening in book.look(output)])
+def told(detector: EventDetector, outputs: list[Output]) -> list[MaskEvent]:
+    return events([happening for output in outputs for happening in detector.look(output)])
 
 
 def events(happenings: list[Happening]) -> list[MaskEvent]:
@@ -39,8 +39,8 @@ BARE, MASKED, UNKNOWN = (1, Label.NO_MASK), (1, Label.MASK), (1, Label.UNKNOWN)
 
 
 def test_an_event_begins_after_min_seconds_and_ends_with_the_mask() -> None:
-    book = EventBook(config(min_seconds=1.0))
-    found = told(book, [*span(0, 2, MASKED), *span(2, 5, BARE), *span(5, 6, MASKED)])
+    detector = EventDetector(config(min_seconds=1.0))
+    found = told(detector, [*span(0, 2, MASKED), *span(2, 5, BARE), *span(5, 6, MASKED)])
     start, end = found
     assert (start.phase, start.sequence, start.began.time_s, start.last.time_s) == (START, 0, 2.0, 3.0)
     assert (end.phase, end.sequence, end.cause, end.last.time_s) == (END, 1, "mask", 4.9)
@@ -50,39 +50,39 @@ def test_an_event_begins_after_min_seconds_and_ends_with_the_mask() -> None:
 
 
 def test_what_is_too_short_is_no_event() -> None:
-    assert told(EventBook(config(min_seconds=1.0)), [*span(0, 0.9, BARE), *span(0.9, 3, MASKED)]) == []
+    assert told(EventDetector(config(min_seconds=1.0)), [*span(0, 0.9, BARE), *span(0.9, 3, MASKED)]) == []
 
 
 def test_unknown_neither_begins_nor_ends_one() -> None:
-    book = EventBook(config())
-    assert [event.phase for event in told(book, [*span(0, 3, UNKNOWN), *span(3, 5, BARE), *span(5, 6, UNKNOWN)])] == [START]
+    detector = EventDetector(config())
+    assert [event.phase for event in told(detector, [*span(0, 3, UNKNOWN), *span(3, 5, BARE), *span(5, 6, UNKNOWN)])] == [START]
 
 
 def test_what_goes_on_is_told_again() -> None:
-    book = EventBook(config(update_s=2.0))
-    found = told(book, span(0, 8, BARE))
+    detector = EventDetector(config(update_s=2.0))
+    found = told(detector, span(0, 8, BARE))
     assert [(event.phase, event.sequence, event.last.time_s) for event in found] == [
         *((START, 0, 1.0), (UPDATE, 1, 3.0), (UPDATE, 2, 5.0), (UPDATE, 3, 7.0))
     ]
 
 
 def test_who_is_gone_ends_it_when_last_seen() -> None:
-    book = EventBook(config())
-    found = told(book, [*span(0, 3, BARE), *span(3, 6)])
+    detector = EventDetector(config())
+    found = told(detector, [*span(0, 3, BARE), *span(3, 6)])
     assert [(event.phase, event.cause) for event in found] == [(START, None), (END, "gone")]
     assert found[1].last.time_s == pytest.approx(2.9)
 
 
 def test_a_moment_out_of_sight_does_not_end_it() -> None:
-    found = told(EventBook(config()), [*span(0, 2, BARE), *span(2, 3), *span(3, 4, BARE)])
+    found = told(EventDetector(config()), [*span(0, 2, BARE), *span(2, 3), *span(3, 4, BARE)])
     assert [event.phase for event in found] == [START]
 
 
 @pytest.mark.parametrize("step_s", [2.0, 4.0])
 def test_a_slow_machine_tells_the_same(step_s: float) -> None:
-    book = EventBook(config())
+    detector = EventDetector(config())
     outputs = [at(step * step_s, BARE if step < 5 else MASKED) for step in range(8)]
-    found = [happening for output in outputs for happening in book.look(output)] + book.end("door", "ended")
+    found = [happening for output in outputs for happening in detector.look(output)] + detector.end("door", "ended")
     assert [(event.phase, event.cause, event.duration_s) for event in events(found) if event.phase is not UPDATE] == [
         (START, None, step_s),
         (END, "mask", 4 * step_s),
@@ -91,62 +91,62 @@ def test_a_slow_machine_tells_the_same(step_s: float) -> None:
 
 
 def test_a_gap_without_frames_ends_it() -> None:
-    found = told(EventBook(config()), [*span(0, 2, BARE), at(100.0, BARE)])
+    found = told(EventDetector(config()), [*span(0, 2, BARE), at(100.0, BARE)])
     assert [(event.phase, event.cause) for event in found] == [(START, None), (END, "gone")]
 
 
 @pytest.mark.parametrize(("labels", "count"), [(["no_mask", "incorrect"], 2), (["incorrect"], 1), (["mask"], 0), ([], 0)])
 def test_which_labels_are_worth_it(labels: list[str], count: int) -> None:
     both = [(1, Label.NO_MASK), (2, Label.INCORRECT)]
-    assert len(told(EventBook(config(labels=labels)), span(0, 3, *both))) == count
+    assert len(told(EventDetector(config(labels=labels)), span(0, 3, *both))) == count
 
 
 def test_ids_are_never_the_same() -> None:
-    book = EventBook(config())
+    detector = EventDetector(config())
     outputs = [
         output for since in range(0, 40, 4) for output in (*span(since, since + 2, BARE), *span(since + 2, since + 4, MASKED))
     ]
-    starts = [event.event_id for event in told(book, outputs) if event.phase is START]
+    starts = [event.event_id for event in told(detector, outputs) if event.phase is START]
     assert len(starts) == len(set(starts)) == 10
 
 
 def test_a_hundred_people_have_a_hundred_events() -> None:
     crowd = [(number, Label.NO_MASK) for number in range(1, 101)]
-    book = EventBook(config())
-    found = told(book, span(0, 3, *crowd))
+    detector = EventDetector(config())
+    found = told(detector, span(0, 3, *crowd))
     assert {event.person for event in found} == set(range(1, 101))
-    assert len(events(book.end("door", "ended"))) == 100
+    assert len(events(detector.end("door", "ended"))) == 100
 
 
 def test_two_cameras_do_not_mix() -> None:
-    book = EventBook(config())
+    detector = EventDetector(config())
     outputs = [at(step / 10, BARE, source_id=source) for step in range(30) for source in ("door", "lab")]
-    found = told(book, outputs)
+    found = told(detector, outputs)
     assert sorted(event.source_id for event in found) == ["door", "lab"]
-    assert {event.source_id for event in events(book.end("lab", "removed"))} == {"lab"}
-    assert [event.cause for event in events(book.end("door", "ended"))] == ["ended"]
+    assert {event.source_id for event in events(detector.end("lab", "removed"))} == {"lab"}
+    assert [event.cause for event in events(detector.end("door", "ended"))] == ["ended"]
 
 
 def test_several_readers_are_told_the_same() -> None:
-    book = EventBook(config(min_seconds=0))
+    detector = EventDetector(config(min_seconds=0))
     output = at(0.0, BARE)
-    first, second = book.look(output), book.look(output)
+    first, second = detector.look(output), detector.look(output)
     assert first is second
     assert len(events(first)) == 1
-    assert book.end("door", "stopped") == book.end("door", "stopped") != []
+    assert detector.end("door", "stopped") == detector.end("door", "stopped") != []
 
 
 def test_a_source_that_comes_back_has_new_events() -> None:
-    book = EventBook(config(min_seconds=0))
+    detector = EventDetector(config(min_seconds=0))
     ids = set()
     for _ in range(2):
-        ids |= {event.event_id for event in told(book, [at(0.0, BARE)])}
-        assert len(events(book.end("door", "removed"))) == 1
+        ids |= {event.event_id for event in told(detector, [at(0.0, BARE)])}
+        assert len(events(detector.end("door", "removed"))) == 1
     assert len(ids) == 2
 
 
 def test_time_that_runs_back_ends_what_went_on() -> None:
-    found = told(EventBook(config()), [*span(10, 12, BARE), *span(0, 2, BARE)])
+    found = told(EventDetector(config()), [*span(10, 12, BARE), *span(0, 2, BARE)])
     assert [(event.phase, event.cause) for event in found] == [(START, None), (END, "ended"), (START, None)]
     assert all(event.duration_s >= 0 for event in found)
 
@@ -158,10 +158,10 @@ def test_the_best_look_is_kept() -> None:
         cut.append(output.frame.index)
         return f"frame {output.frame.index}".encode()
 
-    book = EventBook(config(min_seconds=0.3), crop=crop)
+    detector = EventDetector(config(min_seconds=0.3), crop=crop)
     sizes = [20, 50, 30, 20, 20]
     outputs = [output_with(frame_at(index, fps=10), [person(1, Label.NO_MASK, side=side)]) for index, side in enumerate(sizes)]
-    (start,) = told(book, outputs)
+    (start,) = told(detector, outputs)
     assert start.best.moment.frame == 1
     assert start.best.crop_jpeg == b"frame 1"
     assert start.best.box_xyxy[2] - start.best.box_xyxy[0] == 50
@@ -169,23 +169,23 @@ def test_the_best_look_is_kept() -> None:
 
 
 def test_where_somebody_stands_is_told() -> None:
-    book = EventBook(config(min_seconds=0))
-    (start,) = told(book, [output_with(frame_at(0), [person(1, Label.NO_MASK, zone="door")])])
+    detector = EventDetector(config(min_seconds=0))
+    (start,) = told(detector, [output_with(frame_at(0), [person(1, Label.NO_MASK, zone="door")])])
     assert start.zone == "door"
 
 
 def test_without_steady_labels_those_of_frames_count() -> None:
     face = face_at(100, label=Label.NO_MASK)
     object.__setattr__(face, "track_id", 7)
-    found = told(EventBook(config(min_seconds=0)), [output_with(frame_at(0), [face])])
+    found = told(EventDetector(config(min_seconds=0)), [output_with(frame_at(0), [face])])
     assert [(event.person, event.confidence) for event in found] == [(7, 0.97)]
 
 
-def test_what_was_not_analysed_or_is_a_picture_tells_nothing() -> None:
-    book = EventBook(config(min_seconds=0))
-    picture = Frame(frame_at(0).bgr, 0, "photos", 0.0, file="a.png")
-    assert book.look(output_with(frame_at(0), [person(1, Label.NO_MASK)], analysed=False)) == []
-    assert book.look(output_with(picture, [person(1, Label.NO_MASK)])) == []
+def test_what_was_not_analysed_or_is_a_image_tells_nothing() -> None:
+    detector = EventDetector(config(min_seconds=0))
+    image = Frame(frame_at(0).bgr, 0, "photos", 0.0, file="a.png")
+    assert detector.look(output_with(frame_at(0), [person(1, Label.NO_MASK)], analysed=False)) == []
+    assert detector.look(output_with(image, [person(1, Label.NO_MASK)])) == []
 
 
 def counts(happenings: list[Happening]) -> list[MinuteCounts]:
@@ -193,9 +193,11 @@ def counts(happenings: list[Happening]) -> list[MinuteCounts]:
 
 
 def test_each_minute_is_counted() -> None:
-    book = EventBook(config())
+    detector = EventDetector(config())
     outputs = [at(second, (1, Label.MASK), (2, Label.NO_MASK if second < 50 else Label.MASK)) for second in range(130)]
-    found = counts([happening for output in outputs for happening in book.look(output)]) + counts(book.end("door", "ended"))
+    found = counts([happening for output in outputs for happening in detector.look(output)]) + counts(
+        detector.end("door", "ended")
+    )
     assert [(each.began.time_s, each.last.time_s) for each in found] == [(0, 59), (60, 119), (120, 129)]
     assert found[0].people[Label.MASK] == found[0].people[Label.NO_MASK] == 1
     assert found[0].person_s[Label.NO_MASK] == pytest.approx(49)
@@ -206,78 +208,78 @@ def test_each_minute_is_counted() -> None:
 
 def test_minutes_are_those_of_the_clock_whatever_it_does() -> None:
     """The clock on the wall jumps back by 30 s; the time of people together stays right."""
-    book = EventBook(config())
+    detector = EventDetector(config())
     noon = datetime(2026, 11, 22, 12, 0, 30, tzinfo=UTC)
     found: list[Happening] = []
     for second in range(60):
         wall = noon + timedelta(seconds=second - 40 if second >= 45 else second)
         frame = Frame(frame_at(0).bgr, second, "door", float(second), wall_time=wall)
-        found += book.look(output_with(frame, [person(1, Label.MASK)]))
-    found += book.end("door", "ended")
+        found += detector.look(output_with(frame, [person(1, Label.MASK)]))
+    found += detector.end("door", "ended")
     assert sum(each.person_s[Label.MASK] for each in counts(found)) == pytest.approx(59)
     assert [each.people[Label.MASK] for each in counts(found)] == [1] * len(counts(found))
     assert len(counts(found)) == 3
 
 
 def test_an_empty_minute_is_told_too() -> None:
-    book = EventBook(config())
-    found = [happening for second in range(0, 70, 10) for happening in book.look(at(float(second)))]
+    detector = EventDetector(config())
+    found = [happening for second in range(0, 70, 10) for happening in detector.look(at(float(second)))]
     assert [sum(each.people.values()) for each in counts(found)] == [0]
 
 
 def test_a_frame_that_nobody_looked_at_brings_no_event_back() -> None:
-    book = EventBook(config(min_seconds=0))
-    book.look(at(0.0, BARE))
-    assert [event.phase for event in events(book.end("door", "offline"))] == [END]
-    book.look(output_with(frame_at(1, time_s=0.1), [], analysed=False))
-    assert book.end("door", "stopped") == []
+    detector = EventDetector(config(min_seconds=0))
+    detector.look(at(0.0, BARE))
+    assert [event.phase for event in events(detector.end("door", "offline"))] == [END]
+    detector.look(output_with(frame_at(1, time_s=0.1), [], analysed=False))
+    assert detector.end("door", "stopped") == []
 
 
 @pytest.mark.parametrize(("confidence", "side"), [(float("nan"), 80.0), (0.97, float("nan")), (0.97, -200.0)])
 def test_a_look_that_is_worth_nothing_is_an_event_all_the_same(confidence: float, side: float) -> None:
     """A network that is out of order gives numbers that are none, and boxes inside out."""
-    book, frame = EventBook(config(min_seconds=0)), frame_at(0)
+    detector, frame = EventDetector(config(min_seconds=0)), frame_at(0)
     face = replace(person(1, Label.NO_MASK, side=side), confidence=confidence)
     better = output_with(frame_at(1), [person(1, Label.NO_MASK)])
-    assert [event.phase for event in told(book, [output_with(frame, [face])])] == [START]
-    book.look(better)
-    assert events(book.end("door", "ended"))[0].best.moment.frame == 1
+    assert [event.phase for event in told(detector, [output_with(frame, [face])])] == [START]
+    detector.look(better)
+    assert events(detector.end("door", "ended"))[0].best.moment.frame == 1
 
 
 def test_what_is_no_event_any_more_ends_once_with_the_next_frame_and_for_all_readers() -> None:
-    book = EventBook(config())
-    assert [event.phase for event in told(book, span(0, 3, BARE))] == [START]
-    book.set_source("door", config(labels=["incorrect"]))
-    book.set_source("door", config(labels=["incorrect"]))
+    detector = EventDetector(config())
+    assert [event.phase for event in told(detector, span(0, 3, BARE))] == [START]
+    detector.set_source("door", config(labels=["incorrect"]))
+    detector.set_source("door", config(labels=["incorrect"]))
     output = at(3.0, BARE)
-    (end,) = events(book.look(output))
-    assert events(book.look(output)) == [end]
+    (end,) = events(detector.look(output))
+    assert events(detector.look(output)) == [end]
     assert (end.phase, end.cause, end.last.time_s) == (END, "changed", pytest.approx(2.9))
-    assert told(book, span(3.1, 6, BARE)) == []
-    book.set_source("door", config())
-    (again,) = told(book, span(6, 7, BARE))
+    assert told(detector, span(3.1, 6, BARE)) == []
+    detector.set_source("door", config())
+    (again,) = told(detector, span(6, 7, BARE))
     assert (again.phase, again.event_id != end.event_id) == (START, True)
 
 
 def test_what_is_no_event_any_more_ends_where_no_frame_comes() -> None:
-    book = EventBook(config())
-    told(book, span(0, 3, BARE))
-    book.set_source("door", config(labels=[]))
-    assert [event.cause for event in events(book.end("door", "offline"))] == ["changed"]
-    assert [event.cause for event in events(book.end("door", "stopped"))] == ["changed"]
-    assert told(book, span(9, 12, BARE)) == []
+    detector = EventDetector(config())
+    told(detector, span(0, 3, BARE))
+    detector.set_source("door", config(labels=[]))
+    assert [event.cause for event in events(detector.end("door", "offline"))] == ["changed"]
+    assert [event.cause for event in events(detector.end("door", "stopped"))] == ["changed"]
+    assert told(detector, span(9, 12, BARE)) == []
 
 
 def test_an_event_that_has_begun_goes_on_where_later_ones_take_longer() -> None:
-    book = EventBook(config(min_seconds=1.0))
-    told(book, span(0, 2, BARE))
-    book.set_source("door", config(min_seconds=10.0))
-    assert [(event.phase, event.cause) for event in told(book, span(2, 4, MASKED))] == [(END, "mask")]
+    detector = EventDetector(config(min_seconds=1.0))
+    told(detector, span(0, 2, BARE))
+    detector.set_source("door", config(min_seconds=10.0))
+    assert [(event.phase, event.cause) for event in told(detector, span(2, 4, MASKED))] == [(END, "mask")]
 
 
 def test_a_label_that_becomes_worth_an_event_counts_from_where_it_began() -> None:
-    book = EventBook(config(labels=[]))
-    told(book, span(0, 5, BARE))
-    book.set_source("door", config())
-    (start,) = told(book, [at(5.0, BARE)])
+    detector = EventDetector(config(labels=[]))
+    told(detector, span(0, 5, BARE))
+    detector.set_source("door", config())
+    (start,) = told(detector, [at(5.0, BARE)])
     assert (start.phase, start.began.time_s) == (START, 0.0)

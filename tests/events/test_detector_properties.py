@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from maskstream import load_config
 from maskstream.config.loading import Layer
-from maskstream.events.detector import EventBook
+from maskstream.events.detector import EventDetector
 from maskstream.events.records import event_record
 from maskstream.events.sink import EventSink
 from maskstream.events.types import Happening, MaskEvent, MinuteCounts, Phase
@@ -77,9 +77,9 @@ class BookMachine(RuleBasedStateMachine):
 
     @initialize(rules=RULES, has_clock=st.booleans())
     def begin(self, rules: int, has_clock: bool) -> None:
-        self.book = EventBook(CONFIGS[rules])
+        self.detector = EventDetector(CONFIGS[rules])
         self.receivers = [Receiver(), Receiver()]
-        self.sinks = [EventSink(self.book, receiver) for receiver in self.receivers]
+        self.sinks = [EventSink(self.detector, receiver) for receiver in self.receivers]
         self.now_s: dict[str, float] = defaultdict(float)
         self.frames = 0
         self.has_clock = has_clock
@@ -127,7 +127,7 @@ class BookMachine(RuleBasedStateMachine):
 
     @rule(source_id=SOURCES, rules=RULES)
     def set_source(self, source_id: str, rules: int) -> None:
-        self.book.set_source(source_id, CONFIGS[rules])
+        self.detector.set_source(source_id, CONFIGS[rules])
 
     @invariant()
     def everybody_is_told_the_same_and_it_makes_sense(self) -> None:

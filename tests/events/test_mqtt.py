@@ -204,11 +204,11 @@ def test_a_port_that_speaks_something_else_is_said(tmp_path: Path, said: list[st
 
 def test_no_thread_goes_on_connecting_after_the_end(mosquitto: str) -> None:
     """Where nobody listens, and where the connection is closed at once, which makes it try another version."""
-    carriers = [Mqtt(f"mqtt://127.0.0.1:{free_port()}") for _ in range(5)]
+    transports = [Mqtt(f"mqtt://127.0.0.1:{free_port()}") for _ in range(5)]
     with old_broker_in_front(free_port(), b"") as closing:
-        carriers += [Mqtt(f"mqtt://127.0.0.1:{closing}") for _ in range(5)]
-        for carrier in carriers:
-            carrier.state_changed(change(SourceState.ONLINE))
-        for carrier in carriers:
-            carrier.close()
+        transports += [Mqtt(f"mqtt://127.0.0.1:{closing}") for _ in range(5)]
+        for transport in transports:
+            transport.state_changed(change(SourceState.ONLINE))
+        for transport in transports:
+            transport.close()
         wait_until(lambda: not any(each.name.startswith("paho-mqtt-client-maskstream") for each in threading.enumerate()))

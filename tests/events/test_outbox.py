@@ -4,16 +4,16 @@ from pathlib import Path
 import pytest
 
 from maskstream.errors import SinkError
-from maskstream.events.messages import Changes, Letter
+from maskstream.events.messages import Changes, QueuedMessage
 from maskstream.events.outbox import Outbox, peek
 
 
-def letter(number: int, size: int = 10, event: str | None = None, goes_on: bool = False) -> Letter:
-    return Letter("door", f"e-{number}", str(number).encode().ljust(size), event, goes_on)
+def message(number: int, size: int = 10, event: str | None = None, goes_on: bool = False) -> QueuedMessage:
+    return QueuedMessage("door", f"e-{number}", str(number).encode().ljust(size), event, goes_on)
 
 
-def put(outbox: Outbox, receiver: str, letters: list[Letter]) -> int:
-    return outbox.update(receiver, Changes(put=letters))
+def put(outbox: Outbox, receiver: str, messages: list[QueuedMessage]) -> int:
+    return outbox.update(receiver, Changes(put=messages))
 
 
 def done(outbox: Outbox, receiver: str, number: int) -> None:
@@ -30,9 +30,9 @@ def drain(outbox: Outbox, receiver: str) -> list[int]:
 
 def test_letters_come_in_order_to_each_receiver(tmp_path: Path) -> None:
     outbox = Outbox(str(tmp_path / "deep" / "events.db"), 1000)
-    put(outbox, "a", [letter(1), letter(2)])
-    put(outbox, "b", [letter(1)])
-    put(outbox, "a", [letter(3)])
+    put(outbox, "a", [message(1), message(2)])
+    put(outbox, "b", [message(1)])
+    put(outbox, "a", [message(3)])
     assert (outbox.waiting("a"), outbox.waiting("b"), outbox.waiting("c")) == (3, 1, 0)
     assert drain(outbox, "a") == [1, 2, 3]
     assert drain(outbox, "b") == [1]
@@ -41,33 +41,33 @@ def test_letters_come_in_order_to_each_receiver(tmp_path: Path) -> None:
 
 def test_the_oldest_make_room_and_are_counted(tmp_path: Path) -> None:
     outbox = Outbox(str(tmp_path / "events.db"), 100)
-    assert put(outbox, "a", [letter(number) for number in range(10)]) == 0
-    assert put(outbox, "a", [letter(10), letter(11)]) == 2
-    assert put(outbox, "b", [letter(0)]) == 0
+    assert put(outbox, "a", [message(number) for number in range(10)]) == 0
+    assert put(outbox, "a", [message(10), message(11)]) == 2
+    assert put(outbox, "b", [message(0)]) == 0
     assert (outbox.lost("a"), outbox.lost("b")) == (2, 0)
     outbox.update("a", Changes(lost=-2))
     assert outbox.lost("a") == 0
     assert drain(outbox, "a") == list(range(2, 12))
-    assert put(outbox, "a", [letter(number) for number in range(10)]) == 0
+    assert put(outbox, "a", [message(number) for number in range(10)]) == 0
 
 
 def test_a_letter_that_made_room_while_it_was_sent_is_done(tmp_path: Path) -> None:
     outbox = Outbox(str(tmp_path / "events.db"), 20)
-    put(outbox, "a", [letter(1), letter(2)])
+    put(outbox, "a", [message(1), message(2)])
     found = outbox.first("a")
     assert found is not None
-    put(outbox, "a", [letter(3)])
+    put(outbox, "a", [message(3)])
     done(outbox, "a", found[0])
     assert drain(outbox, "a") == [2, 3]
-    assert put(outbox, "a", [letter(4), letter(5)]) == 0
+    assert put(outbox, "a", [message(4), message(5)]) == 0
 
 
 def test_events_that_go_on_are_remembered_until_they_end(tmp_path: Path) -> None:
     outbox = Outbox(str(tmp_path / "events.db"), 1000)
-    put(outbox, "a", [letter(1, event="x", goes_on=True), letter(2, event="y", goes_on=True)])
-    put(outbox, "a", [letter(3, event="x", goes_on=True)])
+    put(outbox, "a", [message(1, event="x", goes_on=True), message(2, event="y", goes_on=True)])
+    put(outbox, "a", [message(3, event="x", goes_on=True)])
     assert {(each.event, int(each.body)) for each in outbox.going_on("a")} == {("x", 3), ("y", 2)}
-    put(outbox, "a", [letter(4, event="x")])
+    put(outbox, "a", [message(4, event="x")])
     assert [each.event for each in outbox.going_on("a")] == ["y"]
     assert outbox.going_on("b") == []
 
@@ -79,7 +79,7 @@ def test_one_program_at_a_time_has_it(tmp_path: Path) -> None:
     with pytest.raises(SinkError, match=r"another run of the program has it; set events\.queue"):
         Outbox(path, 1000)
     first.leave()
-    put(Outbox(path, 1000), "a", [letter(1)])
+    put(Outbox(path, 1000), "a", [message(1)])
 
 
 def test_another_file_is_left_alone(tmp_path: Path) -> None:
@@ -97,10 +97,10 @@ def test_another_file_is_left_alone(tmp_path: Path) -> None:
 def test_a_full_disk_is_one_clear_error_and_keeps_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "events.db"
     outbox = Outbox(str(path), 10_000_000)
-    put(outbox, "a", [letter(1)])
+    put(outbox, "a", [message(1)])
     outbox._base.execute(f"PRAGMA max_page_count = {outbox._base.execute('PRAGMA page_count').fetchone()[0] + 2}")
     with pytest.raises(SinkError, match=r"cannot be kept: .*full"):
-        put(outbox, "a", [letter(2, size=100_000)])
+        put(outbox, "a", [message(2, size=100_000)])
     assert drain(outbox, "a") == [1]
 
 
@@ -109,10 +109,10 @@ def test_after_the_last_user_it_is_closed(tmp_path: Path) -> None:
     outbox.join()
     outbox.join()
     outbox.leave()
-    put(outbox, "a", [letter(1)])
+    put(outbox, "a", [message(1)])
     outbox.leave()
     with pytest.raises(SinkError):
-        put(outbox, "a", [letter(2)])
+        put(outbox, "a", [message(2)])
     with sqlite3.connect(tmp_path / "events.db") as base:
         assert base.execute("SELECT count(*) FROM waiting").fetchone() == (1,)
     base.close()
@@ -125,7 +125,7 @@ def mode(path: Path) -> int:
 def test_nobody_but_the_owner_may_read_it(tmp_path: Path) -> None:
     path = tmp_path / "state" / "events.db"
     outbox = Outbox(str(path), 1000)
-    put(outbox, "a", [letter(1)])
+    put(outbox, "a", [message(1)])
     files = sorted(path.parent.iterdir())
     assert [each.name for each in files][:2] == ["events.db", "events.db-wal"]
     assert {mode(each) for each in files} == {0o600}
@@ -147,7 +147,7 @@ def test_a_queue_that_others_can_read_is_tightened_and_what_was_deleted_is_overw
     outbox = Outbox(str(path), 1_000_000)
     outbox.join()
     assert mode(path) == 0o600
-    number, last = outbox.first("a") or (0, letter(0))
+    number, last = outbox.first("a") or (0, message(0))
     assert last.key == "e-8"
     done(outbox, "a", number)
     outbox.tidy()
@@ -157,9 +157,9 @@ def test_a_queue_that_others_can_read_is_tightened_and_what_was_deleted_is_overw
 
 def test_what_waits_under_a_former_name_is_delivered_under_the_present_one(tmp_path: Path) -> None:
     outbox = Outbox(str(tmp_path / "events.db"), 1000)
-    put(outbox, "webhook 0123", [letter(1), letter(2, event="x", goes_on=True)])
+    put(outbox, "webhook 0123", [message(1), message(2, event="x", goes_on=True)])
     outbox.update("webhook 0123", Changes(lost=3))
-    put(outbox, "a", [letter(3)])
+    put(outbox, "a", [message(3)])
     assert outbox.claim({"a": ["webhook 0123", "never"]}, now_s=0, keep_days=30) == {}
     assert [each.event for each in outbox.going_on("a")] == ["x"]
     assert outbox.lost("a") == 3
@@ -168,8 +168,8 @@ def test_what_waits_under_a_former_name_is_delivered_under_the_present_one(tmp_p
 
 def test_what_waits_for_nobody_is_told_and_deleted_after_its_days(tmp_path: Path) -> None:
     outbox, day_s = Outbox(str(tmp_path / "events.db"), 1000), 86_400
-    put(outbox, "gone", [letter(1), letter(2, event="x", goes_on=True)])
-    put(outbox, "back", [letter(3)])
+    put(outbox, "gone", [message(1), message(2, event="x", goes_on=True)])
+    put(outbox, "back", [message(3)])
     assert outbox.claim({"a": []}, now_s=0, keep_days=30) == {"gone": 2, "back": 1}
     assert outbox.claim({"a": [], "back": []}, now_s=29 * day_s, keep_days=30) == {"gone": 2}
     assert outbox.claim({"a": []}, now_s=30 * day_s, keep_days=30) == {"gone": -2, "back": 1}
@@ -183,7 +183,7 @@ def test_a_queue_that_nobody_has_can_be_looked_into(tmp_path: Path) -> None:
     assert peek(path) == {}
     outbox = Outbox(str(path), 1000)
     outbox.join()
-    put(outbox, "a", [letter(1), letter(2)])
+    put(outbox, "a", [message(1), message(2)])
     assert peek(path) == {}
     outbox.leave()
     assert peek(path) == {"a": 2}
@@ -192,7 +192,7 @@ def test_a_queue_that_nobody_has_can_be_looked_into(tmp_path: Path) -> None:
 def test_a_mistake_within_a_change_leaves_it_usable(tmp_path: Path) -> None:
     outbox = Outbox(str(tmp_path / "events.db"), 1000)
     with pytest.raises(UnicodeEncodeError):
-        put(outbox, "a", [letter(1), Letter("caf\udce9", "e-2", b"2")])
-    put(outbox, "a", [letter(3)])
+        put(outbox, "a", [message(1), QueuedMessage("caf\udce9", "e-2", b"2")])
+    put(outbox, "a", [message(3)])
     assert drain(outbox, "a") == [3]
     assert outbox._sizes["a"] == 0

@@ -11,13 +11,13 @@ import requests
 
 from maskstream.errors import ConfigError
 from maskstream.events.delivery import NotDelivered
-from maskstream.events.messages import Letter
+from maskstream.events.messages import QueuedMessage
 from maskstream.events.mqtt import Mqtt
 from maskstream.events.receivers import trusting, why
 from maskstream.events.webhook import Webhook
 from tests.receivers import Authority, answers, authority, broker, free_port, subscriber, wait_until, web_receiver
 
-LETTER = Letter("door", "e1-0", b"{}")
+LETTER = QueuedMessage("door", "e1-0", b"{}")
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +33,13 @@ def running(port: int) -> Iterator[None]:
     yield
 
 
-def reason(carrier: Webhook | Mqtt) -> str:
+def reason(transport: Webhook | Mqtt) -> str:
     """Return why a letter is not delivered."""
     try:
         with pytest.raises(NotDelivered) as caught:
-            carrier.send(LETTER)
+            transport.send(LETTER)
     finally:
-        carrier.close()
+        transport.close()
         wait_until(lambda: not any(each.name.startswith("paho-mqtt-client-maskstream") for each in threading.enumerate()))
     return str(caught.value)
 

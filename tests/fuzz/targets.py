@@ -34,13 +34,13 @@ class Target:
     cpu_s: int = 30
 
 
-def _pictures(folder: Path) -> None:
+def _images(folder: Path) -> None:
     from PIL import Image
 
     from maskstream.io.images import WRITABLE_SUFFIXES
 
-    picture = np.arange(48 * 64 * 3, dtype=np.uint32).reshape(48, 64, 3).astype(np.uint8)
-    colour = Image.fromarray(picture)
+    image = np.arange(48 * 64 * 3, dtype=np.uint32).reshape(48, 64, 3).astype(np.uint8)
+    colour = Image.fromarray(image)
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "turned"
     for suffix in WRITABLE_SUFFIXES:
@@ -49,8 +49,8 @@ def _pictures(folder: Path) -> None:
     colour.convert("P").save(folder / "palette.png", transparency=3)
     colour.convert("CMYK").save(folder / "printed.jpg")
     colour.save(folder / "progressive.jpg", progressive=True, quality=30)
-    Image.fromarray(picture[..., 0].astype(np.uint16) * 200).save(folder / "deep.png")
-    Image.fromarray(picture[..., 0].astype(np.float32)).save(folder / "float.tif")
+    Image.fromarray(image[..., 0].astype(np.uint16) * 200).save(folder / "deep.png")
+    Image.fromarray(image[..., 0].astype(np.float32)).save(folder / "float.tif")
     colour.convert("RGBA").save(folder / "packed.tif", compression="tiff_deflate")
     colour.convert("1").save(folder / "bits.bmp")
     for name, kind in (
@@ -63,29 +63,29 @@ def _pictures(folder: Path) -> None:
         colour.save(folder / name, kind, save_all=True, append_images=[colour.rotate(180)])
 
 
-def _read_picture(folder: Path, name: str) -> object:
+def _read_image(folder: Path, name: str) -> object:
     from maskstream.errors import SourceError
-    from maskstream.io.images import picture_size, read_picture
+    from maskstream.io.images import image_size, read_image
     from maskstream.sources import source_kind
     from maskstream.sources.images import read_within
 
     kind = source_kind(str(folder / name))
     with suppress(SourceError):
-        picture_size(str(folder / name))
+        image_size(str(folder / name))
     with suppress(SourceError):
         read_within((folder / name).read_bytes(), max_megapixels=64, setting="network.max_megapixels")
-    return kind, read_picture(str(folder / name)).shape
+    return kind, read_image(str(folder / name)).shape
 
 
 def _labels(folder: Path) -> None:
-    from maskstream.io.images import write_picture
+    from maskstream.io.images import write_image
     from tests.annotations.made import coco, voc, vott, yolo
 
     faces = {"a.png": [("mask", (10, 10, 40, 50)), ("no_mask", (50, 20, 80, 60))], "b.png": [("mask", (1.5, 2.5, 30, 40))]}
     for kind in ("images", "voc", "vott", "coco", "yolo", "people"):
         (folder / kind).mkdir()
     for name, listed in faces.items():
-        write_picture(folder / "images" / name, np.zeros((80, 100, 3), np.uint8))
+        write_image(folder / "images" / name, np.zeros((80, 100, 3), np.uint8))
         stem = Path(name).stem
         (folder / "voc" / f"{stem}.xml").write_text(
             voc(listed, filename=name, size=(100, 80), further="<difficult>0</difficult>")
@@ -151,22 +151,22 @@ def _read_cameras(folder: Path, name: str) -> object:
 
 
 def _predictions(folder: Path) -> None:
-    from maskstream.io.images import write_picture
+    from maskstream.io.images import write_image
     from tests.annotations.made import coco
 
     (folder / "images").mkdir()
-    write_picture(folder / "images" / "a.png", np.zeros((80, 100, 3), np.uint8))
+    write_image(folder / "images" / "a.png", np.zeros((80, 100, 3), np.uint8))
     faces = {"a.png": [("mask", (10, 10, 40, 50)), ("no_mask", (50, 20, 80, 60))]}
     (folder / "labels.json").write_text(json.dumps(coco(faces, width=100, height=80)))
     box = {"x1": 10.0, "y1": 10.0, "x2": 40.0, "y2": 50.0}
     face = {"label": "mask", "confidence": 0.9, "score": 0.8, "box": box, "keypoints": {"nose": [25, 30, 0.9]}}
-    picture = {"file": "a.png", "width": 100, "height": 80, "faces": [face, {**face, "label": "no_mask", "score": 0.5}]}
+    image = {"file": "a.png", "width": 100, "height": 80, "faces": [face, {**face, "label": "no_mask", "score": 0.5}]}
     head = {"system": {"name": "maskstream", "weights": {}}, "box": "face", "min_score": 0.5, "score_floor": 0.05}
-    whole = {"kind": "maskstream predictions", **head, "pictures": [picture]}
+    whole = {"kind": "maskstream predictions", **head, "pictures": [image]}
     (folder / "predictions.json").write_text(json.dumps(whole))
-    record = {"source": "images", "frame": 0, "time_s": 0.0, **picture, "file": "images/a.png"}
+    record = {"source": "images", "frame": 0, "time_s": 0.0, **image, "file": "images/a.png"}
     (folder / "records.jsonl").write_text(f"{json.dumps(record)}\n")
-    lines = [{"fingerprint": "same"}, {"stamp": [1, 2], "record": {**picture, "file": "a.png"}}]
+    lines = [{"fingerprint": "same"}, {"stamp": [1, 2], "record": {**image, "file": "a.png"}}]
     (folder / "journal.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     results = [{"image_id": 1, "category_id": 1, "bbox": [10, 10, 30, 40], "score": 0.8}] * 2
     (folder / "results.json").write_text(json.dumps(results))
@@ -196,7 +196,7 @@ def _read_predictions(folder: Path, name: str) -> object:
         bootstrap=0,
         group_by=None,
     )
-    return json.dumps(score(annotations, found.by_picture, settings).metrics, allow_nan=False)
+    return json.dumps(score(annotations, found.by_image, settings).metrics, allow_nan=False)
 
 
 def _weights(folder: Path) -> None:
@@ -317,7 +317,7 @@ def _config() -> Any:
 
 
 TARGETS: Final = {
-    "pictures": Target(_pictures, _read_picture, memory_mb=1500),
+    "pictures": Target(_images, _read_image, memory_mb=1500),
     "labels": Target(_labels, _read_labels, spared=(".png",)),
     "settings": Target(_settings, _read_settings),
     "cameras": Target(_cameras, _read_cameras),

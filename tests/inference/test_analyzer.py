@@ -26,9 +26,9 @@ class GivenDetector:
         self.shapes: list[tuple[int, ...]] = []
         self._detections = detections
 
-    def detect(self, pictures_bgr: Sequence[BgrImage]) -> list[list[Detection]]:
-        self.shapes += [picture.shape for picture in pictures_bgr]
-        return [self._detections for _ in pictures_bgr]
+    def detect(self, images_bgr: Sequence[BgrImage]) -> list[list[Detection]]:
+        self.shapes += [image.shape for image in images_bgr]
+        return [self._detections for _ in images_bgr]
 
     def admit(self, min_score: float, max_faces: int) -> None:
         """Everything is found anyway."""
@@ -93,7 +93,7 @@ def test_a_source_may_have_thresholds_of_its_own() -> None:
     ]
 
 
-def test_faces_are_looked_for_in_the_region_and_told_in_pixels_of_the_picture() -> None:
+def test_faces_are_looked_for_in_the_region_and_told_in_pixels_of_the_image() -> None:
     detection = make_detection()
     detector = GivenDetector([detection])
     region = Layer.of_key("test", "detector.region", [0.25, 0.1, 1.0, 0.6])
@@ -207,14 +207,14 @@ def test_no_frame_gives_no_result(pipeline: MaskPipeline) -> None:
     assert pipeline.analyzer.analyze([]) == []
 
 
-def test_three_lines_judge_a_picture(face_bgr: BgrImage) -> None:
+def test_three_lines_judge_a_image(face_bgr: BgrImage) -> None:
     pipeline = MaskPipeline()
     faces = pipeline(face_bgr)
-    picture = pipeline.draw(face_bgr, faces)
+    image = pipeline.draw(face_bgr, faces)
     assert faces
     assert {face.label for face in faces} <= {Label.MASK, Label.NO_MASK}
-    assert picture.shape == face_bgr.shape
-    assert (picture != face_bgr).any()
+    assert image.shape == face_bgr.shape
+    assert (image != face_bgr).any()
 
 
 @pytest.mark.parametrize("tilt_deg", [-40, -20, 20, 40])
@@ -255,10 +255,10 @@ def test_batching_frames_changes_no_answer(pipeline: MaskPipeline, demo_frames: 
         ({"precision": "bfloat16", "detector.every": 1}, 1, 1),
     ],
 )
-def test_frames_in_one_go_suit_what_runs_the_detector(settings: dict[str, Any], size: int, of_pictures: int) -> None:
+def test_frames_in_one_go_suit_what_runs_the_detector(settings: dict[str, Any], size: int, of_images: int) -> None:
     """Of the frames in one go the detector looks at as many as it takes, whatever `every` and `stride` are."""
     config = load_config(layers=[Layer.of_key("test", key, value) for key, value in {"device": "cpu", **settings}.items()])
-    assert (batch_size_of(config), batch_size_of(config, follows=False)) == (size, of_pictures)
+    assert (batch_size_of(config), batch_size_of(config, follows=False)) == (size, of_images)
 
 
 def test_detectors_are_made_ready_for_one_source_after_the_other_while_others_are_analysed() -> None:

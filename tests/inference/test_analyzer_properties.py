@@ -12,9 +12,9 @@ from maskstream import Analyzer, load_config
 from maskstream.config.loading import Layer, refine
 from maskstream.evaluation.predictions import from_record
 from maskstream.evaluation.predictions import to_record as to_prediction
-from maskstream.events.detector import EventBook
+from maskstream.events.detector import EventDetector
 from maskstream.events.records import event_record
-from maskstream.inference.propagation import FollowingAnalyzer
+from maskstream.inference.propagation import PropagatingAnalyzer
 from maskstream.rendering.overlay import Overlay
 from maskstream.sinks.records import to_record
 from maskstream.tracking.analyzer import PeopleAnalyzer
@@ -63,8 +63,8 @@ class Given:
         self._found, self._probabilities = list(found), probabilities
         self._crops = 0
 
-    def detect(self, pictures_bgr: Sequence[BgrImage]) -> list[list[Detection]]:
-        return [list(self._found.pop(0)) for _ in pictures_bgr]
+    def detect(self, images_bgr: Sequence[BgrImage]) -> list[list[Detection]]:
+        return [list(self._found.pop(0)) for _ in images_bgr]
 
     def admit(self, min_score: float, max_faces: int) -> None:
         """Everything is found anyway."""
@@ -107,8 +107,8 @@ def test_no_number_that_is_none_gets_through(
     """Through everything that a run has: detector, classifier, tracking, zones, events, records, pictures, predictions."""
     network = Given(frames, probabilities)
     own = refine(CONFIG, Layer("test", {"detector": {"every": every}, "privacy": {"blur": "none"}}))
-    people = PeopleAnalyzer(FollowingAnalyzer(Analyzer(network, network, CONFIG), own), CONFIG)
-    overlay, book = Overlay(CONFIG), EventBook(CONFIG)
+    people = PeopleAnalyzer(PropagatingAnalyzer(Analyzer(network, network, CONFIG), own), CONFIG)
+    overlay, book = Overlay(CONFIG), EventDetector(CONFIG)
     for index in range(len(frames) * every):
         frame = frame_at(index)
         result = people.analyze([frame])[0]

@@ -37,14 +37,14 @@ def said_of(faces: Sequence[Face]) -> list[tuple[str, list[int]]]:
 
 
 def test_threads_get_the_answers_that_one_gets(loaded: MaskPipeline, demo_frames: list[Frame]) -> None:
-    pictures = [frame.bgr for frame in demo_frames[:48:6]]
-    expected = [said_of(loaded(each)) for each in pictures]
-    assert len({str(each) for each in expected}) == len(pictures)
+    images = [frame.bgr for frame in demo_frames[:48:6]]
+    expected = [said_of(loaded(each)) for each in images]
+    assert len({str(each) for each in expected}) == len(images)
     together = Barrier(4)
 
     def judge(number: int) -> list[list[tuple[str, list[int]]]]:
         together.wait()
-        return [said_of(loaded(each)) for each in pictures[number::4]]
+        return [said_of(loaded(each)) for each in images[number::4]]
 
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(judge, range(4)))
@@ -52,7 +52,7 @@ def test_threads_get_the_answers_that_one_gets(loaded: MaskPipeline, demo_frames
 
 
 @pytest.mark.slow
-def test_threads_may_give_one_and_several_pictures_at_the_same_time(demo_frames: list[Frame]) -> None:
+def test_threads_may_give_one_and_several_images_at_the_same_time(demo_frames: list[Frame]) -> None:
     """OpenVINO has a network for calls that come alone, and one for several."""
     judge, frames = build("openvino").analyzer, demo_frames[:24:2]
     expected = [said_of(judge.analyze([frame])[0].faces) for frame in frames]
@@ -95,10 +95,10 @@ def _kill_late(process: int, over: Event) -> None:
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 @pytest.mark.parametrize("pictures", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_a_fork_is_told_that_it_cannot_use_the_models_of_its_parent(
-    loaded: MaskPipeline, demo_frames: list[Frame], pictures: int
+    loaded: MaskPipeline, demo_frames: list[Frame], images: int
 ) -> None:
-    loaded.analyzer.analyze(demo_frames[:pictures])
-    said = in_a_fork(lambda: loaded.analyzer.analyze(demo_frames[:pictures]))
+    loaded.analyzer.analyze(demo_frames[:images])
+    said = in_a_fork(lambda: loaded.analyzer.analyze(demo_frames[:images]))
     assert said.startswith("maskstream.errors.ModelError: the models were loaded in process ")
     assert f"process {os.getpid()}, " in said
     assert said.strip().endswith('load them after the fork, or start processes by multiprocessing.get_context("spawn")')
@@ -169,7 +169,7 @@ def of_pil(bgr: BgrImage, mode: str = "RGB") -> Image.Image:
         (lambda bgr: np.array(None), ValueError, "no rows and columns"),
     ],
 )
-def test_what_is_no_picture_is_refused_with_what_to_do(
+def test_what_is_no_image_is_refused_with_what_to_do(
     pipeline: MaskPipeline, face_bgr: BgrImage, make: Callable[[BgrImage], Any], error: type[Exception], said: str
 ) -> None:
     given = make(face_bgr)
@@ -181,8 +181,8 @@ def test_what_is_no_picture_is_refused_with_what_to_do(
 
 def test_what_the_messages_say_works(pipeline: MaskPipeline, face_bgr: BgrImage) -> None:
     expected = said_of(pipeline(face_bgr))
-    picture = of_pil(face_bgr)
-    assert said_of(pipeline(cv2.cvtColor(np.asarray(picture.convert("RGB")), cv2.COLOR_RGB2BGR))) == expected
+    image = of_pil(face_bgr)
+    assert said_of(pipeline(cv2.cvtColor(np.asarray(image.convert("RGB")), cv2.COLOR_RGB2BGR))) == expected
     floats = face_bgr / 255
     assert said_of(pipeline((floats * 255).round().astype(np.uint8))) == expected
     assert said_of(pipeline(cv2.cvtColor(np.dstack([face_bgr, face_bgr[..., :1]]), cv2.COLOR_BGRA2BGR))) == expected
@@ -211,6 +211,6 @@ def test_memory_may_lie_in_any_order_and_is_not_written(pipeline: MaskPipeline, 
     fortran = np.asfortranarray(face_bgr)
     locked = face_bgr.copy()
     locked.setflags(write=False)
-    for picture in (turned, fortran, locked, np.ascontiguousarray(face_bgr[..., ::-1])[..., ::-1]):
-        assert said_of(pipeline(picture)) == expected
-        assert pipeline.draw(picture, pipeline(picture)).shape == face_bgr.shape
+    for image in (turned, fortran, locked, np.ascontiguousarray(face_bgr[..., ::-1])[..., ::-1]):
+        assert said_of(pipeline(image)) == expected
+        assert pipeline.draw(image, pipeline(image)).shape == face_bgr.shape

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from maskstream import load_config
 from maskstream.config.loading import Layer
 from maskstream.errors import OutOfMemory
-from maskstream.inference.propagation import FollowingAnalyzer
+from maskstream.inference.propagation import PropagatingAnalyzer
 from maskstream.protocols import FrameAnalyzer
 from maskstream.types import BgrImage, Face, Frame, FrameResult, Label
 from tests.conftest import make_face
@@ -40,11 +40,11 @@ class Looks:
         ]
 
 
-def following(analyzer: FrameAnalyzer, every: int) -> FollowingAnalyzer:
-    return FollowingAnalyzer(analyzer, load_config(layers=[Layer.of_key("test", "detector.every", every)]))
+def following(analyzer: FrameAnalyzer, every: int) -> PropagatingAnalyzer:
+    return PropagatingAnalyzer(analyzer, load_config(layers=[Layer.of_key("test", "detector.every", every)]))
 
 
-def picture(matrix: NDArray[np.float64] | None = None, seed: int = 1) -> BgrImage:
+def image(matrix: NDArray[np.float64] | None = None, seed: int = 1) -> BgrImage:
     """Something with detail everywhere, moved."""
     rough = np.random.default_rng(seed).integers(0, 256, (30, 40, 3), np.uint8)
     smooth = cv2.resize(rough, SIZE, interpolation=cv2.INTER_CUBIC)
@@ -69,12 +69,12 @@ def moved(face: Face, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     ("degrees", "scale", "shift"),
     [(0, 1, (0, 0)), (0, 1, (9.5, -6.25)), (6, 1, (0, 0)), (0, 1.08, (3, 2)), (-5, 0.94, (-8, 4))],
 )
-def test_a_face_moves_with_the_picture(degrees: float, scale: float, shift: tuple[float, float]) -> None:
+def test_a_face_moves_with_the_image(degrees: float, scale: float, shift: tuple[float, float]) -> None:
     face = a_face()
     matrix = cv2.getRotationMatrix2D((155, 122), degrees, scale)
     matrix[:, 2] += shift
     analyzer = following(Looks(face), 2)
-    judged, followed = analyzer.analyze([frame(picture(), 0), frame(picture(matrix), 1)])
+    judged, followed = analyzer.analyze([frame(image(), 0), frame(image(matrix), 1)])
     assert judged.faces == (face,)
     (found,) = followed.faces
     assert (found.judged, found.label, found.confidence) == (False, face.label, face.confidence)
@@ -88,8 +88,8 @@ def test_a_face_moves_with_the_picture(degrees: float, scale: float, shift: tupl
     assert (followed.source_id, followed.index, followed.time_s) == ("a", 1, 1 / 25)
 
 
-def test_a_large_picture_is_followed_in_its_own_pixels() -> None:
-    small = picture()
+def test_a_large_image_is_followed_in_its_own_pixels() -> None:
+    small = image()
     large = [np.asarray(cv2.resize(each, None, fx=4, fy=4), np.uint8) for each in (small, np.roll(small, 5, axis=1))]
     face = make_face(box=tuple(4 * side for side in BOX))  # type: ignore[arg-type]
     followed = following(Looks(face), 2).analyze([frame(each, index) for index, each in enumerate(large)])[1]
@@ -98,7 +98,7 @@ def test_a_large_picture_is_followed_in_its_own_pixels() -> None:
 
 def test_movement_adds_up_over_several_frames() -> None:
     shifts = [np.array([[1, 0, 4.0 * n], [0, 1, -2.0 * n]]) for n in range(6)]
-    results = following(Looks(a_face()), 6).analyze([frame(picture(matrix), n) for n, matrix in enumerate(shifts)])
+    results = following(Looks(a_face()), 6).analyze([frame(image(matrix), n) for n, matrix in enumerate(shifts)])
     np.testing.assert_allclose(results[5].faces[0].detection.keypoints_xy, moved(a_face(), shifts[5]), atol=1)
 
 
@@ -106,7 +106,7 @@ def test_the_detector_looks_at_every_third_frame_of_each_source() -> None:
     looks = Looks(a_face())
     analyzer = following(looks, 3)
     for index in range(7):
-        results = analyzer.analyze([frame(picture(), index, "a"), *([frame(picture(), index, "b")] if index % 2 else [])])
+        results = analyzer.analyze([frame(image(), index, "a"), *([frame(image(), index, "b")] if index % 2 else [])])
         assert [result.source_id for result in results] == ["a", "b"][: len(results)]
         assert results[0].faces[0].judged == (index % 3 == 0)
     assert looks.shown == [("a", 0), ("b", 1), ("a", 3), ("b", 5), ("a", 6)]
@@ -117,30 +117,30 @@ def test_frames_that_are_left_out_count() -> None:
     looks = Looks(a_face())
     analyzer = following(looks, 3)
     for index in (0, 2, 4, 5, 9, 10, 12, 1, 2):  # the last ones: a source that begins anew
-        analyzer.analyze([frame(picture(), index)])
+        analyzer.analyze([frame(image(), index)])
     assert [index for _, index in looks.shown] == [0, 4, 9, 12, 1]
 
 
 def test_all_that_is_due_in_a_batch_is_looked_at_in_one_go() -> None:
     looks = Looks(a_face())
-    results = following(looks, 2).analyze([frame(picture(), index) for index in range(6)])
+    results = following(looks, 2).analyze([frame(image(), index) for index in range(6)])
     assert looks.calls == 1
     assert [index for _, index in looks.shown] == [0, 2, 4]
     assert [result.faces[0].judged for result in results] == [True, False] * 3
 
 
 def test_after_a_cut_nothing_is_followed() -> None:
-    results = following(Looks(a_face()), 3).analyze([frame(picture(), 0), frame(picture(seed=2), 1), frame(picture(seed=2), 2)])
+    results = following(Looks(a_face()), 3).analyze([frame(image(), 0), frame(image(seed=2), 1), frame(image(seed=2), 2)])
     assert [len(result.faces) for result in results] == [1, 0, 0]
     assert [len(result.hidden) for result in results] == [0, 1, 1]  # until the detector looks again
 
 
-def test_a_face_that_leaves_the_picture_is_given_up_and_the_other_stays() -> None:
+def test_a_face_that_leaves_the_image_is_given_up_and_the_other_stays() -> None:
     at_edge = make_face(Label.NO_MASK, box=(2, 80, 62, 150))
     matrix = np.array([[1, 0, -55.0], [0, 1, 0]])
     halfway = np.array([[1, 0, -27.0], [0, 1, 0]])
     results = following(Looks(at_edge, a_face()), 3).analyze(
-        [frame(picture(), 0), frame(picture(halfway), 1), frame(picture(matrix), 2)]
+        [frame(image(), 0), frame(image(halfway), 1), frame(image(matrix), 2)]
     )
     assert [face.label for face in results[2].faces] == [Label.MASK]
 
@@ -156,17 +156,17 @@ def looked_at(frames: Sequence[Frame], every: int = 10) -> list[int]:
     return [index for _, index in together.shown]
 
 
-def test_a_picture_of_another_size_is_looked_at() -> None:
-    other = np.asarray(cv2.resize(picture(), (160, 120)), np.uint8)
-    assert looked_at([frame(bgr, index) for index, bgr in enumerate([picture(), other, other, picture(), picture()])]) == [
+def test_a_image_of_another_size_is_looked_at() -> None:
+    other = np.asarray(cv2.resize(image(), (160, 120)), np.uint8)
+    assert looked_at([frame(bgr, index) for index, bgr in enumerate([image(), other, other, image(), image()])]) == [
         0,
         1,
         3,
     ]
 
 
-def test_the_first_picture_of_a_connection_is_looked_at() -> None:
-    frames = [replace(frame(picture(), index), connection=number) for index, number in enumerate([4, 4, 5, 5, 5, 4, 4])]
+def test_the_first_image_of_a_connection_is_looked_at() -> None:
+    frames = [replace(frame(image(), index), connection=number) for index, number in enumerate([4, 4, 5, 5, 5, 4, 4])]
     assert looked_at(frames) == [0, 2, 5]
 
 
@@ -182,7 +182,7 @@ def test_the_first_picture_of_a_connection_is_looked_at() -> None:
     ids=["as fast as it comes", "a gap", "minutes", "back", "a frame a second"],
 )
 def test_after_a_gap_it_is_looked_at(times_s: list[float], indices: list[int]) -> None:
-    assert looked_at([replace(frame(picture(), index), time_s=time_s) for index, time_s in enumerate(times_s)]) == indices
+    assert looked_at([replace(frame(image(), index), time_s=time_s) for index, time_s in enumerate(times_s)]) == indices
 
 
 def test_where_faces_are_covered_every_frame_is_looked_at() -> None:
@@ -192,14 +192,14 @@ def test_where_faces_are_covered_every_frame_is_looked_at() -> None:
     covered = load_config(layers=[Layer.of_key("test", "privacy.blur", "unmasked")])
     analyzer.set_source("b", covered)
     for index in range(3):
-        analyzer.analyze([frame(picture(), index, "a"), frame(picture(), index, "b")])
+        analyzer.analyze([frame(image(), index, "a"), frame(image(), index, "b")])
     analyzer.set_source("a", covered)
-    analyzer.analyze([frame(picture(), 4, "a"), frame(picture(), 5, "a")])
+    analyzer.analyze([frame(image(), 4, "a"), frame(image(), 5, "a")])
     assert looks.shown == [("a", 0), ("b", 0), ("b", 1), ("b", 2), ("a", 4), ("a", 5)]
 
 
 def test_a_followed_frame_says_so_and_how_long_ago_the_detector_looked() -> None:
-    results = following(Looks(a_face()), 4).analyze([frame(picture(), index) for index in (0, 1, 3, 4, 6)])
+    results = following(Looks(a_face()), 4).analyze([frame(image(), index) for index in (0, 1, 3, 4, 6)])
     assert [result.unseen for result in results] == [False, True, True, False, True]
     assert [result.faces[0].frames_since_look for result in results] == [0, 1, 3, 0, 2]
 
@@ -210,14 +210,14 @@ def test_what_is_hidden_is_followed_too() -> None:
             return [replace(result, faces=(), hidden=result.faces) for result in super().analyze(frames)]
 
     shift = np.array([[1, 0, 12.0], [0, 1, 5.0]])
-    results = following(Hides(a_face()), 3).analyze([frame(picture(), 0), frame(picture(shift), 1)])
+    results = following(Hides(a_face()), 3).analyze([frame(image(), 0), frame(image(shift), 1)])
     assert results[1].faces == ()
     assert (results[1].hidden[0].face_box_xyxy - BOX).tolist() == pytest.approx([12, 5, 12, 5], abs=0.5)
 
 
-def test_pictures_of_a_folder_are_all_looked_at() -> None:
+def test_images_of_a_folder_are_all_looked_at() -> None:
     looks = Looks(a_face())
-    stills = [replace(frame(picture(), index), file=f"{index}.jpg") for index in range(3)]
+    stills = [replace(frame(image(), index), file=f"{index}.jpg") for index in range(3)]
     assert all(result.faces[0].judged for result in following(looks, 3).analyze(stills))
 
 
@@ -230,7 +230,7 @@ def test_a_batch_that_was_too_large_is_looked_at_again() -> None:
 
     looks = Small(a_face())
     analyzer = following(looks, 2)
-    shown = [frame(picture(), index) for index in range(4)]
+    shown = [frame(image(), index) for index in range(4)]
     with pytest.raises(OutOfMemory):
         analyzer.analyze(shown)
     results = analyzer.analyze(shown[:2]) + analyzer.analyze(shown[2:])
@@ -240,10 +240,10 @@ def test_a_batch_that_was_too_large_is_looked_at_again() -> None:
 def test_nothing_is_followed_from_a_camera_of_the_same_name() -> None:
     seen = Looks(a_face())
     analyzer = following(seen, 3)
-    analyzer.analyze([frame(picture(), 0), frame(picture(), 0, "b")])
+    analyzer.analyze([frame(image(), 0), frame(image(), 0, "b")])
     analyzer.forget("a")
     analyzer.forget("never seen")
-    first, other = analyzer.analyze([frame(picture(seed=2), 1), frame(picture(), 1, "b")])
+    first, other = analyzer.analyze([frame(image(seed=2), 1), frame(image(), 1, "b")])
     assert seen.shown == [("a", 0), ("b", 0), ("a", 1)]
     assert [face.judged for face in (*first.faces, *other.faces)] == [True, False]
     assert seen.forgotten == ["a", "never seen"]

@@ -15,7 +15,7 @@ ORIENTATION = 0x0112
 """The tag of EXIF that says how a picture is turned."""
 
 
-def picture(name: str, target: str, make: Callable[[Image.Image], Image.Image] | None = None, **saving: object) -> Row:
+def image(name: str, target: str, make: Callable[[Image.Image], Image.Image] | None = None, **saving: object) -> Row:
     """Return the row of a picture that Pillow writes."""
 
     def save(folder: Path) -> None:
@@ -82,27 +82,27 @@ def copied(source: str, target: str) -> Callable[[Path], object]:
     return lambda folder: shutil.copy(folder / source, folder / target)
 
 
-PICTURES = [
-    picture("JPEG", "photo.jpg", quality=95),
-    picture("JPEG, progressive", "photo.jpeg", quality=95, progressive=True),
-    picture("JPEG in CMYK", "cmyk.jpg", lambda photo: photo.convert("CMYK"), quality=95),
-    picture("JPEG in grey", "grey.jpg", lambda photo: photo.convert("L"), quality=95),
+IMAGES = [
+    image("JPEG", "photo.jpg", quality=95),
+    image("JPEG, progressive", "photo.jpeg", quality=95, progressive=True),
+    image("JPEG in CMYK", "cmyk.jpg", lambda photo: photo.convert("CMYK"), quality=95),
+    image("JPEG in grey", "grey.jpg", lambda photo: photo.convert("L"), quality=95),
     with_files("JPEG turned by EXIF", "turned.jpg", exif_turned, frames=ONE),
-    picture("PNG", "rgb.png"),
-    picture("PNG with transparency", "alpha.png", lambda photo: photo.convert("RGBA")),
-    picture("PNG with a palette", "palette.png", lambda photo: photo.convert("RGB").quantize(256)),
+    image("PNG", "rgb.png"),
+    image("PNG with transparency", "alpha.png", lambda photo: photo.convert("RGBA")),
+    image("PNG with a palette", "palette.png", lambda photo: photo.convert("RGB").quantize(256)),
     Row("PNG of 16 bits", "deep.png", ffmpeg="-frames:v 1 -pix_fmt rgb48be deep.png", frames=ONE),
     Row("PNG of 16 bits, grey", "deep.png", ffmpeg="-frames:v 1 -pix_fmt gray16be deep.png", frames=ONE),
-    picture("WebP", "photo.webp", quality=95),
-    picture("BMP", "photo.bmp"),
-    picture("TIFF", "photo.tif"),
-    picture("TIFF, LZW", "photo.tiff", compression="tiff_lzw"),
+    image("WebP", "photo.webp", quality=95),
+    image("BMP", "photo.bmp"),
+    image("TIFF", "photo.tif"),
+    image("TIFF, LZW", "photo.tiff", compression="tiff_lzw"),
     Row("TIFF of 16 bits", "deep.tiff", ffmpeg="-frames:v 1 -pix_fmt rgb48le deep.tiff", frames=ONE),
     with_files("TIFF of five pages", "pages.tiff", lambda folder: animated(folder, "pages.tiff"), frames=(1, 5)),
-    picture("JPEG 2000", "photo.jp2"),
-    picture("AVIF", "photo.avif", quality=90),
-    picture("PPM", "photo.ppm"),
-    picture("GIF, one picture", "photo.gif", lambda photo: photo.convert("RGB").quantize(256)),
+    image("JPEG 2000", "photo.jp2"),
+    image("AVIF", "photo.avif", quality=90),
+    image("PPM", "photo.ppm"),
+    image("GIF, one picture", "photo.gif", lambda photo: photo.convert("RGB").quantize(256)),
     with_files("GIF, animated", "moving.gif", lambda folder: animated(folder, "moving.gif", duration=40), frames=5),
     with_files("WebP, animated", "moving.webp", lambda folder: animated(folder, "moving.webp", duration=40), frames=(1, 5)),
     with_files("PNG, animated", "moving.png", lambda folder: animated(folder, "moving.png", duration=40), frames=(1, 5)),

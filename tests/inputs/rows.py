@@ -1,6 +1,6 @@
 """All rows, by section, in the order of the table."""
 
-from tests.inputs import containers, live, local, pictures, pixels, web
+from tests.inputs import containers, images, live, local, pixels, web
 from tests.inputs.table import Row
 
 SECTIONS: dict[str, list[Row]] = {
@@ -10,7 +10,7 @@ SECTIONS: dict[str, list[Row]] = {
     "Names of files": containers.NAMES,
     "Clocks": containers.CLOCKS,
     "What becomes of the pixels": pixels.PIXELS,
-    "Pictures": pictures.PICTURES,
+    "Pictures": images.IMAGES,
     "Pipes, folders, devices, mistakes": local.LOCAL,
     "HTTP": web.WEB,
     "Pictures of a server": web.STILL,

@@ -67,20 +67,20 @@ def jpeg(folder: Path, mirrored: bool = False) -> bytes:
 
 def snapshots(folder: Path) -> dict[str, Answer]:
     """Answer as a camera that has only a snapshot URL: another picture each time."""
-    pictures = [jpeg(folder), jpeg(folder, mirrored=True)]
+    images = [jpeg(folder), jpeg(folder, mirrored=True)]
     count = iter(range(10**6))
     lock = threading.Lock()
 
     def answer(request: Request) -> None:
         with lock:
-            picture = pictures[next(count) % 2]
-        request.start(200, Content_Type="image/jpeg", Content_Length=len(picture), Cache_Control="no-store")
-        request.wfile.write(picture)
+            image = images[next(count) % 2]
+        request.start(200, Content_Type="image/jpeg", Content_Length=len(image), Cache_Control="no-store")
+        request.wfile.write(image)
 
     return {"/cgi-bin/snapshot.cgi": answer}
 
 
-def motion_jpeg(head: bytes, kind: str = "multipart/x-mixed-replace; boundary=frame", pictures: int = 120) -> Answers:
+def motion_jpeg(head: bytes, kind: str = "multipart/x-mixed-replace; boundary=frame", images: int = 120) -> Answers:
     """Send the photo again and again at 20 fps, each with something in front of it."""
 
     def answers(folder: Path) -> dict[str, Answer]:
@@ -88,7 +88,7 @@ def motion_jpeg(head: bytes, kind: str = "multipart/x-mixed-replace; boundary=fr
 
         def answer(request: Request) -> None:
             request.start(200, Content_Type=kind)
-            for _ in range(pictures):
+            for _ in range(images):
                 request.wfile.write(part)
                 if request.stopped.wait(0.05):
                     return
@@ -323,7 +323,7 @@ MOTION_JPEG += [
     asked(
         "one picture per connection",
         "video",
-        motion_jpeg(PART, pictures=1),
+        motion_jpeg(PART, images=1),
         "--max-frames 3 --set network.snapshot_s=1",
         frames=(1, 3),
         people=12,

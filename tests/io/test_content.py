@@ -6,8 +6,8 @@ import cv2
 import pytest
 from PIL import Image
 
-from maskstream.io.content import START_BYTES, JpegEnd, PicturesInTurn, content_of, content_of_file
-from maskstream.io.images import WRITABLE_SUFFIXES, write_picture
+from maskstream.io.content import START_BYTES, ImagesInTurn, JpegEnd, content_of, content_of_file
+from maskstream.io.images import WRITABLE_SUFFIXES, write_image
 from maskstream.sources import source_kind
 from tests.video_files import every, four_corners, grey, write_video
 
@@ -23,9 +23,9 @@ def saved(kind: str, **options: object) -> bytes:
 
 
 @pytest.mark.parametrize("suffix", WRITABLE_SUFFIXES)
-def test_all_that_is_written_is_known_as_a_picture(tmp_path: Path, suffix: str) -> None:
+def test_all_that_is_written_is_known_as_a_image(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"picture{suffix}"
-    write_picture(path, four_corners((64, 32)))
+    write_image(path, four_corners((64, 32)))
     assert content_of(path.read_bytes()[:START_BYTES]) == "picture"
 
 
@@ -43,7 +43,7 @@ def test_all_that_is_written_is_known_as_a_picture(tmp_path: Path, suffix: str) 
         *(b"P5 4 3 255\n", b"\xff\xd8\xff\xe1", b"BM" + bytes(12) + b"\x28\0\0\0", b"RIFF\x24\0\0\0WEBPVP8X"),
     ],
 )
-def test_pictures_by_their_first_bytes(start: bytes) -> None:
+def test_images_by_their_first_bytes(start: bytes) -> None:
     assert content_of(start) == "picture"
 
 
@@ -90,7 +90,7 @@ def test_what_is_neither(start: bytes, content: str | None) -> None:
 
 @pytest.mark.parametrize("name", ["picture", "picture.mp4", "picture.dat", "picture.jpg", "picture.gif", "picture.mjpeg"])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP"])
-def test_a_picture_is_one_whatever_its_name(tmp_path: Path, name: str, kind: str) -> None:
+def test_a_image_is_one_whatever_its_name(tmp_path: Path, name: str, kind: str) -> None:
     (tmp_path / name).write_bytes(saved(kind))
     assert source_kind(str(tmp_path / name)) == "pictures"
 
@@ -142,20 +142,20 @@ def test_the_end_of_a_jpeg_however_it_comes(name: str, piece: int) -> None:
 
 @pytest.mark.parametrize("name", JPEGS)
 @pytest.mark.parametrize("between", [b"", b"\r\n", b"\0\0"])
-def test_pictures_one_behind_the_other(name: str, between: bytes) -> None:
+def test_images_one_behind_the_other(name: str, between: bytes) -> None:
     whole = JPEGS[name]
-    assert not PicturesInTurn().seen_in(whole)
-    assert not PicturesInTurn().seen_in(whole + between)
-    assert PicturesInTurn().seen_in(whole + between + jpeg(2))
-    assert not PicturesInTurn().seen_in(whole + b"\0\0\0\x18ftypmp42" + jpeg(2))  # a photo of a phone, with a video of its moment
+    assert not ImagesInTurn().seen_in(whole)
+    assert not ImagesInTurn().seen_in(whole + between)
+    assert ImagesInTurn().seen_in(whole + between + jpeg(2))
+    assert not ImagesInTurn().seen_in(whole + b"\0\0\0\x18ftypmp42" + jpeg(2))  # a photo of a phone, with a video of its moment
 
 
-def test_a_photo_with_a_second_eye_or_a_gain_map_is_one_picture() -> None:
+def test_a_photo_with_a_second_eye_or_a_gain_map_is_one_image() -> None:
     file = BytesIO()
-    pictures = [Image.new("RGB", (40, 30), colour) for colour in ("red", "blue")]
-    pictures[0].save(file, "MPO", save_all=True, append_images=pictures[1:])
+    images = [Image.new("RGB", (40, 30), colour) for colour in ("red", "blue")]
+    images[0].save(file, "MPO", save_all=True, append_images=images[1:])
     assert file.getvalue().count(b"\xff\xd8\xff") == 2
-    assert not PicturesInTurn().seen_in(file.getvalue())
+    assert not ImagesInTurn().seen_in(file.getvalue())
 
 
 def test_a_jpeg_without_an_end_is_not_looked_at_again_and_again() -> None:

@@ -65,9 +65,7 @@ def secret(tmp_path: Path) -> Path:
     """A video, white, in a folder beside that of the lists."""
     (tmp_path / "other").mkdir()
     (tmp_path / "lists").mkdir()
-    return write_video(
-        tmp_path / "other" / "secret.ts", every(0.04, 25), size=(160, 120), picture=lambda _: plain((255, 255, 255))
-    )
+    return write_video(tmp_path / "other" / "secret.ts", every(0.04, 25), size=(160, 120), image=lambda _: plain((255, 255, 255)))
 
 
 @pytest.fixture
@@ -229,7 +227,7 @@ def test_a_piece_that_is_missing_is_left_out_and_said(lists: Path, said: list[st
     assert any("a part of it is left out: " in line and "missing.ts: No such file" in line for line in said)
 
 
-def test_a_pattern_of_pictures_as_the_name_of_a_file_opens_no_other(tmp_path: Path) -> None:
+def test_a_pattern_of_images_as_the_name_of_a_file_opens_no_other(tmp_path: Path) -> None:
     write_video(tmp_path / "x.mkv", every(0.04, 2), size=(160, 120), codec="mjpeg", pix_fmt="yuvj420p")
     (tmp_path / "x1.mjpg").write_bytes((tmp_path / "x.mkv").read_bytes())
     (tmp_path / "x%d.mjpg").write_bytes(b"no video")

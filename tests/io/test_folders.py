@@ -11,18 +11,18 @@ import cv2
 import pytest
 
 import run_stream
-from maskstream.cli.opening import open_source, picture_sink
+from maskstream.cli.opening import image_sink, open_source
 from maskstream.config.cameras import Camera, read_cameras
 from maskstream.config.loading import Layer, refine
 from maskstream.config.schema import Config
 from maskstream.errors import SourceError, SourceOpenError
 from maskstream.io.batches import Batch, Turns
 from maskstream.io.folders import VIDEO_SUFFIXES, find_files
-from maskstream.io.images import PICTURE_SUFFIXES
-from maskstream.sources import DeferredSource, PictureSource
+from maskstream.io.images import IMAGE_SUFFIXES
+from maskstream.sources import DeferredSource, ImageSource
 from maskstream.stream.engine import Engine
 from maskstream.stream.sink_group import SinkBinding
-from maskstream.stream.source_states import StatusBoard
+from maskstream.stream.source_states import SourceStates
 from maskstream.types import Face, Frame
 from tests.tracking.made import Scripted
 from tests.video_files import every, grey, packets_of, write_video
@@ -53,8 +53,8 @@ def run_here(capfd: pytest.CaptureFixture[str], signals: None) -> Run:
     return run_main
 
 
-def test_a_suffix_is_that_of_pictures_or_of_videos() -> None:
-    assert not set(PICTURE_SUFFIXES) & set(VIDEO_SUFFIXES)
+def test_a_suffix_is_that_of_images_or_of_videos() -> None:
+    assert not set(IMAGE_SUFFIXES) & set(VIDEO_SUFFIXES)
     assert len(set(VIDEO_SUFFIXES)) == len(VIDEO_SUFFIXES)
 
 
@@ -67,7 +67,7 @@ def test_a_source_for_each_video_in_natural_order(folder: Path, config: Config) 
     assert [camera.name for camera in read_cameras(["rec/**/*.ts", "rec/a.dav"], config)] == ["rec/sub/b.ts", "rec/a.dav"]
 
 
-def test_pictures_are_one_source_before_the_videos(folder: Path, config: Config) -> None:
+def test_images_are_one_source_before_the_videos(folder: Path, config: Config) -> None:
     empty("rec/a.mp4", "rec/b.jpg", "rec/c.png")
     assert [camera.location for camera in read_cameras(["rec"], config)] == ["rec", "rec/a.mp4"]
     assert read_cameras(["rec/*g"], config) == [Camera("rec/*g", "rec/*g", config)]
@@ -87,8 +87,8 @@ def test_files_without_a_suffix_are_told_by_their_content(folder: Path, config: 
     Path("rec/LICENSE").write_text("free")
     for location in ("rec", "rec/*"):
         assert [camera.location for camera in read_cameras([location], config)] == [location, "rec/clip"]
-        with closing(PictureSource(location, config.pictures)) as source:
-            assert source.info.pictures == ("rec/photo",)
+        with closing(ImageSource(location, config.pictures)) as source:
+            assert source.info.images == ("rec/photo",)
 
 
 def test_a_pattern_may_name_a_suffix_of_its_own(folder: Path, config: Config) -> None:
@@ -208,7 +208,7 @@ def test_none_that_can_be_read_is_an_error() -> None:
 def test_each_is_opened_at_its_turn_and_closed_at_its_end(folder: Path, config: Config) -> None:
     for index in range(4):
         clip(f"rec/{index}.mp4")
-    sources = [open_source(camera, StatusBoard(), alone=False) for camera in read_cameras(["rec"], config)]
+    sources = [open_source(camera, SourceStates(), alone=False) for camera in read_cameras(["rec"], config)]
     assert [source.info.is_deferred for source in sources] == [True] * 4
     for source in sources:
         assert isinstance(source, DeferredSource)
@@ -235,10 +235,10 @@ def test_only_a_few_are_open_and_in_memory_at_a_time(folder: Path, config: Confi
             most[name] = max(most[name], sum(link.startswith(f"{folder}/{name}/") for link in links))
         return []
 
-    board = StatusBoard()
+    board = SourceStates()
     sources = [open_source(camera, board, alone=False) for camera in cameras]
     Path("out").mkdir()
-    sinks = [picture_sink(f"out/{Path(each.name).name}", source, each) for each, source in zip(cameras, sources, strict=True)]
+    sinks = [image_sink(f"out/{Path(each.name).name}", source, each) for each, source in zip(cameras, sources, strict=True)]
     stream = config.stream.model_copy(update={"max_frames": max_frames})
     engine = Engine(Scripted(count), lambda frame, _: frame.bgr, stream, 8, board=board)
     engine.add(sources, [SinkBinding(sink, each.name) for sink, each in zip(sinks, cameras, strict=True)])
@@ -252,7 +252,7 @@ def test_none_has_its_turn_once_the_user_leaves(folder: Path, config: Config) ->
     for index in range(50):
         clip(f"rec/{index}.mp4")
     cameras = read_cameras(["rec"], config)
-    sources = [open_source(camera, StatusBoard(), alone=False) for camera in cameras]
+    sources = [open_source(camera, SourceStates(), alone=False) for camera in cameras]
     engine = Engine(Scripted(lambda _: engine.stop() or []), lambda frame, _: frame.bgr, config.stream, 1)
     engine.add(sources, [])
     report = engine.run()
@@ -263,7 +263,7 @@ def test_none_has_its_turn_once_the_user_leaves(folder: Path, config: Config) ->
 def test_closed_before_its_turn(folder: Path, config: Config) -> None:
     for index in range(3):
         clip(f"rec/{index}.mp4")
-    sources = [open_source(camera, StatusBoard(), alone=False) for camera in read_cameras(["rec"], config)]
+    sources = [open_source(camera, SourceStates(), alone=False) for camera in read_cameras(["rec"], config)]
     sources[0].close()
     sources[2].close()
     assert [len(list(source)) for source in sources] == [0, FRAMES, 0]

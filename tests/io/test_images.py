@@ -18,15 +18,15 @@ from PIL import ExifTags, Image, ImageFile
 from PIL.PngImagePlugin import PngInfo
 
 from maskstream.errors import SinkError, SourceError
-from maskstream.io import images as pictures
+from maskstream.io import images as images
 from maskstream.io.files import one_line
 from maskstream.io.images import (
-    PICTURE_SUFFIXES,
+    IMAGE_SUFFIXES,
     WRITABLE_SUFFIXES,
+    image_size,
     natural_order,
-    picture_size,
-    read_picture,
-    write_picture,
+    read_image,
+    write_image,
 )
 from maskstream.types import BgrImage
 from tests.slowness import LONGEST_S
@@ -73,19 +73,19 @@ def close_to(got: BgrImage, expected: BgrImage, tolerance: int) -> bool:
 
 def why(path: Path) -> str:
     with pytest.raises(SourceError) as caught:
-        read_picture(str(path))
+        read_image(str(path))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
 def why_no_size(path: Path) -> str:
     with pytest.raises(SourceError) as caught:
-        picture_size(str(path))
+        image_size(str(path))
     return str(caught.value)
 
 
 def shown_size(path: str) -> tuple[int, int]:
-    height, width = read_picture(path).shape[:2]
+    height, width = read_image(path).shape[:2]
     return width, height
 
 
@@ -103,10 +103,10 @@ def files_at_most(size: int) -> Iterator[None]:
 @pytest.mark.parametrize("suffix", WRITABLE_SUFFIXES)
 def test_written_and_read_again(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"picture{suffix}"
-    write_picture(path, UPRIGHT)
-    bgr = read_picture(str(path))
+    write_image(path, UPRIGHT)
+    bgr = read_image(str(path))
     assert close_to(bgr, UPRIGHT, 6 if suffix in LOSSY else 0)
-    assert picture_size(str(path)) == (48, 32)
+    assert image_size(str(path)) == (48, 32)
     assert bgr.dtype == np.uint8
     assert bgr.flags.c_contiguous
     assert bgr.flags.writeable  # torch warns otherwise
@@ -118,7 +118,7 @@ def test_written_and_read_again(tmp_path: Path, suffix: str) -> None:
 )
 def test_colour_modes(tmp_path: Path, mode: str, suffix: str) -> None:
     path = saved(tmp_path / f"picture.{suffix}", RGB.convert(mode), **({"lossless": True} if suffix == "webp" else {}))
-    assert close_to(read_picture(path), UPRIGHT, 6)
+    assert close_to(read_image(path), UPRIGHT, 6)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tiff", ".jp2", ".ppm"])
@@ -126,7 +126,7 @@ def test_16_bits_per_colour(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"picture{suffix}"
     colours = np.clip(four_corners((128, 128)), 30, 200)  # nothing that would look right where it is cut off
     path.write_bytes(cv2_encoded(suffix, colours.astype(np.uint16) * 257))
-    assert close_to(read_picture(str(path)), colours, 1)
+    assert close_to(read_image(str(path)), colours, 1)
 
 
 GREY_FILES: dict[str, Callable[[], bytes]] = {
@@ -145,13 +145,13 @@ GREY_FILES: dict[str, Callable[[], bytes]] = {
 def test_grey(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "picture"
     path.write_bytes(GREY_FILES[kind]())
-    assert close_to(read_picture(str(path)), np.dstack([GREYS] * 3), 1)
+    assert close_to(read_image(str(path)), np.dstack([GREYS] * 3), 1)
 
 
 @pytest.mark.parametrize("values", [[[-500, 0], [1e6, 2e6]], [[0, 1], [3.5, 70]]], ids=["negative", "brighter than white"])
 def test_values_beyond_any_range_are_scaled_not_cut_off(tmp_path: Path, values: list[list[float]]) -> None:
     path = saved(tmp_path / "picture.tif", Image.fromarray(np.array(values, np.float32)))
-    levels = read_picture(path)[..., 0].ravel().tolist()
+    levels = read_image(path)[..., 0].ravel().tolist()
     assert levels == sorted(levels)
     assert (levels[0], levels[-1]) == (0, 255)
     assert levels[2] < 150
@@ -159,12 +159,12 @@ def test_values_beyond_any_range_are_scaled_not_cut_off(tmp_path: Path, values: 
 
 def test_what_is_no_number_is_black(tmp_path: Path) -> None:
     path = saved(tmp_path / "picture.tif", Image.fromarray(np.array([[np.nan, 0.5, 1, np.inf]], np.float32)))
-    assert read_picture(path)[0, :, 0].tolist() == [0, 128, 255, 0]
+    assert read_image(path)[0, :, 0].tolist() == [0, 128, 255, 0]
 
 
 def test_one_bit(tmp_path: Path) -> None:
     path = saved(tmp_path / "picture.png", Image.fromarray(GREYS > 100))
-    assert close_to(read_picture(path), np.dstack([(GREYS > 100) * np.uint8(255)] * 3), 0)
+    assert close_to(read_image(path), np.dstack([(GREYS > 100) * np.uint8(255)] * 3), 0)
 
 
 def see_through(mode: str) -> Image.Image:
@@ -185,7 +185,7 @@ def see_through(mode: str) -> Image.Image:
 )
 def test_transparent_is_over_white(tmp_path: Path, image: Image.Image, expected: list[tuple[int, int, int]]) -> None:
     path = saved(tmp_path / "picture.png", image)
-    assert np.allclose(read_picture(path)[0].astype(int), expected, atol=1)
+    assert np.allclose(read_image(path)[0].astype(int), expected, atol=1)
 
 
 @pytest.mark.parametrize(("mode", "key"), [("RGB", (255, 0, 0)), ("L", 76), ("P", 0)])
@@ -195,8 +195,8 @@ def test_colour_that_means_transparent(tmp_path: Path, mode: str, key: object) -
     if mode == "P":
         image.putpalette([255, 0, 0, 0, 0, 0])
     path = saved(tmp_path / "picture.png", image, transparency=key)
-    assert read_picture(path)[0, 0].tolist() == [255, 255, 255]
-    assert read_picture(path)[0, 1].tolist() != [255, 255, 255]
+    assert read_image(path)[0, 0].tolist() == [255, 255, 255]
+    assert read_image(path)[0, 1].tolist() != [255, 255, 255]
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp", *(["avif"] if ".avif" in WRITABLE_SUFFIXES else [])])
@@ -206,30 +206,30 @@ def test_orientation(tmp_path: Path, orientation: int, suffix: str) -> None:
     exif[ExifTags.Base.Orientation] = orientation
     stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](UPRIGHT)[..., ::-1]))
     path = saved(tmp_path / f"picture.{suffix}", stored, exif=exif)
-    bgr = read_picture(path)
+    bgr = read_image(path)
     assert close_to(bgr, UPRIGHT, 20)
     assert bgr.flags.c_contiguous
-    assert picture_size(path) == (48, 32)
+    assert image_size(path) == (48, 32)
 
 
 def test_orientation_from_xmp(tmp_path: Path) -> None:
     text = PngInfo()
     text.add_itxt("XML:com.adobe.xmp", '<rdf:Description tiff:Orientation="3"/>')
     path = saved(tmp_path / "picture.png", Image.fromarray(UPRIGHT[::-1, ::-1, ::-1].copy()), pnginfo=text)
-    assert close_to(read_picture(path), UPRIGHT, 0)
+    assert close_to(read_image(path), UPRIGHT, 0)
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 @pytest.mark.parametrize("exif", [b"no header at all", b"MM\0*\0\0\0\x08\0\x01\x01\x12", b"II*\0"])
-def test_damaged_metadata_does_not_lose_the_picture(tmp_path: Path, exif: bytes, suffix: str) -> None:
+def test_damaged_metadata_does_not_lose_the_image(tmp_path: Path, exif: bytes, suffix: str) -> None:
     path = saved(tmp_path / f"picture.{suffix}", RGB, exif=b"Exif\0\0" + exif, quality=95)
-    assert close_to(read_picture(path), UPRIGHT, 6)
+    assert close_to(read_image(path), UPRIGHT, 6)
 
 
-def test_first_picture_of_an_animation(tmp_path: Path) -> None:
+def test_first_image_of_an_animation(tmp_path: Path) -> None:
     path = saved(tmp_path / "picture.webp", RGB, save_all=True, append_images=[RGB.rotate(180)], lossless=True)
-    assert close_to(read_picture(path), UPRIGHT, 0)
+    assert close_to(read_image(path), UPRIGHT, 0)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (5, 3), (7680, 4320)])
@@ -237,15 +237,15 @@ def test_sizes(tmp_path: Path, size: tuple[int, int]) -> None:
     path = tmp_path / "picture.bmp"
     picture = plain((10, 20, 30), size)
     picture[-1, -1] = (40, 50, 60)
-    write_picture(path, picture)
-    assert np.array_equal(read_picture(str(path)), picture)
+    write_image(path, picture)
+    assert np.array_equal(read_image(str(path)), picture)
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 def test_limit_of_pillow_is_neither_met_nor_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
     path = saved(tmp_path / f"picture.{suffix}", RGB)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    assert read_picture(path).shape == UPRIGHT.shape
+    assert read_image(path).shape == UPRIGHT.shape
     assert Image.MAX_IMAGE_PIXELS == 10
 
 
@@ -272,7 +272,7 @@ def claiming(path: Path, width: int, height: int) -> Path:
 
 def test_what_is_large_and_allowed_is_no_reason_to_warn(tmp_path: Path) -> None:
     """Pillow would, on standard error; here that is an error."""
-    assert picture_size(str(claiming(tmp_path / "picture.png", 24_000, 20_000))) == (24_000, 20_000)
+    assert image_size(str(claiming(tmp_path / "picture.png", 24_000, 20_000))) == (24_000, 20_000)
 
 
 def test_more_than_can_be_held(tmp_path: Path) -> None:
@@ -294,7 +294,7 @@ def test_size_of_png_with_metadata_before_and_behind_its_pixels(tmp_path: Path, 
     exif[ExifTags.Base.Orientation] = orientation
     path = tmp_path / "picture.png"
     path.write_bytes(with_chunk(encoded(RGB, "PNG"), b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0"), at))
-    assert picture_size(str(path)) == shown_size(str(path)) == ((48, 32) if orientation == 1 else (32, 48))
+    assert image_size(str(path)) == shown_size(str(path)) == ((48, 32) if orientation == 1 else (32, 48))
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
@@ -302,7 +302,7 @@ def test_size_with_an_orientation_that_there_is_not(tmp_path: Path, orientation:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     path = saved(tmp_path / "picture.jpg", RGB, exif=exif)
-    assert picture_size(path) == shown_size(path) == (48, 32)
+    assert image_size(path) == shown_size(path) == (48, 32)
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png"])
@@ -310,11 +310,11 @@ def test_size_needs_no_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s
     path = saved(tmp_path / f"picture.{suffix}", RGB)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     monkeypatch.setattr(ImageFile.ImageFile, "load", None)  # decodes
-    assert picture_size(path) == (48, 32)
+    assert image_size(path) == (48, 32)
     assert Image.MAX_IMAGE_PIXELS == 10
 
 
-def test_size_of_what_is_no_picture(tmp_path: Path) -> None:
+def test_size_of_what_is_no_image(tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "text.jpg").write_text("no picture")
     (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
@@ -334,7 +334,7 @@ TRUNCATED = ["jpg", "png", "webp", "bmp", "tif", "jp2", "ppm", *(["avif"] if ".a
 @pytest.mark.parametrize("left", [0.1, 0.5, 0.9])
 def test_truncated(tmp_path: Path, suffix: str, left: float) -> None:
     path = tmp_path / f"picture.{suffix}"
-    write_picture(path, np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
+    write_image(path, np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * left)])
     assert why(path).startswith(("the file is cut short", "cannot be decoded: ", "not a picture, damaged, "))
 
@@ -346,7 +346,7 @@ def test_whatever_is_damaged_has_a_reason(tmp_path: Path) -> None:
     for at in range(8, 80):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
         try:
-            outcomes.add(str(read_picture(str(path)).shape))
+            outcomes.add(str(read_image(str(path)).shape))
         except SourceError as error:
             outcomes.add(str(error))
     assert len(outcomes) > 3
@@ -359,7 +359,7 @@ def test_empty(tmp_path: Path) -> None:
     assert why(path) == "the file is empty; copy it again"
 
 
-def test_text_that_is_called_a_picture(tmp_path: Path) -> None:
+def test_text_that_is_called_a_image(tmp_path: Path) -> None:
     path = tmp_path / "picture.jpg"
     path.write_text("no picture")
     assert why(path) == "not a picture, damaged, or of a kind that is not read; convert it to JPEG"
@@ -374,7 +374,7 @@ def test_heic(tmp_path: Path, name: str) -> None:
 
 def test_jpeg_that_is_called_heic(tmp_path: Path) -> None:
     path = saved(tmp_path / "picture.heic", RGB, "JPEG", quality=95)
-    assert close_to(read_picture(path), UPRIGHT, 6)
+    assert close_to(read_image(path), UPRIGHT, 6)
 
 
 def test_no_file(tmp_path: Path) -> None:
@@ -392,16 +392,16 @@ def test_documents_are_not_run(tmp_path: Path) -> None:
     assert "not a picture" in why(path)
 
 
-def test_only_what_can_be_written_and_heic_counts_as_picture() -> None:
+def test_only_what_can_be_written_and_heic_counts_as_image() -> None:
     readable = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN and kind in Image.SAVE}
     assert set(WRITABLE_SUFFIXES) <= readable
-    assert set(PICTURE_SUFFIXES) - set(WRITABLE_SUFFIXES) == {".heic", ".heif"}
-    assert ".gif" not in PICTURE_SUFFIXES
+    assert set(IMAGE_SUFFIXES) - set(WRITABLE_SUFFIXES) == {".heic", ".heif"}
+    assert ".gif" not in IMAGE_SUFFIXES
 
 
 def test_nothing_but_pixels_is_written(tmp_path: Path) -> None:
     path = tmp_path / "picture.jpg"
-    write_picture(path, UPRIGHT)
+    write_image(path, UPRIGHT)
     with Image.open(path) as image:
         assert not image.getexif()
         assert image.info.keys() <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
@@ -411,36 +411,36 @@ def test_nothing_but_pixels_is_written(tmp_path: Path) -> None:
 def test_lossy_formats_lose_little(tmp_path: Path, suffix: str) -> None:
     colours = np.random.default_rng(0).integers(0, 255, (9, 16, 3), np.uint8)
     picture = cv2.resize(colours, (160, 90), interpolation=cv2.INTER_CUBIC)
-    write_picture(tmp_path / f"picture{suffix}", picture)
-    difference = read_picture(str(tmp_path / f"picture{suffix}")).astype(int) - picture
+    write_image(tmp_path / f"picture{suffix}", picture)
+    difference = read_image(str(tmp_path / f"picture{suffix}")).astype(int) - picture
     assert abs(difference).mean() < 3
 
 
-def test_failure_leaves_the_old_picture(tmp_path: Path) -> None:
+def test_failure_leaves_the_old_image(tmp_path: Path) -> None:
     path = tmp_path / "picture.bmp"
-    write_picture(path, UPRIGHT)
+    write_image(path, UPRIGHT)
     old = path.read_bytes()
     with files_at_most(500), pytest.raises(SinkError, match=r"picture\.bmp: cannot be written: File too large; make room"):
-        write_picture(path, plain((0, 0, 0), (200, 200)))
+        write_image(path, plain((0, 0, 0), (200, 200)))
     assert path.read_bytes() == old
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_too_large_for_the_format(tmp_path: Path) -> None:
     with pytest.raises(SinkError, match="choose another format"):
-        write_picture(tmp_path / "picture.webp", plain((0, 0, 0), (17000, 1)))
+        write_image(tmp_path / "picture.webp", plain((0, 0, 0), (17000, 1)))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_link_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "link.png").symlink_to("picture.png")
-    write_picture(tmp_path / "link.png", UPRIGHT)
+    write_image(tmp_path / "link.png", UPRIGHT)
     assert (tmp_path / "link.png").is_symlink()
-    assert close_to(read_picture(str(tmp_path / "picture.png")), UPRIGHT, 0)
+    assert close_to(read_image(str(tmp_path / "picture.png")), UPRIGHT, 0)
 
 
 def test_others_may_read_what_is_written(tmp_path: Path) -> None:
-    write_picture(tmp_path / "picture.png", UPRIGHT)
+    write_image(tmp_path / "picture.png", UPRIGHT)
     (tmp_path / "touched").touch()
     modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
     assert len(modes) == 1
@@ -455,8 +455,8 @@ def test_one_line(path: str, line: str) -> None:
 
 def test_threads_read_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for index in range(4):
-        write_picture(tmp_path / f"{index}.png", np.full((8, 8, 3), index, np.uint8))
-    meeting, decode, before = Barrier(4, timeout=60), pictures._decode, Image.MAX_IMAGE_PIXELS
+        write_image(tmp_path / f"{index}.png", np.full((8, 8, 3), index, np.uint8))
+    meeting, decode, before = Barrier(4, timeout=60), images._decode, Image.MAX_IMAGE_PIXELS
 
     def meet(file: Any) -> Any:
         meeting.wait()  # broken where one reader keeps the others out
@@ -466,11 +466,11 @@ def test_threads_read_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             raise OSError("damaged")
         return found
 
-    monkeypatch.setattr(pictures, "_decode", meet)
+    monkeypatch.setattr(images, "_decode", meet)
 
     def read(index: int) -> int:
         try:
-            return int(read_picture(str(tmp_path / f"{index}.png"))[0, 0, 0])
+            return int(read_image(str(tmp_path / f"{index}.png"))[0, 0, 0])
         except SourceError:
             return -1
 
@@ -479,14 +479,14 @@ def test_threads_read_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert before == Image.MAX_IMAGE_PIXELS
 
 
-def test_very_large_pictures_are_decoded_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "_READ_ALONE_FROM_PIXELS", 64)
-    write_picture(tmp_path / "large.png", np.full((8, 8, 3), 7, np.uint8))
-    write_picture(tmp_path / "small.png", np.full((7, 8, 3), 7, np.uint8))
+def test_very_large_images_are_decoded_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "_READ_ALONE_FROM_PIXELS", 64)
+    write_image(tmp_path / "large.png", np.full((8, 8, 3), 7, np.uint8))
+    write_image(tmp_path / "small.png", np.full((7, 8, 3), 7, np.uint8))
     with ThreadPoolExecutor(1) as pool:
-        with pictures._READING_ALONE:
-            assert read_picture(str(tmp_path / "small.png")).shape == (7, 8, 3)
-            large = pool.submit(read_picture, str(tmp_path / "large.png"))
+        with images._READING_ALONE:
+            assert read_image(str(tmp_path / "small.png")).shape == (7, 8, 3)
+            large = pool.submit(read_image, str(tmp_path / "large.png"))
             with pytest.raises(TimeoutError):
                 large.result(timeout=0.05)
         assert large.result(timeout=LONGEST_S).shape == (8, 8, 3)

@@ -30,22 +30,22 @@ def camera(name: str) -> SourceInfo:
     return SourceInfo(name, 64, 48, live=True)
 
 
-def pictures(path: str, count: int, name: str | None = None) -> SourceInfo:
-    return SourceInfo(name or path, 64, 48, live=False, path=path, pictures=tuple(f"{path}/{n}.jpg" for n in range(count)))
+def images(path: str, count: int, name: str | None = None) -> SourceInfo:
+    return SourceInfo(name or path, 64, 48, live=False, path=path, images=tuple(f"{path}/{n}.jpg" for n in range(count)))
 
 
 @pytest.mark.parametrize(
     ("infos", "names"),
     [
         ([video("clips/a.b.mkv")], None),
-        ([pictures("photos", 3)], None),
+        ([images("photos", 3)], None),
         ([video("clips/a.b.mkv"), camera("0")], ["a.b.mp4", "0.mp4"]),
         ([video("x/a.mp4"), video("y/a.avi"), video("z/A.mov")], ["a.mp4", "a_2.mp4", "A_3.mp4"]),
         ([video("x/a.mp4", "gate"), camera("Dr. Ny's lab / 1.2")], ["gate.mp4", "Dr._Ny_s_lab_1.2.mp4"]),
         ([camera("rtsp://***@cam:554/s?c=1"), camera("///")], ["cam_554_s_c_1.mp4", "camera.mp4"]),
         ([camera("../../etc/passwd"), camera("Gänge")], ["etc_passwd.mp4", "Gänge.mp4"]),
-        ([pictures("photos/one", 3), pictures("photo.d.jpg", 1), pictures("one", 2)], ["one", "photo.d.jpg", "one_2"]),
-        ([pictures("photos", 3, "photos/*.jpg"), pictures("photos", 3, "photos")], ["photos", "photos_2"]),
+        ([images("photos/one", 3), images("photo.d.jpg", 1), images("one", 2)], ["one", "photo.d.jpg", "one_2"]),
+        ([images("photos", 3, "photos/*.jpg"), images("photos", 3, "photos")], ["photos", "photos_2"]),
     ],
 )
 def test_what_the_outputs_are_called(

@@ -21,7 +21,7 @@ from maskstream.models.exported import export_weights
 from maskstream.models.exporting import Signature, export, network_key
 from maskstream.models.found_faces import outputs_as_found
 from maskstream.models.keypoint_rcnn import KeypointRCNNDetector
-from maskstream.models.keypoint_rcnn_graph import WholeDetector
+from maskstream.models.keypoint_rcnn_graph import KeypointRCNNGraph
 from maskstream.models.runtimes import Graph, read_graph
 from maskstream.models.without_telemetry import openvino_package
 from maskstream.protocols import Detector
@@ -48,7 +48,7 @@ def assert_same(found: list[Detection], expected: list[Detection]) -> None:
         assert one.score == pytest.approx(other.score, abs=1e-4)
 
 
-def pictures(frames: list[Frame]) -> list[BgrImage]:
+def images(frames: list[Frame]) -> list[BgrImage]:
     """Frames, a part of one whose sides are odd, a tiny one, one without faces and one far too long."""
     first = frames[0].bgr
     return [
@@ -67,12 +67,12 @@ def test_both_compilers_are_there_to_be_tested() -> None:
 
 @pytest.mark.parametrize("backend", COMPILING)
 def test_all_backends_find_the_same(backend: str, demo_frames: list[Frame]) -> None:
-    shown = pictures(demo_frames)
+    shown = images(demo_frames)
     one, eager = detector(backend), detector("torch")
     together = one.detect(shown)
-    for picture, found in zip(shown, together, strict=True):
-        assert_same(found, eager.detect([picture])[0])
-        assert_same(one.detect([picture])[0], found)
+    for image, found in zip(shown, together, strict=True):
+        assert_same(found, eager.detect([image])[0])
+        assert_same(one.detect([image])[0], found)
 
 
 def test_the_graph_is_the_network() -> None:
@@ -82,7 +82,7 @@ def test_the_graph_is_the_network() -> None:
     torch.manual_seed(3)
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
-    whole = WholeDetector(deepcopy(module), 100)
+    whole = KeypointRCNNGraph(deepcopy(module), 100)
     options = DetectorOptions(CPU, min_score=0.0, max_faces=100)
     eager = KeypointRCNNDetector(module, FACE_KEYPOINTS, lambda logits: logits, options)  # type: ignore[arg-type]
     expected = eager.detect([noise])[0]
@@ -249,7 +249,7 @@ def test_signals_do_no_harm_after_the_models_are_gone() -> None:
 def test_what_decides_is_part_of_the_name_in_the_cache() -> None:
     module = face_mobilenet_network.build_module()
     signature = Signature((), (), {})
-    few, many = (network_key(WholeDetector(deepcopy(module), faces), signature) for faces in (7, 100))
+    few, many = (network_key(KeypointRCNNGraph(deepcopy(module), faces), signature) for faces in (7, 100))
     assert few != many
 
 

@@ -37,10 +37,10 @@ def give_statistics(module: nn.Module) -> None:
 def test_a_folded_network_says_the_same(build: Callable[[], nn.Module]) -> None:
     network = build().eval()
     give_statistics(network)
-    picture = torch.rand(1, 3, 96, 128, generator=torch.Generator().manual_seed(1))
-    before = network(picture)
+    image = torch.rand(1, 3, 96, 128, generator=torch.Generator().manual_seed(1))
+    before = network(image)
     fold_batch_norm(network)
-    after = network(picture)
+    after = network(image)
     assert not any(isinstance(part, FrozenBatchNorm2d | nn.BatchNorm2d) for part in network.modules())
     pairs = [(before, after)] if isinstance(before, torch.Tensor) else [(before[key], after[key]) for key in before]
     for old, new in pairs:

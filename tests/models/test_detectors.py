@@ -36,7 +36,7 @@ def coco_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_pictures_become_rgb_between_0_and_1() -> None:
+def test_images_become_rgb_between_0_and_1() -> None:
     bgr = np.zeros((2, 3, 3), np.uint8)
     bgr[0, 1] = (10, 20, 255)
     tensor = to_rgb_tensor(bgr, CPU)
@@ -66,7 +66,7 @@ def test_an_exported_network_with_a_nan_is_refused_by_openvino(tmp_path: Path) -
         read_graph(path, "openvino", tmp_path)
 
 
-def test_features_that_are_no_numbers_are_no_picture_without_faces(
+def test_features_that_are_no_numbers_are_no_image_without_faces(
     detector: KeypointRCNNDetector, face_bgr: BgrImage, config: Config
 ) -> None:
     """As where half precision overflows: in one picture of a batch, the others are as they were."""
@@ -83,7 +83,7 @@ def test_features_that_are_no_numbers_are_no_picture_without_faces(
     assert (broken.faces, broken.unseen, broken.unusable) == ((), True, 1)
 
 
-def test_faces_lie_inside_their_picture_with_eyes_above_the_nose(detector: KeypointRCNNDetector, face_bgr: BgrImage) -> None:
+def test_faces_lie_inside_their_image_with_eyes_above_the_nose(detector: KeypointRCNNDetector, face_bgr: BgrImage) -> None:
     found = detector.detect([face_bgr])[0]
     assert found
     assert [face.score for face in found] == sorted((face.score for face in found), reverse=True)
@@ -98,9 +98,9 @@ def test_faces_lie_inside_their_picture_with_eyes_above_the_nose(detector: Keypo
         assert right_eye[0] < left_eye[0]  # the person's right eye is on the viewer's left
 
 
-def test_a_batch_of_sizes_gives_what_single_pictures_give(detector: KeypointRCNNDetector, demo_frames: list[Frame]) -> None:
-    pictures = [demo_frames[0].bgr, np.ascontiguousarray(demo_frames[20].bgr[:, :401]), np.zeros((50, 70, 3), np.uint8)]
-    together, alone = detector.detect(pictures), [detector.detect([picture])[0] for picture in pictures]
+def test_a_batch_of_sizes_gives_what_single_images_give(detector: KeypointRCNNDetector, demo_frames: list[Frame]) -> None:
+    images = [demo_frames[0].bgr, np.ascontiguousarray(demo_frames[20].bgr[:, :401]), np.zeros((50, 70, 3), np.uint8)]
+    together, alone = detector.detect(images), [detector.detect([image])[0] for image in images]
     assert [len(found) for found in together] == [len(found) for found in alone]
     assert together[2] == []
     for a, b in zip(together[0], alone[0], strict=True):
@@ -109,11 +109,11 @@ def test_a_batch_of_sizes_gives_what_single_pictures_give(detector: KeypointRCNN
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (1, 1000), (2000, 1), (37, 41)])
-def test_odd_pictures_are_no_error(detector: KeypointRCNNDetector, size: tuple[int, int]) -> None:
+def test_odd_images_are_no_error(detector: KeypointRCNNDetector, size: tuple[int, int]) -> None:
     assert isinstance(detector.detect([np.full((*size, 3), 128, np.uint8)])[0], list)
 
 
-def test_no_picture_is_no_work(detector: KeypointRCNNDetector) -> None:
+def test_no_image_is_no_work(detector: KeypointRCNNDetector) -> None:
     assert detector.detect([]) == []
 
 

@@ -57,9 +57,9 @@ def by_open_clip_alone(weights: Path, crops_bgr: list[BgrImage]) -> np.ndarray:
         each = model.eval().encode_text(tokenizer(texts))
         mean = (each / each.norm(dim=-1, keepdim=True)).mean(0)
         classes.append(mean / mean.norm())
-    pictures = model.encode_image(torch.stack([preprocess(Image.fromarray(crop[..., ::-1].copy())) for crop in crops_bgr]))
-    pictures = pictures / pictures.norm(dim=-1, keepdim=True)
-    return (model.logit_scale.exp() * pictures @ torch.stack(classes).T).softmax(-1).numpy()
+    images = model.encode_image(torch.stack([preprocess(Image.fromarray(crop[..., ::-1].copy())) for crop in crops_bgr]))
+    images = images / images.norm(dim=-1, keepdim=True)
+    return (model.logit_scale.exp() * images @ torch.stack(classes).T).softmax(-1).numpy()
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])

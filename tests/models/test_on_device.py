@@ -45,10 +45,10 @@ def to_rgb(crops_bgr: Sequence[BgrImage]) -> FloatArray:
 
 def test_faces_are_cut_as_on_the_cpu(demo_frames: list[Frame]) -> None:
     """OpenCV interpolates between places 1/32 pixel apart and rounds to bytes."""
-    pictures = [demo_frames[0].bgr, demo_frames[20].bgr, np.ascontiguousarray(demo_frames[40].bgr[:300, :500])]
+    images = [demo_frames[0].bgr, demo_frames[20].bgr, np.ascontiguousarray(demo_frames[40].bgr[:300, :500])]
     quads = [QUADS, [], QUADS[:2]]
-    expected = to_rgb(cut_faces(pictures, quads, SIZE))
-    found = DeviceCutter(Uploads(CPU))(pictures, quads, SIZE)
+    expected = to_rgb(cut_faces(images, quads, SIZE))
+    found = DeviceCutter(Uploads(CPU))(images, quads, SIZE)
     assert isinstance(found, torch.Tensor)
     difference = np.abs(found.numpy() - expected)
     assert found.shape == (7, 3, SIZE, SIZE)
@@ -56,7 +56,7 @@ def test_faces_are_cut_as_on_the_cpu(demo_frames: list[Frame]) -> None:
     assert np.quantile(difference, 0.999) < 0.04
 
 
-def test_faces_of_several_pictures_are_not_mixed() -> None:
+def test_faces_of_several_images_are_not_mixed() -> None:
     plain = [np.full((200, 300, 3), (value, 2 * value, 250 - value), np.uint8) for value in (10, 60, 110)]
     found = DeviceCutter(Uploads(CPU))(plain, [[square((150, 100), 80, 5)] * 2] * 3, SIZE)
     expected = np.repeat([[250 - value, 2 * value, value] for value in (10, 60, 110)], 2, axis=0) / 255
@@ -69,7 +69,7 @@ def test_no_faces_are_no_crops(face_bgr: BgrImage) -> None:
     assert len(DeviceCutter(Uploads(CPU))([face_bgr], [[]], SIZE)) == 0
 
 
-def test_pictures_are_scaled_as_on_the_cpu(demo_frames: list[Frame]) -> None:
+def test_images_are_scaled_as_on_the_cpu(demo_frames: list[Frame]) -> None:
     options = DetectorOptions(CPU, min_score=0.15, max_faces=100)
     host = face_mobilenet.load(options)
     device = face_mobilenet.load(DetectorOptions(CPU, 0.15, 100, uploads=Uploads(CPU)))
@@ -81,9 +81,9 @@ def test_pictures_are_scaled_as_on_the_cpu(demo_frames: list[Frame]) -> None:
             np.testing.assert_allclose(one.keypoints_xy, other.keypoints_xy, atol=1)
 
 
-def test_pictures_of_several_sizes_keep_their_order() -> None:
-    pictures = [torch.full((20 + 10 * (n % 2), 40, 3), 50 * n, dtype=torch.uint8) for n in range(5)]
-    small = scaled(pictures, [(10, 20)] * 5)
+def test_images_of_several_sizes_keep_their_order() -> None:
+    images = [torch.full((20 + 10 * (n % 2), 40, 3), 50 * n, dtype=torch.uint8) for n in range(5)]
+    small = scaled(images, [(10, 20)] * 5)
     assert [round(float(each.mean()) * 255) for each in small] == [0, 50, 100, 150, 200]
     assert {tuple(each.shape) for each in small} == {(3, 10, 20)}
 
@@ -93,12 +93,12 @@ class Copies(Uploads):
 
     sent = 0
 
-    def _send(self, picture_bgr: BgrImage) -> torch.Tensor:
+    def _send(self, image_bgr: BgrImage) -> torch.Tensor:
         self.sent += 1
-        return super()._send(picture_bgr).clone()
+        return super()._send(image_bgr).clone()
 
 
-def test_a_picture_is_sent_once(face_bgr: BgrImage) -> None:
+def test_a_image_is_sent_once(face_bgr: BgrImage) -> None:
     uploads = Copies(CPU)
     first, twin = uploads([face_bgr, face_bgr])
     assert uploads.sent == 1
@@ -115,9 +115,9 @@ def test_a_picture_is_sent_once(face_bgr: BgrImage) -> None:
 def test_an_array_that_is_filled_again_is_sent_again(face_bgr: BgrImage) -> None:
     uploads, buffer = Copies(CPU), face_bgr.copy()
     cutter = DeviceCutter(uploads)
-    for picture in (face_bgr, face_bgr[:, ::-1], face_bgr[::-1]):
-        buffer[:] = picture
-        assert np.array_equal(uploads([buffer])[0].numpy(), picture)
+    for image in (face_bgr, face_bgr[:, ::-1], face_bgr[::-1]):
+        buffer[:] = image
+        assert np.array_equal(uploads([buffer])[0].numpy(), image)
         for _ in range(2):  # the second time nobody has sent it before
             expected = to_rgb(cut_faces([buffer], [QUADS[:1]], SIZE))
             found = cutter([buffer], [QUADS[:1]], SIZE)
@@ -126,24 +126,24 @@ def test_an_array_that_is_filled_again_is_sent_again(face_bgr: BgrImage) -> None
             buffer[:] = 255 - buffer
 
 
-def test_a_camera_that_reuses_its_array_gets_the_faces_of_its_picture(face_bgr: BgrImage, config: Config) -> None:
+def test_a_camera_that_reuses_its_array_gets_the_faces_of_its_image(face_bgr: BgrImage, config: Config) -> None:
     uploads = Copies(CPU)
     detector = face_mobilenet.load(DetectorOptions(CPU, 0.15, 100, uploads=uploads))
     classifier = CLASSIFIERS["mask_mobilenet"](ClassifierOptions(CPU, config.clip))
     analyzer = Analyzer(detector, classifier, config, cut=DeviceCutter(uploads))
-    pictures, buffer, found = [face_bgr, face_bgr[:, ::-1].copy()], face_bgr.copy(), []
-    for picture in pictures:
-        buffer[:] = picture
+    images, buffer, found = [face_bgr, face_bgr[:, ::-1].copy()], face_bgr.copy(), []
+    for image in images:
+        buffer[:] = image
         found += analyzer.analyze([Frame(buffer, 0, "camera", 0.0)])
     assert uploads.sent == 2
-    expected = analyzer.analyze([Frame(picture, 0, "camera", 0.0) for picture in pictures])
+    expected = analyzer.analyze([Frame(image, 0, "camera", 0.0) for image in images])
     for one, other in zip(found, expected, strict=True):
         assert [face.label for face in one.faces] == [face.label for face in other.faces]
         for face, at_once in zip(one.faces, other.faces, strict=True):
             np.testing.assert_allclose(face.face_box_xyxy, at_once.face_box_xyxy, atol=0.1)
 
 
-def test_pictures_are_remembered_within_one_call_alone(face_bgr: BgrImage, config: Config) -> None:
+def test_images_are_remembered_within_one_call_alone(face_bgr: BgrImage, config: Config) -> None:
     """A picture without faces is not asked for again; what comes later in its memory is another."""
     uploads, buffer = Copies(CPU), np.zeros_like(face_bgr)
     cutter = DeviceCutter(uploads)
@@ -155,20 +155,20 @@ def test_pictures_are_remembered_within_one_call_alone(face_bgr: BgrImage, confi
     assert np.abs(found.numpy() - to_rgb(cut_faces([face_bgr], [QUADS[:1]], SIZE))).mean() < 0.004
 
 
-def test_threads_do_not_get_each_others_pictures(face_bgr: BgrImage) -> None:
+def test_threads_do_not_get_each_others_images(face_bgr: BgrImage) -> None:
     """Several threads may use one pipeline; each of them fills an array of its own again and again."""
     uploads = Copies(CPU)
     cutter, together = DeviceCutter(uploads), Barrier(4)
-    pictures = [face_bgr, face_bgr[:, ::-1], face_bgr[::-1], 255 - face_bgr]
-    expected = [to_rgb(cut_faces([np.ascontiguousarray(each)], [QUADS[:2]], SIZE)) for each in pictures]
+    images = [face_bgr, face_bgr[:, ::-1], face_bgr[::-1], 255 - face_bgr]
+    expected = [to_rgb(cut_faces([np.ascontiguousarray(each)], [QUADS[:2]], SIZE)) for each in images]
 
     def worst(number: int) -> float:
         buffer, differences = np.empty_like(face_bgr), []
         for turn in range(8):
             shown = (number + turn) % 4
-            buffer[:] = pictures[shown]
+            buffer[:] = images[shown]
             together.wait()
-            assert np.array_equal(uploads([buffer])[0].numpy(), pictures[shown])
+            assert np.array_equal(uploads([buffer])[0].numpy(), images[shown])
             together.wait()
             found = cutter([buffer], [QUADS[:2]], SIZE)
             assert isinstance(found, torch.Tensor)

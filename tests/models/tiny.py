@@ -69,10 +69,10 @@ def save_broken(path: Path, name: str) -> Path:
 
 def draw(height: int, width: int, *squares: tuple[tuple[int, int, int, int], tuple[int, int, int]]) -> BgrImage:
     """Return a grey picture with rectangles of a box x1, y1, x2, y2 and a colour."""
-    picture = np.full((height, width, 3), 110, np.uint8)
+    image = np.full((height, width, 3), 110, np.uint8)
     for (x1, y1, x2, y2), bgr in squares:
-        picture[y1:y2, x1:x2] = bgr
-    return picture
+        image[y1:y2, x1:x2] = bgr
+    return image
 
 
 def save_tiny_yolo(path: Path, names: tuple[str, str] = ("with_mask", "without_mask")) -> Path:
@@ -123,14 +123,14 @@ def _train(model: Any, steps: int) -> None:
 
 def _batch(random: np.random.Generator, count: int) -> dict[str, torch.Tensor]:
     """Return pictures with a rectangle on the left and one on the right, as Ultralytics' loss wants them."""
-    pictures, rows, half = np.zeros((count, YOLO_SIDE, YOLO_SIDE, 3), np.uint8), [], YOLO_SIDE // 2
-    for index, picture in enumerate(pictures):
-        picture[:] = random.integers(60, 200)
+    images, rows, half = np.zeros((count, YOLO_SIDE, YOLO_SIDE, 3), np.uint8), [], YOLO_SIDE // 2
+    for index, image in enumerate(images):
+        image[:] = random.integers(60, 200)
         for left in (0, half):
             kind, (width, height) = int(random.integers(2)), random.integers(10, 28, 2)
             x, y = left + random.integers(0, half - width + 1), random.integers(0, YOLO_SIDE - height)
-            picture[y : y + height, x : x + width] = (RED, BLUE)[kind][::-1]
+            image[y : y + height, x : x + width] = (RED, BLUE)[kind][::-1]
             rows.append((index, kind, x + width / 2, y + height / 2, width, height))
     table = torch.tensor(np.array(rows), dtype=torch.float32)
-    tensor = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+    tensor = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
     return {"img": tensor, "batch_idx": table[:, 0], "cls": table[:, 1:2], "bboxes": table[:, 2:] / YOLO_SIDE}

@@ -13,7 +13,7 @@ from maskstream.config.loading import Layer, load_config
 from maskstream.config.schema import Config
 from maskstream.errors import OutOfMemory, StreamLost
 from maskstream.inference.analyzer import Analyzer
-from maskstream.inference.propagation import FollowingAnalyzer
+from maskstream.inference.propagation import PropagatingAnalyzer
 from maskstream.protocols import FrameAnalyzer
 from maskstream.rendering.anonymize import stored_crop
 from maskstream.rendering.grid import Cell, draw_grid
@@ -21,7 +21,7 @@ from maskstream.rendering.overlay import Overlay
 from maskstream.sources.reconnecting import ReconnectingSource, ReconnectPolicy
 from maskstream.stream.engine import Engine
 from maskstream.stream.sink_group import SinkBinding
-from maskstream.stream.source_states import StatusBoard
+from maskstream.stream.source_states import SourceStates
 from maskstream.tracking.analyzer import PeopleAnalyzer
 from maskstream.types import FACE_KEYPOINTS, BgrImage, Detection, Frame, FrameResult, Output, SourceInfo
 from tests.clocks import ManualClock
@@ -59,10 +59,10 @@ class FindsSkin:
         self._most = most
         self._broken = broken
 
-    def detect(self, pictures_bgr: Sequence[BgrImage]) -> list[list[Detection]]:
-        if self._most is not None and len(pictures_bgr) > self._most:
+    def detect(self, images_bgr: Sequence[BgrImage]) -> list[list[Detection]]:
+        if self._most is not None and len(images_bgr) > self._most:
             raise OutOfMemory("too many")
-        return [self._found(each) for each in pictures_bgr]
+        return [self._found(each) for each in images_bgr]
 
     def _found(self, bgr: BgrImage) -> list[Detection]:
         self.calls += 1
@@ -142,7 +142,7 @@ def settings(**sections: Any) -> Config:
 
 
 def stages(detector: FindsSkin, config: Config) -> FrameAnalyzer:
-    return PeopleAnalyzer(FollowingAnalyzer(Analyzer(detector, GivenClassifier(), config), config), config)
+    return PeopleAnalyzer(PropagatingAnalyzer(Analyzer(detector, GivenClassifier(), config), config), config)
 
 
 def shown(shots: Sequence[Shot], *, analyzer: FrameAnalyzer | None = None, batch_size: int = 4, **sections: Any) -> Shows:
@@ -159,14 +159,14 @@ def shown(shots: Sequence[Shot], *, analyzer: FrameAnalyzer | None = None, batch
 LEFT, RIGHT, BELOW = (40, 60), (220, 60), (120, 160)
 
 
-def test_the_faces_of_these_pictures_are_seen_where_none_is_covered() -> None:
+def test_the_faces_of_these_images_are_seen_where_none_is_covered() -> None:
     sink = shown([Shot(scene([LEFT, RIGHT]), 4)], privacy={"blur": "none"})
     assert min(sink.skin) > FACE_PX * FACE_PX
 
 
 @pytest.mark.parametrize("every", [1, 3, 10])
 @pytest.mark.parametrize("stride", [1, 2, 5])
-def test_somebody_who_comes_into_the_picture_between_two_looks_is_not_seen(every: int, stride: int) -> None:
+def test_somebody_who_comes_into_the_image_between_two_looks_is_not_seen(every: int, stride: int) -> None:
     shots = [Shot(scene([]), 1), Shot(scene([LEFT]), 3), Shot(scene([LEFT, RIGHT]), 3), Shot(scene([BELOW], seed=2), 9)]
     sink = shown(shots, detector={"every": every}, stream={"stride": stride})
     assert sink.indices("door") == list(range(16))
@@ -175,18 +175,18 @@ def test_somebody_who_comes_into_the_picture_between_two_looks_is_not_seen(every
 
 @pytest.mark.parametrize("every", [1, 3, 10])
 @pytest.mark.parametrize("size", [(320, 240), (640, 480), (240, 320)])
-def test_a_camera_that_comes_back_with_another_picture_shows_nobody(every: int, size: tuple[int, int]) -> None:
+def test_a_camera_that_comes_back_with_another_image_shows_nobody(every: int, size: tuple[int, int]) -> None:
     """`Engine` drops what comes too fast of a camera: the analyzer is asked frame by frame."""
     config = settings(detector={"every": every})
     analyzer, overlay = stages(FindsSkin(), config), Overlay(config)
     films = [Film([Shot(scene([LEFT]), 5)], live=True), Film([Shot(scene([RIGHT], size, seed=2), 12)], live=True)]
     clock = ManualClock()
-    policy, status = ReconnectPolicy(None, refusal_ends=False), StatusBoard(clock).status("door")
+    policy, status = ReconnectPolicy(None, refusal_ends=False), SourceStates(clock).status("door")
     frames = taken(ReconnectingSource("door", lambda: films.pop(0), policy, status, clock), 17)
     assert [skin(overlay.paint(frame, analyzer.analyze([frame])[0])) for frame in frames] == [0] * 17
 
 
-def test_a_followed_picture_is_not_shown_whoever_follows() -> None:
+def test_a_followed_image_is_not_shown_whoever_follows() -> None:
     """The picture is covered where it is drawn: it does not count on how the stages before were put together."""
     bare = settings(privacy={"blur": "none"}, detector={"every": 3})
     sink = shown([Shot(scene([LEFT]), 2), Shot(scene([LEFT, RIGHT]), 7)], analyzer=stages(FindsSkin(), bare))
@@ -209,7 +209,7 @@ def test_what_the_detector_does_not_look_at_is_not_shown() -> None:
     assert len(np.unique(sink.outputs[0].annotated_bgr[:, :120].reshape(-1, 3), axis=0)) > 1000  # the rest is
 
 
-def test_a_place_that_is_no_number_hides_the_whole_picture() -> None:
+def test_a_place_that_is_no_number_hides_the_whole_image() -> None:
     analyzer = stages(FindsSkin(broken=lambda call: call in (1, 4, 5)), settings())
     sink = shown([Shot(scene([LEFT]), 3), Shot(scene([RIGHT]), 4)], analyzer=analyzer)
     assert sink.skin == [0] * 7
@@ -224,7 +224,7 @@ def test_a_face_of_which_the_classifier_says_no_number_is_covered(probabilities:
     assert sink.skin == [0] * 5
 
 
-def test_faces_that_are_covered_from_now_on_are_not_in_the_picture_that_stands_in() -> None:
+def test_faces_that_are_covered_from_now_on_are_not_in_the_image_that_stands_in() -> None:
     bare, covered = (settings(privacy={"blur": blur}) for blur in ("masked", "all"))
     overlay = Overlay(bare)
     frame = Frame(scene([LEFT]), 0, "door", 0.0)

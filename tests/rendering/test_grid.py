@@ -12,7 +12,7 @@ NOW_S = 100.0
 
 def cell_with(*times_s: float, name: str = "camera", live: bool = False, dropped: int = 0, file: str | None = None) -> Cell:
     """A cell that was given blue frames at these times; each was captured 0.25 s before."""
-    cell = Cell(SourceInfo(name, 64, 48, live=live, pictures=(file,) if file else ()))
+    cell = Cell(SourceInfo(name, 64, 48, live=live, images=(file,) if file else ()))
     for time_s in times_s:
         frame = Frame(plain(BLUE), 0, name, 0.0, captured_at_s=time_s - 0.25, file=file)
         cell.take(replace(output_of(frame), dropped=dropped), time_s)
@@ -78,9 +78,9 @@ def test_cells_in_reading_order() -> None:
     for index, color in enumerate((RED, GREEN, BLUE)):
         cells.append(Cell(SourceInfo(str(index), 64, 48, live=False)))
         cells[-1].take(output_of(Frame(plain(color), 0, str(index), 0.0)), NOW_S)
-    picture = draw_grid(cells, (401, 301), NOW_S, paused=False)
-    assert picture.shape == (301, 401, 3)
-    centres = [tuple(picture[y, x]) for y in (75, 225) for x in (100, 300)]
+    image = draw_grid(cells, (401, 301), NOW_S, paused=False)
+    assert image.shape == (301, 401, 3)
+    centres = [tuple(image[y, x]) for y in (75, 225) for x in (100, 300)]
     assert centres == [RED, GREEN, BLUE, (0, 0, 0)]
 
 
@@ -91,7 +91,7 @@ def test_newest_frame_is_shown() -> None:
     assert tuple(draw_grid([cell], (64, 48), NOW_S, paused=False)[10, 32]) == RED
 
 
-def test_a_picture_that_was_drawn_by_other_settings_is_gone_at_once() -> None:
+def test_a_image_that_was_drawn_by_other_settings_is_gone_at_once() -> None:
     cell = cell_with(NOW_S)
     draw_grid([cell], (64, 48), NOW_S, paused=False)
     cell.clear()
@@ -102,7 +102,7 @@ def test_a_picture_that_was_drawn_by_other_settings_is_gone_at_once() -> None:
 
 
 @pytest.mark.parametrize("level", [0, 90, 255])
-def test_status_is_readable_on_any_picture(level: int) -> None:
+def test_status_is_readable_on_any_image(level: int) -> None:
     cell = Cell(SourceInfo("camera", 640, 360, live=True))
     cell.take(output_of(Frame(np.full((360, 640, 3), level, np.uint8), 0, "camera", 0.0)), NOW_S)
     ground, ink = np.percentile(draw_grid([cell], (640, 360), NOW_S, paused=False)[342:358, 4:60].max(axis=2), [20, 99])
@@ -123,7 +123,7 @@ def test_grid_without_cells_is_black() -> None:
     assert not draw_grid([], (64, 48), NOW_S, paused=False).any()
 
 
-def test_pictures_of_others_are_left_alone() -> None:
+def test_images_of_others_are_left_alone() -> None:
     cell = cell_with(NOW_S, live=True, dropped=3)
     draw_grid([cell], (64, 48), NOW_S, paused=False)
     assert cell.output is not None

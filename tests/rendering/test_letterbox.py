@@ -16,10 +16,10 @@ BLACK = (0, 0, 0)
         ((4, 3), [(0, 5), (39, 34)], [(20, 4), (20, 35)]),
     ],
 )
-def test_as_large_as_fits_and_centred(size: tuple[int, int], picture: list[tuple[int, int]], bars: list[tuple[int, int]]) -> None:
+def test_as_large_as_fits_and_centred(size: tuple[int, int], image: list[tuple[int, int]], bars: list[tuple[int, int]]) -> None:
     boxed = letterbox(plain(RED, size), (40, 40))
     assert boxed.shape == (40, 40, 3)
-    assert {tuple(boxed[y, x]) for x, y in picture} == {RED}
+    assert {tuple(boxed[y, x]) for x, y in image} == {RED}
     assert {tuple(boxed[y, x]) for x, y in bars} <= {BLACK}
 
 

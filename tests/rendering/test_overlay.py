@@ -6,7 +6,7 @@ import pytest
 
 from maskstream import Analyzer, load_config
 from maskstream.config.loading import Layer
-from maskstream.inference.propagation import FollowingAnalyzer
+from maskstream.inference.propagation import PropagatingAnalyzer
 from maskstream.rendering.overlay import COLOURS_BGR, Overlay
 from maskstream.stream.engine import Engine
 from maskstream.stream.sink_group import SinkBinding
@@ -63,7 +63,7 @@ def test_the_outline_of_a_face_that_stays_does_not_flicker(every: int, stride: i
     layers = [Layer("test", {"overlay": {"labels": False}, "detector": {"every": every}, "stream": {"stride": stride}})]
     config, sink = load_config(layers=layers), ListSink()
     bgr = scene([(120, 80)])
-    judge = FollowingAnalyzer(Analyzer(FindsSkin(), GivenClassifier(), config), config)
+    judge = PropagatingAnalyzer(Analyzer(FindsSkin(), GivenClassifier(), config), config)
     engine = Engine(judge, Overlay(config).paint, config.stream, 4)
     engine.add([Film([Shot(bgr, 13)], live=False)], [SinkBinding(sink, None)])
     engine.run()
@@ -86,7 +86,7 @@ def test_every_label_has_a_symbol_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("box", [(28, -30, 72, 24), (-20, 60, 24, 114), (180, 120, 240, 190), (300, 300, 340, 350)])
-def test_the_tag_stays_inside_the_picture(box: tuple[float, float, float, float]) -> None:
+def test_the_tag_stays_inside_the_image(box: tuple[float, float, float, float]) -> None:
     without, tagged = (paint(make_face(box=box), painter=overlay(labels=on)) for on in (False, True))
     rows, columns = np.nonzero((without != tagged).any(axis=2))
     assert len(rows) > 100

@@ -20,7 +20,7 @@ HOURS_S = 36_000.0
 IN_ORDER = {"bf": "0"}
 """Frames are stored as they are shown: Matroska has one timestamp for both."""
 PACKET = 188
-SOUND, PICTURE = 0xC0, 0xE0
+SOUND, IMAGE = 0xC0, 0xE0
 """Ids of streams in MPEG-TS."""
 
 
@@ -62,9 +62,7 @@ def set_pts(path: Path, stream: int, number: int, later_s: float) -> Path:
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "mov"])
 @pytest.mark.parametrize("codec", ["aac", "ac3"])
 @pytest.mark.parametrize("began_s", [HOURS_S, 1.7e9], ids=["ten hours", "time of day"])
-def test_a_file_whose_clock_began_long_ago_begins_with_its_picture(
-    tmp_path: Path, suffix: str, codec: str, began_s: float
-) -> None:
+def test_a_file_whose_clock_began_long_ago_begins_with_its_image(tmp_path: Path, suffix: str, codec: str, began_s: float) -> None:
     plain = write_video(tmp_path / f"clip.{suffix}", every(0.04, 50, start_s=0.2), audio=(codec, 0.0, 2.0), options=IN_ORDER)
     source = shifted(plain, tmp_path / f"late.{suffix}", picture_s=began_s, sound_s=began_s)
     target = annotate(source, tmp_path / "out.mp4")
@@ -76,7 +74,7 @@ def test_a_file_whose_clock_began_long_ago_begins_with_its_picture(
 
 @pytest.mark.parametrize("codec", ["aac", "pcm_s16le"])
 @pytest.mark.parametrize("sound_s", [HOURS_S, 20.0])
-def test_sound_that_begins_after_the_picture_has_ended_is_left_out(
+def test_sound_that_begins_after_the_image_has_ended_is_left_out(
     tmp_path: Path, codec: str, sound_s: float, said: list[str]
 ) -> None:
     plain = write_video(tmp_path / "clip.mkv", every(0.04, 25), audio=(codec, 0.0, 1.0), options=IN_ORDER)
@@ -88,7 +86,7 @@ def test_sound_that_begins_after_the_picture_has_ended_is_left_out(
 
 
 @pytest.mark.parametrize("codec", ["aac", "pcm_s16le"])
-def test_sound_before_the_picture_is_left_out(tmp_path: Path, codec: str, said: list[str]) -> None:
+def test_sound_before_the_image_is_left_out(tmp_path: Path, codec: str, said: list[str]) -> None:
     plain = write_video(tmp_path / "clip.mkv", every(0.04, 50), audio=(codec, 0.0, 8.0), options=IN_ORDER)
     source = shifted(plain, tmp_path / "late.mkv", picture_s=5.0)
     target = annotate(source, tmp_path / "out.mp4")
@@ -98,21 +96,21 @@ def test_sound_before_the_picture_is_left_out(tmp_path: Path, codec: str, said: 
     assert said[0] == f"WARNING {source}: the sound before the picture is left out\n"
 
 
-def test_sound_that_has_ended_before_the_picture_is_left_out(tmp_path: Path, said: list[str]) -> None:
+def test_sound_that_has_ended_before_the_image_is_left_out(tmp_path: Path, said: list[str]) -> None:
     plain = write_video(tmp_path / "clip.mkv", every(0.04, 50), audio=("aac", 0.0, 1.0), options=IN_ORDER)
     source = shifted(plain, tmp_path / "late.mkv", picture_s=50.0)
     assert audio_codec(annotate(source, tmp_path / "out.mp4")) is None
     assert said == [f"WARNING {source}: its sound lies outside the picture and is left out\n"]
 
 
-def test_sound_that_goes_on_long_after_the_picture_ends_soon_after_it(tmp_path: Path, said: list[str]) -> None:
+def test_sound_that_goes_on_long_after_the_image_ends_soon_after_it(tmp_path: Path, said: list[str]) -> None:
     source = write_video(tmp_path / "clip.mkv", every(0.04, 25), audio=("aac", 0.0, 20.0))
     start_s, samples, rate = sound_of(annotate(source, tmp_path / "out.mp4"))
     assert start_s + len(samples) / rate == pytest.approx(3.0, abs=0.1)
     assert said == [f"WARNING {source}: the sound goes on after the picture, at 1.0 s; it ends there in the copy\n"]
 
 
-def test_silence_does_not_follow_a_picture_that_jumps(tmp_path: Path) -> None:
+def test_silence_does_not_follow_a_image_that_jumps(tmp_path: Path) -> None:
     times_s = [0.0, 0.04, 3500.0, 3500.04, 3504.0]
     plain = write_video(tmp_path / "clip.mkv", times_s, audio=("aac", 0.0, 3.0), options=IN_ORDER)
     source = shifted(plain, tmp_path / "late.mkv", sound_s=3501.0)
@@ -126,7 +124,7 @@ def test_silence_does_not_follow_a_picture_that_jumps(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("codec", ["mp2", "aac"])
 @pytest.mark.parametrize("number", [1, 3])
-@pytest.mark.parametrize("stream", [SOUND, PICTURE])
+@pytest.mark.parametrize("stream", [SOUND, IMAGE])
 def test_a_damaged_timestamp_moves_nothing_else(tmp_path: Path, codec: str, number: int, stream: int) -> None:
     source = set_pts(broadcast(tmp_path / "clip.ts", codec), stream, number, 20_000.0)
     whole = len(packets_of(source, "audio"))
@@ -156,12 +154,12 @@ def test_sound_whose_rate_changes(tmp_path: Path) -> None:
     first, second = broadcast(tmp_path / "1.ts", "mp2", 2.0), broadcast(tmp_path / "2.ts", "mp2", 2.0)
     slower = tmp_path / "slower.ts"
     with av.open(second) as before, av.open(slower, "w") as after:
-        picture = after.add_stream_from_template(before.streams.video[0])
+        image = after.add_stream_from_template(before.streams.video[0])
         sound = after.add_stream("mp2", rate=32_000)
         resampler = av.AudioResampler("s16", "mono", 32_000)
         for packet in before.demux():
             if packet.stream.type == "video" and packet.dts is not None:
-                packet.stream = picture
+                packet.stream = image
                 after.mux(packet)
             elif packet.stream.type == "audio":
                 for frame in packet.decode():
@@ -182,7 +180,7 @@ def adts_lengths(data: bytearray) -> None:
             data[at + 4] ^= 0x41
 
 
-def test_damaged_sound_is_left_out_and_the_picture_is_whole(tmp_path: Path, said: list[str]) -> None:
+def test_damaged_sound_is_left_out_and_the_image_is_whole(tmp_path: Path, said: list[str]) -> None:
     source = broadcast(tmp_path / "clip.ts", "aac")
     data = bytearray(source.read_bytes())
     adts_lengths(data)
@@ -247,7 +245,7 @@ def clock_set(source: Path, target: Path, at_s: float, *, picture_s: float, soun
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
 @pytest.mark.parametrize("codec", ["aac", "ac3"])
 @pytest.mark.parametrize("at_s", [0.01, 1.2])
-def test_sound_follows_a_picture_whose_clock_is_set_forward(
+def test_sound_follows_a_image_whose_clock_is_set_forward(
     tmp_path: Path, suffix: str, codec: str, at_s: float, said: list[str]
 ) -> None:
     """By ten hours, after a second or after the first frame."""
@@ -268,7 +266,7 @@ def test_sound_follows_a_picture_whose_clock_is_set_forward(
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
-def test_a_picture_whose_clock_is_set_forward_alone_keeps_its_sound(tmp_path: Path, suffix: str) -> None:
+def test_a_image_whose_clock_is_set_forward_alone_keeps_its_sound(tmp_path: Path, suffix: str) -> None:
     plain = write_video(tmp_path / "clip.mkv", every(0.04, 75), audio=("aac", 0.0, 3.0), options=IN_ORDER)
     target = annotate(clock_set(plain, tmp_path / f"set.{suffix}", 1.2, picture_s=HOURS_S, sound_s=0.0), tmp_path / "out.mp4")
     assert [frame.time_s for frame in read(target)] == pytest.approx(every(0.04, 75), abs=0.01)
@@ -283,7 +281,7 @@ def test_a_format_that_counts_its_duration_from_the_first_frame_keeps_its_sound(
 
 
 @pytest.mark.parametrize("suffix", ["mkv", "flv", "mp4"])
-def test_frames_are_estimated_from_where_the_picture_starts(tmp_path: Path, suffix: str) -> None:
+def test_frames_are_estimated_from_where_the_image_starts(tmp_path: Path, suffix: str) -> None:
     plain = write_video(tmp_path / "clip.mkv", every(0.04, 50), options=IN_ORDER)
     with closing(FileSource(str(shifted(plain, tmp_path / f"late.{suffix}", picture_s=HOURS_S)))) as source:
         assert source.info.average_fps is not None

@@ -6,36 +6,36 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from maskstream.config.schema import PicturesConfig
+from maskstream.config.schema import ImagesConfig
 from maskstream.errors import SinkError
-from maskstream.io.images import WRITABLE_SUFFIXES, read_picture, write_picture
-from maskstream.sinks import PictureSink, require_picture_target
-from maskstream.sources import PictureSource
+from maskstream.io.images import WRITABLE_SUFFIXES, read_image, write_image
+from maskstream.sinks import ImageSink, require_image_target
+from maskstream.sources import ImageSource
 from maskstream.types import BgrImage, Frame, FrameResult, Output, SourceInfo
+from tests.image_files import make
 from tests.io.test_images import files_at_most
-from tests.picture_files import make
 from tests.video_files import RED, four_corners, grey_index, output_of, plain
 
-RECURSIVE = PicturesConfig(recursive=True, max_megapixels=250)
+RECURSIVE = ImagesConfig(recursive=True, max_megapixels=250)
 
 
 def annotate(location: str, output: str) -> None:
     """Copy pictures through source and sink, as a run does."""
-    with closing(PictureSource(location, RECURSIVE)) as source, closing(PictureSink(output, source.info)) as sink:
+    with closing(ImageSource(location, RECURSIVE)) as source, closing(ImageSink(output, source.info)) as sink:
         for frame in source:
             sink.write(output_of(frame))
         sink.source_ended(source.info.source_id)
 
 
 def info_of(location: str) -> SourceInfo:
-    with closing(PictureSource(location, RECURSIVE)) as source:
+    with closing(ImageSource(location, RECURSIVE)) as source:
         return source.info
 
 
 def refusal(output: str, location: str) -> str:
     """Return why an output is refused, by the check as by the sink; both leave everything as it is."""
     before, info = tree(), info_of(location)
-    for refuse in (require_picture_target, PictureSink):
+    for refuse in (require_image_target, ImageSink):
         with pytest.raises(SinkError) as caught:
             refuse(output, info)
         assert "\n" not in str(caught.value)
@@ -62,10 +62,10 @@ def painted(frame: Frame) -> Output:
 
 
 @pytest.mark.parametrize("suffix", [*WRITABLE_SUFFIXES, ".PNG", ".Jpg"])
-def test_one_picture_to_a_file(folder: Path, suffix: str) -> None:
-    write_picture(Path("photo.png"), four_corners((64, 32)))
+def test_one_image_to_a_file(folder: Path, suffix: str) -> None:
+    write_image(Path("photo.png"), four_corners((64, 32)))
     annotate("photo.png", f"out{suffix}")
-    difference = read_picture(f"out{suffix}").astype(int) - four_corners((64, 32))
+    difference = read_image(f"out{suffix}").astype(int) - four_corners((64, 32))
     assert abs(difference[:, np.r_[4:28, 36:60]]).mean() < 3
     with Image.open(f"out{suffix}") as image:
         assert image.format == Image.registered_extensions()[suffix.lower()]
@@ -76,17 +76,17 @@ def test_names_and_folders_are_kept(folder: Path) -> None:
     make(*(f"photos/{name}" for name in names))
     annotate("photos", "new/out")
     assert files_in("new/out") == sorted(names)
-    assert [grey_index(read_picture(f"new/out/{name}")) for name in names] == list(range(len(names)))
+    assert [grey_index(read_image(f"new/out/{name}")) for name in names] == list(range(len(names)))
 
 
-def test_no_two_pictures_go_to_one_place(folder: Path) -> None:
+def test_no_two_images_go_to_one_place(folder: Path) -> None:
     """Kinds that are not written get another suffix, which another picture may have."""
     make("photos/a.heic.jpg")
     for name in ("a.heic", "b.heic"):
         Image.new("RGB", (8, 8)).save(f"photos/{name}", "JPEG")
     annotate("photos", "out")
     assert files_in("out") == ["a.heic.jpg", "a.heic_2.jpg", "b.heic.jpg"]
-    assert read_picture("out/a.heic_2.jpg").shape == (8, 8, 3)
+    assert read_image("out/a.heic_2.jpg").shape == (8, 8, 3)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_no_two_pictures_go_to_one_place(folder: Path) -> None:
         ("several/*", "there.mp4", "there.mp4/a.png"),
     ],
 )
-def test_where_a_picture_goes(folder: Path, location: str, output: str, expected: str) -> None:
+def test_where_a_image_goes(folder: Path, location: str, output: str, expected: str) -> None:
     make("p/a.png", "several/a.png", "several/b.png")
     for name in ("p/sub", "there", "there.png", "there.mp4"):
         Path(name).mkdir()
@@ -115,7 +115,7 @@ def test_where_a_picture_goes(folder: Path, location: str, output: str, expected
     annotate(location, output)
     written = {path for path in tree().keys() - before if Path(path).is_file()}
     assert expected in written
-    assert len(written) == len(info_of(location).pictures)
+    assert len(written) == len(info_of(location).images)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_where_a_picture_goes(folder: Path, location: str, output: str, expected
         ("p/a.png", "a\nb.gif", r"a\nb.gif: no kind of picture that is written"),
     ],
 )
-def test_what_pictures_cannot_be_written_to(folder: Path, location: str, output: str, words: str) -> None:
+def test_what_images_cannot_be_written_to(folder: Path, location: str, output: str, words: str) -> None:
     make("p/a.png", "p/b.png")
     Path("notes").touch()
     assert refusal(output, location).startswith(words)
@@ -157,7 +157,7 @@ def test_what_pictures_cannot_be_written_to(folder: Path, location: str, output:
         ("p/*", "./p/sub/..", "p/sub/../a.png"),
     ],
 )
-def test_no_picture_of_the_source_is_replaced(folder: Path, location: str, output: str, target: str) -> None:
+def test_no_image_of_the_source_is_replaced(folder: Path, location: str, output: str, target: str) -> None:
     make("p/a.png", "p/b.png")
     Path("symlink.png").symlink_to("p/a.png")
     Path("hardlink.png").hardlink_to("p/a.png")
@@ -175,27 +175,27 @@ def test_a_folder_in_the_source_folder(folder: Path) -> None:
     assert "would replace its own source" in refusal("p/out", "p")
 
 
-def test_pictures_of_an_earlier_run_are_replaced(folder: Path) -> None:
+def test_images_of_an_earlier_run_are_replaced(folder: Path) -> None:
     make("x.png", "p/a.png")
     annotate("x.png", "out/a.png")
     annotate("p/a.png", "out")
     assert files_in("out") == ["a.png"]
     make("x.png", "p/a.png", "p/b.png")
     annotate("p", "out")
-    assert [grey_index(read_picture(f"out/{name}")) for name in files_in("out")] == [1, 2]
+    assert [grey_index(read_image(f"out/{name}")) for name in files_in("out")] == [1, 2]
 
 
 def test_check_leaves_everything_as_it_is(folder: Path) -> None:
     make("x.png", "p/a.png", "p/b.png", "out/a.png")
     before = tree()
     for location, output in [("p", "out"), ("p", "new/out"), ("p/a.png", "out/a.png"), ("p/a.png", "new/a.png")]:
-        require_picture_target(output, info_of(location))
+        require_image_target(output, info_of(location))
     assert tree() == before
 
 
 def test_folder_is_there_when_the_sink_is(folder: Path) -> None:
     make("p/a.png", "p/b.png")
-    PictureSink("new/out", info_of("p")).close()
+    ImageSink("new/out", info_of("p")).close()
     assert Path("new/out").is_dir()
     assert files_in("new") == []
 
@@ -218,10 +218,10 @@ def test_target_that_is_no_file(folder: Path) -> None:
     assert refusal("device.png", "p/a.png").startswith("device.png: cannot be replaced: it is no file")
 
 
-def test_failure_in_the_middle_leaves_the_old_picture(folder: Path) -> None:
+def test_failure_in_the_middle_leaves_the_old_image(folder: Path) -> None:
     make("p/a.bmp", "p/b.bmp", "out/a.bmp", "out/b.bmp")
     before = tree()
-    with closing(PictureSource("p", RECURSIVE)) as source, closing(PictureSink("out", source.info)) as sink:
+    with closing(ImageSource("p", RECURSIVE)) as source, closing(ImageSink("out", source.info)) as sink:
         frame = next(iter(source))
         with files_at_most(5000), pytest.raises(SinkError, match=r"out/a\.bmp: cannot be written: File too large; make room"):
             sink.write(output_of(frame))
@@ -230,7 +230,7 @@ def test_failure_in_the_middle_leaves_the_old_picture(folder: Path) -> None:
 
 def test_folder_that_becomes_a_file(folder: Path) -> None:
     make("p/sub/a.png", "p/b.png")
-    with closing(PictureSource("p", RECURSIVE)) as source, closing(PictureSink("out", source.info)) as sink:
+    with closing(ImageSource("p", RECURSIVE)) as source, closing(ImageSink("out", source.info)) as sink:
         Path("out/sub").touch()
         frames = list(source)
         sink.write(output_of(frames[0]))
@@ -240,9 +240,9 @@ def test_folder_that_becomes_a_file(folder: Path) -> None:
 
 def test_faces_are_drawn_into_the_copy(folder: Path) -> None:
     make("p/a.png")
-    with closing(PictureSource("p", RECURSIVE)) as source, closing(PictureSink("out/", source.info)) as sink:
+    with closing(ImageSource("p", RECURSIVE)) as source, closing(ImageSink("out/", source.info)) as sink:
         sink.write(painted(next(iter(source))))
-    assert np.array_equal(read_picture("out/a.png"), plain(RED))
+    assert np.array_equal(read_image("out/a.png"), plain(RED))
 
 
 def test_copy_is_upright_without_a_turn_of_its_own(folder: Path) -> None:
@@ -251,7 +251,7 @@ def test_copy_is_upright_without_a_turn_of_its_own(folder: Path) -> None:
     stored = np.rot90(four_corners((64, 32)))[..., ::-1]
     Image.fromarray(np.ascontiguousarray(stored)).save("photo.png", exif=exif)
     annotate("photo.png", "out.png")
-    assert np.array_equal(read_picture("out.png"), four_corners((64, 32)))
+    assert np.array_equal(read_image("out.png"), four_corners((64, 32)))
     with Image.open("out.png") as image:
         assert image.size == (64, 32)
         assert not image.getexif()
@@ -286,7 +286,7 @@ def test_a_name_that_has_no_room_for_another_suffix(folder: Path) -> None:
     assert made.endswith(".jpg")
 
 
-def test_large_picture(folder: Path) -> None:
-    write_picture(Path("photo.jpg"), plain((10, 20, 30), (7680, 4320)))
+def test_large_image(folder: Path) -> None:
+    write_image(Path("photo.jpg"), plain((10, 20, 30), (7680, 4320)))
     annotate("photo.jpg", "out.jpg")
-    assert read_picture("out.jpg").shape == (4320, 7680, 3)
+    assert read_image("out.jpg").shape == (4320, 7680, 3)

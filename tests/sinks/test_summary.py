@@ -12,7 +12,7 @@ from rich.console import Console
 
 from maskstream import load_config
 from maskstream.errors import SinkError
-from maskstream.events.detector import EventBook
+from maskstream.events.detector import EventDetector
 from maskstream.rendering.palette import COLOURS_BGR
 from maskstream.rendering.text import text_alpha
 from maskstream.sinks.summary import SummarySink
@@ -23,7 +23,7 @@ from tests.tracking.made import frame_at, output_with, person
 def summarise(folder: Path, script: list[tuple[float, list[tuple[int, Label]]]], sources: tuple[str, ...] = ("door",)) -> str:
     """Show people at times; return the table."""
     text = io.StringIO()
-    sink = SummarySink(str(folder / "summary.json"), EventBook(load_config()), Console(file=text, width=200))
+    sink = SummarySink(str(folder / "summary.json"), EventDetector(load_config()), Console(file=text, width=200))
     for index, (time_s, people) in enumerate(script):
         for source_id in sources:
             frame = frame_at(index, time_s=time_s, source_id=source_id)
@@ -62,11 +62,11 @@ def test_people_shares_and_events(tmp_path: Path) -> None:
     assert "1 no mask (5 s)" in table
 
 
-def test_the_timeline_is_a_picture_of_it(tmp_path: Path) -> None:
+def test_the_timeline_is_a_image_of_it(tmp_path: Path) -> None:
     summarise(tmp_path, SCRIPT)
-    picture = cv2.imread(str(tmp_path / "summary.png"))
+    image = cv2.imread(str(tmp_path / "summary.png"))
     shares = {
-        label: (np.abs(picture.astype(int) - COLOURS_BGR[label]).max(axis=2) < 12).mean() for label in (Label.MASK, Label.NO_MASK)
+        label: (np.abs(image.astype(int) - COLOURS_BGR[label]).max(axis=2) < 12).mean() for label in (Label.MASK, Label.NO_MASK)
     }
     assert shares[Label.MASK] > 2 * shares[Label.NO_MASK] > 0.02
 
@@ -91,14 +91,14 @@ def test_nobody_and_nothing(tmp_path: Path) -> None:
     summarise(tmp_path, [(0.0, []), (1.0, [])])
     (door,) = read(tmp_path)
     assert (door["people"]["all"], door["mask_share"], door["events"]) == (0, None, {})
-    sink = SummarySink(str(tmp_path / "none.json"), EventBook(load_config()))
+    sink = SummarySink(str(tmp_path / "none.json"), EventDetector(load_config()))
     sink.close()
     assert json.loads((tmp_path / "none.json").read_text()) == {"sources": []}
     assert (tmp_path / "none.png").stat().st_size > 0
 
 
-def test_pictures_are_not_people(tmp_path: Path) -> None:
-    sink = SummarySink(str(tmp_path / "summary.json"), EventBook(load_config()))
+def test_images_are_not_people(tmp_path: Path) -> None:
+    sink = SummarySink(str(tmp_path / "summary.json"), EventDetector(load_config()))
     sink.write(output_with(Frame(frame_at(0).bgr, 0, "photos", 0.0, file="a.png"), [person(1, Label.MASK)]))
     sink.close()
     assert read(tmp_path) == []
@@ -106,10 +106,10 @@ def test_pictures_are_not_people(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(SinkError, match="there is no folder"):
-        SummarySink(str(tmp_path / "missing" / "summary.json"), EventBook(load_config()))
+        SummarySink(str(tmp_path / "missing" / "summary.json"), EventDetector(load_config()))
     (tmp_path / "summary.png").mkdir()
     with pytest.raises(SinkError, match=r"summary\.png"):
-        SummarySink(str(tmp_path / "summary.json"), EventBook(load_config()))
+        SummarySink(str(tmp_path / "summary.json"), EventDetector(load_config()))
 
 
 @pytest.mark.parametrize("name", ["Größe вход", "大门 入口", "😀 hall", "مدخل", "bell \x07", "名" * 500, "x" * 500])
@@ -145,7 +145,7 @@ TENTHS = [step / 10 for step in range(20)]
 def test_the_time_of_a_camera_that_was_removed_and_added_goes_on(
     tmp_path: Path, walls: tuple[datetime | None, datetime | None], away_s: float
 ) -> None:
-    sink = SummarySink(str(tmp_path / "summary.json"), EventBook(load_config()))
+    sink = SummarySink(str(tmp_path / "summary.json"), EventDetector(load_config()))
     watched(sink, TENTHS, walls[0])
     sink.source_removed("door")
     watched(sink, TENTHS, walls[1])
@@ -158,7 +158,7 @@ def test_the_time_of_a_camera_that_was_removed_and_added_goes_on(
 
 
 def test_time_that_runs_back_is_another_stream(tmp_path: Path) -> None:
-    sink = SummarySink(str(tmp_path / "summary.json"), EventBook(load_config()))
+    sink = SummarySink(str(tmp_path / "summary.json"), EventDetector(load_config()))
     watched(sink, [5 + time_s for time_s in TENTHS], None)
     watched(sink, TENTHS, None)
     watched(sink, [1.8, 1.7, 1.9], None)

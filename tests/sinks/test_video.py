@@ -51,10 +51,10 @@ def annotate(source_path: Path, target: Path) -> Path:
     return target
 
 
-def write_pictures(path: Path, pictures: Iterable[tuple[float, BgrImage]], size: tuple[int, int] = (64, 48)) -> Path:
+def write_images(path: Path, images: Iterable[tuple[float, BgrImage]], size: tuple[int, int] = (64, 48)) -> Path:
     """Write pictures at their times, as a source does that knows no frame rate."""
     with closing(VideoSink(str(path), live_info(size), CONFIG)) as sink:
-        for index, (time_s, bgr) in enumerate(pictures):
+        for index, (time_s, bgr) in enumerate(images):
             sink.write(output_of(Frame(bgr, index, "camera", time_s)))
     return path
 
@@ -121,7 +121,7 @@ def test_odd_size_is_padded_to_even(tmp_path: Path, size: tuple[int, int], even:
     assert [frame.bgr[-1, -1].mean() for frame in frames] == pytest.approx([grey(i).mean() for i in range(12)], abs=6)
 
 
-def test_turned_picture_is_written_upright(tmp_path: Path) -> None:
+def test_turned_image_is_written_upright(tmp_path: Path) -> None:
     source = set_matrix(write_video(tmp_path / "clip.mp4", STEADY), MATRICES["quarter turn right"])
     after = read(annotate(source, tmp_path / "out.mp4"))
     assert {(frame.width, frame.height) for frame in after} == {(48, 64)}
@@ -129,11 +129,11 @@ def test_turned_picture_is_written_upright(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("color", [RED, GREEN, BLUE, (40, 120, 200)])
 def test_colours_survive(tmp_path: Path, color: tuple[int, int, int]) -> None:
-    path = write_pictures(tmp_path / "out.mp4", [(0.0, plain(color))])
+    path = write_images(tmp_path / "out.mp4", [(0.0, plain(color))])
     assert read(path)[0].bgr[24, 32].tolist() == pytest.approx(color, abs=6)
 
 
-def test_annotated_picture_is_what_is_written(tmp_path: Path) -> None:
+def test_annotated_image_is_what_is_written(tmp_path: Path) -> None:
     output = output_of(Frame(plain(RED), 0, "camera", 0.0))
     painted = type(output)(output.frame, output.result, True, lambda frame, result: plain(GREEN))
     with closing(VideoSink(str(tmp_path / "out.mp4"), live_info(), CONFIG)) as sink:
@@ -205,7 +205,7 @@ def test_source_without_sound(tmp_path: Path) -> None:
     assert audio_codec(annotate(write_video(tmp_path / "clip.mp4", STEADY), tmp_path / "out.mp4")) is None
 
 
-def test_sound_ends_with_the_picture_where_the_run_was_stopped(tmp_path: Path) -> None:
+def test_sound_ends_with_the_image_where_the_run_was_stopped(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.mp4", every(0.1, 30), audio=("aac", 0.0, 3.0))
     target = tmp_path / "out.mp4"
     with closing(FileSource(str(path))) as source, closing(VideoSink(str(target), source.info, CONFIG)) as sink:
@@ -219,7 +219,7 @@ def test_sound_ends_with_the_picture_where_the_run_was_stopped(tmp_path: Path) -
 
 def test_frame_of_another_size_is_letterboxed(tmp_path: Path) -> None:
     wide = plain(RED, (64, 12))
-    path = write_pictures(tmp_path / "out.mp4", [(0.0, plain(GREEN)), (0.1, wide), (0.2, plain(BLUE, (128, 96)))])
+    path = write_images(tmp_path / "out.mp4", [(0.0, plain(GREEN)), (0.1, wide), (0.2, plain(BLUE, (128, 96)))])
     first, second, third = (frame.bgr for frame in read(path))
     assert first.shape == second.shape == third.shape == (48, 64, 3)
     assert second[24, 32].tolist() == pytest.approx(RED, abs=10)
@@ -229,13 +229,13 @@ def test_frame_of_another_size_is_letterboxed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [(1000, 1), (1, 1000), (65, 48), (64, 49)])
 def test_frame_of_an_extreme_size_is_letterboxed(tmp_path: Path, size: tuple[int, int]) -> None:
-    path = write_pictures(tmp_path / "out.mp4", [(0.0, plain(RED)), (0.1, plain(RED, size))])
+    path = write_images(tmp_path / "out.mp4", [(0.0, plain(RED)), (0.1, plain(RED, size))])
     assert [(frame.width, frame.height) for frame in read(path)] == [(64, 48)] * 2
 
 
 def test_time_that_stands_still_or_runs_back_goes_on(tmp_path: Path) -> None:
     times_s = [0.0, 0.1, 0.1, 0.05, 0.2]
-    path = write_pictures(tmp_path / "out.mp4", [(time_s, grey(index)) for index, time_s in enumerate(times_s)])
+    path = write_images(tmp_path / "out.mp4", [(time_s, grey(index)) for index, time_s in enumerate(times_s)])
     frames = read(path)
     assert [grey_index(frame.bgr) for frame in frames] == [0, 1, 2, 3, 4]
     assert all(before.time_s < after.time_s for before, after in pairwise(frames))
@@ -253,7 +253,7 @@ def test_parts_that_were_joined_keep_their_speed(tmp_path: Path) -> None:
 
 def test_one_frame_with_a_wrong_time_moves_no_other(tmp_path: Path) -> None:
     times_s = [5.0, 5.1, 0.3, 5.2, 5.3]
-    path = write_pictures(tmp_path / "out.mp4", [(time_s, grey(index)) for index, time_s in enumerate(times_s)])
+    path = write_images(tmp_path / "out.mp4", [(time_s, grey(index)) for index, time_s in enumerate(times_s)])
     shown_s = [frame.time_s for frame in read(path)]
     assert [shown_s[index] for index in (0, 1, 3, 4)] == pytest.approx([5.0, 5.1, 5.2, 5.3], abs=MILLISECOND_S)
     assert 5.1 < shown_s[2] < 5.2
@@ -299,7 +299,7 @@ def test_one_frame_an_hour_is_a_rate(tmp_path: Path) -> None:
 def test_existing_file_is_replaced(tmp_path: Path) -> None:
     target = tmp_path / "out.mp4"
     target.write_bytes(b"old" * 1_000_000)
-    write_pictures(target, [(0.0, plain(RED))])
+    write_images(target, [(0.0, plain(RED))])
     assert target.stat().st_size < 100_000
     assert len(read(target)) == 1
 
@@ -338,7 +338,7 @@ def test_source_is_not_overwritten(tmp_path: Path, link: bool) -> None:
 @pytest.mark.parametrize("name", ["12:30.mp4", "-out.mp4", "déjà vu.mp4", "out %03d.mp4"])
 def test_strange_file_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
-    write_pictures(Path(name), [(0.0, plain(RED))])
+    write_images(Path(name), [(0.0, plain(RED))])
     assert len(read(tmp_path / name)) == 1
 
 

@@ -164,7 +164,7 @@ def test_other_keys_do_nothing(live: Window) -> None:
     assert len(live.log().splitlines()) == 1
 
 
-def test_s_saves_the_annotated_picture_each_time(live: Window, tmp_path: Path) -> None:
+def test_s_saves_the_annotated_image_each_time(live: Window, tmp_path: Path) -> None:
     for lines in (2, 3):
         live.press("s")
         live.wait_for(lambda lines=lines: len(live.log().splitlines()) == lines)
@@ -176,7 +176,7 @@ def test_s_saves_the_annotated_picture_each_time(live: Window, tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_run_survives_a_picture_that_cannot_be_saved(live: Window, tmp_path: Path) -> None:
+def test_run_survives_a_image_that_cannot_be_saved(live: Window, tmp_path: Path) -> None:
     (tmp_path / "saved").write_text("a file where the folder should be")
     live.press("s")
     live.wait_for(lambda: "cannot be saved" in live.log())
@@ -259,7 +259,7 @@ def test_status_and_growing_age_without_frames(open_window: OpenWindow) -> None:
 
 
 @pytest.mark.slow
-def test_picture_fits_a_resized_window(live: Window) -> None:
+def test_image_fits_a_resized_window(live: Window) -> None:
     live.display.resize(300, 500)
     live.wait_for(lambda: live.pixel(150, 250) == BLUE)
     live.wait_for(lambda: live.pixel(150, 50) == (0, 0, 0))
@@ -284,12 +284,12 @@ def test_extreme_sizes(open_window: OpenWindow, size: tuple[int, int], window_si
 
 
 @pytest.mark.slow
-def test_each_picture_stands_for_its_time(open_window: OpenWindow) -> None:
+def test_each_image_stands_for_its_time(open_window: OpenWindow) -> None:
     colours = {"a.png": RED, "b.png": GREEN, "c.png": BLUE}
-    info = SourceInfo("folder", *SIZE, live=False, pictures=tuple(colours))
-    pictures = [frame_of("folder", colour, file=name) for name, colour in colours.items()]
+    info = SourceInfo("folder", *SIZE, live=False, images=tuple(colours))
+    images = [frame_of("folder", colour, file=name) for name, colour in colours.items()]
     picture_s = 0.8 * slowness()
-    window = open_window(info, items=(*pictures, "folder"), picture_s=picture_s)
+    window = open_window(info, items=(*images, "folder"), picture_s=picture_s)
     seen = []
     for number, colour in enumerate(colours.values(), 1):
         window.wait_for(lambda number=number: window.handed_over() >= number)
@@ -301,11 +301,11 @@ def test_each_picture_stands_for_its_time(open_window: OpenWindow) -> None:
 
 
 @pytest.mark.slow
-def test_space_holds_a_picture(open_window: OpenWindow) -> None:
-    info = SourceInfo("folder", *SIZE, live=False, pictures=("a.png", "b.png"))
-    pictures = [frame_of("folder", colour, file="a.png") for colour in (RED, GREEN)]
+def test_space_holds_a_image(open_window: OpenWindow) -> None:
+    info = SourceInfo("folder", *SIZE, live=False, images=("a.png", "b.png"))
+    images = [frame_of("folder", colour, file="a.png") for colour in (RED, GREEN)]
     picture_s = 1.5 * slowness()
-    window = open_window(info, items=tuple(pictures), picture_s=picture_s)
+    window = open_window(info, items=tuple(images), picture_s=picture_s)
     window.press("space")
     sleep(picture_s + 0.5)
     assert window.handed_over() == 1

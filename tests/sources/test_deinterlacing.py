@@ -52,7 +52,7 @@ def distance(bgr: BgrImage, other: BgrImage) -> float:
 
 
 @pytest.mark.parametrize("name", FLAGGED)
-def test_half_pictures_become_whole_ones(tmp_path: Path, name: str) -> None:
+def test_half_images_become_whole_ones(tmp_path: Path, name: str) -> None:
     path = write_woven(tmp_path / name, **FLAGGED[name])
     frames = read(path)
     assert [frame.time_s for frame in frames] == pytest.approx(STEADY, abs=0.001)
@@ -65,7 +65,7 @@ def test_half_pictures_become_whole_ones(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("mode", ["auto", True])
 def test_what_does_not_say_that_it_is_interlaced(tmp_path: Path, mode: str | bool) -> None:
-    path = write_video(tmp_path / "clip.mp4", STEADY, size=SIZE, picture=woven, options={"crf": "10"})
+    path = write_video(tmp_path / "clip.mp4", STEADY, size=SIZE, image=woven, options={"crf": "10"})
     frames = read(path, mode)
     assert len(frames) == 12
     combs = [combing(frame.bgr) for frame in frames]
@@ -105,9 +105,7 @@ def test_the_last_frames_are_not_lost(tmp_path: Path, count: int) -> None:
 @pytest.mark.parametrize("colorspace", [Colorspace.ITU601, Colorspace.ITU709])
 def test_colours_stay(tmp_path: Path, colorspace: Colorspace, color_range: ColorRange) -> None:
     colour = (40, 120, 200)
-    path = write_woven(
-        tmp_path / "clip.mp4", picture=lambda _: plain(colour, SIZE), colorspace=colorspace, color_range=color_range
-    )
+    path = write_woven(tmp_path / "clip.mp4", image=lambda _: plain(colour, SIZE), colorspace=colorspace, color_range=color_range)
     assert read(path)[3].bgr[60, 80].tolist() == pytest.approx(colour, abs=6)
     for frame, (whole, _) in zip(stored(path), passed(stored(path)), strict=True):
         assert (whole.pts, whole.time_base) == (frame.pts, frame.time_base)
@@ -130,9 +128,9 @@ def test_frames_keep_their_companions_where_sizes_and_flags_change(tmp_path: Pat
     assert [whole.width for whole, _ in ready] == [frame.width for frame in frames]
     for whole, frame in zip((whole for whole, _ in ready[24:36]), progressive, strict=True):
         assert np.array_equal(whole.to_ndarray(), frame.to_ndarray()), "progressive frames keep their pixels"
-    pictures = [whole.reformat(format="bgr24").to_ndarray() for whole, _ in ready]
-    assert [grey_index(bgr) for bgr in pictures[36:48]] == [grey_index(bgr) for bgr in pictures[:12]]
-    assert max(combing(bgr) for bgr in pictures[12:24] + pictures[48:]) < 0.5
+    images = [whole.reformat(format="bgr24").to_ndarray() for whole, _ in ready]
+    assert [grey_index(bgr) for bgr in images[36:48]] == [grey_index(bgr) for bgr in images[:12]]
+    assert max(combing(bgr) for bgr in images[12:24] + images[48:]) < 0.5
 
 
 @pytest.mark.parametrize("shift_s", [-100.0, 100.0])

@@ -10,7 +10,7 @@ from maskstream.config.schema import Config
 from maskstream.errors import SourceOpenError
 from maskstream.io.locations import location_kind, may_come_back, webcam_of
 from maskstream.sources import SOURCES, FileSource, ReconnectingSource, source_kind
-from maskstream.stream.source_states import StatusBoard
+from maskstream.stream.source_states import SourceStates
 
 
 @pytest.mark.parametrize(
@@ -42,11 +42,11 @@ def test_one_that_is_not_plugged_in_is_waited_for_beside_others(tmp_path: Path, 
     path = tmp_path / "cameras.yaml"
     path.write_text("- {name: desk, url: /dev/v4l/by-id/usb-nothing-index0}\n- {name: gate, url: /dev/video31}\n")
     for camera in read_cameras([str(path)], config):
-        source = open_source(camera, StatusBoard(), alone=False)
+        source = open_source(camera, SourceStates(), alone=False)
         source.close()
         assert isinstance(source, ReconnectingSource)
     with pytest.raises(SourceOpenError, match="webcam 31: there is no such device"):
-        open_source(Camera("gate", "/dev/video31", config), StatusBoard(), alone=True)
+        open_source(Camera("gate", "/dev/video31", config), SourceStates(), alone=True)
 
 
 @pytest.mark.parametrize(

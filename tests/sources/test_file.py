@@ -110,14 +110,14 @@ def test_info_of_an_ordinary_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
-def test_sound_that_outlasts_the_picture_is_not_part_of_it(tmp_path: Path, warnings_said: list[str], suffix: str) -> None:
+def test_sound_that_outlasts_the_image_is_not_part_of_it(tmp_path: Path, warnings_said: list[str], suffix: str) -> None:
     path = write_video(tmp_path / f"clip.{suffix}", STEADY, audio=("aac", 0.0, 3.0))
     with closing(FileSource(str(path))) as source:
         assert len(list(source)) == 12
     assert warnings_said == []
 
 
-def test_frames_leave_no_threads_and_no_pictures_behind(tmp_path: Path) -> None:
+def test_frames_leave_no_threads_and_no_images_behind(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.mp4", every(0.04, 60))
     gc.collect()
     gc.disable()
@@ -138,9 +138,9 @@ def test_frames_leave_no_threads_and_no_pictures_behind(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("turn", MATRICES)
-def test_picture_is_turned_upright(tmp_path: Path, turn: str) -> None:
+def test_image_is_turned_upright(tmp_path: Path, turn: str) -> None:
     stored = four_corners((64, 32))
-    path = set_matrix(write_video(tmp_path / "clip.mp4", [0, 0.04], size=(64, 32), picture=lambda _: stored), MATRICES[turn])
+    path = set_matrix(write_video(tmp_path / "clip.mp4", [0, 0.04], size=(64, 32), image=lambda _: stored), MATRICES[turn])
     upright = {
         "upright": stored,
         "quarter turn right": np.rot90(stored, -1),
@@ -177,12 +177,12 @@ def test_times_count_from_the_start_where_a_clock_begins_anywhere(tmp_path: Path
 def test_best_of_several_video_streams_is_read(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8)
     small = write_video(tmp_path / "small.mp4", STEADY)
-    large = write_video(tmp_path / "large.mp4", STEADY, size=(128, 96), picture=lambda index: np.roll(noise, index))
+    large = write_video(tmp_path / "large.mp4", STEADY, size=(128, 96), image=lambda index: np.roll(noise, index))
     both = remux([small, large], tmp_path / "both.mp4", main=1)
     assert {(frame.width, frame.height) for frame in read(both)} == {(128, 96)}
 
 
-def test_cover_picture_is_not_video(tmp_path: Path) -> None:
+def test_cover_image_is_not_video(tmp_path: Path) -> None:
     cover = plain(RED, (200, 200))
     clip = write_video(tmp_path / "clip.mp4", STEADY)
     assert_times(remux([clip], tmp_path / "covered.mp4", cover=cover), STEADY)
@@ -203,7 +203,7 @@ def test_cover_picture_is_not_video(tmp_path: Path) -> None:
     ],
 )
 def test_colours(tmp_path: Path, color: tuple[int, int, int], colorspace: Colorspace | None, color_range: ColorRange) -> None:
-    path = write_video(tmp_path / "clip.mp4", [0], picture=lambda _: plain(color), colorspace=colorspace, color_range=color_range)
+    path = write_video(tmp_path / "clip.mp4", [0], image=lambda _: plain(color), colorspace=colorspace, color_range=color_range)
     assert read(path)[0].bgr[24, 32].tolist() == pytest.approx(color, abs=6)
 
 
@@ -229,7 +229,7 @@ def write_untagged_bt709(path: Path, size: tuple[int, int]) -> Path:
 def test_truncated_file_gives_what_is_there_and_says_so(tmp_path: Path, warnings_said: list[str], suffix: str) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
     path = write_video(
-        tmp_path / f"clip.{suffix}", every(0.1, 60), codec="mpeg4", time_base=Fraction(1, 10), picture=lambda i: np.roll(noise, i)
+        tmp_path / f"clip.{suffix}", every(0.1, 60), codec="mpeg4", time_base=Fraction(1, 10), image=lambda i: np.roll(noise, i)
     )
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])

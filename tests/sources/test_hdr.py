@@ -171,7 +171,7 @@ def test_colour_bars(tmp_path: Path, system_tool: Callable[[str], str], kind: st
     if kind == "hlg":
         path = write_hlg_bars(tmp_path / "hlg.mkv")
     else:
-        sdr = write_video(tmp_path / "sdr.mp4", every(0.04, 5), size=(128, 96), picture=bars, colorspace=Colorspace.ITU709)
+        sdr = write_video(tmp_path / "sdr.mp4", every(0.04, 5), size=(128, 96), image=bars, colorspace=Colorspace.ITU709)
         path = converted(system_tool("ffmpeg"), sdr, tmp_path / "hdr.mp4", kind)
     with closing(FileSource(str(path))) as source:
         shown = next(iter(source)).bgr

@@ -40,7 +40,7 @@ def segments_of(folder: Path, count: int, *, start_s: float = 0.0, first: int = 
         folder / "s.m3u8",
         every(0.04, count * FRAMES, start_s),
         size=size,
-        picture=lambda index: grey(first + index, size),
+        image=lambda index: grey(first + index, size),
         options={"g": str(FRAMES), "sc_threshold": "0"},
         container_options={"hls_time": str(SEGMENT_S), "hls_list_size": "0"},
     )

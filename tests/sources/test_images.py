@@ -10,16 +10,16 @@ import pytest
 from loguru import logger
 from PIL import Image, TiffImagePlugin
 
-from maskstream.config.schema import PicturesConfig
+from maskstream.config.schema import ImagesConfig
 from maskstream.errors import SourceOpenError
-from maskstream.io.images import PICTURE_SUFFIXES, WRITABLE_SUFFIXES, write_picture
-from maskstream.sources import PictureSource, source_kind
+from maskstream.io.images import IMAGE_SUFFIXES, WRITABLE_SUFFIXES, write_image
+from maskstream.sources import ImageSource, source_kind
 from maskstream.types import Frame, SourceInfo
-from tests.picture_files import make
+from tests.image_files import make
 from tests.slowness import LONGEST_S
 from tests.video_files import four_corners, grey, grey_index
 
-FLAT, RECURSIVE = PicturesConfig(recursive=False, max_megapixels=250), PicturesConfig(recursive=True, max_megapixels=250)
+FLAT, RECURSIVE = ImagesConfig(recursive=False, max_megapixels=250), ImagesConfig(recursive=True, max_megapixels=250)
 NOT_TEXT = os.fsdecode(b"\xff.png")
 
 
@@ -38,29 +38,29 @@ def make_unreadable(*names: str) -> None:
         Path(name).touch()
 
 
-def read(location: str, config: PicturesConfig = FLAT) -> tuple[SourceInfo, list[Frame]]:
-    with closing(PictureSource(location, config)) as source:
+def read(location: str, config: ImagesConfig = FLAT) -> tuple[SourceInfo, list[Frame]]:
+    with closing(ImageSource(location, config)) as source:
         return source.info, list(source)
 
 
-def files_of(location: str, config: PicturesConfig = FLAT) -> list[str]:
+def files_of(location: str, config: ImagesConfig = FLAT) -> list[str]:
     info, frames = read(location, config)
-    assert [frame.file for frame in frames] == list(info.pictures)
+    assert [frame.file for frame in frames] == list(info.images)
     assert info.frame_count == len(frames)
-    return list(info.pictures)
+    return list(info.images)
 
 
-def refusal(location: str, config: PicturesConfig = FLAT) -> str:
+def refusal(location: str, config: ImagesConfig = FLAT) -> str:
     with pytest.raises(SourceOpenError) as caught:
-        PictureSource(location, config)
+        ImageSource(location, config)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-def test_one_picture(folder: Path) -> None:
-    write_picture(Path("photo.png"), four_corners((64, 32)))
+def test_one_image(folder: Path) -> None:
+    write_image(Path("photo.png"), four_corners((64, 32)))
     info, frames = read("photo.png")
-    assert info == SourceInfo("photo.png", 64, 32, live=False, frame_count=1, path="photo.png", pictures=("photo.png",))
+    assert info == SourceInfo("photo.png", 64, 32, live=False, frame_count=1, path="photo.png", images=("photo.png",))
     (frame,) = frames
     assert np.array_equal(frame.bgr, four_corners((64, 32)))
     assert (frame.index, frame.source_id, frame.file) == (0, "photo.png", "photo.png")
@@ -73,15 +73,15 @@ def test_a_folder_in_natural_order(folder: Path) -> None:
     names = ["1.png", "2.png", "10.png", "A.png", "b.png", "C.png", "picture_2.png", "picture_10.png", "picture_10b.png"]
     make(*(f"photos/{name}" for name in names))
     info, frames = read("photos")
-    assert list(info.pictures) == [f"photos/{name}" for name in names]
+    assert list(info.images) == [f"photos/{name}" for name in names]
     assert [grey_index(frame.bgr) for frame in frames] == [frame.index for frame in frames] == list(range(len(names)))
     assert (info.path, info.frame_count, info.width, info.height) == ("photos", len(names), 64, 48)
 
 
-def test_each_picture_has_its_own_size(folder: Path) -> None:
+def test_each_image_has_its_own_size(folder: Path) -> None:
     sizes = [(1, 1), (3, 5), (640, 480)]
     for index, size in enumerate(sizes):
-        write_picture(Path(f"{index}.png"), grey(index, size))
+        write_image(Path(f"{index}.png"), grey(index, size))
     info, frames = read(".")
     assert [(frame.width, frame.height) for frame in frames] == sizes
     assert (info.width, info.height) == sizes[0]
@@ -89,11 +89,11 @@ def test_each_picture_has_its_own_size(folder: Path) -> None:
 
 def test_a_name_for_records(folder: Path) -> None:
     make("photo.png")
-    with closing(PictureSource("photo.png", FLAT, "door")) as source:
+    with closing(ImageSource("photo.png", FLAT, "door")) as source:
         assert (source.info.source_id, next(iter(source)).source_id) == ("door", "door")
 
 
-def test_what_is_hidden_or_no_picture_is_left_out(folder: Path) -> None:
+def test_what_is_hidden_or_no_image_is_left_out(folder: Path) -> None:
     make("photos/a.png", "photos/sub/b.png", "photos/.hidden.png", "photos/.thumbs/c.png", "photos/sub/.d.png")
     make_unreadable("photos/._a.png", "photos/clip.mp4", "photos/notes.txt", "photos/moving.gif", "photos/png")
     assert files_of("photos") == ["photos/a.png"]
@@ -136,7 +136,7 @@ def test_patterns(folder: Path, pattern: str, path: str, expected: list[str]) ->
     make_unreadable("p/notes.txt")
     Path("p/folder.png").mkdir()
     info, frames = read(pattern)
-    assert list(info.pictures) == [frame.file for frame in frames] == expected
+    assert list(info.images) == [frame.file for frame in frames] == expected
     assert info.path == path
 
 
@@ -156,7 +156,7 @@ def test_patterns_of_a_number(folder: Path, pattern: str, expected: list[str]) -
     make(*(f"p/img_{number}.png" for number in numbered), "p/fill_002.png", "p/fill_  1.png", "p/frame[03].png", "p/1.png")
     assert source_kind(pattern) == "pictures"
     info, frames = read(pattern)
-    assert list(info.pictures) == [frame.file for frame in frames] == expected
+    assert list(info.images) == [frame.file for frame in frames] == expected
     assert info.path == str(Path(pattern).parent)
 
 
@@ -175,7 +175,7 @@ def several_pages(path: str, kind: str, count: int, **options: object) -> None:
     ("name", "kind", "options"),
     [
         *(("scan.tif", "TIFF", {}), ("moving.png", "PNG", {}), ("moving.webp", "WEBP", {}), ("both eyes.jpg", "MPO", {})),
-        *([("moving.avif", "AVIF", {})] if ".avif" in PICTURE_SUFFIXES else []),
+        *([("moving.avif", "AVIF", {})] if ".avif" in IMAGE_SUFFIXES else []),
         ("scan", "TIFF", {}),
     ],
 )
@@ -202,12 +202,12 @@ def test_in_a_folder_it_is_said_of_each_file(folder: Path, said: list[tuple[str,
     ]
 
 
-def test_previews_and_gain_maps_are_no_further_pictures(folder: Path, said: list[tuple[str, str]]) -> None:
+def test_previews_and_gain_maps_are_no_further_images(folder: Path, said: list[tuple[str, str]]) -> None:
     photo, smaller = (Image.fromarray(grey(number, size)) for number, size in enumerate([(64, 48), (32, 24)]))
     photo.save("phone.jpg", "MPO", save_all=True, append_images=[smaller])
     with TiffImagePlugin.AppendingTiffWriter("reduced.tif", new=True) as file:
-        for picture, kind in ((photo, 0), (smaller, 1), (photo.convert("1"), 4)):
-            picture.save(file, "TIFF", tiffinfo={254: kind})
+        for image, kind in ((photo, 0), (smaller, 1), (photo.convert("1"), 4)):
+            image.save(file, "TIFF", tiffinfo={254: kind})
             file.newFrame()
     read("phone.jpg")
     read("reduced.tif")
@@ -287,20 +287,20 @@ EMPTY_LINES = [
 def test_those_that_cannot_be_read_are_said_at_the_end(folder: Path, said: list[tuple[str, str]]) -> None:
     make_unreadable("photos/1.png", "photos/3.png")
     make("photos/2.png", "photos/4.png")
-    with closing(PictureSource("photos", FLAT)) as source:
+    with closing(ImageSource("photos", FLAT)) as source:
         frames = iter(source)
         assert [next(frames).index, next(frames).index] == [1, 3]
         assert said == []
         assert list(frames) == []
         assert said == EMPTY_LINES
-        assert (source.info.frame_count, len(source.info.pictures)) == (4, 4)
+        assert (source.info.frame_count, len(source.info.images)) == (4, 4)
     assert said == EMPTY_LINES
 
 
 def test_closed_early_it_says_what_was_met(folder: Path, said: list[tuple[str, str]]) -> None:
     make_unreadable("photos/1.png", "photos/3.png")
     make("photos/2.png", "photos/4.png")
-    source = PictureSource("photos", FLAT)
+    source = ImageSource("photos", FLAT)
     assert next(iter(source)).index == 1
     source.close()
     source.close()
@@ -316,9 +316,9 @@ def test_a_line_for_each_that_cannot_be_read(folder: Path, said: list[tuple[str,
     assert "\n" not in "".join(line for _, line in said)
 
 
-def test_a_picture_that_goes_meanwhile(folder: Path, said: list[tuple[str, str]]) -> None:
+def test_a_image_that_goes_meanwhile(folder: Path, said: list[tuple[str, str]]) -> None:
     make("photos/1.png", "photos/2.png")
-    with closing(PictureSource("photos", FLAT)) as source:
+    with closing(ImageSource("photos", FLAT)) as source:
         Path("photos/2.png").unlink()
         assert [frame.index for frame in source] == [0]
     assert said[1] == ("ERROR", "photos/2.png: cannot be read: No such file or directory; check the file")
@@ -326,7 +326,7 @@ def test_a_picture_that_goes_meanwhile(folder: Path, said: list[tuple[str, str]]
 
 def test_the_first_is_decoded_once(folder: Path) -> None:
     make("photos/1.png", "photos/2.png")
-    with closing(PictureSource("photos", FLAT)) as source:
+    with closing(ImageSource("photos", FLAT)) as source:
         Path("photos/1.png").unlink()
         assert [frame.index for frame in source] == [0, 1]
 
@@ -349,7 +349,7 @@ def test_a_folder_that_may_not_be_listed_is_said(
 
 def test_close_while_another_thread_reads(folder: Path) -> None:
     make(*(f"photos/{index}.png" for index in range(50)))
-    source = PictureSource("photos", FLAT)
+    source = ImageSource("photos", FLAT)
     started = threading.Event()
     frames: list[Frame] = []
 
@@ -368,7 +368,7 @@ def test_close_while_another_thread_reads(folder: Path) -> None:
     assert list(source) == []
 
 
-def test_pictures_are_left_as_they_are(folder: Path) -> None:
+def test_images_are_left_as_they_are(folder: Path) -> None:
     make("photo.jpg")
     before = Path("photo.jpg").read_bytes(), Path("photo.jpg").stat().st_mtime_ns
     read("photo.jpg")
@@ -378,7 +378,7 @@ def test_pictures_are_left_as_they_are(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("location", "kind"),
     [
-        *((f"missing{suffix}", "pictures") for suffix in (*PICTURE_SUFFIXES, ".JPG")),
+        *((f"missing{suffix}", "pictures") for suffix in (*IMAGE_SUFFIXES, ".JPG")),
         *(("photos", "pictures"), ("photos/", "pictures"), (".", "pictures"), ("frames.mp4", "pictures")),
         *(("photos/*", "pictures"), ("*.mp4", "pictures"), ("**", "pictures"), ("clip[2].mp4", "pictures")),
         *(("clip[1].mp4", "file"), ("clip.mp4", "file"), ("missing.mp4", "file"), ("moving.gif", "file"), ("missing", "file")),

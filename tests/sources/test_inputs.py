@@ -121,7 +121,7 @@ def test_containers_and_codecs(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CONTAINERS)
-def test_they_are_told_from_pictures(tmp_path: Path, name: str) -> None:
+def test_they_are_told_from_images(tmp_path: Path, name: str) -> None:
     how = {"size": (64, 48), **CONTAINERS[name]}
     how.pop("shown", None)
     assert location_kind(str(write_video(tmp_path / name, every(0.04, 3), time_base=RATE, **how))) == "file"
@@ -171,7 +171,7 @@ def test_text_is_no_video(tmp_path: Path) -> None:
 
 def test_a_file_with_its_index_at_the_end_behind_a_login(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8)  # of which FFmpeg cannot keep all in its buffer
-    path = write_video(tmp_path / "clip.mp4", STEADY, size=(640, 480), picture=lambda index: np.roll(noise, index))
+    path = write_video(tmp_path / "clip.mp4", STEADY, size=(640, 480), image=lambda index: np.roll(noise, index))
     assert path.stat().st_size > 2**19
     answers = {
         "/parts.mp4": locked(content(path.read_bytes(), "video/mp4")),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskstream.sources.jpeg_splitter import JPEG_START, PictureFinder
+from maskstream.sources.jpeg_splitter import JPEG_START, ImageFinder
 from tests import jpegs
 
 LONGEST = 100_000
@@ -32,13 +32,13 @@ BETWEEN = (
     b"\x89PNG",
     b"\xff\xd9",
 )
-pictures = st.builds(lambda kind, index: kind(index), st.sampled_from(KINDS), st.integers(0, 10))
-streams = st.lists(st.tuples(st.sampled_from(BETWEEN), pictures), max_size=5)
+images = st.builds(lambda kind, index: kind(index), st.sampled_from(KINDS), st.integers(0, 10))
+streams = st.lists(st.tuples(st.sampled_from(BETWEEN), images), max_size=5)
 
 
 def found(pieces: Iterable[bytes], longest: int = LONGEST) -> list[bytes]:
-    finder = PictureFinder(longest)
-    return [picture for piece in pieces for picture in finder.push(piece)]
+    finder = ImageFinder(longest)
+    return [image for piece in pieces for image in finder.push(piece)]
 
 
 def cut(data: bytes, places: Iterable[int]) -> list[bytes]:
@@ -48,26 +48,26 @@ def cut(data: bytes, places: Iterable[int]) -> list[bytes]:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_a_picture_is_found_byte_by_byte(kind: Callable[[int], bytes]) -> None:
+def test_a_image_is_found_byte_by_byte(kind: Callable[[int], bytes]) -> None:
     data = kind(1) + b"\r\n--b\r\n\r\n" + kind(2)
     assert found(data[at : at + 1] for at in range(len(data))) == [kind(1), kind(2)]
 
 
 @given(streams, st.lists(st.integers(min_value=0), max_size=20))
-def test_pictures_are_the_same_however_they_arrive(parts: list[tuple[bytes, bytes]], places: list[int]) -> None:
-    data = b"".join(between + picture for between, picture in parts)
-    assert found(cut(data, places)) == [picture for _, picture in parts]
+def test_images_are_the_same_however_they_arrive(parts: list[tuple[bytes, bytes]], places: list[int]) -> None:
+    data = b"".join(between + image for between, image in parts)
+    assert found(cut(data, places)) == [image for _, image in parts]
 
 
-@given(st.lists(st.one_of(st.binary(max_size=300), st.sampled_from([JPEG_START, b"\xff\xda", b"\xff\xd9", *BETWEEN]), pictures)))
+@given(st.lists(st.one_of(st.binary(max_size=300), st.sampled_from([JPEG_START, b"\xff\xda", b"\xff\xd9", *BETWEEN]), images)))
 def test_garbage_is_survived_in_bounded_memory(pieces: list[bytes]) -> None:
-    finder = PictureFinder(2000)
+    finder = ImageFinder(2000)
     for piece in pieces:
-        assert all(len(picture) <= 2000 + len(piece) for picture in finder.push(piece))
+        assert all(len(image) <= 2000 + len(piece) for image in finder.push(piece))
         assert len(finder._bytes) <= 2000
-    again = PictureFinder(LONGEST)
+    again = ImageFinder(LONGEST)
     together = found([b"".join(pieces)], LONGEST)
-    assert [picture for piece in pieces for picture in again.push(piece)] == together
+    assert [image for piece in pieces for image in again.push(piece)] == together
 
 
 def test_a_jpeg_without_end_ends_where_the_next_one_starts() -> None:
@@ -76,7 +76,7 @@ def test_a_jpeg_without_end_ends_where_the_next_one_starts() -> None:
     assert found([data]) == [jpegs.without_end(0), jpegs.without_end(1)]
 
 
-def test_half_a_picture_does_not_take_the_next_one_with_it() -> None:
+def test_half_a_image_does_not_take_the_next_one_with_it() -> None:
     noise = np.random.default_rng(1).integers(0, 256, (120, 160, 3), np.uint8)
     large = cv2.imencode(".jpg", noise)[1].tobytes()
     assert found([large[: len(large) // 2], b"\r\n--b\r\n\r\n", jpegs.jpeg(1), jpegs.jpeg(2)])[1:] == [

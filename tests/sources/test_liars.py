@@ -15,9 +15,9 @@ from loguru import logger
 from PIL import Image
 
 from maskstream.config.loading import load_config
-from maskstream.config.schema import NetworkConfig, PicturesConfig
+from maskstream.config.schema import ImagesConfig, NetworkConfig
 from maskstream.errors import SourceError, SourceOpenError
-from maskstream.sources import FileSource, PictureSource, UrlSource
+from maskstream.sources import FileSource, ImageSource, UrlSource
 from tests.command_lines import ROOT, run
 from tests.liars import Caller, Liar, Lie, lying
 from tests.servers import Answer, content, http_server, rtsp_server, status
@@ -87,7 +87,7 @@ def huge_index(caller: Caller) -> None:
     caller.flood(b"\0\0\1\0free" + b"\0" * 248)
 
 
-def huge_picture(caller: Caller) -> None:
+def huge_image(caller: Caller) -> None:
     jpeg = cv2.imencode(".jpg", np.zeros((16, 16, 3), np.uint8))[1].tobytes()
     at = jpeg.index(b"\xff\xc0") + 5  # height and width, two bytes each
     claims = jpeg[:at] + (16000).to_bytes(2, "big") * 2 + jpeg[at + 4 : -2] + bytes(1_000_000) + jpeg[-2:]
@@ -160,7 +160,7 @@ HTTP_LIES = (
     endless_unit,
     endless_playlist,
     huge_index,
-    huge_picture,
+    huge_image,
     endless_snapshot,
     huge_snapshot,
     claimed_snapshot,
@@ -224,16 +224,16 @@ def test_no_lie_costs_more_memory_than_is_allowed_or_more_time_than_an_opening()
 
 
 def test_a_part_that_is_as_large_as_allowed_is_shown() -> None:
-    picture = np.random.default_rng(1).integers(0, 256, (1000, 1000, 3), np.uint8)
-    jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes()
+    image = np.random.default_rng(1).integers(0, 256, (1000, 1000, 3), np.uint8)
+    jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes()
     part = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode() + jpeg + b"\r\n"
     with lying(lambda caller: caller.http(MULTIPART, body=part * 6)) as url:
         with closing(UrlSource(url, network(max_frame_mb=len(jpeg) * 1.2 / 1e6))) as source:
-            assert [frame.bgr.shape for frame in source] == [picture.shape] * 6
+            assert [frame.bgr.shape for frame in source] == [image.shape] * 6
         assert "max_frame_mb" in refusal(url, network(max_frame_mb=len(jpeg) * 0.5 / 1e6))
 
 
-def test_pictures_that_grow_while_they_come_are_not_decoded() -> None:
+def test_images_that_grow_while_they_come_are_not_decoded() -> None:
     def parts(side: int) -> bytes:
         jpeg = cv2.imencode(".jpg", np.zeros((side, side, 3), np.uint8))[1].tobytes()
         return f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode() + jpeg + b"\r\n"
@@ -405,7 +405,7 @@ def test_nothing_leads_to_files_of_this_machine(tmp_path: Path, capfd: pytest.Ca
     assert capfd.readouterr().out == ""
 
 
-def test_local_frames_and_pictures_have_a_limit_of_their_own(tmp_path: Path) -> None:
+def test_local_frames_and_images_have_a_limit_of_their_own(tmp_path: Path) -> None:
     clip = write_video(tmp_path / "clip.mp4", every(0.04, 5), size=SIZE)
     with pytest.raises(SourceError, match=r"frames of 160x120 are over 0.01 megapixels; .* pictures.max_megapixels"):
         FileSource(str(clip), max_megapixels=0.01)
@@ -413,12 +413,12 @@ def test_local_frames_and_pictures_have_a_limit_of_their_own(tmp_path: Path) -> 
         assert len(list(source)) == 5
 
 
-def test_a_small_file_with_a_large_picture_is_left_out(tmp_path: Path) -> None:
+def test_a_small_file_with_a_large_image_is_left_out(tmp_path: Path) -> None:
     """Its header alone is looked at."""
     assert cv2.imwrite(str(tmp_path / "large.png"), np.zeros((1100, 1000), np.uint8))
     assert cv2.imwrite(str(tmp_path / "small.png"), np.zeros((10, 10), np.uint8))
-    config = PicturesConfig(recursive=False, max_megapixels=1)
-    with closing(PictureSource(str(tmp_path), config)) as source:
+    config = ImagesConfig(recursive=False, max_megapixels=1)
+    with closing(ImageSource(str(tmp_path), config)) as source:
         assert [Path(str(frame.file)).name for frame in source] == ["small.png"]
     with pytest.raises(SourceOpenError, match=r"1000x1100 pixels, more than 1 megapixels; .* raise pictures.max_megapixels"):
-        PictureSource(str(tmp_path / "large.png"), config)
+        ImageSource(str(tmp_path / "large.png"), config)

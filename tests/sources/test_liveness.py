@@ -203,7 +203,7 @@ def noise(index: int) -> BgrImage:
 def index_last(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A video with its index at its end, too large to be read ahead."""
     path = tmp_path_factory.mktemp("mp4") / "clip.mp4"
-    data = write_video(path, every(0.04, 60), size=(320, 240), picture=noise, options={"preset": "ultrafast"}).read_bytes()
+    data = write_video(path, every(0.04, 60), size=(320, 240), image=noise, options={"preset": "ultrafast"}).read_bytes()
     assert len(data) > 2_000_000
     return data
 

@@ -39,10 +39,10 @@ def answer(body: bytes, kind: str = REPLACE) -> Lie:
     return send
 
 
-def part(*headers: str, boundary: str = "--frame", line: str = "\r\n", picture: Callable[[int], bytes] = jpeg) -> bytes:
+def part(*headers: str, boundary: str = "--frame", line: str = "\r\n", image: Callable[[int], bytes] = jpeg) -> bytes:
     """Return `COUNT` pictures, each with boundary and headers in front of it."""
     head = line.join([boundary, *headers, "", ""]).encode()
-    return b"".join(head + picture(index) + line.encode() for index in range(COUNT))
+    return b"".join(head + image(index) + line.encode() for index in range(COUNT))
 
 
 def read(url: str, count: int | None = None) -> list[Frame]:
@@ -84,21 +84,21 @@ PARTS = {
         b"\r\n--frame", b'\r\n--frame\r\nContent-Type: application/json\r\n\r\n{"a": 1}\r\n--frame'
     ),
     "end boundary": part(JPEG) + b"--frame--\r\n",
-    "padding": part(JPEG, picture=lambda index: jpeg(index) + bytes(500)),
-    "garbage behind": part(JPEG, picture=lambda index: jpeg(index) + b"\x01\xfe\xff\x10garbage"),
-    "thumbnails": part(JPEG, picture=jpegs.with_thumbnail),
-    "no Huffman tables": part(JPEG, picture=jpegs.without_tables),
-    "progressive": part(JPEG, picture=jpegs.progressive),
-    "one channel": part(JPEG, picture=jpegs.one_channel),
-    "restarts": part(JPEG, picture=jpegs.with_restarts),
-    "PNG": part("Content-Type: image/png", picture=jpegs.png),
+    "padding": part(JPEG, image=lambda index: jpeg(index) + bytes(500)),
+    "garbage behind": part(JPEG, image=lambda index: jpeg(index) + b"\x01\xfe\xff\x10garbage"),
+    "thumbnails": part(JPEG, image=jpegs.with_thumbnail),
+    "no Huffman tables": part(JPEG, image=jpegs.without_tables),
+    "progressive": part(JPEG, image=jpegs.progressive),
+    "one channel": part(JPEG, image=jpegs.one_channel),
+    "restarts": part(JPEG, image=jpegs.with_restarts),
+    "PNG": part("Content-Type: image/png", image=jpegs.png),
     "no parts at all": b"".join(jpeg(index) for index in range(COUNT)),
 }
 WITHOUT_TEXT = {"no parts at all", "only an empty line between"}
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_pictures_are_read_whatever_stands_between_them(name: str) -> None:
+def test_images_are_read_whatever_stands_between_them(name: str) -> None:
     with lying(answer(PARTS[name])) as url:
         frames = read(url)
     assert shown(frames) == list(range(COUNT))
@@ -138,31 +138,31 @@ def test_chunks_end_where_they_like() -> None:
         assert shown(read(url)) == list(range(COUNT))
 
 
-def test_a_picture_is_shown_before_the_next_one_comes() -> None:
+def test_a_image_is_shown_before_the_next_one_comes() -> None:
     with http_server({"/slow": mjpeg(fps=0.001)}) as address:
         assert shown(read(f"{address}/slow", 1)) == [0]
 
 
-def test_pictures_that_change_their_size() -> None:
+def test_images_that_change_their_size() -> None:
     sizes = [(160, 120), (320, 240), (64, 48)]
     body = b"".join(b"--b\r\n\r\n" + jpeg(2, size) for size in sizes)
     with lying(answer(body)) as url:
         assert [(frame.width, frame.height) for frame in read(url)] == sizes
 
 
-def test_a_camera_that_never_ends_its_pictures_is_read() -> None:
+def test_a_camera_that_never_ends_its_images_is_read() -> None:
     """Each is known to be whole when the next one comes."""
-    with lying(answer(part(JPEG, picture=jpegs.without_end))) as url:
+    with lying(answer(part(JPEG, image=jpegs.without_end))) as url:
         assert shown(read(url)) == list(range(COUNT - 1))
 
 
 @pytest.mark.parametrize("keep_damaged", [False, True])
-def test_a_torn_picture_is_dropped_and_counted_unless_such_are_kept(keep_damaged: bool) -> None:
+def test_a_torn_image_is_dropped_and_counted_unless_such_are_kept(keep_damaged: bool) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (120, 160, 3), np.uint8)
     large = cv2.imencode(".jpg", noise)[1].tobytes()
-    pictures = [jpeg(1), large[: len(large) // 2], jpeg(3), jpeg(4)]
+    images = [jpeg(1), large[: len(large) // 2], jpeg(3), jpeg(4)]
     with (
-        lying(answer(b"".join(b"--b\r\n\r\n" + picture + b"\r\n" for picture in pictures))) as url,
+        lying(answer(b"".join(b"--b\r\n\r\n" + image + b"\r\n" for image in images))) as url,
         closing(UrlSource(url, network(keep_damaged=keep_damaged))) as source,
     ):
         frames = list(source)
@@ -170,7 +170,7 @@ def test_a_torn_picture_is_dropped_and_counted_unless_such_are_kept(keep_damaged
     assert (len(frames), source.damaged) == ((4, 0) if keep_damaged else (3, 1))
 
 
-def test_a_camera_that_ends_each_answer_after_one_picture_is_asked_for_one_at_a_time() -> None:
+def test_a_camera_that_ends_each_answer_after_one_image_is_asked_for_one_at_a_time() -> None:
     numbers = count()
 
     def one(caller: Caller) -> None:
@@ -188,7 +188,7 @@ def test_a_camera_that_ends_each_answer_after_one_picture_is_asked_for_one_at_a_
             assert isinstance(source, UrlSource)
 
 
-def test_a_stream_that_broke_off_once_after_its_first_picture_stays_a_stream() -> None:
+def test_a_stream_that_broke_off_once_after_its_first_image_stays_a_stream() -> None:
     bodies = [part(JPEG), jpeg(0), part(JPEG), jpeg(0), part(JPEG)]
 
     def next_one(caller: Caller) -> None:
@@ -203,7 +203,7 @@ def test_a_stream_that_broke_off_once_after_its_first_picture_stays_a_stream() -
     assert lengths == [COUNT, 1, COUNT, 1, COUNT]
 
 
-def test_parts_without_a_picture_are_no_video() -> None:
+def test_parts_without_a_image_are_no_video() -> None:
     with (
         lying(answer(b"--b\r\nContent-Type: text/plain\r\n\r\nno signal\r\n" * 9)) as url,
         pytest.raises(SourceOpenError) as caught,

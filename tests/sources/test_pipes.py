@@ -15,14 +15,14 @@ from time import sleep
 import numpy as np
 import pytest
 
-from maskstream.cli.opening import is_one_picture, open_source
+from maskstream.cli.opening import is_one_image, open_source
 from maskstream.config.cameras import read_cameras
 from maskstream.config.schema import Config
 from maskstream.errors import ConfigError, SourceOpenError
-from maskstream.io.images import read_picture
+from maskstream.io.images import read_image
 from maskstream.io.locations import location_kind, plain_location, source_name
-from maskstream.sources import DeferredSource, PipedPictureSource, PipeSource
-from maskstream.stream.source_states import StatusBoard
+from maskstream.sources import DeferredSource, PipedImageSource, PipeSource
+from maskstream.stream.source_states import SourceStates
 from maskstream.types import Frame
 from tests import command_lines
 from tests.command_lines import Forked
@@ -64,7 +64,7 @@ def write(path: str, data: bytes) -> None:
 def large_mp4(folder: Path, **options: object) -> bytes:
     """An MP4 that is larger than what FFmpeg holds in memory."""
     shaken = lambda index: np.roll(NOISE, index, 0)  # noqa: E731
-    return write_video(folder / "large.mp4", every(0.04, 6), size=(320, 240), picture=shaken, **options).read_bytes()
+    return write_video(folder / "large.mp4", every(0.04, 6), size=(320, 240), image=shaken, **options).read_bytes()
 
 
 @pytest.mark.parametrize("suffix", ["ts", "mkv", "mp4"])
@@ -102,12 +102,12 @@ def test_what_is_no_video(pipe: str, feed: Callable[[str, bytes], None], data: b
         PipeSource(pipe)
 
 
-def test_a_picture_through_a_pipe(pipe: str, feed: Callable[[str, bytes], None]) -> None:
+def test_a_image_through_a_pipe(pipe: str, feed: Callable[[str, bytes], None]) -> None:
     feed(pipe, jpeg(4))
-    with closing(PipedPictureSource(pipe, "door")) as source:
+    with closing(PipedImageSource(pipe, "door")) as source:
         (frame,) = source
         assert list(source) == []
-    assert (source.info.live, source.info.frame_count, source.info.pictures) == (False, 1, ("door",))
+    assert (source.info.live, source.info.frame_count, source.info.images) == (False, 1, ("door",))
     assert (grey_index(frame.bgr), frame.file, frame.source_id) == (4, "door", "door")
 
 
@@ -121,31 +121,31 @@ def test_a_picture_through_a_pipe(pipe: str, feed: Callable[[str, bytes], None])
         (jpeg(1)[:300], "it is cut short"),
     ],
 )
-def test_what_is_not_one_picture(pipe: str, feed: Callable[[str, bytes], None], data: bytes, words: str) -> None:
+def test_what_is_not_one_image(pipe: str, feed: Callable[[str, bytes], None], data: bytes, words: str) -> None:
     feed(pipe, data)
     with pytest.raises(SourceOpenError) as caught:
-        PipedPictureSource(pipe)
+        PipedImageSource(pipe)
     assert str(caught.value).startswith(f"{pipe}: {words}")
 
 
-def test_a_picture_that_is_too_large(pipe: str, feed: Callable[[str, bytes], None]) -> None:
+def test_a_image_that_is_too_large(pipe: str, feed: Callable[[str, bytes], None]) -> None:
     feed(pipe, jpeg(1))
     with pytest.raises(
         SourceOpenError, match=r"cam: it has 160x120 pixels, more than 0\.01 megapixels; .*pictures\.max_megapixels"
     ):
-        PipedPictureSource(pipe, max_megapixels=0.01)
+        PipedImageSource(pipe, max_megapixels=0.01)
 
 
-def test_a_pipe_into_a_picture(pipe: str, feed: Callable[[str, bytes], None], config: Config) -> None:
+def test_a_pipe_into_a_image(pipe: str, feed: Callable[[str, bytes], None], config: Config) -> None:
     camera = read_cameras([pipe], config)[0]
-    assert [is_one_picture(camera, output) for output in ("judged.jpg", "judged.mp4", "judged/", None)] == [
+    assert [is_one_image(camera, output) for output in ("judged.jpg", "judged.mp4", "judged/", None)] == [
         True,
         False,
         False,
         False,
     ]
     feed(pipe, jpeg(4))
-    with closing(open_source(camera, StatusBoard(), alone=True, output="judged.jpg")) as source:
+    with closing(open_source(camera, SourceStates(), alone=True, output="judged.jpg")) as source:
         assert [grey_index(frame.bgr) for frame in source] == [4]
 
 
@@ -163,7 +163,7 @@ def test_a_stream_that_breaks_off_gives_what_came_and_says_so(
     tmp_path: Path, pipe: str, feed: Callable[[str, bytes], None], said: list[str]
 ) -> None:
     clip = write_video(
-        tmp_path / "clip.mkv", every(0.04, 100), size=(320, 240), picture=lambda i: np.roll(NOISE, i, 0)
+        tmp_path / "clip.mkv", every(0.04, 100), size=(320, 240), image=lambda i: np.roll(NOISE, i, 0)
     ).read_bytes()
     feed(pipe, clip[: len(clip) // 2])
     with closing(PipeSource(pipe)) as source:
@@ -185,7 +185,7 @@ def reading(source: DeferredSource, read: list[Frame]) -> threading.Thread:
 def test_a_pipe_without_a_writer_is_waited_for_and_let_go(pipe: str, config: Config, said: list[str]) -> None:
     """It is opened by the thread that reads it, so that neither the start nor the end waits for its writer."""
     (camera,) = read_cameras([pipe], config)
-    source = open_source(camera, StatusBoard(), alone=True)
+    source = open_source(camera, SourceStates(), alone=True)
     assert isinstance(source, DeferredSource)
     thread = reading(source, read := [])
     while not (warnings := [line for line in said if line.startswith("WARNING")]):
@@ -200,7 +200,7 @@ def test_a_pipe_without_a_writer_is_waited_for_and_let_go(pipe: str, config: Con
 def test_a_writer_that_falls_silent_is_let_go(tmp_path: Path, pipe: str, config: Config) -> None:
     clip = write_video(tmp_path / "clip.ts", every(0.04, 200)).read_bytes()
     (camera,) = read_cameras([pipe], config)
-    source = open_source(camera, StatusBoard(), alone=True)
+    source = open_source(camera, SourceStates(), alone=True)
     thread = reading(source, read := [])
     with Path(pipe).open("wb", 0) as writer:
         writer.write(clip)
@@ -261,7 +261,7 @@ def test_a_file_as_standard_input_is_read_as_the_file(tmp_path: Path) -> None:
     assert len(decode(tmp_path / "out.mp4")) == 3
 
 
-def test_a_picture_as_standard_input(tmp_path: Path) -> None:
+def test_a_image_as_standard_input(tmp_path: Path) -> None:
     """From a program, and as a file."""
     (tmp_path / "photo").write_bytes(jpeg(4))
     with (tmp_path / "photo").open("rb") as photo, subprocess.Popen(["cat"], stdin=photo, stdout=subprocess.PIPE) as cat:
@@ -272,7 +272,7 @@ def test_a_picture_as_standard_input(tmp_path: Path) -> None:
             given.close()
             assert done.returncode == 0, done.stderr
             assert json.loads(done.stdout)["file"] == "stdin"
-            assert grey_index(read_picture(str(tmp_path / f"{number}.png"))) == 4
+            assert grey_index(read_image(str(tmp_path / f"{number}.png"))) == 4
 
 
 def test_a_terminal_as_standard_input() -> None:

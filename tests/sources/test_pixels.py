@@ -18,7 +18,7 @@ from maskstream.config.loading import Layer
 from maskstream.config.schema import VideoConfig
 from maskstream.sources import SOURCES, FileSource, UrlSource
 from maskstream.sources.pixels import square_size
-from maskstream.stream.source_states import StatusBoard
+from maskstream.stream.source_states import SourceStates
 from maskstream.types import BgrImage, Frame
 from tests.servers import http_server, rtsp_server, stream
 from tests.sinks.test_video import annotate
@@ -75,7 +75,7 @@ def test_size_in_square_pixels(stored: tuple[int, int], pixel_aspect: Fraction |
     assert square_size(*stored, pixel_aspect) == shown
 
 
-def test_pictures_do_not_outgrow_the_limit() -> None:
+def test_images_do_not_outgrow_the_limit() -> None:
     assert square_size(100, 100, 2.0, most_pixels=20_000) == (200, 100)
     assert square_size(100, 100, 2.0, most_pixels=19_999) == (100, 100)
 
@@ -93,7 +93,7 @@ def test_pixels_become_square(
         size=stored,
         codec="mpeg4" if suffix == "avi" else "libx264",
         time_base=Fraction(1, 25),
-        picture=lambda _: four_corners(stored),
+        image=lambda _: four_corners(stored),
         pixel_aspect=pixel_aspect,
     )
     frames = read(path)
@@ -122,7 +122,7 @@ def test_codec_that_knows_nothing_of_shapes(tmp_path: Path) -> None:
 
 def test_shape_of_the_pixels_is_undone_before_the_turn(tmp_path: Path) -> None:
     stored = four_corners((64, 32))
-    path = write_video(tmp_path / "clip.mp4", STEADY, size=(64, 32), picture=lambda _: stored, pixel_aspect=Fraction(2))
+    path = write_video(tmp_path / "clip.mp4", STEADY, size=(64, 32), image=lambda _: stored, pixel_aspect=Fraction(2))
     frames = read(set_matrix(path, MATRICES["quarter turn right"]))
     assert sizes(frames) == [(32, 128)] * 12
     assert middles(frames[0].bgr) == pytest.approx([*BLUE, *RED, 255, 255, 255, *GREEN], abs=16)
@@ -185,7 +185,7 @@ def test_colours_of_sdr(
         codec=codec,
         pix_fmt=pix_fmt,
         time_base=Fraction(1, 25),
-        picture=lambda _: plain(colour, size),
+        image=lambda _: plain(colour, size),
         colorspace=colorspace,
         color_range=color_range,
     )
@@ -194,7 +194,7 @@ def test_colours_of_sdr(
 
 def test_output_has_square_pixels(tmp_path: Path) -> None:
     stored = four_corners((32, 64))
-    path = write_video(tmp_path / "clip.mp4", STEADY, size=(32, 64), picture=lambda _: stored, pixel_aspect=Fraction(2))
+    path = write_video(tmp_path / "clip.mp4", STEADY, size=(32, 64), image=lambda _: stored, pixel_aspect=Fraction(2))
     with av.open(annotate(path, tmp_path / "out.mp4")) as container:
         stream = container.streams.video[0]
         frames = list(container.decode(stream))
@@ -211,7 +211,7 @@ def squeezed(tmp_path: Path) -> Path:
         tmp_path / "clip.ts",
         every(0.04, 50),
         size=stored,
-        picture=lambda _: four_corners(stored),
+        image=lambda _: four_corners(stored),
         pixel_aspect=Fraction(2),
         options={"g": "5"},
     )
@@ -236,7 +236,7 @@ def test_camera_on_a_server(camera_url: str) -> None:
 
 def test_the_setting_reaches_a_camera(camera_url: str) -> None:
     config = load_config(layers=[Layer.of_assignment("video.pixel_aspect=0.5")])
-    with closing(open_source(Camera("gate", camera_url, config), StatusBoard(), alone=True)) as source:
+    with closing(open_source(Camera("gate", camera_url, config), SourceStates(), alone=True)) as source:
         assert sizes(list(islice(source, 2))) == [(80, 192)] * 2
 
 

@@ -9,7 +9,7 @@ from maskstream.clock import Clock
 from maskstream.errors import SourceError, SourceOpenError, SourceRefused, SourceUnreadable, StreamLost
 from maskstream.sources import reconnecting
 from maskstream.sources.reconnecting import ReconnectingSource, ReconnectPolicy, delay_s
-from maskstream.stream.source_states import StatusBoard
+from maskstream.stream.source_states import SourceStates
 from maskstream.stream.states import SourceState, SourceStatus, StateChange
 from maskstream.types import Frame, SourceInfo
 from tests.clocks import ManualClock
@@ -124,7 +124,7 @@ def test_what_can_never_be_read_is_not_tried_again_beside_others() -> None:
 
 def test_each_connection_has_a_number_of_its_own() -> None:
     """Also where a camera is removed and added again: the numbers are the board's."""
-    board = StatusBoard(ManualClock())
+    board = SourceStates(ManualClock())
     numbers = []
     for _ in range(2):
         camera = Camera([Connection(2, StreamLost("door: lost")), SourceOpenError("door: refused"), Connection(3)])

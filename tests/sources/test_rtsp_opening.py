@@ -66,7 +66,7 @@ def test_tracks_of_metadata_and_of_sound_in_both_directions_are_not_asked_for() 
 @pytest.mark.slow
 @pytest.mark.parametrize("describes", [True, False])
 def test_a_long_way_to_the_next_key_frame_is_waited_for(describes: bool) -> None:
-    camera = RtspCamera(gop=240, begins_at=1, describes_pictures=describes)
+    camera = RtspCamera(gop=240, begins_at=1, describes_images=describes)
     began_s = monotonic()
     with running(camera) as url, closing(UrlSource(url, network(10))) as source:
         assert grey_index(next(iter(source)).bgr) == 240 % 11

@@ -16,9 +16,9 @@ from PIL import Image
 from maskstream.config.loading import load_config
 from maskstream.config.schema import NetworkConfig
 from maskstream.errors import SourceOpenError, SourceRefused, StreamLost
-from maskstream.sources import ReconnectingSource, ReconnectPolicy, SnapshotSource, UrlOpener, UrlPictureSource, UrlSource
+from maskstream.sources import ReconnectingSource, ReconnectPolicy, SnapshotSource, UrlImageSource, UrlOpener, UrlSource
 from maskstream.sources.url import open_url
-from maskstream.stream.source_states import StatusBoard
+from maskstream.stream.source_states import SourceStates
 from maskstream.stream.states import SourceState, StateChange
 from tests.certificates import self_signed
 from tests.clocks import HastyClock, ManualClock
@@ -30,11 +30,11 @@ from tests.servers import (
     Request,
     content,
     http_server,
+    images,
     jpeg,
     locked,
     locked_by_digest,
     mjpeg,
-    pictures,
     silent_server,
     status,
 )
@@ -61,7 +61,7 @@ def said() -> Iterator[list[str]]:
 
 
 def endless() -> Answer:
-    return pictures(map(jpeg, count()))
+    return images(map(jpeg, count()))
 
 
 def in_turn(*answers: Answer) -> Answer:
@@ -74,9 +74,9 @@ def camera(url: str, config: NetworkConfig = EVERY_SECOND, clock: ManualClock | 
     return SnapshotSource(url, config, clock=clock or ManualClock())
 
 
-def test_a_url_that_gives_a_picture_is_a_camera_whatever_it_calls_it() -> None:
+def test_a_url_that_gives_a_image_is_a_camera_whatever_it_calls_it() -> None:
     for kind in ("image/jpeg", "text/plain", "application/octet-stream", "video/mp4"):
-        with http_server({"/cgi-bin/snap": pictures(map(jpeg, count()), kind)}) as address:
+        with http_server({"/cgi-bin/snap": images(map(jpeg, count()), kind)}) as address:
             with closing(open_url(f"{address}/cgi-bin/snap?chn=1", QUICK)) as source:
                 frames = list(islice(source, 5))
             assert type(source) is SnapshotSource
@@ -86,7 +86,7 @@ def test_a_url_that_gives_a_picture_is_a_camera_whatever_it_calls_it() -> None:
             assert frames[4].wall_time - frames[0].wall_time >= timedelta(seconds=0.06)
 
 
-def test_a_picture_is_asked_for_once_and_as_it_is_named() -> None:
+def test_a_image_is_asked_for_once_and_as_it_is_named() -> None:
     """Nothing is put into the URL, no part is asked for, and what came while it was opened is the first frame."""
     asked: list[tuple[str, str | None]] = []
 
@@ -102,14 +102,14 @@ def test_a_picture_is_asked_for_once_and_as_it_is_named() -> None:
 
 
 @pytest.mark.parametrize("headers", [{"Transfer_Encoding": "identity"}, {"Connection": "close"}])
-def test_a_picture_whose_length_is_not_said(headers: dict[str, str]) -> None:
-    with http_server({"/snap": pictures(map(jpeg, count()), **headers)}) as address:
+def test_a_image_whose_length_is_not_said(headers: dict[str, str]) -> None:
+    with http_server({"/snap": images(map(jpeg, count()), **headers)}) as address:
         with closing(open_url(f"{address}/snap", QUICK)) as source:
             assert [grey_index(frame.bgr) for frame in islice(source, 3)] == [0, 1, 2]
         assert type(source) is SnapshotSource
 
 
-def test_a_picture_behind_which_the_connection_stays_open() -> None:
+def test_a_image_behind_which_the_connection_stays_open() -> None:
     """It says neither how long it is nor that it is whole."""
     good = count()
 
@@ -128,13 +128,13 @@ def test_a_photo_with_another_behind_its_end() -> None:
     """As some cameras put a preview there; a clip has another name."""
     both = content(jpeg(4) + jpeg(5), "application/octet-stream")
     with http_server({"/photo.JPG": both, "/clip.mjpeg": both}) as address:
-        with closing(UrlPictureSource(f"{address}/photo.JPG?x=.y", EVERY_SECOND)) as source:
+        with closing(UrlImageSource(f"{address}/photo.JPG?x=.y", EVERY_SECOND)) as source:
             assert [grey_index(frame.bgr) for frame in source] == [4]
         with closing(open_url(f"{address}/clip.mjpeg", QUICK)) as source:
             assert [grey_index(frame.bgr) for frame in source] == [4, 5]
 
 
-def test_a_stream_of_pictures_is_none_of_them(tmp_path: Path) -> None:
+def test_a_stream_of_images_is_none_of_them(tmp_path: Path) -> None:
     def bare(request: Request) -> None:
         request.start(200, Content_Type="image/jpeg")
         for index in range(12):
@@ -183,16 +183,16 @@ def test_a_tenth_of_a_second_is_no_reason_to_ask_twice() -> None:
 
 def taking(clock: ManualClock, *seconds: float) -> Answer:
     """Answer after so many seconds, the last of them from then on, by a clock that stands still otherwise."""
-    left, picture = list(seconds), endless()
+    left, image = list(seconds), endless()
 
     def answer(request: Request) -> None:
         clock.advance(left.pop(0) if len(left) > 1 else left[0])
-        picture(request)
+        image(request)
 
     return answer
 
 
-def test_a_first_picture_that_waited_for_the_models_is_taken_anew() -> None:
+def test_a_first_image_that_waited_for_the_models_is_taken_anew() -> None:
     clock = ManualClock()
     with (
         http_server({"/snap": endless()}) as address,
@@ -204,14 +204,14 @@ def test_a_first_picture_that_waited_for_the_models_is_taken_anew() -> None:
     assert [(frame.index, frame.time_s) for frame in frames] == [(0, 5), (1, 65)]
 
 
-def test_the_same_picture_again_is_another_frame() -> None:
+def test_the_same_image_again_is_another_frame() -> None:
     with http_server({"/snap": content(jpeg(3), "image/jpeg")}) as address, closing(camera(f"{address}/snap")) as source:
         assert [(frame.index, grey_index(frame.bgr)) for frame in islice(source, 3)] == [(0, 3), (1, 3), (2, 3)]
 
 
 FAILURES: dict[str, Answer] = {
     "cut short": lambda request: content(jpeg(1), "image/jpeg", cut_at=300)(request),
-    "cut short, of unknown length": lambda request: pictures([jpeg(1)[:300]], Connection="close")(request),
+    "cut short, of unknown length": lambda request: images([jpeg(1)[:300]], Connection="close")(request),
     "empty": content(b"", "image/jpeg"),
     "a page": content(b"<html>busy</html>" * 10, "text/html"),
     "broken": status(503),
@@ -220,7 +220,7 @@ FAILURES: dict[str, Answer] = {
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_a_picture_that_fails_is_counted_and_the_next_one_is_asked_for(name: str) -> None:
+def test_a_image_that_fails_is_counted_and_the_next_one_is_asked_for(name: str) -> None:
     good = endless()
     with http_server({"/snap": in_turn(good, FAILURES[name], good)}) as address, closing(camera(f"{address}/snap")) as source:
         frames = list(islice(source, 3))
@@ -317,7 +317,7 @@ def test_encrypted(system_tool: Callable[[str], str], tmp_path: Path) -> None:
             assert [grey_index(frame.bgr) for frame in islice(source, 3)] == [0, 1, 2]
         for known in (None, open_url):
             with pytest.raises(SourceRefused, match="certificate"):
-                (known or UrlPictureSource)(f"{address}/snap", QUICK)
+                (known or UrlImageSource)(f"{address}/snap", QUICK)
 
 
 def test_redirects_are_followed_by_each_request() -> None:
@@ -353,7 +353,7 @@ def test_a_lost_camera_is_opened_again_and_said_once(said: list[str]) -> None:
     answers = [good, good, status(404), status(404), good]
     with http_server({"/snap": in_turn(*answers)}) as address:
         policy = ReconnectPolicy(None, refusal_ends=True)
-        statuses = StatusBoard().status("gate")
+        statuses = SourceStates().status("gate")
         opener = UrlOpener(f"{address}/snap", "gate", QUICK, clock=ManualClock())
         source = ReconnectingSource("gate", opener, policy, statuses, HastyClock(1000))
         with closing(source):
@@ -369,21 +369,21 @@ def test_a_lost_camera_is_opened_again_and_said_once(said: list[str]) -> None:
 # One picture
 
 
-def test_a_picture_is_read_once_where_the_interval_is_0() -> None:
-    with http_server({"/cover": pictures([jpeg(4)])} | {"/locked": locked(pictures([jpeg(5)]))}) as address:
+def test_a_image_is_read_once_where_the_interval_is_0() -> None:
+    with http_server({"/cover": images([jpeg(4)])} | {"/locked": locked(images([jpeg(5)]))}) as address:
         with closing(open_url(f"{address}/cover", network(snapshot_s=0), "cover")) as source:
             (frame,) = source
             assert list(source) == []
         info = source.info
-        assert (info.source_id, info.live, info.frame_count, info.pictures) == ("cover", False, 1, (f"{address}/cover",))
+        assert (info.source_id, info.live, info.frame_count, info.images) == ("cover", False, 1, (f"{address}/cover",))
         assert (grey_index(frame.bgr), frame.index, frame.time_s, frame.file) == (4, 0, 0, f"{address}/cover")
         url = address.replace("://", f"://{LOGIN}") + "/locked"
-        with closing(UrlPictureSource(url, EVERY_SECOND)) as source:
+        with closing(UrlImageSource(url, EVERY_SECOND)) as source:
             (frame,) = source
         assert frame.file == frame.source_id == f"{address}/locked".replace("://", "://***@")
 
 
-def test_a_picture_is_upright_and_the_others_in_it_are_said(tmp_path: Path, said: list[str]) -> None:
+def test_a_image_is_upright_and_the_others_in_it_are_said(tmp_path: Path, said: list[str]) -> None:
     exif = Image.Exif()
     exif[274] = 6
     Image.fromarray(four_corners((64, 32))[..., ::-1]).save(tmp_path / "a.jpg", quality=95, exif=exif)
@@ -391,11 +391,11 @@ def test_a_picture_is_upright_and_the_others_in_it_are_said(tmp_path: Path, said
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
     files = {name: content((tmp_path / name[1:]).read_bytes(), "text/plain") for name in ("/a.jpg", "/a.tif")}
     with http_server(files) as address:
-        with closing(UrlPictureSource(f"{address}/a.jpg", EVERY_SECOND)) as source:
+        with closing(UrlImageSource(f"{address}/a.jpg", EVERY_SECOND)) as source:
             (frame,) = source
         assert frame.bgr.shape == (64, 32, 3)
         assert np.abs(frame.bgr.astype(int) - np.rot90(four_corners((64, 32)), -1)).mean() < 5
-        UrlPictureSource(f"{address}/a.tif", EVERY_SECOND)
+        UrlImageSource(f"{address}/a.tif", EVERY_SECOND)
     assert sum("/a.tif: 2 pictures or pages are in it, only the first is judged" in line for line in said) == 1
 
 
@@ -415,9 +415,9 @@ def test_a_picture_is_upright_and_the_others_in_it_are_said(tmp_path: Path, said
         (status(503), "the server itself failed"),
     ],
 )
-def test_what_is_no_picture(answer: Answer, why: str) -> None:
+def test_what_is_no_image(answer: Answer, why: str) -> None:
     with http_server({"/cover.jpg": answer}) as address, pytest.raises(SourceOpenError) as caught:
-        UrlPictureSource(f"{address}/cover.jpg", EVERY_SECOND)
+        UrlImageSource(f"{address}/cover.jpg", EVERY_SECOND)
     assert str(caught.value).startswith(f"{address}/cover.jpg: ")
     assert why in str(caught.value)
     assert "\n" not in str(caught.value)

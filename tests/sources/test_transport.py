@@ -13,7 +13,7 @@ from maskstream.config.loading import Layer, load_config, refine
 from maskstream.config.schema import Config, NetworkConfig
 from maskstream.errors import SourceOpenError
 from maskstream.sources import UrlOpener, UrlSource
-from maskstream.stream.source_states import StatusBoard
+from maskstream.stream.source_states import SourceStates
 from tests.liars import Caller, Liar
 from tests.rtsp_camera import RtspCamera, running
 from tests.servers import RtspServer, rtsp_server
@@ -202,7 +202,7 @@ def test_a_camera_that_is_opened_early_loses_nothing(
 
     monkeypatch.setattr(UrlOpener, "__call__", counted)
     settings = refine(config, Layer.of_key("test", "network.max_reconnects", 0))
-    with closing(open_source(Camera("cam", camera.url(path), settings), StatusBoard(), alone=True)) as source:
+    with closing(open_source(Camera("cam", camera.url(path), settings), SourceStates(), alone=True)) as source:
         frames = list(islice(source, 5))
     assert [frame.index for frame in frames] == list(range(5))
     assert len(opened) == openings

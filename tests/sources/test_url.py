@@ -172,7 +172,7 @@ def test_frames_of_a_camera(camera: RtspServer) -> None:
 
 
 @pytest.mark.slow
-def test_joining_at_any_moment_begins_with_a_whole_picture(camera: RtspServer) -> None:
+def test_joining_at_any_moment_begins_with_a_whole_image(camera: RtspServer) -> None:
     watching = Reader(UrlSource(camera.url(), PATIENT))  # keeps the camera sending
     for wait_s in (0.1, 0.2, 0.3):
         time.sleep(wait_s)
@@ -299,7 +299,7 @@ def web(clip: Path) -> Iterator[str]:
         "/reset": content(data, "video/mp4", cut_at=middle, ending="reset"),
         "/stuck": content(data, "video/mp4", cut_at=middle, ending="silence"),
     }
-    pictures = {
+    images = {
         "/mjpeg": mjpeg(),
         "/mjpeg-ends": mjpeg(frames=15),
         "/mjpeg-empty-line": mjpeg(frames=15, begins=b"\r\n"),
@@ -309,7 +309,7 @@ def web(clip: Path) -> Iterator[str]:
     }
     page = content(b"<!doctype html><title>Log in</title>" * 100, "text/html")
     nothing = {"/page": page, "/empty": content(b"", "video/mp4"), "/403": status(403), "/500": status(500)}
-    with http_server(clips | pictures | nothing) as address:
+    with http_server(clips | images | nothing) as address:
         yield address
 
 
@@ -333,7 +333,7 @@ def test_video_on_a_server_is_as_exact_as_a_file(web: str, clip: Path, path: str
 def test_a_video_with_its_index_anywhere(tmp_path: Path, options: dict[str, str]) -> None:
     """It is larger than what is read at once, so that its server is asked for parts of it."""
     path = write_video(
-        tmp_path / "clip.mp4", every(0.04, 90), size=SIZE, picture=lambda n: noise(n, SIZE), container_options=options
+        tmp_path / "clip.mp4", every(0.04, 90), size=SIZE, image=lambda n: noise(n, SIZE), container_options=options
     )
     assert path.stat().st_size > 500_000
     with closing(FileSource(str(path))) as source:
@@ -370,7 +370,7 @@ def test_mjpeg_is_live(web: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/mjpeg-ends", "/mjpeg-half", "/mjpeg-empty-line"])
-def test_mjpeg_that_the_server_closes_has_ended_with_its_last_whole_picture(web: str, path: str) -> None:
+def test_mjpeg_that_the_server_closes_has_ended_with_its_last_whole_image(web: str, path: str) -> None:
     frames = read(web + path)
     assert_whole(frames)
     assert len(frames) == 15
@@ -392,7 +392,7 @@ def test_server_that_falls_silent_is_lost(web: str, path: str) -> None:
 
 
 @pytest.mark.slow
-def test_picture_that_stops_is_lost_although_sound_goes_on(tmp_path: Path) -> None:
+def test_image_that_stops_is_lost_although_sound_goes_on(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.ts", every(0.04, 50), size=SIZE, audio=("aac", 0.0, 8.0))
     with http_server({"/live": stream(path.read_bytes(), "video/mp2t", lasts_s=6)}) as address:
         reason, frames, after_s = loss(f"{address}/live", network(read_s=0.5))
@@ -401,10 +401,10 @@ def test_picture_that_stops_is_lost_although_sound_goes_on(tmp_path: Path) -> No
     assert after_s < 1.5 * slowness()
 
 
-def without_first_picture(path: Path, key_every: int) -> bytes:
+def without_first_image(path: Path, key_every: int) -> bytes:
     """Return a video of `four_corners` as one sees it who comes in after its first key frame."""
     options = {"g": str(key_every)}
-    write_video(path, every(0.04, 60), size=SIZE, codec="mpeg4", time_base=Fraction(1, 25), picture=corners, options=options)
+    write_video(path, every(0.04, 60), size=SIZE, codec="mpeg4", time_base=Fraction(1, 25), image=corners, options=options)
     with av.open(path) as container:
         first, second = (packet.pos for packet in islice(container.demux(video=0), 2))
     data = path.read_bytes()
@@ -428,7 +428,7 @@ def noise(number: int, size: tuple[int, int]) -> BgrImage:
 
 
 def test_nothing_is_shown_of_what_comes_before_a_key_frame(tmp_path: Path) -> None:
-    data = without_first_picture(tmp_path / "clip.ts", key_every=12)
+    data = without_first_image(tmp_path / "clip.ts", key_every=12)
     with http_server({"/live": stream(data, "video/mp2t")}) as address:
         frames = read(f"{address}/live")
     assert len(frames) == 48
@@ -440,7 +440,7 @@ def test_nothing_is_shown_of_what_comes_before_a_key_frame(tmp_path: Path) -> No
 def test_frames_that_arrive_damaged_are_dropped_and_counted(tmp_path: Path, keep_damaged: bool) -> None:
     """Every tenth picture has lost half of what it was made of."""
     clean = write_video(
-        tmp_path / "clean.ts", every(0.04, 60), size=SIZE, options={"g": "5", "bf": "0"}, picture=lambda n: noise(n, SIZE)
+        tmp_path / "clean.ts", every(0.04, 60), size=SIZE, options={"g": "5", "bf": "0"}, image=lambda n: noise(n, SIZE)
     )
     data = tmp_path / "torn.ts"
     with av.open(clean) as source, av.open(data, "w") as target:
@@ -459,7 +459,7 @@ def test_frames_that_arrive_damaged_are_dropped_and_counted(tmp_path: Path, keep
 
 
 def test_key_frame_that_never_comes_is_not_waited_for(tmp_path: Path) -> None:
-    data = without_first_picture(tmp_path / "clip.ts", key_every=600)
+    data = without_first_image(tmp_path / "clip.ts", key_every=600)
     with http_server({"/live": stream(data, "video/mp2t", lasts_s=10)}) as address:
         assert "no picture within 1 s" in refusal(f"{address}/live", network(open_s=1))
 

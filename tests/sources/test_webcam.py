@@ -25,8 +25,8 @@ STEP_S = 0.01
 class FakeDevice:
     """What `cv2.VideoCapture` does, from a list of pictures; None is a read that fails."""
 
-    def __init__(self, pictures: Sequence[BgrImage | None], *, opened: bool = True, fps: float = 30.0) -> None:
-        self.pictures = list(pictures)
+    def __init__(self, images: Sequence[BgrImage | None], *, opened: bool = True, fps: float = 30.0) -> None:
+        self.images = list(images)
         self.opened = opened
         self.fps = fps
         self.asked: list[tuple[int, float]] = []
@@ -48,8 +48,8 @@ class FakeDevice:
         self.reading = True
         time.sleep(STEP_S)
         self.reading = False
-        picture = self.pictures.pop(0) if self.pictures else None
-        return picture is not None, picture
+        image = self.images.pop(0) if self.images else None
+        return image is not None, image
 
     def release(self) -> None:
         assert not self.reading, "released in mid-read: OpenCV would crash"
@@ -68,7 +68,7 @@ def open_fake(device: FakeDevice, config: WebcamConfig = CONFIG, index: int = 0)
     return source
 
 
-def test_pictures_come_with_times_that_count_from_the_opening() -> None:
+def test_images_come_with_times_that_count_from_the_opening() -> None:
     device = FakeDevice([grey(index) for index in range(5)])
     before = datetime.now(UTC)
     with closing(open_fake(device)) as source:
@@ -92,8 +92,8 @@ def test_mjpg_is_asked_for_before_size_and_rate() -> None:
 
 @pytest.mark.parametrize(("mirror", "left_bgr"), [(False, RED), (True, BLUE)])
 def test_mirror_swaps_left_and_right(mirror: bool, left_bgr: tuple[int, int, int]) -> None:
-    picture = np.hstack([plain(RED), plain(BLUE)])
-    with closing(open_fake(FakeDevice([picture]), CONFIG.model_copy(update={"mirror": mirror}))) as source:
+    image = np.hstack([plain(RED), plain(BLUE)])
+    with closing(open_fake(FakeDevice([image]), CONFIG.model_copy(update={"mirror": mirror}))) as source:
         bgr = next(iter(source)).bgr
     assert tuple(bgr[0, 0]) == left_bgr
     assert bgr.flags.c_contiguous
@@ -105,7 +105,7 @@ def test_a_webcam_that_wakes_up_slowly_is_waited_for() -> None:
     assert (frame.index, grey_index(frame.bgr)) == (0, 7)
 
 
-def test_a_damaged_picture_now_and_then_is_passed_over() -> None:
+def test_a_damaged_image_now_and_then_is_passed_over() -> None:
     with closing(open_fake(FakeDevice([grey(0), None, None, grey(1), None, grey(2)]))) as source:
         frames = list(islice(source, 3))
     assert [grey_index(frame.bgr) for frame in frames] == [frame.index for frame in frames] == [0, 1, 2]
@@ -160,15 +160,15 @@ def test_the_real_opener_says_nothing_of_a_device_that_is_not_there(capfd: pytes
     assert capfd.readouterr() == ("", "")
 
 
-def test_shape_of_the_pixels_and_half_pictures_are_told_by_the_user() -> None:
-    pictures = [woven(index) for index in range(8)]
+def test_shape_of_the_pixels_and_half_images_are_told_by_the_user() -> None:
+    images = [woven(index) for index in range(8)]
     video = VideoConfig(segment_s=None, crf=23, preset="veryfast", deinterlace=True, pixel_aspect=2.0)
     mirrored = CONFIG.model_copy(update={"mirror": True})
-    with closing(WebcamSource(0, mirrored, open_device=lambda _: FakeDevice(pictures), video=video)) as source:
+    with closing(WebcamSource(0, mirrored, open_device=lambda _: FakeDevice(images), video=video)) as source:
         assert (source.info.width, source.info.height) == (320, 120)
         frames = list(islice(source, 6))
     assert [frame.index for frame in frames] == list(range(6))
     assert all(after.time_s - before.time_s >= STEP_S / 2 for before, after in pairwise(frames))
-    assert max(combing(frame.bgr) for frame in frames) < 0.2 < min(combing(picture) for picture in pictures)
-    for frame, picture in zip(frames, pictures, strict=False):
-        assert np.abs(frame.bgr[::2].astype(int) - cv2.resize(picture, (320, 120))[::2, ::-1]).mean() < 3
+    assert max(combing(frame.bgr) for frame in frames) < 0.2 < min(combing(image) for image in images)
+    for frame, image in zip(frames, images, strict=False):
+        assert np.abs(frame.bgr[::2].astype(int) - cv2.resize(image, (320, 120))[::2, ::-1]).mean() < 3

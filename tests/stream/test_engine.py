@@ -13,9 +13,9 @@ from maskstream.clock import MONOTONIC, Clock
 from maskstream.config.loading import Layer
 from maskstream.config.schema import Config
 from maskstream.errors import SinkClosed, SinkError, StreamLost
-from maskstream.stream.engine import Attendants, Engine
+from maskstream.stream.engine import Engine, EngineHooks
 from maskstream.stream.sink_group import SinkBinding
-from maskstream.stream.source_states import StatusBoard
+from maskstream.stream.source_states import SourceStates
 from maskstream.stream.states import StateChange
 from maskstream.types import BgrImage, Detection, Frame, FrameResult, Label, Output, SourceInfo
 from tests.clocks import ManualClock
@@ -37,8 +37,8 @@ class ListSource:
         wait_s: float = 0,
         stills: bool = False,
     ) -> None:
-        pictures = tuple(f"{index}.jpg" for index in range(count)) if stills else ()
-        self.info = SourceInfo(name, 64, 48, live, average_fps=25, pictures=pictures)
+        images = tuple(f"{index}.jpg" for index in range(count)) if stills else ()
+        self.info = SourceInfo(name, 64, 48, live, average_fps=25, images=images)
         self.closed = threading.Event()
         self._count, self._error, self._wait_s = count, error, wait_s
 
@@ -88,12 +88,12 @@ class SlowDetector(GivenDetector):
         self.batches: list[int] = []
         self._seconds, self._raises = seconds, raises
 
-    def detect(self, pictures_bgr: Sequence[BgrImage]) -> list[list[Detection]]:
-        self.batches.append(len(pictures_bgr))
+    def detect(self, images_bgr: Sequence[BgrImage]) -> list[list[Detection]]:
+        self.batches.append(len(images_bgr))
         time.sleep(self._seconds)
         if self._raises:
             raise self._raises
-        return super().detect(pictures_bgr)
+        return super().detect(images_bgr)
 
 
 def paint(frame: Frame, _result: FrameResult) -> BgrImage:
@@ -116,7 +116,7 @@ def engine(
     settings = config(**stream)
     analyzer = Analyzer(detector or GivenDetector([make_detection()]), GivenClassifier(), settings)
     bindings = [sink if isinstance(sink, SinkBinding) else SinkBinding(sink, None) for sink in sinks]
-    made = Engine(analyzer, paint, settings.stream, batch_size, Attendants(attend or (lambda: False)), StatusBoard(clock))
+    made = Engine(analyzer, paint, settings.stream, batch_size, EngineHooks(attend or (lambda: False)), SourceStates(clock))
     made.add(sources, bindings)
     return made
 
@@ -289,7 +289,7 @@ def test_sinks_are_told_what_was_dropped() -> None:
 
 
 @pytest.mark.parametrize("realtime", [False, True])
-def test_pictures_are_never_dropped_and_do_not_inherit_faces(realtime: bool) -> None:
+def test_images_are_never_dropped_and_do_not_inherit_faces(realtime: bool) -> None:
     sink = ListSink()
     report = engine([ListSource(9, stills=True)], [sink], SlowDetector(0.01), realtime=realtime, stride=2).run()
     assert sink.indices() == [0, 2, 4, 6, 8]
@@ -441,7 +441,7 @@ def test_a_listener_that_makes_a_mistake_ends_nothing_else(when: str) -> None:
             made.remove("gone", "removed")
 
     analyzer = Analyzer(GivenDetector([make_detection()]), GivenClassifier(), settings)
-    made = Engine(analyzer, paint, settings.stream, 1, Attendants(listeners=[listener], maintain=maintain), StatusBoard())
+    made = Engine(analyzer, paint, settings.stream, 1, EngineHooks(listeners=[listener], maintain=maintain), SourceStates())
     made.add(
         [ListSource(40, live=True, wait_s=0.02), ListSource(10_000, "gone", live=True, wait_s=0.02)], [SinkBinding(sink, "a")]
     )

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from maskstream import load_config
-from maskstream.stream.engine import Attendants, Engine
+from maskstream.stream.engine import Engine, EngineHooks
 from maskstream.stream.sink_group import SinkBinding
 from maskstream.stream.states import LEGAL, SourceState, StateChange
 from maskstream.types import BgrImage, Frame, FrameResult, Output, SourceInfo
@@ -18,7 +18,7 @@ from tests.properties import examples
 
 PATIENCE_S = 60.0
 """How long a thread may take to end that nothing holds back, on the busiest machine."""
-PICTURE = np.zeros((2, 2, 3), np.uint8)
+IMAGE = np.zeros((2, 2, 3), np.uint8)
 
 
 class Numbered:
@@ -31,7 +31,7 @@ class Numbered:
 
     def __iter__(self) -> Iterator[Frame]:
         for index in range(self.count):
-            yield Frame(PICTURE, index, self.info.source_id, self.number, captured_at_s=monotonic())
+            yield Frame(IMAGE, index, self.info.source_id, self.number, captured_at_s=monotonic())
         if self.endless:
             self.closed.wait()
 
@@ -124,8 +124,8 @@ class Play:
         self.ends: dict[int, int] = {}
         """How many frames had been written in all when a source was removed."""
         stream = load_config().stream.model_copy(update={"stride": stride})
-        attendants = Attendants(self._next, [self.common])
-        self.engine = Engine(Finds(), _paint, stream, batch_size, attendants)
+        hooks = EngineHooks(self._next, [self.common])
+        self.engine = Engine(Finds(), _paint, stream, batch_size, hooks)
         self.engine.add([], [SinkBinding(self.common, None)])
 
     def _next(self) -> bool:

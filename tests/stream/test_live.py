@@ -10,10 +10,10 @@ import pytest
 from maskstream.clock import MONOTONIC, Clock
 from maskstream.errors import ModelError, OutOfMemory, SinkError
 from maskstream.inference.analyzer import Analyzer
-from maskstream.stream.engine import Attendants, Engine
+from maskstream.stream.engine import Engine, EngineHooks
 from maskstream.stream.health import Rate
 from maskstream.stream.sink_group import SinkBinding
-from maskstream.stream.source_states import StatusBoard
+from maskstream.stream.source_states import SourceStates
 from maskstream.stream.states import SourceState, StateChange
 from maskstream.types import BgrImage, Detection, Frame, Output
 from tests.clocks import ManualClock
@@ -138,8 +138,8 @@ def live_engine(
 ) -> Engine:
     settings = config(**stream)
     analyzer = Analyzer(detector or GivenDetector([make_detection()]), GivenClassifier(), settings)
-    attendants = Attendants(window, [listener], maintain)
-    made = Engine(analyzer, paint, settings.stream, batch_size, attendants, StatusBoard(clock))
+    hooks = EngineHooks(window, [listener], maintain)
+    made = Engine(analyzer, paint, settings.stream, batch_size, hooks, SourceStates(clock))
     made.add(sources, [SinkBinding(sink, None) for sink in sinks])
     return made
 
@@ -170,7 +170,7 @@ def test_a_slow_camera_is_not_stalled() -> None:
     assert listener.states() == [CONNECTING, ONLINE, ENDED]
 
 
-def test_a_camera_that_says_how_slow_it_is_is_not_stalled_before_its_second_picture() -> None:
+def test_a_camera_that_says_how_slow_it_is_is_not_stalled_before_its_second_image() -> None:
     """One that is asked for a picture every 5 s."""
     clock, looks, listener = ManualClock(), Looks(), Listener()
     camera = Told(3, clock, lambda index: looks.after(5 if index else 0.1, clock))
@@ -291,11 +291,11 @@ def test_health_tells_what_is_going_on() -> None:
     """At 50 frames per second, of which each fifth is analysed."""
 
     class FiveFramesSlow(GivenDetector):
-        def detect(self, pictures_bgr: Sequence[BgrImage]) -> list[list[Detection]]:
+        def detect(self, images_bgr: Sequence[BgrImage]) -> list[list[Detection]]:
             wait_until(lambda: len(sink.outputs) == len(took_ms))
             began_s = time.perf_counter()
             camera.give(5)
-            found = super().detect(pictures_bgr)
+            found = super().detect(images_bgr)
             took_ms.append(1000 * (time.perf_counter() - began_s))
             if len(took_ms) == 14:
                 wait_until(lambda: len(sink.outputs) == 13)
@@ -328,7 +328,7 @@ def test_health_is_logged_now_and_then(said: list[str]) -> None:
     assert sum("fps in" in line for line in said) == 12 // 3
 
 
-def test_the_rate_of_a_camera_that_gives_a_picture_every_15_seconds() -> None:
+def test_the_rate_of_a_camera_that_gives_a_image_every_15_seconds() -> None:
     rare, quick = Rate(), Rate()
     for index in range(4):
         rare.count(15.0 * index)
@@ -357,12 +357,12 @@ class Cramped(GivenDetector):
         self.room = room
         self.batches: list[int] = []
 
-    def detect(self, pictures_bgr: Sequence[BgrImage]) -> list[list[Detection]]:
+    def detect(self, images_bgr: Sequence[BgrImage]) -> list[list[Detection]]:
         time.sleep(0.02)
-        if len(pictures_bgr) > self.room:
+        if len(images_bgr) > self.room:
             raise OutOfMemory("cuda: out of memory")
-        self.batches.append(len(pictures_bgr))
-        return super().detect(pictures_bgr)
+        self.batches.append(len(images_bgr))
+        return super().detect(images_bgr)
 
 
 def test_where_memory_is_short_batches_halve_and_nothing_is_lost(said: list[str]) -> None:
@@ -408,10 +408,10 @@ def test_a_listener_that_fails_when_a_source_is_removed_ends_neither_the_others_
         if sink.outputs and not good.removed:
             running.remove("a", "removed")
 
-    attendants = Attendants(listeners=[bad, good], maintain=maintain)
+    hooks = EngineHooks(listeners=[bad, good], maintain=maintain)
     settings = config()
     analyzer = Analyzer(GivenDetector([make_detection()]), GivenClassifier(), settings)
-    running = Engine(analyzer, paint, settings.stream, 1, attendants)
+    running = Engine(analyzer, paint, settings.stream, 1, hooks)
     running.add([Camera([0.02] * 10_000), Camera([0.02] * 20, "b")], [SinkBinding(sink, None)])
     with pytest.raises(SinkError, match="disk full"):
         running.run()
@@ -420,24 +420,24 @@ def test_a_listener_that_fails_when_a_source_is_removed_ends_neither_the_others_
 
 
 def test_a_source_that_was_never_added_may_be_removed() -> None:
-    board, listener = StatusBoard(), Listener()
+    states, listener = SourceStates(), Listener()
     settings = config()
     analyzer = Analyzer(GivenDetector([]), GivenClassifier(), settings)
-    running = Engine(analyzer, paint, settings.stream, 1, Attendants(listeners=[listener]), board)
-    board.status("opening")
+    running = Engine(analyzer, paint, settings.stream, 1, EngineHooks(listeners=[listener]), states)
+    states.status("opening")
     running.remove("opening", "removed")
     running.remove("unknown", "removed")
     assert (listener.states("opening"), listener.states("unknown")) == ([CONNECTING, ENDED], [])
-    assert board.status("opening").last.state is CONNECTING
+    assert states.status("opening").last.state is CONNECTING
 
 
 def test_frames_of_a_source_that_was_removed_are_not_analysed() -> None:
     class Watching(GivenDetector):
-        def detect(self, pictures_bgr: Sequence[BgrImage]) -> list[list[Detection]]:
+        def detect(self, images_bgr: Sequence[BgrImage]) -> list[list[Detection]]:
             if not removed.is_set():
                 wait_until(lambda: len(sink.outputs) == 0 and removed.is_set())
-            shown.append(len(pictures_bgr))
-            return super().detect(pictures_bgr)
+            shown.append(len(images_bgr))
+            return super().detect(images_bgr)
 
     removed, shown, sink, listener = threading.Event(), [], ListSink(), Listener()
 

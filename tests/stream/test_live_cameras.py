@@ -13,10 +13,10 @@ from maskstream.config.camera_watch import CameraWatch
 from maskstream.config.cameras import Camera, read_cameras
 from maskstream.config.schema import Config
 from maskstream.errors import ConfigError, ModelError, SourceOpenError
-from maskstream.stream.engine import Attendants, Engine
+from maskstream.stream.engine import Engine, EngineHooks
 from maskstream.stream.live_cameras import CameraWork, LiveCameras, Opened
 from maskstream.stream.sink_group import SinkBinding
-from maskstream.stream.source_states import StatusBoard
+from maskstream.stream.source_states import SourceStates
 from maskstream.stream.states import SourceState, SourceStatus
 from tests.clocks import ManualClock
 from tests.receivers import wait_until
@@ -48,7 +48,7 @@ class Scene:
         self.path = folder / "cameras.yaml"
         self.write(*lines)
         self.clock, self.listener, self.told = ManualClock(), Listener(), Told()
-        self.board = StatusBoard()
+        self.states = SourceStates()
         self.prepared: list[float] = []
         self.opened: list[tuple[str, ListSource, ListSink]] = []
         self.errors: dict[str, Exception] = {}
@@ -58,13 +58,13 @@ class Scene:
         watch = CameraWatch([str(self.path)], config, self.clock)
         cameras = read_cameras([str(self.path)], config)
         work = CameraWork(lambda _: self._wait("check"), self._prepare, self._open)
-        self.live = LiveCameras(watch, cameras, [self.told], work, self.board)
-        attendants = Attendants(self._attend, [self.listener], self.live.maintain, self.live.leave)
+        self.live = LiveCameras(watch, cameras, [self.told], work, self.states)
+        hooks = EngineHooks(self._attend, [self.listener], self.live.maintain, self.live.leave)
         self.until_s = monotonic() + LONGEST_S
         self.attend: Callable[[], None] = lambda: None
-        self.engine = Engine(Scripted(lambda _: []), paint, stream_config().stream, 1, attendants, self.board)
+        self.engine = Engine(Scripted(lambda _: []), paint, stream_config().stream, 1, hooks, self.states)
         for camera in cameras:
-            opened = self._open(camera, self.board.status(camera.name))
+            opened = self._open(camera, self.states.status(camera.name))
             self.engine.add([opened.source], opened.sinks)
 
     def _attend(self) -> bool:
@@ -144,7 +144,7 @@ def test_what_concerns_the_connection_opens_source_and_sink_anew(scene: Scene, c
 
 
 def test_settings_of_a_camera_that_has_ended_do_not_open_it_again(scene: Scene) -> None:
-    scene.board.status("gate").change(SourceState.ENDED, "its end was reached")
+    scene.states.status("gate").change(SourceState.ENDED, "its end was reached")
     scene.edit(f"{GATE}, {FAST}")
     scene.settle(lambda: scene.told.min_scores)
     assert len(scene.opened) == 1

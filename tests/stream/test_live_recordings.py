@@ -18,10 +18,10 @@ from maskstream.config.schema import Config
 from maskstream.io.file_names import FileNames
 from maskstream.rendering.overlay import Overlay
 from maskstream.sinks import JsonlSink
-from maskstream.stream.engine import Attendants, Engine
+from maskstream.stream.engine import Engine, EngineHooks
 from maskstream.stream.live_cameras import CameraWork, LiveCameras
 from maskstream.stream.sink_group import SinkBinding
-from maskstream.stream.source_states import StatusBoard
+from maskstream.stream.source_states import SourceStates
 from maskstream.tracking.analyzer import PeopleAnalyzer
 from tests.clocks import ManualClock
 from tests.servers import http_server, mjpeg
@@ -49,15 +49,15 @@ class Run:
         self._write(edits.pop(0))
         watch = CameraWatch([str(self.path)], config, self.clock)
         cameras = read_cameras([str(self.path)], config)
-        board, names = StatusBoard(), FileNames()
+        states, names = SourceStates(), FileNames()
         by_source = {camera.name: camera.config for camera in cameras}
         people, overlay = PeopleAnalyzer(Scripted(lambda _: []), config, by_source), Overlay(config, by_source)
-        open_one = partial(open_camera, board=board, output=str(self.output), names=names)
-        self.live = LiveCameras(watch, cameras, [people, overlay], CameraWork(lambda _: None, lambda _: None, open_one), board)
-        attendants = Attendants(self._attend, leave=self.live.leave)
-        self.engine = Engine(people, overlay.paint, config.stream, 4, attendants, board)
+        open_one = partial(open_camera, states=states, output=str(self.output), names=names)
+        self.live = LiveCameras(watch, cameras, [people, overlay], CameraWork(lambda _: None, lambda _: None, open_one), states)
+        hooks = EngineHooks(self._attend, leave=self.live.leave)
+        self.engine = Engine(people, overlay.paint, config.stream, 4, hooks, states)
         for camera in cameras:
-            opened = open_one(camera, board.status(camera.name))
+            opened = open_one(camera, states.status(camera.name))
             self.engine.add([opened.source], opened.sinks)
         self.engine.add([], [SinkBinding(JsonlSink(str(self.jsonl)), None)])
 

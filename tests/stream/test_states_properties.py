@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from maskstream.errors import SinkError
-from maskstream.stream.source_states import StatusBoard
+from maskstream.stream.source_states import SourceStates
 from maskstream.stream.states import LEGAL, SourceState, SourceStatus, StateChange
 
 NAMES = st.sampled_from(["door", "lab"])
@@ -35,7 +35,7 @@ class StatusMachine(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.board = StatusBoard()
+        self.states = SourceStates()
         self.listeners = [Listener(), Listener(), Listener()]
         self.statuses: dict[str, SourceStatus] = {}
         self.states: dict[str, SourceState] = {}
@@ -46,7 +46,7 @@ class StatusMachine(RuleBasedStateMachine):
 
     @rule(name=NAMES, quiet=st.booleans())
     def look_at(self, name: str, quiet: bool) -> None:
-        status = self.board.status(name, quiet=quiet)
+        status = self.states.status(name, quiet=quiet)
         if name not in self.statuses:
             self.statuses[name], self.states[name] = status, SourceState.CONNECTING
             self.waiting.append((name, SourceState.CONNECTING))
@@ -71,7 +71,7 @@ class StatusMachine(RuleBasedStateMachine):
 
     @rule(name=NAMES)
     def end(self, name: str) -> None:
-        self.board.end(name, "removed")
+        self.states.end(name, "removed")
         self.statuses.pop(name, None)
         if self.states.pop(name, SourceState.ENDED) is not SourceState.ENDED:
             self.waiting.append((name, SourceState.ENDED))
@@ -80,7 +80,7 @@ class StatusMachine(RuleBasedStateMachine):
     def deliver(self, broken: int | None) -> None:
         for index, listener in enumerate(self.listeners):
             listener.fails = index == broken
-        failed = self.board.deliver(self.listeners)
+        failed = self.states.deliver(self.listeners)
         does_fail = broken is not None and bool(self.waiting)
         assert [listener for listener, _ in failed] == ([self.listeners[broken]] if does_fail and broken is not None else [])
         for index, happened in enumerate(self.happened):

@@ -7,7 +7,7 @@ from time import sleep
 import cv2
 import pytest
 
-from maskstream.benchmark.rounds import Contestant, percentiles, ratio, take_turns
+from maskstream.benchmark.rounds import Workload, percentiles, ratio, take_turns
 from tests.conftest import DEMO
 from tests.slowness import slowness
 from tools import benchmark
@@ -91,8 +91,8 @@ def test_a_mistake_is_one_line(arguments: list[str], code: int, said: str, capfd
 def test_contestants_take_turns() -> None:
     turns: list[str] = []
 
-    def runs(name: str, seconds: float) -> Contestant:
-        return Contestant(name, "", lambda: [turns.append(name), sleep(seconds), 10][-1])  # type: ignore[func-returns-value]
+    def runs(name: str, seconds: float) -> Workload:
+        return Workload(name, "", lambda: [turns.append(name), sleep(seconds), 10][-1])  # type: ignore[func-returns-value]
 
     times = take_turns([runs("a", 0.01), runs("b", 0.05)], 2, lambda _: None)
     assert turns == ["a", "b", "a", "b", "a", "b"]

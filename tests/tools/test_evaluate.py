@@ -173,7 +173,7 @@ def test_a_killed_run_and_an_interrupted_one_go_on(photos: Path, tmp_path: Path,
 
 
 @pytest.mark.slow
-def test_a_picture_that_turns_out_to_be_damaged_is_left_out_and_counted(
+def test_a_image_that_turns_out_to_be_damaged_is_left_out_and_counted(
     photos: Path, main: Main, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for index in range(2):
@@ -215,7 +215,7 @@ def test_runs_are_compared(photos: Path, finished: Path, main: Main, tmp_path: P
 
 
 @pytest.mark.slow
-def test_yolo_on_the_same_pictures(main: Main, tmp_path: Path) -> None:
+def test_yolo_on_the_same_images(main: Main, tmp_path: Path) -> None:
     boxes = [((10, 10, 40, 40), RED), ((80, 20, 110, 60), BLUE)]
     (tmp_path / "images").mkdir()
     (tmp_path / "labels").mkdir()

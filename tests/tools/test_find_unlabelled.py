@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from maskstream.evaluation.matching import box_iou
-from maskstream.io.images import picture_size
+from maskstream.io.images import image_size
 from tests.tools.loading import Run, only_line, runner
 
 
@@ -59,11 +59,11 @@ def test_labels_in_another_encoding(photos: Path, run: Run, tmp_path: Path, enco
     assert (done.returncode, done.stdout) == (0, "marked: 1\n"), done.stderr
 
 
-def test_labels_of_a_picture_of_another_size_stay_as_they_are(photos: Path, run: Run, tmp_path: Path) -> None:
+def test_labels_of_a_image_of_another_size_stay_as_they_are(photos: Path, run: Run, tmp_path: Path) -> None:
     without(photos, tmp_path / "few.json", 1)
     labels = json.loads((tmp_path / "few.json").read_text())
     for image in labels["images"]:
-        width, height = picture_size(str(photos / image["file_name"]))
+        width, height = image_size(str(photos / image["file_name"]))
         image |= {"width": 2 * width, "height": 2 * height}
     for face in labels["annotations"]:
         face |= {"bbox": [2 * value for value in face["bbox"]], "keypoints": []}
@@ -81,7 +81,7 @@ def test_what_is_not_asked_for_stays(photos: Path, run: Run, tmp_path: Path, opt
     assert done.stdout == "marked: 0\n"
 
 
-def test_a_picture_without_faces_teaches_what_no_face_is(photos: Path, run: Run, tmp_path: Path) -> None:
+def test_a_image_without_faces_teaches_what_no_face_is(photos: Path, run: Run, tmp_path: Path) -> None:
     without(photos, tmp_path / "few.json", 0, 1, 2)
     done = run(*given(photos, tmp_path / "few.json", tmp_path / "new.json"))
     assert done.returncode == 0, done.stderr

@@ -21,7 +21,7 @@ from maskstream.benchmark import gpu_check, gpu_setup
 from maskstream.benchmark.gpu_check import GpuCheckRequest, run_gpu_check
 from maskstream.benchmark.gpu_equivalence import COARSE, EXACT, SCALED, agreement
 from maskstream.benchmark.gpu_memory import buffers, most_that_fit
-from maskstream.benchmark.gpu_setup import QUICK, Check, real_pictures
+from maskstream.benchmark.gpu_setup import QUICK, Check, real_images
 from maskstream.errors import OutOfMemory, SourceOpenError
 from maskstream.inference.analyzer import Analyzer
 from maskstream.inference.pipeline import build_detector
@@ -177,8 +177,8 @@ class _RemembersPlaces(Uploads):
         super().__init__(device)
         self.copies: dict[int, torch.Tensor] = {}
 
-    def __call__(self, pictures_bgr: Sequence[BgrImage]) -> list[torch.Tensor]:
-        return [self.copies.setdefault(each.ctypes.data, torch.from_numpy(each.copy())) for each in pictures_bgr]
+    def __call__(self, images_bgr: Sequence[BgrImage]) -> list[torch.Tensor]:
+        return [self.copies.setdefault(each.ctypes.data, torch.from_numpy(each.copy())) for each in images_bgr]
 
 
 class _Forgetful(Check):
@@ -190,7 +190,7 @@ class _Forgetful(Check):
 
 @pytest.mark.slow
 def test_answers_of_what_an_array_held_before_are_found_out() -> None:
-    found = buffers(_Forgetful(CPU, QUICK, real_pictures(2, None), print, lambda: 1.0))
+    found = buffers(_Forgetful(CPU, QUICK, real_images(2, None), print, lambda: 1.0))
     assert found["passed"] is False
     assert "filling 2: found 0." in found["said"]
     assert "filling 1" not in found["said"]
@@ -285,22 +285,22 @@ def test_a_package_that_the_models_need_ends_it(package: str) -> None:
     assert done.stderr == f"the package {package} is missing; pip install {package}; the models need it\n"
 
 
-def test_pictures_of_ones_own_are_looked_at_too(tmp_path: Path, face_bgr: BgrImage) -> None:
+def test_images_of_ones_own_are_looked_at_too(tmp_path: Path, face_bgr: BgrImage) -> None:
     cv2.imwrite(str(tmp_path / "one.png"), face_bgr[:200, :300])
     (tmp_path / "notes.txt").write_text("no picture")
-    frames = real_pictures(2, tmp_path)
+    frames = real_images(2, tmp_path)
     assert [(frame.width, frame.height) for frame in frames] == [(640, 360), (640, 360), (300, 200)]
     assert np.array_equal(frames[2].bgr, face_bgr[:200, :300])
 
 
-def test_without_the_clip_there_are_pictures_of_ones_own_alone(
+def test_without_the_clip_there_are_images_of_ones_own_alone(
     tmp_path: Path, face_bgr: BgrImage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gpu_setup, "CLIP", tmp_path / "demo.mp4")
     cv2.imwrite(str(tmp_path / "one.png"), face_bgr)
-    assert [frame.width for frame in real_pictures(2, tmp_path)] == [640]
+    assert [frame.width for frame in real_images(2, tmp_path)] == [640]
     with pytest.raises(SourceOpenError, match=r"demo.mp4: is not installed; give --images DIR"):
-        real_pictures(2, None)
+        real_images(2, None)
 
 
 @pytest.mark.parametrize(

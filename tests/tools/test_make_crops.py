@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from maskstream import MaskPipeline
-from maskstream.io.images import read_picture
+from maskstream.io.images import read_image
 from maskstream.training.crops import middle, stored_size
 from maskstream.types import Frame
 from maskstream.vision.align import cut_quad
@@ -41,7 +41,7 @@ def test_the_tool_cuts_what_the_stream_judges(
     description = json.loads((out / "crops.json").read_text())
     assert description["crops"] == dict(Counter(path.parent.name for path in out.glob("*/*.png"))) == {"mask": 2, "no_mask": 4}
     assert {path.stat().st_mode & 0o777 for path in out.rglob("*")} == {0o600, 0o700}
-    crops = [read_picture(str(path)) for path in out.glob("*/*.png")]
+    crops = [read_image(str(path)) for path in out.glob("*/*.png")]
     assert {crop.shape for crop in crops} == {(stored_size(SIZE), stored_size(SIZE), 3)}
     judged = [cut_quad(frame.bgr, face.quad_xy, SIZE) for frame in demo_frames[::25] for face in pipeline(frame.bgr)]
     assert len(judged) == 6
@@ -63,7 +63,7 @@ def test_both_keypoints_give_twice_the_crops(photos: Path, run: Run, tmp_path: P
     said = done.stdout
     missed = "1 its class is not known, 1 the detector did not find it"
     assert said == f"crops: 4 mask, 8 no_mask\nmissed: {missed}\n"
-    assert {read_picture(str(path)).shape[0] for path in (tmp_path / "out").glob("*/*.png")} == {stored_size(48)}
+    assert {read_image(str(path)).shape[0] for path in (tmp_path / "out").glob("*/*.png")} == {stored_size(48)}
     assert len(list((tmp_path / "out").glob("*/*.png"))) == 12
 
 

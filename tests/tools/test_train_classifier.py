@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from maskstream.config.loading import load_config
-from maskstream.io.images import write_picture
+from maskstream.io.images import write_image
 from maskstream.models import CLASSIFIERS, ClassifierOptions
 from maskstream.training.crops import DESCRIPTION, stored_size
 from maskstream.training.run import load_classifier_recipe
@@ -40,7 +40,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for number in range(10):
                 crop = rng.integers(0, 255, (stored_size(SIZE), stored_size(SIZE), 3)).astype(np.uint8)
                 crop[stored_size(SIZE) // 2 :] = colour
-                write_picture(folder / part / name / f"{number}.png", crop)
+                write_image(folder / part / name / f"{number}.png", crop)
         (folder / part / DESCRIPTION).write_text(json.dumps({"size_px": SIZE}))
     return folder
 

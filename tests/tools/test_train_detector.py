@@ -7,12 +7,12 @@ import pytest
 from safetensors import safe_open
 
 from maskstream.evaluation.matching import box_iou
-from maskstream.io.images import read_picture
+from maskstream.io.images import read_image
 from maskstream.models import DETECTORS, DetectorOptions
 from tests import command_lines
 from tests.command_lines import ROOT
 from tests.tools.loading import Run, only_line, runner
-from tests.training.pictures import write_discs
+from tests.training.images import write_discs
 
 SHIPPED = ROOT / "weights" / "face_mobilenet.safetensors"
 SMALL = ("--set", "window_px=[64]", "--set", "batch_size=2", "--set", "samples_per_epoch=4", "--set", "epochs=2")
@@ -36,9 +36,9 @@ def data(discs: Path) -> list[str | Path]:
 
 
 @pytest.mark.slow
-def test_eight_pictures_of_what_was_never_seen_are_learnt_by_heart(run: Run, discs: Path, tmp_path: Path) -> None:
+def test_eight_images_of_what_was_never_seen_are_learnt_by_heart(run: Run, discs: Path, tmp_path: Path) -> None:
     options = DetectorOptions("cpu", min_score=0.05, max_faces=10)
-    before = DETECTORS["face_mobilenet"](options).detect([read_picture(str(path)) for path in sorted(discs.iterdir())])
+    before = DETECTORS["face_mobilenet"](options).detect([read_image(str(path)) for path in sorted(discs.iterdir())])
     first = json.loads(discs.with_suffix(".json").read_text())["annotations"][0]["bbox"]
     label = np.array([[first[0], first[1], first[0] + first[2], first[1] + first[3]]], np.float32)
     assert all(box_iou(found.box_xyxy[None], label)[0, 0] < 0.5 for found in before[0] if found.score > 0.5)
@@ -96,11 +96,11 @@ def test_a_training_that_diverges_is_no_success(run: Run, discs: Path, tmp_path:
     ],
 )
 def test_what_cannot_be_learnt_from_is_refused(
-    run: Run, discs: Path, tmp_path: Path, pictures: list[object] | None, setting: tuple[str, ...], code: int, message: str
+    run: Run, discs: Path, tmp_path: Path, images: list[object] | None, setting: tuple[str, ...], code: int, message: str
 ) -> None:
     labels = json.loads(discs.with_suffix(".json").read_text())
-    if pictures is not None:
-        labels["annotations"] = pictures
+    if images is not None:
+        labels["annotations"] = images
     (tmp_path / "val.json").write_text(json.dumps(labels))
     chosen = ("--images", discs, "--annotations", discs.with_suffix(".json"), "--val-annotations", tmp_path / "val.json")
     done = run(*chosen, "--out", tmp_path / "mine.safetensors", "--init", SHIPPED, *SMALL, *setting)
@@ -109,7 +109,7 @@ def test_what_cannot_be_learnt_from_is_refused(
 
 
 @pytest.mark.slow
-def test_broken_pictures_are_listed_and_left_out_or_refused(run: Run, discs: Path, tmp_path: Path) -> None:
+def test_broken_images_are_listed_and_left_out_or_refused(run: Run, discs: Path, tmp_path: Path) -> None:
     labels = write_discs(tmp_path / "discs")
     broken = tmp_path / "discs" / "3.png"
     broken.write_bytes(broken.read_bytes()[:-400])

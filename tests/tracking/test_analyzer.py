@@ -102,9 +102,9 @@ def test_two_cameras_have_their_own_people() -> None:
     assert (lab.faces[0].track_id, lab.faces[0].steady_label) == (1, Label.NO_MASK)
 
 
-def test_pictures_have_nothing_to_do_with_one_another() -> None:
-    pictures = [Frame(frame_at(0).bgr, index, "photos", 0.0, file=f"{index}.png") for index in range(3)]
-    results = watch(lambda _: [face_at(200)], pictures)
+def test_images_have_nothing_to_do_with_one_another() -> None:
+    images = [Frame(frame_at(0).bgr, index, "photos", 0.0, file=f"{index}.png") for index in range(3)]
+    results = watch(lambda _: [face_at(200)], images)
     assert [(face.track_id, face.steady_label) for result in results for face in result.faces] == [(None, None)] * 3
 
 
@@ -135,7 +135,7 @@ def test_another_opening_whose_clock_begins_anew_has_other_people() -> None:
     assert [result.faces[0].track_id for result in watch(lambda _: [face_at(200)], frames)] == [1, 1, 1, 2, 2]
 
 
-def test_in_a_picture_of_another_size_places_say_nothing() -> None:
+def test_in_a_image_of_another_size_places_say_nothing() -> None:
     """Neither who is whom, nor where somebody was a moment ago."""
     frames = [frame_at(n) if n < 5 else replace(frame_at(n), bgr=frame_at(n).bgr[:240, :320]) for n in range(10)]
     results = watch(lambda frame: [face_at(200, 120)] if frame.index != 5 else [], frames)

@@ -81,7 +81,7 @@ def test_a_score_that_is_none_is_nobody(score: float) -> None:
     assert tracker.update(0.3, [face_at(100)], LOST_S) == [1]
 
 
-def test_a_box_beyond_all_pictures_spoils_nothing() -> None:
+def test_a_box_beyond_all_images_spoils_nothing() -> None:
     tracker = Tracker()
     huge = make_face(box=(-3.4e38, 160, 3.4e38, 240))
     assert tracker.update(0.0, [face_at(100), huge], LOST_S) == [1, None]

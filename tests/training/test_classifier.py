@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from maskstream.errors import ConfigError, SourceOpenError
-from maskstream.io.images import write_picture
+from maskstream.io.images import write_image
 from maskstream.models.crop_classifier import crops_to_tensor
 from maskstream.training import classifier
 from maskstream.training.classifier import (
@@ -64,7 +64,7 @@ def write_crops(folder: Path, size_px: int = SIZE, **counts: int) -> Path:
     for seed, (name, count) in enumerate(counts.items()):
         (folder / name).mkdir(exist_ok=True)
         for index, crop in enumerate(noise(count, seed)):
-            write_picture(folder / name / f"{index}.png", crop)
+            write_image(folder / name / f"{index}.png", crop)
     return folder
 
 
@@ -96,14 +96,14 @@ def test_the_sum_tells_sets_apart(tmp_path: Path) -> None:
     assert read_crops(folder, recipe()).sha256 == before
     changed = noise(2)[1]
     changed[0, 0, 0] ^= 1
-    write_picture(folder / "mask" / "1.png", changed)
+    write_image(folder / "mask" / "1.png", changed)
     assert read_crops(folder, recipe()).sha256 != before
 
 
 def test_unreadable_crops_are_listed_and_left_out(tmp_path: Path) -> None:
     folder = write_crops(tmp_path, mask=2, no_mask=2)
     (folder / "mask" / "0.png").write_bytes(b"no picture")
-    write_picture(folder / "no_mask" / "1.png", noise()[0][:-2])
+    write_image(folder / "no_mask" / "1.png", noise()[0][:-2])
     crops = read_crops(folder, recipe())
     assert crops.labels.tolist() == [0, 1]
     assert len(crops.unreadable) == 2

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from maskstream.annotations import Annotations, LabelledFace, LabelledPicture
+from maskstream.annotations import Annotations, LabelledFace, LabelledImage
 from maskstream.errors import SinkError
-from maskstream.io.images import read_picture, write_picture
+from maskstream.io.images import read_image, write_image
 from maskstream.training.crops import MARGIN, CropRules, Miss, cut_stored, make_crops, middle, stored_size
 from maskstream.types import FACE_KEYPOINTS, BgrImage, Detection, Label
 from maskstream.vision.align import PADDING_BGR, AlignRules, align_face
@@ -31,8 +31,8 @@ class Detector:
     found: Sequence[Detection] = ()
     keypoint_names: tuple[str, ...] = FACE_KEYPOINTS
 
-    def detect(self, pictures_bgr: Sequence[BgrImage]) -> list[list[Detection]]:
-        return [list(self.found) for _ in pictures_bgr]
+    def detect(self, images_bgr: Sequence[BgrImage]) -> list[list[Detection]]:
+        return [list(self.found) for _ in images_bgr]
 
 
 def noise(side: int = SIDE) -> BgrImage:
@@ -48,8 +48,8 @@ def annotations(folder: Path, *faces: LabelledFace, names: Sequence[str] = ("a.p
     """Return pictures of noise, each with all of the faces."""
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        write_picture(folder / name, noise())
-    return Annotations(tuple(LabelledPicture(folder / name, name, SIDE, SIDE, faces) for name in names), "coco", "0" * 64)
+        write_image(folder / name, noise())
+    return Annotations(tuple(LabelledImage(folder / name, name, SIDE, SIDE, faces) for name in names), "coco", "0" * 64)
 
 
 def cut(given: Annotations, out: Path, detector: Detector | None = None, **changes: Any) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def test_the_comparison_would_see_a_shift_by_a_tenth_of_a_pixel() -> None:
         assert_same_pixels(crops[0].bgr, crops[1].bgr)
 
 
-def test_the_margin_shows_what_is_around_a_face_and_is_padded_beyond_the_picture() -> None:
+def test_the_margin_shows_what_is_around_a_face_and_is_padded_beyond_the_image() -> None:
     white = np.full((SIDE, SIDE, 3), 255, np.uint8)
     inside, at_the_edge = (rotated(make_detection(), 0, 1.0, centre=centre) for centre in ((150, 150), (5, 150)))
     stored = [cut_stored(white, each, each.box_xyxy, 32, ALIGN) for each in (inside, at_the_edge)]
@@ -148,7 +148,7 @@ def test_crops_go_into_folders_of_their_classes(tmp_path: Path) -> None:
         paths = sorted((tmp_path / "out" / face.label.value).iterdir())
         expected = cut_stored(noise(), face.as_detection(), face.box_xyxy, 32, ALIGN)
         assert len(paths) == 2
-        assert all(np.array_equal(read_picture(str(path)), expected) for path in paths)
+        assert all(np.array_equal(read_image(str(path)), expected) for path in paths)
 
 
 def test_the_description_agrees_with_the_files(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_the_description_agrees_with_the_files(tmp_path: Path) -> None:
     assert (returned["crops"], returned["missed"]) == (description["crops"], description["missed"])
 
 
-def test_pictures_of_one_name_in_several_folders_all_keep_their_crops(tmp_path: Path) -> None:
+def test_images_of_one_name_in_several_folders_all_keep_their_crops(tmp_path: Path) -> None:
     names = ("x.png", "one/x.png", "two/x.png", "two/deep/x.png", "x.jpg")
     description = cut(annotations(tmp_path, labelled(make_detection()), names=names), tmp_path / "out")
     assert description["crops"] == {"mask": 5}
@@ -196,7 +196,7 @@ def test_a_face_without_a_crop_is_listed_with_the_reason(
     assert description["crops"] == {"mask": 1}  # the other one
 
 
-def test_an_unreadable_picture_is_listed_and_the_next_one_is_cut(tmp_path: Path) -> None:
+def test_an_unreadable_image_is_listed_and_the_next_one_is_cut(tmp_path: Path) -> None:
     face, unknown = labelled(make_detection()), labelled(make_detection(), Label.UNKNOWN)
     given = annotations(tmp_path, face, unknown, face, names=("a.png", "b.png"))
     (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:500])
@@ -218,7 +218,7 @@ def test_nothing_to_cut_leaves_a_description(tmp_path: Path) -> None:
 def test_where_the_keypoints_come_from(tmp_path: Path, keypoints: str, from_labels: int, from_detector: int) -> None:
     ours, found = make_detection(), moved(make_detection(), 2)
     description = cut(annotations(tmp_path, labelled(ours)), tmp_path / "out", Detector([found]), keypoints=keypoints)
-    crops = [read_picture(str(path)) for path in (tmp_path / "out" / "mask").iterdir()]
+    crops = [read_image(str(path)) for path in (tmp_path / "out" / "mask").iterdir()]
     by_labels, by_detector = (cut_stored(noise(), each, each.box_xyxy, 32, ALIGN) for each in (ours, found))
     assert sum(np.array_equal(crop, by_labels) for crop in crops) == from_labels
     assert sum(np.array_equal(crop, by_detector) for crop in crops) == from_detector
@@ -233,7 +233,7 @@ def test_a_face_without_labelled_points_takes_those_of_the_detector_and_others_d
     assert cut(annotations(tmp_path, *faces), tmp_path / "out", detector)["crops"] == {"mask": 1, "no_mask": 1}
     for name, expected in (("mask", found), ("no_mask", ours)):
         (path,) = (tmp_path / "out" / name).iterdir()
-        assert np.array_equal(read_picture(str(path)), cut_stored(noise(), expected, expected.box_xyxy, 32, ALIGN))
+        assert np.array_equal(read_image(str(path)), cut_stored(noise(), expected, expected.box_xyxy, 32, ALIGN))
 
 
 def test_with_both_a_face_that_was_not_detected_has_its_labelled_crop(tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_labelled_heads_are_matched_with_the_heads_of_detections(tmp_path: Path,
     assert cut(given, tmp_path / "as_face", Detector([found]))["missed"] == {Miss.NOT_DETECTED: 1}
     assert cut(given, tmp_path / "as_head", Detector([found]), box="head")["crops"] == {"no_mask": 1}
     (path,) = (tmp_path / "as_head" / "no_mask").iterdir()  # cut by the face, as the stream does
-    assert np.array_equal(read_picture(str(path)), cut_stored(noise(), found, found.box_xyxy, 32, ALIGN))
+    assert np.array_equal(read_image(str(path)), cut_stored(noise(), found, found.box_xyxy, 32, ALIGN))
 
 
 def test_a_detection_is_used_once_and_by_the_face_it_fits_best(tmp_path: Path) -> None:
@@ -268,7 +268,7 @@ def test_a_face_is_matched_once_however_many_detections_there_are(tmp_path: Path
     given = annotations(tmp_path, labelled(make_detection(), keypoints=False))
     assert cut(given, tmp_path / "out", Detector([far, near]))["crops"] == {"mask": 1}
     (path,) = (tmp_path / "out" / "mask").iterdir()
-    assert np.array_equal(read_picture(str(path)), cut_stored(noise(), near, near.box_xyxy, 32, ALIGN))
+    assert np.array_equal(read_image(str(path)), cut_stored(noise(), near, near.box_xyxy, 32, ALIGN))
 
 
 def test_an_unwritable_file_is_said(tmp_path: Path) -> None:
@@ -286,7 +286,7 @@ def test_crops_of_two_sets_are_not_mixed(tmp_path: Path) -> None:
         cut(given, tmp_path / "out")
 
 
-def test_pictures_whose_names_differ_only_in_their_folders_keep_their_crops(tmp_path: Path) -> None:
+def test_images_whose_names_differ_only_in_their_folders_keep_their_crops(tmp_path: Path) -> None:
     given = annotations(tmp_path, labelled(make_detection()), names=("a/x.png", "a_x.png"))
     description = cut(given, tmp_path / "out")
     assert description["crops"] == {"mask": 2}
@@ -298,7 +298,7 @@ def test_a_labelled_head_is_cut_by_its_face(tmp_path: Path) -> None:
     head = LabelledFace(head_box(detection.box_xyxy, SIDE, SIDE), Label.MASK, keypoints_xy=detection.keypoints_xy)
     cut(annotations(tmp_path, head), tmp_path / "out", box="head")
     expected = cut_stored(noise(), detection, face_box_from_keypoints(detection), 32, ALIGN)
-    assert np.array_equal(read_picture(str(next((tmp_path / "out" / "mask").iterdir()))), expected)
+    assert np.array_equal(read_image(str(next((tmp_path / "out" / "mask").iterdir()))), expected)
 
 
 @pytest.mark.parametrize("height", [112, 224, 336])
@@ -312,7 +312,7 @@ def test_the_middle_is_the_same_where_the_side_is_a_multiple_of_the_size(height:
     assert_same_pixels(middle(stored, 112), aligned.bgr)
 
 
-def test_background_is_what_is_found_beside_all_labelled_faces_in_pictures_of_the_given_names(tmp_path: Path) -> None:
+def test_background_is_what_is_found_beside_all_labelled_faces_in_images_of_the_given_names(tmp_path: Path) -> None:
     face, stranger = labelled(make_detection()), moved(make_detection(), 150)
     ignored = replace(labelled(moved(make_detection(), 80)), ignore=True)
     detector = Detector(
@@ -324,10 +324,10 @@ def test_background_is_what_is_found_beside_all_labelled_faces_in_pictures_of_th
     assert description["background"] == "^negative_"
     (path,) = (tmp_path / "out" / "background").iterdir()
     assert path.name.startswith("negative_1.png")
-    assert np.array_equal(read_picture(str(path)), cut_stored(noise(), stranger, stranger.box_xyxy, 32, ALIGN))
+    assert np.array_equal(read_image(str(path)), cut_stored(noise(), stranger, stranger.box_xyxy, 32, ALIGN))
 
 
-def test_a_picture_without_faces_is_nothing_but_background(tmp_path: Path) -> None:
+def test_a_image_without_faces_is_nothing_but_background(tmp_path: Path) -> None:
     detector = Detector([make_detection(), moved(make_detection(), 100)])
     assert cut(annotations(tmp_path), tmp_path / "out", detector, background=re.compile(""))["crops"] == {"background": 2}
 

@@ -11,7 +11,7 @@ from maskstream.errors import ConfigError, WeightsError
 from maskstream.training.detector import DetectorTask
 from maskstream.training.recipe import DetectorRecipe
 from maskstream.training.run import load_detector_recipe
-from tests.training.pictures import write_discs
+from tests.training.images import write_discs
 
 
 @pytest.fixture(scope="module")
@@ -41,15 +41,15 @@ def test_windows_of_one_batch_have_one_size_and_batches_differ(discs: Annotation
     assert {batch[0] for batch in sizes} == {64, 96, 128}
 
 
-def test_pictures_are_drawn_as_often_as_their_names_say(discs: Annotations) -> None:
+def test_images_are_drawn_as_often_as_their_names_say(discs: Annotations) -> None:
     drawn = task(discs, picture_weights={"^[0-3]": 0.0, "^4": 2.0})
     assert drawn._odds == pytest.approx(np.array([0, 0, 0, 0, 0.4, 0.2, 0.2, 0.2]))
 
 
 def test_faces_without_keypoints_are_drawn_more_often(discs: Annotations) -> None:
-    faces = [replace(picture.faces[0], keypoints_xy=None, ignore=number == 1) for number, picture in enumerate(discs.pictures)]
-    changed = [replace(picture, faces=(face,)) for picture, face in zip(discs.pictures, faces, strict=True)]
-    some = replace(discs, pictures=(*changed[:2], *discs.pictures[2:]))
+    faces = [replace(image.faces[0], keypoints_xy=None, ignore=number == 1) for number, image in enumerate(discs.images)]
+    changed = [replace(image, faces=(face,)) for image, face in zip(discs.images, faces, strict=True)]
+    some = replace(discs, images=(*changed[:2], *discs.images[2:]))
     assert task(some, without_keypoints_weight=3.0)._odds == pytest.approx(np.array([0.3] + [0.1] * 7))
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maskstream.annotations import Annotations, LabelledFace, LabelledPicture
+from maskstream.annotations import Annotations, LabelledFace, LabelledImage
 from maskstream.training.finding import _RAW_SCORES, calibrate_keypoints, validation_figures
 from maskstream.types import FACE_KEYPOINTS, Detection, FloatArray, Label
 
@@ -17,8 +17,8 @@ def labelled(x: float, label: Label = Label.NO_MASK, *, ignore: bool = False) ->
 
 
 def annotations(*faces: tuple[LabelledFace, ...]) -> Annotations:
-    pictures = tuple(LabelledPicture(Path(f"{n}.png"), f"{n}.png", 400, 100, each) for n, each in enumerate(faces))
-    return Annotations(pictures, "coco", "sum")
+    images = tuple(LabelledImage(Path(f"{n}.png"), f"{n}.png", 400, 100, each) for n, each in enumerate(faces))
+    return Annotations(images, "coco", "sum")
 
 
 def detected(face: LabelledFace, score: float, off: float = 0.0, logit: float = 5.0) -> Detection:

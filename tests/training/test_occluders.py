@@ -47,10 +47,10 @@ def test_the_crop_keeps_its_shape_and_the_input_its_pixels(label: Label, size: i
 @pytest.mark.parametrize("label", OCCLUDERS)
 def test_the_generator_decides_everything(label: Label) -> None:
     crop = make_crop(label=label)
-    pictures = {occlude(crop, label, np.random.default_rng(seed)).tobytes() for seed in range(20)}
+    images = {occlude(crop, label, np.random.default_rng(seed)).tobytes() for seed in range(20)}
     again = {occlude(crop, label, np.random.default_rng(seed)).tobytes() for seed in range(20)}
-    assert pictures == again
-    assert len(pictures) == 20
+    assert images == again
+    assert len(images) == 20
 
 
 @pytest.mark.parametrize(
@@ -77,9 +77,9 @@ def test_every_occluder_is_drawn(label: Label, monkeypatch: pytest.MonkeyPatch) 
 
 def test_objects_come_from_either_side() -> None:
     crop = make_crop(label=Label.MASK)
-    pictures = [occlude(crop, Label.MASK, np.random.default_rng(seed)) for seed in range(100)]
-    left = [share_changed(crop, picture, (0.6, 1), (0, 0.2)) for picture in pictures]
-    right = [share_changed(crop, picture, (0.6, 1), (0.8, 1)) for picture in pictures]
+    images = [occlude(crop, Label.MASK, np.random.default_rng(seed)) for seed in range(100)]
+    left = [share_changed(crop, image, (0.6, 1), (0, 0.2)) for image in images]
+    right = [share_changed(crop, image, (0.6, 1), (0.8, 1)) for image in images]
     assert sum(one > 2 * other + 0.05 for one, other in zip(left, right, strict=True)) > 10
     assert sum(one > 2 * other + 0.05 for one, other in zip(right, left, strict=True)) > 10
 
@@ -87,8 +87,8 @@ def test_objects_come_from_either_side() -> None:
 @pytest.mark.parametrize("label", [Label.MASK, Label.INCORRECT])
 def test_a_mask_stays_visible(label: Label) -> None:
     crop = make_crop(label=label)
-    pictures = [occlude(crop, label, np.random.default_rng(seed)) for seed in range(300)]
-    changed = [share_changed(crop, picture, (0.55, 0.85), (0.25, 0.75)) for picture in pictures]
+    images = [occlude(crop, label, np.random.default_rng(seed)) for seed in range(300)]
+    changed = [share_changed(crop, image, (0.55, 0.85), (0.25, 0.75)) for image in images]
     assert np.mean(changed) < 0.1
     assert np.quantile(changed, 0.9) < 0.3
     assert np.max(changed) < 0.65
@@ -100,16 +100,16 @@ def test_a_mask_stays_visible(label: Label) -> None:
 def test_nothing_but_a_hand_hides_the_tip_of_a_bare_nose(occluder: occluders._Occluder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(OCCLUDERS, Label.NO_MASK, (occluder,))
     crop = make_crop()
-    pictures = [occlude(crop, Label.NO_MASK, np.random.default_rng(seed)) for seed in range(200)]
-    assert max(share_changed(crop, picture, (0.48, 0.58), (0.4, 0.6)) for picture in pictures) < 0.6
+    images = [occlude(crop, Label.NO_MASK, np.random.default_rng(seed)) for seed in range(200)]
+    assert max(share_changed(crop, image, (0.48, 0.58), (0.4, 0.6)) for image in images) < 0.6
 
 
 def test_what_is_before_a_mouth_differs_from_a_mask() -> None:
     """A mask covers both cheeks beside the nose and the mouth; what we draw leaves one of them free."""
     crop = make_crop()
     for seed in range(300):
-        picture = occlude(crop, Label.NO_MASK, np.random.default_rng(seed))
-        sides = [share_changed(crop, picture, (0.55, 0.62), x) for x in ((0.2, 0.35), (0.4, 0.6), (0.65, 0.8))]
+        image = occlude(crop, Label.NO_MASK, np.random.default_rng(seed))
+        sides = [share_changed(crop, image, (0.55, 0.62), x) for x in ((0.2, 0.35), (0.4, 0.6), (0.65, 0.8))]
         assert min(sides) < 0.6
 
 

@@ -11,45 +11,45 @@ def noise(height: int = 36, width: int = 48) -> BgrImage:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
 
 
-def changed(picture_bgr: BgrImage, seed: int, strength: float = 1.0) -> BgrImage:
-    return photometric(picture_bgr, np.random.default_rng(seed), strength)
+def changed(image_bgr: BgrImage, seed: int, strength: float = 1.0) -> BgrImage:
+    return photometric(image_bgr, np.random.default_rng(seed), strength)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 5), (1, 40), (36, 48)], ids=str)
 def test_shape_and_type_stay(shape: tuple[int, int]) -> None:
     made = [changed(noise(*shape), seed) for seed in SEEDS]
-    assert {picture.shape for picture in made} == {(*shape, 3)}
-    assert {picture.dtype for picture in made} == {np.dtype(np.uint8)}
+    assert {image.shape for image in made} == {(*shape, 3)}
+    assert {image.dtype for image in made} == {np.dtype(np.uint8)}
 
 
 def test_the_input_is_not_modified() -> None:
-    picture = noise()
-    before = picture.copy()
+    image = noise()
+    before = image.copy()
     for seed in SEEDS:
-        changed(picture, seed)
-    assert np.array_equal(picture, before)
+        changed(image, seed)
+    assert np.array_equal(image, before)
 
 
 def test_strength_0_changes_nothing() -> None:
-    picture = noise()
-    assert all(np.array_equal(changed(picture, seed, strength=0), picture) for seed in SEEDS)
+    image = noise()
+    assert all(np.array_equal(changed(image, seed, strength=0), image) for seed in SEEDS)
 
 
 def test_less_strength_changes_less_often() -> None:
-    picture = noise()
-    full, half = (sum(not np.array_equal(changed(picture, seed, s), picture) for seed in SEEDS) for s in (1, 0.25))
+    image = noise()
+    full, half = (sum(not np.array_equal(changed(image, seed, s), image) for seed in SEEDS) for s in (1, 0.25))
     assert 0.2 * len(SEEDS) < half < 0.6 * len(SEEDS)
     assert full > 0.85 * len(SEEDS)
 
 
 def test_the_seed_decides_everything() -> None:
-    picture = noise()
-    made = [changed(picture, seed) for seed in range(30)]
-    assert all(np.array_equal(changed(picture, seed), one) for seed, one in enumerate(made))
+    image = noise()
+    made = [changed(image, seed) for seed in range(30)]
+    assert all(np.array_equal(changed(image, seed), one) for seed, one in enumerate(made))
     assert len({one.tobytes() for one in made}) > 25
 
 
-def test_dark_bright_tinted_and_grey_pictures_occur() -> None:
+def test_dark_bright_tinted_and_grey_images_occur() -> None:
     colourful = np.full((24, 24, 3), (100, 130, 150), np.uint8)
     means = np.array([changed(colourful, seed).mean(axis=(0, 1)) for seed in SEEDS])
     spread = means.max(axis=1) - means.min(axis=1)
@@ -59,7 +59,7 @@ def test_dark_bright_tinted_and_grey_pictures_occur() -> None:
     assert (spread < 1).sum() > 2
 
 
-def test_blurred_and_noisy_pictures_occur() -> None:
+def test_blurred_and_noisy_images_occur() -> None:
     edge = np.full((32, 32, 3), 60, np.uint8)
     edge[:, 16:] = 180
     made = [changed(edge, seed).astype(int) for seed in SEEDS]
@@ -68,25 +68,25 @@ def test_blurred_and_noisy_pictures_occur() -> None:
 
 
 def test_downscaled_loses_detail_and_keeps_the_light() -> None:
-    picture = noise(64, 80)
-    small = downscaled(picture, 0.25)
-    assert small.shape == picture.shape
-    assert small.mean(axis=(0, 1)) == pytest.approx(picture.mean(axis=(0, 1)), abs=1.5)
-    assert small.std() < 0.4 * picture.std()
-    assert downscaled(picture, 0.5).std() > small.std()
+    image = noise(64, 80)
+    small = downscaled(image, 0.25)
+    assert small.shape == image.shape
+    assert small.mean(axis=(0, 1)) == pytest.approx(image.mean(axis=(0, 1)), abs=1.5)
+    assert small.std() < 0.4 * image.std()
+    assert downscaled(image, 0.5).std() > small.std()
 
 
 def test_downscaled_moves_nothing() -> None:
-    picture = np.zeros((60, 60, 3), np.uint8)
-    picture[24:36, 14:26] = 255
-    weights = downscaled(picture, 0.3)[..., 0].astype(float)
+    image = np.zeros((60, 60, 3), np.uint8)
+    image[24:36, 14:26] = 255
+    weights = downscaled(image, 0.3)[..., 0].astype(float)
     rows, columns = np.mgrid[:60, :60] + 0.5
     assert (columns * weights).sum() / weights.sum() == pytest.approx(20, abs=0.3)
     assert (rows * weights).sum() / weights.sum() == pytest.approx(30, abs=0.3)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 5), (1, 40)], ids=str)
-def test_tiny_pictures_are_downscaled_to_a_pixel_at_least(shape: tuple[int, int]) -> None:
+def test_tiny_images_are_downscaled_to_a_pixel_at_least(shape: tuple[int, int]) -> None:
     made = downscaled(noise(*shape), 0.01)
     assert made.shape == (*shape, 3)
     assert (made == made[0, 0]).all()

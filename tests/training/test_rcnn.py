@@ -55,7 +55,7 @@ def test_a_face_without_keypoints_trains_the_box_alone(module: KeypointRCNN) -> 
 
 
 @pytest.mark.parametrize("labels", [[], [IGNORED]])
-def test_a_picture_without_faces_teaches_what_is_none(module: KeypointRCNN, labels: list[int]) -> None:
+def test_a_image_without_faces_teaches_what_is_none(module: KeypointRCNN, labels: list[int]) -> None:
     found = losses(module, TINY[: len(labels)], labels, POINTS[: len(labels)] * 0)
     assert found["loss_classifier"] > 0
     assert found["loss_objectness"] > 0
@@ -63,8 +63,8 @@ def test_a_picture_without_faces_teaches_what_is_none(module: KeypointRCNN, labe
 
 
 def test_windows_are_not_scaled_in_training_and_are_in_use(module: KeypointRCNN) -> None:
-    pictures = [torch.rand(3, 100, 130)]
-    assert module.transform(pictures)[0].image_sizes == [(100, 130)]
+    images = [torch.rand(3, 100, 130)]
+    assert module.transform(images)[0].image_sizes == [(100, 130)]
     module.eval()
-    assert module.transform(pictures)[0].image_sizes == [(384, 499)]
+    assert module.transform(images)[0].image_sizes == [(384, 499)]
     module.train()

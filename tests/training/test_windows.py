@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from maskstream.annotations import LabelledFace, LabelledPicture
+from maskstream.annotations import LabelledFace, LabelledImage
 from maskstream.errors import SourceError
-from maskstream.io.images import write_picture
+from maskstream.io.images import write_image
 from maskstream.training.recipe import DetectorRecipe
 from maskstream.training.run import load_detector_recipe
 from maskstream.training.windows import Window, make_window
@@ -28,9 +28,9 @@ def recipe(**changes: Any) -> DetectorRecipe:
     return load_detector_recipe(None, []).model_copy(update={**PLAIN, **changes})
 
 
-def at_scale(scale: float, picture_px: int, size_px: int = SIZE) -> dict[str, Any]:
+def at_scale(scale: float, image_px: int, size_px: int = SIZE) -> dict[str, Any]:
     """Return the zoom at which a window shows each pixel of a square picture as `scale` pixels."""
-    zoom = scale * picture_px / (1.2 * size_px)
+    zoom = scale * image_px / (1.2 * size_px)
     return {"zoom": [zoom, zoom]}
 
 
@@ -45,14 +45,14 @@ class Oval:
     ignore: bool = False
     bgr: tuple[int, int, int] = (LIGHT, LIGHT, LIGHT)
 
-    def draw(self, picture_bgr: BgrImage) -> LabelledFace:
+    def draw(self, image_bgr: BgrImage) -> LabelledFace:
         (x, y), (across, down) = self.centre, self.radii
-        cv2.ellipse(picture_bgr, (x, y), (across, down), 0, 0, 360, self.bgr, cv2.FILLED)
+        cv2.ellipse(image_bgr, (x, y), (across, down), 0, 0, 360, self.bgr, cv2.FILLED)
         eye_x, eye_y, nose_y = across // 2, down // 3, down // 4
         points = [(x, y + nose_y), (x + eye_x, y - eye_y), (x - eye_x, y - eye_y)]
         for point, colour in zip(points, (BLUE, GREEN, RED), strict=True):
             if self.dot_px:
-                cv2.circle(picture_bgr, point, self.dot_px, colour, cv2.FILLED)
+                cv2.circle(image_bgr, point, self.dot_px, colour, cv2.FILLED)
         box = np.array([x - across, y - down, x + across + 1, y + down + 1], np.float32)
         keypoints = np.array(points, np.float32) + 0.5 if self.dot_px else None
         return LabelledFace(box, Label.NO_MASK, self.ignore, keypoints)
@@ -61,15 +61,15 @@ class Oval:
 FACE = Oval((150, 170), (50, 60), dot_px=8)
 
 
-def picture(path: Path, *ovals: Oval, size: tuple[int, int] = (320, 320), background: tuple[int, int, int] = (DARK,) * 3) -> Any:
+def image(path: Path, *ovals: Oval, size: tuple[int, int] = (320, 320), background: tuple[int, int, int] = (DARK,) * 3) -> Any:
     bgr = np.full((size[1], size[0], 3), background, np.uint8)
     faces = tuple(oval.draw(bgr) for oval in ovals)
-    write_picture(path, bgr)
-    return LabelledPicture(path, path.name, *size, faces)
+    write_image(path, bgr)
+    return LabelledImage(path, path.name, *size, faces)
 
 
-def window_of(seed: int, made: DetectorRecipe, *pictures: LabelledPicture, size_px: int = SIZE) -> Window:
-    return make_window(pictures, [], made, size_px, np.random.default_rng(seed))
+def window_of(seed: int, made: DetectorRecipe, *images: LabelledImage, size_px: int = SIZE) -> Window:
+    return make_window(images, [], made, size_px, np.random.default_rng(seed))
 
 
 def dot_centre(bgr: BgrImage, colour: tuple[int, int, int]) -> np.ndarray:
@@ -98,7 +98,7 @@ def is_mirrored(bgr: BgrImage) -> bool:
     return bool(across[0] * down[1] - across[1] * down[0] < 0)
 
 
-def whole_faces(made: DetectorRecipe, shown: LabelledPicture, seeds: int, reach: float) -> list[Window]:
+def whole_faces(made: DetectorRecipe, shown: LabelledImage, seeds: int, reach: float) -> list[Window]:
     """Return those windows that show a face with all of its dots, `reach` pixels from the edge."""
     windows = [window_of(seed, made, shown) for seed in range(seeds)]
     return [
@@ -121,7 +121,7 @@ def whole_faces(made: DetectorRecipe, shown: LabelledPicture, seeds: int, reach:
     ids=["scale 1", "enlarged", "shrunk", "by face", "turned a little", "turned by any angle"],
 )
 def test_keypoints_lie_where_the_dots_are(tmp_path: Path, changes: dict[str, Any]) -> None:
-    shown = picture(tmp_path / "a.png", FACE)
+    shown = image(tmp_path / "a.png", FACE)
     windows = whole_faces(recipe(**changes), shown, 60, 14)
     mirrored = [is_mirrored(window.bgr) for window in windows]
     assert 3 < sum(mirrored) < len(windows) - 3
@@ -134,7 +134,7 @@ def test_keypoints_lie_where_the_dots_are(tmp_path: Path, changes: dict[str, Any
 
 
 def test_at_scale_1_nothing_is_shifted(tmp_path: Path) -> None:
-    shown = picture(tmp_path / "a.png", Oval((100, 90), (30, 40), dot_px=5), size=(192, 192))
+    shown = image(tmp_path / "a.png", Oval((100, 90), (30, 40), dot_px=5), size=(192, 192))
     windows = whole_faces(recipe(zoom=[1.0, 1.0]), shown, 30, 8)
     assert len(windows) > 15
     for window in windows:
@@ -148,7 +148,7 @@ def test_at_scale_1_nothing_is_shifted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("changes", [{}, {"turn_deg": 8.0}, {"large_turn_share": 1.0}, {"by_face_share": 1.0}])
 def test_a_box_holds_all_that_is_seen_of_a_face_and_no_more(tmp_path: Path, changes: dict[str, Any]) -> None:
-    shown = picture(tmp_path / "a.png", Oval((150, 170), (50, 60)))
+    shown = image(tmp_path / "a.png", Oval((150, 170), (50, 60)))
     whole = 0
     for seed in range(60):
         window = window_of(seed, recipe(**changes), shown)
@@ -166,7 +166,7 @@ def test_a_box_holds_all_that_is_seen_of_a_face_and_no_more(tmp_path: Path, chan
 
 
 def test_turned_faces_stand_at_any_angle(tmp_path: Path) -> None:
-    shown = picture(tmp_path / "a.png", FACE)
+    shown = image(tmp_path / "a.png", FACE)
     windows = whole_faces(recipe(large_turn_share=1.0, **at_scale(0.7, 320)), shown, 100, 10)
     eyes = [window.keypoints[0, 1, :2] - window.keypoints[0, 2, :2] for window in windows]
     degrees = [np.rad2deg(np.arctan2(y, x)) for x, y in eyes]
@@ -176,7 +176,7 @@ def test_turned_faces_stand_at_any_angle(tmp_path: Path) -> None:
 
 
 def test_what_is_hardly_seen_is_neither_positive_nor_negative(tmp_path: Path) -> None:
-    shown = picture(tmp_path / "a.png", Oval((80, 100), (25, 30)), size=(200, 200))
+    shown = image(tmp_path / "a.png", Oval((80, 100), (25, 30)), size=(200, 200))
     made, area = recipe(**at_scale(2, 200)), 4 * 51 * 61
     seen = []
     for seed in range(100):
@@ -192,21 +192,21 @@ def _of(window: Window) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize(("oval", "counts"), [(Oval((96, 96), (1, 9)), 0), (Oval((96, 96), (3, 9)), 1)], ids=["3 px", "7 px"])
 def test_tiny_faces_do_not_count(tmp_path: Path, oval: Oval, counts: int) -> None:
-    shown = picture(tmp_path / "a.png", oval, size=(192, 192))
+    shown = image(tmp_path / "a.png", oval, size=(192, 192))
     windows = [window_of(seed, recipe(zoom=[1.0, 1.0]), shown) for seed in range(20)]
     whole = [window for window in windows if is_within(window.boxes_xyxy[0], np.array([1, 1, SIZE - 1, SIZE - 1]))]
     assert {window.counts.tolist()[0] for window in whole} == {counts}
 
 
 def test_ignored_faces_do_not_count(tmp_path: Path) -> None:
-    shown = picture(tmp_path / "a.png", Oval((60, 96), (30, 40), ignore=True), Oval((135, 96), (30, 40)), size=(192, 192))
+    shown = image(tmp_path / "a.png", Oval((60, 96), (30, 40), ignore=True), Oval((135, 96), (30, 40)), size=(192, 192))
     both = [window for seed in range(20) if len((window := window_of(seed, recipe(zoom=[0.8, 0.8]), shown)).boxes_xyxy) == 2]
     assert len(both) > 10
     assert all(window.counts.tolist() == [0, 1] for window in both)
 
 
 def test_faces_without_keypoints_have_none_that_is_visible(tmp_path: Path) -> None:
-    shown = picture(tmp_path / "a.png", Oval((60, 96), (30, 40)), Oval((135, 96), (30, 40), dot_px=4), size=(192, 192))
+    shown = image(tmp_path / "a.png", Oval((60, 96), (30, 40)), Oval((135, 96), (30, 40), dot_px=4), size=(192, 192))
     window = next(
         made for seed in range(20) if (made := window_of(seed, recipe(zoom=[0.7, 0.7]), shown)).counts.tolist() == [1, 1]
     )
@@ -215,7 +215,7 @@ def test_faces_without_keypoints_have_none_that_is_visible(tmp_path: Path) -> No
 
 
 def test_keypoints_outside_are_not_visible(tmp_path: Path) -> None:
-    shown = picture(tmp_path / "a.png", FACE)
+    shown = image(tmp_path / "a.png", FACE)
     windows = [window_of(seed, recipe(**at_scale(1.9, 320)), shown) for seed in range(40)]
     points = np.concatenate([window.keypoints.reshape(-1, 3) for window in windows])
     is_inside = ((points[:, :2] >= 0) & (points[:, :2] < SIZE)).all(axis=1)
@@ -226,7 +226,7 @@ def test_keypoints_outside_are_not_visible(tmp_path: Path) -> None:
 def test_a_mosaic_keeps_every_label_in_its_own_cell(tmp_path: Path) -> None:
     hues = (BLUE, GREEN, RED, YELLOW)
     shown = [
-        picture(
+        image(
             tmp_path / f"{index}.png",
             Oval((140, 160), (50, 60), dot_px=0, bgr=hue),
             background=(hue[0] // 4, hue[1] // 4, hue[2] // 4),
@@ -259,8 +259,8 @@ def _opened(mask: np.ndarray) -> np.ndarray:
 
 
 def test_keypoints_of_a_mosaic_lie_on_their_dots(tmp_path: Path) -> None:
-    with_face = picture(tmp_path / "face.png", FACE)
-    empty = picture(tmp_path / "empty.png")
+    with_face = image(tmp_path / "face.png", FACE)
+    empty = image(tmp_path / "empty.png")
     checked = 0
     for seed in range(24):
         place = seed % 4
@@ -280,7 +280,7 @@ def _is_whole(points: np.ndarray, box: np.ndarray) -> bool:
 
 
 def test_the_rng_decides_everything(tmp_path: Path) -> None:
-    shown = [picture(tmp_path / f"{index}.png", FACE) for index in range(4)]
+    shown = [image(tmp_path / f"{index}.png", FACE) for index in range(4)]
     made = load_detector_recipe(None, [])
     first, again, other = (window_of(seed, made, *shown) for seed in (5, 5, 6))
     for name in ("bgr", "boxes_xyxy", "counts", "keypoints"):
@@ -290,7 +290,7 @@ def test_the_rng_decides_everything(tmp_path: Path) -> None:
 
 
 def test_faces_come_in_every_size(tmp_path: Path) -> None:
-    shown = picture(tmp_path / "a.png", Oval((150, 170), (30, 37)))
+    shown = image(tmp_path / "a.png", Oval((150, 170), (30, 37)))
     made = recipe(by_face_share=1.0)
     windows = [window_of(seed, made, shown) for seed in range(150)]
     boxes = np.concatenate([window.boxes_xyxy[window.counts > 0] for window in windows])
@@ -303,8 +303,8 @@ def test_faces_come_in_every_size(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 4])
-def test_pictures_without_faces_have_empty_labels(tmp_path: Path, count: int) -> None:
-    window = window_of(3, load_detector_recipe(None, []), *[picture(tmp_path / "a.png")] * count)
+def test_images_without_faces_have_empty_labels(tmp_path: Path, count: int) -> None:
+    window = window_of(3, load_detector_recipe(None, []), *[image(tmp_path / "a.png")] * count)
     assert window.bgr.shape == (SIZE, SIZE, 3)
     assert window.bgr.dtype == np.uint8
     assert window.boxes_xyxy.shape == (0, 4)
@@ -313,16 +313,16 @@ def test_pictures_without_faces_have_empty_labels(tmp_path: Path, count: int) ->
     assert {array.dtype for array in (window.boxes_xyxy, window.counts, window.keypoints)} == {np.dtype(np.float32)}
 
 
-def test_pictures_without_faces_have_a_zoom_of_their_own(tmp_path: Path) -> None:
-    shown = picture(tmp_path / "a.png", size=(SIZE, SIZE), background=(10, 160, 10))
+def test_images_without_faces_have_a_zoom_of_their_own(tmp_path: Path) -> None:
+    shown = image(tmp_path / "a.png", size=(SIZE, SIZE), background=(10, 160, 10))
     made = recipe(zoom=[9.0, 9.0], zoom_without_faces=[0.5 / 1.2, 0.5 / 1.2])
     for seed in range(5):
         is_shown = (window_of(seed, made, shown).bgr == (10, 160, 10)).all(axis=2)
         assert is_shown.sum() == pytest.approx((SIZE / 2) ** 2, rel=0.05)
 
 
-def test_what_a_picture_leaves_free_shows_a_background_or_is_plain(tmp_path: Path) -> None:
-    shown, behind = picture(tmp_path / "a.png", FACE), picture(tmp_path / "b.png", size=(90, 40), background=(10, 160, 10))
+def test_what_a_image_leaves_free_shows_a_background_or_is_plain(tmp_path: Path) -> None:
+    shown, behind = image(tmp_path / "a.png", FACE), image(tmp_path / "b.png", size=(90, 40), background=(10, 160, 10))
     small = recipe(zoom=[0.4, 0.4])
     fillings = set()
     for seed in range(30):
@@ -334,7 +334,7 @@ def test_what_a_picture_leaves_free_shows_a_background_or_is_plain(tmp_path: Pat
 
 
 def test_a_part_of_a_face_is_hidden_and_its_labels_stay(tmp_path: Path) -> None:
-    shown = picture(tmp_path / "a.png", FACE)
+    shown = image(tmp_path / "a.png", FACE)
     hidden = 0
     for seed in range(20):
         free, covered = (window_of(seed, recipe(hidden_share=share, **at_scale(0.8, 320)), shown) for share in (0.0, 1.0))
@@ -349,14 +349,14 @@ def test_a_part_of_a_face_is_hidden_and_its_labels_stay(tmp_path: Path) -> None:
 
 
 def test_the_colours_change_with_photometric_alone(tmp_path: Path) -> None:
-    shown = picture(tmp_path / "a.png", FACE)
+    shown = image(tmp_path / "a.png", FACE)
     plain, changed = (window_of(4, recipe(photometric=share), shown) for share in (0.0, 1.0))
     assert np.array_equal(plain.boxes_xyxy, changed.boxes_xyxy)
     assert not np.array_equal(plain.bgr, changed.bgr)
 
 
-def test_a_missing_picture_is_said(tmp_path: Path) -> None:
-    shown = picture(tmp_path / "a.png", FACE)
+def test_a_missing_image_is_said(tmp_path: Path) -> None:
+    shown = image(tmp_path / "a.png", FACE)
     shown.path.unlink()
     with pytest.raises(SourceError, match="cannot be read"):
         window_of(0, recipe(), shown)

@@ -24,7 +24,7 @@ def rotated(detection: Detection, degrees: float, scale: float = 1.0, centre: tu
     )
 
 
-def picture_of(detection: Detection, size: int = 300) -> np.ndarray:
+def image_of(detection: Detection, size: int = 300) -> np.ndarray:
     """Black, with the person's right eye red, the left eye green and the nose blue."""
     bgr = np.zeros((size, size, 3), np.uint8)
     for name, colour in (("right_eye", (0, 0, 255)), ("left_eye", (0, 255, 0)), ("nose", (255, 0, 0))):
@@ -43,7 +43,7 @@ def centre_of(crop: np.ndarray, channel: int) -> np.ndarray:
 @pytest.mark.parametrize("scale", [1.0, 3.0])
 def test_eyes_come_to_fixed_places_however_the_head_is_tilted(degrees: float, scale: float) -> None:
     detection = rotated(make_detection(), degrees, scale)
-    aligned = align_face(picture_of(detection), detection, detection.box_xyxy, SIZE, RULES)
+    aligned = align_face(image_of(detection), detection, detection.box_xyxy, SIZE, RULES)
     assert aligned is not None
     assert aligned.bgr.shape == (SIZE, SIZE, 3)
     # The person's right eye is on the viewer's left.
@@ -54,7 +54,7 @@ def test_eyes_come_to_fixed_places_however_the_head_is_tilted(degrees: float, sc
 
 def test_the_quad_is_what_was_cut() -> None:
     detection = rotated(make_detection(), 20, 2.0)
-    aligned = align_face(picture_of(detection), detection, detection.box_xyxy, SIZE, RULES)
+    aligned = align_face(image_of(detection), detection, detection.box_xyxy, SIZE, RULES)
     assert aligned is not None
     upper_left, upper_right, _, lower_left = aligned.quad_xy
     fraction = np.linalg.solve(
@@ -129,7 +129,7 @@ def test_large_faces_are_averaged_and_do_not_alias() -> None:
 
 def test_the_frame_is_not_modified() -> None:
     detection = make_detection()
-    bgr = picture_of(detection)
+    bgr = image_of(detection)
     before = bgr.copy()
     align_face(bgr, detection, detection.box_xyxy, SIZE, RULES)
     assert (bgr == before).all()

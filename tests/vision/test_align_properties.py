@@ -123,7 +123,7 @@ def test_mixed_up_eyes_make_no_difference(
     size=st.sampled_from([32, 64, 112]),
     spot=st.tuples(st.floats(0.2, 0.8), st.floats(0.2, 0.8)),
 )
-def test_a_point_of_the_picture_is_found_in_the_crop(
+def test_a_point_of_the_image_is_found_in_the_crop(
     side: float, angle: float, centre: tuple[float, float], size: int, spot: tuple[float, float]
 ) -> None:
     """A bright spot is drawn where the outline says that it lies, and found there in what was cut."""
