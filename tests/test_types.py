@@ -7,7 +7,7 @@ from tests.conftest import make_detection, make_face, make_frame
 
 
 @pytest.mark.parametrize(
-    "picture",
+    "image",
     [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4, 3), np.float32)],
     ids=["grey", "four channels", "empty", "float"],
 )

@@ -14,7 +14,7 @@ from maskstream.evaluation.contact_sheets import write_sheets
 from maskstream.evaluation.headline import headline, shares_of
 from maskstream.evaluation.plots import write_plots
 from maskstream.evaluation.report import write_report
-from tests.evaluation.made import empty_metrics, full_metrics, mistakes, picture, poor_metrics
+from tests.evaluation.made import empty_metrics, full_metrics, image, mistakes, poor_metrics
 from tests.slowness import LONGEST_S
 
 Browse = Callable[[Path], tuple[str, list[str]]]
@@ -27,7 +27,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("full")
     metrics, first, *others = full_metrics(), *mistakes()
     every = [replace(first, name=HOSTILE), *others]
-    sheets = write_sheets(every, lambda _: picture(), folder, most=5)
+    sheets = write_sheets(every, lambda _: image(), folder, most=5)
     write_report(metrics, every, sheets, write_plots(metrics, folder), folder / "report.html")
     assert not list(folder.glob(".*"))
     return folder / "report.html"
@@ -127,7 +127,7 @@ def test_the_page_asks_for_nothing_from_outside(full: Path) -> None:
     assert {source for source in sources if not source.startswith(("data:", "#"))} == set()
     assert re.findall(r"@import|url\(", page) == []
     assert len(re.findall(r"<img ", page)) == 11 + 4
-    assert all('alt="' in image for image in re.findall(r"<img [^>]+>", page))
+    assert all('alt="' in shown for shown in re.findall(r"<img [^>]+>", page))
 
 
 def test_names_of_files_are_no_markup(full: Path) -> None:

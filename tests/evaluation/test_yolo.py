@@ -57,7 +57,7 @@ def by_label(faces: tuple[Face, ...]) -> dict[Label, list[float]]:
 
 
 @pytest.mark.parametrize(
-    ("picture", "red", "blue"),
+    ("image", "red", "blue"),
     [(WIDE, WIDE_RED, WIDE_BLUE), (TALL, TALL_RED, TALL_BLUE)],
     ids=["wide", "tall"],
 )

@@ -243,7 +243,7 @@ def test_batching_frames_changes_no_answer(pipeline: MaskPipeline, demo_frames: 
 
 
 @pytest.mark.parametrize(
-    ("settings", "size", "of_pictures"),
+    ("settings", "size", "of_images"),
     [
         ({"detector.every": 1}, 2 * STREAMS, 2 * STREAMS),
         ({}, 6 * STREAMS, 2 * STREAMS),

@@ -93,7 +93,7 @@ def _kill_late(process: int, over: Event) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-@pytest.mark.parametrize("pictures", [1, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("images", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_a_fork_is_told_that_it_cannot_use_the_models_of_its_parent(
     loaded: MaskPipeline, demo_frames: list[Frame], images: int
 ) -> None:

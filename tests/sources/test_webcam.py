@@ -126,7 +126,7 @@ def test_a_rate_that_is_none_stays_unknown(fps: float) -> None:
     ],
 )
 def test_a_device_that_does_not_work(monkeypatch: pytest.MonkeyPatch, device: Callable[[], FakeDevice], said: str) -> None:
-    monkeypatch.setattr("maskstream.sources.webcam._FIRST_PICTURE_S", 0.05)
+    monkeypatch.setattr("maskstream.sources.webcam._FIRST_IMAGE_S", 0.05)
     made = device()
     with pytest.raises(SourceOpenError, match=said):
         open_fake(made, index=97)

@@ -89,7 +89,7 @@ def test_a_training_that_diverges_is_no_success(run: Run, discs: Path, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("pictures", "setting", "code", "message"),
+    ("images", "setting", "code", "message"),
     [
         ([], (), 3, "the pictures to judge by show no labelled face; give --val-annotations with some"),
         (None, ("--set", "picture_weights={'.': 0}"), 2, "picture_weights: no picture to learn from is left"),
