@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from maskstream.config.schema import Config, PerSource
 from maskstream.events.minute_counts import MinuteCounter
-from maskstream.events.types import Happening, Look, MaskEvent, Moment, Phase
+from maskstream.events.types import EventOrCounts, MaskEvent, Observation, Phase, Timestamp
 from maskstream.stream.rates import Pace
 from maskstream.types import Face, Label, Output
 
@@ -20,21 +20,21 @@ class _Episode:
     """A person who has the same label for some time."""
 
     label: Label
-    began: Moment
-    last: Moment
+    began: Timestamp
+    last: Timestamp
     zone: str | None
     confidence: float = 0.0
-    best: Look | None = None
+    best: Observation | None = None
     best_worth: float = -1.0
     event_id: str | None = None
     sequence: int = 0
-    told: Moment | None = None
+    told: Timestamp | None = None
 
 
 @dataclass
 class _Source:
     counter: MinuteCounter
-    now: Moment | None = None
+    now: Timestamp | None = None
     pace: Pace = field(default_factory=Pace)
     episodes: dict[int, _Episode] = field(default_factory=dict)
 
@@ -72,9 +72,9 @@ class EventDetector:
         self._crop = crop or (lambda _output, _face: None)
         self._sources: dict[str, _Source] = {}
         self._looked_at: Output | None = None
-        self._found: list[Happening] = []
-        self._ends: dict[str, list[Happening]] = {}
-        self._untold: dict[str, list[Happening]] = {}
+        self._found: list[EventOrCounts] = []
+        self._ends: dict[str, list[EventOrCounts]] = {}
+        self._untold: dict[str, list[EventOrCounts]] = {}
         """What is told with the next frame of a source, or at its end."""
 
     def set_source(self, source_id: str, config: Config) -> None:
@@ -95,7 +95,7 @@ class EventDetector:
             if episode.best is not None:
                 episode.best = replace(episode.best, crop_jpeg=None)
 
-    def look(self, output: Output) -> list[Happening]:
+    def look(self, output: Output) -> list[EventOrCounts]:
         """Return what is to be told at an analysed frame; a frame that was just looked at is not looked at again."""
         if output is not self._looked_at:
             self._looked_at = output
@@ -103,7 +103,7 @@ class EventDetector:
             self._found = self._happenings(output) if output.analysed and output.frame.file is None else []
         return self._found
 
-    def end(self, source_id: str, cause: str) -> list[Happening]:
+    def end(self, source_id: str, cause: str) -> list[EventOrCounts]:
         """End all events of a source; the same again where they have been ended since its last frame."""
         source = self._sources.pop(source_id, None)
         if source is not None:
@@ -114,12 +114,12 @@ class EventDetector:
             self._ends[source_id] = ended if counts is None else [*ended, counts]
         return self._ends.get(source_id, [])
 
-    def _happenings(self, output: Output) -> list[Happening]:
+    def _happenings(self, output: Output) -> list[EventOrCounts]:
         result = output.result
         source_id = result.source_id
         source = self._sources.setdefault(source_id, _Source(MinuteCounter(source_id)))
         rules = self._rules.of(source_id)
-        moment = Moment.of(result)
+        moment = Timestamp.of(result)
         found = self._untold.pop(source_id, [])
         if source.now is not None and moment.time_s < source.now.time_s - rules.gone_s:  # another stream of that name
             found += self.end(source_id, "ended")
@@ -135,11 +135,11 @@ class EventDetector:
         counts = source.counter.look(result, source.pace)
         return found if counts is None else [*found, counts]
 
-    def _see(self, source: _Source, output: Output, face: Face, rules: _Rules) -> list[Happening]:
+    def _see(self, source: _Source, output: Output, face: Face, rules: _Rules) -> list[EventOrCounts]:
         """Return what is to be told of one person."""
-        number, moment, label = face.track_id or 0, Moment.of(output.result), face.shown_label
+        number, moment, label = face.track_id or 0, Timestamp.of(output.result), face.shown_label
         episode = source.episodes.get(number)
-        found: list[Happening] = []
+        found: list[EventOrCounts] = []
         if episode is not None and label not in (Label.UNKNOWN, episode.label):
             found += _closed(output.result.source_id, number, episode, label.value)
             episode = None
@@ -160,11 +160,11 @@ class EventDetector:
         worth = max(0.0, confidence * min(x2 - x1, y2 - y1, _LARGE_ENOUGH_PX))  # 0 for what is no number: the first look counts
         if worth > episode.best_worth:
             crop = self._crop(output, face)
-            episode.best = Look(Moment.of(output.result), confidence, face.face_box_xyxy, crop)
+            episode.best = Observation(Timestamp.of(output.result), confidence, face.face_box_xyxy, crop)
             episode.best_worth = worth
 
     @staticmethod
-    def _due(source_id: str, number: int, episode: _Episode, rules: _Rules) -> list[Happening]:
+    def _due(source_id: str, number: int, episode: _Episode, rules: _Rules) -> list[EventOrCounts]:
         """Return the start of an event, or its update, where it is time for that."""
         now_s = episode.last.time_s
         if episode.told is None:
@@ -175,7 +175,7 @@ class EventDetector:
         return [_told(source_id, number, episode, Phase.UPDATE)] if now_s - episode.told.time_s >= rules.update_s else []
 
 
-def _closed(source_id: str, number: int, episode: _Episode, cause: str) -> list[Happening]:
+def _closed(source_id: str, number: int, episode: _Episode, cause: str) -> list[EventOrCounts]:
     return [] if episode.event_id is None else [_told(source_id, number, episode, Phase.END, cause)]
 
 
