@@ -66,7 +66,7 @@ def watch(
     from maskstream.tracking.analyzer import PeopleAnalyzer
     from maskstream.types import Output
 
-    people, book = PeopleAnalyzer(PropagatingAnalyzer(analyzer, config), config), EventDetector(config)
+    people, detector = PeopleAnalyzer(PropagatingAnalyzer(analyzer, config), config), EventDetector(config)
     size = batch_size_of(config)
     results: list[FrameResult] = []
     told: list[tuple[float, EventOrCounts]] = []
@@ -76,7 +76,7 @@ def watch(
             for frame, result in zip(batch, people.analyze(batch), strict=True):
                 results.append(result)
                 output = Output(frame, result, analysed=True, paint=lambda frame, _result: frame.bgr)
-                told += [(frame.time_s, happening) for happening in book.look(output)]
+                told += [(frame.time_s, item) for item in detector.detect(output)]
     return results, told
 
 

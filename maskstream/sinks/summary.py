@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from maskstream.events.sink import Book, EventSink
+from maskstream.events.detector import EventDetector
+from maskstream.events.sink import EventSink
 from maskstream.events.types import EventOrCounts, MaskEvent, Phase, Timestamp
 from maskstream.io.files import plain_text, printable, replace_file
 from maskstream.io.output_paths import image_beside, require_summary_path
@@ -179,12 +180,12 @@ class SummarySink:
 
     wants_every_frame = False
 
-    def __init__(self, path: str, book: Book, console: Console | None = None) -> None:
+    def __init__(self, path: str, detector: EventDetector, console: Console | None = None) -> None:
         """Begin without sources.
 
         Args:
             path: Of the JSON file; the picture has the same name with `.png`.
-            book: Knows the events.
+            detector: Detects the events; may be shared with other sinks.
             console: Where the table goes; None for nowhere.
 
         Raises:
@@ -196,7 +197,7 @@ class SummarySink:
             require_summary_path(str(each))
         self._console = console
         self._sources: dict[str, SourceSummary] = {}
-        self._events = EventSink(book, _EndedEvents(self._sources))
+        self._events = EventSink(detector, _EndedEvents(self._sources))
         self._saved_s = monotonic()
         self._is_done = False
 
