@@ -1,7 +1,6 @@
 """What may be set, section by section: names, types and limits. `configs/default.yaml` says what each key means."""
 
-from collections.abc import Callable, Mapping
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -235,24 +234,3 @@ class Config(Section):
     csv: CsvConfig
     evaluation: EvaluationConfig
     clip: ClipConfig
-
-
-T = TypeVar("T")
-
-
-class PerSource(Generic[T]):
-    """What is made of the settings of each source; those without settings of their own share what is made of the common ones."""
-
-    def __init__(self, make: Callable[[Config], T], config: Config, by_source: Mapping[str, Config] | None = None) -> None:
-        """Make it for the common settings, and for those of sources that differ, by their names."""
-        self._make = make
-        self._common = make(config)
-        self._own = {source_id: make(own) for source_id, own in (by_source or {}).items()}
-
-    def set(self, source_id: str, config: Config) -> None:
-        """Let a source have settings of its own. May be called while another thread reads."""
-        self._own[source_id] = self._make(config)
-
-    def of(self, source_id: str) -> T:
-        """Return what holds for a source."""
-        return self._own.get(source_id, self._common)

@@ -1,11 +1,12 @@
 """The book of events: what is worth telling of the people in each frame."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 from uuid import uuid4
 
-from maskstream.config.schema import Config, PerSource
+from maskstream.config.schema import Config
+from maskstream.config.source_settings import SourceSettings
 from maskstream.events.minute_counts import MinuteCounter
 from maskstream.events.types import Happening, Look, MaskEvent, Moment, Phase
 from maskstream.stream.rates import Pace
@@ -34,6 +35,8 @@ class _Episode:
 @dataclass
 class _Source:
     counter: MinuteCounter
+    config: Config
+    """The settings that its events were decided with."""
     now: Moment | None = None
     pace: Pace = field(default_factory=Pace)
     episodes: dict[int, _Episode] = field(default_factory=dict)
@@ -55,45 +58,37 @@ class _Rules:
 class EventDetector:
     """Follows the people of all sources. Several readers may ask for the same frame: it is looked at once."""
 
-    def __init__(
-        self,
-        config: Config,
-        by_source: Mapping[str, Config] | None = None,
-        crop: Callable[[Output, Face], bytes | None] | None = None,
-    ) -> None:
+    def __init__(self, settings: Config | SourceSettings, crop: Callable[[Output, Face], bytes | None] | None = None) -> None:
         """Begin without people.
 
         Args:
-            config: What is worth an event, and when.
-            by_source: The same for sources that differ, by their names.
+            settings: Which labels lead to an event, and after what time, for each source.
             crop: Returns the JPEG of a face, or None where it must not be stored.
         """
-        self._rules = PerSource(_Rules.of, config, by_source)
+        self._settings = SourceSettings.shared(settings)
         self._crop = crop or (lambda _output, _face: None)
         self._sources: dict[str, _Source] = {}
         self._looked_at: Output | None = None
         self._found: list[Happening] = []
         self._ends: dict[str, list[Happening]] = {}
-        self._untold: dict[str, list[Happening]] = {}
-        """What is told with the next frame of a source, or at its end."""
 
-    def set_source(self, source_id: str, config: Config) -> None:
-        """Let a source have rules of its own; events of labels that are none any more end."""
-        self._rules.set(source_id, config)
-        source, labels = self._sources.get(source_id), self._rules.of(source_id).labels
-        if source is None:
-            return
+    def _adopt_settings(self, source_id: str, source: _Source) -> list[Happening]:
+        """Apply settings that have changed since the last frame, and return the ends of events that are none with them.
+
+        Where `privacy` has changed, crops that were kept are deleted: it may not be allowed to store them.
+        """
+        before, source.config = source.config, self._settings.of(source_id)
+        if source.config is before:
+            return []
+        ended: list[Happening] = []
+        labels = self._settings.derived(source_id, _Rules.of).labels
         for number, episode in source.episodes.items():
-            if episode.event_id is not None and episode.label not in labels:
-                self._untold.setdefault(source_id, []).extend(_closed(source_id, number, episode, "changed"))
-                source.episodes[number] = _Episode(episode.label, episode.last, episode.last, episode.zone)
-
-    def forget_crops(self, source_id: str) -> None:
-        """Tell nobody of the crops of a source that were kept so far: they may not be stored any more."""
-        source = self._sources.get(source_id)
-        for episode in source.episodes.values() if source else ():
-            if episode.best is not None:
+            if episode.best is not None and source.config.privacy != before.privacy:
                 episode.best = replace(episode.best, crop_jpeg=None)
+            if episode.event_id is not None and episode.label not in labels:
+                ended += _closed(source_id, number, episode, "changed")
+                source.episodes[number] = _Episode(episode.label, episode.last, episode.last, episode.zone)
+        return ended
 
     def look(self, output: Output) -> list[Happening]:
         """Return what is to be told at an analysed frame; a frame that was just looked at is not looked at again."""
@@ -107,7 +102,7 @@ class EventDetector:
         """End all events of a source; the same again where they have been ended since its last frame."""
         source = self._sources.pop(source_id, None)
         if source is not None:
-            ended = self._untold.pop(source_id, [])
+            ended = self._adopt_settings(source_id, source)
             for number, episode in source.episodes.items():
                 ended += _closed(source_id, number, episode, cause)
             counts = source.counter.end()
@@ -117,13 +112,13 @@ class EventDetector:
     def _happenings(self, output: Output) -> list[Happening]:
         result = output.result
         source_id = result.source_id
-        source = self._sources.setdefault(source_id, _Source(MinuteCounter(source_id)))
-        rules = self._rules.of(source_id)
+        source = self._sources.setdefault(source_id, _Source(MinuteCounter(source_id), self._settings.of(source_id)))
+        rules = self._settings.derived(source_id, _Rules.of)
         moment = Moment.of(result)
-        found = self._untold.pop(source_id, [])
+        found = self._adopt_settings(source_id, source)
         if source.now is not None and moment.time_s < source.now.time_s - rules.gone_s:  # another stream of that name
             found += self.end(source_id, "ended")
-            source = self._sources[source_id] = _Source(MinuteCounter(source_id))
+            source = self._sources[source_id] = _Source(MinuteCounter(source_id), source.config)
         source.now = moment
         source.pace.step(moment.time_s)
         for number, episode in list(source.episodes.items()):
