@@ -53,7 +53,7 @@ from maskstream.sinks import (
     why_no_window,
 )
 from maskstream.sinks.records import require_same_columns
-from maskstream.sinks.video_paths import require_recording_path, require_video_path
+from maskstream.sinks.video_formats import require_recording_path, require_video_path
 from maskstream.stream.engine import Engine, EngineHooks
 from maskstream.stream.live_cameras import CameraWork, LiveCameras
 from maskstream.stream.sink_group import SinkBinding

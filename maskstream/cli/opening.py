@@ -20,7 +20,7 @@ from maskstream.io.images import IMAGE_SUFFIXES, WRITABLE_SUFFIXES
 from maskstream.io.locations import is_stdin
 from maskstream.io.output_paths import output_paths
 from maskstream.protocols import Sink, Source
-from maskstream.sinks import FirstFrameSink, ImageSink, RecordingSink, VideoSink
+from maskstream.sinks import DeferredVideoSink, ImageSink, SegmentedRecordingSink, VideoSink
 from maskstream.sinks.video import new_video
 from maskstream.sources import (
     SOURCES,
@@ -34,9 +34,9 @@ from maskstream.sources import (
     UrlSource,
     source_kind,
 )
+from maskstream.sources.http import HTTP_SCHEMES
 from maskstream.sources.pipe import Pipe, require_no_terminal
 from maskstream.sources.tls import scheme_of
-from maskstream.sources.web import HTTP_SCHEMES
 from maskstream.stream.live_cameras import Opened
 from maskstream.stream.sink_group import SinkBinding
 from maskstream.stream.source_states import SourceStates
@@ -242,9 +242,9 @@ def image_sink(path: str, source: Source, camera: Camera, *, replace: bool = Tru
     if source.info.images:
         return ImageSink(path, source.info)
     if isinstance(source, ReconnectingSource):
-        return RecordingSink(path, lambda: source.info, camera.config.video)
+        return SegmentedRecordingSink(path, lambda: source.info, camera.config.video)
     if isinstance(source, DeferredSource):
-        return FirstFrameSink(path, lambda: _video_sink(path, source.info, camera, replace=replace))
+        return DeferredVideoSink(path, lambda: _video_sink(path, source.info, camera, replace=replace))
     return _video_sink(path, source.info, camera, replace=replace)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from loguru import logger
 from rich.console import Console
 
-from maskstream.config.cameras import expand
+from maskstream.config.environment import expand
 from maskstream.config.schema import EventsConfig
 from maskstream.config.source_settings import SourceSettings
 from maskstream.errors import ConfigError, SinkError

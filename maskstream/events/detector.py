@@ -8,7 +8,7 @@ from uuid import uuid4
 from maskstream.config.schema import Config
 from maskstream.config.source_settings import SourceSettings
 from maskstream.events.minute_counts import MinuteCounter
-from maskstream.events.types import Happening, Look, MaskEvent, Moment, Phase
+from maskstream.events.types import EventOrCounts, MaskEvent, Observation, Phase, Timestamp
 from maskstream.stream.rates import Pace
 from maskstream.types import Face, Label, Output
 
@@ -21,15 +21,15 @@ class _Episode:
     """A person who has the same label for some time."""
 
     label: Label
-    began: Moment
-    last: Moment
+    began: Timestamp
+    last: Timestamp
     zone: str | None
     confidence: float = 0.0
-    best: Look | None = None
+    best: Observation | None = None
     best_worth: float = -1.0
     event_id: str | None = None
     sequence: int = 0
-    told: Moment | None = None
+    told: Timestamp | None = None
 
 
 @dataclass
@@ -37,7 +37,7 @@ class _Source:
     counter: MinuteCounter
     config: Config
     """The settings that its events were decided with."""
-    now: Moment | None = None
+    now: Timestamp | None = None
     pace: Pace = field(default_factory=Pace)
     episodes: dict[int, _Episode] = field(default_factory=dict)
 
@@ -69,10 +69,10 @@ class EventDetector:
         self._crop = crop or (lambda _output, _face: None)
         self._sources: dict[str, _Source] = {}
         self._looked_at: Output | None = None
-        self._found: list[Happening] = []
-        self._ends: dict[str, list[Happening]] = {}
+        self._found: list[EventOrCounts] = []
+        self._ends: dict[str, list[EventOrCounts]] = {}
 
-    def _adopt_settings(self, source_id: str, source: _Source) -> list[Happening]:
+    def _adopt_settings(self, source_id: str, source: _Source) -> list[EventOrCounts]:
         """Apply settings that have changed since the last frame, and return the ends of events that are none with them.
 
         Where `privacy` has changed, crops that were kept are deleted: it may not be allowed to store them.
@@ -80,7 +80,7 @@ class EventDetector:
         before, source.config = source.config, self._settings.of(source_id)
         if source.config is before:
             return []
-        ended: list[Happening] = []
+        ended: list[EventOrCounts] = []
         labels = self._settings.derived(source_id, _Rules.of).labels
         for number, episode in source.episodes.items():
             if episode.best is not None and source.config.privacy != before.privacy:
@@ -90,7 +90,7 @@ class EventDetector:
                 source.episodes[number] = _Episode(episode.label, episode.last, episode.last, episode.zone)
         return ended
 
-    def look(self, output: Output) -> list[Happening]:
+    def look(self, output: Output) -> list[EventOrCounts]:
         """Return what is to be told at an analysed frame; a frame that was just looked at is not looked at again."""
         if output is not self._looked_at:
             self._looked_at = output
@@ -98,7 +98,7 @@ class EventDetector:
             self._found = self._happenings(output) if output.analysed and output.frame.file is None else []
         return self._found
 
-    def end(self, source_id: str, cause: str) -> list[Happening]:
+    def end(self, source_id: str, cause: str) -> list[EventOrCounts]:
         """End all events of a source; the same again where they have been ended since its last frame."""
         source = self._sources.pop(source_id, None)
         if source is not None:
@@ -109,12 +109,12 @@ class EventDetector:
             self._ends[source_id] = ended if counts is None else [*ended, counts]
         return self._ends.get(source_id, [])
 
-    def _happenings(self, output: Output) -> list[Happening]:
+    def _happenings(self, output: Output) -> list[EventOrCounts]:
         result = output.result
         source_id = result.source_id
         source = self._sources.setdefault(source_id, _Source(MinuteCounter(source_id), self._settings.of(source_id)))
         rules = self._settings.derived(source_id, _Rules.of)
-        moment = Moment.of(result)
+        moment = Timestamp.of(result)
         found = self._adopt_settings(source_id, source)
         if source.now is not None and moment.time_s < source.now.time_s - rules.gone_s:  # another stream of that name
             found += self.end(source_id, "ended")
@@ -130,11 +130,11 @@ class EventDetector:
         counts = source.counter.look(result, source.pace)
         return found if counts is None else [*found, counts]
 
-    def _see(self, source: _Source, output: Output, face: Face, rules: _Rules) -> list[Happening]:
+    def _see(self, source: _Source, output: Output, face: Face, rules: _Rules) -> list[EventOrCounts]:
         """Return what is to be told of one person."""
-        number, moment, label = face.track_id or 0, Moment.of(output.result), face.shown_label
+        number, moment, label = face.track_id or 0, Timestamp.of(output.result), face.shown_label
         episode = source.episodes.get(number)
-        found: list[Happening] = []
+        found: list[EventOrCounts] = []
         if episode is not None and label not in (Label.UNKNOWN, episode.label):
             found += _closed(output.result.source_id, number, episode, label.value)
             episode = None
@@ -155,11 +155,11 @@ class EventDetector:
         worth = max(0.0, confidence * min(x2 - x1, y2 - y1, _LARGE_ENOUGH_PX))  # 0 for what is no number: the first look counts
         if worth > episode.best_worth:
             crop = self._crop(output, face)
-            episode.best = Look(Moment.of(output.result), confidence, face.face_box_xyxy, crop)
+            episode.best = Observation(Timestamp.of(output.result), confidence, face.face_box_xyxy, crop)
             episode.best_worth = worth
 
     @staticmethod
-    def _due(source_id: str, number: int, episode: _Episode, rules: _Rules) -> list[Happening]:
+    def _due(source_id: str, number: int, episode: _Episode, rules: _Rules) -> list[EventOrCounts]:
         """Return the start of an event, or its update, where it is time for that."""
         now_s = episode.last.time_s
         if episode.told is None:
@@ -170,7 +170,7 @@ class EventDetector:
         return [_told(source_id, number, episode, Phase.UPDATE)] if now_s - episode.told.time_s >= rules.update_s else []
 
 
-def _closed(source_id: str, number: int, episode: _Episode, cause: str) -> list[Happening]:
+def _closed(source_id: str, number: int, episode: _Episode, cause: str) -> list[EventOrCounts]:
     return [] if episode.event_id is None else [_told(source_id, number, episode, Phase.END, cause)]
 
 

@@ -15,7 +15,7 @@ from maskstream.config.cameras import Camera
 from maskstream.config.schema import Config
 from maskstream.errors import SinkError, SourceOpenError, SourceRefused
 from maskstream.io.file_names import FileNames
-from maskstream.sinks import ImageSink, RecordingSink, VideoSink
+from maskstream.sinks import ImageSink, SegmentedRecordingSink, VideoSink
 from maskstream.sources import SOURCES, FileSource, ReconnectingSource, UrlSource
 from maskstream.stream.source_states import SourceStates
 from maskstream.stream.states import SourceState
@@ -101,7 +101,7 @@ def test_a_camera_alone_that_answers_is_read_from_the_connection_that_was_begun(
         source.close()
 
 
-@pytest.mark.parametrize(("location", "kind"), [("clip.mp4", VideoSink), ("rtsp://127.0.0.1:1/cam", RecordingSink)])
+@pytest.mark.parametrize(("location", "kind"), [("clip.mp4", VideoSink), ("rtsp://127.0.0.1:1/cam", SegmentedRecordingSink)])
 def test_which_sink_a_source_has(
     clip: Path, config: Config, monkeypatch: pytest.MonkeyPatch, location: str, kind: type[object]
 ) -> None:

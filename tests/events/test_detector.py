@@ -8,7 +8,7 @@ from maskstream.config.loading import Layer
 from maskstream.config.schema import Config
 from maskstream.config.source_settings import SourceSettings
 from maskstream.events.detector import EventDetector
-from maskstream.events.types import Happening, MaskEvent, MinuteCounts, Phase
+from maskstream.events.types import EventOrCounts, MaskEvent, MinuteCounts, Phase
 from maskstream.types import Frame, Label, Output
 from tests.tracking.made import face_at, frame_at, output_with, person
 
@@ -28,7 +28,7 @@ def told(detector: EventDetector, outputs: list[Output]) -> list[MaskEvent]:
     return events([happening for output in outputs for happening in detector.look(output)])
 
 
-def events(happenings: list[Happening]) -> list[MaskEvent]:
+def events(happenings: list[EventOrCounts]) -> list[MaskEvent]:
     return [happening for happening in happenings if isinstance(happening, MaskEvent)]
 
 
@@ -189,7 +189,7 @@ def test_what_was_not_analysed_or_is_an_image_tells_nothing() -> None:
     assert detector.look(output_with(image, [person(1, Label.NO_MASK)])) == []
 
 
-def counts(happenings: list[Happening]) -> list[MinuteCounts]:
+def counts(happenings: list[EventOrCounts]) -> list[MinuteCounts]:
     return [happening for happening in happenings if isinstance(happening, MinuteCounts)]
 
 
@@ -211,7 +211,7 @@ def test_minutes_are_those_of_the_clock_whatever_it_does() -> None:
     """The clock on the wall jumps back by 30 s; the time of people together stays right."""
     detector = EventDetector(config())
     noon = datetime(2026, 11, 22, 12, 0, 30, tzinfo=UTC)
-    found: list[Happening] = []
+    found: list[EventOrCounts] = []
     for second in range(60):
         wall = noon + timedelta(seconds=second - 40 if second >= 45 else second)
         frame = Frame(frame_at(0).bgr, second, "door", float(second), wall_time=wall)

@@ -13,9 +13,9 @@ from maskstream import load_config
 from maskstream.config.loading import Layer
 from maskstream.config.source_settings import SourceSettings
 from maskstream.events.detector import EventDetector
-from maskstream.events.records import event_record
+from maskstream.events.event_records import event_record
 from maskstream.events.sink import EventSink
-from maskstream.events.types import Happening, MaskEvent, MinuteCounts, Phase
+from maskstream.events.types import EventOrCounts, MaskEvent, MinuteCounts, Phase
 from maskstream.stream.states import SourceState, StateChange
 from maskstream.types import Face, Label, Output
 from tests.properties import any_number, floats32
@@ -60,9 +60,9 @@ class Receiver:
     """Remembers what it is told."""
 
     def __init__(self) -> None:
-        self.told: list[Happening] = []
+        self.told: list[EventOrCounts] = []
 
-    def take(self, happenings: Sequence[Happening]) -> None:
+    def take(self, happenings: Sequence[EventOrCounts]) -> None:
         assert happenings
         self.told += happenings
 
