@@ -155,7 +155,7 @@ def _answers_of_system(request: EvaluationRequest, config: Config, annotations: 
         resumed = sum(map(journal.has, images))
         if resumed:
             logger.info("{} of {} pictures were analysed before: going on", resumed, len(images))
-        size = batch_size_of(config, follows=False)
+        size = batch_size_of(config, is_video=False)
         done = analyse(system, images, journal, size, lambda count: bar.advance(bar.task_ids[0], count))
         undone = {name for name, _ in done.unreadable}
         records = [journal.records[image.name] for image in images if image.name not in undone]
