@@ -25,7 +25,7 @@ from maskstream.types import BgrImage, Face, Frame, FrameResult
 from maskstream.vision.align import cut_faces
 
 if TYPE_CHECKING:
-    from maskstream.models.on_device import Uploads
+    from maskstream.models.gpu_images import Uploads
 
 _GPU_BATCH_SIZE: Final = 8
 _PER_STREAM: Final = 2
@@ -137,7 +137,7 @@ def build_analyzer(config: Config, by_source: Mapping[str, Config] | None = None
     device = pick_device(config.device)
     uploads = None
     if device != CPU:
-        from maskstream.models.on_device import DeviceCutter, Uploads
+        from maskstream.models.gpu_images import DeviceCutter, Uploads
 
         uploads = Uploads(device)
     detector = build_detector(config, by_source, uploads, several=several)

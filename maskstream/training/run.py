@@ -27,9 +27,9 @@ from maskstream.models.devices import kind_of, pick_device
 from maskstream.training.classifier import ClassifierTask, CropSet, judged_figures, read_crops, require_both_answers
 from maskstream.training.crops import middle
 from maskstream.training.detector import DetectorTask
+from maskstream.training.distributed import joined
 from maskstream.training.loop import Trainer
 from maskstream.training.prepare import read_labelled, report_broken
-from maskstream.training.ranks import joined
 from maskstream.training.recipe import ClassifierRecipe, DetectorRecipe
 from maskstream.training.task import Figures, Run, Task
 
