@@ -3,7 +3,7 @@
 
 python tools/fault_drill.py --core                                            20 s, part of make test
 python tools/fault_drill.py --short                                           under 3 minutes
-python tools/fault_drill.py --minutes 60 --report docs/fault-drill.md         all of it, with an hour of four cameras
+python tools/fault_drill.py --minutes 60 --report out/fault-drill.md          all of it, with an hour of four cameras
 
 Needs a checkout, requirements-dev.txt, ffmpeg, and gst-rtsp-server with its Python bindings (see .ci/run).
 Exit code 0: every case has passed, or could not be tried here; 1: one has failed.
