@@ -15,9 +15,8 @@ import pytest
 from maskstream.config.schema import VideoConfig
 from maskstream.errors import SinkError
 from maskstream.sinks import VideoSink
-from maskstream.sinks.containers import CONTAINERS, container_of
-from maskstream.sinks.recording import RecordingSink
-from maskstream.sinks.video_paths import VIDEO_SUFFIXES, require_recording_path, require_video_path
+from maskstream.sinks.segmented_recording import SegmentedRecordingSink
+from maskstream.sinks.video_formats import CONTAINERS, VIDEO_SUFFIXES, container_of, require_recording_path, require_video_path
 from maskstream.types import Frame, SourceInfo
 from tests.sinks.test_video import CONFIG, annotate, audio_codec, live_info, onset_s, read
 from tests.video_files import GREEN, every, grey, grey_index, output_of, packets_of, plain, sound_of, write_video
@@ -43,7 +42,7 @@ def test_every_frame_has_its_time_and_the_sound_is_in_step(tmp_path: Path, suffi
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("start_s", [0.8, 5.0])
-def test_a_image_that_begins_later_than_its_sound(tmp_path: Path, suffix: str, start_s: float) -> None:
+def test_an_image_that_begins_later_than_its_sound(tmp_path: Path, suffix: str, start_s: float) -> None:
     source = write_video(tmp_path / "clip.mkv", every(0.04, 50, start_s=start_s), audio=("aac", 1.4, 8.0), options=IN_ORDER)
     target = annotate(source, tmp_path / f"out{suffix}")
     first_s = read(target)[0].time_s
@@ -53,7 +52,7 @@ def test_a_image_that_begins_later_than_its_sound(tmp_path: Path, suffix: str, s
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_image_that_begins_before_0_begins_at_0(tmp_path: Path, suffix: str) -> None:
+def test_an_image_that_begins_before_0_begins_at_0(tmp_path: Path, suffix: str) -> None:
     target = tmp_path / f"out{suffix}"
     times_s = every(0.04, 25, start_s=-0.3)
     with closing(VideoSink(str(target), replace(live_info(), live=False, average_fps=25.0, start_s=-0.3), CONFIG)) as sink:
@@ -173,7 +172,9 @@ def test_more_frames_than_a_container_can_tell_apart_are_all_there_and_it_is_sai
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_the_parts_of_a_recording(tmp_path: Path, suffix: str) -> None:
     config = CONFIG.model_copy(update={"segment_s": 1.0})
-    with closing(RecordingSink(str(tmp_path / f"cam{suffix}"), lambda: SourceInfo("cam", 0, 0, live=True), config)) as sink:
+    with closing(
+        SegmentedRecordingSink(str(tmp_path / f"cam{suffix}"), lambda: SourceInfo("cam", 0, 0, live=True), config)
+    ) as sink:
         for index, time_s in enumerate(every(0.1, 25, start_s=40.0)):
             sink.write(output_of(Frame(grey(index), index, "cam", time_s, 0.1)))
     names = [f"cam{suffix}", f"cam_002{suffix}", f"cam_003{suffix}"]
