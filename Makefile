@@ -32,7 +32,7 @@ types: $(VENV)/ready-dev
 
 docs: $(VENV)/ready-dev  ## the documentation as a site, in out/site; a broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
-	@echo "Look at out/site/index.html."
+	@echo "Look at out/site/index.html. With a search: $(BIN)/python -m http.server -d out/site"
 
 format: $(VENV)/ready-dev  ## bring the code into shape
 	$(BIN)/ruff format $(CHECKED)
