@@ -123,7 +123,7 @@ def _deferred(camera: Camera, kind: str, opener: Callable[[], Source], status: S
         own = camera.config
         opener = partial(PipeSource, camera.location, camera.name, own.pictures.max_megapixels, own.video, pipe)
         return DeferredSource(SourceInfo(camera.name, 0, 0, live=False), opener, camera.batch, pipe.cancel)
-    if kind == "pictures":
+    if kind == "images":
         return _images_beside_videos(camera, opener)
     info = SourceInfo(camera.name, 0, 0, live=False, path=camera.location)
     return DeferredSource(info, opener, camera.batch, failed=lambda why: status.change(SourceState.ENDED, why))

@@ -181,7 +181,7 @@ def test_without_steady_labels_those_of_frames_count() -> None:
     assert [(event.person, event.confidence) for event in found] == [(7, 0.97)]
 
 
-def test_what_was_not_analysed_or_is_a_image_tells_nothing() -> None:
+def test_what_was_not_analysed_or_is_an_image_tells_nothing() -> None:
     detector = EventDetector(config(min_seconds=0))
     image = Frame(frame_at(0).bgr, 0, "photos", 0.0, file="a.png")
     assert detector.look(output_with(frame_at(0), [person(1, Label.NO_MASK)], analysed=False)) == []

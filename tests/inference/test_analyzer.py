@@ -207,7 +207,7 @@ def test_no_frame_gives_no_result(pipeline: MaskPipeline) -> None:
     assert pipeline.analyzer.analyze([]) == []
 
 
-def test_three_lines_judge_a_image(face_bgr: BgrImage) -> None:
+def test_three_lines_judge_an_image(face_bgr: BgrImage) -> None:
     pipeline = MaskPipeline()
     faces = pipeline(face_bgr)
     image = pipeline.draw(face_bgr, faces)

@@ -156,7 +156,7 @@ def looked_at(frames: Sequence[Frame], every: int = 10) -> list[int]:
     return [index for _, index in together.shown]
 
 
-def test_a_image_of_another_size_is_looked_at() -> None:
+def test_an_image_of_another_size_is_looked_at() -> None:
     other = np.asarray(cv2.resize(image(), (160, 120)), np.uint8)
     assert looked_at([frame(bgr, index) for index, bgr in enumerate([image(), other, other, image(), image()])]) == [
         0,

@@ -240,7 +240,7 @@ def test_only_a_few_are_open_and_in_memory_at_a_time(folder: Path, config: Confi
     Path("out").mkdir()
     sinks = [image_sink(f"out/{Path(each.name).name}", source, each) for each, source in zip(cameras, sources, strict=True)]
     stream = config.stream.model_copy(update={"max_frames": max_frames})
-    engine = Engine(Scripted(count), lambda frame, _: frame.bgr, stream, 8, board=board)
+    engine = Engine(Scripted(count), lambda frame, _: frame.bgr, stream, 8, states=board)
     engine.add(sources, [SinkBinding(sink, each.name) for sink, each in zip(sinks, cameras, strict=True)])
     report = engine.run()
     assert (report.frames, len(met)) == (12 * (max_frames or FRAMES), 12)

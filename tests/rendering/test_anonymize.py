@@ -142,7 +142,7 @@ def test_a_frame_that_nobody_looked_at_is_not_shown() -> None:
     assert (plain == between.bgr).all()
 
 
-def test_other_settings_cover_from_the_next_frame_on_and_a_image_from_before_stands_in_for_none() -> None:
+def test_other_settings_cover_from_the_next_frame_on_and_an_image_from_before_stands_in_for_none() -> None:
     overlay = Overlay(load_config())
     face = make_face(Label.NO_MASK, box=(20, 20, 60, 60))
     frame = Frame(np.full((100, 100, 3), 200, np.uint8), 0, "door", 0.0)

@@ -43,7 +43,7 @@ def test_every_frame_has_its_time_and_the_sound_is_in_step(tmp_path: Path, suffi
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("start_s", [0.8, 5.0])
-def test_a_image_that_begins_later_than_its_sound(tmp_path: Path, suffix: str, start_s: float) -> None:
+def test_an_image_that_begins_later_than_its_sound(tmp_path: Path, suffix: str, start_s: float) -> None:
     source = write_video(tmp_path / "clip.mkv", every(0.04, 50, start_s=start_s), audio=("aac", 1.4, 8.0), options=IN_ORDER)
     target = annotate(source, tmp_path / f"out{suffix}")
     first_s = read(target)[0].time_s
@@ -53,7 +53,7 @@ def test_a_image_that_begins_later_than_its_sound(tmp_path: Path, suffix: str, s
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_image_that_begins_before_0_begins_at_0(tmp_path: Path, suffix: str) -> None:
+def test_an_image_that_begins_before_0_begins_at_0(tmp_path: Path, suffix: str) -> None:
     target = tmp_path / f"out{suffix}"
     times_s = every(0.04, 25, start_s=-0.3)
     with closing(VideoSink(str(target), replace(live_info(), live=False, average_fps=25.0, start_s=-0.3), CONFIG)) as sink:

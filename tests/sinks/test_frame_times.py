@@ -83,7 +83,7 @@ def test_what_the_container_cannot_show_is_as_long_as_it_can_be_and_no_more_is_l
     assert times.jumped_s == pytest.approx(50.0, abs=0.1)
 
 
-def test_the_last_frame_lasts_no_longer_than_a_image_may_stand_still() -> None:
+def test_the_last_frame_lasts_no_longer_than_an_image_may_stand_still() -> None:
     times = ShownTimes(MILLISECOND, 2**31)
     times.pts(0.0, HOURS_S)
     assert times.next_s == pytest.approx(STEP_S, abs=0.001)

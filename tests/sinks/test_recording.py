@@ -61,13 +61,13 @@ def test_segments_have_the_length_that_was_asked_for(tmp_path: Path) -> None:
     assert [len(played(path)) for path in sorted(tmp_path.iterdir())] == [8, 8, 4]
 
 
-def test_nobody_watches_a_image_that_stands_still_for_an_hour(tmp_path: Path) -> None:
+def test_nobody_watches_an_image_that_stands_still_for_an_hour(tmp_path: Path) -> None:
     recorded(tmp_path / "gate.mp4", [0, 1, 50, 3650, 3651])
     assert played(tmp_path / "gate.mp4") == pytest.approx([0, 1, 50])
     assert played(tmp_path / "gate_002.mp4") == pytest.approx([0, 1])
 
 
-def test_a_camera_that_gives_a_image_every_few_minutes_has_no_gap_between_them(tmp_path: Path) -> None:
+def test_a_camera_that_gives_an_image_every_few_minutes_has_no_gap_between_them(tmp_path: Path) -> None:
     times_s = [0.0, 300, 600, 1200, 1500, 3000]
     recorded(tmp_path / "gate.mp4", times_s, info=replace(INFO, average_fps=1 / 300))
     assert played(tmp_path / "gate.mp4") == pytest.approx(times_s[:-1], abs=1e-3)

@@ -65,7 +65,7 @@ def test_wrong_times_that_differ_are_left_out() -> None:
     assert kept(whole[:50] + strays + whole[60:]) == whole[:50] + whole[60:]
 
 
-def test_sound_follows_a_image_that_begins_anew() -> None:
+def test_sound_follows_an_image_that_begins_anew() -> None:
     times = ImageTimes()
     times.frame(0.0, 0.0)
     times.frame(9.9, 9.9)

@@ -52,7 +52,7 @@ class Run:
         states, names = SourceStates(), FileNames()
         by_source = {camera.name: camera.config for camera in cameras}
         people, overlay = PeopleAnalyzer(Scripted(lambda _: []), config, by_source), Overlay(config, by_source)
-        open_one = partial(open_camera, states=states, output=str(self.output), names=names)
+        open_one = partial(open_camera, board=states, output=str(self.output), names=names)
         self.live = LiveCameras(watch, cameras, [people, overlay], CameraWork(lambda _: None, lambda _: None, open_one), states)
         hooks = EngineHooks(self._attend, leave=self.live.leave)
         self.engine = Engine(people, overlay.paint, config.stream, 4, hooks, states)

@@ -135,7 +135,7 @@ def test_another_opening_whose_clock_begins_anew_has_other_people() -> None:
     assert [result.faces[0].track_id for result in watch(lambda _: [face_at(200)], frames)] == [1, 1, 1, 2, 2]
 
 
-def test_in_a_image_of_another_size_places_say_nothing() -> None:
+def test_in_an_image_of_another_size_places_say_nothing() -> None:
     """Neither who is whom, nor where somebody was a moment ago."""
     frames = [frame_at(n) if n < 5 else replace(frame_at(n), bgr=frame_at(n).bgr[:240, :320]) for n in range(10)]
     results = watch(lambda frame: [face_at(200, 120)] if frame.index != 5 else [], frames)
