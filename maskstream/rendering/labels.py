@@ -4,7 +4,7 @@ Each label has two forms: complete (symbol, number, text and percentage), and sh
 room. A label that has no room in either form is left out; the colour of the outline tells the same.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -21,7 +21,7 @@ _SYMBOLS: Final[dict[Label, list[list[tuple[float, float]]]]] = {
     Label.MASK: [[(0.1, 0.55), (0.4, 0.85), (0.9, 0.15)]],
     Label.NO_MASK: [[(0.15, 0.15), (0.85, 0.85)], [(0.85, 0.15), (0.15, 0.85)]],
     Label.INCORRECT: [[(0.5, 0.05), (0.5, 0.6)], [(0.5, 0.85), (0.5, 0.95)]],
-    Label.UNKNOWN: [[(0.2, 0.3), (0.3, 0.1), (0.7, 0.1), (0.8, 0.3), (0.5, 0.5), (0.5, 0.65)], [(0.5, 0.85), (0.5, 0.95)]],
+    Label.UNKNOWN: [[(0.1, 0.3), (0.25, 0.05), (0.75, 0.05), (0.9, 0.3), (0.5, 0.55), (0.5, 0.62)], [(0.5, 0.95), (0.5, 1.0)]],
 }
 _WHITE: Final = (255, 255, 255)
 _BRIGHT: Final = 110
@@ -29,11 +29,12 @@ _BRIGHT: Final = 110
 _WIDEST_PERCENTAGE: Final = " 100%"
 _SETTLED_S: Final = 0.5
 """A label moves to a better side only where that side has been better for this time."""
-_SMALL_STEP_PX: Final = 0.75
+_SMALL_STEP_PX: Final = 1
 _SHORT_COST: Final = 1.0
-_OTHER_FACE_COST: Final = 3.0
-_OWN_FACE_COST: Final = 0.6
-_SIDE_COST: Final = 0.03
+_OTHER_FACE_COST: Final = 10.0
+_OWN_FACE_COST: Final = 1.5
+_SIDE_COSTS: Final = 0.03 * np.arange(7)
+"""A label is above its face where it hides nothing there."""
 
 
 class Box(NamedTuple):
@@ -60,9 +61,9 @@ class LabelText:
         return f"{number} {LABEL_TEXT[self.label]}{percentage}".strip(), number
 
     def sizes(self, scale: DrawingScale) -> list[tuple[int, int]]:
-        """Return (width, height) of the complete and of the short form; a percentage always has the room of 100%."""
+        """Return (width, height) of the complete and of the short form; each percentage of a track has the room of 100%."""
         full, short = self.lines()
-        if self.confidence is not None:
+        if self.confidence is not None and self.track_id is not None:
             full = full[: full.rindex(" ")] + _WIDEST_PERCENTAGE
         height = round(scale.text + 2 * scale.pad)
         widths = [round(scale.text + 2 * scale.pad + _text_room(line, scale)) for line in (full, short)]
@@ -121,11 +122,24 @@ class LabelLayout:
         """
         occupied = [*taken]
         faces = np.array([request.around_xyxy for request in requests], np.float64).reshape(-1, 4)
+        weights = np.full(len(faces), _OTHER_FACE_COST) / np.maximum(np.prod(faces[:, 2:] - faces[:, :2], axis=1), 1.0)
         places: list[Placement | None] = []
         for number, request in enumerate(requests):
-            options = list(_options(request, size, gap_px, None if request.key is None else self._memory.get(request.key)))
-            costs = _costs([option.box for option in options], faces, number, occupied)
-            costs += [_SHORT_COST * option.form + _SIDE_COST * option.side for option in options]
+            memory = None if request.key is None else self._memory.get(request.key)
+            own_weights = weights.copy()
+            own_weights[number] *= _OWN_FACE_COST / _OTHER_FACE_COST
+            options: list[Placement] = []
+            costs = np.zeros(0)
+            for form, form_size in enumerate(request.sizes):
+                if form_size[0] > size[0] or form_size[1] > size[1]:
+                    continue
+                boxes = _boxes(faces[number], form_size, size, gap_px)
+                if memory is not None and memory.placement.form == form:
+                    _settle(boxes[memory.placement.side], memory.placement.box)
+                options += [Placement(Box(*box), form, side) for side, box in enumerate(boxes.tolist())]
+                costs = np.concatenate([costs, _SHORT_COST * form + _SIDE_COSTS + _costs(boxes, faces, own_weights, occupied)])
+                if costs.min() < _SHORT_COST and (memory is None or memory.placement.form <= form):
+                    break
             placement = self._chosen(request.key, options, costs, time_s)
             places.append(placement)
             if placement is not None:
@@ -163,47 +177,43 @@ class LabelLayout:
         return kept[0]
 
 
-def _options(request: Request, size: tuple[int, int], gap_px: int, memory: _Memory | None) -> Iterator[Placement]:
-    """Yield the places that a label may have: above, below and beside its face, at last on the face; all within the frame."""
-    left, top, right, bottom = np.clip(request.around_xyxy, -1e6, 1e6).tolist()
-    for form, (width, height) in enumerate(request.sizes):
-        if width > size[0] or height > size[1]:
-            continue
-        above, below = top - gap_px - height, bottom + gap_px
-        corners = (
-            (left - gap_px, above),
-            (right + gap_px - width, above),
-            (left - gap_px, below),
-            (right + gap_px - width, below),
+def _boxes(around: NDArray[np.float64], size: tuple[int, int], frame: tuple[int, int], gap_px: int) -> NDArray[np.int64]:
+    """Return the boxes (7, 4) that a label may have, all in the frame: above, below and beside its face, at last on the face."""
+    (left, top, right, bottom), (width, height) = np.clip(around, -1e6, 1e6).tolist(), size
+    above, below, from_left, from_right = top - gap_px - height, bottom + gap_px, left - gap_px, right + gap_px - width
+    corners = np.array(
+        [
+            (from_left, above),
+            (from_right, above),
+            (from_left, below),
+            (from_right, below),
             (right + gap_px, top),
-            (left - gap_px - width, top),
+            (from_left - width, top),
             (left + gap_px, top + gap_px),
-        )
-        for side, (x, y) in enumerate(corners):
-            x, y = min(max(x, 0), size[0] - width), min(max(y, 0), size[1] - height)
-            corner = (round(x), round(y))
-            if memory is not None and (memory.placement.form, memory.placement.side) == (form, side):
-                before = memory.placement.box
-                if before.right <= size[0] and abs(x - before.left) < _SMALL_STEP_PX and abs(y - before.top) < _SMALL_STEP_PX:
-                    corner = (min(before.left, size[0] - width), min(before.top, size[1] - height))
-            yield Placement(Box(*corner, corner[0] + width, corner[1] + height), form, side)
+        ]
+    )
+    starts = np.minimum(np.maximum(corners, 0), [frame[0] - width, frame[1] - height]).round().astype(np.int64)
+    return np.concatenate([starts, starts + np.array([width, height])], axis=1)
 
 
-def _costs(boxes: Sequence[Box], faces: NDArray[np.float64], own: int, occupied: Sequence[Box]) -> NDArray[np.float64]:
-    """Return how much each box hides of faces; infinite where another label is."""
-    if not boxes:
-        return np.zeros(0)
-    candidates = np.array(boxes, np.float64)
-    weights = np.full(len(faces), _OTHER_FACE_COST)
-    weights[own] = _OWN_FACE_COST
-    areas = np.maximum(np.prod(faces[:, 2:] - faces[:, :2], axis=1), 1.0)
-    costs = (_shared(candidates, faces) / areas * weights).sum(1)
+def _settle(box: NDArray[np.int64], before: Box) -> None:
+    """Keep the place of the frame before where the label would move by one pixel alone, as noise makes it do."""
+    moved = np.array(before) - box
+    if (moved[:2] == moved[2:]).all() and np.abs(moved).max() <= _SMALL_STEP_PX:
+        box[:] = before
+
+
+def _costs(
+    boxes: NDArray[np.int64], faces: NDArray[np.float64], weights: NDArray[np.float64], occupied: Sequence[Box]
+) -> NDArray[np.float64]:
+    """Return how much each box hides of faces, by the weight of each pixel of each face; infinite where another label is."""
+    costs = _shared(boxes, faces) @ weights
     if occupied:
-        costs[(_shared(candidates, np.array(occupied, np.float64)) > 0).any(1)] = np.inf
+        costs[(_shared(boxes, np.array(occupied)) > 0).any(1)] = np.inf
     return np.asarray(costs)
 
 
-def _shared(ones: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+def _shared(ones: NDArray[np.number], others: NDArray[np.number]) -> NDArray[np.float64]:
     """Return the area (N, M) that each of N boxes shares with each of M boxes."""
     sides = np.minimum(ones[:, None, 2:], others[:, 2:]) - np.maximum(ones[:, None, :2], others[:, :2])
     return np.asarray(np.maximum(sides, 0).prod(2))

@@ -96,18 +96,26 @@ def draw_lines(bgr: BgrImage, points_xy: Sequence[FloatArray] | NDArray[np.float
 def fill_rounded(bgr: BgrImage, box: tuple[int, int, int, int], radius: int, colour: Colour) -> None:
     """Fill a rectangle (left, top, right, bottom; the last two excluded) with round corners. It must be within the frame."""
     left, top, right, bottom = box
-    area = bgr[top:bottom, left:right]
-    share = _rounded_mask(right - left, bottom - top, radius)
-    area[:] = (area + (np.array(colour, np.float32) - area) * share).round().astype(np.uint8)
+    radius = min(radius, (right - left) // 2, (bottom - top) // 2)
+    upper = _rounded_corner(radius)
+    corners = (
+        (bgr[top : top + radius, left : left + radius], upper),
+        (bgr[top : top + radius, right - radius : right], upper[:, ::-1]),
+        (bgr[bottom - radius : bottom, left : left + radius], upper[::-1]),
+        (bgr[bottom - radius : bottom, right - radius : right], upper[::-1, ::-1]),
+    )
+    rounded = [(corner + (np.array(colour, np.float32) - corner) * share).round() for corner, share in corners]
+    cv2.rectangle(bgr, (left, top), (right - 1, bottom - 1), colour, cv2.FILLED)
+    for (corner, _), blended in zip(corners, rounded, strict=True):
+        corner[:] = blended
 
 
-@lru_cache(maxsize=256)
-def _rounded_mask(width: int, height: int, radius: int) -> FloatArray:
-    """Return how much of each pixel (H, W, 1), 0 to 1, a rectangle with round corners covers."""
-    across = np.maximum(np.abs(np.arange(width) + 0.5 - width / 2) - (width / 2 - radius), 0)
-    down = np.maximum(np.abs(np.arange(height) + 0.5 - height / 2) - (height / 2 - radius), 0)
-    distance = np.hypot(down[:, None], across)
-    return np.clip(radius + 0.5 - distance, 0, 1).astype(np.float32)[..., None]
+@lru_cache(maxsize=64)
+def _rounded_corner(radius: int) -> FloatArray:
+    """Return how much of each pixel (radius, radius, 1), 0 to 1, the upper left corner of a rounded rectangle covers."""
+    away = radius - 0.5 - np.arange(radius)
+    share: FloatArray = np.clip(radius + 0.5 - np.hypot(away[:, None], away), 0, 1).astype(np.float32)
+    return share[..., None]
 
 
 @contextmanager
