@@ -50,8 +50,8 @@ class DrawingScale:
         """Return the sizes for a frame (H, W, 3)."""
         short_side = min(bgr.shape[:2])
         line = max(2, round(short_side / 220))
-        text = max(10.0, short_side * 0.022)
-        return cls(line, max(1, round(line / 3)), text, max(2, round(text / 10)), max(3, round(text * 0.45)))
+        text = max(11.0, short_side * 0.024)
+        return cls(line, max(1, round(line / 3)), text, max(2, round(text / 10)), max(3, round(text * 0.4)))
 
 
 def draw_outline(bgr: BgrImage, corners_xy: FloatArray, colour: Colour, scale: DrawingScale, *, is_dashed: bool = False) -> None:
