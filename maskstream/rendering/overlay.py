@@ -11,7 +11,8 @@ from typing import Final
 import numpy as np
 
 from maskstream.config.detector_interval import frames_per_look
-from maskstream.config.schema import Config, OverlayConfig, PerSource
+from maskstream.config.schema import Config
+from maskstream.config.source_settings import SourceSettings
 from maskstream.rendering.anonymize import cover
 from maskstream.rendering.labels import Box, LabelLayout, LabelText, Request, draw_ground, draw_label
 from maskstream.rendering.palette import COLOURS_BGR
@@ -28,6 +29,8 @@ _ZONE_GROUND_BGR: Final = (60, 60, 60)
 class _SourceDrawing:
     """What is kept of a source from frame to frame."""
 
+    config: Config
+    """The settings that it was drawn with."""
     tracks: DrawnTracks = field(default_factory=DrawnTracks)
     layout: LabelLayout = field(default_factory=LabelLayout)
     anonymised_bgr: BgrImage | None = None
@@ -43,21 +46,11 @@ class Overlay:
     region.
     """
 
-    def __init__(self, config: Config, by_source: Mapping[str, Config] | None = None) -> None:
-        """Begin without a frame.
-
-        Args:
-            config: What is drawn, and which faces are anonymised, for all sources that are not in `by_source`.
-            by_source: Zones and privacy of single sources, by their names.
-        """
-        self._config: OverlayConfig = config.overlay
-        self._settings = PerSource(lambda own: own, config, by_source)
+    def __init__(self, settings: Config | SourceSettings) -> None:
+        """Begin without a frame; `settings` has the zones and the `privacy` section of each source."""
+        self._settings = SourceSettings.shared(settings)
+        self._config = self._settings.common.overlay
         self._drawings: dict[str, _SourceDrawing] = {}
-
-    def set_source(self, source_id: str, config: Config) -> None:
-        """Let a source have zones and privacy of its own. What was drawn by its former settings is not shown again."""
-        self._settings.set(source_id, config)
-        self._drawings.pop(source_id, None)
 
     def paint(self, frame: Frame, result: FrameResult) -> BgrImage:
         """Return a copy (H, W, 3) of the frame with its faces drawn, the most certain on top.
@@ -66,18 +59,21 @@ class Overlay:
         returned instead, or a black one where none of that size exists.
         """
         own = self._settings.of(frame.source_id)
-        drawing = self._drawings.setdefault(frame.source_id, _SourceDrawing())
+        drawing = self._drawings.get(frame.source_id)
+        if drawing is None or drawing.config is not own:  # what was drawn with other settings is not shown again
+            drawing = self._drawings[frame.source_id] = _SourceDrawing(own)
         if own.privacy.blur == "none":
-            return self._drawn(frame, result, own, drawing)
+            return self._drawn(frame, result, drawing)
         not_detected = result.repeated or result.unseen
         last_bgr = drawing.anonymised_bgr
         if not_detected and last_bgr is not None and last_bgr.shape == frame.bgr.shape:
             return last_bgr
         shown = np.zeros_like(frame.bgr) if not_detected else frame.bgr
-        drawing.anonymised_bgr = self._drawn(replace(frame, bgr=shown), result, own, drawing)
+        drawing.anonymised_bgr = self._drawn(replace(frame, bgr=shown), result, drawing)
         return drawing.anonymised_bgr
 
-    def _drawn(self, frame: Frame, result: FrameResult, own: Config, drawing: _SourceDrawing) -> BgrImage:
+    def _drawn(self, frame: Frame, result: FrameResult, drawing: _SourceDrawing) -> BgrImage:
+        own = drawing.config
         bgr, scale = frame.bgr.copy(), DrawingScale.of(frame.bgr)
         cover(bgr, result, own.privacy.blur)
         zone_names = _draw_zones(bgr, own.zones, scale) if self._config.zones else []
