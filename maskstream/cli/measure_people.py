@@ -15,7 +15,7 @@ from maskstream.io.files import replace_file
 
 if TYPE_CHECKING:
     from maskstream.config.schema import Config
-    from maskstream.events.types import Happening
+    from maskstream.events.types import EventOrCounts
     from maskstream.protocols import FrameAnalyzer
     from maskstream.types import FrameResult
 
@@ -55,7 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def watch(path: str, analyzer: "FrameAnalyzer", config: "Config") -> "tuple[list[FrameResult], list[tuple[float, Happening]]]":
+def watch(
+    path: str, analyzer: "FrameAnalyzer", config: "Config"
+) -> "tuple[list[FrameResult], list[tuple[float, EventOrCounts]]]":
     """Return all results of a file, and what was told of it and when."""
     from maskstream.events.detector import EventDetector
     from maskstream.inference.pipeline import batch_size_of
@@ -67,7 +69,7 @@ def watch(path: str, analyzer: "FrameAnalyzer", config: "Config") -> "tuple[list
     people, book = PeopleAnalyzer(PropagatingAnalyzer(analyzer, config), config), EventDetector(config)
     size = batch_size_of(config)
     results: list[FrameResult] = []
-    told: list[tuple[float, Happening]] = []
+    told: list[tuple[float, EventOrCounts]] = []
     with closing(FileSource(path)) as source:
         frames = iter(source)
         while batch := list(islice(frames, size)):

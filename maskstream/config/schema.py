@@ -3,9 +3,6 @@
 `configs/default.yaml`, `docs/options.md` and the JSON Schemas for editors are generated from here by `tools/make_docs.py`.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Generic, TypeVar
-
 from pydantic import Field
 
 from maskstream.config.input_sections import ImagesConfig, NetworkConfig, StreamConfig, WebcamConfig
@@ -60,7 +57,6 @@ __all__ = [
     "LabelMeaning",
     "NetworkConfig",
     "OverlayConfig",
-    "PerSource",
     "Polygon",
     "Precision",
     "PrivacyConfig",
@@ -114,24 +110,3 @@ class Config(Section):
     csv: CsvConfig = Field(default_factory=CsvConfig)
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
     clip: ClipConfig = Field(default_factory=ClipConfig)
-
-
-T = TypeVar("T")
-
-
-class PerSource(Generic[T]):
-    """What is made of the settings of each source; those without settings of their own share what is made of the common ones."""
-
-    def __init__(self, make: Callable[[Config], T], config: Config, by_source: Mapping[str, Config] | None = None) -> None:
-        """Make it for the common settings, and for those of sources that differ, by their names."""
-        self._make = make
-        self._common = make(config)
-        self._own = {source_id: make(own) for source_id, own in (by_source or {}).items()}
-
-    def set(self, source_id: str, config: Config) -> None:
-        """Let a source have settings of its own. May be called while another thread reads."""
-        self._own[source_id] = self._make(config)
-
-    def of(self, source_id: str) -> T:
-        """Return what holds for a source."""
-        return self._own.get(source_id, self._common)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from maskstream.sinks import VideoSink
-from maskstream.sinks.sound_writing import AudioPacket, SoundEncoder
+from maskstream.sinks.audio_encoding import AudioEncoder, AudioPacket
 from maskstream.sources import FileSource
 from tests.sinks.test_video import CONFIG, annotate, audio_codec, onset_s, read
 from tests.video_files import every, grey_index, output_of, packets_of, remux, sound_of, write_video
@@ -213,14 +213,14 @@ def test_who_stops_the_run_does_not_wait_for_an_hour_of_sound(tmp_path: Path, mo
     source = write_video(tmp_path / "clip.mkv", [0.0, 0.04, 60.0, 60.04], audio=("mp2", 0.0, 60.0), options=IN_ORDER)
     target = tmp_path / "out.webm"
     with closing(FileSource(str(source))) as opened, closing(VideoSink(str(target), opened.info, CONFIG)) as sink:
-        encoded = SoundEncoder.packets
+        encoded = AudioEncoder.packets
 
-        def packets(self: SoundEncoder, packet: AudioPacket, later_s: float) -> Iterator[AudioPacket]:
+        def packets(self: AudioEncoder, packet: AudioPacket, later_s: float) -> Iterator[AudioPacket]:
             if packet.pts * packet.time_base > 20:
                 sink.hurry()
             return encoded(self, packet, later_s)
 
-        monkeypatch.setattr(SoundEncoder, "packets", packets)
+        monkeypatch.setattr(AudioEncoder, "packets", packets)
         for frame in opened:
             sink.write(output_of(frame))
     assert len(read(target)) == 4

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 from maskstream.protocols import Sink
-from maskstream.sinks.video_paths import require_recording_path
+from maskstream.sinks.video_formats import require_recording_path
 from maskstream.types import Output
 
 
-class FirstFrameSink:
+class DeferredVideoSink:
     """Opens another sink when the first frame comes; of a source without frames nothing is left, and nothing is replaced."""
 
     wants_every_frame = True

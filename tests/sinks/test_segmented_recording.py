@@ -7,7 +7,7 @@ import pytest
 
 from maskstream.config.schema import VideoConfig
 from maskstream.errors import SinkError
-from maskstream.sinks import RecordingSink
+from maskstream.sinks import SegmentedRecordingSink
 from maskstream.types import Frame, SourceInfo
 from tests.video_files import grey, output_of
 
@@ -19,7 +19,7 @@ def recorded(
     path: Path, times_s: list[float], sizes: list[tuple[int, int]] | None = None, info: SourceInfo = INFO, **changes: float
 ) -> None:
     """Record frames at these times, of these sizes."""
-    sink = RecordingSink(str(path), lambda: info, CONFIG.model_copy(update=changes))
+    sink = SegmentedRecordingSink(str(path), lambda: info, CONFIG.model_copy(update=changes))
     for index, time_s in enumerate(times_s):
         size = sizes[index] if sizes else (64, 48)
         sink.write(output_of(Frame(grey(index, size), index, "gate", time_s)))
@@ -81,11 +81,11 @@ def test_a_camera_that_gave_nothing_leaves_nothing(tmp_path: Path) -> None:
 
 def test_what_cannot_be_written_is_said_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(SinkError, match="no folder"):
-        RecordingSink(str(tmp_path / "none" / "gate.mp4"), lambda: INFO, CONFIG)
+        SegmentedRecordingSink(str(tmp_path / "none" / "gate.mp4"), lambda: INFO, CONFIG)
 
 
 def test_the_shape_of_pixels_is_kept(tmp_path: Path) -> None:
-    sink = RecordingSink(str(tmp_path / "gate.mp4"), lambda: replace(INFO, sample_aspect_ratio=Fraction(4, 3)), CONFIG)
+    sink = SegmentedRecordingSink(str(tmp_path / "gate.mp4"), lambda: replace(INFO, sample_aspect_ratio=Fraction(4, 3)), CONFIG)
     sink.write(output_of(Frame(grey(0, (64, 48)), 0, "gate", 0.0)))
     sink.close()
     with av.open(str(tmp_path / "gate.mp4")) as container:
@@ -110,7 +110,7 @@ def test_files_of_an_earlier_run_stay_and_it_is_said_which_is_used(tmp_path: Pat
 
 
 def test_a_recording_whose_file_was_deleted_does_not_begin_its_numbers_again(tmp_path: Path) -> None:
-    sink = RecordingSink(str(tmp_path / "gate.mp4"), lambda: INFO, CONFIG)
+    sink = SegmentedRecordingSink(str(tmp_path / "gate.mp4"), lambda: INFO, CONFIG)
     for index, size in enumerate([(64, 48), (32, 48), (64, 48)]):
         sink.write(output_of(Frame(grey(index, size), index, "gate", index * 0.04)))
         (tmp_path / "gate.mp4").unlink(missing_ok=True)
@@ -126,7 +126,7 @@ def test_time_that_runs_back_begins_another_part(tmp_path: Path) -> None:
 
 
 def test_two_recordings_of_the_same_name_at_the_same_time_share_nothing(tmp_path: Path) -> None:
-    sinks = [RecordingSink(str(tmp_path / "gate.mp4"), lambda: INFO, CONFIG) for _ in range(2)]
+    sinks = [SegmentedRecordingSink(str(tmp_path / "gate.mp4"), lambda: INFO, CONFIG) for _ in range(2)]
     for index in range(4):
         for sink in sinks:
             sink.write(output_of(Frame(grey(index), index, "gate", index * 0.04)))
@@ -137,12 +137,12 @@ def test_two_recordings_of_the_same_name_at_the_same_time_share_nothing(tmp_path
 
 def test_looking_whether_something_can_be_written_leaves_nothing(tmp_path: Path) -> None:
     for _ in range(2):
-        RecordingSink(str(tmp_path / "gate.mp4"), lambda: INFO, CONFIG)
+        SegmentedRecordingSink(str(tmp_path / "gate.mp4"), lambda: INFO, CONFIG)
         assert list(tmp_path.iterdir()) == []
 
 
 def test_a_name_that_is_too_long_is_said_at_the_start_and_a_long_one_has_room_for_numbers(tmp_path: Path) -> None:
     with pytest.raises(SinkError, match="name too long"):
-        RecordingSink(str(tmp_path / f"{'g' * 252}.mp4"), lambda: INFO, CONFIG)
+        SegmentedRecordingSink(str(tmp_path / f"{'g' * 252}.mp4"), lambda: INFO, CONFIG)
     recorded(tmp_path / f"{'ü' * 125}.mp4", [0, 100])
     assert len([played(path) for path in tmp_path.iterdir()]) == 2

@@ -16,7 +16,7 @@ _USUAL_STEPS: Final = 2.0
 _NOMINAL_S: Final = 0.04
 
 
-class ShownTimes:
+class VideoTimestamps:
     """Gives each frame of a source its pts: its own time where that can be, always later than the frame before.
 
     A clock that runs back by more than `BEGINS_ANEW_S`, or jumps by more than `LONGEST_STILL_S`, is another clock: the video goes

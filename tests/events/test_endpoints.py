@@ -11,9 +11,9 @@ import requests
 
 from maskstream.errors import ConfigError
 from maskstream.events.delivery import NotDelivered
+from maskstream.events.endpoints import trusting, why
 from maskstream.events.messages import QueuedMessage
 from maskstream.events.mqtt import Mqtt
-from maskstream.events.receivers import trusting, why
 from maskstream.events.webhook import Webhook
 from tests.receivers import Authority, answers, authority, broker, free_port, subscriber, wait_until, web_receiver
 

@@ -18,7 +18,7 @@ from maskstream.config.schema import NetworkConfig
 from maskstream.errors import SourceOpenError, SourceRefused
 from maskstream.io.locations import location_kind
 from maskstream.sources import UrlSource, source_kind
-from maskstream.sources.relay import program_with
+from maskstream.sources.ffmpeg_relay import program_with
 from maskstream.sources.rtmp import login_as_it_is
 from maskstream.sources.url import SCHEMES
 from maskstream.types import Frame

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from maskstream.events.backlog import Backlog
 from maskstream.events.messages import QueuedMessage
 from maskstream.events.outbox import Outbox
+from maskstream.events.receiver_queue import ReceiverQueue
 from tests.events.test_outbox import message
 
 
@@ -14,7 +14,7 @@ def disk(outbox: Outbox, takes: bool) -> None:
     outbox._base.execute(f"PRAGMA query_only = {'OFF' if takes else 'ON'}")
 
 
-def keys(backlog: Backlog) -> list[str]:
+def keys(backlog: ReceiverQueue) -> list[str]:
     """Take everything out, and return its keys."""
     taken = []
     while (waiting := backlog.first()) is not None:
@@ -29,7 +29,7 @@ def outbox(tmp_path: Path) -> Outbox:
 
 
 def test_letters_are_delivered_while_the_disk_takes_nothing_and_never_twice(outbox: Outbox) -> None:
-    backlog = Backlog(outbox, "a")
+    backlog = ReceiverQueue(outbox, "a")
     backlog.put([message(1), message(2)])
     disk(outbox, takes=False)
     backlog.put([message(3)])
@@ -39,21 +39,21 @@ def test_letters_are_delivered_while_the_disk_takes_nothing_and_never_twice(outb
     disk(outbox, takes=True)
     backlog.save()
     assert backlog.trouble is None
-    assert keys(Backlog(outbox, "a")) == []
+    assert keys(ReceiverQueue(outbox, "a")) == []
 
 
 def test_what_waits_in_memory_goes_to_disk_in_order_when_there_is_room(outbox: Outbox) -> None:
-    backlog = Backlog(outbox, "a")
+    backlog = ReceiverQueue(outbox, "a")
     backlog.put([message(1)])
     disk(outbox, takes=False)
     backlog.put([message(2), message(3)])
     disk(outbox, takes=True)
     backlog.put([message(4)])
-    assert keys(Backlog(outbox, "a")) == ["e-1", "e-2", "e-3", "e-4"]
+    assert keys(ReceiverQueue(outbox, "a")) == ["e-1", "e-2", "e-3", "e-4"]
 
 
 def test_a_letter_that_comes_to_disk_while_it_is_delivered_is_done(outbox: Outbox) -> None:
-    backlog = Backlog(outbox, "a")
+    backlog = ReceiverQueue(outbox, "a")
     disk(outbox, takes=False)
     backlog.put([message(1)])
     waiting = backlog.first()
@@ -65,7 +65,7 @@ def test_a_letter_that_comes_to_disk_while_it_is_delivered_is_done(outbox: Outbo
 
 
 def test_events_that_were_told_from_memory_are_known_to_go_on_or_to_have_ended(outbox: Outbox) -> None:
-    backlog = Backlog(outbox, "a")
+    backlog = ReceiverQueue(outbox, "a")
     backlog.put([message(1, event="x", goes_on=True)])
     disk(outbox, takes=False)
     backlog.put([message(2, event="x"), message(3, event="y", goes_on=True)])
@@ -76,7 +76,7 @@ def test_events_that_were_told_from_memory_are_known_to_go_on_or_to_have_ended(o
 
 
 def test_memory_is_bounded_and_what_is_lost_is_counted(outbox: Outbox) -> None:
-    backlog = Backlog(outbox, "a")
+    backlog = ReceiverQueue(outbox, "a")
     disk(outbox, takes=False)
     for number in range(15):
         backlog.put([message(number)])
@@ -88,7 +88,7 @@ def test_memory_is_bounded_and_what_is_lost_is_counted(outbox: Outbox) -> None:
 
 
 def test_the_end_says_what_is_on_disk_and_what_is_lost(outbox: Outbox) -> None:
-    backlog = Backlog(outbox, "a")
+    backlog = ReceiverQueue(outbox, "a")
     backlog.put([message(1)])
     disk(outbox, takes=False)
     backlog.put([message(2), message(3)])
@@ -100,7 +100,7 @@ def test_the_end_says_what_is_on_disk_and_what_is_lost(outbox: Outbox) -> None:
 
 
 def test_a_channel_that_is_refused_holds_back_no_other(outbox: Outbox) -> None:
-    backlog = Backlog(outbox, "a")
+    backlog = ReceiverQueue(outbox, "a")
     lab, counts = QueuedMessage("lab", "e-9", b"9"), QueuedMessage("door", "counts-1", b"c")
     backlog.put([message(1), counts, lab])
     found = backlog.first({("door", "events"), ("door", "counts")})

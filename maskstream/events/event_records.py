@@ -3,11 +3,11 @@
 from base64 import b64encode
 from typing import Any
 
-from maskstream.events.types import Happening, MaskEvent, MinuteCounts, Moment
+from maskstream.events.types import EventOrCounts, MaskEvent, MinuteCounts, Timestamp
 from maskstream.io.text_file import box_record, iso_8601, rounded
 
 
-def event_record(happening: Happening) -> dict[str, Any]:
+def event_record(happening: EventOrCounts) -> dict[str, Any]:
     """Return the record of an event or of the counts of a minute; null where a field does not apply."""
     return _mask_event(happening) if isinstance(happening, MaskEvent) else _counts(happening)
 
@@ -51,7 +51,7 @@ def _counts(counts: MinuteCounts) -> dict[str, Any]:
     }
 
 
-def _moment(name: str, moment: Moment | None) -> dict[str, Any]:
+def _moment(name: str, moment: Timestamp | None) -> dict[str, Any]:
     if moment is None:
         return {f"{name}_s": None, f"{name}_utc": None}
     return {f"{name}_s": round(moment.time_s, 6), f"{name}_utc": iso_8601(moment.wall_time)}

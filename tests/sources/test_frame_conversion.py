@@ -17,7 +17,7 @@ from maskstream.config.cameras import Camera
 from maskstream.config.loading import Layer
 from maskstream.config.schema import VideoConfig
 from maskstream.sources import SOURCES, FileSource, UrlSource
-from maskstream.sources.pixels import square_size
+from maskstream.sources.frame_conversion import square_size
 from maskstream.stream.source_states import SourceStates
 from maskstream.types import BgrImage, Frame
 from tests.servers import http_server, rtsp_server, stream

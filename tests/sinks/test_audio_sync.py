@@ -2,7 +2,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from maskstream.sinks.sound_times import ImageTimes, in_step
+from maskstream.sinks.audio_sync import AudioSync, in_step
 
 Piece = tuple[float, float]
 STEP_S = 0.02
@@ -66,7 +66,7 @@ def test_wrong_times_that_differ_are_left_out() -> None:
 
 
 def test_sound_follows_an_image_that_begins_anew() -> None:
-    times = ImageTimes()
+    times = AudioSync()
     times.frame(0.0, 0.0)
     times.frame(9.9, 9.9)
     assert times.heard_s(9.8) == 9.8
@@ -79,7 +79,7 @@ def test_sound_follows_an_image_that_begins_anew() -> None:
 
 
 def test_sound_may_end_after_the_image_has_begun_anew() -> None:
-    times = ImageTimes()
+    times = AudioSync()
     times.frame(9.9, 9.9)
     times.frame(0.0, 10.0)
     assert times.heard_s(9.95) == 9.95
@@ -87,7 +87,7 @@ def test_sound_may_end_after_the_image_has_begun_anew() -> None:
 
 
 def test_a_frame_with_a_wrong_time_is_no_part() -> None:
-    times = ImageTimes()
+    times = AudioSync()
     for own_s, shown_s in ((9.9, 9.9), (5.0, 9.94), (9.98, 9.98)):
         times.frame(own_s, shown_s)
     assert times.heard_s(9.9) == 9.9
@@ -97,7 +97,7 @@ def test_a_frame_with_a_wrong_time_is_no_part() -> None:
 
 
 def test_one_part_after_the_other() -> None:
-    times = ImageTimes()
+    times = AudioSync()
     times.frame(3.0, 3.0)
     heard = []
     for part in range(1, 4):

@@ -6,7 +6,7 @@ from time import monotonic
 import pytest
 
 from maskstream.errors import StreamLost
-from maskstream.sources.guard import ReadGuard
+from maskstream.sources.read_guard import ReadGuard
 from tests.slowness import LONGEST_S, promised
 
 

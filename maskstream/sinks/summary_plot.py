@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
-from maskstream.events.types import Moment
+from maskstream.events.types import Timestamp
 from maskstream.io.files import plain_text
 from maskstream.rendering.palette import COLOURS_BGR, LABEL_TEXT
 from maskstream.rendering.text import text_alpha
@@ -32,12 +32,12 @@ class Timeline(Protocol):
     """What is drawn of one source."""
 
     @property
-    def began(self) -> Moment:
+    def began(self) -> Timestamp:
         """When its first frame was."""
         ...
 
     @property
-    def last(self) -> Moment:
+    def last(self) -> Timestamp:
         """When its last frame was."""
         ...
 

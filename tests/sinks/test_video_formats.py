@@ -15,9 +15,8 @@ import pytest
 from maskstream.config.schema import VideoConfig
 from maskstream.errors import SinkError
 from maskstream.sinks import VideoSink
-from maskstream.sinks.containers import CONTAINERS, container_of
-from maskstream.sinks.recording import RecordingSink
-from maskstream.sinks.video_paths import VIDEO_SUFFIXES, require_recording_path, require_video_path
+from maskstream.sinks.segmented_recording import SegmentedRecordingSink
+from maskstream.sinks.video_formats import CONTAINERS, VIDEO_SUFFIXES, container_of, require_recording_path, require_video_path
 from maskstream.types import Frame, SourceInfo
 from tests.sinks.test_video import CONFIG, annotate, audio_codec, live_info, onset_s, read
 from tests.video_files import GREEN, every, grey, grey_index, output_of, packets_of, plain, sound_of, write_video
@@ -173,7 +172,9 @@ def test_more_frames_than_a_container_can_tell_apart_are_all_there_and_it_is_sai
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_the_parts_of_a_recording(tmp_path: Path, suffix: str) -> None:
     config = CONFIG.model_copy(update={"segment_s": 1.0})
-    with closing(RecordingSink(str(tmp_path / f"cam{suffix}"), lambda: SourceInfo("cam", 0, 0, live=True), config)) as sink:
+    with closing(
+        SegmentedRecordingSink(str(tmp_path / f"cam{suffix}"), lambda: SourceInfo("cam", 0, 0, live=True), config)
+    ) as sink:
         for index, time_s in enumerate(every(0.1, 25, start_s=40.0)):
             sink.write(output_of(Frame(grey(index), index, "cam", time_s, 0.1)))
     names = [f"cam{suffix}", f"cam_002{suffix}", f"cam_003{suffix}"]

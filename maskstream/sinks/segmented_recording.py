@@ -10,7 +10,7 @@ from loguru import logger
 
 from maskstream.config.schema import VideoConfig
 from maskstream.sinks.video import VideoSink, new_video
-from maskstream.sinks.video_paths import require_recording_path
+from maskstream.sinks.video_formats import require_recording_path
 from maskstream.stream.rates import BEGINS_ANEW_S
 from maskstream.types import Output, SourceInfo
 
@@ -20,7 +20,7 @@ _GAP_INTERVALS: Final = 2.5
 """A camera that gives a picture every few minutes has no gap between two of them."""
 
 
-class RecordingSink:
+class SegmentedRecordingSink:
     """One annotated video after the other, of one source whose size is known by its frames alone.
 
     The first part has the name that was given, the next ones have `_002`, `_003` and so on before the suffix. Names of

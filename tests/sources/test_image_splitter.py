@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskstream.sources.jpeg_splitter import JPEG_START, ImageFinder
+from maskstream.sources.image_splitter import JPEG_START, ImageFinder
 from tests import jpegs
 
 LONGEST = 100_000

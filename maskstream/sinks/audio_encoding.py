@@ -25,7 +25,7 @@ DAMAGED: Final = (av.FFmpegError, ValueError)
 """What is raised where sound cannot be decoded, converted or encoded; a moment of silence, in the end."""
 
 
-class SoundWriter(Protocol):
+class AudioWriter(Protocol):
     """Makes packets of the output from packets of the input; raises one of `DAMAGED` for one that cannot be used."""
 
     def silence(self, until_s: float) -> Iterator[AudioPacket]:
@@ -41,7 +41,7 @@ class SoundWriter(Protocol):
         ...
 
 
-class SoundCopy:
+class AudioCopy:
     """Copies packets; silence is not its business."""
 
     def __init__(self, stream: AudioStream, target: av.container.OutputContainer) -> None:
@@ -70,7 +70,7 @@ class SoundCopy:
         return iter(())
 
 
-class SoundEncoder:
+class AudioEncoder:
     """Encodes sound anew, and knows silence."""
 
     def __init__(self, stream: AudioStream, target: av.container.OutputContainer, encoder: str, *, has_times: bool) -> None:

@@ -62,7 +62,7 @@ class _Part:
     """Whether its clock jumped forward."""
 
 
-class ImageTimes:
+class AudioSync:
     """Says when a piece of sound is heard, from when the frames of the same file are shown."""
 
     def __init__(self) -> None:

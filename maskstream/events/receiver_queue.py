@@ -19,7 +19,7 @@ class Waiting:
     """Of the outbox; None where it is in memory alone."""
 
 
-class Backlog:
+class ReceiverQueue:
     """Letters of one receiver, in order. Two threads call: one puts them in, the other takes them out.
 
     What the disk does not take is kept in memory, is delivered from there, and goes to disk when there is room again.

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from maskstream.sinks.frame_times import LONGEST_STILL_S, ShownTimes
+from maskstream.sinks.video_timestamps import LONGEST_STILL_S, VideoTimestamps
 from tests.properties import examples
 
 STEP_S = 0.04
@@ -17,9 +17,9 @@ MILLISECOND = Fraction(1, 1000)
 STEADY = [STEP_S * index for index in range(10)]
 
 
-def shown(times_s: list[float], times: ShownTimes | None = None) -> list[float]:
+def shown(times_s: list[float], times: VideoTimestamps | None = None) -> list[float]:
     """Return when frames are shown, as the sink asks: it holds one back that jumps until the next one is there."""
-    times = times or ShownTimes(MILLISECOND, 2**31)
+    times = times or VideoTimestamps(MILLISECOND, 2**31)
     pts = []
     for time_s, next_s in zip(times_s, [*times_s[1:], None], strict=True):
         pts.append(times.pts(time_s, STEP_S, next_s if times.jumps(time_s) else None))
@@ -54,37 +54,37 @@ def test_some_wrong_times_in_a_row_move_no_other_frame() -> None:
 @pytest.mark.parametrize("gap_s", [0.5, 60.0, 3500.0])
 def test_a_gap_stays_a_gap(gap_s: float) -> None:
     times_s = [0.0, 0.04, 0.08 + gap_s, 0.12 + gap_s]
-    times = ShownTimes(MILLISECOND, 2**31)
+    times = VideoTimestamps(MILLISECOND, 2**31)
     assert shown(times_s, times) == pytest.approx(times_s, abs=0.002)
     assert times.jumped_s == 0
 
 
 def test_a_jump_is_said_with_its_length() -> None:
-    times = ShownTimes(MILLISECOND, 2**31)
+    times = VideoTimestamps(MILLISECOND, 2**31)
     shown([0.0, 0.04, HOURS_S, HOURS_S + 0.04], times)
     assert times.jumped_s == pytest.approx(HOURS_S, abs=0.1)
 
 
 def test_frames_two_hours_apart_are_a_rate() -> None:
     times_s = [7200.0 * index for index in range(4)]
-    assert shown(times_s, ShownTimes(MILLISECOND, 2**31, average_fps=1 / 7200)) == times_s
+    assert shown(times_s, VideoTimestamps(MILLISECOND, 2**31, average_fps=1 / 7200)) == times_s
     assert shown(times_s)[-1] < 1.0
 
 
 def test_beyond_the_stated_end_a_jump_is_damage() -> None:
     times_s = [0.0, 0.04, 100.0, 100.04]
-    assert shown(times_s, ShownTimes(MILLISECOND, 2**31, end_s=20.0)) == pytest.approx(STEADY[:4], abs=0.002)
-    assert shown(times_s, ShownTimes(MILLISECOND, 2**31, end_s=95.0)) == pytest.approx(times_s, abs=0.002)
+    assert shown(times_s, VideoTimestamps(MILLISECOND, 2**31, end_s=20.0)) == pytest.approx(STEADY[:4], abs=0.002)
+    assert shown(times_s, VideoTimestamps(MILLISECOND, 2**31, end_s=95.0)) == pytest.approx(times_s, abs=0.002)
 
 
 def test_what_the_container_cannot_show_is_as_long_as_it_can_be_and_no_more_is_lost() -> None:
-    times = ShownTimes(MILLISECOND, 50_000)
+    times = VideoTimestamps(MILLISECOND, 50_000)
     assert shown([0.0, 0.04, 100.0, 100.04], times) == pytest.approx([0.0, 0.04, 50.04, 50.08], abs=0.002)
     assert times.jumped_s == pytest.approx(50.0, abs=0.1)
 
 
 def test_the_last_frame_lasts_no_longer_than_an_image_may_stand_still() -> None:
-    times = ShownTimes(MILLISECOND, 2**31)
+    times = VideoTimestamps(MILLISECOND, 2**31)
     times.pts(0.0, HOURS_S)
     assert times.next_s == pytest.approx(STEP_S, abs=0.001)
 
@@ -106,7 +106,7 @@ def test_pts_rise_and_the_video_is_no_longer_than_its_source_shows(
     steps_s: list[float], unit_s: Fraction, longest: int, end_s: float
 ) -> None:
     times_s = list(accumulate(steps_s, initial=0.0))
-    shown_s = shown(times_s, ShownTimes(unit_s, longest, end_s))
+    shown_s = shown(times_s, VideoTimestamps(unit_s, longest, end_s))
     assert len(shown_s) == len(times_s)
     assert all(after > before for before, after in pairwise(shown_s))
     allowed_s = sum(step_s if STEP_S < step_s <= LONGEST_STILL_S + 1 else STEP_S + float(unit_s) for step_s in map(abs, steps_s))
