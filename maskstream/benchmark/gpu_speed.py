@@ -18,7 +18,7 @@ from maskstream.benchmark.rounds import Workload, take_turns
 from maskstream.config.schema import Config
 from maskstream.inference.pipeline import build_analyzer, build_detector
 from maskstream.models import coco_resnet50, face_mobilenet
-from maskstream.models.on_device import Uploads
+from maskstream.models.gpu_images import Uploads
 from maskstream.models.precision import PRECISIONS
 from maskstream.types import BgrImage
 

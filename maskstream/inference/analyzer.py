@@ -11,7 +11,7 @@ from loguru import logger
 
 from maskstream.config.schema import Config, IncorrectAs
 from maskstream.config.source_settings import SourceSettings
-from maskstream.models.forks import OwnProcess
+from maskstream.models.fork_safety import OwnProcess
 from maskstream.protocols import Classifier, Cutter, Detector
 from maskstream.types import BACKGROUND, BgrImage, Detection, Face, FloatArray, Frame, FrameResult, Label
 from maskstream.vision.align import AlignRules, crop_quad, cut_faces

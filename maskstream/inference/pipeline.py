@@ -26,7 +26,7 @@ from maskstream.types import BgrImage, Face, Frame, FrameResult
 from maskstream.vision.align import cut_faces
 
 if TYPE_CHECKING:
-    from maskstream.models.on_device import Uploads
+    from maskstream.models.gpu_images import Uploads
 
 _GPU_BATCH_SIZE: Final = 8
 _PER_STREAM: Final = 2
@@ -139,7 +139,7 @@ def build_analyzer(settings: Config | SourceSettings, *, several: bool = False) 
     device = pick_device(config.device)
     uploads = None
     if device != CPU:
-        from maskstream.models.on_device import DeviceCutter, Uploads
+        from maskstream.models.gpu_images import DeviceCutter, Uploads
 
         uploads = Uploads(device)
     detector = build_detector(settings, uploads, several=several)

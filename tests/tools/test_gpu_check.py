@@ -26,7 +26,7 @@ from maskstream.errors import OutOfMemory, SourceOpenError
 from maskstream.inference.analyzer import Analyzer
 from maskstream.inference.pipeline import build_detector
 from maskstream.models import CLASSIFIERS, ClassifierOptions
-from maskstream.models.on_device import DeviceCutter, Uploads
+from maskstream.models.gpu_images import DeviceCutter, Uploads
 from maskstream.types import BgrImage, Face, Frame, FrameResult, Label
 from tests.conftest import ROOT, make_frame
 from tools.gpu_check import main

@@ -14,8 +14,8 @@ import torch
 
 from maskstream.errors import ModelError, SinkError, SourceError, WeightsError
 from maskstream.models.checkpoint import load_checkpoint
+from maskstream.training.distributed import Ranks
 from maskstream.training.loop import Trainer
-from maskstream.training.ranks import Ranks
 from maskstream.training.task import Run
 from tests import command_lines
 from tests.command_lines import ROOT, Forked

@@ -33,7 +33,7 @@ def child(code: str, home: Path) -> str:
 @pytest.mark.parametrize(("package", "name"), [("openvino", "Core"), ("onnxruntime", "InferenceSession")])
 def test_nothing_is_reported(tmp_path: Path, package: str, name: str) -> None:
     code = f"""
-from maskstream.models.without_telemetry import {package}_package
+from maskstream.models.telemetry import {package}_package
 print({package}_package().{name}.__name__, [name for name in os.environ if name.startswith("ORT")])
 """
     assert child(code, tmp_path).splitlines() == [f"{name} []", "[]"]
@@ -45,7 +45,7 @@ def test_the_package_that_reports_is_there_for_whoever_imports_it(tmp_path: Path
     code = f"""
 own = None
 {first}
-from maskstream.models.without_telemetry import openvino_package
+from maskstream.models.telemetry import openvino_package
 openvino_package()
 import openvino
 import openvino_telemetry

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from maskstream.annotations import Annotations, LabelledFace, LabelledImage
-from maskstream.training.finding import _RAW_SCORES, calibrate_keypoints, validation_figures
+from maskstream.training.detector_metrics import _RAW_SCORES, calibrate_keypoints, validation_figures
 from maskstream.types import FACE_KEYPOINTS, Detection, FloatArray, Label
 
 POINTS = np.array([[30, 40], [40, 25], [20, 25]], np.float32)

@@ -3,7 +3,7 @@ import torch
 from torchvision.models.detection import KeypointRCNN
 
 from maskstream.models import face_mobilenet_network
-from maskstream.training.rcnn import IGNORED, prepare
+from maskstream.training.rcnn_sampling import IGNORED, prepare
 from maskstream.training.run import load_detector_recipe
 
 FACE = torch.tensor([[20.0, 20, 60, 70]])

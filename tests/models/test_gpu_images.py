@@ -14,7 +14,7 @@ from maskstream.errors import ConfigError
 from maskstream.inference.analyzer import Analyzer
 from maskstream.inference.pipeline import build_analyzer
 from maskstream.models import CLASSIFIERS, ClassifierOptions, DetectorOptions, face_mobilenet
-from maskstream.models.on_device import DeviceCutter, Uploads, scaled
+from maskstream.models.gpu_images import DeviceCutter, Uploads, scaled
 from maskstream.types import BgrImage, FloatArray, Frame
 from maskstream.vision.align import cut_faces
 

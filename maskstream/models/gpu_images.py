@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from maskstream.models.memory import memory_errors
+from maskstream.models.out_of_memory import memory_errors
 from maskstream.types import BgrImage, FloatArray
 from maskstream.vision.align import PADDING_BGR, supersampling
 

@@ -9,9 +9,9 @@ import pytest
 from maskstream.annotations import LabelledFace, LabelledImage
 from maskstream.errors import SourceError
 from maskstream.io.images import write_image
+from maskstream.training.mosaic import Window, make_window
 from maskstream.training.recipe import DetectorRecipe
 from maskstream.training.run import load_detector_recipe
-from maskstream.training.windows import Window, make_window
 from maskstream.types import BgrImage, Label
 from maskstream.vision.align import PADDING_BGR
 

@@ -13,7 +13,7 @@ from maskstream.annotations import Annotations, LabelledImage
 from maskstream.evaluation.matching import Overlaps, match
 from maskstream.evaluation.scoring import ScoreSettings, score
 from maskstream.evaluation.types import ImagePredictions, Prediction
-from maskstream.models.found_faces import KeypointCalibration
+from maskstream.models.detections import KeypointCalibration
 from maskstream.models.keypoint_rcnn import KeypointRCNNDetector
 from maskstream.models.options import DetectorOptions
 from maskstream.training.calibration import fit_logistic

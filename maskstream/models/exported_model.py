@@ -97,7 +97,7 @@ def _write_onnx(path: Path, content: bytes, properties: dict[str, str]) -> None:
 
 
 def _write_openvino(path: Path, content: bytes, properties: dict[str, str]) -> None:
-    from maskstream.models.without_telemetry import openvino_package
+    from maskstream.models.telemetry import openvino_package
 
     openvino = openvino_package()
     model = openvino.Core().read_model(content)
