@@ -137,7 +137,7 @@ class Face:
 
     detection: Detection
     quad_xy: FloatArray
-    """(4, 2) float32 pixels: the outline of the classified crop: the upper left, upper right, lower right and lower left corner of
+    """(4, 2) float32 pixels: the outline of the classified crop: upper left, upper right, lower right and lower left corner of
     the upright crop. It may extend beyond the frame."""
     face_box_xyxy: FloatArray
     """(4,) float32 pixels: the tight face box, forehead to chin, by the rule in `vision.geometry`."""
