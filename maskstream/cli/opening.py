@@ -35,8 +35,7 @@ from maskstream.sources import (
     source_kind,
 )
 from maskstream.sources.pipe import Pipe, require_no_terminal
-from maskstream.sources.tls import scheme_of
-from maskstream.sources.web import HTTP_SCHEMES
+from maskstream.sources.url_parts import HTTP_SCHEMES, scheme_of
 from maskstream.stream.live_cameras import Opened
 from maskstream.stream.sink_group import SinkBinding
 from maskstream.stream.source_states import SourceStates
@@ -66,15 +65,15 @@ def is_one_image(camera: Camera, output: str | None = None) -> bool:
 
 
 def open_source(
-    camera: Camera, board: SourceStates, *, alone: bool, status: SourceStatus | None = None, output: str | None = None
+    camera: Camera, states: SourceStates, *, alone: bool, status: SourceStatus | None = None, output: str | None = None
 ) -> Source:
     """Open files and pictures; of what may be lost and come back, say only how it is opened.
 
     Args:
         camera: What to open.
-        board: Where it says what becomes of it.
+        states: Where it says what becomes of it.
         alone: Whether it is the only source, so that one that answers and refuses is a mistake of the user.
-        status: Its own, where it has one already; None: that of the board.
+        status: Its own, where it has one already; None: that of the states.
         output: Where its pictures go, where it is the only source that was named; see `is_one_image`.
 
     Raises:
@@ -94,12 +93,12 @@ def open_source(
         elif alone and network.transport != "udp":
             opener = _opening_already(opener, policy)
         unread = opener.close if isinstance(opener, _OpenedAhead) else None
-        told = status or board.status(camera.name)
+        told = status or states.status(camera.name)
         return ReconnectingSource(
-            camera.name, opener, policy, told, board.clock, next_connection=board.next_connection, close_unread=unread
+            camera.name, opener, policy, told, states.clock, next_connection=states.next_connection, close_unread=unread
         )
     if camera.batch is not None or kind == "pipe":
-        return _deferred(camera, kind, opener, status or board.status(camera.name, quiet=True))
+        return _deferred(camera, kind, opener, status or states.status(camera.name, quiet=True))
     source = opener()
     logger.info("{}", _described(source.info))
     return source
@@ -202,13 +201,13 @@ def _opening_already(opener: Callable[[], Source], policy: ReconnectPolicy) -> _
     return ahead
 
 
-def open_camera(camera: Camera, status: SourceStatus, board: SourceStates, output: str | None, names: FileNames) -> Opened:
+def open_camera(camera: Camera, status: SourceStatus, states: SourceStates, output: str | None, names: FileNames) -> Opened:
     """Open a camera that is added to others, and what its pictures are written to.
 
     Args:
         camera: What to open.
         status: Where it says what becomes of it.
-        board: Of the run.
+        states: Of the run.
         output: The folder for all pictures; None: they are not written.
         names: Those that sources of the run have there.
 
@@ -216,7 +215,7 @@ def open_camera(camera: Camera, status: SourceStatus, board: SourceStates, outpu
         MaskStreamError: Something cannot be opened; what was opened is closed again.
     """
     with ExitStack() as closing:
-        source = open_source(camera, board, alone=False, status=status)
+        source = open_source(camera, states, alone=False, status=status)
         closing.callback(source.close)
         sinks: tuple[SinkBinding, ...] = ()
         if output is not None:

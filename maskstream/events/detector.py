@@ -1,11 +1,12 @@
 """Decide when an event begins, continues and ends, from the people in each frame of all sources."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 from uuid import uuid4
 
-from maskstream.config.schema import Config, PerSource
+from maskstream.config.schema import Config
+from maskstream.config.source_settings import SourceSettings
 from maskstream.events.minute_counts import MinuteCounter
 from maskstream.events.types import EventOrCounts, MaskEvent, Observation, Phase, Timestamp
 from maskstream.stream.rates import Pace
@@ -64,7 +65,9 @@ class _LabelPeriod:
 class _Source:
     """State of one source: its people, and the counts of the current minute."""
 
-    def __init__(self, source_id: str) -> None:
+    def __init__(self, source_id: str, config: Config) -> None:
+        self.config = config
+        """The settings for its latest frame."""
         self.counter = MinuteCounter(source_id)
         self.pace = Pace()
         self.now: Timestamp | None = None
@@ -98,20 +101,14 @@ class EventDetector:
     Several sinks share one detector: each calls `detect` with every frame, and all get the same list.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        by_source: Mapping[str, Config] | None = None,
-        crop: Callable[[Output, Face], bytes | None] | None = None,
-    ) -> None:
+    def __init__(self, settings: Config | SourceSettings, crop: Callable[[Output, Face], bytes | None] | None = None) -> None:
         """Begin without people.
 
         Args:
-            config: `events` and `tracking.lost_s` apply to all sources without settings of their own.
-            by_source: The settings of other sources, by their names.
+            settings: Which labels lead to an event, and after what time, for each source.
             crop: Returns the JPEG of a face, or None where it must not be stored.
         """
-        self._rules = PerSource(_Rules.of, config, by_source)
+        self._settings = SourceSettings.shared(settings)
         self._crop = crop or (lambda _output, _face: None)
         self._sources: dict[str, _Source] = {}
         self._last_output: Output | None = None
@@ -119,30 +116,6 @@ class EventDetector:
         """For `_last_output`."""
         self._ended: dict[str, list[EventOrCounts]] = {}
         """What `end` returned for each source since its last frame."""
-        self._pending: dict[str, list[EventOrCounts]] = {}
-        """Returned with the next frame of the source, or at its end."""
-
-    def set_source(self, source_id: str, config: Config) -> None:
-        """Change the settings of a source; open events whose label is no longer in `events.labels` end as `changed`."""
-        self._rules.set(source_id, config)
-        source, labels = self._sources.get(source_id), self._rules.of(source_id).labels
-        if source is None:
-            return
-        for person, period in source.periods.items():
-            if period.event_id is not None and period.label not in labels:
-                self._pending.setdefault(source_id, []).extend(period.end("changed"))
-                source.periods[person] = _LabelPeriod(
-                    source_id, person, period.label, began=period.last, last=period.last, zone=period.zone
-                )
-
-    def forget_crops(self, source_id: str) -> None:
-        """Delete the crops of a source that are kept for open events: `privacy` no longer allows to store them."""
-        source = self._sources.get(source_id)
-        if source is None:
-            return
-        for period in source.periods.values():
-            if period.best is not None:
-                period.best = replace(period.best, crop_jpeg=None)
 
     def detect(self, output: Output) -> list[EventOrCounts]:
         """Return the events and counts of a frame; a second call with the same frame returns the same list."""
@@ -157,7 +130,7 @@ class EventDetector:
         """End all events of a source; a second call before its next frame returns the same list."""
         source = self._sources.pop(source_id, None)
         if source is not None:
-            ended = self._pending.pop(source_id, [])
+            ended = self._adopt_settings(source_id, source)
             for period in source.periods.values():
                 ended += period.end(cause)
             counts = source.counter.end()
@@ -169,13 +142,13 @@ class EventDetector:
     def _detect(self, output: Output) -> list[EventOrCounts]:
         result = output.result
         source_id = result.source_id
-        source = self._sources.setdefault(source_id, _Source(source_id))
-        rules = self._rules.of(source_id)
+        source = self._sources.setdefault(source_id, _Source(source_id, self._settings.of(source_id)))
+        rules = self._settings.derived(source_id, _Rules.of)
         now = Timestamp.of(result)
-        found = self._pending.pop(source_id, [])
+        found = self._adopt_settings(source_id, source)
         if source.now is not None and now.time_s < source.now.time_s - rules.lost_s:  # the stream has started again
             found += self.end(source_id, "ended")
-            source = self._sources[source_id] = _Source(source_id)
+            source = self._sources[source_id] = _Source(source_id, source.config)
         source.now = now
         source.pace.step(now.time_s)
         for person, period in list(source.periods.items()):
@@ -184,14 +157,34 @@ class EventDetector:
                 del source.periods[person]
         for face in result.faces:
             if face.track_id is not None:
-                found += self._update_person(source, output, face, face.track_id)
+                found += self._update_person(source, output, face, rules)
         counts = source.counter.add(result, source.pace)
         return found if counts is None else [*found, counts]
 
-    def _update_person(self, source: _Source, output: Output, face: Face, person: int) -> list[EventOrCounts]:
+    def _adopt_settings(self, source_id: str, source: _Source) -> list[EventOrCounts]:
+        """Apply settings that have changed since the last frame, and return the ends of events with a label they do not have.
+
+        Where `privacy` has changed, the crops of open events are deleted: it may no longer allow to store them.
+        """
+        before, source.config = source.config, self._settings.of(source_id)
+        if source.config is before:
+            return []
+        ended: list[EventOrCounts] = []
+        labels = self._settings.derived(source_id, _Rules.of).labels
+        for person, period in source.periods.items():
+            if period.best is not None and source.config.privacy != before.privacy:
+                period.best = replace(period.best, crop_jpeg=None)
+            if period.event_id is not None and period.label not in labels:
+                ended += period.end("changed")
+                source.periods[person] = _LabelPeriod(
+                    source_id, person, period.label, began=period.last, last=period.last, zone=period.zone
+                )
+        return ended
+
+    def _update_person(self, source: _Source, output: Output, face: Face, rules: _Rules) -> list[EventOrCounts]:
         """Update the label period of one person, and return the records that follow from it."""
-        source_id, now, label = output.result.source_id, Timestamp.of(output.result), face.shown_label
-        rules = self._rules.of(source_id)
+        source_id, person = output.result.source_id, face.track_id or 0
+        now, label = Timestamp.of(output.result), face.shown_label
         found: list[EventOrCounts] = []
         period = source.periods.get(person)
         if period is not None and label not in (Label.UNKNOWN, period.label):

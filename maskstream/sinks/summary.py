@@ -15,7 +15,7 @@ from rich.text import Text
 from maskstream.events.detector import EventDetector
 from maskstream.events.sink import EventSink
 from maskstream.events.types import EventOrCounts, MaskEvent, Phase, Timestamp
-from maskstream.io.files import plain_text, printable, replace_file
+from maskstream.io.files import one_line, plain_text, replace_file
 from maskstream.io.output_paths import image_beside, require_summary_path
 from maskstream.io.text_file import iso_8601
 from maskstream.rendering.palette import LABEL_TEXT
@@ -271,7 +271,7 @@ def _table(sources: Mapping[str, SourceSummary]) -> Table:
         people, share = summary.people(), mask_share(summary.person_s())
         events = [f"{len(ended)} {LABEL_TEXT[label]} ({sum(ended):.0f} s)" for label, ended in summary.events.items()]
         table.add_row(
-            Text(printable(plain_text(source_id))),
+            Text(one_line(plain_text(source_id))),
             str(sum(people.values())),
             str(people[Label.MASK]),
             str(people[Label.NO_MASK] + people[Label.INCORRECT]),

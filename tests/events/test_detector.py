@@ -6,6 +6,7 @@ import pytest
 from maskstream import load_config
 from maskstream.config.loading import Layer
 from maskstream.config.schema import Config
+from maskstream.config.source_settings import SourceSettings
 from maskstream.events.detector import EventDetector
 from maskstream.events.types import EventOrCounts, MaskEvent, MinuteCounts, Phase
 from maskstream.types import Frame, Label, Output
@@ -247,39 +248,43 @@ def test_an_observation_with_invalid_numbers_still_begins_an_event(confidence: f
 
 
 def test_an_event_whose_label_was_removed_ends_once_with_the_next_frame_for_all_sinks() -> None:
-    detector = EventDetector(config())
+    settings = SourceSettings(config())
+    detector = EventDetector(settings)
     assert [event.phase for event in detected(detector, span(0, 3, BARE))] == [START]
-    detector.set_source("door", config(labels=["incorrect"]))
-    detector.set_source("door", config(labels=["incorrect"]))
+    settings.set("door", config(labels=["incorrect"]))
+    settings.set("door", config(labels=["incorrect"]))
     output = at(3.0, BARE)
     (end,) = events(detector.detect(output))
     assert events(detector.detect(output)) == [end]
     assert (end.phase, end.cause, end.last.time_s) == (END, "changed", pytest.approx(2.9))
     assert detected(detector, span(3.1, 6, BARE)) == []
-    detector.set_source("door", config())
+    settings.set("door", config())
     (again,) = detected(detector, span(6, 7, BARE))
     assert (again.phase, again.event_id != end.event_id) == (START, True)
 
 
 def test_an_event_whose_label_was_removed_ends_without_another_frame() -> None:
-    detector = EventDetector(config())
+    settings = SourceSettings(config())
+    detector = EventDetector(settings)
     detected(detector, span(0, 3, BARE))
-    detector.set_source("door", config(labels=[]))
+    settings.set("door", config(labels=[]))
     assert [event.cause for event in events(detector.end("door", "offline"))] == ["changed"]
     assert [event.cause for event in events(detector.end("door", "stopped"))] == ["changed"]
     assert detected(detector, span(9, 12, BARE)) == []
 
 
 def test_a_longer_min_seconds_does_not_change_an_open_event() -> None:
-    detector = EventDetector(config(min_seconds=1.0))
+    settings = SourceSettings(config(min_seconds=1.0))
+    detector = EventDetector(settings)
     detected(detector, span(0, 2, BARE))
-    detector.set_source("door", config(min_seconds=10.0))
+    settings.set("door", config(min_seconds=10.0))
     assert [(event.phase, event.cause) for event in detected(detector, span(2, 4, MASKED))] == [(END, "mask")]
 
 
 def test_an_added_label_counts_from_where_it_began() -> None:
-    detector = EventDetector(config(labels=[]))
+    settings = SourceSettings(config(labels=[]))
+    detector = EventDetector(settings)
     detected(detector, span(0, 5, BARE))
-    detector.set_source("door", config())
+    settings.set("door", config())
     (start,) = detected(detector, [at(5.0, BARE)])
     assert (start.phase, start.began.time_s) == (START, 0.0)

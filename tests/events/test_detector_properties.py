@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from maskstream import load_config
 from maskstream.config.loading import Layer
+from maskstream.config.source_settings import SourceSettings
 from maskstream.events.detector import EventDetector
 from maskstream.events.event_records import event_record
 from maskstream.events.sink import EventSink
@@ -77,7 +78,8 @@ class DetectorMachine(RuleBasedStateMachine):
 
     @initialize(rules=RULES, has_clock=st.booleans())
     def begin(self, rules: int, has_clock: bool) -> None:
-        self.detector = EventDetector(CONFIGS[rules])
+        self.settings = SourceSettings(CONFIGS[rules])
+        self.detector = EventDetector(self.settings)
         self.receivers = [Receiver(), Receiver()]
         self.sinks = [EventSink(self.detector, receiver) for receiver in self.receivers]
         self.now_s: dict[str, float] = defaultdict(float)
@@ -126,8 +128,8 @@ class DetectorMachine(RuleBasedStateMachine):
             sink.state_changed(StateChange(source_id, state, None, "test", 0.0, WALL))
 
     @rule(source_id=SOURCES, rules=RULES)
-    def set_source(self, source_id: str, rules: int) -> None:
-        self.detector.set_source(source_id, CONFIGS[rules])
+    def set_settings(self, source_id: str, rules: int) -> None:
+        self.settings.set(source_id, CONFIGS[rules])
 
     @invariant()
     def both_receivers_get_the_same_consistent_records(self) -> None:

@@ -20,7 +20,7 @@ from maskstream.sources import SOURCES, FileSource, UrlSource
 from maskstream.sources.deinterlacing import Deinterlacer
 from maskstream.types import BgrImage, Frame
 from tests.servers import http_server, stream
-from tests.sources.test_pixels import video_config
+from tests.sources.test_frame_conversion import video_config
 from tests.video_files import INTERLACED, combing, every, grey_index, plain, remux, woven, write_video
 
 STEADY = every(0.04, 12)

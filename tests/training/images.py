@@ -1,4 +1,4 @@
-"""Pictures that a detector of faces knows nothing of: blue discs with three white dots, on stripes."""
+"""Images that no face detector was trained on: blue discs with three white dots, on stripes."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from maskstream.types import FACE_KEYPOINTS
 
 
 def write_discs(folder: Path, count: int = 8) -> Path:
-    """Write pictures of 256x192 px with one or two discs each; return their COCO keypoints file."""
+    """Write images of 256x192 px with one or two discs each; return their COCO keypoints file."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     images, annotations = [], []
