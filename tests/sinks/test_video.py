@@ -400,7 +400,7 @@ def test_a_file_is_finished_where_its_last_frames_cannot_be_encoded(tmp_path: Pa
     def broken(_frame: object) -> None:
         raise ZeroDivisionError("while encoding")
 
-    monkeypatch.setattr(sink, "_mux", broken)
+    monkeypatch.setattr(sink, "_encode", broken)
     with pytest.raises(ZeroDivisionError):
         sink.close()
     assert len(read(tmp_path / "out.mp4")) > 20
