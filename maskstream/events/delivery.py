@@ -293,4 +293,4 @@ def _events(number: int) -> str:
 def _internal_error(error: Exception) -> str:
     """Return the type and the place of an error. Its text is left out: it may contain an address with a token."""
     places = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in extract_tb(error.__traceback__)]
-    return f"a mistake in the program, {type(error).__name__} in {' '.join(places[-4:])}; please report it"
+    return f"internal error, {type(error).__name__} in {' '.join(places[-4:])}; please report it"

@@ -99,15 +99,20 @@ class AudioSync:
         self._ran_back = self._ran_back or self._audio_s - own_s > BEGINS_ANEW_S
         self._jumped = self._jumped or own_s - self._audio_s > BEGINS_ANEW_S
         self._audio_s = own_s
-        if self._ran_back or self._jumped:
-            part = next((part for part in self._parts if self._belongs(part, own_s)), None)
-            if part is None and self._ran_back:
-                return None
-            if part is not None:
-                self._begin(part)
-            self._ran_back = False
-            self._jumped = part is None and own_s + self._offset_s >= self.output_s
+        if (self._ran_back or self._jumped) and not self._find_part(own_s):
+            return None
         return own_s + self._offset_s
+
+    def _find_part(self, own_s: float) -> bool:
+        """Use the part of the video that audio belongs to after a jump; return False where that part has not begun."""
+        part = next((part for part in self._parts if self._belongs(part, own_s)), None)
+        if part is None and self._ran_back:
+            return False
+        if part is not None:
+            self._begin(part)
+        self._ran_back = False
+        self._jumped = part is None and own_s + self._offset_s >= self.output_s
+        return True
 
     def _belongs(self, part: _Part, own_s: float) -> bool:
         """Return whether audio that ran back or jumped belongs to a part of the video."""

@@ -66,8 +66,7 @@ class VideoSink:
             SinkError: The file cannot be written, or would replace its source.
         """
         require_video_path(path)
-        if info.path and Path(path).exists() and Path(path).samefile(info.path):
-            raise SinkError(f"{path}: the output would replace its own source; choose another name")
+        _require_other_file(path, info)
         self.path = path
         """Where the file is."""
         self._size = (info.width + info.width % 2, info.height + info.height % 2)
@@ -242,6 +241,11 @@ def new_video(path: str, info: SourceInfo, config: VideoConfig, first: int = 1) 
     except BaseException:
         Path(claimed).unlink(missing_ok=True)
         raise
+
+
+def _require_other_file(path: str, info: SourceInfo) -> None:
+    if info.path and Path(path).exists() and Path(path).samefile(info.path):
+        raise SinkError(f"{path}: the output would replace its own source; choose another name")
 
 
 @contextmanager

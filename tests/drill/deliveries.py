@@ -56,9 +56,7 @@ def _internal_errors(table: Table, folder: Path, camera: RtspCamera) -> None:
             before = _written(folder)
             run.wait_for("its post", lambda: before <= _arrived(posts))
             run.leave()
-        logged = [
-            line for line in run.log.splitlines() if "a mistake in the program, ZeroDivisionError" in line and "WARNING" in line
-        ]
+        logged = [line for line in run.log.splitlines() if "internal error, ZeroDivisionError" in line and "WARNING" in line]
         expect(len(logged) == 1, f"logged {len(logged)} times")
         row.saw(f"{logged[0].split('WARNING')[1].strip()}; {len(_arrived(posts))} records arrived")
 
@@ -110,7 +108,7 @@ def _raising_close(table: Table, folder: Path, clip: Path) -> None:
         with child(table.machine, folder, *arguments, faults=["raising_close=1"]) as run:
             code = run.wait_for_end()
         expect(code == 5, f"exit code {code}: {run.last_words}")
-        expect("RaisingVideo: a mistake in the program" in run.last_words, f"the last log line: {run.last_words}")
+        expect("RaisingVideo: internal error" in run.last_words, f"the last log line: {run.last_words}")
         count = decoded(folder / "out" / "two.mp4")
         expect(count == _FRAMES, f"{count} of {_FRAMES} frames")
         row.saw(f"5, {run.last_words}; {count} of {_FRAMES} frames of the other")

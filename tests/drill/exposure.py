@@ -18,7 +18,7 @@ def exposure(table: Table, folder: Path, _clip: Path) -> None:
         "a camera whose URL has user, password and token as parameters and in its path",
         "read, and not found in the list of processes or in names and contents of files",
     ) as row:
-        user, password, token = (f"{letter}{token_hex(16)}" for letter in "upt")
+        user, password, token = (f"{prefix}{token_hex(16)}" for prefix in "upt")
         path = f"/{token}/video"
         with http_server({path: mjpeg(fps=10)}) as address:
             url = f"{address}{path}?user={user}&pwd={password}&channel=1"

@@ -60,10 +60,10 @@ def raising_sink(table: Table, folder: Path, camera: RtspCamera) -> None:
         with child(
             table.machine, folder, "--source", camera.url(), "--csv", folder / "faces.csv", faults=["raising_sink=5"]
         ) as run:
-            run.wait_for("an error", lambda: "a mistake in the program" in run.log)
+            run.wait_for("an error", lambda: "internal error" in run.log)
             run.wait_for_frames(10)
             run.leave(signal.SIGINT)
-        said = [line for line in run.log.splitlines() if "ERROR" in line and "a mistake in the program" in line]
+        said = [line for line in run.log.splitlines() if "ERROR" in line and "internal error" in line]
         expect(len(said) == 1, f"said {len(said)} times")
         row.saw(said[0].split("ERROR")[1].strip())
 

@@ -180,7 +180,7 @@ def test_an_unexpected_error_is_logged_and_delivery_continues(tmp_path: Path, sa
         wait_until(lambda: len(posts.bodies) == 2)
         sent.close()
     assert keys(posts.records) == ["e1-0", "e2-0"]
-    lines = [line for line in said if "a mistake in the program, ZeroDivisionError in" in line]
+    lines = [line for line in said if "internal error, ZeroDivisionError in" in line]
     assert len(lines) == 1
     assert "test_delivery.py:" in lines[0]
     assert not any("secret-path" in line for line in said)

@@ -169,10 +169,10 @@ def test_a_refused_topic_does_not_delay_others(tmp_path: Path, mosquitto: str, s
     assert any("1 records wait in" in line for line in said)
 
 
-@pytest.mark.parametrize("words", [b"\x20\x02\x00\x01", b""], ids=["refused", "closed without an answer"])
-def test_a_broker_without_mqtt_5_gets_mqtt_3(tmp_path: Path, mosquitto: str, said: list[str], words: bytes) -> None:
+@pytest.mark.parametrize("answer", [b"\x20\x02\x00\x01", b""], ids=["refused", "closed without an answer"])
+def test_a_broker_without_mqtt_5_gets_mqtt_3(tmp_path: Path, mosquitto: str, said: list[str], answer: bytes) -> None:
     port = free_port()
-    with broker(mosquitto, tmp_path, port), subscriber(port) as heard, old_broker_in_front(port, words) as old:
+    with broker(mosquitto, tmp_path, port), subscriber(port) as heard, old_broker_in_front(port, answer) as old:
         with delivery(tmp_path, old) as sent:
             sent.state_changed(change(SourceState.ONLINE))
             sent.take([event(1), event(2, source_id="lab")])

@@ -153,7 +153,7 @@ def test_audio_whose_sample_rate_changes(tmp_path: Path) -> None:
     slower = tmp_path / "slower.ts"
     with av.open(second) as before, av.open(slower, "w") as after:
         image = after.add_stream_from_template(before.streams.video[0])
-        sound = after.add_stream("mp2", rate=32_000)
+        audio = after.add_stream("mp2", rate=32_000)
         resampler = av.AudioResampler("s16", "mono", 32_000)
         for packet in before.demux():
             if packet.stream.type == "video" and packet.dts is not None:
@@ -162,8 +162,8 @@ def test_audio_whose_sample_rate_changes(tmp_path: Path) -> None:
             elif packet.stream.type == "audio":
                 for frame in packet.decode():
                     for resampled in resampler.resample(frame):
-                        after.mux(sound.encode(resampled))
-        after.mux(sound.encode(None))
+                        after.mux(audio.encode(resampled))
+        after.mux(audio.encode(None))
     joined = tmp_path / "joined.ts"
     joined.write_bytes(first.read_bytes() + slower.read_bytes())
     start_s, samples, rate = sound_of(annotate(joined, tmp_path / "out.mp4"))
@@ -302,8 +302,8 @@ def test_an_odd_clock_costs_no_extra_time(tmp_path: Path, suffix: str) -> None:
     plain = write_video(tmp_path / "plain.mkv", every(0.04, 50), audio=("ac3", 0.0, 2.0), options=IN_ORDER)
     odd = [
         shifted(plain, tmp_path / "late.mp4", video_s=HOURS_S, audio_s=HOURS_S),
-        shifted(plain, tmp_path / "sound.mkv", audio_s=1.7e9),
-        shifted(plain, tmp_path / "picture.mkv", video_s=HOURS_S),
+        shifted(plain, tmp_path / "audio.mkv", audio_s=1.7e9),
+        shifted(plain, tmp_path / "video.mkv", video_s=HOURS_S),
         clock_set(plain, tmp_path / "set.mkv", 1.0, video_s=HOURS_S, audio_s=HOURS_S),
         clock_set(plain, tmp_path / "first.mkv", 0.01, video_s=HOURS_S, audio_s=HOURS_S),
         clock_set(plain, tmp_path / "apart.mkv", 1.0, video_s=0.0, audio_s=HOURS_S),

@@ -192,11 +192,11 @@ def test_a_gap_in_the_audio_stays_a_gap(tmp_path: Path) -> None:
 
 def join_sound(first: Path, second: Path, target: Path) -> Path:
     with av.open(first) as one, av.open(second) as other, av.open(target, "w") as output:
-        video, sound = (output.add_stream_from_template(stream) for stream in (one.streams.video[0], one.streams.audio[0]))
+        video, audio = (output.add_stream_from_template(stream) for stream in (one.streams.video[0], one.streams.audio[0]))
         packets = [packet for packet in one.demux() if packet.dts is not None]
         packets += [packet for packet in other.demux(audio=0) if packet.dts is not None]
         for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
-            packet.stream = sound if packet.stream.type == "audio" else video
+            packet.stream = audio if packet.stream.type == "audio" else video
             output.mux(packet)
     return target
 

@@ -27,7 +27,7 @@ LARGEST_UNIT_S = 0.001
 """A frame with the time of the previous one is shown after this time."""
 HOUR_S = 3600.0
 
-# Of files: Matroska's, those of MP4s by cameras, phones, Windows and FFmpeg, and AVI's; and of what does not say.
+# Of files: Matroska's, those of MP4s by cameras, phones, Windows and FFmpeg, and AVI's; and of sources without one.
 TIME_BASES = st.none() | st.sampled_from(
     [Fraction(1, base) for base in (600, 1000, 12_800, 15_360, 30_000, 90_000, 1_000_000, 10_000_000, 1_000_000_000)]
     + [Fraction(1, 25), Fraction(1001, 30_000), Fraction(1001, 24_000), Fraction(1, 1)]
