@@ -25,7 +25,7 @@ from maskstream.config.loading import plain_name
 from maskstream.config.schema import IncorrectAs, LabelMeaning
 from maskstream.errors import ConfigError, ModelError, WeightsError
 from maskstream.io.user_folders import expand_home
-from maskstream.models.forks import require_unforked
+from maskstream.models.fork_safety import require_unforked
 from maskstream.types import BgrImage, Detection, Face, FloatArray, Frame, FrameResult, Label
 from maskstream.vision.geometry import box_corners
 

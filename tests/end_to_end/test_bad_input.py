@@ -87,7 +87,7 @@ CASES = {
     "a zone without area": (["--source", "DEMO", "--set", "zones={a: [[0, 0], [1, 1], [0.5, 0.5]]}"], 2, "zones.a: "),
     "a zone in pixels": (["--source", "DEMO", "--set", "zones={a: [[0, 0], [640, 0], [0, 480]]}"], 2, "zones.a: 640"),
     "half a blur": (["--source", "DEMO", "--set", "privacy.blur=some"], 2, "privacy.blur: 'some' is not allowed"),
-    "a time of no length": (["--source", "DEMO", "--segment", "soon"], 2, "'soon' is no time; give seconds, minutes or hours"),
+    "a time of no length": (["--source", "DEMO", "--segment", "soon"], 2, "'soon' is not a time; give seconds, minutes or hours"),
     "an unknown option": (["--source", "DEMO", "--color"], 2, "unrecognized arguments: --color"),
     "nothing": ([], 2, "--source is missing"),
     "nonsense for a config": (["--source", "DEMO", "--config", "text.mp4"], 2, "text.mp4: "),

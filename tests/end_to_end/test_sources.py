@@ -67,7 +67,7 @@ def test_a_photo(photo: Path, tmp_path: Path, run_here: Run) -> None:
     assert changed.mean() < 0.2  # and the rest is as it was
 
 
-def test_a_image_on_a_server(photo: Path, tmp_path: Path, run_here: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_on_a_server(photo: Path, tmp_path: Path, run_here: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is asked for once with the login that it takes, and never told whose that is."""
     answers = {
         "/cover.jpg": locked_by_digest(content(photo.read_bytes(), "text/plain")),

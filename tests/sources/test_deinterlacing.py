@@ -34,7 +34,7 @@ FLAGGED = {
 
 
 def write_woven(path: Path, times_s: list[float] = STEADY, **own: object) -> Path:
-    return write_video(path, times_s, size=SIZE, **{"picture": woven, "options": INTERLACED, **own})
+    return write_video(path, times_s, size=SIZE, **{"image": woven, "options": INTERLACED, **own})
 
 
 def read(path: Path, mode: str | bool = "auto") -> list[Frame]:

@@ -49,7 +49,7 @@ def cut(data: bytes, places: Iterable[int]) -> list[bytes]:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_a_image_is_found_byte_by_byte(kind: Callable[[int], bytes]) -> None:
+def test_an_image_is_found_byte_by_byte(kind: Callable[[int], bytes]) -> None:
     data = kind(1) + b"\r\n--b\r\n\r\n" + kind(2)
     assert found(data[at : at + 1] for at in range(len(data))) == [kind(1), kind(2)]
 
@@ -77,7 +77,7 @@ def test_a_jpeg_without_end_ends_where_the_next_one_starts() -> None:
     assert found([data]) == [jpegs.without_end(0), jpegs.without_end(1)]
 
 
-def test_half_a_image_does_not_take_the_next_one_with_it() -> None:
+def test_half_an_image_does_not_take_the_next_one_with_it() -> None:
     noise = np.random.default_rng(1).integers(0, 256, (120, 160, 3), np.uint8)
     large = cv2.imencode(".jpg", noise)[1].tobytes()
     assert found([large[: len(large) // 2], b"\r\n--b\r\n\r\n", jpegs.jpeg(1), jpegs.jpeg(2)])[1:] == [
