@@ -36,7 +36,7 @@ CASES = {
     "a refused port, HTTP": (["--source", "http://127.0.0.1:REFUSED/1"], 3, "the connection was refused"),
     "a wrong password": (["--source", "http://me:secret@HOST/locked.mp4"], 3, "(401)"),
     "a wrong path": (["--source", "http://HOST/none.mp4"], 3, "(404)"),
-    "an unknown scheme": (["--source", "gopher://me:secret@cam/1"], 3, "gopher:// is not read"),
+    "an unknown scheme": (["--source", "gopher://me:secret@cam/1"], 3, "gopher:// is not supported"),
     "a host of no name": (["--source", "rtsp://no-such-host.invalid/1"], 3, "no-such-host.invalid"),
     "damaged weights": (["--source", "DEMO", "--classifier", "damaged.safetensors"], 4, "damaged.safetensors: damaged, "),
     "weights of another model": (["--source", "DEMO", "--classifier", "DETECTOR"], 4, "holds a 'face_mobilenet'"),
