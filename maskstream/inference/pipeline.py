@@ -9,7 +9,7 @@ import numpy as np
 from loguru import logger
 from numpy.typing import NDArray
 
-from maskstream.config.detector_interval import analysed_per_look, covers_faces
+from maskstream.config.detector_interval import analysed_per_detection, anonymises_faces
 from maskstream.config.loading import load_config
 from maskstream.config.schema import ClassifierConfig, Config, DetectorConfig
 from maskstream.config.source_settings import SourceSettings
@@ -72,7 +72,7 @@ class MaskPipeline:
         """
         frame = _lone_frame(image_bgr)
         result = FrameResult.of(frame, tuple(faces), (), {})
-        if covers_faces(self._config):
+        if anonymises_faces(self._config):
             found = self.analyzer.analyze([frame])[0]
             others = tuple(face for face in found.faces if is_covered(face, self._config.privacy.blur))
             result = replace(found, faces=tuple(faces), hidden=found.hidden + others)
@@ -231,4 +231,4 @@ def batch_size_of(config: Config, *, follows: bool = True) -> int:
     device = pick_device(config.device)
     backend = choose_backend("detector.backend", config.detector.backend, device, config.precision)
     looks = _GPU_BATCH_SIZE if device != CPU else _PER_STREAM * STREAMS if backend == "openvino" else 1
-    return looks * analysed_per_look(config) if follows else looks
+    return looks * analysed_per_detection(config) if follows else looks

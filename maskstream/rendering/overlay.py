@@ -12,7 +12,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from maskstream.config.detector_interval import frames_per_look
+from maskstream.config.detector_interval import frames_per_detection
 from maskstream.config.schema import Config
 from maskstream.config.source_settings import SourceSettings
 from maskstream.rendering.anonymize import cover
@@ -95,7 +95,7 @@ class Overlay:
                 _draw_skeleton(bgr, face.detection, scale)
             if self._config.keypoints:
                 _draw_keypoints(bgr, face.detection, scale)
-            is_solid = face.judged or face.frames_since_look < frames_per_look(own)
+            is_solid = face.judged or face.frames_since_look < frames_per_detection(own)
             _draw_outline(bgr, face, scale, is_solid=is_solid)
         if self._config.labels:
             for face in reversed(result.faces):

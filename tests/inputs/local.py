@@ -95,7 +95,7 @@ LOCAL = [
         says="page.html",
     ),
     Row("an empty folder", "nothing", scene=prepared(lambda folder: (folder / "nothing").mkdir()), code=3, says="nothing: no "),
-    Row("nothing matches", "'*.mkv'", code=3, says="nothing matches"),
+    Row("nothing matches", "'*.mkv'", code=3, says="no file matches"),
     Row("an empty standard input", "-", scene=prepared(lambda folder: None), stdin="", code=3, says="ended before anything came"),
     Row("a device without end", "/dev/zero", code=3, says="/dev/zero"),
     Row("a protocol of FFmpeg", "concat:clip.mp4|clip.mp4", code=3, says="no such file"),
