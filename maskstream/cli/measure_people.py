@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add which files are watched, and what is known of them."""
     parser.add_argument("--source", action="append", required=True, metavar="FILE", help="video file; may be repeated")
-    parser.add_argument("--labels", type=Path, metavar="FILE", help="of the first one, by hand: see tests/fixtures")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="all figures")
+    parser.add_argument("--labels", type=Path, metavar="FILE", help="manual labels of the first file: see tests/fixtures")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all measurements as JSON")
     parser.add_argument("--device", metavar="NAME", help=DEVICE_HELP)
     add_config_options(parser)
 

@@ -54,7 +54,7 @@ def detections(draw: st.DrawFn) -> Detection:
 
 
 class Given:
-    """A detector and a classifier that say what they were told to say, picture by picture and crop by crop."""
+    """A detector and a classifier that say what they were told to say, image by image and crop by crop."""
 
     keypoint_names = FACE_KEYPOINTS
     class_names = CLASSES
@@ -105,7 +105,7 @@ PROBABILITIES = st.lists(
 def test_no_number_that_is_none_gets_through(
     frames: list[list[Detection]], probabilities: list[tuple[float, ...]], every: int
 ) -> None:
-    """Through everything that a run has: detector, classifier, tracking, zones, events, records, pictures, predictions."""
+    """Through everything that a run has: detector, classifier, tracking, zones, events, records, images, predictions."""
     network = Given(frames, probabilities)
     own = refine(CONFIG, Layer("test", {"detector": {"every": every}, "privacy": {"blur": "none"}}))
     people = PeopleAnalyzer(PropagatingAnalyzer(Analyzer(network, network, CONFIG), own), CONFIG)
