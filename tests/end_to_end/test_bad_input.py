@@ -27,7 +27,7 @@ CASES = {
     "text named .mp4": (["--source", "text.mp4"], 3, "text.mp4: not a video that FFmpeg can read"),
     "sound alone": (["--source", "sound.mp4"], 3, "sound.mp4: it contains no video"),
     "a truncated MP4 without its index": (["--source", "no_index.mp4"], 3, "no_index.mp4: not a video"),
-    "a folder without pictures": (["--source", "folder"], 3, "folder: no picture or video in this folder"),
+    "a folder without pictures": (["--source", "folder"], 3, "folder: no image or video in this folder"),
     "a glob without pictures": (["--source", "*.jpeg"], 3, "*.jpeg: "),
     "a missing picture": (["--source", "none.jpg"], 3, "none.jpg: no such file"),
     "text named .jpg": (["--source", "text.jpg"], 3, "text.jpg: "),
