@@ -10,7 +10,7 @@ import numpy as np
 from loguru import logger
 
 from maskstream.config.schema import Config, IncorrectAs, PerSource
-from maskstream.models.fork_safety import OwnProcess
+from maskstream.models.fork_safety import ForkGuard
 from maskstream.protocols import Classifier, Cutter, Detector
 from maskstream.types import BACKGROUND, BgrImage, Detection, Face, FloatArray, Frame, FrameResult, Label
 from maskstream.vision.align import AlignRules, crop_quad, cut_faces
@@ -91,7 +91,7 @@ class Analyzer:
         self._detector = detector
         self._classifier = classifier
         self._thresholds = PerSource(_Thresholds.of, config, by_source)
-        self._process = OwnProcess()
+        self._process = ForkGuard()
         self._has_said = False
         self._admitting = Lock()
         detectors = [each.detector for each in (config, *(by_source or {}).values())]
