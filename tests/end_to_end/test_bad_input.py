@@ -39,7 +39,7 @@ CASES = {
     "an unknown scheme": (["--source", "gopher://me:secret@cam/1"], 3, "gopher:// is not supported"),
     "a host of no name": (["--source", "rtsp://no-such-host.invalid/1"], 3, "no-such-host.invalid"),
     "damaged weights": (["--source", "DEMO", "--classifier", "damaged.safetensors"], 4, "damaged.safetensors: damaged, "),
-    "weights of another model": (["--source", "DEMO", "--classifier", "DETECTOR"], 4, "holds a 'face_mobilenet'"),
+    "weights of another model": (["--source", "DEMO", "--classifier", "DETECTOR"], 4, "contains a 'face_mobilenet'"),
     "a folder that is not there": (["--source", "DEMO", "--output", "none/out.mp4"], 5, "there is no folder"),
     "output over input": (["--source", "clip.mp4", "--output", "clip.mp4"], 5, "would replace its own source"),
     "pictures over themselves": (["--source", "photos", "--output", "photos"], 5, "would replace its own source"),
