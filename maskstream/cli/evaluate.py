@@ -1,7 +1,6 @@
 """`maskstream evaluate`: measure how well faces are found and judged, on labelled images; see docs/evaluation.md."""
 
 import argparse
-import json
 import re
 import sys
 from pathlib import Path
@@ -100,11 +99,11 @@ def run(arguments: argparse.Namespace) -> int:
     keep_freed_memory()
     try:
         with insistent_interrupts(), readable_by(config.privacy.readable_by):
-            figures = evaluate(request, config)
+            metrics = evaluate(request, config)
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return 130
-    print_summary(figures, Console())
+    print_summary(metrics, Console())
     return 0
 
 
@@ -155,7 +154,7 @@ def run_comparison(arguments: argparse.Namespace, config: "Config") -> None:
 
     from maskstream.evaluation.comparison import compare
     from maskstream.evaluation.comparison_report import print_comparison, write_comparison
-    from maskstream.evaluation.outputs import read_run
+    from maskstream.evaluation.outputs import read_run, to_bytes
     from maskstream.io.files import make_folder, replace_file
 
     if len(arguments.compare) < 2:
@@ -164,6 +163,6 @@ def run_comparison(arguments: argparse.Namespace, config: "Config") -> None:
     comparison = compare(runs, sorted({*COMPARED_IOUS, config.evaluation.iou}), config.evaluation.bootstrap)
     if arguments.out is not None:
         make_folder(str(arguments.out))
-        replace_file(arguments.out / "comparison.json", (json.dumps(comparison, indent=1, allow_nan=False) + "\n").encode())
+        replace_file(arguments.out / "comparison.json", to_bytes(comparison.to_json()))
         write_comparison(comparison, arguments.out / "comparison.html")
     print_comparison(comparison, Console())

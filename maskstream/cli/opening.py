@@ -34,9 +34,8 @@ from maskstream.sources import (
     UrlSource,
     source_kind,
 )
-from maskstream.sources.http import HTTP_SCHEMES
 from maskstream.sources.pipe import Pipe, require_no_terminal
-from maskstream.sources.tls import scheme_of
+from maskstream.sources.url_parts import HTTP_SCHEMES, scheme_of
 from maskstream.stream.live_cameras import Opened
 from maskstream.stream.sink_group import SinkBinding
 from maskstream.stream.source_states import SourceStates

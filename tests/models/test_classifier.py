@@ -40,10 +40,12 @@ def test_what_the_shipped_classifiers_tell_apart(
 
 def test_incorrect_is_told_only_by_weights_that_know_it() -> None:
     asked = [Layer.of_assignment("classifier.incorrect_as=incorrect")]
-    with pytest.raises(ConfigError, match="incorrect is none of what the classifier tells: mask, no_mask, background; give"):
+    with pytest.raises(
+        ConfigError, match="incorrect is not one of the classes of the classifier: mask, no_mask, background; give"
+    ):
         build_analyzer(load_config(layers=asked))
     build_analyzer(load_config(layers=[*asked, Layer.of_key("test", "classifier.weights", INCORRECT)]))
-    with pytest.raises(ConfigError, match="incorrect is none of"):
+    with pytest.raises(ConfigError, match="incorrect is not one of"):
         build_analyzer(SourceSettings(load_config(), {"gate": load_config(layers=asked)}))
 
 

@@ -18,9 +18,9 @@ from maskstream.config.schema import NetworkConfig
 from maskstream.errors import SourceOpenError, SourceRefused
 from maskstream.io.locations import location_kind
 from maskstream.sources import UrlSource, source_kind
-from maskstream.sources.ffmpeg_relay import program_with
-from maskstream.sources.rtmp import login_as_it_is
-from maskstream.sources.url import SCHEMES
+from maskstream.sources.ffmpeg_relay import ffmpeg_with
+from maskstream.sources.rtmp import unescape_login
+from maskstream.sources.url_parts import SCHEMES
 from maskstream.types import Frame
 from tests.certificates import self_signed
 from tests.command_lines import ROOT
@@ -132,7 +132,7 @@ def test_where_nothing_arrives_it_is_said_in_time() -> None:
     for url in (f"udp://127.0.0.1:{ports[0]}", f"rtp://127.0.0.1:{ports[1]}"):
         refused = refusal(url, open_timeout_s=0.3)
         assert not isinstance(refused, SourceRefused)
-        assert "no picture within 0.3 s" in str(refused)
+        assert "no frame within 0.3 s" in str(refused)
 
 
 def test_what_is_no_video_is_refused() -> None:
@@ -224,8 +224,8 @@ def test_an_rtmp_server_that_is_not_there_may_come_back() -> None:
 
 
 def test_user_and_password_for_rtmp_reach_ffmpeg_as_they_are() -> None:
-    assert login_as_it_is("rtmp://m%65:p%40s%3As%2F%3f%23%25@host/a%40b") == "rtmp://me:p@s:s%2F%3f%23%@host/a%40b"
-    assert login_as_it_is("rtmp://host/live/a%40b@c") == "rtmp://host/live/a%40b@c"
+    assert unescape_login("rtmp://m%65:p%40s%3As%2F%3f%23%25@host/a%40b") == "rtmp://me:p@s:s%2F%3f%23%@host/a%40b"
+    assert unescape_login("rtmp://host/live/a%40b@c") == "rtmp://host/live/a%40b@c"
 
 
 def send_by_srt(ffmpeg: str, clip: Path, query: str, *, again: int = -1) -> list[str]:
@@ -236,7 +236,7 @@ def send_by_srt(ffmpeg: str, clip: Path, query: str, *, again: int = -1) -> list
 @pytest.fixture
 def srt_tool(system_tool: Callable[[str], str]) -> str:
     program = system_tool("ffmpeg")
-    if program_with("srt") is None:
+    if ffmpeg_with("srt") is None:
         pytest.skip("this ffmpeg has no SRT")
     return program
 
@@ -313,9 +313,9 @@ def test_a_wrong_passphrase_is_said_and_not_shown(clip: Path, srt_tool: str) -> 
 
 def test_without_the_program_srt_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    program_with.cache_clear()
+    ffmpeg_with.cache_clear()
     refused = refusal("srt://127.0.0.1:9")
-    program_with.cache_clear()
+    ffmpeg_with.cache_clear()
     assert isinstance(refused, SourceRefused)
     assert "needs the program ffmpeg with SRT; install ffmpeg" in str(refused)
 
