@@ -18,7 +18,7 @@ def metrics() -> Metrics:
 
 
 @pytest.mark.slow
-def test_every_plot_is_a_image_with_colours(metrics: Metrics, tmp_path: Path) -> None:
+def test_every_plot_is_an_image_with_colours(metrics: Metrics, tmp_path: Path) -> None:
     written = write_plots(metrics, tmp_path)
     assert set(written) == MATRICES | {"metrics_vs_iou", "fp_fn_vs_iou", "precision_recall", "roc", "calibration"}
     assert sorted(tmp_path.iterdir()) == sorted(written.values())
