@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import maskstream
 from maskstream import load_config
 from maskstream.cli.main import COMMANDS, build_parser
 from maskstream.config.loading import Layer
@@ -129,3 +130,12 @@ def test_the_picture_of_the_rooms_shows_the_rooms() -> None:
 def test_modules_that_are_named_exist(page: Path) -> None:
     named = re.findall(r"`((?:[a-z0-9_]+/)+[a-z0-9_]+\.py)`", page.read_text())
     assert [name for name in named if not any((ROOT / place / name).exists() for place in ("", "maskstream"))] == []
+
+
+def test_the_api_page_has_every_public_name() -> None:
+    page = (ROOT / "docs" / "api.md").read_text()
+    shown = set(re.findall(r"^::: maskstream\.(\w+)", page, re.MULTILINE))
+    shown |= set(re.findall(r"\w+", " ".join(re.findall(r"members: \[(.*)\]", page))))
+    shown |= {name for name in maskstream.__all__ if getattr(getattr(maskstream, name), "__module__", "") == "maskstream.errors"}
+    assert "errors" in shown
+    assert set(maskstream.__all__) - {"__version__"} <= shown
