@@ -139,3 +139,15 @@ def test_the_api_page_has_every_public_name() -> None:
     shown |= {name for name in maskstream.__all__ if getattr(getattr(maskstream, name), "__module__", "") == "maskstream.errors"}
     assert "errors" in shown
     assert set(maskstream.__all__) - {"__version__"} <= shown
+
+
+OF_OTHER_PROGRAMS = {"requires a different Python", "Permission denied", "pip install ."}
+
+
+def test_symptoms_are_messages_of_the_program() -> None:
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    symptoms = re.findall(r"\*\*Symptom\*\*: (.*?)\n\*\*Cause", page, re.DOTALL)
+    quoted = {text for symptom in symptoms for text in re.findall(r"`([^`]* [^`]*)`", symptom) if "ImportError" not in text}
+    source = "\n".join(path.read_text() for path in (ROOT / "maskstream").rglob("*.py"))
+    assert len(symptoms) >= 20
+    assert [text for text in sorted(quoted - OF_OTHER_PROGRAMS) if text not in source] == []
