@@ -12,6 +12,7 @@ import pytest
 from maskstream import load_config
 from maskstream.cli.reporting import Reporting
 from maskstream.config.loading import Layer
+from maskstream.config.source_settings import SourceSettings
 from maskstream.errors import ConfigError
 from maskstream.events.sink import EventSink
 from maskstream.protocols import Sink
@@ -23,7 +24,7 @@ from tests.receivers import free_port, wait_until, web_receiver
 def reporting(folder: Path, **events: Any) -> Iterator[list[Sink]]:
     """Open all who are told, with a queue in a folder."""
     config = load_config(layers=[Layer("test", {"events": {"queue": str(folder / "events.db"), **events}})])
-    sinks = list(Reporting(config, {}).sinks(None, None, None))
+    sinks = list(Reporting(SourceSettings(config)).sinks(None, None, None))
     try:
         yield sinks
     finally:

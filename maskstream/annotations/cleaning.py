@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from maskstream.annotations.frames import find_frame
+from maskstream.annotations.labelled_images import LabelledFace, Problem, ProblemKind
 from maskstream.annotations.naming import Names
-from maskstream.annotations.raw import Box, BrokenLabel, Entry, Record
-from maskstream.annotations.types import LabelledFace, Problem, ProblemKind
+from maskstream.annotations.raw_labels import Box, BrokenLabel, Entry, Record
 from maskstream.io.files import one_line
 from maskstream.io.images import ImageShape
 from maskstream.types import FloatArray, Label

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from maskstream.annotations.files import LabelFile
-from maskstream.annotations.raw import (
+from maskstream.annotations.label_files import LabelFile
+from maskstream.annotations.raw_labels import (
     Box,
     BrokenLabel,
     Entry,

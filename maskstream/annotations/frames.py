@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from maskstream.annotations.raw import Box, Entry
+from maskstream.annotations.raw_labels import Box, Entry
 from maskstream.io.images import ImageShape
 
 Size = tuple[float, float]

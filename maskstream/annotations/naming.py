@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from maskstream.annotations.raw import BrokenLabel, Entry, Record, brief
+from maskstream.annotations.raw_labels import BrokenLabel, Entry, Record, brief
 from maskstream.config.label_meanings import ambiguous_names, question, setting_of
 from maskstream.config.loading import plain_name
 from maskstream.config.schema import LabelMeaning

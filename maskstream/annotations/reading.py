@@ -10,11 +10,11 @@ from typing import Final, Literal
 
 from maskstream.annotations.cleaning import Cleaner
 from maskstream.annotations.coco import parse_coco
-from maskstream.annotations.files import SUFFIXES, TITLES, LabelFile, LabelFormat, find_images, find_label_files
-from maskstream.annotations.matching import Matching, match_images
+from maskstream.annotations.image_matching import Matching, match_images
+from maskstream.annotations.label_files import SUFFIXES, TITLES, LabelFile, LabelFormat, find_images, find_label_files
+from maskstream.annotations.labelled_images import Annotations, LabelledImage, Problem, ProblemKind
 from maskstream.annotations.naming import Names
-from maskstream.annotations.raw import BrokenLabel, LabelSet, Record
-from maskstream.annotations.types import Annotations, LabelledImage, Problem, ProblemKind
+from maskstream.annotations.raw_labels import BrokenLabel, LabelSet, Record
 from maskstream.annotations.voc import parse_voc
 from maskstream.annotations.vott import parse_vott
 from maskstream.annotations.yolo import parse_yolo

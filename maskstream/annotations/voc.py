@@ -6,8 +6,8 @@ Boxes are taken as written. The VOC devkit counts pixels from 1, but the tools t
 from typing import Final
 from xml.etree.ElementTree import Element
 
-from maskstream.annotations.files import LabelFile
-from maskstream.annotations.raw import BrokenLabel, Entry, LabelSet, Record, brief, hints_of, read_number, size_of
+from maskstream.annotations.label_files import LabelFile
+from maskstream.annotations.raw_labels import BrokenLabel, Entry, LabelSet, Record, brief, hints_of, read_number, size_of
 
 _EDGES: Final = ("xmin", "ymin", "xmax", "ymax")
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
-from maskstream.annotations.files import LabelFile
-from maskstream.annotations.raw import (
+from maskstream.annotations.label_files import LabelFile
+from maskstream.annotations.raw_labels import (
     Box,
     BrokenLabel,
     Entry,

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from maskstream.annotations.files import LabelFile
-from maskstream.annotations.raw import Box, BrokenLabel, Entry, LabelSet, Record, box_around, read_number
+from maskstream.annotations.label_files import LabelFile
+from maskstream.annotations.raw_labels import Box, BrokenLabel, Entry, LabelSet, Record, box_around, read_number
 from maskstream.config.loading import read_yaml
 from maskstream.errors import ConfigError
 from maskstream.io.files import one_line

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from maskstream.benchmark.gpu_setup import BATCH, Check, analyse, as_frame, tf32
 from maskstream.evaluation.matching import box_iou
 from maskstream.models.face_mobilenet import LONGEST_SIDE
-from maskstream.models.on_device import DeviceCutter, Uploads
+from maskstream.models.gpu_images import DeviceCutter, Uploads
 from maskstream.types import Face, FloatArray, Frame, FrameResult
 from maskstream.vision.align import cut_faces
 

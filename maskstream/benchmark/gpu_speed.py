@@ -18,7 +18,7 @@ from maskstream.benchmark.rounds import Workload, take_turns
 from maskstream.config.schema import Config
 from maskstream.inference.pipeline import build_analyzer, build_detector
 from maskstream.models import coco_resnet50, face_mobilenet
-from maskstream.models.on_device import Uploads
+from maskstream.models.gpu_images import Uploads
 from maskstream.models.precision import PRECISIONS
 from maskstream.types import BgrImage
 
@@ -157,7 +157,7 @@ def _steps(check: Check, config: Config) -> list[dict[str, Any]]:
     on_cpu = check.device.type == "cpu"
     uploads = _Images(check.device)
     name = f"speed: {config.detector.name}, {config.precision}"
-    detector = build_detector(config, None, None if on_cpu else uploads)
+    detector = build_detector(config, None if on_cpu else uploads)
     rows = []
     for where in ("host",) if on_cpu else ("host", "device"):
         uploads.stay = where == "device"

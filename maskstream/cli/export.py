@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
     from maskstream.io.files import one_line
     from maskstream.io.user_folders import lend_folders
     from maskstream.models.backends import EXPORTED_FACES, graph_beside
-    from maskstream.models.exported import SUFFIXES, export_weights, write_exported
+    from maskstream.models.exported_model import SUFFIXES, export_weights, write_exported
     from maskstream.models.metadata import enter_into_manifest
 
     max_faces = EXPORTED_FACES if arguments.max_faces is None else arguments.max_faces

@@ -4,7 +4,7 @@ import argparse
 from functools import partial
 from typing import TYPE_CHECKING
 
-from maskstream.cli.preparation import add_detector_options, add_image_options, run_preparation
+from maskstream.cli.dataset_command import add_detector_options, add_image_options, run_preparation
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -4,8 +4,8 @@ import argparse
 from functools import partial
 from typing import TYPE_CHECKING
 
+from maskstream.cli.dataset_command import add_detector_options, add_image_options, run_preparation
 from maskstream.cli.parser import BOX_HELP, FORMAT_HELP, FORMATS, STRICT_HELP
-from maskstream.cli.preparation import add_detector_options, add_image_options, run_preparation
 
 if TYPE_CHECKING:
     from rich.console import Console

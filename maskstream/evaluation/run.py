@@ -23,10 +23,9 @@ from maskstream.evaluation.matching import CLASSES
 from maskstream.evaluation.metrics_json import DataInfo, Metrics, SettingsInfo, Speed, SystemInfo
 from maskstream.evaluation.outputs import write_predictions, write_results
 from maskstream.evaluation.prediction_files import read_predictions
-from maskstream.evaluation.predictions import from_record
+from maskstream.evaluation.predictions import BoxKind, ImagePredictions, from_record
 from maskstream.evaluation.scoring import Scored, ScoreSettings, score
-from maskstream.evaluation.types import BoxKind, ImagePredictions
-from maskstream.evaluation.yolo import load_yolo
+from maskstream.evaluation.yolo_detector import load_yolo
 from maskstream.inference.pipeline import batch_size_of, build_analyzer
 from maskstream.io.files import make_folder, one_line
 from maskstream.models.devices import pick_device

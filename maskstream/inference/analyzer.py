@@ -9,8 +9,9 @@ from time import perf_counter
 import numpy as np
 from loguru import logger
 
-from maskstream.config.schema import Config, IncorrectAs, PerSource
-from maskstream.models.forks import OwnProcess
+from maskstream.config.schema import Config, IncorrectAs
+from maskstream.config.source_settings import SourceSettings
+from maskstream.models.fork_safety import OwnProcess
 from maskstream.protocols import Classifier, Cutter, Detector
 from maskstream.types import BACKGROUND, BgrImage, Detection, Face, FloatArray, Frame, FrameResult, Label
 from maskstream.vision.align import AlignRules, crop_quad, cut_faces
@@ -74,8 +75,7 @@ class Analyzer:
         self,
         detector: Detector,
         classifier: Classifier,
-        config: Config,
-        by_source: Mapping[str, Config] | None = None,
+        settings: Config | SourceSettings,
         cut: Cutter = cut_faces,
     ) -> None:
         """Put the stages together.
@@ -83,18 +83,17 @@ class Analyzer:
         Args:
             detector: Finds faces or people; with as low a threshold as the lowest here, and as many as the most here.
             classifier: Judges aligned crops.
-            config: Thresholds, the cap on faces, and what `incorrect` counts as.
-            by_source: The same for sources that differ, by their names.
+            settings: Thresholds, the maximum number of faces, and what `incorrect` counts as.
             cut: Cuts the crops, as the classifier takes them.
         """
         self._cut = cut
         self._detector = detector
         self._classifier = classifier
-        self._thresholds = PerSource(_Thresholds.of, config, by_source)
+        self._settings = SourceSettings.shared(settings)
         self._process = OwnProcess()
         self._has_said = False
         self._admitting = Lock()
-        detectors = [each.detector for each in (config, *(by_source or {}).values())]
+        detectors = [config.detector for config in self._settings.all()]
         self._admitted = min(each.min_score for each in detectors), max(each.max_faces for each in detectors)
         """Threshold and number of faces that the detector is ready for."""
 
@@ -123,10 +122,6 @@ class Analyzer:
         admitted_score, admitted_faces = self._admitted
         return min_score >= admitted_score and max_faces <= admitted_faces
 
-    def set_source(self, source_id: str, config: Config) -> None:
-        """Let a source have thresholds of its own, once they are admitted. May be called while another thread analyses."""
-        self._thresholds.set(source_id, config)
-
     def forget(self, source_id: str) -> None:
         """Nothing to forget: no frame has to do with another."""
 
@@ -141,10 +136,11 @@ class Analyzer:
         """
         self._process.require()
         started = perf_counter()
-        regions = [_region_px(frame, self._thresholds.of(frame.source_id).region) for frame in frames]
+        thresholds = [self._settings.derived(frame.source_id, _Thresholds.of) for frame in frames]
+        regions = [_region_px(frame, own.region) for frame, own in zip(frames, thresholds, strict=True)]
         detections = self._detect(frames, regions)
         detected = perf_counter()
-        findings = [self._align(frame, found) for frame, found in zip(frames, detections, strict=True)]
+        findings = [_candidates(found, own) for found, own in zip(detections, thresholds, strict=True)]
         quads = [[each.quad_xy for each in found.candidates if each.quad_xy is not None] for found in findings]
         crops = self._cut([frame.bgr for frame in frames], quads, self._classifier.input_size_px)
         aligned = perf_counter()
@@ -167,29 +163,6 @@ class Analyzer:
             [_moved(detection, left, top) for detection in found]
             for found, (left, top, _, _) in zip(detections, regions, strict=True)
         ]
-
-    def _align(self, frame: Frame, detections: list[Detection]) -> _Findings:
-        """Return what is to be judged in a frame, and what the detector's answers are worth."""
-        thresholds = self._thresholds.of(frame.source_id)
-        found = _Findings([])
-        places: list[tuple[Detection, FloatArray]] = []
-        for detection in detections:
-            plain = _without_strays(detection)
-            found.unusable += plain is not detection or not isfinite(detection.score) or not is_box(detection.box_xyxy)
-            box = face_box(plain)
-            if not (is_box(detection.box_xyxy) and is_box(box)):
-                found.unseen |= not detection.score < thresholds.min_score
-            elif not isfinite(detection.score):
-                found.hidden.append(_unknown(replace(plain, score=0.0), box))
-            elif detection.score >= thresholds.min_score:
-                places.append((plain, box))
-        places.sort(key=lambda pair: -pair[0].score)
-        found.candidates = [
-            _Candidate(detection, box, crop_quad(detection, box, thresholds.rules), thresholds)
-            for detection, box in places[: thresholds.max_faces]
-        ]
-        found.hidden += [_unknown(detection, box) for detection, box in places[thresholds.max_faces :]]
-        return found
 
     def _classify(self, findings: Sequence[_Findings], crops: Sequence[BgrImage]) -> None:
         """Add to the findings of each frame its faces, and what is left out but may be a face."""
@@ -228,6 +201,29 @@ class Analyzer:
                 "and try precision float32 or another backend",
                 where,
             )
+
+
+def _candidates(detections: list[Detection], thresholds: _Thresholds) -> _Findings:
+    """Return what is to be judged in a frame, and what the detector's answers are worth."""
+    found = _Findings([])
+    places: list[tuple[Detection, FloatArray]] = []
+    for detection in detections:
+        plain = _without_strays(detection)
+        found.unusable += plain is not detection or not isfinite(detection.score) or not is_box(detection.box_xyxy)
+        box = face_box(plain)
+        if not (is_box(detection.box_xyxy) and is_box(box)):
+            found.unseen |= not detection.score < thresholds.min_score
+        elif not isfinite(detection.score):
+            found.hidden.append(_unknown(replace(plain, score=0.0), box))
+        elif detection.score >= thresholds.min_score:
+            places.append((plain, box))
+    places.sort(key=lambda pair: -pair[0].score)
+    found.candidates = [
+        _Candidate(detection, box, crop_quad(detection, box, thresholds.rules), thresholds)
+        for detection, box in places[: thresholds.max_faces]
+    ]
+    found.hidden += [_unknown(detection, box) for detection, box in places[thresholds.max_faces :]]
+    return found
 
 
 def _unknown(detection: Detection, box_xyxy: FloatArray) -> Face:

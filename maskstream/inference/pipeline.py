@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from maskstream.config.detector_interval import analysed_per_look, covers_faces
 from maskstream.config.loading import load_config
 from maskstream.config.schema import ClassifierConfig, Config, DetectorConfig
+from maskstream.config.source_settings import SourceSettings
 from maskstream.errors import ConfigError
 from maskstream.inference.analyzer import Analyzer
 from maskstream.models import CLASSIFIERS, CROP_ARCHITECTURES, DETECTORS, ClassifierOptions, DetectorOptions
@@ -25,7 +26,7 @@ from maskstream.types import BgrImage, Face, Frame, FrameResult
 from maskstream.vision.align import cut_faces
 
 if TYPE_CHECKING:
-    from maskstream.models.on_device import Uploads
+    from maskstream.models.gpu_images import Uploads
 
 _GPU_BATCH_SIZE: Final = 8
 _PER_STREAM: Final = 2
@@ -122,48 +123,42 @@ def _what_is_wrong(image: NDArray[Any]) -> str:
     return ""
 
 
-def build_analyzer(config: Config, by_source: Mapping[str, Config] | None = None, *, several: bool = False) -> Analyzer:
-    """Load the models a configuration names.
+def build_analyzer(settings: Config | SourceSettings, *, several: bool = False) -> Analyzer:
+    """Load the models that a configuration names.
 
     Args:
-        config: The models, and the thresholds of all sources that are not in `by_source`.
-        by_source: The thresholds of single sources, by their names.
+        settings: The models, and the thresholds of each source.
         several: Whether mostly several frames are analysed in one go.
 
     Raises:
         ConfigError: The device or a model's name is not known here.
         ModelError: A model cannot be loaded.
     """
+    settings = SourceSettings.shared(settings)
+    config = settings.common
     device = pick_device(config.device)
     uploads = None
     if device != CPU:
-        from maskstream.models.on_device import DeviceCutter, Uploads
+        from maskstream.models.gpu_images import DeviceCutter, Uploads
 
         uploads = Uploads(device)
-    detector = build_detector(config, by_source, uploads, several=several)
+    detector = build_detector(settings, uploads, several=several)
     chosen = config.classifier
     options = ClassifierOptions(device, config.clip, chosen.weights, chosen.backend, config.precision)
     classifier = CLASSIFIERS[chosen.name](options)
-    require_incorrect(classifier.class_names, [config, *(by_source or {}).values()])
+    require_incorrect(classifier.class_names, settings.all())
     logger.info("{} and {} on {}", config.detector.name, config.classifier.name, device)
     cut: Cutter = cut_faces
     if uploads and kind_of(device) == "cuda" and chosen.name in CROP_ARCHITECTURES:  # elsewhere volumes cannot be sampled
         cut = DeviceCutter(uploads)
-    return Analyzer(detector, classifier, config, by_source, cut)
+    return Analyzer(detector, classifier, settings, cut)
 
 
-def build_detector(
-    config: Config,
-    by_source: Mapping[str, Config] | None = None,
-    uploads: "Uploads | None" = None,
-    *,
-    several: bool = False,
-) -> Detector:
+def build_detector(settings: Config | SourceSettings, uploads: "Uploads | None" = None, *, several: bool = False) -> Detector:
     """Load the detector that a configuration names, as sensitive as the most sensitive source wants it.
 
     Args:
-        config: The model.
-        by_source: The thresholds of single sources, by their names.
+        settings: The model, and the thresholds of each source.
         uploads: What sends images to the device, where others look at them too.
         several: Whether mostly several images are shown to it at a time.
 
@@ -171,8 +166,10 @@ def build_detector(
         ConfigError: The device or the model's name is not known here.
         ModelError: It cannot be loaded.
     """
+    settings = SourceSettings.shared(settings)
+    config = settings.common
     require_models(config)
-    detectors = [config.detector, *(own.detector for own in (by_source or {}).values())]
+    detectors = [own.detector for own in settings.all()]
     options = DetectorOptions(
         pick_device(config.device),
         min(each.min_score for each in detectors),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maskstream.models.backends import choose_backend, graph_of
-from maskstream.models.exported import is_exported, load_exported
+from maskstream.models.exported_model import is_exported, load_exported
 from maskstream.models.graph_classifier import GraphClassifier
 from maskstream.models.metadata import Metadata, read_checkpoint
 from maskstream.models.options import ClassifierOptions
@@ -63,7 +63,7 @@ class Architecture:
         """
         from maskstream.models.checkpoint import load_checkpoint
         from maskstream.models.crop_classifier import CropProbabilities
-        from maskstream.models.exporting import export
+        from maskstream.models.onnx_export import export
 
         state_dict, metadata = load_checkpoint(weights, self.name)
         module = self.restore(state_dict, metadata, str(weights))

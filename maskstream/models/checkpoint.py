@@ -7,7 +7,7 @@ from safetensors.torch import save
 
 from maskstream.errors import ModelError, WeightsError
 from maskstream.io.files import make_folder, one_line, replace_file
-from maskstream.models.forks import require_unforked
+from maskstream.models.fork_safety import require_unforked
 from maskstream.models.metadata import (
     TENSORS_SHA256,
     Metadata,

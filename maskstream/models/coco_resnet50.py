@@ -12,11 +12,11 @@ from torchvision.models.detection import KeypointRCNN, KeypointRCNN_ResNet50_FPN
 from maskstream.io.user_folders import expand_home
 from maskstream.models.backends import choose_backend, kept_graph
 from maskstream.models.checkpoint import load_into, require_finite
-from maskstream.models.exporting import export, network_key
-from maskstream.models.found_faces import KeypointCalibration
+from maskstream.models.detections import KeypointCalibration
 from maskstream.models.graph_detector import GraphDetector
 from maskstream.models.keypoint_rcnn import KeypointRCNNDetector, scaling_of
 from maskstream.models.keypoint_rcnn_graph import KeypointRCNNGraph, whole_signature
+from maskstream.models.onnx_export import export, network_key
 from maskstream.models.options import DetectorOptions
 from maskstream.models.runtimes import Graph
 from maskstream.models.torchvision_weights import read_or_fetch

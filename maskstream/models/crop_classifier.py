@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from maskstream.models.conv_bn_fusion import fold_batch_norm
-from maskstream.models.exporting import Signature
 from maskstream.models.graph_classifier import crops_to_array, in_chunks
-from maskstream.models.memory import memory_errors
 from maskstream.models.metadata import Metadata
+from maskstream.models.onnx_export import Signature
+from maskstream.models.out_of_memory import memory_errors
 from maskstream.models.precision import InPrecision
 from maskstream.types import BgrImage, FloatArray
 

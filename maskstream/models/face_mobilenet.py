@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from maskstream.models.backends import choose_backend, graph_of
-from maskstream.models.exported import is_exported, load_exported
-from maskstream.models.found_faces import KeypointCalibration, Scaling
+from maskstream.models.detections import KeypointCalibration, Scaling
+from maskstream.models.exported_model import is_exported, load_exported
 from maskstream.models.graph_detector import GraphDetector
 from maskstream.models.metadata import Metadata, read_checkpoint
 from maskstream.models.options import DetectorOptions

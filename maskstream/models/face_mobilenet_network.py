@@ -12,10 +12,10 @@ from torchvision.models.detection.keypoint_rcnn import KeypointRCNNHeads, Keypoi
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
 from maskstream.models.checkpoint import StateDict, load_checkpoint, load_into, require_finite
-from maskstream.models.exporting import export
 from maskstream.models.face_mobilenet import LONGEST_SIDE, NAME, SHORT_SIDE
 from maskstream.models.keypoint_rcnn_graph import KeypointRCNNGraph, whole_signature
 from maskstream.models.metadata import Metadata
+from maskstream.models.onnx_export import export
 from maskstream.models.torchvision_weights import imagenet_weights
 from maskstream.types import FACE_KEYPOINTS
 

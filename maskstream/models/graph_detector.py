@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from maskstream.models.found_faces import Found, KeypointCalibration, Scaling, detect, outputs_as_found, padded, resized
+from maskstream.models.detections import Found, KeypointCalibration, Scaling, detect, outputs_as_found, padded, resized
 from maskstream.models.runtimes import Graph
 from maskstream.types import BgrImage, Detection
 

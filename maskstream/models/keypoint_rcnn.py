@@ -11,12 +11,12 @@ from torchvision.models.detection import KeypointRCNN
 from torchvision.models.detection.image_list import ImageList
 
 from maskstream.models.conv_bn_fusion import fold_batch_norm
-from maskstream.models.found_faces import Found, KeypointCalibration, Scaling, detect, resized
+from maskstream.models.detections import Found, KeypointCalibration, Scaling, detect, resized
+from maskstream.models.gpu_images import scaled
 from maskstream.models.heatmaps import decode_heatmaps
 from maskstream.models.keypoint_rcnn_graph import allow_faces
-from maskstream.models.memory import memory_errors
-from maskstream.models.on_device import scaled
 from maskstream.models.options import DetectorOptions
+from maskstream.models.out_of_memory import memory_errors
 from maskstream.models.precision import PRECISIONS, InPrecision
 from maskstream.types import BgrImage, Detection
 

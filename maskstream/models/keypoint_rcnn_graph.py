@@ -12,8 +12,8 @@ from torch import nn
 from torchvision.models.detection import KeypointRCNN
 from torchvision.ops import nms, roi_align
 
-from maskstream.models.exporting import Signature
 from maskstream.models.heatmaps import decode_heatmaps
+from maskstream.models.onnx_export import Signature
 
 OUTPUTS: Final = ("boxes", "scores", "keypoints", "keypoints_scores")
 _PROPOSED_PER_FACE: Final = 3

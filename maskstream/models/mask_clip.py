@@ -23,10 +23,10 @@ from safetensors import SafetensorError
 from maskstream.errors import ConfigError, ModelError, WeightsError
 from maskstream.io.user_folders import expand_home, lend_folders
 from maskstream.models.crop_classifier import crops_to_tensor
-from maskstream.models.forks import require_unforked
+from maskstream.models.fork_safety import require_unforked
 from maskstream.models.graph_classifier import in_chunks
-from maskstream.models.memory import memory_errors
 from maskstream.models.options import ClassifierOptions
+from maskstream.models.out_of_memory import memory_errors
 from maskstream.types import BgrImage, FloatArray
 
 NAME = "clip"

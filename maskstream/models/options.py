@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from maskstream.config.schema import ClipConfig, Precision
 
 if TYPE_CHECKING:
-    from maskstream.models.on_device import Uploads
+    from maskstream.models.gpu_images import Uploads
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from maskstream.errors import SinkError, WeightsError
 from maskstream.io.files import make_folder, replace_file
-from maskstream.models.forks import require_unforked
-from maskstream.models.without_telemetry import onnxruntime_package, openvino_package
+from maskstream.models.fork_safety import require_unforked
+from maskstream.models.telemetry import onnxruntime_package, openvino_package
 
 Arrays = list[NDArray[Any]]
 

@@ -13,7 +13,7 @@ import torch
 from maskstream.errors import ModelError, WeightsError
 from maskstream.io.user_folders import lend_folders
 from maskstream.models.checkpoint import StateDict
-from maskstream.models.forks import require_unforked
+from maskstream.models.fork_safety import require_unforked
 
 CONNECT_TIMEOUT_S = 20.0
 

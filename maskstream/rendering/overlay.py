@@ -4,7 +4,7 @@ Colours are Okabe and Ito's, which people with any colour vision can tell apart 
 symbol of its own besides. Everything scales with the picture. All colours are BGR.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 
 from maskstream.config.detector_interval import frames_per_look
-from maskstream.config.schema import Config, PerSource
+from maskstream.config.schema import Config
+from maskstream.config.source_settings import SourceSettings
 from maskstream.rendering.anonymize import cover
 from maskstream.rendering.palette import COLOURS_BGR, LABEL_TEXT
 from maskstream.rendering.text import draw_text, text_width
@@ -59,22 +60,12 @@ class _Scale:
 class Overlay:
     """Draws results into copies of frames; what must not be seen is covered first."""
 
-    def __init__(self, config: Config, by_source: Mapping[str, Config] | None = None) -> None:
-        """Remember what is to be drawn, and which faces are to be covered.
-
-        Args:
-            config: For all sources that are not in `by_source`.
-            by_source: Zones and privacy of single sources, by their names.
-        """
-        self._config = config.overlay
-        self._settings = PerSource(lambda own: own, config, by_source)
-        self._last: dict[str, BgrImage] = {}
-        """The last picture of each source in which faces are covered."""
-
-    def set_source(self, source_id: str, config: Config) -> None:
-        """Let a source have zones and privacy of its own; what was covered as it said before is shown no more."""
-        self._settings.set(source_id, config)
-        self._last.pop(source_id, None)
+    def __init__(self, settings: Config | SourceSettings) -> None:
+        """Remember what is drawn, and the zones and `privacy` settings of each source."""
+        self._settings = SourceSettings.shared(settings)
+        self._config = self._settings.common.overlay
+        self._last: dict[str, tuple[Config, BgrImage]] = {}
+        """The last image of each source with anonymised faces, and the settings that it was drawn with."""
 
     def paint(self, frame: Frame, result: FrameResult) -> BgrImage:
         """Return a copy (H, W, 3) of the frame's picture with the faces drawn, the most certain on top.
@@ -86,10 +77,12 @@ class Overlay:
         if own.privacy.blur == "none":
             return self._drawn(frame, result, own)
         unseen = result.repeated or result.unseen
-        if not unseen or self._last.get(frame.source_id, _NOTHING).shape != frame.bgr.shape:
+        drawn_with, last = self._last.get(frame.source_id, (None, _NOTHING))
+        if not unseen or drawn_with is not own or last.shape != frame.bgr.shape:
             shown = np.zeros_like(frame.bgr) if unseen else frame.bgr
-            self._last[frame.source_id] = self._drawn(replace(frame, bgr=shown), result, own)
-        return self._last[frame.source_id]
+            last = self._drawn(replace(frame, bgr=shown), result, own)
+            self._last[frame.source_id] = own, last
+        return last
 
     def _drawn(self, frame: Frame, result: FrameResult, own: Config) -> BgrImage:
         bgr, scale = frame.bgr.copy(), _Scale.of(frame.bgr)

@@ -10,14 +10,14 @@ from maskstream.errors import SourceOpenError
 from maskstream.io.locations import local_path, location_kind, webcam_of
 from maskstream.protocols import Source
 from maskstream.redaction import redact
-from maskstream.sources.deferred import DeferredSource
+from maskstream.sources.deferred_opening import DeferredSource
 from maskstream.sources.file import FileSource
 from maskstream.sources.images import ImageSource
-from maskstream.sources.pages import require_no_page
 from maskstream.sources.pipe import PipedImageSource, PipeSource
 from maskstream.sources.reconnecting import ReconnectingSource, ReconnectPolicy
 from maskstream.sources.snapshot_url import SnapshotSource, UrlImageSource
 from maskstream.sources.url import SCHEMES, UrlOpener, UrlSource, open_url
+from maskstream.sources.web_page_check import require_no_page
 from maskstream.sources.webcam import WebcamSource
 
 SOURCES: dict[str, Callable[[str, str, Config], Source]] = {

@@ -1,220 +1,161 @@
-"""Opens for FFmpeg what an http:// or https:// URL leads to."""
+"""Connections to cameras and videos over HTTP."""
 
-from collections.abc import Callable, Mapping
-from errno import EACCES
 from functools import partial
-from math import inf
-from time import sleep
+from time import monotonic
 from typing import Final
 
 import av
+from loguru import logger
 
-from maskstream.io.content import Content, content_of
-from maskstream.sources import hls
-from maskstream.sources.http_file import HttpFile
-from maskstream.sources.limits import Allowance, LimitReached
-from maskstream.sources.mjpeg import Mjpeg, is_mjpeg
-from maskstream.sources.pages import A_PAGE
+from maskstream.io.ffmpeg_whitelists import PLAYLISTS, plain_formats, whitelist
+from maskstream.redaction import redact
+from maskstream.sources import hls, tls
+from maskstream.sources.connection import ENOUGH_FOR_FPS, ImageComes, Peer, has_timestamps
+from maskstream.sources.connection_errors import reason_at_opening
+from maskstream.sources.http_file import MOST_REDIRECTS
+from maskstream.sources.http_opener import HttpOpener
+from maskstream.sources.limits import pyav_timeout
+from maskstream.sources.live_detection import comes_as_a_file
+from maskstream.sources.mjpeg import MJPEG_FORMATS
+from maskstream.sources.redirects import arrived_at
 
-_FROM_FILES_ALONE: Final = "which is not read from a server; save it, and give its path as the source"
-_REFUSED: Final[Mapping[Content | None, str]] = {
-    "page": A_PAGE,
-    "sdp": f"it is an SDP file, {_FROM_FILES_ALONE}",
-    "ffconcat": f"it is a list of files, {_FROM_FILES_ALONE}",
+HTTP_SCHEMES: Final = ("http", "https")
+GUESSED_RATE: Final = frozenset({"jpeg_pipe", "mjpeg", *MJPEG_FORMATS})
+"""JPEG after JPEG; FFmpeg assumes 25 fps."""
+_MP4: Final = "mov,mp4,m4a,3gp,3g2,mj2"
+_CAMERA_FORMATS: Final = frozenset({"flv", "h264", "hevc", "mpegts", *GUESSED_RATE})
+"""Of what has no length: cameras and broadcasts, which come back where their connection ends."""
+_PROGRAMME_FORMATS: Final = frozenset({"asf", "matroska,webm", _MP4, "ogg"})
+"""Of what has neither a length nor a duration: what is made while it is sent, and has an end."""
+_IN_STORE_S: Final = 3.0
+"""Of video, which a camera may send at once before it fails."""
+_FOR_EVER: Final = str(2**31 - 1)
+_OPTIONS: Final = {
+    "http_persistent": "0",  # else HLS bypasses io_open, as with http_multiple
+    "http_multiple": "0",
+    "live_start_index": str(hls.LIVE_START),
+    "allowed_extensions": "ALL",  # whatever a segment is called, it comes over HTTP alone
+    "allowed_segment_extensions": "ALL",
+    "extension_picky": "0",
+    "max_reload": _FOR_EVER,  # how long is waited is for our own limit to say
+    "m3u8_hold_counters": _FOR_EVER,
 }
-"""Why; the last two would lead to this machine or to others."""
-_DASH: Final = b"<MPD"
-_MOST_LISTS: Final = 6
-"""Playlists of playlists, of which there is no use in more than one, and redirects of each."""
-_LEAST_PAUSE_S: Final = 0.3
-_PAUSE: Final = 0.1
-"""Of its longest segment: after that time a playlist that could not be had is asked for again."""
-_SCHEMES: Final = ("http://", "https://", "crypto+http://", "crypto+https://")
-"""And pieces of a playlist that are encrypted, as FFmpeg calls them."""
 
 
-class HttpOpener:
-    """Opens what FFmpeg asks for: first the URL itself, then what it leads to, such as the pieces of a playlist.
+class HttpConnection:
+    """A camera, or a video on a server, over HTTP."""
 
-    What else cannot be had counts as empty: FFmpeg goes on with the next piece. Of a playlist of variants FFmpeg is given the
-    best one alone: by itself it would read the beginning of each.
-    """
-
-    def __init__(
-        self,
-        options: Mapping[str, str],
-        allowance: Allowance,
-        say: Callable[[str, av.FFmpegError], None],
-        most_pixels: float = inf,
-        *,
-        arrived_at: Callable[[str], str | None] = lambda _: None,
-        keeps_torn: bool = False,
-    ) -> None:
+    def __init__(self, peer: Peer) -> None:
         """Open nothing yet.
 
-        Args:
-            options: Of FFmpeg's HTTP and TLS, for all connections.
-            allowance: Of the source.
-            say: Told of a URL behind the first one that cannot be had, and why.
-            most_pixels: Variants with larger pictures are not chosen.
-            arrived_at: Returns where the redirects of a URL lead to: addresses in a playlist are relative to that.
-            keeps_torn: Whether pictures of Motion JPEG count of which a part did not arrive.
+        Raises:
+            SourceRefused: `network.ca_file` cannot be used.
         """
-        self.playlist: hls.Playlist | None = None
-        """What the URL itself leads to, where that is a playlist; of segments, and as it was at first."""
-        self.playlist_has_ended = False
-        """Whether it, as it is by now, says that nothing will be added."""
-        self._most_pixels = most_pixels
-        self._keeps_torn = keeps_torn
-        self._arrived_at = arrived_at
-        self._options = options
-        self._allowance = allowance
-        self._say = say
-        self._first: HttpFile | None = None
-        self._wanted: HttpFile | Mjpeg | None = None
-        self.image: bytes | None = None
-        """All of it, where the URL leads to one picture."""
+        self._peer = peer
+        self.url = peer.url
+        """What was asked for."""
+        self.ca_file = tls.trusted_by(peer.url, peer.name, peer.config)
+        """Whom its certificate must come from; None: it is not checked."""
+        most_pixels = peer.config.max_megapixels * 1e6
+        arrived = partial(arrived_at, allowance=peer.allowance, ca_file=self.ca_file, most=MOST_REDIRECTS)
+        self._http = HttpOpener(
+            tls.options(self.ca_file),
+            peer.allowance,
+            self._say_missing,
+            most_pixels,
+            arrived_at=arrived,
+            keeps_torn=peer.config.keep_damaged,
+        )
+        self._missing_was_said = False
+        self._asked_at_s = 0.0
+        self._is_live = True
 
-    def open_first(self, url: str) -> tuple[str, str | None]:
-        """Connect to the URL itself, or to the variant to which it leads; FFmpeg asks for that next unless it is a `image`.
-
-        Returns:
-            The URL that FFmpeg is to open, and its format where FFmpeg would want to know the media type; else None.
+    def open(self) -> av.container.InputContainer:
+        """Connect, and find out what comes.
 
         Raises:
-            av.FFmpegError: It cannot be had.
-            LimitReached: It is late, leads nowhere, is a web page, or a list that is read from files alone.
+            av.FFmpegError: FFmpeg's own, which have the password in them.
+            LimitReached: It is late, or too much.
+            ImageComes: It is a picture.
         """
-        for _ in range(_MOST_LISTS):
-            first = self._first = self._wanted = self._opened(url, self._options, is_first=True)
-            content = content_of(first.start)
-            if _DASH in first.start:
-                raise LimitReached(
-                    "it is a DASH manifest, which is not read; give its HLS playlist (.m3u8), or the stream itself"
-                )
-            if content in _REFUSED:
-                raise LimitReached(_REFUSED[content])
-            if content == "picture":
-                self.image = first.image()
-            if content != "hls":
-                may_be_mjpeg = self.image is None and content in (None, "multipart", "picture")
-                return url, self._format_of_images(first) if may_be_mjpeg else None
-            target = self._arrived_at(url) if first.is_redirected else None
-            if target is not None and target != url:
-                first.close()
-                url = target
-                continue
-            self.playlist = hls.read_playlist(first.text(), url)
-            if not self.playlist.variants:
-                return url, "hls"
-            first.close()
-            url = self._chosen(self.playlist)
-        raise LimitReached("no video in it: its playlists lead to other playlists alone; check the path")
-
-    def _format_of_images(self, first: HttpFile) -> str | None:
-        """Let FFmpeg have pictures that come one after the other alone, and return the format of that; None for all else."""
-        if not is_mjpeg(first, has_length=first.has_length):
-            return None
-        self._wanted = images = Mjpeg(first, self._allowance.most_bytes, keeps_torn=self._keeps_torn)
-        return images.format
-
-    def _chosen(self, playlist: hls.Playlist) -> str:
-        best = hls.best_variant(playlist.variants, self._most_pixels)
-        if best is None:
-            raise LimitReached("no video in it: all variants of its playlist are sound; check the path")
-        return best.url
+        allowance = self._peer.allowance
+        self._asked_at_s = monotonic()
+        self.url, format_name = self._http.open_first(self.url)
+        if self._http.image is not None:
+            raise ImageComes(self._peer.name, self._http.image)
+        options = ENOUGH_FOR_FPS if self._is_live_playlist else {}
+        container = av.open(
+            self.url,
+            format=format_name,
+            metadata_errors="replace",
+            io_open=self._http,
+            options=_OPTIONS | options | whitelist("http", f"{PLAYLISTS},{plain_formats()}"),
+            timeout=pyav_timeout(allowance),
+        )
+        try:
+            self._is_live = self._is_made_while_sent(container)
+        except BaseException:
+            container.close()
+            raise
+        return container
 
     @property
-    def has_opened(self) -> bool:
-        """Whether there is a `first`."""
-        return self._first is not None
+    def _is_live_playlist(self) -> bool:
+        return self._http.playlist is not None and not self._http.playlist.has_ended
 
-    @property
-    def first(self) -> HttpFile:
-        """What `open_first` has opened."""
-        if self._first is None:
-            raise ValueError("nothing was opened")
-        return self._first
+    def is_live(self, container: av.container.InputContainer) -> bool:
+        """Return whether it is made while it is sent."""
+        return self._is_live
 
-    def __call__(self, url: str, _flags: int, options: Mapping[str, str]) -> "HttpFile | Mjpeg | _Piece":
-        """Open a URL for FFmpeg: the first one, or what that leads to.
+    def _is_made_while_sent(self, container: av.container.InputContainer) -> bool:
+        """Return that; where nothing else tells, by how fast it comes.
 
-        Raises:
-            LimitReached: They were too many.
+        A playlist is, unless it says that it is complete; MJPEG in parts always; other formats where neither the server says how
+        many bytes they have nor the container how long it lasts, and where they are made to be sent while they are made.
         """
-        first, self._wanted = self._wanted, None
-        if first is not None:
-            return first
-        is_playlist = self.playlist is not None and not self.playlist.has_ended and url == self.first.name
-        connect = self._open_playlist if is_playlist else self._open_piece
-        return _Piece(partial(connect, url, {**options, **self._options}), partial(self._failed, url))
+        format_name = container.format.name
+        if self._http.playlist is not None:
+            return self._is_live_playlist
+        if format_name in MJPEG_FORMATS:
+            return True
+        if self._http.first.has_length or (container.duration and not _is_fragmented(container)):
+            return False
+        if format_name not in _CAMERA_FORMATS | _PROGRAMME_FORMATS:
+            return False
+        peer, in_store_s = self._peer, 0.0 if format_name in _PROGRAMME_FORMATS else _IN_STORE_S
+        return peer.remembered.was_live or not comes_as_a_file(
+            container, peer.early, peer.allowance, self._asked_at_s, in_store_s
+        )
 
-    def _open_playlist(self, url: str, options: Mapping[str, str]) -> HttpFile | None:
-        """Open a live playlist again, and again where it cannot be had just now: FFmpeg would take that for the end.
+    def is_paced(self, container: av.container.InputContainer) -> bool:
+        """Return whether its timestamps say when its frames were taken: it may arrive in bursts."""
+        return has_timestamps(container) and container.format.name not in GUESSED_RATE
 
-        A server that is busy may refuse it, or be about to write it.
-        """
-        pause_s = max(_LEAST_PAUSE_S, (self.playlist.longest_s if self.playlist else 0.0) * _PAUSE)
-        while not self._allowance.is_used_up:
-            try:
-                file = self._opened(url, options, is_first=False)
-                if file.start.startswith(hls.PLAYLIST):
-                    return file
-                file.close()
-            except av.FFmpegError:
-                if self._allowance.is_late:
-                    raise
-            sleep(min(pause_s, float(self._allowance)))
-            if self._allowance.is_late:
-                raise self._allowance.late()
-        return None
+    def patience_s(self) -> float:
+        """Return how much longer than usual its next packet may take: one waits for whole segments of a playlist."""
+        return self._http.playlist.patience_s if self._http.playlist is not None else 0.0
 
-    def _open_piece(self, url: str, options: Mapping[str, str]) -> HttpFile | None:
-        if self._allowance.is_used_up:
-            return None
-        return self._opened(url, options, is_first=False)
+    def end_is_final(self, container: av.container.InputContainer) -> bool:
+        """Return whether a live stream that has ended will not come back."""
+        if self._http.playlist is not None:
+            return self._http.playlist_has_ended
+        return container.format.name not in _CAMERA_FORMATS
 
-    def _opened(self, url: str, options: Mapping[str, str], *, is_first: bool) -> HttpFile:
-        if not url.startswith(_SCHEMES):
-            raise av.error.PermissionError(EACCES, "it is no http:// or https:// URL", url)
-        return HttpFile(url, options, self._allowance, is_first=is_first, playlist_ended=self._playlist_ended)
-
-    def _playlist_ended(self) -> None:
-        self.playlist_has_ended = True
-
-    def _failed(self, url: str, error: av.FFmpegError) -> None:
-        if self._allowance.is_late:
-            raise self._allowance.late() from None
-        self._say(url, error)
+    def needs_seeking(self) -> bool:
+        """Return whether it is a file that cannot be read from beginning to end, and the server gives it in no other way."""
+        return self._http.has_opened and self._http.first.needs_seeking
 
     def close(self) -> None:
-        """Close the first URL; FFmpeg closes what else it has opened."""
-        if self._first is not None:
-            self._first.close()
+        """End the connection to the URL itself; FFmpeg closes what else it has opened."""
+        self._http.close()
+
+    def _say_missing(self, url: str, error: av.FFmpegError) -> None:
+        if not self._missing_was_said:
+            self._missing_was_said = True
+            why, _ = reason_at_opening(url, error, self.ca_file)
+            logger.warning("{}: a part of it is left out: {}: {}", self._peer.name, redact(url), why)
 
 
-class _Piece:
-    """A file that ends where it cannot be read, and says so: an exception of PyAV would end the whole stream."""
-
-    def __init__(self, connect: Callable[[], HttpFile | None], failed: Callable[[av.FFmpegError], None]) -> None:
-        self._failed = failed
-        try:
-            self._file = connect()
-        except av.FFmpegError as error:
-            self._file = None
-            failed(error)
-
-    def read(self, size: int) -> bytes:
-        if self._file is None:
-            return b""
-        try:
-            return self._file.read(size)
-        except av.FFmpegError as error:
-            self._failed(error)
-            self.close()
-            return b""
-
-    def close(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
-            file.close()
+def _is_fragmented(container: av.container.InputContainer) -> bool:
+    """Return whether it is an MP4 without a table of its frames: what it says of its duration holds for what has come so far."""
+    return container.format.name == _MP4 and all(stream.frames == 0 for stream in container.streams.video)

@@ -16,7 +16,7 @@ from maskstream.io.files import one_line
 from maskstream.io.folders import Found, find_files
 from maskstream.io.images import COUNTED, IMAGE_SUFFIXES, image_shape, read_image
 from maskstream.io.locations import is_pattern, number_in
-from maskstream.sources.guard import ReadGuard
+from maskstream.sources.read_guard import ReadGuard
 from maskstream.types import BgrImage, Frame, SourceInfo
 
 _NAMED_AT_MOST: Final = 3

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Final, Protocol
 
-from maskstream.sources.jpeg_splitter import JPEG_END, JPEG_START, PNG_START, ImageFinder
+from maskstream.sources.image_splitter import JPEG_END, JPEG_START, PNG_START, ImageFinder
 
 MJPEG_FORMATS: Final = ("mpjpeg", "png_pipe")
 """FFmpeg's names of what `Mjpeg` gives; it assumes 25 pictures a second there."""

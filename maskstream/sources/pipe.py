@@ -19,7 +19,7 @@ from maskstream.io.content import START_BYTES, ImagesInTurn, content_of, index_i
 from maskstream.io.demuxing import demuxed
 from maskstream.io.ffmpeg_whitelists import plain_formats, whitelist
 from maskstream.io.locations import is_stdin
-from maskstream.sources.failures import PIPE_NEEDS_SEEKING
+from maskstream.sources.connection_errors import PIPE_NEEDS_SEEKING
 from maskstream.sources.images import OneImage
 from maskstream.sources.video import Origin, VideoPacket, VideoSource
 

@@ -6,7 +6,7 @@ from threading import Condition, Thread
 from typing import Final, Generic, TypeVar
 
 from maskstream.clock import MONOTONIC, Clock
-from maskstream.sources.guard import ReadGuard
+from maskstream.sources.read_guard import ReadGuard
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ import av
 from maskstream.io.ffmpeg_whitelists import whitelist
 from maskstream.sources.connection import ENOUGH_FOR_FPS, LiveConnection
 from maskstream.sources.limits import LimitReached, pyav_timeout
-from maskstream.sources.raw import RECEIVING
+from maskstream.sources.udp_rtp import RECEIVING
 
 _LONGEST: Final = 100_000
 """Bytes; real ones have some hundreds."""

@@ -17,13 +17,13 @@ from maskstream.errors import SourceError, SourceOpenError, SourceRefused, Strea
 from maskstream.io.content import Content, content_of
 from maskstream.redaction import redact
 from maskstream.sources import tls
-from maskstream.sources.failures import reason_of_fetch
-from maskstream.sources.guard import ReadGuard
+from maskstream.sources.connection_errors import reason_of_fetch
+from maskstream.sources.frame_conversion import made_square
 from maskstream.sources.http_file import HttpFile
 from maskstream.sources.images import OneImage, read_within
 from maskstream.sources.limits import Allowance, LimitReached
 from maskstream.sources.mjpeg import first_image
-from maskstream.sources.pixels import made_square
+from maskstream.sources.read_guard import ReadGuard
 from maskstream.types import Frame, SourceInfo
 
 _FRESH_S: Final = 1.0

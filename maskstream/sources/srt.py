@@ -10,8 +10,8 @@ from av import _core
 
 from maskstream.io.ffmpeg_whitelists import STREAMED_FORMATS, whitelist
 from maskstream.sources.connection import ENOUGH_FOR_FPS, LiveConnection, Peer
+from maskstream.sources.ffmpeg_relay import Relay, program_with
 from maskstream.sources.limits import LimitReached, pyav_timeout
-from maskstream.sources.relay import Relay, program_with
 from maskstream.sources.tls import port_of
 
 SRT_SCHEMES: Final = ("srt",)

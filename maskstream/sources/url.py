@@ -19,19 +19,19 @@ from maskstream.io.demuxing import demuxed
 from maskstream.protocols import Source
 from maskstream.redaction import redact
 from maskstream.sources.connection import Connection, ImageComes, Peer, Remembered, Transport
-from maskstream.sources.failures import NEEDS_SEEKING, reason, reason_of_fetch
+from maskstream.sources.connection_errors import NEEDS_SEEKING, reason, reason_of_fetch
+from maskstream.sources.http import GUESSED_RATE, HTTP_SCHEMES, HttpConnection
 from maskstream.sources.limits import Allowance, LimitReached, limit_memory_of
 from maskstream.sources.mjpeg import MJPEG_FORMATS
 from maskstream.sources.pacing import Pacer
-from maskstream.sources.raw import RAW_SCHEMES, RawConnection
 from maskstream.sources.read_ahead import ReadAhead
 from maskstream.sources.rtmp import RTMP_SCHEMES, RtmpConnection
 from maskstream.sources.rtsp import RTSP_SCHEMES, RtspConnection
 from maskstream.sources.sdp import SdpConnection
 from maskstream.sources.snapshot_url import SnapshotSource, UrlImageSource
 from maskstream.sources.srt import SRT_SCHEMES, SrtConnection
+from maskstream.sources.udp_rtp import RAW_SCHEMES, RawConnection
 from maskstream.sources.video import Decoded, Origin, VideoPacket, VideoSource
-from maskstream.sources.web import GUESSED_RATE, HTTP_SCHEMES, HttpConnection
 from maskstream.types import Frame
 
 _CONNECTIONS: Final[dict[str, Callable[[Peer], Connection]]] = {
@@ -61,7 +61,7 @@ class UrlSource(VideoSource):
     - without a length, what cameras and broadcasts send: MPEG-TS, FLV, and bare H.264, HEVC and MJPEG;
     - without a length and a duration, Matroska, WebM, MP4, Ogg and ASF.
 
-    The last two are files where they come much faster than they last (`arrival.py`).
+    The last two are files where they come much faster than they last (`live_detection.py`).
 
     A live stream that ends is lost, and may be opened again. The last of these, and a playlist to which its server adds that it
     is complete, have an end instead: `is_over`. What breaks off or falls silent is always lost: after `network.read_timeout_s`,

@@ -17,9 +17,9 @@ from maskstream.config.schema import VideoConfig
 from maskstream.errors import SourceOpenError, SourceRefused
 from maskstream.io.demuxing import demuxed
 from maskstream.sources.deinterlacing import Deinterlacer
-from maskstream.sources.guard import ReadGuard
+from maskstream.sources.frame_conversion import Images
 from maskstream.sources.limits import limit_memory
-from maskstream.sources.pixels import Images
+from maskstream.sources.read_guard import ReadGuard
 from maskstream.types import BgrImage, Frame, SourceInfo
 
 VideoPacket: TypeAlias = "av.Packet[Any]"  # generic for type checkers alone

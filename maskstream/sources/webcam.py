@@ -15,8 +15,8 @@ from av.video.frame import VideoFrame
 from maskstream.config.schema import VideoConfig, WebcamConfig
 from maskstream.errors import SourceOpenError, StreamLost
 from maskstream.sources.deinterlacing import Deinterlacer
-from maskstream.sources.guard import ReadGuard
-from maskstream.sources.pixels import made_square
+from maskstream.sources.frame_conversion import made_square
+from maskstream.sources.read_guard import ReadGuard
 from maskstream.types import BgrImage, Frame, SourceInfo
 
 _BACKENDS: Final = {"linux": cv2.CAP_V4L2, "darwin": cv2.CAP_AVFOUNDATION, "win32": cv2.CAP_DSHOW}

@@ -1,10 +1,10 @@
-"""Labelled faces cut out as the stream cuts them, with a margin for training to move in."""
+"""Cut labelled faces into crops for training, aligned as the stream aligns them, with a margin for augmentation."""
 
 import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from maskstream.annotations import Annotations, LabelledFace, LabelledImage
 from maskstream.errors import SinkError, SourceError
 from maskstream.evaluation.matching import box_iou
-from maskstream.evaluation.types import BoxKind
+from maskstream.evaluation.predictions import BoxKind
 from maskstream.io.files import make_folder, one_line, replace_file
 from maskstream.io.images import read_image, write_image
 from maskstream.protocols import Detector
@@ -25,41 +25,41 @@ from maskstream.vision.align import AlignRules, crop_quad, cut_quad
 from maskstream.vision.geometry import face_box, face_box_from_keypoints, head_box
 
 MARGIN: Final = 1.25
-"""Side of a stored crop, in sides of what the classifier sees, which is its middle."""
+"""Side of a stored crop divided by the side of the classifier's input, which is the centre of the stored crop."""
 DESCRIPTION: Final = "crops.json"
-_LONGEST_NAME: Final = 200
-"""Bytes of the name of an image in that of a crop; a file system takes 255 in all."""
+_MAX_NAME_BYTES: Final = 200
+"""Length of the image's name in the name of a crop; a file system allows 255 bytes for the complete name."""
 MIN_IOU: Final[dict[BoxKind, float]] = {"face": 0.5, "head": 0.3}
-"""From which overlap on a detection is taken for a labelled face; hand-drawn heads vary."""
+"""Minimum IoU of a detection and the labelled face it belongs to; hand-drawn heads vary more."""
 _BACKGROUND_BELOW_IOU: Final = 0.1
-"""A detection that overlaps every labelled box by less shows no face."""
+"""A detection is background when its IoU with every labelled box is below this."""
 
 KeypointSource = Literal["labels", "detector", "both"]
 
 
-class Miss(StrEnum):
-    """Why a labelled face gave no crop."""
+class MissReason(StrEnum):
+    """Why a labelled face has no crop."""
 
     UNKNOWN_CLASS = "its class is not known"
-    IGNORED = "marked as neither right nor wrong"
+    IGNORED = "labelled with ignore"
     NO_KEYPOINTS = "no keypoints are labelled"
     NOT_DETECTED = "the detector did not find it"
-    TOO_SMALL = "too small or no eye certain enough"
-    UNREADABLE = "the picture cannot be read"
+    TOO_SMALL = "too small, or the scores of both eyes too low"
+    UNREADABLE = "the image cannot be read"
 
 
 @dataclass(frozen=True)
 class CropRules:
-    """What is cut, and how."""
+    """Which faces are cut, and how."""
 
     size_px: int
-    """Side of what the classifier sees."""
+    """Side of the classifier's input."""
     rules: AlignRules
     keypoints: KeypointSource
-    """`labels`: labelled points, and the detector's for a face that has none; `both`: one crop with each."""
+    """`labels`: labelled keypoints, or those of the detector where none are labelled; `both`: one crop with each."""
     box: BoxKind
     background: re.Pattern[str] | None = None
-    """In images of such names, what is detected beside all labelled and ignored faces is cut out as background."""
+    """In images whose names match, detections away from all labelled and ignored faces are cut as background."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,19 @@ class Missed:
 
     image: str
     box_xyxy: tuple[float, ...]
-    reason: Miss
+    reason: MissReason
+
+
+@dataclass(frozen=True, eq=False)
+class Crop:
+    """A crop and the name of its class."""
+
+    class_name: str
+    bgr: BgrImage
 
 
 def stored_size(size_px: int) -> int:
-    """Return the side of a stored crop, as even or odd as `size_px`, so that its middle lies on whole pixels."""
+    """Return the side of a stored crop. It is odd where `size_px` is odd, so that the centre is on whole pixels."""
     return size_px + 2 * _margin_px(size_px)
 
 
@@ -80,16 +88,19 @@ def _margin_px(size_px: int) -> int:
     return round(size_px * (MARGIN - 1) / 2)
 
 
-def middle(stored_bgr: BgrImage, size_px: int) -> BgrImage:
-    """Return what the stream would have cut: the middle (size_px, size_px, 3) of a stored crop."""
+def centre_crop(stored_bgr: BgrImage, size_px: int) -> BgrImage:
+    """Return the centre (size_px, size_px, 3) of a stored crop: the pixels that the stream would classify."""
     start = (stored_bgr.shape[0] - size_px) // 2
     return np.ascontiguousarray(stored_bgr[start : start + size_px, start : start + size_px])
 
 
-def cut_stored(
+def cut_with_margin(
     image_bgr: BgrImage, detection: Detection, face_box_xyxy: FloatArray, size_px: int, rules: AlignRules
 ) -> BgrImage | None:
-    """Return a crop with its margin; its middle is, but for rounding, what `align_face` cuts. None where that refuses."""
+    """Return a crop with its margin, or None where `align_face` returns None.
+
+    The centre of the crop equals the crop of `align_face`, except for rounding.
+    """
     quad_xy = crop_quad(detection, face_box_xyxy, rules)
     return None if quad_xy is None else cut_quad(image_bgr, quad_xy, size_px, _margin_px(size_px))
 
@@ -97,35 +108,34 @@ def cut_stored(
 def make_crops(
     annotations: Annotations, detector: Detector | None, out: Path, rules: CropRules, tick: Callable[[int], None]
 ) -> dict[str, Any]:
-    """Write a PNG for each labelled face into a folder named after its class, and a description beside these folders.
+    """Write a PNG file for each labelled face into a folder of its class, and a description beside these folders.
 
     Args:
         annotations: The labelled images.
-        detector: Gives keypoints where labels have none; None where no face needs it.
-        out: Folder; made where it is missing. It must not hold crops of another set.
-        rules: What is cut.
+        detector: Gives keypoints where none are labelled; None where no face needs it.
+        out: Folder, created where it does not exist. It must not contain crops.
+        rules: Which faces are cut, and how.
         tick: Called with 1 after each image.
 
     Returns:
-        The description: settings, crops by class, misses by reason, and each miss.
+        The description: settings, number of crops per class, number of missed faces per reason, and each missed face.
 
     Raises:
-        SinkError: There are crops already, or something cannot be written.
+        SinkError: The folder contains crops already, or a file cannot be written.
     """
     if (out / DESCRIPTION).exists() or any(out.glob("*/*.png")):
-        raise SinkError(f"{one_line(str(out))}: holds crops already; delete it or choose another folder")
+        raise SinkError(f"{one_line(str(out))}: contains crops already; delete it or choose another folder")
     counts: Counter[str] = Counter()
     misses: list[Missed] = []
     for image_number, image in enumerate(annotations.images):
-        for number, result in enumerate(_crops_of(image, detector, rules)):
+        for number, result in enumerate(_cut_image(image, detector, rules)):
             if isinstance(result, Missed):
                 misses.append(result)
                 continue
-            name, crop = result
-            folder = out / name
+            folder = out / result.class_name
             make_folder(str(folder))
-            write_image(folder / f"{_file_name(image.name)}__{image_number}_{number}.png", crop)
-            counts[name] += 1
+            write_image(folder / f"{_file_name(image.name)}__{image_number}_{number}.png", result.bgr)
+            counts[result.class_name] += 1
         tick(1)
     description = {
         "size_px": rules.size_px,
@@ -146,85 +156,104 @@ def make_crops(
 
 
 def _file_name(image: str) -> str:
-    """Return the name of an image, with its folders, in one name that leaves room for numbers and a suffix."""
+    """Return the path of an image as one name that leaves space for numbers and a suffix."""
     name = image.replace("/", "_")
     encoded = os.fsencode(name)
-    return name if len(encoded) <= _LONGEST_NAME else encoded[-_LONGEST_NAME:].decode(errors="ignore")
+    return name if len(encoded) <= _MAX_NAME_BYTES else encoded[-_MAX_NAME_BYTES:].decode(errors="ignore")
 
 
-def _crops_of(image: LabelledImage, detector: Detector | None, rules: CropRules) -> Iterator[tuple[str, BgrImage] | Missed]:
-    """Yield each crop with the name of its class."""
-    wanted = [face for face in image.faces if not face.ignore and face.label is not Label.UNKNOWN]
-    for face in image.faces:
-        if face.ignore or face.label is Label.UNKNOWN:
-            yield _missed(image, face, Miss.IGNORED if face.ignore else Miss.UNKNOWN_CLASS)
-    with_background = detector is not None and rules.background is not None and rules.background.search(image.name)
-    if not wanted and not with_background:
-        return
+def _cut_image(image: LabelledImage, detector: Detector | None, rules: CropRules) -> list[Crop | Missed]:
+    """Return the crops of an image, and its labelled faces without a crop."""
+    faces, misses = _faces_of_known_class(image)
+    results: list[Crop | Missed] = [*misses]
+    cuts_background = detector is not None and rules.background is not None and bool(rules.background.search(image.name))
+    if not faces and not cuts_background:
+        return results
     try:
         bgr = read_image(str(image.path))
     except SourceError:
-        yield from (_missed(image, face, Miss.UNREADABLE) for face in wanted)
-        return
-    needed = with_background or rules.keypoints != "labels" or any(face.keypoints_xy is None for face in wanted)
-    found = detector.detect([bgr])[0] if detector is not None and needed else []
-    boxes = _boxes(found, image, rules)
-    for face, detections in zip(wanted, _detections(wanted, found, boxes, rules), strict=True):
-        if not detections:
-            yield _missed(image, face, Miss.NO_KEYPOINTS if detector is None else Miss.NOT_DETECTED)
-        for detection in detections:
-            crop = cut_stored(bgr, detection, _tight_box(detection, face, rules), rules.size_px, rules.rules)
-            yield _missed(image, face, Miss.TOO_SMALL) if crop is None else (face.label.value, crop)
-    if with_background:
-        highest = _overlap(boxes, image.faces).max(axis=1, initial=0)
-        beside = [each for each, iou in zip(found, highest, strict=True) if iou < _BACKGROUND_BELOW_IOU]
-        crops = [cut_stored(bgr, each, face_box(each), rules.size_px, rules.rules) for each in beside]
-        yield from ((BACKGROUND, crop) for crop in crops if crop is not None)
+        return results + [_missed(image, face, MissReason.UNREADABLE) for face in faces]
+    needs_detector = cuts_background or rules.keypoints != "labels" or any(face.keypoints_xy is None for face in faces)
+    detections = detector.detect([bgr])[0] if detector is not None and needs_detector else []
+    boxes = _comparable_boxes(detections, image, rules)
+    taken = _match(_iou(boxes, faces), MIN_IOU[rules.box])
+    for index, face in enumerate(faces):
+        own = detections[taken[index]] if index in taken else None
+        crops = _cut_face(bgr, face, own, rules)
+        if not crops:
+            results.append(_missed(image, face, MissReason.NO_KEYPOINTS if detector is None else MissReason.NOT_DETECTED))
+        for crop in crops:
+            if crop is None:
+                results.append(_missed(image, face, MissReason.TOO_SMALL))
+            else:
+                results.append(Crop(face.label.value, crop))
+    if cuts_background:
+        results += _cut_background(bgr, detections, _iou(boxes, image.faces), rules)
+    return results
 
 
-def _tight_box(detection: Detection, face: LabelledFace, rules: CropRules) -> FloatArray:
-    is_head = rules.box == "head" and detection.box_xyxy is face.box_xyxy  # labelled, not detected
-    return face_box_from_keypoints(detection) if is_head else face_box(detection)
+def _faces_of_known_class(image: LabelledImage) -> tuple[list[LabelledFace], list[Missed]]:
+    """Return the faces to cut, and the others."""
+    faces, misses = [], []
+    for face in image.faces:
+        if face.ignore:
+            misses.append(_missed(image, face, MissReason.IGNORED))
+        elif face.label is Label.UNKNOWN:
+            misses.append(_missed(image, face, MissReason.UNKNOWN_CLASS))
+        else:
+            faces.append(face)
+    return faces, misses
 
 
-def _boxes(found: Sequence[Detection], image: LabelledImage, rules: CropRules) -> FloatArray:
-    """Return the boxes (D, 4) of detections, as labels go around them."""
-    boxes = [face_box(each) for each in found]
+def _cut_face(bgr: BgrImage, face: LabelledFace, detection: Detection | None, rules: CropRules) -> list[BgrImage | None]:
+    """Return a crop aligned by the labelled keypoints, by those of the face's detection, or both; None where it is too small."""
+    crops = []
+    if face.keypoints_xy is not None and rules.keypoints != "detector":
+        labelled = face.as_detection()
+        box = face_box_from_keypoints(labelled) if rules.box == "head" else face_box(labelled)
+        crops.append(cut_with_margin(bgr, labelled, box, rules.size_px, rules.rules))
+    if detection is not None and (rules.keypoints == "both" or not crops):
+        crops.append(cut_with_margin(bgr, detection, face_box(detection), rules.size_px, rules.rules))
+    return crops
+
+
+def _cut_background(
+    bgr: BgrImage, detections: Sequence[Detection], iou: NDArray[np.float64], rules: CropRules
+) -> list[Crop | Missed]:
+    """Return the crops of detections that overlap no labelled face, by their IoU (D, L) with the labelled faces."""
+    crops: list[Crop | Missed] = []
+    for detection, highest in zip(detections, iou.max(axis=1, initial=0), strict=True):
+        if highest < _BACKGROUND_BELOW_IOU:
+            crop = cut_with_margin(bgr, detection, face_box(detection), rules.size_px, rules.rules)
+            if crop is not None:
+                crops.append(Crop(BACKGROUND, crop))
+    return crops
+
+
+def _comparable_boxes(detections: Sequence[Detection], image: LabelledImage, rules: CropRules) -> FloatArray:
+    """Return the boxes (D, 4) of detections as the labels are drawn: tight faces, or heads."""
+    boxes = [face_box(detection) for detection in detections]
     if rules.box == "head":
         boxes = [head_box(box, image.width, image.height) for box in boxes]
     return np.array(boxes, np.float32).reshape(-1, 4)
 
 
-def _overlap(boxes_xyxy: FloatArray, faces: Sequence[LabelledFace]) -> NDArray[np.float64]:
-    """Return IoU (D, L) of boxes (D, 4) and L labelled faces."""
+def _iou(boxes_xyxy: FloatArray, faces: Sequence[LabelledFace]) -> NDArray[np.float64]:
+    """Return the IoU (D, L) of D boxes and L labelled faces."""
     return box_iou(boxes_xyxy, np.array([face.box_xyxy for face in faces], np.float32).reshape(-1, 4))
 
 
-def _detections(
-    faces: Sequence[LabelledFace], found: Sequence[Detection], boxes_xyxy: FloatArray, rules: CropRules
-) -> list[list[Detection]]:
-    """Return what each face is aligned by: labelled or detected keypoints, both, or none."""
-    labelled = [
-        [face.as_detection()] if face.keypoints_xy is not None and rules.keypoints != "detector" else [] for face in faces
-    ]
-    taken = _best_pairs(_overlap(boxes_xyxy, faces), MIN_IOU[rules.box])
-    return [
-        own + ([found[taken[index]]] if index in taken and (not own or rules.keypoints == "both") else [])
-        for index, own in enumerate(labelled)
-    ]
-
-
-def _best_pairs(overlap: Any, at_least: float) -> dict[int, int]:
-    """Return detection by face, the largest overlap (D, L) first, each used once."""
+def _match(iou: NDArray[np.float64], min_iou: float) -> dict[int, int]:
+    """Return the index of the detection for each matched face: pairs (D, L) by falling IoU, each detection once."""
     taken: dict[int, int] = {}
-    for flat in np.argsort(-overlap, axis=None):
-        detection, face = (int(index) for index in np.unravel_index(flat, overlap.shape))
-        if overlap[detection, face] < at_least:
+    for flat in np.argsort(-iou, axis=None):
+        detection, face = (int(index) for index in np.unravel_index(flat, iou.shape))
+        if iou[detection, face] < min_iou:
             break
         if face not in taken and detection not in taken.values():
             taken[face] = detection
     return taken
 
 
-def _missed(image: LabelledImage, face: LabelledFace, reason: Miss) -> Missed:
+def _missed(image: LabelledImage, face: LabelledFace, reason: MissReason) -> Missed:
     return Missed(image.name, tuple(round(value, 1) for value in face.box_xyxy.tolist()), reason)

@@ -17,10 +17,10 @@ from maskstream.models import face_mobilenet, face_mobilenet_network
 from maskstream.models.checkpoint import StateDict, load_into, save_checkpoint
 from maskstream.models.keypoint_rcnn import to_rgb_tensor
 from maskstream.models.metadata import Metadata
-from maskstream.training.finding import as_detector, calibrate_keypoints, validation_figures
-from maskstream.training.rcnn import IGNORED, prepare
+from maskstream.training.detector_metrics import as_detector, calibrate_keypoints, validation_figures
+from maskstream.training.mosaic import Window, make_window
+from maskstream.training.rcnn_sampling import IGNORED, prepare
 from maskstream.training.recipe import DetectorRecipe
-from maskstream.training.windows import Window, make_window
 from maskstream.types import FACE_KEYPOINTS
 
 Batch = tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]]

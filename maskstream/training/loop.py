@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from maskstream.errors import MaskStreamError, ModelError, SinkError, WeightsError
 from maskstream.io.files import one_line, replace_file
+from maskstream.training.distributed import Ranks
 from maskstream.training.plots import draw_curves
-from maskstream.training.ranks import Ranks
 from maskstream.training.task import Run, Task
 
 _EMA_WARMUP: Final = 10

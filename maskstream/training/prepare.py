@@ -19,7 +19,7 @@ from maskstream.annotations import Annotations, LabelFormat, LabelledImage, Prob
 from maskstream.config.loading import load_config
 from maskstream.config.schema import Config
 from maskstream.errors import ConfigError, SourceError, SourceOpenError
-from maskstream.evaluation.types import BoxKind
+from maskstream.evaluation.predictions import BoxKind
 from maskstream.inference.pipeline import build_detector
 from maskstream.io.files import make_folder, one_line, replace_file
 from maskstream.io.output_paths import require_folder

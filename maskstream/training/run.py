@@ -24,12 +24,14 @@ from maskstream.models import CLASSIFIERS, CROP_ARCHITECTURES, ClassifierOptions
 from maskstream.models.checkpoint import load_checkpoint
 from maskstream.models.crop_classifier import CropNetwork
 from maskstream.models.devices import kind_of, pick_device
-from maskstream.training.classifier import ClassifierTask, CropSet, judged_figures, read_crops, require_both_answers
-from maskstream.training.crops import middle
+from maskstream.training.classifier import ClassifierTask
+from maskstream.training.classifier_metrics import metrics_of_probabilities
+from maskstream.training.crop_set import CropSet, read_crops, require_both_answers
+from maskstream.training.crops import centre_crop
 from maskstream.training.detector import DetectorTask
+from maskstream.training.distributed import joined
 from maskstream.training.loop import Trainer
 from maskstream.training.prepare import read_labelled, report_broken
-from maskstream.training.ranks import joined
 from maskstream.training.recipe import ClassifierRecipe, DetectorRecipe
 from maskstream.training.task import Figures, Run, Task
 
@@ -238,8 +240,8 @@ def check_classifier(request: TrainingRequest, recipe: ClassifierRecipe, data: P
         known, wanted = ", ".join(classifier.class_names), ", ".join(recipe.classes)
         raise ConfigError(f"{weights}: tells {known}, the recipe says {wanted}; --set classes=[{known}]")
     require_both_answers(crops, recipe)
-    probabilities = classifier.classify([middle(crop, recipe.size_px) for crop in crops.pixels_bgr])
+    probabilities = classifier.classify([centre_crop(crop, recipe.size_px) for crop in crops.pixels_bgr])
     broken = int((~np.isfinite(probabilities)).any(1).sum())
     if broken:
         raise ModelError(f"{weights}: says no finite numbers of {broken} of {len(probabilities)} crops; train it anew")
-    return judged_figures(probabilities, crops.labels, recipe.classes)
+    return metrics_of_probabilities(probabilities, crops.labels, recipe.classes)

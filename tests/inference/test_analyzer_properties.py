@@ -13,7 +13,7 @@ from maskstream.config.loading import Layer, refine
 from maskstream.evaluation.predictions import from_record
 from maskstream.evaluation.predictions import to_record as to_prediction
 from maskstream.events.detector import EventDetector
-from maskstream.events.records import event_record
+from maskstream.events.event_records import event_record
 from maskstream.inference.propagation import PropagatingAnalyzer
 from maskstream.rendering.overlay import Overlay
 from maskstream.sinks.records import to_record

@@ -23,7 +23,7 @@ def saved(kind: str, **options: object) -> bytes:
 
 
 @pytest.mark.parametrize("suffix", WRITABLE_SUFFIXES)
-def test_all_that_is_written_is_known_as_a_image(tmp_path: Path, suffix: str) -> None:
+def test_all_that_is_written_is_known_as_an_image(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"picture{suffix}"
     write_image(path, four_corners((64, 32)))
     assert content_of(path.read_bytes()[:START_BYTES]) == "picture"
@@ -90,12 +90,12 @@ def test_what_is_neither(start: bytes, content: str | None) -> None:
 
 @pytest.mark.parametrize("name", ["picture", "picture.mp4", "picture.dat", "picture.jpg", "picture.gif", "picture.mjpeg"])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP"])
-def test_a_image_is_one_whatever_its_name(tmp_path: Path, name: str, kind: str) -> None:
+def test_an_image_is_one_whatever_its_name(tmp_path: Path, name: str, kind: str) -> None:
     (tmp_path / name).write_bytes(saved(kind))
-    assert source_kind(str(tmp_path / name)) == "pictures"
+    assert source_kind(str(tmp_path / name)) == "images"
 
 
-@pytest.mark.parametrize(("name", "kind"), [("text.jpg", "pictures"), ("text.mp4", "file"), ("text", "file")])
+@pytest.mark.parametrize(("name", "kind"), [("text.jpg", "images"), ("text.mp4", "file"), ("text", "file")])
 def test_where_the_bytes_do_not_say_the_name_does(tmp_path: Path, name: str, kind: str) -> None:
     (tmp_path / name).write_text("neither the one nor the other")
     assert source_kind(str(tmp_path / name)) == kind

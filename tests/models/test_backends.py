@@ -17,13 +17,13 @@ from onnx import numpy_helper
 from maskstream.errors import ConfigError, WeightsError
 from maskstream.models import CLASSIFIERS, DETECTORS, ClassifierOptions, DetectorOptions, backends, face_mobilenet_network
 from maskstream.models.backends import choose_backend, graph_beside, installed_backends, kept_graph
-from maskstream.models.exported import export_weights
-from maskstream.models.exporting import Signature, export, network_key
-from maskstream.models.found_faces import outputs_as_found
+from maskstream.models.detections import outputs_as_found
+from maskstream.models.exported_model import export_weights
 from maskstream.models.keypoint_rcnn import KeypointRCNNDetector
 from maskstream.models.keypoint_rcnn_graph import KeypointRCNNGraph
+from maskstream.models.onnx_export import Signature, export, network_key
 from maskstream.models.runtimes import Graph, read_graph
-from maskstream.models.without_telemetry import openvino_package
+from maskstream.models.telemetry import openvino_package
 from maskstream.protocols import Detector
 from maskstream.types import FACE_KEYPOINTS, BgrImage, Detection, Frame
 from tests import command_lines

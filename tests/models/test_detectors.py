@@ -12,8 +12,8 @@ from maskstream.config.schema import Backend, Config
 from maskstream.errors import ModelError, WeightsError
 from maskstream.inference.analyzer import Analyzer
 from maskstream.models import CLASSIFIERS, DETECTORS, ClassifierOptions, DetectorOptions, coco_resnet50, face_mobilenet
-from maskstream.models.exporting import Signature, export
 from maskstream.models.keypoint_rcnn import KeypointRCNNDetector, to_rgb_tensor
+from maskstream.models.onnx_export import Signature, export
 from maskstream.models.runtimes import read_graph
 from maskstream.types import COCO_KEYPOINTS, FACE_KEYPOINTS, BgrImage, Frame
 from tests.inference.test_analyzer import GivenClassifier

@@ -8,6 +8,7 @@ import pytest
 from maskstream import load_config
 from maskstream.config.loading import Layer
 from maskstream.config.schema import Blur, PrivacyConfig
+from maskstream.config.source_settings import SourceSettings
 from maskstream.rendering.anonymize import cover, is_covered, stored_crop
 from maskstream.rendering.overlay import Overlay
 from maskstream.types import Face, Frame, FrameResult, Label, Output
@@ -99,7 +100,7 @@ def test_the_overlay_covers_first_and_draws_over_it() -> None:
     painted = Overlay(config).paint(frame, result_of(face))
     middle = painted[30:64, 40:60]
     assert np.ptp(middle.reshape(-1, 3), axis=0).max() == 0
-    own = Overlay(load_config(layers=[plain]), {"door": config})
+    own = Overlay(SourceSettings(load_config(layers=[plain]), {"door": config}))
     assert (own.paint(frame, result_of(face)) == painted).all()
     assert (own.paint(replace(frame, source_id="lab"), result_of(face)) != painted).any()
 
@@ -142,15 +143,16 @@ def test_a_frame_that_nobody_looked_at_is_not_shown() -> None:
     assert (plain == between.bgr).all()
 
 
-def test_other_settings_cover_from_the_next_frame_on_and_a_image_from_before_stands_in_for_none() -> None:
-    overlay = Overlay(load_config())
+def test_other_settings_cover_from_the_next_frame_on_and_an_image_from_before_stands_in_for_none() -> None:
+    settings = SourceSettings(load_config())
+    overlay = Overlay(settings)
     face = make_face(Label.NO_MASK, box=(20, 20, 60, 60))
     frame = Frame(np.full((100, 100, 3), 200, np.uint8), 0, "door", 0.0)
     result, unseen = FrameResult("door", 0, 0.0, (face,)), FrameResult("door", 1, 0.04, (face,), repeated=True)
     assert (overlay.paint(frame, result)[50, 40] == 200).all()
-    overlay.set_source("door", load_config(layers=[Layer.of_key("test", "privacy.blur", "all")]))
+    settings.set("door", load_config(layers=[Layer.of_key("test", "privacy.blur", "all")]))
     covered = overlay.paint(frame, result)
     assert not (covered[50, 40] == 200).any()
     assert (overlay.paint(frame, unseen) == covered).all()
-    overlay.set_source("door", load_config(layers=[Layer.of_key("test", "privacy.blur", "masked")]))
+    settings.set("door", load_config(layers=[Layer.of_key("test", "privacy.blur", "masked")]))
     assert overlay.paint(frame, unseen)[90, 90].max() == 0

@@ -154,7 +154,7 @@ def test_patterns(folder: Path, pattern: str, path: str, expected: list[str]) ->
 def test_patterns_of_a_number(folder: Path, pattern: str, expected: list[str]) -> None:
     numbered = ["0007", "0012", "10000", "10", "8", "x", "007", "0007b", "-1"]
     make(*(f"p/img_{number}.png" for number in numbered), "p/fill_002.png", "p/fill_  1.png", "p/frame[03].png", "p/1.png")
-    assert source_kind(pattern) == "pictures"
+    assert source_kind(pattern) == "images"
     info, frames = read(pattern)
     assert list(info.images) == [frame.file for frame in frames] == expected
     assert info.path == str(Path(pattern).parent)
@@ -183,7 +183,7 @@ def test_that_only_the_first_of_several_is_judged_is_said(
     folder: Path, said: list[tuple[str, str]], name: str, kind: str, options: dict[str, object]
 ) -> None:
     several_pages(name, kind, 3, **options)
-    assert source_kind(name) == "pictures"
+    assert source_kind(name) == "images"
     info, (frame,) = read(name)
     assert (grey_index(frame.bgr), info.frame_count) == (0, 1)
     (line,) = said
@@ -316,7 +316,7 @@ def test_a_line_for_each_that_cannot_be_read(folder: Path, said: list[tuple[str,
     assert "\n" not in "".join(line for _, line in said)
 
 
-def test_a_image_that_goes_meanwhile(folder: Path, said: list[tuple[str, str]]) -> None:
+def test_an_image_that_goes_meanwhile(folder: Path, said: list[tuple[str, str]]) -> None:
     make("photos/1.png", "photos/2.png")
     with closing(ImageSource("photos", FLAT)) as source:
         Path("photos/2.png").unlink()
@@ -378,11 +378,11 @@ def test_images_are_left_as_they_are(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("location", "kind"),
     [
-        *((f"missing{suffix}", "pictures") for suffix in (*IMAGE_SUFFIXES, ".JPG")),
-        *(("photos", "pictures"), ("photos/", "pictures"), (".", "pictures"), ("frames.mp4", "pictures")),
-        *(("photos/*", "pictures"), ("*.mp4", "pictures"), ("**", "pictures"), ("clip[2].mp4", "pictures")),
+        *((f"missing{suffix}", "images") for suffix in (*IMAGE_SUFFIXES, ".JPG")),
+        *(("photos", "images"), ("photos/", "pictures"), (".", "pictures"), ("frames.mp4", "pictures")),
+        *(("photos/*", "images"), ("*.mp4", "pictures"), ("**", "pictures"), ("clip[2].mp4", "pictures")),
         *(("clip[1].mp4", "file"), ("clip.mp4", "file"), ("missing.mp4", "file"), ("moving.gif", "file"), ("missing", "file")),
-        *(("img_%04d.jpg", "pictures"), ("clip_%d.mp4", "pictures"), ("photos/%20day", "file")),
+        *(("img_%04d.jpg", "images"), ("clip_%d.mp4", "pictures"), ("photos/%20day", "file")),
         *(("0", "webcam"), ("http://host/a.jpg", "url"), ("rtsp://host/*", "url")),
     ],
 )

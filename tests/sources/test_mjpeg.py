@@ -138,7 +138,7 @@ def test_chunks_end_where_they_like() -> None:
         assert shown(read(url)) == list(range(COUNT))
 
 
-def test_a_image_is_shown_before_the_next_one_comes() -> None:
+def test_an_image_is_shown_before_the_next_one_comes() -> None:
     with http_server({"/slow": mjpeg(fps=0.001)}) as address:
         assert shown(read(f"{address}/slow", 1)) == [0]
 
@@ -203,7 +203,7 @@ def test_a_stream_that_broke_off_once_after_its_first_image_stays_a_stream() -> 
     assert lengths == [COUNT, 1, COUNT, 1, COUNT]
 
 
-def test_parts_without_a_image_are_no_video() -> None:
+def test_parts_without_an_image_are_no_video() -> None:
     with (
         lying(answer(b"--b\r\nContent-Type: text/plain\r\n\r\nno signal\r\n" * 9)) as url,
         pytest.raises(SourceOpenError) as caught,

@@ -102,7 +102,7 @@ def test_what_is_no_video(pipe: str, feed: Callable[[str, bytes], None], data: b
         PipeSource(pipe)
 
 
-def test_a_image_through_a_pipe(pipe: str, feed: Callable[[str, bytes], None]) -> None:
+def test_an_image_through_a_pipe(pipe: str, feed: Callable[[str, bytes], None]) -> None:
     feed(pipe, jpeg(4))
     with closing(PipedImageSource(pipe, "door")) as source:
         (frame,) = source
@@ -128,7 +128,7 @@ def test_what_is_not_one_image(pipe: str, feed: Callable[[str, bytes], None], da
     assert str(caught.value).startswith(f"{pipe}: {words}")
 
 
-def test_a_image_that_is_too_large(pipe: str, feed: Callable[[str, bytes], None]) -> None:
+def test_an_image_that_is_too_large(pipe: str, feed: Callable[[str, bytes], None]) -> None:
     feed(pipe, jpeg(1))
     with pytest.raises(
         SourceOpenError, match=r"cam: it has 160x120 pixels, more than 0\.01 megapixels; .*pictures\.max_megapixels"
@@ -136,7 +136,7 @@ def test_a_image_that_is_too_large(pipe: str, feed: Callable[[str, bytes], None]
         PipedImageSource(pipe, max_megapixels=0.01)
 
 
-def test_a_pipe_into_a_image(pipe: str, feed: Callable[[str, bytes], None], config: Config) -> None:
+def test_a_pipe_into_an_image(pipe: str, feed: Callable[[str, bytes], None], config: Config) -> None:
     camera = read_cameras([pipe], config)[0]
     assert [is_one_image(camera, output) for output in ("judged.jpg", "judged.mp4", "judged/", None)] == [
         True,
@@ -261,7 +261,7 @@ def test_a_file_as_standard_input_is_read_as_the_file(tmp_path: Path) -> None:
     assert len(decode(tmp_path / "out.mp4")) == 3
 
 
-def test_a_image_as_standard_input(tmp_path: Path) -> None:
+def test_an_image_as_standard_input(tmp_path: Path) -> None:
     """From a program, and as a file."""
     (tmp_path / "photo").write_bytes(jpeg(4))
     with (tmp_path / "photo").open("rb") as photo, subprocess.Popen(["cat"], stdin=photo, stdout=subprocess.PIPE) as cat:

@@ -9,7 +9,7 @@ from maskstream.config.loading import load_config
 from maskstream.config.schema import NetworkConfig
 from maskstream.errors import SourceOpenError
 from maskstream.sources import UrlSource
-from maskstream.sources.failures import proxy_of
+from maskstream.sources.connection_errors import proxy_of
 from tests.drill.cameras import unused_port
 from tests.liars import Caller, Liar
 from tests.servers import content, http_server

@@ -74,7 +74,7 @@ def camera(url: str, config: NetworkConfig = EVERY_SECOND, clock: ManualClock | 
     return SnapshotSource(url, config, clock=clock or ManualClock())
 
 
-def test_a_url_that_gives_a_image_is_a_camera_whatever_it_calls_it() -> None:
+def test_a_url_that_gives_an_image_is_a_camera_whatever_it_calls_it() -> None:
     for kind in ("image/jpeg", "text/plain", "application/octet-stream", "video/mp4"):
         with http_server({"/cgi-bin/snap": images(map(jpeg, count()), kind)}) as address:
             with closing(open_url(f"{address}/cgi-bin/snap?chn=1", QUICK)) as source:
@@ -86,7 +86,7 @@ def test_a_url_that_gives_a_image_is_a_camera_whatever_it_calls_it() -> None:
             assert frames[4].wall_time - frames[0].wall_time >= timedelta(seconds=0.06)
 
 
-def test_a_image_is_asked_for_once_and_as_it_is_named() -> None:
+def test_an_image_is_asked_for_once_and_as_it_is_named() -> None:
     """Nothing is put into the URL, no part is asked for, and what came while it was opened is the first frame."""
     asked: list[tuple[str, str | None]] = []
 
@@ -102,14 +102,14 @@ def test_a_image_is_asked_for_once_and_as_it_is_named() -> None:
 
 
 @pytest.mark.parametrize("headers", [{"Transfer_Encoding": "identity"}, {"Connection": "close"}])
-def test_a_image_whose_length_is_not_said(headers: dict[str, str]) -> None:
+def test_an_image_whose_length_is_not_said(headers: dict[str, str]) -> None:
     with http_server({"/snap": images(map(jpeg, count()), **headers)}) as address:
         with closing(open_url(f"{address}/snap", QUICK)) as source:
             assert [grey_index(frame.bgr) for frame in islice(source, 3)] == [0, 1, 2]
         assert type(source) is SnapshotSource
 
 
-def test_a_image_behind_which_the_connection_stays_open() -> None:
+def test_an_image_behind_which_the_connection_stays_open() -> None:
     """It says neither how long it is nor that it is whole."""
     good = count()
 
@@ -220,7 +220,7 @@ FAILURES: dict[str, Answer] = {
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_a_image_that_fails_is_counted_and_the_next_one_is_asked_for(name: str) -> None:
+def test_an_image_that_fails_is_counted_and_the_next_one_is_asked_for(name: str) -> None:
     good = endless()
     with http_server({"/snap": in_turn(good, FAILURES[name], good)}) as address, closing(camera(f"{address}/snap")) as source:
         frames = list(islice(source, 3))
@@ -369,7 +369,7 @@ def test_a_lost_camera_is_opened_again_and_said_once(said: list[str]) -> None:
 # One picture
 
 
-def test_a_image_is_read_once_where_the_interval_is_0() -> None:
+def test_an_image_is_read_once_where_the_interval_is_0() -> None:
     with http_server({"/cover": images([jpeg(4)])} | {"/locked": locked(images([jpeg(5)]))}) as address:
         with closing(open_url(f"{address}/cover", network(snapshot_s=0), "cover")) as source:
             (frame,) = source
@@ -383,7 +383,7 @@ def test_a_image_is_read_once_where_the_interval_is_0() -> None:
         assert frame.file == frame.source_id == f"{address}/locked".replace("://", "://***@")
 
 
-def test_a_image_is_upright_and_the_others_in_it_are_said(tmp_path: Path, said: list[str]) -> None:
+def test_an_image_is_upright_and_the_others_in_it_are_said(tmp_path: Path, said: list[str]) -> None:
     exif = Image.Exif()
     exif[274] = 6
     Image.fromarray(four_corners((64, 32))[..., ::-1]).save(tmp_path / "a.jpg", quality=95, exif=exif)

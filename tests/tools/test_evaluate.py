@@ -173,7 +173,7 @@ def test_a_killed_run_and_an_interrupted_one_go_on(photos: Path, tmp_path: Path,
 
 
 @pytest.mark.slow
-def test_a_image_that_turns_out_to_be_damaged_is_left_out_and_counted(
+def test_an_image_that_turns_out_to_be_damaged_is_left_out_and_counted(
     photos: Path, main: Main, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for index in range(2):

@@ -26,7 +26,7 @@ from maskstream.errors import OutOfMemory, SourceOpenError
 from maskstream.inference.analyzer import Analyzer
 from maskstream.inference.pipeline import build_detector
 from maskstream.models import CLASSIFIERS, ClassifierOptions
-from maskstream.models.on_device import DeviceCutter, Uploads
+from maskstream.models.gpu_images import DeviceCutter, Uploads
 from maskstream.types import BgrImage, Face, Frame, FrameResult, Label
 from tests.conftest import ROOT, make_frame
 from tools.gpu_check import main
@@ -185,7 +185,7 @@ class _Forgetful(Check):
     def analyzer(self, precision: str = "float32") -> Analyzer:
         config, uploads = self.config(detector={"short_side": QUICK.short_side}), _RemembersPlaces(CPU)
         classifier = CLASSIFIERS["mask_mobilenet"](ClassifierOptions("cpu", config.clip))
-        return Analyzer(build_detector(config, None, uploads), classifier, config, None, DeviceCutter(uploads))
+        return Analyzer(build_detector(config, uploads), classifier, config, DeviceCutter(uploads))
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 
 from maskstream import MaskPipeline
 from maskstream.io.images import read_image
-from maskstream.training.crops import middle, stored_size
+from maskstream.training.crops import centre_crop, stored_size
 from maskstream.types import Frame
 from maskstream.vision.align import cut_quad
 from tests import command_lines
@@ -46,7 +46,7 @@ def test_the_tool_cuts_what_the_stream_judges(
     judged = [cut_quad(frame.bgr, face.quad_xy, SIZE) for frame in demo_frames[::25] for face in pipeline(frame.bgr)]
     assert len(judged) == 6
     for seen in judged:
-        differences = [abs(middle(crop, SIZE).astype(int) - seen.astype(int)) for crop in crops]
+        differences = [abs(centre_crop(crop, SIZE).astype(int) - seen.astype(int)) for crop in crops]
         best = min(differences, key=np.mean)
         assert best.max() <= 1
         assert (best > 0).mean() < 0.005

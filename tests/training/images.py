@@ -1,4 +1,4 @@
-"""Pictures that a detector of faces knows nothing of: blue discs with three white dots, on stripes."""
+"""Images that no face detector was trained on: blue discs with three white dots, on stripes."""
 
 import json
 from pathlib import Path
@@ -9,12 +9,12 @@ import numpy as np
 from maskstream.types import FACE_KEYPOINTS
 
 
-def write_discs(folder: Path, images: int = 8) -> Path:
-    """Write pictures of 256x192 px with one or two discs each; return their COCO keypoints file."""
+def write_discs(folder: Path, count: int = 8) -> Path:
+    """Write images of 256x192 px with one or two discs each; return their COCO keypoints file."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     images, annotations = [], []
-    for number in range(images):
+    for number in range(count):
         bgr = np.full((192, 256, 3), 90, np.uint8)
         bgr[:, :: int(rng.integers(5, 12))] = rng.integers(60, 200, 3)
         for x in (70, 180)[: 1 + number % 2]:

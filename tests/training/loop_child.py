@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
+from maskstream.training.distributed import joined
 from maskstream.training.loop import Trainer
-from maskstream.training.ranks import joined
 from maskstream.training.task import Run
 from tests.training.lines import LineTask
 

@@ -13,15 +13,11 @@ from maskstream.errors import ConfigError, SourceOpenError
 from maskstream.io.images import write_image
 from maskstream.models.crop_classifier import crops_to_tensor
 from maskstream.training import classifier
-from maskstream.training.classifier import (
-    ClassifierTask,
-    CropSet,
-    change_crop,
-    classification_figures,
-    judged_figures,
-    read_crops,
-)
-from maskstream.training.crops import middle, stored_size
+from maskstream.training.classifier import ClassifierTask
+from maskstream.training.classifier_metrics import metrics_of_logits, metrics_of_probabilities
+from maskstream.training.crop_augmentation import augment_crop
+from maskstream.training.crop_set import CropSet, read_crops
+from maskstream.training.crops import centre_crop, stored_size
 from maskstream.training.recipe import ClassifierRecipe
 from maskstream.training.run import load_classifier_recipe
 from maskstream.types import BgrImage, Label
@@ -122,7 +118,7 @@ def test_crops_need_a_description(tmp_path: Path, content: str | None) -> None:
 
 
 def test_crops_of_another_size_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SourceOpenError, match="crops for 48 px, the recipe says 32"):
+    with pytest.raises(SourceOpenError, match="crops for 48 px, but size_px of the recipe is 32"):
         read_crops(write_crops(tmp_path, size_px=48, mask=1), recipe())
 
 
@@ -136,7 +132,7 @@ def test_figures_by_hand() -> None:
     probabilities = np.array(
         [[0.90, 0.05, 0.05], [0.38, 0.35, 0.27], [0.17, 0.50, 0.33], [0.63, 0.27, 0.10], [0.30, 0.60, 0.10]], np.float64
     )
-    figures = judged_figures(probabilities, np.array([0, 1, 2, 1, 0]), CLASSES)
+    figures = metrics_of_probabilities(probabilities, np.array([0, 1, 2, 1, 0]), CLASSES)
     assert figures == {
         "log_likelihood": pytest.approx((log(0.9) + log(0.62) + log(0.83) + log(0.37) + log(0.3)) / 5),
         "accuracy": pytest.approx(3 / 5),
@@ -155,18 +151,18 @@ def test_background_counts_in_figures_of_its_own_only() -> None:
     among_all[2] = [0.08, 0.04, 0.28, 0.6]  # taken for background, and judged rightly as a face
     background = np.array([[0.3, 0.1, 0, 0.6], [0.6, 0.1, 0, 0.3], [0, 0, 0.1, 0.9], [0, 0, 0.2, 0.8]])
     classes = [*CLASSES, "background"]
-    figures = judged_figures(np.concatenate([among_all, background]), np.array([0, 1, 2, 3, 3, 3, 3]), classes)
-    expected = judged_figures(faces, labels, CLASSES)
+    figures = metrics_of_probabilities(np.concatenate([among_all, background]), np.array([0, 1, 2, 3, 3, 3, 3]), classes)
+    expected = metrics_of_probabilities(faces, labels, CLASSES)
     assert figures == pytest.approx({**expected, "face_recall": 2 / 3, "background_recall": 3 / 4})
-    assert judged_figures(among_all, labels, classes) == pytest.approx({**expected, "face_recall": 2 / 3})
+    assert metrics_of_probabilities(among_all, labels, classes) == pytest.approx({**expected, "face_recall": 2 / 3})
 
 
 def test_the_temperature_is_that_of_faces() -> None:
     logits = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
     labels = np.random.default_rng(0).integers(0, 4, 60)
     is_face = labels < 3
-    figures = classification_figures(logits, labels, [*CLASSES, "background"])
-    alone = classification_figures(logits[torch.from_numpy(is_face)][:, :3], labels[is_face], CLASSES)
+    figures = metrics_of_logits(logits, labels, [*CLASSES, "background"])
+    alone = metrics_of_logits(logits[torch.from_numpy(is_face)][:, :3], labels[is_face], CLASSES)
     assert figures["temperature"] == pytest.approx(alone["temperature"], abs=1e-6)
     assert set(figures) - set(alone) == {"face_recall", "background_recall"}
 
@@ -175,7 +171,7 @@ def test_the_temperature_is_that_of_faces() -> None:
 def test_figures_are_given_at_the_temperature_that_fits(exaggerated: float) -> None:
     logits = torch.tensor([[1.0, 0.0]] * 4 + [[0.0, 1.0]] * 4) * exaggerated
     labels = np.array([0, 0, 0, 1, 1, 1, 1, 0])  # three of four are right, which is what a probability of 0.75 means
-    figures = classification_figures(logits, labels, ["mask", "no_mask"])
+    figures = metrics_of_logits(logits, labels, ["mask", "no_mask"])
     assert figures["temperature"] == pytest.approx(exaggerated / log(3), rel=1e-3)
     assert figures["log_likelihood"] == pytest.approx(0.75 * log(0.75) + 0.25 * log(0.25), abs=1e-5)
     assert figures["calibration_error"] == pytest.approx(0, abs=1e-3)
@@ -187,16 +183,16 @@ def test_the_place_of_the_mask_among_the_classes_does_not_matter() -> None:
     logits = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
     labels = np.random.default_rng(0).integers(0, 3, 60)
     turned = [2, 0, 1]
-    first = classification_figures(logits, labels, CLASSES)
-    second = classification_figures(logits[:, turned], np.argsort(turned)[labels], [CLASSES[index] for index in turned])
+    first = metrics_of_logits(logits, labels, CLASSES)
+    second = metrics_of_logits(logits[:, turned], np.argsort(turned)[labels], [CLASSES[index] for index in turned])
     assert second == pytest.approx(first, abs=1e-6)
     assert first["temperature"] > 0
 
 
 def test_without_changes_a_crop_is_its_middle_or_the_mirror_image() -> None:
     (stored,) = noise()
-    straight = middle(stored, SIZE)
-    made = [change_crop(stored, Label.MASK, recipe(**PLAIN), np.random.default_rng(seed)) for seed in range(40)]
+    straight = centre_crop(stored, SIZE)
+    made = [augment_crop(stored, Label.MASK, recipe(**PLAIN), np.random.default_rng(seed)) for seed in range(40)]
     mirrored = [np.array_equal(crop, straight[:, ::-1]) for crop in made]
     assert all(is_mirror or np.array_equal(crop, straight) for crop, is_mirror in zip(made, mirrored, strict=True))
     assert 8 < sum(mirrored) < 32
@@ -206,12 +202,12 @@ def test_without_changes_a_crop_is_its_middle_or_the_mirror_image() -> None:
 def test_a_changed_crop_has_the_size_that_the_classifier_sees(label: str) -> None:
     (stored,) = noise()
     before = stored.copy()
-    made = [change_crop(stored, label, recipe(occluded_share=0.5), np.random.default_rng(seed)) for seed in range(60)]
+    made = [augment_crop(stored, label, recipe(occluded_share=0.5), np.random.default_rng(seed)) for seed in range(60)]
     assert {crop.shape for crop in made} == {(SIZE, SIZE, 3)}
     assert {crop.dtype for crop in made} == {np.dtype(np.uint8)}
     assert len({crop.tobytes() for crop in made}) == 60
     assert np.array_equal(stored, before)
-    again = change_crop(stored, label, recipe(occluded_share=0.5), np.random.default_rng(7))
+    again = augment_crop(stored, label, recipe(occluded_share=0.5), np.random.default_rng(7))
     assert np.array_equal(again, made[7])
 
 
@@ -221,7 +217,7 @@ def test_crops_move_turn_and_grow_as_far_as_the_recipe_says() -> None:
 
     def bars(**changes: float) -> list[np.ndarray]:
         made = recipe(**{**PLAIN, **changes})
-        crops = [change_crop(stored, Label.MASK, made, np.random.default_rng(seed)) for seed in range(100)]
+        crops = [augment_crop(stored, Label.MASK, made, np.random.default_rng(seed)) for seed in range(100)]
         return [np.argwhere(crop[..., 0] > 127) for crop in crops]
 
     assert np.ptp([bar.mean(axis=0) for bar in bars()], axis=0).max() == 0
@@ -236,8 +232,8 @@ def test_crops_move_turn_and_grow_as_far_as_the_recipe_says() -> None:
 def test_each_setting_changes_crops(name: str) -> None:
     (stored,) = noise()
     changed = recipe(**{**PLAIN, name: 10.0 if name == "jitter_turn_deg" else 1.0 if "share" in name else 0.5})
-    straight = middle(stored, SIZE)
-    made = [change_crop(stored, Label.NO_MASK, changed, np.random.default_rng(seed)) for seed in range(10)]
+    straight = centre_crop(stored, SIZE)
+    made = [augment_crop(stored, Label.NO_MASK, changed, np.random.default_rng(seed)) for seed in range(10)]
     assert sum(not any(np.array_equal(crop, plain) for plain in (straight, straight[:, ::-1])) for crop in made) >= 4
 
 
@@ -266,7 +262,7 @@ def test_every_crop_of_a_class_is_drawn() -> None:
     train = crop_set(0, 1, 1, 1, 1, 2)
     drawing = task(recipe(**PLAIN), train)
     drawn = {crop.tobytes() for crop, label in map(drawing.sample, range(150)) if label == 1}
-    seen = {middle(train.pixels_bgr[index], SIZE)[:, ::step].tobytes() for index, step in product(range(1, 5), (1, -1))}
+    seen = {centre_crop(train.pixels_bgr[index], SIZE)[:, ::step].tobytes() for index, step in product(range(1, 5), (1, -1))}
     assert drawn == seen
 
 
@@ -304,7 +300,7 @@ def test_only_the_middle_of_a_validation_crop_is_judged() -> None:
     module = building.module.eval()
     items = [7, 2, 5]
     predicted = building.predict(module, items, CPU)
-    crops = [middle(val.pixels_bgr[item], SIZE) for item in items]
+    crops = [centre_crop(val.pixels_bgr[item], SIZE) for item in items]
     with torch.inference_mode():
         expected = module(crops_to_tensor(crops, CPU))
     assert [item for item, _ in predicted] == items
@@ -327,7 +323,7 @@ def test_more_crops_than_one_pass_takes_are_all_judged(monkeypatch: pytest.Monke
     alone = building.predict(module, [5], CPU)[0]
     assert predicted[5][1] == pytest.approx(alone[1], abs=1e-4)
     figures = building.validate(predicted)
-    expected = classification_figures(torch.tensor([logits for _, logits in predicted]), np.array(labels), CLASSES)
+    expected = metrics_of_logits(torch.tensor([logits for _, logits in predicted]), np.array(labels), CLASSES)
     assert figures == expected
 
 
@@ -349,7 +345,7 @@ def test_all_parameters_learn_and_only_weights_decay() -> None:
 
 @pytest.mark.parametrize("labels", [(0, 0, 0), (1, 2, 1)])
 def test_crops_to_judge_by_need_both_answers(labels: tuple[int, ...]) -> None:
-    with pytest.raises(SourceOpenError, match="all of one answer"):
+    with pytest.raises(SourceOpenError, match="all validation crops have the same answer"):
         task(recipe(), crop_set(0, 1, 2), crop_set(*labels))
     task(recipe(), crop_set(0, 1, 2), crop_set(0, 1))
 

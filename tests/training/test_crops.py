@@ -12,7 +12,7 @@ import pytest
 from maskstream.annotations import Annotations, LabelledFace, LabelledImage
 from maskstream.errors import SinkError
 from maskstream.io.images import read_image, write_image
-from maskstream.training.crops import MARGIN, CropRules, Miss, cut_stored, make_crops, middle, stored_size
+from maskstream.training.crops import MARGIN, CropRules, MissReason, centre_crop, cut_with_margin, make_crops, stored_size
 from maskstream.types import FACE_KEYPOINTS, BgrImage, Detection, Label
 from maskstream.vision.align import PADDING_BGR, AlignRules, align_face
 from maskstream.vision.geometry import face_box_from_keypoints, head_box
@@ -89,11 +89,11 @@ def assert_same_pixels(crop: BgrImage, expected: BgrImage) -> None:
 def test_the_middle_of_a_stored_crop_is_what_the_stream_cuts(detection: Detection, size_px: int) -> None:
     bgr = noise()
     aligned = align_face(bgr, detection, detection.box_xyxy, size_px, ALIGN)
-    stored = cut_stored(bgr, detection, detection.box_xyxy, size_px, ALIGN)
+    stored = cut_with_margin(bgr, detection, detection.box_xyxy, size_px, ALIGN)
     assert aligned is not None
     assert stored is not None
     assert stored.shape == (stored_size(size_px), stored_size(size_px), 3)
-    assert_same_pixels(middle(stored, size_px), aligned.bgr)
+    assert_same_pixels(centre_crop(stored, size_px), aligned.bgr)
 
 
 def test_the_comparison_would_see_a_shift_by_a_tenth_of_a_pixel() -> None:
@@ -108,7 +108,7 @@ def test_the_comparison_would_see_a_shift_by_a_tenth_of_a_pixel() -> None:
 def test_the_margin_shows_what_is_around_a_face_and_is_padded_beyond_the_image() -> None:
     white = np.full((SIDE, SIDE, 3), 255, np.uint8)
     inside, at_the_edge = (rotated(make_detection(), 0, 1.0, centre=centre) for centre in ((150, 150), (5, 150)))
-    stored = [cut_stored(white, each, each.box_xyxy, 32, ALIGN) for each in (inside, at_the_edge)]
+    stored = [cut_with_margin(white, each, each.box_xyxy, 32, ALIGN) for each in (inside, at_the_edge)]
     assert stored[0] is not None
     assert stored[1] is not None
     assert (stored[0] == 255).all()
@@ -122,7 +122,7 @@ def test_the_middle_lies_on_whole_pixels(size_px: int) -> None:
     assert (stored - size_px) % 2 == 0
     assert stored == pytest.approx(MARGIN * size_px, abs=1)
     numbered = np.arange(stored * stored * 3, dtype=np.uint32).reshape(stored, stored, 3)
-    found = middle(numbered.astype(np.uint8), size_px)
+    found = centre_crop(numbered.astype(np.uint8), size_px)
     margin = (stored - size_px) // 2
     assert found.shape == (size_px, size_px, 3)
     assert np.array_equal(found, numbered.astype(np.uint8)[margin:-margin, margin:-margin])
@@ -130,8 +130,8 @@ def test_the_middle_lies_on_whole_pixels(size_px: int) -> None:
 
 def test_what_cannot_be_aligned_is_refused() -> None:
     small, weak = make_detection(box=(40, 40, 49.9, 60)), make_detection(point_score=0.29)
-    assert cut_stored(noise(), small, small.box_xyxy, 32, ALIGN) is None
-    assert cut_stored(noise(), weak, weak.box_xyxy, 32, ALIGN) is None
+    assert cut_with_margin(noise(), small, small.box_xyxy, 32, ALIGN) is None
+    assert cut_with_margin(noise(), weak, weak.box_xyxy, 32, ALIGN) is None
 
 
 def test_crops_go_into_folders_of_their_classes(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_crops_go_into_folders_of_their_classes(tmp_path: Path) -> None:
     assert sum(ticks) == 2
     for face in faces:
         paths = sorted((tmp_path / "out" / face.label.value).iterdir())
-        expected = cut_stored(noise(), face.as_detection(), face.box_xyxy, 32, ALIGN)
+        expected = cut_with_margin(noise(), face.as_detection(), face.box_xyxy, 32, ALIGN)
         assert len(paths) == 2
         assert all(np.array_equal(read_image(str(path)), expected) for path in paths)
 
@@ -158,8 +158,8 @@ def test_the_description_agrees_with_the_files(tmp_path: Path) -> None:
     returned = cut(annotations(tmp_path, *faces, names=("a.png", "b.png", "c.jpg")), out)
     description = json.loads((out / "crops.json").read_text())
     assert description["crops"] == dict(Counter(path.parent.name for path in out.glob("*/*.png"))) == {"mask": 3, "no_mask": 6}
-    assert description["missed"] == {Miss.TOO_SMALL: 6}
-    assert description["misses"][0] == {"picture": "a.png", "box": [40, 40, 45, 46], "reason": Miss.TOO_SMALL}
+    assert description["missed"] == {MissReason.TOO_SMALL: 6}
+    assert description["misses"][0] == {"picture": "a.png", "box": [40, 40, 45, 46], "reason": MissReason.TOO_SMALL}
     assert [miss["picture"] for miss in description["misses"]] == ["a.png", "a.png", "b.png", "b.png", "c.jpg", "c.jpg"]
     assert (description["size_px"], description["stored_px"]) == (32, 40)
     assert (description["min_face_px"], description["keypoints"]) == (10, "labels")
@@ -177,18 +177,18 @@ def test_images_of_one_name_in_several_folders_all_keep_their_crops(tmp_path: Pa
 @pytest.mark.parametrize(
     ("face", "detector", "reason"),
     [
-        (labelled(make_detection(), Label.UNKNOWN), None, Miss.UNKNOWN_CLASS),
-        (replace(labelled(make_detection()), ignore=True), None, Miss.IGNORED),
-        (labelled(make_detection(), keypoints=False), None, Miss.NO_KEYPOINTS),
-        (labelled(make_detection(), keypoints=False), Detector(), Miss.NOT_DETECTED),
-        (labelled(make_detection(), keypoints=False), Detector([moved(make_detection(), 60)]), Miss.NOT_DETECTED),
-        (labelled(make_detection(), keypoints=False), Detector([make_detection(point_score=0.2)]), Miss.TOO_SMALL),
-        (labelled(make_detection(box=(40, 40, 49.5, 60))), None, Miss.TOO_SMALL),
+        (labelled(make_detection(), Label.UNKNOWN), None, MissReason.UNKNOWN_CLASS),
+        (replace(labelled(make_detection()), ignore=True), None, MissReason.IGNORED),
+        (labelled(make_detection(), keypoints=False), None, MissReason.NO_KEYPOINTS),
+        (labelled(make_detection(), keypoints=False), Detector(), MissReason.NOT_DETECTED),
+        (labelled(make_detection(), keypoints=False), Detector([moved(make_detection(), 60)]), MissReason.NOT_DETECTED),
+        (labelled(make_detection(), keypoints=False), Detector([make_detection(point_score=0.2)]), MissReason.TOO_SMALL),
+        (labelled(make_detection(box=(40, 40, 49.5, 60))), None, MissReason.TOO_SMALL),
     ],
     ids=["class", "ignored", "no points", "nothing detected", "detected elsewhere", "uncertain eyes", "small"],
 )
 def test_a_face_without_a_crop_is_listed_with_the_reason(
-    tmp_path: Path, face: LabelledFace, detector: Detector | None, reason: Miss
+    tmp_path: Path, face: LabelledFace, detector: Detector | None, reason: MissReason
 ) -> None:
     description = cut(annotations(tmp_path, face, labelled(moved(make_detection(), 150))), tmp_path / "out", detector)
     assert description["missed"] == {reason: 1}
@@ -201,8 +201,8 @@ def test_an_unreadable_image_is_listed_and_the_next_one_is_cut(tmp_path: Path) -
     given = annotations(tmp_path, face, unknown, face, names=("a.png", "b.png"))
     (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:500])
     description = cut(given, tmp_path / "out")
-    assert description["missed"] == {Miss.UNKNOWN_CLASS: 2, Miss.UNREADABLE: 2}
-    assert {miss["picture"] for miss in description["misses"] if miss["reason"] == Miss.UNREADABLE} == {"a.png"}
+    assert description["missed"] == {MissReason.UNKNOWN_CLASS: 2, MissReason.UNREADABLE: 2}
+    assert {miss["picture"] for miss in description["misses"] if miss["reason"] == MissReason.UNREADABLE} == {"a.png"}
     assert description["crops"] == {"mask": 2}
 
 
@@ -219,7 +219,7 @@ def test_where_the_keypoints_come_from(tmp_path: Path, keypoints: str, from_labe
     ours, found = make_detection(), moved(make_detection(), 2)
     description = cut(annotations(tmp_path, labelled(ours)), tmp_path / "out", Detector([found]), keypoints=keypoints)
     crops = [read_image(str(path)) for path in (tmp_path / "out" / "mask").iterdir()]
-    by_labels, by_detector = (cut_stored(noise(), each, each.box_xyxy, 32, ALIGN) for each in (ours, found))
+    by_labels, by_detector = (cut_with_margin(noise(), each, each.box_xyxy, 32, ALIGN) for each in (ours, found))
     assert sum(np.array_equal(crop, by_labels) for crop in crops) == from_labels
     assert sum(np.array_equal(crop, by_detector) for crop in crops) == from_detector
     assert description["crops"] == {"mask": from_labels + from_detector}
@@ -233,7 +233,7 @@ def test_a_face_without_labelled_points_takes_those_of_the_detector_and_others_d
     assert cut(annotations(tmp_path, *faces), tmp_path / "out", detector)["crops"] == {"mask": 1, "no_mask": 1}
     for name, expected in (("mask", found), ("no_mask", ours)):
         (path,) = (tmp_path / "out" / name).iterdir()
-        assert np.array_equal(read_image(str(path)), cut_stored(noise(), expected, expected.box_xyxy, 32, ALIGN))
+        assert np.array_equal(read_image(str(path)), cut_with_margin(noise(), expected, expected.box_xyxy, 32, ALIGN))
 
 
 def test_with_both_a_face_that_was_not_detected_has_its_labelled_crop(tmp_path: Path) -> None:
@@ -247,10 +247,10 @@ def test_labelled_heads_are_matched_with_the_heads_of_detections(tmp_path: Path,
     x1, y1, x2, y2 = head_box(found.box_xyxy, SIDE, SIDE)
     up = raised * (y2 - y1)  # so far that the face itself hardly meets it
     given = annotations(tmp_path, LabelledFace(np.array([x1, y1 - up, x2, y2 - up], np.float32), Label.NO_MASK))
-    assert cut(given, tmp_path / "as_face", Detector([found]))["missed"] == {Miss.NOT_DETECTED: 1}
+    assert cut(given, tmp_path / "as_face", Detector([found]))["missed"] == {MissReason.NOT_DETECTED: 1}
     assert cut(given, tmp_path / "as_head", Detector([found]), box="head")["crops"] == {"no_mask": 1}
     (path,) = (tmp_path / "as_head" / "no_mask").iterdir()  # cut by the face, as the stream does
-    assert np.array_equal(read_image(str(path)), cut_stored(noise(), found, found.box_xyxy, 32, ALIGN))
+    assert np.array_equal(read_image(str(path)), cut_with_margin(noise(), found, found.box_xyxy, 32, ALIGN))
 
 
 def test_a_detection_is_used_once_and_by_the_face_it_fits_best(tmp_path: Path) -> None:
@@ -259,7 +259,7 @@ def test_a_detection_is_used_once_and_by_the_face_it_fits_best(tmp_path: Path) -
     faces = [labelled(worse, Label.MASK, keypoints=False), labelled(better, Label.NO_MASK, keypoints=False)]
     description = cut(annotations(tmp_path, *faces), tmp_path / "out", Detector([found]))
     assert description["crops"] == {"no_mask": 1}
-    assert description["missed"] == {Miss.NOT_DETECTED: 1}
+    assert description["missed"] == {MissReason.NOT_DETECTED: 1}
     assert description["misses"][0]["box"] == pytest.approx(worse.box_xyxy.tolist(), abs=0.1)
 
 
@@ -268,7 +268,7 @@ def test_a_face_is_matched_once_however_many_detections_there_are(tmp_path: Path
     given = annotations(tmp_path, labelled(make_detection(), keypoints=False))
     assert cut(given, tmp_path / "out", Detector([far, near]))["crops"] == {"mask": 1}
     (path,) = (tmp_path / "out" / "mask").iterdir()
-    assert np.array_equal(read_image(str(path)), cut_stored(noise(), near, near.box_xyxy, 32, ALIGN))
+    assert np.array_equal(read_image(str(path)), cut_with_margin(noise(), near, near.box_xyxy, 32, ALIGN))
 
 
 def test_an_unwritable_file_is_said(tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_an_unwritable_file_is_said(tmp_path: Path) -> None:
 def test_crops_of_two_sets_are_not_mixed(tmp_path: Path) -> None:
     given = annotations(tmp_path, labelled(make_detection()))
     cut(given, tmp_path / "out")
-    with pytest.raises(SinkError, match="out: holds crops already; delete it or choose another folder"):
+    with pytest.raises(SinkError, match="out: contains crops already; delete it or choose another folder"):
         cut(given, tmp_path / "out")
 
 
@@ -297,7 +297,7 @@ def test_a_labelled_head_is_cut_by_its_face(tmp_path: Path) -> None:
     detection = rotated(make_detection(), 0, 1.5)
     head = LabelledFace(head_box(detection.box_xyxy, SIDE, SIDE), Label.MASK, keypoints_xy=detection.keypoints_xy)
     cut(annotations(tmp_path, head), tmp_path / "out", box="head")
-    expected = cut_stored(noise(), detection, face_box_from_keypoints(detection), 32, ALIGN)
+    expected = cut_with_margin(noise(), detection, face_box_from_keypoints(detection), 32, ALIGN)
     assert np.array_equal(read_image(str(next((tmp_path / "out" / "mask").iterdir()))), expected)
 
 
@@ -306,10 +306,10 @@ def test_the_middle_is_the_same_where_the_side_is_a_multiple_of_the_size(height:
     detection = make_detection(left_eye=(130, 100), right_eye=(120, 101), nose=(125, 110), box=(100, 60, 140, 60 + height))
     bgr = noise(500)
     aligned = align_face(bgr, detection, detection.box_xyxy, 112, ALIGN)
-    stored = cut_stored(bgr, detection, detection.box_xyxy, 112, ALIGN)
+    stored = cut_with_margin(bgr, detection, detection.box_xyxy, 112, ALIGN)
     assert aligned is not None
     assert stored is not None
-    assert_same_pixels(middle(stored, 112), aligned.bgr)
+    assert_same_pixels(centre_crop(stored, 112), aligned.bgr)
 
 
 def test_background_is_what_is_found_beside_all_labelled_faces_in_images_of_the_given_names(tmp_path: Path) -> None:
@@ -324,10 +324,10 @@ def test_background_is_what_is_found_beside_all_labelled_faces_in_images_of_the_
     assert description["background"] == "^negative_"
     (path,) = (tmp_path / "out" / "background").iterdir()
     assert path.name.startswith("negative_1.png")
-    assert np.array_equal(read_image(str(path)), cut_stored(noise(), stranger, stranger.box_xyxy, 32, ALIGN))
+    assert np.array_equal(read_image(str(path)), cut_with_margin(noise(), stranger, stranger.box_xyxy, 32, ALIGN))
 
 
-def test_a_image_without_faces_is_nothing_but_background(tmp_path: Path) -> None:
+def test_an_image_without_faces_is_nothing_but_background(tmp_path: Path) -> None:
     detector = Detector([make_detection(), moved(make_detection(), 100)])
     assert cut(annotations(tmp_path), tmp_path / "out", detector, background=re.compile(""))["crops"] == {"background": 2}
 

@@ -14,8 +14,8 @@ import torch
 
 from maskstream.errors import ModelError, SinkError, SourceError, WeightsError
 from maskstream.models.checkpoint import load_checkpoint
+from maskstream.training.distributed import Ranks
 from maskstream.training.loop import Trainer
-from maskstream.training.ranks import Ranks
 from maskstream.training.task import Run
 from tests import command_lines
 from tests.command_lines import ROOT, Forked
@@ -207,7 +207,7 @@ def test_an_ended_training_whose_weights_are_gone_is_no_success(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_image_that_vanishes_is_said_in_one_line(tmp_path: Path, workers: int) -> None:
+def test_an_image_that_vanishes_is_said_in_one_line(tmp_path: Path, workers: int) -> None:
     class Vanishing(LineTask):
         def sample(self, number: int) -> tuple[float, float]:
             if number == 12:

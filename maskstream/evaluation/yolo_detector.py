@@ -1,0 +1,209 @@
+"""`yolo`: an Ultralytics detector whose classes say who wears a mask, to be measured beside our own models.
+
+It finds and judges in one go, so it takes the place of detector, aligned crops and classifier together. The library is optional:
+`pip install -r requirements-yolo.txt`. Jocher et al., "Ultralytics YOLO" (2023).
+"""
+
+import os
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from pickle import UnpicklingError
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import PIL.Image
+import torch
+
+from maskstream.config.label_meanings import ambiguous_names, question, setting_of
+from maskstream.config.loading import plain_name
+from maskstream.config.schema import IncorrectAs, LabelMeaning
+from maskstream.errors import ConfigError, ModelError, WeightsError
+from maskstream.io.user_folders import expand_home
+from maskstream.models.fork_safety import require_unforked
+from maskstream.types import BgrImage, Detection, Face, FloatArray, Frame, FrameResult, Label
+from maskstream.vision.geometry import box_corners
+
+NAME = "yolo"
+
+_SETTINGS: Final = {
+    "YOLO_OFFLINE": "true",  # no look-ups, no reports on how it is used
+    "YOLO_AUTOINSTALL": "false",  # no pip behind our back
+    "YOLO_VERBOSE": "false",  # standard output belongs to us
+    "ULTRALYTICS_SAFE_LOAD": "true",  # see load_yolo
+}
+_DAMAGED: Final = (TypeError, ValueError, AttributeError, LookupError, RuntimeError, ImportError, EOFError, UnpicklingError)
+
+
+class YoloAnalyzer:
+    """Finds and judges the faces of a batch of frames; stands where an `Analyzer` stands."""
+
+    def __init__(self, model: Any, labels: Mapping[int, Label], device: str, min_score: float, max_faces: int) -> None:
+        """Take over a loaded model.
+
+        Args:
+            model: An `ultralytics.YOLO` of the task `detect`.
+            labels: What each class says of a face, by its number; classes that are not here are left out.
+            device: Where it runs.
+            min_score: Faces it is less certain of are left out.
+            max_faces: Most faces per image; the most certain are kept.
+        """
+        self._model = model
+        self._labels = labels
+        chosen = {"conf": min_score, "max_det": max_faces, "classes": list(labels), "device": device}
+        self._settings = {**chosen, "verbose": False, "save": False}
+
+    def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
+        """Return one result per frame, in order.
+
+        A face has no keypoints, its outline is its box, and its score is its confidence too: YOLO has one number for "here is a
+        face with a mask". Its non-maximum suppression works class by class, so a face that it cannot decide on may come twice.
+        """
+        started = perf_counter()
+        found = self._predict([frame.bgr for frame in frames])
+        detect_ms = (perf_counter() - started) * 1000 / max(len(frames), 1)
+        return [_result(frame, faces, detect_ms) for frame, faces in zip(frames, found, strict=True)]
+
+    def _predict(self, images_bgr: Sequence[BgrImage]) -> list[tuple[Face, ...]]:
+        """Return the faces of each (H, W, 3) image; one size at a time, since it pads a batch of several sizes otherwise."""
+        by_shape: dict[tuple[int, ...], list[int]] = {}
+        for index, image in enumerate(images_bgr):
+            by_shape.setdefault(image.shape, []).append(index)
+        found: list[tuple[Face, ...]] = [() for _ in images_bgr]
+        for indices in by_shape.values():
+            results = self._model.predict([images_bgr[index] for index in indices], **self._settings)
+            for index, result in zip(indices, results, strict=True):
+                found[index] = self._to_faces(result.boxes)
+        return found
+
+    def _to_faces(self, boxes: Any) -> tuple[Face, ...]:
+        rows = zip(boxes.xyxy.cpu().numpy(), boxes.conf.tolist(), boxes.cls.int().tolist(), strict=True)
+        faces = [_face(np.asarray(box, np.float32), score, self._labels[number]) for box, score, number in rows]
+        return tuple(sorted(faces, key=lambda face: -face.detection.score))
+
+
+def _face(box_xyxy: FloatArray, score: float, label: Label) -> Face:
+    detection = Detection(box_xyxy, score, np.zeros((0, 2), np.float32), np.zeros(0, np.float32), ())
+    return Face(detection, box_corners(box_xyxy), box_xyxy, label, None if label is Label.UNKNOWN else score)
+
+
+def _result(frame: Frame, faces: tuple[Face, ...], detect_ms: float) -> FrameResult:
+    timing_ms = {"capture": frame.capture_ms, "detect": detect_ms, "total": frame.capture_ms + detect_ms}
+    return FrameResult(frame.source_id, frame.index, frame.time_s, faces, frame.wall_time, frame.file, timing_ms)
+
+
+def load_yolo(
+    weights: str,
+    device: str,
+    min_score: float,
+    max_faces: int,
+    meanings: Mapping[str, LabelMeaning],
+    incorrect_as: IncorrectAs,
+) -> YoloAnalyzer:
+    """Return the detector of a `.pt` file of Ultralytics.
+
+    Such a file is a pickle, which may run code when it is read. It is therefore read in PyTorch's restricted mode, with nothing
+    but classes of PyTorch and Ultralytics allowed, and refused where it asks for more. Still, take it from somebody you trust.
+
+    Args:
+        weights: The file.
+        device: Where it runs.
+        min_score: Faces it is less certain of are left out; it has no lower threshold of its own.
+        max_faces: Most faces per image.
+        meanings: What the names of classes mean; case, spaces, hyphens and dots make no difference, as in labels.
+        incorrect_as: What a mask worn incorrectly counts as.
+
+    Raises:
+        ConfigError: The meaning of a class is not known, or ambiguous beside those of the others.
+        ModelError: The library is missing, or the model is no detector.
+        WeightsError: The file is missing, damaged, or not Ultralytics' own.
+    """
+    path = Path(expand_home(weights))
+    if not os.path.isfile(path):  # noqa: PTH113 (Path raises where nothing may be looked up)
+        raise WeightsError(f"{weights}: no such weights file; give the .pt file of an Ultralytics detector")
+    require_unforked("PyTorch")
+    with contained():
+        model = _read(path)
+        if model.task != "detect":
+            raise ModelError(f"{path}: an Ultralytics model for {model.task!r}; give one for 'detect'")
+        labels = _labels_by_class(dict(model.names), meanings, incorrect_as, path)
+        analyzer = YoloAnalyzer(model, labels, device, min_score, max_faces)
+        analyzer.analyze([Frame(np.zeros((64, 64, 3), np.uint8), 0, NAME, 0.0)])  # sets up the device, threads included
+    return analyzer
+
+
+@contextmanager
+def contained() -> Iterator[None]:
+    """Keep to itself what Ultralytics does to a process when it is imported and set up.
+
+    It looks up servers, creates a folder of settings in the home directory, sets environment variables, switches off the threads
+    of OpenCV, takes away some of PyTorch's, filters warnings, allows its own classes in whatever PyTorch reads in restricted mode
+    from then on, and replaces `PIL.Image.open` by a function that installs a package where an image cannot be read.
+    """
+    environment, print_options = dict(os.environ), np.get_printoptions()
+    threads, opencv_threads = torch.get_num_threads(), cv2.getNumThreads()
+    open_image, save = PIL.Image.open, torch.save
+    allowed = torch.serialization.get_safe_globals()
+    with TemporaryDirectory() as settings, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"(torch|ultralytics)\b")  # about files that it refuses
+        os.environ.update(_SETTINGS, YOLO_CONFIG_DIR=settings)
+        try:
+            yield
+        finally:
+            for name in os.environ.keys() - environment.keys():
+                del os.environ[name]
+            os.environ.update(environment)
+            np.set_printoptions(**print_options)
+            torch.set_num_threads(threads)
+            cv2.setNumThreads(opencv_threads)
+            PIL.Image.open, torch.save = open_image, save
+            torch.serialization.clear_safe_globals()
+            torch.serialization.add_safe_globals(allowed)
+
+
+def _read(path: Path) -> Any:
+    """Return the `ultralytics.YOLO` of a file, read in restricted mode.
+
+    Ultralytics fetches from the network what it does not find under some names, even where the file is there: it is shown a copy.
+    """
+    try:
+        from ultralytics import YOLO
+        from ultralytics.nn.tasks import BaseModel, torch_safe_load
+        from ultralytics.utils import SAFE_LOAD  # noqa: F401 (a version without the restricted mode is too old)
+    except ImportError as error:
+        raise ModelError("yolo needs the package ultralytics; pip install -r requirements-yolo.txt") from error
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / "weights.pt"
+        try:
+            shutil.copyfile(path, copy)
+            torch_safe_load(str(copy), safe_only=True)  # YOLO() reads the same bytes, restricted only where we imported it first
+            model = YOLO(str(copy))
+            if not isinstance(model.model, BaseModel):
+                raise TypeError(f"holds a {type(model.model).__name__}")
+            return model
+        except OSError as error:
+            raise WeightsError(f"{path}: cannot be read ({error.strerror or error}); choose another file") from error
+        except _DAMAGED as error:
+            reason = type(error.__cause__ or error).__name__
+            raise WeightsError(f"{path}: damaged, or no plain Ultralytics model ({reason}); give another .pt file") from error
+
+
+def _labels_by_class(
+    names: Mapping[int, str], meanings: Mapping[str, LabelMeaning], incorrect_as: IncorrectAs, path: Path
+) -> dict[int, Label]:
+    """Return the label of each class, those to be ignored left out."""
+    known = {plain_name(name): meaning for name, meaning in meanings.items()}
+    unknown = [plain_name(name) for name in names.values() if plain_name(name) not in known]
+    if unknown:
+        setting = setting_of(unknown[0], "mask")
+        raise ConfigError(f"{path}: what its classes {', '.join(unknown)} mean is not known; say it, as in {setting}")
+    if ambiguous := ambiguous_names(names.values(), meanings):
+        raise ConfigError(f"{path}: {question(ambiguous, names.values(), meanings)}")
+    found = {number: known[plain_name(name)] for number, name in names.items()}
+    stands_for = {"incorrect": incorrect_as, "ask": "unknown"}
+    return {number: Label(stands_for.get(meaning, meaning)) for number, meaning in found.items() if meaning != "ignore"}

@@ -1,0 +1,106 @@
+"""Networks exported to a file: ONNX (.onnx), or OpenVINO's own format (.xml beside a .bin), with our metadata inside."""
+
+import os
+from pathlib import Path
+from typing import Any, Final
+
+from maskstream.errors import ConfigError, WeightsError
+from maskstream.io.user_folders import cache_folder
+from maskstream.models.backends import installed_backends
+from maskstream.models.metadata import Metadata, check_manifest, parse_metadata, read_checkpoint, to_header
+from maskstream.models.runtimes import Graph, read_graph
+
+SUFFIXES: Final = (".onnx", ".xml")
+_RUN_BY: Final = {".onnx": ("openvino", "onnx"), ".xml": ("openvino",)}
+
+
+def is_exported(path: Path) -> bool:
+    """Return whether a file of weights is an exported network."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def load_exported(path: Path, architecture: str, backend: str, device: str, *, several: bool = False) -> tuple[Graph, Metadata]:
+    """Read an exported network.
+
+    Args:
+        path: Of the file.
+        architecture: What it must be.
+        backend: `auto`, `openvino` or `onnx`.
+        device: Must be the CPU.
+        several: Whether mostly several calls come at a time.
+
+    Raises:
+        ConfigError: The backend cannot run it here.
+        WeightsError: The file is missing, damaged or of another model.
+    """
+    if not os.path.isfile(path):  # noqa: PTH113 (Path raises where nothing may be looked up)
+        raise WeightsError(f"{path}: no such file; write one with tools/export.py")
+    able = [name for name in installed_backends(device) if name in _RUN_BY[path.suffix.lower()]]
+    if not able or backend not in ("auto", *able):
+        raise ConfigError(
+            f"{path}: cannot be run by {backend} on {device}; allowed here: {', '.join(able) or 'none, pip install openvino'}"
+        )
+    check_manifest(path)
+    try:
+        graph = read_graph(path, able[0] if backend == "auto" else backend, cache_folder(), several=several)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise WeightsError(f"{path}: not a graph that can be read ({reason:.120}); write it anew with tools/export.py") from error
+    metadata = parse_metadata(path, graph.metadata, "tools/export.py")
+    if metadata.architecture != architecture:
+        raise WeightsError(f"{path}: holds a {metadata.architecture!r}, not a {architecture!r}; choose matching weights")
+    return graph, metadata
+
+
+def export_weights(weights: Path, max_faces: int) -> tuple[bytes, dict[str, str]]:
+    """Return the network of a checkpoint of ours as an ONNX graph, and its metadata as a file's header has it.
+
+    Args:
+        weights: Of `face_mobilenet`, or of a classifier of crops.
+        max_faces: Most faces that a detector will find in an image.
+
+    Raises:
+        ConfigError: The package onnx is not installed.
+        WeightsError: The file is missing, damaged or of another model.
+    """
+    from maskstream.models import CROP_ARCHITECTURES, face_mobilenet
+    from maskstream.models.face_mobilenet_network import as_onnx
+
+    _, metadata = read_checkpoint(weights, face_mobilenet.NAME, *CROP_ARCHITECTURES)
+    if metadata.architecture == face_mobilenet.NAME:
+        return as_onnx(weights, max_faces), to_header(metadata)
+    return CROP_ARCHITECTURES[metadata.architecture].as_onnx(weights), to_header(metadata)
+
+
+def write_exported(path: Path, content: bytes, properties: dict[str, str]) -> None:
+    """Write an ONNX graph with properties, in the format that the suffix of the path says.
+
+    Raises:
+        ConfigError: A package that this takes is not installed.
+        SinkError: It cannot be written.
+    """
+    write: Any = _write_onnx if path.suffix.lower() == ".onnx" else _write_openvino
+    try:
+        write(path, content, properties)
+    except ImportError as error:
+        raise ConfigError(f"{path}: the package {error.name} is missing; pip install {error.name}") from error
+
+
+def _write_onnx(path: Path, content: bytes, properties: dict[str, str]) -> None:
+    import onnx
+
+    from maskstream.io.files import replace_file
+
+    model = onnx.load_from_string(content)
+    onnx.helper.set_model_props(model, properties)
+    replace_file(path, model.SerializeToString())
+
+
+def _write_openvino(path: Path, content: bytes, properties: dict[str, str]) -> None:
+    from maskstream.models.telemetry import openvino_package
+
+    openvino = openvino_package()
+    model = openvino.Core().read_model(content)
+    for name, value in properties.items():
+        model.set_rt_info(value, ["framework", name])
+    openvino.save_model(model, path, compress_to_fp16=True)

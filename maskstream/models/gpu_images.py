@@ -1,0 +1,129 @@
+"""Images on a GPU: sent once, as bytes, and scaled, cut and judged there."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from threading import local
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from maskstream.models.out_of_memory import memory_errors
+from maskstream.types import BgrImage, FloatArray
+from maskstream.vision.align import PADDING_BGR, supersampling
+
+
+class _Sent(local):
+    """What a thread has sent for the detector and not used again yet: by where each image lies, the image and its copy."""
+
+    def __init__(self) -> None:
+        self.by_place: dict[Any, tuple[BgrImage, torch.Tensor]] = {}
+
+
+class Uploads:
+    """Sends images to a device, once for detector and cutter: the detector calls it, the cutter after it calls `again`.
+
+    It remembers images from the one call to the other alone, in the thread that makes both: the next call of an analyzer may
+    come with other pixels in the same memory.
+    """
+
+    def __init__(self, device: torch.device | str) -> None:
+        """Begin without an image."""
+        self.device = torch.device(device)
+        self._sent = _Sent()
+
+    def __call__(self, images_bgr: Sequence[BgrImage]) -> list[torch.Tensor]:
+        """Send images (H, W, 3) uint8 BGR, always anew: a camera's loop may have filled the same array with its next image.
+
+        Returns:
+            The images on the device; the copies may still be under way, in the current stream's order.
+        """
+        sent = self._sent.by_place = {}  # before others are sent: they need the room
+        for image in images_bgr:
+            if _place(image) not in sent:
+                sent[_place(image)] = (image, self._send(image))
+        return [sent[_place(image)][1] for image in images_bgr]
+
+    def again(self, images_bgr: Sequence[BgrImage]) -> list[torch.Tensor]:
+        """Return images that the last call has just sent without sending them again, once; send the others."""
+        sent, self._sent.by_place = self._sent.by_place, {}
+        return [sent[_place(each)][1] if _place(each) in sent else self._send(each) for each in images_bgr]
+
+    def _send(self, image_bgr: BgrImage) -> torch.Tensor:
+        pixels = torch.from_numpy(np.ascontiguousarray(image_bgr))
+        if self.device.type == "cuda":
+            pixels = pixels.pin_memory()
+        return pixels.to(self.device, non_blocking=True)
+
+
+def _place(image_bgr: BgrImage) -> Any:
+    """Return which bytes of memory an image is, in which order."""
+    return image_bgr.__array_interface__["data"], image_bgr.shape, image_bgr.strides
+
+
+def scaled(images: Sequence[torch.Tensor], sizes_hw: Sequence[tuple[int, int]]) -> list[torch.Tensor]:
+    """Return images (H, W, 3) uint8 BGR in other sizes, as (3, h, w) float32 RGB in [0, 1]; all of one size in one go."""
+    by_shape: defaultdict[Any, list[int]] = defaultdict(list)
+    for index, (image, size_hw) in enumerate(zip(images, sizes_hw, strict=True)):
+        by_shape[image.shape, size_hw].append(index)
+    found: dict[int, torch.Tensor] = {}
+    for (_, size_hw), indices in by_shape.items():
+        rgb = torch.stack([images[index] for index in indices]).flip(-1).permute(0, 3, 1, 2).float().div_(255)
+        small = functional.interpolate(rgb, size_hw, mode="bilinear", align_corners=False)
+        found |= dict(zip(indices, small, strict=True))
+    return [found[index] for index in range(len(images))]
+
+
+class DeviceCutter:
+    """Cuts what `cut_faces` cuts, on a device, in one call of `grid_sample` for all faces of images of one size."""
+
+    def __init__(self, uploads: Uploads) -> None:
+        """Share what the detector has sent."""
+        self._uploads = uploads
+
+    @memory_errors()
+    @torch.inference_mode()
+    def __call__(
+        self, images_bgr: Sequence[BgrImage], quads_xy: Sequence[Sequence[FloatArray]], size_px: int
+    ) -> Sequence[BgrImage]:
+        """Return the crops as a tensor (N, 3, S, S) float32 RGB in [0, 1] on the device, which our classifiers take as well.
+
+        Raises:
+            OutOfMemory: Fewer images at a time may do.
+        """
+        wanted = [(index, quad) for index, quads in enumerate(quads_xy) for quad in quads]
+        crops = torch.zeros(len(wanted), 3, size_px, size_px, device=self._uploads.device)
+        groups: defaultdict[Any, list[int]] = defaultdict(list)
+        for number, (index, quad) in enumerate(wanted):
+            side_px = float(np.hypot(*(quad[1] - quad[0])))
+            groups[images_bgr[index].shape, supersampling(side_px, size_px)].append(number)
+        sent = self._uploads.again(images_bgr if wanted else [])
+        for (_, multiple), numbers in groups.items():
+            shown = sorted({wanted[number][0] for number in numbers})
+            volume = torch.stack([sent[index] for index in shown])
+            quads = np.stack([wanted[number][1] for number in numbers])
+            layers = [shown.index(wanted[number][0]) for number in numbers]
+            crops[numbers] = _sample(volume, quads, layers, size_px, multiple)
+        return cast("Sequence[BgrImage]", crops)
+
+
+def _sample(volume: torch.Tensor, quads_xy: FloatArray, layers: list[int], size_px: int, multiple: int) -> torch.Tensor:
+    """Return N crops (N, 3, S, S) RGB in [0, 1] of images (B, H, W, 3) BGR; `layers` says which image each quad is in."""
+    device = volume.device
+    padding = torch.tensor(PADDING_BGR[::-1], device=device, dtype=torch.float32).view(1, 3, 1, 1, 1)
+    rgb = volume.flip(-1).permute(3, 0, 1, 2)[None].float() - padding  # outside is sampled as zero
+    count, height, width, _ = volume.shape
+    steps = (torch.arange(size_px * multiple, device=device) + 0.5) / (size_px * multiple)
+    corners = torch.from_numpy(quads_xy).to(device)
+    across, down = corners[:, 1] - corners[:, 0], corners[:, 3] - corners[:, 0]
+    points = (
+        corners[:, None, None, 0]
+        + steps[None, None, :, None] * across[:, None, None]
+        + steps[None, :, None, None] * down[:, None, None]
+    )
+    depth = (torch.tensor(layers, device=device, dtype=torch.float32) + 0.5)[:, None, None, None].expand(*points.shape[:3], 1)
+    grid = torch.cat([points, depth], -1) / torch.tensor([width, height, count], device=device) * 2 - 1
+    found = functional.grid_sample(rgb, grid[None], padding_mode="zeros", align_corners=False)[0]
+    found = (found + padding[0]).transpose(0, 1) / 255
+    return functional.avg_pool2d(found, multiple) if multiple > 1 else found

@@ -1,0 +1,46 @@
+"""Augment face crops: shift, rotation, scale, occlusion, low resolution, and photometric changes."""
+
+from typing import Final
+
+import cv2
+import numpy as np
+
+from maskstream.training.occluders import occlude
+from maskstream.training.photometric import downscaled, photometric
+from maskstream.training.recipe import ClassifierRecipe
+from maskstream.types import BACKGROUND, BgrImage, Label
+
+_MIN_FACE_PX: Final = 10.0
+"""Width of a face after the strongest downscaling: the smallest face that the stream classifies."""
+_FACE_FRACTION: Final = 0.8
+"""Approximate width of a face, as a fraction of its crop."""
+_OCCLUDED_MASKS: Final = 0.5
+"""How often masks are occluded, as a fraction of `occluded_share`. Occluders of a bare mouth are never drawn on masks."""
+
+
+def augment_crop(stored_bgr: BgrImage, class_name: str, recipe: ClassifierRecipe, rng: np.random.Generator) -> BgrImage:
+    """Return the centre of a stored crop, changed as another camera and errors of the detector would change it.
+
+    Args:
+        stored_bgr: With its margin; not modified.
+        class_name: Decides which occluders are allowed.
+        recipe: Strength and probability of each change.
+        rng: The only source of randomness.
+    """
+    crop = _jitter(stored_bgr, recipe, rng)
+    if rng.random() < recipe.occluded_share * (1.0 if class_name == Label.NO_MASK else _OCCLUDED_MASKS):
+        crop = occlude(crop, Label.MASK if class_name == BACKGROUND else Label(class_name), rng)
+    if rng.random() < recipe.small_share:
+        face_px = np.exp(rng.uniform(np.log(_MIN_FACE_PX), np.log(recipe.size_px * _FACE_FRACTION)))
+        crop = downscaled(crop, float(face_px / (recipe.size_px * _FACE_FRACTION)))
+    return photometric(crop, rng, recipe.photometric)
+
+
+def _jitter(stored_bgr: BgrImage, recipe: ClassifierRecipe, rng: np.random.Generator) -> BgrImage:
+    """Return the centre, rotated, scaled and shifted as keypoint errors of a detector do it; half of the crops are mirrored."""
+    size, stored = recipe.size_px, stored_bgr.shape[0]
+    angle, scale = rng.normal(0, recipe.jitter_turn_deg), np.exp(rng.normal(0, recipe.jitter_scale))
+    matrix = cv2.getRotationMatrix2D(((stored - 1) / 2, (stored - 1) / 2), float(angle), float(scale))
+    matrix[:, 2] += (size - stored) / 2 + rng.normal(0, recipe.jitter_shift, 2) * size
+    crop = cv2.warpAffine(stored_bgr, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.ascontiguousarray(crop[:, ::-1] if rng.random() < 0.5 else crop)

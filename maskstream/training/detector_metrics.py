@@ -1,0 +1,102 @@
+"""How well a detector in training finds faces, by the project's own evaluation."""
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import torch
+from torch import nn
+
+from maskstream.annotations import Annotations, LabelledImage
+from maskstream.evaluation.matching import Overlaps, match
+from maskstream.evaluation.metrics_json import OperatingPoint
+from maskstream.evaluation.predictions import ImagePredictions, Prediction
+from maskstream.evaluation.scoring import ScoreSettings, score
+from maskstream.models.detections import KeypointCalibration
+from maskstream.models.keypoint_rcnn import KeypointRCNNDetector
+from maskstream.models.options import DetectorOptions
+from maskstream.training.calibration import fit_logistic
+from maskstream.types import FACE_KEYPOINTS, Detection, FloatArray, Label
+
+POINT_IS_RIGHT_WITHIN: Final = 0.1
+"""Of the square root of the face's area."""
+_SCORE_FLOOR: Final = 0.05
+_MOST_FACES: Final = 100
+_RAW_SCORES: Final = KeypointCalibration(scale=0.05, bias=0.0)
+"""Keeps logits up to some 300 apart in float32."""
+
+
+def as_detector(module: nn.Module, device: torch.device) -> KeypointRCNNDetector:
+    """Return a copy of a module being trained as the detector that the stream would use, its keypoint scores not calibrated."""
+    options = DetectorOptions(str(device), min_score=_SCORE_FLOOR, max_faces=_MOST_FACES)
+    return KeypointRCNNDetector(deepcopy(module), FACE_KEYPOINTS, _RAW_SCORES, options)
+
+
+def _logits(scores: FloatArray) -> FloatArray:
+    wide = scores.astype(np.float64).clip(1e-12, 1 - 1e-12)
+    return np.asarray(np.log(wide / (1 - wide)) / _RAW_SCORES.scale, np.float32)
+
+
+def validation_figures(annotations: Annotations, detections: Mapping[str, list[Detection]]) -> dict[str, float]:
+    """Return how well faces are found, whatever their class: for this question every face counts as a mask.
+
+    Args:
+        annotations: The labels.
+        detections: By image, from a low score on.
+
+    Returns:
+        `ap50`, `ap` (0.50:0.95); at the score of the best F1 at IoU 0.5 `score`, `found_50`, `false_per_image`;
+        `keypoint_error` in distances of the eyes.
+    """
+    images = tuple(
+        replace(image, faces=tuple(replace(face, label=Label.MASK) for face in image.faces)) for image in annotations.images
+    )
+    predictions = {image.name: _as_predictions(image, detections.get(image.name, [])) for image in images}
+    settings = ScoreSettings("face", "face", _SCORE_FLOOR, _SCORE_FLOOR, 0.5, "no_mask", bootstrap=0)
+    metrics = score(replace(annotations, images=images), predictions, settings).metrics
+    best = max(metrics.operating_points, key=_f1)
+    keypoints = metrics.keypoints
+    return {
+        "ap50": metrics.ap.by_class["mask_50"] or 0.0,
+        "ap": metrics.ap.by_class["mask"] or 0.0,
+        "score": best.min_score,
+        "f1": _f1(best),
+        "found_50": best.found or 0.0,
+        "false_per_picture": best.false_per_image or 0.0,
+        **({"keypoint_error": keypoints.mean or 0.0} if keypoints else {}),
+    }
+
+
+def _f1(point: OperatingPoint) -> float:
+    precision, recall = point.precision or 0.0, point.recall or 0.0
+    return float(2 * precision * recall / max(precision + recall, 1e-9))
+
+
+def _as_predictions(image: LabelledImage, detections: Sequence[Detection]) -> ImagePredictions:
+    faces = tuple(
+        Prediction(
+            *(found.box_xyxy, found.score, Label.MASK, None),
+            {name: (*found.keypoints_xy[index].tolist(), 1.0) for index, name in enumerate(found.keypoint_names)},
+        )
+        for found in detections
+    )
+    return ImagePredictions(image.name, image.width, image.height, faces)
+
+
+def calibrate_keypoints(annotations: Annotations, detections: Mapping[str, list[Detection]]) -> tuple[float, float] | None:
+    """Fit what makes a keypoint's score the probability that it is right; None where nothing was found to fit it on."""
+    logits, is_right = [], []
+    for image in annotations.images:
+        overlaps = Overlaps.of(image, _as_predictions(image, detections.get(image.name, [])), "no_mask")
+        found = sorted(detections.get(image.name, []), key=lambda each: -each.score)
+        for detection, taken in zip(found, match(overlaps, 0.5).taken, strict=True):
+            face = overlaps.faces[taken] if taken >= 0 else None
+            if face is not None and face.keypoints_xy is not None:
+                size = float(np.sqrt(np.prod(face.box_xyxy[2:] - face.box_xyxy[:2])))
+                logits.append(_logits(detection.keypoint_scores))
+                is_right.append(np.hypot(*(detection.keypoints_xy - face.keypoints_xy).T) < POINT_IS_RIGHT_WITHIN * size)
+    if not logits:
+        return None
+    return fit_logistic(torch.from_numpy(np.concatenate(logits)), torch.from_numpy(np.concatenate(is_right)))
