@@ -1,4 +1,4 @@
-"""Labels of images, in the formats that people keep them in."""
+"""Read labels of images in the formats Pascal VOC, VoTT, COCO and YOLO."""
 
 from maskstream.annotations.label_files import LabelFormat
 from maskstream.annotations.labelled_images import Annotations, LabelledFace, LabelledImage, Problem, ProblemKind

@@ -1,6 +1,6 @@
-"""Pascal VOC: an XML file per image.
+"""Parse Pascal VOC labels: an XML file for each image.
 
-Boxes are taken as written. The VOC devkit counts pixels from 1, but the tools that people label with do not.
+Boxes are not shifted: the VOC devkit counts pixels from 1, but labelling tools count from 0.
 """
 
 from typing import Final
@@ -13,7 +13,7 @@ _EDGES: Final = ("xmin", "ymin", "xmax", "ymax")
 
 
 def parse_voc(files: list[LabelFile]) -> LabelSet:
-    """Return what the files say, an image each."""
+    """Return the labels of the files, one image each."""
     return LabelSet("voc", tuple(map(_to_record, files)))
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -289,7 +290,8 @@ def _without_unreadable(annotations: Annotations, unreadable: tuple[Problem, ...
 
 def _described(annotations: Annotations) -> str:
     faces = sum(len(image.faces) for image in annotations.images)
-    problems = "".join(f", {count} x {kind}" for kind, count in annotations.count_problems().items())
+    kinds = Counter(problem.kind.text for problem in annotations.problems)
+    problems = "".join(f", {count} x {kind}" for kind, count in kinds.items())
     return f"{len(annotations.images)} images, {faces} faces, format {annotations.format}{problems}"
 
 

@@ -107,7 +107,7 @@ def read_labelled(folder: Path, labels: Path, *, strict: bool, label_format: Lab
         reasons = list(pool.map(_why_unreadable, annotations.images))
     for problem in annotations.problems:
         if problem.kind is not ProblemKind.IMAGE_WITHOUT_LABEL:  # those of the other set
-            logger.warning("{}: {}: {}", one_line(problem.where), problem.kind.value, problem.detail)
+            logger.warning("{}: {}: {}", one_line(problem.where), problem.kind.text, problem.detail)
     report_broken([reason for reason in reasons if reason], strict=strict)
     images = tuple(image for image, reason in zip(annotations.images, reasons, strict=True) if not reason)
     faces = sum(len(image.faces) for image in images)
