@@ -17,7 +17,7 @@ from maskstream.benchmark.rounds import Workload
 from maskstream.config.loading import Layer, refine
 from maskstream.config.schema import Config
 from maskstream.errors import ConfigError
-from maskstream.evaluation.yolo import contained
+from maskstream.evaluation.yolo_detector import contained
 from maskstream.inference.pipeline import batch_size_of, build_analyzer, build_detector
 from maskstream.inference.propagation import PropagatingAnalyzer
 from maskstream.models import CROP_ARCHITECTURES, face_mobilenet, face_mobilenet_network
