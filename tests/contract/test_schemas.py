@@ -117,7 +117,7 @@ def test_events_have_all_phases_and_crops(records: dict[str, list[dict[str, Any]
 
 def test_the_end_of_an_interrupted_event_is_an_event() -> None:
     detector = EventDetector(load_config())
-    found = [each for output in outputs(live=True) for each in detector.look(output)]
+    found = [each for output in outputs(live=True) for each in detector.detect(output)]
     record = json.loads(interrupted(message_of(found[0])).body)
     validator("event").validate(record)
     assert record["cause"] == "interrupted"
