@@ -11,7 +11,7 @@ import pytest
 
 from maskstream.cli import opening
 from maskstream.cli.opening import image_sink, is_one_image, open_camera, open_source
-from maskstream.config.cameras import Camera
+from maskstream.config.cameras import Camera, read_cameras
 from maskstream.config.schema import Config
 from maskstream.errors import SinkError, SourceOpenError, SourceRefused
 from maskstream.io.file_names import FileNames
@@ -120,6 +120,17 @@ def test_images_go_into_a_folder(tmp_path: Path, config: Config) -> None:
     camera = Camera("photos", str(tmp_path), config)
     source = open_source(camera, SourceStates(), alone=False)
     assert type(image_sink(str(tmp_path / "out"), source, camera)) is ImageSink
+    source.close()
+
+
+def test_a_folder_of_images_is_searched_once(tmp_path: Path, config: Config) -> None:
+    """A large folder on a network takes long. What is added after the search belongs to the next run."""
+    cv2.imwrite(str(tmp_path / "0.png"), grey(0))
+    (camera,) = read_cameras([str(tmp_path)], config)
+    cv2.imwrite(str(tmp_path / "1.png"), grey(1))
+    source = open_source(camera, SourceStates(), alone=True)
+    assert source.info.images == (str(tmp_path / "0.png"),)
+    assert source.info.path == str(tmp_path)
     source.close()
 
 
