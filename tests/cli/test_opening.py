@@ -45,7 +45,7 @@ def closed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def opened_camera(camera: Camera, output: Path | None, names: FileNames | None = None) -> list[str]:
-    """Open and close a camera that is added; return where its pictures would go."""
+    """Open and close a camera that is added; return where its annotated frames would go."""
     states = SourceStates()
     opened = open_camera(camera, states.status(camera.name), states, output and str(output), names or FileNames())
     paths = []
@@ -221,7 +221,7 @@ def test_images_on_servers_go_where_their_names_say(folder: Path, config: Config
     assert sorted(map(str, Path().rglob("*.*"))) == ["of a list/d.jpg", "out/a.png", "out/b_c.webp"]
 
 
-def test_a_camera_that_was_opened_ahead_is_closed_where_nobody_reads_it(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_camera_that_was_opened_early_is_closed_if_it_is_never_read(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     closed = threading.Event()
     really = UrlSource.close
 
@@ -238,7 +238,7 @@ def test_a_camera_that_was_opened_ahead_is_closed_where_nobody_reads_it(config: 
         source.close()
 
 
-def test_a_webcam_that_was_opened_ahead_is_closed_where_nobody_reads_it(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_webcam_that_was_opened_early_is_closed_if_it_is_never_read(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     webcam = ListSource(3, "0", live=True)
     monkeypatch.setitem(SOURCES, "webcam", lambda *_: webcam)
     source = open_source(Camera("0", "0", config), SourceStates(), alone=True)
