@@ -24,6 +24,7 @@ from maskstream.config.schema import Config
 from maskstream.evaluation import metrics_json
 from maskstream.events.record_types import CountsRecord, EventRecord, LostRecord
 from maskstream.sinks.record_types import FrameRecord, StatusRecord, SummaryRecord
+from maskstream.training.recipe import ClassifierRecipe, DetectorRecipe
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 COMMAND: Final = "python tools/make_docs.py"
@@ -85,12 +86,23 @@ def generated() -> dict[Path, str]:
     configs, schemas = ROOT / "configs", ROOT / "docs" / "schemas"
     return {
         configs / "default.yaml": default_yaml(Config, DEFAULT_HEAD),
+        configs / "train_detector.yaml": default_yaml(DetectorRecipe, recipe_head("detector", "face_mobilenet")),
+        configs / "train_classifier.yaml": default_yaml(ClassifierRecipe, recipe_head("classifier", "mask_mobilenet")),
         configs / "maskstream.schema.json": as_json(json_schema(Config, "Settings of maskstream")),
         configs / "cameras.schema.json": as_json(cameras_schema()),
         ROOT / "docs" / "options.md": options_markdown(),
         **{schemas / f"{name}.json": as_json(json_schema(kind, title)) for name, (kind, title) in RECORDS.items()},
         schemas / "metrics.json": as_json(metrics_schema()),
     }
+
+
+def recipe_head(kind: str, weights: str) -> str:
+    """Return the first lines of the settings of a training."""
+    return f"""\
+# All settings of tools/train_{kind}.py and their defaults, with which weights/{weights}.safetensors is trained.
+# Generated from maskstream/training/recipe.py by {COMMAND}: do not edit. The program does not read this file.
+# Write the keys that you change into a file of your own (--config mine.yaml), or give --set KEY=VALUE.
+"""
 
 
 def as_json(schema: dict[str, Any]) -> str:
