@@ -37,7 +37,7 @@ class Target:
 def _images(folder: Path) -> None:
     from PIL import Image
 
-    from maskstream.io.images import WRITABLE_SUFFIXES
+    from maskstream.io.image_formats import WRITABLE_SUFFIXES
 
     image = np.arange(48 * 64 * 3, dtype=np.uint32).reshape(48, 64, 3).astype(np.uint8)
     colour = Image.fromarray(image)

@@ -188,7 +188,7 @@ def test_an_image_that_turns_out_to_be_damaged_is_left_out_and_counted(
     assert metrics["data"]["problems"] == {"unreadable picture": 1}
     assert metrics["one_to_one"]["0.50"]["labelled"] == 3
     assert main([*arguments, "--strict", "--quiet"]) == 3
-    assert "shot_1.png: the file is cut short" in capfd.readouterr().err
+    assert "shot_1.png: the file is truncated" in capfd.readouterr().err
 
 
 def lines(path: Path) -> int:
