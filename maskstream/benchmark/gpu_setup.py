@@ -18,7 +18,8 @@ from maskstream.errors import OutOfMemory, SourceError, SourceOpenError
 from maskstream.inference.analyzer import Analyzer
 from maskstream.inference.pipeline import build_analyzer
 from maskstream.io.files import one_line
-from maskstream.io.images import IMAGE_SUFFIXES, read_image
+from maskstream.io.image_formats import IMAGE_SUFFIXES
+from maskstream.io.images import read_image
 from maskstream.models.devices import pick_device
 from maskstream.models.precision import PRECISIONS
 from maskstream.types import BgrImage, Frame, FrameResult
