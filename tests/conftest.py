@@ -34,15 +34,15 @@ LONGEST_FIRST = (
     "sinks/test_audio.py",
     "end_to_end/test_people.py",
     "end_to_end/test_bad_input.py",
-    "sources/test_transport.py",
+    "sources/test_rtsp_transport.py",
     "inference/test_pipeline.py",
     "end_to_end/test_start.py",
-    "sources/test_addresses.py",
+    "sources/test_streaming_protocols.py",
     "tools/test_evaluate.py",
     "sources/test_hls.py",
     "training/test_loop.py",
     "evaluation/test_report.py",
-    "sources/test_liveness.py",
+    "sources/test_live_detection.py",
     "cli/test_streams.py",
 )
 """Files of tests that take 10 s or more."""

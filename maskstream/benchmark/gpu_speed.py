@@ -157,7 +157,7 @@ def _steps(check: Check, config: Config) -> list[dict[str, Any]]:
     on_cpu = check.device.type == "cpu"
     uploads = _Images(check.device)
     name = f"speed: {config.detector.name}, {config.precision}"
-    detector = build_detector(config, None, None if on_cpu else uploads)
+    detector = build_detector(config, None if on_cpu else uploads)
     rows = []
     for where in ("host",) if on_cpu else ("host", "device"):
         uploads.stay = where == "device"

@@ -1,7 +1,7 @@
 """Builds a run from a configuration, and changes it while it runs."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -20,6 +20,7 @@ from maskstream.config.cameras import Camera, is_list, read_cameras
 from maskstream.config.detector_interval import remarks
 from maskstream.config.loading import Layer
 from maskstream.config.schema import Config
+from maskstream.config.source_settings import SourceSettings
 from maskstream.errors import ConfigError, MaskStreamError
 from maskstream.inference.analyzer import Analyzer
 from maskstream.inference.pipeline import batch_size_of, build_analyzer, require_incorrect, require_models
@@ -52,9 +53,9 @@ from maskstream.sinks import (
     why_no_window,
 )
 from maskstream.sinks.records import require_same_columns
-from maskstream.sinks.video_paths import require_recording_path, require_video_path
+from maskstream.sinks.video_formats import require_recording_path, require_video_path
 from maskstream.stream.engine import Engine, EngineHooks
-from maskstream.stream.live_cameras import CameraWork, Configured, LiveCameras
+from maskstream.stream.live_cameras import CameraWork, LiveCameras
 from maskstream.stream.sink_group import SinkBinding
 from maskstream.stream.source_states import SourceStates, StateListener
 from maskstream.tracking.analyzer import PeopleAnalyzer
@@ -119,16 +120,16 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
     watch = CameraWatch(request.sources, config, command_line=request.command_line)
     cameras = read_cameras(request.sources, config, request.command_line)
     request = _with_found(request, cameras)
-    board, names = SourceStates(), FileNames()
-    by_source = {camera.name: camera.config for camera in cameras}
-    reporting, overlay = Reporting(config, by_source), Overlay(config, by_source)
+    states, names = SourceStates(), FileNames()
+    settings = SourceSettings(config, {camera.name: camera.config for camera in cameras})
+    reporting, overlay = Reporting(settings), Overlay(settings)
     reporting.require_people(request.events, request.summary)
     with ExitStack() as opened:
-        sources = _open_sources(cameras, board, opened, None if request.into_folder else request.output)
+        sources = _open_sources(cameras, states, opened, None if request.into_folder else request.output)
         infos = [source.info for source in sources]
         request = _with_free_names(request, infos)
         targets = _targets(request, infos, config, names)
-        analyzer = _load_models(config, by_source, infos)
+        analyzer = _load_models(settings, infos)
         bindings: list[SinkBinding] = []
 
         def add(sink: Sink, source_id: str | None = None) -> None:
@@ -145,27 +146,26 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
             make_folder(str(request.output))
         for target, source, camera in zip(targets, sources, cameras, strict=False):
             add(image_sink(target, source, camera), camera.name)
-        window = _open_window(request, cameras, infos, config)
+        window = _open_window(request, cameras, infos, settings)
         if window is not None:
             add(window)
         if request.progress is not None:
             by_name = {source.info.source_id: source for source in sources}
             latest = lambda source_id: by_name[source_id].info if source_id in by_name else None  # noqa: E731
             add(ProgressSink(request.progress, infos, config.stream.max_frames, latest))
-        looking = PropagatingAnalyzer(analyzer, config, by_source) if config.detector.every > 1 else analyzer
-        people = PeopleAnalyzer(looking, config, by_source)
+        looking = PropagatingAnalyzer(analyzer, settings) if config.detector.every > 1 else analyzer
+        people = PeopleAnalyzer(looking, settings)
         opened.pop_all()
     _say_remarks(cameras)
     listeners = [binding.sink for binding in bindings if isinstance(binding.sink, StateListener)]
     work = CameraWork(
         lambda own: require_incorrect(analyzer.class_names, [own]),
         analyzer.admit,
-        partial(open_camera, board=board, output=request.output, names=names),
+        partial(open_camera, states=states, output=request.output, names=names),
     )
-    configured: list[Configured] = [analyzer, looking, people, overlay, reporting, *([window] if window else [])]
-    live = LiveCameras(watch, cameras, configured, work, board)
+    live = LiveCameras(watch, cameras, settings, work, states)
     hooks = EngineHooks(window.attend if window else lambda: False, listeners, live.maintain, live.leave)
-    engine = Engine(people, overlay.paint, config.stream, batch_size_of(config), hooks, board)
+    engine = Engine(people, overlay.paint, config.stream, batch_size_of(config), hooks, states)
     engine.add(sources, bindings)
     return engine
 
@@ -175,26 +175,26 @@ def _say_remarks(cameras: Sequence[Camera]) -> None:
         logger.info("{}", line)
 
 
-def _load_models(config: Config, by_source: Mapping[str, Config], infos: Sequence[SourceInfo]) -> Analyzer:
+def _load_models(settings: SourceSettings, infos: Sequence[SourceInfo]) -> Analyzer:
     """Load the models, and meanwhile, in a thread, the tracker, which takes a second to import."""
-    require_models(config)
-    if config.tracking.enabled:
+    require_models(settings.common)
+    if settings.common.tracking.enabled:
         Thread(target=import_module, args=("maskstream.tracking.tracker",), daemon=True).start()
-    return build_analyzer(config, by_source, several=len(infos) > 1 or not infos[0].live)
+    return build_analyzer(settings, several=len(infos) > 1 or not infos[0].live)
 
 
-def _open_sources(cameras: Sequence[Camera], board: SourceStates, opened: ExitStack, output: str | None) -> list[Source]:
+def _open_sources(cameras: Sequence[Camera], states: SourceStates, opened: ExitStack, output: str | None) -> list[Source]:
     """Open files at the same time, while this thread stays free for signals; a webcam alone wants this thread.
 
     Videos of a folder are opened later, and get their turns here, in order.
 
     Args:
         cameras: What to open.
-        board: Where they say what becomes of them.
+        states: Where they say what becomes of them.
         opened: Closes them.
         output: Where the pictures of a single source go; None for several, or nowhere.
     """
-    open_one = partial(open_source, board=board, alone=len(cameras) == 1, output=output)
+    open_one = partial(open_source, states=states, alone=len(cameras) == 1, output=output)
     if len(cameras) == 1 and _is_webcam(cameras[0]):
         source = open_one(cameras[0])
         opened.callback(_close_quietly, source)
@@ -311,13 +311,13 @@ def _warn_of_copies(output: str, folder: str | None, config: Config) -> None:
 
 
 def _open_window(
-    request: StreamRequest, cameras: Sequence[Camera], infos: Sequence[SourceInfo], config: Config
+    request: StreamRequest, cameras: Sequence[Camera], infos: Sequence[SourceInfo], settings: SourceSettings
 ) -> WindowSink | None:
     show = request.show if request.show is not None else any(map(_is_webcam, cameras))
     if not show:
         return None
     with why_no_window() as obstacle:
         if obstacle is None:
-            return WindowSink(infos, config.window)
+            return WindowSink(infos, settings.common.window, settings)
     logger.warning("going on without a window: {}", obstacle)
     return None

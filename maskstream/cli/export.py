@@ -6,14 +6,20 @@ from pathlib import Path
 from maskstream.errors import ConfigError
 from maskstream.io.resources import own_or_shipped
 
-OUT_HELP = "ends in .onnx, or in .xml for OpenVINO; default: beside the weights, from where the program starts without PyTorch"
+OUT_HELP = (
+    "output: .onnx, or .xml for OpenVINO; default: beside the weights, where the program finds it and starts without PyTorch"
+)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what is exported, and where to."""
-    parser.add_argument("--weights", type=own_or_shipped, required=True, metavar="FILE", help="a .safetensors file of ours")
+    parser.add_argument(
+        "--weights", type=own_or_shipped, required=True, metavar="FILE", help="weights of maskstream, .safetensors"
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help=OUT_HELP)
-    parser.add_argument("--max-faces", type=int, metavar="N", help="most faces that a detector will find in a picture; 100")
+    parser.add_argument(
+        "--max-faces", type=int, metavar="N", help="maximum number of faces that a detector finds in an image; default: 100"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

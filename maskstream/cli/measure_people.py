@@ -15,7 +15,7 @@ from maskstream.io.files import replace_file
 
 if TYPE_CHECKING:
     from maskstream.config.schema import Config
-    from maskstream.events.types import Happening
+    from maskstream.events.types import EventOrCounts
     from maskstream.protocols import FrameAnalyzer
     from maskstream.types import FrameResult
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add which files are watched, and what is known of them."""
     parser.add_argument("--source", action="append", required=True, metavar="FILE", help="video file; may be repeated")
-    parser.add_argument("--labels", type=Path, metavar="FILE", help="of the first one, by hand: see tests/fixtures")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="all figures")
+    parser.add_argument("--labels", type=Path, metavar="FILE", help="manual labels of the first file: see tests/fixtures")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all measurements as JSON")
     parser.add_argument("--device", metavar="NAME", help=DEVICE_HELP)
     add_config_options(parser)
 
@@ -55,7 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def watch(path: str, analyzer: "FrameAnalyzer", config: "Config") -> "tuple[list[FrameResult], list[tuple[float, Happening]]]":
+def watch(
+    path: str, analyzer: "FrameAnalyzer", config: "Config"
+) -> "tuple[list[FrameResult], list[tuple[float, EventOrCounts]]]":
     """Return all results of a file, and what was told of it and when."""
     from maskstream.events.detector import EventDetector
     from maskstream.inference.pipeline import batch_size_of
@@ -67,7 +69,7 @@ def watch(path: str, analyzer: "FrameAnalyzer", config: "Config") -> "tuple[list
     people, book = PeopleAnalyzer(PropagatingAnalyzer(analyzer, config), config), EventDetector(config)
     size = batch_size_of(config)
     results: list[FrameResult] = []
-    told: list[tuple[float, Happening]] = []
+    told: list[tuple[float, EventOrCounts]] = []
     with closing(FileSource(path)) as source:
         frames = iter(source)
         while batch := list(islice(frames, size)):

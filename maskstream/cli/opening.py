@@ -20,7 +20,7 @@ from maskstream.io.images import IMAGE_SUFFIXES, WRITABLE_SUFFIXES
 from maskstream.io.locations import is_stdin
 from maskstream.io.output_paths import output_paths
 from maskstream.protocols import Sink, Source
-from maskstream.sinks import FirstFrameSink, ImageSink, RecordingSink, VideoSink
+from maskstream.sinks import DeferredVideoSink, ImageSink, SegmentedRecordingSink, VideoSink
 from maskstream.sinks.video import new_video
 from maskstream.sources import (
     SOURCES,
@@ -35,8 +35,7 @@ from maskstream.sources import (
     source_kind,
 )
 from maskstream.sources.pipe import Pipe, require_no_terminal
-from maskstream.sources.tls import scheme_of
-from maskstream.sources.web import HTTP_SCHEMES
+from maskstream.sources.url_parts import HTTP_SCHEMES, scheme_of
 from maskstream.stream.live_cameras import Opened
 from maskstream.stream.sink_group import SinkBinding
 from maskstream.stream.source_states import SourceStates
@@ -66,15 +65,15 @@ def is_one_image(camera: Camera, output: str | None = None) -> bool:
 
 
 def open_source(
-    camera: Camera, board: SourceStates, *, alone: bool, status: SourceStatus | None = None, output: str | None = None
+    camera: Camera, states: SourceStates, *, alone: bool, status: SourceStatus | None = None, output: str | None = None
 ) -> Source:
     """Open files and pictures; of what may be lost and come back, say only how it is opened.
 
     Args:
         camera: What to open.
-        board: Where it says what becomes of it.
+        states: Where it says what becomes of it.
         alone: Whether it is the only source, so that one that answers and refuses is a mistake of the user.
-        status: Its own, where it has one already; None: that of the board.
+        status: Its own, where it has one already; None: that of the states.
         output: Where its pictures go, where it is the only source that was named; see `is_one_image`.
 
     Raises:
@@ -94,12 +93,12 @@ def open_source(
         elif alone and network.transport != "udp":
             opener = _opening_already(opener, policy)
         unread = opener.close if isinstance(opener, _OpenedAhead) else None
-        told = status or board.status(camera.name)
+        told = status or states.status(camera.name)
         return ReconnectingSource(
-            camera.name, opener, policy, told, board.clock, next_connection=board.next_connection, close_unread=unread
+            camera.name, opener, policy, told, states.clock, next_connection=states.next_connection, close_unread=unread
         )
     if camera.batch is not None or kind == "pipe":
-        return _deferred(camera, kind, opener, status or board.status(camera.name, quiet=True))
+        return _deferred(camera, kind, opener, status or states.status(camera.name, quiet=True))
     source = opener()
     logger.info("{}", _described(source.info))
     return source
@@ -123,7 +122,7 @@ def _deferred(camera: Camera, kind: str, opener: Callable[[], Source], status: S
         own = camera.config
         opener = partial(PipeSource, camera.location, camera.name, own.pictures.max_megapixels, own.video, pipe)
         return DeferredSource(SourceInfo(camera.name, 0, 0, live=False), opener, camera.batch, pipe.cancel)
-    if kind == "pictures":
+    if kind == "images":
         return _images_beside_videos(camera, opener)
     info = SourceInfo(camera.name, 0, 0, live=False, path=camera.location)
     return DeferredSource(info, opener, camera.batch, failed=lambda why: status.change(SourceState.ENDED, why))
@@ -202,13 +201,13 @@ def _opening_already(opener: Callable[[], Source], policy: ReconnectPolicy) -> _
     return ahead
 
 
-def open_camera(camera: Camera, status: SourceStatus, board: SourceStates, output: str | None, names: FileNames) -> Opened:
+def open_camera(camera: Camera, status: SourceStatus, states: SourceStates, output: str | None, names: FileNames) -> Opened:
     """Open a camera that is added to others, and what its pictures are written to.
 
     Args:
         camera: What to open.
         status: Where it says what becomes of it.
-        board: Of the run.
+        states: Of the run.
         output: The folder for all pictures; None: they are not written.
         names: Those that sources of the run have there.
 
@@ -216,7 +215,7 @@ def open_camera(camera: Camera, status: SourceStatus, board: SourceStates, outpu
         MaskStreamError: Something cannot be opened; what was opened is closed again.
     """
     with ExitStack() as closing:
-        source = open_source(camera, board, alone=False, status=status)
+        source = open_source(camera, states, alone=False, status=status)
         closing.callback(source.close)
         sinks: tuple[SinkBinding, ...] = ()
         if output is not None:
@@ -242,9 +241,9 @@ def image_sink(path: str, source: Source, camera: Camera, *, replace: bool = Tru
     if source.info.images:
         return ImageSink(path, source.info)
     if isinstance(source, ReconnectingSource):
-        return RecordingSink(path, lambda: source.info, camera.config.video)
+        return SegmentedRecordingSink(path, lambda: source.info, camera.config.video)
     if isinstance(source, DeferredSource):
-        return FirstFrameSink(path, lambda: _video_sink(path, source.info, camera, replace=replace))
+        return DeferredVideoSink(path, lambda: _video_sink(path, source.info, camera, replace=replace))
     return _video_sink(path, source.info, camera, replace=replace)
 
 

@@ -15,7 +15,7 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from maskstream.errors import SinkClosed, SinkError
-from maskstream.io.files import abandon, printable
+from maskstream.io.files import abandon, one_line
 from maskstream.io.user_folders import lend_folders
 from maskstream.redaction import redact_text
 
@@ -171,4 +171,4 @@ def start_log(console: "Console", level: str) -> None:
 
 def _in_one_line(record: "Record") -> None:
     """Escape newlines and other control characters, which names of files and cameras may hold: a message is one line."""
-    record["message"] = printable(record["message"])
+    record["message"] = one_line(record["message"])

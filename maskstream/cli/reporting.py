@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING, Final
@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 from loguru import logger
 from rich.console import Console
 
-from maskstream.config.cameras import expand
-from maskstream.config.schema import Config, EventsConfig, PerSource
+from maskstream.config.environment import expand
+from maskstream.config.schema import EventsConfig
+from maskstream.config.source_settings import SourceSettings
 from maskstream.errors import ConfigError, SinkError
 from maskstream.events.delivery import Delivery, Transport
 from maskstream.events.detector import EventDetector
@@ -31,31 +32,23 @@ _BYTES_PER_MB: Final = 1_000_000
 class Reporting:
     """The sinks that tell of people, and the book that they share."""
 
-    def __init__(self, config: Config, by_source: Mapping[str, Config]) -> None:
+    def __init__(self, settings: SourceSettings) -> None:
         """Begin without sinks.
 
         Args:
-            config: What is worth telling, whom, and what may be stored of a face.
-            by_source: The same for sources that differ, by their names.
+            settings: The receivers, and for each source which labels lead to an event and what may be stored of a face.
 
         Raises:
             ConfigError: An address is wrong, or a variable of the environment is not set.
         """
-        self._config = config
+        self._settings = settings
+        self._config = config = settings.common
         self._carriers = _carriers(config.events)
         self._queue = _required_queue(config.events.queue) if self._carriers else _queue(config.events.queue) or ""
-        self._privacy = PerSource(lambda own: own.privacy, config, by_source)
-        self._detector = EventDetector(config, by_source, self._crop)
-
-    def set_source(self, source_id: str, config: Config) -> None:
-        """Let a source have settings of its own."""
-        if config.privacy != self._privacy.of(source_id):
-            self._detector.forget_crops(source_id)
-        self._privacy.set(source_id, config)
-        self._detector.set_source(source_id, config)
+        self._detector = EventDetector(settings, self._crop)
 
     def _crop(self, output: Output, face: Face) -> bytes | None:
-        return stored_crop(output, face, self._privacy.of(output.frame.source_id))
+        return stored_crop(output, face, self._settings.of(output.frame.source_id).privacy)
 
     def require_people(self, events: str | None, summary: str | None) -> None:
         """Refuse to tell of people where nobody is tracked.

@@ -1,16 +1,15 @@
 """Which cameras to watch: what `--source` names, one by one or as a YAML list with settings of their own."""
 
 import os
-import re
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
 from loguru import logger
 
+from maskstream.config.environment import expand
 from maskstream.config.loading import Layer, read_yaml, refine, text_keys
 from maskstream.config.schema import AlignConfig, Config, NetworkConfig, VideoConfig, WebcamConfig
 from maskstream.errors import ConfigError, SourceOpenError
@@ -22,7 +21,7 @@ from maskstream.io.locations import is_folder_or_pattern, is_pattern, may_come_b
 from maskstream.redaction import redact
 
 _YAML_SUFFIXES: Final = (".yaml", ".yml")
-_PER_CAMERA: Final[dict[str, tuple[str, ...]]] = {
+PER_CAMERA: Final[dict[str, tuple[str, ...]]] = {
     "detector": ("min_score", "max_faces", "region"),
     "classifier": ("incorrect_as", "max_background"),
     "align": tuple(AlignConfig.model_fields),
@@ -34,10 +33,8 @@ _PER_CAMERA: Final[dict[str, tuple[str, ...]]] = {
 }
 _OPENED_WITH: Final = ("network", "webcam", "video")
 """Sections that a source or its recording is opened with: another value opens both anew, all else is applied while they run."""
-_NAMED: Final = ("zones",)
+NAMED_SECTIONS: Final = ("zones",)
 """Sections whose keys a user chooses."""
-_PLACEHOLDER: Final = re.compile(r"\$\{([^}]*)\}?")
-_URL_PARTS: Final = re.compile(r"(?s)^((?:\w+://)?)((?:[^/?#]*@)?)(.*)")
 _WHICH_ARE_TAKEN: Final = (
     f"pictures end in {', '.join(IMAGE_SUFFIXES[:4])} or the like, videos in {', '.join(VIDEO_SUFFIXES[:6])} or the like"
 )
@@ -207,35 +204,11 @@ def _text(value: object, key: str, origin: str) -> str:
 def _refuse_common(settings: Mapping[str, Any], origin: str) -> None:
     """Refuse what all cameras share."""
     for section, values in settings.items():
-        if section in _NAMED:
+        if section in NAMED_SECTIONS:
             continue
         keys = values if isinstance(values, Mapping) else {section: values}
-        refused = next((key for key in keys if key not in _PER_CAMERA.get(section, ())), None)
+        refused = next((key for key in keys if key not in PER_CAMERA.get(section, ())), None)
         if refused is not None:
-            allowed = ", ".join([*(f"{known}.{key}" for known, keys in _PER_CAMERA.items() for key in keys), *_NAMED])
+            allowed = ", ".join([*(f"{known}.{key}" for known, keys in PER_CAMERA.items() for key in keys), *NAMED_SECTIONS])
             key = section if refused == section else f"{section}.{refused}"
             raise ConfigError(f"{origin}: {key} cannot be set for one camera; allowed: {allowed}")
-
-
-def expand(url: str, origin: str) -> str:
-    """Return a URL with `${NAME}` replaced from the environment; in user and password, special characters are escaped.
-
-    White space around a value is left out: the file of a secret ends with a newline.
-
-    Raises:
-        ConfigError: A variable is not set.
-    """
-
-    def fill(text: str, escape: Callable[[str], str]) -> str:
-        return _PLACEHOLDER.sub(lambda found: escape(_variable(found[1], origin)), text)
-
-    parts: tuple[str, str, str] = _URL_PARTS.findall(url.strip())[0]
-    scheme, user, rest = parts
-    return scheme + fill(user, lambda value: quote(value, safe="")) + fill(rest, str)
-
-
-def _variable(name: str, origin: str) -> str:
-    value = os.environ.get(name)
-    if value is None:
-        raise ConfigError(f"{origin}: the environment variable {name or '${}'} is not set; export it first")
-    return value.strip()

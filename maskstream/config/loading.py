@@ -1,6 +1,6 @@
-"""The configuration: what may be set, and how files and single settings are laid over each other.
+"""Load the configuration: merge YAML files and single settings over the defaults of the schema, and check the result.
 
-The defaults stand in one place, `configs/default.yaml`. Every other file or setting names only what it changes.
+A file or a setting contains only the keys that it changes.
 """
 
 import re
@@ -18,31 +18,30 @@ from pydantic import BaseModel, ValidationError
 from maskstream.config.schema import Config, Section
 from maskstream.config.yaml_text import NOT_YAML, GivenTwice, parse_yaml, why_not_yaml
 from maskstream.errors import ConfigError
-from maskstream.io.resources import resource
 from maskstream.redaction import HIDDEN, redact_text
 
-DEFAULT_CONFIG = resource("configs/default.yaml")
-
+_FIRST: Final = {"extra_forbidden": 0, "missing": 1}
+"""The order in which errors are reported. A misspelt key is also a missing one."""
 _SECRET: Final = re.compile(r"(secret['\"]?\s*:\s*).*", re.DOTALL)
 
 SectionT = TypeVar("SectionT", bound=Section)
 
 
 def plain_name(name: str) -> str:
-    """Return the name of a class as `evaluation.labels` is asked for it: case, spaces, hyphens and dots make no difference."""
+    """Return a class name as a key of `evaluation.labels`: lower case, with `_` for white space, hyphens and dots."""
     return re.sub(r"[\s.-]", "_", name.strip().casefold())
 
 
 @dataclass(frozen=True)
 class Layer:
-    """Some settings and where they come from, for messages."""
+    """Settings, and their origin for messages."""
 
     origin: str
     values: Mapping[str, Any]
 
     @classmethod
     def of_key(cls, origin: str, dotted_key: str, value: object) -> "Layer":
-        """Return a layer that sets one key, such as `detector.min_score`."""
+        """Return a layer with one key, such as `detector.min_score`."""
         nested = value
         for part in reversed(dotted_key.split(".")):
             nested = {part: nested}
@@ -50,7 +49,7 @@ class Layer:
 
     @classmethod
     def of_assignment(cls, assignment: str) -> "Layer":
-        """Return the layer of `key.path=value` as given to `--set`; the value is read as YAML."""
+        """Return the layer of `key.path=value`, the argument of `--set`. The value is YAML."""
         key, equals, text = assignment.partition("=")
         if not equals or not all(key.split(".")):
             raise ConfigError(f"--set {_without_secrets(assignment)}: expected key.path=value, such as detector.min_score=0.7")
@@ -63,28 +62,28 @@ class Layer:
 
     @classmethod
     def of_file(cls, path: Path) -> "Layer":
-        """Return the settings of a YAML file."""
+        """Return the layer of a YAML file."""
         values = read_yaml(path, text_keys())
         if values is not None and not isinstance(values, dict):
-            raise ConfigError(f"{path}: holds {_shown(values):.50}, expected keys such as in configs/default.yaml")
+            raise ConfigError(f"{path}: contains {_shown(values):.50}; expected keys, as in configs/default.yaml")
         return cls(str(path), values or {})
 
 
 @cache
 def text_keys() -> frozenset[str]:
-    """Return the keys of settings that are texts: names, addresses, files. They are read as they were typed."""
+    """Return the keys whose values are text, such as names, addresses and files. YAML does not convert these values."""
     found: dict[str, list[bool]] = defaultdict(list)
     sections: list[type[BaseModel]] = [Config]
     while sections:
         for key, field in sections.pop().model_fields.items():
             kinds = _kinds(field.annotation)
             found[key].append(str in kinds and kinds <= {str, NoneType})
-            sections += [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+            sections += [kind for kind in kinds if _is_section(kind)]
     return frozenset(key for key, are_text in found.items() if all(are_text))
 
 
 def _kinds(annotation: Any) -> set[Any]:
-    """Return a type, or those of a union, and what lists hold."""
+    """Return the types of an annotation: the members of a union, the items of a list."""
     if get_origin(annotation) is Annotated:
         return _kinds(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
@@ -92,15 +91,19 @@ def _kinds(annotation: Any) -> set[Any]:
     return {list, *_kinds(get_args(annotation)[0])} if get_origin(annotation) is list else {annotation}
 
 
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
 def read_yaml(path: Path, as_typed: Collection[str] = ()) -> Any:
-    """Return what a YAML file holds.
+    """Return the content of a YAML file.
 
     Args:
         path: The file.
-        as_typed: Keys whose values are text as it was typed, see `parse_yaml`.
+        as_typed: Keys whose values stay text, see `parse_yaml`.
 
     Raises:
-        ConfigError: It cannot be read, is no YAML, or gives a key twice.
+        ConfigError: The file cannot be read, is not YAML, or contains a key twice.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -116,42 +119,42 @@ def read_yaml(path: Path, as_typed: Collection[str] = ()) -> Any:
 
 
 def load_config(path: Path | None = None, layers: Iterable[Layer] = ()) -> Config:
-    """Return the defaults with a file and further layers laid over them; see `load_sections`."""
-    return load_sections(Config, DEFAULT_CONFIG, path, layers)
+    """Return the defaults with a YAML file and further layers merged over them, in order.
+
+    Args:
+        path: A YAML file with the keys that it changes.
+        layers: Merged over the file, in order.
+
+    Raises:
+        ConfigError: The file cannot be read, or a key or value is wrong. The message contains origin, key, value and the
+            allowed values.
+    """
+    files = [] if path is None else [Layer.of_file(path)]
+    return refine(Config(), *files, *layers)
 
 
 def load_sections(kind: type[SectionT], defaults: Path, path: Path | None, layers: Iterable[Layer]) -> SectionT:
-    """Return settings of any kind: a file of defaults with a file and further layers laid over it.
-
-    Args:
-        kind: What the settings are.
-        defaults: A YAML file that names every key.
-        path: A YAML file that names what it changes.
-        layers: Laid over it in order.
-
-    Raises:
-        ConfigError: A file cannot be read, or a key or value is wrong; names file, key, value and what is allowed.
-    """
+    """Return settings of another kind than `Config`, with the defaults of a YAML file; see `load_config`."""
     files = [defaults] if path is None else [defaults, path]
     return _validated(kind, {}, [*map(Layer.of_file, files), *layers])
 
 
-def refine(config: Config, *layers: Layer) -> Config:
-    """Return a configuration with more layers laid over it, in order.
+def refine(settings: SectionT, *layers: Layer) -> SectionT:
+    """Return settings with more layers merged over them, in order.
 
     Raises:
         ConfigError: A key or value of a layer is wrong.
     """
-    return _validated(Config, config.model_dump(), list(layers))
+    return _validated(type(settings), settings.model_dump(), list(layers))
 
 
-def _validated(kind: type[SectionT], merged: dict[str, Any], stack: list[Layer]) -> SectionT:
-    for layer in stack:
+def _validated(kind: type[SectionT], merged: dict[str, Any], layers: list[Layer]) -> SectionT:
+    for layer in layers:
         merged = _merge(merged, layer.values)
     try:
         return kind.model_validate(merged)
     except ValidationError as error:
-        raise ConfigError(_explain(error, kind, stack)) from error
+        raise ConfigError(_explain(error, kind, layers)) from error
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,29 +165,30 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def _explain(error: ValidationError, kind: type[BaseModel], stack: list[Layer]) -> str:
-    kinds = ("extra_forbidden", "missing")  # a misspelt key is also one that is missing
-    first = min(error.errors(), key=lambda each: kinds.index(each["type"]) if each["type"] in kinds else len(kinds))
+def _explain(error: ValidationError, kind: type[BaseModel], layers: list[Layer]) -> str:
+    """Return one line about the first wrong key or value: origin, key, value and the allowed values."""
+    first = min(error.errors(), key=lambda each: _FIRST.get(each["type"], len(_FIRST)))
     path = [part for part in first["loc"] if part != "[key]"]
-    origin = next((layer.origin for layer in reversed(stack) if _sets(layer.values, path)), stack[0].origin)
+    origin = next((layer.origin for layer in reversed(layers) if _sets(layer.values, path)), layers[0].origin)
     key = ".".join(map(str, path))
     if first["type"] == "extra_forbidden":
         allowed = _keys_beside(kind, path)
         similar = get_close_matches(str(path[-1]), allowed, 1)
-        return f"{origin}: unknown key {key}{f', meant is {similar[0]}' if similar else ''}; allowed here: {', '.join(allowed)}"
+        suggestion = f"; did you mean {similar[0]}?" if similar else ";"
+        return f"{origin}: unknown key {key}{suggestion} allowed here: {', '.join(allowed)}"
     if first["type"] == "missing":
-        return f"{origin}: {key} is missing; {'give it' if any(isinstance(part, int) for part in path) else 'restore it'}"
-    value = "***" if path[-1:] == ["secret"] else _shown(first["input"])
-    said = f"{first['msg'][:1].lower()}{first['msg'][1:]}"
+        return f"{origin}: {key} is missing; add it"
+    value = HIDDEN if path[-1:] == ["secret"] else _shown(first["input"])
+    reason = f"{first['msg'][:1].lower()}{first['msg'][1:]}"
     if first["type"] == "model_type":
-        said = f"expected keys: {', '.join(_keys_beside(kind, [*path, '']))}"
-    while len(path) > 1 and isinstance(path[-1], int):  # a list is named as a whole
+        reason = f"expected keys: {', '.join(_keys_beside(kind, [*path, '']))}"
+    while len(path) > 1 and isinstance(path[-1], int):  # the message names the list, not the item
         path.pop()
-    return f"{origin}: {'.'.join(map(str, path))}: {value:.80} is not allowed; {said}"
+    return f"{origin}: {'.'.join(map(str, path))}: {value:.80} is not allowed; {reason}"
 
 
 def _shown(value: object) -> str:
-    """Return a value as messages give it, without passwords."""
+    """Return the representation of a value without passwords."""
     return _without_secrets(repr(value))
 
 
@@ -193,7 +197,7 @@ def _without_secrets(text: str) -> str:
 
 
 def _sets(values: object, path: Sequence[int | str]) -> bool:
-    """Return whether a layer decides about a key: by itself, or as a part of a list."""
+    """Return whether a layer sets a key, or the list or value that contains it."""
     for part in path:
         if not isinstance(values, Mapping):
             return True
@@ -207,8 +211,5 @@ def _keys_beside(section: type[BaseModel], path: Sequence[int | str]) -> list[st
     for part in path[:-1]:
         if isinstance(part, str):
             annotation = section.model_fields[part].annotation
-            kinds = [
-                kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type) and issubclass(kind, BaseModel)
-            ]
-            section = next(iter(kinds), section)
+            section = next((kind for kind in _kinds(annotation) if _is_section(kind)), section)
     return list(section.model_fields)

@@ -1,258 +1,112 @@
-"""What may be set, section by section: names, types and limits. `configs/default.yaml` says what each key means."""
-
-from collections.abc import Callable, Mapping
-from typing import Annotated, Generic, Literal, TypeVar
-
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-
-Probability = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
-
-
-def _checked_region(region: list[float]) -> list[float]:
-    left, top, right, bottom = region
-    if left >= right or top >= bottom:
-        raise ValueError("expected [left, top, right, bottom] with left < right and top < bottom, as shares of the picture")
-    return region
-
-
-def _checked_polygon(corners: list[list[float]]) -> list[list[float]]:
-    ends = [*corners[1:], corners[0]]
-    doubled_area = sum(x * next_y - next_x * y for (x, y), (next_x, next_y) in zip(corners, ends, strict=True))
-    if abs(doubled_area) < 1e-6:
-        raise ValueError("expected at least three corners [x, y] around an area, as shares of the picture")
-    return corners
-
-
-Corner = Annotated[list[Probability], Field(min_length=2, max_length=2)]
-Polygon = Annotated[list[Corner], Field(min_length=3), AfterValidator(_checked_polygon)]
-Region = Annotated[list[Probability], Field(min_length=4, max_length=4), AfterValidator(_checked_region)]
-IncorrectAs = Literal["no_mask", "incorrect"]
-Backend = Literal["auto", "torch", "openvino", "onnx"]
-Precision = Literal["float32", "float16", "bfloat16"]
-Blur = Literal["none", "all", "masked", "unmasked"]
-Deinterlace = Literal["auto", True, False]
-PixelAspect = Annotated[float, Field(ge=0.25, le=4)]
-ReadableBy = Literal["owner", "group", "everyone"]
-LabelMeaning = Literal["mask", "no_mask", "incorrect", "unknown", "ignore", "ask"]
-"""What the name of a class means; `ask`: `unknown`, or a question to the user where other names make it ambiguous."""
-
-
-class Section(BaseModel):
-    """Some settings that belong together: no unknown keys, no guessing of types."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class DetectorConfig(Section):
-    """What finds people or faces."""
-
-    name: str
-    weights: str | None
-    backend: Backend
-    every: Count
-    min_score: Probability
-    short_side: Annotated[int, Field(ge=64, le=4096)] | None
-    max_faces: Count
-    region: Region | None
-
-
-class ClassifierConfig(Section):
-    """What judges a face."""
-
-    name: str
-    weights: str | None
-    backend: Backend
-    incorrect_as: IncorrectAs
-    max_background: Probability
-
-
-class AlignConfig(Section):
-    """When a face is good enough to be judged."""
-
-    min_face_px: Annotated[float, Field(ge=1)]
-    min_keypoint_score: Probability
-    min_unknown_score: Probability
-
-
-class StreamConfig(Section):
-    """How frames flow."""
-
-    batch_size: Count | None
-    stride: Count
-    max_frames: Count | None
-    realtime: bool
-    max_staleness_s: Annotated[float, Field(gt=0)]
-    health_s: Annotated[float, Field(gt=0)]
-
-
-class WebcamConfig(Section):
-    """What is asked of a webcam; a device that cannot do it takes what is nearest."""
-
-    width: Count | None
-    height: Count | None
-    fps: Annotated[float, Field(gt=0)] | None
-    mirror: bool
-
-
-class NetworkConfig(Section):
-    """How cameras are reached."""
-
-    transport: Literal["auto", "tcp", "udp"]
-    verify_tls: Literal["auto", True, False]
-    ca_file: str | None
-    open_timeout_s: Annotated[float, Field(gt=0)]
-    read_timeout_s: Annotated[float, Field(gt=0)]
-    max_frame_mb: Annotated[float, Field(gt=0, le=1000)]
-    max_megapixels: Annotated[float, Field(gt=0, le=250)]
-    keep_damaged: bool
-    snapshot_s: Annotated[float, Field(ge=0, le=3600)]
-    max_reconnects: Annotated[int, Field(ge=0)] | None
-
-
-class ImagesConfig(Section):
-    """How pictures are found, and how large they, and frames of video files, may be."""
-
-    recursive: bool
-    max_megapixels: Annotated[float, Field(gt=0, le=500)]
-
-
-class WindowConfig(Section):
-    """What the window does."""
-
-    picture_s: Annotated[float, Field(ge=0)]
-    snapshots: str
-
-
-class OverlayConfig(Section):
-    """What is drawn."""
-
-    labels: bool
-    keypoints: bool
-    skeleton: bool
-    zones: bool
-
-
-class VideoConfig(Section):
-    """How video is read, and annotated video is written."""
-
-    deinterlace: Deinterlace = "auto"
-    pixel_aspect: PixelAspect | None = None
-    segment_s: Annotated[float, Field(ge=1)] | None
-    crf: Annotated[int, Field(ge=0, le=51)]
-    preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
-
-
-class CsvConfig(Section):
-    """How tables are written."""
-
-    bom: bool
-
-
-class TrackingConfig(Section):
-    """Who is whom from frame to frame."""
-
-    enabled: bool
-    lost_s: Annotated[float, Field(gt=0, le=60)]
-
-
-class SteadyConfig(Section):
-    """What a person wears over time."""
-
-    enabled: bool
-    memory_s: Annotated[float, Field(gt=0)]
-    to_change: Annotated[float, Field(ge=0)]
-
-
-class PrivacyConfig(Section):
-    """What must not be seen in anything that is stored or served."""
-
-    blur: Blur
-    store_crops: bool
-    readable_by: ReadableBy
-
-
-class WebhookConfig(Section):
-    """An address that is told of events."""
-
-    url: Annotated[str, Field(repr=False)]
-    secret: Annotated[str | None, Field(repr=False)] = None
-    name: Annotated[str, Field(min_length=1)] | None = None
-
-
-class EventsConfig(Section):
-    """What is worth telling, and to whom."""
-
-    labels: list[Literal["mask", "no_mask", "incorrect"]]
-    min_seconds: Annotated[float, Field(ge=0)]
-    update_s: Annotated[float, Field(gt=0)]
-    mqtt: Annotated[str | None, Field(repr=False)]
-    mqtt_name: Annotated[str, Field(min_length=1)] | None
-    webhooks: list[WebhookConfig]
-    ca_file: str | None
-    queue: str | None
-    queue_mb: Annotated[float, Field(gt=0)]
-    unclaimed_days: Annotated[float, Field(ge=0)]
-
-
-class ClipConfig(Section):
-    """What the zero-shot classifier `clip` is asked."""
-
-    model: str
-    weights: str
-    prompts: dict[Literal["mask", "no_mask", "incorrect"], Annotated[list[str], Field(min_length=1)]]
-
-
-class EvaluationConfig(Section):
-    """How predictions are measured against labels."""
-
-    score_floor: Probability
-    iou: Annotated[float, Field(ge=0.05, le=0.95, multiple_of=0.05)]
-    bootstrap: Annotated[int, Field(ge=0)]
-    labels: dict[str, LabelMeaning]
+"""Define all settings of a run: names, types, ranges, defaults and descriptions.
+
+`configs/default.yaml`, `docs/options.md` and the JSON Schemas for editors are generated from here by `tools/make_docs.py`.
+"""
+
+from pydantic import Field
+
+from maskstream.config.input_sections import ImagesConfig, NetworkConfig, StreamConfig, WebcamConfig
+from maskstream.config.model_sections import (
+    AlignConfig,
+    ClassifierConfig,
+    ClipConfig,
+    DetectorConfig,
+    EvaluationConfig,
+    SteadyConfig,
+    TrackingConfig,
+)
+from maskstream.config.output_sections import (
+    CsvConfig,
+    EventsConfig,
+    OverlayConfig,
+    PrivacyConfig,
+    VideoConfig,
+    WebhookConfig,
+    WindowConfig,
+)
+from maskstream.config.values import (
+    Backend,
+    Blur,
+    Count,
+    Deinterlace,
+    IncorrectAs,
+    LabelMeaning,
+    Polygon,
+    Precision,
+    Probability,
+    ReadableBy,
+    Section,
+    Text,
+)
+
+__all__ = [
+    "AlignConfig",
+    "Backend",
+    "Blur",
+    "ClassifierConfig",
+    "ClipConfig",
+    "Config",
+    "Count",
+    "CsvConfig",
+    "Deinterlace",
+    "DetectorConfig",
+    "EvaluationConfig",
+    "EventsConfig",
+    "ImagesConfig",
+    "IncorrectAs",
+    "LabelMeaning",
+    "NetworkConfig",
+    "OverlayConfig",
+    "Polygon",
+    "Precision",
+    "PrivacyConfig",
+    "Probability",
+    "ReadableBy",
+    "Section",
+    "SteadyConfig",
+    "StreamConfig",
+    "TrackingConfig",
+    "VideoConfig",
+    "WebcamConfig",
+    "WebhookConfig",
+    "WindowConfig",
+]
 
 
 class Config(Section):
-    """Everything that may be set; `configs/default.yaml` says what each key means."""
+    """All settings of maskstream."""
 
-    device: str
-    precision: Precision
-    detector: DetectorConfig
-    classifier: ClassifierConfig
-    align: AlignConfig
-    stream: StreamConfig
-    webcam: WebcamConfig
-    network: NetworkConfig
-    pictures: ImagesConfig
-    window: WindowConfig
-    overlay: OverlayConfig
-    tracking: TrackingConfig
-    steady: SteadyConfig
-    zones: dict[Annotated[str, Field(min_length=1)], Polygon]
-    events: EventsConfig
-    privacy: PrivacyConfig
-    video: VideoConfig
-    csv: CsvConfig
-    evaluation: EvaluationConfig
-    clip: ClipConfig
-
-
-T = TypeVar("T")
-
-
-class PerSource(Generic[T]):
-    """What is made of the settings of each source; those without settings of their own share what is made of the common ones."""
-
-    def __init__(self, make: Callable[[Config], T], config: Config, by_source: Mapping[str, Config] | None = None) -> None:
-        """Make it for the common settings, and for those of sources that differ, by their names."""
-        self._make = make
-        self._common = make(config)
-        self._own = {source_id: make(own) for source_id, own in (by_source or {}).items()}
-
-    def set(self, source_id: str, config: Config) -> None:
-        """Let a source have settings of its own. May be called while another thread reads."""
-        self._own[source_id] = self._make(config)
-
-    def of(self, source_id: str) -> T:
-        """Return what holds for a source."""
-        return self._own.get(source_id, self._common)
+    device: str = Field(
+        default="auto",
+        description="The device that runs the models: auto (CUDA if available, otherwise the CPU), cpu, cuda, cuda:1, mps.",
+    )
+    precision: Precision = Field(
+        default="float32",
+        description=(
+            "The number format of PyTorch. float16 and bfloat16 are faster on most GPUs. OpenVINO and ONNX always use float32."
+        ),
+    )
+    detector: DetectorConfig = Field(default_factory=DetectorConfig)
+    classifier: ClassifierConfig = Field(default_factory=ClassifierConfig)
+    align: AlignConfig = Field(default_factory=AlignConfig)
+    stream: StreamConfig = Field(default_factory=StreamConfig)
+    webcam: WebcamConfig = Field(default_factory=WebcamConfig)
+    network: NetworkConfig = Field(default_factory=NetworkConfig)
+    pictures: ImagesConfig = Field(default_factory=ImagesConfig)
+    window: WindowConfig = Field(default_factory=WindowConfig)
+    overlay: OverlayConfig = Field(default_factory=OverlayConfig)
+    tracking: TrackingConfig = Field(default_factory=TrackingConfig)
+    steady: SteadyConfig = Field(default_factory=SteadyConfig)
+    zones: dict[Text, Polygon] = Field(
+        default={},
+        description=(
+            "Zones by name; faces outside all zones are left out. Corners are fractions of width and height: {door: "
+            "[[0, 0], [0.5, 0], [0.5, 1], [0, 1]]}. {}: the complete frame, without zones."
+        ),
+    )
+    events: EventsConfig = Field(default_factory=EventsConfig)
+    privacy: PrivacyConfig = Field(default_factory=PrivacyConfig)
+    video: VideoConfig = Field(default_factory=VideoConfig)
+    csv: CsvConfig = Field(default_factory=CsvConfig)
+    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
+    clip: ClipConfig = Field(default_factory=ClipConfig)

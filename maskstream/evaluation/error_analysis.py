@@ -1,5 +1,6 @@
 """Every mistake by itself, the worst first."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -7,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskstream.evaluation.matching import MASK, MISSED, NOTHING, UNKNOWN, Outcomes, Overlaps
+from maskstream.evaluation.metrics_json import ErrorCounts
 from maskstream.evaluation.types import Mistake, MistakeKind
 from maskstream.io.files import csv_text
 from maskstream.types import FloatArray, Label
@@ -25,14 +27,15 @@ def find_mistakes(overlaps: Sequence[Overlaps], found: Sequence[Outcomes]) -> tu
     return tuple(sorted(every, key=lambda mistake: (kinds.index(mistake.kind), -mistake.badness)))
 
 
-def count_mistakes(mistakes: Sequence[Mistake]) -> dict[str, int]:
-    """Return the `mistakes` of docs/evaluation.md."""
-    counts = {kind.value: sum(mistake.kind is kind for mistake in mistakes) for kind in MistakeKind}
-    near = (MistakeKind.MISSED, MistakeKind.FALSE_FACE)
-    return counts | {
-        f"{kind.value}_near": sum(mistake.kind is kind and mistake.nearest_iou >= NEAR_IOU for mistake in mistakes)
-        for kind in near
-    }
+def count_mistakes(mistakes: Sequence[Mistake]) -> ErrorCounts:
+    """Count the errors of each kind, and those of a missed and a false face that overlap."""
+    count = Counter(mistake.kind for mistake in mistakes)
+    near = Counter(mistake.kind for mistake in mistakes if mistake.nearest_iou >= NEAR_IOU)
+    return ErrorCounts(
+        **{kind.value: count[kind] for kind in MistakeKind},
+        missed_near=near[MistakeKind.MISSED],
+        false_face_near=near[MistakeKind.FALSE_FACE],
+    )
 
 
 def _mistakes(overlaps: Overlaps, found: Outcomes) -> Iterator[Mistake]:

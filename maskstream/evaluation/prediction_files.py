@@ -13,6 +13,7 @@ from maskstream.config.label_meanings import ambiguous_names, question
 from maskstream.config.loading import plain_name
 from maskstream.config.schema import LabelMeaning
 from maskstream.errors import ConfigError
+from maskstream.evaluation.metrics_json import SystemInfo
 from maskstream.evaluation.predictions import FILE_KIND, box_xyxy, from_record, plain_number, probability
 from maskstream.evaluation.types import BoxKind, ImagePredictions, Prediction
 from maskstream.io.files import one_line
@@ -38,8 +39,8 @@ class ForeignPredictions:
     score_floor: float
     strangers: tuple[str, ...]
     """Images in the file that are not among the labelled ones."""
-    system: Mapping[str, Any] | None = None
-    """Who made them, in our own files."""
+    system: SystemInfo | None = None
+    """The system that made them; None if the file does not name it."""
 
 
 def read_predictions(
@@ -127,10 +128,25 @@ def _ours(where: str, content: Mapping[str, Any], names: _Names) -> ForeignPredi
         raise ConfigError(f"{where}: damaged: {error!r}; make it anew") from error
     by_image, strangers = _collect(records, names)
     _require_some(where, by_image, strangers, names)
-    system = _as_dict(content.get("system"))
-    is_described = {"name", "description", "weights", "device"} <= system.keys()
     box: BoxKind | None = content["box"] if content.get("box") in ("face", "head") else None
-    return ForeignPredictions(by_image, "maskstream", box, min_score, floor, strangers, system if is_described else None)
+    return ForeignPredictions(
+        by_image=by_image,
+        kind="maskstream",
+        predicted_box=box,
+        min_score=min_score,
+        score_floor=floor,
+        strangers=strangers,
+        system=_system_info(_as_dict(content.get("system"))),
+    )
+
+
+def _system_info(system: Mapping[str, Any]) -> SystemInfo | None:
+    """Return the `system` of a predictions file; None unless it is complete."""
+    try:
+        name, description, device = system["name"], system["description"], system["device"]
+        return SystemInfo(name=name, description=description, weights=dict(system["weights"]), device=device)
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _jsonl(where: str, text: str, names: _Names) -> ForeignPredictions:

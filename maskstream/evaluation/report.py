@@ -1,6 +1,6 @@
-"""One HTML file with everything: a first screen that anybody understands, and below it all figures.
+"""Write report.html: one HTML file with a first screen in plain words and all metrics below it.
 
-The words of the first screen are made in `headline`, the page in `report.html.j2`; here is what lies between.
+`headline` makes the text of the first screen, `report.html.j2` is the page.
 """
 
 import base64
@@ -14,79 +14,91 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from maskstream.evaluation import paper
 from maskstream.evaluation.contact_sheets import TITLES
-from maskstream.evaluation.headline import at_reference, headline, of
-from maskstream.evaluation.metrics import iou_key
+from maskstream.evaluation.headline import headline, of
+from maskstream.evaluation.metrics_json import Metrics, iou_key
 from maskstream.evaluation.types import Mistake, MistakeKind
 from maskstream.io.files import one_line, replace_file
 from maskstream.rendering.palette import LABEL_TEXT
 
-Metrics = Mapping[str, Any]
 Style = Literal["percent", "count", "number", "short"]
 
 MOST_ROWS: Final = 500
-"""Of mistakes and of problems in the page."""
+"""Maximum number of errors, and of problems, in the page."""
 _TEMPLATE: Final = "report.html.j2"
 _DASH: Final = "–"
 _FORMATS: Final[dict[Style, str]] = {"percent": ".1%", "count": ",", "number": ".3f", "short": ".2f"}
 _MEDIA_TYPES: Final = {".png": "image/png", ".jpg": "image/jpeg"}
-_WORDS: Final = {**{label.value: text for label, text in LABEL_TEXT.items()}, "nothing": "nothing", "missed": "missed"}
+_LABEL_TEXT: Final = {label.value: text for label, text in LABEL_TEXT.items()}
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A figure of docs/evaluation.md, as the page shows it."""
+class MetricText:
+    """A metric's heading and definition in the page."""
 
     key: str
+    """Field of `FaceMetrics`."""
     heading: str
     meaning: str
     style: Style = "percent"
 
 
-FIGURES: Final = (
-    Figure("found", "found", "labelled faces that were found / all labelled faces"),
-    Figure(
-        "judged_rightly", "judged rightly", "judged as labelled / found, of faces whose class is labelled; “unknown” is not right"
+METRIC_TEXTS: Final = (
+    MetricText("found", "found", "found faces / labelled faces"),
+    MetricText(
+        "judged_rightly",
+        "right label",
+        "found faces with the right label / found faces, of faces of known class; the label “unknown” is not right",
     ),
-    Figure("end_to_end_accuracy", "found and judged rightly", "found and judged as labelled / all labelled faces of known class"),
-    Figure("precision", "precision", "labelled mask and judged mask / all judged mask, false faces included"),
-    Figure("recall", "recall", "labelled mask and judged mask / all labelled mask, missed ones included"),
-    Figure(
-        "specificity", "specificity", "labelled not mask, found and judged not mask / all labelled not mask, missed ones included"
+    MetricText(
+        "end_to_end_accuracy",
+        "found with the right label",
+        "found faces with the right label / labelled faces, of faces of known class",
     ),
-    Figure("fpr", "false positive rate", "labelled not mask and judged mask / all labelled not mask: what escapes the alarm"),
-    Figure("f1", "F1", "harmonic mean of precision and recall"),
-    Figure("balanced_accuracy", "balanced accuracy", "mean of recall and specificity"),
-    Figure("face_precision", "face precision", "predictions that took a label / all predictions"),
-    Figure("false_per_image", "false faces per picture", "false faces / pictures", "short"),
-    Figure("unknown_share", "not judged", "found but not judged / found"),
+    MetricText("precision", "precision", "labelled mask and classified mask / all classified mask, false positives included"),
+    MetricText("recall", "recall", "labelled mask and classified mask / all labelled mask, missed faces included"),
+    MetricText(
+        "specificity",
+        "specificity",
+        "labelled not mask, found and classified not mask / all labelled not mask, missed faces included",
+    ),
+    MetricText(
+        "fpr",
+        "false positive rate",
+        "labelled not mask and classified mask / all labelled not mask: the fraction without an alarm",
+    ),
+    MetricText("f1", "F1", "harmonic mean of precision and recall"),
+    MetricText("balanced_accuracy", "balanced accuracy", "mean of recall and specificity"),
+    MetricText("face_precision", "face precision", "predictions that match a label / all predictions"),
+    MetricText("false_per_image", "false positives per image", "false positives / images", "short"),
+    MetricText("unknown_share", "without a label", "found faces with the label “unknown” / found faces"),
 )
-_PAPER_FIGURES: Final = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1": "F1", "fpr": "FPR"}
+_PAPER_HEADINGS: Final = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1": "F1", "fpr": "FPR"}
 _PLOT_TEXT: Final = {
-    "metrics_vs_iou": "Figures over the IoU threshold, by the paper's counting and one to one, with 95% bands.",
-    "fp_fn_vs_iou": "Mistakes over the IoU threshold: the paper's false positives and negatives, and missed and false faces.",
+    "metrics_vs_iou": "Metrics over the IoU threshold, by the paper's protocol and one to one, with 95% bands.",
+    "fp_fn_vs_iou": "Errors over the IoU threshold: the paper's false positives and negatives; missed faces and false positives.",
     "precision_recall": "Precision over recall, a line for each class.",
-    "roc": "True over false positive rate of mask against no mask, on faces that were found.",
-    "calibration": "How often answers are right by how certain they were, above the number of faces.",
+    "roc": "True positive rate over false positive rate of mask against no mask, on found faces.",
+    "calibration": "Fraction of right labels by confidence, above the number of faces.",
 }
 
 
 def write_report(
     metrics: Metrics, mistakes: Sequence[Mistake], sheets: Mapping[MistakeKind, Path], plots: Mapping[str, Path], out: Path
 ) -> None:
-    """Write the report; whoever looks finds the old file or the whole new one.
+    """Write the report; a reader finds the previous file or the complete new one.
 
     Args:
-        metrics: As docs/evaluation.md describes them.
-        mistakes: At the reference IoU, by kind, the worst first.
+        metrics: The content of metrics.json.
+        mistakes: Errors at the reference IoU, by kind, the worst first.
         sheets: JPEG files, from `write_sheets`.
         plots: PNG files by name, from `write_plots`.
         out: The HTML file.
 
     Raises:
-        SinkError: It cannot be written.
+        SinkError: The file cannot be written.
     """
     page = _page(metrics, mistakes, sheets, plots)
-    replace_file(out, page.encode(errors="xmlcharrefreplace"))  # paths may hold what is no text
+    replace_file(out, page.encode(errors="xmlcharrefreplace"))  # a path may contain bytes that are not text
 
 
 def _page(metrics: Metrics, mistakes: Sequence[Mistake], sheets: Mapping[MistakeKind, Path], plots: Mapping[str, Path]) -> str:
@@ -94,11 +106,10 @@ def _page(metrics: Metrics, mistakes: Sequence[Mistake], sheets: Mapping[Mistake
     return template.render(
         m=metrics,
         first=headline(metrics),
-        reference=at_reference(metrics),
-        reference_key=iou_key(metrics["settings"]["iou"]),
-        figures=FIGURES,
+        reference_key=iou_key(metrics.settings.iou),
+        metric_texts=METRIC_TEXTS,
         paper=paper,
-        paper_figures=_PAPER_FIGURES,
+        paper_headings=_PAPER_HEADINGS,
         confusion=_confusion(metrics),
         plots={name: _data_uri(path) for name, path in plots.items()},
         plot_text=_PLOT_TEXT,
@@ -112,7 +123,7 @@ def _page(metrics: Metrics, mistakes: Sequence[Mistake], sheets: Mapping[Mistake
 
 
 def templates() -> Environment:
-    """Return the templates of this folder, with the filters that they use."""
+    """Return the templates of this folder, with their filters."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -120,17 +131,17 @@ def templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"shown": shown, "bare": bare, "words": lambda name: _WORDS.get(name, name), "plural": of}
+    environment.filters |= {"shown": shown, "bare": bare, "words": lambda name: _LABEL_TEXT.get(name, name), "plural": of}
     return environment
 
 
 def shown(value: float | None, style: Style = "percent") -> str:
-    """Return a number as people read it, an en dash for what is not defined."""
+    """Return a number as text, an en dash if it is not defined."""
     return _DASH if value is None else format(value, _FORMATS[style])
 
 
 def bare(value: float, style: Style = "percent") -> str:
-    """Return a bound of an interval: as `shown`, without the unit, which stands above."""
+    """Return a bound of an interval as `shown` does, without the unit."""
     return shown(value, style).removesuffix("%")
 
 
@@ -139,30 +150,24 @@ def _data_uri(path: Path) -> str:
 
 
 def _confusion(metrics: Metrics) -> dict[str, dict[str, int]]:
-    """Return the confusion table at the reference IoU without the rows and columns of classes that do not occur."""
-    table = at_reference(metrics)["confusion"]
-    occurs = {
-        name: name != "incorrect"
-        or name in metrics["classes"]
-        or any(table[name].values())
-        or any(row[name] for row in table.values())
-        for name in _WORDS
-        if name not in ("nothing", "missed")
-    }
-    return {
-        row: {column: count for column, count in cells.items() if occurs.get(column, True)}
-        for row, cells in table.items()
-        if occurs.get(row, True)
-    }
+    """Return the confusion table at the reference IoU; without `incorrect` if no face is labelled or classified so."""
+    table = {row: dict(cells) for row, cells in metrics.reference.confusion.items()}
+    occurs = any(table["incorrect"].values()) or any(cells["incorrect"] for cells in table.values())
+    if occurs or "incorrect" in metrics.classes:
+        return table
+    del table["incorrect"]
+    for cells in table.values():
+        del cells["incorrect"]
+    return table
 
 
 def _worst(mistakes: Sequence[Mistake], most: int) -> list[Mistake]:
-    """Return the worst of each kind, so that many of one kind do not crowd out the others; their order stays."""
-    seen: dict[MistakeKind, int] = defaultdict(int)
+    """Return the worst errors of each kind in their order, so that the table has errors of every kind."""
+    count: dict[MistakeKind, int] = defaultdict(int)
     ranked = []
     for index, mistake in enumerate(mistakes):
-        ranked.append((seen[mistake.kind], index))
-        seen[mistake.kind] += 1
+        ranked.append((count[mistake.kind], index))
+        count[mistake.kind] += 1
     return [mistakes[index] for index in sorted(index for _, index in sorted(ranked)[:most])]
 
 
@@ -171,9 +176,9 @@ def _rows(mistakes: Sequence[Mistake]) -> Iterator[dict[str, Any]]:
         found = mistake.prediction
         yield {
             "kind": mistake.kind,
-            "picture": one_line(mistake.name),
+            "image": one_line(mistake.name),
             "labelled": _DASH if mistake.label is None else LABEL_TEXT[mistake.label],
-            "judged": _DASH if found is None else LABEL_TEXT[found.label],
+            "classified": _DASH if found is None else LABEL_TEXT[found.label],
             "confidence": None if found is None else found.confidence,
             "score": None if found is None else found.score,
             "size_px": round(mistake.size_px),

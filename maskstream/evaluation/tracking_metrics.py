@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 import numpy as np
 
 from maskstream.errors import ConfigError
-from maskstream.events.types import Happening, MaskEvent, Phase
+from maskstream.events.types import EventOrCounts, MaskEvent, Phase
 from maskstream.types import Face, FrameResult, Label
 
 _LONGEST_STEP_S: Final = 0.5
@@ -117,7 +117,7 @@ class Steadiness:
 
 
 def measure(
-    results: Sequence[FrameResult], told: Sequence[tuple[float, Happening]], labels: PeopleLabels | None = None
+    results: Sequence[FrameResult], told: Sequence[tuple[float, EventOrCounts]], labels: PeopleLabels | None = None
 ) -> Steadiness:
     """Count switches of labels and of ids, right answers, and false and late events.
 

@@ -12,10 +12,10 @@ from loguru import logger
 
 from maskstream.clock import MONOTONIC, Clock
 from maskstream.errors import SinkError
-from maskstream.events.backlog import Backlog
 from maskstream.events.messages import Channel, QueuedMessage, interrupted, lost_message, message_of
 from maskstream.events.outbox import Outbox
-from maskstream.events.types import Happening
+from maskstream.events.receiver_queue import ReceiverQueue
+from maskstream.events.types import EventOrCounts
 from maskstream.stream.states import StateChange
 
 _FIRST_WAIT_S: Final = 1.0
@@ -109,7 +109,7 @@ class Delivery:
         self._transport = transport
         self._clock = clock
         self._outbox = outbox
-        self._backlog = Backlog(outbox, transport.key)
+        self._backlog = ReceiverQueue(outbox, transport.key)
         self._news = Event()
         self._closing = Event()
         self._down = _Backoff()
@@ -125,7 +125,7 @@ class Delivery:
         self._thread = Thread(target=self._deliver, name=f"deliver {transport.key}", daemon=True)
         self._thread.start()
 
-    def take(self, happenings: Sequence[Happening]) -> None:
+    def take(self, happenings: Sequence[EventOrCounts]) -> None:
         """Put records on disk; the receiver is not waited for."""
         self._put([message_of(happening) for happening in happenings])
 

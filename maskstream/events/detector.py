@@ -1,13 +1,14 @@
 """The book of events: what is worth telling of the people in each frame."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 from uuid import uuid4
 
-from maskstream.config.schema import Config, PerSource
+from maskstream.config.schema import Config
+from maskstream.config.source_settings import SourceSettings
 from maskstream.events.minute_counts import MinuteCounter
-from maskstream.events.types import Happening, Look, MaskEvent, Moment, Phase
+from maskstream.events.types import EventOrCounts, MaskEvent, Observation, Phase, Timestamp
 from maskstream.stream.rates import Pace
 from maskstream.types import Face, Label, Output
 
@@ -20,21 +21,23 @@ class _Episode:
     """A person who has the same label for some time."""
 
     label: Label
-    began: Moment
-    last: Moment
+    began: Timestamp
+    last: Timestamp
     zone: str | None
     confidence: float = 0.0
-    best: Look | None = None
+    best: Observation | None = None
     best_worth: float = -1.0
     event_id: str | None = None
     sequence: int = 0
-    told: Moment | None = None
+    told: Timestamp | None = None
 
 
 @dataclass
 class _Source:
     counter: MinuteCounter
-    now: Moment | None = None
+    config: Config
+    """The settings that its events were decided with."""
+    now: Timestamp | None = None
     pace: Pace = field(default_factory=Pace)
     episodes: dict[int, _Episode] = field(default_factory=dict)
 
@@ -55,47 +58,39 @@ class _Rules:
 class EventDetector:
     """Follows the people of all sources. Several readers may ask for the same frame: it is looked at once."""
 
-    def __init__(
-        self,
-        config: Config,
-        by_source: Mapping[str, Config] | None = None,
-        crop: Callable[[Output, Face], bytes | None] | None = None,
-    ) -> None:
+    def __init__(self, settings: Config | SourceSettings, crop: Callable[[Output, Face], bytes | None] | None = None) -> None:
         """Begin without people.
 
         Args:
-            config: What is worth an event, and when.
-            by_source: The same for sources that differ, by their names.
+            settings: Which labels lead to an event, and after what time, for each source.
             crop: Returns the JPEG of a face, or None where it must not be stored.
         """
-        self._rules = PerSource(_Rules.of, config, by_source)
+        self._settings = SourceSettings.shared(settings)
         self._crop = crop or (lambda _output, _face: None)
         self._sources: dict[str, _Source] = {}
         self._looked_at: Output | None = None
-        self._found: list[Happening] = []
-        self._ends: dict[str, list[Happening]] = {}
-        self._untold: dict[str, list[Happening]] = {}
-        """What is told with the next frame of a source, or at its end."""
+        self._found: list[EventOrCounts] = []
+        self._ends: dict[str, list[EventOrCounts]] = {}
 
-    def set_source(self, source_id: str, config: Config) -> None:
-        """Let a source have rules of its own; events of labels that are none any more end."""
-        self._rules.set(source_id, config)
-        source, labels = self._sources.get(source_id), self._rules.of(source_id).labels
-        if source is None:
-            return
+    def _adopt_settings(self, source_id: str, source: _Source) -> list[EventOrCounts]:
+        """Apply settings that have changed since the last frame, and return the ends of events that are none with them.
+
+        Where `privacy` has changed, crops that were kept are deleted: it may not be allowed to store them.
+        """
+        before, source.config = source.config, self._settings.of(source_id)
+        if source.config is before:
+            return []
+        ended: list[EventOrCounts] = []
+        labels = self._settings.derived(source_id, _Rules.of).labels
         for number, episode in source.episodes.items():
-            if episode.event_id is not None and episode.label not in labels:
-                self._untold.setdefault(source_id, []).extend(_closed(source_id, number, episode, "changed"))
-                source.episodes[number] = _Episode(episode.label, episode.last, episode.last, episode.zone)
-
-    def forget_crops(self, source_id: str) -> None:
-        """Tell nobody of the crops of a source that were kept so far: they may not be stored any more."""
-        source = self._sources.get(source_id)
-        for episode in source.episodes.values() if source else ():
-            if episode.best is not None:
+            if episode.best is not None and source.config.privacy != before.privacy:
                 episode.best = replace(episode.best, crop_jpeg=None)
+            if episode.event_id is not None and episode.label not in labels:
+                ended += _closed(source_id, number, episode, "changed")
+                source.episodes[number] = _Episode(episode.label, episode.last, episode.last, episode.zone)
+        return ended
 
-    def look(self, output: Output) -> list[Happening]:
+    def look(self, output: Output) -> list[EventOrCounts]:
         """Return what is to be told at an analysed frame; a frame that was just looked at is not looked at again."""
         if output is not self._looked_at:
             self._looked_at = output
@@ -103,27 +98,27 @@ class EventDetector:
             self._found = self._happenings(output) if output.analysed and output.frame.file is None else []
         return self._found
 
-    def end(self, source_id: str, cause: str) -> list[Happening]:
+    def end(self, source_id: str, cause: str) -> list[EventOrCounts]:
         """End all events of a source; the same again where they have been ended since its last frame."""
         source = self._sources.pop(source_id, None)
         if source is not None:
-            ended = self._untold.pop(source_id, [])
+            ended = self._adopt_settings(source_id, source)
             for number, episode in source.episodes.items():
                 ended += _closed(source_id, number, episode, cause)
             counts = source.counter.end()
             self._ends[source_id] = ended if counts is None else [*ended, counts]
         return self._ends.get(source_id, [])
 
-    def _happenings(self, output: Output) -> list[Happening]:
+    def _happenings(self, output: Output) -> list[EventOrCounts]:
         result = output.result
         source_id = result.source_id
-        source = self._sources.setdefault(source_id, _Source(MinuteCounter(source_id)))
-        rules = self._rules.of(source_id)
-        moment = Moment.of(result)
-        found = self._untold.pop(source_id, [])
+        source = self._sources.setdefault(source_id, _Source(MinuteCounter(source_id), self._settings.of(source_id)))
+        rules = self._settings.derived(source_id, _Rules.of)
+        moment = Timestamp.of(result)
+        found = self._adopt_settings(source_id, source)
         if source.now is not None and moment.time_s < source.now.time_s - rules.gone_s:  # another stream of that name
             found += self.end(source_id, "ended")
-            source = self._sources[source_id] = _Source(MinuteCounter(source_id))
+            source = self._sources[source_id] = _Source(MinuteCounter(source_id), source.config)
         source.now = moment
         source.pace.step(moment.time_s)
         for number, episode in list(source.episodes.items()):
@@ -135,11 +130,11 @@ class EventDetector:
         counts = source.counter.look(result, source.pace)
         return found if counts is None else [*found, counts]
 
-    def _see(self, source: _Source, output: Output, face: Face, rules: _Rules) -> list[Happening]:
+    def _see(self, source: _Source, output: Output, face: Face, rules: _Rules) -> list[EventOrCounts]:
         """Return what is to be told of one person."""
-        number, moment, label = face.track_id or 0, Moment.of(output.result), face.shown_label
+        number, moment, label = face.track_id or 0, Timestamp.of(output.result), face.shown_label
         episode = source.episodes.get(number)
-        found: list[Happening] = []
+        found: list[EventOrCounts] = []
         if episode is not None and label not in (Label.UNKNOWN, episode.label):
             found += _closed(output.result.source_id, number, episode, label.value)
             episode = None
@@ -160,11 +155,11 @@ class EventDetector:
         worth = max(0.0, confidence * min(x2 - x1, y2 - y1, _LARGE_ENOUGH_PX))  # 0 for what is no number: the first look counts
         if worth > episode.best_worth:
             crop = self._crop(output, face)
-            episode.best = Look(Moment.of(output.result), confidence, face.face_box_xyxy, crop)
+            episode.best = Observation(Timestamp.of(output.result), confidence, face.face_box_xyxy, crop)
             episode.best_worth = worth
 
     @staticmethod
-    def _due(source_id: str, number: int, episode: _Episode, rules: _Rules) -> list[Happening]:
+    def _due(source_id: str, number: int, episode: _Episode, rules: _Rules) -> list[EventOrCounts]:
         """Return the start of an event, or its update, where it is time for that."""
         now_s = episode.last.time_s
         if episode.told is None:
@@ -175,7 +170,7 @@ class EventDetector:
         return [_told(source_id, number, episode, Phase.UPDATE)] if now_s - episode.told.time_s >= rules.update_s else []
 
 
-def _closed(source_id: str, number: int, episode: _Episode, cause: str) -> list[Happening]:
+def _closed(source_id: str, number: int, episode: _Episode, cause: str) -> list[EventOrCounts]:
     return [] if episode.event_id is None else [_told(source_id, number, episode, Phase.END, cause)]
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 from uuid import uuid4
 
-from maskstream.events.records import event_record
-from maskstream.events.types import Happening, MaskEvent, Phase
+from maskstream.events.event_records import event_record
+from maskstream.events.types import EventOrCounts, MaskEvent, Phase
 from maskstream.io.files import plain_text
 
 COUNTS_PREFIX: Final = "counts-"
@@ -55,7 +55,7 @@ class Changes:
         return bool(self.put or self.noted or self.done or self.done_keys or self.lost)
 
 
-def message_of(happening: Happening) -> QueuedMessage:
+def message_of(happening: EventOrCounts) -> QueuedMessage:
     """Return the record of an event or of counts as a letter."""
     record, camera = event_record(happening), plain_text(happening.source_id)
     if isinstance(happening, MaskEvent):

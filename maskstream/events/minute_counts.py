@@ -3,7 +3,7 @@
 from collections import defaultdict
 from datetime import datetime
 
-from maskstream.events.types import MinuteCounts, Moment
+from maskstream.events.types import MinuteCounts, Timestamp
 from maskstream.stream.rates import Pace
 from maskstream.types import FrameResult, Label
 
@@ -19,12 +19,12 @@ class MinuteCounter:
         self._source_id = source_id
         self._seconds: dict[int, dict[Label, float]] = {}
         self._seen_s: dict[int, float] = {}
-        self._began: Moment | None = None
-        self._last: Moment | None = None
+        self._began: Timestamp | None = None
+        self._last: Timestamp | None = None
 
     def look(self, result: FrameResult, pace: Pace) -> MinuteCounts | None:
         """Count a frame; return the minute that is over with it, if any. `pace` has taken note of the frame."""
-        moment = Moment.of(result)
+        moment = Timestamp.of(result)
         over = None if self._began is None or _minute(moment) == _minute(self._began) else self.end()
         if self._began is None:
             self._began = moment
@@ -54,5 +54,5 @@ class MinuteCounter:
         return counts
 
 
-def _minute(moment: Moment) -> datetime | int:
+def _minute(moment: Timestamp) -> datetime | int:
     return int(moment.time_s // 60) if moment.wall_time is None else moment.wall_time.replace(second=0, microsecond=0)

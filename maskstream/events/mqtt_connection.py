@@ -15,8 +15,8 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from maskstream.errors import ConfigError
 from maskstream.events.delivery import NotDelivered
+from maskstream.events.endpoints import address_of, require_host, trusting, why
 from maskstream.events.messages import QueuedMessage
-from maskstream.events.receivers import address_of, require_host, trusting, why
 
 _PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 _AT_LEAST_ONCE: Final = 1

@@ -4,8 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from maskstream.events.records import event_record
-from maskstream.events.types import Happening
+from maskstream.events.event_records import event_record
+from maskstream.events.types import EventOrCounts
 from maskstream.io.text_file import Mode, TextSink
 from maskstream.stream.states import SourceState, StateChange
 from maskstream.types import Output
@@ -14,11 +14,11 @@ from maskstream.types import Output
 class Book(Protocol):
     """What is to be told at each frame, and at the end; who asks twice gets the same."""
 
-    def look(self, output: Output) -> list[Happening]:
+    def look(self, output: Output) -> list[EventOrCounts]:
         """Return what is to be told at a frame."""
         ...
 
-    def end(self, source_id: str, cause: str) -> list[Happening]:
+    def end(self, source_id: str, cause: str) -> list[EventOrCounts]:
         """End everything that goes on at a source."""
         ...
 
@@ -26,7 +26,7 @@ class Book(Protocol):
 class Receiver(Protocol):
     """Somebody who is told. Calls come from the main thread and must not wait for anyone."""
 
-    def take(self, happenings: Sequence[Happening]) -> None:
+    def take(self, happenings: Sequence[EventOrCounts]) -> None:
         """Take what there is to tell, which is never nothing.
 
         Raises:
@@ -95,7 +95,7 @@ class EventSink:
             del self._open[source_id]
             self._tell(self._detector.end(source_id, cause))
 
-    def _tell(self, happenings: Sequence[Happening]) -> None:
+    def _tell(self, happenings: Sequence[EventOrCounts]) -> None:
         if happenings:
             self._receiver.take(happenings)
 
@@ -111,7 +111,7 @@ class JsonlEvents:
         """
         self._file = TextSink(path, mode)
 
-    def take(self, happenings: Sequence[Happening]) -> None:
+    def take(self, happenings: Sequence[EventOrCounts]) -> None:
         """Write the records, all in one go."""
         self._file.put("".join(line(event_record(happening)) for happening in happenings))
 

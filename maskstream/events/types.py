@@ -10,7 +10,7 @@ from maskstream.types import FloatArray, FrameResult, Label
 
 
 @dataclass(frozen=True)
-class Moment:
+class Timestamp:
     """When something was seen."""
 
     frame: int
@@ -20,7 +20,7 @@ class Moment:
     """UTC; live sources only."""
 
     @classmethod
-    def of(cls, result: FrameResult) -> "Moment":
+    def of(cls, result: FrameResult) -> "Timestamp":
         """Return the moment of a frame."""
         return cls(result.index, result.time_s, result.wall_time)
 
@@ -34,10 +34,10 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class Observation:
     """The best look at a face during an event."""
 
-    moment: Moment
+    moment: Timestamp
     confidence: float
     """Of that frame's own answer, in [0, 1]."""
     box_xyxy: FloatArray
@@ -60,13 +60,13 @@ class MaskEvent:
     person: int
     """`track_id` of the faces."""
     zone: str | None
-    began: Moment
+    began: Timestamp
     """When the steady label became this one."""
-    last: Moment
+    last: Timestamp
     """When the person was last seen with it."""
     confidence: float
     """The highest steady confidence so far, in [0, 1]."""
-    best: Look
+    best: Observation
     cause: str | None = None
     """Why it ended: the label that followed, `gone`, `offline`, `ended` or `removed` (the source), `changed` (what counts as an
     event there), or `stopped` (the program)."""
@@ -82,9 +82,9 @@ class MinuteCounts:
     """The people of one source within a minute."""
 
     source_id: str
-    began: Moment
+    began: Timestamp
     """Of its first frame."""
-    last: Moment
+    last: Timestamp
     """Of its last."""
     people: Mapping[Label, int]
     """How many, each counted under the label that held longest."""
@@ -92,5 +92,5 @@ class MinuteCounts:
     """For how long all together."""
 
 
-Happening: TypeAlias = MaskEvent | MinuteCounts
+EventOrCounts: TypeAlias = MaskEvent | MinuteCounts
 """What receivers are told."""

@@ -16,8 +16,8 @@ from requests.utils import get_environ_proxies, select_proxy
 
 from maskstream.errors import ConfigError
 from maskstream.events.delivery import NotDelivered
+from maskstream.events.endpoints import address_of, require_host, trusting, why
 from maskstream.events.messages import QueuedMessage
-from maskstream.events.receivers import address_of, require_host, trusting, why
 from maskstream.stream.states import StateChange
 
 _TIMEOUT_S: Final = (5.0, 10.0)

@@ -1,10 +1,12 @@
-"""Faces between two looks of the detector, moved by optical flow: cheap, and marked as not judged.
+"""Propagate faces by optical flow from the last detection to the frames after it.
+
+Optical flow costs far less than a detection. Propagated faces have `judged` false.
 
 Lucas and Kanade, "An Iterative Image Registration Technique" (1981), in pyramids: Bouguet, "Pyramidal Implementation of the Lucas
 Kanade Feature Tracker" (2001).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Final
@@ -14,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskstream.config.detector_interval import every_of
-from maskstream.config.schema import Config, PerSource
+from maskstream.config.schema import Config
+from maskstream.config.source_settings import SourceSettings
 from maskstream.errors import OutOfMemory
 from maskstream.protocols import FrameAnalyzer
 from maskstream.types import BgrImage, Face, FloatArray, Frame, FrameResult
@@ -23,117 +26,123 @@ _SHORT_SIDE: Final = 360
 _GRID: Final = 5
 """Points across and down a face."""
 _INNER: Final = 0.7
-"""Share of the box in which they lie: its corners show what is behind the face."""
+"""Fraction of the box that the points cover. The corners of the box show the background."""
 _WINDOW_PX: Final = 15
 _LEVELS: Final = 3
-_LEAST_POINTS: Final = 8
-_LARGEST_CHANGE: Final = 1.25
-"""Of its size from one frame to the next; more is a mistake of the flow."""
-_LONGEST_STEP_S: Final = 0.5
-"""Between two frames of which the second is followed from the first. After a longer one other people may stand there."""
+_MIN_POINTS: Final = 8
+_MAX_CHANGE: Final = 1.25
+"""Maximum change of size from one frame to the next. A larger one is an error of the optical flow."""
+_MAX_STEP_S: Final = 0.5
+"""Maximum time between two frames. After a longer time other people may be at the same place."""
 
 
 @dataclass
-class _Seen:
-    """The last frame of a source, followed or not."""
+class _Last:
+    """The last frame of a source, detected or propagated."""
 
-    looked_at: int
-    """Index of the last frame that the detector looked at."""
+    detected_at: int
+    """Index of the last frame that the detector ran on."""
+    config: Config
+    """The settings of the source at that detection."""
     connection: int
     shape: tuple[int, ...]
     time_s: float
 
 
 @dataclass
-class _Followed:
-    """A source: its last picture, small and grey, and the faces in it."""
+class _Propagated:
+    """The last frame of a source in grey and small, and the faces in it."""
 
-    looked_at: int
-    """Index of the frame in which the detector found them."""
+    detected_at: int
+    """Index of the frame in which the detector found the faces."""
     grey: BgrImage
     faces: tuple[Face, ...]
     hidden: tuple[Face, ...]
 
 
 class PropagatingAnalyzer:
-    """Stands where an `Analyzer` stands, and lets it look at every Nth frame of a source alone; in between faces are followed.
+    """Wraps an analyzer, and calls it for every Nth frame of a source only. In the other frames faces are propagated.
 
-    How often it looks is said in `detector_interval`. Whatever that says, it looks at the first frame of a connection, at a frame
-    of another size than the one before, and where the time of the frames has moved by more than 0.5 s, forward or back.
+    `detector_interval` describes how N follows from `detector.every`. The detector also runs on the first frame of a connection,
+    on a frame of another size than the one before, where the time of the frames has moved by more than 0.5 s, forward or back,
+    and on the first frame after the settings of the source have changed.
 
-    Followed faces keep their label and have `judged` false. A face that cannot be followed is left out until the detector looks
-    again; its place stays hidden where faces are covered. Results of followed frames have `unseen` true.
+    Propagated faces keep their label and have `judged` false. A face that is lost is left out until the next detection. Its place
+    stays in `hidden`, so that it is anonymised where faces are. Results of propagated frames have `unseen` true.
     """
 
-    def __init__(self, analyzer: FrameAnalyzer, config: Config, by_source: Mapping[str, Config] | None = None) -> None:
+    def __init__(self, analyzer: FrameAnalyzer, settings: Config | SourceSettings) -> None:
         """Begin without a frame.
 
         Args:
-            analyzer: Finds and judges.
-            config: How often it looks.
-            by_source: The same for sources that differ, by their names.
+            analyzer: Detects and classifies faces.
+            settings: How often the detector runs, for each source.
         """
         self._analyzer = analyzer
-        self._every = PerSource(every_of, config, by_source)
-        self._sources: dict[str, _Followed] = {}
-        self._seen: dict[str, _Seen] = {}
-
-    def set_source(self, source_id: str, config: Config) -> None:
-        """Let a source have settings of its own. May be called while another thread analyses."""
-        self._every.set(source_id, config)
+        self._settings = SourceSettings.shared(settings)
+        self._propagated: dict[str, _Propagated] = {}
+        self._last: dict[str, _Last] = {}
 
     def forget(self, source_id: str) -> None:
-        """Look at the next frame of a source, and follow nothing from before it."""
+        """Run the detector on the next frame of a source, and propagate no face from before it."""
         self._analyzer.forget(source_id)
-        self._sources.pop(source_id, None)
-        self._seen.pop(source_id, None)
+        self._propagated.pop(source_id, None)
+        self._last.pop(source_id, None)
 
     def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
-        """Return one result per frame, in order; frames of a source must come in their own order.
+        """Return one result per frame, in order. Frames of a source must come in their own order.
 
         Raises:
-            OutOfMemory: Fewer frames at a time may do; each source then begins anew.
+            OutOfMemory: Fewer frames at a time may succeed. The detector then runs on the next frame of each source.
         """
         due = [self._is_due(frame) for frame in frames]
         try:
-            judged = iter(self._analyzer.analyze([frame for frame, looks in zip(frames, due, strict=True) if looks]))
+            detected = self._analyzer.analyze([frame for frame, is_due in zip(frames, due, strict=True) if is_due])
         except OutOfMemory:
-            self._seen.clear()
+            self._last.clear()
             raise
-        return [
-            self._keep(frame, next(judged)) if looks else self._follow(frame) for frame, looks in zip(frames, due, strict=True)
-        ]
+        results: list[FrameResult] = []
+        for frame, is_due in zip(frames, due, strict=True):
+            if is_due:
+                result = detected.pop(0)
+                self._keep(frame, result)
+            else:
+                result = self._propagate(frame)
+            results.append(result)
+        return results
 
     def _is_due(self, frame: Frame) -> bool:
-        if frame.file is not None:  # pictures have nothing to do with one another
+        """Return whether the detector runs on a frame, and remember the frame."""
+        if frame.file is not None:  # each image stands alone
             return True
-        seen = self._seen.get(frame.source_id)
-        is_due = seen is None or self._must_look(frame, seen)
-        looked_at = frame.index if seen is None or is_due else seen.looked_at
-        self._seen[frame.source_id] = _Seen(looked_at, frame.connection, frame.bgr.shape, frame.time_s)
+        last, config = self._last.get(frame.source_id), self._settings.of(frame.source_id)
+        is_due = (
+            last is None
+            or (frame.connection, frame.bgr.shape) != (last.connection, last.shape)
+            or abs(frame.time_s - last.time_s) > _MAX_STEP_S
+            or not last.detected_at <= frame.index < last.detected_at + every_of(config)
+            or config is not last.config
+        )
+        detected_at = frame.index if last is None or is_due else last.detected_at
+        self._last[frame.source_id] = _Last(detected_at, config, frame.connection, frame.bgr.shape, frame.time_s)
         return is_due
 
-    def _must_look(self, frame: Frame, seen: _Seen) -> bool:
-        goes_on = (frame.connection, frame.bgr.shape) == (seen.connection, seen.shape)
-        is_near = abs(frame.time_s - seen.time_s) <= _LONGEST_STEP_S
-        is_within = seen.looked_at <= frame.index < seen.looked_at + self._every.of(frame.source_id)
-        return not (goes_on and is_near and is_within)
-
-    def _keep(self, frame: Frame, result: FrameResult) -> FrameResult:
+    def _keep(self, frame: Frame, result: FrameResult) -> None:
         if frame.file is None:
-            self._sources[frame.source_id] = _Followed(frame.index, _shrunk(frame.bgr)[0], result.faces, result.hidden)
-        return result
+            grey, _ = _shrunk(frame.bgr)
+            self._propagated[frame.source_id] = _Propagated(frame.index, grey, result.faces, result.hidden)
 
-    def _follow(self, frame: Frame) -> FrameResult:
+    def _propagate(self, frame: Frame) -> FrameResult:
         started_s = perf_counter()
-        source = self._sources[frame.source_id]
+        source = self._propagated[frame.source_id]
         grey, scale = _shrunk(frame.bgr)
-        ends = _moved((*source.faces, *source.hidden), source.grey, grey, scale)
-        before, (found, hidden) = source.faces, (ends[: len(source.faces)], ends[len(source.faces) :])
-        lost = tuple(face for face, end in zip(before, found, strict=True) if end is None)
-        source.hidden = lost + tuple(end or face for face, end in zip(source.hidden, hidden, strict=True))
-        since = frame.index - source.looked_at
-        source.faces = tuple(replace(end, frames_since_look=since) for end in found if end is not None)
+        moved = _moved((*source.faces, *source.hidden), source.grey, grey, scale)
+        moved_faces, moved_hidden = moved[: len(source.faces)], moved[len(source.faces) :]
+        lost = [face for face, end in zip(source.faces, moved_faces, strict=True) if end is None]
+        still_hidden = [end or face for face, end in zip(source.hidden, moved_hidden, strict=True)]
+        source.hidden = (*lost, *still_hidden)
+        since = frame.index - source.detected_at
+        source.faces = tuple(replace(face, frames_since_look=since) for face in moved_faces if face is not None)
         source.grey = grey
         took_ms = (perf_counter() - started_s) * 1000
         result = FrameResult.of(frame, source.faces, source.hidden, {"detect": took_ms, "align": 0.0, "classify": 0.0})
@@ -141,14 +150,14 @@ class PropagatingAnalyzer:
 
 
 def _shrunk(bgr: BgrImage) -> tuple[BgrImage, float]:
-    """Return a picture in grey, small, and how much smaller it is."""
+    """Return a frame in grey, made small, and the scale."""
     scale = min(1.0, _SHORT_SIDE / min(bgr.shape[:2]))
     small = cv2.resize(bgr, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR) if scale < 1 else bgr
     return np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), np.uint8), scale
 
 
 def _moved(faces: Sequence[Face], before: BgrImage, now: BgrImage, scale: float) -> list[Face | None]:
-    """Return each face where it is now, or None where it cannot be found again."""
+    """Return each face at its place in the frame `now`, or None where it is lost."""
     if not faces:
         return []
     points = np.concatenate([_points(face) for face in faces])
@@ -175,14 +184,14 @@ def _points(face: Face) -> FloatArray:
 
 
 def _similarity(start: FloatArray, end: FloatArray) -> NDArray[np.float64] | None:
-    """Return the (2, 3) matrix that shifts, turns and scales points to where most of them went, or None where they disagree."""
-    if len(start) < _LEAST_POINTS:
+    """Return the (2, 3) matrix that shifts, turns and scales most points to their ends, or None where the points disagree."""
+    if len(start) < _MIN_POINTS:
         return None
     matrix, agree = cv2.estimateAffinePartial2D(start, end, method=cv2.RANSAC, ransacReprojThreshold=2.0)
-    if matrix is None or agree.sum() < _LEAST_POINTS:
+    if matrix is None or agree.sum() < _MIN_POINTS:
         return None
     change = float(np.hypot(matrix[0, 0], matrix[1, 0]))
-    return np.asarray(matrix) if 1 / _LARGEST_CHANGE < change < _LARGEST_CHANGE else None
+    return np.asarray(matrix) if 1 / _MAX_CHANGE < change < _MAX_CHANGE else None
 
 
 def _transformed(face: Face, matrix: NDArray[np.float64]) -> Face:
@@ -201,7 +210,7 @@ def _moved_points(points_xy: FloatArray, matrix: NDArray[np.float64]) -> FloatAr
 
 
 def _moved_box(box_xyxy: FloatArray, matrix: NDArray[np.float64]) -> FloatArray:
-    """Return an upright box around the same middle, as much larger as what it holds."""
+    """Return an upright box with the same middle, scaled like its content."""
     corners = box_xyxy.reshape(2, 2)
     middle = _moved_points(corners.mean(0, keepdims=True), matrix)
     half = (corners[1] - corners[0]) / 2 * np.hypot(matrix[0, 0], matrix[1, 0])

@@ -94,7 +94,7 @@ def find_files(location: str, *, recursive: bool) -> Found | None:
     else:
         return None
     if number_in(location) is None:
-        for name in ("pictures", "videos", "others", "folders"):
+        for name in ("images", "videos", "others", "folders"):
             setattr(found, name, natural_order(getattr(found, name)))
     return found
 

@@ -15,7 +15,7 @@ from maskstream.io.content import content_of_file
 from maskstream.io.images import IMAGE_SUFFIXES
 from maskstream.redaction import redact
 
-Kind = Literal["url", "webcam", "pipe", "pictures", "file"]
+Kind = Literal["url", "webcam", "pipe", "images", "file"]
 """`pictures` is a folder or a pattern, which may have videos too."""
 
 STDIN: Final = "-"
@@ -41,13 +41,13 @@ def location_kind(location: str) -> Kind:
     if is_pipe(location):
         return "pipe"
     if is_folder_or_pattern(location):
-        return "pictures"
+        return "images"
     content = content_of_file(local_path(location))
     suffix = Path(location).suffix.lower()
     if content == "sdp" or (suffix == _DESCRIPTION and stat.S_ISREG(mode_of(location))):
         return "url"
     is_image = content == "picture" or (content != "video" and suffix in IMAGE_SUFFIXES)
-    return "pictures" if is_image and suffix != _ANIMATION else "file"
+    return "images" if is_image and suffix != _ANIMATION else "file"
 
 
 def is_url(location: str) -> bool:

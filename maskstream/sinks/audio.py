@@ -10,9 +10,9 @@ from loguru import logger
 
 from maskstream.io.demuxing import demuxed
 from maskstream.io.local_media import open_local
-from maskstream.sinks.containers import Container
-from maskstream.sinks.sound_times import AROUND_S, ImageTimes, in_step
-from maskstream.sinks.sound_writing import DAMAGED, AudioPacket, SoundCopy, SoundEncoder, SoundWriter
+from maskstream.sinks.audio_encoding import DAMAGED, AudioCopy, AudioEncoder, AudioPacket, AudioWriter
+from maskstream.sinks.audio_sync import AROUND_S, AudioSync, in_step
+from maskstream.sinks.video_formats import Container
 from maskstream.types import SourceInfo
 
 _LATE_S: Final = 0.4
@@ -47,7 +47,7 @@ class AudioTrack:
         self._name = info.source_id
         self._target = target
         self._origin_s = float(info.origin_s) + zero_s
-        self._times = ImageTimes()
+        self._times = AudioSync()
         self._last_dts = -sys.maxsize if kind.has_times else -1
         self._is_silent = True
         """Until the first piece of sound."""
@@ -62,9 +62,9 @@ class AudioTrack:
             self._starts_s, _ = self._timing(self._waiting)
             is_copied = kind.copies(self._stream.codec_context.codec.canonical_name, target)
             if is_copied and self._starts_s <= _LATE_S:
-                self._writer: SoundWriter = SoundCopy(self._stream, target)
+                self._writer: AudioWriter = AudioCopy(self._stream, target)
             else:
-                self._writer = SoundEncoder(self._stream, target, kind.sound_encoder, has_times=kind.has_times)
+                self._writer = AudioEncoder(self._stream, target, kind.sound_encoder, has_times=kind.has_times)
         except BaseException:
             self._input.close()
             raise

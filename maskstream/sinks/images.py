@@ -12,7 +12,7 @@ from maskstream.io.file_names import MOST_BYTES, plain_name, shortened
 from maskstream.io.files import make_folder, one_line
 from maskstream.io.images import WRITABLE_SUFFIXES, write_image
 from maskstream.io.output_paths import require_folder
-from maskstream.sinks.video_paths import VIDEO_SUFFIXES
+from maskstream.sinks.video_formats import VIDEO_SUFFIXES
 from maskstream.types import Output, SourceInfo
 
 _ADDED_SUFFIX: Final = ".jpg"

@@ -13,12 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from maskstream.events.sink import Book, EventSink
-from maskstream.events.types import Happening, MaskEvent, Moment, Phase
-from maskstream.io.files import plain_text, printable, replace_file
+from maskstream.events.types import EventOrCounts, MaskEvent, Phase, Timestamp
+from maskstream.io.files import one_line, plain_text, replace_file
 from maskstream.io.output_paths import image_beside, require_summary_path
 from maskstream.io.text_file import iso_8601
 from maskstream.rendering.palette import LABEL_TEXT
-from maskstream.sinks.timeline import draw_timelines
+from maskstream.sinks.summary_plot import draw_timelines
 from maskstream.stream.rates import BEGINS_ANEW_S, Pace
 from maskstream.stream.states import StateChange
 from maskstream.types import FrameResult, Label, Output
@@ -43,7 +43,7 @@ class SourceSummary:
     Its time never runs back: where the source begins anew, it goes on after the time that went by in between.
     """
 
-    def __init__(self, began: Moment) -> None:
+    def __init__(self, began: Timestamp) -> None:
         """Begin with its first frame."""
         self.began = self.last = began
         """The times of both are those of the summary, which are the source's own until it begins anew."""
@@ -69,8 +69,8 @@ class SourceSummary:
     def look(self, result: FrameResult) -> None:
         """Count a frame."""
         self.frames += 1
-        now_s = self._now_s(Moment.of(result))
-        self.last = replace(Moment.of(result), time_s=now_s)
+        now_s = self._now_s(Timestamp.of(result))
+        self.last = replace(Timestamp.of(result), time_s=now_s)
         self._pace.step(now_s)
         longest_s = self._pace.patience(_LONGEST_GAP_S)
         step = self._step(now_s - self.began.time_s)
@@ -85,7 +85,7 @@ class SourceSummary:
         for number in [number for number, person in self._present.items() if now_s - person.seen_s > _GONE_S]:
             self._gone[_longest(self._present.pop(number))] += 1
 
-    def _now_s(self, moment: Moment) -> float:
+    def _now_s(self, moment: Timestamp) -> float:
         """Return the time of the summary at a moment of the source."""
         if self._later_s + moment.time_s < self.last.time_s - BEGINS_ANEW_S:
             self.begin_anew()
@@ -159,7 +159,7 @@ class _EndedEvents:
     def __init__(self, sources: Mapping[str, SourceSummary]) -> None:
         self._sources = sources
 
-    def take(self, happenings: Sequence[Happening]) -> None:
+    def take(self, happenings: Sequence[EventOrCounts]) -> None:
         for happening in happenings:
             if isinstance(happening, MaskEvent) and happening.phase is Phase.END:
                 self._sources[happening.source_id].events[happening.label].append(happening.duration_s)
@@ -205,7 +205,7 @@ class SummarySink:
         if output.analysed and output.frame.file is None:
             source_id = output.frame.source_id
             if source_id not in self._sources:
-                self._sources[source_id] = SourceSummary(Moment.of(output.result))
+                self._sources[source_id] = SourceSummary(Timestamp.of(output.result))
             self._sources[source_id].look(output.result)
         self._events.write(output)
         if monotonic() - self._saved_s >= _SAVE_EVERY_S:
@@ -251,5 +251,5 @@ def _table(sources: Mapping[str, SourceSummary]) -> Table:
         bare = people[Label.NO_MASK] + people[Label.INCORRECT]
         events = ", ".join(f"{len(ended)} {LABEL_TEXT[label]} ({sum(ended):.0f} s)" for label, ended in summary.events.items())
         counts = (str(count) for count in (sum(people.values()), people[Label.MASK], bare))
-        table.add_row(Text(printable(plain_text(source_id))), *counts, "-" if share is None else f"{share:.0%}", events or "none")
+        table.add_row(Text(one_line(plain_text(source_id))), *counts, "-" if share is None else f"{share:.0%}", events or "none")
     return table

@@ -19,10 +19,9 @@ from maskstream.errors import SinkError
 from maskstream.io.file_names import claim
 from maskstream.rendering.letterbox import letterbox
 from maskstream.sinks.audio import AudioTrack
-from maskstream.sinks.containers import FALLBACK_FPS, container_of
-from maskstream.sinks.frame_times import ShownTimes
-from maskstream.sinks.sound_times import AROUND_S
-from maskstream.sinks.video_paths import require_video_path
+from maskstream.sinks.audio_sync import AROUND_S
+from maskstream.sinks.video_formats import FALLBACK_FPS, container_of, require_video_path
+from maskstream.sinks.video_timestamps import VideoTimestamps
 from maskstream.types import BgrImage, Output, SourceInfo
 
 _KEYFRAME_EVERY_S = 2
@@ -84,7 +83,7 @@ class VideoSink:
         lasts_s = (info.duration_s or 0.0) - self._zero_s
         self._lasts_s = lasts_s if lasts_s > 0 else None  # some count the duration from 0, and some from the first frame
         time_base = self._kind.time_base(info, self._lasts_s or 0.0)
-        self._times = ShownTimes(time_base, self._kind.longest(time_base), self._lasts_s or inf, info.average_fps)
+        self._times = VideoTimestamps(time_base, self._kind.longest(time_base), self._lasts_s or inf, info.average_fps)
         with _sink_errors(path):
             self._container = self._kind.open(path)
         self._audio: AudioTrack | None = None

@@ -11,6 +11,7 @@ import cv2
 from loguru import logger
 
 from maskstream.config.schema import Config, WindowConfig
+from maskstream.config.source_settings import SourceSettings
 from maskstream.errors import SinkClosed
 from maskstream.io.files import plain_text
 from maskstream.rendering.grid import Cell, draw_grid, grid_shape
@@ -38,13 +39,16 @@ class WindowSink:
 
     wants_every_frame = True
 
-    def __init__(self, sources: Sequence[SourceInfo], config: WindowConfig) -> None:
+    def __init__(self, sources: Sequence[SourceInfo], config: WindowConfig, settings: SourceSettings | None = None) -> None:
         """Open a resizable window, no larger than most screens.
 
         Args:
             sources: At least one.
             config: How long pictures stand, where snapshots go.
+            settings: Those of the sources. A frame that was drawn with other settings is cleared: they may anonymise its faces.
         """
+        self._settings = settings
+        self._drawn_with: dict[str, Config] = {}
         self._cells = {info.source_id: Cell(info) for info in sources if not info.is_deferred}
         self._deferred = {info.source_id: info for info in sources if info.is_deferred}
         """Each gets a cell with its first frame, which those of them that have ended make room for."""
@@ -66,16 +70,13 @@ class WindowSink:
 
     def write(self, output: Output) -> None:
         """Show a frame from the next `attend` on."""
-        cell = self._cell(output.frame.source_id)
+        source_id = output.frame.source_id
+        cell = self._cell(source_id)
         cell.take(output, monotonic())
+        if self._settings is not None:
+            self._drawn_with[source_id] = self._settings.of(source_id)
         self._changed = True
         self._image_waits |= bool(cell.info.images)
-
-    def set_source(self, source_id: str, _config: Config) -> None:
-        """Show no picture any more that was drawn as other settings said: faces in it may have to be covered now."""
-        if source_id in self._cells:
-            self._cells[source_id].clear()
-            self._changed = True
 
     def source_ended(self, source_id: str) -> None:
         """Keep its last picture."""
@@ -95,7 +96,17 @@ class WindowSink:
     def source_removed(self, source_id: str) -> None:
         """Show a source no more."""
         self._cells.pop(source_id, None)
+        self._drawn_with.pop(source_id, None)
         self._changed = True
+
+    def _clear_outdated(self) -> None:
+        """Clear each frame that was drawn with other settings than its source has now."""
+        for source_id, drawn_with in list(self._drawn_with.items()):
+            if self._settings is not None and self._settings.of(source_id) is not drawn_with:
+                del self._drawn_with[source_id]
+                if source_id in self._cells:
+                    self._cells[source_id].clear()
+                    self._changed = True
 
     def _cell(self, source_id: str) -> Cell:
         if source_id in self._deferred and source_id not in self._cells:
@@ -118,6 +129,7 @@ class WindowSink:
         now_s = monotonic()
         if self._image_waits or now_s - self._looked_at_s >= _LOOK_EVERY_S:
             self._looked_at_s = now_s
+            self._clear_outdated()
             if self._changed or now_s - self._drawn_at_s >= _REDRAW_EVERY_S:
                 self._draw(now_s)
             self._obey(cv2.pollKey())  # which also lets the window paint itself

@@ -12,19 +12,12 @@ from loguru import logger
 from maskstream.config.camera_watch import CameraWatch
 from maskstream.config.cameras import Camera
 from maskstream.config.schema import Config
+from maskstream.config.source_settings import SourceSettings
 from maskstream.errors import MaskStreamError
 from maskstream.protocols import Source
 from maskstream.stream.sink_group import SinkBinding
 from maskstream.stream.source_states import SourceStates
 from maskstream.stream.states import SourceStatus
-
-
-class Configured(Protocol):
-    """Something that treats each source as its settings say."""
-
-    def set_source(self, source_id: str, config: Config) -> None:
-        """Let a source have settings of its own; takes no time."""
-        ...
 
 
 class Stream(Protocol):
@@ -123,7 +116,7 @@ class LiveCameras:
         self,
         watch: CameraWatch,
         cameras: Sequence[Camera],
-        configured: Sequence[Configured],
+        settings: SourceSettings,
         work: CameraWork,
         states: SourceStates,
     ) -> None:
@@ -132,7 +125,7 @@ class LiveCameras:
         Args:
             watch: Says when a list was edited.
             cameras: Those that run.
-            configured: Who is told of the settings of a camera that is added or changed.
+            settings: Where the settings of a camera that is added, changed or removed are kept.
             work: How a camera is made ready.
             states: Where it is said what becomes of them.
         """
@@ -141,7 +134,7 @@ class LiveCameras:
         """As the stream has them; those that have ended too."""
         self._wanted = dict(self._running)
         """As the list has them; those that could not be opened are left out, to be tried at its next edit."""
-        self._configured = configured
+        self._settings = settings
         self._work = work
         self._states = states
         self._jobs: dict[str, _Job] = {}
@@ -193,8 +186,7 @@ class LiveCameras:
         self._begin(_Job(camera, lambda: self._work.prepare(camera.config), opens=False))
 
     def _configure(self, camera: Camera) -> None:
-        for each in self._configured:
-            each.set_source(camera.name, camera.config)
+        self._settings.set(camera.name, camera.config)
         self._running[camera.name] = camera
 
     def _opened(self, camera: Camera, status: SourceStatus) -> Opened:
@@ -219,6 +211,7 @@ class LiveCameras:
         self._wanted.pop(name, None)
         self._running.pop(name, None)
         stream.remove(name, cause)
+        self._settings.remove(name)  # last: its events end as its own settings say
 
     def _take_over(self, stream: Stream) -> None:
         for name, job in list(self._jobs.items()):

@@ -1,13 +1,14 @@
 """Stands where an analyzer stands, and says of its faces whose they are, what that person wears, and where."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from math import isfinite
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
-from maskstream.config.schema import Config, PerSource
+from maskstream.config.schema import Config
+from maskstream.config.source_settings import SourceSettings
 from maskstream.protocols import FrameAnalyzer
 from maskstream.stream.rates import BEGINS_ANEW_S, Pace
 from maskstream.tracking.label_filter import SteadyLabel, SteadyRules
@@ -67,23 +68,19 @@ class _Settings:
 class PeopleAnalyzer:
     """Gives the faces of frames numbers, steady labels and zones; those of pictures, which make no video, zones alone."""
 
-    def __init__(self, analyzer: FrameAnalyzer, config: Config, by_source: Mapping[str, Config] | None = None) -> None:
+    def __init__(self, analyzer: FrameAnalyzer, settings: Config | SourceSettings) -> None:
         """Begin without people.
 
         Args:
             analyzer: Finds and judges faces.
-            config: Whether to track and to judge over time, and how quickly; zones, and which labels there are.
-            by_source: Zones and labels of sources that differ, by their names.
+            settings: Whether to track and to judge over time, and how quickly; zones and labels of each source.
         """
+        self._settings = SourceSettings.shared(settings)
+        config = self._settings.common
         self._analyzer = analyzer
         self._tracking = config.tracking
         self._rules = SteadyRules(config.steady.memory_s, config.steady.to_change) if config.steady.enabled else None
-        self._settings = PerSource(_Settings.of, config, by_source)
         self._sources: dict[str, _Source] = {}
-
-    def set_source(self, source_id: str, config: Config) -> None:
-        """Let a source have settings of its own. May be called while another thread analyses."""
-        self._settings.set(source_id, config)
 
     def forget(self, source_id: str) -> None:
         """Know nobody of a source any more; numbers are not given again."""
@@ -103,7 +100,7 @@ class PeopleAnalyzer:
         return [self._look(frame, result) for frame, result in zip(frames, self._analyzer.analyze(frames), strict=True)]
 
     def _look(self, frame: Frame, result: FrameResult) -> FrameResult:
-        settings = self._settings.of(frame.source_id)
+        settings = self._settings.derived(frame.source_id, _Settings.of)
         faces = result.faces
         missing: tuple[Face, ...] = ()
         if self._tracking.enabled and frame.file is None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import nn
 
 from maskstream.annotations import Annotations, LabelledImage
 from maskstream.evaluation.matching import Overlaps, match
+from maskstream.evaluation.metrics_json import OperatingPoint
 from maskstream.evaluation.scoring import ScoreSettings, score
 from maskstream.evaluation.types import ImagePredictions, Prediction
 from maskstream.models.detections import KeypointCalibration
@@ -55,21 +56,21 @@ def validation_metrics(annotations: Annotations, detections: Mapping[str, list[D
     predictions = {image.name: _as_predictions(image, detections.get(image.name, [])) for image in images}
     settings = ScoreSettings("face", "face", _SCORE_FLOOR, _SCORE_FLOOR, 0.5, "no_mask", bootstrap=0)
     metrics = score(replace(annotations, images=images), predictions, settings).metrics
-    best = max(metrics["operating_points"], key=_f1)
-    keypoints = metrics["keypoints"]
+    best = max(metrics.operating_points, key=_f1)
+    keypoints = metrics.keypoints
     return {
-        "ap50": metrics["ap"]["mask_50"] or 0.0,
-        "ap": metrics["ap"]["mask"] or 0.0,
-        "score": best["min_score"],
+        "ap50": metrics.ap.by_class["mask_50"] or 0.0,
+        "ap": metrics.ap.by_class["mask"] or 0.0,
+        "score": best.min_score,
         "f1": _f1(best),
-        "found_50": best["found"],
-        "false_per_picture": best["false_per_image"],
-        **({"keypoint_error": keypoints["mean"]} if keypoints else {}),
+        "found_50": best.found or 0.0,
+        "false_per_picture": best.false_per_image or 0.0,
+        **({"keypoint_error": keypoints.mean or 0.0} if keypoints else {}),
     }
 
 
-def _f1(point: dict[str, Any]) -> float:
-    precision, recall = point["precision"] or 0.0, point["recall"] or 0.0
+def _f1(point: OperatingPoint) -> float:
+    precision, recall = point.precision or 0.0, point.recall or 0.0
     return float(2 * precision * recall / max(precision + recall, 1e-9))
 
 

@@ -50,7 +50,7 @@ def test_box(box: Box, kept: list[float], kind: ProblemKind | None) -> None:
         ((99.999999999, 20, 120, 50), ProblemKind.ZERO_AREA),
     ],
 )
-def test_a_image_with_a_face_nobody_knows_the_place_of_is_left_out(box: Box, kind: ProblemKind) -> None:
+def test_an_image_with_a_face_nobody_knows_the_place_of_is_left_out(box: Box, kind: ProblemKind) -> None:
     images("a.png", "b.png")
     put("labels/a.xml", voc([("mask", box), ("no_mask", (1, 2, 3, 4))]))
     put("labels/b.xml", voc([]))

@@ -131,7 +131,7 @@ def test_the_surer_of_two_labels_counts() -> None:
     assert only_problem(found).where == "b/a.xml"
 
 
-def test_a_image_without_label_is_not_one_without_face() -> None:
+def test_an_image_without_label_is_not_one_without_face() -> None:
     images("a.png", "b.png", "c.png")
     put("labels/a.xml", voc([]))
     put("labels/b.xml", voc(FACE))
@@ -155,7 +155,7 @@ def test_labels_that_say_there_is_no_face(label: str, content: object) -> None:
     assert only_problem(found).kind is ProblemKind.IMAGE_WITHOUT_LABEL
 
 
-def test_none_belongs_to_a_image() -> None:
+def test_none_belongs_to_an_image() -> None:
     images("a.png", "b.png")
     put("labels/x_1.xml", voc(FACE))
     put("labels/x_2.xml", voc(FACE))

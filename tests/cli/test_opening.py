@@ -15,7 +15,7 @@ from maskstream.config.cameras import Camera
 from maskstream.config.schema import Config
 from maskstream.errors import SinkError, SourceOpenError, SourceRefused
 from maskstream.io.file_names import FileNames
-from maskstream.sinks import ImageSink, RecordingSink, VideoSink
+from maskstream.sinks import ImageSink, SegmentedRecordingSink, VideoSink
 from maskstream.sources import SOURCES, FileSource, ReconnectingSource, UrlSource
 from maskstream.stream.source_states import SourceStates
 from maskstream.stream.states import SourceState
@@ -46,8 +46,8 @@ def closed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def opened_camera(camera: Camera, output: Path | None, names: FileNames | None = None) -> list[str]:
     """Open and close a camera that is added; return where its pictures would go."""
-    board = SourceStates()
-    opened = open_camera(camera, board.status(camera.name), board, output and str(output), names or FileNames())
+    states = SourceStates()
+    opened = open_camera(camera, states.status(camera.name), states, output and str(output), names or FileNames())
     paths = []
     for binding in opened.sinks:
         assert binding.source_id == camera.name
@@ -57,9 +57,9 @@ def opened_camera(camera: Camera, output: Path | None, names: FileNames | None =
 
 
 def test_a_file_is_opened_at_once_and_a_camera_by_the_thread_that_reads_it(clip: Path, config: Config) -> None:
-    board = SourceStates()
-    file = open_source(Camera("clip", str(clip), config), board, alone=False)
-    camera = open_source(Camera("gate", "rtsp://127.0.0.1:1/cam", config), board, alone=False)
+    states = SourceStates()
+    file = open_source(Camera("clip", str(clip), config), states, alone=False)
+    camera = open_source(Camera("gate", "rtsp://127.0.0.1:1/cam", config), states, alone=False)
     assert (type(file), file.info.width) == (FileSource, 64)
     assert (type(camera), camera.info.width, camera.info.live) == (ReconnectingSource, 0, True)
     for source in (file, camera):
@@ -67,15 +67,15 @@ def test_a_file_is_opened_at_once_and_a_camera_by_the_thread_that_reads_it(clip:
 
 
 def test_a_status_of_its_own_is_told_what_becomes_of_a_camera(config: Config) -> None:
-    board = SourceStates()
-    own = board.status("gate")
-    board.end("gate", "removed")  # meanwhile
+    states = SourceStates()
+    own = states.status("gate")
+    states.end("gate", "removed")  # meanwhile
     camera = Camera("gate", "http://127.0.0.1:1/video", config)
-    source = open_source(camera, board, alone=False, status=own)
+    source = open_source(camera, states, alone=False, status=own)
     source.close()
     assert list(source) == []
     assert own.last.state is SourceState.ENDED
-    assert board.status("gate").last.cause == "started"
+    assert states.status("gate").last.cause == "started"
 
 
 def test_what_is_not_there_is_said(tmp_path: Path, config: Config) -> None:
@@ -101,7 +101,7 @@ def test_a_camera_alone_that_answers_is_read_from_the_connection_that_was_begun(
         source.close()
 
 
-@pytest.mark.parametrize(("location", "kind"), [("clip.mp4", VideoSink), ("rtsp://127.0.0.1:1/cam", RecordingSink)])
+@pytest.mark.parametrize(("location", "kind"), [("clip.mp4", VideoSink), ("rtsp://127.0.0.1:1/cam", SegmentedRecordingSink)])
 def test_which_sink_a_source_has(
     clip: Path, config: Config, monkeypatch: pytest.MonkeyPatch, location: str, kind: type[object]
 ) -> None:
@@ -125,10 +125,10 @@ def test_images_go_into_a_folder(tmp_path: Path, config: Config) -> None:
 
 def test_a_source_is_closed_where_its_sink_cannot_be_opened(clip: Path, config: Config, closed: list[str]) -> None:
     (clip.parent / "file").touch()
-    board = SourceStates()
+    states = SourceStates()
     for location in (str(clip), "rtsp://127.0.0.1:1/cam"):
         with pytest.raises(SinkError):
-            open_camera(Camera("gate", location, config), board.status("gate"), board, str(clip.parent / "file"), FileNames())
+            open_camera(Camera("gate", location, config), states.status("gate"), states, str(clip.parent / "file"), FileNames())
     assert closed == ["gate", "gate"]
 
 
@@ -145,9 +145,9 @@ def test_the_video_of_a_file_that_is_added_replaces_none(clip: Path, config: Con
 
 def test_a_video_that_cannot_be_begun_leaves_no_name_behind(clip: Path, config: Config) -> None:
     output = clip.parent / "out"
-    board = SourceStates()
+    states = SourceStates()
     camera = Camera("hall", str(clip), config)
-    source = open_source(camera, board, alone=False)
+    source = open_source(camera, states, alone=False)
     broken = replace(source.info, width=-2)
     source.info = broken
     output.mkdir()

@@ -12,6 +12,7 @@ from maskstream import load_config
 from maskstream.cli.reporting import Reporting, state_folder
 from maskstream.config.loading import Layer
 from maskstream.config.schema import Config
+from maskstream.config.source_settings import SourceSettings
 from maskstream.errors import ConfigError, SinkError
 from maskstream.protocols import Sink
 from maskstream.types import Label
@@ -22,6 +23,10 @@ BARE, MASKED = person(1, Label.NO_MASK), person(1, Label.MASK)
 
 def settings(**sections: object) -> Config:
     return load_config(layers=[Layer("test", sections)])
+
+
+def common(**sections: object) -> SourceSettings:
+    return SourceSettings(settings(**sections))
 
 
 def show(sinks: list[Sink], since_s: float, until_s: float, *faces: object, source_id: str = "door") -> None:
@@ -36,7 +41,7 @@ def records(path: Path) -> list[dict[str, Any]]:
 
 
 def test_a_file_and_a_summary_are_told_the_same(tmp_path: Path) -> None:
-    reporting, text = Reporting(load_config(), {}), io.StringIO()
+    reporting, text = Reporting(common()), io.StringIO()
     paths = str(tmp_path / "events.jsonl"), str(tmp_path / "summary.json")
     sinks = list(reporting.sinks(*paths, Console(file=text)))
     show(sinks, 0, 3, BARE)
@@ -52,16 +57,16 @@ def test_a_file_and_a_summary_are_told_the_same(tmp_path: Path) -> None:
 
 
 def test_nobody_is_told_where_nobody_asks(tmp_path: Path) -> None:
-    assert list(Reporting(load_config(), {}).sinks(None, None, None)) == []
+    assert list(Reporting(common()).sinks(None, None, None)) == []
 
 
 def test_each_source_has_rules_of_its_own_and_they_may_change(tmp_path: Path) -> None:
     masks = settings(events={"labels": ["mask"]})
-    reporting = Reporting(load_config(), {"lab": masks})
-    sinks = list(reporting.sinks(str(tmp_path / "events.jsonl"), None, None))
+    sources = SourceSettings(load_config(), {"lab": masks})
+    sinks = list(Reporting(sources).sinks(str(tmp_path / "events.jsonl"), None, None))
     for source_id in ("door", "lab"):
         show(sinks, 0, 2, BARE, source_id=source_id)
-    reporting.set_source("door", masks)
+    sources.set("door", masks)
     show(sinks, 2, 4, MASKED)
     for sink in sinks:
         sink.close()
@@ -75,11 +80,10 @@ def test_each_source_has_rules_of_its_own_and_they_may_change(tmp_path: Path) ->
 
 
 def test_what_may_be_stored_of_a_face_may_change(tmp_path: Path) -> None:
-    stored = settings(privacy={"store_crops": True}, events={"update_s": 1.0})
-    reporting = Reporting(stored, {})
-    sinks = list(reporting.sinks(str(tmp_path / "events.jsonl"), None, None))
+    sources = common(privacy={"store_crops": True}, events={"update_s": 1.0})
+    sinks = list(Reporting(sources).sinks(str(tmp_path / "events.jsonl"), None, None))
     show(sinks, 0, 2, BARE)
-    reporting.set_source("door", settings(privacy={"store_crops": True, "blur": "unmasked"}))
+    sources.set("door", settings(privacy={"store_crops": True, "blur": "unmasked"}))
     show(sinks, 20, 22, person(2, Label.NO_MASK))
     for sink in sinks:
         sink.close()
@@ -88,12 +92,12 @@ def test_what_may_be_stored_of_a_face_may_change(tmp_path: Path) -> None:
 
 
 def test_a_crop_that_may_be_stored_no_more_is_told_to_nobody(tmp_path: Path) -> None:
-    reporting = Reporting(settings(privacy={"store_crops": True}, events={"update_s": 1.0}), {})
-    sinks = list(reporting.sinks(str(tmp_path / "events.jsonl"), None, None))
+    sources = common(privacy={"store_crops": True}, events={"update_s": 1.0})
+    sinks = list(Reporting(sources).sinks(str(tmp_path / "events.jsonl"), None, None))
     show(sinks, 0, 1.5, BARE)
-    reporting.set_source("door", settings(events={"update_s": 1.0}))
+    sources.set("door", settings(events={"update_s": 1.0}))
     show(sinks, 1.5, 3, BARE)
-    reporting.set_source("door", settings(privacy={"store_crops": True}, events={"labels": []}))
+    sources.set("door", settings(privacy={"store_crops": True}, events={"labels": []}))
     show(sinks, 3, 4, BARE)
     for sink in sinks:
         sink.close()
@@ -112,10 +116,10 @@ def test_a_crop_that_may_be_stored_no_more_is_told_to_nobody(tmp_path: Path) -> 
 def test_nobody_can_be_told_of_people_who_are_not_tracked(
     events: str | None, summary: str | None, sections: dict[str, object]
 ) -> None:
-    Reporting(settings(tracking={"enabled": False}), {}).require_people(None, None)
-    Reporting(settings(**sections), {}).require_people(events, summary)
+    Reporting(common(tracking={"enabled": False})).require_people(None, None)
+    Reporting(common(**sections)).require_people(events, summary)
     with pytest.raises(ConfigError, match=r"tracking\.enabled"):
-        Reporting(settings(tracking={"enabled": False}, **sections), {}).require_people(events, summary)
+        Reporting(common(tracking={"enabled": False}, **sections)).require_people(events, summary)
 
 
 @pytest.mark.parametrize(
@@ -130,12 +134,12 @@ def test_nobody_can_be_told_of_people_who_are_not_tracked(
 def test_a_wrong_receiver_is_said_at_the_start(monkeypatch: pytest.MonkeyPatch, events: dict[str, object], said: str) -> None:
     monkeypatch.delenv("NOT_SET", raising=False)
     with pytest.raises(ConfigError, match=said):
-        Reporting(settings(events=events), {})
+        Reporting(common(events=events))
 
 
 def test_a_file_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     with pytest.raises(SinkError, match="no folder"):
-        list(Reporting(load_config(), {}).sinks(str(tmp_path / "none" / "events.jsonl"), None, None))
+        list(Reporting(common()).sinks(str(tmp_path / "none" / "events.jsonl"), None, None))
 
 
 def test_the_queue_of_receivers_lies_where_the_state_of_programs_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +148,7 @@ def test_the_queue_of_receivers_lies_where_the_state_of_programs_does(tmp_path: 
     monkeypatch.delenv("XDG_STATE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert state_folder() == tmp_path / ".local" / "state" / "maskstream"
-    reporting = Reporting(settings(events={"webhooks": [{"url": "http://127.0.0.1:1/x"}]}), {})
+    reporting = Reporting(common(events={"webhooks": [{"url": "http://127.0.0.1:1/x"}]}))
     (sink,) = reporting.sinks(None, None, None)
     sink.close()
     assert (state_folder() / "events.db").exists()

@@ -14,7 +14,16 @@ from maskstream.errors import SinkError
 from maskstream.events.detector import EventDetector
 from maskstream.events.sink import EventSink, JsonlEvents
 from maskstream.protocols import Sink
-from maskstream.sinks import CsvSink, FirstFrameSink, ImageSink, JsonlSink, ProgressSink, RecordingSink, StatusSink, VideoSink
+from maskstream.sinks import (
+    CsvSink,
+    DeferredVideoSink,
+    ImageSink,
+    JsonlSink,
+    ProgressSink,
+    SegmentedRecordingSink,
+    StatusSink,
+    VideoSink,
+)
 from maskstream.sinks.summary import SummarySink
 from maskstream.types import Frame, SourceInfo
 from tests.video_files import grey, output_of
@@ -29,10 +38,10 @@ SINKS: dict[str, Callable[[Path], Sink]] = {
     "csv": lambda folder: CsvSink(str(folder / "out.csv")),
     "status": lambda folder: StatusSink(str(folder / "status.jsonl")),
     "video": lambda folder: VideoSink(str(folder / "out.mp4"), INFO, VIDEO),
-    "from the first frame on": lambda folder: FirstFrameSink(
+    "from the first frame on": lambda folder: DeferredVideoSink(
         str(folder / "out.mp4"), partial(VideoSink, str(folder / "out.mp4"), INFO, VIDEO)
     ),
-    "recording": lambda folder: RecordingSink(str(folder / "out.mp4"), lambda: INFO, VIDEO),
+    "recording": lambda folder: SegmentedRecordingSink(str(folder / "out.mp4"), lambda: INFO, VIDEO),
     "pictures": lambda folder: ImageSink(str(folder), IMAGES),
     "events": lambda folder: EventSink(EventDetector(load_config()), JsonlEvents(str(folder / "events.jsonl"))),
     "summary": lambda folder: SummarySink(str(folder / "summary.json"), EventDetector(load_config())),

@@ -19,7 +19,7 @@ from maskstream.config.schema import Config
 from maskstream.errors import SourceOpenError, StreamLost
 from maskstream.protocols import Source
 from maskstream.sources import SOURCES, source_kind
-from maskstream.sources.url import open_url
+from maskstream.sources.url_opening import open_url
 from maskstream.sources.webcam import WebcamSource
 from maskstream.types import Frame
 from tests.servers import content, http_server, images, jpeg, mjpeg
@@ -91,7 +91,7 @@ def open_webcam(location: str, config: Config) -> Source:
 CASES = {
     "file": Case("file", make_clip, "missing.mp4"),
     "pipe": Case("pipe", feed_pipe, "missing"),
-    "pictures": Case("pictures", make_images, "missing.jpg"),
+    "images": Case("images", make_images, "missing.jpg"),
     "video on a server": Case("url", serve_clip, "http://127.0.0.1:9/missing.mp4"),
     "camera on a server": Case("url", serve_camera, "rtsp://127.0.0.1:9/missing"),
     "snapshots of a camera": Case("url", serve_snapshots, "https://127.0.0.1:9/missing.jpg", ends=False, open=open_quickly),

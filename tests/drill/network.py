@@ -88,7 +88,7 @@ def _at_the_start(table: Table, run: Child) -> None:
         "refused": "the connection was refused",
         "wrong": "(401)",
         "missing": "(404)",
-        "silent": "no picture within",
+        "silent": "no frame within",
     }
     for name, said in expected.items():
         with table.case(f"{name} at the start, among others", f"offline, tried again; the cause: {said}") as row:

@@ -23,7 +23,7 @@ from tests.end_to_end.test_run_stream import LEAVES_WITHIN_S, command, decode, r
 from tests.servers import LOGIN, PASSWORD, USER, content, http_server, locked, locked_by_digest, rtsp_server
 from tests.slowness import LONGEST_S, promised, slowness
 from tests.sources.test_hls import SEGMENT_S, LiveList, segments_of
-from tests.sources.test_liveness import chunked
+from tests.sources.test_live_detection import chunked
 from tests.video_files import every, plain, write_video
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -67,7 +67,7 @@ def test_a_photo(photo: Path, tmp_path: Path, run_here: Run) -> None:
     assert changed.mean() < 0.2  # and the rest is as it was
 
 
-def test_a_image_on_a_server(photo: Path, tmp_path: Path, run_here: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_on_a_server(photo: Path, tmp_path: Path, run_here: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is asked for once with the login that it takes, and never told whose that is."""
     answers = {
         "/cover.jpg": locked_by_digest(content(photo.read_bytes(), "text/plain")),
@@ -95,7 +95,7 @@ def test_a_image_on_a_server(photo: Path, tmp_path: Path, run_here: Run, monkeyp
     assert [secret for secret in (USER, PASSWORD, LOGIN) if secret in told] == []
     assert refused.returncode == 3
     (line,) = refused.stderr.splitlines()
-    assert line.startswith(f"{address}/page.jpg: what comes from there is a web page")
+    assert line.startswith(f"{address}/page.jpg: the server sends a web page")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["faces.csv", "judged.jpg", "out"]
 
 

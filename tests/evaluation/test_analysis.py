@@ -74,7 +74,7 @@ def test_a_killed_run_goes_on_where_it_was(images: list[LabelledImage], tmp_path
     assert third.shown == []
 
 
-def test_a_image_that_has_changed_is_analysed_again(images: list[LabelledImage], tmp_path: Path) -> None:
+def test_an_image_that_has_changed_is_analysed_again(images: list[LabelledImage], tmp_path: Path) -> None:
     path = tmp_path / "journal"
     run(Counting(), images, path)
     cv2.imwrite(str(images[3].path), np.full((50, 60, 3), 200, np.uint8))
@@ -101,7 +101,7 @@ def test_other_settings_start_anew(images: list[LabelledImage], tmp_path: Path) 
     assert len(system.shown) == 7
 
 
-def test_a_image_that_cannot_be_decoded_is_listed_and_the_rest_goes_on(images: list[LabelledImage], tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_decoded_is_listed_and_the_rest_goes_on(images: list[LabelledImage], tmp_path: Path) -> None:
     images[2].path.write_bytes(images[2].path.read_bytes()[:60])
     system = Counting()
     with Journal(tmp_path / "journal", "a") as journal:
@@ -152,7 +152,7 @@ class Deleting(Counting):
         return super().analyze(frames)
 
 
-def test_a_image_that_vanishes_while_it_is_analysed_is_no_fault_of_the_journal(
+def test_an_image_that_vanishes_while_it_is_analysed_is_no_fault_of_the_journal(
     images: list[LabelledImage], tmp_path: Path
 ) -> None:
     with Journal(tmp_path / "journal", "a") as journal:
@@ -162,7 +162,7 @@ def test_a_image_that_vanishes_while_it_is_analysed_is_no_fault_of_the_journal(
 
 
 @pytest.mark.parametrize("analysed_before", [False, True])
-def test_a_image_that_has_vanished_is_listed_as_a_image(
+def test_an_image_that_has_vanished_is_listed_as_an_image(
     images: list[LabelledImage], tmp_path: Path, analysed_before: bool
 ) -> None:
     if analysed_before:
@@ -175,7 +175,7 @@ def test_a_image_that_has_vanished_is_listed_as_a_image(
     assert len(system.shown) == (0 if analysed_before else 6)
 
 
-def test_a_image_that_is_replaced_while_it_is_analysed_is_analysed_again(images: list[LabelledImage], tmp_path: Path) -> None:
+def test_an_image_that_is_replaced_while_it_is_analysed_is_analysed_again(images: list[LabelledImage], tmp_path: Path) -> None:
     class Replacing(Counting):
         def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
             cv2.imwrite(str(images[0].path), np.full((40, 60, 3), 200, np.uint8))

@@ -140,10 +140,10 @@ def test_a_sheet_for_each_kind_that_occurs(tmp_path: Path) -> None:
 
 def test_captions_say_what_was_labelled_and_judged() -> None:
     both = mistake(MistakeKind.FALSE_MASK, box(0, 0, 34, 50), box(0, 0, 30, 50))
-    assert caption(both) == ("a.jpg", "labelled no mask, judged mask 98%", "score 0.99, 34 px")
+    assert caption(both) == ("a.jpg", "labelled no mask, classified mask 98%", "score 0.99, 34 px")
     assert caption(mistake(MistakeKind.MISSED, box(0, 0, 34, 50), None))[1:] == ("labelled no mask, not found", "34 px")
     assert caption(mistake(MistakeKind.FALSE_FACE, None, box(0, 0, 30, 50)))[1:] == (
-        "nothing labelled, judged mask 98%",
+        "labelled nothing, classified mask 98%",
         "score 0.99, 30 px",
     )
 

@@ -90,7 +90,7 @@ def scored(images: list[tuple[list[LabelledFace], list[Prediction]]], settings: 
     result = score(
         labels(*(tuple(labelled) for labelled, _ in images)), predictions(*(tuple(each) for _, each in images)), settings
     )
-    return result.metrics, mistakes_csv(result.mistakes)
+    return result.metrics.to_json(), mistakes_csv(result.mistakes)
 
 
 @examples(0.6)

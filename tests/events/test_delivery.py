@@ -18,20 +18,20 @@ from maskstream.errors import ConfigError
 from maskstream.events.delivery import Delivery, NotDelivered
 from maskstream.events.messages import QueuedMessage
 from maskstream.events.outbox import Outbox
-from maskstream.events.types import Look, MaskEvent, MinuteCounts, Moment, Phase
+from maskstream.events.types import MaskEvent, MinuteCounts, Observation, Phase, Timestamp
 from maskstream.events.webhook import Webhook
 from maskstream.types import Label
 from tests.clocks import HastyClock, WaitingClock
 from tests.conftest import ROOT
-from tests.events.test_backlog import disk
+from tests.events.test_receiver_queue import disk
 from tests.receivers import free_port, wait_until, web_receiver
 from tests.slowness import promised
 
-NOW = Moment(10, 0.4, None)
+NOW = Timestamp(10, 0.4, None)
 
 
 def event(number: int, phase: Phase = Phase.START, sequence: int = 0, source_id: str = "door") -> MaskEvent:
-    best = Look(NOW, 0.97, np.array([1, 2, 30, 40], np.float32), b"\xff\xd8jpeg")
+    best = Observation(NOW, 0.97, np.array([1, 2, 30, 40], np.float32), b"\xff\xd8jpeg")
     cause = "mask" if phase is Phase.END else None
     return MaskEvent(f"e{number}", sequence, phase, Label.NO_MASK, source_id, number, None, NOW, NOW, 0.99, best, cause)
 

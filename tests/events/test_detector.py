@@ -6,8 +6,9 @@ import pytest
 from maskstream import load_config
 from maskstream.config.loading import Layer
 from maskstream.config.schema import Config
+from maskstream.config.source_settings import SourceSettings
 from maskstream.events.detector import EventDetector
-from maskstream.events.types import Happening, MaskEvent, MinuteCounts, Phase
+from maskstream.events.types import EventOrCounts, MaskEvent, MinuteCounts, Phase
 from maskstream.types import Frame, Label, Output
 from tests.tracking.made import face_at, frame_at, output_with, person
 
@@ -27,7 +28,7 @@ def told(detector: EventDetector, outputs: list[Output]) -> list[MaskEvent]:
     return events([happening for output in outputs for happening in detector.look(output)])
 
 
-def events(happenings: list[Happening]) -> list[MaskEvent]:
+def events(happenings: list[EventOrCounts]) -> list[MaskEvent]:
     return [happening for happening in happenings if isinstance(happening, MaskEvent)]
 
 
@@ -181,14 +182,14 @@ def test_without_steady_labels_those_of_frames_count() -> None:
     assert [(event.person, event.confidence) for event in found] == [(7, 0.97)]
 
 
-def test_what_was_not_analysed_or_is_a_image_tells_nothing() -> None:
+def test_what_was_not_analysed_or_is_an_image_tells_nothing() -> None:
     detector = EventDetector(config(min_seconds=0))
     image = Frame(frame_at(0).bgr, 0, "photos", 0.0, file="a.png")
     assert detector.look(output_with(frame_at(0), [person(1, Label.NO_MASK)], analysed=False)) == []
     assert detector.look(output_with(image, [person(1, Label.NO_MASK)])) == []
 
 
-def counts(happenings: list[Happening]) -> list[MinuteCounts]:
+def counts(happenings: list[EventOrCounts]) -> list[MinuteCounts]:
     return [happening for happening in happenings if isinstance(happening, MinuteCounts)]
 
 
@@ -210,7 +211,7 @@ def test_minutes_are_those_of_the_clock_whatever_it_does() -> None:
     """The clock on the wall jumps back by 30 s; the time of people together stays right."""
     detector = EventDetector(config())
     noon = datetime(2026, 11, 22, 12, 0, 30, tzinfo=UTC)
-    found: list[Happening] = []
+    found: list[EventOrCounts] = []
     for second in range(60):
         wall = noon + timedelta(seconds=second - 40 if second >= 45 else second)
         frame = Frame(frame_at(0).bgr, second, "door", float(second), wall_time=wall)
@@ -247,39 +248,43 @@ def test_a_look_that_is_worth_nothing_is_an_event_all_the_same(confidence: float
 
 
 def test_what_is_no_event_any_more_ends_once_with_the_next_frame_and_for_all_readers() -> None:
-    detector = EventDetector(config())
+    settings = SourceSettings(config())
+    detector = EventDetector(settings)
     assert [event.phase for event in told(detector, span(0, 3, BARE))] == [START]
-    detector.set_source("door", config(labels=["incorrect"]))
-    detector.set_source("door", config(labels=["incorrect"]))
+    settings.set("door", config(labels=["incorrect"]))
+    settings.set("door", config(labels=["incorrect"]))
     output = at(3.0, BARE)
     (end,) = events(detector.look(output))
     assert events(detector.look(output)) == [end]
     assert (end.phase, end.cause, end.last.time_s) == (END, "changed", pytest.approx(2.9))
     assert told(detector, span(3.1, 6, BARE)) == []
-    detector.set_source("door", config())
+    settings.set("door", config())
     (again,) = told(detector, span(6, 7, BARE))
     assert (again.phase, again.event_id != end.event_id) == (START, True)
 
 
 def test_what_is_no_event_any_more_ends_where_no_frame_comes() -> None:
-    detector = EventDetector(config())
+    settings = SourceSettings(config())
+    detector = EventDetector(settings)
     told(detector, span(0, 3, BARE))
-    detector.set_source("door", config(labels=[]))
+    settings.set("door", config(labels=[]))
     assert [event.cause for event in events(detector.end("door", "offline"))] == ["changed"]
     assert [event.cause for event in events(detector.end("door", "stopped"))] == ["changed"]
     assert told(detector, span(9, 12, BARE)) == []
 
 
 def test_an_event_that_has_begun_goes_on_where_later_ones_take_longer() -> None:
-    detector = EventDetector(config(min_seconds=1.0))
+    settings = SourceSettings(config(min_seconds=1.0))
+    detector = EventDetector(settings)
     told(detector, span(0, 2, BARE))
-    detector.set_source("door", config(min_seconds=10.0))
+    settings.set("door", config(min_seconds=10.0))
     assert [(event.phase, event.cause) for event in told(detector, span(2, 4, MASKED))] == [(END, "mask")]
 
 
 def test_a_label_that_becomes_worth_an_event_counts_from_where_it_began() -> None:
-    detector = EventDetector(config(labels=[]))
+    settings = SourceSettings(config(labels=[]))
+    detector = EventDetector(settings)
     told(detector, span(0, 5, BARE))
-    detector.set_source("door", config())
+    settings.set("door", config())
     (start,) = told(detector, [at(5.0, BARE)])
     assert (start.phase, start.began.time_s) == (START, 0.0)

@@ -11,10 +11,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from maskstream import load_config
 from maskstream.config.loading import Layer
+from maskstream.config.source_settings import SourceSettings
 from maskstream.events.detector import EventDetector
-from maskstream.events.records import event_record
+from maskstream.events.event_records import event_record
 from maskstream.events.sink import EventSink
-from maskstream.events.types import Happening, MaskEvent, MinuteCounts, Phase
+from maskstream.events.types import EventOrCounts, MaskEvent, MinuteCounts, Phase
 from maskstream.stream.states import SourceState, StateChange
 from maskstream.types import Face, Label, Output
 from tests.properties import any_number, floats32
@@ -59,9 +60,9 @@ class Receiver:
     """Remembers what it is told."""
 
     def __init__(self) -> None:
-        self.told: list[Happening] = []
+        self.told: list[EventOrCounts] = []
 
-    def take(self, happenings: Sequence[Happening]) -> None:
+    def take(self, happenings: Sequence[EventOrCounts]) -> None:
         assert happenings
         self.told += happenings
 
@@ -77,7 +78,8 @@ class BookMachine(RuleBasedStateMachine):
 
     @initialize(rules=RULES, has_clock=st.booleans())
     def begin(self, rules: int, has_clock: bool) -> None:
-        self.detector = EventDetector(CONFIGS[rules])
+        self.settings = SourceSettings(CONFIGS[rules])
+        self.detector = EventDetector(self.settings)
         self.receivers = [Receiver(), Receiver()]
         self.sinks = [EventSink(self.detector, receiver) for receiver in self.receivers]
         self.now_s: dict[str, float] = defaultdict(float)
@@ -126,8 +128,8 @@ class BookMachine(RuleBasedStateMachine):
             sink.state_changed(StateChange(source_id, state, None, "test", 0.0, WALL))
 
     @rule(source_id=SOURCES, rules=RULES)
-    def set_source(self, source_id: str, rules: int) -> None:
-        self.detector.set_source(source_id, CONFIGS[rules])
+    def set_settings(self, source_id: str, rules: int) -> None:
+        self.settings.set(source_id, CONFIGS[rules])
 
     @invariant()
     def everybody_is_told_the_same_and_it_makes_sense(self) -> None:

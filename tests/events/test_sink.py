@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from maskstream.errors import SinkError
-from maskstream.events.records import event_record
+from maskstream.events.event_records import event_record
 from maskstream.events.sink import EventSink, JsonlEvents
-from maskstream.events.types import Happening, Look, MaskEvent, MinuteCounts, Moment, Phase
+from maskstream.events.types import EventOrCounts, MaskEvent, MinuteCounts, Observation, Phase, Timestamp
 from maskstream.stream.states import SourceState, StateChange
 from maskstream.types import Label, Output
 from tests.tracking.made import frame_at, output_with
@@ -22,8 +22,8 @@ EVENT_KEYS = {
 
 def event(phase: Phase = Phase.START, cause: str | None = None, crop: bytes | None = None) -> MaskEvent:
     wall = datetime(2026, 11, 22, 12, 0, 1, 500000, tzinfo=UTC)
-    began, last = Moment(10, 1.0, wall), Moment(40, 2.25, wall)
-    best = Look(last, 0.98765, np.array([1, 2, 30.129, 40], np.float32), crop)
+    began, last = Timestamp(10, 1.0, wall), Timestamp(40, 2.25, wall)
+    best = Observation(last, 0.98765, np.array([1, 2, 30.129, 40], np.float32), crop)
     return MaskEvent("abc", 0, phase, Label.NO_MASK, "door", 3, "hall", began, last, 0.99999, best, cause)
 
 
@@ -46,7 +46,7 @@ def test_the_record_of_an_event() -> None:
 
 
 def test_the_record_of_a_minute() -> None:
-    counts = MinuteCounts("door", Moment(0, 0.0, None), Moment(9, 59.0, None), {Label.MASK: 2}, {Label.MASK: 61.23456})
+    counts = MinuteCounts("door", Timestamp(0, 0.0, None), Timestamp(9, 59.0, None), {Label.MASK: 2}, {Label.MASK: 61.23456})
     assert event_record(counts) == {
         "type": "counts",
         "source": "door",
@@ -62,19 +62,19 @@ def test_the_record_of_a_minute() -> None:
 class Tells:
     """A book that has something to tell at each frame, and at the end."""
 
-    def look(self, output: Output) -> list[Happening]:
+    def look(self, output: Output) -> list[EventOrCounts]:
         return [event()]
 
-    def end(self, source_id: str, cause: str) -> list[Happening]:
+    def end(self, source_id: str, cause: str) -> list[EventOrCounts]:
         return [event(Phase.END, cause)]
 
 
 class Remembers:
     def __init__(self) -> None:
-        self.taken: list[Happening] = []
+        self.taken: list[EventOrCounts] = []
         self.closed = 0
 
-    def take(self, happenings: list[Happening]) -> None:
+    def take(self, happenings: list[EventOrCounts]) -> None:
         self.taken += happenings
 
     def state_changed(self, change: StateChange) -> None:

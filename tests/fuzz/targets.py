@@ -234,7 +234,7 @@ def _results(folder: Path) -> None:
     }
     for run in ("one", "other"):
         (folder / run).mkdir()
-        (folder / run / METRICS_FILE).write_text(json.dumps(poor_metrics()))
+        (folder / run / METRICS_FILE).write_text(json.dumps(poor_metrics().to_json()))
         np.savez_compressed(folder / run / COUNTS_FILE, **counts)
 
 
@@ -242,7 +242,8 @@ def _read_results(folder: Path, name: str) -> object:
     from maskstream.evaluation.comparison import compare
     from maskstream.evaluation.outputs import read_run
 
-    return json.dumps(compare([read_run(folder / "one"), read_run(folder / "other")], [0.5], 10), allow_nan=False)
+    comparison = compare([read_run(folder / "one"), read_run(folder / "other")], [0.5], 10)
+    return json.dumps(comparison.to_json(), allow_nan=False)
 
 
 def _containers(folder: Path) -> None:

@@ -9,8 +9,9 @@ import pytest
 from maskstream import Analyzer, MaskPipeline, load_config
 from maskstream.config.loading import Layer
 from maskstream.config.schema import Config
+from maskstream.config.source_settings import SourceSettings
 from maskstream.errors import ConfigError
-from maskstream.inference.pipeline import batch_size_of, require_incorrect
+from maskstream.inference.pipeline import batch_size_of, build_analyzer, require_incorrect
 from maskstream.models.runtimes import STREAMS
 from maskstream.types import COCO_KEYPOINTS, FACE_KEYPOINTS, BgrImage, Detection, FloatArray, Frame, Label
 from tests.conftest import make_detection, make_frame
@@ -19,7 +20,7 @@ from tests.slowness import LONGEST_S
 
 
 class GivenDetector:
-    """Finds what it is told to find, in every picture."""
+    """Finds what it is told to find, in every image."""
 
     def __init__(self, detections: list[Detection]) -> None:
         self.keypoint_names = FACE_KEYPOINTS
@@ -82,7 +83,7 @@ def test_a_source_may_have_thresholds_of_its_own() -> None:
     settings = {"min_score": 0.9, "max_faces": 1, "incorrect_as": "incorrect", "min_face_px": 90}
     sections = {"min_score": "detector", "max_faces": "detector", "incorrect_as": "classifier", "min_face_px": "align"}
     own = {key: load_config(layers=[Layer.of_key("test", f"{sections[key]}.{key}", value)]) for key, value in settings.items()}
-    judge = Analyzer(GivenDetector(found), GivenClassifier((0.2, 0.2, 0.6)), load_config(), own)
+    judge = Analyzer(GivenDetector(found), GivenClassifier((0.2, 0.2, 0.6)), SourceSettings(load_config(), own))
     results = judge.analyze([make_frame(0, 100, 100, name) for name in ("another", *own)])
     assert [[face.label.value for face in result.faces] for result in results] == [
         ["no_mask"] * 3,
@@ -110,9 +111,10 @@ def test_a_region_of_less_than_a_pixel_is_a_pixel() -> None:
 
 def test_a_face_is_found_at_the_same_place_in_a_region(demo_frames: list[Frame]) -> None:
     whole, part = load_config(), load_config(layers=[Layer.of_key("test", "detector.region", [0.0, 0.0, 0.3, 1.0])])
-    judge = MaskPipeline(whole).analyzer
+    settings = SourceSettings(whole)
+    judge = build_analyzer(settings)
     left = [face for face in judge.analyze([demo_frames[0]])[0].faces if face.face_box_xyxy[2] < 0.3 * demo_frames[0].width]
-    judge.set_source(demo_frames[0].source_id, part)
+    settings.set(demo_frames[0].source_id, part)
     found = judge.analyze([demo_frames[0]])[0].faces
     assert left
     assert len(found) == len(left)
@@ -207,7 +209,7 @@ def test_no_frame_gives_no_result(pipeline: MaskPipeline) -> None:
     assert pipeline.analyzer.analyze([]) == []
 
 
-def test_three_lines_judge_a_image(face_bgr: BgrImage) -> None:
+def test_three_lines_judge_an_image(face_bgr: BgrImage) -> None:
     pipeline = MaskPipeline()
     faces = pipeline(face_bgr)
     image = pipeline.draw(face_bgr, faces)
@@ -258,7 +260,7 @@ def test_batching_frames_changes_no_answer(pipeline: MaskPipeline, demo_frames: 
 def test_frames_in_one_go_suit_what_runs_the_detector(settings: dict[str, Any], size: int, of_images: int) -> None:
     """Of the frames in one go the detector looks at as many as it takes, whatever `every` and `stride` are."""
     config = load_config(layers=[Layer.of_key("test", key, value) for key, value in {"device": "cpu", **settings}.items()])
-    assert (batch_size_of(config), batch_size_of(config, follows=False)) == (size, of_images)
+    assert (batch_size_of(config), batch_size_of(config, is_video=False)) == (size, of_images)
 
 
 def test_detectors_are_made_ready_for_one_source_after_the_other_while_others_are_analysed() -> None:
@@ -274,13 +276,14 @@ def test_detectors_are_made_ready_for_one_source_after_the_other_while_others_ar
     inside: list[int] = []
     at_once: list[int] = []
     may_end = threading.Event()
-    judge = Analyzer(Compiled([make_detection()]), GivenClassifier(), load_config())
+    settings = SourceSettings(load_config())
+    judge = Analyzer(Compiled([make_detection()]), GivenClassifier(), settings)
     configs = [load_config(layers=[Layer.of_key("test", "detector.max_faces", count)]) for count in (150, 200)]
     threads = [threading.Thread(target=judge.admit, args=(config,)) for config in configs]
     for thread in threads:
         thread.start()
     wait_until(lambda: bool(inside))
-    judge.set_source("door", configs[0])
+    settings.set("door", configs[0])
     assert judge.analyze([make_frame(0, 100, 100)])[0].faces
     may_end.set()
     for thread in threads:
@@ -301,7 +304,7 @@ def test_who_wants_no_more_than_what_is_ready_does_not_wait_for_a_detector_that_
 
     admitted: list[tuple[float, int]] = []
     may_end = threading.Event()
-    judge = Analyzer(Compiled([make_detection()]), GivenClassifier(), faces(100), {"gate": faces(20, 0.1)})
+    judge = Analyzer(Compiled([make_detection()]), GivenClassifier(), SourceSettings(faces(100), {"gate": faces(20, 0.1)}))
     compiling = threading.Thread(target=judge.admit, args=(faces(200),))
     compiling.start()
     wait_until(lambda: bool(admitted))

@@ -1,4 +1,4 @@
-"""Faces between two looks of the detector go where the picture goes."""
+"""Faces between two detections move with the image."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from maskstream import load_config
 from maskstream.config.loading import Layer
+from maskstream.config.source_settings import SourceSettings
 from maskstream.errors import OutOfMemory
 from maskstream.inference.propagation import PropagatingAnalyzer
 from maskstream.protocols import FrameAnalyzer
@@ -156,7 +157,7 @@ def looked_at(frames: Sequence[Frame], every: int = 10) -> list[int]:
     return [index for _, index in together.shown]
 
 
-def test_a_image_of_another_size_is_looked_at() -> None:
+def test_an_image_of_another_size_is_looked_at() -> None:
     other = np.asarray(cv2.resize(image(), (160, 120)), np.uint8)
     assert looked_at([frame(bgr, index) for index, bgr in enumerate([image(), other, other, image(), image()])]) == [
         0,
@@ -186,16 +187,29 @@ def test_after_a_gap_it_is_looked_at(times_s: list[float], indices: list[int]) -
 
 
 def test_where_faces_are_covered_every_frame_is_looked_at() -> None:
-    """Somebody may come into the picture between two looks. It holds for each source, from the moment that it is set."""
+    """Somebody may come into view between two detections. It holds for each source, from the moment that it is set."""
     looks = Looks(a_face())
-    analyzer = following(looks, 3)
+    settings = SourceSettings(load_config(layers=[Layer.of_key("test", "detector.every", 3)]))
+    analyzer = PropagatingAnalyzer(looks, settings)
     covered = load_config(layers=[Layer.of_key("test", "privacy.blur", "unmasked")])
-    analyzer.set_source("b", covered)
+    settings.set("b", covered)
     for index in range(3):
         analyzer.analyze([frame(image(), index, "a"), frame(image(), index, "b")])
-    analyzer.set_source("a", covered)
+    settings.set("a", covered)
     analyzer.analyze([frame(image(), 4, "a"), frame(image(), 5, "a")])
     assert looks.shown == [("a", 0), ("b", 0), ("b", 1), ("b", 2), ("a", 4), ("a", 5)]
+
+
+def test_the_detector_runs_on_the_next_frame_after_the_settings_of_a_source_have_changed() -> None:
+    """Faces that were found with other settings, such as a lower `detector.min_score`, are not propagated."""
+    detections = Looks(a_face())
+    settings = SourceSettings(load_config(layers=[Layer.of_key("test", "detector.every", 10)]))
+    analyzer = PropagatingAnalyzer(detections, settings)
+    for index in range(8):
+        if index in (3, 5):
+            settings.set("a", load_config(layers=[Layer.of_key("test", "detector.every", 10)]))
+        analyzer.analyze([frame(image(), index, "a"), frame(image(), index, "b")])
+    assert detections.shown == [("a", 0), ("b", 0), ("a", 3), ("a", 5)]
 
 
 def test_a_followed_frame_says_so_and_how_long_ago_the_detector_looked() -> None:

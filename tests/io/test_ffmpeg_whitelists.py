@@ -22,7 +22,7 @@ from maskstream.errors import SourceOpenError, SourceRefused
 from maskstream.io.ffmpeg_whitelists import PROGRAMS, PROTOCOLS, STREAMED_FORMATS, plain_formats
 from maskstream.io.local_media import LeadsAway, open_local
 from maskstream.sinks.audio import AudioTrack
-from maskstream.sinks.containers import CONTAINERS
+from maskstream.sinks.video_formats import CONTAINERS
 from maskstream.sources import FileSource, PipeSource, UrlSource
 from maskstream.types import SourceInfo
 from tests.command_lines import ROOT

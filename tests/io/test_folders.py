@@ -235,12 +235,12 @@ def test_only_a_few_are_open_and_in_memory_at_a_time(folder: Path, config: Confi
             most[name] = max(most[name], sum(link.startswith(f"{folder}/{name}/") for link in links))
         return []
 
-    board = SourceStates()
-    sources = [open_source(camera, board, alone=False) for camera in cameras]
+    states = SourceStates()
+    sources = [open_source(camera, states, alone=False) for camera in cameras]
     Path("out").mkdir()
     sinks = [image_sink(f"out/{Path(each.name).name}", source, each) for each, source in zip(cameras, sources, strict=True)]
     stream = config.stream.model_copy(update={"max_frames": max_frames})
-    engine = Engine(Scripted(count), lambda frame, _: frame.bgr, stream, 8, board=board)
+    engine = Engine(Scripted(count), lambda frame, _: frame.bgr, stream, 8, states=states)
     engine.add(sources, [SinkBinding(sink, each.name) for sink, each in zip(sinks, cameras, strict=True)])
     report = engine.run()
     assert (report.frames, len(met)) == (12 * (max_frames or FRAMES), 12)

@@ -359,7 +359,7 @@ def test_empty(tmp_path: Path) -> None:
     assert why(path) == "the file is empty; copy it again"
 
 
-def test_text_that_is_called_a_image(tmp_path: Path) -> None:
+def test_text_that_is_called_an_image(tmp_path: Path) -> None:
     path = tmp_path / "picture.jpg"
     path.write_text("no picture")
     assert why(path) == "not a picture, damaged, or of a kind that is not read; convert it to JPEG"

@@ -18,7 +18,7 @@ from maskstream.io.output_paths import (
     require_summary_path,
     require_writable,
 )
-from maskstream.sinks.video_paths import require_video_path
+from maskstream.sinks.video_formats import require_video_path
 from maskstream.types import SourceInfo
 
 

@@ -3,6 +3,7 @@ import pytest
 
 from maskstream.config.loading import Layer, load_config
 from maskstream.config.schema import Config
+from maskstream.config.source_settings import SourceSettings
 from maskstream.errors import ConfigError, WeightsError
 from maskstream.inference.pipeline import build_analyzer
 from maskstream.models import CLASSIFIERS, ClassifierOptions
@@ -39,11 +40,13 @@ def test_what_the_shipped_classifiers_tell_apart(
 
 def test_incorrect_is_told_only_by_weights_that_know_it() -> None:
     asked = [Layer.of_assignment("classifier.incorrect_as=incorrect")]
-    with pytest.raises(ConfigError, match="incorrect is none of what the classifier tells: mask, no_mask, background; give"):
+    with pytest.raises(
+        ConfigError, match="incorrect is not one of the classes of the classifier: mask, no_mask, background; give"
+    ):
         build_analyzer(load_config(layers=asked))
     build_analyzer(load_config(layers=[*asked, Layer.of_key("test", "classifier.weights", INCORRECT)]))
-    with pytest.raises(ConfigError, match="incorrect is none of"):
-        build_analyzer(load_config(), {"gate": load_config(layers=asked)})
+    with pytest.raises(ConfigError, match="incorrect is not one of"):
+        build_analyzer(SourceSettings(load_config(), {"gate": load_config(layers=asked)}))
 
 
 def test_weights_of_the_detector_are_refused(config: Config) -> None:

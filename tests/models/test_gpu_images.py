@@ -98,7 +98,7 @@ class Copies(Uploads):
         return super()._upload(image_bgr).clone()
 
 
-def test_a_image_is_sent_once(face_bgr: BgrImage) -> None:
+def test_an_image_is_sent_once(face_bgr: BgrImage) -> None:
     uploads = Copies(CPU)
     first, twin = uploads([face_bgr, face_bgr])
     assert uploads.sent == 1

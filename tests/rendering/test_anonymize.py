@@ -8,6 +8,7 @@ import pytest
 from maskstream import load_config
 from maskstream.config.loading import Layer
 from maskstream.config.schema import Blur, PrivacyConfig
+from maskstream.config.source_settings import SourceSettings
 from maskstream.rendering.anonymize import cover, is_covered, stored_crop
 from maskstream.rendering.overlay import Overlay
 from maskstream.types import Face, Frame, FrameResult, Label, Output
@@ -99,9 +100,26 @@ def test_the_overlay_covers_first_and_draws_over_it() -> None:
     painted = Overlay(config).paint(frame, result_of(face))
     middle = painted[30:64, 40:60]
     assert np.ptp(middle.reshape(-1, 3), axis=0).max() == 0
-    own = Overlay(load_config(layers=[plain]), {"door": config})
+    own = Overlay(SourceSettings(load_config(layers=[plain]), {"door": config}))
     assert (own.paint(frame, result_of(face)) == painted).all()
     assert (own.paint(replace(frame, source_id="lab"), result_of(face)) != painted).any()
+
+
+def test_the_unfiltered_region_is_filled_wherever_the_smoothed_outline_is() -> None:
+    """A face that moves, jumps and trembles: whatever the frames are, the same is left of its region."""
+    config = load_config(layers=[Layer("test", {"privacy": {"blur": "all"}})])
+    overlays, random = (Overlay(config), Overlay(config)), np.random.default_rng(1)
+    for index in range(40):
+        x = 20 + 4 * index + (60 if index > 20 else 0) + random.normal(0, 3)
+        face = replace(known(Label.MASK, x=x), track_id=1)
+        left, top, right, bottom = face.quad_xy[[0, 2]].ravel().round().astype(int)
+        regions = []
+        for overlay in overlays:
+            frame = Frame(random.integers(0, 256, (200, 400, 3)).astype(np.uint8), index, "door", index / 25)
+            painted = overlay.paint(frame, FrameResult("door", index, frame.time_s, (face,)))
+            regions.append(painted[top:bottom, left:right])
+        assert regions[0].size > 0
+        assert np.array_equal(*regions)
 
 
 def crop_of(face: Face, *others: Face, blur: Blur = "none", store_crops: bool = True) -> bytes | None:
@@ -142,15 +160,16 @@ def test_a_frame_that_nobody_looked_at_is_not_shown() -> None:
     assert (plain == between.bgr).all()
 
 
-def test_other_settings_cover_from_the_next_frame_on_and_a_image_from_before_stands_in_for_none() -> None:
-    overlay = Overlay(load_config())
+def test_other_settings_cover_from_the_next_frame_on_and_an_image_from_before_stands_in_for_none() -> None:
+    settings = SourceSettings(load_config())
+    overlay = Overlay(settings)
     face = make_face(Label.NO_MASK, box=(20, 20, 60, 60))
     frame = Frame(np.full((100, 100, 3), 200, np.uint8), 0, "door", 0.0)
     result, unseen = FrameResult("door", 0, 0.0, (face,)), FrameResult("door", 1, 0.04, (face,), repeated=True)
     assert (overlay.paint(frame, result)[50, 40] == 200).all()
-    overlay.set_source("door", load_config(layers=[Layer.of_key("test", "privacy.blur", "all")]))
+    settings.set("door", load_config(layers=[Layer.of_key("test", "privacy.blur", "all")]))
     covered = overlay.paint(frame, result)
     assert not (covered[50, 40] == 200).any()
     assert (overlay.paint(frame, unseen) == covered).all()
-    overlay.set_source("door", load_config(layers=[Layer.of_key("test", "privacy.blur", "masked")]))
+    settings.set("door", load_config(layers=[Layer.of_key("test", "privacy.blur", "masked")]))
     assert overlay.paint(frame, unseen)[90, 90].max() == 0

@@ -11,6 +11,7 @@ import pytest
 from maskstream.clock import Clock
 from maskstream.config.loading import Layer, load_config
 from maskstream.config.schema import Config
+from maskstream.config.source_settings import SourceSettings
 from maskstream.errors import OutOfMemory, StreamLost
 from maskstream.inference.analyzer import Analyzer
 from maskstream.inference.propagation import PropagatingAnalyzer
@@ -226,9 +227,10 @@ def test_a_face_of_which_the_classifier_says_no_number_is_covered(probabilities:
 
 def test_faces_that_are_covered_from_now_on_are_not_in_the_image_that_stands_in() -> None:
     bare, covered = (settings(privacy={"blur": blur}) for blur in ("masked", "all"))
-    overlay = Overlay(bare)
+    sources = SourceSettings(bare)
+    overlay = Overlay(sources)
     frame = Frame(scene([LEFT]), 0, "door", 0.0)
     judge = Analyzer(FindsSkin(), GivenClassifier((0.1, 0.8, 0.1)), bare)
     assert skin(overlay.paint(frame, judge.analyze([frame])[0])) > 0
-    overlay.set_source("door", covered)
+    sources.set("door", covered)
     assert skin(overlay.paint(replace(frame, index=1), FrameResult("door", 1, 0.04, (), repeated=True))) == 0

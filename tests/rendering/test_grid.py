@@ -91,7 +91,7 @@ def test_newest_frame_is_shown() -> None:
     assert tuple(draw_grid([cell], (64, 48), NOW_S, paused=False)[10, 32]) == RED
 
 
-def test_a_image_that_was_drawn_by_other_settings_is_gone_at_once() -> None:
+def test_an_image_that_was_drawn_by_other_settings_is_gone_at_once() -> None:
     cell = cell_with(NOW_S)
     draw_grid([cell], (64, 48), NOW_S, paused=False)
     cell.clear()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from maskstream.sinks import VideoSink
-from maskstream.sinks.sound_writing import AudioPacket, SoundEncoder
+from maskstream.sinks.audio_encoding import AudioEncoder, AudioPacket
 from maskstream.sources import FileSource
 from tests.sinks.test_video import CONFIG, annotate, audio_codec, onset_s, read
 from tests.video_files import every, grey_index, output_of, packets_of, remux, sound_of, write_video
@@ -110,7 +110,7 @@ def test_sound_that_goes_on_long_after_the_image_ends_soon_after_it(tmp_path: Pa
     assert said == [f"WARNING {source}: the sound goes on after the picture, at 1.0 s; it ends there in the copy\n"]
 
 
-def test_silence_does_not_follow_a_image_that_jumps(tmp_path: Path) -> None:
+def test_silence_does_not_follow_an_image_that_jumps(tmp_path: Path) -> None:
     times_s = [0.0, 0.04, 3500.0, 3500.04, 3504.0]
     plain = write_video(tmp_path / "clip.mkv", times_s, audio=("aac", 0.0, 3.0), options=IN_ORDER)
     source = shifted(plain, tmp_path / "late.mkv", sound_s=3501.0)
@@ -213,14 +213,14 @@ def test_who_stops_the_run_does_not_wait_for_an_hour_of_sound(tmp_path: Path, mo
     source = write_video(tmp_path / "clip.mkv", [0.0, 0.04, 60.0, 60.04], audio=("mp2", 0.0, 60.0), options=IN_ORDER)
     target = tmp_path / "out.webm"
     with closing(FileSource(str(source))) as opened, closing(VideoSink(str(target), opened.info, CONFIG)) as sink:
-        encoded = SoundEncoder.packets
+        encoded = AudioEncoder.packets
 
-        def packets(self: SoundEncoder, packet: AudioPacket, later_s: float) -> Iterator[AudioPacket]:
+        def packets(self: AudioEncoder, packet: AudioPacket, later_s: float) -> Iterator[AudioPacket]:
             if packet.pts * packet.time_base > 20:
                 sink.hurry()
             return encoded(self, packet, later_s)
 
-        monkeypatch.setattr(SoundEncoder, "packets", packets)
+        monkeypatch.setattr(AudioEncoder, "packets", packets)
         for frame in opened:
             sink.write(output_of(frame))
     assert len(read(target)) == 4
@@ -245,7 +245,7 @@ def clock_set(source: Path, target: Path, at_s: float, *, picture_s: float, soun
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
 @pytest.mark.parametrize("codec", ["aac", "ac3"])
 @pytest.mark.parametrize("at_s", [0.01, 1.2])
-def test_sound_follows_a_image_whose_clock_is_set_forward(
+def test_sound_follows_an_image_whose_clock_is_set_forward(
     tmp_path: Path, suffix: str, codec: str, at_s: float, said: list[str]
 ) -> None:
     """By ten hours, after a second or after the first frame."""
@@ -266,7 +266,7 @@ def test_sound_follows_a_image_whose_clock_is_set_forward(
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
-def test_a_image_whose_clock_is_set_forward_alone_keeps_its_sound(tmp_path: Path, suffix: str) -> None:
+def test_an_image_whose_clock_is_set_forward_alone_keeps_its_sound(tmp_path: Path, suffix: str) -> None:
     plain = write_video(tmp_path / "clip.mkv", every(0.04, 75), audio=("aac", 0.0, 3.0), options=IN_ORDER)
     target = annotate(clock_set(plain, tmp_path / f"set.{suffix}", 1.2, picture_s=HOURS_S, sound_s=0.0), tmp_path / "out.mp4")
     assert [frame.time_s for frame in read(target)] == pytest.approx(every(0.04, 75), abs=0.01)

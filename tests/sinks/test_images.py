@@ -107,7 +107,7 @@ def test_no_two_images_go_to_one_place(folder: Path) -> None:
         ("several/*", "there.mp4", "there.mp4/a.png"),
     ],
 )
-def test_where_a_image_goes(folder: Path, location: str, output: str, expected: str) -> None:
+def test_where_an_image_goes(folder: Path, location: str, output: str, expected: str) -> None:
     make("p/a.png", "several/a.png", "several/b.png")
     for name in ("p/sub", "there", "there.png", "there.mp4"):
         Path(name).mkdir()

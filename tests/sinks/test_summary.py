@@ -62,7 +62,7 @@ def test_people_shares_and_events(tmp_path: Path) -> None:
     assert "1 no mask (5 s)" in table
 
 
-def test_the_timeline_is_a_image_of_it(tmp_path: Path) -> None:
+def test_the_timeline_is_an_image_of_it(tmp_path: Path) -> None:
     summarise(tmp_path, SCRIPT)
     image = cv2.imread(str(tmp_path / "summary.png"))
     shares = {

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from maskstream.config.schema import VideoConfig
 from maskstream.sinks import VideoSink
-from maskstream.sinks.recording import RecordingSink
+from maskstream.sinks.segmented_recording import SegmentedRecordingSink
 from maskstream.sources import FileSource
 from maskstream.types import Frame, SourceInfo
 from tests.properties import examples
@@ -113,7 +113,7 @@ def test_the_parts_of_a_recording_have_every_frame_at_its_speed(
     times_s = list(accumulate(steps_s, initial=100.0))
     config = CONFIG.model_copy(update={"segment_s": segment_s})
     info = SourceInfo("door", 0, 0, live=True)
-    with closing(RecordingSink(str(folder / "out.mp4"), lambda: info, config)) as sink:
+    with closing(SegmentedRecordingSink(str(folder / "out.mp4"), lambda: info, config)) as sink:
         for time_s, size in zip(times_s, sizes, strict=False):
             sink.write(output_of(frames([time_s], size)[0]))
     shown_s = []

@@ -176,7 +176,7 @@ def test_s_saves_the_annotated_image_each_time(live: Window, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_run_survives_a_image_that_cannot_be_saved(live: Window, tmp_path: Path) -> None:
+def test_run_survives_an_image_that_cannot_be_saved(live: Window, tmp_path: Path) -> None:
     (tmp_path / "saved").write_text("a file where the folder should be")
     live.press("s")
     live.wait_for(lambda: "cannot be saved" in live.log())
@@ -301,7 +301,7 @@ def test_each_image_stands_for_its_time(open_window: OpenWindow) -> None:
 
 
 @pytest.mark.slow
-def test_space_holds_a_image(open_window: OpenWindow) -> None:
+def test_space_holds_an_image(open_window: OpenWindow) -> None:
     info = SourceInfo("folder", *SIZE, live=False, images=("a.png", "b.png"))
     images = [frame_of("folder", colour, file="a.png") for colour in (RED, GREEN)]
     picture_s = 1.5 * slowness()

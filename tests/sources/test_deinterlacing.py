@@ -20,7 +20,7 @@ from maskstream.sources import SOURCES, FileSource, UrlSource
 from maskstream.sources.deinterlacing import Deinterlacer
 from maskstream.types import BgrImage, Frame
 from tests.servers import http_server, stream
-from tests.sources.test_pixels import video_config
+from tests.sources.test_frame_conversion import video_config
 from tests.video_files import INTERLACED, combing, every, grey_index, plain, remux, woven, write_video
 
 STEADY = every(0.04, 12)
@@ -34,7 +34,7 @@ FLAGGED = {
 
 
 def write_woven(path: Path, times_s: list[float] = STEADY, **own: object) -> Path:
-    return write_video(path, times_s, size=SIZE, **{"picture": woven, "options": INTERLACED, **own})
+    return write_video(path, times_s, size=SIZE, **{"image": woven, "options": INTERLACED, **own})
 
 
 def read(path: Path, mode: str | bool = "auto") -> list[Frame]:

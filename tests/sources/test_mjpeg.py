@@ -12,7 +12,7 @@ from maskstream.config.loading import load_config
 from maskstream.config.schema import NetworkConfig
 from maskstream.errors import SourceOpenError
 from maskstream.sources import SnapshotSource, UrlOpener, UrlSource
-from maskstream.sources.mjpeg import Mjpeg, is_mjpeg
+from maskstream.sources.mjpeg import MjpegReader, is_mjpeg
 from maskstream.types import Frame
 from tests import jpegs
 from tests.jpegs import jpeg
@@ -138,7 +138,7 @@ def test_chunks_end_where_they_like() -> None:
         assert shown(read(url)) == list(range(COUNT))
 
 
-def test_a_image_is_shown_before_the_next_one_comes() -> None:
+def test_an_image_is_shown_before_the_next_one_comes() -> None:
     with http_server({"/slow": mjpeg(fps=0.001)}) as address:
         assert shown(read(f"{address}/slow", 1)) == [0]
 
@@ -203,13 +203,13 @@ def test_a_stream_that_broke_off_once_after_its_first_image_stays_a_stream() -> 
     assert lengths == [COUNT, 1, COUNT, 1, COUNT]
 
 
-def test_parts_without_a_image_are_no_video() -> None:
+def test_parts_without_an_image_are_no_video() -> None:
     with (
         lying(answer(b"--b\r\nContent-Type: text/plain\r\n\r\nno signal\r\n" * 9)) as url,
         pytest.raises(SourceOpenError) as caught,
     ):
         UrlSource(url, network())
-    assert "it ended before a picture came; check the camera, and the path" in str(caught.value)
+    assert "the stream ended before the first frame; check the camera, and the path" in str(caught.value)
 
 
 class Answer:
@@ -245,7 +245,7 @@ def test_it_is_told_by_its_first_bytes_however_few_come_at_a_time(name: str) -> 
     assert is_mjpeg(source, has_length=False)
     assert is_mjpeg(source, has_length=True) == (name not in WITHOUT_TEXT)
     normal = b"--picture\r\nContent-Type: image/jpeg\r\nContent-Length: "
-    assert Mjpeg(source, 10**6).read(len(normal)) in (normal, PARTS["PNG"].partition(b"\r\n\r\n")[2][: len(normal)])
+    assert MjpegReader(source, 10**6).read(len(normal)) in (normal, PARTS["PNG"].partition(b"\r\n\r\n")[2][: len(normal)])
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_an_index_in_front_is_read_and_one_at_the_end_is_said(
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"", "ended before anything came; check the program that writes to it"),
+        (b"", "ended before any data arrived; check the program that writes to it"),
         (b"no film\n" * 999, "not a video that FFmpeg can read: .*; send it with ffmpeg -f mpegts"),
     ],
 )
@@ -102,7 +102,7 @@ def test_what_is_no_video(pipe: str, feed: Callable[[str, bytes], None], data: b
         PipeSource(pipe)
 
 
-def test_a_image_through_a_pipe(pipe: str, feed: Callable[[str, bytes], None]) -> None:
+def test_an_image_through_a_pipe(pipe: str, feed: Callable[[str, bytes], None]) -> None:
     feed(pipe, jpeg(4))
     with closing(PipedImageSource(pipe, "door")) as source:
         (frame,) = source
@@ -114,10 +114,10 @@ def test_a_image_through_a_pipe(pipe: str, feed: Callable[[str, bytes], None]) -
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"", "ended before anything came"),
+        (b"", "ended before any data arrived"),
         (b"short", "not a picture, damaged, or of a kind that is not read"),
-        (b"no picture " * 1000, "what comes is not one picture; let the output end in .mp4"),
-        (jpeg(1) + jpeg(2), "what comes is not one picture; let the output end in .mp4"),
+        (b"no picture " * 1000, "the data is not one image; choose an --output that ends in .mp4"),
+        (jpeg(1) + jpeg(2), "the data is not one image; choose an --output that ends in .mp4"),
         (jpeg(1)[:300], "it is cut short"),
     ],
 )
@@ -128,7 +128,7 @@ def test_what_is_not_one_image(pipe: str, feed: Callable[[str, bytes], None], da
     assert str(caught.value).startswith(f"{pipe}: {words}")
 
 
-def test_a_image_that_is_too_large(pipe: str, feed: Callable[[str, bytes], None]) -> None:
+def test_an_image_that_is_too_large(pipe: str, feed: Callable[[str, bytes], None]) -> None:
     feed(pipe, jpeg(1))
     with pytest.raises(
         SourceOpenError, match=r"cam: it has 160x120 pixels, more than 0\.01 megapixels; .*pictures\.max_megapixels"
@@ -136,7 +136,7 @@ def test_a_image_that_is_too_large(pipe: str, feed: Callable[[str, bytes], None]
         PipedImageSource(pipe, max_megapixels=0.01)
 
 
-def test_a_pipe_into_a_image(pipe: str, feed: Callable[[str, bytes], None], config: Config) -> None:
+def test_a_pipe_into_an_image(pipe: str, feed: Callable[[str, bytes], None], config: Config) -> None:
     camera = read_cameras([pipe], config)[0]
     assert [is_one_image(camera, output) for output in ("judged.jpg", "judged.mp4", "judged/", None)] == [
         True,
@@ -168,7 +168,7 @@ def test_a_stream_that_breaks_off_gives_what_came_and_says_so(
     feed(pipe, clip[: len(clip) // 2])
     with closing(PipeSource(pipe)) as source:
         assert 20 < len(list(source)) < 80
-    assert [line for line in said if "the file was cut short" in line]
+    assert [line for line in said if "the file is truncated" in line]
 
 
 def test_a_missing_pipe_or_one_that_may_not_be_read(tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ def test_a_file_as_standard_input_is_read_as_the_file(tmp_path: Path) -> None:
     assert len(decode(tmp_path / "out.mp4")) == 3
 
 
-def test_a_image_as_standard_input(tmp_path: Path) -> None:
+def test_an_image_as_standard_input(tmp_path: Path) -> None:
     """From a program, and as a file."""
     (tmp_path / "photo").write_bytes(jpeg(4))
     with (tmp_path / "photo").open("rb") as photo, subprocess.Popen(["cat"], stdin=photo, stdout=subprocess.PIPE) as cat:

@@ -12,8 +12,8 @@ from maskstream import MaskPipeline
 from maskstream.sources import FileSource
 from maskstream.types import Label
 from tests.conftest import DEMO
+from tests.sources.test_frame_conversion import video_config
 from tests.sources.test_hdr import CONVERSIONS, converted
-from tests.sources.test_pixels import video_config
 
 SHAKEN = "scale=720:404,crop=640:360:'40+38*sin(n*1.3)':20"
 """Moves the demo clip by up to 50 pixels from one picture to the next."""

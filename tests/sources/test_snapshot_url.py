@@ -17,7 +17,7 @@ from maskstream.config.loading import load_config
 from maskstream.config.schema import NetworkConfig
 from maskstream.errors import SourceOpenError, SourceRefused, StreamLost
 from maskstream.sources import ReconnectingSource, ReconnectPolicy, SnapshotSource, UrlImageSource, UrlOpener, UrlSource
-from maskstream.sources.url import open_url
+from maskstream.sources.url_opening import open_url
 from maskstream.stream.source_states import SourceStates
 from maskstream.stream.states import SourceState, StateChange
 from tests.certificates import self_signed
@@ -74,7 +74,7 @@ def camera(url: str, config: NetworkConfig = EVERY_SECOND, clock: ManualClock | 
     return SnapshotSource(url, config, clock=clock or ManualClock())
 
 
-def test_a_url_that_gives_a_image_is_a_camera_whatever_it_calls_it() -> None:
+def test_a_url_that_gives_an_image_is_a_camera_whatever_it_calls_it() -> None:
     for kind in ("image/jpeg", "text/plain", "application/octet-stream", "video/mp4"):
         with http_server({"/cgi-bin/snap": images(map(jpeg, count()), kind)}) as address:
             with closing(open_url(f"{address}/cgi-bin/snap?chn=1", QUICK)) as source:
@@ -86,7 +86,7 @@ def test_a_url_that_gives_a_image_is_a_camera_whatever_it_calls_it() -> None:
             assert frames[4].wall_time - frames[0].wall_time >= timedelta(seconds=0.06)
 
 
-def test_a_image_is_asked_for_once_and_as_it_is_named() -> None:
+def test_an_image_is_asked_for_once_and_as_it_is_named() -> None:
     """Nothing is put into the URL, no part is asked for, and what came while it was opened is the first frame."""
     asked: list[tuple[str, str | None]] = []
 
@@ -102,14 +102,14 @@ def test_a_image_is_asked_for_once_and_as_it_is_named() -> None:
 
 
 @pytest.mark.parametrize("headers", [{"Transfer_Encoding": "identity"}, {"Connection": "close"}])
-def test_a_image_whose_length_is_not_said(headers: dict[str, str]) -> None:
+def test_an_image_whose_length_is_not_said(headers: dict[str, str]) -> None:
     with http_server({"/snap": images(map(jpeg, count()), **headers)}) as address:
         with closing(open_url(f"{address}/snap", QUICK)) as source:
             assert [grey_index(frame.bgr) for frame in islice(source, 3)] == [0, 1, 2]
         assert type(source) is SnapshotSource
 
 
-def test_a_image_behind_which_the_connection_stays_open() -> None:
+def test_an_image_behind_which_the_connection_stays_open() -> None:
     """It says neither how long it is nor that it is whole."""
     good = count()
 
@@ -220,7 +220,7 @@ FAILURES: dict[str, Answer] = {
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_a_image_that_fails_is_counted_and_the_next_one_is_asked_for(name: str) -> None:
+def test_an_image_that_fails_is_counted_and_the_next_one_is_asked_for(name: str) -> None:
     good = endless()
     with http_server({"/snap": in_turn(good, FAILURES[name], good)}) as address, closing(camera(f"{address}/snap")) as source:
         frames = list(islice(source, 3))
@@ -243,7 +243,7 @@ def test_a_camera_that_goes_on_failing_is_lost(name: str) -> None:
     assert "\n" not in str(lost.value)
 
 
-@pytest.mark.parametrize(("code", "why"), [(401, "password is missing or wrong"), (404, "nothing is there")])
+@pytest.mark.parametrize(("code", "why"), [(401, "password is missing or wrong"), (404, "the path does not exist")])
 def test_a_camera_that_refuses_is_lost_at_once(code: int, why: str) -> None:
     """Cameras lock out who comes with a wrong password again and again."""
     with http_server({"/snap": in_turn(endless(), status(code))}) as address, closing(camera(f"{address}/snap")) as source:
@@ -263,12 +263,12 @@ def test_a_camera_that_falls_silent_is_lost_in_time() -> None:
     ):
         frames = iter(source)
         next(frames)
-        with pytest.raises(StreamLost, match=r"no picture within 0\.3 s"):
+        with pytest.raises(StreamLost, match=r"no frame within 0\.3 s"):
             next(frames)
 
 
 def test_a_camera_that_never_answers() -> None:
-    with silent_server() as host, pytest.raises(SourceOpenError, match=r"no picture within 0\.2 s"):
+    with silent_server() as host, pytest.raises(SourceOpenError, match=r"no frame within 0\.2 s"):
         SnapshotSource(f"http://{host}/snap", network(open_timeout_s=0.2))
 
 
@@ -279,7 +279,7 @@ def test_a_camera_that_never_answers() -> None:
             {"max_megapixels": 0.01},
             "it has 160x120 pixels, more than 0.01 megapixels; scale it down, or raise network.max_megapixels",
         ),
-        ({"max_frame_mb": 0.0005}, "more than 0.0005 MB came without a picture"),
+        ({"max_frame_mb": 0.0005}, "more than 0.0005 MB arrived without a frame"),
     ],
 )
 def test_limits(changes: dict[str, float], why: str) -> None:
@@ -363,13 +363,13 @@ def test_a_lost_camera_is_opened_again_and_said_once(said: list[str]) -> None:
     assert [frame.connection for frame in frames] == [1, 1, 2, 2]
     assert source.damaged == 1
     assert changes[0].state is SourceState.ONLINE
-    assert sum("gives one picture at a time; it is asked for one every 0.02 s" in line for line in said) == 1
+    assert sum("sends one image per request; requesting one every 0.02 s" in line for line in said) == 1
 
 
 # One picture
 
 
-def test_a_image_is_read_once_where_the_interval_is_0() -> None:
+def test_an_image_is_read_once_where_the_interval_is_0() -> None:
     with http_server({"/cover": images([jpeg(4)])} | {"/locked": locked(images([jpeg(5)]))}) as address:
         with closing(open_url(f"{address}/cover", network(snapshot_s=0), "cover")) as source:
             (frame,) = source
@@ -383,7 +383,7 @@ def test_a_image_is_read_once_where_the_interval_is_0() -> None:
         assert frame.file == frame.source_id == f"{address}/locked".replace("://", "://***@")
 
 
-def test_a_image_is_upright_and_the_others_in_it_are_said(tmp_path: Path, said: list[str]) -> None:
+def test_an_image_is_upright_and_the_others_in_it_are_said(tmp_path: Path, said: list[str]) -> None:
     exif = Image.Exif()
     exif[274] = 6
     Image.fromarray(four_corners((64, 32))[..., ::-1]).save(tmp_path / "a.jpg", quality=95, exif=exif)
@@ -396,7 +396,7 @@ def test_a_image_is_upright_and_the_others_in_it_are_said(tmp_path: Path, said: 
         assert frame.bgr.shape == (64, 32, 3)
         assert np.abs(frame.bgr.astype(int) - np.rot90(four_corners((64, 32)), -1)).mean() < 5
         UrlImageSource(f"{address}/a.tif", EVERY_SECOND)
-    assert sum("/a.tif: 2 pictures or pages are in it, only the first is judged" in line for line in said) == 1
+    assert sum("/a.tif: the file has 2 images or pages, and only the first is classified" in line for line in said) == 1
 
 
 @pytest.mark.parametrize(
@@ -404,15 +404,15 @@ def test_a_image_is_upright_and_the_others_in_it_are_said(tmp_path: Path, said: 
     [
         (
             content(b"<!doctype html><title>Log in</title>" * 50, "image/jpeg"),
-            "is a web page; give the address of the picture itself",
+            "sends a web page; give the address of the image itself",
         ),
-        (content(b"\0\0\0\x18ftypmp42" + bytes(2_000_000), "video/mp4"), "is a video; let the output end in .mp4"),
-        (mjpeg(), "is a stream of pictures; let the output end in .mp4"),
-        (content(b"#EXTM3U\n" * 20, "x"), "is a stream; let the output end in .mp4"),
-        (content(json.dumps({"error": 5}).encode(), "image/jpeg"), "is no picture; check the path behind the host"),
-        (content(b"", "image/jpeg"), "is no picture; check the path behind the host"),
-        (status(404), "nothing is there"),
-        (status(503), "the server itself failed"),
+        (content(b"\0\0\0\x18ftypmp42" + bytes(2_000_000), "video/mp4"), "sends a video; choose an --output that ends in .mp4"),
+        (mjpeg(), "sends a stream of images; choose an --output that ends in .mp4"),
+        (content(b"#EXTM3U\n" * 20, "x"), "sends a stream; choose an --output that ends in .mp4"),
+        (content(json.dumps({"error": 5}).encode(), "image/jpeg"), "sends no image; check the path after the host"),
+        (content(b"", "image/jpeg"), "sends no image; check the path after the host"),
+        (status(404), "the path does not exist"),
+        (status(503), "the server failed"),
     ],
 )
 def test_what_is_no_image(answer: Answer, why: str) -> None:

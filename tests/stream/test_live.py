@@ -328,7 +328,7 @@ def test_health_is_logged_now_and_then(said: list[str]) -> None:
     assert sum("fps in" in line for line in said) == 12 // 3
 
 
-def test_the_rate_of_a_camera_that_gives_a_image_every_15_seconds() -> None:
+def test_the_rate_of_a_camera_that_gives_an_image_every_15_seconds() -> None:
     rare, quick = Rate(), Rate()
     for index in range(4):
         rare.count(15.0 * index)

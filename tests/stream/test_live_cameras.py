@@ -12,6 +12,7 @@ from maskstream import load_config
 from maskstream.config.camera_watch import CameraWatch
 from maskstream.config.cameras import Camera, read_cameras
 from maskstream.config.schema import Config
+from maskstream.config.source_settings import SourceSettings
 from maskstream.errors import ConfigError, ModelError, SourceOpenError
 from maskstream.stream.engine import Engine, EngineHooks
 from maskstream.stream.live_cameras import CameraWork, LiveCameras, Opened
@@ -31,13 +32,15 @@ FAST = "detector: {min_score: 0.9}"
 SLOW = "network: {read_timeout_s: 7}"
 
 
-class Told:
-    """Remembers the settings that it is told."""
+class Recorded(SourceSettings):
+    """Settings that remember what was set."""
 
-    def __init__(self) -> None:
+    def __init__(self, common: Config) -> None:
+        super().__init__(common)
         self.min_scores: list[tuple[str, float]] = []
 
-    def set_source(self, source_id: str, config: Config) -> None:
+    def set(self, source_id: str, config: Config) -> None:
+        super().set(source_id, config)
         self.min_scores.append((source_id, config.detector.min_score))
 
 
@@ -47,7 +50,7 @@ class Scene:
     def __init__(self, folder: Path, config: Config, *lines: str) -> None:
         self.path = folder / "cameras.yaml"
         self.write(*lines)
-        self.clock, self.listener, self.told = ManualClock(), Listener(), Told()
+        self.clock, self.listener, self.settings = ManualClock(), Listener(), Recorded(config)
         self.states = SourceStates()
         self.prepared: list[float] = []
         self.opened: list[tuple[str, ListSource, ListSink]] = []
@@ -58,7 +61,7 @@ class Scene:
         watch = CameraWatch([str(self.path)], config, self.clock)
         cameras = read_cameras([str(self.path)], config)
         work = CameraWork(lambda _: self._wait("check"), self._prepare, self._open)
-        self.live = LiveCameras(watch, cameras, [self.told], work, self.states)
+        self.live = LiveCameras(watch, cameras, self.settings, work, self.states)
         hooks = EngineHooks(self._attend, [self.listener], self.live.maintain, self.live.leave)
         self.until_s = monotonic() + LONGEST_S
         self.attend: Callable[[], None] = lambda: None
@@ -125,12 +128,21 @@ GATE = "name: gate, url: 'rtsp://a'"
 
 def test_settings_that_need_no_connection_are_applied_to_the_running_camera(scene: Scene) -> None:
     scene.edit(f"{GATE}, {FAST}")
-    scene.settle(lambda: scene.told.min_scores)
-    assert scene.told.min_scores == [("gate", 0.9)]
+    scene.settle(lambda: scene.settings.min_scores)
+    assert scene.settings.min_scores == [("gate", 0.9)]
     wait_until(lambda: scene.prepared == [0.9])
     assert [place for place, _, _ in scene.opened] == ["rtsp://a"]
     assert scene.locations(closed=False) == ["rtsp://a"]
     assert (scene.listener.removed, scene.names()) == ([], {"gate"})
+
+
+def test_settings_of_a_removed_camera_are_forgotten(scene: Scene) -> None:
+    scene.edit(f"{GATE}, {FAST}", "name: hall, url: b, detector: {min_score: 0.8}")
+    scene.settle(lambda: scene.names() == {"gate", "hall"})
+    assert len(scene.settings.all()) == 3
+    scene.edit(f"{GATE}, {FAST}")
+    assert [config.detector.min_score for config in scene.settings.all()] == [USUAL, 0.9]
+    assert scene.settings.of("hall") is scene.settings.common
 
 
 @pytest.mark.parametrize("changed", [f"{GATE}, {SLOW}", "name: gate, url: 'rtsp://b'", f"{GATE}, video: {{crf: 30}}"])
@@ -140,13 +152,13 @@ def test_what_concerns_the_connection_opens_source_and_sink_anew(scene: Scene, c
     assert scene.listener.removed == ["gate"]
     wait_until(lambda: scene.opened[0][1].closed.is_set())
     assert [sink.closed for _, _, sink in scene.opened] == [1, 0]
-    assert scene.told.min_scores == [("gate", USUAL)]
+    assert scene.settings.min_scores == [("gate", USUAL)]
 
 
 def test_settings_of_a_camera_that_has_ended_do_not_open_it_again(scene: Scene) -> None:
     scene.states.status("gate").change(SourceState.ENDED, "its end was reached")
     scene.edit(f"{GATE}, {FAST}")
-    scene.settle(lambda: scene.told.min_scores)
+    scene.settle(lambda: scene.settings.min_scores)
     assert len(scene.opened) == 1
 
 
@@ -200,10 +212,10 @@ def test_nothing_waits_for_a_camera_that_takes_long_to_open(scene: Scene) -> Non
 def test_nothing_waits_for_models_that_are_made_ready(scene: Scene) -> None:
     scene.gates["prepare"] = threading.Event()
     scene.edit(f"{GATE}, {FAST}", "name: hall, url: b")
-    assert (scene.told.min_scores, scene.names()) == ([("gate", 0.9)], {"gate"})  # what needs no model holds at once
+    assert (scene.settings.min_scores, scene.names()) == ([("gate", 0.9)], {"gate"})  # what needs no model holds at once
     scene.gates["prepare"].set()
-    scene.settle(lambda: len(scene.told.min_scores) == 2)
-    assert scene.told.min_scores == [("gate", 0.9), ("hall", USUAL)]
+    scene.settle(lambda: len(scene.settings.min_scores) == 2)
+    assert scene.settings.min_scores == [("gate", 0.9), ("hall", USUAL)]
 
 
 def test_a_camera_that_is_removed_while_it_is_opened_is_closed_and_never_there(scene: Scene) -> None:
@@ -237,7 +249,7 @@ def test_an_edit_that_is_taken_back_leaves_the_settings_as_they_were(scene: Scen
     scene.edit(GATE)
     scene.gates["prepare"].set()
     scene.settle(lambda: len(scene.prepared) == 2)
-    assert scene.told.min_scores == [("gate", 0.9), ("gate", USUAL)]
+    assert scene.settings.min_scores == [("gate", 0.9), ("gate", USUAL)]
 
 
 def test_settings_that_the_models_cannot_follow_are_said_and_tried_at_the_next_edit(scene: Scene, said: list[str]) -> None:
@@ -255,10 +267,10 @@ def test_settings_that_make_no_sense_here_are_said_and_not_applied(scene: Scene,
     scene.errors["check"] = ConfigError("classifier.incorrect_as: not told by this classifier")
     scene.edit(f"{GATE}, {FAST}")
     assert "not told by this classifier; its settings stay as they are" in said[-1]
-    assert (scene.told.min_scores, scene.prepared) == ([], [])
+    assert (scene.settings.min_scores, scene.prepared) == ([], [])
     del scene.errors["check"]
     scene.edit(f"{GATE}, {FAST}", "name: hall, url: b")
-    scene.settle(lambda: ("gate", 0.9) in scene.told.min_scores)
+    scene.settle(lambda: ("gate", 0.9) in scene.settings.min_scores)
 
 
 def test_a_camera_that_cannot_be_added_twice_over_is_replaced(scene: Scene) -> None:

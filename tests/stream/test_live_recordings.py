@@ -15,6 +15,7 @@ from maskstream.cli.opening import open_camera
 from maskstream.config.camera_watch import CameraWatch
 from maskstream.config.cameras import read_cameras
 from maskstream.config.schema import Config
+from maskstream.config.source_settings import SourceSettings
 from maskstream.io.file_names import FileNames
 from maskstream.rendering.overlay import Overlay
 from maskstream.sinks import JsonlSink
@@ -50,10 +51,10 @@ class Run:
         watch = CameraWatch([str(self.path)], config, self.clock)
         cameras = read_cameras([str(self.path)], config)
         states, names = SourceStates(), FileNames()
-        by_source = {camera.name: camera.config for camera in cameras}
-        people, overlay = PeopleAnalyzer(Scripted(lambda _: []), config, by_source), Overlay(config, by_source)
+        settings = SourceSettings(config, {camera.name: camera.config for camera in cameras})
+        people, overlay = PeopleAnalyzer(Scripted(lambda _: []), settings), Overlay(settings)
         open_one = partial(open_camera, states=states, output=str(self.output), names=names)
-        self.live = LiveCameras(watch, cameras, [people, overlay], CameraWork(lambda _: None, lambda _: None, open_one), states)
+        self.live = LiveCameras(watch, cameras, settings, CameraWork(lambda _: None, lambda _: None, open_one), states)
         hooks = EngineHooks(self._attend, leave=self.live.leave)
         self.engine = Engine(people, overlay.paint, config.stream, 4, hooks, states)
         for camera in cameras:

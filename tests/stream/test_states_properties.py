@@ -38,7 +38,7 @@ class StatusMachine(RuleBasedStateMachine):
         self.states = SourceStates()
         self.listeners = [Listener(), Listener(), Listener()]
         self.statuses: dict[str, SourceStatus] = {}
-        self.states: dict[str, SourceState] = {}
+        self.expected: dict[str, SourceState] = {}
         self.waiting: list[tuple[str, SourceState]] = []
         """What has happened, and nobody was told."""
         self.happened: list[list[tuple[str, SourceState]]] = [[], [], []]
@@ -48,7 +48,7 @@ class StatusMachine(RuleBasedStateMachine):
     def look_at(self, name: str, quiet: bool) -> None:
         status = self.states.status(name, quiet=quiet)
         if name not in self.statuses:
-            self.statuses[name], self.states[name] = status, SourceState.CONNECTING
+            self.statuses[name], self.expected[name] = status, SourceState.CONNECTING
             self.waiting.append((name, SourceState.CONNECTING))
         assert status is self.statuses[name]
 
@@ -56,7 +56,7 @@ class StatusMachine(RuleBasedStateMachine):
     def change(self, name: str, state: SourceState, only_from: Collection[SourceState] | None) -> None:
         if name not in self.statuses:
             return
-        before, status = self.states[name], self.statuses[name]
+        before, status = self.expected[name], self.statuses[name]
         arguments = () if only_from is None else (only_from,)
         if state is before or (only_from is not None and before not in only_from):
             assert not status.change(state, "nothing new", *arguments)
@@ -66,14 +66,14 @@ class StatusMachine(RuleBasedStateMachine):
         else:
             assert status.change(state, f"{name}: a cause", *arguments)
             assert status.last.cause == "a cause"
-            self.states[name] = state
+            self.expected[name] = state
             self.waiting.append((name, state))
 
     @rule(name=NAMES)
     def end(self, name: str) -> None:
         self.states.end(name, "removed")
         self.statuses.pop(name, None)
-        if self.states.pop(name, SourceState.ENDED) is not SourceState.ENDED:
+        if self.expected.pop(name, SourceState.ENDED) is not SourceState.ENDED:
             self.waiting.append((name, SourceState.ENDED))
 
     @rule(broken=st.none() | st.sampled_from([0, 1]))
@@ -90,7 +90,7 @@ class StatusMachine(RuleBasedStateMachine):
 
     @invariant()
     def states_are_those_that_were_set(self) -> None:
-        assert {name: status.last.state for name, status in self.statuses.items()} == self.states
+        assert {name: status.last.state for name, status in self.statuses.items()} == self.expected
 
     def teardown(self) -> None:
         """What a listener was told that never failed is, for each source, a chain of legal steps."""

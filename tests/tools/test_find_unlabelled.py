@@ -59,7 +59,7 @@ def test_labels_in_another_encoding(photos: Path, run: Run, tmp_path: Path, enco
     assert (done.returncode, done.stdout) == (0, "marked: 1\n"), done.stderr
 
 
-def test_labels_of_a_image_of_another_size_stay_as_they_are(photos: Path, run: Run, tmp_path: Path) -> None:
+def test_labels_of_an_image_of_another_size_stay_as_they_are(photos: Path, run: Run, tmp_path: Path) -> None:
     without(photos, tmp_path / "few.json", 1)
     labels = json.loads((tmp_path / "few.json").read_text())
     for image in labels["images"]:
@@ -81,7 +81,7 @@ def test_what_is_not_asked_for_stays(photos: Path, run: Run, tmp_path: Path, opt
     assert done.stdout == "marked: 0\n"
 
 
-def test_a_image_without_faces_teaches_what_no_face_is(photos: Path, run: Run, tmp_path: Path) -> None:
+def test_an_image_without_faces_teaches_what_no_face_is(photos: Path, run: Run, tmp_path: Path) -> None:
     without(photos, tmp_path / "few.json", 0, 1, 2)
     done = run(*given(photos, tmp_path / "few.json", tmp_path / "new.json"))
     assert done.returncode == 0, done.stderr

@@ -185,7 +185,7 @@ class _Forgetful(Check):
     def analyzer(self, precision: str = "float32") -> Analyzer:
         config, uploads = self.config(detector={"short_side": QUICK.short_side}), _RemembersPlaces(CPU)
         classifier = CLASSIFIERS["mask_mobilenet"](ClassifierOptions("cpu", config.clip))
-        return Analyzer(build_detector(config, None, uploads), classifier, config, None, DeviceCutter(uploads))
+        return Analyzer(build_detector(config, uploads), classifier, config, DeviceCutter(uploads))
 
 
 @pytest.mark.slow

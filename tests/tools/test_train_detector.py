@@ -132,7 +132,7 @@ def test_broken_images_are_listed_and_left_out_or_refused(run: Run, discs: Path,
         (
             ("--out", "x.safetensors", "--set", "epoch=3"),
             2,
-            "--set epoch: unknown key epoch, meant is epochs; allowed here: architecture, ",
+            "--set epoch: unknown key epoch; did you mean epochs? allowed here: architecture, ",
         ),
         (("--out", "x.safetensors", "--set", "epochs=0"), 2, "--set epochs: epochs: 0 is not allowed"),
     ],

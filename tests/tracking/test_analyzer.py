@@ -7,6 +7,7 @@ import pytest
 from maskstream import load_config
 from maskstream.config.loading import Layer
 from maskstream.config.schema import Config
+from maskstream.config.source_settings import SourceSettings
 from maskstream.errors import OutOfMemory
 from maskstream.tracking.analyzer import PeopleAnalyzer
 from maskstream.types import Face, Frame, FrameResult, Label
@@ -135,7 +136,7 @@ def test_another_opening_whose_clock_begins_anew_has_other_people() -> None:
     assert [result.faces[0].track_id for result in watch(lambda _: [face_at(200)], frames)] == [1, 1, 1, 2, 2]
 
 
-def test_in_a_image_of_another_size_places_say_nothing() -> None:
+def test_in_an_image_of_another_size_places_say_nothing() -> None:
     """Neither who is whom, nor where somebody was a moment ago."""
     frames = [frame_at(n) if n < 5 else replace(frame_at(n), bgr=frame_at(n).bgr[:240, :320]) for n in range(10)]
     results = watch(lambda frame: [face_at(200, 120)] if frame.index != 5 else [], frames)
@@ -180,10 +181,11 @@ def test_people_keep_their_numbers_from_zone_to_zone() -> None:
 
 def test_zones_of_single_cameras() -> None:
     own = settings(zones={"lab": [[0, 0], [0.2, 0], [0.2, 1], [0, 1]]})
-    people = PeopleAnalyzer(Scripted(lambda _: [face_at(300)]), load_config(), {"lab": own})
+    sources = SourceSettings(load_config(), {"lab": own})
+    people = PeopleAnalyzer(Scripted(lambda _: [face_at(300)]), sources)
     door, lab = people.analyze([frame_at(0), frame_at(0, source_id="lab")])
     assert (len(door.faces), len(lab.faces)) == (1, 0)
-    people.set_source("door", own)
+    sources.set("door", own)
     assert people.analyze([frame_at(1)])[0].faces == ()
 
 
@@ -225,10 +227,11 @@ LEFT, RIGHT = [[0, 0], [0.5, 0], [0.5, 1], [0, 1]], [[0.5, 0], [1, 0], [1, 1], [
 
 
 def test_zones_may_change_while_somebody_is_in_one() -> None:
-    people = PeopleAnalyzer(Scripted(lambda _: [face_at(100)]), settings(zones={"desk": LEFT}))
+    sources = SourceSettings(settings(zones={"desk": LEFT}))
+    people = PeopleAnalyzer(Scripted(lambda _: [face_at(100)]), sources)
     seen = []
     for index, zones in enumerate([{"desk": LEFT}, {"lab": LEFT}, {"door": RIGHT}, {}, {"desk": LEFT}]):
-        people.set_source("door", settings(zones=zones))
+        sources.set("door", settings(zones=zones))
         (result,) = people.analyze([frame_at(index)])
         seen.append([(face.zone, face.track_id) for face in result.faces] or len(result.hidden))
     assert seen == [[("desk", 1)], [("lab", 1)], 1, [(None, 1)], [("desk", 1)]]
@@ -237,12 +240,13 @@ def test_zones_may_change_while_somebody_is_in_one() -> None:
 def test_who_was_judged_by_other_labels_is_judged_again() -> None:
     incorrect = load_config(layers=[Layer("test", {"classifier": {"incorrect_as": "incorrect"}})])
     worn = [Label.INCORRECT]
-    people = PeopleAnalyzer(Scripted(lambda _: [face_at(200, label=worn[0])]), incorrect)
+    sources = SourceSettings(incorrect)
+    people = PeopleAnalyzer(Scripted(lambda _: [face_at(200, label=worn[0])]), sources)
     first = people.analyze([frame_at(index) for index in range(25)])[-1].faces[0]
-    people.set_source("door", load_config())
+    sources.set("door", load_config())
     worn[0] = Label.NO_MASK
     second = people.analyze([frame_at(index) for index in range(25, 50)])[-1].faces[0]
-    people.set_source("door", incorrect)
+    sources.set("door", incorrect)
     worn[0] = Label.INCORRECT
     third = people.analyze([frame_at(index) for index in range(50, 75)])[-1].faces[0]
     assert [face.steady_label for face in (first, second, third)] == [Label.INCORRECT, Label.NO_MASK, Label.INCORRECT]

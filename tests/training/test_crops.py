@@ -327,7 +327,7 @@ def test_background_is_what_is_found_beside_all_labelled_faces_in_images_of_the_
     assert np.array_equal(read_image(str(path)), cut_with_margin(noise(), stranger, stranger.box_xyxy, 32, ALIGN))
 
 
-def test_a_image_without_faces_is_nothing_but_background(tmp_path: Path) -> None:
+def test_an_image_without_faces_is_nothing_but_background(tmp_path: Path) -> None:
     detector = Detector([make_detection(), moved(make_detection(), 100)])
     assert cut(annotations(tmp_path), tmp_path / "out", detector, background=re.compile(""))["crops"] == {"background": 2}
 

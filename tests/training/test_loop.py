@@ -209,7 +209,7 @@ def test_an_ended_training_whose_weights_are_gone_is_no_success(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_image_that_vanishes_is_said_in_one_line(tmp_path: Path, workers: int) -> None:
+def test_an_image_that_vanishes_is_said_in_one_line(tmp_path: Path, workers: int) -> None:
     class Vanishing(LineTask):
         def sample(self, number: int) -> tuple[float, float]:
             if number == 12:

@@ -321,7 +321,7 @@ def test_images_without_faces_have_a_zoom_of_their_own(tmp_path: Path) -> None:
         assert is_shown.sum() == pytest.approx((SIZE / 2) ** 2, rel=0.05)
 
 
-def test_what_a_image_leaves_free_shows_a_background_or_is_plain(tmp_path: Path) -> None:
+def test_what_an_image_leaves_free_shows_a_background_or_is_plain(tmp_path: Path) -> None:
     shown, behind = image(tmp_path / "a.png", FACE), image(tmp_path / "b.png", size=(90, 40), background=(10, 160, 10))
     small = recipe(zoom=[0.4, 0.4])
     fillings = set()

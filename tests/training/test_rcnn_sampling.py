@@ -55,7 +55,7 @@ def test_a_face_without_keypoints_trains_the_box_alone(module: KeypointRCNN) -> 
 
 
 @pytest.mark.parametrize("labels", [[], [IGNORED]])
-def test_a_image_without_faces_teaches_what_is_none(module: KeypointRCNN, labels: list[int]) -> None:
+def test_an_image_without_faces_teaches_what_is_none(module: KeypointRCNN, labels: list[int]) -> None:
     found = losses(module, TINY[: len(labels)], labels, POINTS[: len(labels)] * 0)
     assert found["loss_classifier"] > 0
     assert found["loss_objectness"] > 0

@@ -1,0 +1,200 @@
+"""Define the settings of the models, of tracking, and of the evaluation, section by section."""
+
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from maskstream.config.values import (
+    Backend,
+    Count,
+    IncorrectAs,
+    LabelMeaning,
+    MaskLabel,
+    NotNegative,
+    Positive,
+    Probability,
+    Region,
+    Section,
+)
+
+_PROMPTS: Final[dict[MaskLabel, list[str]]] = {
+    "mask": ["a photo of a person wearing a face mask", "a face covered by a surgical mask"],
+    "no_mask": ["a photo of a person without a face mask", "a bare face with nose and mouth visible"],
+}
+_MEANINGS: Final[dict[str, LabelMeaning]] = {
+    "mask": "mask",
+    "masked": "mask",
+    "with_mask": "mask",
+    "face_mask": "mask",
+    "mask_on": "mask",
+    "con_mascarilla": "mask",
+    "no_mask": "no_mask",
+    "nomask": "no_mask",
+    "unmasked": "no_mask",
+    "without_mask": "no_mask",
+    "no_face_mask": "no_mask",
+    "mask_off": "no_mask",
+    "sin_mascarilla": "no_mask",
+    "incorrect": "incorrect",
+    "incorrect_mask": "incorrect",
+    "with_incorrect_mask": "incorrect",
+    "mask_weared_incorrect": "incorrect",
+    "mal_colocada": "incorrect",
+    "face": "ask",
+    "head": "ask",
+    "difficult": "ignore",
+    "ignore": "ignore",
+}
+
+
+class DetectorConfig(Section):
+    """The model that finds faces or people, and the frames that it runs on."""
+
+    name: str = Field(
+        default="face_mobilenet",
+        description=(
+            "The detector. face_mobilenet: faces with nose and eyes, fast, shipped. coco_resnet50: people with 17 "
+            "keypoints, slow on a CPU, downloaded on first use."
+        ),
+    )
+    weights: str | None = Field(default=None, description="A weights file. null: the usual weights of the detector.")
+    backend: Backend = Field(
+        default="auto",
+        description=(
+            "The library that runs the network. openvino and onnx run on the CPU only. auto: the fastest that is installed."
+        ),
+    )
+    every: Count = Field(
+        default=3,
+        description=(
+            "Run the detector on every Nth frame. Faces are propagated by optical flow between detections, with "
+            "`judged: false` in the records. Without effect where privacy.blur anonymises faces: the detector then "
+            "runs on every analysed frame."
+        ),
+    )
+    min_score: Probability = Field(default=0.15, description="Leave out faces with a lower score of the detector.")
+    short_side: Annotated[int, Field(ge=64, le=4096)] | None = Field(
+        default=None,
+        description=(
+            "Scale frames to this short side, in pixels, for the detector. null: the size the model was trained for "
+            "(face_mobilenet 384, coco_resnet50 800)."
+        ),
+    )
+    max_faces: Count = Field(
+        default=100, description="The maximum number of faces in a frame. Those with the highest scores are kept."
+    )
+    region: Region | None = Field(
+        default=None,
+        description=(
+            "Detect faces in this part of the frame only: [left, top, right, bottom] as fractions of width and "
+            "height. null: the complete frame. Where privacy.blur anonymises faces, the rest of the frame is filled "
+            "with grey."
+        ),
+    )
+
+
+class ClassifierConfig(Section):
+    """The model that classifies a face as with or without a mask."""
+
+    name: str = Field(
+        default="mask_mobilenet",
+        description=(
+            "The classifier. mask_mobilenet and mask_resnet18 (larger) are shipped. clip: zero-shot, slow on a CPU, "
+            "with the settings of the section clip."
+        ),
+    )
+    weights: str | None = Field(default=None, description="A weights file. null: the usual weights of the classifier.")
+    backend: Backend = Field(default="auto", description="The library that runs the network, as in detector.backend.")
+    incorrect_as: IncorrectAs = Field(
+        default="no_mask",
+        description=(
+            "The label of a mask worn below nose or mouth. incorrect needs weights that know this class, such as "
+            "weights/mask_mobilenet_incorrect.safetensors."
+        ),
+    )
+    max_background: Probability = Field(
+        default=0.85,
+        description="Leave out a face that the classifier takes for background with a higher probability. 1: leave out none.",
+    )
+
+
+class AlignConfig(Section):
+    """The conditions for a face to be classified. Other faces get the label `unknown`."""
+
+    min_face_px: Annotated[float, Field(ge=1)] = Field(
+        default=10.0, description="The minimum width and height of the tight face box, in pixels of the source."
+    )
+    min_keypoint_score: Probability = Field(
+        default=0.3, description="The minimum score of the better eye keypoint. Below it the face is not classified."
+    )
+    min_unknown_score: Probability = Field(
+        default=0.7, description="Leave out a face that was not classified where the score of the detector is lower."
+    )
+
+
+class TrackingConfig(Section):
+    """Track ids of people from frame to frame."""
+
+    enabled: bool = Field(
+        default=True, description="Give each person a track id. Steady labels, events and the summary need track ids."
+    )
+    lost_s: Annotated[float, Field(gt=0, le=60)] = Field(
+        default=1.5,
+        description="End the track of a person who is not detected for this time, in seconds. Later the person gets another id.",
+    )
+
+
+class SteadyConfig(Section):
+    """The label of a person over time (the steady label)."""
+
+    enabled: bool = Field(
+        default=True,
+        description="Combine the labels of all frames of a person, and draw the result. false: draw the label of each frame.",
+    )
+    memory_s: Positive = Field(
+        default=2.0, description="The time constant, in seconds: after this time a frame counts with 37 % of its weight."
+    )
+    to_change: NotNegative = Field(
+        default=2.0,
+        description=(
+            "The evidence, in log-odds, that gives a person the first steady label or changes it. 2 is a probability "
+            "of 88 %, 3 of 95 %."
+        ),
+    )
+
+
+class EvaluationConfig(Section):
+    """The comparison of predictions with labels in `maskstream evaluate`."""
+
+    score_floor: Probability = Field(
+        default=0.05,
+        description="Keep detections with at least this score for the curves. detector.min_score applies to everything else.",
+    )
+    iou: Annotated[float, Field(ge=0.05, le=0.95, multiple_of=0.05)] = Field(
+        default=0.5, description="The IoU for a match in breakdowns, curves and lists of errors."
+    )
+    bootstrap: Annotated[int, Field(ge=0)] = Field(
+        default=2000, description="The number of resamples of the images for the 95 % intervals. 0: no intervals."
+    )
+    labels: dict[str, LabelMeaning] = Field(
+        default=_MEANINGS,
+        description=(
+            "The meaning of each class name. unknown: a face of unknown class. ignore: neither right nor wrong. ask: "
+            "unknown; but where the other names mean only one of mask and no_mask, the program stops and asks for the "
+            "meaning."
+        ),
+    )
+
+
+class ClipConfig(Section):
+    """The zero-shot classifier `clip`, which needs requirements-clip.txt."""
+
+    model: str = Field(default="ViT-B-32", description="The architecture, by its name in open_clip.")
+    weights: str = Field(
+        default="laion2b_s34b_b79k",
+        description="The weights, by their name in open_clip (downloaded on first use), or a file.",
+    )
+    prompts: dict[MaskLabel, Annotated[list[str], Field(min_length=1)]] = Field(
+        default=_PROMPTS,
+        description="Descriptions of each class in words. The descriptions of a class are averaged.",
+    )
