@@ -12,8 +12,8 @@ from torch import nn
 from maskstream.annotations import Annotations, LabelledImage
 from maskstream.evaluation.matching import Overlaps, match
 from maskstream.evaluation.metrics_json import OperatingPoint
+from maskstream.evaluation.predictions import ImagePredictions, Prediction
 from maskstream.evaluation.scoring import ScoreSettings, score
-from maskstream.evaluation.types import ImagePredictions, Prediction
 from maskstream.models.detections import KeypointCalibration
 from maskstream.models.keypoint_rcnn import KeypointRCNNDetector
 from maskstream.models.options import DetectorOptions

@@ -19,7 +19,7 @@ from maskstream.annotations import Annotations, LabelFormat, LabelledImage, Prob
 from maskstream.config.loading import load_config
 from maskstream.config.schema import Config
 from maskstream.errors import ConfigError, SourceError, SourceOpenError
-from maskstream.evaluation.types import BoxKind
+from maskstream.evaluation.predictions import BoxKind
 from maskstream.inference.pipeline import build_detector
 from maskstream.io.files import make_folder, one_line, replace_file
 from maskstream.io.output_paths import require_folder
@@ -109,7 +109,7 @@ def read_labelled(folder: Path, labels: Path, *, strict: bool, label_format: Lab
         reasons = list(pool.map(_why_unreadable, annotations.images))
     for problem in annotations.problems:
         if problem.kind is not ProblemKind.IMAGE_WITHOUT_LABEL:  # the labels of the validation set are in another file
-            logger.warning("{}: {}: {}", one_line(problem.where), problem.kind.value, problem.detail)
+            logger.warning("{}: {}: {}", one_line(problem.where), problem.kind.text, problem.detail)
     report_broken([reason for reason in reasons if reason], strict=strict)
     images = tuple(image for image, reason in zip(annotations.images, reasons, strict=True) if not reason)
     faces = sum(len(image.faces) for image in images)

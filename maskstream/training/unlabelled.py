@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from maskstream.annotations import Annotations, LabelledImage, ProblemKind
-from maskstream.annotations.raw import whole_number
+from maskstream.annotations.raw_labels import whole_number
 from maskstream.evaluation.matching import box_iou
 from maskstream.io.files import one_line
 from maskstream.protocols import Detector

@@ -95,7 +95,7 @@ LOCAL = [
         says="page.html",
     ),
     Row("an empty folder", "nothing", scene=prepared(lambda folder: (folder / "nothing").mkdir()), code=3, says="nothing: no "),
-    Row("nothing matches", "'*.mkv'", code=3, says="nothing matches"),
+    Row("nothing matches", "'*.mkv'", code=3, says="no file matches"),
     Row(
         "an empty standard input",
         "-",
@@ -106,7 +106,7 @@ LOCAL = [
     ),
     Row("a device without end", "/dev/zero", code=3, says="/dev/zero"),
     Row("a protocol of FFmpeg", "concat:clip.mp4|clip.mp4", code=3, says="no such file"),
-    Row("an unknown scheme", "ftp://192.0.2.1/clip.mp4", code=3, says="ftp:// is not read"),
+    Row("an unknown scheme", "ftp://192.0.2.1/clip.mp4", code=3, says="ftp:// is not supported"),
     Row("a page of YouTube", "https://www.youtube.com/watch?v=aqz-KE-bpKQ", "--max-reconnects 0", code=3, says="yt-dlp"),
     Row("a short link to YouTube", "https://youtu.be/aqz-KE-bpKQ", "--max-reconnects 0", code=3, says="yt-dlp"),
 ]

@@ -288,7 +288,7 @@ def test_a_master_playlist_of_sound_is_refused_as_such() -> None:
     text = f'{HEAD}#EXT-X-STREAM-INF:BANDWIDTH=9,CODECS="mp4a.40.2"\nsound.m3u8\n'
     with (
         http_server({"/m.m3u8": content(text.encode(), TYPE)}) as address,
-        pytest.raises(SourceRefused, match="it contains no video"),
+        pytest.raises(SourceRefused, match="no video: all variants"),
     ):
         UrlSource(f"{address}/m.m3u8", network())
 
@@ -298,7 +298,7 @@ def test_a_dash_manifest_is_refused_as_such() -> None:
     answers = {"/live.mpd": content(text, "application/dash+xml")}
     with (
         http_server(answers) as address,
-        pytest.raises(SourceRefused, match="DASH manifest, which is not supported; give its HLS"),
+        pytest.raises(SourceRefused, match="DASH manifest, which is not supported; give the URL of its HLS"),
     ):
         UrlSource(f"{address}/live.mpd", network())
 

@@ -197,8 +197,8 @@ def test_in_a_folder_it_is_said_of_each_file(folder: Path, said: list[tuple[str,
     several_pages("photos/3.webp", "WEBP", 2)
     assert len(read("photos")[1]) == 4
     assert [line.partition(",")[0] for _, line in said] == [
-        "photos/2.tif: 100 or more pictures or pages are in it",
-        "photos/3.webp: 2 pictures or pages are in it",
+        "photos/2.tif: the file has 100 or more images or pages",
+        "photos/3.webp: the file has 2 images or pages",
     ]
 
 
@@ -379,10 +379,10 @@ def test_images_are_left_as_they_are(folder: Path) -> None:
     ("location", "kind"),
     [
         *((f"missing{suffix}", "images") for suffix in (*IMAGE_SUFFIXES, ".JPG")),
-        *(("photos", "images"), ("photos/", "pictures"), (".", "pictures"), ("frames.mp4", "pictures")),
-        *(("photos/*", "images"), ("*.mp4", "pictures"), ("**", "pictures"), ("clip[2].mp4", "pictures")),
+        *(("photos", "images"), ("photos/", "images"), (".", "images"), ("frames.mp4", "images")),
+        *(("photos/*", "images"), ("*.mp4", "images"), ("**", "images"), ("clip[2].mp4", "images")),
         *(("clip[1].mp4", "file"), ("clip.mp4", "file"), ("missing.mp4", "file"), ("moving.gif", "file"), ("missing", "file")),
-        *(("img_%04d.jpg", "images"), ("clip_%d.mp4", "pictures"), ("photos/%20day", "file")),
+        *(("img_%04d.jpg", "images"), ("clip_%d.mp4", "images"), ("photos/%20day", "file")),
         *(("0", "webcam"), ("http://host/a.jpg", "url"), ("rtsp://host/*", "url")),
     ],
 )

@@ -111,7 +111,7 @@ def test_rtp_that_nothing_describes_asks_for_the_sdp_file(clip: Path) -> None:
     with sending(clip, f"rtp://127.0.0.1:{port}?pkt_size=1200&rtcpport=9", "rtp"):
         refused = refusal(f"rtp://127.0.0.1:{port}")
     assert isinstance(refused, SourceRefused)
-    assert "needs the sender's SDP file" in str(refused)
+    assert "need the sender's SDP file" in str(refused)
 
 
 @pytest.mark.parametrize("suffix", ["ts", "h264", "mjpeg"])
@@ -137,7 +137,7 @@ def test_where_nothing_arrives_it_is_said_in_time() -> None:
 
 def test_what_is_no_video_is_refused() -> None:
     with answering(lambda connection: connection.sendall(b"hello, this is no video\n" * 400)) as port:
-        assert "no video that can be read" in str(refusal(f"tcp://127.0.0.1:{port}"))
+        assert "cannot be read as video" in str(refusal(f"tcp://127.0.0.1:{port}"))
 
 
 def test_a_port_that_is_taken_is_said() -> None:
@@ -197,7 +197,7 @@ def test_a_stream_that_an_rtmp_server_does_not_have_is_refused() -> None:
     with answering(rtmp_refusal) as port:
         refused = refusal(f"rtmp://me:secret@127.0.0.1:{port}/live/nobody")
     assert isinstance(refused, SourceRefused)
-    assert "has no such stream" in str(refused)
+    assert "refuses the stream" in str(refused)
     assert "secret" not in str(refused)
 
 
@@ -213,8 +213,8 @@ def test_the_certificate_of_an_rtmps_server_is_checked(system_tool: Callable[[st
     with answering(answer) as port:
         url = f"rtmps://127.0.0.1:{port}/live/nobody"
         assert "its certificate is not trusted" in str(refusal(url))
-        assert "has no such stream" in str(refusal(url, verify_tls=False))
-        assert "has no such stream" in str(refusal(url, ca_file=str(tmp_path / "own.crt")))
+        assert "refuses the stream" in str(refusal(url, verify_tls=False))
+        assert "refuses the stream" in str(refusal(url, ca_file=str(tmp_path / "own.crt")))
 
 
 def test_an_rtmp_server_that_is_not_there_may_come_back() -> None:
@@ -317,7 +317,7 @@ def test_without_the_program_srt_says_what_to_install(monkeypatch: pytest.Monkey
     refused = refusal("srt://127.0.0.1:9")
     ffmpeg_with.cache_clear()
     assert isinstance(refused, SourceRefused)
-    assert "needs the program ffmpeg with SRT; install ffmpeg" in str(refused)
+    assert "needs the program ffmpeg with SRT; install it" in str(refused)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -328,7 +328,7 @@ def test_every_scheme_is_that_of_a_url(scheme: str) -> None:
 @pytest.mark.parametrize(
     ("url", "advice"),
     [
-        ("whep://host/cam", "go2rtc and MediaMTX"),
+        ("whep://host/cam", "go2rtc or MediaMTX"),
         ("onvif://me:secret@host", "rtsp:// URL"),
         ("mms://host/x", "http://"),
         ("gopher://host/x", "udp://"),

@@ -468,7 +468,8 @@ def test_key_frame_that_never_comes_is_not_waited_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "why"), [("/page", "no video"), ("/empty", "no video"), ("/403", "403"), ("/500", "5xx"), ("/404", "404")]
+    ("path", "why"),
+    [("/page", "a web page, not a video"), ("/empty", "no video"), ("/403", "403"), ("/500", "5xx"), ("/404", "404")],
 )
 def test_server_that_has_no_video(web: str, path: str, why: str) -> None:
     reason = refusal(with_login(web, LOGIN) + path)

@@ -103,7 +103,7 @@ def test_paths_that_lead_nowhere(folder: Path, location: str, words: str) -> Non
 def test_a_nul_byte(config: Config) -> None:
     with pytest.raises(SourceOpenError, match=r"^a\\x00b: no location has a NUL byte in it"):
         read_cameras(["a\0b"], config)
-    with pytest.raises(SourceOpenError, match=r"^a\\x00b: no path: embedded null byte"):
+    with pytest.raises(SourceOpenError, match=r"^a\\x00b: not a valid path: embedded null byte"):
         FileSource("a\0b")
 
 

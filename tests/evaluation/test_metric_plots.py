@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from maskstream.errors import SinkError
+from maskstream.evaluation.metric_plots import confusion_matrix, fp_fn_vs_iou, metrics_vs_iou, write_plots
 from maskstream.evaluation.metrics_json import Metrics
-from maskstream.evaluation.plots import confusion_matrix, fp_fn_vs_iou, metrics_vs_iou, write_plots
 from maskstream.io.images import read_image
 from tests.evaluation.made import empty_metrics, full_metrics, poor_metrics
 
