@@ -1,4 +1,4 @@
-"""`maskstream benchmark`: time the program, its parts, and others that do the same work, in turns on the same frames."""
+"""Run `maskstream benchmark`: time the program, its parts, and other programs with the same task, in turns on the same frames."""
 
 import argparse
 from pathlib import Path
@@ -13,22 +13,22 @@ SWEPT: Final = "batch, short_side, faces, cameras, every"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what is timed, how often, and where the figures go."""
+    """Add the options for the workloads, the number of rounds, and the output."""
     parser.add_argument("--source", metavar="FILE", required=True, help="a video file")
-    parser.add_argument("--frames", type=int, default=60, metavar="N", help="its first N frames; 60")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="turns of each contestant; 5")
-    parser.add_argument("--starts", type=int, default=3, metavar="N", help="how often the program is started from nothing; 3")
+    parser.add_argument("--frames", type=int, default=60, metavar="N", help="number of its first frames; default 60")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="turns of each workload; default 5")
+    parser.add_argument("--starts", type=int, default=3, metavar="N", help="starts of the program in a new process; default 3")
     parser.add_argument("--compare", action="append", default=[], metavar="WHAT", help=f"{COMPARED}; may be repeated")
     parser.add_argument("--sweep", action="append", default=[], metavar="WHAT", help=f"{SWEPT}; may be repeated")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="all figures")
-    parser.add_argument("--png", type=Path, metavar="FILE", help="a picture of them")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results to this file")
+    parser.add_argument("--png", type=Path, metavar="FILE", help="write a plot of the results to this file")
     parser.add_argument("--device", metavar="NAME", help=DEVICE_HELP)
     add_config_options(parser)
     parser.add_argument("--quiet", action="store_true", help="only errors and the tables")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Time what is asked for, print the tables, write the files."""
+    """Run the benchmark, print the tables, write the files."""
     from rich.console import Console
 
     from maskstream.config.loading import load_config
@@ -45,8 +45,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     keep_freed_memory()
     request = BenchmarkRequest(
-        *(arguments.source, arguments.frames, arguments.rounds, tuple(arguments.compare), arguments.starts),
-        tuple(arguments.sweep),
+        source=arguments.source,
+        frames=arguments.frames,
+        rounds=arguments.rounds,
+        comparisons=tuple(arguments.compare),
+        starts=arguments.starts,
+        sweeps=tuple(arguments.sweep),
     )
     with console.status("") as status:
         record, times = run_benchmark(request, config, status.update)

@@ -1,4 +1,4 @@
-"""`maskstream gpu-check`: check in one command that a GPU gives the answers of the CPU, and time it."""
+"""Run `maskstream gpu-check`: check that a GPU gives the results of the CPU, and time it."""
 
 import argparse
 import sys
@@ -12,19 +12,23 @@ _MODELS_MISSING: Final = 4
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add where it runs, what is looked at, and where the figures go."""
+    """Add the options for the device, the images, the sections and the output."""
     parser.add_argument("--device", default="cuda", metavar="NAME", help="cuda (the default), cuda:1, mps, cpu")
-    parser.add_argument("--images", type=Path, metavar="DIR", help="pictures that are compared besides frames of the demo clip")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="all figures, written after each section")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="images to compare in addition to frames of the demo clip")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results to this file, after each section")
     parser.add_argument(
-        "--budget", type=float, default=BUDGET_S, metavar="SECONDS", help=f"nothing begins after so long; {BUDGET_S:g}"
+        "--budget",
+        type=float,
+        default=BUDGET_S,
+        metavar="SECONDS",
+        help=f"no section begins later; default {BUDGET_S:g}",
     )
-    parser.add_argument("--section", action="append", default=[], metavar="NAME", help="only this one; may be repeated")
-    parser.add_argument("--quick", action="store_true", help="few and small pictures: only whether it runs")
+    parser.add_argument("--section", action="append", default=[], metavar="NAME", help="run only this section; may be repeated")
+    parser.add_argument("--quick", action="store_true", help="few and small images, only to test that everything runs")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check and print the tables; return 0 where all that ran has passed, 1 where a check failed, 4 where no model can run."""
+    """Run the checks and print the tables; return 0 if all checks passed, 1 if one failed, 4 if no model can run."""
     request = GpuCheckRequest(
         device=arguments.device,
         images=arguments.images,
