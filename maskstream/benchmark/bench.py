@@ -10,7 +10,8 @@ from maskstream.protocols import FrameAnalyzer
 from maskstream.rendering.overlay import Overlay
 from maskstream.sinks import VideoSink
 from maskstream.sources import FileSource
-from maskstream.stream.engine import Engine, RunReport
+from maskstream.stream.engine import Engine
+from maskstream.stream.report import RunReport
 from maskstream.stream.sink_group import SinkBinding
 from maskstream.tracking.analyzer import PeopleAnalyzer
 from maskstream.types import FrameResult, Output

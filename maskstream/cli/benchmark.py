@@ -14,17 +14,17 @@ SWEPT: Final = "batch, short_side, faces, cameras, every"
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options for the workloads, the number of rounds, and the output."""
-    parser.add_argument("--source", metavar="FILE", required=True, help="a video file")
-    parser.add_argument("--frames", type=int, default=60, metavar="N", help="number of its first frames; default 60")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="turns of each workload; default 5")
-    parser.add_argument("--starts", type=int, default=3, metavar="N", help="starts of the program in a new process; default 3")
-    parser.add_argument("--compare", action="append", default=[], metavar="WHAT", help=f"{COMPARED}; may be repeated")
-    parser.add_argument("--sweep", action="append", default=[], metavar="WHAT", help=f"{SWEPT}; may be repeated")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results to this file")
-    parser.add_argument("--png", type=Path, metavar="FILE", help="write a plot of the results to this file")
+    parser.add_argument("--source", metavar="FILE", required=True, help="video file")
+    parser.add_argument("--frames", type=int, default=60, metavar="N", help="use its first N frames; default: 60")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="rounds of each workload; default: 5")
+    parser.add_argument("--starts", type=int, default=3, metavar="N", help="number of program starts to time; default: 3")
+    parser.add_argument("--compare", action="append", default=[], metavar="WHAT", help=f"also time: {COMPARED}; may be repeated")
+    parser.add_argument("--sweep", action="append", default=[], metavar="WHAT", help=f"vary: {SWEPT}; may be repeated")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all measurements as JSON")
+    parser.add_argument("--png", type=Path, metavar="FILE", help="write a chart of them as PNG")
     parser.add_argument("--device", metavar="NAME", help=DEVICE_HELP)
     add_config_options(parser)
-    parser.add_argument("--quiet", action="store_true", help="only errors and the tables")
+    parser.add_argument("--quiet", action="store_true", help="show errors and the tables only")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -31,40 +31,47 @@ COMPARED_IOUS: Final = (0.3, 0.5)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options for the images, the system, the metrics and the output."""
+    """Add the options for the images, the predictions, the metrics and the output."""
     data = parser.add_argument_group("labelled images")
     data.add_argument("--images", type=Path, metavar="DIR", help="folder of images")
-    data.add_argument("--labels", type=Path, metavar="PATH", help="file or folder: VoTT, Pascal VOC, COCO, YOLO")
+    data.add_argument("--labels", type=Path, metavar="PATH", help="file or folder of labels: VoTT, Pascal VOC, COCO, YOLO")
     data.add_argument("--format", choices=FORMATS, help=FORMAT_HELP)
     data.add_argument("--box", choices=("face", "head"), default="face", help=BOX_HELP)
     data.add_argument(
         "--unlabelled",
         choices=("skip", "negative"),
         default="skip",
-        help="leave out images without labels, or use them as images without people",
+        help="images without a label file: leave them out, or count them as images without faces; default: skip",
     )
     data.add_argument("--strict", action="store_true", help=STRICT_HELP)
-    what = parser.add_argument_group("system")
-    what.add_argument("--system", choices=("maskstream", "yolo", "clip"), default="maskstream", help="default: maskstream")
+    what = parser.add_argument_group("predictions")
+    what.add_argument(
+        "--system",
+        choices=("maskstream", "yolo", "clip"),
+        default="maskstream",
+        help="system that is measured; default: maskstream",
+    )
     what.add_argument("--weights", metavar="FILE", help="weights of yolo or clip")
     what.add_argument(
         "--predictions",
         type=Path,
         metavar="FILE",
-        help="score a file instead of a model: COCO results, records of --jsonl",
+        help="measure these predictions instead of a model: COCO results or records of run --jsonl",
     )
-    what.add_argument("--categories", metavar="ID=NAME,...", help="names of the ids in COCO results: 1=mask,2=no_mask")
-    what.add_argument("--predicted-box", choices=("face", "head"), help="what the boxes of others contain; default: as --box")
-    what.add_argument("--compare", nargs="+", type=Path, metavar="RUN", help="compare the results of two or more runs")
-    how = parser.add_argument_group("metrics")
-    how.add_argument("--min-score", type=float, metavar="P", help="operating threshold of the detector, 0 to 1")
+    what.add_argument("--categories", metavar="ID=NAME,...", help="names of the category ids of COCO results: 1=mask,2=no_mask")
+    what.add_argument("--predicted-box", choices=("face", "head"), help="what the predicted boxes surround; default: as --box")
+    what.add_argument("--compare", nargs="+", type=Path, metavar="RUN", help="compare the results of these --out folders")
+    how = parser.add_argument_group("settings")
+    how.add_argument("--min-score", type=float, metavar="P", help="minimum score of a prediction, 0 to 1")
     how.add_argument("--iou", type=float, metavar="IOU", help="reference IoU of breakdowns and curves, such as 0.3")
-    how.add_argument("--group-by", metavar="REGEX", help="metrics by the part of the image names that this matches")
+    how.add_argument(
+        "--group-by", metavar="REGEX", help="metrics per group: what this pattern matches in the names of the images"
+    )
     how.add_argument("--device", metavar="NAME", help=DEVICE_HELP)
     how.add_argument("--detector", metavar="NAME", help=DETECTOR_HELP)
-    how.add_argument("--classifier", metavar="FILE", help="weights of the classifier")
+    how.add_argument("--classifier", metavar="FILE", help="file with the weights of the classifier")
     add_config_options(how)
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for report.html, metrics.json and the other results")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for report.html, metrics.json and the other files")
     add_log_options(parser)
 
 

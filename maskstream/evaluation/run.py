@@ -202,7 +202,7 @@ def _analyse_all(
         resumed = sum(map(journal.has, images))
         if resumed:
             logger.info("{} of {} images were analysed by an earlier run; continuing with the others", resumed, len(images))
-        batch_size = batch_size_of(config, follows=False)
+        batch_size = batch_size_of(config, is_video=False)
         done = analyse(system, images, journal, batch_size, lambda count: bar.advance(bar.task_ids[0], count))
         undone = {name for name, _ in done.unreadable}
         records = [journal.records[image.name] for image in images if image.name not in undone]
