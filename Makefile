@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 CHECKED := maskstream tools tests run_stream.py setup.py
 
-.PHONY: demo test test-slow test-all check lint types format constraints clean
+.PHONY: demo test test-slow test-all check lint types docs format constraints clean
 
 demo: $(VENV)/ready  ## the main job on the clip that comes with the program
 	@mkdir -p out
@@ -29,6 +29,10 @@ lint: $(VENV)/ready-dev
 
 types: $(VENV)/ready-dev
 	$(BIN)/mypy
+
+docs: $(VENV)/ready-dev  ## the documentation as a site, in out/site; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo "Look at out/site/index.html. With a search: $(BIN)/python -m http.server -d out/site"
 
 format: $(VENV)/ready-dev  ## bring the code into shape
 	$(BIN)/ruff format $(CHECKED)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Watch webcams, video, pictures and cameras, and say, face by face, who wears a mask: `maskstream run` without an installation.
+"""Watch cameras, video or images and report for each face whether it wears a mask: `maskstream run` without an installation.
 
 python run_stream.py --source clip.mp4 --output out.mp4 --jsonl faces.jsonl --csv faces.csv
 """

@@ -1,7 +1,7 @@
-"""maskstream: watches video and says, face by face, who wears a mask.
+"""Watch video and report for each face whether it wears a mask.
 
-After "Face Mask Detection using Human Keypoints": a Keypoint R-CNN finds eyes and nose, which stay visible above a mask; the face
-is cut out upright by them; a small network judges it.
+After "Face Mask Detection using Human Keypoints": a Keypoint R-CNN finds eyes and nose, which stay visible above a mask. The face
+is cut out upright with these keypoints, and a small network classifies it.
 
 Each name is imported when it is first used (PEP 562): `import maskstream` itself loads nothing.
 """

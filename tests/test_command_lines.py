@@ -1,4 +1,4 @@
-"""A process that the fork server gives is like one that the system starts."""
+"""A process of the fork server behaves like one that the system starts."""
 
 import os
 import signal
@@ -31,14 +31,14 @@ def python(code: str, *arguments: str) -> list[str]:
 
 
 def looked(start: str, folder: Path, script: Path) -> list[object]:
-    """Return what processes see of themselves."""
+    """Return what processes report about themselves."""
     environment = {"PATH": os.environ["PATH"], "GIVEN": "é", "PYTHONIOENCODING": "utf-8"}
     options = {"cwd": folder, "env": environment, "stdin": subprocess.DEVNULL}
     done = [STARTS[start](command, **options) for command in (python(LOOK, "a", "--b"), [sys.executable, str(script), "c"])]
     return [(each.returncode, each.stdout.splitlines(), each.stderr) for each in done]
 
 
-def test_it_sees_what_another_sees(tmp_path: Path) -> None:
+def test_it_reports_the_same_about_itself(tmp_path: Path) -> None:
     script = tmp_path / "scripts" / "look.py"
     script.parent.mkdir()
     script.write_text(LOOK)
@@ -61,7 +61,7 @@ def test_it_sees_what_another_sees(tmp_path: Path) -> None:
         ("import threading; threading.Thread(target=print, args=['from a thread']).start()", 0),
     ],
 )
-def test_it_ends_as_another_ends(code: str, expected: int) -> None:
+def test_it_ends_in_the_same_way(code: str, expected: int) -> None:
     plain = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     forked, started = (STARTS[start](python(code), env=plain) for start in STARTS)
     assert (forked.returncode, started.returncode) == (expected, expected)
@@ -91,7 +91,7 @@ def test_what_it_changes_is_its_own() -> None:
     assert run(python(ask)).stdout == b"False False\n"
 
 
-def test_chance_differs_from_one_to_the_next() -> None:
+def test_random_numbers_differ_between_processes() -> None:
     draw = "import random, uuid, numpy; print(random.random(), uuid.uuid4(), numpy.random.random())"
     first, second = (run(python(draw), text=True).stdout.split() for _ in range(2))
     assert all(one != other for one, other in zip(first, second, strict=True))

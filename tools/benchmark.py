@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Time the program, its parts, and others that do the same work, in turns on the same frames.
+"""Time the program, its parts, and other programs that do the same work, in turns on the same frames.
 
 python tools/benchmark.py --source clip.mp4
 python tools/benchmark.py --source clip.mp4 --compare backends --compare paper --json speed.json --png speed.png

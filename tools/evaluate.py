@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Measure how well faces are found and judged, on labelled pictures; docs/evaluation.md says what every figure means.
+"""Measure on labelled images how well faces are found and classified; docs/evaluation.md explains every metric.
 
 python tools/evaluate.py --images DIR --labels PATH --out DIR
-python tools/evaluate.py --images DIR --labels PATH --out DIR --predictions FILE    # anyone's, without a model
-python tools/evaluate.py --compare RUN RUN --out DIR                                # runs side by side
+python tools/evaluate.py --images DIR --labels PATH --out DIR --predictions FILE    # of any system, without a model
+python tools/evaluate.py --compare RUN RUN --out DIR                                # compare runs
 """
 
 import sys

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Export a model to ONNX or to OpenVINO's format, with its metadata inside: the way onto edge devices.
+"""Export a model to ONNX or OpenVINO, with its metadata, for edge devices.
 
 python tools/export.py --weights weights/face_mobilenet.safetensors --out face.onnx
 python tools/export.py --weights weights/mask_mobilenet.safetensors --out mask.xml

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Let cameras, networks, disks, displays and models fail, and see whether the program keeps what it promises.
+"""Make cameras, networks, disks, displays and models fail, and check every promise.
 
 python tools/fault_drill.py --core                                            20 s, part of make test
 python tools/fault_drill.py --short                                           under 3 minutes
-python tools/fault_drill.py --minutes 60 --report docs/fault-drill.md         all of it, with an hour of four cameras
+python tools/fault_drill.py --minutes 60 --report out/fault-drill.md          everything, with four cameras for an hour
 
 Needs a checkout, requirements-dev.txt, ffmpeg, and gst-rtsp-server with its Python bindings (see .ci/run).
-Exit code 0: every case has passed, or could not be tried here; 1: one has failed.
+Exit code 0: every case passed or could not be tried on this machine; 1: one failed.
 """
 
 import sys

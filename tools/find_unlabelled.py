@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Mark faces that nobody labelled, so that no detector is taught that they are none: neither right nor wrong (`ignore`).
+"""Mark detected faces without a label as `ignore`, so that a training does not count them as background.
 
 python tools/find_unlabelled.py --images DIR --labels TRAIN.json --out NEW.json
 
-A picture without any labelled face is taken for one without faces. Look at some of what it marks:
-at 0.9 most are faces, at 0.5 many are not.
+An image without any labelled face counts as an image without faces and stays as it is. Check some of the marked faces:
+with a score of 0.9 most are faces, with 0.5 many are not.
 """
 
 import sys

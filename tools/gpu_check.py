@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Check in one command of at most 8 minutes that a GPU gives the answers of the CPU, and time it.
+"""Check that a GPU gives the same answers as the CPU, and time it, in at most 8 minutes.
 
 python tools/gpu_check.py --json gpu.json
-python tools/gpu_check.py --images pictures/ --section equivalence --section crops
+python tools/gpu_check.py --images photos/ --section equivalence --section crops
 """
 
 import sys

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Write constraints.txt: the versions that are installed here, of all that requirements*.txt lead to.
+"""Write constraints.txt: the installed versions of all packages that requirements*.txt need.
 
 python tools/make_constraints.py        # in the environment that has just passed `make check`; or: make constraints
 
-What is needed on one system only is left out: PyTorch itself says which CUDA libraries it takes, and each build takes others.
+Packages of one system only are left out: PyTorch chooses its CUDA libraries, and each build needs others.
 """
 
 import importlib.metadata
@@ -18,7 +18,7 @@ from packaging.version import Version
 ROOT: Final = Path(__file__).resolve().parents[1]
 HEAD: Final = """\
 # The versions that the tests passed with, all of them: pip install -c constraints.txt .
-# Written by `make constraints`, not by hand.
+# Written by `make constraints`: do not edit.
 """
 
 
@@ -29,14 +29,14 @@ def main() -> None:
 
 
 def requirements(folder: Path) -> list[Requirement]:
-    """Return what all requirements*.txt of a folder ask for."""
+    """Return the requirements of all requirements*.txt in a folder."""
     texts = [path.read_text() for path in sorted(folder.glob("requirements*.txt"))]
     lines = [line.partition("#")[0].strip() for text in texts for line in text.splitlines()]
     return [Requirement(line) for line in lines if line and not line.startswith("-r ")]
 
 
 def installed(asked: list[Requirement]) -> dict[str, str]:
-    """Return the versions by name of what is asked for, and of all that this needs in turn."""
+    """Return the installed versions by name, of these requirements and of the packages that they need."""
     versions: dict[str, str] = {}
     seen: set[str] = set()
     while asked:
@@ -52,7 +52,7 @@ def installed(asked: list[Requirement]) -> dict[str, str]:
 
 
 def needed(distribution: importlib.metadata.Distribution, extras: set[str]) -> Iterator[Requirement]:
-    """Yield what a package needs here as anywhere, with these of its extras."""
+    """Yield the requirements of a package that hold on every system, with these of its extras."""
     for requirement in map(Requirement, distribution.requires or []):
         marker = requirement.marker
         if marker is not None and "platform_system" in str(marker):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Cut labelled faces out of pictures, upright as the stream cuts them, into OUT/CLASS/*.png; OUT/crops.json says what was missed.
+"""Cut labelled faces out of images, upright as in the stream, into OUT/CLASS/*.png; OUT/crops.json lists what was missed.
 
 python tools/make_crops.py --images DIR --labels TRAIN.json --out crops/train
 """

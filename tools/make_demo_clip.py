@@ -42,7 +42,7 @@ PRINT_XYXY: Final = (95, 12, 355, 342)
 """What a print shows of the portrait, pixels of the photograph."""
 PAPER_EDGE_PX: Final = 7
 EYES_XY: Final = ((203.2, 100.7), (247.5, 103.2))
-"""In the photograph, from the left of the picture to its right. Their distance is the unit the mask is drawn in."""
+"""In the photograph, from the left of the image to its right. Their distance is the unit the mask is drawn in."""
 CLOTH_RGB: Final = (0.64, 0.80, 0.89)
 HEM_RGB: Final = (0.72, 0.85, 0.92)
 STRAP_RGB: Final = (0.90, 0.92, 0.93)
@@ -131,7 +131,7 @@ def make_print(portrait: Image) -> Image:
 
 
 def camera(time_s: float) -> Matrix:
-    """Return the slow pan, zoom and roll of the whole wall, as a transform of the pixels before supersampling is undone."""
+    """Return the slow pan, zoom and roll of the complete wall, as a transform of the pixels before supersampling is undone."""
     angle = 2 * np.pi * time_s * FPS / FRAMES
     zoom = 1.02 - 0.05 * np.cos(angle)
     pan_xy = (9 * np.sin(angle), 4 * np.sin(2 * angle))
@@ -152,7 +152,7 @@ def placement(spot: Print, time_s: float) -> Matrix:
 
 
 def paste(frame: Image, image: Image, to_frame: Matrix) -> Image:
-    """Return the frame with a picture laid on it, which throws a soft shadow."""
+    """Return the frame with an image laid on it, which throws a soft shadow."""
     opacity = warp(np.ones(image.shape[:2], np.float32), to_frame, cv2.BORDER_CONSTANT)
     coarse = cv2.resize(warp(opacity, shift(8, 12), cv2.BORDER_CONSTANT), None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
     shadow = cv2.resize(cv2.GaussianBlur(coarse, (0, 0), sigmaX=3.5), opacity.shape[::-1])[..., None]
@@ -160,7 +160,7 @@ def paste(frame: Image, image: Image, to_frame: Matrix) -> Image:
 
 
 def warp(image: Image, to_frame: Matrix, border: int = cv2.BORDER_REPLICATE) -> Image:
-    """Return the picture or layer at its place in a frame that is still `SUPERSAMPLING` times too large."""
+    """Return the image or layer at its place in a frame that is still `SUPERSAMPLING` times too large."""
     size = (WIDTH * SUPERSAMPLING, HEIGHT * SUPERSAMPLING)
     warped = cv2.warpAffine(image, to_frame[:2], size, flags=cv2.INTER_LINEAR, borderMode=border)
     return np.asarray(warped, image.dtype)
@@ -182,7 +182,7 @@ class FaceAxes:
     """Where each pixel lies on the face: from the middle of the eyes, in eye distances."""
 
     across: Image
-    """(H, W, 1), to the right of the picture."""
+    """(H, W, 1), to the right of the image."""
     down: Image
     """(H, W, 1), to the chin."""
 
@@ -289,7 +289,7 @@ def render_sound() -> NDArray[np.float32]:
 
 
 def write_clip(path: Path, crf: int) -> None:
-    """Encode picture and sound, H.264 and AAC in an MP4 that starts to play before it is loaded."""
+    """Encode video and audio, H.264 and AAC in an MP4 that starts to play before it is loaded."""
     sound = render_sound()
     samples = SAMPLE_RATE // FPS
     with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:

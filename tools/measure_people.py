@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure how steady and how right the answers about people are, and what is told of them.
+"""Measure tracking, steady labels and events on video files.
 
 python tools/measure_people.py --source clip.mp4 --labels tests/fixtures/masks_on_and_off.json --json people.json
 """

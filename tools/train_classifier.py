@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Train a classifier of face crops that tools/make_crops.py has cut; configs/train_classifier.yaml says how.
+"""Train a classifier of face crops from tools/make_crops.py; configs/train_classifier.yaml has the recipe.
 
 python tools/train_classifier.py --data DIR --out weights/NAME.safetensors      # DIR/train/CLASS and DIR/val/CLASS
 torchrun --nproc-per-node 2 tools/train_classifier.py ...                       # several GPUs, or the cores of a CPU
-python tools/train_classifier.py --data DIR --check weights/NAME.safetensors    # only judge DIR/val
+python tools/train_classifier.py --data DIR --check weights/NAME.safetensors    # only classify DIR/val
 
-The same command goes on where a killed one was.
+The same command resumes a training that was stopped.
 """
 
 import sys

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Train a detector of faces with eyes and nose; configs/train_detector.yaml says how.
+"""Train a detector of faces with their eyes and nose; configs/train_detector.yaml has the recipe.
 
 python tools/train_detector.py --images DIR --annotations TRAIN.json --val-annotations VAL.json --out weights/NAME.safetensors
 torchrun --nproc-per-node 2 tools/train_detector.py ...     # several GPUs, or the cores of a CPU
 
-The same command goes on where a killed one was.
+The same command resumes a training that was stopped.
 """
 
 import sys

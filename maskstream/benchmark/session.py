@@ -74,7 +74,7 @@ def run_benchmark(
         "machine": machine(),
         "source": f"{request.source}, {bench.info.width}x{bench.info.height}, {len(bench.frames)} frames",
         "device": pick_device(config.device),
-        "batch_size": batch_size_of(config, follows=False),
+        "batch_size": batch_size_of(config, is_video=False),
         "detector_every": bench.every,
         "contestants": {name: each.record() for name, each in times.items()},
         **_ratios(times),

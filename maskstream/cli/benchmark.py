@@ -14,17 +14,17 @@ SWEPT: Final = "batch, short_side, faces, cameras, every"
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what is timed, how often, and where the figures go."""
-    parser.add_argument("--source", metavar="FILE", required=True, help="a video file")
-    parser.add_argument("--frames", type=int, default=60, metavar="N", help="its first N frames; 60")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="turns of each contestant; 5")
-    parser.add_argument("--starts", type=int, default=3, metavar="N", help="how often the program is started from nothing; 3")
-    parser.add_argument("--compare", action="append", default=[], metavar="WHAT", help=f"{COMPARED}; may be repeated")
-    parser.add_argument("--sweep", action="append", default=[], metavar="WHAT", help=f"{SWEPT}; may be repeated")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="all figures")
-    parser.add_argument("--png", type=Path, metavar="FILE", help="a picture of them")
+    parser.add_argument("--source", metavar="FILE", required=True, help="video file")
+    parser.add_argument("--frames", type=int, default=60, metavar="N", help="use its first N frames; default: 60")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="rounds of each workload; default: 5")
+    parser.add_argument("--starts", type=int, default=3, metavar="N", help="number of program starts to time; default: 3")
+    parser.add_argument("--compare", action="append", default=[], metavar="WHAT", help=f"also time: {COMPARED}; may be repeated")
+    parser.add_argument("--sweep", action="append", default=[], metavar="WHAT", help=f"vary: {SWEPT}; may be repeated")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all measurements as JSON")
+    parser.add_argument("--png", type=Path, metavar="FILE", help="write a chart of them as PNG")
     parser.add_argument("--device", metavar="NAME", help=DEVICE_HELP)
     add_config_options(parser)
-    parser.add_argument("--quiet", action="store_true", help="only errors and the tables")
+    parser.add_argument("--quiet", action="store_true", help="show errors and the tables only")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise ConfigError(f"--{name}: {getattr(arguments, name)} is not allowed; give 1 or more")
     config = load_config(arguments.config, layers(arguments))
 
-    from maskstream.benchmark.report import draw, print_tables, write_json
+    from maskstream.benchmark.benchmark_report import draw, print_tables, write_json
     from maskstream.benchmark.session import BenchmarkRequest, run_benchmark
 
     keep_freed_memory()

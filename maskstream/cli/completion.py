@@ -1,4 +1,4 @@
-"""`maskstream completion`: a script that makes a shell complete subcommands, options and file names."""
+"""Print a script with which a shell completes subcommands, options and file names (`maskstream completion`)."""
 
 import argparse
 from typing import Final
@@ -13,10 +13,10 @@ fish: maskstream completion fish > ~/.config/fish/completions/maskstream.fish"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the shell."""
+    """Add the argument SHELL."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = USE
-    parser.add_argument("shell", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))
+    parser.add_argument("shell", choices=SHELLS, metavar="SHELL", help=f"shell: {', '.join(SHELLS)}")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def script(shell: str) -> str:
-    """Return what a shell has to read to complete command lines of `maskstream`."""
+    """Return the completion script of a shell for `maskstream`."""
     import shtab
 
     from maskstream.cli.main import COMMANDS, build_parser

@@ -1,7 +1,6 @@
 """`maskstream evaluate`: measure how well faces are found and judged, on labelled images; see docs/evaluation.md."""
 
 import argparse
-import json
 import re
 import sys
 from pathlib import Path
@@ -33,29 +32,46 @@ COMPARED_IOUS: Final = (0.3, 0.5)
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what is measured, how, and where the report goes."""
-    data = parser.add_argument_group("labelled pictures")
-    data.add_argument("--images", type=Path, metavar="DIR", help="folder of pictures")
-    data.add_argument("--labels", type=Path, metavar="PATH", help="file or folder: VoTT, Pascal VOC, COCO, YOLO")
+    data = parser.add_argument_group("labelled images")
+    data.add_argument("--images", type=Path, metavar="DIR", help="folder of images")
+    data.add_argument("--labels", type=Path, metavar="PATH", help="file or folder of labels: VoTT, Pascal VOC, COCO, YOLO")
     data.add_argument("--format", choices=FORMATS, help=FORMAT_HELP)
     data.add_argument("--box", choices=("face", "head"), default="face", help=BOX_HELP)
-    data.add_argument("--unlabelled", choices=("skip", "negative"), default="skip", help="pictures without labels")
+    data.add_argument(
+        "--unlabelled",
+        choices=("skip", "negative"),
+        default="skip",
+        help="images without a label file: leave them out, or count them as images without faces; default: skip",
+    )
     data.add_argument("--strict", action="store_true", help=STRICT_HELP)
-    what = parser.add_argument_group("what is measured")
-    what.add_argument("--system", choices=("maskstream", "yolo", "clip"), default="maskstream", help="default: maskstream")
-    what.add_argument("--weights", metavar="FILE", help="of yolo or clip")
-    what.add_argument("--predictions", type=Path, metavar="FILE", help="COCO results or our JSON lines, instead of a model")
-    what.add_argument("--categories", metavar="ID=NAME,...", help="what the ids of COCO results mean: 1=mask,2=no_mask")
-    what.add_argument("--predicted-box", choices=("face", "head"), help="what boxes of others go around; default: as the labels")
-    what.add_argument("--compare", nargs="+", type=Path, metavar="RUN", help="show the results of runs side by side")
-    how = parser.add_argument_group("how")
-    how.add_argument("--min-score", type=float, metavar="P", help="operating threshold of the detector, 0 to 1")
-    how.add_argument("--iou", type=float, metavar="IOU", help="reference overlap of breakdowns and curves, such as 0.3")
-    how.add_argument("--group-by", metavar="REGEX", help="figures by what this finds in the pictures' names")
+    what = parser.add_argument_group("predictions")
+    what.add_argument(
+        "--system",
+        choices=("maskstream", "yolo", "clip"),
+        default="maskstream",
+        help="system that is measured; default: maskstream",
+    )
+    what.add_argument("--weights", metavar="FILE", help="weights of yolo or clip")
+    what.add_argument(
+        "--predictions",
+        type=Path,
+        metavar="FILE",
+        help="measure these predictions instead of a model: COCO results or records of run --jsonl",
+    )
+    what.add_argument("--categories", metavar="ID=NAME,...", help="names of the category ids of COCO results: 1=mask,2=no_mask")
+    what.add_argument("--predicted-box", choices=("face", "head"), help="what the predicted boxes surround; default: as --box")
+    what.add_argument("--compare", nargs="+", type=Path, metavar="RUN", help="compare the results of these --out folders")
+    how = parser.add_argument_group("settings")
+    how.add_argument("--min-score", type=float, metavar="P", help="minimum score of a prediction, 0 to 1")
+    how.add_argument("--iou", type=float, metavar="IOU", help="reference IoU of breakdowns and curves, such as 0.3")
+    how.add_argument(
+        "--group-by", metavar="REGEX", help="metrics per group: what this pattern matches in the names of the images"
+    )
     how.add_argument("--device", metavar="NAME", help=DEVICE_HELP)
     how.add_argument("--detector", metavar="NAME", help=DETECTOR_HELP)
-    how.add_argument("--classifier", metavar="FILE", help="weights of the classifier")
+    how.add_argument("--classifier", metavar="FILE", help="file with the weights of the classifier")
     add_config_options(how)
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for report.html, metrics.json and the rest")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for report.html, metrics.json and the other files")
     add_log_options(parser)
 
 
@@ -77,17 +93,17 @@ def run(arguments: argparse.Namespace) -> int:
     request = request_of(arguments, console if console.is_terminal and not arguments.quiet else None)
 
     from maskstream.evaluation.run import evaluate
-    from maskstream.evaluation.summary import print_summary
+    from maskstream.evaluation.terminal_summary import print_summary
     from maskstream.io.files import readable_by
 
     keep_freed_memory()
     try:
         with insistent_interrupts(), readable_by(config.privacy.readable_by):
-            figures = evaluate(request, config)
+            metrics = evaluate(request, config)
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return 130
-    print_summary(figures, Console())
+    print_summary(metrics, Console())
     return 0
 
 
@@ -138,7 +154,7 @@ def run_comparison(arguments: argparse.Namespace, config: "Config") -> None:
 
     from maskstream.evaluation.comparison import compare
     from maskstream.evaluation.comparison_report import print_comparison, write_comparison
-    from maskstream.evaluation.outputs import read_run
+    from maskstream.evaluation.outputs import read_run, to_bytes
     from maskstream.io.files import make_folder, replace_file
 
     if len(arguments.compare) < 2:
@@ -147,6 +163,6 @@ def run_comparison(arguments: argparse.Namespace, config: "Config") -> None:
     comparison = compare(runs, sorted({*COMPARED_IOUS, config.evaluation.iou}), config.evaluation.bootstrap)
     if arguments.out is not None:
         make_folder(str(arguments.out))
-        replace_file(arguments.out / "comparison.json", (json.dumps(comparison, indent=1, allow_nan=False) + "\n").encode())
+        replace_file(arguments.out / "comparison.json", to_bytes(comparison.to_json()))
         write_comparison(comparison, arguments.out / "comparison.html")
     print_comparison(comparison, Console())

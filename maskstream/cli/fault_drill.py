@@ -1,7 +1,7 @@
-"""`maskstream fault-drill`: let cameras, networks, disks and models fail, and see whether every promise is kept.
+"""Make cameras, networks, disks and models fail, and check every promise (`maskstream fault-drill`).
 
-The scenes are in tests/drill: it needs a checkout, requirements-dev.txt, ffmpeg, and gst-rtsp-server with its Python bindings
-(see .ci/run).
+The cases are in tests/drill: the command needs a checkout, requirements-dev.txt, ffmpeg,
+and gst-rtsp-server with its Python bindings (see .ci/run).
 """
 
 import argparse
@@ -22,26 +22,31 @@ LONG_AWAY_S: Final = (5.0, 60.0)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add how much is tried, and where the table goes."""
-    parser.add_argument("--core", action="store_true", help="20 s: a camera that is lost and found, and ends of runs")
-    parser.add_argument("--short", action="store_true", help="leave out the long absence of a camera and the soak")
+    """Add the options of the drill: its extent and its outputs."""
+    parser.add_argument("--core", action="store_true", help="20 s: only a lost and found camera, and the ends of runs")
+    parser.add_argument("--short", action="store_true", help="leave out the long absence of a camera and the soak test")
     parser.add_argument(
-        "--minutes", type=float, default=5.0, metavar="N", help="how long four cameras are watched; 5; 0: not at all"
+        "--minutes", type=float, default=5.0, metavar="N", help="minutes of the soak test with four cameras; 0: none; default: 5"
     )
-    parser.add_argument("--report", type=Path, metavar="FILE", help="write the table as Markdown")
-    parser.add_argument("--folder", type=Path, metavar="DIR", help="keep logs, records and recordings in this empty folder")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write the table of cases as Markdown")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        metavar="DIR",
+        help="keep logs, records and recordings in this empty folder; default: a temporary one",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Try every case; return 0 where every one has passed or could not be tried here, 1 where one has failed."""
+    """Run every case; return 0 if each passed or could not be tried on this machine, 1 if one failed."""
     if not (ROOT / "tests" / "drill").is_dir():
-        raise ConfigError("fault-drill: tests/drill is not installed; in a checkout run python tools/fault_drill.py")
+        raise ConfigError("fault-drill: tests/drill does not exist here; in a checkout, run python tools/fault_drill.py")
     with tempfile.TemporaryDirectory() as temporary:
         return drill(arguments, arguments.folder or Path(temporary))
 
 
 def drill(arguments: argparse.Namespace, folder: Path) -> int:
-    """Play all scenes with files in this folder, and say how they went."""
+    """Run all cases with files in this folder, and print the results."""
     if str(ROOT) not in sys.path:
         sys.path.insert(0, str(ROOT))
     from tests.drill.child import calibrate
@@ -68,7 +73,7 @@ def drill(arguments: argparse.Namespace, folder: Path) -> int:
     }
     if arguments.core:
         scenes = {scene.__name__: scene for scene in (lost_and_found, ends)}
-    with ThreadPoolExecutor(2) as pool:  # most of the time is spent waiting
+    with ThreadPoolExecutor(2) as pool:  # the cases mostly wait
         running = [pool.submit(scene, table, folder / name, clip) for name, scene in scenes.items()]
     for each in running:
         each.result()

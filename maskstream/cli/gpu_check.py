@@ -13,14 +13,18 @@ _MODELS_MISSING: Final = 4
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add where it runs, what is looked at, and where the figures go."""
-    parser.add_argument("--device", default="cuda", metavar="NAME", help="cuda (the default), cuda:1, mps, cpu")
-    parser.add_argument("--images", type=Path, metavar="DIR", help="pictures that are compared besides frames of the demo clip")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="all figures, written after each section")
+    parser.add_argument("--device", default="cuda", metavar="NAME", help="device to check: cuda (default), cuda:1, mps, cpu")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="folder of images to compare besides frames of the demo clip")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results as JSON, after each section")
     parser.add_argument(
-        "--budget", type=float, default=BUDGET_S, metavar="SECONDS", help=f"nothing begins after so long; {BUDGET_S:g}"
+        "--budget",
+        type=float,
+        default=BUDGET_S,
+        metavar="SECONDS",
+        help=f"start no section after this time; default: {BUDGET_S:g}",
     )
-    parser.add_argument("--section", action="append", default=[], metavar="NAME", help="only this one; may be repeated")
-    parser.add_argument("--quick", action="store_true", help="few and small pictures: only whether it runs")
+    parser.add_argument("--section", action="append", default=[], metavar="NAME", help="run only this section; may be repeated")
+    parser.add_argument("--quick", action="store_true", help="use few and small images: only check that it runs")
 
 
 def run(arguments: argparse.Namespace) -> int:

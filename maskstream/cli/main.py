@@ -1,4 +1,4 @@
-"""The command `maskstream`: which subcommands there are, and how each of them is called and ends."""
+"""Define the command `maskstream`: its subcommands, how they are called, and their exit codes."""
 
 import argparse
 import os
@@ -12,32 +12,32 @@ from typing import Final, NoReturn
 
 from maskstream import __version__
 from maskstream.cli.parser import Parser
-from maskstream.cli.process import hide_arguments, hide_secrets_of_mistakes, mend_streams
+from maskstream.cli.process import hide_arguments, mend_streams, redact_tracebacks
 from maskstream.errors import MaskStreamError, SinkClosed
 from maskstream.redaction import redact_text
 
 NAME: Final = "maskstream"
-DESCRIPTION: Final = "Watches webcams, cameras, video and pictures and says, face by face, who wears a mask."
+DESCRIPTION: Final = "Watches webcams, cameras, video and images and reports for each face whether it wears a mask."
 
 COMMANDS: Final = {
-    "run": "watch cameras, video or pictures and say, face by face, who wears a mask",
-    "evaluate": "measure how well faces are found and judged, on labelled pictures",
-    "train-detector": "train a detector of faces with eyes and nose",
+    "run": "watch cameras, video or images and report for each face whether it wears a mask",
+    "evaluate": "measure on labelled images how well faces are found and classified",
+    "train-detector": "train a detector of faces with their eyes and nose",
     "train-classifier": "train a classifier of face crops",
-    "make-crops": "cut labelled faces out of pictures, upright as the stream cuts them",
-    "find-unlabelled": "mark faces that nobody labelled as neither right nor wrong",
-    "export": "export a model to ONNX or to OpenVINO's format, with its metadata inside",
-    "benchmark": "time the program, its parts, and others that do the same work",
-    "gpu-check": "check that a GPU gives the answers of the CPU, and time it",
-    "measure-people": "measure the answers about people in video files",
-    "fault-drill": "let cameras, networks, disks and models fail, and see whether every promise is kept",
-    "completion": "print what makes a shell complete subcommands and options",
+    "make-crops": "cut labelled faces out of images, upright as in the stream",
+    "find-unlabelled": "mark detected faces without a label, so that a training ignores them",
+    "export": "export a model to ONNX or OpenVINO, with its metadata",
+    "benchmark": "time the program, its parts, and other programs that do the same work",
+    "gpu-check": "check that a GPU gives the same answers as the CPU, and time it",
+    "measure-people": "measure tracking, steady labels and events on video files",
+    "fault-drill": "make cameras, networks, disks and models fail, and check every promise",
+    "completion": "print a script with which a shell completes subcommands and options",
 }
-"""Each subcommand is a module of this folder, its name with underscores; it is imported where it is called."""
+"""Each subcommand is a module of this folder, its name with underscores, and is imported only if it is called."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `maskstream` with these arguments, by default those of the process; return the exit code."""
+    """Run `maskstream` with these arguments, by default those of the process, and return the exit code."""
     given = sys.argv[1:] if argv is None else list(argv)
     if given and given[0] in COMMANDS:
         return run_command(given[0], given[1:], f"{NAME} {given[0]}")
@@ -45,19 +45,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _explain(given: Sequence[str]) -> NoReturn:
-    """Answer --version and --help, and refuse all else."""
+    """Handle --version and --help, and refuse anything else."""
     build_parser().parse_args(given)
-    raise AssertionError(f"{given}: neither a subcommand nor refused")
+    raise AssertionError(f"{given}: neither run nor refused")
 
 
 def _answer(act: Callable[[], int]) -> int:
-    """Do what was asked for; say what is wrong in one line, and return the exit code."""
+    """Call a function, print a `MaskStreamError` as one line, and return the exit code."""
     mend_streams()
     try:
         try:
             return act()
         finally:
-            sys.stdout.flush()  # what is wrong with it is said now, not by the interpreter at its end
+            sys.stdout.flush()  # an error of stdout is reported here, not by the interpreter at its end
     except SinkClosed as closed:
         return closed.exit_code
     except MaskStreamError as error:
@@ -71,13 +71,13 @@ def run_command(name: str, argv: Sequence[str] | None, program: str) -> int:
     Args:
         name: One of `COMMANDS`.
         argv: Its options; None: those of the process.
-        program: What was called, for messages: `maskstream run`, or a script that stands for it.
+        program: The name in messages: `maskstream run`, or the script that was called.
 
     Returns:
-        The exit code, also of any `MaskStreamError`, which is said in one line.
+        The exit code. A `MaskStreamError` is printed as one line and has its own.
     """
     hide_arguments(program)
-    hide_secrets_of_mistakes()
+    redact_tracebacks()
     given = sys.argv[1:] if argv is None else list(argv)
     return _answer(lambda: _run(name, given, program))
 
@@ -94,30 +94,30 @@ def _run(name: str, given: list[str], program: str) -> int:
 
 
 def command_line(program: str, given: Sequence[str]) -> str:
-    """Return what a shell would have to be told to call a subcommand in this way again, apart from passwords."""
+    """Return the shell command that calls a subcommand with these arguments, without passwords."""
     shown = map(redact_text, given)
     return shlex.join([*(("python",) if program.endswith(".py") else ()), *program.split(), *shown])
 
 
 def command_module(name: str) -> ModuleType:
-    """Return the module of a subcommand, which has `add_options(parser)` and `run(arguments) -> int`."""
+    """Return the module of a subcommand; it has `add_options(parser)` and `run(arguments) -> int`."""
     return import_module(f"{__package__}.{name.replace('-', '_')}")
 
 
 def description(name: str) -> str:
-    """Return what a subcommand does, as a sentence."""
+    """Return the description of a subcommand as a sentence."""
     return f"{COMMANDS[name][:1].upper()}{COMMANDS[name][1:]}."
 
 
 def build_parser(filled: Collection[str] = ()) -> argparse.ArgumentParser:
-    """Return the parser of the whole command.
+    """Return the parser of the complete command.
 
     Args:
-        filled: Subcommands that get their options; the others have only a name and a line of help.
+        filled: Subcommands that get their options. The others have only a name and a line of help.
     """
     wide = partial(argparse.HelpFormatter, max_help_position=28)
     parser = Parser(prog=NAME, description=DESCRIPTION, allow_abbrev=False, formatter_class=wide)
-    parser.add_argument("--version", action="version", version=f"{NAME} {__version__}", help="print the version")
+    parser.add_argument("--version", action="version", version=f"{NAME} {__version__}", help="print the version and exit")
     commands = parser.add_subparsers(title="subcommands", metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=description(name), allow_abbrev=False)
@@ -127,7 +127,7 @@ def build_parser(filled: Collection[str] = ()) -> argparse.ArgumentParser:
 
 
 def program() -> int:
-    """Be the command that an installation offers; return the exit code."""
+    """Run the installed command `maskstream`, and return its exit code."""
     code = main()
     if sys.argv[1] == "run":
         leave(code)
@@ -135,9 +135,9 @@ def program() -> int:
 
 
 def leave(code: int) -> NoReturn:
-    """End the process at once: all files are closed.
+    """End the process immediately, after all files are closed.
 
-    Taking torch apart would cost a second, and a thread left behind could hang it.
+    The destructors of PyTorch cost a second, and a thread that still runs can block them.
     """
     sys.stdout.flush()
     sys.stderr.flush()

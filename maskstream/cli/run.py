@@ -1,4 +1,4 @@
-"""`maskstream run`: watch sources and write what was seen."""
+"""`maskstream run`: watch sources, and write records, videos, events and a summary."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -18,58 +18,64 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from maskstream.config.schema import Config
-    from maskstream.stream.engine import RunReport
+    from maskstream.stream.report import RunReport
 
 SOURCE_HELP = (
-    "index or device of a webcam, video file, picture, folder or quoted glob of videos and pictures, URL (rtsp, http, rtmp, srt, "
-    "udp, rtp, tcp), SDP file, - or named pipe, or YAML list of cameras; may be repeated"
+    "webcam (index or device), video file, image, folder or quoted pattern of videos and images, URL (rtsp, http, rtmp, srt, "
+    "udp, rtp, tcp), SDP file, - (standard input), named pipe, or YAML list of cameras; may be repeated"
 )
-EVENTS_HELP = "a JSON record per event of a person without a mask, and per minute; a file is continued; - is standard output"
-OVERWRITE_HELP = (
-    "begin outputs anew, or refuse those that are there; otherwise those of files are replaced, records of cameras continued"
+EVENTS_HELP = (
+    "write a JSON record per event of a person without a mask, and per minute; continues an existing file; - is standard output"
 )
-WINDOW_HELP = "a window, as webcams have one anyway: q or Esc quits, s saves a picture, space pauses a file"
+OVERWRITE_HELP = "replace outputs that exist, or refuse to; default: replace outputs of files, continue records of cameras"
+WINDOW_HELP = "open a window; default: for webcams. q or Esc quits, s saves the frame as an image, space pauses a file"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the main job."""
     sources = parser.add_argument_group("sources")
     sources.add_argument("--source", action="append", default=[], metavar="SRC", help=SOURCE_HELP)
-    sources.add_argument("--recursive", action="store_true", default=None, help="a folder's own folders too")
-    sources.add_argument("--mirror", action="store_true", default=None, help="turn webcams left to right, as a mirror does")
+    sources.add_argument("--recursive", action="store_true", default=None, help="also read the folders of a folder")
+    sources.add_argument("--mirror", action="store_true", default=None, help="mirror webcams left to right")
     add_config_options(parser.add_argument_group("configuration"))
     outputs = parser.add_argument_group("outputs")
     outputs.add_argument(
-        "--output", metavar="PATH", help="annotated video (.mp4, .mkv, .webm, .mov, .avi) or picture; a folder with several"
+        "--output", metavar="PATH", help="write an annotated video (.mp4, .mkv, .webm, .mov, .avi) or image; a folder for several"
     )
-    outputs.add_argument("--jsonl", metavar="PATH", help="a JSON record per analysed frame; - is standard output")
-    outputs.add_argument("--csv", metavar="PATH", help="a CSV row per face; - is standard output")
-    outputs.add_argument("--status", metavar="PATH", help="a JSON record per change of a source's state; - is standard output")
-    outputs.add_argument("--events", metavar="PATH", help=EVENTS_HELP)
-    outputs.add_argument("--summary", metavar="PATH", help="what was seen as JSON, with a timeline as PNG beside it, and a table")
+    outputs.add_argument("--jsonl", metavar="PATH", help="write a JSON record per analysed frame; - is standard output")
+    outputs.add_argument("--csv", metavar="PATH", help="write a CSV row per face; - is standard output")
     outputs.add_argument(
-        "--segment", type=seconds, metavar="TIME", help="a camera's recording goes on in another file after 90s, 10m, 2h"
+        "--status", metavar="PATH", help="write a JSON record per change of a source's state; - is standard output"
+    )
+    outputs.add_argument("--events", metavar="PATH", help=EVENTS_HELP)
+    outputs.add_argument(
+        "--summary", metavar="PATH", help="write a summary of the run as JSON and a timeline as PNG beside it; print a table"
+    )
+    outputs.add_argument(
+        "--segment", type=seconds, metavar="TIME", help="start a new recording of a camera after this time: 90s, 10m, 2h"
     )
     outputs.add_argument("--overwrite", action=argparse.BooleanOptionalAction, help=OVERWRITE_HELP)
     outputs.add_argument("--show", action=argparse.BooleanOptionalAction, help=WINDOW_HELP)
     models = parser.add_argument_group("models")
     models.add_argument("--device", metavar="NAME", help=DEVICE_HELP)
     models.add_argument("--detector", metavar="NAME", help=DETECTOR_HELP)
-    models.add_argument("--classifier", metavar="FILE", help="weights of the classifier")
-    models.add_argument("--min-score", type=float, metavar="P", help="leave out what the detector is less certain of, 0 to 1")
+    models.add_argument("--classifier", metavar="FILE", help="file with the weights of the classifier")
+    models.add_argument("--min-score", type=float, metavar="P", help="leave out faces with a lower score of the detector, 0 to 1")
     flow = parser.add_argument_group("flow")
     flow.add_argument("--stride", type=int, metavar="N", help="analyse every Nth frame")
     flow.add_argument("--max-frames", type=int, metavar="N", help="stop after N frames of each source")
-    flow.add_argument("--max-reconnects", type=int, metavar="N", help="attempts in a row to open a lost camera; else for ever")
     flow.add_argument(
-        "--realtime", action="store_true", default=None, help="play a file at its own speed, dropping like a camera"
+        "--max-reconnects", type=int, metavar="N", help="end a camera after N failed attempts in sequence; default: no limit"
+    )
+    flow.add_argument(
+        "--realtime", action="store_true", default=None, help="play a file at its own speed, and drop frames as for a camera"
     )
     add_log_options(parser)
-    parser.add_argument("--version", action="store_true", help="print the version")
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Watch the sources until they end or a signal comes; return the exit code."""
+    """Watch the sources until they end or a signal arrives, and return the exit code."""
     stopper = Stopper()
     if arguments.version:
         print(f"maskstream {__version__}")
@@ -79,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def watch(arguments: argparse.Namespace, stopper: Stopper) -> None:
-    """Build an engine, run it where the stopper can reach it, and say in the log what it did."""
+    """Build an engine and run it, so that the stopper can stop it, and log what it did."""
     from loguru import logger
     from rich.console import Console
 
@@ -90,18 +96,24 @@ def watch(arguments: argparse.Namespace, stopper: Stopper) -> None:
     command_line = layers(arguments)
     config = load_config(arguments.config, command_line)
 
-    from maskstream.cli.build import StreamRequest, build_engine  # takes longer than to refuse a configuration
+    from maskstream.cli.build import build_engine  # a wrong configuration is refused before these imports
+    from maskstream.cli.request import StreamRequest
     from maskstream.io.files import readable_by
 
     request = StreamRequest(
-        tuple(arguments.source),
-        *(arguments.output, arguments.jsonl, arguments.csv, arguments.status, arguments.show),
-        *(arguments.events, arguments.summary),
+        sources=tuple(arguments.source),
+        output=arguments.output,
+        jsonl=arguments.jsonl,
+        csv=arguments.csv,
+        status=arguments.status,
+        events=arguments.events,
+        summary=arguments.summary,
+        show=arguments.show,
         console=None if arguments.quiet else console,
         progress=console if console.is_terminal and not arguments.quiet else None,
         overwrite=arguments.overwrite,
         command_line=tuple(command_line),
-        reads=_read_besides(arguments.config, config),
+        reads=_files_read(arguments.config, config),
     )
     keep_freed_memory()
     with readable_by(config.privacy.readable_by):
@@ -109,18 +121,18 @@ def watch(arguments: argparse.Namespace, stopper: Stopper) -> None:
         logger.info("{}", summary(stopper.engine.run()))
 
 
-def _read_besides(given: "Path | None", config: "Config") -> tuple[str, ...]:
-    """Return which files a run reads besides its sources; some may be names of something else."""
+def _files_read(given: "Path | None", config: "Config") -> tuple[str, ...]:
+    """Return the files that a run reads besides its sources. Some may be names of models instead."""
     files = (given, config.detector.weights, config.classifier.weights)
     return tuple(str(file) for file in files if file is not None)
 
 
 def summary(report: "RunReport") -> str:
-    """Return what a run did, as a line for the log."""
+    """Return the metrics of a run as a log line."""
     fps = report.frames / report.elapsed_s if report.elapsed_s else 0.0
     model_share = report.model_s / report.elapsed_s if report.elapsed_s else 0.0
     dropped = f", {report.dropped} dropped" if report.dropped else ""
-    unusable = f"; {counted(report.unusable, 'answer')} of the models no finite numbers" if report.unusable else ""
+    unusable = f"; {counted(report.unusable, 'output')} of the models not finite" if report.unusable else ""
     return (
         f"{counted(report.frames, 'frame')}, {report.analysed} analysed{dropped}, {counted(report.faces, 'face')} "
         f"in {report.elapsed_s:.1f} s: "

@@ -1,4 +1,4 @@
-"""Run a system over a set of images, each once, and go on where a killed run was."""
+"""Run a system on each image of a set once; continue where an interrupted run stopped."""
 
 import json
 from collections import deque
@@ -10,7 +10,7 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
-from maskstream.annotations.types import LabelledImage
+from maskstream.annotations.labelled_images import LabelledImage
 from maskstream.errors import SinkError, SourceError
 from maskstream.evaluation.predictions import from_record, to_record
 from maskstream.io.files import one_line
@@ -19,14 +19,14 @@ from maskstream.types import BgrImage, Frame, FrameResult
 
 _BATCHES_AHEAD: Final = 2
 _TORN: Final = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
-"""What is raised for a line that a kill has torn, or a disk has damaged."""
+"""Errors that an incomplete or damaged line raises."""
 Stamp = list[int]
 _Decoded = tuple[LabelledImage, BgrImage | SourceError, Stamp | None]
-"""An image, its pixels or why there are none, and what its file was like before it was read."""
+"""An image, its pixels or the reason why they are not available, and its file's stamp before it was read."""
 
 
 class System(Protocol):
-    """What finds and judges faces; `Analyzer` does."""
+    """Finds and classifies faces, as `Analyzer` does."""
 
     def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
         """Return one result per frame, in order."""
@@ -34,32 +34,32 @@ class System(Protocol):
 
 
 @dataclass
-class Progress:
-    """How an analysis went."""
+class AnalysisReport:
+    """Counts and times of an analysis."""
 
     analysed: int = 0
     elapsed_s: float = 0.0
     system_s: float = 0.0
-    """Of these, in the system itself."""
+    """Part of `elapsed_s` inside the system."""
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     """Name and reason of each image that could not be decoded."""
 
 
 class Journal:
-    """The records of a run that has not ended, one line per image on disk.
+    """The records of a run that has not ended, on disk, one line for each image.
 
-    A run with the same fingerprint goes on where this one was killed; any other starts anew.
+    A run with the same fingerprint continues with the images that are missing; any other run starts again.
     """
 
     def __init__(self, path: Path, fingerprint: str) -> None:
-        """Open the file, or make it.
+        """Open or create the file.
 
         Raises:
-            SinkError: It cannot be written.
+            SinkError: The file cannot be written.
         """
         self._path = path
         self.records: dict[str, dict[str, Any]] = {}
-        """By image, in the order of analysis."""
+        """By image name, in the order of analysis."""
         self._stamps: dict[str, Stamp] = {}
         try:
             good_bytes = self._read(fingerprint) if path.exists() else 0
@@ -71,7 +71,7 @@ class Journal:
             raise SinkError(_unwritable(path, error)) from error
 
     def _read(self, fingerprint: str) -> int:
-        """Take over what was finished; return where it ends, 0 where it is of another run."""
+        """Read the complete lines and return their length in bytes; 0 if they are from another run."""
         good_bytes = 0
         with self._path.open("rb") as file:
             for line in file:
@@ -81,7 +81,7 @@ class Journal:
                         image = from_record(entry["record"]).name
                         self._stamps[image], self.records[image] = entry["stamp"], entry["record"]
                     elif entry["fingerprint"] != fingerprint:
-                        break  # of another run
+                        break  # written by another run
                 except _TORN:
                     break
                 good_bytes += len(line)
@@ -93,15 +93,15 @@ class Journal:
         return stamp is not None and stamp == stamp_of(image)
 
     def add(self, image: LabelledImage, record: dict[str, Any], stamp: Stamp | None) -> None:
-        """Keep a record, on disk before this returns.
+        """Write the record of an image to disk.
 
         Args:
-            image: Which it is of.
-            record: What was found in it.
-            stamp: What `stamp_of` said before the image was read: it may have changed since, or be gone.
+            image: The image.
+            record: Its predictions.
+            stamp: Result of `stamp_of` before the image was read; the file may have changed since.
 
         Raises:
-            SinkError: It cannot be written.
+            SinkError: The file cannot be written.
         """
         self.records[image.name] = record
         try:
@@ -114,12 +114,12 @@ class Journal:
         self._file.flush()
 
     def remove(self) -> None:
-        """Close and delete the file: the run has ended and its results are elsewhere."""
+        """Close and delete the file: the results of the run are in other files."""
         self.close()
         self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Close the file and leave it. A second call does nothing."""
+        """Close the file and keep it on disk. A second call does nothing."""
         self._file.close()
 
     def __enter__(self) -> Self:
@@ -131,40 +131,40 @@ class Journal:
 
 def analyse(
     system: System, images: Sequence[LabelledImage], journal: Journal, batch_size: int, tick: Callable[[int], None]
-) -> Progress:
-    """Analyse the images that the journal does not have.
+) -> AnalysisReport:
+    """Analyse the images that are not in the journal.
 
     Args:
-        system: Called on this thread; another one decodes the next images meanwhile.
-        images: All that are wanted.
-        journal: Takes each record as soon as it is there.
-        batch_size: Images given to the system in one go.
-        tick: Called with the number of images that were just finished.
+        system: Runs on this thread, while another thread decodes the next images.
+        images: All images of the evaluation.
+        journal: Stores each record as soon as it exists.
+        batch_size: Number of images in one call of the system.
+        tick: Called with the number of images that have just been finished.
 
     Raises:
         SinkError: The journal cannot be written.
     """
-    progress, started = Progress(), perf_counter()
+    report, started = AnalysisReport(), perf_counter()
     todo = [image for image in images if not journal.has(image)]
     tick(len(images) - len(todo))
     for batch in _decoded([todo[start : start + batch_size] for start in range(0, len(todo), batch_size)]):
         readable = [(image, bgr, stamp) for image, bgr, stamp in batch if not isinstance(bgr, SourceError)]
-        progress.unreadable += [(image.name, str(reason)) for image, reason, _ in batch if isinstance(reason, SourceError)]
+        report.unreadable += [(image.name, str(reason)) for image, reason, _ in batch if isinstance(reason, SourceError)]
         frames = [Frame(bgr, 0, "evaluation", 0.0, file=image.name) for image, bgr, _ in readable]
         before = perf_counter()
         results = system.analyze(frames)
-        progress.system_s += perf_counter() - before
+        report.system_s += perf_counter() - before
         for frame, (image, _, stamp), result in zip(frames, readable, results, strict=True):
             record = to_record(image.name, frame.width, frame.height, result.faces, result.unusable)
             journal.add(image, record, stamp)
-        progress.analysed += len(readable)
+        report.analysed += len(readable)
         tick(len(batch))
-    progress.elapsed_s = perf_counter() - started
-    return progress
+    report.elapsed_s = perf_counter() - started
+    return report
 
 
 def _decoded(batches: Sequence[Sequence[LabelledImage]]) -> Iterator[list[_Decoded]]:
-    """Yield batches with their pixels, or why there are none; a thread stays a few batches ahead."""
+    """Yield batches of decoded images; a thread decodes up to `_BATCHES_AHEAD` batches ahead."""
     ahead: deque[Future[list[_Decoded]]] = deque()
     with ThreadPoolExecutor(1) as reader:
         try:
@@ -180,10 +180,10 @@ def _decoded(batches: Sequence[Sequence[LabelledImage]]) -> Iterator[list[_Decod
 
 
 def _read_batch(batch: Sequence[LabelledImage]) -> list[_Decoded]:
-    return [_read_or_why(image) for image in batch]
+    return [_read_or_reason(image) for image in batch]
 
 
-def _read_or_why(image: LabelledImage) -> _Decoded:
+def _read_or_reason(image: LabelledImage) -> _Decoded:
     stamp = stamp_of(image)
     try:
         return image, read_image(str(image.path)), stamp
@@ -192,7 +192,7 @@ def _read_or_why(image: LabelledImage) -> _Decoded:
 
 
 def stamp_of(image: LabelledImage) -> Stamp | None:
-    """Return what changes when the image's file does; None where it is gone."""
+    """Return size and modification time of an image's file; None if it does not exist."""
     try:
         status = image.path.stat()
     except OSError:
@@ -201,4 +201,4 @@ def stamp_of(image: LabelledImage) -> Stamp | None:
 
 
 def _unwritable(path: Path, error: OSError) -> str:
-    return f"{one_line(str(path))}: cannot be written: {error.strerror}; make room or choose another place"
+    return f"{one_line(str(path))}: cannot be written: {error.strerror}; free disk space or choose another folder"

@@ -1,4 +1,4 @@
-"""Average precision by COCO's rules, through pycocotools."""
+"""Compute average precision by the rules of COCO, with pycocotools."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -10,26 +10,28 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from maskstream.evaluation.matching import UNKNOWN, IntArray, Overlaps
-from maskstream.evaluation.metrics import Floats, as_number, interval
+from maskstream.evaluation.metrics import Floats, as_number, as_numbers, interval
+from maskstream.evaluation.metrics_json import AveragePrecision
 from maskstream.types import FloatArray
 
 _EVERY_SIZE: Final = [[0, 1e10]]
+_MEANS: Final = ("map50", "map50_95")
 _MOST_FACES: Final = 100
-_MOST_DRAWS: Final = 200  # one takes some 10 ms
+_MOST_DRAWS: Final = 200  # a draw takes about 10 ms
 
 
-def average_precision(overlaps: Sequence[Overlaps], classes: Sequence[str], draws: Floats) -> dict[str, Any]:
-    """Return the `ap` of docs/evaluation.md.
+def average_precision(overlaps: Sequence[Overlaps], classes: Sequence[str], draws: Floats) -> AveragePrecision:
+    """Return the average precision of each class, and the means over classes.
 
-    Predictions are ranked by score times confidence, the probability of a face of this class. What meets a label that does not
-    count, or one of unknown class, is neither right nor wrong.
+    Predictions are ranked by score times confidence, which is the probability of a face of this class. A prediction that matches
+    a label of unknown class, or one that does not count, is neither right nor wrong.
 
     Args:
-        overlaps: Every image, with all predictions from the floor on.
-        classes: Names, the first of `CLASSES`.
-        draws: (times, P) of the bootstrap.
+        overlaps: All images, with all predictions from `evaluation.score_floor` up.
+        classes: Names of the first classes of `CLASSES`.
+        draws: (times, P) draws of the bootstrap.
     """
-    with redirect_stdout(io.StringIO()):  # it prints its progress
+    with redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         evaluator = COCOeval(_labels(overlaps, classes), iouType="bbox")
         evaluator.cocoDt = _results(evaluator.cocoGt, overlaps, classes)
         evaluator.params.areaRng, evaluator.params.areaRngLbl = _EVERY_SIZE, ["all"]
@@ -37,11 +39,14 @@ def average_precision(overlaps: Sequence[Overlaps], classes: Sequence[str], draw
         evaluator.params.imgIds = list(range(len(overlaps)))
         evaluator.params.catIds = list(range(len(classes)))
         evaluator.evaluate()
-        whole = _accumulated(evaluator)
+        of_all = _accumulated(evaluator)
         resampled = [_accumulated(evaluator, drawn) for drawn in draws[:_MOST_DRAWS]]
-    names = _named(whole, classes)
-    intervals = {name: interval(np.array([_named(each, classes)[name] for each in resampled])) for name in names}
-    return {**{name: as_number(value) for name, value in names.items()}, "ci95": intervals}
+    values, drawn_values = _named(of_all, classes), [_named(each, classes) for each in resampled]
+    return AveragePrecision(
+        by_class=as_numbers({name: values[name] for name in values if name not in _MEANS}),
+        **{name: as_number(values[name]) for name in _MEANS},
+        ci95={name: interval(np.array([each[name] for each in drawn_values])) for name in values},
+    )
 
 
 def _labels(overlaps: Sequence[Overlaps], classes: Sequence[str]) -> COCO:
@@ -101,7 +106,7 @@ def _xywh(box_xyxy: FloatArray) -> list[float]:
 
 
 def _accumulated(evaluator: COCOeval, drawn: Floats | None = None) -> Floats:
-    """Return the average precision (10, C) by IoU and class, NaN without labels, of all images or of those drawn (P,)."""
+    """Return average precision (10, C) by IoU and class, of all images or of those drawn (P,); NaN without labels."""
     every = evaluator.evalImgs
     if drawn is not None:
         picks: IntArray = np.repeat(np.arange(len(drawn)), drawn.astype(int))

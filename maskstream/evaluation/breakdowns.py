@@ -1,30 +1,32 @@
-"""The same figures by size, class, group and score: where a system is good and where it is not."""
+"""Compute the metrics by size, class, group and score."""
 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from maskstream.evaluation.matching import NONE, ROWS, UNKNOWN, IntArray, Matches, Outcomes, Overlaps, outcomes, tabulate
 from maskstream.evaluation.metrics import (
     Floats,
-    as_number,
+    as_integers,
+    as_numbers,
     counts_of,
-    describe_one_to_one,
     draw_images,
-    one_to_one_figures,
+    intervals,
+    one_to_one_metrics,
+    one_to_one_ratios,
     resample,
-    with_intervals,
 )
+from maskstream.evaluation.metrics_json import ClassMetrics, FaceMetrics, OperatingPoint, ScoreBin
 
 SIZE_EDGES_PX: Final = (0, 16, 32, 64, 128, np.inf)
 _SCORE_BINS: Final = 10
 _SCORE_STEP: Final = 0.05
-_OPERATING_FIGURES: Final = ("found", "end_to_end_accuracy", "precision", "recall", "fpr", "false_per_image")
-_CLASS_FIGURES: Final = ("found", "judged_rightly", "end_to_end_accuracy")
+_OPERATING_RATIOS: Final = ("found", "end_to_end_accuracy", "precision", "recall", "fpr", "false_per_image")
+_CLASS_RATIOS: Final = ("found", "judged_rightly", "end_to_end_accuracy")
 _CLASS_COUNTS: Final = ("labelled", "found_faces", "right_faces")
 
 
@@ -36,83 +38,98 @@ class Reference:
     matches: Sequence[Matches]
     outcomes: Sequence[Outcomes]
     """At the operating threshold."""
+    tables: IntArray
+    """(P, 5, 5) confusion tables of the outcomes."""
 
 
-def breakdowns(reference: Reference, score_floor: float, group_by: re.Pattern[str] | None, draws: Floats) -> dict[str, Any]:
-    """Return `sizes, by_class, groups, scores, operating_points` of docs/evaluation.md."""
-    tables = np.array([tabulate(each) for each in reference.outcomes])
-    return {
-        "sizes": dict(_by_size(reference.outcomes, draws)),
-        "by_class": dict(_by_class(tables, draws)),
-        "groups": dict(_by_group(reference.overlaps, tables, group_by, len(draws))),
-        "scores": list(_by_score(reference)),
-        "operating_points": list(_operating_points(reference, score_floor)),
-    }
-
-
-def _by_size(found: Sequence[Outcomes], draws: Floats) -> Iterator[tuple[str, dict[str, Any]]]:
+def by_size(reference: Reference, draws: Floats) -> dict[str, FaceMetrics]:
+    """Return the metrics by the shorter side of the labelled box; for a false face, of its own box."""
+    found: dict[str, FaceMetrics] = {}
     for low, high in pairwise(SIZE_EDGES_PX):
-        name = f"<{high:.0f}" if not low else f"{low:.0f}-{high:.0f}" if np.isfinite(high) else f">{low:.0f}"
-        tables = np.array([tabulate(each, (each.size_px >= low) & (each.size_px < high)) for each in found])
-        yield name, describe_one_to_one(tables, draws)
+        tables = [tabulate(each, (each.size_px >= low) & (each.size_px < high)) for each in reference.outcomes]
+        found[_size_name(low, high)] = one_to_one_metrics(np.array(tables), draws)
+    return found
 
 
-def _by_class(tables: IntArray, draws: Floats) -> Iterator[tuple[str, dict[str, Any]]]:
+def _size_name(low: float, high: float) -> str:
+    if low == 0:
+        return f"<{high:.0f}"
+    return f"{low:.0f}-{high:.0f}" if np.isfinite(high) else f">{low:.0f}"
+
+
+def by_class(tables: IntArray, draws: Floats) -> dict[str, ClassMetrics]:
+    """Return the metrics of each label that occurs in confusion tables (P, 5, 5)."""
+    found: dict[str, ClassMetrics] = {}
+    images = len(tables)
     for row in range(UNKNOWN + 1):
         of_class = np.zeros_like(tables)
         of_class[:, row] = tables[:, row]
-        counts = counts_of(of_class.sum(0))
+        total = of_class.sum(0)
+        counts = counts_of(total)
         if counts["labelled"]:
-            figures, resampled = (
-                {name: values[name] for name in _CLASS_FIGURES}
-                for values in (
-                    one_to_one_figures(of_class.sum(0), len(tables)),
-                    one_to_one_figures(resample(draws, of_class), len(tables)),
-                )
+            ratios, resampled = one_to_one_ratios(total, images), one_to_one_ratios(resample(draws, of_class), images)
+            found[ROWS[row]] = ClassMetrics(
+                **as_integers({name: counts[name] for name in _CLASS_COUNTS}),
+                **as_numbers({name: ratios[name] for name in _CLASS_RATIOS}),
+                ci95=intervals({name: resampled[name] for name in _CLASS_RATIOS}),
             )
-            yield ROWS[row], {**{name: int(counts[name]) for name in _CLASS_COUNTS}, **with_intervals(figures, resampled)}
+    return found
 
 
-def _by_group(
-    overlaps: Sequence[Overlaps], tables: IntArray, group_by: re.Pattern[str] | None, times: int
-) -> Iterator[tuple[str, dict[str, Any]]]:
+def by_group(reference: Reference, group_by: re.Pattern[str] | None, bootstrap: int) -> dict[str, FaceMetrics]:
+    """Return the metrics of each group of images, by `--group-by`; empty without it."""
     if group_by is None:
-        return
-    names = np.array([group_of(each.image.name, group_by) for each in overlaps])
-    for name in sorted(set(names.tolist())):
-        of_group = tables[names == name]
-        yield name, describe_one_to_one(of_group, draw_images(len(of_group), times))
+        return {}
+    groups = np.array([group_of(each.image.name, group_by) for each in reference.overlaps])
+    found: dict[str, FaceMetrics] = {}
+    for group in sorted(set(groups.tolist())):
+        tables = reference.tables[groups == group]
+        found[group] = one_to_one_metrics(tables, draw_images(len(tables), bootstrap))
+    return found
 
 
 def group_of(name: str, group_by: re.Pattern[str]) -> str:
-    """Return what the pattern finds in an image's name: its first group, else the whole match; `other` for nothing."""
+    """Return the first group of the pattern's match in an image's name, or the complete match; `other` without one."""
     found = group_by.search(name)
-    return "other" if found is None else (found[1] if group_by.groups else found[0]) or "other"
+    if found is None:
+        return "other"
+    return (found[1] if group_by.groups else found[0]) or "other"
 
 
-def _by_score(reference: Reference) -> Iterator[dict[str, float]]:
-    rows = [row for pair in zip(reference.overlaps, reference.matches, strict=True) for row in _scored(*pair)]
+def by_score(reference: Reference) -> tuple[ScoreBin, ...]:
+    """Return how many predictions of each score match a label, and how many of these have the right label."""
+    rows: list[tuple[float, bool, bool]] = []
+    for overlaps, matches in zip(reference.overlaps, reference.matches, strict=True):
+        rows += _scored(overlaps, matches)
     table = np.array(rows, np.float64).reshape(-1, 3)
     bins = (table[:, 0] * _SCORE_BINS).astype(int).clip(0, _SCORE_BINS - 1)
+    found = []
     for index in range(_SCORE_BINS):
         inside = table[bins == index]
-        counts = {"predictions": len(inside), "labelled": int(inside[:, 1].sum()), "right": int(inside[:, 2].sum())}
-        yield {"low": index / _SCORE_BINS, "high": (index + 1) / _SCORE_BINS, **counts}
+        matched, right = int(inside[:, 1].sum()), int(inside[:, 2].sum())
+        low, high = index / _SCORE_BINS, (index + 1) / _SCORE_BINS
+        found.append(ScoreBin(low=low, high=high, predictions=len(inside), labelled=matched, right=right))
+    return tuple(found)
 
 
 def _scored(overlaps: Overlaps, matches: Matches) -> Iterator[tuple[float, bool, bool]]:
-    """Yield score, whether it took a label, and whether that was judged rightly, of each prediction that counts."""
+    """Yield for each prediction that counts: its score, whether it matches a label, and whether its own label is right."""
     for score, answer, taken, excused in zip(overlaps.scores, overlaps.answers, matches.taken, matches.excused, strict=True):
         if not excused:
             is_right = taken != NONE and answer == overlaps.labels[taken] and answer != UNKNOWN
             yield float(score), bool(taken != NONE), bool(is_right)
 
 
-def _operating_points(reference: Reference, score_floor: float) -> Iterator[dict[str, float | None]]:
+def operating_points(reference: Reference, score_floor: float) -> tuple[OperatingPoint, ...]:
+    """Return the metrics at other thresholds of the score, from `score_floor` up."""
+    images = len(reference.overlaps)
     first = max(1, int(np.ceil(round(score_floor / _SCORE_STEP, 6))))
+    found = []
     for step in range(first, round(1 / _SCORE_STEP)):
         min_score = round(step * _SCORE_STEP, 2)
-        pairs = zip(reference.overlaps, reference.matches, strict=True)
-        total = np.sum([tabulate(outcomes(*pair, min_score)) for pair in pairs], axis=0)
-        figures = one_to_one_figures(total, len(reference.overlaps))
-        yield {"min_score": min_score, **{name: as_number(figures[name]) for name in _OPERATING_FIGURES}}
+        total = np.zeros((len(ROWS), len(ROWS)), np.int64)
+        for overlaps, matches in zip(reference.overlaps, reference.matches, strict=True):
+            total += tabulate(outcomes(overlaps, matches, min_score))
+        ratios = one_to_one_ratios(total, images)
+        found.append(OperatingPoint(min_score=min_score, **as_numbers({name: ratios[name] for name in _OPERATING_RATIOS})))
+    return tuple(found)

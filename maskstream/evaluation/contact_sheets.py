@@ -1,6 +1,6 @@
-"""Contact sheets: the worst mistakes at a glance, each with its surroundings and what was labelled and judged.
+"""Draw contact sheets: the worst errors of each kind, cut out of their images, with labelled and predicted boxes.
 
-The colours of judged boxes are the overlay's, so that a sheet reads like a video; a room may not look into its neighbour's.
+Predicted boxes have the colours of the overlay.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from maskstream.errors import SinkError, SourceError
-from maskstream.evaluation.types import Mistake, MistakeKind
+from maskstream.evaluation.error_analysis import Mistake, MistakeKind
 from maskstream.io.files import one_line
 from maskstream.io.images import write_image
 from maskstream.rendering.palette import COLOURS_BGR, LABEL_TEXT
@@ -23,10 +23,10 @@ from maskstream.types import BgrImage, FloatArray, Label
 Bgr = tuple[int, int, int]
 
 TITLES: Final = {
-    MistakeKind.FALSE_MASK: "Bare faces taken for masked",
-    MistakeKind.FALSE_NO_MASK: "Masked faces taken for bare",
+    MistakeKind.FALSE_MASK: "No mask classified as mask",
+    MistakeKind.FALSE_NO_MASK: "Mask classified as no mask",
     MistakeKind.MISSED: "Missed faces",
-    MistakeKind.FALSE_FACE: "False faces",
+    MistakeKind.FALSE_FACE: "False positives",
 }
 TILE_PX: Final = 240
 GAP_PX: Final = 10
@@ -42,25 +42,25 @@ _DASH_PX: Final = 5
 _INK: Final = "#222222"
 _INK_BGR: Final[Bgr] = (0x22, 0x22, 0x22)
 _NAME_PX: Final = 9.0
-"""Height of a capital in names that are beyond ASCII."""
+"""Height of a capital letter in names that are not ASCII."""
 
 
 def write_sheets(
     mistakes: Sequence[Mistake], read: Callable[[str], BgrImage], folder: Path, most: int = 20
 ) -> dict[MistakeKind, Path]:
-    """Write a sheet for each kind of mistake that occurs, and remove an old one of a kind that does not.
+    """Write a sheet for each kind of error that occurs; remove the sheet of an earlier run for the other kinds.
 
     Args:
-        mistakes: Of all kinds, in any order.
-        read: From an image's name to its pixels, BGR; raises `SourceError` where it cannot be read any more.
-        folder: Where `false_mask.jpg` and so on go; it exists.
-        most: Tiles on a sheet, the worst first.
+        mistakes: Errors of all kinds, in any order.
+        read: Returns the pixels (BGR) of an image by its name; raises `SourceError` if it cannot be read any more.
+        folder: Existing folder for `false_mask.jpg` and the other sheets.
+        most: Maximum number of tiles on a sheet, the worst errors first.
 
     Returns:
         The sheets by kind.
 
     Raises:
-        SinkError: One cannot be written.
+        SinkError: A sheet cannot be written or removed.
     """
     sheets = {}
     for kind in MistakeKind:
@@ -81,7 +81,7 @@ def _remove(path: Path) -> None:
 
 
 def sheet(of_kind: Sequence[Mistake], read: Callable[[str], BgrImage], most: int = 20) -> BgrImage:
-    """Return the sheet of the worst mistakes of one kind, (H, W, 3) uint8, blue first."""
+    """Return the sheet of the worst errors of one kind, (H, W, 3) uint8, BGR."""
     worst = sorted(of_kind, key=lambda mistake: -mistake.badness)[:most]
     rows = ceil(len(worst) / COLUMNS)
     width, height = COLUMNS * (TILE_PX + GAP_PX) + GAP_PX, HEADER_PX + rows * (TILE_PX + CAPTION_PX + GAP_PX)
@@ -93,13 +93,13 @@ def sheet(of_kind: Sequence[Mistake], read: Callable[[str], BgrImage], most: int
 
 
 def place(index: int) -> tuple[int, int]:
-    """Return where the upper left corner of a tile lies on its sheet: x, y."""
+    """Return x and y of a tile's upper left corner on its sheet."""
     row, column = divmod(index, COLUMNS)
     return GAP_PX + column * (TILE_PX + GAP_PX), HEADER_PX + row * (TILE_PX + CAPTION_PX + GAP_PX)
 
 
 def _tiles(mistakes: Sequence[Mistake], read: Callable[[str], BgrImage]) -> Iterator[tuple[int, BgrImage]]:
-    """Yield the tile of each mistake with its number, image by image, so that one is read once and then forgotten."""
+    """Yield the number and the tile of each error. The errors of one image come together, so that it is read once."""
     for name in dict.fromkeys(mistake.name for mistake in mistakes):
         try:
             bgr = read(name)
@@ -111,24 +111,24 @@ def _tiles(mistakes: Sequence[Mistake], read: Callable[[str], BgrImage]) -> Iter
 
 
 def face_tile(bgr: BgrImage, mistake: Mistake) -> BgrImage:
-    """Return the surroundings of a mistake, (TILE_PX, TILE_PX, 3) uint8, blue first, with the labelled and the judged box.
+    """Return the part of the image around an error, (TILE_PX, TILE_PX, 3) uint8, BGR, with the labelled and the predicted box.
 
-    A missed face has the false one that overlaps it, if any, in grey; a false one the missed one.
+    A missed face is drawn with the false positive that overlaps it, in grey; a false positive with the missed face.
 
     Args:
-        bgr: The whole image, (H, W, 3) uint8; it is not modified.
-        mistake: Its boxes are pixels of this image.
+        bgr: The complete image, (H, W, 3) uint8; it is not modified.
+        mistake: The error; its boxes are in pixels of this image.
     """
     found = mistake.prediction
     labelled = mistake.label_box_xyxy if found is None or mistake.label_box_xyxy is not None else mistake.nearest_box_xyxy
-    judged = mistake.nearest_box_xyxy if found is None else found.box_xyxy
+    predicted = mistake.nearest_box_xyxy if found is None else found.box_xyxy
     boxes = np.array([box for box in (mistake.label_box_xyxy, found and found.box_xyxy) if box is not None])
     low, high = boxes[:, :2].min(0), boxes[:, 2:].max(0)
     side = max(float((high - low).max()) * (1 + 2 * _MARGIN), _LEAST_CROP_PX)
     corner = (low + high - side) / 2
     tile, scale = _cut(bgr, corner, side), TILE_PX / side
-    if judged is not None:
-        edges = _on_tile(judged, corner, scale)
+    if predicted is not None:
+        edges = _on_tile(predicted, corner, scale)
         cv2.rectangle(tile, edges[:2], edges[2:], _BLACK, 4)
         cv2.rectangle(tile, edges[:2], edges[2:], COLOURS_BGR[Label.UNKNOWN if found is None else found.label], 2)
     if labelled is not None:
@@ -137,7 +137,7 @@ def face_tile(bgr: BgrImage, mistake: Mistake) -> BgrImage:
 
 
 def _cut(bgr: BgrImage, corner: FloatArray, side: float) -> BgrImage:
-    """Return a square of the image as a tile; what lies outside of the image is grey."""
+    """Return a square of the image as a tile; outside the image it is grey."""
     tile = np.full((TILE_PX, TILE_PX, 3), _OUTSIDE, np.uint8)
     size = np.array(bgr.shape[1::-1])
     x1, y1 = np.clip(np.floor(corner), 0, size).astype(int)
@@ -147,7 +147,7 @@ def _cut(bgr: BgrImage, corner: FloatArray, side: float) -> BgrImage:
     scale = TILE_PX / side
     to_tile = np.array([[scale, 0, (x1 - corner[0] + 0.5) * scale - 0.5], [0, scale, (y1 - corner[1] + 0.5) * scale - 0.5]])
     part = bgr[y1:y2, x1:x2]
-    if scale < 1:  # first to the size of the tile, each pixel counting, then to its place
+    if scale < 1:  # shrink by area, so that all pixels count, then move to the place on the tile
         shrunk = (max(1, round((x2 - x1) * scale)), max(1, round((y2 - y1) * scale)))
         factors = np.divide([x2 - x1, y2 - y1], shrunk)
         part = np.asarray(cv2.resize(part, shrunk, interpolation=cv2.INTER_AREA), np.uint8)
@@ -162,7 +162,7 @@ def _on_tile(box_xyxy: FloatArray, corner: FloatArray, scale: float) -> list[int
 
 
 def _dashed(tile: BgrImage, edges: list[int]) -> None:
-    """Draw a thin box of black and white dashes, seen on any ground."""
+    """Draw a thin box of black and white dashes, visible on any background."""
     x1, y1, x2, y2 = edges
     cv2.rectangle(tile, (x1, y1), (x2, y2), _BLACK, 1)
     for start in range(x1, x2, 2 * _DASH_PX):
@@ -177,7 +177,7 @@ def _dashed(tile: BgrImage, edges: list[int]) -> None:
 
 def _unreadable() -> BgrImage:
     image = Image.new("RGB", (TILE_PX, TILE_PX), "#606060")
-    text = "This picture\ncannot be read\nany more."
+    text = "This image\ncannot be read\nany more."
     centre = (TILE_PX / 2, TILE_PX / 2)
     ImageDraw.Draw(image).text(centre, text, "white", ImageFont.load_default(18), anchor="mm", align="center")
     return np.asarray(image)[..., ::-1].copy()
@@ -188,7 +188,7 @@ def _with_text(canvas: BgrImage, worst: Sequence[Mistake], count: int) -> BgrIma
     draw = ImageDraw.Draw(image)
     many = f"{len(worst)} of {count:,}, the worst first" if count > len(worst) else f"all {count:,}, the worst first"
     draw.text((GAP_PX, 12), f"{TITLES[worst[0].kind]}: {many}", _INK, ImageFont.load_default(19))
-    key = "dashed: as labelled     solid: as found, in the colour of what was judged; grey: overlaps too little"
+    key = "dashed: labelled     solid: predicted, in the colour of its label; grey: overlaps too little"
     draw.text((image.width - GAP_PX, 16), key, _INK, ImageFont.load_default(14), anchor="ra")
     font = ImageFont.load_default(13)
     beyond_ascii = []
@@ -208,24 +208,23 @@ def _with_text(canvas: BgrImage, worst: Sequence[Mistake], count: int) -> BgrIma
 
 
 def caption(mistake: Mistake) -> tuple[str, str, str]:
-    """Return what is written below a tile: the image, what was labelled and judged, how certainly and how large."""
+    """Return three lines of text below a tile: the image; labelled and predicted class; score, size and overlap."""
     label, found = mistake.label, mistake.prediction
-    labelled = "nothing labelled" if label is None else f"labelled {'face' if label is Label.UNKNOWN else LABEL_TEXT[label]}"
-    judged = (
-        "not found" if found is None else "not judged" if found.label is Label.UNKNOWN else f"judged {LABEL_TEXT[found.label]}"
-    )
-    certain = "" if found is None or found.confidence is None else f" {found.confidence:.0%}"
-    score = "" if found is None else f"score {found.score:.2f}, "
-    other = (
-        ""
-        if mistake.nearest_box_xyxy is None
-        else f", near: {'false' if found is None else 'missed'}, IoU {mistake.nearest_iou:.2f}"
-    )
-    return one_line(mistake.name), f"{labelled}, {judged}{certain}", f"{score}{mistake.size_px:.0f} px{other}"
+    labelled = "nothing" if label is None else LABEL_TEXT[label]
+    if label is Label.UNKNOWN:
+        labelled = "face"
+    if found is None:
+        predicted, score, other = "not found", "", "false positive"
+    else:
+        predicted = "no label" if found.label is Label.UNKNOWN else f"classified {LABEL_TEXT[found.label]}"
+        predicted += "" if found.confidence is None else f" {found.confidence:.0%}"
+        score, other = f"score {found.score:.2f}, ", "missed face"
+    near = "" if mistake.nearest_box_xyxy is None else f", near a {other}, IoU {mistake.nearest_iou:.2f}"
+    return one_line(mistake.name), f"labelled {labelled}, {predicted}", f"{score}{mistake.size_px:.0f} px{near}"
 
 
 def _fitting(text: str, width_px: Callable[[str], float]) -> str:
-    """Return a text without its middle where it is wider than a tile: of a name, folder and suffix say most."""
+    """Shorten a text in the middle to the width of a tile, so that folder and suffix of a name remain."""
     kept, shown = len(text), text
     while width_px(shown) > TILE_PX:
         kept -= 1

@@ -1,42 +1,45 @@
-"""Curves and what they sum up to: precision and recall, ROC, calibration, keypoint errors."""
+"""Compute the curves and their summaries: precision and recall, ROC, calibration, keypoint errors."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from maskstream.evaluation.matching import MASK, NONE, UNKNOWN, BoolArray, IntArray, Matches, Overlaps
 from maskstream.evaluation.metrics import Floats, as_number, interval, resample
+from maskstream.evaluation.metrics_json import Calibration, CalibrationBin, KeypointErrors, Points, Roc
 from maskstream.types import FACE_KEYPOINTS
 
 CALIBRATION_BINS: Final = 15
-_MOST_DRAWS: Final = 200  # one takes some 5 ms
+_MOST_DRAWS: Final = 200  # a draw takes about 5 ms
 _MOST_POINTS: Final = 500
-"""Of a curve in a file; more cannot be seen."""
+"""Points of a curve in metrics.json; a plot does not show more."""
 
 
 @dataclass(frozen=True, eq=False)
-class JudgedFaces:
-    """The N found faces of known class that were judged, with a confidence."""
+class ClassifiedFaces:
+    """The N found faces of known class that have a confidence."""
 
     image: IntArray
-    """(N,) which image they are in."""
+    """(N,) index of the image."""
     is_mask: BoolArray
     """(N,) as labelled."""
     mask_probability: Floats
-    """(N,) where mask or not is the question."""
+    """(N,) probability of a mask; the confidence of another answer is that of no mask."""
     is_right: BoolArray
     confidence: Floats
 
 
-def judged_faces(overlaps: Sequence[Overlaps], matches: Sequence[Matches], min_score: float) -> JudgedFaces:
-    """Collect the faces that confidence can be checked on."""
-    rows = [row for index, pair in enumerate(zip(overlaps, matches, strict=True)) for row in _judged(index, *pair, min_score)]
+def classified_faces(overlaps: Sequence[Overlaps], matches: Sequence[Matches], min_score: float) -> ClassifiedFaces:
+    """Collect the found faces that have a known class and a confidence."""
+    rows: list[tuple[float, ...]] = []
+    for index, (each, matched) in enumerate(zip(overlaps, matches, strict=True)):
+        rows += _classified(index, each, matched, min_score)
     table = np.array(rows, np.float64).reshape(-1, 4)
     label, answer, confidence = table[:, 1], table[:, 2], table[:, 3]
-    return JudgedFaces(
+    return ClassifiedFaces(
         image=table[:, 0].astype(np.int64),
         is_mask=label == MASK,
         mask_probability=np.where(answer == MASK, confidence, 1 - confidence),
@@ -45,7 +48,7 @@ def judged_faces(overlaps: Sequence[Overlaps], matches: Sequence[Matches], min_s
     )
 
 
-def _judged(image: int, overlaps: Overlaps, matches: Matches, min_score: float) -> Iterator[tuple[float, ...]]:
+def _classified(image: int, overlaps: Overlaps, matches: Matches, min_score: float) -> Iterator[tuple[float, ...]]:
     for prediction, answer, taken in zip(overlaps.predictions, overlaps.answers, matches.taken, strict=True):
         if taken == NONE or prediction.score < min_score or prediction.confidence is None:
             continue
@@ -53,8 +56,8 @@ def _judged(image: int, overlaps: Overlaps, matches: Matches, min_score: float) 
             yield image, overlaps.labels[taken], answer, prediction.confidence
 
 
-def roc(faces: JudgedFaces, draws: Floats) -> dict[str, Any] | None:
-    """Return the `roc` of docs/evaluation.md, None without both classes."""
+def roc(faces: ClassifiedFaces, draws: Floats) -> Roc | None:
+    """Return the ROC of mask against no mask; None unless faces of both classes were found."""
     if len(set(faces.is_mask.tolist())) < 2:
         return None
     false_positive_rate, true_positive_rate, _ = roc_curve(faces.is_mask, faces.mask_probability)
@@ -63,16 +66,16 @@ def roc(faces: JudgedFaces, draws: Floats) -> dict[str, Any] | None:
         weight = drawn[faces.image]
         if weight[faces.is_mask].any() and weight[~faces.is_mask].any():
             areas.append(roc_auc_score(faces.is_mask, faces.mask_probability, sample_weight=weight))
-    return {
-        "faces": len(faces.is_mask),
-        "auc": as_number(roc_auc_score(faces.is_mask, faces.mask_probability)),
-        "ci95": interval(np.array(areas)),
-        "points": _thinned(np.column_stack([false_positive_rate, true_positive_rate])),
-    }
+    return Roc(
+        faces=len(faces.is_mask),
+        auc=as_number(roc_auc_score(faces.is_mask, faces.mask_probability)),
+        ci95=interval(np.array(areas)),
+        points=_thinned(np.column_stack([false_positive_rate, true_positive_rate])),
+    )
 
 
-def calibration(faces: JudgedFaces, draws: Floats) -> dict[str, Any] | None:
-    """Return the `calibration` of docs/evaluation.md: expected calibration error and its bins; None without faces.
+def calibration(faces: ClassifiedFaces, draws: Floats) -> Calibration | None:
+    """Return the expected calibration error and its bins; None without faces.
 
     Guo et al., "On Calibration of Modern Neural Networks" (2017).
     """
@@ -80,21 +83,22 @@ def calibration(faces: JudgedFaces, draws: Floats) -> dict[str, Any] | None:
         return None
     per_image = _calibration_sums(faces.confidence, faces.is_right, faces.image, draws.shape[1])
     total = per_image.sum(0)
-    return {
-        "faces": len(faces.confidence),
-        "ece": as_number(_calibration_error(total)),
-        "ci95": interval(_calibration_error(resample(draws, per_image))),
-        "bins": [
-            {
-                "low": round(index / CALIBRATION_BINS, 4),
-                "high": round((index + 1) / CALIBRATION_BINS, 4),
-                "faces": int(count),
-                "confidence": as_number(confidence / count) if count else None,
-                "accuracy": as_number(right / count) if count else None,
-            }
-            for index, (count, confidence, right) in enumerate(total)
-        ],
-    }
+    bins = [
+        CalibrationBin(
+            low=round(index / CALIBRATION_BINS, 4),
+            high=round((index + 1) / CALIBRATION_BINS, 4),
+            faces=int(count),
+            confidence=as_number(confidence / count) if count else None,
+            accuracy=as_number(right / count) if count else None,
+        )
+        for index, (count, confidence, right) in enumerate(total)
+    ]
+    return Calibration(
+        faces=len(faces.confidence),
+        ece=as_number(_calibration_error(total)),
+        ci95=interval(_calibration_error(resample(draws, per_image))),
+        bins=tuple(bins),
+    )
 
 
 def expected_calibration_error(confidence: Floats, is_right: BoolArray) -> float:
@@ -116,65 +120,77 @@ def _calibration_error(sums: Floats) -> Floats:
     return np.asarray(np.divide(gap, count, out=np.full(count.shape, np.nan), where=count > 0))
 
 
-def precision_recall(
-    overlaps: Sequence[Overlaps], matches: Sequence[Matches], classes: Sequence[str]
-) -> dict[str, list[list[float]]]:
-    """Return [recall, precision, score] for `face`, whatever its class, and for each class, from the highest score down.
+def precision_recall(overlaps: Sequence[Overlaps], matches: Sequence[Matches], classes: Sequence[str]) -> dict[str, Points]:
+    """Return recall, precision and score, from the highest score down, of `face` (any class) and of each class.
 
-    A class is ranked by score times confidence, as average precision is; `face` by the score.
+    Predictions of a class are ranked by score times confidence, as for average precision; those of `face` by the score.
     """
     curves = {"face": _precision_recall(overlaps, matches, None)}
-    return {**curves, **{name: _precision_recall(overlaps, matches, index) for index, name in enumerate(classes)}}
+    for index, name in enumerate(classes):
+        curves[name] = _precision_recall(overlaps, matches, index)
+    return curves
 
 
-def _precision_recall(overlaps: Sequence[Overlaps], matches: Sequence[Matches], wanted: int | None) -> list[list[float]]:
-    ranks, hits, labelled = [], [], 0
+def _precision_recall(overlaps: Sequence[Overlaps], matches: Sequence[Matches], wanted: int | None) -> Points:
+    labelled = 0
+    ranked: list[tuple[float, bool]] = []
     for each, matched in zip(overlaps, matches, strict=True):
         labelled += len(each.labels) if wanted is None else int((each.labels == wanted).sum())
-        for prediction, answer, taken, excused in zip(
-            each.predictions, each.answers, matched.taken, matched.excused, strict=True
-        ):
-            label = each.labels[taken] if taken != NONE else NONE
-            if excused or (wanted is not None and (answer != wanted or label == UNKNOWN)):
-                continue
-            of_class = 1.0 if wanted is None or prediction.confidence is None else prediction.confidence
-            ranks.append(prediction.score * of_class)
-            hits.append(label != NONE if wanted is None else label == wanted)
-    if not labelled or not ranks:
-        return []
-    order = np.argsort(-np.array(ranks), kind="stable")
-    right = np.array(hits)[order].cumsum()
-    return _thinned(np.column_stack([right / labelled, right / np.arange(1, len(right) + 1), np.array(ranks)[order]]))
+        ranked += _ranked_faces(each, matched) if wanted is None else _ranked_of_class(each, matched, wanted)
+    if not labelled or not ranked:
+        return ()
+    table = np.array(ranked, np.float64)
+    ordered = table[np.argsort(-table[:, 0], kind="stable")]
+    right = ordered[:, 1].cumsum()
+    return _thinned(np.column_stack([right / labelled, right / np.arange(1, len(right) + 1), ordered[:, 0]]))
+
+
+def _ranked_faces(overlaps: Overlaps, matches: Matches) -> Iterator[tuple[float, bool]]:
+    """Yield the score of each prediction that counts, and whether it matches a label."""
+    for prediction, taken, excused in zip(overlaps.predictions, matches.taken, matches.excused, strict=True):
+        if not excused:
+            yield prediction.score, taken != NONE
+
+
+def _ranked_of_class(overlaps: Overlaps, matches: Matches, wanted: int) -> Iterator[tuple[float, bool]]:
+    """Yield the score of each prediction of a class that counts, and whether it matches a label of this class."""
+    rows = zip(overlaps.predictions, overlaps.answers, matches.taken, matches.excused, strict=True)
+    for prediction, answer, taken, excused in rows:
+        label = overlaps.labels[taken] if taken != NONE else NONE
+        if not excused and answer == wanted and label != UNKNOWN:
+            confidence = 1.0 if prediction.confidence is None else prediction.confidence
+            yield prediction.score * confidence, label == wanted
 
 
 def keypoint_errors(
     overlaps: Sequence[Overlaps], matches: Sequence[Matches], min_score: float, draws: Floats
-) -> dict[str, Any] | None:
-    """Return the `keypoints` of docs/evaluation.md, in distances of the labelled eyes; None without labelled points."""
-    rows = [
-        (index, *errors)
-        for index, (each, matched) in enumerate(zip(overlaps, matches, strict=True))
-        for errors in _keypoint_errors(each, matched, min_score)
-    ]
-    if not rows:
+) -> KeypointErrors | None:
+    """Return the errors of keypoints, in distances of the labelled eyes; None without labelled keypoints."""
+    images: list[int] = []
+    by_face: list[Floats] = []
+    for index, (each, matched) in enumerate(zip(overlaps, matches, strict=True)):
+        found = list(_keypoint_errors(each, matched, min_score))
+        images += [index] * len(found)
+        by_face += found
+    if not by_face:
         return None
-    table = np.array(rows, np.float64)
-    errors, mean = table[:, 1:], table[:, 1:].mean(1)
+    errors = np.array(by_face, np.float64)
+    mean = errors.mean(1)
     per_image = np.zeros((draws.shape[1], 2))
-    np.add.at(per_image, table[:, 0].astype(int), np.column_stack([mean, np.ones_like(mean)]))
+    np.add.at(per_image, images, np.column_stack([mean, np.ones_like(mean)]))
     sums = resample(draws, per_image)
-    return {
-        "faces": len(rows),
-        "mean": as_number(mean.mean()),
-        "median": as_number(np.median(mean)),
-        "p95": as_number(np.percentile(mean, 95)),
-        "ci95": interval(np.divide(sums[:, 0], sums[:, 1], out=np.full(len(sums), np.nan), where=sums[:, 1] > 0)),
-        "by_name": dict(zip(FACE_KEYPOINTS, map(as_number, errors.mean(0)), strict=True)),
-    }
+    return KeypointErrors(
+        faces=len(by_face),
+        mean=as_number(mean.mean()),
+        median=as_number(np.median(mean)),
+        p95=as_number(np.percentile(mean, 95)),
+        ci95=interval(np.divide(sums[:, 0], sums[:, 1], out=np.full(len(sums), np.nan), where=sums[:, 1] > 0)),
+        by_name=dict(zip(FACE_KEYPOINTS, map(as_number, errors.mean(0)), strict=True)),
+    )
 
 
 def _keypoint_errors(overlaps: Overlaps, matches: Matches, min_score: float) -> Iterator[Floats]:
-    """Yield the errors (3,) of each found face with points on both sides."""
+    """Yield the errors (3,) of each found face that has labelled and predicted keypoints."""
     for prediction, taken in zip(overlaps.predictions, matches.taken, strict=True):
         if taken == NONE or prediction.score < min_score or not set(FACE_KEYPOINTS) <= set(prediction.keypoints):
             continue
@@ -186,7 +202,7 @@ def _keypoint_errors(overlaps: Overlaps, matches: Matches, min_score: float) -> 
                 yield np.hypot(*(found - labelled).T) / eye_distance
 
 
-def _thinned(points: Floats) -> list[list[float]]:
-    """Return at most `_MOST_POINTS` of the points (N, K), first and last among them."""
+def _thinned(points: Floats) -> Points:
+    """Return at most `_MOST_POINTS` of the points (N, K), with the first and the last."""
     picks = np.unique(np.linspace(0, len(points) - 1, min(len(points), _MOST_POINTS)).round().astype(int))
-    return [[round(value, 5) for value in point] for point in points[picks].tolist()]
+    return tuple(tuple(round(value, 5) for value in point) for point in points[picks].tolist())

@@ -1,39 +1,39 @@
-"""The result in plain words, for people who know no statistics: the first screen of the report."""
+"""Describe the result in plain words for readers who know no statistics: the first screen of the report."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-from maskstream.evaluation.metrics import iou_key
+from maskstream.evaluation.metrics_json import FaceMetrics, Metrics, iou_key
 
-Metrics = Mapping[str, Any]
 _FEW_FACES: Final = 200
-_WORTH_A_WORD: Final = 0.005  # by which the paper's accuracy exceeds ours
+_LEAST_DIFFERENCE: Final = 0.005
+"""The paper's accuracy is mentioned if it is higher than ours by at least this."""
 _LARGEST_SCALES: Final = (100, 1_000, 10_000)
 _KNOWN: Final = ("mask", "no_mask", "incorrect")
-_CLASS_WORDS: Final = {
+_CLASS_TEXT: Final = {
     "mask": "with a mask",
     "no_mask": "without a mask",
-    "incorrect": "worn incorrectly",
+    "incorrect": "with a mask worn incorrectly",
     "unknown": "of unknown class",
 }
 
 
 @dataclass(frozen=True)
 class Part:
-    """One outcome of labelled faces."""
+    """Labelled faces with the same outcome."""
 
     key: str
     text: str
     faces: int
     share: float
-    """Of `Headline.scale`, to a tenth; the shares of all parts add up to it."""
+    """Part of `Headline.scale`, with one decimal; the shares of all parts add up to the scale."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One number to remember."""
+    """One number of the first screen."""
 
     title: str
     number: str
@@ -43,13 +43,13 @@ class Tile:
 
 @dataclass(frozen=True)
 class Headline:
-    """All that the first screen says."""
+    """The text of the first screen."""
 
     sentence: str
     interval: str
-    """Empty where there is none."""
+    """Empty if no interval was computed."""
     scale: int
-    """100, the number of faces where there are fewer, or more where 100 would hide the mistakes."""
+    """100; the number of faces if there are fewer; 1,000 or 10,000 if 100 would round the errors to zero."""
     parts: tuple[Part, ...]
     tiles: tuple[Tile, ...]
     measured: str
@@ -57,28 +57,22 @@ class Headline:
 
 
 def headline(metrics: Metrics) -> Headline:
-    """Put metrics, as docs/evaluation.md describes them, into words."""
-    figures = at_reference(metrics)
-    parts, scale = _parts(figures)
+    """Describe metrics in words."""
+    reference = metrics.reference
+    parts, scale = _parts(reference)
     return Headline(
-        sentence=_sentence(parts, scale, figures),
-        interval=_interval(parts, scale, figures),
+        sentence=_sentence(parts, scale, reference),
+        interval=_interval(parts, scale, reference),
         scale=scale,
         parts=parts,
-        tiles=tuple(_tiles(figures)),
+        tiles=tuple(_tiles(reference)),
         measured=_measured(metrics),
         warnings=tuple(_warnings(metrics)),
     )
 
 
-def at_reference(metrics: Metrics) -> Metrics:
-    """Return the one-to-one figures at the reference IoU."""
-    figures: Metrics = metrics["one_to_one"][iou_key(metrics["settings"]["iou"])]
-    return figures
-
-
 def shares_of(counts: Sequence[int], scale: int) -> list[int]:
-    """Return whole numbers that add up to the scale, as close to the counts' shares as can be (largest remainders)."""
+    """Return integers in proportion to the counts that add up to the scale (largest remainders)."""
     exact = [count * scale / sum(counts) for count in counts]
     shares = [int(share) for share in exact]
     by_remainder = sorted(range(len(counts)), key=lambda index: shares[index] - exact[index])
@@ -92,122 +86,139 @@ def of(number: int, singular: str) -> str:
     return f"{number:,} {singular}{'' if number == 1 else 's'}"
 
 
-def _parts(figures: Metrics) -> tuple[tuple[Part, ...], int]:
-    """Return what became of the faces of known class, or of all where no class is known, and the scale of the shares."""
-    confusion = figures["confusion"]
-    if figures["known_class"]:
-        rows = {name: confusion[name] for name in _KNOWN}
-        right = sum(row[name] for name, row in rows.items())
-        counts = {
-            ("right", "found and judged rightly"): right,
-            ("wrong", "found, but judged wrongly"): sum(row[name] for row in rows.values() for name in _KNOWN) - right,
-            ("unjudged", "found, but not judged"): sum(row["unknown"] for row in rows.values()),
-            ("missed", "missed"): sum(row["missed"] for row in rows.values()),
-        }
-    else:
-        missed = confusion["unknown"]["missed"]
-        counts = {("right", "found"): figures["labelled"] - missed, ("missed", "missed"): missed}
-    faces = list(counts.values())
+def _parts(reference: FaceMetrics) -> tuple[tuple[Part, ...], int]:
+    """Return the outcomes of the faces of known class, and the scale of the shares; of all faces if no class is known."""
+    outcomes = _outcomes_of_known(reference) if reference.known_class else _outcomes_of_all(reference)
+    faces = [count for _, _, count in outcomes]
     if not sum(faces):
         return (), 0
-    scales = [sum(faces)] if sum(faces) < _LARGEST_SCALES[0] else _LARGEST_SCALES
-    shows_mistakes = (scale for scale in scales if round(faces[0] * scale / sum(faces)) < scale or faces[0] == sum(faces))
-    scale = next(shows_mistakes, scales[-1])
-    shares = [tenths / 10 for tenths in shares_of(faces, 10 * scale)]
-    return tuple(Part(*words, *numbers) for words, *numbers in zip(counts, faces, shares, strict=True)), scale
+    scale = _scale(faces[0], sum(faces))
+    tenths = shares_of(faces, 10 * scale)
+    return tuple(Part(key, text, count, share / 10) for (key, text, count), share in zip(outcomes, tenths, strict=True)), scale
 
 
-def _sentence(parts: Sequence[Part], scale: int, figures: Metrics) -> str:
+def _outcomes_of_known(reference: FaceMetrics) -> list[tuple[str, str, int]]:
+    rows = {name: reference.confusion[name] for name in _KNOWN}
+    right = sum(row[name] for name, row in rows.items())
+    classified = sum(row[name] for row in rows.values() for name in _KNOWN)
+    return [
+        ("right", "found with the right label", right),
+        ("wrong", "found with a wrong label", classified - right),
+        ("unknown", "found without a label", sum(row["unknown"] for row in rows.values())),
+        ("missed", "missed", sum(row["missed"] for row in rows.values())),
+    ]
+
+
+def _outcomes_of_all(reference: FaceMetrics) -> list[tuple[str, str, int]]:
+    missed = reference.confusion["unknown"]["missed"]
+    return [("right", "found", reference.labelled - missed), ("missed", "missed", missed)]
+
+
+def _scale(right: int, total: int) -> int:
+    """Return the smallest scale on which the errors are not rounded to zero."""
+    if total < _LARGEST_SCALES[0]:
+        return total
+    for scale in _LARGEST_SCALES:
+        if right == total or round(right * scale / total) < scale:
+            return scale
+    return _LARGEST_SCALES[-1]
+
+
+def _sentence(parts: Sequence[Part], scale: int, reference: FaceMetrics) -> str:
     if not parts:
-        return f"No face is labelled in {of(figures['pictures'], 'picture')}: there is nothing to measure."
+        return f"No face is labelled in {of(reference.pictures, 'image')}, so nothing was measured."
     number = round(parts[0].share)
     return f"Of {of(scale, 'face')}, {number:,} {'was' if number == 1 else 'were'} {parts[0].text}."
 
 
-def _interval(parts: Sequence[Part], scale: int, figures: Metrics) -> str:
-    bounds = (figures["ci95"] or {}).get("end_to_end_accuracy" if figures["known_class"] else "found")
+def _interval(parts: Sequence[Part], scale: int, reference: FaceMetrics) -> str:
+    bounds = reference.ci95.get("end_to_end_accuracy" if reference.known_class else "found")
     if not parts or not bounds:
         return ""
     number = round(parts[0].share)
     low, high = min(round(bounds[0] * scale), number), max(round(bounds[1] * scale), number)
-    return f"With other pictures of this kind: {low:,} to {high:,} of {scale:,}, in 19 of 20 cases."
+    return f"With other images of this kind: {low:,} to {high:,} of {scale:,}, in 19 of 20 cases."
 
 
-def _tiles(figures: Metrics) -> Iterator[Tile]:
-    confusion = figures["confusion"]
-    others = [confusion["no_mask"], confusion["incorrect"]]
-    counted = _KNOWN if figures["known_class"] else ("unknown",)
+def _tiles(reference: FaceMetrics) -> Iterator[Tile]:
+    confusion = reference.confusion
+    mask, others = confusion["mask"], (confusion["no_mask"], confusion["incorrect"])
+    counted = [confusion[name] for name in (_KNOWN if reference.known_class else ("unknown",))]
     yield _share_tile(
-        "Bare faces taken for masked",
-        sum(row["mask"] for row in others),
-        (sum(sum(row.values()) for row in others), "bare face"),
-        "What slips through: no mask, and no alarm.",
+        title="No mask classified as mask",
+        count=sum(row["mask"] for row in others),
+        faces=sum(sum(row.values()) for row in others),
+        which=" without a mask",
+        meaning="Missed alarms: these persons wear no mask.",
     )
     yield _share_tile(
-        "Masked faces taken for bare",
-        confusion["mask"]["no_mask"] + confusion["mask"]["incorrect"],
-        (sum(confusion["mask"].values()), "masked face"),
-        "False alarms: a mask is worn as it should be.",
+        title="Mask classified as no mask",
+        count=mask["no_mask"] + mask["incorrect"],
+        faces=sum(mask.values()),
+        which=" with a mask",
+        meaning="False alarms: these persons wear a mask.",
     )
     yield _share_tile(
-        "Missed faces",
-        sum(confusion[name]["missed"] for name in counted),
-        (sum(sum(confusion[name].values()) for name in counted), "face"),
-        "Not found at all, so nothing is said of them.",
+        title="Missed faces",
+        count=sum(row["missed"] for row in counted),
+        faces=sum(sum(row.values()) for row in counted),
+        which="",
+        meaning="The detector did not find these faces, so they have no label.",
     )
-    rate, false = figures["false_per_image"], figures["false_faces"]
-    number = "–" if rate is None else f"{100 * rate:.0f}" if rate >= 1 else f"{100 * rate:.1f}"
-    counts = f"{false:,} in {of(figures['pictures'], 'picture')}"
-    yield Tile("False faces per 100 pictures", number, counts, "Something was taken for a face where none is labelled.")
+    yield _false_positive_tile(reference)
 
 
-def _share_tile(title: str, count: int, whole: tuple[int, str], meaning: str) -> Tile:
-    faces, noun = whole
+def _share_tile(title: str, count: int, faces: int, which: str, meaning: str) -> Tile:
     if not faces:
-        return Tile(title, "–", f"no {noun} is labelled", meaning)
-    return Tile(title, f"{count / faces:.1%}", f"{count:,} of {of(faces, noun)}", meaning)
+        return Tile(title, "–", f"no face{which} is labelled", meaning)
+    return Tile(title, f"{count / faces:.1%}", f"{count:,} of {of(faces, 'face')}{which}", meaning)
+
+
+def _false_positive_tile(reference: FaceMetrics) -> Tile:
+    number = "–"
+    if reference.false_per_image is not None:
+        per_100 = 100 * reference.false_per_image
+        number = f"{per_100:.0f}" if per_100 >= 100 else f"{per_100:.1f}"
+    counts = f"{reference.false_faces:,} in {of(reference.pictures, 'image')}"
+    return Tile("False positives per 100 images", number, counts, "The detector found a face where no face is labelled.")
 
 
 def _measured(metrics: Metrics) -> str:
-    data, system, settings = metrics["data"], metrics["system"], metrics["settings"]
-    classes = ", ".join(f"{count:,} {_CLASS_WORDS.get(name, name)}" for name, count in data["by_class"].items() if count)
-    faces = of(data["faces"], "labelled face") + (f" ({classes})" if classes else "")
-    when = datetime.fromisoformat(metrics["created_utc"])
+    data, system = metrics.data, metrics.system
+    classes = ", ".join(f"{count:,} {_CLASS_TEXT.get(name, name)}" for name, count in data.by_class.items() if count)
+    faces = of(data.faces, "labelled face") + (f" ({classes})" if classes else "")
+    when = datetime.fromisoformat(metrics.created_utc)
     return (
-        f"Measured on {of(data['pictures'], 'picture')} with {faces} on {when.day} {when:%B %Y} "
-        f"with {system['name']} ({system['description']}). "
-        f"A face counts as found where the found and the labelled box overlap by at least {settings['iou']:.0%} (IoU)."
+        f"Measured on {of(data.pictures, 'image')} with {faces} on {when.day} {when:%B %Y} "
+        f"with {system.name} ({system.description}). "
+        f"A face counts as found if the found and the labelled box overlap by at least {metrics.settings.iou:.0%} (IoU)."
     )
 
 
 def _warnings(metrics: Metrics) -> Iterator[str]:
-    figures, confusion = at_reference(metrics), at_reference(metrics)["confusion"]
-    if 0 < figures["labelled"] < _FEW_FACES:
-        verb = "is" if figures["labelled"] == 1 else "are"
-        yield f"Only {of(figures['labelled'], 'face')} {verb} labelled: with other pictures the result may be quite different."
-    if figures["known_class"]:
-        for present, kind in (
-            (sum(confusion["mask"].values()), "masked"),
-            (sum(confusion["no_mask"].values()) + sum(confusion["incorrect"].values()), "bare"),
-        ):
-            if not present:
-                yield f"No {kind} face is labelled: how well {kind} faces are judged was not measured."
+    reference = metrics.reference
+    faces = {name: sum(row.values()) for name, row in reference.confusion.items()}
+    if 0 < reference.labelled < _FEW_FACES:
+        verb = "is" if reference.labelled == 1 else "are"
+        yield f"Only {of(reference.labelled, 'face')} {verb} labelled: other images may give a very different result."
+    if reference.known_class and not faces["mask"]:
+        yield "No face with a mask is labelled: the accuracy on such faces was not measured."
+    if reference.known_class and not faces["no_mask"] + faces["incorrect"]:
+        yield "No face without a mask is labelled: the accuracy on such faces was not measured."
     yield from _paper_warning(metrics)
-    unknown = sum(confusion["unknown"].values())
-    if unknown and figures["known_class"]:
-        verb = "is" if unknown == 1 else "are"
-        yield f"{of(unknown, 'more face')} {verb} labelled without saying whether masked or bare, and not in the numbers above."
-    if problems := sum(metrics["data"]["problems"].values()):
-        yield f"{of(problems, 'problem')} in the labels or pictures; see Data below."
-    if figures["labelled"] and not _interval(*_parts(figures), figures):
-        yield "No interval was computed: how much of this is chance cannot be said."
+    if reference.known_class and faces["unknown"]:
+        verb = "is" if faces["unknown"] == 1 else "are"
+        yield f"{of(faces['unknown'], 'more face')} {verb} labelled without a class and not in the numbers above."
+    if problems := sum(metrics.data.problems.values()):
+        yield f"{of(problems, 'problem')} in the labels or images; see Data below."
+    if reference.labelled and not _interval(*_parts(reference), reference):
+        yield "No interval was computed, so the influence of chance is not known."
 
 
 def _paper_warning(metrics: Metrics) -> Iterator[str]:
-    figures, paper = at_reference(metrics), metrics["paper"][iou_key(metrics["settings"]["iou"])]
-    ours, theirs = figures["end_to_end_accuracy"], paper["accuracy"]
-    if ours is not None and theirs is not None and theirs - ours >= _WORTH_A_WORD:
+    ours, theirs = metrics.reference.end_to_end_accuracy, metrics.paper[iou_key(metrics.settings.iou)].accuracy
+    if ours is not None and theirs is not None and theirs - ours >= _LEAST_DIFFERENCE:
         yield (
-            f"The paper's way of counting would say {theirs:.1%} where we say {ours:.1%}: it looks only at faces that were found "
-            "and judged, so missed faces cost it nothing, and a face found twice counts twice."
+            f"The paper's protocol gives {theirs:.1%} where this report gives {ours:.1%}: it counts only faces that were found "
+            "and classified. A missed face does not lower its accuracy, and a face found twice counts twice."
         )

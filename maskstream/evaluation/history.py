@@ -1,23 +1,21 @@
-"""The counts of the paper's protocol in the form that the paper's own script writes them."""
+"""Write the counts of the paper's protocol in the format of the paper's own script."""
 
-from collections.abc import Mapping
 from typing import Any, Final
 
+from maskstream.evaluation.metrics_json import Metrics
+
 _COUNTS: Final = ("tp", "fn", "fp", "tn")
-_FIGURES: Final = ("accuracy", "precision", "recall", "f1", "fpr")
+_RATIOS: Final = ("accuracy", "precision", "recall", "f1", "fpr")
 
 
-def history(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `eval_history.json` holds.
+def history(metrics: Metrics) -> dict[str, Any]:
+    """Return the content of `eval_history.json`.
 
-    `eval_data` holds `[iou, TP, FN, FP, TN]` and `eval_metrics` `[iou, accuracy, precision, recall, f1, fpr]`, a figure that is
-    not defined being null.
-
-    Args:
-        metrics: As docs/evaluation.md describes them.
+    `eval_data` has rows of `[iou, TP, FN, FP, TN]`, `eval_metrics` rows of `[iou, accuracy, precision, recall, f1, fpr]`. A ratio
+    that is not defined is null.
     """
-    return {"eval_data": _rows(metrics, _COUNTS), "eval_metrics": _rows(metrics, _FIGURES)}
+    return {"eval_data": _rows(metrics, _COUNTS), "eval_metrics": _rows(metrics, _RATIOS)}
 
 
-def _rows(metrics: Mapping[str, Any], names: tuple[str, ...]) -> list[list[float | None]]:
-    return [[float(iou), *(figures[name] for name in names)] for iou, figures in sorted(metrics["paper"].items())]
+def _rows(metrics: Metrics, names: tuple[str, ...]) -> list[list[float | None]]:
+    return [[float(iou), *(getattr(pairs, name) for name in names)] for iou, pairs in sorted(metrics.paper.items())]

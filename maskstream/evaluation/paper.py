@@ -1,11 +1,11 @@
-"""What "Face Mask Detection using Human Keypoints" publishes of itself, to be shown beside our own figures."""
+"""Contain the published counts of "Face Mask Detection using Human Keypoints", which the report shows beside ours."""
 
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from maskstream.evaluation.metrics import paper_figures
+from maskstream.evaluation.metrics import paper_ratios
 
 SOURCE: Final = "Face Mask Detection using Human Keypoints"
 IMAGES: Final = 1174
@@ -15,28 +15,28 @@ BARE_FACES: Final = 1091
 
 @dataclass(frozen=True)
 class PairCounts:
-    """Pairs of a label and a prediction that overlap by more than a threshold."""
+    """Number of pairs of a label and a prediction that overlap by more than a threshold."""
 
     tp: int
-    """Labelled mask, judged mask."""
+    """Labelled mask, classified mask."""
     fn: int
     fp: int
     tn: int
 
     @property
     def pairs(self) -> int:
-        """All of them."""
+        """Number of all pairs."""
         return self.tp + self.fn + self.fp + self.tn
 
     @property
-    def figures(self) -> dict[str, float]:
+    def ratios(self) -> dict[str, float]:
         """Accuracy, precision, recall, F1 and false positive rate."""
         counts = np.array([[self.tp, self.fn], [self.fp, self.tn]])
-        return {name: float(value) for name, value in paper_figures(counts).items()}
+        return {name: float(value) for name, value in paper_ratios(counts).items()}
 
     @property
     def labelled_share_at_most(self) -> float:
-        """The most that found and judged rightly can be, of all labelled faces: as if every right pair were another face."""
+        """Upper limit of the fraction of labelled faces found with the right label, if each right pair were another face."""
         return min(1.0, (self.tp + self.tn) / (MASKED_FACES + BARE_FACES))
 
 
@@ -48,4 +48,4 @@ PUBLISHED: Final[dict[str, PairCounts]] = {
     "0.25": PairCounts(1314, 5, 69, 942),
     "0.30": PairCounts(1267, 3, 54, 860),
 }
-"""By IoU, as the paper's evaluation history lists them. Below 0.25 there are more pairs than faces: some are counted twice."""
+"""Counts by IoU threshold, from the paper's evaluation history. Below 0.25 there are more pairs than faces: some count twice."""

@@ -1,10 +1,11 @@
-"""Builds an evaluation from a configuration: reads labels, runs a system or reads its predictions, scores, writes."""
+"""Run an evaluation: read labels, run a system or read its predictions, score them, write the results."""
 
 import hashlib
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -14,80 +15,97 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from maskstream import __version__
-from maskstream.annotations import Annotations, LabelFormat, Problem, ProblemKind, ReadOptions, read_annotations
+from maskstream.annotations import Annotations, LabelFormat, LabelledImage, Problem, ProblemKind, ReadOptions, read_annotations
 from maskstream.config.loading import Layer, refine
 from maskstream.config.schema import Config
 from maskstream.errors import SourceOpenError
-from maskstream.evaluation.analysis import Journal, System, analyse
+from maskstream.evaluation.analysis import AnalysisReport, Journal, System, analyse
 from maskstream.evaluation.matching import CLASSES
+from maskstream.evaluation.metrics_json import DataInfo, Metrics, SettingsInfo, Speed, SystemInfo
 from maskstream.evaluation.outputs import write_predictions, write_results
 from maskstream.evaluation.prediction_files import read_predictions
-from maskstream.evaluation.predictions import from_record
-from maskstream.evaluation.scoring import ScoreSettings, score
-from maskstream.evaluation.types import BoxKind, ImagePredictions
-from maskstream.evaluation.yolo import load_yolo
+from maskstream.evaluation.predictions import BoxKind, ImagePredictions, from_record
+from maskstream.evaluation.scoring import Scored, ScoreSettings, score
+from maskstream.evaluation.yolo_detector import load_yolo
 from maskstream.inference.pipeline import batch_size_of, build_analyzer
 from maskstream.io.files import make_folder, one_line
 from maskstream.models.devices import pick_device
 from maskstream.models.weights_path import weights_path
 
 SystemName = Literal["maskstream", "yolo", "clip"]
-YOLO_MIN_SCORE: Final = 0.25  # what Ultralytics itself shows from
+YOLO_MIN_SCORE: Final = 0.25  # the default of Ultralytics
 _MOST_PROBLEMS: Final = 1000
-"""In metrics.json: they are counted all the same."""
+"""Maximum length of `problem_list`; the counts in `problems` have no limit."""
 _JOURNAL_FILE: Final = ".predictions.partial.jsonl"
 
 
 @dataclass(frozen=True)
 class EvaluationRequest:
-    """What a user wants to be measured, besides the configuration."""
+    """The options of `maskstream evaluate`, without the configuration."""
 
     images: Path
     labels: Path | None
-    """None for images without people; then `unlabelled` is `negative`."""
+    """None for images without people; `unlabelled` is `negative` then."""
     out: Path
     format: LabelFormat | None = None
     unlabelled: Literal["skip", "negative"] = "skip"
     strict: bool = False
     """Refuse broken labels and images."""
     box: BoxKind = "face"
-    """What the labels are."""
+    """What the labelled boxes contain."""
     system: SystemName = "maskstream"
     weights: str | None = None
-    """Of yolo or clip."""
+    """Weights file of yolo or clip."""
     predictions: Path | None = None
-    """A file of predictions, instead of a system."""
+    """A file of predictions; no model runs then."""
     categories: Mapping[int, str] | None = None
-    """Names by id, of COCO results."""
+    """Names by id, for COCO results."""
     predicted_box: BoxKind | None = None
-    """What boxes of others are; None: what the labels are."""
+    """What the boxes of yolo, or of a file of predictions, contain; None: the same as the labelled boxes."""
     min_score: float | None = None
-    """The operating threshold; None: the configuration's, or that of the predictions' maker."""
+    """Operating threshold; None: that of the configuration, or of the file of predictions."""
     group_by: re.Pattern[str] | None = None
     progress: Console | None = None
-    """Where to draw a progress bar; None for none."""
+    """Console of the progress bar; None for no bar."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Answers:
-    """What a system said, and what is known of it."""
+    """The predictions of a system and how they were made."""
 
     by_image: Mapping[str, ImagePredictions]
-    system: dict[str, Any]
-    """`system` of metrics.json."""
+    system: SystemInfo
     min_score: float
     score_floor: float
     predicted_box: BoxKind | None
-    """What the boxes are; None: what the labels are."""
-    speed: dict[str, float] | None = None
+    """What the boxes contain; None: the same as the labelled boxes."""
+    speed: Speed | None = None
     unreadable: tuple[Problem, ...] = ()
 
 
-def evaluate(request: EvaluationRequest, config: Config) -> dict[str, Any]:
-    """Measure a system, or somebody's predictions, and write all results.
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """The result of an evaluation before it is written."""
 
-    Returns:
-        What metrics.json holds; docs/evaluation.md describes it.
+    metrics: Metrics
+    scored: Scored
+    annotations: Annotations
+
+
+def evaluate(request: EvaluationRequest, config: Config) -> Metrics:
+    """Measure a system, or a file of predictions, and write all results into `request.out`.
+
+    Raises:
+        MaskStreamError: Something cannot be read, run or written.
+    """
+    measured = measure(request, config)
+    write_results(request.out, measured.metrics, measured.scored, measured.annotations, csv_bom=config.csv.bom)
+    logger.info("{}: wrote report.html and the other files", one_line(str(request.out)))
+    return measured.metrics
+
+
+def measure(request: EvaluationRequest, config: Config) -> Measurement:
+    """Measure a system, or a file of predictions. A system also writes predictions.json into `request.out`.
 
     Raises:
         MaskStreamError: Something cannot be read, run or written.
@@ -96,7 +114,10 @@ def evaluate(request: EvaluationRequest, config: Config) -> dict[str, Any]:
     annotations = read_annotations(request.images, request.labels, options)
     logger.info("{}: {}", one_line(str(request.images)), _described(annotations))
     make_folder(str(request.out))
-    answers = (_answers_of_system if request.predictions is None else _answers_of_file)(request, config, annotations)
+    if request.predictions is None:
+        answers = _answers_of_system(request, config, annotations)
+    else:
+        answers = _answers_of_file(request.predictions, request, config, annotations)
     annotations = _without_unreadable(annotations, answers.unreadable, strict=request.strict)
     settings = ScoreSettings(
         box=request.box,
@@ -109,76 +130,106 @@ def evaluate(request: EvaluationRequest, config: Config) -> dict[str, Any]:
         group_by=request.group_by,
     )
     scored = score(annotations, answers.by_image, settings)
-    metrics = {
-        "maskstream": __version__,
-        "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
-        "system": answers.system,
-        "settings": _described_settings(settings, request),
-        "data": _described_data(annotations, request),
-        **scored.metrics,
-        "unusable": sum(each.unusable for each in answers.by_image.values()),
-        "speed": answers.speed,
-    }
-    write_results(request.out, metrics, scored, annotations, csv_bom=config.csv.bom)
-    logger.info("{}: report.html and the rest", one_line(str(request.out)))
-    return metrics
+    metrics = Metrics.of(
+        scored.metrics,
+        maskstream=__version__,
+        created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+        system=answers.system,
+        settings=_settings_info(settings, request),
+        data=_data_info(annotations, request),
+        unusable=sum(each.unusable for each in answers.by_image.values()),
+        speed=answers.speed,
+    )
+    return Measurement(metrics, scored, annotations)
 
 
-def _answers_of_file(request: EvaluationRequest, config: Config, annotations: Annotations) -> _Answers:
-    path = request.predictions or Path()
+def _answers_of_file(path: Path, request: EvaluationRequest, config: Config, annotations: Annotations) -> _Answers:
     found = read_predictions(path, annotations, config.evaluation.labels, request.categories or {})
     name, images = one_line(str(path)), len(annotations.images)
     absent = images - len(found.by_image)
     if absent and found.kind != "coco":
-        logger.warning("{}: {} of {} labelled pictures are not in it: all their faces count as missed", name, absent, images)
+        logger.warning("{}: {} of {} labelled images are not in the file: their faces count as missed", name, absent, images)
     if found.strangers:
         example = one_line(found.strangers[0])
-        logger.warning("{}: {} pictures without labels do not count, such as {}", name, len(found.strangers), example)
+        logger.warning("{}: ignored {} images without labels, such as {}", name, len(found.strangers), example)
     min_score = found.min_score if request.min_score is None else request.min_score
-    logger.info("{}: {} predictions, of which those with a score of at least {:g} count", name, found.kind, min_score)
-    description = f"{found.kind} predictions of {name}"
-    unnamed: dict[str, Any] = {"name": "predictions", "description": description, "weights": {}, "device": None}
-    system = unnamed if found.system is None else dict(found.system)
-    return _Answers(found.by_image, system, min_score, found.score_floor, found.predicted_box or request.predicted_box)
+    logger.info("{}: {} predictions; those with a score of at least {:g} count", name, found.kind, min_score)
+    unnamed = SystemInfo(name="predictions", description=f"{found.kind} predictions of {name}", weights={}, device=None)
+    return _Answers(
+        by_image=found.by_image,
+        system=found.system or unnamed,
+        min_score=min_score,
+        score_floor=found.score_floor,
+        predicted_box=found.predicted_box or request.predicted_box,
+    )
 
 
 def _answers_of_system(request: EvaluationRequest, config: Config, annotations: Annotations) -> _Answers:
-    """Analyse every image once, or what a killed run has left."""
-    usual = YOLO_MIN_SCORE if request.system == "yolo" else config.detector.min_score
-    min_score = usual if request.min_score is None else request.min_score
+    """Analyse each image once; skip the images that an interrupted run has analysed."""
+    default = YOLO_MIN_SCORE if request.system == "yolo" else config.detector.min_score
+    min_score = default if request.min_score is None else request.min_score
     floor = min(config.evaluation.score_floor, min_score)
     config = refine(config, Layer.of_key("evaluation.score_floor", "detector.min_score", floor))
-    system, description = _build_system(request, config)
+    system, info = _build_system(request, config)
     predicted_box: BoxKind | None = request.predicted_box if request.system == "yolo" else "face"
-    images = annotations.images
-    with Journal(request.out / _JOURNAL_FILE, _fingerprint(description, config)) as journal, _bar(request, len(images)) as bar:
-        resumed = sum(map(journal.has, images))
-        if resumed:
-            logger.info("{} of {} pictures were analysed before: going on", resumed, len(images))
-        size = batch_size_of(config, follows=False)
-        done = analyse(system, images, journal, size, lambda count: bar.advance(bar.task_ids[0], count))
-        undone = {name for name, _ in done.unreadable}
-        records = [journal.records[image.name] for image in images if image.name not in undone]
-        header = {"system": description, "box": predicted_box, "min_score": min_score, "score_floor": floor}
-        write_predictions(request.out, header, records)
-        journal.remove()
-    speed = {
-        "pictures_analysed": done.analysed,
-        "elapsed_s": round(done.elapsed_s, 3),
-        "pictures_per_s": round(done.analysed / done.elapsed_s, 3),
-        "model_share": round(done.system_s / done.elapsed_s, 4),
-    }
-    logger.info("{} pictures in {:.1f} s: {:.1f} a second, {:.0%} of the time in the models", *speed.values())
-    unreadable = tuple(Problem(ProblemKind.UNREADABLE_IMAGE, name, reason) for name, reason in done.unreadable)
+    header = {"system": info.to_json(), "box": predicted_box, "min_score": min_score, "score_floor": floor}
+    done, records = _analyse_all(system, request, config, annotations.images, header)
     predictions = {record["file"]: from_record(record) for record in records}
     unusable = sum(each.unusable for each in predictions.values())
     if unusable:
-        logger.warning("{} answers of the models were no finite numbers: such faces count as unknown", unusable)
-    return _Answers(predictions, description, min_score, floor, predicted_box, speed, unreadable)
+        logger.warning("{} answers of the models have numbers that are not finite: such faces count as unknown", unusable)
+    return _Answers(
+        by_image=predictions,
+        system=info,
+        min_score=min_score,
+        score_floor=floor,
+        predicted_box=predicted_box,
+        speed=_speed(done),
+        unreadable=tuple(Problem(ProblemKind.UNREADABLE_IMAGE, name, reason) for name, reason in done.unreadable),
+    )
+
+
+def _analyse_all(
+    system: System,
+    request: EvaluationRequest,
+    config: Config,
+    images: Sequence[LabelledImage],
+    header: Mapping[str, Any],
+) -> tuple[AnalysisReport, list[dict[str, Any]]]:
+    """Analyse the images, write predictions.json, and return its records."""
+    fingerprint = _fingerprint(header["system"], config)
+    with Journal(request.out / _JOURNAL_FILE, fingerprint) as journal, _bar(request, len(images)) as bar:
+        resumed = sum(map(journal.has, images))
+        if resumed:
+            logger.info("{} of {} images were analysed by an earlier run; continuing with the others", resumed, len(images))
+        batch_size = batch_size_of(config, is_video=False)
+        done = analyse(system, images, journal, batch_size, lambda count: bar.advance(bar.task_ids[0], count))
+        undone = {name for name, _ in done.unreadable}
+        records = [journal.records[image.name] for image in images if image.name not in undone]
+        write_predictions(request.out, header, records)
+        journal.remove()
+    return done, records
+
+
+def _speed(done: AnalysisReport) -> Speed:
+    speed = Speed(
+        pictures_analysed=done.analysed,
+        elapsed_s=round(done.elapsed_s, 3),
+        pictures_per_s=round(done.analysed / done.elapsed_s, 3),
+        model_share=round(done.system_s / done.elapsed_s, 4),
+    )
+    logger.info(
+        "{} images in {:.1f} s: {:.1f} images/s, {:.0%} of the time in the models",
+        speed.pictures_analysed,
+        speed.elapsed_s,
+        speed.pictures_per_s,
+        speed.model_share,
+    )
+    return speed
 
 
 def _fingerprint(description: Mapping[str, Any], config: Config) -> str:
-    """Return a sum over all that decides about predictions."""
+    """Return a hash of all settings that change predictions."""
     settings = config.model_dump(
         include={"detector": True, "classifier": True, "align": True, "clip": True, "evaluation": {"labels"}}
     )
@@ -186,8 +237,8 @@ def _fingerprint(description: Mapping[str, Any], config: Config) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _build_system(request: EvaluationRequest, config: Config) -> tuple[System, dict[str, Any]]:
-    """Return what finds and judges, and what `system` of metrics.json says of it."""
+def _build_system(request: EvaluationRequest, config: Config) -> tuple[System, SystemInfo]:
+    """Load the models of `--system`."""
     device = pick_device(config.device)
     if request.system == "yolo":
         path = Path(request.weights or "")
@@ -199,7 +250,7 @@ def _build_system(request: EvaluationRequest, config: Config) -> tuple[System, d
             meanings=config.evaluation.labels,
             incorrect_as=config.classifier.incorrect_as,
         )
-        return yolo, _system_record("yolo", f"Ultralytics {path.name}", device, [path])
+        return yolo, _system_info("yolo", f"Ultralytics {path.name}", device, [path])
     if request.system == "clip":
         config = refine(config, Layer.of_key("--system clip", "classifier", {"name": "clip", "weights": request.weights}))
     named = [(config.detector.name, config.detector.weights), (config.classifier.name, config.classifier.weights)]
@@ -207,31 +258,31 @@ def _build_system(request: EvaluationRequest, config: Config) -> tuple[System, d
         named[1] = f"clip {config.clip.model}", config.classifier.weights or config.clip.weights
     files = [weights_path(weights, f"{name}.safetensors") for name, weights in named]
     description = " and ".join(f"{name} ({weights})" if weights else name for name, weights in named)
-    return build_analyzer(config), _system_record(request.system, description, device, files)
+    return build_analyzer(config), _system_info(request.system, description, device, files)
 
 
-def _system_record(name: str, description: str, device: object, files: list[Path]) -> dict[str, Any]:
+def _system_info(name: str, description: str, device: object, files: list[Path]) -> SystemInfo:
     sums = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()}
-    return {"name": name, "description": description, "weights": sums, "device": str(device)}
+    return SystemInfo(name=name, description=description, weights=sums, device=str(device))
 
 
 def _bar(request: EvaluationRequest, total: int) -> Progress:
-    """Return a progress bar with the time to go; one that is not drawn where nobody would see it."""
-    columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("to go"), TimeRemainingColumn()
+    """Return a progress bar with the remaining time; it is not drawn without `request.progress`."""
+    columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("remaining"), TimeRemainingColumn()
     progress = Progress(
-        TextColumn("pictures"), *columns, console=request.progress, transient=True, disable=request.progress is None
+        TextColumn("images"), *columns, console=request.progress, transient=True, disable=request.progress is None
     )
-    progress.add_task("pictures", total=total)
+    progress.add_task("images", total=total)
     return progress
 
 
 def _without_unreadable(annotations: Annotations, unreadable: tuple[Problem, ...], *, strict: bool) -> Annotations:
-    """Leave out the images that turned out to be damaged when they were decoded."""
+    """Leave out the images that could not be decoded."""
     names = {problem.where for problem in unreadable}
     left = tuple(image for image in annotations.images if image.name not in names)
     if unreadable and (strict or not left):
         first = unreadable[0]
-        raise SourceOpenError(f"{one_line(first.where)}: {first.detail} ({len(unreadable)} such pictures)")
+        raise SourceOpenError(f"{one_line(first.where)}: {first.detail} ({len(unreadable)} such images)")
     for problem in unreadable:
         logger.error("{}: {}", one_line(problem.where), problem.detail)
     return replace(annotations, images=left, problems=annotations.problems + unreadable)
@@ -239,28 +290,38 @@ def _without_unreadable(annotations: Annotations, unreadable: tuple[Problem, ...
 
 def _described(annotations: Annotations) -> str:
     faces = sum(len(image.faces) for image in annotations.images)
-    problems = "".join(f", {count} x {kind}" for kind, count in annotations.count_problems().items())
-    return f"{len(annotations.images)} pictures, {faces} faces, format {annotations.format}{problems}"
+    kinds = Counter(problem.kind.text for problem in annotations.problems)
+    problems = "".join(f", {count} x {kind}" for kind, count in kinds.items())
+    return f"{len(annotations.images)} images, {faces} faces, format {annotations.format}{problems}"
 
 
-def _described_settings(settings: ScoreSettings, request: EvaluationRequest) -> dict[str, Any]:
-    group_by = request.group_by.pattern if request.group_by else None
-    return {**asdict(settings), "unlabelled": request.unlabelled, "group_by": group_by}
+def _settings_info(settings: ScoreSettings, request: EvaluationRequest) -> SettingsInfo:
+    return SettingsInfo(
+        box=settings.box,
+        predicted_box=settings.predicted_box,
+        min_score=settings.min_score,
+        score_floor=settings.score_floor,
+        iou=settings.iou,
+        incorrect_as=settings.incorrect_as,
+        bootstrap=settings.bootstrap,
+        group_by=request.group_by.pattern if request.group_by else None,
+        unlabelled=request.unlabelled,
+    )
 
 
-def _described_data(annotations: Annotations, request: EvaluationRequest) -> dict[str, Any]:
+def _data_info(annotations: Annotations, request: EvaluationRequest) -> DataInfo:
     faces = [face for image in annotations.images for face in image.faces]
     counting = [face.label.value for face in faces if not face.ignore]
-    return {
-        "images": str(request.images),
-        "labels": None if request.labels is None else str(request.labels),
-        "format": annotations.format,
-        "sha256": annotations.sha256,
-        "pictures": len(annotations.images),
-        "faces": len(counting),
-        "ignored": len(faces) - len(counting),
-        "by_class": {label.value: counting.count(label.value) for label in CLASSES},
-        "names": dict(annotations.names),
-        "problems": annotations.count_problems(),
-        "problem_list": [asdict(problem) for problem in annotations.problems[:_MOST_PROBLEMS]],
-    }
+    return DataInfo(
+        images=str(request.images),
+        labels=None if request.labels is None else str(request.labels),
+        format=annotations.format,
+        sha256=annotations.sha256,
+        pictures=len(annotations.images),
+        faces=len(counting),
+        ignored=len(faces) - len(counting),
+        by_class={label.value: counting.count(label.value) for label in CLASSES},
+        names=dict(annotations.names),
+        problems=annotations.count_problems(),
+        problem_list=annotations.problems[:_MOST_PROBLEMS],
+    )

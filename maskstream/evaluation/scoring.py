@@ -1,44 +1,37 @@
-"""From labels and predictions to everything that is reported."""
+"""Score predictions against labels: compute all metrics that labels and predictions decide."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
-from maskstream.annotations.types import Annotations, LabelledImage
+from maskstream.annotations.labelled_images import Annotations, LabelledImage
 from maskstream.config.schema import IncorrectAs
 from maskstream.evaluation.average_precision import average_precision
-from maskstream.evaluation.breakdowns import Reference, breakdowns
-from maskstream.evaluation.curves import calibration, judged_faces, keypoint_errors, precision_recall, roc
-from maskstream.evaluation.error_analysis import count_mistakes, find_mistakes
+from maskstream.evaluation.breakdowns import Reference, by_class, by_group, by_score, by_size, operating_points
+from maskstream.evaluation.curves import calibration, classified_faces, keypoint_errors, precision_recall, roc
+from maskstream.evaluation.error_analysis import Mistake, count_mistakes, find_mistakes
 from maskstream.evaluation.matching import CLASSES, IntArray, Overlaps, match, outcomes, paper_pairs, tabulate
-from maskstream.evaluation.metrics import (
-    IOU_THRESHOLDS,
-    Floats,
-    describe_one_to_one,
-    describe_paper,
-    draw_images,
-    iou_key,
-)
-from maskstream.evaluation.types import BoxKind, ImagePredictions, Mistake
+from maskstream.evaluation.metrics import IOU_THRESHOLDS, draw_images, one_to_one_metrics, paper_metrics
+from maskstream.evaluation.metrics_json import ScoreMetrics, iou_key
+from maskstream.evaluation.predictions import BoxKind, ImagePredictions
 from maskstream.vision.geometry import head_box
 
 
 @dataclass(frozen=True)
 class ScoreSettings:
-    """What a score depends on besides labels and predictions."""
+    """The settings that decide about a score."""
 
     box: BoxKind
-    """What the labels are."""
+    """What the labelled boxes contain."""
     predicted_box: BoxKind
-    """What the predictions are; faces become heads by the rule of `geometry`."""
+    """What the predicted boxes contain; faces are turned into heads by the rule of `geometry`."""
     min_score: float
-    """The operating threshold: predictions below it serve the curves only."""
+    """Operating threshold: predictions with a lower score count for the curves only."""
     score_floor: float
     iou: float
-    """The reference IoU, one of `IOU_THRESHOLDS`."""
+    """Reference IoU, one of `IOU_THRESHOLDS`."""
     incorrect_as: IncorrectAs
     bootstrap: int
     group_by: re.Pattern[str] | None = None
@@ -46,14 +39,13 @@ class ScoreSettings:
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """What came out."""
+    """The result of `score`."""
 
-    metrics: dict[str, Any]
-    """The part of docs/evaluation.md's metrics.json that labels and predictions decide."""
+    metrics: ScoreMetrics
     mistakes: tuple[Mistake, ...]
-    """At the reference IoU, by kind, the worst first."""
+    """Errors at the reference IoU, by kind, the worst first."""
     names: tuple[str, ...]
-    """Of the P images."""
+    """Names of the P images."""
     one_to_one: IntArray
     """(P, 19, 5, 5) confusion tables by image and IoU."""
     paper: IntArray
@@ -65,29 +57,33 @@ def score(annotations: Annotations, predictions: Mapping[str, ImagePredictions],
 
     Args:
         annotations: The labels.
-        predictions: By image; an image without an entry has none.
-        settings: See there.
+        predictions: By image name; an image without an entry has no predictions.
+        settings: See `ScoreSettings`.
     """
     overlaps = [_overlaps(image, predictions, settings) for image in annotations.images]
-    matches = {iou: [match(each, iou) for each in overlaps] for iou in IOU_THRESHOLDS}
-    found = {
-        iou: [outcomes(*pair, settings.min_score) for pair in zip(overlaps, matches[iou], strict=True)] for iou in IOU_THRESHOLDS
-    }
-    one_to_one = np.array([[tabulate(each) for each in found[iou]] for iou in IOU_THRESHOLDS]).swapaxes(0, 1)
+    reference = _at_iou(overlaps, settings.iou, settings.min_score)
+    one_to_one = np.stack([_at_iou(overlaps, iou, settings.min_score).tables for iou in IOU_THRESHOLDS], axis=1)
     paper = np.array([[paper_pairs(each, iou, settings.min_score) for iou in IOU_THRESHOLDS] for each in overlaps])
     draws = draw_images(len(overlaps), settings.bootstrap)
-    classes = [label.value for label in CLASSES[: 2 if settings.incorrect_as == "no_mask" else 3]]
-    reference = Reference(overlaps, matches[settings.iou], found[settings.iou])
-    mistakes = find_mistakes(overlaps, found[settings.iou])
-    metrics = {
-        "classes": classes,
-        "one_to_one": {iou_key(iou): describe_one_to_one(one_to_one[:, step], draws) for step, iou in enumerate(IOU_THRESHOLDS)},
-        "paper": {iou_key(iou): describe_paper(paper[:, step], draws) for step, iou in enumerate(IOU_THRESHOLDS)},
-        "ap": average_precision(overlaps, classes, draws),
-        **_curves(reference, classes, settings.min_score, draws),
-        **breakdowns(reference, settings.score_floor, settings.group_by, draws),
-        "mistakes": count_mistakes(mistakes),
-    }
+    classes = tuple(label.value for label in CLASSES[: 2 if settings.incorrect_as == "no_mask" else 3])
+    mistakes = find_mistakes(overlaps, reference.outcomes)
+    classified = classified_faces(overlaps, reference.matches, settings.min_score)
+    metrics = ScoreMetrics(
+        classes=classes,
+        one_to_one={iou_key(iou): one_to_one_metrics(one_to_one[:, step], draws) for step, iou in enumerate(IOU_THRESHOLDS)},
+        paper={iou_key(iou): paper_metrics(paper[:, step], draws) for step, iou in enumerate(IOU_THRESHOLDS)},
+        ap=average_precision(overlaps, classes, draws),
+        roc=roc(classified, draws) if settings.incorrect_as == "no_mask" else None,
+        calibration=calibration(classified, draws),
+        precision_recall=precision_recall(overlaps, reference.matches, classes),
+        keypoints=keypoint_errors(overlaps, reference.matches, settings.min_score, draws),
+        sizes=by_size(reference, draws),
+        by_class=by_class(reference.tables, draws),
+        groups=by_group(reference, settings.group_by, settings.bootstrap),
+        scores=by_score(reference),
+        operating_points=operating_points(reference, settings.score_floor),
+        mistakes=count_mistakes(mistakes),
+    )
     return Scored(metrics, mistakes, tuple(image.name for image in annotations.images), one_to_one, paper)
 
 
@@ -100,13 +96,8 @@ def _overlaps(image: LabelledImage, predictions: Mapping[str, ImagePredictions],
     return Overlaps.of(image, predicted, settings.incorrect_as)
 
 
-def _curves(reference: Reference, classes: Sequence[str], min_score: float, draws: Floats) -> dict[str, Any]:
-    overlaps, matches = reference.overlaps, reference.matches
-    faces = judged_faces(overlaps, matches, min_score)
-    is_binary = len(classes) == 2
-    return {
-        "roc": roc(faces, draws) if is_binary else None,
-        "calibration": calibration(faces, draws),
-        "precision_recall": precision_recall(overlaps, matches, classes),
-        "keypoints": keypoint_errors(overlaps, matches, min_score, draws),
-    }
+def _at_iou(overlaps: list[Overlaps], iou: float, min_score: float) -> Reference:
+    """Match predictions with labels in all images at one IoU threshold."""
+    matches = [match(each, iou) for each in overlaps]
+    found = [outcomes(each, matched, min_score) for each, matched in zip(overlaps, matches, strict=True)]
+    return Reference(overlaps, matches, found, np.array([tabulate(each) for each in found]))

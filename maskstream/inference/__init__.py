@@ -1,1 +1,1 @@
-"""Detect, align and classify batches of frames, and propagate faces between two looks of the detector."""
+"""Detect, align and classify batches of frames, and propagate faces between detections."""

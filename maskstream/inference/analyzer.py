@@ -1,4 +1,4 @@
-"""Frames in, judged faces out. Knows no threads and no input or output: call it from anywhere."""
+"""Detect, align and classify the faces of batches of frames. No threads, no input or output: any code may call it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +11,7 @@ from loguru import logger
 
 from maskstream.config.schema import Config, IncorrectAs
 from maskstream.config.source_settings import SourceSettings
-from maskstream.models.fork_safety import OwnProcess
+from maskstream.models.fork_safety import ForkGuard
 from maskstream.protocols import Classifier, Cutter, Detector
 from maskstream.types import BACKGROUND, BgrImage, Detection, Face, FloatArray, Frame, FrameResult, Label
 from maskstream.vision.align import AlignRules, crop_quad, cut_faces
@@ -20,7 +20,7 @@ from maskstream.vision.geometry import are_pixels, box_corners, face_box, is_box
 
 @dataclass(frozen=True)
 class _Thresholds:
-    """What decides about the faces of one source."""
+    """The settings that decide about the faces of one source."""
 
     min_score: float
     max_faces: int
@@ -29,16 +29,18 @@ class _Thresholds:
     max_background: float
     min_unknown_score: float
     region: tuple[float, ...]
-    """Left, top, right, bottom as shares of the picture."""
+    """Left, top, right, bottom as fractions of the frame."""
 
     @classmethod
     def of(cls, config: Config) -> "_Thresholds":
-        rules = AlignRules(config.align.min_face_px, config.align.min_keypoint_score)
-        detector, classifier = config.detector, config.classifier
         return cls(
-            *(detector.min_score, detector.max_faces, rules),
-            *(classifier.incorrect_as, classifier.max_background, config.align.min_unknown_score),
-            tuple(detector.region or (0, 0, 1, 1)),
+            min_score=config.detector.min_score,
+            max_faces=config.detector.max_faces,
+            rules=AlignRules(config.align.min_face_px, config.align.min_keypoint_score),
+            incorrect_as=config.classifier.incorrect_as,
+            max_background=config.classifier.max_background,
+            min_unknown_score=config.align.min_unknown_score,
+            region=tuple(config.detector.region or (0, 0, 1, 1)),
         )
 
 
@@ -49,27 +51,27 @@ class _Candidate:
     detection: Detection
     face_box_xyxy: FloatArray
     quad_xy: FloatArray | None
-    """(4, 2), the outline of what is judged; None where it cannot be."""
+    """(4, 2), the outline of the crop for the classifier; None where no upright crop is possible."""
     thresholds: _Thresholds
 
 
 @dataclass(eq=False)
 class _Findings:
-    """What is known of one frame so far."""
+    """What the models have found so far in one frame."""
 
     candidates: list[_Candidate]
-    """The most certain first."""
+    """The highest score first."""
     faces: list[Face] = field(default_factory=list)
     hidden: list[Face] = field(default_factory=list)
-    """What is left out but may be a face."""
+    """Left out of the faces, but may be faces."""
     unusable: int = 0
-    """Answers of the models that are of no use."""
+    """Number of detections and classifications with numbers that are not finite."""
     unseen: bool = False
-    """Whether one of them was the place of a face."""
+    """Whether the place of a face is unknown, because the numbers of its detection are not finite."""
 
 
 class Analyzer:
-    """Detects, aligns and judges the faces of a batch of frames, of one source or of many."""
+    """Detects, aligns and classifies the faces of a batch of frames, of one source or of many."""
 
     def __init__(
         self,
@@ -78,20 +80,21 @@ class Analyzer:
         settings: Config | SourceSettings,
         cut: Cutter = cut_faces,
     ) -> None:
-        """Put the stages together.
+        """Connect the stages.
 
         Args:
-            detector: Finds faces or people; with as low a threshold as the lowest here, and as many as the most here.
-            classifier: Judges aligned crops.
-            settings: Thresholds, the maximum number of faces, and what `incorrect` counts as.
-            cut: Cuts the crops, as the classifier takes them.
+            detector: Finds faces or people, down to the lowest `detector.min_score` and up to the highest `detector.max_faces` in
+                the settings.
+            classifier: Classifies aligned crops.
+            settings: Thresholds, the maximum number of faces, and what `incorrect` counts as, for each source.
+            cut: Cuts the crops for the classifier.
         """
         self._cut = cut
         self._detector = detector
         self._classifier = classifier
         self._settings = SourceSettings.shared(settings)
-        self._process = OwnProcess()
-        self._has_said = False
+        self._process = ForkGuard()
+        self._has_warned = False
         self._admitting = Lock()
         detectors = [config.detector for config in self._settings.all()]
         self._admitted = min(each.min_score for each in detectors), max(each.max_faces for each in detectors)
@@ -99,40 +102,37 @@ class Analyzer:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """What the classifier tells."""
+        """The classes of the classifier."""
         return self._classifier.class_names
 
     def admit(self, config: Config) -> None:
-        """Let the detector find what a source with these settings wants, which may take seconds: some are compiled anew.
+        """Make the detector ready for a source with these settings. This may take seconds: some detectors are compiled again.
 
-        May be called while another thread analyses. Whoever wants no more than what is ready does not wait for others.
+        May be called while another thread analyses. Settings that the detector is ready for do not wait for other calls.
 
         Raises:
-            ModelError: The detector cannot find so much.
+            ModelError: The detector cannot find as many faces.
         """
         wanted = config.detector
-        if self._is_ready_for(wanted.min_score, wanted.max_faces):
+        admitted_score, admitted_faces = self._admitted
+        if wanted.min_score >= admitted_score and wanted.max_faces <= admitted_faces:
             return
         with self._admitting:
             self._detector.admit(wanted.min_score, wanted.max_faces)
             min_score, max_faces = self._admitted
             self._admitted = min(min_score, wanted.min_score), max(max_faces, wanted.max_faces)
 
-    def _is_ready_for(self, min_score: float, max_faces: int) -> bool:
-        admitted_score, admitted_faces = self._admitted
-        return min_score >= admitted_score and max_faces <= admitted_faces
-
     def forget(self, source_id: str) -> None:
-        """Nothing to forget: no frame has to do with another."""
+        """Do nothing: no frame depends on another."""
 
     def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
-        """Return one result per frame, in order. All faces of all frames are classified in one go.
+        """Return one result per frame, in order. All faces of all frames are classified in one batch.
 
         Several threads may call it.
 
         Raises:
-            ModelError: This is a fork of the process that loaded the models.
-            OutOfMemory: Fewer frames at a time may do.
+            ModelError: This process is a fork of the process that loaded the models.
+            OutOfMemory: Fewer frames at a time may succeed.
         """
         self._process.require()
         started = perf_counter()
@@ -147,37 +147,42 @@ class Analyzer:
         self._classify(findings, crops)
         classified = perf_counter()
         share_ms = 1000 / max(len(frames), 1)
-        stages = {
+        stages_ms = {
             "detect": (detected - started) * share_ms,
             "align": (aligned - detected) * share_ms,
             "classify": (classified - aligned) * share_ms,
         }
-        self._say_unusable(frames, findings)
-        return [_result(*each, stages) for each in zip(frames, findings, regions, strict=True)]
+        self._warn_of_unusable(frames, findings)
+        return [_result(frame, found, region, stages_ms) for frame, found, region in zip(frames, findings, regions, strict=True)]
 
     def _detect(self, frames: Sequence[Frame], regions: Sequence[tuple[int, int, int, int]]) -> list[list[Detection]]:
-        """Return what the detector finds in the region of each frame, in pixels of the whole frame."""
+        """Run the detector on the region of each frame, and return the detections in pixels of the complete frame."""
         images = [frame.bgr[top:bottom, left:right] for frame, (left, top, right, bottom) in zip(frames, regions, strict=True)]
         detections = self._detector.detect(images) if images else []
         return [
-            [_moved(detection, left, top) for detection in found]
+            [_shifted(detection, left, top) for detection in found]
             for found, (left, top, _, _) in zip(detections, regions, strict=True)
         ]
 
     def _classify(self, findings: Sequence[_Findings], crops: Sequence[BgrImage]) -> None:
-        """Add to the findings of each frame its faces, and what is left out but may be a face."""
-        rows = iter(self._classifier.classify(crops))
+        """Add the faces of each frame to its findings, and what is left out but may be a face."""
+        probabilities = self._classifier.classify(crops)
+        row = 0
         for found in findings:
             for candidate in found.candidates:
-                probabilities = None if candidate.quad_xy is None else next(rows)
-                found.unusable += probabilities is not None and not np.isfinite(probabilities).all()
-                face, is_one = self._judge(candidate, probabilities)
-                (found.faces if is_one else found.hidden).append(face)
+                of_candidate = None
+                if candidate.quad_xy is not None:
+                    of_candidate = probabilities[row]
+                    row += 1
+                    found.unusable += not np.isfinite(of_candidate).all()
+                face, is_face = self._face_of(candidate, of_candidate)
+                (found.faces if is_face else found.hidden).append(face)
 
-    def _judge(self, candidate: _Candidate, probabilities: FloatArray | None) -> tuple[Face, bool]:
-        """Return the face, and False where the classifier sees none, or was shown nothing and the detector is not certain.
+    def _face_of(self, candidate: _Candidate, probabilities: FloatArray | None) -> tuple[Face, bool]:
+        """Return a candidate as a face, and whether it is one.
 
-        A face of which the classifier says no finite numbers stays, as `unknown`: that it is none, nobody has said.
+        It is none where the classifier sees the background, or where there was no crop and the score of the detector is low.
+        Where the probabilities are not finite it stays a face with the label `unknown`: the classifier has not excluded it.
         """
         by_class = {}
         if probabilities is not None and np.isfinite(probabilities).all():
@@ -185,38 +190,40 @@ class Analyzer:
         background = by_class.pop(BACKGROUND, 0.0)
         thresholds = candidate.thresholds
         is_doubtful = probabilities is None and candidate.detection.score < thresholds.min_unknown_score
-        is_one = not is_doubtful and background <= thresholds.max_background
+        is_face = not is_doubtful and background <= thresholds.max_background
+        label, confidence = Label.UNKNOWN, None
+        if by_class and is_face:
+            label, confidence = _verdict(by_class, thresholds.incorrect_as)
         quad_xy = box_corners(candidate.face_box_xyxy) if candidate.quad_xy is None else candidate.quad_xy
-        label, confidence = _verdict(by_class, thresholds.incorrect_as) if by_class and is_one else (Label.UNKNOWN, None)
-        return Face(candidate.detection, quad_xy, candidate.face_box_xyxy, label, confidence), is_one
+        return Face(candidate.detection, quad_xy, candidate.face_box_xyxy, label, confidence), is_face
 
-    def _say_unusable(self, frames: Sequence[Frame], findings: Sequence[_Findings]) -> None:
-        """Say once that the models give answers that are of no use."""
+    def _warn_of_unusable(self, frames: Sequence[Frame], findings: Sequence[_Findings]) -> None:
+        """Write one warning in the life of the analyzer."""
         first = next((frame for frame, found in zip(frames, findings, strict=True) if found.unusable), None)
-        if first is not None and not self._has_said:
-            self._has_said = True
+        if first is not None and not self._has_warned:
+            self._has_warned = True
             where = first.source_id if first.file is None else first.file
             logger.warning(
-                "{}: the models give answers that are no finite numbers; such faces are unknown, and counted; check the weights, "
-                "and try precision float32 or another backend",
+                "{}: the models return numbers that are not finite; these faces are labelled unknown, and counted; check the "
+                "weights, and try precision float32 or another backend",
                 where,
             )
 
 
 def _candidates(detections: list[Detection], thresholds: _Thresholds) -> _Findings:
-    """Return what is to be judged in a frame, and what the detector's answers are worth."""
+    """Return the faces to classify in a frame, and how many detections are unusable."""
     found = _Findings([])
     places: list[tuple[Detection, FloatArray]] = []
     for detection in detections:
-        plain = _without_strays(detection)
-        found.unusable += plain is not detection or not isfinite(detection.score) or not is_box(detection.box_xyxy)
-        box = face_box(plain)
+        cleaned = _without_strays(detection)
+        found.unusable += cleaned is not detection or not isfinite(detection.score) or not is_box(detection.box_xyxy)
+        box = face_box(cleaned)
         if not (is_box(detection.box_xyxy) and is_box(box)):
             found.unseen |= not detection.score < thresholds.min_score
         elif not isfinite(detection.score):
-            found.hidden.append(_unknown(replace(plain, score=0.0), box))
+            found.hidden.append(_unknown(replace(cleaned, score=0.0), box))
         elif detection.score >= thresholds.min_score:
-            places.append((plain, box))
+            places.append((cleaned, box))
     places.sort(key=lambda pair: -pair[0].score)
     found.candidates = [
         _Candidate(detection, box, crop_quad(detection, box, thresholds.rules), thresholds)
@@ -227,34 +234,34 @@ def _candidates(detections: list[Detection], thresholds: _Thresholds) -> _Findin
 
 
 def _unknown(detection: Detection, box_xyxy: FloatArray) -> Face:
-    """Return a face that nobody is told of, but that is covered where faces are."""
+    """Return a face that is not reported, but is anonymised where faces are."""
     return Face(detection, box_corners(box_xyxy), box_xyxy, Label.UNKNOWN, None)
 
 
 def _result(frame: Frame, found: _Findings, region: tuple[int, int, int, int], stages_ms: Mapping[str, float]) -> FrameResult:
     result = FrameResult.of(frame, tuple(found.faces), tuple(found.hidden), stages_ms)
-    is_whole = region == (0, 0, frame.width, frame.height)
-    return replace(result, unusable=found.unusable, unseen=found.unseen, region_xyxy=None if is_whole else region)
+    is_complete = region == (0, 0, frame.width, frame.height)
+    return replace(result, unusable=found.unusable, unseen=found.unseen, region_xyxy=None if is_complete else region)
 
 
 def _verdict(by_class: Mapping[str, float], incorrect_as: IncorrectAs) -> tuple[Label, float]:
-    """Return the label of a face and its probability, which is that among the classes of faces."""
-    whole = sum(by_class.values())
+    """Return the label of a face, and its probability among the classes of faces."""
+    total = sum(by_class.values())
     if incorrect_as == "no_mask":
         mask = by_class["mask"]
-        by_class = {"mask": mask, "no_mask": whole - mask}
+        by_class = {"mask": mask, "no_mask": total - mask}
     best = max(by_class, key=by_class.__getitem__)
-    return Label(best), by_class[best] / max(whole, 1e-9)
+    return Label(best), by_class[best] / max(total, 1e-9)
 
 
 def _region_px(frame: Frame, region: Sequence[float]) -> tuple[int, int, int, int]:
-    """Return left, top, right, bottom of a region in pixels, at least one wide and high."""
+    """Return left, top, right, bottom of a region in pixels. It is at least one pixel wide and high."""
     left, top = int(region[0] * (frame.width - 1)), int(region[1] * (frame.height - 1))
     return left, top, max(left + 1, ceil(region[2] * frame.width)), max(top + 1, ceil(region[3] * frame.height))
 
 
-def _moved(detection: Detection, x: int, y: int) -> Detection:
-    """Return a detection in a part of a picture as one in the whole, whose pixel (x, y) the part begins with."""
+def _shifted(detection: Detection, x: int, y: int) -> Detection:
+    """Return a detection in a part of a frame, whose upper left pixel is (x, y), as a detection in the complete frame."""
     if x == y == 0:
         return detection
     shift = np.array([x, y], np.float32)
@@ -263,7 +270,7 @@ def _moved(detection: Detection, x: int, y: int) -> Detection:
 
 
 def _without_strays(found: Detection) -> Detection:
-    """Return a detection whose keypoints can be in a picture, and whose scores are numbers; others become NaN."""
+    """Return a detection in which keypoints far outside of any frame, and scores that are not finite, are NaN."""
     if are_pixels(found.keypoints_xy) and np.isfinite(found.keypoint_scores).all():
         return found
     points = [point if are_pixels(point) else np.full(2, np.nan) for point in found.keypoints_xy]

@@ -1,4 +1,4 @@
-"""Models put together from a configuration, for single images and for the stream."""
+"""Build the models and the analyzer that a configuration names, for single images and for streams."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -9,9 +9,9 @@ import numpy as np
 from loguru import logger
 from numpy.typing import NDArray
 
-from maskstream.config.detector_interval import analysed_per_look, covers_faces
+from maskstream.config.detector_interval import analysed_per_detection, anonymises_faces
 from maskstream.config.loading import load_config
-from maskstream.config.schema import ClassifierConfig, Config, DetectorConfig
+from maskstream.config.schema import Config
 from maskstream.config.source_settings import SourceSettings
 from maskstream.errors import ConfigError
 from maskstream.inference.analyzer import Analyzer
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 _GPU_BATCH_SIZE: Final = 8
 _PER_STREAM: Final = 2
-"""Frames for each of OpenVINO's streams in one go, where there are so many: the streams wait for each other less often."""
+"""Frames in a batch for each OpenVINO stream. With two, the streams wait less often for each other."""
 
 
 class MaskPipeline:
-    """Judges the faces of single images. Several threads may call one; a forked process needs one of its own.
+    """Detects and classifies the faces of single images. Several threads may share one. A forked process needs its own.
 
     pipeline = MaskPipeline()
     faces = pipeline(cv2.imread("photo.jpg"))
@@ -48,31 +48,38 @@ class MaskPipeline:
             config: From `load_config`; None for the defaults.
 
         Raises:
-            ConfigError: The device or a model's name is not known here.
+            ConfigError: The device or the name of a model is unknown.
             ModelError: A model cannot be loaded.
         """
         self._config = config or load_config()
         self.analyzer = build_analyzer(self._config)
 
     def __call__(self, image_bgr: BgrImage) -> tuple[Face, ...]:
-        """Return the faces of an image (H, W, 3) uint8 BGR, as `cv2.imread` gives it; the most certain first.
+        """Return the faces of an image, the highest score first.
+
+        Args:
+            image_bgr: (H, W, 3) uint8 BGR, as `cv2.imread` returns it.
 
         Raises:
-            ModelError: This is a fork of the process that loaded the models.
-            TypeError: It is no NumPy array: a path, an image of PIL, or the None that `cv2.imread` returns.
-            ValueError: It is an array of another shape or type.
+            ModelError: This process is a fork of the process that loaded the models.
+            TypeError: The image is no NumPy array, but a path, a PIL image, or the None that `cv2.imread` returns.
+            ValueError: The array has another shape or type.
         """
         return self.analyzer.analyze([_lone_frame(image_bgr)])[0].faces
 
     def draw(self, image_bgr: BgrImage, faces: Sequence[Face]) -> BgrImage:
-        """Return a copy of an image as `__call__` takes it, with the faces drawn.
+        """Return a copy of an image with the faces drawn.
 
-        Where faces are covered (`privacy.blur`), the models look at it again: also what may be no face is covered then, and what
-        is not among the faces that are given.
+        With `privacy.blur` the models run on the image again. Faces that they find besides `faces`, and what may be a face, are
+        anonymised too.
+
+        Args:
+            image_bgr: As for `__call__`.
+            faces: The faces to draw, as `__call__` returns them.
         """
         frame = _lone_frame(image_bgr)
         result = FrameResult.of(frame, tuple(faces), (), {})
-        if covers_faces(self._config):
+        if anonymises_faces(self._config):
             found = self.analyzer.analyze([frame])[0]
             others = tuple(face for face in found.faces if is_covered(face, self._config.privacy.blur))
             result = replace(found, faces=tuple(faces), hidden=found.hidden + others)
@@ -81,45 +88,44 @@ class MaskPipeline:
 
 def _lone_frame(image_bgr: BgrImage) -> Frame:
     _require_array(image_bgr)
-    wrong = _what_is_wrong(image_bgr)
+    wrong = _advice(image_bgr)
     if wrong:
-        raise ValueError(f"the picture is {image_bgr.dtype} {image_bgr.shape}, expected uint8 (height, width, 3): {wrong}")
-    return Frame(image_bgr, index=0, source_id="picture", time_s=0.0)
+        raise ValueError(f"the image is {image_bgr.dtype} {image_bgr.shape}, expected uint8 (height, width, 3): {wrong}")
+    return Frame(image_bgr, index=0, source_id="image", time_s=0.0)
 
 
 def _require_array(image: object) -> None:
-    """Raise `TypeError` for what is no array, and say what to do with it."""
+    """Raise a `TypeError` that says what to do, if the image is no NumPy array."""
     if isinstance(image, np.ndarray):
         return
     if image is None:
-        raise TypeError("the picture is None: cv2.imread returns that where it cannot read a file; check the path and the file")
+        raise TypeError("the image is None: cv2.imread returns None when it cannot read a file; check the path and the file")
     kind = f"{type(image).__module__}.{type(image).__qualname__}"
     if kind.startswith("PIL."):
-        how = 'cv2.cvtColor(np.asarray(picture.convert("RGB")), cv2.COLOR_RGB2BGR), for PIL has red first'
+        how = 'cv2.cvtColor(np.asarray(image.convert("RGB")), cv2.COLOR_RGB2BGR), because PIL has red first'
     elif isinstance(image, str | PathLike):
         how = "cv2.imread(path)"
     else:
         how = "a NumPy array, uint8 (height, width, 3), blue first"
-    raise TypeError(f"the picture is a {kind.removeprefix('builtins.')}; give {how}")
+    raise TypeError(f"the image is a {kind.removeprefix('builtins.')}; give {how}")
 
 
-def _what_is_wrong(image: NDArray[Any]) -> str:
-    """Return what to do with an array that is no image (H, W, 3) uint8; nothing for one that is."""
+def _advice(image: NDArray[Any]) -> str:
+    """Return what is wrong with an array and what to do; an empty text for an image (H, W, 3) uint8."""
     if image.size == 0:
         return "it is empty; check how it was cut"
     if image.ndim not in (2, 3):
-        return "give one picture at a time" if image.ndim == 4 else "it has no rows and columns"
+        return "give one image at a time" if image.ndim == 4 else "it has no rows and columns"
     if image.ndim == 2 or image.shape[2] == 1:
-        return "it is grey; cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)"
+        return "it is grey; cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)"
     if image.shape[2] == 4:
-        return "it has a channel for transparency; cv2.cvtColor(picture, cv2.COLOR_BGRA2BGR)"
+        return "it has an alpha channel; cv2.cvtColor(image, cv2.COLOR_BGRA2BGR)"
     if image.shape[2] != 3:
-        return "give channels last; picture.transpose(1, 2, 0)" if image.shape[0] == 3 else "give three channels"
+        return "give channels last; image.transpose(1, 2, 0)" if image.shape[0] == 3 else "give three channels"
     if image.dtype != np.uint8:
-        is_float = np.issubdtype(image.dtype, np.floating)
-        return "scale it to 0..255 and cast it; " + (
-            "(picture * 255).astype(np.uint8) for 0..1" if is_float else "astype(np.uint8)"
-        )
+        if np.issubdtype(image.dtype, np.floating):
+            return "scale it to 0..255 and cast it; (image * 255).astype(np.uint8) for 0..1"
+        return "scale it to 0..255 and cast it; astype(np.uint8)"
     return ""
 
 
@@ -128,10 +134,10 @@ def build_analyzer(settings: Config | SourceSettings, *, several: bool = False) 
 
     Args:
         settings: The models, and the thresholds of each source.
-        several: Whether mostly several frames are analysed in one go.
+        several: Whether most batches will have several frames.
 
     Raises:
-        ConfigError: The device or a model's name is not known here.
+        ConfigError: The device or the name of a model is unknown.
         ModelError: A model cannot be loaded.
     """
     settings = SourceSettings.shared(settings)
@@ -149,65 +155,65 @@ def build_analyzer(settings: Config | SourceSettings, *, several: bool = False) 
     require_incorrect(classifier.class_names, settings.all())
     logger.info("{} and {} on {}", config.detector.name, config.classifier.name, device)
     cut: Cutter = cut_faces
-    if uploads and kind_of(device) == "cuda" and chosen.name in CROP_ARCHITECTURES:  # elsewhere volumes cannot be sampled
+    if uploads and kind_of(device) == "cuda" and chosen.name in CROP_ARCHITECTURES:  # other devices cannot sample volumes
         cut = DeviceCutter(uploads)
     return Analyzer(detector, classifier, settings, cut)
 
 
 def build_detector(settings: Config | SourceSettings, uploads: "Uploads | None" = None, *, several: bool = False) -> Detector:
-    """Load the detector that a configuration names, as sensitive as the most sensitive source wants it.
+    """Load the detector that a configuration names, with the lowest threshold and the most faces of all sources.
 
     Args:
         settings: The model, and the thresholds of each source.
-        uploads: What sends images to the device, where others look at them too.
-        several: Whether mostly several images are shown to it at a time.
+        uploads: Copies images to the device, where other stages use them too.
+        several: Whether most batches will have several images.
 
     Raises:
-        ConfigError: The device or the model's name is not known here.
-        ModelError: It cannot be loaded.
+        ConfigError: The device or the name of the model is unknown.
+        ModelError: The model cannot be loaded.
     """
     settings = SourceSettings.shared(settings)
     config = settings.common
     require_models(config)
     detectors = [own.detector for own in settings.all()]
     options = DetectorOptions(
-        pick_device(config.device),
-        min(each.min_score for each in detectors),
-        max(each.max_faces for each in detectors),
-        config.detector.short_side,
-        config.detector.weights,
-        config.detector.backend,
-        config.precision,
-        several,
-        uploads,
+        device=pick_device(config.device),
+        min_score=min(each.min_score for each in detectors),
+        max_faces=max(each.max_faces for each in detectors),
+        short_side=config.detector.short_side,
+        weights=config.detector.weights,
+        backend=config.detector.backend,
+        precision=config.precision,
+        several=several,
+        uploads=uploads,
     )
     return DETECTORS[config.detector.name](options)
 
 
 def require_incorrect(class_names: Sequence[str], configs: Iterable[Config]) -> None:
-    """Refuse to ask a classifier for what it does not tell.
+    """Refuse `classifier.incorrect_as: incorrect` where the classifier has no class `incorrect`.
 
     Raises:
-        ConfigError: A source wants to know it.
+        ConfigError: A source has this setting.
     """
     if "incorrect" not in class_names and any(each.classifier.incorrect_as == "incorrect" for each in configs):
         raise ConfigError(
-            f"classifier.incorrect_as: incorrect is none of what the classifier tells: {', '.join(class_names)}; "
-            "give weights that know it, such as --classifier weights/mask_mobilenet_incorrect.safetensors"
+            f"classifier.incorrect_as: incorrect is not one of the classes of the classifier: {', '.join(class_names)}; "
+            "give weights that have it, such as --classifier weights/mask_mobilenet_incorrect.safetensors"
         )
 
 
 def require_models(config: Config) -> None:
-    """Find out whether what a configuration names is known, before anything is loaded.
+    """Check the names of device, backends and models in a configuration, before a model is loaded.
 
     Raises:
-        ConfigError: The device, what runs a model, or its name is not known here.
+        ConfigError: A name is unknown.
     """
     device = pick_device(config.device)
-    for section, known in (("detector", DETECTORS), ("classifier", CLASSIFIERS)):
-        chosen: DetectorConfig | ClassifierConfig = getattr(config, section)
-        _require_known(f"{section}.name", chosen.name, known)
-        choose_backend(f"{section}.backend", chosen.backend, device, config.precision)
+    _require_known("detector.name", config.detector.name, DETECTORS)
+    choose_backend("detector.backend", config.detector.backend, device, config.precision)
+    _require_known("classifier.name", config.classifier.name, CLASSIFIERS)
+    choose_backend("classifier.backend", config.classifier.backend, device, config.precision)
 
 
 def _require_known(key: str, name: str, known: Mapping[str, object]) -> None:
@@ -215,20 +221,24 @@ def _require_known(key: str, name: str, known: Mapping[str, object]) -> None:
         raise ConfigError(f"{key}: {name!r} is not known; allowed: {', '.join(known)}")
 
 
-def batch_size_of(config: Config, *, follows: bool = True) -> int:
-    """Return how many frames are analysed in one go, at most: the one place where that is decided.
+def batch_size_of(config: Config, *, is_video: bool = True) -> int:
+    """Return the maximum number of frames in a batch.
 
-    It is `stream.batch_size`. Where that is null, it is as many as the detector looks at in one go, which depends on the device
-    and on what runs it, times the analysed frames that come to one look (`detector_interval`). During a run its `Batcher` has the
-    number: the engine halves it there where memory does not suffice.
+    It is `stream.batch_size`. Where that is null, it is the batch size of the detector, which depends on the device and the
+    backend, times the number of analysed frames per detection (`detector_interval`). During a run the `Batcher` has the number:
+    the engine halves it where memory is short.
 
     Args:
-        config: Says it.
-        follows: Whether faces are followed between looks, as in a video; False for images.
+        config: The device, the backend and how often the detector runs.
+        is_video: Whether faces are propagated between detections; False for images.
     """
     if config.stream.batch_size is not None:
         return config.stream.batch_size
     device = pick_device(config.device)
     backend = choose_backend("detector.backend", config.detector.backend, device, config.precision)
-    looks = _GPU_BATCH_SIZE if device != CPU else _PER_STREAM * STREAMS if backend == "openvino" else 1
-    return looks * analysed_per_look(config) if follows else looks
+    detections = 1
+    if device != CPU:
+        detections = _GPU_BATCH_SIZE
+    elif backend == "openvino":
+        detections = _PER_STREAM * STREAMS
+    return detections * analysed_per_detection(config) if is_video else detections

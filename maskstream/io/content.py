@@ -7,14 +7,14 @@ from stat import S_ISREG
 from typing import Final, Literal
 
 from maskstream.io.images import IMAGE_SUFFIXES
+from maskstream.io.jpeg import JPEG_START, JpegSequenceDetector
 
 Content = Literal["picture", "video", "multipart", "hls", "sdp", "ffconcat", "page"]
 
 START_BYTES: Final = 64
 """What `content_of` looks at."""
-_JPEG: Final = b"\xff\xd8\xff"
 _IMAGES: Final = (
-    *(_JPEG, b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),  # TIFF, and BigTIFF
+    *(JPEG_START, b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),  # TIFF, and BigTIFF
     *(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),  # JPEG 2000, in a file and bare
 )
 _RIFF: Final = {b"WEBP": "picture", b"AVI ": "video"}
@@ -31,19 +31,13 @@ _BOX_HEAD: Final = 8
 """Bytes of size and kind in front of each."""
 _TS_PACKET: Final = 188
 _PAGE: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html|head|body)", re.IGNORECASE)
-_JPEG_MARKER: Final = re.compile(rb"\xff+([^\x00\x01\xd0-\xd8\xff])", re.DOTALL)
-"""The end, and those with a length behind them; in compressed data 0xFF stands only before 0 and the markers of a restart."""
-_JPEG_END: Final = 0xD9
-_SEVERAL_IN_ONE: Final = b"MPF\0"
-"""A JPEG that says so holds further ones: previews, gain maps, the other eye of a stereo camera (CIPA DC-007)."""
-_PADDING: Final = b"\0\r\n\t "
 _LISTS: Final[dict[Content, tuple[bytes, ...]]] = {
     "hls": (b"#EXTM3U",),
     "sdp": (b"v=0\n", b"v=0\r", b"\xef\xbb\xbfv=0"),
     "ffconcat": (b"ffconcat version",),
 }
 """What leads to other files or addresses."""
-_PIECE: Final = 1 << 20
+_CHUNK: Final = 1 << 20
 _LARGEST_JPEG: Final = 1 << 28
 
 
@@ -79,58 +73,6 @@ def _is_mpeg_ts(start: bytes) -> bool:
     return len(start) > _TS_PACKET and start[0] == start[_TS_PACKET] == ord("G")
 
 
-class JpegEnd:
-    """Finds the end of the first JPEG in bytes that grow, without looking at any of them twice."""
-
-    def __init__(self) -> None:
-        """Begin behind its first marker."""
-        self._at = 2
-
-    def find(self, data: bytes | bytearray) -> int | None:
-        """Return where it ends; None where that has not come yet.
-
-        Args:
-            data: All from its first byte on that is there by now.
-        """
-        while marker := _JPEG_MARKER.search(data, self._at):
-            code, behind = marker[1][0], marker.end()
-            if code == _JPEG_END:
-                return behind
-            if len(data) < behind + 2:
-                return None
-            self._at = behind + int.from_bytes(data[behind : behind + 2], "big")
-        self._at = max(self._at, len(data) - 1)
-        return None
-
-
-class ImagesInTurn:
-    """Tells one JPEG from a stream of them, one behind the other without anything in between (Motion JPEG)."""
-
-    def __init__(self) -> None:
-        """Know nothing yet."""
-        self._jpeg_end = JpegEnd()
-        self._end: int | None = None
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the end of the first JPEG was seen."""
-        return self._end is not None
-
-    def seen_in(self, data: bytes | bytearray) -> bool:
-        """Return whether another JPEG follows the first one.
-
-        Args:
-            data: All from the first byte on that is there by now.
-        """
-        if not data.startswith(_JPEG):
-            return False
-        if self._end is None:
-            self._end = self._jpeg_end.find(data)
-        if self._end is None or _SEVERAL_IN_ONE in data[: min(self._end, _PIECE)]:
-            return False
-        return data[self._end : self._end + _PIECE].lstrip(_PADDING).startswith(_JPEG)
-
-
 def index_is_last(start: bytes) -> bool:
     """Return whether an MP4 or MOV has its images in front of its index, so that it cannot be read in order (ISO/IEC 14496-12).
 
@@ -155,11 +97,11 @@ def content_of_file(path: str) -> Content | None:
             return None
         with open(path, "rb") as file:  # noqa: PTH123 (as above)
             data = bytearray(file.read(_TS_PACKET + START_BYTES))
-            if not data.startswith(_JPEG) or Path(path).suffix.lower() in IMAGE_SUFFIXES:
+            if not data.startswith(JPEG_START) or Path(path).suffix.lower() in IMAGE_SUFFIXES:
                 return content_of(bytes(data))
-            in_turn = ImagesInTurn()
-            while not (several := in_turn.seen_in(data)) and len(data) < _LARGEST_JPEG and (piece := file.read(_PIECE)):
-                data += piece
+            detector = JpegSequenceDetector()
+            while not (several := detector.has_second(data)) and len(data) < _LARGEST_JPEG and (chunk := file.read(_CHUNK)):
+                data += chunk
             return "video" if several else "picture"
     except (OSError, ValueError):
         return None

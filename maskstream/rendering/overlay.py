@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from maskstream.config.detector_interval import frames_per_look
+from maskstream.config.detector_interval import frames_per_detection
 from maskstream.config.schema import Config
 from maskstream.config.source_settings import SourceSettings
 from maskstream.rendering.anonymize import cover
@@ -79,7 +79,7 @@ class Overlay:
         zone_names = _draw_zones(bgr, own.zones, scale) if self._config.zones else []
         for face in reversed(result.faces):
             self._draw_points(bgr, face.detection, scale)
-        drawn_faces = drawing.tracks.update(frame, result.faces, frames_per_look(own))
+        drawn_faces = drawing.tracks.update(frame, result.faces, frames_per_detection(own))
         for drawn in reversed(drawn_faces):
             _draw_face_outline(bgr, drawn, scale)
         if self._config.labels:

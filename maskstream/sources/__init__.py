@@ -1,4 +1,4 @@
-"""The sources. A new one is a file and a line in the dict."""
+"""Read frames from files, images, pipes, URLs and webcams. A new source is a module and a line in `SOURCES`."""
 
 from collections.abc import Callable
 from typing import Final
@@ -16,8 +16,10 @@ from maskstream.sources.images import ImageSource
 from maskstream.sources.pipe import PipedImageSource, PipeSource
 from maskstream.sources.reconnecting import ReconnectingSource, ReconnectPolicy
 from maskstream.sources.snapshot_url import SnapshotSource, UrlImageSource
-from maskstream.sources.url import SCHEMES, UrlOpener, UrlSource, open_url
-from maskstream.sources.web_page_check import require_no_page
+from maskstream.sources.url import UrlSource
+from maskstream.sources.url_opening import UrlOpener, open_url
+from maskstream.sources.url_parts import SCHEMES
+from maskstream.sources.web_page_check import require_no_web_page
 from maskstream.sources.webcam import WebcamSource
 
 SOURCES: dict[str, Callable[[str, str, Config], Source]] = {
@@ -27,27 +29,27 @@ SOURCES: dict[str, Callable[[str, str, Config], Source]] = {
     "url": lambda url, source_id, config: open_url(url, config.network, source_id, video=config.video),
     "webcam": lambda place, source_id, config: WebcamSource(_webcam(place), config.webcam, source_id, video=config.video),
 }
-"""Opens what a user named: location, the source's name, configuration."""
+"""Functions that open a source of each kind; arguments: location, name of the source, configuration."""
 
-_GATEWAY: Final = "go2rtc and MediaMTX make rtsp:// of it"
-_INSTEAD: Final = {
+_GATEWAY: Final = "convert it to rtsp:// with go2rtc or MediaMTX"
+_ADVICE: Final = {
     "onvif": "give the rtsp:// URL that the camera shows in its settings or ONVIF Device Manager finds",
     **dict.fromkeys(("webrtc", "whep", "whip", "rtmpt", "rtmpe", "rtmpts", "rist", "ndi"), _GATEWAY),
-    **dict.fromkeys(("mms", "mmsh", "mmst"), "try http:// or rtsp:// in its place"),
-    **dict.fromkeys(("rtspu", "rtspt"), "give rtsp://, and the transport with network.transport"),
-    **dict.fromkeys(("ftp", "ftps", "sftp", "smb", "nfs", "s3", "gs"), "copy or mount it, and give the file"),
-    "file": "give the path alone",
+    **dict.fromkeys(("mms", "mmsh", "mmst"), "try http:// or rtsp:// instead"),
+    **dict.fromkeys(("rtspu", "rtspt"), "give rtsp://, and set network.transport"),
+    **dict.fromkeys(("ftp", "ftps", "sftp", "smb", "nfs", "s3", "gs"), "copy or mount the file, and give its path"),
+    "file": "give the path without file://",
 }
-"""What to do with other addresses that people have."""
+"""What users of other schemes can do."""
 
 
 def source_kind(location: str) -> str:
-    """Return the key in `SOURCES` of what a user gave to `--source`.
+    """Return the key in `SOURCES` for a value of `--source`.
 
-    Whether a file is a picture or a video is told by its first bytes, and by its suffix where those do not say.
+    The first bytes of a file decide whether it is an image or a video. If they do not tell, its suffix decides.
 
     Raises:
-        SourceOpenError: Nothing here reads such a URL, or it is a page of a site of videos.
+        SourceOpenError: The scheme of the URL is not supported, or it is a page of a video site.
     """
     kind = location_kind(location)
     if kind == "url" and "://" in location:
@@ -58,13 +60,13 @@ def source_kind(location: str) -> str:
 def _require_known(url: str) -> None:
     scheme = url.partition("://")[0].lower()
     if scheme not in SCHEMES:
-        what = _INSTEAD.get(scheme) or f"give one of {', '.join(f'{known}://' for known in SCHEMES)}, or a file"
-        raise SourceOpenError(f"{redact(url)}: {scheme}:// is not read; {what}")
-    require_no_page(url)
+        advice = _ADVICE.get(scheme) or f"give one of {', '.join(f'{known}://' for known in SCHEMES)}, or a file"
+        raise SourceOpenError(f"{redact(url)}: {scheme}:// is not supported; {advice}")
+    require_no_web_page(url)
 
 
 def _webcam(location: str) -> int | str:
-    """Return the number or the path of a webcam as it is now."""
+    """Return the current number of a webcam, or its path."""
     device = webcam_of(location)
     return location if device is None else device
 

@@ -1,4 +1,4 @@
-"""What is the same for all ways to reach what a URL names."""
+"""The interface of all connections to a URL, and the base class of live ones."""
 
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol
@@ -9,144 +9,142 @@ from maskstream.config.schema import NetworkConfig
 from maskstream.errors import SourceRefused
 from maskstream.io.demuxing import AnyPacket
 from maskstream.sources.limits import Allowance
-from maskstream.sources.tls import trusted_by
+from maskstream.sources.tls import ca_file_for
 
-ENOUGH_FOR_FPS: Final = {"fpsprobesize": "5"}
-"""Frames. By itself FFmpeg watches 20 before it lets go, which are 4 s of a camera with 5 fps."""
+SHORT_FPS_PROBE: Final = {"fpsprobesize": "5"}
+"""In frames. FFmpeg's default of 20 frames takes 4 s with a camera of 5 fps."""
 Transport = Literal["tcp", "udp"]
 
 
-class ImageComes(SourceRefused):
-    """What a URL leads to is no video: one picture comes from there, and the answer ends."""
+class SingleImageReceived(SourceRefused):
+    """A URL sends one image instead of a video."""
 
     def __init__(self, name: str, image: bytes) -> None:
-        """Keep the picture.
+        """Store the image.
 
         Args:
-            name: Of the source.
-            image: All that came.
+            name: Name of the source.
+            image: All received bytes.
         """
-        super().__init__(f"{name}: one picture comes from there, and no video")
+        super().__init__(f"{name}: the server sends one image, not a video")
         self.image = image
 
 
 @dataclass
-class Remembered:
-    """What is known of a camera from one connection to the next."""
+class ConnectionHistory:
+    """What earlier connections to a camera have found out."""
 
     transport: Transport | None = None
-    """By which RTSP came, where that was tried."""
-    is_patient: bool = False
-    """Whether the next connection over RTSP gives the first transport all the time."""
-    lone_images: int = 0
-    """Connections in a row over which one picture of Motion JPEG came, and no second one."""
+    """The transport by which RTSP worked."""
+    first_transport_gets_all_time: bool = False
+    """Whether the next connection over RTSP waits the complete time for the first transport."""
+    single_image_answers: int = 0
+    """Connections in a row in which Motion JPEG ended after one image."""
     was_live: bool = False
-    """Whether it was a camera: it is none the less where it sends much at once."""
-    has_warned: bool = False
-    """Whether it was said that its certificate is not checked."""
-    is_asked_said: bool = False
-    """Whether it was said that it is asked for a picture again and again."""
+    """Whether the source was live: then it stays so, even if much arrives at once."""
+    certificate_logged: bool = False
+    """Whether a warning was logged that the certificate is not checked."""
+    snapshots_logged: bool = False
+    """Whether it was logged that the camera is requested for single images."""
 
 
 @dataclass(frozen=True)
 class Peer:
-    """Who is to be reached, and what that may cost."""
+    """The server to connect to, and the limits for it."""
 
     url: str
-    """With a scheme in small letters."""
+    """With the scheme in lower case."""
     name: str
-    """Of the source, without passwords."""
+    """Name of the source, without passwords."""
     config: NetworkConfig
     allowance: Allowance
-    remembered: Remembered
+    history: ConnectionHistory
     early: list[AnyPacket] = field(default_factory=list)
-    """The first packets, where a connection reads some to see that they come."""
+    """Packets that a connection reads while it opens, to check that data arrives."""
 
 
 class Connection(Protocol):
-    """A way to reach a peer; used once."""
+    """A way to connect to a peer; used once."""
 
     url: str
-    """Where it leads to by now."""
+    """The URL after redirects."""
     ca_file: str | None
-    """Whom its certificate must come from; None: it is not checked."""
+    """File with trusted certificate authorities; None: the certificate is not checked."""
 
     def __init__(self, peer: Peer) -> None:
-        """Open nothing yet."""
+        """Store the peer; open nothing."""
 
     def open(self) -> av.container.InputContainer:
-        """Connect, and find out what comes.
+        """Connect and probe the stream.
 
         Raises:
-            av.FFmpegError: FFmpeg's own, which have the password in them.
-            LimitReached: It is late, or too much.
-            ImageComes: It is a picture.
+            av.FFmpegError: From FFmpeg; its text contains the password.
+            LimitReached: A limit was reached.
+            SingleImageReceived: The server sends one image.
         """
         ...
 
     def is_live(self, container: av.container.InputContainer) -> bool:
-        """Return whether what was opened is a camera: its frames are dropped where there is no time for them."""
+        """Return whether the opened stream is live: its frames are dropped if there is no time for them."""
         ...
 
     def is_paced(self, container: av.container.InputContainer) -> bool:
-        """Return whether a live stream's frames wait until they are due by their timestamps; else they are handed out at once."""
+        """Return whether live frames wait until their timestamps are due; else they are yielded at once."""
         ...
 
-    def patience_s(self) -> float:
+    def extra_wait_s(self) -> float:
         """Return how much longer than `network.read_timeout_s` the next packet may take."""
         ...
 
     def end_is_final(self, container: av.container.InputContainer) -> bool:
-        """Return whether a live stream that has ended will not come back; else it counts as lost."""
+        """Return whether the end of a live stream is its real end; else the stream counts as lost."""
         ...
 
     def needs_seeking(self) -> bool:
-        """Return whether it is a file that cannot be read from beginning to end, and the server gives it in no other way."""
+        """Return whether the file can only be read with seeking, and its server does not support that."""
         ...
 
     def close(self) -> None:
-        """End what FFmpeg does not close with the container; may be called twice."""
+        """Close what FFmpeg does not close with the container; may be called twice."""
 
 
 class LiveConnection:
-    """What holds for all connections to something that is sent now, and cannot be asked for again."""
+    """Base class of connections to streams that are live and cannot be requested again."""
 
     def __init__(self, peer: Peer) -> None:
-        """Open nothing yet.
+        """Store the peer; open nothing.
 
         Raises:
             SourceRefused: `network.ca_file` cannot be used.
         """
         self._peer = peer
         self.url = peer.url
-        """Where it leads to by now."""
-        self.ca_file = trusted_by(peer.url, peer.name, peer.config)
-        """Whom its certificate must come from; None: it has none, or it is not checked."""
+        self.ca_file = ca_file_for(peer.url, peer.name, peer.config)
 
     def is_live(self, container: av.container.InputContainer) -> bool:
         """Return True."""
         return True
 
     def is_paced(self, container: av.container.InputContainer) -> bool:
-        """Return whether its timestamps say when its frames were taken: it may arrive in bursts."""
+        """Return whether the format has timestamps: such a stream may arrive in bursts."""
         return has_timestamps(container)
 
-    def patience_s(self) -> float:
-        """Return 0: frames come one by one."""
+    def extra_wait_s(self) -> float:
+        """Return 0: frames arrive one by one."""
         return 0.0
 
     def end_is_final(self, container: av.container.InputContainer) -> bool:
-        """Return False: whoever ends a stream may be started again, or has lost the network."""
+        """Return False: the sender may start again, or has lost the network."""
         return False
 
     def needs_seeking(self) -> bool:
-        """Return False: it is no file."""
+        """Return False: it is not a file."""
         return False
 
     def close(self) -> None:
-        """Do nothing: FFmpeg closes all with the container."""
+        """Do nothing: FFmpeg closes everything with the container."""
 
 
 def has_timestamps(container: av.container.InputContainer) -> bool:
-    """Return whether frames of this format have times of their own."""
+    """Return whether frames of this format have timestamps."""
     return av.format.Flags.no_timestamps not in av.format.Flags(container.format.flags)

@@ -1,4 +1,4 @@
-"""A source that is opened by the thread that reads it."""
+"""Open a source in the thread that reads it."""
 
 from collections.abc import Callable, Iterator
 from threading import Lock
@@ -12,9 +12,10 @@ from maskstream.types import Frame, SourceInfo
 
 
 class DeferredSource:
-    """A pipe, whose writer may be late, or one of many files, each of which is opened when its turn comes.
+    """A pipe whose writer may start later, or one of many files that are opened in sequence.
 
-    Before that `info` has no size. A file of a batch that cannot be opened ends without a frame; the batch says so at its end.
+    Before it is opened, `info` has no size. A file of a batch that cannot be opened ends without a frame. The batch reports it at
+    its end.
     """
 
     def __init__(
@@ -25,14 +26,14 @@ class DeferredSource:
         cancel: Callable[[], None] = lambda: None,
         failed: Callable[[str], object] = lambda _: None,
     ) -> None:
-        """Open nothing yet.
+        """Store the arguments; open nothing.
 
         Args:
-            info: What is known of it.
-            open_source: Opens it; it may raise `SourceError`.
-            batch: Says when its turn is; None: at once.
-            cancel: Lets an opening in another thread come to its end.
-            failed: Told why a file of a batch cannot be read.
+            info: What is known before opening.
+            open_source: Opens the source; it may raise `SourceError`.
+            batch: The batch that the file waits in; None: open at once.
+            cancel: Ends an opening that runs in another thread.
+            failed: Called with the reason if a file of a batch cannot be read.
         """
         self.info = info
         self._open_source = open_source
@@ -51,7 +52,7 @@ class DeferredSource:
         """Yield the frames; may be called once.
 
         Raises:
-            SourceError: It cannot be opened; of a batch, none of the files can be.
+            SourceError: It cannot be opened; in a batch, none of the files can be opened.
         """
         if self._has_begun:
             return
@@ -69,9 +70,9 @@ class DeferredSource:
                 self._batch.leave()
 
     def close(self) -> None:
-        """End the reading, or the wait for its turn; a reader in another thread comes to its end, and the next one has its turn.
+        """End reading or waiting, also in another thread, and let the next file of the batch begin.
 
-        What was read may wait for the models for a while: its owner closes it when nothing of it is left.
+        Frames that were read may still wait for the models. The owner closes the source when all are processed.
         """
         with self._lock:
             self._is_closed = True
@@ -83,11 +84,11 @@ class DeferredSource:
 
     @property
     def damaged(self) -> int:
-        """Packets and frames that were left out because they were damaged."""
+        """Packets and frames that were skipped because they were damaged."""
         return getattr(self._source, "damaged", 0)
 
     def _open(self) -> Source | None:
-        """Return what was opened; None where it cannot be, or nobody wants it any more."""
+        """Return the opened source; None if it cannot be opened, or was closed meanwhile."""
         name = self.info.source_id
         try:
             opened = self._open_source()

@@ -1,4 +1,4 @@
-"""Interlaced video: whole pictures of frames that hold two half pictures, taken one after the other."""
+"""Deinterlace video: make complete frames of frames that contain two fields captured in sequence."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from loguru import logger
 from maskstream.config.schema import Deinterlace
 
 _JUMP_S: Final = 1.0
-"""Frames that are further apart than this say nothing of each other's missing lines."""
+"""Frames that are further apart are not used for each other's missing lines."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class _Shape:
-    """What a filter graph is built for."""
+    """The properties of a frame that a filter graph depends on."""
 
     width: int
     height: int
@@ -34,19 +34,19 @@ class _Shape:
 
 
 class Deinterlacer(Generic[T]):
-    """Fills in the lines of the second half picture with FFmpeg's `bwdif`; each frame gives one frame, in the same order.
+    """Interpolate the lines of the second field with FFmpeg's `bwdif`; each frame gives one frame, in the same order.
 
-    Frames pass as they are until the first one says that it is interlaced; no filter is built before that. From then on each
-    frame waits for the next one, of which the missing lines are guessed too, and frames that do not say that they are
-    interlaced still keep their pixels. Three frames at most are held.
+    Frames pass unchanged until the first one is marked as interlaced; no filter is built before that. From then on each frame
+    waits for the next one, which the filter also uses. Frames that are not marked still keep their pixels. At most three frames
+    are held.
     """
 
     def __init__(self, mode: Deinterlace, name: str) -> None:
-        """Build nothing yet.
+        """Store the arguments; build no filter.
 
         Args:
-            mode: "auto" for the frames that say that they are interlaced, True for all frames, False for none.
-            name: The source, for messages.
+            mode: "auto" for frames that are marked as interlaced, True for all frames, False for none.
+            name: Name of the source, for messages.
         """
         self._mode = mode
         self._name = name
@@ -56,7 +56,7 @@ class Deinterlacer(Generic[T]):
         self._last_s: float | None = None
 
     def push(self, frame: VideoFrame, companion: T) -> Iterator[tuple[VideoFrame, T]]:
-        """Take in a frame; yield what is ready, each with the companion that its frame came with."""
+        """Add a frame; yield the frames that are ready, each with its companion."""
         interlaced = self._mode is True or (self._mode == "auto" and frame.interlaced_frame)
         if self._graph is not None and (self._shape != _Shape.of(frame) or self._has_jumped(frame)):
             yield from self.flush()
@@ -71,11 +71,11 @@ class Deinterlacer(Generic[T]):
             self._graph.vpush(frame)
             ready = list(self._pulled(self._graph))
         except av.FFmpegError as error:
-            ready = self._given_up(error)
+            ready = self._disabled_after(error)
         yield from ready
 
     def flush(self) -> Iterator[tuple[VideoFrame, T]]:
-        """Yield the frames that wait for a next one; what is pushed after this is the beginning of something else."""
+        """Yield the frames that wait for a next one; the next `push` begins a new sequence."""
         graph, self._graph = self._graph, None
         self._shape = self._last_s = None
         if graph is None:
@@ -84,7 +84,7 @@ class Deinterlacer(Generic[T]):
             graph.vpush(None)
             ready = list(self._pulled(graph))
         except av.FFmpegError as error:
-            ready = self._given_up(error)
+            ready = self._disabled_after(error)
         yield from ready
 
     def _has_jumped(self, frame: VideoFrame) -> bool:
@@ -110,18 +110,18 @@ class Deinterlacer(Generic[T]):
         return graph
 
     def _pulled(self, graph: av.filter.Graph) -> Iterator[tuple[VideoFrame, T]]:
-        with suppress(BlockingIOError, EOFError):  # nothing more for now, nothing more at all
+        with suppress(BlockingIOError, EOFError):  # no frame is ready; no frame remains
             while True:
-                whole = graph.vpull()
+                complete = graph.vpull()
                 frame, companion = self._waiting.popleft()
-                whole.pts = frame.pts  # the filter counts in halves
+                complete.pts = frame.pts  # the filter counts fields
                 if frame.time_base is not None:
-                    whole.time_base = frame.time_base
-                yield whole, companion
+                    complete.time_base = frame.time_base
+                yield complete, companion
 
-    def _given_up(self, error: av.FFmpegError) -> list[tuple[VideoFrame, T]]:
-        """Show what cannot be deinterlaced as it is."""
-        logger.warning("{}: cannot be deinterlaced: {}; its frames are shown as they are", self._name, error.strerror)
+    def _disabled_after(self, error: av.FFmpegError) -> list[tuple[VideoFrame, T]]:
+        """Return waiting frames unchanged, and stop deinterlacing."""
+        logger.warning("{}: deinterlacing failed: {}; its frames are used unchanged", self._name, error.strerror)
         self._mode, self._graph, self._shape = False, None, None
         ready = list(self._waiting)
         self._waiting.clear()

@@ -1,4 +1,4 @@
-"""The program ffmpeg, which receives what PyAV's FFmpeg cannot and hands it on."""
+"""Run the ffmpeg program to receive protocols that PyAV's FFmpeg does not support."""
 
 import os
 import re
@@ -13,33 +13,33 @@ from typing import Final
 
 from maskstream.sources.limits import Allowance, LimitReached
 
-_LONGEST_ANSWER_S: Final = 10.0
-_LONGEST_END_S: Final = 5.0
-_LOOK_S: Final = 0.1
-"""How often one that waits looks whether it is still wanted."""
-_WATCHED: Final = """
+_QUERY_TIMEOUT_S: Final = 10.0
+_END_TIMEOUT_S: Final = 5.0
+_POLL_S: Final = 0.1
+"""Interval at which a waiting read checks whether the source was closed."""
+_WATCHDOG_SCRIPT: Final = """
 IFS= read -r line
 { printf 'ffconcat version 1.0\n%s\n' "$line" | "$@"; echo "ended $?" >&2; } &
 exec >&- 2>&-
 read -r line
 kill -9 0
 """
-"""Runs a program, with a line of standard input in its own, until standard input ends: as it does where this process does."""
-_ENDED_WELL: Final = "ended 0"
-_REMEMBERED: Final = 8192
-"""Bytes of what the program writes about itself."""
+"""Run a program until standard input ends, as it does when this process ends. The first line of standard input is its input."""
+_ENDED_NORMALLY: Final = "ended 0"
+_MAX_LOG_BYTES: Final = 8192
+"""Bytes of the program's standard error that are kept."""
 
 
 @cache
-def program_with(protocol: str) -> str | None:
-    """Return the path of the program ffmpeg where it reads a protocol; None where there is none that does."""
+def ffmpeg_with(protocol: str) -> str | None:
+    """Return the path of the ffmpeg program if it reads a protocol; None if it does not, or is not installed."""
     program = shutil.which("ffmpeg")
     if program is None:
         return None
     try:
         command = [program, "-hide_banner", "-protocols"]
         listed = subprocess.run(  # noqa: S603
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_LONGEST_ANSWER_S, check=False
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_QUERY_TIMEOUT_S, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
@@ -47,33 +47,33 @@ def program_with(protocol: str) -> str | None:
     return program if re.search(rf"^\s+{protocol}$", inputs, re.MULTILINE) else None
 
 
-class Relay:
-    """A running ffmpeg, for `av.open` to read: the packets of the first video stream, not encoded anew, as NUT.
+class FfmpegRelay:
+    """A running ffmpeg as a file for `av.open`: the packets of the first video stream in NUT, without re-encoding.
 
-    The URL reaches the program through its standard input: lists of processes show command lines. A shell watches over it: the
-    program ends with this process, however that ends.
+    The program gets the URL through its standard input, because process lists show command lines. A shell watches the program
+    and ends it when this process ends, also after a crash.
     """
 
     name = "relay"
 
     def __init__(
-        self, program: str, url: str, options: Mapping[str, str], allowance: Allowance, why: Callable[[str], LimitReached]
+        self, program: str, url: str, options: Mapping[str, str], allowance: Allowance, reason: Callable[[str], LimitReached]
     ) -> None:
         """Start the program.
 
         Args:
-            program: Its path.
-            url: Of one line.
-            options: Of FFmpeg: what it may open.
-            allowance: Told of all that comes; has the time that is left.
-            why: Makes of what the program wrote what is to be said.
+            program: Path of ffmpeg.
+            url: URL to read; one line.
+            options: FFmpeg options with the whitelists of protocols and formats.
+            allowance: Limits and counts what arrives.
+            reason: Returns the error for the output of a program that failed.
 
         Raises:
             LimitReached: It cannot be started.
         """
         self._allowance = allowance
-        self._why = why
-        self._written = b""
+        self._reason = reason
+        self._log = b""
         self._has_ended = False
         protocols, formats = options["protocol_whitelist"], options["format_whitelist"]
         allowed = ["-protocol_whitelist", f"pipe,{protocols}", "-format_whitelist", f"concat,{formats}"]
@@ -81,11 +81,11 @@ class Relay:
         command = [program, "-hide_banner", "-v", "error", "-nostats", *allowed, *reading]
         try:
             self._process = subprocess.Popen(  # noqa: S603
-                ["/bin/sh", "-c", _WATCHED, "sh", *command, "-c", "copy", "-flush_packets", "1", "-f", "nut", "pipe:1"],
+                ["/bin/sh", "-c", _WATCHDOG_SCRIPT, "sh", *command, "-c", "copy", "-flush_packets", "1", "-f", "nut", "pipe:1"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                start_new_session=True,  # Ctrl+C is for this program, which then ends that one
+                start_new_session=True,  # Ctrl+C reaches this process only, which then ends ffmpeg
             )
         except OSError as error:
             raise LimitReached(f"the program {program} cannot be started: {error.strerror}", is_final=False) from None
@@ -96,35 +96,35 @@ class Relay:
             self._process.stdin.flush()
 
     def read(self, size: int) -> bytes:
-        """Return up to so many bytes, none at the end.
+        """Return at most `size` bytes; nothing at the end.
 
         Raises:
-            LimitReached: The time is up, more came than may come before a picture, or the program failed; raised once.
+            LimitReached: A limit was reached, or the program failed; raised once.
         """
         if self._has_ended or self._allowance.is_used_up:
             return b""
         try:
-            piece = self._piece(size)
-            self._allowance.received(len(piece))
+            chunk = self._wait_for_chunk(size)
+            self._allowance.received(len(chunk))
         except LimitReached:
             self._has_ended = True
             raise
-        self._has_ended = not piece
-        return piece
+        self._has_ended = not chunk
+        return chunk
 
     def close(self) -> None:
-        """End the program and wait for its end; may be called twice."""
+        """Kill the program and wait until it has ended; may be called twice."""
         self._has_ended = True
         if self._process.poll() is None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(_LONGEST_END_S)
+                self._process.wait(_END_TIMEOUT_S)
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
                 pipe.close()
 
-    def _piece(self, size: int) -> bytes:
+    def _wait_for_chunk(self, size: int) -> bytes:
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         output = self._process.stdout.fileno()
@@ -135,24 +135,25 @@ class Relay:
         while not self._allowance.is_used_up:
             if self._allowance.is_late:
                 raise self._allowance.late()
-            ready = [descriptor for descriptor, _ in waiting.poll(1000 * min(_LOOK_S, float(self._allowance)))]
+            ready = [descriptor for descriptor, _ in waiting.poll(1000 * min(_POLL_S, float(self._allowance)))]
             if output in ready:
-                return os.read(output, size) or self._end()
-            if ready and not self._hears():
+                return os.read(output, size) or self._ended()
+            if ready and not self._read_log():
                 waiting.unregister(errors)
         return b""
 
-    def _hears(self) -> bool:
-        """Keep what the program has written about itself last; return whether there may be more."""
+    def _read_log(self) -> bool:
+        """Keep the last bytes of the program's standard error; return whether more may follow."""
         assert self._process.stderr is not None
-        written = os.read(self._process.stderr.fileno(), _REMEMBERED)
-        self._written = (self._written + written)[-_REMEMBERED:]
+        written = os.read(self._process.stderr.fileno(), _MAX_LOG_BYTES)
+        self._log = (self._log + written)[-_MAX_LOG_BYTES:]
         return bool(written)
 
-    def _end(self) -> bytes:
-        while self._hears():
+    def _ended(self) -> bytes:
+        """Return nothing if the program ended normally; else raise why it failed."""
+        while self._read_log():
             pass
-        text = self._written.decode(errors="replace")
-        if text.rstrip().endswith(_ENDED_WELL):
+        log = self._log.decode(errors="replace")
+        if log.rstrip().endswith(_ENDED_NORMALLY):
             return b""
-        raise self._why(text)
+        raise self._reason(log)

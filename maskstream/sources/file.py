@@ -1,4 +1,4 @@
-"""Video files of every container and codec that FFmpeg reads, through PyAV."""
+"""Read video files of every container and codec that FFmpeg supports, through PyAV."""
 
 from pathlib import Path
 from stat import S_ISBLK, S_ISCHR, S_ISREG, S_ISSOCK
@@ -21,14 +21,14 @@ class FileSource(VideoSource):
 
         Args:
             path: A local file.
-            source_id: Its name in records; None for the path.
+            source_id: Name of the source in records; None for the path.
             max_megapixels: Larger frames are refused.
-            video: How its frames become pictures; None: as they say themselves.
+            video: Deinterlacing and pixel aspect ratio; None: as the video states.
 
         Raises:
-            SourceOpenError: There is no such file, or no video in it that can be decoded.
+            SourceOpenError: The file does not exist, or contains no video that can be decoded.
         """
-        origin = Origin(source_id or path, live=False, path=path, most_pixels=max_megapixels * 1e6, video=video)
+        origin = Origin(source_id or path, live=False, path=path, max_pixels=max_megapixels * 1e6, video=video)
         super().__init__(_open_container(path), origin)
 
 
@@ -38,17 +38,17 @@ def _open_container(path: str) -> av.container.InputContainer:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise SourceOpenError(f"{path}: no such file; check the path") from error
     except OSError as error:
-        raise SourceOpenError(f"{path}: cannot be read: {error.strerror}; check the path and who may read it") from error
+        raise SourceOpenError(f"{path}: cannot be read: {error.strerror}; check the path and its permissions") from error
     except ValueError as error:
-        raise SourceOpenError(f"{path}: no path: {error}; check what was given to --source") from error
+        raise SourceOpenError(f"{path}: not a valid path: {error}; check the value of --source") from error
     if S_ISCHR(status.st_mode) or S_ISBLK(status.st_mode):
-        raise SourceOpenError(f"{path}: a device that gives no video; webcams are /dev/video0 and so on, or 0, 1 ...")
+        raise SourceOpenError(f"{path}: a device that is not a webcam; webcams are /dev/video0 and so on, or 0, 1 ...")
     if S_ISSOCK(status.st_mode):
         raise SourceOpenError(f"{path}: a socket; let its program write to a named pipe (mkfifo)")
     if not S_ISREG(status.st_mode):
         raise SourceOpenError(f"{path}: not a file; give a video file")
     if status.st_size == 0:
-        raise SourceOpenError(f"{path}: the file is empty")
+        raise SourceOpenError(f"{path}: the file is empty; give a video file")
     try:
         return open_local(path)
     except LeadsAway as error:

@@ -1,4 +1,4 @@
-"""Pictures as they are meant to be seen: upright, of square pixels, in the colours of BT.709."""
+"""Convert decoded frames to BGR: upright, with square pixels, in the colours of BT.709."""
 
 from collections import deque
 from math import inf
@@ -15,72 +15,74 @@ from maskstream.sources.hdr import Colours, ToSdr
 from maskstream.types import BgrImage
 
 _UNSPECIFIED_COLORSPACE: Final = 2  # AVCOL_SPC_UNSPECIFIED
-_BT709_FROM_HEIGHT: Final = 720  # what players assume where a file does not say
+_BT709_FROM_HEIGHT: Final = 720  # the assumption of players if a file states no colour space
 _TINY: Final = (16, 16)
-_WIDEST: Final = 4
-"""No video has pixels wider than this, or narrower than its inverse: half D1 in 16:9 has 2.9, two fields side by side 0.5."""
-_NOTICEABLE: Final = 0.01
-"""What is nearer to square is due to rounding, and not worth a resampling."""
+_MAX_PIXEL_ASPECT: Final = 4
+"""No video has wider pixels, or narrower ones than the inverse: half D1 in 16:9 has 2.9, two fields side by side 0.5."""
+_MIN_ASPECT_ERROR: Final = 0.01
+"""A smaller difference from square comes from rounding; no resampling for it."""
 
 
-def square_size(width: int, height: int, pixel_aspect: float | None, most_pixels: float = inf) -> tuple[int, int]:
-    """Return the size of a picture in square pixels: one side grows, so that no pixel is lost.
+def square_size(width: int, height: int, pixel_aspect: float | None, max_pixels: float = inf) -> tuple[int, int]:
+    """Return the size of a frame in square pixels. One side grows, so that no pixel is lost.
 
     Args:
-        width: In the pixels of the video.
-        height: The same.
-        pixel_aspect: Width of a pixel over its height; None, and what cannot be meant, counts as square.
-        most_pixels: A picture that would become larger stays as it is.
+        width: Pixels of the video.
+        height: Pixels of the video.
+        pixel_aspect: Width of a pixel divided by its height; None and implausible values count as square.
+        max_pixels: A frame that would become larger keeps its size.
     """
-    if not pixel_aspect or not 1 / _WIDEST <= pixel_aspect <= _WIDEST or abs(pixel_aspect - 1) < _NOTICEABLE:
+    if not pixel_aspect or not 1 / _MAX_PIXEL_ASPECT <= pixel_aspect <= _MAX_PIXEL_ASPECT:
+        return width, height
+    if abs(pixel_aspect - 1) < _MIN_ASPECT_ERROR:
         return width, height
     wide, high = (round(width * pixel_aspect), height) if pixel_aspect > 1 else (width, round(height / pixel_aspect))
-    return (wide, high) if wide * high <= most_pixels else (width, height)
+    return (wide, high) if wide * high <= max_pixels else (width, height)
 
 
-def made_square(bgr: BgrImage, pixel_aspect: float | None) -> BgrImage:
-    """Return a picture, (H, W, 3) uint8, in square pixels; see `square_size`."""
+def with_square_pixels(bgr: BgrImage, pixel_aspect: float | None) -> BgrImage:
+    """Return an image, (H, W, 3) uint8, in square pixels; see `square_size`."""
     size = square_size(bgr.shape[1], bgr.shape[0], pixel_aspect)
     return np.asarray(cv2.resize(bgr, size), np.uint8) if size != bgr.shape[1::-1] else bgr
 
 
-class Images:
-    """Turns decoded frames into BGR pictures with one converter: PyAV gives each frame one of its own, with threads.
+class FrameConverter:
+    """Convert the decoded frames of a stream to BGR with one reformatter: PyAV would make one per frame, with threads.
 
-    The display matrix is taken from a stream's key frames: it changes there alone. The shape of the pixels may change with any
-    packet, and holds from the frame of that packet on, while the decoder still hands out earlier ones.
+    The display matrix is read from key frames: it changes only there. The pixel aspect ratio may change with any packet. It
+    applies from the frame of that packet on, while the decoder still returns earlier frames.
     """
 
-    def __init__(self, stream: av.VideoStream, pixel_aspect: float | None = None, most_pixels: float = inf) -> None:
-        """Look at what the container says.
+    def __init__(self, stream: av.VideoStream, pixel_aspect: float | None = None, max_pixels: float = inf) -> None:
+        """Read the pixel aspect ratio of the container.
 
         Args:
-            stream: Has not been decoded yet.
-            pixel_aspect: Width of a pixel over its height; None for what the video says.
-            most_pixels: Pictures do not become larger than this by making their pixels square.
+            stream: Not decoded yet.
+            pixel_aspect: Width of a pixel divided by its height; None for the value of the video.
+            max_pixels: Frames do not become larger than this by making their pixels square.
         """
         self._decoder = stream.codec_context
-        said = stream.sample_aspect_ratio  # the container's, if it has one, else what the decoder knows
-        self._always = pixel_aspect or (float(said) if said and said != self._decoder.sample_aspect_ratio else None)
-        self._most_pixels = most_pixels
+        stated = stream.sample_aspect_ratio  # of the container if it has one, else of the decoder
+        self._fixed_aspect = pixel_aspect or (float(stated) if stated and stated != self._decoder.sample_aspect_ratio else None)
+        self._max_pixels = max_pixels
         self._aspect = 1.0
-        self._said = float("nan")
-        self._coming: deque[tuple[int | None, float]] = deque()
-        """What the decoder has said, and the timestamp from which on it holds."""
+        self._decoder_aspect = float("nan")
+        self._coming_aspects: deque[tuple[int | None, float]] = deque()
+        """Pixel aspect ratios of the decoder, each with the timestamp from which on it applies."""
         self._to_bgr, self._to_rgb, self._to_tiny = VideoReformatter(), VideoReformatter(), VideoReformatter()
         self._to_sdr = ToSdr()
         self._matrix: NDArray[np.int32] | None = None
         self._after_key: bool | None = None
 
     def packet_decoded(self, pts: int | None) -> None:
-        """Take note that the decoder has taken in the packet of this timestamp, and before its frame is given to `bgr`."""
-        said = self._always or float(self._decoder.sample_aspect_ratio or 1)
-        if said != self._said:
-            self._said = said
-            self._coming.append((pts, said))
+        """Store the pixel aspect ratio after the decoder has received a packet, before its frame is converted."""
+        aspect = self._fixed_aspect or float(self._decoder.sample_aspect_ratio or 1)
+        if aspect != self._decoder_aspect:
+            self._decoder_aspect = aspect
+            self._coming_aspects.append((pts, aspect))
 
-    def bgr(self, video_frame: VideoFrame) -> BgrImage:
-        """Return the picture of a frame; the frames of a stream are given in order."""
+    def to_bgr(self, video_frame: VideoFrame) -> BgrImage:
+        """Return (H, W, 3) uint8, BGR; the frames of a stream are given in order."""
         is_key = video_frame.key_frame
         if self._after_key is None or (is_key and not self._after_key):
             self._matrix = self._display_matrix(video_frame)
@@ -96,25 +98,25 @@ class Images:
         return np.ascontiguousarray(upright[:: -1 if flip_y else 1, :: -1 if flip_x else 1], np.uint8)
 
     def _aspect_at(self, pts: int | None) -> float:
-        while self._coming and (pts is None or (self._coming[0][0] or 0) <= pts):
-            self._aspect = self._coming.popleft()[1]
+        while self._coming_aspects and (pts is None or (self._coming_aspects[0][0] or 0) <= pts):
+            self._aspect = self._coming_aspects.popleft()[1]
         return self._aspect
 
     def _converted(self, video_frame: VideoFrame) -> VideoFrame:
-        unsaid = video_frame.colorspace == _UNSPECIFIED_COLORSPACE
-        width, height = square_size(video_frame.width, video_frame.height, self._aspect, self._most_pixels)
+        unspecified = video_frame.colorspace == _UNSPECIFIED_COLORSPACE
+        width, height = square_size(video_frame.width, video_frame.height, self._aspect, self._max_pixels)
         colours = Colours.of(video_frame)
         if colours is None:
-            source = Colorspace.ITU709 if unsaid and video_frame.height >= _BT709_FROM_HEIGHT else None
+            source = Colorspace.ITU709 if unspecified and video_frame.height >= _BT709_FROM_HEIGHT else None
             return self._to_bgr.reformat(video_frame, width, height, "bgr24", src_colorspace=source, threads=1)
-        source = Colorspace.BT2020 if unsaid else None
+        source = Colorspace.BT2020 if unspecified else None
         rgb = self._to_rgb.reformat(video_frame, width, height, "gbrp16le", src_colorspace=source, threads=1)
         return self._to_bgr.reformat(self._to_sdr.convert(rgb, colours), format="bgr24", threads=1)
 
     def _display_matrix(self, video_frame: VideoFrame) -> NDArray[np.int32] | None:
-        """Return [[x to x', x to y'], [y to x', y to y']], or None where the picture is to be shown as it is stored.
+        """Return [[x to x', x to y'], [y to x', y to y']]; None if the frame is shown as it is stored.
 
-        A frame whose side data were looked at refers to itself and lingers: here that is a tiny copy.
+        A PyAV frame whose side data were read refers to itself and stays in memory. Therefore a tiny copy is read here.
         """
         tiny = self._to_tiny.reformat(video_frame, *_TINY, format="gray8", threads=1)
         matrix: Any = tiny.side_data.get("DISPLAYMATRIX")  # has the buffer interface

@@ -1,4 +1,4 @@
-"""High dynamic range and wide colours (HLG, PQ, BT.2020, Display P3), brought to what screens and models expect: BT.709."""
+"""Convert high dynamic range and wide colours (HLG, PQ, BT.2020, Display P3) to BT.709, which screens and models expect."""
 
 import tempfile
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 Values: TypeAlias = NDArray[np.float64]
 
 WHITE_NITS: Final = 203.0
-"""Luminance of SDR's white: HDR Reference White (ITU-R BT.2408-7, 2.1)."""
+"""Luminance of SDR white: HDR Reference White (ITU-R BT.2408-7, 2.1)."""
 PEAK_NITS: Final = 1000.0
-"""Brightest light that keeps a shade of its own: HLG's nominal peak (BT.2100-2, table 5), and what most of PQ is graded for."""
+"""Brightest light that does not clip: HLG's nominal peak (BT.2100-2, table 5), and the mastering peak of most PQ video."""
 
 _D65: Final = (0.3127, 0.3290)
 _PRIMARIES: Final[dict[int, tuple[tuple[float, float], ...]]] = {
@@ -36,39 +36,44 @@ _STEPS: Final = 33
 
 @dataclass(frozen=True)
 class Colours:
-    """How light is written down in a video."""
+    """How a video encodes light."""
 
     transfer: int
-    """As `VideoFrame.color_trc`."""
+    """Value of `VideoFrame.color_trc`."""
     primaries: int
-    """As `VideoFrame.color_primaries`."""
+    """Value of `VideoFrame.color_primaries`."""
 
     @classmethod
     def of(cls, frame: VideoFrame) -> "Colours | None":
-        """Return what must be converted; None for ordinary video."""
+        """Return the colours of a frame that must be converted; None for SDR video in BT.709."""
         hdr, wide = frame.color_trc in _HDR, frame.color_primaries in _WIDE
         if not hdr and not wide:
             return None
-        unsaid = frame.color_primaries not in _PRIMARIES
-        primaries = ColorPrimaries.BT2020.value if unsaid else frame.color_primaries
+        is_known = frame.color_primaries in _PRIMARIES
+        primaries = frame.color_primaries if is_known else ColorPrimaries.BT2020.value
         return cls(frame.color_trc if hdr else ColorTrc.BT709.value, primaries)
 
 
 class ToSdr:
-    """Converts frames by a table of colours, FFmpeg's `lut3d`.
+    """Convert frames with a colour table, FFmpeg's `lut3d`.
 
-    The filter reads the table from a file. Where no temporary file can be written, FFmpeg's own conversion does it: it is slower,
-    and what is brighter than SDR's white has no shades.
+    The filter reads the table from a file. If no temporary file can be written, FFmpeg's own conversion is used: it is slower,
+    and clips light above SDR white.
     """
 
     def __init__(self) -> None:
-        """Build nothing yet."""
+        """Build no filter; `convert` does."""
         self._without_table: VideoReformatter | None = None
         self._graph: av.filter.Graph | None = None
         self._built_for: tuple[int, int, Colours] | None = None
 
     def convert(self, rgb: VideoFrame, colours: Colours) -> VideoFrame:
-        """Return a frame in BT.709, gamma 2.4, of one in `gbrp16le`."""
+        """Return a frame in BT.709, gamma 2.4.
+
+        Args:
+            rgb: A frame in `gbrp16le`.
+            colours: Its transfer function and primaries.
+        """
         wanted = (rgb.width, rgb.height, colours)
         if self._without_table is None and self._built_for != wanted:
             try:
@@ -99,7 +104,7 @@ def _built(width: int, height: int, colours: Colours) -> av.filter.Graph:
         colorspace="gbr",
         range="pc",
     )
-    with tempfile.TemporaryDirectory(prefix="maskstream-") as folder:  # the filter reads a file, and that once
+    with tempfile.TemporaryDirectory(prefix="maskstream-") as folder:  # the filter reads the file once
         table = Path(folder, "to_sdr.cube")
         table.write_text(_cube(colours), "ascii")
         graph.link_nodes(source, graph.add("lut3d", file=str(table), interp="tetrahedral"), graph.add("buffersink"))
@@ -109,7 +114,7 @@ def _built(width: int, height: int, colours: Colours) -> av.filter.Graph:
 
 @lru_cache(maxsize=8)
 def _cube(colours: Colours) -> str:
-    """Return the table as a .cube file: red counts fastest."""
+    """Return the table as text of a .cube file: red changes fastest."""
     steps = np.linspace(0, 1, _STEPS)
     blue, green, red = np.meshgrid(steps, steps, steps, indexing="ij")
     table = sdr_of(np.stack([red, green, blue], axis=-1).reshape(-1, 3), colours)
@@ -118,7 +123,7 @@ def _cube(colours: Colours) -> str:
 
 
 def sdr_of(signal_rgb: Values, colours: Colours) -> Values:
-    """Return what a signal looks like on an SDR screen.
+    """Convert a signal to SDR in BT.709.
 
     Args:
         signal_rgb: (N, 3), R'G'B' from 0 to 1 as the video has it.
@@ -162,9 +167,9 @@ def _pq_signal(nits: Values) -> Values:
 
 
 def _tone_mapped(nits_rgb: Values) -> Values:
-    """Bring light of up to `PEAK_NITS` below `WHITE_NITS`: the EETF of BT.2390-11, 5.4.1, on the brightest of R, G, B.
+    """Compress light of up to `PEAK_NITS` below `WHITE_NITS`: the EETF of BT.2390-11, 5.4.1, on the brightest of R, G, B.
 
-    What is darker than 92 nits, as faces mostly are, stays as it is. Hue and saturation stay too.
+    Light below 92 nits, as of most faces, is not changed. Hue and saturation are not changed either.
     """
     brightest = np.clip(nits_rgb.max(axis=1, keepdims=True), 1e-6, None)
     peak, white = _pq_signal(np.array([PEAK_NITS, WHITE_NITS]))
@@ -178,7 +183,7 @@ def _tone_mapped(nits_rgb: Values) -> Values:
 
 
 def _to_709(primaries: int) -> Values:
-    """Return the (3, 3) matrix from light in other primaries to light in those of BT.709 (SMPTE RP 177)."""
+    """Return the (3, 3) matrix from linear light in other primaries to BT.709 primaries (SMPTE RP 177)."""
     return np.linalg.inv(_to_xyz(ColorPrimaries.BT709)) @ _to_xyz(primaries)
 
 

@@ -1,4 +1,4 @@
-"""What an HLS playlist says (RFC 8216), as far as it matters before FFmpeg reads it."""
+"""Parse HLS playlists (RFC 8216), as far as needed before FFmpeg reads them."""
 
 import re
 from collections.abc import Sequence
@@ -7,35 +7,35 @@ from typing import Final
 from urllib.parse import urljoin
 
 PLAYLIST: Final = b"#EXTM3U"
-"""How one begins."""
+"""The first bytes of a playlist."""
 END: Final = b"#EXT-X-ENDLIST"
-"""What it says where nothing will be added to it."""
+"""The line of a playlist to which nothing will be added."""
 LIVE_START: Final = -2
-"""Begin a live playlist with the second of its segments, counted from the end.
+"""Begin a live playlist at its second last segment.
 
-While that one and the last one are shown there are two segments' time for the server to add another one: none is waited for. With
-the last one alone, a server that is a little late would be waited for at once. What is shown is then two to three segments old.
+While the last two segments play, the server has the time of two segments to add another one. If playback began at the last
+segment, any delay of the server would stop it. The video that is shown is two to three segments old.
 """
-_LONGEST_SEGMENT_S: Final = 60.0
-_PATIENCE: Final = 2
-"""Segments. A server adds one after 1.5 of them at the latest, and FFmpeg asks for it twice in the time of one."""
+_MAX_SEGMENT_S: Final = 60.0
+_EXTRA_SEGMENTS: Final = 2
+"""A server adds a segment after the time of 1.5 at most, and FFmpeg asks twice in the time of one."""
 _ATTRIBUTE: Final = re.compile(r'([A-Z0-9-]+)=("[^"]*"|[^",]*)')
 _NUMBER: Final = r"(\d+(?:\.\d*)?)"
-_SOUND: Final = ("mp4a", "ac-3", "ec-3", "ac-4", "opus", "flac", "alac", "vorbis", "dts", "mha1", "mhm1", "mp3")
-_TEXT: Final = ("wvtt", "stpp", "tx3g", "im1t")
+_AUDIO_CODECS: Final = ("mp4a", "ac-3", "ec-3", "ac-4", "opus", "flac", "alac", "vorbis", "dts", "mha1", "mhm1", "mp3")
+_TEXT_CODECS: Final = ("wvtt", "stpp", "tx3g", "im1t")
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One of the streams that a master playlist offers."""
+    """One of the streams in a master playlist."""
 
     url: str
     bandwidth: int
-    """Bits per second; 0 where it does not say."""
+    """Bits per second; 0 if not stated."""
     pixels: int | None
-    """Of a picture; None where it does not say."""
+    """Per frame; None if not stated."""
     has_video: bool
-    """False where it says that it has sound alone."""
+    """False if the playlist states that it has audio only."""
 
 
 @dataclass(frozen=True)
@@ -43,44 +43,44 @@ class Playlist:
     """A playlist of variants, or of segments."""
 
     variants: tuple[Variant, ...] = ()
-    """None where it is a list of segments."""
+    """Empty for a list of segments."""
     longest_s: float = 0.0
-    """The longest segment."""
+    """Duration of the longest segment."""
     has_ended: bool = False
     """Whether nothing will be added to it."""
 
     @property
-    def patience_s(self) -> float:
-        """How much longer than usual one waits for what comes next; segments over a minute count as one minute."""
-        return 0.0 if self.has_ended else _PATIENCE * min(self.longest_s, _LONGEST_SEGMENT_S)
+    def extra_wait_s(self) -> float:
+        """How much longer than usual the next packet may take; segments over a minute count as one minute."""
+        return 0.0 if self.has_ended else _EXTRA_SEGMENTS * min(self.longest_s, _MAX_SEGMENT_S)
 
 
 def read_playlist(text: str, url: str) -> Playlist:
-    """Return what a playlist says.
+    """Parse a playlist.
 
     Args:
-        text: Of the playlist.
-        url: Where it came from: addresses in it may be relative to that.
+        text: Content of the playlist.
+        url: URL of the playlist; addresses in it may be relative to it.
     """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    lengths = re.findall(rf"^#EXT(?:INF|-X-TARGETDURATION):\s*{_NUMBER}", "\n".join(lines), re.MULTILINE)
+    durations = re.findall(rf"^#EXT(?:INF|-X-TARGETDURATION):\s*{_NUMBER}", "\n".join(lines), re.MULTILINE)
     return Playlist(
         tuple(_variants(lines, url)),
-        longest_s=max(map(float, lengths), default=0.0),
+        longest_s=max(map(float, durations), default=0.0),
         has_ended=END.decode() in lines,
     )
 
 
-def best_variant(variants: Sequence[Variant], most_pixels: float) -> Variant | None:
-    """Return the variant with the largest pictures that are allowed; of equal ones that of the highest bandwidth.
+def best_variant(variants: Sequence[Variant], max_pixels: float) -> Variant | None:
+    """Return the variant with the largest allowed frames; among equal ones, the one with the highest bandwidth.
 
-    Where all are too large it is the smallest, which is refused with its size. Those that do not say how large they are come
-    after those that do. None where none has a picture.
+    If all are too large, return the smallest one, which is refused with its size later. Variants without a stated size come
+    after those with one. Return None if no variant has video.
     """
-    seen = [variant for variant in variants if variant.has_video]
-    fitting = [variant for variant in seen if (variant.pixels or 0) <= most_pixels]
+    with_video = [variant for variant in variants if variant.has_video]
+    fitting = [variant for variant in with_video if (variant.pixels or 0) <= max_pixels]
     if not fitting:
-        return min(seen, key=lambda variant: variant.pixels or 0, default=None)
+        return min(with_video, key=lambda variant: variant.pixels or 0, default=None)
     return max(fitting, key=lambda variant: (variant.pixels or 0, variant.bandwidth))
 
 
@@ -99,10 +99,11 @@ def _variants(lines: Sequence[str], url: str) -> list[Variant]:
 def _variant(url: str, attributes: dict[str, str]) -> Variant:
     size = re.fullmatch(r"(\d{1,6})[xX](\d{1,6})", attributes.get("RESOLUTION", ""))
     bandwidth = attributes.get("BANDWIDTH", "")
+    without_video = (*_AUDIO_CODECS, *_TEXT_CODECS)
     codecs = [codec.strip().lower() for codec in attributes.get("CODECS", "").split(",") if codec.strip()]
     return Variant(
         url=url,
         bandwidth=int(bandwidth) if re.fullmatch(r"\d{1,12}", bandwidth) else 0,
         pixels=int(size[1]) * int(size[2]) if size else None,
-        has_video=size is not None or not codecs or not all(codec.startswith((*_SOUND, *_TEXT)) for codec in codecs),
+        has_video=size is not None or not codecs or not all(codec.startswith(without_video) for codec in codecs),
     )

@@ -1,4 +1,4 @@
-"""Connections to cameras and videos over HTTP."""
+"""Connect to cameras and videos over HTTP."""
 
 from functools import partial
 from time import monotonic
@@ -9,36 +9,35 @@ from loguru import logger
 
 from maskstream.io.ffmpeg_whitelists import PLAYLISTS, plain_formats, whitelist
 from maskstream.redaction import redact
-from maskstream.sources import hls, tls
-from maskstream.sources.connection import ENOUGH_FOR_FPS, ImageComes, Peer, has_timestamps
+from maskstream.sources import hls
+from maskstream.sources.connection import SHORT_FPS_PROBE, Peer, SingleImageReceived, has_timestamps
 from maskstream.sources.connection_errors import reason_at_opening
-from maskstream.sources.http_file import MOST_REDIRECTS
 from maskstream.sources.http_opener import HttpOpener
 from maskstream.sources.limits import pyav_timeout
-from maskstream.sources.live_detection import comes_as_a_file
+from maskstream.sources.live_detection import arrives_as_recording
 from maskstream.sources.mjpeg import MJPEG_FORMATS
-from maskstream.sources.redirects import arrived_at
+from maskstream.sources.redirects import http_target
+from maskstream.sources.tls import ca_file_for, ffmpeg_options
 
-HTTP_SCHEMES: Final = ("http", "https")
 GUESSED_RATE: Final = frozenset({"jpeg_pipe", "mjpeg", *MJPEG_FORMATS})
-"""JPEG after JPEG; FFmpeg assumes 25 fps."""
+"""JPEGs in sequence, for which FFmpeg assumes 25 fps."""
 _MP4: Final = "mov,mp4,m4a,3gp,3g2,mj2"
 _CAMERA_FORMATS: Final = frozenset({"flv", "h264", "hevc", "mpegts", *GUESSED_RATE})
-"""Of what has no length: cameras and broadcasts, which come back where their connection ends."""
-_PROGRAMME_FORMATS: Final = frozenset({"asf", "matroska,webm", _MP4, "ogg"})
-"""Of what has neither a length nor a duration: what is made while it is sent, and has an end."""
-_IN_STORE_S: Final = 3.0
-"""Of video, which a camera may send at once before it fails."""
-_FOR_EVER: Final = str(2**31 - 1)
+"""Without a length these are cameras and broadcasts, which may continue after a lost connection."""
+_RECORDED_WHILE_SENT: Final = frozenset({"asf", "matroska,webm", _MP4, "ogg"})
+"""Without a length and a duration these are produced while they are sent, and have an end."""
+_CAMERA_BUFFER_S: Final = 3.0
+"""Video that a camera may send at once before it fails."""
+_UNLIMITED: Final = str(2**31 - 1)
 _OPTIONS: Final = {
-    "http_persistent": "0",  # else HLS bypasses io_open, as with http_multiple
+    "http_persistent": "0",  # otherwise HLS bypasses io_open, as with http_multiple
     "http_multiple": "0",
     "live_start_index": str(hls.LIVE_START),
-    "allowed_extensions": "ALL",  # whatever a segment is called, it comes over HTTP alone
+    "allowed_extensions": "ALL",  # any suffix of a segment: all come over HTTP only
     "allowed_segment_extensions": "ALL",
     "extension_picky": "0",
-    "max_reload": _FOR_EVER,  # how long is waited is for our own limit to say
-    "m3u8_hold_counters": _FOR_EVER,
+    "max_reload": _UNLIMITED,  # the allowance limits the time
+    "m3u8_hold_counters": _UNLIMITED,
 }
 
 
@@ -46,54 +45,49 @@ class HttpConnection:
     """A camera, or a video on a server, over HTTP."""
 
     def __init__(self, peer: Peer) -> None:
-        """Open nothing yet.
+        """Store the peer; open nothing.
 
         Raises:
             SourceRefused: `network.ca_file` cannot be used.
         """
         self._peer = peer
         self.url = peer.url
-        """What was asked for."""
-        self.ca_file = tls.trusted_by(peer.url, peer.name, peer.config)
-        """Whom its certificate must come from; None: it is not checked."""
-        most_pixels = peer.config.max_megapixels * 1e6
-        arrived = partial(arrived_at, allowance=peer.allowance, ca_file=self.ca_file, most=MOST_REDIRECTS)
+        self.ca_file = ca_file_for(peer.url, peer.name, peer.config)
         self._http = HttpOpener(
-            tls.options(self.ca_file),
+            ffmpeg_options(self.ca_file),
             peer.allowance,
-            self._say_missing,
-            most_pixels,
-            arrived_at=arrived,
-            keeps_torn=peer.config.keep_damaged,
+            self._report_missing,
+            peer.config.max_megapixels * 1e6,
+            resolve_redirects=partial(http_target, allowance=peer.allowance, ca_file=self.ca_file),
+            keep_incomplete=peer.config.keep_damaged,
         )
-        self._missing_was_said = False
+        self._missing_was_logged = False
         self._asked_at_s = 0.0
         self._is_live = True
 
     def open(self) -> av.container.InputContainer:
-        """Connect, and find out what comes.
+        """Connect and probe the stream.
 
         Raises:
-            av.FFmpegError: FFmpeg's own, which have the password in them.
-            LimitReached: It is late, or too much.
-            ImageComes: It is a picture.
+            av.FFmpegError: From FFmpeg; its text contains the password.
+            LimitReached: A limit was reached.
+            SingleImageReceived: The server sends one image.
         """
-        allowance = self._peer.allowance
         self._asked_at_s = monotonic()
         self.url, format_name = self._http.open_first(self.url)
         if self._http.image is not None:
-            raise ImageComes(self._peer.name, self._http.image)
-        options = ENOUGH_FOR_FPS if self._is_live_playlist else {}
+            raise SingleImageReceived(self._peer.name, self._http.image)
+        probe = SHORT_FPS_PROBE if self._is_live_playlist else {}
         container = av.open(
             self.url,
             format=format_name,
             metadata_errors="replace",
             io_open=self._http,
-            options=_OPTIONS | options | whitelist("http", f"{PLAYLISTS},{plain_formats()}"),
-            timeout=pyav_timeout(allowance),
+            options=_OPTIONS | probe | whitelist("http", f"{PLAYLISTS},{plain_formats()}"),
+            timeout=pyav_timeout(self._peer.allowance),
         )
         try:
-            self._is_live = self._is_made_while_sent(container)
+            self._is_live = self._detect_live(container)
         except BaseException:
             container.close()
             raise
@@ -104,14 +98,15 @@ class HttpConnection:
         return self._http.playlist is not None and not self._http.playlist.has_ended
 
     def is_live(self, container: av.container.InputContainer) -> bool:
-        """Return whether it is made while it is sent."""
+        """Return whether the video is produced while it is sent."""
         return self._is_live
 
-    def _is_made_while_sent(self, container: av.container.InputContainer) -> bool:
-        """Return that; where nothing else tells, by how fast it comes.
+    def _detect_live(self, container: av.container.InputContainer) -> bool:
+        """Return whether the video is live.
 
-        A playlist is, unless it says that it is complete; MJPEG in parts always; other formats where neither the server says how
-        many bytes they have nor the container how long it lasts, and where they are made to be sent while they are made.
+        A playlist is live unless it states that it is complete. MJPEG in parts is always live. Other formats are live if they
+        are made for streaming, the server states no length, the container states no duration, and they do not arrive as fast as
+        a recording.
         """
         format_name = container.format.name
         if self._http.playlist is not None:
@@ -120,42 +115,42 @@ class HttpConnection:
             return True
         if self._http.first.has_length or (container.duration and not _is_fragmented(container)):
             return False
-        if format_name not in _CAMERA_FORMATS | _PROGRAMME_FORMATS:
+        if format_name not in _CAMERA_FORMATS | _RECORDED_WHILE_SENT:
             return False
-        peer, in_store_s = self._peer, 0.0 if format_name in _PROGRAMME_FORMATS else _IN_STORE_S
-        return peer.remembered.was_live or not comes_as_a_file(
-            container, peer.early, peer.allowance, self._asked_at_s, in_store_s
-        )
+        if self._peer.history.was_live:
+            return True
+        buffered_s = 0.0 if format_name in _RECORDED_WHILE_SENT else _CAMERA_BUFFER_S
+        return not arrives_as_recording(container, self._peer.early, self._peer.allowance, self._asked_at_s, buffered_s)
 
     def is_paced(self, container: av.container.InputContainer) -> bool:
-        """Return whether its timestamps say when its frames were taken: it may arrive in bursts."""
+        """Return whether the format has timestamps: such a stream may arrive in bursts."""
         return has_timestamps(container) and container.format.name not in GUESSED_RATE
 
-    def patience_s(self) -> float:
-        """Return how much longer than usual its next packet may take: one waits for whole segments of a playlist."""
-        return self._http.playlist.patience_s if self._http.playlist is not None else 0.0
+    def extra_wait_s(self) -> float:
+        """Return how much longer than usual the next packet may take: the time of two segments of a playlist."""
+        return self._http.playlist.extra_wait_s if self._http.playlist is not None else 0.0
 
     def end_is_final(self, container: av.container.InputContainer) -> bool:
-        """Return whether a live stream that has ended will not come back."""
+        """Return whether the end of a live stream is its real end."""
         if self._http.playlist is not None:
             return self._http.playlist_has_ended
         return container.format.name not in _CAMERA_FORMATS
 
     def needs_seeking(self) -> bool:
-        """Return whether it is a file that cannot be read from beginning to end, and the server gives it in no other way."""
+        """Return whether the file can only be read with seeking, and its server does not support that."""
         return self._http.has_opened and self._http.first.needs_seeking
 
     def close(self) -> None:
-        """End the connection to the URL itself; FFmpeg closes what else it has opened."""
+        """End the connection to the URL itself; FFmpeg closes the others."""
         self._http.close()
 
-    def _say_missing(self, url: str, error: av.FFmpegError) -> None:
-        if not self._missing_was_said:
-            self._missing_was_said = True
+    def _report_missing(self, url: str, error: av.FFmpegError) -> None:
+        if not self._missing_was_logged:
+            self._missing_was_logged = True
             why, _ = reason_at_opening(url, error, self.ca_file)
-            logger.warning("{}: a part of it is left out: {}: {}", self._peer.name, redact(url), why)
+            logger.warning("{}: a segment is skipped: {}: {}", self._peer.name, redact(url), why)
 
 
 def _is_fragmented(container: av.container.InputContainer) -> bool:
-    """Return whether it is an MP4 without a table of its frames: what it says of its duration holds for what has come so far."""
+    """Return whether it is an MP4 without a table of frames: its stated duration covers only what has arrived."""
     return container.format.name == _MP4 and all(stream.frames == 0 for stream in container.streams.video)

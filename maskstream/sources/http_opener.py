@@ -1,4 +1,4 @@
-"""Opens for FFmpeg what an http:// or https:// URL leads to."""
+"""Open for FFmpeg an http:// or https:// URL and the segments of its playlist."""
 
 from collections.abc import Callable, Mapping
 from errno import EACCES
@@ -13,93 +13,97 @@ from maskstream.io.content import Content, content_of
 from maskstream.sources import hls
 from maskstream.sources.http_file import HttpFile
 from maskstream.sources.limits import Allowance, LimitReached
-from maskstream.sources.mjpeg import Mjpeg, is_mjpeg
-from maskstream.sources.web_page_check import A_PAGE
+from maskstream.sources.mjpeg import MjpegReader, is_mjpeg
+from maskstream.sources.web_page_check import WEB_PAGE_RECEIVED
 
-_FROM_FILES_ALONE: Final = "which is not read from a server; save it, and give its path as the source"
+_LOCAL_ONLY: Final = "which is not read from a server; save it, and give its path as the source"
 _REFUSED: Final[Mapping[Content | None, str]] = {
-    "page": A_PAGE,
-    "sdp": f"it is an SDP file, {_FROM_FILES_ALONE}",
-    "ffconcat": f"it is a list of files, {_FROM_FILES_ALONE}",
+    "page": WEB_PAGE_RECEIVED,
+    "sdp": f"the server sends an SDP file, {_LOCAL_ONLY}",
+    "ffconcat": f"the server sends a list of files, {_LOCAL_ONLY}",
 }
-"""Why; the last two would lead to this machine or to others."""
+"""SDP files and lists of files could refer to this machine or to others."""
 _DASH: Final = b"<MPD"
-_MOST_LISTS: Final = 6
-"""Playlists of playlists, of which there is no use in more than one, and redirects of each."""
-_LEAST_PAUSE_S: Final = 0.3
-_PAUSE: Final = 0.1
-"""Of its longest segment: after that time a playlist that could not be had is asked for again."""
-_SCHEMES: Final = ("http://", "https://", "crypto+http://", "crypto+https://")
-"""And pieces of a playlist that are encrypted, as FFmpeg calls them."""
+_MAX_PLAYLISTS: Final = 6
+"""Playlists of playlists, of which one is useful, and a redirect of each."""
+_MIN_PAUSE_S: Final = 0.3
+_PAUSE_FRACTION: Final = 0.1
+"""Fraction of its longest segment after which a playlist that was not available is requested again."""
+_ALLOWED_PREFIXES: Final = ("http://", "https://", "crypto+http://", "crypto+https://")
+"""FFmpeg's names of encrypted segments begin with crypto+."""
 
 
 class HttpOpener:
-    """Opens what FFmpeg asks for: first the URL itself, then what it leads to, such as the pieces of a playlist.
+    """Open what FFmpeg requests: first the URL itself, then the segments of its playlist.
 
-    What else cannot be had counts as empty: FFmpeg goes on with the next piece. Of a playlist of variants FFmpeg is given the
-    best one alone: by itself it would read the beginning of each.
+    A segment that is not available counts as empty, and FFmpeg continues with the next one. From a master playlist FFmpeg gets
+    the best variant only: by itself it would read the beginning of each.
     """
 
     def __init__(
         self,
         options: Mapping[str, str],
         allowance: Allowance,
-        say: Callable[[str, av.FFmpegError], None],
-        most_pixels: float = inf,
+        report: Callable[[str, av.FFmpegError], None],
+        max_pixels: float = inf,
         *,
-        arrived_at: Callable[[str], str | None] = lambda _: None,
-        keeps_torn: bool = False,
+        resolve_redirects: Callable[[str], str | None] = lambda _: None,
+        keep_incomplete: bool = False,
     ) -> None:
-        """Open nothing yet.
+        """Store the arguments; open nothing.
 
         Args:
-            options: Of FFmpeg's HTTP and TLS, for all connections.
-            allowance: Of the source.
-            say: Told of a URL behind the first one that cannot be had, and why.
-            most_pixels: Variants with larger pictures are not chosen.
-            arrived_at: Returns where the redirects of a URL lead to: addresses in a playlist are relative to that.
-            keeps_torn: Whether pictures of Motion JPEG count of which a part did not arrive.
+            options: FFmpeg's HTTP and TLS options for all connections.
+            allowance: Limits of the source.
+            report: Called with the URL of a segment that is not available, and the error.
+            max_pixels: Variants with larger frames are not chosen.
+            resolve_redirects: Returns the URL after redirects: addresses in a playlist are relative to it.
+            keep_incomplete: Whether to keep images of Motion JPEG whose end did not arrive.
         """
         self.playlist: hls.Playlist | None = None
-        """What the URL itself leads to, where that is a playlist; of segments, and as it was at first."""
+        """The playlist of segments as it was at first, if the URL has one."""
         self.playlist_has_ended = False
-        """Whether it, as it is by now, says that nothing will be added."""
-        self._most_pixels = most_pixels
-        self._keeps_torn = keeps_torn
-        self._arrived_at = arrived_at
+        """Whether nothing will be added to the playlist, according to its latest version."""
+        self._max_pixels = max_pixels
+        self._keep_incomplete = keep_incomplete
+        self._resolve_redirects = resolve_redirects
         self._options = options
         self._allowance = allowance
-        self._say = say
+        self._report = report
         self._first: HttpFile | None = None
-        self._wanted: HttpFile | Mjpeg | None = None
+        self._next: HttpFile | MjpegReader | None = None
         self.image: bytes | None = None
-        """All of it, where the URL leads to one picture."""
+        """The complete answer, if it is one image."""
 
     def open_first(self, url: str) -> tuple[str, str | None]:
-        """Connect to the URL itself, or to the variant to which it leads; FFmpeg asks for that next unless it is a `image`.
+        """Connect to the URL, or to the variant that is chosen from its playlist.
+
+        FFmpeg opens it next, unless it is an `image`.
 
         Returns:
-            The URL that FFmpeg is to open, and its format where FFmpeg would want to know the media type; else None.
+            The URL for FFmpeg to open, and its format if FFmpeg would need the media type; else None.
 
         Raises:
-            av.FFmpegError: It cannot be had.
-            LimitReached: It is late, leads nowhere, is a web page, or a list that is read from files alone.
+            av.FFmpegError: It is not available.
+            LimitReached: The time limit has passed, or the server sends a web page, a list that is read from local files only, or
+                playlists without video.
         """
-        for _ in range(_MOST_LISTS):
-            first = self._first = self._wanted = self._opened(url, self._options, is_first=True)
+        for _ in range(_MAX_PLAYLISTS):
+            first = self._first = self._next = self._open(url, self._options, is_first=True)
             content = content_of(first.start)
             if _DASH in first.start:
                 raise LimitReached(
-                    "it is a DASH manifest, which is not read; give its HLS playlist (.m3u8), or the stream itself"
+                    "the server sends a DASH manifest, which is not supported; "
+                    "give the URL of its HLS playlist (.m3u8), or of the stream itself"
                 )
             if content in _REFUSED:
                 raise LimitReached(_REFUSED[content])
             if content == "picture":
-                self.image = first.image()
+                self.image = first.single_image()
             if content != "hls":
                 may_be_mjpeg = self.image is None and content in (None, "multipart", "picture")
-                return url, self._format_of_images(first) if may_be_mjpeg else None
-            target = self._arrived_at(url) if first.is_redirected else None
+                return url, self._mjpeg_format(first) if may_be_mjpeg else None
+            target = self._resolve_redirects(url) if first.is_redirected else None
             if target is not None and target != url:
                 first.close()
                 url = target
@@ -108,56 +112,53 @@ class HttpOpener:
             if not self.playlist.variants:
                 return url, "hls"
             first.close()
-            url = self._chosen(self.playlist)
-        raise LimitReached("no video in it: its playlists lead to other playlists alone; check the path")
+            best = hls.best_variant(self.playlist.variants, self._max_pixels)
+            if best is None:
+                raise LimitReached("no video: all variants of its playlist are audio; check the path")
+            url = best.url
+        raise LimitReached("no video: its playlists lead to other playlists only; check the path")
 
-    def _format_of_images(self, first: HttpFile) -> str | None:
-        """Let FFmpeg have pictures that come one after the other alone, and return the format of that; None for all else."""
+    def _mjpeg_format(self, first: HttpFile) -> str | None:
+        """Let FFmpeg read the images of Motion JPEG, and return their format; None for other content."""
         if not is_mjpeg(first, has_length=first.has_length):
             return None
-        self._wanted = images = Mjpeg(first, self._allowance.most_bytes, keeps_torn=self._keeps_torn)
-        return images.format
-
-    def _chosen(self, playlist: hls.Playlist) -> str:
-        best = hls.best_variant(playlist.variants, self._most_pixels)
-        if best is None:
-            raise LimitReached("no video in it: all variants of its playlist are sound; check the path")
-        return best.url
+        self._next = reader = MjpegReader(first, self._allowance.max_bytes, keep_incomplete=self._keep_incomplete)
+        return reader.format
 
     @property
     def has_opened(self) -> bool:
-        """Whether there is a `first`."""
+        """Whether `first` is set."""
         return self._first is not None
 
     @property
     def first(self) -> HttpFile:
-        """What `open_first` has opened."""
+        """The file that `open_first` has opened."""
         if self._first is None:
             raise ValueError("nothing was opened")
         return self._first
 
-    def __call__(self, url: str, _flags: int, options: Mapping[str, str]) -> "HttpFile | Mjpeg | _Piece":
-        """Open a URL for FFmpeg: the first one, or what that leads to.
+    def __call__(self, url: str, _flags: int, options: Mapping[str, str]) -> "HttpFile | MjpegReader | _Segment":
+        """Open a URL for FFmpeg: the first one, or a segment or playlist.
 
         Raises:
-            LimitReached: They were too many.
+            LimitReached: Too many were opened.
         """
-        first, self._wanted = self._wanted, None
+        first, self._next = self._next, None
         if first is not None:
             return first
         is_playlist = self.playlist is not None and not self.playlist.has_ended and url == self.first.name
-        connect = self._open_playlist if is_playlist else self._open_piece
-        return _Piece(partial(connect, url, {**options, **self._options}), partial(self._failed, url))
+        connect = self._open_live_playlist if is_playlist else self._open_segment
+        return _Segment(partial(connect, url, {**options, **self._options}), partial(self._failed, url))
 
-    def _open_playlist(self, url: str, options: Mapping[str, str]) -> HttpFile | None:
-        """Open a live playlist again, and again where it cannot be had just now: FFmpeg would take that for the end.
+    def _open_live_playlist(self, url: str, options: Mapping[str, str]) -> HttpFile | None:
+        """Open a live playlist again, and retry if it is not available: FFmpeg would take that as the end.
 
-        A server that is busy may refuse it, or be about to write it.
+        A busy server may refuse it, or be writing it.
         """
-        pause_s = max(_LEAST_PAUSE_S, (self.playlist.longest_s if self.playlist else 0.0) * _PAUSE)
+        pause_s = max(_MIN_PAUSE_S, (self.playlist.longest_s if self.playlist else 0.0) * _PAUSE_FRACTION)
         while not self._allowance.is_used_up:
             try:
-                file = self._opened(url, options, is_first=False)
+                file = self._open(url, options, is_first=False)
                 if file.start.startswith(hls.PLAYLIST):
                     return file
                 file.close()
@@ -169,32 +170,32 @@ class HttpOpener:
                 raise self._allowance.late()
         return None
 
-    def _open_piece(self, url: str, options: Mapping[str, str]) -> HttpFile | None:
+    def _open_segment(self, url: str, options: Mapping[str, str]) -> HttpFile | None:
         if self._allowance.is_used_up:
             return None
-        return self._opened(url, options, is_first=False)
+        return self._open(url, options, is_first=False)
 
-    def _opened(self, url: str, options: Mapping[str, str], *, is_first: bool) -> HttpFile:
-        if not url.startswith(_SCHEMES):
-            raise av.error.PermissionError(EACCES, "it is no http:// or https:// URL", url)
-        return HttpFile(url, options, self._allowance, is_first=is_first, playlist_ended=self._playlist_ended)
+    def _open(self, url: str, options: Mapping[str, str], *, is_first: bool) -> HttpFile:
+        if not url.startswith(_ALLOWED_PREFIXES):
+            raise av.error.PermissionError(EACCES, "not an http:// or https:// URL", url)
+        return HttpFile(url, options, self._allowance, is_first=is_first, playlist_ended=self._set_playlist_ended)
 
-    def _playlist_ended(self) -> None:
+    def _set_playlist_ended(self) -> None:
         self.playlist_has_ended = True
 
     def _failed(self, url: str, error: av.FFmpegError) -> None:
         if self._allowance.is_late:
             raise self._allowance.late() from None
-        self._say(url, error)
+        self._report(url, error)
 
     def close(self) -> None:
-        """Close the first URL; FFmpeg closes what else it has opened."""
+        """Close the first file; FFmpeg closes the others."""
         if self._first is not None:
             self._first.close()
 
 
-class _Piece:
-    """A file that ends where it cannot be read, and says so: an exception of PyAV would end the whole stream."""
+class _Segment:
+    """A file that ends and reports the error if it cannot be read: an exception of PyAV would end the complete stream."""
 
     def __init__(self, connect: Callable[[], HttpFile | None], failed: Callable[[av.FFmpegError], None]) -> None:
         self._failed = failed

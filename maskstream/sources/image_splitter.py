@@ -1,119 +1,107 @@
-"""Whole pictures, found in bytes that hold anything else between them."""
+"""Find complete JPEG and PNG images in data that contains other bytes between them."""
 
-import re
 from typing import Final
 
-JPEG_START: Final = b"\xff\xd8\xff"
-JPEG_END: Final = b"\xff\xd9"
+from maskstream.io.jpeg import EOI, JPEG_START, SOI, SOS, JpegSegments
+
 PNG_START: Final = b"\x89PNG\r\n\x1a\n"
-_MARKER: Final = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
-"""Of JPEG. The others (restarts, and 0xff as a value) stand in the middle of a scan."""
-_SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
-_END_OF_PNG: Final = b"IEND"
-_LONGEST_HEAD: Final = 1024
-"""Bytes between two pictures: a boundary and the headers of a part."""
+_PNG_END_CHUNK: Final = b"IEND"
+_MAX_HEADER_BYTES: Final = 1024
+"""Between two images: a boundary and the headers of a part."""
 
 
-class ImageFinder:
-    """Finds JPEGs and PNGs in bytes that arrive piece by piece.
+class ImageSplitter:
+    """Find JPEGs and PNGs in data that arrives in chunks.
 
-    It walks from segment to segment, so that a thumbnail in the EXIF data of a picture is no picture of its own, and what stands
-    between two pictures (boundaries, headers, text, padding) does not count, nor does what was said about their length. A
-    JPEG without an end ends where the next one starts.
+    It walks from segment to segment, so that a thumbnail in the EXIF data of an image is not a separate image. The data between
+    two images (boundaries, headers, text, padding) is ignored, including any length that it states. A JPEG without an end marker
+    ends at the start of the next one.
     """
 
-    def __init__(self, longest: int) -> None:
+    def __init__(self, max_bytes: int) -> None:
         """Begin before the first byte.
 
         Args:
-            longest: Bytes of a picture; what is longer is skipped, and no more is kept in memory.
+            max_bytes: Size of an image. Larger ones are skipped, and no more is kept in memory.
         """
-        self._longest = longest
-        self._bytes = bytearray()
-        """From the start of a picture on, where one has started."""
-        self._at = 0
-        """Where the walk goes on; may lie behind what has come."""
-        self._is_jpeg: bool | None = None
-        """None: no picture has started."""
+        self._max_bytes = max_bytes
+        self._data = bytearray()
+        """From the start of the current image on, if one has started."""
+        self._jpeg: JpegSegments | None = None
+        self._png_at: int | None = None
+        """Position of the next PNG chunk; may be after the data that has arrived."""
         self._has_scan = False
 
-    def push(self, piece: bytes) -> list[bytes]:
-        """Take the next bytes and return the pictures that are whole by now."""
-        self._bytes += piece
+    def push(self, chunk: bytes) -> list[bytes]:
+        """Add the next bytes and return the images that are complete now."""
+        self._data += chunk
         found: list[bytes] = []
-        while self._goes_on(found):
+        while self._step(found):
             pass
-        if len(self._bytes) > self._longest:
-            self._drop(len(self._bytes) - len(PNG_START))
+        if len(self._data) > self._max_bytes:
+            self._drop(len(self._data) - len(PNG_START))
         return found
 
-    def _goes_on(self, found: list[bytes]) -> bool:
-        """Go one step on; return False where that needs more bytes."""
-        if self._is_jpeg is None:
-            return self._seek_start()
-        return self._walk_jpeg(found) if self._is_jpeg else self._walk_png(found)
+    def _step(self, found: list[bytes]) -> bool:
+        """Do one step; return False if it needs more data."""
+        if self._jpeg is not None:
+            return self._step_jpeg(self._jpeg, found)
+        if self._png_at is not None:
+            return self._step_png(self._png_at, found)
+        return self._find_start()
 
-    def _seek_start(self) -> bool:
-        starts = [at for at in map(self._bytes.find, (JPEG_START, PNG_START)) if at >= 0]  # faster than one expression for both
+    def _find_start(self) -> bool:
+        starts = [at for at in map(self._data.find, (JPEG_START, PNG_START)) if at >= 0]  # faster than one expression for both
         if not starts:
-            del self._bytes[: -len(PNG_START)]
+            del self._data[: -len(PNG_START)]
             return False
-        del self._bytes[: min(starts)]
-        self._is_jpeg = self._bytes.startswith(JPEG_START)
-        self._at = 2 if self._is_jpeg else len(PNG_START)
-        self._has_scan = False
-        return True
-
-    def _walk_jpeg(self, found: list[bytes]) -> bool:
-        marker = _MARKER.search(self._bytes, self._at)
-        if marker is None:
-            self._at = max(self._at, len(self._bytes) - 1)  # the first half of a marker may be there
-            return False
-        kind, behind = self._bytes[marker.end() - 1], marker.end()
-        if kind == _EOI:
-            if self._has_scan:
-                found.append(bytes(self._bytes[:behind]))
-            self._drop(behind)
-            return True
-        if len(self._bytes) < behind + 2:
-            self._at = marker.start()
-            return False
-        if kind != _SOI:
-            self._has_scan |= kind == _SOS
-            self._at = behind + int.from_bytes(self._bytes[behind : behind + 2], "big")
-        elif self._bytes[behind] == JPEG_START[-1]:
-            if self._has_scan:
-                found.append(_without_head(self._bytes[: marker.start()]))
-            self._drop(marker.start())
+        del self._data[: min(starts)]
+        if self._data.startswith(JPEG_START):
+            self._jpeg, self._has_scan = JpegSegments(), False
         else:
-            self._at = behind
+            self._png_at = len(PNG_START)
         return True
 
-    def _walk_png(self, found: list[bytes]) -> bool:
-        """Go on to the next chunk: its length, its kind, as many bytes, and a check sum."""
-        if len(self._bytes) < self._at + 8:
+    def _step_jpeg(self, segments: JpegSegments, found: list[bytes]) -> bool:
+        marker = segments.next_marker(self._data)
+        if marker is None:
             return False
-        length = int.from_bytes(self._bytes[self._at : self._at + 4], "big")
-        behind = self._at + 12 + length
-        if self._bytes[self._at + 4 : self._at + 8] != _END_OF_PNG:
-            if behind > self._longest:
+        if marker.code == EOI:
+            if self._has_scan:
+                found.append(bytes(self._data[: marker.end]))
+            self._drop(marker.end)
+        elif marker.code == SOI and self._data[marker.end] == JPEG_START[-1]:
+            if self._has_scan:
+                found.append(_without_header(self._data[: marker.start]))
+            self._drop(marker.start)
+        else:
+            self._has_scan |= marker.code == SOS
+        return True
+
+    def _step_png(self, at: int, found: list[bytes]) -> bool:
+        """Go to the next chunk of a PNG: 4 bytes of length, 4 of type, the data, and 4 of checksum."""
+        if len(self._data) < at + 8:
+            return False
+        chunk_end = at + 12 + int.from_bytes(self._data[at : at + 4], "big")
+        if self._data[at + 4 : at + 8] != _PNG_END_CHUNK:
+            if chunk_end > self._max_bytes:
                 self._drop(len(PNG_START))
             else:
-                self._at = behind
-        elif len(self._bytes) < behind:
+                self._png_at = chunk_end
+        elif len(self._data) < chunk_end:
             return False
         else:
-            found.append(bytes(self._bytes[:behind]))
-            self._drop(behind)
+            found.append(bytes(self._data[:chunk_end]))
+            self._drop(chunk_end)
         return True
 
-    def _drop(self, number: int) -> None:
-        """Forget so many bytes, and look for the start of a picture behind them."""
-        del self._bytes[:number]
-        self._is_jpeg = None
+    def _drop(self, count: int) -> None:
+        """Remove bytes from the front, and look for the start of an image after them."""
+        del self._data[:count]
+        self._jpeg = self._png_at = None
 
 
-def _without_head(image: bytearray) -> bytes:
-    """Return a JPEG that has no end without the boundary and the headers that follow it."""
-    boundary = image.rfind(b"\n--", -_LONGEST_HEAD)
+def _without_header(image: bytearray) -> bytes:
+    """Remove the boundary and headers that follow a JPEG without an end marker."""
+    boundary = image.rfind(b"\n--", -_MAX_HEADER_BYTES)
     return bytes(image[:boundary]).removesuffix(b"\r") if boundary > 0 else bytes(image)

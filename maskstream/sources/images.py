@@ -1,4 +1,4 @@
-"""Still images: one, a folder of them, or what a pattern matches."""
+"""Read still images: one file, a folder, or the files that match a pattern."""
 
 import glob
 import os
@@ -19,24 +19,24 @@ from maskstream.io.locations import is_pattern, number_in
 from maskstream.sources.read_guard import ReadGuard
 from maskstream.types import BgrImage, Frame, SourceInfo
 
-_NAMED_AT_MOST: Final = 3
-_WHICH_ARE_TAKEN: Final = f"pictures end in {', '.join(IMAGE_SUFFIXES[:6])} or the like"
+_MAX_NAMED: Final = 3
+_SUFFIX_ADVICE: Final = f"images end in {', '.join(IMAGE_SUFFIXES[:6])} or similar"
 
 
 class ImageSource:
     """Images in natural order: `image_2` before `image_10`.
 
-    One that cannot be read is left out, and said at the end.
+    An image that cannot be read is skipped, and logged at the end.
     """
 
     def __init__(self, location: str, config: ImagesConfig, source_id: str | None = None) -> None:
         """Find the images and decode the first one that can be read.
 
         Args:
-            location: An image file, a folder, or a pattern such as `photos/**/*.jpg` or `img_%04d.jpg`; a file of that
-                very name comes first.
-            config: Whether a folder's own folders are looked into, and how large an image may be.
-            source_id: Its name in records; None for the location.
+            location: An image file, a folder, or a pattern such as `photos/**/*.jpg` or `img_%04d.jpg`. A file with exactly that
+                name is preferred.
+            config: Whether subfolders are searched, and the maximum size of an image.
+            source_id: Name of the source in records; None for the location.
 
         Raises:
             SourceOpenError: There are no images, or none of them can be read.
@@ -49,9 +49,11 @@ class ImageSource:
         self._first = next(self._frames, None)
         if self._first is None:
             raise SourceOpenError(self._why_none(location))
-        self._guard = ReadGuard(self._say_unreadable)
+        self._guard = ReadGuard(self._log_unreadable)
         self.info = SourceInfo(
-            *(self._name, self._first.width, self._first.height),
+            source_id=self._name,
+            width=self._first.width,
+            height=self._first.height,
             live=False,
             frame_count=len(self._files),
             path=path,
@@ -64,14 +66,14 @@ class ImageSource:
             yield frame
 
     def close(self) -> None:
-        """End the reading; a reader in another thread comes to its end."""
+        """End reading, also in another thread."""
         self._guard.close()
 
     def _next(self) -> Frame | None:
         first, self._first = self._first, None
         frame = first or next(self._frames, None)
         if frame is None:
-            self._say_unreadable()
+            self._log_unreadable()
         return frame
 
     def _decode(self) -> Iterator[Frame]:
@@ -83,74 +85,75 @@ class ImageSource:
                 self._unreadable.append((file, error))
                 continue
             if further:
-                logger.warning("{}: {}", one_line(file), only_the_first(further))
+                logger.warning("{}: {}", one_line(file), first_only_warning(further))
             capture_ms = (perf_counter() - started) * 1000
-            yield Frame(bgr, index, self._name, 0.0, captured_at_s=monotonic(), capture_ms=capture_ms, file=file)
+            yield Frame(bgr, index, self._name, time_s=0.0, captured_at_s=monotonic(), capture_ms=capture_ms, file=file)
 
-    def _say_unreadable(self) -> None:
+    def _log_unreadable(self) -> None:
         unreadable, self._unreadable = self._unreadable, []
         if unreadable:
-            count = f"{len(unreadable)} of {len(self._files)} pictures"
-            logger.error("{}: {} could not be read:", one_line(self._name), count)
+            logger.error("{}: {} of {} images cannot be read:", one_line(self._name), len(unreadable), len(self._files))
         for file, error in unreadable:
             logger.error("{}: {}", one_line(file), error)
 
     def _why_none(self, location: str) -> str:
         if len(self._unreadable) == 1:
             return f"{one_line(self._files[0])}: {self._unreadable[0][1]}"
-        named = [f"{one_line(Path(file).name)} ({error})" for file, error in self._unreadable[:_NAMED_AT_MOST]]
+        named = [f"{one_line(Path(file).name)} ({error})" for file, error in self._unreadable[:_MAX_NAMED]]
         more = len(self._files) - len(named)
         return (
-            f"{one_line(location)}: none of its {len(self._files)} pictures can be read: {', '.join(named)}"
+            f"{one_line(location)}: none of its {len(self._files)} images can be read: {', '.join(named)}"
             f"{f' and {more} more' if more else ''}"
         )
 
 
-class OneImage:
-    """An image that was sent, from a server or through a pipe."""
+class SingleImageSource:
+    """One image that was received from a server or through a pipe."""
 
-    def __init__(self, sent: bytes, name: str, file: str, max_megapixels: float, setting: str) -> None:
-        """Decode it.
+    def __init__(self, data: bytes, name: str, file: str, max_megapixels: float, setting: str) -> None:
+        """Decode the image.
 
         Args:
-            sent: As a file would hold it.
-            name: Of the source.
-            file: What it is called in records, without passwords.
-            max_megapixels: Most that it may have.
-            setting: The setting that allows more.
+            data: Content of an image file.
+            name: Name of the source.
+            file: Its name in records, without passwords.
+            max_megapixels: Maximum size.
+            setting: The setting that allows a larger size, for messages.
 
         Raises:
-            SourceError: It cannot be read, or is too large. Does not say which: the caller has the name.
+            SourceError: It cannot be read, or is too large. The text does not contain the name.
         """
         started = perf_counter()
-        bgr, further = read_within(sent, max_megapixels, setting)
+        bgr, further = read_within(data, max_megapixels, setting)
         if further:
-            logger.warning("{}: {}", one_line(name), only_the_first(further))
+            logger.warning("{}: {}", one_line(name), first_only_warning(further))
         capture_ms = (perf_counter() - started) * 1000
-        self._frame: Frame | None = Frame(bgr, 0, name, 0.0, captured_at_s=monotonic(), capture_ms=capture_ms, file=file)
+        self._frame: Frame | None = Frame(
+            bgr, index=0, source_id=name, time_s=0.0, captured_at_s=monotonic(), capture_ms=capture_ms, file=file
+        )
         self.info = SourceInfo(name, bgr.shape[1], bgr.shape[0], live=False, frame_count=1, images=(file,))
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yield it; may be called once."""
+        """Yield the image; may be called once."""
         frame, self._frame = self._frame, None
         if frame is not None:
             yield frame
 
     def close(self) -> None:
-        """Give it up."""
+        """Release the image."""
         self._frame = None
 
 
 def read_within(image: str | bytes, max_megapixels: float, setting: str) -> tuple[BgrImage, int]:
-    """Decode an image, unless its header says that it is too large: a small file may hold one that fills the memory.
+    """Decode an image unless its header states a size above the limit: a small file may decode to gigabytes.
 
     Args:
-        image: Path of a file, or what a file would hold.
-        max_megapixels: Most that it may have.
-        setting: The setting that allows more.
+        image: Path of a file, or its content.
+        max_megapixels: Maximum size.
+        setting: The setting that allows a larger size, for messages.
 
     Returns:
-        (H, W, 3) uint8, blue first; and how many images or pages follow it, which are not read.
+        (H, W, 3) uint8, BGR; and the number of further images or pages in the file, which are not read.
 
     Raises:
         SourceError: It cannot be read, or is too large.
@@ -162,22 +165,22 @@ def read_within(image: str | bytes, max_megapixels: float, setting: str) -> tupl
     return read_image(image), shape.further
 
 
-def only_the_first(further: int) -> str:
-    """Return what is said of an image behind which others follow in the same file."""
+def first_only_warning(further: int) -> str:
+    """Return the warning for a file with further images after the first one."""
     several = f"{further + 1}" if further < COUNTED else f"{further} or more"
     return (
-        f"{several} pictures or pages are in it, only the first is judged; save the others as files of their own, "
+        f"the file has {several} images or pages, and only the first is classified; save the others as separate files, "
         "or an animation as a video or GIF"
     )
 
 
 def _find_images(location: str, config: ImagesConfig) -> tuple[str, list[str]]:
-    """Return the file, the folder, or the part of a pattern before its first wildcard, and the images there.
+    """Return the file, the folder, or the part of a pattern before its first wildcard; and the paths of the images.
 
     Raises:
         SourceOpenError: There are none.
     """
-    if os.path.isdir(location):  # noqa: PTH112 (Path raises where nothing may be looked up)
+    if os.path.isdir(location):  # noqa: PTH112 (Path raises if the folder may not be read)
         return location, _in_folder(location, config)
     if is_pattern(location):
         fixed = takewhile(lambda part: glob.escape(part) == part and not number_in(part), Path(location).parts)
@@ -189,12 +192,12 @@ def _find_images(location: str, config: ImagesConfig) -> tuple[str, list[str]]:
 
 def _in_folder(folder: str, config: ImagesConfig) -> list[str]:
     found = _found(folder, recursive=config.recursive)
-    found.say_refused()
+    found.log_refused()
     if found.images:
         return found.images
     if found.folders and _found(folder, recursive=True).images:
-        raise SourceOpenError(f"{one_line(folder)}: its pictures are all in folders of it; add --recursive")
-    raise SourceOpenError(f"{one_line(folder)}: no picture in this folder; {_WHICH_ARE_TAKEN}")
+        raise SourceOpenError(f"{one_line(folder)}: its images are all in subfolders; add --recursive")
+    raise SourceOpenError(f"{one_line(folder)}: no image in this folder; {_SUFFIX_ADVICE}")
 
 
 def _found(location: str, *, recursive: bool) -> Found:
@@ -208,5 +211,5 @@ def _matching(pattern: str) -> list[str]:
     if found.images:
         return found.images
     count = len(found.videos) + len(found.others)
-    which = f"none of the {count} files that match is a picture" if count else "nothing matches"
-    raise SourceOpenError(f"{one_line(pattern)}: {which}; {_WHICH_ARE_TAKEN}")
+    which = f"none of the {count} files that match is an image" if count else "no file matches"
+    raise SourceOpenError(f"{one_line(pattern)}: {which}; {_SUFFIX_ADVICE}")

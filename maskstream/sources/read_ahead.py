@@ -1,4 +1,4 @@
-"""What a live stream sends is taken in when it arrives, while its frames wait for their turn."""
+"""Read a live stream in a separate thread when it arrives, while its frames wait until they are due."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -10,15 +10,15 @@ from maskstream.sources.read_guard import ReadGuard
 
 T = TypeVar("T")
 
-_MOST_BYTES: Final = 32 * 2**20
-"""Of what waits; a quarter of a minute of 4K video. Beyond that the server has to wait."""
+_MAX_WAITING_BYTES: Final = 32 * 2**20
+"""About 15 s of 4K video. When more waits, the server has to wait."""
 _JOIN_S: Final = 0.2
 
 
 class ReadAhead(Generic[T]):
-    """Takes items from an iterator in a thread of its own, and keeps them until they are asked for.
+    """Take items from an iterator in a separate thread, and keep them until they are read.
 
-    What the iterator raises is raised behind the items that came before.
+    An exception of the iterator is raised after the items that came before it.
     """
 
     def __init__(
@@ -27,21 +27,21 @@ class ReadAhead(Generic[T]):
         size: Callable[[T], int],
         release: Callable[[], None],
         clock: Clock = MONOTONIC,
-        most_bytes: int = _MOST_BYTES,
+        max_bytes: int = _MAX_WAITING_BYTES,
     ) -> None:
         """Begin to read.
 
         Args:
-            items: Read by the thread alone from now on.
-            size: Bytes of an item.
-            release: Closes what is read; called once, never during a read.
-            clock: Says when items arrive.
-            most_bytes: How much may wait.
+            items: From now on only the thread reads it.
+            size: Returns the size of an item in bytes.
+            release: Closes what the iterator reads; called once, never during a read.
+            clock: Times the arrival of items.
+            max_bytes: Total size of the items that may wait.
         """
         self._items = items
         self._size = size
         self._clock = clock
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self._guard = ReadGuard(release)
         self._changed = Condition()
         self._waiting: deque[tuple[T, float]] = deque()
@@ -52,7 +52,7 @@ class ReadAhead(Generic[T]):
         self._thread.start()
 
     def __iter__(self) -> Iterator[tuple[T, float]]:
-        """Yield each item and when it arrived; wait for the next one until `close` is called."""
+        """Yield each item and its time of arrival; wait for the next one until `close` is called."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._is_over or self._is_closed)
@@ -68,7 +68,7 @@ class ReadAhead(Generic[T]):
             raise self._error
 
     def skip_to_last(self, is_wanted: Callable[[T], bool]) -> int:
-        """Drop what waits in front of the last item that is wanted; return how many that were."""
+        """Drop the items that wait before the last one for which `is_wanted` is true; return their number."""
         with self._changed:
             last = max((number for number, (item, _) in enumerate(self._waiting) if is_wanted(item)), default=0)
             for _ in range(last):
@@ -78,13 +78,13 @@ class ReadAhead(Generic[T]):
         return last
 
     def stop(self) -> None:
-        """End the waiting for items, on both sides."""
+        """End waiting for items in both threads."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Stop and release; a read that hangs is not waited for longer than a second. A second call does nothing."""
+        """Stop and release, and wait at most a second for a read that hangs. A second call does nothing."""
         self.stop()
         self._guard.close()
         self._thread.join(_JOIN_S)
@@ -93,17 +93,17 @@ class ReadAhead(Generic[T]):
         try:
             while (item := self._guard.read(lambda: next(self._items, None))) is not None and self._keep(item):
                 pass
-        except BaseException as error:  # raised again where it is read
+        except BaseException as error:  # raised again by `__iter__`
             self._error = error
         with self._changed:
             self._is_over = True
             self._changed.notify_all()
 
     def _keep(self, item: T) -> bool:
-        """Let an item wait, once there is room; return False where nobody wants it any more."""
+        """Store an item when there is room; return False if the reading was stopped."""
         arrived_s = self._clock.now_s()
         with self._changed:
-            self._changed.wait_for(lambda: self._bytes < self._most_bytes or self._is_closed)
+            self._changed.wait_for(lambda: self._bytes < self._max_bytes or self._is_closed)
             self._waiting.append((item, arrived_s))
             self._bytes += self._size(item)
             self._changed.notify_all()

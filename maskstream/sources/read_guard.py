@@ -1,4 +1,4 @@
-"""One thread reads, another may close at any time."""
+"""Let one thread read a device or file while another thread may close it at any time."""
 
 from collections.abc import Callable
 from threading import Lock
@@ -8,18 +8,18 @@ from maskstream.errors import SourceError
 
 T = TypeVar("T")
 
-_CLOSE_S = 1.0
+_CLOSE_TIMEOUT_S = 1.0
 
 
 class ReadGuard:
-    """Keeps a device or file from being released while it is read.
+    """Prevent a device or file from being released during a read.
 
-    A read that hangs, in a dead network drive or camera, is not waited for longer than a second: the reader then releases what it
-    read as soon as it comes back.
+    `close` waits at most a second for a read that hangs, as in a dead network drive or camera. The reading thread then releases
+    the device when its read returns.
     """
 
     def __init__(self, release: Callable[[], None]) -> None:
-        """Guard something open.
+        """Guard an open device or file.
 
         Args:
             release: Closes it; called once, never during a read.
@@ -30,7 +30,7 @@ class ReadGuard:
         self._released = False
 
     def read(self, read: Callable[[], T | None]) -> T | None:
-        """Return what `read` returns; None where it was closed before or meanwhile, whatever became of the reading."""
+        """Return what `read` returns; None if the guard was closed before or during the read, even if the read failed."""
         with self._lock:
             try:
                 item = None if self._closed else read()
@@ -44,9 +44,9 @@ class ReadGuard:
             return None if self._closed else item
 
     def close(self) -> None:
-        """End the reading and release; a second call does nothing."""
+        """End reading and release; a second call does nothing."""
         self._closed = True
-        if self._lock.acquire(timeout=_CLOSE_S):
+        if self._lock.acquire(timeout=_CLOSE_TIMEOUT_S):
             try:
                 self._release_once()
             finally:

@@ -1,4 +1,4 @@
-"""A live source that is opened again whenever it is lost, for as long as somebody wants its frames."""
+"""Open a live source again whenever it is lost, until it is closed."""
 
 import random
 from collections import deque
@@ -15,38 +15,38 @@ from maskstream.stream.states import SourceState, SourceStatus
 from maskstream.types import Frame, SourceInfo
 
 _FIRST_DELAY_S: Final = 1.0
-_LONGEST_DELAY_S: Final = 30.0
+_MAX_DELAY_S: Final = 30.0
 _JITTER: Final = 0.2
-"""Cameras that died together are not all asked again at the same moment."""
+"""Fraction of the delay. Cameras that were lost together are not all opened again at the same time."""
 _STEADY_S: Final = 5.0
-"""A connection that held for so long was a good one: the next attempt after it is soon."""
-_AWAY: Final = frozenset({SourceState.CONNECTING, SourceState.RECONNECTING, SourceState.OFFLINE})
-_REMEMBERED: Final = 3600
-"""More reconnections than that do not fit into an hour."""
+"""After a connection that lasted longer, delays begin at `_FIRST_DELAY_S` again."""
+_NOT_ONLINE: Final = frozenset({SourceState.CONNECTING, SourceState.RECONNECTING, SourceState.OFFLINE})
+_MAX_RECONNECTIONS_KEPT: Final = 3600
+"""At most one per second for an hour."""
 
 
 @dataclass(frozen=True)
 class ReconnectPolicy:
-    """How long a lost source is tried again."""
+    """How often a lost source is opened again."""
 
     max_reconnects: int | None
-    """Attempts in a row; None: for ever."""
+    """Attempts in a row; None: without limit."""
     refusal_ends: bool
-    """Whether a source that at the very first attempt answers that it never will work (`SourceRefused`) ends the run."""
+    """Whether a permanent refusal (`SourceRefused`) at the very first attempt ends the run."""
 
 
 def delay_s(attempt: int, rng: Callable[[], float] = random.random) -> float:
-    """Return the seconds to wait before an attempt, counted from 0: doubling, with jitter of a fifth, at most 30."""
+    """Return the seconds to wait before an attempt, counted from 0: doubling, with 20 % jitter, at most 30 s."""
     plain_s = _FIRST_DELAY_S * 2.0 ** min(attempt, 30)
-    return min(_LONGEST_DELAY_S, plain_s * (1 + _JITTER * (2 * rng() - 1)))
+    return min(_MAX_DELAY_S, plain_s * (1 + _JITTER * (2 * rng() - 1)))
 
 
 class ReconnectingSource:
-    """A source that wraps a source.
+    """A source that opens another source again after each loss.
 
-    Frames count on from one connection to the next, and `Frame.time_s` from the first attempt, so that records and videos have
-    one clock: within a connection that of the source itself, and it does not run back from one to the next. `Frame.connection`
-    tells connections apart. `info` is that of the present connection; before the first it has no size.
+    `Frame.index` continues from one connection to the next. `Frame.time_s` counts from the first attempt, so that records and
+    videos have one clock. Within a connection it advances as in the source itself, and it never goes back. `Frame.connection` is
+    the number of the connection. `info` belongs to the current connection; before the first one it has no size.
     """
 
     def __init__(
@@ -60,16 +60,16 @@ class ReconnectingSource:
         next_connection: Callable[[], int] | None = None,
         close_unread: Callable[[], None] | None = None,
     ) -> None:
-        """Open nothing yet: the thread that reads does.
+        """Store the arguments; the thread that reads opens the source.
 
         Args:
-            source_id: Its name.
-            open_source: Opens the source that is wrapped; it may raise `SourceError`.
-            policy: How often it is tried again.
-            status: Told what happens.
-            clock: Times the waits between attempts; that of the frames' `captured_at_s`.
-            next_connection: Returns another number for each connection; None: 1, 2 and so on.
-            close_unread: Closes what was opened before anybody reads; called at the end.
+            source_id: Name of the source.
+            open_source: Opens the wrapped source; it may raise `SourceError`.
+            policy: How often it is opened again.
+            status: Receives changes of the state.
+            clock: Times the delays between attempts and the frames' `captured_at_s`.
+            next_connection: Returns a different number for each connection; None: 1, 2 and so on.
+            close_unread: Closes a source that was opened before the first read; called by `close`.
         """
         self.info = SourceInfo(source_id, 0, 0, live=True)
         self._open_source = open_source
@@ -85,19 +85,19 @@ class ReconnectingSource:
         self._source: Source | None = None
         self._index = 0
         self._next_time_s = 0.0
-        """The least that `Frame.time_s` may be."""
+        """Lower limit of the next `Frame.time_s`."""
         self._failed = 0
-        """Attempts in a row that gave no steady connection."""
+        """Attempts in a row without a connection that lasted `_STEADY_S`."""
         self._online_at_s = 0.0
-        self._reconnected_at_s: deque[float] = deque(maxlen=_REMEMBERED)
+        self._reconnected_at_s: deque[float] = deque(maxlen=_MAX_RECONNECTIONS_KEPT)
         self._damaged_before = 0
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yield frames for as long as the source can be had; may be called once.
+        """Yield frames until the source ends or is closed; may be called once.
 
         Raises:
-            SourceError: It could not be opened as often as the policy allows, or it is of no use, or what was opened is not live
-                and broke.
+            SourceError: All attempts that the policy allows have failed, another attempt is useless, or the source is not live
+                and broke off.
         """
         while not self._closed.is_set():
             try:
@@ -115,23 +115,23 @@ class ReconnectingSource:
                 self._wait_after(lost)
 
     def close(self) -> None:
-        """Stop trying, and close what is open."""
+        """Stop the attempts, and close the open source."""
         self._closed.set()
         self._release()
         if self._close_unread is not None:
             self._close_unread()
 
     def reconnects_since(self, at_s: float) -> int:
-        """Return how often it was opened again since a moment of the monotonic clock."""
+        """Return the number of reconnections since a time of the monotonic clock."""
         return sum(each >= at_s for each in tuple(self._reconnected_at_s))
 
     @property
     def damaged(self) -> int:
-        """Packets and frames that were left out because they were damaged, of all connections."""
+        """Packets and frames of all connections that were skipped because they were damaged."""
         return self._damaged_before + _damaged(self._source)
 
     def _open(self) -> Source | None:
-        """Return what was opened; None where nobody wants it any more."""
+        """Return the opened source; None if this source was closed meanwhile."""
         opened = self._open_source()
         with self._lock:
             if not self._closed.is_set():
@@ -149,33 +149,33 @@ class ReconnectingSource:
             source.close()
 
     def _recorded(self, source: Source) -> Iterator[Frame]:
-        """Yield the frames of a video on a server, which has a clock and an end of its own."""
+        """Yield the frames of a video on a server, with its own clock and end."""
         self._status.change(SourceState.ONLINE, _described(source.info), {SourceState.CONNECTING})
         for frame in source:
             yield replace(frame, connection=self._connection_number)
 
     def _connection(self, source: Source) -> Iterator[Frame]:
-        """Yield the frames of a connection, counted on from the one before."""
-        moved_s = 0.0
+        """Yield the frames of a connection with index and time continued from the one before."""
+        shift_s = 0.0
         for number, frame in enumerate(source):
             if number == 0:
-                self._came_back(frame)
-                moved_s = max(frame.captured_at_s - self._began_s, self._next_time_s) - frame.time_s
+                self._connected(frame)
+                shift_s = max(frame.captured_at_s - self._began_s, self._next_time_s) - frame.time_s
             elif self._failed and frame.captured_at_s - self._online_at_s > _STEADY_S:
                 self._failed = 0
-            time_s = frame.time_s + moved_s
+            time_s = frame.time_s + shift_s
             self._next_time_s = time_s + frame.duration_s
             yield replace(frame, index=self._index, time_s=time_s, connection=self._connection_number)
             self._index += 1
 
-    def _came_back(self, first: Frame) -> None:
+    def _connected(self, first: Frame) -> None:
         self._online_at_s = first.captured_at_s
         if self._index:
             self._reconnected_at_s.append(first.captured_at_s)
-        self._status.change(SourceState.ONLINE, _described(self.info), _AWAY)
+        self._status.change(SourceState.ONLINE, _described(self.info), _NOT_ONLINE)
 
     def _wait_after(self, lost: SourceError) -> None:
-        """Say what happened and wait for the next attempt, or raise where there is none."""
+        """Report the loss and wait until the next attempt, or raise if there is none."""
         is_first = self._index == 0 and self._failed == 0
         is_over = self._policy.max_reconnects is not None and self._failed >= self._policy.max_reconnects
         is_over = is_over or isinstance(lost, SourceUnreadable)
@@ -184,12 +184,12 @@ class ReconnectingSource:
         self._failed += 1
         was_online = self._status.change(SourceState.RECONNECTING, str(lost), {SourceState.ONLINE, SourceState.STALLED})
         if not was_online:
-            self._status.change(SourceState.OFFLINE, str(lost), _AWAY)
+            self._status.change(SourceState.OFFLINE, str(lost), _NOT_ONLINE)
         self._clock.wait(self._closed, delay_s(self._failed - 1))
 
 
 def _damaged(source: Source | None) -> int:
-    """Return what a source has left out because it was damaged, where it counts that."""
+    """Return the number of damaged packets and frames, if a source counts them."""
     return getattr(source, "damaged", 0)
 
 

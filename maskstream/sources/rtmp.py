@@ -1,4 +1,4 @@
-"""Connections to RTMP servers, which encoders and drones send to."""
+"""Connect to RTMP servers, which receive video from encoders and drones."""
 
 import re
 from typing import Final
@@ -6,41 +6,40 @@ from typing import Final
 import av
 
 from maskstream.io.ffmpeg_whitelists import whitelist
-from maskstream.sources import tls
-from maskstream.sources.connection import ENOUGH_FOR_FPS, LiveConnection
+from maskstream.sources.connection import SHORT_FPS_PROBE, LiveConnection
 from maskstream.sources.limits import pyav_timeout
+from maskstream.sources.tls import ffmpeg_options
+from maskstream.sources.url_parts import scheme_of
 
-RTMP_SCHEMES: Final = ("rtmp", "rtmps")
-_ENOUGH: Final = {"analyzeduration": "1000000", **ENOUGH_FOR_FPS}
-"""What FFmpeg looks at before it lets go, in microseconds and frames: it would wait 5 s for sound that may follow."""
+_SHORT_PROBE: Final = {"analyzeduration": "1000000", **SHORT_FPS_PROBE}
+"""In microseconds and frames. FFmpeg's default waits 5 s for audio that may follow."""
 _LOGIN: Final = re.compile(r"(?<=://)[^/?#]*(?=@)")
 _ESCAPED: Final = re.compile(r"%(?:2[124-9a-e]|[3-7][0-9a-f])(?<!%3f)", re.IGNORECASE)
-"""Signs that FFmpeg takes as they are in front of the host: all but # / and ?."""
+"""Characters that FFmpeg accepts unescaped before the host: all but # / and ?."""
 
 
 class RtmpConnection(LiveConnection):
     """A stream of an RTMP server: rtmp://HOST/APPLICATION/STREAM."""
 
     def open(self) -> av.container.InputContainer:
-        """Connect, and find out what comes.
+        """Connect and probe the stream.
 
         Raises:
-            av.FFmpegError: FFmpeg's own, which have the password in them.
+            av.FFmpegError: From FFmpeg; its text contains the password.
         """
-        allowance = self._peer.allowance
         return av.open(
-            login_as_it_is(self.url),
+            unescape_login(self.url),
             metadata_errors="replace",
             options={
                 "rtmp_live": "live",
-                **_ENOUGH,
-                **whitelist(tls.scheme_of(self.url), "flv,live_flv"),
-                **tls.options(self.ca_file),
+                **_SHORT_PROBE,
+                **whitelist(scheme_of(self.url), "flv,live_flv"),
+                **ffmpeg_options(self.ca_file),
             },
-            timeout=pyav_timeout(allowance),
+            timeout=pyav_timeout(self._peer.allowance),
         )
 
 
-def login_as_it_is(url: str) -> str:
-    """Return a URL whose user and password are not escaped, as FFmpeg's RTMP does not undo that; but # / and ? stay escaped."""
-    return _LOGIN.sub(lambda login: _ESCAPED.sub(lambda sign: chr(int(sign[0][1:], 16)), login[0]), url, count=1)
+def unescape_login(url: str) -> str:
+    """Return a URL with user and password unescaped, except for # / and ?: FFmpeg's RTMP does not unescape them."""
+    return _LOGIN.sub(lambda login: _ESCAPED.sub(lambda escaped: chr(int(escaped[0][1:], 16)), login[0]), url, count=1)

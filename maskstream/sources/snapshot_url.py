@@ -1,4 +1,4 @@
-"""Pictures behind a URL: one, or those of a camera that gives one for each request."""
+"""Read images from a URL: one image, or one per request from a snapshot camera."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -16,95 +16,96 @@ from maskstream.config.schema import NetworkConfig, VideoConfig
 from maskstream.errors import SourceError, SourceOpenError, SourceRefused, StreamLost
 from maskstream.io.content import Content, content_of
 from maskstream.redaction import redact
-from maskstream.sources import tls
 from maskstream.sources.connection_errors import reason_of_fetch
-from maskstream.sources.frame_conversion import made_square
+from maskstream.sources.frame_conversion import with_square_pixels
 from maskstream.sources.http_file import HttpFile
-from maskstream.sources.images import OneImage, read_within
+from maskstream.sources.images import SingleImageSource, read_within
 from maskstream.sources.limits import Allowance, LimitReached
 from maskstream.sources.mjpeg import first_image
 from maskstream.sources.read_guard import ReadGuard
+from maskstream.sources.tls import ca_file_for, ffmpeg_options
 from maskstream.types import Frame, SourceInfo
 
 _FRESH_S: Final = 1.0
-"""A first picture that was not read for so long, because models were loaded, is taken anew."""
-_INSTEAD: Final[dict[Content | None, str]] = {
-    "page": "a web page; give the address of the picture itself",
-    "video": "a video; let the output end in .mp4",
-    "multipart": "a stream of pictures; let the output end in .mp4",
-    "hls": "a stream; let the output end in .mp4",
+"""A first image that waited longer, because models were loading, is requested again."""
+_UNEXPECTED: Final[dict[Content | None, str]] = {
+    "page": "a web page; give the address of the image itself",
+    "video": "a video; choose an --output that ends in .mp4",
+    "multipart": "a stream of images; choose an --output that ends in .mp4",
+    "hls": "a stream; choose an --output that ends in .mp4",
 }
 
 
 class _Fetcher:
-    """Asks for what is behind a URL, again and again, each time as `NetworkConfig` says and within its limits."""
+    """Request the image behind a URL repeatedly, with the settings and limits of `NetworkConfig`."""
 
-    def __init__(self, url: str, name: str, config: NetworkConfig, *, in_parts: bool = False) -> None:
-        self._in_parts = in_parts
+    def __init__(self, url: str, name: str, config: NetworkConfig, *, multipart: bool = False) -> None:
+        self._multipart = multipart
         scheme, _, rest = url.partition("://")
         self._url = f"{scheme.lower()}://{rest}"
         self._config = config
-        self._ca_file = tls.trusted_by(self._url, name, config)
+        self._ca_file = ca_file_for(self._url, name, config)
 
     def fetch(self, limit_s: float) -> bytes:
-        """Return a picture as it was sent.
+        """Return the content of an image file.
 
         Raises:
-            SourceOpenError: It did not come in time, or is none. Says why, but not of which source: the caller has the name.
+            SourceOpenError: It did not arrive in time, or is not an image. The text does not contain the name of the source.
         """
         allowance = Allowance(self._config)
         allowance.renew(limit_s)
         try:
-            with closing(HttpFile(self._url, tls.options(self._ca_file), allowance, is_first=True)) as file:
+            with closing(HttpFile(self._url, ffmpeg_options(self._ca_file), allowance, is_first=True)) as file:
                 content = content_of(file.start)
-                if self._in_parts:
-                    image = first_image(file, allowance.most_bytes)
+                if self._multipart:
+                    image = first_image(file, allowance.max_bytes)
                 else:
-                    image = file.image() if content == "picture" else None
-        except (av.FFmpegError, LimitReached) as error:  # the former's own text has the password in it
+                    image = file.single_image() if content == "picture" else None
+        except (av.FFmpegError, LimitReached) as error:  # FFmpeg's own text contains the password
             why, kind = reason_of_fetch(self._url, error, allowance, self._ca_file)
         else:
             if image is not None:
                 return image
-            instead = _INSTEAD.get("multipart" if content == "picture" else content, "no picture; check the path behind the host")
-            why, kind = f"what comes from there is {instead}", SourceOpenError
+            unexpected = "multipart" if content == "picture" else content
+            what = _UNEXPECTED.get(unexpected, "no image; check the path after the host")
+            why, kind = f"the server sends {what}", SourceOpenError
         raise kind(why)
 
 
-def _at_opening(name: str, error: SourceError) -> SourceOpenError:
-    """Return an error with the name of its source; a damaged picture is no refusal, for the next one may be whole."""
+def _opening_error(name: str, error: SourceError) -> SourceOpenError:
+    """Add the name of the source. A damaged image does not count as a refusal: the next one may be complete."""
     return (SourceRefused if isinstance(error, SourceRefused) else SourceOpenError)(f"{name}: {error}")
 
 
-class UrlImageSource(OneImage):
-    """One picture on a server; it is asked for once."""
+class UrlImageSource(SingleImageSource):
+    """One image on a server; it is requested once."""
 
     def __init__(self, url: str, config: NetworkConfig, source_id: str | None = None, image: bytes | None = None) -> None:
-        """Fetch and decode it.
+        """Fetch and decode the image.
 
         Args:
-            url: http:// or https://, with user and password where the server wants them.
+            url: http:// or https://, with user and password if the server needs them.
             config: Certificates and limits.
-            source_id: Its name in records; None for the URL without its password.
-            image: What was sent already; None: it is fetched.
+            source_id: Name of the source in records; None for the URL without its password.
+            image: The content, if it was received already; None: it is fetched.
 
         Raises:
-            SourceOpenError: There is no answer in time, or no picture that can be read.
+            SourceOpenError: The server does not answer in time, or sends no image that can be read.
         """
         name = source_id or redact(url)
         try:
-            sent = _Fetcher(url, name, config).fetch(config.open_timeout_s) if image is None else image
-            super().__init__(sent, name, redact(url), config.max_megapixels, "network.max_megapixels")
+            data = _Fetcher(url, name, config).fetch(config.open_timeout_s) if image is None else image
+            super().__init__(data, name, redact(url), config.max_megapixels, "network.max_megapixels")
         except SourceError as error:
-            raise _at_opening(name, error) from error
+            raise _opening_error(name, error) from error
 
 
 class SnapshotSource:
-    """A camera that gives one picture for each request.
+    """A camera that sends one image per request.
 
-    It is asked every `NetworkConfig.snapshot_s` seconds, by a schedule that does not drift; where an answer takes longer, the
-    moments that it missed are left out. A picture that does not come, or comes damaged, is counted; where none comes for
-    `read_timeout_s`, or the camera refuses (a wrong password, 404), it is lost. The same picture twice is two frames.
+    It is requested every `NetworkConfig.snapshot_s` seconds, on a schedule that does not drift. If an answer takes longer, the
+    missed times are skipped. An image that does not arrive, or is damaged, is counted. The camera is lost if no image arrives for
+    `read_timeout_s`, or if it refuses (wrong password, 404). Two identical images are two frames.
     """
 
     def __init__(
@@ -116,58 +117,59 @@ class SnapshotSource:
         image: bytes | None = None,
         clock: Clock = MONOTONIC,
         *,
-        in_parts: bool = False,
+        multipart: bool = False,
     ) -> None:
-        """Decode the first picture.
+        """Decode the first image.
 
         Args:
-            url: http:// or https://, with user and password where the camera wants them.
-            config: How often it is asked, certificates and limits.
-            source_id: Its name in records; None for the URL without its password.
-            video: Says a `pixel_aspect` where the camera needs that.
-            image: The first one, where it was sent already; None: it is fetched.
-            clock: Times the requests; that of the frames' `captured_at_s`.
-            in_parts: Whether each answer is Motion JPEG; of its pictures the first one counts.
+            url: http:// or https://, with user and password if the camera needs them.
+            config: Interval of the requests, certificates and limits.
+            source_id: Name of the source in records; None for the URL without its password.
+            video: Contains `pixel_aspect` if the camera needs it.
+            image: The first image, if it was received already; None: it is fetched.
+            clock: Times the requests and the frames' `captured_at_s`.
+            multipart: Whether each answer is Motion JPEG; its first image is used.
 
         Raises:
-            SourceOpenError: There is no answer in time, or no picture that can be read.
+            SourceOpenError: The camera does not answer in time, or sends no image that can be read.
             ValueError: `snapshot_s` is 0.
         """
         if not config.snapshot_s:
-            raise ValueError("network.snapshot_s is 0: such a picture is read once, by UrlPictureSource")
+            raise ValueError("network.snapshot_s is 0: UrlImageSource reads such an image once")
         self._name = source_id or redact(url)
         self._config = config
         self._clock = clock
         self._pixel_aspect = video.pixel_aspect if video else None
-        self._fetcher = _Fetcher(url, self._name, config, in_parts=in_parts)
+        self._fetcher = _Fetcher(url, self._name, config, multipart=multipart)
         self.damaged = 0
-        """Pictures that did not come, or could not be read."""
+        """Images that did not arrive, or could not be read."""
         self._failing_since_s: float | None = None
         self._index = 0
-        self._number = 0
-        """Of the last request, by the schedule: those that were left out count."""
+        self._request_number = 0
+        """Number of the last request in the schedule, including skipped ones."""
         self._closed = Event()
         self._guard = ReadGuard(lambda: None)
         self._opened_at_s = self._began_s = clock.now_s()
         started = perf_counter()
         try:
-            sent = self._fetcher.fetch(config.open_timeout_s) if image is None else image
-            self._first: Frame | None = self._frame(sent, started)
+            data = self._fetcher.fetch(config.open_timeout_s) if image is None else image
+            first = self._frame(data, started)
         except SourceError as error:
-            raise _at_opening(self._name, error) from error
-        self.info = SourceInfo(*(self._name, self._first.width, self._first.height), live=True, average_fps=1 / config.snapshot_s)
+            raise _opening_error(self._name, error) from error
+        self._first: Frame | None = first
+        self.info = SourceInfo(self._name, first.width, first.height, live=True, average_fps=1 / config.snapshot_s)
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield a frame for each request; may be called once.
 
         Raises:
-            StreamLost: The camera refuses, or gives no more pictures.
+            StreamLost: The camera refuses, or sends no more images.
         """
         while (frame := self._guard.read(self._next)) is not None:
             yield frame
 
     def close(self) -> None:
-        """Ask no more; a reader in another thread comes to its end."""
+        """End the requests, also in another thread."""
         self._closed.set()
         self._guard.close()
 
@@ -177,25 +179,25 @@ class SnapshotSource:
             now_s = self._clock.now_s()
             if now_s - first.captured_at_s <= min(_FRESH_S, self._config.snapshot_s):
                 return self._counted(first)
-            self._began_s, self._number = now_s, 0
-            if frame := self._ask():
+            self._began_s, self._request_number = now_s, 0
+            if frame := self._request():
                 return frame
         while not self._clock.wait(self._closed, self._due_in_s()):
-            if frame := self._ask():
+            if frame := self._request():
                 return frame
         return None
 
     def _due_in_s(self) -> float:
-        """Return the time until the next request is due: the one after the last, or where that is over, the next one."""
+        """Return the time until the next request of the schedule; requests whose time has passed are skipped."""
         since_s, every_s = self._clock.now_s() - self._began_s, self._config.snapshot_s
-        self._number = max(self._number + 1, ceil(since_s / every_s))
-        return max(0.0, self._number * every_s - since_s)
+        self._request_number = max(self._request_number + 1, ceil(since_s / every_s))
+        return max(0.0, self._request_number * every_s - since_s)
 
-    def _ask(self) -> Frame | None:
-        """Return a frame; None where it failed, which is counted.
+    def _request(self) -> Frame | None:
+        """Return a frame; None if the request failed, which is counted.
 
         Raises:
-            StreamLost: It is no use to ask again.
+            StreamLost: The camera refuses, or has failed for `read_timeout_s`.
         """
         started, asked_at_s = perf_counter(), self._clock.now_s()
         try:
@@ -206,7 +208,7 @@ class SnapshotSource:
             silent_s = self._clock.now_s() - self._failing_since_s
             if isinstance(error, SourceRefused) or silent_s >= self._config.read_timeout_s:
                 raise StreamLost(f"{self._name}: lost: {error}") from error
-            logger.debug("{}: a picture is left out: {}", self._name, error)
+            logger.debug("{}: an image is skipped: {}", self._name, error)
             return None
         self._failing_since_s = None
         return self._counted(frame)
@@ -215,12 +217,17 @@ class SnapshotSource:
         self._index += 1
         return frame
 
-    def _frame(self, sent: bytes, started: float) -> Frame:
-        bgr, _ = read_within(sent, self._config.max_megapixels, "network.max_megapixels")
-        bgr = made_square(bgr, self._pixel_aspect)
+    def _frame(self, data: bytes, started: float) -> Frame:
+        bgr, _ = read_within(data, self._config.max_megapixels, "network.max_megapixels")
+        bgr = with_square_pixels(bgr, self._pixel_aspect)
         captured_at_s = self._clock.now_s()
         return Frame(
-            *(bgr, self._index, self._name, captured_at_s - self._opened_at_s, self._config.snapshot_s, captured_at_s),
+            bgr=bgr,
+            index=self._index,
+            source_id=self._name,
+            time_s=captured_at_s - self._opened_at_s,
+            duration_s=self._config.snapshot_s,
+            captured_at_s=captured_at_s,
             capture_ms=(perf_counter() - started) * 1000,
             wall_time=datetime.now(UTC),
         )

@@ -1,4 +1,4 @@
-"""Certificates of cameras and servers: which are trusted, and what is wrong with one that is not."""
+"""Check TLS certificates of cameras and servers, and report why one is not trusted."""
 
 import socket
 import ssl
@@ -10,96 +10,69 @@ from urllib.parse import urlsplit
 from maskstream.config.schema import NetworkConfig
 from maskstream.errors import SourceRefused
 from maskstream.io.certificates import Fault, fault_of
+from maskstream.sources.url_parts import DEFAULT_PORTS, TLS_SCHEMES, host_of, scheme_of
 
-_PORTS: Final = {"https": 443, "rtsps": 322, "rtmps": 443}
-_ASK_AGAIN_S: Final = 5.0
-_ADVICE: Final = "give who signed it with network.ca_file, or set network.verify_tls to false"
+_CHECK_TIMEOUT_S: Final = 5.0
 
 
-def trusted_by(url: str, name: str, config: NetworkConfig) -> str | None:
-    """Return the file with the authorities that a server's certificate must come from; None where it is not checked.
+def ca_file_for(url: str, name: str, config: NetworkConfig) -> str | None:
+    """Return the file with the certificate authorities that are trusted for a URL; None if certificates are not checked.
 
     Args:
-        url: Of the source.
-        name: Of the source.
-        config: Where `verify_tls` is auto, all but rtsps:// are checked: cameras nearly always sign their own.
+        url: URL of the source.
+        name: Name of the source.
+        config: With `verify_tls: auto`, all schemes but rtsps:// are checked: most cameras have self-signed certificates.
 
     Raises:
-        SourceRefused: `ca_file` cannot be used.
+        SourceRefused: `ca_file` cannot be read, or contains no certificate.
     """
     scheme = scheme_of(url)
-    if scheme not in _PORTS or config.verify_tls is False or (config.verify_tls == "auto" and scheme == "rtsps"):
+    if scheme not in TLS_SCHEMES or config.verify_tls is False or (config.verify_tls == "auto" and scheme == "rtsps"):
         return None
     if config.ca_file is None:
-        return ssl.get_default_verify_paths().cafile or _bundled()
+        return ssl.get_default_verify_paths().cafile or _bundled_ca_file()
     try:
         ssl.create_default_context(cafile=config.ca_file)
-    except OSError as error:  # ssl.SSLError is one
-        why = "no certificate is in it" if isinstance(error, ssl.SSLError) else error.strerror
+    except OSError as error:  # ssl.SSLError is a subclass
+        why = "contains no certificate" if isinstance(error, ssl.SSLError) else error.strerror
         raise SourceRefused(f"{name}: network.ca_file: {config.ca_file}: {why}; give a PEM file with certificates") from None
     return config.ca_file
 
 
-def options(ca_file: str | None) -> dict[str, str]:
-    """Return FFmpeg's options that check certificates by a file, or do not check them."""
+def ffmpeg_options(ca_file: str | None) -> dict[str, str]:
+    """Return FFmpeg's options that check certificates against a file; with None, that do not check them."""
     return {"tls_verify": "0"} if ca_file is None else {"tls_verify": "1", "ca_file": str(Path(ca_file).absolute())}
 
 
-def scheme_of(url: str) -> str:
-    """Return what a URL begins with, in small letters."""
-    return url.partition("://")[0].lower()
-
-
-def host_of(url: str) -> str | None:
-    """Return the host of a URL; None where it has none, or is not valid."""
-    try:
-        return urlsplit(url).hostname
-    except ValueError:
-        return None
-
-
-def port_of(url: str) -> int | None:
-    """Return the port that a URL names; None where it names none, or is not valid."""
-    try:
-        return urlsplit(url).port
-    except ValueError:
-        return None
-
-
-def context_of(ca_file: str | None) -> ssl.SSLContext:
-    """Return what Python checks certificates by: a file with authorities; None: they are not checked."""
+def ssl_context(ca_file: str | None) -> ssl.SSLContext:
+    """Return a context that checks certificates against a file; with None, that does not check them."""
     context = ssl.create_default_context(cafile=ca_file)
     if ca_file is None:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
 
 
-def with_login_of(url: str, target: str) -> str:
-    """Return where a redirect leads, with the user and the password of the first URL where the host is the same."""
-    login, at, _ = urlsplit(url).netloc.rpartition("@")
-    is_same_host = host_of(target) == host_of(url) and not urlsplit(target).username
-    return target.replace("://", f"://{login}{at}", 1) if is_same_host else target
-
-
 def certificate_fault(url: str, ca_file: str) -> str | None:
-    """Return what is wrong with the certificate of a server; None where nothing is, or where it does not answer.
+    """Connect again and return why the certificate of a server is not accepted: FFmpeg does not report it.
 
-    FFmpeg refuses it without saying why.
+    Returns:
+        None if the certificate is accepted, or the server does not answer.
     """
     context, host = ssl.create_default_context(cafile=ca_file), host_of(url) or ""
     try:
-        address = (host, urlsplit(url).port or _PORTS[scheme_of(url)])
-        with closing(socket.create_connection(address, _ASK_AGAIN_S)) as plain, context.wrap_socket(plain, server_hostname=host):
-            return None
+        address = (host, urlsplit(url).port or DEFAULT_PORTS[scheme_of(url)])
+        with closing(socket.create_connection(address, _CHECK_TIMEOUT_S)) as plain:
+            context.wrap_socket(plain, server_hostname=host).close()
     except ssl.SSLCertVerificationError as error:
-        return _said(error, host)
+        return _fault_message(error, host)
     except ssl.SSLError as error:
-        return f"its encryption failed ({(error.reason or 'unknown').replace('_', ' ').lower()}); check the port and the camera"
+        return f"the encryption failed ({(error.reason or 'unknown').replace('_', ' ').lower()}); check the port and the camera"
     except (OSError, ValueError):
-        return None
+        pass
+    return None
 
 
-def _said(error: ssl.SSLCertVerificationError, host: str) -> str:
+def _fault_message(error: ssl.SSLCertVerificationError, host: str) -> str:
     fault = fault_of(error)
     if fault is Fault.EXPIRED:
         return "its certificate has expired; renew it, or set network.verify_tls to false"
@@ -107,10 +80,13 @@ def _said(error: ssl.SSLCertVerificationError, host: str) -> str:
         return "its certificate is not valid yet; check the clocks, or set network.verify_tls to false"
     if fault is Fault.OTHER_NAME:
         return f"its certificate is for another host than {host}; use the name in it, or set network.verify_tls to false"
-    return f"its certificate is not trusted ({error.verify_message}); {_ADVICE}"
+    return (
+        f"its certificate is not trusted ({error.verify_message}); "
+        "set network.ca_file to the certificate of its issuer, or network.verify_tls to false"
+    )
 
 
-def _bundled() -> str:
-    from requests.utils import DEFAULT_CA_BUNDLE_PATH  # takes time, and is rarely needed
+def _bundled_ca_file() -> str:
+    from requests.utils import DEFAULT_CA_BUNDLE_PATH  # slow import, rarely needed
 
     return DEFAULT_CA_BUNDLE_PATH

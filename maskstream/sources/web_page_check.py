@@ -1,4 +1,4 @@
-"""Web pages, which people give as the address of a video: what to do instead."""
+"""Recognise web pages that users give as the address of a video, and tell them what to give instead."""
 
 from pathlib import PurePosixPath
 from typing import Final
@@ -7,34 +7,34 @@ from urllib.parse import urlsplit
 from maskstream.errors import SourceRefused
 from maskstream.io.folders import VIDEO_SUFFIXES
 from maskstream.redaction import redact
+from maskstream.sources.url_parts import HTTP_SCHEMES
 
 _SITES: Final = (
     *("youtube.com", "youtu.be", "youtube-nocookie.com", "twitch.tv", "vimeo.com", "dailymotion.com", "dai.ly", "bilibili.com"),
     *("facebook.com", "fb.watch", "instagram.com", "tiktok.com", "twitter.com", "x.com", "rumble.com", "odysee.com", "kick.com"),
     *("reddit.com", "streamable.com", "earthcam.com", "skylinewebcams.com"),
 )
-"""Whose addresses are pages, with the hosts below them."""
+"""Sites whose URLs, and those of their subdomains, are web pages."""
 _STREAM_SUFFIXES: Final = (*VIDEO_SUFFIXES, ".m3u8", ".m3u", ".mpd")
-A_PAGE: Final = (
-    "a web page comes from there, no video; get the address of the video in it with yt-dlp -g URL, "
-    "or of a camera the stream's own address (mostly rtsp://...) from its manual or settings"
+WEB_PAGE_RECEIVED: Final = (
+    "the server sends a web page, not a video; get the address of the video in it with yt-dlp -g URL, "
+    "or find the stream address of the camera (mostly rtsp://...) in its manual or settings"
 )
-"""What is said where a page is sent."""
 
 
-def require_no_page(url: str) -> None:
-    """Leave a URL alone that may lead to a video.
+def require_no_web_page(url: str) -> None:
+    """Check that a URL is not a page of a known video site.
 
     Raises:
-        SourceRefused: It is a page of a site of videos, as its host says.
+        SourceRefused: It is one, according to its host.
     """
     try:
         parts = urlsplit(url)
         host = (parts.hostname or "").lower()
-    except ValueError:  # whoever connects says what is wrong with it
+    except ValueError:  # the connection reports what is wrong with the URL
         return
-    is_page = parts.scheme.lower() in ("http", "https") and any(host == site or host.endswith(f".{site}") for site in _SITES)
+    is_page = parts.scheme.lower() in HTTP_SCHEMES and any(host == site or host.endswith(f".{site}") for site in _SITES)
     if is_page and PurePosixPath(parts.path).suffix.lower() not in _STREAM_SUFFIXES:
         raise SourceRefused(
-            f"{redact(url)}: is a web page: get the address of its video with `yt-dlp -g '{redact(url)}'` and give that"
+            f"{redact(url)}: this is a web page; get the address of its video with `yt-dlp -g '{redact(url)}'` and give that"
         )

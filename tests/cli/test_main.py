@@ -1,4 +1,4 @@
-"""The command `maskstream`: each subcommand is there, means the same as its script, and ends as it should."""
+"""The command `maskstream`: each subcommand exists, does the same as its script, and has the right exit codes."""
 
 import json
 import os
@@ -37,7 +37,7 @@ print(json.dumps([codes, sorted(name for name in sys.modules if "." not in name)
 
 
 def shown(command: Main, arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """Return what a command that only shows something has written to standard output."""
+    """Return the output of a command that only prints something."""
     with pytest.raises(SystemExit) as left:
         command(arguments)
     out, err = capsys.readouterr()
@@ -46,7 +46,7 @@ def shown(command: Main, arguments: Sequence[str], capsys: pytest.CaptureFixture
 
 
 def refusal(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """Return the one line that a usage mistake is answered with."""
+    """Return the one line with which a usage error is reported."""
     with pytest.raises(SystemExit) as left:
         main(arguments)
     out, err = capsys.readouterr()
@@ -98,7 +98,7 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["completion", "cmd"], "argument SHELL: invalid choice: 'cmd'"),
     ],
 )
-def test_a_usage_mistake_is_one_line(arguments: Sequence[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_usage_error_is_one_line(arguments: Sequence[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert said in refusal(arguments, capsys)
 
 
@@ -127,17 +127,17 @@ def test_exit_codes_are_the_same_for_all(
     assert said in err
 
 
-def test_the_drill_says_what_it_needs_where_there_is_no_checkout(
+def test_the_drill_names_what_it_needs_without_a_checkout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(fault_drill, "ROOT", tmp_path)
     assert main(["fault-drill", "--short"]) == 2
     assert capsys.readouterr().err == (
-        "fault-drill: tests/drill is not installed; in a checkout run python tools/fault_drill.py\n"
+        "fault-drill: tests/drill does not exist here; in a checkout, run python tools/fault_drill.py\n"
     )
 
 
-def test_help_of_the_benchmark_names_what_there_is() -> None:
+def test_help_of_the_benchmark_names_all_comparisons_and_sweeps() -> None:
     assert ", ".join(COMPARISONS) == benchmark.COMPARED
     assert ", ".join(SWEEPS) == benchmark.SWEPT
 
@@ -164,7 +164,7 @@ SECRET_ARGUMENTS = {
 def test_no_subcommand_shows_passwords_in_the_list_of_processes(
     name: str, kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The title is there before the module of the subcommand is even imported."""
+    """The title is set before the module of the subcommand is imported."""
     before, titles = getproctitle(), []
 
     def imported(_: str) -> NoReturn:
@@ -181,11 +181,11 @@ def test_no_subcommand_shows_passwords_in_the_list_of_processes(
 
 
 @pytest.mark.parametrize("kind", ["user and password", "in one argument", "a token in the path", "a broker"])
-def test_what_is_recorded_of_a_command_line_has_no_passwords(kind: str) -> None:
+def test_a_recorded_command_line_has_no_passwords(kind: str) -> None:
     assert "s3cret" not in command_line("maskstream run", SECRET_ARGUMENTS[kind])
 
 
-def test_a_usage_mistake_does_not_repeat_passwords(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_usage_error_does_not_repeat_passwords(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["run", "http://cam/video?user=u&pwd=s3cret"])
     said = capsys.readouterr().err
@@ -193,9 +193,9 @@ def test_a_usage_mistake_does_not_repeat_passwords(capsys: pytest.CaptureFixture
     assert "s3cret" not in said
 
 
-def test_a_mistake_in_the_program_is_told_without_passwords() -> None:
+def test_an_error_of_the_program_is_reported_without_passwords() -> None:
     code = (
-        "import threading; from maskstream.cli.process import hide_secrets_of_mistakes; hide_secrets_of_mistakes()\n"
+        "import threading; from maskstream.cli.process import redact_tracebacks; redact_tracebacks()\n"
         "def fail(): raise OSError(5, 'gone', 'rtsp://me:s3cret@cam/1')\n"
         "thread = threading.Thread(target=fail); thread.start(); thread.join(); fail()"
     )
@@ -223,26 +223,26 @@ def test_the_log_has_no_passwords_whoever_writes_them() -> None:
 
 
 def loaded_by(*command_lines: Sequence[str]) -> tuple[list[int], set[str]]:
-    """Return the exit codes of some command lines in a fresh process, and what is loaded in it after them."""
+    """Return the exit codes of command lines in a fresh process, and the packages that it has loaded after them."""
     command = [sys.executable, "-c", SAY_WHAT_IS_LOADED, json.dumps(command_lines)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     codes, loaded = json.loads(done.stdout.splitlines()[-1])
     return codes, set(loaded)
 
 
-def test_version_and_help_load_nothing_that_takes_time() -> None:
+def test_version_and_help_load_no_heavy_package() -> None:
     codes, loaded = loaded_by(["--version"], ["--help"], ["run", "--version"], *([name, "--help"] for name in COMMANDS))
     assert set(codes) == {0}
     assert loaded & HEAVY == set()
 
 
-def test_a_configuration_is_refused_before_anything_that_takes_time_is_loaded() -> None:
+def test_a_configuration_is_refused_before_heavy_packages_are_loaded() -> None:
     codes, loaded = loaded_by(["run", "--source", "none.mp4", "--config", "none.yaml"])
     assert codes == [2]
     assert loaded & HEAVY == {"loguru", "pydantic", "rich", "yaml"}
 
 
-def test_a_reader_who_has_left_is_no_mistake() -> None:
+def test_a_reader_that_has_left_is_no_error() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     command = [sys.executable, "-m", "maskstream", "run", "--version"]

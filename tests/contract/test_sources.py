@@ -19,7 +19,7 @@ from maskstream.config.schema import Config
 from maskstream.errors import SourceOpenError, StreamLost
 from maskstream.protocols import Source
 from maskstream.sources import SOURCES, source_kind
-from maskstream.sources.url import open_url
+from maskstream.sources.url_opening import open_url
 from maskstream.sources.webcam import WebcamSource
 from maskstream.types import Frame
 from tests.servers import content, http_server, images, jpeg, mjpeg

@@ -83,7 +83,7 @@ def _swallowed(table: Table, folder: Path) -> None:
         with child(table.machine, folder, "--source", f"rtsp://{_SILENT_ADDRESS}/cam", *_QUICK, inside=inside) as run:
             run.wait_for_state("offline")
             change = run.changes()[-1]
-            expect("no picture within" in change["cause"], f"the cause: {change['cause']}")
+            expect("no frame within" in change["cause"], f"the cause: {change['cause']}")
             expect(table.machine.keeps(change["before_s"], OPEN_TIMEOUT_S + 2), f"given up after {change['before_s']:.1f} s")
             took_s = run.leave()
         row.saw(f"offline after {change['before_s']:.1f} s, left in {took_s:.1f} s")

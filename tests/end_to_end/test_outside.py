@@ -21,7 +21,7 @@ from tests.training.labelled import annotate
 from tests.video_files import every, write_video
 
 CACHES = (".cache/maskstream", ".cache/matplotlib", ".config/matplotlib")
-"""What may be in a home that was empty; README.md says so."""
+"""What a home that was empty may contain; docs/command-line.md names it."""
 RTSP_SERVER = (".cache/gstreamer-1.0",)
 """Of the camera that the fault drill plays."""
 RUN = ("run", "--source", str(DEMO), "--max-frames", "8", "--quiet")

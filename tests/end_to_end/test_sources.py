@@ -95,7 +95,7 @@ def test_an_image_on_a_server(photo: Path, tmp_path: Path, run_here: Run, monkey
     assert [secret for secret in (USER, PASSWORD, LOGIN) if secret in told] == []
     assert refused.returncode == 3
     (line,) = refused.stderr.splitlines()
-    assert line.startswith(f"{address}/page.jpg: what comes from there is a web page")
+    assert line.startswith(f"{address}/page.jpg: the server sends a web page")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["faces.csv", "judged.jpg", "out"]
 
 

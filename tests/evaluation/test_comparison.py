@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from maskstream.errors import ConfigError
-from maskstream.evaluation.comparison import FIGURES, compare
-from maskstream.evaluation.metrics import IOU_THRESHOLDS, draw_images, interval, one_to_one_figures, resample
+from maskstream.evaluation.comparison import COMPARED_METRICS, compare
+from maskstream.evaluation.metrics import IOU_THRESHOLDS, draw_images, interval, one_to_one_ratios, resample
 from maskstream.evaluation.outputs import COUNTS_FILE, METRICS_FILE, Run, read_run
+from maskstream.evaluation.predictions import Prediction
 from maskstream.evaluation.scoring import score
-from maskstream.evaluation.types import Prediction
 from maskstream.types import Label
 from tests.evaluation.sets import SETTINGS, face, found, labels, predictions
 
@@ -31,29 +31,25 @@ def run(name: str, *answers: tuple[Prediction, ...]) -> Run:
     scored = score(
         labels(*[(face(A), face(B, Label.NO_MASK))] * len(answers)), predictions(*answers), replace(SETTINGS, bootstrap=0)
     )
-    return Run(Path("runs") / name, MEASURED, scored.names, scored.one_to_one)
-
-
-def with_measured(original: Run, section: str, **changed: str) -> Run:
-    return replace(original, metrics={**original.metrics, section: {**original.metrics[section], **changed}})
+    return Run(Path("runs") / name, "0" * 64, "face", "no_mask", scored.names, scored.one_to_one)
 
 
 def difference(*runs: Run, iou: float = 0.5, bootstrap: int = 500) -> dict[str, Any]:
-    result: dict[str, Any] = compare(runs, [iou], bootstrap)["runs"][-1]["difference"][f"{iou:.2f}"]
+    result: dict[str, Any] = compare(runs, [iou], bootstrap).to_json()["runs"][-1]["difference"][f"{iou:.2f}"]
     return result
 
 
 def test_the_difference_is_of_the_images_that_one_system_gets_right() -> None:
     worse = run("worse", *[MASK_FOR_BARE] * 10, *[(*MISSED_B, found(FAR))] * 10, *[RIGHT] * 20)
     better = run("better", *[RIGHT] * IMAGES)
-    comparison = compare([worse, better], [0.5], 500)
+    comparison = compare([worse, better], [0.5], 500).to_json()
     assert (comparison["pictures"], comparison["bootstrap"]) == (IMAGES, 500)
     first, second = comparison["runs"]
     assert [first["name"], second["name"]] == ["worse", "better"]
     assert first["difference"] is None
     assert first["figures"]["0.50"]["end_to_end_accuracy"] == 0.75
     changes = {name: each["value"] for name, each in second["difference"]["0.50"].items()}
-    assert set(changes) == set(FIGURES)
+    assert set(changes) == set(COMPARED_METRICS)
     expected = {"end_to_end_accuracy": 20 / 80, "found": 10 / 80, "judged_rightly": 10 / 70, "precision": 20 / 60, "recall": 0}
     expected |= {"specificity": 20 / 40, "fpr": -10 / 40, "false_per_image": -10 / 40, "face_precision": 10 / 80}
     assert {name: changes[name] for name in expected} == pytest.approx(expected, abs=2e-6)
@@ -103,7 +99,7 @@ def test_what_is_hard_for_both_cancels_out() -> None:
 
 def _found(of: Run, which: slice) -> np.ndarray[Any, np.dtype[np.float64]]:
     drawn = resample(draw_images(IMAGES, 4000)[which], of.one_to_one[:, IOU_THRESHOLDS.index(0.5)])
-    return one_to_one_figures(drawn, IMAGES)["found"]
+    return one_to_one_ratios(drawn, IMAGES)["found"]
 
 
 def test_without_a_bootstrap_nothing_is_certain() -> None:
@@ -119,26 +115,26 @@ def test_what_is_undefined_in_one_run_has_no_difference() -> None:
 
 def test_names_tell_the_runs_apart() -> None:
     runs = [replace(run("", RIGHT), folder=Path(folder)) for folder in ("monday/ours", "tuesday/ours", "tuesday/clip")]
-    assert [each["name"] for each in compare(runs, [0.5], 0)["runs"]] == ["monday/ours", "tuesday/ours", "tuesday/clip"]
+    assert [each["name"] for each in compare(runs, [0.5], 0).to_json()["runs"]] == ["monday/ours", "tuesday/ours", "tuesday/clip"]
 
 
 @pytest.mark.parametrize(
-    ("section", "changed", "what"),
+    ("changed", "what"),
     [
-        ("data", {"sha256": "1" * 64}, "labels"),
-        ("settings", {"box": "head"}, "kinds of boxes"),
-        ("settings", {"incorrect_as": "incorrect"}, "classes"),
+        ({"labels_sha256": "1" * 64}, "labels"),
+        ({"box": "head"}, "kinds of boxes"),
+        ({"incorrect_as": "incorrect"}, "classes"),
     ],
 )
-def test_what_was_measured_otherwise_is_refused(section: str, changed: dict[str, str], what: str) -> None:
-    first, other = run("first", RIGHT), with_measured(run("other", RIGHT), section, **changed)
+def test_what_was_measured_otherwise_is_refused(changed: dict[str, Any], what: str) -> None:
+    first, other = run("first", RIGHT), replace(run("other", RIGHT), **changed)
     with pytest.raises(ConfigError) as caught:
         compare([first, run("second", RIGHT), other], [0.5], 10)
     assert str(caught.value) == f"runs/other: other {what} than runs/first; compare runs on the same labels"
 
 
 def test_other_images_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"^runs/two: other pictures than runs/one"):
+    with pytest.raises(ConfigError, match=r"^runs/two: other images than runs/one"):
         compare([run("one", RIGHT), run("two", RIGHT, RIGHT)], [0.5], 10)
 
 

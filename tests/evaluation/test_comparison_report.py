@@ -3,6 +3,7 @@ import io
 import re
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,40 +11,36 @@ import pytest
 from rich.console import Console
 
 from maskstream.errors import SinkError
-from maskstream.evaluation.comparison import FIGURES
-from maskstream.evaluation.comparison_report import judgement_of, print_comparison, signed, verdict, write_comparison
+from maskstream.evaluation.comparison import COMPARED_METRICS, ComparedRun, Comparison, Difference
+from maskstream.evaluation.comparison_report import print_comparison, signed, summarise, verdict_of, write_comparison
 from tests.conftest import ROOT
 from tests.slowness import LONGEST_S
 
 HOSTILE = "<script>throw 'escaped'</script>\"'&{{ 7 * 7 }}"
 
 
-def change(value: float | None, ci95: list[float] | None) -> dict[str, Any]:
-    return {"value": value, "ci95": ci95, "certain": ci95 is not None and not ci95[0] <= 0 <= ci95[1]}
+def change(value: float | None, ci95: tuple[float, float] | None) -> Difference:
+    return Difference(value, ci95, certain=ci95 is not None and not ci95[0] <= 0 <= ci95[1])
 
 
-def run(name: str, value: float, by: dict[str, Any] | None) -> dict[str, Any]:
-    """Return a run whose figures are all the same, as are its differences."""
-    shares = {"0.30": dict.fromkeys(FIGURES, value + 0.01), "0.50": dict.fromkeys(FIGURES, value)}
-    return {
-        "name": name,
-        "folder": f"runs/{name}",
-        "figures": shares,
-        "difference": by and {iou: dict.fromkeys(FIGURES, by) for iou in shares},
-    }
+def run(name: str, value: float, by: Difference | None) -> ComparedRun:
+    """Return a run whose metrics all have the same value, and whose differences are all the same."""
+    shares = {"0.30": dict.fromkeys(COMPARED_METRICS, value + 0.01), "0.50": dict.fromkeys(COMPARED_METRICS, value)}
+    differences = None if by is None else {iou: dict.fromkeys(COMPARED_METRICS, by) for iou in shares}
+    return ComparedRun(f"runs/{name}", shares, differences, name)
 
 
-def comparison(*others: dict[str, Any], first: str = "first") -> dict[str, Any]:
-    """Return what `compare` returns, in which no two figures are the same object."""
-    return copy.deepcopy({"pictures": 1310, "bootstrap": 2000, "runs": [run(first, 0.8, None), *others]})
+def comparison(*others: ComparedRun, first: str = "first") -> Comparison:
+    """Return a result of `compare`, whose parts are not shared with another result."""
+    return copy.deepcopy(Comparison(1310, 2000, (run(first, 0.8, None), *others)))
 
 
-BETTER = run("more", 0.841, change(0.041, [0.02, 0.0623]))
-WORSE = run("less", 0.75, change(-0.05, [-0.071, -0.031]))
-UNCERTAIN = run("alike", 0.803, change(0.003, [-0.005, 0.011]))
+BETTER = run("more", 0.841, change(0.041, (0.02, 0.0623)))
+WORSE = run("less", 0.75, change(-0.05, (-0.071, -0.031)))
+UNCERTAIN = run("alike", 0.803, change(0.003, (-0.005, 0.011)))
 
 
-def written(content: dict[str, Any], folder: Path) -> str:
+def written(content: Comparison, folder: Path) -> str:
     write_comparison(content, folder / "comparison.html")
     return (folder / "comparison.html").read_text(encoding="utf-8")
 
@@ -52,7 +49,7 @@ def text_of(page: str) -> str:
     return " ".join(re.sub(r"<[^>]+>", " ", page.split("<body>")[1]).split())
 
 
-def printed(content: dict[str, Any], encoding: str = "utf-8", **options: Any) -> str:
+def printed(content: Comparison, encoding: str = "utf-8", **options: Any) -> str:
     raw = io.BytesIO()
     with io.TextIOWrapper(raw, encoding=encoding, write_through=True) as file:
         print_comparison(content, Console(file=file, width=80, **options))
@@ -63,66 +60,66 @@ def printed(content: dict[str, Any], encoding: str = "utf-8", **options: Any) ->
     ("difference", "title", "sentence"),
     [
         (
-            change(0.041, [0.02, 0.0623]),
+            change(0.041, (0.02, 0.0623)),
             "B is better than A",
-            "B finds and judges 4.1 more of 100 faces rightly than A (2.0 to 6.2 more); this is more than chance.",
+            "B finds 4.1 more of 100 faces with the right label than A (2.0 to 6.2 more); this is more than chance.",
         ),
         (
-            change(-0.041, [-0.0623, -0.02]),
+            change(-0.041, (-0.0623, -0.02)),
             "B is worse than A",
-            "B finds and judges 4.1 fewer of 100 faces rightly than A (2.0 to 6.2 fewer); this is more than chance.",
+            "B finds 4.1 fewer of 100 faces with the right label than A (2.0 to 6.2 fewer); this is more than chance.",
         ),
         (
-            change(0.003, [-0.005, 0.011]),
+            change(0.003, (-0.005, 0.011)),
             "No certain difference between B and A",
-            "B finds and judges 0.3 more of 100 faces rightly than A (0.5 fewer to 1.1 more); this may be chance.",
+            "B finds 0.3 more of 100 faces with the right label than A (0.5 fewer to 1.1 more); this may be chance.",
         ),
         (
-            change(-0.0125, [-0.0375, 0]),
+            change(-0.0125, (-0.0375, 0)),
             "No certain difference between B and A",
-            "B finds and judges 1.2 fewer of 100 faces rightly than A (0.0 to 3.8 fewer); this may be chance.",
+            "B finds 1.2 fewer of 100 faces with the right label than A (0.0 to 3.8 fewer); this may be chance.",
         ),
         (
-            change(0.0009, [0.0002, 0.002]),
+            change(0.0009, (0.0002, 0.002)),
             "B is better than A",
-            "B finds and judges 0.09 more of 100 faces rightly than A (0.02 to 0.20 more); this is more than chance.",
+            "B finds 0.09 more of 100 faces with the right label than A (0.02 to 0.20 more); this is more than chance.",
         ),
         (
-            change(0, [0, 0]),
+            change(0, (0, 0)),
             "No certain difference between B and A",
-            "B finds and judges as many of 100 faces rightly as A, whichever of these pictures are drawn.",
+            "B finds as many of 100 faces with the right label as A, whichever of these images are drawn.",
         ),
         (
-            change(0, [-0.01, 0.01]),
+            change(0, (-0.01, 0.01)),
             "No certain difference between B and A",
-            "B finds and judges as many of 100 faces rightly as A (1.0 fewer to 1.0 more); this may be chance.",
+            "B finds as many of 100 faces with the right label as A (1.0 fewer to 1.0 more); this may be chance.",
         ),
         (
             change(0.041, None),
             "No certain difference between B and A",
-            "B finds and judges 4.1 more of 100 faces rightly than A. "
-            "No interval was computed: whether this is chance cannot be said.",
+            "B finds 4.1 more of 100 faces with the right label than A. "
+            "No interval was computed, so the influence of chance is not known.",
         ),
         (change(None, None), "B and A: nothing to compare", "No face is labelled."),
     ],
 )
-def test_a_difference_in_plain_words(difference: dict[str, Any], title: str, sentence: str) -> None:
-    said = verdict(run("B", 0.8, difference), run("A", 0.8, None))
+def test_a_difference_in_plain_words(difference: Difference, title: str, sentence: str) -> None:
+    said = summarise(run("B", 0.8, difference), run("A", 0.8, None))
     assert (said.title, said.sentence) == (title, sentence)
 
 
 def test_the_verdict_is_of_iou_50_and_of_found_faces_where_no_class_is_known() -> None:
-    first, other = comparison(BETTER)["runs"]
-    other["difference"]["0.30"]["end_to_end_accuracy"] = change(-0.5, [-0.6, -0.4])
-    assert verdict(other, first).judgement == "better"
-    first["figures"]["0.50"]["end_to_end_accuracy"] = None
-    assert verdict(other, first).sentence.startswith("more finds 4.1 more of 100 faces than first (")
+    first, other = comparison(BETTER).runs
+    other.difference["0.30"]["end_to_end_accuracy"] = change(-0.5, (-0.6, -0.4))
+    assert summarise(other, first).verdict == "better"
+    first.figures["0.50"]["end_to_end_accuracy"] = None
+    assert summarise(other, first).sentence.startswith("more finds 4.1 more of 100 faces than first (")
 
 
-@pytest.mark.parametrize("figure", FIGURES)
+@pytest.mark.parametrize("figure", COMPARED_METRICS)
 def test_more_mistakes_are_worse(figure: str) -> None:
-    more, less = change(0.1, [0.05, 0.15]), change(-0.1, [-0.15, -0.05])
-    words = [judgement_of(figure, each) for each in (more, less, change(0.1, [-0.1, 0.3]), change(None, None))]
+    more, less = change(0.1, (0.05, 0.15)), change(-0.1, (-0.15, -0.05))
+    words = [verdict_of(figure, each) for each in (more, less, change(0.1, (-0.1, 0.3)), change(None, None))]
     is_rate_of_mistakes = figure in ("fpr", "false_per_image")
     assert words == [*(("worse", "better") if is_rate_of_mistakes else ("better", "worse")), "uncertain", "uncertain"]
 
@@ -135,34 +132,34 @@ def test_signs() -> None:
 def test_the_page_says_it_all(tmp_path: Path) -> None:
     page = written(comparison(BETTER, WORSE, UNCERTAIN), tmp_path)
     text = text_of(page)
-    assert "4 runs on the same 1,310 pictures" in text
-    assert "more finds and judges 4.1 more of 100 faces rightly than first (2.0 to 6.2 more); this is more than chance." in text
-    assert "less finds and judges 5.0 fewer of 100" in text
+    assert "4 runs on the same 1,310 images" in text
+    assert "more finds 4.1 more of 100 faces with the right label than first (2.0 to 6.2 more); this is more than chance." in text
+    assert "less finds 5.0 fewer of 100 faces with" in text
     assert "No certain difference between alike and first" in text
-    assert "Paired bootstrap: 1,310 pictures were drawn from these 1,310 pictures with replacement, 2,000 times" in text
+    assert "Paired bootstrap: 1,310 images were drawn from these 1,310 images with replacement, 2,000 times" in text
     good, bad, either = "84.1% +4.1 (+2.0 to +6.2)", "75.0% −5.0 (−7.1 to −3.1)", "80.3% +0.3 (−0.5 to +1.1) not certain"
     assert f"recall 80.0% {good} ▲ better {bad} ▼ worse {either}" in text
     assert f"false positive rate smaller is better 80.0% {good} ▼ worse {bad} ▲ better {either}" in text
-    assert "false faces per picture smaller is better 0.80 0.84 +0.04 (+0.02 to +0.06) ▼ worse" in text
+    assert "false positives per image smaller is better 0.80 0.84 +0.04 (+0.02 to +0.06) ▼ worse" in text
     assert page.count("<table>") == 2
-    assert page.count('<td class="better">') == page.count('<td class="worse">') == 2 * len(FIGURES)
+    assert page.count('<td class="better">') == page.count('<td class="worse">') == 2 * len(COMPARED_METRICS)
 
 
 def test_without_intervals_nothing_is_said_to_be_certain(tmp_path: Path) -> None:
-    content = comparison(run("more", 0.9, change(0.1, None))) | {"bootstrap": 0}
+    content = replace(comparison(run("more", 0.9, change(0.1, None))), bootstrap=0)
     page = written(content, tmp_path)
-    assert "whether a difference is chance cannot be said" in text_of(page)
+    assert "the influence of chance is not known" in text_of(page)
     assert "Paired bootstrap" not in page
     assert 'class="better"' not in page
-    assert "no bootstrap, so no ranges" in printed(content)
+    assert "evaluation.bootstrap is 0, so there are no ranges" in printed(content)
 
 
 def test_what_is_undefined_is_a_dash(tmp_path: Path) -> None:
     content = comparison(BETTER)
-    content["runs"][0]["figures"]["0.50"]["recall"] = None
-    content["runs"][1]["difference"]["0.50"]["recall"] = change(None, None)
-    content["runs"][1]["figures"]["0.50"]["fpr"] = None
-    content["runs"][1]["difference"]["0.50"]["fpr"] = change(None, None)
+    content.runs[0].figures["0.50"]["recall"] = None
+    content.runs[1].difference["0.50"]["recall"] = change(None, None)
+    content.runs[1].figures["0.50"]["fpr"] = None
+    content.runs[1].difference["0.50"]["fpr"] = change(None, None)
     text = text_of(written(content, tmp_path)).split("IoU 0.50")[1]
     assert "recall – 84.1% specificity" in text
     assert "smaller is better 80.0% – F1" in text
@@ -174,7 +171,7 @@ def test_what_is_undefined_is_a_dash(tmp_path: Path) -> None:
 
 def test_names_are_no_markup_and_nothing_comes_from_outside(tmp_path: Path) -> None:
     odd = "line\nbreak \udcff"
-    page = written(comparison({**BETTER, "name": odd, "folder": odd}, first=HOSTILE), tmp_path)
+    page = written(comparison(replace(BETTER, name=odd, folder=odd), first=HOSTILE), tmp_path)
     assert "<script" not in page
     assert "&lt;script&gt;throw &#39;escaped&#39;&lt;/script&gt;&#34;&#39;&amp;{{ 7 * 7 }}" in page
     assert "line\\nbreak \\udcff" in page
@@ -196,7 +193,7 @@ def test_chromium_has_nothing_to_complain_about(system_tool: Callable[[str], str
     done = subprocess.run([*command, page], capture_output=True, text=True, timeout=LONGEST_S, check=True)
     assert [line for line in done.stderr.splitlines() if "CONSOLE" in line] == []
     assert done.stdout.rstrip().endswith("</html>")
-    assert done.stdout.count("<td") == 2 * 4 * len(FIGURES)
+    assert done.stdout.count("<td") == 2 * 4 * len(COMPARED_METRICS)
 
 
 def test_an_old_page_stays_where_no_new_one_can_be_written(tmp_path: Path) -> None:
@@ -206,7 +203,7 @@ def test_an_old_page_stays_where_no_new_one_can_be_written(tmp_path: Path) -> No
 
 
 def test_three_runs_fit_side_by_side_whatever_their_figures() -> None:
-    widest = change(-1.0, [-1.0, 1.0])
+    widest = change(-1.0, (-1.0, 1.0))
     lines = printed(comparison(run("n" * 100, 1.0, widest), run("c", 1.0, widest), first="[bold]x")).splitlines()
     assert max(map(len, lines)) <= 80
     assert "…" not in "".join(lines)
@@ -224,9 +221,9 @@ def test_marks_on_the_terminal() -> None:
     assert rows["recall"] == ["84.1", "+4.1", "+2.0..+6.2", "^", *uncertain]
     assert rows["FPR"] == ["84.1", "+4.1", "+2.0..+6.2", "v", *uncertain]
     assert rows["found + right"][3] == "^"
-    assert len(rows) == len(FIGURES) - 1, "false faces per picture are no share"
-    assert "Paired bootstrap: 1,310 pictures drawn 2,000 times, the same for all runs." in lines
-    assert "more finds and judges 4.1 more of 100 faces rightly than first" in " ".join(lines)
+    assert len(rows) == len(COMPARED_METRICS) - 1, "false positives per image are no fraction"
+    assert "Paired bootstrap: 1,310 images drawn 2,000 times, the same for all runs." in lines
+    assert "more finds 4.1 more of 100 faces with the right label than first" in " ".join(lines)
 
 
 def test_more_runs_come_one_after_the_other() -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from maskstream.errors import SourceError
 from maskstream.evaluation.contact_sheets import COLOURS_BGR, TILE_PX, caption, face_tile, place, sheet, write_sheets
-from maskstream.evaluation.types import Mistake, MistakeKind, Prediction
+from maskstream.evaluation.error_analysis import Mistake, MistakeKind
+from maskstream.evaluation.predictions import Prediction
 from maskstream.io.images import read_image
 from maskstream.rendering.overlay import COLOURS_BGR as OVERLAY_COLOURS_BGR
 from maskstream.rendering.text import text_alpha
@@ -140,10 +141,10 @@ def test_a_sheet_for_each_kind_that_occurs(tmp_path: Path) -> None:
 
 def test_captions_say_what_was_labelled_and_judged() -> None:
     both = mistake(MistakeKind.FALSE_MASK, box(0, 0, 34, 50), box(0, 0, 30, 50))
-    assert caption(both) == ("a.jpg", "labelled no mask, judged mask 98%", "score 0.99, 34 px")
+    assert caption(both) == ("a.jpg", "labelled no mask, classified mask 98%", "score 0.99, 34 px")
     assert caption(mistake(MistakeKind.MISSED, box(0, 0, 34, 50), None))[1:] == ("labelled no mask, not found", "34 px")
     assert caption(mistake(MistakeKind.FALSE_FACE, None, box(0, 0, 30, 50)))[1:] == (
-        "nothing labelled, judged mask 98%",
+        "labelled nothing, classified mask 98%",
         "score 0.99, 30 px",
     )
 

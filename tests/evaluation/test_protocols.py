@@ -25,7 +25,7 @@ def test_iou_of_hand_computed_boxes() -> None:
 
 
 def test_one_label_with_two_detections_is_one_hit_and_one_false_face_but_two_hits_for_the_paper() -> None:
-    metrics = scored((face(A),), (found(A), found(NEARLY_A, score=0.8))).metrics
+    metrics = scored((face(A),), (found(A), found(NEARLY_A, score=0.8))).metrics.to_json()
     ours, paper = metrics["one_to_one"]["0.50"], metrics["paper"]["0.50"]
     assert (ours["found_faces"], ours["right_faces"], ours["false_faces"]) == (1, 1, 1)
     assert (ours["end_to_end_accuracy"], ours["precision"], ours["recall"], ours["false_per_image"]) == (1, 0.5, 1, 1)
@@ -35,7 +35,7 @@ def test_one_label_with_two_detections_is_one_hit_and_one_false_face_but_two_hit
 
 
 def test_a_missed_face_and_a_false_face_are_invisible_to_the_paper() -> None:
-    metrics = scored((face(A), face(B, BARE)), (found(A), found(FAR))).metrics
+    metrics = scored((face(A), face(B, BARE)), (found(A), found(FAR))).metrics.to_json()
     ours, paper = metrics["one_to_one"]["0.30"], metrics["paper"]["0.30"]
     assert ours["found"] == ours["end_to_end_accuracy"] == 0.5
     assert ours["judged_rightly"] == 1
@@ -47,14 +47,14 @@ def test_a_missed_face_and_a_false_face_are_invisible_to_the_paper() -> None:
 
 def test_every_overlapping_pair_counts_for_the_paper() -> None:
     close = (10, 0, 50, 40)  # IoU 0.6 with A
-    paper = scored((face(A), face(close, BARE)), (found(A), found(close, BARE))).metrics["paper"]
+    paper = scored((face(A), face(close, BARE)), (found(A), found(close, BARE))).metrics.to_json()["paper"]
     # each label with each prediction: two right, one bare face with a mask, one masked face without
     assert [paper["0.50"][name] for name in ("tp", "fn", "fp", "tn")] == [1, 1, 1, 1]
     assert [paper["0.65"][name] for name in ("tp", "fn", "fp", "tn")] == [1, 0, 0, 1]
 
 
 def test_the_threshold_itself_is_enough_one_to_one_and_not_for_the_paper() -> None:
-    metrics = scored((face(A),), (found(HALF_A),)).metrics
+    metrics = scored((face(A),), (found(HALF_A),)).metrics.to_json()
     assert [metrics["one_to_one"][iou]["found"] for iou in ("0.50", "0.55")] == [1, 0]
     assert [metrics["paper"][iou]["tp"] for iou in ("0.45", "0.50")] == [1, 0]
 
@@ -62,15 +62,15 @@ def test_the_threshold_itself_is_enough_one_to_one_and_not_for_the_paper() -> No
 def test_the_higher_score_chooses_first_and_takes_what_it_overlaps_most() -> None:
     near = (4, 0, 44, 40)
     confident_but_shifted = found(near, BARE, score=0.95)
-    ours = scored((face(A),), (found(A, MASK, score=0.9), confident_but_shifted)).metrics["one_to_one"]["0.50"]
+    ours = scored((face(A),), (found(A, MASK, score=0.9), confident_but_shifted)).metrics.to_json()["one_to_one"]["0.50"]
     assert ours["confusion"]["mask"]["no_mask"] == 1
     assert ours["confusion"]["nothing"]["mask"] == 1
-    both = scored((face(A), face(near, BARE)), (found(A, MASK, score=0.9), confident_but_shifted)).metrics
+    both = scored((face(A), face(near, BARE)), (found(A, MASK, score=0.9), confident_but_shifted)).metrics.to_json()
     assert both["one_to_one"]["0.50"]["end_to_end_accuracy"] == 1
 
 
 def test_what_is_below_the_operating_threshold_does_not_count() -> None:
-    metrics = scored((face(A),), (found(A, score=0.49), found(B, score=0.51))).metrics
+    metrics = scored((face(A),), (found(A, score=0.49), found(B, score=0.51))).metrics.to_json()
     assert (metrics["one_to_one"]["0.50"]["found"], metrics["one_to_one"]["0.50"]["false_faces"]) == (0, 1)
     points = {point["min_score"]: point for point in metrics["operating_points"]}
     assert (points[0.45]["found"], points[0.55]["found"]) == (1, 0)
@@ -78,23 +78,23 @@ def test_what_is_below_the_operating_threshold_does_not_count() -> None:
 
 
 def test_faces_to_ignore_are_neither_right_nor_wrong() -> None:
-    metrics = scored((face(A), face(B, ignore=True)), (found(A), found(B, BARE))).metrics
+    metrics = scored((face(A), face(B, ignore=True)), (found(A), found(B, BARE))).metrics.to_json()
     ours = metrics["one_to_one"]["0.50"]
     assert (ours["labelled"], ours["found"], ours["false_faces"]) == (1, 1, 0)
     assert metrics["paper"]["0.50"]["tp"] == 1
     assert metrics["paper"]["0.50"]["fp"] == 0
-    missed = scored((face(A), face(B, ignore=True)), (found(A),)).metrics["one_to_one"]["0.50"]
+    missed = scored((face(A), face(B, ignore=True)), (found(A),)).metrics.to_json()["one_to_one"]["0.50"]
     assert missed["found"] == 1
 
 
 def test_a_face_of_unknown_class_counts_as_found_and_for_no_accuracy() -> None:
-    ours = scored((face(A, UNKNOWN), face(B, BARE)), (found(A), found(B, BARE))).metrics["one_to_one"]["0.50"]
+    ours = scored((face(A, UNKNOWN), face(B, BARE)), (found(A), found(B, BARE))).metrics.to_json()["one_to_one"]["0.50"]
     assert (ours["labelled"], ours["known_class"], ours["found"], ours["end_to_end_accuracy"]) == (2, 1, 1, 1)
     assert (ours["precision"], ours["specificity"]) == (None, 1)  # nothing of known class was judged a mask
 
 
 def test_an_answer_of_unknown_is_found_and_not_right() -> None:
-    metrics = scored((face(A),), (found(A, UNKNOWN),)).metrics
+    metrics = scored((face(A),), (found(A, UNKNOWN),)).metrics.to_json()
     ours = metrics["one_to_one"]["0.50"]
     assert (ours["found"], ours["judged_rightly"], ours["recall"], ours["unknown_share"]) == (1, 0, 0, 1)
     assert metrics["paper"]["0.50"]["tp"] + metrics["paper"]["0.50"]["fn"] == 0
@@ -103,10 +103,10 @@ def test_an_answer_of_unknown_is_found_and_not_right() -> None:
 
 def test_incorrect_is_no_mask_or_a_class_of_its_own() -> None:
     labelled, predicted = (face(A, INCORRECT), face(B, BARE)), (found(A, BARE), found(B, INCORRECT))
-    merged = scored(labelled, predicted).metrics
+    merged = scored(labelled, predicted).metrics.to_json()
     assert merged["classes"] == ["mask", "no_mask"]
     assert merged["one_to_one"]["0.50"]["end_to_end_accuracy"] == 1
-    apart = scored(labelled, predicted, replace(SETTINGS, incorrect_as="incorrect")).metrics
+    apart = scored(labelled, predicted, replace(SETTINGS, incorrect_as="incorrect")).metrics.to_json()
     assert apart["classes"] == ["mask", "no_mask", "incorrect"]
     assert apart["one_to_one"]["0.50"]["end_to_end_accuracy"] == 0
     assert apart["one_to_one"]["0.50"]["specificity"] == 1  # of the question whether a mask protects
@@ -116,20 +116,20 @@ def test_incorrect_is_no_mask_or_a_class_of_its_own() -> None:
 def test_heads_are_met_by_the_rule_of_geometry() -> None:
     tight, head = (100, 40, 120, 60), (95.2, 32.6, 124.8, 62.4)
     as_head = replace(SETTINGS, box="head")
-    assert scored((face(head),), (found(tight),), as_head).metrics["one_to_one"]["0.95"]["found"] == 1
-    assert scored((face(head),), (found(head),), as_head).metrics["one_to_one"]["0.95"]["found"] == 0
+    assert scored((face(head),), (found(tight),), as_head).metrics.to_json()["one_to_one"]["0.95"]["found"] == 1
+    assert scored((face(head),), (found(head),), as_head).metrics.to_json()["one_to_one"]["0.95"]["found"] == 0
     already = replace(SETTINGS, box="head", predicted_box="head")
-    assert scored((face(head),), (found(head),), already).metrics["one_to_one"]["0.95"]["found"] == 1
+    assert scored((face(head),), (found(head),), already).metrics.to_json()["one_to_one"]["0.95"]["found"] == 1
 
 
 def test_images_without_faces_count_for_false_faces() -> None:
-    metrics = score(labels((), (), (face(A),)), predictions((found(A),), (), (found(A),)), SETTINGS).metrics
+    metrics = score(labels((), (), (face(A),)), predictions((found(A),), (), (found(A),)), SETTINGS).metrics.to_json()
     ours = metrics["one_to_one"]["0.50"]
     assert (ours["pictures"], ours["false_per_image"], ours["found"]) == (3, pytest.approx(1 / 3, abs=1e-6), 1)
 
 
 def test_without_any_label_or_prediction_figures_are_null() -> None:
-    metrics = scored((), ()).metrics
+    metrics = scored((), ()).metrics.to_json()
     ours = metrics["one_to_one"]["0.50"]
     assert [ours[name] for name in ("found", "precision", "f1", "end_to_end_accuracy")] == [None] * 4
     assert ours["false_per_image"] == 0

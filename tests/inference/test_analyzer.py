@@ -20,7 +20,7 @@ from tests.slowness import LONGEST_S
 
 
 class GivenDetector:
-    """Finds what it is told to find, in every picture."""
+    """Finds what it is told to find, in every image."""
 
     def __init__(self, detections: list[Detection]) -> None:
         self.keypoint_names = FACE_KEYPOINTS
@@ -260,7 +260,7 @@ def test_batching_frames_changes_no_answer(pipeline: MaskPipeline, demo_frames: 
 def test_frames_in_one_go_suit_what_runs_the_detector(settings: dict[str, Any], size: int, of_images: int) -> None:
     """Of the frames in one go the detector looks at as many as it takes, whatever `every` and `stride` are."""
     config = load_config(layers=[Layer.of_key("test", key, value) for key, value in {"device": "cpu", **settings}.items()])
-    assert (batch_size_of(config), batch_size_of(config, follows=False)) == (size, of_images)
+    assert (batch_size_of(config), batch_size_of(config, is_video=False)) == (size, of_images)
 
 
 def test_detectors_are_made_ready_for_one_source_after_the_other_while_others_are_analysed() -> None:

@@ -1,4 +1,4 @@
-"""`MaskPipeline` as a library: in threads, in forked processes, and given what is no picture."""
+"""`MaskPipeline` as a library: in threads, in forked processes, and given what is no image."""
 
 import os
 import signal
@@ -147,23 +147,23 @@ def of_pil(bgr: BgrImage, mode: str = "RGB") -> Image.Image:
         (
             lambda bgr: None,
             TypeError,
-            r"the picture is None: cv2\.imread returns that where it cannot read a file; check the path",
+            r"the image is None: cv2\.imread returns None when it cannot read a file; check the path",
         ),
-        (lambda bgr: cv2.imread("no such file.jpg"), TypeError, "the picture is None"),
-        (lambda bgr: "photo.jpg", TypeError, r"the picture is a str; give cv2\.imread\(path\)"),
-        (of_pil, TypeError, r"PIL\.Image\.Image; give cv2\.cvtColor\(.*COLOR_RGB2BGR\), for PIL has red first"),
+        (lambda bgr: cv2.imread("no such file.jpg"), TypeError, "the image is None"),
+        (lambda bgr: "photo.jpg", TypeError, r"the image is a str; give cv2\.imread\(path\)"),
+        (of_pil, TypeError, r"PIL\.Image\.Image; give cv2\.cvtColor\(.*COLOR_RGB2BGR\), because PIL has red first"),
         (lambda bgr: of_pil(bgr, "L"), TypeError, r"COLOR_RGB2BGR"),
-        (lambda bgr: torch.from_numpy(bgr), TypeError, "the picture is a torch.Tensor; give a NumPy array"),
-        (lambda bgr: bgr.tolist(), TypeError, "the picture is a list; give a NumPy array"),
-        (lambda bgr: bgr / 255, ValueError, r"float64 \(360, 640, 3\), expected uint8 .*\(picture \* 255\)\.astype"),
+        (lambda bgr: torch.from_numpy(bgr), TypeError, "the image is a torch.Tensor; give a NumPy array"),
+        (lambda bgr: bgr.tolist(), TypeError, "the image is a list; give a NumPy array"),
+        (lambda bgr: bgr / 255, ValueError, r"float64 \(360, 640, 3\), expected uint8 .*\(image \* 255\)\.astype"),
         (lambda bgr: bgr.astype(np.uint16), ValueError, "uint16 .*scale it to 0..255"),
         (lambda bgr: bgr > 100, ValueError, "bool .*scale it"),
-        (lambda bgr: bgr[..., 0], ValueError, r"it is grey; cv2\.cvtColor\(picture, cv2\.COLOR_GRAY2BGR\)"),
+        (lambda bgr: bgr[..., 0], ValueError, r"it is grey; cv2\.cvtColor\(image, cv2\.COLOR_GRAY2BGR\)"),
         (lambda bgr: bgr[..., :1], ValueError, "it is grey"),
-        (lambda bgr: np.dstack([bgr, bgr[..., :1]]), ValueError, r"transparency; cv2\.cvtColor\(picture, cv2\.COLOR_BGRA2BGR\)"),
-        (lambda bgr: bgr.transpose(2, 0, 1), ValueError, r"channels last; picture\.transpose\(1, 2, 0\)"),
+        (lambda bgr: np.dstack([bgr, bgr[..., :1]]), ValueError, r"alpha channel; cv2\.cvtColor\(image, cv2\.COLOR_BGRA2BGR\)"),
+        (lambda bgr: bgr.transpose(2, 0, 1), ValueError, r"channels last; image\.transpose\(1, 2, 0\)"),
         (lambda bgr: np.dstack([bgr, bgr]), ValueError, "give three channels"),
-        (lambda bgr: bgr[None], ValueError, "one picture at a time"),
+        (lambda bgr: bgr[None], ValueError, "one image at a time"),
         (lambda bgr: bgr[:0], ValueError, r"uint8 \(0, 640, 3\).*it is empty"),
         (lambda bgr: np.array(3, np.uint8), ValueError, "no rows and columns"),
         (lambda bgr: np.array(None), ValueError, "no rows and columns"),
@@ -191,7 +191,7 @@ def test_what_the_messages_say_works(pipeline: MaskPipeline, face_bgr: BgrImage)
 
 @pytest.mark.parametrize("blur", ["all", "unmasked"])
 def test_what_is_drawn_is_covered_whatever_faces_are_given(face_bgr: BgrImage, blur: str) -> None:
-    """Of three faces in the picture one wears a mask. The right edge is not looked at."""
+    """Of three faces in the image one wears a mask. The right edge is outside of the region."""
     region = [0.0, 0.0, 0.9, 1.0]
     own = build("openvino", **{"privacy.blur": blur, "overlay.labels": False, "detector.region": region})
     faces = own(face_bgr)

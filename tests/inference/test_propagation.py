@@ -1,4 +1,4 @@
-"""Faces between two looks of the detector go where the picture goes."""
+"""Faces between two detections move with the image."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -187,7 +187,7 @@ def test_after_a_gap_it_is_looked_at(times_s: list[float], indices: list[int]) -
 
 
 def test_where_faces_are_covered_every_frame_is_looked_at() -> None:
-    """Somebody may come into the picture between two looks. It holds for each source, from the moment that it is set."""
+    """Somebody may come into view between two detections. It holds for each source, from the moment that it is set."""
     looks = Looks(a_face())
     settings = SourceSettings(load_config(layers=[Layer.of_key("test", "detector.every", 3)]))
     analyzer = PropagatingAnalyzer(looks, settings)

@@ -115,5 +115,5 @@ LIVE = [
     Row("TCP, no server", "tcp://127.0.0.1:9", ONCE, code=3, says="refused"),
     Row("SRT, no server", "srt://127.0.0.1:9", f"{ONCE} --set network.open_timeout_s=3", code=3),
     Row("UDP, nothing comes", "udp://127.0.0.1:9", f"{ONCE} --set network.open_timeout_s=3", code=3),
-    Row("WebRTC (WHEP)", "whep://127.0.0.1/cam", ONCE, code=3, says="whep:// is not read"),
+    Row("WebRTC (WHEP)", "whep://127.0.0.1/cam", ONCE, code=3, says="whep:// is not supported"),
 ]

@@ -6,7 +6,7 @@ import cv2
 import pytest
 from PIL import Image
 
-from maskstream.io.content import START_BYTES, ImagesInTurn, JpegEnd, content_of, content_of_file
+from maskstream.io.content import START_BYTES, content_of, content_of_file
 from maskstream.io.images import WRITABLE_SUFFIXES, write_image
 from maskstream.sources import source_kind
 from tests.video_files import every, four_corners, grey, write_video
@@ -110,56 +110,3 @@ def test_nothing_but_files_is_opened(tmp_path: Path) -> None:
         "file",
         "file",
     ]
-
-
-def with_preview() -> bytes:
-    """A JPEG with a JPEG in its metadata, which has an end of its own."""
-    small = jpeg(3, (16, 16))
-    exif = b"Exif\0\0" + small
-    return b"\xff\xd8\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + jpeg(1)[2:]
-
-
-JPEGS = {
-    "plain": jpeg(),
-    "with a preview in it": with_preview(),
-    "progressive": saved("JPEG", progressive=True),
-    "with restarts": saved("JPEG", restart_marker_blocks=1),
-    "filled up with 0xFF": jpeg()[:2] + b"\xff\xff" + jpeg()[2:],
-}
-
-
-@pytest.mark.parametrize("name", JPEGS)
-@pytest.mark.parametrize("piece", [1, 7, 1 << 20])
-def test_the_end_of_a_jpeg_however_it_comes(name: str, piece: int) -> None:
-    whole = JPEGS[name]
-    end, data, found = JpegEnd(), bytearray(), []
-    for at in range(0, len(whole) + 100, piece):
-        data += (whole + b"\0" * 100)[at : at + piece]
-        found.append(end.find(data))
-    assert {place for place in found if place is not None} == {len(whole)}
-    assert found.index(len(whole)) == (len(whole) - 1) // piece
-
-
-@pytest.mark.parametrize("name", JPEGS)
-@pytest.mark.parametrize("between", [b"", b"\r\n", b"\0\0"])
-def test_images_one_behind_the_other(name: str, between: bytes) -> None:
-    whole = JPEGS[name]
-    assert not ImagesInTurn().seen_in(whole)
-    assert not ImagesInTurn().seen_in(whole + between)
-    assert ImagesInTurn().seen_in(whole + between + jpeg(2))
-    assert not ImagesInTurn().seen_in(whole + b"\0\0\0\x18ftypmp42" + jpeg(2))  # a photo of a phone, with a video of its moment
-
-
-def test_a_photo_with_a_second_eye_or_a_gain_map_is_one_image() -> None:
-    file = BytesIO()
-    images = [Image.new("RGB", (40, 30), colour) for colour in ("red", "blue")]
-    images[0].save(file, "MPO", save_all=True, append_images=images[1:])
-    assert file.getvalue().count(b"\xff\xd8\xff") == 2
-    assert not ImagesInTurn().seen_in(file.getvalue())
-
-
-def test_a_jpeg_without_an_end_is_not_looked_at_again_and_again() -> None:
-    data, end = bytearray(jpeg()[:-2]), JpegEnd()
-    assert end.find(data) is None
-    data[200:400] = b"\xff\xd9" * 100  # what was looked at already
-    assert end.find(data) is None

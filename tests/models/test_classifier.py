@@ -40,14 +40,16 @@ def test_what_the_shipped_classifiers_tell_apart(
 
 def test_incorrect_is_told_only_by_weights_that_know_it() -> None:
     asked = [Layer.of_assignment("classifier.incorrect_as=incorrect")]
-    with pytest.raises(ConfigError, match="incorrect is none of what the classifier tells: mask, no_mask, background; give"):
+    with pytest.raises(
+        ConfigError, match="incorrect is not one of the classes of the classifier: mask, no_mask, background; give"
+    ):
         build_analyzer(load_config(layers=asked))
     build_analyzer(load_config(layers=[*asked, Layer.of_key("test", "classifier.weights", INCORRECT)]))
-    with pytest.raises(ConfigError, match="incorrect is none of"):
+    with pytest.raises(ConfigError, match="incorrect is not one of"):
         build_analyzer(SourceSettings(load_config(), {"gate": load_config(layers=asked)}))
 
 
 def test_weights_of_the_detector_are_refused(config: Config) -> None:
     other = str(weights_path(None, "face_mobilenet.safetensors"))
-    with pytest.raises(WeightsError, match="holds a 'face_mobilenet', not a 'mask_mobilenet'"):
+    with pytest.raises(WeightsError, match="contains a 'face_mobilenet', not a 'mask_mobilenet'"):
         CLASSIFIERS["mask_mobilenet"](ClassifierOptions(CPU, config.clip, other))

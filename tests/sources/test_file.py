@@ -187,7 +187,7 @@ def test_cover_image_is_not_video(tmp_path: Path) -> None:
     clip = write_video(tmp_path / "clip.mp4", STEADY)
     assert_times(remux([clip], tmp_path / "covered.mp4", cover=cover), STEADY)
     song = remux([write_sound(tmp_path / "song.m4a")], tmp_path / "song.mp4", cover=cover)
-    with pytest.raises(SourceOpenError, match=r"song\.mp4: no video"):
+    with pytest.raises(SourceOpenError, match=r"song\.mp4: it contains no video"):
         FileSource(str(song))
 
 

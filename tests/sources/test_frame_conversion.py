@@ -76,8 +76,8 @@ def test_size_in_square_pixels(stored: tuple[int, int], pixel_aspect: Fraction |
 
 
 def test_images_do_not_outgrow_the_limit() -> None:
-    assert square_size(100, 100, 2.0, most_pixels=20_000) == (200, 100)
-    assert square_size(100, 100, 2.0, most_pixels=19_999) == (100, 100)
+    assert square_size(100, 100, 2.0, max_pixels=20_000) == (200, 100)
+    assert square_size(100, 100, 2.0, max_pixels=19_999) == (100, 100)
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts", "avi"])

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskstream.sources.image_splitter import JPEG_START, ImageFinder
+from maskstream.io.jpeg import JPEG_START
+from maskstream.sources.image_splitter import ImageSplitter
 from tests import jpegs
 
 LONGEST = 100_000
@@ -37,8 +38,8 @@ streams = st.lists(st.tuples(st.sampled_from(BETWEEN), images), max_size=5)
 
 
 def found(pieces: Iterable[bytes], longest: int = LONGEST) -> list[bytes]:
-    finder = ImageFinder(longest)
-    return [image for piece in pieces for image in finder.push(piece)]
+    splitter = ImageSplitter(longest)
+    return [image for piece in pieces for image in splitter.push(piece)]
 
 
 def cut(data: bytes, places: Iterable[int]) -> list[bytes]:
@@ -61,11 +62,11 @@ def test_images_are_the_same_however_they_arrive(parts: list[tuple[bytes, bytes]
 
 @given(st.lists(st.one_of(st.binary(max_size=300), st.sampled_from([JPEG_START, b"\xff\xda", b"\xff\xd9", *BETWEEN]), images)))
 def test_garbage_is_survived_in_bounded_memory(pieces: list[bytes]) -> None:
-    finder = ImageFinder(2000)
+    splitter = ImageSplitter(2000)
     for piece in pieces:
-        assert all(len(image) <= 2000 + len(piece) for image in finder.push(piece))
-        assert len(finder._bytes) <= 2000
-    again = ImageFinder(LONGEST)
+        assert all(len(image) <= 2000 + len(piece) for image in splitter.push(piece))
+        assert len(splitter._data) <= 2000
+    again = ImageSplitter(LONGEST)
     together = found([b"".join(pieces)], LONGEST)
     assert [image for piece in pieces for image in again.push(piece)] == together
 

@@ -188,7 +188,7 @@ def test_that_only_the_first_of_several_is_judged_is_said(
     assert (grey_index(frame.bgr), info.frame_count) == (0, 1)
     (line,) = said
     assert line[0] == "WARNING"
-    assert line[1].startswith(f"{name}: 3 pictures or pages are in it, only the first is judged; save the others")
+    assert line[1].startswith(f"{name}: the file has 3 images or pages, and only the first is classified; save the others")
 
 
 def test_in_a_folder_it_is_said_of_each_file(folder: Path, said: list[tuple[str, str]]) -> None:
@@ -197,8 +197,8 @@ def test_in_a_folder_it_is_said_of_each_file(folder: Path, said: list[tuple[str,
     several_pages("photos/3.webp", "WEBP", 2)
     assert len(read("photos")[1]) == 4
     assert [line.partition(",")[0] for _, line in said] == [
-        "photos/2.tif: 100 or more pictures or pages are in it",
-        "photos/3.webp: 2 pictures or pages are in it",
+        "photos/2.tif: the file has 100 or more images or pages",
+        "photos/3.webp: the file has 2 images or pages",
     ]
 
 
@@ -246,13 +246,13 @@ def test_unusual_names(folder: Path, name: str) -> None:
     [
         ("missing.jpg", "missing.jpg: no such file; check the path"),
         ("", ": no such file; check the path"),
-        ("missing/*.jpg", "missing/*.jpg: nothing matches; pictures end in .jpg"),
-        ("img_%04d.jpg", "img_%04d.jpg: nothing matches; pictures end in .jpg"),
-        ("missing/img_%d.jpg", "missing/img_%d.jpg: nothing matches; pictures end in .jpg"),
-        ("others/part%d.mp4", "others/part%d.mp4: none of the 2 files that match is a picture; pictures end in .jpg"),
-        ("others/*", "others/*: none of the 4 files that match is a picture; pictures end in .jpg"),
-        ("others", "others: no picture in this folder; pictures end in .jpg"),
-        ("nested", "nested: its pictures are all in folders of it; add --recursive"),
+        ("missing/*.jpg", "missing/*.jpg: no file matches; images end in .jpg"),
+        ("img_%04d.jpg", "img_%04d.jpg: no file matches; images end in .jpg"),
+        ("missing/img_%d.jpg", "missing/img_%d.jpg: no file matches; images end in .jpg"),
+        ("others/part%d.mp4", "others/part%d.mp4: none of the 2 files that match is an image; images end in .jpg"),
+        ("others/*", "others/*: none of the 4 files that match is an image; images end in .jpg"),
+        ("others", "others: no image in this folder; images end in .jpg"),
+        ("nested", "nested: its images are all in subfolders; add --recursive"),
         ("empty.jpg", "empty.jpg: the file is empty; copy it again"),
         ("gone.jpg", "gone.jpg: cannot be read: No such file or directory; check the file"),
         ("one", "one/a.jpg: the file is empty; copy it again"),
@@ -271,14 +271,14 @@ def test_none_can_be_read(folder: Path, said: list[tuple[str, str]]) -> None:
     Path("photos/2.heic").write_bytes(b"\0\0\0\x18ftypheic")
     empty = "the file is empty; copy it again"
     assert refusal("photos") == (
-        "photos: none of its 5 pictures can be read: "
+        "photos: none of its 5 images can be read: "
         f"1.jpg ({empty}), 2.heic (HEIC is not read; convert it to JPEG), 3.jpg ({empty}) and 2 more"
     )
     assert said == []
 
 
 EMPTY_LINES = [
-    ("ERROR", "photos: 2 of 4 pictures could not be read:"),
+    ("ERROR", "photos: 2 of 4 images cannot be read:"),
     ("ERROR", "photos/1.png: the file is empty; copy it again"),
     ("ERROR", "photos/3.png: the file is empty; copy it again"),
 ]
@@ -304,7 +304,7 @@ def test_closed_early_it_says_what_was_met(folder: Path, said: list[tuple[str, s
     assert next(iter(source)).index == 1
     source.close()
     source.close()
-    assert said == [("ERROR", "photos: 1 of 4 pictures could not be read:"), EMPTY_LINES[1]]
+    assert said == [("ERROR", "photos: 1 of 4 images cannot be read:"), EMPTY_LINES[1]]
 
 
 def test_a_line_for_each_that_cannot_be_read(folder: Path, said: list[tuple[str, str]]) -> None:
@@ -379,10 +379,10 @@ def test_images_are_left_as_they_are(folder: Path) -> None:
     ("location", "kind"),
     [
         *((f"missing{suffix}", "images") for suffix in (*IMAGE_SUFFIXES, ".JPG")),
-        *(("photos", "images"), ("photos/", "pictures"), (".", "pictures"), ("frames.mp4", "pictures")),
-        *(("photos/*", "images"), ("*.mp4", "pictures"), ("**", "pictures"), ("clip[2].mp4", "pictures")),
+        *(("photos", "images"), ("photos/", "images"), (".", "images"), ("frames.mp4", "images")),
+        *(("photos/*", "images"), ("*.mp4", "images"), ("**", "images"), ("clip[2].mp4", "images")),
         *(("clip[1].mp4", "file"), ("clip.mp4", "file"), ("missing.mp4", "file"), ("moving.gif", "file"), ("missing", "file")),
-        *(("img_%04d.jpg", "images"), ("clip_%d.mp4", "pictures"), ("photos/%20day", "file")),
+        *(("img_%04d.jpg", "images"), ("clip_%d.mp4", "images"), ("photos/%20day", "file")),
         *(("0", "webcam"), ("http://host/a.jpg", "url"), ("rtsp://host/*", "url")),
     ],
 )

@@ -170,11 +170,11 @@ RTSP_LIES = (rtsp_length, rtsp_header, rtsp_description)
 LIES: dict[str, tuple[Lie, str]] = {lie.__name__: (lie, "http") for lie in HTTP_LIES}
 LIES |= {lie.__name__: (lie, "rtsp") for lie in RTSP_LIES}
 SAID = {
-    "claimed_part": "more than 8 MB came without a picture; if its pictures are so large, raise network.max_frame_mb",
+    "claimed_part": "more than 8 MB arrived without a frame; if its pictures are so large, raise network.max_frame_mb",
     "rtsp_length": "claims to be larger than network.max_frame_mb",
     "huge_picture": "16000x16000 are over 64 megapixels; scale them down, or raise network.max_megapixels",
     "huge_snapshot": "it has 16000x16000 pixels, more than 64 megapixels",
-    "claimed_snapshot": "more than 8 MB came without a picture",
+    "claimed_snapshot": "more than 8 MB arrived without a frame",
     "snapshot_of_many_pages": "opened",
 }
 CHILD = """
@@ -185,7 +185,7 @@ from PIL import Image
 from maskstream.config.loading import load_config
 from maskstream.errors import SourceError
 from maskstream.config.schema import NetworkConfig, PicturesConfig
-from maskstream.sources.url import open_url
+from maskstream.sources.url_opening import open_url
 
 def most_mb():
     with open("/proc/self/status") as status:
@@ -256,7 +256,7 @@ def test_an_answer_that_trickles_ends_with_the_time_to_open(scheme: str) -> None
         caller.trickle(b"\x47" + b"a" * 187 if scheme == "http" else b"X-A: a\r\n")
 
     with lying(trickle, scheme) as url, promised(1.5):
-        assert "no picture within 0.6 s" in refusal(url, network(open_timeout_s=0.6))
+        assert "no frame within 0.6 s" in refusal(url, network(open_timeout_s=0.6))
 
 
 def numbered(caller: Caller) -> str:
@@ -320,7 +320,7 @@ def test_playlists_that_lead_nowhere_are_followed_so_far(kind: str) -> None:
 
     with Liar(playlist) as liar, promised(4):
         said = refusal(f"http://127.0.0.1:{liar.port}/live.m3u8", network(open_timeout_s=2))
-    assert "no picture" in said or "no video" in said
+    assert "without a frame" in said or "no frame" in said or "no video" in said
     assert liar.connections <= 210
 
 
@@ -373,7 +373,7 @@ def test_a_piece_that_cannot_be_had_is_left_out_and_said(tmp_path: Path, system_
         assert 45 <= len(list(source)) <= 55
     logger.remove(handler)
     assert said == [
-        f"cam: a part of it is left out: {address}/live1.ts: nothing is there (404); check the path behind the host\n"
+        f"cam: a segment is skipped: {address}/live1.ts: the path does not exist (404); check the path after the host\n"
     ]
 
 

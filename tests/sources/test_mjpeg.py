@@ -12,7 +12,7 @@ from maskstream.config.loading import load_config
 from maskstream.config.schema import NetworkConfig
 from maskstream.errors import SourceOpenError
 from maskstream.sources import SnapshotSource, UrlOpener, UrlSource
-from maskstream.sources.mjpeg import Mjpeg, is_mjpeg
+from maskstream.sources.mjpeg import MjpegReader, is_mjpeg
 from maskstream.types import Frame
 from tests import jpegs
 from tests.jpegs import jpeg
@@ -209,7 +209,7 @@ def test_parts_without_an_image_are_no_video() -> None:
         pytest.raises(SourceOpenError) as caught,
     ):
         UrlSource(url, network())
-    assert "it ended before a picture came; check the camera, and the path" in str(caught.value)
+    assert "the stream ended before the first frame; check the camera, and the path" in str(caught.value)
 
 
 class Answer:
@@ -245,7 +245,7 @@ def test_it_is_told_by_its_first_bytes_however_few_come_at_a_time(name: str) -> 
     assert is_mjpeg(source, has_length=False)
     assert is_mjpeg(source, has_length=True) == (name not in WITHOUT_TEXT)
     normal = b"--picture\r\nContent-Type: image/jpeg\r\nContent-Length: "
-    assert Mjpeg(source, 10**6).read(len(normal)) in (normal, PARTS["PNG"].partition(b"\r\n\r\n")[2][: len(normal)])
+    assert MjpegReader(source, 10**6).read(len(normal)) in (normal, PARTS["PNG"].partition(b"\r\n\r\n")[2][: len(normal)])
 
 
 @pytest.mark.parametrize(

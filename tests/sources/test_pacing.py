@@ -31,9 +31,9 @@ def played(frames: Iterator[tuple[float | None, float]] | list[tuple[float | Non
     shown: list[Shown] = []
     for pts_s, arrived_s in frames:
         now_s = max(now_s, arrived_s)
-        turn = pacer.turn(pts_s, arrived_s, now_s)
-        now_s = max(now_s, turn.due_s)
-        shown.append(Shown(pts_s or 0.0, turn.time_s, now_s))
+        schedule = pacer.schedule(pts_s, arrived_s, now_s)
+        now_s = max(now_s, schedule.due_s)
+        shown.append(Shown(pts_s or 0.0, schedule.time_s, now_s))
         now_s += work_s
     return shown
 
@@ -81,8 +81,8 @@ def test_who_was_busy_catches_up_without_a_burst() -> None:
     now_s = 0.0
     at_s = []
     for number in range(200):
-        turn = pacer.turn(number * FRAME_S, 0.0, now_s)
-        now_s = max(now_s, turn.due_s)
+        schedule = pacer.schedule(number * FRAME_S, 0.0, now_s)
+        now_s = max(now_s, schedule.due_s)
         at_s.append(now_s)
         now_s += 1.0 if number == 50 else 0.0
     after = [later - earlier for earlier, later in pairwise(at_s[51:])]
@@ -147,13 +147,13 @@ def test_whatever_comes_time_goes_on_and_nobody_waits_for_long(frames: list[tupl
     for pts_s, later_s, work_s in frames:
         arrived_s += later_s
         now_s = max(now_s, arrived_s)
-        turn = pacer.turn(pts_s, arrived_s, now_s)
-        assert turn.time_s > time_s
-        assert turn.time_s - time_s <= max(10.0, arrived_s - out_s) + 1.001
-        assert turn.due_s - now_s <= 10.001
-        assert turn.due_s >= arrived_s - 1e-6
-        now_s = out_s = max(now_s, turn.due_s)
-        time_s = turn.time_s
+        schedule = pacer.schedule(pts_s, arrived_s, now_s)
+        assert schedule.time_s > time_s
+        assert schedule.time_s - time_s <= max(10.0, arrived_s - out_s) + 1.001
+        assert schedule.due_s - now_s <= 10.001
+        assert schedule.due_s >= arrived_s - 1e-6
+        now_s = out_s = max(now_s, schedule.due_s)
+        time_s = schedule.time_s
         now_s += work_s
 
 

@@ -92,7 +92,7 @@ def test_an_index_in_front_is_read_and_one_at_the_end_is_said(
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"", "ended before anything came; check the program that writes to it"),
+        (b"", "ended before any data arrived; check the program that writes to it"),
         (b"no film\n" * 999, "not a video that FFmpeg can read: .*; send it with ffmpeg -f mpegts"),
     ],
 )
@@ -114,10 +114,10 @@ def test_an_image_through_a_pipe(pipe: str, feed: Callable[[str, bytes], None]) 
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"", "ended before anything came"),
+        (b"", "ended before any data arrived"),
         (b"short", "not a picture, damaged, or of a kind that is not read"),
-        (b"no picture " * 1000, "what comes is not one picture; let the output end in .mp4"),
-        (jpeg(1) + jpeg(2), "what comes is not one picture; let the output end in .mp4"),
+        (b"no picture " * 1000, "the data is not one image; choose an --output that ends in .mp4"),
+        (jpeg(1) + jpeg(2), "the data is not one image; choose an --output that ends in .mp4"),
         (jpeg(1)[:300], "it is cut short"),
     ],
 )
@@ -168,7 +168,7 @@ def test_a_stream_that_breaks_off_gives_what_came_and_says_so(
     feed(pipe, clip[: len(clip) // 2])
     with closing(PipeSource(pipe)) as source:
         assert 20 < len(list(source)) < 80
-    assert [line for line in said if "the file was cut short" in line]
+    assert [line for line in said if "the file is truncated" in line]
 
 
 def test_a_missing_pipe_or_one_that_may_not_be_read(tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_one_pipe_is_one_source(tmp_path: Path, pipe: str, config: Config) -> No
     link.symlink_to(pipe)
     for first, second in (("'-'", "/dev/stdin"), (pipe, str(link))):
         cameras.write_text(f"- {{name: a, url: {first}}}\n- {{name: b, url: {second}}}\n")
-        with pytest.raises(ConfigError, match="b: the pipe that a reads too"):
+        with pytest.raises(ConfigError, match="b: this pipe is also read by a"):
             read_cameras([str(cameras)], config)
     with pytest.raises(ConfigError, match="stdin: given twice"):
         read_cameras(["-", "/dev/stdin"], config)

@@ -15,7 +15,7 @@ from tests.liars import Caller, Liar
 from tests.servers import content, http_server
 from tests.video_files import every, write_video
 
-ADVICE = "correct http_proxy, or name the camera's host in no_proxy"
+ADVICE = "correct http_proxy, or add the camera's host to no_proxy"
 
 
 @pytest.fixture(autouse=True)
@@ -40,15 +40,14 @@ def test_a_proxy_that_is_not_there(scheme: str, monkeypatch: pytest.MonkeyPatch)
     proxy = f"127.0.0.1:{unused_port()}"
     monkeypatch.setenv("http_proxy", f"http://me:pr0xy-secret@{proxy}")
     assert refusal(f"{scheme}://camera.invalid/live") == (
-        f"the proxy http://***@{proxy}, which the environment variable http_proxy names, refused the connection; {ADVICE}"
+        f"the proxy http://***@{proxy} (environment variable http_proxy) refused the connection; {ADVICE}"
     )
 
 
 def test_a_proxy_whose_host_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://no-such-proxy.invalid:3128")
-    assert (
-        "no-such-proxy.invalid:3128, which the environment variable http_proxy names, has a host that is not known; "
-        in refusal("http://127.0.0.1:1/live")
+    assert "no-such-proxy.invalid:3128 (environment variable http_proxy) has a host that is not known; " in refusal(
+        "http://127.0.0.1:1/live"
     )
 
 
@@ -56,8 +55,8 @@ def test_a_proxy_whose_host_is_not_known(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(
     ("status", "why"),
     [
-        ("407 Proxy Authentication Required", "did not let the connection through (4xx)"),
-        ("403 Forbidden", "did not let the connection through (4xx)"),
+        ("407 Proxy Authentication Required", "does not allow the connection (4xx)"),
+        ("403 Forbidden", "does not allow the connection (4xx)"),
         ("503 Service Unavailable", "failed, or did not reach the camera (5xx)"),
     ],
 )
@@ -79,8 +78,8 @@ def test_a_proxy_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     with Liar(silence) as liar:
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{liar.port}")
         said = refusal("http://camera.invalid/live")
-    assert "no picture within 2 s" in said
-    assert f"asked through the proxy http://127.0.0.1:{liar.port}, which the environment variable http_proxy names" in said
+    assert "no frame within 2 s" in said
+    assert f"through the proxy http://127.0.0.1:{liar.port} (environment variable http_proxy)" in said
 
 
 def test_the_camera_is_blamed_for_its_own_answers_and_where_there_is_no_proxy(

@@ -30,8 +30,8 @@ class Sender:
     def close(self) -> None:
         self.closed += 1
 
-    def ahead(self, most_bytes: int = 1000) -> ReadAhead[bytes]:
-        return ReadAhead(iter(self), len, self.close, most_bytes=most_bytes)
+    def ahead(self, max_bytes: int = 1000) -> ReadAhead[bytes]:
+        return ReadAhead(iter(self), len, self.close, max_bytes=max_bytes)
 
 
 def test_all_is_taken_in_before_anybody_asks() -> None:
@@ -60,7 +60,7 @@ def test_a_break_follows_what_came_before() -> None:
 def test_no_more_than_so_much_waits() -> None:
     sender = Sender(20)
     sender.released.set()
-    ahead = sender.ahead(most_bytes=5)
+    ahead = sender.ahead(max_bytes=5)
     wait_until(lambda: sender.taken == 6)  # the sixth waits for room
     items = iter(ahead)
     next(items)

@@ -139,13 +139,13 @@ def test_a_recorded_video_on_a_server_has_a_number_too() -> None:
 
 
 def test_what_happened_is_told() -> None:
-    lost, refused = StreamLost("door: lost: no picture within 10 s"), SourceOpenError("door: the connection was refused")
+    lost, refused = StreamLost("door: lost: no frame within 10 s"), SourceOpenError("door: the connection was refused")
     camera = Camera([Connection(1, lost), refused, refused, Connection(1), Connection(1)])
     taken(camera.source(), 3)
     assert [(each.state, each.cause) for each in camera.told] == [
         (CONNECTING, "started"),
         (ONLINE, "64x48, 25 fps"),
-        (RECONNECTING, "lost: no picture within 10 s"),
+        (RECONNECTING, "lost: no frame within 10 s"),
         (OFFLINE, "the connection was refused"),
         (ONLINE, "64x48, 25 fps"),
         (RECONNECTING, "lost: the stream ended; check the camera"),

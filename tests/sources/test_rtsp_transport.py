@@ -83,7 +83,7 @@ def test_auto_takes_what_the_camera_has_and_remembers_it(
         with closing(opener()) as source:
             assert source.transport == transport
             assert len(list(islice(source, 3))) == 3
-    assert said == (["cam: it refuses TCP, therefore it is read over UDP"] if warns else [])
+    assert said == (["cam: the camera refuses TCP; reading over UDP"] if warns else [])
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_whatever_a_camera_says_to_refuse_tcp(status: str) -> None:
 
 def test_a_camera_that_has_neither() -> None:
     with Liar(Setup(*["461 Unsupported Transport"] * 2)) as liar:
-        assert "the camera does not send this way" in refusal(f"rtsp://127.0.0.1:{liar.port}/", network())
+        assert "the camera does not support this transport" in refusal(f"rtsp://127.0.0.1:{liar.port}/", network())
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
@@ -127,14 +127,14 @@ def test_a_camera_that_is_silent_takes_the_time_to_open_once() -> None:
         caller.trickle(b"")
 
     with Liar(silence) as liar, promised(1.3):
-        assert "no picture within 0.7 s" in refusal(f"rtsp://127.0.0.1:{liar.port}/", network(open_timeout_s=0.7))
+        assert "no frame within 0.7 s" in refusal(f"rtsp://127.0.0.1:{liar.port}/", network(open_timeout_s=0.7))
     assert liar.connections == 1
 
 
 def test_what_udp_loses_at_a_firewall_is_said() -> None:
     with Liar(Setup(tcp="461 Unsupported Transport", udp="200 OK")) as liar, promised(1.9):
         said = refusal(f"rtsp://127.0.0.1:{liar.port}/", network(open_timeout_s=1))
-    assert "it refuses TCP, and over UDP nothing arrives; check the camera, and firewalls on the way" in said
+    assert "the camera refuses TCP, and no data arrives over UDP; check the camera, and firewalls on the way" in said
 
 
 @pytest.mark.parametrize(("silent", "other"), [("tcp", "udp"), pytest.param("udp", "tcp", marks=pytest.mark.slow)])
@@ -154,7 +154,7 @@ def test_a_transport_over_which_nothing_arrives_is_given_half_of_the_time_and_th
             assert source.transport == other
             assert [grey_index(frame.bgr) for frame in islice(source, 3)] == [0, 1, 2]
         assert camera.asked == [silent, other]
-        assert said == [f"cam: over {silent.upper()} nothing arrives, therefore it is read over {other.upper()}"]
+        assert said == [f"cam: no data arrives over {silent.upper()}; reading over {other.upper()}"]
         opener().close()
         assert camera.asked == [silent, other, other]
 
@@ -165,9 +165,9 @@ def test_a_camera_that_is_silent_over_both_is_given_all_the_time_at_the_next_att
     with running(camera) as url:
         opener = UrlOpener(url, "cam", network(open_timeout_s=0.6))
         for why in (
-            "over TCP nothing arrives, and over UDP nothing arrives",
-            "no picture within 0.6 s",
-            "over TCP nothing arrives",
+            "no data arrives over TCP, and no data arrives over UDP",
+            "no frame within 0.6 s",
+            "no data arrives over TCP",
         ):
             with promised(1.2), pytest.raises(SourceOpenError, match=why):
                 opener()
@@ -177,14 +177,14 @@ def test_a_camera_that_is_silent_over_both_is_given_all_the_time_at_the_next_att
 def test_a_camera_that_is_silent_over_tcp_and_refuses_udp() -> None:
     camera = RtspCamera(silent=["tcp"], refused=["udp"])
     with running(camera) as url:
-        assert "over TCP nothing arrives, and it refuses UDP" in refusal(url, network(open_timeout_s=1))
+        assert "no data arrives over TCP, and the camera refuses UDP" in refusal(url, network(open_timeout_s=1))
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 def test_a_transport_that_is_forced_is_waited_for_all_the_time(transport: str) -> None:
     camera = RtspCamera(silent=["tcp", "udp"])
     with running(camera) as url, promised(1.2):
-        assert "no picture within 0.6 s" in refusal(url, network(open_timeout_s=0.6, transport=transport))
+        assert "no frame within 0.6 s" in refusal(url, network(open_timeout_s=0.6, transport=transport))
     assert camera.asked == [transport]
 
 

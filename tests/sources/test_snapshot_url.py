@@ -17,7 +17,7 @@ from maskstream.config.loading import load_config
 from maskstream.config.schema import NetworkConfig
 from maskstream.errors import SourceOpenError, SourceRefused, StreamLost
 from maskstream.sources import ReconnectingSource, ReconnectPolicy, SnapshotSource, UrlImageSource, UrlOpener, UrlSource
-from maskstream.sources.url import open_url
+from maskstream.sources.url_opening import open_url
 from maskstream.stream.source_states import SourceStates
 from maskstream.stream.states import SourceState, StateChange
 from tests.certificates import self_signed
@@ -243,7 +243,7 @@ def test_a_camera_that_goes_on_failing_is_lost(name: str) -> None:
     assert "\n" not in str(lost.value)
 
 
-@pytest.mark.parametrize(("code", "why"), [(401, "password is missing or wrong"), (404, "nothing is there")])
+@pytest.mark.parametrize(("code", "why"), [(401, "password is missing or wrong"), (404, "the path does not exist")])
 def test_a_camera_that_refuses_is_lost_at_once(code: int, why: str) -> None:
     """Cameras lock out who comes with a wrong password again and again."""
     with http_server({"/snap": in_turn(endless(), status(code))}) as address, closing(camera(f"{address}/snap")) as source:
@@ -263,12 +263,12 @@ def test_a_camera_that_falls_silent_is_lost_in_time() -> None:
     ):
         frames = iter(source)
         next(frames)
-        with pytest.raises(StreamLost, match=r"no picture within 0\.3 s"):
+        with pytest.raises(StreamLost, match=r"no frame within 0\.3 s"):
             next(frames)
 
 
 def test_a_camera_that_never_answers() -> None:
-    with silent_server() as host, pytest.raises(SourceOpenError, match=r"no picture within 0\.2 s"):
+    with silent_server() as host, pytest.raises(SourceOpenError, match=r"no frame within 0\.2 s"):
         SnapshotSource(f"http://{host}/snap", network(open_timeout_s=0.2))
 
 
@@ -279,7 +279,7 @@ def test_a_camera_that_never_answers() -> None:
             {"max_megapixels": 0.01},
             "it has 160x120 pixels, more than 0.01 megapixels; scale it down, or raise network.max_megapixels",
         ),
-        ({"max_frame_mb": 0.0005}, "more than 0.0005 MB came without a picture"),
+        ({"max_frame_mb": 0.0005}, "more than 0.0005 MB arrived without a frame"),
     ],
 )
 def test_limits(changes: dict[str, float], why: str) -> None:
@@ -363,7 +363,7 @@ def test_a_lost_camera_is_opened_again_and_said_once(said: list[str]) -> None:
     assert [frame.connection for frame in frames] == [1, 1, 2, 2]
     assert source.damaged == 1
     assert changes[0].state is SourceState.ONLINE
-    assert sum("gives one picture at a time; it is asked for one every 0.02 s" in line for line in said) == 1
+    assert sum("sends one image per request; requesting one every 0.02 s" in line for line in said) == 1
 
 
 # One picture
@@ -396,7 +396,7 @@ def test_an_image_is_upright_and_the_others_in_it_are_said(tmp_path: Path, said:
         assert frame.bgr.shape == (64, 32, 3)
         assert np.abs(frame.bgr.astype(int) - np.rot90(four_corners((64, 32)), -1)).mean() < 5
         UrlImageSource(f"{address}/a.tif", EVERY_SECOND)
-    assert sum("/a.tif: 2 pictures or pages are in it, only the first is judged" in line for line in said) == 1
+    assert sum("/a.tif: the file has 2 images or pages, and only the first is classified" in line for line in said) == 1
 
 
 @pytest.mark.parametrize(
@@ -404,15 +404,15 @@ def test_an_image_is_upright_and_the_others_in_it_are_said(tmp_path: Path, said:
     [
         (
             content(b"<!doctype html><title>Log in</title>" * 50, "image/jpeg"),
-            "is a web page; give the address of the picture itself",
+            "sends a web page; give the address of the image itself",
         ),
-        (content(b"\0\0\0\x18ftypmp42" + bytes(2_000_000), "video/mp4"), "is a video; let the output end in .mp4"),
-        (mjpeg(), "is a stream of pictures; let the output end in .mp4"),
-        (content(b"#EXTM3U\n" * 20, "x"), "is a stream; let the output end in .mp4"),
-        (content(json.dumps({"error": 5}).encode(), "image/jpeg"), "is no picture; check the path behind the host"),
-        (content(b"", "image/jpeg"), "is no picture; check the path behind the host"),
-        (status(404), "nothing is there"),
-        (status(503), "the server itself failed"),
+        (content(b"\0\0\0\x18ftypmp42" + bytes(2_000_000), "video/mp4"), "sends a video; choose an --output that ends in .mp4"),
+        (mjpeg(), "sends a stream of images; choose an --output that ends in .mp4"),
+        (content(b"#EXTM3U\n" * 20, "x"), "sends a stream; choose an --output that ends in .mp4"),
+        (content(json.dumps({"error": 5}).encode(), "image/jpeg"), "sends no image; check the path after the host"),
+        (content(b"", "image/jpeg"), "sends no image; check the path after the host"),
+        (status(404), "the path does not exist"),
+        (status(503), "the server failed"),
     ],
 )
 def test_what_is_no_image(answer: Answer, why: str) -> None:

@@ -18,9 +18,9 @@ from maskstream.config.schema import NetworkConfig
 from maskstream.errors import SourceOpenError, SourceRefused
 from maskstream.io.locations import location_kind
 from maskstream.sources import UrlSource, source_kind
-from maskstream.sources.ffmpeg_relay import program_with
-from maskstream.sources.rtmp import login_as_it_is
-from maskstream.sources.url import SCHEMES
+from maskstream.sources.ffmpeg_relay import ffmpeg_with
+from maskstream.sources.rtmp import unescape_login
+from maskstream.sources.url_parts import SCHEMES
 from maskstream.types import Frame
 from tests.certificates import self_signed
 from tests.command_lines import ROOT
@@ -111,7 +111,7 @@ def test_rtp_that_nothing_describes_asks_for_the_sdp_file(clip: Path) -> None:
     with sending(clip, f"rtp://127.0.0.1:{port}?pkt_size=1200&rtcpport=9", "rtp"):
         refused = refusal(f"rtp://127.0.0.1:{port}")
     assert isinstance(refused, SourceRefused)
-    assert "needs the sender's SDP file" in str(refused)
+    assert "need the sender's SDP file" in str(refused)
 
 
 @pytest.mark.parametrize("suffix", ["ts", "h264", "mjpeg"])
@@ -132,12 +132,12 @@ def test_where_nothing_arrives_it_is_said_in_time() -> None:
     for url in (f"udp://127.0.0.1:{ports[0]}", f"rtp://127.0.0.1:{ports[1]}"):
         refused = refusal(url, open_timeout_s=0.3)
         assert not isinstance(refused, SourceRefused)
-        assert "no picture within 0.3 s" in str(refused)
+        assert "no frame within 0.3 s" in str(refused)
 
 
 def test_what_is_no_video_is_refused() -> None:
     with answering(lambda connection: connection.sendall(b"hello, this is no video\n" * 400)) as port:
-        assert "no video that can be read" in str(refusal(f"tcp://127.0.0.1:{port}"))
+        assert "cannot be read as video" in str(refusal(f"tcp://127.0.0.1:{port}"))
 
 
 def test_a_port_that_is_taken_is_said() -> None:
@@ -197,7 +197,7 @@ def test_a_stream_that_an_rtmp_server_does_not_have_is_refused() -> None:
     with answering(rtmp_refusal) as port:
         refused = refusal(f"rtmp://me:secret@127.0.0.1:{port}/live/nobody")
     assert isinstance(refused, SourceRefused)
-    assert "has no such stream" in str(refused)
+    assert "refuses the stream" in str(refused)
     assert "secret" not in str(refused)
 
 
@@ -213,8 +213,8 @@ def test_the_certificate_of_an_rtmps_server_is_checked(system_tool: Callable[[st
     with answering(answer) as port:
         url = f"rtmps://127.0.0.1:{port}/live/nobody"
         assert "its certificate is not trusted" in str(refusal(url))
-        assert "has no such stream" in str(refusal(url, verify_tls=False))
-        assert "has no such stream" in str(refusal(url, ca_file=str(tmp_path / "own.crt")))
+        assert "refuses the stream" in str(refusal(url, verify_tls=False))
+        assert "refuses the stream" in str(refusal(url, ca_file=str(tmp_path / "own.crt")))
 
 
 def test_an_rtmp_server_that_is_not_there_may_come_back() -> None:
@@ -224,8 +224,8 @@ def test_an_rtmp_server_that_is_not_there_may_come_back() -> None:
 
 
 def test_user_and_password_for_rtmp_reach_ffmpeg_as_they_are() -> None:
-    assert login_as_it_is("rtmp://m%65:p%40s%3As%2F%3f%23%25@host/a%40b") == "rtmp://me:p@s:s%2F%3f%23%@host/a%40b"
-    assert login_as_it_is("rtmp://host/live/a%40b@c") == "rtmp://host/live/a%40b@c"
+    assert unescape_login("rtmp://m%65:p%40s%3As%2F%3f%23%25@host/a%40b") == "rtmp://me:p@s:s%2F%3f%23%@host/a%40b"
+    assert unescape_login("rtmp://host/live/a%40b@c") == "rtmp://host/live/a%40b@c"
 
 
 def send_by_srt(ffmpeg: str, clip: Path, query: str, *, again: int = -1) -> list[str]:
@@ -236,7 +236,7 @@ def send_by_srt(ffmpeg: str, clip: Path, query: str, *, again: int = -1) -> list
 @pytest.fixture
 def srt_tool(system_tool: Callable[[str], str]) -> str:
     program = system_tool("ffmpeg")
-    if program_with("srt") is None:
+    if ffmpeg_with("srt") is None:
         pytest.skip("this ffmpeg has no SRT")
     return program
 
@@ -313,11 +313,11 @@ def test_a_wrong_passphrase_is_said_and_not_shown(clip: Path, srt_tool: str) -> 
 
 def test_without_the_program_srt_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    program_with.cache_clear()
+    ffmpeg_with.cache_clear()
     refused = refusal("srt://127.0.0.1:9")
-    program_with.cache_clear()
+    ffmpeg_with.cache_clear()
     assert isinstance(refused, SourceRefused)
-    assert "needs the program ffmpeg with SRT; install ffmpeg" in str(refused)
+    assert "needs the program ffmpeg with SRT; install it" in str(refused)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -328,7 +328,7 @@ def test_every_scheme_is_that_of_a_url(scheme: str) -> None:
 @pytest.mark.parametrize(
     ("url", "advice"),
     [
-        ("whep://host/cam", "go2rtc and MediaMTX"),
+        ("whep://host/cam", "go2rtc or MediaMTX"),
         ("onvif://me:secret@host", "rtsp:// URL"),
         ("mms://host/x", "http://"),
         ("gopher://host/x", "udp://"),

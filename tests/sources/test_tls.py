@@ -81,8 +81,11 @@ def test_https_is_checked_unless_it_is_said_otherwise(servers: Servers) -> None:
     [
         ("expired", "its certificate has expired; renew it, or set network.verify_tls to false"),
         ("other host", "its certificate is for another host than 127.0.0.1; "),
-        ("own", "its certificate is not trusted (self-signed certificate); give who signed it with network.ca_file, or set"),
-        ("plain", "its encryption failed (wrong version number); check the port and the camera"),
+        (
+            "own",
+            "its certificate is not trusted (self-signed certificate); set network.ca_file to the certificate of its issuer",
+        ),
+        ("plain", "the encryption failed (wrong version number); check the port and the camera"),
     ],
 )
 def test_what_is_wrong_with_a_certificate_is_said(servers: Servers, name: str, why: str, verify: object) -> None:
@@ -104,7 +107,7 @@ def test_a_certificate_is_not_blamed_for_what_else_fails(servers: Servers) -> No
 
 
 @pytest.mark.parametrize(
-    ("name", "why"), [("none.pem", "No such file or directory"), ("empty.pem", "no certificate is in it"), ("", "Is a directory")]
+    ("name", "why"), [("none.pem", "No such file or directory"), ("empty.pem", "contains no certificate"), ("", "Is a directory")]
 )
 def test_a_file_of_authorities_that_cannot_be_used(tmp_path: Path, name: str, why: str) -> None:
     (tmp_path / "empty.pem").write_text("nothing\n")

@@ -243,7 +243,7 @@ def test_camera_that_falls_silent_is_lost(camera: RtspServer, transport: str) ->
             silent_s = monotonic()
             reason, *_ = loss_of(source)
         assert monotonic() - silent_s > 0.9
-    assert "no picture within 1 s" in reason
+    assert "no frame within 1 s" in reason
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
@@ -386,7 +386,7 @@ def test_connection_that_breaks_off(web: str, path: str, why: str) -> None:
 @pytest.mark.parametrize("path", ["/stuck", "/mjpeg-stuck"])
 def test_server_that_falls_silent_is_lost(web: str, path: str) -> None:
     reason, frames, after_s = loss(web + path, network(read_s=1))
-    assert "no picture within 1 s" in reason
+    assert "no frame within 1 s" in reason
     assert 10 < frames < 110
     assert 0.9 < after_s < 1.8 * slowness()
 
@@ -396,7 +396,7 @@ def test_image_that_stops_is_lost_although_sound_goes_on(tmp_path: Path) -> None
     path = write_video(tmp_path / "clip.ts", every(0.04, 50), size=SIZE, audio=("aac", 0.0, 8.0))
     with http_server({"/live": stream(path.read_bytes(), "video/mp2t", lasts_s=6)}) as address:
         reason, frames, after_s = loss(f"{address}/live", network(read_s=0.5))
-    assert "no picture within 0.5 s" in reason
+    assert "no frame within 0.5 s" in reason
     assert frames > 40
     assert after_s < 1.5 * slowness()
 
@@ -461,14 +461,15 @@ def test_frames_that_arrive_damaged_are_dropped_and_counted(tmp_path: Path, keep
 def test_key_frame_that_never_comes_is_not_waited_for(tmp_path: Path) -> None:
     data = without_first_image(tmp_path / "clip.ts", key_every=600)
     with http_server({"/live": stream(data, "video/mp2t", lasts_s=10)}) as address:
-        assert "no picture within 1 s" in refusal(f"{address}/live", network(open_s=1))
+        assert "no frame within 1 s" in refusal(f"{address}/live", network(open_s=1))
 
 
 # Neither
 
 
 @pytest.mark.parametrize(
-    ("path", "why"), [("/page", "no video"), ("/empty", "no video"), ("/403", "403"), ("/500", "5xx"), ("/404", "404")]
+    ("path", "why"),
+    [("/page", "a web page, not a video"), ("/empty", "no video"), ("/403", "403"), ("/500", "5xx"), ("/404", "404")],
 )
 def test_server_that_has_no_video(web: str, path: str, why: str) -> None:
     reason = refusal(with_login(web, LOGIN) + path)
@@ -479,7 +480,7 @@ def test_server_that_has_no_video(web: str, path: str, why: str) -> None:
 @pytest.mark.parametrize("scheme", ["rtsp", "http", "https"])
 def test_server_that_never_answers(scheme: str) -> None:
     with silent_server() as host, promised(1.2):
-        assert "no picture within 0.5 s" in refusal(f"{scheme}://{LOGIN}{host}/live", network(open_s=0.5))
+        assert "no frame within 0.5 s" in refusal(f"{scheme}://{LOGIN}{host}/live", network(open_s=0.5))
 
 
 @pytest.mark.parametrize("scheme", ["rtsp", "http"])

@@ -26,7 +26,7 @@ from tests.servers import content, http_server
 )
 def test_a_page_of_a_site_of_videos_is_known_before_any_connection(url: str) -> None:
     with pytest.raises(
-        SourceRefused, match=r"is a web page: get the address of its video with `yt-dlp -g .*` and give that"
+        SourceRefused, match=r"this is a web page; get the address of its video with `yt-dlp -g .*` and give that"
     ) as caught:
         source_kind(url)
     assert "secret" not in str(caught.value)
@@ -50,7 +50,7 @@ def test_what_may_be_a_video_is_tried(url: str) -> None:
 def test_a_page_that_is_sent_is_said(config: Config, page: bytes) -> None:
     with (
         http_server({"/": content(page, "text/html")}) as address,
-        pytest.raises(SourceRefused, match=r"a web page comes from there, no video; .*yt-dlp -g URL.*rtsp://"),
+        pytest.raises(SourceRefused, match=r"the server sends a web page, not a video; .*yt-dlp -g URL.*rtsp://"),
     ):
         UrlSource(f"{address}/", config.network)
 
@@ -103,7 +103,7 @@ def test_paths_that_lead_nowhere(folder: Path, location: str, words: str) -> Non
 def test_a_nul_byte(config: Config) -> None:
     with pytest.raises(SourceOpenError, match=r"^a\\x00b: no location has a NUL byte in it"):
         read_cameras(["a\0b"], config)
-    with pytest.raises(SourceOpenError, match=r"^a\\x00b: no path: embedded null byte"):
+    with pytest.raises(SourceOpenError, match=r"^a\\x00b: not a valid path: embedded null byte"):
         FileSource("a\0b")
 
 

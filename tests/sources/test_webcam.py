@@ -121,12 +121,12 @@ def test_a_rate_that_is_none_stays_unknown(fps: float) -> None:
 @pytest.mark.parametrize(
     ("device", "said"),
     [
-        (lambda: FakeDevice([], opened=False), "webcam 97: there is no such device"),
-        (lambda: FakeDevice([]), "webcam 97: opened, but gives no picture"),
+        (lambda: FakeDevice([], opened=False), "webcam 97: it does not exist"),
+        (lambda: FakeDevice([]), "webcam 97: opened, but sends no frame"),
     ],
 )
 def test_a_device_that_does_not_work(monkeypatch: pytest.MonkeyPatch, device: Callable[[], FakeDevice], said: str) -> None:
-    monkeypatch.setattr("maskstream.sources.webcam._FIRST_IMAGE_S", 0.05)
+    monkeypatch.setattr("maskstream.sources.webcam._FIRST_FRAME_S", 0.05)
     made = device()
     with pytest.raises(SourceOpenError, match=said):
         open_fake(made, index=97)
@@ -137,7 +137,7 @@ def test_a_webcam_that_is_pulled_out_is_lost() -> None:
     source = open_fake(FakeDevice([grey(0), grey(1)]))
     frames = iter(source)
     assert [next(frames).index, next(frames).index] == [0, 1]
-    with pytest.raises(StreamLost, match="0: the webcam gives no more pictures"):
+    with pytest.raises(StreamLost, match="0: the webcam sends no more frames"):
         next(frames)
     source.close()
 
@@ -155,7 +155,7 @@ def test_close_waits_for_the_read_in_another_thread() -> None:
 
 
 def test_the_real_opener_says_nothing_of_a_device_that_is_not_there(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SourceOpenError, match="webcam 97: there is no such device"):
+    with pytest.raises(SourceOpenError, match="webcam 97: it does not exist"):
         WebcamSource(97, CONFIG)
     assert capfd.readouterr() == ("", "")
 

@@ -34,7 +34,7 @@ def test_a_link_leads_to_the_number_that_the_webcam_has_now(tmp_path: Path, conf
         link.unlink(missing_ok=True)
         link.symlink_to(f"/dev/video{number}")
         assert source_kind(str(link)) == "webcam"
-        with pytest.raises(SourceOpenError, match=f"webcam {number}: there is no such device"):
+        with pytest.raises(SourceOpenError, match=f"webcam {number}: it does not exist"):
             SOURCES["webcam"](str(link), "gate", config)
 
 
@@ -45,12 +45,12 @@ def test_one_that_is_not_plugged_in_is_waited_for_beside_others(tmp_path: Path, 
         source = open_source(camera, SourceStates(), alone=False)
         source.close()
         assert isinstance(source, ReconnectingSource)
-    with pytest.raises(SourceOpenError, match="webcam 31: there is no such device"):
+    with pytest.raises(SourceOpenError, match="webcam 31: it does not exist"):
         open_source(Camera("gate", "/dev/video31", config), SourceStates(), alone=True)
 
 
 @pytest.mark.parametrize(
-    ("device", "what"), [("/dev/null", "a device that gives no video"), ("/dev/zero", "a device that gives no video")]
+    ("device", "what"), [("/dev/null", "a device that is not a webcam"), ("/dev/zero", "a device that is not a webcam")]
 )
 def test_a_device_that_is_no_webcam(device: str, what: str) -> None:
     with pytest.raises(SourceOpenError, match=f"^{device}: {what}; .*/dev/video0"):

@@ -110,7 +110,7 @@ def test_a_classifier_that_says_no_numbers_is_counted(
     assert {(face["label"], face["confidence"]) for face in faces} == {("unknown", None)}
     ours = metrics["one_to_one"]["0.50"]
     assert (ours["labelled"], ours["found_faces"], ours["right_faces"]) == (13, 12, 0)
-    assert f"{metrics['unusable']} answers of the models were no finite numbers" in capsys.readouterr().err
+    assert f"{metrics['unusable']} answers of the models have numbers that are not finite" in capsys.readouterr().err
 
 
 def without_origin(metrics: dict[str, Any]) -> dict[str, Any]:
@@ -163,7 +163,7 @@ def test_a_killed_run_and_an_interrupted_one_go_on(photos: Path, tmp_path: Path,
         _, said = process.communicate(timeout=LONGEST_S)
     assert process.returncode == 130
     interrupted_at = lines(journal)
-    assert f"{killed_at - 1} of {count} pictures were analysed before: going on" in said
+    assert f"{killed_at - 1} of {count} images were analysed by an earlier run" in said
     assert "the same command goes on from here" in said
     assert interrupted_at < count + 1
     assert main(arguments) == 0

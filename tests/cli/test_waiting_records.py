@@ -1,4 +1,4 @@
-"""Whom the configuration names gets what waits for it."""
+"""Records that wait in the queue are delivered to the receivers that the configuration names."""
 
 import sqlite3
 from collections.abc import Iterator

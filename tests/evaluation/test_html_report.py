@@ -12,8 +12,8 @@ import pytest
 from maskstream.errors import SinkError
 from maskstream.evaluation.contact_sheets import write_sheets
 from maskstream.evaluation.headline import headline, shares_of
-from maskstream.evaluation.plots import write_plots
-from maskstream.evaluation.report import write_report
+from maskstream.evaluation.html_report import write_report
+from maskstream.evaluation.metric_plots import write_plots
 from tests.evaluation.made import empty_metrics, full_metrics, image, mistakes, poor_metrics
 from tests.slowness import LONGEST_S
 
@@ -63,27 +63,32 @@ def with_script(report: Path, folder: Path, body: str) -> Path:
 def test_the_first_screen_is_in_plain_words(full: Path) -> None:
     first_screen = full.read_text(encoding="utf-8").split("<nav")[0].split("<body>")[1]
     words = " ".join(re.sub(r"<[^>]+>", " ", first_screen).split())
-    assert "Of 100 faces, 91 were found and judged rightly." in words
-    assert re.search(r"With other pictures of this kind: (89|90) to 93 of 100", words)
+    assert "Of 100 faces, 91 were found with the right label." in words
+    assert re.search(r"With other images of this kind: (89|90) to 93 of 100", words)
     for outcome in (
-        "91.2 found and judged rightly (1,095 faces)",
-        "2.2 found, but judged wrongly (26 faces)",
+        "91.2 found with the right label (1,095 faces)",
+        "2.2 found with a wrong label (26 faces)",
         "5.2 missed (62 faces)",
     ):
         assert outcome in words
-    for tile in ("2.5% 14 of 560 bare faces", "1.9% 12 of 640 masked faces", "5.2% 62 of 1,200 faces", "10.6 33 in 310 pictures"):
+    for tile in (
+        "2.5% 14 of 560 faces without a mask",
+        "1.9% 12 of 640 faces with a mask",
+        "5.2% 62 of 1,200 faces",
+        "10.6 33 in 310 images",
+    ):
         assert tile in words
-    assert "310 pictures with 1,240 labelled faces" in words
-    assert "The paper's way of counting would say 97.7% where we say 91.2%" in words.replace("&#39;", "'")
-    assert "40 more faces are labelled without saying" in words
+    assert "310 images with 1,240 labelled faces" in words
+    assert "The paper's protocol gives 97.7% where this report gives 91.2%" in words.replace("&#39;", "'")
+    assert "40 more faces are labelled without a class" in words
     assert "3 problems" in words
 
 
 def test_warnings_come_only_where_they_are_due() -> None:
     few = " ".join(headline(poor_metrics()).warnings)
     assert "Only 9 faces are labelled" in few
-    assert "No masked face is labelled" in few
-    assert "No bare face" not in few
+    assert "No face with a mask is labelled" in few
+    assert "No face without" not in few
     assert "problem" not in few
     many = " ".join(headline(full_metrics()).warnings)
     assert "Only" not in many
@@ -94,25 +99,25 @@ def test_shares_add_up_and_no_mistake_is_rounded_away() -> None:
     assert shares_of([1095, 26, 17, 62], 100) == [91, 2, 2, 5]
     assert shares_of([1, 1, 1], 100) == [34, 33, 33]
     metrics = full_metrics()
-    table = metrics["one_to_one"]["0.50"]["confusion"]
+    table = metrics.reference.confusion
     for row in table.values():
         row.update(dict.fromkeys(row, 0))
     table["mask"].update(mask=2999, missed=1)
-    assert headline(metrics).sentence == "Of 10,000 faces, 9,997 were found and judged rightly."
+    assert headline(metrics).sentence == "Of 10,000 faces, 9,997 were found with the right label."
     table["mask"].update(mask=914, no_mask=22, unknown=2, missed=62)  # 92 would flatter
-    assert headline(metrics).sentence == "Of 100 faces, 91 were found and judged rightly."
+    assert headline(metrics).sentence == "Of 100 faces, 91 were found with the right label."
     assert [part.share for part in headline(metrics).parts] == [91.4, 2.2, 0.2, 6.2]
     table["mask"].update(mask=3000, no_mask=0, unknown=0, missed=0)
-    assert headline(metrics).sentence == "Of 100 faces, 100 were found and judged rightly."
+    assert headline(metrics).sentence == "Of 100 faces, 100 were found with the right label."
 
 
 def test_faces_without_a_class_can_still_be_found() -> None:
     metrics = full_metrics()
-    figures = metrics["one_to_one"]["0.50"]
-    figures |= {"labelled": 40, "known_class": 0, "end_to_end_accuracy": None}
+    confusion = dict(metrics.reference.confusion)
     for name in ("mask", "no_mask"):
-        figures["confusion"][name] = dict.fromkeys(figures["confusion"][name], 0)
-    said = headline(metrics)
+        confusion[name] = dict.fromkeys(confusion[name], 0)
+    reference = replace(metrics.reference, labelled=40, known_class=0, end_to_end_accuracy=None, confusion=confusion)
+    said = headline(replace(metrics, one_to_one={**metrics.one_to_one, "0.50": reference}))
     assert said.sentence == "Of 40 faces, 35 were found."
     assert [part.share for part in said.parts] == [35, 5]
     assert [tile.number for tile in said.tiles] == ["–", "–", "12.5%", "10.6"]
@@ -158,7 +163,7 @@ def test_at_most_500_mistakes_and_some_of_each_kind(tmp_path: Path) -> None:
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert page.count('<tr data-kind="false_mask">') == 497
     assert page.count('<tr data-kind="false_face">') == 3
-    assert "203 more mistakes in mistakes.csv" in page
+    assert "203 more errors in mistakes.csv" in page
 
 
 @pytest.mark.parametrize("variant", ["full", *(pytest.param(variant, marks=pytest.mark.slow) for variant in ("poor", "empty"))])

@@ -1,11 +1,11 @@
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from maskstream.errors import SinkError
-from maskstream.evaluation.plots import confusion_matrix, fp_fn_vs_iou, metrics_vs_iou, write_plots
+from maskstream.evaluation.metric_plots import confusion_matrix, fp_fn_vs_iou, metrics_vs_iou, write_plots
+from maskstream.evaluation.metrics_json import Metrics
 from maskstream.io.images import read_image
 from tests.evaluation.made import empty_metrics, full_metrics, poor_metrics
 
@@ -13,12 +13,12 @@ MATRICES = {f"confusion_matrix_iou_{iou}" for iou in ("0.05", "0.10", "0.15", "0
 
 
 @pytest.fixture(scope="module")
-def metrics() -> dict[str, Any]:
+def metrics() -> Metrics:
     return full_metrics()
 
 
 @pytest.mark.slow
-def test_every_plot_is_an_image_with_colours(metrics: dict[str, Any], tmp_path: Path) -> None:
+def test_every_plot_is_an_image_with_colours(metrics: Metrics, tmp_path: Path) -> None:
     written = write_plots(metrics, tmp_path)
     assert set(written) == MATRICES | {"metrics_vs_iou", "fp_fn_vs_iou", "precision_recall", "roc", "calibration"}
     assert sorted(tmp_path.iterdir()) == sorted(written.values())
@@ -37,20 +37,20 @@ def test_nothing_is_drawn_of_nothing_and_old_files_go(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine.png"]
 
 
-def test_the_matrix_shows_counts_and_shares_of_rows(metrics: dict[str, Any]) -> None:
+def test_the_matrix_shows_counts_and_shares_of_rows(metrics: Metrics) -> None:
     figure = confusion_matrix(metrics, "0.30")
     assert figure is not None
-    counts = metrics["paper"]["0.30"]
+    counts = metrics.paper["0.30"]
     axes = figure.axes[0]
     texts = {text.get_position(): text.get_text() for text in axes.texts}
-    assert texts[0, 0] == f"{counts['tp']}\n{counts['tp'] / (counts['tp'] + counts['fn']):.1%}"
-    assert texts[1, 0].startswith(f"{counts['fn']}\n")
-    assert texts[0, 1].startswith(f"{counts['fp']}\n")
-    assert texts[1, 1].startswith(f"{counts['tn']}\n")
-    assert [axes.get_xlabel(), axes.get_ylabel()] == ["judged", "labelled"]
+    assert texts[0, 0] == f"{counts.tp}\n{counts.tp / (counts.tp + counts.fn):.1%}"
+    assert texts[1, 0].startswith(f"{counts.fn}\n")
+    assert texts[0, 1].startswith(f"{counts.fp}\n")
+    assert texts[1, 1].startswith(f"{counts.tn}\n")
+    assert [axes.get_xlabel(), axes.get_ylabel()] == ["classified as", "labelled as"]
 
 
-def test_lines_are_the_figures_and_undefined_ones_are_gaps(metrics: dict[str, Any]) -> None:
+def test_lines_are_the_figures_and_undefined_ones_are_gaps(metrics: Metrics) -> None:
     figure = metrics_vs_iou(metrics)
     assert figure is not None
     left, right = figure.axes
@@ -59,16 +59,20 @@ def test_lines_are_the_figures_and_undefined_ones_are_gaps(metrics: dict[str, An
     assert np.isnan(accuracy.get_ydata()[18])  # not one pair at 0.95
     assert found_and_right.get_ydata()[9] == 0.9125
     assert len(left.collections) == 5  # the bands
-    assert [line.get_label() for line in right.lines] == ["found and judged rightly", "found", "the paper's accuracy, to compare"]
+    assert [line.get_label() for line in right.lines] == [
+        "found with the right label",
+        "found",
+        "the paper's accuracy, for comparison",
+    ]
 
 
-def test_missed_and_false_faces_beside_the_pairs(metrics: dict[str, Any]) -> None:
+def test_missed_and_false_faces_beside_the_pairs(metrics: Metrics) -> None:
     figure = fp_fn_vs_iou(metrics)
     assert figure is not None
     lines = [line.get_ydata()[9] for axes in figure.axes for line in axes.lines]
     assert lines == [14, 12, 67, 33]
 
 
-def test_what_cannot_be_written_is_one_line(metrics: dict[str, Any], tmp_path: Path) -> None:
+def test_what_cannot_be_written_is_one_line(metrics: Metrics, tmp_path: Path) -> None:
     with pytest.raises(SinkError, match=r"confusion_matrix_iou_0\.05\.png: cannot be written: No such file"):
         write_plots(metrics, tmp_path / "none")

@@ -1,13 +1,15 @@
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
-from maskstream.evaluation.summary import print_summary
+from maskstream.evaluation.metrics_json import Metrics
+from maskstream.evaluation.terminal_summary import print_summary
 from tests.evaluation.made import empty_metrics, full_metrics, poor_metrics
 
 
-def printed(metrics: dict[str, object], encoding: str = "utf-8") -> str:
+def printed(metrics: Metrics, encoding: str = "utf-8") -> str:
     raw = io.BytesIO()
     with io.TextIOWrapper(raw, encoding=encoding, write_through=True) as file:
         print_summary(metrics, Console(file=file, width=80))
@@ -26,8 +28,7 @@ def test_both_protocols_stand_side_by_side() -> None:
 
 def test_the_reference_iou_is_shown_too_and_all_fits() -> None:
     metrics = full_metrics()
-    metrics["settings"]["iou"] = 0.9
-    lines = printed(metrics).splitlines()
+    lines = printed(replace(metrics, settings=replace(metrics.settings, iou=0.9))).splitlines()
     assert "IoU 0.90" in lines[0]
     assert max(map(len, lines)) <= 80
     assert "…" not in "".join(lines)
@@ -35,7 +36,7 @@ def test_the_reference_iou_is_shown_too_and_all_fits() -> None:
 
 
 @pytest.mark.parametrize("metrics", [poor_metrics(), empty_metrics()], ids=["poor", "empty"])
-def test_what_is_not_defined_is_a_dash(metrics: dict[str, object]) -> None:
+def test_what_is_not_defined_is_a_dash(metrics: Metrics) -> None:
     assert next(line for line in printed(metrics).splitlines() if line.startswith("recall")).split() == ["recall", "-", "-", "-"]
 
 
