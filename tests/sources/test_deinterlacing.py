@@ -1,7 +1,6 @@
 """Interlaced video: each frame gives one whole picture, and what is not interlaced is not touched."""
 
 import weakref
-from collections.abc import Iterator
 from contextlib import closing
 from fractions import Fraction
 from itertools import pairwise
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
-from loguru import logger
 
 from maskstream import load_config
 from maskstream.config.loading import Layer
@@ -180,15 +178,7 @@ def test_three_frames_are_held_at_most(tmp_path: Path) -> None:
     assert most <= 3
 
 
-@pytest.fixture
-def warnings_said() -> Iterator[list[str]]:
-    said: list[str] = []
-    handler = logger.add(lambda message: said.append(message.record["message"]), level="WARNING")
-    yield said
-    logger.remove(handler)
-
-
-def test_what_cannot_be_deinterlaced_is_shown_as_it_is(warnings_said: list[str]) -> None:
+def test_what_cannot_be_deinterlaced_is_shown_as_it_is(warnings_logged: list[str]) -> None:
     frames = []
     for index in range(5):
         frame = VideoFrame.from_ndarray(np.full((2, 2, 3), index, np.uint8), format="bgr24")
@@ -197,5 +187,5 @@ def test_what_cannot_be_deinterlaced_is_shown_as_it_is(warnings_said: list[str])
     ready = passed(frames, mode=True)
     assert [whole is frame for (whole, _), frame in zip(ready, frames, strict=True)] == [True] * 5
     assert [companion for _, companion in ready] == list(range(5))
-    assert len(warnings_said) == 1
-    assert "clip" in warnings_said[0]
+    assert len(warnings_logged) == 1
+    assert "clip" in warnings_logged[0]

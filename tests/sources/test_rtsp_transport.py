@@ -5,7 +5,6 @@ from contextlib import closing
 from itertools import groupby, islice
 
 import pytest
-from loguru import logger
 
 from maskstream.cli.opening import open_source
 from maskstream.config.cameras import Camera
@@ -29,14 +28,6 @@ def camera(rtsp_tools: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     clip = write_video(tmp_path_factory.mktemp("clip") / "clip.mp4", every(0.04, 50), size=SIZE)
     with rtsp_server(clip) as server:
         yield server
-
-
-@pytest.fixture
-def said() -> Iterator[list[str]]:
-    messages: list[str] = []
-    handler = logger.add(lambda message: messages.append(message.record["message"]), level="INFO")
-    yield messages
-    logger.remove(handler)
 
 
 def network(**settings: object) -> NetworkConfig:
@@ -83,7 +74,7 @@ def test_auto_takes_what_the_camera_has_and_remembers_it(
         with closing(opener()) as source:
             assert source.transport == transport
             assert len(list(islice(source, 3))) == 3
-    assert said == (["cam: the camera refuses TCP; reading over UDP"] if warns else [])
+    assert said == (["INFO cam: the camera refuses TCP; reading over UDP\n"] if warns else [])
 
 
 @pytest.mark.parametrize(
@@ -154,7 +145,7 @@ def test_a_transport_over_which_nothing_arrives_is_given_half_of_the_time_and_th
             assert source.transport == other
             assert [grey_index(frame.bgr) for frame in islice(source, 3)] == [0, 1, 2]
         assert camera.asked == [silent, other]
-        assert said == [f"cam: no data arrives over {silent.upper()}; reading over {other.upper()}"]
+        assert said == [f"INFO cam: no data arrives over {silent.upper()}; reading over {other.upper()}\n"]
         opener().close()
         assert camera.asked == [silent, other, other]
 

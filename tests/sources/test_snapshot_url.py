@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
 from itertools import count, islice
@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from loguru import logger
 from PIL import Image
 
 from maskstream.config.loading import load_config
@@ -24,8 +23,6 @@ from tests.certificates import self_signed
 from tests.clocks import HastyClock, ManualClock
 from tests.servers import (
     LOGIN,
-    PASSWORD,
-    USER,
     Answer,
     Request,
     content,
@@ -41,6 +38,8 @@ from tests.servers import (
 from tests.slowness import LONGEST_S
 from tests.video_files import every, four_corners, grey_index, write_video
 
+pytestmark = pytest.mark.usefixtures("log_without_secrets")
+
 
 def network(**changes: object) -> NetworkConfig:
     return NetworkConfig.model_validate(load_config().network.model_dump() | {"max_reconnects": 0} | changes)
@@ -48,16 +47,6 @@ def network(**changes: object) -> NetworkConfig:
 
 EVERY_SECOND = network(snapshot_s=1)
 QUICK = network(snapshot_s=0.02)
-
-
-@pytest.fixture(autouse=True)
-def said() -> Iterator[list[str]]:
-    """All that is logged; it never holds a password."""
-    messages: list[str] = []
-    handler = logger.add(lambda message: messages.append(str(message)), level="TRACE")
-    yield messages
-    logger.remove(handler)
-    assert [secret for secret in (USER, PASSWORD, LOGIN) if secret in "".join(messages)] == []
 
 
 def endless() -> Answer:
@@ -346,7 +335,7 @@ def test_close_ends_the_waiting_at_once() -> None:
         assert not reader.is_alive()
 
 
-def test_a_lost_camera_is_opened_again_and_said_once(said: list[str]) -> None:
+def test_a_lost_camera_is_opened_again_and_said_once(log_without_secrets: list[str]) -> None:
     """Its clock and its numbers go on."""
     changes: list[StateChange] = []
     good = endless()
@@ -363,7 +352,7 @@ def test_a_lost_camera_is_opened_again_and_said_once(said: list[str]) -> None:
     assert [frame.connection for frame in frames] == [1, 1, 2, 2]
     assert source.damaged == 1
     assert changes[0].state is SourceState.ONLINE
-    assert sum("sends one image per request; requesting one every 0.02 s" in line for line in said) == 1
+    assert sum("sends one image per request; requesting one every 0.02 s" in line for line in log_without_secrets) == 1
 
 
 # One picture
@@ -383,7 +372,7 @@ def test_an_image_is_read_once_where_the_interval_is_0() -> None:
         assert frame.file == frame.source_id == f"{address}/locked".replace("://", "://***@")
 
 
-def test_an_image_is_upright_and_the_others_in_it_are_said(tmp_path: Path, said: list[str]) -> None:
+def test_an_image_is_upright_and_the_others_in_it_are_said(tmp_path: Path, log_without_secrets: list[str]) -> None:
     exif = Image.Exif()
     exif[274] = 6
     Image.fromarray(four_corners((64, 32))[..., ::-1]).save(tmp_path / "a.jpg", quality=95, exif=exif)
@@ -396,7 +385,10 @@ def test_an_image_is_upright_and_the_others_in_it_are_said(tmp_path: Path, said:
         assert frame.bgr.shape == (64, 32, 3)
         assert np.abs(frame.bgr.astype(int) - np.rot90(four_corners((64, 32)), -1)).mean() < 5
         UrlImageSource(f"{address}/a.tif", EVERY_SECOND)
-    assert sum("/a.tif: the file has 2 images or pages, and only the first is classified" in line for line in said) == 1
+    assert (
+        sum("/a.tif: the file has 2 images or pages, and only the first is classified" in line for line in log_without_secrets)
+        == 1
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from loguru import logger
 
 from maskstream.config.loading import Layer, load_config
 from maskstream.config.schema import NetworkConfig
@@ -117,23 +116,18 @@ def test_a_file_of_authorities_that_cannot_be_used(tmp_path: Path, name: str, wh
     )
 
 
-def test_pieces_of_a_playlist_are_checked_too(servers: Servers, tmp_path: Path) -> None:
-    said: list[str] = []
-    handler = logger.add(lambda message: said.append(str(message)), format="{message}", level="WARNING")
+def test_segments_of_a_playlist_are_checked_too(servers: Servers, tmp_path: Path, warnings_logged: list[str]) -> None:
     authority = Authority.make(tmp_path)
     head = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n"
     answers = {"/live.m3u8": content(f"{head}{servers.url('own')}\n#EXT-X-ENDLIST\n".encode(), "application/x-mpegurl")}
     with http_server(answers, authority.server("lists", OF_THIS_HOST)) as address:
         refusal(f"{address}/live.m3u8", network(ca_file=str(authority.certificate)))
-    logger.remove(handler)
-    assert len(said) == 1
-    assert f"{servers.url('own')}: its certificate is not trusted" in said[0]
+    (line,) = warnings_logged
+    assert f"{servers.url('own')}: its certificate is not trusted" in line
 
 
-def test_a_camera_with_a_certificate_of_its_own(rtsp_tools: None, tmp_path: Path) -> None:
+def test_a_camera_with_a_self_signed_certificate(rtsp_tools: None, tmp_path: Path, warnings_logged: list[str]) -> None:
     """It is read with a warning, once for all connections; where certificates are checked, it must be a trusted one."""
-    said: list[str] = []
-    handler = logger.add(lambda message: said.append(str(message)), format="{message}", level="WARNING")
     with rtsp_server(DEMO, certificate=self_signed(tmp_path / "own.pem")) as camera:
         assert camera.url().startswith("rtsps://")
         opener = UrlOpener(camera.url(), "cam", network())
@@ -141,8 +135,7 @@ def test_a_camera_with_a_certificate_of_its_own(rtsp_tools: None, tmp_path: Path
             opener().close()
         assert "not trusted (self-signed certificate)" in refusal(camera.url(), network(verify_tls=True))
         UrlSource(camera.url(), network(verify_tls=True, ca_file=str(tmp_path / "own.crt"))).close()
-    logger.remove(handler)
-    assert [line.partition(";")[0] for line in said] == ["cam: its certificate is not checked"]
+    assert [line.partition(";")[0] for line in warnings_logged] == ["cam: its certificate is not checked"]
 
 
 def test_settings_that_are_none_are_refused() -> None:

@@ -16,7 +16,6 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from loguru import logger
 
 from maskstream.config.loading import load_config
 from maskstream.config.schema import NetworkConfig
@@ -27,9 +26,10 @@ from tests.certificates import self_signed
 from tests.receivers import wait_until
 from tests.servers import (
     LOGIN,
-    PASSWORD,
     USER,
+    WRONG_PASSWORD,
     RtspServer,
+    assert_no_secret,
     content,
     http_server,
     locked,
@@ -42,8 +42,9 @@ from tests.servers import (
 from tests.slowness import LONGEST_S, promised, slowness
 from tests.video_files import every, four_corners, grey, grey_index, write_video
 
+pytestmark = pytest.mark.usefixtures("log_without_secrets")
+
 SIZE = (160, 120)
-WRONG = "wrong-one"
 
 
 def network(open_s: float = 10, read_s: float = 10, transport: str = "auto", **others: object) -> NetworkConfig:
@@ -65,20 +66,6 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def camera(rtsp_tools: None, clip: Path) -> Iterator[RtspServer]:
     with rtsp_server(clip) as server:
         yield server
-
-
-@pytest.fixture(autouse=True)
-def said() -> Iterator[list[str]]:
-    """All that is logged; it never holds a password."""
-    messages: list[str] = []
-    handler = logger.add(lambda message: messages.append(str(message)), level="TRACE")
-    yield messages
-    logger.remove(handler)
-    assert_no_secret("".join(messages))
-
-
-def assert_no_secret(text: str) -> None:
-    assert [secret for secret in (USER, PASSWORD, LOGIN, WRONG) if secret in text] == []
 
 
 def in_one_line(error: SourceError) -> str:
@@ -205,7 +192,7 @@ def test_login_by_digest(camera: RtspServer) -> None:
     with closing(UrlSource(camera.url("/locked", LOGIN), PATIENT)) as source:
         assert_whole(list(islice(source, 3)))
         assert source.info.source_id == camera.url("/locked", "***@")
-    for login in ("", f"{USER}@", f"{USER}:{WRONG}@"):
+    for login in ("", f"{USER}@", f"{USER}:{WRONG_PASSWORD}@"):
         assert "(401)" in refusal(camera.url("/locked", login))
 
 
@@ -217,7 +204,7 @@ def test_login_by_basic_over_ipv6(rtsp_tools: None, clip: Path) -> None:
         pytest.skip("this machine has no IPv6")
     with rtsp_server(clip, host="::1", method="basic") as camera:
         assert_whole(read(camera.url("/locked", LOGIN), 3))
-        assert "(401)" in refusal(camera.url("/locked", f"{USER}:{WRONG}@"))
+        assert "(401)" in refusal(camera.url("/locked", f"{USER}:{WRONG_PASSWORD}@"))
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
@@ -355,7 +342,7 @@ def test_scheme_in_capitals_and_encryption_with_a_certificate_of_its_own(
 
 def test_login_on_a_web_server(web: str) -> None:
     assert_whole(read(with_login(web, LOGIN) + "/locked"))
-    for login in ("", f"{USER}@", f"{USER}:{WRONG}@"):
+    for login in ("", f"{USER}@", f"{USER}:{WRONG_PASSWORD}@"):
         assert "(401)" in refusal(with_login(web, login) + "/locked")
 
 
