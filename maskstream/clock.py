@@ -1,4 +1,4 @@
-"""Time that passes. What waits for time or measures it over frames is given a clock, so that a test can have its own."""
+"""Define the clock of everything that waits or measures time over frames. Tests pass a clock of their own."""
 
 from threading import Event
 from time import monotonic
@@ -6,26 +6,26 @@ from typing import Final, Protocol
 
 
 class Clock(Protocol):
-    """Seconds that never run back."""
+    """A clock whose seconds never decrease."""
 
     def now_s(self) -> float:
-        """Return the seconds since some moment."""
+        """Return the seconds since an arbitrary moment."""
         ...
 
     def wait(self, event: Event, timeout_s: float) -> bool:
-        """Wait until an event is set, at most so long; return whether it is."""
+        """Wait until an event is set, for at most `timeout_s`; return whether it is set."""
         ...
 
 
 class MonotonicClock:
-    """The monotonic clock of the system, in which frames say when they were captured."""
+    """The monotonic clock of the system: the clock of `Frame.captured_at_s`."""
 
     def now_s(self) -> float:
-        """Return the seconds since some moment."""
+        """Return the seconds since an arbitrary moment."""
         return monotonic()
 
     def wait(self, event: Event, timeout_s: float) -> bool:
-        """Wait until an event is set, at most so long; return whether it is."""
+        """Wait until an event is set, for at most `timeout_s`; return whether it is set."""
         return event.wait(timeout_s)
 
 

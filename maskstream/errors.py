@@ -1,23 +1,23 @@
-"""Every error that a user can cause or meet.
+"""Define the errors that end as one line for the user and an exit code.
 
 MaskStreamError
-├── ConfigError            exit code 2: a usage or configuration mistake
+├── ConfigError            exit code 2: wrong usage or configuration
 ├── SourceError            exit code 3
-│   ├── SourceOpenError    it could not be opened
-│   │   └── SourceRefused  and will not be next time: a wrong password or path, no video
-│   │       └── SourceUnreadable  nor ever: it is a file, and its server gives it in no way that it can be read
-│   └── StreamLost         it was open and broke
+│   ├── SourceOpenError    the source cannot be opened
+│   │   └── SourceRefused  another attempt gives the same answer: wrong password or path, no video
+│   │       └── SourceUnreadable  a file on a server that cannot be read as the server sends it
+│   └── StreamLost         the source failed while it was read
 ├── ModelError             exit code 4
-│   ├── WeightsError       a weights file is missing, damaged or does not fit
-│   └── OutOfMemory        a batch is too large for the device; a smaller one may not be
+│   ├── WeightsError       a weights file is missing, damaged or does not fit the model
+│   └── OutOfMemory        the batch is too large for the device
 └── SinkError              exit code 5
-    └── SinkClosed         the reader of our output has left (a closed pipe): the run ends quietly
+    └── SinkClosed         the reader closed the pipe: the run ends without a message
 
-A message says in one line what went wrong, the value, and what to do. The end of a stream is no error. A programmer's
-mistake stays a `ValueError` or `TypeError`.
+A message is one line: what failed, the value, and what to do. The end of a stream is not an error. A programming error stays a
+`ValueError` or `TypeError`.
 """
 
-from maskstream.redaction import redact_text
+from maskstream.redaction import one_line, redact_text
 
 
 class MaskStreamError(Exception):
@@ -26,40 +26,40 @@ class MaskStreamError(Exception):
     exit_code = 1
 
     def __init__(self, message: str) -> None:
-        """Keep the message in one line, whatever is in the names that it gives, and passwords out of it."""
-        super().__init__("".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in redact_text(message)))
+        """Keep the message as one line without passwords."""
+        super().__init__(one_line(redact_text(message)))
 
 
 class ConfigError(MaskStreamError):
-    """A usage or configuration mistake."""
+    """The usage or the configuration is wrong."""
 
     exit_code = 2
 
 
 class SourceError(MaskStreamError):
-    """A source of frames failed."""
+    """A source failed."""
 
     exit_code = 3
 
 
 class SourceOpenError(SourceError):
-    """A source could not be opened."""
+    """A source cannot be opened."""
 
 
 class SourceRefused(SourceOpenError):
-    """A source answered, and will give the same answer next time: a wrong password or path, or no video."""
+    """A source refused the connection, and another attempt gives the same answer: wrong password or path, or no video."""
 
 
 class SourceUnreadable(SourceRefused):
-    """A file on a server cannot be read as it is: no other attempt is made, even beside other sources."""
+    """A file on a server cannot be read as the server sends it. The program does not try it again."""
 
 
 class StreamLost(SourceError):
-    """A source broke while it was being read."""
+    """A source failed while it was read."""
 
 
 class ModelError(MaskStreamError):
-    """A model could not be built or run."""
+    """A model cannot be built or run."""
 
     exit_code = 4
 
@@ -69,16 +69,16 @@ class WeightsError(ModelError):
 
 
 class OutOfMemory(ModelError):
-    """The memory of the device did not suffice; for fewer pictures at a time it may."""
+    """The memory of the device is too small for the batch. A smaller batch may fit."""
 
 
 class SinkError(MaskStreamError):
-    """An output could not be opened or written."""
+    """An output cannot be opened or written."""
 
     exit_code = 5
 
 
 class SinkClosed(SinkError):
-    """The reader of an output went away, as `head` does: nothing is wrong, and nothing is left to do."""
+    """The reader of an output closed it, as `head` does. The run ends without a message."""
 
     exit_code = 0

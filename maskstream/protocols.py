@@ -1,4 +1,4 @@
-"""What the stream needs of its neighbours. Nothing inherits from these: whatever has the methods fits."""
+"""Define the interfaces of sources, sinks and models. Classes do not inherit from them; they have the same methods."""
 
 from collections.abc import Iterator, Sequence
 from typing import Protocol
@@ -7,7 +7,7 @@ from maskstream.types import BgrImage, Detection, FloatArray, Frame, FrameResult
 
 
 class Source(Protocol):
-    """Frames in order. It is opened when it is made, read by one thread, and closed once or more by its owner."""
+    """A source of frames, in order. The constructor opens it, one thread reads it, and its owner closes it."""
 
     info: SourceInfo
 
@@ -15,85 +15,85 @@ class Source(Protocol):
         """Yield frames until the source ends.
 
         Raises:
-            StreamLost: The source broke. The end of a file is no error.
+            StreamLost: The source failed. The end of a file is not an error.
         """
         ...
 
     def close(self) -> None:
-        """Release everything; a reader then comes to an end. A second call does nothing."""
+        """Release everything. A thread that reads then reaches the end. A second call does nothing."""
         ...
 
 
 class Sink(Protocol):
-    """A place for results. It is opened when it is made, and everything is called from the main thread."""
+    """An output of results. The constructor opens it. The main thread calls all methods."""
 
     wants_every_frame: bool
-    """False where only analysed frames matter; the others are then not carried to it."""
+    """False: the sink receives analysed frames only."""
 
     def write(self, output: Output) -> None:
-        """Take one frame.
+        """Write one frame.
 
         Raises:
-            SinkClosed: The reader has left.
-            SinkError: It cannot be written.
+            SinkClosed: The reader closed the output.
+            SinkError: The output cannot be written.
         """
         ...
 
     def source_ended(self, source_id: str) -> None:
-        """Take note that a source came to its own end, not one that the user asked for."""
+        """Handle the end of a source that the user did not request."""
         ...
 
     def close(self) -> None:
-        """Finish what was written. A second call does nothing.
+        """Complete the output. A second call does nothing.
 
         Raises:
-            SinkError: It cannot be finished.
+            SinkError: The output cannot be completed.
         """
         ...
 
 
 class FrameAnalyzer(Protocol):
-    """Says of frames what faces are in them."""
+    """Finds and classifies the faces in frames."""
 
     def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
-        """Return one result per frame, in order. Frames of a source come in their own order."""
+        """Return one result per frame, in order. The frames of a source are in order."""
         ...
 
     def forget(self, source_id: str) -> None:
-        """Keep nothing of a source: the next frame of this name is of another one."""
+        """Delete the state of a source. The next frame with this name belongs to another source."""
         ...
 
 
 class Detector(Protocol):
-    """Finds people or faces with their keypoints in a batch of pictures."""
+    """Finds people or faces with their keypoints in a batch of images."""
 
     keypoint_names: tuple[str, ...]
 
     def detect(self, images_bgr: Sequence[BgrImage]) -> list[list[Detection]]:
-        """Return the detections of each picture, the most certain first.
+        """Return the detections of each image, highest score first.
 
         Raises:
-            OutOfMemory: Fewer pictures at a time may do.
+            OutOfMemory: The batch is too large. A smaller batch may fit.
         """
         ...
 
     def admit(self, min_score: float, max_faces: int) -> None:
-        """Find what is as uncertain as this, and as many, besides what was found before."""
+        """Lower the minimum score and raise the maximum number of faces, where the present limits are stricter."""
         ...
 
 
 class Cutter(Protocol):
-    """Cuts faces out of pictures, upright."""
+    """Cuts upright faces out of images."""
 
     def __call__(
         self, images_bgr: Sequence[BgrImage], quads_xy: Sequence[Sequence[FloatArray]], size_px: int, /
     ) -> Sequence[BgrImage]:
-        """Return the crops, square, of all quads (4, 2) of all pictures, in order, as the classifier takes them."""
+        """Return the square crops of all quads (4, 2) of all images, in order, in the size and format of the classifier."""
         ...
 
 
 class Classifier(Protocol):
-    """Tells classes of aligned face crops."""
+    """Classifies aligned face crops."""
 
     class_names: tuple[str, ...]
     input_size_px: int
@@ -102,6 +102,6 @@ class Classifier(Protocol):
         """Return class probabilities (N, C) of N square crops of `input_size_px`.
 
         Raises:
-            OutOfMemory: Crops of fewer frames may do.
+            OutOfMemory: The batch is too large. A smaller batch may fit.
         """
         ...

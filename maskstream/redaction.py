@@ -1,13 +1,17 @@
-"""Passwords and tokens are taken out of everything that is shown, logged or stored: the only place that knows how they look."""
+"""Make text safe to show, log and store: hide passwords and tokens, and escape control characters.
+
+No other module knows what passwords and tokens in URLs look like.
+"""
 
 import re
 from typing import Final
+from unicodedata import category
 from urllib.parse import unquote
 
 HIDDEN: Final = "***"
 
-# A password may be typed as it is, with @ / ? # in it: then it ends at the last @ in front of what can only be a host. What may
-# as well be a host and its path stays: the `12/3` of `rtsp://me:12/3@cam`, the `s/w` of `rtsp://me:p@s/w@cam`.
+# A password may contain @ / ? # that are not escaped. It then ends at the last @ before something that can only be a host.
+# Text that may also be a host and its path is kept: the `12/3` of `rtsp://me:12/3@cam`, the `s/w` of `rtsp://me:p@s/w@cam`.
 _TYPED: Final = r"[^/?#:\[]*:(?!\d{1,5}[/?]).*@"
 _ESCAPED: Final = r"[^/?#]*@"
 _WORD: Final = r"[\w-]*(?:[/?#]|\Z)"
@@ -16,9 +20,9 @@ _USER_AND_PASSWORD: Final = re.compile(
     rf"(?<=://)(?:{_TYPED}(?={_HOST})|{_ESCAPED}(?={_HOST}|{_WORD})|{_TYPED}|{_ESCAPED})", re.DOTALL
 )
 _WITHIN_ANOTHER: Final = re.compile(r"(?<=%3A%2F%2F)(?:(?!%2F)[^/?#&;\s])*%40", re.IGNORECASE)
-"""User and password of a URL that is a parameter of another."""
+"""User and password of a URL that is a parameter of another URL."""
 
-# What cameras, recorders and clouds call them: after anything (`loginpas`, `X-Amz-Signature`), or as a word of their own.
+# Parameters of cameras, recorders and cloud services: the end of a name (`loginpas`, `X-Amz-Signature`), or a complete name.
 _PART_OF_A_NAME: Final = (
     r"pas[a-z]*\d*|psw[a-z]*|pwd?|token|secret|key|auth(?:orization|basic)?"
     r"|jwt|cred(?:ential)?s?|sig(?:n|nature)?|ticket|session(?:id)?"
@@ -30,9 +34,9 @@ _ENCODED_PARAMETER: Final = re.compile(rf"({_NAME}%3D).*?(?=%26|%23|[&;#\s]|\Z)"
 _ENCODED_NAME: Final = re.compile(r"([^?&;#=/\s]*%[0-9a-f]{2}[^?&;#=/\s]*)=[^&;#\s]*", re.IGNORECASE)
 _SECRET_NAME: Final = re.compile(rf"{_NAME}\Z", re.IGNORECASE)
 _STREAM_ID: Final = re.compile(r"(?<![a-z0-9])(streamid=)[^&\s]*", re.IGNORECASE)
-"""Of SRT: user and password are in it, in as many ways as there are servers."""
+"""The stream id of SRT. It may contain user and password; each server has a format of its own."""
 _SHORT_PAIR: Final = re.compile(r"(?<=[?&;])([up])=[^&;#\s]*")
-"""User and password of cameras that are short of memory; neither letter says anything alone."""
+"""User and password of some cameras. They are hidden only where both parameters exist."""
 
 _SEGMENT: Final = re.compile(r"(?<=/)[^/\s]+")
 _SUFFIX: Final = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,4}\Z")
@@ -42,18 +46,18 @@ _SHORTEST_TOKEN: Final = 16
 _TURN: Final = re.compile(r"[A-Za-z](?=\d)|\d(?=[A-Za-z])")
 _CASE_TURN: Final = re.compile(r"[a-z](?=[A-Z])|[A-Z](?=[a-z])")
 _TURNS, _MIXED_TURNS = 4, 6
-"""Changes between letters and digits, and those with the changes of case: what people put together has fewer."""
+"""Changes between letters and digits in a token, and those plus changes of case. Names chosen by people have fewer."""
 
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?:://|%3A%2F%2F)\S+")
 _PLACEHOLDER: Final = re.compile(r"[a-z]+://\w+:\$\{[A-Z_][A-Z0-9_]*\}@\S*\Z")
-"""Advice to take a password from the environment."""
+"""A URL in a message that shows how to use an environment variable; it contains no password."""
 
 
 def redact(location: str) -> str:
-    """Return a path or URL without user, password and tokens, fit for logs, records and file names.
+    """Return a path or URL without user, password and tokens, for logs, records and file names.
 
-    In the path, what looks like a token is one: long, of letters and digits in turn. Whoever has a secret that looks like a word
-    gives the camera a name of its own.
+    A part of the path is hidden where it looks like a token: long, with letters and digits mixed. A secret that looks like a word
+    is not recognised; give such a camera a name in a list of cameras.
     """
     if "://" not in location:
         return location
@@ -69,10 +73,22 @@ def redact(location: str) -> str:
 
 
 def redact_text(text: str) -> str:
-    """Return a text of any kind with its URLs as `redact` shows them."""
+    """Return a text with `redact` applied to each URL in it."""
     if "://" not in text and "%3" not in text:
         return text
     return _URL.sub(lambda found: found[0] if _PLACEHOLDER.match(found[0]) else redact(found[0]), text)
+
+
+def one_line(text: str) -> str:
+    """Return a text in one printable line: line breaks, other control characters and bytes that are not text are escaped."""
+    if text.isprintable():
+        return text
+    return "".join(_escaped(character) for character in text)
+
+
+def _escaped(character: str) -> str:
+    is_space = category(character) == "Zs"  # such as the ideographic space, which `isprintable` refuses
+    return character if character.isprintable() or is_space else repr(character)[1:-1]
 
 
 def _without_value(found: re.Match[str]) -> str:
@@ -95,7 +111,7 @@ def _hidden(segment: str) -> str:
 
 
 def _is_token(text: str) -> bool:
-    """Return whether text looks as if a machine had drawn it."""
+    """Return whether a text looks generated and not chosen by a person."""
     if len(text) < _SHORTEST_TOKEN:
         return False
     pieces = [piece for piece in re.split(r"[^A-Za-z0-9]+", text) if not _TIME.match(piece)]

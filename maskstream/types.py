@@ -1,6 +1,7 @@
-"""The plain data that travels from source to sink. Pictures are BGR uint8; boxes and points are pixels, x before y.
+"""Define the data that flows from source to sink. Images are BGR uint8; boxes and points are pixels, x before y.
 
-A pixel coordinate (0, 0) is the upper left corner of the upper left pixel, as in COCO. The left eye is the person's own left one.
+The pixel coordinate (0, 0) is the upper left corner of the upper left pixel, as in COCO.
+The left eye is the left eye of the person.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +19,7 @@ FloatArray = NDArray[np.float32]
 BgrImage = NDArray[np.uint8]
 
 FACE_KEYPOINTS = ("nose", "left_eye", "right_eye")
-"""Names and order of the keypoints of our own detectors: the first three of COCO's seventeen."""
+"""Names and order of the keypoints of face_mobilenet: the first three of the COCO keypoints."""
 
 COCO_KEYPOINTS = (
     *FACE_KEYPOINTS,
@@ -29,18 +30,18 @@ COCO_KEYPOINTS = (
 
 
 BACKGROUND: Final = "background"
-"""What a classifier calls a crop that shows no face; never the label of a face."""
+"""The class of a crop without a face. It is never the label of a face."""
 
 
 class Label(StrEnum):
-    """What can be said of a face."""
+    """The label of a face."""
 
     MASK = "mask"
     NO_MASK = "no_mask"
     INCORRECT = "incorrect"
-    """Worn below the nose or the mouth."""
+    """The mask is worn below the nose or the mouth."""
     UNKNOWN = "unknown"
-    """The face is too small or its keypoints are too uncertain to be judged."""
+    """The face is too small, or the scores of its keypoints are too low, to be classified."""
 
 
 def _require_shape(name: str, array: NDArray[np.generic], shape: tuple[int | None, ...]) -> None:
@@ -52,38 +53,38 @@ def _require_shape(name: str, array: NDArray[np.generic], shape: tuple[int | Non
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture of a source.
+    """One frame of a source.
 
     Raises:
-        ValueError: The picture is empty or not (H, W, 3) uint8.
+        ValueError: The image is empty or not (H, W, 3) uint8.
     """
 
     bgr: BgrImage
-    """(H, W, 3) uint8, blue first; treated as read-only."""
+    """(H, W, 3) uint8, blue first. It is read-only."""
     index: int
-    """Number of the frame in its source, from 0, counting frames that were left out."""
+    """Number of the frame in its source, from 0, skipped frames included."""
     source_id: str
     """Name of the source, without passwords."""
     time_s: float
-    """Position in the file, or seconds since a live source opened; 0 for pictures."""
+    """Position in the file, or seconds since a live source was opened; 0 for images."""
     duration_s: float = 0.0
-    """How long the frame is shown; 0 where the source does not say."""
+    """Seconds that the frame is shown; 0 where the source does not state it."""
     captured_at_s: float = 0.0
-    """Monotonic clock when the frame was there."""
+    """Monotonic clock at the time of capture."""
     capture_ms: float = 0.0
-    """Time spent reading and decoding it."""
+    """Milliseconds to read and decode the frame."""
     wall_time: datetime | None = None
     """UTC; live sources only."""
     file: str | None = None
-    """The picture's path, where a source consists of pictures."""
+    """Path of the image file, where the source consists of images."""
     connection: int = 0
-    """Which opening of its source it comes from. Each opening within a run has another number, also where a camera is removed
-    and added again; 0 outside of a run."""
+    """Number of the connection to the source. Each connection within a run has another number, also where a camera is removed and
+    added again; 0 outside of a run."""
 
     def __post_init__(self) -> None:
         _require_shape("Frame.bgr", self.bgr, (None, None, 3))
         if self.bgr.dtype != np.uint8 or self.bgr.size == 0:
-            raise ValueError(f"Frame.bgr is {self.bgr.dtype} {self.bgr.shape}, expected a picture of at least one uint8 pixel")
+            raise ValueError(f"Frame.bgr is {self.bgr.dtype} {self.bgr.shape}, expected an image of at least one uint8 pixel")
 
     @property
     def height(self) -> int:
@@ -101,22 +102,22 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class Detection:
-    """What a detector found: a person (COCO model) or a face (our models).
+    """A detected person (coco_resnet50) or face (face_mobilenet).
 
     Raises:
-        ValueError: Shapes do not fit together.
+        ValueError: The shapes do not fit together.
     """
 
     box_xyxy: FloatArray
     """(4,) float32 pixels of the frame: x1, y1, x2, y2."""
     score: float
-    """Certainty of the detector in [0, 1]."""
+    """Score of the detector in [0, 1]."""
     keypoints_xy: FloatArray
     """(K, 2) float32 pixels of the frame."""
     keypoint_scores: FloatArray
-    """(K,) float32 in [0, 1]: the probability that a point lies where it is said to lie."""
+    """(K,) float32 in [0, 1]: the probability that the position of a keypoint is correct."""
     keypoint_names: tuple[str, ...]
-    """K names, COCO's."""
+    """K names of COCO keypoints."""
 
     def __post_init__(self) -> None:
         count = len(self.keypoint_names)
@@ -125,36 +126,36 @@ class Detection:
         _require_shape("Detection.keypoint_scores", self.keypoint_scores, (count,))
 
     def keypoint(self, name: str) -> tuple[FloatArray, float]:
-        """Return position (2,) and score of a keypoint; `ValueError` where the model does not have it."""
+        """Return position (2,) and score of a keypoint; `ValueError` where the model has no such keypoint."""
         index = self.keypoint_names.index(name)
         return self.keypoints_xy[index], float(self.keypoint_scores[index])
 
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """A face and what was said of it."""
+    """A face and its label."""
 
     detection: Detection
     quad_xy: FloatArray
-    """(4, 2) float32 pixels: the outline of the judged crop: upper left, upper right, lower right, lower left corner of the
-    upright crop. It may reach beyond the frame."""
+    """(4, 2) float32 pixels: the outline of the classified crop: upper left, upper right, lower right and lower left corner of
+    the upright crop. It may extend beyond the frame."""
     face_box_xyxy: FloatArray
-    """(4,) float32 pixels: the tight face, forehead to chin, by the rule in `geometry`."""
+    """(4,) float32 pixels: the tight face box, forehead to chin, by the rule in `vision.geometry`."""
     label: Label
     confidence: float | None
     """Probability of `label` in [0, 1]; None for `unknown`."""
     track_id: int | None = None
-    """Number of the person in its source; None where nobody is tracked, and until a face was seen twice."""
+    """Track id of the person in its source; None without tracking, and until the face is detected twice."""
     judged: bool = True
-    """False where the face was only carried over from an earlier frame."""
+    """False where the face was propagated from an earlier frame, and not detected and classified in this one."""
     steady_label: Label | None = None
-    """The answer about the person over time, `unknown` until there is enough evidence; None where there is none to be had."""
+    """Label of the person over time, `unknown` until there is enough evidence; None without tracking."""
     steady_confidence: float | None = None
     """Probability of `steady_label` in [0, 1]; None for `unknown`."""
     zone: str | None = None
-    """Name of the zone in which it lies."""
+    """Name of the zone that contains the face."""
     frames_since_look: int = 0
-    """Frames of the source since the detector last looked; 0 where it looked at this frame."""
+    """Frames of the source since the detector last ran; 0 where it ran on this frame."""
 
     def __post_init__(self) -> None:
         _require_shape("Face.quad_xy", self.quad_xy, (4, 2))
@@ -164,7 +165,7 @@ class Face:
 
     @property
     def shown_label(self) -> Label:
-        """What is to be said of it: the steady label where there is one."""
+        """The steady label where there is one, otherwise `label`."""
         return self.label if self.steady_label is None else self.steady_label
 
     @property
@@ -181,28 +182,26 @@ class FrameResult:
     index: int
     time_s: float
     faces: tuple[Face, ...]
-    """The most certain detection first."""
+    """Highest score first."""
     wall_time: datetime | None = None
     file: str | None = None
     timing_ms: Mapping[str, float] = field(default_factory=dict)
-    """`capture, detect, align, classify, total`: this frame's share of its batch."""
+    """`capture, detect, align, classify, total`: the time of the batch divided by its frames."""
     hidden: tuple[Face, ...] = ()
-    """To be covered where faces are, though nothing is said of them: what may be no face, is outside all zones, or was lost a
-    moment ago."""
-
+    """Faces that are anonymised but not reported: possible background, faces outside all zones, and faces lost a moment ago."""
     repeated: bool = False
-    """Whether nobody has looked at the frame: its faces are the last known ones of its source."""
+    """Whether the frame was not analysed. Its faces are the last known faces of its source."""
     unseen: bool = False
-    """Whether there may be a face in the frame whose place is not known: the detector did not look at it, or gave a place that is
-    of no use. Where faces are covered it is not shown."""
+    """Whether the frame may contain a face at an unknown position: the detector did not run on it, or gave a position that is not
+    finite. Where faces are anonymised the frame is not shown."""
     region_xyxy: tuple[int, int, int, int] | None = None
-    """The pixels in which the detector looked, as left, top, right, bottom; None: everywhere."""
+    """The region that the detector ran on, in pixels: left, top, right, bottom; None: the complete frame."""
     unusable: int = 0
-    """Answers of the models about this frame that were of no use: not finite, or a box that lies in no picture."""
+    """Number of invalid outputs of the models for this frame: not finite, or a box outside every image."""
 
     @classmethod
     def of(cls, frame: Frame, faces: tuple[Face, ...], hidden: tuple[Face, ...], stages_ms: Mapping[str, float]) -> "FrameResult":
-        """Return what was found in a frame, with the time of each stage, of its capture and of all together."""
+        """Return the result of a frame, with the milliseconds of its capture, of each stage and in total."""
         timing_ms = {"capture": frame.capture_ms, **stages_ms}
         timing_ms["total"] = sum(timing_ms.values())
         return cls(frame.source_id, frame.index, frame.time_s, faces, frame.wall_time, frame.file, timing_ms, hidden)
@@ -210,59 +209,60 @@ class FrameResult:
 
 @dataclass(frozen=True)
 class SourceInfo:
-    """What is known of a source before its first frame."""
+    """The properties of a source that are known before its first frame."""
 
     source_id: str
     width: int
-    """Of the first frame as it is displayed, upright and in square pixels; later ones may differ."""
+    """Width of the first frame as displayed, upright and in square pixels. Later frames may differ."""
     height: int
     live: bool
-    """A live source hands over its newest frame only; any other loses none."""
+    """A live source delivers its newest frame only. Other sources lose no frame."""
     average_fps: float | None = None
     time_base: Fraction | None = None
-    """The unit of its timestamps, seconds."""
+    """The unit of its timestamps, in seconds."""
     frame_count: int | None = None
     """An estimate, for progress bars."""
     duration_s: float | None = None
-    """Position of its end, in `time_s`."""
+    """The `time_s` of its end."""
     sample_aspect_ratio: Fraction | None = None
-    """Width of a pixel over its height, where they differ in the frames that it hands out; our own sources make them square."""
+    """Width of a pixel divided by its height, where the delivered frames do not have square pixels. The sources of this package
+    deliver square pixels."""
     path: str | None = None
-    """The local file or folder it is read from."""
+    """The local file or folder of the source."""
     images: tuple[str, ...] = ()
-    """The files of a source that consists of pictures, in order."""
+    """The files of a source that consists of images, in order."""
     origin_s: Fraction = Fraction(0)
-    """The timestamp in the file that counts as `time_s` 0."""
+    """The timestamp in the file that has `time_s` 0."""
     start_s: float = 0.0
     """The `time_s` of its first frame."""
 
     @property
     def size_and_rate(self) -> str:
-        """What the log says of a video: `640x360, 25 fps`."""
+        """Size and rate for log lines: `640x360, 25 fps`."""
         fps = f"{self.average_fps:.4g} fps" if self.average_fps else "unknown fps"
         return f"{self.width}x{self.height}, {fps}"
 
     @property
     def is_deferred(self) -> bool:
-        """Whether it is one of many files, or a pipe, that is not open yet: nothing is known of it but its name."""
+        """Whether the source is one of many files, or a pipe, that is not open yet. Only its name is known."""
         return not self.live and self.width == 0
 
 
 @dataclass(frozen=True, eq=False)
 class Output:
-    """What a sink is given for one frame."""
+    """One frame for a sink."""
 
     frame: Frame
     result: FrameResult
-    """The faces of the frame, or the last known ones of its source, then with `judged` false."""
+    """The faces of the frame, or the last known faces of its source, with `judged` false."""
     analysed: bool
-    """False where the faces were carried over from an earlier frame."""
+    """False where the faces are those of an earlier frame."""
     paint: Callable[[Frame, FrameResult], BgrImage]
-    """Draws the faces into a copy of the picture."""
+    """Draws the faces into a copy of the frame."""
     dropped: int = 0
-    """Frames of its source that were dropped so far."""
+    """Frames of the source that were dropped so far."""
 
     @cached_property
     def annotated_bgr(self) -> BgrImage:
-        """(H, W, 3) uint8: the picture with its faces, drawn when first asked for and shared by all sinks."""
+        """(H, W, 3) uint8: the frame with its faces. It is drawn once, at the first use, and shared by all sinks."""
         return self.paint(self.frame, self.result)

@@ -41,7 +41,7 @@ LONGEST_FIRST = (
     "tools/test_evaluate.py",
     "sources/test_hls.py",
     "training/test_loop.py",
-    "evaluation/test_report.py",
+    "evaluation/test_html_report.py",
     "sources/test_live_detection.py",
     "cli/test_streams.py",
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import maskstream
 from maskstream import load_config
 from maskstream.cli.main import COMMANDS, build_parser
 from maskstream.config.loading import Layer
@@ -129,3 +130,29 @@ def test_the_picture_of_the_rooms_shows_the_rooms() -> None:
 def test_modules_that_are_named_exist(page: Path) -> None:
     named = re.findall(r"`((?:[a-z0-9_]+/)+[a-z0-9_]+\.py)`", page.read_text())
     assert [name for name in named if not any((ROOT / place / name).exists() for place in ("", "maskstream"))] == []
+
+
+def test_the_api_page_has_every_public_name() -> None:
+    page = (ROOT / "docs" / "api.md").read_text()
+    shown = set(re.findall(r"^::: maskstream\.(\w+)", page, re.MULTILINE))
+    shown |= set(re.findall(r"\w+", " ".join(re.findall(r"members: \[(.*)\]", page))))
+    shown |= {name for name in maskstream.__all__ if getattr(getattr(maskstream, name), "__module__", "") == "maskstream.errors"}
+    assert "errors" in shown
+    assert set(maskstream.__all__) - {"__version__"} <= shown
+
+
+OF_OTHER_PROGRAMS = {
+    "ImportError: libGL.so.1: cannot open shared object file",
+    "Permission denied",
+    "pip install .",
+    "requires a different Python",
+}
+
+
+def test_symptoms_are_messages_of_the_program() -> None:
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    symptoms = re.findall(r"\*\*Symptom\*\*: (.*?)\n\*\*Cause", page, re.DOTALL)
+    quoted = {text for symptom in symptoms for text in re.findall(r"`([^`]+)`", symptom) if " " in text}
+    source = "\n".join(path.read_text() for path in (ROOT / "maskstream").rglob("*.py"))
+    assert len(symptoms) >= 20
+    assert [text for text in sorted(quoted - OF_OTHER_PROGRAMS) if text not in source] == []

@@ -18,9 +18,20 @@ from maskstream.cli.run import add_options
 from maskstream.config.cameras import NAMED_SECTIONS, PER_CAMERA
 from maskstream.config.reference import DRAFT, default_yaml, json_schema, settings_markdown
 from maskstream.config.schema import Config
+from maskstream.events.record_types import CountsRecord, EventRecord, LostRecord
+from maskstream.sinks.record_types import FrameRecord, StatusRecord, SummaryRecord
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 COMMAND: Final = "python tools/make_docs.py"
+RECORDS: Final = {
+    "record": (FrameRecord, "A line of --jsonl"),
+    "event": (EventRecord, "A record of an event: a line of --events, an MQTT message, or the body of a webhook"),
+    "counts": (CountsRecord, "A record of the counts of a minute: a line of --events, an MQTT message, or the body of a webhook"),
+    "lost": (LostRecord, "A record of lost events: an MQTT message, or the body of a webhook"),
+    "status": (StatusRecord, "A line of --status"),
+    "summary": (SummaryRecord, "The file of --summary"),
+}
+"""The records of a run, by the name of the schema in docs/schemas, with their titles."""
 DEFAULT_HEAD: Final = f"""\
 # yaml-language-server: $schema=maskstream.schema.json
 # All settings and their defaults. Generated from maskstream/config by {COMMAND}: do not edit.
@@ -67,12 +78,13 @@ def main() -> None:
 
 def generated() -> dict[Path, str]:
     """Return the content of each generated file by its path."""
-    configs = ROOT / "configs"
+    configs, schemas = ROOT / "configs", ROOT / "docs" / "schemas"
     return {
         configs / "default.yaml": default_yaml(Config, DEFAULT_HEAD),
         configs / "maskstream.schema.json": as_json(json_schema(Config, "Settings of maskstream")),
         configs / "cameras.schema.json": as_json(cameras_schema()),
         ROOT / "docs" / "options.md": options_markdown(),
+        **{schemas / f"{name}.json": as_json(json_schema(kind, title)) for name, (kind, title) in RECORDS.items()},
     }
 
 

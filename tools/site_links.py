@@ -25,7 +25,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         for target in sorted(_outside(page, Path(config.docs_dir))):
             name = target.relative_to(ROOT).as_posix()
             if target.is_file() and files.get_file_from_path(name) is None:
-                files.append(File.generated(config, name, abs_src_path=str(target)))
+                files.append(File(name, str(ROOT), config.site_dir, config.use_directory_urls))
                 waiting += [target] if target.suffix == ".md" else []
     return files
 

@@ -1,8 +1,8 @@
-"""Labels of images, in the formats that people keep them in."""
+"""Read labels of images in the formats Pascal VOC, VoTT, COCO and YOLO."""
 
-from maskstream.annotations.files import LabelFormat
+from maskstream.annotations.label_files import LabelFormat
+from maskstream.annotations.labelled_images import Annotations, LabelledFace, LabelledImage, Problem, ProblemKind
 from maskstream.annotations.reading import ReadOptions, read_annotations
-from maskstream.annotations.types import Annotations, LabelledFace, LabelledImage, Problem, ProblemKind
 
 __all__ = [
     "Annotations",

@@ -1,4 +1,4 @@
-"""What is wrong with the boxes of an image, and the faces that are left."""
+"""Check the labelled boxes of an image: correct, clip or refuse them, and list the problems."""
 
 import math
 from collections.abc import Iterator
@@ -7,32 +7,32 @@ from dataclasses import replace
 import numpy as np
 
 from maskstream.annotations.frames import find_frame
+from maskstream.annotations.labelled_images import LabelledFace, Problem, ProblemKind
 from maskstream.annotations.naming import Names
-from maskstream.annotations.raw import Box, BrokenLabel, Entry, Record
-from maskstream.annotations.types import LabelledFace, Problem, ProblemKind
+from maskstream.annotations.raw_labels import Box, BrokenLabel, Entry, Record
 from maskstream.io.files import one_line
 from maskstream.io.images import ImageShape
 from maskstream.types import FloatArray, Label
 
 CLIPPED_FROM_PX = 1.0
-"""What reaches less far beyond the edge is rounding."""
+"""A box that reaches less far beyond the edge of the image is not reported as clipped: this is rounding."""
 SAME_WITHIN_PX = 0.5
-"""Two boxes of one image are the same where no edge differs by more."""
+"""Two boxes of one image are the same if no edge differs by more."""
 SMALLEST_PX = 1.0
-"""A box with a shorter side shows no face: it is a slip of the mouse, or in another unit."""
-_OUT = "the picture is left out"
+"""A box with a shorter side contains no face: it was drawn by mistake or has another unit."""
+_OUT = "the image is left out"
 
 
 class Cleaner:
-    """Turns what is said of one image into faces, and keeps what is wrong with it."""
+    """Turn the labels of one image into faces, and collect the problems."""
 
     def __init__(self, image: str, shape: ImageShape, names: Names) -> None:
-        """Begin with an image.
+        """Create a cleaner for one image.
 
         Args:
-            image: Its name, for messages.
-            shape: Its size.
-            names: What the names of classes mean.
+            image: Name of the image, for messages.
+            shape: Size of the image.
+            names: Meanings of the class names.
         """
         self._image = one_line(image)
         self._shape = shape
@@ -41,10 +41,10 @@ class Cleaner:
         self.problems: list[Problem] = []
 
     def clean(self, record: Record) -> tuple[LabelledFace, ...] | None:
-        """Return the faces, their boxes inside the image; None where one cannot be told, and so the image cannot be used.
+        """Return the faces with boxes inside the image; None if a box cannot be used, and so the image cannot be used.
 
         Raises:
-            BrokenLabel: The names of one contradict each other.
+            BrokenLabel: The class names of a face contradict each other.
         """
         entries = tuple(self._ordered(record.entries))
         if record.stated_size is not None:
@@ -55,11 +55,19 @@ class Cleaner:
                     return None
                 self._add(ProblemKind.SIZE_DIFFERS, frame.remark)
                 entries = tuple(map(frame.apply, entries))
-        faces = list(self._faces(entries))
-        return None if None in faces else tuple(self._without_doubles([face for face in faces if face is not None]))
+        faces: list[LabelledFace] = []
+        is_complete = True
+        for entry in entries:
+            label, ignore = self._names.label_of(entry)
+            box_xyxy = self._fit(_in_pixels(entry, self._size))
+            if box_xyxy is None:
+                is_complete = False
+            else:
+                faces.append(LabelledFace(box_xyxy, label, ignore or entry.ignore, entry.keypoints_xy))
+        return tuple(self._without_duplicates(faces)) if is_complete else None
 
     def _ordered(self, entries: tuple[Entry, ...]) -> Iterator[Entry]:
-        """Yield faces whose first corner is the upper left one: tools write others where a box is drawn from below."""
+        """Yield entries whose first corner is the upper left one: some tools write the corners in the order of drawing."""
         swapped = 0
         for entry in entries:
             x1, y1, x2, y2 = entry.box_xyxy
@@ -68,42 +76,37 @@ class Cleaner:
                 entry = replace(entry, box_xyxy=(min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)))
             yield entry
         if swapped:
-            self._add(ProblemKind.MENDED, f"corners of {swapped} of {len(entries)} boxes in the wrong order; put in order")
-
-    def _faces(self, entries: tuple[Entry, ...]) -> Iterator[LabelledFace | None]:
-        for entry in entries:
-            label, ignore = self._names.label_of(entry)
-            box_xyxy = self._fit(_in_pixels(entry, self._size))
-            yield None if box_xyxy is None else LabelledFace(box_xyxy, label, ignore or entry.ignore, entry.keypoints_xy)
+            self._add(ProblemKind.MENDED, f"corners of {swapped} of {len(entries)} boxes are in the wrong order; corrected")
 
     def _fit(self, box: Box) -> FloatArray | None:
-        """Return the part of a box (4,) that is inside the image; None where there is none."""
+        """Return the part of a box (4,) inside the image; None if the box cannot be used."""
         x1, y1, x2, y2 = box
         width, height = self._size
         fault = self._fault(box)
         if fault is not None:
-            kind, why = fault
-            self._add(kind, f"{self._describe(box)}{why}; {_OUT}")
+            is_fraction = 0 < min(x2 - x1, y2 - y1) < SMALLEST_PX and max(map(abs, box)) <= 1
+            remark = " (fractions of the image, where pixels are expected?)" if is_fraction else ""
+            self._add(fault, f"{self._describe(box)}{remark}; {_OUT}")
             return None
         if max(-x1, -y1, x2 - width, y2 - height) > CLIPPED_FROM_PX:
             self._add(ProblemKind.CLIPPED, f"{self._describe(box)}; clipped")
         return _clip(box, self._size)
 
-    def _fault(self, box: Box) -> tuple[ProblemKind, str] | None:
-        """Return what is wrong with a box that cannot be used, and a remark."""
+    def _fault(self, box: Box) -> ProblemKind | None:
+        """Return why a box cannot be used; None if it can."""
         x1, y1, x2, y2 = box
         width, height = self._size
-        if not all(map(math.isfinite, box)) or x2 <= x1 or y2 <= y1:
-            return ProblemKind.ZERO_AREA, ""
-        if min(x2 - x1, y2 - y1) < SMALLEST_PX:
-            shares = " (shares of the picture, where pixels are expected?)" if max(map(abs, box)) <= 1 else ""
-            return ProblemKind.ZERO_AREA, shares
+        if not all(map(math.isfinite, box)) or min(x2 - x1, y2 - y1) < SMALLEST_PX:
+            return ProblemKind.ZERO_AREA
         if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
-            return ProblemKind.OUTSIDE, ""
-        left = _clip(box, self._size)
-        return None if (left[2:] > left[:2]).all() else (ProblemKind.ZERO_AREA, "")  # what was left was lost in rounding
+            return ProblemKind.OUTSIDE
+        clipped = _clip(box, self._size)
+        if not (clipped[2:] > clipped[:2]).all():  # the rest inside the image is rounded to nothing
+            return ProblemKind.ZERO_AREA
+        return None
 
-    def _without_doubles(self, faces: list[LabelledFace]) -> list[LabelledFace]:
+    def _without_duplicates(self, faces: list[LabelledFace]) -> list[LabelledFace]:
+        """Leave out the second of two equal boxes; refuse it if it has another class."""
         single: list[LabelledFace] = []
         for face in faces:
             index = next((index for index, other in enumerate(single) if _is_same(face, other)), None)

@@ -1,4 +1,4 @@
-"""COCO: one JSON file for all images, with keypoints, and with a field of our own, `mask`, for the class of a face."""
+"""Parse COCO labels: one JSON file for all images, with keypoints, and with our own field `mask` for the class of a face."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from maskstream.annotations.files import LabelFile
-from maskstream.annotations.raw import (
+from maskstream.annotations.label_files import LabelFile
+from maskstream.annotations.raw_labels import (
     Box,
     BrokenLabel,
     Entry,
@@ -28,10 +28,10 @@ _LARGEST_COORDINATE: Final = 1e6
 
 
 def parse_coco(files: list[LabelFile]) -> LabelSet:
-    """Return what the file says; an image that is listed without annotations is known to show no face.
+    """Return the labels of the file. A listed image without annotations has no faces.
 
     Raises:
-        ConfigError: There are several files, or lists are missing, or an id occurs twice.
+        ConfigError: There are several files, a list is missing, or an id occurs twice.
     """
     if len(files) > 1:
         some = ", ".join(one_line(file.name) for file in files[:3])
@@ -58,14 +58,14 @@ def _require_list(value: object, what: str) -> list[Any]:
 
 
 def _by_id(value: object, what: str, *, partly: bool = False) -> dict[int, dict[str, Any]]:
-    """Return entries by id; `partly`: those without are left out."""
+    """Return entries by id; leave out entries without an id if `partly`, refuse them otherwise."""
     found: dict[int, dict[str, Any]] = {}
     for entry in _require_list(value, what):
         id_ = _id(entry, "id")
         if id_ is None:
             if partly:
                 continue
-            raise BrokenLabel(f"one of {what} has no whole number as id")
+            raise BrokenLabel(f"an entry of {what} has no integer as id")
         if id_ in found:
             raise BrokenLabel(f"{what} has the id {id_} twice")
         found[id_] = entry
@@ -73,27 +73,25 @@ def _by_id(value: object, what: str, *, partly: bool = False) -> dict[int, dict[
 
 
 def _id(entry: object, key: str) -> int | None:
-    """Return an id as a whole number: tools write `"1"` or `1.0` in one place and `1` in another."""
+    """Return an id as an integer: some tools write `"1"` or `1.0` in one place and `1` in another."""
     value = entry.get(key) if isinstance(entry, dict) else None
     return None if isinstance(value, bool) else whole_number(value)
 
 
 def _count_mended(file: LabelFile) -> tuple[tuple[str, str], ...]:
-    """Return a remark on the ids that are not written as whole numbers and yet are some."""
-    keys = {"images": ("id",), "categories": ("id",), "annotations": ("image_id", "category_id")}
-    mended = [
-        entry[key]
-        for part, ids in keys.items()
-        for entry in file.content.get(part) or []
-        for key in ids
-        if _id(entry, key) is not None and not isinstance(entry[key], int)
-    ]
-    remark = f"{len(mended)} ids are not whole numbers, such as {brief(mended[0])}; taken as such" if mended else ""
-    return ((file.name, remark),) if remark else ()
+    """Return a remark on ids that are integers written as text or with a decimal point."""
+    keys = (("images", "id"), ("categories", "id"), ("annotations", "image_id"), ("annotations", "category_id"))
+    corrected: list[object] = []
+    for part, key in keys:
+        entries = file.content.get(part) or []
+        corrected += [entry[key] for entry in entries if _id(entry, key) is not None and not isinstance(entry[key], int)]
+    if not corrected:
+        return ()
+    return ((file.name, f"{len(corrected)} ids are not written as integers, such as {brief(corrected[0])}; corrected"),)
 
 
 class _Parser:
-    """Reads images and annotations by the categories of the file."""
+    """Parse images and annotations with the categories of the file."""
 
     def __init__(self, file: str, categories: dict[int, dict[str, Any]]) -> None:
         self._file = file
@@ -102,18 +100,18 @@ class _Parser:
         self._points = {id_: _face_points(category.get("keypoints")) for id_, category in categories.items()}
 
     def sort_by_image(self, annotations: list[Any], images: dict[int, dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
-        """Return the annotations of each image; those of none are faults."""
+        """Return the annotations of each image; an annotation of an unknown image is a fault."""
         sorted_: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
         for annotation in annotations:
             image_id = _id(annotation, "image_id")
             if image_id is None or image_id not in images:
-                self.faults.append((self._file, f"{_named(annotation)} is of no image that is listed"))
+                self.faults.append((self._file, f"{_named(annotation)} has an image_id that is not in images"))
             else:
                 sorted_[image_id].append(annotation)
         return sorted_
 
     def to_record(self, image_id: int | None, image: object, annotations: list[dict[str, Any]]) -> Record:
-        """Return what is said of one image."""
+        """Return the labels of one image."""
         fields = image if isinstance(image, dict) else {}
         name = fields.get("file_name")
         hints = hints_of(name, keeps_folders=True) if isinstance(name, str) else ()
@@ -121,7 +119,7 @@ class _Parser:
             return Record(self._file, (), broken=f"image {image_id} has the file_name {brief(name)}")
         try:
             if image_id is None:
-                raise BrokenLabel(f"id is {brief(fields.get('id'))}, expected a whole number")
+                raise BrokenLabel(f"id is {brief(fields.get('id'))}, expected an integer")
             width, height = (to_number(fields.get(side) or 0, side) for side in ("width", "height"))
             entries = tuple(self._entries(annotations))
         except BrokenLabel as fault:
@@ -154,7 +152,7 @@ class _Parser:
         category_id = _id(annotation, "category_id")
         name = None if category_id is None else self._categories.get(category_id, {}).get("name")
         if not isinstance(name, str) or not name.strip():
-            raise BrokenLabel(f"category_id is {brief(annotation.get('category_id'))}, which is no category with a name")
+            raise BrokenLabel(f"category_id is {brief(annotation.get('category_id'))}, which is not a category with a name")
         return (name.strip(),), None
 
     def _keypoints(self, annotation: dict[str, Any]) -> FloatArray | None:
@@ -164,13 +162,14 @@ class _Parser:
             return None
         numbers = [to_number(value, "a keypoint") for value in _require_list(annotation["keypoints"], "keypoints")]
         if len(numbers) % 3 or len(numbers) < 3 * max(wanted) + 3:
-            raise BrokenLabel(f"keypoints has {len(numbers)} numbers, expected three for each of the category")
-        points = [numbers[3 * index : 3 * index + 3] for index in wanted]
-        if not all(visible > 0 for _, _, visible in points):
+            raise BrokenLabel(f"keypoints has {len(numbers)} numbers, expected three for each keypoint of the category")
+        rows = np.array(numbers).reshape(-1, 3)[list(wanted)]
+        keypoints_xy, visibility = rows[:, :2], rows[:, 2]
+        if not (visibility > 0).all():
             return None
-        if not all(abs(value) < _LARGEST_COORDINATE for x, y, _ in points for value in (x, y)):
+        if not (np.abs(keypoints_xy) < _LARGEST_COORDINATE).all():
             raise BrokenLabel("a keypoint is not finite")
-        return np.array([(x, y) for x, y, _ in points], np.float32)
+        return keypoints_xy.astype(np.float32)
 
 
 def _named(annotation: object) -> str:
@@ -179,7 +178,7 @@ def _named(annotation: object) -> str:
 
 
 def _face_points(names: object) -> tuple[int, ...] | None:
-    """Return where nose, left and right eye are among a category's keypoints, if all three are."""
+    """Return the indices of nose, left and right eye in a category's keypoints; None unless it has all three."""
     if not isinstance(names, list):
         return None
     found = [name.strip().casefold().replace(" ", "_").replace("-", "_") if isinstance(name, str) else "" for name in names]

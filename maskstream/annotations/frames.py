@@ -1,7 +1,7 @@
-"""The coordinate frame of labels: that of the image as it was labelled, which may have been turned or scaled since.
+"""Transform labelled boxes to pixels of the upright image if the image was rotated or scaled after labelling.
 
-A label file states the size of the image that its boxes are pixels of. Where the image has another size today, the boxes are
-turned by its EXIF orientation or scaled to it, unless they themselves show that they are right as they are.
+A label file states the size of the image. If the image has another size now, the boxes are rotated by the EXIF orientation or
+scaled, unless only the unchanged boxes fit into the image.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from maskstream.annotations.raw import Box, Entry
+from maskstream.annotations.raw_labels import Box, Entry
 from maskstream.io.images import ImageShape
 
 Size = tuple[float, float]
@@ -18,22 +18,22 @@ Points = NDArray[np.float64]
 Move = Callable[[Points], Points]
 
 ROUNDING_PX = 2.0
-"""Sizes that differ by no more are the same; so much may a box reach beyond its image."""
+"""Sizes that differ by no more than this are the same; a box may reach this far beyond its image."""
 _MIRRORED = frozenset({2, 4, 5, 7})
 
 
 @dataclass(frozen=True)
 class Frame:
-    """How the boxes of a label become pixels of the upright image."""
+    """The transformation from the boxes of a label to pixels of the upright image."""
 
     remark: str
-    """What is different about the label, and what becomes of its boxes."""
+    """The difference between label and image, and how the boxes are handled."""
     usable: bool = True
-    """False where nobody can tell where its boxes lie."""
+    """False if the places of the boxes are not known."""
     move: Move | None = None
-    """From points (N, 2) of the label to points (N, 2) of the upright image; None: they are the same."""
+    """Maps points (N, 2) of the label to points (N, 2) of the upright image; None if they are equal."""
     mirrored: bool = False
-    """Left and right change places."""
+    """Left and right are exchanged."""
 
     def apply(self, entry: Entry) -> Entry:
         """Return a face in pixels of the upright image."""
@@ -47,31 +47,33 @@ class Frame:
 
 
 def find_frame(stated: Size, shape: ImageShape, entries: tuple[Entry, ...]) -> Frame | None:
-    """Return the frame of a label whose stated size is not that of its image; None where they agree.
+    """Return the transformation for a label whose stated size is not the size of the image; None if the sizes are equal.
 
     Args:
         stated: Width and height that the label states.
-        shape: Of the image.
-        entries: Its faces, corners in order; those in shares of the image are of no frame.
+        shape: Size and orientation of the image.
+        entries: The faces, with their corners in order. Boxes in fractions need no transformation.
     """
     upright, stored = (float(shape.width), float(shape.height)), shape.stored_size
     if stated == upright:
         return None
     differs = f"labelled as {stated[0]:g}x{stated[1]:g}, it is {shape.width}x{shape.height}"
-    boxes = [entry.box_xyxy for entry in entries if not entry.relative and np.isfinite(entry.box_xyxy).all()]
     if _are_alike(stated, upright):
         return Frame(f"{differs}; the boxes are kept")
-    is_turned = stored != upright and _is_in_proportion(stated, stored)
-    if not is_turned and not _is_in_proportion(stated, upright):
-        if _fit(boxes, upright):
-            return Frame(f"{differs}, of other proportions; the boxes fit as they are and are kept")
-        return Frame(f"{differs}, of other proportions, and a box does not fit", usable=False)
-    if _fit(boxes, upright) and not _fit(boxes, stated):
-        return Frame(f"{differs}{', turned by EXIF' if is_turned else ''}; the boxes fit as they are and are kept")
-    if is_turned:
-        move = _turning(stated, stored, shape.orientation)
-        return Frame(f"{differs}, turned by EXIF; the boxes are turned too", move=move, mirrored=shape.orientation in _MIRRORED)
-    return Frame(f"{differs}; the boxes are scaled", move=_scaling(stated, upright))
+    boxes = [entry.box_xyxy for entry in entries if not entry.relative and np.isfinite(entry.box_xyxy).all()]
+    fits_unchanged = _fit(boxes, upright)
+    is_rotated = stored != upright and _is_in_proportion(stated, stored)
+    if is_rotated or _is_in_proportion(stated, upright):
+        differs += ", rotated by EXIF" if is_rotated else ""
+        if fits_unchanged and not _fit(boxes, stated):
+            return Frame(f"{differs}; the boxes fit unchanged and are kept")
+        if not is_rotated:
+            return Frame(f"{differs}; the boxes are scaled", move=_scaling(stated, upright))
+        move = _rotation(stated, stored, shape.orientation)
+        return Frame(f"{differs}; the boxes are rotated too", move=move, mirrored=shape.orientation in _MIRRORED)
+    if fits_unchanged:
+        return Frame(f"{differs}, of another aspect ratio; the boxes fit unchanged and are kept")
+    return Frame(f"{differs}, of another aspect ratio, and a box does not fit", usable=False)
 
 
 def _are_alike(size: Size, other: Size) -> bool:
@@ -79,7 +81,7 @@ def _are_alike(size: Size, other: Size) -> bool:
 
 
 def _is_in_proportion(size: Size, other: Size) -> bool:
-    """Return whether one is the other, scaled, but for rounding to whole pixels."""
+    """Return whether two sizes have the same aspect ratio, except for rounding to integers."""
     scale = other[0] / size[0]
     return abs(size[1] * scale - other[1]) <= max(1.0, scale)
 
@@ -95,15 +97,17 @@ def _scaling(stated: Size, size: Size) -> Move:
     return lambda points: points * factors
 
 
-def _turning(stated: Size, stored: Size, orientation: int) -> Move:
-    """Return what scales points to the stored image and turns them upright; orientations 5 to 8 of EXIF."""
+def _rotation(stated: Size, stored: Size, orientation: int) -> Move:
+    """Return the map that scales points to the stored image and rotates them upright, for EXIF orientations 5 to 8."""
     to_stored, (width, height) = _scaling(stated, stored), stored
 
-    def turn(points: Points) -> Points:
+    def rotate(points: Points) -> Points:
         x, y = to_stored(points).T
-        return np.stack([height - y if orientation in {6, 7} else y, width - x if orientation in {7, 8} else x], axis=1)
+        upright_x = height - y if orientation in {6, 7} else y
+        upright_y = width - x if orientation in {7, 8} else x
+        return np.stack([upright_x, upright_y], axis=1)
 
-    return turn
+    return rotate
 
 
 def _moved(box: Box, move: Move) -> Box:

@@ -1,10 +1,10 @@
-"""What the names of classes mean."""
+"""Look up the meanings of class names (`evaluation.labels`)."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from maskstream.annotations.raw import BrokenLabel, Entry, Record, brief
+from maskstream.annotations.raw_labels import BrokenLabel, Entry, Record, brief
 from maskstream.config.label_meanings import ambiguous_names, question, setting_of
 from maskstream.config.loading import plain_name
 from maskstream.config.schema import LabelMeaning
@@ -17,36 +17,38 @@ _MEANINGS: Final = "mask, no_mask, incorrect, unknown or ignore"
 
 
 class Names:
-    """The table of names: upper and lower case, spaces, hyphens, dots and underscores make no difference."""
+    """The meanings of class names. Case, spaces, hyphens, dots and underscores make no difference."""
 
     def __init__(self, meanings: Mapping[str, LabelMeaning], *, classes_matter: bool = True) -> None:
-        """Take the table as it is configured; refuse ambiguous names only where `classes_matter`."""
+        """Take `evaluation.labels` of the configuration; accept ambiguous names unless `classes_matter`."""
         self._meanings = {plain_name(name): meaning for name, meaning in meanings.items()}
         self._classes_matter = classes_matter
 
     def count(self, records: Iterable[Record], listed: Iterable[str] = ()) -> dict[str, int]:
-        """Return how often each name occurs, as written, the most frequent first.
+        """Count the faces of each name, as written, the most frequent name first.
 
         Args:
-            records: Of the images that are there.
-            listed: Names that the labels list as theirs, whether or not they occur.
+            records: Labels of the images that exist.
+            listed: Names in the list of classes of the labels, whether or not they occur.
 
         Raises:
-            ConfigError: Some are not in the table, or ambiguous beside the others.
+            ConfigError: A name has no meaning, or is ambiguous beside the other names.
         """
         entries = [entry for record in records for entry in record.entries]
-        found = Counter(name for entry in entries for name in entry.names)
-        unknown = [
-            name for entry in entries if entry.label is None for name in entry.names if plain_name(name) not in self._meanings
-        ]
+        found: Counter[str] = Counter()
+        unknown: dict[str, None] = {}
+        for entry in entries:
+            found.update(entry.names)
+            if entry.label is None:
+                unknown.update(dict.fromkeys(name for name in entry.names if plain_name(name) not in self._meanings))
         if unknown:
-            raise ConfigError(_advice(found, list(dict.fromkeys(unknown))))
+            raise ConfigError(_advice(found, list(unknown)))
         if self._classes_matter:
             self._require_clear(entries, list(dict.fromkeys([*found, *listed])))
         return dict(found.most_common())
 
     def _require_clear(self, entries: list[Entry], names: list[str]) -> None:
-        """Refuse names that alone stand for the class of a face and are ambiguous beside all the others."""
+        """Refuse a name that is the only class name of a face and is ambiguous beside the other names."""
         alone = {name for entry in entries if entry.label is None and self._is_without_class(entry) for name in entry.names}
         ambiguous = [name for name in ambiguous_names(names, self._meanings) if name in alone]
         if ambiguous:
@@ -56,7 +58,7 @@ class Names:
         return all(self._meanings[plain_name(name)] in _NO_CLASS for name in entry.names)
 
     def label_of(self, entry: Entry) -> tuple[Label, bool]:
-        """Return the class of a face, and whether its names ask to ignore it.
+        """Return the class of a face, and whether one of its names means `ignore`.
 
         Raises:
             BrokenLabel: Its names contradict each other.
@@ -66,7 +68,7 @@ class Names:
         meanings = {self._meanings[plain_name(name)] for name in entry.names}
         classes = [meaning for meaning in meanings if meaning not in _NO_CLASS]
         if len(classes) > 1:
-            raise BrokenLabel(f"one face is called {brief(', '.join(entry.names))}, which contradict each other")
+            raise BrokenLabel(f"one face has the names {brief(', '.join(entry.names))}, which contradict each other")
         return Label(classes[0]) if classes else Label.UNKNOWN, "ignore" in meanings
 
 
@@ -76,5 +78,5 @@ def _advice(found: Counter[str], unknown: list[str]) -> str:
     return (
         f"labels with names that are not in evaluation.labels: {', '.join(map(brief, unknown[:_NAMED_AT_MOST]))} "
         f"(all names found: {', '.join(counts)}{more}); "
-        f"say what each means: {setting_of(unknown[0], 'mask')} ({_MEANINGS})"
+        f"set a meaning for each: {setting_of(unknown[0], 'mask')} ({_MEANINGS})"
     )

@@ -1,20 +1,20 @@
-"""From a folder of images and labels in any format to labelled images."""
+"""Read a folder of images with labels of any format into labelled images."""
 
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
 from maskstream.annotations.cleaning import Cleaner
 from maskstream.annotations.coco import parse_coco
-from maskstream.annotations.files import SUFFIXES, TITLES, LabelFile, LabelFormat, find_images, find_label_files
-from maskstream.annotations.matching import Matching, match_images
+from maskstream.annotations.image_matching import Matching, match_images
+from maskstream.annotations.label_files import SUFFIXES, TITLES, LabelFile, LabelFormat, find_images, find_label_files
+from maskstream.annotations.labelled_images import Annotations, LabelledImage, Problem, ProblemKind
 from maskstream.annotations.naming import Names
-from maskstream.annotations.raw import BrokenLabel, LabelSet, Record
-from maskstream.annotations.types import Annotations, LabelledImage, Problem, ProblemKind
+from maskstream.annotations.raw_labels import BrokenLabel, LabelSet, Record
 from maskstream.annotations.voc import parse_voc
 from maskstream.annotations.vott import parse_vott
 from maskstream.annotations.yolo import parse_yolo
@@ -22,6 +22,7 @@ from maskstream.config.schema import LabelMeaning
 from maskstream.errors import ConfigError, SourceError
 from maskstream.io.files import one_line
 from maskstream.io.images import image_shape
+from maskstream.types import FloatArray
 
 _REFUSED_IF_STRICT: Final = (
     ProblemKind.UNREADABLE_IMAGE,
@@ -35,34 +36,34 @@ _CHOICES: Final = f"--format chooses ({', '.join(SUFFIXES)})"
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How labels are read."""
+    """Options of `read_annotations`."""
 
     meanings: Mapping[str, LabelMeaning]
-    """What each name of a class means: `evaluation.labels` of the configuration."""
+    """Meaning of each class name: `evaluation.labels` of the configuration."""
     format: LabelFormat | None = None
-    """Only files of this format are read; None: they are told apart by content."""
+    """Read only files of this format; None: detect the format from the content."""
     unlabelled: Literal["skip", "negative"] = "skip"
-    """What becomes of images without labels: left out, or taken as images without a face."""
+    """Leave out images without labels, or use them as images without a face."""
     strict: bool = False
-    """Refuse what would otherwise be listed and left out."""
+    """Refuse problems that are otherwise listed and left out."""
     classes_matter: bool = True
-    """Refuse names that are ambiguous; False where only the boxes are of interest."""
+    """Refuse ambiguous names; False if only the boxes are used."""
 
 
 def read_annotations(folder: Path, labels: Path | None, options: ReadOptions) -> Annotations:
     """Read labelled images: Pascal VOC, VoTT, COCO or YOLO.
 
-    An image of which any label is broken is left out as a whole, since half its faces would count as false ones. Images
-    without labels that are left out are not opened.
+    An image with a broken label is left out completely, because its other faces would count as false positives. Images without
+    labels that are left out are not opened.
 
     Args:
-        folder: Folder of the images, searched with all that is below it.
-        labels: File or folder of the labels; None: no image has any.
-        options: How labels are read.
+        folder: Folder of the images, with its subfolders.
+        labels: File or folder of the labels; None: no image has labels.
+        options: See `ReadOptions`.
 
     Raises:
         SourceOpenError: There are no images.
-        ConfigError: There are no labels, or of several formats, or with names that nobody explained; or no image is left.
+        ConfigError: There are no labels, or labels of several formats, or names without a meaning; or no image is left.
     """
     names = find_images(folder)
     try:
@@ -71,25 +72,28 @@ def read_annotations(folder: Path, labels: Path | None, options: ReadOptions) ->
         raise ConfigError(f"{one_line(str(error.filename))}: cannot be read: {error.strerror}; check its permissions") from error
     matching = match_images(found.records, names, folder, _folder_of(labels or folder))
     builder = _Builder(folder, options, matching)
-    whole = (record for record in matching.records.values() if record.broken is None)
-    counts = builder.names.count(whole, found.class_names)
-    images = tuple(image for name in names if (image := builder.build(name)) is not None)
-    faults = [Problem(ProblemKind.BROKEN_LABEL, one_line(where), detail) for where, detail in found.faults]
-    mended = [Problem(ProblemKind.MENDED, one_line(where), detail) for where, detail in found.mended]
-    problems = (*faults, *mended, *matching.problems, *builder.problems)
+    usable = (record for record in matching.records.values() if record.broken is None)
+    counts = builder.names.count(usable, found.class_names)
+    images = builder.build_all(names)
+    problems = (*_problems_of(found), *matching.problems, *builder.problems)
     if options.strict:
         _refuse(problems, labels or folder)
     if not images:
         raise ConfigError(_why_nothing_is_left(folder, labels, names, found, problems))
     return Annotations(
-        images,
-        found.format,
-        _sum_up(images),
-        problems,
-        counts,
+        images=images,
+        format=found.format,
+        sha256=_hash_of(images),
+        problems=problems,
+        names=counts,
         coco_image_ids={record.image_id: name for name, record in matching.records.items() if record.image_id is not None},
         coco_categories=found.categories,
     )
+
+
+def _problems_of(found: LabelSet) -> list[Problem]:
+    faults = [Problem(ProblemKind.BROKEN_LABEL, one_line(where), detail) for where, detail in found.faults]
+    return faults + [Problem(ProblemKind.MENDED, one_line(where), detail) for where, detail in found.mended]
 
 
 def _folder_of(labels: Path) -> Path:
@@ -98,7 +102,7 @@ def _folder_of(labels: Path) -> Path:
 
 def _read_labels(labels: Path, wanted: LabelFormat | None) -> LabelSet:
     files = find_label_files(labels)
-    chosen = wanted or _tell_format(labels, files)
+    chosen = wanted or _detect_format(labels, files)
     of_format = [file for file in files if file.format == chosen]
     if not of_format:
         raise ConfigError(_why_no_labels(labels, files, f"{TITLES[chosen]} labels"))
@@ -112,7 +116,7 @@ def _read_labels(labels: Path, wanted: LabelFormat | None) -> LabelSet:
 
 
 def _broken(files: list[LabelFile], chosen: LabelFormat) -> list[Record]:
-    """Return the files that should be of the format, by their suffix, and are of none."""
+    """Return the files that have the suffix of the format, but not its content."""
     return [
         Record(file.name, (file.hint,), broken=file.fault, stray=file.parsed)
         for file in files
@@ -120,15 +124,21 @@ def _broken(files: list[LabelFile], chosen: LabelFormat) -> list[Record]:
     ]
 
 
-def _tell_format(labels: Path, files: list[LabelFile]) -> LabelFormat:
-    formats = Counter(file.format for file in files if file.format and file.content != "")
-    formats = formats or Counter(file.format for file in files if file.format)  # empty text files: YOLO of no faces
+def _detect_format(labels: Path, files: list[LabelFile]) -> LabelFormat:
+    formats: Counter[LabelFormat] = Counter()
+    has_empty_files = False
+    for file in files:
+        if file.format is not None and file.content != "":
+            formats[file.format] += 1
+        has_empty_files |= file.content == ""
+    if not formats and has_empty_files:
+        return "yolo"  # an empty text file is a YOLO label without faces
     if not formats:
         raise ConfigError(_why_no_labels(labels, files, "labels"))
     if len(formats) > 1:
-        found = ", ".join(f"{count} {TITLES[format_]}" for format_, count in formats.most_common() if format_)
+        found = ", ".join(f"{count} {TITLES[format_]}" for format_, count in formats.most_common())
         raise ConfigError(f"{one_line(str(labels))}: labels of several formats: {found}; {_CHOICES}")
-    return next(format_ for format_ in formats if format_)
+    return next(iter(formats))
 
 
 def _why_no_labels(labels: Path, files: list[LabelFile], wanted: str) -> str:
@@ -140,7 +150,7 @@ def _why_no_labels(labels: Path, files: list[LabelFile], wanted: str) -> str:
 
 
 class _Builder:
-    """Puts images and labels together, and keeps what is wrong with them."""
+    """Combine images with their labels, and collect the problems."""
 
     def __init__(self, folder: Path, options: ReadOptions, matching: Matching) -> None:
         self.names = Names(options.meanings, classes_matter=options.classes_matter)
@@ -149,20 +159,24 @@ class _Builder:
         self._keeps_unlabelled = options.unlabelled == "negative"
         self._matching = matching
 
-    def build(self, name: str) -> LabelledImage | None:
-        """Return an image with its faces; None where it is left out."""
+    def build_all(self, names: Sequence[str]) -> tuple[LabelledImage, ...]:
+        """Return the images that are not left out, with their faces."""
+        images = [self._build(name) for name in names]
+        return tuple(image for image in images if image is not None)
+
+    def _build(self, name: str) -> LabelledImage | None:
         record = self._matching.records.get(name)
         if record is None:
             return self._without_label(name)
         if record.broken is not None:
-            self._add(ProblemKind.BROKEN_LABEL, record.where, f"{record.broken}; picture {one_line(name)} is left out")
+            self._add(ProblemKind.BROKEN_LABEL, record.where, f"{record.broken}; image {one_line(name)} is left out")
             return None
         return self._labelled(name, record)
 
     def _without_label(self, name: str) -> LabelledImage | None:
         if name in self._matching.doubtful:
-            return None  # the label that may be its own is listed
-        kept = "taken as without faces" if self._keeps_unlabelled else "left out"
+            return None  # the ambiguous label is in the list of problems
+        kept = "used as an image without faces" if self._keeps_unlabelled else "left out"
         self._add(ProblemKind.IMAGE_WITHOUT_LABEL, name, f"no label; {kept}")
         return self._labelled(name, Record(name, ())) if self._keeps_unlabelled else None
 
@@ -176,7 +190,7 @@ class _Builder:
             self._add(ProblemKind.UNREADABLE_IMAGE, name, f"{error}; left out")
             return None
         except BrokenLabel as fault:
-            self._add(ProblemKind.BROKEN_LABEL, record.where, f"{fault}; picture {one_line(name)} is left out")
+            self._add(ProblemKind.BROKEN_LABEL, record.where, f"{fault}; image {one_line(name)} is left out")
             return None
         self.problems += cleaner.problems
         return None if faces is None else LabelledImage(path, name, shape.width, shape.height, faces)
@@ -190,8 +204,8 @@ def _refuse(problems: tuple[Problem, ...], labels: Path) -> None:
     if refused:
         first = refused[0]
         raise ConfigError(
-            f"{one_line(str(labels))}: {len(refused)} problems, the first: {first.where}: {first.kind.value}: {first.detail}; "
-            "mend them, or leave out --strict"
+            f"{one_line(str(labels))}: {len(refused)} problems, the first: {first.where}: {first.kind.text}: {first.detail}; "
+            "correct them, or leave out --strict"
         )
 
 
@@ -200,29 +214,28 @@ def _why_nothing_is_left(
 ) -> str:
     where = one_line(str(folder))
     if labels is None:
-        return f"{where}: {len(names)} pictures and no labels; give --labels, or --unlabelled negative where none has a face"
+        return f"{where}: {len(names)} images and no labels; give --labels, or --unlabelled negative for images without people"
     strangers = [problem.where for problem in problems if problem.kind is ProblemKind.LABEL_WITHOUT_IMAGE]
     if found.records and len(strangers) == len(found.records):
         return (
-            f"{one_line(str(labels))}: none of {len(strangers)} labels belongs to one of the "
-            f"{len(names)} pictures in {where}; they are called {strangers[0]}, the pictures {one_line(names[0])}"
+            f"{one_line(str(labels))}: none of {len(strangers)} labels belongs to one of the {len(names)} images in {where}; "
+            f"a label has the name {strangers[0]}, an image the name {one_line(names[0])}"
         )
-    kinds = Counter(problem.kind.value for problem in problems)
+    kinds = Counter(problem.kind.text for problem in problems)
     counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-    example = next((problem for problem in problems if problem.kind is not ProblemKind.IMAGE_WITHOUT_LABEL), None)
-    such_as = f", such as {example.where}: {example.detail}" if example else ""
-    return f"{where}: none of {len(names)} pictures is left: {counts}{such_as}"
+    examples = [problem for problem in problems if problem.kind is not ProblemKind.IMAGE_WITHOUT_LABEL]
+    such_as = f", such as {examples[0].where}: {examples[0].detail}" if examples else ""
+    return f"{where}: none of {len(names)} images is left: {counts}{such_as}"
 
 
-def _sum_up(images: tuple[LabelledImage, ...]) -> str:
-    """Return the SHA-256 of what is labelled, whatever the format and the order of the labels."""
-    content = [
-        [
-            *(image.name, image.width, image.height),
-            sorted(
-                [[round(edge * 100) for edge in face.box_xyxy.tolist()], face.label.value, face.ignore] for face in image.faces
-            ),
-        ]
-        for image in sorted(images, key=lambda image: image.name)
-    ]
+def _hash_of(images: tuple[LabelledImage, ...]) -> str:
+    """Return the SHA-256 of the labels, which does not depend on their format and order."""
+    content = []
+    for image in sorted(images, key=lambda image: image.name):
+        faces = [[_hundredths(face.box_xyxy), face.label.value, face.ignore] for face in image.faces]
+        content.append([image.name, image.width, image.height, sorted(faces)])
     return hashlib.sha256(json.dumps(content).encode("ascii")).hexdigest()
+
+
+def _hundredths(box_xyxy: FloatArray) -> list[int]:
+    return [round(edge * 100) for edge in box_xyxy.tolist()]

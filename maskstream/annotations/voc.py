@@ -1,19 +1,19 @@
-"""Pascal VOC: an XML file per image.
+"""Parse Pascal VOC labels: an XML file for each image.
 
-Boxes are taken as written. The VOC devkit counts pixels from 1, but the tools that people label with do not.
+Boxes are not shifted: the VOC devkit counts pixels from 1, but labelling tools count from 0.
 """
 
 from typing import Final
 from xml.etree.ElementTree import Element
 
-from maskstream.annotations.files import LabelFile
-from maskstream.annotations.raw import BrokenLabel, Entry, LabelSet, Record, brief, hints_of, read_number, size_of
+from maskstream.annotations.label_files import LabelFile
+from maskstream.annotations.raw_labels import BrokenLabel, Entry, LabelSet, Record, brief, hints_of, read_number, size_of
 
 _EDGES: Final = ("xmin", "ymin", "xmax", "ymax")
 
 
 def parse_voc(files: list[LabelFile]) -> LabelSet:
-    """Return what the files say, an image each."""
+    """Return the labels of the files, one image each."""
     return LabelSet("voc", tuple(map(_to_record, files)))
 
 

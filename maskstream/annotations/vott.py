@@ -1,11 +1,11 @@
-"""VoTT: a JSON file per image, or a project that was exported as one; that of VoTT 1 too."""
+"""Parse VoTT labels: a JSON file for each image, or an exported project of VoTT 2 or VoTT 1."""
 
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
-from maskstream.annotations.files import LabelFile
-from maskstream.annotations.raw import (
+from maskstream.annotations.label_files import LabelFile
+from maskstream.annotations.raw_labels import (
     Box,
     BrokenLabel,
     Entry,
@@ -20,11 +20,11 @@ from maskstream.annotations.raw import (
 )
 from maskstream.io.images import IMAGE_SUFFIXES
 
-_NOT_VISITED = 0  # VoTT's AssetState: nobody has looked at the image yet
+_NOT_VISITED = 0  # AssetState of VoTT: the image has not been opened yet
 
 
 def parse_vott(files: list[LabelFile]) -> LabelSet:
-    """Return what the files say; images that nobody looked at are not spoken of."""
+    """Return the labels of the files; images that were not opened in VoTT have no labels."""
     return LabelSet("vott", tuple(record for file in files for record in _to_records(file)))
 
 
@@ -95,12 +95,13 @@ def _box(region: dict[str, Any]) -> Box:
 
 
 def _of_version_1(file: LabelFile, frames: object) -> Iterator[Record]:
-    """Yield the images of a VoTT 1 project: its boxes are pixels of a canvas, whose size every region has."""
-    for name, regions in frames.items() if isinstance(frames, dict) else [("", frames)]:
+    """Yield the images of a VoTT 1 project. Its boxes are in pixels of a canvas; each region has the size of the canvas."""
+    by_name = frames if isinstance(frames, dict) else {"": frames}
+    for name, regions in by_name.items():
         image = PurePosixPath(name.replace("\\", "/")).name
         try:
             if PurePosixPath(image).suffix.lower() not in IMAGE_SUFFIXES:
-                raise BrokenLabel(f"frame {brief(name)} is not named after a picture; export it with VoTT 1.7 or 2")
+                raise BrokenLabel(f"frame {brief(name)} has no name of an image file; export it with VoTT 1.7 or 2")
             entries = tuple(map(_entry_of_version_1, _list({"regions": regions}, "regions")))
         except BrokenLabel as fault:
             yield Record(image or file.name, (Hint(image),) if image else (), broken=str(fault))
@@ -112,7 +113,7 @@ def _entry_of_version_1(region: object) -> Entry:
     fields = _object(region, "a region")
     x1, y1, x2, y2, width, height = (to_number(fields.get(key), key) for key in ("x1", "y1", "x2", "y2", "width", "height"))
     if size_of(width, height) is None:
-        raise BrokenLabel(f"a region of {width:g} x {height:g} pixels of canvas")
+        raise BrokenLabel(f"a region has a canvas of {width:g} x {height:g} pixels")
     return Entry(_tags(fields), (x1 / width, y1 / height, x2 / width, y2 / height), relative=True)
 
 

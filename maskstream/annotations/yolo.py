@@ -1,12 +1,12 @@
-"""YOLO: a text file per image, a line per object: class, centre x, centre y, width, height, in shares of the image."""
+"""Parse YOLO labels: a text file for each image, a line for each face: class, centre x, centre y, width, height."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from maskstream.annotations.files import LabelFile
-from maskstream.annotations.raw import Box, BrokenLabel, Entry, LabelSet, Record, box_around, read_number
+from maskstream.annotations.label_files import LabelFile
+from maskstream.annotations.raw_labels import Box, BrokenLabel, Entry, LabelSet, Record, box_around, read_number
 from maskstream.config.loading import read_yaml
 from maskstream.errors import ConfigError
 from maskstream.io.files import one_line
@@ -15,18 +15,18 @@ _LISTS: Final = ("classes.txt", "obj.names")
 _SETTINGS: Final = ("data.yaml", "dataset.yaml")
 _LEVELS_ABOVE: Final = 2
 _BOX_NUMBERS, _POLYGON_NUMBERS = 4, 6
-_FARTHEST_SHARE: Final = 2.0  # beyond it the numbers are pixels
+_LARGEST_FRACTION: Final = 2.0  # larger numbers are pixels
 
 
 def parse_yolo(files: list[LabelFile], folder: Path) -> LabelSet:
-    """Return what the files say, an image each.
+    """Return the labels of the files, one image each.
 
     Args:
-        files: What `find_label_files` found.
-        folder: The folder of the labels, where the search for the names of classes begins.
+        files: Files that `find_label_files` has found.
+        folder: Folder of the labels, where the search for the class names begins.
 
     Raises:
-        ConfigError: Classes have no names.
+        ConfigError: No file has the class names.
     """
     names: dict[int, str] | None = None
     if any(file.content.strip() for file in files):
@@ -49,7 +49,7 @@ def _to_record(file: LabelFile, names: dict[int, str]) -> Record:
 def _to_entry(columns: list[str], names: dict[int, str]) -> Entry:
     class_ = read_number(columns[0], "the class")
     if class_ not in names:
-        raise BrokenLabel(f"class {columns[0]} has no name; there are {len(names)}")
+        raise BrokenLabel(f"class {columns[0]} has no name; {len(names)} classes have one")
     numbers = [read_number(column, "a coordinate") for column in columns[1:]]
     return Entry((names[int(class_)],), _to_box(numbers), relative=True)
 
@@ -57,9 +57,9 @@ def _to_entry(columns: list[str], names: dict[int, str]) -> Entry:
 def _to_box(numbers: list[float]) -> Box:
     if len(numbers) == _BOX_NUMBERS + 1:  # a confidence
         numbers = numbers[:_BOX_NUMBERS]
-    far = next((number for number in numbers if abs(number) > _FARTHEST_SHARE), None)
+    far = next((number for number in numbers if abs(number) > _LARGEST_FRACTION), None)
     if far is not None:
-        raise BrokenLabel(f"{far:g} is no share of the picture; YOLO's coordinates are between 0 and 1")
+        raise BrokenLabel(f"{far:g} is not a fraction of the image; YOLO coordinates are between 0 and 1")
     if len(numbers) == _BOX_NUMBERS:
         x, y, width, height = numbers
         return x - width / 2, y - height / 2, x + width / 2, y + height / 2
@@ -76,13 +76,13 @@ def _find_names(folder: Path, files: list[LabelFile]) -> dict[int, str]:
             if names:
                 return names
     raise ConfigError(
-        f"{one_line(str(folder))}: YOLO labels without names of their classes; put {', '.join(_LISTS)} or {_SETTINGS[0]} "
-        f"with names into this folder, or one or two levels above it"
+        f"{one_line(str(folder))}: YOLO labels without class names; put {', '.join(_LISTS)} or {_SETTINGS[0]} "
+        f"with the names into this folder, or one or two levels above it"
     )
 
 
 def _places(top: Path, below: Path) -> Iterator[Path]:
-    """Yield the folder that all labels lie in, and those above it."""
+    """Yield the common folder of all label files and the folders above it."""
     yield from (top.joinpath(*below.parts[:depth]) for depth in range(len(below.parts), 0, -1))
     yield from (top, *list(top.parents)[:_LEVELS_ABOVE])
 
@@ -97,7 +97,7 @@ def _names_in(folder: Path) -> Iterator[dict[int, str]]:
     for path in sorted({*folder.glob("*.yaml"), *folder.glob("*.yml")}):
         try:
             yield _of_settings(path)
-        except ConfigError:  # what else lies there need not be YAML that we understand
+        except ConfigError:  # other YAML files may have any content
             continue
 
 
@@ -106,13 +106,15 @@ def _listed(path: Path) -> dict[int, str]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not text"
-        raise ConfigError(f"{one_line(str(path))}: cannot be read: {reason}; expected a name of a class in each line") from error
+        raise ConfigError(f"{one_line(str(path))}: cannot be read: {reason}; expected a class name in each line") from error
     return {index: line.strip() for index, line in enumerate(lines) if line.strip()}
 
 
 def _of_settings(path: Path) -> dict[int, str]:
-    """Return `names` of a YAML file, a list or names by number; empty where there are none."""
+    """Return `names` of a YAML file, which are a list or a mapping by number; empty without them."""
     values = read_yaml(path, as_typed=("names",))
     names = values.get("names") if isinstance(values, dict) else None
-    pairs = enumerate(names) if isinstance(names, list) else names.items() if isinstance(names, dict) else ()
+    if isinstance(names, list):
+        names = dict(enumerate(names))
+    pairs = names.items() if isinstance(names, dict) else ()
     return {int(key): str(name) for key, name in pairs if str(key).isdecimal() and isinstance(name, str | int | float)}

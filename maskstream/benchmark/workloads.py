@@ -17,7 +17,7 @@ from maskstream.benchmark.rounds import Workload
 from maskstream.config.loading import Layer, refine
 from maskstream.config.schema import Config
 from maskstream.errors import ConfigError
-from maskstream.evaluation.yolo import contained
+from maskstream.evaluation.yolo_detector import contained
 from maskstream.inference.pipeline import batch_size_of, build_analyzer, build_detector
 from maskstream.inference.propagation import PropagatingAnalyzer
 from maskstream.models import CROP_ARCHITECTURES, face_mobilenet, face_mobilenet_network
@@ -29,7 +29,8 @@ from maskstream.protocols import FrameAnalyzer
 from maskstream.rendering.overlay import Overlay
 from maskstream.sinks import VideoSink
 from maskstream.sources import FileSource
-from maskstream.stream.engine import Engine, RunReport
+from maskstream.stream.engine import Engine
+from maskstream.stream.report import RunReport
 from maskstream.stream.sink_group import SinkBinding
 from maskstream.tracking.analyzer import PeopleAnalyzer
 from maskstream.types import BgrImage, Detection, Frame, FrameResult, Output

@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise ConfigError(f"--{name}: {getattr(arguments, name)} is not allowed; give 1 or more")
     config = load_config(arguments.config, layers(arguments))
 
-    from maskstream.benchmark.report import draw, print_tables, write_json
+    from maskstream.benchmark.benchmark_report import draw, print_tables, write_json
     from maskstream.benchmark.session import BenchmarkRequest, run_benchmark
 
     keep_freed_memory()

@@ -1,4 +1,4 @@
-"""What `make-crops` and `find-unlabelled` share: they prepare what training learns from, with a detector."""
+"""Options and start-up of the commands that prepare training data with a detector: `make-crops` and `find-unlabelled`."""
 
 import argparse
 from collections.abc import Callable
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 
 def add_image_options(parser: argparse.ArgumentParser, labels: str, out: str, out_metavar: str) -> None:
-    """Add `--images`, `--labels` and `--out`, which are asked for by `run_preparation`, with help for the last two."""
-    parser.add_argument("--images", type=Path, metavar="DIR", help="folder of pictures")
+    """Add `--images`, `--labels` and `--out`, which `run_dataset_command` requires."""
+    parser.add_argument("--images", type=Path, metavar="DIR", help="folder of images")
     parser.add_argument("--labels", type=Path, metavar="PATH", help=labels)
     parser.add_argument("--out", type=Path, metavar=out_metavar, help=out)
 
 
 def add_detector_options(parser: argparse.ArgumentParser) -> None:
-    """Add what the detector runs on, and which settings it has."""
+    """Add the device and the settings of the detector."""
     parser.add_argument("--device", metavar="NAME", help=DEVICE_HELP)
     parser.add_argument("--detector", metavar="NAME", help=DETECTOR_HELP)
     add_config_options(parser)
     parser.add_argument("--quiet", action="store_true", help=QUIET_HELP)
 
 
-def run_preparation(arguments: argparse.Namespace, prepare: "Callable[[Config, Console | None], str]") -> int:
-    """Prepare what a command line asks for, from images and labels, and print what `prepare` returns."""
+def run_dataset_command(arguments: argparse.Namespace, prepare: "Callable[[Config, Console | None], str]") -> int:
+    """Load the configuration, call `prepare` with it, and print the text that it returns."""
     from rich.console import Console
 
     from maskstream.config.loading import load_config

@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     request = request_of(arguments, console if console.is_terminal and not arguments.quiet else None)
 
     from maskstream.evaluation.run import evaluate
-    from maskstream.evaluation.summary import print_summary
+    from maskstream.evaluation.terminal_summary import print_summary
     from maskstream.io.files import readable_by
 
     keep_freed_memory()

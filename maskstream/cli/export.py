@@ -26,9 +26,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Export the model and say what was written."""
     from maskstream.io.files import one_line
     from maskstream.io.user_folders import lend_folders
-    from maskstream.models.backends import EXPORTED_FACES, graph_beside
+    from maskstream.models.backends import EXPORTED_FACES, shipped_graph_path
     from maskstream.models.exported_model import SUFFIXES, export_weights, write_exported
-    from maskstream.models.metadata import enter_into_manifest
+    from maskstream.models.metadata import add_to_manifest
 
     max_faces = EXPORTED_FACES if arguments.max_faces is None else arguments.max_faces
     if max_faces < 1:
@@ -39,10 +39,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--out: {arguments.out} is no name for an exported model; let it end in {' or '.join(SUFFIXES)}")
     lend_folders()
     content, properties = export_weights(arguments.weights, max_faces)
-    out = arguments.out or graph_beside(arguments.weights)
+    out = arguments.out or shipped_graph_path(arguments.weights)
     write_exported(out, content, properties)
     if arguments.out is None:
-        enter_into_manifest(out)
+        add_to_manifest(out)
     written = [out, *([out.with_suffix(".bin")] if out.suffix.lower() == ".xml" else [])]
     print(f"{' and '.join(one_line(str(path)) for path in written)}: {sum(path.stat().st_size for path in written) / 1e6:.1f} MB")
     return 0

@@ -1,4 +1,4 @@
-"""Ctrl+C that arrives."""
+"""Repeat `KeyboardInterrupt` until the program has handled it."""
 
 import signal
 from collections.abc import Generator
@@ -14,7 +14,7 @@ _AGAIN_S: Final = 2.0
 def insistent_interrupts() -> Generator[None, None, None]:
     """Raise `KeyboardInterrupt` on SIGINT, and again every two seconds until the block has ended.
 
-    One that is raised while a library converts its arguments is taken for a failed conversion there, and forgotten.
+    Some libraries take a `KeyboardInterrupt` during the conversion of their arguments for a failed conversion, and drop it.
     """
     before = signal.getsignal(signal.SIGINT)
     if before is signal.SIG_IGN or current_thread() is not main_thread() or not hasattr(signal, "setitimer"):
@@ -30,7 +30,7 @@ def insistent_interrupts() -> Generator[None, None, None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGALRM, signal.SIG_IGN)  # first of all: one that is on its way is not raised any more
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)  # first: a pending alarm raises nothing any more
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGINT, before)
         signal.signal(signal.SIGALRM, alarm_before)

@@ -12,7 +12,7 @@ from typing import Final, NoReturn
 
 from maskstream import __version__
 from maskstream.cli.parser import Parser
-from maskstream.cli.process import hide_arguments, hide_secrets_of_mistakes, mend_streams
+from maskstream.cli.process import hide_arguments, mend_streams, redact_tracebacks
 from maskstream.errors import MaskStreamError, SinkClosed
 from maskstream.redaction import redact_text
 
@@ -77,7 +77,7 @@ def run_command(name: str, argv: Sequence[str] | None, program: str) -> int:
         The exit code. A `MaskStreamError` is printed as one line and has its own.
     """
     hide_arguments(program)
-    hide_secrets_of_mistakes()
+    redact_tracebacks()
     given = sys.argv[1:] if argv is None else list(argv)
     return _answer(lambda: _run(name, given, program))
 

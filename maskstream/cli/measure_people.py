@@ -1,4 +1,4 @@
-"""`maskstream measure-people`: measure how steady and how right the answers about people are, and what is told of them."""
+"""Run `maskstream measure-people`: measure how stable and how right the labels and events of persons are."""
 
 import argparse
 import json
@@ -21,16 +21,21 @@ if TYPE_CHECKING:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add which files are watched, and what is known of them."""
+    """Add the options for videos, labels and output."""
     parser.add_argument("--source", action="append", required=True, metavar="FILE", help="video file; may be repeated")
-    parser.add_argument("--labels", type=Path, metavar="FILE", help="manual labels of the first file: see tests/fixtures")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all measurements as JSON")
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        metavar="FILE",
+        help="manual labels of the first video; example: tests/fixtures/masks_on_and_off.json",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all metrics to this file")
     parser.add_argument("--device", metavar="NAME", help=DEVICE_HELP)
     add_config_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Watch the files, print a table, write the figures."""
+    """Analyse the videos, print a table, write the metrics."""
     from rich.console import Console
 
     from maskstream.config.loading import load_config
@@ -38,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     start_log(Console(stderr=True), "WARNING")
     config = load_config(arguments.config, layers(arguments))
     if not config.tracking.enabled:
-        raise ConfigError("tracking.enabled: false, but people are to be measured; set it to true")
+        raise ConfigError("tracking.enabled is false; measure-people needs true")
 
     from maskstream.evaluation.tracking_metrics import PeopleLabels, measure
     from maskstream.inference.pipeline import build_analyzer
@@ -46,19 +51,20 @@ def run(arguments: argparse.Namespace) -> int:
     labels = None if arguments.labels is None else PeopleLabels.read(arguments.labels)
     keep_freed_memory()
     analyzer = build_analyzer(config)
-    records = {}
+    metrics = {}
     for path in arguments.source:
-        records[path] = measure(*watch(path, analyzer, config), labels if path == arguments.source[0] else None).record()
-    print_table(records)
+        results, published = watch(path, analyzer, config)
+        metrics[path] = measure(results, published, labels if path == arguments.source[0] else None).to_json()
+    print_table(metrics)
     if arguments.json is not None:
-        replace_file(arguments.json, json.dumps(records, indent=1).encode())
+        replace_file(arguments.json, json.dumps(metrics, indent=1).encode())
     return 0
 
 
 def watch(
     path: str, analyzer: "FrameAnalyzer", config: "Config"
 ) -> "tuple[list[FrameResult], list[tuple[float, EventOrCounts]]]":
-    """Return all results of a file, and what was told of it and when."""
+    """Return all results of a video, and its events and counts with the time of their frames."""
     from maskstream.events.detector import EventDetector
     from maskstream.inference.pipeline import batch_size_of
     from maskstream.inference.propagation import PropagatingAnalyzer
@@ -66,26 +72,27 @@ def watch(
     from maskstream.tracking.analyzer import PeopleAnalyzer
     from maskstream.types import Output
 
-    people, book = PeopleAnalyzer(PropagatingAnalyzer(analyzer, config), config), EventDetector(config)
+    people, events = PeopleAnalyzer(PropagatingAnalyzer(analyzer, config), config), EventDetector(config)
     size = batch_size_of(config)
     results: list[FrameResult] = []
-    told: list[tuple[float, EventOrCounts]] = []
+    published: list[tuple[float, EventOrCounts]] = []
     with closing(FileSource(path)) as source:
         frames = iter(source)
         while batch := list(islice(frames, size)):
             for frame, result in zip(batch, people.analyze(batch), strict=True):
                 results.append(result)
                 output = Output(frame, result, analysed=True, paint=lambda frame, _result: frame.bgr)
-                told += [(frame.time_s, happening) for happening in book.look(output)]
-    return results, told
+                published += [(frame.time_s, event_or_counts) for event_or_counts in events.look(output)]
+    return results, published
 
 
-def print_table(records: dict[str, dict[str, Any]]) -> None:
-    """Print the figures, a column for each file."""
+def print_table(metrics: dict[str, dict[str, Any]]) -> None:
+    """Print the metrics, a column for each video."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("", *(Path(path).stem for path in records))
-    for key in dict.fromkeys(key for record in records.values() for key in record):
-        table.add_row(key, *(str(record.get(key, "")) for record in records.values()))
+    table = Table("", *(Path(path).stem for path in metrics))
+    keys = dict.fromkeys(key for of_video in metrics.values() for key in of_video)
+    for key in keys:
+        table.add_row(key, *(str(of_video.get(key, "")) for of_video in metrics.values()))
     Console(width=None if sys.stdout.isatty() else 160).print(table)

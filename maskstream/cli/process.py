@@ -1,4 +1,4 @@
-"""The process: its title, its signals, its memory, its log."""
+"""Set up the process: its title, signals, standard streams, memory and log."""
 
 import ctypes
 import io
@@ -15,7 +15,7 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from maskstream.errors import SinkClosed, SinkError
-from maskstream.io.files import abandon, printable
+from maskstream.io.files import abandon, one_line
 from maskstream.io.user_folders import lend_folders
 from maskstream.redaction import redact_text
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 _MAY_BE_SECRET: Final = re.compile(r"@|://|secret|password|token", re.IGNORECASE)
 MALLOC_OPTIONS: Final = {"M_MMAP_THRESHOLD": (-3, 2**30), "M_TRIM_THRESHOLD": (-1, 2**30), "M_ARENA_MAX": (-8, 1)}
-"""Numbers of mallopt(3) and what they are set to."""
+"""Options of mallopt(3): their numbers and values."""
 
 
 def hide_arguments(program: str) -> None:
-    """Keep passwords and tokens out of the list of processes; to be called before anything that takes time.
+    """Hide the arguments in the list of processes if one may contain a password or token. Call it first.
 
-    Every argument that may hold one counts: a URL anywhere in it, an @, or the name of a secret as in `--set`.
+    An argument may contain one if it contains a URL, an @, or the name of a secret as in `--set`.
     """
     if any(_MAY_BE_SECRET.search(argument) for argument in sys.argv):
         from setproctitle import setproctitle
@@ -41,31 +41,31 @@ def hide_arguments(program: str) -> None:
         setproctitle(f"{program} --source ***")
 
 
-def hide_secrets_of_mistakes() -> None:
-    """Print the traceback of a mistake in this program without the passwords in its text, from whatever thread it comes.
+def redact_tracebacks() -> None:
+    """Print tracebacks of internal errors, in any thread, without the passwords in their text.
 
-    Whoever has hooks of their own keeps them.
+    Hooks that another program has set are kept.
     """
     if sys.excepthook is sys.__excepthook__:
-        sys.excepthook = _say_mistake
+        sys.excepthook = _print_redacted
     if threading.excepthook is threading.__excepthook__:
-        threading.excepthook = _say_mistake_of_thread
+        threading.excepthook = _print_redacted_of_thread
 
 
-def _say_mistake(kind: type[BaseException], mistake: BaseException | None, trace: TracebackType | None) -> None:
-    sys.stderr.write(redact_text("".join(traceback.format_exception(kind, mistake, trace))))
+def _print_redacted(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    sys.stderr.write(redact_text("".join(traceback.format_exception(kind, error, trace))))
 
 
-def _say_mistake_of_thread(failed: threading.ExceptHookArgs) -> None:
+def _print_redacted_of_thread(failed: threading.ExceptHookArgs) -> None:
     if failed.exc_type is not SystemExit:
-        _say_mistake(failed.exc_type, failed.exc_value, failed.exc_traceback)
+        _print_redacted(failed.exc_type, failed.exc_value, failed.exc_traceback)
 
 
 class Stopper:
-    """Turns SIGINT and SIGTERM into a clean end; a second signal ends the program at once."""
+    """Stops the engine on SIGINT or SIGTERM. A second signal ends the process at once."""
 
     def __init__(self) -> None:
-        """Take the signals."""
+        """Install the signal handlers."""
         self.received = 0
         self.engine: Engine | None = None
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -79,24 +79,24 @@ class Stopper:
 
 
 def mend_streams() -> None:
-    """Let the program run where standard input, output or error are closed (`>&-`), are none (pythonw), or break later.
+    """Make standard input, output and error usable where they are closed (`>&-`) or None (pythonw), or break later.
 
-    A closed descriptor would be given to the next file that is opened, and what a library prints would be written into it.
-    To write to a closed standard output is an error. A log that cannot be written to standard error is lost, and no error.
+    The system gives the number of a closed descriptor to the next file that is opened: what a library prints would be written
+    into this file. Writing to a closed standard output is an error. Log lines that cannot be written to standard error are lost.
     """
     for number, flags in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):  # standard output cannot be written to
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, flags)  # the lowest number that is free, which is this one
-    if sys.stdout is None or (sys.stdout is sys.__stdout__ and not isinstance(sys.stdout, _Answers)):
-        sys.stdout = _Answers(**_like(1, sys.stdout))
+            os.open(os.devnull, flags)  # it gets the lowest free number, which is this one
+    if sys.stdout is None or (sys.stdout is sys.__stdout__ and not isinstance(sys.stdout, _Output)):
+        sys.stdout = _Output(**_options_like(1, sys.stdout))
     if sys.stderr is None or (sys.stderr is sys.__stderr__ and not isinstance(sys.stderr, _Log)):
-        sys.stderr = _Log(**_like(2, sys.stderr))
+        sys.stderr = _Log(**_options_like(2, sys.stderr))
 
 
-def _like(number: int, stream: TextIO | None) -> dict[str, Any]:
-    """Return what makes a text stream of a descriptor that is like another stream."""
+def _options_like(number: int, stream: TextIO | None) -> dict[str, Any]:
+    """Return the options of a text stream for a descriptor, with the encoding and buffering of another stream."""
     if not isinstance(stream, io.TextIOWrapper):
         return {"buffer": open(number, "wb", closefd=False), "encoding": "utf-8", "errors": "backslashreplace"}
     buffer = open(number, "wb", 0 if stream.write_through else -1, closefd=False)  # noqa: SIM115 (open as long as the process)
@@ -104,19 +104,19 @@ def _like(number: int, stream: TextIO | None) -> dict[str, Any]:
     return {"buffer": buffer, **options}
 
 
-class _Answers(io.TextIOWrapper):
-    """Standard output whose errors are ours: argparse and rich make something else of those of the system."""
+class _Output(io.TextIOWrapper):
+    """Standard output that raises our own errors: argparse and rich hide or change an `OSError`."""
 
     def write(self, text: str, /) -> int:
-        with self._ours():
+        with self._own_errors():
             return super().write(text)
 
     def flush(self) -> None:
-        with self._ours():
+        with self._own_errors():
             super().flush()
 
     @contextmanager
-    def _ours(self) -> Generator[None, None, None]:
+    def _own_errors(self) -> Generator[None, None, None]:
         try:
             yield
         except BrokenPipeError as error:
@@ -128,7 +128,7 @@ class _Answers(io.TextIOWrapper):
 
 
 class _Log(io.TextIOWrapper):
-    """Standard error of a program that goes on where nobody reads it, or the disk that it is written to is full."""
+    """Standard error that drops text which cannot be written, because the reader has left or the disk is full."""
 
     def write(self, text: str, /) -> int:
         try:
@@ -142,7 +142,7 @@ class _Log(io.TextIOWrapper):
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep the models' large buffers for the next frame: fresh pages cost about a fifth of the frame rate on a CPU."""
+    """Let glibc keep the large buffers of the models for the next frame. New pages cost a fifth of the frame rate on a CPU."""
     if sys.platform != "linux":
         return
     libc = ctypes.CDLL(None)
@@ -152,7 +152,7 @@ def keep_freed_memory() -> None:
 
 
 def start_log(console: "Console", level: str) -> None:
-    """Write the log through the console, so that it does not tear a progress bar; without passwords, whoever wrote them."""
+    """Write the log through the console, which keeps a progress bar intact, and redact passwords in all lines."""
     from loguru import logger
 
     def line(record: "Record") -> str:
@@ -161,14 +161,14 @@ def start_log(console: "Console", level: str) -> None:
     def write(message: "Message") -> None:
         console.out(redact_text(message), end="", highlight=False)
 
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # on damaged metadata of pictures
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # on damaged metadata of images
     logger.remove()
     logger.configure(patcher=_in_one_line)
-    # Values of variables in tracebacks (`diagnose`) may be URLs with passwords.
+    # With `diagnose` tracebacks would show values of variables, which may be URLs with passwords.
     logger.add(write, level=level, format=line, backtrace=False, diagnose=False)
     lend_folders()
 
 
 def _in_one_line(record: "Record") -> None:
-    """Escape newlines and other control characters, which names of files and cameras may hold: a message is one line."""
-    record["message"] = printable(record["message"])
+    """Escape newlines and other control characters, which names of files and cameras may contain."""
+    record["message"] = one_line(record["message"])

@@ -1,4 +1,4 @@
-"""Puts together who is told of people: files, brokers, addresses."""
+"""Open the sinks of events, counts and the summary: files, MQTT brokers, webhooks."""
 
 import os
 from collections import Counter
@@ -30,7 +30,7 @@ _BYTES_PER_MB: Final = 1_000_000
 
 
 class Reporting:
-    """The sinks that tell of people, and the book that they share."""
+    """The sinks of events, counts and the summary, and the event detector that they share."""
 
     def __init__(self, settings: SourceSettings) -> None:
         """Begin without sinks.
@@ -39,70 +39,70 @@ class Reporting:
             settings: The receivers, and for each source which labels lead to an event and what may be stored of a face.
 
         Raises:
-            ConfigError: An address is wrong, or a variable of the environment is not set.
+            ConfigError: An address is wrong, or an environment variable is not set.
         """
         self._settings = settings
-        self._config = config = settings.common
-        self._carriers = _carriers(config.events)
-        self._queue = _required_queue(config.events.queue) if self._carriers else _queue(config.events.queue) or ""
+        self._config = settings.common
+        self._transports = _transports(self._config.events)
+        self._queue = _queue_path(self._config.events.queue, required=bool(self._transports))
         self._detector = EventDetector(settings, self._crop)
 
     def _crop(self, output: Output, face: Face) -> bytes | None:
         return stored_crop(output, face, self._settings.of(output.frame.source_id).privacy)
 
     def require_people(self, events: str | None, summary: str | None) -> None:
-        """Refuse to tell of people where nobody is tracked.
+        """Refuse events and a summary where people are not tracked.
 
         Raises:
-            ConfigError: Somebody wants to be told.
+            ConfigError: Events or a summary are requested, and `tracking.enabled` is false.
         """
-        if (events or summary or self._carriers) and not self._config.tracking.enabled:
-            raise ConfigError("tracking.enabled: false, but events and the summary are of people; set it to true")
+        if (events or summary or self._transports) and not self._config.tracking.enabled:
+            raise ConfigError("tracking.enabled: false, but events and the summary need tracking; set it to true")
 
-    def sinks(self, events: str | None, summary: str | None, console: Console | None, *, anew: bool = False) -> Iterator[Sink]:
-        """Open one sink after the other.
+    def sinks(self, events: str | None, summary: str | None, console: Console | None, *, replace: bool = False) -> Iterator[Sink]:
+        """Open the sinks in sequence.
 
         Args:
             events: A file of JSON lines, or None.
             summary: A JSON file, or None.
-            console: Where the table of the summary goes.
-            anew: Whether the file of events is replaced where there is one; it is continued otherwise.
+            console: The console of the summary table.
+            replace: Whether an existing file of events is replaced; it is continued otherwise.
 
         Raises:
             SinkError: A file cannot be written.
         """
-        if self._carriers:
+        if self._transports:
             outbox = Outbox(self._queue, round(self._config.events.queue_mb * _BYTES_PER_MB))
             outbox.join()  # until all deliveries use it
             try:
                 self._claim(outbox)
-                for transport in self._carriers:
+                for transport in self._transports:
                     yield EventSink(self._detector, Delivery(transport, outbox))
             finally:
                 outbox.leave()
         else:
-            self._look_into_queue()
+            self._log_waiting()
         if events is not None:
-            yield EventSink(self._detector, JsonlEvents(events, "w" if anew else "a"))
+            yield EventSink(self._detector, JsonlEvents(events, "w" if replace else "a"))
         if summary is not None:
             from maskstream.sinks.summary import SummarySink
 
             yield SummarySink(summary, self._detector, console)
 
-    def _look_into_queue(self) -> None:
-        """Say what waits where no receiver is named."""
-        if self._queue and os.path.exists(self._queue):  # noqa: PTH110 (Path raises where nobody may look)
+    def _log_waiting(self) -> None:
+        """Log which records of earlier runs wait in the queue, where this run names no receiver."""
+        if self._queue and os.path.exists(self._queue):  # noqa: PTH110 (Path raises without permission)
             for receiver, records in peek(Path(self._queue)).items():
                 logger.info("{}: {} records wait for {}; no receiver is named in this run", self._queue, records, receiver)
 
     def _claim(self, outbox: Outbox) -> None:
-        """Let the receivers have what waits for them, and say what waits for others."""
+        """Assign the records of earlier runs to the receivers of this run, and log those of other receivers."""
         days = self._config.events.unclaimed_days
-        keys = {transport.key for transport in self._carriers}
-        formers = {transport.key: [key for key in transport.former_keys if key not in keys] for transport in self._carriers}
+        keys = {transport.key for transport in self._transports}
+        formers = {transport.key: [key for key in transport.former_keys if key not in keys] for transport in self._transports}
         try:
             counts = outbox.claim(formers, time(), days)
-        except SinkError as error:  # the disk may be full: in the next run
+        except SinkError as error:  # the disk may be full; the next run tries again
             logger.warning("{}", error)
             return
         for receiver, records in counts.items():
@@ -110,14 +110,21 @@ class Reporting:
                 logger.warning("{}: {} records for {} are deleted: no run names it any more", outbox.path, -records, receiver)
             else:
                 logger.warning(
-                    "{}: {} records wait for {}, which this run does not name; name it again and they are delivered, else they "
-                    "are deleted after {:g} days, or at once with --set events.unclaimed_days=0",
-                    *(outbox.path, records, receiver, days),
+                    "{}: {} records wait for {}, which this run does not name; name it again to deliver them; else they are "
+                    "deleted after {:g} days, or at once with --set events.unclaimed_days=0",
+                    outbox.path,
+                    records,
+                    receiver,
+                    days,
                 )
 
 
-def _carriers(events: EventsConfig) -> list[Transport]:
-    """Return whom to deliver to over a network; nothing is opened yet."""
+def _transports(events: EventsConfig) -> list[Transport]:
+    """Return the transports to all receivers over a network. Nothing is connected yet.
+
+    Raises:
+        ConfigError: An address is wrong, or is given twice.
+    """
     transports: list[Transport] = []
     if events.mqtt is not None:
         from maskstream.events.mqtt import Mqtt
@@ -133,36 +140,36 @@ def _carriers(events: EventsConfig) -> list[Transport]:
 
 
 def _webhooks(events: EventsConfig) -> list["Webhook"]:
-    """Return the addresses to post to; of those without a name that differ in their query alone, the query is part of the key."""
+    """Return the webhooks. The key of two unnamed ones whose addresses differ in the query only includes the query."""
     from maskstream.events.webhook import Webhook
 
     hooks = []
-    for hook in events.webhooks:
-        secret = None if hook.secret is None else expand(hook.secret, "events.webhooks: secret")
-        hooks.append(Webhook(expand(hook.url, "events.webhooks: url"), secret, hook.name, events.ca_file))
-    addresses = Counter(transport.address_key for transport in hooks)
-    for transport in hooks:
-        if transport.key == transport.address_key and addresses[transport.key] > 1:
-            transport.key = transport.full_key
+    for given in events.webhooks:
+        secret = None if given.secret is None else expand(given.secret, "events.webhooks: secret")
+        hooks.append(Webhook(expand(given.url, "events.webhooks: url"), secret, given.name, events.ca_file))
+    addresses = Counter(hook.address_key for hook in hooks)
+    for hook in hooks:
+        if hook.key == hook.address_key and addresses[hook.key] > 1:
+            hook.key = hook.full_key
     return hooks
 
 
-def _queue(given: str | None) -> str | None:
-    """Return where events wait for their receivers; None where there is no folder that outlasts the program."""
-    folder = state_folder()
-    path = expand_home(given) if given is not None else None if folder is None else str(folder / "events.db")
-    return None if path is None or path.startswith("~") else path
-
-
-def _required_queue(given: str | None) -> str:
-    """Return where events wait for their receivers.
+def _queue_path(given: str | None, *, required: bool) -> str:
+    """Return the file in which records wait for their receivers; an empty text where there is no home folder.
 
     Raises:
-        ConfigError: There is no folder that outlasts the program.
+        ConfigError: It is `required`, and there is no home folder.
     """
-    path = _queue(given)
-    if path is None:
+    folder = state_folder()
+    path = ""
+    if given is not None:
+        path = expand_home(given)
+    elif folder is not None:
+        path = str(folder / "events.db")
+    if path and not path.startswith("~"):
+        return path
+    if required:
         raise ConfigError(
             f"events.queue: {given or 'not set'}, and there is no home folder; set it to a file that outlasts the run"
         )
-    return path
+    return ""

@@ -1,4 +1,4 @@
-"""`maskstream run`: watch sources and write what was seen."""
+"""`maskstream run`: watch sources, and write records, videos, events and a summary."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from maskstream.config.schema import Config
-    from maskstream.stream.engine import RunReport
+    from maskstream.stream.report import RunReport
 
 SOURCE_HELP = (
     "webcam (index or device), video file, image, folder or quoted pattern of videos and images, URL (rtsp, http, rtmp, srt, "
@@ -75,7 +75,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Watch the sources until they end or a signal comes; return the exit code."""
+    """Watch the sources until they end or a signal arrives, and return the exit code."""
     stopper = Stopper()
     if arguments.version:
         print(f"maskstream {__version__}")
@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def watch(arguments: argparse.Namespace, stopper: Stopper) -> None:
-    """Build an engine, run it where the stopper can reach it, and say in the log what it did."""
+    """Build an engine and run it, so that the stopper can stop it, and log what it did."""
     from loguru import logger
     from rich.console import Console
 
@@ -96,18 +96,24 @@ def watch(arguments: argparse.Namespace, stopper: Stopper) -> None:
     command_line = layers(arguments)
     config = load_config(arguments.config, command_line)
 
-    from maskstream.cli.build import StreamRequest, build_engine  # takes longer than to refuse a configuration
+    from maskstream.cli.build import build_engine  # a wrong configuration is refused before these imports
+    from maskstream.cli.request import StreamRequest
     from maskstream.io.files import readable_by
 
     request = StreamRequest(
-        tuple(arguments.source),
-        *(arguments.output, arguments.jsonl, arguments.csv, arguments.status, arguments.show),
-        *(arguments.events, arguments.summary),
+        sources=tuple(arguments.source),
+        output=arguments.output,
+        jsonl=arguments.jsonl,
+        csv=arguments.csv,
+        status=arguments.status,
+        events=arguments.events,
+        summary=arguments.summary,
+        show=arguments.show,
         console=None if arguments.quiet else console,
         progress=console if console.is_terminal and not arguments.quiet else None,
         overwrite=arguments.overwrite,
         command_line=tuple(command_line),
-        reads=_read_besides(arguments.config, config),
+        reads=_files_read(arguments.config, config),
     )
     keep_freed_memory()
     with readable_by(config.privacy.readable_by):
@@ -115,18 +121,18 @@ def watch(arguments: argparse.Namespace, stopper: Stopper) -> None:
         logger.info("{}", summary(stopper.engine.run()))
 
 
-def _read_besides(given: "Path | None", config: "Config") -> tuple[str, ...]:
-    """Return which files a run reads besides its sources; some may be names of something else."""
+def _files_read(given: "Path | None", config: "Config") -> tuple[str, ...]:
+    """Return the files that a run reads besides its sources. Some may be names of models instead."""
     files = (given, config.detector.weights, config.classifier.weights)
     return tuple(str(file) for file in files if file is not None)
 
 
 def summary(report: "RunReport") -> str:
-    """Return what a run did, as a line for the log."""
+    """Return the metrics of a run as a log line."""
     fps = report.frames / report.elapsed_s if report.elapsed_s else 0.0
     model_share = report.model_s / report.elapsed_s if report.elapsed_s else 0.0
     dropped = f", {report.dropped} dropped" if report.dropped else ""
-    unusable = f"; {counted(report.unusable, 'answer')} of the models no finite numbers" if report.unusable else ""
+    unusable = f"; {counted(report.unusable, 'output')} of the models not finite" if report.unusable else ""
     return (
         f"{counted(report.frames, 'frame')}, {report.analysed} analysed{dropped}, {counted(report.faces, 'face')} "
         f"in {report.elapsed_s:.1f} s: "

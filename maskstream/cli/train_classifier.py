@@ -1,4 +1,4 @@
-"""`maskstream train-classifier`: train a classifier of the crops of `make-crops`; configs/train_classifier.yaml says how."""
+"""`maskstream train-classifier`: train a classifier on crops with the settings of configs/train_classifier.yaml."""
 
 import argparse
 from pathlib import Path
@@ -14,22 +14,25 @@ if TYPE_CHECKING:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what is learnt from, and the options of any training."""
+    """Add the options of `train-classifier`."""
     parser.add_argument("--data", type=Path, metavar="DIR", help="crops: DIR/train/CLASS and DIR/val/CLASS")
-    parser.add_argument("--check", metavar="FILE", help="judge DIR/val with these weights, and train nothing")
+    parser.add_argument("--check", metavar="FILE", help="classify DIR/val with these weights and print the metrics; no training")
     parser.add_argument(
-        "--teacher", type=own_or_shipped, metavar="FILE", help="trained classifier to learn from beside the labels"
+        "--teacher",
+        type=own_or_shipped,
+        metavar="FILE",
+        help="trained classifier; its answers are a training target beside the labels",
     )
     add_training_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train it."""
+    """Train the classifier."""
     return run_training(arguments, train)
 
 
 def train(arguments: argparse.Namespace, request: "TrainingRequest", layers: "list[Layer]") -> dict[str, float]:
-    """Train, try out or only judge what the command line asks for; return the figures."""
+    """Train, do a dry run, or check existing weights; return the metrics."""
     from maskstream.training.run import check_classifier, load_classifier_recipe, train_classifier, try_classifier
 
     require_options(arguments, "data")

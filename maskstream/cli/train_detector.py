@@ -1,4 +1,4 @@
-"""`maskstream train-detector`: train a detector of faces with eyes and nose; configs/train_detector.yaml says how."""
+"""`maskstream train-detector`: train a detector of faces, eyes and nose with the settings of configs/train_detector.yaml."""
 
 import argparse
 from pathlib import Path
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what is learnt from, and the options of any training."""
-    parser.add_argument("--images", type=Path, metavar="DIR", help="folder of pictures")
-    parser.add_argument("--annotations", type=Path, metavar="PATH", help="labels to learn from: COCO keypoints")
-    parser.add_argument("--val-annotations", type=Path, metavar="PATH", help="labels to choose the best weights by")
+    """Add the options of `train-detector`."""
+    parser.add_argument("--images", type=Path, metavar="DIR", help="folder of images")
+    parser.add_argument("--annotations", type=Path, metavar="PATH", help="training labels: COCO keypoints")
+    parser.add_argument("--val-annotations", type=Path, metavar="PATH", help="validation labels; they select the best weights")
     add_training_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train it."""
+    """Train the detector."""
     return run_training(arguments, train)
 
 
 def train(arguments: argparse.Namespace, request: "TrainingRequest", layers: "list[Layer]") -> dict[str, float]:
-    """Train, or only try out, what the command line asks for; return the figures."""
+    """Train, or do a dry run; return the metrics."""
     from maskstream.training.run import load_detector_recipe, train_detector, try_detector
 
     require_options(arguments, "images", "annotations")

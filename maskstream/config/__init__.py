@@ -1,1 +1,1 @@
-"""The configuration: its schema, the layers it is put together from, and lists of cameras."""
+"""The schema of the configuration, its layers, and lists of cameras."""

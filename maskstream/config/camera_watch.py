@@ -1,4 +1,4 @@
-"""Lists of cameras that are edited while the program runs."""
+"""Read lists of cameras again when they are edited while the program runs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,23 +12,23 @@ from maskstream.config.loading import Layer
 from maskstream.config.schema import Config
 from maskstream.errors import MaskStreamError
 
-_LOOK_EVERY_S: Final = 0.5
+_CHECK_EVERY_S: Final = 0.5
 _Stamp = tuple[int, int, int] | None
 
 
 class CameraWatch:
-    """Looks now and then whether a list of cameras was edited, and reads it once nobody writes to it any more."""
+    """Checks regularly whether a list of cameras was edited, and reads it when the edit is complete."""
 
     def __init__(
         self, locations: Sequence[str], config: Config, clock: Clock = MONOTONIC, command_line: Sequence[Layer] = ()
     ) -> None:
-        """Watch the lists among what was given to `--source`, before they are read for the first time.
+        """Begin before the lists are read for the first time.
 
         Args:
-            locations: All that was given.
-            config: What holds where a camera has no settings of its own.
-            clock: Says when to look.
-            command_line: What wins over a camera's own settings.
+            locations: All values of `--source`. Those that are no lists are not watched.
+            config: The configuration of cameras without settings of their own.
+            clock: The clock of the checks.
+            command_line: The layers that override a camera's own settings.
         """
         self._locations = locations
         self._command_line = command_line
@@ -36,17 +36,17 @@ class CameraWatch:
         self._clock = clock
         self._lists = [Path(location) for location in locations if is_list(location)]
         self._read = self._seen = self._stamps()
-        self._looked_at_s = clock.now_s()
+        self._checked_s = clock.now_s()
 
     def poll(self) -> list[Camera] | None:
-        """Return all cameras where a list was edited since the last call; None where none was, or where it cannot be used.
+        """Return all cameras after a list was edited; None without an edit, and where the edited list is wrong.
 
-        A list that changed since the last look may be half written: it is read when two looks find the same.
+        A list that has changed since the last check may be incomplete: it is read when two checks in sequence find the same file.
         """
         now_s = self._clock.now_s()
-        if not self._lists or now_s - self._looked_at_s < _LOOK_EVERY_S:
+        if not self._lists or now_s - self._checked_s < _CHECK_EVERY_S:
             return None
-        self._looked_at_s = now_s
+        self._checked_s = now_s
         before, self._seen = self._seen, self._stamps()
         if self._seen == self._read or self._seen != before:
             return None
@@ -54,7 +54,7 @@ class CameraWatch:
         try:
             return read_cameras(self._locations, self._config, self._command_line)
         except MaskStreamError as error:
-            logger.error("{}; the cameras stay as they are", error)
+            logger.error("{}; the cameras are not changed", error)
             return None
 
     def _stamps(self) -> list[_Stamp]:
@@ -65,5 +65,5 @@ def _stamp(path: Path) -> _Stamp:
     try:
         stat = path.stat()
     except OSError:
-        return None  # editors replace files
+        return None  # an editor may be replacing the file
     return stat.st_ino, stat.st_mtime_ns, stat.st_size

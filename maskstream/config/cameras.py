@@ -1,4 +1,4 @@
-"""Which cameras to watch: what `--source` names, one by one or as a YAML list with settings of their own."""
+"""Read the cameras and other sources of `--source`, including YAML lists of cameras with settings of their own."""
 
 import os
 from collections import Counter
@@ -32,88 +32,88 @@ PER_CAMERA: Final[dict[str, tuple[str, ...]]] = {
     "privacy": ("blur", "store_crops"),
 }
 _OPENED_WITH: Final = ("network", "webcam", "video")
-"""Sections that a source or its recording is opened with: another value opens both anew, all else is applied while they run."""
+"""Sections that a source and its recording are opened with. A change reopens both; other changes apply while they run."""
 NAMED_SECTIONS: Final = ("zones",)
-"""Sections whose keys a user chooses."""
-_WHICH_ARE_TAKEN: Final = (
-    f"pictures end in {', '.join(IMAGE_SUFFIXES[:4])} or the like, videos in {', '.join(VIDEO_SUFFIXES[:6])} or the like"
+"""Sections whose keys are chosen by the user."""
+_KNOWN_SUFFIXES: Final = (
+    f"images end in {', '.join(IMAGE_SUFFIXES[:4])} or similar, videos in {', '.join(VIDEO_SUFFIXES[:6])} or similar"
 )
 _EXAMPLE: Final = "see configs/cameras.yaml"
 
 
 @dataclass(frozen=True)
 class Camera:
-    """A source that a user named."""
+    """A source of `--source`."""
 
     name: str
     """Its name in records and file names, without passwords; unique in a run."""
     location: str
     """Index, path or URL, with its password."""
     config: Config
-    """The configuration with the camera's own settings laid over it."""
+    """The configuration, with the settings of the camera merged over it."""
     batch: Batch | None = field(default=None, compare=False)
-    """That of the other videos of its folder or pattern."""
+    """The batch of the videos of its folder or pattern; None for other sources."""
 
     def __repr__(self) -> str:
         return f"Camera({self.name!r}, {redact(self.location)!r})"
 
     @property
     def may_come_back(self) -> bool:
-        """Whether it is none of the files: it is opened by the thread that reads it, and again when it is lost."""
+        """Whether the source is reconnected when it is lost: a URL or a webcam. The thread that reads it also opens it."""
         return may_come_back(self.location)
 
     def opens_like(self, other: "Camera") -> bool:
-        """Return whether the source and the recording of both are opened in the same way."""
+        """Return whether two cameras open the same source with the same settings."""
         return self.location == other.location and all(
             getattr(self.config, section) == getattr(other.config, section) for section in _OPENED_WITH
         )
 
 
 def read_cameras(locations: Iterable[str], config: Config, command_line: Sequence[Layer] = ()) -> list[Camera]:
-    """Return the cameras behind what was given to `--source`, in order.
+    """Return the cameras of `--source`, in order.
 
     Args:
-        locations: Each an index, path or URL, or a YAML file with a list of cameras.
-        config: What holds where a camera has no settings of its own.
-        command_line: What `--set` and options say, which `config` has already: it wins over a camera's own settings, and
-            one line of the log names those that give way.
+        locations: Values of `--source`: an index, path or URL, or a YAML file with a list of cameras.
+        config: The configuration of cameras without settings of their own.
+        command_line: The layers of `--set` and of other options, which `config` already contains. They override a camera's own
+            settings; one log line lists the overridden settings.
 
     Raises:
         ConfigError: A list of cameras is wrong, or two cameras have the same name.
-        SourceOpenError: There is no such list.
+        SourceOpenError: A list does not exist.
     """
     cameras: list[Camera] = []
-    give_way: list[str] = []
+    all_overridden: list[str] = []
     for location in locations:
         if is_list(location):
             for camera, overridden in _read_list(location, config, command_line):
                 cameras.append(camera)
-                give_way += overridden
+                all_overridden += overridden
         else:
             cameras.append(_camera_of(plain_location(location), cameras, config))
     turns = Turns()
     cameras = [each for camera in cameras for each in _spread(camera, turns)]
     repeated = next((name for name, count in Counter(camera.name for camera in cameras).items() if count > 1), None)
     if repeated is not None:
-        raise ConfigError(f"{repeated}: given twice; give each source once, each camera a name of its own")
+        raise ConfigError(f"{repeated}: given twice; give each source once, and each camera a name of its own")
     _refuse_shared_pipes(cameras)
-    if give_way:
-        logger.warning("the command line wins over the list of cameras: {}", "; ".join(give_way))
+    if all_overridden:
+        logger.warning("the command line overrides the list of cameras: {}", "; ".join(all_overridden))
     return cameras
 
 
 def _camera_of(location: str, before: Iterable[Camera], config: Config) -> Camera:
-    """Return a source under its location as name; with a number where another one differs from it by its secrets alone."""
+    """Return a source named after its location, with a number where another source differs only in its password or token."""
     name = source_name(location)
     alike = [camera for camera in before if source_name(camera.location) == name and camera.location != location]
     return Camera(f"{name} {len(alike) + 1}" if alike else name, location, config)
 
 
 def _spread(camera: Camera, turns: Turns) -> list[Camera]:
-    """Return a source for each video of a folder or pattern, behind one for its pictures; any other source as it is.
+    """Return one source for the images of a folder or pattern and one for each of its videos; other sources unchanged.
 
     Raises:
-        SourceOpenError: There is neither a picture nor a video.
+        SourceOpenError: The folder or pattern has neither images nor videos.
     """
     location, recursive = camera.location, camera.config.pictures.recursive
     found = find_files(location, recursive=recursive) if is_folder_or_pattern(location) else None
@@ -121,11 +121,11 @@ def _spread(camera: Camera, turns: Turns) -> list[Camera]:
         return [camera]
     if not (found.images or found.videos):
         raise SourceOpenError(f"{one_line(location)}: {_why_nothing(found)}")
-    found.say_left_out()
+    found.log_left_out()
     if not found.videos:
         return [camera]
     if not found.images:
-        found.say_refused()
+        found.log_refused()
     batch = Batch(camera.name, turns)
     images = [replace(camera, batch=batch)] if found.images else []
     is_named = camera.name != source_name(location)
@@ -137,72 +137,76 @@ def _spread(camera: Camera, turns: Turns) -> list[Camera]:
 def _why_nothing(found: Found) -> str:
     if is_pattern(found.location):
         count = len(found.others)
-        return f"none of the {count} files that match is a picture or video" if count else "nothing matches; check the path"
+        return f"none of the {count} files that match is an image or video" if count else "no file matches; check the path"
     deep = find_files(found.location, recursive=True) if found.folders else None
     if deep and (deep.images or deep.videos):
-        return "its pictures and videos are all in folders of it; add --recursive"
+        return "its images and videos are all in subfolders; add --recursive"
     if found.refused:
-        return f"cannot be read: {found.refused[0].strerror}; check who may read it"
-    return f"no picture or video in this folder; {_WHICH_ARE_TAKEN}"
+        return f"cannot be read: {found.refused[0].strerror}; check its permissions"
+    return f"no image or video in this folder; {_KNOWN_SUFFIXES}"
 
 
 def _refuse_shared_pipes(cameras: Iterable[Camera]) -> None:
-    """Refuse two sources that would read one pipe: each would get parts of what comes."""
+    """Refuse two sources that read one pipe: each would receive parts of the data."""
     read: dict[Hashable, str] = {}
     for camera in cameras:
         identity = pipe_identity(camera.location)
         if identity in read:
-            raise ConfigError(f"{camera.name}: the pipe that {read[identity]} reads too; give each source a pipe of its own")
+            raise ConfigError(f"{camera.name}: this pipe is also read by {read[identity]}; give each source a pipe of its own")
         if identity is not None:
             read[identity] = camera.name
 
 
 def is_list(location: str) -> bool:
-    """Return whether what was given to `--source` names a list of cameras."""
+    """Return whether a value of `--source` is a list of cameras."""
     return "://" not in location and Path(location).suffix.lower() in _YAML_SUFFIXES
 
 
 def _read_list(path: str, config: Config, command_line: Sequence[Layer]) -> Iterator[tuple[Camera, list[str]]]:
-    if not os.path.exists(path):  # noqa: PTH110 (Path raises where nothing may be looked up)
+    if not os.path.exists(path):  # noqa: PTH110 (Path raises without permission)
         raise SourceOpenError(f"{path}: no such file; check the path")
     entries = read_yaml(Path(path), text_keys())
     if not isinstance(entries, list) or not entries:
-        raise ConfigError(f"{path}: holds no list of cameras; {_EXAMPLE}")
+        raise ConfigError(f"{path}: not a list of cameras; {_EXAMPLE}")
     for number, entry in enumerate(entries, 1):
         yield _read_camera(entry, f"{path}: camera {number}", config, command_line)
 
 
 def _read_camera(entry: Any, origin: str, config: Config, command_line: Sequence[Layer]) -> tuple[Camera, list[str]]:
-    """Return a camera, and which of its settings give way to the command line."""
+    """Return a camera, and its settings that the command line overrides."""
     if not isinstance(entry, Mapping):
         raise ConfigError(f"{origin}: expected name and url; {_EXAMPLE}")
     settings = dict(entry)
     name, url = (_text(settings.pop(key, None), key, origin) for key in ("name", "url"))
     origin = f"{origin} ({name})"
     _refuse_common(settings, origin)
-    wanted = refine(config, Layer(origin, settings))
-    holds = refine(wanted, *command_line)
-    give_way = [f"{name}: {said}" for said in _differences(settings, wanted.model_dump(), holds.model_dump())]
-    return Camera(name, plain_location(expand(url, origin)), holds), give_way
+    requested = refine(config, Layer(origin, settings))
+    effective = refine(requested, *command_line)
+    overridden = [
+        f"{name}: {difference}" for difference in _differences(settings, requested.model_dump(), effective.model_dump())
+    ]
+    return Camera(name, plain_location(expand(url, origin)), effective), overridden
 
 
-def _differences(settings: Mapping[str, Any], wanted: Mapping[str, Any], holds: Mapping[str, Any], at: str = "") -> Iterator[str]:
-    """Yield which settings are other than wanted, with both values."""
+def _differences(
+    settings: Mapping[str, Any], requested: Mapping[str, Any], effective: Mapping[str, Any], at: str = ""
+) -> Iterator[str]:
+    """Yield the settings whose value differs from the requested one, with both values."""
     for key, value in settings.items():
-        if isinstance(value, Mapping) and isinstance(holds[key], Mapping):
-            yield from _differences(value, wanted[key], holds[key], f"{at}{key}.")
-        elif wanted[key] != holds[key]:
-            yield f"{at}{key} is {holds[key]}, not {wanted[key]}"
+        if isinstance(value, Mapping) and isinstance(effective[key], Mapping):
+            yield from _differences(value, requested[key], effective[key], f"{at}{key}.")
+        elif requested[key] != effective[key]:
+            yield f"{at}{key} is {effective[key]}, not {requested[key]}"
 
 
 def _text(value: object, key: str, origin: str) -> str:
     if isinstance(value, str) and value.strip():
         return value.strip()
-    raise ConfigError(f"{origin}: {key} is missing or no text; {_EXAMPLE}")
+    raise ConfigError(f"{origin}: {key} is missing or not text; {_EXAMPLE}")
 
 
 def _refuse_common(settings: Mapping[str, Any], origin: str) -> None:
-    """Refuse what all cameras share."""
+    """Refuse settings that all cameras share."""
     for section, values in settings.items():
         if section in NAMED_SECTIONS:
             continue

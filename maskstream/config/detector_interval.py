@@ -1,12 +1,12 @@
-"""How often the detector looks at a source: the one rule in which `detector.every`, `stream.stride` and `privacy.blur` meet.
+"""Decide which frames the detector runs on, from `detector.every`, `stream.stride` and `privacy.blur`.
 
-Frames are counted as the source gives them, whether they are analysed or not.
+All frames of a source are counted, analysed or not.
 
-- `stream.stride`: frames 0, S, 2S ... are analysed; those between only travel along into the video of a file.
-- `detector.every`: of the analysed frames, the detector looks at the first one that is N or more frames after the last that it
-  looked at. With a stride of N or more that is every analysed frame: `detector.every` is then without effect.
-- `privacy.blur`: where faces are covered, the detector looks at every analysed frame. Somebody may come into the picture
-  between two looks.
+- `stream.stride`: frames 0, S, 2S ... are analysed. The other frames are only written to the annotated video of a file.
+- `detector.every`: the detector runs on an analysed frame that is at least N frames after the last one. With a stride of N or
+  more it runs on every analysed frame, and `detector.every` is without effect.
+- `privacy.blur`: where faces are anonymised, the detector runs on every analysed frame, because a face may appear between two
+  detections.
 """
 
 from collections.abc import Iterator
@@ -15,32 +15,32 @@ from math import ceil
 from maskstream.config.schema import Config
 
 
-def covers_faces(config: Config) -> bool:
-    """Return whether any faces are covered in pictures."""
+def anonymises_faces(config: Config) -> bool:
+    """Return whether any faces are anonymised."""
     return config.privacy.blur != "none"
 
 
 def every_of(config: Config) -> int:
-    """Return N: the detector looks at no more than every Nth frame of a source."""
-    return 1 if covers_faces(config) else config.detector.every
+    """Return the minimum number of frames of a source from one detection to the next."""
+    return 1 if anonymises_faces(config) else config.detector.every
 
 
-def analysed_per_look(config: Config) -> int:
-    """Return how many analysed frames come to one look of the detector."""
+def analysed_per_detection(config: Config) -> int:
+    """Return the number of analysed frames per detection."""
     return ceil(every_of(config) / config.stream.stride)
 
 
-def frames_per_look(config: Config) -> int:
-    """Return how many frames of a source come to one look of the detector, those that are not analysed included."""
-    return analysed_per_look(config) * config.stream.stride
+def frames_per_detection(config: Config) -> int:
+    """Return the number of frames of a source per detection, analysed or not."""
+    return analysed_per_detection(config) * config.stream.stride
 
 
 def remarks(config: Config) -> Iterator[str]:
-    """Yield, for the log, where one setting changes what another does."""
+    """Yield log lines about settings that change the effect of other settings."""
     every, stride = config.detector.every, config.stream.stride
-    if every > 1 and covers_faces(config):
-        yield f"detector.every: {every} is without effect: with privacy.blur the detector looks at every analysed frame"
+    if every > 1 and anonymises_faces(config):
+        yield f"detector.every: {every} is without effect: with privacy.blur the detector runs on every analysed frame"
     elif 1 < every <= stride:
-        yield f"detector.every: {every} is without effect: with a stride of {stride} the detector looks at every analysed frame"
-    if config.detector.region is not None and covers_faces(config):
-        yield "detector.region: the rest of the picture is filled with grey: with privacy.blur only what was looked at is shown"
+        yield f"detector.every: {every} is without effect: with a stride of {stride} the detector runs on every analysed frame"
+    if config.detector.region is not None and anonymises_faces(config):
+        yield "detector.region: the rest of the frame is filled with grey: with privacy.blur only the region is shown"

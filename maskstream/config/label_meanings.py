@@ -1,4 +1,4 @@
-"""What names of classes mean: the table `evaluation.labels`, and what to ask where it does not say enough."""
+"""Look up the meaning of class names in `evaluation.labels`, and ask the user about ambiguous names."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -13,13 +13,13 @@ _MOST_NAMED: Final = 5
 
 
 def ambiguous_names(names: Collection[str], meanings: Mapping[str, LabelMeaning]) -> list[str]:
-    """Return the names of which nobody can tell whether they mean `unknown`, or the class that no other name means.
+    """Return the names that may mean either `unknown` or the class without a name of its own.
 
-    `face` beside `face_mask` alone may be a bare face; beside `face_mask` and `no_mask` it is a face of unknown class.
+    `face` with `face_mask` alone may be a bare face; with `face_mask` and `no_mask` it is a face of unknown class.
 
     Args:
-        names: All names of a set of labels, or of a model.
-        meanings: `evaluation.labels`; only a name that means `ask` can be ambiguous.
+        names: All class names of a set of labels, or of a model.
+        meanings: `evaluation.labels`. Only a name with the meaning `ask` can be ambiguous.
     """
     known = {plain_name(name): meaning for name, meaning in meanings.items()}
     found = {name: known.get(plain_name(name)) for name in names}
@@ -30,7 +30,7 @@ def ambiguous_names(names: Collection[str], meanings: Mapping[str, LabelMeaning]
 
 
 def question(ambiguous: Collection[str], names: Collection[str], meanings: Mapping[str, LabelMeaning]) -> str:
-    """Return in one line what the user is to say about names that are ambiguous beside all the others."""
+    """Return a question to the user about ambiguous names, in one line, with the setting that answers it."""
     known = {plain_name(name): meaning for name, meaning in meanings.items()}
     masked_only = "no_mask" not in {known.get(plain_name(name)) for name in names}
     first, *_ = ambiguous
@@ -44,6 +44,6 @@ def question(ambiguous: Collection[str], names: Collection[str], meanings: Mappi
 
 
 def setting_of(name: str, meaning: LabelMeaning) -> str:
-    """Return the option that says what a name means, fit for a shell; a name of no sensible length is not repeated."""
+    """Return the option that sets the meaning of a name, quoted for a shell; a very long name is replaced by NAME."""
     key = f"evaluation.labels.{plain_name(name) if len(name) <= _LONGEST_REPEATED else 'NAME'}={meaning}"
     return f"--set {key}" if re.fullmatch(r"[\w.=]+", key) else f"--set {key!r}"

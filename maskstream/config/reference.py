@@ -5,32 +5,31 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 _WIDTH: Final = 120
 _KINDS: Final = {"string": "text", "boolean": "true or false", "integer": "integer", "number": "number", "null": "null"}
 
 
-def json_schema(kind: type[BaseModel], title: str) -> dict[str, Any]:
-    """Return the JSON Schema of a configuration file."""
-    schema = without_titles(kind.model_json_schema())
-    return {"$schema": DRAFT, "title": title, **schema}
+def json_schema(kind: Any, title: str) -> dict[str, Any]:
+    """Return the JSON Schema of a section, or of a record that is a `TypedDict`. Unknown keys are not allowed."""
+    return {"$schema": DRAFT, "title": title, **_plain(TypeAdapter(kind).json_schema())}
 
 
-def without_titles(schema: Any) -> Any:
-    """Return a JSON Schema without the titles that pydantic makes of the names of fields."""
+def _plain(schema: Any) -> Any:
+    """Return a JSON Schema without the titles that pydantic makes of names, and with `additionalProperties: false`."""
     if isinstance(schema, list):
-        return [without_titles(each) for each in schema]
+        return [_plain(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    return {
-        key: {name: without_titles(each) for name, each in value.items()}
-        if key in ("properties", "$defs")
-        else without_titles(value)
-        for key, value in schema.items()
-        if key != "title"
-    }
+    plain: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key in ("properties", "$defs"):  # the keys of these are names
+            plain[key] = {name: _plain(each) for name, each in value.items()}
+        elif key != "title":
+            plain[key] = _plain(value)
+    return {**plain, "additionalProperties": False} if "properties" in plain else plain
 
 
 def default_yaml(kind: type[BaseModel], head: str) -> str:

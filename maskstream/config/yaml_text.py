@@ -1,7 +1,7 @@
-"""YAML as people type it: no key twice, and names stay what was typed.
+"""Parse YAML strictly: a key must not occur twice, and the values of text keys are not converted.
 
-YAML 1.1 reads `010` as 8, `on` and `no` as true and false, `1_000` as 1000, `12:30` as 750 and `2024-01-02` as a date, and of a
-key that is given twice it takes the last.
+YAML 1.1 reads `010` as 8, `on` and `no` as true and false, `1_000` as 1000, `12:30` as 750 and `2024-01-02` as a date. If a key
+occurs twice, it uses the last value.
 """
 
 from collections.abc import Collection, Iterator
@@ -10,7 +10,7 @@ from typing import Any, Final
 import yaml
 
 NOT_YAML: Final = (yaml.YAMLError, ValueError, AttributeError, KeyError, TypeError, RecursionError)
-"""What `parse_yaml` raises: PyYAML's own, those for what looks like a date and is none, and for brackets without end."""
+"""The exceptions of `parse_yaml`: those of PyYAML, of invalid dates, and of brackets that are nested too deep."""
 
 _TEXT: Final = "tag:yaml.org,2002:str"
 _NULL: Final = "tag:yaml.org,2002:null"
@@ -18,26 +18,26 @@ _MERGE: Final = "tag:yaml.org,2002:merge"
 
 
 class GivenTwice(ValueError):
-    """A key stands twice in one mapping."""
+    """A mapping contains a key twice."""
 
     def __init__(self, key: str, line: int, first_line: int) -> None:
-        """Name the key, and the lines where it stands, counted from 1."""
+        """Create the message with the key and its lines, counted from 1."""
         where = f"line {line}: " if line > first_line else ""
         again = f" (first in line {first_line})" if line > first_line else ""
         super().__init__(f"{where}the key {key} is given twice{again}; in a list, is a - missing before it?")
 
 
 def parse_yaml(text: str, as_typed: Collection[str] = (), key: str = "") -> Any:
-    """Return what a text in YAML says. Keys are texts.
+    """Return the content of a YAML document. All keys become text.
 
     Args:
         text: One document.
-        as_typed: Keys whose values, and what stands in a list or mapping there, are text as it was typed; null stays null.
-        key: That of which the whole text is the value, if it is of one.
+        as_typed: Keys whose values are kept as text, also in a list or mapping; null stays null.
+        key: The key that the complete text is the value of, if any.
 
     Raises:
-        GivenTwice: A key stands twice in one mapping.
-        Exception: One of `NOT_YAML`: it is not YAML.
+        GivenTwice: A mapping contains a key twice.
+        Exception: One of `NOT_YAML`: the text is not YAML.
     """
     loader = yaml.SafeLoader(text)
     try:
@@ -47,21 +47,21 @@ def parse_yaml(text: str, as_typed: Collection[str] = (), key: str = "") -> Any:
         if key in as_typed:
             _keep_as_typed(root)
         for mapping in _mappings(root):
-            _treat(mapping, as_typed)
+            _check_and_keep(mapping, as_typed)
         return loader.construct_document(root)
     finally:
         loader.dispose()
 
 
 def why_not_yaml(error: Exception) -> str:
-    """Return what is wrong with a text, and in which line: not the line itself, in which a password may stand."""
+    """Return the line number of an error and its reason. The line itself is left out: it may contain a password."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         return f"line {error.problem_mark.line + 1}: {error.problem}"
     return " ".join(str(error).split())
 
 
 def _mappings(root: yaml.Node) -> Iterator[yaml.MappingNode]:
-    """Yield each mapping once: a node that has an anchor may stand in many places, even within itself."""
+    """Yield each mapping once: a node with an anchor may occur in many places, even within itself."""
     seen: set[int] = set()
     waiting = [root]
     while waiting:
@@ -76,7 +76,7 @@ def _mappings(root: yaml.Node) -> Iterator[yaml.MappingNode]:
             waiting += node.value
 
 
-def _treat(mapping: yaml.MappingNode, as_typed: Collection[str]) -> None:
+def _check_and_keep(mapping: yaml.MappingNode, as_typed: Collection[str]) -> None:
     lines: dict[str, int] = {}
     for key, value in mapping.value:
         if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:

@@ -10,7 +10,7 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
-from maskstream.annotations.types import LabelledImage
+from maskstream.annotations.labelled_images import LabelledImage
 from maskstream.errors import SinkError, SourceError
 from maskstream.evaluation.predictions import from_record, to_record
 from maskstream.io.files import one_line

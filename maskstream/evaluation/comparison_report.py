@@ -12,7 +12,7 @@ from rich.text import Text
 
 from maskstream.evaluation.comparison import ComparedRun, Comparison, Difference
 from maskstream.evaluation.headline import of
-from maskstream.evaluation.report import METRIC_TEXTS, shown, templates
+from maskstream.evaluation.html_report import METRIC_TEXTS, shown, templates
 from maskstream.io.files import one_line, replace_file
 
 Verdict = Literal["better", "worse", "uncertain"]

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from maskstream.errors import SinkError, SourceError
-from maskstream.evaluation.types import Mistake, MistakeKind
+from maskstream.evaluation.error_analysis import Mistake, MistakeKind
 from maskstream.io.files import one_line
 from maskstream.io.images import write_image
 from maskstream.rendering.palette import COLOURS_BGR, LABEL_TEXT

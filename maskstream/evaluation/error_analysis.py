@@ -1,15 +1,18 @@
-"""Every mistake by itself, the worst first."""
+"""List every error, the worst of each kind first."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from maskstream.annotations.labelled_images import LabelledFace
 from maskstream.evaluation.matching import MASK, MISSED, NOTHING, UNKNOWN, Outcomes, Overlaps
 from maskstream.evaluation.metrics_json import ErrorCounts
-from maskstream.evaluation.types import Mistake, MistakeKind
+from maskstream.evaluation.predictions import Prediction
 from maskstream.io.files import csv_text
 from maskstream.types import FloatArray, Label
 
@@ -20,11 +23,56 @@ CSV_COLUMNS: Final = (
 NEAR_IOU: Final = 0.1
 
 
+class MistakeKind(StrEnum):
+    """The four kinds of errors."""
+
+    FALSE_MASK = "false_mask"
+    """A face without a mask was classified as mask. This is the dangerous kind."""
+    FALSE_NO_MASK = "false_no_mask"
+    """A face with a mask was classified as no mask."""
+    MISSED = "missed"
+    """A labelled face was not found."""
+    FALSE_FACE = "false_face"
+    """False positive: a face was found where none is labelled."""
+
+
+@dataclass(frozen=True, eq=False)
+class Mistake:
+    """One error at the reference IoU and the operating threshold."""
+
+    kind: MistakeKind
+    name: str
+    """Name of the image."""
+    badness: float
+    """Orders the errors of a kind: confidence of a wrong label, score of a false positive, size of a missed face."""
+    label: Label | None
+    """None for a false positive."""
+    label_box_xyxy: FloatArray | None
+    """None for a false positive."""
+    prediction: Prediction | None
+    """Its box is of the kind of the labelled boxes. None for a missed face."""
+    nearest_iou: float = 0.0
+    """Largest overlap of a missed face with a false positive, or of a false positive with a missed face. The face was found with
+    a wrong box. For a wrong label: the overlap of its two boxes."""
+    nearest_box_xyxy: FloatArray | None = None
+    """Box of that false positive or missed face."""
+
+    @property
+    def size_px(self) -> float:
+        """Shorter side of the labelled box; for a false positive, of its own box."""
+        box = self.label_box_xyxy
+        if box is None and self.prediction is not None:
+            box = self.prediction.box_xyxy
+        return 0.0 if box is None else float((box[2:] - box[:2]).min())
+
+
 def find_mistakes(overlaps: Sequence[Overlaps], found: Sequence[Outcomes]) -> tuple[Mistake, ...]:
-    """Return all mistakes by kind, the worst of each first."""
-    every = [mistake for pair in zip(overlaps, found, strict=True) for mistake in _mistakes(*pair)]
+    """Return all errors by kind, the worst of each kind first."""
+    mistakes: list[Mistake] = []
+    for each, of_image in zip(overlaps, found, strict=True):
+        mistakes += _mistakes(each, of_image)
     kinds = list(MistakeKind)
-    return tuple(sorted(every, key=lambda mistake: (kinds.index(mistake.kind), -mistake.badness)))
+    return tuple(sorted(mistakes, key=lambda mistake: (kinds.index(mistake.kind), -mistake.badness)))
 
 
 def count_mistakes(mistakes: Sequence[Mistake]) -> ErrorCounts:
@@ -40,32 +88,66 @@ def count_mistakes(mistakes: Sequence[Mistake]) -> ErrorCounts:
 
 def _mistakes(overlaps: Overlaps, found: Outcomes) -> Iterator[Mistake]:
     false, missed = found.prediction[found.row == NOTHING], found.label[found.column == MISSED]
-    for label, prediction, row, column, size_px in zip(
-        found.label, found.prediction, found.row, found.column, found.size_px, strict=True
-    ):
-        kind = _kind(int(row), int(column))
+    for index, (row, column) in enumerate(zip(found.row.tolist(), found.column.tolist(), strict=True)):
+        label, prediction = found.label[index], found.prediction[index]
+        kind = _kind(row, column)
         if kind is MistakeKind.MISSED:
             iou, box = _nearest(overlaps.iou[false, label], overlaps.boxes[false])
-            face = overlaps.faces[label]
-            yield Mistake(kind, overlaps.image.name, float(size_px), face.label, face.box_xyxy, None, iou, box)
+            yield _missed(overlaps, overlaps.faces[label], float(found.size_px[index]), iou, box)
         elif kind is MistakeKind.FALSE_FACE:
             iou, box = _nearest(overlaps.iou[prediction, missed], overlaps.label_boxes[missed])
-            answer = overlaps.predictions[prediction]
-            yield Mistake(kind, overlaps.image.name, answer.score, None, None, answer, iou, box)
+            yield _false_positive(overlaps, overlaps.predictions[prediction], iou, box)
         elif kind is not None:
             face, answer = overlaps.faces[label], overlaps.predictions[prediction]
-            iou, badness = float(overlaps.iou[prediction, label]), answer.confidence or answer.score
-            yield Mistake(kind, overlaps.image.name, badness, face.label, face.box_xyxy, answer, iou)
+            yield Mistake(
+                kind=kind,
+                name=overlaps.image.name,
+                badness=answer.confidence or answer.score,
+                label=face.label,
+                label_box_xyxy=face.box_xyxy,
+                prediction=answer,
+                nearest_iou=float(overlaps.iou[prediction, label]),
+            )
+
+
+def _missed(overlaps: Overlaps, face: LabelledFace, size_px: float, iou: float, nearest: FloatArray | None) -> Mistake:
+    return Mistake(
+        kind=MistakeKind.MISSED,
+        name=overlaps.image.name,
+        badness=size_px,
+        label=face.label,
+        label_box_xyxy=face.box_xyxy,
+        prediction=None,
+        nearest_iou=iou,
+        nearest_box_xyxy=nearest,
+    )
+
+
+def _false_positive(overlaps: Overlaps, answer: Prediction, iou: float, nearest: FloatArray | None) -> Mistake:
+    return Mistake(
+        kind=MistakeKind.FALSE_FACE,
+        name=overlaps.image.name,
+        badness=answer.score,
+        label=None,
+        label_box_xyxy=None,
+        prediction=answer,
+        nearest_iou=iou,
+        nearest_box_xyxy=nearest,
+    )
 
 
 def _nearest(iou: NDArray[np.float64], boxes: FloatArray) -> tuple[float, FloatArray | None]:
-    """Return the largest of overlaps (N,) and its box of (N, 4)."""
+    """Return the largest of overlaps (N,) and its box of (N, 4); None if nothing overlaps."""
     largest = float(iou.max(initial=0))
     return largest, boxes[iou.argmax()] if largest > 0 else None
 
 
 def _kind(row: int, column: int) -> MistakeKind | None:
-    """Return how an outcome is wrong; None where it is right, not judged, or between two ways of wearing no proper mask."""
+    """Return the kind of error of an outcome.
+
+    Returns:
+        None for a right label, for `unknown` on either side, and for `no_mask` against `incorrect`.
+    """
     if row == NOTHING:
         return MistakeKind.FALSE_FACE
     if column == MISSED:
@@ -76,17 +158,23 @@ def _kind(row: int, column: int) -> MistakeKind | None:
 
 
 def mistakes_csv(mistakes: Sequence[Mistake], *, bom: bool = False) -> str:
-    """Return mistakes as CSV with a header, after a byte order mark if wanted; boxes are of the kind that the labels are."""
+    """Return errors as CSV with a header, and with a byte order mark if `bom`; boxes are of the kind of the labelled boxes."""
     return csv_text([CSV_COLUMNS, *(_row(mistake) for mistake in mistakes)], bom=bom)
 
 
 def _row(mistake: Mistake) -> tuple[object, ...]:
     found = mistake.prediction
     return (
-        *(mistake.kind.value, mistake.name, _value(mistake.label), _value(found.label if found else None)),
-        *(None if found is None else found.confidence, None if found is None else round(found.score, 4)),
-        *(round(mistake.size_px, 1), round(mistake.nearest_iou, 3)),
-        *(*_corners(mistake.label_box_xyxy), *_corners(None if found is None else found.box_xyxy)),
+        mistake.kind.value,
+        mistake.name,
+        _value(mistake.label),
+        None if found is None else found.label.value,
+        None if found is None else found.confidence,
+        None if found is None else round(found.score, 4),
+        round(mistake.size_px, 1),
+        round(mistake.nearest_iou, 3),
+        *_corners(mistake.label_box_xyxy),
+        *_corners(None if found is None else found.box_xyxy),
     )
 
 

@@ -1,4 +1,4 @@
-"""Which prediction meets which label: the two protocols, on one image."""
+"""Match predictions with labels in one image, by the one-to-one protocol and by the paper's protocol."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,9 +6,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from maskstream.annotations.types import LabelledFace, LabelledImage
+from maskstream.annotations.labelled_images import LabelledFace, LabelledImage
 from maskstream.config.schema import IncorrectAs
-from maskstream.evaluation.types import ImagePredictions, Prediction
+from maskstream.evaluation.predictions import ImagePredictions, Prediction
 from maskstream.types import FloatArray, Label
 
 IntArray = NDArray[np.int64]
@@ -16,9 +16,9 @@ BoolArray = NDArray[np.bool_]
 
 CLASSES: Final = (Label.MASK, Label.NO_MASK, Label.INCORRECT, Label.UNKNOWN)
 ROWS: Final = (*(label.value for label in CLASSES), "nothing")
-"""What is labelled; `nothing` under a false face."""
+"""Labelled class; `nothing` for a false positive."""
 COLUMNS: Final = (*(label.value for label in CLASSES), "missed")
-"""What was judged."""
+"""Classified as; `missed` for a face that was not found."""
 MASK: Final = CLASSES.index(Label.MASK)
 UNKNOWN: Final = CLASSES.index(Label.UNKNOWN)
 NOTHING: Final = len(CLASSES)
@@ -28,38 +28,40 @@ NONE: Final = -1
 
 @dataclass(frozen=True, eq=False)
 class Overlaps:
-    """Labels and predictions of one image, and how far they overlap."""
+    """Labels and predictions of one image, and their overlaps."""
 
     image: LabelledImage
     predictions: tuple[Prediction, ...]
-    """P, the highest score first; boxes of the kind that the labels are."""
+    """P, the highest score first; the boxes are of the kind of the labelled boxes."""
     faces: tuple[LabelledFace, ...]
-    """L, those that count."""
+    """L labelled faces that count."""
     labels: IntArray
-    """(L,) index in `ROWS` of each label that counts."""
+    """(L,) index in `ROWS`."""
     label_boxes: FloatArray
     """(L, 4)."""
     answers: IntArray
     """(P,) index in `COLUMNS`."""
     scores: FloatArray
-    """(P,) falling."""
+    """(P,) in descending order."""
     boxes: FloatArray
     """(P, 4)."""
     iou: NDArray[np.float64]
     """(P, L)."""
     ignored_iou: NDArray[np.float64]
-    """(P,) the largest with a label that does not count; 0 without one."""
+    """(P,) largest overlap with a label that does not count; 0 without one."""
 
     @classmethod
     def of(cls, image: LabelledImage, predicted: ImagePredictions, incorrect_as: IncorrectAs) -> "Overlaps":
-        """Compare an image's labels with predictions whose boxes are of the same kind."""
+        """Compare the labels of an image with predictions whose boxes are of the same kind."""
         predictions = tuple(sorted(predicted.faces, key=lambda found: -found.score))
         counting = tuple(face for face in image.faces if not face.ignore)
         ignored = [face.box_xyxy for face in image.faces if face.ignore]
         boxes = _stack([found.box_xyxy for found in predictions])
         label_boxes = _stack([face.box_xyxy for face in counting])
         return cls(
-            *(image, predictions, counting),
+            image=image,
+            predictions=predictions,
+            faces=counting,
             labels=np.array([class_index(face.label, incorrect_as) for face in counting], np.int64),
             label_boxes=label_boxes,
             answers=np.array([class_index(found.label, incorrect_as) for found in predictions], np.int64),
@@ -72,32 +74,32 @@ class Overlaps:
 
 @dataclass(frozen=True, eq=False)
 class Matches:
-    """Who took whom at one IoU threshold."""
+    """The matches at one IoU threshold."""
 
     taken: IntArray
-    """(P,) index of the label that each prediction took, or `NONE`."""
+    """(P,) index of the label that each prediction matches, or `NONE`."""
     excused: BoolArray
-    """(P,) took none, but meets a label that does not count."""
+    """(P,) True for a prediction without a match that overlaps a label that does not count."""
 
 
 @dataclass(frozen=True, eq=False)
 class Outcomes:
-    """Each label that counts once, and each false face once: N."""
+    """The N outcomes: one for each label that counts, and one for each false positive."""
 
     label: IntArray
-    """(N,) index, `NONE` for a false face."""
+    """(N,) index of the label, `NONE` for a false positive."""
     prediction: IntArray
-    """(N,) index, `NONE` for a missed face."""
+    """(N,) index of the prediction, `NONE` for a missed face."""
     row: IntArray
-    """(N,) in `ROWS`."""
+    """(N,) index in `ROWS`."""
     column: IntArray
-    """(N,) in `COLUMNS`."""
+    """(N,) index in `COLUMNS`."""
     size_px: FloatArray
-    """(N,) shorter side of the labelled box; of its own for a false face."""
+    """(N,) shorter side of the labelled box; for a false positive, of its own box."""
 
 
 def class_index(label: Label, incorrect_as: IncorrectAs) -> int:
-    """Return the place of a label in `ROWS` and `COLUMNS`."""
+    """Return the index of a label in `ROWS` and `COLUMNS`."""
     merged = Label.NO_MASK if label is Label.INCORRECT and incorrect_as == "no_mask" else label
     return CLASSES.index(merged)
 
@@ -112,9 +114,9 @@ def box_iou(first: FloatArray, second: FloatArray) -> NDArray[np.float64]:
 
 
 def match(overlaps: Overlaps, min_iou: float) -> Matches:
-    """Let each prediction, the highest score first, take the free label that it overlaps most, by at least `min_iou`.
+    """Match each prediction, the highest score first, with the free label that it overlaps most, by at least `min_iou`.
 
-    What a prediction takes depends on higher scores alone: a higher threshold of the score needs no new matching.
+    The match of a prediction depends on higher scores only, so that a higher threshold of the score keeps the matches.
     """
     free = np.ones(len(overlaps.labels), bool)
     taken = np.full(len(overlaps.predictions), NONE, np.int64)
@@ -127,21 +129,21 @@ def match(overlaps: Overlaps, min_iou: float) -> Matches:
 
 
 def outcomes(overlaps: Overlaps, matches: Matches, min_score: float) -> Outcomes:
-    """Say what became of each label, and which of the predictions of at least `min_score` are false faces."""
+    """Return the outcome of each label, and the false positives among the predictions with a score of at least `min_score`."""
     shown = overlaps.scores >= min_score
-    met = np.flatnonzero(shown & (matches.taken != NONE))
+    matched = np.flatnonzero(shown & (matches.taken != NONE))
     false = np.flatnonzero(shown & (matches.taken == NONE) & ~matches.excused)
     is_missed = np.ones(len(overlaps.labels), bool)
-    is_missed[matches.taken[met]] = False
+    is_missed[matches.taken[matched]] = False
     missed = np.flatnonzero(is_missed)
     return Outcomes(
-        label=np.concatenate([matches.taken[met], missed, np.full(len(false), NONE)]),
-        prediction=np.concatenate([met, np.full(len(missed), NONE), false]),
-        row=np.concatenate([overlaps.labels[matches.taken[met]], overlaps.labels[missed], np.full(len(false), NOTHING)]),
-        column=np.concatenate([overlaps.answers[met], np.full(len(missed), MISSED), overlaps.answers[false]]),
+        label=np.concatenate([matches.taken[matched], missed, np.full(len(false), NONE)]),
+        prediction=np.concatenate([matched, np.full(len(missed), NONE), false]),
+        row=np.concatenate([overlaps.labels[matches.taken[matched]], overlaps.labels[missed], np.full(len(false), NOTHING)]),
+        column=np.concatenate([overlaps.answers[matched], np.full(len(missed), MISSED), overlaps.answers[false]]),
         size_px=np.concatenate(
             [
-                _short_side(overlaps.label_boxes[matches.taken[met]]),
+                _short_side(overlaps.label_boxes[matches.taken[matched]]),
                 _short_side(overlaps.label_boxes[missed]),
                 _short_side(overlaps.boxes[false]),
             ]
@@ -150,7 +152,7 @@ def outcomes(overlaps: Overlaps, matches: Matches, min_score: float) -> Outcomes
 
 
 def tabulate(found: Outcomes, which: BoolArray | None = None) -> IntArray:
-    """Count outcomes, or some (N,) of them, one to one: (5, 5), `ROWS` by `COLUMNS`."""
+    """Count outcomes, all or those in `which` (N,): (5, 5), `ROWS` by `COLUMNS`."""
     table = np.zeros((len(ROWS), len(COLUMNS)), np.int64)
     chosen = slice(None) if which is None else which
     np.add.at(table, (found.row[chosen], found.column[chosen]), 1)
@@ -158,10 +160,10 @@ def tabulate(found: Outcomes, which: BoolArray | None = None) -> IntArray:
 
 
 def paper_pairs(overlaps: Overlaps, above_iou: float, min_score: float) -> IntArray:
-    """Count as the paper does: (2, 2), labelled mask or not by judged mask or not, of every pair that overlaps enough.
+    """Count all pairs that overlap by more than `above_iou`: (2, 2), labelled mask or not by classified mask or not.
 
-    "Face Mask Detection using Human Keypoints": a label without a prediction and a prediction without a label do not count, and a
-    face found twice counts twice. Pairs of an unknown class on either side are left out.
+    This is the protocol of "Face Mask Detection using Human Keypoints". A label without a prediction and a prediction without a
+    label do not count, and a face found twice counts twice. Pairs with an unknown class on either side are left out.
     """
     shown = (overlaps.scores >= min_score) & (overlaps.answers != UNKNOWN)
     pairs = (overlaps.iou > above_iou) & shown[:, None] & (overlaps.labels != UNKNOWN)[None]

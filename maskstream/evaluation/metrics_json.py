@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from maskstream.annotations.types import Problem
+from maskstream.annotations.labelled_images import Problem
 
 Interval = tuple[float, float]
 Intervals = Mapping[str, Interval | None]

@@ -11,16 +11,16 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from maskstream.annotations.types import Annotations
+from maskstream.annotations.labelled_images import Annotations
 from maskstream.errors import ConfigError
 from maskstream.evaluation.contact_sheets import write_sheets
 from maskstream.evaluation.error_analysis import mistakes_csv
 from maskstream.evaluation.history import history
+from maskstream.evaluation.html_report import write_report
 from maskstream.evaluation.matching import IntArray
+from maskstream.evaluation.metric_plots import write_plots
 from maskstream.evaluation.metrics_json import Metrics
-from maskstream.evaluation.plots import write_plots
 from maskstream.evaluation.predictions import to_json
-from maskstream.evaluation.report import write_report
 from maskstream.evaluation.scoring import Scored
 from maskstream.io.files import one_line, replace_file
 from maskstream.io.images import read_image

@@ -1,25 +1,57 @@
-"""Predictions as files: our own, and what others write."""
+"""Contain predictions of faces, and read and write their records in predictions.json."""
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 
-from maskstream.evaluation.types import ImagePredictions, Prediction
 from maskstream.types import Face, FloatArray, Label
 from maskstream.vision.geometry import are_pixels, is_box
 
 FILE_KIND: Final = "maskstream predictions"
 _DIGITS: Final = 6
 
+BoxKind = Literal["face", "head"]
+"""What a box contains: the tight face from forehead to chin, or the complete head with hair."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """One face that a system has found."""
+
+    box_xyxy: FloatArray
+    """(4,) pixels of the upright image."""
+    score: float
+    """Probability in [0, 1] that this is a face."""
+    label: Label
+    confidence: float | None
+    """Probability of `label` in [0, 1]; None for `unknown`, and for a system that has no such probability."""
+    keypoints: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    """x and y in pixels, and score, by COCO's names; empty for a system without keypoints."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImagePredictions:
+    """All faces that a system has found in one image."""
+
+    name: str
+    """Name of the image, as in `LabelledImage.name`."""
+    width: int
+    height: int
+    faces: tuple[Prediction, ...]
+    """The highest score first."""
+    unusable: int = 0
+    """Number of answers with numbers that are not finite."""
+
 
 def to_record(name: str, width: int, height: int, faces: tuple[Face, ...], unusable: int = 0) -> dict[str, Any]:
-    """Return the JSON record of an image; each face as in the records of `run_stream.py --jsonl`, boxes tight.
+    """Return the JSON record of an image, with faces as in the records of `--jsonl`.
 
-    What a system that is out of order says is left out where it is no box or score, and unknown where it is no confidence. The
-    record has `unusable`, the number of such answers, where there were any.
+    A face without a finite box and score is left out. A face without a finite confidence is `unknown`. The record has `unusable`,
+    the number of such answers, if there were any.
     """
     plain = [face for face in faces if is_box(face.face_box_xyxy) and isfinite(face.detection.score)]
     record = {"file": name, "width": width, "height": height, "faces": [_face_record(face) for face in plain]}
@@ -45,9 +77,13 @@ def _rounded(values: list[float]) -> list[float]:
 
 
 def from_record(record: Mapping[str, Any]) -> ImagePredictions:
-    """Return the predictions of a record; `ValueError`, `KeyError` or `TypeError` where it is none.
+    """Return the predictions of a record.
 
-    A face without a box or a score, as records write what is not finite, is left out, and so is a keypoint without a place.
+    A face without a box or a score is left out, and so is a keypoint without a place: records have null for a number that is not
+    finite.
+
+    Raises:
+        ValueError, KeyError, TypeError: This is no such record.
     """
     faces = [_face(face) for face in record["faces"] if None not in (*face["box"].values(), face["score"])]
     faces.sort(key=lambda found: -found.score)
@@ -74,15 +110,15 @@ def _point(row: list[float]) -> tuple[float, float, float]:
 
 
 def _side(value: Any) -> int:
-    """Return a side of an image; 0 where it is not said."""
+    """Return the width or height of an image; 0 if the record does not have it."""
     side = plain_number(value or 0)
     if not 0 <= side < 2**31:
-        raise ValueError(f"{value} is no side of a picture")
+        raise ValueError(f"{value} is no width or height of an image")
     return int(side)
 
 
 def plain_number(value: Any) -> float:
-    """Return a number; `ValueError` or `TypeError` where it is none, or larger than any."""
+    """Return a number; raise `ValueError` or `TypeError` for anything else and for an integer that is too large."""
     try:
         return float(value)
     except OverflowError as error:
@@ -90,23 +126,23 @@ def plain_number(value: Any) -> float:
 
 
 def box_xyxy(edges: list[float]) -> FloatArray:
-    """Return a box (4,) of numbers; `ValueError` where they are no box."""
+    """Return a box (4,) from its edges; raise `ValueError` if they are not a box."""
     box = np.array([plain_number(edge) for edge in edges])
     if box.shape != (4,) or not is_box(box):
-        raise ValueError(f"{edges} is no box")
+        raise ValueError(f"{edges} is not a box")
     return box.astype(np.float32)
 
 
 def probability(value: float) -> float:
-    """Return a number in [0, 1]; `ValueError` where it is none."""
-    share = plain_number(value)
-    if not 0 <= share <= 1:
-        raise ValueError(f"{value} is no probability")
-    return share
+    """Return a number in [0, 1]; raise `ValueError` for any other."""
+    number = plain_number(value)
+    if not 0 <= number <= 1:
+        raise ValueError(f"{value} is not a probability")
+    return number
 
 
 def to_json(header: Mapping[str, Any], records: list[Mapping[str, Any]]) -> str:
-    """Return the text of a predictions file: a header, then one image per line."""
+    """Return the text of predictions.json: a header, then one image on each line."""
     head = json.dumps({"kind": FILE_KIND, **header}, allow_nan=False)[:-1]
     lines = ",\n".join(json.dumps(record, allow_nan=False) for record in records)
     return f'{head}, "pictures": [\n{lines}\n]}}\n'

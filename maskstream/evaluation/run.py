@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -23,10 +24,9 @@ from maskstream.evaluation.matching import CLASSES
 from maskstream.evaluation.metrics_json import DataInfo, Metrics, SettingsInfo, Speed, SystemInfo
 from maskstream.evaluation.outputs import write_predictions, write_results
 from maskstream.evaluation.prediction_files import read_predictions
-from maskstream.evaluation.predictions import from_record
+from maskstream.evaluation.predictions import BoxKind, ImagePredictions, from_record
 from maskstream.evaluation.scoring import Scored, ScoreSettings, score
-from maskstream.evaluation.types import BoxKind, ImagePredictions
-from maskstream.evaluation.yolo import load_yolo
+from maskstream.evaluation.yolo_detector import load_yolo
 from maskstream.inference.pipeline import batch_size_of, build_analyzer
 from maskstream.io.files import make_folder, one_line
 from maskstream.models.devices import pick_device
@@ -202,7 +202,7 @@ def _analyse_all(
         resumed = sum(map(journal.has, images))
         if resumed:
             logger.info("{} of {} images were analysed by an earlier run; continuing with the others", resumed, len(images))
-        batch_size = batch_size_of(config, follows=False)
+        batch_size = batch_size_of(config, is_video=False)
         done = analyse(system, images, journal, batch_size, lambda count: bar.advance(bar.task_ids[0], count))
         undone = {name for name, _ in done.unreadable}
         records = [journal.records[image.name] for image in images if image.name not in undone]
@@ -290,7 +290,8 @@ def _without_unreadable(annotations: Annotations, unreadable: tuple[Problem, ...
 
 def _described(annotations: Annotations) -> str:
     faces = sum(len(image.faces) for image in annotations.images)
-    problems = "".join(f", {count} x {kind}" for kind, count in annotations.count_problems().items())
+    kinds = Counter(problem.kind.text for problem in annotations.problems)
+    problems = "".join(f", {count} x {kind}" for kind, count in kinds.items())
     return f"{len(annotations.images)} images, {faces} faces, format {annotations.format}{problems}"
 
 

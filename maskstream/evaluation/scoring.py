@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from maskstream.annotations.types import Annotations, LabelledImage
+from maskstream.annotations.labelled_images import Annotations, LabelledImage
 from maskstream.config.schema import IncorrectAs
 from maskstream.evaluation.average_precision import average_precision
 from maskstream.evaluation.breakdowns import Reference, by_class, by_group, by_score, by_size, operating_points
 from maskstream.evaluation.curves import calibration, classified_faces, keypoint_errors, precision_recall, roc
-from maskstream.evaluation.error_analysis import count_mistakes, find_mistakes
+from maskstream.evaluation.error_analysis import Mistake, count_mistakes, find_mistakes
 from maskstream.evaluation.matching import CLASSES, IntArray, Overlaps, match, outcomes, paper_pairs, tabulate
 from maskstream.evaluation.metrics import IOU_THRESHOLDS, draw_images, one_to_one_metrics, paper_metrics
 from maskstream.evaluation.metrics_json import ScoreMetrics, iou_key
-from maskstream.evaluation.types import BoxKind, ImagePredictions, Mistake
+from maskstream.evaluation.predictions import BoxKind, ImagePredictions
 from maskstream.vision.geometry import head_box
 
 

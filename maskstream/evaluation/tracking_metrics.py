@@ -1,11 +1,11 @@
-"""How steady answers about people are, and how right, against labels by hand."""
+"""Measure how stable and how right the labels of tracked persons are, and compare events with manual labels."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
@@ -15,34 +15,39 @@ from maskstream.types import Face, FrameResult, Label
 
 _LONGEST_STEP_S: Final = 0.5
 _SAME_PLACE_PX: Final = 75.0
+Start: TypeAlias = tuple[float, MaskEvent]
+"""The start of an event and the time of its frame."""
 
 
 @dataclass(frozen=True)
 class LabelledPerson:
-    """Where somebody stands all the time, and what they wear."""
+    """A person who stays in one place, with labels."""
 
     name: str
     centre_xy: tuple[float, float]
     changes: tuple[tuple[int, Label | None], ...]
-    """From which frame on which label holds; None where it cannot be said."""
+    """First frame and label of each part of the clip; the label is None if the face is not visible."""
 
     def label(self, frame: int) -> Label | None:
-        """Return what is worn in a frame."""
-        return next((label for since, label in reversed(self.changes) if since <= frame), None)
+        """Return the label in a frame."""
+        for since, label in reversed(self.changes):
+            if since <= frame:
+                return label
+        return None
 
     def find(self, result: FrameResult) -> Face | None:
-        """Return the face of this person, or None where none is near enough."""
-        near = [(distance, face) for face in result.faces if (distance := self._distance(face)) < _SAME_PLACE_PX]
-        return min(near, key=lambda pair: pair[0])[1] if near else None
+        """Return the face nearest to this person's place, or None if no face is near."""
+        nearest = min(result.faces, key=self._distance_px, default=None)
+        return nearest if nearest is not None and self._distance_px(nearest) < _SAME_PLACE_PX else None
 
-    def _distance(self, face: Face) -> float:
+    def _distance_px(self, face: Face) -> float:
         middle = face.face_box_xyxy.reshape(2, 2).mean(0)
         return float(np.hypot(*(middle - self.centre_xy)))
 
 
 @dataclass(frozen=True)
 class PeopleLabels:
-    """People of one clip, labelled in every Nth frame."""
+    """The persons of one clip, with labels in every Nth frame."""
 
     every: int
     people: tuple[LabelledPerson, ...]
@@ -52,14 +57,16 @@ class PeopleLabels:
         """Read `{"every": 5, "people": {"left": {"centre_xy": [x, y], "changes": [[0, "mask"], [40, null]]}}}`.
 
         Raises:
-            ConfigError: The file is not like that.
+            ConfigError: The file has another format.
         """
         try:
             read = json.loads(path.read_text(encoding="utf-8"))
             people = tuple(_person(name, entry) for name, entry in read["people"].items())
             return cls(int(read["every"]), people)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-            raise ConfigError(f"{path}: no labels of people: {error!r:.80}; see tests/fixtures/masks_on_and_off.json") from error
+            raise ConfigError(
+                f"{path}: not a file of people labels: {error!r:.80}; see tests/fixtures/masks_on_and_off.json"
+            ) from error
 
 
 def _person(name: str, entry: Any) -> LabelledPerson:
@@ -69,31 +76,33 @@ def _person(name: str, entry: Any) -> LabelledPerson:
 
 
 @dataclass
-class Steadiness:
-    """What was counted over a clip."""
+class TrackingMetrics:
+    """Counts and times of a clip."""
 
     tracked_min: float = 0.0
-    """Minutes of all people together."""
+    """Minutes in which persons were tracked, summed over the persons."""
     ids: int = 0
     raw_switches: int = 0
+    """Changes of the label of single frames."""
     steady_switches: int = 0
+    """Changes of the filtered label."""
     events: int = 0
     labelled: int = 0
     """Labelled faces that were found."""
     missed: int = 0
-    """Labelled faces that were not; no answer about them is right or wrong."""
+    """Labelled faces that were not found. They do not count for the accuracy."""
     raw_right: int = 0
     steady_right: int = 0
     true_switches: int = 0
     id_switches: int = 0
     false_events: list[str] = field(default_factory=list)
     delays_s: list[float] = field(default_factory=list)
-    """From the first frame labelled without mask, after one with, to the event."""
+    """Time from the first frame labelled without a mask, after frames with a mask, to the event."""
 
-    def record(self) -> dict[str, Any]:
-        """Return it as JSON has it; what needs labels is left out without them."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the metrics as `json.dumps` takes them; without labels, only those that need none."""
         per_minute = 1 / self.tracked_min if self.tracked_min else 0.0
-        record: dict[str, Any] = {
+        content: dict[str, Any] = {
             "tracked_min": round(self.tracked_min, 3),
             "ids": self.ids,
             "events": self.events,
@@ -103,8 +112,8 @@ class Steadiness:
             "steady_switches_per_min": round(self.steady_switches * per_minute, 2),
         }
         if not self.labelled:
-            return record
-        return record | {
+            return content
+        return content | {
             "true_switches": self.true_switches,
             "id_switches_per_min": round(self.id_switches * per_minute, 2),
             "found": self.labelled,
@@ -117,37 +126,40 @@ class Steadiness:
 
 
 def measure(
-    results: Sequence[FrameResult], told: Sequence[tuple[float, EventOrCounts]], labels: PeopleLabels | None = None
-) -> Steadiness:
-    """Count switches of labels and of ids, right answers, and false and late events.
+    results: Sequence[FrameResult], published: Sequence[tuple[float, EventOrCounts]], labels: PeopleLabels | None = None
+) -> TrackingMetrics:
+    """Count changes of labels and ids, right labels, false events, and the delays of events.
 
     Args:
-        results: Of one source, in order.
-        told: What its event book told, and when (`time_s`).
-        labels: By hand; `unknown` counts as a wrong answer.
+        results: All results of one source, in order.
+        published: The events and counts of the event detector, each with the time of its frame (`time_s`).
+        labels: Manual labels of the clip. A face with the label `unknown` counts as wrong.
     """
-    starts = [(time_s, event) for time_s, event in told if isinstance(event, MaskEvent) and event.phase is Phase.START]
-    found = Steadiness(events=len(starts))
+    starts = [(time_s, event) for time_s, event in published if isinstance(event, MaskEvent) and event.phase is Phase.START]
+    found = TrackingMetrics(events=len(starts))
     found.raw_switches, found.tracked_min = _switches(results, lambda face: face.label)
     found.steady_switches, _ = _switches(results, lambda face: face.shown_label)
     found.ids = len({face.track_id for result in results for face in result.faces} - {None})
-    for person in labels.people if labels else ():
-        _compare(found, results, person, cast(PeopleLabels, labels).every)
-        _judge_events(found, starts, results, person)
+    if labels is not None:
+        for person in labels.people:
+            _compare_faces(found, results, person, labels.every)
+            own = _events_of(person, results, starts)
+            found.false_events += _false_events(person, results, own)
+            found.delays_s += _delays_s(person, results, own)
     return found
 
 
 def _switches(results: Iterable[FrameResult], label_of: Callable[[Face], Label]) -> tuple[int, float]:
-    """Return how often a person's label became another, `unknown` left out, and the minutes of all people together."""
+    """Return how often the label of a person changed, without `unknown`, and the minutes in which persons were tracked."""
     labels: dict[int, Label] = {}
-    seen_s: dict[int, float] = {}
+    last_s: dict[int, float] = {}
     switches, seconds = 0, 0.0
     for result in results:
         for face in result.faces:
             if face.track_id is None:
                 continue
-            seconds += min(result.time_s - seen_s.get(face.track_id, result.time_s), _LONGEST_STEP_S)
-            seen_s[face.track_id] = result.time_s
+            seconds += min(result.time_s - last_s.get(face.track_id, result.time_s), _LONGEST_STEP_S)
+            last_s[face.track_id] = result.time_s
             label = label_of(face)
             if label is not Label.UNKNOWN:
                 switches += labels.get(face.track_id, label) is not label
@@ -155,41 +167,53 @@ def _switches(results: Iterable[FrameResult], label_of: Callable[[Face], Label])
     return switches, seconds / 60
 
 
-def _compare(found: Steadiness, results: Sequence[FrameResult], person: LabelledPerson, every: int) -> None:
-    numbers: list[int] = []
+def _compare_faces(found: TrackingMetrics, results: Sequence[FrameResult], person: LabelledPerson, every: int) -> None:
+    """Add the right labels, the missed faces and the changes of the id of one labelled person."""
+    track_ids: list[int] = []
     known = [label for _, label in person.changes if label is not None]
     found.true_switches += sum(first is not second for first, second in pairwise(known))
     for result in results:
         face = person.find(result)
-        if face is not None and face.track_id is not None and numbers[-1:] != [face.track_id]:
-            numbers.append(face.track_id)
-        truth = person.label(result.index)
-        if result.index % every or truth is None:
+        if face is not None and face.track_id is not None and track_ids[-1:] != [face.track_id]:
+            track_ids.append(face.track_id)
+        label = person.label(result.index)
+        if result.index % every or label is None:
             continue
         if face is None:
             found.missed += 1
-            continue
-        found.labelled += 1
-        found.raw_right += face.label is truth
-        found.steady_right += face.shown_label is truth
-    found.id_switches += max(0, len(numbers) - 1)
+        else:
+            found.labelled += 1
+            found.raw_right += face.label is label
+            found.steady_right += face.shown_label is label
+    found.id_switches += max(0, len(track_ids) - 1)
 
 
-def _judge_events(
-    found: Steadiness, starts: Sequence[tuple[float, MaskEvent]], results: Sequence[FrameResult], person: LabelledPerson
-) -> None:
-    numbers = {face.track_id for result in results if (face := person.find(result)) is not None}
-    own = [(time_s, event) for time_s, event in starts if event.person in numbers]
-    times = {result.index: result.time_s for result in results}
+def _events_of(person: LabelledPerson, results: Sequence[FrameResult], starts: Sequence[Start]) -> list[Start]:
+    """Return the starts of events whose track id is one of the person's."""
+    track_ids = set()
+    for result in results:
+        face = person.find(result)
+        if face is not None:
+            track_ids.add(face.track_id)
+    return [(time_s, event) for time_s, event in starts if event.person in track_ids]
+
+
+def _false_events(person: LabelledPerson, results: Sequence[FrameResult], own: Sequence[Start]) -> list[str]:
+    """Name the events whose label the person did not have at any time between its beginning and the event."""
+    false = []
     for time_s, event in own:
         during = {person.label(result.index) for result in results if event.began.time_s <= result.time_s <= time_s}
         if event.label not in during:
-            found.false_events.append(f"{person.name} at {event.began.time_s:.2f} s")
-    bare_since = [
-        times[since]
-        for (_, before), (since, label) in pairwise(person.changes)
-        if before is Label.MASK and label is Label.NO_MASK and since in times
-    ]
-    for since_s in bare_since:
-        later = [time_s - since_s for time_s, _ in own if time_s > since_s]
-        found.delays_s += later[:1]
+            false.append(f"{person.name} at {event.began.time_s:.2f} s")
+    return false
+
+
+def _delays_s(person: LabelledPerson, results: Sequence[FrameResult], own: Sequence[Start]) -> list[float]:
+    """Return the time from each removal of the mask to the next event; nothing for a removal without a later event."""
+    times_s = {result.index: result.time_s for result in results}
+    delays_s = []
+    for (_, before), (since, label) in pairwise(person.changes):
+        if before is Label.MASK and label is Label.NO_MASK and since in times_s:
+            later = [time_s - times_s[since] for time_s, _ in own if time_s > times_s[since]]
+            delays_s += later[:1]
+    return delays_s

@@ -281,4 +281,4 @@ def _events(number: int) -> str:
 def _mistake(error: Exception) -> str:
     """Return what went wrong and where; the text of the error is left out, for it may hold an address with its token."""
     places = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in extract_tb(error.__traceback__)]
-    return f"a mistake in the program, {type(error).__name__} in {' '.join(places[-4:])}; please report it"
+    return f"internal error, {type(error).__name__} in {' '.join(places[-4:])}; please report it"

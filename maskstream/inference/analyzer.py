@@ -11,7 +11,7 @@ from loguru import logger
 
 from maskstream.config.schema import Config, IncorrectAs
 from maskstream.config.source_settings import SourceSettings
-from maskstream.models.fork_safety import OwnProcess
+from maskstream.models.fork_safety import ForkGuard
 from maskstream.protocols import Classifier, Cutter, Detector
 from maskstream.types import BACKGROUND, BgrImage, Detection, Face, FloatArray, Frame, FrameResult, Label
 from maskstream.vision.align import AlignRules, crop_quad, cut_faces
@@ -93,7 +93,7 @@ class Analyzer:
         self._detector = detector
         self._classifier = classifier
         self._settings = SourceSettings.shared(settings)
-        self._process = OwnProcess()
+        self._process = ForkGuard()
         self._has_warned = False
         self._admitting = Lock()
         detectors = [config.detector for config in self._settings.all()]

@@ -9,7 +9,7 @@ import numpy as np
 from loguru import logger
 from numpy.typing import NDArray
 
-from maskstream.config.detector_interval import analysed_per_look, covers_faces
+from maskstream.config.detector_interval import analysed_per_detection, anonymises_faces
 from maskstream.config.loading import load_config
 from maskstream.config.schema import Config
 from maskstream.config.source_settings import SourceSettings
@@ -79,7 +79,7 @@ class MaskPipeline:
         """
         frame = _lone_frame(image_bgr)
         result = FrameResult.of(frame, tuple(faces), (), {})
-        if covers_faces(self._config):
+        if anonymises_faces(self._config):
             found = self.analyzer.analyze([frame])[0]
             others = tuple(face for face in found.faces if is_covered(face, self._config.privacy.blur))
             result = replace(found, faces=tuple(faces), hidden=found.hidden + others)
@@ -241,4 +241,4 @@ def batch_size_of(config: Config, *, is_video: bool = True) -> int:
         detections = _GPU_BATCH_SIZE
     elif backend == "openvino":
         detections = _PER_STREAM * STREAMS
-    return detections * analysed_per_look(config) if is_video else detections
+    return detections * analysed_per_detection(config) if is_video else detections

@@ -51,7 +51,7 @@ class Found:
     refused: list[OSError] = field(default_factory=list)
     """Of folders that may not be read."""
 
-    def say_left_out(self) -> None:
+    def log_left_out(self) -> None:
         """Say in one line what is left out and why; of many files how many, and the first names."""
         kinds = Counter(Path(name).suffix.lower() or "without a suffix" for name in self.others)
         common = [f"{count} {suffix}" for suffix, count in kinds.most_common(_SUFFIXES_AT_MOST)]
@@ -67,7 +67,7 @@ class Found:
         if said:
             logger.info("{}: left out: {}", one_line(self.location), "; ".join(said))
 
-    def say_refused(self) -> None:
+    def log_refused(self) -> None:
         """Say which folders could not be read."""
         for error in self.refused:
             logger.warning("{}: left out: {}", one_line(str(error.filename)), error.strerror)

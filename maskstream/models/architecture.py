@@ -1,11 +1,11 @@
-"""What classifiers of aligned face crops have in common: loading, building, export. PyTorch is imported where it is needed."""
+"""Load, build and export the classifiers of aligned face crops. PyTorch is imported only where it is needed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maskstream.models.backends import choose_backend, graph_of
+from maskstream.models.backends import choose_backend, graph_for_weights
 from maskstream.models.exported_model import is_exported, load_exported
 from maskstream.models.graph_classifier import GraphClassifier
 from maskstream.models.metadata import Metadata, read_checkpoint
@@ -22,30 +22,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Architecture:
-    """What torchvision network judges crops, under which name."""
+    """A torchvision network that classifies crops, and its name."""
 
     name: str
     build: "Callable[[int], nn.Module]"
-    """The untrained network for a number of classes."""
+    """Returns the untrained network for a number of classes."""
     imagenet: str
-    """torchvision's name of its weights of ImageNet."""
+    """torchvision's name of its ImageNet weights."""
     head: str
-    """What the names of the tensors of its last layer begin with: ImageNet's are of no use there."""
+    """Prefix of the tensor names of the last layer, which does not start from ImageNet weights."""
 
     def load(self, options: ClassifierOptions) -> Classifier:
-        """Return the classifier with our weights, or those of `options.weights`, which may be a network that was exported.
+        """Return the classifier with the shipped weights, or with `options.weights`, which may be an exported network.
 
         Raises:
-            ConfigError: The backend cannot run it here.
+            ConfigError: The backend cannot run the network on this device.
             WeightsError: The weights are missing, damaged or of another model.
         """
         path = weights_path(options.weights, f"{self.name}.safetensors")
         if is_exported(path):
-            return GraphClassifier(*load_exported(path, self.name, options.backend, options.device))
+            graph, metadata = load_exported(path, self.name, options.backend, options.device)
+            return GraphClassifier(graph, metadata)
         backend = choose_backend("classifier.backend", options.backend, options.device, options.precision)
         if backend != "torch":
             _, metadata = read_checkpoint(path, self.name)
-            return GraphClassifier(graph_of(path, backend, lambda: self.as_onnx(path)), metadata)
+            return GraphClassifier(graph_for_weights(path, backend, lambda: self.as_onnx(path)), metadata)
 
         from maskstream.models.checkpoint import load_checkpoint
         from maskstream.models.crop_classifier import MaskClassifier
@@ -56,7 +57,7 @@ class Architecture:
         return MaskClassifier(module, metadata, options.device, PRECISIONS[options.precision])
 
     def as_onnx(self, weights: Path) -> bytes:
-        """Return the network of a checkpoint, with its calibration, as an ONNX graph.
+        """Return the network of a checkpoint, including its calibration, as an ONNX graph.
 
         Raises:
             WeightsError: The file is missing, damaged or of another model.
@@ -68,13 +69,14 @@ class Architecture:
         state_dict, metadata = load_checkpoint(weights, self.name)
         module = self.restore(state_dict, metadata, str(weights))
         network = CropProbabilities(module, metadata.temperature or 1.0).eval()
-        return export(network, *CropProbabilities.signature(metadata.input_size))
+        example, signature = CropProbabilities.signature(metadata.input_size)
+        return export(network, example, signature)
 
     def restore(self, state_dict: "StateDict", metadata: Metadata, origin: str) -> "CropNetwork":
         """Return the network of a checkpoint.
 
         Raises:
-            WeightsError: It does not fit, or holds what is no finite number.
+            WeightsError: Names or shapes differ from the architecture, or a weight is not finite.
         """
         from maskstream.models.checkpoint import load_into, require_finite
         from maskstream.models.crop_classifier import CropNetwork
@@ -85,7 +87,7 @@ class Architecture:
         return module
 
     def build_for_training(self, metadata: Metadata, backbone_weights: str | None) -> "CropNetwork":
-        """Return the network with ImageNet weights below its last layer; see `imagenet_weights` for the choice.
+        """Return the network with ImageNet weights in all but its last layer; `imagenet_weights` explains `backbone_weights`.
 
         Raises:
             ModelError: The weights cannot be fetched.
@@ -100,6 +102,6 @@ class Architecture:
         module = CropNetwork(self.build(len(metadata.class_names)), metadata)
         weights = imagenet_weights(backbone_weights, get_weight(self.imagenet).url)
         if weights is not None:
-            own = {name: tensor for name, tensor in module.network.state_dict().items() if name.startswith(self.head)}
-            load_into(module.network, weights | own, backbone_weights or "ImageNet weights")
+            head = {name: tensor for name, tensor in module.network.state_dict().items() if name.startswith(self.head)}
+            load_into(module.network, weights | head, backbone_weights or "ImageNet weights")
         return module

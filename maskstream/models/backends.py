@@ -1,7 +1,7 @@
-"""What runs a network: PyTorch, or on a CPU OpenVINO or ONNX Runtime, which read it as one graph from a file.
+"""Choose the backend of a network: PyTorch, or on a CPU OpenVINO or ONNX Runtime, which read an ONNX graph.
 
-A graph lies beside the weights it was made of, or in the user's cache, where the first start puts it: only that start needs
-PyTorch.
+The graph is in a file beside its weights, or in the user's cache. Where neither exists it is exported to the cache, for which
+PyTorch is needed.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from maskstream.models.metadata import check_manifest, file_sha256
 from maskstream.models.runtimes import Graph, read_graph
 
 EXPORTED_FACES: Final = 100
-"""Most faces that an exported detector finds in an image, unless another number was asked for."""
+"""Default maximum number of faces per image of an exported detector."""
 _PACKAGES: Final = {"openvino": "openvino", "onnx": "onnxruntime"}
 
 
@@ -35,13 +35,13 @@ def choose_backend(key: str, wanted: str, device: str, precision: str = "float32
     """Return `torch`, `openvino` or `onnx`; for `auto` the fastest that is installed and runs on the device.
 
     Args:
-        key: Of the setting, for messages.
+        key: Name of the setting, for error messages.
         wanted: One of these, or `auto`.
-        device: Where the network runs.
-        precision: What it computes in.
+        device: Device that the network runs on.
+        precision: Number format of the computation.
 
     Raises:
-        ConfigError: It is not installed, or does not run on the device or in this precision.
+        ConfigError: The backend is not installed, or does not support the device or the precision.
     """
     if wanted == "auto":
         return installed_backends(device)[0] if precision == "float32" else "torch"
@@ -49,67 +49,67 @@ def choose_backend(key: str, wanted: str, device: str, precision: str = "float32
         if find_spec(_PACKAGES[wanted]) is None:
             raise ConfigError(f"{key}: {wanted} is not installed; pip install {_PACKAGES[wanted]}, or choose torch")
         if device != CPU:
-            raise ConfigError(f"{key}: {wanted} runs on the CPU alone, not on {device}; choose torch")
+            raise ConfigError(f"{key}: {wanted} runs only on the CPU, not on {device}; choose torch")
         if precision != "float32":
-            raise ConfigError(f"{key}: {wanted} computes in float32 alone; choose torch, or precision float32")
+            raise ConfigError(f"{key}: {wanted} computes only in float32; choose torch, or precision float32")
     return wanted
 
 
-def graph_beside(weights: Path) -> Path:
-    """Return where the graph of a file of weights lies, if there is one: the name says of which content it was made."""
+def shipped_graph_path(weights: Path) -> Path:
+    """Return the path of the graph beside a weights file, which may not exist. Its name contains the hash of the weights."""
     return weights.with_suffix(f".{file_sha256(weights)[:12]}.onnx")
 
 
-def graph_of(
+def graph_for_weights(
     weights: Path, backend: str, make: Callable[[], bytes], max_faces: int = EXPORTED_FACES, *, several: bool = False
 ) -> Graph:
-    """Return the graph of a file of weights: the one beside it, or one from the cache, which is made where it is missing.
+    """Return the graph of a weights file: the one beside it, or one from the cache, which is created where it does not exist.
 
     Args:
-        weights: Its content was checked.
+        weights: A weights file whose content was checked.
         backend: `openvino` or `onnx`.
-        make: Returns it as ONNX.
-        max_faces: Most faces it must find in an image, if it is a detector's.
-        several: Whether mostly several calls come at a time.
+        make: Exports the network as ONNX.
+        max_faces: Maximum number of faces per image, for a detector.
+        several: True where most calls are in batches.
 
     Raises:
         WeightsError: The graph beside the weights is damaged.
     """
-    beside = graph_beside(weights)
+    beside = shipped_graph_path(weights)
     if max_faces <= EXPORTED_FACES and beside.is_file():
         check_manifest(beside)
-        with suppress(RuntimeError):  # it is of no use to this version of the backend
+        with suppress(RuntimeError):  # this version of the backend cannot read it
             return read_graph(beside, backend, cache_folder(), several=several)
-    return kept_graph(f"{beside.name} {max_faces}", backend, make, several=several)
+    return cached_graph(f"{beside.name} {max_faces}", backend, make, several=several)
 
 
-def kept_graph(key: str, backend: str, make: Callable[[], bytes], *, several: bool = False) -> Graph:
-    """Return the graph that the cache has under a key, or make it and keep it there for the next start.
+def cached_graph(key: str, backend: str, make: Callable[[], bytes], *, several: bool = False) -> Graph:
+    """Return the graph of a key from the cache, or export it and store it there for the next start.
 
     Args:
-        key: Tells it from all others that the same code makes.
+        key: Identifies the graph among all that this code exports.
         backend: `openvino` or `onnx`.
-        make: Returns it as ONNX.
-        several: Whether mostly several calls come at a time.
+        make: Exports the network as ONNX.
+        several: True where most calls are in batches.
     """
     cache = cache_folder()
-    name = hashlib.sha256(f"{key} {_code()}".encode()).hexdigest()[:32]
+    name = hashlib.sha256(f"{key} {_code_sha256()}".encode()).hexdigest()[:32]
     path = cache / f"{name}.onnx"
     if path.is_file():
-        with suppress(RuntimeError):  # it is damaged
+        with suppress(RuntimeError):  # the file is damaged
             return read_graph(path, backend, cache, several=several)
-    logger.info("preparing a network for {}{}", backend, ", once: the next start reads it" if cache_lasts() else "")
+    logger.info("exporting a network for {}{}", backend, "; the next start reads it from the cache" if cache_lasts() else "")
     content = make()
     try:
         make_folder(str(cache), like_parent=True)
         replace_file(path, content, like_folder=True)
     except SinkError as error:
-        logger.warning("not kept for the next start: {}", error)
+        logger.warning("the exported network is not stored for the next start: {}", error)
     return read_graph(content, backend, cache, several=several)
 
 
-def _code() -> str:
-    """Return the sum of the code that says what a graph computes."""
+def _code_sha256() -> str:
+    """Return the hash of the code that defines what a graph computes."""
     digest = hashlib.sha256()
     for module in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(module.read_bytes())

@@ -1,4 +1,4 @@
-"""Our checkpoints as PyTorch has them; see `metadata` for the format."""
+"""Read and write checkpoints with PyTorch. `maskstream.models.metadata` describes the format."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from maskstream.models.fork_safety import require_unforked
 from maskstream.models.metadata import (
     TENSORS_SHA256,
     Metadata,
-    enter_into_manifest,
+    add_to_manifest,
     read_checkpoint,
     tensors_sha256,
     to_header,
@@ -21,7 +21,7 @@ StateDict = dict[str, torch.Tensor]
 
 
 def save_checkpoint(path: Path, state_dict: StateDict, metadata: Metadata) -> None:
-    """Write a checkpoint, floats in float16, in one step, and enter it into the manifest beside it.
+    """Write a checkpoint with floats in float16, replace the file in one step, and add it to the manifest beside it.
 
     Raises:
         ModelError: A weight is not finite, or too large for float16; nothing is written.
@@ -37,7 +37,7 @@ def save_checkpoint(path: Path, state_dict: StateDict, metadata: Metadata) -> No
     header[TENSORS_SHA256] = tensors_sha256({name: tensor.numpy() for name, tensor in tensors.items()})
     make_folder(str(path.parent))
     replace_file(path, save(tensors, header))
-    enter_into_manifest(path)
+    add_to_manifest(path)
 
 
 def _half(tensor: torch.Tensor) -> torch.Tensor:
@@ -46,14 +46,14 @@ def _half(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def load_checkpoint(path: Path, *architectures: str) -> tuple[StateDict, Metadata]:
-    """Read a checkpoint of the given architecture, or of one of several.
+    """Read a checkpoint of one of the given architectures.
 
     Returns:
         The state dict, floats in float32 on the CPU, and the metadata.
 
     Raises:
-        ModelError: This is a fork of a process that has used PyTorch.
-        WeightsError: The file is missing, damaged, differs from the manifest, or is another kind of file or model.
+        ModelError: This process was forked from one that has used PyTorch.
+        WeightsError: The file is missing or damaged, differs from the manifest, or is of another format or architecture.
     """
     require_unforked("PyTorch")
     arrays, metadata = read_checkpoint(path, *architectures)
@@ -62,26 +62,26 @@ def load_checkpoint(path: Path, *architectures: str) -> tuple[StateDict, Metadat
 
 
 def require_finite(state_dict: StateDict, origin: str) -> None:
-    """Refuse weights that make a detector find nothing in any image, and of which OpenVINO makes probabilities nevertheless.
+    """Refuse weights with NaN or infinity: a detector with them finds no face, and OpenVINO hides them in probabilities.
 
     Raises:
-        WeightsError: A weight is no finite number.
+        WeightsError: A weight is not finite.
     """
-    broken = next((name for name, weight in state_dict.items() if not bool(weight.isfinite().all())), None)
-    if broken is not None:
-        raise WeightsError(f"{origin}: {broken} holds what is no finite number; give other weights, or train them anew")
+    for name, weight in state_dict.items():
+        if not bool(weight.isfinite().all()):
+            raise WeightsError(f"{origin}: {name} contains NaN or infinity; give other weights, or train them again")
 
 
 def load_into(module: torch.nn.Module, state_dict: StateDict, origin: str) -> None:
-    """Load a state dict strictly.
+    """Load a state dict into a module.
 
     Raises:
-        WeightsError: Names or shapes do not fit the module; the first misfit is named.
+        WeightsError: Names or shapes differ from the module; the message has the first difference.
     """
     try:
         module.load_state_dict(state_dict)
     except RuntimeError as error:
-        misfit = " ".join(str(error).splitlines()[1:2]).strip() or str(error)
+        difference = " ".join(str(error).splitlines()[1:2]).strip() or str(error)
         raise WeightsError(
-            f"{origin}: weights of another architecture ({misfit[:200]}); choose matching weights or name that model"
+            f"{origin}: weights of another architecture ({difference[:200]}); choose matching weights or name that model"
         ) from error

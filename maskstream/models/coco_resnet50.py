@@ -1,6 +1,6 @@
 """`coco_resnet50`: torchvision's Keypoint R-CNN on ResNet-50-FPN, trained on COCO: people with 17 keypoints.
 
-Its weights (`COCO_V1`, 226 MB) are not ours to ship: they are fetched on first use, or read from a local file.
+Its weights (`COCO_V1`, 226 MB) are not shipped. They are downloaded on first use, or read from a local file.
 """
 
 from copy import deepcopy
@@ -10,12 +10,12 @@ from pathlib import Path
 from torchvision.models.detection import KeypointRCNN, KeypointRCNN_ResNet50_FPN_Weights, keypointrcnn_resnet50_fpn
 
 from maskstream.io.user_folders import expand_home
-from maskstream.models.backends import choose_backend, kept_graph
+from maskstream.models.backends import cached_graph, choose_backend
 from maskstream.models.checkpoint import load_into, require_finite
 from maskstream.models.detections import KeypointCalibration
 from maskstream.models.graph_detector import GraphDetector
 from maskstream.models.keypoint_rcnn import KeypointRCNNDetector, scaling_of
-from maskstream.models.keypoint_rcnn_graph import KeypointRCNNGraph, whole_signature
+from maskstream.models.keypoint_rcnn_graph import KeypointRCNNGraph, graph_signature
 from maskstream.models.onnx_export import export, network_key
 from maskstream.models.options import DetectorOptions
 from maskstream.models.runtimes import Graph
@@ -26,13 +26,12 @@ from maskstream.types import COCO_KEYPOINTS
 NAME = "coco_resnet50"
 URL = KeypointRCNN_ResNet50_FPN_Weights.COCO_V1.url
 
-# Peaks of visible COCO keypoints lie mostly above 2 and hidden ones below. Set by hand: the weights that
-# a calibration would need could not be had where this was written.
+# Most heatmap peaks of visible COCO keypoints are above 2, those of hidden keypoints below. Set manually, not fitted.
 KEYPOINT_CALIBRATION = KeypointCalibration(scale=1.0, bias=-2.0)
 
 
 def build_module() -> KeypointRCNN:
-    """Return the untrained module in torchvision's own shape."""
+    """Return torchvision's untrained module."""
     return keypointrcnn_resnet50_fpn(weights=None, weights_backbone=None)
 
 
@@ -40,8 +39,8 @@ def load(options: DetectorOptions) -> Detector:
     """Return the detector with `COCO_V1`, or with the state dict of the local file `options.weights`.
 
     Raises:
-        ConfigError: The backend cannot run it here.
-        ModelError: The weights cannot be fetched; says from where, and where to put the file by hand.
+        ConfigError: The backend cannot run the network on this device.
+        ModelError: The weights cannot be downloaded; the message has the URL and the folder for a manual download.
         WeightsError: The file is missing, damaged or of another model.
     """
     backend = choose_backend("detector.backend", options.backend, options.device, options.precision)
@@ -53,9 +52,9 @@ def load(options: DetectorOptions) -> Detector:
         return KeypointRCNNDetector(module, COCO_KEYPOINTS, KEYPOINT_CALIBRATION, options)
 
     def graph_for(max_faces: int) -> Graph:
-        network, (example, signature) = KeypointRCNNGraph(deepcopy(module), max_faces), whole_signature()
+        network, (example, signature) = KeypointRCNNGraph(deepcopy(module), max_faces), graph_signature()
         key, make = network_key(network, signature), partial(export, network, example, signature)
-        return kept_graph(key, backend, make, several=options.several)
+        return cached_graph(key, backend, make, several=options.several)
 
     scaling = scaling_of(module, options.short_side)
     return GraphDetector(graph_for, scaling, COCO_KEYPOINTS, KEYPOINT_CALIBRATION, options.min_score, options.max_faces)

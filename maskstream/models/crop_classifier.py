@@ -1,4 +1,4 @@
-"""torchvision's networks behind our `Classifier` interface: aligned face crops in, mask, no mask or worn incorrectly out."""
+"""Classify aligned face crops with PyTorch: torchvision's networks as a `Classifier`."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ class CropNetwork(nn.Module):
     std: torch.Tensor
 
     def __init__(self, network: nn.Module, metadata: Metadata) -> None:
-        """Put the mean and standard deviation of the metadata before a network."""
+        """Wrap a network; its input is normalised with the mean and standard deviation of the metadata."""
         super().__init__()
         self.network = network
         self.register_buffer("mean", torch.tensor(metadata.mean).view(3, 1, 1), persistent=False)
@@ -34,14 +34,14 @@ class CropNetwork(nn.Module):
 
 
 def crops_to_tensor(crops_bgr: Sequence[BgrImage], device: torch.device | str) -> torch.Tensor:
-    """Return (N, 3, S, S) float32 RGB in [0, 1] of N crops (S, S, 3) uint8 BGR, or of what `DeviceCutter` has cut."""
+    """Return (N, 3, S, S) float32 RGB in [0, 1] of N crops (S, S, 3) uint8 BGR; a tensor is returned unchanged."""
     if isinstance(crops_bgr, torch.Tensor):
         return crops_bgr
     return torch.from_numpy(crops_to_array(crops_bgr)).to(device)
 
 
 class CropProbabilities(nn.Module):
-    """Crops (N, 3, S, S), RGB in [0, 1], to calibrated probabilities (N, C)."""
+    """Turns crops (N, 3, S, S), RGB in [0, 1], into calibrated probabilities (N, C)."""
 
     module: nn.Module
 
@@ -58,16 +58,16 @@ class CropProbabilities(nn.Module):
 
     @staticmethod
     def signature(input_size_px: int) -> tuple[tuple[torch.Tensor, ...], Signature]:
-        """Return what it is called with, as an example, and how that is called."""
+        """Return example inputs for the export, and the names of inputs and outputs."""
         example = (torch.zeros(2, 3, input_size_px, input_size_px),)
         return example, Signature(("crops",), ("probabilities",), {"crops": {0: "faces"}, "probabilities": {0: "faces"}})
 
 
 class MaskClassifier:
-    """The network in inference mode behind our `Classifier` interface, run by PyTorch."""
+    """A `Classifier` that PyTorch runs."""
 
     def __init__(self, module: CropNetwork, metadata: Metadata, device: str, precision: torch.dtype = torch.float32) -> None:
-        """Take over a loaded module; in half precision the probabilities are float32 nevertheless."""
+        """Prepare a loaded module for inference. The probabilities are float32 in any precision."""
         self.class_names = metadata.class_names
         self.input_size_px = metadata.input_size
         self.module = module.eval().to(device)
@@ -84,7 +84,7 @@ class MaskClassifier:
         """Return calibrated class probabilities (N, C) float32 of N crops (S, S, 3) uint8 BGR, S = `input_size_px`.
 
         Raises:
-            OutOfMemory: Crops of fewer frames may do.
+            OutOfMemory: The device has not enough memory; call again with fewer crops.
         """
         return in_chunks(self._classify_chunk, crops_bgr, len(self.class_names))
 

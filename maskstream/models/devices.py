@@ -1,4 +1,4 @@
-"""Where networks run: the names of PyTorch's devices, found out without PyTorch where that can be."""
+"""Choose the device of the networks by PyTorch's names. PyTorch is imported only where a GPU may be used."""
 
 import ctypes
 import re
@@ -13,10 +13,10 @@ _DRIVER: Final = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 
 
 def pick_device(name: str) -> str:
-    """Return the device of that name; for `auto` CUDA where there is one, else the CPU.
+    """Return the device of a name; for `auto` CUDA where a GPU is available, otherwise the CPU.
 
     Raises:
-        ConfigError: It is not known, or not there.
+        ConfigError: The name is not known, or the device is not available.
     """
     if name == CPU or (name == "auto" and not _has_driver()):
         return CPU
@@ -43,7 +43,7 @@ def _refusal(name: str, reason: str) -> ConfigError:
 
 
 def _has_driver() -> bool:
-    """Return whether there is a driver for CUDA; only then is PyTorch asked for a GPU, which takes seconds to import."""
+    """Return whether a CUDA driver is installed. Without one, PyTorch is not imported, which takes seconds."""
     try:
         ctypes.CDLL(_DRIVER)
     except OSError:

@@ -1,8 +1,8 @@
-"""Networks exported to a file: ONNX (.onnx), or OpenVINO's own format (.xml beside a .bin), with our metadata inside."""
+"""Read and write exported networks with their metadata: ONNX (.onnx), or OpenVINO's format (.xml and .bin)."""
 
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from maskstream.errors import ConfigError, WeightsError
 from maskstream.io.user_folders import cache_folder
@@ -23,41 +23,41 @@ def load_exported(path: Path, architecture: str, backend: str, device: str, *, s
     """Read an exported network.
 
     Args:
-        path: Of the file.
-        architecture: What it must be.
+        path: The exported file.
+        architecture: The expected architecture.
         backend: `auto`, `openvino` or `onnx`.
         device: Must be the CPU.
-        several: Whether mostly several calls come at a time.
+        several: True where most calls are in batches.
 
     Raises:
-        ConfigError: The backend cannot run it here.
+        ConfigError: The backend cannot run the network on this device.
         WeightsError: The file is missing, damaged or of another model.
     """
     if not os.path.isfile(path):  # noqa: PTH113 (Path raises where nothing may be looked up)
-        raise WeightsError(f"{path}: no such file; write one with tools/export.py")
-    able = [name for name in installed_backends(device) if name in _RUN_BY[path.suffix.lower()]]
-    if not able or backend not in ("auto", *able):
+        raise WeightsError(f"{path}: no such file; export one with tools/export.py")
+    usable = [name for name in installed_backends(device) if name in _RUN_BY[path.suffix.lower()]]
+    if not usable or backend not in ("auto", *usable):
         raise ConfigError(
-            f"{path}: cannot be run by {backend} on {device}; allowed here: {', '.join(able) or 'none, pip install openvino'}"
+            f"{path}: cannot be run by {backend} on {device}; allowed here: {', '.join(usable) or 'none, pip install openvino'}"
         )
     check_manifest(path)
     try:
-        graph = read_graph(path, able[0] if backend == "auto" else backend, cache_folder(), several=several)
+        graph = read_graph(path, usable[0] if backend == "auto" else backend, cache_folder(), several=several)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
-        raise WeightsError(f"{path}: not a graph that can be read ({reason:.120}); write it anew with tools/export.py") from error
+        raise WeightsError(f"{path}: not a readable graph ({reason:.120}); export it again with tools/export.py") from error
     metadata = parse_metadata(path, graph.metadata, "tools/export.py")
     if metadata.architecture != architecture:
-        raise WeightsError(f"{path}: holds a {metadata.architecture!r}, not a {architecture!r}; choose matching weights")
+        raise WeightsError(f"{path}: contains a {metadata.architecture!r}, not a {architecture!r}; choose matching weights")
     return graph, metadata
 
 
 def export_weights(weights: Path, max_faces: int) -> tuple[bytes, dict[str, str]]:
-    """Return the network of a checkpoint of ours as an ONNX graph, and its metadata as a file's header has it.
+    """Return the network of a checkpoint as an ONNX graph, and its metadata in the format of a file header.
 
     Args:
         weights: Of `face_mobilenet`, or of a classifier of crops.
-        max_faces: Most faces that a detector will find in an image.
+        max_faces: Maximum number of faces per image, for a detector.
 
     Raises:
         ConfigError: The package onnx is not installed.
@@ -73,17 +73,19 @@ def export_weights(weights: Path, max_faces: int) -> tuple[bytes, dict[str, str]
 
 
 def write_exported(path: Path, content: bytes, properties: dict[str, str]) -> None:
-    """Write an ONNX graph with properties, in the format that the suffix of the path says.
+    """Write an ONNX graph with properties in the format of the path's suffix.
 
     Raises:
-        ConfigError: A package that this takes is not installed.
-        SinkError: It cannot be written.
+        ConfigError: A required package is not installed.
+        SinkError: The file cannot be written.
     """
-    write: Any = _write_onnx if path.suffix.lower() == ".onnx" else _write_openvino
     try:
-        write(path, content, properties)
+        if path.suffix.lower() == ".onnx":
+            _write_onnx(path, content, properties)
+        else:
+            _write_openvino(path, content, properties)
     except ImportError as error:
-        raise ConfigError(f"{path}: the package {error.name} is missing; pip install {error.name}") from error
+        raise ConfigError(f"{path}: the package {error.name} is not installed; pip install {error.name}") from error
 
 
 def _write_onnx(path: Path, content: bytes, properties: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""`face_mobilenet`: Keypoint R-CNN on MobileNetV2-FPN with slim heads, made to find faces on a CPU.
+"""`face_mobilenet`: a face detector for CPUs, Keypoint R-CNN on MobileNetV2-FPN with small heads.
 
 3.6 million parameters. Sandler et al., "MobileNetV2" (2018); Lin et al., "Feature Pyramid Networks" (2017).
 """
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from maskstream.models.backends import choose_backend, graph_of
+from maskstream.models.backends import choose_backend, graph_for_weights
 from maskstream.models.detections import KeypointCalibration, Scaling
 from maskstream.models.exported_model import is_exported, load_exported
 from maskstream.models.graph_detector import GraphDetector
@@ -23,19 +23,19 @@ LONGEST_SIDE = 1024
 
 
 def load(options: DetectorOptions) -> Detector:
-    """Return the detector with our weights, or those of `options.weights`, which may be a network that was exported.
+    """Return the detector with the shipped weights, or with `options.weights`, which may be an exported network.
 
     Raises:
-        ConfigError: The backend cannot run it here.
+        ConfigError: The backend cannot run the network on this device.
         WeightsError: The weights are missing, damaged or of another model.
     """
     path = weights_path(options.weights, f"{NAME}.safetensors")
     if is_exported(path):
         graph, metadata = load_exported(path, NAME, options.backend, options.device, several=options.several)
-        return _of_graph(lambda _: graph, metadata, options)
+        return _graph_detector(lambda _: graph, metadata, options)
     backend = choose_backend("detector.backend", options.backend, options.device, options.precision)
     if backend != "torch":
-        return _of_graph(partial(_graph, path, backend, options.several), read_checkpoint(path, NAME)[1], options)
+        return _graph_detector(partial(_graph, path, backend, options.several), read_checkpoint(path, NAME)[1], options)
 
     from maskstream.models.checkpoint import load_checkpoint
     from maskstream.models.face_mobilenet_network import restore
@@ -46,14 +46,15 @@ def load(options: DetectorOptions) -> Detector:
     return KeypointRCNNDetector(module, metadata.keypoint_names, _calibration(metadata), options)
 
 
-def _of_graph(graph_for: Callable[[int], Graph], metadata: Metadata, options: DetectorOptions) -> GraphDetector:
+def _graph_detector(graph_for: Callable[[int], Graph], metadata: Metadata, options: DetectorOptions) -> GraphDetector:
     scaling = Scaling.chosen(metadata.input_size, LONGEST_SIDE, options.short_side)
     names, calibration = metadata.keypoint_names, _calibration(metadata)
     return GraphDetector(graph_for, scaling, names, calibration, options.min_score, options.max_faces)
 
 
 def _calibration(metadata: Metadata) -> KeypointCalibration:
-    return KeypointCalibration(*(metadata.keypoint_calibration or (1.0, 0.0)))
+    scale, bias = metadata.keypoint_calibration or (1.0, 0.0)
+    return KeypointCalibration(scale, bias)
 
 
 def _graph(weights: Path, backend: str, several: bool, max_faces: int) -> Graph:
@@ -62,4 +63,4 @@ def _graph(weights: Path, backend: str, several: bool, max_faces: int) -> Graph:
 
         return as_onnx(weights, max_faces)
 
-    return graph_of(weights, backend, make, max_faces, several=several)
+    return graph_for_weights(weights, backend, make, max_faces, several=several)

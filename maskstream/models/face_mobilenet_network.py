@@ -1,4 +1,4 @@
-"""The network of `face_mobilenet`; see there."""
+"""The PyTorch network of `face_mobilenet`: build, restore, export."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
 from maskstream.models.checkpoint import StateDict, load_checkpoint, load_into, require_finite
 from maskstream.models.face_mobilenet import LONGEST_SIDE, NAME, SHORT_SIDE
-from maskstream.models.keypoint_rcnn_graph import KeypointRCNNGraph, whole_signature
+from maskstream.models.keypoint_rcnn_graph import KeypointRCNNGraph, graph_signature
 from maskstream.models.metadata import Metadata
 from maskstream.models.onnx_export import export
 from maskstream.models.torchvision_weights import imagenet_weights
@@ -23,8 +23,8 @@ _CHANNELS = 96
 _LEVELS = ("0", "1", "2")
 _ANCHOR_SIZES = ((12, 20), (32, 52), (84, 132), (200, 300))
 _FACE_HEIGHT_PER_WIDTH = 1.25
-_LEAST_OBJECTNESS = 0.01
-"""Proposals that are less likely to be a face become none: most of them, and the second stage looks at each."""
+_MIN_OBJECTNESS = 0.01
+"""Proposals with a lower probability are dropped. These are most of them, and the second stage costs time for each."""
 
 
 def build_module() -> KeypointRCNN:
@@ -51,7 +51,7 @@ def build_module() -> KeypointRCNN:
 
 
 def build_for_training(backbone_weights: str | None) -> KeypointRCNN:
-    """Return the module with the backbone of torchvision's MobileNetV2; see `imagenet_weights` for the choice.
+    """Return the module with torchvision's MobileNetV2 as backbone; `imagenet_weights` explains `backbone_weights`.
 
     Raises:
         ModelError: The weights cannot be fetched.
@@ -67,7 +67,7 @@ def build_for_training(backbone_weights: str | None) -> KeypointRCNN:
 
 
 def backbone_blocks(module: KeypointRCNN) -> list[nn.Module]:
-    """Return the blocks of MobileNetV2 from the image upwards."""
+    """Return the blocks of MobileNetV2, the one next to the image first."""
     return list(module.backbone.body.children())
 
 
@@ -75,10 +75,10 @@ def restore(state_dict: StateDict, metadata: Metadata, origin: str) -> KeypointR
     """Return the module of a checkpoint.
 
     Raises:
-        WeightsError: It does not fit, or holds what is no finite number.
+        WeightsError: Names or shapes differ from the architecture, or a weight is not finite.
     """
     module = build_module()
-    module.rpn.score_thresh = _LEAST_OBJECTNESS
+    module.rpn.score_thresh = _MIN_OBJECTNESS
     module.transform.min_size = (metadata.input_size,)
     module.transform.image_mean, module.transform.image_std = list(metadata.mean), list(metadata.std)
     load_into(module, state_dict, origin)
@@ -87,10 +87,12 @@ def restore(state_dict: StateDict, metadata: Metadata, origin: str) -> KeypointR
 
 
 def as_onnx(weights: Path, max_faces: int) -> bytes:
-    """Return the network of a checkpoint as an ONNX graph that finds so many faces in an image.
+    """Return the network of a checkpoint as an ONNX graph that finds up to `max_faces` faces per image.
 
     Raises:
         WeightsError: The file is missing, damaged or of another model.
     """
     state_dict, metadata = load_checkpoint(weights, NAME)
-    return export(KeypointRCNNGraph(restore(state_dict, metadata, str(weights)), max_faces), *whole_signature())
+    network = KeypointRCNNGraph(restore(state_dict, metadata, str(weights)), max_faces)
+    example, signature = graph_signature()
+    return export(network, example, signature)

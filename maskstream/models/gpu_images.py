@@ -1,4 +1,4 @@
-"""Images on a GPU: sent once, as bytes, and scaled, cut and judged there."""
+"""Process images on a GPU: upload each image once as bytes, then scale and cut it there."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -14,56 +14,59 @@ from maskstream.types import BgrImage, FloatArray
 from maskstream.vision.align import PADDING_BGR, supersampling
 
 
-class _Sent(local):
-    """What a thread has sent for the detector and not used again yet: by where each image lies, the image and its copy."""
+class _Uploaded(local):
+    """For each thread, the images of its last upload and their copies, by the memory address of the image."""
 
     def __init__(self) -> None:
-        self.by_place: dict[Any, tuple[BgrImage, torch.Tensor]] = {}
+        self.by_address: dict[Any, tuple[BgrImage, torch.Tensor]] = {}
 
 
 class Uploads:
-    """Sends images to a device, once for detector and cutter: the detector calls it, the cutter after it calls `again`.
+    """Uploads images to a device once for detector and cutter: the detector calls the object, then the cutter calls `again`.
 
-    It remembers images from the one call to the other alone, in the thread that makes both: the next call of an analyzer may
-    come with other pixels in the same memory.
+    Copies are kept only between these two calls of one thread: at the next call, the same memory may have other pixels.
     """
 
     def __init__(self, device: torch.device | str) -> None:
-        """Begin without an image."""
+        """Start without images."""
         self.device = torch.device(device)
-        self._sent = _Sent()
+        self._uploaded = _Uploaded()
 
     def __call__(self, images_bgr: Sequence[BgrImage]) -> list[torch.Tensor]:
-        """Send images (H, W, 3) uint8 BGR, always anew: a camera's loop may have filled the same array with its next image.
+        """Upload images (H, W, 3) uint8 BGR. Every call uploads again: a camera may reuse an array for its next image.
 
         Returns:
-            The images on the device; the copies may still be under way, in the current stream's order.
+            The images on the device. The copies may not be finished, but are ordered in the current CUDA stream.
         """
-        sent = self._sent.by_place = {}  # before others are sent: they need the room
+        uploaded = self._uploaded.by_address = {}  # frees the memory of the last images first
         for image in images_bgr:
-            if _place(image) not in sent:
-                sent[_place(image)] = (image, self._send(image))
-        return [sent[_place(image)][1] for image in images_bgr]
+            if _address(image) not in uploaded:
+                uploaded[_address(image)] = (image, self._upload(image))
+        return [uploaded[_address(image)][1] for image in images_bgr]
 
     def again(self, images_bgr: Sequence[BgrImage]) -> list[torch.Tensor]:
-        """Return images that the last call has just sent without sending them again, once; send the others."""
-        sent, self._sent.by_place = self._sent.by_place, {}
-        return [sent[_place(each)][1] if _place(each) in sent else self._send(each) for each in images_bgr]
+        """Return the copies of the last call and forget them; upload the images that were not in it."""
+        uploaded, self._uploaded.by_address = self._uploaded.by_address, {}
+        copies = []
+        for image in images_bgr:
+            _, copy = uploaded.get(_address(image)) or (image, self._upload(image))
+            copies.append(copy)
+        return copies
 
-    def _send(self, image_bgr: BgrImage) -> torch.Tensor:
+    def _upload(self, image_bgr: BgrImage) -> torch.Tensor:
         pixels = torch.from_numpy(np.ascontiguousarray(image_bgr))
         if self.device.type == "cuda":
             pixels = pixels.pin_memory()
         return pixels.to(self.device, non_blocking=True)
 
 
-def _place(image_bgr: BgrImage) -> Any:
-    """Return which bytes of memory an image is, in which order."""
+def _address(image_bgr: BgrImage) -> Any:
+    """Return the memory address of an image with its shape and strides."""
     return image_bgr.__array_interface__["data"], image_bgr.shape, image_bgr.strides
 
 
 def scaled(images: Sequence[torch.Tensor], sizes_hw: Sequence[tuple[int, int]]) -> list[torch.Tensor]:
-    """Return images (H, W, 3) uint8 BGR in other sizes, as (3, h, w) float32 RGB in [0, 1]; all of one size in one go."""
+    """Return images (H, W, 3) uint8 BGR in other sizes, as (3, h, w) float32 RGB in [0, 1]; all of one size in one call."""
     by_shape: defaultdict[Any, list[int]] = defaultdict(list)
     for index, (image, size_hw) in enumerate(zip(images, sizes_hw, strict=True)):
         by_shape[image.shape, size_hw].append(index)
@@ -76,10 +79,10 @@ def scaled(images: Sequence[torch.Tensor], sizes_hw: Sequence[tuple[int, int]]) 
 
 
 class DeviceCutter:
-    """Cuts what `cut_faces` cuts, on a device, in one call of `grid_sample` for all faces of images of one size."""
+    """Cuts faces on a device as `cut_faces` does, in one call of `grid_sample` for all images of one size."""
 
     def __init__(self, uploads: Uploads) -> None:
-        """Share what the detector has sent."""
+        """Share the uploads of the detector."""
         self._uploads = uploads
 
     @memory_errors()
@@ -87,10 +90,10 @@ class DeviceCutter:
     def __call__(
         self, images_bgr: Sequence[BgrImage], quads_xy: Sequence[Sequence[FloatArray]], size_px: int
     ) -> Sequence[BgrImage]:
-        """Return the crops as a tensor (N, 3, S, S) float32 RGB in [0, 1] on the device, which our classifiers take as well.
+        """Return the crops as a tensor (N, 3, S, S) float32 RGB in [0, 1] on the device, which the classifiers accept.
 
         Raises:
-            OutOfMemory: Fewer images at a time may do.
+            OutOfMemory: The device has not enough memory; call again with fewer images.
         """
         wanted = [(index, quad) for index, quads in enumerate(quads_xy) for quad in quads]
         crops = torch.zeros(len(wanted), 3, size_px, size_px, device=self._uploads.device)
@@ -98,10 +101,10 @@ class DeviceCutter:
         for number, (index, quad) in enumerate(wanted):
             side_px = float(np.hypot(*(quad[1] - quad[0])))
             groups[images_bgr[index].shape, supersampling(side_px, size_px)].append(number)
-        sent = self._uploads.again(images_bgr if wanted else [])
+        uploaded = self._uploads.again(images_bgr if wanted else [])
         for (_, multiple), numbers in groups.items():
             shown = sorted({wanted[number][0] for number in numbers})
-            volume = torch.stack([sent[index] for index in shown])
+            volume = torch.stack([uploaded[index] for index in shown])
             quads = np.stack([wanted[number][1] for number in numbers])
             layers = [shown.index(wanted[number][0]) for number in numbers]
             crops[numbers] = _sample(volume, quads, layers, size_px, multiple)
@@ -109,7 +112,7 @@ class DeviceCutter:
 
 
 def _sample(volume: torch.Tensor, quads_xy: FloatArray, layers: list[int], size_px: int, multiple: int) -> torch.Tensor:
-    """Return N crops (N, 3, S, S) RGB in [0, 1] of images (B, H, W, 3) BGR; `layers` says which image each quad is in."""
+    """Return N crops (N, 3, S, S) RGB in [0, 1] of images (B, H, W, 3) BGR; `layers` has the index of the image of each quad."""
     device = volume.device
     padding = torch.tensor(PADDING_BGR[::-1], device=device, dtype=torch.float32).view(1, 3, 1, 1, 1)
     rgb = volume.flip(-1).permute(3, 0, 1, 2)[None].float() - padding  # outside is sampled as zero

@@ -1,4 +1,4 @@
-"""A classifier of aligned face crops that OpenVINO or ONNX Runtime runs behind our `Classifier` interface, without PyTorch."""
+"""Classify aligned face crops with OpenVINO or ONNX Runtime, without PyTorch."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,11 +9,11 @@ from maskstream.models.runtimes import Graph
 from maskstream.types import BgrImage, FloatArray
 
 CHUNK = 64
-"""Most crops in one forward pass: bounds the memory that a crowd takes."""
+"""Maximum number of crops in one forward pass; limits the memory for crowds."""
 
 
 def crops_to_array(crops_bgr: Sequence[BgrImage]) -> FloatArray:
-    """Return (N, 3, S, S) float32 RGB in [0, 1] of N crops (S, S, 3) uint8 BGR: what every classifier takes, also in training."""
+    """Return (N, 3, S, S) float32 RGB in [0, 1] of N crops (S, S, 3) uint8 BGR; used by every classifier and every training."""
     rgb = np.stack(crops_bgr)[..., ::-1].transpose(0, 3, 1, 2)
     return np.divide(rgb, np.float32(255), dtype=np.float32, order="C")
 
@@ -26,10 +26,10 @@ def in_chunks(classify: Callable[[Sequence[BgrImage]], FloatArray], crops_bgr: S
 
 
 class GraphClassifier:
-    """A graph from crops (N, 3, S, S), RGB in [0, 1], to calibrated probabilities (N, C)."""
+    """A `Classifier` that runs a graph: crops (N, 3, S, S), RGB in [0, 1], to calibrated probabilities (N, C)."""
 
     def __init__(self, graph: Graph, metadata: Metadata) -> None:
-        """Take over a graph that was read."""
+        """Wrap a loaded graph."""
         self.class_names = metadata.class_names
         self.input_size_px = metadata.input_size
         self._graph = graph

@@ -1,4 +1,4 @@
-"""torchvision's Keypoint R-CNN behind our `Detector` interface, whatever its backbone, run by PyTorch.
+"""Detect with torchvision's Keypoint R-CNN in PyTorch, with any backbone.
 
 He et al., "Mask R-CNN" (2017), section 5: keypoints as one-hot heatmaps of a region.
 """
@@ -11,10 +11,10 @@ from torchvision.models.detection import KeypointRCNN
 from torchvision.models.detection.image_list import ImageList
 
 from maskstream.models.conv_bn_fusion import fold_batch_norm
-from maskstream.models.detections import Found, KeypointCalibration, Scaling, detect, resized
+from maskstream.models.detections import KeypointCalibration, RawDetections, Scaling, detect, resized
 from maskstream.models.gpu_images import scaled
 from maskstream.models.heatmaps import decode_heatmaps
-from maskstream.models.keypoint_rcnn_graph import allow_faces
+from maskstream.models.keypoint_rcnn_graph import raise_proposals
 from maskstream.models.options import DetectorOptions
 from maskstream.models.out_of_memory import memory_errors
 from maskstream.models.precision import PRECISIONS, InPrecision
@@ -22,13 +22,13 @@ from maskstream.types import BgrImage, Detection
 
 
 def to_rgb_tensor(image_bgr: BgrImage, device: torch.device | str) -> torch.Tensor:
-    """Return (3, H, W) float32 RGB in [0, 1]: what every model here takes, in training and in the stream."""
+    """Return (3, H, W) float32 RGB in [0, 1]. Training and stream use this conversion for every detector."""
     pixels = torch.from_numpy(image_bgr).to(device)
     return pixels.flip(-1).permute(2, 0, 1).float().div_(255)
 
 
 class KeypointRCNNDetector:
-    """A Keypoint R-CNN in inference mode."""
+    """A `Detector` that runs a Keypoint R-CNN with PyTorch."""
 
     def __init__(
         self,
@@ -37,13 +37,13 @@ class KeypointRCNNDetector:
         calibration: KeypointCalibration,
         options: DetectorOptions,
     ) -> None:
-        """Take over a loaded module and set it to the options.
+        """Prepare a loaded module for inference with the given options.
 
         Args:
             module: Normalises its images itself.
             keypoint_names: COCO's names in the order of the heatmaps.
-            calibration: For the keypoint scores.
-            options: What the user chose; the backend is PyTorch in any case.
+            calibration: Of the keypoint scores.
+            options: The user's options; `backend` is ignored.
         """
         self.keypoint_names = keypoint_names
         self.module = module.eval().to(options.device)
@@ -51,55 +51,56 @@ class KeypointRCNNDetector:
         self.module.to(memory_format=torch.channels_last)  # halves the time of depthwise convolutions
         heads = module.roi_heads
         self._to_heatmaps = (heads.keypoint_roi_pool, heads.keypoint_head, heads.keypoint_predictor)
-        heads.keypoint_roi_pool = None  # torchvision then gives boxes alone
+        heads.keypoint_roi_pool = None  # so that torchvision returns boxes only
         self._calibration = calibration
         self._device = options.device
         self._uploads = options.uploads
         if options.precision != "float32":
             self._lower_precision(PRECISIONS[options.precision])
         heads.score_thresh, heads.detections_per_img = options.min_score, options.max_faces
-        allow_faces(module, options.max_faces)
+        raise_proposals(module, options.max_faces)
         self._scaling = scaling_of(module, options.short_side)
 
     def admit(self, min_score: float, max_faces: int) -> None:
-        """Find what is as uncertain as this, and as many, besides what was found before."""
+        """Lower the minimum score and raise the maximum number of faces, where the values given are lower and higher."""
         heads = self.module.roi_heads
         heads.score_thresh = min(heads.score_thresh, min_score)
         heads.detections_per_img = max(heads.detections_per_img, max_faces)
-        allow_faces(self.module, max_faces)
+        raise_proposals(self.module, max_faces)
 
     def _lower_precision(self, precision: torch.dtype) -> None:
-        """Let convolutions and linear layers compute in half precision; in between everything is float32.
+        """Compute convolutions and linear layers in half precision, everything else in float32.
 
-        In half precision alone box coordinates would be whole pixels at best, and the scores of all anchors of a crowd alike.
+        Half precision would round box coordinates to pixels or more, and give many anchors in a crowd the same score.
         """
         heads = self.module.roi_heads
         for parent, name in ((self.module, "backbone"), (self.module.rpn, "head"), (heads, "box_head"), (heads, "box_predictor")):
             setattr(parent, name, InPrecision(getattr(parent, name), precision))
-        pool, *parts = self._to_heatmaps
-        self._to_heatmaps = (pool, *(InPrecision(part, precision) for part in parts))
+        pool, head, predictor = self._to_heatmaps
+        self._to_heatmaps = (pool, InPrecision(head, precision), InPrecision(predictor, precision))
 
     @memory_errors()
     @torch.inference_mode()
     def detect(self, images_bgr: Sequence[BgrImage]) -> list[list[Detection]]:
-        """Return the detections of each (H, W, 3) uint8 BGR image, the most certain first, in pixels of that image.
+        """Return the detections of each (H, W, 3) uint8 BGR image, by falling score, in pixels of that image.
 
         Raises:
-            OutOfMemory: Fewer images at a time may do.
+            OutOfMemory: The device has not enough memory; call again with fewer images.
         """
         return detect(images_bgr, self._scaling, self._find, self.keypoint_names, self._calibration)
 
-    def _find(self, images_bgr: list[BgrImage], sizes_hw: list[tuple[int, int]]) -> list[Found]:
-        """Return what torchvision's `KeypointRCNN.forward` does, with keypoints of our own decoding."""
+    def _find(self, images_bgr: list[BgrImage], sizes_hw: list[tuple[int, int]]) -> list[RawDetections]:
+        """Do what torchvision's `KeypointRCNN.forward` does, but decode the keypoints with `decode_heatmaps`."""
         transform = self.module.transform
         if self._uploads is None:
-            small = [to_rgb_tensor(each, self._device) for each in map(resized, images_bgr, sizes_hw)]
+            pairs = zip(images_bgr, sizes_hw, strict=True)
+            small = [to_rgb_tensor(resized(image, size_hw), self._device) for image, size_hw in pairs]
         else:
             small = scaled(self._uploads(images_bgr), sizes_hw)
-        batch = transform.batch_images(list(map(transform.normalize, small)), transform.size_divisible)
+        batch = transform.batch_images([transform.normalize(image) for image in small], transform.size_divisible)
         return self._find_scaled(ImageList(batch, sizes_hw))
 
-    def _find_scaled(self, scaled: ImageList) -> list[Found]:
+    def _find_scaled(self, scaled: ImageList) -> list[RawDetections]:
         module, (pool, head, predictor) = self.module, self._to_heatmaps
         features = module.backbone(scaled.tensors)
         proposals, _ = module.rpn(scaled, features)
@@ -107,29 +108,34 @@ class KeypointRCNNDetector:
         found, _ = module.roi_heads(features, proposals, scaled.image_sizes)
         boxes, scores = [each["boxes"] for each in found], torch.cat([each["scores"] for each in found])
         points, logits = decode_heatmaps(predictor(head(pool(features, boxes, scaled.image_sizes))), torch.cat(boxes))
-        results = self._as_found(torch.cat(boxes), scores, points[..., :2], logits, [len(each) for each in boxes])
+        results = self._split(torch.cat(boxes), scores, points[..., :2], logits, [len(each) for each in boxes])
         sums = torch.stack([level.flatten(1).sum(1) for level in features.values()]).sum(0)
-        return [each if fine else self._broken() for each, fine in zip(results, sums.isfinite().tolist(), strict=True)]
+        are_finite = sums.isfinite().tolist()
+        return [result if finite else self._not_a_number() for result, finite in zip(results, are_finite, strict=True)]
 
-    def _broken(self) -> Found:
-        """Return a face of which nothing is a number: from features that are none, thresholds make an image without faces."""
-        keypoints, nothing = len(self.keypoint_names), np.float32("nan")
-        shapes = ((1, 4), (1,), (1, keypoints, 2), (1, keypoints))
-        return Found(*(np.full(shape, nothing, np.float32) for shape in shapes))
+    def _not_a_number(self) -> RawDetections:
+        """Return one detection of NaN. Without it, an image with NaN in its features would look like one without faces."""
+        keypoints = len(self.keypoint_names)
+        return RawDetections(
+            boxes_xyxy=np.full((1, 4), np.nan, np.float32),
+            scores=np.full(1, np.nan, np.float32),
+            keypoints_xy=np.full((1, keypoints, 2), np.nan, np.float32),
+            keypoint_logits=np.full((1, keypoints), np.nan, np.float32),
+        )
 
-    def _as_found(
+    def _split(
         self, boxes: torch.Tensor, scores: torch.Tensor, points: torch.Tensor, logits: torch.Tensor, counts: list[int]
-    ) -> list[Found]:
-        """Return what was found in each image, of which there are so many; everything leaves the device in one go."""
+    ) -> list[RawDetections]:
+        """Split the detections of all images by `counts`. They are copied from the device in one transfer."""
         keypoints = len(self.keypoint_names)
         rows = torch.cat([boxes, scores[:, None], points.flatten(1), logits], 1).cpu().numpy().astype(np.float32)
         found = []
         for of_image in np.split(rows, np.cumsum(counts)[:-1]):
-            corners, certainty, places, peaks = np.split(of_image, [4, 5, 5 + 2 * keypoints], axis=1)
-            found.append(Found(corners, certainty[:, 0], places.reshape(-1, keypoints, 2), peaks))
+            box, score, points_xy, peaks = np.split(of_image, [4, 5, 5 + 2 * keypoints], axis=1)
+            found.append(RawDetections(box, score[:, 0], points_xy.reshape(-1, keypoints, 2), peaks))
         return found
 
 
 def scaling_of(module: KeypointRCNN, short_side: int | None) -> Scaling:
-    """Return how large a module wants its images, or how large a user does."""
+    """Return the scaling of a module, or of the short side that the user chose."""
     return Scaling.chosen(module.transform.min_size[-1], module.transform.max_size, short_side)

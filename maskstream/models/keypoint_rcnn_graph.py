@@ -1,7 +1,7 @@
-"""Keypoint R-CNN as one graph of tensors, from the image to its faces: what can be compiled and exported.
+"""Keypoint R-CNN as one graph of tensor operations, from the image to its faces, which can be exported and compiled.
 
-It computes what torchvision's `KeypointRCNN.forward` does for one image in inference mode, without its Python: every decision
-is a tensor operation, so that OpenVINO and ONNX have the whole of it.
+It computes what torchvision's `KeypointRCNN.forward` computes for one image in inference mode. It has no Python control flow that
+depends on tensors, so that OpenVINO and ONNX Runtime can run it completely.
 """
 
 from collections.abc import Sequence
@@ -16,20 +16,19 @@ from maskstream.models.heatmaps import decode_heatmaps
 from maskstream.models.onnx_export import Signature
 
 OUTPUTS: Final = ("boxes", "scores", "keypoints", "keypoints_scores")
-_PROPOSED_PER_FACE: Final = 3
-"""On each level of the pyramid, before overlapping ones are put together."""
-_SMALLEST_PROPOSAL: Final = 1e-3
-_SMALLEST_FACE: Final = 1e-2
+_PROPOSALS_PER_FACE: Final = 3
+"""On each level of the pyramid, before non-maximum suppression."""
+_MIN_PROPOSAL_PX: Final = 1e-3
+_MIN_FACE_PX: Final = 1e-2
 _EPS: Final = 1e-6
 
 
 class KeypointRCNNGraph(nn.Module):
     """A Keypoint R-CNN of one class besides the background.
 
-    Called with an image (1, H, W, 3) uint8 BGR, scaled, and padded below and to the right to multiples of 32, with its height
-    and width without the padding (2,) float32, and the least score (1,) float32, it returns boxes (N, 4), scores (N,) and
-    keypoints (N, K, 3: x, y, 1), in pixels of that image, and the logits of the keypoints' peaks (N, K), the most certain
-    first.
+    Inputs: a scaled image (1, H, W, 3) uint8 BGR, padded below and to the right to multiples of 32; its height and width without
+    padding (2,) float32; the minimum score (1,) float32. Outputs by falling score: boxes (N, 4), scores (N,) and keypoints
+    (N, K, 3: x, y, 1) in pixels of that image, and the logits of the keypoints' peaks (N, K).
     """
 
     mean: torch.Tensor
@@ -39,11 +38,11 @@ class KeypointRCNNGraph(nn.Module):
         """Share the weights of a module.
 
         Args:
-            module: Its thresholds, but for the least score, are taken over.
-            max_faces: Most faces in an image; the most certain are kept.
+            module: Gives all thresholds except the minimum score.
+            max_faces: Maximum number of faces per image; those with the highest scores are kept.
         """
         super().__init__()
-        allow_faces(module, max_faces)
+        raise_proposals(module, max_faces)
         rpn, heads = module.rpn, module.roi_heads
         self._max_faces = max_faces
         self._max_anchors, self._max_proposals = rpn._pre_nms_top_n["testing"], rpn._post_nms_top_n["testing"]
@@ -54,7 +53,7 @@ class KeypointRCNNGraph(nn.Module):
         self._keypoint_pool = (heads.keypoint_roi_pool.output_size, heads.keypoint_roi_pool.sampling_ratio)
         self._proposal_weights, self._box_weights = rpn.box_coder.weights, heads.box_coder.weights
         self._longest_log = heads.box_coder.bbox_xform_clip
-        self._least_objectness = rpn.score_thresh
+        self._min_objectness = rpn.score_thresh
         self.backbone, self.rpn_head = module.backbone, rpn.head
         self.box_head, self.box_predictor = heads.box_head, heads.box_predictor
         self.keypoint_head, self.keypoint_predictor = heads.keypoint_head, heads.keypoint_predictor
@@ -65,14 +64,14 @@ class KeypointRCNNGraph(nn.Module):
         self.eval()
 
     def extra_repr(self) -> str:
-        """Return the numbers that decide about the results besides the weights."""
+        """Return the numbers that affect the results besides the weights."""
         numbers = {name: value for name, value in vars(self).items() if isinstance(value, int | float | tuple)}
         return str(sorted((name, value) for name, value in numbers.items() if name != "training"))
 
     def forward(
         self, image: torch.Tensor, size_hw: torch.Tensor, min_score: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Find faces; see the class."""
+        """Detect faces; see the class."""
         image = self._normalised(image, size_hw)
         features: dict[str, torch.Tensor] = self.backbone(image)
         proposals = self._propose(image, list(features.values()), size_hw)
@@ -82,7 +81,7 @@ class KeypointRCNNGraph(nn.Module):
         logits, deltas = self.box_predictor(self.box_head(regions))
         scores = logits.softmax(-1)[:, 1]
         boxes = _clip(_decode(proposals, deltas[:, 4:8], self._box_weights, self._longest_log), size_hw)
-        good = (scores > min_score) & _is_larger(boxes, _SMALLEST_FACE)
+        good = (scores > min_score) & _is_larger(boxes, _MIN_FACE_PX)
         boxes, scores = boxes[good], scores[good]
         kept = _nms(boxes, scores, torch.ones_like(scores), self._iou)[: self._max_faces]
         boxes, scores = boxes[kept], scores[kept]
@@ -91,7 +90,7 @@ class KeypointRCNNGraph(nn.Module):
         return boxes, scores, points, peaks
 
     def _normalised(self, image: torch.Tensor, size_hw: torch.Tensor) -> torch.Tensor:
-        """Return (1, 3, H, W) RGB as torchvision's transform makes it, which pads with zeros after it has normalised."""
+        """Return (1, 3, H, W) RGB as torchvision's transform does: normalised, then padded with zeros."""
         rgb = (image.flip(-1).permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
         rows, columns = (torch.arange(side, device=rgb.device) < size for side, size in zip(rgb.shape[-2:], size_hw, strict=True))
         normalised: torch.Tensor = rgb * (rows[:, None] & columns)
@@ -102,7 +101,7 @@ class KeypointRCNNGraph(nn.Module):
         for level, (objectness, deltas) in enumerate(zip(*self.rpn_head(features), strict=True)):
             logits = objectness.permute(0, 2, 3, 1).reshape(-1)
             anchors = self._anchors(level, image, features[level])
-            likely = (logits.sigmoid() >= self._least_objectness).nonzero().reshape(-1)  # few: sorting all takes its time
+            likely = (logits.sigmoid() >= self._min_objectness).nonzero().reshape(-1)  # few; sorting all logits would be slow
             best, order = logits[likely].topk(torch.minimum(torch.tensor(self._max_anchors), torch.tensor(likely.shape[0])))
             index = likely[order]
             moved = deltas.permute(0, 2, 3, 1).reshape(-1, 4)[index]
@@ -110,7 +109,7 @@ class KeypointRCNNGraph(nn.Module):
             scores.append(best)
             at_level.append(torch.full_like(best, float(level)))
         clipped, certain, level_of = _clip(torch.cat(boxes), size_hw), torch.cat(scores).sigmoid(), torch.cat(at_level)
-        good = _is_larger(clipped, _SMALLEST_PROPOSAL)
+        good = _is_larger(clipped, _MIN_PROPOSAL_PX)
         clipped, certain, level_of = clipped[good], certain[good], level_of[good]
         return clipped[_nms(clipped, certain, level_of, self._proposal_iou)[: self._max_proposals]]
 
@@ -123,29 +122,29 @@ class KeypointRCNNGraph(nn.Module):
         return (torch.stack([xs, ys, xs, ys], 1)[:, None] + cells[None]).reshape(-1, 4)
 
 
-def allow_faces(module: KeypointRCNN, faces: int) -> None:
-    """Let the first stage of a module propose at least as many regions as so many faces need."""
+def raise_proposals(module: KeypointRCNN, faces: int) -> None:
+    """Raise the numbers of proposals of a module, so that it can find this number of faces."""
     proposals = module.rpn
-    for limits, least in ((proposals._pre_nms_top_n, _PROPOSED_PER_FACE * faces), (proposals._post_nms_top_n, faces)):
-        limits["testing"] = max(limits["testing"], least)
+    for limits, minimum in ((proposals._pre_nms_top_n, _PROPOSALS_PER_FACE * faces), (proposals._post_nms_top_n, faces)):
+        limits["testing"] = max(limits["testing"], minimum)
 
 
-def whole_signature() -> tuple[tuple[torch.Tensor, ...], Signature]:
-    """Return what it is called with, as an example, and how that is called."""
+def graph_signature() -> tuple[tuple[torch.Tensor, ...], Signature]:
+    """Return example inputs for the export, and the names of inputs and outputs."""
     varying = {"picture": {1: "height", 2: "width"}, **{name: {0: "faces"} for name in OUTPUTS}}
     example = (torch.zeros(1, 256, 320, 3, dtype=torch.uint8), torch.tensor([250.0, 310.0]), torch.tensor([0.5]))
     return example, Signature(("picture", "size_hw", "min_score"), OUTPUTS, varying)
 
 
 def _nms(boxes: torch.Tensor, scores: torch.Tensor, groups: torch.Tensor, iou: float) -> torch.Tensor:
-    """Return which boxes stay, of groups that do not compete; torchvision's `batched_nms`, its rounding included."""
+    """Return the indices after non-maximum suppression within each group, as torchvision's `batched_nms`, with its rounding."""
     furthest = torch.cat([boxes.reshape(-1), boxes.new_zeros(1)]).max()
     kept: torch.Tensor = nms(boxes + (groups * (furthest + 1))[:, None], scores, iou)
     return kept
 
 
 def _decode(boxes: torch.Tensor, deltas: torch.Tensor, weights: Sequence[float], longest_log: float) -> torch.Tensor:
-    """Return boxes (N, 4) moved and scaled; torchvision's `BoxCoder`."""
+    """Return boxes (N, 4) moved and scaled, as torchvision's `BoxCoder` does."""
     sides = boxes[:, 2:] - boxes[:, :2]
     centres = boxes[:, :2] + 0.5 * sides
     moved = centres + deltas[:, :2] / deltas.new_tensor(weights[:2]) * sides
@@ -165,7 +164,7 @@ def _is_larger(boxes: torch.Tensor, side: float) -> torch.Tensor:
 def _pool(
     levels: list[torch.Tensor], strides: list[float], boxes: torch.Tensor, pool: tuple[Any, int], mapper: tuple[float, float]
 ) -> torch.Tensor:
-    """Return (N, C, S, S) of N regions, each from the level that fits its size; torchvision's `MultiScaleRoIAlign`."""
+    """Return (N, C, S, S) of N regions, each from the level of its size, as torchvision's `MultiScaleRoIAlign` does."""
     size, sampling = pool
     sides = boxes[:, 2:] - boxes[:, :2]
     wanted = (mapper[1] + torch.log2((sides[:, 0] * sides[:, 1]).sqrt() / mapper[0]) + _EPS).floor()

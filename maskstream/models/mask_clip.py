@@ -1,6 +1,6 @@
-"""`clip`: a zero-shot classifier of aligned face crops that is told in words what the classes look like; it needs no training.
+"""`clip`: a zero-shot classifier of aligned face crops. Text prompts describe the classes; no training is needed.
 
-Radford et al., "Learning Transferable Visual Models From Natural Language Supervision" (2021); section 3.1.4 has the ensembles.
+Radford et al., "Learning Transferable Visual Models From Natural Language Supervision" (2021); section 3.1.4: prompt ensembles.
 The library is optional: `pip install -r requirements-clip.txt`.
 """
 
@@ -33,39 +33,40 @@ NAME = "clip"
 CONNECT_TIMEOUT_S = 10.0
 
 _GIVE_A_FILE: Final = "give a file by --weights FILE or --set clip.weights=FILE"
-_ON_THE_HUB: Final = {"hf_model_name", "hf_tokenizer_name"}
-_MISFITS: Final = (
+_HUB_KEYS: Final = {"hf_model_name", "hf_tokenizer_name"}
+_LOADING_ERRORS: Final = (
     *(OSError, EOFError, SafetensorError, UnpicklingError),
     *(RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError, StopIteration),
 )
 
 
 class ClipClassifier:
-    """A CLIP model and the embeddings of its prompts behind our `Classifier` interface."""
+    """A `Classifier` that compares the embeddings of crops with those of text prompts."""
 
     def __init__(self, model: Any, tokenizer: Any, prompts: Mapping[str, Sequence[str]], device: str) -> None:
-        """Take over a loaded model and embed the prompts.
+        """Prepare a loaded model for inference and embed the prompts.
 
         Args:
-            model: Of open_clip.
-            tokenizer: The model's own.
-            prompts: What each class looks like, in words; the order is that of the classes.
-            device: Where it runs.
+            model: A model of open_clip.
+            tokenizer: The tokenizer of this model.
+            prompts: The texts that describe each class, in the order of the classes.
+            device: Device that the model runs on.
 
         Raises:
-            ModelError: The model does not take square images.
+            ModelError: The model needs images that are not square.
         """
         self.class_names = tuple(prompts)
         self.input_size_px, mean, std = _preprocessing(model)
         self._device = device
         self._model = model.eval().to(device)
-        self._mean, self._std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (mean, std))
+        self._mean = torch.tensor(mean, device=device).view(3, 1, 1)
+        self._std = torch.tensor(std, device=device).view(3, 1, 1)
         with torch.inference_mode():
             classes = torch.stack([self._embed(tokenizer(list(texts))) for texts in prompts.values()])
             self._logits_per_embedding = self._model.logit_scale.exp() * classes.T
 
     def _embed(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Return the unit vector (D,) in the middle of the unit embeddings of N prompts (N, L)."""
+        """Return the normalised mean (D,) of the normalised embeddings of N prompts (N, L)."""
         embeddings: torch.Tensor = self._model.encode_text(tokens.to(self._device), normalize=True)
         return torch.nn.functional.normalize(embeddings.mean(0), dim=0)
 
@@ -88,26 +89,26 @@ def _preprocessing(model: Any) -> tuple[int, Sequence[float], Sequence[float]]:
     sides = {wanted["size"]} if isinstance(wanted["size"], int) else set(wanted["size"])
     if len(sides) != 1:
         raise ModelError(
-            f"{NAME}: the model takes pictures of {wanted['size']} pixels, not square ones; choose another clip.model"
+            f"{NAME}: the model needs images of {wanted['size']} pixels, which are not square; choose another clip.model"
         )
     return sides.pop(), wanted["mean"], wanted["std"]
 
 
 def load(options: ClassifierOptions) -> ClipClassifier:
-    """Return the classifier that `options.clip` describes; `options.weights` wins over its weights.
+    """Return the classifier that `options.clip` describes; `options.weights` overrides its weights.
 
-    Weights are a name that open_clip knows, fetched on first use, or a file of a state dict (`.pt`, `.safetensors`). For a file
-    the model's name must say it all: OpenAI's own weights belong to `ViT-B-32-quickgelu`, not to `ViT-B-32`.
+    Weights are a tag of open_clip, downloaded on first use, or a file with a state dict (`.pt`, `.safetensors`). For a file, the
+    model's name must be exact: OpenAI's weights belong to `ViT-B-32-quickgelu`, not to `ViT-B-32`.
 
     Raises:
         ConfigError: The prompts lack `mask` or `no_mask`.
-        ModelError: The library is missing, the model is not known, or the weights cannot be fetched.
+        ModelError: The library is not installed, the model is not known, or the weights cannot be downloaded.
         WeightsError: The file is missing, damaged or of another model.
     """
     prompts: dict[str, list[str]] = {str(name): texts for name, texts in options.clip.prompts.items()}
     missing = {"mask", "no_mask"} - prompts.keys()
     if missing:
-        raise ConfigError(f"clip.prompts: {', '.join(sorted(missing))} is missing; say in words what it looks like")
+        raise ConfigError(f"clip.prompts: {', '.join(sorted(missing))} is missing; add a text that describes the class")
     lend_folders()
     require_unforked("PyTorch")
     try:
@@ -123,23 +124,23 @@ def _known_model(open_clip: ModuleType, given: str) -> str:
     known, name = open_clip.list_models(), given.replace("/", "-")
     if name not in known:
         close = get_close_matches(name, known, n=5, cutoff=0.4) or known[:5]
-        raise ModelError(f"clip.model: {given!r} is not known to open_clip; close to it: {', '.join(close)}")
+        raise ModelError(f"clip.model: {given!r} is not known to open_clip; similar names: {', '.join(close)}")
     return name
 
 
 def _create(open_clip: ModuleType, name: str, weights: str) -> tuple[Any, Any]:
-    """Return the model with its weights, and its tokenizer; some models have theirs on the hub too."""
+    """Return the model with its weights, and its tokenizer. Some models need the hub for their tokenizer."""
     path = Path(expand_home(weights))
     is_file = os.path.isfile(path)  # noqa: PTH113 (Path raises where nothing may be looked up)
     if not is_file and not open_clip.pretrained.is_pretrained_cfg(name, weights):
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
-        raise WeightsError(f"{weights}: no such file, and no weights that open_clip knows for {name} ({tags}); {_GIVE_A_FILE}")
-    needs_hub = not is_file or _ON_THE_HUB & open_clip.get_model_config(name)["text_cfg"].keys()
-    with _quiet(), _impatient_hub() if needs_hub else nullcontext("") as obstacle:
+        raise WeightsError(f"{weights}: no such file, and no tag of open_clip for {name} (tags: {tags}); {_GIVE_A_FILE}")
+    needs_hub = not is_file or _HUB_KEYS & open_clip.get_model_config(name)["text_cfg"].keys()
+    with _quiet(), _hub_with_timeout() if needs_hub else nullcontext("") as obstacle:
         model = _from_file(open_clip, name, path) if is_file else _from_hub(open_clip, name, weights, obstacle)
         try:
             return model, open_clip.get_tokenizer(name)
-        except (ImportError, *_MISFITS) as error:
+        except (ImportError, *_LOADING_ERRORS) as error:
             raise ModelError(
                 f"{NAME}: no tokenizer for {name} ({obstacle or ' '.join(str(error).split()):.160}); choose another clip.model"
             ) from error
@@ -147,31 +148,33 @@ def _create(open_clip: ModuleType, name: str, weights: str) -> tuple[Any, Any]:
 
 def _from_file(open_clip: ModuleType, name: str, path: Path) -> Any:
     try:
-        return open_clip.create_model(name, pretrained=str(path.absolute()), weights_only=True)  # a bare name might be a tag
-    except _MISFITS as error:
+        return open_clip.create_model(
+            name, pretrained=str(path.absolute()), weights_only=True
+        )  # absolute: open_clip takes a bare name as a tag
+    except _LOADING_ERRORS as error:
         raise WeightsError(
-            f"{path}: damaged, or not the state dict of a {name} ({_gist(error)}); choose matching weights"
+            f"{path}: damaged, or not the state dict of a {name} ({_short_reason(error)}); choose matching weights"
         ) from error
 
 
-def _gist(error: Exception) -> str:
-    """Return the first name that does not fit, or the kind of error: what PyTorch says of damaged files is no help to a user."""
-    misfit = str(error).splitlines()[1:2] if "state_dict" in str(error) else []
-    return " ".join(misfit).strip()[:160] or type(error).__name__
+def _short_reason(error: Exception) -> str:
+    """Return the first tensor name that differs, or the type of the error: PyTorch's text for damaged files does not help."""
+    difference = str(error).splitlines()[1:2] if "state_dict" in str(error) else []
+    return " ".join(difference).strip()[:160] or type(error).__name__
 
 
 def _from_hub(open_clip: ModuleType, name: str, tag: str, obstacle: str) -> Any:
     quick_gelu = open_clip.pretrained.get_pretrained_cfg(name, tag).get("quick_gelu", False)
     try:
         return open_clip.create_model(name, pretrained=tag, weights_only=True, force_quick_gelu=quick_gelu)
-    except (ImportError, *_MISFITS) as error:
+    except (ImportError, *_LOADING_ERRORS) as error:
         reason = obstacle or " ".join(str(error).split())
         raise ModelError(f"{NAME}: cannot fetch {tag} of {name} ({reason:.160}); {_GIVE_A_FILE}") from error
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence `logging` and warnings: open_clip and PyTorch speak of an error there before they raise it."""
+    """Silence `logging` and warnings: open_clip and PyTorch log an error before they raise it."""
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
     with warnings.catch_warnings():
@@ -183,11 +186,11 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _impatient_hub() -> Iterator[str]:
-    """Use only what was fetched before, unless the hub answers within `CONNECT_TIMEOUT_S`: it would be asked for minutes.
+def _hub_with_timeout() -> Iterator[str]:
+    """Use the local cache alone, unless the hub answers within `CONNECT_TIMEOUT_S`; its client would retry for minutes.
 
     Yields:
-        What stands in the way; empty where it answers.
+        Why the hub is not available; empty where it answers.
     """
     from huggingface_hub import constants
 
@@ -205,6 +208,6 @@ def _obstacle(url: str) -> str:
         with urlopen(Request(url, method="HEAD"), timeout=CONNECT_TIMEOUT_S):  # noqa: S310 (the hub's address)
             return ""
     except HTTPError:
-        return ""  # it answers
+        return ""  # the hub answers
     except OSError as error:
         return f"{url}: {getattr(error, 'reason', None) or error}"

@@ -1,9 +1,8 @@
-"""What a file of weights says of itself, and whether it is whole. Nothing here needs PyTorch.
+"""Read checkpoints with their metadata, and check that they are complete; without PyTorch.
 
-Our checkpoints are safetensors in float16. Each key of `Metadata` is stored as JSON under its own name in the header of the
-file, so any safetensors reader shows what a file is. `tensors_sha256` beside them is the sum over all tensors, which shows damage
-wherever the file has been copied to. The manifest (`manifest.json` in the same folder) maps file names to sums: it shows that a
-file is the one that belongs there.
+Checkpoints are safetensors files in float16. Each key of `Metadata` is stored as JSON under its own name in the header of the
+file, so that any safetensors reader shows it. The header also has `tensors_sha256`, the hash of all tensors, which detects damage
+in any copy of the file. The manifest (`manifest.json` in the same folder) maps file names to hashes, and detects exchanged files.
 """
 
 import hashlib
@@ -28,7 +27,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 class Metadata(BaseModel):
-    """What a checkpoint says of itself."""
+    """The metadata of a checkpoint."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -47,20 +46,20 @@ class Metadata(BaseModel):
     """Class logits are divided by it before the softmax."""
     training_command: str
     data_manifest_sha256: str | None
-    """Sum of the annotation file it was trained on; None where that is not known."""
+    """SHA-256 of the annotation file of the training; None where it is not known."""
     figures: dict[str, float]
-    """What it reaches on validation images."""
+    """Metrics on the validation images."""
     licence: str
 
 
 def read_checkpoint(path: Path, *architectures: str) -> tuple[Arrays, Metadata]:
-    """Read a checkpoint of the given architecture, or of one of several.
+    """Read a checkpoint of one of the given architectures.
 
     Returns:
-        The tensors by their names, as they are stored (floats in float16), and the metadata.
+        The tensors by name as they are stored (floats in float16), and the metadata.
 
     Raises:
-        WeightsError: The file is missing, damaged, differs from the manifest, or is another kind of file or model.
+        WeightsError: The file is missing or damaged, differs from the manifest, or is of another format or architecture.
     """
     if not os.path.isfile(path):  # noqa: PTH113 (Path raises where nothing may be looked up)
         raise WeightsError(f"{path}: no such weights file; give a .safetensors file written by the trainers")
@@ -70,13 +69,15 @@ def read_checkpoint(path: Path, *architectures: str) -> tuple[Arrays, Metadata]:
             header = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path}: not a readable safetensors file ({error}); fetch or train it anew") from error
+        raise WeightsError(f"{path}: not a readable safetensors file ({error}); download or train it again") from error
     metadata = parse_metadata(path, header)
     if header.get(TENSORS_SHA256) != tensors_sha256(arrays):
-        raise WeightsError(f"{path}: damaged, its tensors do not have the sum that it states; fetch it anew")
+        raise WeightsError(f"{path}: damaged, the SHA-256 of its tensors is not the one in its header; download it again")
     if metadata.architecture not in architectures:
         wanted = " or a ".join(map(repr, architectures))
-        raise WeightsError(f"{path}: holds a {metadata.architecture!r}, not a {wanted}; choose matching weights or its model")
+        raise WeightsError(
+            f"{path}: contains a {metadata.architecture!r}, not a {wanted}; choose other weights or the matching model"
+        )
     return arrays, metadata
 
 
@@ -84,28 +85,29 @@ def parse_metadata(path: Path, header: Mapping[str, str], writer: str = "the tra
     """Return the metadata in the header of a file.
 
     Raises:
-        WeightsError: It is missing or does not fit.
+        WeightsError: A key is missing or not valid.
     """
     try:
         values: dict[str, Any] = {key: json.loads(value) for key, value in header.items() if key in Metadata.model_fields}
         return Metadata.model_validate(values)
     except (ValueError, RecursionError) as error:  # pydantic's own errors are ValueErrors
-        reason = (
-            f"{error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}" if isinstance(error, ValidationError) else str(error)
-        )
-        raise WeightsError(f"{path}: its metadata is missing or does not fit ({reason}); write it with {writer}") from error
+        reason = str(error)
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            reason = f"{first['loc'][0]}: {first['msg']}"
+        raise WeightsError(f"{path}: its metadata is missing or not valid ({reason}); write the file with {writer}") from error
 
 
 def to_header(metadata: Metadata) -> dict[str, str]:
-    """Return metadata as a file's header has it: a JSON text for each key."""
+    """Return metadata in the format of a file header: a JSON text for each key."""
     return {key: json.dumps(value) for key, value in metadata.model_dump(mode="json").items()}
 
 
 def check_manifest(path: Path) -> None:
-    """Compare a file with the manifest beside it, where there is one.
+    """Compare a file with the manifest beside it, where one exists.
 
     Raises:
-        WeightsError: It is not the file that belongs there, or the manifest cannot be read.
+        WeightsError: The file has another hash than in the manifest, or the manifest cannot be read.
     """
     manifest = path.with_name(MANIFEST)
     if not manifest.is_file():
@@ -114,15 +116,15 @@ def check_manifest(path: Path) -> None:
     if expected is None:
         logger.warning("{} is not in {}: its content cannot be checked", path, manifest)
     elif expected != file_sha256(path):
-        raise WeightsError(f"{path}: damaged, its SHA-256 is not the one in {manifest.name}; fetch it anew")
+        raise WeightsError(f"{path}: damaged, its SHA-256 is not the one in {manifest.name}; download it again")
 
 
-def enter_into_manifest(path: Path) -> None:
-    """Write the sum of a file into the manifest beside it.
+def add_to_manifest(path: Path) -> None:
+    """Add the hash of a file to the manifest beside it.
 
     Raises:
         SinkError: The folder cannot be written.
-        WeightsError: The manifest that is there cannot be read.
+        WeightsError: The existing manifest cannot be read.
     """
     manifest = path.with_name(MANIFEST)
     entries = _manifest_entries(manifest) if manifest.exists() else {}
@@ -134,20 +136,20 @@ def _manifest_entries(manifest: Path) -> dict[str, Any]:
     try:
         entries = json.loads(manifest.read_text(encoding="utf-8"))
         if not isinstance(entries, dict):
-            raise ValueError("no names and sums")
+            raise ValueError("not a mapping of file names to hashes")
     except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"{manifest}: not a readable manifest ({error}); restore it") from error
     return entries
 
 
 def file_sha256(path: Path) -> str:
-    """Return the sum of a file's content."""
+    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def tensors_sha256(arrays: Arrays) -> str:
-    """Return the sum over the names and contents of all tensors."""
+    """Return the SHA-256 of the names and contents of all tensors."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         digest.update(name.encode())

@@ -1,4 +1,4 @@
-"""Networks as ONNX graphs, which OpenVINO and ONNX Runtime run on a CPU."""
+"""Export networks as ONNX graphs, which OpenVINO and ONNX Runtime run on a CPU."""
 
 import hashlib
 import warnings
@@ -18,7 +18,7 @@ _OPSET: Final = 17
 
 @dataclass(frozen=True)
 class Signature:
-    """What a graph takes and gives, by name, with the axes whose length varies."""
+    """The names of a graph's inputs and outputs, and the axes with variable length."""
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -28,12 +28,12 @@ class Signature:
 def export(network: nn.Module, example: Sequence[torch.Tensor], signature: Signature) -> bytes:
     """Return a network as an ONNX graph.
 
-    Numbers that float16 holds without loss, as it does those of our checkpoints, are stored so: half the size, the same results.
+    Weights that float16 represents exactly, as those of our checkpoints, are stored in float16: half the size, the same results.
 
     Args:
         network: In inference mode, on the CPU.
-        example: What it is called with; only the axes that are said to vary may have another length later.
-        signature: Names of inputs and outputs.
+        example: Example inputs. Only the axes in `signature.varying` may have another length later.
+        signature: Names of inputs and outputs, and variable axes.
 
     Raises:
         ConfigError: The package onnx is not installed.
@@ -41,26 +41,28 @@ def export(network: nn.Module, example: Sequence[torch.Tensor], signature: Signa
     content = BytesIO()
     try:
         with warnings.catch_warnings(), torch.inference_mode():
-            warnings.simplefilter("ignore")  # the tracer asks whether constants are meant; that the results agree is tested
+            warnings.simplefilter("ignore")  # the tracer warns of constants; tests compare the results
             torch.onnx.export(
                 network,
                 tuple(example),
-                content,  # type: ignore[arg-type]  # a file object will do
+                content,  # type: ignore[arg-type]  # a file object is accepted
                 input_names=signature.inputs,
                 output_names=signature.outputs,
                 dynamic_axes={name: dict(axes) for name, axes in signature.varying.items()},
                 opset_version=_OPSET,
-                dynamo=False,  # the newer exporter does not know torchvision's operators
-                training=torch.onnx.TrainingMode.PRESERVE,  # else batch norm is folded into weights, which float16 would round
-                do_constant_folding=False,  # likewise; who reads the graph folds it
+                dynamo=False,  # the dynamo exporter does not support torchvision's operators
+                training=torch.onnx.TrainingMode.PRESERVE,  # otherwise batch norm is folded, and float16 would round the weights
+                do_constant_folding=False,  # for the same reason; the backends fold constants themselves
             )
-        return _in_half_size(content.getvalue())
+        return _with_float16_weights(content.getvalue())
     except ImportError as error:
-        raise ConfigError(f"the package {error.name} is missing, which prepares networks; pip install onnx") from error
+        raise ConfigError(
+            f"the package {error.name} is not installed, which is needed to export networks; pip install onnx"
+        ) from error
 
 
-def _in_half_size(content: bytes) -> bytes:
-    """Return an ONNX graph whose weights are stored in float16 and cast to float32, where that loses nothing."""
+def _with_float16_weights(content: bytes) -> bytes:
+    """Store the weights that float16 represents exactly in float16, with a cast to float32."""
     import onnx
     from onnx import numpy_helper
 
@@ -81,9 +83,9 @@ def _in_half_size(content: bytes) -> bytes:
 
 
 def network_key(network: nn.Module, signature: Signature) -> str:
-    """Return what tells a network from all others that the same code exports.
+    """Return a hash that identifies a network among all that this code exports.
 
-    All that decides about its results must be among its parameters, buffers, and what it prints of itself (`extra_repr`).
+    Everything that changes its results must be in its parameters, its buffers or its `extra_repr`.
     """
     digest = hashlib.sha256(f"{torch.__version__} {signature} {network}".encode())
     for name, tensor in [*network.named_parameters(), *network.named_buffers()]:

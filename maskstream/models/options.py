@@ -1,4 +1,4 @@
-"""What a user may choose of a model."""
+"""The options of detectors and classifiers."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,38 +11,38 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DetectorOptions:
-    """What a user may choose of a detector."""
+    """The options of a detector."""
 
     device: str
-    """Where the network runs: `cpu`, `cuda`, `cuda:1` or `mps`."""
+    """Device that the network runs on: `cpu`, `cuda`, `cuda:1` or `mps`."""
     min_score: float
     max_faces: int
-    """Most detections per image; the most certain are kept."""
+    """Maximum number of detections per image; those with the highest scores are kept."""
     short_side: int | None = None
-    """Images are scaled to this short side in pixels; None is the model's own."""
+    """Images are scaled to this short side in pixels; None: the default of the model."""
     weights: str | None = None
-    """A file instead of the usual weights."""
+    """A weights file instead of the shipped weights."""
     backend: str = "torch"
-    """What runs the network: `auto`, `torch`, `openvino` or `onnx`."""
+    """`auto`, `torch`, `openvino` or `onnx`."""
     precision: Precision = "float32"
-    """Of convolutions and linear layers in PyTorch; what places boxes and points is float32 in any case."""
+    """Of convolutions and linear layers in PyTorch; the coordinates are always computed in float32."""
     several: bool = False
-    """Whether mostly several images are shown to it at a time, as those of a file are."""
+    """True where most calls are in batches, as for files."""
     uploads: "Uploads | None" = None
-    """What sends the images to a device, to be scaled there, and looked at by others too; None: they are scaled on the CPU."""
+    """Uploads the images to a device, where they are scaled and can be used again; None: they are scaled on the CPU."""
 
 
 @dataclass(frozen=True)
 class ClassifierOptions:
-    """What a user may choose of a classifier."""
+    """The options of a classifier."""
 
     device: str
-    """Where the network runs: `cpu`, `cuda`, `cuda:1` or `mps`."""
+    """Device that the network runs on: `cpu`, `cuda`, `cuda:1` or `mps`."""
     clip: ClipConfig
-    """For the classifier `clip` alone."""
+    """Of the classifier `clip` only."""
     weights: str | None = None
-    """A file instead of the usual weights."""
+    """A weights file instead of the shipped weights."""
     backend: str = "torch"
-    """What runs the network: `auto`, `torch`, `openvino` or `onnx`."""
+    """`auto`, `torch`, `openvino` or `onnx`."""
     precision: Precision = "float32"
     """Of convolutions and linear layers in PyTorch."""

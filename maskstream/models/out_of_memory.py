@@ -1,4 +1,4 @@
-"""What becomes of it when the device has no memory left."""
+"""Turn PyTorch's error for exhausted device memory into `OutOfMemory`."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from maskstream.errors import OutOfMemory
 
 @contextmanager
 def memory_errors() -> Generator[None, None, None]:
-    """Turn torch's error into `OutOfMemory`, for which the stream has an answer."""
+    """Raise `OutOfMemory` instead of torch's error; the stream then retries with smaller batches."""
     try:
         yield
     except torch.OutOfMemoryError as error:

@@ -1,4 +1,4 @@
-"""Half precision where it costs nothing, float32 everywhere else."""
+"""Compute parts of a network in half precision, and the other parts in float32."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -10,16 +10,16 @@ PRECISIONS: Final = {"float32": torch.float32, "float16": torch.float16, "bfloat
 
 
 class InPrecision(nn.Module):
-    """A part of a network whose convolutions and linear layers compute in a precision, and that gives float32."""
+    """A part of a network that computes convolutions and linear layers in a given precision, and returns float32."""
 
     def __init__(self, inner: nn.Module, precision: torch.dtype) -> None:
-        """Wrap a part."""
+        """Wrap a part of a network."""
         super().__init__()
         self.inner = inner
         self._precision = precision
 
     def forward(self, *inputs: Any) -> Any:
-        """Call the part."""
+        """Run the part."""
         device = next(self.inner.parameters()).device.type
         with torch.autocast(device, dtype=self._precision):
             return _to_float32(self.inner(*inputs))

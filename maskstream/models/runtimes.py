@@ -1,4 +1,4 @@
-"""Compiled graphs of tensors on the CPU: OpenVINO and ONNX Runtime behind one interface."""
+"""Run graphs on the CPU with OpenVINO or ONNX Runtime, behind one interface."""
 
 import hashlib
 import os
@@ -21,24 +21,27 @@ from maskstream.models.telemetry import onnxruntime_package, openvino_package
 Arrays = list[NDArray[Any]]
 
 STREAMS: Final = min(os.cpu_count() or 1, 4)
-"""Calls that OpenVINO works on at the same time where there are several: each on fewer cores, all together sooner."""
+"""Number of calls of a batch that OpenVINO runs in parallel, each on fewer cores: the batch takes less time."""
 
-_LONE_CALLS: Final = 8
-"""After so many calls in a row that came alone, the network is compiled for those too: the last frames of a file are fewer."""
+_MAX_SINGLE_CALLS: Final = 8
+"""A network that is compiled for batches is compiled for single calls too after this number of consecutive single calls.
 
-_SUM_BYTES: Final = hashlib.sha256().digest_size
+A few of them are normal: the last batch of a file has fewer frames.
+"""
+
+_HASH_BYTES: Final = hashlib.sha256().digest_size
 
 
 class Graph(Protocol):
-    """Takes and gives numpy arrays. May be called by several threads."""
+    """A compiled network on numpy arrays. Several threads may call it."""
 
     @property
     def metadata(self) -> Mapping[str, str]:
-        """What the file says of itself."""
+        """The metadata in the file."""
         ...
 
     def each(self, calls: Sequence[Sequence[NDArray[Any]]]) -> list[Arrays]:
-        """Return the outputs, in order, of each of several calls, given by their inputs in order."""
+        """Run a batch of calls, each given by its inputs in order; return the outputs of each call in order."""
         ...
 
 
@@ -46,82 +49,82 @@ def read_graph(content: bytes | Path, backend: str, cache: Path, *, several: boo
     """Compile a graph.
 
     Args:
-        content: ONNX, or a file of what the backend can read.
+        content: ONNX, or a file in a format of the backend.
         backend: `openvino` or `onnx`.
-        cache: A folder where what was compiled is kept for the next start, if it can be written.
-        several: Whether mostly several calls come at a time.
+        cache: Folder in which the compiled network is stored for the next start, where it is writable.
+        several: True where most calls are in batches.
 
     Raises:
-        RuntimeError: It cannot be read.
+        RuntimeError: The graph cannot be read.
     """
     try:
         return _OpenVinoGraph(content, cache, several) if backend == "openvino" else _OnnxRuntimeGraph(content)
-    except UnicodeDecodeError as error:  # OpenVINO's message has bytes of the file in it
+    except UnicodeDecodeError as error:  # OpenVINO's message contains bytes of the file
         raise RuntimeError("the graph is damaged") from error
 
 
 def _core() -> Any:
-    """Return OpenVINO.
+    """Return the shared `openvino.Core`.
 
     Raises:
-        ModelError: This is a fork of a process that has used it.
+        ModelError: This process was forked from one that has used OpenVINO.
     """
     require_unforked("OpenVINO")
-    return _only_core()
+    return _shared_core()
 
 
 @cache
-def _only_core() -> Any:
-    """Return the one OpenVINO that there is, which stays until the process ends.
+def _shared_core() -> Any:
+    """Return the only `openvino.Core` of the process, which is never deleted.
 
-    Each gives the thread that makes it another stack for signals, and what that has back at its end may be one that is gone: the
-    next signal would be the end of the process (seen with 2026.4).
+    A core replaces the signal stack of the thread that creates it, and may restore a freed one when it is deleted. The next
+    signal then crashes the process (observed with 2026.4).
     """
     return openvino_package().Core()
 
 
 class _OpenVinoGraph:
-    """A call alone has all cores; of several, each has its share.
+    """A single call uses all cores; the calls of a batch share them.
 
-    The network is compiled for the one or for the other, and for both where both are asked for: each holds memory of its own.
-    Threads take turns. One call has all cores anyway, so requests of their own would give them memory and no speed.
+    The network is compiled for single calls or for batches, and for both only where both occur, since each needs memory. Threads
+    run in sequence: a single call uses all cores, so that parallel requests would need more memory and not be faster.
     """
 
     def __init__(self, content: bytes | Path, cache: Path, several: bool) -> None:
         self._content = content
         self._cache = cache
-        self._turn = Lock()
-        self._lone_calls = 0
-        """How many in a row came alone while the network was compiled for several."""
-        _ = self._together if several else self._alone
+        self._lock = Lock()
+        self._single_calls = 0
+        """Number of consecutive single calls while the network is compiled for batches."""
+        _ = self._batch_queue if several else self._single_request  # compile now, not at the first call
 
-    def _compile(self, **wanted: Any) -> Any:
-        """Return the compiled network from the cache, or compile it and keep it there.
+    def _compile(self, **hints: Any) -> Any:
+        """Return the compiled network from the cache, or compile it and store it there.
 
-        OpenVINO's own cache writes a file while other processes may read it, which then die of a bus error (seen with 2026.4).
+        OpenVINO's own cache is not used: it writes files while other processes read them, which crash (observed with 2026.4).
         """
-        core, options = _core(), {"INFERENCE_PRECISION_HINT": "f32", **wanted}
+        core, options = _core(), {"INFERENCE_PRECISION_HINT": "f32", **hints}
         machine = (openvino_package().__version__, core.get_property("CPU", "FULL_DEVICE_NAME"), *options.items())
         path = self._cache / f"{hashlib.sha256(f'{_digest(self._content)} {machine}'.encode()).hexdigest()[:32]}.compiled"
-        with suppress(OSError, RuntimeError, ValueError):  # it is not there, or of no use
-            return core.import_model(_whole(path), "CPU", options)
+        with suppress(OSError, RuntimeError, ValueError):  # the file does not exist, or cannot be used
+            return core.import_model(_read_checked(path), "CPU", options)
         model = core.read_model(self._content)
-        _require_numbers(model, self._content)
+        _require_finite(model, self._content)
         compiled = core.compile_model(model, "CPU", options)
-        kept = compiled.export_model().getvalue()
+        exported = compiled.export_model().getvalue()
         try:
             make_folder(str(self._cache), like_parent=True)
-            replace_file(path, kept + hashlib.sha256(kept).digest(), like_folder=True)
+            replace_file(path, exported + hashlib.sha256(exported).digest(), like_folder=True)
         except SinkError as error:
-            logger.debug("not kept for the next start: {}", error)
+            logger.debug("the compiled network is not stored for the next start: {}", error)
         return compiled
 
     @cached_property
-    def _alone(self) -> Any:
+    def _single_request(self) -> Any:
         return self._compile(PERFORMANCE_HINT="LATENCY")
 
     @cached_property
-    def _together(self) -> Any:
+    def _batch_queue(self) -> Any:
         queue = openvino_package().AsyncInferQueue(self._compile(NUM_STREAMS=STREAMS), STREAMS)
         queue.set_callback(lambda request, outputs: outputs.extend(np.array(each.data) for each in request.output_tensors))
         return queue
@@ -133,32 +136,31 @@ class _OpenVinoGraph:
         return {name: str(value) for name, value in values.items()}
 
     def each(self, calls: Sequence[Sequence[NDArray[Any]]]) -> list[Arrays]:
-        with self._turn:
+        with self._lock:
             return self._each(calls)
 
     def _each(self, calls: Sequence[Sequence[NDArray[Any]]]) -> list[Arrays]:
-        self._lone_calls = self._lone_calls + 1 if len(calls) == 1 else 0
-        if len(calls) == 1 and ("_alone" in vars(self) or self._lone_calls > _LONE_CALLS):
-            return [list(self._alone(list(calls[0])).values())]
+        self._single_calls = self._single_calls + 1 if len(calls) == 1 else 0
+        if len(calls) == 1 and ("_single_request" in vars(self) or self._single_calls > _MAX_SINGLE_CALLS):
+            return [list(self._single_request(list(calls[0])).values())]
         found: list[Arrays] = [[] for _ in calls]
         for inputs, outputs in zip(calls, found, strict=True):
-            self._together.start_async(list(inputs), outputs)
-        self._together.wait_all()
+            self._batch_queue.start_async(list(inputs), outputs)
+        self._batch_queue.wait_all()
         return found
 
 
-def _require_numbers(model: Any, content: bytes | Path) -> None:
-    """Refuse a network with a NaN in its weights: OpenVINO's softmax makes probabilities of what is none.
+def _require_finite(model: Any, content: bytes | Path) -> None:
+    """Refuse a network with NaN in its weights: OpenVINO's softmax turns NaN into probabilities.
 
     Raises:
-        WeightsError: There is one.
+        WeightsError: A weight is NaN.
     """
-    constants = (
-        each for each in model.get_ordered_ops() if each.get_type_name() == "Constant" and each.get_element_type().is_real()
-    )
+    operations = model.get_ordered_ops()
+    constants = [each for each in operations if each.get_type_name() == "Constant" and each.get_element_type().is_real()]
     if any(np.isnan(each.data).any() for each in constants):
         name = content if isinstance(content, Path) else "the network"
-        raise WeightsError(f"{name}: holds what is no finite number; give other weights, or train them anew")
+        raise WeightsError(f"{name}: contains NaN; give other weights, or train them again")
 
 
 class _OnnxRuntimeGraph:
@@ -166,7 +168,7 @@ class _OnnxRuntimeGraph:
         onnxruntime = onnxruntime_package()
         try:
             self._session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its own errors have no common base
+        except Exception as error:  # onnxruntime's errors have no common base class
             raise RuntimeError(str(error)) from error
         self._names = [each.name for each in self._session.get_inputs()]
 
@@ -178,23 +180,23 @@ class _OnnxRuntimeGraph:
         return [self._session.run(None, dict(zip(self._names, inputs, strict=True))) for inputs in calls]
 
 
-def _whole(path: Path) -> bytes:
-    """Return the content of a file that ends with its own sum, without that.
+def _read_checked(path: Path) -> bytes:
+    """Return the content of a file that ends with its hash, without the hash.
 
     Raises:
-        OSError: It cannot be read.
-        ValueError: It is damaged.
+        OSError: The file cannot be read.
+        ValueError: The file is damaged.
     """
-    content = path.read_bytes()  # not mapped: what happens to the file does not matter afterwards
-    kept, stated = content[:-_SUM_BYTES], content[-_SUM_BYTES:]
-    if hashlib.sha256(kept).digest() != stated:
+    content = path.read_bytes()  # not memory-mapped: the file may change afterwards
+    body, stated = content[:-_HASH_BYTES], content[-_HASH_BYTES:]
+    if hashlib.sha256(body).digest() != stated:
         raise ValueError(f"{path} is damaged")
-    return kept
+    return body
 
 
 def _digest(content: bytes | Path) -> str:
-    """Return what tells a graph from all others."""
+    """Return a hash of the graph's content."""
     if isinstance(content, bytes):
         return hashlib.sha256(content).hexdigest()[:32]
-    weights = content.with_suffix(".bin")  # of OpenVINO's own format
+    weights = content.with_suffix(".bin")  # OpenVINO's format has its weights in a second file
     return _digest(content.read_bytes() + (weights.read_bytes() if weights.is_file() else b""))

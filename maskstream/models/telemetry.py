@@ -1,7 +1,7 @@
-"""OpenVINO and ONNX Runtime without their reports on who uses them; every module that needs one of them asks here.
+"""Import OpenVINO and ONNX Runtime with their telemetry disabled. Every module that needs them imports them here.
 
-`import openvino` looks for the package `openvino_telemetry`, which sends an event to Google Analytics and keeps a number of this
-machine in `~/intel`. `import onnxruntime` (since 1.29) sends events to Microsoft and keeps a number in `~/.cache/Microsoft`.
+`import openvino` uses the package `openvino_telemetry`, which sends an event to Google Analytics and stores an identifier of the
+machine in `~/intel`. `import onnxruntime` (since 1.29) sends events to Microsoft and stores one in `~/.cache/Microsoft`.
 """
 
 import os
@@ -11,35 +11,35 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import Any, Final
 
-_OPENVINO_REPORTS: Final = "openvino_telemetry"
+_OPENVINO_TELEMETRY: Final = "openvino_telemetry"
 _ONNXRUNTIME_SWITCHES: Final = ("ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED")
-"""The first one up to 1.32 at least; the other is to come."""
+"""The first one up to 1.32 at least, the second one in later versions."""
 _lock: Final = Lock()
 
 
 def openvino_package() -> Any:
-    """Return the package `openvino`; imported here, it reports nothing for as long as the process lives.
+    """Return the package `openvino`. Imported here, it sends no telemetry until the process ends.
 
-    `openvino_telemetry` is hidden during this import alone: a program that wants it imports it before or afterwards as usual.
+    `openvino_telemetry` is hidden only during this import: a program that needs it can import it before or afterwards.
     """
-    with _lock, _hidden(_OPENVINO_REPORTS):
+    with _lock, _hidden(_OPENVINO_TELEMETRY):
         import openvino
     return openvino
 
 
 def onnxruntime_package() -> Any:
-    """Return the package `onnxruntime`; imported here, it reports nothing for as long as the process lives."""
+    """Return the package `onnxruntime`. Imported here, it sends no telemetry until the process ends."""
     with _lock, _switched_on(_ONNXRUNTIME_SWITCHES):
         import onnxruntime
-    onnxruntime.disable_telemetry_events()  # on Windows, which has no other switch
+    onnxruntime.disable_telemetry_events()  # Windows has no other switch
     return onnxruntime
 
 
 @contextmanager
 def _hidden(package: str) -> Iterator[None]:
     imported: dict[str, Any] = sys.modules
-    own = imported.get(package)  # of a program that uses us as a library
-    imported[package] = None  # stands for a package that is not there; OpenVINO has a substitute that does nothing
+    own = imported.get(package)  # imported by a program that uses maskstream as a library
+    imported[package] = None  # makes the import fail; OpenVINO then uses its empty substitute
     try:
         yield
     finally:

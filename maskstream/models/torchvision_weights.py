@@ -1,4 +1,4 @@
-"""Plain PyTorch state dicts that are not ours to ship: torchvision's, read from a file or fetched on first use."""
+"""Read torchvision's state dicts, which are not shipped, from a file or download them on first use."""
 
 import os
 import pickle
@@ -19,22 +19,26 @@ CONNECT_TIMEOUT_S = 20.0
 
 
 def read_or_fetch(path: Path | None, url: str) -> StateDict:
-    """Return the state dict of a local file, or of torchvision's file at a URL, which is kept for the next time.
+    """Return the state dict of a local file, or download torchvision's file and cache it.
 
     Raises:
-        ModelError: It cannot be fetched; says from where, and where to put the file by hand.
-        WeightsError: The file is missing, damaged or no state dict.
+        ModelError: The download failed; the message has the URL and the folder for a manual download.
+        WeightsError: The file is missing, damaged or not a state dict.
     """
     require_unforked("PyTorch")
     return _fetch(url) if path is None else _read_file(path, url)
 
 
 def imagenet_weights(choice: str | None, url: str) -> StateDict | None:
-    """Return a backbone to start a training from: of a file, fetched for None, or None for `none`, a random start.
+    """Return the ImageNet weights that a training starts from.
+
+    Args:
+        choice: A file, None for a download, or `none` for a random start, for which None is returned.
+        url: URL of torchvision's file.
 
     Raises:
-        ModelError: It cannot be fetched.
-        WeightsError: The file is missing, damaged or no state dict.
+        ModelError: The download failed.
+        WeightsError: The file is missing, damaged or not a state dict.
     """
     return None if choice == "none" else read_or_fetch(Path(choice) if choice else None, url)
 
@@ -45,7 +49,7 @@ def _read_file(path: Path, url: str) -> StateDict:
     try:
         state_dict = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
-        raise WeightsError(f"{path}: not a readable PyTorch weights file; fetch it anew from {url}") from error
+        raise WeightsError(f"{path}: not a readable PyTorch weights file; download it again from {url}") from error
     if not isinstance(state_dict, dict) or not all(isinstance(value, torch.Tensor) for value in state_dict.values()):
         raise WeightsError(f"{path}: not a plain state dict; give torchvision's file from {url}")
     return state_dict
@@ -62,13 +66,15 @@ def _fetch(url: str) -> StateDict:
             )
     except (URLError, OSError, RuntimeError, pickle.UnpicklingError) as error:
         reason = getattr(error, "reason", None) or error
-        raise ModelError(f"cannot fetch {url} ({reason}); put the file {name} into {folder} by hand") from error
+        raise ModelError(
+            f"cannot download {url} ({reason}); download it manually and put the file {name} into {folder}"
+        ) from error
     return state_dict
 
 
 @contextmanager
 def _socket_timeout(seconds: float) -> Iterator[None]:
-    """Bound each wait for the network: `torch.hub` sets no limit of its own."""
+    """Limit each wait for the network: `torch.hub` has no timeout."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:

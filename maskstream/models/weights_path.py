@@ -1,4 +1,4 @@
-"""Where weights lie."""
+"""Find weights files."""
 
 from pathlib import Path
 
@@ -6,9 +6,9 @@ from maskstream.io.resources import own_or_shipped, resource
 from maskstream.io.user_folders import expand_home
 
 WEIGHTS_DIR = resource("weights")
-"""The weights that come with the program."""
+"""Folder of the shipped weights."""
 
 
 def weights_path(given: str | None, shipped: str) -> Path:
-    """Return the file a user named, or the shipped one of this name."""
+    """Return the file that the user gave, or the shipped file."""
     return own_or_shipped(expand_home(given)) if given else WEIGHTS_DIR / shipped

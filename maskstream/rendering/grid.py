@@ -18,6 +18,8 @@ _FPS_OVER_S: Final = 1.0
 _LONGEST_NAME: Final = 40
 _TEXT_PX: Final = (9.0, 20.0)
 _DIMMED: Final = 3
+_GAP_PX: Final = 1
+"""Black around each of several cells, so that one can be told from the next."""
 _WHITE: Final = (255, 255, 255)
 
 
@@ -93,12 +95,13 @@ def draw_grid(cells: Sequence[Cell], size: tuple[int, int], now_s: float, paused
     canvas = np.zeros((size[1], size[0], 3), np.uint8)
     columns, rows = grid_shape(max(1, len(cells)))
     width, height = size[0] // columns, size[1] // rows
-    if min(width, height) < 1:
-        return canvas  # the window has been made smaller than that
+    gap_px = _GAP_PX if len(cells) > 1 else 0
+    if min(width, height) <= 2 * gap_px:
+        return canvas  # the window is too small for its cells
     for index, cell in enumerate(cells):
         left, top = index % columns * width, index // columns * height
-        area = canvas[top : top + height, left : left + width]
-        area[:] = cell.fitted((width, height))
+        area = canvas[top + gap_px : top + height - gap_px, left + gap_px : left + width - gap_px]
+        area[:] = cell.fitted(area.shape[1::-1])
         if cell.away:
             area //= _DIMMED  # nobody should take it for what the camera sees now
         _write_captions(area, cell, cell.status(now_s, paused), named=len(cells) > 1)

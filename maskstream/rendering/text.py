@@ -79,6 +79,16 @@ def draw_text(
     _lay(bgr, rendered.alpha, (left, top), colour)
 
 
+def fitted_text(text: str, height_px: float, stroke: int, max_width_px: int) -> str:
+    """Return a text, cut and with `...` at its end where it is wider than `max_width_px`."""
+    if text_width(text, height_px, stroke) <= max_width_px:
+        return text
+    length = len(text)
+    while length and text_width(f"{text[:length]}...", height_px, stroke) > max_width_px:
+        length -= 1 + length // 20
+    return f"{text[: max(0, length)]}..."
+
+
 def text_alpha(text: str, height_px: float) -> Alpha:
     """Return a text as how much of its ink each pixel has (H, W) 0 to 255, its left end at the left edge."""
     return _render(text, height_px, 1).alpha[:, _margin(height_px) - 1 :]

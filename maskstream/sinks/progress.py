@@ -15,7 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from maskstream.io.files import printable
+from maskstream.io.files import one_line
 from maskstream.types import Output, SourceInfo
 
 
@@ -91,4 +91,4 @@ class ProgressSink:
 
     def _add(self, source_id: str, frame_count: int | None) -> None:
         total = min([count for count in (frame_count, self._max_frames) if count], default=None)
-        self._tasks[source_id] = self._progress.add_task(printable(source_id), total=total, fps=0.0)
+        self._tasks[source_id] = self._progress.add_task(one_line(source_id), total=total, fps=0.0)

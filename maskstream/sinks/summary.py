@@ -14,7 +14,7 @@ from rich.text import Text
 
 from maskstream.events.sink import Book, EventSink
 from maskstream.events.types import EventOrCounts, MaskEvent, Phase, Timestamp
-from maskstream.io.files import plain_text, printable, replace_file
+from maskstream.io.files import one_line, plain_text, replace_file
 from maskstream.io.output_paths import image_beside, require_summary_path
 from maskstream.io.text_file import iso_8601
 from maskstream.rendering.palette import LABEL_TEXT
@@ -251,5 +251,5 @@ def _table(sources: Mapping[str, SourceSummary]) -> Table:
         bare = people[Label.NO_MASK] + people[Label.INCORRECT]
         events = ", ".join(f"{len(ended)} {LABEL_TEXT[label]} ({sum(ended):.0f} s)" for label, ended in summary.events.items())
         counts = (str(count) for count in (sum(people.values()), people[Label.MASK], bare))
-        table.add_row(Text(printable(plain_text(source_id))), *counts, "-" if share is None else f"{share:.0%}", events or "none")
+        table.add_row(Text(one_line(plain_text(source_id))), *counts, "-" if share is None else f"{share:.0%}", events or "none")
     return table

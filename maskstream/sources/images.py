@@ -192,7 +192,7 @@ def _find_images(location: str, config: ImagesConfig) -> tuple[str, list[str]]:
 
 def _in_folder(folder: str, config: ImagesConfig) -> list[str]:
     found = _found(folder, recursive=config.recursive)
-    found.say_refused()
+    found.log_refused()
     if found.images:
         return found.images
     if found.folders and _found(folder, recursive=True).images:

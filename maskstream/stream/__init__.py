@@ -1,1 +1,1 @@
-"""The three stages of the stream, each in its thread, with bounded channels between them."""
+"""Run capture, inference and rendering in threads of their own, with bounded channels between them."""

@@ -1,4 +1,4 @@
-"""Gather what has arrived from all sources into batches."""
+"""Collect frames of all sources into batches."""
 
 from threading import Condition
 from typing import Generic, TypeVar
@@ -9,43 +9,43 @@ T = TypeVar("T")
 
 
 class Batcher(Generic[T]):
-    """Takes turns between channels, so that no source starves another.
+    """Takes items from the channels in turn, so that no source blocks another.
 
-    It never waits for a batch to fill up: a frame that is there is worth more than a full batch.
+    It never waits for a batch to fill: low latency is more important than full batches.
     """
 
     def __init__(self, batch_size: int) -> None:
-        """Begin without channels; `batch_size`, the most items in a batch, may be changed between batches."""
+        """Begin without channels. `batch_size` is the maximum number of items in a batch. It may be changed between batches."""
         self.batch_size = batch_size
         self.waited_s = 0.0
-        """Time spent in waiting for items."""
+        """Time spent waiting for items."""
         self._changed = Condition()
         self._channels: list[Channel[T]] = []
         self._closed = False
         self._expecting = False
 
     def expect(self, more: bool) -> None:
-        """Say whether other channels will come, though all that there are may be exhausted."""
+        """Set whether more channels will be added, so that reading continues when all channels are exhausted."""
         if more is not self._expecting:
             with self._changed:
                 self._expecting = more
                 self._changed.notify_all()
 
     def channel(self) -> Channel[T]:
-        """Return another channel, for the newest item, which is read from now on."""
+        """Add a channel that holds the newest item, and return it."""
         channel: Channel[T] = Channel(1, Overflow.DROP_OLDEST, self._changed)
         with self._changed:
             self._channels.append(channel)
         return channel
 
     def discard(self, channel: Channel[T]) -> None:
-        """Read from it no more."""
+        """Remove a channel."""
         with self._changed:
             self._channels.remove(channel)
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Say that no other channel will come: it is over once those that there are are exhausted."""
+        """Add no more channels: reading ends when all channels are exhausted."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -55,7 +55,7 @@ class Batcher(Generic[T]):
         return not may_come and all(channel.exhausted for channel in self._channels)
 
     def next_batch(self) -> list[T]:
-        """Wait for at least one item; an empty list means that all channels are exhausted."""
+        """Wait for at least one item. An empty list means that all channels are exhausted."""
         with self._changed:
             self.waited_s += wait(self._changed, lambda: any(map(len, self._channels)) or self._is_over())
             batch: list[T] = []

@@ -1,4 +1,4 @@
-"""From a source into its channel: what one capture thread does."""
+"""Read one source in a thread of its own, and put its frames into a channel."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -18,12 +18,12 @@ from maskstream.types import Frame, FrameResult, SourceInfo
 
 _HELD_POLL_S: Final = 0.02
 _QUEUED_BYTES: Final = 256 * 2**20
-"""Most memory for the frames of one source that wait for inference."""
+"""The maximum memory for the frames of one source that wait for inference."""
 _QUIET_S: Final = 2.0
 _QUIET_INTERVALS: Final = 2
 _HOUR_S: Final = 3600.0
 _LONGEST_WAIT_S: Final = 60.0
-"""With `--realtime`; a file whose time jumps by more goes on at once."""
+"""With `--realtime`: a file whose time jumps by more continues at once."""
 _WAITING: Final = frozenset({SourceState.CONNECTING, SourceState.STALLED})
 
 
@@ -32,26 +32,26 @@ class Captured:
     """A frame on its way through the stages."""
 
     worker: "CaptureWorker"
-    """The one that it came by; another may have the same name by the time that it arrives."""
+    """The worker that captured it. By the time of rendering, another worker may have a source of the same name."""
     frame: Frame
     analyse: bool
-    """False for a frame that `stride` leaves out and that only travels along for the video."""
+    """False for a frame that `stream.stride` leaves out, and that is only needed for the video."""
     result: FrameResult | None = None
 
 
 @dataclass(frozen=True)
 class Ended:
-    """The end of a source; travels behind its last frame."""
+    """The end of a source. It follows the last frame."""
 
     worker: "CaptureWorker"
     complete: bool
-    """Whether it came to its own end."""
+    """Whether the source has reached its end."""
     error: MaskStreamError | None = None
 
 
 @dataclass(frozen=True)
 class Crashed:
-    """A mistake in a thread, to be raised again in the caller's."""
+    """An internal error in a thread. It is raised again in the caller's thread."""
 
     error: BaseException
 
@@ -61,51 +61,51 @@ Item = Captured | Ended | Crashed
 
 @dataclass(eq=False)
 class CaptureWorker:
-    """A source and its way to the inference thread."""
+    """A source, its thread, and its channel to the inference thread."""
 
     source: Source
     status: SourceStatus
     channel: Channel[Item]
     config: StreamConfig
     pass_every_frame: bool
-    """Whether frames that are not analysed travel along, where none are dropped."""
+    """Whether frames that are not analysed are passed on too, where none are dropped."""
     held: Event
-    """Set while the user pauses the stream; one for all lanes."""
-    most_waiting: int
-    """Frames of a source that loses none, where memory allows."""
+    """Set while the user pauses the stream. All workers share it."""
+    max_waiting: int
+    """The maximum number of waiting frames of a source that drops none, if memory allows."""
     clock: Clock
     connection: int = 0
-    """`Frame.connection` of a source that does not say it itself, for it is opened once."""
+    """`Frame.connection` for a source that is opened once and does not set it."""
     has_predecessor: bool = False
-    """Whether another source had this name, and what was seen of it is not forgotten yet."""
+    """Whether a removed source had this name, whose state in the analyzer is not forgotten yet."""
     stopped: Event = field(default_factory=Event)
 
     def __post_init__(self) -> None:
-        """Begin to count."""
+        """Create the meter."""
         self.meter = Meter(self.clock)
 
     @property
     def dropped(self) -> int:
-        """Frames that came and were not analysed in time."""
+        """Number of frames that were captured and not analysed in time."""
         return self.channel.dropped + self.meter.stale
 
     @property
     def info(self) -> SourceInfo:
-        """What is known of the source."""
+        """What is known of the source now."""
         return self.source.info
 
     def watch(self, now_s: float) -> None:
-        """Say so where a live source has given no frame for two of its intervals, measured or stated, and at least 2 s."""
+        """Mark a live source as stalled after two frame intervals, measured or stated, and at least 2 s without a frame."""
         last_s = self.meter.last_frame_at_s
         if not self.info.live or last_s is None:
             return
-        stated_s = 1 / self.info.average_fps if self.info.average_fps else 0.0  # before its second frame there is no other
-        limit_s = max(_QUIET_S, _QUIET_INTERVALS * max(stated_s, self.meter.came.interval_s()))
+        stated_s = 1 / self.info.average_fps if self.info.average_fps else 0.0  # before the second frame nothing is measured
+        limit_s = max(_QUIET_S, _QUIET_INTERVALS * max(stated_s, self.meter.arrivals.interval_s()))
         if now_s - last_s > limit_s:
             self.status.change(SourceState.STALLED, f"no frame for {now_s - last_s:.1f} s", {SourceState.ONLINE})
 
     def health(self, now_s: float) -> SourceHealth:
-        """Return how the source is doing."""
+        """Return the health of the source."""
         last_s, status = self.meter.last_frame_at_s, self.status.last
         reconnects_since: Callable[[float], int] | None = getattr(self.source, "reconnects_since", None)
         return SourceHealth(
@@ -113,7 +113,7 @@ class CaptureWorker:
             state=status.state,
             state_s=now_s - status.at_s,
             cause=status.cause,
-            fps_in=self.meter.came.per_second(now_s),
+            fps_in=self.meter.arrivals.per_second(now_s),
             fps_out=self.meter.fps_out(now_s),
             dropped={
                 "overload": self.channel.dropped,
@@ -127,25 +127,25 @@ class CaptureWorker:
         )
 
     def stop(self) -> None:
-        """End the capture soon and drop what waits."""
+        """End the capture soon, and drop the waiting frames."""
         self.stopped.set()
         self.channel.close()
 
     def capture(self) -> None:
-        """Read the source until it ends, fails or is stopped; its end follows its frames into the channel."""
+        """Read the source until it ends, fails or is stopped. Its end follows its frames into the channel."""
         ended: Item
         try:
             complete = self._feed()
             ended, cause = Ended(self, complete), "its end was reached" if complete else "stopped"
         except MaskStreamError as error:
             ended, cause = Ended(self, complete=False, error=error), str(error)
-        except BaseException as error:  # raised again in the caller's thread
-            ended, cause = Crashed(error), f"a mistake in the program: {error!r}"
+        except BaseException as error:  # raised again in the thread that renders
+            ended, cause = Crashed(error), f"internal error: {error!r}"
         self.status.change(SourceState.ENDED, cause)
         self.channel.finish(ended)
 
     def _feed(self) -> bool:
-        """Put frames into the channel; return whether the source came to its own end."""
+        """Put the frames into the channel. Returns whether the source has reached its end."""
         limit = self.config.max_frames
         pass_every_frame = False
         for number, frame in enumerate(self._paced()):
@@ -154,7 +154,7 @@ class CaptureWorker:
             if not frame.connection:
                 frame = replace(frame, connection=self.connection)
             self.meter.captured(frame)
-            self.status.change(SourceState.ONLINE, "frames come", _WAITING)
+            self.status.change(SourceState.ONLINE, "frames arrive", _WAITING)
             analyse = frame.index % self.config.stride == 0
             if (analyse or pass_every_frame) and not self.channel.put(Captured(self, frame, analyse)):
                 return False
@@ -163,15 +163,15 @@ class CaptureWorker:
         return not self.stopped.is_set()
 
     def _keep_all(self, first: Frame) -> bool:
-        """Lose no frame of a source that is not live, known at its first one; return whether frames may repeat faces."""
+        """Let the channel drop no frame of a file or folder. Returns whether frames that are not analysed may repeat faces."""
         stills = bool(self.info.images)
         if self.info.live or (self.config.realtime and not stills):
             return False
-        self.channel.keep(max(1, min(self.most_waiting, _QUEUED_BYTES // first.bgr.nbytes)))
-        return not stills  # the faces of one picture are not repeated on the next
+        self.channel.keep(max(1, min(self.max_waiting, _QUEUED_BYTES // first.bgr.nbytes)))
+        return not stills  # the faces of one image are not repeated on the next
 
     def _paced(self) -> Iterator[Frame]:
-        """Yield frames as fast as they come, or a file's at its own speed."""
+        """Yield frames as they arrive; with `--realtime`, those of a file at its own speed."""
         zero_s: float | None = None
         last_s = 0.0
         for frame in takewhile(lambda _: not self.stopped.is_set(), self.source):

@@ -1,4 +1,4 @@
-"""The sources of a run, each with its thread: they come, go, fall silent and are let go."""
+"""Add, watch, remove and close the sources of a run, each with its capture thread."""
 
 from collections.abc import Iterator
 from threading import Event, Thread
@@ -19,7 +19,7 @@ _JOIN_S: Final = 1.5
 
 
 class CaptureWorkers:
-    """All lanes, changed by the thread that renders alone."""
+    """The capture workers of all sources. Only the thread that renders changes them."""
 
     def __init__(self, config: StreamConfig, batch_size: int, states: SourceStates) -> None:
         """Begin without sources."""
@@ -35,16 +35,20 @@ class CaptureWorkers:
         self._dropped = 0
 
     def add(self, source: Source, pass_every_frame: bool) -> None:
-        """Read a source from now on; `pass_every_frame` says whether somebody wants those that are not analysed."""
+        """Read a source from now on. `pass_every_frame`: whether a sink needs the frames that are not analysed."""
         name = source.info.source_id
-        waiting = 2 * self.batcher.batch_size
-        channel = self.batcher.channel()
-        status = self._states.status(name, quiet=not source.info.live)
-        number = self._states.next_connection()
         worker = CaptureWorker(
-            source, status, channel, self._config, pass_every_frame, self.held, waiting, self._states.clock, number
+            source=source,
+            status=self._states.status(name, quiet=not source.info.live),
+            channel=self.batcher.channel(),
+            config=self._config,
+            pass_every_frame=pass_every_frame,
+            held=self.held,
+            max_waiting=2 * self.batcher.batch_size,
+            clock=self._states.clock,
+            connection=self._states.next_connection(),
+            has_predecessor=name in self._removed,
         )
-        worker.has_predecessor = name in self._removed
         self._workers[name] = worker
         self._threads.append(Thread(target=worker.capture, name=f"capture {name}", daemon=True))
         if self._started:
@@ -57,18 +61,18 @@ class CaptureWorkers:
             thread.start()
 
     def remove(self, source_id: str, cause: str) -> None:
-        """Give up a source at once; a read that hangs is left to itself. Of one that is being opened, only the state ends."""
+        """Remove a source without waiting for a read that hangs. If the source is still opening, only its state ends."""
         worker = self._workers.pop(source_id, None)
         if worker is not None:
             self._removed.add(source_id)
             self.batcher.discard(worker.channel)
             self._dropped += worker.dropped
-            self.let_go(worker, cause)
+            self.release(worker, cause)
         self._states.end(source_id, cause)
         self._threads = [thread for thread in self._threads if thread.is_alive()]
 
     def get(self, source_id: str) -> CaptureWorker | None:
-        """Return the lane of a source, or None where it has been removed."""
+        """Return the worker of a source; None if it was removed."""
         return self._workers.get(source_id)
 
     def __iter__(self) -> Iterator[CaptureWorker]:
@@ -76,46 +80,46 @@ class CaptureWorkers:
 
     @property
     def dropped(self) -> int:
-        """Frames of all sources that were dropped."""
+        """Number of dropped frames of all sources, removed ones included."""
         return self._dropped + sum(worker.dropped for worker in self)
 
     def watch(self) -> None:
-        """Say which live sources have fallen silent."""
+        """Mark live sources without frames as stalled."""
         now_s = self._states.clock.now_s()
         for worker in self:
             worker.watch(now_s)
 
     def health(self) -> list[SourceHealth]:
-        """Return how each source is doing. May be called from any thread."""
+        """Return the health of each source. May be called from any thread."""
         now_s = self._states.clock.now_s()
         return [worker.health(now_s) for worker in self]
 
     def close(self) -> None:
-        """Let go of all: the last ones first, so that none of those that wait for their turn has it now."""
+        """Release all sources, the last ones first: a file that waits for its turn must not begin now."""
         self.batcher.close()
         for worker in reversed(tuple(self)):
-            self.let_go(worker, "stopped")
+            self.release(worker, "stopped")
 
     def join(self, *others: Thread) -> int:
-        """Wait a moment for all threads, and return how many did not end."""
+        """Wait up to 1.5 s for all threads. Returns the number of threads that did not end."""
         deadline = monotonic() + _JOIN_S
         threads = [thread for thread in (*self._threads, *others) if thread.ident is not None]
         for thread in threads:
             thread.join(max(0.0, deadline - monotonic()))
         left = sum(thread.is_alive() for thread in threads)
         if left:
-            logger.warning("{} threads did not end within {:.1f} s and are left behind", left, _JOIN_S)
+            logger.warning("{} threads did not end within {:.1f} s; the run ends without them", left, _JOIN_S)
         return left
 
-    def let_go(self, worker: CaptureWorker, cause: str) -> None:
-        """Stop a lane; its source is closed by a thread of its own, for a read that hangs keeps it open."""
+    def release(self, worker: CaptureWorker, cause: str) -> None:
+        """Stop a worker. Another thread closes its source, because a read that hangs may delay that."""
         worker.stop()
         worker.status.change(SourceState.ENDED, cause)
         self.close_source(worker)
 
     def close_source(self, worker: CaptureWorker) -> None:
-        """Close the source of a lane, as soon as all of its frames were seen: others may wait for their turn behind it."""
-        if worker.info.is_deferred:  # nothing is open, which takes no time to close
+        """Close the source of a worker after its last frame: the next file may wait for its turn."""
+        if worker.info.is_deferred:  # it is not open: closing takes no time
             _closed(worker.source)
             return
         self._threads.append(Thread(target=_closed, args=(worker.source,), name=f"close {worker.info.source_id}", daemon=True))
@@ -123,8 +127,8 @@ class CaptureWorkers:
 
 
 def _closed(source: Source) -> None:
-    """Close a source; a mistake in it is said, and harms nobody else."""
+    """Close a source. An internal error is logged, and affects no other source."""
     try:
         source.close()
-    except Exception as mistake:
-        logger.opt(exception=mistake).error("{}: closing it failed", source.info.source_id)
+    except Exception as error:
+        logger.opt(exception=error).error("{}: closing it failed", source.info.source_id)

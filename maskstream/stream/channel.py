@@ -1,4 +1,4 @@
-"""A bounded queue between two threads."""
+"""Pass items between two threads through a bounded queue."""
 
 from collections import deque
 from collections.abc import Callable
@@ -11,40 +11,40 @@ T = TypeVar("T")
 
 
 def wait(changed: Condition, until: Callable[[], bool], timeout_s: float | None = None) -> float:
-    """Wait for something that changes, and return how long, in seconds."""
+    """Wait until a condition holds, and return the time waited in seconds."""
     started_s = perf_counter()
     changed.wait_for(until, timeout_s)
     return perf_counter() - started_s
 
 
 class Overflow(Enum):
-    """What happens to a new item when a channel is full."""
+    """The behaviour of a full channel when an item is added."""
 
     WAIT = "wait"
     """The writer waits: nothing is lost. For files."""
     DROP_OLDEST = "drop_oldest"
-    """The oldest item makes room: readers get the newest. For live sources."""
+    """The oldest item is dropped: readers get the newest. For live sources."""
 
 
 class Channel(Generic[T]):
     """A bounded first-in-first-out queue that either side can end.
 
-    The writer ends it with `finish`: what is in it can still be read. Either side abandons it with `close`: what is in it is
-    lost, and whoever waits is released.
+    The writer ends it with `finish`: its items can still be read. Either side ends it at once with `close`: its items are
+    dropped, and waiting threads continue.
     """
 
     def __init__(self, capacity: int, overflow: Overflow, changed: Condition | None = None) -> None:
         """Make an empty channel.
 
         Args:
-            capacity: Most items in it.
-            overflow: What happens beyond that.
-            changed: Shared by channels that one reader waits for together; None for one of its own.
+            capacity: The maximum number of items.
+            overflow: What happens when the channel is full.
+            changed: Shared by channels for which one reader waits together; None for a separate condition.
         """
         self.dropped = 0
-        """Items that made room for newer ones."""
+        """Number of items dropped for newer ones."""
         self.writer_waited_s = self.reader_waited_s = 0.0
-        """Time the writer spent in waiting for room, and the reader in `get`."""
+        """Time that the writer waited for room, and the reader in `get`."""
         self.changed = changed or Condition()
         self._capacity = capacity
         self._overflow = overflow
@@ -53,12 +53,12 @@ class Channel(Generic[T]):
         self._closed = False
 
     def keep(self, capacity: int) -> None:
-        """Lose nothing from now on, and hold so many items."""
+        """Drop no items from now on, and hold up to `capacity` items."""
         with self.changed:
             self._overflow, self._capacity = Overflow.WAIT, capacity
 
     def put(self, item: T) -> bool:
-        """Add an item; return False, without it, where the channel was closed."""
+        """Add an item. Returns False, and adds nothing, if the channel was closed."""
         with self.changed:
             if self._overflow is Overflow.WAIT:
                 self.writer_waited_s += wait(self.changed, lambda: self._closed or len(self._items) < self._capacity)
@@ -72,7 +72,7 @@ class Channel(Generic[T]):
             return True
 
     def poll(self) -> T | None:
-        """Take the oldest item, or None where there is none now."""
+        """Take the oldest item; None if the channel is empty."""
         with self.changed:
             if not self._items:
                 return None
@@ -81,14 +81,14 @@ class Channel(Generic[T]):
             return item
 
     def get(self, timeout_s: float) -> T | None:
-        """Take the oldest item; None where there is none after `timeout_s`, or none will come any more."""
+        """Take the oldest item; None if none arrives within `timeout_s`, or the channel is finished and empty."""
         with self.changed:
             self.reader_waited_s += wait(self.changed, lambda: bool(self._items) or self._finished, timeout_s)
             return self.poll()
 
     @property
     def exhausted(self) -> bool:
-        """Whether nothing is in it and nothing will come."""
+        """Whether the channel is finished and empty."""
         with self.changed:
             return self._finished and not self._items
 
@@ -96,7 +96,7 @@ class Channel(Generic[T]):
         return len(self._items)
 
     def finish(self, last: T | None = None) -> None:
-        """Say, as the writer, that nothing more will come but a last item, for which there is always room."""
+        """End the channel as its writer. A last item is always accepted, also when the channel is full."""
         with self.changed:
             if last is not None and not self._closed:
                 self._items.append(last)
@@ -104,7 +104,7 @@ class Channel(Generic[T]):
             self.changed.notify_all()
 
     def close(self) -> None:
-        """Abandon the channel: drop what is in it and release whoever waits."""
+        """End the channel at once: drop its items and let waiting threads continue."""
         with self.changed:
             self._closed = self._finished = True
             self._items.clear()

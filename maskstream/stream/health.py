@@ -1,4 +1,4 @@
-"""How each source is doing, in numbers."""
+"""Measure the health of each source: rates, dropped frames, times."""
 
 from collections import Counter, deque
 from collections.abc import Mapping
@@ -12,40 +12,40 @@ from maskstream.stream.states import SourceState
 from maskstream.types import Frame, FrameResult
 
 _REMEMBERED: Final = 64
-"""Frames over which rates and times are averaged."""
+"""The number of frames for averages of rates and times."""
 _RATE_OVER_S: Final = 10.0
 
 
 @dataclass(frozen=True)
 class SourceHealth:
-    """How a source is doing at one moment."""
+    """The health of a source at one moment."""
 
     source_id: str
     state: SourceState
     state_s: float
-    """How long it has been in this state."""
+    """The time since the source is in this state."""
     cause: str
-    """Why it is."""
+    """The cause of the state."""
     fps_in: float
-    """Frames that came, per second, over the last 10 s or 64 frames."""
+    """Captured frames per second, over the last 10 s or 64 frames."""
     fps_out: float
-    """Frames that were analysed."""
+    """Analysed frames per second."""
     dropped: Mapping[str, int]
-    """Since the start, by cause: `overload` (a newer frame came before there was time), `stale` (older than
-    `stream.max_staleness_s`), `decode` (damaged on the way)."""
+    """Number of dropped frames since the start, by cause: `overload` (a newer frame arrived before it was analysed), `stale`
+    (older than `stream.max_staleness_s`), `decode` (damaged in transit)."""
     frame_age_s: float | None
-    """Since the last frame came; None before the first."""
+    """The time since the last frame arrived; None before the first."""
     reconnects_last_hour: int
     stage_ms: Mapping[str, float]
-    """Mean time of `capture, detect, align, classify` for a frame."""
+    """Mean time of `capture, detect, align, classify` per frame."""
     unusable: int = 0
-    """Answers of the models that were no finite numbers, since the start."""
+    """Detections and classifications with numbers that are not finite, since the start."""
 
     def __str__(self) -> str:
-        """Return it as one line."""
+        """Return the health as one line."""
         dropped = ", ".join(f"{count} {cause}" for cause, count in self.dropped.items())
         age = "none yet" if self.frame_age_s is None else f"{self.frame_age_s:.2f} s ago"
-        unusable = f", {self.unusable} answers of the models no finite numbers" if self.unusable else ""
+        unusable = f", {self.unusable} outputs of the models not finite" if self.unusable else ""
         stages = " ".join(f"{stage} {ms:.0f}" for stage, ms in self.stage_ms.items())
         return (
             f"{self.source_id}: {self.state.value} for {self.state_s:.0f} s, {self.fps_in:.1f} fps in, {self.fps_out:.1f} out, "
@@ -55,50 +55,50 @@ class SourceHealth:
 
 
 class Rate:
-    """How often something happens."""
+    """Measures how often something happens."""
 
     def __init__(self) -> None:
-        """Begin to count."""
+        """Begin without a time."""
         self._at_s: deque[float] = deque(maxlen=_REMEMBERED)
 
     def count(self, at_s: float) -> None:
-        """Take note that it happened."""
+        """Add a time at which it happened."""
         self._at_s.append(at_s)
 
     def interval_s(self) -> float:
-        """Return the mean time between two, of all that are remembered; 0 before the second."""
+        """Return the mean interval of the last 64 times; 0 before the second time."""
         at_s = tuple(self._at_s)
         return (at_s[-1] - at_s[0]) / (len(at_s) - 1) if len(at_s) > 1 else 0.0
 
     def per_second(self, now_s: float) -> float:
-        """Return its rate over the last 10 s, or of the last two where it is rarer; it falls once the next time is overdue."""
+        """Return the rate over the last 10 s, or of the last two times if it is lower. It falls when the next time is overdue."""
         at_s = tuple(self._at_s)
         recent = [each for each in at_s if each >= now_s - _RATE_OVER_S]
         return per_second(recent if len(recent) > 1 else at_s[-2:], now_s)
 
 
 class Meter:
-    """Counts what happens to the frames of one source. Called by several threads."""
+    """Counts captured, dropped and analysed frames of one source. Several threads may call it."""
 
     def __init__(self, clock: Clock = MONOTONIC) -> None:
-        """Count from nothing."""
+        """Begin with zero."""
         self._clock = clock
-        self.came = Rate()
+        self.arrivals = Rate()
         self.last_frame_at_s: float | None = None
         self.stale = 0
         self.unusable = 0
-        """Answers of the models that were no finite numbers."""
+        """Detections and classifications with numbers that are not finite."""
         self._analysed = Rate()
         self._stage_ms: deque[Mapping[str, float]] = deque(maxlen=_REMEMBERED)
         self._lock = Lock()
 
     def captured(self, frame: Frame) -> None:
-        """Count a frame that came."""
+        """Count a captured frame."""
         self.last_frame_at_s = self._clock.now_s()
-        self.came.count(self.last_frame_at_s)
+        self.arrivals.count(self.last_frame_at_s)
 
     def analysed(self, result: FrameResult) -> None:
-        """Count a frame that was judged."""
+        """Count an analysed frame."""
         with self._lock:
             self._analysed.count(self._clock.now_s())
             self.unusable += result.unusable

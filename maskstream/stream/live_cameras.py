@@ -1,4 +1,4 @@
-"""Keeps the cameras of a run as their list says while it is edited."""
+"""Add, change and remove the cameras of a run when its list of cameras is edited."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -21,30 +21,30 @@ from maskstream.stream.states import SourceStatus
 
 
 class Stream(Protocol):
-    """What sources are added to and removed from: the engine."""
+    """The part of the engine that adds and removes sources."""
 
     def add(self, sources: Sequence[Source], sinks: Sequence[SinkBinding]) -> None:
-        """Take over what was opened."""
+        """Take over opened sources and sinks."""
         ...
 
     def remove(self, source_id: str, cause: str) -> None:
-        """Give up a source."""
+        """Remove a source."""
         ...
 
     def expect(self, more: bool) -> None:
-        """Wait for sources that will be added."""
+        """Set whether more sources will be added."""
         ...
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A source and what its pictures are written to."""
+    """An opened source and the sinks of its annotated frames."""
 
     source: Source
     sinks: tuple[SinkBinding, ...] = ()
 
     def close(self) -> None:
-        """Close all."""
+        """Close the source and the sinks."""
         with ExitStack() as closing:
             closing.callback(self.source.close)
             for binding in self.sinks:
@@ -53,22 +53,22 @@ class Opened:
 
 @dataclass(frozen=True)
 class CameraWork:
-    """What is done for a camera. Each raises `MaskStreamError` where it cannot be done."""
+    """The steps for a camera that is added or changed. Each raises `MaskStreamError` where it fails."""
 
     check: Callable[[Config], None]
-    """Finds out, in no time, whether the models can say what a camera with these settings asks."""
+    """Checks, without delay, whether the models have the classes that these settings need."""
     prepare: Callable[[Config], None]
-    """Gets the models ready for it; done, as `open` is, by threads that nobody waits for."""
+    """Makes the models ready for these settings. Like `open`, it is called in a thread that the stream does not wait for."""
     open: Callable[[Camera, SourceStatus], Opened]
 
 
 @dataclass(eq=False)
 class _Job:
-    """What a thread of its own does for a camera: opens it, or gets the models ready for one that runs."""
+    """Opens a camera in a thread of its own, or makes the models ready for a running one."""
 
     camera: Camera
     work: Callable[[], Opened | None]
-    """Returns what was opened; None for a camera that runs."""
+    """Returns what was opened; None for a running camera."""
     opens: bool
     future: "Future[Opened | None]" = field(default_factory=Future)
     _lock: Lock = field(default_factory=Lock)
@@ -82,7 +82,7 @@ class _Job:
     def _run(self) -> None:
         try:
             opened = self.work()
-        except BaseException as error:  # raised again by the thread that wants the camera
+        except BaseException as error:  # raised again in the thread that takes over the result
             self.future.set_exception(error)
             return
         with self._lock:
@@ -93,7 +93,7 @@ class _Job:
             opened.close()
 
     def abandon(self) -> Thread | None:
-        """Let what was or will be opened be closed; return the thread that closes what is open, if that is not its own."""
+        """Close what was opened, or will be. Returns the thread that closes it; None if the thread of the job does."""
         with self._lock:
             self._is_abandoned = True
             if not self.future.done() or self.future.exception() is not None:
@@ -107,9 +107,9 @@ class _Job:
 
 
 class LiveCameras:
-    """Adds, changes and removes cameras of a running stream as their list was edited.
+    """Adds, changes and removes the cameras of a running stream after edits of their list.
 
-    Called by the thread that renders, which never waits here: whatever takes time is done by a thread for each camera.
+    Called by the thread that renders, which never waits here: slow work is done in a thread for each camera.
     """
 
     def __init__(
@@ -120,20 +120,20 @@ class LiveCameras:
         work: CameraWork,
         states: SourceStates,
     ) -> None:
-        """Begin with the cameras that run.
+        """Begin with the running cameras.
 
         Args:
-            watch: Says when a list was edited.
-            cameras: Those that run.
+            watch: Reads a list again after it was edited.
+            cameras: The running cameras.
             settings: Where the settings of a camera that is added, changed or removed are kept.
-            work: How a camera is made ready.
-            states: Where it is said what becomes of them.
+            work: The steps for a camera.
+            states: The states of all sources.
         """
         self._watch = watch
         self._running = {camera.name: camera for camera in cameras}
-        """As the stream has them; those that have ended too."""
+        """The cameras in the stream, also those that have ended."""
         self._wanted = dict(self._running)
-        """As the list has them; those that could not be opened are left out, to be tried at its next edit."""
+        """The cameras in the list, without those that could not be opened: these are tried again after the next edit."""
         self._settings = settings
         self._work = work
         self._states = states
@@ -141,12 +141,12 @@ class LiveCameras:
         self._threads: list[Thread] = []
 
     def maintain(self, stream: Stream) -> None:
-        """Take over what is ready, and begin what the list asks for."""
+        """Take over finished jobs, and begin jobs for what has changed in the list."""
         self._take_over(stream)
         cameras = self._watch.poll()
         if cameras is None:
             return
-        stream.expect(True)  # between a removal and an addition there may be no source at all
+        stream.expect(True)  # between a removal and an addition the stream may have no source
         wanted = {camera.name: camera for camera in cameras}
         for name in [name for name in {**self._running, **self._wanted} if name not in wanted]:
             self._remove(stream, name, "removed from the list of cameras")
@@ -156,13 +156,13 @@ class LiveCameras:
         self._take_over(stream)
 
     def leave(self) -> list[Thread]:
-        """Give up what is not ready, and return the threads that are to end."""
+        """Abandon unfinished jobs, and return their threads."""
         for name in list(self._jobs):
             self._abandon(name)
         return self._threads
 
     def _change(self, stream: Stream, camera: Camera) -> None:
-        """Begin to give a camera other settings, or to open it."""
+        """Apply the settings of a running camera, or begin to open a camera."""
         running = self._running.get(camera.name)
         if running is None or not running.opens_like(camera):
             if running is not None or camera.name in self._jobs:
@@ -174,15 +174,15 @@ class LiveCameras:
             self._apply(camera)
 
     def _apply(self, camera: Camera) -> None:
-        """Let a running camera have other settings at once; more faces are found as soon as the models are ready for them."""
+        """Apply the settings of a running camera now. A higher `detector.max_faces` has to wait for the models."""
         try:
             self._work.check(camera.config)
         except MaskStreamError as error:
-            logger.error("{}: {}; its settings stay as they are", camera.name, error)
+            logger.error("{}: {}; its settings are unchanged", camera.name, error)
             self._wanted[camera.name] = self._running[camera.name]
             return
         self._configure(camera)
-        logger.info("{}: has other settings from now on", camera.name)
+        logger.info("{}: the changed settings apply from now on", camera.name)
         self._begin(_Job(camera, lambda: self._work.prepare(camera.config), opens=False))
 
     def _configure(self, camera: Camera) -> None:
@@ -227,9 +227,9 @@ class LiveCameras:
         except MaskStreamError as error:
             self._do_without(stream, job, error)
             return
-        except Exception as mistake:  # in one camera; it must not stop the others
-            logger.opt(exception=mistake).error("{}: a mistake in the program; please report it", camera.name)
-            self._do_without(stream, job, mistake)
+        except Exception as error:  # an internal error with one camera must not stop the others
+            logger.opt(exception=error).error("{}: internal error; please report it", camera.name)
+            self._do_without(stream, job, error)
             return
         if opened is not None:
             self._configure(camera)
@@ -238,8 +238,8 @@ class LiveCameras:
     def _do_without(self, stream: Stream, job: _Job, error: Exception) -> None:
         name = job.camera.name
         if job.opens:
-            logger.error("{}; going on without it", error)
+            logger.error("{}; continuing without it", error)
             self._remove(stream, name, str(error))
         else:
-            logger.error("{}: {}; no more faces are found than before", name, error)
+            logger.error("{}: {}; the detector finds as many faces as before", name, error)
             self._wanted.pop(name, None)

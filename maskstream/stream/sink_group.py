@@ -1,4 +1,4 @@
-"""The sinks of a run: who gets whose frames, and what becomes of one that fails."""
+"""Send frames to the sinks of a run, and leave out sinks that fail."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,44 +8,49 @@ from loguru import logger
 
 from maskstream.errors import SinkClosed, SinkError
 from maskstream.protocols import Sink
+from maskstream.stream.source_states import logged_error
 
 
 @dataclass(frozen=True)
 class SinkBinding:
-    """A sink and whose frames it gets."""
+    """A sink and the source of its frames."""
 
     sink: Sink
     source_id: str | None
     """None for all sources."""
 
     def serves(self, source_id: str) -> bool:
-        """Return whether it gets frames of this source."""
+        """Return whether the sink gets the frames of this source."""
         return self.source_id in (None, source_id)
 
 
 @runtime_checkable
 class Reporter(Protocol):
-    """A sink that can say how it is doing."""
+    """A sink that reports its health."""
 
     def health(self) -> str:
-        """Return it as a line; nothing where there is nothing to say."""
+        """Return the health as a line; an empty text if there is nothing to report."""
         ...
 
 
 @runtime_checkable
 class Hasty(Protocol):
-    """A sink whose `write` may take long, and can be cut short."""
+    """A sink whose `write` may take long, and can be shortened."""
 
     def hurry(self) -> None:
-        """Leave out from now on what takes long. May be called from a signal handler or another thread."""
+        """Skip slow work from now on. May be called from a signal handler or another thread."""
         ...
 
 
 class SinkGroup:
-    """All sinks; those that fail are closed and left out from then on."""
+    """All sinks of a run. A sink that fails is closed and left out."""
 
     def __init__(self, failed: Callable[[SinkError, SinkBinding | None], None]) -> None:
-        """Begin without sinks; `failed` is told of each failure, and of the binding that is left out for it before its end."""
+        """Begin without sinks.
+
+        Args:
+            failed: Called for each error, with the binding that is left out because of it; None if the sink failed while closing.
+        """
         self._bindings: list[SinkBinding] = []
         self._failed = failed
 
@@ -54,14 +59,14 @@ class SinkGroup:
         self._bindings += bindings
 
     def wants_every_frame(self, source_id: str) -> bool:
-        """Return whether some sink wants the frames of a source that are not analysed."""
+        """Return whether a sink needs the frames of a source that are not analysed."""
         return any(binding.sink.wants_every_frame and binding.serves(source_id) for binding in self._bindings)
 
     def each(self, source_id: str, act: Callable[[Sink], None]) -> None:
-        """Let each sink of a source do something.
+        """Call `act` with each sink of a source.
 
         Raises:
-            SinkClosed: A reader of the output has left.
+            SinkClosed: The reader of an output has left.
         """
         for binding in [binding for binding in self._bindings if binding.serves(source_id)]:
             try:
@@ -70,18 +75,19 @@ class SinkGroup:
                 raise
             except SinkError as error:
                 self._leave_out(binding, error)
-            except Exception as mistake:  # in one output; it must not stop the cameras and the other outputs
-                self._leave_out(binding, _mistake_in(binding.sink, mistake))
+            except Exception as error:  # an internal error of one sink must not stop the cameras and the other sinks
+                self._leave_out(binding, logged_error(binding.sink, error))
 
     def hurry(self) -> None:
-        """Let the sinks leave out what takes long. May be called from a signal handler or another thread."""
+        """Let the sinks skip slow work. May be called from a signal handler or another thread."""
         for binding in tuple(self._bindings):
             if isinstance(binding.sink, Hasty):
                 binding.sink.hurry()
 
     def health(self) -> list[str]:
-        """Return a line for each sink that has something to say of how it is doing."""
-        return [line for each in self._bindings if isinstance(each.sink, Reporter) and (line := each.sink.health())]
+        """Return a line for each sink that reports its health."""
+        lines = [binding.sink.health() for binding in self._bindings if isinstance(binding.sink, Reporter)]
+        return [line for line in lines if line]
 
     def _leave_out(self, binding: SinkBinding, error: SinkError) -> None:
         self._bindings.remove(binding)
@@ -91,12 +97,12 @@ class SinkGroup:
             try:
                 binding.sink.close()
             except SinkError as also:
-                logger.debug("{}", also)  # it is known to be broken
-            except Exception as mistake:
-                _mistake_in(binding.sink, mistake)
+                logger.debug("{}", also)  # its first error was reported
+            except Exception as unexpected:
+                logged_error(binding.sink, unexpected)
 
     def close(self, source_id: str | None = None) -> None:
-        """Close all sinks, or those that serve this source alone; one that fails keeps no other from being closed."""
+        """Close all sinks, or those that serve this source alone. All are closed, even where closing one fails."""
         closing = [binding for binding in self._bindings if source_id is None or binding.source_id == source_id]
         for binding in closing:
             self._bindings.remove(binding)
@@ -106,15 +112,8 @@ class SinkGroup:
         try:
             sink.close()
         except SinkClosed:
-            pass  # nobody is left to read the rest
+            pass  # the reader has left
         except SinkError as error:
             self._failed(error, None)
-        except Exception as mistake:
-            self._failed(_mistake_in(sink, mistake), None)
-
-
-def _mistake_in(sink: object, mistake: Exception) -> SinkError:
-    """Write a mistake to the log, and return what the user is told of it."""
-    kind = type(sink).__name__
-    logger.opt(exception=mistake).error("{} made a mistake", kind)
-    return SinkError(f"{kind}: a mistake in the program, {mistake!r:.200}; please report it")
+        except Exception as error:
+            self._failed(logged_error(sink, error), None)

@@ -1,9 +1,9 @@
-"""What is said when a source changes its state: a line in the log at once, and a call to whoever listens."""
+"""Hold the states of all sources, log their changes, and notify listeners."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Protocol, runtime_checkable
 
 from loguru import logger
@@ -15,39 +15,44 @@ from maskstream.stream.states import SILENT, SourceState, SourceStatus, StateCha
 
 @runtime_checkable
 class StateListener(Protocol):
-    """Is told of changes by the thread that renders."""
+    """Is notified of changes by the thread that renders."""
 
     def state_changed(self, change: StateChange) -> None:
-        """Take note of a change.
+        """Handle a change.
 
         Raises:
-            SinkError: It cannot be written.
+            SinkError: The change cannot be written.
         """
         ...
 
     def source_removed(self, source_id: str) -> None:
-        """Take note that the user wants to know no more of a source."""
+        """Handle the removal of a source from the run."""
         ...
 
 
-def told(listener: StateListener, tell: Callable[[], None]) -> SinkError | None:
-    """Tell a listener something, and return how it failed; a mistake in it must not stop the cameras."""
+def call_listener(listener: StateListener, call: Callable[[], None]) -> SinkError | None:
+    """Call a method of a listener, and return its error: it must not stop the cameras."""
     try:
-        tell()
+        call()
     except SinkError as error:
         return error
-    except Exception as mistake:
-        kind = type(listener).__name__
-        logger.opt(exception=mistake).error("{} made a mistake", kind)
-        return SinkError(f"{kind}: a mistake in the program, {mistake!r:.200}; please report it")
+    except Exception as error:
+        return logged_error(listener, error)
     return None
+
+
+def logged_error(sink: object, error: Exception) -> SinkError:
+    """Log the traceback of an internal error in a sink or listener, and return an error for the user."""
+    kind = type(sink).__name__
+    logger.opt(exception=error).error("{}: internal error", kind)
+    return SinkError(f"{kind}: internal error, {error!r:.200}; please report it")
 
 
 class SourceStates:
     """The states of all sources."""
 
     def __init__(self, clock: Clock = MONOTONIC) -> None:
-        """Begin without sources; `clock` is that of the states, and of all who look after the sources."""
+        """Begin without sources; `clock` is the clock of the states and of the run."""
         self.clock = clock
         self._statuses: dict[str, SourceStatus] = {}
         self._quiet: set[str] = set()
@@ -55,41 +60,42 @@ class SourceStates:
         self._connections = count(1)
 
     def status(self, source_id: str, *, quiet: bool = False) -> SourceStatus:
-        """Return the status of a source, which begins with the first call; of files, nobody wants to read it: they are quiet."""
+        """Return the status of a source; the first call creates it. Changes of a `quiet` source are logged at level DEBUG."""
         if source_id not in self._statuses:
-            (self._quiet.add if quiet else self._quiet.discard)(source_id)
+            if quiet:
+                self._quiet.add(source_id)
+            else:
+                self._quiet.discard(source_id)
             self._statuses[source_id] = SourceStatus(source_id, self._changed, self.clock)
         return self._statuses[source_id]
 
     def next_connection(self) -> int:
-        """Return the number of an opening of a source, another at each call. May be called from any thread."""
+        """Return a new number for a connection of a source. May be called from any thread."""
         return next(self._connections)
 
     def end(self, source_id: str, cause: str) -> None:
-        """End a source where it has not ended, and let another of this name begin anew."""
+        """End a source, unless it has ended, and forget its status: another source may get the same name."""
         status = self._statuses.pop(source_id, None)
         if status is not None:
             status.change(SourceState.ENDED, cause)
 
     def deliver(self, listeners: Sequence[StateListener]) -> list[tuple[StateListener, SinkError]]:
-        """Tell listeners what has changed since the last call; return those that failed."""
+        """Notify listeners of all changes since the last call. Returns the listeners that failed, with their errors."""
         failed: list[tuple[StateListener, SinkError]] = []
-        while (change := self._next()) is not None:
-            for listener in listeners:
-                if listener not in [each for each, _ in failed]:
-                    error = told(listener, partial(listener.state_changed, change))
-                    if error is not None:
-                        failed.append((listener, error))
+        working = list(listeners)
+        while not self._waiting.empty():
+            change = self._waiting.get()
+            for listener in tuple(working):
+                error = call_listener(listener, partial(listener.state_changed, change))
+                if error is not None:
+                    working.remove(listener)
+                    failed.append((listener, error))
         return failed
-
-    def _next(self) -> StateChange | None:
-        try:
-            return self._waiting.get_nowait()
-        except Empty:
-            return None
 
     def _changed(self, change: StateChange) -> None:
         self._waiting.put(change)
         after = "" if change.before is None else f" (after {change.before_s:.1f} s {change.before.value})"
-        level = "DEBUG" if change.source_id in self._quiet else "WARNING" if change.state in SILENT else "INFO"
+        level = "WARNING" if change.state in SILENT else "INFO"
+        if change.source_id in self._quiet:
+            level = "DEBUG"
         logger.log(level, "{}: {}: {}{}", change.source_id, change.state.value, change.cause, after)

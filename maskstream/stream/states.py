@@ -1,4 +1,4 @@
-"""What state each source is in, what may follow, and what was said of it."""
+"""Define the states of a source, the allowed changes, and the status that applies them."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -11,20 +11,20 @@ from maskstream.clock import MONOTONIC, Clock
 
 
 class SourceState(StrEnum):
-    """How a source is doing."""
+    """The state of a source."""
 
     CONNECTING = "connecting"
-    """It has not given a frame yet."""
+    """No frame has arrived yet."""
     ONLINE = "online"
-    """Frames come."""
+    """Frames arrive."""
     STALLED = "stalled"
-    """It is connected, but no frames come."""
+    """It is connected, but no frames arrive."""
     RECONNECTING = "reconnecting"
-    """It was lost and is opened again."""
+    """The connection was lost, and the source is opened again."""
     OFFLINE = "offline"
-    """It could not be opened; it is tried again and again."""
+    """It could not be opened. Opening is tried again."""
     ENDED = "ended"
-    """Nothing more will come."""
+    """No more frames will arrive."""
 
 
 LEGAL: Final[Mapping[SourceState, frozenset[SourceState]]] = {
@@ -35,27 +35,27 @@ LEGAL: Final[Mapping[SourceState, frozenset[SourceState]]] = {
     SourceState.OFFLINE: frozenset({SourceState.ONLINE, SourceState.ENDED}),
     SourceState.ENDED: frozenset(),
 }
-"""Which states may follow each."""
+"""The states that may follow each state."""
 SILENT: Final = frozenset({SourceState.STALLED, SourceState.RECONNECTING, SourceState.OFFLINE})
-"""Those in which frames should come and do not."""
+"""The states in which frames should arrive and do not."""
 
 
 @dataclass(frozen=True)
 class StateChange:
-    """That a source changed its state, and why."""
+    """A change of the state of a source, with its cause."""
 
     source_id: str
     state: SourceState
     before: SourceState | None
     """None for the first state."""
     cause: str
-    """Without the source's name."""
+    """The cause, without the name of the source."""
     at_s: float
     """Monotonic clock."""
     wall_time: datetime
     """UTC."""
     before_s: float = 0.0
-    """How long the state before lasted."""
+    """The duration of the state before."""
 
 
 class SourceStatus:
@@ -66,8 +66,8 @@ class SourceStatus:
 
         Args:
             source_id: The source's name.
-            changed: Told of each change, the first state included, in order; by the thread that makes it.
-            clock: Says when a change came, and how long a state lasted.
+            changed: Called with each change in order, also with the first state, by the thread that makes the change.
+            clock: Measures the times of changes and the durations of states.
         """
         self._clock = clock
         self._changed = changed
@@ -81,10 +81,10 @@ class SourceStatus:
         return self._last
 
     def change(self, state: SourceState, cause: str, only_from: Collection[SourceState] = tuple(SourceState)) -> bool:
-        """Change the state; return False, and leave it, where it is that already or is none of `only_from`.
+        """Change the state. Does nothing and returns False if the source has this state, or its state is not in `only_from`.
 
         Raises:
-            ValueError: It may not follow the present one.
+            ValueError: The state may not follow the current one.
         """
         with self._lock:
             before = self._last

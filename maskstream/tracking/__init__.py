@@ -1,1 +1,1 @@
-"""From frames to people: who is whom, what each wears over time, where they stand, and what is worth telling."""
+"""Track people from frame to frame, filter their labels over time, and assign them to zones."""

@@ -1,7 +1,7 @@
-"""Who is whom from frame to frame, by ByteTrack.
+"""Track faces from frame to frame with ByteTrack.
 
 Zhang et al., "ByteTrack: Multi-Object Tracking by Associating Every Detection Box" (2022), as implemented in `trackers`. Boxes
-are compared with a margin around them, for faces are small and may move by more than their width between two looks: Yang et al.,
+are compared with a margin, because faces are small and may move by more than their width between two detections: Yang et al.,
 "Hard to Track Objects with Irregular Motions and Similar Appearances? Make It Easier by Buffering the Matching Space" (2023).
 """
 
@@ -17,12 +17,12 @@ from trackers.utils.iou import BIoU
 from maskstream.types import BgrImage, Face
 from maskstream.vision.geometry import is_box
 
-_REFERENCE_FPS: Final = 30.0  # of the units in which ByteTrack counts
+_REFERENCE_FPS: Final = 30.0  # the time unit of ByteTrack
 _MARGIN: Final = 0.5
 _LEAST_OVERLAP: Final = 0.1
 _CERTAIN_SCORE: Final = 0.4
-"""Detections as certain as this begin a track; others only go on with one."""
-_AT_ONCE_S: Final = 1e-4
+"""Detections with at least this score begin a track. Others can only continue one."""
+_REPEAT_AFTER_S: Final = 1e-4
 _LARGEST_SIDE_PX: Final = 64.0
 _SHARP: Final = 120.0
 _SIDE_PX: Final = 48
@@ -30,7 +30,7 @@ _LEAST_WEIGHT: Final = 0.1
 
 
 class Tracker:
-    """Numbers the people of one source, from 1 on; a number is never given again."""
+    """Assigns track ids to the faces of one source, from 1 on. An id is never used again."""
 
     def __init__(self) -> None:
         """Begin without people."""
@@ -49,16 +49,16 @@ class Tracker:
         )
 
     def forget(self) -> None:
-        """Know nobody any more."""
+        """Forget all people."""
         self._begin()
 
     def update(self, time_s: float, faces: Sequence[Face], lost_s: float) -> list[int | None]:
-        """Return the number of each face; None where it is too uncertain to begin with.
+        """Return the track id of each face; None where the score is too low to begin a track.
 
         Args:
-            time_s: When they were seen; always later than before.
-            faces: All of a frame.
-            lost_s: Who was not seen for longer comes back as another.
+            time_s: The time of the frame, later than the one before.
+            faces: All faces of the frame.
+            lost_s: A person who was not seen for longer gets another track id.
         """
         self._tracker.maximum_time_without_update = lost_s
         boxes = np.array([face.face_box_xyxy for face in faces], np.float32).reshape(-1, 4)
@@ -66,16 +66,16 @@ class Tracker:
         has_area = np.array([is_box(box) and bool((box[2:] > box[:2]).all()) for box in boxes], bool)
         usable = np.flatnonzero(has_area & np.isfinite(scores))
         found = supervision.Detections(boxes[usable], confidence=scores[usable], class_id=usable)
-        numbers = self._numbers(found, time_s)
-        begin = [index not in numbers and scores[index] >= _CERTAIN_SCORE for index in usable.tolist()]
-        if any(begin):  # ByteTrack gives a number at the second sight
-            once_more = supervision.Detections(boxes[usable][begin], confidence=scores[usable][begin], class_id=usable[begin])
-            numbers |= self._numbers(once_more, time_s + _AT_ONCE_S)
-        self._given = max([self._given, *numbers.values()])
-        return [numbers.get(index) for index in range(len(faces))]
+        track_ids = self._track_ids(found, time_s)
+        begin = [index not in track_ids and scores[index] >= _CERTAIN_SCORE for index in usable.tolist()]
+        if any(begin):  # ByteTrack assigns an id with the second detection
+            repeated = supervision.Detections(boxes[usable][begin], confidence=scores[usable][begin], class_id=usable[begin])
+            track_ids |= self._track_ids(repeated, time_s + _REPEAT_AFTER_S)
+        self._given = max([self._given, *track_ids.values()])
+        return [track_ids.get(index) for index in range(len(faces))]
 
-    def _numbers(self, found: supervision.Detections, time_s: float) -> dict[int, int]:
-        """Return the numbers of those detections that have one, by their class, which is the index of the face."""
+    def _track_ids(self, found: supervision.Detections, time_s: float) -> dict[int, int]:
+        """Return the track ids of the detections that have one, by class id, which is the index of the face."""
         tracked = self._tracker.update(found, timestamp=time_s)
         if tracked.class_id is None or tracked.tracker_id is None:
             return {}
@@ -84,14 +84,14 @@ class Tracker:
 
 
 def quality(bgr: BgrImage, face: Face) -> float:
-    """Return how far a look at a face can be trusted, in [0, 1]: by its size, the certainty of its eyes, and sharpness.
+    """Return the reliability of the classification of a face, in [0, 1], from its size, its eyes' scores, and its sharpness.
 
     Sharpness is the variance of the Laplacian of the face, scaled to one size: Pech-Pacheco et al., "Diatom Autofocusing in
     Brightfield Microscopy" (2000).
 
     Args:
         bgr: (H, W, 3) uint8 BGR, the frame.
-        face: In it.
+        face: A face in this frame.
     """
     height, width = bgr.shape[:2]
     x1, y1, x2, y2 = np.clip(face.face_box_xyxy, 0, [width, height, width, height]).astype(int)

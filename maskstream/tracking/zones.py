@@ -1,4 +1,4 @@
-"""Where people stand: named polygons in a camera's picture."""
+"""Assign faces to zones: named polygons in the image of a camera."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,13 +9,14 @@ from maskstream.types import Face
 
 
 class Zones:
-    """The zones of one source. Without any, everywhere is inside, in no zone."""
+    """The zones of one source."""
 
     def __init__(self, polygons: Mapping[str, Sequence[Sequence[float]]]) -> None:
-        """Remember them.
+        """Begin with the polygons of a source.
 
         Args:
-            polygons: Corners (N, 2) as shares of the picture's width and height, by name. The first that holds a face names it.
+            polygons: Corners (N, 2) as fractions of the width and height of the frame, by the names of the zones. A face in
+                several zones is in the first one.
         """
         self._polygons = {name: np.asarray(corners, np.float32) for name, corners in polygons.items()}
 
@@ -23,12 +24,12 @@ class Zones:
         return bool(self._polygons)
 
     def of(self, face: Face, width: int, height: int) -> str | None:
-        """Return the name of the zone in which the middle of a face lies, in a picture of this size; None for none."""
+        """Return the name of the zone that contains the middle of a face, in a frame of this size; None outside of all zones."""
         x1, y1, x2, y2 = face.face_box_xyxy.tolist()
         middle = ((x1 + x2) / 2 / width, (y1 + y2) / 2 / height)
         if not np.isfinite(middle).all():
             return None
-        holds = (
-            name for name, corners in self._polygons.items() if cv2.pointPolygonTest(corners, middle, measureDist=False) >= 0
-        )
-        return next(holds, None)
+        for name, corners in self._polygons.items():
+            if cv2.pointPolygonTest(corners, middle, measureDist=False) >= 0:
+                return name
+        return None

@@ -1,4 +1,4 @@
-"""Make scores mean what they say: fit the few numbers that turn logits into probabilities, on validation images."""
+"""Calibrate scores: fit the parameters that turn logits into probabilities, on validation data."""
 
 from collections.abc import Callable
 
@@ -6,15 +6,14 @@ import torch
 
 
 def fit_temperature(logits: torch.Tensor, is_positive: torch.Tensor, positive_class: int) -> float:
-    """Fit the temperature of a softmax for a yes-or-no question.
+    """Fit the temperature of a softmax for a binary question.
 
-    Guo et al., "On Calibration of Modern Neural Networks" (2017), with the likelihood of the question that users ask: one class
-    against all others.
+    Guo et al., "On Calibration of Modern Neural Networks" (2017), here with the likelihood of one class against all others.
 
     Args:
         logits: (N, C) float.
-        is_positive: (N,) bool, whether the positive class is right.
-        positive_class: Index in C.
+        is_positive: (N,) bool, whether the label is the positive class.
+        positive_class: Index of the positive class.
 
     Returns:
         The temperature that maximises the likelihood.
@@ -30,17 +29,17 @@ def fit_temperature(logits: torch.Tensor, is_positive: torch.Tensor, positive_cl
     return float(log_temperature.detach().exp())
 
 
-def fit_logistic(logits: torch.Tensor, is_right: torch.Tensor) -> tuple[float, float]:
-    """Fit scale and bias so that sigmoid(scale * logit + bias) is the probability of being right.
+def fit_logistic(logits: torch.Tensor, is_correct: torch.Tensor) -> tuple[float, float]:
+    """Fit scale and bias so that sigmoid(scale * logit + bias) is the probability that a prediction is correct.
 
     Platt, "Probabilistic Outputs for Support Vector Machines" (1999).
 
     Args:
         logits: (N,) float.
-        is_right: (N,) bool.
+        is_correct: (N,) bool.
     """
     parameters = torch.tensor([1.0, 0.0], dtype=torch.float64, requires_grad=True)
-    targets, wide_logits = is_right.double(), logits.double()
+    targets, wide_logits = is_correct.double(), logits.double()
 
     def loss() -> torch.Tensor:
         scaled = parameters[0] * wide_logits + parameters[1]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from maskstream.annotations import Annotations, LabelledFace, LabelledImage
 from maskstream.errors import SinkError, SourceError
 from maskstream.evaluation.matching import box_iou
-from maskstream.evaluation.types import BoxKind
+from maskstream.evaluation.predictions import BoxKind
 from maskstream.io.files import make_folder, one_line, replace_file
 from maskstream.io.images import read_image, write_image
 from maskstream.protocols import Detector

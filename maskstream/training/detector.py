@@ -1,4 +1,4 @@
-"""Training of a Keypoint R-CNN that finds faces: its images, its losses, its validation, its checkpoint."""
+"""The training task of the face detector, a Keypoint R-CNN: samples, losses, validation, checkpoint."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -17,9 +17,9 @@ from maskstream.models import face_mobilenet, face_mobilenet_network
 from maskstream.models.checkpoint import StateDict, load_into, save_checkpoint
 from maskstream.models.keypoint_rcnn import to_rgb_tensor
 from maskstream.models.metadata import Metadata
-from maskstream.training.detector_metrics import as_detector, calibrate_keypoints, validation_figures
+from maskstream.training.detector_metrics import as_detector, calibrate_keypoints, validation_metrics
 from maskstream.training.mosaic import Window, make_window
-from maskstream.training.rcnn_sampling import IGNORED, prepare
+from maskstream.training.rcnn_sampling import IGNORED, set_for_training
 from maskstream.training.recipe import DetectorRecipe
 from maskstream.types import FACE_KEYPOINTS
 
@@ -28,13 +28,13 @@ Batch = tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]]
 
 @dataclass(frozen=True)
 class Trainable:
-    """What the trainer knows of a detector."""
+    """How a detector architecture is trained."""
 
     build: Callable[[str | None], KeypointRCNN]
-    """The module with its backbone, see `imagenet_weights`."""
+    """Returns the module; the argument chooses the backbone's weights, see `imagenet_weights`."""
     short_side: int
     backbone_blocks: Callable[[KeypointRCNN], list[nn.Module]]
-    """From the image upwards, to be frozen from the first on."""
+    """Returns the blocks of the backbone, the one next to the image first. The first blocks are frozen."""
 
 
 TRAINABLE: Final = {
@@ -45,7 +45,7 @@ TRAINABLE: Final = {
 
 
 class DetectorTask:
-    """Everything about the detector that the training loop does not know."""
+    """Train the face detector; implements `Task` for the training loop."""
 
     best_by = "ap50"
 
@@ -53,15 +53,15 @@ class DetectorTask:
         """Build the module for training.
 
         Args:
-            recipe: See there.
-            train: Images to learn from.
-            val: Images to choose by.
+            recipe: The settings of the training.
+            train: Training images.
+            val: Validation images; the best weights are chosen by them.
             backbone_weights: See `imagenet_weights`.
 
         Raises:
-            ConfigError: The architecture is not known, or the recipe gives no image a weight.
-            SourceOpenError: The validation images show no face to judge by.
-            ModelError: The backbone's weights cannot be had.
+            ConfigError: The architecture is not known, or `picture_weights` gives every image the weight 0.
+            SourceOpenError: No face is labelled in the validation images.
+            ModelError: The backbone's weights are not available.
         """
         self.recipe = recipe
         self._train, self._val = train, val
@@ -72,21 +72,24 @@ class DetectorTask:
         self.module = kind.build(backbone_weights)
         for block in kind.backbone_blocks(self.module)[: recipe.frozen_blocks]:
             block.requires_grad_(False)
-        prepare(self.module, recipe)
+        set_for_training(self.module, recipe)
         if all(face.ignore for image in val.images for face in image.faces):
-            raise SourceOpenError("the pictures to judge by show no labelled face; give --val-annotations with some")
+            raise SourceOpenError("no face is labelled in the validation images; give --val-annotations with labelled faces")
         weights = np.array([_weight(image, recipe) for image in train.images])
         if not weights.any():
-            raise ConfigError("picture_weights: no picture to learn from is left; give one of its patterns a weight above 0")
-        self._odds = weights / weights.sum()
+            raise ConfigError(
+                "picture_weights: all training images have the weight 0; give at least one pattern a weight above 0"
+            )
+        self._probabilities = weights / weights.sum()
         self._backgrounds = [image for image in train.images if not image.faces]
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return the trained parameters with the factor of their learning rate; norms and biases do not decay."""
+        """Return the trained parameters with the factor of their learning rate; weight decay is 0 for norms and biases."""
         groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
         for name, parameter in self.module.named_parameters():
             if parameter.requires_grad:
-                groups.setdefault((name.startswith("backbone.body"), parameter.ndim > 1), []).append(parameter)
+                is_body, decays = name.startswith("backbone.body"), parameter.ndim > 1
+                groups.setdefault((is_body, decays), []).append(parameter)
         return [
             {
                 "params": parameters,
@@ -97,27 +100,27 @@ class DetectorTask:
         ]
 
     def load(self, state_dict: StateDict, origin: str) -> None:
-        """Start from the tensors of a checkpoint of ours; `WeightsError` where they do not fit."""
+        """Start from the tensors of a checkpoint. Raises `WeightsError` where names or shapes differ."""
         load_into(self.module, state_dict, origin)
 
     def to_device(self, device: torch.device) -> None:
-        """Move the module; on CUDA the backbone works on channels last, which torchvision's keypoint loss does not take."""
+        """Move the module; on CUDA the backbone alone is channels last: torchvision's keypoint loss does not support it."""
         self.module.to(device)
         if device.type == "cuda":
             self.module.backbone.to(memory_format=torch.channels_last)
 
     def sample(self, number: int) -> Window:
-        """Return the window of a number: the same for the same seed; those of one batch have one size."""
+        """Return the window of a number; the same for the same seed. All windows of a batch have one size."""
         recipe = self.recipe
         batch_rng = np.random.default_rng((recipe.seed, 0, number // recipe.batch_size))
         size = int(batch_rng.choice(recipe.window_px))
         rng = np.random.default_rng((recipe.seed, 1, number))
         count = 4 if rng.random() < recipe.mosaic_share else 1
-        chosen = [self._train.images[index] for index in rng.choice(len(self._odds), count, p=self._odds)]
+        chosen = [self._train.images[index] for index in rng.choice(len(self._probabilities), count, p=self._probabilities)]
         return make_window(chosen, self._backgrounds, recipe, size, rng)
 
     def collate(self, windows: Sequence[Window]) -> Batch:
-        """Return images and targets as torchvision's detectors take them; label -1 is an ignored face."""
+        """Return images and targets in the format of torchvision's detectors; an ignored face has the label -1."""
         device = torch.device("cpu")
         return [to_rgb_tensor(window.bgr, device) for window in windows], [_target(window) for window in windows]
 
@@ -129,15 +132,15 @@ class DetectorTask:
         return {name: value * self.recipe.loss_weights.get(name, 1.0) for name, value in losses.items()}
 
     def predict(self, module: nn.Module, images: Sequence[LabelledImage], device: torch.device) -> list[Any]:
-        """Return what the module finds in validation images."""
+        """Return name and detections of validation images."""
         detector = as_detector(module, device)
         return [(image.name, detector.detect([image.read()])[0]) for image in images]
 
     def validate(self, predicted: Sequence[Any]) -> dict[str, float]:
-        """Return figures of what `predict` found, by the project's own evaluation."""
-        return validation_figures(self._val, dict(predicted))
+        """Return the metrics of the detections, computed by `maskstream.evaluation`."""
+        return validation_metrics(self._val, dict(predicted))
 
-    def save(self, path: Path, module: nn.Module, predicted: Sequence[Any], figures: dict[str, float], command: str) -> None:
+    def save(self, path: Path, module: nn.Module, predicted: Sequence[Any], metrics: dict[str, float], command: str) -> None:
         """Write a checkpoint, its keypoint scores calibrated on the validation images."""
         save_checkpoint(
             path,
@@ -151,7 +154,7 @@ class DetectorTask:
                 keypoint_calibration=calibrate_keypoints(self._val, dict(predicted)),
                 training_command=command,
                 data_manifest_sha256=self._train.sha256,
-                figures=figures,
+                figures=metrics,
                 licence="see MODEL_CARD.md",
             ),
         )

@@ -1,4 +1,4 @@
-"""How well a detector in training finds faces, by the project's own evaluation."""
+"""Metrics and keypoint calibration of a detector in training, computed by `maskstream.evaluation`."""
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -12,25 +12,25 @@ from torch import nn
 from maskstream.annotations import Annotations, LabelledImage
 from maskstream.evaluation.matching import Overlaps, match
 from maskstream.evaluation.metrics_json import OperatingPoint
+from maskstream.evaluation.predictions import ImagePredictions, Prediction
 from maskstream.evaluation.scoring import ScoreSettings, score
-from maskstream.evaluation.types import ImagePredictions, Prediction
 from maskstream.models.detections import KeypointCalibration
 from maskstream.models.keypoint_rcnn import KeypointRCNNDetector
 from maskstream.models.options import DetectorOptions
 from maskstream.training.calibration import fit_logistic
 from maskstream.types import FACE_KEYPOINTS, Detection, FloatArray, Label
 
-POINT_IS_RIGHT_WITHIN: Final = 0.1
-"""Of the square root of the face's area."""
+MAX_KEYPOINT_ERROR: Final = 0.1
+"""A keypoint is correct up to this distance, as a fraction of the square root of the face's area."""
 _SCORE_FLOOR: Final = 0.05
-_MOST_FACES: Final = 100
+_MAX_FACES: Final = 100
 _RAW_SCORES: Final = KeypointCalibration(scale=0.05, bias=0.0)
-"""Keeps logits up to some 300 apart in float32."""
+"""Not calibrated: a small scale, so that probabilities of logits up to about 300 differ in float32."""
 
 
 def as_detector(module: nn.Module, device: torch.device) -> KeypointRCNNDetector:
-    """Return a copy of a module being trained as the detector that the stream would use, its keypoint scores not calibrated."""
-    options = DetectorOptions(str(device), min_score=_SCORE_FLOOR, max_faces=_MOST_FACES)
+    """Return a copy of the trained module as a detector of the stream. Its keypoint scores are not calibrated."""
+    options = DetectorOptions(str(device), min_score=_SCORE_FLOOR, max_faces=_MAX_FACES)
     return KeypointRCNNDetector(deepcopy(module), FACE_KEYPOINTS, _RAW_SCORES, options)
 
 
@@ -39,16 +39,16 @@ def _logits(scores: FloatArray) -> FloatArray:
     return np.asarray(np.log(wide / (1 - wide)) / _RAW_SCORES.scale, np.float32)
 
 
-def validation_figures(annotations: Annotations, detections: Mapping[str, list[Detection]]) -> dict[str, float]:
-    """Return how well faces are found, whatever their class: for this question every face counts as a mask.
+def validation_metrics(annotations: Annotations, detections: Mapping[str, list[Detection]]) -> dict[str, float]:
+    """Return the metrics of detections of faces of any class. Every face is given the same class first.
 
     Args:
         annotations: The labels.
-        detections: By image, from a low score on.
+        detections: By image name, with a low minimum score.
 
     Returns:
-        `ap50`, `ap` (0.50:0.95); at the score of the best F1 at IoU 0.5 `score`, `found_50`, `false_per_image`;
-        `keypoint_error` in distances of the eyes.
+        `ap50` and `ap` (0.50:0.95). At the score with the best F1 at IoU 0.5: `score`, `f1`, `found_50`, `false_per_picture`.
+        `keypoint_error` as a fraction of the distance between the eyes; left out where no keypoint was found.
     """
     images = tuple(
         replace(image, faces=tuple(replace(face, label=Label.MASK) for face in image.faces)) for image in annotations.images
@@ -75,19 +75,21 @@ def _f1(point: OperatingPoint) -> float:
 
 
 def _as_predictions(image: LabelledImage, detections: Sequence[Detection]) -> ImagePredictions:
-    faces = tuple(
-        Prediction(
-            *(found.box_xyxy, found.score, Label.MASK, None),
-            {name: (*found.keypoints_xy[index].tolist(), 1.0) for index, name in enumerate(found.keypoint_names)},
-        )
-        for found in detections
-    )
-    return ImagePredictions(image.name, image.width, image.height, faces)
+    faces = []
+    for detection in detections:
+        keypoints = {}
+        for name, (x, y) in zip(detection.keypoint_names, detection.keypoints_xy.tolist(), strict=True):
+            keypoints[name] = (x, y, 1.0)
+        faces.append(Prediction(detection.box_xyxy, detection.score, Label.MASK, None, keypoints))
+    return ImagePredictions(image.name, image.width, image.height, tuple(faces))
 
 
 def calibrate_keypoints(annotations: Annotations, detections: Mapping[str, list[Detection]]) -> tuple[float, float] | None:
-    """Fit what makes a keypoint's score the probability that it is right; None where nothing was found to fit it on."""
-    logits, is_right = [], []
+    """Fit scale and bias that turn a keypoint's logit into the probability that the keypoint is correct.
+
+    Returns None where no detected face has labelled keypoints.
+    """
+    logits, is_correct = [], []
     for image in annotations.images:
         overlaps = Overlaps.of(image, _as_predictions(image, detections.get(image.name, [])), "no_mask")
         found = sorted(detections.get(image.name, []), key=lambda each: -each.score)
@@ -96,7 +98,8 @@ def calibrate_keypoints(annotations: Annotations, detections: Mapping[str, list[
             if face is not None and face.keypoints_xy is not None:
                 size = float(np.sqrt(np.prod(face.box_xyxy[2:] - face.box_xyxy[:2])))
                 logits.append(_logits(detection.keypoint_scores))
-                is_right.append(np.hypot(*(detection.keypoints_xy - face.keypoints_xy).T) < POINT_IS_RIGHT_WITHIN * size)
+                errors_px = np.linalg.norm(detection.keypoints_xy - face.keypoints_xy, axis=1)
+                is_correct.append(errors_px < MAX_KEYPOINT_ERROR * size)
     if not logits:
         return None
-    return fit_logistic(torch.from_numpy(np.concatenate(logits)), torch.from_numpy(np.concatenate(is_right)))
+    return fit_logistic(torch.from_numpy(np.concatenate(logits)), torch.from_numpy(np.concatenate(is_correct)))

@@ -1,4 +1,4 @@
-"""One training in several processes, as torchrun starts them."""
+"""Train in several processes that torchrun starts."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -12,34 +12,34 @@ from torch import distributed
 
 
 @dataclass(frozen=True)
-class Ranks:
-    """This process among those that train together."""
+class ProcessGroup:
+    """The rank of this process, and the number of processes that train together."""
 
     rank: int
-    world: int
+    world_size: int
 
-    def share_of(self, items: Sequence[Any]) -> Sequence[Any]:
-        """Return every world-th item, from this rank on."""
-        return items[self.rank :: self.world]
+    def shard(self, items: Sequence[Any]) -> Sequence[Any]:
+        """Return every `world_size`-th item, beginning with item `rank`."""
+        return items[self.rank :: self.world_size]
 
-    def gathered(self, share: list[Any]) -> list[Any]:
-        """Return the shares of all ranks in one list; each must call this."""
-        if self.world == 1:
-            return share
-        parts: list[Any] = [None] * self.world
-        distributed.all_gather_object(parts, share)
-        return [each for part in parts for each in part]
+    def gather(self, shard: list[Any]) -> list[Any]:
+        """Return the shards of all processes in one list. Every process must call this."""
+        if self.world_size == 1:
+            return shard
+        shards: list[Any] = [None] * self.world_size
+        distributed.all_gather_object(shards, shard)
+        return [item for each in shards for item in each]
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[Ranks]:
-    """Join the other processes that torchrun has started, if any."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1:
-        yield Ranks(0, 1)
+def process_group(device: torch.device) -> Iterator[ProcessGroup]:
+    """Join the processes that torchrun has started. Without torchrun the group is this process alone."""
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size == 1:
+        yield ProcessGroup(rank=0, world_size=1)
         return
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(minutes=30))
     try:
-        yield Ranks(distributed.get_rank(), world)
+        yield ProcessGroup(distributed.get_rank(), world_size)
     finally:
         distributed.destroy_process_group()

@@ -1,4 +1,4 @@
-"""The training loop that both trainers share: steps, moving average, validation, checkpoints, resuming, several processes."""
+"""The training loop of both trainers: steps, moving average, validation, checkpoints, resuming, several processes."""
 
 import json
 import math
@@ -17,16 +17,16 @@ from torch.utils.data import DataLoader, Dataset
 
 from maskstream.errors import MaskStreamError, ModelError, SinkError, WeightsError
 from maskstream.io.files import one_line, replace_file
-from maskstream.training.distributed import Ranks
+from maskstream.training.distributed import ProcessGroup
 from maskstream.training.plots import draw_curves
 from maskstream.training.task import Run, Task
 
 _EMA_WARMUP: Final = 10
-"""The average forgets sooner in the first steps: after n of them its decay is at most (1 + n) / (10 + n)."""
+"""After n steps the decay of the moving average is at most (1 + n) / (10 + n), so that it forgets the first steps."""
 _LAST_LR: Final = 0.01
-"""Of the learning rate, at the end of the cosine."""
-_MOST_SKIPPED: Final = 20
-"""Steps in a row that the scaler of float16 may leave out while it looks for a scale without overflow: it has 16 to halve."""
+"""Learning rate at the end of the cosine, as a fraction of `learning_rate`."""
+_MAX_SKIPPED: Final = 20
+"""Consecutive steps that the float16 gradient scaler may skip: it needs up to 16 to halve its scale until nothing overflows."""
 
 
 class _Samples(Dataset[Any]):
@@ -36,31 +36,34 @@ class _Samples(Dataset[Any]):
     def __getitem__(self, number: int) -> Any:
         try:
             return self._task.sample(number)
-        except MaskStreamError as error:  # one that is raised in a worker comes out with its traceback as its message
+        except MaskStreamError as error:  # returned: raised in a worker process, its message would be a traceback
             return error
 
 
 class _Collate:
-    """Makes a batch of samples; of samples with an error among them the error."""
+    """Makes a batch of samples; returns the first error where a sample is an error."""
 
     def __init__(self, task: Task) -> None:
         self._collate = task.collate
 
     def __call__(self, samples: list[Any]) -> Any:
-        return next((sample for sample in samples if isinstance(sample, MaskStreamError)), None) or self._collate(samples)
+        for sample in samples:
+            if isinstance(sample, MaskStreamError):
+                return sample
+        return self._collate(samples)
 
 
 class Trainer:
-    """One training, from its first step or from where a killed one was."""
+    """One training, from its first step or from the state of a stopped one."""
 
-    def __init__(self, task: Task, run: Run, ranks: Ranks) -> None:
-        """Set up, and take over the state that an earlier run of the same recipe and data has left.
+    def __init__(self, task: Task, run: Run, group: ProcessGroup) -> None:
+        """Set up the training, and load the state of a stopped training with the same recipe and data.
 
         Raises:
-            WeightsError: That state is damaged or of another recipe or data.
+            WeightsError: That state is damaged, or of another recipe or other data.
         """
         recipe = task.recipe
-        self._task, self._run, self._ranks = task, run, ranks
+        self._task, self._run, self._group = task, run, group
         task.to_device(run.device)
         groups = task.parameter_groups()
         self._optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=run.device.type == "cuda")
@@ -74,7 +77,7 @@ class Trainer:
         self._total = self._steps_per_epoch * recipe.epochs
         self._scaler = torch.amp.GradScaler(run.device.type, enabled=run.device.type == "cuda")
         self._load()
-        self._module: nn.Module = task.module if ranks.world == 1 else DistributedDataParallel(task.module)
+        self._module: nn.Module = task.module if group.world_size == 1 else DistributedDataParallel(task.module)
 
     def _blend(self, averages: Any, parameters: Any, count: Any) -> None:
         steps = int(count)
@@ -85,11 +88,11 @@ class Trainer:
         """Train to the end.
 
         Returns:
-            The history: one entry per epoch with its losses, its learning rate, its figures, and whether it is the best.
+            The history: one entry per epoch with its losses, its learning rate, its metrics, and whether it is the best.
 
         Raises:
-            ModelError: A gradient, a weight or a figure is not finite; the best weights so far stay as they are.
-            MaskStreamError: Something cannot be read or written.
+            ModelError: A gradient, a weight or a metric is not finite. The file of the best weights is not changed.
+            MaskStreamError: A file cannot be read or written.
         """
         saved_at, epoch_began_at = monotonic(), monotonic()
         for batch in self._batches():
@@ -103,24 +106,25 @@ class Trainer:
             elif monotonic() - saved_at > self._task.recipe.save_every_s:
                 self._save()
                 saved_at = monotonic()
-        if self._ranks.rank == 0 and not self._run.out.exists():
+        if self._group.rank == 0 and not self._run.out.exists():
             out, state = one_line(str(self._run.out)), one_line(str(self._state_path))
-            raise WeightsError(f"{out}: gone, and its training has ended; delete {state} to train anew")
+            raise WeightsError(f"{out}: does not exist, but its training has finished; delete {state} to train again")
         return self._history
 
     def _batches(self) -> Iterator[Any]:
-        recipe, ranks = self._task.recipe, self._ranks
-        share = recipe.batch_size // ranks.world
-        numbers = [
-            step * recipe.batch_size + ranks.rank * share + index
-            for step in range(self._step, self._total)
-            for index in range(share)
-        ]
-        workers = (8 if self._run.device.type == "cuda" else 0) if recipe.workers is None else recipe.workers
+        recipe, group = self._task.recipe, self._group
+        batch_size = recipe.batch_size // group.world_size
+        numbers: list[int] = []
+        for step in range(self._step, self._total):
+            first = step * recipe.batch_size + group.rank * batch_size
+            numbers += range(first, first + batch_size)
+        workers = recipe.workers
+        if workers is None:
+            workers = 8 if self._run.device.type == "cuda" else 0
         return iter(
             DataLoader(
                 _Samples(self._task),
-                batch_size=share,
+                batch_size=batch_size,
                 sampler=numbers,
                 num_workers=workers,
                 collate_fn=_Collate(self._task),
@@ -129,7 +133,7 @@ class Trainer:
         )
 
     def _advance(self, batch: Any) -> None:
-        torch.manual_seed(self._task.recipe.seed + self._step * self._ranks.world + self._ranks.rank)
+        torch.manual_seed(self._task.recipe.seed + self._step * self._group.world_size + self._group.rank)
         self._module.train()
         rate = self._rate()
         for group in self._optimizer.param_groups:
@@ -143,8 +147,9 @@ class Trainer:
         trained = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
         norm = float(nn.utils.clip_grad_norm_(trained, self._task.recipe.clip_norm))
         self._skipped = 0 if math.isfinite(norm) else self._skipped + 1
-        if self._skipped > (_MOST_SKIPPED if self._scaler.is_enabled() else 0):
-            raise self._diverged(self._step + 1, f"its gradient is not finite ({_listed(losses)})")
+        if self._skipped > (_MAX_SKIPPED if self._scaler.is_enabled() else 0):
+            plain = {name: value.detach() for name, value in losses.items()}
+            raise self._diverged(self._step + 1, f"the gradient is not finite ({_listed(plain)})")
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._average.update_parameters(self._task.module)
@@ -154,7 +159,7 @@ class Trainer:
                 self._losses[name] = self._losses.get(name, 0.0) + float(value.detach())
 
     def _rate(self) -> float:
-        """Return the learning rate: a linear warm-up, then half a cosine. Loshchilov and Hutter, "SGDR" (2017)."""
+        """Return the learning rate: a linear warm-up, then half a cosine (Loshchilov and Hutter, "SGDR", 2017)."""
         recipe = self._task.recipe
         if self._step < recipe.warmup_steps:
             return recipe.learning_rate * (self._step + 1) / recipe.warmup_steps
@@ -162,52 +167,53 @@ class Trainer:
         return recipe.learning_rate * (_LAST_LR + (1 - _LAST_LR) * (1 + math.cos(math.pi * progress)) / 2)
 
     def _require_finite(self) -> None:
-        """Raise `ModelError` where a weight is not finite, so that nothing of it is judged or saved."""
+        """Raise `ModelError` where a weight is not finite, so that it is neither validated nor saved."""
         for module in (self._task.module, self._average.module):
             for name, tensor in module.state_dict().items():
                 if not torch.isfinite(tensor).all():
                     raise self._diverged(self._step, f"the weight {name} is not finite")
 
     def _diverged(self, step: int, what: str) -> ModelError:
-        """Return the error of a training that cannot go on; `step` counts from 1."""
-        best = next((entry["epoch"] for entry in reversed(self._history) if entry["best"]), None)
+        """Return the error of a training that cannot continue; `step` counts from 1."""
+        best_epochs = [entry["epoch"] for entry in self._history if entry["best"]]
         out, folder = one_line(str(self._run.out)), one_line(str(self._run.folder))
-        kept = "no weights are kept" if best is None else f"{out} keeps the weights of epoch {best}"
+        kept = f"{out} keeps the weights of epoch {best_epochs[-1]}" if best_epochs else "no weights are kept"
         return ModelError(
             f"training has diverged in epoch {(step - 1) // self._steps_per_epoch + 1}, step {step}: {what}; {kept}; "
             f"lower learning_rate ({self._task.recipe.learning_rate:g}) and give another --run than {folder}, "
-            "or look for damaged pictures"
+            "or check the training images for damage"
         )
 
     def _finish_epoch(self, seconds: float) -> None:
         self._require_finite()
         module = self._average.module.eval()
-        predicted = self._ranks.gathered(self._task.predict(module, self._ranks.share_of(self._task.val_items), self._run.device))
-        if self._ranks.rank == 0:
-            self._judge(module, predicted, seconds)
+        items = self._group.shard(self._task.val_items)
+        predicted = self._group.gather(self._task.predict(module, items, self._run.device))
+        if self._group.rank == 0:
+            self._validate(module, predicted, seconds)
         self._losses = {}
         self._save()
 
-    def _judge(self, module: nn.Module, predicted: list[Any], seconds: float) -> None:
-        figures = self._task.validate(predicted)
-        if any(not math.isfinite(figure) for figure in figures.values()):
-            raise self._diverged(self._step, f"the validation is not finite ({_listed(figures)})")
-        value = figures[self._task.best_by]
+    def _validate(self, module: nn.Module, predicted: list[Any], seconds: float) -> None:
+        metrics = self._task.validate(predicted)
+        if any(not math.isfinite(metric) for metric in metrics.values()):
+            raise self._diverged(self._step, f"the validation is not finite ({_listed(metrics)})")
+        value = metrics[self._task.best_by]
         is_best = value > self._best
         entry = {
             "epoch": self._step // self._steps_per_epoch,
             "seconds": round(seconds, 1),
             "learning_rate": round(self._rate(), 8),
             "losses": {name: round(total / self._steps_per_epoch, 5) for name, total in self._losses.items()},
-            "figures": {name: round(figure, 5) for name, figure in figures.items()},
+            "figures": {name: round(metric, 5) for name, metric in metrics.items()},
             "best": is_best,
         }
         self._history.append(entry)
         logger.info("epoch {}: {}{}", entry["epoch"], _described(entry), " (best)" if is_best else "")
-        self._task.save(self._run.folder / "last.safetensors", module, predicted, figures, self._run.command)
+        self._task.save(self._run.folder / "last.safetensors", module, predicted, metrics, self._run.command)
         if is_best:
             self._best = value
-            self._task.save(self._run.out, module, predicted, figures, self._run.command)
+            self._task.save(self._run.out, module, predicted, metrics, self._run.command)
         text = json.dumps(
             {"command": self._run.command, "recipe": self._task.recipe.model_dump(), "epochs": self._history}, indent=1
         )
@@ -223,8 +229,8 @@ class Trainer:
         return json.dumps([self._task.recipe.model_dump(), self._run.data_sha256], sort_keys=True)
 
     def _save(self) -> None:
-        """Write, in one step, all that a killed run goes on from."""
-        if self._ranks.rank != 0:
+        """Write the state that a stopped training resumes from; the file is replaced in one step."""
+        if self._group.rank != 0:
             return
         self._require_finite()
         state = {
@@ -243,7 +249,7 @@ class Trainer:
             torch.save(state, partial)
             partial.replace(self._state_path)
         except (OSError, RuntimeError) as error:
-            raise SinkError(f"{one_line(str(self._state_path))}: cannot be written: {error}; make room") from error
+            raise SinkError(f"{one_line(str(self._state_path))}: cannot be written: {error}; free disk space") from error
 
     def _load(self) -> None:
         path = self._state_path
@@ -252,23 +258,25 @@ class Trainer:
         try:
             state = torch.load(path, map_location=self._run.device, weights_only=True)
         except (RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
-            raise WeightsError(f"{one_line(str(path))}: damaged; delete it to start anew") from error
+            raise WeightsError(f"{one_line(str(path))}: damaged; delete it to start again") from error
         if state["fingerprint"] != self._fingerprint:
-            raise WeightsError(f"{one_line(str(path))}: of another recipe or other data; delete it or give another --run folder")
+            raise WeightsError(
+                f"{one_line(str(path))}: state of another recipe or other data; delete it or give another --run folder"
+            )
         self._task.module.load_state_dict(state["module"])
         self._average.load_state_dict(state["average"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
         self._step, self._history, self._best = state["step"], state["history"], state["best"]
         self._losses = state["losses"]
-        logger.info("going on from step {} of {}", self._step, self._total)
+        logger.info("resuming from step {} of {}", self._step, self._total)
 
 
 def _listed(values: Mapping[str, Any]) -> str:
-    """Return the losses or figures that are not finite; all of them where each is."""
-    plain = {name: float(value.detach() if isinstance(value, torch.Tensor) else value) for name, value in values.items()}
-    told = {name: value for name, value in plain.items() if not math.isfinite(value)} or plain
-    return ", ".join(f"{name} {value:g}" for name, value in told.items())
+    """Return the losses or metrics that are not finite; all of them where each is finite."""
+    plain = {name: float(value) for name, value in values.items()}
+    broken = {name: value for name, value in plain.items() if not math.isfinite(value)}
+    return ", ".join(f"{name} {value:g}" for name, value in (broken or plain).items())
 
 
 def _described(entry: dict[str, Any]) -> str:

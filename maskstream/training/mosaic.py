@@ -1,4 +1,7 @@
-"""What the detector trains on: square windows put together from labelled images, turned, zoomed, mirrored, side by side."""
+"""Build the square training windows of the detector from one labelled image, or from four as a mosaic.
+
+Each image is scaled, rotated, mirrored and shifted, and its labels with it.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,19 +17,22 @@ from maskstream.types import FACE_KEYPOINTS, BgrImage, FloatArray
 from maskstream.vision.align import PADDING_BGR
 
 _MIRRORED = [FACE_KEYPOINTS.index(name) for name in ("nose", "right_eye", "left_eye")]
-_NATURAL = 1.2
-"""Short sides of an image over its place at zoom 1: an image of short side 384 and a window of 320 px."""
-_MOST_ENLARGED = 4.0
-_LEAST_OF_PLACE = 0.3
-_LEAST_SIDE_PX = 5
-"""A face that a change leaves smaller than this is neither a positive nor a negative."""
-_LEAST_SHARE = 0.45
-"""Of a face that must be inside a window for it to count as one."""
+_SCALE_AT_ZOOM_1 = 1.2
+"""Short side of the scaled image divided by that of its cell at zoom 1: 384 px in a window of 320 px."""
+_MAX_SCALE = 4.0
+_MIN_FRACTION_OF_CELL = 0.3
+"""Short side of a scaled image, as a fraction of that of its cell."""
+_MIN_SIDE_PX = 5
+"""A face with a shorter side is ignored: neither positive nor negative."""
+_MIN_VISIBLE = 0.45
+"""Fraction of a face that must be inside the cell; otherwise the face is ignored."""
 _ALIASES_BELOW = 0.6
-_SMALLEST_FACE_PX = 12.0
-_LARGEST_FACE = 0.9
-"""In sides of its place."""
-_BACKGROUND_SHARE = 0.8
+"""Scale below which linear interpolation causes aliasing."""
+_MIN_FACE_PX = 12.0
+_MAX_FACE = 0.9
+"""Largest face, as a fraction of the cell's short side."""
+_BACKGROUND_PROBABILITY = 0.8
+"""How often the free area of a cell shows another image, instead of one colour."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,14 +44,16 @@ class Window:
     boxes_xyxy: FloatArray
     """(N, 4) pixels of the window."""
     counts: FloatArray
-    """(N,) 1 for a face, 0 for one that is neither positive nor negative."""
+    """(N,) 1 for a face, 0 for an ignored one, which is neither positive nor negative."""
     keypoints: FloatArray
-    """(N, 3, 3) x, y, and 1 where the point is labelled and inside."""
+    """(N, 3, 3) x, y, and 1 where the keypoint is labelled and inside the window, otherwise 0."""
 
 
-Wide = NDArray[np.float64]
+Float64Array = NDArray[np.float64]
 Cell = tuple[int, int, int, int]
+"""x1, y1, x2, y2 of the part of a window that one image fills."""
 Labels = tuple[FloatArray, FloatArray, FloatArray]
+"""Boxes, counts and keypoints as in `Window`."""
 
 
 def make_window(
@@ -55,14 +63,14 @@ def make_window(
     size_px: int,
     rng: np.random.Generator,
 ) -> Window:
-    """Make one window.
+    """Build one window.
 
     Args:
-        images: One, or four for a mosaic.
-        backgrounds: Images without faces, to fill what an image leaves free; may be empty.
+        images: One image, or four for a mosaic.
+        backgrounds: Images without faces that fill the free area of a cell; may be empty.
         recipe: See configs/train_detector.yaml.
-        size_px: Its side.
-        rng: Decides everything.
+        size_px: Side of the window.
+        rng: The only source of randomness.
 
     Raises:
         SourceError: An image cannot be read.
@@ -70,28 +78,33 @@ def make_window(
     canvas = np.empty((size_px, size_px, 3), np.uint8)
     parts: list[Labels] = []
     for (x1, y1, x2, y2), image in zip(_cells(len(images), size_px, rng), images, strict=True):
-        behind = backgrounds[int(rng.integers(len(backgrounds)))] if backgrounds and rng.random() < _BACKGROUND_SHARE else None
-        patch = _empty((x2 - x1, y2 - y1), behind, rng)
-        matrix, is_mirrored = _placement(image, (x2 - x1, y2 - y1), recipe, rng)
+        size = (x2 - x1, y2 - y1)
+        behind = None
+        if backgrounds and rng.random() < _BACKGROUND_PROBABILITY:
+            behind = backgrounds[int(rng.integers(len(backgrounds)))]
+        patch = _background_patch(size, behind, rng)
+        matrix, is_mirrored = _random_transform(image, size, recipe, rng)
         _draw(image.read(), matrix, patch, rng)
-        labels = _moved(image.faces, matrix, is_mirrored, (x2 - x1, y2 - y1))
+        labels = _transform_labels(image.faces, matrix, is_mirrored, size)
         _hide_parts(patch, labels[0], recipe.hidden_share, rng)
         canvas[y1:y2, x1:x2] = patch
-        parts.append(_shifted(labels, x1, y1))
-    boxes, counts, keypoints = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        parts.append(_shift_labels(labels, x1, y1))
+    boxes = np.concatenate([part[0] for part in parts])
+    counts = np.concatenate([part[1] for part in parts])
+    keypoints = np.concatenate([part[2] for part in parts])
     return Window(photometric(canvas, rng, recipe.photometric), boxes, counts, keypoints)
 
 
 def _cells(images: int, size_px: int, rng: np.random.Generator) -> list[Cell]:
-    """Return (x1, y1, x2, y2) of the place of each image."""
+    """Return the cell of each image."""
     if images == 1:
         return [(0, 0, size_px, size_px)]
     x, y = (int(size_px * rng.uniform(0.35, 0.65)) for _ in range(2))
     return [(0, 0, x, y), (x, 0, size_px, y), (0, y, x, size_px), (x, y, size_px, size_px)]
 
 
-def _empty(size: tuple[int, int], behind: LabelledImage | None, rng: np.random.Generator) -> BgrImage:
-    """Return what an image is drawn on: plain, or a part of an image without faces that covers the place."""
+def _background_patch(size: tuple[int, int], behind: LabelledImage | None, rng: np.random.Generator) -> BgrImage:
+    """Return the pixels of a cell before an image is drawn: one colour, or a part of an image without faces."""
     width, height = size
     if behind is None:
         return np.full((height, width, 3), PADDING_BGR, np.uint8)
@@ -103,21 +116,21 @@ def _empty(size: tuple[int, int], behind: LabelledImage | None, rng: np.random.G
     return np.ascontiguousarray(enlarged[y : y + height, x : x + width])
 
 
-def _placement(
+def _random_transform(
     image: LabelledImage, size: tuple[int, int], recipe: DetectorRecipe, rng: np.random.Generator
 ) -> tuple[FloatArray, bool]:
-    """Return the matrix (2, 3) from the image to its place, and whether it mirrors."""
-    place, whole = np.array(size, np.float64), np.array([image.width, image.height], np.float64)
+    """Return the matrix (2, 3) from image to cell coordinates, and whether it mirrors."""
+    cell, full_size = np.array(size, np.float64), np.array([image.width, image.height], np.float64)
     face = image.faces[rng.integers(len(image.faces))].box_xyxy.astype(np.float64) if image.faces else None
-    scale = _scale(face, place, whole, recipe, rng)
+    scale = _scale(face, cell, full_size, recipe, rng)
     is_mirrored = bool(rng.random() < 0.5)
-    focus = (face[:2] + face[2:]) / 2 if face is not None and rng.random() < 0.75 else whole * rng.uniform(0, 1, 2)
+    focus = (face[:2] + face[2:]) / 2 if face is not None and rng.random() < 0.75 else full_size * rng.uniform(0, 1, 2)
     if is_mirrored:
-        focus[0] = whole[0] - focus[0]
-    corner = place * rng.uniform(0.15, 0.85, 2) - scale * focus
-    slack = place - scale * whole  # negative where the image is larger than its place, which it then covers
+        focus[0] = full_size[0] - focus[0]
+    corner = cell * rng.uniform(0.15, 0.85, 2) - scale * focus
+    slack = cell - scale * full_size  # negative where the image is larger than its cell; then it fills the cell
     corner = np.where(slack < 0, corner.clip(slack, 0), slack * rng.uniform(0, 1, 2))
-    mirror = np.array([[-1.0, 0, whole[0]], [0, 1, 0]]) if is_mirrored else np.array([[1.0, 0, 0], [0, 1, 0]])
+    mirror = np.array([[-1.0, 0, full_size[0]], [0, 1, 0]]) if is_mirrored else np.array([[1.0, 0, 0], [0, 1, 0]])
     matrix = scale * mirror
     matrix[:, 2] += corner
     turn = cv2.getRotationMatrix2D((size[0] / 2, size[1] / 2), _angle(recipe, rng), 1.0)
@@ -126,13 +139,15 @@ def _placement(
     return np.asarray(matrix, np.float32), is_mirrored
 
 
-def _scale(face: Wide | None, place: Wide, whole: Wide, recipe: DetectorRecipe, rng: np.random.Generator) -> float:
+def _scale(
+    face: Float64Array | None, cell: Float64Array, full_size: Float64Array, recipe: DetectorRecipe, rng: np.random.Generator
+) -> float:
     if face is not None and rng.random() < recipe.by_face_share:
-        wanted = np.exp(rng.uniform(np.log(_SMALLEST_FACE_PX), np.log(_LARGEST_FACE * place.min())))
-        least = _LEAST_OF_PLACE * place.min() / whole.min()
-        return float(max(min(wanted / max((face[2:] - face[:2]).max(), 1), _MOST_ENLARGED), least))
+        side_px = np.exp(rng.uniform(np.log(_MIN_FACE_PX), np.log(_MAX_FACE * cell.min())))
+        min_scale = _MIN_FRACTION_OF_CELL * cell.min() / full_size.min()
+        return float(max(min(side_px / max((face[2:] - face[:2]).max(), 1), _MAX_SCALE), min_scale))
     zoom = np.exp(rng.uniform(*np.log(recipe.zoom if face is not None else recipe.zoom_without_faces)))
-    return float(zoom * _NATURAL * place.min() / whole.min())
+    return float(zoom * _SCALE_AT_ZOOM_1 * cell.min() / full_size.min())
 
 
 def _angle(recipe: DetectorRecipe, rng: np.random.Generator) -> float:
@@ -142,35 +157,36 @@ def _angle(recipe: DetectorRecipe, rng: np.random.Generator) -> float:
 
 
 def _draw(pixels: BgrImage, matrix: FloatArray, patch: BgrImage, rng: np.random.Generator) -> None:
-    """Resample an image into its place, now and then without aliasing: in use it is scaled with it."""
+    """Resample an image into its cell. Half of the strongly reduced images alias, as in inference."""
     scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     matrix = matrix.copy()
     if scale < _ALIASES_BELOW and rng.random() < 0.5:
         height, width = pixels.shape[:2]
         pixels = np.asarray(cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
         matrix[:, :2] *= np.array([width / pixels.shape[1], height / pixels.shape[0]], np.float32)
-    pixels = np.asarray(cv2.copyMakeBorder(pixels, 1, 1, 1, 1, cv2.BORDER_REPLICATE), np.uint8)  # to be drawn up to its edge
+    # warpAffine leaves out half a pixel along the edge
+    pixels = np.asarray(cv2.copyMakeBorder(pixels, 1, 1, 1, 1, cv2.BORDER_REPLICATE), np.uint8)
     matrix[:, 2] += matrix[:, :2] @ np.full(2, -0.5, np.float32) - 0.5  # cv2 counts from pixel centres
     size = (patch.shape[1], patch.shape[0])
     cv2.warpAffine(pixels, matrix, size, patch, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_TRANSPARENT)
 
 
-def _moved(faces: Sequence[LabelledFace], matrix: FloatArray, is_mirrored: bool, size: tuple[int, int]) -> Labels:
-    """Return boxes, counts and keypoints in the place; a face is taken for the ellipse in its box when it turns."""
+def _transform_labels(faces: Sequence[LabelledFace], matrix: FloatArray, is_mirrored: bool, size: tuple[int, int]) -> Labels:
+    """Return the labels in cell coordinates. The box of a rotated face is that of the ellipse in its labelled box."""
     boxes, counts, keypoints = [], [], []
-    place = np.array([*size, *size], np.float32)
+    cell = np.array([*size, *size], np.float32)
     for face in faces:
         middle = matrix[:, :2] @ ((face.box_xyxy[:2] + face.box_xyxy[2:]) / 2) + matrix[:, 2]
         reach = np.sqrt((matrix[:, :2] ** 2) @ (((face.box_xyxy[2:] - face.box_xyxy[:2]) / 2) ** 2))
         box = np.concatenate([middle - reach, middle + reach])
-        clipped = box.clip(0, place)
+        clipped = box.clip(0, cell)
         sides = clipped[2:] - clipped[:2]
         if sides.min() < 1:
             continue
-        is_seen = sides.min() >= _LEAST_SIDE_PX and sides.prod() >= _LEAST_SHARE * (box[2:] - box[:2]).prod()
+        is_visible = sides.min() >= _MIN_SIDE_PX and sides.prod() >= _MIN_VISIBLE * (box[2:] - box[:2]).prod()
         boxes.append(clipped)
-        counts.append(float(is_seen and not face.ignore))
-        keypoints.append(_moved_points(face.keypoints_xy, matrix, is_mirrored, size))
+        counts.append(float(is_visible and not face.ignore))
+        keypoints.append(_transform_keypoints(face.keypoints_xy, matrix, is_mirrored, size))
     return (
         np.array(boxes, np.float32).reshape(-1, 4),
         np.array(counts, np.float32),
@@ -178,7 +194,9 @@ def _moved(faces: Sequence[LabelledFace], matrix: FloatArray, is_mirrored: bool,
     )
 
 
-def _moved_points(points_xy: FloatArray | None, matrix: FloatArray, is_mirrored: bool, size: tuple[int, int]) -> FloatArray:
+def _transform_keypoints(
+    points_xy: FloatArray | None, matrix: FloatArray, is_mirrored: bool, size: tuple[int, int]
+) -> FloatArray:
     if points_xy is None:
         return np.zeros((len(FACE_KEYPOINTS), 3), np.float32)
     moved = points_xy @ matrix[:, :2].T + matrix[:, 2]
@@ -188,7 +206,7 @@ def _moved_points(points_xy: FloatArray | None, matrix: FloatArray, is_mirrored:
 
 
 def _hide_parts(patch: BgrImage, boxes_xyxy: FloatArray, share: float, rng: np.random.Generator) -> None:
-    """Lay something plain or a piece of the place itself over a part of some faces, as hands, heads and plants do."""
+    """Cover a part of some faces with one colour or another part of the cell, as hands, heads and plants do in images."""
     height, width = patch.shape[:2]
     for box in boxes_xyxy[rng.random(len(boxes_xyxy)) < share]:
         sides = (box[2:] - box[:2]) * rng.uniform(0.3, 0.6, 2)
@@ -201,6 +219,6 @@ def _hide_parts(patch: BgrImage, boxes_xyxy: FloatArray, share: float, rng: np.r
         patch[y1:y2, x1:x2] = piece if rng.random() < 0.5 else rng.integers(0, 256, 3)
 
 
-def _shifted(labels: Labels, x: int, y: int) -> Labels:
+def _shift_labels(labels: Labels, x: int, y: int) -> Labels:
     boxes, counts, keypoints = labels
     return boxes + np.array([x, y, x, y], np.float32), counts, keypoints + np.array([x, y, 0], np.float32)

@@ -1,6 +1,6 @@
-"""Changes of light, colour and quality, as cameras and codecs make them. Both trainers use these.
+"""Change light, colour and quality of an image as cameras and codecs do. Both trainers use this augmentation.
 
-Everything works on (H, W, 3) uint8 BGR and returns an image of the same size; the given one is not modified.
+Every function takes an image (H, W, 3) uint8 BGR, does not modify it, and returns an image of the same size.
 """
 
 import cv2
@@ -12,12 +12,12 @@ _LEVELS = np.linspace(0, 1, 256, dtype=np.float32)
 
 
 def photometric(image_bgr: BgrImage, rng: np.random.Generator, strength: float = 1.0) -> BgrImage:
-    """Return an image as another camera might have seen it.
+    """Return an image as another camera could have recorded it.
 
     Args:
         image_bgr: Not modified.
-        rng: Decides everything.
-        strength: Scales how often each change happens: 0 is never, 1 is for training.
+        rng: The only source of randomness.
+        strength: Factor for the probability of each change: 0 is never, 1 is for training.
     """
     changed = image_bgr
     if rng.random() < 0.8 * strength:
@@ -38,7 +38,7 @@ def photometric(image_bgr: BgrImage, rng: np.random.Generator, strength: float =
 
 
 def downscaled(image_bgr: BgrImage, scale: float) -> BgrImage:
-    """Return an image that went through a smaller size and was blown up again."""
+    """Return an image that was scaled down and up again."""
     height, width = image_bgr.shape[:2]
     small = (max(round(width * scale), 1), max(round(height * scale), 1))
     shrunk = cv2.resize(image_bgr, small, interpolation=cv2.INTER_AREA)
@@ -46,7 +46,7 @@ def downscaled(image_bgr: BgrImage, scale: float) -> BgrImage:
 
 
 def _light(rng: np.random.Generator) -> BgrImage:
-    """Return a table (1, 256, 3): exposure, contrast, gamma, the colour of the light; now and then the dark."""
+    """Return a lookup table (1, 256, 3) for exposure, contrast, gamma and colour of the light. One in eight is dark."""
     is_dark = rng.random() < 0.12
     gamma = float(rng.uniform(1.3, 2.2) if is_dark else np.exp(rng.uniform(-0.35, 0.35)))
     gain = float(rng.uniform(0.35, 0.8) if is_dark else rng.uniform(0.75, 1.3))
@@ -57,7 +57,7 @@ def _light(rng: np.random.Generator) -> BgrImage:
 
 
 def _saturation(image_bgr: BgrImage, rng: np.random.Generator) -> BgrImage:
-    """Return more or less colourful pixels, with a hue a little turned."""
+    """Change saturation, and shift the hue slightly."""
     hsv = cv2.cvtColor(image_bgr, cv2.COLOR_BGR2HSV)
     steps = np.arange(256)
     hue = ((steps + rng.integers(-6, 7)) % 180).astype(np.uint8)
@@ -69,11 +69,13 @@ def _saturation(image_bgr: BgrImage, rng: np.random.Generator) -> BgrImage:
 def _blur(image_bgr: BgrImage, rng: np.random.Generator) -> BgrImage:
     if rng.random() < 0.5:
         return np.asarray(cv2.GaussianBlur(image_bgr, (0, 0), float(rng.uniform(0.5, 1.8))), np.uint8)
-    return np.asarray(cv2.filter2D(image_bgr, -1, _motion(int(rng.integers(3, 9)), float(rng.uniform(0, np.pi)))), np.uint8)
+    return np.asarray(
+        cv2.filter2D(image_bgr, -1, _motion_kernel(int(rng.integers(3, 9)), float(rng.uniform(0, np.pi)))), np.uint8
+    )
 
 
-def _motion(length: int, angle: float) -> FloatArray:
-    """Return a kernel (length, length) along a line."""
+def _motion_kernel(length: int, angle: float) -> FloatArray:
+    """Return a motion blur kernel (length, length)."""
     kernel = np.zeros((length, length), np.float32)
     middle, reach = (length - 1) / 2, (length - 1) / 2 * np.array([np.cos(angle), np.sin(angle)])
     start, end = ((middle - reach).round().astype(int), (middle + reach).round().astype(int))

@@ -1,4 +1,4 @@
-"""An image of how a training went."""
+"""Plot the losses and metrics of a training."""
 
 from collections.abc import Sequence
 from io import BytesIO
@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 
 
 def draw_curves(history: Sequence[dict[str, Any]]) -> bytes:
-    """Return a PNG: losses on the left, figures on the validation images on the right, by epoch.
+    """Return a PNG image: the losses of each epoch on the left, the validation metrics on the right.
 
     Args:
-        history: As the training loop writes it; at least one epoch.
+        history: The entries of the history file; at least one epoch.
     """
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     for axes, key, title in zip(figure.subplots(1, 2), ("losses", "figures"), ("training losses", "validation"), strict=True):

@@ -1,4 +1,4 @@
-"""Builds what the trainers learn from: labels with readable images, crops, labels that ignore what nobody labelled."""
+"""Prepare training data: read labels, cut crops, mark unlabelled faces. Called by the command line."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from maskstream.annotations import Annotations, LabelFormat, LabelledImage, Prob
 from maskstream.config.loading import load_config
 from maskstream.config.schema import Config
 from maskstream.errors import ConfigError, SourceError, SourceOpenError
-from maskstream.evaluation.types import BoxKind
+from maskstream.evaluation.predictions import BoxKind
 from maskstream.inference.pipeline import build_detector
 from maskstream.io.files import make_folder, one_line, replace_file
 from maskstream.io.output_paths import require_folder
@@ -30,7 +30,7 @@ from maskstream.vision.align import AlignRules
 
 @dataclass(frozen=True)
 class CropRequest:
-    """What is to be cut, besides the configuration, which names the detector."""
+    """The options of `make-crops`. The detector comes from the configuration."""
 
     images: Path
     labels: Path
@@ -41,15 +41,15 @@ class CropRequest:
     size: int
     strict: bool
     background: str | None = None
-    """A regular expression: see `CropRules`."""
+    """A regular expression; see `CropRules`."""
     progress: Console | None = None
 
 
 def cut_crops(request: CropRequest, config: Config) -> dict[str, Any]:
-    """Cut the labelled faces of a folder; see `make_crops` for what comes out.
+    """Cut the labelled faces of a folder. See `make_crops` for the files and the returned description.
 
     Raises:
-        MaskStreamError: Something cannot be read, loaded or written.
+        MaskStreamError: A file cannot be read, loaded or written.
     """
     options = ReadOptions(config.evaluation.labels, request.format, strict=request.strict)
     annotations = read_annotations(request.images, request.labels, options)
@@ -63,22 +63,22 @@ def cut_crops(request: CropRequest, config: Config) -> dict[str, Any]:
 
 
 def find_unlabelled(images: Path, labels: Path, out: Path, only: str, config: Config, progress: Console | None = None) -> int:
-    """Write COCO labels anew, with what the detector finds beside them marked `ignore`; return how many these are.
+    """Copy COCO labels and add the unlabelled faces that the detector finds, marked `ignore`. Return the number of added faces.
 
     Args:
         images: Folder of the images.
         labels: A COCO file.
-        out: The new file.
-        only: A regular expression: images of other names stay as they are.
-        config: Names the detector and how sure it must be (`detector.min_score`).
-        progress: Where to draw a progress bar; None for none.
+        out: The file to write.
+        only: A regular expression: only images whose name matches are changed.
+        config: Chooses the detector and its minimum score (`detector.min_score`).
+        progress: Where the progress bar is drawn; None: no progress bar.
 
     Raises:
-        MaskStreamError: Something cannot be read, loaded or written.
+        MaskStreamError: A file cannot be read, loaded or written.
     """
     pattern = _pattern("--only", only)
     annotations = read_labelled(images, labels, strict=False, label_format="coco")
-    coco = json.loads(labels.read_bytes())  # in whatever encoding it was read before
+    coco = json.loads(labels.read_bytes())  # bytes: json detects the encoding
     require_folder(str(out.parent))
     make_folder(str(out.parent))
     with _images_bar(progress, annotations) as tick:
@@ -95,30 +95,32 @@ def _pattern(option: str, expression: str) -> re.Pattern[str]:
 
 
 def read_labelled(folder: Path, labels: Path, *, strict: bool, label_format: LabelFormat | None = None) -> Annotations:
-    """Return labels whose images can all be decoded; list what is wrong with the others, or refuse them.
+    """Return the labels of all images that can be decoded. Log each other image, or refuse it with `strict`.
 
     Raises:
-        MaskStreamError: Nothing can be read, or with `strict` not everything.
+        MaskStreamError: No image can be read, or with `strict` any image cannot.
     """
     meanings = load_config().evaluation.labels
-    options = ReadOptions(meanings, label_format, strict=strict, classes_matter=False)  # a detector finds faces of any class
+    options = ReadOptions(
+        meanings, label_format, strict=strict, classes_matter=False
+    )  # the detector is trained on faces of any class
     annotations = read_annotations(folder, labels, options)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes without the interpreter's lock
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow releases the interpreter lock while it decodes
         reasons = list(pool.map(_why_unreadable, annotations.images))
     for problem in annotations.problems:
-        if problem.kind is not ProblemKind.IMAGE_WITHOUT_LABEL:  # those of the other set
-            logger.warning("{}: {}: {}", one_line(problem.where), problem.kind.value, problem.detail)
+        if problem.kind is not ProblemKind.IMAGE_WITHOUT_LABEL:  # the labels of the validation set are in another file
+            logger.warning("{}: {}: {}", one_line(problem.where), problem.kind.text, problem.detail)
     report_broken([reason for reason in reasons if reason], strict=strict)
     images = tuple(image for image, reason in zip(annotations.images, reasons, strict=True) if not reason)
     faces = sum(len(image.faces) for image in images)
-    logger.info("{}: {} pictures, {} faces", one_line(str(labels)), len(images), faces)
+    logger.info("{}: {} images, {} faces", one_line(str(labels)), len(images), faces)
     return replace(annotations, images=images)
 
 
 def report_broken(broken: Sequence[str], *, strict: bool) -> None:
-    """Log what is left out; with `strict`, raise `SourceOpenError` for it."""
+    """Log each file that is left out; with `strict`, raise `SourceOpenError` instead."""
     if broken and strict:
-        raise SourceOpenError(f"{broken[0]} ({len(broken)} such pictures)")
+        raise SourceOpenError(f"{broken[0]} ({len(broken)} such images)")
     for line in broken:
         logger.error("{}; left out", line)
 
@@ -134,4 +136,4 @@ def _why_unreadable(image: LabelledImage) -> str:
 @contextmanager
 def _images_bar(console: Console | None, annotations: Annotations) -> Iterator[Callable[[int], None]]:
     with Progress(console=console, transient=True, disable=console is None) as bar:
-        yield partial(bar.advance, bar.add_task("pictures", total=len(annotations.images)))
+        yield partial(bar.advance, bar.add_task("images", total=len(annotations.images)))

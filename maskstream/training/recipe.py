@@ -1,4 +1,4 @@
-"""How the models are trained; `configs/train_detector.yaml` and `configs/train_classifier.yaml` say what each key means."""
+"""The settings of a training. `configs/train_detector.yaml` and `configs/train_classifier.yaml` explain each key."""
 
 from typing import Annotated, Literal
 
@@ -14,7 +14,7 @@ NotNegative = Annotated[float, Field(ge=0)]
 
 
 class Recipe(Section):
-    """What every training needs."""
+    """Settings of every training."""
 
     architecture: str
     epochs: Count
@@ -32,7 +32,7 @@ class Recipe(Section):
 
 
 class DetectorRecipe(Recipe):
-    """How a detector is trained."""
+    """Settings of a detector training."""
 
     frozen_blocks: Annotated[int, Field(ge=0)]
     backbone_lr_factor: Positive
@@ -54,7 +54,7 @@ class DetectorRecipe(Recipe):
 
 
 class ClassifierRecipe(Recipe):
-    """How a classifier is trained."""
+    """Settings of a classifier training."""
 
     size_px: Annotated[int, Field(ge=32)]
     classes: Annotated[list[CropClass], Field(min_length=2)]
@@ -73,15 +73,16 @@ class ClassifierRecipe(Recipe):
     @classmethod
     def _has_mask(cls, classes: list[str]) -> list[str]:
         if "mask" not in classes or len(set(classes)) < len(classes):
-            raise ValueError("mask must be one of them, and each stand once")
+            raise ValueError("mask must be one of the classes, and no class may be named twice")
         if BACKGROUND in classes[:-1]:
-            raise ValueError(f"{BACKGROUND} must be the last")
+            raise ValueError(f"{BACKGROUND} must be the last class")
         return classes
 
     @field_validator("folders")
     @classmethod
     def _counts_as_a_class(cls, folders: dict[str, str | None], info: ValidationInfo) -> dict[str, str | None]:
-        strangers = sorted({name for name in folders.values() if name} - set(info.data.get("classes", folders.values())))
-        if strangers:
-            raise ValueError(f"{strangers[0]} is not one of `classes`")
+        classes = info.data.get("classes", folders.values())
+        unknown = sorted({name for name in folders.values() if name} - set(classes))
+        if unknown:
+            raise ValueError(f"{unknown[0]} is not one of `classes`")
         return folders

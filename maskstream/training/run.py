@@ -1,4 +1,4 @@
-"""Builds a training from files: picks the device, trains, or only tries out whether it can learn."""
+"""Run a training from files: read data and recipe, choose the device, train, or do a dry run. Called by the command line."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -29,16 +29,16 @@ from maskstream.training.classifier_metrics import metrics_of_probabilities
 from maskstream.training.crop_set import CropSet, read_crops, require_both_answers
 from maskstream.training.crops import centre_crop
 from maskstream.training.detector import DetectorTask
-from maskstream.training.distributed import joined
+from maskstream.training.distributed import process_group
 from maskstream.training.loop import Trainer
 from maskstream.training.prepare import read_labelled, report_broken
 from maskstream.training.recipe import ClassifierRecipe, DetectorRecipe
-from maskstream.training.task import Figures, Run, Task
+from maskstream.training.task import Metrics, Run, Task
 
 CONFIGS: Final = resource("configs")
 _LOG_EVERY_S: Final = 60.0
 _DRY_RUN_ITEMS: Final = 8
-_DRY_RUN_REACHES: Final = 0.9
+_DRY_RUN_MIN_METRIC: Final = 0.9
 _DRY_RUN: Final[dict[str, Any]] = {
     "epochs": 1,
     "samples_per_epoch": 480,
@@ -52,81 +52,81 @@ _DRY_RUN: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """What a user wants to be trained, besides the recipe."""
+    """The options of a training, besides the recipe."""
 
     out: Path
-    """The best checkpoint."""
+    """File of the best checkpoint."""
     run: Path | None
-    """Folder of the state to go on from; None: a folder named after `out`, beside it."""
+    """Folder of the state to resume from; None: a folder with the name of `out` and the suffix `.run`."""
     device: str
     backbone_weights: str | None
     """torchvision's ImageNet weights: a file, `none` for a random start, or None to fetch them."""
     init: Path | None
-    """A checkpoint of ours to start from, instead of ImageNet weights."""
+    """A checkpoint of this program to start from, instead of ImageNet weights."""
     strict: bool
-    """Refuse broken labels and images."""
+    """Stop at the first unreadable label or image."""
     command: str
     progress: Console | None = None
-    """Where to draw a progress bar; None for none."""
+    """Where the progress bar is drawn; None: no progress bar."""
 
     @property
     def backbone(self) -> str | None:
-        """ImageNet weights as `imagenet_weights` takes them: none where a checkpoint has everything."""
+        """The argument of `imagenet_weights`: `none` where `init` gives all weights."""
         return "none" if self.init else self.backbone_weights
 
 
 def load_detector_recipe(path: Path | None, layers: Sequence[Layer], *, dry_run: bool = False) -> DetectorRecipe:
-    """Return `configs/train_detector.yaml` with a file and layers laid over it; `ConfigError` where they do not fit.
+    """Return `configs/train_detector.yaml`, overridden by a file and by layers; `ConfigError` where a value is not allowed.
 
-    A dry run changes nothing about its images; what the layers say stands above that.
+    A dry run switches augmentation off; the layers override this.
     """
-    still = {"mosaic_share": 0, "by_face_share": 0, "turn_deg": 0, "large_turn_share": 0, "hidden_share": 0, "zoom": [1, 1]}
-    below = [Layer("--dry-run", {**_DRY_RUN, **still})] if dry_run else []
-    return load_sections(DetectorRecipe, CONFIGS / "train_detector.yaml", path, [*below, *layers])
+    unchanged = {"mosaic_share": 0, "by_face_share": 0, "turn_deg": 0, "large_turn_share": 0, "hidden_share": 0, "zoom": [1, 1]}
+    defaults = [Layer("--dry-run", {**_DRY_RUN, **unchanged})] if dry_run else []
+    return load_sections(DetectorRecipe, CONFIGS / "train_detector.yaml", path, [*defaults, *layers])
 
 
 def load_classifier_recipe(path: Path | None, layers: Sequence[Layer], *, dry_run: bool = False) -> ClassifierRecipe:
-    """Return `configs/train_classifier.yaml` likewise."""
-    still = {"jitter_turn_deg": 0, "jitter_scale": 0, "jitter_shift": 0, "occluded_share": 0, "small_share": 0}
-    below = [Layer("--dry-run", {**_DRY_RUN, **still})] if dry_run else []
-    return load_sections(ClassifierRecipe, CONFIGS / "train_classifier.yaml", path, [*below, *layers])
+    """Return `configs/train_classifier.yaml`, overridden as in `load_detector_recipe`."""
+    unchanged = {"jitter_turn_deg": 0, "jitter_scale": 0, "jitter_shift": 0, "occluded_share": 0, "small_share": 0}
+    defaults = [Layer("--dry-run", {**_DRY_RUN, **unchanged})] if dry_run else []
+    return load_sections(ClassifierRecipe, CONFIGS / "train_classifier.yaml", path, [*defaults, *layers])
 
 
-def train_detector(request: TrainingRequest, recipe: DetectorRecipe, images: Path, labels: tuple[Path, Path]) -> Figures:
+def train_detector(request: TrainingRequest, recipe: DetectorRecipe, images: Path, labels: tuple[Path, Path]) -> Metrics:
     """Train a detector.
 
     Args:
-        request: See there.
-        recipe: How.
+        request: The options of the training.
+        recipe: The settings of the training.
         images: Folder of the images.
-        labels: COCO keypoints files, or labels in any format that is read: to learn from, and to choose by.
+        labels: The training labels and the validation labels, in any supported format.
 
     Returns:
-        The figures of the weights that were kept.
+        The metrics of the best weights.
 
     Raises:
-        MaskStreamError: Something cannot be read, fetched or written.
+        MaskStreamError: A file cannot be read, fetched or written.
     """
-    train, val = (read_labelled(images, path, strict=request.strict) for path in labels)
+    train, val = [read_labelled(images, path, strict=request.strict) for path in labels]
     return _train(DetectorTask(recipe, train, val, request.backbone), request, train.sha256 + val.sha256)
 
 
-def train_classifier(request: TrainingRequest, recipe: ClassifierRecipe, data: Path, teacher: Path | None = None) -> Figures:
+def train_classifier(request: TrainingRequest, recipe: ClassifierRecipe, data: Path, teacher: Path | None = None) -> Metrics:
     """Train a classifier on the crops in `data`/train and `data`/val.
 
     Args:
-        request: See there.
-        recipe: How.
-        data: Crops as `make_crops` writes them.
-        teacher: A classifier of ours, of any architecture and the same classes, to learn from beside the labels.
+        request: The options of the training.
+        recipe: The settings of the training.
+        data: Folder of the crops, as `make_crops` writes them.
+        teacher: A checkpoint with the same classes, of any architecture; its answers are a training target beside the labels.
 
     Returns:
-        The figures of the weights that were kept.
+        The metrics of the best weights.
 
     Raises:
-        MaskStreamError: Something cannot be read, fetched or written.
+        MaskStreamError: A file cannot be read, fetched or written.
     """
-    train, val = (_report(read_crops(data / part, recipe), strict=request.strict) for part in ("train", "val"))
+    train, val = [_read_crops(data / part, recipe, request) for part in ("train", "val")]
     network = None if teacher is None else _read_teacher(teacher, recipe)
     return _train(ClassifierTask(recipe, train, val, request.backbone, network), request, train.sha256 + val.sha256)
 
@@ -134,67 +134,72 @@ def train_classifier(request: TrainingRequest, recipe: ClassifierRecipe, data: P
 def _read_teacher(path: Path, recipe: ClassifierRecipe) -> CropNetwork:
     state_dict, metadata = load_checkpoint(path, *CROP_ARCHITECTURES)
     if list(metadata.class_names) != recipe.classes or metadata.input_size != recipe.size_px:
-        raise ConfigError(f"{path}: tells {', '.join(metadata.class_names)} at {metadata.input_size} px, unlike the recipe")
+        raise ConfigError(
+            f"{path}: has the classes {', '.join(metadata.class_names)} at {metadata.input_size} px, "
+            f"the recipe {', '.join(recipe.classes)} at {recipe.size_px} px; choose another --teacher"
+        )
     return CROP_ARCHITECTURES[metadata.architecture].restore(state_dict, metadata, str(path))
 
 
-def try_detector(request: TrainingRequest, recipe: DetectorRecipe, images: Path, labels: Path) -> Figures:
-    """Let a detector learn eight images by heart, and leave nothing behind.
+def try_detector(request: TrainingRequest, recipe: DetectorRecipe, images: Path, labels: Path) -> Metrics:
+    """Train a detector on eight images and validate it on the same images; no file is kept.
 
     Raises:
-        ModelError: It did not learn them.
+        ModelError: The detector does not find these faces afterwards.
     """
     annotations = read_labelled(images, labels, strict=request.strict)
     with_faces = [image for image in annotations.images if any(not face.ignore for face in image.faces)]
     few = replace(annotations, images=tuple(with_faces[:_DRY_RUN_ITEMS]))
-    return _try(lambda: DetectorTask(recipe, few, few, request.backbone), request, few.sha256)
+    return _try(DetectorTask(recipe, few, few, request.backbone), request, few.sha256)
 
 
-def try_classifier(request: TrainingRequest, recipe: ClassifierRecipe, data: Path) -> Figures:
-    """Let a classifier learn eight crops of each class by heart, and leave nothing behind.
+def try_classifier(request: TrainingRequest, recipe: ClassifierRecipe, data: Path) -> Metrics:
+    """Train a classifier on eight crops of each class and validate it on the same crops; no file is kept.
 
     Raises:
-        ModelError: It did not learn them.
+        ModelError: The classifier does not recognise these crops afterwards.
     """
-    crops = _report(read_crops(data / "train", recipe), strict=request.strict)
-    picks = np.concatenate([np.flatnonzero(crops.labels == index)[:_DRY_RUN_ITEMS] for index in range(len(recipe.classes))])
+    crops = _read_crops(data / "train", recipe, request)
+    of_each_class = [np.flatnonzero(crops.labels == index)[:_DRY_RUN_ITEMS] for index in range(len(recipe.classes))]
+    picks = np.concatenate(of_each_class)
     few = replace(crops, pixels_bgr=crops.pixels_bgr[picks], labels=crops.labels[picks])
-    return _try(lambda: ClassifierTask(recipe, few, few, request.backbone), request, few.sha256)
+    return _try(ClassifierTask(recipe, few, few, request.backbone), request, few.sha256)
 
 
-def _try(build: Callable[[], Task], request: TrainingRequest, data_sha256: str) -> Figures:
+def _try(task: Task, request: TrainingRequest, data_sha256: str) -> Metrics:
     with TemporaryDirectory() as folder:
         out = Path(folder) / "dry_run.safetensors"
-        figures = _train(build(), replace(request, out=out, run=Path(folder)), data_sha256)
-    name = "ap50" if "ap50" in figures else "accuracy"
-    if figures[name] < _DRY_RUN_REACHES:
+        metrics = _train(task, replace(request, out=out, run=Path(folder)), data_sha256)
+    name = "ap50" if "ap50" in metrics else "accuracy"
+    if metrics[name] < _DRY_RUN_MIN_METRIC:
         raise ModelError(
-            f"the dry run did not learn its pictures by heart: {name} {figures[name]:.3f}, expected {_DRY_RUN_REACHES}"
+            f"the dry run failed: {name} on its own training images is {metrics[name]:.3f}, expected {_DRY_RUN_MIN_METRIC}; "
+            "check labels and recipe"
         )
-    logger.info("the dry run learnt its pictures by heart: {} {:.3f}", name, figures[name])
-    return figures
+    logger.info("the dry run succeeded: {} on its own training images is {:.3f}", name, metrics[name])
+    return metrics
 
 
-def _train(task: Task, request: TrainingRequest, data_sha256: str) -> Figures:
+def _train(task: Task, request: TrainingRequest, data_sha256: str) -> Metrics:
     if request.init is not None:
         task.load(load_checkpoint(request.init, task.recipe.architecture)[0], str(request.init))
     run = request.run or request.out.with_suffix(".run")
     make_folder(str(request.out.parent))
     make_folder(str(run))
     device = _device(request.device)
-    with joined(device) as ranks, _progress(request.progress) as tick:
-        trainer = Trainer(task, Run(request.out, run, device, request.command, data_sha256, tick), ranks)
+    with process_group(device) as group, _progress(request.progress) as tick:
+        trainer = Trainer(task, Run(request.out, run, device, request.command, data_sha256, tick), group)
         history = trainer.train()
-    return max((entry["figures"] for entry in history), key=lambda figures: figures[task.best_by], default={})
+    return max((entry["figures"] for entry in history), key=lambda metrics: metrics[task.best_by], default={})
 
 
 @contextmanager
 def _progress(console: Console | None) -> Iterator[Callable[[int, int], None]]:
-    """Yield what draws a progress bar after each step, or without a console writes a line to the log now and then."""
+    """Yield a function that updates a progress bar after each step; without a console, one that logs a line every minute."""
     if console is None:
         yield _StepLog()
         return
-    columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("to go"), TimeRemainingColumn()
+    columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("remaining"), TimeRemainingColumn()
     with Progress(TextColumn("steps"), *columns, console=console, transient=True) as bar:
         steps = bar.add_task("steps", total=None)
         yield lambda done, total: bar.update(steps, completed=done, total=total)
@@ -211,37 +216,39 @@ class _StepLog:
         if now - self._logged_at < _LOG_EVERY_S or done == self._first[1]:
             return
         self._logged_at = now
-        to_go = timedelta(seconds=round((now - self._first[0]) / (done - self._first[1]) * (total - done)))
-        logger.info("step {} of {}, {} to go", done, total, to_go)
+        started_at, first = self._first
+        remaining = timedelta(seconds=round((now - started_at) / (done - first) * (total - done)))
+        logger.info("step {} of {}, {} remaining", done, total, remaining)
 
 
 def _device(name: str) -> torch.device:
-    """Return the device, of several the one of this process of torchrun."""
+    """Return the device; with several GPUs under torchrun, that of this process."""
     local_rank = os.environ.get("LOCAL_RANK")
     device = pick_device(name)
     return torch.device(f"cuda:{local_rank}" if local_rank and kind_of(device) == "cuda" else device)
 
 
-def _report(crops: CropSet, *, strict: bool) -> CropSet:
-    report_broken(crops.unreadable, strict=strict)
+def _read_crops(folder: Path, recipe: ClassifierRecipe, request: TrainingRequest) -> CropSet:
+    crops = read_crops(folder, recipe)
+    report_broken(crops.unreadable, strict=request.strict)
     return crops
 
 
-def check_classifier(request: TrainingRequest, recipe: ClassifierRecipe, data: Path, weights: str) -> Figures:
-    """Judge the crops in `data`/val with weights as the stream would, and return the figures.
+def check_classifier(request: TrainingRequest, recipe: ClassifierRecipe, data: Path, weights: str) -> Metrics:
+    """Classify the crops in `data`/val with `weights` as the stream does, and return the metrics.
 
     Raises:
-        ConfigError: The weights tell other classes than the recipe.
-        MaskStreamError: Something cannot be read.
+        ConfigError: The weights have other classes than the recipe.
+        MaskStreamError: A file cannot be read.
     """
-    crops = _report(read_crops(data / "val", recipe), strict=request.strict)
+    crops = _read_crops(data / "val", recipe, request)
     classifier = CLASSIFIERS[recipe.architecture](ClassifierOptions(pick_device(request.device), load_config().clip, weights))
     if list(classifier.class_names) != recipe.classes:
         known, wanted = ", ".join(classifier.class_names), ", ".join(recipe.classes)
-        raise ConfigError(f"{weights}: tells {known}, the recipe says {wanted}; --set classes=[{known}]")
+        raise ConfigError(f"{weights}: has the classes {known}, the recipe has {wanted}; add --set classes=[{known}]")
     require_both_answers(crops, recipe)
     probabilities = classifier.classify([centre_crop(crop, recipe.size_px) for crop in crops.pixels_bgr])
     broken = int((~np.isfinite(probabilities)).any(1).sum())
     if broken:
-        raise ModelError(f"{weights}: says no finite numbers of {broken} of {len(probabilities)} crops; train it anew")
+        raise ModelError(f"{weights}: gives NaN for {broken} of {len(probabilities)} crops; train it again")
     return metrics_of_probabilities(probabilities, crops.labels, recipe.classes)

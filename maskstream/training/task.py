@@ -1,4 +1,4 @@
-"""What the training loop needs of a detector or a classifier, and of the place where it runs."""
+"""The interface between the training loop and the trained model (`Task`), and the settings of one run (`Run`)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,84 +11,85 @@ from torch import nn
 from maskstream.models.checkpoint import StateDict
 from maskstream.training.recipe import Recipe
 
-Figures = dict[str, float]
+Metrics = dict[str, float]
+"""Metrics on the validation set, by name."""
 
 
 class Task(Protocol):
-    """What is trained: a detector or a classifier."""
+    """A detector or a classifier in training."""
 
     @property
     def module(self) -> nn.Module:
-        """What learns."""
+        """The trained network."""
         ...
 
     @property
     def recipe(self) -> Recipe:
-        """How it is trained."""
+        """The settings of the training."""
         ...
 
     @property
     def best_by(self) -> str:
-        """The figure, the higher the better, by which the kept weights are chosen."""
+        """The metric that selects the best weights; higher is better."""
         ...
 
     @property
     def val_items(self) -> Sequence[Any]:
-        """What is judged after each epoch."""
+        """The validation items."""
         ...
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return groups for the optimiser, each with `lr_factor`."""
+        """Return the parameter groups of the optimiser, each with `lr_factor`."""
         ...
 
     def load(self, state_dict: StateDict, origin: str) -> None:
-        """Start from the tensors of a checkpoint of ours.
+        """Start from the tensors of a checkpoint.
 
         Raises:
-            WeightsError: They are of another architecture.
+            WeightsError: The tensors are of another architecture.
         """
         ...
 
     def to_device(self, device: torch.device) -> None:
-        """Move the module, in the memory format that is fast there."""
+        """Move the module to a device, in the memory format that is fast there."""
         ...
 
     def sample(self, number: int) -> Any:
-        """Return the training sample of a number, the same each time."""
+        """Return the training sample of a number. The same number always gives the same sample."""
         ...
 
     def collate(self, samples: Sequence[Any]) -> Any:
-        """Return a batch."""
+        """Return a batch of samples."""
         ...
 
     def losses(self, module: nn.Module, batch: Any, device: torch.device) -> dict[str, torch.Tensor]:
-        """Return the weighted losses, to be added up."""
+        """Return the weighted losses; their sum is minimised."""
         ...
 
     def predict(self, module: nn.Module, items: Sequence[Any], device: torch.device) -> list[Any]:
-        """Return what the module says of some of `val_items`."""
+        """Return the predictions of the module for some of `val_items`."""
         ...
 
-    def validate(self, predicted: Sequence[Any]) -> Figures:
-        """Return figures of what `predict` returned for all of them."""
+    def validate(self, predicted: Sequence[Any]) -> Metrics:
+        """Return the metrics of the predictions for all of `val_items`."""
         ...
 
-    def save(self, path: Path, module: nn.Module, predicted: Sequence[Any], figures: Figures, command: str) -> None:
-        """Write a checkpoint of the product."""
+    def save(self, path: Path, module: nn.Module, predicted: Sequence[Any], metrics: Metrics, command: str) -> None:
+        """Write a checkpoint that the stream can load."""
         ...
 
 
 @dataclass(frozen=True)
 class Run:
-    """Where a training runs and what it leaves."""
+    """Where a training runs, and which files it writes."""
 
     out: Path
-    """The best checkpoint; history and curves are written beside it."""
+    """File of the best checkpoint. The history and the curves are written beside it."""
     folder: Path
-    """For what a killed run goes on from, and the last checkpoint."""
+    """Folder of the state that a stopped training resumes from, and of the last checkpoint."""
     device: torch.device
     command: str
-    """What repeats this training."""
+    """The command line of this training; stored in the checkpoint."""
     data_sha256: str
     tick: Callable[[int, int], None]
-    """Called after each step with steps done and steps in all."""
+    """Called after each step with the number of finished steps and the total number of steps."""

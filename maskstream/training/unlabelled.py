@@ -1,4 +1,4 @@
-"""Faces that nobody labelled: a detector that finds them is right, and must not be taught that it is wrong."""
+"""Mark faces that are not labelled, so that no training counts them as background."""
 
 import re
 from collections.abc import Callable
@@ -6,53 +6,61 @@ from typing import Any, Final
 
 import numpy as np
 
-from maskstream.annotations import Annotations, ProblemKind
-from maskstream.annotations.raw import whole_number
+from maskstream.annotations import Annotations, LabelledImage, ProblemKind
+from maskstream.annotations.raw_labels import whole_number
 from maskstream.evaluation.matching import box_iou
 from maskstream.io.files import one_line
 from maskstream.protocols import Detector
+from maskstream.types import FloatArray
 from maskstream.vision.geometry import face_box
 
 _LABELLED_FROM_IOU: Final = 0.3
-"""What overlaps a labelled face by this much is that face."""
+"""A detection with at least this IoU to a labelled face is that face."""
 
 
 def add_unlabelled(
     coco: dict[str, Any], annotations: Annotations, detector: Detector, only: re.Pattern[str], tick: Callable[[int], None]
 ) -> int:
-    """Add what a detector finds and nobody labelled to COCO labels, as neither positive nor negative (`ignore`).
+    """Add the unlabelled faces that a detector finds to COCO labels, with `ignore`: neither positive nor negative.
 
-    Images without any labelled face stay as they are: they teach what no face is. So do those whose labels state another size
-    than the image has: what is detected is in another frame.
+    Two kinds of images are not changed. Images without any labelled face show the detector what is background. Where the labels
+    state another size than the image has, detections and labels are in different coordinates.
 
     Args:
-        coco: The content of the file; changed.
-        annotations: The same, read.
-        detector: Says what it is sure of, and nothing else.
-        only: Images of other names stay as they are.
+        coco: The content of the labels file; changed.
+        annotations: The same labels, parsed.
+        detector: Returns only detections above the wanted score.
+        only: Only images whose name matches are changed.
         tick: Called with 1 after each image.
 
     Returns:
-        How many were added.
+        The number of added faces.
 
     Raises:
         SourceError: An image cannot be read.
     """
-    ids = {name: id_ for id_, name in annotations.coco_image_ids.items()}
-    known = len(coco["annotations"])
-    next_id = max((whole_number(entry.get("id")) or 0 for entry in coco["annotations"]), default=0) + 1
+    image_ids = {name: id_ for id_, name in annotations.coco_image_ids.items()}
     of_other_size = {problem.where for problem in annotations.problems if problem.kind is ProblemKind.SIZE_DIFFERS}
+    next_id = max((whole_number(entry.get("id")) or 0 for entry in coco["annotations"]), default=0) + 1
+    added: list[dict[str, Any]] = []
     for image in annotations.images:
         if image.faces and only.search(image.name) and one_line(image.name) not in of_other_size:
-            boxes = np.array([face_box(found) for found in detector.detect([image.read()])[0]], np.float32)
-            labelled = np.array([face.box_xyxy for face in image.faces], np.float32)
-            strangers = boxes.reshape(-1, 4)
-            strangers = strangers[(box_iou(strangers, labelled) < _LABELLED_FROM_IOU).all(axis=1)]
-            for x1, y1, x2, y2 in strangers.tolist():
+            for x1, y1, x2, y2 in _unlabelled_boxes(image, detector).tolist():
                 box = [round(value, 2) for value in (x1, y1, x2 - x1, y2 - y1)]
-                category = coco["categories"][0]["id"]
-                entry = {"id": next_id, "image_id": ids[image.name], "category_id": category, "bbox": box, "ignore": 1}
-                coco["annotations"].append(entry)
-                next_id += 1
+                entry = {
+                    "id": next_id + len(added),
+                    "image_id": image_ids[image.name],
+                    "category_id": coco["categories"][0]["id"],
+                }
+                added.append({**entry, "bbox": box, "ignore": 1})
         tick(1)
-    return len(coco["annotations"]) - known
+    coco["annotations"] += added
+    return len(added)
+
+
+def _unlabelled_boxes(image: LabelledImage, detector: Detector) -> FloatArray:
+    """Return the boxes (N, 4) of detections that are no labelled face."""
+    detections = detector.detect([image.read()])[0]
+    boxes = np.array([face_box(detection) for detection in detections], np.float32).reshape(-1, 4)
+    labelled = np.array([face.box_xyxy for face in image.faces], np.float32)
+    return boxes[(box_iou(boxes, labelled) < _LABELLED_FROM_IOU).all(axis=1)]

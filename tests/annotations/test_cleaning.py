@@ -58,8 +58,8 @@ def test_an_image_with_a_face_nobody_knows_the_place_of_is_left_out(box: Box, ki
     assert list(faces_of(found)) == ["b.png"]
     assert (only_problem(found).kind, only_problem(found).where) == (kind, "a.png")
     assert only_problem(found).detail.startswith(f"box {box[0]:.6g}, {box[1]:.6g}")
-    assert only_problem(found).detail.endswith("; the picture is left out")
-    assert ("shares of the picture" in only_problem(found).detail) == (max(box) < 1)
+    assert only_problem(found).detail.endswith("; the image is left out")
+    assert ("fractions of the image" in only_problem(found).detail) == (max(box) < 1)
     assert "1 problems" in refusal(strict=True)
 
 
@@ -78,7 +78,7 @@ def test_corners_in_the_wrong_order_in_other_formats(label: str, content: object
     found = read()
     assert faces_of(found) == {"a.png": [("mask", False, [20, 10, 50, 40])]}
     assert only_problem(found).kind is ProblemKind.MENDED
-    assert only_problem(found).detail == "corners of 1 of 1 boxes in the wrong order; put in order"
+    assert only_problem(found).detail == "corners of 1 of 1 boxes are in the wrong order; corrected"
 
 
 BOX = {"left": math.nan, "top": 0, "width": 9, "height": 9}
@@ -101,7 +101,7 @@ def test_what_is_no_box_in_other_formats(label: str, content: object) -> None:
     images("a.png")
     put("labels/classes.txt", "mask")
     put(f"labels/{label}", content)
-    assert "none of 1 pictures is left: 1 box without area, such as a.png: box" in refusal()
+    assert "none of 1 images is left: 1 box without area, such as a.png: box" in refusal()
 
 
 def test_yolo_boxes_beyond_the_image() -> None:
@@ -112,7 +112,7 @@ def test_yolo_boxes_beyond_the_image() -> None:
     assert faces_of(found) == {"a.png": [("mask", False, [0, 20, 20, 60])]}
     assert kinds(found) == [ProblemKind.CLIPPED]
     put("labels/a.txt", "0 0.05 0.5 0.3 0.5\n0 1.5 0.5 0.2 0.2\n")
-    assert "1 box clipped to the picture, 1 box outside the picture" in refusal()
+    assert "1 box clipped to the image, 1 box outside the image" in refusal()
 
 
 @pytest.mark.parametrize(("off", "count"), [(0.0, 1), (0.5, 1), (0.6, 2)])
@@ -143,7 +143,7 @@ def test_the_same_box_as_another_class() -> None:
     found = read()
     assert list(faces_of(found)) == ["b.png"]
     assert only_problem(found).kind is ProblemKind.BROKEN_LABEL
-    assert "again as no_mask, before as mask; picture a.png is left out" in only_problem(found).detail
+    assert "again as no_mask, before as mask; image a.png is left out" in only_problem(found).detail
 
 
 FACE = ("mask", (10.0, 10.0, 30.0, 30.0))
@@ -157,13 +157,13 @@ FACE = ("mask", (10.0, 10.0, 30.0, 30.0))
         ((200, 160), FACE, [5, 5, 15, 15], "; the boxes are scaled"),
         ((50, 40), FACE, [20, 20, 60, 60], "; the boxes are scaled"),
         ((33, 27), ("mask", (5, 5, 20, 20)), [15.15, 14.81, 60.61, 59.26], "; the boxes are scaled"),
-        ((50, 40), ("mask", (60, 10, 90, 70)), [60, 10, 90, 70], "; the boxes fit as they are and are kept"),
-        ((80, 100), FACE, [10, 10, 30, 30], ", of other proportions; the boxes fit as they are and are kept"),
+        ((50, 40), ("mask", (60, 10, 90, 70)), [60, 10, 90, 70], "; the boxes fit unchanged and are kept"),
+        ((80, 100), FACE, [10, 10, 30, 30], ", of another aspect ratio; the boxes fit unchanged and are kept"),
         (
             (300, 80),
             ("mask", (200, 10, 250, 70)),
             None,
-            ", of other proportions, and a box does not fit; the picture is left out",
+            ", of another aspect ratio, and a box does not fit; the image is left out",
         ),
     ],
 )
@@ -191,7 +191,7 @@ def test_a_size_that_is_right_or_not_stated(size: tuple[object, object]) -> None
 
 
 def turned_image(orientation: int) -> tuple[float, float, float, float]:
-    """Write a picture of 100 x 80 stored pixels, turned by EXIF, with a white spot; return the box of the spot upright."""
+    """Write a picture of 100 x 80 stored pixels, rotated by EXIF, with a white spot; return the box of the spot upright."""
     stored = np.zeros((80, 100, 3), np.uint8)
     stored[10:20, 60:90] = 255
     exif = Image.Exif()
@@ -214,7 +214,7 @@ def test_boxes_of_the_stored_image_are_turned_with_it(orientation: int, scale: i
     assert (found.images[0].width, found.images[0].height) == (80, 100)
     face = found.images[0].faces[0]
     assert tuple(face.box_xyxy.tolist()) == upright
-    assert only_problem(found).detail.endswith("it is 80x100, turned by EXIF; the boxes are turned too")
+    assert only_problem(found).detail.endswith("it is 80x100, rotated by EXIF; the boxes are rotated too")
     assert face.keypoints_xy is not None
     assert {tuple(point) for point in face.keypoints_xy.tolist()} < {(x, y) for x in upright[::2] for y in upright[1::2]}
     left_eye, right_eye = (2, 1) if orientation in {5, 7} else (1, 2)
@@ -227,7 +227,7 @@ def test_boxes_that_are_of_the_upright_image_are_kept() -> None:
     put("labels/a.xml", voc([("mask", (0, 0, 80, 100))], size=(100, 80)))
     found = read()
     assert faces_of(found) == {"a.png": [("mask", False, [0, 0, 80, 100])]}
-    assert only_problem(found).detail.endswith(", turned by EXIF; the boxes fit as they are and are kept")
+    assert only_problem(found).detail.endswith(", rotated by EXIF; the boxes fit unchanged and are kept")
 
 
 @pytest.mark.parametrize("name", ["with_mask", "With Mask", "WITH-MASK", " with mask ", "with.mask"])
@@ -254,7 +254,7 @@ def test_names_that_nobody_explained() -> None:
     assert refusal() == (
         "labels with names that are not in evaluation.labels: 'Respirator N95', 'hat' "
         "(all names found: 'mask' 2, 'Respirator N95' 1, 'hat' 1); "
-        "say what each means: --set evaluation.labels.respirator_n95=mask (mask, no_mask, incorrect, unknown or ignore)"
+        "set a meaning for each: --set evaluation.labels.respirator_n95=mask (mask, no_mask, incorrect, unknown or ignore)"
     )
     found = read(meanings={"mask": "mask", "respirator_n95": "mask", "hat": "ignore"})
     assert [(face.label.value, face.ignore) for face in found.images[0].faces] == [

@@ -154,7 +154,7 @@ def test_vott_1_export() -> None:
     put("labels.json", content)
     found = read(labels="labels.json")
     assert faces_of(found) == {"a.jpg": [("mask", False, [10, 20, 50, 60])]}  # the canvas was half as large
-    assert "not named after a picture" in only_problem(found).detail
+    assert "has no name of an image file" in only_problem(found).detail
 
 
 def test_vott_polygon() -> None:
@@ -219,7 +219,7 @@ def test_coco_ids_that_differ_in_type_only(part: str, write: Callable[[int], obj
     assert (found.coco_image_ids, found.coco_categories) == ({1: "a.png", 2: "b.png"}, {1: "mask", 2: "no_mask"})
     assert (only_problem(found).kind, only_problem(found).where) == (ProblemKind.MENDED, "coco.json")
     count = 4 if part == "annotations" else 2
-    assert only_problem(found).detail == f"{count} ids are not whole numbers, such as {write(1)!r}; taken as such"
+    assert only_problem(found).detail == f"{count} ids are not written as integers, such as {write(1)!r}; corrected"
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_names_of_yolo_are_not_sought_farther_up() -> None:
     images("a.png")
     put("labels/a.txt", "0 .5 .5 .2 .5")
     put("../../classes.txt", "mask")
-    assert "labels: YOLO labels without names of their classes; put classes.txt, obj.names or data.yaml" in refusal()
+    assert "labels: YOLO labels without class names; put classes.txt, obj.names or data.yaml" in refusal()
     put("../classes.txt", "mask")
     assert read().names == {"mask": 1}
 

@@ -37,18 +37,19 @@ def test_images_are_found_in_folders_of_folders_in_natural_order() -> None:
 
 def test_folders_without_images() -> None:
     put("images/notes.md", "")
-    assert no_images("missing") == "missing: no such folder; give the folder of the pictures"
-    assert no_images("images/notes.md") == "images/notes.md: not a folder; give the folder of the pictures"
-    assert no_images("images").startswith("images: no picture in this folder or below it; pictures end in .jpg")
+    assert no_images("missing") == "missing: no such folder; give the folder of the images"
+    assert no_images("images/notes.md") == "images/notes.md: not a folder; give the folder of the images"
+    assert no_images("images").startswith("images: no image in this folder or below it; image files end in .jpg")
     assert no_images("a\nb").startswith(r"a\nb: no such folder")
 
 
 def test_no_labels() -> None:
     images("a.png", "b.png")
     assert (
-        refusal(labels=None) == "images: 2 pictures and no labels; give --labels, or --unlabelled negative where none has a face"
+        refusal(labels=None)
+        == "images: 2 images and no labels; give --labels, or --unlabelled negative for images without people"
     )
-    assert refusal() == "labels: no such file or folder; give the labels of the pictures"
+    assert refusal() == "labels: no such file or folder; give the labels of the images"
     Path("labels").mkdir()
     expected = "no labels; found no .xml, .json or .txt file; --format chooses (voc, vott, coco, yolo)"
     assert refusal() == f"labels: {expected}"
@@ -71,7 +72,7 @@ def test_what_may_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "read_bytes", lambda path: refuse(path, 1) or read_bytes(path))
     found = read()
     assert list(faces_of(found)) == ["a.png"]
-    assert only_problem(found).detail == "cannot be read: Permission denied; picture locked/b.png is left out"
+    assert only_problem(found).detail == "cannot be read: Permission denied; image locked/b.png is left out"
 
 
 @pytest.mark.parametrize(
@@ -202,14 +203,14 @@ def of_annotation(**fields: object) -> dict[str, Any]:
         ("a.txt", "0 .5 .5 .2 .5\n\n0 .5 .5 .2 x", "line 3: a coordinate is 'x', expected a number"),
         ("a.txt", "0 .5 .5 .2 .5\nmask .5 .5 .2 .5", "line 2: the class is 'mask', expected a number"),
         ("a.txt", "0 .1 .2 .3 .4 .5 .6 .7", "line 1: 8 columns, expected class"),
-        ("a.txt", "0 150 100 40 40", "line 1: 150 is no share of the picture"),
-        ("a.txt", "3 .5 .5 .2 .5", "line 1: class 3 has no name; there are 1"),
+        ("a.txt", "0 150 100 40 40", "line 1: 150 is not a fraction of the image"),
+        ("a.txt", "3 .5 .5 .2 .5", "line 1: class 3 has no name; 1 classes have one"),
         ("a.txt", "mask in a row", "neither XML nor JSON nor lines of numbers"),
         ("c.json", of_annotation(bbox=[1, 2, 3]), "annotation 7: bbox is [1, 2, 3], expected x, y, width, height"),
         ("c.json", of_annotation(bbox=[1, 2, 3, "4"]), "annotation 7: bbox is '4', expected a number"),
         ("c.json", of_annotation(bbox=None), "annotation 7: bbox is None, expected"),
-        ("c.json", of_annotation(category_id=9), "annotation 7: category_id is 9, which is no category with a name"),
-        ("c.json", of_annotation(category_id=[1]), "annotation 7: category_id is [1], which is no category"),
+        ("c.json", of_annotation(category_id=9), "annotation 7: category_id is 9, which is not a category with a name"),
+        ("c.json", of_annotation(category_id=[1]), "annotation 7: category_id is [1], which is not a category"),
         ("c.json", of_annotation(mask="maybe"), "annotation 7: mask is 'maybe', expected mask, no_mask, incorrect or null"),
         ("c.json", of_annotation(mask=["mask"]), "annotation 7: mask is ['mask'], expected"),
         ("c.json", of_annotation(iscrowd="no"), "annotation 7: iscrowd is 'no', expected a number"),
@@ -233,8 +234,8 @@ def test_one_broken_entry_costs_the_whole_image(name: str, content: object, reas
 def test_all_labels_are_broken() -> None:
     images("a.png", "b.png")
     put("labels/c.json", coco({"a.png": [], "b.png": []}, width="wide"))
-    reason = "a.png: width is 'wide', expected a number; picture a.png is left out"
-    assert refusal() == f"images: none of 2 pictures is left: 2 broken label, such as {reason}"
+    reason = "a.png: width is 'wide', expected a number; image a.png is left out"
+    assert refusal() == f"images: none of 2 images is left: 2 broken label, such as {reason}"
 
 
 def test_deep_nesting_that_json_can_hold() -> None:
@@ -265,9 +266,9 @@ def test_annotations_of_images_that_are_not_listed() -> None:
     found = read(unlabelled="negative")
     assert list(faces_of(found)) == ["a.png"]
     assert [(problem.kind, problem.detail) for problem in found.problems] == [
-        (ProblemKind.BROKEN_LABEL, "annotation 7 is of no image that is listed"),
-        (ProblemKind.BROKEN_LABEL, "an annotation is of no image that is listed"),
-        (ProblemKind.BROKEN_LABEL, "id is None, expected a whole number; picture b.png is left out"),
+        (ProblemKind.BROKEN_LABEL, "annotation 7 has an image_id that is not in images"),
+        (ProblemKind.BROKEN_LABEL, "an annotation has an image_id that is not in images"),
+        (ProblemKind.BROKEN_LABEL, "id is None, expected an integer; image b.png is left out"),
     ]
 
 
@@ -276,7 +277,7 @@ def test_annotations_of_images_that_are_not_listed() -> None:
     [
         ({"images": {}}, "images is {}, expected a list"),
         ({"annotations": None}, "annotations is None, expected a list"),
-        ({"categories": [{"name": "mask"}]}, "one of categories has no whole number as id"),
+        ({"categories": [{"name": "mask"}]}, "an entry of categories has no integer as id"),
         ({"images": [{"id": 1, "file_name": "a.png"}] * 2}, "images has the id 1 twice"),
     ],
 )
@@ -309,9 +310,7 @@ def test_images_that_cannot_be_read() -> None:
     assert found.count_problems() == {"unreadable picture": 1, "picture without label": 1}
     Path("images/a.png").unlink()
     Path("labels/a.xml").unlink()
-    assert refusal().startswith(
-        "images: none of 2 pictures is left: 1 unreadable picture, 1 picture without label, such as b.png: "
-    )
+    assert refusal().startswith("images: none of 2 images is left: 1 unreadable image, 1 image without label, such as b.png: ")
 
 
 @pytest.mark.parametrize(
@@ -332,7 +331,7 @@ def test_strict(name: str, content: str, kind: str) -> None:
     put(name, content)
     assert kind in read().count_problems()
     assert refusal(strict=True).startswith("labels: 1 problems, the first: ")
-    assert f": {kind}: " in refusal(strict=True)
+    assert f": {ProblemKind(kind).text}: " in refusal(strict=True)
 
 
 def test_odd_names_are_one_line() -> None:

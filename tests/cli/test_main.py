@@ -195,7 +195,7 @@ def test_a_usage_error_does_not_repeat_passwords(capsys: pytest.CaptureFixture[s
 
 def test_an_error_of_the_program_is_reported_without_passwords() -> None:
     code = (
-        "import threading; from maskstream.cli.process import hide_secrets_of_mistakes; hide_secrets_of_mistakes()\n"
+        "import threading; from maskstream.cli.process import redact_tracebacks; redact_tracebacks()\n"
         "def fail(): raise OSError(5, 'gone', 'rtsp://me:s3cret@cam/1')\n"
         "thread = threading.Thread(target=fail); thread.start(); thread.join(); fail()"
     )

@@ -140,7 +140,7 @@ def test_the_video_of_a_file_that_is_added_replaces_none(clip: Path, config: Con
     assert opened_camera(camera, output, names) == ["hall_002.mp4"]
     assert [path.name for path in output.iterdir()] == ["hall.mp4"]  # what gave no frame leaves none
     assert (output / "hall.mp4").read_text() == "of an earlier run"
-    assert "INFO hall: the video is hall_002.mp4, since there is a file hall.mp4 already\n" in said
+    assert "INFO hall: the video is hall_002.mp4, because a file hall.mp4 exists already\n" in said
 
 
 def test_a_video_that_cannot_be_begun_leaves_no_name_behind(clip: Path, config: Config) -> None:

@@ -81,8 +81,8 @@ def test_another_file_in_its_place_is_noticed_though_it_has_the_same_size_and_ti
     ("text", "cause"),
     [
         ("- {name: gate", "not valid YAML"),
-        ("", "holds no list of cameras"),
-        ("[]", "holds no list of cameras"),
+        ("", "not a list of cameras"),
+        ("[]", "not a list of cameras"),
         ("- {name: gate, url: 'rtsp://${NOT_SET}@cam'}", "NOT_SET is not set"),
         ("- {name: gate, url: a}\n- {name: gate, url: b}", "given twice"),
         (None, "no such file"),
@@ -100,7 +100,7 @@ def test_a_list_that_cannot_be_used_changes_nothing_and_is_said_once(
     (line,) = said
     assert line.startswith("ERROR ")
     assert cause in line
-    assert line.endswith("; the cameras stay as they are\n")
+    assert line.endswith("; the cameras are not changed\n")
     watched.write("gate", "hall")
     assert watched.settle() == ["gate", "hall"]
 

@@ -94,7 +94,7 @@ def test_the_command_line_wins_over_a_cameras_own_settings_and_says_which(tmp_pa
     assert yard.config.zones == hall.config.zones
     (line,) = said
     assert line.startswith(
-        "WARNING the command line wins over the list of cameras: gate: detector.min_score is 0.5, not 0.9; yard"
+        "WARNING the command line overrides the list of cameras: gate: detector.min_score is 0.5, not 0.9; yard"
     )
     assert "hall" not in line
 
@@ -158,14 +158,14 @@ def test_the_list_that_comes_with_the_program(config: Config, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "holds no list of cameras"),
-        ("[]", "holds no list of cameras"),
-        ("gate: rtsp://cam/1", "holds no list of cameras"),
+        ("", "not a list of cameras"),
+        ("[]", "not a list of cameras"),
+        ("gate: rtsp://cam/1", "not a list of cameras"),
         ("- [", "not valid YAML"),
         ("- rtsp://cam/1", "camera 1: expected name and url"),
         ("- {url: rtsp://cam/1}", "camera 1: name is missing"),
         ("- {name: gate}", "camera 1: url is missing"),
-        ("- {name: gate, url: [1]}", "camera 1: url is missing or no text"),
+        ("- {name: gate, url: [1]}", "camera 1: url is missing or not text"),
         ("- {name: gate, url: 'rtsp://${NOT_SET}@cam'}", "camera 1 (gate): the environment variable NOT_SET is not set"),
         ("- {name: gate, url: 'rtsp://${@cam'}", "is not set"),
         ("- {name: gate, url: a, detector: {min_score: 7}}", "camera 1 (gate): detector.min_score: 7 is not allowed"),

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from maskstream import load_config
-from maskstream.config.detector_interval import analysed_per_look, every_of, frames_per_look, remarks
+from maskstream.config.detector_interval import analysed_per_detection, every_of, frames_per_detection, remarks
 from maskstream.config.loading import Layer, refine
 from maskstream.config.schema import Config
 from maskstream.inference.propagation import PropagatingAnalyzer
@@ -25,16 +25,16 @@ def test_the_detector_looks_as_often_as_the_rule_says(every: int, stride: int, b
     chosen, looks = config(every, stride, blur), Looks()
     PropagatingAnalyzer(looks, chosen).analyze([make_frame(index) for index in range(0, 60, stride)])
     shown = [index for _, index in looks.shown]
-    assert shown == list(range(0, 60, frames_per_look(chosen)))
-    assert frames_per_look(chosen) == stride * analysed_per_look(chosen)
-    assert frames_per_look(chosen) >= every_of(chosen)
+    assert shown == list(range(0, 60, frames_per_detection(chosen)))
+    assert frames_per_detection(chosen) == stride * analysed_per_detection(chosen)
+    assert frames_per_detection(chosen) >= every_of(chosen)
 
 
 def test_a_part_that_is_grey_is_said() -> None:
     part = Layer.of_key("test", "detector.region", [0.0, 0.0, 0.5, 1.0])
     assert list(remarks(refine(config(), part))) == []
     (line,) = remarks(refine(config(blur="all"), part))
-    assert line.startswith("detector.region: the rest of the picture is filled with grey")
+    assert line.startswith("detector.region: the rest of the frame is filled with grey")
 
 
 @pytest.mark.parametrize(

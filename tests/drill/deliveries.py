@@ -56,9 +56,7 @@ def _mistakes(table: Table, folder: Path, camera: RtspCamera) -> None:
             before = _written(folder)
             run.wait_for("its post", lambda: before <= _arrived(posts))
             run.leave()
-        said = [
-            line for line in run.log.splitlines() if "a mistake in the program, ZeroDivisionError" in line and "WARNING" in line
-        ]
+        said = [line for line in run.log.splitlines() if "internal error, ZeroDivisionError" in line and "WARNING" in line]
         expect(len(said) == 1, f"said {len(said)} times")
         row.saw(f"{said[0].split('WARNING')[1].strip()}; {len(_arrived(posts))} records arrived")
 
@@ -108,7 +106,7 @@ def _raising_close(table: Table, folder: Path, clip: Path) -> None:
         with child(table.machine, folder, *arguments, faults=["raising_close=1"]) as run:
             code = run.wait_for_end()
         expect(code == 5, f"exit code {code}: {run.last_words}")
-        expect("RaisingVideo: a mistake in the program" in run.last_words, f"said: {run.last_words}")
+        expect("RaisingVideo: internal error" in run.last_words, f"said: {run.last_words}")
         count = decoded(folder / "out" / "two.mp4")
         expect(count == _FRAMES, f"{count} of {_FRAMES} frames")
         row.saw(f"5, {run.last_words}; {count} of {_FRAMES} frames of the other")

@@ -61,7 +61,9 @@ def _settings(table: Table, run: Child, listed: Listed, output: Path) -> None:
     with table.case("detector.min_score of a camera is edited while it is recorded", promised) as row:
         listed.settings["gate"] = ", detector: {min_score: 1}"
         listed.write()
-        took_s = run.wait_for("other settings", lambda: "gate: has other settings from now on" in run.log, _NOTICED_WITHIN_S)
+        took_s = run.wait_for(
+            "other settings", lambda: "gate: the changed settings apply from now on" in run.log, _NOTICED_WITHIN_S
+        )
         applied = datetime.now(UTC)  # frames taken before it may still be with the models
         run.wait_for("frames taken after it", lambda: len(run.records("gate", since=applied)) >= _FRAMES)
         expect(not any(record["faces"] for record in run.records("gate", since=applied)), "faces below the threshold")
@@ -77,7 +79,7 @@ def _more_faces(table: Table, run: Child, listed: Listed) -> None:
         known = len(run.records())
         listed.settings["yard"] = ", detector: {max_faces: 400}"
         listed.write()
-        run.wait_for("other settings", lambda: "yard: has other settings from now on" in run.log, _NOTICED_WITHIN_S)
+        run.wait_for("other settings", lambda: "yard: the changed settings apply from now on" in run.log, _NOTICED_WITHIN_S)
         for name in listed.urls:
             run.wait_for_frames(_WHILE_COMPILED, name)
         times = sorted(datetime.fromisoformat(record["time_utc"]) for record in run.records()[known:])
@@ -91,7 +93,7 @@ def _typo(table: Table, run: Child, listed: Listed, url: str) -> None:
     with table.case("a camera is added with rstp:// for rtsp://, and corrected", promised) as row:
         listed.urls["lab"] = url.replace("rtsp", "rstp")
         listed.write()
-        run.wait_for("a line about it", lambda: "going on without it" in run.log)  # a detector may be compiled still
+        run.wait_for("a line about it", lambda: "continuing without it" in run.log)  # a detector may be compiled still
         run.wait_for_frames(_FRAMES, "gate")
         listed.urls["lab"] = url
         listed.write()

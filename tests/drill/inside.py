@@ -60,10 +60,10 @@ def raising_sink(table: Table, folder: Path, camera: RtspCamera) -> None:
         with child(
             table.machine, folder, "--source", camera.url(), "--csv", folder / "faces.csv", faults=["raising_sink=5"]
         ) as run:
-            run.wait_for("an error", lambda: "a mistake in the program" in run.log)
+            run.wait_for("an error", lambda: "internal error" in run.log)
             run.wait_for_frames(10)
             run.leave(signal.SIGINT)
-        said = [line for line in run.log.splitlines() if "ERROR" in line and "a mistake in the program" in line]
+        said = [line for line in run.log.splitlines() if "ERROR" in line and "internal error, " in line]
         expect(len(said) == 1, f"said {len(said)} times")
         row.saw(said[0].split("ERROR")[1].strip())
 
@@ -99,7 +99,7 @@ def _no_memory(table: Table, folder: Path, clip: Path) -> None:
         arguments = ("--source", clip, "--max-frames", "20", "--set", "stream.batch_size=8", "--set", "detector.every=1")
         with child(table.machine, folder, *arguments, "--set", "detector.backend=torch", faults=["memory_for=2"]) as run:
             code = run.wait_for_end()
-        said = re.findall(r"going on with (\d+) at a time", run.log)
+        said = re.findall(r"continuing with (\d+) at a time", run.log)
         expect(code == 0, f"exit code {code}: {run.last_words}")
         expect([record["frame"] for record in run.records()] == list(range(20)), f"{len(run.records())} frames")
         expect(said and int(said[-1]) <= 2, f"said: {said}")

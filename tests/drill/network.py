@@ -205,7 +205,7 @@ def _edited(table: Table, run: Child, listed: Path) -> None:
         expect(run.states("steady").count("connecting") == 1, "the steady one was opened again")
         row.saw("removed and added")
         listed.write_text("- {name: broken")
-        run.wait_for("an error about the list", lambda: "the cameras stay as they are" in run.log, 5)
+        run.wait_for("an error about the list", lambda: "the cameras are not changed" in run.log, 5)
         row.saw("a list that cannot be read changes nothing and is said")
 
 

@@ -1,5 +1,6 @@
 """Who may read what real runs leave behind."""
 
+import json
 import os
 from collections.abc import Iterator
 from datetime import datetime
@@ -14,6 +15,7 @@ from maskstream.sinks.screenshots import save_snapshot
 from maskstream.types import BgrImage
 from tests.conftest import DEMO
 from tests.receivers import free_port
+from tests.schemas import check_lines, validator
 
 pytestmark = pytest.mark.usefixtures("signals")
 
@@ -59,8 +61,11 @@ def test_all_files_of_a_run_are_for_its_owner_alone_also_those_that_were_there(t
     assert b"crop_jpeg" in (tmp_path / "state" / "events.db").read_bytes()
 
 
-def test_they_can_be_shared_with_a_group_but_the_queue(tmp_path: Path) -> None:
+def test_they_can_be_shared_with_a_group_but_the_queue_and_fit_their_schemas(tmp_path: Path) -> None:
     watch(tmp_path, "privacy.readable_by=group")
+    for name, file in (("record", "faces"), ("status", "status"), (None, "events")):
+        assert check_lines(name, tmp_path / f"{file}.jsonl")
+    validator("summary").validate(json.loads((tmp_path / "summary.json").read_text()))
     assert modes(tmp_path) == {**dict.fromkeys(NAMES, "640"), "video": "755", "state": "700", "state/events.db": "600"}
 
 

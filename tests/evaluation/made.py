@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from maskstream.annotations.types import Problem, ProblemKind
+from maskstream.annotations.labelled_images import Problem, ProblemKind
+from maskstream.evaluation.error_analysis import Mistake, MistakeKind
 from maskstream.evaluation.metrics import IOU_THRESHOLDS, draw_images, one_to_one_metrics, paper_metrics
 from maskstream.evaluation.metrics_json import (
     AveragePrecision,
@@ -26,7 +27,7 @@ from maskstream.evaluation.metrics_json import (
     SystemInfo,
     iou_key,
 )
-from maskstream.evaluation.types import Mistake, MistakeKind, Prediction
+from maskstream.evaluation.predictions import Prediction
 from maskstream.types import BgrImage, Label
 
 Counts = NDArray[np.int64]

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from maskstream.annotations.types import Annotations, LabelledFace, LabelledImage
+from maskstream.annotations.labelled_images import Annotations, LabelledFace, LabelledImage
+from maskstream.evaluation.predictions import ImagePredictions, Prediction
 from maskstream.evaluation.scoring import Scored, ScoreSettings, score
-from maskstream.evaluation.types import ImagePredictions, Prediction
 from maskstream.types import Label
 
 Box = tuple[float, float, float, float]

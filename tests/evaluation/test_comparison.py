@@ -12,8 +12,8 @@ from maskstream.errors import ConfigError
 from maskstream.evaluation.comparison import COMPARED_METRICS, compare
 from maskstream.evaluation.metrics import IOU_THRESHOLDS, draw_images, interval, one_to_one_ratios, resample
 from maskstream.evaluation.outputs import COUNTS_FILE, METRICS_FILE, Run, read_run
+from maskstream.evaluation.predictions import Prediction
 from maskstream.evaluation.scoring import score
-from maskstream.evaluation.types import Prediction
 from maskstream.types import Label
 from tests.evaluation.sets import SETTINGS, face, found, labels, predictions
 

@@ -6,7 +6,8 @@ import pytest
 
 from maskstream.errors import SourceError
 from maskstream.evaluation.contact_sheets import COLOURS_BGR, TILE_PX, caption, face_tile, place, sheet, write_sheets
-from maskstream.evaluation.types import Mistake, MistakeKind, Prediction
+from maskstream.evaluation.error_analysis import Mistake, MistakeKind
+from maskstream.evaluation.predictions import Prediction
 from maskstream.io.images import read_image
 from maskstream.rendering.overlay import COLOURS_BGR as OVERLAY_COLOURS_BGR
 from maskstream.rendering.text import text_alpha

@@ -6,9 +6,8 @@ import pytest
 
 from maskstream.evaluation.breakdowns import group_of
 from maskstream.evaluation.curves import expected_calibration_error
-from maskstream.evaluation.error_analysis import mistakes_csv
+from maskstream.evaluation.error_analysis import MistakeKind, mistakes_csv
 from maskstream.evaluation.scoring import score
-from maskstream.evaluation.types import MistakeKind
 from maskstream.types import Label
 from tests.evaluation.sets import SETTINGS, face, found, labels, predictions, scored
 

@@ -8,7 +8,7 @@ import pytest
 from maskstream.annotations import Annotations
 from maskstream.config.loading import load_config
 from maskstream.errors import ConfigError
-from maskstream.evaluation.prediction_files import ForeignPredictions, read_predictions
+from maskstream.evaluation.prediction_files import PredictionFile, read_predictions
 from maskstream.evaluation.predictions import to_json, to_record
 from maskstream.sinks.records import to_record as to_stream_record
 from maskstream.types import FrameResult, Label
@@ -26,7 +26,7 @@ SET_BY_ID = replace(COCO_SET, coco_categories={})
 
 def read(
     folder: Path, content: object, annotations: Annotations = SET, categories: dict[int, str] | None = None
-) -> ForeignPredictions:
+) -> PredictionFile:
     path = folder / "predictions"
     path.write_text(content if isinstance(content, str) else json.dumps(content))
     return read_predictions(path, annotations, MEANINGS, categories or {})
@@ -102,25 +102,25 @@ def test_no_result_at_all_is_a_result(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "no predictions that can be read"),
-        ("hello", "no predictions that can be read"),
-        ('{"images": []}', "no predictions that can be read"),
-        ("[" * 100_000, "no predictions that can be read"),
-        ([result(category_id=9)], r"categories of unknown meaning: 9 \(1\); say what they are with --categories"),
-        ([result(), result(score=1.5)], "result 2: .*1.5 is no probability"),
+        ("", "not a file of predictions"),
+        ("hello", "not a file of predictions"),
+        ('{"images": []}', "not a file of predictions"),
+        ("[" * 100_000, "not a file of predictions"),
+        ([result(category_id=9)], r"categories of unknown meaning: 9 \(1\); give their names with --categories"),
+        ([result(), result(score=1.5)], "result 2: .*1.5 is not a probability"),
         ([result(bbox=[1, 2, 3])], "result 1: "),
-        ([result(bbox=[1, 2, -3, 4])], "result 1: .*is no box"),
-        ([result(image_id=99)], "none of its pictures, such as 99, is labelled here"),
+        ([result(bbox=[1, 2, -3, 4])], "result 1: .*is not a box"),
+        ([result(image_id=99)], "none of its images, such as 99, has labels"),
         ('{"kind": "maskstream predictions"}', "damaged: KeyError"),
         (
             '{"kind": "maskstream predictions", "min_score": 0, "score_floor": 0, "pictures": [{"file": "x"}]}',
-            "picture 1: no record",
+            "image 1: not a record",
         ),
-        ('{"file": "a/one.jpg", "faces": []}\n{"file": "a/one.jpg", "faces": []}', "line 2: a/one.jpg for the second time"),
-        ('{"file": "a/one.jpg", "faces": []}\n{"file"', "line 2: no record of a picture"),
-        ('{"file": "a/one.jpg", "faces": [{"label": "cow"}]}', "line 1: no record of a picture"),
-        ('{"file": null, "faces": []}', "records of video"),
-        ('{"file": "x.jpg", "faces": []}', "none of its pictures, such as x.jpg, is labelled here"),
+        ('{"file": "a/one.jpg", "faces": []}\n{"file": "a/one.jpg", "faces": []}', "line 2: a/one.jpg occurs twice"),
+        ('{"file": "a/one.jpg", "faces": []}\n{"file"', "line 2: not a record of an image"),
+        ('{"file": "a/one.jpg", "faces": [{"label": "cow"}]}', "line 1: not a record of an image"),
+        ('{"file": null, "faces": []}', "these are records of a video"),
+        ('{"file": "x.jpg", "faces": []}', "none of its images, such as x.jpg, has labels"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, content: object, said: str) -> None:

@@ -13,8 +13,7 @@ from maskstream.annotations import Annotations
 from maskstream.config.loading import load_config
 from maskstream.errors import ConfigError
 from maskstream.evaluation.prediction_files import read_predictions
-from maskstream.evaluation.predictions import FILE_KIND, from_record, to_json, to_record
-from maskstream.evaluation.types import ImagePredictions
+from maskstream.evaluation.predictions import FILE_KIND, ImagePredictions, from_record, to_json, to_record
 from maskstream.types import Face, Label
 from tests.conftest import make_face
 from tests.evaluation.sets import labels

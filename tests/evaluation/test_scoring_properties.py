@@ -9,11 +9,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from maskstream.annotations.types import LabelledFace
+from maskstream.annotations.labelled_images import LabelledFace
 from maskstream.evaluation.error_analysis import mistakes_csv
 from maskstream.evaluation.matching import CLASSES
+from maskstream.evaluation.predictions import Prediction
 from maskstream.evaluation.scoring import ScoreSettings, score
-from maskstream.evaluation.types import Prediction
 from maskstream.types import Label
 from tests.evaluation.sets import SETTINGS, face, found, labels, predictions
 from tests.properties import examples

@@ -38,7 +38,7 @@ def test_the_labels_of_the_clip_are_read() -> None:
 def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "labels.json"
     path.write_text(text)
-    with pytest.raises(ConfigError, match="no labels of people"):
+    with pytest.raises(ConfigError, match="not a file of people labels"):
         PeopleLabels.read(path)
     with pytest.raises(ConfigError):
         PeopleLabels.read(tmp_path / "missing.json")
@@ -60,9 +60,9 @@ def test_switches_answers_and_ids_are_counted() -> None:
     assert found.labelled == 20
     assert found.raw_right == 20 - 5
     assert found.steady_right == 20 - 1
-    json.dumps(found.record())
+    json.dumps(found.to_json())
 
 
 def test_nobody_is_measured_as_nobody() -> None:
     found = measure([], [])
-    assert found.record()["raw_switches_per_min"] == 0.0
+    assert found.to_json()["raw_switches_per_min"] == 0.0

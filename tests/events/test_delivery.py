@@ -180,7 +180,7 @@ def test_a_mistake_that_nobody_has_foreseen_is_said_and_delivery_goes_on(tmp_pat
         wait_until(lambda: len(posts.bodies) == 2)
         sent.close()
     assert keys(posts.records) == ["e1-0", "e2-0"]
-    lines = [line for line in said if "a mistake in the program, ZeroDivisionError in" in line]
+    lines = [line for line in said if "internal error, ZeroDivisionError in" in line]
     assert len(lines) == 1
     assert "test_delivery.py:" in lines[0]
     assert not any("secret-path" in line for line in said)

@@ -202,7 +202,7 @@ def _read_predictions(folder: Path, name: str) -> object:
 def _weights(folder: Path) -> None:
     from safetensors.numpy import save
 
-    from maskstream.models.metadata import TENSORS_SHA256, enter_into_manifest, tensors_sha256, to_header
+    from maskstream.models.metadata import TENSORS_SHA256, add_to_manifest, tensors_sha256, to_header
     from tests.toy import TOY_METADATA
 
     arrays = {"weight": np.linspace(-1, 1, 6, dtype=np.float16).reshape(2, 3), "steps": np.array(7)}
@@ -210,15 +210,15 @@ def _weights(folder: Path) -> None:
     (folder / "alone").mkdir()
     (folder / "alone" / "toy.safetensors").write_bytes(content)
     (folder / "toy.safetensors").write_bytes(content)
-    enter_into_manifest(folder / "toy.safetensors")
+    add_to_manifest(folder / "toy.safetensors")
 
 
 def _read_weights(folder: Path, name: str) -> object:
-    from maskstream.models.metadata import enter_into_manifest, read_checkpoint
+    from maskstream.models.metadata import add_to_manifest, read_checkpoint
 
     path = folder / name if name.endswith(".safetensors") else folder / "toy.safetensors"
     arrays, metadata = read_checkpoint(path, "toy")
-    enter_into_manifest(path)
+    add_to_manifest(path)
     return len(arrays), metadata
 
 

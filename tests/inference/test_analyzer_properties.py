@@ -21,6 +21,7 @@ from maskstream.tracking.analyzer import PeopleAnalyzer
 from maskstream.types import COCO_KEYPOINTS, FACE_KEYPOINTS, BgrImage, Detection, Face, FloatArray, FrameResult, Label, Output
 from tests.conftest import make_detection
 from tests.properties import any_number, broken, floats32
+from tests.schemas import validator
 from tests.tracking.made import frame_at
 
 CONFIG = load_config(
@@ -114,7 +115,7 @@ def test_no_number_that_is_none_gets_through(
         result = people.analyze([frame])[0]
         for face in (*result.faces, *result.hidden):
             check(face)
-        json.dumps(to_record(result), allow_nan=False)
+        validator("record").validate(json.loads(json.dumps(to_record(result), allow_nan=False)))
         assert overlay.paint(frame, result).shape == frame.bgr.shape
         for happening in book.look(Output(frame, result, True, overlay.paint)):
             json.dumps(event_record(happening), allow_nan=False)

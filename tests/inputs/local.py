@@ -95,7 +95,7 @@ LOCAL = [
         says="page.html",
     ),
     Row("an empty folder", "nothing", scene=prepared(lambda folder: (folder / "nothing").mkdir()), code=3, says="nothing: no "),
-    Row("nothing matches", "'*.mkv'", code=3, says="nothing matches"),
+    Row("nothing matches", "'*.mkv'", code=3, says="no file matches"),
     Row(
         "an empty standard input",
         "-",

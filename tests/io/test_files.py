@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from maskstream.errors import SinkError
-from maskstream.io.files import csv_text, make_folder, one_line, printable, readable_by, replace_file, tighten
+from maskstream.io.files import csv_text, make_folder, one_line, readable_by, replace_file, tighten
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
@@ -34,7 +34,8 @@ def test_what_cannot_be_written_is_one_line_and_leaves_nothing(tmp_path: Path) -
 
 def test_names_in_messages_are_one_line() -> None:
     assert one_line("a/ü.png") == "a/ü.png"
-    assert one_line("a\nb\udcff") == "a\\nb\\udcff"
+    assert one_line("a\nb\r\x1b[31m\u2028c\udcff 東\u3000門") == "a\\nb\\r\\x1b[31m\\u2028c\\udcff 東\u3000門"
+    assert str(SinkError("a\nb\udcff")) == "a\\nb\\udcff"
 
 
 @pytest.fixture(params=[0o022, 0o002, 0o027, 0o077], ids="umask {:03o}".format)
@@ -85,11 +86,6 @@ def test_a_cache_is_as_readable_as_the_folder_that_it_is_made_in(tmp_path: Path)
         make_folder(str(tmp_path / "cache"), like_parent=True)
         replace_file(tmp_path / "cache" / "graph", b"", like_folder=True)
     assert (mode(tmp_path / "cache"), mode(tmp_path / "cache" / "graph")) == (0o755, 0o644)
-
-
-def test_a_message_is_one_line() -> None:
-    assert printable("Gänge: 3 faces") == "Gänge: 3 faces"
-    assert printable("a\nb\r\x1b[31m\u2028c\udcff 東\u3000門") == "a\\nb\\r\\x1b[31m\\u2028c\\udcff 東\u3000門"
 
 
 @pytest.fixture

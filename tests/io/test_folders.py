@@ -99,11 +99,11 @@ def test_a_pattern_may_name_a_suffix_of_its_own(folder: Path, config: Config) ->
 @pytest.mark.parametrize(
     ("location", "words"),
     [
-        ("none/*.mp4", "none/*.mp4: nothing matches; check the path"),
-        ("others/*", "others/*: none of the 1 files that match is a picture or video"),
-        ("others", "others: no picture or video in this folder; pictures end in .jpg"),
-        ("nested", "nested: its pictures and videos are all in folders of it; add --recursive"),
-        ("bare", "bare: no picture or video in this folder"),
+        ("none/*.mp4", "none/*.mp4: no file matches; check the path"),
+        ("others/*", "others/*: none of the 1 files that match is an image or video"),
+        ("others", "others: no image or video in this folder; images end in .jpg"),
+        ("nested", "nested: its images and videos are all in subfolders; add --recursive"),
+        ("bare", "bare: no image or video in this folder"),
     ],
 )
 def test_what_has_neither(folder: Path, config: Config, location: str, words: str) -> None:

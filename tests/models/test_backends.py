@@ -16,8 +16,8 @@ from onnx import numpy_helper
 
 from maskstream.errors import ConfigError, WeightsError
 from maskstream.models import CLASSIFIERS, DETECTORS, ClassifierOptions, DetectorOptions, backends, face_mobilenet_network
-from maskstream.models.backends import choose_backend, graph_beside, installed_backends, kept_graph
-from maskstream.models.detections import outputs_as_found
+from maskstream.models.backends import cached_graph, choose_backend, installed_backends, shipped_graph_path
+from maskstream.models.detections import parse_outputs
 from maskstream.models.exported_model import export_weights
 from maskstream.models.keypoint_rcnn import KeypointRCNNDetector
 from maskstream.models.keypoint_rcnn_graph import KeypointRCNNGraph
@@ -88,7 +88,7 @@ def test_the_graph_is_the_network() -> None:
     expected = eager.detect([noise])[0]
     with torch.inference_mode():
         outputs = whole(torch.from_numpy(noise)[None], torch.tensor([384.0, 512.0]), torch.tensor([0.0]))
-    found = outputs_as_found([each.numpy() for each in outputs])
+    found = parse_outputs([each.numpy() for each in outputs])
     assert len(expected) > 20
     assert_same(found.detections((384, 512), (384, 512), FACE_KEYPOINTS, lambda logits: logits), expected)  # type: ignore[arg-type]
 
@@ -173,12 +173,12 @@ def small_graph(factor: float, backend: str) -> Graph:
             return x * self.factor
 
     network, signature = Scaled().eval(), Signature(("x",), ("y",), {"x": {0: "n"}, "y": {0: "n"}})
-    return kept_graph(network_key(network, signature), backend, lambda: export(network, (torch.zeros(2, 3),), signature))
+    return cached_graph(network_key(network, signature), backend, lambda: export(network, (torch.zeros(2, 3),), signature))
 
 
 @pytest.mark.parametrize("backend", COMPILING)
 def test_compiled_networks_run_on_the_cpu_alone(backend: str) -> None:
-    with pytest.raises(ConfigError, match=f"detector.backend: {backend} runs on the CPU alone, not on cuda; choose torch"):
+    with pytest.raises(ConfigError, match=f"detector.backend: {backend} runs only on the CPU, not on cuda; choose torch"):
         choose_backend("detector.backend", backend, "cuda")
     assert choose_backend("detector.backend", "auto", "cuda") == "torch"
 
@@ -217,7 +217,7 @@ def test_an_exported_classifier_judges_the_same(tmp_path: Path, face_bgr: BgrIma
     exported, ours = load(ClassifierOptions(CPU, clip, str(path), "auto")), load(ClassifierOptions(CPU, clip, None, "torch"))
     assert exported.class_names == ours.class_names
     np.testing.assert_allclose(exported.classify(crops), ours.classify(crops), atol=1e-4)
-    with pytest.raises(WeightsError, match="holds a 'mask_mobilenet', not a 'face_mobilenet'"):
+    with pytest.raises(WeightsError, match="contains a 'mask_mobilenet', not a 'face_mobilenet'"):
         DETECTORS["face_mobilenet"](DetectorOptions(CPU, 0.5, 100, weights=str(path), backend="auto"))
     with pytest.raises(ConfigError, match="cannot be run by torch on cpu; allowed here: openvino, onnx"):
         load(ClassifierOptions(CPU, clip, str(path), "torch"))
@@ -226,10 +226,10 @@ def test_an_exported_classifier_judges_the_same(tmp_path: Path, face_bgr: BgrIma
 @pytest.mark.parametrize("backend", COMPILING)
 def test_an_exported_file_that_is_none(backend: str, tmp_path: Path) -> None:
     path = tmp_path / "face.onnx"
-    with pytest.raises(WeightsError, match=r"no such file; write one with tools/export\.py"):
+    with pytest.raises(WeightsError, match=r"no such file; export one with tools/export\.py"):
         detector(backend, weights=str(path))
     path.write_bytes(b"nothing")
-    with pytest.raises(WeightsError, match="not a graph that can be read"):
+    with pytest.raises(WeightsError, match="not a readable graph"):
         detector(backend, weights=str(path))
 
 
@@ -271,15 +271,15 @@ SHIPPED = [ROOT / "weights" / f"{name}.safetensors" for name in ("face_mobilenet
 
 def test_the_default_models_have_their_graph_beside_them_and_no_other_graph_lies_there() -> None:
     """Those of other weights are of no use: run tools/export.py --weights FILE after a training, and remove the one before."""
-    assert set((ROOT / "weights").glob("*.onnx")) == set(map(graph_beside, SHIPPED))
+    assert set((ROOT / "weights").glob("*.onnx")) == set(map(shipped_graph_path, SHIPPED))
     for weights in SHIPPED:
-        assert json.loads((ROOT / "weights" / "manifest.json").read_text())[graph_beside(weights).name]
+        assert json.loads((ROOT / "weights" / "manifest.json").read_text())[shipped_graph_path(weights).name]
 
 
 @pytest.mark.parametrize("weights", SHIPPED, ids=lambda path: path.stem)
 def test_the_graph_beside_the_weights_is_made_of_them(weights: Path) -> None:
     expected, properties = export_weights(weights, backends.EXPORTED_FACES)
-    found = onnx.load(graph_beside(weights))
+    found = onnx.load(shipped_graph_path(weights))
     assert {each.key: each.value for each in found.metadata_props} == properties
     numbers = [
         {each.name: each.raw_data for each in model.graph.initializer} for model in (found, onnx.load_from_string(expected))
@@ -292,9 +292,9 @@ def numbers_of(model: onnx.ModelProto) -> dict[str, bytes]:
 
 
 def test_a_damaged_graph_beside_the_weights_is_said(tmp_path: Path) -> None:
-    for path in (SHIPPED[0], graph_beside(SHIPPED[0]), SHIPPED[0].with_name("manifest.json")):
+    for path in (SHIPPED[0], shipped_graph_path(SHIPPED[0]), SHIPPED[0].with_name("manifest.json")):
         shutil.copy(path, tmp_path)
-    damaged = graph_beside(tmp_path / SHIPPED[0].name)
+    damaged = shipped_graph_path(tmp_path / SHIPPED[0].name)
     damaged.write_bytes(damaged.read_bytes()[:-1])
     with pytest.raises(WeightsError, match=rf"{damaged.name}: damaged, its SHA-256 is not the one in manifest\.json"):
         detector("openvino", weights=str(tmp_path / SHIPPED[0].name))
@@ -314,7 +314,7 @@ def test_export_beside_the_weights(tmp_path: Path, capsys: pytest.CaptureFixture
     weights = shutil.copy(SHIPPED[1], tmp_path)
     assert export_tool.main(["--weights", str(weights)]) == 0
     (made,) = tmp_path.glob("*.onnx")
-    assert made.name == graph_beside(SHIPPED[1]).name
+    assert made.name == shipped_graph_path(SHIPPED[1]).name
     assert json.loads((tmp_path / "manifest.json").read_text()).keys() == {made.name}
     assert capsys.readouterr().out.startswith(f"{made}: ")
     assert export_tool.main(["--weights", str(weights), "--max-faces", "5"]) == 2
@@ -326,9 +326,9 @@ def test_few_calls_alone_do_not_compile_a_graph_again(tmp_path: Path, face_bgr: 
     one = detector("openvino", several=True)
     graph = one._graph  # type: ignore[attr-defined]
     few = [one.detect([face_bgr])[0] for _ in range(3)]
-    assert "_alone" not in vars(graph)
+    assert "_single_request" not in vars(graph)
     for _ in range(8):
         often = one.detect([face_bgr])[0]
-    assert "_alone" in vars(graph)
+    assert "_single_request" in vars(graph)
     for found in (*few, often):
         assert_same(found, one.detect([face_bgr, face_bgr])[1])

@@ -54,7 +54,7 @@ def test_a_damaged_file_is_refused_without_a_manifest(tmp_path: Path) -> None:
     save_damaged(tmp_path / "toy.safetensors")
     (tmp_path / "elsewhere").mkdir()
     copy = (tmp_path / "toy.safetensors").rename(tmp_path / "elsewhere" / "copy.safetensors")
-    with pytest.raises(WeightsError, match=r"copy\.safetensors: damaged, its tensors"):
+    with pytest.raises(WeightsError, match=r"copy\.safetensors: damaged, the SHA-256 of its tensors"):
         load_checkpoint(copy, "toy")
 
 
@@ -72,14 +72,14 @@ def test_a_file_outside_a_manifest_loads_with_a_word(tmp_path: Path) -> None:
 def test_another_architecture_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "toy.safetensors"
     save_checkpoint(path, STATE, TOY_METADATA)
-    with pytest.raises(WeightsError, match="holds a 'toy', not a 'mask_resnet18'"):
+    with pytest.raises(WeightsError, match="contains a 'toy', not a 'mask_resnet18'"):
         load_checkpoint(path, "mask_resnet18")
 
 
 def test_missing_metadata_is_refused_and_named(tmp_path: Path) -> None:
     path = tmp_path / "bare.safetensors"
     save_file({"weight": torch.zeros(1)}, path)
-    with pytest.raises(WeightsError, match=r"metadata is missing or does not fit \(architecture"):
+    with pytest.raises(WeightsError, match=r"metadata is missing or not valid \(architecture"):
         load_checkpoint(path, "toy")
 
 

@@ -51,5 +51,5 @@ def test_incorrect_is_told_only_by_weights_that_know_it() -> None:
 
 def test_weights_of_the_detector_are_refused(config: Config) -> None:
     other = str(weights_path(None, "face_mobilenet.safetensors"))
-    with pytest.raises(WeightsError, match="holds a 'face_mobilenet', not a 'mask_mobilenet'"):
+    with pytest.raises(WeightsError, match="contains a 'face_mobilenet', not a 'mask_mobilenet'"):
         CLASSIFIERS["mask_mobilenet"](ClassifierOptions(CPU, config.clip, other))

@@ -47,7 +47,7 @@ def test_images_become_rgb_between_0_and_1() -> None:
 @pytest.mark.parametrize("backend", ["torch", "openvino", "onnx"])
 def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, backend: Backend, config: Config) -> None:
     """Such a detector finds nobody: faces that are to be covered would be seen. OpenVINO makes a label of a classifier's NaN."""
-    said = r"broken\.safetensors: \S*bias holds what is no finite number; give other weights"
+    said = r"broken\.safetensors: \S*bias contains NaN or infinity; give other weights"
     broken = str(save_broken(tmp_path / "broken.safetensors", "face_mobilenet"))
     with pytest.raises(WeightsError, match=said):
         face_mobilenet.load(DetectorOptions(CPU, 0.7, 100, weights=broken, backend=backend))
@@ -62,7 +62,7 @@ def test_an_exported_network_with_a_nan_is_refused_by_openvino(tmp_path: Path) -
     signature = Signature(("x",), ("y",), {"x": {0: "rows"}})
     path = tmp_path / "broken.onnx"
     path.write_bytes(export(network.eval(), (torch.zeros(1, 4),), signature))
-    with pytest.raises(WeightsError, match=r"broken\.onnx: holds what is no finite number"):
+    with pytest.raises(WeightsError, match=r"broken\.onnx: contains NaN"):
         read_graph(path, "openvino", tmp_path)
 
 
@@ -125,7 +125,7 @@ def test_options_are_obeyed(face_bgr: BgrImage) -> None:
 
 def test_weights_of_the_classifier_are_refused_as_a_detector(tmp_path: Path) -> None:
     other = face_mobilenet.weights_path(None, "mask_mobilenet.safetensors")
-    with pytest.raises(WeightsError, match="holds a 'mask_mobilenet', not a 'face_mobilenet'"):
+    with pytest.raises(WeightsError, match="contains a 'mask_mobilenet', not a 'face_mobilenet'"):
         face_mobilenet.load(DetectorOptions(CPU, 0.5, 10, weights=str(other)))
 
 

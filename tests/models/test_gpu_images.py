@@ -89,13 +89,13 @@ def test_images_of_several_sizes_keep_their_order() -> None:
 
 
 class Copies(Uploads):
-    """Copies pictures, as it is on every other device; the CPU would share their memory. Knows how many it has sent."""
+    """Copies images as on any other device, because a CPU tensor would share their memory. Counts the uploads."""
 
     sent = 0
 
-    def _send(self, image_bgr: BgrImage) -> torch.Tensor:
+    def _upload(self, image_bgr: BgrImage) -> torch.Tensor:
         self.sent += 1
-        return super()._send(image_bgr).clone()
+        return super()._upload(image_bgr).clone()
 
 
 def test_an_image_is_sent_once(face_bgr: BgrImage) -> None:
@@ -207,5 +207,5 @@ def test_half_precision_loses_no_face(demo_frames: list[Frame], config: Config) 
 
 def test_compiled_networks_have_no_half_precision() -> None:
     layers = [Layer.of_key("test", "precision", "float16"), Layer.of_key("test", "detector.backend", "openvino")]
-    with pytest.raises(ConfigError, match="openvino computes in float32 alone; choose torch, or precision float32"):
+    with pytest.raises(ConfigError, match="openvino computes only in float32; choose torch, or precision float32"):
         build_analyzer(load_config(layers=layers))

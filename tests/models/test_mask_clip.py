@@ -116,7 +116,7 @@ def test_the_library_is_optional(weights: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_an_unknown_model_names_those_close_to_it() -> None:
-    with pytest.raises(ModelError, match=r"clip\.model: 'ViT-B32' is not known to open_clip; close to it: ViT-B-32,"):
+    with pytest.raises(ModelError, match=r"clip\.model: 'ViT-B32' is not known to open_clip; similar names: ViT-B-32,"):
         mask_clip.load(options(None, model="ViT-B32"))
 
 

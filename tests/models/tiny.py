@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from maskstream.evaluation.yolo import contained
+from maskstream.evaluation.yolo_detector import contained
 from maskstream.models.checkpoint import load_checkpoint, save_checkpoint
 from maskstream.models.metadata import TENSORS_SHA256, tensors_sha256, to_header
 from maskstream.types import BgrImage

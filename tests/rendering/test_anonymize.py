@@ -105,6 +105,23 @@ def test_the_overlay_covers_first_and_draws_over_it() -> None:
     assert (own.paint(replace(frame, source_id="lab"), result_of(face)) != painted).any()
 
 
+def test_the_unfiltered_region_is_filled_wherever_the_smoothed_outline_is() -> None:
+    """A face that moves, jumps and trembles: whatever the frames are, the same is left of its region."""
+    config = load_config(layers=[Layer("test", {"privacy": {"blur": "all"}})])
+    overlays, random = (Overlay(config), Overlay(config)), np.random.default_rng(1)
+    for index in range(40):
+        x = 20 + 4 * index + (60 if index > 20 else 0) + random.normal(0, 3)
+        face = replace(known(Label.MASK, x=x), track_id=1)
+        left, top, right, bottom = face.quad_xy[[0, 2]].ravel().round().astype(int)
+        regions = []
+        for overlay in overlays:
+            frame = Frame(random.integers(0, 256, (200, 400, 3)).astype(np.uint8), index, "door", index / 25)
+            painted = overlay.paint(frame, FrameResult("door", index, frame.time_s, (face,)))
+            regions.append(painted[top:bottom, left:right])
+        assert regions[0].size > 0
+        assert np.array_equal(*regions)
+
+
 def crop_of(face: Face, *others: Face, blur: Blur = "none", store_crops: bool = True) -> bytes | None:
     output = Output(Frame(NOISE, 0, "door", 0.0), result_of(face, *others), True, lambda frame, _: frame.bgr)
     return stored_crop(output, face, PrivacyConfig(blur=blur, store_crops=store_crops, readable_by="owner"))

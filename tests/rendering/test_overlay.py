@@ -95,7 +95,7 @@ def test_the_tag_stays_inside_the_image(box: tuple[float, float, float, float]) 
 
 
 def test_lines_and_text_grow_with_the_frame() -> None:
-    small = paint(make_face(box=(28, 20, 72, 74)), (200, 160), overlay(labels=True))
+    small = paint(make_face(box=(140, 100, 360, 370)), (1000, 800), overlay(labels=True))
     large = paint(make_face(box=(280, 200, 720, 740)), (2000, 1600), overlay(labels=True))
     ratio = share(large, COLOURS_BGR[Label.MASK]) / share(small, COLOURS_BGR[Label.MASK])
     assert 0.3 < ratio < 3
@@ -128,13 +128,66 @@ def test_points_and_bones_are_drawn_where_they_are_asked_for_and_certain() -> No
     assert painted(0.1, keypoints=True, skeleton=True) == 0
 
 
-@pytest.mark.parametrize("name", ["the door on the left", "大门 Größe 😀"])
-def test_the_name_of_a_zone_is_drawn_once(name: str) -> None:
-    zones = {"zones": {name: [[0.01, 0.1], [0.99, 0.1], [0.99, 0.9], [0.01, 0.9]]}, "overlay": {"labels": False}}
-    painter = Overlay(load_config(layers=[Layer("test", zones)]))
-    frame = Frame(np.full((400, 700, 3), 100, np.uint8), 0, "made", 0.0)
-    painted = painter.paint(frame, FrameResult("made", 0, 0.0, ()))[48:80, 20:680, 0]  # inside the outline
-    ink, edge = (np.flatnonzero(found.any(axis=0)) for found in (painted > 200, painted < 40))
-    assert len(ink) > 30
-    assert abs(edge[0] - ink[0]) <= 3
-    assert abs(edge[-1] - ink[-1]) <= 3
+def with_zones(painter_zones: dict[str, list[list[float]]], size: tuple[int, int] = (700, 400)) -> BgrImage:
+    layer = Layer("test", {"zones": painter_zones, "overlay": {"labels": False}})
+    frame = Frame(np.full((size[1], size[0], 3), 150, np.uint8), 0, "made", 0.0)
+    return Overlay(load_config(layers=[layer])).paint(frame, FrameResult("made", 0, 0.0, ()))
+
+
+@pytest.mark.parametrize("name", ["the door on the left", "大门 Größe 😀", "مدخل", "x" * 500])
+def test_the_name_of_a_zone_is_white_on_dark_ground_in_the_frame(name: str) -> None:
+    corner = [[0.01, 0.1], [0.99, 0.1], [0.99, 0.9], [0.01, 0.9]]
+    named = with_zones({name: corner})
+    inside = named[46:340, 16:684]
+    ground = np.nonzero((inside < 100).all(axis=2))
+    assert 10 < np.ptp(ground[0]) < 40
+    area = inside[ground[0].min() : ground[0].max(), ground[1].min() : ground[1].max()]
+    assert (area > 200).all(axis=2).sum() > 20
+    assert (named != with_zones({"?": corner})).any()
+
+
+def test_names_of_zones_that_share_a_corner_do_not_overlap() -> None:
+    shape = [[0.1, 0.1], [0.9, 0.1], [0.9, 0.9], [0.1, 0.9]]
+    one, two = with_zones({"entrance": shape}), with_zones({"entrance": shape, "queue": shape})
+    grounds = [((bgr[50:350, 80:620] > 50) & (bgr[50:350, 80:620] < 70)).all(axis=2) for bgr in (one, two)]
+    assert (grounds[1] & grounds[0] == grounds[0]).all()
+    assert grounds[1].sum() > 1.3 * grounds[0].sum()
+
+
+def test_what_is_drawn_of_a_person_has_one_size_in_all_frames() -> None:
+    """The box trembles and the face comes closer: neither the thickness of lines nor the size of the label changes."""
+    painters = [overlay(labels=on) for on in (False, True)]
+    labels, lines = set(), []
+    random = np.random.default_rng(0)
+    for index in range(12):
+        half = 30 + 2 * index + random.normal(0, 0.5)
+        face = replace(make_face(Label.NO_MASK, box=(150 - half, 200 - half, 150 + half, 200 + half)), track_id=1)
+        frame = Frame(np.zeros((360, 400, 3), np.uint8), index, "made", index / 25)
+        bare, labelled = (painter.paint(frame, FrameResult("made", index, frame.time_s, (face,))) for painter in painters)
+        rows, columns = np.nonzero((bare != labelled).any(axis=2))
+        labels.add((np.ptp(rows), np.ptp(columns)))
+        lines.append(int((bare[200, :, 2] > 100).sum()))  # both sides of the outline
+    assert len(labels) == 1
+    assert max(lines) - min(lines) <= 2  # each side lies between two columns of pixels, or on one more
+
+
+def test_a_lost_face_fades_and_is_gone_after_half_a_second() -> None:
+    painter, face = overlay(), replace(make_face(), track_id=1)
+    strength = []
+    for index in range(40):
+        frame = Frame(np.zeros((160, 200, 3), np.uint8), index, "made", index / 25)
+        result = FrameResult("made", index, frame.time_s, (face,) if index < 20 else ())
+        strength.append(int(painter.paint(frame, result)[:, :, 0].max()))
+    assert len(set(strength[:20])) == 1
+    assert strength[19] > strength[21] > strength[26] > strength[39] == 0
+
+
+def test_drawing_does_not_change_the_result() -> None:
+    """What is written into records is what was found."""
+    painter = overlay(labels=True)
+    for index, shift in enumerate((0, 3, -3, 1)):
+        face = replace(make_face(box=(28 + shift, 20, 72 + shift, 74)), track_id=1)
+        before, result = face.quad_xy.copy(), FrameResult("made", index, index / 25, (face,))
+        painter.paint(make_frame(index, 200, 160), result)
+        assert result.faces == (face,)
+        assert np.array_equal(face.quad_xy, before)

@@ -223,7 +223,7 @@ def test_one_pipe_is_one_source(tmp_path: Path, pipe: str, config: Config) -> No
     link.symlink_to(pipe)
     for first, second in (("'-'", "/dev/stdin"), (pipe, str(link))):
         cameras.write_text(f"- {{name: a, url: {first}}}\n- {{name: b, url: {second}}}\n")
-        with pytest.raises(ConfigError, match="b: the pipe that a reads too"):
+        with pytest.raises(ConfigError, match="b: this pipe is also read by a"):
             read_cameras([str(cameras)], config)
     with pytest.raises(ConfigError, match="stdin: given twice"):
         read_cameras(["-", "/dev/stdin"], config)

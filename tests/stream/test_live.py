@@ -307,7 +307,7 @@ def test_health_tells_what_is_going_on() -> None:
     running = live_engine([camera], [sink], Listener(), FiveFramesSlow([make_detection()]), clock=clock)
     running.run()
     (health,) = healths
-    assert (health.source_id, health.state, health.cause) == ("a", ONLINE, "frames come")
+    assert (health.source_id, health.state, health.cause) == ("a", ONLINE, "frames arrive")
     assert health.fps_in == pytest.approx(50)
     assert health.fps_out == pytest.approx(10)
     assert health.dropped["overload"] == 4 * 14
@@ -370,7 +370,7 @@ def test_where_memory_is_short_batches_halve_and_nothing_is_lost(said: list[str]
     live_engine([ListSource(60)], [sink], Listener(), detector, batch_size=8).run()
     assert sink.indices() == list(range(60))
     last = [line.strip() for line in said if "at a time" in line][-1]
-    assert last in [f"WARNING cuda: out of memory; going on with {count} at a time" for count in (2, 3)]  # of 4, 5 or 6, 7, 8
+    assert last in [f"WARNING cuda: out of memory; continuing with {count} at a time" for count in (2, 3)]  # of 4, 5 or 6, 7, 8
     assert max(detector.batches) <= int(last.split()[-4])
 
 

@@ -36,8 +36,8 @@ def test_figures_of_a_clip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     ("arguments", "code", "said"),
     [
         (["--source", "none.mp4"], 3, "none.mp4: no such file"),
-        (["--source", str(DEMO), "--labels", "none.json"], 2, "none.json: no labels of people"),
-        (["--source", str(DEMO), "--set", "tracking.enabled=false"], 2, "tracking.enabled: false"),
+        (["--source", str(DEMO), "--labels", "none.json"], 2, "none.json: not a file of people labels"),
+        (["--source", str(DEMO), "--set", "tracking.enabled=false"], 2, "tracking.enabled is false"),
     ],
 )
 def test_mistakes(arguments: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,7 +45,7 @@ def test_eight_images_of_what_was_never_seen_are_learnt_by_heart(run: Run, discs
     quick = ("--set", "samples_per_epoch=128", "--set", "window_px=[256]", "--set", "zoom=[1.2, 1.3]")
     done = run("--images", discs, "--annotations", discs.with_suffix(".json"), "--init", SHIPPED, "--dry-run", *quick)
     assert done.returncode == 0, done.stderr
-    assert "the dry run learnt its pictures by heart: ap50" in done.stderr
+    assert "the dry run succeeded: ap50 on its own training images is" in done.stderr
     assert float(done.stdout.split()[1]) > 0.9
 
 
@@ -54,7 +54,7 @@ def test_a_dry_run_that_learns_nothing_says_so(run: Run, discs: Path) -> None:
     dry = ("--backbone-weights", "none", "--dry-run", *SMALL, "--set", "epochs=1")
     done = run("--images", discs, "--annotations", discs.with_suffix(".json"), *dry)
     assert done.returncode == 4
-    assert done.stderr.splitlines()[-1].startswith("the dry run did not learn its pictures by heart: ap50 0.")
+    assert done.stderr.splitlines()[-1].startswith("the dry run failed: ap50 on its own training images is 0.")
 
 
 @pytest.mark.slow
@@ -75,7 +75,7 @@ def test_what_was_trained_is_a_detector_of_ours(run: Run, discs: Path, tmp_path:
     assert (out.parent / "mine.curves.png").exists()
     DETECTORS["face_mobilenet"](DetectorOptions("cpu", 0.5, 10, weights=str(out)))
     again = run(*data(discs), "--out", out, "--init", SHIPPED, *SMALL)
-    assert "going on from step 4 of 4" in again.stderr
+    assert "resuming from step 4 of 4" in again.stderr
 
 
 def test_a_training_that_diverges_is_no_success(run: Run, discs: Path, tmp_path: Path) -> None:
@@ -91,8 +91,8 @@ def test_a_training_that_diverges_is_no_success(run: Run, discs: Path, tmp_path:
 @pytest.mark.parametrize(
     ("images", "setting", "code", "message"),
     [
-        ([], (), 3, "the pictures to judge by show no labelled face; give --val-annotations with some"),
-        (None, ("--set", "picture_weights={'.': 0}"), 2, "picture_weights: no picture to learn from is left"),
+        ([], (), 3, "no face is labelled in the validation images; give --val-annotations with labelled faces"),
+        (None, ("--set", "picture_weights={'.': 0}"), 2, "picture_weights: all training images have the weight 0"),
     ],
 )
 def test_what_cannot_be_learnt_from_is_refused(

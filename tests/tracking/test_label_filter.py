@@ -10,7 +10,7 @@ RULES = SteadyRules(memory_s=2.0, to_change=2.0)
 def looks(steady: SteadyLabel, label: Label, *, until_s: float, since_s: float = 0.0, fps: float = 10.0, **look: float) -> None:
     steps = round((until_s - since_s) * fps)
     for step in range(1, steps + 1):
-        steady.look(since_s + step / fps, label, look.get("confidence", 0.97), look.get("weight", 1.0))
+        steady.update(since_s + step / fps, label, look.get("confidence", 0.97), look.get("weight", 1.0))
 
 
 def changed_after(fps: float, confidence: float = 0.97, weight: float = 1.0) -> float:
@@ -18,7 +18,7 @@ def changed_after(fps: float, confidence: float = 0.97, weight: float = 1.0) -> 
     steady = SteadyLabel(RULES, BOTH)
     looks(steady, Label.MASK, until_s=3.0, fps=fps)
     for step in range(1, 1000):
-        steady.look(3.0 + step / fps, Label.NO_MASK, confidence, weight)
+        steady.update(3.0 + step / fps, Label.NO_MASK, confidence, weight)
         if steady.label is Label.NO_MASK:
             return step / fps
     raise AssertionError("never")
@@ -32,7 +32,7 @@ def test_a_look_that_is_no_number_says_nothing(broken: str, value: float) -> Non
     for each in (steady, plain):
         looks(each, Label.MASK, until_s=1.0)
     look = {"time_s": 1.05, "confidence": 0.9, "weight": 1.0, broken: value}
-    steady.look(look["time_s"], Label.NO_MASK, look["confidence"], look["weight"])
+    steady.update(look["time_s"], Label.NO_MASK, look["confidence"], look["weight"])
     for each in (steady, plain):
         looks(each, Label.NO_MASK, since_s=1.0, until_s=3.0)
     assert (steady.label, steady.confidence) == (plain.label, plain.confidence)
@@ -42,13 +42,13 @@ def test_a_look_that_is_no_number_says_nothing(broken: str, value: float) -> Non
 def test_it_is_unknown_without_evidence() -> None:
     steady = SteadyLabel(RULES, BOTH)
     assert (steady.label, steady.confidence) == (Label.UNKNOWN, None)
-    steady.look(0.0, Label.MASK, 0.6, 0.5)
+    steady.update(0.0, Label.MASK, 0.6, 0.5)
     assert (steady.label, steady.confidence) == (Label.UNKNOWN, None)
 
 
 def test_one_sure_look_is_enough_to_begin_with() -> None:
     steady = SteadyLabel(RULES, BOTH)
-    steady.look(0.0, Label.NO_MASK, 0.98, 1.0)
+    steady.update(0.0, Label.NO_MASK, 0.98, 1.0)
     assert steady.label is Label.NO_MASK
     assert steady.confidence is not None
     assert steady.confidence > 0.88
@@ -59,7 +59,7 @@ def test_doubtful_looks_do_not_make_it_flicker() -> None:
     looks(steady, Label.MASK, until_s=1.0)
     labels = set()
     for step in range(40):
-        steady.look(1.1 + step / 10, (Label.NO_MASK, Label.MASK)[step % 2], 0.7, 0.4)
+        steady.update(1.1 + step / 10, (Label.NO_MASK, Label.MASK)[step % 2], 0.7, 0.4)
         labels.add(steady.label)
     assert labels == {Label.MASK}
 
@@ -83,7 +83,7 @@ def test_evidence_fades_but_the_label_stays() -> None:
     steady = SteadyLabel(RULES, BOTH)
     looks(steady, Label.MASK, until_s=2.0)
     sure = steady.confidence
-    steady.look(60.0, Label.MASK, 0.5, 1.0)
+    steady.update(60.0, Label.MASK, 0.5, 1.0)
     assert steady.label is Label.MASK
     assert sure is not None
     assert steady.confidence is not None
@@ -103,5 +103,5 @@ def test_times_that_stand_still_add_nothing() -> None:
     looks(steady, Label.MASK, until_s=1.0)
     before = steady.confidence
     for _ in range(1000):
-        steady.look(1.0, Label.NO_MASK, 0.98, 1.0)
+        steady.update(1.0, Label.NO_MASK, 0.98, 1.0)
     assert (steady.label, steady.confidence) == (Label.MASK, before)

@@ -130,7 +130,7 @@ def test_a_steady_label_is_always_a_probability(
     steady, now_s = SteadyLabel(SteadyRules(memory_s, to_change), [Label.MASK, Label.NO_MASK, Label.INCORRECT]), 0.0
     for step_s, label, confidence, weight in looks:
         now_s += step_s
-        steady.look(now_s, label, confidence, weight)
+        steady.update(now_s, label, confidence, weight)
         assert (steady.confidence is None) == (steady.label is Label.UNKNOWN)
         assert steady.confidence is None or 0 < steady.confidence < 1
 
@@ -148,8 +148,8 @@ def test_steady_labels_are_treated_alike(looks: list[tuple[float, Label, float, 
     now_s = 0.0
     for step_s, label, confidence, weight in looks:
         now_s += step_s
-        first.look(now_s, label, confidence, weight)
-        second.look(now_s, names.get(label, label), confidence, weight)
+        first.update(now_s, label, confidence, weight)
+        second.update(now_s, names.get(label, label), confidence, weight)
     assert second.label is names.get(first.label, first.label)
     assert second.confidence == pytest.approx(first.confidence)
 
@@ -164,6 +164,6 @@ def test_a_steady_label_changes_where_another_is_far_enough_ahead_and_only_there
     for step_s, label, confidence, weight in looks:
         now_s += step_s
         before = steady.label
-        steady.look(now_s, Label.MASK if label is Label.MASK else Label.NO_MASK, confidence, weight)
+        steady.update(now_s, Label.MASK if label is Label.MASK else Label.NO_MASK, confidence, weight)
         if steady.confidence is not None:
             assert steady.confidence >= (ahead if steady.label is not before else 1 - ahead) - 1e-9

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from maskstream.training.distributed import joined
+from maskstream.training.distributed import process_group
 from maskstream.training.loop import Trainer
 from maskstream.training.task import Run
 from tests.training.lines import LineTask
@@ -20,8 +20,8 @@ def tick(done: int, total: int) -> None:
 
 folder = Path(sys.argv[1])
 task = LineTask()
-with joined(torch.device("cpu")) as ranks:
+with process_group(torch.device("cpu")) as group:
     run = Run(folder / "line.safetensors", folder, torch.device("cpu"), "python train.py", "sum of the data", tick)
-    Trainer(task, run, ranks).train()
-(folder / f"seen_{ranks.rank}.json").write_text(json.dumps(task.seen))
-(folder / f"sum_{ranks.rank}.txt").write_text(str([tensor.sum().item() for tensor in task.module.parameters()]))
+    Trainer(task, run, group).train()
+(folder / f"seen_{group.rank}.json").write_text(json.dumps(task.seen))
+(folder / f"sum_{group.rank}.txt").write_text(str([tensor.sum().item() for tensor in task.module.parameters()]))

@@ -43,14 +43,14 @@ def test_windows_of_one_batch_have_one_size_and_batches_differ(discs: Annotation
 
 def test_images_are_drawn_as_often_as_their_names_say(discs: Annotations) -> None:
     drawn = task(discs, picture_weights={"^[0-3]": 0.0, "^4": 2.0})
-    assert drawn._odds == pytest.approx(np.array([0, 0, 0, 0, 0.4, 0.2, 0.2, 0.2]))
+    assert drawn._probabilities == pytest.approx(np.array([0, 0, 0, 0, 0.4, 0.2, 0.2, 0.2]))
 
 
 def test_faces_without_keypoints_are_drawn_more_often(discs: Annotations) -> None:
     faces = [replace(image.faces[0], keypoints_xy=None, ignore=number == 1) for number, image in enumerate(discs.images)]
     changed = [replace(image, faces=(face,)) for image, face in zip(discs.images, faces, strict=True)]
     some = replace(discs, images=(*changed[:2], *discs.images[2:]))
-    assert task(some, without_keypoints_weight=3.0)._odds == pytest.approx(np.array([0.3] + [0.1] * 7))
+    assert task(some, without_keypoints_weight=3.0)._probabilities == pytest.approx(np.array([0.3] + [0.1] * 7))
 
 
 def test_frozen_blocks_stay_and_the_others_learn_at_their_rates(discs: Annotations) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from maskstream.annotations import Annotations, LabelledFace, LabelledImage
-from maskstream.training.detector_metrics import _RAW_SCORES, calibrate_keypoints, validation_figures
+from maskstream.training.detector_metrics import _RAW_SCORES, calibrate_keypoints, validation_metrics
 from maskstream.types import FACE_KEYPOINTS, Detection, FloatArray, Label
 
 POINTS = np.array([[30, 40], [40, 25], [20, 25]], np.float32)
@@ -27,7 +27,7 @@ def detected(face: LabelledFace, score: float, off: float = 0.0, logit: float = 
     return Detection(face.box_xyxy, score, points, np.full(3, raw, np.float32), FACE_KEYPOINTS)
 
 
-def test_figures_of_faces_whatever_their_class() -> None:
+def test_metrics_of_faces_of_any_class() -> None:
     first, second, third, ignored = (
         labelled(0, Label.MASK),
         labelled(100),
@@ -39,19 +39,19 @@ def test_figures_of_faces_whatever_their_class() -> None:
         "0.png": [detected(first, 0.9), detected(second, 0.8, off=2), detected(ignored, 0.99)],
         "1.png": [detected(first, 0.6)],
     }
-    figures = validation_figures(labels, found)
-    assert figures["found_50"] == pytest.approx(2 / 3)
-    assert figures["ap50"] == pytest.approx(67 / 101, abs=1e-5)
-    assert figures["false_per_picture"] == 0
-    assert 0.6 < figures["score"] <= 0.8
-    assert figures["f1"] == pytest.approx(2 * 1 * (2 / 3) / (1 + 2 / 3))
-    assert figures["keypoint_error"] == pytest.approx((0 + 2 / 20) / 2)
+    metrics = validation_metrics(labels, found)
+    assert metrics["found_50"] == pytest.approx(2 / 3)
+    assert metrics["ap50"] == pytest.approx(67 / 101, abs=1e-5)
+    assert metrics["false_per_picture"] == 0
+    assert 0.6 < metrics["score"] <= 0.8
+    assert metrics["f1"] == pytest.approx(2 * 1 * (2 / 3) / (1 + 2 / 3))
+    assert metrics["keypoint_error"] == pytest.approx((0 + 2 / 20) / 2)
 
 
-def test_figures_of_a_detector_that_finds_nothing() -> None:
-    figures = validation_figures(annotations((labelled(0),)), {})
-    assert figures["ap50"] == figures["found_50"] == figures["f1"] == 0
-    assert "keypoint_error" not in figures
+def test_metrics_of_a_detector_that_finds_nothing() -> None:
+    metrics = validation_metrics(annotations((labelled(0),)), {})
+    assert metrics["ap50"] == metrics["found_50"] == metrics["f1"] == 0
+    assert "keypoint_error" not in metrics
 
 
 def test_keypoints_that_are_right_where_the_peak_is_high_are_calibrated_so() -> None:

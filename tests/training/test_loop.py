@@ -14,7 +14,7 @@ import torch
 
 from maskstream.errors import ModelError, SinkError, SourceError, WeightsError
 from maskstream.models.checkpoint import load_checkpoint
-from maskstream.training.distributed import Ranks
+from maskstream.training.distributed import ProcessGroup
 from maskstream.training.loop import Trainer
 from maskstream.training.task import Run
 from tests import command_lines
@@ -37,7 +37,7 @@ def run_in(folder: Path, **changed: Any) -> Run:
 
 
 def train(task: LineTask, run: Run) -> list[dict[str, Any]]:
-    return Trainer(task, run, Ranks(0, 1)).train()
+    return Trainer(task, run, ProcessGroup(0, 1)).train()
 
 
 def kill_at(step: int) -> Any:
@@ -105,7 +105,7 @@ def test_history_and_curves_lie_beside_the_weights(tmp_path: Path) -> None:
 
 
 def test_the_learning_rate_warms_up_and_falls(tmp_path: Path) -> None:
-    trainer = Trainer(LineTask(epochs=10, warmup_steps=10), run_in(tmp_path), Ranks(0, 1))
+    trainer = Trainer(LineTask(epochs=10, warmup_steps=10), run_in(tmp_path), ProcessGroup(0, 1))
     rates = []
     for step in range(51):
         trainer._step = step
@@ -118,7 +118,7 @@ def test_the_learning_rate_warms_up_and_falls(tmp_path: Path) -> None:
 
 def test_what_is_judged_is_the_moving_average(tmp_path: Path) -> None:
     def difference(decay: float) -> float:
-        trainer = Trainer(LineTask(ema_decay=decay, epochs=1), run_in(tmp_path / str(decay)), Ranks(0, 1))
+        trainer = Trainer(LineTask(ema_decay=decay, epochs=1), run_in(tmp_path / str(decay)), ProcessGroup(0, 1))
         trainer.train()
         pairs = zip(trainer._average.module.parameters(), trainer._task.module.parameters(), strict=True)
         return sum(float((average - last).detach().abs().sum()) for average, last in pairs)
@@ -130,7 +130,9 @@ def test_what_is_judged_is_the_moving_average(tmp_path: Path) -> None:
 def test_another_recipe_does_not_go_on_from_this_state(tmp_path: Path) -> None:
     train(LineTask(), run_in(tmp_path))
     for task, run in ((LineTask(learning_rate=0.1), run_in(tmp_path)), (LineTask(), run_in(tmp_path, data_sha256="other"))):
-        with pytest.raises(WeightsError, match=r"state\.pt: of another recipe or other data; delete it or give another --run"):
+        with pytest.raises(
+            WeightsError, match=r"state\.pt: state of another recipe or other data; delete it or give another --run"
+        ):
             train(task, run)
 
 
@@ -138,7 +140,7 @@ def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
     train(LineTask(), run_in(tmp_path))
     state = tmp_path / "state.pt"
     state.write_bytes(state.read_bytes()[:1000])
-    with pytest.raises(WeightsError, match=r"state\.pt: damaged; delete it to start anew"):
+    with pytest.raises(WeightsError, match=r"state\.pt: damaged; delete it to start again"):
         train(LineTask(), run_in(tmp_path))
 
 
@@ -152,7 +154,7 @@ def test_a_gradient_that_is_not_finite_ends_the_training(tmp_path: Path, step: i
             found = super().losses(module, batch, device)
             return {**found, "square": found["square"] * (math.nan if len(self.seen) == 8 * step else 1)}
 
-    said = rf"^training has diverged in epoch {epoch}, step {step}: its gradient is not finite \(square nan\); .*{kept}; lower "
+    said = rf"^training has diverged in epoch {epoch}, step {step}: the gradient is not finite \(square nan\); .*{kept}; lower "
     with pytest.raises(ModelError, match=said) as caught:
         train(Diverging(), run_in(tmp_path))
     assert "learning_rate (0.2) and give another --run than" in str(caught.value)
@@ -186,9 +188,9 @@ def test_weights_that_are_not_finite_are_neither_judged_nor_saved(tmp_path: Path
             with torch.no_grad():
                 task.module[0].bias[3] = math.inf
 
-    with pytest.raises(ModelError, match=r"diverged in epoch 2, step 8: its gradient is not finite"):
+    with pytest.raises(ModelError, match=r"diverged in epoch 2, step 8: the gradient is not finite"):
         train(task, run_in(tmp_path / "trained", tick=spoil))
-    trainer = Trainer(LineTask(), run_in(tmp_path), Ranks(0, 1))
+    trainer = Trainer(LineTask(), run_in(tmp_path), ProcessGroup(0, 1))
     trainer._average.module[0].bias.data[3] = math.nan
     trainer._step = 5
     with pytest.raises(ModelError, match=r"diverged in epoch 1, step 5: the weight 0\.bias is not finite; no weights are kept"):
@@ -201,7 +203,7 @@ def test_an_ended_training_whose_weights_are_gone_is_no_success(tmp_path: Path) 
     train(LineTask(), run_in(tmp_path))
     (tmp_path / "line.safetensors").unlink()
     with pytest.raises(
-        WeightsError, match=r"line\.safetensors: gone, and its training has ended; delete .*state\.pt to train anew"
+        WeightsError, match=r"line\.safetensors: does not exist, but its training has finished; delete .*state\.pt to train again"
     ):
         train(LineTask(), run_in(tmp_path))
 

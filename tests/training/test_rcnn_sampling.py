@@ -3,7 +3,7 @@ import torch
 from torchvision.models.detection import KeypointRCNN
 
 from maskstream.models import face_mobilenet_network
-from maskstream.training.rcnn_sampling import IGNORED, prepare
+from maskstream.training.rcnn_sampling import IGNORED, set_for_training
 from maskstream.training.run import load_detector_recipe
 
 FACE = torch.tensor([[20.0, 20, 60, 70]])
@@ -15,7 +15,7 @@ POINTS = torch.tensor([[[40.0, 50, 1], [50, 38, 1], [30, 38, 1]]])
 def module() -> KeypointRCNN:
     torch.manual_seed(0)
     module = face_mobilenet_network.build_module()
-    prepare(module, load_detector_recipe(None, []))
+    set_for_training(module, load_detector_recipe(None, []))
     return module.train()
 
 

@@ -1,4 +1,4 @@
-"""Labelled images, whatever format the labels came in."""
+"""Contain labelled images, their faces, and problems with labels, for labels of any format."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -21,14 +21,14 @@ class LabelledFace:
     box_xyxy: FloatArray
     """(4,) pixels, inside the image."""
     label: Label
-    """`unknown` where somebody marked the face and nobody its class."""
+    """`unknown` for a face that was labelled without a class."""
     ignore: bool = False
-    """Neither a positive nor a negative: difficult, too small, a crowd."""
+    """The face does not count: it is difficult, too small, or part of a crowd."""
     keypoints_xy: FloatArray | None = None
-    """(3, 2) nose, left eye, right eye; None where they are not all labelled."""
+    """(3, 2) nose, left eye, right eye; None unless all three are labelled."""
 
     def as_detection(self) -> Detection:
-        """Return the annotation as a perfect detector would report it; `ValueError` without keypoints."""
+        """Return the face as a perfect detector would; raise `ValueError` without keypoints."""
         if self.keypoints_xy is None:
             raise ValueError("a face without keypoints has no detection")
         return Detection(self.box_xyxy, 1.0, self.keypoints_xy, np.ones(len(FACE_KEYPOINTS), np.float32), FACE_KEYPOINTS)
@@ -40,17 +40,17 @@ class LabelledImage:
 
     path: Path
     name: str
-    """Path below the folder of images, with forward slashes: its name in every result."""
+    """Path relative to the folder of images, with forward slashes; all results use this name."""
     width: int
-    """Pixels of the upright image, as `read_image` gives it."""
+    """Pixels of the upright image that `read_image` returns."""
     height: int
     faces: tuple[LabelledFace, ...]
 
     def read(self) -> BgrImage:
-        """Decode it: (height, width, 3) uint8, blue first.
+        """Decode the image: (height, width, 3) uint8, BGR.
 
         Raises:
-            SourceError: It cannot be read, or not any more; names it.
+            SourceError: The image cannot be read.
         """
         try:
             return read_image(str(self.path))
@@ -59,7 +59,7 @@ class LabelledImage:
 
 
 class ProblemKind(StrEnum):
-    """What can be wrong with labels."""
+    """Kinds of problems with labels and images. The values are keys of metrics.json."""
 
     LABEL_WITHOUT_IMAGE = "label without picture"
     IMAGE_WITHOUT_LABEL = "picture without label"
@@ -72,16 +72,21 @@ class ProblemKind(StrEnum):
     DUPLICATE = "face labelled twice"
     MENDED = "label mended"
 
+    @property
+    def text(self) -> str:
+        """The kind in messages."""
+        return self.value.replace("picture", "image").replace("mended", "corrected")
+
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that is wrong with one label or image, and what was done about it."""
+    """A problem with one label or image, and how it was handled."""
 
     kind: ProblemKind
     where: str
-    """Image or label file."""
+    """Name of the image or of the label file."""
     detail: str
-    """One line, such as the box."""
+    """One line of text."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,19 +94,19 @@ class Annotations:
     """A set of labelled images."""
 
     images: tuple[LabelledImage, ...]
-    """In natural order of their names; those without any face included."""
+    """In natural order of their names, with the images that have no faces."""
     format: str
-    """`voc`, `vott`, `coco`, `yolo`; `none` where no image has labels."""
+    """`voc`, `vott`, `coco`, `yolo`; `none` if no image has labels."""
     sha256: str
-    """Over names, sizes and faces of all images: two sets with the same sum are the same labels."""
+    """Hash of the names, sizes and faces of all images; equal for equal labels in any format."""
     problems: tuple[Problem, ...] = ()
     names: Mapping[str, int] = field(default_factory=dict)
-    """How often each label name of the files occurs."""
+    """Number of faces by label name, as written in the files."""
     coco_image_ids: Mapping[int, str] = field(default_factory=dict)
-    """COCO only: the image's name by its id, for results that speak of ids."""
+    """COCO only: image names by id, for results with ids."""
     coco_categories: Mapping[int, str] = field(default_factory=dict)
-    """COCO only: the category's name by its id."""
+    """COCO only: category names by id."""
 
     def count_problems(self) -> dict[str, int]:
-        """Return how many problems of each kind there are."""
+        """Return the number of problems of each kind."""
         return dict(Counter(problem.kind.value for problem in self.problems))

@@ -12,8 +12,8 @@ import pytest
 from maskstream.errors import SinkError
 from maskstream.evaluation.contact_sheets import write_sheets
 from maskstream.evaluation.headline import headline, shares_of
-from maskstream.evaluation.plots import write_plots
-from maskstream.evaluation.report import write_report
+from maskstream.evaluation.html_report import write_report
+from maskstream.evaluation.metric_plots import write_plots
 from tests.evaluation.made import empty_metrics, full_metrics, image, mistakes, poor_metrics
 from tests.slowness import LONGEST_S
 

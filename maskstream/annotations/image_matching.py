@@ -1,4 +1,4 @@
-"""Which image a label belongs to."""
+"""Find the image of each label by its name and folders."""
 
 import re
 import unicodedata
@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import unquote
 
-from maskstream.annotations.raw import Hint, Record
-from maskstream.annotations.types import Problem, ProblemKind
+from maskstream.annotations.labelled_images import Problem, ProblemKind
+from maskstream.annotations.raw_labels import Hint, Record
 from maskstream.io.files import one_line
 
 _PARALLEL: Final = {"images", "labels", "annotations", "jpegimages", "xmls"}  # images/train beside labels/train
@@ -18,7 +18,7 @@ _NAMED_AT_MOST: Final = 3
 _UPLOAD: Final = re.compile(r"^[0-9a-f]{8}-")
 
 Rank = tuple[int, bool, int]
-"""How sure a match is, the smallest the surest: level of likeness, other folder, folders in common (negative)."""
+"""Rank of a match, the smallest is the best: level of similarity, other folder, negative number of common folders."""
 
 
 @dataclass(frozen=True)
@@ -29,21 +29,21 @@ class _Found:
 
 @dataclass(frozen=True)
 class Matching:
-    """Images and what is said of them."""
+    """The labels of each image."""
 
     records: dict[str, Record]
-    """By image; only those that a label is certain to speak of."""
+    """By image name, if exactly one image fits the label."""
     doubtful: frozenset[str]
-    """Images that a label may speak of, or another: neither labelled nor without labels."""
+    """Images that fit an ambiguous label: they count neither as labelled nor as unlabelled."""
     problems: tuple[Problem, ...]
 
 
 def match_images(records: Iterable[Record], images: list[str], folder: Path, labels: Path) -> Matching:
-    """Find the image of every record.
+    """Find the image of each record.
 
     Args:
-        records: In order: of two that speak of the same image, equally surely, the first one counts.
-        images: Paths below `folder`, with forward slashes.
+        records: Labels in order: of two that fit the same image equally well, the first one counts.
+        images: Paths relative to `folder`, with forward slashes.
         folder: Folder of the images.
         labels: Folder of the labels.
     """
@@ -70,22 +70,22 @@ def match_images(records: Iterable[Record], images: list[str], folder: Path, lab
 def _without_image(record: Record, found: _Found | None) -> Problem:
     where = one_line(record.where)
     if record.broken is not None:
-        return Problem(ProblemKind.BROKEN_LABEL, where, f"{record.broken}; belongs to no picture that could be told")
+        return Problem(ProblemKind.BROKEN_LABEL, where, f"{record.broken}; its image is not known")
     if found is None:
         names = " or ".join(dict.fromkeys(repr(hint.name) for hint in record.hints)) or "any name"
-        return Problem(ProblemKind.LABEL_WITHOUT_IMAGE, where, f"no picture is called {names}; left out")
+        return Problem(ProblemKind.LABEL_WITHOUT_IMAGE, where, f"no image has the name {names}; left out")
     some = ", ".join(map(one_line, sorted(found.images)[:_NAMED_AT_MOST]))
-    return Problem(ProblemKind.LABEL_WITHOUT_IMAGE, where, f"ambiguous: {len(found.images)} pictures fit ({some}); left out")
+    return Problem(ProblemKind.LABEL_WITHOUT_IMAGE, where, f"ambiguous: {len(found.images)} images fit ({some}); left out")
 
 
 def _second(record: Record, image: str, taken: Record) -> Problem:
-    detail = f"a second label of picture {one_line(image)}, which {one_line(taken.where)} speaks of; left out"
+    detail = f"second label of image {one_line(image)}, after {one_line(taken.where)}; left out"
     return Problem(ProblemKind.DUPLICATE, one_line(record.where), detail)
 
 
 @dataclass
 class _Level:
-    """One degree of likeness: what a hint asks for, and the images by the same key."""
+    """One level of similarity: the key of a hint, and the images by the same key."""
 
     of_hint: Callable[[Hint], str]
     of_image: Callable[[PurePosixPath], tuple[str, ...]]
@@ -98,7 +98,9 @@ class _Index:
         self._levels = [
             _Level(lambda hint: f"{hint.is_stem:d}{hint.name}", lambda path: (f"0{path.name}", f"1{path.stem}")),
             _Level(_any_suffix, lambda path: tuple({path.stem, path.name})),  # b.jpg for b.png, b.jpg for b.jpg.txt
-            _Level(lambda hint: _alike(_any_suffix(hint)), lambda path: tuple({_alike(path.stem), _alike(path.name)})),
+            _Level(
+                lambda hint: _normalised(_any_suffix(hint)), lambda path: tuple({_normalised(path.stem), _normalised(path.name)})
+            ),
             _Level(lambda hint: _decoded(_any_suffix(hint)), lambda path: tuple({_decoded(path.stem), _decoded(path.name)})),
             _Level(lambda hint: _uploaded(_any_suffix(hint)), lambda path: tuple({_uploaded(path.stem), _uploaded(path.name)})),
         ]
@@ -108,11 +110,11 @@ class _Index:
                     level.images[key].append(image)
 
     def find(self, hints: tuple[Hint, ...]) -> _Found | None:
-        """Return the likeliest images: those of the first hint that fits any, the later ones decide between several."""
-        for likeness, level in enumerate(self._levels):
+        """Return the most similar images of the first hint that fits any image; later hints decide between several images."""
+        for similarity, level in enumerate(self._levels):
             found: _Found | None = None
             for hint in hints:
-                nearest = self._nearest(hint, level.images.get(level.of_hint(hint), []), likeness)
+                nearest = self._nearest(hint, level.images.get(level.of_hint(hint), []), similarity)
                 if found is None:
                     found = nearest
                 elif len(found.images) > 1 and nearest is not None and found.images & nearest.images:
@@ -121,17 +123,17 @@ class _Index:
                 return found
         return None
 
-    def _nearest(self, hint: Hint, images: list[str], likeness: int) -> _Found | None:
+    def _nearest(self, hint: Hint, images: list[str], similarity: int) -> _Found | None:
         if not images:
             return None
-        ranked = [(self._rank(hint, PurePosixPath(image), likeness), image) for image in images]
+        ranked = [(self._rank(hint, PurePosixPath(image), similarity), image) for image in images]
         best = min(ranked)[0]
         return _Found(frozenset(image for rank, image in ranked if rank == best), best)
 
-    def _rank(self, hint: Hint, image: PurePosixPath, likeness: int) -> Rank:
-        asked, lies = _folders(hint.folders), _folders(image.parts[:-1])
-        pairs = zip(reversed(self._labels + asked), reversed(self._folder + lies), strict=False)
-        return likeness, asked != lies, -_count_while_equal(pairs)
+    def _rank(self, hint: Hint, image: PurePosixPath, similarity: int) -> Rank:
+        hinted, actual = _folders(hint.folders), _folders(image.parts[:-1])
+        pairs = zip(reversed(self._labels + hinted), reversed(self._folder + actual), strict=False)
+        return similarity, hinted != actual, -_count_while_equal(pairs)
 
 
 def _folders(parts: tuple[str, ...]) -> tuple[str, ...]:
@@ -142,17 +144,17 @@ def _any_suffix(hint: Hint) -> str:
     return hint.name if hint.is_stem else PurePosixPath(hint.name).stem
 
 
-def _alike(name: str) -> str:
+def _normalised(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
 def _decoded(name: str) -> str:
-    """Return a name without the escapes of URLs, such as `%20`."""
-    return _alike(unquote(name))
+    """Return a name with the escapes of URLs decoded, such as `%20`."""
+    return _normalised(unquote(name))
 
 
 def _uploaded(name: str) -> str:
-    """Return a name without what Label Studio makes of it: eight digits in front, underscores for spaces."""
+    """Return a name without the changes of Label Studio: eight hexadecimal digits before it, underscores for spaces."""
     return _UPLOAD.sub("", _decoded(name)).replace(" ", "_")
 
 

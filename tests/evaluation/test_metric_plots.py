@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from maskstream.errors import SinkError
+from maskstream.evaluation.metric_plots import confusion_matrix, fp_fn_vs_iou, metrics_vs_iou, write_plots
 from maskstream.evaluation.metrics_json import Metrics
-from maskstream.evaluation.plots import confusion_matrix, fp_fn_vs_iou, metrics_vs_iou, write_plots
 from maskstream.io.images import read_image
 from tests.evaluation.made import empty_metrics, full_metrics, poor_metrics
 
@@ -18,7 +18,7 @@ def metrics() -> Metrics:
 
 
 @pytest.mark.slow
-def test_every_plot_is_a_image_with_colours(metrics: Metrics, tmp_path: Path) -> None:
+def test_every_plot_is_an_image_with_colours(metrics: Metrics, tmp_path: Path) -> None:
     written = write_plots(metrics, tmp_path)
     assert set(written) == MATRICES | {"metrics_vs_iou", "fp_fn_vs_iou", "precision_recall", "roc", "calibration"}
     assert sorted(tmp_path.iterdir()) == sorted(written.values())

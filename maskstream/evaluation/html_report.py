@@ -12,11 +12,12 @@ from typing import Any, Final, Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from maskstream.annotations.labelled_images import ProblemKind
 from maskstream.evaluation import paper
 from maskstream.evaluation.contact_sheets import TITLES
+from maskstream.evaluation.error_analysis import Mistake, MistakeKind
 from maskstream.evaluation.headline import headline, of
 from maskstream.evaluation.metrics_json import Metrics, iou_key
-from maskstream.evaluation.types import Mistake, MistakeKind
 from maskstream.io.files import one_line, replace_file
 from maskstream.rendering.palette import LABEL_TEXT
 
@@ -132,6 +133,7 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"shown": shown, "bare": bare, "words": lambda name: _LABEL_TEXT.get(name, name), "plural": of}
+    environment.filters["problem"] = lambda kind: ProblemKind(kind).text
     return environment
 
 

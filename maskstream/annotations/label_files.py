@@ -1,4 +1,4 @@
-"""Image and label files of a folder; the format of a label file by its content."""
+"""Find image and label files in a folder, and detect the format of a label file by its content."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal, NoReturn
 
-from maskstream.annotations.raw import Hint
+from maskstream.annotations.raw_labels import Hint
 from maskstream.errors import ConfigError, SourceOpenError
 from maskstream.io.files import one_line
 from maskstream.io.images import IMAGE_SUFFIXES, natural_order
@@ -18,61 +18,61 @@ LabelFormat = Literal["voc", "vott", "coco", "yolo"]
 SUFFIXES: Final[dict[LabelFormat, str]] = {"voc": ".xml", "vott": ".json", "coco": ".json", "yolo": ".txt"}
 TITLES: Final[dict[LabelFormat, str]] = {"voc": "Pascal VOC", "vott": "VoTT", "coco": "COCO", "yolo": "YOLO"}
 _YOLO_LINE: Final = re.compile(r"\s*\d+(?:\.0*)?(?:\s+[-+]?(?:\d+\.?\d*|\.\d+|nan|inf)(?:e[-+]?\d+)?){4,}\s*", re.IGNORECASE)
-_BEFORE_TEXT: Final = b"\xef\xbb\xbf\xff\xfe\0 \t\r\n"  # byte order marks, and what UTF-16 has between letters
+_BEFORE_TEXT: Final = b"\xef\xbb\xbf\xff\xfe\0 \t\r\n"  # byte order marks, and the zero bytes of UTF-16
 
 
 @dataclass(frozen=True, eq=False)
 class LabelFile:
-    """A file that may hold labels."""
+    """A file that may contain labels."""
 
     name: str
-    """Path below the folder of labels, with forward slashes."""
+    """Path relative to the folder of labels, with forward slashes."""
     format: LabelFormat | None
-    """None where the content is of no known format."""
+    """None if the format is not known."""
     content: Any = None
-    """What the format's parser takes: XML element, JSON, or text."""
+    """Input of the format's parser: XML element, JSON, or text."""
     fault: str = ""
     """Why the format is not known."""
     parsed: bool = False
-    """It is whole, and yet of another kind."""
+    """The file is complete, but not a label file."""
 
     @property
     def path(self) -> PurePosixPath:
-        """Its name, taken apart."""
+        """The name as a path."""
         return PurePosixPath(self.name)
 
     @property
     def hint(self) -> Hint:
-        """The image that is called as it is."""
+        """The image with the same name."""
         return Hint(self.path.stem, self.path.parts[:-1], is_stem=True)
 
 
 def find_images(folder: Path) -> list[str]:
-    """Return the paths of all images below a folder, relative, with forward slashes, in natural order.
+    """Return the relative paths of all images in a folder and below it, with forward slashes, in natural order.
 
     Raises:
-        SourceOpenError: There is no such folder, or no image in it.
+        SourceOpenError: The folder does not exist, cannot be read, or has no images.
     """
     where = one_line(str(folder))
     try:
         images = [name for name in _files_below(folder) if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES]
     except FileNotFoundError as error:
-        raise SourceOpenError(f"{where}: no such folder; give the folder of the pictures") from error
+        raise SourceOpenError(f"{where}: no such folder; give the folder of the images") from error
     except NotADirectoryError as error:
-        raise SourceOpenError(f"{where}: not a folder; give the folder of the pictures") from error
+        raise SourceOpenError(f"{where}: not a folder; give the folder of the images") from error
     except OSError as error:
         raise SourceOpenError(f"{where}: {_cannot_be_read(folder, error)}") from error
     if not images:
         kinds = ", ".join(IMAGE_SUFFIXES[:6])
-        raise SourceOpenError(f"{where}: no picture in this folder or below it; pictures end in {kinds} or the like")
+        raise SourceOpenError(f"{where}: no image in this folder or below it; image files end in {kinds} or similar")
     return natural_order(images)
 
 
 def find_label_files(labels: Path) -> list[LabelFile]:
-    """Read everything that may hold labels, in natural order.
+    """Read all files that may contain labels, in natural order.
 
     Raises:
-        ConfigError: There is no such file or folder, or it may not be listed.
+        ConfigError: The file or folder does not exist or cannot be read.
     """
     try:
         if not labels.is_dir():
@@ -80,7 +80,7 @@ def find_label_files(labels: Path) -> list[LabelFile]:
             return [_load(labels, labels.name)]
         names = [name for name in _files_below(labels) if PurePosixPath(name).suffix.lower() in SUFFIXES.values()]
     except FileNotFoundError as error:
-        raise ConfigError(f"{one_line(str(labels))}: no such file or folder; give the labels of the pictures") from error
+        raise ConfigError(f"{one_line(str(labels))}: no such file or folder; give the labels of the images") from error
     except OSError as error:
         raise ConfigError(f"{one_line(str(labels))}: {_cannot_be_read(labels, error)}") from error
     return [_load(labels / name, name) for name in natural_order(names)]
@@ -102,7 +102,7 @@ def _cannot_be_read(asked: Path, error: OSError) -> str:
 
 def _load(path: Path, name: str) -> LabelFile:
     try:
-        if not path.is_file():  # a pipe would never end
+        if not path.is_file():  # reading a pipe may never end
             return LabelFile(name, None, fault="not a file")
         content = path.read_bytes()
     except OSError as error:
@@ -125,7 +125,7 @@ def _load_xml(name: str, content: bytes) -> LabelFile:
         parser = ET.XMLParser(target=_NoDeclarations())  # noqa: S314 (a DOCTYPE, and with it every entity, is refused)
         parser.feed(content)
         root = parser.close()
-    except (ET.ParseError, ValueError, LookupError) as error:  # LookupError: an encoding that nobody knows
+    except (ET.ParseError, ValueError, LookupError) as error:  # LookupError: unknown encoding
         return LabelFile(name, None, fault=f"not valid XML: {error}")
     if root.tag != "annotation":
         return LabelFile(name, None, fault=f"its XML is <{one_line(root.tag)}>, expected <annotation>", parsed=True)
@@ -155,7 +155,7 @@ def _load_text(name: str, content: bytes) -> LabelFile:
         return LabelFile(name, None, fault="not text", parsed=suffix == ".txt")
     if suffix == ".txt" and not text.strip():
         return LabelFile(name, "yolo", "")
-    if any(_YOLO_LINE.fullmatch(line) for line in text.splitlines()):  # of a damaged file, some still are
+    if any(_YOLO_LINE.fullmatch(line) for line in text.splitlines()):  # some lines of a damaged file are still valid
         return LabelFile(name, "yolo", text)
     expected = "lines of numbers (class, centre x, centre y, width, height)"
     fault = "the file is empty" if not text.strip() else f"neither XML nor JSON nor {expected}"

@@ -96,7 +96,7 @@ def test_a_label_without_image() -> None:
     assert found.names == {"mask": 1}  # of pictures that are there
     problem = only_problem(found)
     assert (problem.kind, problem.where) == (ProblemKind.LABEL_WITHOUT_IMAGE, "b.xml")
-    assert problem.detail == "no picture is called 'b' or 'c.png'; left out"
+    assert problem.detail == "no image has the name 'b' or 'c.png'; left out"
 
 
 @pytest.mark.parametrize("unlabelled", ["skip", "negative"])
@@ -107,7 +107,7 @@ def test_an_ambiguous_label(unlabelled: str) -> None:
     found = read(unlabelled=unlabelled)
     assert list(faces_of(found)) == ["b.png"]  # neither of the two is known to show no face
     assert only_problem(found).kind is ProblemKind.LABEL_WITHOUT_IMAGE
-    assert only_problem(found).detail == "ambiguous: 2 pictures fit (x/a.png, y/a.png); left out"
+    assert only_problem(found).detail == "ambiguous: 2 images fit (x/a.png, y/a.png); left out"
 
 
 def test_two_labels_of_one_image() -> None:
@@ -119,7 +119,7 @@ def test_two_labels_of_one_image() -> None:
     assert len(found.images[0].faces) == 1
     assert kinds(found) == [ProblemKind.DUPLICATE] * 2
     assert [problem.where for problem in found.problems] == ["b.xml", "sub/a.xml"]
-    assert "picture a.png, which a.xml speaks of; left out" in found.problems[0].detail
+    assert "second label of image a.png, after a.xml; left out" in found.problems[0].detail
 
 
 def test_the_surer_of_two_labels_counts() -> None:
@@ -159,5 +159,7 @@ def test_none_belongs_to_an_image() -> None:
     images("a.png", "b.png")
     put("labels/x_1.xml", voc(FACE))
     put("labels/x_2.xml", voc(FACE))
-    expected = "labels: none of 2 labels belongs to one of the 2 pictures in images; they are called x_1.xml, the pictures a.png"
+    expected = (
+        "labels: none of 2 labels belongs to one of the 2 images in images; a label has the name x_1.xml, an image the name a.png"
+    )
     assert refusal() == expected

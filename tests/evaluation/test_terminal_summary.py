@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from maskstream.evaluation.metrics_json import Metrics
-from maskstream.evaluation.summary import print_summary
+from maskstream.evaluation.terminal_summary import print_summary
 from tests.evaluation.made import empty_metrics, full_metrics, poor_metrics
 
 

@@ -13,7 +13,7 @@ import torch
 from maskstream.config.loading import Layer, refine
 from maskstream.config.schema import Config
 from maskstream.errors import ConfigError, ModelError, WeightsError
-from maskstream.evaluation.yolo import YoloAnalyzer, contained, load_yolo
+from maskstream.evaluation.yolo_detector import YoloAnalyzer, contained, load_yolo
 from maskstream.rendering.overlay import Overlay
 from maskstream.types import BgrImage, Face, Frame, Label
 from maskstream.vision.geometry import face_box
@@ -222,7 +222,7 @@ def test_what_is_no_plain_checkpoint_is_refused_in_one_line(
 CHILD = """
 import os, socket, sys, warnings
 import cv2, numpy, PIL.Image, torch
-from maskstream.evaluation.yolo import load_yolo
+from maskstream.evaluation.yolo_detector import load_yolo
 from maskstream.types import Frame
 
 def state():

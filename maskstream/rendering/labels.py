@@ -1,0 +1,244 @@
+"""Place the labels of a frame, so that they neither overlap nor leave the frame, and draw them.
+
+Each label has two forms: complete (symbol, number, text and percentage), and short (symbol and number) for where there is no
+room. A label that has no room in either form is left out; the colour of the outline tells the same.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskstream.rendering.palette import COLOURS_BGR, LABEL_TEXT
+from maskstream.rendering.shapes import BLACK, Colour, DrawingScale, draw_lines, fill_rounded
+from maskstream.rendering.text import draw_text, text_width
+from maskstream.types import BgrImage, Label
+
+# Strokes in a unit square, y down: a tick, a cross, an exclamation mark, a question mark.
+_SYMBOLS: Final[dict[Label, list[list[tuple[float, float]]]]] = {
+    Label.MASK: [[(0.1, 0.55), (0.4, 0.85), (0.9, 0.15)]],
+    Label.NO_MASK: [[(0.15, 0.15), (0.85, 0.85)], [(0.85, 0.15), (0.15, 0.85)]],
+    Label.INCORRECT: [[(0.5, 0.05), (0.5, 0.6)], [(0.5, 0.85), (0.5, 0.95)]],
+    Label.UNKNOWN: [[(0.1, 0.3), (0.25, 0.05), (0.75, 0.05), (0.9, 0.3), (0.5, 0.55), (0.5, 0.62)], [(0.5, 0.95), (0.5, 1.0)]],
+}
+_WHITE: Final = (255, 255, 255)
+_BRIGHT: Final = 110
+"""Luminance of a ground from which on black text is easier to read than white."""
+_WIDEST_PERCENTAGE: Final = " 100%"
+_SETTLED_S: Final = 0.5
+"""A label moves to a better side only where that side has been better for this time."""
+_SMALL_STEP_PX: Final = 1
+_SHORT_COST: Final = 1.0
+_OTHER_FACE_COST: Final = 10.0
+_OWN_FACE_COST: Final = 1.5
+_SIDE_COSTS: Final = 0.03 * np.arange(7)
+"""A label is above its face where it hides nothing there."""
+
+
+class Box(NamedTuple):
+    """An upright rectangle in pixels, right and bottom excluded."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+
+@dataclass(frozen=True)
+class LabelText:
+    """What a label says."""
+
+    label: Label
+    confidence: float | None
+    track_id: int | None
+
+    def lines(self) -> tuple[str, str]:
+        """Return the text of the complete and of the short form."""
+        number = "" if self.track_id is None else f"#{self.track_id}"
+        percentage = "" if self.confidence is None else f" {self.confidence:.0%}"
+        return f"{number} {LABEL_TEXT[self.label]}{percentage}".strip(), number
+
+    def sizes(self, scale: DrawingScale) -> list[tuple[int, int]]:
+        """Return (width, height) of the complete and of the short form; each percentage of a track has the room of 100%."""
+        full, short = self.lines()
+        if self.confidence is not None and self.track_id is not None:
+            full = full[: full.rindex(" ")] + _WIDEST_PERCENTAGE
+        height = round(scale.text + 2 * scale.pad)
+        widths = [round(scale.text + 2 * scale.pad + _text_room(line, scale)) for line in (full, short)]
+        return [(width, height) for width in widths]
+
+
+def _text_room(line: str, scale: DrawingScale) -> int:
+    return text_width(line, scale.text, scale.stroke) + scale.pad if line else 0
+
+
+@dataclass(frozen=True)
+class Request:
+    """A label that wants a place."""
+
+    key: int | None
+    """The track, of which the label keeps its side from frame to frame."""
+    around_xyxy: NDArray[np.floating]
+    """(4,) pixels: the upright box around the outline."""
+    sizes: Sequence[tuple[int, int]]
+    """(width, height) of each form, the preferred one first."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a label is drawn, and in which form."""
+
+    box: Box
+    form: int
+    side: int
+
+
+@dataclass
+class _Memory:
+    placement: Placement
+    better_since_s: float | None = None
+
+
+class LabelLayout:
+    """Places the labels of one source. Each track keeps the side of its label as long as there is room."""
+
+    def __init__(self) -> None:
+        """Begin without labels."""
+        self._memory: dict[int, _Memory] = {}
+
+    def place(
+        self, requests: Sequence[Request], size: tuple[int, int], gap_px: int, time_s: float, taken: Sequence[Box] = ()
+    ) -> list[Placement | None]:
+        """Return a place for each label, in order, None where there is no room. Earlier labels choose first.
+
+        Args:
+            requests: In the order of their importance.
+            size: (width, height) of the frame.
+            gap_px: Distance between an outline and its label.
+            time_s: Of the frame.
+            taken: Where no label may be.
+        """
+        occupied = [*taken]
+        faces = np.array([request.around_xyxy for request in requests], np.float64).reshape(-1, 4)
+        weights = np.full(len(faces), _OTHER_FACE_COST) / np.maximum(np.prod(faces[:, 2:] - faces[:, :2], axis=1), 1.0)
+        places: list[Placement | None] = []
+        for number, request in enumerate(requests):
+            memory = None if request.key is None else self._memory.get(request.key)
+            own_weights = weights.copy()
+            own_weights[number] *= _OWN_FACE_COST / _OTHER_FACE_COST
+            options: list[Placement] = []
+            costs = np.zeros(0)
+            for form, form_size in enumerate(request.sizes):
+                if form_size[0] > size[0] or form_size[1] > size[1]:
+                    continue
+                boxes = _boxes(faces[number], form_size, size, gap_px)
+                if memory is not None and memory.placement.form == form:
+                    _settle(boxes[memory.placement.side], memory.placement.box)
+                options += [Placement(Box(*box), form, side) for side, box in enumerate(boxes.tolist())]
+                costs = np.concatenate([costs, _SHORT_COST * form + _SIDE_COSTS + _costs(boxes, faces, own_weights, occupied)])
+                if costs.min() < _SHORT_COST and (memory is None or memory.placement.form <= form):
+                    break
+            placement = self._chosen(request.key, options, costs, time_s)
+            places.append(placement)
+            if placement is not None:
+                occupied.append(placement.box)
+        keys = {request.key for request in requests}
+        self._memory = {key: memory for key, memory in self._memory.items() if key in keys}
+        return places
+
+    def _chosen(
+        self, key: int | None, options: Sequence[Placement], costs: NDArray[np.float64], time_s: float
+    ) -> Placement | None:
+        if not len(costs) or not np.isfinite(costs.min()):
+            return None
+        best = options[int(costs.argmin())]
+        if key is None:
+            return best
+        memory = self._memory.get(key)
+        kept = [
+            option
+            for option, cost in zip(options, costs, strict=True)
+            if memory and (option.form, option.side) == (memory.placement.form, memory.placement.side) and np.isfinite(cost)
+        ]
+        if memory is None or not kept:
+            self._memory[key] = _Memory(best)
+            return best
+        is_better = (best.form, best.side) != (kept[0].form, kept[0].side)
+        if not is_better:
+            memory.better_since_s = None
+        elif memory.better_since_s is None:
+            memory.better_since_s = time_s
+        elif not 0 <= time_s - memory.better_since_s < _SETTLED_S:
+            self._memory[key] = _Memory(best)
+            return best
+        memory.placement = kept[0]
+        return kept[0]
+
+
+def _boxes(around: NDArray[np.float64], size: tuple[int, int], frame: tuple[int, int], gap_px: int) -> NDArray[np.int64]:
+    """Return the boxes (7, 4) that a label may have, all in the frame: above, below and beside its face, at last on the face."""
+    (left, top, right, bottom), (width, height) = np.clip(around, -1e6, 1e6).tolist(), size
+    above, below, from_left, from_right = top - gap_px - height, bottom + gap_px, left - gap_px, right + gap_px - width
+    corners = np.array(
+        [
+            (from_left, above),
+            (from_right, above),
+            (from_left, below),
+            (from_right, below),
+            (right + gap_px, top),
+            (from_left - width, top),
+            (left + gap_px, top + gap_px),
+        ]
+    )
+    starts = np.minimum(np.maximum(corners, 0), [frame[0] - width, frame[1] - height]).round().astype(np.int64)
+    return np.concatenate([starts, starts + np.array([width, height])], axis=1)
+
+
+def _settle(box: NDArray[np.int64], before: Box) -> None:
+    """Keep the place of the frame before where the label would move by one pixel alone, as noise makes it do."""
+    moved = np.array(before) - box
+    if (moved[:2] == moved[2:]).all() and np.abs(moved).max() <= _SMALL_STEP_PX:
+        box[:] = before
+
+
+def _costs(
+    boxes: NDArray[np.int64], faces: NDArray[np.float64], weights: NDArray[np.float64], occupied: Sequence[Box]
+) -> NDArray[np.float64]:
+    """Return how much each box hides of faces, by the weight of each pixel of each face; infinite where another label is."""
+    costs = _shared(boxes, faces) @ weights
+    if occupied:
+        costs[(_shared(boxes, np.array(occupied)) > 0).any(1)] = np.inf
+    return np.asarray(costs)
+
+
+def _shared(ones: NDArray[np.number], others: NDArray[np.number]) -> NDArray[np.float64]:
+    """Return the area (N, M) that each of N boxes shares with each of M boxes."""
+    sides = np.minimum(ones[:, None, 2:], others[:, 2:]) - np.maximum(ones[:, None, :2], others[:, :2])
+    return np.asarray(np.maximum(sides, 0).prod(2))
+
+
+def draw_label(bgr: BgrImage, text: LabelText, placement: Placement, scale: DrawingScale) -> None:
+    """Draw a label at its place: a symbol and text on a ground in the colour of the label."""
+    colour = COLOURS_BGR[text.label]
+    ink = ink_on(colour)
+    box = placement.box
+    draw_ground(bgr, box, colour, scale)
+    x, y = box.left + scale.pad, box.top + scale.pad
+    for strokes in _SYMBOLS[text.label]:
+        draw_lines(bgr, np.array([x, y]) + np.array(strokes) * scale.text, ink, max(2, round(scale.text / 6)))
+    line = text.lines()[placement.form]
+    if line:
+        origin = (round(x + scale.text + scale.pad), round(y + scale.text))
+        draw_text(bgr, line, origin, scale.text, ink, scale.stroke)
+
+
+def draw_ground(bgr: BgrImage, box: Box, colour: Colour, scale: DrawingScale) -> None:
+    """Fill the ground of a label in its box."""
+    fill_rounded(bgr, box, max(2, round(scale.pad * 0.6)), colour)
+
+
+def ink_on(colour: Colour) -> Colour:
+    """Return black or white, whichever is easier to read on a colour."""
+    return BLACK if float(np.dot(colour, (0.114, 0.587, 0.299))) > _BRIGHT else _WHITE
