@@ -57,7 +57,7 @@ PATIENT = network()
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Frames that tell their number modulo 11, and go on doing so when the clip starts again."""
+    """Frames that show their number modulo 11, also when the clip starts again."""
     path = tmp_path_factory.mktemp("clip") / "clip.mp4"
     return write_video(path, every(0.04, 110), size=SIZE, container_options={"movflags": "faststart"})
 
@@ -100,7 +100,7 @@ def read(url: str, count: int | None = None, config: NetworkConfig = PATIENT) ->
 
 
 def assert_whole(frames: list[Frame]) -> None:
-    """Every picture is as it was sent, and none is missing from the first to the last."""
+    """Every frame is as it was sent, and none is missing from the first to the last."""
     assert [frame.index for frame in frames] == list(range(len(frames)))
     first = grey_index(frames[0].bgr)
     for frame in frames:
@@ -110,7 +110,7 @@ def assert_whole(frames: list[Frame]) -> None:
 
 
 class Reader(Thread):
-    """Reads a source to its end."""
+    """Read a source to its end."""
 
     def __init__(self, source: UrlSource) -> None:
         super().__init__()
@@ -129,7 +129,7 @@ class Reader(Thread):
 
 @contextmanager
 def silenced(camera: RtspServer) -> Iterator[None]:
-    """Let a camera send nothing for a while, its connections being open."""
+    """Let a camera send nothing for a while over open connections."""
     camera.feeder.send_signal(signal.SIGSTOP)
     try:
         yield
@@ -159,7 +159,7 @@ def test_frames_of_a_camera(camera: RtspServer) -> None:
 
 
 @pytest.mark.slow
-def test_joining_at_any_moment_begins_with_a_whole_image(camera: RtspServer) -> None:
+def test_joining_at_any_time_begins_with_a_complete_frame(camera: RtspServer) -> None:
     watching = Reader(UrlSource(camera.url(), PATIENT))  # keeps the camera sending
     for wait_s in (0.1, 0.2, 0.3):
         time.sleep(wait_s)
@@ -169,7 +169,7 @@ def test_joining_at_any_moment_begins_with_a_whole_image(camera: RtspServer) -> 
     assert watching.error is None
 
 
-def test_what_came_while_nobody_read_is_caught_up_with_at_once(camera: RtspServer) -> None:
+def test_frames_that_waited_are_read_at_once(camera: RtspServer) -> None:
     with closing(UrlSource(camera.url(), PATIENT)) as source:
         opened_s = monotonic()
         frames = iter(source)
@@ -181,7 +181,7 @@ def test_what_came_while_nobody_read_is_caught_up_with_at_once(camera: RtspServe
     assert_whole([*missed, *present])
 
 
-def test_transport_that_is_asked_for_is_taken(camera: RtspServer) -> None:
+def test_the_configured_transport_is_used(camera: RtspServer) -> None:
     assert_whole(read(camera.url("/tcp"), 12, network(transport="tcp")))
     assert_whole(read(camera.url("/udp"), 12, network(transport="udp")))
     assert "set network.transport to auto" in refusal(camera.url("/udp"), network(transport="tcp"))
@@ -223,7 +223,7 @@ def test_upper_case_scheme(camera: RtspServer) -> None:
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
-def test_camera_that_falls_silent_is_lost(camera: RtspServer, transport: str) -> None:
+def test_a_silent_camera_is_lost(camera: RtspServer, transport: str) -> None:
     source = UrlSource(camera.url(), network(read_s=1, transport=transport))
     with closing(source), silenced(camera):
         with promised(1.8):
@@ -234,7 +234,7 @@ def test_camera_that_falls_silent_is_lost(camera: RtspServer, transport: str) ->
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
-def test_camera_that_goes_away_has_ended(rtsp_tools: None, clip: Path, transport: str) -> None:
+def test_a_camera_that_stops_has_ended(rtsp_tools: None, clip: Path, transport: str) -> None:
     with rtsp_server(clip) as camera, closing(UrlSource(camera.url(), network(transport=transport))) as source, promised(2):
         camera.server.kill()
         assert_whole(list(source))
@@ -318,7 +318,7 @@ def test_video_on_a_server_is_as_exact_as_a_file(web: str, clip: Path, path: str
 
 @pytest.mark.parametrize("options", [{}, {"movflags": "faststart"}, {"movflags": "frag_keyframe+empty_moov"}])
 def test_a_video_with_its_index_anywhere(tmp_path: Path, options: dict[str, str]) -> None:
-    """It is larger than what is read at once, so that its server is asked for parts of it."""
+    """It is larger than one read, so that range requests are sent."""
     path = write_video(
         tmp_path / "clip.mp4", every(0.04, 90), size=SIZE, image=lambda n: noise(n, SIZE), container_options=options
     )
@@ -357,7 +357,7 @@ def test_mjpeg_is_live(web: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/mjpeg-ends", "/mjpeg-half", "/mjpeg-empty-line"])
-def test_mjpeg_that_the_server_closes_has_ended_with_its_last_whole_image(web: str, path: str) -> None:
+def test_mjpeg_that_the_server_closes_ends_with_its_last_complete_image(web: str, path: str) -> None:
     frames = read(web + path)
     assert_whole(frames)
     assert len(frames) == 15
@@ -371,7 +371,7 @@ def test_connection_that_breaks_off(web: str, path: str, why: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/stuck", "/mjpeg-stuck"])
-def test_server_that_falls_silent_is_lost(web: str, path: str) -> None:
+def test_a_silent_server_is_lost(web: str, path: str) -> None:
     reason, frames, after_s = loss(web + path, network(read_s=1))
     assert "no frame within 1 s" in reason
     assert 10 < frames < 110
@@ -379,7 +379,7 @@ def test_server_that_falls_silent_is_lost(web: str, path: str) -> None:
 
 
 @pytest.mark.slow
-def test_image_that_stops_is_lost_although_sound_goes_on(tmp_path: Path) -> None:
+def test_video_that_stops_is_lost_although_audio_continues(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.ts", every(0.04, 50), size=SIZE, audio=("aac", 0.0, 8.0))
     with http_server({"/live": stream(path.read_bytes(), "video/mp2t", lasts_s=6)}) as address:
         reason, frames, after_s = loss(f"{address}/live", network(read_s=0.5))
@@ -389,7 +389,7 @@ def test_image_that_stops_is_lost_although_sound_goes_on(tmp_path: Path) -> None
 
 
 def without_first_image(path: Path, key_every: int) -> bytes:
-    """Return a video of `four_corners` as one sees it who comes in after its first key frame."""
+    """Return a video of `four_corners` without its first key frame."""
     options = {"g": str(key_every)}
     write_video(path, every(0.04, 60), size=SIZE, codec="mpeg4", time_base=Fraction(1, 25), image=corners, options=options)
     with av.open(path) as container:
@@ -414,7 +414,7 @@ def noise(number: int, size: tuple[int, int]) -> BgrImage:
     return np.random.default_rng(number).integers(0, 256, (size[1], size[0], 3), np.uint8)
 
 
-def test_nothing_is_shown_of_what_comes_before_a_key_frame(tmp_path: Path) -> None:
+def test_no_frame_before_the_first_key_frame(tmp_path: Path) -> None:
     data = without_first_image(tmp_path / "clip.ts", key_every=12)
     with http_server({"/live": stream(data, "video/mp2t")}) as address:
         frames = read(f"{address}/live")
@@ -425,7 +425,7 @@ def test_nothing_is_shown_of_what_comes_before_a_key_frame(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("keep_damaged", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_frames_that_arrive_damaged_are_dropped_and_counted(tmp_path: Path, keep_damaged: bool) -> None:
-    """Every tenth picture has lost half of what it was made of."""
+    """Half of the data of every tenth frame is lost."""
     clean = write_video(
         tmp_path / "clean.ts", every(0.04, 60), size=SIZE, options={"g": "5", "bf": "0"}, image=lambda n: noise(n, SIZE)
     )
@@ -445,7 +445,7 @@ def test_frames_that_arrive_damaged_are_dropped_and_counted(tmp_path: Path, keep
     assert (len(frames), camera.damaged) == ((60, 0) if keep_damaged else (54, 6))
 
 
-def test_key_frame_that_never_comes_is_not_waited_for(tmp_path: Path) -> None:
+def test_waiting_for_a_key_frame_is_limited(tmp_path: Path) -> None:
     data = without_first_image(tmp_path / "clip.ts", key_every=600)
     with http_server({"/live": stream(data, "video/mp2t", lasts_s=10)}) as address:
         assert "no frame within 1 s" in refusal(f"{address}/live", network(open_s=1))
