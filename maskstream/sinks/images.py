@@ -10,7 +10,8 @@ from urllib.parse import unquote, urlsplit
 from maskstream.errors import SinkError
 from maskstream.io.file_names import MOST_BYTES, plain_name, shortened
 from maskstream.io.files import make_folder, one_line
-from maskstream.io.images import WRITABLE_SUFFIXES, write_image
+from maskstream.io.image_formats import WRITABLE_SUFFIXES
+from maskstream.io.images import write_image
 from maskstream.io.output_paths import require_folder
 from maskstream.sinks.video_formats import VIDEO_SUFFIXES
 from maskstream.types import Output, SourceInfo

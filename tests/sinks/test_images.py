@@ -8,7 +8,8 @@ from PIL import ExifTags, Image
 
 from maskstream.config.schema import ImagesConfig
 from maskstream.errors import SinkError
-from maskstream.io.images import WRITABLE_SUFFIXES, read_image, write_image
+from maskstream.io.image_formats import WRITABLE_SUFFIXES
+from maskstream.io.images import read_image, write_image
 from maskstream.sinks import ImageSink, require_image_target
 from maskstream.sources import ImageSource
 from maskstream.types import BgrImage, Frame, FrameResult, Output, SourceInfo
