@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final, TypeVar
 
-from maskstream.stream.rates import BEGINS_ANEW_S
+from maskstream.stream.rates import CLOCK_TOLERANCE_S
 
 AROUND_S: Final = 2.0
 """Sound that lies further outside the picture is left out; recordings of broadcasts begin with the sound."""
@@ -33,14 +33,14 @@ def in_step(pieces: Iterable[_Piece], timing: Callable[[_Piece], tuple[float, fl
     doubtful: list[_Piece] = []
     for piece in pieces:
         start_s, duration_s = timing(piece)
-        if abs(start_s - expected_s - lasted_s) <= BEGINS_ANEW_S:
+        if abs(start_s - expected_s - lasted_s) <= CLOCK_TOLERANCE_S:
             doubtful, lasted_s, expected_s = [], 0.0, start_s + duration_s
             yield piece
             continue
-        if doubtful and start_s > doubtful_s + BEGINS_ANEW_S:  # a little sound between two gaps
+        if doubtful and start_s > doubtful_s + CLOCK_TOLERANCE_S:  # a little sound between two gaps
             yield from doubtful
             doubtful, lasted_s, expected_s = [], 0.0, doubtful_s
-        elif doubtful and start_s < doubtful_s - BEGINS_ANEW_S:
+        elif doubtful and start_s < doubtful_s - CLOCK_TOLERANCE_S:
             doubtful = []
         doubtful.append(piece)
         lasted_s, doubtful_s = lasted_s + duration_s, start_s + duration_s
@@ -79,8 +79,8 @@ class AudioSync:
 
     def frame(self, own_s: float, shown_s: float) -> None:
         """Take note of a frame: its own time, and when it is shown."""
-        is_ahead = (own_s - self._own_s) - (shown_s - self.until_s) > BEGINS_ANEW_S
-        if is_ahead or self._own_s - own_s > BEGINS_ANEW_S:
+        is_ahead = (own_s - self._own_s) - (shown_s - self.until_s) > CLOCK_TOLERANCE_S
+        if is_ahead or self._own_s - own_s > CLOCK_TOLERANCE_S:
             self._begun.append(_Part(own_s, shown_s - own_s, is_ahead))
         self._own_s, self.until_s = own_s, shown_s
 
@@ -90,8 +90,8 @@ class AudioSync:
         Args:
             own_s: Its own time; pieces are asked for in the order of the file, and may be asked for again.
         """
-        self._ran_back = self._ran_back or self._heard_s - own_s > BEGINS_ANEW_S
-        self._jumped = self._jumped or own_s - self._heard_s > BEGINS_ANEW_S
+        self._ran_back = self._ran_back or self._heard_s - own_s > CLOCK_TOLERANCE_S
+        self._jumped = self._jumped or own_s - self._heard_s > CLOCK_TOLERANCE_S
         self._heard_s = own_s
         if self._ran_back or self._jumped:
             fitting = next((index for index, part in enumerate(self._begun) if self._fits(part, own_s)), None)

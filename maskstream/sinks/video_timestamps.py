@@ -4,7 +4,7 @@ from fractions import Fraction
 from math import inf
 from typing import Final
 
-from maskstream.stream.rates import BEGINS_ANEW_S
+from maskstream.stream.rates import CLOCK_TOLERANCE_S
 
 LONGEST_STILL_S: Final = 3600.0
 """A picture stands still for no longer."""
@@ -19,8 +19,8 @@ _NOMINAL_S: Final = 0.04
 class VideoTimestamps:
     """Gives each frame of a source its pts: its own time where that can be, always later than the frame before.
 
-    A clock that runs back by more than `BEGINS_ANEW_S`, or jumps by more than `LONGEST_STILL_S`, is another clock: the video goes
-    on at once, and later frames keep their distances. A single frame with a wrong time moves no other.
+    A clock that runs back by more than `CLOCK_TOLERANCE_S`, or jumps by more than `LONGEST_STILL_S`, is another clock: the video
+    goes on at once, and later frames keep their distances. A single frame with a wrong time moves no other.
     """
 
     def __init__(self, unit_s: Fraction, longest_units: int, end_s: float = inf, average_fps: float | None = None) -> None:
@@ -68,7 +68,7 @@ class VideoTimestamps:
     def jumps(self, time_s: float) -> bool:
         """Return whether a frame is far from the latest one, so that it is not known yet which of the two clocks goes on."""
         step_s = time_s - self.own_s
-        return self.last is not None and not -BEGINS_ANEW_S <= step_s <= _LONGEST_JUMP_S
+        return self.last is not None and not -CLOCK_TOLERANCE_S <= step_s <= _LONGEST_JUMP_S
 
     def pts(self, time_s: float, duration_s: float, next_s: float | None = None) -> int:
         """Return when a frame is shown, in units of the time base.
@@ -81,7 +81,7 @@ class VideoTimestamps:
         own = round(time_s / self.unit_s)
         if self.last is None:
             pts = own
-        elif next_s is not None and self.jumps(time_s) and not self.jumps(next_s) and abs(next_s - time_s) > BEGINS_ANEW_S:
+        elif next_s is not None and self.jumps(time_s) and not self.jumps(next_s) and abs(next_s - time_s) > CLOCK_TOLERANCE_S:
             pts = self.last + min(self._duration, self._step, max(1, round((next_s - self.own_s) / self.unit_s / 2)))
             own = self._own + pts - self.last
         else:
@@ -96,7 +96,7 @@ class VideoTimestamps:
         moved = own + self._moved
         wished = own if last < own and abs(own - self.next) <= abs(moved - self.next) else moved
         reached = wished
-        if (last - wished) * self.unit_s > BEGINS_ANEW_S or wished > latest or not self._is_likely(last, wished):
+        if (last - wished) * self.unit_s > CLOCK_TOLERANCE_S or wished > latest or not self._is_likely(last, wished):
             reached = self.next
         pts = min(max(reached, last + 1), last + self._longest)
         if reached != wished or pts < wished:
