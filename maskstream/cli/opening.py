@@ -15,7 +15,7 @@ from maskstream.config.cameras import Camera
 from maskstream.errors import SourceOpenError
 from maskstream.io.file_names import FileNames
 from maskstream.io.files import make_folder
-from maskstream.io.images import IMAGE_SUFFIXES, WRITABLE_SUFFIXES
+from maskstream.io.image_formats import IMAGE_SUFFIXES, WRITABLE_SUFFIXES
 from maskstream.io.locations import is_stdin, local_path
 from maskstream.io.output_paths import output_paths
 from maskstream.protocols import Sink, Source

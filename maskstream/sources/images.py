@@ -14,7 +14,8 @@ from maskstream.config.schema import ImagesConfig
 from maskstream.errors import SourceError, SourceOpenError, SourceRefused
 from maskstream.io.files import one_line
 from maskstream.io.folders import Found, find_files
-from maskstream.io.images import COUNTED, IMAGE_SUFFIXES, image_shape, read_image
+from maskstream.io.image_formats import IMAGE_SUFFIXES
+from maskstream.io.images import COUNTED, image_shape, read_image
 from maskstream.io.locations import is_pattern, number_in
 from maskstream.sources.read_guard import ReadGuard
 from maskstream.types import BgrImage, Frame, SourceInfo

@@ -124,7 +124,7 @@ def test_events_and_summary_need_tracking(events: str | None, summary: str | Non
     ("events", "said"),
     [
         ({"webhooks": [{"url": "http://h/a"}, {"url": "http://h/a"}]}, "given twice"),
-        ({"webhooks": [{"url": "ftp://h/a"}]}, "no http:// or https:// address"),
+        ({"webhooks": [{"url": "ftp://h/a"}]}, "not an http:// or https:// address"),
         ({"webhooks": [{"url": "http://h/a", "secret": "${NOT_SET}"}]}, "NOT_SET is not set"),
         ({"mqtt": "mqtt://${NOT_SET}@h"}, "NOT_SET is not set"),
     ],

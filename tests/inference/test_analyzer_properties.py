@@ -109,7 +109,7 @@ def test_no_number_that_is_none_gets_through(
     network = Given(frames, probabilities)
     own = refine(CONFIG, Layer("test", {"detector": {"every": every}, "privacy": {"blur": "none"}}))
     people = PeopleAnalyzer(PropagatingAnalyzer(Analyzer(network, network, CONFIG), own), CONFIG)
-    overlay, book = Overlay(CONFIG), EventDetector(CONFIG)
+    overlay, detector = Overlay(CONFIG), EventDetector(CONFIG)
     for index in range(len(frames) * every):
         frame = frame_at(index)
         result = people.analyze([frame])[0]
@@ -117,11 +117,11 @@ def test_no_number_that_is_none_gets_through(
             check(face)
         validator("record").validate(json.loads(json.dumps(to_record(result), allow_nan=False)))
         assert overlay.paint(frame, result).shape == frame.bgr.shape
-        for happening in book.look(Output(frame, result, True, overlay.paint)):
-            json.dumps(event_record(happening), allow_nan=False)
+        for item in detector.detect(Output(frame, result, True, overlay.paint)):
+            json.dumps(event_record(item), allow_nan=False)
         assert len(from_record(to_prediction("a.jpg", 640, 480, result.faces)).faces) == len(result.faces)
-    for happening in book.end("door", "ended"):
-        json.dumps(event_record(happening), allow_nan=False)
+    for item in detector.end("door", "ended"):
+        json.dumps(event_record(item), allow_nan=False)
 
 
 @given(bad=detections(), place=st.integers(0, 2))

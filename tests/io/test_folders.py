@@ -18,7 +18,7 @@ from maskstream.config.schema import Config
 from maskstream.errors import SourceError, SourceOpenError
 from maskstream.io.batches import Batch, Turns
 from maskstream.io.folders import VIDEO_SUFFIXES, find_files
-from maskstream.io.images import IMAGE_SUFFIXES
+from maskstream.io.image_formats import IMAGE_SUFFIXES
 from maskstream.sources import DeferredSource, ImageSource
 from maskstream.stream.engine import Engine
 from maskstream.stream.sink_group import SinkBinding
