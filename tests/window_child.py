@@ -8,7 +8,9 @@ from time import monotonic, sleep
 
 import numpy as np
 
-from maskstream.config.schema import WindowConfig
+from maskstream.config.loading import load_config
+from maskstream.config.schema import Config, WindowConfig
+from maskstream.config.source_settings import SourceSettings
 from maskstream.errors import SinkClosed
 from maskstream.sinks import WindowSink
 from maskstream.types import BgrImage, Frame, FrameResult, Output, SourceInfo
@@ -21,8 +23,8 @@ class Run:
     """Sources, and what comes of them."""
 
     sources: tuple[SourceInfo, ...]
-    items: tuple[Frame | str, ...]
-    """Frames, and names of sources that end."""
+    items: tuple[Frame | str | tuple[str, Config], ...]
+    """Frames, names of sources that end, and settings of sources."""
     config: WindowConfig
     endless: bool = False
     """Whether they come again and again."""
@@ -41,12 +43,15 @@ def show(run: Run, display: str, errors: str, reports: "Connection[float | str, 
     """Do what the engine does; report when each item was handed over, and at last why the run ended."""
     os.environ.update(DISPLAY=display, WAYLAND_DISPLAY="")
     os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT), 2)
-    sink = WindowSink(run.sources, run.config)
+    settings = SourceSettings(load_config())
+    sink = WindowSink(run.sources, run.config, settings)
     try:
         for item in cycle(run.items) if run.endless else run.items:
             _attend(sink)
             if isinstance(item, str):
                 sink.source_ended(item)
+            elif isinstance(item, tuple):
+                settings.set(*item)
             else:
                 sink.write(negative_of(replace(item, captured_at_s=monotonic())))
             reports.send(monotonic())

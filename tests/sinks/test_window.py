@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from maskstream.config.schema import WindowConfig
+from maskstream.config.loading import load_config
+from maskstream.config.schema import Config, WindowConfig
 from maskstream.types import BgrImage, Frame, SourceInfo
 from tests.displays import Display
 from tests.slowness import LONGEST_S, slowness
@@ -112,7 +113,10 @@ def open_window(display: Display, tmp_path: Path) -> Iterator[OpenWindow]:
     opened: list[Window] = []
 
     def open_one(
-        *sources: SourceInfo, items: tuple[Frame | str, ...] = (), endless: bool = False, picture_s: float = 0.0
+        *sources: SourceInfo,
+        items: tuple[Frame | str | tuple[str, Config], ...] = (),
+        endless: bool = False,
+        picture_s: float = 0.0,
     ) -> Window:
         run = Run(sources, items, WindowConfig(picture_s=picture_s, snapshots=str(tmp_path / "saved")), endless)
         for attempt in range(ATTEMPTS):
@@ -231,6 +235,15 @@ def test_grid_of_sources(open_window: OpenWindow, tmp_path: Path) -> None:
     window.press("s")
     window.wait_for(lambda: len(window.log().splitlines()) == 3)
     assert sorted(path.name.split("-")[1] for path in (tmp_path / "saved").iterdir()) == ["green", "red"]
+
+
+def test_a_frame_that_was_drawn_with_other_settings_is_cleared(open_window: OpenWindow) -> None:
+    """Faces in it may have to be anonymised now."""
+    sources = [SourceInfo(name, *SIZE, live=True) for name in ("changed", "other")]
+    items = (frame_of("changed", RED), frame_of("other", GREEN), ("changed", load_config()))
+    window = open_window(*sources, items=items)
+    window.wait_for(lambda: window.pixel(960, 180) == GREEN)
+    window.wait_for(lambda: window.pixel(320, 180) == (0, 0, 0))
 
 
 def test_of_many_files_those_that_are_read_are_shown(open_window: OpenWindow) -> None:
