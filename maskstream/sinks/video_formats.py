@@ -169,7 +169,7 @@ def require_recording_path(path: str) -> None:
         with suppress(FileNotFoundError):
             Path(path).lstat()  # is the name too long?
         if not folder.is_dir():
-            raise SinkError(f"{path}: cannot be written: there is no folder {folder}; create it or choose another")
+            raise SinkError(f"{path}: cannot be written: the folder {folder} does not exist; create it or choose another")
         with TemporaryFile(dir=folder):
             pass
     except OSError as error:
