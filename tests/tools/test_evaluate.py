@@ -166,7 +166,7 @@ def test_a_killed_run_and_an_interrupted_one_go_on(photos: Path, tmp_path: Path,
     assert process.returncode == 130
     interrupted_at = lines(journal)
     assert f"{killed_at - 1} of {count} images were analysed by an earlier run" in said
-    assert "the same command goes on from here" in said
+    assert "the same command continues from here" in said
     assert interrupted_at < count + 1
     assert main(arguments) == 0
     assert metrics_of(tmp_path / "out")["speed"]["pictures_analysed"] == count + 1 - interrupted_at
