@@ -182,19 +182,26 @@ def _numbered(pattern: str) -> list[str]:
 
 
 def _sort_in(found: Found, path: str, mode: int, videos: Collection[str] = ()) -> None:
-    name = os.path.basename(path)  # noqa: PTH119 (as above)
-    suffix = Path(name).suffix.lower()
-    kinds = ((found.images, IMAGE_SUFFIXES), (found.videos, VIDEO_SUFFIXES), (found.videos, videos))
-    kind = next((names for names, suffixes in kinds if suffix in suffixes), None)
-    if kind is None and not suffix and stat.S_ISREG(mode):
-        kind = {"picture": found.images, "video": found.videos}.get(content_of_file(path) or "")
-    if _is_hidden(name):
+    """Add a file to the list of its kind. `videos` are further suffixes of videos."""
+    files = _list_for(found, path, mode, videos)
+    if _is_hidden(os.path.basename(path)):  # noqa: PTH119 (as above)
         found.hidden.append(path)
-    elif not stat.S_ISREG(mode) and (mode or kind is None):
+    elif not stat.S_ISREG(mode) and (mode or files is found.others):
         found.no_files.append(path)
     else:  # a broken link is reported with the files that cannot be read
-        files = found.others if kind is None else kind
         files.append(path)
+
+
+def _list_for(found: Found, path: str, mode: int, videos: Collection[str]) -> list[str]:
+    suffix = Path(path).suffix.lower()
+    if suffix in IMAGE_SUFFIXES:
+        return found.images
+    if suffix in VIDEO_SUFFIXES or suffix in videos:
+        return found.videos
+    content = content_of_file(path) if not suffix and stat.S_ISREG(mode) else None
+    if content == "picture":
+        return found.images
+    return found.videos if content == "video" else found.others
 
 
 def _is_hidden(name: str) -> bool:
