@@ -194,14 +194,14 @@ def test_a_list_in_a_file_leads_nowhere_else(name: str, secret: Path, lists: Pat
 
 def test_what_a_list_may_not_lead_to_is_named() -> None:
     said = LeadsAway("http://me:hidden@host/x.ts").strerror or ""
-    assert "it leads to http://***@host/x.ts: a list in a file may lead to files in its own folder alone" in said
+    assert "it names http://***@host/x.ts: a list in a file may name files in its own folder only" in said
 
 
 def test_links_out_of_the_folder_of_a_list_are_not_followed(secret: Path, lists: Path) -> None:
     (lists / "link.ts").symlink_to(secret)
     (lists / "list.m3u8").write_text(PIECE.format("link.ts"))
     with watched(secret) as was_opened:
-        assert "leads to" in str(refusal(lambda: FileSource(str(lists / "list.m3u8"))))
+        assert "it names" in str(refusal(lambda: FileSource(str(lists / "list.m3u8"))))
         assert not was_opened()
 
 
@@ -224,7 +224,7 @@ def test_a_piece_that_is_missing_is_left_out_and_said(lists: Path, said: list[st
     (lists / "list.m3u8").write_text(HEAD + "#EXTINF:1,\nclip.ts\n#EXTINF:1,\nmissing.ts\n#EXT-X-ENDLIST\n")
     with closing(FileSource(str(lists / "list.m3u8"))) as source:
         assert len(list(source)) == 25
-    assert any("a part of it is left out: " in line and "missing.ts: No such file" in line for line in said)
+    assert any("a part is left out: " in line and "missing.ts: No such file" in line for line in said)
 
 
 def test_a_pattern_of_images_as_the_name_of_a_file_opens_no_other(tmp_path: Path) -> None:
