@@ -78,7 +78,7 @@ class Variant:
 
 
 VARIANTS: Final = (
-    Variant("float32, no TF32, nothing to scale", "float32", EXACT, is_scaled=False),
+    Variant("float32, no TF32, no scaling", "float32", EXACT, is_scaled=False),
     Variant("float32, no TF32", "float32", SCALED),
     Variant("float32, TF32 in convolutions", "float32", SCALED, has_tf32=True, needs_cuda=True),
     Variant("float16", "float16", SCALED),
