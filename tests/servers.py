@@ -26,13 +26,18 @@ from tests.video_files import grey
 
 USER, PASSWORD = "watchman", "p@ss:w/rd#?"
 LOGIN = "watchman:p%40ss%3Aw%2Frd%23%3F@"
-"""Both as they stand in a URL."""
+"""Both, escaped for a URL."""
+WRONG_PASSWORD = "wrong-one"
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 _RTSP_SERVER = Path(__file__).parent / "rtsp_server.py"
 _RTSP_PATHS = {"/cam": "both:anyone", "/locked": "both:user", "/tcp": "tcp:anyone", "/udp": "udp:anyone"}
 _IGNORED_PORT = 9
 _PIECE = 10 * 188  # packets of an MPEG transport stream
+
+
+def assert_no_secret(text: str) -> None:
+    assert [secret for secret in (USER, PASSWORD, LOGIN, WRONG_PASSWORD) if secret in text] == []
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Motion JPEG as cameras and their web servers send it: hardly one does what the standard says."""
+"""Motion JPEG of cameras and their web servers, most of which deviate from the standard."""
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -29,7 +29,7 @@ def network(**limits: object) -> NetworkConfig:
 
 
 def answer(body: bytes, kind: str = REPLACE) -> Lie:
-    """Answer with bytes and the end of the connection; an empty kind is left out."""
+    """Answer with bytes and the end of the connection; an empty media type is not sent."""
 
     def send(caller: Caller) -> None:
         stated = f"Content-Type: {kind}\r\n" if kind else ""
@@ -40,7 +40,7 @@ def answer(body: bytes, kind: str = REPLACE) -> Lie:
 
 
 def part(*headers: str, boundary: str = "--frame", line: str = "\r\n", image: Callable[[int], bytes] = jpeg) -> bytes:
-    """Return `COUNT` pictures, each with boundary and headers in front of it."""
+    """Return `COUNT` images, each with boundary and headers before it."""
     head = line.join([boundary, *headers, "", ""]).encode()
     return b"".join(head + image(index) + line.encode() for index in range(COUNT))
 
@@ -124,7 +124,7 @@ def test_what_the_server_says_of_itself_does_not_count(kind: str) -> None:
         assert shown(read(url)) == list(range(COUNT))
 
 
-def test_chunks_end_where_they_like() -> None:
+def test_chunks_may_end_anywhere() -> None:
     body = PARTS["as the standard says"]
     chunks = [body[at : at + 333] for at in range(0, len(body), 333)]
 
@@ -138,7 +138,7 @@ def test_chunks_end_where_they_like() -> None:
         assert shown(read(url)) == list(range(COUNT))
 
 
-def test_an_image_is_shown_before_the_next_one_comes() -> None:
+def test_an_image_is_read_before_the_next_one_arrives() -> None:
     with http_server({"/slow": mjpeg(fps=0.001)}) as address:
         assert shown(read(f"{address}/slow", 1)) == [0]
 
@@ -151,7 +151,7 @@ def test_images_that_change_their_size() -> None:
 
 
 def test_a_camera_that_never_ends_its_images_is_read() -> None:
-    """Each is known to be whole when the next one comes."""
+    """Each is complete when the next one arrives."""
     with lying(answer(part(JPEG, image=jpegs.without_end))) as url:
         assert shown(read(url)) == list(range(COUNT - 1))
 
@@ -213,7 +213,7 @@ def test_parts_without_an_image_are_no_video() -> None:
 
 
 class Answer:
-    """Bytes as they come from a server, piece by piece."""
+    """Bytes of a server, in chunks."""
 
     name = "http://camera/"
 
@@ -240,7 +240,7 @@ def by_byte(data: bytes) -> Answer:
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_it_is_told_by_its_first_bytes_however_few_come_at_a_time(name: str) -> None:
+def test_the_first_bytes_decide_for_any_chunks(name: str) -> None:
     source = by_byte(PARTS[name])
     assert is_mjpeg(source, has_length=False)
     assert is_mjpeg(source, has_length=True) == (name not in WITHOUT_TEXT)

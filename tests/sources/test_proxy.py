@@ -1,4 +1,4 @@
-"""Proxies that the environment names: what they break is not blamed on the camera."""
+"""Proxies of the environment: their errors are not reported as those of the camera."""
 
 from contextlib import closing
 from pathlib import Path
@@ -36,7 +36,7 @@ def refusal(url: str) -> str:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "rtsps"])
-def test_a_proxy_that_is_not_there(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_that_does_not_run(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     proxy = f"127.0.0.1:{unused_port()}"
     monkeypatch.setenv("http_proxy", f"http://me:pr0xy-secret@{proxy}")
     assert refusal(f"{scheme}://camera.invalid/live") == (
@@ -82,9 +82,7 @@ def test_a_proxy_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     assert f"through the proxy http://127.0.0.1:{liar.port} (environment variable http_proxy)" in said
 
 
-def test_the_camera_is_blamed_for_its_own_answers_and_where_there_is_no_proxy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_errors_of_the_camera_do_not_mention_the_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clip = write_video(tmp_path / "clip.mp4", every(0.04, 5), size=(160, 120))
     with http_server({"/clip.mp4": content(clip.read_bytes(), "video/mp4")}) as address:
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{unused_port()}")

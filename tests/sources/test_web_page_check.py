@@ -1,4 +1,4 @@
-"""Web pages in place of videos, and locations that are written as URLs or with too much around them."""
+"""Web pages instead of videos, file URLs, and locations with white space or quotes around them."""
 
 import os
 from pathlib import Path
@@ -47,7 +47,7 @@ def test_what_may_be_a_video_is_tried(url: str) -> None:
 
 
 @pytest.mark.parametrize("page", [b"<!DOCTYPE html><html><body>Log in</body></html>", b"\r\n <html>" + b" " * 9999])
-def test_a_page_that_is_sent_is_said(config: Config, page: bytes) -> None:
+def test_a_received_web_page_is_reported(config: Config, page: bytes) -> None:
     with (
         http_server({"/": content(page, "text/html")}) as address,
         pytest.raises(SourceRefused, match=r"the server sends a web page, not a video; .*yt-dlp -g URL.*rtsp://"),
@@ -73,7 +73,7 @@ def test_a_page_that_is_sent_is_said(config: Config, page: bytes) -> None:
     ],
 )
 def test_the_path_of_what_a_user_gives(folder: Path, given: str, location: str) -> None:
-    """A file of that very name comes first."""
+    """A file with exactly that name is preferred."""
     for name in ("\tkept.mp4 ", "file:kept.mp4", "100%25.mp4"):
         Path(name).touch()
     assert plain_location(given) == location
@@ -107,7 +107,7 @@ def test_a_nul_byte(config: Config) -> None:
         FileSource("a\0b")
 
 
-def test_a_folder_that_is_named_like_a_video(folder: Path, config: Config) -> None:
+def test_a_folder_with_the_name_of_a_video(folder: Path, config: Config) -> None:
     Path("day.mp4").mkdir()
     Path("day.mp4/a.mp4").touch()
     assert [camera.location for camera in read_cameras(["day.mp4"], config)] == ["day.mp4/a.mp4"]
