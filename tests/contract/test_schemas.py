@@ -12,7 +12,7 @@ import pytest
 from maskstream import load_config
 from maskstream.config.loading import Layer
 from maskstream.events.detector import EventDetector
-from maskstream.events.messages import interrupted, lost_message, message_of
+from maskstream.events.messages import interrupted_message, lost_message, message_of
 from maskstream.events.sink import EventSink, JsonlEvents
 from maskstream.sinks import JsonlSink, StatusSink
 from maskstream.sinks.summary import SummarySink
@@ -132,7 +132,7 @@ def test_events_have_all_phases_and_crops(records: dict[str, list[dict[str, Any]
 def test_the_end_of_an_interrupted_event_is_an_event() -> None:
     detector = EventDetector(load_config())
     found = [each for output in outputs(live=True) for each in detector.detect(output)]
-    record = json.loads(interrupted(message_of(found[0])).body)
+    record = json.loads(interrupted_message(message_of(found[0])).body)
     validator("event").validate(record)
     assert record["cause"] == "interrupted"
 
