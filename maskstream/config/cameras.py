@@ -16,7 +16,7 @@ from maskstream.errors import ConfigError, SourceOpenError
 from maskstream.io.batches import Batch, Turns
 from maskstream.io.files import one_line
 from maskstream.io.folders import VIDEO_SUFFIXES, Found, find_files
-from maskstream.io.images import IMAGE_SUFFIXES
+from maskstream.io.image_formats import IMAGE_SUFFIXES
 from maskstream.io.locations import is_folder_or_pattern, is_pattern, may_come_back, pipe_identity, plain_location, source_name
 from maskstream.redaction import redact
 
@@ -53,6 +53,8 @@ class Camera:
     """The configuration, with the settings of the camera merged over it."""
     batch: Batch | None = field(default=None, compare=False)
     """The batch of the videos of its folder or pattern; None for other sources."""
+    images: tuple[str, ...] | None = field(default=None, compare=False)
+    """The images of its folder or pattern; None for other sources."""
 
     def __repr__(self) -> str:
         return f"Camera({self.name!r}, {redact(self.location)!r})"
@@ -122,12 +124,11 @@ def _spread(camera: Camera, turns: Turns) -> list[Camera]:
     if not (found.images or found.videos):
         raise SourceOpenError(f"{one_line(location)}: {_why_nothing(found)}")
     found.log_left_out()
+    found.log_refused()
     if not found.videos:
-        return [camera]
-    if not found.images:
-        found.log_refused()
+        return [replace(camera, images=tuple(found.images))]
     batch = Batch(camera.name, turns)
-    images = [replace(camera, batch=batch)] if found.images else []
+    images = [replace(camera, batch=batch, images=tuple(found.images))] if found.images else []
     is_named = camera.name != source_name(location)
     folder = os.path.commonpath([str(Path(video).parent) for video in found.videos])
     names = [f"{camera.name}/{os.path.relpath(video, folder)}" if is_named else video for video in found.videos]

@@ -119,9 +119,15 @@ def read_yaml(path: Path, as_typed: Collection[str] = ()) -> Any:
 
 
 def load_config(path: Path | None = None, layers: Iterable[Layer] = ()) -> Config:
-    """Return the defaults with a YAML file and further layers merged over them, in order.
+    """Return the configuration of a run; see `load_settings`."""
+    return load_settings(Config, path, layers)
+
+
+def load_settings(kind: type[SectionT], path: Path | None, layers: Iterable[Layer]) -> SectionT:
+    """Return the defaults of a schema with a YAML file and further layers merged over them, in order.
 
     Args:
+        kind: The schema.
         path: A YAML file with the keys that it changes.
         layers: Merged over the file, in order.
 
@@ -130,13 +136,7 @@ def load_config(path: Path | None = None, layers: Iterable[Layer] = ()) -> Confi
             allowed values.
     """
     files = [] if path is None else [Layer.of_file(path)]
-    return refine(Config(), *files, *layers)
-
-
-def load_sections(kind: type[SectionT], defaults: Path, path: Path | None, layers: Iterable[Layer]) -> SectionT:
-    """Return settings of another kind than `Config`, with the defaults of a YAML file; see `load_config`."""
-    files = [defaults] if path is None else [defaults, path]
-    return _validated(kind, {}, [*map(Layer.of_file, files), *layers])
+    return refine(kind(), *files, *layers)
 
 
 def refine(settings: SectionT, *layers: Layer) -> SectionT:
@@ -145,16 +145,13 @@ def refine(settings: SectionT, *layers: Layer) -> SectionT:
     Raises:
         ConfigError: A key or value of a layer is wrong.
     """
-    return _validated(type(settings), settings.model_dump(), list(layers))
-
-
-def _validated(kind: type[SectionT], merged: dict[str, Any], layers: list[Layer]) -> SectionT:
+    merged = settings.model_dump()
     for layer in layers:
         merged = _merge(merged, layer.values)
     try:
-        return kind.model_validate(merged)
+        return type(settings).model_validate(merged)
     except ValidationError as error:
-        raise ConfigError(_explain(error, kind, layers)) from error
+        raise ConfigError(_explain(error, type(settings), layers)) from error
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -165,7 +162,7 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def _explain(error: ValidationError, kind: type[BaseModel], layers: list[Layer]) -> str:
+def _explain(error: ValidationError, kind: type[BaseModel], layers: Sequence[Layer]) -> str:
     """Return one line about the first wrong key or value: origin, key, value and the allowed values."""
     first = min(error.errors(), key=lambda each: _FIRST.get(each["type"], len(_FIRST)))
     path = [part for part in first["loc"] if part != "[key]"]

@@ -6,7 +6,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Final, Literal
 
-from maskstream.io.images import IMAGE_SUFFIXES
+from maskstream.io.image_formats import IMAGE_SUFFIXES
 from maskstream.io.jpeg import JPEG_START, JpegSequenceDetector
 
 Content = Literal["picture", "video", "multipart", "hls", "sdp", "ffconcat", "page"]

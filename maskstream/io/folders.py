@@ -14,8 +14,9 @@ from typing import Final
 from loguru import logger
 
 from maskstream.io.content import content_of_file
+from maskstream.io.file_names import natural_order
 from maskstream.io.files import one_line
-from maskstream.io.images import IMAGE_SUFFIXES, natural_order
+from maskstream.io.image_formats import IMAGE_SUFFIXES
 from maskstream.io.locations import is_pattern, mode_of, number_in
 
 VIDEO_SUFFIXES: Final = (

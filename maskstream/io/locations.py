@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from maskstream.errors import SourceOpenError
 from maskstream.io.content import content_of_file
-from maskstream.io.images import IMAGE_SUFFIXES
+from maskstream.io.image_formats import IMAGE_SUFFIXES
 from maskstream.redaction import redact
 
 Kind = Literal["url", "webcam", "pipe", "images", "file"]

@@ -12,7 +12,7 @@ from typing import Final
 
 from maskstream.errors import ConfigError, SinkError
 from maskstream.io.file_names import FileNames, numbered, plain_name
-from maskstream.io.images import WRITABLE_SUFFIXES
+from maskstream.io.image_formats import WRITABLE_SUFFIXES
 from maskstream.types import SourceInfo
 
 STDOUT: Final = "-"

@@ -165,31 +165,32 @@ def _file_name(image: str) -> str:
 def _cut_image(image: LabelledImage, detector: Detector | None, rules: CropRules) -> list[Crop | Missed]:
     """Return the crops of an image, and its labelled faces without a crop."""
     faces, misses = _faces_of_known_class(image)
-    results: list[Crop | Missed] = [*misses]
     cuts_background = detector is not None and rules.background is not None and bool(rules.background.search(image.name))
     if not faces and not cuts_background:
-        return results
+        return [*misses]
     try:
         bgr = read_image(str(image.path))
     except SourceError:
-        return results + [_missed(image, face, MissReason.UNREADABLE) for face in faces]
-    needs_detector = cuts_background or rules.keypoints != "labels" or any(face.keypoints_xy is None for face in faces)
-    detections = detector.detect([bgr])[0] if detector is not None and needs_detector else []
+        return [*misses, *(_missed(image, face, MissReason.UNREADABLE) for face in faces)]
+    detections: list[Detection] = []
+    if detector is not None and (cuts_background or _needs_detector(faces, rules)):
+        detections = detector.detect([bgr])[0]
     boxes = _comparable_boxes(detections, image, rules)
-    taken = _match(_iou(boxes, faces), MIN_IOU[rules.box])
+    detected = _match(_iou(boxes, faces), MIN_IOU[rules.box])
+    results: list[Crop | Missed] = [*misses]
     for index, face in enumerate(faces):
-        own = detections[taken[index]] if index in taken else None
-        crops = _cut_face(bgr, face, own, rules)
+        detection = detections[detected[index]] if index in detected else None
+        crops = _cut_face(bgr, face, detection, rules)
         if not crops:
             results.append(_missed(image, face, MissReason.NO_KEYPOINTS if detector is None else MissReason.NOT_DETECTED))
-        for crop in crops:
-            if crop is None:
-                results.append(_missed(image, face, MissReason.TOO_SMALL))
-            else:
-                results.append(Crop(face.label.value, crop))
+        results += [_missed(image, face, MissReason.TOO_SMALL) if crop is None else crop for crop in crops]
     if cuts_background:
         results += _cut_background(bgr, detections, _iou(boxes, image.faces), rules)
     return results
+
+
+def _needs_detector(faces: Sequence[LabelledFace], rules: CropRules) -> bool:
+    return rules.keypoints != "labels" or any(face.keypoints_xy is None for face in faces)
 
 
 def _faces_of_known_class(image: LabelledImage) -> tuple[list[LabelledFace], list[Missed]]:
@@ -205,29 +206,29 @@ def _faces_of_known_class(image: LabelledImage) -> tuple[list[LabelledFace], lis
     return faces, misses
 
 
-def _cut_face(bgr: BgrImage, face: LabelledFace, detection: Detection | None, rules: CropRules) -> list[BgrImage | None]:
+def _cut_face(bgr: BgrImage, face: LabelledFace, detection: Detection | None, rules: CropRules) -> list[Crop | None]:
     """Return a crop aligned by the labelled keypoints, by those of the face's detection, or both; None where it is too small."""
     crops = []
     if face.keypoints_xy is not None and rules.keypoints != "detector":
         labelled = face.as_detection()
         box = face_box_from_keypoints(labelled) if rules.box == "head" else face_box(labelled)
-        crops.append(cut_with_margin(bgr, labelled, box, rules.size_px, rules.rules))
+        crops.append(_cut(bgr, labelled, box, face.label.value, rules))
     if detection is not None and (rules.keypoints == "both" or not crops):
-        crops.append(cut_with_margin(bgr, detection, face_box(detection), rules.size_px, rules.rules))
+        crops.append(_cut(bgr, detection, face_box(detection), face.label.value, rules))
     return crops
 
 
-def _cut_background(
-    bgr: BgrImage, detections: Sequence[Detection], iou: NDArray[np.float64], rules: CropRules
-) -> list[Crop | Missed]:
+def _cut_background(bgr: BgrImage, detections: Sequence[Detection], iou: NDArray[np.float64], rules: CropRules) -> list[Crop]:
     """Return the crops of detections that overlap no labelled face, by their IoU (D, L) with the labelled faces."""
-    crops: list[Crop | Missed] = []
-    for detection, highest in zip(detections, iou.max(axis=1, initial=0), strict=True):
-        if highest < _BACKGROUND_BELOW_IOU:
-            crop = cut_with_margin(bgr, detection, face_box(detection), rules.size_px, rules.rules)
-            if crop is not None:
-                crops.append(Crop(BACKGROUND, crop))
-    return crops
+    highest = iou.max(axis=1, initial=0)
+    unlabelled = [detection for index, detection in enumerate(detections) if highest[index] < _BACKGROUND_BELOW_IOU]
+    crops = [_cut(bgr, detection, face_box(detection), BACKGROUND, rules) for detection in unlabelled]
+    return [crop for crop in crops if crop is not None]
+
+
+def _cut(bgr: BgrImage, detection: Detection, box_xyxy: FloatArray, class_name: str, rules: CropRules) -> Crop | None:
+    crop_bgr = cut_with_margin(bgr, detection, box_xyxy, rules.size_px, rules.rules)
+    return None if crop_bgr is None else Crop(class_name, crop_bgr)
 
 
 def _comparable_boxes(detections: Sequence[Detection], image: LabelledImage, rules: CropRules) -> FloatArray:

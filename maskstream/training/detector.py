@@ -161,9 +161,11 @@ class DetectorTask:
 
 
 def _weight(image: LabelledImage, recipe: DetectorRecipe) -> float:
-    by_name = next((weight for pattern, weight in recipe.picture_weights.items() if re.search(pattern, image.name)), 1.0)
-    is_hard = any(face.keypoints_xy is None and not face.ignore for face in image.faces)
-    return by_name * (recipe.without_keypoints_weight if is_hard else 1.0)
+    """Return how often an image is drawn, relative to the others; the first pattern that matches its name counts."""
+    weights = [weight for pattern, weight in recipe.picture_weights.items() if re.search(pattern, image.name)]
+    weight = weights[0] if weights else 1.0
+    has_face_without_keypoints = any(face.keypoints_xy is None and not face.ignore for face in image.faces)
+    return weight * recipe.without_keypoints_weight if has_face_without_keypoints else weight
 
 
 def _target(window: Window) -> dict[str, torch.Tensor]:

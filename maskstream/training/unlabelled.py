@@ -44,15 +44,20 @@ def add_unlabelled(
     next_id = max((whole_number(entry.get("id")) or 0 for entry in coco["annotations"]), default=0) + 1
     added: list[dict[str, Any]] = []
     for image in annotations.images:
+        boxes = np.zeros((0, 4), np.float32)
         if image.faces and only.search(image.name) and one_line(image.name) not in of_other_size:
-            for x1, y1, x2, y2 in _unlabelled_boxes(image, detector).tolist():
-                box = [round(value, 2) for value in (x1, y1, x2 - x1, y2 - y1)]
-                entry = {
-                    "id": next_id + len(added),
-                    "image_id": image_ids[image.name],
-                    "category_id": coco["categories"][0]["id"],
-                }
-                added.append({**entry, "bbox": box, "ignore": 1})
+            boxes = _unlabelled_boxes(image, detector)
+        for x1, y1, x2, y2 in boxes.tolist():
+            box = [round(value, 2) for value in (x1, y1, x2 - x1, y2 - y1)]
+            category = coco["categories"][0]["id"]
+            entry = {
+                "id": next_id + len(added),
+                "image_id": image_ids[image.name],
+                "category_id": category,
+                "bbox": box,
+                "ignore": 1,
+            }
+            added.append(entry)
         tick(1)
     coco["annotations"] += added
     return len(added)

@@ -1,1 +1,1 @@
-"""Functions on NumPy arrays and OpenCV, without state."""
+"""Functions for alignment and geometry on NumPy arrays and OpenCV, without state."""

@@ -159,7 +159,5 @@ def test_none_belongs_to_an_image() -> None:
     images("a.png", "b.png")
     put("labels/x_1.xml", voc(FACE))
     put("labels/x_2.xml", voc(FACE))
-    expected = (
-        "labels: none of 2 labels belongs to one of the 2 images in images; a label has the name x_1.xml, an image the name a.png"
-    )
-    assert refusal() == expected
+    names = "a label has the name x_1.xml, an image the name a.png"
+    assert refusal() == f"labels: none of 2 labels belongs to one of the 2 images in images; {names}"

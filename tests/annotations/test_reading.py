@@ -45,10 +45,8 @@ def test_folders_without_images() -> None:
 
 def test_no_labels() -> None:
     images("a.png", "b.png")
-    assert (
-        refusal(labels=None)
-        == "images: 2 images and no labels; give --labels, or --unlabelled negative for images without people"
-    )
+    advice = "give --labels, or --unlabelled negative for images without people"
+    assert refusal(labels=None) == f"images: 2 images and no labels; {advice}"
     assert refusal() == "labels: no such file or folder; give the labels of the images"
     Path("labels").mkdir()
     expected = "no labels; found no .xml, .json or .txt file; --format chooses (voc, vott, coco, yolo)"

@@ -107,7 +107,7 @@ def test_an_image_that_cannot_be_decoded_is_listed_and_the_rest_goes_on(images: 
     with Journal(tmp_path / "journal", "a") as journal:
         progress = analyse(system, images, journal, 2, lambda count: None)
     assert [name for name, _ in progress.unreadable] == ["2.png"]
-    assert "cut short" in progress.unreadable[0][1]
+    assert "truncated" in progress.unreadable[0][1]
     assert len(journal.records) == progress.analysed == 6
 
 

@@ -146,7 +146,7 @@ def test_classes_to_be_ignored_take_no_place(weights: Path, analyzer: YoloAnalyz
 
 def test_a_class_of_unknown_meaning_is_said(weights: Path) -> None:
     with pytest.raises(
-        ConfigError, match=r"classes without_mask mean is not known; .* --set evaluation\.labels\.without_mask=mask"
+        ConfigError, match=r"the meaning of its classes without_mask is not known; .* --set evaluation\.labels\.without_mask=mask"
     ):
         load(weights, meanings={"with_mask": "mask"})
 
@@ -213,7 +213,7 @@ def test_what_is_no_plain_checkpoint_is_refused_in_one_line(
     spoil(path)
     with pytest.raises(WeightsError) as caught:
         load(path)
-    assert str(caught.value).startswith(f"{path}: damaged, or no plain Ultralytics model (")
+    assert str(caught.value).startswith(f"{path}: damaged, or not a plain Ultralytics model (")
     assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
     assert [file.name for file in tmp_path.iterdir()] == ["spoilt.pt"]

@@ -59,23 +59,23 @@ def test_the_record_of_a_minute() -> None:
     }
 
 
-class Tells:
-    """A book that has something to tell at each frame, and at the end."""
+class OneEventEach:
+    """A detector with one event per frame, and one at the end."""
 
-    def look(self, output: Output) -> list[EventOrCounts]:
+    def detect(self, output: Output) -> list[EventOrCounts]:
         return [event()]
 
     def end(self, source_id: str, cause: str) -> list[EventOrCounts]:
         return [event(Phase.END, cause)]
 
 
-class Remembers:
+class KeepingReceiver:
     def __init__(self) -> None:
         self.taken: list[EventOrCounts] = []
         self.closed = 0
 
-    def take(self, happenings: list[EventOrCounts]) -> None:
-        self.taken += happenings
+    def take(self, items: list[EventOrCounts]) -> None:
+        self.taken += items
 
     def state_changed(self, change: StateChange) -> None:
         raise AssertionError
@@ -84,13 +84,13 @@ class Remembers:
         self.closed += 1
 
 
-def ends(receiver: Remembers) -> list[str | None]:
+def ends(receiver: KeepingReceiver) -> list[str | None]:
     return [each.cause for each in receiver.taken if isinstance(each, MaskEvent) and each.phase is Phase.END]
 
 
 def test_each_source_is_ended_once() -> None:
-    receiver = Remembers()
-    sink = EventSink(Tells(), receiver)
+    receiver = KeepingReceiver()
+    sink = EventSink(OneEventEach(), receiver)
     for source_id in ("door", "lab", "desk"):
         sink.write(output_with(frame_at(0, source_id=source_id), []))
     sink.source_ended("door")
@@ -104,12 +104,12 @@ def test_each_source_is_ended_once() -> None:
 
 
 def test_a_source_that_is_offline_ends_its_events() -> None:
-    class Hears(Remembers):
+    class StateKeepingReceiver(KeepingReceiver):
         def state_changed(self, change: StateChange) -> None:
             self.states = [*getattr(self, "states", []), change.state]
 
-    receiver = Hears()
-    sink = EventSink(Tells(), receiver)
+    receiver = StateKeepingReceiver()
+    sink = EventSink(OneEventEach(), receiver)
     for state in (SourceState.ONLINE, SourceState.RECONNECTING, SourceState.OFFLINE, SourceState.OFFLINE):
         sink.write(output_with(frame_at(0), [])) if state is SourceState.ONLINE else None
         sink.state_changed(StateChange("door", state, None, "test", 0.0, datetime.now(UTC)))

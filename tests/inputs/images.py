@@ -159,7 +159,7 @@ IMAGES = [
     ),
     with_files("an empty JPEG", "empty.jpg", lambda folder: (folder / "empty.jpg").touch(), code=3, says="the file is empty"),
     with_files(
-        "text as .jpg", "text.jpg", lambda folder: (folder / "text.jpg").write_text("no picture"), code=3, says="not a picture"
+        "text as .jpg", "text.jpg", lambda folder: (folder / "text.jpg").write_text("no picture"), code=3, says="not an image"
     ),
 ]
 

@@ -18,7 +18,7 @@ from maskstream.config.schema import Config
 from maskstream.errors import SourceError, SourceOpenError
 from maskstream.io.batches import Batch, Turns
 from maskstream.io.folders import VIDEO_SUFFIXES, find_files
-from maskstream.io.images import IMAGE_SUFFIXES
+from maskstream.io.image_formats import IMAGE_SUFFIXES
 from maskstream.sources import DeferredSource, ImageSource
 from maskstream.stream.engine import Engine
 from maskstream.stream.sink_group import SinkBinding
@@ -288,7 +288,7 @@ def test_a_folder_through_the_command_line(folder: Path, run_here: Run) -> None:
     for name in videos:
         assert [record["frame"] for record in records if record["source"] == name] == [0, 1, 2]
     states = [json.loads(line) for line in Path("status.jsonl").read_text().splitlines()]
-    assert [state["cause"] for state in states if state["source"] == "rec/bad.mp4"][-1] == "the file is empty"
+    assert [state["cause"] for state in states if state["source"] == "rec/bad.mp4"][-1] == "the file is empty; give a video file"
 
 
 def write_video_avi(name: str) -> None:
@@ -326,7 +326,9 @@ def test_none_can_be_read_through_the_command_line(folder: Path, run_here: Run) 
     Path("out/1.mp4").write_bytes(b"mine")
     code, said = run_here("--source", "rec", "--output", "out")
     assert code == 3
-    assert said.splitlines()[-1].startswith("rec: none of its 2 videos can be read: rec/1.mp4: the file is empty; rec/2.mp4")
+    assert said.splitlines()[-1].startswith(
+        "rec: none of its 2 videos can be read: rec/1.mp4: the file is empty; give a video file; rec/2.mp4"
+    )
     assert Path("out/1.mp4").read_bytes() == b"mine"  # nothing came to replace it with
 
 

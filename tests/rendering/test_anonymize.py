@@ -9,7 +9,7 @@ from maskstream import load_config
 from maskstream.config.loading import Layer
 from maskstream.config.schema import Blur, PrivacyConfig
 from maskstream.config.source_settings import SourceSettings
-from maskstream.rendering.anonymize import cover, is_covered, stored_crop
+from maskstream.rendering.anonymize import anonymise, is_anonymised, stored_crop
 from maskstream.rendering.overlay import Overlay
 from maskstream.types import Face, Frame, FrameResult, Label, Output
 from tests.conftest import make_face
@@ -40,16 +40,16 @@ def result_of(*faces: Face, hidden: tuple[Face, ...] = ()) -> FrameResult:
         ("unmasked", {Label.NO_MASK, Label.INCORRECT, Label.UNKNOWN}),
     ],
 )
-def test_who_is_covered(blur: Blur, covered: set[Label]) -> None:
-    assert {label for label in Label if is_covered(known(label), blur)} == covered
-    assert {label for label in Label if is_covered(known(None, label), blur)} == covered
+def test_who_is_anonymised(blur: Blur, covered: set[Label]) -> None:
+    assert {label for label in Label if is_anonymised(known(label), blur)} == covered
+    assert {label for label in Label if is_anonymised(known(None, label), blur)} == covered
 
 
 @pytest.mark.parametrize("blur", ["masked", "unmasked"])
-def test_where_frame_and_person_disagree_it_is_covered(blur: Blur) -> None:
-    assert is_covered(known(Label.MASK, Label.NO_MASK), blur)
-    assert is_covered(known(Label.NO_MASK, Label.MASK), blur)
-    assert is_covered(known(Label.UNKNOWN, Label.MASK), blur)
+def test_where_frame_and_person_disagree_it_is_anonymised(blur: Blur) -> None:
+    assert is_anonymised(known(Label.MASK, Label.NO_MASK), blur)
+    assert is_anonymised(known(Label.NO_MASK, Label.MASK), blur)
+    assert is_anonymised(known(Label.UNKNOWN, Label.MASK), blur)
 
 
 @pytest.mark.parametrize("blur", ["all", "masked", "unmasked"])
@@ -58,7 +58,7 @@ def test_nothing_of_a_face_is_left(blur: Blur) -> None:
     face = known(Label.UNKNOWN)
     covered = []
     for bgr in (NOISE.copy(), NOISE[::-1].copy(), np.zeros_like(NOISE)):
-        cover(bgr, result_of(face), blur)
+        anonymise(bgr, result_of(face), blur)
         covered.append(inside(bgr, face).copy())
     assert all((one == other).all() for one, other in pairwise(covered))
     assert np.ptp(covered[0].reshape(-1, 3), axis=0).max() == 0
@@ -67,7 +67,7 @@ def test_nothing_of_a_face_is_left(blur: Blur) -> None:
 def test_others_are_left_as_they_are() -> None:
     masked, bare = known(Label.MASK), known(Label.NO_MASK, x=200)
     bgr = NOISE.copy()
-    cover(bgr, result_of(masked, bare), "masked")
+    anonymise(bgr, result_of(masked, bare), "masked")
     assert (inside(bgr, masked) != inside(NOISE, masked)).any()
     assert (inside(bgr, bare) == inside(NOISE, bare)).all()
 
@@ -76,10 +76,10 @@ def test_hidden_faces_are_covered_where_any_are() -> None:
     hidden = known(Label.NO_MASK)
     for blur in ("all", "masked", "unmasked"):
         bgr = NOISE.copy()
-        cover(bgr, result_of(hidden=(hidden,)), blur)
+        anonymise(bgr, result_of(hidden=(hidden,)), blur)
         assert np.ptp(inside(bgr, hidden).reshape(-1, 3), axis=0).max() == 0
     bgr = NOISE.copy()
-    cover(bgr, result_of(hidden=(hidden,)), "none")
+    anonymise(bgr, result_of(hidden=(hidden,)), "none")
     assert (bgr == NOISE).all()
 
 
@@ -87,7 +87,7 @@ def test_hidden_faces_are_covered_where_any_are() -> None:
 def test_faces_at_the_edge_and_beyond(box: tuple[float, float, float, float]) -> None:
     face = make_face(Label.UNKNOWN, box=box)
     bgr = NOISE.copy()
-    cover(bgr, result_of(face), "all")
+    anonymise(bgr, result_of(face), "all")
     x1, y1, x2, y2 = np.clip(box, 0, [299, 199, 299, 199]).astype(int)
     assert np.ptp(bgr[y1:y2, x1:x2].reshape(-1, 3), axis=0).max() == 0
 

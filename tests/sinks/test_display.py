@@ -78,7 +78,7 @@ def test_unauthorised_display(system_tool: Callable[[str], str], tmp_path: Path,
     ("opencv", "reason"),
     [
         ("raise ImportError('libGL.so.1')", "this OpenCV opens no windows, install opencv-python (libGL.so.1)"),
-        ("import os; os.abort()", "opening one ended with exit code -6"),
+        ("import os; os.abort()", "opening a window ended with exit code -6"),
         ("import time; time.sleep(60)", "the display did not answer within 1 s"),
     ],
 )

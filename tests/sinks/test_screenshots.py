@@ -59,4 +59,4 @@ def test_failure_is_a_line_of_the_log(tmp_path: Path, log: list[str]) -> None:
     folder.write_text("")
     save_snapshot(four_corners(), folder, "camera", TAKEN)
     assert len(log) == 1
-    assert log[0].startswith(f"ERROR {folder}: the picture cannot be saved: ")
+    assert log[0].startswith(f"ERROR {folder}: the frame cannot be saved: ")

@@ -148,7 +148,7 @@ def clip(open_window: OpenWindow) -> Window:
 def test_key_that_quits(live: Window, keys: list[str]) -> None:
     live.press(*keys)
     assert live.ends_by_itself() == "the user has quit"
-    assert "q or Esc quits, s saves the pictures" in live.log()
+    assert "q or Esc quits, s saves the frames" in live.log()
 
 
 @pytest.mark.slow

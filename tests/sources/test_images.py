@@ -12,7 +12,8 @@ from PIL import Image, TiffImagePlugin
 
 from maskstream.config.schema import ImagesConfig
 from maskstream.errors import SourceOpenError
-from maskstream.io.images import IMAGE_SUFFIXES, WRITABLE_SUFFIXES, write_image
+from maskstream.io.image_formats import IMAGE_SUFFIXES, WRITABLE_SUFFIXES
+from maskstream.io.images import write_image
 from maskstream.sources import ImageSource, source_kind
 from maskstream.types import Frame, SourceInfo
 from tests.image_files import make

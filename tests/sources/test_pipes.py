@@ -115,10 +115,10 @@ def test_an_image_through_a_pipe(pipe: str, feed: Callable[[str, bytes], None]) 
     ("data", "words"),
     [
         (b"", "ended before any data arrived"),
-        (b"short", "not a picture, damaged, or of a kind that is not read"),
+        (b"short", "not an image, damaged, or in a format that is not read"),
         (b"no picture " * 1000, "the data is not one image; choose an --output that ends in .mp4"),
         (jpeg(1) + jpeg(2), "the data is not one image; choose an --output that ends in .mp4"),
-        (jpeg(1)[:300], "it is cut short"),
+        (jpeg(1)[:300], "it is truncated"),
     ],
 )
 def test_what_is_not_one_image(pipe: str, feed: Callable[[str, bytes], None], data: bytes, words: str) -> None:

@@ -283,7 +283,7 @@ def test_an_unreadable_image_is_reported() -> None:
     with http_server({"/snap": content(heic, "image/heic"), "/cut": content(jpeg(1)[:300], "image/jpeg")}) as address:
         with pytest.raises(SourceRefused, match=r"/snap: HEIC is not read; convert it to JPEG"):
             open_url(f"{address}/snap", EVERY_SECOND)
-        with pytest.raises(SourceOpenError, match=r"/cut: it is cut short") as caught:
+        with pytest.raises(SourceOpenError, match=r"/cut: it is truncated") as caught:
             open_url(f"{address}/cut", EVERY_SECOND)
     assert not isinstance(caught.value, SourceRefused)  # the next one may be whole
 

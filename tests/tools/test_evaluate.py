@@ -16,6 +16,7 @@ from maskstream.types import Frame
 from tests import command_lines
 from tests.command_lines import ROOT, Forked
 from tests.models.tiny import BLUE, CLIP_NAME, RED, draw, save_overflowing, save_tiny_clip, save_tiny_yolo
+from tests.schemas import validator
 from tests.slowness import LONGEST_S
 from tests.tools.loading import Main, main_of
 
@@ -62,6 +63,7 @@ def given(photos: Path) -> list[str]:
 
 def metrics_of(out: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((out / "metrics.json").read_text())
+    validator("metrics").validate(content)
     return content
 
 
@@ -164,7 +166,7 @@ def test_a_killed_run_and_an_interrupted_one_go_on(photos: Path, tmp_path: Path,
     assert process.returncode == 130
     interrupted_at = lines(journal)
     assert f"{killed_at - 1} of {count} images were analysed by an earlier run" in said
-    assert "the same command goes on from here" in said
+    assert "the same command continues from here" in said
     assert interrupted_at < count + 1
     assert main(arguments) == 0
     assert metrics_of(tmp_path / "out")["speed"]["pictures_analysed"] == count + 1 - interrupted_at
@@ -186,7 +188,7 @@ def test_an_image_that_turns_out_to_be_damaged_is_left_out_and_counted(
     assert metrics["data"]["problems"] == {"unreadable picture": 1}
     assert metrics["one_to_one"]["0.50"]["labelled"] == 3
     assert main([*arguments, "--strict", "--quiet"]) == 3
-    assert "shot_1.png: the file is cut short" in capfd.readouterr().err
+    assert "shot_1.png: the file is truncated" in capfd.readouterr().err
 
 
 def lines(path: Path) -> int:

@@ -159,8 +159,8 @@ def test_damaged_answers_do_not(answers: list[FrameResult]) -> None:
         failures = agreement(answers, with_first_face(answers, *damaged), 0.15).failures(COARSE)
         assert any(said in failure for failure in failures), (said, failures)
     nobody = [replace(result, faces=()) for result in answers]
-    assert agreement(nobody, nobody, 0.15).failures(COARSE) == ["no face was found in any picture"]
-    assert agreement(answers, nobody, 0.15).failures(COARSE) == ["found 0.000, at least 0.97 is wanted"]
+    assert agreement(nobody, nobody, 0.15).failures(COARSE) == ["no face was found in any image"]
+    assert agreement(answers, nobody, 0.15).failures(COARSE) == ["found 0.000, at least 0.97 is required"]
 
 
 def test_a_doubtful_face_may_be_missing(answers: list[FrameResult]) -> None:
@@ -299,7 +299,7 @@ def test_without_the_clip_there_are_images_of_ones_own_alone(
     monkeypatch.setattr(gpu_setup, "CLIP", tmp_path / "demo.mp4")
     cv2.imwrite(str(tmp_path / "one.png"), face_bgr)
     assert [frame.width for frame in real_images(2, tmp_path)] == [640]
-    with pytest.raises(SourceOpenError, match=r"demo.mp4: is not installed; give --images DIR"):
+    with pytest.raises(SourceOpenError, match=r"demo.mp4: does not exist; give --images DIR"):
         real_images(2, None)
 
 
@@ -310,7 +310,7 @@ def test_without_the_clip_there_are_images_of_ones_own_alone(
         (["--device", "cpu", "--section", "colour"], 2, "--section: 'colour' is not known; allowed: device, equivalence, crops"),
         (["--device", "cpu", "--budget", "0"], 2, "--budget: 0 is not allowed; give seconds, more than 0"),
         (["--device", "cpu", "--images", "nowhere"], 3, "--images nowhere: cannot be read: No such file or directory"),
-        (["--device", "cpu", "--images", "."], 3, "--images .: no pictures in it"),
+        (["--device", "cpu", "--images", "."], 3, "--images .: no images in it"),
         (["--device", "cpu", "--json", "nowhere/gpu.json"], 5, "nowhere/gpu.json: cannot be written"),
     ],
 )
