@@ -78,7 +78,7 @@ class Variant:
 
 
 VARIANTS: Final = (
-    Variant("float32, no TF32, nothing to scale", "float32", EXACT, is_scaled=False),
+    Variant("float32, no TF32, no scaling", "float32", EXACT, is_scaled=False),
     Variant("float32, no TF32", "float32", SCALED),
     Variant("float32, TF32 in convolutions", "float32", SCALED, has_tf32=True, needs_cuda=True),
     Variant("float16", "float16", SCALED),
@@ -138,10 +138,9 @@ def agreement(expected: Sequence[FrameResult], found: Sequence[FrameResult], min
     only_found: list[Face] = []
     for one, other in zip(expected, found, strict=True):
         matched = _matched(one.faces, other.faces)
-        rows, columns = {row for row, _ in matched}, {column for _, column in matched}
         pairs += [(one.faces[row], other.faces[column]) for row, column in matched]
-        only_expected += [face for number, face in enumerate(one.faces) if number not in rows]
-        only_found += [face for number, face in enumerate(other.faces) if number not in columns]
+        only_expected += _without(one.faces, {row for row, _ in matched})
+        only_found += _without(other.faces, {column for _, column in matched})
     distances = np.array([_distances(one, other) for one, other in pairs] or [(0.0,) * len(MEASURES)])
     same_labels = sum(one.label is other.label for one, other in pairs)
     return Agreement(
@@ -152,6 +151,10 @@ def agreement(expected: Sequence[FrameResult], found: Sequence[FrameResult], min
         mean=dict(zip(MEASURES, distances.mean(0).tolist(), strict=True)),
         worst=dict(zip(MEASURES, distances.max(0).tolist(), strict=True)),
     )
+
+
+def _without(faces: Sequence[Face], indices: set[int]) -> list[Face]:
+    return [face for index, face in enumerate(faces) if index not in indices]
 
 
 def _certain_fraction(in_both: Sequence[Face], in_one: Sequence[Face], least_score: float) -> float:

@@ -81,7 +81,7 @@ CASES = {
     "a summary over a picture": (["--source", "photos", "--summary", "photos/a.json"], 5, "would replace its own source"),
     "a broker of another kind": (["--source", "DEMO", "--set", "events.mqtt=http://host"], 2, "events.mqtt: not an mqtt://"),
     "a secret that is not there": (["--source", "DEMO", "--set", "events.mqtt=mqtt://u:${NOT_SET}@h"], 2, "NOT_SET is not set"),
-    "no address to post to": (["--source", "DEMO", "--set", "events.webhooks=[{url: host/path}]"], 2, "events.webhooks: a url"),
+    "no address to post to": (["--source", "DEMO", "--set", "events.webhooks=[{url: host/path}]"], 2, "webhooks: url is not"),
     "an address given twice": (["--source", "DEMO", "--set", f"events.webhooks=[{_HOOK}, {_HOOK}]"], 2, "given twice"),
     "an unknown label": (["--source", "DEMO", "--set", "events.labels=[bare]"], 2, "events.labels: 'bare' is not allowed"),
     "a zone without area": (["--source", "DEMO", "--set", "zones={a: [[0, 0], [1, 1], [0.5, 0.5]]}"], 2, "zones.a: "),

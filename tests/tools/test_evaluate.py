@@ -1,4 +1,4 @@
-"""The tool as users run it, on pictures of the demo with real models."""
+"""The tool as users run it, on images of the demo with real models."""
 
 import json
 import signal
@@ -33,7 +33,7 @@ def main() -> Main:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory, pipeline: MaskPipeline, demo_frames: list[Frame]) -> Path:
-    """Four pictures, labelled with what the shipped models say but for two faces: one has the other class, one is not there."""
+    """Four images, labelled with the results of the shipped models; one face has another class, one does not exist."""
     folder = tmp_path_factory.mktemp("photos")
     (folder / "labels").mkdir()
     for index, frame in enumerate(demo_frames[:40:10]):
@@ -67,7 +67,7 @@ def metrics_of(out: Path) -> dict[str, Any]:
     return content
 
 
-def test_a_run_counts_what_is_there(finished: Path) -> None:
+def test_a_run_counts_faces_and_errors(finished: Path) -> None:
     metrics = metrics_of(finished)
     ours, paper = metrics["one_to_one"]["0.50"], metrics["paper"]["0.50"]
     assert (ours["labelled"], ours["found_faces"], ours["right_faces"], ours["false_faces"]) == (13, 12, 10, 0)
@@ -91,7 +91,7 @@ def test_a_run_leaves_these_files_and_no_others(finished: Path) -> None:
     assert history["eval_data"][9] == [0.5, 4, 2, 0, 6]
 
 
-def test_what_may_show_faces_is_for_its_owner_alone(finished: Path) -> None:
+def test_files_are_readable_by_their_owner_only(finished: Path) -> None:
     assert {path.stat().st_mode & 0o777 for path in finished.rglob("*") if path.is_file()} == {0o600}
     assert any(path.suffix == ".jpg" for path in finished.rglob("*"))
 
@@ -121,7 +121,7 @@ def without_origin(metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_its_own_predictions_give_the_same_figures_without_a_model(
+def test_its_own_predictions_give_the_same_metrics_without_a_model(
     photos: Path, finished: Path, main: Main, tmp_path: Path
 ) -> None:
     source = ["--predictions", str(finished / "predictions.json"), "--group-by", "shot_([01])"]
@@ -278,7 +278,7 @@ def test_clip_judges_the_faces_that_our_detector_finds(photos: Path, finished: P
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_mistake_is_one_line_and_its_exit_code(
+def test_an_error_is_one_line_and_its_exit_code(
     photos: Path,
     finished: Path,
     main: Main,
@@ -297,7 +297,7 @@ def test_a_mistake_is_one_line_and_its_exit_code(
     assert error.count("\n") == (1 if code else 0)
 
 
-def test_unknown_names_are_listed_with_what_to_do(
+def test_unknown_names_are_listed_with_advice(
     photos: Path, main: Main, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     labels = tmp_path / "labels"
@@ -312,7 +312,7 @@ def test_unknown_names_are_listed_with_what_to_do(
 
 
 @pytest.mark.parametrize("missing", ["--images", "--labels", "--out"])
-def test_what_is_missing_is_named(photos: Path, main: Main, missing: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_options_are_named(photos: Path, main: Main, missing: str, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [*given(photos), "--out", "unused"]
     place = arguments.index(missing)
     assert main([*arguments[:place], *arguments[place + 2 :]]) == 2
