@@ -136,7 +136,7 @@ def test_a_wrong_receiver_is_said_at_the_start(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_a_file_that_cannot_be_written_is_said(tmp_path: Path) -> None:
-    with pytest.raises(SinkError, match="no folder"):
+    with pytest.raises(SinkError, match="does not exist; create it"):
         list(Reporting(common()).sinks(str(tmp_path / "none" / "events.jsonl"), None, None))
 
 
