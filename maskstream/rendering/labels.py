@@ -1,7 +1,7 @@
-"""Place the labels of a frame, so that they neither overlap nor leave the frame, and draw them.
+"""Place the labels of a frame and draw them. Labels neither overlap nor leave the frame.
 
-Each label has two forms: complete (symbol, number, text and percentage), and short (symbol and number) for where there is no
-room. A label that has no room in either form is left out; the colour of the outline tells the same.
+Each label has two forms: complete (symbol, number, text and percentage) and short (symbol and number). The short form is used if
+the complete one has no room. A label without room for either form is left out; the colour of the outline shows the same.
 """
 
 from collections.abc import Sequence
@@ -25,10 +25,10 @@ _SYMBOLS: Final[dict[Label, list[list[tuple[float, float]]]]] = {
 }
 _WHITE: Final = (255, 255, 255)
 _BRIGHT: Final = 110
-"""Luminance of a ground from which on black text is easier to read than white."""
+"""On a ground with a luminance above this, black text is easier to read than white text."""
 _WIDEST_PERCENTAGE: Final = " 100%"
 _SETTLED_S: Final = 0.5
-"""A label moves to a better side only where that side has been better for this time."""
+"""A label moves to a better side after that side has been better for this time."""
 _SMALL_STEP_PX: Final = 1
 _SHORT_COST: Final = 1.0
 _OTHER_FACE_COST: Final = 10.0
@@ -48,7 +48,7 @@ class Box(NamedTuple):
 
 @dataclass(frozen=True)
 class LabelText:
-    """What a label says."""
+    """The content of a label."""
 
     label: Label
     confidence: float | None
@@ -66,20 +66,21 @@ class LabelText:
         if self.confidence is not None and self.track_id is not None:
             full = full[: full.rindex(" ")] + _WIDEST_PERCENTAGE
         height = round(scale.text + 2 * scale.pad)
-        widths = [round(scale.text + 2 * scale.pad + _text_room(line, scale)) for line in (full, short)]
-        return [(width, height) for width in widths]
-
-
-def _text_room(line: str, scale: DrawingScale) -> int:
-    return text_width(line, scale.text, scale.stroke) + scale.pad if line else 0
+        sizes = []
+        for line in (full, short):
+            width = scale.text + 2 * scale.pad  # of the symbol
+            if line:
+                width += scale.pad + text_width(line, scale.text, scale.stroke)
+            sizes.append((round(width), height))
+        return sizes
 
 
 @dataclass(frozen=True)
 class Request:
-    """A label that wants a place."""
+    """A label to be placed."""
 
     key: int | None
-    """The track, of which the label keeps its side from frame to frame."""
+    """The track. Its label keeps its side from frame to frame."""
     around_xyxy: NDArray[np.floating]
     """(4,) pixels: the upright box around the outline."""
     sizes: Sequence[tuple[int, int]]
@@ -117,7 +118,7 @@ class _Memory:
 
 @dataclass
 class _Scene:
-    """What the labels of one frame must not hide."""
+    """The faces and the labels that further labels of a frame must not hide."""
 
     size: tuple[int, int]
     gap_px: int
@@ -163,7 +164,7 @@ class LabelLayout:
             size: (width, height) of the frame.
             gap_px: Distance between an outline and its label.
             time_s: Of the frame.
-            taken: Where no label may be.
+            taken: Boxes that no label may overlap.
         """
         faces = np.array([request.around_xyxy for request in requests], np.float64).reshape(-1, 4)
         scene = _Scene(size, gap_px, faces, [*taken])
@@ -229,9 +230,9 @@ def _shared(ones: NDArray[np.number], others: NDArray[np.number]) -> NDArray[np.
 
 def draw_label(bgr: BgrImage, text: LabelText, placement: Placement, scale: DrawingScale) -> None:
     """Draw a label at its place: a symbol and text on a ground in the colour of the label."""
-    colour = COLOURS_BGR[text.label]
-    ink = ink_on(colour)
-    box = placement.box
+    box, colour = placement.box, COLOURS_BGR[text.label]
+    luminance = float(np.dot(colour, (0.114, 0.587, 0.299)))
+    ink = BLACK if luminance > _BRIGHT else _WHITE
     draw_ground(bgr, box, colour, scale)
     x, y = box.left + scale.pad, box.top + scale.pad
     for strokes in _SYMBOLS[text.label]:
@@ -245,8 +246,3 @@ def draw_label(bgr: BgrImage, text: LabelText, placement: Placement, scale: Draw
 def draw_ground(bgr: BgrImage, box: Box, colour: Colour, scale: DrawingScale) -> None:
     """Fill the ground of a label in its box."""
     fill_rounded(bgr, box, max(2, round(scale.pad * 0.6)), colour)
-
-
-def ink_on(colour: Colour) -> Colour:
-    """Return black or white, whichever is easier to read on a colour."""
-    return BLACK if float(np.dot(colour, (0.114, 0.587, 0.299))) > _BRIGHT else _WHITE

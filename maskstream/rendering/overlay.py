@@ -27,7 +27,7 @@ _ZONE_GROUND_BGR: Final = (60, 60, 60)
 
 @dataclass
 class _SourceDrawing:
-    """What is kept of a source from frame to frame."""
+    """The drawing state of a source between frames."""
 
     config: Config
     """The settings that it was drawn with."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final, TypeVar
 
-from maskstream.stream.rates import BEGINS_ANEW_S
+from maskstream.stream.rates import CLOCK_TOLERANCE_S
 
 MARGIN_S: Final = 2.0
 """Audio further than this before or after the video is left out; recordings of broadcasts begin with audio."""
@@ -33,14 +33,14 @@ def drop_stray_packets(packets: Iterable[_Packet], timing: Callable[[_Packet], t
     doubtful: list[_Packet] = []
     for packet in packets:
         start_s, duration_s = timing(packet)
-        if abs(start_s - expected_s - doubtful_duration_s) <= BEGINS_ANEW_S:
+        if abs(start_s - expected_s - doubtful_duration_s) <= CLOCK_TOLERANCE_S:
             doubtful, doubtful_duration_s, expected_s = [], 0.0, start_s + duration_s
             yield packet
             continue
-        if doubtful and start_s > doubtful_end_s + BEGINS_ANEW_S:  # a little audio between two gaps
+        if doubtful and start_s > doubtful_end_s + CLOCK_TOLERANCE_S:  # a little audio between two gaps
             yield from doubtful
             doubtful, doubtful_duration_s, expected_s = [], 0.0, doubtful_end_s
-        elif doubtful and start_s < doubtful_end_s - BEGINS_ANEW_S:
+        elif doubtful and start_s < doubtful_end_s - CLOCK_TOLERANCE_S:
             doubtful = []
         doubtful.append(packet)
         doubtful_duration_s += duration_s
@@ -85,8 +85,8 @@ class AudioSync:
             own_s: Its own time.
             output_s: Its time in the output.
         """
-        is_ahead = (own_s - self._frame_s) - (output_s - self.output_s) > BEGINS_ANEW_S
-        if is_ahead or self._frame_s - own_s > BEGINS_ANEW_S:
+        is_ahead = (own_s - self._frame_s) - (output_s - self.output_s) > CLOCK_TOLERANCE_S
+        if is_ahead or self._frame_s - own_s > CLOCK_TOLERANCE_S:
             self._parts.append(_Part(own_s, output_s - own_s, is_ahead))
         self._frame_s, self.output_s = own_s, output_s
 
@@ -96,8 +96,8 @@ class AudioSync:
         Args:
             own_s: Its own time. Packets come in the order of the file, each one or several times.
         """
-        self._ran_back = self._ran_back or self._audio_s - own_s > BEGINS_ANEW_S
-        self._jumped = self._jumped or own_s - self._audio_s > BEGINS_ANEW_S
+        self._ran_back = self._ran_back or self._audio_s - own_s > CLOCK_TOLERANCE_S
+        self._jumped = self._jumped or own_s - self._audio_s > CLOCK_TOLERANCE_S
         self._audio_s = own_s
         if (self._ran_back or self._jumped) and not self._find_part(own_s):
             return None

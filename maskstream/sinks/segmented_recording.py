@@ -11,7 +11,7 @@ from loguru import logger
 from maskstream.config.schema import VideoConfig
 from maskstream.sinks.video import VideoSink, new_video
 from maskstream.sinks.video_formats import require_recording_path
-from maskstream.stream.rates import BEGINS_ANEW_S
+from maskstream.stream.rates import CLOCK_TOLERANCE_S
 from maskstream.types import Frame, Output, SourceInfo
 
 _LONGEST_GAP_S: Final = 60.0
@@ -84,7 +84,7 @@ class SegmentedRecordingSink:
         if (frame.width, frame.height) != self._size:
             return f"{frame.width}x{frame.height} instead of {self._size[0]}x{self._size[1]}"
         step_s = frame.time_s - self._last_s
-        if -step_s > BEGINS_ANEW_S:
+        if -step_s > CLOCK_TOLERANCE_S:
             return f"its time runs back by {-step_s:.0f} s"
         interval_s = 1 / (self._info().average_fps or inf)
         if step_s > max(_LONGEST_GAP_S, _GAP_INTERVALS * interval_s):

@@ -20,7 +20,7 @@ from maskstream.io.output_paths import image_beside, require_summary_path
 from maskstream.io.text_file import iso_8601
 from maskstream.rendering.palette import LABEL_TEXT
 from maskstream.sinks.summary_plot import plot_timelines
-from maskstream.stream.rates import BEGINS_ANEW_S, Pace
+from maskstream.stream.rates import CLOCK_TOLERANCE_S, Pace
 from maskstream.stream.states import StateChange
 from maskstream.types import FrameResult, Label, Output
 
@@ -105,7 +105,7 @@ class SourceSummary:
 
     def _now_s(self, timestamp: Timestamp) -> float:
         """Return the time of the summary at a frame."""
-        if self._offset_s + timestamp.time_s < self.last.time_s - BEGINS_ANEW_S:
+        if self._offset_s + timestamp.time_s < self.last.time_s - CLOCK_TOLERANCE_S:
             self.begin_again()
         if self._begins_again:
             self._begins_again = False

@@ -4,7 +4,7 @@ from fractions import Fraction
 from math import inf
 from typing import Final
 
-from maskstream.stream.rates import BEGINS_ANEW_S
+from maskstream.stream.rates import CLOCK_TOLERANCE_S
 
 LONGEST_STILL_S: Final = 3600.0
 """One frame is shown for at most this time."""
@@ -19,8 +19,8 @@ _NOMINAL_S: Final = 0.04
 class VideoTimestamps:
     """Assigns a pts to each frame of a source: its own time where possible, and always later than the previous frame.
 
-    Where the clock runs back by more than `BEGINS_ANEW_S`, or jumps by more than `LONGEST_STILL_S`, the video continues without
-    the gap, and later frames keep their distances. A single frame with a wrong time does not move the others.
+    Where the clock runs back by more than `CLOCK_TOLERANCE_S`, or jumps by more than `LONGEST_STILL_S`, the video continues
+    without the gap, and later frames keep their distances. A single frame with a wrong time does not move the others.
     """
 
     def __init__(self, unit_s: Fraction, longest_units: int, end_s: float = inf, average_fps: float | None = None) -> None:
@@ -68,7 +68,7 @@ class VideoTimestamps:
     def jumps(self, time_s: float) -> bool:
         """Return whether a frame is far from the latest one, so that only the next frame shows which clock is right."""
         step_s = time_s - self.own_s
-        return self.last is not None and not -BEGINS_ANEW_S <= step_s <= _LONGEST_JUMP_S
+        return self.last is not None and not -CLOCK_TOLERANCE_S <= step_s <= _LONGEST_JUMP_S
 
     def pts(self, time_s: float, duration_s: float, next_s: float | None = None) -> int:
         """Return the pts of a frame, in units of the time base.
@@ -96,14 +96,14 @@ class VideoTimestamps:
 
     def _is_single_wrong_time(self, time_s: float, next_s: float) -> bool:
         """Return whether the next frame continues the clock that this frame leaves."""
-        return self.jumps(time_s) and not self.jumps(next_s) and abs(next_s - time_s) > BEGINS_ANEW_S
+        return self.jumps(time_s) and not self.jumps(next_s) and abs(next_s - time_s) > CLOCK_TOLERANCE_S
 
     def _after(self, last: int, own: int) -> int:
         """Return the pts of a frame after the latest one, and update offset, delay and usual step."""
         with_offset = own + self._offset
         catches_up = last < own and abs(own - self.next) <= abs(with_offset - self.next)
         wanted = own if catches_up else with_offset
-        runs_back = (last - wanted) * self.unit_s > BEGINS_ANEW_S
+        runs_back = (last - wanted) * self.unit_s > CLOCK_TOLERANCE_S
         jumps_too_far = wanted > self.next + self._longest_still
         is_clock_kept = not runs_back and not jumps_too_far and self._is_likely(last, wanted)
         allowed = wanted if is_clock_kept else self.next

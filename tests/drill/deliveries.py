@@ -1,9 +1,10 @@
 """Delivery of events and closing of outputs: errors in the program, a receiver that is down, a full disk."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from tests.drill.cameras import RtspCamera, one_camera, unused_port
 from tests.drill.child import Child, child, decoded, expect, lines, namespace
@@ -45,13 +46,10 @@ def _arrived(*posts: Posts) -> set[tuple[str, int]]:
 def _internal_errors(table: Table, folder: Path, camera: RtspCamera) -> None:
     promised = "logged once, retried, every event arrives"
     with table.case("the code that posts events raises an unexpected error, twice", promised) as row:
-        with (
-            web_receiver() as posts,
-            _sending(
-                *(table, folder, camera, int(posts.url.split(":")[2].split("/")[0]), folder / "events.db"),
-                faults=["raising_webhook=2"],
-            ) as run,
-        ):
+        with ExitStack() as running:
+            posts = running.enter_context(web_receiver())
+            port = urlsplit(posts.url).port or 0
+            run = running.enter_context(_sending(table, folder, camera, port, folder / "events.db", faults=["raising_webhook=2"]))
             run.wait_for("an event", lambda: _written(folder))
             before = _written(folder)
             run.wait_for("its post", lambda: before <= _arrived(posts))

@@ -67,7 +67,7 @@ def _settings(table: Table, run: Child, listed: Listed, output: Path) -> None:
         applied = datetime.now(UTC)  # frames captured before may still be in the models
         run.wait_for("frames captured after it", lambda: len(run.records("gate", since=applied)) >= _FRAMES)
         expect(not any(record["faces"] for record in run.records("gate", since=applied)), "faces below the threshold")
-        expect(run.states("gate") == ["connecting", "online"], f"its states were {run.states('gate')}")
+        expect(run.states("gate").count("connecting") == 1, f"its states were {run.states('gate')}")
         files = sorted(path.name for path in output.iterdir())
         expect(files == ["gate.mp4", "yard.mp4"], f"recordings: {files}")
         row.saw(f"applied after {took_s:.1f} s")
@@ -101,7 +101,7 @@ def _typo(table: Table, run: Child, listed: Listed, url: str) -> None:
         listed.write()
         took_s = run.wait_for("it is online", lambda: "online" in run.states("lab"))
         run.wait_for_frames(_FRAMES, "lab")
-        expect(run.states("gate") == ["connecting", "online"], "another was opened again")
+        expect(run.states("gate").count("connecting") == 1, "another was opened again")
         row.saw(f"online {took_s:.1f} s after it was corrected")
 
 

@@ -73,7 +73,11 @@ def odd_faces(_: str) -> None:
 
     def face(box: Sequence[float], points: Sequence[Sequence[float]], scores: Sequence[float] = (1, 1, 1)) -> Detection:
         return Detection(
-            *(np.array(box, np.float32), 0.99, np.array(points, np.float32), np.array(scores, np.float32)), FACE_KEYPOINTS
+            box_xyxy=np.array(box, np.float32),
+            score=0.99,
+            keypoints_xy=np.array(points, np.float32),
+            keypoint_scores=np.array(scores, np.float32),
+            keypoint_names=FACE_KEYPOINTS,
         )
 
     def odd(images: Sequence[BgrImage]) -> list[list[Detection]]:

@@ -33,7 +33,20 @@ NOW = Timestamp(10, 0.4, None)
 def event(number: int, phase: Phase = Phase.START, sequence: int = 0, source_id: str = "door") -> MaskEvent:
     best = Observation(NOW, 0.97, np.array([1, 2, 30, 40], np.float32), b"\xff\xd8jpeg")
     cause = "mask" if phase is Phase.END else None
-    return MaskEvent(f"e{number}", sequence, phase, Label.NO_MASK, source_id, number, None, NOW, NOW, 0.99, best, cause)
+    return MaskEvent(
+        event_id=f"e{number}",
+        sequence=sequence,
+        phase=phase,
+        label=Label.NO_MASK,
+        source_id=source_id,
+        person=number,
+        zone=None,
+        began=NOW,
+        last=NOW,
+        confidence=0.99,
+        best=best,
+        cause=cause,
+    )
 
 
 @contextmanager

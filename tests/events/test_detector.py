@@ -65,7 +65,10 @@ def test_an_open_event_has_an_update_every_update_s() -> None:
     detector = EventDetector(config(update_s=2.0))
     found = detected(detector, span(0, 8, BARE))
     assert [(event.phase, event.sequence, event.last.time_s) for event in found] == [
-        *((START, 0, 1.0), (UPDATE, 1, 3.0), (UPDATE, 2, 5.0), (UPDATE, 3, 7.0))
+        (START, 0, 1.0),
+        (UPDATE, 1, 3.0),
+        (UPDATE, 2, 5.0),
+        (UPDATE, 3, 7.0),
     ]
 
 

@@ -15,8 +15,24 @@ from tests.tracking.made import frame_at, output_with
 
 FULL_DEVICE = Path("/dev/full")
 EVENT_KEYS = {
-    *("type", "event_id", "sequence", "phase", "label", "source", "person", "zone", "began_s", "began_utc", "last_s", "last_utc"),
-    *("ended_s", "ended_utc", "duration_s", "cause", "confidence", "best"),
+    "type",
+    "event_id",
+    "sequence",
+    "phase",
+    "label",
+    "source",
+    "person",
+    "zone",
+    "began_s",
+    "began_utc",
+    "last_s",
+    "last_utc",
+    "ended_s",
+    "ended_utc",
+    "duration_s",
+    "cause",
+    "confidence",
+    "best",
 }
 
 
@@ -24,7 +40,20 @@ def event(phase: Phase = Phase.START, cause: str | None = None, crop: bytes | No
     wall = datetime(2026, 11, 22, 12, 0, 1, 500000, tzinfo=UTC)
     began, last = Timestamp(10, 1.0, wall), Timestamp(40, 2.25, wall)
     best = Observation(last, 0.98765, np.array([1, 2, 30.129, 40], np.float32), crop)
-    return MaskEvent("abc", 0, phase, Label.NO_MASK, "door", 3, "hall", began, last, 0.99999, best, cause)
+    return MaskEvent(
+        event_id="abc",
+        sequence=0,
+        phase=phase,
+        label=Label.NO_MASK,
+        source_id="door",
+        person=3,
+        zone="hall",
+        began=began,
+        last=last,
+        confidence=0.99999,
+        best=best,
+        cause=cause,
+    )
 
 
 def test_the_record_of_an_event() -> None:

@@ -124,7 +124,7 @@ def test_nothing_is_left_out_silently(folder: Path, config: Config, said: list[s
         assert [camera.name for camera in read_cameras(["rec"], config)] == ["rec/clip.mp4"]
     assert said == [
         "INFO rec: left out: of other kinds: 1002 (1000 .txt, 1 .pdf, 1 without a suffix: 0.txt, 1.txt, 2.txt and 999 more); "
-        "folders, which --recursive reads too: 2 (one, two); "
+        "folders, which --recursive also reads: 2 (one, two); "
         "pipes, devices and broken links: 3 (gone, pipe.ts, socket); hidden or of the system: 5\n"
     ]
 
@@ -314,7 +314,7 @@ def test_limits_and_outputs_that_are_there(folder: Path, run_here: Run) -> None:
     Path("out/2.mp4").write_bytes(b"mine")
     code, said = run_here("--source", "rec/*.mp4", "--output", "out", "--no-overwrite")
     assert (code, Path("out/2.mp4").read_bytes(), len(list(Path("out").iterdir()))) == (5, b"mine", 1)
-    assert "out/2.mp4: is there already" in said
+    assert "out/2.mp4: already exists" in said
     code, said = run_here("--source", "rec/*.mp4", "--output", "out", "--max-frames", "2", "--jsonl", "all.jsonl")
     assert code == 0, said
     assert len(Path("all.jsonl").read_text().splitlines()) == 4

@@ -25,8 +25,18 @@ from tests.video_files import output_of, plain
 REPOSITORY = Path(__file__).resolve().parents[2]
 RECORD_KEYS = {"source", "file", "frame", "time_s", "time_utc", "faces", "timing_ms"}
 FACE_KEYS = {
-    *("id", "label", "confidence", "steady_label", "steady_confidence", "judged", "score"),
-    *("detection_box", "box", "quad", "keypoints", "zone"),
+    "id",
+    "label",
+    "confidence",
+    "steady_label",
+    "steady_confidence",
+    "judged",
+    "score",
+    "detection_box",
+    "box",
+    "quad",
+    "keypoints",
+    "zone",
 }
 CSV_HEADER = "source,file,frame,time_s,time_utc,id,label,confidence,steady_label,steady_confidence,score,x_min,y_min,x_max,y_max"
 FULL_DEVICE = Path("/dev/full")

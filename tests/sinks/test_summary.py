@@ -105,7 +105,7 @@ def test_still_images_are_not_counted(tmp_path: Path) -> None:
 
 
 def test_a_path_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(SinkError, match="there is no folder"):
+    with pytest.raises(SinkError, match="does not exist; create it"):
         SummarySink(str(tmp_path / "missing" / "summary.json"), EventDetector(load_config()))
     (tmp_path / "summary.png").mkdir()
     with pytest.raises(SinkError, match=r"summary\.png"):

@@ -13,7 +13,7 @@ from maskstream.config.schema import Config, NetworkConfig
 from maskstream.errors import SourceOpenError
 from maskstream.sources import UrlOpener, UrlSource
 from maskstream.stream.source_states import SourceStates
-from tests.liars import Caller, Liar
+from tests.faulty_servers import Client, FaultyServer
 from tests.rtsp_camera import RtspCamera, running
 from tests.servers import RtspServer, rtsp_server
 from tests.slowness import promised, slowness
@@ -48,17 +48,17 @@ class Setup:
         self.asked: list[str] = []
         """The transport of each SETUP."""
 
-    def __call__(self, caller: Caller) -> None:
-        if caller.method == "DESCRIBE":
+    def __call__(self, client: Client) -> None:
+        if client.method == "DESCRIBE":
             kind = ("Content-Type: application/sdp", f"Content-Length: {len(DESCRIPTION)}")
-            caller.rtsp("200 OK", *kind, body=DESCRIPTION)
-        elif caller.method == "SETUP":
-            transport = "tcp" if "RTP/AVP/TCP" in caller.head else "udp"
+            client.rtsp("200 OK", *kind, body=DESCRIPTION)
+        elif client.method == "SETUP":
+            transport = "tcp" if "RTP/AVP/TCP" in client.head else "udp"
             self.asked.append(transport)
-            asked = next(line for line in caller.head.splitlines() if line.startswith("Transport:"))
-            caller.rtsp(self._answers[transport], "Session: 1", f"{asked};server_port=9-10")
+            asked = next(line for line in client.head.splitlines() if line.startswith("Transport:"))
+            client.rtsp(self._answers[transport], "Session: 1", f"{asked};server_port=9-10")
         else:
-            caller.rtsp("200 OK", "Session: 1")
+            client.rtsp("200 OK", "Session: 1")
 
 
 def test_the_default_is_tcp_and_then_udp(config: Config) -> None:
@@ -82,21 +82,21 @@ def test_auto_finds_the_transport_and_remembers_it(
 )
 def test_all_answers_that_refuse_tcp(status: str) -> None:
     setup = Setup(tcp=status, udp=status)
-    with Liar(setup) as liar:
-        refusal(f"rtsp://127.0.0.1:{liar.port}/", network())
+    with FaultyServer(setup) as server:
+        refusal(f"rtsp://127.0.0.1:{server.port}/", network())
     assert [transport for transport, _ in groupby(setup.asked)] == ["tcp", "udp"]
 
 
 def test_a_camera_that_has_neither() -> None:
-    with Liar(Setup(*["461 Unsupported Transport"] * 2)) as liar:
-        assert "the camera does not support this transport" in refusal(f"rtsp://127.0.0.1:{liar.port}/", network())
+    with FaultyServer(Setup(*["461 Unsupported Transport"] * 2)) as server:
+        assert "the camera does not support this transport" in refusal(f"rtsp://127.0.0.1:{server.port}/", network())
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 def test_a_transport_that_is_forced_is_the_only_one(transport: str) -> None:
     setup = Setup(*["461 Unsupported Transport"] * 2)
-    with Liar(setup) as liar:
-        reason = refusal(f"rtsp://127.0.0.1:{liar.port}/", network(transport=transport))
+    with FaultyServer(setup) as server:
+        reason = refusal(f"rtsp://127.0.0.1:{server.port}/", network(transport=transport))
     assert setup.asked == [transport]
     assert "set network.transport to auto" in reason
 
@@ -105,26 +105,26 @@ def test_a_transport_that_is_forced_is_the_only_one(transport: str) -> None:
     ("status", "why"), [("401 Unauthorized", "(401)"), ("403 Forbidden", "(403)"), ("404 Not Found", "(404)")]
 )
 def test_a_refusal_that_is_not_about_the_transport_causes_one_request(status: str, why: str) -> None:
-    def refuse(caller: Caller) -> None:
-        caller.rtsp(status, 'WWW-Authenticate: Basic realm="camera"')
+    def refuse(client: Client) -> None:
+        client.rtsp(status, 'WWW-Authenticate: Basic realm="camera"')
 
-    with Liar(refuse) as liar:
-        assert why in refusal(f"rtsp://me:secret@127.0.0.1:{liar.port}/", network())
-    assert liar.connections == 1
+    with FaultyServer(refuse) as server:
+        assert why in refusal(f"rtsp://me:secret@127.0.0.1:{server.port}/", network())
+    assert server.connections == 1
 
 
 def test_a_camera_that_is_silent_takes_the_time_to_open_once() -> None:
-    def silence(caller: Caller) -> None:
-        caller.trickle(b"")
+    def silence(client: Client) -> None:
+        client.trickle(b"")
 
-    with Liar(silence) as liar, promised(1.3):
-        assert "no frame within 0.7 s" in refusal(f"rtsp://127.0.0.1:{liar.port}/", network(open_timeout_s=0.7))
-    assert liar.connections == 1
+    with FaultyServer(silence) as server, promised(1.3):
+        assert "no frame within 0.7 s" in refusal(f"rtsp://127.0.0.1:{server.port}/", network(open_timeout_s=0.7))
+    assert server.connections == 1
 
 
 def test_udp_behind_a_firewall_is_reported() -> None:
-    with Liar(Setup(tcp="461 Unsupported Transport", udp="200 OK")) as liar, promised(1.9):
-        said = refusal(f"rtsp://127.0.0.1:{liar.port}/", network(open_timeout_s=1))
+    with FaultyServer(Setup(tcp="461 Unsupported Transport", udp="200 OK")) as server, promised(1.9):
+        said = refusal(f"rtsp://127.0.0.1:{server.port}/", network(open_timeout_s=1))
     assert "the camera refuses TCP, and no data arrives over UDP; check the camera, and firewalls on the way" in said
 
 

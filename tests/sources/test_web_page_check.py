@@ -82,7 +82,7 @@ def test_the_path_of_what_a_user_gives(folder: Path, given: str, location: str) 
 def test_a_file_url_is_read_under_its_path(folder: Path, config: Config) -> None:
     (camera,) = read_cameras([f"file://{folder}/a%20b.mp4"], config)
     assert (camera.name, camera.location, location_kind(camera.location)) == (f"{folder}/a b.mp4", f"{folder}/a b.mp4", "file")
-    with pytest.raises(SourceOpenError, match="names a file of the machine nas; give file:///PATH"):
+    with pytest.raises(SourceOpenError, match="names a file on the machine nas; give file:///PATH"):
         read_cameras(["file://nas/share/a.mp4"], config)
 
 
@@ -101,7 +101,7 @@ def test_paths_that_lead_nowhere(folder: Path, location: str, words: str) -> Non
 
 
 def test_a_nul_byte(config: Config) -> None:
-    with pytest.raises(SourceOpenError, match=r"^a\\x00b: no location has a NUL byte in it"):
+    with pytest.raises(SourceOpenError, match=r"^a\\x00b: a location must not contain a NUL byte"):
         read_cameras(["a\0b"], config)
     with pytest.raises(SourceOpenError, match=r"^a\\x00b: not a valid path: embedded null byte"):
         FileSource("a\0b")
@@ -120,5 +120,5 @@ def test_a_folder_that_may_not_be_read(folder: Path, config: Config, monkeypatch
         raise PermissionError(13, "Permission denied", path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(SourceOpenError, match=r"^locked: cannot be read: Permission denied; check who may read it"):
+    with pytest.raises(SourceOpenError, match=r"^locked: cannot be read: Permission denied; check its permissions"):
         read_cameras(["locked"], config)
