@@ -75,7 +75,7 @@ def test_the_first_screen_is_in_plain_words(full: Path) -> None:
         "2.5% 14 of 560 faces without a mask",
         "1.9% 12 of 640 faces with a mask",
         "5.2% 62 of 1,200 faces",
-        "10.6 33 in 310 images",
+        "10.6 per 100 images (33 in 310 images)",
     ):
         assert tile in words
     assert "310 images with 1,240 labelled faces" in words
