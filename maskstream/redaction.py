@@ -83,12 +83,11 @@ def one_line(text: str) -> str:
     """Return a text in one printable line: line breaks, other control characters and bytes that are not text are escaped."""
     if text.isprintable():
         return text
-    return "".join(_escaped(character) for character in text)
-
-
-def _escaped(character: str) -> str:
-    is_space = category(character) == "Zs"  # such as the ideographic space, which `isprintable` refuses
-    return character if character.isprintable() or is_space else repr(character)[1:-1]
+    shown: list[str] = []
+    for character in text:
+        is_space = category(character) == "Zs"  # such as the ideographic space, which `isprintable` refuses
+        shown.append(character if character.isprintable() or is_space else repr(character)[1:-1])
+    return "".join(shown)
 
 
 def _without_value(found: re.Match[str]) -> str:

@@ -58,12 +58,11 @@ class CameraWatch:
             return None
 
     def _stamps(self) -> list[_Stamp]:
-        return [_stamp(path) for path in self._lists]
-
-
-def _stamp(path: Path) -> _Stamp:
-    try:
-        stat = path.stat()
-    except OSError:
-        return None  # an editor may be replacing the file
-    return stat.st_ino, stat.st_mtime_ns, stat.st_size
+        stamps: list[_Stamp] = []
+        for path in self._lists:
+            try:
+                stat = path.stat()
+                stamps.append((stat.st_ino, stat.st_mtime_ns, stat.st_size))
+            except OSError:
+                stamps.append(None)  # an editor may be replacing the file
+        return stamps

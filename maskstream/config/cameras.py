@@ -92,21 +92,16 @@ def read_cameras(locations: Iterable[str], config: Config, command_line: Sequenc
                 cameras.append(camera)
                 all_overridden += overridden
         else:
-            cameras.append(_camera_of(plain_location(location), cameras, config))
+            place = plain_location(location)
+            name = source_name(place)  # with a number where another source differs only in its password or token
+            alike = [camera for camera in cameras if source_name(camera.location) == name and camera.location != place]
+            cameras.append(Camera(f"{name} {len(alike) + 1}" if alike else name, place, config))
     turns = Turns()
     cameras = [each for camera in cameras for each in _spread(camera, turns)]
-    _refuse_repeated_names(cameras)
-    _refuse_shared_pipes(cameras)
+    _require_distinct(cameras)
     if all_overridden:
         logger.warning("the command line overrides the list of cameras: {}", "; ".join(all_overridden))
     return cameras
-
-
-def _camera_of(location: str, before: Iterable[Camera], config: Config) -> Camera:
-    """Return a source named after its location, with a number where another source differs only in its password or token."""
-    name = source_name(location)
-    alike = [camera for camera in before if source_name(camera.location) == name and camera.location != location]
-    return Camera(f"{name} {len(alike) + 1}" if alike else name, location, config)
 
 
 def _spread(camera: Camera, turns: Turns) -> list[Camera]:
@@ -128,16 +123,11 @@ def _spread(camera: Camera, turns: Turns) -> list[Camera]:
         return [replace(camera, images=tuple(found.images))]
     batch = Batch(camera.name, turns)
     images = [replace(camera, batch=batch, images=tuple(found.images))] if found.images else []
-    return images + _videos_of(camera, found.videos, batch)
-
-
-def _videos_of(camera: Camera, videos: Sequence[str], batch: Batch) -> list[Camera]:
-    """Return a source for each video: named after its path, or after the camera where that has a name of its own."""
-    names = list(videos)
-    if camera.name != source_name(camera.location):
-        folder = os.path.commonpath([str(Path(video).parent) for video in videos])
-        names = [f"{camera.name}/{os.path.relpath(video, folder)}" for video in videos]
-    return [Camera(name, video, camera.config, batch) for name, video in zip(names, videos, strict=True)]
+    names = list(found.videos)
+    if camera.name != source_name(camera.location):  # a name of its own, which its videos get too
+        folder = os.path.commonpath([str(Path(video).parent) for video in found.videos])
+        names = [f"{camera.name}/{os.path.relpath(video, folder)}" for video in found.videos]
+    return images + [Camera(name, video, camera.config, batch) for name, video in zip(names, found.videos, strict=True)]
 
 
 def _why_nothing(found: Found) -> str:
@@ -152,14 +142,11 @@ def _why_nothing(found: Found) -> str:
     return f"no image or video in this folder; {_KNOWN_SUFFIXES}"
 
 
-def _refuse_repeated_names(cameras: Iterable[Camera]) -> None:
+def _require_distinct(cameras: Iterable[Camera]) -> None:
+    """Refuse two sources of the same name, and two that read one pipe: each would receive parts of the data."""
     for name, count in Counter(camera.name for camera in cameras).items():
         if count > 1:
             raise ConfigError(f"{name}: given twice; give each source once, and each camera a name of its own")
-
-
-def _refuse_shared_pipes(cameras: Iterable[Camera]) -> None:
-    """Refuse two sources that read one pipe: each would receive parts of the data."""
     read: dict[Hashable, str] = {}
     for camera in cameras:
         identity = pipe_identity(camera.location)
@@ -189,7 +176,13 @@ def _read_camera(entry: Any, origin: str, config: Config, command_line: Sequence
     if not isinstance(entry, Mapping):
         raise ConfigError(f"{origin}: expected name and url; {_EXAMPLE}")
     settings = dict(entry)
-    name, url = (_text(settings.pop(key, None), key, origin) for key in ("name", "url"))
+    texts: list[str] = []
+    for key in ("name", "url"):
+        text = settings.pop(key, None)
+        if not isinstance(text, str) or not text.strip():
+            raise ConfigError(f"{origin}: {key} is missing or not text; {_EXAMPLE}")
+        texts.append(text.strip())
+    name, url = texts
     origin = f"{origin} ({name})"
     _refuse_common(settings, origin)
     requested = refine(config, Layer(origin, settings))
@@ -209,12 +202,6 @@ def _differences(
             yield from _differences(value, requested[key], effective[key], f"{at}{key}.")
         elif requested[key] != effective[key]:
             yield f"{at}{key} is {effective[key]}, not {requested[key]}"
-
-
-def _text(value: object, key: str, origin: str) -> str:
-    if isinstance(value, str) and value.strip():
-        return value.strip()
-    raise ConfigError(f"{origin}: {key} is missing or not text; {_EXAMPLE}")
 
 
 def _refuse_common(settings: Mapping[str, Any], origin: str) -> None:

@@ -169,7 +169,10 @@ def _explain(error: ValidationError, kind: type[BaseModel], layers: Sequence[Lay
     origin = next((layer.origin for layer in reversed(layers) if _sets(layer.values, path)), layers[0].origin)
     key = ".".join(map(str, path))
     if first["type"] == "extra_forbidden":
-        return f"{origin}: unknown key {key}; {_suggestion(str(path[-1]), _keys_beside(kind, path))}"
+        known = _keys_beside(kind, path)
+        similar = get_close_matches(str(path[-1]), known, 1)
+        question = f"did you mean {similar[0]}? " if similar else ""
+        return f"{origin}: unknown key {key}; {question}allowed here: {', '.join(known)}"
     if first["type"] == "missing":
         return f"{origin}: {key} is missing; add it"
     value = HIDDEN if path[-1:] == ["secret"] else _shown(first["input"])
@@ -179,12 +182,6 @@ def _explain(error: ValidationError, kind: type[BaseModel], layers: Sequence[Lay
     while len(path) > 1 and isinstance(path[-1], int):  # the message names the list, not the item
         path.pop()
     return f"{origin}: {'.'.join(map(str, path))}: {value:.80} is not allowed; {reason}"
-
-
-def _suggestion(unknown: str, allowed: Sequence[str]) -> str:
-    similar = get_close_matches(unknown, allowed, 1)
-    question = f"did you mean {similar[0]}? " if similar else ""
-    return f"{question}allowed here: {', '.join(allowed)}"
 
 
 def _shown(value: object) -> str:

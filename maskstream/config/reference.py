@@ -108,8 +108,8 @@ def _row(key: str, field: Mapping[str, Any], default: object, schema: Mapping[st
 
 def allowed(field: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
     """Return the type and range of a field of a JSON Schema in words, such as `number, 0 to 1`."""
-    if "$ref" in field:
-        section = _resolved(schema, field["$ref"])
+    section = _section(schema, field)
+    if section is not None:
         return f"mapping with {', '.join(section['properties'])}"
     if "anyOf" in field:
         parts = [allowed(each, schema) for each in field["anyOf"]]
@@ -119,7 +119,8 @@ def allowed(field: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
     if field["type"] == "array":
         return f"list of {_length(field)}{allowed(field['items'], schema)}"
     if field["type"] == "object":
-        return f"mapping of {_keys(field)} to {allowed(field['additionalProperties'], schema)}"
+        keys = ", ".join(field.get("propertyNames", {}).get("enum", ["text"]))
+        return f"mapping of {keys} to {allowed(field['additionalProperties'], schema)}"
     return f"{_KINDS[field['type']]}{_range(field)}"
 
 
@@ -128,11 +129,6 @@ def _length(field: Mapping[str, Any]) -> str:
     if least is not None and least == most:
         return f"{least}: "
     return f"{least} or more: " if least is not None else ""
-
-
-def _keys(field: Mapping[str, Any]) -> str:
-    names = field.get("propertyNames", {})
-    return ", ".join(names["enum"]) if "enum" in names else "text"
 
 
 def _range(field: Mapping[str, Any]) -> str:
@@ -150,9 +146,7 @@ def _range(field: Mapping[str, Any]) -> str:
 
 def _section(schema: Mapping[str, Any], field: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return the section that a field of the top level contains, or None for a single setting."""
-    return _resolved(schema, field["$ref"]) if "$ref" in field else None
-
-
-def _resolved(schema: Mapping[str, Any], reference: str) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = schema["$defs"][reference.rpartition("/")[2]]
-    return found
+    if "$ref" not in field:
+        return None
+    section: Mapping[str, Any] = schema["$defs"][field["$ref"].rpartition("/")[2]]
+    return section
