@@ -9,7 +9,7 @@ from typing import Final, Literal
 from maskstream.io.image_formats import IMAGE_SUFFIXES
 from maskstream.io.jpeg import JPEG_START, JpegSequenceDetector
 
-Content = Literal["picture", "video", "multipart", "hls", "sdp", "ffconcat", "page"]
+Content = Literal["image", "video", "multipart", "hls", "sdp", "ffconcat", "page"]
 
 START_BYTES: Final = 64
 """The number of bytes that `content_of` checks."""
@@ -17,7 +17,7 @@ _IMAGES: Final = (
     *(JPEG_START, b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),  # TIFF, and BigTIFF
     *(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),  # JPEG 2000, in a file and bare
 )
-_RIFF: Final = {b"WEBP": "picture", b"AVI ": "video"}
+_RIFF: Final[dict[bytes, Content]] = {b"RIFFWEBP": "image", b"RIFFAVI ": "video"}
 _BMP_HEADERS: Final = (12, 16, 40, 52, 56, 64, 108, 124)
 _PPM: Final = re.compile(rb"P[1-6][ \t\r\n]+(?:#|\d)")
 _IMAGE_BRANDS: Final = re.compile(rb"avi[fs]|he[iv].|m[is]f1")
@@ -47,9 +47,13 @@ def content_of(start: bytes) -> Content | None:
     Args:
         start: The first `START_BYTES`, or all bytes where there are fewer. MPEG-TS is detected only with the second packet.
     """
+    riff = _RIFF.get(start[:4] + start[8:12])
+    if riff is not None:
+        return riff
     if _is_image(start):
-        return "picture"
-    if start.startswith(_VIDEOS) or start[4:8] in _MP4_BOXES or _RIFF.get(_riff(start)) == "video" or _is_mpeg_ts(start):
+        return "image"
+    is_mpeg_ts = len(start) > _TS_PACKET and start[0] == start[_TS_PACKET] == ord("G")
+    if start.startswith(_VIDEOS) or start[4:8] in _MP4_BOXES or is_mpeg_ts:
         return "video"
     for content, begins in _LISTS.items():
         if start.startswith(begins):
@@ -62,15 +66,7 @@ def content_of(start: bytes) -> Content | None:
 def _is_image(start: bytes) -> bool:
     is_bmp = start.startswith(b"BM") and int.from_bytes(start[14:18], "little") in _BMP_HEADERS
     is_brand = start[4:8] == b"ftyp" and _IMAGE_BRANDS.match(start[8:12]) is not None
-    return start.startswith(_IMAGES) or is_bmp or is_brand or _RIFF.get(_riff(start)) == "picture" or bool(_PPM.match(start))
-
-
-def _riff(start: bytes) -> bytes:
-    return start[8:12] if start.startswith(b"RIFF") else b""
-
-
-def _is_mpeg_ts(start: bytes) -> bool:
-    return len(start) > _TS_PACKET and start[0] == start[_TS_PACKET] == ord("G")
+    return start.startswith(_IMAGES) or is_bmp or is_brand or bool(_PPM.match(start))
 
 
 def index_is_last(start: bytes) -> bool:
@@ -102,6 +98,6 @@ def content_of_file(path: str) -> Content | None:
             detector = JpegSequenceDetector()
             while not (several := detector.has_second(data)) and len(data) < _LARGEST_JPEG and (chunk := file.read(_CHUNK)):
                 data += chunk
-            return "video" if several else "picture"
+            return "video" if several else "image"
     except (OSError, ValueError):
         return None

@@ -55,17 +55,15 @@ STREAMED_FORMATS: Final = ",".join((*_SENT, "matroska", "webm", "mov", "mp4", "a
 @cache
 def plain_formats() -> str:
     """Return the formats of FFmpeg with the video in the file itself, without those that draw text, as a list for FFmpeg."""
-    formats = (_input_format(name) for name in sorted(av.formats_available - PROGRAMS - _DRAWN_TEXT))
-    return ",".join(
-        known.name for known in formats if known is not None and av.format.Flags.no_file not in av.format.Flags(known.flags)
-    )
-
-
-def _input_format(name: str) -> av.ContainerFormat | None:
-    try:
-        return av.ContainerFormat(name, "r")
-    except ValueError:  # a format that can only be written
-        return None
+    names: list[str] = []
+    for name in sorted(av.formats_available - PROGRAMS - _DRAWN_TEXT):
+        try:
+            known = av.ContainerFormat(name, "r")
+        except ValueError:  # a format that can only be written
+            continue
+        if av.format.Flags.no_file not in av.format.Flags(known.flags):
+            names.append(known.name)
+    return ",".join(names)
 
 
 def whitelist(kind: str, formats: str | None = None) -> dict[str, str]:

@@ -24,12 +24,11 @@ def plain_name(name: str) -> str:
     Letters of all languages are kept, with their combining characters. A very long name is shortened and gets a hash.
     """
     composed = normalize("NFC", re.sub(r"^\w+://", "", name))
-    marked = "".join(character if _is_kept(character) else "\0" for character in composed)
+    marked = "".join(
+        character if character.isalnum() or character in "_.-" or category(character).startswith("M") else "\0"
+        for character in composed
+    )
     return shortened(re.sub("\0+", "_", marked).strip("._"), _MOST_STEM_BYTES) or "camera"
-
-
-def _is_kept(character: str) -> bool:
-    return character.isalnum() or character in "_.-" or category(character).startswith("M")
 
 
 def shortened(name: str, most_bytes: int) -> str:
@@ -58,17 +57,13 @@ class FileNames:
         """Return the requested name; where another source has it, the name with `_2`, `_3` before its suffix."""
         with self._lock:
             if (source_id, requested) not in self._given:
-                name = self._first_free(requested)
+                path, name, number = Path(requested), requested, 1
+                while _folded(name) in self._taken:
+                    number += 1
+                    name = f"{path.stem}_{number}{path.suffix}"
                 self._taken.add(_folded(name))
                 self._given[source_id, requested] = name
             return self._given[source_id, requested]
-
-    def _first_free(self, requested: str) -> str:
-        if _folded(requested) not in self._taken:
-            return requested
-        path = Path(requested)
-        others = (f"{path.stem}_{number}{path.suffix}" for number in count(2))
-        return next(each for each in others if _folded(each) not in self._taken)
 
 
 def _folded(name: str) -> str:
@@ -112,9 +107,11 @@ def claim(path: str, first: int = 1) -> tuple[str, int]:
 
 def natural_order(paths: Iterable[str]) -> list[str]:
     """Sort paths in natural order: `image_2` before `image_10`, folder by folder, without regard to case."""
-    return sorted(paths, key=lambda path: ([_numbers_apart(part) for part in Path(path).parts], path))
 
+    def key(path: str) -> tuple[list[list[str | int]], str]:
+        # Text and numbers of each part in turn, text first: `a10.jpg` becomes `["a", 10, ".jpg"]`.
+        split = [re.split(r"(\d+)", part) for part in Path(path).parts]
+        apart = [[int(piece) if odd % 2 else piece.casefold() for odd, piece in enumerate(pieces)] for pieces in split]
+        return apart, path
 
-def _numbers_apart(name: str) -> list[str | int]:
-    """Return text and numbers in turn, text first: `a10.jpg` becomes `["a", 10, ".jpg"]`."""
-    return [int(part) if odd % 2 else part.casefold() for odd, part in enumerate(re.split(r"(\d+)", name))]
+    return sorted(paths, key=key)

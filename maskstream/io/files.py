@@ -82,17 +82,13 @@ def csv_text(rows: Iterable[Iterable[Any]], *, bom: bool = False) -> str:
         rows: Texts, numbers, and None for an empty cell.
         bom: Whether to begin with a byte order mark, which Excel needs to read UTF-8.
     """
-    return ("\ufeff" if bom else "") + "".join(map(_csv_row, rows))
-
-
-def _csv_row(row: Iterable[Any]) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer).writerow([_cell(value) for value in row])  # with its default line end it also quotes carriage returns
-    return buffer.getvalue().removesuffix("\r\n") + "\n"
-
-
-def _cell(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    lines = ["\ufeff" if bom else ""]
+    for row in rows:
+        cells = [f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value for value in row]
+        buffer = io.StringIO()
+        csv.writer(buffer).writerow(cells)  # with its default line end it also quotes carriage returns
+        lines.append(buffer.getvalue().removesuffix("\r\n") + "\n")
+    return "".join(lines)
 
 
 def abandon(stream: IO[Any]) -> None:
@@ -117,7 +113,8 @@ def replace_file(path: Path, content: bytes | memoryview, *, like_folder: bool =
         SinkError: The file cannot be written. No partial file remains.
     """
     try:
-        if _is_file_or_new(path):
+        is_new = not os.path.lexists(path) or not path.exists()
+        if is_new or path.is_file() or path.is_dir():
             _replace(Path(os.path.realpath(path)), content, like_folder=like_folder)
         else:
             with path.open("wb") as device:
@@ -126,10 +123,6 @@ def replace_file(path: Path, content: bytes | memoryview, *, like_folder: bool =
         raise SinkError(
             f"{one_line(str(path))}: cannot be written: {error.strerror}; make room or choose another place"
         ) from error
-
-
-def _is_file_or_new(path: Path) -> bool:
-    return not os.path.lexists(path) or not path.exists() or path.is_file() or path.is_dir()
 
 
 def _replace(target: Path, content: bytes | memoryview, *, like_folder: bool) -> None:

@@ -199,7 +199,7 @@ def _list_for(found: Found, path: str, mode: int, videos: Collection[str]) -> li
     if suffix in VIDEO_SUFFIXES or suffix in videos:
         return found.videos
     content = content_of_file(path) if not suffix and stat.S_ISREG(mode) else None
-    if content == "picture":
+    if content == "image":
         return found.images
     return found.videos if content == "video" else found.others
 

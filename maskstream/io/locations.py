@@ -46,7 +46,7 @@ def location_kind(location: str) -> Kind:
     suffix = Path(location).suffix.lower()
     if content == "sdp" or (suffix == _DESCRIPTION and stat.S_ISREG(mode_of(location))):
         return "url"
-    is_image = content == "picture" or (content != "video" and suffix in IMAGE_SUFFIXES)
+    is_image = content == "image" or (content != "video" and suffix in IMAGE_SUFFIXES)
     return "images" if is_image and suffix != _ANIMATION else "file"
 
 

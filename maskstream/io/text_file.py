@@ -110,18 +110,15 @@ class TextSink:
         try:
             yield
         except OSError as error:
-            self._give_up()
+            # Discard the text: closing the file or ending the interpreter would write it again.
+            if self._stays_open:
+                abandon(self._file)
+            else:
+                with suppress(OSError):
+                    self._file.close()
             if isinstance(error, BrokenPipeError):
                 raise SinkClosed(f"{self._path}: the reader closed it") from error
             raise SinkError(f"{self._path}: cannot be written: {error.strerror}; make room or choose another place") from error
-
-    def _give_up(self) -> None:
-        """Discard the text that could not be written: closing the file or ending the interpreter would write it again."""
-        if self._stays_open:
-            abandon(self._file)
-        else:
-            with suppress(OSError):
-                self._file.close()
 
 
 def _opened(path: str, flags: int) -> int:

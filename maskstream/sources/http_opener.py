@@ -91,10 +91,10 @@ class HttpOpener:
         for _ in range(_MAX_PLAYLISTS):
             first = self._first = self._next = self._open(url, self._options, is_first=True)
             content = _supported_content(first.start)
-            if content == "picture":
+            if content == "image":
                 self.image = first.single_image()
             if content != "hls":
-                may_be_mjpeg = self.image is None and content in (None, "multipart", "picture")
+                may_be_mjpeg = self.image is None and content in (None, "multipart", "image")
                 return url, self._mjpeg_format(first) if may_be_mjpeg else None
             target = self._resolve_redirects(url) if first.is_redirected else None
             if target is not None and target != url:

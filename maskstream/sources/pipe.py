@@ -217,7 +217,7 @@ def _read_image(pipe: Pipe) -> bytes:
     detector, data = JpegSequenceDetector(), bytearray()
     while chunk := pipe.read(_CHUNK):
         data += chunk
-        is_other = len(data) >= START_BYTES and content_of(bytes(data[:START_BYTES])) != "picture"
+        is_other = len(data) >= START_BYTES and content_of(bytes(data[:START_BYTES])) != "image"
         if is_other or detector.has_second(data) or len(data) > _MAX_IMAGE_BYTES:
             raise SourceOpenError(f"{pipe.name}: the data is not one image; choose an --output that ends in .mp4")
     if not data:

@@ -60,13 +60,13 @@ class _Fetcher:
                 if self._multipart:
                     image = first_image(file, allowance.max_bytes)
                 else:
-                    image = file.single_image() if content == "picture" else None
+                    image = file.single_image() if content == "image" else None
         except (av.FFmpegError, LimitReached) as error:  # FFmpeg's own text contains the password
             why, kind = reason_of_fetch(self._url, error, allowance, self._ca_file)
         else:
             if image is not None:
                 return image
-            unexpected = "multipart" if content == "picture" else content
+            unexpected = "multipart" if content == "image" else content
             what = _UNEXPECTED.get(unexpected, "no image; check the path after the host")
             why, kind = f"the server sends {what}", SourceOpenError
         raise kind(why)

@@ -27,7 +27,7 @@ def saved(kind: str, **options: object) -> bytes:
 def test_all_that_is_written_is_known_as_an_image(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"picture{suffix}"
     write_image(path, four_corners((64, 32)))
-    assert content_of(path.read_bytes()[:START_BYTES]) == "picture"
+    assert content_of(path.read_bytes()[:START_BYTES]) == "image"
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_all_that_is_written_is_known_as_an_image(tmp_path: Path, suffix: str) -
     ],
 )
 def test_images_by_their_first_bytes(start: bytes) -> None:
-    assert content_of(start) == "picture"
+    assert content_of(start) == "image"
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ class Device:
         with self._busy:
             self.reading.set()
             self.go_on.wait(LONGEST_S)
-        return "picture"
+        return "image"
 
     def release(self) -> None:
         assert self._busy.acquire(blocking=False), "released while it was read"
@@ -54,7 +54,7 @@ def test_reads_until_it_is_closed() -> None:
     device = Device()
     device.go_on.set()
     guard = ReadGuard(device.release)
-    assert [guard.read(device.read), guard.read(device.read)] == ["picture", "picture"]
+    assert [guard.read(device.read), guard.read(device.read)] == ["image", "image"]
     guard.close()
     assert guard.read(device.read) is None
     assert device.released == 1
