@@ -59,7 +59,7 @@ class Cleaner:
         is_complete = True
         for entry in entries:
             label, ignore = self._names.label_of(entry)
-            box_xyxy = self._fit(_in_pixels(entry, self._size))
+            box_xyxy = self._fit(entry)
             if box_xyxy is None:
                 is_complete = False
             else:
@@ -78,10 +78,13 @@ class Cleaner:
         if swapped:
             self._add(ProblemKind.MENDED, f"corners of {swapped} of {len(entries)} boxes are in the wrong order; corrected")
 
-    def _fit(self, box: Box) -> FloatArray | None:
-        """Return the part of a box (4,) inside the image; None if the box cannot be used."""
-        x1, y1, x2, y2 = box
+    def _fit(self, entry: Entry) -> FloatArray | None:
+        """Return the part of a box (4,) inside the image, in pixels; None if the box cannot be used."""
+        x1, y1, x2, y2 = entry.box_xyxy
         width, height = self._size
+        if entry.relative:
+            x1, y1, x2, y2 = x1 * width, y1 * height, x2 * width, y2 * height
+        box = (x1, y1, x2, y2)
         fault = self._fault(box)
         if fault is not None:
             is_fraction = 0 < min(x2 - x1, y2 - y1) < SMALLEST_PX and max(map(abs, box)) <= 1
@@ -109,7 +112,8 @@ class Cleaner:
         """Leave out the second of two equal boxes; refuse it if it has another class."""
         single: list[LabelledFace] = []
         for face in faces:
-            index = next((index for index, other in enumerate(single) if _is_same(face, other)), None)
+            distances = [float(np.abs(face.box_xyxy - other.box_xyxy).max()) for other in single]
+            index = next((index for index, distance in enumerate(distances) if distance <= SAME_WITHIN_PX), None)
             if index is None:
                 single.append(face)
                 continue
@@ -133,15 +137,3 @@ def _clip(box: Box, size: tuple[int, int]) -> FloatArray:
     x1, y1, x2, y2 = box
     width, height = size
     return np.array([max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)], np.float32)
-
-
-def _in_pixels(entry: Entry, size: tuple[int, int]) -> Box:
-    if not entry.relative:
-        return entry.box_xyxy
-    x1, y1, x2, y2 = entry.box_xyxy
-    width, height = size
-    return x1 * width, y1 * height, x2 * width, y2 * height
-
-
-def _is_same(face: LabelledFace, other: LabelledFace) -> bool:
-    return float(np.abs(face.box_xyxy - other.box_xyxy).max()) <= SAME_WITHIN_PX

@@ -8,7 +8,6 @@ import numpy as np
 
 from maskstream.annotations.label_files import LabelFile
 from maskstream.annotations.raw_labels import (
-    Box,
     BrokenLabel,
     Entry,
     LabelSet,
@@ -129,19 +128,16 @@ class _Parser:
     def _entries(self, annotations: list[dict[str, Any]]) -> Iterator[Entry]:
         for annotation in annotations:
             try:
-                yield self._to_entry(annotation)
+                names, label = self._class_of(annotation)
+                box = annotation.get("bbox")
+                if not isinstance(box, list) or len(box) != 4:
+                    raise BrokenLabel(f"bbox is {brief(box)}, expected x, y, width, height")
+                x, y, width, height = (to_number(number, "bbox") for number in box)
+                ignore = any(to_number(annotation.get(key) or 0, key) != 0 for key in ("iscrowd", "ignore"))
+                keypoints_xy = self._keypoints(annotation)
             except BrokenLabel as fault:
                 raise BrokenLabel(f"{_named(annotation)}: {fault}") from None
-
-    def _to_entry(self, annotation: dict[str, Any]) -> Entry:
-        names, label = self._class_of(annotation)
-        return Entry(
-            names,
-            _box(annotation.get("bbox")),
-            ignore=any(to_number(annotation.get(key) or 0, key) != 0 for key in ("iscrowd", "ignore")),
-            label=label,
-            keypoints_xy=self._keypoints(annotation),
-        )
+            yield Entry(names, (x, y, x + width, y + height), ignore=ignore, label=label, keypoints_xy=keypoints_xy)
 
     def _class_of(self, annotation: dict[str, Any]) -> tuple[tuple[str, ...], Label | None]:
         if "mask" in annotation:
@@ -183,10 +179,3 @@ def _face_points(names: object) -> tuple[int, ...] | None:
         return None
     found = [name.strip().casefold().replace(" ", "_").replace("-", "_") if isinstance(name, str) else "" for name in names]
     return tuple(map(found.index, FACE_KEYPOINTS)) if set(FACE_KEYPOINTS) <= set(found) else None
-
-
-def _box(value: object) -> Box:
-    if not isinstance(value, list) or len(value) != 4:
-        raise BrokenLabel(f"bbox is {brief(value)}, expected x, y, width, height")
-    x, y, width, height = (to_number(number, "bbox") for number in value)
-    return x, y, x + width, y + height

@@ -43,7 +43,9 @@ class Frame:
         if keypoints_xy is not None:
             keypoints_xy = keypoints_xy[[0, 2, 1]] if self.mirrored else keypoints_xy  # left and right eye
             keypoints_xy = self.move(keypoints_xy.astype(np.float64)).astype(np.float32)
-        return replace(entry, box_xyxy=_moved(entry.box_xyxy, self.move), keypoints_xy=keypoints_xy)
+        corners = self.move(np.array(entry.box_xyxy, np.float64).reshape(2, 2))
+        (x1, y1), (x2, y2) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+        return replace(entry, box_xyxy=(x1, y1, x2, y2), keypoints_xy=keypoints_xy)
 
 
 def find_frame(stated: Size, shape: ImageShape, entries: tuple[Entry, ...]) -> Frame | None:
@@ -58,7 +60,7 @@ def find_frame(stated: Size, shape: ImageShape, entries: tuple[Entry, ...]) -> F
     if stated == upright:
         return None
     differs = f"labelled as {stated[0]:g}x{stated[1]:g}, it is {shape.width}x{shape.height}"
-    if _are_alike(stated, upright):
+    if max(abs(stated[0] - upright[0]), abs(stated[1] - upright[1])) <= ROUNDING_PX:
         return Frame(f"{differs}; the boxes are kept")
     boxes = [entry.box_xyxy for entry in entries if not entry.relative and np.isfinite(entry.box_xyxy).all()]
     fits_unchanged = _fit(boxes, upright)
@@ -74,10 +76,6 @@ def find_frame(stated: Size, shape: ImageShape, entries: tuple[Entry, ...]) -> F
     if fits_unchanged:
         return Frame(f"{differs}, of another aspect ratio; the boxes fit unchanged and are kept")
     return Frame(f"{differs}, of another aspect ratio, and a box does not fit", usable=False)
-
-
-def _are_alike(size: Size, other: Size) -> bool:
-    return max(abs(size[0] - other[0]), abs(size[1] - other[1])) <= ROUNDING_PX
 
 
 def _is_in_proportion(size: Size, other: Size) -> bool:
@@ -108,9 +106,3 @@ def _rotation(stated: Size, stored: Size, orientation: int) -> Move:
         return np.stack([upright_x, upright_y], axis=1)
 
     return rotate
-
-
-def _moved(box: Box, move: Move) -> Box:
-    corners = move(np.array(box, np.float64).reshape(2, 2))
-    (x1, y1), (x2, y2) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
-    return x1, y1, x2, y2

@@ -63,7 +63,8 @@ def match_images(records: Iterable[Record], images: list[str], folder: Path, lab
     taken = {}
     for image, claim in claims.items():
         (_, taken[image]), *others = sorted(claim, key=lambda ranked: ranked[0])
-        problems += [_second(record, image, taken[image]) for _, record in others if not record.stray]
+        detail = f"second label of image {one_line(image)}, after {one_line(taken[image].where)}; left out"
+        problems += [Problem(ProblemKind.DUPLICATE, one_line(record.where), detail) for _, record in others if not record.stray]
     return Matching(taken, frozenset(doubtful - taken.keys()), tuple(problems))
 
 
@@ -76,11 +77,6 @@ def _without_image(record: Record, found: _Found | None) -> Problem:
         return Problem(ProblemKind.LABEL_WITHOUT_IMAGE, where, f"no image has the name {names}; left out")
     some = ", ".join(map(one_line, sorted(found.images)[:_NAMED_AT_MOST]))
     return Problem(ProblemKind.LABEL_WITHOUT_IMAGE, where, f"ambiguous: {len(found.images)} images fit ({some}); left out")
-
-
-def _second(record: Record, image: str, taken: Record) -> Problem:
-    detail = f"second label of image {one_line(image)}, after {one_line(taken.where)}; left out"
-    return Problem(ProblemKind.DUPLICATE, one_line(record.where), detail)
 
 
 @dataclass
@@ -126,14 +122,14 @@ class _Index:
     def _nearest(self, hint: Hint, images: list[str], similarity: int) -> _Found | None:
         if not images:
             return None
-        ranked = [(self._rank(hint, PurePosixPath(image), similarity), image) for image in images]
+        hinted = _folders(hint.folders)
+        ranked: list[tuple[Rank, str]] = []
+        for image in images:
+            actual = _folders(PurePosixPath(image).parts[:-1])
+            pairs = zip(reversed(self._labels + hinted), reversed(self._folder + actual), strict=False)
+            ranked.append(((similarity, hinted != actual, -_count_while_equal(pairs)), image))
         best = min(ranked)[0]
         return _Found(frozenset(image for rank, image in ranked if rank == best), best)
-
-    def _rank(self, hint: Hint, image: PurePosixPath, similarity: int) -> Rank:
-        hinted, actual = _folders(hint.folders), _folders(image.parts[:-1])
-        pairs = zip(reversed(self._labels + hinted), reversed(self._folder + actual), strict=False)
-        return similarity, hinted != actual, -_count_while_equal(pairs)
 
 
 def _folders(parts: tuple[str, ...]) -> tuple[str, ...]:

@@ -49,13 +49,13 @@ class Names:
 
     def _require_clear(self, entries: list[Entry], names: list[str]) -> None:
         """Refuse a name that is the only class name of a face and is ambiguous beside the other names."""
-        alone = {name for entry in entries if entry.label is None and self._is_without_class(entry) for name in entry.names}
+        alone: set[str] = set()
+        for entry in entries:
+            if entry.label is None and all(self._meanings[plain_name(name)] in _NO_CLASS for name in entry.names):
+                alone.update(entry.names)
         ambiguous = [name for name in ambiguous_names(names, self._meanings) if name in alone]
         if ambiguous:
             raise ConfigError(f"labels: {question(ambiguous, names, self._meanings)}")
-
-    def _is_without_class(self, entry: Entry) -> bool:
-        return all(self._meanings[plain_name(name)] in _NO_CLASS for name in entry.names)
 
     def label_of(self, entry: Entry) -> tuple[Label, bool]:
         """Return the class of a face, and whether one of its names means `ignore`.

@@ -22,7 +22,6 @@ from maskstream.config.schema import LabelMeaning
 from maskstream.errors import ConfigError, SourceError
 from maskstream.io.files import one_line
 from maskstream.io.images import image_shape
-from maskstream.types import FloatArray
 
 _REFUSED_IF_STRICT: Final = (
     ProblemKind.UNREADABLE_IMAGE,
@@ -71,11 +70,11 @@ def read_annotations(folder: Path, labels: Path | None, options: ReadOptions) ->
     except OSError as error:
         raise ConfigError(f"{one_line(str(error.filename))}: cannot be read: {error.strerror}; check its permissions") from error
     matching = match_images(found.records, names, folder, _folder_of(labels or folder))
-    builder = _Builder(folder, options, matching)
+    builder = _Builder(folder, options, matching, found)
     usable = (record for record in matching.records.values() if record.broken is None)
     counts = builder.names.count(usable, found.class_names)
     images = builder.build_all(names)
-    problems = (*_problems_of(found), *matching.problems, *builder.problems)
+    problems = tuple(builder.problems)
     if options.strict:
         _refuse(problems, labels or folder)
     if not images:
@@ -89,11 +88,6 @@ def read_annotations(folder: Path, labels: Path | None, options: ReadOptions) ->
         coco_image_ids={record.image_id: name for name, record in matching.records.items() if record.image_id is not None},
         coco_categories=found.categories,
     )
-
-
-def _problems_of(found: LabelSet) -> list[Problem]:
-    faults = [Problem(ProblemKind.BROKEN_LABEL, one_line(where), detail) for where, detail in found.faults]
-    return faults + [Problem(ProblemKind.MENDED, one_line(where), detail) for where, detail in found.mended]
 
 
 def _folder_of(labels: Path) -> Path:
@@ -112,16 +106,12 @@ def _read_labels(labels: Path, wanted: LabelFormat | None) -> LabelSet:
         found = parse_yolo(of_format, _folder_of(labels))
     else:
         found = parse_voc(of_format) if chosen == "voc" else parse_vott(of_format)
-    return replace(found, records=(*found.records, *_broken(files, chosen)))
-
-
-def _broken(files: list[LabelFile], chosen: LabelFormat) -> list[Record]:
-    """Return the files that have the suffix of the format, but not its content."""
-    return [
+    broken = [  # files that have the suffix of the format, but not its content
         Record(file.name, (file.hint,), broken=file.fault, stray=file.parsed)
         for file in files
         if file.format is None and file.path.suffix.lower() == SUFFIXES[chosen]
     ]
+    return replace(found, records=(*found.records, *broken))
 
 
 def _detect_format(labels: Path, files: list[LabelFile]) -> LabelFormat:
@@ -152,9 +142,11 @@ def _why_no_labels(labels: Path, files: list[LabelFile], wanted: str) -> str:
 class _Builder:
     """Combine images with their labels, and collect the problems."""
 
-    def __init__(self, folder: Path, options: ReadOptions, matching: Matching) -> None:
+    def __init__(self, folder: Path, options: ReadOptions, matching: Matching, found: LabelSet) -> None:
         self.names = Names(options.meanings, classes_matter=options.classes_matter)
-        self.problems: list[Problem] = []
+        self.problems = [Problem(ProblemKind.BROKEN_LABEL, one_line(where), detail) for where, detail in found.faults]
+        self.problems += [Problem(ProblemKind.MENDED, one_line(where), detail) for where, detail in found.mended]
+        self.problems += matching.problems
         self._folder = folder
         self._keeps_unlabelled = options.unlabelled == "negative"
         self._matching = matching
@@ -167,18 +159,15 @@ class _Builder:
     def _build(self, name: str) -> LabelledImage | None:
         record = self._matching.records.get(name)
         if record is None:
-            return self._without_label(name)
+            if name in self._matching.doubtful:
+                return None  # the ambiguous label is in the list of problems
+            kept = "used as an image without faces" if self._keeps_unlabelled else "left out"
+            self._add(ProblemKind.IMAGE_WITHOUT_LABEL, name, f"no label; {kept}")
+            return self._labelled(name, Record(name, ())) if self._keeps_unlabelled else None
         if record.broken is not None:
             self._add(ProblemKind.BROKEN_LABEL, record.where, f"{record.broken}; image {one_line(name)} is left out")
             return None
         return self._labelled(name, record)
-
-    def _without_label(self, name: str) -> LabelledImage | None:
-        if name in self._matching.doubtful:
-            return None  # the ambiguous label is in the list of problems
-        kept = "used as an image without faces" if self._keeps_unlabelled else "left out"
-        self._add(ProblemKind.IMAGE_WITHOUT_LABEL, name, f"no label; {kept}")
-        return self._labelled(name, Record(name, ())) if self._keeps_unlabelled else None
 
     def _labelled(self, name: str, record: Record) -> LabelledImage | None:
         path = self._folder / name
@@ -232,10 +221,9 @@ def _hash_of(images: tuple[LabelledImage, ...]) -> str:
     """Return the SHA-256 of the labels, which does not depend on their format and order."""
     content = []
     for image in sorted(images, key=lambda image: image.name):
-        faces = [[_hundredths(face.box_xyxy), face.label.value, face.ignore] for face in image.faces]
+        faces = []
+        for face in image.faces:
+            hundredths = [round(edge * 100) for edge in face.box_xyxy.tolist()]
+            faces.append([hundredths, face.label.value, face.ignore])
         content.append([image.name, image.width, image.height, sorted(faces)])
     return hashlib.sha256(json.dumps(content).encode("ascii")).hexdigest()
-
-
-def _hundredths(box_xyxy: FloatArray) -> list[int]:
-    return [round(edge * 100) for edge in box_xyxy.tolist()]

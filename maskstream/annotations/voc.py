@@ -20,19 +20,15 @@ def parse_voc(files: list[LabelFile]) -> LabelSet:
 def _to_record(file: LabelFile) -> Record:
     root: Element = file.content
     hints = (file.hint, *hints_of((root.findtext("filename") or "").strip(), file.hint.folders))
+    size, stated_size = root.find("size"), None
     try:
-        size, entries = _stated_size(root), tuple(map(_to_entry, root.iter("object")))
+        if size is not None:
+            width, height = (read_number(size.findtext(side) or "0", f"size/{side}") for side in ("width", "height"))
+            stated_size = size_of(width, height)
+        entries = tuple(map(_to_entry, root.iter("object")))
     except BrokenLabel as fault:
         return Record(file.name, hints, broken=str(fault))
-    return Record(file.name, hints, size, entries)
-
-
-def _stated_size(root: Element) -> tuple[float, float] | None:
-    size = root.find("size")
-    if size is None:
-        return None
-    width, height = (read_number(size.findtext(side) or "0", f"size/{side}") for side in ("width", "height"))
-    return size_of(width, height)
+    return Record(file.name, hints, stated_size, entries)
 
 
 def _to_entry(labelled: Element) -> Entry:

@@ -45,22 +45,17 @@ def _of_asset(file: LabelFile, content: object, further: tuple[Hint, ...]) -> It
     hints, where = further, file.name
     try:
         asset = _object(_object(content, "an asset").get("asset"), "asset")
-        hints = (*_hints(asset, file.hint.folders), *further)
+        references = [each for each in (asset.get("name"), asset.get("path")) if isinstance(each, str)]
+        hints = (*(hint for each in references for hint in hints_of(each, file.hint.folders)), *further)
         where = where if further or not hints else hints[0].name
-        entries = tuple(map(_to_entry, _list(content, "regions")))
+        regions = [_object(region, "a region") for region in _list(content, "regions")]
+        entries = [Entry(_tags(region), _box(region)) for region in regions]
         size = _stated_size(asset)
     except BrokenLabel as fault:
         yield Record(where, hints, broken=str(fault))
         return
     if entries or asset.get("state") != _NOT_VISITED:
-        yield Record(where, hints, size, entries)
-
-
-def _hints(asset: dict[str, Any], folders: tuple[str, ...]) -> Iterator[Hint]:
-    name, path = asset.get("name"), asset.get("path")
-    for reference in (name, path):
-        if isinstance(reference, str):
-            yield from hints_of(reference, folders)
+        yield Record(where, hints, size, tuple(entries))
 
 
 def _stated_size(asset: dict[str, Any]) -> tuple[float, float] | None:
@@ -69,11 +64,6 @@ def _stated_size(asset: dict[str, Any]) -> tuple[float, float] | None:
         return None
     size = _object(size, "size")
     return size_of(*(to_number(size.get(side) or 0, f"size.{side}") for side in ("width", "height")))
-
-
-def _to_entry(region: object) -> Entry:
-    fields = _object(region, "a region")
-    return Entry(_tags(fields), _box(fields))
 
 
 def _tags(region: dict[str, Any]) -> tuple[str, ...]:
@@ -102,19 +92,18 @@ def _of_version_1(file: LabelFile, frames: object) -> Iterator[Record]:
         try:
             if PurePosixPath(image).suffix.lower() not in IMAGE_SUFFIXES:
                 raise BrokenLabel(f"frame {brief(name)} has no name of an image file; export it with VoTT 1.7 or 2")
-            entries = tuple(map(_entry_of_version_1, _list({"regions": regions}, "regions")))
+            entries: list[Entry] = []
+            for region in _list({"regions": regions}, "regions"):
+                fields = _object(region, "a region")
+                edges = ("x1", "y1", "x2", "y2", "width", "height")
+                x1, y1, x2, y2, width, height = (to_number(fields.get(key), key) for key in edges)
+                if size_of(width, height) is None:
+                    raise BrokenLabel(f"a region has a canvas of {width:g} x {height:g} pixels")
+                entries.append(Entry(_tags(fields), (x1 / width, y1 / height, x2 / width, y2 / height), relative=True))
         except BrokenLabel as fault:
             yield Record(image or file.name, (Hint(image),) if image else (), broken=str(fault))
         else:
-            yield Record(image, (Hint(image, file.hint.folders),), entries=entries)
-
-
-def _entry_of_version_1(region: object) -> Entry:
-    fields = _object(region, "a region")
-    x1, y1, x2, y2, width, height = (to_number(fields.get(key), key) for key in ("x1", "y1", "x2", "y2", "width", "height"))
-    if size_of(width, height) is None:
-        raise BrokenLabel(f"a region has a canvas of {width:g} x {height:g} pixels")
-    return Entry(_tags(fields), (x1 / width, y1 / height, x2 / width, y2 / height), relative=True)
+            yield Record(image, (Hint(image, file.hint.folders),), entries=tuple(entries))
 
 
 def _object(value: object, what: str) -> dict[str, Any]:

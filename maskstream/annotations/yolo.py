@@ -38,20 +38,18 @@ def parse_yolo(files: list[LabelFile], folder: Path) -> LabelSet:
 def _to_record(file: LabelFile, names: dict[int, str]) -> Record:
     entries = []
     for number, line in enumerate(file.content.splitlines(), 1):
+        if not line.strip():
+            continue
+        class_text, *columns = line.split()
         try:
-            if line.strip():
-                entries.append(_to_entry(line.split(), names))
+            class_ = read_number(class_text, "the class")
+            if class_ not in names:
+                raise BrokenLabel(f"class {class_text} has no name; {len(names)} classes have one")
+            box = _to_box([read_number(column, "a coordinate") for column in columns])
+            entries.append(Entry((names[int(class_)],), box, relative=True))
         except BrokenLabel as fault:
             return Record(file.name, (file.hint,), broken=f"line {number}: {fault}")
     return Record(file.name, (file.hint,), entries=tuple(entries))
-
-
-def _to_entry(columns: list[str], names: dict[int, str]) -> Entry:
-    class_ = read_number(columns[0], "the class")
-    if class_ not in names:
-        raise BrokenLabel(f"class {columns[0]} has no name; {len(names)} classes have one")
-    numbers = [read_number(column, "a coordinate") for column in columns[1:]]
-    return Entry((names[int(class_)],), _to_box(numbers), relative=True)
 
 
 def _to_box(numbers: list[float]) -> Box:
@@ -71,7 +69,9 @@ def _to_box(numbers: list[float]) -> Box:
 def _find_names(folder: Path, files: list[LabelFile]) -> dict[int, str]:
     top = Path(os.path.normpath(Path.cwd() / folder))
     below = Path(os.path.commonpath([file.path.parent for file in files]) if files else "")
-    for place in _places(top, below):
+    # The common folder of all label files, the folders above it, and some above the labels.
+    places = [top.joinpath(*below.parts[:depth]) for depth in range(len(below.parts), 0, -1)]
+    for place in (*places, top, *list(top.parents)[:_LEVELS_ABOVE]):
         for names in _names_in(place):
             if names:
                 return names
@@ -79,12 +79,6 @@ def _find_names(folder: Path, files: list[LabelFile]) -> dict[int, str]:
         f"{one_line(str(folder))}: YOLO labels without class names; put {', '.join(_LISTS)} or {_SETTINGS[0]} "
         f"with the names into this folder, or one or two levels above it"
     )
-
-
-def _places(top: Path, below: Path) -> Iterator[Path]:
-    """Yield the common folder of all label files and the folders above it."""
-    yield from (top.joinpath(*below.parts[:depth]) for depth in range(len(below.parts), 0, -1))
-    yield from (top, *list(top.parents)[:_LEVELS_ABOVE])
 
 
 def _names_in(folder: Path) -> Iterator[dict[int, str]]:
