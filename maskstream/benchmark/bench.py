@@ -65,17 +65,18 @@ class Bench:
         """`detector.every` of the configuration."""
         return self.config.detector.every
 
-    def _with_every(self, every: int) -> Config:
-        """Return the configuration with another `detector.every`."""
-        return self.config.model_copy(update={"detector": self.config.detector.model_copy(update={"every": every})})
-
-    def _propagating(self, config: Config) -> FrameAnalyzer:
-        return PropagatingAnalyzer(self.analyzer, config) if config.detector.every > 1 else self.analyzer
+    def _with_every(self, every: int) -> tuple[FrameAnalyzer, Config]:
+        """Return an analyzer with another `detector.every`, and its configuration."""
+        detector = self.config.detector.model_copy(update={"every": every})
+        config = self.config.model_copy(update={"detector": detector})
+        if every == 1:
+            return self.analyzer, config
+        return PropagatingAnalyzer(self.analyzer, config), config
 
     def analyse(self, every: int = 1) -> list[FrameResult]:
         """Run detector and classifier on all frames, in the batches of the stream."""
-        own = self._with_every(every)
-        analyzer, size = self._propagating(own), batch_size_of(own)
+        analyzer, config = self._with_every(every)
+        size = batch_size_of(config)
         starts = range(0, len(self.frames), size)
         return [result for start in starts for result in analyzer.analyze(self.frames[start : start + size])]
 
@@ -100,9 +101,8 @@ class Bench:
         sink = CountingSink()
         most = frames_each or -(-len(self.frames) // copies)
         stream = self.config.stream.model_copy(update={"max_frames": most, "realtime": realtime})
-        own = self._with_every(every)
-        people = PeopleAnalyzer(self._propagating(own), own)
-        engine = Engine(people, self.overlay.paint, stream, batch_size_of(own))
+        analyzer, config = self._with_every(every)
+        engine = Engine(PeopleAnalyzer(analyzer, config), self.overlay.paint, stream, batch_size_of(config))
         sources = [FileSource(self.path, f"copy {number}") for number in range(copies)]
         sinks = [SinkBinding(sink, None)]
         if output is not None:

@@ -35,44 +35,27 @@ def write_json(path: Path, record: Mapping[str, Any]) -> None:
 
 def print_tables(console: Console, record: Mapping[str, Any]) -> None:
     """Print workloads, ratios, stages, sweeps and remarks."""
-    console.print(_workloads(record))
-    console.print(_ratios(record))
-    console.print(_stages(record))
-    for name, rows in record["sweeps"].items():
-        sweep = Table(*rows[0], title=f"sweep of {name}")
-        for row in rows:
-            sweep.add_row(*(_cell(value) for value in row.values()))
-        console.print(sweep)
-    for line in record["said"]:
-        console.print(line)
-
-
-def _workloads(record: Mapping[str, Any]) -> Table:
-    table = Table("workload", "fps", "min to max", "ms per frame", "what", title=f"{record['source']}")
+    workloads = Table("workload", "fps", "min to max", "ms per frame", "what", title=f"{record['source']}")
     for name, of in record["contestants"].items():
         least, most = of["fps_spread"]
-        table.add_row(name, f"{of['fps']:.2f}", f"{least:.2f} to {most:.2f}", f"{of['ms_per_frame']:.1f}", of["what"])
-    return table
-
-
-def _ratios(record: Mapping[str, Any]) -> Table:
-    table = Table("ratio", "median", "min to max")
+        workloads.add_row(name, f"{of['fps']:.2f}", f"{least:.2f} to {most:.2f}", f"{of['ms_per_frame']:.1f}", of["what"])
+    ratios = Table("ratio", "median", "min to max")
     for name, what in _RATIOS.items():
         if name in record:
             least, most = record[f"{name}_spread"]
-            table.add_row(what, f"{record[name]:.2f}", f"{least:.2f} to {most:.2f}")
-    return table
-
-
-def _stages(record: Mapping[str, Any]) -> Table:
-    table = Table("stage, ms per frame", "p50", "p95", "p99")
+            ratios.add_row(what, f"{record[name]:.2f}", f"{least:.2f} to {most:.2f}")
+    stages = Table("stage, ms per frame", "p50", "p95", "p99")
     for name, of in record["stages_ms"].items():
-        table.add_row(name, f"{of['p50']:.1f}", f"{of['p95']:.1f}", f"{of['p99']:.1f}")
-    return table
-
-
-def _cell(value: Any) -> str:
-    return " to ".join(map(str, value)) if isinstance(value, list) else str(value)
+        stages.add_row(name, f"{of['p50']:.1f}", f"{of['p95']:.1f}", f"{of['p99']:.1f}")
+    for table in (workloads, ratios, stages):
+        console.print(table)
+    for name, rows in record["sweeps"].items():
+        sweep = Table(*rows[0], title=f"sweep of {name}")
+        for row in rows:
+            sweep.add_row(*(" to ".join(map(str, value)) if isinstance(value, list) else str(value) for value in row.values()))
+        console.print(sweep)
+    for line in record["said"]:
+        console.print(line)
 
 
 def draw(path: Path, times: Mapping[str, Times]) -> None:

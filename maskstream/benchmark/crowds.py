@@ -24,23 +24,15 @@ def crowd(frame: Frame, face: Face, count: int) -> BgrImage:
     """Return a grey image with `count` copies of the face and a margin around each."""
     height, width = _CANVAS_HW
     canvas = np.full((height, width, 3), _BACKGROUND, np.uint8)
-    cut = _with_margin(frame, face)
+    x1, y1, x2, y2 = face.face_box_xyxy
+    dx, dy = _MARGIN * (x2 - x1), _MARGIN * (y2 - y1)
+    left, top = max(0, int(x1 - dx)), max(0, int(y1 - dy))
+    cut = frame.bgr[top : int(y2 + dy) + 1, left : int(x2 + dx) + 1]
     columns = int(np.ceil(np.sqrt(count * width / height)))
     cell_w, cell_h = width // columns, height // int(np.ceil(count / columns))
     scale = min(cell_w / cut.shape[1], cell_h / cut.shape[0], 1.0)
-    small = _resized(cut, scale)
+    small = np.asarray(cv2.resize(cut, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
     for number in range(count):
         top, left = number // columns * cell_h, number % columns * cell_w
         canvas[top : top + small.shape[0], left : left + small.shape[1]] = small
     return canvas
-
-
-def _with_margin(frame: Frame, face: Face) -> BgrImage:
-    x1, y1, x2, y2 = face.face_box_xyxy
-    dx, dy = _MARGIN * (x2 - x1), _MARGIN * (y2 - y1)
-    left, top = max(0, int(x1 - dx)), max(0, int(y1 - dy))
-    return frame.bgr[top : int(y2 + dy) + 1, left : int(x2 + dx) + 1]
-
-
-def _resized(image: BgrImage, scale: float) -> BgrImage:
-    return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)

@@ -7,7 +7,6 @@ from typing import Any, Final
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from maskstream.benchmark.gpu_setup import BATCH, Check, analyse, as_frame, tf32
 from maskstream.evaluation.matching import box_iou
@@ -248,11 +247,11 @@ def _hard_quads(frame: Frame) -> list[FloatArray]:
     short = min(frame.width, frame.height)
     middle = np.array([frame.width / 2, frame.height / 2])
     squares = ((middle, 0.4 * short, 30.0), (middle, 1.5 * short, 0.0), (np.zeros(2), 0.3 * short, -10.0))
-    return [_square(centre, side, degrees) for centre, side, degrees in squares]
-
-
-def _square(centre: NDArray[np.float64], side: float, degrees: float) -> FloatArray:
-    angle = np.radians(degrees)
-    across = np.array([np.cos(angle), np.sin(angle)]) * side / 2
-    down = np.array([-across[1], across[0]])
-    return np.asarray(centre + np.stack([-across - down, across - down, across + down, -across + down]), np.float32)
+    quads: list[FloatArray] = []
+    for centre, side, degrees in squares:
+        angle = np.radians(degrees)
+        across = np.array([np.cos(angle), np.sin(angle)]) * side / 2
+        down = np.array([-across[1], across[0]])
+        corners = np.stack([-across - down, across - down, across + down, -across + down])
+        quads.append(np.asarray(centre + corners, np.float32))
+    return quads

@@ -64,7 +64,8 @@ def out_of_memory(check: Check) -> dict[str, Any]:
     limit = (needed_by_one + needed) // 2
     record: dict[str, Any] = {"frames": count, "needed_mb": needed >> 20, "limit_mb": limit >> 20, "one_mb": needed_by_one >> 20}
     torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(limit / _total(check), check.device)
+    total = torch.cuda.get_device_properties(check.device).total_memory
+    torch.cuda.set_per_process_memory_fraction(limit / total, check.device)
     try:
         error = _error_of(analyzer, frames)
         fitting = most_that_fit(analyzer, frames)
@@ -100,11 +101,6 @@ def _peaks(check: Check, analyzer: Analyzer, frames: Sequence[Frame]) -> tuple[i
     torch.cuda.reset_peak_memory_stats(check.device)
     analyzer.analyze(frames)
     return torch.cuda.max_memory_allocated(check.device), torch.cuda.max_memory_reserved(check.device)
-
-
-def _total(check: Check) -> int:
-    total: int = torch.cuda.get_device_properties(check.device).total_memory
-    return total
 
 
 def _error_of(analyzer: Analyzer, frames: Sequence[Frame]) -> str | None:

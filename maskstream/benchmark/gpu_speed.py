@@ -123,7 +123,10 @@ def speed(check: Check) -> dict[str, Any]:
                 check.say("speed: random weights")
                 weights = random_weights(Path(folder))
                 chosen |= {"weights": str(weights), "min_score": 0.0, "max_faces": _PERSONS}
-            gflop[name] = round(_gflop(check, check.config(detector=chosen)), 2)
+            detector = build_detector(check.config(detector=chosen))
+            with FlopCounterMode(display=False) as counter:
+                detector.detect([frame.bgr for frame in check.timed_images(1)])
+            gflop[name] = round(counter.get_total_flops() / 1e9, 2)
             for precision in check.timed_precisions:
                 for row in _steps(check, check.config(precision=precision, detector=chosen)):
                     rows.append({"model": f"{name} {short_side} px", "precision": precision, **row})
@@ -182,15 +185,6 @@ def _in_batches(work: Callable[[Any], Any], items: Sequence[Any], size: int) -> 
     for start in starts:
         work(items[start : start + size])
     return len(starts) * size
-
-
-def _gflop(check: Check, config: Config) -> float:
-    """Return the GFLOP of a detector for one image."""
-    detector = build_detector(config)
-    images = [frame.bgr for frame in check.timed_images(1)]
-    with FlopCounterMode(display=False) as counter:
-        detector.detect(images)
-    return float(counter.get_total_flops()) / 1e9
 
 
 def _compare_with_ceiling(check: Check, row: dict[str, Any], gflop: float) -> None:

@@ -84,7 +84,9 @@ def run_benchmark(
         factors = {name: median(times[name].fps) / bench.info.average_fps for name in ("pipeline", "default")}
         record["real_time_factor"] = {name: round(factor, 3) for name, factor in factors.items()}
     progress("stages, and frames of a camera")
-    record |= _floor(bench) | _stages(bench) | _start(request, progress) | _gpu_memory()
+    record |= _floor(bench) | _stages(bench) | _start(request, progress)
+    if torch.cuda.is_available():
+        record["peak_gpu_mb"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
     record["sweeps"] = {name: run_sweep(name, bench, request.rounds, progress) for name in request.sweeps}
     record["said"] = _said(record)
     return record, times
@@ -138,8 +140,13 @@ def _floor(bench: Bench) -> dict[str, float]:
     analyzer = build_analyzer(refine(bench.config, Layer("benchmark", eager)))
     with FlopCounterMode(display=False) as counter:
         analyzer.analyze(bench.frames[:1])
-    factors = [torch.rand(_MATRIX_SIDE, _MATRIX_SIDE, device=device) for _ in range(2)]
-    products = take_turns([Workload("product", "", lambda: _product(*factors))], _PRODUCTS, lambda _: None)["product"]
+    first, second = (torch.rand(_MATRIX_SIDE, _MATRIX_SIDE, device=device) for _ in range(2))
+
+    def multiply() -> int:
+        (first @ second)[0, 0].item()  # waits for a GPU
+        return 1
+
+    products = take_turns([Workload("product", "", multiply)], _PRODUCTS, lambda _: None)["product"]
     rate = 2 * _MATRIX_SIDE**3 * median(products.fps) / 1e9
     gflop = counter.get_total_flops() / 1e9
     return {
@@ -147,11 +154,6 @@ def _floor(bench: Bench) -> dict[str, float]:
         "matmul_gflop_per_s": round(rate, 1),
         "floor_ms_per_frame": round(1000 * gflop / rate, 2),
     }
-
-
-def _product(first: torch.Tensor, second: torch.Tensor) -> int:
-    (first @ second)[0, 0].item()  # waits for a GPU
-    return 1
 
 
 def _stages(bench: Bench) -> dict[str, Any]:
@@ -212,10 +214,6 @@ def _peak_mb(pid: int) -> float:
         if line.startswith("VmHWM"):
             return int(line.split()[1]) / 1024
     return 0.0
-
-
-def _gpu_memory() -> dict[str, float]:
-    return {"peak_gpu_mb": round(torch.cuda.max_memory_allocated() / 2**20, 1)} if torch.cuda.is_available() else {}
 
 
 def _said(record: dict[str, Any]) -> Sequence[str]:
