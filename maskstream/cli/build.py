@@ -95,9 +95,10 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
         _open_file_sinks(request, inputs, config, reporting, sinks)
         window = _open_display_sinks(request, inputs, settings, sinks)
         closing.pop_all()
-    _log_remarks(cameras)
+    for line in dict.fromkeys(line for camera in cameras for line in remarks(camera.config)):
+        logger.info("{}", line)
     work = CameraWork(
-        check=partial(_require_classes, analyzer),
+        check=lambda config: require_incorrect(analyzer.class_names, [config]),
         prepare=analyzer.admit,
         open=partial(open_camera, states=states, output=request.output, names=names),
     )
@@ -160,10 +161,6 @@ def _load_models(settings: SourceSettings, infos: Sequence[SourceInfo]) -> Analy
     return build_analyzer(settings, several=len(infos) > 1 or not infos[0].live)
 
 
-def _require_classes(analyzer: Analyzer, config: Config) -> None:
-    require_incorrect(analyzer.class_names, [config])
-
-
 def _open_file_sinks(request: StreamRequest, inputs: _Inputs, config: Config, reporting: Reporting, sinks: _OpenSinks) -> None:
     """Open the outputs that are files, pipes or receivers of events.
 
@@ -192,27 +189,18 @@ def _open_display_sinks(
     show = request.show
     if show is None:
         show = any(is_webcam(camera.location) for camera in inputs.cameras)
-    window = _open_window(inputs, settings) if show else None
-    if window is not None:
-        sinks.add(window)
+    window = None
+    if show:
+        with why_no_window() as obstacle:
+            if obstacle is None:
+                window = WindowSink(inputs.infos, settings.common.window, settings)
+                sinks.add(window)
+        if obstacle is not None:
+            logger.warning("continuing without a window: {}", obstacle)
     if request.progress is not None:
         max_frames = settings.common.stream.max_frames
         sinks.add(ProgressSink(request.progress, inputs.infos, max_frames, inputs.latest_info))
     return window
-
-
-def _open_window(inputs: _Inputs, settings: SourceSettings) -> WindowSink | None:
-    with why_no_window() as obstacle:
-        if obstacle is None:
-            return WindowSink(inputs.infos, settings.common.window, settings)
-    logger.warning("continuing without a window: {}", obstacle)
-    return None
-
-
-def _log_remarks(cameras: Sequence[Camera]) -> None:
-    lines = [line for camera in cameras for line in remarks(camera.config)]
-    for line in dict.fromkeys(lines):
-        logger.info("{}", line)
 
 
 def _close_quietly(opened: Sink | Source) -> None:

@@ -65,10 +65,10 @@ class EarlyOpener:
 
     def close(self) -> None:
         """Close the first source when it is open, unless a call has returned it."""
+
+        def close_opened(first: "Future[Source]") -> None:
+            if first.exception() is None:
+                first.result().close()
+
         with suppress(IndexError):
-            self._unread.pop().add_done_callback(_close_opened)
-
-
-def _close_opened(first: "Future[Source]") -> None:
-    if first.exception() is None:
-        first.result().close()
+            self._unread.pop().add_done_callback(close_opened)

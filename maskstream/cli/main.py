@@ -41,13 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if argv is None else list(argv)
     if given and given[0] in COMMANDS:
         return run_command(given[0], given[1:], f"{NAME} {given[0]}")
-    return _answer(lambda: _explain(given))
 
+    def explain() -> NoReturn:
+        build_parser().parse_args(given)  # handles --version and --help, and refuses anything else
+        raise AssertionError(f"{given}: neither run nor refused")
 
-def _explain(given: Sequence[str]) -> NoReturn:
-    """Handle --version and --help, and refuse anything else."""
-    build_parser().parse_args(given)
-    raise AssertionError(f"{given}: neither run nor refused")
+    return _answer(explain)
 
 
 def _answer(act: Callable[[], int]) -> int:

@@ -90,10 +90,15 @@ def open_source(
     if kind == "pipe" or camera.batch is not None:
         status = status or states.status(camera.name, quiet=True)
         if kind == "pipe":
-            return _deferred_pipe(camera)
+            require_no_terminal(camera.location, camera.name)
+            pipe = Pipe(camera.location, camera.name)
+            most, video = camera.config.pictures.max_megapixels, camera.config.video
+            opener = partial(PipeSource, camera.location, camera.name, most, video, pipe)
+            return DeferredSource(SourceInfo(camera.name, 0, 0, live=False), opener, camera.batch, pipe.cancel)
         if kind == "images":
             return _open_images_beside_videos(camera, opener)
-        return _deferred_video(camera, opener, status)
+        info = SourceInfo(camera.name, 0, 0, live=False, path=camera.location)
+        return DeferredSource(info, opener, camera.batch, failed=partial(status.change, SourceState.ENDED))
     source = opener()
     logger.info("{}", _description(source.info))
     return source
@@ -137,20 +142,6 @@ def _reconnecting(camera: Camera, kind: str, states: SourceStates, status: Sourc
         next_connection=states.next_connection,
         close_unread=close_unread,
     )
-
-
-def _deferred_pipe(camera: Camera) -> Source:
-    require_no_terminal(camera.location, camera.name)
-    pipe = Pipe(camera.location, camera.name)
-    config = camera.config
-    opener = partial(PipeSource, camera.location, camera.name, config.pictures.max_megapixels, config.video, pipe)
-    return DeferredSource(SourceInfo(camera.name, 0, 0, live=False), opener, camera.batch, pipe.cancel)
-
-
-def _deferred_video(camera: Camera, opener: Callable[[], Source], status: SourceStatus) -> Source:
-    """Return a video of a folder, which is opened when the videos before it have been read."""
-    info = SourceInfo(camera.name, 0, 0, live=False, path=camera.location)
-    return DeferredSource(info, opener, camera.batch, failed=partial(status.change, SourceState.ENDED))
 
 
 def _open_images_beside_videos(camera: Camera, opener: Callable[[], Source]) -> Source:

@@ -46,19 +46,18 @@ def redact_tracebacks() -> None:
 
     Hooks that another program has set are kept.
     """
+
+    def print_redacted(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+        sys.stderr.write(redact_text("".join(traceback.format_exception(kind, error, trace))))
+
+    def print_redacted_of_thread(failed: threading.ExceptHookArgs) -> None:
+        if failed.exc_type is not SystemExit:
+            print_redacted(failed.exc_type, failed.exc_value, failed.exc_traceback)
+
     if sys.excepthook is sys.__excepthook__:
-        sys.excepthook = _print_redacted
+        sys.excepthook = print_redacted
     if threading.excepthook is threading.__excepthook__:
-        threading.excepthook = _print_redacted_of_thread
-
-
-def _print_redacted(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
-    sys.stderr.write(redact_text("".join(traceback.format_exception(kind, error, trace))))
-
-
-def _print_redacted_of_thread(failed: threading.ExceptHookArgs) -> None:
-    if failed.exc_type is not SystemExit:
-        _print_redacted(failed.exc_type, failed.exc_value, failed.exc_traceback)
+        threading.excepthook = print_redacted_of_thread
 
 
 class Stopper:
@@ -155,6 +154,10 @@ def start_log(console: "Console", level: str) -> None:
     """Write the log through the console, which keeps a progress bar intact, and redact passwords in all lines."""
     from loguru import logger
 
+    def in_one_line(record: "Record") -> None:
+        # Names of files and cameras may contain newlines and other control characters.
+        record["message"] = one_line(record["message"])
+
     def line(record: "Record") -> str:
         return f"{record['time']:HH:mm:ss} {record['level'].name:<7} {{message}}\n{{exception}}"
 
@@ -163,12 +166,7 @@ def start_log(console: "Console", level: str) -> None:
 
     warnings.filterwarnings("ignore", module=r"PIL\.")  # on damaged metadata of images
     logger.remove()
-    logger.configure(patcher=_in_one_line)
+    logger.configure(patcher=in_one_line)
     # With `diagnose` tracebacks would show values of variables, which may be URLs with passwords.
     logger.add(write, level=level, format=line, backtrace=False, diagnose=False)
     lend_folders()
-
-
-def _in_one_line(record: "Record") -> None:
-    """Escape newlines and other control characters, which names of files and cameras may contain."""
-    record["message"] = one_line(record["message"])

@@ -22,7 +22,6 @@ from maskstream.events.sink import EventSink, JsonlEvents
 from maskstream.io.user_folders import expand_home, state_folder
 from maskstream.protocols import Sink
 from maskstream.rendering.anonymize import stored_crop
-from maskstream.types import Face, Output
 
 if TYPE_CHECKING:
     from maskstream.events.webhook import Webhook
@@ -42,14 +41,12 @@ class Reporting:
         Raises:
             ConfigError: An address is wrong, or an environment variable is not set.
         """
-        self._settings = settings
         self._config = settings.common
         self._transports = _transports(self._config.events)
         self._queue = _queue_path(self._config.events.queue, required=bool(self._transports))
-        self._detector = EventDetector(settings, self._crop)
-
-    def _crop(self, output: Output, face: Face) -> bytes | None:
-        return stored_crop(output, face, self._settings.of(output.frame.source_id).privacy)
+        self._detector = EventDetector(
+            settings, lambda output, face: stored_crop(output, face, settings.of(output.frame.source_id).privacy)
+        )
 
     def require_people(self, events: str | None, summary: str | None) -> None:
         """Refuse events and a summary where people are not tracked.
@@ -81,20 +78,15 @@ class Reporting:
                     yield EventSink(self._detector, Delivery(transport, outbox))
             finally:
                 outbox.detach()
-        else:
-            self._log_waiting()
+        elif self._queue and os.path.exists(self._queue):  # noqa: PTH110 (Path raises without permission)
+            for receiver, records in peek(Path(self._queue)).items():  # of earlier runs
+                logger.info("{}: {} records wait for {}; no receiver is named in this run", self._queue, records, receiver)
         if events is not None:
             yield EventSink(self._detector, JsonlEvents(events, "w" if replace else "a"))
         if summary is not None:
             from maskstream.sinks.summary import SummarySink
 
             yield SummarySink(summary, self._detector, console)
-
-    def _log_waiting(self) -> None:
-        """Log which records of earlier runs wait in the queue, where this run names no receiver."""
-        if self._queue and os.path.exists(self._queue):  # noqa: PTH110 (Path raises without permission)
-            for receiver, records in peek(Path(self._queue)).items():
-                logger.info("{}: {} records wait for {}; no receiver is named in this run", self._queue, records, receiver)
 
     def _claim(self, outbox: Outbox) -> None:
         """Assign the records of earlier runs to the receivers of this run, and log those of other receivers."""

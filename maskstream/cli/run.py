@@ -15,9 +15,6 @@ from maskstream.cli.parser import (
 from maskstream.cli.process import Stopper, keep_freed_memory, start_log
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from maskstream.config.schema import Config
     from maskstream.stream.report import RunReport
 
 SOURCE_HELP = (
@@ -100,6 +97,7 @@ def watch(arguments: argparse.Namespace, stopper: Stopper) -> None:
     from maskstream.cli.request import StreamRequest
     from maskstream.io.files import readable_by
 
+    given = (arguments.config, config.detector.weights, config.classifier.weights)  # some may be names of models
     request = StreamRequest(
         sources=tuple(arguments.source),
         output=arguments.output,
@@ -113,18 +111,12 @@ def watch(arguments: argparse.Namespace, stopper: Stopper) -> None:
         progress=console if console.is_terminal and not arguments.quiet else None,
         overwrite=arguments.overwrite,
         command_line=tuple(command_line),
-        reads=_files_read(arguments.config, config),
+        reads=tuple(str(file) for file in given if file is not None),
     )
     keep_freed_memory()
     with readable_by(config.privacy.readable_by):
         stopper.engine = build_engine(request, config)
         logger.info("{}", summary(stopper.engine.run()))
-
-
-def _files_read(given: "Path | None", config: "Config") -> tuple[str, ...]:
-    """Return the files that a run reads besides its sources. Some may be names of models instead."""
-    files = (given, config.detector.weights, config.classifier.weights)
-    return tuple(str(file) for file in files if file is not None)
 
 
 def summary(report: "RunReport") -> str:
