@@ -21,7 +21,7 @@ test-slow: $(VENV)/ready-dev  ## the long ones: the whole fault drill, real trai
 
 test-all: test test-slow  ## every test
 
-check: lint types test  ## what CI runs, with test-slow after it
+check: lint types docs test  ## what CI runs, with test-slow after it
 
 lint: $(VENV)/ready-dev
 	$(BIN)/ruff format --check $(CHECKED)

@@ -1,4 +1,4 @@
-"""Real receivers of events on this machine: a web server that takes posts, and a broker."""
+"""Real receivers of events on this machine: a web server and an MQTT broker."""
 
 import json
 import os
@@ -21,13 +21,13 @@ from tests.slowness import LONGEST_S
 
 
 def free_port() -> int:
-    """Return a port of this machine on which nobody listens."""
+    """Return a port of this machine without a server."""
     with create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
-    """Wait for something that must become true."""
+    """Wait until a condition holds."""
     deadline_s = monotonic() + LONGEST_S
     while not holds():
         assert monotonic() < deadline_s, "it seems to hang"
@@ -36,7 +36,7 @@ def wait_until(holds: Callable[[], bool]) -> None:
 
 @dataclass(frozen=True)
 class Authority:
-    """A certificate authority of our own."""
+    """A private certificate authority."""
 
     ca: Path
     """Its certificate, in PEM."""
@@ -48,7 +48,7 @@ class Authority:
 
 
 def authority(folder: Path) -> Authority:
-    """Make an authority and certificates of it, as people do by hand."""
+    """Create an authority and certificates, as with manual openssl commands."""
     curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
 
     def openssl(*arguments: str | Path) -> None:
@@ -72,7 +72,7 @@ def authority(folder: Path) -> Authority:
 
 @dataclass
 class Posts:
-    """What a web server was sent."""
+    """The posts that a web server received."""
 
     url: str
     answers: list[int] = field(default_factory=list)
@@ -131,7 +131,7 @@ def web_receiver(port: int = 0, certificate: Path | None = None) -> Iterator[Pos
 
 @contextmanager
 def broker(executable: str, folder: Path, port: int, *settings: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run mosquitto until the block is left; what it retains is kept in the folder from one run to the next."""
+    """Run mosquitto until the block is left; retained messages are kept in the folder between runs."""
     config = folder / "mosquitto.conf"
     lines = [
         f"listener {port} 127.0.0.1",
@@ -140,7 +140,7 @@ def broker(executable: str, folder: Path, port: int, *settings: str) -> Iterator
         "autosave_on_changes true",
         "autosave_interval 1",
     ]
-    as_root = ["user root"] if os.geteuid() == 0 else []  # else it becomes somebody who may not read the folder
+    as_root = ["user root"] if os.geteuid() == 0 else []  # otherwise it runs as a user who cannot read the folder
     config.write_text("\n".join([*lines, *as_root, *(settings or ["allow_anonymous true"]), ""]))
     with subprocess.Popen([executable, "-c", str(config)], stderr=subprocess.DEVNULL) as process:
         try:
@@ -160,7 +160,7 @@ def answers(port: int) -> bool:
 
 @dataclass
 class Subscriber:
-    """Everything that a broker handed on."""
+    """The messages that a broker delivered."""
 
     messages: list[tuple[str, str, bool]] = field(default_factory=list)
     """Topic, text, and whether it was retained."""
@@ -175,31 +175,33 @@ class Subscriber:
 @contextmanager
 def subscriber(port: int, topic: str = "maskstream/#", login: tuple[str, str] | None = None) -> Iterator[Subscriber]:
     """Listen until the block is left, through restarts of the broker."""
-    heard, ready = Subscriber(), threading.Event()
+    received, ready = Subscriber(), threading.Event()
     client = mqtt.Client(CallbackAPIVersion.VERSION2, "listener", clean_session=False)
     if login is not None:
         client.username_pw_set(*login)
     client.on_connect = lambda client, *_: client.subscribe(topic, qos=1)
     client.on_subscribe = lambda *_: ready.set()
-    client.on_message = lambda _c, _u, message: heard.messages.append((message.topic, message.payload.decode(), message.retain))
+    client.on_message = lambda _c, _u, message: received.messages.append(
+        (message.topic, message.payload.decode(), message.retain)
+    )
     client.reconnect_delay_set(1, 1)
     client.connect("127.0.0.1", port)
     client.loop_start()
     try:
         assert ready.wait(LONGEST_S)
-        yield heard
+        yield received
     finally:
         client.disconnect()
         client.loop_stop()
 
 
 @contextmanager
-def old_broker_in_front(port: int, words: bytes = b"\x20\x02\x00\x01") -> Iterator[int]:
-    """Pass connections to a broker on, but those of MQTT 5 answer as one does that knows MQTT 3.1.1 alone; give the port.
+def old_broker_in_front(port: int, answer: bytes = b"\x20\x02\x00\x01") -> Iterator[int]:
+    """Forward connections to a broker; answer MQTT 5 like a broker with MQTT 3.1.1 only. Yields the port.
 
     Args:
         port: Of the broker.
-        words: What a client that speaks MQTT 5 is told: a CONNACK with `unacceptable protocol version`.
+        answer: The answer to a client of MQTT 5: a CONNACK with `unacceptable protocol version`.
     """
 
     def serve() -> None:
@@ -208,14 +210,14 @@ def old_broker_in_front(port: int, words: bytes = b"\x20\x02\x00\x01") -> Iterat
                 client, _ = listening.accept()
             except OSError:
                 return
-            threading.Thread(target=pass_on, args=(client,), daemon=True).start()
+            threading.Thread(target=forward, args=(client,), daemon=True).start()
 
-    def pass_on(client: socket) -> None:
+    def forward(client: socket) -> None:
         with client, suppress(OSError):
             packet = client.recv(4096)
             version = packet[packet.find(b"MQTT") + 4]
             if version == 5:
-                client.sendall(words)
+                client.sendall(answer)
                 return
             with create_connection(("127.0.0.1", port)) as behind:
                 behind.sendall(packet)

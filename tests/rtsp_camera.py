@@ -13,7 +13,7 @@ from time import monotonic
 
 import av
 
-from tests.liars import Caller, lying
+from tests.faulty_servers import Client, faulty_server
 from tests.video_files import grey
 
 SIZE = (160, 120)
@@ -63,18 +63,18 @@ class RtspCamera:
         self._units = list(_access_units(self.codec, self.begins_at + round(self.fps * self.lasts_s), self.fps, self.gop))
         self._ports: dict[int, int | None] = {}
 
-    def __call__(self, caller: Caller) -> None:
-        """Answer a request; see `tests.liars`."""
-        if caller.method == "DESCRIBE":
+    def __call__(self, client: Client) -> None:
+        """Answer a request; see `tests.faulty_servers`."""
+        if client.method == "DESCRIBE":
             body = self._description()
-            caller.rtsp("200 OK", "Content-Type: application/sdp", f"Content-Length: {len(body)}", body=body)
-        elif caller.method == "SETUP":
-            self._set_up(caller)
-        elif caller.method == "PLAY":
-            caller.rtsp("200 OK", "Session: 1")
-            self._play(caller)
+            client.rtsp("200 OK", "Content-Type: application/sdp", f"Content-Length: {len(body)}", body=body)
+        elif client.method == "SETUP":
+            self._set_up(client)
+        elif client.method == "PLAY":
+            client.rtsp("200 OK", "Session: 1")
+            self._play(client)
         else:
-            caller.rtsp("200 OK", "Public: DESCRIBE, SETUP, PLAY, TEARDOWN", "Session: 1")
+            client.rtsp("200 OK", "Public: DESCRIBE, SETUP, PLAY, TEARDOWN", "Session: 1")
 
     def _description(self) -> str:
         name, settings = CODECS[self.codec]
@@ -89,31 +89,31 @@ class RtspCamera:
         lines += self.further
         return "".join(f"{line}\r\n" for line in lines)
 
-    def _set_up(self, caller: Caller) -> None:
-        wanted = re.search(r"(?m)^Transport: (.*?)\r?$", caller.head)
+    def _set_up(self, client: Client) -> None:
+        wanted = re.search(r"(?m)^Transport: (.*?)\r?$", client.head)
         assert wanted is not None
         port = re.search(r"client_port=(\d+)", wanted[1])
         transport = "udp" if port else "tcp"
         self.asked.append(transport)
         if transport in self.refused:
-            caller.rtsp("461 Unsupported Transport")
+            client.rtsp("461 Unsupported Transport")
             return
-        self._ports.setdefault(caller.number, port and int(port[1]))
-        caller.rtsp("200 OK", "Session: 1", f"Transport: {wanted[1]}{';server_port=9000-9001' if port else ''}")
+        self._ports.setdefault(client.number, port and int(port[1]))
+        client.rtsp("200 OK", "Session: 1", f"Transport: {wanted[1]}{';server_port=9000-9001' if port else ''}")
 
-    def _play(self, caller: Caller) -> None:
+    def _play(self, client: Client) -> None:
         """Send until the client leaves, or all is sent."""
-        port, began_s, sequence = self._ports[caller.number], monotonic(), count()
+        port, began_s, sequence = self._ports[client.number], monotonic(), count()
         is_silent = ("tcp" if port is None else "udp") in self.silent
         with closing(socket(AF_INET, SOCK_DGRAM)) as datagrams:
             for sent, unit in enumerate(self._units[self.begins_at :]):
-                if not caller.stays(began_s + sent / self.fps - monotonic()):
+                if not client.stays(began_s + sent / self.fps - monotonic()):
                     return
                 for packet in _packets(unit, round(sent * _CLOCK_HZ / self.fps), sequence):
                     if is_silent or (self.pauses_at is not None and sent >= self.pauses_at):
                         continue
                     if port is None:
-                        caller.send(b"$\0" + len(packet).to_bytes(2, "big") + packet)
+                        client.send(b"$\0" + len(packet).to_bytes(2, "big") + packet)
                     else:
                         datagrams.sendto(packet, ("127.0.0.1", port))
 
@@ -146,5 +146,5 @@ def _packets(unit: Sequence[bytes], timestamp: int, sequence: Iterator[int]) -> 
 @contextmanager
 def running(camera: RtspCamera) -> Iterator[str]:
     """Let a camera serve; yields its URL."""
-    with lying(camera, "rtsp") as url:
+    with faulty_server(camera, "rtsp") as url:
         yield url

@@ -1,4 +1,4 @@
-"""What sends video to this machine, or is asked for it, without being a camera or a web server: UDP, RTP, TCP, RTMP and SRT."""
+"""Senders and servers of video over UDP, RTP, TCP, RTMP and SRT."""
 
 import struct
 import threading
@@ -18,7 +18,7 @@ _STEP_S: Final = 0.02
 
 @contextmanager
 def in_the_background(work: Callable[[threading.Event], None]) -> Iterator[None]:
-    """Do something in a thread that is told to end where the block is left."""
+    """Run a function in a thread, and stop it at the end of the block."""
     stopped = threading.Event()
     thread = threading.Thread(target=work, args=(stopped,))
     thread.start()
@@ -32,7 +32,7 @@ def in_the_background(work: Callable[[threading.Event], None]) -> Iterator[None]
 
 @contextmanager
 def sending(video: Path, url: str, container_format: str) -> Iterator[None]:
-    """Send the packets of a video again and again, about as fast as a camera would, by what FFmpeg writes."""
+    """Send the packets of a video in a loop, about as fast as a camera, with FFmpeg's muxer."""
 
     def send(stopped: threading.Event) -> None:
         with av.open(video) as source, av.open(url, "w", format=container_format) as target, suppress(OSError):
@@ -58,7 +58,7 @@ def _endless(source: av.container.InputContainer) -> Iterator["av.Packet"]:
 
 @contextmanager
 def answering(answer: Callable[[socket], None]) -> Iterator[int]:
-    """Answer all who connect, one after the other; yields the port."""
+    """Answer all clients in sequence; yields the port."""
     with create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(0.05)
 
@@ -75,14 +75,14 @@ def answering(answer: Callable[[socket], None]) -> Iterator[int]:
 
 
 def free_tcp_port() -> int:
-    """Return a port of this machine that nobody uses."""
+    """Return a port of this machine that is not in use."""
     with socket(AF_INET, SOCK_STREAM) as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
 
 
 def rtmp_refusal(connection: socket) -> None:
-    """Greet a client of RTMP, and answer that the stream it wants to play is not there (Adobe's RTMP 1.0, AMF0)."""
+    """Greet an RTMP client, and answer that the requested stream does not exist (Adobe's RTMP 1.0, AMF0)."""
     greeting = _exactly(connection, 1 + _HANDSHAKE)
     connection.sendall(b"\3" + bytes(_HANDSHAKE) + greeting[1:])
     _exactly(connection, _HANDSHAKE)

@@ -1,4 +1,4 @@
-"""Real servers on this machine for tests of network sources: RTSP cameras fed by ffmpeg, and all that a web server may do."""
+"""Real servers on this machine for tests of network sources: RTSP cameras fed by ffmpeg, and web servers."""
 
 import base64
 import re
@@ -26,7 +26,8 @@ from tests.video_files import grey
 
 USER, PASSWORD = "watchman", "p@ss:w/rd#?"
 LOGIN = "watchman:p%40ss%3Aw%2Frd%23%3F@"
-"""Both as they stand in a URL."""
+"""Both, escaped for a URL."""
+WRONG_PASSWORD = "wrong-one"
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 _RTSP_SERVER = Path(__file__).parent / "rtsp_server.py"
@@ -35,15 +36,19 @@ _IGNORED_PORT = 9
 _PIECE = 10 * 188  # packets of an MPEG transport stream
 
 
+def assert_no_secret(text: str) -> None:
+    assert [secret for secret in (USER, PASSWORD, LOGIN, WRONG_PASSWORD) if secret in text] == []
+
+
 @dataclass(frozen=True)
 class RtspServer:
-    """A running RTSP server: /cam for everybody, /locked for `USER`, /tcp and /udp over that one alone; /jpeg is Motion JPEG."""
+    """A running RTSP server: /cam without a login, /locked for `USER`, /tcp, /udp over that only; /jpeg is Motion JPEG."""
 
     host: str
     port: int
     server: subprocess.Popen[bytes]
     feeder: subprocess.Popen[bytes]
-    """The ffmpeg that all paths get their picture from; without it they fall silent."""
+    """The ffmpeg that all paths get their video from; without it they are silent."""
     scheme: str = "rtsp"
 
     def url(self, path: str = "/cam", login: str = "") -> str:
@@ -61,7 +66,7 @@ def rtsp_server(
     certificate: Path | None = None,
     gop: int = 5,
 ) -> Iterator[RtspServer]:
-    """Play a video again and again at its own speed, as a camera would, to any number of clients.
+    """Play a video in a loop at its own speed, like a camera, for any number of clients.
 
     Args:
         video: What it shows.
@@ -90,7 +95,7 @@ def rtsp_server(
 
 
 def feed_command(video: Path, ports: Sequence[int], gop: int = 5, filters: Sequence[str] = ("null",)) -> list[str]:
-    """Return the command that sends a video as H.264 in RTP, with a key frame every `gop` pictures, to ports of this machine."""
+    """Return the command that sends a video as H.264 in RTP, with a key frame every `gop` frames, to ports of this machine."""
     outputs = "|".join(f"[f=rtp:payload_type=96]rtp://127.0.0.1:{port}?pkt_size=1200&rtcpport={_IGNORED_PORT}" for port in ports)
     endless = ["ffmpeg", "-v", "error", "-re", "-stream_loop", "-1", "-i", str(video), "-map", "0:v"]
     coded = ["-vf", ",".join(filters), "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", str(gop)]
@@ -99,7 +104,7 @@ def feed_command(video: Path, ports: Sequence[int], gop: int = 5, filters: Seque
 
 @contextmanager
 def running_process(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command until the block is left; then it is killed."""
+    """Run a command, and kill it at the end of the block."""
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     try:
         yield process
@@ -119,7 +124,7 @@ def announced_port(server: subprocess.Popen[bytes]) -> int:
 
 
 def free_udp_ports(number: int) -> list[int]:
-    """Return ports of this machine that nobody uses."""
+    """Return ports of this machine that are not in use."""
     with ExitStack() as bound:
         sockets = [bound.enter_context(socket(AF_INET, SOCK_DGRAM)) for _ in range(number)]
         for one in sockets:
@@ -128,17 +133,17 @@ def free_udp_ports(number: int) -> list[int]:
 
 
 class Request(BaseHTTPRequestHandler):
-    """One request and the means to answer it."""
+    """One request, with methods to answer it."""
 
     stopped: threading.Event
-    """Set when the server ends: nothing may wait any longer."""
+    """Set when the server ends: all waiting must end."""
     answers: Mapping[str, "Answer"]
 
     def do_GET(self) -> None:
         try:
             self.answers.get(urlsplit(self.path).path, status(404))(self)
         except ConnectionError:
-            self.close_connection = True  # the client has seen enough
+            self.close_connection = True  # the client has disconnected
 
     def start(self, code: int, **headers: object) -> None:
         self.send_response(code)
@@ -150,7 +155,7 @@ class Request(BaseHTTPRequestHandler):
         if ending == "silence":
             self.stopped.wait()
         elif ending == "reset":
-            self.connection.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))  # what is unsent is thrown away
+            self.connection.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))  # unsent data is discarded
             self.connection.close()
 
     def log_message(self, *_: object) -> None:
@@ -159,12 +164,12 @@ class Request(BaseHTTPRequestHandler):
 
 Answer = Callable[[Request], None]
 Ending = Literal["close", "silence", "reset", "half a picture"]
-"""What happens to the connection in the end; in silence it stays open."""
+"""What happens to the connection at the end; `silence` keeps it open."""
 
 
 @contextmanager
 def http_server(answers: Mapping[str, Answer], certificate: Path | None = None) -> Iterator[str]:
-    """Serve answers by path; yields the address, `http://HOST:PORT`, or https with a file that holds certificate and key."""
+    """Serve answers by path; yields the address, `http://HOST:PORT`, or https with a file that contains certificate and key."""
     stopped = threading.Event()
     handler = type("Handler", (Request,), {"stopped": stopped, "answers": answers})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -218,7 +223,7 @@ def content(data: bytes, kind: str, *, ranges: bool = True, cut_at: int | None =
 
 
 def stream(data: bytes, kind: str, lasts_s: float = 0.0) -> Answer:
-    """Answer with something that does not say how long it is, evenly in the time it lasts."""
+    """Answer without a length, evenly over the duration of the video."""
 
     def answer(request: Request) -> None:
         request.start(200, Content_Type=kind)
@@ -232,7 +237,7 @@ def stream(data: bytes, kind: str, lasts_s: float = 0.0) -> Answer:
 
 
 def mjpeg(fps: float = 25, frames: int | None = None, ending: Ending = "close", *, begins: bytes = b"") -> Answer:
-    """Answer as a camera does that sends one JPEG after the other at its own pace, `grey` by index, after some bytes."""
+    """Answer like a camera that sends JPEGs in sequence at its frame rate, `grey` by index, after some bytes."""
 
     def answer(request: Request) -> None:
         request.start(200, Content_Type="multipart/x-mixed-replace; boundary=frame")
@@ -256,7 +261,7 @@ def _part(index: int) -> bytes:
 
 
 def images(images: Iterable[bytes], kind: str = "image/jpeg", **headers: object) -> Answer:
-    """Answer each request with the next picture, as cameras do that have no stream; without any more with 404.
+    """Answer each request with the next image, like cameras without a stream; after the last one with 404.
 
     Args:
         images: What they hold.
@@ -282,7 +287,7 @@ def jpeg(index: int) -> bytes:
 
 
 def locked_by_digest(answer: Answer) -> Answer:
-    """Give an answer to `USER` alone, who proves that he knows the password without sending it (RFC 7616, MD5)."""
+    """Give an answer to `USER` only, with digest authentication (RFC 7616, MD5)."""
     nonce = "5f3a1c"
 
     def asked(request: Request) -> None:
@@ -299,7 +304,7 @@ def locked_by_digest(answer: Answer) -> Answer:
 
 
 def locked(answer: Answer) -> Answer:
-    """Give an answer to `USER` alone."""
+    """Give an answer to `USER` only."""
     wanted = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
     refuse = status(401, WWW_Authenticate='Basic realm="camera"')
     return lambda request: (answer if request.headers.get("Authorization") == wanted else refuse)(request)

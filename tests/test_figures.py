@@ -37,8 +37,12 @@ def test_accuracy_is_that_of_the_model_card() -> None:
 @pytest.mark.parametrize(
     ("claim", "place", "cells"),
     [
-        ("default settings | {0} fps, {1} times real time |", ("the whole program, default", "of real time, default"), (1, 3)),
-        ("(`--set detector.every=1`) | {0} fps |", ("the whole program, every frame, without video output",), (1,)),
+        (
+            "default settings | {0} fps, {1} times real time |",
+            ("the complete program, default", "speed / real time, default"),
+            (1, 3),
+        ),
+        ("(`--set detector.every=1`) | {0} fps |", ("the complete program, every frame, without video output",), (1,)),
         ("start of the program to the first record | {0} s |", ("process start to first result",), (3,)),
     ],
 )

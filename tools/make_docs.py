@@ -5,9 +5,12 @@ python tools/make_docs.py        # after a change of a setting, an option, or a 
 """
 
 import argparse
+import ast
+import inspect
 import json
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,8 +21,10 @@ from maskstream.cli.run import add_options
 from maskstream.config.cameras import NAMED_SECTIONS, PER_CAMERA
 from maskstream.config.reference import DRAFT, default_yaml, json_schema, settings_markdown
 from maskstream.config.schema import Config
+from maskstream.evaluation import metrics_json
 from maskstream.events.record_types import CountsRecord, EventRecord, LostRecord
 from maskstream.sinks.record_types import FrameRecord, StatusRecord, SummaryRecord
+from maskstream.training.recipe import ClassifierRecipe, DetectorRecipe
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 COMMAND: Final = "python tools/make_docs.py"
@@ -81,11 +86,23 @@ def generated() -> dict[Path, str]:
     configs, schemas = ROOT / "configs", ROOT / "docs" / "schemas"
     return {
         configs / "default.yaml": default_yaml(Config, DEFAULT_HEAD),
+        configs / "train_detector.yaml": default_yaml(DetectorRecipe, recipe_head("detector", "face_mobilenet")),
+        configs / "train_classifier.yaml": default_yaml(ClassifierRecipe, recipe_head("classifier", "mask_mobilenet")),
         configs / "maskstream.schema.json": as_json(json_schema(Config, "Settings of maskstream")),
         configs / "cameras.schema.json": as_json(cameras_schema()),
         ROOT / "docs" / "options.md": options_markdown(),
         **{schemas / f"{name}.json": as_json(json_schema(kind, title)) for name, (kind, title) in RECORDS.items()},
+        schemas / "metrics.json": as_json(metrics_schema()),
     }
+
+
+def recipe_head(kind: str, weights: str) -> str:
+    """Return the first lines of the settings of a training."""
+    return f"""\
+# All settings of tools/train_{kind}.py and their defaults, with which weights/{weights}.safetensors is trained.
+# Generated from maskstream/training/recipe.py by {COMMAND}: do not edit. The program does not read this file.
+# Write the keys that you change into a file of your own (--config mine.yaml), or give --set KEY=VALUE.
+"""
 
 
 def as_json(schema: dict[str, Any]) -> str:
@@ -109,6 +126,45 @@ def cameras_schema() -> dict[str, Any]:
     own |= {section: config["properties"][section] for section in NAMED_SECTIONS}
     camera = {"type": "object", "required": ["name", "url"], "additionalProperties": False, "properties": own}
     return {"$schema": DRAFT, "title": "A list of cameras for maskstream", "type": "array", "minItems": 1, "items": camera}
+
+
+def metrics_schema() -> dict[str, Any]:
+    """Return the JSON Schema of metrics.json, with the docstrings of fields as descriptions."""
+    schema = json_schema(metrics_json.Metrics, "The file metrics.json of maskstream evaluate")
+    docs = field_docs(inspect.getsource(metrics_json))
+    described = {**schema["$defs"], "Metrics": schema}
+    for name, kind in described.items():
+        for key, field in kind.get("properties", {}).items():
+            text = docs.get(name, {}).get(key) or (docs["ScoreMetrics"].get(key) if name == "Metrics" else None)
+            if text is not None:
+                field["description"] = text
+    _flatten_average_precision(schema["$defs"]["AveragePrecision"])
+    return schema
+
+
+def field_docs(source: str) -> dict[str, dict[str, str]]:
+    """Return the docstring below each field, by class and field."""
+    docs: dict[str, dict[str, str]] = {}
+    for kind in ast.parse(source).body:
+        if isinstance(kind, ast.ClassDef):
+            docs[kind.name] = dict(_fields(kind))
+    return docs
+
+
+def _fields(kind: ast.ClassDef) -> Iterator[tuple[str, str]]:
+    for field, below in pairwise(kind.body):
+        if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+            yield ast.unparse(field.target), " ".join(str(below.value.value).split())
+
+
+def _flatten_average_precision(kind: dict[str, Any]) -> None:
+    """Replace `by_class` by its keys, as `AveragePrecision.to_json` writes them."""
+    by_class = kind["properties"].pop("by_class")
+    kind["required"] = ["mask", "no_mask", "mask_50", "no_mask_50", *kind["required"][1:]]
+    number = by_class["additionalProperties"]
+    for label in ("mask", "no_mask", "incorrect"):
+        for key, iou in ((label, "IoU 0.50 to 0.95"), (f"{label}_50", "IoU 0.50")):
+            kind["properties"][key] = {**number, "description": f"Average precision of the class {label} at {iou}."}
 
 
 def options_markdown() -> str:

@@ -11,8 +11,9 @@ from typing import Any, Final, Literal, NoReturn
 
 from maskstream.annotations.raw_labels import Hint
 from maskstream.errors import ConfigError, SourceOpenError
+from maskstream.io.file_names import natural_order
 from maskstream.io.files import one_line
-from maskstream.io.images import IMAGE_SUFFIXES, natural_order
+from maskstream.io.image_formats import IMAGE_SUFFIXES
 
 LabelFormat = Literal["voc", "vott", "coco", "yolo"]
 SUFFIXES: Final[dict[LabelFormat, str]] = {"voc": ".xml", "vott": ".json", "coco": ".json", "yolo": ".txt"}

@@ -18,7 +18,7 @@ from maskstream.annotations.raw_labels import (
     size_of,
     to_number,
 )
-from maskstream.io.images import IMAGE_SUFFIXES
+from maskstream.io.image_formats import IMAGE_SUFFIXES
 
 _NOT_VISITED = 0  # AssetState of VoTT: the image has not been opened yet
 

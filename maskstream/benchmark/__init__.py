@@ -1,1 +1,1 @@
-"""How fast it is, and against what."""
+"""Measure speed: benchmarks of the program and checks of a GPU."""

@@ -1,4 +1,4 @@
-"""What a benchmark has found: as a table, an image and JSON."""
+"""Write the results of a benchmark as tables, as a plot and as JSON."""
 
 import json
 from collections.abc import Mapping
@@ -17,55 +17,69 @@ from maskstream.io.files import replace_file
 _RATIOS: Final = {
     "pipeline_over_bare": "pipeline / models alone, both every frame",
     "default_over_paper": "default / the paper's loop",
-    "detector_over_yolo": "our detector / YOLO11n-pose's network, both in eager PyTorch",
-    "backend_over_eager": "models by the best backend / by ours in eager PyTorch",
-    "backend_over_torchvision": "models by the best backend / as torchvision runs them in eager PyTorch",
-    "video_over_slowest": "pipeline with video / the slowest of models, decoding and encoding alone",
+    "detector_over_yolo": "our detector / the network of YOLO11n-pose, both in eager PyTorch",
+    "backend_over_eager": "models with the best backend / with eager PyTorch",
+    "backend_over_torchvision": "models with the best backend / the same networks in torchvision",
+    "video_over_slowest": "pipeline with video output / the slowest of models, decoding and encoding alone",
 }
 
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
-    """Write everything that was found.
+    """Write all results.
 
     Raises:
-        SinkError: It cannot be written.
+        SinkError: The file cannot be written.
     """
     replace_file(path, json.dumps(record, indent=2).encode() + b"\n")
 
 
 def print_tables(console: Console, record: Mapping[str, Any]) -> None:
-    """Print contestants, ratios, stages and the rest."""
-    workloads = Table("contestant", "fps", "least to most", "ms a frame", "what", title=f"{record['source']}")
-    for name, figures in record["contestants"].items():
-        least, most = figures["fps_spread"]
-        workloads.add_row(
-            name, f"{figures['fps']:.2f}", f"{least:.2f} to {most:.2f}", f"{figures['ms_per_frame']:.1f}", figures["what"]
-        )
-    console.print(workloads)
-    ratios = Table("ratio", "median", "least to most")
-    for name, what in _RATIOS.items():
-        if name in record:
-            least, most = record[f"{name}_spread"]
-            ratios.add_row(what, f"{record[name]:.2f}", f"{least:.2f} to {most:.2f}")
-    console.print(ratios)
-    stages = Table("stage, ms a frame", "p50", "p95", "p99")
-    for name, figures in record["stages_ms"].items():
-        stages.add_row(name, *(f"{figures[share]:.1f}" for share in ("p50", "p95", "p99")))
-    console.print(stages)
+    """Print workloads, ratios, stages, sweeps and remarks."""
+    console.print(_workloads(record))
+    console.print(_ratios(record))
+    console.print(_stages(record))
     for name, rows in record["sweeps"].items():
         sweep = Table(*rows[0], title=f"sweep of {name}")
         for row in rows:
-            sweep.add_row(*(" to ".join(map(str, value)) if isinstance(value, list) else str(value) for value in row.values()))
+            sweep.add_row(*(_cell(value) for value in row.values()))
         console.print(sweep)
     for line in record["said"]:
         console.print(line)
 
 
+def _workloads(record: Mapping[str, Any]) -> Table:
+    table = Table("workload", "fps", "min to max", "ms per frame", "what", title=f"{record['source']}")
+    for name, of in record["contestants"].items():
+        least, most = of["fps_spread"]
+        table.add_row(name, f"{of['fps']:.2f}", f"{least:.2f} to {most:.2f}", f"{of['ms_per_frame']:.1f}", of["what"])
+    return table
+
+
+def _ratios(record: Mapping[str, Any]) -> Table:
+    table = Table("ratio", "median", "min to max")
+    for name, what in _RATIOS.items():
+        if name in record:
+            least, most = record[f"{name}_spread"]
+            table.add_row(what, f"{record[name]:.2f}", f"{least:.2f} to {most:.2f}")
+    return table
+
+
+def _stages(record: Mapping[str, Any]) -> Table:
+    table = Table("stage, ms per frame", "p50", "p95", "p99")
+    for name, of in record["stages_ms"].items():
+        table.add_row(name, f"{of['p50']:.1f}", f"{of['p95']:.1f}", f"{of['p99']:.1f}")
+    return table
+
+
+def _cell(value: Any) -> str:
+    return " to ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def draw(path: Path, times: Mapping[str, Times]) -> None:
-    """Draw frames per second of all contestants, with their spread, as a PNG.
+    """Draw the frames per second of all workloads with their spread, as a PNG file.
 
     Raises:
-        SinkError: It cannot be written.
+        SinkError: The file cannot be written.
     """
     names = list(times)
     with mpl.rc_context({"font.family": "DejaVu Sans"}):

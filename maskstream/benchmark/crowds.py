@@ -1,4 +1,4 @@
-"""Images with as many faces as are wanted."""
+"""Create images with a given number of faces."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -11,17 +11,17 @@ from maskstream.types import BgrImage, Face, Frame, FrameResult
 _CANVAS_HW: Final = (720, 1280)
 _BACKGROUND: Final = 110
 _MARGIN: Final = 0.4
-"""Shown around a pasted face, in sides of its box; without it the detector does not know it as a face."""
+"""Margin around a pasted face, in sides of its box; the detector does not find a face without a margin."""
 
 
 def most_certain_face(frames: Sequence[Frame], results: Sequence[FrameResult]) -> tuple[Frame, Face] | None:
-    """Return the face that the detector is most certain of, and its frame; None where there is no face."""
+    """Return the face with the highest score and its frame; None without faces."""
     found = [(frame, face) for frame, result in zip(frames, results, strict=True) for face in result.faces]
     return max(found, key=lambda pair: pair[1].detection.score, default=None)
 
 
 def crowd(frame: Frame, face: Face, count: int) -> BgrImage:
-    """Return a plain image with the face and a little around it, so many times."""
+    """Return a grey image with `count` copies of the face and a margin around each."""
     height, width = _CANVAS_HW
     canvas = np.full((height, width, 3), _BACKGROUND, np.uint8)
     cut = _with_margin(frame, face)

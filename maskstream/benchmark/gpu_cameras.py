@@ -1,4 +1,4 @@
-"""How the speed of a device depends on how many faces and cameras it looks at."""
+"""Time a device by the number of faces in a frame and by the number of cameras."""
 
 from functools import partial
 from typing import Any, Final
@@ -8,16 +8,17 @@ from maskstream.benchmark.gpu_setup import CLIP, SPENT, Check, analyse, as_frame
 from maskstream.benchmark.rounds import Workload, ratio, take_turns
 
 _CROWDED_BATCHES: Final = 2
-"""How many of the plan's sizes of batches."""
+"""Number of batch sizes of the plan."""
 
 
 def faces(check: Check) -> dict[str, Any]:
-    """Time frames with many faces against frames with one, in turns."""
+    """Time frames with many faces and frames with one face, in turns."""
     shown = most_certain_face(check.frames, analyse(check.analyzer(), check.frames))
     if shown is None:
-        return {"passed": False, "said": "no face was found, of which a crowd could be made"}
+        return {"passed": False, "said": "no face was found to copy into a crowd"}
     sizes = check.plan.batches[:_CROWDED_BATCHES]
-    crowds = {count: [as_frame(crowd(*shown, count)) for _ in range(max(sizes))] for count in check.plan.crowds}
+    frame, face = shown
+    crowds = {count: [as_frame(crowd(frame, face, count)) for _ in range(max(sizes))] for count in check.plan.crowds}
     rows: list[dict[str, Any]] = []
     for precision in check.timed_precisions:
         analyzer = check.analyzer(precision)
@@ -35,13 +36,13 @@ def faces(check: Check) -> dict[str, Any]:
     ratios = [f"{row['times_one_face']:.2f} ({row['precision']}, batch {row['batch']})" for row in rows if row["faces"] == most]
     return {
         "passed": None,
-        "said": f"a frame with {most} faces takes so many times one with 1: {', '.join(ratios)}",
+        "said": f"time of a frame with {most} faces / with 1 face: {', '.join(ratios)}",
         "rows": rows,
     }
 
 
 def camera_batches(check: Check) -> dict[str, Any]:
-    """Time detector and classifier on batches of one frame of each camera, with nothing around them."""
+    """Time detector and classifier on batches with one frame of each camera, without the rest of the program."""
     rows = []
     for precision in check.timed_precisions:
         analyzer = check.analyzer(precision)
@@ -50,34 +51,33 @@ def camera_batches(check: Check) -> dict[str, Any]:
             row = check.timed(f"camera_batches: {precision}, {count}", partial(_analyse_all, analyzer, frames, count))
             per_camera = {"fps_per_camera": round(row["fps"] / count, 1)} if "fps" in row else {}
             rows.append({"precision": precision, "cameras": count, **row, **per_camera})
-    return {"passed": None, "said": "detector and classifier alone, a frame of each camera in a batch, all judged", "rows": rows}
+    return {"passed": None, "said": "detector and classifier alone, with a frame of each camera in a batch", "rows": rows}
 
 
 def cameras(check: Check) -> dict[str, Any]:
-    """Time the whole program on the clip, so many times at once: decoding, models, tracking; no image is drawn."""
-    from maskstream.benchmark.workloads import Bench  # takes PyAV and the trackers
+    """Time the complete program on several copies of the clip at once: decoding, models and tracking, without drawing."""
+    from maskstream.benchmark.bench import Bench  # needs PyAV and the trackers
 
     if not CLIP.is_file():
-        return {"skipped": f"{CLIP.name} is not installed, only in a checkout"}
+        return {"skipped": f"{CLIP.name} exists only in a checkout"}
     config = check.config(detector={"short_side": check.plan.short_side})
     bench = Bench(str(CLIP), 1, config)
     rows: list[dict[str, Any]] = []
     for every in (1, config.detector.every):
-        bench.stream(every=every, copies=1, each=check.plan.frames_each)  # warms up
+        bench.stream(every=every, copies=1, frames_each=check.plan.frames_each)  # warms up
         for count in check.plan.cameras:
             if check.seconds_left() < 0:
                 rows.append({"every": every, "cameras": count, "left_out": SPENT})
                 continue
             check.say(f"cameras: every {every}, {count}")
-            _, report = bench.stream(every=every, copies=count, each=check.plan.frames_each)
+            _, report = bench.stream(every=every, copies=count, frames_each=check.plan.frames_each)
             fps = report.frames / report.elapsed_s
             row: dict[str, Any] = {"every": every, "cameras": count, "frames": report.frames, "fps": round(fps, 1)}
             row |= {"fps_per_camera": round(fps / count, 1), "in_models": round(report.model_s / report.elapsed_s, 3)}
             rows.append(row | {name: round(waited_s / report.elapsed_s, 3) for name, waited_s in report.waited_s.items()})
-    said = (
-        f"the whole program on {CLIP.name}, {bench.info.width}x{bench.info.height}, in float32; shares of the time in the models"
-    )
-    return {"passed": None, "said": f"{said}, and of waiting, by thread (capture: of all cameras together)", "rows": rows}
+    size = f"{bench.info.width}x{bench.info.height}"
+    said = f"the complete program on {CLIP.name}, {size}, float32; fractions of the time in the models"
+    return {"passed": None, "said": f"{said} and waiting, by thread (capture: all cameras together)", "rows": rows}
 
 
 def _analyse_all(analyzer: Any, frames: Any, size: int) -> int:

@@ -1,4 +1,4 @@
-"""Checks that a GPU gives the answers of the CPU, and times it, section by section; what is missing is said and left out."""
+"""Check in sections that a GPU gives the results of the CPU, and time it. A section that cannot run is skipped with a reason."""
 
 import json
 import traceback
@@ -24,23 +24,23 @@ _NAMES_TO_INSTALL: Final = {"cv2": "opencv-python", "PIL": "pillow", "yaml": "py
 
 @dataclass(frozen=True)
 class GpuCheckRequest:
-    """What a user wants to be checked."""
+    """The options of `maskstream gpu-check`."""
 
     device: str = "cuda"
     images: Path | None = None
-    """A folder of images that are compared besides the frames of the clip."""
+    """Folder of images to compare in addition to the frames of the clip."""
     json: Path | None = None
-    """Where the figures go, after each section."""
+    """File for the results, written after each section."""
     budget_s: float = BUDGET_S
-    """No section begins after so many seconds."""
+    """No section begins after this time."""
     quick: bool = False
-    """Look at little: whether it runs."""
+    """Use few and small images, only to test that everything runs."""
     sections: tuple[str, ...] = ()
-    """Some of those that there are; none: all."""
+    """Names of sections; empty for all."""
 
 
 def sections() -> dict[str, Section]:
-    """Return what is checked, in order; imports what the models take."""
+    """Return the sections in order; imports the packages of the models."""
     from maskstream.benchmark import gpu_cameras, gpu_equivalence, gpu_memory, gpu_speed
 
     return {
@@ -57,19 +57,19 @@ def sections() -> dict[str, Section]:
 
 
 def run_gpu_check(request: GpuCheckRequest, say: Callable[[str], None], clock: Callable[[], float] = monotonic) -> dict[str, Any]:
-    """Run the sections one after the other and write the figures after each.
+    """Run the sections in sequence and write the results after each of them.
 
     Args:
-        request: What to check.
-        say: Told what is going on.
-        clock: Seconds.
+        request: The options.
+        say: Called with a line of progress.
+        clock: Returns seconds.
 
     Returns:
-        All figures, fit for JSON: `passed` is False where a check failed.
+        All results, as `json.dumps` takes them; `passed` is False if a check failed.
 
     Raises:
-        MaskStreamError: The device or a section is not known, images cannot be read, or the figures cannot be written.
-        ImportError: A package is missing that the models take.
+        MaskStreamError: The device or a section is not known, images cannot be read, or the results cannot be written.
+        ImportError: A package that the models need is missing.
     """
     from maskstream.benchmark.gpu_setup import FULL, QUICK, SPENT, Check, find_device, real_images
     from maskstream.benchmark.machine import machine
@@ -98,11 +98,14 @@ def run_gpu_check(request: GpuCheckRequest, say: Callable[[str], None], clock: C
         "passed": True,
         "sections": found,
     }
-    _keep(request.json, record)  # it is known early where it cannot be written
+    _keep(request.json, record)  # fails early if the file cannot be written
     for name, section in chosen.items():
         check.say(name)
         section_began_s = clock()
-        found[name] = {"skipped": f"{SPENT} ({request.budget_s:g} s)"} if check.seconds_left() < 0 else _run(section, check)
+        if check.seconds_left() < 0:
+            found[name] = {"skipped": f"{SPENT} ({request.budget_s:g} s)"}
+        else:
+            found[name] = _run(section, check)
         found[name]["seconds"] = round(clock() - section_began_s, 1)
         record["passed"] = all(each.get("passed") is not False for each in found.values())
         _keep(request.json, record)
@@ -123,7 +126,7 @@ def _chosen(names: Sequence[str]) -> dict[str, Section]:
 
 
 def _run(section: Section, check: "Check") -> dict[str, Any]:
-    """Return the record of a section; the others go on where it cannot run, and where it fails, however that is."""
+    """Return the results of a section. A section that cannot run or fails in any way does not stop the others."""
     try:
         return section(check)
     except ImportError as error:
@@ -132,18 +135,18 @@ def _run(section: Section, check: "Check") -> dict[str, Any]:
         return {"skipped": missing(error)}
     except MaskStreamError as error:
         return {"passed": False, "said": str(error)}
-    except Exception as error:  # a device may fail in any way, and what the other sections find is worth having
+    except Exception as error:  # a device may fail in any way; the other sections still run
         traceback.print_exc()
         return {"passed": False, "said": f"{type(error).__name__}: {str(error).partition(chr(10))[0]:.200}"}
 
 
 def is_foreign(error: ImportError) -> bool:
-    """Return whether a package of others is missing, and not a module of ours."""
+    """Return True if another package is missing, False if it is a module of maskstream."""
     return error.name is None or error.name.partition(".")[0] != "maskstream"
 
 
 def missing(error: ImportError) -> str:
-    """Return which package is missing, and how it comes."""
+    """Return the missing package and the command that installs it."""
     package = (error.name or "").partition(".")[0]
     if not package:
         return f"a package cannot be loaded: {error}"
@@ -151,7 +154,7 @@ def missing(error: ImportError) -> str:
 
 
 def tables(record: Mapping[str, Any]) -> str:
-    """Return all that was found as tables in Markdown."""
+    """Return the results as tables in Markdown."""
     summary = []
     for name, found in record["sections"].items():
         result = {True: "passed", False: "FAILED", None: "done"}[found.get("passed")]

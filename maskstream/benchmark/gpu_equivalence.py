@@ -1,4 +1,4 @@
-"""Whether a device gives the answers of the CPU: the same faces, in the same places, with the same labels."""
+"""Check that a device gives the results of the CPU: the same faces in the same places with the same labels."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,67 +18,67 @@ from maskstream.vision.align import cut_faces
 
 _SAME_IOU: Final = 0.5
 _CERTAIN: Final = 0.1
-"""A face whose score is this much above the threshold must be found by both; one below may be left out by either."""
+"""A face with a score this much above the threshold must be found by both devices; any other may be missing on either."""
 _CERTAIN_POINT: Final = 0.3
-"""Score of a keypoint that must be found in the same place."""
+"""Minimum score of a keypoint that must be in the same place."""
 _CROP_PX: Final = 112
 _MEAN_GREY: Final = 1.0
 _WORST_GREY: Final = 10.0
-"""OpenCV interpolates between places 1/32 pixel apart and rounds to bytes: a grey level on average, a few at hard edges."""
+"""OpenCV interpolates in steps of 1/32 pixel and rounds to bytes: one grey level on average, a few at hard edges."""
 
 MEASURES: Final = ("box_px", "box", "points_px", "points", "score", "probability")
-"""How far a face lies off: a side of its box and a certain keypoint, in pixels of the image and in longer sides of the face,
-the detector's score, and the probability of the label where that is the same."""
+"""Distances between two results for a face: side of its box and certain keypoint, in pixels of the image and in longer sides of
+the face; score of the detector; probability of the label, if the labels are equal."""
 _COLUMNS: Final = (
     *("what", "passed", "faces", "found", "not_extra", "same_label", "box_px", "worst_box_px", "points_px", "worst_points_px"),
     *("worst_score", "worst_probability"),
 )
-"""Of the table that is printed."""
+"""Columns of the printed table."""
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far answers may lie from those of the CPU."""
+    """Allowed differences from the results of the CPU."""
 
     found: float
-    """Least share of certain faces that are found again, of labels that are the same, and of faces that the CPU finds too."""
+    """Minimum fraction of certain faces that both find, in both directions, and of equal labels."""
     box: float
-    """Most that a side of a box moves on average, in longer sides of its face."""
+    """Maximum mean distance of a side of a box, in longer sides of the face."""
     points: float
-    """The same of a keypoint."""
+    """Maximum mean distance of a keypoint, in longer sides of the face."""
     score: float
-    """Most that the detector's score changes on average."""
+    """Maximum mean difference of the detector's score."""
     probability: float
-    """Most that the label's probability changes on average."""
+    """Maximum mean difference of the label's probability."""
     worst: float
-    """Most that any single one of the four does."""
+    """Maximum of any single difference."""
 
 
 EXACT: Final = Tolerance(found=0.99, box=0.001, points=0.001, score=0.001, probability=0.005, worst=0.05)
-"""Of float32 without TF32 on images that need no scaling: sums in another order, and crops that were not rounded to bytes."""
+"""For float32 without TF32 on images without scaling: the order of sums differs, and crops are not rounded to bytes."""
 SCALED: Final = Tolerance(found=0.97, box=0.01, points=0.005, score=0.005, probability=0.005, worst=0.3)
-"""Where images are scaled: on the CPU as bytes by OpenCV, on a GPU as floats. This alone moves a side by 0.002 on average, and
-by 0.05 where non-maximum suppression prefers the other of two boxes that are nearly as good; beyond 0.3 it is another face.
-TF32 and float16 have 10 bits of mantissa, which on the CPU moves a side by 0.0004 on average."""
+"""For scaled images: OpenCV scales bytes on the CPU, a GPU scales floats. This moves a side by 0.002 on average, and by 0.05 if
+non-maximum suppression keeps the other of two similar boxes; more than 0.3 is another face. TF32 and float16 have 10 bits of
+mantissa, which moves a side by 0.0004 on average on the CPU."""
 COARSE: Final = Tolerance(found=0.97, box=0.02, points=0.01, score=0.01, probability=0.01, worst=0.3)
-"""Of bfloat16, which has 7 bits of mantissa: on the CPU a side moves by 0.006 on average, by 0.08 at worst."""
+"""For bfloat16, which has 7 bits of mantissa: on the CPU a side moves by 0.006 on average and by 0.08 at most."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A way to compute on the device, and how near it must come."""
+    """A precision on the device and its tolerance."""
 
     name: str
     precision: str
     tolerance: Tolerance
     is_scaled: bool = True
-    """False: images are shown in the size that the network looks at."""
+    """False: the images already have the size of the network's input."""
     has_tf32: bool = False
     needs_cuda: bool = False
 
 
 VARIANTS: Final = (
-    Variant("float32, no TF32, nothing to scale", "float32", EXACT, is_scaled=False),
+    Variant("float32, no TF32, no scaling", "float32", EXACT, is_scaled=False),
     Variant("float32, no TF32", "float32", SCALED),
     Variant("float32, TF32 in convolutions", "float32", SCALED, has_tf32=True, needs_cuda=True),
     Variant("float16", "float16", SCALED),
@@ -88,34 +88,36 @@ VARIANTS: Final = (
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far two series of answers agree."""
+    """Agreement of two series of results."""
 
     faces: int
-    """Of the first."""
+    """Number of faces of the first."""
     found: float
-    """Share of the certain faces of the first that are in the second too."""
+    """Fraction of the certain faces of the first that the second has too."""
     not_extra: float
-    """Share of the certain faces of the second that are in the first too."""
+    """Fraction of the certain faces of the second that the first has too."""
     same_label: float
-    """Share of the faces that both have."""
+    """Fraction of equal labels among the faces that both have."""
     mean: Mapping[str, float]
-    """By `MEASURES`, over the faces that both have."""
+    """Mean by `MEASURES` of the faces that both have."""
     worst: Mapping[str, float]
 
     def failures(self, tolerance: Tolerance) -> list[str]:
-        """Return what lies too far apart, in words."""
-        said = [] if self.faces else ["no face was found in any picture"]
+        """Return a line for each difference that is not allowed."""
+        said = [] if self.faces else ["no face was found in any image"]
         shares = {"found": self.found, "not_extra": self.not_extra, "same_label": self.same_label}
-        wanted = f"at least {tolerance.found:g} is wanted"
-        said += [f"{name} {share:.3f}, {wanted}" for name, share in shares.items() if not share >= tolerance.found]
+        minimum = f"at least {tolerance.found:g} is required"
+        said += [f"{name} {share:.3f}, {minimum}" for name, share in shares.items() if not share >= tolerance.found]
         for name in ("box", "points", "score", "probability"):
-            for how, value, most in (("mean", self.mean, getattr(tolerance, name)), ("worst", self.worst, tolerance.worst)):
-                if not value[name] <= most:
-                    said.append(f"{how} {name} {value[name]:.4f}, at most {most:g} is allowed")
+            mean, worst, allowed_mean = self.mean[name], self.worst[name], getattr(tolerance, name)
+            if not mean <= allowed_mean:
+                said.append(f"mean {name} {mean:.4f}, at most {allowed_mean:g} is allowed")
+            if not worst <= tolerance.worst:
+                said.append(f"worst {name} {worst:.4f}, at most {tolerance.worst:g} is allowed")
         return said
 
     def record(self) -> dict[str, Any]:
-        """Return all of it in one level."""
+        """Return all numbers as one flat record."""
         record: dict[str, Any] = {"faces": self.faces}
         record |= {name: round(getattr(self, name), 4) for name in ("found", "not_extra", "same_label")}
         for name in MEASURES:
@@ -124,43 +126,49 @@ class Agreement:
 
 
 def agreement(expected: Sequence[FrameResult], found: Sequence[FrameResult], min_score: float) -> Agreement:
-    """Compare answers of the same frames.
+    """Compare the results for the same frames.
 
     Args:
-        expected: The reference.
-        found: The others.
-        min_score: The detector's threshold.
+        expected: Results of the reference.
+        found: Results to compare with them.
+        min_score: Threshold of the detector.
     """
     pairs: list[tuple[Face, Face]] = []
-    alone: tuple[list[Face], list[Face]] = ([], [])
+    only_expected: list[Face] = []
+    only_found: list[Face] = []
     for one, other in zip(expected, found, strict=True):
         matched = _matched(one.faces, other.faces)
         pairs += [(one.faces[row], other.faces[column]) for row, column in matched]
-        rows, columns = {row for row, _ in matched}, {column for _, column in matched}
-        alone[0].extend(face for number, face in enumerate(one.faces) if number not in rows)
-        alone[1].extend(face for number, face in enumerate(other.faces) if number not in columns)
-    distances = np.array([_distances(*pair) for pair in pairs] or [(0.0,) * len(MEASURES)])
+        only_expected += _without(one.faces, {row for row, _ in matched})
+        only_found += _without(other.faces, {column for _, column in matched})
+    distances = np.array([_distances(one, other) for one, other in pairs] or [(0.0,) * len(MEASURES)])
+    same_labels = sum(one.label is other.label for one, other in pairs)
     return Agreement(
-        faces=len(pairs) + len(alone[0]),
-        found=_share_of_certain([one for one, _ in pairs], alone[0], min_score + _CERTAIN),
-        not_extra=_share_of_certain([other for _, other in pairs], alone[1], min_score + _CERTAIN),
-        same_label=sum(one.label is other.label for one, other in pairs) / len(pairs) if pairs else 1.0,
+        faces=len(pairs) + len(only_expected),
+        found=_certain_fraction([one for one, _ in pairs], only_expected, min_score + _CERTAIN),
+        not_extra=_certain_fraction([other for _, other in pairs], only_found, min_score + _CERTAIN),
+        same_label=same_labels / len(pairs) if pairs else 1.0,
         mean=dict(zip(MEASURES, distances.mean(0).tolist(), strict=True)),
         worst=dict(zip(MEASURES, distances.max(0).tolist(), strict=True)),
     )
 
 
-def _share_of_certain(both: Sequence[Face], alone: Sequence[Face], least_score: float) -> float:
-    """Return the share of the certain faces that are in both; 1 where there are none."""
-    met, left = (sum(face.detection.score >= least_score for face in faces) for faces in (both, alone))
-    return met / (met + left) if met + left else 1.0
+def _without(faces: Sequence[Face], indices: set[int]) -> list[Face]:
+    return [face for index, face in enumerate(faces) if index not in indices]
+
+
+def _certain_fraction(in_both: Sequence[Face], in_one: Sequence[Face], least_score: float) -> float:
+    """Return the fraction of certain faces that both results have; 1 without certain faces."""
+    both = sum(face.detection.score >= least_score for face in in_both)
+    one = sum(face.detection.score >= least_score for face in in_one)
+    return both / (both + one) if both + one else 1.0
 
 
 def _matched(expected: Sequence[Face], found: Sequence[Face]) -> list[tuple[int, int]]:
-    """Return pairs of faces that overlap, each in one pair at most, those that overlap most first."""
+    """Return pairs of faces that overlap, the largest overlap first; a face is in one pair at most."""
     if not expected or not found:
         return []
-    iou = box_iou(*(np.stack([face.face_box_xyxy for face in faces]) for faces in (expected, found)))
+    iou = box_iou(_boxes(expected), _boxes(found))
     pairs: list[tuple[int, int]] = []
     while iou.max() >= _SAME_IOU:
         row, column = map(int, np.unravel_index(iou.argmax(), iou.shape))
@@ -169,8 +177,12 @@ def _matched(expected: Sequence[Face], found: Sequence[Face]) -> list[tuple[int,
     return pairs
 
 
+def _boxes(faces: Sequence[Face]) -> FloatArray:
+    return np.stack([face.face_box_xyxy for face in faces])
+
+
 def _distances(one: Face, other: Face) -> tuple[float, ...]:
-    """Return `MEASURES` of a face that both have; of sides of the box, and of keypoints, those that lie farthest off."""
+    """Return `MEASURES` of a face that both have, for the side of the box and the keypoint with the largest distance."""
     side_px = float(max(one.face_box_xyxy[2:] - one.face_box_xyxy[:2]))
     box_px = float(np.abs(one.face_box_xyxy - other.face_box_xyxy).max())
     certain = one.detection.keypoint_scores >= _CERTAIN_POINT
@@ -198,19 +210,19 @@ def equivalence(check: Check) -> dict[str, Any]:
         said = compared.failures(variant.tolerance)
         failures += [f"{variant.name}: {each}" for each in said]
         rows.append({"what": variant.name, "passed": not said, **compared.record()})
-    said = failures or [f"{len(check.frames)} pictures with {rows[0]['faces']} faces, against the CPU in float32"]
+    said = failures or [f"{len(check.frames)} images with {rows[0]['faces']} faces, compared with the CPU in float32"]
     return {"passed": not failures, "said": "; ".join(said), "rows": rows, "columns": _COLUMNS}
 
 
 def _in_size_of_network(frame: Frame, short_side: int) -> Frame:
-    """Return an image in the size in which the detector looks at it."""
+    """Scale an image to the input size of the detector."""
     scale = min(short_side / min(frame.bgr.shape[:2]), LONGEST_SIDE / max(frame.bgr.shape[:2]))
     width, height = (max(round(side * scale), 1) for side in (frame.width, frame.height))
     return as_frame(cv2.resize(frame.bgr, (width, height)), frame.index)
 
 
 def crops(check: Check) -> dict[str, Any]:
-    """Compare crops cut by the device with OpenCV's: of faces, and of squares that are turned, large or over the edge."""
+    """Compare crops cut by the device and by OpenCV: of faces, and of squares that are rotated, large or beyond the edge."""
     if check.device.type not in {"cpu", "cuda"}:
         return {"skipped": f"volumes cannot be sampled on {check.device}: crops are cut on the CPU there"}
     frames = check.frames[:BATCH]
@@ -232,7 +244,7 @@ def crops(check: Check) -> dict[str, Any]:
 
 
 def _hard_quads(frame: Frame) -> list[FloatArray]:
-    """Return outlines (4, 2): turned, larger than the image, and over its upper left corner."""
+    """Return outlines (4, 2): one rotated, one larger than the image, one beyond its upper left corner."""
     short = min(frame.width, frame.height)
     middle = np.array([frame.width / 2, frame.height / 2])
     squares = ((middle, 0.4 * short, 30.0), (middle, 1.5 * short, 0.0), (np.zeros(2), 0.3 * short, -10.0))

@@ -1,4 +1,4 @@
-"""What the sections of the GPU check share: the device, real images, and models of a precision."""
+"""Set up the sections of the GPU check: the device, real images, and models of a precision."""
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +18,8 @@ from maskstream.errors import OutOfMemory, SourceError, SourceOpenError
 from maskstream.inference.analyzer import Analyzer
 from maskstream.inference.pipeline import build_analyzer
 from maskstream.io.files import one_line
-from maskstream.io.images import IMAGE_SUFFIXES, read_image
+from maskstream.io.image_formats import IMAGE_SUFFIXES
+from maskstream.io.images import read_image
 from maskstream.models.devices import pick_device
 from maskstream.models.precision import PRECISIONS
 from maskstream.types import BgrImage, Frame, FrameResult
@@ -26,27 +27,27 @@ from maskstream.types import BgrImage, Frame, FrameResult
 CLIP: Final = Path(__file__).resolve().parents[2] / "assets" / "demo.mp4"
 SPENT: Final = "the budget is spent"
 BATCH: Final = 8
-"""Frames that are compared in one go, on both devices."""
+"""Batch size of comparisons, on both devices."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is looked at."""
+    """Amount of work of a GPU check."""
 
     frames: int
-    """Of the clip, as far apart as it allows."""
+    """Number of frames of the clip, evenly spaced."""
     short_side: int
-    """Of the comparisons, pixels."""
+    """`detector.short_side` of comparisons, in pixels."""
     batches: tuple[int, ...]
     rounds: int
     least_frames: int
-    """Of one round, where a batch is smaller."""
+    """Minimum number of frames in a round."""
     image_hw: tuple[int, int]
-    """Of the images that are timed."""
+    """Height and width of timed images."""
     model_sides: Mapping[str, int]
-    """Short sides of the detectors that are timed, by their names."""
+    """`detector.short_side` of timed detectors, by name."""
     crowds: tuple[int, ...]
-    """Faces in a frame."""
+    """Numbers of faces in a frame."""
     cameras: tuple[int, ...]
     frames_each: int
     """Frames of each camera."""
@@ -83,37 +84,37 @@ QUICK: Final = Plan(
 
 @dataclass(frozen=True, eq=False)
 class Check:
-    """What a section is given."""
+    """The input of a section."""
 
     device: torch.device
-    """With its index, where there may be several."""
+    """The device, with its index if it is CUDA."""
     plan: Plan
     frames: list[Frame]
     """Real images of any size."""
     say: Callable[[str], None]
-    """Told what is going on."""
+    """Called with a line of progress."""
     seconds_left: Callable[[], float]
-    """Of the budget; below 0 nothing else begins."""
+    """Returns the rest of the budget; nothing begins if it is negative."""
     found: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """The records of the sections before."""
+    """Results of the sections that have run."""
 
     @property
     def is_cuda(self) -> bool:
-        """Whether it is a CUDA GPU, whose memory and precision of products can be set."""
+        """True for a CUDA GPU; only there can memory and TF32 be set."""
         return self.device.type == "cuda"
 
     @property
     def precisions(self) -> tuple[str, ...]:
-        """What is compared: float16 takes 40 times as long on a CPU."""
+        """Precisions to compare. float16 takes 40 times as long on a CPU and is left out there."""
         return tuple(name for name in PRECISIONS if self.device.type != "cpu" or name != "float16")
 
     @property
     def timed_precisions(self) -> tuple[str, ...]:
-        """What is timed: on a CPU half precision is slower than float32."""
+        """Precisions to time. Half precision is slower than float32 on a CPU and is left out there."""
         return self.precisions if self.device.type != "cpu" else ("float32",)
 
     def config(self, **values: Any) -> Config:
-        """Return the defaults on the device, by PyTorch, with more settings laid over them, by section."""
+        """Return the default configuration on the device with the backend torch and the given settings."""
         usual = {"device": str(self.device), "detector": {"backend": "torch"}, "classifier": {"backend": "torch"}}
         return refine(refine(load_config(), Layer("gpu_check", usual)), Layer("gpu_check", values))
 
@@ -122,25 +123,25 @@ class Check:
         return build_analyzer(self.config(precision=precision, detector={"short_side": self.plan.short_side}))
 
     def reference(self) -> Analyzer:
-        """Load the same on the CPU in float32."""
+        """Load the same models on the CPU in float32."""
         return build_analyzer(self.config(device="cpu", detector={"short_side": self.plan.short_side}))
 
     def timed_images(self, count: int) -> list[Frame]:
-        """Return real images of the size that is timed, each in an array of its own."""
+        """Return real images in the size of timed images, each in its own array."""
         height, width = self.plan.image_hw
         shown = [self.frames[index % len(self.frames)].bgr for index in range(count)]
         return [as_frame(cv2.resize(bgr, (width, height)), index) for index, bgr in enumerate(shown)]
 
     def timed(self, what: str, run: Callable[[], int]) -> dict[str, Any]:
-        """Run something that waits for its results, once to warm up and then for some rounds.
+        """Run a workload once to warm up, and then `plan.rounds` times.
 
         Args:
-            what: For who watches.
-            run: Returns how many frames it has worked through.
+            what: Line of progress.
+            run: Waits for its results and returns the number of frames.
 
         Returns:
-            Milliseconds a frame, frames per second (median and spread), and on CUDA the peak of memory that PyTorch held.
-            Where the budget is spent, or there is no memory for it, `left_out` says so.
+            Milliseconds per frame, frames per second (median and spread), and on CUDA the peak memory of PyTorch. `left_out` has
+            the reason if the budget is spent or the memory is too small.
         """
         if self.seconds_left() < 0:
             return {"left_out": SPENT}
@@ -160,21 +161,21 @@ class Check:
 
 
 def find_device(name: str) -> torch.device:
-    """Return the device of a name, with its index where it is CUDA.
+    """Return the device with a name, with its index if it is CUDA.
 
     Raises:
-        ConfigError: It is not known, or not there.
+        ConfigError: The device is not known or does not exist.
     """
     device = torch.device(pick_device(name))
     return torch.device("cuda", torch.cuda.current_device()) if device == torch.device("cuda") else device
 
 
 def real_images(count: int, folder: Path | None) -> list[Frame]:
-    """Return frames of the clip that is in a checkout, and all images of a folder.
+    """Return frames of the demo clip, which exists in a checkout, and all images of a folder.
 
     Args:
-        count: Frames of the clip, evenly spaced.
-        folder: With images of any size; None for none.
+        count: Number of frames of the clip, evenly spaced.
+        folder: Folder of images of any size; None for no images.
 
     Raises:
         SourceOpenError: The clip, the folder or an image cannot be read.
@@ -185,9 +186,9 @@ def real_images(count: int, folder: Path | None) -> list[Frame]:
     try:
         paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     except OSError as error:
-        raise SourceOpenError(f"--images {folder}: cannot be read: {error.strerror}; give a folder of pictures") from error
+        raise SourceOpenError(f"--images {folder}: cannot be read: {error.strerror}; give a folder of images") from error
     if not paths:
-        raise SourceOpenError(f"--images {folder}: no pictures in it; give a folder of pictures")
+        raise SourceOpenError(f"--images {folder}: no images in it; give a folder of images")
     for path in paths:
         try:
             frames.append(as_frame(read_image(str(path)), len(frames)))
@@ -197,14 +198,14 @@ def real_images(count: int, folder: Path | None) -> list[Frame]:
 
 
 def _frames_of_clip(count: int) -> list[Frame]:
-    """Read with OpenCV, which is there where PyAV is not."""
+    """Read the clip with OpenCV: the check runs without PyAV."""
     if not CLIP.is_file():
-        raise SourceOpenError(f"{CLIP}: is not installed; give --images DIR, or run python tools/gpu_check.py in a checkout")
+        raise SourceOpenError(f"{CLIP}: does not exist; give --images DIR, or run python tools/gpu_check.py in a checkout")
     capture = cv2.VideoCapture(str(CLIP))
     images = []
     while True:
-        there, bgr = capture.read()
-        if not there:
+        has_frame, bgr = capture.read()
+        if not has_frame:
             break
         images.append(np.asarray(bgr, np.uint8))
     capture.release()
@@ -216,23 +217,23 @@ def _frames_of_clip(count: int) -> list[Frame]:
 
 def as_frame(bgr: Any, index: int = 0) -> Frame:
     """Return an image (H, W, 3) uint8 BGR as a frame."""
-    return Frame(np.asarray(bgr, np.uint8), index, "picture", 0.0)
+    return Frame(np.asarray(bgr, np.uint8), index, "image", 0.0)
 
 
 def shifted(bgr: BgrImage) -> BgrImage:
-    """Return an image that begins in its middle, in an array of its own: the faces are elsewhere."""
+    """Return a copy of an image that is shifted by half its width, so that the faces are in other places."""
     return np.roll(bgr, bgr.shape[1] // 2, axis=1)
 
 
 def analyse(analyzer: Analyzer, frames: Sequence[Frame], size: int = BATCH) -> list[FrameResult]:
-    """Analyse frames, so many at a time."""
+    """Analyse frames in batches."""
     starts = range(0, len(frames), size)
     return [result for start in starts for result in analyzer.analyze(frames[start : start + size])]
 
 
 @contextmanager
 def tf32(*, convolutions: bool, products: bool) -> Generator[None, None, None]:
-    """Let CUDA round the factors of float32 products to TF32, or not; PyTorch's defaults are True and False."""
+    """Allow or forbid TF32 for float32 on CUDA; the defaults of PyTorch are True for convolutions and False for products."""
     before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = convolutions, products
     try:

@@ -1,4 +1,4 @@
-"""How fast a device is: what it could do at most, and the models alone on images of a camera's size."""
+"""Time a device: its peak rates, and the models alone on images of camera size."""
 
 import subprocess
 from collections.abc import Callable, Sequence
@@ -25,12 +25,12 @@ from maskstream.types import BgrImage
 _PRODUCTS: Final = 10
 _COPIED_BYTES: Final = 2**26
 _PERSONS: Final = 5
-"""Found in each image by a network with random weights, so that its last stage has as much to do as usual."""
+"""Persons that the network with random weights finds in each image, so that its last stage has typical work."""
 _SEED: Final = 1
 
 
 def ceilings(check: Check) -> dict[str, Any]:
-    """Describe the device, and how fast it multiplies matrices and is sent bytes: no model is faster."""
+    """Measure the rates of matrix products and of copies to the device, which are upper limits for all models."""
     rates = {}
     for name, dtype in PRECISIONS.items():
         if name in check.precisions:
@@ -80,7 +80,7 @@ def _per_s(check: Check, run: Callable[[], int]) -> float:
 
 
 def _driver() -> str | None:
-    """Return the version of the driver, where the system says it."""
+    """Return the version of the driver; None if nvidia-smi does not give it."""
     program = which("nvidia-smi")
     if program is None:
         return None
@@ -93,7 +93,7 @@ def _driver() -> str | None:
 
 
 class _Images(Uploads):
-    """Sends images, or leaves them on the device: what is timed then does not have the way there in it."""
+    """Sends images to the device, or keeps them there: the copies are then not part of the timed work."""
 
     def __init__(self, device: torch.device) -> None:
         super().__init__(device)
@@ -110,9 +110,9 @@ class _Images(Uploads):
 
 
 def speed(check: Check) -> dict[str, Any]:
-    """Time both detectors in all precisions and sizes of batches, the way to the device and the answers' way back included.
+    """Time both detectors in all precisions and batch sizes, with the copies to the device and back.
 
-    `coco_resnet50` has random weights: the real ones are fetched from a network. The time does not depend on them.
+    `coco_resnet50` has random weights, because the real ones need a network. The time does not depend on the weights.
     """
     rows: list[dict[str, Any]] = []
     gflop = {}
@@ -130,22 +130,23 @@ def speed(check: Check) -> dict[str, Any]:
                     _compare_with_ceiling(check, rows[-1], gflop[name])
     left_out = [row for row in rows if "fps" not in row]
     height, width = check.plan.image_hw
-    said = f"pictures of {width}x{height}; {', '.join(f'{name} {each:g} GFLOP a frame' for name, each in gflop.items())}"
+    per_frame = ", ".join(f"{name} {each:g} GFLOP per frame" for name, each in gflop.items())
+    said = f"images of {width}x{height}; {per_frame}"
     said += f"; {len(left_out)} steps were left out" if left_out else ""
     return {"passed": None, "said": said, "gflop_per_frame": gflop, "rows": rows}
 
 
 def random_weights(folder: Path) -> Path:
-    """Write weights of `coco_resnet50` that nobody has trained; numbers keep their size on their way through the network.
+    """Write random weights of `coco_resnet50` with which activations keep their magnitude through the network.
 
-    Batch norm gets statistics of noise: without them numbers would double from block to block, beyond what float16 can hold.
+    Batch norm has the statistics of noise. Without them activations double in each block and overflow in float16.
     """
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(_SEED)
         module = coco_resnet50.build_module()
         for part in module.modules():
             if isinstance(part, nn.BatchNorm2d):
-                part.momentum = None  # the plain mean
+                part.momentum = None  # use the plain mean
         module.backbone.body.train()(torch.randn(2, 3, 128, 128))
     path = folder / f"{coco_resnet50.NAME}.pth"
     torch.save(module.state_dict(), path)
@@ -153,7 +154,7 @@ def random_weights(folder: Path) -> Path:
 
 
 def _steps(check: Check, config: Config) -> list[dict[str, Any]]:
-    """Return how long the detector takes, from the host and on the device, and with the classifier where we have one for it."""
+    """Time the detector with images on the host and on the device, and `face_mobilenet` also with the classifier."""
     on_cpu = check.device.type == "cpu"
     uploads = _Images(check.device)
     name = f"speed: {config.detector.name}, {config.precision}"
@@ -176,7 +177,7 @@ def _steps(check: Check, config: Config) -> list[dict[str, Any]]:
 
 
 def _in_batches(work: Callable[[Any], Any], items: Sequence[Any], size: int) -> int:
-    """Work through all whole batches and return how many items those were."""
+    """Process all complete batches and return the number of their items."""
     starts = range(0, len(items) - size + 1, size)
     for start in starts:
         work(items[start : start + size])
@@ -184,7 +185,7 @@ def _in_batches(work: Callable[[Any], Any], items: Sequence[Any], size: int) -> 
 
 
 def _gflop(check: Check, config: Config) -> float:
-    """Return what a detector computes for one image."""
+    """Return the GFLOP of a detector for one image."""
     detector = build_detector(config)
     images = [frame.bgr for frame in check.timed_images(1)]
     with FlopCounterMode(display=False) as counter:
@@ -193,7 +194,7 @@ def _gflop(check: Check, config: Config) -> float:
 
 
 def _compare_with_ceiling(check: Check, row: dict[str, Any], gflop: float) -> None:
-    """Add which share of the rate of plain matrix products the detector reaches, where that is known."""
+    """Add the detector's fraction of the rate of matrix products, if the section `device` has run."""
     rates = check.found.get("device", {}).get("tflop_per_s", {})
     kind = "tf32" if row["precision"] == "float32" and check.is_cuda else row["precision"]  # PyTorch's default
     if kind in rates and "fps" in row and row["what"] == "detector":

@@ -1,4 +1,4 @@
-"""What figures were measured on."""
+"""Describe the machine of a measurement."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ _PACKAGES: Final = ("torch", "torchvision", "openvino", "onnxruntime", "opencv-p
 
 
 def machine() -> dict[str, Any]:
-    """Return what the figures were measured on."""
+    """Return system, processor, GPU, and versions of the packages."""
     versions = {}
     for package in _PACKAGES:
         try:
@@ -34,4 +34,7 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    for line in lines:
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.machine()

@@ -1,4 +1,4 @@
-"""Contestants take turns on the same frames, so that a busy moment of the machine hits all of them."""
+"""Time workloads in turns on the same frames, so that other work on the machine affects all of them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,18 +9,18 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Workload:
-    """Something that works through frames."""
+    """A function to time."""
 
     name: str
     what: str
-    """What it does, for the report."""
+    """Description for the report."""
     run: Callable[[], int]
-    """Does its work once and returns how many frames that were."""
+    """Processes the frames once and returns their number."""
 
 
 @dataclass
 class Times:
-    """What a contestant took, a round each."""
+    """Times of a workload, one for each round."""
 
     workload: Workload
     seconds: list[float] = field(default_factory=list)
@@ -32,7 +32,7 @@ class Times:
         return [count / seconds for count, seconds in zip(self.frames, self.seconds, strict=True)]
 
     def record(self) -> dict[str, Any]:
-        """Return its figures: median, least and most over the rounds."""
+        """Return median, minimum and maximum over the rounds."""
         return {
             "what": self.workload.what,
             "fps": round(median(self.fps), 3),
@@ -44,12 +44,12 @@ class Times:
 
 
 def take_turns(workloads: Sequence[Workload], rounds: int, progress: Callable[[str], None]) -> dict[str, Times]:
-    """Let each contestant run once to warm up, then all of them in turn, A B C A B C.
+    """Run each workload once to warm up, then all of them in turns: A B C A B C.
 
     Args:
         workloads: In the order of their turns.
-        rounds: Turns of each that count.
-        progress: Told what is going on.
+        rounds: Number of timed turns of each workload.
+        progress: Called with a line of progress.
     """
     times = {workload.name: Times(workload) for workload in workloads}
     for workload in workloads:
@@ -66,7 +66,7 @@ def take_turns(workloads: Sequence[Workload], rounds: int, progress: Callable[[s
 
 
 def ratio(of: Times, to: Times) -> list[float]:
-    """Return how many times as fast one is as another: median, least and most over the rounds, each within one round."""
+    """Return the ratio of two speeds within each round: median, minimum and maximum over the rounds."""
     ratios = sorted(one / other for one, other in zip(of.fps, to.fps, strict=True))
     return [round(value, 4) for value in (median(ratios), ratios[0], ratios[-1])]
 

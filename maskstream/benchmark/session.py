@@ -1,4 +1,4 @@
-"""Puts a benchmark together: who runs, in which order, and what is made of it."""
+"""Run a benchmark: workloads in turns, ratios, stages, start-up time and sweeps."""
 
 import os
 import subprocess
@@ -15,7 +15,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from maskstream import __version__
-from maskstream.benchmark import workloads as all_of
+from maskstream.benchmark import workloads
+from maskstream.benchmark.bench import Bench
 from maskstream.benchmark.machine import machine
 from maskstream.benchmark.rounds import Times, Workload, percentiles, ratio, take_turns
 from maskstream.benchmark.sweeps import SWEEPS, run_sweep
@@ -32,41 +33,41 @@ _MATRIX_SIDE: Final = 1536
 _PRODUCTS: Final = 9
 _PROGRAM: Final = (sys.executable, "-P", "-m", "maskstream", "run")
 _PLACE: Final = str(Path(__file__).resolve().parents[2])
-"""Where Python finds the package: a checkout is not installed."""
+"""Folder of the package for PYTHONPATH: a checkout may not be installed."""
 
 
 @dataclass(frozen=True)
 class BenchmarkRequest:
-    """What a user wants to be timed, besides the configuration."""
+    """The options of `maskstream benchmark`, without the configuration."""
 
     source: str
     frames: int
     rounds: int
     comparisons: tuple[str, ...] = ()
-    """Some of `COMPARISONS`."""
+    """Names from `COMPARISONS`."""
     starts: int = 0
-    """How often the program is started from nothing."""
+    """Number of starts of the program in a new process."""
     sweeps: tuple[str, ...] = ()
-    """Some of `SWEEPS`."""
+    """Names from `SWEEPS`."""
 
 
 def run_benchmark(
     request: BenchmarkRequest, config: Config, progress: Callable[[str], None]
 ) -> tuple[dict[str, Any], dict[str, Times]]:
-    """Time everything.
+    """Run all workloads of a request.
 
     Returns:
-        All figures, fit for JSON, and the times of each contestant.
+        All results, as `json.dumps` takes them, and the times of each workload.
 
     Raises:
-        MaskStreamError: The source or a model cannot be opened, or a contestant is not installed.
+        MaskStreamError: The source or a model cannot be opened, or a package is not installed.
     """
     _require_known("--compare", request.comparisons, COMPARISONS)
     _require_known("--sweep", request.sweeps, tuple(SWEEPS))
-    bench = all_of.Bench(request.source, request.frames, config)
-    times = take_turns(_contestants(bench, request, config), request.rounds, progress)
+    bench = Bench(request.source, request.frames, config)
+    times = take_turns(_workloads(bench, request, config), request.rounds, progress)
     if "paper" in request.comparisons:
-        times |= take_turns([all_of.paper(bench, _PAPER_FRAMES), all_of.default(bench)], request.rounds, progress)
+        times |= take_turns([workloads.paper(bench, _PAPER_FRAMES), workloads.default(bench)], request.rounds, progress)
     record: dict[str, Any] = {
         "program": f"maskstream {__version__}",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -90,24 +91,26 @@ def run_benchmark(
 
 
 def _require_known(option: str, given: Sequence[str], allowed: Sequence[str]) -> None:
-    unknown = next((name for name in given if name not in allowed), None)
-    if unknown is not None:
-        raise ConfigError(f"{option}: {unknown!r} is not known; allowed: {', '.join(allowed)}")
+    for name in given:
+        if name not in allowed:
+            raise ConfigError(f"{option}: {name!r} is not known; allowed: {', '.join(allowed)}")
 
 
-def _contestants(bench: all_of.Bench, request: BenchmarkRequest, config: Config) -> list[Workload]:
+def _workloads(bench: Bench, request: BenchmarkRequest, config: Config) -> list[Workload]:
     chosen = [
-        make(bench)
-        for make in (
-            *(all_of.bare, all_of.pipeline, all_of.default, all_of.pipeline_with_video),
-            *(all_of.decode, all_of.encode, all_of.opencv_loop),
-        )
+        workloads.bare(bench),
+        workloads.pipeline(bench),
+        workloads.default(bench),
+        workloads.pipeline_with_video(bench),
+        workloads.decode(bench),
+        workloads.encode(bench),
+        workloads.opencv_loop(bench),
     ]
     if "backends" in request.comparisons:
-        chosen += [all_of.backend(bench, name) for name in installed_backends(pick_device(config.device))]
-        chosen.append(all_of.torchvision_eager(bench))
+        chosen += [workloads.backend(bench, name) for name in installed_backends(pick_device(config.device))]
+        chosen.append(workloads.torchvision_eager(bench))
     if "yolo" in request.comparisons:
-        chosen += [all_of.detector_eager(bench), all_of.yolo_forward(bench, config.detector.short_side or 384)]
+        chosen += [workloads.detector_eager(bench), workloads.yolo_forward(bench, config.detector.short_side or 384)]
     return chosen
 
 
@@ -128,8 +131,8 @@ def _ratios(times: dict[str, Times]) -> dict[str, Any]:
     return found
 
 
-def _floor(bench: all_of.Bench) -> dict[str, float]:
-    """Count what the networks compute for the first frame, and how fast the device multiplies matrices: no frame takes less."""
+def _floor(bench: Bench) -> dict[str, float]:
+    """Compute the lower limit of the time of a frame from the GFLOP of the networks and the rate of matrix products."""
     device = pick_device(bench.config.device)
     eager = {"detector": {"backend": "torch"}, "classifier": {"backend": "torch"}}
     analyzer = build_analyzer(refine(bench.config, Layer("benchmark", eager)))
@@ -151,26 +154,37 @@ def _product(first: torch.Tensor, second: torch.Tensor) -> int:
     return 1
 
 
-def _stages(bench: all_of.Bench) -> dict[str, Any]:
+def _stages(bench: Bench) -> dict[str, Any]:
     sink, report = bench.stream()
     results = sink.results
     stages = {stage: percentiles([result.timing_ms[stage] for result in results]) for stage in results[0].timing_ms}
-    live, _ = bench.stream(realtime=True, every=bench.every)
-    inference_ms = [sum(result.timing_ms[stage] for stage in ("detect", "align", "classify")) for result in live.results]
-    looked_ms = [took for result, took in zip(live.results, inference_ms, strict=True) if result.timing_ms["classify"]]
-    ages_ms = percentiles([age_s * 1000 for age_s in live.ages_s])
     return {
         "stages_ms": stages,
         "waited_share": {thread: round(waited_s / report.elapsed_s, 3) for thread, waited_s in report.waited_s.items()},
         "faces_per_frame": round(sum(len(result.faces) for result in results) / len(results), 2),
+        **_live(bench),
+    }
+
+
+def _live(bench: Bench) -> dict[str, Any]:
+    """Run the clip as a camera and measure the age of the frames."""
+    live, _ = bench.stream(realtime=True, every=bench.every)
+    inference_ms, detection_ms = [], []
+    for result in live.results:
+        took_ms = sum(result.timing_ms[stage] for stage in ("detect", "align", "classify"))
+        inference_ms.append(took_ms)
+        if result.timing_ms["classify"]:  # not only propagated
+            detection_ms.append(took_ms)
+    ages_ms = percentiles([age_s * 1000 for age_s in live.ages_s])
+    return {
         "live_age_ms": ages_ms,
-        "live_age_in_inference_times": round(ages_ms["p99"] / median(looked_ms or inference_ms), 2),
+        "live_age_in_inference_times": round(ages_ms["p99"] / median(detection_ms or inference_ms), 2),
         "live_fps": round(len(live.results) / (len(bench.frames) / (bench.info.average_fps or 25)), 2),
     }
 
 
 def _start(request: BenchmarkRequest, progress: Callable[[str], None]) -> dict[str, Any]:
-    """Start the program from nothing, until its first record is there."""
+    """Start the program in a new process and measure the time until its first record."""
     seconds: list[float] = []
     peaks_mb: list[float] = []
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (_PLACE, os.environ.get("PYTHONPATH"))))}
@@ -189,12 +203,15 @@ def _start(request: BenchmarkRequest, progress: Callable[[str], None]) -> dict[s
 
 
 def _peak_mb(pid: int) -> float:
-    """Return the most memory that a process has held; 0 where the system does not say."""
+    """Return the peak memory of a process; 0 if the system does not provide it."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
         return 0.0
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
+    for line in lines:
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 1024
+    return 0.0
 
 
 def _gpu_memory() -> dict[str, float]:
@@ -205,12 +222,14 @@ def _said(record: dict[str, Any]) -> Sequence[str]:
     age_ms = record["live_age_ms"]["p99"]
     waited = ", ".join(f"{thread} {share:.0%}" for thread, share in record["waited_share"].items())
     factors = record.get("real_time_factor")
-    lines = [f"of real time: every frame {factors['pipeline']:g}, default {factors['default']:g}"] if factors else []
+    lines = []
+    if factors:
+        lines.append(f"speed relative to real time: every frame {factors['pipeline']:g}, default {factors['default']:g}")
     lines += [
-        f"a frame takes {record['gflop_per_frame']:g} GFLOP, at the {record['matmul_gflop_per_s']:g} in a second of plain matrix "
-        f"products {record['floor_ms_per_frame']:g} ms",
-        f"{record['faces_per_frame']:g} faces a frame; waiting for others: {waited} of the time",
-        f"live: {record['live_fps']:g} fps shown; frames are {age_ms:.0f} ms old at p99, "
+        f"a frame needs {record['gflop_per_frame']:g} GFLOP, which is {record['floor_ms_per_frame']:g} ms at the rate of matrix "
+        f"products ({record['matmul_gflop_per_s']:g} GFLOP/s)",
+        f"{record['faces_per_frame']:g} faces per frame; threads wait for others: {waited} of the time",
+        f"live: {record['live_fps']:g} fps shown; age of frames {age_ms:.0f} ms at p99, "
         f"{record['live_age_in_inference_times']:g} inference times",
     ]
     if "start_to_first_result_s" in record:

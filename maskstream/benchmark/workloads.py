@@ -1,9 +1,8 @@
-"""What is timed: parts of the program, the whole of it, and others that do the same work."""
+"""Build the workloads of a benchmark: parts of the program, the complete program, and other programs with the same task."""
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from tempfile import TemporaryDirectory
-from time import monotonic
 
 import cv2
 import numpy as np
@@ -13,26 +12,19 @@ from torchvision.models import resnet18
 from torchvision.models.detection import keypointrcnn_resnet50_fpn
 from torchvision.transforms.functional import normalize, to_tensor
 
+from maskstream.benchmark.bench import Bench
 from maskstream.benchmark.rounds import Workload
 from maskstream.config.loading import Layer, refine
-from maskstream.config.schema import Config
 from maskstream.errors import ConfigError
 from maskstream.evaluation.yolo_detector import contained
-from maskstream.inference.pipeline import batch_size_of, build_analyzer, build_detector
-from maskstream.inference.propagation import PropagatingAnalyzer
+from maskstream.inference.pipeline import build_detector
 from maskstream.models import CROP_ARCHITECTURES, face_mobilenet, face_mobilenet_network
 from maskstream.models.checkpoint import load_checkpoint
 from maskstream.models.crop_classifier import crops_to_tensor
 from maskstream.models.keypoint_rcnn import to_rgb_tensor
 from maskstream.models.weights_path import weights_path
-from maskstream.protocols import FrameAnalyzer
-from maskstream.rendering.overlay import Overlay
 from maskstream.sinks import VideoSink
 from maskstream.sources import FileSource
-from maskstream.stream.engine import Engine
-from maskstream.stream.report import RunReport
-from maskstream.stream.sink_group import SinkBinding
-from maskstream.tracking.analyzer import PeopleAnalyzer
 from maskstream.types import BgrImage, Detection, Frame, FrameResult, Output
 from maskstream.vision.align import AlignRules, crop_quad, cut_faces
 
@@ -42,124 +34,30 @@ _PAPER_CROP_PX = 224
 _YOLO_YAML = "yolo11n-pose.yaml"
 
 
-class CountingSink:
-    """Counts what comes, and keeps what it says of time."""
-
-    wants_every_frame = False
-
-    def __init__(self) -> None:
-        """Begin at nothing."""
-        self.results: list[FrameResult] = []
-        self.ages_s: list[float] = []
-
-    def write(self, output: Output) -> None:
-        """Take note of a frame."""
-        self.results.append(output.result)
-        self.ages_s.append(monotonic() - output.frame.captured_at_s)
-
-    def source_ended(self, source_id: str) -> None:
-        """Nothing is left to do."""
-
-    def close(self) -> None:
-        """Nothing is left to do."""
-
-
-class Bench:
-    """A clip, some frames of it, and the models of a configuration."""
-
-    def __init__(self, path: str, frames: int, config: Config) -> None:
-        """Load the models and decode the frames.
-
-        Args:
-            path: A video file.
-            frames: How many of its first frames are worked through.
-            config: How it runs.
-
-        Raises:
-            MaskStreamError: The file or a model cannot be opened.
-        """
-        self.path, self.config = path, config
-        with closing(FileSource(path)) as source:
-            self.info = source.info
-            self.frames = [frame for frame, _ in zip(source, range(frames), strict=False)]
-        self.analyzer = build_analyzer(config)
-        self.overlay = Overlay(config)
-
-    @property
-    def every(self) -> int:
-        """Which frames the detector looks at by default."""
-        return self.config.detector.every
-
-    def _looking_at(self, every: int) -> Config:
-        """Return the configuration with another `detector.every`."""
-        return self.config.model_copy(update={"detector": self.config.detector.model_copy(update={"every": every})})
-
-    def _following(self, config: Config) -> FrameAnalyzer:
-        return PropagatingAnalyzer(self.analyzer, config) if config.detector.every > 1 else self.analyzer
-
-    def analyse(self, every: int = 1) -> list[FrameResult]:
-        """Run detector and classifier over all frames, in the batches of the stream."""
-        own = self._looking_at(every)
-        analyzer, size = self._following(own), batch_size_of(own)
-        starts = range(0, len(self.frames), size)
-        return [result for start in starts for result in analyzer.analyze(self.frames[start : start + size])]
-
-    def stream(
-        self,
-        output: str | None = None,
-        *,
-        realtime: bool = False,
-        every: int = 1,
-        copies: int = 1,
-        each: int | None = None,
-    ) -> tuple[CountingSink, RunReport]:
-        """Run the whole program over the same part of the clip; several copies at the same time are shorter in proportion.
-
-        Args:
-            output: A video to write.
-            realtime: Drop what comes too fast, as with a camera.
-            every: The detector looks at every Nth frame.
-            copies: So many sources at the same time.
-            each: Frames of each copy, where they shall not be shorter.
-        """
-        sink = CountingSink()
-        most = each or -(-len(self.frames) // copies)
-        stream = self.config.stream.model_copy(update={"max_frames": most, "realtime": realtime})
-        own = self._looking_at(every)
-        people = PeopleAnalyzer(self._following(own), own)
-        engine = Engine(people, self.overlay.paint, stream, batch_size_of(own))
-        sources = [FileSource(self.path, f"copy {number}") for number in range(copies)]
-        sinks = [SinkBinding(sink, None)]
-        if output is not None:
-            sinks.append(SinkBinding(VideoSink(output, self.info, self.config.video), None))
-        engine.add(sources, sinks)
-        return sink, engine.run()
-
-
 def bare(bench: Bench) -> Workload:
-    """Return the models alone, on decoded frames: what nothing around them can be faster than."""
-    return Workload("bare", "detector and classifier alone, on decoded frames, every one", lambda: len(bench.analyse()))
+    """Return detector and classifier alone, on decoded frames: the upper limit for the complete program."""
+    return Workload("bare", "detector and classifier alone, on all decoded frames", lambda: len(bench.analyse()))
 
 
 def pipeline(bench: Bench) -> Workload:
-    """Return the whole program without a video to write, the detector looking at every frame."""
-    return Workload("pipeline", "the whole program, every frame, without video output", lambda: len(bench.stream()[0].results))
+    """Return the complete program without video output, with the detector on every frame."""
+    return Workload("pipeline", "the complete program, every frame, without video output", lambda: len(bench.stream()[0].results))
 
 
 def default(bench: Bench) -> Workload:
-    """Return the whole program as it is configured."""
-    what = f"the whole program, detector.every {bench.every}, without video output"
+    """Return the complete program with the configured `detector.every`, without video output."""
+    what = f"the complete program, detector.every {bench.every}, without video output"
     return Workload("default", what, lambda: len(bench.stream(every=bench.every)[0].results))
 
 
 def pipeline_with_video(bench: Bench) -> Workload:
-    """Return the whole program with a video to write."""
+    """Return the complete program with video output, with the detector on every frame."""
 
     def run() -> int:
         with TemporaryDirectory() as folder:
             return len(bench.stream(f"{folder}/out.mp4")[0].results)
 
-    return Workload("pipeline_video", "the whole program, every frame, with video output", run)
+    return Workload("pipeline_video", "the complete program, every frame, with video output", run)
 
 
 def decode(bench: Bench) -> Workload:
@@ -186,14 +84,14 @@ def encode(bench: Bench) -> Workload:
 
 
 def opencv_loop(bench: Bench) -> Workload:
-    """Return what one writes first: OpenCV reads, our models judge, one frame after the other."""
+    """Return a simple loop: OpenCV reads a frame, our models analyse it, in one thread."""
 
     def run() -> int:
         capture = cv2.VideoCapture(bench.path)
         count = 0
         while count < len(bench.frames):
-            there, bgr = capture.read()
-            if not there:
+            has_frame, bgr = capture.read()
+            if not has_frame:
                 break
             bench.analyzer.analyze([Frame(np.asarray(bgr, np.uint8), count, bench.path, count / 25)])
             count += 1
@@ -204,9 +102,9 @@ def opencv_loop(bench: Bench) -> Workload:
 
 
 def paper(bench: Bench, frames: int) -> Workload:
-    """Return the loop that the paper describes: one frame, then one face at a time, with PIL; random weights.
+    """Return the loop of the paper with random weights: frame by frame and face by face, with PIL.
 
-    Its detections are cut, or repeated, to the number of faces that our models find.
+    It classifies as many faces as our models find.
     """
     faces = [len(result.faces) for result in bench.analyzer.analyze(bench.frames[:frames])]
     detector = keypointrcnn_resnet50_fpn(weights=None, weights_backbone=None, min_size=_PAPER_SHORT_SIDE).eval()
@@ -226,14 +124,14 @@ def paper(bench: Bench, frames: int) -> Workload:
 
 
 def backend(bench: Bench, name: str) -> Workload:
-    """Return the models alone by one backend, both of them."""
+    """Return detector and classifier alone with one backend."""
     chosen = Layer("--compare backends", {"detector": {"backend": name}, "classifier": {"backend": name}})
     other = Bench(bench.path, len(bench.frames), refine(bench.config, chosen))
-    return Workload(f"bare_{name}", f"detector and classifier alone, by {name}", lambda: len(other.analyse()))
+    return Workload(f"bare_{name}", f"detector and classifier alone, with {name}", lambda: len(other.analyse()))
 
 
 def torchvision_eager(bench: Bench) -> Workload:
-    """Return the same networks as torchvision runs them: its own forward pass, batch norm and memory layout left as they are."""
+    """Return the same networks with the forward pass of torchvision, without changes of batch norm and memory layout."""
     detector_weights, metadata = load_checkpoint(weights_path(None, f"{face_mobilenet.NAME}.safetensors"), face_mobilenet.NAME)
     detector = face_mobilenet_network.build_module()
     detector.load_state_dict(detector_weights)
@@ -245,7 +143,7 @@ def torchvision_eager(bench: Bench) -> Workload:
     cpu = torch.device("cpu")
 
     @torch.inference_mode()
-    def judge(bgr: BgrImage) -> None:
+    def classify(bgr: BgrImage) -> None:
         (found,) = detector([to_rgb_tensor(bgr, cpu)])
         quads = []
         for box, points in zip(found["boxes"].numpy(), found["keypoints"].numpy(), strict=True):
@@ -255,18 +153,18 @@ def torchvision_eager(bench: Bench) -> Workload:
         if crops:
             classifier(crops_to_tensor(crops, cpu)).softmax(1)
 
-    return Workload("bare_torchvision", "the same networks as torchvision runs them", _over(bench.frames, judge))
+    return Workload("bare_torchvision", "the same networks in torchvision", _over(bench.frames, classify))
 
 
 def detector_eager(bench: Bench) -> Workload:
-    """Return our detector, from image to keypoints, in eager PyTorch."""
+    """Return our detector from image to keypoints, in eager PyTorch."""
     detector = build_detector(refine(bench.config, Layer("--compare yolo", {"detector": {"backend": "torch"}})))
     run = _over(bench.frames, lambda bgr: detector.detect([bgr]))
-    return Workload("detector_eager", "our detector from picture to keypoints, eager PyTorch", run)
+    return Workload("detector_eager", "our detector from image to keypoints, eager PyTorch", run)
 
 
 def yolo_forward(bench: Bench, short_side: int) -> Workload:
-    """Return YOLO11n-pose built from its YAML with random weights, in eager PyTorch, on frames of the same short side.
+    """Return YOLO11n-pose with random weights, in eager PyTorch, on frames with the same short side.
 
     Raises:
         ConfigError: Ultralytics is not installed.
@@ -286,7 +184,7 @@ def yolo_forward(bench: Bench, short_side: int) -> Workload:
         scaled = cv2.resize(bgr, (width, height))
         model(torch.from_numpy(np.ascontiguousarray(scaled[..., ::-1].transpose(2, 0, 1)))[None].float().div_(255))
 
-    return Workload("yolo11n_pose", "YOLO11n-pose's network, eager PyTorch, random weights", _over(bench.frames, forward))
+    return Workload("yolo11n_pose", "the network of YOLO11n-pose, eager PyTorch, random weights", _over(bench.frames, forward))
 
 
 def _over(frames: Sequence[Frame], forward: Callable[[BgrImage], object]) -> Callable[[], int]:

@@ -1,4 +1,4 @@
-"""`maskstream benchmark`: time the program, its parts, and others that do the same work, in turns on the same frames."""
+"""Run `maskstream benchmark`: time the program, its parts, and other programs with the same task, in turns on the same frames."""
 
 import argparse
 from pathlib import Path
@@ -13,7 +13,7 @@ SWEPT: Final = "batch, short_side, faces, cameras, every"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what is timed, how often, and where the figures go."""
+    """Add the options for the workloads, the number of rounds, and the output."""
     parser.add_argument("--source", metavar="FILE", required=True, help="video file")
     parser.add_argument("--frames", type=int, default=60, metavar="N", help="use its first N frames; default: 60")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="rounds of each workload; default: 5")
@@ -28,7 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Time what is asked for, print the tables, write the files."""
+    """Run the benchmark, print the tables, write the files."""
     from rich.console import Console
 
     from maskstream.config.loading import load_config
@@ -45,8 +45,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     keep_freed_memory()
     request = BenchmarkRequest(
-        *(arguments.source, arguments.frames, arguments.rounds, tuple(arguments.compare), arguments.starts),
-        tuple(arguments.sweep),
+        source=arguments.source,
+        frames=arguments.frames,
+        rounds=arguments.rounds,
+        comparisons=tuple(arguments.compare),
+        starts=arguments.starts,
+        sweeps=tuple(arguments.sweep),
     )
     with console.status("") as status:
         record, times = run_benchmark(request, config, status.update)

@@ -205,7 +205,7 @@ def _open_window(inputs: _Inputs, settings: SourceSettings) -> WindowSink | None
     with why_no_window() as obstacle:
         if obstacle is None:
             return WindowSink(inputs.infos, settings.common.window, settings)
-    logger.warning("going on without a window: {}", obstacle)
+    logger.warning("continuing without a window: {}", obstacle)
     return None
 
 

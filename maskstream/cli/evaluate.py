@@ -1,4 +1,4 @@
-"""`maskstream evaluate`: measure how well faces are found and judged, on labelled images; see docs/evaluation.md."""
+"""Run `maskstream evaluate`: measure on labelled images how well faces are found and classified; see docs/evaluation.md."""
 
 import argparse
 import re
@@ -31,7 +31,7 @@ COMPARED_IOUS: Final = (0.3, 0.5)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what is measured, how, and where the report goes."""
+    """Add the options for the images, the predictions, the metrics and the output."""
     data = parser.add_argument_group("labelled images")
     data.add_argument("--images", type=Path, metavar="DIR", help="folder of images")
     data.add_argument("--labels", type=Path, metavar="PATH", help="file or folder of labels: VoTT, Pascal VOC, COCO, YOLO")
@@ -76,7 +76,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Evaluate, or compare runs; print the summary, write the report."""
+    """Evaluate or compare runs, print the summary, write the report."""
     from rich.console import Console
 
     from maskstream.config.loading import load_config
@@ -101,34 +101,49 @@ def run(arguments: argparse.Namespace) -> int:
         with insistent_interrupts(), readable_by(config.privacy.readable_by):
             metrics = evaluate(request, config)
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        print("stopped; the same command continues from here", file=sys.stderr)
         return 130
     print_summary(metrics, Console())
     return 0
 
 
 def request_of(arguments: argparse.Namespace, progress: "Console | None") -> "EvaluationRequest":
-    """Return what the options ask for; refuse what is missing or does not go together."""
+    """Return the request of the options; refuse missing and contradictory options."""
     from maskstream.evaluation.run import EvaluationRequest
 
-    for option, advice in (("images", "the folder of pictures"), ("out", "a folder for the results")):
-        if getattr(arguments, option) is None:
-            raise ConfigError(f"--{option} is missing; give {advice}")
-    if arguments.labels is None and arguments.unlabelled == "skip":
-        raise ConfigError("--labels is missing; give the labels, or --unlabelled negative for pictures without people")
-    if arguments.predictions is None and arguments.system == "yolo" and arguments.weights is None:
-        raise ConfigError("--system yolo: --weights is missing; give the .pt file of a detector")
-    if arguments.system == "maskstream" and arguments.weights is not None:
-        raise ConfigError("--weights is for yolo and clip; ours are set by --set detector.weights=FILE and --classifier FILE")
-    if (arguments.box, arguments.predicted_box) == ("face", "head"):
-        raise ConfigError("--predicted-box head: heads cannot be turned into faces; give labels of heads and --box head")
-    plain = ("images", "labels", "out", "format", "unlabelled", "strict", "box", "system", "weights", "predictions")
+    _require_complete(arguments)
     return EvaluationRequest(
-        **{option: getattr(arguments, option) for option in (*plain, "predicted_box", "min_score")},
+        images=arguments.images,
+        labels=arguments.labels,
+        out=arguments.out,
+        format=arguments.format,
+        unlabelled=arguments.unlabelled,
+        strict=arguments.strict,
+        box=arguments.box,
+        system=arguments.system,
+        weights=arguments.weights,
+        predictions=arguments.predictions,
         categories=categories(arguments.categories),
+        predicted_box=arguments.predicted_box,
+        min_score=arguments.min_score,
         group_by=compiled(arguments.group_by),
         progress=progress,
     )
+
+
+def _require_complete(arguments: argparse.Namespace) -> None:
+    if arguments.images is None:
+        raise ConfigError("--images is missing; give the folder of images")
+    if arguments.out is None:
+        raise ConfigError("--out is missing; give a folder for the results")
+    if arguments.labels is None and arguments.unlabelled == "skip":
+        raise ConfigError("--labels is missing; give the labels, or --unlabelled negative for images without people")
+    if arguments.predictions is None and arguments.system == "yolo" and arguments.weights is None:
+        raise ConfigError("--system yolo: --weights is missing; give the .pt file of a detector")
+    if arguments.system == "maskstream" and arguments.weights is not None:
+        raise ConfigError("--weights is for yolo and clip; our models have --set detector.weights=FILE and --classifier FILE")
+    if (arguments.box, arguments.predicted_box) == ("face", "head"):
+        raise ConfigError("--predicted-box head: heads cannot be turned into faces; give labels of heads and --box head")
 
 
 def compiled(pattern: str | None) -> re.Pattern[str] | None:
@@ -140,7 +155,7 @@ def compiled(pattern: str | None) -> re.Pattern[str] | None:
 
 
 def categories(text: str | None) -> dict[int, str]:
-    """Return the names by id of `--categories`."""
+    """Return the names of `--categories` by id."""
     pairs = [pair.partition("=") for pair in (text or "").split(",") if pair]
     try:
         return {int(number): name for number, _, name in pairs}
@@ -149,7 +164,7 @@ def categories(text: str | None) -> dict[int, str]:
 
 
 def run_comparison(arguments: argparse.Namespace, config: "Config") -> None:
-    """Show runs side by side, and write the comparison where `--out` says so."""
+    """Print the comparison of runs, and write it into the folder of `--out`."""
     from rich.console import Console
 
     from maskstream.evaluation.comparison import compare
@@ -158,7 +173,7 @@ def run_comparison(arguments: argparse.Namespace, config: "Config") -> None:
     from maskstream.io.files import make_folder, replace_file
 
     if len(arguments.compare) < 2:
-        raise ConfigError(f"--compare {arguments.compare[0]}: one run; give two or more folders that --out has written")
+        raise ConfigError(f"--compare {arguments.compare[0]}: one run; give two or more --out folders of runs")
     runs = [read_run(folder) for folder in arguments.compare]
     comparison = compare(runs, sorted({*COMPARED_IOUS, config.evaluation.iou}), config.evaluation.bootstrap)
     if arguments.out is not None:

@@ -49,9 +49,9 @@ def drill(arguments: argparse.Namespace, folder: Path) -> int:
     """Run all cases with files in this folder, and print the results."""
     if str(ROOT) not in sys.path:
         sys.path.insert(0, str(ROOT))
+    from tests.drill.anonymised import anonymised
     from tests.drill.child import calibrate
     from tests.drill.core import ends, lost_and_found
-    from tests.drill.covered import covered
     from tests.drill.deliveries import deliveries
     from tests.drill.editing import editing
     from tests.drill.exposure import exposure
@@ -68,7 +68,7 @@ def drill(arguments: argparse.Namespace, folder: Path) -> int:
         "network": partial(network, away_s=SHORT_AWAY_S if arguments.short else LONG_AWAY_S),
         **{
             scene.__name__: scene
-            for scene in (recordings, editing, covered, slowness, refusals, webcams, files, exposure, deliveries)
+            for scene in (recordings, editing, anonymised, slowness, refusals, webcams, files, exposure, deliveries)
         },
     }
     if arguments.core:

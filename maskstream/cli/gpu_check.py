@@ -1,4 +1,4 @@
-"""`maskstream gpu-check`: check in one command that a GPU gives the answers of the CPU, and time it."""
+"""Run `maskstream gpu-check`: check that a GPU gives the results of the CPU, and time it."""
 
 import argparse
 import sys
@@ -12,7 +12,7 @@ _MODELS_MISSING: Final = 4
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add where it runs, what is looked at, and where the figures go."""
+    """Add the options for the device, the images, the sections and the output."""
     parser.add_argument("--device", default="cuda", metavar="NAME", help="device to check: cuda (default), cuda:1, mps, cpu")
     parser.add_argument("--images", type=Path, metavar="DIR", help="folder of images to compare besides frames of the demo clip")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all results as JSON, after each section")
@@ -28,7 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check and print the tables; return 0 where all that ran has passed, 1 where a check failed, 4 where no model can run."""
+    """Run the checks and print the tables; return 0 if all checks passed, 1 if one failed, 4 if no model can run."""
     request = GpuCheckRequest(
         device=arguments.device,
         images=arguments.images,

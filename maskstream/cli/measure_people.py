@@ -82,7 +82,7 @@ def watch(
             for frame, result in zip(batch, people.analyze(batch), strict=True):
                 results.append(result)
                 output = Output(frame, result, analysed=True, paint=lambda frame, _result: frame.bgr)
-                published += [(frame.time_s, event_or_counts) for event_or_counts in events.look(output)]
+                published += [(frame.time_s, event_or_counts) for event_or_counts in events.detect(output)]
     return results, published
 
 

@@ -15,8 +15,8 @@ from maskstream.config.cameras import Camera
 from maskstream.errors import SourceOpenError
 from maskstream.io.file_names import FileNames
 from maskstream.io.files import make_folder
-from maskstream.io.images import IMAGE_SUFFIXES, WRITABLE_SUFFIXES
-from maskstream.io.locations import is_stdin
+from maskstream.io.image_formats import IMAGE_SUFFIXES, WRITABLE_SUFFIXES
+from maskstream.io.locations import is_stdin, local_path
 from maskstream.io.output_paths import output_paths
 from maskstream.protocols import Sink, Source
 from maskstream.sinks import DeferredVideoSink, ImageSink, SegmentedRecordingSink, VideoSink
@@ -24,6 +24,7 @@ from maskstream.sinks.video import new_video
 from maskstream.sources import (
     SOURCES,
     DeferredSource,
+    ImageSource,
     PipedImageSource,
     PipeSource,
     ReconnectingSource,
@@ -78,7 +79,10 @@ def open_source(
         SourceError: It cannot be opened.
     """
     kind = source_kind(camera.location)
-    opener = partial(SOURCES[kind], camera.location, camera.name, camera.config)
+    opener: Callable[[], Source] = partial(SOURCES[kind], camera.location, camera.name, camera.config)
+    if camera.images is not None:
+        files = camera.images  # which were searched for to find the videos beside them
+        opener = partial(ImageSource, local_path(camera.location), camera.config.pictures, camera.name, files)
     if is_one_image(camera, output):
         return _open_one_image(camera, kind)
     if kind in ("url", "webcam"):

@@ -121,10 +121,11 @@ def _checked_files(request: StreamRequest, infos: Sequence[SourceInfo], targets:
 
 def _warn_of_copies(request: StreamRequest, infos: Sequence[SourceInfo], targets: Sequence[str], config: Config) -> None:
     """Warn where the next run would read the annotated images and videos of this run from the folder of the source."""
-    pairs = [(path, info.path) for path, info in zip(targets, infos, strict=False) if info.images and info.path is not None]
-    if request.in_batches:
-        pairs = [(request.output, plain_location(location)) for location in request.sources] if request.output else []
-    for output, location in pairs:
+    if request.output is not None and request.in_batches:
+        folders = [(request.output, plain_location(location)) for location in request.sources]
+    else:
+        folders = [(path, info.path) for path, info in zip(targets, infos, strict=False) if info.images and info.path]
+    for output, location in folders:
         source, into = Path(os.path.realpath(location)), Path(os.path.realpath(output))
         if source.is_dir() and (into == source or (config.pictures.recursive and source in into.parents)):
             logger.warning("{}: is in the folder of the source: the next run reads the copies too; choose another", output)

@@ -16,7 +16,8 @@ from maskstream.config.source_settings import SourceSettings
 from maskstream.errors import ConfigError, SinkError
 from maskstream.events.delivery import Delivery, Transport
 from maskstream.events.detector import EventDetector
-from maskstream.events.outbox import Outbox, peek
+from maskstream.events.outbox import Outbox
+from maskstream.events.outbox_file import peek
 from maskstream.events.sink import EventSink, JsonlEvents
 from maskstream.io.user_folders import expand_home, state_folder
 from maskstream.protocols import Sink
@@ -73,13 +74,13 @@ class Reporting:
         """
         if self._transports:
             outbox = Outbox(self._queue, round(self._config.events.queue_mb * _BYTES_PER_MB))
-            outbox.join()  # until all deliveries use it
+            outbox.attach()  # until all deliveries use it
             try:
                 self._claim(outbox)
                 for transport in self._transports:
                     yield EventSink(self._detector, Delivery(transport, outbox))
             finally:
-                outbox.leave()
+                outbox.detach()
         else:
             self._log_waiting()
         if events is not None:

@@ -16,7 +16,7 @@ from maskstream.errors import ConfigError, SourceOpenError
 from maskstream.io.batches import Batch, Turns
 from maskstream.io.files import one_line
 from maskstream.io.folders import VIDEO_SUFFIXES, Found, find_files
-from maskstream.io.images import IMAGE_SUFFIXES
+from maskstream.io.image_formats import IMAGE_SUFFIXES
 from maskstream.io.locations import is_folder_or_pattern, is_pattern, may_come_back, pipe_identity, plain_location, source_name
 from maskstream.redaction import redact
 
@@ -53,6 +53,8 @@ class Camera:
     """The configuration, with the settings of the camera merged over it."""
     batch: Batch | None = field(default=None, compare=False)
     """The batch of the videos of its folder or pattern; None for other sources."""
+    images: tuple[str, ...] | None = field(default=None, compare=False)
+    """The images of its folder or pattern; None for other sources."""
 
     def __repr__(self) -> str:
         return f"Camera({self.name!r}, {redact(self.location)!r})"
@@ -93,9 +95,7 @@ def read_cameras(locations: Iterable[str], config: Config, command_line: Sequenc
             cameras.append(_camera_of(plain_location(location), cameras, config))
     turns = Turns()
     cameras = [each for camera in cameras for each in _spread(camera, turns)]
-    repeated = next((name for name, count in Counter(camera.name for camera in cameras).items() if count > 1), None)
-    if repeated is not None:
-        raise ConfigError(f"{repeated}: given twice; give each source once, and each camera a name of its own")
+    _refuse_repeated_names(cameras)
     _refuse_shared_pipes(cameras)
     if all_overridden:
         logger.warning("the command line overrides the list of cameras: {}", "; ".join(all_overridden))
@@ -115,23 +115,29 @@ def _spread(camera: Camera, turns: Turns) -> list[Camera]:
     Raises:
         SourceOpenError: The folder or pattern has neither images nor videos.
     """
-    location, recursive = camera.location, camera.config.pictures.recursive
-    found = find_files(location, recursive=recursive) if is_folder_or_pattern(location) else None
+    if not is_folder_or_pattern(camera.location):
+        return [camera]
+    found = find_files(camera.location, recursive=camera.config.pictures.recursive)
     if found is None:
         return [camera]
     if not (found.images or found.videos):
-        raise SourceOpenError(f"{one_line(location)}: {_why_nothing(found)}")
+        raise SourceOpenError(f"{one_line(camera.location)}: {_why_nothing(found)}")
     found.log_left_out()
+    found.log_refused()
     if not found.videos:
-        return [camera]
-    if not found.images:
-        found.log_refused()
+        return [replace(camera, images=tuple(found.images))]
     batch = Batch(camera.name, turns)
-    images = [replace(camera, batch=batch)] if found.images else []
-    is_named = camera.name != source_name(location)
-    folder = os.path.commonpath([str(Path(video).parent) for video in found.videos])
-    names = [f"{camera.name}/{os.path.relpath(video, folder)}" if is_named else video for video in found.videos]
-    return images + [Camera(name, video, camera.config, batch) for name, video in zip(names, found.videos, strict=True)]
+    images = [replace(camera, batch=batch, images=tuple(found.images))] if found.images else []
+    return images + _videos_of(camera, found.videos, batch)
+
+
+def _videos_of(camera: Camera, videos: Sequence[str], batch: Batch) -> list[Camera]:
+    """Return a source for each video: named after its path, or after the camera where that has a name of its own."""
+    names = list(videos)
+    if camera.name != source_name(camera.location):
+        folder = os.path.commonpath([str(Path(video).parent) for video in videos])
+        names = [f"{camera.name}/{os.path.relpath(video, folder)}" for video in videos]
+    return [Camera(name, video, camera.config, batch) for name, video in zip(names, videos, strict=True)]
 
 
 def _why_nothing(found: Found) -> str:
@@ -144,6 +150,12 @@ def _why_nothing(found: Found) -> str:
     if found.refused:
         return f"cannot be read: {found.refused[0].strerror}; check its permissions"
     return f"no image or video in this folder; {_KNOWN_SUFFIXES}"
+
+
+def _refuse_repeated_names(cameras: Iterable[Camera]) -> None:
+    for name, count in Counter(camera.name for camera in cameras).items():
+        if count > 1:
+            raise ConfigError(f"{name}: given twice; give each source once, and each camera a name of its own")
 
 
 def _refuse_shared_pipes(cameras: Iterable[Camera]) -> None:

@@ -119,9 +119,15 @@ def read_yaml(path: Path, as_typed: Collection[str] = ()) -> Any:
 
 
 def load_config(path: Path | None = None, layers: Iterable[Layer] = ()) -> Config:
-    """Return the defaults with a YAML file and further layers merged over them, in order.
+    """Return the configuration of a run; see `load_settings`."""
+    return load_settings(Config, path, layers)
+
+
+def load_settings(kind: type[SectionT], path: Path | None, layers: Iterable[Layer]) -> SectionT:
+    """Return the defaults of a schema with a YAML file and further layers merged over them, in order.
 
     Args:
+        kind: The schema.
         path: A YAML file with the keys that it changes.
         layers: Merged over the file, in order.
 
@@ -130,13 +136,7 @@ def load_config(path: Path | None = None, layers: Iterable[Layer] = ()) -> Confi
             allowed values.
     """
     files = [] if path is None else [Layer.of_file(path)]
-    return refine(Config(), *files, *layers)
-
-
-def load_sections(kind: type[SectionT], defaults: Path, path: Path | None, layers: Iterable[Layer]) -> SectionT:
-    """Return settings of another kind than `Config`, with the defaults of a YAML file; see `load_config`."""
-    files = [defaults] if path is None else [defaults, path]
-    return _validated(kind, {}, [*map(Layer.of_file, files), *layers])
+    return refine(kind(), *files, *layers)
 
 
 def refine(settings: SectionT, *layers: Layer) -> SectionT:
@@ -145,16 +145,13 @@ def refine(settings: SectionT, *layers: Layer) -> SectionT:
     Raises:
         ConfigError: A key or value of a layer is wrong.
     """
-    return _validated(type(settings), settings.model_dump(), list(layers))
-
-
-def _validated(kind: type[SectionT], merged: dict[str, Any], layers: list[Layer]) -> SectionT:
+    merged = settings.model_dump()
     for layer in layers:
         merged = _merge(merged, layer.values)
     try:
-        return kind.model_validate(merged)
+        return type(settings).model_validate(merged)
     except ValidationError as error:
-        raise ConfigError(_explain(error, kind, layers)) from error
+        raise ConfigError(_explain(error, type(settings), layers)) from error
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -165,17 +162,14 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def _explain(error: ValidationError, kind: type[BaseModel], layers: list[Layer]) -> str:
+def _explain(error: ValidationError, kind: type[BaseModel], layers: Sequence[Layer]) -> str:
     """Return one line about the first wrong key or value: origin, key, value and the allowed values."""
     first = min(error.errors(), key=lambda each: _FIRST.get(each["type"], len(_FIRST)))
     path = [part for part in first["loc"] if part != "[key]"]
     origin = next((layer.origin for layer in reversed(layers) if _sets(layer.values, path)), layers[0].origin)
     key = ".".join(map(str, path))
     if first["type"] == "extra_forbidden":
-        allowed = _keys_beside(kind, path)
-        similar = get_close_matches(str(path[-1]), allowed, 1)
-        suggestion = f"; did you mean {similar[0]}?" if similar else ";"
-        return f"{origin}: unknown key {key}{suggestion} allowed here: {', '.join(allowed)}"
+        return f"{origin}: unknown key {key}; {_suggestion(str(path[-1]), _keys_beside(kind, path))}"
     if first["type"] == "missing":
         return f"{origin}: {key} is missing; add it"
     value = HIDDEN if path[-1:] == ["secret"] else _shown(first["input"])
@@ -185,6 +179,12 @@ def _explain(error: ValidationError, kind: type[BaseModel], layers: list[Layer])
     while len(path) > 1 and isinstance(path[-1], int):  # the message names the list, not the item
         path.pop()
     return f"{origin}: {'.'.join(map(str, path))}: {value:.80} is not allowed; {reason}"
+
+
+def _suggestion(unknown: str, allowed: Sequence[str]) -> str:
+    similar = get_close_matches(unknown, allowed, 1)
+    question = f"did you mean {similar[0]}? " if similar else ""
+    return f"{question}allowed here: {', '.join(allowed)}"
 
 
 def _shown(value: object) -> str:

@@ -59,14 +59,20 @@ def _entry(key: str, value: object, indent: str) -> Iterator[str]:
         return
     yield f"{indent}{key}:"
     for name, inner in value.items():
-        yield f"{indent}  {name}: {yaml_value(inner)}"
+        yield f"{indent}  {yaml_value(name)}: {yaml_value(inner)}"
 
 
 def yaml_value(value: object) -> str:
     """Return a value in one line of YAML."""
-    plain = int(value) if isinstance(value, float) and value.is_integer() else value
-    text = yaml.safe_dump(plain, default_flow_style=True, width=1000, allow_unicode=True)
+    text = yaml.safe_dump(_short(value), default_flow_style=True, width=1000, allow_unicode=True)
     return str(text).removesuffix("\n").removesuffix("\n...")
+
+
+def _short(value: object) -> object:
+    """Return a value with integers in place of floats without fraction."""
+    if isinstance(value, list):
+        return [_short(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def settings_markdown(kind: type[BaseModel], per_camera: Mapping[str, tuple[str, ...]]) -> Iterator[str]:

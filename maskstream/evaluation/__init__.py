@@ -1,1 +1,1 @@
-"""What predictions are worth: matching, figures, reports."""
+"""Compare predictions with labels: matching, metrics, reports."""

@@ -179,8 +179,8 @@ def _false_positive_tile(reference: FaceMetrics) -> Tile:
     if reference.false_per_image is not None:
         per_100 = 100 * reference.false_per_image
         number = f"{per_100:.0f}" if per_100 >= 100 else f"{per_100:.1f}"
-    counts = f"{reference.false_faces:,} in {of(reference.pictures, 'image')}"
-    return Tile("False positives per 100 images", number, counts, "The detector found a face where no face is labelled.")
+    counts = f"per 100 images ({reference.false_faces:,} in {of(reference.pictures, 'image')})"
+    return Tile("False positives", number, counts, "The detector found a face where no face is labelled.")
 
 
 def _measured(metrics: Metrics) -> str:

@@ -1,7 +1,5 @@
 """Run an evaluation: read labels, run a system or read its predictions, score them, write the results."""
 
-import hashlib
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -26,13 +24,10 @@ from maskstream.evaluation.outputs import write_predictions, write_results
 from maskstream.evaluation.prediction_files import read_predictions
 from maskstream.evaluation.predictions import BoxKind, ImagePredictions, from_record
 from maskstream.evaluation.scoring import Scored, ScoreSettings, score
-from maskstream.evaluation.yolo_detector import load_yolo
-from maskstream.inference.pipeline import batch_size_of, build_analyzer
+from maskstream.evaluation.systems import SystemName, build_system, fingerprint_of
+from maskstream.inference.pipeline import batch_size_of
 from maskstream.io.files import make_folder, one_line
-from maskstream.models.devices import pick_device
-from maskstream.models.weights_path import weights_path
 
-SystemName = Literal["maskstream", "yolo", "clip"]
 YOLO_MIN_SCORE: Final = 0.25  # the default of Ultralytics
 _MOST_PROBLEMS: Final = 1000
 """Maximum length of `problem_list`; the counts in `problems` have no limit."""
@@ -170,7 +165,7 @@ def _answers_of_system(request: EvaluationRequest, config: Config, annotations: 
     min_score = default if request.min_score is None else request.min_score
     floor = min(config.evaluation.score_floor, min_score)
     config = refine(config, Layer.of_key("evaluation.score_floor", "detector.min_score", floor))
-    system, info = _build_system(request, config)
+    system, info = build_system(request.system, request.weights, config)
     predicted_box: BoxKind | None = request.predicted_box if request.system == "yolo" else "face"
     header = {"system": info.to_json(), "box": predicted_box, "min_score": min_score, "score_floor": floor}
     done, records = _analyse_all(system, request, config, annotations.images, header)
@@ -197,7 +192,7 @@ def _analyse_all(
     header: Mapping[str, Any],
 ) -> tuple[AnalysisReport, list[dict[str, Any]]]:
     """Analyse the images, write predictions.json, and return its records."""
-    fingerprint = _fingerprint(header["system"], config)
+    fingerprint = fingerprint_of(header["system"], config)
     with Journal(request.out / _JOURNAL_FILE, fingerprint) as journal, _bar(request, len(images)) as bar:
         resumed = sum(map(journal.has, images))
         if resumed:
@@ -226,44 +221,6 @@ def _speed(done: AnalysisReport) -> Speed:
         speed.model_share,
     )
     return speed
-
-
-def _fingerprint(description: Mapping[str, Any], config: Config) -> str:
-    """Return a hash of all settings that change predictions."""
-    settings = config.model_dump(
-        include={"detector": True, "classifier": True, "align": True, "clip": True, "evaluation": {"labels"}}
-    )
-    text = json.dumps([__version__, description, settings], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _build_system(request: EvaluationRequest, config: Config) -> tuple[System, SystemInfo]:
-    """Load the models of `--system`."""
-    device = pick_device(config.device)
-    if request.system == "yolo":
-        path = Path(request.weights or "")
-        yolo = load_yolo(
-            str(path),
-            device,
-            min_score=config.detector.min_score,
-            max_faces=config.detector.max_faces,
-            meanings=config.evaluation.labels,
-            incorrect_as=config.classifier.incorrect_as,
-        )
-        return yolo, _system_info("yolo", f"Ultralytics {path.name}", device, [path])
-    if request.system == "clip":
-        config = refine(config, Layer.of_key("--system clip", "classifier", {"name": "clip", "weights": request.weights}))
-    named = [(config.detector.name, config.detector.weights), (config.classifier.name, config.classifier.weights)]
-    if config.classifier.name == "clip":
-        named[1] = f"clip {config.clip.model}", config.classifier.weights or config.clip.weights
-    files = [weights_path(weights, f"{name}.safetensors") for name, weights in named]
-    description = " and ".join(f"{name} ({weights})" if weights else name for name, weights in named)
-    return build_analyzer(config), _system_info(request.system, description, device, files)
-
-
-def _system_info(name: str, description: str, device: object, files: list[Path]) -> SystemInfo:
-    sums = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()}
-    return SystemInfo(name=name, description=description, weights=sums, device=str(device))
 
 
 def _bar(request: EvaluationRequest, total: int) -> Progress:

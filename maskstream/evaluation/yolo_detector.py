@@ -1,6 +1,6 @@
-"""`yolo`: an Ultralytics detector whose classes say who wears a mask, to be measured beside our own models.
+"""Run `--system yolo`: an Ultralytics detector with mask classes, for comparison with our own models.
 
-It finds and judges in one go, so it takes the place of detector, aligned crops and classifier together. The library is optional:
+It finds and classifies faces in one step, so that it replaces detector, aligned crops and classifier. The library is optional:
 `pip install -r requirements-yolo.txt`. Jocher et al., "Ultralytics YOLO" (2023).
 """
 
@@ -32,26 +32,26 @@ from maskstream.vision.geometry import box_corners
 NAME = "yolo"
 
 _SETTINGS: Final = {
-    "YOLO_OFFLINE": "true",  # no look-ups, no reports on how it is used
-    "YOLO_AUTOINSTALL": "false",  # no pip behind our back
-    "YOLO_VERBOSE": "false",  # standard output belongs to us
+    "YOLO_OFFLINE": "true",  # no network access and no usage reports
+    "YOLO_AUTOINSTALL": "false",  # does not run pip
+    "YOLO_VERBOSE": "false",  # prints nothing to standard output
     "ULTRALYTICS_SAFE_LOAD": "true",  # see load_yolo
 }
 _DAMAGED: Final = (TypeError, ValueError, AttributeError, LookupError, RuntimeError, ImportError, EOFError, UnpicklingError)
 
 
 class YoloAnalyzer:
-    """Finds and judges the faces of a batch of frames; stands where an `Analyzer` stands."""
+    """Find and classify the faces of a batch of frames, with the interface of `Analyzer`."""
 
     def __init__(self, model: Any, labels: Mapping[int, Label], device: str, min_score: float, max_faces: int) -> None:
-        """Take over a loaded model.
+        """Wrap a loaded model.
 
         Args:
-            model: An `ultralytics.YOLO` of the task `detect`.
-            labels: What each class says of a face, by its number; classes that are not here are left out.
-            device: Where it runs.
-            min_score: Faces it is less certain of are left out.
-            max_faces: Most faces per image; the most certain are kept.
+            model: An `ultralytics.YOLO` with the task `detect`.
+            labels: Label of each class, by its number; other classes are left out.
+            device: Device of the model.
+            min_score: Minimum score of a face.
+            max_faces: Maximum number of faces in an image, those with the highest scores.
         """
         self._model = model
         self._labels = labels
@@ -61,8 +61,8 @@ class YoloAnalyzer:
     def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
         """Return one result per frame, in order.
 
-        A face has no keypoints, its outline is its box, and its score is its confidence too: YOLO has one number for "here is a
-        face with a mask". Its non-maximum suppression works class by class, so a face that it cannot decide on may come twice.
+        A face has no keypoints, its outline is its box, and its confidence is its score: YOLO has one number for both. Its
+        non-maximum suppression works for each class, so that one face may be found with two classes.
         """
         started = perf_counter()
         found = self._predict([frame.bgr for frame in frames])
@@ -70,7 +70,7 @@ class YoloAnalyzer:
         return [_result(frame, faces, detect_ms) for frame, faces in zip(frames, found, strict=True)]
 
     def _predict(self, images_bgr: Sequence[BgrImage]) -> list[tuple[Face, ...]]:
-        """Return the faces of each (H, W, 3) image; one size at a time, since it pads a batch of several sizes otherwise."""
+        """Return the faces of each (H, W, 3) image; images of one size at a time, because a batch of several sizes is padded."""
         by_shape: dict[tuple[int, ...], list[int]] = {}
         for index, image in enumerate(images_bgr):
             by_shape.setdefault(image.shape, []).append(index)
@@ -105,26 +105,26 @@ def load_yolo(
     meanings: Mapping[str, LabelMeaning],
     incorrect_as: IncorrectAs,
 ) -> YoloAnalyzer:
-    """Return the detector of a `.pt` file of Ultralytics.
+    """Load a `.pt` file of Ultralytics as a detector.
 
-    Such a file is a pickle, which may run code when it is read. It is therefore read in PyTorch's restricted mode, with nothing
-    but classes of PyTorch and Ultralytics allowed, and refused where it asks for more. Still, take it from somebody you trust.
+    Such a file is a pickle, which may run code when it is read. It is therefore read in the restricted mode of PyTorch, which
+    allows only classes of PyTorch and Ultralytics. Use files from trusted sources all the same.
 
     Args:
         weights: The file.
-        device: Where it runs.
-        min_score: Faces it is less certain of are left out; it has no lower threshold of its own.
-        max_faces: Most faces per image.
-        meanings: What the names of classes mean; case, spaces, hyphens and dots make no difference, as in labels.
-        incorrect_as: What a mask worn incorrectly counts as.
+        device: Device of the model.
+        min_score: Minimum score of a face; the model has no lower threshold of its own.
+        max_faces: Maximum number of faces in an image.
+        meanings: Meanings of the class names; case, spaces, hyphens and dots make no difference.
+        incorrect_as: Label of a mask worn incorrectly (`classifier.incorrect_as`).
 
     Raises:
-        ConfigError: The meaning of a class is not known, or ambiguous beside those of the others.
-        ModelError: The library is missing, or the model is no detector.
-        WeightsError: The file is missing, damaged, or not Ultralytics' own.
+        ConfigError: A class name has no meaning, or is ambiguous beside the other names.
+        ModelError: The library is missing, or the model is not a detector.
+        WeightsError: The file is missing, damaged, or not a plain Ultralytics model.
     """
     path = Path(expand_home(weights))
-    if not os.path.isfile(path):  # noqa: PTH113 (Path raises where nothing may be looked up)
+    if not os.path.isfile(path):  # noqa: PTH113 (Path raises if a folder may not be searched)
         raise WeightsError(f"{weights}: no such weights file; give the .pt file of an Ultralytics detector")
     require_unforked("PyTorch")
     with contained():
@@ -133,24 +133,24 @@ def load_yolo(
             raise ModelError(f"{path}: an Ultralytics model for {model.task!r}; give one for 'detect'")
         labels = _labels_by_class(dict(model.names), meanings, incorrect_as, path)
         analyzer = YoloAnalyzer(model, labels, device, min_score, max_faces)
-        analyzer.analyze([Frame(np.zeros((64, 64, 3), np.uint8), 0, NAME, 0.0)])  # sets up the device, threads included
+        analyzer.analyze([Frame(np.zeros((64, 64, 3), np.uint8), 0, NAME, 0.0)])  # sets up the device and its threads
     return analyzer
 
 
 @contextmanager
 def contained() -> Iterator[None]:
-    """Keep to itself what Ultralytics does to a process when it is imported and set up.
+    """Undo the changes that Ultralytics makes to the process when it is imported and set up.
 
-    It looks up servers, creates a folder of settings in the home directory, sets environment variables, switches off the threads
-    of OpenCV, takes away some of PyTorch's, filters warnings, allows its own classes in whatever PyTorch reads in restricted mode
-    from then on, and replaces `PIL.Image.open` by a function that installs a package where an image cannot be read.
+    Ultralytics accesses the network, creates a settings folder in the home directory, sets environment variables, switches off
+    the threads of OpenCV, reduces those of PyTorch, filters warnings, allows its own classes in the restricted mode of PyTorch
+    from then on, and replaces `PIL.Image.open` with a function that installs a package if an image cannot be read.
     """
     environment, print_options = dict(os.environ), np.get_printoptions()
     threads, opencv_threads = torch.get_num_threads(), cv2.getNumThreads()
     open_image, save = PIL.Image.open, torch.save
     allowed = torch.serialization.get_safe_globals()
     with TemporaryDirectory() as settings, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=UserWarning, module=r"(torch|ultralytics)\b")  # about files that it refuses
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"(torch|ultralytics)\b")  # about refused files
         os.environ.update(_SETTINGS, YOLO_CONFIG_DIR=settings)
         try:
             yield
@@ -169,7 +169,7 @@ def contained() -> Iterator[None]:
 def _read(path: Path) -> Any:
     """Return the `ultralytics.YOLO` of a file, read in restricted mode.
 
-    Ultralytics fetches from the network what it does not find under some names, even where the file is there: it is shown a copy.
+    Ultralytics downloads files with some names even if they exist, so that it gets a copy with another name.
     """
     try:
         from ultralytics import YOLO
@@ -181,7 +181,7 @@ def _read(path: Path) -> Any:
         copy = Path(folder) / "weights.pt"
         try:
             shutil.copyfile(path, copy)
-            torch_safe_load(str(copy), safe_only=True)  # YOLO() reads the same bytes, restricted only where we imported it first
+            torch_safe_load(str(copy), safe_only=True)  # YOLO() itself is restricted only if we imported it first
             model = YOLO(str(copy))
             if not isinstance(model.model, BaseModel):
                 raise TypeError(f"holds a {type(model.model).__name__}")
@@ -190,20 +190,20 @@ def _read(path: Path) -> Any:
             raise WeightsError(f"{path}: cannot be read ({error.strerror or error}); choose another file") from error
         except _DAMAGED as error:
             reason = type(error.__cause__ or error).__name__
-            raise WeightsError(f"{path}: damaged, or no plain Ultralytics model ({reason}); give another .pt file") from error
+            raise WeightsError(f"{path}: damaged, or not a plain Ultralytics model ({reason}); give another .pt file") from error
 
 
 def _labels_by_class(
     names: Mapping[int, str], meanings: Mapping[str, LabelMeaning], incorrect_as: IncorrectAs, path: Path
 ) -> dict[int, Label]:
-    """Return the label of each class, those to be ignored left out."""
+    """Return the label of each class, without the classes that mean `ignore`."""
     known = {plain_name(name): meaning for name, meaning in meanings.items()}
     unknown = [plain_name(name) for name in names.values() if plain_name(name) not in known]
     if unknown:
         setting = setting_of(unknown[0], "mask")
-        raise ConfigError(f"{path}: what its classes {', '.join(unknown)} mean is not known; say it, as in {setting}")
+        raise ConfigError(f"{path}: the meaning of its classes {', '.join(unknown)} is not known; set it, as in {setting}")
     if ambiguous := ambiguous_names(names.values(), meanings):
         raise ConfigError(f"{path}: {question(ambiguous, names.values(), meanings)}")
     found = {number: known[plain_name(name)] for number, name in names.items()}
-    stands_for = {"incorrect": incorrect_as, "ask": "unknown"}
-    return {number: Label(stands_for.get(meaning, meaning)) for number, meaning in found.items() if meaning != "ignore"}
+    replaced = {"incorrect": incorrect_as, "ask": "unknown"}
+    return {number: Label(replaced.get(meaning, meaning)) for number, meaning in found.items() if meaning != "ignore"}

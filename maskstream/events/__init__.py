@@ -1,1 +1,1 @@
-"""Events: decided from the people in each frame, counted by the minute, written as records, queued and delivered."""
+"""Detect mask events, count people per minute, serialise both as JSON records, queue them and deliver them."""

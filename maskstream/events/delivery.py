@@ -1,4 +1,4 @@
-"""Deliver records over a network, each at least once: they wait on disk until the receiver has them."""
+"""Deliver records over a network, each at least once. They stay in the outbox until the receiver has acknowledged them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from loguru import logger
 
 from maskstream.clock import MONOTONIC, Clock
 from maskstream.errors import SinkError
-from maskstream.events.messages import Channel, QueuedMessage, interrupted, lost_message, message_of
+from maskstream.events.messages import Channel, QueuedMessage, interrupted_message, lost_message, message_of
 from maskstream.events.outbox import Outbox
 from maskstream.events.receiver_queue import ReceiverQueue
 from maskstream.events.types import EventOrCounts
@@ -20,22 +20,23 @@ from maskstream.stream.states import StateChange
 
 _FIRST_WAIT_S: Final = 1.0
 _LONGEST_WAIT_S: Final = 30.0
-_DISK_AGAIN_S: Final = 5.0
-_SAY_EVERY_S: Final = 60.0
-_SAY_AGAIN_S: Final = 600.0
-"""After which a reason is said again that has not changed."""
+_JITTER: Final = 0.2
+_DISK_RETRY_S: Final = 5.0
+_LOG_EVERY_S: Final = 60.0
+_REPEAT_REASON_S: Final = 600.0
+"""An unchanged reason is logged again after this time."""
 
 
 class NotDelivered(Exception):
-    """A record could not be delivered."""
+    """The receiver has not acknowledged a record."""
 
     def __init__(self, reason: str, *, is_final: bool = False, is_of_channel: bool = False) -> None:
-        """Say why.
+        """Create the error.
 
         Args:
             reason: What is wrong, and what to do.
-            is_final: Whether trying again is of no use.
-            is_of_channel: Whether records of other cameras, or of the other kind, may be taken all the same.
+            is_final: Whether the receiver will never accept this record, so that it is discarded.
+            is_of_channel: Whether only this channel (camera and kind) is refused, so that others are still sent.
         """
         super().__init__(reason)
         self.is_final = is_final
@@ -43,65 +44,65 @@ class NotDelivered(Exception):
 
 
 class Transport(Protocol):
-    """Brings letters to one receiver. `send` is called by one thread, all else by the main thread."""
+    """Sends messages to one receiver. One thread calls `send`; the main thread calls the rest."""
 
     key: str
-    """Names the receiver in the outbox; the same in every run, without passwords."""
+    """Identifies the receiver in the outbox: the same in each run, without passwords."""
     former_keys: tuple[str, ...]
-    """Names that it may have had in the outbox before."""
+    """Keys that earlier runs may have used for this receiver."""
     name: str
-    """Names it to people, without passwords."""
+    """Shown in the log, without passwords."""
 
     def send(self, message: QueuedMessage) -> None:
-        """Deliver a letter; return when the receiver has it.
+        """Send a message, and return when the receiver has acknowledged it.
 
         Raises:
-            NotDelivered: It does not.
+            NotDelivered: It was not acknowledged.
         """
         ...
 
     def state_changed(self, change: StateChange) -> None:
-        """Take note of what becomes of a source; must not wait."""
+        """Take the new state of a source; must not block."""
         ...
 
     def close(self) -> None:
-        """Leave in bounded time."""
+        """Disconnect in bounded time."""
         ...
 
 
 @dataclass
 class _Backoff:
-    """When to try again what has failed: after 1 s, 2 s, 4 s and so on up to 30 s, give or take a fifth."""
+    """When to retry after failures: after 1 s, 2 s, 4 s ... 30 s, plus or minus 20 %."""
 
     failures: int = 0
-    due_s: float = 0.0
+    retry_at_s: float = 0.0
     reason: str = ""
-    said_s: float = 0.0
+    logged_at_s: float = 0.0
 
     def failed(self, reason: str, now_s: float) -> bool:
-        """Take note of a failure, and return whether it is worth saying."""
-        wait_s = min(_FIRST_WAIT_S * 2**self.failures, _LONGEST_WAIT_S) if self.failures < 10 else _LONGEST_WAIT_S
+        """Count a failure, and return whether its reason should be logged."""
+        wait_s = min(_FIRST_WAIT_S * 2 ** min(self.failures, 10), _LONGEST_WAIT_S)
         self.failures += 1
-        self.due_s = now_s + wait_s * uniform(0.8, 1.2)  # noqa: S311 (so that not all come at once)
-        is_worth = reason != self.reason or now_s - self.said_s >= _SAY_AGAIN_S
-        if is_worth:
-            self.reason, self.said_s = reason, now_s
-        return is_worth
+        self.retry_at_s = now_s + wait_s * uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 (clients must not retry in step)
+        should_log = reason != self.reason or now_s - self.logged_at_s >= _REPEAT_REASON_S
+        if should_log:
+            self.reason, self.logged_at_s = reason, now_s
+        return should_log
 
 
 class Delivery:
-    """A receiver behind a network: what it is to be told goes to disk at once, and from there by a thread of its own.
+    """Receives events and counts for one network receiver: writes them to the outbox at once, and sends them from a thread.
 
-    Whatever fails is said and tried again; nothing ends the delivery but `close`.
+    Each failure is logged and retried. Only `close` ends the delivery.
     """
 
     def __init__(self, transport: Transport, outbox: Outbox, clock: Clock = MONOTONIC) -> None:
-        """Begin to deliver what an earlier run left; events that it left open are ended, as `interrupted`.
+        """Begin to send what an earlier run left, and end its open events with cause `interrupted`.
 
         Args:
-            transport: Brings them to the receiver.
-            outbox: Keeps them until then.
-            clock: Times the waits after a failure.
+            transport: Sends messages to the receiver.
+            outbox: Stores them until the receiver has acknowledged them.
+            clock: Measures the waits after a failure.
 
         Raises:
             SinkError: The outbox cannot be read.
@@ -109,176 +110,187 @@ class Delivery:
         self._transport = transport
         self._clock = clock
         self._outbox = outbox
-        self._backlog = ReceiverQueue(outbox, transport.key)
-        self._news = Event()
+        self._queue = ReceiverQueue(outbox, transport.key)
+        self._has_work = Event()
         self._closing = Event()
-        self._down = _Backoff()
+        self._backoff = _Backoff()
         self._refused: dict[Channel, _Backoff] = {}
-        self._lost_note: tuple[QueuedMessage, int] | None = None
+        self._lost_message: tuple[QueuedMessage, int] | None = None
+        """The message about lost records that is being sent, and the number in it."""
         self._lost = 0
-        self._said_lost_s = self._said_disk_s = -_SAY_EVERY_S
-        self._put([interrupted(message) for message in outbox.going_on(transport.key)])
-        outbox.join()
-        left = self._backlog.waiting()
-        if left:
-            logger.info("{}: {} records of an earlier run are delivered now", transport.name, left)
-        self._thread = Thread(target=self._deliver, name=f"deliver {transport.key}", daemon=True)
+        """Records that were lost since the last log line about it."""
+        self._lost_logged_s = self._disk_logged_s = -_LOG_EVERY_S
+        self._add([interrupted_message(message) for message in outbox.open_events(transport.key)])
+        outbox.attach()
+        waiting = self._queue.waiting_count()
+        if waiting:
+            logger.info("{}: {} records of an earlier run are sent now", transport.name, waiting)
+        self._thread = Thread(target=self._run, name=f"deliver {transport.key}", daemon=True)
         self._thread.start()
 
-    def take(self, happenings: Sequence[EventOrCounts]) -> None:
-        """Put records on disk; the receiver is not waited for."""
-        self._put([message_of(happening) for happening in happenings])
+    def take(self, items: Sequence[EventOrCounts]) -> None:
+        """Write records to the outbox; does not wait for the receiver."""
+        self._add([message_of(item) for item in items])
 
     def state_changed(self, change: StateChange) -> None:
-        """Hand on what becomes of a source."""
+        """Pass on the state of a source."""
         self._transport.state_changed(change)
 
     def health(self) -> str:
-        """Return how many records wait and why, as a line; nothing where none does."""
-        waiting = self._backlog.waiting()
-        reasons = [each.reason for each in (self._down, *tuple(self._refused.values())) if each.failures]
-        if self._backlog.trouble is not None:
-            reasons.append(str(self._backlog.trouble))
-        return f"{self._transport.name}: {_events(waiting)} wait{': ' if reasons else ''}{'; '.join(reasons)}" if waiting else ""
+        """Return one line about how many records wait and why; empty where none wait."""
+        waiting = self._queue.waiting_count()
+        if not waiting:
+            return ""
+        reasons = [each.reason for each in (self._backoff, *tuple(self._refused.values())) if each.failures]
+        if self._queue.disk_error is not None:
+            reasons.append(str(self._queue.disk_error))
+        line = f"{self._transport.name}: {_events(waiting)} wait"
+        return f"{line}: {'; '.join(reasons)}" if reasons else line
 
     def close(self) -> None:
-        """Deliver what can be delivered in a moment, and leave the rest on disk. A second call does nothing."""
+        """Send what can be sent in 0.8 s, and leave the rest in the outbox. A second call does nothing."""
         if self._closing.is_set():
             return
         self._closing.set()
-        self._news.set()
+        self._has_work.set()
         try:
-            self._thread.join(self._outbox.time_left_s())
+            self._thread.join(self._outbox.closing_time_left_s())
             self._transport.close()
         finally:
-            left, in_memory = self._backlog.close()
-            self._lost += self._backlog.made_room()
-            self._say_lost()
-            if left:
-                logger.warning("{}: {} records wait in {} for the next run", self._transport.name, left, self._outbox.path)
+            on_disk, in_memory = self._queue.close()
+            self._lost += self._queue.newly_lost()
+            self._log_lost()
+            if on_disk:
+                logger.warning("{}: {} records wait in {} for the next run", self._transport.name, on_disk, self._outbox.path)
             if in_memory:
-                logger.error("{}: {} are lost: {}", self._transport.name, _events(in_memory), self._backlog.trouble)
-            self._outbox.leave()
+                logger.error("{}: {} are lost: {}", self._transport.name, _events(in_memory), self._queue.disk_error)
+            self._outbox.detach()
 
-    def _put(self, messages: Sequence[QueuedMessage]) -> None:
+    def _add(self, messages: Sequence[QueuedMessage]) -> None:
         if messages:
-            self._backlog.put(messages)
-            self._say_disk()
-            self._lost += self._backlog.made_room()
-            self._news.set()
-        if self._clock.now_s() - self._said_lost_s >= _SAY_EVERY_S:
-            self._say_lost()
+            self._queue.add(messages)
+            self._log_disk_state()
+            self._lost += self._queue.newly_lost()
+            self._has_work.set()
+        if self._clock.now_s() - self._lost_logged_s >= _LOG_EVERY_S:
+            self._log_lost()
 
-    def _say_lost(self) -> None:
+    def _log_lost(self) -> None:
         if self._lost:
             logger.warning("{}: the queue is full, the {} oldest records were lost", self._transport.name, self._lost)
-            self._said_lost_s, self._lost = self._clock.now_s(), 0
+            self._lost_logged_s, self._lost = self._clock.now_s(), 0
 
-    def _say_disk(self) -> None:
-        trouble, now_s = self._backlog.trouble, self._clock.now_s()
-        if trouble is not None and now_s - self._said_disk_s >= _SAY_EVERY_S:
-            self._said_disk_s = now_s
-            logger.error("{}: {}; until then they are kept in memory", self._transport.name, trouble)
-        elif trouble is None and self._said_disk_s >= 0:
-            self._said_disk_s = -_SAY_EVERY_S
+    def _log_disk_state(self) -> None:
+        error, now_s = self._queue.disk_error, self._clock.now_s()
+        if error is not None and now_s - self._disk_logged_s >= _LOG_EVERY_S:
+            self._disk_logged_s = now_s
+            logger.error("{}: {}; until then events are kept in memory", self._transport.name, error)
+        elif error is None and self._disk_logged_s >= 0:
+            self._disk_logged_s = -_LOG_EVERY_S
             logger.info("{}: the queue is on disk again", self._transport.name)
 
-    # The thread that delivers.
+    # The methods below are called by the delivery thread.
 
-    def _deliver(self) -> None:
-        """Send letters in order, until there are none when closing, or one fails then."""
+    def _run(self) -> None:
+        """Send messages in order. After `close`, stop when none are left or one fails."""
         while True:
-            self._news.clear()
+            self._has_work.clear()
             try:
-                self._backlog.save()
+                self._queue.save()
                 self._send_all()
-                self._down = _Backoff()
-                self._outbox.tidy()
-            except (NotDelivered, SinkError) as reason:
-                self._failed(str(reason))
-            except Exception as mistake:  # whatever it is, it must not end the delivery without a word
-                self._failed(_mistake(mistake))
-            self._say_disk()
+                self._backoff = _Backoff()
+                self._outbox.truncate_log()
+            except (NotDelivered, SinkError) as error:
+                self._failed(str(error))
+            except Exception as error:  # an unexpected one must be logged, and must not end the thread
+                self._failed(_internal_error(error))
+            self._log_disk_state()
             if self._closing.is_set():
                 return
             self._wait()
 
     def _failed(self, reason: str) -> None:
-        if self._down.failed(reason, self._clock.now_s()) and not self._closing.is_set():
-            waiting = self._backlog.waiting()
-            logger.warning("{}: not delivered: {}; {} wait, trying again", self._transport.name, reason, _events(waiting))
+        if self._backoff.failed(reason, self._clock.now_s()) and not self._closing.is_set():
+            waiting = _events(self._queue.waiting_count())
+            logger.warning("{}: not delivered: {}; {} wait, trying again", self._transport.name, reason, waiting)
 
     def _wait(self) -> None:
-        """Wait until there is something to send, or it is time to try again what failed."""
+        """Wait until a message is added, or until the next retry."""
         now_s = self._clock.now_s()
-        if self._down.failures:
-            self._clock.wait(self._closing, max(0.0, self._down.due_s - now_s))
+        if self._backoff.failures:
+            self._clock.wait(self._closing, max(0.0, self._backoff.retry_at_s - now_s))
             return
-        waits_s = [each.due_s - now_s for each in self._refused.values()]
-        if self._backlog.trouble is not None:
-            waits_s.append(_DISK_AGAIN_S)
+        waits_s = [each.retry_at_s - now_s for each in self._refused.values()]
+        if self._queue.disk_error is not None:
+            waits_s.append(_DISK_RETRY_S)
         if waits_s:
-            self._clock.wait(self._news, max(0.0, min(waits_s)))
+            self._clock.wait(self._has_work, max(0.0, min(waits_s)))
         else:
-            self._news.wait()
+            self._has_work.wait()
 
     def _send_all(self) -> None:
-        """Send what waits, the oldest first; what the receiver refuses of a channel holds back that channel alone."""
+        """Send all waiting messages, the oldest first. A refused channel is left out until its retry; the others continue."""
         now_s = self._clock.now_s()
-        refused = {channel for channel, backoff in self._refused.items() if backoff.due_s > now_s}
-        while (waiting := self._backlog.first(refused)) is not None:
+        refused = {channel for channel, backoff in self._refused.items() if backoff.retry_at_s > now_s}
+        while (waiting := self._queue.oldest(refused)) is not None:
             message = waiting.message
             try:
-                self._tell_lost(message)
-                self._transport.send(message)
-            except NotDelivered as reason:
-                if reason.is_of_channel and not reason.is_final:
-                    self._lost_note = None  # told through another channel
-                    refused.add(message.channel)
-                    self._refuse(message.channel, str(reason))
-                    continue
-                if not reason.is_final:
+                self._report_lost(message)
+                self._send(message)
+            except NotDelivered as error:
+                if not error.is_of_channel:
                     raise
-                logger.error("{}: record {} is given up: {}", self._transport.name, message.key, reason)
-            self._sent(message.channel)
-            self._backlog.done(waiting)
+                self._lost_message = None  # reported again through another channel
+                refused.add(message.channel)
+                self._channel_refused(message.channel, str(error))
+                continue
+            self._channel_accepted(message.channel)
+            self._queue.delivered(waiting)
 
-    def _tell_lost(self, next_letter: QueuedMessage) -> None:
-        """Tell the receiver how many records it will never get, before the next event.
+    def _send(self, message: QueuedMessage) -> None:
+        """Send a message, and discard it where the receiver will never accept it.
 
-        What was told once is told again as the same letter until the receiver has it, and what is lost meanwhile as another.
+        Raises:
+            NotDelivered: A retry may succeed.
         """
-        camera, kind = next_letter.channel
-        while kind == "events" and (lost := self._backlog.lost()):
-            if self._lost_note is None:
-                self._lost_note = lost_message(camera, lost), lost
-            message, lost = self._lost_note
-            try:
-                self._transport.send(message)
-            except NotDelivered as reason:
-                if not reason.is_final:
-                    raise
-                logger.error("{}: record {} is given up: {}", self._transport.name, message.key, reason)
-            self._lost_note = None
-            self._backlog.told_lost(lost)
+        try:
+            self._transport.send(message)
+        except NotDelivered as error:
+            if not error.is_final:
+                raise
+            logger.error("{}: record {} is discarded: {}", self._transport.name, message.key, error)
 
-    def _sent(self, channel: Channel) -> None:
-        had_failed = self._refused.pop(channel, None) is not None or self._down.failures > 0
-        self._down = _Backoff()
+    def _report_lost(self, next_message: QueuedMessage) -> None:
+        """Report to the receiver how many records are lost, before the next event.
+
+        A report is sent as the same message until it is acknowledged; records that are lost meanwhile get another one.
+        """
+        camera, kind = next_message.channel
+        while kind == "events" and (lost := self._queue.lost_count()):
+            if self._lost_message is None:
+                self._lost_message = lost_message(camera, lost), lost
+            message, reported = self._lost_message
+            self._send(message)
+            self._lost_message = None
+            self._queue.lost_reported(reported)
+
+    def _channel_accepted(self, channel: Channel) -> None:
+        had_failed = self._refused.pop(channel, None) is not None or self._backoff.failures > 0
+        self._backoff = _Backoff()
         if had_failed:
             logger.info("{}: delivering again", self._transport.name)
 
-    def _refuse(self, channel: Channel, reason: str) -> None:
+    def _channel_refused(self, channel: Channel, reason: str) -> None:
         backoff = self._refused.setdefault(channel, _Backoff())
         if backoff.failed(reason, self._clock.now_s()):
-            logger.warning("{}: not delivered: {}; kept, and tried again", self._transport.name, reason)
+            logger.warning("{}: not delivered: {}; the records are kept, trying again", self._transport.name, reason)
 
 
 def _events(number: int) -> str:
     return "1 event" if number == 1 else f"{number} events"
 
 
-def _mistake(error: Exception) -> str:
-    """Return what went wrong and where; the text of the error is left out, for it may hold an address with its token."""
+def _internal_error(error: Exception) -> str:
+    """Return the type and the place of an error. Its text is left out: it may contain an address with a token."""
     places = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in extract_tb(error.__traceback__)]
     return f"internal error, {type(error).__name__} in {' '.join(places[-4:])}; please report it"

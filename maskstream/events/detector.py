@@ -1,7 +1,7 @@
-"""The book of events: what is worth telling of the people in each frame."""
+"""Decide when an event begins, continues and ends, from the people in each frame of all sources."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import uuid4
 
@@ -13,50 +13,93 @@ from maskstream.stream.rates import Pace
 from maskstream.types import Face, Label, Output
 
 _LARGE_ENOUGH_PX: Final = 64.0
-"""A face that is larger than this is no better to look at."""
+"""Above this size, a larger face is not a better observation."""
 
 
 @dataclass
-class _Episode:
-    """A person who has the same label for some time."""
+class _LabelPeriod:
+    """The time in which one person has one steady label; it becomes an event after `events.min_seconds`."""
 
+    source_id: str
+    person: int
     label: Label
     began: Timestamp
     last: Timestamp
     zone: str | None
     confidence: float = 0.0
     best: Observation | None = None
-    best_worth: float = -1.0
+    best_score: float = -1.0
     event_id: str | None = None
+    """None until the event has started."""
     sequence: int = 0
-    told: Timestamp | None = None
+    reported: Timestamp | None = None
+    """When the latest record of the event was made."""
+
+    def record(self, phase: Phase, cause: str | None = None) -> MaskEvent:
+        """Return the next record of the event."""
+        if self.event_id is None or self.best is None:
+            raise ValueError("the event has not started yet")
+        event = MaskEvent(
+            event_id=self.event_id,
+            sequence=self.sequence,
+            phase=phase,
+            label=self.label,
+            source_id=self.source_id,
+            person=self.person,
+            zone=self.zone,
+            began=self.began,
+            last=self.last,
+            confidence=self.confidence,
+            best=self.best,
+            cause=cause,
+        )
+        self.sequence += 1
+        self.reported = self.last
+        return event
+
+    def end(self, cause: str) -> list[EventOrCounts]:
+        """Return the end of the event, or nothing where it has not started."""
+        return [] if self.event_id is None else [self.record(Phase.END, cause)]
 
 
-@dataclass
 class _Source:
-    counter: MinuteCounter
-    config: Config
-    """The settings that its events were decided with."""
-    now: Timestamp | None = None
-    pace: Pace = field(default_factory=Pace)
-    episodes: dict[int, _Episode] = field(default_factory=dict)
+    """State of one source: its people, and the counts of the current minute."""
+
+    def __init__(self, source_id: str, config: Config) -> None:
+        self.config = config
+        """The settings for its latest frame."""
+        self.counter = MinuteCounter(source_id)
+        self.pace = Pace()
+        self.now: Timestamp | None = None
+        self.periods: dict[int, _LabelPeriod] = {}
+        """By `track_id`."""
 
 
 @dataclass(frozen=True)
 class _Rules:
+    """The settings of one source that decide about its events."""
+
     labels: frozenset[str]
     min_seconds: float
     update_s: float
-    gone_s: float
+    lost_s: float
 
     @classmethod
     def of(cls, config: Config) -> "_Rules":
         events = config.events
-        return cls(frozenset(events.labels), events.min_seconds, events.update_s, config.tracking.lost_s)
+        return cls(
+            labels=frozenset(events.labels),
+            min_seconds=events.min_seconds,
+            update_s=events.update_s,
+            lost_s=config.tracking.lost_s,
+        )
 
 
 class EventDetector:
-    """Follows the people of all sources. Several readers may ask for the same frame: it is looked at once."""
+    """Detects the events of all sources, and counts their people per minute.
+
+    Several sinks share one detector: each calls `detect` with every frame, and all get the same list.
+    """
 
     def __init__(self, settings: Config | SourceSettings, crop: Callable[[Output, Face], bytes | None] | None = None) -> None:
         """Begin without people.
@@ -68,119 +111,114 @@ class EventDetector:
         self._settings = SourceSettings.shared(settings)
         self._crop = crop or (lambda _output, _face: None)
         self._sources: dict[str, _Source] = {}
-        self._looked_at: Output | None = None
-        self._found: list[EventOrCounts] = []
-        self._ends: dict[str, list[EventOrCounts]] = {}
+        self._last_output: Output | None = None
+        self._detected: list[EventOrCounts] = []
+        """For `_last_output`."""
+        self._ended: dict[str, list[EventOrCounts]] = {}
+        """What `end` returned for each source since its last frame."""
+
+    def detect(self, output: Output) -> list[EventOrCounts]:
+        """Return the events and counts of a frame; a second call with the same frame returns the same list."""
+        if output is not self._last_output:
+            self._last_output = output
+            self._ended.pop(output.result.source_id, None)
+            is_video = output.analysed and output.frame.file is None
+            self._detected = self._detect(output) if is_video else []
+        return self._detected
+
+    def end(self, source_id: str, cause: str) -> list[EventOrCounts]:
+        """End all events of a source; a second call before its next frame returns the same list."""
+        source = self._sources.pop(source_id, None)
+        if source is not None:
+            ended = self._adopt_settings(source_id, source)
+            for period in source.periods.values():
+                ended += period.end(cause)
+            counts = source.counter.end()
+            if counts is not None:
+                ended.append(counts)
+            self._ended[source_id] = ended
+        return self._ended.get(source_id, [])
+
+    def _detect(self, output: Output) -> list[EventOrCounts]:
+        result = output.result
+        source_id = result.source_id
+        source = self._sources.setdefault(source_id, _Source(source_id, self._settings.of(source_id)))
+        rules = self._settings.derived(source_id, _Rules.of)
+        now = Timestamp.of(result)
+        found = self._adopt_settings(source_id, source)
+        if source.now is not None and now.time_s < source.now.time_s - rules.lost_s:  # the stream has started again
+            found += self.end(source_id, "ended")
+            source = self._sources[source_id] = _Source(source_id, source.config)
+        source.now = now
+        source.pace.step(now.time_s)
+        for person, period in list(source.periods.items()):
+            if now.time_s - period.last.time_s > source.pace.patience(rules.lost_s):
+                found += period.end("gone")
+                del source.periods[person]
+        for face in result.faces:
+            if face.track_id is not None:
+                found += self._update_person(source, output, face, rules)
+        counts = source.counter.add(result, source.pace)
+        return found if counts is None else [*found, counts]
 
     def _adopt_settings(self, source_id: str, source: _Source) -> list[EventOrCounts]:
-        """Apply settings that have changed since the last frame, and return the ends of events that are none with them.
+        """Apply settings that have changed since the last frame, and return the ends of events with a label they do not have.
 
-        Where `privacy` has changed, crops that were kept are deleted: it may not be allowed to store them.
+        Where `privacy` has changed, the crops of open events are deleted: it may no longer allow to store them.
         """
         before, source.config = source.config, self._settings.of(source_id)
         if source.config is before:
             return []
         ended: list[EventOrCounts] = []
         labels = self._settings.derived(source_id, _Rules.of).labels
-        for number, episode in source.episodes.items():
-            if episode.best is not None and source.config.privacy != before.privacy:
-                episode.best = replace(episode.best, crop_jpeg=None)
-            if episode.event_id is not None and episode.label not in labels:
-                ended += _closed(source_id, number, episode, "changed")
-                source.episodes[number] = _Episode(episode.label, episode.last, episode.last, episode.zone)
+        for person, period in source.periods.items():
+            if period.best is not None and source.config.privacy != before.privacy:
+                period.best = replace(period.best, crop_jpeg=None)
+            if period.event_id is not None and period.label not in labels:
+                ended += period.end("changed")
+                source.periods[person] = _LabelPeriod(
+                    source_id, person, period.label, began=period.last, last=period.last, zone=period.zone
+                )
         return ended
 
-    def look(self, output: Output) -> list[EventOrCounts]:
-        """Return what is to be told at an analysed frame; a frame that was just looked at is not looked at again."""
-        if output is not self._looked_at:
-            self._looked_at = output
-            self._ends.pop(output.result.source_id, None)
-            self._found = self._happenings(output) if output.analysed and output.frame.file is None else []
-        return self._found
-
-    def end(self, source_id: str, cause: str) -> list[EventOrCounts]:
-        """End all events of a source; the same again where they have been ended since its last frame."""
-        source = self._sources.pop(source_id, None)
-        if source is not None:
-            ended = self._adopt_settings(source_id, source)
-            for number, episode in source.episodes.items():
-                ended += _closed(source_id, number, episode, cause)
-            counts = source.counter.end()
-            self._ends[source_id] = ended if counts is None else [*ended, counts]
-        return self._ends.get(source_id, [])
-
-    def _happenings(self, output: Output) -> list[EventOrCounts]:
-        result = output.result
-        source_id = result.source_id
-        source = self._sources.setdefault(source_id, _Source(MinuteCounter(source_id), self._settings.of(source_id)))
-        rules = self._settings.derived(source_id, _Rules.of)
-        moment = Timestamp.of(result)
-        found = self._adopt_settings(source_id, source)
-        if source.now is not None and moment.time_s < source.now.time_s - rules.gone_s:  # another stream of that name
-            found += self.end(source_id, "ended")
-            source = self._sources[source_id] = _Source(MinuteCounter(source_id), source.config)
-        source.now = moment
-        source.pace.step(moment.time_s)
-        for number, episode in list(source.episodes.items()):
-            if moment.time_s - episode.last.time_s > source.pace.patience(rules.gone_s):
-                found += _closed(source_id, number, source.episodes.pop(number), "gone")
-        for face in result.faces:
-            if face.track_id is not None:
-                found += self._see(source, output, face, rules)
-        counts = source.counter.look(result, source.pace)
-        return found if counts is None else [*found, counts]
-
-    def _see(self, source: _Source, output: Output, face: Face, rules: _Rules) -> list[EventOrCounts]:
-        """Return what is to be told of one person."""
-        number, moment, label = face.track_id or 0, Timestamp.of(output.result), face.shown_label
-        episode = source.episodes.get(number)
+    def _update_person(self, source: _Source, output: Output, face: Face, rules: _Rules) -> list[EventOrCounts]:
+        """Update the label period of one person, and return the records that follow from it."""
+        source_id, person = output.result.source_id, face.track_id or 0
+        now, label = Timestamp.of(output.result), face.shown_label
         found: list[EventOrCounts] = []
-        if episode is not None and label not in (Label.UNKNOWN, episode.label):
-            found += _closed(output.result.source_id, number, episode, label.value)
-            episode = None
-        if episode is None:
-            episode = source.episodes[number] = _Episode(label, moment, moment, face.zone)
-        episode.last, episode.zone = moment, face.zone
+        period = source.periods.get(person)
+        if period is not None and label not in (Label.UNKNOWN, period.label):
+            found += period.end(label.value)
+            period = None
+        if period is None:
+            period = source.periods[person] = _LabelPeriod(source_id, person, label, began=now, last=now, zone=face.zone)
+        period.last, period.zone = now, face.zone
         if label in rules.labels:
-            self._remember(episode, output, face)
-            found += self._due(output.result.source_id, number, episode, rules)
+            self._observe(period, output, face)
+            found += _due_records(period, rules)
         return found
 
-    def _remember(self, episode: _Episode, output: Output, face: Face) -> None:
-        """Keep the best look at a face."""
-        episode.confidence = max(episode.confidence, face.shown_confidence or 0.0)
+    def _observe(self, period: _LabelPeriod, output: Output, face: Face) -> None:
+        """Keep the highest confidence, and the best observation: certain, and of a large face."""
+        period.confidence = max(period.confidence, face.shown_confidence or 0.0)
         x1, y1, x2, y2 = face.face_box_xyxy.tolist()
-        agrees = face.judged and face.label is episode.label
+        agrees = face.judged and face.label is period.label
         confidence = (face.confidence or 0.0) if agrees else 0.0
-        worth = max(0.0, confidence * min(x2 - x1, y2 - y1, _LARGE_ENOUGH_PX))  # 0 for what is no number: the first look counts
-        if worth > episode.best_worth:
+        score = max(0.0, confidence * min(x2 - x1, y2 - y1, _LARGE_ENOUGH_PX))  # NaN gives 0: the first observation is kept
+        if score > period.best_score:
             crop = self._crop(output, face)
-            episode.best = Observation(Timestamp.of(output.result), confidence, face.face_box_xyxy, crop)
-            episode.best_worth = worth
-
-    @staticmethod
-    def _due(source_id: str, number: int, episode: _Episode, rules: _Rules) -> list[EventOrCounts]:
-        """Return the start of an event, or its update, where it is time for that."""
-        now_s = episode.last.time_s
-        if episode.told is None:
-            if now_s - episode.began.time_s < rules.min_seconds:
-                return []
-            episode.event_id = uuid4().hex
-            return [_told(source_id, number, episode, Phase.START)]
-        return [_told(source_id, number, episode, Phase.UPDATE)] if now_s - episode.told.time_s >= rules.update_s else []
+            period.best = Observation(Timestamp.of(output.result), confidence, face.face_box_xyxy, crop)
+            period.best_score = score
 
 
-def _closed(source_id: str, number: int, episode: _Episode, cause: str) -> list[EventOrCounts]:
-    return [] if episode.event_id is None else [_told(source_id, number, episode, Phase.END, cause)]
-
-
-def _told(source_id: str, number: int, episode: _Episode, phase: Phase, cause: str | None = None) -> MaskEvent:
-    if episode.event_id is None or episode.best is None:
-        raise ValueError("an episode that is no event yet")
-    event = MaskEvent(
-        *(episode.event_id, episode.sequence, phase, episode.label, source_id, number, episode.zone),
-        *(episode.began, episode.last, episode.confidence, episode.best, cause),
-    )
-    episode.sequence += 1
-    episode.told = episode.last
-    return event
+def _due_records(period: _LabelPeriod, rules: _Rules) -> list[EventOrCounts]:
+    """Return the start of an event after `events.min_seconds`, or its update every `events.update_s`."""
+    now_s = period.last.time_s
+    if period.reported is None:
+        if now_s - period.began.time_s < rules.min_seconds:
+            return []
+        period.event_id = uuid4().hex
+        return [period.record(Phase.START)]
+    if now_s - period.reported.time_s < rules.update_s:
+        return []
+    return [period.record(Phase.UPDATE)]

@@ -1,97 +1,124 @@
-"""Connections to receivers: whose certificates are trusted, and why a connection cannot be made, with what to do."""
+"""Addresses of network receivers: parse them, trust their certificates, and explain why a connection failed."""
 
 import errno
 import socket
 import ssl
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from maskstream.errors import ConfigError
 from maskstream.io.certificates import Fault, fault_of
 
-_NO_WAY: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN)
+_NO_ROUTE: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN)
+_EXPLANATIONS: Final = (
+    (socket.gaierror, "the host is not known; check its name, and the name server (DNS) of this machine"),
+    (ConnectionRefusedError, "the connection was refused; check host and port, and that the receiver is running"),
+    (TimeoutError, "no answer in time; check host, port and firewalls"),
+    (ConnectionError, "the connection was closed; check the port, and whether it requires TLS"),
+)
+"""By the type of an error; the first one that fits counts."""
 
 
-def trusting(ca_file: str | None) -> ssl.SSLContext:
-    """Return a context that trusts the system's certificate authorities, and those of a file.
+@dataclass(frozen=True)
+class Address:
+    """The parts of a URL."""
+
+    scheme: str
+    host: str
+    port: int | None
+    path: str
+    user: str | None
+    password: str | None
+
+
+def parse_address(url: str) -> Address | None:
+    """Return the parts of a URL, or None where it is not one or names no host."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    if not host:
+        return None
+    user = None if parts.username is None else unquote(parts.username)
+    password = None if parts.password is None else unquote(parts.password)
+    return Address(parts.scheme, host, port, parts.path, user, password)
+
+
+def require_host_name(host: str, setting: str) -> None:
+    """Refuse text that cannot be a host name.
+
+    Raises:
+        ConfigError: The text cannot be one; the message begins with `setting`.
+    """
+    try:
+        host.encode("idna")
+    except UnicodeError as error:
+        raise ConfigError(f"{setting}: {host} is not a host name; check its dots and its length") from error
+
+
+def tls_context(ca_file: str | None) -> ssl.SSLContext:
+    """Return a context that trusts the certificate authorities of the system, and the certificates in a file.
 
     Args:
         ca_file: `events.ca_file`: certificates in PEM, of an authority or of the receiver itself.
 
     Raises:
-        ConfigError: The file cannot be read, or holds no certificate.
+        ConfigError: The file cannot be read, or contains no certificate.
     """
     context = ssl.create_default_context()
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # Python 3.13 sets it, and certificates that people make themselves fail it
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # set by Python 3.13; self-made certificates often fail it
     if ca_file is not None:
         try:
             context.load_verify_locations(Path(ca_file).expanduser())
         except OSError as error:  # ssl.SSLError is one
-            reason = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+            reason = "it contains no certificate" if isinstance(error, ssl.SSLError) else error.strerror
             raise ConfigError(f"events.ca_file: {ca_file}: {reason}; give a PEM file with the certificate of the CA") from error
     return context
 
 
-def address_of(url: str) -> tuple[SplitResult, str | None, int | None]:
-    """Return the parts of an address, its host and its port; parts that are empty, and None, where it is none."""
-    try:
-        parts = urlsplit(url)
-        return parts, parts.hostname, parts.port
-    except ValueError:
-        return urlsplit(""), None, None
-
-
-def require_host(host: str, setting: str) -> None:
-    """Refuse what cannot be the name of a host.
-
-    Raises:
-        ConfigError: It names the setting.
-    """
-    try:
-        host.encode("idna")
-    except UnicodeError as error:
-        raise ConfigError(f"{setting}: {host} is no name of a host; check its dots and its length") from error
-
-
-def why(error: BaseException) -> str:
-    """Return why a connection failed, and what to do, without any address."""
+def explain_failure(error: BaseException) -> str:
+    """Return why a connection failed, and what to do. The text contains no address."""
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return _of_certificate(cause)
+            return _explain_certificate(cause)
     for cause in causes:
-        if isinstance(cause, ssl.SSLError) and not isinstance(cause, TimeoutError):
-            said = (getattr(cause, "reason", None) or "no reason given").replace("_", " ").lower()
-            return f"TLS could not be agreed on ({said}); check that this port speaks TLS, or leave it out of the address"
-        if isinstance(cause, socket.gaierror):
-            return "the host is not known; check its name, and the name server (DNS) of this machine"
-        if isinstance(cause, ConnectionRefusedError):
-            return "the connection was refused; check host and port, and that the receiver is running"
-        if isinstance(cause, TimeoutError):
-            return "no answer in time; check host and port, and firewalls on the way"
-        if isinstance(cause, ConnectionError):
-            return "the connection was closed; check that the port is the right one, and whether it wants TLS"
-        if isinstance(cause, OSError) and cause.errno in _NO_WAY:
-            return "no network leads there; check the address, and the network of this machine"
+        explanation = _explain_cause(cause)
+        if explanation is not None:
+            return explanation
     return type(error).__name__
 
 
-def _of_certificate(error: ssl.SSLCertVerificationError) -> str:
+def _explain_cause(cause: BaseException) -> str | None:
+    if isinstance(cause, ssl.SSLError) and not isinstance(cause, TimeoutError):
+        reason = (getattr(cause, "reason", None) or "no reason given").replace("_", " ").lower()
+        return f"the TLS handshake failed ({reason}); check that this port uses TLS, or give an address without TLS"
+    for kind, explanation in _EXPLANATIONS:
+        if isinstance(cause, kind):
+            return explanation
+    if isinstance(cause, OSError) and cause.errno in _NO_ROUTE:
+        return "no route to the host; check the address, and the network of this machine"
+    return None
+
+
+def _explain_certificate(error: ssl.SSLCertVerificationError) -> str:
     fault = fault_of(error)
     if fault is Fault.OTHER_NAME:
         return "its certificate is for another name; use the name in the certificate as host"
     if fault is Fault.EXPIRED:
-        return "its certificate has expired; renew it there, and check the clock of this machine"
+        return "its certificate has expired; renew it on the receiver, and check the clock of this machine"
     if fault is Fault.NOT_YET_VALID:
         return "its certificate is not valid yet; check the clocks of both machines"
     return f"its certificate is not trusted ({error.verify_message}); set events.ca_file to the certificate of its CA"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and all that it came of, however libraries wrap it."""
+    """Yield an error and all errors inside it, however libraries wrap them."""
     waiting, seen = [error], set[int]()
     while waiting:
         each = waiting.pop(0)

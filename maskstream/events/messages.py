@@ -1,4 +1,4 @@
-"""What is delivered: records with a key each, for one receiver."""
+"""Messages for one receiver: records of events and counts as JSON, each with a unique key."""
 
 import json
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ COUNTS_PREFIX: Final = "counts-"
 """Of the keys of counts."""
 
 Channel: TypeAlias = tuple[str, str]
-"""Camera and kind (`events` or `counts`): what a receiver may refuse to take by itself."""
+"""Camera and kind (`events` or `counts`). A receiver may refuse one channel and accept the others."""
 
 
 @dataclass(frozen=True)
@@ -22,60 +22,76 @@ class QueuedMessage:
 
     camera: str
     key: str
-    """The same whenever it is delivered again, and no other letter's."""
+    """Unique among messages, and the same each time this message is delivered."""
     body: bytes
     """JSON in UTF-8."""
     event: str | None = None
-    """Of which event it is, if it is of one."""
-    goes_on: bool = False
-    """Whether the event goes on after it."""
+    """The `event_id`, or None where the record is not of an event."""
+    is_open: bool = False
+    """Whether the event continues after this record."""
 
     @property
     def channel(self) -> Channel:
-        """Return its camera and kind."""
+        """Return camera and kind."""
         return self.camera, "counts" if self.key.startswith(COUNTS_PREFIX) else "events"
 
 
-@dataclass
-class Changes:
-    """What is to be changed on disk for one receiver, all or nothing."""
+@dataclass(frozen=True)
+class WaitingMessage:
+    """A message that waits for delivery."""
 
-    put: list[QueuedMessage] = field(default_factory=list)
-    """Letters that wait from now on."""
-    noted: list[QueuedMessage] = field(default_factory=list)
-    """Letters that were delivered before they were on disk: of them, only whether their events go on is kept."""
-    done: list[int] = field(default_factory=list)
-    """Numbers of letters that were delivered."""
-    done_keys: list[str] = field(default_factory=list)
-    """Keys of letters that were delivered, where the number is not known."""
+    message: QueuedMessage
+    row_id: int | None
+    """Of its row in the outbox; None while it is in memory only."""
+
+
+@dataclass
+class QueueChanges:
+    """Changes to the messages of one receiver on disk; all are applied, or none."""
+
+    added: list[QueuedMessage] = field(default_factory=list)
+    """Messages that wait from now on."""
+    delivered_from_memory: list[QueuedMessage] = field(default_factory=list)
+    """Messages that were delivered before they were on disk. Only whether their events are open is kept."""
+    delivered_ids: list[int] = field(default_factory=list)
+    """Row ids of messages that were delivered."""
+    delivered_keys: list[str] = field(default_factory=list)
+    """Keys of messages that were delivered, where the row id is not known."""
     lost: int = 0
-    """How many more letters are lost that the receiver has not been told of."""
+    """By how much the number of lost messages grows that the receiver does not know about."""
 
     def __bool__(self) -> bool:
-        return bool(self.put or self.noted or self.done or self.done_keys or self.lost)
+        return bool(self.added or self.delivered_from_memory or self.delivered_ids or self.delivered_keys or self.lost)
 
 
-def message_of(happening: EventOrCounts) -> QueuedMessage:
-    """Return the record of an event or of counts as a letter."""
-    record, camera = event_record(happening), plain_text(happening.source_id)
-    if isinstance(happening, MaskEvent):
-        key = f"{happening.event_id}-{happening.sequence}"
-        return QueuedMessage(camera, key, _body(record), happening.event_id, happening.phase is not Phase.END)
-    return QueuedMessage(camera, f"{COUNTS_PREFIX}{uuid4().hex}", _body(record))
+def message_of(item: EventOrCounts) -> QueuedMessage:
+    """Return the record of an event or of counts as a message."""
+    camera, body = plain_text(item.source_id), _json(event_record(item))
+    if not isinstance(item, MaskEvent):
+        return QueuedMessage(camera, f"{COUNTS_PREFIX}{uuid4().hex}", body)
+    key = f"{item.event_id}-{item.sequence}"
+    return QueuedMessage(camera, key, body, event=item.event_id, is_open=item.phase is not Phase.END)
 
 
-def interrupted(message: QueuedMessage) -> QueuedMessage:
-    """Return the end of an event whose program did not live to end it."""
-    record = json.loads(message.body)
-    ended = {"ended_s": record["last_s"], "ended_utc": record["last_utc"], "cause": "interrupted"}
-    record |= {"sequence": record["sequence"] + 1, "phase": Phase.END.value, **ended}
-    return QueuedMessage(message.camera, f"{record['event_id']}-{record['sequence']}", _body(record), record["event_id"])
+def interrupted_message(latest: QueuedMessage) -> QueuedMessage:
+    """Return the end of an event whose program was killed.
+
+    Args:
+        latest: The latest message of the event.
+    """
+    record = json.loads(latest.body)
+    record["sequence"] += 1
+    record["phase"] = Phase.END.value
+    record["ended_s"], record["ended_utc"] = record["last_s"], record["last_utc"]
+    record["cause"] = "interrupted"
+    key = f"{record['event_id']}-{record['sequence']}"
+    return QueuedMessage(latest.camera, key, _json(record), event=record["event_id"])
 
 
 def lost_message(camera: str, records: int) -> QueuedMessage:
-    """Return what a receiver is told of records that it will never get."""
-    return QueuedMessage(camera, f"lost-{uuid4().hex}", _body({"type": "lost", "records": records}))
+    """Return the message that reports how many records are lost."""
+    return QueuedMessage(camera, f"lost-{uuid4().hex}", _json({"type": "lost", "records": records}))
 
 
-def _body(record: dict[str, Any]) -> bytes:
+def _json(record: dict[str, Any]) -> bytes:
     return json.dumps(record, allow_nan=False).encode()

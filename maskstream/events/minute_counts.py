@@ -1,4 +1,4 @@
-"""How many people wore what within each minute."""
+"""Count people and person-seconds per label in each minute."""
 
 from collections import defaultdict
 from datetime import datetime
@@ -8,11 +8,11 @@ from maskstream.stream.rates import Pace
 from maskstream.types import FrameResult, Label
 
 _LONGEST_STEP_S = 1.0
-"""A person who is not seen for longer was not there."""
+"""A longer gap between two frames with a person counts as this much."""
 
 
 class MinuteCounter:
-    """Counts the people of one source: by the minutes of the clock, or of the file where there is no clock."""
+    """Counts the people of one source per minute of the wall clock, or of the file where it has no wall clock."""
 
     def __init__(self, source_id: str) -> None:
         """Begin without people."""
@@ -22,26 +22,33 @@ class MinuteCounter:
         self._began: Timestamp | None = None
         self._last: Timestamp | None = None
 
-    def look(self, result: FrameResult, pace: Pace) -> MinuteCounts | None:
-        """Count a frame; return the minute that is over with it, if any. `pace` has taken note of the frame."""
-        moment = Timestamp.of(result)
-        over = None if self._began is None or _minute(moment) == _minute(self._began) else self.end()
+    def add(self, result: FrameResult, pace: Pace) -> MinuteCounts | None:
+        """Count a frame, and return the counts of the previous minute where the frame begins another one.
+
+        Args:
+            result: Of the frame.
+            pace: Of the source; it already includes this frame.
+        """
+        now = Timestamp.of(result)
+        previous = None
+        if self._began is not None and _minute(now) != _minute(self._began):
+            previous = self.end()
         if self._began is None:
-            self._began = moment
-        self._last = moment
+            self._began = now
+        self._last = now
         longest_s = pace.patience(_LONGEST_STEP_S)
         seen_s = {}
         for face in result.faces:
             if face.track_id is not None:
-                step_s = moment.time_s - self._seen_s.get(face.track_id, moment.time_s)
+                step_s = now.time_s - self._seen_s.get(face.track_id, now.time_s)
                 by_label = self._seconds.setdefault(face.track_id, defaultdict(float))
                 by_label[face.shown_label] += min(max(step_s, 0.0), longest_s)
-                seen_s[face.track_id] = moment.time_s
+                seen_s[face.track_id] = now.time_s
         self._seen_s = seen_s
-        return over
+        return previous
 
     def end(self) -> MinuteCounts | None:
-        """Return the counts of the minute that has begun, if one has."""
+        """Return the counts of the current minute, or None before its first frame."""
         if self._began is None or self._last is None:
             return None
         people, person_s = dict.fromkeys(Label, 0), dict.fromkeys(Label, 0.0)
@@ -54,5 +61,7 @@ class MinuteCounter:
         return counts
 
 
-def _minute(moment: Timestamp) -> datetime | int:
-    return int(moment.time_s // 60) if moment.wall_time is None else moment.wall_time.replace(second=0, microsecond=0)
+def _minute(timestamp: Timestamp) -> datetime | int:
+    if timestamp.wall_time is None:
+        return int(timestamp.time_s // 60)
+    return timestamp.wall_time.replace(second=0, microsecond=0)

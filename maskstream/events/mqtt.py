@@ -1,32 +1,33 @@
-"""Records published to an MQTT broker, and whether each camera is online."""
+"""Publish records to an MQTT broker, and whether each camera is online."""
 
 from threading import Lock
 from time import monotonic
 from typing import Final
 
 from maskstream.events.messages import QueuedMessage
-from maskstream.events.mqtt_connection import Broker, CameraConnection, Link
+from maskstream.events.mqtt_broker import Broker, BrokerState
+from maskstream.events.mqtt_connection import CameraConnection
 from maskstream.io.files import plain_text
 from maskstream.stream.states import SourceState, StateChange
 
-_LEAVING_S: Final = 0.3
+_CLOSING_S: Final = 0.3
 
 
 class Mqtt:
-    """Publishes to `maskstream/CAMERA/events` (counts of minutes to `maskstream/CAMERA/counts`), at least once.
+    """Publishes events to `maskstream/CAMERA/events` and counts to `maskstream/CAMERA/counts`, at least once.
 
-    `maskstream/CAMERA/status` is `online` or `offline`, retained. The broker itself says `offline` when the program is gone, as
-    last will; a connection has only one, so each camera has its own. It speaks MQTT 5, where a broker says what it refuses, and
-    MQTT 3.1.1 with brokers that know nothing else.
+    `maskstream/CAMERA/status` is `online` or `offline`, retained. The last will of a connection publishes `offline` when the
+    program is killed. A connection has only one last will, so each camera has its own connection. The protocol is MQTT 5, which
+    reports refused messages, or MQTT 3.1.1 where the broker supports nothing else.
     """
 
     def __init__(self, url: str, name: str | None = None, ca_file: str | None = None) -> None:
-        """Remember the broker; cameras connect when they are heard of.
+        """Parse the address; each camera connects with its first message or state.
 
         Args:
-            url: An mqtt:// or mqtts:// address.
-            name: Of the broker, in the log and in the queue; None: it is known by host and port.
-            ca_file: Certificates to trust besides the system's.
+            url: `events.mqtt`, an mqtt:// or mqtts:// address.
+            name: `events.mqtt_name`: of the broker, in the log and in the outbox; None: host and port.
+            ca_file: `events.ca_file`: certificates to trust besides those of the system.
 
         Raises:
             ConfigError: The address or the file cannot be used.
@@ -36,30 +37,32 @@ class Mqtt:
         self.key = f"mqtt {address}" if name is None else f"mqtt named {name}"
         self.former_keys: tuple[str, ...] = () if name is None else (f"mqtt {address}",)
         self.name = f"MQTT broker {address if name is None else name}"
-        self._link = Link(broker, self.name)
+        self._state = BrokerState(broker, self.name)
         self._cameras: dict[str, CameraConnection] = {}
         self._lock = Lock()
 
     def send(self, message: QueuedMessage) -> None:
-        """Publish a letter, and wait until the broker has it."""
+        """Publish a message, and wait for the acknowledgement of the broker."""
         self._camera(message.camera).publish(message)
 
     def state_changed(self, change: StateChange) -> None:
         """Publish whether a camera is online."""
-        self._camera(plain_text(change.source_id)).say("online" if change.state is SourceState.ONLINE else "offline")
+        status = "online" if change.state is SourceState.ONLINE else "offline"
+        self._camera(plain_text(change.source_id)).publish_status(status)
 
     def close(self) -> None:
-        """Say that all cameras are offline, and leave."""
+        """Publish that all cameras are offline, and disconnect."""
         with self._lock:
             cameras = list(self._cameras.values())
         for camera in cameras:
-            camera.say("offline")
-        leave_by_s = monotonic() + _LEAVING_S
-        for thread in [camera.close(max(0.0, leave_by_s - monotonic())) for camera in cameras]:
-            thread.join(max(0.0, leave_by_s - monotonic()))
+            camera.publish_status("offline")
+        deadline_s = monotonic() + _CLOSING_S
+        threads = [camera.close(max(0.0, deadline_s - monotonic())) for camera in cameras]
+        for thread in threads:
+            thread.join(max(0.0, deadline_s - monotonic()))
 
-    def _camera(self, name: str) -> "CameraConnection":
+    def _camera(self, name: str) -> CameraConnection:
         with self._lock:
             if name not in self._cameras:
-                self._cameras[name] = CameraConnection(self._link, name)
+                self._cameras[name] = CameraConnection(self._state, name)
             return self._cameras[name]

@@ -1,53 +1,42 @@
-"""What is still to be delivered, on disk: it outlives the program, however that ends."""
+"""Keep undelivered messages in an SQLite file (`events.queue`), so that they survive the end of the program."""
 
-import os
 import sqlite3
 from collections.abc import Collection, Container, Generator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from threading import Lock
 from time import monotonic
-from typing import Any, Final
-
-from loguru import logger
+from typing import Final
 
 from maskstream.errors import SinkError
-from maskstream.events.messages import COUNTS_PREFIX, Changes, Channel, QueuedMessage
+from maskstream.events.messages import COUNTS_PREFIX, Channel, QueueChanges, QueuedMessage, WaitingMessage
+from maskstream.events.outbox_file import open_outbox_file
 
 _CLOSING_S: Final = 0.8
-"""For what is left at the end; the rest waits for the next run."""
+"""Time for delivery when the program ends; the remaining messages wait for the next run."""
 _DAY_S: Final = 86_400
-_PRIVATE: Final = 0o600
-_TABLES: Final = """
-CREATE TABLE IF NOT EXISTS waiting (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, receiver TEXT NOT NULL, camera TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL
-);
-CREATE INDEX IF NOT EXISTS by_receiver ON waiting (receiver, id);
-CREATE TABLE IF NOT EXISTS going_on (
-    receiver TEXT, event TEXT, camera TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (receiver, event)
-);
-CREATE TABLE IF NOT EXISTS lost (receiver TEXT PRIMARY KEY, records INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS unclaimed (receiver TEXT PRIMARY KEY, since_s REAL NOT NULL);
-"""
 _ADD_LOST: Final = "INSERT INTO lost VALUES (?, ?) ON CONFLICT (receiver) DO UPDATE SET records = records + excluded.records"
 _ALL_RECEIVERS: Final = "SELECT receiver FROM waiting UNION SELECT receiver FROM going_on"
+_DELETE_BY_ID: Final = "DELETE FROM waiting WHERE receiver = ? AND id = ? RETURNING length(body)"
+_DELETE_BY_KEY: Final = "DELETE FROM waiting WHERE receiver = ? AND key = ? RETURNING length(body)"
+_NOT_OF_CHANNEL: Final = f" AND NOT (camera = ? AND (key GLOB '{COUNTS_PREFIX}*') = ?)"
 
 
 class Outbox:
-    """Letters in order, for each receiver, in a file of SQLite. Several threads may call; one process at a time has it.
+    """Messages in order, for each receiver, in one SQLite file.
 
-    Only its owner may read the file, and what is deleted is overwritten: letters may hold faces.
+    Several threads may call; one process at a time may open the file. Only the owner may read it, and deleted rows are
+    overwritten, because messages may contain crops of faces.
     """
 
     def __init__(self, path: str, limit_bytes: int) -> None:
-        """Open the file, or make it.
+        """Open or create the file.
 
         Args:
-            path: Its folder is made where it is missing.
-            limit_bytes: Most that waits for each receiver.
+            path: Its folder is created where it does not exist.
+            limit_bytes: The maximum size of the messages that wait for one receiver.
 
         Raises:
-            SinkError: It cannot be written, is no such file, or another program has it.
+            SinkError: The file cannot be written, is not a queue, or is in use by another process.
         """
         self.path = path
         self.limit_bytes = limit_bytes
@@ -55,155 +44,148 @@ class Outbox:
         self._users = 0
         self._close_by_s: float | None = None
         self._has_deleted = False
-        try:
-            Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, _PRIVATE))
-            self._base = sqlite3.connect(path, timeout=0.2, check_same_thread=False, isolation_level=None)
-            for setting in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
-                self._base.execute(f"PRAGMA {setting}").fetchall()
-            self._base.executescript(_TABLES)
-            self._sizes = self._measured()
-        except (OSError, sqlite3.Error) as error:
-            busy = "another run of the program has it" if "locked" in str(error) else str(error)
-            raise SinkError(f"{path}: the queue of events cannot be opened: {busy}; set events.queue to another file") from error
-        if _make_private(path):
-            with suppress(sqlite3.Error):  # the disk may be full
-                self._base.execute("VACUUM")  # what was deleted before is still in it
+        self._database = open_outbox_file(path)
+        with self._reading():
+            self._sizes = self._measure_sizes()
 
-    def update(self, receiver: str, changes: Changes) -> int:
-        """Change what is kept for a receiver, all or nothing, and return how many older letters made room.
+    def update(self, receiver: str, changes: QueueChanges) -> int:
+        """Apply changes for a receiver, all or none, and return how many of its oldest messages were dropped for lack of room.
 
         Raises:
-            SinkError: The disk is full, or broken.
+            SinkError: The disk is full, or fails.
         """
         with self._transaction():
-            size = self._sizes.get(receiver, 0) - self._delete(receiver, changes)
-            for message in changes.put:
+            size = self._sizes.get(receiver, 0) - self._delete_delivered(receiver, changes)
+            for message in changes.added:
                 row = (receiver, message.camera, message.key, message.body)
-                self._base.execute("INSERT INTO waiting (receiver, camera, key, body) VALUES (?, ?, ?, ?)", row)
-            for message in (*changes.noted, *changes.put):
-                self._note(receiver, message)
-            size += sum(len(message.body) for message in changes.put)
-            oldest = self._oldest(receiver, size - self.limit_bytes)
-            self._base.executemany("DELETE FROM waiting WHERE id = ?", [(number,) for number, _ in oldest])
-            if changes.lost + len(oldest):
-                self._base.execute(_ADD_LOST, (receiver, changes.lost + len(oldest)))
-        self._sizes[receiver] = size - sum(length for _, length in oldest)
-        return len(oldest)
+                self._database.execute("INSERT INTO waiting (receiver, camera, key, body) VALUES (?, ?, ?, ?)", row)
+                size += len(message.body)
+            for message in (*changes.delivered_from_memory, *changes.added):
+                self._remember_open_event(receiver, message)
+            dropped, dropped_bytes = self._drop_oldest(receiver, size - self.limit_bytes)
+            lost = changes.lost + dropped
+            if lost:
+                self._database.execute(_ADD_LOST, (receiver, lost))
+        self._sizes[receiver] = size - dropped_bytes
+        return dropped
 
-    def first(
-        self, receiver: str, skipped: Container[int] = (), refused: Collection[Channel] = ()
-    ) -> tuple[int, QueuedMessage] | None:
-        """Return the oldest letter for a receiver and its number, or None.
+    def oldest(self, receiver: str, skipped: Container[int] = (), refused: Collection[Channel] = ()) -> WaitingMessage | None:
+        """Return the oldest message for a receiver, or None.
 
         Args:
-            receiver: For whom it is.
-            skipped: Numbers of letters to leave out.
+            receiver: Its key.
+            skipped: Row ids of messages to leave out.
             refused: Channels to leave out.
 
         Raises:
-            SinkError: The disk is broken.
+            SinkError: The disk fails.
         """
-        others = "".join(f" AND NOT (camera = ? AND (key GLOB '{COUNTS_PREFIX}*') = ?)" for _ in refused)
-        values = [value for camera, kind in refused for value in (camera, kind == "counts")]
+        condition = "receiver = ?"
+        values: list[object] = [receiver]
+        for camera, kind in refused:
+            condition += _NOT_OF_CHANNEL
+            values += [camera, kind == "counts"]
         with self._reading():
-            rows = self._base.execute(f"SELECT id FROM waiting WHERE receiver = ?{others} ORDER BY id", (receiver, *values))  # noqa: S608 (of constants)
-            number = next((number for (number,) in rows if number not in skipped), None)
+            rows = self._database.execute(f"SELECT id FROM waiting WHERE {condition} ORDER BY id", values)  # noqa: S608 (of constants)
+            row_id = next((row_id for (row_id,) in rows if row_id not in skipped), None)
             rows.close()
-            row = self._base.execute("SELECT camera, key, body FROM waiting WHERE id = ?", (number,)).fetchone()
-        return None if row is None or number is None else (number, QueuedMessage(*row))
+            if row_id is None:
+                return None
+            row = self._database.execute("SELECT camera, key, body FROM waiting WHERE id = ?", (row_id,)).fetchone()
+        camera, key, body = row
+        return WaitingMessage(QueuedMessage(camera, key, body), row_id)
 
-    def waiting(self, receiver: str) -> int:
-        """Return how many letters wait for a receiver."""
+    def waiting_count(self, receiver: str) -> int:
+        """Return how many messages wait for a receiver."""
         with self._reading():
-            return int(self._base.execute("SELECT count(*) FROM waiting WHERE receiver = ?", (receiver,)).fetchone()[0])
+            return self._count_waiting(receiver)
 
-    def lost(self, receiver: str) -> int:
-        """Return how many letters of a receiver made room for newer ones, and it has not been told."""
+    def lost_count(self, receiver: str) -> int:
+        """Return how many messages of a receiver were dropped that it does not know about."""
         with self._reading():
-            row = self._base.execute("SELECT records FROM lost WHERE receiver = ?", (receiver,)).fetchone()
+            row = self._database.execute("SELECT records FROM lost WHERE receiver = ?", (receiver,)).fetchone()
         return int(row[0]) if row else 0
 
-    def going_on(self, receiver: str) -> list[QueuedMessage]:
-        """Return the last letter of each event that has not ended, as after a program that was killed."""
+    def open_events(self, receiver: str) -> list[QueuedMessage]:
+        """Return the latest message of each event without an end: the program was killed."""
         with self._reading():
-            rows = self._base.execute("SELECT camera, event, body FROM going_on WHERE receiver = ?", (receiver,)).fetchall()
-        return [QueuedMessage(camera, event, body, event, goes_on=True) for camera, event, body in rows]
+            rows = self._database.execute("SELECT camera, event, body FROM going_on WHERE receiver = ?", (receiver,)).fetchall()
+        return [QueuedMessage(camera, key=event, body=body, event=event, is_open=True) for camera, event, body in rows]
 
     def claim(self, receivers: Mapping[str, Collection[str]], now_s: float, keep_days: float) -> dict[str, int]:
-        """Say who is served from now on, and delete what has waited for nobody for too long.
+        """Assign the waiting messages to the receivers of this run, and delete those that no run has claimed for too long.
 
         Args:
-            receivers: All of them, with the names that they had before; what waits under those is theirs.
+            receivers: The key of each receiver, with its former keys; messages under those are assigned to it.
             now_s: Seconds since 1970.
-            keep_days: How long letters are kept of a receiver that is not served any more, from the first run without it.
+            keep_days: How long messages of a receiver are kept that no run names, from the first run without it.
 
         Returns:
-            How many letters wait for each receiver that is not served, those that were deleted now with a negative number.
+            How many messages wait for each receiver that this run does not name; negative where they were deleted now.
 
         Raises:
-            SinkError: The disk is full, or broken.
+            SinkError: The disk is full, or fails.
         """
         counts: dict[str, int] = {}
         with self._transaction():
-            for receiver, formers in receivers.items():
-                for former in formers:
-                    self._rename(former, receiver)
-            everybody = {receiver for (receiver,) in self._base.execute(_ALL_RECEIVERS)}
-            strangers = everybody - set(receivers)
-            since_s = dict(self._base.execute("SELECT receiver, since_s FROM unclaimed").fetchall())
-            self._base.execute("DELETE FROM unclaimed")
-            for receiver in strangers:
-                (count,) = self._base.execute("SELECT count(*) FROM waiting WHERE receiver = ?", (receiver,)).fetchone()
-                if now_s - since_s.get(receiver, now_s) >= keep_days * _DAY_S:
-                    self._forget(receiver)
+            for receiver, former_keys in receivers.items():
+                for former_key in former_keys:
+                    self._rename(former_key, receiver)
+            unclaimed = {receiver for (receiver,) in self._database.execute(_ALL_RECEIVERS)} - set(receivers)
+            since_s = dict(self._database.execute("SELECT receiver, since_s FROM unclaimed").fetchall())
+            self._database.execute("DELETE FROM unclaimed")
+            for receiver in unclaimed:
+                count = self._count_waiting(receiver)
+                first_s = since_s.get(receiver, now_s)
+                if now_s - first_s >= keep_days * _DAY_S:
+                    self._delete_all(receiver)
                     count = -count
                 else:
-                    self._base.execute("INSERT INTO unclaimed VALUES (?, ?)", (receiver, since_s.get(receiver, now_s)))
+                    self._database.execute("INSERT INTO unclaimed VALUES (?, ?)", (receiver, first_s))
                 if count:
                     counts[receiver] = count
-            sizes = self._measured()
+            sizes = self._measure_sizes()
         self._sizes = sizes
         return counts
 
-    def tidy(self) -> None:
-        """Take what was deleted out of SQLite's log as well."""
+    def truncate_log(self) -> None:
+        """Remove deleted messages from the write-ahead log of SQLite as well."""
         if self._has_deleted:
-            with self._reading(), suppress(sqlite3.Error):  # the disk may be full: next time
-                self._base.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            with self._reading(), suppress(sqlite3.Error):  # the disk may be full: the next call tries again
+                self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
                 self._has_deleted = False
 
-    def join(self) -> None:
-        """Use it from now on."""
+    def attach(self) -> None:
+        """Add a user; the file stays open until each user has called `detach`."""
         self._users += 1
 
-    def time_left_s(self) -> float:
-        """Return how long the user that is closed now may take; all share what little there is."""
+    def closing_time_left_s(self) -> float:
+        """Return how long the user that is closed now may take; all users share 0.8 s."""
         if self._close_by_s is None:
             self._close_by_s = monotonic() + _CLOSING_S
         return max(0.0, self._close_by_s - monotonic())
 
-    def leave(self) -> None:
-        """Use it no more; the last user closes the file."""
+    def detach(self) -> None:
+        """Remove a user; the last one closes the file."""
         self._users -= 1
         if self._users <= 0:
             with self._lock, suppress(sqlite3.Error):
-                self._base.close()
+                self._database.close()
 
     @contextmanager
     def _transaction(self) -> Generator[None, None, None]:
         with self._lock:
             try:
-                self._base.execute("BEGIN IMMEDIATE")
+                self._database.execute("BEGIN IMMEDIATE")
                 yield
-                self._base.execute("COMMIT")
+                self._database.execute("COMMIT")
             except BaseException as error:
                 with suppress(sqlite3.Error):
-                    self._base.execute("ROLLBACK")
+                    self._database.execute("ROLLBACK")
                 if not isinstance(error, sqlite3.Error):
                     raise
                 raise SinkError(
-                    f"{self.path}: events cannot be kept: {error}; make room, or set events.queue elsewhere"
+                    f"{self.path}: events cannot be stored: {error}; make room, or set events.queue to another disk"
                 ) from error
 
     @contextmanager
@@ -213,78 +195,57 @@ class Outbox:
                 yield
             except sqlite3.Error as error:
                 raise SinkError(
-                    f"{self.path}: the queue of events cannot be read: {error}; set events.queue elsewhere"
+                    f"{self.path}: the queue of events cannot be read: {error}; set events.queue to another file"
                 ) from error
 
-    def _delete(self, receiver: str, changes: Changes) -> int:
-        """Delete what was delivered, and return how many bytes it had; what made room meanwhile is not there any more."""
-        deleted = 0
-        for column, values in (("id", changes.done), ("key", changes.done_keys)):
-            for value in values:
-                command = f"DELETE FROM waiting WHERE receiver = ? AND {column} = ? RETURNING length(body)"  # noqa: S608 (of constants)
-                rows = self._base.execute(command, (receiver, value)).fetchall()
-                deleted += sum(length for (length,) in rows)
-                self._has_deleted = True
-        return deleted
+    def _delete_delivered(self, receiver: str, changes: QueueChanges) -> int:
+        """Delete delivered messages, and return their bytes; messages that were dropped meanwhile do not exist any more."""
+        freed = 0
+        for row_id in changes.delivered_ids:
+            freed += sum(length for (length,) in self._database.execute(_DELETE_BY_ID, (receiver, row_id)).fetchall())
+        for key in changes.delivered_keys:
+            freed += sum(length for (length,) in self._database.execute(_DELETE_BY_KEY, (receiver, key)).fetchall())
+        if changes.delivered_ids or changes.delivered_keys:
+            self._has_deleted = True
+        return freed
 
-    def _note(self, receiver: str, message: QueuedMessage) -> None:
-        """Keep the last letter of an event that goes on, until it ends."""
+    def _remember_open_event(self, receiver: str, message: QueuedMessage) -> None:
+        """Keep the latest message of an event until the event ends."""
         if message.event is None:
             return
-        if message.goes_on:
+        if message.is_open:
             row = (receiver, message.event, message.camera, message.body)
-            self._base.execute("INSERT OR REPLACE INTO going_on (receiver, event, camera, body) VALUES (?, ?, ?, ?)", row)
+            self._database.execute("INSERT OR REPLACE INTO going_on (receiver, event, camera, body) VALUES (?, ?, ?, ?)", row)
         else:
-            self._base.execute("DELETE FROM going_on WHERE receiver = ? AND event = ?", (receiver, message.event))
+            self._database.execute("DELETE FROM going_on WHERE receiver = ? AND event = ?", (receiver, message.event))
 
-    def _rename(self, former: str, receiver: str) -> None:
-        self._base.execute("UPDATE waiting SET receiver = ? WHERE receiver = ?", (receiver, former))
-        self._base.execute("UPDATE OR REPLACE going_on SET receiver = ? WHERE receiver = ?", (receiver, former))
-        for (records,) in self._base.execute("DELETE FROM lost WHERE receiver = ? RETURNING records", (former,)).fetchall():
-            self._base.execute(_ADD_LOST, (receiver, records))
+    def _rename(self, former_key: str, receiver: str) -> None:
+        self._database.execute("UPDATE waiting SET receiver = ? WHERE receiver = ?", (receiver, former_key))
+        self._database.execute("UPDATE OR REPLACE going_on SET receiver = ? WHERE receiver = ?", (receiver, former_key))
+        lost = self._database.execute("DELETE FROM lost WHERE receiver = ? RETURNING records", (former_key,)).fetchall()
+        for (records,) in lost:
+            self._database.execute(_ADD_LOST, (receiver, records))
 
-    def _forget(self, receiver: str) -> None:
+    def _delete_all(self, receiver: str) -> None:
         for table in ("waiting", "going_on", "lost"):
-            self._base.execute(f"DELETE FROM {table} WHERE receiver = ?", (receiver,))  # noqa: S608 (of constants)
+            self._database.execute(f"DELETE FROM {table} WHERE receiver = ?", (receiver,))  # noqa: S608 (of constants)
         self._has_deleted = True
 
-    def _measured(self) -> dict[str, int]:
-        return dict(self._base.execute("SELECT receiver, sum(length(body)) FROM waiting GROUP BY receiver").fetchall())
+    def _count_waiting(self, receiver: str) -> int:
+        (count,) = self._database.execute("SELECT count(*) FROM waiting WHERE receiver = ?", (receiver,)).fetchone()
+        return int(count)
 
-    def _oldest(self, receiver: str, too_much: int) -> list[tuple[int, int]]:
-        """Return numbers and lengths of the oldest letters, which together are as long as what is too much."""
-        taken: list[tuple[int, int]] = []
-        rows: Any = self._base.execute("SELECT id, length(body) FROM waiting WHERE receiver = ? ORDER BY id", (receiver,))
-        while too_much > 0 and (row := rows.fetchone()) is not None:
-            taken.append(row)
-            too_much -= row[1]
+    def _measure_sizes(self) -> dict[str, int]:
+        return dict(self._database.execute("SELECT receiver, sum(length(body)) FROM waiting GROUP BY receiver").fetchall())
+
+    def _drop_oldest(self, receiver: str, excess_bytes: int) -> tuple[int, int]:
+        """Delete the oldest messages until `excess_bytes` are free; return how many were deleted, and their bytes."""
+        dropped: list[int] = []
+        freed = 0
+        rows = self._database.execute("SELECT id, length(body) FROM waiting WHERE receiver = ? ORDER BY id", (receiver,))
+        while freed < excess_bytes and (row := rows.fetchone()) is not None:
+            dropped.append(row[0])
+            freed += row[1]
         rows.close()
-        return taken
-
-
-def _make_private(path: str) -> bool:
-    """Let nobody but the owner read the file and those that SQLite keeps beside it; return whether somebody else could."""
-    could = False
-    for each in (Path(path), *(Path(f"{path}{suffix}") for suffix in ("-wal", "-shm", "-journal"))):
-        try:
-            mode = each.stat().st_mode & 0o777
-            if mode & 0o077:
-                could = True
-                each.chmod(mode & 0o700)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            logger.warning("{}: others can read it, and that cannot be changed: {}; it may hold faces", each, error.strerror)
-    return could
-
-
-def peek(path: Path) -> dict[str, int]:
-    """Return how many letters wait for each receiver in a queue that nobody has; nothing where that cannot be told now."""
-    try:
-        base = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0.1)
-        try:
-            return dict(base.execute("SELECT receiver, count(*) FROM waiting GROUP BY receiver").fetchall())
-        finally:
-            base.close()
-    except sqlite3.Error:
-        return {}
+        self._database.executemany("DELETE FROM waiting WHERE id = ?", [(row_id,) for row_id in dropped])
+        return len(dropped), freed

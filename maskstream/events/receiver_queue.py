@@ -1,132 +1,133 @@
-"""What waits for one receiver: on disk, and in memory while the disk takes nothing."""
+"""Queue messages for one receiver: on disk, and in memory while the disk accepts nothing."""
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from threading import Lock
 
 from maskstream.errors import SinkError
-from maskstream.events.messages import Changes, Channel, QueuedMessage
+from maskstream.events.messages import Channel, QueueChanges, QueuedMessage, WaitingMessage
 from maskstream.events.outbox import Outbox
 
 
-@dataclass(frozen=True)
-class Waiting:
-    """A letter that waits."""
-
-    message: QueuedMessage
-    number: int | None
-    """Of the outbox; None where it is in memory alone."""
-
-
 class ReceiverQueue:
-    """Letters of one receiver, in order. Two threads call: one puts them in, the other takes them out.
+    """Messages of one receiver, in order. One thread adds them, another delivers them.
 
-    What the disk does not take is kept in memory, is delivered from there, and goes to disk when there is room again.
+    Messages that the disk does not accept are kept in memory and are delivered from there. They are written to disk when it has
+    room again.
     """
 
     def __init__(self, outbox: Outbox, receiver: str) -> None:
-        """Begin with what an earlier run left on disk."""
-        self.trouble: SinkError | None = None
-        """Why the disk does not know everything; None where it does."""
+        """Begin with the messages that an earlier run left on disk."""
+        self.disk_error: SinkError | None = None
+        """Why the latest changes are not on disk; None where they are."""
         self._outbox = outbox
         self._receiver = receiver
         self._lock = Lock()
-        self._unsaved = Changes()
-        self._made_room = 0
-        self._known = 0
+        self._unsaved = QueueChanges()
+        self._newly_lost = 0
+        self._last_count = 0
         self._is_closed = False
 
-    def put(self, messages: Sequence[QueuedMessage]) -> None:
-        """Keep letters, on disk where that is possible."""
+    def add(self, messages: Sequence[QueuedMessage]) -> None:
+        """Add messages, on disk where that is possible."""
         with self._lock:
-            self._unsaved.put += messages
+            self._unsaved.added += messages
             self._save()
 
     def save(self) -> None:
-        """Bring the disk up to date."""
+        """Write to disk what is in memory only."""
         with self._lock:
             self._save()
 
-    def first(self, refused: Collection[Channel] = ()) -> Waiting | None:
-        """Return the oldest letter that is not of a refused channel, or None.
+    def oldest(self, refused: Collection[Channel] = ()) -> WaitingMessage | None:
+        """Return the oldest message that is not of a refused channel, or None.
 
         Raises:
             SinkError: The disk cannot be read.
         """
         with self._lock:
-            found = self._outbox.first(self._receiver, set(self._unsaved.done), refused)
+            found = self._outbox.oldest(self._receiver, set(self._unsaved.delivered_ids), refused)
             if found is not None:
-                return Waiting(found[1], found[0])
-            return next((Waiting(message, None) for message in self._unsaved.put if message.channel not in refused), None)
+                return found
+            for message in self._unsaved.added:
+                if message.channel not in refused:
+                    return WaitingMessage(message, row_id=None)
+            return None
 
-    def done(self, waiting: Waiting) -> None:
-        """Forget a letter that was delivered."""
+    def delivered(self, waiting: WaitingMessage) -> None:
+        """Remove a message that was delivered."""
         with self._lock:
             if self._is_closed:
-                return  # it will be delivered again
-            message = waiting.message
-            if waiting.number is not None:
-                self._unsaved.done.append(waiting.number)
-            elif any(each is message for each in self._unsaved.put):
-                self._unsaved.put = [each for each in self._unsaved.put if each is not message]
-                self._unsaved.noted = [each for each in self._unsaved.noted if each.event != message.event] + [message]
-            else:  # it came to disk while it was delivered
-                self._unsaved.done_keys.append(message.key)
+                return  # the next run delivers it again
+            if waiting.row_id is not None:
+                self._unsaved.delivered_ids.append(waiting.row_id)
+            elif not self._remove_from_memory(waiting.message):  # it was written to disk during its delivery
+                self._unsaved.delivered_keys.append(waiting.message.key)
             self._save()
 
-    def lost(self) -> int:
-        """Return how many letters made room for newer ones, and the receiver has not been told.
+    def _remove_from_memory(self, message: QueuedMessage) -> bool:
+        """Remove a message that is in memory only; return False where it is not."""
+        unsaved = self._unsaved
+        others = [each for each in unsaved.added if each is not message]
+        if len(others) == len(unsaved.added):
+            return False
+        unsaved.added = others
+        unsaved.delivered_from_memory = [each for each in unsaved.delivered_from_memory if each.event != message.event]
+        unsaved.delivered_from_memory.append(message)
+        return True
+
+    def lost_count(self) -> int:
+        """Return how many messages were dropped that the receiver does not know about.
 
         Raises:
             SinkError: The disk cannot be read.
         """
         with self._lock:
-            return self._outbox.lost(self._receiver) + self._unsaved.lost
+            return self._outbox.lost_count(self._receiver) + self._unsaved.lost
 
-    def told_lost(self, records: int) -> None:
-        """Take note that the receiver knows of so many."""
+    def lost_reported(self, records: int) -> None:
+        """Subtract lost messages that the receiver knows about now."""
         with self._lock:
             self._unsaved.lost -= records
             self._save()
 
-    def made_room(self) -> int:
-        """Return how many letters made room since the last call."""
+    def newly_lost(self) -> int:
+        """Return how many messages were dropped since the last call."""
         with self._lock:
-            records, self._made_room = self._made_room, 0
+            records, self._newly_lost = self._newly_lost, 0
             return records
 
-    def waiting(self) -> int:
-        """Return how many letters wait, in memory and on disk."""
+    def waiting_count(self) -> int:
+        """Return how many messages wait, on disk and in memory."""
         with self._lock:
-            with suppress(SinkError):  # then as many as when it could be read
-                self._known = self._outbox.waiting(self._receiver) - len(self._unsaved.done)
-            return max(0, self._known) + len(self._unsaved.put)
+            with suppress(SinkError):  # the last known number is returned
+                self._last_count = self._outbox.waiting_count(self._receiver) - len(self._unsaved.delivered_ids)
+            return max(0, self._last_count) + len(self._unsaved.added)
 
     def close(self) -> tuple[int, int]:
-        """Bring the disk up to date one last time; return how many letters wait on it, and how many are in memory alone."""
+        """Save a last time; return how many messages wait on disk, and how many are in memory only."""
         with self._lock:
             self._save()
             self._is_closed = True
-            in_memory = len(self._unsaved.put)
-        return self.waiting() - in_memory, in_memory
+            in_memory = len(self._unsaved.added)
+        return self.waiting_count() - in_memory, in_memory
 
     def _save(self) -> None:
         if not self._unsaved or self._is_closed:
             return
         try:
-            self._made_room += self._outbox.update(self._receiver, self._unsaved)
+            self._newly_lost += self._outbox.update(self._receiver, self._unsaved)
         except SinkError as error:
-            self.trouble = error
-            self._bound()
+            self.disk_error = error
+            self._limit_memory()
         else:
-            self.trouble = None
-            self._unsaved = Changes()
+            self.disk_error = None
+            self._unsaved = QueueChanges()
 
-    def _bound(self) -> None:
-        """Let the oldest letters in memory go where there are more than may wait."""
-        size = sum(len(message.body) for message in self._unsaved.put)
-        while size > self._outbox.limit_bytes and self._unsaved.put:
-            size -= len(self._unsaved.put.pop(0).body)
+    def _limit_memory(self) -> None:
+        """Drop the oldest messages in memory beyond the limit of the outbox."""
+        size = sum(len(message.body) for message in self._unsaved.added)
+        while size > self._outbox.limit_bytes and self._unsaved.added:
+            size -= len(self._unsaved.added.pop(0).body)
             self._unsaved.lost += 1
-            self._made_room += 1
+            self._newly_lost += 1

@@ -1,9 +1,10 @@
-"""Where events go: a sink for each receiver, which all ask the same book."""
+"""Pass the events and counts of each frame to one receiver: a file here, a network receiver in `delivery`."""
 
 import json
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from maskstream.events.detector import EventDetector
 from maskstream.events.event_records import event_record
 from maskstream.events.types import EventOrCounts
 from maskstream.io.text_file import Mode, TextSink
@@ -11,36 +12,24 @@ from maskstream.stream.states import SourceState, StateChange
 from maskstream.types import Output
 
 
-class Book(Protocol):
-    """What is to be told at each frame, and at the end; who asks twice gets the same."""
-
-    def look(self, output: Output) -> list[EventOrCounts]:
-        """Return what is to be told at a frame."""
-        ...
-
-    def end(self, source_id: str, cause: str) -> list[EventOrCounts]:
-        """End everything that goes on at a source."""
-        ...
-
-
 class Receiver(Protocol):
-    """Somebody who is told. Calls come from the main thread and must not wait for anyone."""
+    """Receives events and counts. All calls come from the main thread and must not block."""
 
-    def take(self, happenings: Sequence[EventOrCounts]) -> None:
-        """Take what there is to tell, which is never nothing.
+    def take(self, items: Sequence[EventOrCounts]) -> None:
+        """Take events and counts, at least one.
 
         Raises:
-            SinkClosed: The reader has left.
-            SinkError: It cannot be written.
+            SinkClosed: The reading process has closed its end.
+            SinkError: They cannot be written.
         """
         ...
 
     def state_changed(self, change: StateChange) -> None:
-        """Take note of what becomes of a source."""
+        """Take the new state of a source."""
         ...
 
     def health(self) -> str:
-        """Return what waits for it, as a line; nothing where nothing does."""
+        """Return one line about the records that wait for delivery; empty where none wait."""
         ...
 
     def close(self) -> None:
@@ -49,41 +38,47 @@ class Receiver(Protocol):
 
 
 class EventSink:
-    """Tells one receiver what the book finds worth telling."""
+    """Runs the event detector on each frame and passes the result to one receiver."""
 
     wants_every_frame = False
 
-    def __init__(self, detector: Book, receiver: Receiver) -> None:
-        """Begin with nothing."""
+    def __init__(self, detector: EventDetector, receiver: Receiver) -> None:
+        """Begin without sources.
+
+        Args:
+            detector: May be shared with other sinks.
+            receiver: Belongs to this sink, which closes it.
+        """
         self._detector = detector
         self._receiver = receiver
         self._open: dict[str, None] = {}
+        """Sources with a frame since they last ended, in order."""
 
     def write(self, output: Output) -> None:
-        """Tell what is to be told at a frame."""
+        """Pass on the events and counts of a frame."""
         self._open[output.frame.source_id] = None
-        self._tell(self._detector.look(output))
+        self._pass_on(self._detector.detect(output))
 
     def source_ended(self, source_id: str) -> None:
-        """End the events of a source."""
+        """End the events of a source with cause `ended`."""
         self._end(source_id, "ended")
 
     def source_removed(self, source_id: str) -> None:
-        """End the events of a source."""
+        """End the events of a source with cause `removed`."""
         self._end(source_id, "removed")
 
     def state_changed(self, change: StateChange) -> None:
-        """Hand on what becomes of a source; nobody is seen any more by one that is offline."""
+        """Pass on the state of a source; a source that is offline ends its events."""
         self._receiver.state_changed(change)
         if change.state is SourceState.OFFLINE:
             self._end(change.source_id, "offline")
 
     def health(self) -> str:
-        """Return what waits for the receiver, as a line; nothing where nothing does."""
+        """Return one line about the records that wait for delivery; empty where none wait."""
         return self._receiver.health()
 
     def close(self) -> None:
-        """End all events."""
+        """End all events with cause `stopped`, and close the receiver."""
         try:
             for source_id in list(self._open):
                 self._end(source_id, "stopped")
@@ -93,33 +88,37 @@ class EventSink:
     def _end(self, source_id: str, cause: str) -> None:
         if source_id in self._open:
             del self._open[source_id]
-            self._tell(self._detector.end(source_id, cause))
+            self._pass_on(self._detector.end(source_id, cause))
 
-    def _tell(self, happenings: Sequence[EventOrCounts]) -> None:
-        if happenings:
-            self._receiver.take(happenings)
+    def _pass_on(self, items: Sequence[EventOrCounts]) -> None:
+        if items:
+            self._receiver.take(items)
 
 
 class JsonlEvents:
-    """One JSON record a line. An existing file is continued, so that a program that is started again loses nothing."""
+    """Writes one JSON record per line. An existing file is continued, so that a restarted program loses nothing."""
 
     def __init__(self, path: str, mode: Mode = "a") -> None:
-        """Open the file; with mode `w` it begins anew.
+        """Open the file.
+
+        Args:
+            path: `-` is standard output.
+            mode: `a` continues an existing file, `w` replaces it.
 
         Raises:
-            SinkError: It cannot be written there.
+            SinkError: The file cannot be written.
         """
         self._file = TextSink(path, mode)
 
-    def take(self, happenings: Sequence[EventOrCounts]) -> None:
-        """Write the records, all in one go."""
-        self._file.put("".join(line(event_record(happening)) for happening in happenings))
+    def take(self, items: Sequence[EventOrCounts]) -> None:
+        """Write the records with one call."""
+        self._file.put("".join(_line(event_record(item)) for item in items))
 
     def state_changed(self, change: StateChange) -> None:
-        """Leave states out: `--status` has them."""
+        """Write nothing: `--status` records states."""
 
     def health(self) -> str:
-        """Nothing waits."""
+        """Return nothing: no record waits."""
         return ""
 
     def close(self) -> None:
@@ -127,6 +126,5 @@ class JsonlEvents:
         self._file.close()
 
 
-def line(record: dict[str, Any]) -> str:
-    """Return a record as a line of JSON."""
+def _line(record: dict[str, Any]) -> str:
     return json.dumps(record, allow_nan=False) + "\n"

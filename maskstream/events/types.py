@@ -1,4 +1,4 @@
-"""What is told of people: events, which begin, go on and end, and counts of each minute. Plain data, as in `types`."""
+"""Data types of events (start, update, end) and of counts per minute."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from maskstream.types import FloatArray, FrameResult, Label
 
 @dataclass(frozen=True)
 class Timestamp:
-    """When something was seen."""
+    """The index and the time of one frame."""
 
     frame: int
     time_s: float
@@ -21,12 +21,12 @@ class Timestamp:
 
     @classmethod
     def of(cls, result: FrameResult) -> "Timestamp":
-        """Return the moment of a frame."""
+        """Return the timestamp of a frame."""
         return cls(result.index, result.time_s, result.wall_time)
 
 
 class Phase(StrEnum):
-    """What a record says of an event."""
+    """Which part of an event a record reports."""
 
     START = "start"
     UPDATE = "update"
@@ -35,25 +35,25 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class Observation:
-    """The best look at a face during an event."""
+    """One face in one frame; an event carries its best one."""
 
-    moment: Timestamp
+    timestamp: Timestamp
     confidence: float
-    """Of that frame's own answer, in [0, 1]."""
+    """Of the label of that frame alone, in [0, 1]."""
     box_xyxy: FloatArray
     """(4,) float32 pixels: the tight face."""
     crop_jpeg: bytes | None
-    """The face, upright, where it may be stored."""
+    """The upright face, or None where it must not be stored."""
 
 
 @dataclass(frozen=True, eq=False)
 class MaskEvent:
-    """One record about a person whose label is worth telling."""
+    """One record of an event: a person has a label of `events.labels`."""
 
     event_id: str
-    """The same in all records of an event, and never used again."""
+    """The same in all records of an event, and unique among events."""
     sequence: int
-    """0, 1, 2 and so on within the event: with the id, it tells a record that is delivered twice."""
+    """0, 1, 2 ... within the event. With `event_id` it identifies a record that is delivered twice."""
     phase: Phase
     label: Label
     source_id: str
@@ -61,36 +61,36 @@ class MaskEvent:
     """`track_id` of the faces."""
     zone: str | None
     began: Timestamp
-    """When the steady label became this one."""
+    """When the steady label became `label`."""
     last: Timestamp
-    """When the person was last seen with it."""
+    """When the person was last seen with `label`."""
     confidence: float
     """The highest steady confidence so far, in [0, 1]."""
     best: Observation
     cause: str | None = None
-    """Why it ended: the label that followed, `gone`, `offline`, `ended` or `removed` (the source), `changed` (what counts as an
-    event there), or `stopped` (the program)."""
+    """Why the event ended: the label that followed, `gone` (the person), `offline`, `ended` or `removed` (the source), `changed`
+    (`events.labels` were edited), or `stopped` (the program)."""
 
     @property
     def duration_s(self) -> float:
-        """From its beginning to when the person was last seen with it."""
+        """Seconds from `began` to `last`."""
         return max(0.0, self.last.time_s - self.began.time_s)
 
 
 @dataclass(frozen=True)
 class MinuteCounts:
-    """The people of one source within a minute."""
+    """The people of one source in one minute."""
 
     source_id: str
     began: Timestamp
-    """Of its first frame."""
+    """Of the first frame."""
     last: Timestamp
-    """Of its last."""
+    """Of the last frame."""
     people: Mapping[Label, int]
-    """How many, each counted under the label that held longest."""
+    """How many people; each is counted under the label with the longest time."""
     person_s: Mapping[Label, float]
-    """For how long all together."""
+    """Seconds per label, added up over all people."""
 
 
 EventOrCounts: TypeAlias = MaskEvent | MinuteCounts
-"""What receivers are told."""
+"""What the event detector returns and receivers get."""

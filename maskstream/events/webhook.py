@@ -1,4 +1,4 @@
-"""Records posted to an address."""
+"""Post records to a URL, signed by the Standard Webhooks specification."""
 
 import hmac
 from base64 import b64decode, b64encode
@@ -16,32 +16,32 @@ from requests.utils import get_environ_proxies, select_proxy
 
 from maskstream.errors import ConfigError
 from maskstream.events.delivery import NotDelivered
-from maskstream.events.endpoints import address_of, require_host, trusting, why
+from maskstream.events.endpoints import explain_failure, parse_address, require_host_name, tls_context
 from maskstream.events.messages import QueuedMessage
 from maskstream.stream.states import StateChange
 
 _TIMEOUT_S: Final = (5.0, 10.0)
-"""To connect, and between two bytes of the answer."""
-_REFUSED: Final = frozenset({400, 405, 410, 411, 413, 415, 422})
-"""Answers that will be the same next time."""
-_PORTS: Final = {"http": 80, "https": 443}
+"""For the connection, and between two bytes of the answer."""
+_FINAL_CODES: Final = frozenset({400, 405, 410, 411, 413, 415, 422})
+"""Status codes that a retry would not change."""
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _KEY_PREFIX: Final = "whsec_"
-_HINTS: Final = {
-    301: "redirects are not followed, give the address that it leads to",
+_ADVICE: Final = {
+    301: "redirects are not followed; give the address of the redirect",
     401: "check the token in the url",
     403: "check the token in the url",
     404: "check the path in the url",
-    407: "the proxy wants a user and a password, give them in the variable",
-    429: "it wants fewer records",
+    407: "the proxy requires a user and a password; give them in the variable",
+    429: "it limits the rate of records",
 }
 
 
 class Webhook:
-    """Posts each record as JSON: at least once, in order; any 2xx is an answer that it has arrived.
+    """Posts each record as JSON, at least once and in order. Any 2xx status acknowledges it.
 
-    `webhook-id` is the same whenever a record is posted again, `webhook-timestamp` is the time of the attempt in seconds since
-    1970, and with a secret `webhook-signature` signs both and the body, by the Standard Webhooks specification
-    (https://www.standardwebhooks.com). `X-Maskstream-Key` is `webhook-id` again; `X-Maskstream-Signature` is `sha256=` and the
+    `webhook-id` is the same each time a record is posted. `webhook-timestamp` is the time of the attempt in seconds since 1970.
+    With a secret, `webhook-signature` signs both and the body, by the Standard Webhooks specification
+    (https://www.standardwebhooks.com). `X-Maskstream-Key` repeats `webhook-id`. `X-Maskstream-Signature` is `sha256=` and the
     HMAC-SHA256 (RFC 2104) of the body alone in hexadecimal.
     """
 
@@ -53,39 +53,52 @@ class Webhook:
         ca_file: str | None = None,
         now_s: Callable[[], float] = time,
     ) -> None:
-        """Remember where to; nothing is sent.
+        """Parse the address; sends nothing.
 
         Args:
             url: An http:// or https:// address.
-            secret: Signs what is posted; `whsec_` and base64, or any text.
-            name: Of the receiver, in the log and in the queue; None: it is known by scheme, host, port and path.
-            ca_file: Certificates to trust besides the system's.
-            now_s: Seconds since 1970.
+            secret: Signs what is posted: `whsec_` and base64, or any text. None: posts are not signed.
+            name: Of the receiver, in the log and in the outbox; None: scheme, host, port and path identify it.
+            ca_file: `events.ca_file`: certificates to trust besides those of the system.
+            now_s: Returns the seconds since 1970.
 
         Raises:
             ConfigError: The address, the secret or the file cannot be used.
         """
-        parts, host, port = address_of(url)
-        if parts.scheme not in _PORTS or not host:
-            raise ConfigError("events.webhooks: a url is no http:// or https:// address; give one such as https://host/path")
-        require_host(host, "events.webhooks: url")
-        whole = f"webhook {_digest(url)}"
-        self.address_key = f"webhook {host} {_digest(f'{parts.scheme}://{host}:{port or _PORTS[parts.scheme]}{parts.path}')}"
+        address = parse_address(url)
+        if address is None or address.scheme not in _DEFAULT_PORTS:
+            raise ConfigError("events.webhooks: url is not an http:// or https:// address; give one such as https://host/path")
+        scheme, host, port = address.scheme, address.host, address.port or _DEFAULT_PORTS[address.scheme]
+        require_host_name(host, "events.webhooks: url")
+        without_query = f"{scheme}://{host}:{port}{address.path}"
+        self.address_key = f"webhook {host} {_digest(without_query)}"
+        """The key of a webhook without a name."""
         self.full_key = f"webhook {host} {_digest(url)}"
-        self.key = self.address_key if name is None else f"webhook named {name}"
-        self.former_keys: tuple[str, ...] = (whole, self.full_key, *(() if name is None else (self.address_key,)))
-        self.name = f"webhook at {host}" if name is None else f"webhook {name}"  # what follows the host may hold a secret
+        """The key where several webhooks without a name differ only in their query."""
+        first_key = f"webhook {_digest(url)}"  # of the first versions of the program
+        if name is None:
+            self.key = self.address_key
+            self.former_keys: tuple[str, ...] = (first_key, self.full_key)
+            self.name = f"webhook at {host}"  # the rest of the address may contain a token
+        else:
+            self.key = f"webhook named {name}"
+            self.former_keys = (first_key, self.full_key, self.address_key)
+            self.name = f"webhook {name}"
         self._url = url
         self._host = host
         self._secret = secret
         self._signing_key = _signing_key(secret)
         self._now_s = now_s
         self._session = requests.Session()
-        if parts.scheme == "https":
-            self._session.mount("https://", _Trusting(trusting(ca_file)))
+        if scheme == "https":
+            self._session.mount("https://", _TlsAdapter(tls_context(ca_file)))
 
     def send(self, message: QueuedMessage) -> None:
-        """Post a letter."""
+        """Post a message, and return when the receiver has acknowledged it.
+
+        Raises:
+            NotDelivered: The receiver was not reached, or answered with a status that is not 2xx.
+        """
         try:
             answer = self._session.post(
                 self._url,
@@ -96,16 +109,16 @@ class Webhook:
                 stream=True,
             )
         except requests.exceptions.ProxyError as error:
-            raise NotDelivered(f"{self._proxy()}: {why(error)}; or let no_proxy name {self._host}") from error
-        except requests.RequestException as error:
-            proxy = self._proxy()
-            raise NotDelivered(f"{why(error)}{f'; asked through {proxy}' if proxy else ''}") from error  # its text holds the URL
+            reason = f"{self._proxy()}: {explain_failure(error)}; or add {self._host} to no_proxy"
+            raise NotDelivered(reason) from error
+        except requests.RequestException as error:  # its text contains the URL
+            raise NotDelivered(explain_failure(error) + self._through_proxy()) from error
         answer.close()
         if not 200 <= answer.status_code < 300:
-            raise NotDelivered(self._refusal(answer), is_final=answer.status_code in _REFUSED)
+            raise NotDelivered(self._refusal(answer), is_final=answer.status_code in _FINAL_CODES)
 
     def state_changed(self, change: StateChange) -> None:
-        """Leave states out."""
+        """Send nothing: webhooks receive no states."""
 
     def close(self) -> None:
         """Close the connection."""
@@ -127,13 +140,20 @@ class Webhook:
         return headers
 
     def _refusal(self, answer: requests.Response) -> str:
-        code, proxy = answer.status_code, self._proxy()
-        hint = _HINTS.get(301 if 300 <= code < 400 else code)
-        said = f"it answers {code} {answer.reason}"
-        return f"{said}{f'; {hint}' if hint else ''}{f'; asked through {proxy}' if proxy else ''}"
+        """Return the status of an answer, and what to do."""
+        code = answer.status_code
+        text = f"it answers {code} {answer.reason}"
+        advice = _ADVICE.get(301 if 300 <= code < 400 else code)
+        if advice is not None:
+            text += f"; {advice}"
+        return text + self._through_proxy()
+
+    def _through_proxy(self) -> str:
+        proxy = self._proxy()
+        return f"; sent through {proxy}" if proxy else ""
 
     def _proxy(self) -> str:
-        """Return which proxy is asked, and what says so; nothing where there is none."""
+        """Return the address of the proxy, and the environment variable that sets it; empty without a proxy."""
         proxy = select_proxy(self._url, get_environ_proxies(self._url))
         if not proxy:
             return ""
@@ -141,12 +161,12 @@ class Webhook:
             parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
             address = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
         except ValueError:
-            address = "of no valid address"
+            address = "with an invalid address"
         return f"the proxy {address} ({urlsplit(self._url).scheme}_proxy in the environment)"
 
 
-class _Trusting(HTTPAdapter):
-    """Checks certificates by a context of ours; those that come with `requests` are trusted as well."""
+class _TlsAdapter(HTTPAdapter):
+    """Checks certificates with our TLS context; the certificates that `requests` ships are trusted as well."""
 
     def __init__(self, context: SSLContext) -> None:
         self._context = context
@@ -164,10 +184,10 @@ def _digest(text: str) -> str:
 
 
 def _signing_key(secret: str | None) -> bytes:
-    """Return what signs by the Standard Webhooks specification: the bytes behind `whsec_`, or any other secret as it is."""
+    """Return the key of the Standard Webhooks specification: decoded base64 after `whsec_`, or the bytes of another secret."""
     if secret is None or not secret.startswith(_KEY_PREFIX):
         return (secret or "").encode()
     try:
         return b64decode(secret.removeprefix(_KEY_PREFIX), validate=True)
     except NotBase64 as error:
-        raise ConfigError("events.webhooks: what follows whsec_ in a secret is no base64; copy it as a whole") from error
+        raise ConfigError("events.webhooks: the text after whsec_ in secret is not base64; copy the complete secret") from error

@@ -20,7 +20,7 @@ from maskstream.models.backends import choose_backend
 from maskstream.models.devices import CPU, kind_of, pick_device
 from maskstream.models.runtimes import STREAMS
 from maskstream.protocols import Cutter, Detector
-from maskstream.rendering.anonymize import is_covered
+from maskstream.rendering.anonymize import is_anonymised
 from maskstream.rendering.overlay import Overlay
 from maskstream.types import BgrImage, Face, Frame, FrameResult
 from maskstream.vision.align import cut_faces
@@ -81,7 +81,7 @@ class MaskPipeline:
         result = FrameResult.of(frame, tuple(faces), (), {})
         if anonymises_faces(self._config):
             found = self.analyzer.analyze([frame])[0]
-            others = tuple(face for face in found.faces if is_covered(face, self._config.privacy.blur))
+            others = tuple(face for face in found.faces if is_anonymised(face, self._config.privacy.blur))
             result = replace(found, faces=tuple(faces), hidden=found.hidden + others)
         return Overlay(self._config).paint(frame, result)
 

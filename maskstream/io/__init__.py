@@ -1,1 +1,1 @@
-"""Files: their names, what is in them, image formats, and where the program keeps its own."""
+"""File names, file contents, image formats, and the folders of the program."""

@@ -1,4 +1,4 @@
-"""Many files that belong together: a few are read at a time, and those that cannot be read are said at the end."""
+"""Read many files of one source a few at a time, and report those that cannot be read at the end."""
 
 from collections import deque
 from threading import Event, Lock
@@ -10,21 +10,21 @@ from maskstream.errors import SourceError, SourceOpenError
 from maskstream.io.files import one_line
 
 _AT_ONCE: Final = 2
-"""The next file is opened and decoded while the models look at the one before."""
+"""The next file is opened and decoded while the models analyse the one before."""
 _NAMED_AT_MOST: Final = 3
 
 
 class Turns:
-    """Lets a few at a time go on, in the order in which they came."""
+    """Admits a limited number of readers at a time, in the order of their requests."""
 
     def __init__(self, at_once: int = _AT_ONCE) -> None:
-        """Let so many go on."""
+        """Set the number of readers that are admitted at a time."""
         self._free = at_once
         self._lock = Lock()
         self._waiting: deque[Turn] = deque()
 
     def next(self) -> "Turn":
-        """Return a turn behind all that were given before."""
+        """Return a turn after all earlier turns."""
         turn = Turn(self)
         with self._lock:
             self._waiting.append(turn)
@@ -32,7 +32,7 @@ class Turns:
         return turn
 
     def give_back(self, turn: "Turn") -> None:
-        """Let the next one go on, or forget a turn that has not come."""
+        """Admit the next reader, or remove a turn that is still waiting."""
         with self._lock:
             if turn in self._waiting:
                 self._waiting.remove(turn)
@@ -47,18 +47,18 @@ class Turns:
 
 
 class Turn:
-    """Of one who waits."""
+    """The place of one reader in the order."""
 
     def __init__(self, turns: Turns) -> None:
-        """Wait."""
+        """Begin to wait."""
         self.come = Event()
-        """Set when the turn has come, or was given up."""
+        """Set when the reader is admitted, or the turn has ended."""
         self._turns = turns
         self._lock = Lock()
         self._is_over = False
 
     def end(self) -> None:
-        """Give it back, or give it up; a second call does nothing."""
+        """End the turn, admitted or not. A second call does nothing."""
         with self._lock:
             is_over, self._is_over = self._is_over, True
         if not is_over:
@@ -67,14 +67,14 @@ class Turn:
 
 
 class Batch:
-    """The videos of a folder or of a pattern: which of them could not be read. May be called by several threads."""
+    """The videos of a folder or pattern, and those that cannot be read. Several threads may call it."""
 
     def __init__(self, name: str, turns: Turns) -> None:
-        """Begin without any.
+        """Begin without videos.
 
         Args:
-            name: What the user named.
-            turns: When each is read.
+            name: The folder or pattern.
+            turns: The order in which the videos are read.
         """
         self.name = name
         self.turns = turns
@@ -84,24 +84,24 @@ class Batch:
         self._has_readable = False
 
     def join(self) -> None:
-        """Count one that will be read."""
+        """Count a video that will be read."""
         with self._lock:
             self._joined += 1
 
     def readable(self) -> None:
-        """Take note that one can be read."""
+        """Record that a video can be read."""
         self._has_readable = True
 
     def unreadable(self, name: str, error: SourceError) -> None:
-        """Take note of one that cannot be read."""
+        """Record a video that cannot be read."""
         with self._lock:
             self._unreadable.append((name, error))
 
     def leave(self) -> None:
-        """Count one that is over; with the last one, say which could not be read.
+        """Count a video that has ended. With the last one, log the videos that could not be read.
 
         Raises:
-            SourceOpenError: None of them can be.
+            SourceOpenError: None of the videos can be read.
         """
         with self._lock:
             self._left += 1

@@ -1,4 +1,4 @@
-"""What something is, told by its first bytes: names and media types are often wrong."""
+"""Detect the kind of a file by its first bytes, because names and media types are often wrong."""
 
 import os
 import re
@@ -6,13 +6,13 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Final, Literal
 
-from maskstream.io.images import IMAGE_SUFFIXES
+from maskstream.io.image_formats import IMAGE_SUFFIXES
 from maskstream.io.jpeg import JPEG_START, JpegSequenceDetector
 
 Content = Literal["picture", "video", "multipart", "hls", "sdp", "ffconcat", "page"]
 
 START_BYTES: Final = 64
-"""What `content_of` looks at."""
+"""The number of bytes that `content_of` checks."""
 _IMAGES: Final = (
     *(JPEG_START, b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),  # TIFF, and BigTIFF
     *(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),  # JPEG 2000, in a file and bare
@@ -21,14 +21,14 @@ _RIFF: Final = {b"WEBP": "picture", b"AVI ": "video"}
 _BMP_HEADERS: Final = (12, 16, 40, 52, 56, 64, 108, 124)
 _PPM: Final = re.compile(rb"P[1-6][ \t\r\n]+(?:#|\d)")
 _IMAGE_BRANDS: Final = re.compile(rb"avi[fs]|he[iv].|m[is]f1")
-"""AVIF and HEIC lie in the container of MP4."""
+"""AVIF and HEIC use the container of MP4."""
 _VIDEOS: Final = (
     *(b"GIF8", b"\x1aE\xdf\xa3", b"FLV\x01", b"OggS", b"\0\0\x01\xba", b"\0\0\x01\xb3"),  # GIF, Matroska, FLV, Ogg, MPEG
     *(b"0&\xb2u\x8ef\xcf\x11", b"DKIF", b"YUV4MPEG2 "),  # ASF, IVF, Y4M
 )
 _MP4_BOXES: Final = (b"ftyp", b"moov", b"mdat", b"wide", b"styp", b"free", b"skip")
 _BOX_HEAD: Final = 8
-"""Bytes of size and kind in front of each."""
+"""Bytes of size and kind before the content of a box."""
 _TS_PACKET: Final = 188
 _PAGE: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html|head|body)", re.IGNORECASE)
 _LISTS: Final[dict[Content, tuple[bytes, ...]]] = {
@@ -36,16 +36,16 @@ _LISTS: Final[dict[Content, tuple[bytes, ...]]] = {
     "sdp": (b"v=0\n", b"v=0\r", b"\xef\xbb\xbfv=0"),
     "ffconcat": (b"ffconcat version",),
 }
-"""What leads to other files or addresses."""
+"""Files that contain other file names or addresses."""
 _CHUNK: Final = 1 << 20
 _LARGEST_JPEG: Final = 1 << 28
 
 
 def content_of(start: bytes) -> Content | None:
-    """Return what begins with these bytes; None where they do not say, as with damage and text.
+    """Return the kind of content that begins with these bytes; None where it is not detected, as for damaged files and text.
 
     Args:
-        start: The first `START_BYTES`, or all where there are fewer. MPEG-TS is known by its second packet, where that is given.
+        start: The first `START_BYTES`, or all bytes where there are fewer. MPEG-TS is detected only with the second packet.
     """
     if _is_image(start):
         return "picture"
@@ -74,10 +74,10 @@ def _is_mpeg_ts(start: bytes) -> bool:
 
 
 def index_is_last(start: bytes) -> bool:
-    """Return whether an MP4 or MOV has its images in front of its index, so that it cannot be read in order (ISO/IEC 14496-12).
+    """Return whether an MP4 or MOV has its frames before its index, so that it cannot be read in order (ISO/IEC 14496-12).
 
     Args:
-        start: Its first bytes, with the heads of all boxes in front of both.
+        start: Its first bytes, with the heads of all boxes before both.
     """
     boxes = start
     while boxes[4:8] not in (b"mdat", b"moov", b""):
@@ -87,10 +87,10 @@ def index_is_last(start: bytes) -> bool:
 
 
 def content_of_file(path: str) -> Content | None:
-    """Return what a file holds; None where its bytes do not say, or it is no ordinary file or cannot be read.
+    """Return the kind of content of a file; None where it is not detected, not a regular file, or not readable.
 
-    Nothing else is opened: whoever writes into a pipe would notice. JPEGs one behind the other are a video, where the name does
-    not say that it is an image.
+    Pipes are not opened, because the writing process would notice. Several JPEGs in sequence are a video, unless the suffix is
+    that of an image.
     """
     try:
         if not S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 (Path raises for some names)

@@ -1,18 +1,18 @@
-"""Packets out of containers."""
+"""Read packets from containers."""
 
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import av
 
-AnyPacket: TypeAlias = "av.Packet[Any]"  # generic for type checkers alone
+AnyPacket: TypeAlias = "av.Packet[Any]"  # generic for type checkers only
 
 
 def demuxed(container: av.container.InputContainer, stream: "av.stream.Stream | None" = None) -> Iterator[AnyPacket]:
-    """Yield the packets of a stream, or of all.
+    """Yield the packets of one stream, or of all streams.
 
-    In a broadcast that is damaged or was joined from parts, a stream may appear that was not there when it was opened. PyAV ends
-    with an `IndexError` there; reading goes on behind it.
+    In a broadcast that is damaged or joined from parts, a stream may appear later. PyAV then raises `IndexError`; reading
+    continues after it.
 
     Raises:
         av.FFmpegError: The rest cannot be read.

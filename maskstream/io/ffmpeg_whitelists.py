@@ -1,4 +1,4 @@
-"""What FFmpeg may open for each kind of source: a playlist or a script is a program that somebody else may have written."""
+"""Restrict what FFmpeg may open for each kind of source, because a playlist may name any file and address."""
 
 from functools import cache
 from typing import Final
@@ -19,18 +19,18 @@ PROTOCOLS: Final[dict[str, str]] = {
     "tcp": "tcp",
     "pipe": "none",
 }
-"""By kind of source, the protocols of FFmpeg that what was opened may lead to; each connection names its row.
+"""The protocols that FFmpeg may use, by kind of source. Each connection names its row.
 
-A protocol that a source's own URL needs is in its row. `list` is a playlist in a local file, whose pieces are opened by
-`local_media.py`; `pipe` what another program hands over. `none` is no protocol of FFmpeg.
+A row contains the protocol of the URL itself. `list` is a playlist in a local file, whose parts are opened by `local_media.py`.
+`pipe` is the output of another program. `none` is not a protocol of FFmpeg.
 """
 
 PROGRAMS: Final = frozenset({"hls", "dash", "webm_dash_manifest", "concat", "sdp", "imf", "vobsub"})
 """Formats of FFmpeg that are lists of other files or addresses."""
 _DRAWN_TEXT: Final = frozenset({"tty", "bin", "xbin", "adf", "idf"})
-"""Formats of FFmpeg that draw the letters of any text file as video."""
+"""Formats of FFmpeg that draw the characters of any text file as video."""
 PLAYLISTS: Final = "hls,dash"
-"""Those of `PROGRAMS` that are read, each piece through a function of ours; FFmpeg mostly lacks the second."""
+"""The formats of `PROGRAMS` that are read. Each part is opened by `local_media.py`. Most builds of FFmpeg have no DASH."""
 
 _SENT: Final = (
     "mpegts",
@@ -49,12 +49,12 @@ _SENT: Final = (
     "live_flv",
 )
 STREAMED_FORMATS: Final = ",".join((*_SENT, "matroska", "webm", "mov", "mp4", "asf", "avi", "dv", "gif", "yuv4mpegpipe"))
-"""What a peer may send without a request: formats that need nothing but themselves."""
+"""The formats that a peer may send without a request: those that open nothing else."""
 
 
 @cache
 def plain_formats() -> str:
-    """Return the formats of FFmpeg whose video is in the file itself, as FFmpeg lists them, without drawings of text."""
+    """Return the formats of FFmpeg with the video in the file itself, without those that draw text, as a list for FFmpeg."""
     formats = (_input_format(name) for name in sorted(av.formats_available - PROGRAMS - _DRAWN_TEXT))
     return ",".join(
         known.name for known in formats if known is not None and av.format.Flags.no_file not in av.format.Flags(known.flags)
@@ -64,16 +64,16 @@ def plain_formats() -> str:
 def _input_format(name: str) -> av.ContainerFormat | None:
     try:
         return av.ContainerFormat(name, "r")
-    except ValueError:  # it can only be written
+    except ValueError:  # a format that can only be written
         return None
 
 
 def whitelist(kind: str, formats: str | None = None) -> dict[str, str]:
-    """Return FFmpeg's options that keep a source of a kind to its row of `PROTOCOLS`, and to some formats.
+    """Return the options of FFmpeg that restrict a source to its row of `PROTOCOLS`, and to some formats.
 
     Args:
         kind: A key of `PROTOCOLS`.
-        formats: Names with commas between; None for all.
+        formats: Names separated by commas; None for all formats.
     """
     protocols = {"protocol_whitelist": PROTOCOLS[kind]}
     return protocols if formats is None else protocols | {"format_whitelist": formats}

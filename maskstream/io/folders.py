@@ -1,4 +1,4 @@
-"""What is in a folder, or matches a pattern: images, videos, and what is left out, which is never left out silently."""
+"""Find the images and videos in a folder or of a pattern, and log the files that are left out."""
 
 import glob
 import os
@@ -14,8 +14,9 @@ from typing import Final
 from loguru import logger
 
 from maskstream.io.content import content_of_file
+from maskstream.io.file_names import natural_order
 from maskstream.io.files import one_line
-from maskstream.io.images import IMAGE_SUFFIXES, natural_order
+from maskstream.io.image_formats import IMAGE_SUFFIXES
 from maskstream.io.locations import is_pattern, mode_of, number_in
 
 VIDEO_SUFFIXES: Final = (
@@ -24,16 +25,16 @@ VIDEO_SUFFIXES: Final = (
     *(".h264", ".264", ".avc", ".h265", ".265", ".hevc", ".mjpeg", ".mjpg", ".mpo", ".nut", ".ivf", ".y4m", ".divx", ".qt"),
     *(".rm", ".rmvb", ".dv", ".mk3d", ".amv", ".obu", ".apng"),
 )
-"""Of files that are taken for videos in a folder; one that is named itself is read whatever it is called."""
+"""Suffixes of videos in a folder. A file that is given itself is read with any suffix."""
 _OF_SYSTEMS: Final = ("thumbs.db", "desktop.ini", "ehthumbs.db", "$recycle.bin", "system volume information", "@eadir")
-"""What Windows and network drives put into folders, in small letters."""
+"""Names that Windows and network drives put into folders, in lower case."""
 _NAMED_AT_MOST: Final = 3
 _SUFFIXES_AT_MOST: Final = 6
 
 
 @dataclass
 class Found:
-    """The files of a folder or of a pattern. Lists are in natural order."""
+    """The files of a folder or pattern. Lists are in natural order."""
 
     location: str
     images: list[str] = field(default_factory=list)
@@ -41,25 +42,25 @@ class Found:
     others: list[str] = field(default_factory=list)
     """Files of other kinds."""
     hidden: list[str] = field(default_factory=list)
-    """Files and folders that are hidden, or belong to a system."""
+    """Files and folders that are hidden, or belong to the system."""
     folders: list[str] = field(default_factory=list)
-    """Those that were not looked into."""
+    """Subfolders that were not read."""
     repeated: list[str] = field(default_factory=list)
     """Links to folders that are read under another name."""
     no_files: list[str] = field(default_factory=list)
-    """Pipes, sockets, devices, and links that lead nowhere."""
+    """Pipes, sockets, devices and broken links."""
     refused: list[OSError] = field(default_factory=list)
-    """Of folders that may not be read."""
+    """Errors of folders that may not be read."""
 
     def log_left_out(self) -> None:
-        """Say in one line what is left out and why; of many files how many, and the first names."""
+        """Log in one line how many files are left out and why, with the first names."""
         kinds = Counter(Path(name).suffix.lower() or "without a suffix" for name in self.others)
         common = [f"{count} {suffix}" for suffix, count in kinds.most_common(_SUFFIXES_AT_MOST)]
         more = [f"{len(kinds) - len(common)} other suffixes"] if len(kinds) > len(common) else []
         parts = (
             (self.others, "of other kinds", f"{', '.join([*common, *more])}: {_some(self.others)}"),
-            (self.folders, "folders, which --recursive reads too", _some(self.folders)),
-            (self.repeated, "links to folders that are read already", _some(self.repeated)),
+            (self.folders, "folders, which --recursive also reads", _some(self.folders)),
+            (self.repeated, "links to folders that are already read", _some(self.repeated)),
             (self.no_files, "pipes, devices and broken links", _some(self.no_files)),
             (self.hidden, "hidden or of the system", ""),
         )
@@ -68,22 +69,22 @@ class Found:
             logger.info("{}: left out: {}", one_line(self.location), "; ".join(said))
 
     def log_refused(self) -> None:
-        """Say which folders could not be read."""
+        """Log the folders that could not be read."""
         for error in self.refused:
             logger.warning("{}: left out: {}", one_line(str(error.filename)), error.strerror)
 
 
 def find_files(location: str, *, recursive: bool) -> Found | None:
-    """Return what a location stands for; None where it is neither a folder nor a pattern.
+    """Return the files of a folder or pattern; None where the location is neither.
 
-    Folders are followed through links, each of them once.
+    Links to folders are followed. Each folder is read once.
 
     Args:
         location: A folder, or a pattern such as `cams/**/*.mp4`.
-        recursive: Whether a folder's own folders are looked into.
+        recursive: Whether subfolders of a folder are read.
     """
     found = Found(location)
-    if os.path.isdir(location):  # noqa: PTH112 (Path raises where nothing may be looked up)
+    if os.path.isdir(location):  # noqa: PTH112 (Path raises without permission)
         for path, mode in _walk(location, recursive=recursive, found=found):
             _sort_in(found, path, mode)
     elif is_pattern(location):
@@ -100,7 +101,7 @@ def find_files(location: str, *, recursive: bool) -> Found | None:
 
 
 def _walk(folder: str, *, recursive: bool, found: Found) -> Iterator[tuple[str, int]]:
-    """Yield files with their modes; folders behind links come last, so that each has the name of its own place."""
+    """Yield files with their modes. Linked folders are read last, so that a folder keeps the name of its own place."""
     waiting, linked = [folder], list[str]()
     seen: set[tuple[int, int]] = set()
     while waiting or linked:
@@ -125,11 +126,12 @@ def _walk(folder: str, *, recursive: bool, found: Found) -> Iterator[tuple[str, 
             elif not recursive:
                 found.folders.append(path)
             else:
-                (linked if os.path.islink(path) else waiting).append(path)  # noqa: PTH114 (as above)
+                folders = linked if os.path.islink(path) else waiting  # noqa: PTH114 (as above)
+                folders.append(path)
 
 
 def _matching(pattern: str) -> Iterable[str]:
-    """Return the files that match, each once, whatever links lead to its folder."""
+    """Return the files that match, each once, also where links lead to its folder."""
     if number_in(pattern):
         return _numbered(pattern)
     longest_first = sorted(_glob(pattern), key=len, reverse=True)
@@ -138,7 +140,7 @@ def _matching(pattern: str) -> Iterable[str]:
 
 
 def _glob(pattern: str) -> list[str]:
-    """Return what matches. Where `**` meets links that lead in circles, `glob` itself has as good as no end."""
+    """Return the matches. With `**` and circular links `glob.glob` alone does not end in practice."""
     before, stars, behind = f"/{pattern}/".partition("/**/")
     if not stars:
         return glob.glob(pattern)  # noqa: PTH207 (any pattern)
@@ -148,7 +150,7 @@ def _glob(pattern: str) -> list[str]:
 
 
 def _folders(root: str) -> Iterator[str]:
-    """Yield a folder and those below it, also behind links, each once."""
+    """Yield a folder and its subfolders, also linked ones, each once."""
     waiting, seen = [root], set[tuple[int, int]]()
     while waiting:
         folder = waiting.pop(0)
@@ -164,7 +166,7 @@ def _folders(root: str) -> Iterator[str]:
 
 
 def _numbered(pattern: str) -> list[str]:
-    """Return the files whose number is written as a pattern such as `img_%04d.jpg` says, in the order of the numbers."""
+    """Return the files that match a pattern such as `img_%04d.jpg`, in the order of their numbers."""
     folder, name = os.path.split(pattern)
     place = number_in(name)
     assert place is not None
@@ -174,24 +176,32 @@ def _numbered(pattern: str) -> list[str]:
     with suppress(OSError):
         for each in filter(None, map(shape.fullmatch, sorted(os.listdir(folder or ".")))):  # noqa: PTH208 (names alone)
             number = int(each[1])
-            if each[1] in (f"{number:0{width}}", f"{number:{width}}"):  # FFmpeg fills with 0, C with spaces if not told to
+            if each[1] in (f"{number:0{width}}", f"{number:{width}}"):  # FFmpeg pads with 0, C with spaces by default
                 by_number[number] = os.path.join(folder, each[0])  # noqa: PTH118 (as the user spells it)
     return [by_number[number] for number in sorted(by_number)]
 
 
 def _sort_in(found: Found, path: str, mode: int, videos: Collection[str] = ()) -> None:
-    name = os.path.basename(path)  # noqa: PTH119 (as above)
-    suffix = Path(name).suffix.lower()
-    kinds = ((found.images, IMAGE_SUFFIXES), (found.videos, VIDEO_SUFFIXES), (found.videos, videos))
-    kind = next((names for names, suffixes in kinds if suffix in suffixes), None)
-    if kind is None and not suffix and stat.S_ISREG(mode):
-        kind = {"picture": found.images, "video": found.videos}.get(content_of_file(path) or "")
-    if _is_hidden(name):
+    """Add a file to the list of its kind. `videos` are further suffixes of videos."""
+    files = _list_for(found, path, mode, videos)
+    if _is_hidden(os.path.basename(path)):  # noqa: PTH119 (as above)
         found.hidden.append(path)
-    elif not stat.S_ISREG(mode) and (mode or kind is None):
+    elif not stat.S_ISREG(mode) and (mode or files is found.others):
         found.no_files.append(path)
-    else:  # a link that leads nowhere is said with those that cannot be read
-        (found.others if kind is None else kind).append(path)
+    else:  # a broken link is reported with the files that cannot be read
+        files.append(path)
+
+
+def _list_for(found: Found, path: str, mode: int, videos: Collection[str]) -> list[str]:
+    suffix = Path(path).suffix.lower()
+    if suffix in IMAGE_SUFFIXES:
+        return found.images
+    if suffix in VIDEO_SUFFIXES or suffix in videos:
+        return found.videos
+    content = content_of_file(path) if not suffix and stat.S_ISREG(mode) else None
+    if content == "picture":
+        return found.images
+    return found.videos if content == "video" else found.others
 
 
 def _is_hidden(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Opens video files of this machine; a playlist or a list of files leads to files in its own folder alone."""
+"""Open local video files. A playlist or list of files may only name files in its own folder."""
 
 from collections.abc import Mapping
 from errno import EACCES
@@ -17,27 +17,27 @@ _SCRIPT: Final = "concat"
 
 
 class LeadsAway(av_error.PermissionError):
-    """A playlist or a list of files names what it may not lead to; `strerror` says what, and what to do."""
+    """A playlist or list of files names something outside its folder; `strerror` has the name and advice."""
 
     def __init__(self, what: str) -> None:
-        """Say what it leads to."""
-        advice = "a list in a file may lead to files in its own folder alone; give the URL itself, or put the files beside it"
-        super().__init__(EACCES, f"it leads to {redact(what)}: {advice}", "")
+        """Create the message with the name."""
+        advice = "a list in a file may name files in its own folder only; give the URL itself, or put the files beside it"
+        super().__init__(EACCES, f"it names {redact(what)}: {advice}", "")
 
 
 def open_local(path: str) -> av.container.InputContainer:
-    """Open a local file for reading, with sound and picture.
+    """Open a local file for reading, with audio and video.
 
-    FFmpeg may read that file and no other. Of lists of files, HLS, DASH and `ffconcat` are read, within their own folder.
+    FFmpeg may read this file only. Of lists of files, HLS, DASH and `ffconcat` are read, within their own folder.
 
     Raises:
-        LeadsAway: It is a list that names something else.
-        av.FFmpegError: It is nothing that FFmpeg reads.
+        LeadsAway: The file is a list that names something outside its folder.
+        av.FFmpegError: FFmpeg cannot read the file.
     """
-    name = f"{_FILE}{path}"  # a colon in a name is no protocol
+    name = f"{_FILE}{path}"  # so that FFmpeg reads a colon in the name as part of it
     try:
         return av.open(name, metadata_errors="replace", options=whitelist("file", plain_formats()))
-    except av_error.ArgumentError as error:  # what FFmpeg says of a format that it may not read, and of some damage
+    except av_error.ArgumentError as error:  # of FFmpeg for a format that is not in the whitelist, and for some damage
         refused = error
     try:
         return _open_playlist(path)
@@ -48,7 +48,7 @@ def open_local(path: str) -> av.container.InputContainer:
     except av_error.ArgumentError:
         raise refused from None
     except av_error.PermissionError:
-        raise LeadsAway("a path that is absolute, goes up, or has other characters than letters, digits, - and _") from None
+        raise LeadsAway("a path that is absolute, contains .., or has other characters than letters, digits, - and _") from None
 
 
 def _open_playlist(path: str) -> av.container.InputContainer:
@@ -63,7 +63,7 @@ def _open_playlist(path: str) -> av.container.InputContainer:
 
 
 class _Named:
-    """An open file, and the name that paths in it count from."""
+    """An open file with the name that paths in it are relative to."""
 
     def __init__(self, file: BinaryIO, name: str) -> None:
         self._file = file
@@ -72,7 +72,7 @@ class _Named:
 
 
 class _Pieces:
-    """Opens what a playlist names, where that is in the playlist's folder or below."""
+    """Opens the files that a playlist names, in the folder of the playlist and below."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -80,10 +80,10 @@ class _Pieces:
         self._has_refused = False
 
     def __call__(self, url: str, _flags: int, _options: Mapping[str, str]) -> "BinaryIO | _Nothing":
-        """Open a piece for FFmpeg.
+        """Open a part for FFmpeg.
 
         Raises:
-            LeadsAway: It is somewhere else; only once, for PyAV prints a second exception.
+            LeadsAway: The part is outside the folder. It is raised once, because PyAV prints a second exception.
         """
         name = url.removeprefix(_FILE)
         target = Path(name).resolve()
@@ -91,8 +91,8 @@ class _Pieces:
             try:
                 return target.open("rb")
             except (OSError, ValueError) as error:
-                why = error.strerror if isinstance(error, OSError) else "no valid name"
-                logger.warning("{}: a part of it is left out: {}: {}", self._path, name, why)
+                why = error.strerror if isinstance(error, OSError) else "not a valid name"
+                logger.warning("{}: a part is left out: {}: {}", self._path, name, why)
                 return _Nothing()
         if self._has_refused:
             return _Nothing()
@@ -101,7 +101,7 @@ class _Pieces:
 
 
 class _Nothing:
-    """A piece that has ended."""
+    """A part without content."""
 
     def read(self, _size: int) -> bytes:
         return b""

@@ -1,4 +1,4 @@
-"""What a user may name as a source: the only place that tells webcams, pipes, pictures and files by their names."""
+"""Detect the kind of a source by its location: a webcam, a pipe, a URL, images or a file."""
 
 import glob
 import os
@@ -12,28 +12,28 @@ from urllib.parse import unquote, urlsplit
 
 from maskstream.errors import SourceOpenError
 from maskstream.io.content import content_of_file
-from maskstream.io.images import IMAGE_SUFFIXES
+from maskstream.io.image_formats import IMAGE_SUFFIXES
 from maskstream.redaction import redact
 
 Kind = Literal["url", "webcam", "pipe", "images", "file"]
-"""`pictures` is a folder or a pattern, which may have videos too."""
+"""`images` is also a folder or pattern, which may contain videos."""
 
 STDIN: Final = "-"
 STDIN_NAME: Final = "stdin"
-"""What standard input is called in records and file names."""
+"""The name of standard input in records and file names."""
 _NAMES_OF_STDIN: Final = (STDIN, "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0", "pipe:", "pipe:0", "fd:", "fd:0")
 _VIDEO4LINUX: Final = 81
-"""The major number of all its devices."""
+"""The major number of Video4Linux devices."""
 _NUMBERED: Final = re.compile(r"/dev/video(\d+)")
 _NUMBER: Final = re.compile(r"%(0\d{1,2}|\d)?d")
 _ANIMATION: Final = ".apng"
-"""Begins as PNG does; its user wants all of its pictures."""
+"""An animated PNG. It begins like a PNG; all of its frames are read."""
 _DESCRIPTION: Final = ".sdp"
 _DEVICE_FOLDERS: Final = ("/dev/video", "/dev/v4l/")
 
 
 def location_kind(location: str) -> Kind:
-    """Return what kind of source a location names, as `plain_location` gives it; a file is opened to look what it holds."""
+    """Return the kind of a location, as `plain_location` returns it. A file is opened to detect its content."""
     if is_url(location):
         return "url"
     if is_webcam(location):
@@ -56,33 +56,33 @@ def is_url(location: str) -> bool:
 
 
 def is_webcam(location: str) -> bool:
-    """Return whether a location is that of a webcam."""
+    """Return whether a location is a webcam."""
     return not is_url(location) and webcam_of(location) is not None
 
 
 def is_pipe(location: str) -> bool:
-    """Return whether a location is a named pipe, or standard input that is no file."""
+    """Return whether a location is a named pipe, or standard input that is not a file."""
     mode = mode_of(local_path(location))
     is_file = stat.S_ISREG(mode) and sys.platform == "linux"
     return not is_url(location) and (stat.S_ISFIFO(mode) or (is_stdin(location) and not is_file))
 
 
 def is_folder_or_pattern(location: str) -> bool:
-    """Return whether a location stands for the files of a folder, or for those that match it."""
+    """Return whether a location is a folder, or a pattern of files."""
     if is_url(location) or is_webcam(location) or is_stdin(location):
         return False
     return stat.S_ISDIR(mode_of(location)) or is_pattern(location)
 
 
 def may_come_back(location: str) -> bool:
-    """Return whether a source is none of the files: it is opened by the thread that reads it, and again when it is lost."""
+    """Return whether a source is reconnected when it is lost: a URL or a webcam. The thread that reads it also opens it."""
     return location_kind(location) in ("url", "webcam")
 
 
 def webcam_of(location: str) -> int | str | None:
-    """Return the number of a webcam, or the path of one that has none by now; None for what is no webcam.
+    """Return the number of a webcam, or the path of one without a number at present; None for other locations.
 
-    A link such as `/dev/v4l/by-id/...` leads to another number when the webcam was plugged in again: ask at each opening.
+    A link such as `/dev/v4l/by-id/...` may have another number after the webcam is plugged in again: call this at each opening.
     """
     if location.isdecimal():
         return int(location)
@@ -95,17 +95,17 @@ def webcam_of(location: str) -> int | str | None:
 
 
 def is_stdin(location: str) -> bool:
-    """Return whether a location is standard input, under any of its names."""
+    """Return whether a location is standard input, by any of its names."""
     return location in _NAMES_OF_STDIN or (location.startswith("/") and os.path.normpath(location) in _NAMES_OF_STDIN)
 
 
 def local_path(location: str) -> str:
-    """Return the path by which a local source is opened."""
+    """Return the path that opens a local source."""
     return "/dev/stdin" if is_stdin(location) else location
 
 
 def pipe_identity(location: str) -> Hashable:
-    """Return what is the same for all names of a pipe that only one source can read; None for what is no pipe."""
+    """Return an identity that is equal for all names of a pipe; None for other locations. Only one source can read a pipe."""
     if not is_stdin(location) and not is_pipe(location):
         return None
     try:
@@ -116,32 +116,32 @@ def pipe_identity(location: str) -> Hashable:
 
 
 def source_name(location: str) -> str:
-    """Return what a source is called where its user gives it no name: its location without passwords."""
+    """Return the default name of a source: its location without passwords."""
     return STDIN_NAME if is_stdin(location) else redact(location)
 
 
 def is_pattern(location: str) -> bool:
-    """Return whether it stands for the files that match it, because nothing has that very name."""
-    stands_for_others = glob.escape(location) != location or number_in(location) is not None
-    return stands_for_others and not os.path.lexists(location)
+    """Return whether a location is a pattern of files: it has a wildcard or number, and no file has exactly this name."""
+    has_placeholder = glob.escape(location) != location or number_in(location) is not None
+    return has_placeholder and not os.path.lexists(location)
 
 
 def number_in(location: str) -> re.Match[str] | None:
-    """Return the place of the number in the name of a file, as FFmpeg and OpenCV write it: `img_%04d.jpg`."""
+    """Return the match of the number in a file name, in the notation of FFmpeg and OpenCV: `img_%04d.jpg`."""
     found = list(_NUMBER.finditer(Path(location).name))
     return found[0] if len(found) == 1 else None
 
 
 def plain_location(given: str) -> str:
-    """Return a location without white space around it, `file:` URLs as paths, and standard input as `-`.
+    """Return a location without white space around it, with `file:` URLs as paths, and standard input as `-`.
 
-    A file of that very name stays.
+    The name of an existing file is not changed.
 
     Raises:
-        SourceOpenError: It has a character that no location has, or names a file of another machine.
+        SourceOpenError: The location contains a NUL byte, or names a file of another machine.
     """
     if "\0" in given:
-        raise SourceOpenError(f"{given}: no location has a NUL byte in it; check what was given to --source")
+        raise SourceOpenError(f"{given}: a location must not contain a NUL byte; check --source")
     location = given.strip()
     if is_stdin(location):
         return STDIN
@@ -154,15 +154,15 @@ def plain_location(given: str) -> str:
     url = urlsplit(location.replace("#", "%23").replace("?", "%3F"))
     if url.netloc not in ("", "localhost"):
         advice = "give file:///PATH, or the path alone"
-        raise SourceOpenError(f"{redact(location)}: names a file of the machine {redact(url.netloc)}; {advice}")
+        raise SourceOpenError(f"{redact(location)}: names a file on the machine {redact(url.netloc)}; {advice}")
     path = unquote(url.path)
     return path[1:] if sys.platform == "win32" and re.match(r"/[A-Za-z]:", path) else path
 
 
 def mode_of(path: str) -> int:
-    """Return the mode of a file; 0 where there is none, or nothing may be looked up."""
+    """Return the mode of a file; 0 where it does not exist, or without permission."""
     try:
-        return os.stat(path).st_mode  # noqa: PTH116 (Path raises where nothing may be looked up)
+        return os.stat(path).st_mode  # noqa: PTH116 (Path raises without permission)
     except (OSError, ValueError):
         return 0
 

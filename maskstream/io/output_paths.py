@@ -1,4 +1,4 @@
-"""Whether a file can be written, before anything that is there is touched."""
+"""Check that outputs can be written before an existing file is changed, and choose their paths."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ from typing import Final
 
 from maskstream.errors import ConfigError, SinkError
 from maskstream.io.file_names import FileNames, numbered, plain_name
-from maskstream.io.images import WRITABLE_SUFFIXES
+from maskstream.io.image_formats import WRITABLE_SUFFIXES
 from maskstream.types import SourceInfo
 
 STDOUT: Final = "-"
@@ -20,12 +20,12 @@ _NAMES_OF_STDOUT: Final = (STDOUT, "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"
 
 
 def is_stdout(path: str) -> bool:
-    """Return whether an output is standard output, under any of its names."""
-    return path == STDOUT or os.path.abspath(path) in _NAMES_OF_STDOUT  # noqa: PTH100 (Path raises where no folder is)
+    """Return whether an output is standard output, by any of its names."""
+    return path == STDOUT or os.path.abspath(path) in _NAMES_OF_STDOUT  # noqa: PTH100 (Path raises where the working folder does not exist)
 
 
 def is_file(path: str | Path) -> bool:
-    """Return whether there is a file that is neither a folder nor a pipe, device or socket, as far as anybody may look."""
+    """Return whether a regular file exists: not a folder, pipe, device or socket."""
     try:
         return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 (as above)
     except (OSError, ValueError):
@@ -33,19 +33,19 @@ def is_file(path: str | Path) -> bool:
 
 
 def require_writable(path: str) -> None:
-    """Leave everything as it is, or raise `SinkError` where a file cannot be created, replaced or written to at `path`."""
+    """Raise `SinkError` where a file cannot be created, replaced or written at `path`. Nothing is changed."""
     with _tried(path):
         pass
 
 
 def require_distinct(paths: Sequence[str]) -> None:
-    """Leave everything as it is, or raise where outputs cannot be written, or two of them are one file.
+    """Raise where an output cannot be written, or two outputs are one file. Nothing is changed.
 
-    What is not there is created for a moment: only the file system knows which names are those of one file, by links or by case.
+    A missing file is created for a moment: only the file system knows which names belong to one file, by links or by case.
 
     Raises:
-        ConfigError: Two are one file.
-        SinkError: One cannot be written.
+        ConfigError: Two outputs are one file.
+        SinkError: An output cannot be written.
     """
     seen: dict[Hashable, str] = {}
     with ExitStack() as tried:
@@ -60,10 +60,10 @@ def require_distinct(paths: Sequence[str]) -> None:
 
 @contextmanager
 def _tried(path: str) -> Generator[Hashable, None, None]:
-    """Yield what is the same for all names of what an output is written to, None where two outputs may share it, as /dev/null.
+    """Yield an identity that is equal for all names of an output; None where two outputs may share it, such as /dev/null.
 
     Raises:
-        SinkError: It cannot be written to.
+        SinkError: The output cannot be written.
     """
     if is_stdout(path):
         yield _tried_stdout(path)
@@ -72,11 +72,11 @@ def _tried(path: str) -> Generator[Hashable, None, None]:
     try:
         if not Path(path).parent.is_dir():
             folder = Path(path).parent
-            raise SinkError(f"{path}: cannot be written: there is no folder {folder}; create it or choose another")
-        if os.path.exists(path):  # noqa: PTH110 (Path raises where nothing may be looked up)
+            raise SinkError(f"{path}: cannot be written: the folder {folder} does not exist; create it or choose another")
+        if os.path.exists(path):  # noqa: PTH110 (Path raises without permission)
             status = _tried_existing(path)
         else:
-            created = os.path.realpath(path)  # a link that leads nowhere stays
+            created = os.path.realpath(path)  # a broken link is kept
             descriptor = os.open(created, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
             status = os.fstat(descriptor)
             os.close(descriptor)
@@ -90,7 +90,7 @@ def _tried(path: str) -> Generator[Hashable, None, None]:
 
 
 def _tried_existing(path: str) -> os.stat_result:
-    """Open a file for writing; of a pipe or a device, which notices that, only ask whether it may be opened."""
+    """Open a file for writing. For a pipe or device, which would notice that, only check the permission."""
     status = os.stat(path)  # noqa: PTH116 (as above)
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -106,7 +106,7 @@ def _tried_existing(path: str) -> os.stat_result:
 def _tried_stdout(path: str) -> Hashable:
     try:
         if sys.stdout is None:  # a program without a console
-            raise OSError(errno.EBADF, "there is no standard output")
+            raise OSError(errno.EBADF, "standard output does not exist")
         descriptor = sys.stdout.fileno()
         if sys.platform != "win32":
             from fcntl import F_GETFL, fcntl
@@ -114,7 +114,7 @@ def _tried_stdout(path: str) -> Hashable:
             if fcntl(descriptor, F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
                 raise OSError(errno.EBADF, "standard output is closed")
         return _identity(os.fstat(descriptor)) or STDOUT
-    except ValueError:  # a program that has ours in it has put something else in its place
+    except ValueError:  # a program that uses this package has replaced sys.stdout
         return STDOUT
     except OSError as error:
         raise SinkError(f"{path}: cannot be written: {error.strerror}; choose another place") from error
@@ -126,14 +126,14 @@ def _identity(status: os.stat_result) -> Hashable:
 
 
 def require_not_read(outputs: Iterable[str], read: Mapping[str, str]) -> None:
-    """Refuse an output that would replace what the run reads, under whatever name.
+    """Refuse an output that would replace a file that the run reads, by any of its names.
 
     Args:
-        outputs: Files and folders, which need not be there.
-        read: What is read, and what that is, for the message.
+        outputs: Files and folders. They may not exist.
+        read: The files that are read, with a description for the message.
 
     Raises:
-        SinkError: One would.
+        SinkError: An output would replace one of them.
     """
     known = {place: what for path, what in read.items() if (place := _place(path)) is not None}
     for output in outputs:
@@ -144,25 +144,25 @@ def require_not_read(outputs: Iterable[str], read: Mapping[str, str]) -> None:
 
 def _place(path: str) -> tuple[int, int] | None:
     try:
-        status = os.stat(path)  # noqa: PTH116 (Path raises where nothing may be looked up)
+        status = os.stat(path)  # noqa: PTH116 (Path raises without permission)
     except (OSError, ValueError):
         return None
     return (status.st_dev, status.st_ino)
 
 
 def require_new(outputs: Iterable[str]) -> None:
-    """Raise `SinkError` where an output is a file that is there already."""
-    there = next((path for path in outputs if not is_stdout(path) and is_file(path)), None)
-    if there is not None:
-        raise SinkError(f"{there}: is there already, and --no-overwrite is given; choose another name or move it away")
+    """Raise `SinkError` where an output is an existing file."""
+    existing = next((path for path in outputs if not is_stdout(path) and is_file(path)), None)
+    if existing is not None:
+        raise SinkError(f"{existing}: already exists, and --no-overwrite is given; choose another name or move it away")
 
 
 def next_free(path: str, *suffixes: str) -> str:
-    """Return a path, or the first of `NAME_002`, `NAME_003` and so on, where nothing is there yet.
+    """Return the first path that does not exist: the path itself, `NAME_002`, `NAME_003` and so on.
 
     Args:
-        path: What is wanted.
-        suffixes: Of files that go beside it with its name; they must be free as well.
+        path: The requested path.
+        suffixes: Suffixes of files with the same name beside it. They must not exist either.
     """
     for number in count(1):
         free = numbered(path, number)
@@ -173,48 +173,48 @@ def next_free(path: str, *suffixes: str) -> str:
 
 
 def require_folder(path: str) -> None:
-    """Leave everything as it is, or raise `SinkError` where no folder at `path` can be written to or made."""
+    """Raise `SinkError` where a folder at `path` cannot be written to or made. Nothing is changed."""
     folder = Path(path)
     existing = next(parent for parent in (folder, *folder.absolute().parents) if os.path.lexists(parent))
-    if not os.path.isdir(existing):  # noqa: PTH112 (Path raises where nothing may be looked up)
+    if not os.path.isdir(existing):  # noqa: PTH112 (Path raises without permission)
         raise SinkError(f"{path}: cannot be a folder: {existing} is a file; choose another name")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise SinkError(f"{path}: cannot be written: no permission in {existing}; choose another place")
 
 
 def require_summary_path(path: str) -> None:
-    """Leave everything as it is, or raise `SinkError` where no summary can be written to `path`."""
+    """Raise `SinkError` where a summary cannot be written to `path`. Nothing is changed."""
     require_writable(path)
-    require_regular_file(path, "the summary is written anew each minute, with a picture beside it")
+    require_regular_file(path, "the summary is written again each minute, with an image beside it")
 
 
 def require_regular_file(path: str, why: str) -> None:
-    """Raise `SinkError` where `path` is a pipe or a device, and say why it cannot be one."""
+    """Raise `SinkError` with a reason where `path` is a pipe or device."""
     if os.path.exists(path) and not is_file(path):  # noqa: PTH110 (as above)
-        raise SinkError(f"{path}: is no file but a pipe or device, and {why}; give the name of a file")
+        raise SinkError(f"{path}: is a pipe or device, not a file, and {why}; give the name of a file")
 
 
 def image_beside(path: str) -> Path:
-    """Return where the picture of a summary goes.
+    """Return the path of the image of a summary.
 
     Raises:
-        SinkError: The summary itself would be there.
+        SinkError: It is the path of the summary itself.
     """
     if Path(path).suffix.lower() == ".png":
-        raise SinkError(f"{path}: the summary is JSON, with a picture beside it; let the name end in .json")
+        raise SinkError(f"{path}: the summary is JSON, with an image beside it; let the name end in .json")
     return Path(path).with_suffix(".png")
 
 
 def output_paths(
     output: str, infos: Sequence[SourceInfo], into_folder: bool = False, names: FileNames | None = None
 ) -> list[str]:
-    """Return where the pictures of each source go: the output itself, or files and folders in it, named after the sources.
+    """Return the path for the video or images of each source: the output itself, or a file or folder in it with its name.
 
     Args:
         output: A file, or a folder.
-        infos: The sources; several always go into a folder.
-        into_folder: Whether the output is a folder for one source too.
-        names: Those that other sources have; None for none.
+        infos: The sources. For several sources the output is a folder.
+        into_folder: Whether the output is also a folder for one source.
+        names: The names of other sources; None without other sources.
     """
     if len(infos) == 1 and not into_folder and (infos[0].images or not os.path.isdir(output)):  # noqa: PTH112 (as above)
         return [output]

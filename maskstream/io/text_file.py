@@ -1,4 +1,4 @@
-"""Text files that are flushed after each frame, and how numbers, boxes and times stand in records."""
+"""Write text files that are flushed after each frame, and format numbers, boxes and times for records."""
 
 import errno
 import io
@@ -31,19 +31,19 @@ def box_record(box_xyxy: FloatArray) -> dict[str, float | None]:
 
 
 def pixels(values: FloatArray) -> Any:
-    """Return nested lists, rounded to hundredths of a pixel; what is not finite becomes null, as JSON has no other word."""
+    """Return nested lists, rounded to hundredths of a pixel; None for values that are not finite, which JSON cannot express."""
     if values.ndim:
         return [pixels(value) for value in values]
     return round(float(values), 2) if np.isfinite(values) else None
 
 
 def rounded(probability: float | None) -> float | None:
-    """Return a probability as records give it; None for what is not finite."""
+    """Return a probability for records; None for a value that is not finite."""
     return None if probability is None or not np.isfinite(probability) else round(probability, 4)
 
 
 def iso_8601(moment: datetime | None) -> str | None:
-    """Return a time as records give it."""
+    """Return a time for records."""
     return None if moment is None else moment.isoformat(timespec="milliseconds")
 
 
@@ -52,23 +52,23 @@ class TextSink:
 
     wants_every_frame = False
     _has_quotes = False
-    """Whether a line may be torn within quotes, which would swallow the lines that follow."""
+    """Whether an incomplete last line may end within quotes, which would include the next lines."""
 
     def __init__(self, path: str, mode: Mode = "w") -> None:
-        """Create the file; with mode `w` an existing one is replaced, with `a` it is continued.
+        """Open the file. Mode `w` replaces an existing file, mode `a` continues it.
 
         A pipe (FIFO) is opened once, and waits for its reader.
 
         Raises:
-            SinkError: It cannot be written there.
+            SinkError: The file cannot be written.
         """
         self._path = path
         self._stays_open = is_stdout(path)
         require_writable(path)
         self.is_continued = mode == "a" and not self._stays_open and is_file(path) and Path(path).stat().st_size > 0
-        """Whether there is something in the file that stays."""
+        """Whether the file has content that is kept."""
         if self._stays_open:
-            if isinstance(sys.stdout, io.TextIOWrapper):  # whatever the system's language
+            if isinstance(sys.stdout, io.TextIOWrapper):  # in every language of the system
                 sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="")
             self._file: TextIO = sys.stdout
             return
@@ -78,28 +78,28 @@ class TextSink:
             raise SinkError(f"{path}: cannot be written: {error.strerror}; choose another place") from error
         tighten(self._file.fileno())
         if self.is_continued:
-            logger.info("{}: continued after the {:.1f} kB that are there", path, Path(path).stat().st_size / 1000)
+            logger.info("{}: continued after its {:.1f} kB", path, Path(path).stat().st_size / 1000)
             self.put(_missing_end(path, self._has_quotes))
 
     def source_ended(self, source_id: str) -> None:
-        """Nothing to finish."""
+        """Do nothing: each record is complete."""
 
     def close(self) -> None:
-        """Close the file, or leave standard output flushed.
+        """Close the file; standard output is only flushed.
 
         Raises:
-            SinkError: The disk says only now that it is full.
+            SinkError: The disk reports only now that it is full.
         """
         if not self._stays_open:
             with self._errors():
                 self._file.close()
 
     def put(self, text: str) -> None:
-        """Write a text, at once.
+        """Write a text and flush it.
 
         Raises:
-            SinkClosed: The reader has left.
-            SinkError: It cannot be written.
+            SinkClosed: The reader closed the output.
+            SinkError: The text cannot be written.
         """
         with self._errors():
             self._file.write(text)
@@ -112,11 +112,11 @@ class TextSink:
         except OSError as error:
             self._give_up()
             if isinstance(error, BrokenPipeError):
-                raise SinkClosed(f"{self._path}: the reader has left") from error
+                raise SinkClosed(f"{self._path}: the reader closed it") from error
             raise SinkError(f"{self._path}: cannot be written: {error.strerror}; make room or choose another place") from error
 
     def _give_up(self) -> None:
-        """Drop what could not be written: closing the file, or the interpreter's end, would try to write it again."""
+        """Discard the text that could not be written: closing the file or ending the interpreter would write it again."""
         if self._stays_open:
             abandon(self._file)
         else:
@@ -125,14 +125,14 @@ class TextSink:
 
 
 def _opened(path: str, flags: int) -> int:
-    """Open a file as `open` does. A pipe waits for its reader: say so where there is none.
+    """Open a file as `open` does. A pipe waits for its reader; without one, a warning is logged.
 
-    What the shell has opened already (`/dev/fd/3`, `/dev/stderr`) is written to as the shell wants it, and not opened anew.
+    A descriptor that the shell has opened (`/dev/fd/3`, `/dev/stderr`) is used as it is.
     """
     already = _DESCRIPTOR.fullmatch(os.path.abspath(path))  # noqa: PTH100 (`resolve` follows the link)
     if already:
         return os.dup(int(already[1] or 2))
-    if not S_ISFIFO(os.stat(path).st_mode if os.path.exists(path) else 0):  # noqa: PTH110, PTH116 (of the name that `open` was given)
+    if not S_ISFIFO(os.stat(path).st_mode if os.path.exists(path) else 0):  # noqa: PTH110, PTH116 (of the name given to `open`)
         return os.open(path, flags, 0o666)
     try:
         descriptor = os.open(path, flags | os.O_NONBLOCK)
@@ -146,13 +146,13 @@ def _opened(path: str, flags: int) -> int:
 
 
 def _missing_end(path: str, has_quotes: bool) -> str:
-    """Return what ends the last line of a file that a killed run has torn: a newline, after a quote that is open."""
+    """Return the text that completes the last line of a killed run: a newline, after a closing quote where one is open."""
     try:
         with open(path, "rb") as file:  # noqa: PTH123 (as above)
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - _LONGEST_LINE))
             last = file.read().rpartition(b"\n")[2]
-    except PermissionError:  # it may be written alone
+    except PermissionError:  # the file may be written but not read
         return ""
     open_quote = '"' if has_quotes and last.count(b'"') % 2 else ""
     return f"{open_quote}\n" if last else ""

@@ -1,1 +1,1 @@
-"""Drawing on frames: outlines and labels, covered faces, the grid of a window."""
+"""Draw on frames: outlines and labels, anonymised faces, the grid of a window."""

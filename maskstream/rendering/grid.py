@@ -1,4 +1,4 @@
-"""Pictures of several sources side by side, each with a line on how its stream is doing. Drawing them needs no display."""
+"""Draw the frames of several sources side by side, each with its name and a line of status. No display is needed."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -14,43 +14,43 @@ from maskstream.rendering.text import draw_text, text_width
 from maskstream.stream.rates import per_second
 from maskstream.types import BgrImage, Output, SourceInfo
 
-_FPS_OVER_S: Final = 1.0
-_LONGEST_NAME: Final = 40
+_FPS_WINDOW_S: Final = 1.0
+_MAX_NAME_LENGTH: Final = 40
 _TEXT_PX: Final = (9.0, 20.0)
 _DIMMED: Final = 3
 _GAP_PX: Final = 1
-"""Black around each of several cells, so that one can be told from the next."""
+"""Black border of each cell in a grid of several."""
 _WHITE: Final = (255, 255, 255)
 
 
 class Cell:
-    """A source in the grid: its newest frame, and how fast frames come. Times are of the monotonic clock."""
+    """A source in the grid: its newest frame and its frame rate. Times are of the monotonic clock."""
 
     def __init__(self, info: SourceInfo) -> None:
-        """Wait for the first frame."""
+        """Begin without a frame."""
         self.info = info
         self.name = plain_text(info.source_id)
         self.output: Output | None = None
         self.ended = False
         self.away = ""
-        """What is the matter with a source that gives no frames, such as `offline since 14:03:22`."""
+        """Why the source sends no frames, such as `offline since 14:03:22`; empty while it sends frames."""
         self._taken_at_s: deque[float] = deque()
         self._fitted: BgrImage | None = None
 
     def take(self, output: Output, now_s: float) -> None:
-        """Show this frame from now on."""
+        """Show this frame."""
         self.output = output
         self._fitted = None
         self._taken_at_s.append(now_s)
-        while len(self._taken_at_s) > 2 and self._taken_at_s[1] <= now_s - _FPS_OVER_S:
+        while len(self._taken_at_s) > 2 and self._taken_at_s[1] <= now_s - _FPS_WINDOW_S:
             self._taken_at_s.popleft()
 
     def clear(self) -> None:
-        """Show nothing until the next frame."""
+        """Show no frame until the next `take`."""
         self.output = self._fitted = None
 
     def fitted(self, size: tuple[int, int]) -> BgrImage:
-        """Return the annotated frame letterboxed to (width, height); black before the first one."""
+        """Return the annotated frame letterboxed to (width, height), black before the first frame."""
         if self.output is None:
             return np.zeros((size[1], size[0], 3), np.uint8)
         if self._fitted is None or self._fitted.shape[1::-1] != size:
@@ -58,36 +58,46 @@ class Cell:
         return self._fitted
 
     def fps(self, now_s: float) -> float:
-        """Return frames per second over the last second; it falls once the next frame is overdue."""
+        """Return the frames per second over the last second. The rate falls when the next frame is late."""
         return per_second(self._taken_at_s, now_s)
 
     def status(self, now_s: float, paused: bool) -> str:
-        """Return how the stream is doing, such as `12.3 fps   age 0.18 s   3 dropped`."""
+        """Return the line of status, such as `12.3 fps   age 0.18 s   3 dropped`."""
         if self.away:
             return self.away
         if self.output is None:
             return "ended" if self.ended else "waiting"
         frame, dropped = self.output.frame, self.output.dropped
-        shown = Path(frame.file).name if frame.file else "" if self.ended or paused else f"{self.fps(now_s):.1f} fps"
-        state = "ended" if self.ended else "paused" if paused else ""
-        age = f"age {now_s - frame.captured_at_s:.2f} s" if self.info.live and not self.ended else ""
-        return "   ".join(filter(None, (shown, state, age, f"{dropped} dropped" if dropped else "")))
+        parts = []
+        if frame.file:
+            parts.append(Path(frame.file).name)
+        elif not self.ended and not paused:
+            parts.append(f"{self.fps(now_s):.1f} fps")
+        if self.ended:
+            parts.append("ended")
+        elif paused:
+            parts.append("paused")
+        if self.info.live and not self.ended:
+            parts.append(f"age {now_s - frame.captured_at_s:.2f} s")
+        if dropped:
+            parts.append(f"{dropped} dropped")
+        return "   ".join(parts)
 
 
 def grid_shape(count: int) -> tuple[int, int]:
-    """Return columns and rows for a number of cells."""
+    """Return the columns and rows of a grid with this number of cells."""
     columns = ceil(sqrt(count))
     return columns, ceil(count / columns)
 
 
 def draw_grid(cells: Sequence[Cell], size: tuple[int, int], now_s: float, paused: bool) -> BgrImage:
-    """Return a picture of all cells, drawn anew; the frames are not modified.
+    """Return an image of all cells. The frames are not modified.
 
     Args:
         cells: In reading order.
-        size: (width, height) of the picture in pixels.
+        size: (width, height) of the image in pixels.
         now_s: Monotonic clock.
-        paused: Whether the user holds the stream.
+        paused: Whether the user has paused the stream.
 
     Returns:
         (height, width, 3) uint8 BGR.
@@ -103,13 +113,13 @@ def draw_grid(cells: Sequence[Cell], size: tuple[int, int], now_s: float, paused
         area = canvas[top + gap_px : top + height - gap_px, left + gap_px : left + width - gap_px]
         area[:] = cell.fitted(area.shape[1::-1])
         if cell.away:
-            area //= _DIMMED  # nobody should take it for what the camera sees now
+            area //= _DIMMED  # shows that the frame is not live
         _write_captions(area, cell, cell.status(now_s, paused), named=len(cells) > 1)
     return canvas
 
 
 def _write_captions(area: BgrImage, cell: Cell, status: str, named: bool) -> None:
-    name = cell.name if len(cell.name) <= _LONGEST_NAME else f"...{cell.name[3 - _LONGEST_NAME :]}"
+    name = cell.name if len(cell.name) <= _MAX_NAME_LENGTH else f"...{cell.name[3 - _MAX_NAME_LENGTH :]}"
     if cell.output is None or cell.away:
         _write(area, f"{name}: {status}", 0.5, 0.5)
         return
@@ -119,12 +129,13 @@ def _write_captions(area: BgrImage, cell: Cell, status: str, named: bool) -> Non
 
 
 def _write(area: BgrImage, text: str, x: float, y: float) -> None:
-    """Write a line on darkened ground; (0, 0) is the upper left, (1, 1) the lower right of where it may stand."""
+    """Draw a line of text on a darkened background. (0, 0) is the upper left corner of the area, (1, 1) the lower right one."""
     height, width = area.shape[:2]
     text_px = float(np.clip(min(height, width) * 0.035, *_TEXT_PX))
     text_px *= min(1.0, width / (text_width(text, text_px) + 2 * text_px))
     written_px, pad = text_width(text, text_px), text_px / 2
-    left, top = (max(0, round(room)) for room in ((width - written_px - 2 * pad) * x, (height - 4 * pad) * y))
+    left = max(0, round((width - written_px - 2 * pad) * x))
+    top = max(0, round((height - 4 * pad) * y))
     ground = area[top : top + round(4 * pad), left : left + round(written_px + 2 * pad)]
     ground //= 4
     draw_text(area, text, (round(left + pad), round(top + pad + text_px)), text_px, _WHITE)

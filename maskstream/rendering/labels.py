@@ -1,7 +1,7 @@
-"""Place the labels of a frame, so that they neither overlap nor leave the frame, and draw them.
+"""Place the labels of a frame and draw them. Labels neither overlap nor leave the frame.
 
-Each label has two forms: complete (symbol, number, text and percentage), and short (symbol and number) for where there is no
-room. A label that has no room in either form is left out; the colour of the outline tells the same.
+Each label has two forms: complete (symbol, number, text and percentage) and short (symbol and number). The short form is used if
+the complete one has no room. A label without room for either form is left out; the colour of the outline shows the same.
 """
 
 from collections.abc import Sequence
@@ -25,10 +25,10 @@ _SYMBOLS: Final[dict[Label, list[list[tuple[float, float]]]]] = {
 }
 _WHITE: Final = (255, 255, 255)
 _BRIGHT: Final = 110
-"""Luminance of a ground from which on black text is easier to read than white."""
+"""On a ground with a luminance above this, black text is easier to read than white text."""
 _WIDEST_PERCENTAGE: Final = " 100%"
 _SETTLED_S: Final = 0.5
-"""A label moves to a better side only where that side has been better for this time."""
+"""A label moves to a better side after that side has been better for this time."""
 _SMALL_STEP_PX: Final = 1
 _SHORT_COST: Final = 1.0
 _OTHER_FACE_COST: Final = 10.0
@@ -48,7 +48,7 @@ class Box(NamedTuple):
 
 @dataclass(frozen=True)
 class LabelText:
-    """What a label says."""
+    """The content of a label."""
 
     label: Label
     confidence: float | None
@@ -66,20 +66,21 @@ class LabelText:
         if self.confidence is not None and self.track_id is not None:
             full = full[: full.rindex(" ")] + _WIDEST_PERCENTAGE
         height = round(scale.text + 2 * scale.pad)
-        widths = [round(scale.text + 2 * scale.pad + _text_room(line, scale)) for line in (full, short)]
-        return [(width, height) for width in widths]
-
-
-def _text_room(line: str, scale: DrawingScale) -> int:
-    return text_width(line, scale.text, scale.stroke) + scale.pad if line else 0
+        sizes = []
+        for line in (full, short):
+            width = scale.text + 2 * scale.pad  # of the symbol
+            if line:
+                width += scale.pad + text_width(line, scale.text, scale.stroke)
+            sizes.append((round(width), height))
+        return sizes
 
 
 @dataclass(frozen=True)
 class Request:
-    """A label that wants a place."""
+    """A label to be placed."""
 
     key: int | None
-    """The track, of which the label keeps its side from frame to frame."""
+    """The track. Its label keeps its side from frame to frame."""
     around_xyxy: NDArray[np.floating]
     """(4,) pixels: the upright box around the outline."""
     sizes: Sequence[tuple[int, int]]
@@ -97,12 +98,57 @@ class Placement:
 
 @dataclass
 class _Memory:
+    """The last place of the label of a track."""
+
     placement: Placement
     better_since_s: float | None = None
 
+    def has_place(self, other: Placement) -> bool:
+        return (other.form, other.side) == (self.placement.form, self.placement.side)
+
+    def stays(self, best: Placement, time_s: float) -> bool:
+        """Return whether the label stays on its side, although `best` may be on another one."""
+        if self.has_place(best):
+            self.better_since_s = None
+            return True
+        if self.better_since_s is None:
+            self.better_since_s = time_s
+        return 0 <= time_s - self.better_since_s < _SETTLED_S
+
+
+@dataclass
+class _Scene:
+    """The faces and the labels that further labels of a frame must not hide."""
+
+    size: tuple[int, int]
+    gap_px: int
+    faces: NDArray[np.float64]
+    """(N, 4) pixels."""
+    occupied: list[Box]
+
+    def options(self, number: int, request: Request, memory: _Memory | None) -> list[tuple[float, Placement]]:
+        """Return the places that are free for the label of face `number`, with their costs; the short form only if needed."""
+        weights = np.full(len(self.faces), _OTHER_FACE_COST)
+        weights[number] = _OWN_FACE_COST
+        weights /= np.maximum(np.prod(self.faces[:, 2:] - self.faces[:, :2], axis=1), 1.0)
+        options: list[tuple[float, Placement]] = []
+        for form, (width, height) in enumerate(request.sizes):
+            if width > self.size[0] or height > self.size[1]:
+                continue
+            boxes = _boxes(self.faces[number], (width, height), self.size, self.gap_px)
+            if memory is not None and memory.placement.form == form:
+                _settle(boxes[memory.placement.side], memory.placement.box)
+            costs = _SHORT_COST * form + _SIDE_COSTS + _shared(boxes, self.faces) @ weights
+            free = np.flatnonzero(_shared(boxes, np.array(self.occupied).reshape(-1, 4)).sum(1) == 0)
+            options += [(float(costs[side]), Placement(Box(*boxes[side].tolist()), form, side)) for side in free.tolist()]
+            is_good = min((cost for cost, _ in options), default=_SHORT_COST) < _SHORT_COST
+            if is_good and (memory is None or memory.placement.form <= form):
+                break
+        return options
+
 
 class LabelLayout:
-    """Places the labels of one source. Each track keeps the side of its label as long as there is room."""
+    """Places the labels of one source. The label of a track keeps its side as long as there is room."""
 
     def __init__(self) -> None:
         """Begin without labels."""
@@ -118,63 +164,36 @@ class LabelLayout:
             size: (width, height) of the frame.
             gap_px: Distance between an outline and its label.
             time_s: Of the frame.
-            taken: Where no label may be.
+            taken: Boxes that no label may overlap.
         """
-        occupied = [*taken]
         faces = np.array([request.around_xyxy for request in requests], np.float64).reshape(-1, 4)
-        weights = np.full(len(faces), _OTHER_FACE_COST) / np.maximum(np.prod(faces[:, 2:] - faces[:, :2], axis=1), 1.0)
+        scene = _Scene(size, gap_px, faces, [*taken])
         places: list[Placement | None] = []
         for number, request in enumerate(requests):
             memory = None if request.key is None else self._memory.get(request.key)
-            own_weights = weights.copy()
-            own_weights[number] *= _OWN_FACE_COST / _OTHER_FACE_COST
-            options: list[Placement] = []
-            costs = np.zeros(0)
-            for form, form_size in enumerate(request.sizes):
-                if form_size[0] > size[0] or form_size[1] > size[1]:
-                    continue
-                boxes = _boxes(faces[number], form_size, size, gap_px)
-                if memory is not None and memory.placement.form == form:
-                    _settle(boxes[memory.placement.side], memory.placement.box)
-                options += [Placement(Box(*box), form, side) for side, box in enumerate(boxes.tolist())]
-                costs = np.concatenate([costs, _SHORT_COST * form + _SIDE_COSTS + _costs(boxes, faces, own_weights, occupied)])
-                if costs.min() < _SHORT_COST and (memory is None or memory.placement.form <= form):
-                    break
-            placement = self._chosen(request.key, options, costs, time_s)
+            options = scene.options(number, request, memory)
+            placement = self._chosen(request.key, options, memory, time_s)
             places.append(placement)
             if placement is not None:
-                occupied.append(placement.box)
+                scene.occupied.append(placement.box)
         keys = {request.key for request in requests}
         self._memory = {key: memory for key, memory in self._memory.items() if key in keys}
         return places
 
     def _chosen(
-        self, key: int | None, options: Sequence[Placement], costs: NDArray[np.float64], time_s: float
+        self, key: int | None, options: Sequence[tuple[float, Placement]], memory: _Memory | None, time_s: float
     ) -> Placement | None:
-        if not len(costs) or not np.isfinite(costs.min()):
+        if not options:
             return None
-        best = options[int(costs.argmin())]
-        if key is None:
-            return best
-        memory = self._memory.get(key)
-        kept = [
-            option
-            for option, cost in zip(options, costs, strict=True)
-            if memory and (option.form, option.side) == (memory.placement.form, memory.placement.side) and np.isfinite(cost)
-        ]
-        if memory is None or not kept:
+        best = min(options, key=lambda option: option[0])[1]
+        if memory is not None:
+            kept = [placement for _, placement in options if memory.has_place(placement)]
+            if kept and memory.stays(best, time_s):
+                memory.placement = kept[0]
+                return kept[0]
+        if key is not None:
             self._memory[key] = _Memory(best)
-            return best
-        is_better = (best.form, best.side) != (kept[0].form, kept[0].side)
-        if not is_better:
-            memory.better_since_s = None
-        elif memory.better_since_s is None:
-            memory.better_since_s = time_s
-        elif not 0 <= time_s - memory.better_since_s < _SETTLED_S:
-            self._memory[key] = _Memory(best)
-            return best
-        memory.placement = kept[0]
-        return kept[0]
+        return best
 
 
 def _boxes(around: NDArray[np.float64], size: tuple[int, int], frame: tuple[int, int], gap_px: int) -> NDArray[np.int64]:
@@ -197,20 +216,10 @@ def _boxes(around: NDArray[np.float64], size: tuple[int, int], frame: tuple[int,
 
 
 def _settle(box: NDArray[np.int64], before: Box) -> None:
-    """Keep the place of the frame before where the label would move by one pixel alone, as noise makes it do."""
+    """Keep the place of the frame before if the label would move by one pixel only: noise moves it by that."""
     moved = np.array(before) - box
     if (moved[:2] == moved[2:]).all() and np.abs(moved).max() <= _SMALL_STEP_PX:
         box[:] = before
-
-
-def _costs(
-    boxes: NDArray[np.int64], faces: NDArray[np.float64], weights: NDArray[np.float64], occupied: Sequence[Box]
-) -> NDArray[np.float64]:
-    """Return how much each box hides of faces, by the weight of each pixel of each face; infinite where another label is."""
-    costs = _shared(boxes, faces) @ weights
-    if occupied:
-        costs[(_shared(boxes, np.array(occupied)) > 0).any(1)] = np.inf
-    return np.asarray(costs)
 
 
 def _shared(ones: NDArray[np.number], others: NDArray[np.number]) -> NDArray[np.float64]:
@@ -221,9 +230,9 @@ def _shared(ones: NDArray[np.number], others: NDArray[np.number]) -> NDArray[np.
 
 def draw_label(bgr: BgrImage, text: LabelText, placement: Placement, scale: DrawingScale) -> None:
     """Draw a label at its place: a symbol and text on a ground in the colour of the label."""
-    colour = COLOURS_BGR[text.label]
-    ink = ink_on(colour)
-    box = placement.box
+    box, colour = placement.box, COLOURS_BGR[text.label]
+    luminance = float(np.dot(colour, (0.114, 0.587, 0.299)))
+    ink = BLACK if luminance > _BRIGHT else _WHITE
     draw_ground(bgr, box, colour, scale)
     x, y = box.left + scale.pad, box.top + scale.pad
     for strokes in _SYMBOLS[text.label]:
@@ -237,8 +246,3 @@ def draw_label(bgr: BgrImage, text: LabelText, placement: Placement, scale: Draw
 def draw_ground(bgr: BgrImage, box: Box, colour: Colour, scale: DrawingScale) -> None:
     """Fill the ground of a label in its box."""
     fill_rounded(bgr, box, max(2, round(scale.pad * 0.6)), colour)
-
-
-def ink_on(colour: Colour) -> Colour:
-    """Return black or white, whichever is easier to read on a colour."""
-    return BLACK if float(np.dot(colour, (0.114, 0.587, 0.299))) > _BRIGHT else _WHITE

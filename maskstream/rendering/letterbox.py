@@ -1,4 +1,4 @@
-"""A picture of any size inside one of another."""
+"""Fit an image of any size into another size."""
 
 import imutils
 import numpy as np
@@ -7,14 +7,14 @@ from maskstream.types import BgrImage
 
 
 def letterbox(bgr: BgrImage, size: tuple[int, int]) -> BgrImage:
-    """Return a picture, as large as it fits into `size`, centred on black.
+    """Return an image scaled to fit into `size`, centred on black.
 
     Args:
-        bgr: (H, W, 3) uint8; it is not modified.
+        bgr: (H, W, 3) uint8. It is not modified.
         size: (width, height) in pixels.
 
     Returns:
-        (height, width, 3) uint8; all black where the picture is so thin that nothing of it can be seen.
+        (height, width, 3) uint8. It is black if less than one pixel of the image would be visible.
     """
     height, width = bgr.shape[:2]
     canvas = np.zeros((size[1], size[0], 3), np.uint8)

@@ -13,7 +13,7 @@ import numpy as np
 from maskstream.config.detector_interval import frames_per_detection
 from maskstream.config.schema import Config
 from maskstream.config.source_settings import SourceSettings
-from maskstream.rendering.anonymize import cover
+from maskstream.rendering.anonymize import anonymise
 from maskstream.rendering.labels import Box, LabelLayout, LabelText, Request, draw_ground, draw_label
 from maskstream.rendering.palette import COLOURS_BGR
 from maskstream.rendering.shapes import DrawingScale, draw_keypoints, draw_outline, draw_skeleton, faded
@@ -27,7 +27,7 @@ _ZONE_GROUND_BGR: Final = (60, 60, 60)
 
 @dataclass
 class _SourceDrawing:
-    """What is kept of a source from frame to frame."""
+    """The drawing state of a source between frames."""
 
     config: Config
     """The settings that it was drawn with."""
@@ -75,7 +75,7 @@ class Overlay:
     def _drawn(self, frame: Frame, result: FrameResult, drawing: _SourceDrawing) -> BgrImage:
         own = drawing.config
         bgr, scale = frame.bgr.copy(), DrawingScale.of(frame.bgr)
-        cover(bgr, result, own.privacy.blur)
+        anonymise(bgr, result, own.privacy.blur)
         zone_names = _draw_zones(bgr, own.zones, scale) if self._config.zones else []
         for face in reversed(result.faces):
             self._draw_points(bgr, face.detection, scale)

@@ -1,4 +1,4 @@
-"""How each label looks and reads, wherever it is shown. Colours are Okabe and Ito's ("Color Universal Design", 2008), BGR."""
+"""Colour and text of each label. The colours are those of Okabe and Ito ("Color Universal Design", 2008), BGR."""
 
 from typing import Final
 

@@ -73,7 +73,7 @@ def _dashes(corners_xy: FloatArray) -> list[NDArray[np.float64]]:
 
 
 def draw_keypoints(bgr: BgrImage, detection: Detection, scale: DrawingScale) -> None:
-    """Draw the keypoints of which the detector is certain enough."""
+    """Draw the keypoints with a score of at least 0.3."""
     for point, score in zip(detection.keypoints_xy, detection.keypoint_scores, strict=True):
         if score >= _MIN_SCORE and np.isfinite(point).all():
             _draw_circle(bgr, point, scale.line + 2, BLACK)
@@ -81,7 +81,7 @@ def draw_keypoints(bgr: BgrImage, detection: Detection, scale: DrawingScale) -> 
 
 
 def draw_skeleton(bgr: BgrImage, detection: Detection, scale: DrawingScale) -> None:
-    """Draw lines between the keypoints of a person (COCO's 17) of which the detector is certain enough."""
+    """Draw lines between the keypoints of a person (COCO's 17) with a score of at least 0.3."""
     for chain in _SKELETON:
         for (start, start_score), (end, end_score) in pairwise(map(detection.keypoint, chain)):
             if min(start_score, end_score) >= _MIN_SCORE and np.isfinite([start, end]).all():
@@ -120,7 +120,7 @@ def _rounded_corner(radius: int) -> FloatArray:
 
 @contextmanager
 def faded(bgr: BgrImage, opacity: float, box: tuple[int, int, int, int]) -> Generator[None, None, None]:
-    """Lay what is drawn inside over the frame with this opacity; it must stay within the box (left, top, right, bottom)."""
+    """Blend what is drawn in this context with this opacity. It must stay in the box (left, top, right, bottom)."""
     left, top = max(box[0], 0), max(box[1], 0)
     area = bgr[top : max(box[3], top), left : max(box[2], left)]
     if opacity >= 1 or area.size == 0:

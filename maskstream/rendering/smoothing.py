@@ -88,13 +88,13 @@ class DrawnFace:
     confidence: float | None
     """Of the shown label. It changes twice a second at most, so that it can be read."""
     is_dashed: bool = False
-    """Whether the face was not detected for longer than `detector.every` promises."""
+    """Whether the last detection is longer ago than `detector.every` and `stream.stride` promise."""
     opacity: float = 1.0
-    """Below 1 where the face is lost."""
+    """1, or less for a face that is lost."""
 
 
 class _Track:
-    """What was drawn of one person."""
+    """The drawing state of one track."""
 
     def __init__(self, drawn: DrawnFace, max_offset_px: float, time_s: float) -> None:
         self.drawn = drawn
@@ -113,23 +113,23 @@ class DrawnTracks:
         self._time_s = 0.0
 
     def update(self, frame: Frame, faces: Sequence[Face], frames_per_detection: int) -> list[DrawnFace]:
-        """Return what is to be drawn: all faces in their order, then those that were lost a moment ago.
+        """Return the faces to draw: all faces in their order, then those that were lost less than half a second ago.
 
         Faces of image files, and faces without a track, are drawn as they are.
 
         Args:
-            frame: The frame of the faces; frames come in their order.
-            faces: Those of its result.
-            frames_per_detection: An outline is dashed where the last detection is this number of frames ago, or more.
+            frame: The next frame of the source.
+            faces: The faces of its result.
+            frames_per_detection: An outline is dashed if the last detection was this number of frames ago, or more.
         """
         usable = [face for face in faces if np.isfinite(face.quad_xy).all()]
         if frame.file is not None:
-            return [_as_it_is(face, frames_per_detection) for face in usable]
+            return [_unsmoothed(face, frames_per_detection) for face in usable]
         stream = (frame.connection, frame.bgr.shape)
         if stream != self._stream or frame.time_s < self._time_s:
             self._tracks.clear()
         self._stream, self._time_s = stream, frame.time_s
-        present = [self._present(frame, _as_it_is(face, frames_per_detection)) for face in usable]
+        present = [self._present(frame, _unsmoothed(face, frames_per_detection)) for face in usable]
         return present + self._lost(frame, present, frames_per_detection)
 
     def _present(self, frame: Frame, drawn: DrawnFace) -> DrawnFace:
@@ -151,7 +151,7 @@ class DrawnTracks:
         return track.drawn
 
     def _lost(self, frame: Frame, present: Sequence[DrawnFace], frames_per_detection: int) -> list[DrawnFace]:
-        """Return the faces that were lost a moment ago, and forget those that were lost before that."""
+        """Return the faces that were lost less than half a second ago, and forget those that were lost earlier."""
         seen = {drawn.face.track_id for drawn in present}
         lost = []
         for track_id in [track_id for track_id in self._tracks if track_id not in seen]:
@@ -169,7 +169,7 @@ class DrawnTracks:
         return lost
 
 
-def _as_it_is(face: Face, frames_per_detection: int) -> DrawnFace:
+def _unsmoothed(face: Face, frames_per_detection: int) -> DrawnFace:
     is_dashed = not face.judged and face.frames_since_look >= frames_per_detection
     return DrawnFace(face, face.quad_xy, face.shown_confidence, is_dashed)
 

@@ -1,14 +1,15 @@
-"""Text in pictures, in any script: ASCII by OpenCV, what it cannot write by Pillow, what no font has in words.
+"""Draw text in any script into images.
 
-OpenCV 4 writes ASCII and a `?` for all else; OpenCV 5 has a font of its own with Latin, Greek, Cyrillic and Chinese. Neither puts
-Arabic or Hebrew in order. Text that is drawn in each frame is kept once it is rendered.
+OpenCV draws ASCII. Pillow draws what OpenCV cannot draw. A character that no font has is replaced by its name or code.
+
+OpenCV 4 draws ASCII, and a `?` for each other character. OpenCV 5 has a font with Latin, Greek, Cyrillic and Chinese. Neither
+of them orders Arabic or Hebrew. Rendered text is cached, because the same text is drawn in each frame.
 """
 
 import re
 import unicodedata
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from itertools import groupby
 from math import ceil
 from typing import Final
 
@@ -24,32 +25,33 @@ Alpha = NDArray[np.uint8]
 
 _FONT: Final = cv2.FONT_HERSHEY_SIMPLEX
 _FONT_HEIGHT_PX: Final = 22  # of a capital at scale 1
-_CAPITAL_SHARE: Final = 0.729
-"""Of the size of DejaVu Sans, the height of a capital."""
+_CAPITAL_FRACTION: Final = 0.729
+"""Height of a capital as a fraction of the font size, in DejaVu Sans."""
 _ABOVE, _BELOW = 1.5, 0.7
-"""What letters need above and below the line they stand on, in heights of a capital."""
-_LONGEST: Final = 300
+"""Space above and below the baseline, in heights of a capital."""
+_MAX_LENGTH: Final = 300
 _OPENCV: Final = "OpenCV"
-_OPENCV_WITH_FONT: Final = 5  # major version; the ones before draw nothing but ASCII
+_OPENCV_WITH_FONT: Final = 5  # major version; earlier ones draw ASCII only
 _INVISIBLE: Final = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufe00-\ufe0f\ufeff\U0001f3fb-\U0001f3ff]")
-"""What joins, orders or colours the signs beside it."""
-_NAMED: Final = frozenset({"So", "Sk", "Sm"})
+"""Characters that join, order or colour the characters beside them."""
+_SYMBOLS: Final = frozenset({"So", "Sk", "Sm"})
+"""Unicode categories of symbols."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Rendered:
-    """A text as how much of its ink each pixel has."""
+    """A rendered text."""
 
     alpha: Alpha
-    """(H, W) 0 to 255."""
+    """(H, W) opacity of each pixel, 0 to 255."""
     baseline: int
-    """Row that letters stand on."""
+    """Row of the baseline."""
     width: float
-    """How far it goes to the right."""
+    """Distance in pixels from the start of this text to the start of a text after it."""
 
 
 def text_width(text: str, height_px: float, stroke: int = 1) -> int:
-    """Return how wide a text is in pixels; `height_px` is that of a capital."""
+    """Return the width of a text in pixels. `height_px` is the height of a capital."""
     if _is_plain(text):
         return int(cv2.getTextSize(text, _FONT, height_px / _FONT_HEIGHT_PX, stroke)[0][0])
     return ceil(_render(text, height_px, stroke).width)
@@ -58,16 +60,16 @@ def text_width(text: str, height_px: float, stroke: int = 1) -> int:
 def draw_text(
     bgr: BgrImage, text: str, origin: tuple[int, int], height_px: float, colour: Colour, stroke: int = 1, halo_px: int = 0
 ) -> None:
-    """Write a line of text into a picture.
+    """Draw a line of text into an image.
 
     Args:
-        bgr: (H, W, 3) uint8, blue first; it is modified.
-        text: In any script; what is not text is shown as it can be.
-        origin: Left end of the line that letters stand on, x and y in pixels.
-        height_px: Of a capital.
-        colour: Blue, green, red.
+        bgr: (H, W, 3) uint8 BGR, modified in place.
+        text: Any string. Control characters are drawn as spaces.
+        origin: Left end of the baseline, x and y in pixels.
+        height_px: Height of a capital.
+        colour: BGR.
         stroke: Thickness of lines in pixels.
-        halo_px: Width of a black edge around the letters, so that they can be read on any ground.
+        halo_px: Width of a black edge around the characters, which makes them readable on any background.
     """
     if _is_plain(text) and not halo_px:
         cv2.putText(bgr, text, origin, _FONT, height_px / _FONT_HEIGHT_PX, colour, stroke, cv2.LINE_AA)
@@ -75,8 +77,8 @@ def draw_text(
     rendered = _render(text, height_px, stroke)
     left, top = origin[0] - _margin(height_px), origin[1] - rendered.baseline
     if halo_px:
-        _lay(bgr, _halo(text, height_px, stroke, halo_px), (left, top), (0, 0, 0))
-    _lay(bgr, rendered.alpha, (left, top), colour)
+        _blend(bgr, _halo(text, height_px, stroke, halo_px), (left, top), (0, 0, 0))
+    _blend(bgr, rendered.alpha, (left, top), colour)
 
 
 def fitted_text(text: str, height_px: float, stroke: int, max_width_px: int) -> str:
@@ -90,21 +92,21 @@ def fitted_text(text: str, height_px: float, stroke: int, max_width_px: int) -> 
 
 
 def text_alpha(text: str, height_px: float) -> Alpha:
-    """Return a text as how much of its ink each pixel has (H, W) 0 to 255, its left end at the left edge."""
+    """Return the opacity of each pixel of a text, (H, W) 0 to 255. The text begins at the left edge."""
     return _render(text, height_px, 1).alpha[:, _margin(height_px) - 1 :]
 
 
 def _is_plain(text: str) -> bool:
-    return text.isascii() and text.isprintable() and len(text) <= _LONGEST
+    return text.isascii() and text.isprintable() and len(text) <= _MAX_LENGTH
 
 
-def _lay(bgr: BgrImage, alpha: Alpha, corner: tuple[int, int], colour: Colour) -> None:
-    """Lay a colour over a picture, as much of it as `alpha` says; what is outside of the picture is left out."""
+def _blend(bgr: BgrImage, alpha: Alpha, corner: tuple[int, int], colour: Colour) -> None:
+    """Blend a colour into an image with the opacity `alpha`. Pixels outside of the image are left out."""
     (height, width), (left, top) = bgr.shape[:2], corner
     shown = alpha[max(-top, 0) : max(height - top, 0), max(-left, 0) : max(width - left, 0)]
     area = bgr[max(top, 0) : max(top, 0) + shown.shape[0], max(left, 0) : max(left, 0) + shown.shape[1]]
-    share = shown[..., None].astype(np.float32) / 255
-    area[:] = (area + (np.array(colour, np.float32) - area) * share).round().astype(np.uint8)
+    opacity = shown[..., None].astype(np.float32) / 255
+    area[:] = (area + (np.array(colour, np.float32) - area) * opacity).round().astype(np.uint8)
 
 
 @lru_cache(maxsize=256)
@@ -130,12 +132,12 @@ def _render(text: str, height_px: float, stroke: int) -> _Rendered:
 
 
 def _margin(height_px: float) -> int:
-    """Return the room beside a text for what reaches beyond its ends, halos included."""
+    """Return the space on both sides of a text for what extends beyond its ends, halos included."""
     return ceil(height_px)
 
 
 def _render_run(font: str, text: str, height_px: float, stroke: int) -> _Rendered:
-    """Render a text by one font, its left end after a margin."""
+    """Render a text with one font. It begins after a margin."""
     margin, baseline = _margin(height_px), ceil(_ABOVE * height_px)
     rows = baseline + ceil(_BELOW * height_px)
     if font == _OPENCV:
@@ -146,7 +148,7 @@ def _render_run(font: str, text: str, height_px: float, stroke: int) -> _Rendere
         return _Rendered(alpha, baseline, width)
     from PIL import Image, ImageDraw
 
-    typeface = load_font(font, max(1, round(height_px / _CAPITAL_SHARE)))
+    typeface = load_font(font, max(1, round(height_px / _CAPITAL_FRACTION)))
     assert typeface is not None, font
     width = typeface.getlength(text)
     image = Image.new("L", (ceil(width) + 2 * margin, rows))
@@ -155,76 +157,78 @@ def _render_run(font: str, text: str, height_px: float, stroke: int) -> _Rendere
 
 
 def _writable(text: str) -> str:
-    """Return a text of which every sign has a font: decomposed letters put together, control characters as spaces."""
+    """Return a text in which each character has a font. Characters are composed (NFC), control characters become spaces."""
     text = _INVISIBLE.sub("", unicodedata.normalize("NFC", text.encode(errors="replace").decode()))
-    if len(text) > _LONGEST:
-        text = f"{text[:_LONGEST]}..."
-    signs = (" " if unicodedata.category(sign) in {"Cc", "Zl", "Zp", "Zs"} else sign for sign in text)
-    return "".join(sign if _font_of(sign) else _in_words(sign) for sign in signs)
+    if len(text) > _MAX_LENGTH:
+        text = f"{text[:_MAX_LENGTH]}..."
+    characters = (" " if unicodedata.category(character) in {"Cc", "Zl", "Zp", "Zs"} else character for character in text)
+    return "".join(character if _font_of(character) else _in_words(character) for character in characters)
 
 
-def _in_words(sign: str) -> str:
-    """Return what stands for a sign that no font has: `[door]` for a symbol, `U+5927` for a letter."""
-    category = unicodedata.category(sign)
-    if category in _NAMED:
-        name = unicodedata.name(sign, "").lower()
+def _in_words(character: str) -> str:
+    """Return the replacement of a character that no font has: `[door]` for a symbol, `U+5927` for a letter."""
+    category = unicodedata.category(character)
+    if category in _SYMBOLS:
+        name = unicodedata.name(character, "").lower()
         if name:
             return f"[{name}]"
-    return "" if category in {"Mn", "Me", "Cf"} else f"U+{ord(sign):04X}"
+    return "" if category in {"Mn", "Me", "Cf"} else f"U+{ord(character):04X}"
 
 
 def _runs(text: str) -> list[tuple[str, str]]:
-    """Return pieces of a text with the font of each, in the order they are drawn from left to right."""
+    """Return the parts of a text with the font of each, in the order in which they are drawn from left to right."""
     by_pillow = _is_complex(text) or not (text.isascii() or _opencv_has_font())
-    fonts = [_font_of(sign, pillow_first=by_pillow) or _OPENCV for sign in text]
-    for index, sign in enumerate(text):
-        if sign == " " or (by_pillow and unicodedata.category(sign) in {"Mn", "Mc", "Me"}):
-            fonts[index] = fonts[index - 1] if index else fonts[index]  # one run across words, a mark with its letter
-    runs = [
-        (font, "".join(sign for _, sign in pairs))
-        for font, pairs in groupby(zip(fonts, text, strict=True), key=lambda pair: pair[0])
-    ]
+    runs: list[tuple[str, str]] = []
+    for character in text:
+        is_attached = character == " " or (by_pillow and unicodedata.category(character) in {"Mn", "Mc", "Me"})
+        font = _font_of(character, pillow_first=by_pillow) or _OPENCV
+        if is_attached and runs:  # one run across words; a mark belongs to its letter
+            font = runs[-1][0]
+        if runs and runs[-1][0] == font:
+            runs[-1] = (font, runs[-1][1] + character)
+        else:
+            runs.append((font, character))
     return runs[::-1] if _begins_from_right(text) else runs
 
 
 def _is_complex(text: str) -> bool:
-    """Return whether letters change their form or order with their neighbours: OpenCV does not know how."""
-    return any(unicodedata.bidirectional(sign) in {"R", "AL", "NSM"} for sign in text)
+    """Return whether the form or order of characters depends on their neighbours, which OpenCV does not support."""
+    return any(unicodedata.bidirectional(character) in {"R", "AL", "NSM"} for character in text)
 
 
 def _begins_from_right(text: str) -> bool:
-    directions = (unicodedata.bidirectional(sign) for sign in text)
+    directions = (unicodedata.bidirectional(character) for character in text)
     return next((direction != "L" for direction in directions if direction in {"L", "R", "AL"}), False)
 
 
 @lru_cache(maxsize=8192)
-def _font_of(sign: str, *, pillow_first: bool = False) -> str | None:
-    """Return OpenCV, or the file of a font for Pillow; None where nothing has a sign."""
-    if sign == " ":
+def _font_of(character: str, *, pillow_first: bool = False) -> str | None:
+    """Return OpenCV, or the file of a font for Pillow, or None if no font has the character."""
+    if character == " ":
         return _OPENCV
     if pillow_first:
-        return font_with(sign) or (_OPENCV if _opencv_has(sign) else None)
-    return _OPENCV if _opencv_has(sign) else font_with(sign)
+        return font_with(character) or (_OPENCV if _opencv_has(character) else None)
+    return _OPENCV if _opencv_has(character) else font_with(character)
 
 
 @lru_cache(maxsize=8192)
-def _opencv_has(sign: str) -> bool:
-    if sign.isascii():
-        return sign.isprintable()
-    return _opencv_has_font() and bool((_by_opencv(sign) != _unknown_sign()).any())
+def _opencv_has(character: str) -> bool:
+    if character.isascii():
+        return character.isprintable()
+    return _opencv_has_font() and bool((_by_opencv(character) != _unknown_character()).any())
 
 
 def _opencv_has_font() -> bool:
-    """Return whether OpenCV has letters beyond ASCII, of the same design."""
+    """Return whether OpenCV has characters beyond ASCII, of the same design."""
     return int(cv2.__version__.split(".")[0]) >= _OPENCV_WITH_FONT
 
 
 @cache
-def _unknown_sign() -> Alpha:
+def _unknown_character() -> Alpha:
     return _by_opencv("?")
 
 
-def _by_opencv(sign: str) -> Alpha:
+def _by_opencv(character: str) -> Alpha:
     drawn = np.zeros((48, 64), np.uint8)
-    cv2.putText(drawn, sign, (8, 36), _FONT, 1.0, 255, 1, cv2.LINE_AA)
+    cv2.putText(drawn, character, (8, 36), _FONT, 1.0, 255, 1, cv2.LINE_AA)
     return drawn

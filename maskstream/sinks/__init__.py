@@ -1,4 +1,4 @@
-"""The sinks: where results go."""
+"""Sinks: write, show or summarise the results of each frame."""
 
 import cv2 as _cv2  # noqa: F401  before av: the other order can freeze windows on Linux
 

@@ -1,4 +1,4 @@
-"""Sound on its way into a video: copied as it is, or encoded anew."""
+"""Write audio into an annotated video: copied, or decoded and encoded."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -10,39 +10,39 @@ import numpy as np
 from av.audio.stream import AudioStream
 
 _FORMATS: Final = ("flt", "fltp")
-"""Floating point, the channels mixed or apart."""
+"""Floating point samples, interleaved or planar."""
 _FRAME_SAMPLES: Final = 1024
 _RATES: Final = range(4000, 768_001)
-"""Samples per second; what a damaged header says besides would cost memory without bound."""
+"""Samples per second; a damaged header may state others, which would need memory without limit."""
 _LONGEST_GAP_S: Final = 10.0
-"""Where the picture jumps by more, silence does not follow step by step."""
+"""A longer jump of the video is not filled with silence."""
 _LEAD_IN_S: Final = 0.2
-"""A shorter gap is filled, so that the sound in the encoder keeps its place."""
+"""A shorter gap is filled, so that audio in the encoder keeps its time."""
 _OVERLAP_S: Final = 0.1
 
-AudioPacket: TypeAlias = "av.Packet[Any]"  # generic for type checkers alone
+AudioPacket: TypeAlias = "av.Packet[Any]"  # generic for type checkers only
 DAMAGED: Final = (av.FFmpegError, ValueError)
-"""What is raised where sound cannot be decoded, converted or encoded; a moment of silence, in the end."""
+"""Raised for audio that cannot be decoded, converted or encoded; it becomes silence."""
 
 
 class AudioWriter(Protocol):
-    """Makes packets of the output from packets of the input; raises one of `DAMAGED` for one that cannot be used."""
+    """Makes output packets from input packets; raises one of `DAMAGED` for a packet that cannot be used."""
 
     def silence(self, until_s: float) -> Iterator[AudioPacket]:
-        """Yield silence up to then, from where the last call ended."""
+        """Yield silence from the end of the last call until `until_s`."""
         ...
 
-    def packets(self, packet: AudioPacket, later_s: float) -> Iterator[AudioPacket]:
-        """Yield what becomes of a packet that is heard so much later than its own time says."""
+    def packets(self, packet: AudioPacket, offset_s: float) -> Iterator[AudioPacket]:
+        """Yield the output of a packet whose time in the output is `offset_s` after its own time."""
         ...
 
     def rest(self) -> Iterator[AudioPacket]:
-        """Yield what is still on its way."""
+        """Yield the packets that are still buffered."""
         ...
 
 
 class AudioCopy:
-    """Copies packets; silence is not its business."""
+    """Copies packets; cannot write silence."""
 
     def __init__(self, stream: AudioStream, target: av.container.OutputContainer) -> None:
         """Add a track to the output."""
@@ -55,13 +55,13 @@ class AudioCopy:
         """Yield nothing."""
         return iter(())
 
-    def packets(self, packet: AudioPacket, later_s: float) -> Iterator[AudioPacket]:
+    def packets(self, packet: AudioPacket, offset_s: float) -> Iterator[AudioPacket]:
         """Yield the packet, in the framing of files."""
         for each in self._framing.filter(packet) if self._framing else [packet]:
             if each.pts is None or each.dts is None or not each.time_base:
                 continue
-            shift = round(later_s / each.time_base)
-            each.pts, each.dts = each.pts + shift, each.dts + shift
+            offset = round(offset_s / each.time_base)
+            each.pts, each.dts = each.pts + offset, each.dts + offset
             each.stream = self._output
             yield each
 
@@ -71,16 +71,16 @@ class AudioCopy:
 
 
 class AudioEncoder:
-    """Encodes sound anew, and knows silence."""
+    """Decodes audio and encodes it with another codec; fills gaps with silence."""
 
-    def __init__(self, stream: AudioStream, target: av.container.OutputContainer, encoder: str, *, has_times: bool) -> None:
+    def __init__(self, stream: AudioStream, target: av.container.OutputContainer, encoder: str, *, has_timestamps: bool) -> None:
         """Add a track to the output.
 
         Args:
-            stream: What is decoded.
-            target: What is written.
-            encoder: FFmpeg's name for it.
-            has_times: Whether the output says when a packet is heard; where it does not, gaps are filled with silence.
+            stream: Is decoded.
+            target: Is written.
+            encoder: FFmpeg's name of the encoder.
+            has_timestamps: Whether packets of the output have timestamps; without them, all gaps are filled with silence.
         """
         codec = av.Codec(encoder, "w")
         rates = codec.audio_rates or [stream.sample_rate]
@@ -91,25 +91,26 @@ class AudioEncoder:
         self._format = next(each.name for each in codec.audio_formats or () if each.name in _FORMATS)
         self._encoder.format = self._format
         self._decoder = stream.codec_context
-        self._later_s = 0.0
+        self._offset_s = 0.0
         self._resampler: av.AudioResampler | None = None
         self._end = 0
-        """Where what was encoded ends, in samples of the output."""
-        self._longest_filled_s = _LEAD_IN_S if has_times else inf
-        self._longest_silence_s = _LONGEST_GAP_S if has_times else inf
+        """Where the encoded audio ends, in samples of the output."""
+        self._longest_filled_s = _LEAD_IN_S if has_timestamps else inf
+        self._longest_silence_s = _LONGEST_GAP_S if has_timestamps else inf
 
     def silence(self, until_s: float) -> Iterator[AudioPacket]:
-        """Yield silence up to a little before: decoders may begin early."""
+        """Yield silence until a little before `until_s`, because decoders may begin early."""
         rate, size = self._encoder.sample_rate, self._frame_size
         end = int(until_s * rate) - 3 * size
         if end - self._end > self._longest_silence_s * rate:
             self._end = end - end % size
-        yield from self._silent(end - size + 1, step=size)
+        yield from self._silence_until(end - size + 1, step=size)
 
-    def _silent(self, end: int, step: int) -> Iterator[AudioPacket]:
-        """Yield silence in steps of so many samples, the last of which begins before the end."""
+    def _silence_until(self, end: int, step: int) -> Iterator[AudioPacket]:
+        """Yield silence in frames of `step` samples; the last one begins before `end`."""
         channels = self._encoder.layout.nb_channels
-        samples = np.zeros((channels, step) if self._format.endswith("p") else (1, channels * step), np.float32)
+        is_planar = self._format.endswith("p")
+        samples = np.zeros((channels, step) if is_planar else (1, channels * step), np.float32)
         while self._end < end:
             frame = av.AudioFrame.from_ndarray(samples, format=self._format, layout=self._encoder.layout.name)
             frame.sample_rate, frame.pts = self._encoder.sample_rate, self._end
@@ -117,44 +118,44 @@ class AudioEncoder:
             self._end += step
             yield from self._output.encode(frame)
 
-    def packets(self, packet: AudioPacket, later_s: float) -> Iterator[AudioPacket]:
-        """Yield what the packet's frames become."""
-        self._later_s = later_s
+    def packets(self, packet: AudioPacket, offset_s: float) -> Iterator[AudioPacket]:
+        """Yield the packets of the decoded and encoded audio."""
+        self._offset_s = offset_s
         for frame in self._decoder.decode(packet):
-            yield from self._encoded(frame)
+            yield from self._encode(frame)
 
     def rest(self) -> Iterator[AudioPacket]:
         """Yield what decoder, resampler and encoder still hold."""
         for frame in self._decoder.decode(None):
-            yield from self._encoded(frame)
+            yield from self._encode(frame)
         if self._resampler is not None:
             for resampled in self._resampler.resample(None):
                 yield from self._output.encode(resampled)
         yield from self._output.encode(None)
 
-    def _encoded(self, frame: av.AudioFrame) -> Iterator[AudioPacket]:
+    def _encode(self, frame: av.AudioFrame) -> Iterator[AudioPacket]:
         if frame.sample_rate not in _RATES:
             return
         if frame.pts is not None and frame.time_base is not None:
-            frame.pts = round((frame.pts * frame.time_base + Fraction(self._later_s)) * frame.sample_rate)
+            frame.pts = round((frame.pts * frame.time_base + Fraction(self._offset_s)) * frame.sample_rate)
             frame.time_base = Fraction(1, frame.sample_rate)
         try:
-            resampled = self._fitting().resample(frame)
-        except ValueError:  # it has another rate or other channels than those before
+            resampled = self._current_resampler().resample(frame)
+        except ValueError:  # its sample rate or its channels have changed
             self._resampler = None
-            resampled = self._fitting().resample(frame)
+            resampled = self._current_resampler().resample(frame)
         for each in resampled:
-            yield from self._in_place(each)
+            yield from self._encode_in_place(each)
 
-    def _in_place(self, frame: av.AudioFrame) -> Iterator[AudioPacket]:
-        """Yield what becomes of a frame, behind the silence that is missing before it."""
+    def _encode_in_place(self, frame: av.AudioFrame) -> Iterator[AudioPacket]:
+        """Yield a frame, after the silence that is missing before it."""
         rate = self._encoder.sample_rate
         start = self._end if frame.pts is None or frame.time_base is None else round(frame.pts * frame.time_base * rate)
         if 0 < start - self._end <= self._longest_filled_s * rate:
             size = self._frame_size
-            yield from self._silent(start - size + 1, step=size)
+            yield from self._silence_until(start - size + 1, step=size)
             if start > self._end:
-                yield from self._silent(start, step=start - self._end)
+                yield from self._silence_until(start, step=start - self._end)
         elif self._longest_filled_s == inf and self._end - start > _OVERLAP_S * rate:
             return
         self._end = max(self._end, start) + frame.samples
@@ -164,7 +165,7 @@ class AudioEncoder:
     def _frame_size(self) -> int:
         return self._encoder.frame_size or _FRAME_SAMPLES
 
-    def _fitting(self) -> av.AudioResampler:
+    def _current_resampler(self) -> av.AudioResampler:
         if self._resampler is None:
             self._resampler = av.AudioResampler(self._format, self._encoder.layout, self._encoder.sample_rate)
         return self._resampler

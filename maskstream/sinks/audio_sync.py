@@ -1,4 +1,4 @@
-"""When the sound of a file is heard beside its picture: clocks that jump, begin anew, or are damaged."""
+"""Synchronise the audio of a file with its annotated video, also where clocks jump, begin again or are damaged."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -6,105 +6,122 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final, TypeVar
 
-from maskstream.stream.rates import BEGINS_ANEW_S
+from maskstream.stream.rates import CLOCK_TOLERANCE_S
 
-AROUND_S: Final = 2.0
-"""Sound that lies further outside the picture is left out; recordings of broadcasts begin with the sound."""
+MARGIN_S: Final = 2.0
+"""Audio further than this before or after the video is left out; recordings of broadcasts begin with audio."""
 
 _CONVINCING_S: Final = 1.0
-"""So much sound in a row, at another time than expected, is believed."""
+"""After this much audio in a row at an unexpected time, that time is accepted."""
 _CONVINCING_COUNT: Final = 64
-_MOST_PARTS: Final = 64
-"""Of the picture that wait for their sound: one that is damaged may begin anew with every frame."""
+_MAX_PARTS: Final = 64
+"""Parts of the video that wait for their audio: a damaged video may begin again with every frame."""
 
-_Piece = TypeVar("_Piece")
+_Packet = TypeVar("_Packet")
 
 
-def in_step(pieces: Iterable[_Piece], timing: Callable[[_Piece], tuple[float, float]]) -> Iterator[_Piece]:
-    """Leave out pieces with a wrong time: those after which time goes on as if they had not been there.
+def drop_stray_packets(packets: Iterable[_Packet], timing: Callable[[_Packet], tuple[float, float]]) -> Iterator[_Packet]:
+    """Leave out packets with a wrong time: those after which time continues as if they did not exist.
 
-    A jump that lasts is a gap, or the beginning of another part, and stays.
+    Packets after a jump that lasts are kept: it is a gap, or the beginning of another part.
 
     Args:
-        pieces: Of sound, in the order of the file.
-        timing: Returns when a piece starts and how long it lasts, in seconds.
+        packets: Audio, in the order of the file.
+        timing: Returns the start of a packet and its duration, in seconds.
     """
-    expected_s, doubtful_s, lasted_s = 0.0, 0.0, 0.0
-    doubtful: list[_Piece] = []
-    for piece in pieces:
-        start_s, duration_s = timing(piece)
-        if abs(start_s - expected_s - lasted_s) <= BEGINS_ANEW_S:
-            doubtful, lasted_s, expected_s = [], 0.0, start_s + duration_s
-            yield piece
+    expected_s, doubtful_end_s, doubtful_duration_s = 0.0, 0.0, 0.0
+    doubtful: list[_Packet] = []
+    for packet in packets:
+        start_s, duration_s = timing(packet)
+        if abs(start_s - expected_s - doubtful_duration_s) <= CLOCK_TOLERANCE_S:
+            doubtful, doubtful_duration_s, expected_s = [], 0.0, start_s + duration_s
+            yield packet
             continue
-        if doubtful and start_s > doubtful_s + BEGINS_ANEW_S:  # a little sound between two gaps
+        if doubtful and start_s > doubtful_end_s + CLOCK_TOLERANCE_S:  # a little audio between two gaps
             yield from doubtful
-            doubtful, lasted_s, expected_s = [], 0.0, doubtful_s
-        elif doubtful and start_s < doubtful_s - BEGINS_ANEW_S:
+            doubtful, doubtful_duration_s, expected_s = [], 0.0, doubtful_end_s
+        elif doubtful and start_s < doubtful_end_s - CLOCK_TOLERANCE_S:
             doubtful = []
-        doubtful.append(piece)
-        lasted_s, doubtful_s = lasted_s + duration_s, start_s + duration_s
-        if doubtful_s - timing(doubtful[0])[0] > _CONVINCING_S or len(doubtful) > _CONVINCING_COUNT:
+        doubtful.append(packet)
+        doubtful_duration_s += duration_s
+        doubtful_end_s = start_s + duration_s
+        if doubtful_end_s - timing(doubtful[0])[0] > _CONVINCING_S or len(doubtful) > _CONVINCING_COUNT:
             yield from doubtful
-            doubtful, lasted_s, expected_s = [], 0.0, doubtful_s
+            doubtful, doubtful_duration_s, expected_s = [], 0.0, doubtful_end_s
     yield from doubtful
 
 
 @dataclass(frozen=True)
 class _Part:
-    """Of the picture, with a clock of its own."""
+    """A part of the video with its own clock."""
 
     first_s: float
     """The own time of its first frame."""
-    later_s: float
-    """How much later its frames are shown than their own time says."""
+    offset_s: float
+    """Time in the output minus own time."""
     is_ahead: bool
     """Whether its clock jumped forward."""
 
 
 class AudioSync:
-    """Says when a piece of sound is heard, from when the frames of the same file are shown."""
+    """Maps the times of audio packets to times in the output, from the times of the video frames of the same file."""
 
     def __init__(self) -> None:
-        """Begin with sound and picture at their own times."""
-        self.until_s = -inf
-        """When the latest frame is shown."""
-        self._own_s = -inf
-        self._begun: deque[_Part] = deque(maxlen=_MOST_PARTS)
-        """Parts of the picture whose sound was not heard yet."""
-        self._later_s = 0.0
-        self._heard_s = 0.0
+        """Begin with audio and video at their own times."""
+        self.output_s = -inf
+        """The time of the latest frame in the output."""
+        self._frame_s = -inf
+        self._parts: deque[_Part] = deque(maxlen=_MAX_PARTS)
+        """Parts of the video without audio so far."""
+        self._offset_s = 0.0
+        self._audio_s = 0.0
         self._ran_back = False
         self._jumped = False
 
-    def frame(self, own_s: float, shown_s: float) -> None:
-        """Take note of a frame: its own time, and when it is shown."""
-        is_ahead = (own_s - self._own_s) - (shown_s - self.until_s) > BEGINS_ANEW_S
-        if is_ahead or self._own_s - own_s > BEGINS_ANEW_S:
-            self._begun.append(_Part(own_s, shown_s - own_s, is_ahead))
-        self._own_s, self.until_s = own_s, shown_s
-
-    def heard_s(self, own_s: float) -> float | None:
-        """Return when a piece of sound is heard; None where the picture of its part has not begun yet.
+    def add_frame(self, own_s: float, output_s: float) -> None:
+        """Add a frame of the video.
 
         Args:
-            own_s: Its own time; pieces are asked for in the order of the file, and may be asked for again.
+            own_s: Its own time.
+            output_s: Its time in the output.
         """
-        self._ran_back = self._ran_back or self._heard_s - own_s > BEGINS_ANEW_S
-        self._jumped = self._jumped or own_s - self._heard_s > BEGINS_ANEW_S
-        self._heard_s = own_s
-        if self._ran_back or self._jumped:
-            fitting = next((index for index, part in enumerate(self._begun) if self._fits(part, own_s)), None)
-            if fitting is None and self._ran_back:
-                return None
-            if fitting is not None:
-                self._later_s = self._begun[fitting].later_s
-                for _ in range(fitting + 1):
-                    self._begun.popleft()
-            self._ran_back = False
-            self._jumped = fitting is None and own_s + self._later_s >= self.until_s
-        return own_s + self._later_s
+        is_ahead = (own_s - self._frame_s) - (output_s - self.output_s) > CLOCK_TOLERANCE_S
+        if is_ahead or self._frame_s - own_s > CLOCK_TOLERANCE_S:
+            self._parts.append(_Part(own_s, output_s - own_s, is_ahead))
+        self._frame_s, self.output_s = own_s, output_s
 
-    def _fits(self, part: _Part, own_s: float) -> bool:
-        """Return whether a piece of sound that ran back or jumped belongs to a part of the picture."""
-        return abs(part.first_s - own_s) <= AROUND_S if self._ran_back else part.is_ahead and part.first_s - own_s <= AROUND_S
+    def audio_output_s(self, own_s: float) -> float | None:
+        """Return the time of an audio packet in the output; None while the video of its part has not begun.
+
+        Args:
+            own_s: Its own time. Packets come in the order of the file, each one or several times.
+        """
+        self._ran_back = self._ran_back or self._audio_s - own_s > CLOCK_TOLERANCE_S
+        self._jumped = self._jumped or own_s - self._audio_s > CLOCK_TOLERANCE_S
+        self._audio_s = own_s
+        if (self._ran_back or self._jumped) and not self._find_part(own_s):
+            return None
+        return own_s + self._offset_s
+
+    def _find_part(self, own_s: float) -> bool:
+        """Use the part of the video that audio belongs to after a jump; return False where that part has not begun."""
+        part = next((part for part in self._parts if self._belongs(part, own_s)), None)
+        if part is None and self._ran_back:
+            return False
+        if part is not None:
+            self._begin(part)
+        self._ran_back = False
+        self._jumped = part is None and own_s + self._offset_s >= self.output_s
+        return True
+
+    def _belongs(self, part: _Part, own_s: float) -> bool:
+        """Return whether audio that ran back or jumped belongs to a part of the video."""
+        if self._ran_back:
+            return abs(part.first_s - own_s) <= MARGIN_S
+        return part.is_ahead and part.first_s - own_s <= MARGIN_S
+
+    def _begin(self, part: _Part) -> None:
+        """Use the offset of a part, and forget it and the parts before it."""
+        self._offset_s = part.offset_s
+        while self._parts.popleft() is not part:
+            pass

@@ -1,4 +1,4 @@
-"""An output of a source whose size is not known before its first frame."""
+"""Annotated video of a source whose size is known only after its first frame."""
 
 from collections.abc import Callable
 
@@ -8,36 +8,36 @@ from maskstream.types import Output
 
 
 class DeferredVideoSink:
-    """Opens another sink when the first frame comes; of a source without frames nothing is left, and nothing is replaced."""
+    """Opens another sink with the first frame. A source without frames leaves no file, and replaces none."""
 
     wants_every_frame = True
 
     def __init__(self, path: str, open_sink: Callable[[], Sink]) -> None:
-        """Open nothing yet.
+        """Check the path; opens nothing.
 
         Args:
-            path: Of the video that will be written.
-            open_sink: Opens what is written to; it may raise `SinkError`.
+            path: Of the video.
+            open_sink: Opens the sink; may raise `SinkError`.
 
         Raises:
-            SinkError: Nothing can be written there.
+            SinkError: The path cannot be written.
         """
         require_recording_path(path)
         self._open_sink = open_sink
         self._sink: Sink | None = None
 
     def write(self, output: Output) -> None:
-        """Hand on one frame."""
+        """Pass on one frame."""
         if self._sink is None:
             self._sink = self._open_sink()
         self._sink.write(output)
 
     def source_ended(self, source_id: str) -> None:
-        """Hand it on."""
+        """Pass on the end of the source."""
         if self._sink is not None:
             self._sink.source_ended(source_id)
 
     def close(self) -> None:
-        """Finish what was written."""
+        """Close the sink."""
         if self._sink is not None:
             self._sink.close()

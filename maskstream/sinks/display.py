@@ -1,4 +1,4 @@
-"""Whether a window can be opened here, found out without risk."""
+"""Find out whether a window can be opened, without risk for this process."""
 
 import os
 import sys
@@ -25,11 +25,11 @@ sys.stdin.read()
 
 @contextmanager
 def why_no_window() -> Generator[str | None, None, None]:
-    """Yield in one line why no window can be opened, or None where one can be opened before this context ends.
+    """Yield the reason in one line if no window can be opened, or None if one can be opened inside this context.
 
-    It is tried in a child process, for about a quarter of a second: where an X server does not answer or refuses, Qt ends
-    the process that asked. The child stays until the end, for an X server whose last client leaves starts anew, and turns away
-    who comes in that moment.
+    A child process opens a window, which takes about a quarter of a second: Qt ends the process if the X server refuses or does
+    not answer. The child runs until the context ends. An X server resets when its last client disconnects, and refuses
+    connections while it does.
     """
     needs_server = sys.platform.startswith("linux")
     if needs_server and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
@@ -39,16 +39,16 @@ def why_no_window() -> Generator[str | None, None, None]:
     command = [sys.executable, "-c", _OPEN_A_WINDOW]
     with TemporaryFile() as errors, Popen(command, stdin=PIPE, stdout=PIPE, stderr=errors) as trial:  # noqa: S603
         try:
-            yield _obstacle(trial, errors)
+            yield _reason(trial, errors)
         finally:
             trial.kill()
 
 
-def _obstacle(trial: Popen[bytes], errors: IO[bytes]) -> str | None:
-    too_late = Event()
+def _reason(trial: Popen[bytes], errors: IO[bytes]) -> str | None:
+    is_late = Event()
 
     def give_up() -> None:
-        too_late.set()
+        is_late.set()
         trial.kill()
 
     limit = Timer(_LIMIT_S, give_up)
@@ -57,15 +57,15 @@ def _obstacle(trial: Popen[bytes], errors: IO[bytes]) -> str | None:
     limit.cancel()
     if opened:
         return None
-    if too_late.is_set():
+    if is_late.is_set():
         return f"the display did not answer within {_LIMIT_S:.0f} s"
     code = trial.wait()
     errors.seek(0)
-    said = errors.read().decode(errors="replace").splitlines()
-    return next(filter(None, said), f"opening one ended with exit code {code}")[:160]
+    lines = errors.read().decode(errors="replace").splitlines()
+    return next(filter(None, lines), f"opening a window ended with exit code {code}")[:160]
 
 
 def prefer_x11() -> None:
-    """Let Qt use X11 where it is there: OpenCV's wheels know nothing else, and complain when the session is a Wayland one."""
+    """Let Qt use X11 if `DISPLAY` is set. OpenCV's wheels support nothing else, and print warnings in a Wayland session."""
     if os.environ.get("DISPLAY"):
         os.environ.setdefault("QT_QPA_PLATFORM", "xcb")

@@ -1,4 +1,4 @@
-"""A progress bar on the terminal."""
+"""Show a progress bar on the terminal."""
 
 from collections.abc import Callable, Sequence
 
@@ -20,7 +20,7 @@ from maskstream.types import Output, SourceInfo
 
 
 class ProgressSink:
-    """Frames done, frames per second and time to go, per source."""
+    """Shows the frames that are done, frames per second and remaining time of each source."""
 
     wants_every_frame = False
 
@@ -31,23 +31,22 @@ class ProgressSink:
         max_frames: int | None,
         latest: Callable[[str], SourceInfo | None] = lambda _: None,
     ) -> None:
-        """Show a bar for each source; without a known end it only counts. One of many files has its bar while it is read.
+        """Show a bar for each source; a source without a known end shows a counter. A deferred file has its bar while it is read.
 
         Args:
-            console: Where to draw; log lines must go through it too.
-            sources: What will be read.
-            max_frames: The user's limit on each.
-            latest: Returns what is known of a source by now, None where it is not known.
+            console: The terminal; log lines must use the same console.
+            sources: Are read.
+            max_frames: `--max-frames`, for each source.
+            latest: Returns what is known about a source at the time of the call, or None.
         """
         self._progress = Progress(
-            *(
-                SpinnerColumn(),
-                TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                TaskProgressColumn(),
-                MofNCompleteColumn(),
-            ),
-            *(TextColumn("{task.fields[fps]:.1f} fps"), TimeRemainingColumn()),
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TaskProgressColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[fps]:.1f} fps"),
+            TimeRemainingColumn(),
             console=console,
             transient=True,
         )
@@ -63,7 +62,7 @@ class ProgressSink:
     def write(self, output: Output) -> None:
         """Count a frame."""
         source_id = output.frame.source_id
-        if source_id not in self._tasks:  # it was added while the program runs, or its turn has come
+        if source_id not in self._tasks:  # a camera that was added, or a deferred file
             self._remove_ended()
             info = self._latest(source_id)
             self._add(source_id, None if info is None else info.frame_count)
@@ -72,20 +71,20 @@ class ProgressSink:
         self._progress.update(task.id, completed=done, fps=done / task.elapsed if task.elapsed else 0.0)
 
     def source_ended(self, source_id: str) -> None:
-        """Fill the bar: the length of a file is only an estimate."""
-        if source_id in self._tasks:  # one that was added and gave no frame has none
+        """Fill the bar: the number of frames of a file is an estimate."""
+        if source_id in self._tasks:  # an added camera without frames has no bar
             task = self._task(source_id)
             self._progress.update(task.id, total=task.completed)
 
     def close(self) -> None:
-        """Take the bars away."""
+        """Remove the bars."""
         self._progress.stop()
 
     def _task(self, source_id: str) -> Task:
         return next(task for task in self._progress.tasks if task.id == self._tasks[source_id])
 
     def _remove_ended(self) -> None:
-        """Take away the bars of files that have ended: there may be hundreds."""
+        """Remove the bars of files that have ended, because hundreds of files may be read."""
         for source_id in [each for each in self._deferred if each in self._tasks and self._task(each).finished]:
             self._progress.remove_task(self._tasks.pop(source_id))
 

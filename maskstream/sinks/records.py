@@ -1,4 +1,4 @@
-"""Results as records for other programs: JSON lines and CSV."""
+"""Write one record per frame as JSON lines, one row per face as CSV, and one record per change of a source's state."""
 
 import csv
 import json
@@ -16,13 +16,26 @@ from maskstream.types import Detection, Face, FrameResult, Output
 
 _LONGEST_HEADER: Final = 1 << 20
 CSV_COLUMNS: Final = (
-    *("source", "file", "frame", "time_s", "time_utc", "id", "label", "confidence", "steady_label", "steady_confidence"),
-    *("score", "x_min", "y_min", "x_max", "y_max"),
+    "source",
+    "file",
+    "frame",
+    "time_s",
+    "time_utc",
+    "id",
+    "label",
+    "confidence",
+    "steady_label",
+    "steady_confidence",
+    "score",
+    "x_min",
+    "y_min",
+    "x_max",
+    "y_max",
 )
 
 
 def to_record(result: FrameResult) -> dict[str, Any]:
-    """Return the JSON record of a frame: pixels of the source frame, null where a field does not apply."""
+    """Return the JSON record of a frame. Coordinates are pixels of the source frame; a field that does not apply is null."""
     return {
         "source": result.source_id,
         "file": result.file,
@@ -57,7 +70,7 @@ def _keypoints_record(detection: Detection) -> dict[str, list[float | None]]:
 
 
 class JsonlSink(TextSink):
-    """One JSON record per analysed frame."""
+    """Writes one JSON record per analysed frame."""
 
     def write(self, output: Output) -> None:
         """Write the record of an analysed frame."""
@@ -66,10 +79,10 @@ class JsonlSink(TextSink):
 
 
 class StatusSink(TextSink):
-    """One JSON record per change of a source's state, and none per frame."""
+    """Writes one JSON record per change of a source's state."""
 
     def write(self, output: Output) -> None:
-        """Leave frames out."""
+        """Write nothing: frames have no state."""
 
     def state_changed(self, change: StateChange) -> None:
         """Write the record of a change."""
@@ -84,24 +97,24 @@ class StatusSink(TextSink):
         self.put(json.dumps(record) + "\n")
 
     def source_removed(self, source_id: str) -> None:
-        """Nothing more to say: its end was a change."""
+        """Write nothing: the end of the source was a change."""
 
 
 class CsvSink(TextSink):
-    """One row per face of an analysed frame, under a header."""
+    """Writes one row per face of an analysed frame, after a header."""
 
     _has_quotes = True
 
     def __init__(self, path: str, mode: Mode = "w", *, bom: bool = False) -> None:
-        """Create the file and write the header, or go on after what is there.
+        """Create the file and write the header, or continue an existing file.
 
         Args:
             path: `-` is standard output.
             mode: `w`, or `a` to continue a file.
-            bom: Whether a file begins with a byte order mark, without which Excel does not read UTF-8.
+            bom: Whether a file begins with a byte order mark, which Excel needs to read UTF-8.
 
         Raises:
-            SinkError: It cannot be written there, or has other columns.
+            SinkError: The file cannot be written, or has other columns.
         """
         if mode == "a":
             require_same_columns(path)
@@ -116,10 +129,10 @@ class CsvSink(TextSink):
 
 
 def require_same_columns(path: str) -> None:
-    """Refuse to continue a file of rows that mean something else.
+    """Refuse to continue a CSV file with other columns.
 
     Raises:
-        SinkError: It has another header, or cannot be read.
+        SinkError: The file has another header, or cannot be read.
     """
     if is_stdout(path) or not is_file(path) or not Path(path).stat().st_size:
         return
@@ -127,15 +140,30 @@ def require_same_columns(path: str) -> None:
         with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:  # noqa: PTH123 (as above)
             header = next(csv.reader([file.readline(_LONGEST_HEADER)]), [])
     except OSError as error:
-        raise SinkError(f"{path}: cannot be read, to be continued: {error.strerror}; give --overwrite or another name") from error
+        raise SinkError(
+            f"{path}: cannot be continued, because it cannot be read: {error.strerror}; give --overwrite or another name"
+        ) from error
     if tuple(header) != CSV_COLUMNS:
-        raise SinkError(f"{path}: begins with other columns than those of --csv, so it is not continued; choose another name")
+        raise SinkError(f"{path}: begins with other columns than --csv writes, so it is not continued; choose another name")
 
 
-def _csv_row(result: FrameResult, face: Face) -> tuple[Any, ...]:
-    return (
-        *(result.source_id, result.file, result.index, round(result.time_s, 6), iso_8601(result.wall_time)),
-        *(face.track_id, face.label.value, rounded(face.confidence)),
-        *(face.steady_label and face.steady_label.value, rounded(face.steady_confidence)),
-        *(rounded(face.detection.score), *pixels(face.face_box_xyxy)),
-    )
+def _csv_row(result: FrameResult, face: Face) -> list[Any]:
+    """Return the values of `CSV_COLUMNS`."""
+    x_min, y_min, x_max, y_max = pixels(face.face_box_xyxy)
+    return [
+        result.source_id,
+        result.file,
+        result.index,
+        round(result.time_s, 6),
+        iso_8601(result.wall_time),
+        face.track_id,
+        face.label.value,
+        rounded(face.confidence),
+        face.steady_label and face.steady_label.value,
+        rounded(face.steady_confidence),
+        rounded(face.detection.score),
+        x_min,
+        y_min,
+        x_max,
+        y_max,
+    ]

@@ -1,4 +1,4 @@
-"""Pictures that the user asked to keep."""
+"""Save the annotated frames that the user asks for."""
 
 from datetime import datetime
 from pathlib import Path
@@ -11,13 +11,13 @@ from maskstream.types import BgrImage
 
 
 def save_snapshot(bgr: BgrImage, folder: Path, source_id: str, taken: datetime) -> None:
-    """Save a picture as `maskstream-NAME-20260102-030405.png` and log where it lies, or why it could not be saved.
+    """Save a frame as `maskstream-NAME-20260102-030405.png`, and log its path, or the reason if it cannot be saved.
 
     Args:
         bgr: (H, W, 3) uint8 BGR.
-        folder: Made if it is missing.
-        source_id: Becomes NAME, without what a file name cannot hold.
-        taken: Local time. A second picture of the same second has `_2` at its end: no file is replaced.
+        folder: Created if it does not exist.
+        source_id: Becomes NAME, without characters that a file name must not contain.
+        taken: Local time. A second frame of the same second gets `_2` at the end of its name. No file is replaced.
     """
     name = plain_name(source_id)
     png = cv2.imencode(".png", bgr)[1].tobytes()
@@ -25,7 +25,7 @@ def save_snapshot(bgr: BgrImage, folder: Path, source_id: str, taken: datetime) 
         folder.mkdir(parents=True, exist_ok=True)
         path = _write_new(folder, f"maskstream-{name}-{taken:%Y%m%d-%H%M%S}", png)
     except OSError as error:
-        logger.error("{}: the picture cannot be saved: {}; set window.snapshots to another folder", folder, error.strerror)
+        logger.error("{}: the frame cannot be saved: {}; set window.snapshots to another folder", folder, error.strerror)
     else:
         logger.info("saved {}", path)
 

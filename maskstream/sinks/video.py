@@ -1,7 +1,7 @@
-"""Annotated video that plays at the right speed, also where the program was killed."""
+"""Write annotated video that keeps the timestamps of its source, and is readable where the program was killed."""
 
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, inf
@@ -19,38 +19,37 @@ from maskstream.errors import SinkError
 from maskstream.io.file_names import claim
 from maskstream.rendering.letterbox import letterbox
 from maskstream.sinks.audio import AudioTrack
-from maskstream.sinks.audio_sync import AROUND_S
+from maskstream.sinks.audio_sync import MARGIN_S
 from maskstream.sinks.video_formats import FALLBACK_FPS, container_of, require_video_path
 from maskstream.sinks.video_timestamps import VideoTimestamps
 from maskstream.types import BgrImage, Output, SourceInfo
 
 _KEYFRAME_EVERY_S = 2
-_KEYFRAME_EVERY_FRAMES = 25  # the average rate of a file whose clock jumps says nothing
+_KEYFRAME_EVERY_FRAMES = 25  # the average rate is wrong where the clock of the source jumps
 _SLOWEST = Fraction(1, 1001)
 _LATE_S = 0.5
-"""So much later than it should be is noticed, and said."""
+"""A longer delay of the video is logged."""
 _JUMPED_S = 1.0
+"""A longer jump that is left out is logged."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Shown:
-    """A frame as it is encoded."""
+class _Image:
+    """A frame before it is encoded."""
 
     time_s: float
-    """Its own time, from where the video begins."""
+    """Its own time, from the beginning of the video."""
     duration_s: float
-    name: str
-    """Of its source."""
+    source_id: str
     bgr: BgrImage
 
 
 class VideoSink:
-    """One annotated video of one source, with the source's own timestamps and sound.
+    """Writes one annotated video of one source, with the timestamps and the audio of the source.
 
-    A source that begins long after 0 begins at 0 here: so does a file with the time of day, or a part of a longer recording.
-    The file is written in pieces of half a second; when it is closed an MP4 becomes an ordinary one where FFmpeg can do that
-    (`hybrid_fragmented`, since 7.1). Odd sizes are padded to even by repeating the last row and column. `CONTAINERS` says what
-    the suffixes of names mean.
+    A source whose time begins more than 2 s from 0 begins at 0 in the video: a file with the time of day, or a part of a longer
+    recording. The file is written in fragments of half a second. When it is closed, an MP4 becomes an ordinary one where FFmpeg
+    can do that (`hybrid_fragmented`, since 7.1). Odd sizes are padded to even by repeating the last row and column.
     """
 
     wants_every_frame = True
@@ -59,43 +58,41 @@ class VideoSink:
         """Create the file.
 
         Args:
-            path: Ends in one of `VIDEO_SUFFIXES`, which chooses the container; an existing file is replaced.
-            info: The source that will be written.
+            path: Its suffix, one of `VIDEO_SUFFIXES`, selects the format; an existing file is replaced.
+            info: The source.
             config: Quality and speed of the encoder.
 
         Raises:
-            SinkError: It cannot be written there, or it would replace the source.
+            SinkError: The file cannot be written, or would replace its source.
         """
+        require_video_path(path)
+        _require_other_file(path, info)
         self.path = path
-        """Where it is written."""
+        """Where the file is."""
         self._size = (info.width + info.width % 2, info.height + info.height % 2)
-        self._said: set[str] = set()
-        self._waiting: _Shown | None = None
+        self._logged_jump = self._logged_delay = False
+        self._waiting: _Image | None = None
         self._video_finished = False
         self._held: av.Packet[av.VideoStream] | None = None
         self._to_yuv = VideoReformatter()
-        self._open = False
-        require_video_path(path)
-        if info.path and Path(path).exists() and Path(path).samefile(info.path):
-            raise SinkError(f"{path}: the output would replace its own source; choose another name")
         self._kind = container_of(path)
-        self._zero_s = 0.0 if self._kind.has_times and 0 <= info.start_s <= AROUND_S else info.start_s
+        starts_near_0 = 0 <= info.start_s <= MARGIN_S
+        self._zero_s = 0.0 if self._kind.has_timestamps and starts_near_0 else info.start_s
         lasts_s = (info.duration_s or 0.0) - self._zero_s
-        self._lasts_s = lasts_s if lasts_s > 0 else None  # some count the duration from 0, and some from the first frame
+        self._lasts_s = lasts_s if lasts_s > 0 else None  # some files state the duration from 0, others from the first frame
         time_base = self._kind.time_base(info, self._lasts_s or 0.0)
-        self._times = VideoTimestamps(time_base, self._kind.longest(time_base), self._lasts_s or inf, info.average_fps)
+        longest_units = self._kind.longest_duration(time_base)
+        self._times = VideoTimestamps(time_base, longest_units, end_s=self._lasts_s or inf, average_fps=info.average_fps)
+        self._audio: AudioTrack | None = None
         with _sink_errors(path):
             self._container = self._kind.open(path)
-        self._audio: AudioTrack | None = None
         try:
             with _sink_errors(path):
                 self._stream = self._add_video(info, config)
                 self._audio = self._add_audio(info)
                 self._container.start_encoding()
         except SinkError:
-            if self._audio:
-                self._audio.close()
-            self._container.close()
+            self._close_files()
             raise
         self._open = True
 
@@ -108,7 +105,7 @@ class VideoSink:
         context.width, context.height = self._size
         context.pix_fmt = "yuv420p"
         context.time_base = stream.time_base = self._times.unit_s
-        context.bit_rate = 0  # only the quality counts
+        context.bit_rate = 0  # the quality is set instead
         context.gop_size = max(_KEYFRAME_EVERY_FRAMES, ceil(fps * _KEYFRAME_EVERY_S))
         if info.sample_aspect_ratio:
             context.sample_aspect_ratio = info.sample_aspect_ratio
@@ -117,51 +114,55 @@ class VideoSink:
         return stream
 
     def _add_audio(self, info: SourceInfo) -> AudioTrack | None:
+        if not info.path:
+            return None
         try:
-            return AudioTrack(info, self._zero_s, self._lasts_s, self._container, self._kind) if info.path else None
+            return AudioTrack(info, self._zero_s, self._lasts_s, self._container, self._kind)
         except LookupError:
             return None
         except (av.FFmpegError, ValueError) as error:
-            logger.warning("{}: the sound of {} is left out: {}", self.path, info.source_id, error)
+            logger.warning("{}: the audio of {} is left out: {}", self.path, info.source_id, error)
             return None
 
     def write(self, output: Output) -> None:
         """Encode one frame at its own time."""
-        shown = _Shown(
-            *(output.frame.time_s - self._zero_s, output.frame.duration_s, output.frame.source_id),
-            _fit(output.annotated_bgr, self._size),
+        frame = output.frame
+        image = _Image(
+            time_s=frame.time_s - self._zero_s,
+            duration_s=frame.duration_s,
+            source_id=frame.source_id,
+            bgr=_fit(output.annotated_bgr, self._size),
         )
         with _sink_errors(self.path):
-            self._write_waiting(shown.time_s)
-            if self._times.jumps(shown.time_s):
-                self._waiting = shown
+            self._write_waiting(next_s=image.time_s)
+            if self._times.jumps(image.time_s):
+                self._waiting = image
             else:
-                self._write(shown)
+                self._write(image, next_s=None)
 
     def _write_waiting(self, next_s: float | None) -> None:
-        """Write the frame that waited for the next one to tell whether its time is wrong."""
+        """Write the frame that was held back until the time of the next one is known."""
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             self._write(waiting, next_s)
 
-    def _write(self, shown: _Shown, next_s: float | None = None) -> None:
-        pts = self._times.pts(shown.time_s, shown.duration_s, next_s)
-        self._say_what_is_not_shown(shown.name)
+    def _write(self, image: _Image, next_s: float | None) -> None:
+        pts = self._times.pts(image.time_s, image.duration_s, next_s)
+        self._log_wrong_times(image.source_id)
         if self._audio:
             self._audio.advance(self._times.own_s, float(pts * self._times.unit_s))
-        self._mux(self._to_video_frame(shown.bgr, pts))
+        self._encode(self._to_video_frame(image.bgr, pts))
 
-    def _say_what_is_not_shown(self, name: str) -> None:
-        if self._times.jumped_s > _JUMPED_S and "jump" not in self._said:
-            self._said.add("jump")
-            jumped_s, file = self._times.jumped_s, Path(self.path).name
-            logger.warning(
-                "{}: its time jumps by {:.0f} s, which {} does not show: the picture goes on at once", name, jumped_s, file
-            )
-        if self._times.late_s > _LATE_S and "late" not in self._said:
-            self._said.add("late")
-            most, file = float(1 / self._times.unit_s), Path(self.path).name
-            logger.warning("{}: over {:g} frames per second; {} plays slower: let its name end in .mp4", name, most, file)
+    def _log_wrong_times(self, source_id: str) -> None:
+        """Log, once each, that the video leaves out a jump, or plays slower than its source."""
+        name = Path(self.path).name
+        if self._times.jumped_s > _JUMPED_S and not self._logged_jump:
+            self._logged_jump = True
+            logger.warning("{}: its time jumps by {:.0f} s; {} leaves the gap out", source_id, self._times.jumped_s, name)
+        if self._times.late_s > _LATE_S and not self._logged_delay:
+            self._logged_delay = True
+            max_fps = float(1 / self._times.unit_s)
+            logger.warning("{}: over {:g} frames per second; {} plays slower: let its name end in .mp4", source_id, max_fps, name)
 
     def _to_video_frame(self, bgr: BgrImage, pts: int) -> av.VideoFrame:
         image = av.VideoFrame.from_ndarray(np.ascontiguousarray(bgr), format="bgr24")
@@ -171,47 +172,54 @@ class VideoSink:
         return frame
 
     def hurry(self) -> None:
-        """Leave out the sound from now on: beside a picture that stands still there may be an hour of it."""
+        """Leave out the rest of the audio: one frame that is shown for long may have an hour of it."""
         if self._audio:
             self._audio.hurry()
 
     def source_ended(self, source_id: str) -> None:
-        """Carry over the sound that outlasts the picture."""
+        """Write the last frames, and the audio that is left."""
         with _sink_errors(self.path):
             self._finish_video()
             if self._audio and self._times.last is not None:
                 self._audio.finish(self._times.next_s)
 
     def close(self) -> None:
-        """Finish the file; a file without any frame is removed."""
+        """Finish the file; a file without frames is deleted. A second call does nothing."""
         if not self._open:
             return
         self._open = False
         try:
-            with _sink_errors(self.path), ExitStack() as steps:  # the last one is taken first, and all of them whatever fails
-                steps.callback(self._container.close)
-                if self._audio:
-                    steps.callback(self._audio.close)
-                steps.callback(self._finish_video)
+            with _sink_errors(self.path):
+                try:
+                    self._finish_video()
+                finally:
+                    self._close_files()
         finally:
             if self._times.last is None:
                 with _sink_errors(self.path):
                     Path(self.path).unlink(missing_ok=True)
 
+    def _close_files(self) -> None:
+        try:
+            if self._audio:
+                self._audio.close()
+        finally:
+            self._container.close()
+
     def _finish_video(self) -> None:
         self._write_waiting(next_s=None)
         if self._times.last is not None and not self._video_finished:
             self._video_finished = True
-            self._mux(None)
+            self._encode(None)
             self._mux_held(until_pts=self._times.next)
 
-    def _mux(self, video_frame: av.VideoFrame | None) -> None:
+    def _encode(self, video_frame: av.VideoFrame | None) -> None:
         for packet in self._stream.encode(video_frame):
             self._mux_held(until_pts=packet.pts or 0)
             self._held = packet
 
     def _mux_held(self, until_pts: int) -> None:
-        """Write a packet once it is known how long it is shown: FFmpeg moves the next fragment to where this one ends."""
+        """Write a packet when its duration is known: FFmpeg starts the next fragment where this packet ends."""
         if self._held is not None:
             self._held.duration = until_pts - (self._held.pts or 0)
             self._container.mux(self._held)
@@ -219,13 +227,13 @@ class VideoSink:
 
 
 def new_video(path: str, info: SourceInfo, config: VideoConfig, first: int = 1) -> tuple[VideoSink, int]:
-    """Create an annotated video under the first name that no file has; see `claim`.
+    """Create an annotated video under the first unused name; see `claim`.
 
     Returns:
-        The sink, and the number of its name.
+        The sink, and the number in its name.
 
     Raises:
-        SinkError: It cannot be written there; nothing is left behind.
+        SinkError: It cannot be written; no file is left.
     """
     claimed, number = claim(path, first)
     try:
@@ -235,9 +243,14 @@ def new_video(path: str, info: SourceInfo, config: VideoConfig, first: int = 1) 
         raise
 
 
+def _require_other_file(path: str, info: SourceInfo) -> None:
+    if info.path and Path(path).exists() and Path(path).samefile(info.path):
+        raise SinkError(f"{path}: the output would replace its own source; choose another name")
+
+
 @contextmanager
 def _sink_errors(path: str) -> Generator[None, None, None]:
-    """Turn what FFmpeg or the system says into a `SinkError`."""
+    """Raise errors of FFmpeg and of the system as `SinkError`."""
     try:
         yield
     except (av.FFmpegError, OSError) as error:
@@ -246,7 +259,7 @@ def _sink_errors(path: str) -> Generator[None, None, None]:
 
 
 def _fit(bgr: BgrImage, size: tuple[int, int]) -> BgrImage:
-    """Pad a picture by the odd pixel, or letterbox one of another size, to (width, height)."""
+    """Return an image of size (width, height): padded by one pixel, or letterboxed where it has another size."""
     height, width = bgr.shape[:2]
     right, below = size[0] - width, size[1] - height
     if (right, below) == (0, 0):

@@ -1,4 +1,4 @@
-"""What annotated video can be written as, by the suffix of its name."""
+"""File formats of annotated video, chosen by the suffix of `--output`, and whether a path can be written as one."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -21,122 +21,147 @@ FALLBACK_FPS: Final = 25.0
 
 _MILLISECOND: Final = Fraction(1, 1000)
 _FRAGMENT_S: Final = 0.5
-"""So much is lost at most where the program is killed, and what the encoder still holds."""
-_WAIT_FOR_SOUND_S: Final = 0.1
+"""At most this much video, and the frames in the encoder, is lost where the program is killed."""
+_WAIT_FOR_AUDIO_S: Final = 0.1
 _HYBRID_SINCE: Final = (61, 7, 0)  # libavformat
 _FALLBACK_TIME_BASE: Final = Fraction(1, 90_000)
-_MP4_LONGEST_UNITS: Final = 2**31 - 2**16
-"""How long a frame may be shown in an MP4, in units of time, with some room."""
-_AVI_LONGEST_UNITS: Final = 59_000
-"""FFmpeg refuses to leave out more than 60,000 pictures of an AVI in a row."""
-_AVI_LONGEST_S: Final = 60.0
-"""Players read an AVI slowly whose sound lies far from its pictures."""
+_MP4_MAX_UNITS: Final = 2**31 - 2**16
+"""The longest duration of a frame in an MP4, in units of the time base, with a margin."""
+_AVI_MAX_UNITS: Final = 59_000
+"""FFmpeg refuses more than 60,000 empty frames in a row in an AVI."""
+_AVI_MAX_S: Final = 60.0
+"""Players read an AVI slowly whose audio is stored far from its video."""
 _AVI_FINE_FPS: Final = 100.0
 _AVI_RATES: Final = (24_000 / 1001, 30_000 / 1001, 60_000 / 1001)
-_WORST_CRF_OF_VP9: Final = 63
-_CRF_OF_VP9: Final = 1.5
-"""Times that of H.264: of `assets/demo.mp4` in this way, files of both are as large and as good, at 23."""
+_WORST_VP9_CRF: Final = 63
+_VP9_CRF_FACTOR: Final = 1.5
+"""At a `video.crf` of 23, H.264 and VP9 files of `assets/demo.mp4` have the same size and quality with this factor."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Container:
-    """A kind of file for annotated video."""
+    """A file format for annotated video."""
 
     muxer: str
-    """FFmpeg's name for it."""
+    """FFmpeg's name of the format."""
     video_encoder: str
-    """FFmpeg's name for what encodes the pictures."""
-    sound_encoder: str
-    """FFmpeg's name for what encodes sound that is not copied."""
-    copied: frozenset[str] | None
-    """Codecs of sound that are copied, as far as the muxer takes them; None: all of those."""
-    longest_units: int
-    """How long a frame may be shown, in units of the time base; see `longest`."""
+    """FFmpeg's name of the video encoder."""
+    audio_encoder: str
+    """FFmpeg's name of the encoder for audio that is not copied."""
+    copied_codecs: frozenset[str] | None
+    """Audio codecs that are copied where the muxer supports them; None: all that it supports."""
+    max_units: int
+    """The longest duration of a frame, in units of the time base."""
+    max_s: float = inf
+    """The longest duration of a frame, in seconds."""
     time_base: Callable[[SourceInfo, float], Fraction]
-    """Returns the unit of time for a source, of which so many seconds will be shown."""
+    """Returns the time base for a source and the seconds that it lasts."""
     options: Mapping[str, str]
     """Of the muxer."""
-    longest_s: float = inf
-    """How long a frame may be shown, in seconds."""
-    has_times: bool = True
-    """Whether it says when a packet is due; where it does not, picture and sound begin at 0, and gaps are filled."""
+    has_timestamps: bool = True
+    """Whether packets have timestamps. Without them, video and audio begin at 0, and gaps are filled."""
 
     def copies(self, codec: str, target: av.container.OutputContainer) -> bool:
-        """Return whether sound of this codec is copied as it is."""
-        return (self.copied is None or codec in self.copied) and codec in target.supported_codecs
+        """Return whether audio of this codec is copied without encoding."""
+        return (self.copied_codecs is None or codec in self.copied_codecs) and codec in target.supported_codecs
 
-    def longest(self, unit_s: Fraction) -> int:
-        """Return how long a frame may be shown, in units of this length."""
-        return int(min(self.longest_units, self.longest_s / unit_s))
+    def longest_duration(self, unit_s: Fraction) -> int:
+        """Return the longest duration of a frame, in units of `unit_s` seconds."""
+        return int(min(self.max_units, self.max_s / unit_s))
 
     def encoder_options(self, config: VideoConfig) -> dict[str, str]:
-        """Return the options of the encoder of pictures.
+        """Return the options of the video encoder.
 
-        VP9 has its own scale of quality, 0 to 63, and takes 1.5 times `video.crf`; its speed is fixed.
+        VP9 has a scale of quality from 0 to 63 and gets 1.5 times `video.crf`; its speed is fixed.
         """
         if self.video_encoder == "libx264":
             return {"crf": str(config.crf), "preset": config.preset, "tune": "zerolatency"}
-        crf = min(round(config.crf * _CRF_OF_VP9), _WORST_CRF_OF_VP9)
+        crf = min(round(config.crf * _VP9_CRF_FACTOR), _WORST_VP9_CRF)
         fast = {"deadline": "realtime", "cpu-used": "8", "row-mt": "1", "lag-in-frames": "0", "auto-alt-ref": "0"}
         return {"crf": str(crf)} | fast
 
     def open(self, path: str) -> av.container.OutputContainer:
-        """Create or replace the file, readable by whom `privacy.readable_by` allows."""
-        always = {"flush_packets": "1", "max_interleave_delta": str(round(_WAIT_FOR_SOUND_S * 1e6))}
+        """Create or replace the file, with the mode of `privacy.readable_by`."""
+        always = {"flush_packets": "1", "max_interleave_delta": str(round(_WAIT_FOR_AUDIO_S * 1e6))}
         container = av.open(f"file:{path}", "w", format=self.muxer, container_options=always | dict(self.options))
         tighten(path)
         return container
 
 
 def container_of(path: str) -> Container:
-    """Return the container for a name that ends in one of the suffixes of `CONTAINERS`."""
+    """Return the container of a path; its suffix must be one of `VIDEO_SUFFIXES`."""
     return CONTAINERS[Path(path).suffix.lower()]
 
 
 def _mp4_time_base(info: SourceInfo, lasts_s: float) -> Fraction:
-    """The source's own unit of time, divided where it is too coarse for frames out of step, coarser where it lasts very long.
+    """Return the time base of the source: finer where it is coarser than 1 ms, coarser where a frame could last too long.
 
-    In an MP4 the unit is what the denominator says, and no frame may be shown longer than `_MP4_LONGEST_UNITS` of it.
+    MP4 stores the denominator of the time base only, and no frame may last longer than `_MP4_MAX_UNITS` of it.
     """
     own = info.time_base or _FALLBACK_TIME_BASE
     fine = own if own <= _MILLISECOND else own / 1000
-    most_units_per_s = max(_MILLISECOND.denominator, int(_MP4_LONGEST_UNITS / (lasts_s + 1)))
-    return fine if fine.denominator <= most_units_per_s else Fraction(1, most_units_per_s)
+    max_units_per_s = max(_MILLISECOND.denominator, int(_MP4_MAX_UNITS / (lasts_s + 1)))
+    return fine if fine.denominator <= max_units_per_s else Fraction(1, max_units_per_s)
 
 
 def _matroska_time_base(_info: SourceInfo, _lasts_s: float) -> Fraction:
-    """FFmpeg writes whole milliseconds."""
+    """Return one millisecond: FFmpeg writes no finer times to Matroska."""
     return _MILLISECOND
 
 
 def _avi_time_base(info: SourceInfo, _lasts_s: float) -> Fraction:
-    """One picture of the file's constant rate, which is that of the source where it can be constant there.
+    """Return the duration of one frame: that of the source where its rate can be constant, 1/100 s or finer otherwise.
 
-    An AVI has no times: a frame is shown until the next one, and pictures in between are left empty.
+    An AVI has no timestamps. A frame is shown until the next one, and the frames in between are left empty.
     """
     fps = info.average_fps
-    if not info.live and fps and (abs(fps - round(fps)) < 1e-3 * fps or any(abs(fps - rate) < 1e-4 * fps for rate in _AVI_RATES)):
+    if fps and not info.live and _is_constant_rate(fps):
         return 1 / Fraction(fps).limit_denominator(1001)
     return Fraction(1, round(max(_AVI_FINE_FPS, 2 * (fps or 0.0))))
 
 
+def _is_constant_rate(fps: float) -> bool:
+    is_whole = abs(fps - round(fps)) < 1e-3 * fps
+    return is_whole or any(abs(fps - rate) < 1e-4 * fps for rate in _AVI_RATES)
+
+
 def _mp4() -> Container:
-    hybrid = tuple(av.library_versions["libavformat"]) >= _HYBRID_SINCE
-    movflags = "+hybrid_fragmented+delay_moov" if hybrid else "+empty_moov+delay_moov+default_base_moof"
-    played = frozenset({"aac", "mp3", "opus", "flac"})  # by browsers
-    options = {"movflags": movflags, "frag_duration": str(round(_FRAGMENT_S * 1e6))}
-    return Container("mp4", "libx264", "aac", played, _MP4_LONGEST_UNITS, _mp4_time_base, options)
+    can_be_hybrid = tuple(av.library_versions["libavformat"]) >= _HYBRID_SINCE
+    movflags = "+hybrid_fragmented+delay_moov" if can_be_hybrid else "+empty_moov+delay_moov+default_base_moof"
+    return Container(
+        muxer="mp4",
+        video_encoder="libx264",
+        audio_encoder="aac",
+        copied_codecs=frozenset({"aac", "mp3", "opus", "flac"}),  # which browsers play
+        max_units=_MP4_MAX_UNITS,
+        time_base=_mp4_time_base,
+        options={"movflags": movflags, "frag_duration": str(round(_FRAGMENT_S * 1e6))},
+    )
 
 
-def _matroska(muxer: str, video_encoder: str, sound_encoder: str) -> Container:
-    options = {"cluster_time_limit": str(round(_FRAGMENT_S * 1e3))}
-    return Container(muxer, video_encoder, sound_encoder, None, _MP4_LONGEST_UNITS, _matroska_time_base, options)
+def _matroska(muxer: str, video_encoder: str, audio_encoder: str) -> Container:
+    return Container(
+        muxer=muxer,
+        video_encoder=video_encoder,
+        audio_encoder=audio_encoder,
+        copied_codecs=None,
+        max_units=_MP4_MAX_UNITS,
+        time_base=_matroska_time_base,
+        options={"cluster_time_limit": str(round(_FRAGMENT_S * 1e3))},
+    )
 
 
 def _avi() -> Container:
-    copied: frozenset[str] = frozenset()  # gaps in it would be lost
     return Container(
-        "avi", "libx264", "libmp3lame", copied, _AVI_LONGEST_UNITS, _avi_time_base, {}, _AVI_LONGEST_S, has_times=False
+        muxer="avi",
+        video_encoder="libx264",
+        audio_encoder="libmp3lame",
+        copied_codecs=frozenset(),  # copied audio would lose its gaps
+        max_units=_AVI_MAX_UNITS,
+        max_s=_AVI_MAX_S,
+        time_base=_avi_time_base,
+        options={},
+        has_timestamps=False,
     )
 
 
@@ -152,24 +177,24 @@ VIDEO_SUFFIXES: Final = tuple(CONTAINERS)
 
 
 def require_video_path(path: str) -> None:
-    """Leave everything as it is, or raise `SinkError` where no annotated video can be written to `path`."""
+    """Raise `SinkError` where annotated video cannot be written to `path`; changes nothing."""
     _require_video_suffix(path)
     require_writable(path)
-    require_regular_file(path, "a video is written in several places at a time")
+    require_regular_file(path, "a video is written at several positions")
 
 
 def require_recording_path(path: str) -> None:
-    """Raise `SinkError` where no recording can be made that has this name, or one with a number behind it.
+    """Raise `SinkError` where no recording with this name, or with a number after it, can be written.
 
-    Files that are there do not matter. No file with a name is made, not for a moment: another program may look for a free one.
+    Existing files do not matter. No file with the name is created, not even briefly: another program may look for a free name.
     """
     _require_video_suffix(path)
     folder = Path(path).parent
     try:
         with suppress(FileNotFoundError):
-            Path(path).lstat()  # is the name too long?
+            Path(path).lstat()  # raises an error where the name is too long
         if not folder.is_dir():
-            raise SinkError(f"{path}: cannot be written: there is no folder {folder}; create it or choose another")
+            raise SinkError(f"{path}: cannot be written: the folder {folder} does not exist; create it or choose another")
         with TemporaryFile(dir=folder):
             pass
     except OSError as error:
@@ -178,4 +203,5 @@ def require_recording_path(path: str) -> None:
 
 def _require_video_suffix(path: str) -> None:
     if Path(path).suffix.lower() not in VIDEO_SUFFIXES:
-        raise SinkError(f"{path}: annotated video is not written as that; let the name end in {', '.join(VIDEO_SUFFIXES)}")
+        suffixes = ", ".join(VIDEO_SUFFIXES)
+        raise SinkError(f"{path}: annotated video is not written in this format; let the name end in {suffixes}")

@@ -11,7 +11,7 @@ import av
 
 from maskstream.io.content import START_BYTES, index_is_last
 from maskstream.io.ffmpeg_whitelists import whitelist
-from maskstream.io.images import IMAGE_SUFFIXES
+from maskstream.io.image_formats import IMAGE_SUFFIXES
 from maskstream.io.jpeg import JpegSequenceDetector
 from maskstream.sources import hls
 from maskstream.sources.limits import Allowance, LimitReached, pyav_timeout

@@ -90,14 +90,7 @@ class HttpOpener:
         """
         for _ in range(_MAX_PLAYLISTS):
             first = self._first = self._next = self._open(url, self._options, is_first=True)
-            content = content_of(first.start)
-            if _DASH in first.start:
-                raise LimitReached(
-                    "the server sends a DASH manifest, which is not supported; "
-                    "give the URL of its HLS playlist (.m3u8), or of the stream itself"
-                )
-            if content in _REFUSED:
-                raise LimitReached(_REFUSED[content])
+            content = _supported_content(first.start)
             if content == "picture":
                 self.image = first.single_image()
             if content != "hls":
@@ -192,6 +185,23 @@ class HttpOpener:
         """Close the first file; FFmpeg closes the others."""
         if self._first is not None:
             self._first.close()
+
+
+def _supported_content(start: bytes) -> Content | None:
+    """Return what a server sends, by its first bytes.
+
+    Raises:
+        LimitReached: It is not supported.
+    """
+    if _DASH in start:
+        raise LimitReached(
+            "the server sends a DASH manifest, which is not supported; "
+            "give the URL of its HLS playlist (.m3u8), or of the stream itself"
+        )
+    content = content_of(start)
+    if content in _REFUSED:
+        raise LimitReached(_REFUSED[content])
+    return content
 
 
 class _Segment:

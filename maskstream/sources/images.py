@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
 from time import monotonic, perf_counter
@@ -14,7 +14,8 @@ from maskstream.config.schema import ImagesConfig
 from maskstream.errors import SourceError, SourceOpenError, SourceRefused
 from maskstream.io.files import one_line
 from maskstream.io.folders import Found, find_files
-from maskstream.io.images import COUNTED, IMAGE_SUFFIXES, image_shape, read_image
+from maskstream.io.image_formats import IMAGE_SUFFIXES
+from maskstream.io.images import COUNTED, image_shape, read_image
 from maskstream.io.locations import is_pattern, number_in
 from maskstream.sources.read_guard import ReadGuard
 from maskstream.types import BgrImage, Frame, SourceInfo
@@ -29,7 +30,9 @@ class ImageSource:
     An image that cannot be read is skipped, and logged at the end.
     """
 
-    def __init__(self, location: str, config: ImagesConfig, source_id: str | None = None) -> None:
+    def __init__(
+        self, location: str, config: ImagesConfig, source_id: str | None = None, files: Sequence[str] | None = None
+    ) -> None:
         """Find the images and decode the first one that can be read.
 
         Args:
@@ -37,13 +40,14 @@ class ImageSource:
                 name is preferred.
             config: Whether subfolders are searched, and the maximum size of an image.
             source_id: Name of the source in records; None for the location.
+            files: The images, if the folder or pattern was searched already; None to search it.
 
         Raises:
             SourceOpenError: There are no images, or none of them can be read.
         """
         self._name = source_id or location
         self._max_megapixels = config.max_megapixels
-        path, self._files = _find_images(location, config)
+        self._files = _find_images(location, config) if files is None else list(files)
         self._unreadable: list[tuple[str, SourceError]] = []
         self._frames = self._decode()
         self._first = next(self._frames, None)
@@ -56,7 +60,7 @@ class ImageSource:
             height=self._first.height,
             live=False,
             frame_count=len(self._files),
-            path=path,
+            path=_path_of(location),
             images=tuple(self._files),
         )
 
@@ -174,20 +178,27 @@ def first_only_warning(further: int) -> str:
     )
 
 
-def _find_images(location: str, config: ImagesConfig) -> tuple[str, list[str]]:
-    """Return the file, the folder, or the part of a pattern before its first wildcard; and the paths of the images.
+def _path_of(location: str) -> str:
+    """Return the file, the folder, or the part of a pattern before its first wildcard."""
+    if os.path.isdir(location) or not is_pattern(location):  # noqa: PTH112 (Path raises if the folder may not be read)
+        return location
+    fixed = takewhile(lambda part: glob.escape(part) == part and not number_in(part), Path(location).parts)
+    return str(Path(*fixed))
+
+
+def _find_images(location: str, config: ImagesConfig) -> list[str]:
+    """Return the paths of the images.
 
     Raises:
         SourceOpenError: There are none.
     """
-    if os.path.isdir(location):  # noqa: PTH112 (Path raises if the folder may not be read)
-        return location, _in_folder(location, config)
+    if os.path.isdir(location):  # noqa: PTH112 (as above)
+        return _in_folder(location, config)
     if is_pattern(location):
-        fixed = takewhile(lambda part: glob.escape(part) == part and not number_in(part), Path(location).parts)
-        return str(Path(*fixed)), _matching(location)
+        return _matching(location)
     if not os.path.lexists(location):
         raise SourceOpenError(f"{one_line(location)}: no such file; check the path")
-    return location, [location]
+    return [location]
 
 
 def _in_folder(folder: str, config: ImagesConfig) -> list[str]:

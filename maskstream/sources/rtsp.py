@@ -101,25 +101,36 @@ class RtspConnection(LiveConnection):
         if configured != "auto":
             return self._open_by(configured)
         first: Transport = history.transport or "tcp"
-        other: Transport = "udp" if first == "tcp" else "tcp"
         fraction = 1.0 if history.first_transport_gets_all_time else _FIRST_FRACTION
         history.first_transport_gets_all_time = False
+        refusal: av.FFmpegError | None = None
         try:
             return self._open_by(first, fraction)
         except _NothingArrives:
-            refused, why = None, f"no data arrives over {first.upper()}"
+            pass
         except av.FFmpegError as error:
             about_transport = error.errno == EPROTONOSUPPORT or isinstance(error, _MAY_REFUSE_TRANSPORT)
             if self._peer.allowance.is_late or not about_transport:
                 raise
-            refused, why = error, f"the camera refuses {first.upper()}"
+            refusal = error
+        return self._open_by_other(first, refusal)
+
+    def _open_by_other(self, first: Transport, refusal: av.FFmpegError | None) -> av.container.InputContainer:
+        """Connect by the other transport.
+
+        Args:
+            first: The transport that failed.
+            refusal: The answer of the camera to it; None: no data arrived.
+        """
+        other: Transport = "udp" if first == "tcp" else "tcp"
+        why = f"the camera refuses {first.upper()}" if refusal else f"no data arrives over {first.upper()}"
         try:
             container = self._open_after_refusal(other)
         except (av.FFmpegError, LimitReached) as error:
             is_late = isinstance(error, LimitReached) or self._peer.allowance.is_late
-            if refused is not None and not is_late:
-                raise refused from None
-            history.first_transport_gets_all_time = refused is None  # the first one may have needed more time
+            if refusal is not None and not is_late:
+                raise refusal from None
+            self._peer.history.first_transport_gets_all_time = refusal is None  # it may have needed more time
             further = f"no data arrives over {other.upper()}" if is_late else f"the camera refuses {other.upper()}"
             raise LimitReached(f"{why}, and {further}; check the camera, and firewalls on the way", is_final=False) from None
         logger.info("{}: {}; reading over {}", self._peer.name, why, other.upper())

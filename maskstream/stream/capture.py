@@ -12,7 +12,7 @@ from maskstream.errors import MaskStreamError
 from maskstream.protocols import Source
 from maskstream.stream.channel import Channel
 from maskstream.stream.health import Meter, SourceHealth
-from maskstream.stream.rates import BEGINS_ANEW_S
+from maskstream.stream.rates import CLOCK_TOLERANCE_S
 from maskstream.stream.states import SourceState, SourceStatus
 from maskstream.types import Frame, FrameResult, SourceInfo
 
@@ -178,7 +178,7 @@ class CaptureWorker:
             if not self.config.realtime or self.info.live:
                 yield frame
                 continue
-            is_another_clock = not -BEGINS_ANEW_S <= frame.time_s - last_s <= _LONGEST_WAIT_S
+            is_another_clock = not -CLOCK_TOLERANCE_S <= frame.time_s - last_s <= _LONGEST_WAIT_S
             if zero_s is None or is_another_clock:
                 zero_s = self.clock.now_s() - frame.time_s
             last_s = frame.time_s

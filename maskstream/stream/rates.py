@@ -6,7 +6,7 @@ from typing import Final
 _ABSENT_STEPS: Final = 2.5
 _LONGEST_STEP_S: Final = 5.0
 _NEW_WEIGHT: Final = 0.2
-BEGINS_ANEW_S: Final = 1.0
+CLOCK_TOLERANCE_S: Final = 1.0
 """A source whose time runs back by more than this has restarted: it is another stream."""
 
 

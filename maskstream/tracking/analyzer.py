@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from maskstream.config.schema import Config
 from maskstream.config.source_settings import SourceSettings
 from maskstream.protocols import FrameAnalyzer
-from maskstream.stream.rates import BEGINS_ANEW_S, Pace
+from maskstream.stream.rates import CLOCK_TOLERANCE_S, Pace
 from maskstream.tracking.label_filter import SteadyLabel, SteadyRules
 from maskstream.tracking.zones import Zones
 from maskstream.types import Face, Frame, FrameResult, Label
@@ -174,7 +174,7 @@ def _is_another_scene(source: _Source, frame: Frame, before_s: float) -> bool:
     frame of another size the places of faces cannot be compared. A clock that runs back after a reconnection, or by more than
     a second, is the clock of another stream.
     """
-    min_s = before_s - (BEGINS_ANEW_S if frame.connection == source.connection else 0.0)
+    min_s = before_s - (CLOCK_TOLERANCE_S if frame.connection == source.connection else 0.0)
     return frame.bgr.shape != source.shape or frame.time_s < min_s
 
 

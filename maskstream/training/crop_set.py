@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskstream.errors import SourceError, SourceOpenError
+from maskstream.io.file_names import natural_order
 from maskstream.io.files import one_line
-from maskstream.io.images import natural_order, read_image
+from maskstream.io.images import read_image
 from maskstream.training.crops import DESCRIPTION, stored_size
 from maskstream.training.recipe import ClassifierRecipe
 from maskstream.types import BACKGROUND, BgrImage, Label

@@ -1,73 +1,150 @@
-"""The settings of a training. `configs/train_detector.yaml` and `configs/train_classifier.yaml` explain each key."""
+"""Define the settings of the trainings: names, types, ranges, defaults and descriptions.
 
-from typing import Annotated, Literal
+`configs/train_detector.yaml` and `configs/train_classifier.yaml` are generated from here by `tools/make_docs.py`.
+"""
+
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from maskstream.config.schema import Count, Probability, Section
+from maskstream.config.values import Count, NotNegative, Positive, Probability, Section
 from maskstream.types import BACKGROUND
 
 CropClass = Literal["mask", "no_mask", "incorrect", "background"]
-Positive = Annotated[float, Field(gt=0)]
 Range = Annotated[list[Positive], Field(min_length=2, max_length=2)]
-NotNegative = Annotated[float, Field(ge=0)]
+
+_EPOCHS: Final = "Number of epochs."
+_BATCH_SIZE: Final = "Samples per step, in total over all processes."
+_WARMUP_STEPS: Final = "Steps of the linear warm-up of the learning rate."
+_CLIP_NORM: Final = "Maximum length of the gradient."
 
 
 class Recipe(Section):
     """Settings of every training."""
 
     architecture: str
-    epochs: Count
-    samples_per_epoch: Count
-    batch_size: Count
-    learning_rate: Positive
-    warmup_steps: Annotated[int, Field(ge=0)]
-    weight_decay: NotNegative
-    clip_norm: Positive
-    ema_decay: Annotated[float, Field(ge=0, lt=1)]
-    seed: Annotated[int, Field(ge=0)]
-    workers: Annotated[int, Field(ge=0)] | None
-    save_every_s: Positive
-    photometric: Probability
+    epochs: Count = Field(default=25, description=_EPOCHS)
+    samples_per_epoch: Count = Field(default=8000, description="Crops per epoch.")
+    batch_size: Count = Field(default=64, description=_BATCH_SIZE)
+    learning_rate: Positive = Field(
+        default=0.001, description="The learning rate of AdamW after a linear warm-up. It falls along half a cosine."
+    )
+    warmup_steps: Annotated[int, Field(ge=0)] = Field(default=200, description=_WARMUP_STEPS)
+    weight_decay: NotNegative = Field(default=0.05, description="The weight decay of AdamW.")
+    clip_norm: Positive = Field(default=5.0, description=_CLIP_NORM)
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.998,
+        description="Decay of the moving average of the weights, which is validated and saved. 0: the weights themselves.",
+    )
+    seed: Annotated[int, Field(ge=0)] = Field(default=1, description="Seed of all random numbers.")
+    workers: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="Processes that prepare samples. null: none on a CPU, 8 on a GPU."
+    )
+    save_every_s: Positive = Field(
+        default=120.0, description="Seconds between two saves of the state that a stopped training resumes from."
+    )
+    photometric: Probability = Field(
+        default=1.0,
+        description="Factor for the probability of changes of light, colour, sharpness, noise and compression. 0: never.",
+    )
 
 
 class DetectorRecipe(Recipe):
     """Settings of a detector training."""
 
-    frozen_blocks: Annotated[int, Field(ge=0)]
-    backbone_lr_factor: Positive
-    window_px: Annotated[list[Annotated[int, Field(ge=64)]], Field(min_length=1)]
-    mosaic_share: Probability
-    zoom: Range
-    zoom_without_faces: Range
-    by_face_share: Probability
-    turn_deg: NotNegative
-    large_turn_share: Probability
-    hidden_share: Probability
-    picture_weights: dict[str, NotNegative]
-    without_keypoints_weight: NotNegative
-    loss_weights: dict[str, NotNegative]
-    proposals_before_nms: Count
-    proposals: Count
-    rpn_samples: Count
-    box_samples: Count
+    architecture: str = Field(default="face_mobilenet", description="The detector: face_mobilenet.")
+    epochs: Count = Field(default=8, description=_EPOCHS)
+    samples_per_epoch: Count = Field(default=4800, description="Windows per epoch. A mosaic window shows four images.")
+    batch_size: Count = Field(default=16, description=_BATCH_SIZE)
+    warmup_steps: Annotated[int, Field(ge=0)] = Field(default=100, description=_WARMUP_STEPS)
+    clip_norm: Positive = Field(default=10.0, description=_CLIP_NORM)
+
+    frozen_blocks: Annotated[int, Field(ge=0)] = Field(
+        default=4, description="Blocks of the backbone, from the image upwards, that keep their ImageNet weights."
+    )
+    backbone_lr_factor: Positive = Field(
+        default=0.3, description="Learning rate of the backbone, as a fraction of learning_rate."
+    )
+    window_px: Annotated[list[Annotated[int, Field(ge=64)]], Field(min_length=1)] = Field(
+        default=[256, 320, 384], description="Sides of windows in pixels. One of them is drawn for each batch."
+    )
+    mosaic_share: Probability = Field(default=0.5, description="Fraction of windows that show four images.")
+    zoom: Range = Field(
+        default=[0.5, 1.8], description="Smallest and largest scale of an image, relative to the scale of inference."
+    )
+    zoom_without_faces: Range = Field(
+        default=[0.4, 4.0],
+        description="Smallest and largest scale of an image without faces, relative to that of inference.",
+    )
+    by_face_share: Probability = Field(
+        default=0.2, description="Fraction of images that are scaled so that a face has a size between 12 px and 0.9 of its cell."
+    )
+    turn_deg: NotNegative = Field(default=8.0, description="Standard deviation of the rotation in degrees.")
+    large_turn_share: Probability = Field(
+        default=0.08, description="Fraction of images that are rotated by up to 60 degrees; a quarter of them by any angle."
+    )
+    hidden_share: Probability = Field(default=0.08, description="Fraction of faces that are partly hidden.")
+    picture_weights: dict[str, NotNegative] = Field(
+        default={"^chandrika_": 0.35, "^negative_": 2.5},
+        description="Sampling weight of images whose name matches the regular expression. Other images: 1.",
+    )
+    without_keypoints_weight: NotNegative = Field(
+        default=2.5,
+        description="Factor of the sampling weight of images with faces without keypoints, mostly profiles and half hidden ones.",
+    )
+    loss_weights: dict[str, NotNegative] = Field(
+        default={"loss_box_reg": 2.0, "loss_keypoint": 0.6}, description="Factor of each loss. Other losses: 1."
+    )
+    proposals_before_nms: Count = Field(
+        default=400,
+        description="Proposals before non-maximum suppression: as few as in inference, so that hard ones are trained.",
+    )
+    proposals: Count = Field(default=64, description="Proposals after non-maximum suppression.")
+    rpn_samples: Count = Field(default=128, description="Anchors per window in the loss of the region proposal network.")
+    box_samples: Count = Field(default=48, description="Proposals per window in the loss of the box head.")
 
 
 class ClassifierRecipe(Recipe):
     """Settings of a classifier training."""
 
-    size_px: Annotated[int, Field(ge=32)]
-    classes: Annotated[list[CropClass], Field(min_length=2)]
-    folders: dict[str, CropClass | None]
-    class_shares: dict[str, NotNegative]
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
-    teacher_share: Probability
-    teacher_temperature: Positive
-    jitter_turn_deg: NotNegative
-    jitter_scale: NotNegative
-    jitter_shift: NotNegative
-    occluded_share: Probability
-    small_share: Probability
+    architecture: str = Field(default="mask_mobilenet", description="The classifier: mask_mobilenet or mask_resnet18.")
+
+    size_px: Annotated[int, Field(ge=32)] = Field(default=112, description="Side of the input of the classifier, in pixels.")
+    classes: Annotated[list[CropClass], Field(min_length=2)] = Field(
+        default=["mask", "no_mask", "background"],
+        description="The classes. background is the last. incorrect: a mask worn below nose or mouth.",
+    )
+    folders: dict[str, CropClass | None] = Field(
+        default={"mask": "mask", "no_mask": "no_mask", "incorrect": "no_mask", "background": "background"},
+        description="The class of the crops in each folder. A folder that is absent here, or null, is not read. The folder "
+        "background has detections that are not faces: tools/make_crops.py --background.",
+    )
+    class_shares: dict[str, NotNegative] = Field(
+        default={"mask": 4.0, "no_mask": 5.0, "incorrect": 1.0, "background": 4.0},
+        description="How often each class is drawn, relative to the others. incorrect counts only where it is a class.",
+    )
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.05, description="Label smoothing.")
+    teacher_share: Probability = Field(
+        default=0.6, description="With --teacher: weight of the loss against its answers. The labels have the rest."
+    )
+    teacher_temperature: Positive = Field(
+        default=2.0, description="Temperature that softens the answers of teacher and classifier in this loss."
+    )
+    jitter_turn_deg: NotNegative = Field(
+        default=5.0,
+        description="Standard deviation of a crop's rotation in degrees, as between detected and labelled keypoints on val.",
+    )
+    jitter_scale: NotNegative = Field(default=0.09, description="Standard deviation of the logarithm of a crop's scale.")
+    jitter_shift: NotNegative = Field(
+        default=0.03, description="Standard deviation of a crop's shift, as a fraction of its side."
+    )
+    occluded_share: Probability = Field(
+        default=0.25,
+        description="Fraction of crops with a drawn hand, cup, beard, scarf, cap or glasses; half as often on masks.",
+    )
+    small_share: Probability = Field(
+        default=0.35, description="Fraction of crops that are reduced to a face of 10 px or more and enlarged again."
+    )
 
     @field_validator("classes")
     @classmethod

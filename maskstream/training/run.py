@@ -16,10 +16,9 @@ from loguru import logger
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from maskstream.config.loading import Layer, load_config, load_sections
+from maskstream.config.loading import Layer, load_config, load_settings
 from maskstream.errors import ConfigError, ModelError
 from maskstream.io.files import make_folder
-from maskstream.io.resources import resource
 from maskstream.models import CLASSIFIERS, CROP_ARCHITECTURES, ClassifierOptions
 from maskstream.models.checkpoint import load_checkpoint
 from maskstream.models.crop_classifier import CropNetwork
@@ -35,7 +34,6 @@ from maskstream.training.prepare import read_labelled, report_broken
 from maskstream.training.recipe import ClassifierRecipe, DetectorRecipe
 from maskstream.training.task import Metrics, Run, Task
 
-CONFIGS: Final = resource("configs")
 _LOG_EVERY_S: Final = 60.0
 _DRY_RUN_ITEMS: Final = 8
 _DRY_RUN_MIN_METRIC: Final = 0.9
@@ -76,20 +74,20 @@ class TrainingRequest:
 
 
 def load_detector_recipe(path: Path | None, layers: Sequence[Layer], *, dry_run: bool = False) -> DetectorRecipe:
-    """Return `configs/train_detector.yaml`, overridden by a file and by layers; `ConfigError` where a value is not allowed.
+    """Return the default recipe, overridden by a file and by layers; `ConfigError` where a value is not allowed.
 
     A dry run switches augmentation off; the layers override this.
     """
     unchanged = {"mosaic_share": 0, "by_face_share": 0, "turn_deg": 0, "large_turn_share": 0, "hidden_share": 0, "zoom": [1, 1]}
     defaults = [Layer("--dry-run", {**_DRY_RUN, **unchanged})] if dry_run else []
-    return load_sections(DetectorRecipe, CONFIGS / "train_detector.yaml", path, [*defaults, *layers])
+    return load_settings(DetectorRecipe, path, [*defaults, *layers])
 
 
 def load_classifier_recipe(path: Path | None, layers: Sequence[Layer], *, dry_run: bool = False) -> ClassifierRecipe:
-    """Return `configs/train_classifier.yaml`, overridden as in `load_detector_recipe`."""
+    """Return the default recipe, overridden as in `load_detector_recipe`."""
     unchanged = {"jitter_turn_deg": 0, "jitter_scale": 0, "jitter_shift": 0, "occluded_share": 0, "small_share": 0}
     defaults = [Layer("--dry-run", {**_DRY_RUN, **unchanged})] if dry_run else []
-    return load_sections(ClassifierRecipe, CONFIGS / "train_classifier.yaml", path, [*defaults, *layers])
+    return load_settings(ClassifierRecipe, path, [*defaults, *layers])
 
 
 def train_detector(request: TrainingRequest, recipe: DetectorRecipe, images: Path, labels: tuple[Path, Path]) -> Metrics:

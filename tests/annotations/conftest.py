@@ -5,7 +5,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in an empty folder, two levels below one that nobody else uses."""
+    """Work in an empty folder, two levels below one that no other test uses."""
     place = tmp_path / "upper" / "lower"
     place.mkdir(parents=True)
     monkeypatch.chdir(place)

@@ -41,7 +41,7 @@ def refusal(images: Path | str = "images", labels: Path | str | None = "labels",
 
 
 def images(*names: str, size: tuple[int, int] = (100, 80)) -> None:
-    """Write black pictures of a width and height below `images`."""
+    """Write black images of a width and height below `images`."""
     for name in names:
         put(f"images/{name}", "")
         write_image(Path("images", name), np.zeros((size[1], size[0], 3), np.uint8))
@@ -70,7 +70,7 @@ def voc(faces: Faces, *, filename: str = "", size: tuple[object, object] | None 
 
 
 def vott(name: str, faces: Faces, **asset: object) -> dict[str, Any]:
-    """Return VoTT JSON of one picture."""
+    """Return VoTT JSON of one image."""
     return {"asset": {"name": name, "state": 2, **asset}, "regions": [region([tag], box) for tag, box in faces]}
 
 
@@ -104,12 +104,10 @@ def yolo(faces: Faces, names: Sequence[str], size: tuple[int, int] = (100, 80)) 
 
 
 def faces_of(found: Annotations) -> dict[str, list[tuple[str, bool, list[float]]]]:
-    """Return label, whether to ignore it and rounded box of each face, by picture."""
+    """Return label, whether to ignore it and rounded box of each face, by image."""
     return {
-        picture.name: [
-            (face.label.value, face.ignore, [round(edge, 2) for edge in face.box_xyxy.tolist()]) for face in picture.faces
-        ]
-        for picture in found.images
+        image.name: [(face.label.value, face.ignore, [round(edge, 2) for edge in face.box_xyxy.tolist()]) for face in image.faces]
+        for image in found.images
     }
 
 

@@ -50,7 +50,7 @@ def test_box(box: Box, kept: list[float], kind: ProblemKind | None) -> None:
         ((99.999999999, 20, 120, 50), ProblemKind.ZERO_AREA),
     ],
 )
-def test_an_image_with_a_face_nobody_knows_the_place_of_is_left_out(box: Box, kind: ProblemKind) -> None:
+def test_an_image_with_an_unusable_box_is_left_out(box: Box, kind: ProblemKind) -> None:
     images("a.png", "b.png")
     put("labels/a.xml", voc([("mask", box), ("no_mask", (1, 2, 3, 4))]))
     put("labels/b.xml", voc([]))
@@ -97,7 +97,7 @@ IMAGES = [{"id": 1, "file_name": "a.png"}]
         ("a.txt", "0 0.5 0.5 0 0.5"),
     ],
 )
-def test_what_is_no_box_in_other_formats(label: str, content: object) -> None:
+def test_unusable_boxes_in_other_formats(label: str, content: object) -> None:
     images("a.png")
     put("labels/classes.txt", "mask")
     put(f"labels/{label}", content)
@@ -119,7 +119,7 @@ def test_yolo_boxes_beyond_the_image() -> None:
 def test_the_same_box_twice(off: float, count: int) -> None:
     images("a.png", "b.png")
     put("labels/a.xml", voc([("mask", (10, 10, 30, 30)), ("with_mask", (10, 10, 30, 30 + off))]))
-    put("labels/b.xml", voc([("mask", (10, 10, 30, 30))]))  # in another picture it is another face
+    put("labels/b.xml", voc([("mask", (10, 10, 30, 30))]))  # in another image it is another face
     found = read()
     assert [len(image.faces) for image in found.images] == [count, 1]
     assert kinds(found) == [ProblemKind.DUPLICATE] * (2 - count)
@@ -191,7 +191,7 @@ def test_a_size_that_is_right_or_not_stated(size: tuple[object, object]) -> None
 
 
 def turned_image(orientation: int) -> tuple[float, float, float, float]:
-    """Write a picture of 100 x 80 stored pixels, rotated by EXIF, with a white spot; return the box of the spot upright."""
+    """Write an image of 100 x 80 stored pixels, rotated by EXIF, with a white spot; return the box of the spot upright."""
     stored = np.zeros((80, 100, 3), np.uint8)
     stored[10:20, 60:90] = 255
     exif = Image.Exif()
@@ -247,7 +247,7 @@ def test_a_name_without_end_is_not_repeated() -> None:
     assert len(refusal()) < 1000
 
 
-def test_names_that_nobody_explained() -> None:
+def test_names_without_a_meaning() -> None:
     images("a.png", "b.png")
     put("labels/a.xml", voc([("mask", (1, 2, 3, 4)), ("Respirator N95", (5, 2, 9, 4)), ("hat", (1, 20, 3, 40))]))
     put("labels/b.xml", voc([("mask", (1, 2, 3, 4))]))
@@ -268,7 +268,7 @@ def test_names_that_nobody_explained() -> None:
 @pytest.mark.parametrize(
     ("names", "ambiguous"),
     [
-        (("face", "face_mask"), True),  # AIZOO: its faces are bare
+        (("face", "face_mask"), True),  # AIZOO: its faces have no mask
         (("face", "incorrect_mask"), True),
         (("Face", "no_mask"), True),
         (("head", "mask"), True),

@@ -143,7 +143,7 @@ def test_vott_export_as_documented() -> None:
     found = read(labels="export.json")
     assert found.format == "vott"
     assert list(faces_of(found)) == ["b.jpg", "my photo.jpg"]
-    problem = only_problem(found)  # of new.jpg VoTT says that nobody has visited it
+    problem = only_problem(found)  # new.jpg was not opened in VoTT
     assert (problem.kind, problem.where) == (ProblemKind.IMAGE_WITHOUT_LABEL, "new.jpg")
 
 

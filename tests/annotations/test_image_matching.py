@@ -1,4 +1,4 @@
-"""Which picture a label belongs to."""
+"""The image of each label."""
 
 import unicodedata
 
@@ -11,7 +11,7 @@ FACE = [("mask", (1, 2, 30, 40))]
 
 
 def owners(**options: object) -> list[str]:
-    """Return the pictures that have a face."""
+    """Return the images that have a face."""
     return [name for name, faces in faces_of(read(**options)).items() if faces]
 
 
@@ -93,7 +93,7 @@ def test_a_label_without_image() -> None:
     put("labels/b.xml", voc(FACE, filename="c.png"))
     found = read()
     assert list(faces_of(found)) == ["a.png"]
-    assert found.names == {"mask": 1}  # of pictures that are there
+    assert found.names == {"mask": 1}  # of images that exist
     problem = only_problem(found)
     assert (problem.kind, problem.where) == (ProblemKind.LABEL_WITHOUT_IMAGE, "b.xml")
     assert problem.detail == "no image has the name 'b' or 'c.png'; left out"
@@ -159,7 +159,5 @@ def test_none_belongs_to_an_image() -> None:
     images("a.png", "b.png")
     put("labels/x_1.xml", voc(FACE))
     put("labels/x_2.xml", voc(FACE))
-    expected = (
-        "labels: none of 2 labels belongs to one of the 2 images in images; a label has the name x_1.xml, an image the name a.png"
-    )
-    assert refusal() == expected
+    names = "a label has the name x_1.xml, an image the name a.png"
+    assert refusal() == f"labels: none of 2 labels belongs to one of the 2 images in images; {names}"

@@ -45,17 +45,15 @@ def test_folders_without_images() -> None:
 
 def test_no_labels() -> None:
     images("a.png", "b.png")
-    assert (
-        refusal(labels=None)
-        == "images: 2 images and no labels; give --labels, or --unlabelled negative for images without people"
-    )
+    advice = "give --labels, or --unlabelled negative for images without people"
+    assert refusal(labels=None) == f"images: 2 images and no labels; {advice}"
     assert refusal() == "labels: no such file or folder; give the labels of the images"
     Path("labels").mkdir()
     expected = "no labels; found no .xml, .json or .txt file; --format chooses (voc, vott, coco, yolo)"
     assert refusal() == f"labels: {expected}"
 
 
-def test_what_may_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_without_permission(monkeypatch: pytest.MonkeyPatch) -> None:
     images("a.png", "locked/b.png")
     put("labels/a.xml", voc(FACE))
     put("labels/b.xml", voc(FACE))
@@ -96,7 +94,7 @@ def test_content_tells_the_format(name: str, content: str, format_: str) -> None
         assert read(labels="labels").format == format_
 
 
-def test_what_is_no_label_is_not_looked_at() -> None:
+def test_other_files_are_ignored() -> None:
     images("a.png", "b.png")
     put("labels/a.xml", voc(FACE))
     put("labels/b.txt", "")  # of notes, or of YOLO: VOC it is not
@@ -216,7 +214,7 @@ def of_annotation(**fields: object) -> dict[str, Any]:
         ("c.json", of_annotation(iscrowd="no"), "annotation 7: iscrowd is 'no', expected a number"),
     ],
 )
-def test_one_broken_entry_costs_the_whole_image(name: str, content: object, reason: str) -> None:
+def test_one_broken_entry_leaves_out_the_complete_image(name: str, content: object, reason: str) -> None:
     images("a.png", "b.png")
     put("labels/classes.txt", "mask")
     put(f"labels/{name}", content)
@@ -281,7 +279,7 @@ def test_annotations_of_images_that_are_not_listed() -> None:
         ({"images": [{"id": 1, "file_name": "a.png"}] * 2}, "images has the id 1 twice"),
     ],
 )
-def test_a_coco_file_that_is_broken_as_a_whole(change: dict[str, Any], reason: str) -> None:
+def test_a_coco_file_without_valid_lists(change: dict[str, Any], reason: str) -> None:
     images("a.png")
     put("labels/c.json", {**coco({"a.png": FACE}), **change})
     assert refusal() == f"c.json: not a COCO file: {reason}; export it again"

@@ -1,4 +1,4 @@
-"""Whatever numbers labels have, in whatever format, faces lie in their pictures and what is wrong is said in one line."""
+"""For any numbers in labels of any format, faces are inside their images and problems are one line."""
 
 from collections.abc import Callable
 from typing import Any
@@ -50,7 +50,7 @@ def put_yolo(box: tuple[Any, ...], points: list[Any], _stated: tuple[Any, Any]) 
 @pytest.mark.parametrize("write", [put_coco, put_voc, put_vott, put_yolo])
 @examples(0.5)
 @given(box=BOXES, points=st.lists(NUMBERS, min_size=9, max_size=9), stated=st.tuples(NUMBERS, NUMBERS))
-def test_faces_lie_in_their_image(
+def test_faces_are_inside_their_image(
     tmp_path_factory: pytest.TempPathFactory,
     write: Callable[[tuple[Any, ...], list[Any], tuple[Any, Any]], None],
     box: tuple[Any, ...],

@@ -11,7 +11,7 @@ import pytest
 
 from maskstream.cli import opening
 from maskstream.cli.opening import image_sink, is_one_image, open_camera, open_source
-from maskstream.config.cameras import Camera
+from maskstream.config.cameras import Camera, read_cameras
 from maskstream.config.schema import Config
 from maskstream.errors import SinkError, SourceOpenError, SourceRefused
 from maskstream.io.file_names import FileNames
@@ -45,7 +45,7 @@ def closed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def opened_camera(camera: Camera, output: Path | None, names: FileNames | None = None) -> list[str]:
-    """Open and close a camera that is added; return where its pictures would go."""
+    """Open and close a camera that is added; return where its annotated frames would go."""
     states = SourceStates()
     opened = open_camera(camera, states.status(camera.name), states, output and str(output), names or FileNames())
     paths = []
@@ -120,6 +120,17 @@ def test_images_go_into_a_folder(tmp_path: Path, config: Config) -> None:
     camera = Camera("photos", str(tmp_path), config)
     source = open_source(camera, SourceStates(), alone=False)
     assert type(image_sink(str(tmp_path / "out"), source, camera)) is ImageSink
+    source.close()
+
+
+def test_a_folder_of_images_is_searched_once(tmp_path: Path, config: Config) -> None:
+    """A large folder on a network takes long. What is added after the search belongs to the next run."""
+    cv2.imwrite(str(tmp_path / "0.png"), grey(0))
+    (camera,) = read_cameras([str(tmp_path)], config)
+    cv2.imwrite(str(tmp_path / "1.png"), grey(1))
+    source = open_source(camera, SourceStates(), alone=True)
+    assert source.info.images == (str(tmp_path / "0.png"),)
+    assert source.info.path == str(tmp_path)
     source.close()
 
 
@@ -210,7 +221,7 @@ def test_images_on_servers_go_where_their_names_say(folder: Path, config: Config
     assert sorted(map(str, Path().rglob("*.*"))) == ["of a list/d.jpg", "out/a.png", "out/b_c.webp"]
 
 
-def test_a_camera_that_was_opened_ahead_is_closed_where_nobody_reads_it(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_camera_that_was_opened_early_is_closed_if_it_is_never_read(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     closed = threading.Event()
     really = UrlSource.close
 
@@ -227,7 +238,7 @@ def test_a_camera_that_was_opened_ahead_is_closed_where_nobody_reads_it(config: 
         source.close()
 
 
-def test_a_webcam_that_was_opened_ahead_is_closed_where_nobody_reads_it(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_webcam_that_was_opened_early_is_closed_if_it_is_never_read(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     webcam = ListSource(3, "0", live=True)
     monkeypatch.setitem(SOURCES, "webcam", lambda *_: webcam)
     source = open_source(Camera("0", "0", config), SourceStates(), alone=True)

@@ -1,4 +1,4 @@
-"""Who is told of people, and by whose rules, also where these change."""
+"""Events go to their receivers by the settings of each source, also after these change."""
 
 import io
 import json
@@ -56,7 +56,7 @@ def test_a_file_and_a_summary_are_told_the_same(tmp_path: Path) -> None:
     assert "door" in text.getvalue()
 
 
-def test_nobody_is_told_where_nobody_asks(tmp_path: Path) -> None:
+def test_no_sink_is_opened_without_a_request(tmp_path: Path) -> None:
     assert list(Reporting(common()).sinks(None, None, None)) == []
 
 
@@ -70,8 +70,8 @@ def test_each_source_has_rules_of_its_own_and_they_may_change(tmp_path: Path) ->
     show(sinks, 2, 4, MASKED)
     for sink in sinks:
         sink.close()
-    told = [(each["source"], each["label"], each["phase"], each["cause"]) for each in records(tmp_path / "events.jsonl")]
-    assert told == [
+    found = [(each["source"], each["label"], each["phase"], each["cause"]) for each in records(tmp_path / "events.jsonl")]
+    assert found == [
         ("door", "no_mask", "start", None),
         ("door", "no_mask", "end", "changed"),
         ("door", "mask", "start", None),
@@ -91,7 +91,7 @@ def test_what_may_be_stored_of_a_face_may_change(tmp_path: Path) -> None:
     assert has_crop == [True, False, False, False]
 
 
-def test_a_crop_that_may_be_stored_no_more_is_told_to_nobody(tmp_path: Path) -> None:
+def test_a_crop_that_may_not_be_stored_any_more_is_not_sent(tmp_path: Path) -> None:
     sources = common(privacy={"store_crops": True}, events={"update_s": 1.0})
     sinks = list(Reporting(sources).sinks(str(tmp_path / "events.jsonl"), None, None))
     show(sinks, 0, 1.5, BARE)
@@ -101,8 +101,8 @@ def test_a_crop_that_may_be_stored_no_more_is_told_to_nobody(tmp_path: Path) -> 
     show(sinks, 3, 4, BARE)
     for sink in sinks:
         sink.close()
-    told = [(record["phase"], record["best"]["crop_jpeg"] is not None) for record in records(tmp_path / "events.jsonl")]
-    assert told == [("start", True), ("update", False), ("end", False)]
+    found = [(record["phase"], record["best"]["crop_jpeg"] is not None) for record in records(tmp_path / "events.jsonl")]
+    assert found == [("start", True), ("update", False), ("end", False)]
 
 
 @pytest.mark.parametrize(
@@ -113,9 +113,7 @@ def test_a_crop_that_may_be_stored_no_more_is_told_to_nobody(tmp_path: Path) -> 
         (None, None, {"events": {"webhooks": [{"url": "http://127.0.0.1:1/x"}]}}),
     ],
 )
-def test_nobody_can_be_told_of_people_who_are_not_tracked(
-    events: str | None, summary: str | None, sections: dict[str, object]
-) -> None:
+def test_events_and_summary_need_tracking(events: str | None, summary: str | None, sections: dict[str, object]) -> None:
     Reporting(common(tracking={"enabled": False})).require_people(None, None)
     Reporting(common(**sections)).require_people(events, summary)
     with pytest.raises(ConfigError, match=r"tracking\.enabled"):
@@ -126,7 +124,7 @@ def test_nobody_can_be_told_of_people_who_are_not_tracked(
     ("events", "said"),
     [
         ({"webhooks": [{"url": "http://h/a"}, {"url": "http://h/a"}]}, "given twice"),
-        ({"webhooks": [{"url": "ftp://h/a"}]}, "no http:// or https:// address"),
+        ({"webhooks": [{"url": "ftp://h/a"}]}, "not an http:// or https:// address"),
         ({"webhooks": [{"url": "http://h/a", "secret": "${NOT_SET}"}]}, "NOT_SET is not set"),
         ({"mqtt": "mqtt://${NOT_SET}@h"}, "NOT_SET is not set"),
     ],
@@ -138,7 +136,7 @@ def test_a_wrong_receiver_is_said_at_the_start(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_a_file_that_cannot_be_written_is_said(tmp_path: Path) -> None:
-    with pytest.raises(SinkError, match="no folder"):
+    with pytest.raises(SinkError, match="does not exist; create it"):
         list(Reporting(common()).sinks(str(tmp_path / "none" / "events.jsonl"), None, None))
 
 

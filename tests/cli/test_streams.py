@@ -88,7 +88,7 @@ def test_a_full_disk_behind_standard_output(option: str) -> None:
     assert f"{SAID}No space left on device" in done.stderr
 
 
-def test_a_log_that_nobody_reads_ends_no_run(tmp_path: Path) -> None:
+def test_a_log_without_a_reader_does_not_end_a_run(tmp_path: Path) -> None:
     records = tmp_path / "a.jsonl"
     asked = options("--jsonl", records, "--summary", tmp_path / "s.json", "--log-level", "trace")
     with Forked(asked, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

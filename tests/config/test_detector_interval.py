@@ -10,7 +10,7 @@ from maskstream.config.loading import Layer, refine
 from maskstream.config.schema import Config
 from maskstream.inference.propagation import PropagatingAnalyzer
 from tests.conftest import make_frame
-from tests.inference.test_propagation import Looks
+from tests.inference.test_propagation import Detections
 
 
 def config(every: int = 1, stride: int = 1, blur: str = "none") -> Config:
@@ -22,7 +22,7 @@ def config(every: int = 1, stride: int = 1, blur: str = "none") -> Config:
 @pytest.mark.parametrize("stride", [1, 2, 3, 5])
 @pytest.mark.parametrize("every", [1, 2, 3, 7])
 def test_the_detector_looks_as_often_as_the_rule_says(every: int, stride: int, blur: str) -> None:
-    chosen, looks = config(every, stride, blur), Looks()
+    chosen, looks = config(every, stride, blur), Detections()
     PropagatingAnalyzer(looks, chosen).analyze([make_frame(index) for index in range(0, 60, stride)])
     shown = [index for _, index in looks.shown]
     assert shown == list(range(0, 60, frames_per_detection(chosen)))

@@ -1,4 +1,4 @@
-"""How busy the machine is: what the drill promises in seconds holds for a machine that has time for the program."""
+"""Measure how busy the machine is: the time limits of the drill are for an idle machine."""
 
 from dataclasses import dataclass
 
@@ -7,17 +7,17 @@ from tests.slowness import slowness
 
 @dataclass(frozen=True)
 class Calibration:
-    """How many times longer things take here than they should."""
+    """How many times longer work takes on this machine than on an idle one."""
 
     cpu: float = 1.0
-    """A fixed piece of work."""
+    """For a fixed computation."""
     start: float = 1.0
-    """The program, from its start to its first record."""
+    """For the program, from its start to its first record."""
 
-    def keeps(self, took_s: float, promised_s: float) -> bool:
-        """Return whether something was done in time: as promised, times the slowness before the drill, or that of now."""
-        return took_s < promised_s * max(self.cpu, self.start) or took_s < promised_s * slowness()
+    def keeps(self, took_s: float, limit_s: float) -> bool:
+        """Return whether `took_s` is below the limit, multiplied by the slowness before the drill, or by that of now."""
+        return took_s < limit_s * max(self.cpu, self.start) or took_s < limit_s * slowness()
 
     def __str__(self) -> str:
-        """Return it as words of the report."""
-        return f"a piece of work took {self.cpu:.1f} times as long as it should, the start of the program {self.start:.1f} times"
+        """Return the sentence of the report."""
+        return f"a fixed computation took {self.cpu:.1f} times as long as on an idle machine, a start {self.start:.1f} times"

@@ -1,4 +1,4 @@
-"""RTSP cameras for the drill: one server each, all showing what one ffmpeg sends."""
+"""RTSP cameras for the drill: one server each, which all send the video of one ffmpeg."""
 
 import random
 import select
@@ -28,7 +28,7 @@ class RtspCamera:
     server: subprocess.Popen[bytes] | None = None
 
     def on(self) -> None:
-        """Start the server; it shows something as soon as somebody asks."""
+        """Start the server; it sends video to each client."""
         stream = f"/cam:{self.feed_port}:tcp:{self.role}"
         command = [SYSTEM_PYTHON, str(_SERVER), "127.0.0.1", str(self.port), f"digest:{USER}:{PASSWORD}", "-", stream]
         self.server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
@@ -51,21 +51,21 @@ class RtspCamera:
 
 
 def unused_port() -> int:
-    """Return a port where nobody listens."""
+    """Return a port without a server."""
     with socket.create_server(("127.0.0.1", 0)) as bound:
         return int(bound.getsockname()[1])
 
 
 @contextmanager
 def feeder(clip: Path, ports: Sequence[int], size: str, fps: int, gop: int = 10) -> Iterator[None]:
-    """Send a clip to ports, again and again at its own speed."""
+    """Send a clip to ports in a loop, at its own speed."""
     with running_process(feed_command(clip, ports, gop, (f"scale={size}", f"fps={fps}"))):
         yield
 
 
 @contextmanager
 def rtsp_cameras(clip: Path, roles: Mapping[str, str], fps: int = FPS, gop: int = 10) -> Iterator[dict[str, RtspCamera]]:
-    """Show a clip on several cameras, each with those who may watch it, with a key frame every `gop` frames."""
+    """Send a clip from several cameras, each with the role that may watch it, with a key frame every `gop` frames."""
     ports = free_udp_ports(len(roles))
     with ExitStack() as running:
         running.enter_context(feeder(clip, ports, "480:270", fps, gop))
@@ -78,19 +78,19 @@ def rtsp_cameras(clip: Path, roles: Mapping[str, str], fps: int = FPS, gop: int 
 
 @contextmanager
 def one_camera(clip: Path, gop: int = 10, role: str = "anyone") -> Iterator[RtspCamera]:
-    """Show a clip on one camera."""
+    """Send a clip from one camera."""
     with rtsp_cameras(clip, {"camera": role}, gop=gop) as cameras:
         yield cameras["camera"]
 
 
 @dataclass
 class DamagingProxy:
-    """Passes a TCP connection on, and flips a bit in a share of the bytes that the camera sends."""
+    """Forwards a TCP connection, and flips a bit in a fraction of the bytes that the camera sends."""
 
     to_port: int
-    share: float
-    payload_alone: bool
-    """Whether the frames of RTSP, and RTP's headers, stay as they are, so that each packet arrives where it belongs."""
+    fraction: float
+    payload_only: bool
+    """Whether frames of RTSP and headers of RTP stay unchanged, so that each packet reaches its stream."""
     port: int = 0
     _stopped: threading.Event = field(default_factory=threading.Event)
 
@@ -114,11 +114,11 @@ class DamagingProxy:
                     client, _ = self._listening.accept()
                 except TimeoutError:
                     continue
-                thread = threading.Thread(target=self._pass_on, args=(client,))
+                thread = threading.Thread(target=self._forward, args=(client,))
                 thread.start()
                 running.callback(thread.join)
 
-    def _pass_on(self, client: socket.socket) -> None:
+    def _forward(self, client: socket.socket) -> None:
         rng = random.Random(1)
         received = bytearray()
         with suppress(ConnectionError), client, socket.create_connection(("127.0.0.1", self.to_port)) as camera:
@@ -136,19 +136,19 @@ class DamagingProxy:
                         client.sendall(self._damaged(message, rng))
 
     def _damaged(self, message: bytes, rng: random.Random) -> bytes:
-        """Flip bits in pictures; what RTSP itself says stays readable, or nothing would come at all."""
+        """Flip bits in video packets; RTSP messages stay unchanged, because without them nothing is sent."""
         if not message.startswith(b"$"):
             return message
         changed = bytearray(message)
-        first = _HEADERS if self.payload_alone else 0
-        flips = (len(message) - first) * self.share
+        first = _HEADERS if self.payload_only else 0
+        flips = (len(message) - first) * self.fraction
         for _ in range(int(flips + rng.random())):
             changed[rng.randrange(first, len(message))] ^= 1 << rng.randrange(8)
         return bytes(changed)
 
 
 def _messages(received: bytearray) -> Iterator[bytes]:
-    """Take complete interleaved frames ($, channel, length, packet), and text up to the next one, out of what has come."""
+    """Take complete interleaved frames ($, channel, length, packet), and the text between them, out of the received bytes."""
     while received:
         if received[:1] == b"$":
             end = 4 + int.from_bytes(received[2:4], "big") if len(received) >= 4 else len(received) + 1

@@ -1,4 +1,4 @@
-"""run_stream.py as a process of its own, and what can be seen of it from outside."""
+"""Run run_stream.py as a child process, and read its records, states and log."""
 
 import json
 import os
@@ -23,31 +23,31 @@ from tests.slowness import slowness
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 FAULTY: Final = ROOT / "tests" / "drill" / "faulty.py"
-LEAVES_WITHIN_S: Final = 3.0
+ENDS_WITHIN_S: Final = 3.0
 QUICK_MODEL: Final = ("--set", "detector.short_side=64")
-"""For cases about cameras: a dozen of them on two cores, with time to spare."""
+"""For cases about cameras: twelve of them run on two cores."""
 _POLL_S = 0.05
 _CPU_TURNS: Final = 3
 _NOMINAL_START_S: Final = 2.0
-"""From the start of the program to its first record, on two cores of the machine that the promises were made on."""
+"""From the start of the program to its first record, on two idle cores."""
 _START_S = 60.0
-"""For Python, the models and the first picture."""
+"""For Python, the models and the first frame."""
 _LAST_WORDS = 200
 
 
 class Broken(AssertionError):
-    """Something is not as it was promised."""
+    """A promise is not kept."""
 
 
-def expect(is_so: object, what: str) -> None:
-    """Raise `Broken` where something is not so."""
-    if not is_so:
+def expect(is_kept: object, what: str) -> None:
+    """Raise `Broken` where a promise is not kept."""
+    if not is_kept:
         raise Broken(what)
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What a process takes of the machine."""
+    """Memory, threads and file descriptors of a process."""
 
     rss_mb: float
     threads: int
@@ -72,7 +72,7 @@ class Child:
     @property
     def last_words(self) -> str:
         """The last line of the log."""
-        return self.log.strip().splitlines()[-1][-_LAST_WORDS:] if self.log.strip() else "nothing said"
+        return self.log.strip().splitlines()[-1][-_LAST_WORDS:] if self.log.strip() else "no log"
 
     def changes(self, source: str | None = None) -> list[dict[str, Any]]:
         return [change for change in lines(self.folder / "status.jsonl") if source in (None, change["source"])]
@@ -81,15 +81,15 @@ class Child:
         return [change["state"] for change in self.changes(source)]
 
     def records(self, source: str | None = None, since: datetime | None = None) -> list[dict[str, Any]]:
-        """Return the records of a source, of the frames that were taken at that time or later."""
+        """Return the records of a source, for frames captured at `since` or later."""
         records = [record for record in lines(self.folder / "faces.jsonl") if source in (None, record["source"])]
         return [record for record in records if since is None or datetime.fromisoformat(record["time_utc"]) >= since]
 
-    def wait_for(self, what: str, is_there: Callable[[], object], within_s: float = _START_S) -> float:
-        """Wait until something is there, within so many seconds of a machine that is not busy; return what it took here."""
+    def wait_for(self, what: str, holds: Callable[[], object], within_s: float = _START_S) -> float:
+        """Wait until `holds` returns true, and return the seconds; the limit is for an idle machine."""
         began_s = time.monotonic()
-        while not is_there():
-            has_ended = self.process.poll() is not None and not is_there()
+        while not holds():
+            has_ended = self.process.poll() is not None and not holds()
             expect(not has_ended, f"ended with {self.process.poll()} before: {what}; {self.last_words}")
             expect(
                 self.machine.keeps(time.monotonic() - began_s, within_s), f"not within {within_s:g} s: {what}; {self.last_words}"
@@ -102,7 +102,7 @@ class Child:
         return self.wait_for(f"{source or 'source'} {state}", lambda: state in self.states(source)[after:], within_s)
 
     def wait_for_frames(self, count: int, source: str | None = None, within_s: float = _START_S) -> float:
-        """Wait for so many more records of a source."""
+        """Wait for `count` more records of a source."""
         before = len(self.records(source))
         return self.wait_for(f"{count} frames", lambda: len(self.records(source)) >= before + count, within_s)
 
@@ -112,7 +112,7 @@ class Child:
         return self.process.wait()
 
     def ages_s(self, for_s: float) -> list[float]:
-        """Return how old each frame was when its record came, of those that come meanwhile."""
+        """Return the age of each frame when its record was written, for the records of the next `for_s` seconds."""
         known = len(self.records())
         ages_s: list[float] = []
         end_s = time.monotonic() + for_s
@@ -128,12 +128,12 @@ class Child:
         return Usage(process.memory_info().rss / 2**20, process.num_threads(), process.num_fds())
 
     def leave(self, number: int = signal.SIGINT) -> float:
-        """Send a signal, and return how long the program took to leave."""
+        """Send a signal, and return the seconds until the program has ended."""
         began_s = time.monotonic()
         self.process.send_signal(number)
         while self.process.poll() is None:
-            is_in_time = self.machine.keeps(time.monotonic() - began_s, LEAVES_WITHIN_S)
-            expect(is_in_time, f"did not leave within {LEAVES_WITHIN_S:g} s of {signal.Signals(number).name}")
+            is_in_time = self.machine.keeps(time.monotonic() - began_s, ENDS_WITHIN_S)
+            expect(is_in_time, f"did not end within {ENDS_WITHIN_S:g} s of {signal.Signals(number).name}")
             time.sleep(_POLL_S)
         return time.monotonic() - began_s
 
@@ -147,14 +147,14 @@ def child(
     inside: Sequence[str] = (),
     **environment: str,
 ) -> Iterator[Child]:
-    """Run the program until the block is left; its records and its log lie in a folder.
+    """Run the program until the block ends; its records and its log are in a folder.
 
     Args:
-        machine: What promises in seconds are measured by.
-        folder: Is made.
+        machine: Scales the time limits.
+        folder: Is created.
         arguments: Of run_stream.py.
-        faults: What goes wrong inside, see `faulty`.
-        inside: A command that runs the program inside of something.
+        faults: Injected into the program, see `faulty`.
+        inside: A command that runs the program, as in a namespace.
         environment: Variables to set.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -172,7 +172,7 @@ def child(
 
 
 def calibrate(clip: Path) -> Calibration:
-    """Measure the machine before the drill; the second of two starts of the program counts, which reads nothing from a disk."""
+    """Measure the machine before the drill. The second of two starts counts, because it reads nothing from disk."""
     cpu = max(slowness() for _ in range(_CPU_TURNS))
     starts_s = [_start_s(clip) for _ in range(2)]
     return Calibration(cpu, max(1.0, starts_s[-1] / _NOMINAL_START_S))
@@ -187,27 +187,27 @@ def _start_s(clip: Path) -> float:
 
 
 def namespace(kind: str, setup: str) -> list[str]:
-    """Return the command that runs another in a namespace of its own, made ready by a shell.
+    """Return the command that runs another command in its own namespace, after shell commands.
 
     Args:
-        kind: `n` for the network, `m` for what is mounted where.
-        setup: Lines of the shell.
+        kind: `n` for the network, `m` for mounts.
+        setup: Shell commands.
 
     Raises:
-        Skipped: This is not allowed here.
+        Skipped: Namespaces are not allowed on this machine.
     """
     command = ["unshare", f"-Ur{kind}", "sh", "-ec", f'{setup}\nexec "$@"', "sh"]
     try:
         tried = subprocess.run([*command, "true"], capture_output=True, text=True, timeout=10, check=False)
     except OSError as error:
-        raise Skipped(f"no namespaces here: {error}") from error
+        raise Skipped(f"namespaces are not available: {error}") from error
     if tried.returncode:
-        raise Skipped(f"no namespaces here: {tried.stderr.strip()}")
+        raise Skipped(f"namespaces are not available: {tried.stderr.strip()}")
     return command
 
 
 def decoded(path: Path) -> int:
-    """Return how many frames of a video can be decoded before it breaks off."""
+    """Return how many frames of a video can be decoded."""
     count = 0
     with av.open(str(path)) as container, suppress(av.InvalidDataError):
         for _ in container.decode(video=0):
@@ -223,7 +223,7 @@ def lasts_s(path: Path) -> float:
 
 
 def age_s(record: dict[str, Any]) -> float:
-    """Return how long ago the frame of a record was captured."""
+    """Return the age of the frame of a record."""
     return (datetime.now(UTC) - datetime.fromisoformat(record["time_utc"])).total_seconds()
 
 
@@ -235,4 +235,4 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _refuse(constant: str) -> None:
-    raise Broken(f"{constant} in a record, which is no JSON")
+    raise Broken(f"{constant} in a record, which is not JSON")

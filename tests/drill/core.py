@@ -1,4 +1,4 @@
-"""The drill in 20 seconds: a camera that is lost and comes back, and what ends a run or one of its outputs."""
+"""The drill in 20 seconds: a camera that disconnects and reconnects, and ends of runs and outputs."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ _AWAY_S = 1.0
 
 
 def lost_and_found(table: Table, folder: Path, clip: Path) -> None:
-    """Watch two cameras, of which one goes away for a moment."""
+    """Watch two cameras; one disconnects for 1 s."""
     folder.mkdir(parents=True)
     with rtsp_cameras(clip, {"steady": "user", "killed": "anyone"}) as cameras:
         urls = {"steady": cameras["steady"].url(login=LOGIN), "killed": cameras["killed"].url()}
@@ -23,11 +23,11 @@ def lost_and_found(table: Table, folder: Path, clip: Path) -> None:
         with child(table.machine, folder, "--source", listed, "--output", folder / "recordings", *QUICK_MODEL) as run:
             run.wait_for_frames(3, "steady")
             killed(table, run, cameras["killed"], _AWAY_S)
-            left(table, run, folder, "a camera that was lost")
+            left(table, run, folder, "a camera that had disconnected")
 
 
 def ends(table: Table, folder: Path, clip: Path) -> None:
-    """Let runs and outputs come to their ends."""
+    """End runs and outputs by refusals, errors and signals."""
     with one_camera(clip, gop=50, role="user") as camera:
         refused_alone(table, folder, camera)
         read_only(table, folder / "read_only", camera)

@@ -1,4 +1,4 @@
-"""A list of cameras that is edited while they are recorded."""
+"""Edit a list of cameras while they are recorded."""
 
 import re
 from collections import Counter
@@ -20,13 +20,13 @@ _NOTICED_WITHIN_S: Final = 5.0
 _FRAMES: Final = 3
 """Between two edits."""
 _WHILE_COMPILED: Final = 30
-"""Frames of each camera while a network for more faces is compiled, where there is none from an earlier run."""
+"""Frames of each camera while a network for more faces is compiled, where the cache has none."""
 _EDITS: Final = 10
 
 
 @dataclass
 class Listed:
-    """A list of cameras, each with its URL and what else stands beside it."""
+    """A list of cameras, each with its URL and its settings."""
 
     path: Path
     urls: dict[str, str]
@@ -38,7 +38,7 @@ class Listed:
 
 
 def editing(table: Table, folder: Path, clip: Path) -> None:
-    """Edit the list of a run with two RTSP cameras and one that sends JPEGs."""
+    """Edit the list of a run with two RTSP cameras and one JPEG camera."""
     folder.mkdir(parents=True)
     with ExitStack() as running:
         cameras = running.enter_context(rtsp_cameras(clip, dict.fromkeys(("gate", "other"), "anyone")))
@@ -57,24 +57,26 @@ def editing(table: Table, folder: Path, clip: Path) -> None:
 
 
 def _settings(table: Table, run: Child, listed: Listed, output: Path) -> None:
-    promised = "applied while it runs: it is not opened again, and its recording goes on in the same file"
+    promised = "applied without reconnecting; the recording continues in the same file"
     with table.case("detector.min_score of a camera is edited while it is recorded", promised) as row:
         listed.settings["gate"] = ", detector: {min_score: 1}"
         listed.write()
         took_s = run.wait_for(
             "other settings", lambda: "gate: the changed settings apply from now on" in run.log, _NOTICED_WITHIN_S
         )
-        applied = datetime.now(UTC)  # frames taken before it may still be with the models
-        run.wait_for("frames taken after it", lambda: len(run.records("gate", since=applied)) >= _FRAMES)
+        applied = datetime.now(UTC)  # frames captured before may still be in the models
+        run.wait_for("frames captured after it", lambda: len(run.records("gate", since=applied)) >= _FRAMES)
         expect(not any(record["faces"] for record in run.records("gate", since=applied)), "faces below the threshold")
-        expect(run.states("gate") == ["connecting", "online"], f"its states were {run.states('gate')}")
+        expect(run.states("gate").count("connecting") == 1, f"its states were {run.states('gate')}")
         files = sorted(path.name for path in output.iterdir())
         expect(files == ["gate.mp4", "yard.mp4"], f"recordings: {files}")
         row.saw(f"applied after {took_s:.1f} s")
 
 
 def _more_faces(table: Table, run: Child, listed: Listed) -> None:
-    promised = f"the detector is made ready beside the stream: never is there no record for {LONGEST_PAUSE_S:g} s"
+    promised = (
+        f"the detector is prepared while the stream continues: no pause between records is longer than {LONGEST_PAUSE_S:g} s"
+    )
     with table.case("detector.max_faces is raised while cameras are recorded", promised) as row:
         known = len(run.records())
         listed.settings["yard"] = ", detector: {max_faces: 400}"
@@ -89,7 +91,7 @@ def _more_faces(table: Table, run: Child, listed: Listed) -> None:
 
 
 def _typo(table: Table, run: Child, listed: Listed, url: str) -> None:
-    promised = "said in one line, the others go on; online once it is corrected"
+    promised = "one log line, the others continue; online when it is corrected"
     with table.case("a camera is added with rstp:// for rtsp://, and corrected", promised) as row:
         listed.urls["lab"] = url.replace("rtsp", "rstp")
         listed.write()
@@ -99,7 +101,7 @@ def _typo(table: Table, run: Child, listed: Listed, url: str) -> None:
         listed.write()
         took_s = run.wait_for("it is online", lambda: "online" in run.states("lab"))
         run.wait_for_frames(_FRAMES, "lab")
-        expect(run.states("gate") == ["connecting", "online"], "another was opened again")
+        expect(run.states("gate").count("connecting") == 1, "another was opened again")
         row.saw(f"online {took_s:.1f} s after it was corrected")
 
 
@@ -110,7 +112,7 @@ def _ten_times(table: Table, run: Child, listed: Listed, output: Path, places: M
             _edit(listed, number, places["gate"])
             known = len(run.changes("gate"))
             listed.write()
-            if number % 2:  # opened anew
+            if number % 2:  # opened again
                 run.wait_for_state("online", "gate", after=known)
             run.wait_for_frames(_FRAMES, "gate")
             run.wait_for_frames(_FRAMES, "yard")
@@ -120,7 +122,7 @@ def _ten_times(table: Table, run: Child, listed: Listed, output: Path, places: M
 
 
 def _edit(listed: Listed, number: int, places: list[str]) -> None:
-    """Change settings that are applied at once, then what opens the camera anew; let the third camera come and go."""
+    """Change settings that are applied at once, then settings that reconnect the camera; add and remove the third camera."""
     listed.settings["gate"] = f", detector: {{min_score: 0.{number + 1}}}, video: {{crf: {20 + number // 4}}}"
     if number % 4 == 1:
         listed.urls["gate"] = places[number // 4 % 2 - 1]
@@ -136,7 +138,7 @@ def _count(run: Child, output: Path, row: Row) -> None:
     recorded: Counter[str] = Counter()
     for path in output.iterdir():
         recorded[re.sub(r"_\d+$", "", path.stem)] += decoded(path)
-    told = Counter(record["source"] for record in run.records())
-    expect(recorded == told, f"recorded {dict(recorded)}, told of {dict(told)}")
+    records = Counter(record["source"] for record in run.records())
+    expect(recorded == records, f"recorded {dict(recorded)}, with a record {dict(records)}")
     names = sorted(path.name for path in output.iterdir())
-    row.saw(f"{sum(told.values())} records, and as many frames in {len(names)} recordings, {dict(told)}")
+    row.saw(f"{sum(records.values())} records, and the same number of frames in {len(names)} recordings, {dict(records)}")

@@ -1,16 +1,16 @@
-"""run_stream.py with something broken inside.
+"""Run run_stream.py with injected faults.
 
 Usage: faulty.py FAULT ... -- OPTIONS_OF_RUN_STREAM
 
-slow_detector=S      the detector takes S seconds longer
-odd_faces            the detector finds faces of no size, outside the picture, and with keypoints that are no numbers
-memory_for=N         the detector runs out of memory with more than N pictures at a time
-slow_sink=S          each JSON record takes S seconds to write
-raising_carrier=N    what posts events raises what it must not, the first N times
-raising_close=N      the Nth video raises what it must not when it is closed
-raising_sink=N       the sink of CSV raises what it must not, with its Nth frame
-webcams=VIDEO        webcams show a video; 0, 1 and 2 lie about their frame rate, and while the file VIDEO.unplugged is there,
-                     number 3 is not
+slow_detector=S      the detector needs S more seconds per call
+odd_faces            the detector returns faces of size 0, outside the image, and with keypoints that are NaN
+memory_for=N         the detector runs out of memory with more than N images per call
+slow_sink=S          writing a JSON record takes S seconds
+raising_webhook=N    posting an event raises an unexpected error, the first N times
+raising_close=N      closing the Nth video raises an unexpected error
+raising_sink=N       the CSV sink raises an unexpected error, with its Nth frame
+webcams=VIDEO        webcams show a video; 0, 1 and 2 report a wrong frame rate, and number 3 is unplugged while the file
+                     VIDEO.unplugged exists
 """
 
 import math
@@ -39,12 +39,12 @@ from maskstream.types import FACE_KEYPOINTS, BgrImage, Detection, Output
 from tests.end_to_end.webcam_child import VideoDevice
 
 Detect = Callable[[Sequence[BgrImage]], list[list[Detection]]]
-LIES = {0: 0.0, 1: math.nan, 2: 1000.0}
+REPORTED_FPS = {0: 0.0, 1: math.nan, 2: 1000.0}
 UNPLUGGED = 3
 
 
 def change_detector(change: Callable[[Any], None]) -> None:
-    """Let something be done to the detector once it is loaded."""
+    """Change the detector after it is loaded."""
     load = DETECTORS["face_mobilenet"]
 
     def changed(options: Any) -> Detector:
@@ -73,7 +73,11 @@ def odd_faces(_: str) -> None:
 
     def face(box: Sequence[float], points: Sequence[Sequence[float]], scores: Sequence[float] = (1, 1, 1)) -> Detection:
         return Detection(
-            *(np.array(box, np.float32), 0.99, np.array(points, np.float32), np.array(scores, np.float32)), FACE_KEYPOINTS
+            box_xyxy=np.array(box, np.float32),
+            score=0.99,
+            keypoints_xy=np.array(points, np.float32),
+            keypoint_scores=np.array(scores, np.float32),
+            keypoint_names=FACE_KEYPOINTS,
         )
 
     def odd(images: Sequence[BgrImage]) -> list[list[Detection]]:
@@ -99,7 +103,7 @@ def odd_faces(_: str) -> None:
 
 
 def memory_for(images: str) -> None:
-    """Raise torch's own error where the real one comes from: inside the network."""
+    """Raise torch's own error inside the network, where the real one is raised."""
     import torch
 
     def change(detector: Any) -> None:
@@ -131,20 +135,20 @@ def raising_sink(number: str) -> None:
         def write(self, output: Output) -> None:
             self.frames += 1
             if self.frames == int(number):
-                raise ZeroDivisionError("a sink with a mistake")
+                raise ZeroDivisionError("a broken sink")
             super().write(output)
 
     app.CsvSink = RaisingSink  # type: ignore[misc]
 
 
-def raising_carrier(times: str) -> None:
+def raising_webhook(times: str) -> None:
     send, left = Webhook.send, [None] * int(times)
 
-    def raising(hook: Webhook, letter: QueuedMessage) -> None:
+    def raising(hook: Webhook, message: QueuedMessage) -> None:
         if left:
             left.pop()
-            raise ZeroDivisionError("a webhook with a mistake")
-        send(hook, letter)
+            raise ZeroDivisionError("a broken webhook")
+        send(hook, message)
 
     Webhook.send = raising  # type: ignore[method-assign]
 
@@ -160,18 +164,18 @@ def raising_close(number: str) -> None:
 
         def close(self) -> None:
             if self._number == int(number):
-                raise ZeroDivisionError("a video with a mistake")
+                raise ZeroDivisionError("a broken video")
             super().close()
 
     opening.VideoSink = RaisingVideo  # type: ignore[misc]
 
 
-class LyingDevice(VideoDevice):
-    """A webcam that says what it is told to say of its frame rate, and may be unplugged."""
+class WrongRateDevice(VideoDevice):
+    """A webcam that reports a given frame rate, and may be unplugged."""
 
     def __init__(self, video: str, index: int) -> None:
         super().__init__(video)
-        self._fps = LIES.get(index, 25.0)
+        self._fps = REPORTED_FPS.get(index, 25.0)
         self._unplugged = Path(f"{video}.unplugged") if index == UNPLUGGED else Path("/nowhere")
 
     def isOpened(self) -> bool:  # noqa: N802 (OpenCV's name)
@@ -186,13 +190,13 @@ class LyingDevice(VideoDevice):
 
 def webcams(video: str) -> None:
     SOURCES["webcam"] = lambda index, source_id, config: WebcamSource(
-        int(index), config.webcam, source_id, partial(LyingDevice, video)
+        int(index), config.webcam, source_id, partial(WrongRateDevice, video)
     )
 
 
 FAULTS = {
     fault.__name__: fault
-    for fault in (slow_detector, odd_faces, memory_for, slow_sink, raising_sink, webcams, raising_carrier, raising_close)
+    for fault in (slow_detector, odd_faces, memory_for, slow_sink, raising_sink, webcams, raising_webhook, raising_close)
 }
 
 if __name__ == "__main__":

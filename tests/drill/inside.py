@@ -1,4 +1,4 @@
-"""Models and outputs that are slow, run out of memory, make mistakes or find too much."""
+"""Models and outputs that are slow, run out of memory, raise errors or find many faces."""
 
 import re
 import signal
@@ -22,22 +22,22 @@ _FACE_PX: Final = 72
 
 
 def slowness(table: Table, folder: Path, clip: Path) -> None:
-    """Try what is slow or wrong behind a camera."""
+    """Run the cases of slow or broken processing of a camera."""
     with one_camera(clip) as camera:
         _slow(table, folder / "detector", camera, f"slow_detector={_DETECTOR_S}", "a detector ten times slower than the camera")
-        _slow(table, folder / "sink", camera, f"slow_sink={_SINK_S}", f"an output that takes {_SINK_S:g} s a frame")
+        _slow(table, folder / "sink", camera, f"slow_sink={_SINK_S}", f"an output that needs {_SINK_S:g} s per frame")
         raising_sink(table, folder / "raising_sink", camera)
 
 
 def files(table: Table, folder: Path, clip: Path) -> None:
-    """Try what models may find, and what they may lack."""
+    """Run the cases of invalid faces, too little memory and crowds."""
     _odd_faces(table, folder / "odd_faces", clip)
     _no_memory(table, folder / "no_memory", clip)
     _crowds(table, folder / "crowds", clip)
 
 
 def _slow(table: Table, folder: Path, camera: RtspCamera, fault: str, name: str) -> None:
-    promised = f"no frame older than {_OLDEST_S:g} s when its record comes, drops are counted, memory does not grow"
+    promised = f"no frame is older than {_OLDEST_S:g} s when its record is written, drops are counted, memory does not grow"
     with table.case(f"{name}, at {FPS} fps", promised) as row:
         with child(table.machine, folder, "--source", camera.url(), "--set", "stream.health_s=5", faults=[fault]) as run:
             run.wait_for_frames(8)
@@ -54,9 +54,9 @@ def _slow(table: Table, folder: Path, camera: RtspCamera, fault: str, name: str)
 
 
 def raising_sink(table: Table, folder: Path, camera: RtspCamera) -> None:
-    """Watch a camera with an output that raises what it must not."""
-    promised = "one error, the other outputs go on; exit code 130 after SIGINT"
-    with table.case("an output with a mistake in it", promised) as row:
+    """Watch a camera with an output that raises an unexpected error."""
+    promised = "one error, the other outputs continue; exit code 130 after SIGINT"
+    with table.case("an output raises an unexpected error", promised) as row:
         with child(
             table.machine, folder, "--source", camera.url(), "--csv", folder / "faces.csv", faults=["raising_sink=5"]
         ) as run:
@@ -69,7 +69,7 @@ def raising_sink(table: Table, folder: Path, camera: RtspCamera) -> None:
 
 
 def _odd_faces(table: Table, folder: Path, clip: Path) -> None:
-    promised = "every record is JSON, the video decodes, the face that is right is judged"
+    promised = "every record is JSON, the video decodes, the valid face is classified"
     with table.case("zero-area, off-frame and NaN faces from the model", promised) as row:
         arguments = ("--source", clip, "--max-frames", "8", "--output", folder / "out.mp4", "--csv", folder / "faces.csv")
         with child(
@@ -88,13 +88,13 @@ def _odd_faces(table: Table, folder: Path, clip: Path) -> None:
         labels = [face["label"] for face in run.records()[0]["faces"]]
         expect(len(faces) == decoded(folder / "out.mp4") == 8, f"{len(faces)} records")
         expect(labels[-1] != "unknown", f"labels: {labels}")
-        row.saw(f"8 frames with {faces[0]} faces each, of which {labels.count('unknown')} unknown")
+        row.saw(f"8 frames with {faces[0]} faces each, {labels.count('unknown')} of them unknown")
 
 
 def _no_memory(table: Table, folder: Path, clip: Path) -> None:
     with table.case(
-        "CUDA out of memory with more than 2 pictures (torch's error, raised inside the network)",
-        "the batch halves until it fits, said each time; no frame is lost",
+        "CUDA out of memory with more than 2 images (torch's error, raised inside the network)",
+        "the batch is halved until it fits, logged each time; no frame is lost",
     ) as row:
         arguments = ("--source", clip, "--max-frames", "20", "--set", "stream.batch_size=8", "--set", "detector.every=1")
         with child(table.machine, folder, *arguments, "--set", "detector.backend=torch", faults=["memory_for=2"]) as run:
@@ -103,11 +103,11 @@ def _no_memory(table: Table, folder: Path, clip: Path) -> None:
         expect(code == 0, f"exit code {code}: {run.last_words}")
         expect([record["frame"] for record in run.records()] == list(range(20)), f"{len(run.records())} frames")
         expect(said and int(said[-1]) <= 2, f"said: {said}")
-        row.saw(f"went on with {', then '.join(said)} at a time; 20 of 20 frames analysed")
+        row.saw(f"continued with {', then '.join(said)} at a time; 20 of 20 frames analysed")
 
 
 def _crowds(table: Table, folder: Path, clip: Path) -> None:
-    with table.case("pictures of 100 and of 500 faces", "all are judged, in one call each") as row:
+    with table.case("images of 100 and of 500 faces", "all are classified, in one call each") as row:
         folder.mkdir(parents=True)
         face = _one_face(clip)
         for columns, rows in ((10, 10), (25, 20)):
@@ -119,9 +119,9 @@ def _crowds(table: Table, folder: Path, clip: Path) -> None:
             code = run.wait_for_end(120)
         expect(code == 0, f"exit code {code}: {run.last_words}")
         for wanted, record in zip((100, 500), sorted(run.records(), key=lambda each: len(each["faces"])), strict=True):
-            judged = sum(face["label"] != "unknown" for face in record["faces"])
-            expect(judged > 0.8 * wanted, f"{judged} of {wanted} faces")
-            row.saw(f"{judged} of {wanted} in {record['timing_ms']['total'] / 1000:.1f} s")
+            classified = sum(face["label"] != "unknown" for face in record["faces"])
+            expect(classified > 0.8 * wanted, f"{classified} of {wanted} faces")
+            row.saw(f"{classified} of {wanted} in {record['timing_ms']['total'] / 1000:.1f} s")
 
 
 def _one_face(clip: Path) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":

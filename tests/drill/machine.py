@@ -1,4 +1,4 @@
-"""Disks, displays, signals and addresses that nobody answers from: one short run each."""
+"""Disks, displays, signals and addresses without an answer: one short run each."""
 
 import signal
 from contextlib import ExitStack
@@ -33,12 +33,12 @@ _SECRETS: Final = (PASSWORD, LOGIN.split(":")[1].rstrip("@"), _WRONG)
 
 
 def has_secret(text: str) -> bool:
-    """Return whether a password of a camera is in a text, as it is or as it stands in a URL."""
+    """Return whether a text contains a password of a camera, plain or as in a URL."""
     return any(secret in text for secret in _SECRETS)
 
 
 def recordings(table: Table, folder: Path, clip: Path) -> None:
-    """Try what ends a recording."""
+    """Run the cases that end a recording."""
     with one_camera(clip, gop=50, role="user") as camera:
         _full_disk(table, folder / "disk", camera)
         read_only(table, folder / "read_only", camera)
@@ -47,7 +47,7 @@ def recordings(table: Table, folder: Path, clip: Path) -> None:
 
 
 def refusals(table: Table, folder: Path, clip: Path) -> None:
-    """Try what a single source may answer, or not answer."""
+    """Run the cases of a single source that refuses or does not answer."""
     with one_camera(clip, role="user") as camera:
         refused_alone(table, folder, camera)
     _swallowed(table, folder / "swallowed")
@@ -55,7 +55,7 @@ def refusals(table: Table, folder: Path, clip: Path) -> None:
 
 
 def refused_alone(table: Table, folder: Path, camera: RtspCamera) -> None:
-    """Open what nobody listens at, what wants another password, and what is not there; each as the only source."""
+    """Open a closed port, a camera with another password, and a path that does not exist; each as the only source."""
     cases = {
         "port refused, alone, with --max-reconnects 1": (f"rtsp://127.0.0.1:{unused_port()}/cam", "was refused"),
         "401, alone": (camera.url(login=f"watchman:{_WRONG}@"), "(401)"),
@@ -69,16 +69,16 @@ def refused_alone(table: Table, folder: Path, camera: RtspCamera) -> None:
             for url, said in cases.values()
         ]
         for run, (case, (_, said)) in zip(runs, cases.items(), strict=True):
-            with table.case(case, "exit code 3, and its last line says why") as row:
+            with table.case(case, "exit code 3, and the last log line has the reason") as row:
                 code = run.wait_for_end()
                 expect(code == 3, f"exit code {code}: {run.last_words}")
-                expect(said in run.last_words, f"said: {run.last_words}")
+                expect(said in run.last_words, f"the last log line: {run.last_words}")
                 row.saw(f"3, {run.last_words}")
 
 
 def _swallowed(table: Table, folder: Path) -> None:
-    promised = f"offline after {OPEN_TIMEOUT_S:g} s, tried again; left within 3 s"
-    with table.case("an address that swallows packets (a network of its own)", promised) as row:
+    promised = f"offline after {OPEN_TIMEOUT_S:g} s, retried; ends within 3 s"
+    with table.case("an address that drops packets (in its own network namespace)", promised) as row:
         inside = namespace("n", _SWALLOWING)
         with child(table.machine, folder, "--source", f"rtsp://{_SILENT_ADDRESS}/cam", *_QUICK, inside=inside) as run:
             run.wait_for_state("offline")
@@ -86,11 +86,11 @@ def _swallowed(table: Table, folder: Path) -> None:
             expect("no frame within" in change["cause"], f"the cause: {change['cause']}")
             expect(table.machine.keeps(change["before_s"], OPEN_TIMEOUT_S + 2), f"given up after {change['before_s']:.1f} s")
             took_s = run.leave()
-        row.saw(f"offline after {change['before_s']:.1f} s, left in {took_s:.1f} s")
+        row.saw(f"offline after {change['before_s']:.1f} s, ended in {took_s:.1f} s")
 
 
 def _full_disk(table: Table, folder: Path, camera: RtspCamera) -> None:
-    with table.case("recording onto a full disk of 8 MB", "one clear error, analysis goes on, what was recorded decodes") as row:
+    with table.case("recording onto a full disk of 8 MB", "one error, analysis continues, the recording decodes") as row:
         disk = folder / "disk"
         disk.mkdir(parents=True)
         inside = namespace("m", _SMALL_DISK.format(disk, 8 * 2**20 - _LEFT_FREE))
@@ -114,14 +114,14 @@ def _full_disk(table: Table, folder: Path, camera: RtspCamera) -> None:
         errors = [line for line in run.log.splitlines() if "cannot be written" in line and "ERROR" in line]
         expect(len(errors) == 1, f"{len(errors)} errors")
         expect("No space left" in errors[0], errors[0])
-        expect(count > 0, "nothing was recorded")
+        expect(count > 0, "the recording has no frames")
         said = errors[0].split("ERROR")[1].strip().replace(str(disk), "")
         row.saw(f"after {frames} frames: {said}; {count} frames decode")
 
 
 def read_only(table: Table, folder: Path, camera: RtspCamera) -> None:
-    """Record where nothing may be written."""
-    with table.case("recording into a read-only folder", "exit code 5 at once, one line") as row:
+    """Record to a read-only folder."""
+    with table.case("recording into a read-only folder", "exit code 5 at once, one log line") as row:
         target = folder / "target"
         target.mkdir(parents=True)
         inside = namespace("m", _READ_ONLY.format(target))
@@ -134,9 +134,9 @@ def read_only(table: Table, folder: Path, camera: RtspCamera) -> None:
 
 
 def stopped(table: Table, folder: Path, camera: RtspCamera, number: signal.Signals = signal.SIGTERM) -> None:
-    """Send a signal to a run that records, joined inside a group of pictures."""
-    promised = "the file decodes, and no frame is grey that came before the first key frame"
-    with table.case(f"{number.name} while recording; joined inside a group of 50 pictures", promised) as row:
+    """Send a signal to a run that records a stream from the middle of a group of frames."""
+    promised = "the file decodes, and has no grey frames from before the first key frame"
+    with table.case(f"{number.name} while recording; joined inside a group of 50 frames", promised) as row:
         with child(table.machine, folder, "--source", camera.url(login=LOGIN), "--output", folder / "cam.mp4") as run:
             run.wait_for_frames(15)
             title = " ".join(psutil.Process(run.process.pid).cmdline())
@@ -144,13 +144,13 @@ def stopped(table: Table, folder: Path, camera: RtspCamera, number: signal.Signa
             took_s = run.leave(number)
         count, records = decoded(folder / "cam.mp4"), len(run.records())
         expect(count >= records - 10, f"{count} frames of {records}")
-        greys = [index for index, share in enumerate(_shares_of_grey(folder / "cam.mp4")) if share > 0.5]
+        greys = [index for index, share in enumerate(_grey_fractions(folder / "cam.mp4")) if share > 0.5]
         expect(not greys, f"grey: {greys}")
-        row.saw(f"left in {took_s:.1f} s, {count} frames decode, {records} records, none grey")
+        row.saw(f"ended in {took_s:.1f} s, {count} frames decode, {records} records, none grey")
 
 
-def _shares_of_grey(path: Path) -> list[float]:
-    """Return what share of each frame has the grey that a decoder begins with."""
+def _grey_fractions(path: Path) -> list[float]:
+    """Return the fraction of each frame with the grey of a decoder without a key frame."""
     with av.open(str(path)) as container:
         images = [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
     return [float(np.all(np.abs(image.astype(int) - 128) < 6, axis=2).mean()) for image in images]
@@ -177,9 +177,9 @@ def webcams(table: Table, folder: Path, clip: Path) -> None:
             unplugged.unlink()
             back_s = run.wait_for_state("online", "3", 20, after=4)
             run.wait_for_frames(5, "3")
-            row.saw(f"reconnecting after {lost_s:.1f} s ({cause}), online {back_s:.1f} s after its return")
+            row.saw(f"reconnecting after {lost_s:.1f} s ({cause}), online {back_s:.1f} s after it was plugged in")
         with table.case(
-            "frame rates of 0, NaN and 1000 in the metadata of three cameras", "the recording has the camera's own time"
+            "frame rates of 0, NaN and 1000 in the metadata of three cameras", "the recording has the times of the camera"
         ) as row:
             run.leave()
             for index, lie in enumerate(("0", "NaN", "1000")):
@@ -190,7 +190,7 @@ def webcams(table: Table, folder: Path, clip: Path) -> None:
 
 
 def _no_display(table: Table, folder: Path, clip: Path) -> None:
-    with table.case("--show without a display", "one warning, then the work") as row:
+    with table.case("--show without a display", "one warning, then the normal run") as row:
         with child(table.machine, folder, "--source", clip, "--show", "--max-frames", "5", DISPLAY="", WAYLAND_DISPLAY="") as run:
             code = run.wait_for_end()
         warnings = [line for line in run.log.splitlines() if "WARNING" in line]
@@ -201,10 +201,10 @@ def _no_display(table: Table, folder: Path, clip: Path) -> None:
 
 
 def secrets(table: Table, folder: Path) -> None:
-    """Search everything that all runs have written."""
-    with table.case("the passwords of the cameras", "nowhere in logs, records, names and contents of files") as row:
+    """Search all files of all runs."""
+    with table.case("the passwords of the cameras", "not found in logs, records, names and contents of files") as row:
         files = [path for path in folder.rglob("*") if path.is_file() and path.name != "cameras.yaml"]
-        told = [path for path in files if has_secret(str(path)) or has_secret(path.read_bytes().decode("latin-1"))]
-        expect(not told, f"in {', '.join(map(str, told))}")
+        exposed = [path for path in files if has_secret(str(path)) or has_secret(path.read_bytes().decode("latin-1"))]
+        expect(not exposed, f"in {', '.join(map(str, exposed))}")
         expect(any("***@" in path.read_text() for path in files if path.name == "log.txt"), "no log of a camera with a password")
         row.saw(f"{len(files)} files searched; the titles of the processes, too")

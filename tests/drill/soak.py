@@ -1,4 +1,4 @@
-"""Four cameras for as long as one likes: does the program grow?"""
+"""Watch four cameras for N minutes, and compare memory, threads and file descriptors at the beginning and at the end."""
 
 import time
 from collections.abc import Mapping
@@ -19,12 +19,12 @@ _SAMPLE_S: Final = 5.0
 
 
 def soak(table: Table, folder: Path, clip: Path, minutes: float) -> None:
-    """Watch four cameras, of which one goes away for 5 s now and then; compare the first tenth of the time with the last."""
-    promised = "RSS grows by less than 5 % from the first tenth to the last, threads and fds not at all; all recordings decode"
+    """Watch four cameras; one is down for 5 s at intervals. Compare the first tenth of the time with the last."""
+    promised = "RSS grows by less than 5 % from the first tenth to the last, threads and fds do not grow; all recordings decode"
     away_every_s = min(_AWAY_EVERY_S, 20 * minutes)
     with (
         ExitStack() as running,
-        table.case(f"4 cameras for {minutes:g} minutes, one lost every {away_every_s:g} s", promised) as row,
+        table.case(f"4 cameras for {minutes:g} minutes, one disconnected every {away_every_s:g} s", promised) as row,
     ):
         cameras = running.enter_context(rtsp_cameras(clip, dict.fromkeys(_CAMERAS, "anyone"), fps=5))
         folder.mkdir(parents=True)
@@ -35,8 +35,8 @@ def soak(table: Table, folder: Path, clip: Path, minutes: float) -> None:
         )
         for name in _CAMERAS:
             run.wait_for_state("online", name)
-        _lose(run, cameras, "north", "east", "south")  # the first frames that come alone take a network of their own
-        time.sleep(min(60.0, minutes * 6))  # what is made once, as caches of the models
+        _lose(run, cameras, "north", "east", "south")  # single frames need another network
+        time.sleep(min(60.0, minutes * 6))  # caches of the models fill once
         samples: list[Usage] = []
         began_s = time.monotonic()
         lost_at_s = began_s
@@ -54,12 +54,12 @@ def soak(table: Table, folder: Path, clip: Path, minutes: float) -> None:
         expect(last.threads <= first.threads, f"{first} became {last}")
         expect(last.fds <= first.fds, f"{first} became {last}")
         lost, analysed = run.states("north").count("reconnecting"), len(run.records())
-        row.saw(f"{first}, then {last}; {analysed} frames analysed, {lost} reconnections, left in {took_s:.1f} s")
+        row.saw(f"{first}, then {last}; {analysed} frames analysed, {lost} reconnections, ended in {took_s:.1f} s")
         row.saw(f"{sum(map(decoded, recordings))} frames in {len(recordings)} recordings")
 
 
 def _lose(run: Child, cameras: Mapping[str, RtspCamera], *names: str) -> None:
-    """Let cameras be away for a while."""
+    """Stop cameras for 5 s."""
     known = {name: len(run.changes(name)) for name in names}
     for name in names:
         cameras[name].off()

@@ -1,4 +1,4 @@
-"""What a drill has seen."""
+"""The results of a drill, as a table."""
 
 import os
 import platform
@@ -16,7 +16,7 @@ from tests.drill.calibration import Calibration
 
 
 class Skipped(Exception):
-    """A case cannot be tried on this machine; the message says why."""
+    """A case cannot run on this machine; the message has the reason."""
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Row:
     """`pass`, `FAIL` or `skipped`."""
 
     def saw(self, what: str) -> None:
-        """Add to what was seen."""
+        """Add an observation."""
         self.seen.append(what)
 
 
@@ -43,7 +43,7 @@ class Table:
 
     @contextmanager
     def case(self, name: str, promised: str) -> Iterator[Row]:
-        """Try one case; the next one is tried whatever becomes of it."""
+        """Run one case; the next one runs also where this one fails."""
         row = Row(name, promised)
         self.rows.append(row)
         began_s = time.monotonic()
@@ -52,25 +52,25 @@ class Table:
         except Skipped as skipped:
             row.result = "skipped"
             row.saw(str(skipped))
-        except Exception as error:  # a case that breaks off has not passed
+        except Exception as error:  # an unexpected error fails the case
             row.result = "FAIL"
             row.saw(str(error) if isinstance(error, AssertionError) else traceback.format_exc(limit=-2).replace("\n", " "))
         print(f"{row.result:<8}{row.case}: {'; '.join(row.seen)} ({time.monotonic() - began_s:.0f} s)", flush=True)  # noqa: T201
 
     @property
     def has_passed(self) -> bool:
-        """Whether nothing was otherwise than promised."""
+        """Whether all promises were kept."""
         return bool(self.rows) and all(row.result != "FAIL" for row in self.rows)
 
     def report(self, arguments: Sequence[str]) -> str:
-        """Return a page of Markdown that says when and how the table was made."""
+        """Return a Markdown page with the table, its date and its command."""
         described = ["git", "describe", "--always", "--dirty"]
         commit = subprocess.run(described, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
         return f"""# Fault drill
 
 `{join(["python", "tools/fault_drill.py", *arguments])}`, {datetime.now(UTC):%Y-%m-%d}, commit {commit.stdout.strip()},
 {platform.system()} on {os.cpu_count()} cores, Python {platform.python_version()}. Real RTSP servers on this machine,
-real processes of `run_stream.py`. Seconds are promised for a machine that has time for them; before this drill
+real processes of `run_stream.py`. Time limits are for an idle machine; before this drill
 {self.machine}.
 
 {self.markdown()}

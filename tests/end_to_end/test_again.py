@@ -74,7 +74,7 @@ def test_what_is_there_can_be_kept(tmp_path: Path, there: str) -> None:
     (tmp_path / there).write_text("of yesterday")
     done = run("--source", DEMO, *outputs(tmp_path), "--output", tmp_path / "out.mp4", "--no-overwrite", "--quiet")
     assert (done.returncode, done.stdout) == (5, "")
-    assert done.stderr.startswith(f"{tmp_path / there}: is there already, and --no-overwrite is given")
+    assert done.stderr.startswith(f"{tmp_path / there}: already exists, and --no-overwrite is given")
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {there: "of yesterday"}
 
 

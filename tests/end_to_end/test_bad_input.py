@@ -40,7 +40,7 @@ CASES = {
     "a host of no name": (["--source", "rtsp://no-such-host.invalid/1"], 3, "no-such-host.invalid"),
     "damaged weights": (["--source", "DEMO", "--classifier", "damaged.safetensors"], 4, "damaged.safetensors: damaged, "),
     "weights of another model": (["--source", "DEMO", "--classifier", "DETECTOR"], 4, "contains a 'face_mobilenet'"),
-    "a folder that is not there": (["--source", "DEMO", "--output", "none/out.mp4"], 5, "there is no folder"),
+    "a folder that is not there": (["--source", "DEMO", "--output", "none/out.mp4"], 5, "does not exist; create it"),
     "output over input": (["--source", "clip.mp4", "--output", "clip.mp4"], 5, "would replace its own source"),
     "pictures over themselves": (["--source", "photos", "--output", "photos"], 5, "would replace its own source"),
     "records over a picture": (["--source", "photos", "--jsonl", "photos/a.png"], 5, "would replace its own source"),
@@ -70,18 +70,18 @@ CASES = {
     "records over the source": (["--source", "clip.mp4", "--csv", "same.mp4"], 5, "same.mp4: the output would replace its own"),
     "records over a list": (["--source", "list.yaml", "--csv", "list.yaml"], 5, "would replace the list of cameras"),
     "records over settings": (["--source", "DEMO", "--config", "empty.yaml", "--csv", "empty.yaml"], 5, "that the run reads"),
-    "what is there": (["--source", "DEMO", "--csv", "text.jpg", "--no-overwrite"], 5, "text.jpg: is there already"),
-    "a summary into a pipe": (["--source", "DEMO", "--summary", "pipe"], 5, "pipe: is no file but a pipe or device"),
-    "a video into a pipe": (["--source", "DEMO", "--output", "pipe.mp4"], 5, "pipe.mp4: is no file but a pipe or device"),
+    "what is there": (["--source", "DEMO", "--csv", "text.jpg", "--no-overwrite"], 5, "text.jpg: already exists"),
+    "a summary into a pipe": (["--source", "DEMO", "--summary", "pipe"], 5, "pipe: is a pipe or device, not a file"),
+    "a video into a pipe": (["--source", "DEMO", "--output", "pipe.mp4"], 5, "pipe.mp4: is a pipe or device, not a file"),
     "a camera that is two": (["--source", "twice.yaml"], 2, "twice.yaml: line 3: the key name is given twice (first in line 1)"),
     "events of nobody": (["--source", "DEMO", "--events", "e", "--set", "tracking.enabled=false"], 2, "tracking.enabled: false"),
-    "no folder for events": (["--source", "DEMO", "--events", "none/e.jsonl"], 5, "there is no folder"),
-    "no folder for a summary": (["--source", "DEMO", "--summary", "none/s.json"], 5, "there is no folder"),
+    "no folder for events": (["--source", "DEMO", "--events", "none/e.jsonl"], 5, "does not exist; create it"),
+    "no folder for a summary": (["--source", "DEMO", "--summary", "none/s.json"], 5, "does not exist; create it"),
     "a picture for a summary": (["--source", "DEMO", "--summary", "s.png"], 5, "s.png: the summary is JSON"),
     "a summary over a picture": (["--source", "photos", "--summary", "photos/a.json"], 5, "would replace its own source"),
-    "a broker of another kind": (["--source", "DEMO", "--set", "events.mqtt=http://host"], 2, "events.mqtt: no mqtt://"),
+    "a broker of another kind": (["--source", "DEMO", "--set", "events.mqtt=http://host"], 2, "events.mqtt: not an mqtt://"),
     "a secret that is not there": (["--source", "DEMO", "--set", "events.mqtt=mqtt://u:${NOT_SET}@h"], 2, "NOT_SET is not set"),
-    "no address to post to": (["--source", "DEMO", "--set", "events.webhooks=[{url: host/path}]"], 2, "events.webhooks: a url"),
+    "no address to post to": (["--source", "DEMO", "--set", "events.webhooks=[{url: host/path}]"], 2, "webhooks: url is not"),
     "an address given twice": (["--source", "DEMO", "--set", f"events.webhooks=[{_HOOK}, {_HOOK}]"], 2, "given twice"),
     "an unknown label": (["--source", "DEMO", "--set", "events.labels=[bare]"], 2, "events.labels: 'bare' is not allowed"),
     "a zone without area": (["--source", "DEMO", "--set", "zones={a: [[0, 0], [1, 1], [0.5, 0.5]]}"], 2, "zones.a: "),
@@ -200,7 +200,7 @@ def test_a_truncated_video_is_analysed_as_far_as_it_goes(tmp_path: Path) -> None
     clip.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
     done = run("--source", clip, "--output", tmp_path / "out.mp4", "--stride", "10")
     assert done.returncode == 0, done.stderr
-    assert "cut short" in done.stderr
+    assert "truncated" in done.stderr
     assert 10 < len(decode(tmp_path / "out.mp4")) < 90
 
 

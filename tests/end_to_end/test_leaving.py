@@ -13,7 +13,7 @@ import pytest
 
 from tests.command_lines import Forked
 from tests.end_to_end.test_run_stream import LEAVES_WITHIN_S, command
-from tests.liars import Caller, lying
+from tests.faulty_servers import Client, faulty_server
 from tests.rtsp_camera import RtspCamera, running
 from tests.servers import http_server, mjpeg, silent_server
 from tests.slowness import LONGEST_S, promised
@@ -40,14 +40,14 @@ def at(place: Callable[[], Address], url: str) -> Iterator[str]:
         yield url.format(address)
 
 
-def silent_after_headers(caller: Caller) -> None:
-    caller.send(MULTIPART)
-    caller.stays(LONGEST_S)
+def silent_after_headers(client: Client) -> None:
+    client.send(MULTIPART)
+    client.stays(LONGEST_S)
 
 
-def garbage(caller: Caller) -> None:
-    caller.send(MULTIPART if caller.path == "/live" else "RTSP/1.0 200 OK\r\n")
-    caller.trickle(b"garbage without end: " * 50)
+def garbage(client: Client) -> None:
+    client.send(MULTIPART if client.path == "/live" else "RTSP/1.0 200 OK\r\n")
+    client.trickle(b"garbage without end: " * 50)
 
 
 @contextmanager
@@ -68,13 +68,13 @@ CAMERAS: dict[str, tuple[Callable[[], Address], str]] = {
     "connecting to RTSP": (lambda: at(black_hole, "rtsp://{}/live"), "connecting"),
     "in the handshake of TLS": (lambda: at(silent_server, "https://{}/live"), "connecting"),
     "in the handshake of RTSP over TLS": (lambda: at(silent_server, "rtsps://{}/live"), "connecting"),
-    "silent after its headers": (lambda: lying(silent_after_headers), "connecting"),
+    "silent after its headers": (lambda: faulty_server(silent_after_headers), "connecting"),
     "MJPEG that stops": (stopping_mjpeg, "online"),
     "RTSP that sends nothing": (lambda: running(RtspCamera(silent=["tcp", "udp"])), "connecting"),
     "RTSP that pauses": (lambda: running(RtspCamera(pauses_at=30)), "online"),
     "to be opened again": (lambda: at(closed_port, "rtsp://{}/live"), "offline"),
-    "garbage": (lambda: lying(garbage), "connecting"),
-    "garbage over RTSP": (lambda: lying(garbage, "rtsp", "/stream"), "connecting"),
+    "garbage": (lambda: faulty_server(garbage), "connecting"),
+    "garbage over RTSP": (lambda: faulty_server(garbage, "rtsp", "/stream"), "connecting"),
 }
 """How each is made, and the state that it is in when the signal comes."""
 

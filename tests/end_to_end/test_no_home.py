@@ -44,7 +44,7 @@ def test_a_run_with_a_summary(place: Path) -> None:
     done = run_as_nobody(place, "--summary", place / "day.json")
     assert done.returncode == 0, done.stderr
     folder = place / f"maskstream-{NOBODY}"
-    assert done.stderr.count(f"there is no home folder; {folder} is used, and may be gone at the next start") == 1
+    assert done.stderr.count(f"there is no home folder; {folder} is used, and may not exist at the next start") == 1
     assert "once" not in done.stderr
     assert sorted(path.name for path in place.iterdir()) == ["day.json", "day.png", folder.name]
     assert list((folder / "maskstream").glob("*.compiled")) != []

@@ -112,6 +112,6 @@ def test_several_sources_share_the_window(display: Display, tmp_path: Path) -> N
 def test_a_window_without_a_display_is_a_word_in_the_log(name: str, reason: str) -> None:
     done = run("--source", DEMO, "--show", "--max-frames", "1", DISPLAY=name, WAYLAND_DISPLAY="")
     assert done.returncode == 0, done.stderr
-    (word,) = (line for line in done.stderr.splitlines() if "going on without a window" in line)
+    (word,) = (line for line in done.stderr.splitlines() if "continuing without a window" in line)
     assert word.endswith(reason)
     assert "1 frame," in done.stderr

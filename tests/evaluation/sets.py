@@ -37,5 +37,5 @@ def predictions(*images: tuple[Prediction, ...]) -> dict[str, ImagePredictions]:
 
 
 def scored(labelled: tuple[LabelledFace, ...], predicted: tuple[Prediction, ...], settings: ScoreSettings = SETTINGS) -> Scored:
-    """Score one picture."""
+    """Score one image."""
     return score(labels(labelled), predictions(predicted), settings)

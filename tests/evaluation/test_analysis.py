@@ -85,7 +85,7 @@ def test_an_image_that_has_changed_is_analysed_again(images: list[LabelledImage]
 
 
 @pytest.mark.parametrize("content", [b'{"fingerprint": "other"}\n', b"\x00\xff", b"", b"[]\n"])
-def test_what_is_of_another_run_is_not_taken_over(images: list[LabelledImage], tmp_path: Path, content: bytes) -> None:
+def test_records_of_another_run_are_not_used(images: list[LabelledImage], tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "journal"
     path.write_bytes(content)
     system = Counting()
@@ -107,7 +107,7 @@ def test_an_image_that_cannot_be_decoded_is_listed_and_the_rest_goes_on(images: 
     with Journal(tmp_path / "journal", "a") as journal:
         progress = analyse(system, images, journal, 2, lambda count: None)
     assert [name for name, _ in progress.unreadable] == ["2.png"]
-    assert "cut short" in progress.unreadable[0][1]
+    assert "truncated" in progress.unreadable[0][1]
     assert len(journal.records) == progress.analysed == 6
 
 
@@ -141,7 +141,7 @@ def test_a_record_keeps_what_matters() -> None:
 
 
 class Deleting(Counting):
-    """A system while whose work a picture's file goes away."""
+    """A system during whose work the file of an image is removed."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()

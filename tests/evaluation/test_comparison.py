@@ -1,4 +1,4 @@
-"""What `compare` says of runs on the same pictures, on sets that can be worked out by hand."""
+"""`compare` on sets of images whose results can be computed manually."""
 
 import json
 from dataclasses import replace
@@ -27,7 +27,7 @@ MEASURED = {"data": {"sha256": "0" * 64}, "settings": {"box": "face", "incorrect
 
 
 def run(name: str, *answers: tuple[Prediction, ...]) -> Run:
-    """Score answers to pictures, each with a masked face in A and a bare one in B."""
+    """Score answers to images, each with a mask in A and no mask in B."""
     scored = score(
         labels(*[(face(A), face(B, Label.NO_MASK))] * len(answers)), predictions(*answers), replace(SETTINGS, bootstrap=0)
     )
@@ -81,13 +81,13 @@ def test_one_image_is_chance_and_many_are_not() -> None:
     assert many["certain"]
 
 
-def test_what_is_hard_for_both_cancels_out() -> None:
-    """Both miss B in the same 20 of 40 pictures, and one of them in 6 more."""
+def test_images_hard_for_both_do_not_widen_the_interval() -> None:
+    """Both miss B in the same 20 of 40 images, and one of them in 6 more."""
     first = run("first", *[MISSED_B] * 26, *[RIGHT] * 14)
     second = run("second", *[MISSED_B] * 20, *[RIGHT] * 20)
     paired = difference(first, second, bootstrap=2000)["found"]
     assert paired["value"] == 6 / 80
-    # Per picture the difference is 1/2 in 6 of 40: its mean varies by sqrt(0.15 * 0.85 / 40) / 2 = 0.028.
+    # Per image the difference is 1/2 in 6 of 40: its mean varies by sqrt(0.15 * 0.85 / 40) / 2 = 0.028.
     assert paired["ci95"][1] - paired["ci95"][0] == pytest.approx(2 * 1.96 * 0.0282, rel=0.15)
     # Drawn apart, by sqrt((0.35 * 0.65 + 0.5 * 0.5) / 40) / 2 = 0.055: twice that, and zero is inside.
     apart = interval(_found(second, slice(2000, None)) - _found(first, slice(2000)))
@@ -107,7 +107,7 @@ def test_without_a_bootstrap_nothing_is_certain() -> None:
     assert each == {"value": 1, "ci95": None, "certain": False}
 
 
-def test_what_is_undefined_in_one_run_has_no_difference() -> None:
+def test_a_metric_undefined_in_one_run_has_no_difference() -> None:
     nothing_judged_mask = run("none", *[()] * 5)
     each = difference(run("all", *[RIGHT] * 5), nothing_judged_mask)
     assert each["precision"] == {"value": None, "ci95": None, "certain": False}
@@ -126,7 +126,7 @@ def test_names_tell_the_runs_apart() -> None:
         ({"incorrect_as": "incorrect"}, "classes"),
     ],
 )
-def test_what_was_measured_otherwise_is_refused(changed: dict[str, Any], what: str) -> None:
+def test_runs_with_other_labels_or_settings_are_refused(changed: dict[str, Any], what: str) -> None:
     first, other = run("first", RIGHT), replace(run("other", RIGHT), **changed)
     with pytest.raises(ConfigError) as caught:
         compare([first, run("second", RIGHT), other], [0.5], 10)

@@ -117,7 +117,7 @@ def test_the_verdict_is_of_iou_50_and_of_found_faces_where_no_class_is_known() -
 
 
 @pytest.mark.parametrize("figure", COMPARED_METRICS)
-def test_more_mistakes_are_worse(figure: str) -> None:
+def test_more_errors_are_worse(figure: str) -> None:
     more, less = change(0.1, (0.05, 0.15)), change(-0.1, (-0.15, -0.05))
     words = [verdict_of(figure, each) for each in (more, less, change(0.1, (-0.1, 0.3)), change(None, None))]
     is_rate_of_mistakes = figure in ("fpr", "false_per_image")
@@ -145,7 +145,7 @@ def test_the_page_says_it_all(tmp_path: Path) -> None:
     assert page.count('<td class="better">') == page.count('<td class="worse">') == 2 * len(COMPARED_METRICS)
 
 
-def test_without_intervals_nothing_is_said_to_be_certain(tmp_path: Path) -> None:
+def test_without_intervals_no_difference_is_certain(tmp_path: Path) -> None:
     content = replace(comparison(run("more", 0.9, change(0.1, None))), bootstrap=0)
     page = written(content, tmp_path)
     assert "the influence of chance is not known" in text_of(page)
@@ -202,7 +202,7 @@ def test_an_old_page_stays_where_no_new_one_can_be_written(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
-def test_three_runs_fit_side_by_side_whatever_their_figures() -> None:
+def test_three_runs_fit_side_by_side_with_any_metrics() -> None:
     widest = change(-1.0, (-1.0, 1.0))
     lines = printed(comparison(run("n" * 100, 1.0, widest), run("c", 1.0, widest), first="[bold]x")).splitlines()
     assert max(map(len, lines)) <= 80

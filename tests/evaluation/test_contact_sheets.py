@@ -36,7 +36,7 @@ def near(bgr: BgrImage, x: float, y: float, colour: tuple[int, int, int], tolera
 
 @pytest.fixture
 def red_face() -> BgrImage:
-    """A blue picture with a red face at 100 to 140, 80 to 120."""
+    """A blue image with a red face at 100 to 140, 80 to 120."""
     bgr = np.full((200, 300, 3), BLUE, np.uint8)
     bgr[80:120, 100:140] = RED
     return bgr
@@ -75,7 +75,7 @@ def test_boxes_lie_where_the_face_is_at_any_size(scale: float) -> None:
     assert rows.max() == pytest.approx(high, abs=5)
 
 
-def test_the_labelled_box_is_dashed_and_the_judged_one_coloured(red_face: BgrImage) -> None:
+def test_the_labelled_box_is_dashed_and_the_predicted_one_coloured(red_face: BgrImage) -> None:
     tile = face_tile(red_face, mistake(MistakeKind.FALSE_MASK, box(100, 80, 130, 110), box(110, 90, 140, 120)))
     scale = TILE_PX / (40 * 2.2)
     top = round((80 - 56) * scale - 0.5)  # the square begins at 76, 56
@@ -85,7 +85,7 @@ def test_the_labelled_box_is_dashed_and_the_judged_one_coloured(red_face: BgrIma
     assert near(tile, (140 - 76) * scale - 0.5, (105 - 56) * scale, COLOURS_BGR[Label.MASK])
 
 
-def test_what_lies_outside_of_the_image_is_grey(red_face: BgrImage) -> None:
+def test_outside_the_image_a_tile_is_grey(red_face: BgrImage) -> None:
     tile = face_tile(red_face, mistake(MistakeKind.MISSED, box(0, 0, 40, 40), None))
     assert near(tile, 20, 120, GREY)
     assert near(tile, 120, 20, GREY)
@@ -119,7 +119,7 @@ def test_the_worst_come_first_and_each_image_is_read_once(red_face: BgrImage) ->
     assert place(5)[1] > place(0)[1] + TILE_PX
 
 
-def test_an_unreadable_image_is_said_to_be_one() -> None:
+def test_the_tile_of_an_unreadable_image_has_a_message() -> None:
     def read(name: str) -> BgrImage:
         raise SourceError("gone")
 
@@ -139,7 +139,7 @@ def test_a_sheet_for_each_kind_that_occurs(tmp_path: Path) -> None:
     assert read_image(str(written[MistakeKind.FALSE_MASK])).shape[1] == 5 * TILE_PX + 6 * 10
 
 
-def test_captions_say_what_was_labelled_and_judged() -> None:
+def test_captions_have_the_labelled_and_the_predicted_class() -> None:
     both = mistake(MistakeKind.FALSE_MASK, box(0, 0, 34, 50), box(0, 0, 30, 50))
     assert caption(both) == ("a.jpg", "labelled no mask, classified mask 98%", "score 0.99, 34 px")
     assert caption(mistake(MistakeKind.MISSED, box(0, 0, 34, 50), None))[1:] == ("labelled no mask, not found", "34 px")

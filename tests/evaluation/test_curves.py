@@ -103,7 +103,7 @@ def test_groups_of_names() -> None:
     assert scored(FOUR, ()).metrics.to_json()["groups"] == {}
 
 
-def test_mistakes_come_worst_first_and_as_csv() -> None:
+def test_errors_come_worst_first_and_as_csv() -> None:
     labelled = (*FOUR, face((0, 50, 20, 70)), face((30, 50, 90, 95)))
     predicted = (found(A, BARE, confidence=0.7), found(B, BARE, confidence=0.9), found(C, confidence=0.99), found(FAR, score=0.6))
     made = scored(labelled, predicted)

@@ -24,7 +24,7 @@ def test_undefined_is_null() -> None:
     assert rows["eval_metrics"][0] == [0.05, None, None, None, None, None]
 
 
-def test_published_figures_follow_from_the_published_counts() -> None:
+def test_published_metrics_follow_from_the_published_counts() -> None:
     at_30 = PUBLISHED["0.30"]
     figures = tuple(at_30.ratios[name] for name in ("accuracy", "precision", "recall", "f1", "fpr"))
     assert figures == pytest.approx((2127 / 2184, 1267 / 1321, 1267 / 1270, 2534 / 2591, 54 / 914))

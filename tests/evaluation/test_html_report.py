@@ -23,7 +23,7 @@ HOSTILE = "<script>throw 'escaped'</script>\"'&.jpg"
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report of everything, one picture of which has a name that is a script."""
+    """A report with all parts; one image has a name that is a script."""
     folder = tmp_path_factory.mktemp("full")
     metrics, first, *others = full_metrics(), *mistakes()
     every = [replace(first, name=HOSTILE), *others]
@@ -75,7 +75,7 @@ def test_the_first_screen_is_in_plain_words(full: Path) -> None:
         "2.5% 14 of 560 faces without a mask",
         "1.9% 12 of 640 faces with a mask",
         "5.2% 62 of 1,200 faces",
-        "10.6 33 in 310 images",
+        "10.6 per 100 images (33 in 310 images)",
     ):
         assert tile in words
     assert "310 images with 1,240 labelled faces" in words
@@ -95,7 +95,7 @@ def test_warnings_come_only_where_they_are_due() -> None:
     assert "No interval" not in many
 
 
-def test_shares_add_up_and_no_mistake_is_rounded_away() -> None:
+def test_shares_add_up_and_no_error_is_rounded_to_zero() -> None:
     assert shares_of([1095, 26, 17, 62], 100) == [91, 2, 2, 5]
     assert shares_of([1, 1, 1], 100) == [34, 33, 33]
     metrics = full_metrics()
@@ -157,7 +157,7 @@ def test_what_is_undefined_is_a_dash(poor: Path) -> None:
     assert 'id="keypoints"' not in page
 
 
-def test_at_most_500_mistakes_and_some_of_each_kind(tmp_path: Path) -> None:
+def test_at_most_500_errors_and_some_of_each_kind(tmp_path: Path) -> None:
     first, *_, last = mistakes()
     write_report(full_metrics(), [first] * 700 + [last] * 3, {}, {}, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -187,7 +187,7 @@ def test_chromium_would_complain(full: Path, browse: Browse, tmp_path: Path) -> 
     assert any("none.png" in line for line in complaints)
 
 
-def test_tables_sort_and_mistakes_are_filtered(full: Path, browse: Browse, tmp_path: Path) -> None:
+def test_tables_sort_and_errors_are_filtered(full: Path, browse: Browse, tmp_path: Path) -> None:
     body = """<pre id="seen"></pre><script>
       const report = {}, table = document.querySelector("#iou table"), list = document.querySelector("#mistakes-table");
       const column = (table, index) => [...table.tBodies[0].rows].map(row => row.cells[index].dataset.sort);

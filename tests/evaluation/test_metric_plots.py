@@ -50,7 +50,7 @@ def test_the_matrix_shows_counts_and_shares_of_rows(metrics: Metrics) -> None:
     assert [axes.get_xlabel(), axes.get_ylabel()] == ["classified as", "labelled as"]
 
 
-def test_lines_are_the_figures_and_undefined_ones_are_gaps(metrics: Metrics) -> None:
+def test_lines_are_the_metrics_and_undefined_ones_are_gaps(metrics: Metrics) -> None:
     figure = metrics_vs_iou(metrics)
     assert figure is not None
     left, right = figure.axes
@@ -73,6 +73,6 @@ def test_missed_and_false_faces_beside_the_pairs(metrics: Metrics) -> None:
     assert lines == [14, 12, 67, 33]
 
 
-def test_what_cannot_be_written_is_one_line(metrics: Metrics, tmp_path: Path) -> None:
+def test_a_plot_that_cannot_be_written_is_one_line(metrics: Metrics, tmp_path: Path) -> None:
     with pytest.raises(SinkError, match=r"confusion_matrix_iou_0\.05\.png: cannot be written: No such file"):
         write_plots(metrics, tmp_path / "none")

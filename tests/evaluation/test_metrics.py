@@ -39,7 +39,7 @@ def test_the_papers_own_counts_give_the_papers_own_metrics() -> None:
     assert metrics.fpr == pytest.approx(54 / 914, abs=1e-6)
 
 
-def test_the_bootstrap_draws_whole_images() -> None:
+def test_the_bootstrap_draws_complete_images() -> None:
     draws = draw_images(50, 300)
     assert draws.shape == (300, 50)
     assert (draws.sum(1) == 50).all()

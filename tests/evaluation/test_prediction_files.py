@@ -69,7 +69,7 @@ def test_coco_results_with_names_of_files_and_given_categories(tmp_path: Path) -
     found = read(tmp_path, results, categories={5: "No-Mask", 1: "mask"})
     assert found.by_image["a/one.jpg"].faces[0].label is Label.NO_MASK
     assert found.by_image["b/two.jpg"].faces[0].label is Label.MASK
-    assert found.strangers == ("two",)  # of two pictures: it is not guessed which
+    assert found.strangers == ("two",)  # two images have this name
 
 
 @pytest.mark.parametrize("write", [str, float])
@@ -90,7 +90,7 @@ def test_a_category_that_is_ambiguous_beside_others_is_asked_about(tmp_path: Pat
     assert found.by_image["a/one.jpg"].faces[0].label is Label.UNKNOWN
 
 
-def test_what_is_to_be_ignored_is_left_out(tmp_path: Path) -> None:
+def test_ignored_categories_are_left_out(tmp_path: Path) -> None:
     found = read(tmp_path, [result(), result(category_id=3)], COCO_SET, {3: "ignore"})
     assert len(found.by_image["a/one.jpg"].faces) == 1
 
@@ -123,14 +123,14 @@ def test_no_result_at_all_is_a_result(tmp_path: Path) -> None:
         ('{"file": "x.jpg", "faces": []}', "none of its images, such as x.jpg, has labels"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, content: object, said: str) -> None:
+def test_errors_are_one_line(tmp_path: Path, content: object, said: str) -> None:
     with pytest.raises(ConfigError, match=said) as caught:
         read(tmp_path, content, COCO_SET)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
 
 
-def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="none: cannot be read: No such file"):
         read_predictions(tmp_path / "none", SET, MEANINGS, {})
     (tmp_path / "binary").write_bytes(b"\xff\x00")

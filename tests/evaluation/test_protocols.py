@@ -48,7 +48,7 @@ def test_a_missed_face_and_a_false_face_are_invisible_to_the_paper() -> None:
 def test_every_overlapping_pair_counts_for_the_paper() -> None:
     close = (10, 0, 50, 40)  # IoU 0.6 with A
     paper = scored((face(A), face(close, BARE)), (found(A), found(close, BARE))).metrics.to_json()["paper"]
-    # each label with each prediction: two right, one bare face with a mask, one masked face without
+    # each label with each prediction: two right, one no mask as mask, one mask as no mask
     assert [paper["0.50"][name] for name in ("tp", "fn", "fp", "tn")] == [1, 1, 1, 1]
     assert [paper["0.65"][name] for name in ("tp", "fn", "fp", "tn")] == [1, 0, 0, 1]
 
@@ -69,7 +69,7 @@ def test_the_higher_score_chooses_first_and_takes_what_it_overlaps_most() -> Non
     assert both["one_to_one"]["0.50"]["end_to_end_accuracy"] == 1
 
 
-def test_what_is_below_the_operating_threshold_does_not_count() -> None:
+def test_scores_below_the_operating_threshold_do_not_count() -> None:
     metrics = scored((face(A),), (found(A, score=0.49), found(B, score=0.51))).metrics.to_json()
     assert (metrics["one_to_one"]["0.50"]["found"], metrics["one_to_one"]["0.50"]["false_faces"]) == (0, 1)
     points = {point["min_score"]: point for point in metrics["operating_points"]}
@@ -90,7 +90,7 @@ def test_faces_to_ignore_are_neither_right_nor_wrong() -> None:
 def test_a_face_of_unknown_class_counts_as_found_and_for_no_accuracy() -> None:
     ours = scored((face(A, UNKNOWN), face(B, BARE)), (found(A), found(B, BARE))).metrics.to_json()["one_to_one"]["0.50"]
     assert (ours["labelled"], ours["known_class"], ours["found"], ours["end_to_end_accuracy"]) == (2, 1, 1, 1)
-    assert (ours["precision"], ours["specificity"]) == (None, 1)  # nothing of known class was judged a mask
+    assert (ours["precision"], ours["specificity"]) == (None, 1)  # no face of known class was classified as mask
 
 
 def test_an_answer_of_unknown_is_found_and_not_right() -> None:
@@ -128,7 +128,7 @@ def test_images_without_faces_count_for_false_faces() -> None:
     assert (ours["pictures"], ours["false_per_image"], ours["found"]) == (3, pytest.approx(1 / 3, abs=1e-6), 1)
 
 
-def test_without_any_label_or_prediction_figures_are_null() -> None:
+def test_without_labels_and_predictions_metrics_are_null() -> None:
     metrics = scored((), ()).metrics.to_json()
     ours = metrics["one_to_one"]["0.50"]
     assert [ours[name] for name in ("found", "precision", "f1", "end_to_end_accuracy")] == [None] * 4

@@ -1,4 +1,4 @@
-"""Whatever is labelled and predicted, figures are shares or not defined, counts add up, and nothing is NaN."""
+"""For any labels and predictions, metrics are fractions or not defined, counts add up, and nothing is NaN."""
 
 import json
 from dataclasses import replace
@@ -50,7 +50,7 @@ EDGES = st.sampled_from([0.0, 10.0, 10.5, 20.0, 40.0, 41.0, 60.0, 100.0])
 
 @st.composite
 def boxes(draw: st.DrawFn, least_px: float = 0.0) -> tuple[float, float, float, float]:
-    """A box that may lie beyond the picture and have no area."""
+    """A box that may be outside the image and have no area."""
     x, y, width, height = (draw(EDGES) for _ in range(4))
     return x, y, x + max(width, least_px), y + max(height, least_px)
 
@@ -106,7 +106,7 @@ def scored(images: list[tuple[list[LabelledFace], list[Prediction]]], settings: 
     ],
     settings=FEW_DRAWS,
 )
-def test_figures_are_shares_or_not_defined(
+def test_metrics_are_fractions_or_not_defined(
     images: list[tuple[list[LabelledFace], list[Prediction]]], settings: ScoreSettings
 ) -> None:
     metrics, csv = scored(images, settings)
@@ -132,7 +132,7 @@ def test_figures_are_shares_or_not_defined(
 def test_the_order_in_files_makes_no_difference(
     images: list[tuple[list[LabelledFace], list[Prediction]]], data: st.DataObject
 ) -> None:
-    """Where no two predictions of a picture have the same score."""
+    """If no two predictions of an image have the same score."""
     unequal = [(labelled, list({each.score: each for each in found}.values())) for labelled, found in images]
     mixed = [(labelled, data.draw(st.permutations(found))) for labelled, found in unequal]
     assert scored(mixed, FEW_DRAWS) == scored(unequal, FEW_DRAWS)
@@ -147,7 +147,7 @@ def test_the_order_in_files_makes_no_difference(
     ),
     data=st.data(),
 )
-def test_who_is_always_right_has_full_marks(images: list[list[tuple[int, int]]], data: st.DataObject) -> None:
+def test_a_perfect_system_has_perfect_metrics(images: list[list[tuple[int, int]]], data: st.DataObject) -> None:
     both = []
     for places in images:
         worn = [data.draw(st.sampled_from([Label.MASK, Label.NO_MASK])) for _ in places]

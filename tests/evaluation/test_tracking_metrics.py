@@ -63,6 +63,6 @@ def test_switches_answers_and_ids_are_counted() -> None:
     json.dumps(found.to_json())
 
 
-def test_nobody_is_measured_as_nobody() -> None:
+def test_no_results_have_no_switches() -> None:
     found = measure([], [])
     assert found.to_json()["raw_switches_per_min"] == 0.0

@@ -61,7 +61,7 @@ def by_label(faces: tuple[Face, ...]) -> dict[Label, list[float]]:
     [(WIDE, WIDE_RED, WIDE_BLUE), (TALL, TALL_RED, TALL_BLUE)],
     ids=["wide", "tall"],
 )
-def test_boxes_are_pixels_of_the_image_and_classes_mean_what_they_say(
+def test_boxes_are_pixels_of_the_image_and_classes_become_labels(
     analyzer: YoloAnalyzer, image: BgrImage, red: tuple[int, ...], blue: tuple[int, ...]
 ) -> None:
     found = by_label(faces_of(analyzer, image))
@@ -127,7 +127,7 @@ def test_the_most_certain_faces_are_kept(weights: Path, analyzer: YoloAnalyzer) 
         ("ignore", "no_mask", {Label.NO_MASK}),
     ],
 )
-def test_what_classes_mean(weights: Path, meaning: str, incorrect_as: str, labels: set[Label]) -> None:
+def test_meanings_of_classes(weights: Path, meaning: str, incorrect_as: str, labels: set[Label]) -> None:
     meanings = {"with-mask": meaning, "without mask": "no_mask"}
     faces = faces_of(load(weights, meanings=meanings, incorrect_as=incorrect_as), WIDE)
     assert len(faces) == (1 if meaning == "ignore" else 2)
@@ -144,9 +144,9 @@ def test_classes_to_be_ignored_take_no_place(weights: Path, analyzer: YoloAnalyz
     ]
 
 
-def test_a_class_of_unknown_meaning_is_said(weights: Path) -> None:
+def test_a_class_of_unknown_meaning_is_refused(weights: Path) -> None:
     with pytest.raises(
-        ConfigError, match=r"classes without_mask mean is not known; .* --set evaluation\.labels\.without_mask=mask"
+        ConfigError, match=r"the meaning of its classes without_mask is not known; .* --set evaluation\.labels\.without_mask=mask"
     ):
         load(weights, meanings={"with_mask": "mask"})
 
@@ -175,7 +175,7 @@ def test_a_model_of_another_task_is_refused(tmp_path: Path) -> None:
         load(tmp_path / "classifier.pt")
 
 
-def test_a_missing_file_is_said_and_not_looked_for(folder: Path) -> None:
+def test_a_missing_file_is_named_and_not_downloaded(folder: Path) -> None:
     for name in ("yolo11n.pt", "https://example.org/yolo11n.pt"):
         with pytest.raises(WeightsError, match=f"^{name}: no such weights file"):
             load(name)
@@ -205,7 +205,7 @@ class Malicious:
     ],
     ids=["empty", "text", "half", "state dict", "a list", "another module", "malicious"],
 )
-def test_what_is_no_plain_checkpoint_is_refused_in_one_line(
+def test_other_files_are_refused_in_one_line(
     weights: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], spoil: Callable[[Path], Any]
 ) -> None:
     path = tmp_path / "spoilt.pt"
@@ -213,7 +213,7 @@ def test_what_is_no_plain_checkpoint_is_refused_in_one_line(
     spoil(path)
     with pytest.raises(WeightsError) as caught:
         load(path)
-    assert str(caught.value).startswith(f"{path}: damaged, or no plain Ultralytics model (")
+    assert str(caught.value).startswith(f"{path}: damaged, or not a plain Ultralytics model (")
     assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
     assert [file.name for file in tmp_path.iterdir()] == ["spoilt.pt"]

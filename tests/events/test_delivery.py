@@ -1,4 +1,4 @@
-"""Records reach real receivers, whatever happens to those in between."""
+"""Records reach real receivers through failures of receiver, disk and program."""
 
 import hmac
 import json
@@ -23,7 +23,7 @@ from maskstream.events.webhook import Webhook
 from maskstream.types import Label
 from tests.clocks import HastyClock, WaitingClock
 from tests.conftest import ROOT
-from tests.events.test_receiver_queue import disk
+from tests.events.test_receiver_queue import set_disk
 from tests.receivers import free_port, wait_until, web_receiver
 from tests.slowness import promised
 
@@ -33,7 +33,20 @@ NOW = Timestamp(10, 0.4, None)
 def event(number: int, phase: Phase = Phase.START, sequence: int = 0, source_id: str = "door") -> MaskEvent:
     best = Observation(NOW, 0.97, np.array([1, 2, 30, 40], np.float32), b"\xff\xd8jpeg")
     cause = "mask" if phase is Phase.END else None
-    return MaskEvent(f"e{number}", sequence, phase, Label.NO_MASK, source_id, number, None, NOW, NOW, 0.99, best, cause)
+    return MaskEvent(
+        event_id=f"e{number}",
+        sequence=sequence,
+        phase=phase,
+        label=Label.NO_MASK,
+        source_id=source_id,
+        person=number,
+        zone=None,
+        began=NOW,
+        last=NOW,
+        confidence=0.99,
+        best=best,
+        cause=cause,
+    )
 
 
 @contextmanager
@@ -73,7 +86,7 @@ def test_a_secret_signs_what_is_posted(tmp_path: Path) -> None:
     assert posts.headers[0]["X-Maskstream-Signature"] == f"sha256={signature}"
 
 
-def test_what_is_refused_for_now_is_posted_again(tmp_path: Path, said: list[str]) -> None:
+def test_a_record_that_is_refused_temporarily_is_posted_again(tmp_path: Path, said: list[str]) -> None:
     with web_receiver() as posts, delivery(tmp_path, posts.url, clock=HastyClock(20)) as sent:
         posts.answers += [503, 302, 429]
         sent.take([event(1), event(2)])
@@ -85,16 +98,16 @@ def test_what_is_refused_for_now_is_posted_again(tmp_path: Path, said: list[str]
     assert not any("secret-path" in line for line in said)
 
 
-def test_what_is_refused_for_good_is_given_up_and_said(tmp_path: Path, said: list[str]) -> None:
+def test_a_record_that_is_refused_finally_is_discarded_and_logged(tmp_path: Path, said: list[str]) -> None:
     with web_receiver() as posts, delivery(tmp_path, posts.url) as sent:
         posts.answers += [422]
         sent.take([event(1), event(2)])
         wait_until(lambda: len(posts.bodies) == 1)
     assert keys(posts.records) == ["e2-0"]
-    assert any("record e1-0 is given up: it answers 422" in line for line in said)
+    assert any("record e1-0 is discarded: it answers 422" in line for line in said)
 
 
-def test_a_receiver_that_is_down_misses_nothing(tmp_path: Path) -> None:
+def test_a_receiver_that_was_down_gets_all_records(tmp_path: Path) -> None:
     """For 30 s it is down in `tests/end_to_end/test_people.py`."""
     port, clock = free_port(), WaitingClock(20)
     with delivery(tmp_path, f"http://127.0.0.1:{port}/hook", clock=clock) as sent:
@@ -109,7 +122,7 @@ def test_a_receiver_that_is_down_misses_nothing(tmp_path: Path) -> None:
     assert clock.waits_s[:5] == [pytest.approx(2**attempt, rel=0.2) for attempt in range(5)]
 
 
-def test_a_slow_receiver_slows_nobody(tmp_path: Path) -> None:
+def test_a_slow_receiver_does_not_slow_the_stream(tmp_path: Path) -> None:
     with web_receiver() as posts:
         posts.delay_s = 2.0
         with delivery(tmp_path, posts.url) as sent, promised(5):
@@ -121,7 +134,7 @@ def test_a_slow_receiver_slows_nobody(tmp_path: Path) -> None:
             wait_until(lambda: {f"e{number}-0" for number in range(50)} <= set(keys(posts.records)))
 
 
-def test_what_an_earlier_run_left_is_delivered_and_its_events_end(tmp_path: Path, said: list[str]) -> None:
+def test_records_of_an_earlier_run_are_delivered_and_its_events_end(tmp_path: Path, said: list[str]) -> None:
     port = free_port()
     with delivery(tmp_path, f"http://127.0.0.1:{port}/hook/secret-path") as sent:
         sent.take([event(1), event(2), event(2, Phase.END, 1), event(3, Phase.START), event(3, Phase.UPDATE, 1)])
@@ -137,7 +150,7 @@ def test_what_an_earlier_run_left_is_delivered_and_its_events_end(tmp_path: Path
     assert keys(later.records) == ["e9-0"]
 
 
-def test_a_full_queue_loses_the_oldest_and_tells_both_sides(tmp_path: Path, said: list[str]) -> None:
+def test_a_full_queue_drops_the_oldest_and_reports_it(tmp_path: Path, said: list[str]) -> None:
     port = free_port()
     size = len(json.dumps({"x": 1}))
     assert size < 100
@@ -148,34 +161,34 @@ def test_a_full_queue_loses_the_oldest_and_tells_both_sides(tmp_path: Path, said
         with web_receiver(port) as posts:
             wait_until(lambda: "e29-0" in keys(posts.records))
     kinds = [record["type"] for record in posts.records]
-    assert kinds == sorted(kinds, reverse=True)  # what is lost is told before what is left
+    assert kinds == sorted(kinds, reverse=True)  # lost records are reported before the remaining ones
     lost = sum(record["records"] for record in posts.records if record["type"] == "lost")
     assert keys(posts.records) == [f"e{number}-0" for number in range(lost, 30)]
     assert 0 < lost < 30
 
 
 @pytest.mark.parametrize("url", ["ftp://host/x", "host/path", "http://", "", "mqtt://host"])
-def test_what_is_no_address_is_refused(url: str) -> None:
+def test_an_invalid_address_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match=r"events\.webhooks"):
         Webhook(url, None)
 
 
-class Clumsy(Webhook):
-    """Makes mistakes that nobody has foreseen."""
+class FailingWebhook(Webhook):
+    """Raises an unexpected error three times."""
 
-    mistakes = 3
+    failures = 3
 
     def send(self, message: QueuedMessage) -> None:
-        if self.mistakes:
-            self.mistakes -= 1
+        if self.failures:
+            self.failures -= 1
             raise ZeroDivisionError("https://host/secret-path")
         super().send(message)
 
 
-def test_a_mistake_that_nobody_has_foreseen_is_said_and_delivery_goes_on(tmp_path: Path, said: list[str]) -> None:
+def test_an_unexpected_error_is_logged_and_delivery_continues(tmp_path: Path, said: list[str]) -> None:
     with web_receiver() as posts:
         outbox = Outbox(str(tmp_path / "events.db"), 1_000_000)
-        sent = Delivery(Clumsy(posts.url, None), outbox, HastyClock(20))
+        sent = Delivery(FailingWebhook(posts.url, None), outbox, HastyClock(20))
         sent.take([event(1), event(2)])
         wait_until(lambda: len(posts.bodies) == 2)
         sent.close()
@@ -186,34 +199,34 @@ def test_a_mistake_that_nobody_has_foreseen_is_said_and_delivery_goes_on(tmp_pat
     assert not any("secret-path" in line for line in said)
 
 
-def test_a_disk_that_takes_nothing_for_a_while_ends_no_delivery(tmp_path: Path, said: list[str]) -> None:
+def test_delivery_continues_while_the_disk_accepts_nothing(tmp_path: Path, said: list[str]) -> None:
     port = free_port()
     outbox = Outbox(str(tmp_path / "events.db"), 1_000_000)
     sent = Delivery(Webhook(f"http://127.0.0.1:{port}/hook/secret-path", None), outbox, HastyClock(20))
     sent.take([event(1)])
-    disk(outbox, takes=False)
+    set_disk(outbox, is_writable=False)
     sent.take([event(2)])
     assert "webhook at 127.0.0.1: 2 events wait: " in sent.health()
-    assert "events cannot be kept: attempt to write a readonly database; make room" in sent.health()
+    assert "events cannot be stored: attempt to write a readonly database; make room" in sent.health()
     with web_receiver(port) as posts:
         wait_until(lambda: len(posts.bodies) == 2)
         sent.take([event(3)])
         wait_until(lambda: len(posts.bodies) == 3)
-        disk(outbox, takes=True)
+        set_disk(outbox, is_writable=True)
         sent.take([event(4)])
         wait_until(lambda: len(posts.bodies) == 4 and sent.health() == "")
         sent.close()
     assert keys(posts.records) == [f"e{number}-0" for number in (1, 2, 3, 4)]
-    assert sum("until then they are kept in memory" in line for line in said) == 1
+    assert sum("until then events are kept in memory" in line for line in said) == 1
     assert any("the queue is on disk again" in line for line in said)
     with web_receiver(port) as later, delivery(tmp_path, later.url) as sent:
         sent.take([event(5)])
         wait_until(lambda: "e5-0" in keys(later.records))
-    assert sorted(keys(later.records)) == ["e1-1", "e2-1", "e3-1", "e4-1", "e5-0"]  # that they go on was kept, too
+    assert sorted(keys(later.records)) == ["e1-1", "e2-1", "e3-1", "e4-1", "e5-0"]  # their open events were stored, too
 
 
-def test_a_slow_end_blames_no_disk(tmp_path: Path, said: list[str]) -> None:
-    """The answer comes after everything was closed."""
+def test_a_late_answer_at_the_end_is_not_reported_as_a_full_disk(tmp_path: Path, said: list[str]) -> None:
+    """The answer arrives after `close`."""
     with web_receiver() as posts:
         posts.delay_s = 1.5
         with delivery(tmp_path, posts.url) as sent:
@@ -224,8 +237,8 @@ def test_a_slow_end_blames_no_disk(tmp_path: Path, said: list[str]) -> None:
     assert any("1 records wait in" in line for line in said)
 
 
-class Choosy(Webhook):
-    """Takes no counts, and nothing of the camera `door`."""
+class RefusingWebhook(Webhook):
+    """Refuses counts, and all records of the camera `door`."""
 
     refusing = True
 
@@ -235,9 +248,9 @@ class Choosy(Webhook):
         super().send(message)
 
 
-def test_what_is_refused_of_one_camera_holds_back_no_other_and_is_kept(tmp_path: Path, said: list[str]) -> None:
+def test_a_refused_camera_does_not_delay_others_and_its_records_are_kept(tmp_path: Path, said: list[str]) -> None:
     with web_receiver() as posts:
-        transport = Choosy(posts.url, None)
+        transport = RefusingWebhook(posts.url, None)
         sent = Delivery(transport, Outbox(str(tmp_path / "events.db"), 1_000_000), HastyClock(20))
         counts = MinuteCounts("lab", NOW, NOW, dict.fromkeys(Label, 1), dict.fromkeys(Label, 2.0))
         sent.take([event(1), counts, event(2, source_id="lab"), event(3)])
@@ -251,20 +264,20 @@ def test_what_is_refused_of_one_camera_holds_back_no_other_and_is_kept(tmp_path:
         sent.close()
     assert keys(posts.records[:2]) == ["e2-0", "e4-0"]
     assert [key for key in keys(posts.records) if key in ("e1-0", "e3-0")] == ["e1-0", "e3-0"]
-    assert sum("no events of door, please; kept, and tried again" in line for line in said) == 1
+    assert sum("no events of door, please; the records are kept, trying again" in line for line in said) == 1
 
 
 @pytest.mark.slow
-def test_the_number_of_lost_records_is_told_as_one_record_however_often(tmp_path: Path) -> None:
+def test_the_number_of_lost_records_is_retried_as_the_same_record(tmp_path: Path) -> None:
     with web_receiver() as posts, delivery(tmp_path, posts.url, limit=1000, clock=HastyClock(20)) as sent:
         posts.answers += [503] * 9
         for number in range(9):
             sent.take([event(number)])
         wait_until(lambda: "e8-0" in keys(posts.records))
-    told = [record for record in posts.records if record["type"] == "lost"]
-    assert sum(record["records"] for record in told) + len(keys(posts.records)) == 9
+    reported = [record for record in posts.records if record["type"] == "lost"]
+    assert sum(record["records"] for record in reported) + len(keys(posts.records)) == 9
     again = [header for header in posts.asked if header["webhook-id"].startswith("lost-")]
-    assert len({header["webhook-id"] for header in again}) == len(told) < len(again)
+    assert len({header["webhook-id"] for header in again}) == len(reported) < len(again)
 
 
 def test_closing_twice_is_closing_once(tmp_path: Path) -> None:
@@ -273,7 +286,7 @@ def test_closing_twice_is_closing_once(tmp_path: Path) -> None:
         sent.close()
 
 
-def test_posts_are_signed_as_standard_webhooks_and_the_example_in_the_documentation_checks_them(tmp_path: Path) -> None:
+def test_the_example_in_the_documentation_verifies_standard_webhooks_signatures(tmp_path: Path) -> None:
     secret, now_s = "whsec_" + b64encode(b"between us, 24 bytes or so").decode(), [1_800_000_000.0]
     with web_receiver() as posts:
         posts.answers.append(503)
@@ -303,12 +316,12 @@ def test_a_secret_of_any_form_signs_with_its_own_bytes(tmp_path: Path) -> None:
     given = posts.headers[0]
     signed = f"{given['webhook-id']}.{given['webhook-timestamp']}.".encode() + posts.bodies[0]
     assert given["webhook-signature"] == "v1," + b64encode(hmac.digest(b"s3cret", signed, "sha256")).decode()
-    with pytest.raises(ConfigError, match="whsec_ in a secret is no base64"):
+    with pytest.raises(ConfigError, match="whsec_ in secret is not base64"):
         Webhook(posts.url, "whsec_#")
 
 
 def documented(beginning: str) -> str:
-    """Return the block of code in the documentation that holds a line with this beginning."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "people.md").read_text(), re.DOTALL)
+    """Return the code block in the documentation with this text."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "events.md").read_text(), re.DOTALL)
     (block,) = [block for block in blocks if beginning in block]
     return str(block)

@@ -1,4 +1,4 @@
-"""In whatever order faces, clocks and removals come in, events are told as receivers rely on it."""
+"""Events are consistent for every order of faces, clocks, states and removals."""
 
 import json
 from collections import defaultdict
@@ -38,7 +38,7 @@ BOXES = st.lists(any_number(st.floats(-50, 700)), min_size=4, max_size=4)
 
 @st.composite
 def faces(draw: st.DrawFn) -> tuple[Face, ...]:
-    """Some of three people in any order, and somebody without a number; now and then with numbers that are none."""
+    """Some of three people in any order, and a person without a number; sometimes with NaN."""
     found = []
     for number in draw(st.lists(st.sampled_from([1, 2, 3, None]), unique=True)):
         own, steady = draw(st.sampled_from(Label)), draw(st.none() | st.sampled_from(Label))
@@ -57,24 +57,24 @@ def faces(draw: st.DrawFn) -> tuple[Face, ...]:
 
 
 class Receiver:
-    """Remembers what it is told."""
+    """Keeps what it takes."""
 
     def __init__(self) -> None:
-        self.told: list[EventOrCounts] = []
+        self.taken: list[EventOrCounts] = []
 
-    def take(self, happenings: Sequence[EventOrCounts]) -> None:
-        assert happenings
-        self.told += happenings
+    def take(self, items: Sequence[EventOrCounts]) -> None:
+        assert items
+        self.taken += items
 
     def state_changed(self, change: StateChange) -> None:
-        """What it is told of people is asked for here."""
+        """Not checked here."""
 
     def close(self) -> None:
         """Nothing to finish."""
 
 
-class BookMachine(RuleBasedStateMachine):
-    """Two sources, and two receivers that read the same book, as in a run."""
+class DetectorMachine(RuleBasedStateMachine):
+    """Two sources, and two receivers that share one detector, as in a run."""
 
     @initialize(rules=RULES, has_clock=st.booleans())
     def begin(self, rules: int, has_clock: bool) -> None:
@@ -107,7 +107,7 @@ class BookMachine(RuleBasedStateMachine):
         spells=st.lists(st.tuples(st.sampled_from(Label), st.sampled_from([0.1, 0.1, 0.0, -0.1])), min_size=1, max_size=3),
     )
     def stay(self, source_id: str, spells: list[tuple[Label, float]]) -> None:
-        """One person stays for a while, which makes for events, while the clock goes on, stands still or runs back."""
+        """One person stays, which gives events, while the clock continues, stops or runs back."""
         for label, step_s in spells:
             for _ in range(12):
                 self.see(source_id, step_s, (person(1, label),), analysed=True)
@@ -132,16 +132,16 @@ class BookMachine(RuleBasedStateMachine):
         self.settings.set(source_id, CONFIGS[rules])
 
     @invariant()
-    def everybody_is_told_the_same_and_it_makes_sense(self) -> None:
+    def both_receivers_get_the_same_consistent_records(self) -> None:
         first, second = self.receivers
-        assert [id(each) for each in first.told] == [id(each) for each in second.told]
-        for happening in first.told[self.checked :]:
-            json.dumps(event_record(happening), allow_nan=False)
-            if isinstance(happening, MaskEvent):
-                self._check_event(happening)
+        assert [id(each) for each in first.taken] == [id(each) for each in second.taken]
+        for item in first.taken[self.checked :]:
+            json.dumps(event_record(item), allow_nan=False)
+            if isinstance(item, MaskEvent):
+                self._check_event(item)
             else:
-                self._check_counts(happening)
-        self.checked = len(first.told)
+                self._check_counts(item)
+        self.checked = len(first.taken)
 
     def _check_event(self, event: MaskEvent) -> None:
         who = (event.source_id, event.person)
@@ -167,11 +167,11 @@ class BookMachine(RuleBasedStateMachine):
         assert sum(counts.people.values()) <= 4
 
     def teardown(self) -> None:
-        """What has begun has ended once all is over."""
+        """Each event that has begun has ended after `close`."""
         for sink in self.sinks:
             sink.close()
-        self.everybody_is_told_the_same_and_it_makes_sense()
+        self.both_receivers_get_the_same_consistent_records()
         assert self.open == {}
 
 
-TestBook = BookMachine.TestCase
+TestDetector = DetectorMachine.TestCase

@@ -1,4 +1,4 @@
-"""A real broker."""
+"""Publish to a real broker."""
 
 import subprocess
 import threading
@@ -14,7 +14,7 @@ import pytest
 from maskstream.errors import ConfigError
 from maskstream.events.delivery import Delivery
 from maskstream.events.mqtt import Mqtt
-from maskstream.events.mqtt_connection import topic_level
+from maskstream.events.mqtt_broker import topic_level
 from maskstream.events.outbox import Outbox
 from maskstream.events.types import MinuteCounts, Phase
 from maskstream.stream.states import SourceState, StateChange
@@ -62,7 +62,7 @@ def test_events_counts_and_states_are_published(tmp_path: Path, mosquitto: str) 
     assert not any(retained for topic, _, retained in heard.messages if topic != STATUS)
 
 
-def test_who_comes_later_learns_the_state(tmp_path: Path, mosquitto: str) -> None:
+def test_a_later_subscriber_gets_the_state(tmp_path: Path, mosquitto: str) -> None:
     port = free_port()
     with broker(mosquitto, tmp_path, port), delivery(tmp_path, port) as sent:
         sent.state_changed(change(SourceState.ONLINE))
@@ -75,8 +75,8 @@ def test_who_comes_later_learns_the_state(tmp_path: Path, mosquitto: str) -> Non
 
 
 @pytest.mark.slow
-def test_a_broker_that_is_down_misses_nothing(tmp_path: Path, mosquitto: str) -> None:
-    """It is killed twice, once with the program connected, and stays away for a while."""
+def test_a_broker_that_was_down_gets_all_events(tmp_path: Path, mosquitto: str) -> None:
+    """It is killed twice, once while the program is connected, and is down for 2 s."""
     port = free_port()
     number = 0
     with broker(mosquitto, tmp_path, port) as first, subscriber(port) as heard, delivery(tmp_path, port) as sent:
@@ -118,12 +118,12 @@ def test_users_and_passwords(tmp_path: Path, mosquitto: str, said: list[str]) ->
 
 
 @pytest.mark.parametrize("url", ["http://host", "host:1883", "mqtt://", "mqtt://host:port", "mqtt://host/topic"])
-def test_what_is_no_broker_is_refused(url: str) -> None:
+def test_an_invalid_broker_address_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match=r"events\.mqtt"):
         Mqtt(url)
 
 
-def test_names_of_cameras_are_one_level_of_a_topic() -> None:
+def test_the_name_of_a_camera_is_one_topic_level() -> None:
     names = ["door", "a/b", "a%2Fb", "a+b", "#", "küche 1", "nul\0"]
     levels = [topic_level(name) for name in names]
     assert levels == ["door", "a%2Fb", "a%252Fb", "a%2Bb", "%23", "küche 1", "nul%00"]
@@ -136,8 +136,8 @@ def acl(folder: Path, *rules: str) -> str:
     return f"acl_file {path}"
 
 
-def test_what_the_broker_refuses_is_kept_and_said(tmp_path: Path, mosquitto: str, said: list[str]) -> None:
-    """First it lets nobody publish; then, after it was set up anew, everybody."""
+def test_refused_records_are_kept_and_logged(tmp_path: Path, mosquitto: str, said: list[str]) -> None:
+    """At first no client may publish; after a restart every client may."""
     port = free_port()
     with (
         broker(mosquitto, tmp_path, port, "allow_anonymous true", acl(tmp_path, "topic read #")) as refusing,
@@ -154,7 +154,7 @@ def test_what_the_broker_refuses_is_kept_and_said(tmp_path: Path, mosquitto: str
     assert [record["event_id"] for record in heard.records(EVENTS)] == ["e1", "e2"]
 
 
-def test_what_the_broker_refuses_of_one_topic_holds_back_no_other(tmp_path: Path, mosquitto: str, said: list[str]) -> None:
+def test_a_refused_topic_does_not_delay_others(tmp_path: Path, mosquitto: str, said: list[str]) -> None:
     port = free_port()
     rules = ("topic read #", "topic readwrite maskstream/+/events", "topic readwrite maskstream/lab/#")
     settings = ("allow_anonymous true", acl(tmp_path, *rules))
@@ -169,22 +169,22 @@ def test_what_the_broker_refuses_of_one_topic_holds_back_no_other(tmp_path: Path
     assert any("1 records wait in" in line for line in said)
 
 
-@pytest.mark.parametrize("words", [b"\x20\x02\x00\x01", b""], ids=["refused", "closed without a word"])
-def test_a_broker_that_knows_nothing_newer_is_spoken_to_in_mqtt_3(
-    tmp_path: Path, mosquitto: str, said: list[str], words: bytes
-) -> None:
+@pytest.mark.parametrize("answer", [b"\x20\x02\x00\x01", b""], ids=["refused", "closed without an answer"])
+def test_a_broker_without_mqtt_5_gets_mqtt_3(tmp_path: Path, mosquitto: str, said: list[str], answer: bytes) -> None:
     port = free_port()
-    with broker(mosquitto, tmp_path, port), subscriber(port) as heard, old_broker_in_front(port, words) as old:
+    with broker(mosquitto, tmp_path, port), subscriber(port) as heard, old_broker_in_front(port, answer) as old:
         with delivery(tmp_path, old) as sent:
             sent.state_changed(change(SourceState.ONLINE))
             sent.take([event(1), event(2, source_id="lab")])
             wait_until(lambda: len(heard.on(EVENTS)) == 1 and len(heard.on("maskstream/lab/events")) == 1)
             wait_until(lambda: heard.on(STATUS)[-1:] == ["online"])
         wait_until(lambda: heard.on(STATUS)[-1:] == ["offline"])
-    assert sum("speaks MQTT 3.1.1 alone" in line for line in said) == 1
+    assert sum("supports only MQTT 3.1.1" in line for line in said) == 1
 
 
-def test_a_record_that_is_too_large_for_the_broker_is_given_up_and_said(tmp_path: Path, mosquitto: str, said: list[str]) -> None:
+def test_a_record_that_is_too_large_for_the_broker_is_discarded_and_logged(
+    tmp_path: Path, mosquitto: str, said: list[str]
+) -> None:
     port = free_port()
     settings = ("allow_anonymous true", "max_packet_size 2000")
     with broker(mosquitto, tmp_path, port, *settings), subscriber(port) as heard, delivery(tmp_path, port) as sent:
@@ -192,18 +192,18 @@ def test_a_record_that_is_too_large_for_the_broker_is_given_up_and_said(tmp_path
         sent.take([large, event(2)])
         wait_until(lambda: len(heard.on(EVENTS)) == 1)
     assert [record["event_id"] for record in heard.records(EVENTS)] == ["e2"]
-    assert any("record e1-0 is given up: the broker takes no more than 2000 bytes" in line for line in said)
+    assert any("record e1-0 is discarded: the broker accepts at most 2000 bytes" in line for line in said)
 
 
-def test_a_port_that_speaks_something_else_is_said(tmp_path: Path, said: list[str]) -> None:
+def test_a_port_without_mqtt_is_reported(tmp_path: Path, said: list[str]) -> None:
     with old_broker_in_front(free_port(), b"") as closing, delivery(tmp_path, closing) as sent:
         sent.take([event(1)])
-        wait_until(lambda: any("without a word; check that the port speaks MQTT" in line for line in said))
+        wait_until(lambda: any("without an answer; check that the port speaks MQTT" in line for line in said))
         assert "1 event wait" in sent.health()
 
 
-def test_no_thread_goes_on_connecting_after_the_end(mosquitto: str) -> None:
-    """Where nobody listens, and where the connection is closed at once, which makes it try another version."""
+def test_no_thread_connects_after_close(mosquitto: str) -> None:
+    """On a port without a server, and where the server closes the connection at once, so that another version is tried."""
     transports = [Mqtt(f"mqtt://127.0.0.1:{free_port()}") for _ in range(5)]
     with old_broker_in_front(free_port(), b"") as closing:
         transports += [Mqtt(f"mqtt://127.0.0.1:{closing}") for _ in range(5)]

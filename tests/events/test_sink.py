@@ -15,8 +15,24 @@ from tests.tracking.made import frame_at, output_with
 
 FULL_DEVICE = Path("/dev/full")
 EVENT_KEYS = {
-    *("type", "event_id", "sequence", "phase", "label", "source", "person", "zone", "began_s", "began_utc", "last_s", "last_utc"),
-    *("ended_s", "ended_utc", "duration_s", "cause", "confidence", "best"),
+    "type",
+    "event_id",
+    "sequence",
+    "phase",
+    "label",
+    "source",
+    "person",
+    "zone",
+    "began_s",
+    "began_utc",
+    "last_s",
+    "last_utc",
+    "ended_s",
+    "ended_utc",
+    "duration_s",
+    "cause",
+    "confidence",
+    "best",
 }
 
 
@@ -24,7 +40,20 @@ def event(phase: Phase = Phase.START, cause: str | None = None, crop: bytes | No
     wall = datetime(2026, 11, 22, 12, 0, 1, 500000, tzinfo=UTC)
     began, last = Timestamp(10, 1.0, wall), Timestamp(40, 2.25, wall)
     best = Observation(last, 0.98765, np.array([1, 2, 30.129, 40], np.float32), crop)
-    return MaskEvent("abc", 0, phase, Label.NO_MASK, "door", 3, "hall", began, last, 0.99999, best, cause)
+    return MaskEvent(
+        event_id="abc",
+        sequence=0,
+        phase=phase,
+        label=Label.NO_MASK,
+        source_id="door",
+        person=3,
+        zone="hall",
+        began=began,
+        last=last,
+        confidence=0.99999,
+        best=best,
+        cause=cause,
+    )
 
 
 def test_the_record_of_an_event() -> None:
@@ -59,23 +88,23 @@ def test_the_record_of_a_minute() -> None:
     }
 
 
-class Tells:
-    """A book that has something to tell at each frame, and at the end."""
+class OneEventEach:
+    """A detector with one event per frame, and one at the end."""
 
-    def look(self, output: Output) -> list[EventOrCounts]:
+    def detect(self, output: Output) -> list[EventOrCounts]:
         return [event()]
 
     def end(self, source_id: str, cause: str) -> list[EventOrCounts]:
         return [event(Phase.END, cause)]
 
 
-class Remembers:
+class KeepingReceiver:
     def __init__(self) -> None:
         self.taken: list[EventOrCounts] = []
         self.closed = 0
 
-    def take(self, happenings: list[EventOrCounts]) -> None:
-        self.taken += happenings
+    def take(self, items: list[EventOrCounts]) -> None:
+        self.taken += items
 
     def state_changed(self, change: StateChange) -> None:
         raise AssertionError
@@ -84,13 +113,13 @@ class Remembers:
         self.closed += 1
 
 
-def ends(receiver: Remembers) -> list[str | None]:
+def ends(receiver: KeepingReceiver) -> list[str | None]:
     return [each.cause for each in receiver.taken if isinstance(each, MaskEvent) and each.phase is Phase.END]
 
 
 def test_each_source_is_ended_once() -> None:
-    receiver = Remembers()
-    sink = EventSink(Tells(), receiver)
+    receiver = KeepingReceiver()
+    sink = EventSink(OneEventEach(), receiver)
     for source_id in ("door", "lab", "desk"):
         sink.write(output_with(frame_at(0, source_id=source_id), []))
     sink.source_ended("door")
@@ -104,12 +133,12 @@ def test_each_source_is_ended_once() -> None:
 
 
 def test_a_source_that_is_offline_ends_its_events() -> None:
-    class Hears(Remembers):
+    class StateKeepingReceiver(KeepingReceiver):
         def state_changed(self, change: StateChange) -> None:
             self.states = [*getattr(self, "states", []), change.state]
 
-    receiver = Hears()
-    sink = EventSink(Tells(), receiver)
+    receiver = StateKeepingReceiver()
+    sink = EventSink(OneEventEach(), receiver)
     for state in (SourceState.ONLINE, SourceState.RECONNECTING, SourceState.OFFLINE, SourceState.OFFLINE):
         sink.write(output_with(frame_at(0), [])) if state is SourceState.ONLINE else None
         sink.state_changed(StateChange("door", state, None, "test", 0.0, datetime.now(UTC)))

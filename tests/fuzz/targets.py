@@ -37,7 +37,7 @@ class Target:
 def _images(folder: Path) -> None:
     from PIL import Image
 
-    from maskstream.io.images import WRITABLE_SUFFIXES
+    from maskstream.io.image_formats import WRITABLE_SUFFIXES
 
     image = np.arange(48 * 64 * 3, dtype=np.uint32).reshape(48, 64, 3).astype(np.uint8)
     colour = Image.fromarray(image)
@@ -125,12 +125,12 @@ def _settings(folder: Path) -> None:
 
 
 def _read_settings(folder: Path, name: str) -> object:
-    from maskstream.config.loading import load_config, load_sections
+    from maskstream.config.loading import load_config, load_settings
     from maskstream.training.recipe import ClassifierRecipe, DetectorRecipe
 
     recipes: Mapping[str, Any] = {"train_detector.yaml": DetectorRecipe, "train_classifier.yaml": ClassifierRecipe}
     if name in recipes:
-        return load_sections(recipes[name], ROOT / "configs" / name, folder / name, ())
+        return load_settings(recipes[name], folder / name, ())
     return load_config(folder / name)
 
 

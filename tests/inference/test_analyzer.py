@@ -20,7 +20,7 @@ from tests.slowness import LONGEST_S
 
 
 class GivenDetector:
-    """Finds what it is told to find, in every image."""
+    """Finds the given detections in every image."""
 
     def __init__(self, detections: list[Detection]) -> None:
         self.keypoint_names = FACE_KEYPOINTS
@@ -52,7 +52,7 @@ class GivenClassifier:
         return np.tile(np.array(self._probabilities, np.float32), (len(crops_bgr), 1))
 
 
-def analyzer(detections: list[Detection], classifier: GivenClassifier | None = None, **settings: Any) -> Analyzer:
+def analyzer_of(detections: list[Detection], classifier: GivenClassifier | None = None, **settings: Any) -> Analyzer:
     layers = [Layer.of_key("test", key.replace("__", "."), value) for key, value in settings.items()]
     return Analyzer(GivenDetector(detections), classifier or GivenClassifier(), load_config(layers=layers))
 
@@ -60,7 +60,7 @@ def analyzer(detections: list[Detection], classifier: GivenClassifier | None = N
 def test_all_faces_of_all_frames_are_classified_in_one_go() -> None:
     classifier = GivenClassifier()
     frames = [make_frame(index, 100, 100) for index in range(3)]
-    results = analyzer([make_detection(), make_detection(score=0.8)], classifier).analyze(frames)
+    results = analyzer_of([make_detection(), make_detection(score=0.8)], classifier).analyze(frames)
     assert classifier.calls == [6]
     assert [(result.index, len(result.faces)) for result in results] == [(0, 2), (1, 2), (2, 2)]
     assert set(results[0].timing_ms) == {"capture", "detect", "align", "classify", "total"}
@@ -68,14 +68,14 @@ def test_all_faces_of_all_frames_are_classified_in_one_go() -> None:
 
 def test_the_most_certain_faces_are_kept() -> None:
     found = [make_detection(score=score) for score in (0.75, 0.95, 0.85, 0.5)]
-    result = analyzer(found, detector__max_faces=2).analyze([make_frame(0, 100, 100)])[0]
+    result = analyzer_of(found, detector__max_faces=2).analyze([make_frame(0, 100, 100)])[0]
     assert [face.detection.score for face in result.faces] == [0.95, 0.85]
     assert [face.detection.score for face in result.hidden] == [0.75, 0.5]  # to be covered where faces are
 
 
 def test_the_score_threshold_comes_from_the_config() -> None:
     found = [make_detection(score=score) for score in (0.95, 0.75)]
-    assert len(analyzer(found, detector__min_score=0.8).analyze([make_frame(0, 100, 100)])[0].faces) == 1
+    assert len(analyzer_of(found, detector__min_score=0.8).analyze([make_frame(0, 100, 100)])[0].faces) == 1
 
 
 def test_a_source_may_have_thresholds_of_its_own() -> None:
@@ -83,8 +83,8 @@ def test_a_source_may_have_thresholds_of_its_own() -> None:
     settings = {"min_score": 0.9, "max_faces": 1, "incorrect_as": "incorrect", "min_face_px": 90}
     sections = {"min_score": "detector", "max_faces": "detector", "incorrect_as": "classifier", "min_face_px": "align"}
     own = {key: load_config(layers=[Layer.of_key("test", f"{sections[key]}.{key}", value)]) for key, value in settings.items()}
-    judge = Analyzer(GivenDetector(found), GivenClassifier((0.2, 0.2, 0.6)), SourceSettings(load_config(), own))
-    results = judge.analyze([make_frame(0, 100, 100, name) for name in ("another", *own)])
+    analyzer = Analyzer(GivenDetector(found), GivenClassifier((0.2, 0.2, 0.6)), SourceSettings(load_config(), own))
+    results = analyzer.analyze([make_frame(0, 100, 100, name) for name in ("another", *own)])
     assert [[face.label.value for face in result.faces] for result in results] == [
         ["no_mask"] * 3,
         ["no_mask"],
@@ -94,28 +94,28 @@ def test_a_source_may_have_thresholds_of_its_own() -> None:
     ]
 
 
-def test_faces_are_looked_for_in_the_region_and_told_in_pixels_of_the_image() -> None:
+def test_faces_are_detected_in_the_region_and_returned_in_pixels_of_the_image() -> None:
     detection = make_detection()
     detector = GivenDetector([detection])
     region = Layer.of_key("test", "detector.region", [0.25, 0.1, 1.0, 0.6])
-    judge = Analyzer(detector, GivenClassifier(), load_config(layers=[region]))
-    face = judge.analyze([make_frame(0, 401, 201)])[0].faces[0]
+    analyzer = Analyzer(detector, GivenClassifier(), load_config(layers=[region]))
+    face = analyzer.analyze([make_frame(0, 401, 201)])[0].faces[0]
     assert detector.shapes == [(101, 301, 3)]
     np.testing.assert_array_equal(face.detection.box_xyxy, detection.box_xyxy + np.array([100, 20, 100, 20]))
     np.testing.assert_array_equal(face.detection.keypoints_xy, detection.keypoints_xy + np.array([100, 20]))
 
 
 def test_a_region_of_less_than_a_pixel_is_a_pixel() -> None:
-    assert analyzer([], detector__region=[0.9999, 0.9999, 1.0, 1.0]).analyze([make_frame(0, 3, 3)])[0].faces == ()
+    assert analyzer_of([], detector__region=[0.9999, 0.9999, 1.0, 1.0]).analyze([make_frame(0, 3, 3)])[0].faces == ()
 
 
 def test_a_face_is_found_at_the_same_place_in_a_region(demo_frames: list[Frame]) -> None:
     whole, part = load_config(), load_config(layers=[Layer.of_key("test", "detector.region", [0.0, 0.0, 0.3, 1.0])])
     settings = SourceSettings(whole)
-    judge = build_analyzer(settings)
-    left = [face for face in judge.analyze([demo_frames[0]])[0].faces if face.face_box_xyxy[2] < 0.3 * demo_frames[0].width]
+    analyzer = build_analyzer(settings)
+    left = [face for face in analyzer.analyze([demo_frames[0]])[0].faces if face.face_box_xyxy[2] < 0.3 * demo_frames[0].width]
     settings.set(demo_frames[0].source_id, part)
-    found = judge.analyze([demo_frames[0]])[0].faces
+    found = analyzer.analyze([demo_frames[0]])[0].faces
     assert left
     assert len(found) == len(left)
     for one, other in zip(left, found, strict=True):
@@ -133,8 +133,8 @@ def test_a_face_is_found_at_the_same_place_in_a_region(demo_frames: list[Frame])
     ],
 )
 def test_what_incorrect_counts_as(probabilities: list[float], incorrect_as: str, label: Label, confidence: float) -> None:
-    judge = analyzer([make_detection()], GivenClassifier(probabilities), classifier__incorrect_as=incorrect_as)
-    face = judge.analyze([make_frame(0, 100, 100)])[0].faces[0]
+    analyzer = analyzer_of([make_detection()], GivenClassifier(probabilities), classifier__incorrect_as=incorrect_as)
+    face = analyzer.analyze([make_frame(0, 100, 100)])[0].faces[0]
     assert face.label is label
     assert face.confidence == pytest.approx(confidence)
 
@@ -142,29 +142,29 @@ def test_what_incorrect_counts_as(probabilities: list[float], incorrect_as: str,
 @pytest.mark.parametrize(("max_background", "is_kept"), [(0.5, False), (0.65, True), (1.0, True)])
 def test_what_the_classifier_takes_for_no_face_is_left_out(max_background: float, is_kept: bool) -> None:
     classifier = GivenClassifier((0.1, 0.25, 0.05, 0.6))
-    judge = analyzer([make_detection()], classifier, classifier__max_background=max_background)
-    result = judge.analyze([make_frame(0, 100, 100)])[0]
+    analyzer = analyzer_of([make_detection()], classifier, classifier__max_background=max_background)
+    result = analyzer.analyze([make_frame(0, 100, 100)])[0]
     assert (len(result.faces), len(result.hidden)) == ((1, 0) if is_kept else (0, 1))
 
 
 @pytest.mark.parametrize(("incorrect_as", "confidence"), [("no_mask", 0.75), ("incorrect", 0.625)])
 def test_the_confidence_is_that_among_the_classes_of_faces(incorrect_as: str, confidence: float) -> None:
-    judge = analyzer([make_detection()], GivenClassifier((0.2, 0.5, 0.1, 0.2)), classifier__incorrect_as=incorrect_as)
-    face = judge.analyze([make_frame(0, 100, 100)])[0].faces[0]
+    analyzer = analyzer_of([make_detection()], GivenClassifier((0.2, 0.5, 0.1, 0.2)), classifier__incorrect_as=incorrect_as)
+    face = analyzer.analyze([make_frame(0, 100, 100)])[0].faces[0]
     assert face.label is Label.NO_MASK
     assert face.confidence == pytest.approx(confidence)
 
 
 def test_what_is_surely_no_face_may_be_kept_all_the_same() -> None:
-    judge = analyzer([make_detection()], GivenClassifier((0, 0, 0, 1)), classifier__max_background=1)
-    assert judge.analyze([make_frame(0, 100, 100)])[0].faces[0].confidence == 0
+    analyzer = analyzer_of([make_detection()], GivenClassifier((0, 0, 0, 1)), classifier__max_background=1)
+    assert analyzer.analyze([make_frame(0, 100, 100)])[0].faces[0].confidence == 0
 
 
 @pytest.mark.parametrize(("score", "least", "is_kept"), [(0.9, 0.7, True), (0.65, 0.7, False), (0.65, 0.6, True)])
-def test_what_cannot_be_judged_stays_where_the_detector_is_certain(score: float, least: float, is_kept: bool) -> None:
+def test_what_cannot_be_classified_stays_where_the_detector_is_certain(score: float, least: float, is_kept: bool) -> None:
     found = [make_detection(score=score, point_score=0.1), make_detection(score=0.5)]
-    judge = analyzer(found, GivenClassifier((0.9, 0, 0, 0.1)), align__min_unknown_score=least)
-    result = judge.analyze([make_frame(0, 100, 100)])[0]
+    analyzer = analyzer_of(found, GivenClassifier((0.9, 0, 0, 0.1)), align__min_unknown_score=least)
+    result = analyzer.analyze([make_frame(0, 100, 100)])[0]
     assert [face.label for face in result.faces] == [Label.UNKNOWN] * is_kept + [Label.MASK]
     assert [face.label for face in result.hidden] == [Label.UNKNOWN] * (not is_kept)
 
@@ -178,9 +178,9 @@ def test_what_cannot_be_judged_stays_where_the_detector_is_certain(score: float,
     ],
     ids=["weak keypoints", "small", "NaN keypoints"],
 )
-def test_what_cannot_be_judged_is_unknown_with_the_outline_of_its_box(detection: Detection) -> None:
+def test_what_cannot_be_classified_is_unknown_with_the_outline_of_its_box(detection: Detection) -> None:
     classifier = GivenClassifier()
-    face = analyzer([detection], classifier).analyze([make_frame(0, 100, 100)])[0].faces[0]
+    face = analyzer_of([detection], classifier).analyze([make_frame(0, 100, 100)])[0].faces[0]
     assert (face.label, face.confidence) == (Label.UNKNOWN, None)
     assert face.quad_xy[0].tolist() == detection.box_xyxy[:2].tolist()
     assert classifier.calls == [0]
@@ -188,19 +188,19 @@ def test_what_cannot_be_judged_is_unknown_with_the_outline_of_its_box(detection:
 
 def test_a_box_that_is_no_number_is_no_face() -> None:
     found = [make_detection(box=(float("nan"), 0, 10, 10)), make_detection(box=(0, 0, float("inf"), 10))]
-    assert analyzer(found).analyze([make_frame()])[0].faces == ()
+    assert analyzer_of(found).analyze([make_frame()])[0].faces == ()
 
 
-def test_faces_beyond_the_frame_are_judged() -> None:
+def test_faces_beyond_the_frame_are_classified() -> None:
     far = make_detection((-60, -40), (-80, -40), (-70, -28), (-92, -60, -48, -6))
-    assert analyzer([far]).analyze([make_frame()])[0].faces[0].label is Label.MASK
+    assert analyzer_of([far]).analyze([make_frame()])[0].faces[0].label is Label.MASK
 
 
 def test_a_person_gets_the_face_box_of_the_rule() -> None:
     points = np.full((17, 2), 300, np.float32)
     points[:3] = (100, 158), (118, 137), (82, 137)
     person = Detection(np.array([0, 0, 200, 600], np.float32), 0.9, points, np.ones(17, np.float32), COCO_KEYPOINTS)
-    face = analyzer([person]).analyze([make_frame(0, 200, 600)])[0].faces[0]
+    face = analyzer_of([person]).analyze([make_frame(0, 200, 600)])[0].faces[0]
     assert face.detection.box_xyxy.tolist() == [0, 0, 200, 600]
     assert face.face_box_xyxy == pytest.approx([59, 100, 141, 200], abs=8)
 
@@ -209,7 +209,7 @@ def test_no_frame_gives_no_result(pipeline: MaskPipeline) -> None:
     assert pipeline.analyzer.analyze([]) == []
 
 
-def test_three_lines_judge_an_image(face_bgr: BgrImage) -> None:
+def test_three_lines_classify_an_image(face_bgr: BgrImage) -> None:
     pipeline = MaskPipeline()
     faces = pipeline(face_bgr)
     image = pipeline.draw(face_bgr, faces)
@@ -220,7 +220,7 @@ def test_three_lines_judge_an_image(face_bgr: BgrImage) -> None:
 
 
 @pytest.mark.parametrize("tilt_deg", [-40, -20, 20, 40])
-def test_a_tilted_head_is_judged_as_an_upright_one(pipeline: MaskPipeline, face_bgr: BgrImage, tilt_deg: float) -> None:
+def test_a_tilted_head_is_classified_like_an_upright_one(pipeline: MaskPipeline, face_bgr: BgrImage, tilt_deg: float) -> None:
     upright = sorted(pipeline(face_bgr), key=lambda face: face.face_box_xyxy[0])
     tilted = sorted(pipeline(imutils.rotate_bound(face_bgr, tilt_deg)), key=lambda face: face.face_box_xyxy[0])
     assert [face.label for face in tilted] == [face.label for face in upright] == [Label.NO_MASK, Label.NO_MASK, Label.MASK]
@@ -229,7 +229,7 @@ def test_a_tilted_head_is_judged_as_an_upright_one(pipeline: MaskPipeline, face_
 
 
 def _slope_deg(quad_xy: FloatArray) -> float:
-    """Return how far the upper edge of what was judged is turned clockwise."""
+    """Return how far the upper edge of the crop is turned clockwise."""
     across, down = quad_xy[1] - quad_xy[0]
     return float(np.degrees(np.arctan2(down, across)))
 
@@ -258,7 +258,7 @@ def test_batching_frames_changes_no_answer(pipeline: MaskPipeline, demo_frames: 
     ],
 )
 def test_frames_in_one_go_suit_what_runs_the_detector(settings: dict[str, Any], size: int, of_images: int) -> None:
-    """Of the frames in one go the detector looks at as many as it takes, whatever `every` and `stride` are."""
+    """The detector gets a full batch of frames, for any `detector.every` and `stream.stride`."""
     config = load_config(layers=[Layer.of_key("test", key, value) for key, value in {"device": "cpu", **settings}.items()])
     assert (batch_size_of(config), batch_size_of(config, is_video=False)) == (size, of_images)
 
@@ -277,14 +277,14 @@ def test_detectors_are_made_ready_for_one_source_after_the_other_while_others_ar
     at_once: list[int] = []
     may_end = threading.Event()
     settings = SourceSettings(load_config())
-    judge = Analyzer(Compiled([make_detection()]), GivenClassifier(), settings)
+    analyzer = Analyzer(Compiled([make_detection()]), GivenClassifier(), settings)
     configs = [load_config(layers=[Layer.of_key("test", "detector.max_faces", count)]) for count in (150, 200)]
-    threads = [threading.Thread(target=judge.admit, args=(config,)) for config in configs]
+    threads = [threading.Thread(target=analyzer.admit, args=(config,)) for config in configs]
     for thread in threads:
         thread.start()
     wait_until(lambda: bool(inside))
     settings.set("door", configs[0])
-    assert judge.analyze([make_frame(0, 100, 100)])[0].faces
+    assert analyzer.analyze([make_frame(0, 100, 100)])[0].faces
     may_end.set()
     for thread in threads:
         thread.join()
@@ -304,22 +304,22 @@ def test_who_wants_no_more_than_what_is_ready_does_not_wait_for_a_detector_that_
 
     admitted: list[tuple[float, int]] = []
     may_end = threading.Event()
-    judge = Analyzer(Compiled([make_detection()]), GivenClassifier(), SourceSettings(faces(100), {"gate": faces(20, 0.1)}))
-    compiling = threading.Thread(target=judge.admit, args=(faces(200),))
+    analyzer = Analyzer(Compiled([make_detection()]), GivenClassifier(), SourceSettings(faces(100), {"gate": faces(20, 0.1)}))
+    compiling = threading.Thread(target=analyzer.admit, args=(faces(200),))
     compiling.start()
     wait_until(lambda: bool(admitted))
     for ready in (faces(100), faces(50, 0.1)):  # in this thread: waiting for the other one would never end
-        judge.admit(ready)
+        analyzer.admit(ready)
     may_end.set()
     compiling.join()
     for config in (faces(200), faces(200, 0.05), faces(150, 0.05)):
-        judge.admit(config)
+        analyzer.admit(config)
     assert admitted == [(0.15, 200), (0.05, 200)]
 
 
 def test_what_the_models_cannot_say_is_refused_for_a_source_that_is_added() -> None:
     asks = load_config(layers=[Layer.of_key("test", "classifier.incorrect_as", "incorrect")])
-    judge = Analyzer(GivenDetector([]), GivenClassifier(), load_config())
-    require_incorrect(judge.class_names, [asks])
+    analyzer = Analyzer(GivenDetector([]), GivenClassifier(), load_config())
+    require_incorrect(analyzer.class_names, [asks])
     with pytest.raises(ConfigError, match=r"classifier\.incorrect_as"):
         require_incorrect(("mask", "no_mask"), [load_config(), asks])

@@ -54,7 +54,7 @@ def detections(draw: st.DrawFn) -> Detection:
 
 
 class Given:
-    """A detector and a classifier that say what they were told to say, image by image and crop by crop."""
+    """A detector and a classifier that return given outputs, image by image and crop by crop."""
 
     keypoint_names = FACE_KEYPOINTS
     class_names = CLASSES
@@ -76,7 +76,7 @@ class Given:
         return floats32(rows).reshape(len(crops_bgr), len(CLASSES))
 
 
-def judge(found: Sequence[Detection], *probabilities: Sequence[float]) -> FrameResult:
+def analysed(found: Sequence[Detection], *probabilities: Sequence[float]) -> FrameResult:
     network = Given([found], probabilities or [FINE])
     return Analyzer(network, network, CONFIG).analyze([frame_at(0)])[0]
 
@@ -109,7 +109,7 @@ def test_no_number_that_is_none_gets_through(
     network = Given(frames, probabilities)
     own = refine(CONFIG, Layer("test", {"detector": {"every": every}, "privacy": {"blur": "none"}}))
     people = PeopleAnalyzer(PropagatingAnalyzer(Analyzer(network, network, CONFIG), own), CONFIG)
-    overlay, book = Overlay(CONFIG), EventDetector(CONFIG)
+    overlay, detector = Overlay(CONFIG), EventDetector(CONFIG)
     for index in range(len(frames) * every):
         frame = frame_at(index)
         result = people.analyze([frame])[0]
@@ -117,41 +117,41 @@ def test_no_number_that_is_none_gets_through(
             check(face)
         validator("record").validate(json.loads(json.dumps(to_record(result), allow_nan=False)))
         assert overlay.paint(frame, result).shape == frame.bgr.shape
-        for happening in book.look(Output(frame, result, True, overlay.paint)):
-            json.dumps(event_record(happening), allow_nan=False)
+        for item in detector.detect(Output(frame, result, True, overlay.paint)):
+            json.dumps(event_record(item), allow_nan=False)
         assert len(from_record(to_prediction("a.jpg", 640, 480, result.faces)).faces) == len(result.faces)
-    for happening in book.end("door", "ended"):
-        json.dumps(event_record(happening), allow_nan=False)
+    for item in detector.end("door", "ended"):
+        json.dumps(event_record(item), allow_nan=False)
 
 
 @given(bad=detections(), place=st.integers(0, 2))
 def test_what_is_broken_of_one_face_leaves_the_others_alone(bad: Detection, place: int) -> None:
     good = [make_detection(score=0.95), make_detection(score=0.8, box=(300, 20, 344, 74))]
-    faces = judge([*good[:place], bad, *good[place:]]).faces
+    faces = analysed([*good[:place], bad, *good[place:]]).faces
     kept = [face for face in faces if face.detection is not bad and face.detection.score in (0.95, 0.8)]
     assert [(face.label, face.quad_xy.tolist()) for face in kept] == [
-        (face.label, face.quad_xy.tolist()) for face in judge(good).faces
+        (face.label, face.quad_xy.tolist()) for face in analysed(good).faces
     ]
 
 
 def test_a_box_that_is_none_is_left_out_and_the_rest_is_unknown() -> None:
     boxes = [(NAN, 20, 72, 74), (28, 20, INF, 74), (-3.4e38, 20, 3.4e38, 74), (72, 20, 28, 74), (28, 20, 72, 74)]
-    faces = judge([make_detection(box=box) for box in boxes]).faces
+    faces = analysed([make_detection(box=box) for box in boxes]).faces
     assert [face.face_box_xyxy.tolist() for face in faces] == [[28, 20, 72, 74]]
-    assert judge([make_detection(left_eye=(NAN, 40), right_eye=(INF, 40))]).faces[0].label is Label.UNKNOWN
+    assert analysed([make_detection(left_eye=(NAN, 40), right_eye=(INF, 40))]).faces[0].label is Label.UNKNOWN
 
 
 def test_a_person_whose_face_cannot_be_placed_is_left_out() -> None:
     points = np.tile(floats32([50, 40]), (17, 1))
     points[0] = NAN
     person = Detection(floats32([0, 0, 100, 300]), 0.9, points, np.full(17, 0.9, np.float32), COCO_KEYPOINTS)
-    result = judge([person])
+    result = analysed([person])
     assert (result.faces, result.hidden) == ((), ())
     assert (result.unseen, result.unusable) == (True, 1)
 
 
 def test_a_score_that_is_none_is_left_out() -> None:
-    result = judge([make_detection(score=score) for score in (NAN, INF, -INF, 0.9)])
+    result = analysed([make_detection(score=score) for score in (NAN, INF, -INF, 0.9)])
     assert [face.detection.score for face in result.faces] == [0.9]
     assert [face.label for face in result.hidden] == [Label.UNKNOWN] * 3  # they may be faces: to be covered
     assert (result.unseen, result.unusable) == (False, 3)
@@ -159,7 +159,7 @@ def test_a_score_that_is_none_is_left_out() -> None:
 
 def test_probabilities_that_are_none_leave_a_face_unknown() -> None:
     good = make_detection(score=0.9)
-    result = judge(
+    result = analysed(
         [good, replace(good, score=0.8), replace(good, score=0.75), replace(good, score=0.5)],
         (NAN,) * 4,
         FINE,

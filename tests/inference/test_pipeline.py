@@ -42,23 +42,23 @@ def test_threads_get_the_answers_that_one_gets(loaded: MaskPipeline, demo_frames
     assert len({str(each) for each in expected}) == len(images)
     together = Barrier(4)
 
-    def judge(number: int) -> list[list[tuple[str, list[int]]]]:
+    def analyse(number: int) -> list[list[tuple[str, list[int]]]]:
         together.wait()
         return [said_of(loaded(each)) for each in images[number::4]]
 
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(judge, range(4)))
+        found = list(pool.map(analyse, range(4)))
     assert found == [expected[number::4] for number in range(4)]
 
 
 @pytest.mark.slow
 def test_threads_may_give_one_and_several_images_at_the_same_time(demo_frames: list[Frame]) -> None:
     """OpenVINO has a network for calls that come alone, and one for several."""
-    judge, frames = build("openvino").analyzer, demo_frames[:24:2]
-    expected = [said_of(judge.analyze([frame])[0].faces) for frame in frames]
+    analyzer, frames = build("openvino").analyzer, demo_frames[:24:2]
+    expected = [said_of(analyzer.analyze([frame])[0].faces) for frame in frames]
     batches = [[frame] for frame in frames[:6]] + [frames[6:9], frames[9:12]]
     with ThreadPoolExecutor(4) as pool:
-        results = [result for of_batch in pool.map(judge.analyze, batches) for result in of_batch]
+        results = [result for of_batch in pool.map(analyzer.analyze, batches) for result in of_batch]
     for result, single in zip(results, expected, strict=True):
         assert [label for label, _ in said_of(result.faces)] == [label for label, _ in single]
         np.testing.assert_allclose([box for _, box in said_of(result.faces)], [box for _, box in single], atol=1)
@@ -94,19 +94,19 @@ def _kill_late(process: int, over: Event) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 @pytest.mark.parametrize("images", [1, pytest.param(4, marks=pytest.mark.slow)])
-def test_a_fork_is_told_that_it_cannot_use_the_models_of_its_parent(
+def test_a_fork_raises_that_it_cannot_use_the_models_of_its_parent(
     loaded: MaskPipeline, demo_frames: list[Frame], images: int
 ) -> None:
     loaded.analyzer.analyze(demo_frames[:images])
     said = in_a_fork(lambda: loaded.analyzer.analyze(demo_frames[:images]))
     assert said.startswith("maskstream.errors.ModelError: the models were loaded in process ")
     assert f"process {os.getpid()}, " in said
-    assert said.strip().endswith('load them after the fork, or start processes by multiprocessing.get_context("spawn")')
+    assert said.strip().endswith('load them after the fork, or start processes with multiprocessing.get_context("spawn")')
     assert loaded(demo_frames[0].bgr)
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_a_fork_is_told_so_while_another_thread_has_the_model(loaded: MaskPipeline, demo_frames: list[Frame]) -> None:
+def test_a_fork_raises_it_while_another_thread_has_the_model(loaded: MaskPipeline, demo_frames: list[Frame]) -> None:
     over = Event()
 
     def work() -> None:

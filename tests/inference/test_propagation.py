@@ -21,8 +21,8 @@ SIZE = (320, 240)
 BOX = (120.0, 80.0, 190.0, 165.0)
 
 
-class Looks:
-    """Sees the same faces in every picture, and remembers which it was shown."""
+class Detections:
+    """Finds the same faces in every frame, and records which frames it was given."""
 
     def __init__(self, *faces: Face) -> None:
         self.shown: list[tuple[str, int]] = []
@@ -41,7 +41,7 @@ class Looks:
         ]
 
 
-def following(analyzer: FrameAnalyzer, every: int) -> PropagatingAnalyzer:
+def propagating(analyzer: FrameAnalyzer, every: int) -> PropagatingAnalyzer:
     return PropagatingAnalyzer(analyzer, load_config(layers=[Layer.of_key("test", "detector.every", every)]))
 
 
@@ -74,10 +74,10 @@ def test_a_face_moves_with_the_image(degrees: float, scale: float, shift: tuple[
     face = a_face()
     matrix = cv2.getRotationMatrix2D((155, 122), degrees, scale)
     matrix[:, 2] += shift
-    analyzer = following(Looks(face), 2)
-    judged, followed = analyzer.analyze([frame(image(), 0), frame(image(matrix), 1)])
+    analyzer = propagating(Detections(face), 2)
+    judged, propagated = analyzer.analyze([frame(image(), 0), frame(image(matrix), 1)])
     assert judged.faces == (face,)
-    (found,) = followed.faces
+    (found,) = propagated.faces
     assert (found.judged, found.label, found.confidence) == (False, face.label, face.confidence)
     np.testing.assert_allclose(found.detection.keypoints_xy, moved(face, matrix), atol=0.7)
     corners = face.quad_xy @ matrix[:, :2].T + matrix[:, 2]
@@ -85,90 +85,90 @@ def test_a_face_moves_with_the_image(degrees: float, scale: float, shift: tuple[
     middle = np.array([155, 122.5]) @ matrix[:, :2].T + matrix[:, 2]
     np.testing.assert_allclose((found.face_box_xyxy[:2] + found.face_box_xyxy[2:]) / 2, middle, atol=0.7)
     np.testing.assert_allclose(found.face_box_xyxy[2:] - found.face_box_xyxy[:2], np.array([70, 85]) * scale, rtol=0.03)
-    assert set(followed.timing_ms) == {"capture", "detect", "align", "classify", "total"}
-    assert (followed.source_id, followed.index, followed.time_s) == ("a", 1, 1 / 25)
+    assert set(propagated.timing_ms) == {"capture", "detect", "align", "classify", "total"}
+    assert (propagated.source_id, propagated.index, propagated.time_s) == ("a", 1, 1 / 25)
 
 
-def test_a_large_image_is_followed_in_its_own_pixels() -> None:
+def test_faces_of_a_large_frame_are_propagated_in_its_own_pixels() -> None:
     small = image()
     large = [np.asarray(cv2.resize(each, None, fx=4, fy=4), np.uint8) for each in (small, np.roll(small, 5, axis=1))]
     face = make_face(box=tuple(4 * side for side in BOX))  # type: ignore[arg-type]
-    followed = following(Looks(face), 2).analyze([frame(each, index) for index, each in enumerate(large)])[1]
-    np.testing.assert_allclose(followed.faces[0].face_box_xyxy, face.face_box_xyxy + np.array([20, 0, 20, 0]), atol=1)
+    propagated = propagating(Detections(face), 2).analyze([frame(each, index) for index, each in enumerate(large)])[1]
+    np.testing.assert_allclose(propagated.faces[0].face_box_xyxy, face.face_box_xyxy + np.array([20, 0, 20, 0]), atol=1)
 
 
 def test_movement_adds_up_over_several_frames() -> None:
     shifts = [np.array([[1, 0, 4.0 * n], [0, 1, -2.0 * n]]) for n in range(6)]
-    results = following(Looks(a_face()), 6).analyze([frame(image(matrix), n) for n, matrix in enumerate(shifts)])
+    results = propagating(Detections(a_face()), 6).analyze([frame(image(matrix), n) for n, matrix in enumerate(shifts)])
     np.testing.assert_allclose(results[5].faces[0].detection.keypoints_xy, moved(a_face(), shifts[5]), atol=1)
 
 
-def test_the_detector_looks_at_every_third_frame_of_each_source() -> None:
-    looks = Looks(a_face())
-    analyzer = following(looks, 3)
+def test_the_detector_runs_on_every_third_frame_of_each_source() -> None:
+    detections = Detections(a_face())
+    analyzer = propagating(detections, 3)
     for index in range(7):
         results = analyzer.analyze([frame(image(), index, "a"), *([frame(image(), index, "b")] if index % 2 else [])])
         assert [result.source_id for result in results] == ["a", "b"][: len(results)]
         assert results[0].faces[0].judged == (index % 3 == 0)
-    assert looks.shown == [("a", 0), ("b", 1), ("a", 3), ("b", 5), ("a", 6)]
+    assert detections.shown == [("a", 0), ("b", 1), ("a", 3), ("b", 5), ("a", 6)]
 
 
 def test_frames_that_are_left_out_count() -> None:
-    """With a stride of two, or frames that came too fast, the detector looks no more seldom than it can."""
-    looks = Looks(a_face())
-    analyzer = following(looks, 3)
+    """With a stride of two, or frames that came too fast, the detector runs as soon as a frame is due."""
+    detections = Detections(a_face())
+    analyzer = propagating(detections, 3)
     for index in (0, 2, 4, 5, 9, 10, 12, 1, 2):  # the last ones: a source that begins anew
         analyzer.analyze([frame(image(), index)])
-    assert [index for _, index in looks.shown] == [0, 4, 9, 12, 1]
+    assert [index for _, index in detections.shown] == [0, 4, 9, 12, 1]
 
 
-def test_all_that_is_due_in_a_batch_is_looked_at_in_one_go() -> None:
-    looks = Looks(a_face())
-    results = following(looks, 2).analyze([frame(image(), index) for index in range(6)])
-    assert looks.calls == 1
-    assert [index for _, index in looks.shown] == [0, 2, 4]
+def test_the_detector_runs_once_on_all_due_frames_of_a_batch() -> None:
+    detections = Detections(a_face())
+    results = propagating(detections, 2).analyze([frame(image(), index) for index in range(6)])
+    assert detections.calls == 1
+    assert [index for _, index in detections.shown] == [0, 2, 4]
     assert [result.faces[0].judged for result in results] == [True, False] * 3
 
 
-def test_after_a_cut_nothing_is_followed() -> None:
-    results = following(Looks(a_face()), 3).analyze([frame(image(), 0), frame(image(seed=2), 1), frame(image(seed=2), 2)])
+def test_after_a_cut_nothing_is_propagated() -> None:
+    results = propagating(Detections(a_face()), 3).analyze([frame(image(), 0), frame(image(seed=2), 1), frame(image(seed=2), 2)])
     assert [len(result.faces) for result in results] == [1, 0, 0]
-    assert [len(result.hidden) for result in results] == [0, 1, 1]  # until the detector looks again
+    assert [len(result.hidden) for result in results] == [0, 1, 1]  # until the next detection
 
 
 def test_a_face_that_leaves_the_image_is_given_up_and_the_other_stays() -> None:
     at_edge = make_face(Label.NO_MASK, box=(2, 80, 62, 150))
     matrix = np.array([[1, 0, -55.0], [0, 1, 0]])
     halfway = np.array([[1, 0, -27.0], [0, 1, 0]])
-    results = following(Looks(at_edge, a_face()), 3).analyze(
+    results = propagating(Detections(at_edge, a_face()), 3).analyze(
         [frame(image(), 0), frame(image(halfway), 1), frame(image(matrix), 2)]
     )
     assert [face.label for face in results[2].faces] == [Label.MASK]
 
 
-def looked_at(frames: Sequence[Frame], every: int = 10) -> list[int]:
-    """Return the indices of the frames that the detector looks at, given in one go; one by one it is the same."""
-    together, alone = Looks(a_face()), Looks(a_face())
-    following(together, every).analyze(frames)
-    one_by_one = following(alone, every)
+def detected(frames: Sequence[Frame], every: int = 10) -> list[int]:
+    """Return the indices of the frames that the detector runs on, the same for one batch and for single frames."""
+    together, alone = Detections(a_face()), Detections(a_face())
+    propagating(together, every).analyze(frames)
+    one_by_one = propagating(alone, every)
     for each in frames:
         one_by_one.analyze([each])
     assert alone.shown == together.shown
     return [index for _, index in together.shown]
 
 
-def test_an_image_of_another_size_is_looked_at() -> None:
+def test_the_detector_runs_on_a_frame_of_another_size() -> None:
     other = np.asarray(cv2.resize(image(), (160, 120)), np.uint8)
-    assert looked_at([frame(bgr, index) for index, bgr in enumerate([image(), other, other, image(), image()])]) == [
+    assert detected([frame(bgr, index) for index, bgr in enumerate([image(), other, other, image(), image()])]) == [
         0,
         1,
         3,
     ]
 
 
-def test_the_first_image_of_a_connection_is_looked_at() -> None:
+def test_the_detector_runs_on_the_first_frame_of_a_connection() -> None:
     frames = [replace(frame(image(), index), connection=number) for index, number in enumerate([4, 4, 5, 5, 5, 4, 4])]
-    assert looked_at(frames) == [0, 2, 5]
+    assert detected(frames) == [0, 2, 5]
 
 
 @pytest.mark.parametrize(
@@ -182,27 +182,27 @@ def test_the_first_image_of_a_connection_is_looked_at() -> None:
     ],
     ids=["as fast as it comes", "a gap", "minutes", "back", "a frame a second"],
 )
-def test_after_a_gap_it_is_looked_at(times_s: list[float], indices: list[int]) -> None:
-    assert looked_at([replace(frame(image(), index), time_s=time_s) for index, time_s in enumerate(times_s)]) == indices
+def test_the_detector_runs_after_a_gap(times_s: list[float], indices: list[int]) -> None:
+    assert detected([replace(frame(image(), index), time_s=time_s) for index, time_s in enumerate(times_s)]) == indices
 
 
-def test_where_faces_are_covered_every_frame_is_looked_at() -> None:
-    """Somebody may come into view between two detections. It holds for each source, from the moment that it is set."""
-    looks = Looks(a_face())
+def test_the_detector_runs_on_every_frame_where_faces_are_anonymised() -> None:
+    """A person may come into view between two detections. The setting holds for each source as soon as it is set."""
+    detections = Detections(a_face())
     settings = SourceSettings(load_config(layers=[Layer.of_key("test", "detector.every", 3)]))
-    analyzer = PropagatingAnalyzer(looks, settings)
+    analyzer = PropagatingAnalyzer(detections, settings)
     covered = load_config(layers=[Layer.of_key("test", "privacy.blur", "unmasked")])
     settings.set("b", covered)
     for index in range(3):
         analyzer.analyze([frame(image(), index, "a"), frame(image(), index, "b")])
     settings.set("a", covered)
     analyzer.analyze([frame(image(), 4, "a"), frame(image(), 5, "a")])
-    assert looks.shown == [("a", 0), ("b", 0), ("b", 1), ("b", 2), ("a", 4), ("a", 5)]
+    assert detections.shown == [("a", 0), ("b", 0), ("b", 1), ("b", 2), ("a", 4), ("a", 5)]
 
 
 def test_the_detector_runs_on_the_next_frame_after_the_settings_of_a_source_have_changed() -> None:
     """Faces that were found with other settings, such as a lower `detector.min_score`, are not propagated."""
-    detections = Looks(a_face())
+    detections = Detections(a_face())
     settings = SourceSettings(load_config(layers=[Layer.of_key("test", "detector.every", 10)]))
     analyzer = PropagatingAnalyzer(detections, settings)
     for index in range(8):
@@ -212,38 +212,38 @@ def test_the_detector_runs_on_the_next_frame_after_the_settings_of_a_source_have
     assert detections.shown == [("a", 0), ("b", 0), ("a", 3), ("a", 5)]
 
 
-def test_a_followed_frame_says_so_and_how_long_ago_the_detector_looked() -> None:
-    results = following(Looks(a_face()), 4).analyze([frame(image(), index) for index in (0, 1, 3, 4, 6)])
+def test_a_propagated_frame_is_marked_with_the_frames_since_the_detection() -> None:
+    results = propagating(Detections(a_face()), 4).analyze([frame(image(), index) for index in (0, 1, 3, 4, 6)])
     assert [result.unseen for result in results] == [False, True, True, False, True]
     assert [result.faces[0].frames_since_look for result in results] == [0, 1, 3, 0, 2]
 
 
-def test_what_is_hidden_is_followed_too() -> None:
-    class Hides(Looks):
+def test_hidden_faces_are_propagated_too() -> None:
+    class Hides(Detections):
         def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
             return [replace(result, faces=(), hidden=result.faces) for result in super().analyze(frames)]
 
     shift = np.array([[1, 0, 12.0], [0, 1, 5.0]])
-    results = following(Hides(a_face()), 3).analyze([frame(image(), 0), frame(image(shift), 1)])
+    results = propagating(Hides(a_face()), 3).analyze([frame(image(), 0), frame(image(shift), 1)])
     assert results[1].faces == ()
     assert (results[1].hidden[0].face_box_xyxy - BOX).tolist() == pytest.approx([12, 5, 12, 5], abs=0.5)
 
 
-def test_images_of_a_folder_are_all_looked_at() -> None:
-    looks = Looks(a_face())
+def test_the_detector_runs_on_all_images_of_a_folder() -> None:
+    detections = Detections(a_face())
     stills = [replace(frame(image(), index), file=f"{index}.jpg") for index in range(3)]
-    assert all(result.faces[0].judged for result in following(looks, 3).analyze(stills))
+    assert all(result.faces[0].judged for result in propagating(detections, 3).analyze(stills))
 
 
-def test_a_batch_that_was_too_large_is_looked_at_again() -> None:
-    class Small(Looks):
+def test_the_detector_runs_again_on_the_frames_of_a_batch_that_was_too_large() -> None:
+    class Small(Detections):
         def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
             if len(frames) > 1:
                 raise OutOfMemory("too many")
             return super().analyze(frames)
 
-    looks = Small(a_face())
-    analyzer = following(looks, 2)
+    detections = Small(a_face())
+    analyzer = propagating(detections, 2)
     shown = [frame(image(), index) for index in range(4)]
     with pytest.raises(OutOfMemory):
         analyzer.analyze(shown)
@@ -251,9 +251,9 @@ def test_a_batch_that_was_too_large_is_looked_at_again() -> None:
     assert [result.faces[0].judged for result in results] == [True, False] * 2
 
 
-def test_nothing_is_followed_from_a_camera_of_the_same_name() -> None:
-    seen = Looks(a_face())
-    analyzer = following(seen, 3)
+def test_no_face_is_propagated_from_a_removed_camera_of_the_same_name() -> None:
+    seen = Detections(a_face())
+    analyzer = propagating(seen, 3)
     analyzer.analyze([frame(image(), 0), frame(image(), 0, "b")])
     analyzer.forget("a")
     analyzer.forget("never seen")

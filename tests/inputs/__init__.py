@@ -1,4 +1,4 @@
-"""The table of inputs: every kind of file, stream and picture that people have, through the command line.
+"""The table of inputs: every common kind of file, stream and image, through the command line.
 
-`table.py` has what a row is and how it is tried, the modules beside it have the rows. `python -m tests.inputs` tries them all.
+`table.py` defines a row and runs it; the other modules contain the rows. `python -m tests.inputs` runs them all.
 """

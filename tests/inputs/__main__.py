@@ -1,4 +1,4 @@
-"""Tries every kind of input through the command line: python -m tests.inputs --report docs/inputs.md."""
+"""Test every kind of input through the command line: python -m tests.inputs --report docs/inputs.md."""
 
 import argparse
 import shutil
@@ -16,17 +16,17 @@ from tests.inputs.table import ITSELF, Row, Seen, attempt, beginning_of, line_of
 PLAIN_TITLE = "The plain file"
 ALL = {PLAIN_TITLE: [ITSELF], **SECTIONS}
 AT_ONCE = 2
-"""Rows that are tried at the same time: most of them wait for their sender or their start half of the time."""
+"""Rows that run at the same time: most of them wait for their sender or their start half of the time."""
 
 
 def main() -> int:
-    """Try the rows; return 1 where one is not as it promises."""
+    """Run the rows; return 1 if one does not give the expected result."""
     parser = argparse.ArgumentParser(prog="python -m tests.inputs", description=__doc__, allow_abbrev=False)
     parser.add_argument(
-        "--only", action="append", metavar="WORD", help="rows and sections that have this in their name; may be repeated"
+        "--only", action="append", metavar="WORD", help="only rows and sections with WORD in their name; may be repeated"
     )
-    parser.add_argument("--report", type=Path, metavar="FILE", help="write the table there; with --only, other rows stay")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the files of the rows there")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write the table to FILE; with --only, other rows stay")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the files of the rows in DIR")
     parser.add_argument("--jobs", type=int, default=AT_ONCE, metavar="N", help=f"rows at the same time; default: {AT_ONCE}")
     given = parser.parse_args()
     before = lines_of(given.report.read_text()) if given.report and given.report.exists() and given.only else {}
@@ -77,7 +77,7 @@ def _try(row: Row, work: Path, number: int, plain: Seen | None) -> Seen:
 
 
 def _report(seen: dict[str, list[Seen]], before: dict[str, list[str]]) -> str:
-    """Return the page; rows that were not tried keep the lines that they have."""
+    """Return the page; rows that were not run keep their lines."""
     lines: dict[str, list[str]] = {}
     for title, rows in ALL.items():
         now = {each.row.name: line_of(each) for each in seen.get(title, [])}
@@ -85,16 +85,16 @@ def _report(seen: dict[str, list[Seen]], before: dict[str, list[str]]) -> str:
         lines[title] = [(kept | now)[row.name] for row in rows if row.name in kept or row.name in now]
     count = sum(map(len, lines.values()))
     tables = "\n".join(markdown(title, of_title) for title, of_title in lines.items() if of_title)
-    return f"""# Inputs that were tried
+    return f"""# Tested inputs
 
-`python -m tests.inputs --report docs/inputs.md` makes this table of {count} inputs. Each is made of the first second of
-`assets/demo.mp4` (`clip.mp4`, and its first picture `photo.png`) and read through the command line, with the default models.
-It needs a checkout, `requirements-dev.txt`, ffmpeg and gst-rtsp-server (see `.ci/run`), and some minutes; `--only WORD` tries
-some rows. How each input is made, and what it must come to, is in `tests/inputs/`.
+`python -m tests.inputs --report docs/inputs.md` creates this table of {count} inputs. Each input is made of the first second of
+`assets/demo.mp4` (`clip.mp4`, and its first frame `photo.png`), and read through the command line with the default models. The
+command needs a checkout, `requirements-dev.txt`, ffmpeg and gst-rtsp-server (see `.ci/run`), and takes some minutes.
+`--only WORD` runs some rows. `tests/inputs/` contains how each input is made and which result is expected.
 
-Each command has `--jsonl faces.jsonl` behind it; frames, faces and people are those of the records. In as many frames as
-many faces must be found as in the plain file, but for 6 %. Of a live source fewer frames are analysed than were sent where the
-models are slower. `HOST` is a server on this machine.
+Each command also has the option `--jsonl faces.jsonl`; the numbers of frames, faces and people come from the records. The number
+of faces must equal that of the same number of frames of the plain file, with a tolerance of 6 %. If the models are slower than
+a live source, fewer frames are analysed than were sent. `HOST` is a server on this machine.
 
 {tables}"""
 

@@ -10,12 +10,12 @@ from tests.inputs.table import FRAMES, LENGTH_S, PLAIN, Row, Scene, ffmpeg
 OUT = "out.mp4"
 TO_OUT = f"--output {OUT}"
 CIF4 = "scale=704:396,pad=704:576:0:90"
-"""The clip in the middle of a picture of 704x576, as H.263 wants it."""
+"""The clip in the middle of a frame of 704x576, which H.263 needs."""
 PAL = "scale=720:405,pad=720:576:0:86,setsar=1"
 
 
 def video(name: str, made: str, options: str = "", *, length_s: float = LENGTH_S, **promised: object) -> Row:
-    """Return the row of a file that ffmpeg makes; its name is the last word. Where it has all frames, a video is made of it."""
+    """Return the row of a file that ffmpeg makes; its name is the last word. If it has all frames, an output video is written."""
     if not options and "frames" not in promised:
         options, promised = TO_OUT, {"outputs": {OUT: (FRAMES, length_s)}, **promised}
     return Row(name, made.split()[-1], options, made, **promised)  # type: ignore[arg-type]
@@ -130,7 +130,7 @@ STRUCTURES = [
     video("B-frames", "-c:v libx264 -crf 14 -bf 3 -b_strategy 0 bframes.mp4"),
     video("B-frames in a pyramid, MKV", "-c:v libx264 -crf 14 -bf 8 -x264-params b-pyramid=strict:b-adapt=0 pyramid.mkv"),
     video("open GOP", "-c:v libx264 -crf 14 -bf 3 -g 10 -x264-params open-gop=1 opengop.mp4"),
-    video("key frames alone", "-c:v libx264 -crf 14 -g 1 intra.mp4"),
+    video("key frames only", "-c:v libx264 -crf 14 -g 1 intra.mp4"),
     video("periodic intra refresh", "-c:v libx264 -crf 14 -x264-params intra-refresh=1:keyint=10 refresh.mkv"),
     video("slices", "-c:v libx264 -crf 14 -slices 8 slices.mp4"),
     video("variable frame rate", "-vf select='not(mod(n\\,3))+lt(n\\,8)' -vsync vfr -c:v libx264 -crf 14 vfr.mp4", frames=14),
@@ -140,13 +140,13 @@ STRUCTURES = [
     video("30000/1001 fps", "-vf setpts=N*1001/30000/TB -r 30000/1001 -an -c:v libx264 -crf 14 ntsc.mov", length_s=0.83),
     video("fragmented MP4", "-c copy -movflags frag_keyframe+empty_moov fragmented.mp4"),
     video("index at the beginning", "-c copy -movflags faststart faststart.mp4"),
-    video("edit list: begins behind a key frame", "-c:v libx264 -crf 14 -bf 2 -ss 0.4 edited.mp4", frames=15),
-    video("no sound", "-c copy -an silent.mp4"),
-    video("sound of 5.1", "-c:v copy -c:a ac3 -ac 6 surround.mp4"),
-    video("sound in Opus", "-c:v copy -c:a libopus opus.mp4"),
-    video("sound first, picture second", "-map 0:a -map 0:v -c copy turned.mp4"),
+    video("edit list: begins after a key frame", "-c:v libx264 -crf 14 -bf 2 -ss 0.4 edited.mp4", frames=15),
+    video("no audio", "-c copy -an silent.mp4"),
+    video("audio in 5.1", "-c:v copy -c:a ac3 -ac 6 surround.mp4"),
+    video("audio in Opus", "-c:v copy -c:a libopus opus.mp4"),
+    video("audio first, video second", "-map 0:a -map 0:v -c copy turned.mp4"),
     video("two video streams", "-map 0:v -map 0:v -map 0:a -c copy -disposition:v:1 0 two.mkv"),
-    video("metadata that is no UTF-8", "-c copy -metadata title=caf\udce9 latin.mkv"),
+    video("metadata that is not UTF-8", "-c copy -metadata title=caf\udce9 latin.mkv"),
     Row(
         "truncated MP4 with its index at the beginning",
         "cut.mp4",
@@ -181,7 +181,7 @@ STRUCTURES = [
         code=3,
         says="encrypted",
     ),
-    Row("sound alone", "song.m4a", ffmpeg="-vn -c:a copy song.m4a", code=3, says="no video"),
+    Row("audio only", "song.m4a", ffmpeg="-vn -c:a copy song.m4a", code=3, says="no video"),
     Row(
         "cover of a song",
         "song.mp3",
@@ -223,7 +223,7 @@ NAMES = [
     named("brackets", "clip[1].mp4", "'clip[1].mp4'"),
     named("begins with a dash", "-clip.mp4", "./-clip.mp4"),
     named("very long", "x" * 240 + ".mp4"),
-    named("digits alone, as a path", "0", "./0"),
+    named("digits only, as a path", "0", "./0"),
     named("in another folder", "deep/clip.mp4", "./deep/../deep/clip.mp4"),
     Row(
         "a link",
@@ -249,7 +249,7 @@ def _copied(folder: Path, name: str) -> Iterator[str]:
 
 
 def jump(folder: Path) -> None:
-    """Write a transport stream whose clock jumps by ten hours in its middle, as where a recorder was switched off."""
+    """Write a transport stream whose clock jumps by ten hours in the middle, like that of a recorder that was switched off."""
     ffmpeg(folder, "-i", PLAIN, "-c", "copy", "first.ts")
     ffmpeg(folder, "-i", PLAIN, "-c", "copy", "-output_ts_offset", "36000", "second.ts")
     (folder / "jump.ts").write_bytes((folder / "first.ts").read_bytes() + (folder / "second.ts").read_bytes())
@@ -271,13 +271,13 @@ CLOCKS = [
     video("begins at a time of day, FLV", "-c copy -output_ts_offset 36000 off.flv"),
     video("begins before 0, FLV: its clock jumps three times by 24 days", f"{BEFORE} before.flv", people=12),
     video("begins before 0, ASF", f"{BEFORE} before.asf"),
-    video("begins before 0, MP4: its edit list leaves that out", f"{BEFORE} before.mp4", frames=17),
+    video("begins before 0, MP4: its edit list excludes that", f"{BEFORE} before.mp4", frames=17),
     video(
         "the clock of a TS begins anew (33 bits)",
         "-c copy -muxdelay 0 -output_ts_offset 95443.2 wrap.ts",
     ),
     Row(
-        "sound 10 hours after the picture",
+        "audio 10 hours after the video",
         "apart.mkv",
         TO_OUT,
         scene=prepared(lambda folder: apart(folder, "36000", "apart.mkv")),
@@ -285,7 +285,7 @@ CLOCKS = [
         outputs=ONE_SECOND,
     ),
     Row(
-        "picture 10 hours after the sound",
+        "video 10 hours after the audio",
         "apart.mkv",
         TO_OUT,
         scene=prepared(lambda folder: apart(folder, "-36000", "apart.mkv", "-avoid_negative_ts", "make_zero")),

@@ -1,4 +1,4 @@
-"""Pictures: formats, modes, folders, patterns, and what is none."""
+"""Images: formats, modes, folders, patterns, and other files."""
 
 import shutil
 from collections.abc import Callable
@@ -12,11 +12,11 @@ from tests.inputs.table import PLAIN, Row, ffmpeg
 PHOTO = "photo.png"
 ONE = 1
 ORIENTATION = 0x0112
-"""The tag of EXIF that says how a picture is turned."""
+"""The EXIF tag with the orientation of an image."""
 
 
 def image(name: str, target: str, make: Callable[[Image.Image], Image.Image] | None = None, **saving: object) -> Row:
-    """Return the row of a picture that Pillow writes."""
+    """Return the row of an image that Pillow writes."""
 
     def save(folder: Path) -> None:
         with Image.open(folder / PHOTO) as photo:
@@ -26,7 +26,7 @@ def image(name: str, target: str, make: Callable[[Image.Image], Image.Image] | N
 
 
 def with_files(name: str, source: str, make: Callable[[Path], object], options: str = "", **promised: object) -> Row:
-    """Return the row of pictures that a function writes."""
+    """Return the row of images that a function writes."""
     return Row(name, source, options, scene=prepared(make), **promised)  # type: ignore[arg-type]
 
 
@@ -44,7 +44,7 @@ def exif_turned(folder: Path) -> None:
 
 
 def animated(folder: Path, name: str, **saving: object) -> None:
-    """Write an animated picture of the first five frames of the clip."""
+    """Write an animated image of the first five frames of the clip."""
     ffmpeg(folder, "-i", PLAIN, "-frames:v", "5", "frame_%d.png")
     frames = [Image.open(folder / f"frame_{index}.png").convert("RGB") for index in range(1, 6)]
     frames[0].save(folder / name, save_all=True, append_images=frames[1:], **saving)
@@ -53,7 +53,7 @@ def animated(folder: Path, name: str, **saving: object) -> None:
 
 
 def filled(folder: Path, *names: str) -> None:
-    """Put the photo under several names, as JPEG where they end so."""
+    """Write the photo under several names, as JPEG if their suffix says so."""
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +102,7 @@ IMAGES = [
     image("JPEG 2000", "photo.jp2"),
     image("AVIF", "photo.avif", quality=90),
     image("PPM", "photo.ppm"),
-    image("GIF, one picture", "photo.gif", lambda photo: photo.convert("RGB").quantize(256)),
+    image("GIF, one image", "photo.gif", lambda photo: photo.convert("RGB").quantize(256)),
     with_files("GIF, animated", "moving.gif", lambda folder: animated(folder, "moving.gif", duration=40), frames=5),
     with_files("WebP, animated", "moving.webp", lambda folder: animated(folder, "moving.webp", duration=40), frames=(1, 5)),
     with_files("PNG, animated", "moving.png", lambda folder: animated(folder, "moving.png", duration=40), frames=(1, 5)),
@@ -131,8 +131,8 @@ IMAGES = [
     with_files(
         "a pattern over folders", "photos/**/*.jpg", lambda folder: filled(folder, "photos/a.jpg", "photos/b/c.jpg"), frames=2
     ),
-    video("numbered pictures, from 1", "-frames:v 5 -q:v 2 img_%04d.jpg", frames=5),
-    video("numbered pictures, from 100", "-frames:v 5 -q:v 2 -start_number 100 img_%d.jpg", frames=5),
+    video("numbered images, from 1", "-frames:v 5 -q:v 2 img_%04d.jpg", frames=5),
+    video("numbered images, from 100", "-frames:v 5 -q:v 2 -start_number 100 img_%d.jpg", frames=5),
     Row(
         "HEIC",
         "phone.heic",
@@ -159,7 +159,7 @@ IMAGES = [
     ),
     with_files("an empty JPEG", "empty.jpg", lambda folder: (folder / "empty.jpg").touch(), code=3, says="the file is empty"),
     with_files(
-        "text as .jpg", "text.jpg", lambda folder: (folder / "text.jpg").write_text("no picture"), code=3, says="not a picture"
+        "text as .jpg", "text.jpg", lambda folder: (folder / "text.jpg").write_text("no picture"), code=3, says="not an image"
     ),
 ]
 

@@ -37,7 +37,7 @@ def rtsp(
 
 
 def sender(*output: str, port: Callable[[], int]) -> Scene:
-    """Return a scene: ffmpeg sends the demo clip in a loop at its own speed, starting again where the receiver leaves."""
+    """Return a scene: ffmpeg sends the demo clip in a loop at its own speed, and starts again if the receiver disconnects."""
 
     @contextmanager
     def scene(folder: Path) -> Iterator[str]:
@@ -56,7 +56,7 @@ def sender(*output: str, port: Callable[[], int]) -> Scene:
 
 
 def _wait_until_ready(encoder: "subprocess.Popen[bytes]", folder: Path, arguments: Sequence[str]) -> None:
-    """Wait until ffmpeg listens, where it is asked over TCP, and has described what it sends, where it does that in a file."""
+    """Wait until ffmpeg listens (over TCP), and has written its description (if it writes one)."""
     listens = any(word.startswith(("rtmp:", "tcp:")) for word in arguments)
     described = [folder / word for word in arguments if word.endswith(".sdp")]
     while encoder.poll() is None and not (
@@ -91,7 +91,7 @@ LIVE = [
     rtsp("RTSP, a login by digest", "/locked", login=LOGIN),
     rtsp("RTSP, a wrong password", "/locked", login="me:wrong@", code=3, says=r"\(401\)"),
     rtsp("RTSP, a wrong path", "/nowhere", code=3, says=r"\(404\)"),
-    rtsp("RTSPS, a certificate of the camera's own", tls=True),
+    rtsp("RTSPS, a self-signed certificate of the camera", tls=True),
     sent(
         "RTMP",
         "rtmp://127.0.0.1:{}/live/cam",
@@ -114,6 +114,6 @@ LIVE = [
     Row("RTMP, no server", "rtmp://127.0.0.1:9/live/cam", ONCE, code=3, says="refused"),
     Row("TCP, no server", "tcp://127.0.0.1:9", ONCE, code=3, says="refused"),
     Row("SRT, no server", "srt://127.0.0.1:9", f"{ONCE} --set network.open_timeout_s=3", code=3),
-    Row("UDP, nothing comes", "udp://127.0.0.1:9", f"{ONCE} --set network.open_timeout_s=3", code=3),
+    Row("UDP, no data arrives", "udp://127.0.0.1:9", f"{ONCE} --set network.open_timeout_s=3", code=3),
     Row("WebRTC (WHEP)", "whep://127.0.0.1/cam", ONCE, code=3, says="whep:// is not supported"),
 ]

@@ -1,4 +1,4 @@
-"""Local things that are no plain file: pipes, devices, folders of videos, playlists, mistakes."""
+"""Local sources other than a file: pipes, devices, folders of videos, playlists, errors."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ from tests.slowness import LONGEST_S
 
 @contextmanager
 def fifo(folder: Path) -> Iterator[str]:
-    """Let a pipe with a name bring a transport stream."""
+    """Write a transport stream to a named pipe."""
     os.mkfifo(folder / "pipe.ts")
     feeder = subprocess.Popen(["sh", "-c", "cat fed.ts > pipe.ts"], cwd=folder)
     try:
@@ -55,7 +55,7 @@ LOCAL = [
     Row("standard input, H.264", "-", ffmpeg="-c:v copy piped.h264", stdin="piped.h264"),
     Row("standard input, MJPEG", "-", ffmpeg="-c:v mjpeg -q:v 2 -f mjpeg piped.mjpeg", stdin="piped.mjpeg"),
     Row("standard input, Y4M", "-", ffmpeg="piped.y4m", stdin="piped.y4m"),
-    Row("standard input, a picture", "-", stdin="photo.png", frames=1),
+    Row("standard input, an image", "-", stdin="photo.png", frames=1),
     Row("/dev/stdin", "/dev/stdin", ffmpeg=PIPED, stdin="piped.ts"),
     Row("a named pipe (FIFO)", "pipe.ts", ffmpeg="-c copy fed.ts", scene=fifo, made="`mkfifo pipe.ts; cat fed.ts > pipe.ts &`"),
     Row("a folder of videos", "clips", "--output judged", scene=prepared(videos), frames=2 * FRAMES, people=6, outputs=TWO),
@@ -70,8 +70,8 @@ LOCAL = [
         scene=prepared(lambda folder: (folder / "cameras.yaml").write_text(f"- {{name: gate, url: {PLAIN}}}\n")),
     ),
     Row("a local playlist of HLS", "list.m3u8", scene=prepared(playlist)),
-    Row("a webcam that is not there", "0", "--max-reconnects 0", code=3, says="webcam"),
-    Row("/dev/video0 that is not there", "/dev/video0", "--max-reconnects 0", code=3, says="/dev/video0|webcam"),
+    Row("a missing webcam", "0", "--max-reconnects 0", code=3, says="webcam"),
+    Row("/dev/video0 that does not exist", "/dev/video0", "--max-reconnects 0", code=3, says="/dev/video0|webcam"),
     Row("a missing file", "missing.mp4", code=3, says="missing.mp4: no such file; check the path"),
     Row(
         "an empty file",
@@ -88,14 +88,14 @@ LOCAL = [
         says="notes.txt",
     ),
     Row(
-        "a page of HTML",
+        "an HTML file",
         "page.html",
         scene=prepared(lambda folder: (folder / "page.html").write_text("<html><body>hello</body></html>\n" * 30)),
         code=3,
         says="page.html",
     ),
     Row("an empty folder", "nothing", scene=prepared(lambda folder: (folder / "nothing").mkdir()), code=3, says="nothing: no "),
-    Row("nothing matches", "'*.mkv'", code=3, says="no file matches"),
+    Row("no file matches", "'*.mkv'", code=3, says="no file matches"),
     Row(
         "an empty standard input",
         "-",
@@ -107,7 +107,7 @@ LOCAL = [
     Row("a device without end", "/dev/zero", code=3, says="/dev/zero"),
     Row("a protocol of FFmpeg", "concat:clip.mp4|clip.mp4", code=3, says="no such file"),
     Row("an unknown scheme", "ftp://192.0.2.1/clip.mp4", code=3, says="ftp:// is not supported"),
-    Row("a page of YouTube", "https://www.youtube.com/watch?v=aqz-KE-bpKQ", "--max-reconnects 0", code=3, says="yt-dlp"),
+    Row("a YouTube page", "https://www.youtube.com/watch?v=aqz-KE-bpKQ", "--max-reconnects 0", code=3, says="yt-dlp"),
     Row("a short link to YouTube", "https://youtu.be/aqz-KE-bpKQ", "--max-reconnects 0", code=3, says="yt-dlp"),
 ]
 
@@ -151,6 +151,6 @@ OUTPUTS += [
     for suffix in ("mp4", "mkv", "mov", "webm")
 ]
 OUTPUTS += [
-    Row("output of a picture as .png", "photo.png", "--output judged.png", frames=1),
-    Row("output of a picture as .webp", "photo.png", "--output judged.webp", frames=1),
+    Row("output of an image as .png", "photo.png", "--output judged.png", frames=1),
+    Row("output of an image as .webp", "photo.png", "--output judged.webp", frames=1),
 ]

@@ -1,4 +1,4 @@
-"""Video whose pixels are not what is shown: turned, oblong, interlaced, HDR, of odd sizes."""
+"""Video that must be converted: rotated, oblong pixels, interlaced, HDR, odd sizes."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def _hdr(kind: str) -> Row:
 
 
 def _turned(name: str, filters: str, matrix: str) -> Row:
-    """Return a video that is stored turned, and that its display matrix turns back."""
+    """Return a video that is stored rotated, with a display matrix that rotates it back."""
 
     def make(folder: Path) -> None:
         set_matrix(folder / "turned.mp4", MATRICES[matrix])

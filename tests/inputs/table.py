@@ -1,4 +1,4 @@
-"""One row of the table of inputs: how the input is made, what a user types, and what comes of it."""
+"""One row of the table of inputs: how the input is made, what a user types, and the result."""
 
 import json
 import re
@@ -20,22 +20,22 @@ from tests.command_lines import ROOT
 DEMO: Final = ROOT / "assets" / "demo.mp4"
 PROGRAM: Final = "run_stream.py"
 PLAIN: Final = "clip.mp4"
-"""The plain file, which lies in the folder of each row; the rows are compared with it."""
+"""The plain file, which is in the folder of each row; the rows are compared with it."""
 LENGTH_S: Final = 1.0
-"""Of the plain file."""
+"""Duration of the plain file."""
 FRAMES: Final = 25
-"""Of the plain file."""
+"""Frames of the plain file."""
 FACES_OFF: Final = 0.06
-"""Which share of the faces of the plain file may be lost, or found besides: codecs blur."""
+"""Fraction of the faces of the plain file that may be missing or additional: codecs blur."""
 LENGTH_OFF_S: Final = 0.15
-"""By how much the length of an output, and of its sound, may differ."""
+"""Tolerance of the duration of an output and of its audio."""
 LASTS_AT_MOST_S: Final = 180.0
-"""After which a run is killed, and has failed."""
+"""After this time a run is killed, and has failed."""
 _RECORDS: Final = "faces.jsonl"
 _LEVELS: Final = re.compile(r"^\d\d:\d\d:\d\d (?:INFO|WARNING|ERROR) +")
 
 Scene = Callable[[Path], AbstractContextManager[str]]
-"""Makes files in a folder, or runs a server, while the command runs; yields what `{}` in the command stands for."""
+"""Makes files in a folder, or runs a server, while the command runs; yields the text for `{}` in the command."""
 
 
 @dataclass(frozen=True)
@@ -44,36 +44,36 @@ class Row:
 
     name: str
     source: str
-    """What is given to `--source`, as a user types it; `{}` is what the scene yields."""
+    """Value of `--source`, as a user types it; `{}` is replaced by the text that the scene yields."""
     options: str = ""
-    """What else is given; records are always written."""
+    """Further options; records are always written."""
     ffmpeg: str = ""
-    """What follows `ffmpeg -i clip.mp4`; the files are made so."""
+    """Arguments after `ffmpeg -i clip.mp4` that make the files."""
     scene: Scene | None = None
-    """What else is needed, made once `ffmpeg` is done."""
+    """Further files or servers, made after `ffmpeg`."""
     made: str = ""
-    """What the scene makes, in words."""
+    """Description of the scene."""
     stdin: str = ""
-    """A file that a pipe brings to standard input."""
+    """A file that is piped to standard input."""
     code: int = 0
-    """The exit code that is promised."""
+    """Expected exit code."""
     frames: int | tuple[int, int] = FRAMES
-    """How many frames must be analysed: so many, or at least and at most."""
+    """Expected number of analysed frames, or minimum and maximum."""
     faces: float | None = 1.0
-    """How many faces are expected, as a share of those that the plain file has in as many frames; None: they are not compared."""
+    """Expected number of faces, as a fraction of those of the plain file in the same number of frames; None: not compared."""
     people: int | None = None
-    """How many people must be told apart; None: no more than in the plain file."""
+    """Maximum number of people; None: that of the plain file."""
     says: str = ""
-    """What must be in the log, as a regular expression; where the command is refused, in its last line."""
+    """Regular expression that must match a line of the log; if the command fails, the last line."""
     outputs: Mapping[str, tuple[int, float]] = field(default_factory=dict)
-    """By the names of the videos that must be written, how many frames each must have and how many seconds it must last."""
+    """Frames and seconds of each video that must be written, by its name."""
     sound: bool = False
-    """Whether the videos that are written must have sound, as long as the picture."""
+    """Whether the written videos must have audio of the same duration."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What came of a row."""
+    """The result of a row."""
 
     row: Row
     code: int
@@ -81,12 +81,12 @@ class Seen:
     faces: int
     people: int
     line: str
-    """Of the log, or the one that says what it must say."""
+    """Last line of the log, or the one that matches `Row.says`."""
     faults: tuple[str, ...]
     lasted_s: float
 
     def cells(self) -> list[str]:
-        """Return the cells of its row in Markdown."""
+        """Return the cells of the row in Markdown."""
         row = self.row
         shown = self.line if row.code or row.says else ""
         for name, (frames, length_s) in row.outputs.items():
@@ -96,7 +96,7 @@ class Seen:
 
 
 def named(row: Row) -> str:
-    """Return what a row is called, with how its input is made."""
+    """Return the name of a row, with the command that makes its input."""
     made = f"`ffmpeg -i {PLAIN} {row.ffmpeg}`" if row.ffmpeg else row.made
     return f"{row.name}: {made}" if made else row.name
 
@@ -109,24 +109,24 @@ def typed(row: Row) -> str:
 
 
 ITSELF: Final = Row("the plain file", PLAIN)
-"""What all others are compared with."""
+"""The row that all others are compared with."""
 
 
 def make_base(folder: Path) -> None:
-    """Write the files that all rows are made of."""
+    """Write the files that all rows use."""
     coded = ["-c:v", "libx264", "-crf", "14", "-g", "25", "-c:a", "aac"]
     ffmpeg(folder, "-t", f"{LENGTH_S:g}", "-i", str(DEMO), *coded, PLAIN)
     ffmpeg(folder, "-i", str(DEMO), "-frames:v", "1", "photo.png")
 
 
 def attempt(row: Row, base: Path, folder: Path, plain: Seen | None) -> Seen:
-    """Make the input of a row, run the command, and compare what comes of it.
+    """Make the input of a row, run the command, and check the result.
 
     Args:
-        row: What is tried.
-        base: Files that all rows are made of: `clip.mp4` and `photo.png`.
+        row: The row to run.
+        base: Files that all rows use: `clip.mp4` and `photo.png`.
         folder: An empty one, in which the command runs.
-        plain: What came of the plain file; None: this is it.
+        plain: Result of the plain file; None: this row is the plain file.
     """
     for file in base.iterdir():
         (folder / file.name).hardlink_to(file)
@@ -148,7 +148,7 @@ def attempt(row: Row, base: Path, folder: Path, plain: Seen | None) -> Seen:
 
 
 def ffmpeg(folder: Path, *arguments: str) -> None:
-    """Run ffmpeg in a folder; what it complains about is raised."""
+    """Run ffmpeg in a folder; its errors are raised."""
     command = ["ffmpeg", "-v", "error", "-nostdin", "-y", *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -172,7 +172,7 @@ def _run(row: Row, folder: Path, filled: str) -> "subprocess.CompletedProcess[st
 
 @contextmanager
 def _piped(path: Path | None) -> Iterator[IO[bytes] | int]:
-    """Yield what becomes standard input: a pipe that brings a file, or nothing."""
+    """Yield standard input: a pipe with the content of a file, or nothing."""
     if path is None:
         yield subprocess.DEVNULL
         return
@@ -187,7 +187,7 @@ def _records(path: Path) -> list[dict[str, Any]]:
 
 
 def _telling_line(row: Row, done: "subprocess.CompletedProcess[str]", folder: Path) -> str:
-    """Return the last line of the log, or of a run that ends well the one that says what it must say."""
+    """Return the last line of the log, or after exit code 0 the first that matches `Row.says`."""
     lines = [_LEVELS.sub("", line) for line in _without(folder, done.stderr).splitlines() if line.strip()]
     telling = [line for line in lines if row.says and not done.returncode and re.search(row.says, line)]
     said = (telling or lines[-1:] or [""])[0]
@@ -195,7 +195,7 @@ def _telling_line(row: Row, done: "subprocess.CompletedProcess[str]", folder: Pa
 
 
 def faults_of(seen: Seen, plain: Seen | None) -> list[str]:
-    """Return what is not as the row promises."""
+    """Return the differences from the expected result."""
     row, faults = seen.row, []
     if seen.code != row.code:
         faults.append(f"exit code {seen.code} for {row.code}: {seen.line}")
@@ -216,7 +216,7 @@ def faults_of(seen: Seen, plain: Seen | None) -> list[str]:
 
 
 def _output_faults(row: Row, folder: Path) -> list[str]:
-    """Return which videos are not there, not whole, or of another length."""
+    """Return the videos that are missing, incomplete, or of another duration."""
     faults = []
     for name, (frames, length_s) in row.outputs.items():
         try:
@@ -227,12 +227,12 @@ def _output_faults(row: Row, folder: Path) -> list[str]:
         if decoded != frames or abs(lasts_s - length_s) > LENGTH_OFF_S:
             faults.append(f"{name}: {decoded} frames in {lasts_s:.2f} s for {frames} in {length_s:g} s")
         if row.sound and abs(sound_s - length_s) > LENGTH_OFF_S:
-            faults.append(f"{name}: {sound_s:.2f} s of sound for {length_s:g} s")
+            faults.append(f"{name}: {sound_s:.2f} s of audio for {length_s:g} s")
     return faults
 
 
 def decoded_video(path: Path) -> tuple[int, float, float]:
-    """Return how many frames a video has, how long all that is in the file lasts, and how much of that is sound, in seconds."""
+    """Return the frames of a video, the duration of the file, and the duration of its audio, in seconds."""
     with av.open(path) as container:
         frames = sum(1 for _ in container.decode(video=0))
         lasts_s = float(container.duration or 0) / av.time_base
@@ -247,7 +247,7 @@ def _without(folder: Path, text: str) -> str:
 
 
 def markdown(title: str, lines: Sequence[str]) -> str:
-    """Return a section of Markdown with a table of some lines."""
+    """Return a section of Markdown with a table."""
     heads = ("input", "command", "exit code", "frames", "faces", "people", "log, output", "as promised")
     return "\n".join([f"## {title}", "", f"| {' | '.join(heads)} |", "|" + "---|" * len(heads), *lines, ""])
 
@@ -258,7 +258,7 @@ def line_of(seen: Seen) -> str:
 
 
 def beginning_of(row: Row) -> str:
-    """Return how the line of a row begins, which tells it from others of its section."""
+    """Return the beginning of the line of a row, which is unique in its section."""
     return f"| {_cell(named(row))} |"
 
 

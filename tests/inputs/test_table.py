@@ -1,4 +1,4 @@
-"""Some rows of the table of inputs, and that a row which is not as promised says so."""
+"""Some rows of the table of inputs, and the detection of unexpected results."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +22,7 @@ from tests.inputs.table import (
 )
 
 EVERY = 7
-"""Which rows of a section are tried here; `python -m tests.inputs` tries them all."""
+"""Every Nth row of a section runs here; `python -m tests.inputs` runs them all."""
 CHOSEN = [row for rows in SECTIONS.values() for row in rows[::EVERY]]
 WHOLE = Seen(ITSELF, code=0, frames=FRAMES, faces=75, people=3, line="", faults=(), lasted_s=1.0)
 

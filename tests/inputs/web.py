@@ -1,4 +1,4 @@
-"""What web servers hand out: files, pictures, Motion JPEG, playlists, redirects, and what is none of these."""
+"""Web servers: files, images, Motion JPEG, playlists, redirects, and other answers."""
 
 import io
 import subprocess
@@ -15,14 +15,14 @@ from tests.servers import LOGIN, Answer, Request, content, http_server, locked, 
 from tests.slowness import LONGEST_S
 
 ONCE = "--max-reconnects 0"
-"""So that a mistake ends the run instead of being tried for ever."""
+"""So that an error ends the run without further attempts."""
 KINDS = {"mp4": "video/mp4", "webm": "video/webm", "mkv": "video/x-matroska", "ts": "video/mp2t", "jpg": "image/jpeg"}
 KINDS |= {"m3u8": "application/vnd.apple.mpegurl", "png": "image/png"}
 Answers = Callable[[Path], Mapping[str, Answer]]
 
 
 def web(answers: Answers) -> Scene:
-    """Return a scene: a server that gives some answers."""
+    """Return a scene: a server with some answers."""
 
     @contextmanager
     def scene(folder: Path) -> Iterator[str]:
@@ -33,7 +33,7 @@ def web(answers: Answers) -> Scene:
 
 
 def files(folder: Path) -> dict[str, Answer]:
-    """Serve all files of a folder as a web server does."""
+    """Serve all files of a folder."""
     return {
         f"/{path.name}": content(path.read_bytes(), KINDS.get(path.suffix[1:], "text/plain"))
         for path in folder.iterdir()
@@ -53,7 +53,7 @@ def asked(name: str, path: str, answers: Answers, options: str = ONCE, ffmpeg: s
 
 
 def endless(name: str, kind: str) -> Answers:
-    """Send a file without saying how long it is, and end."""
+    """Send a file without its length, and end."""
     return lambda folder: {f"/{name}": stream((folder / name).read_bytes(), kind)}
 
 
@@ -66,7 +66,7 @@ def jpeg(folder: Path, mirrored: bool = False) -> bytes:
 
 
 def snapshots(folder: Path) -> dict[str, Answer]:
-    """Answer as a camera that has only a snapshot URL: another picture each time."""
+    """Answer like a camera with a snapshot URL only: a different image each time."""
     images = [jpeg(folder), jpeg(folder, mirrored=True)]
     count = iter(range(10**6))
     lock = threading.Lock()
@@ -81,7 +81,7 @@ def snapshots(folder: Path) -> dict[str, Answer]:
 
 
 def motion_jpeg(head: bytes, kind: str = "multipart/x-mixed-replace; boundary=frame", images: int = 120) -> Answers:
-    """Send the photo again and again at 20 fps, each with something in front of it."""
+    """Send the photo repeatedly at 20 fps, each with some bytes before it."""
 
     def answers(folder: Path) -> dict[str, Answer]:
         part = head.replace(b"LENGTH", str(len(jpeg(folder))).encode()) + jpeg(folder) + b"\r\n"
@@ -104,14 +104,14 @@ def page(folder: Path) -> dict[str, Answer]:
 
 
 def other_suffix(folder: Path) -> dict[str, Answer]:
-    """Serve a playlist whose pieces are called .jpg, and which has no suffix itself."""
+    """Serve a playlist without a suffix, whose segments end in .jpg."""
     playlist = (folder / "list.m3u8").read_text().replace(".ts", ".jpg").encode()
     pieces = {f"/{path.stem}.jpg": content(path.read_bytes(), "image/jpeg") for path in folder.glob("list*.ts")}
     return {"/live/channel": content(playlist, "text/plain"), **{f"/live{path}": answer for path, answer in pieces.items()}}
 
 
 def master(folder: Path) -> dict[str, Answer]:
-    """Serve a master playlist of two variants; pieces of the small one are not there."""
+    """Serve a master playlist of two variants; the segments of the small one are missing."""
     variants = "#EXTM3U\n"
     for rate, size, name in ((100_000, "160x90", "small.m3u8"), (900_000, "640x360", "list.m3u8")):
         variants += f"#EXT-X-STREAM-INF:BANDWIDTH={rate},RESOLUTION={size}\n{name}\n"
@@ -124,7 +124,7 @@ def master(folder: Path) -> dict[str, Answer]:
 
 
 def encrypted(folder: Path) -> dict[str, Answer]:
-    """Serve a playlist whose pieces are encrypted by AES-128, with the key beside them."""
+    """Serve a playlist whose segments are encrypted with AES-128, with the key in the same folder."""
     (folder / "key").write_bytes(bytes(range(16)))
     (folder / "info").write_text("key\nkey\n")
     ffmpeg(
@@ -135,7 +135,7 @@ def encrypted(folder: Path) -> dict[str, Answer]:
 
 @contextmanager
 def live_playlist(folder: Path) -> Iterator[str]:
-    """Serve HLS that is being made: pieces of 2 s, of which the last four are there."""
+    """Serve live HLS: segments of 2 s, of which the last four exist."""
     coded = ["-an", "-c:v", "libx264", "-preset", "ultrafast", "-g", "50"]
     cut = ["-f", "hls", "-hls_time", "2", "-hls_list_size", "4", "-hls_flags", "delete_segments", "live.m3u8"]
     command = ["ffmpeg", "-v", "error", "-re", "-stream_loop", "-1", "-i", str(DEMO), *coded, *cut]
@@ -166,7 +166,7 @@ def own_authority(folder: Path) -> Iterator[str]:
 
 
 def leads(*lines: str, name: str = "list.m3u8") -> Answers:
-    """Serve a playlist that leads to something that it must not lead to; `FOLDER` is that of this machine's files."""
+    """Serve a playlist that names a file that it may not open; `FOLDER` is the folder of local files."""
 
     def answers(folder: Path) -> dict[str, Answer]:
         text = "\n".join(["#EXTM3U", "#EXT-X-VERSION:3", "#EXT-X-TARGETDURATION:2", *lines, "#EXT-X-ENDLIST", ""])
@@ -176,7 +176,7 @@ def leads(*lines: str, name: str = "list.m3u8") -> Answers:
 
 
 def hidden(name: str, line: str) -> Row:
-    """Return the row of a playlist that names something of this machine as its only piece."""
+    """Return the row of a playlist that names a local file as its only segment."""
     return asked(name, "list.m3u8", leads("#EXTINF:1,", line), ffmpeg="-c copy secret.ts", code=3)
 
 
@@ -192,7 +192,7 @@ HLS = "-c copy -f hls -hls_time 1 -hls_playlist_type vod"
 
 WEB = [
     served("MP4"),
-    served("MP4, a query behind its name", path="clip.mp4?token=abc"),
+    served("MP4, a query after its name", path="clip.mp4?token=abc"),
     asked(
         "MP4, index at the end, a server without ranges",
         PLAIN,
@@ -207,26 +207,26 @@ WEB = [
         ffmpeg="-c copy -movflags faststart fast.mp4",
     ),
     asked(
-        "MP4, fragmented, its length not said",
+        "MP4, fragmented, without a length",
         "fragmented.mp4",
         endless("fragmented.mp4", KINDS["mp4"]),
         ffmpeg="-c copy -movflags frag_keyframe+empty_moov fragmented.mp4",
     ),
     served("MKV", "-c copy clip.mkv"),
-    asked("MKV, its length not said", "clip.mkv", endless("clip.mkv", KINDS["mkv"]), ffmpeg="-c copy clip.mkv"),
+    asked("MKV, without a length", "clip.mkv", endless("clip.mkv", KINDS["mkv"]), ffmpeg="-c copy clip.mkv"),
     served(
         "WebM without a duration (`-live 1`)",
         "-c:v libvpx -deadline realtime -cpu-used 8 -crf 10 -b:v 4M -an -f webm -live 1 live.webm",
     ),
     asked(
-        "WebM without a duration, its length not said",
+        "WebM without a duration and a length",
         "live.webm",
         endless("live.webm", KINDS["webm"]),
         ffmpeg="-c:v libvpx -deadline realtime -cpu-used 8 -crf 10 -b:v 4M -an -f webm -live 1 live.webm",
     ),
     served("TS", "-c copy clip.ts"),
     asked(
-        "TS, its length not said: live",
+        "TS, without a length: live",
         "clip.ts",
         endless("clip.ts", KINDS["ts"]),
         f"--max-frames 10 {ONCE}",
@@ -249,52 +249,52 @@ WEB = [
         says=r"\(401\)",
     ),
     Row(
-        "a login that is given",
+        "a login in the URL",
         f"http://{LOGIN}{{}}/clip.mp4",
         ONCE,
         scene=web(lambda folder: {f"/{PLAIN}": locked(content((folder / PLAIN).read_bytes(), KINDS["mp4"]))}),
     ),
     asked("a redirect", "moved", redirect(f"/{PLAIN}")),
-    asked("redirects without end", "moved", redirect("/moved"), code=3, says="redirect"),
+    asked("endless redirects", "moved", redirect("/moved"), code=3, says="redirect"),
     Row(
-        "https with a certificate of an own authority",
+        "https with a certificate of a private authority",
         "https://{}/clip.mp4",
         f"{ONCE} --set network.ca_file=ca.pem",
         scene=own_authority,
     ),
     Row(
-        "https with a certificate that nobody trusts",
+        "https with an untrusted certificate",
         "https://{}/clip.mp4",
         ONCE,
         scene=own_authority,
         code=3,
         says="certificate",
     ),
-    served("nothing there", path="missing.mp4", code=3, says=r"\(404\)"),
-    asked("a page", "index.html", page, code=3, says="page|HTML"),
-    asked("a page at the address of a camera", "", page, code=3, says="page|HTML"),
+    served("a missing file on the server", path="missing.mp4", code=3, says=r"\(404\)"),
+    asked("a web page", "index.html", page, code=3, says="page|HTML"),
+    asked("a web page at the address of a camera", "", page, code=3, says="page|HTML"),
     asked("an empty answer", "empty", lambda folder: {"/empty": content(b"", "video/mp4")}, code=3),
     Row("no server", "http://127.0.0.1:9/clip.mp4", ONCE, code=3, says="the connection was refused"),
 ]
 
 STILL = [
     asked(
-        "a picture, to a picture",
+        "an image, to an image",
         "cover.jpg",
         lambda folder: {"/cover.jpg": content(jpeg(folder), "image/jpeg")},
         "--output judged.jpg",
         frames=1,
     ),
     asked(
-        "a picture without suffix, to a picture",
+        "an image without suffix, to an image",
         "photo",
         lambda folder: {"/photo": content(jpeg(folder), "image/jpeg")},
         "--output judged.jpg",
         frames=1,
     ),
-    asked("PNG, to a picture", "photo.png", files, "--output judged.png", frames=1),
+    asked("PNG, to an image", "photo.png", files, "--output judged.png", frames=1),
     asked(
-        "a camera that has only a snapshot URL",
+        "a camera with a snapshot URL only",
         "cgi-bin/snapshot.cgi",
         snapshots,
         "--max-frames 3 --set network.snapshot_s=1",
@@ -308,7 +308,7 @@ PLAYED = f"--max-frames 60 {ONCE}"
 MOTION_JPEG = [
     asked(name, "video", motion_jpeg(head, kind), PLAYED, frames=(1, 60))
     for name, head, kind in (
-        ("as the standard says", PART, "multipart/x-mixed-replace; boundary=frame"),
+        ("as in the standard", PART, "multipart/x-mixed-replace; boundary=frame"),
         ("parts of `image/jpg`", PART.replace(b"jpeg", b"jpg"), "multipart/x-mixed-replace; boundary=frame"),
         ("no type of the parts", b"--frame\r\nContent-Length: LENGTH\r\n\r\n", "multipart/x-mixed-replace; boundary=frame"),
         ("no headers of the parts", b"--frame\r\n\r\n", "multipart/x-mixed-replace; boundary=frame"),
@@ -316,12 +316,12 @@ MOTION_JPEG = [
         ("boundary with its dashes in the header", PART, "multipart/x-mixed-replace;boundary=--frame"),
         ("no length of the parts", b"--frame\r\nContent-Type: image/jpeg\r\n\r\n", "multipart/x-mixed-replace; boundary=frame"),
         ("no type of the answer", PART, ""),
-        ("pictures without anything between", b"", "video/x-motion-jpeg"),
+        ("images with nothing between them", b"", "video/x-motion-jpeg"),
     )
 ]
 MOTION_JPEG += [
     asked(
-        "one picture per connection",
+        "one image per connection",
         "video",
         motion_jpeg(PART, images=1),
         "--max-frames 3 --set network.snapshot_s=1",
@@ -332,9 +332,9 @@ MOTION_JPEG += [
 
 PLAYLISTS = [
     served("HLS on demand", f"{HLS} list.m3u8"),
-    served("HLS on demand, pieces of fragmented MP4", f"{HLS} -hls_segment_type fmp4 list.m3u8"),
+    served("HLS on demand, segments of fragmented MP4", f"{HLS} -hls_segment_type fmp4 list.m3u8"),
     asked("HLS on demand, encrypted by AES-128", "secret.m3u8", encrypted),
-    asked("HLS, pieces called .jpg, playlist without suffix", "live/channel", other_suffix, ffmpeg=f"{HLS} list.m3u8"),
+    asked("HLS, segments named .jpg, playlist without suffix", "live/channel", other_suffix, ffmpeg=f"{HLS} list.m3u8"),
     asked("HLS, a master playlist of two sizes, of which one is broken", "master.m3u8", master, ffmpeg=f"{HLS} list.m3u8"),
     Row(
         "HLS, live, in bursts of 2 s",
@@ -344,12 +344,12 @@ PLAYLISTS = [
         frames=(10, 300),
         people=9,
     ),
-    hidden("a playlist that leads to a file", "file://FOLDER/secret.ts"),
-    hidden("a playlist that leads to a path", "FOLDER/secret.ts"),
-    hidden("a playlist that leads to `concat:`", "concat:FOLDER/secret.ts|FOLDER/secret.ts"),
-    hidden("a playlist that leads to `subfile:`", "subfile,,start,0,end,100000,,:FOLDER/secret.ts"),
-    hidden("a playlist that leads to `data:`", "data:video/mp2t;base64,AAAA"),
-    hidden("a playlist that leads to `crypto:` and a file", "crypto:FOLDER/secret.ts"),
+    hidden("a playlist that names a file URL", "file://FOLDER/secret.ts"),
+    hidden("a playlist that names a path", "FOLDER/secret.ts"),
+    hidden("a playlist that names `concat:`", "concat:FOLDER/secret.ts|FOLDER/secret.ts"),
+    hidden("a playlist that names `subfile:`", "subfile,,start,0,end,100000,,:FOLDER/secret.ts"),
+    hidden("a playlist that names `data:`", "data:video/mp2t;base64,AAAA"),
+    hidden("a playlist that names `crypto:` and a file", "crypto:FOLDER/secret.ts"),
     asked(
         "a playlist whose key is a file",
         "list.m3u8",
@@ -358,14 +358,14 @@ PLAYLISTS = [
         code=3,
     ),
     asked(
-        "a master playlist that leads to a file",
+        "a master playlist that names a file",
         "list.m3u8",
         leads("#EXT-X-STREAM-INF:BANDWIDTH=1", "file://FOLDER/vod.m3u8"),
         ffmpeg=f"{HLS} vod.m3u8",
         code=3,
     ),
     asked(
-        "a script of `concat` that leads to a file",
+        "an ffconcat list that names a file",
         "list.ffconcat",
         lambda folder: {"/list.ffconcat": content(f"ffconcat version 1.0\nfile '{folder}/clip.mp4'\n".encode(), "text/plain")},
         code=3,

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from maskstream.io.content import START_BYTES, content_of, content_of_file
-from maskstream.io.images import WRITABLE_SUFFIXES, write_image
+from maskstream.io.image_formats import WRITABLE_SUFFIXES
+from maskstream.io.images import write_image
 from maskstream.sources import source_kind
 from tests.video_files import every, four_corners, grey, write_video
 

@@ -26,7 +26,7 @@ from maskstream.sinks.video_formats import CONTAINERS
 from maskstream.sources import FileSource, PipeSource, UrlSource
 from maskstream.types import SourceInfo
 from tests.command_lines import ROOT
-from tests.liars import Caller, Liar
+from tests.faulty_servers import Client, FaultyServer
 from tests.senders import answering, in_the_background
 from tests.servers import content, http_server, status
 from tests.video_files import every, grey_index, plain, write_video
@@ -178,10 +178,10 @@ LOCAL = {
 
 @pytest.mark.parametrize("name", LOCAL)
 def test_a_list_in_a_file_leads_nowhere_else(name: str, secret: Path, lists: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    def refuse(caller: Caller) -> None:
-        caller.http(body=secret.read_bytes())
+    def refuse(client: Client) -> None:
+        client.http(body=secret.read_bytes())
 
-    with Liar(refuse) as other, watched(secret) as was_opened:
+    with FaultyServer(refuse) as other, watched(secret) as was_opened:
         named = LOCAL[name].replace("{secret}", str(secret)).replace("{port}", str(other.port))
         (lists / "inner.m3u8").write_text(PIECE.format(f"file://{secret}"))
         (lists / "list.m3u8").write_text(named)
@@ -194,14 +194,14 @@ def test_a_list_in_a_file_leads_nowhere_else(name: str, secret: Path, lists: Pat
 
 def test_what_a_list_may_not_lead_to_is_named() -> None:
     said = LeadsAway("http://me:hidden@host/x.ts").strerror or ""
-    assert "it leads to http://***@host/x.ts: a list in a file may lead to files in its own folder alone" in said
+    assert "it names http://***@host/x.ts: a list in a file may name files in its own folder only" in said
 
 
 def test_links_out_of_the_folder_of_a_list_are_not_followed(secret: Path, lists: Path) -> None:
     (lists / "link.ts").symlink_to(secret)
     (lists / "list.m3u8").write_text(PIECE.format("link.ts"))
     with watched(secret) as was_opened:
-        assert "leads to" in str(refusal(lambda: FileSource(str(lists / "list.m3u8"))))
+        assert "it names" in str(refusal(lambda: FileSource(str(lists / "list.m3u8"))))
         assert not was_opened()
 
 
@@ -224,7 +224,7 @@ def test_a_piece_that_is_missing_is_left_out_and_said(lists: Path, said: list[st
     (lists / "list.m3u8").write_text(HEAD + "#EXTINF:1,\nclip.ts\n#EXTINF:1,\nmissing.ts\n#EXT-X-ENDLIST\n")
     with closing(FileSource(str(lists / "list.m3u8"))) as source:
         assert len(list(source)) == 25
-    assert any("a part of it is left out: " in line and "missing.ts: No such file" in line for line in said)
+    assert any("a part is left out: " in line and "missing.ts: No such file" in line for line in said)
 
 
 def test_a_pattern_of_images_as_the_name_of_a_file_opens_no_other(tmp_path: Path) -> None:
@@ -256,7 +256,11 @@ LED_TO = (
 @pytest.mark.parametrize("led_to", LED_TO)
 def test_a_server_leads_nowhere_but_to_servers_of_its_kind(led_to: str, secret: Path, lists: Path) -> None:
     """By a redirect, a piece, a key, a header and a variant of a playlist."""
-    with Liar(lambda caller: caller.http(body=b"x" * 16)) as other, socket(AF_UNIX) as local, watched(secret) as was_opened:
+    with (
+        FaultyServer(lambda client: client.http(body=b"x" * 16)) as other,
+        socket(AF_UNIX) as local,
+        watched(secret) as was_opened,
+    ):
         local.bind(str(lists / "socket"))
         local.listen()
         local.setblocking(False)
@@ -280,9 +284,9 @@ def test_a_server_leads_nowhere_but_to_servers_of_its_kind(led_to: str, secret: 
 
 @pytest.mark.parametrize("led_to", ["http://127.0.0.1:{port}/x", "rtmp://127.0.0.1:{port}/a/b", "file://{secret}"])
 def test_an_rtsp_server_leads_to_rtsp_alone(led_to: str, secret: Path) -> None:
-    with Liar(lambda caller: caller.http(body=b"x")) as other, watched(secret) as was_opened:
+    with FaultyServer(lambda client: client.http(body=b"x")) as other, watched(secret) as was_opened:
         url = led_to.format(secret=secret, port=other.port)
-        with Liar(lambda caller: caller.rtsp("302 Moved", f"Location: {url}")) as moving:
+        with FaultyServer(lambda client: client.rtsp("302 Moved", f"Location: {url}")) as moving:
             refusal(lambda: UrlSource(f"rtsp://127.0.0.1:{moving.port}/x", network()))
         assert not was_opened()
     assert other.connections == 0
@@ -301,7 +305,7 @@ def test_lists_that_are_for_files_are_refused_from_a_server(text: str) -> None:
 @pytest.mark.parametrize("text", [PIECE, SCRIPT, "v=0\r\nc=IN IP4 127.0.0.1\r\nm=video 5004 RTP/AVP 33\r\n"])
 @pytest.mark.parametrize("led_to", ["tcp://127.0.0.1:{port}", "file://{secret}"])
 def test_what_is_sent_over_a_plain_connection_leads_nowhere(text: str, led_to: str, secret: Path) -> None:
-    with Liar(lambda caller: caller.http(body=b"x")) as other, watched(secret) as was_opened:
+    with FaultyServer(lambda client: client.http(body=b"x")) as other, watched(secret) as was_opened:
         sent = text.format(led_to.format(secret=secret, port=other.port)).encode()
         with answering(lambda connection: connection.sendall(sent)) as port:
             refused = refusal(lambda: UrlSource(f"tcp://127.0.0.1:{port}", network()))
@@ -317,7 +321,7 @@ def test_what_comes_through_a_pipe_leads_nowhere(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     os.mkfifo("cam")
-    with Liar(lambda caller: caller.http(body=b"x")) as other, watched(secret) as was_opened:
+    with FaultyServer(lambda client: client.http(body=b"x")) as other, watched(secret) as was_opened:
         sent = text.format(led_to.format(secret=secret, port=other.port))
         with in_the_background(lambda _: Path("cam").write_text(sent) and None):
             refusal(lambda: PipeSource("cam"))

@@ -18,7 +18,7 @@ from maskstream.config.schema import Config
 from maskstream.errors import SourceError, SourceOpenError
 from maskstream.io.batches import Batch, Turns
 from maskstream.io.folders import VIDEO_SUFFIXES, find_files
-from maskstream.io.images import IMAGE_SUFFIXES
+from maskstream.io.image_formats import IMAGE_SUFFIXES
 from maskstream.sources import DeferredSource, ImageSource
 from maskstream.stream.engine import Engine
 from maskstream.stream.sink_group import SinkBinding
@@ -124,7 +124,7 @@ def test_nothing_is_left_out_silently(folder: Path, config: Config, said: list[s
         assert [camera.name for camera in read_cameras(["rec"], config)] == ["rec/clip.mp4"]
     assert said == [
         "INFO rec: left out: of other kinds: 1002 (1000 .txt, 1 .pdf, 1 without a suffix: 0.txt, 1.txt, 2.txt and 999 more); "
-        "folders, which --recursive reads too: 2 (one, two); "
+        "folders, which --recursive also reads: 2 (one, two); "
         "pipes, devices and broken links: 3 (gone, pipe.ts, socket); hidden or of the system: 5\n"
     ]
 
@@ -288,7 +288,7 @@ def test_a_folder_through_the_command_line(folder: Path, run_here: Run) -> None:
     for name in videos:
         assert [record["frame"] for record in records if record["source"] == name] == [0, 1, 2]
     states = [json.loads(line) for line in Path("status.jsonl").read_text().splitlines()]
-    assert [state["cause"] for state in states if state["source"] == "rec/bad.mp4"][-1] == "the file is empty"
+    assert [state["cause"] for state in states if state["source"] == "rec/bad.mp4"][-1] == "the file is empty; give a video file"
 
 
 def write_video_avi(name: str) -> None:
@@ -314,7 +314,7 @@ def test_limits_and_outputs_that_are_there(folder: Path, run_here: Run) -> None:
     Path("out/2.mp4").write_bytes(b"mine")
     code, said = run_here("--source", "rec/*.mp4", "--output", "out", "--no-overwrite")
     assert (code, Path("out/2.mp4").read_bytes(), len(list(Path("out").iterdir()))) == (5, b"mine", 1)
-    assert "out/2.mp4: is there already" in said
+    assert "out/2.mp4: already exists" in said
     code, said = run_here("--source", "rec/*.mp4", "--output", "out", "--max-frames", "2", "--jsonl", "all.jsonl")
     assert code == 0, said
     assert len(Path("all.jsonl").read_text().splitlines()) == 4
@@ -326,7 +326,9 @@ def test_none_can_be_read_through_the_command_line(folder: Path, run_here: Run) 
     Path("out/1.mp4").write_bytes(b"mine")
     code, said = run_here("--source", "rec", "--output", "out")
     assert code == 3
-    assert said.splitlines()[-1].startswith("rec: none of its 2 videos can be read: rec/1.mp4: the file is empty; rec/2.mp4")
+    assert said.splitlines()[-1].startswith(
+        "rec: none of its 2 videos can be read: rec/1.mp4: the file is empty; give a video file; rec/2.mp4"
+    )
     assert Path("out/1.mp4").read_bytes() == b"mine"  # nothing came to replace it with
 
 

@@ -19,15 +19,10 @@ from PIL.PngImagePlugin import PngInfo
 
 from maskstream.errors import SinkError, SourceError
 from maskstream.io import images as images
+from maskstream.io.file_names import natural_order
 from maskstream.io.files import one_line
-from maskstream.io.images import (
-    IMAGE_SUFFIXES,
-    WRITABLE_SUFFIXES,
-    image_size,
-    natural_order,
-    read_image,
-    write_image,
-)
+from maskstream.io.image_formats import IMAGE_SUFFIXES, WRITABLE_SUFFIXES
+from maskstream.io.images import image_size, read_image, write_image
 from maskstream.types import BgrImage
 from tests.slowness import LONGEST_S
 from tests.video_files import four_corners, plain
@@ -336,7 +331,7 @@ def test_truncated(tmp_path: Path, suffix: str, left: float) -> None:
     path = tmp_path / f"picture.{suffix}"
     write_image(path, np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * left)])
-    assert why(path).startswith(("the file is cut short", "cannot be decoded: ", "not a picture, damaged, "))
+    assert why(path).startswith(("the file is truncated", "cannot be decoded: ", "not an image, damaged, "))
 
 
 def test_whatever_is_damaged_has_a_reason(tmp_path: Path) -> None:
@@ -362,7 +357,7 @@ def test_empty(tmp_path: Path) -> None:
 def test_text_that_is_called_an_image(tmp_path: Path) -> None:
     path = tmp_path / "picture.jpg"
     path.write_text("no picture")
-    assert why(path) == "not a picture, damaged, or of a kind that is not read; convert it to JPEG"
+    assert why(path) == "not an image, damaged, or in a format that is not read; convert it to JPEG"
 
 
 @pytest.mark.parametrize("name", ["photo.heic", "photo.HEIF", "photo.jpg"])
@@ -383,13 +378,13 @@ def test_no_file(tmp_path: Path) -> None:
 
 def test_what_would_never_end_is_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
-    assert why(tmp_path / "pipe.jpg") == why(tmp_path) == "not a file; give a picture"
+    assert why(tmp_path / "pipe.jpg") == why(tmp_path) == "not a file; give an image"
 
 
 def test_documents_are_not_run(tmp_path: Path) -> None:
     path = tmp_path / "picture.png"
     path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n%%EOF\n")
-    assert "not a picture" in why(path)
+    assert "not an image" in why(path)
 
 
 def test_only_what_can_be_written_and_heic_counts_as_image() -> None:

@@ -145,7 +145,7 @@ def test_what_the_run_reads_is_not_replaced(tmp_path: Path) -> None:
 def test_what_is_there_is_refused_where_that_was_asked_for(tmp_path: Path) -> None:
     require_new(["-", "/dev/null", str(tmp_path), str(tmp_path / "new")])
     (tmp_path / "old").touch()
-    with pytest.raises(SinkError, match=r"old: is there already, and --no-overwrite is given"):
+    with pytest.raises(SinkError, match=r"old: already exists, and --no-overwrite is given"):
         require_new([str(tmp_path / "new"), str(tmp_path / "old")])
 
 
@@ -160,5 +160,5 @@ def test_the_next_name_that_is_free(tmp_path: Path) -> None:
 def test_what_is_written_as_a_whole_needs_a_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
     for require in (require_video_path, require_summary_path):
-        with pytest.raises(SinkError, match="is no file but a pipe or device"):
+        with pytest.raises(SinkError, match="is a pipe or device, not a file"):
             require(str(tmp_path / "pipe.mp4"))

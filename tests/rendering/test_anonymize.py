@@ -9,7 +9,7 @@ from maskstream import load_config
 from maskstream.config.loading import Layer
 from maskstream.config.schema import Blur, PrivacyConfig
 from maskstream.config.source_settings import SourceSettings
-from maskstream.rendering.anonymize import cover, is_covered, stored_crop
+from maskstream.rendering.anonymize import anonymise, is_anonymised, stored_crop
 from maskstream.rendering.overlay import Overlay
 from maskstream.types import Face, Frame, FrameResult, Label, Output
 from tests.conftest import make_face
@@ -32,7 +32,7 @@ def result_of(*faces: Face, hidden: tuple[Face, ...] = ()) -> FrameResult:
 
 
 @pytest.mark.parametrize(
-    ("blur", "covered"),
+    ("blur", "anonymised"),
     [
         ("none", set()),
         ("all", set(Label)),
@@ -40,46 +40,46 @@ def result_of(*faces: Face, hidden: tuple[Face, ...] = ()) -> FrameResult:
         ("unmasked", {Label.NO_MASK, Label.INCORRECT, Label.UNKNOWN}),
     ],
 )
-def test_who_is_covered(blur: Blur, covered: set[Label]) -> None:
-    assert {label for label in Label if is_covered(known(label), blur)} == covered
-    assert {label for label in Label if is_covered(known(None, label), blur)} == covered
+def test_labels_that_are_anonymised(blur: Blur, anonymised: set[Label]) -> None:
+    assert {label for label in Label if is_anonymised(known(label), blur)} == anonymised
+    assert {label for label in Label if is_anonymised(known(None, label), blur)} == anonymised
 
 
 @pytest.mark.parametrize("blur", ["masked", "unmasked"])
-def test_where_frame_and_person_disagree_it_is_covered(blur: Blur) -> None:
-    assert is_covered(known(Label.MASK, Label.NO_MASK), blur)
-    assert is_covered(known(Label.NO_MASK, Label.MASK), blur)
-    assert is_covered(known(Label.UNKNOWN, Label.MASK), blur)
+def test_a_face_is_anonymised_if_one_of_its_two_labels_requires_it(blur: Blur) -> None:
+    assert is_anonymised(known(Label.MASK, Label.NO_MASK), blur)
+    assert is_anonymised(known(Label.NO_MASK, Label.MASK), blur)
+    assert is_anonymised(known(Label.UNKNOWN, Label.MASK), blur)
 
 
 @pytest.mark.parametrize("blur", ["all", "masked", "unmasked"])
 def test_nothing_of_a_face_is_left(blur: Blur) -> None:
-    """Whatever the picture was, the same stays where the face was: there is nothing to restore it from."""
+    """The filled pixels do not depend on the frame, so nothing can be restored from them."""
     face = known(Label.UNKNOWN)
-    covered = []
+    anonymised = []
     for bgr in (NOISE.copy(), NOISE[::-1].copy(), np.zeros_like(NOISE)):
-        cover(bgr, result_of(face), blur)
-        covered.append(inside(bgr, face).copy())
-    assert all((one == other).all() for one, other in pairwise(covered))
-    assert np.ptp(covered[0].reshape(-1, 3), axis=0).max() == 0
+        anonymise(bgr, result_of(face), blur)
+        anonymised.append(inside(bgr, face).copy())
+    assert all((one == other).all() for one, other in pairwise(anonymised))
+    assert np.ptp(anonymised[0].reshape(-1, 3), axis=0).max() == 0
 
 
-def test_others_are_left_as_they_are() -> None:
+def test_other_faces_are_not_modified() -> None:
     masked, bare = known(Label.MASK), known(Label.NO_MASK, x=200)
     bgr = NOISE.copy()
-    cover(bgr, result_of(masked, bare), "masked")
+    anonymise(bgr, result_of(masked, bare), "masked")
     assert (inside(bgr, masked) != inside(NOISE, masked)).any()
     assert (inside(bgr, bare) == inside(NOISE, bare)).all()
 
 
-def test_hidden_faces_are_covered_where_any_are() -> None:
+def test_hidden_faces_are_anonymised_with_every_value_of_blur_but_none() -> None:
     hidden = known(Label.NO_MASK)
     for blur in ("all", "masked", "unmasked"):
         bgr = NOISE.copy()
-        cover(bgr, result_of(hidden=(hidden,)), blur)
+        anonymise(bgr, result_of(hidden=(hidden,)), blur)
         assert np.ptp(inside(bgr, hidden).reshape(-1, 3), axis=0).max() == 0
     bgr = NOISE.copy()
-    cover(bgr, result_of(hidden=(hidden,)), "none")
+    anonymise(bgr, result_of(hidden=(hidden,)), "none")
     assert (bgr == NOISE).all()
 
 
@@ -87,12 +87,12 @@ def test_hidden_faces_are_covered_where_any_are() -> None:
 def test_faces_at_the_edge_and_beyond(box: tuple[float, float, float, float]) -> None:
     face = make_face(Label.UNKNOWN, box=box)
     bgr = NOISE.copy()
-    cover(bgr, result_of(face), "all")
+    anonymise(bgr, result_of(face), "all")
     x1, y1, x2, y2 = np.clip(box, 0, [299, 199, 299, 199]).astype(int)
     assert np.ptp(bgr[y1:y2, x1:x2].reshape(-1, 3), axis=0).max() == 0
 
 
-def test_the_overlay_covers_first_and_draws_over_it() -> None:
+def test_the_overlay_anonymises_first_and_draws_over_it() -> None:
     face = known(Label.NO_MASK)
     plain = Layer("test", {"overlay": {"labels": False}})
     config = load_config(layers=[plain, Layer("test", {"privacy": {"blur": "all"}})])
@@ -106,7 +106,7 @@ def test_the_overlay_covers_first_and_draws_over_it() -> None:
 
 
 def test_the_unfiltered_region_is_filled_wherever_the_smoothed_outline_is() -> None:
-    """A face that moves, jumps and trembles: whatever the frames are, the same is left of its region."""
+    """The face moves, jumps and trembles. What is shown of its unfiltered region does not depend on the pixels of the frame."""
     config = load_config(layers=[Layer("test", {"privacy": {"blur": "all"}})])
     overlays, random = (Overlay(config), Overlay(config)), np.random.default_rng(1)
     for index in range(40):
@@ -127,7 +127,7 @@ def crop_of(face: Face, *others: Face, blur: Blur = "none", store_crops: bool = 
     return stored_crop(output, face, PrivacyConfig(blur=blur, store_crops=store_crops, readable_by="owner"))
 
 
-def test_crops_are_stored_where_they_may_be() -> None:
+def test_crops_are_stored_only_if_the_settings_allow_it() -> None:
     face = known(Label.NO_MASK)
     crop = crop_of(face)
     assert crop is not None
@@ -138,15 +138,15 @@ def test_crops_are_stored_where_they_may_be() -> None:
     assert crop_of(face, blur="masked") is not None
 
 
-def test_others_in_a_crop_are_covered() -> None:
+def test_other_faces_in_a_crop_are_anonymised() -> None:
     face, other = known(Label.NO_MASK), known(Label.MASK, x=50)
     alone, beside = crop_of(face, blur="masked"), crop_of(face, other, blur="masked")
     assert alone != beside
     assert crop_of(face, other) == crop_of(face)
 
 
-def test_a_frame_that_nobody_looked_at_is_not_shown() -> None:
-    """Somebody may have come in, or moved, since."""
+def test_a_frame_without_detection_is_not_shown() -> None:
+    """A person may have appeared or moved since the last detection."""
     config = load_config(layers=[Layer("test", {"privacy": {"blur": "all"}})])
     overlay, frame = Overlay(config), Frame(NOISE, 0, "door", 0.0)
     between = Frame(NOISE[::-1].copy(), 1, "door", 0.04)
@@ -160,7 +160,7 @@ def test_a_frame_that_nobody_looked_at_is_not_shown() -> None:
     assert (plain == between.bgr).all()
 
 
-def test_other_settings_cover_from_the_next_frame_on_and_an_image_from_before_stands_in_for_none() -> None:
+def test_new_settings_anonymise_from_the_next_frame_on_and_no_earlier_frame_is_shown_again() -> None:
     settings = SourceSettings(load_config())
     overlay = Overlay(settings)
     face = make_face(Label.NO_MASK, box=(20, 20, 60, 60))
@@ -168,8 +168,8 @@ def test_other_settings_cover_from_the_next_frame_on_and_an_image_from_before_st
     result, unseen = FrameResult("door", 0, 0.0, (face,)), FrameResult("door", 1, 0.04, (face,), repeated=True)
     assert (overlay.paint(frame, result)[50, 40] == 200).all()
     settings.set("door", load_config(layers=[Layer.of_key("test", "privacy.blur", "all")]))
-    covered = overlay.paint(frame, result)
-    assert not (covered[50, 40] == 200).any()
-    assert (overlay.paint(frame, unseen) == covered).all()
+    anonymised = overlay.paint(frame, result)
+    assert not (anonymised[50, 40] == 200).any()
+    assert (overlay.paint(frame, unseen) == anonymised).all()
     settings.set("door", load_config(layers=[Layer.of_key("test", "privacy.blur", "masked")]))
     assert overlay.paint(frame, unseen)[90, 90].max() == 0

@@ -11,7 +11,7 @@ NOW_S = 100.0
 
 
 def cell_with(*times_s: float, name: str = "camera", live: bool = False, dropped: int = 0, file: str | None = None) -> Cell:
-    """A cell that was given blue frames at these times; each was captured 0.25 s before."""
+    """Return a cell with blue frames at these times. Each was captured 0.25 s earlier."""
     cell = Cell(SourceInfo(name, 64, 48, live=live, images=(file,) if file else ()))
     for time_s in times_s:
         frame = Frame(plain(BLUE), 0, name, 0.0, captured_at_s=time_s - 0.25, file=file)
@@ -91,7 +91,7 @@ def test_newest_frame_is_shown() -> None:
     assert tuple(draw_grid([cell], (64, 48), NOW_S, paused=False)[10, 32]) == RED
 
 
-def test_an_image_that_was_drawn_by_other_settings_is_gone_at_once() -> None:
+def test_clear_removes_the_frame_at_once() -> None:
     cell = cell_with(NOW_S)
     draw_grid([cell], (64, 48), NOW_S, paused=False)
     cell.clear()
@@ -110,7 +110,7 @@ def test_status_is_readable_on_any_image(level: int) -> None:
     assert ground < 70
 
 
-def test_what_a_camera_showed_before_it_was_lost_is_dimmed() -> None:
+def test_the_last_frame_of_a_lost_camera_is_dimmed() -> None:
     cell = cell_with(NOW_S, live=True)
     cell.away = "offline since 14:03:22"
     assert cell.status(NOW_S, paused=False) == "offline since 14:03:22"
@@ -123,7 +123,7 @@ def test_grid_without_cells_is_black() -> None:
     assert not draw_grid([], (64, 48), NOW_S, paused=False).any()
 
 
-def test_images_of_others_are_left_alone() -> None:
+def test_frames_are_not_modified() -> None:
     cell = cell_with(NOW_S, live=True, dropped=3)
     draw_grid([cell], (64, 48), NOW_S, paused=False)
     assert cell.output is not None
@@ -139,7 +139,7 @@ def test_windows_of_any_size(size: tuple[int, int], count: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["Größe", "大门", "😀"])
-def test_names_in_any_script_stand_in_their_cell(name: str) -> None:
+def test_names_in_any_script_are_drawn_in_their_cell(name: str) -> None:
     def drawn(named: str) -> np.ndarray:
         return draw_grid([cell_with(NOW_S, name=named), cell_with(NOW_S)], (640, 360), NOW_S, paused=False)[:40, :320]
 

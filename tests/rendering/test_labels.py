@@ -97,6 +97,15 @@ def test_a_label_comes_back_to_the_better_side_after_half_a_second() -> None:
     assert [each.side for each in later if each] == [first.side] * 13 + [0] * 6
 
 
+def test_a_short_label_stays_short_for_half_a_second_after_it_has_room_again() -> None:
+    layout, crowded = LabelLayout(), [Box(0, 0, 640, 75), Box(0, 165, 640, 360), Box(0, 75, 150, 165), Box(305, 75, 640, 165)]
+    (first,) = layout.place([request(200, 100, key=1)], SIZE, GAP_PX, 0.0, crowded)
+    later = [layout.place([request(200, 100, key=1)], SIZE, GAP_PX, 0.04 * number)[0] for number in range(1, 20)]
+    assert first is not None
+    assert first.form == 1
+    assert [each.form for each in later if each] == [1] * 13 + [0] * 6
+
+
 def test_a_label_does_not_tremble_with_noise_of_one_pixel() -> None:
     layout = LabelLayout()
     places = [layout.place([request(200.4 + 0.3 * (-1) ** n, 100, key=1)], SIZE, GAP_PX, 0.04 * n)[0] for n in range(10)]

@@ -13,7 +13,7 @@ from maskstream.stream.sink_group import SinkBinding
 from maskstream.types import COCO_KEYPOINTS, BgrImage, Detection, Face, Frame, FrameResult, Label
 from tests.conftest import make_face, make_frame
 from tests.inference.test_analyzer import GivenClassifier
-from tests.rendering.test_covered_pixels import Film, FindsSkin, Shot, scene
+from tests.rendering.test_anonymised_pixels import Film, FindsSkin, Shot, scene
 from tests.stream.test_engine import ListSink
 
 
@@ -37,7 +37,7 @@ def test_the_outline_has_the_colour_of_its_label(label: Label) -> None:
     assert share(paint(make_face(label)), COLOURS_BGR[label]) > 0.004
 
 
-def test_the_outline_lies_on_the_judged_region() -> None:
+def test_the_outline_is_on_the_classified_region() -> None:
     bgr = paint(make_face(box=(28, 20, 72, 74)))
     rows, columns = np.nonzero(np.abs(bgr.astype(int) - COLOURS_BGR[Label.MASK]).max(axis=2) < 40)
     assert [columns.min(), columns.max(), rows.min(), rows.max()] == pytest.approx([28, 72, 20, 74], abs=2)
@@ -47,7 +47,7 @@ def test_the_outline_lies_on_the_judged_region() -> None:
     ("every", "stride", "since", "is_solid"),
     [(3, 1, 0, True), (3, 1, 2, True), (3, 1, 3, False), (1, 1, 1, False), (3, 2, 3, True), (3, 2, 4, False), (1, 5, 4, True)],
 )
-def test_an_outline_is_dashed_where_the_detector_has_not_looked_for_longer_than_it_promises(
+def test_an_outline_is_dashed_if_the_last_detection_is_older_than_the_settings_promise(
     every: int, stride: int, since: int, is_solid: bool
 ) -> None:
     layers = [Layer("test", {"overlay": {"labels": False}, "detector": {"every": every}, "stream": {"stride": stride}})]
@@ -58,8 +58,8 @@ def test_an_outline_is_dashed_where_the_detector_has_not_looked_for_longer_than_
 
 
 @pytest.mark.parametrize(("every", "stride"), [(3, 1), (3, 2), (1, 5), (4, 3)])
-def test_the_outline_of_a_face_that_stays_does_not_flicker(every: int, stride: int) -> None:
-    """A run of a file: detector, following, and the frames that `stride` leaves out."""
+def test_the_outline_of_a_face_at_rest_does_not_flicker(every: int, stride: int) -> None:
+    """A run of a file: detections, propagated faces, and the frames between that `stream.stride` leaves out."""
     layers = [Layer("test", {"overlay": {"labels": False}, "detector": {"every": every}, "stream": {"stride": stride}})]
     config, sink = load_config(layers=layers), ListSink()
     bgr = scene([(120, 80)])
@@ -72,25 +72,25 @@ def test_the_outline_of_a_face_that_stays_does_not_flicker(every: int, stride: i
     assert len({share(output.annotated_bgr, COLOURS_BGR[Label.MASK]) for output in sink.outputs}) == 1
 
 
-def test_the_frame_itself_stays_clean() -> None:
+def test_the_frame_is_not_modified() -> None:
     frame = make_frame(0, 200, 160)
     overlay().paint(frame, FrameResult("made", 0, 0.0, (make_face(),)))
     assert (frame.bgr == 0).all()
 
 
 def test_every_label_has_a_symbol_of_its_own() -> None:
-    tags = {label: paint(make_face(label), painter=overlay(labels=True)) for label in Label}
+    labels = {label: paint(make_face(label), painter=overlay(labels=True)) for label in Label}
     for a, b in combinations(Label, 2):
-        shape_a, shape_b = (np.abs(tags[label].astype(int) - COLOURS_BGR[label]).max(axis=2) < 40 for label in (a, b))
+        shape_a, shape_b = (np.abs(labels[label].astype(int) - COLOURS_BGR[label]).max(axis=2) < 40 for label in (a, b))
         assert (shape_a != shape_b).any()
 
 
 @pytest.mark.parametrize("box", [(28, -30, 72, 24), (-20, 60, 24, 114), (180, 120, 240, 190), (300, 300, 340, 350)])
-def test_the_tag_stays_inside_the_image(box: tuple[float, float, float, float]) -> None:
-    without, tagged = (paint(make_face(box=box), painter=overlay(labels=on)) for on in (False, True))
-    rows, columns = np.nonzero((without != tagged).any(axis=2))
+def test_the_label_stays_in_the_frame(box: tuple[float, float, float, float]) -> None:
+    without, labelled = (paint(make_face(box=box), painter=overlay(labels=on)) for on in (False, True))
+    rows, columns = np.nonzero((without != labelled).any(axis=2))
     assert len(rows) > 100
-    assert tagged.shape == (160, 200, 3)
+    assert labelled.shape == (160, 200, 3)
     assert columns.max() - columns.min() > 30
 
 
@@ -106,14 +106,14 @@ def test_tiny_frames_are_no_error(size: tuple[int, int]) -> None:
     assert paint(make_face(), size, overlay(labels=True, keypoints=True)).shape == (size[1], size[0], 3)
 
 
-def test_what_is_no_number_is_not_drawn() -> None:
+def test_values_that_are_not_finite_are_not_drawn() -> None:
     face = make_face(nose=(float("nan"), 3))
     broken = Face(face.detection, np.full((4, 2), np.nan, np.float32), face.face_box_xyxy, Label.UNKNOWN, None)
     assert (paint(broken, painter=overlay(labels=True)) == 0).all()
     assert np.isfinite(paint(face, painter=overlay(keypoints=True))).all()
 
 
-def test_points_and_bones_are_drawn_where_they_are_asked_for_and_certain() -> None:
+def test_keypoints_and_skeleton_are_drawn_if_enabled_and_certain() -> None:
     points = np.stack([np.linspace(10, 150, 17), np.linspace(150, 10, 17)], axis=1).astype(np.float32)
     frame, box = Frame(np.zeros((160, 200, 3), np.uint8), 0, "x", 0.0), np.array([5, 5, 190, 150], np.float32)
 
@@ -183,7 +183,7 @@ def test_a_lost_face_fades_and_is_gone_after_half_a_second() -> None:
 
 
 def test_drawing_does_not_change_the_result() -> None:
-    """What is written into records is what was found."""
+    """Records have the unfiltered values."""
     painter = overlay(labels=True)
     for index, shift in enumerate((0, 3, -3, 1)):
         face = replace(make_face(box=(28 + shift, 20, 72 + shift, 74)), track_id=1)

@@ -36,7 +36,7 @@ def columns(is_ink: np.ndarray) -> tuple[int, int]:
 
 @pytest.fixture
 def forget() -> Iterator[None]:
-    """Let no text that another test has rendered, nor one of this test, be used again."""
+    """Clear the caches of text and fonts before and after a test."""
     cached = (text._render, text._halo, text._font_of, text._opencv_has, fonts.font_with, fonts._has)
     for function in cached:
         function.cache_clear()
@@ -56,21 +56,21 @@ def test_ascii_is_written_by_opencv() -> None:
 def test_every_letter_is_drawn_as_itself(name: str) -> None:
     assert text._writable(name) == name
     unknown = {alpha.tobytes() for alpha in (text_alpha("?", HEIGHT_PX), text_alpha(fonts._NO_CHARACTER, HEIGHT_PX))}
-    shapes = [text_alpha(sign, HEIGHT_PX).tobytes() for sign in dict.fromkeys(name.replace(" ", ""))]
+    shapes = [text_alpha(character, HEIGHT_PX).tobytes() for character in dict.fromkeys(name.replace(" ", ""))]
     assert len(set(shapes)) == len(shapes)
     assert not set(shapes) & unknown
 
 
 @pytest.mark.parametrize("name", [*NAMES, "door 1"])
 @pytest.mark.parametrize("halo_px", [0, 2])
-def test_text_lies_between_its_origin_and_its_width(name: str, halo_px: int) -> None:
+def test_text_is_between_its_origin_and_its_width(name: str, halo_px: int) -> None:
     left, right = columns((drawn(name, halo_px=halo_px) != GREY).any(axis=2))
     assert left == pytest.approx(40, abs=4 + halo_px)
     assert right == pytest.approx(40 + text_width(name, HEIGHT_PX), abs=8 + halo_px)
 
 
 @pytest.mark.parametrize("name", ["door 1 with a long name", "Größe", "大门"])
-def test_a_halo_is_around_the_letters_and_no_second_text_beside_them(name: str) -> None:
+def test_a_halo_surrounds_the_characters(name: str) -> None:
     bgr = drawn(name, halo_px=2)
     ink, halo = columns(bgr[..., 0] > 200), columns(bgr[..., 0] < 50)
     assert 0 < ink[0] - halo[0] <= 3
@@ -82,7 +82,7 @@ def test_decomposed_letters_keep_their_dots() -> None:
     assert not np.array_equal(drawn("über"), drawn("uber"))
 
 
-def test_arabic_is_joined_and_reads_from_the_right() -> None:
+def test_arabic_is_joined_and_ordered_from_the_right() -> None:
     word, letters = "باب", ["ب", "ا", "ب"]
     joined = text_width(word, HEIGHT_PX)
     assert joined < sum(text_width(letter, HEIGHT_PX) for letter in letters)
@@ -103,15 +103,17 @@ def test_arabic_is_joined_and_reads_from_the_right() -> None:
     ],
 )
 @pytest.mark.usefixtures("forget")
-def test_what_no_font_has_is_said_in_words(monkeypatch: pytest.MonkeyPatch, name: str, words: str) -> None:
-    monkeypatch.setattr(text, "font_with", lambda sign: None)
+def test_a_character_that_no_font_has_is_replaced_by_its_name_or_code(
+    monkeypatch: pytest.MonkeyPatch, name: str, words: str
+) -> None:
+    monkeypatch.setattr(text, "font_with", lambda character: None)
     monkeypatch.setattr(cv2, "__version__", "4.12.0")
     assert text._writable(name) == words
     assert np.array_equal(drawn(name, halo_px=1), drawn(words, halo_px=1))
 
 
 @pytest.mark.usefixtures("forget")
-def test_before_opencv_5_letters_come_from_a_font_of_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_before_opencv_5_the_font_of_matplotlib_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "__version__", "4.12.0")
     monkeypatch.setattr(fonts, "_system_fonts", tuple)
     assert text._writable("Größe вход 😀 大") == "Größe вход 😀 U+5927"
@@ -120,7 +122,7 @@ def test_before_opencv_5_letters_come_from_a_font_of_matplotlib(monkeypatch: pyt
 
 
 @pytest.mark.usefixtures("forget")
-def test_fonts_of_the_system_are_asked_after_that_of_matplotlib(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+def test_fonts_of_the_system_are_tried_after_the_font_of_matplotlib(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     shipped = fonts._shipped_fonts()
     assert fonts._files_below(fonts.Path(str(tmp_path))) == []
     monkeypatch.setattr(fonts, "_shipped_fonts", tuple)
@@ -141,14 +143,14 @@ def test_strange_text_anywhere_is_no_error(name: str, origin: tuple[int, int]) -
     assert bgr.shape == (80, 640, 3)
 
 
-def test_what_is_drawn_in_each_frame_is_rendered_once() -> None:
+def test_the_same_text_is_rendered_once() -> None:
     before = text._render.cache_info().misses
     for _ in range(3):
         drawn("大门 of this test", halo_px=2)
     assert text._render.cache_info().misses == before + 1
 
 
-def test_fonts_are_not_looked_for_before_they_are_needed() -> None:
+def test_pillow_and_matplotlib_are_not_imported_before_they_are_needed() -> None:
     code = "import sys; import maskstream.rendering.text; print({'PIL', 'matplotlib', 'PIL.ImageFont'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout == "set()\n"
 
@@ -161,7 +163,7 @@ def test_fonts_are_not_looked_for_before_they_are_needed() -> None:
     height_px=st.sampled_from([0.3, 1.0, 7.2, 22.5]),
     halo_px=st.sampled_from([0, 1, 4]),
 )
-def test_any_text_is_drawn_somehow(name: str, x: int, y: int, height_px: float, halo_px: int) -> None:
+def test_any_text_is_drawn_without_an_error(name: str, x: int, y: int, height_px: float, halo_px: int) -> None:
     bgr = canvas()
     draw_text(bgr, name, (x, y), height_px, WHITE, halo_px=halo_px)
     assert text_width(name, height_px) >= 0

@@ -1,4 +1,4 @@
-"""Where windows can be opened. That each test goes on says the most: Qt ends a process that it cannot serve."""
+"""Tests of why_no_window. That a test continues is an assertion too: Qt ends a process whose display fails."""
 
 import subprocess
 from collections.abc import Callable
@@ -33,8 +33,8 @@ def test_display(display: Display, monkeypatch: pytest.MonkeyPatch) -> None:
     assert why_no_window() is None
 
 
-def test_display_stays_in_use_until_the_window_is_there(display: Display, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An X server that its last client leaves starts anew, with the mouse in the middle."""
+def test_the_display_stays_in_use_until_the_window_is_open(display: Display, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An X server resets when its last client disconnects. The mouse is then in the middle."""
     monkeypatch.setenv("DISPLAY", display.name)
     with try_window() as obstacle:
         assert obstacle is None
@@ -78,11 +78,11 @@ def test_unauthorised_display(system_tool: Callable[[str], str], tmp_path: Path,
     ("opencv", "reason"),
     [
         ("raise ImportError('libGL.so.1')", "this OpenCV opens no windows, install opencv-python (libGL.so.1)"),
-        ("import os; os.abort()", "opening one ended with exit code -6"),
+        ("import os; os.abort()", "opening a window ended with exit code -6"),
         ("import time; time.sleep(60)", "the display did not answer within 1 s"),
     ],
 )
-def test_other_opencvs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opencv: str, reason: str) -> None:
+def test_opencv_that_opens_no_window(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opencv: str, reason: str) -> None:
     (tmp_path / "cv2.py").write_text(opencv)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("DISPLAY", ":4711")

@@ -8,7 +8,8 @@ from PIL import ExifTags, Image
 
 from maskstream.config.schema import ImagesConfig
 from maskstream.errors import SinkError
-from maskstream.io.images import WRITABLE_SUFFIXES, read_image, write_image
+from maskstream.io.image_formats import WRITABLE_SUFFIXES
+from maskstream.io.images import read_image, write_image
 from maskstream.sinks import ImageSink, require_image_target
 from maskstream.sources import ImageSource
 from maskstream.types import BgrImage, Frame, FrameResult, Output, SourceInfo
@@ -20,7 +21,7 @@ RECURSIVE = ImagesConfig(recursive=True, max_megapixels=250)
 
 
 def annotate(location: str, output: str) -> None:
-    """Copy pictures through source and sink, as a run does."""
+    """Copy images through source and sink, as a run does."""
     with closing(ImageSource(location, RECURSIVE)) as source, closing(ImageSink(output, source.info)) as sink:
         for frame in source:
             sink.write(output_of(frame))
@@ -33,7 +34,7 @@ def info_of(location: str) -> SourceInfo:
 
 
 def refusal(output: str, location: str) -> str:
-    """Return why an output is refused, by the check as by the sink; both leave everything as it is."""
+    """Return why check and sink refuse an output; both change nothing."""
     before, info = tree(), info_of(location)
     for refuse in (require_image_target, ImageSink):
         with pytest.raises(SinkError) as caught:
@@ -44,7 +45,7 @@ def refusal(output: str, location: str) -> str:
 
 
 def tree() -> dict[str, bytes | None]:
-    """Return all that is in the folder that we are in."""
+    """Return all files in the current folder."""
     return {str(path): path.read_bytes() if path.is_file() else None for path in Path().rglob("*")}
 
 
@@ -79,8 +80,8 @@ def test_names_and_folders_are_kept(folder: Path) -> None:
     assert [grey_index(read_image(f"new/out/{name}")) for name in names] == list(range(len(names)))
 
 
-def test_no_two_images_go_to_one_place(folder: Path) -> None:
-    """Kinds that are not written get another suffix, which another picture may have."""
+def test_each_image_has_its_own_path(folder: Path) -> None:
+    """Formats that are not written get another suffix, which another image may have."""
     make("photos/a.heic.jpg")
     for name in ("a.heic", "b.heic"):
         Image.new("RGB", (8, 8)).save(f"photos/{name}", "JPEG")
@@ -107,7 +108,7 @@ def test_no_two_images_go_to_one_place(folder: Path) -> None:
         ("several/*", "there.mp4", "there.mp4/a.png"),
     ],
 )
-def test_where_an_image_goes(folder: Path, location: str, output: str, expected: str) -> None:
+def test_the_path_of_a_copy(folder: Path, location: str, output: str, expected: str) -> None:
     make("p/a.png", "several/a.png", "several/b.png")
     for name in ("p/sub", "there", "there.png", "there.mp4"):
         Path(name).mkdir()
@@ -121,20 +122,20 @@ def test_where_an_image_goes(folder: Path, location: str, output: str, expected:
 @pytest.mark.parametrize(
     ("location", "output", "words"),
     [
-        ("p/a.png", "out.mp4", "out.mp4: no kind of picture that is written; end it in .jpg"),
-        ("p/a.png", "out.gif", "out.gif: no kind of picture that is written; end it in .jpg"),
-        ("p/a.png", "out.heic", "out.heic: no kind of picture that is written; end it in .jpg"),
-        ("p/a.png", "out.d", "out.d: no kind of picture that is written; end it in .jpg"),
-        ("p", "out.mp4", "out.mp4: 2 pictures do not go into one file; give a folder"),
-        ("p", "out.png", "out.png: 2 pictures do not go into one file; give a folder"),
+        ("p/a.png", "out.mp4", "out.mp4: images are not written in this format; let it end in .jpg"),
+        ("p/a.png", "out.gif", "out.gif: images are not written in this format; let it end in .jpg"),
+        ("p/a.png", "out.heic", "out.heic: images are not written in this format; let it end in .jpg"),
+        ("p/a.png", "out.d", "out.d: images are not written in this format; let it end in .jpg"),
+        ("p", "out.mp4", "out.mp4: 2 images cannot be written to one file; give a folder"),
+        ("p", "out.png", "out.png: 2 images cannot be written to one file; give a folder"),
         ("p", "notes", "notes: cannot be a folder: notes is a file"),
         ("p", "notes/out", "notes/out: cannot be a folder: "),
         ("p/a.png", "notes/out.png", "notes: cannot be a folder: notes is a file"),
         ("p/a.png", "x" * 300, "x" * 300 + ": cannot be written: File name too long; choose another place"),
-        ("p/a.png", "a\nb.gif", r"a\nb.gif: no kind of picture that is written"),
+        ("p/a.png", "a\nb.gif", r"a\nb.gif: images are not written in this format"),
     ],
 )
-def test_what_images_cannot_be_written_to(folder: Path, location: str, output: str, words: str) -> None:
+def test_outputs_that_images_cannot_be_written_to(folder: Path, location: str, output: str, words: str) -> None:
     make("p/a.png", "p/b.png")
     Path("notes").touch()
     assert refusal(output, location).startswith(words)
@@ -185,7 +186,7 @@ def test_images_of_an_earlier_run_are_replaced(folder: Path) -> None:
     assert [grey_index(read_image(f"out/{name}")) for name in files_in("out")] == [1, 2]
 
 
-def test_check_leaves_everything_as_it_is(folder: Path) -> None:
+def test_the_check_changes_nothing(folder: Path) -> None:
     make("x.png", "p/a.png", "p/b.png", "out/a.png")
     before = tree()
     for location, output in [("p", "out"), ("p", "new/out"), ("p/a.png", "out/a.png"), ("p/a.png", "new/a.png")]:
@@ -193,7 +194,7 @@ def test_check_leaves_everything_as_it_is(folder: Path) -> None:
     assert tree() == before
 
 
-def test_folder_is_there_when_the_sink_is(folder: Path) -> None:
+def test_the_sink_creates_the_folder(folder: Path) -> None:
     make("p/a.png", "p/b.png")
     ImageSink("new/out", info_of("p")).close()
     assert Path("new/out").is_dir()
@@ -210,15 +211,15 @@ def test_no_permission(folder: Path, monkeypatch: pytest.MonkeyPatch, location: 
     assert "cannot be written: no permission in" in refusal(output, location)
 
 
-def test_target_that_is_no_file(folder: Path) -> None:
+def test_a_target_that_is_not_a_file(folder: Path) -> None:
     make("p/a.png", "p/b.png")
     Path("out/b.png").mkdir(parents=True)
-    assert refusal("out", "p") == "out/b.png: cannot be replaced: it is no file; choose another folder"
+    assert refusal("out", "p") == "out/b.png: cannot be replaced: it is not a file; choose another folder"
     Path("device.png").symlink_to(os.devnull)
-    assert refusal("device.png", "p/a.png").startswith("device.png: cannot be replaced: it is no file")
+    assert refusal("device.png", "p/a.png").startswith("device.png: cannot be replaced: it is not a file")
 
 
-def test_failure_in_the_middle_leaves_the_old_image(folder: Path) -> None:
+def test_a_failed_copy_leaves_the_earlier_image(folder: Path) -> None:
     make("p/a.bmp", "p/b.bmp", "out/a.bmp", "out/b.bmp")
     before = tree()
     with closing(ImageSource("p", RECURSIVE)) as source, closing(ImageSink("out", source.info)) as sink:
@@ -245,7 +246,7 @@ def test_faces_are_drawn_into_the_copy(folder: Path) -> None:
     assert np.array_equal(read_image("out/a.png"), plain(RED))
 
 
-def test_copy_is_upright_without_a_turn_of_its_own(folder: Path) -> None:
+def test_a_copy_is_upright_without_orientation_metadata(folder: Path) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     stored = np.rot90(four_corners((64, 32)))[..., ::-1]
@@ -257,27 +258,27 @@ def test_copy_is_upright_without_a_turn_of_its_own(folder: Path) -> None:
         assert not image.getexif()
 
 
-def test_source_is_left_as_it_is(folder: Path) -> None:
+def test_the_source_is_not_changed(folder: Path) -> None:
     make("p/a.jpg", "p/sub/b.jpg")
     before = tree()
     annotate("p", "out")
     assert {path: content for path, content in tree().items() if not path.startswith("out")} == before
 
 
-def test_what_could_not_be_read_is_left_out(folder: Path) -> None:
+def test_unreadable_images_are_left_out(folder: Path) -> None:
     make("p/a.png", "p/c.png")
     Path("p/b.heic").touch()
     annotate("p", "out")
     assert files_in("out") == ["a.png", "c.png"]
 
 
-def test_jpeg_that_is_called_heic(folder: Path) -> None:
+def test_a_jpeg_named_heic(folder: Path) -> None:
     Image.new("RGB", (8, 8)).save("photo.heic", "JPEG")
     annotate("photo.heic", "out")
     assert files_in("out") == ["photo.heic.jpg"]
 
 
-def test_a_name_that_has_no_room_for_another_suffix(folder: Path) -> None:
+def test_a_name_without_room_for_another_suffix(folder: Path) -> None:
     name = f"{'p' * 250}.heic"
     Image.new("RGB", (8, 8)).save(name, "JPEG")
     annotate(name, "out")

@@ -9,7 +9,7 @@ from tests.conftest import make_frame
 from tests.video_files import output_of
 
 
-def test_a_name_is_neither_markup_nor_a_line_of_its_own() -> None:
+def test_a_name_is_neither_markup_nor_a_line_break() -> None:
     terminal = Console(file=io.StringIO(), force_terminal=True, width=200)
     sink = ProgressSink(terminal, [SourceInfo("cam[/b]\n[red]era", 64, 48, live=True)], None)
     sink.close()
@@ -17,7 +17,7 @@ def test_a_name_is_neither_markup_nor_a_line_of_its_own() -> None:
     assert "cam[/b]\\n[red]era" in terminal.file.getvalue()
 
 
-def test_one_of_many_files_has_its_bar_while_it_is_read() -> None:
+def test_a_deferred_file_has_its_bar_while_it_is_read() -> None:
     terminal = Console(file=io.StringIO(), force_terminal=True, width=200)
     files = [SourceInfo(f"{index}.mp4", 0, 0, live=False) for index in range(3)]
     opened = {info.source_id: replace(info, width=64, height=48, frame_count=2) for info in files}

@@ -25,8 +25,18 @@ from tests.video_files import output_of, plain
 REPOSITORY = Path(__file__).resolve().parents[2]
 RECORD_KEYS = {"source", "file", "frame", "time_s", "time_utc", "faces", "timing_ms"}
 FACE_KEYS = {
-    *("id", "label", "confidence", "steady_label", "steady_confidence", "judged", "score"),
-    *("detection_box", "box", "quad", "keypoints", "zone"),
+    "id",
+    "label",
+    "confidence",
+    "steady_label",
+    "steady_confidence",
+    "judged",
+    "score",
+    "detection_box",
+    "box",
+    "quad",
+    "keypoints",
+    "zone",
 }
 CSV_HEADER = "source,file,frame,time_s,time_utc,id,label,confidence,steady_label,steady_confidence,score,x_min,y_min,x_max,y_max"
 FULL_DEVICE = Path("/dev/full")
@@ -54,7 +64,7 @@ def json_lines(path: Path) -> list[dict]:
     return [json.loads(line, parse_constant=refuse_constant) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def test_every_key_is_there_and_null_where_it_does_not_apply(tmp_path: Path) -> None:
+def test_every_key_exists_and_is_null_where_it_does_not_apply(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     with closing(JsonlSink(str(path))) as sink:
         sink.write(output(3, face(), face(Label.UNKNOWN, None)))
@@ -95,7 +105,7 @@ def test_live_frame_and_timing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_what_is_not_finite_becomes_null(tmp_path: Path, value: float) -> None:
+def test_numbers_that_are_not_finite_become_null(tmp_path: Path, value: float) -> None:
     path = tmp_path / "out.jsonl"
     with closing(JsonlSink(str(path))) as sink:
         sink.write(output(0, face(nose_x=value)))
@@ -181,7 +191,7 @@ def test_full_disk_is_a_sink_error_and_nothing_else() -> None:
         CsvSink(str(FULL_DEVICE))
 
 
-LEFT_BY_ITS_READER = """
+CLOSED_BY_ITS_READER = """
 import sys
 from maskstream.errors import SinkClosed
 from maskstream.sinks import CsvSink, JsonlSink, StatusSink
@@ -198,8 +208,8 @@ except SinkClosed:
 
 
 @pytest.mark.parametrize("kind", ["JsonlSink", "CsvSink"])
-def test_reader_that_leaves_ends_it_quietly(kind: str) -> None:
-    command = [sys.executable, "-c", LEFT_BY_ITS_READER, kind]
+def test_a_reader_that_closes_the_pipe_ends_the_run_quietly(kind: str) -> None:
+    command = [sys.executable, "-c", CLOSED_BY_ITS_READER, kind]
     with Forked(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
         assert child.stdout is not None
         assert child.stderr is not None
@@ -237,7 +247,7 @@ def test_a_pipe_waits_for_its_reader_and_ends_quietly_with_it(
 
 
 def test_a_pipe_that_has_a_reader_is_opened_once(tmp_path: Path, said: list[str]) -> None:
-    """A reader such as `cat` leaves when the first writer closes."""
+    """A reader such as `cat` ends when the first writer closes."""
     pipe, read = tmp_path / "pipe", []
     os.mkfifo(pipe)
     reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
@@ -266,7 +276,7 @@ def test_a_file_is_continued(tmp_path: Path, said: list[str], kind: type[JsonlSi
     ("torn", "kept"),
     [("gate,,0,0.0,,,mas", "gate,,0,0.0,,,mas"), ('"a ""b"", c', '"a ""b"", c"'), ('"a ""b"""', '"a ""b"""')],
 )
-def test_a_row_that_was_torn_swallows_no_others(tmp_path: Path, torn: str, kept: str) -> None:
+def test_an_incomplete_row_does_not_damage_others(tmp_path: Path, torn: str, kept: str) -> None:
     path = tmp_path / "out.csv"
     path.write_text(f"{CSV_HEADER}\n{torn}")
     with closing(CsvSink(str(path), "a")) as sink:
@@ -277,7 +287,7 @@ def test_a_row_that_was_torn_swallows_no_others(tmp_path: Path, torn: str, kept:
     assert [found[0] for found in csv.reader(path.read_text().splitlines())][-1] == "entrance"
 
 
-def test_a_record_that_was_torn_stays_alone(tmp_path: Path) -> None:
+def test_an_incomplete_record_stays_on_its_line(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     path.write_text('{"source": "a"}\n{"source": "')
     with closing(JsonlSink(str(path), "a")) as sink:
@@ -293,7 +303,7 @@ def test_rows_with_other_columns_are_not_continued(tmp_path: Path) -> None:
     assert path.read_text() == "time,value\n1,2\n"
 
 
-def test_excel_is_told_that_it_is_utf_8_once(tmp_path: Path) -> None:
+def test_the_byte_order_mark_is_written_once(tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
     for index in range(2):
         with closing(CsvSink(str(path), "a", bom=True)) as sink:
@@ -304,7 +314,7 @@ def test_excel_is_told_that_it_is_utf_8_once(tmp_path: Path) -> None:
         assert [row["frame"] for row in csv.DictReader(file)] == ["0", "1"]
 
 
-def test_a_name_is_no_formula_and_a_number_stays_one(tmp_path: Path) -> None:
+def test_a_name_is_not_a_formula_and_a_number_stays_a_number(tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
     made = face()
     low = replace(made, face_box_xyxy=np.array([-5, 6, 25, 35.5], np.float32))
@@ -322,7 +332,7 @@ def test_records_of_states_are_continued(tmp_path: Path) -> None:
     assert path.read_text() == '{"source": "a"}\n'
 
 
-def test_what_the_shell_has_opened_is_not_opened_anew(tmp_path: Path) -> None:
+def test_a_file_that_the_shell_has_opened_is_not_opened_again(tmp_path: Path) -> None:
     """As with `--jsonl /dev/fd/3 3>> log`."""
     path = tmp_path / "log"
     path.write_text("before\n")

@@ -21,7 +21,7 @@ def log() -> Iterator[list[str]]:
     logger.remove(handler)
 
 
-def test_colours_are_kept_in_a_folder_that_is_made(tmp_path: Path, log: list[str]) -> None:
+def test_colours_are_kept_and_the_folder_is_created(tmp_path: Path, log: list[str]) -> None:
     save_snapshot(four_corners(), tmp_path / "new" / "folder", "camera", TAKEN)
     path = tmp_path / "new" / "folder" / "maskstream-camera-20260102-030405.png"
     assert (cv2.imread(str(path)) == four_corners()).all()
@@ -54,9 +54,9 @@ def test_names_fit_a_file_system(tmp_path: Path, source_id: str, name: str) -> N
     assert [path.name for path in tmp_path.iterdir()] == [f"maskstream-{name}-20260102-030405.png"]
 
 
-def test_failure_is_a_line_of_the_log(tmp_path: Path, log: list[str]) -> None:
+def test_a_failure_is_logged(tmp_path: Path, log: list[str]) -> None:
     folder = tmp_path / "file"
     folder.write_text("")
     save_snapshot(four_corners(), folder, "camera", TAKEN)
     assert len(log) == 1
-    assert log[0].startswith(f"ERROR {folder}: the picture cannot be saved: ")
+    assert log[0].startswith(f"ERROR {folder}: the frame cannot be saved: ")

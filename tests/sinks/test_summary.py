@@ -21,7 +21,7 @@ from tests.tracking.made import frame_at, output_with, person
 
 
 def summarise(folder: Path, script: list[tuple[float, list[tuple[int, Label]]]], sources: tuple[str, ...] = ("door",)) -> str:
-    """Show people at times; return the table."""
+    """Summarise people at times; return the table."""
     text = io.StringIO()
     sink = SummarySink(str(folder / "summary.json"), EventDetector(load_config()), Console(file=text, width=200))
     for index, (time_s, people) in enumerate(script):
@@ -62,7 +62,7 @@ def test_people_shares_and_events(tmp_path: Path) -> None:
     assert "1 no mask (5 s)" in table
 
 
-def test_the_timeline_is_an_image_of_it(tmp_path: Path) -> None:
+def test_the_plot_shows_the_labels(tmp_path: Path) -> None:
     summarise(tmp_path, SCRIPT)
     image = cv2.imread(str(tmp_path / "summary.png"))
     shares = {
@@ -71,8 +71,8 @@ def test_the_timeline_is_an_image_of_it(tmp_path: Path) -> None:
     assert shares[Label.MASK] > 2 * shares[Label.NO_MASK] > 0.02
 
 
-def test_long_runs_take_no_more_room(tmp_path: Path) -> None:
-    """Two hours, a frame a second, another person every minute."""
+def test_long_runs_need_no_more_memory(tmp_path: Path) -> None:
+    """Two hours, one frame per second, another person every minute."""
     summarise(tmp_path, [(float(second), [(second // 60 + 1, Label.MASK)]) for second in range(7200)])
     (door,) = read(tmp_path)
     assert door["people"]["mask"] == 120
@@ -87,7 +87,7 @@ def test_several_sources_and_odd_names(tmp_path: Path) -> None:
     assert "[bold]" in table
 
 
-def test_nobody_and_nothing(tmp_path: Path) -> None:
+def test_without_people_and_without_frames(tmp_path: Path) -> None:
     summarise(tmp_path, [(0.0, []), (1.0, [])])
     (door,) = read(tmp_path)
     assert (door["people"]["all"], door["mask_share"], door["events"]) == (0, None, {})
@@ -97,15 +97,15 @@ def test_nobody_and_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "none.png").stat().st_size > 0
 
 
-def test_images_are_not_people(tmp_path: Path) -> None:
+def test_still_images_are_not_counted(tmp_path: Path) -> None:
     sink = SummarySink(str(tmp_path / "summary.json"), EventDetector(load_config()))
     sink.write(output_with(Frame(frame_at(0).bgr, 0, "photos", 0.0, file="a.png"), [person(1, Label.MASK)]))
     sink.close()
     assert read(tmp_path) == []
 
 
-def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(SinkError, match="there is no folder"):
+def test_a_path_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(SinkError, match="does not exist; create it"):
         SummarySink(str(tmp_path / "missing" / "summary.json"), EventDetector(load_config()))
     (tmp_path / "summary.png").mkdir()
     with pytest.raises(SinkError, match=r"summary\.png"):
@@ -113,7 +113,7 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["Größe вход", "大门 入口", "😀 hall", "مدخل", "bell \x07", "名" * 500, "x" * 500])
-def test_names_in_any_script_stand_above_their_timeline(tmp_path: Path, name: str) -> None:
+def test_names_in_any_script_are_drawn_above_their_plot(tmp_path: Path, name: str) -> None:
     def title(named: str) -> np.ndarray:
         summarise(tmp_path, SCRIPT[:20], (named,))  # a glyph that is missing, or no room for the axes, would be a warning
         return cv2.imread(str(tmp_path / "summary.png"), cv2.IMREAD_GRAYSCALE)[:22]
@@ -123,7 +123,7 @@ def test_names_in_any_script_stand_above_their_timeline(tmp_path: Path, name: st
     assert (drawn != title("?" * len(name))).any()
 
 
-def test_a_title_beyond_ascii_is_what_the_overlay_would_write(tmp_path: Path) -> None:
+def test_a_title_beyond_ascii_is_drawn_like_the_overlay(tmp_path: Path) -> None:
     summarise(tmp_path, SCRIPT[:20], ("大门 入口",))
     shown = 255 - cv2.imread(str(tmp_path / "summary.png"), cv2.IMREAD_GRAYSCALE)[:40]
     title = np.ascontiguousarray(text_alpha("大门 入口", 10 * 0.73 * 100 / 72)[4:-4, :60])
@@ -142,7 +142,7 @@ TENTHS = [step / 10 for step in range(20)]
 
 
 @pytest.mark.parametrize(("walls", "away_s"), [((WALL, WALL + timedelta(seconds=10)), 8), ((None, None), 0)])
-def test_the_time_of_a_camera_that_was_removed_and_added_goes_on(
+def test_the_time_of_a_camera_that_was_removed_and_added_continues(
     tmp_path: Path, walls: tuple[datetime | None, datetime | None], away_s: float
 ) -> None:
     sink = SummarySink(str(tmp_path / "summary.json"), EventDetector(load_config()))

@@ -52,7 +52,7 @@ def annotate(source_path: Path, target: Path) -> Path:
 
 
 def write_images(path: Path, images: Iterable[tuple[float, BgrImage]], size: tuple[int, int] = (64, 48)) -> Path:
-    """Write pictures at their times, as a source does that knows no frame rate."""
+    """Write images at these times, as a source without a frame rate does."""
     with closing(VideoSink(str(path), live_info(size), CONFIG)) as sink:
         for index, (time_s, bgr) in enumerate(images):
             sink.write(output_of(Frame(bgr, index, "camera", time_s)))
@@ -75,7 +75,7 @@ def probe(ffprobe: str, path: Path) -> dict[str, object]:
 
 
 def onset_s(path: Path) -> float:
-    """Return when the tone of a file begins to be heard."""
+    """Return when the tone of a file begins."""
     start_s, samples, rate = sound_of(path)
     return start_s + int(np.argmax(np.abs(samples) > 0.1)) / rate
 
@@ -95,7 +95,7 @@ def test_every_frame_keeps_its_time(tmp_path: Path, suffix: str, times_s: list[f
 
 
 @pytest.mark.parametrize("times_s", [STEADY, UNSTEADY, every(1.0, 3), every(1 / 120, 40), [0.0]])
-def test_whole_duration_is_kept(tmp_path: Path, times_s: list[float]) -> None:
+def test_the_complete_duration_is_kept(tmp_path: Path, times_s: list[float]) -> None:
     source = write_video(tmp_path / "clip.mp4", times_s, time_base=Fraction(1, 120_000), options={"bf": "0"})
     before, after = FileSource(str(source)), FileSource(str(annotate(source, tmp_path / "out.mp4")))
     with closing(before), closing(after):
@@ -106,7 +106,7 @@ def test_whole_duration_is_kept(tmp_path: Path, times_s: list[float]) -> None:
         )
 
 
-def test_it_is_what_browsers_play(tmp_path: Path, system_tool: Callable[[str], str]) -> None:
+def test_browsers_play_the_video(tmp_path: Path, system_tool: Callable[[str], str]) -> None:
     stream = probe(system_tool("ffprobe"), annotate(write_video(tmp_path / "clip.mp4", STEADY), tmp_path / "out.mp4"))
     assert (stream["codec_name"], stream["pix_fmt"]) == ("h264", "yuv420p")
     assert [stream[f"color_{what}"] for what in ("space", "primaries", "transfer")] == ["bt709"] * 3
@@ -121,19 +121,19 @@ def test_odd_size_is_padded_to_even(tmp_path: Path, size: tuple[int, int], even:
     assert [frame.bgr[-1, -1].mean() for frame in frames] == pytest.approx([grey(i).mean() for i in range(12)], abs=6)
 
 
-def test_turned_image_is_written_upright(tmp_path: Path) -> None:
+def test_a_rotated_video_is_written_upright(tmp_path: Path) -> None:
     source = set_matrix(write_video(tmp_path / "clip.mp4", STEADY), MATRICES["quarter turn right"])
     after = read(annotate(source, tmp_path / "out.mp4"))
     assert {(frame.width, frame.height) for frame in after} == {(48, 64)}
 
 
 @pytest.mark.parametrize("color", [RED, GREEN, BLUE, (40, 120, 200)])
-def test_colours_survive(tmp_path: Path, color: tuple[int, int, int]) -> None:
+def test_colours_are_kept(tmp_path: Path, color: tuple[int, int, int]) -> None:
     path = write_images(tmp_path / "out.mp4", [(0.0, plain(color))])
     assert read(path)[0].bgr[24, 32].tolist() == pytest.approx(color, abs=6)
 
 
-def test_annotated_image_is_what_is_written(tmp_path: Path) -> None:
+def test_the_annotated_image_is_written(tmp_path: Path) -> None:
     output = output_of(Frame(plain(RED), 0, "camera", 0.0))
     painted = type(output)(output.frame, output.result, True, lambda frame, result: plain(GREEN))
     with closing(VideoSink(str(tmp_path / "out.mp4"), live_info(), CONFIG)) as sink:
@@ -142,7 +142,7 @@ def test_annotated_image_is_what_is_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("codec", ["aac", "libmp3lame", "libopus", "flac"])
-def test_sound_that_browsers_play_is_copied(tmp_path: Path, codec: str) -> None:
+def test_audio_that_browsers_play_is_copied(tmp_path: Path, codec: str) -> None:
     source = write_video(tmp_path / "clip.mkv", STEADY, audio=(codec, 0.0, 1.5))
     target = annotate(source, tmp_path / "out.mp4")
     assert audio_codec(target) == audio_codec(source)
@@ -151,7 +151,7 @@ def test_sound_that_browsers_play_is_copied(tmp_path: Path, codec: str) -> None:
 
 
 @pytest.mark.parametrize(("codec", "suffix"), [("ac3", "mkv"), ("pcm_s16le", "mkv"), ("pcm_s16le", "avi"), ("mp2", "ts")])
-def test_other_sound_becomes_aac(tmp_path: Path, codec: str, suffix: str) -> None:
+def test_other_audio_becomes_aac(tmp_path: Path, codec: str, suffix: str) -> None:
     video = {"codec": "mpeg4", "time_base": Fraction(1, 25)}
     source = write_video(tmp_path / f"clip.{suffix}", STEADY, audio=(codec, 0.0, 1.5), **video)
     target = annotate(source, tmp_path / "out.mp4")
@@ -163,7 +163,7 @@ def test_other_sound_becomes_aac(tmp_path: Path, codec: str, suffix: str) -> Non
 
 
 @pytest.mark.parametrize("shift_s", [0.0, 1000.0])
-def test_sound_of_a_broadcast_recording(tmp_path: Path, shift_s: float) -> None:
+def test_audio_of_a_broadcast_recording(tmp_path: Path, shift_s: float) -> None:
     clip = write_video(tmp_path / "clip.ts", every(0.04, 20, start_s=0.8), audio=("aac", 0.0, 1.6))
     source = remux([clip], tmp_path / "shifted.ts", shift_s=shift_s)
     target = annotate(source, tmp_path / "out.mp4")
@@ -172,15 +172,15 @@ def test_sound_of_a_broadcast_recording(tmp_path: Path, shift_s: float) -> None:
 
 
 @pytest.mark.parametrize("codec", ["aac", "pcm_s16le"])
-@pytest.mark.parametrize(("video_s", "audio_s"), [(0.8, 0.0), (0.0, 0.6)], ids=["late picture", "late sound"])
-def test_sound_stays_in_step(tmp_path: Path, codec: str, video_s: float, audio_s: float) -> None:
+@pytest.mark.parametrize(("video_s", "audio_s"), [(0.8, 0.0), (0.0, 0.6)], ids=["late video", "late audio"])
+def test_audio_stays_synchronised(tmp_path: Path, codec: str, video_s: float, audio_s: float) -> None:
     source = write_video(tmp_path / "clip.mkv", every(0.04, 20, start_s=video_s), audio=(codec, audio_s, 1.6))
     target = annotate(source, tmp_path / "out.mp4")
     assert read(target)[0].time_s == pytest.approx(video_s, abs=MILLISECOND_S)
     assert onset_s(target) == pytest.approx(audio_s, abs=0.03)
 
 
-def test_gap_in_the_sound_stays_a_gap(tmp_path: Path) -> None:
+def test_a_gap_in_the_audio_stays_a_gap(tmp_path: Path) -> None:
     first = write_video(tmp_path / "first.mkv", every(0.04, 50), audio=("pcm_s16le", 0.0, 0.5))
     second = write_video(tmp_path / "second.mkv", every(0.04, 50), audio=("pcm_s16le", 1.0, 1.5))
     source = join_sound(first, second, tmp_path / "gap.mkv")
@@ -192,20 +192,20 @@ def test_gap_in_the_sound_stays_a_gap(tmp_path: Path) -> None:
 
 def join_sound(first: Path, second: Path, target: Path) -> Path:
     with av.open(first) as one, av.open(second) as other, av.open(target, "w") as output:
-        video, sound = (output.add_stream_from_template(stream) for stream in (one.streams.video[0], one.streams.audio[0]))
+        video, audio = (output.add_stream_from_template(stream) for stream in (one.streams.video[0], one.streams.audio[0]))
         packets = [packet for packet in one.demux() if packet.dts is not None]
         packets += [packet for packet in other.demux(audio=0) if packet.dts is not None]
         for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
-            packet.stream = sound if packet.stream.type == "audio" else video
+            packet.stream = audio if packet.stream.type == "audio" else video
             output.mux(packet)
     return target
 
 
-def test_source_without_sound(tmp_path: Path) -> None:
+def test_a_source_without_audio(tmp_path: Path) -> None:
     assert audio_codec(annotate(write_video(tmp_path / "clip.mp4", STEADY), tmp_path / "out.mp4")) is None
 
 
-def test_sound_ends_with_the_image_where_the_run_was_stopped(tmp_path: Path) -> None:
+def test_audio_ends_with_the_video_where_the_run_was_stopped(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.mp4", every(0.1, 30), audio=("aac", 0.0, 3.0))
     target = tmp_path / "out.mp4"
     with closing(FileSource(str(path))) as source, closing(VideoSink(str(target), source.info, CONFIG)) as sink:
@@ -233,7 +233,7 @@ def test_frame_of_an_extreme_size_is_letterboxed(tmp_path: Path, size: tuple[int
     assert [(frame.width, frame.height) for frame in read(path)] == [(64, 48)] * 2
 
 
-def test_time_that_stands_still_or_runs_back_goes_on(tmp_path: Path) -> None:
+def test_frames_with_repeated_or_earlier_times_stay_in_order(tmp_path: Path) -> None:
     times_s = [0.0, 0.1, 0.1, 0.05, 0.2]
     path = write_images(tmp_path / "out.mp4", [(time_s, grey(index)) for index, time_s in enumerate(times_s)])
     frames = read(path)
@@ -242,8 +242,8 @@ def test_time_that_stands_still_or_runs_back_goes_on(tmp_path: Path) -> None:
     assert [frames[index].time_s for index in (0, 1, 4)] == pytest.approx([0.0, 0.1, 0.2], abs=MILLISECOND_S)
 
 
-def test_parts_that_were_joined_keep_their_speed(tmp_path: Path) -> None:
-    """Their time begins anew in each."""
+def test_joined_parts_keep_their_speed(tmp_path: Path) -> None:
+    """The time begins again in each part."""
     joined = tmp_path / "joined.ts"
     parts = [write_video(tmp_path / f"{number}.ts", every(0.04, count)) for number, count in ((1, 50), (2, 75), (3, 40))]
     joined.write_bytes(b"".join(part.read_bytes() for part in parts))
@@ -278,7 +278,7 @@ def test_a_gap_may_be_long(tmp_path: Path, hours: float, time_base: Fraction | N
     assert [frame.time_s for frame in read(tmp_path / "out.mp4")] == pytest.approx(times_s, abs=MILLISECOND_S)
 
 
-def test_a_gap_that_nobody_has_announced_is_as_long_as_it_can_be(tmp_path: Path) -> None:
+def test_an_unexpected_gap_is_shortened_to_the_longest_duration(tmp_path: Path) -> None:
     info = SourceInfo("door", 64, 48, live=False, time_base=Fraction(1, 10_000_000))
     with closing(VideoSink(str(tmp_path / "out.mp4"), info, CONFIG)) as sink:
         for index, time_s in enumerate((0.0, 0.04, 3600.0, 3600.04)):
@@ -288,7 +288,7 @@ def test_a_gap_that_nobody_has_announced_is_as_long_as_it_can_be(tmp_path: Path)
     assert 200 < shown_s[2] < 0.04 + 2**31 / 1e7
 
 
-def test_one_frame_an_hour_is_a_rate(tmp_path: Path) -> None:
+def test_one_frame_an_hour_is_a_valid_rate(tmp_path: Path) -> None:
     info = SourceInfo("door", 64, 48, live=False, average_fps=1 / 3600, duration_s=7200.0)
     with closing(VideoSink(str(tmp_path / "out.mp4"), info, CONFIG)) as sink:
         for index in range(2):
@@ -383,7 +383,7 @@ for frame in source:
         *[(suffix, ("aac", 0.0, 1.0)) for suffix in ("mkv", "webm", "avi")],
     ],
 )
-def test_killed_in_mid_run_leaves_a_file_up_to_a_second_before(
+def test_a_killed_program_leaves_a_file_up_to_a_second_before(
     tmp_path: Path, suffix: str, audio: tuple[str, float, float] | None
 ) -> None:
     source, target = write_video(tmp_path / "clip.mkv", every(0.1, 60), audio=audio), tmp_path / f"out.{suffix}"
@@ -400,7 +400,7 @@ def test_a_file_is_finished_where_its_last_frames_cannot_be_encoded(tmp_path: Pa
     def broken(_frame: object) -> None:
         raise ZeroDivisionError("while encoding")
 
-    monkeypatch.setattr(sink, "_mux", broken)
+    monkeypatch.setattr(sink, "_encode", broken)
     with pytest.raises(ZeroDivisionError):
         sink.close()
     assert len(read(tmp_path / "out.mp4")) > 20

@@ -1,4 +1,4 @@
-"""The same video in every kind of file: each frame at its time, with the sound beside it."""
+"""The same video in every format: each frame at its time, with synchronised audio."""
 
 import json
 import subprocess
@@ -24,13 +24,13 @@ from tests.video_files import GREEN, every, grey, grey_index, output_of, packets
 SUFFIXES = [".mp4", ".mov", ".mkv", ".webm", ".avi"]
 IN_ORDER = {"bf": "0"}
 NEAR_S = {".avi": 0.021}
-"""Half a frame; of the others half a millisecond."""
+"""Half a frame; half a millisecond for other formats."""
 UNSTEADY = [0.0, 0.04, 0.12, 0.52, 0.56, 1.2, 1.24]
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("times_s", [every(0.04, 25), UNSTEADY, [0.0]], ids=["steady", "unsteady", "one"])
-def test_every_frame_has_its_time_and_the_sound_is_in_step(tmp_path: Path, suffix: str, times_s: list[float]) -> None:
+def test_every_frame_has_its_time_and_the_audio_is_synchronised(tmp_path: Path, suffix: str, times_s: list[float]) -> None:
     source = write_video(tmp_path / "clip.mkv", times_s, audio=("aac", 0.3, 1.2), options=IN_ORDER)
     target = annotate(source, tmp_path / f"out{suffix}")
     frames = read(target)
@@ -42,7 +42,7 @@ def test_every_frame_has_its_time_and_the_sound_is_in_step(tmp_path: Path, suffi
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("start_s", [0.8, 5.0])
-def test_an_image_that_begins_later_than_its_sound(tmp_path: Path, suffix: str, start_s: float) -> None:
+def test_a_video_that_begins_after_its_audio(tmp_path: Path, suffix: str, start_s: float) -> None:
     source = write_video(tmp_path / "clip.mkv", every(0.04, 50, start_s=start_s), audio=("aac", 1.4, 8.0), options=IN_ORDER)
     target = annotate(source, tmp_path / f"out{suffix}")
     first_s = read(target)[0].time_s
@@ -52,7 +52,7 @@ def test_an_image_that_begins_later_than_its_sound(tmp_path: Path, suffix: str, 
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_an_image_that_begins_before_0_begins_at_0(tmp_path: Path, suffix: str) -> None:
+def test_a_video_with_negative_times_begins_at_0(tmp_path: Path, suffix: str) -> None:
     target = tmp_path / f"out{suffix}"
     times_s = every(0.04, 25, start_s=-0.3)
     with closing(VideoSink(str(target), replace(live_info(), live=False, average_fps=25.0, start_s=-0.3), CONFIG)) as sink:
@@ -74,7 +74,7 @@ def test_an_image_that_begins_before_0_begins_at_0(tmp_path: Path, suffix: str) 
         *[(".mov", codec, "aac") for codec in ("aac", "pcm_s16le", "ac3")],
     ],
 )
-def test_sound_is_copied_where_the_container_takes_it(tmp_path: Path, suffix: str, codec: str, written: str) -> None:
+def test_audio_is_copied_where_the_container_supports_it(tmp_path: Path, suffix: str, codec: str, written: str) -> None:
     source = write_video(tmp_path / "clip.mov", every(0.04, 25), audio=(codec, 0.0, 1.0)) if codec == "pcm_mulaw" else None
     source = source or write_video(tmp_path / "clip.mkv", every(0.04, 25), audio=(codec, 0.0, 1.0))
     target = annotate(source, tmp_path / f"out{suffix}")
@@ -88,7 +88,7 @@ def test_sound_is_copied_where_the_container_takes_it(tmp_path: Path, suffix: st
 @pytest.mark.parametrize(
     ("suffix", "codec"), [(".mp4", "h264"), (".m4v", "h264"), (".mkv", "h264"), (".webm", "vp9"), (".avi", "h264")]
 )
-def test_what_players_are_told(tmp_path: Path, suffix: str, codec: str, system_tool: Callable[[str], str]) -> None:
+def test_metadata_for_players(tmp_path: Path, suffix: str, codec: str, system_tool: Callable[[str], str]) -> None:
     target = annotate(write_video(tmp_path / "clip.mp4", every(0.04, 12)), tmp_path / f"out{suffix.upper()}")
     command = [system_tool("ffprobe"), "-v", "error", "-show_streams", "-of", "json", str(target)]
     (stream,) = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)["streams"]
@@ -103,14 +103,14 @@ def test_what_players_are_told(tmp_path: Path, suffix: str, codec: str, system_t
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_colours_survive(tmp_path: Path, suffix: str) -> None:
+def test_colours_are_kept(tmp_path: Path, suffix: str) -> None:
     source = write_video(tmp_path / "clip.mkv", every(0.04, 3), image=lambda _: plain(GREEN), codec="ffv1", pix_fmt="bgr0")
     assert read(annotate(source, tmp_path / f"out{suffix}"))[-1].bgr[24, 32].tolist() == pytest.approx(GREEN, abs=8)
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".webm", ".avi"])
 def test_a_file_can_be_read_while_it_is_written(tmp_path: Path, suffix: str) -> None:
-    """So it is what a program leaves that was killed."""
+    """It is also the file of a program that was killed."""
     path = tmp_path / f"out{suffix}"
     info = SourceInfo("door", 64, 48, live=False, average_fps=25.0)
     with closing(VideoSink(str(path), info, CONFIG)) as sink:
@@ -131,14 +131,14 @@ def test_a_file_can_be_read_while_it_is_written(tmp_path: Path, suffix: str) -> 
         (False, None, 100),
     ],
 )
-def test_an_avi_has_the_rate_of_its_source_where_that_can_be_constant(
+def test_an_avi_has_the_constant_rate_of_its_source(
     tmp_path: Path, live: bool, fps: float | None, frames_per_s: Fraction | int
 ) -> None:
     info = SourceInfo("door", 64, 48, live=live, average_fps=fps)
     assert 1 / container_of("out.avi").time_base(info, 0.0) == frames_per_s
 
 
-def test_a_long_gap_in_an_avi_is_filled_and_a_longer_one_is_not_and_said(tmp_path: Path, said: list[str]) -> None:
+def test_a_long_gap_in_an_avi_is_filled_and_a_longer_one_is_left_out_and_logged(tmp_path: Path, said: list[str]) -> None:
     times_s = [0.0, 0.04, 50.0, 50.04, 1000.04, 1000.08]
     info = SourceInfo("door", 64, 48, live=False, average_fps=25.0, duration_s=1001.0)
     with closing(VideoSink(str(tmp_path / "out.avi"), info, CONFIG)) as sink:
@@ -147,14 +147,12 @@ def test_a_long_gap_in_an_avi_is_filled_and_a_longer_one_is_not_and_said(tmp_pat
     shown_s = [frame.time_s for frame in read(tmp_path / "out.avi")]
     assert shown_s[:4] == pytest.approx(times_s[:4], abs=0.01)
     assert shown_s[4:] == pytest.approx([110.04, 110.08], abs=0.01)
-    assert [line for line in said if "WARNING" in line] == [
-        "WARNING door: its time jumps by 890 s, which out.avi does not show: the picture goes on at once\n"
-    ]
+    assert [line for line in said if "WARNING" in line] == ["WARNING door: its time jumps by 890 s; out.avi leaves the gap out\n"]
 
 
-@pytest.mark.parametrize(("suffix", "is_said"), [(".mkv", True), (".webm", True), (".mp4", False)])
-def test_more_frames_than_a_container_can_tell_apart_are_all_there_and_it_is_said(
-    tmp_path: Path, suffix: str, is_said: bool, said: list[str]
+@pytest.mark.parametrize(("suffix", "is_logged"), [(".mkv", True), (".webm", True), (".mp4", False)])
+def test_a_frame_rate_above_the_time_base_plays_slower_and_is_logged(
+    tmp_path: Path, suffix: str, is_logged: bool, said: list[str]
 ) -> None:
     info = SourceInfo("door", 16, 16, live=False, average_fps=4000.0)
     config = VideoConfig(segment_s=None, crf=40, preset="ultrafast")
@@ -166,11 +164,11 @@ def test_more_frames_than_a_container_can_tell_apart_are_all_there_and_it_is_sai
     assert all(after.time_s > before.time_s for before, after in pairwise(frames))
     name = f"out{suffix}"
     slower = f"WARNING door: over 1000 frames per second; {name} plays slower: let its name end in .mp4\n"
-    assert said.count(slower) == is_said
+    assert said.count(slower) == is_logged
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_the_parts_of_a_recording(tmp_path: Path, suffix: str) -> None:
+def test_the_segments_of_a_recording(tmp_path: Path, suffix: str) -> None:
     config = CONFIG.model_copy(update={"segment_s": 1.0})
     with closing(
         SegmentedRecordingSink(str(tmp_path / f"cam{suffix}"), lambda: SourceInfo("cam", 0, 0, live=True), config)
@@ -185,7 +183,7 @@ def test_the_parts_of_a_recording(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["out.wmv", "out", "out.gif", "out.mp4.part"])
-def test_other_suffixes_are_refused_and_those_there_are_named(tmp_path: Path, name: str) -> None:
+def test_other_suffixes_are_refused_with_the_supported_ones(tmp_path: Path, name: str) -> None:
     for require in (require_video_path, require_recording_path):
         with pytest.raises(SinkError, match=r"\.mp4, \.m4v, \.mov, \.mkv, \.webm, \.avi$"):
             require(str(tmp_path / name))
@@ -193,7 +191,7 @@ def test_other_suffixes_are_refused_and_those_there_are_named(tmp_path: Path, na
 
 
 @pytest.mark.parametrize(("crf", "vp9"), [(0, "0"), (18, "27"), (23, "34"), (51, "63")])
-def test_quality_means_the_same_for_both_encoders(crf: int, vp9: str) -> None:
+def test_crf_gives_both_encoders_the_same_quality(crf: int, vp9: str) -> None:
     config = VideoConfig(segment_s=None, crf=crf, preset="fast")
     assert container_of("out.webm").encoder_options(config)["crf"] == vp9
     assert container_of("out.mkv").encoder_options(config) == {"crf": str(crf), "preset": "fast", "tune": "zerolatency"}

@@ -1,4 +1,4 @@
-"""However uneven the times of frames are, the video has every frame, each later than the one before, and at its own time."""
+"""A video has every frame in order and at its own time, for all sequences of frame times."""
 
 from contextlib import closing
 from fractions import Fraction
@@ -21,13 +21,13 @@ from tests.video_files import output_of
 
 CONFIG = VideoConfig(segment_s=None, crf=40, preset="ultrafast")
 NEAR_S = 0.0015
-"""An MP4 says in whole milliseconds when it begins."""
+"""An MP4 states its beginning in milliseconds."""
 DURATION_S = 0.04
 LARGEST_UNIT_S = 0.001
-"""After which a frame is shown that has the time of the one before."""
+"""A frame with the time of the previous one is shown after this time."""
 HOUR_S = 3600.0
 
-# Of files: Matroska's, those of MP4s by cameras, phones, Windows and FFmpeg, and AVI's; and of what does not say.
+# Of files: Matroska's, those of MP4s by cameras, phones, Windows and FFmpeg, and AVI's; and of sources without one.
 TIME_BASES = st.none() | st.sampled_from(
     [Fraction(1, base) for base in (600, 1000, 12_800, 15_360, 30_000, 90_000, 1_000_000, 10_000_000, 1_000_000_000)]
     + [Fraction(1, 25), Fraction(1001, 30_000), Fraction(1001, 24_000), Fraction(1, 1)]
@@ -37,7 +37,7 @@ FPS = st.none() | st.sampled_from([25.0, 30_000 / 1001, 0.0001, 0.1, 1.0, 240.0,
 
 @st.composite
 def times(draw: st.DrawFn) -> list[float]:
-    """Seconds: evenly, unevenly, twice the same, running back, with gaps, in any mixture."""
+    """Seconds: even, uneven, repeated, running back, with gaps, in any mixture."""
     fps = draw(st.sampled_from([0.2, 1.0, 12.5, 25.0, 29.97, 60.0, 240.0]))
     steps = st.one_of(
         st.just(1 / fps),
@@ -57,7 +57,7 @@ def frames(times_s: list[float], size: tuple[int, int] = (32, 16)) -> list[Frame
 
 
 def read(path: Path) -> tuple[list[float], float]:
-    """Return when each frame of a video is shown, and when the last one ends, in seconds."""
+    """Return the time of each frame of a video, and when the last one ends, in seconds."""
     with av.open(path) as container:
         stream = container.streams.video[0]
         shown = [float(frame.pts * frame.time_base) for frame in container.decode(stream)]
@@ -65,7 +65,7 @@ def read(path: Path) -> tuple[list[float], float]:
 
 
 def expected(times_s: list[float]) -> list[float]:
-    """Return when frames should be shown. A clock that runs back a little stands still, and one that begins anew goes on."""
+    """Return the expected times. A clock that runs back a little stops, and one that begins again continues."""
     shown_s = times_s[:1]
     moved_s = 0.0
     for time_s in times_s[1:]:
@@ -83,7 +83,7 @@ def expected(times_s: list[float]) -> list[float]:
 @example(times_s=[0.0, HOUR_S, HOUR_S + 0.04], time_base=None, fps=None)
 @example(times_s=[0.0, HOUR_S, HOUR_S + 0.04], time_base=Fraction(1, 10_000_000), fps=25.0)
 @example(times_s=[0.0, 0.04, 0.08], time_base=Fraction(1, 1000), fps=0.0001)
-def test_every_frame_is_there_later_than_the_one_before_and_in_time(
+def test_every_frame_is_written_in_order_at_its_time(
     tmp_path_factory: pytest.TempPathFactory, times_s: list[float], time_base: Fraction | None, fps: float | None
 ) -> None:
     path = tmp_path_factory.mktemp("video") / "out.mp4"
@@ -106,7 +106,7 @@ def test_every_frame_is_there_later_than_the_one_before_and_in_time(
     sizes=st.lists(st.sampled_from([(32, 16), (32, 16), (16, 32), (33, 17)]), min_size=9, max_size=9),
     segment_s=st.sampled_from([None, 1.0, 60.0]),
 )
-def test_the_parts_of_a_recording_have_every_frame_at_its_speed(
+def test_the_segments_of_a_recording_have_every_frame_at_its_time(
     tmp_path_factory: pytest.TempPathFactory, steps_s: list[float], sizes: list[tuple[int, int]], segment_s: float | None
 ) -> None:
     folder = tmp_path_factory.mktemp("recording")
@@ -137,7 +137,7 @@ SLOT_S = 0.02
 @example(steps_s=[0.04, 36_000.0, 0.04, 0.0, -36_000.0, 0.04], suffix="mkv")
 @example(steps_s=[1e9, 0.04, -1e9, 0.04], suffix="avi")
 @example(steps_s=[1e9, 0.04, -1e9, 0.04], suffix="webm")
-def test_whatever_a_clock_does_every_frame_is_there_and_the_video_is_not_much_longer_than_its_source(
+def test_for_every_clock_all_frames_are_written_and_the_video_is_not_much_longer_than_its_source(
     tmp_path_factory: pytest.TempPathFactory, steps_s: list[float], suffix: str
 ) -> None:
     times_s = list(accumulate(steps_s, initial=0.0))

@@ -1,4 +1,4 @@
-"""Clocks that jump, run back and are damaged: all frames are there, in order, and nothing stands still for too long."""
+"""Clocks that jump, run back or are damaged: all frames stay in order, and none is shown for too long."""
 
 from fractions import Fraction
 from itertools import accumulate, pairwise
@@ -18,7 +18,7 @@ STEADY = [STEP_S * index for index in range(10)]
 
 
 def shown(times_s: list[float], times: VideoTimestamps | None = None) -> list[float]:
-    """Return when frames are shown, as the sink asks: it holds one back that jumps until the next one is there."""
+    """Return the times of frames; like the sink, hold back a frame that jumps until the next one is known."""
     times = times or VideoTimestamps(MILLISECOND, 2**31)
     pts = []
     for time_s, next_s in zip(times_s, [*times_s[1:], None], strict=True):
@@ -28,7 +28,7 @@ def shown(times_s: list[float], times: VideoTimestamps | None = None) -> list[fl
 
 @pytest.mark.parametrize("jump_s", [HOURS_S, 3700.0, 1e9, -HOURS_S, -1.5])
 @pytest.mark.parametrize("at", [1, 5, 9])
-def test_a_clock_that_is_set_while_the_video_runs(jump_s: float, at: int) -> None:
+def test_a_clock_that_jumps_during_the_video(jump_s: float, at: int) -> None:
     times_s = [time_s + (jump_s if index >= at else 0.0) for index, time_s in enumerate(STEADY)]
     assert shown(times_s) == pytest.approx(STEADY, abs=0.002)
 
@@ -59,31 +59,31 @@ def test_a_gap_stays_a_gap(gap_s: float) -> None:
     assert times.jumped_s == 0
 
 
-def test_a_jump_is_said_with_its_length() -> None:
+def test_the_length_of_a_jump_is_reported() -> None:
     times = VideoTimestamps(MILLISECOND, 2**31)
     shown([0.0, 0.04, HOURS_S, HOURS_S + 0.04], times)
     assert times.jumped_s == pytest.approx(HOURS_S, abs=0.1)
 
 
-def test_frames_two_hours_apart_are_a_rate() -> None:
+def test_frames_two_hours_apart_are_a_valid_rate() -> None:
     times_s = [7200.0 * index for index in range(4)]
     assert shown(times_s, VideoTimestamps(MILLISECOND, 2**31, average_fps=1 / 7200)) == times_s
     assert shown(times_s)[-1] < 1.0
 
 
-def test_beyond_the_stated_end_a_jump_is_damage() -> None:
+def test_a_jump_beyond_the_stated_end_is_damage() -> None:
     times_s = [0.0, 0.04, 100.0, 100.04]
     assert shown(times_s, VideoTimestamps(MILLISECOND, 2**31, end_s=20.0)) == pytest.approx(STEADY[:4], abs=0.002)
     assert shown(times_s, VideoTimestamps(MILLISECOND, 2**31, end_s=95.0)) == pytest.approx(times_s, abs=0.002)
 
 
-def test_what_the_container_cannot_show_is_as_long_as_it_can_be_and_no_more_is_lost() -> None:
+def test_a_gap_is_limited_to_the_longest_duration_of_the_container() -> None:
     times = VideoTimestamps(MILLISECOND, 50_000)
     assert shown([0.0, 0.04, 100.0, 100.04], times) == pytest.approx([0.0, 0.04, 50.04, 50.08], abs=0.002)
     assert times.jumped_s == pytest.approx(50.0, abs=0.1)
 
 
-def test_the_last_frame_lasts_no_longer_than_an_image_may_stand_still() -> None:
+def test_the_last_frame_lasts_no_longer_than_longest_still() -> None:
     times = VideoTimestamps(MILLISECOND, 2**31)
     times.pts(0.0, HOURS_S)
     assert times.next_s == pytest.approx(STEP_S, abs=0.001)
@@ -102,7 +102,7 @@ JUMPS = st.sampled_from(
     end_s=st.sampled_from([inf, 1.0, 36_001.0]),
 )
 @example(steps_s=[3599.0, -3599.0] * 3, unit_s=MILLISECOND, longest=2**31, end_s=inf)
-def test_pts_rise_and_the_video_is_no_longer_than_its_source_shows(
+def test_pts_rise_and_the_video_is_not_longer_than_its_source(
     steps_s: list[float], unit_s: Fraction, longest: int, end_s: float
 ) -> None:
     times_s = list(accumulate(steps_s, initial=0.0))

@@ -1,4 +1,4 @@
-"""Real windows, real keys: each test has a screen, and a process that shows something on it."""
+"""Tests with real windows and keys. Each test has a screen, and a process that opens a window on it."""
 
 import multiprocessing
 import re
@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from maskstream.config.schema import WindowConfig
+from maskstream.config.loading import load_config
+from maskstream.config.schema import Config, WindowConfig
 from maskstream.types import BgrImage, Frame, SourceInfo
 from tests.displays import Display
 from tests.slowness import LONGEST_S, slowness
@@ -23,7 +24,7 @@ CAMERA = SourceInfo("camera", *SIZE, live=True)
 CLIP = SourceInfo("clip", *SIZE, live=False)
 WHITE_INK = 150
 ATTEMPTS = 5
-"""Without a window manager, Qt 5.15 now and then loses the event that a window has come up, and never paints it."""
+"""Without a window manager, Qt 5.15 sometimes loses the event that a window has appeared, and never paints it."""
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tests.window_child"])  # a second instead of five for each test
@@ -32,7 +33,7 @@ OpenWindow = Callable[..., "Window"]
 
 
 def frame_of(source_id: str, shown: tuple[int, int, int], size: tuple[int, int] = SIZE, file: str | None = None) -> Frame:
-    """Return a frame whose annotated picture, its negative, is of one colour."""
+    """Return a frame. Its annotated frame, which is its negative, has one colour."""
     return Frame(255 - plain(shown, size), 0, source_id, 0.0, file=file)
 
 
@@ -51,7 +52,7 @@ class Window:
         display.window()
 
     def handed_over(self) -> int:
-        """Return how many frames and ends the window was given so far."""
+        """Return the number of frames and ends of sources that the window has received."""
         while not self.farewell and self._reports.poll():
             report = self._reports.recv()
             if isinstance(report, str):
@@ -71,12 +72,12 @@ class Window:
             sleep(0.01)
 
     def goes_on(self) -> None:
-        """See that frames still come."""
+        """Wait for the next frame."""
         before = self.handed_over()
         self.wait_for(lambda: self.handed_over() > before)
 
     def stands_still(self) -> bool:
-        """Return whether no frame comes for a moment."""
+        """Return whether no frame arrives for a moment."""
         before = self.handed_over()
         sleep(QUIET_S)
         return self.handed_over() == before
@@ -85,7 +86,7 @@ class Window:
         return tuple(self.display.screenshot()[y, x].tolist())
 
     def ends_by_itself(self) -> str:
-        """Return why the run ended; it ended well, and what it wrote to stderr are lines of the log."""
+        """Return why the run ended. Its exit code must be 0, and stderr must contain log lines only."""
         self.process.join(LONGEST_S)
         self.handed_over()
         assert self.process.exitcode == 0
@@ -93,7 +94,7 @@ class Window:
         return self.farewell
 
     def is_painted(self) -> bool:
-        """Return whether there is anything to be seen within a second of a machine with time; the mouse stands further right."""
+        """Return whether the window is painted within a second (longer on a slow machine). The mouse is further right."""
         deadline = monotonic() + slowness()
         while monotonic() < deadline and not self.display.screenshot()[:, :640].any():
             sleep(0.01)
@@ -112,7 +113,10 @@ def open_window(display: Display, tmp_path: Path) -> Iterator[OpenWindow]:
     opened: list[Window] = []
 
     def open_one(
-        *sources: SourceInfo, items: tuple[Frame | str, ...] = (), endless: bool = False, picture_s: float = 0.0
+        *sources: SourceInfo,
+        items: tuple[Frame | str | tuple[str, Config], ...] = (),
+        endless: bool = False,
+        picture_s: float = 0.0,
     ) -> Window:
         run = Run(sources, items, WindowConfig(picture_s=picture_s, snapshots=str(tmp_path / "saved")), endless)
         for attempt in range(ATTEMPTS):
@@ -120,7 +124,7 @@ def open_window(display: Display, tmp_path: Path) -> Iterator[OpenWindow]:
             if opened[-1].is_painted():
                 return opened[-1]
             opened[-1].kill()
-            sleep(QUIET_S)  # a server that its last client leaves starts anew
+            sleep(QUIET_S)  # the X server resets when its last client disconnects
         pytest.fail("the window stays black")
 
     yield open_one
@@ -130,13 +134,13 @@ def open_window(display: Display, tmp_path: Path) -> Iterator[OpenWindow]:
 
 @pytest.fixture
 def live(open_window: OpenWindow) -> Window:
-    """A camera that never ends: blue."""
+    """A blue camera that never ends."""
     return open_window(CAMERA, items=(frame_of("camera", BLUE),), endless=True)
 
 
 @pytest.fixture
 def clip(open_window: OpenWindow) -> Window:
-    """A file that never ends: blue."""
+    """A blue file that never ends."""
     return open_window(CLIP, items=(frame_of("clip", BLUE),), endless=True)
 
 
@@ -148,7 +152,7 @@ def clip(open_window: OpenWindow) -> Window:
 def test_key_that_quits(live: Window, keys: list[str]) -> None:
     live.press(*keys)
     assert live.ends_by_itself() == "the user has quit"
-    assert "q or Esc quits, s saves the pictures" in live.log()
+    assert "q or Esc quits, s saves the frames" in live.log()
 
 
 @pytest.mark.slow
@@ -233,8 +237,17 @@ def test_grid_of_sources(open_window: OpenWindow, tmp_path: Path) -> None:
     assert sorted(path.name.split("-")[1] for path in (tmp_path / "saved").iterdir()) == ["green", "red"]
 
 
-def test_of_many_files_those_that_are_read_are_shown(open_window: OpenWindow) -> None:
-    """A hundred, of which the first two are read at the same time; each that has ended makes room for the next."""
+def test_a_frame_that_was_drawn_with_other_settings_is_cleared(open_window: OpenWindow) -> None:
+    """Faces in it may have to be anonymised now."""
+    sources = [SourceInfo(name, *SIZE, live=True) for name in ("changed", "other")]
+    items = (frame_of("changed", RED), frame_of("other", GREEN), ("changed", load_config()))
+    window = open_window(*sources, items=items)
+    window.wait_for(lambda: window.pixel(960, 180) == GREEN)
+    window.wait_for(lambda: window.pixel(320, 180) == (0, 0, 0))
+
+
+def test_of_many_files_only_those_that_are_open_are_shown(open_window: OpenWindow) -> None:
+    """Of a hundred files, two are open at the same time. The cell of a file that has ended is removed."""
     sources = [SourceInfo(f"{index}.mp4", 0, 0, live=False) for index in range(100)]
     first = (frame_of("0.mp4", RED), frame_of("1.mp4", GREEN), "0.mp4", "1.mp4")
     window = open_window(*sources, items=(*first, frame_of("2.mp4", BLUE), "99.mp4"))
@@ -284,7 +297,7 @@ def test_extreme_sizes(open_window: OpenWindow, size: tuple[int, int], window_si
 
 
 @pytest.mark.slow
-def test_each_image_stands_for_its_time(open_window: OpenWindow) -> None:
+def test_each_image_is_shown_for_picture_s(open_window: OpenWindow) -> None:
     colours = {"a.png": RED, "b.png": GREEN, "c.png": BLUE}
     info = SourceInfo("folder", *SIZE, live=False, images=tuple(colours))
     images = [frame_of("folder", colour, file=name) for name, colour in colours.items()]

@@ -1,7 +1,6 @@
-"""Interlaced video: each frame gives one whole picture, and what is not interlaced is not touched."""
+"""Deinterlacing: each frame gives one complete frame, and progressive frames are not changed."""
 
 import weakref
-from collections.abc import Iterator
 from contextlib import closing
 from fractions import Fraction
 from itertools import pairwise
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
-from loguru import logger
 
 from maskstream import load_config
 from maskstream.config.loading import Layer
@@ -52,7 +50,7 @@ def distance(bgr: BgrImage, other: BgrImage) -> float:
 
 
 @pytest.mark.parametrize("name", FLAGGED)
-def test_half_images_become_whole_ones(tmp_path: Path, name: str) -> None:
+def test_fields_become_complete_frames(tmp_path: Path, name: str) -> None:
     path = write_woven(tmp_path / name, **FLAGGED[name])
     frames = read(path)
     assert [frame.time_s for frame in frames] == pytest.approx(STEADY, abs=0.001)
@@ -64,7 +62,7 @@ def test_half_images_become_whole_ones(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["auto", True])
-def test_what_does_not_say_that_it_is_interlaced(tmp_path: Path, mode: str | bool) -> None:
+def test_frames_that_are_not_marked_as_interlaced(tmp_path: Path, mode: str | bool) -> None:
     path = write_video(tmp_path / "clip.mp4", STEADY, size=SIZE, image=woven, options={"crf": "10"})
     frames = read(path, mode)
     assert len(frames) == 12
@@ -79,7 +77,7 @@ def test_the_setting_reaches_the_source(tmp_path: Path) -> None:
         assert min(combing(frame.bgr) for frame in source) > 1
 
 
-def test_progressive_frames_are_handed_on_at_once_and_as_they_are(tmp_path: Path) -> None:
+def test_progressive_frames_pass_at_once_and_unchanged(tmp_path: Path) -> None:
     deinterlacer: Deinterlacer[int] = Deinterlacer("auto", "clip")
     for index, frame in enumerate(stored(write_video(tmp_path / "clip.mp4", STEADY))):
         ((whole, companion),) = deinterlacer.push(frame, index)
@@ -88,7 +86,7 @@ def test_progressive_frames_are_handed_on_at_once_and_as_they_are(tmp_path: Path
     assert list(deinterlacer.flush()) == []
 
 
-def test_progressive_frames_of_another_size_are_not_touched_either(tmp_path: Path) -> None:
+def test_progressive_frames_of_another_size_pass_unchanged(tmp_path: Path) -> None:
     interlaced = stored(write_woven(tmp_path / "woven.mp4"))
     progressive = stored(write_video(tmp_path / "plain.mp4", STEADY))
     ready = passed([*interlaced, *progressive])
@@ -135,7 +133,7 @@ def test_frames_keep_their_companions_where_sizes_and_flags_change(tmp_path: Pat
 
 @pytest.mark.parametrize("shift_s", [-100.0, 100.0])
 def test_a_jump_in_time_mixes_nothing(tmp_path: Path, shift_s: float) -> None:
-    """Two scenes one after the other: no frame takes its missing lines from the other scene."""
+    """Two scenes in sequence: no frame takes its missing lines from the other scene."""
     first = write_woven(tmp_path / "first.ts", every(0.04, 4, start_s=200))
     later = remux(
         [write_video(tmp_path / "second.ts", every(0.04, 4, start_s=200), size=SIZE, options=INTERLACED)],
@@ -180,15 +178,7 @@ def test_three_frames_are_held_at_most(tmp_path: Path) -> None:
     assert most <= 3
 
 
-@pytest.fixture
-def warnings_said() -> Iterator[list[str]]:
-    said: list[str] = []
-    handler = logger.add(lambda message: said.append(message.record["message"]), level="WARNING")
-    yield said
-    logger.remove(handler)
-
-
-def test_what_cannot_be_deinterlaced_is_shown_as_it_is(warnings_said: list[str]) -> None:
+def test_frames_that_cannot_be_deinterlaced_pass_unchanged(warnings_logged: list[str]) -> None:
     frames = []
     for index in range(5):
         frame = VideoFrame.from_ndarray(np.full((2, 2, 3), index, np.uint8), format="bgr24")
@@ -197,5 +187,5 @@ def test_what_cannot_be_deinterlaced_is_shown_as_it_is(warnings_said: list[str])
     ready = passed(frames, mode=True)
     assert [whole is frame for (whole, _), frame in zip(ready, frames, strict=True)] == [True] * 5
     assert [companion for _, companion in ready] == list(range(5))
-    assert len(warnings_said) == 1
-    assert "clip" in warnings_said[0]
+    assert len(warnings_logged) == 1
+    assert "clip" in warnings_logged[0]

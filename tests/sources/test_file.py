@@ -1,6 +1,5 @@
 import gc
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
@@ -10,7 +9,6 @@ import numpy as np
 import psutil
 import pytest
 from av.video.reformatter import ColorRange, Colorspace
-from loguru import logger
 
 from maskstream.errors import SourceOpenError
 from maskstream.sources import FileSource
@@ -48,14 +46,6 @@ CONTAINERS = {
     "mpg": {"codec": "mpeg2video", "time_base": Fraction(1, 25)},
 }
 ONE_RATE_ONLY = {"avi", "mpg"}
-
-
-@pytest.fixture
-def warnings_said() -> Iterator[list[str]]:
-    said: list[str] = []
-    handler = logger.add(lambda message: said.append(message.record["message"]), level="WARNING")
-    yield said
-    logger.remove(handler)
 
 
 def read(path: Path) -> list[Frame]:
@@ -110,11 +100,11 @@ def test_info_of_an_ordinary_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
-def test_sound_that_outlasts_the_image_is_not_part_of_it(tmp_path: Path, warnings_said: list[str], suffix: str) -> None:
+def test_audio_that_is_longer_than_the_video_does_not_count(tmp_path: Path, warnings_logged: list[str], suffix: str) -> None:
     path = write_video(tmp_path / f"clip.{suffix}", STEADY, audio=("aac", 0.0, 3.0))
     with closing(FileSource(str(path))) as source:
         assert len(list(source)) == 12
-    assert warnings_said == []
+    assert warnings_logged == []
 
 
 def test_frames_leave_no_threads_and_no_images_behind(tmp_path: Path) -> None:
@@ -213,7 +203,7 @@ def test_high_definition_that_does_not_say_its_colours_is_bt709(tmp_path: Path) 
 
 
 def write_untagged_bt709(path: Path, size: tuple[int, int]) -> Path:
-    """Write red as BT.709 has it, Y = 63, Cb = 102, Cr = 240 (ITU-R BT.709-6, 3.3-3.5), and do not say so."""
+    """Write red in BT.709, Y = 63, Cb = 102, Cr = 240 (ITU-R BT.709-6, 3.3-3.5), without stating the colour space."""
     with av.open(path, "w") as container:
         stream = container.add_stream("ffv1", rate=1)
         stream.width, stream.height, stream.pix_fmt = *size, "yuv444p"
@@ -226,7 +216,7 @@ def write_untagged_bt709(path: Path, size: tuple[int, int]) -> Path:
 
 
 @pytest.mark.parametrize("suffix", ["mkv", "ts", "avi"])
-def test_truncated_file_gives_what_is_there_and_says_so(tmp_path: Path, warnings_said: list[str], suffix: str) -> None:
+def test_a_truncated_file_is_read_to_its_last_frame_and_logged(tmp_path: Path, warnings_logged: list[str], suffix: str) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
     path = write_video(
         tmp_path / f"clip.{suffix}", every(0.1, 60), codec="mpeg4", time_base=Fraction(1, 10), image=lambda i: np.roll(noise, i)
@@ -236,23 +226,23 @@ def test_truncated_file_gives_what_is_there_and_says_so(tmp_path: Path, warnings
     frames = read(path)
     assert 15 < len(frames) < 45
     assert [frame.time_s for frame in frames] == pytest.approx(every(0.1, len(frames)), abs=0.001)
-    assert any(str(path) in message for message in warnings_said) or suffix == "ts"  # a TS does not know its length
+    assert any(str(path) in message for message in warnings_logged) or suffix == "ts"  # a TS does not know its length
 
 
 @pytest.mark.parametrize("damaged", [0, 5, 10, 11])
-def test_only_damaged_packets_are_skipped(tmp_path: Path, warnings_said: list[str], damaged: int) -> None:
+def test_only_damaged_packets_are_skipped(tmp_path: Path, warnings_logged: list[str], damaged: int) -> None:
     path = write_video(tmp_path / "clip.avi", STEADY, codec="magicyuv", pix_fmt="gbrp", time_base=Fraction(1, 25))
     content = bytearray(path.read_bytes())
     at = [at for at in range(len(content)) if content[at : at + 4] == b"MAGY"][1:][damaged]  # the first names the codec
     content[at : at + 8] = bytes(8)
     path.write_bytes(content)
     assert [grey_index(frame.bgr) for frame in read(path)] == [index % 11 for index in range(12) if index != damaged]
-    assert any("1 damaged" in message for message in warnings_said)
+    assert any("1 damaged" in message for message in warnings_logged)
 
 
-def test_whole_file_says_nothing(tmp_path: Path, warnings_said: list[str]) -> None:
+def test_a_complete_file_logs_no_warning(tmp_path: Path, warnings_logged: list[str]) -> None:
     read(write_video(tmp_path / "clip.mp4", STEADY))
-    assert warnings_said == []
+    assert warnings_logged == []
 
 
 def make_folder(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A small file of each kind of `tests/inputs/` that no other test writes: its frames, with their times and size."""
+"""Containers, codecs and pixel formats of `tests/inputs/` that no other test writes: frames, times and sizes."""
 
 from contextlib import closing
 from fractions import Fraction
@@ -20,7 +20,7 @@ from tests.video_files import every, grey_index, write_video
 STEADY = every(0.04, 12)
 RATE = Fraction(1, 25)
 BEGINS_AT_MOST_S = 0.081
-"""Where a container has no times before 0, the picture begins as much later as its B-frames need."""
+"""In a container without times before 0, the video begins later by the delay of its B-frames."""
 X265 = {"x265-params": "log-level=error", "preset": "ultrafast"}
 QUICK_VP8 = {"deadline": "realtime", "cpu-used": "8"}
 PAL = (720, 576)
@@ -121,7 +121,7 @@ def test_containers_and_codecs(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CONTAINERS)
-def test_they_are_told_from_images(tmp_path: Path, name: str) -> None:
+def test_they_are_distinguished_from_images(tmp_path: Path, name: str) -> None:
     how = {"size": (64, 48), **CONTAINERS[name]}
     how.pop("shown", None)
     assert location_kind(str(write_video(tmp_path / name, every(0.04, 3), time_base=RATE, **how))) == "file"
@@ -140,7 +140,7 @@ def test_structures(tmp_path: Path, structure: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["clip", "clip.avi", "clip.txt", "CLIP.MP4", "clip.", "x" * 240 + ".mp4", "a#b?c=d.mp4"])
-def test_a_name_says_nothing(tmp_path: Path, name: str) -> None:
+def test_the_name_does_not_matter(tmp_path: Path, name: str) -> None:
     write_video(tmp_path / "made.mp4", STEADY).rename(tmp_path / name)
     assert_whole(tmp_path / name, (64, 48))
 
@@ -155,7 +155,7 @@ def test_truncated_mp4_gives_what_is_there(tmp_path: Path, movflags: str, least:
     assert [frame.time_s - frames[0].time_s for frame in frames] == pytest.approx(STEADY[: len(frames)], abs=0.001)
 
 
-def test_encrypted_video_is_refused_and_said(tmp_path: Path) -> None:
+def test_encrypted_video_is_refused(tmp_path: Path) -> None:
     key = {"encryption_key": "76a6c65c5ea762046bd749a2e632ccbb", "encryption_kid": "a7e61c373e219033c21091fa607bf3b8"}
     path = write_video(tmp_path / "clip.mp4", STEADY, container_options={"encryption_scheme": "cenc-aes-ctr", **key})
     with pytest.raises(SourceOpenError, match=r"clip\.mp4: its video is encrypted"):

@@ -1,4 +1,4 @@
-"""Pictures of square pixels, whatever the pixels of the video are."""
+"""Frames with square pixels from video with any pixel aspect ratio."""
 
 import struct
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ def sizes(frames: list[Frame]) -> list[tuple[int, int]]:
 
 
 def middles(bgr: BgrImage) -> list[int]:
-    """Return the colours in the middles of the four quarters."""
+    """Return the colours in the centres of the four quadrants."""
     height, width = bgr.shape[:2]
     return bgr[height // 4 :: height // 2, width // 4 :: width // 2].reshape(-1).tolist()
 
@@ -102,7 +102,7 @@ def test_pixels_become_square(
     assert [frame.time_s for frame in frames] == pytest.approx(STEADY, abs=0.001)
 
 
-def test_what_the_container_says_wins_over_the_codec(tmp_path: Path) -> None:
+def test_the_container_has_priority_over_the_codec(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.mp4", STEADY, size=(32, 64), pixel_aspect=Fraction(3))
     data = path.read_bytes()
     at = data.index(b"pasp") + 4
@@ -114,13 +114,13 @@ def test_what_the_container_says_wins_over_the_codec(tmp_path: Path) -> None:
     assert sizes(read(path)) == [(64, 64)] * 12
 
 
-def test_codec_that_knows_nothing_of_shapes(tmp_path: Path) -> None:
+def test_a_codec_without_pixel_aspect_ratio(tmp_path: Path) -> None:
     fast = {"deadline": "realtime", "cpu-used": "8"}
     path = write_video(tmp_path / "clip.mp4", STEADY, size=(32, 64), codec="libvpx-vp9", options=fast, pixel_aspect=Fraction(2))
     assert sizes(read(path)) == [(64, 64)] * 12
 
 
-def test_shape_of_the_pixels_is_undone_before_the_turn(tmp_path: Path) -> None:
+def test_pixels_become_square_before_the_rotation(tmp_path: Path) -> None:
     stored = four_corners((64, 32))
     path = write_video(tmp_path / "clip.mp4", STEADY, size=(64, 32), image=lambda _: stored, pixel_aspect=Fraction(2))
     frames = read(set_matrix(path, MATRICES["quarter turn right"]))
@@ -129,8 +129,8 @@ def test_shape_of_the_pixels_is_undone_before_the_turn(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("codec", "widths"), [("libx264", (77, 102)), ("mpeg2video", (77, 103))])
-def test_shape_may_change_in_mid_stream(tmp_path: Path, codec: str, widths: tuple[int, int]) -> None:
-    """As a broadcast does between 4:3 and 16:9."""
+def test_the_ratio_may_change_during_a_stream(tmp_path: Path, codec: str, widths: tuple[int, int]) -> None:
+    """As in a broadcast between 4:3 and 16:9."""
     parts = [
         write_video(
             tmp_path / f"{number}.ts",
@@ -150,13 +150,13 @@ def test_shape_may_change_in_mid_stream(tmp_path: Path, codec: str, widths: tupl
 
 
 @pytest.mark.parametrize("said", ["20/1", "1/20", "1001/1000"])
-def test_what_cannot_be_meant_is_ignored(tmp_path: Path, said: str) -> None:
+def test_impossible_ratios_are_ignored(tmp_path: Path, said: str) -> None:
     path = write_video(tmp_path / "clip.ts", STEADY, options={"x264-params": f"sar={said}"})
     assert sizes(read(path)) == [(64, 48)] * 12
 
 
 @pytest.mark.parametrize("said", [None, Fraction(4, 3)])
-def test_user_knows_better(tmp_path: Path, said: Fraction | None) -> None:
+def test_the_setting_has_priority_over_the_video(tmp_path: Path, said: Fraction | None) -> None:
     path = write_video(tmp_path / "clip.mp4", STEADY, pixel_aspect=said)
     assert sizes(read(path, video_config(pixel_aspect=0.5))) == [(64, 96)] * 12
     config = load_config(layers=[Layer.of_assignment("video.pixel_aspect=2.0")])

@@ -1,4 +1,4 @@
-"""HDR and wide colours: what an SDR screen shows of them."""
+"""HDR and wide colours after conversion to SDR."""
 
 import subprocess
 import tempfile
@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc
-from loguru import logger
 
 from maskstream.sources import FileSource
 from maskstream.sources.hdr import PEAK_NITS, WHITE_NITS, Colours, ToSdr, Values, sdr_of
@@ -32,7 +31,7 @@ FROM_709 = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164
 
 
 def grey(signal: float, colours: Colours) -> float:
-    """Return the SDR signal of a grey; it stays one."""
+    """Return the SDR signal of a grey, which remains grey."""
     shown = sdr_of(np.full((1, 3), signal), colours)[0]
     assert shown == pytest.approx([shown[0]] * 3, abs=1e-3)
     return float(shown[0])
@@ -85,7 +84,7 @@ def test_colours_of_bt709_come_back_from_bt2020(rgb: tuple[float, float, float])
 
 
 @pytest.mark.parametrize("colours", ALL.values(), ids=ALL)
-def test_table_says_what_the_formulas_say(colours: Colours) -> None:
+def test_the_table_equals_the_formulas(colours: Colours) -> None:
     signal = np.random.default_rng(0).integers(0, 65536, (48, 64, 3), np.uint16)
     shown = ToSdr().convert(VideoFrame.from_ndarray(signal, format="gbrp16le"), colours).to_ndarray() / 65535
     exact = sdr_of(signal.reshape(-1, 3) / 65535, colours).reshape(48, 64, 3)
@@ -137,14 +136,14 @@ CONVERSIONS = {
     "pq": ("t=smpte2084", "smpte2084"),
     "wide": ("t=2020_10", "bt2020-10"),
 }
-"""What FFmpeg's `zscale` and x265 call them."""
+"""Names in FFmpeg's `zscale` and in x265."""
 TAGGED = "setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv"
 LINEAR = "zscale=t=linear:npl=203,format=gbrpf32le"  # SDR's white becomes HDR Reference White
 TAGS = ["log-level=error", "colorprim=bt2020", "colormatrix=bt2020nc"]
 
 
 def converted(ffmpeg: str, source: Path, target: Path, kind: str, length_s: float = 0.2) -> Path:
-    """Write the first frames of an SDR video as a camera would have that records in HDR: 10 bits, HEVC, tagged."""
+    """Write the first frames of an SDR video as an HDR camera records them: 10 bits, HEVC, tagged."""
     to, tag = CONVERSIONS[kind]
     filters = f"{TAGGED},{LINEAR},zscale=p=2020:m=2020_ncl:r=limited:npl=203:{to},format=yuv420p10le"
     coding = ["-c:v", "libx265", "-crf", "12", "-preset", "ultrafast", "-x265-params", ":".join([*TAGS, f"transfer={tag}"])]
@@ -154,7 +153,7 @@ def converted(ffmpeg: str, source: Path, target: Path, kind: str, length_s: floa
 
 
 @pytest.mark.parametrize("kind", CONVERSIONS)
-def test_hdr_looks_as_the_sdr_it_was_made_of(tmp_path: Path, system_tool: Callable[[str], str], kind: str) -> None:
+def test_hdr_looks_like_its_sdr_original(tmp_path: Path, system_tool: Callable[[str], str], kind: str) -> None:
     hdr = converted(system_tool("ffmpeg"), DEMO, tmp_path / "hdr.mp4", kind)
     with av.open(hdr) as container:
         untreated = next(container.decode(video=0)).reformat(format="bgr24").to_ndarray()
@@ -167,7 +166,7 @@ def test_hdr_looks_as_the_sdr_it_was_made_of(tmp_path: Path, system_tool: Callab
 
 @pytest.mark.parametrize("kind", CONVERSIONS)
 def test_colour_bars(tmp_path: Path, system_tool: Callable[[str], str], kind: str) -> None:
-    """`zscale` makes the others: it applies the OOTF of HLG to R, G and B apart, where BT.2100 goes by luminance."""
+    """`zscale` makes the others: it applies the OOTF of HLG to R, G and B separately, while BT.2100 uses the luminance."""
     if kind == "hlg":
         path = write_hlg_bars(tmp_path / "hlg.mkv")
     else:
@@ -203,7 +202,7 @@ def write_frames(path: Path, frames: Sequence[VideoFrame], pixel_aspect: Fractio
 
 
 def test_hdr_of_interlaced_oblong_pixels(tmp_path: Path) -> None:
-    """All at once, as broadcasts have it: HLG in 1080i of 1440 x 1080."""
+    """All in one video, as in broadcasts: HLG in 1080i of 1440 x 1080."""
     frames = [VideoFrame(144, 108, "yuv420p10le") for _ in range(4)]
     for plane, value in [pair for frame in frames for pair in zip(frame.planes, GREY_CARD, strict=True)]:
         plane.update(np.full(plane.buffer_size // 2, value, np.uint16))
@@ -216,14 +215,11 @@ def test_hdr_of_interlaced_oblong_pixels(tmp_path: Path) -> None:
     assert [frame.bgr.mean() for frame in shown] == pytest.approx([255 * (26 / WHITE_NITS) ** (1 / 2.4)] * 4, abs=3)
 
 
-def test_no_place_for_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_place_for_temporary_files(monkeypatch: pytest.MonkeyPatch, warnings_logged: list[str]) -> None:
     monkeypatch.setattr(tempfile, "tempdir", "/nowhere/at/all")
-    said: list[str] = []
-    handler = logger.add(lambda message: said.append(message.record["message"]), level="WARNING")
     signal = np.full((48, 64, 3), round(0.38 * 65535), np.uint16)
     to_sdr = ToSdr()
     shown = [to_sdr.convert(VideoFrame.from_ndarray(signal, format="gbrp16le"), PQ).to_ndarray() for _ in range(2)]
-    logger.remove(handler)
     assert [each.mean() / 65535 for each in shown] == pytest.approx([grey(0.38, PQ)] * 2, abs=0.01)
-    assert len(said) == 1
-    assert "TMPDIR" in said[0]
+    (line,) = warnings_logged
+    assert "TMPDIR" in line

@@ -22,7 +22,7 @@ from tests.video_files import every, grey, write_video
 SIZE = (160, 120)
 SEGMENT_S = 0.4
 FRAMES = 10
-"""In a segment."""
+"""Per segment."""
 HEAD = "#EXTM3U\n#EXT-X-VERSION:3\n"
 TYPE = "application/vnd.apple.mpegurl"
 
@@ -34,7 +34,7 @@ def segments(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
 
 
 def segments_of(folder: Path, count: int, *, start_s: float = 0.0, first: int = 0, size: tuple[int, int] = SIZE) -> list[bytes]:
-    """Return segments of a stream whose pictures are `grey` from number `first` on."""
+    """Return segments of a stream whose frames are `grey` from number `first` on."""
     folder.mkdir(exist_ok=True)
     write_video(
         folder / "s.m3u8",
@@ -48,7 +48,7 @@ def segments_of(folder: Path, count: int, *, start_s: float = 0.0, first: int = 
 
 
 class LiveList:
-    """A server that adds a segment to its playlist as time passes, and takes the oldest away."""
+    """A server that adds a segment to its playlist as time passes, and removes the oldest."""
 
     def __init__(self, segments: Sequence[bytes], *, most: int | None = None, ends: bool = True, shown: int = 4) -> None:
         self.asked: list[str] = []
@@ -59,9 +59,9 @@ class LiveList:
         self._shown = shown
         self._began_s: float | None = None
         self.refuses: dict[int, Answer] = {}
-        """What is answered in place of the playlist, by the number of the request from 0 on."""
+        """Answers in place of the playlist, by the number of the request from 0 on."""
         self.breaks: dict[int, str] = {}
-        """Lines in front of a segment."""
+        """Lines before a segment."""
 
     def answers(self) -> dict[str, Answer]:
         pieces = {f"/s{number}.ts": content(data, "video/mp2t") for number, data in enumerate(self._segments)}
@@ -89,7 +89,7 @@ class LiveList:
         request.wfile.write(text.encode())
 
 
-def test_a_live_playlist_is_handed_out_evenly_until_its_end(segments: list[bytes]) -> None:
+def test_frames_of_a_live_playlist_are_even_until_its_end(segments: list[bytes]) -> None:
     """Segments are twice as long as `read_timeout_s`, and it is never lost."""
     live = LiveList(segments[:6])
     with http_server(live.answers()) as address, closing(UrlSource(f"{address}/live.m3u8", network(read_s=0.2))) as source:
@@ -108,8 +108,8 @@ def test_a_live_playlist_is_handed_out_evenly_until_its_end(segments: list[bytes
     )
 
 
-def test_a_playlist_that_cannot_be_had_for_a_moment_is_asked_for_again(segments: list[bytes]) -> None:
-    """A server is overloaded, or just writes it: refused, empty and reset once each."""
+def test_a_playlist_that_is_unavailable_for_a_moment_is_requested_again(segments: list[bytes]) -> None:
+    """The server is overloaded, or is writing it: refused, empty and reset once each."""
     live = LiveList(segments[:5])
     live.refuses = {1: status(503), 2: content(b"", TYPE), 3: lambda request: request.end("reset"), 5: status(404)}
     with http_server(live.answers()) as address, closing(UrlSource(f"{address}/live.m3u8", network())) as source:
@@ -129,7 +129,7 @@ def test_it_begins_near_the_present(segments: list[bytes]) -> None:
 
 
 @pytest.mark.slow
-def test_a_playlist_that_falls_silent_is_lost_after_two_segments_more(segments: list[bytes]) -> None:
+def test_a_silent_playlist_is_lost_after_two_more_segments(segments: list[bytes]) -> None:
     live = LiveList(segments, most=3)
     with http_server(live.answers()) as address:
         source = UrlSource(f"{address}/live.m3u8", network(read_s=0.3))
@@ -142,7 +142,7 @@ def test_a_playlist_that_falls_silent_is_lost_after_two_segments_more(segments: 
 
 
 def test_a_discontinuity_is_no_gap(tmp_path: Path) -> None:
-    """Timestamps begin anew, far away, at the third segment."""
+    """Timestamps start again with a large offset at the third segment."""
     before = segments_of(tmp_path / "before", 2)
     live = LiveList(before + segments_of(tmp_path / "after", 2, start_s=5000, first=2 * FRAMES))
     live.breaks[2] = "#EXT-X-DISCONTINUITY\n"
@@ -170,8 +170,8 @@ def test_close_does_not_wait_for_a_frame_to_be_due(tmp_path: Path) -> None:
     assert len(frames) == 10
 
 
-def test_a_broadcast_that_is_sent_in_bursts_is_handed_out_evenly(segments: list[bytes]) -> None:
-    """Twice the time of a burst passes between two of them at first; its end is that of a connection, and no end of it."""
+def test_frames_of_a_broadcast_in_bursts_are_even(segments: list[bytes]) -> None:
+    """At first, twice the duration of a burst passes between two bursts. The end is that of a connection."""
 
     def answer(request: Request) -> None:
         request.start(200, Content_Type="video/mp2t")
@@ -214,7 +214,7 @@ def test_segments_may_be_called_anything(segments: list[bytes], suffix: str) -> 
 
 
 def test_tokens_of_a_playlist_and_its_segments_are_kept(segments: list[bytes]) -> None:
-    """The server answers only who has the token, which is in the addresses."""
+    """The server answers only requests with the token that is in the URLs."""
 
     def guarded(answer: Answer) -> Answer:
         return lambda request: (answer if request.path.endswith("?token=a%2Fb") else status(403))(request)
@@ -227,7 +227,7 @@ def test_tokens_of_a_playlist_and_its_segments_are_kept(segments: list[bytes]) -
 
 
 @pytest.mark.parametrize("start", ["/short", "/twice", "/master.m3u8"])
-def test_addresses_in_a_playlist_are_relative_to_where_redirects_have_led(segments: list[bytes], start: str) -> None:
+def test_urls_in_a_playlist_are_relative_to_the_redirected_url(segments: list[bytes], start: str) -> None:
     inner = {f"/deep/er{path}": answer for path, answer in complete(segments[:2]).items()}
     moved = {"/short": status(302, Location="/deep/er/s.m3u8?t=1"), "/twice": status(301, Location="short")}
     master = f"{HEAD}#EXT-X-STREAM-INF:BANDWIDTH=9\ntwice\n"
@@ -248,7 +248,7 @@ def test_parts_of_one_file_are_segments(segments: list[bytes]) -> None:
     assert len(frames) == 3 * FRAMES
 
 
-def test_of_a_master_playlist_only_the_best_variant_is_asked_for(segments: list[bytes], tmp_path: Path) -> None:
+def test_only_the_best_variant_of_a_master_playlist_is_requested(segments: list[bytes], tmp_path: Path) -> None:
     small = segments_of(tmp_path, 1, size=(80, 60))
     master = f"""{HEAD}
 #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="x",URI="sound.m3u8"
@@ -284,7 +284,7 @@ large.m3u8
     assert len(asked) == 4
 
 
-def test_a_master_playlist_of_sound_is_refused_as_such() -> None:
+def test_a_master_playlist_of_audio_is_refused() -> None:
     text = f'{HEAD}#EXT-X-STREAM-INF:BANDWIDTH=9,CODECS="mp4a.40.2"\nsound.m3u8\n'
     with (
         http_server({"/m.m3u8": content(text.encode(), TYPE)}) as address,
@@ -293,7 +293,7 @@ def test_a_master_playlist_of_sound_is_refused_as_such() -> None:
         UrlSource(f"{address}/m.m3u8", network())
 
 
-def test_a_dash_manifest_is_refused_as_such() -> None:
+def test_a_dash_manifest_is_refused() -> None:
     text = b'<?xml version="1.0" encoding="utf-8"?>\n<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="dynamic"></MPD>'
     answers = {"/live.mpd": content(text, "application/dash+xml")}
     with (
@@ -325,7 +325,7 @@ def test_the_best_variant_is_chosen(variants: list[Variant], best: str | None) -
     assert (chosen and chosen.url) == best
 
 
-def test_what_a_playlist_says() -> None:
+def test_parsing_a_playlist() -> None:
     text = f"{HEAD}#EXT-X-TARGETDURATION:9\n#EXTINF:10.010,title, with, commas\na.ts\n#EXTINF:4\nb.ts\n"
     live, ended = read_playlist(text, "http://h/p/x.m3u8"), read_playlist(text + "#EXT-X-ENDLIST", "http://h/p/x.m3u8")
     assert (live.variants, live.longest_s, live.has_ended, live.extra_wait_s) == ((), 10.01, False, 20.02)
@@ -359,7 +359,7 @@ def test_what_a_playlist_says() -> None:
         | st.text(max_size=9)
     )
 )
-def test_no_playlist_is_a_mistake_of_the_program(lines: list[str]) -> None:
+def test_any_text_can_be_parsed_as_a_playlist(lines: list[str]) -> None:
     playlist = read_playlist(HEAD + "".join(lines), "http://h/x.m3u8")
     best_variant(playlist.variants, 1e6)
     assert 0 <= playlist.extra_wait_s <= 120

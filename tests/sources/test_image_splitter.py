@@ -1,4 +1,4 @@
-"""Pictures among other bytes: the same ones however the bytes arrive, and never more memory than one of them may take."""
+"""Images among other bytes: the same ones for any chunks, and never more memory than one image may take."""
 
 from collections.abc import Callable, Iterable
 from itertools import pairwise
@@ -43,7 +43,7 @@ def found(pieces: Iterable[bytes], longest: int = LONGEST) -> list[bytes]:
 
 
 def cut(data: bytes, places: Iterable[int]) -> list[bytes]:
-    """Return pieces of bytes, one after the other."""
+    """Cut bytes into consecutive chunks."""
     borders = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
     return [data[first:last] for first, last in pairwise(borders)]
 
@@ -55,13 +55,13 @@ def test_an_image_is_found_byte_by_byte(kind: Callable[[int], bytes]) -> None:
 
 
 @given(streams, st.lists(st.integers(min_value=0), max_size=20))
-def test_images_are_the_same_however_they_arrive(parts: list[tuple[bytes, bytes]], places: list[int]) -> None:
+def test_images_are_the_same_for_any_chunks(parts: list[tuple[bytes, bytes]], places: list[int]) -> None:
     data = b"".join(between + image for between, image in parts)
     assert found(cut(data, places)) == [image for _, image in parts]
 
 
 @given(st.lists(st.one_of(st.binary(max_size=300), st.sampled_from([JPEG_START, b"\xff\xda", b"\xff\xd9", *BETWEEN]), images)))
-def test_garbage_is_survived_in_bounded_memory(pieces: list[bytes]) -> None:
+def test_garbage_takes_bounded_memory(pieces: list[bytes]) -> None:
     splitter = ImageSplitter(2000)
     for piece in pieces:
         assert all(len(image) <= 2000 + len(piece) for image in splitter.push(piece))
@@ -77,7 +77,7 @@ def test_a_jpeg_without_end_ends_where_the_next_one_starts() -> None:
     assert found([data]) == [jpegs.without_end(0), jpegs.without_end(1)]
 
 
-def test_half_an_image_does_not_take_the_next_one_with_it() -> None:
+def test_half_an_image_does_not_lose_the_next_one() -> None:
     noise = np.random.default_rng(1).integers(0, 256, (120, 160, 3), np.uint8)
     large = cv2.imencode(".jpg", noise)[1].tobytes()
     assert found([large[: len(large) // 2], b"\r\n--b\r\n\r\n", jpegs.jpeg(1), jpegs.jpeg(2)])[1:] == [
@@ -86,7 +86,7 @@ def test_half_an_image_does_not_take_the_next_one_with_it() -> None:
     ]
 
 
-def test_what_is_longer_than_allowed_is_skipped() -> None:
+def test_an_image_that_is_too_long_is_skipped() -> None:
     small = jpegs.jpeg(1)
     noise = np.random.default_rng(1).integers(0, 256, (400, 400, 3), np.uint8)
     large = cv2.imencode(".png", noise)[1].tobytes()

@@ -12,7 +12,8 @@ from PIL import Image, TiffImagePlugin
 
 from maskstream.config.schema import ImagesConfig
 from maskstream.errors import SourceOpenError
-from maskstream.io.images import IMAGE_SUFFIXES, WRITABLE_SUFFIXES, write_image
+from maskstream.io.image_formats import IMAGE_SUFFIXES, WRITABLE_SUFFIXES
+from maskstream.io.images import write_image
 from maskstream.sources import ImageSource, source_kind
 from maskstream.types import Frame, SourceInfo
 from tests.image_files import make
@@ -25,7 +26,7 @@ NOT_TEXT = os.fsdecode(b"\xff.png")
 
 @pytest.fixture
 def said() -> Iterator[list[tuple[str, str]]]:
-    """Level and message of what is logged."""
+    """Level and message of each log line."""
     lines: list[tuple[str, str]] = []
     handler = logger.add(lambda message: lines.append((message.record["level"].name, message.record["message"])))
     yield lines
@@ -93,7 +94,7 @@ def test_a_name_for_records(folder: Path) -> None:
         assert (source.info.source_id, next(iter(source)).source_id) == ("door", "door")
 
 
-def test_what_is_hidden_or_no_image_is_left_out(folder: Path) -> None:
+def test_hidden_and_other_files_are_skipped(folder: Path) -> None:
     make("photos/a.png", "photos/sub/b.png", "photos/.hidden.png", "photos/.thumbs/c.png", "photos/sub/.d.png")
     make_unreadable("photos/._a.png", "photos/clip.mp4", "photos/notes.txt", "photos/moving.gif", "photos/png")
     assert files_of("photos") == ["photos/a.png"]
@@ -179,7 +180,7 @@ def several_pages(path: str, kind: str, count: int, **options: object) -> None:
         ("scan", "TIFF", {}),
     ],
 )
-def test_that_only_the_first_of_several_is_judged_is_said(
+def test_a_warning_that_only_the_first_image_is_classified(
     folder: Path, said: list[tuple[str, str]], name: str, kind: str, options: dict[str, object]
 ) -> None:
     several_pages(name, kind, 3, **options)
@@ -191,7 +192,7 @@ def test_that_only_the_first_of_several_is_judged_is_said(
     assert line[1].startswith(f"{name}: the file has 3 images or pages, and only the first is classified; save the others")
 
 
-def test_in_a_folder_it_is_said_of_each_file(folder: Path, said: list[tuple[str, str]]) -> None:
+def test_in_a_folder_each_file_has_its_warning(folder: Path, said: list[tuple[str, str]]) -> None:
     make("photos/1.png", "photos/4.png")
     several_pages("photos/2.tif", "TIFF", 130)
     several_pages("photos/3.webp", "WEBP", 2)
@@ -227,7 +228,7 @@ def test_a_damaged_page_does_not_take_the_first_one_away(folder: Path, said: lis
     assert grey_index(frame.bgr) == 0
 
 
-def test_a_file_of_that_very_name_comes_before_what_it_matches(folder: Path) -> None:
+def test_a_file_with_exactly_that_name_is_preferred(folder: Path) -> None:
     make("photo[1].png", "photo1.png")
     assert files_of("photo[1].png") == ["photo[1].png"]
     assert files_of("photo[12].png") == ["photo1.png"]
@@ -284,7 +285,7 @@ EMPTY_LINES = [
 ]
 
 
-def test_those_that_cannot_be_read_are_said_at_the_end(folder: Path, said: list[tuple[str, str]]) -> None:
+def test_unreadable_images_are_logged_at_the_end(folder: Path, said: list[tuple[str, str]]) -> None:
     make_unreadable("photos/1.png", "photos/3.png")
     make("photos/2.png", "photos/4.png")
     with closing(ImageSource("photos", FLAT)) as source:
@@ -297,7 +298,7 @@ def test_those_that_cannot_be_read_are_said_at_the_end(folder: Path, said: list[
     assert said == EMPTY_LINES
 
 
-def test_closed_early_it_says_what_was_met(folder: Path, said: list[tuple[str, str]]) -> None:
+def test_closed_early_it_logs_unreadable_images_so_far(folder: Path, said: list[tuple[str, str]]) -> None:
     make_unreadable("photos/1.png", "photos/3.png")
     make("photos/2.png", "photos/4.png")
     source = ImageSource("photos", FLAT)
@@ -316,7 +317,7 @@ def test_a_line_for_each_that_cannot_be_read(folder: Path, said: list[tuple[str,
     assert "\n" not in "".join(line for _, line in said)
 
 
-def test_an_image_that_goes_meanwhile(folder: Path, said: list[tuple[str, str]]) -> None:
+def test_an_image_that_is_deleted_meanwhile(folder: Path, said: list[tuple[str, str]]) -> None:
     make("photos/1.png", "photos/2.png")
     with closing(ImageSource("photos", FLAT)) as source:
         Path("photos/2.png").unlink()
@@ -331,7 +332,7 @@ def test_the_first_is_decoded_once(folder: Path) -> None:
         assert [frame.index for frame in source] == [0, 1]
 
 
-def test_a_folder_that_may_not_be_listed_is_said(
+def test_a_folder_without_permission_is_logged(
     folder: Path, said: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make("photos/a.png", "photos/locked/b.png")
@@ -368,7 +369,7 @@ def test_close_while_another_thread_reads(folder: Path) -> None:
     assert list(source) == []
 
 
-def test_images_are_left_as_they_are(folder: Path) -> None:
+def test_images_are_not_modified(folder: Path) -> None:
     make("photo.jpg")
     before = Path("photo.jpg").read_bytes(), Path("photo.jpg").stat().st_mtime_ns
     read("photo.jpg")

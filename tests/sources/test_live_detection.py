@@ -1,4 +1,4 @@
-"""What is live, and what has an end."""
+"""Which streams are live, and which have an end."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -37,9 +37,9 @@ KINDS: dict[str, tuple[str, dict[str, str], bool]] = {
     "bare.h264": (X264, {}, True),
     "bare.y4m": ("rawvideo", {}, False),
 }
-"""By file name: codec, options of the container, and whether it may be live where its server does not say how long it is."""
+"""By file name: codec, options of the container, and whether it may be live if its server states no length."""
 COMES_BACK = {"unsaid.flv", "plain.ts", "bare.mjpeg", "bare.h264"}
-"""What cameras and broadcasts send: its end is no end."""
+"""Formats of cameras and broadcasts: the end of a connection is not the end of the source."""
 LOOKED_AT_S = 1.0
 
 
@@ -76,7 +76,7 @@ def web(files: dict[str, bytes]) -> Iterator[str]:
 
 
 def chunked(data: bytes, ending: Ending = "close", lasts_s: float = 0.0) -> Answer:
-    """Answer with something that does not say how long it is, and in the end that this was all, unless it breaks off."""
+    """Answer without a length, and mark the end unless it breaks off."""
     size = 1000 if not lasts_s else -(-len(data) // 10)
 
     def answer(request: Request) -> None:
@@ -112,8 +112,8 @@ def test_what_has_a_length_is_a_file(web: str, server: str, name: str) -> None:
         *(pytest.param("slow", name, marks=pytest.mark.slow) for name in sorted(KINDS.keys() - {"live.webm", "plain.ts"})),
     ],
 )
-def test_without_a_length_the_format_tells_and_how_fast_it_comes(web: str, server: str, name: str) -> None:
-    """Half a second of a camera is what it may have in store. Of all else it is the whole, on a machine that is quick enough."""
+def test_without_a_length_format_and_speed_decide(web: str, server: str, name: str) -> None:
+    """Half a second may be in the buffer of a camera. For other formats it is complete, on a machine that is fast enough."""
     may_be_live, comes_back = KINDS[name][2], name in COMES_BACK
     with closing(UrlSource(f"{web}/{server}/{name}", network())) as source:
         frames = list(source)
@@ -124,8 +124,8 @@ def test_without_a_length_the_format_tells_and_how_fast_it_comes(web: str, serve
 
 @pytest.mark.parametrize("name", ["long.ts", "long.flv", "long.webm"])
 @pytest.mark.parametrize("seconds", [4, 20])
-def test_what_comes_much_faster_than_it_lasts_is_a_file(tmp_path: Path, name: str, seconds: int) -> None:
-    """A camera has no more in store than some seconds."""
+def test_video_that_arrives_much_faster_than_it_lasts_is_a_file(tmp_path: Path, name: str, seconds: int) -> None:
+    """The buffer of a camera has a few seconds only."""
     codec, options = ("libvpx", LIVE) if name.endswith("webm") else (X264, {})
     path = write_video(
         tmp_path / name,
@@ -152,7 +152,7 @@ def test_a_camera_that_sends_much_at_once_later_on_is_still_a_camera(files: dict
 
 @pytest.mark.parametrize("name", [name for name, (_, _, live) in KINDS.items() if live and name not in ("plain.ts", "bare.h264")])
 def test_what_breaks_off_is_no_end(web: str, name: str) -> None:
-    """Where all is read before it breaks off, it breaks while it is read, else while it is opened."""
+    """If all is read before it breaks off, it fails during reading, else during opening."""
     with pytest.raises(SourceError, match="reset"):
         read_to_its_end(f"{web}/broken/{name}")
 
@@ -173,7 +173,7 @@ def test_mjpeg_in_parts_is_live_though_it_had_a_length() -> None:
         assert source.info.live
 
 
-def test_a_length_beyond_all_disks_is_none(files: dict[str, bytes]) -> None:
+def test_an_impossible_length_is_ignored(files: dict[str, bytes]) -> None:
     def answer(request: Request) -> None:
         request.start(200, Content_Length=2**63 - 1)
         request.wfile.write(files["plain.ts"])
@@ -184,7 +184,7 @@ def test_a_length_beyond_all_disks_is_none(files: dict[str, bytes]) -> None:
 
 
 def camera(url: str, **others: object) -> ReconnectingSource:
-    """Return a source that is opened again and again, as one of many."""
+    """Return a source that is opened again after each loss, as one of many."""
     opener = UrlOpener(url, "cam", network(max_reconnects=None, **others))
     return ReconnectingSource("cam", opener, ReconnectPolicy(None, refusal_ends=False), SourceStatus("cam", lambda _: None))
 
@@ -201,7 +201,7 @@ def noise(index: int) -> BgrImage:
 
 @pytest.fixture(scope="module")
 def index_last(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A video with its index at its end, too large to be read ahead."""
+    """A video with its index at the end, too large to be read ahead."""
     path = tmp_path_factory.mktemp("mp4") / "clip.mp4"
     data = write_video(path, every(0.04, 60), size=(320, 240), image=noise, options={"preset": "ultrafast"}).read_bytes()
     assert len(data) > 2_000_000
@@ -228,7 +228,7 @@ def test_what_cannot_be_read_without_seeking_says_so_and_is_not_tried_again(
     assert len(asked) <= 2  # and a try for a part of it
 
 
-def test_with_parts_of_a_file_its_index_may_be_anywhere(index_last: bytes) -> None:
+def test_with_range_requests_the_index_may_be_anywhere(index_last: bytes) -> None:
     answers = {"/clip.mp4": content(index_last, "video/mp4")}
     with http_server(answers) as address, closing(camera(f"{address}/clip.mp4")) as source:
         assert len(list(source)) == 60

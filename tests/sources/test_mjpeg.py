@@ -1,4 +1,4 @@
-"""Motion JPEG as cameras and their web servers send it: hardly one does what the standard says."""
+"""Motion JPEG of cameras and their web servers, most of which deviate from the standard."""
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -15,8 +15,8 @@ from maskstream.sources import SnapshotSource, UrlOpener, UrlSource
 from maskstream.sources.mjpeg import MjpegReader, is_mjpeg
 from maskstream.types import Frame
 from tests import jpegs
+from tests.faulty_servers import Client, FaultyAnswer, faulty_server
 from tests.jpegs import jpeg
-from tests.liars import Caller, Lie, lying
 from tests.servers import content, http_server, mjpeg
 from tests.video_files import every, grey_index, write_video
 
@@ -28,19 +28,19 @@ def network(**limits: object) -> NetworkConfig:
     return NetworkConfig.model_validate(load_config().network.model_dump() | {"max_reconnects": 0} | limits)
 
 
-def answer(body: bytes, kind: str = REPLACE) -> Lie:
-    """Answer with bytes and the end of the connection; an empty kind is left out."""
+def answer(body: bytes, kind: str = REPLACE) -> FaultyAnswer:
+    """Answer with bytes and the end of the connection; an empty media type is not sent."""
 
-    def send(caller: Caller) -> None:
+    def send(client: Client) -> None:
         stated = f"Content-Type: {kind}\r\n" if kind else ""
-        caller.send(f"HTTP/1.0 200 OK\r\n{stated}\r\n".encode() + body)
+        client.send(f"HTTP/1.0 200 OK\r\n{stated}\r\n".encode() + body)
         raise ConnectionResetError
 
     return send
 
 
 def part(*headers: str, boundary: str = "--frame", line: str = "\r\n", image: Callable[[int], bytes] = jpeg) -> bytes:
-    """Return `COUNT` pictures, each with boundary and headers in front of it."""
+    """Return `COUNT` images, each with boundary and headers before it."""
     head = line.join([boundary, *headers, "", ""]).encode()
     return b"".join(head + image(index) + line.encode() for index in range(COUNT))
 
@@ -99,7 +99,7 @@ WITHOUT_TEXT = {"no parts at all", "only an empty line between"}
 
 @pytest.mark.parametrize("name", PARTS)
 def test_images_are_read_whatever_stands_between_them(name: str) -> None:
-    with lying(answer(PARTS[name])) as url:
+    with faulty_server(answer(PARTS[name])) as url:
         frames = read(url)
     assert shown(frames) == list(range(COUNT))
     assert {(frame.width, frame.height) for frame in frames} == {jpegs.SIZE}
@@ -120,25 +120,25 @@ def test_images_are_read_whatever_stands_between_them(name: str) -> None:
     ],
 )
 def test_what_the_server_says_of_itself_does_not_count(kind: str) -> None:
-    with lying(answer(PARTS["image/jpg"], kind)) as url:
+    with faulty_server(answer(PARTS["image/jpg"], kind)) as url:
         assert shown(read(url)) == list(range(COUNT))
 
 
-def test_chunks_end_where_they_like() -> None:
+def test_chunks_may_end_anywhere() -> None:
     body = PARTS["as the standard says"]
     chunks = [body[at : at + 333] for at in range(0, len(body), 333)]
 
-    def send(caller: Caller) -> None:
-        caller.send(f"HTTP/1.1 200 OK\r\nContent-Type: {REPLACE}\r\nTransfer-Encoding: chunked\r\n\r\n")
+    def send(client: Client) -> None:
+        client.send(f"HTTP/1.1 200 OK\r\nContent-Type: {REPLACE}\r\nTransfer-Encoding: chunked\r\n\r\n")
         for chunk in [*chunks, b""]:
-            caller.send(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+            client.send(b"%x\r\n%b\r\n" % (len(chunk), chunk))
         raise ConnectionResetError
 
-    with lying(send) as url:
+    with faulty_server(send) as url:
         assert shown(read(url)) == list(range(COUNT))
 
 
-def test_an_image_is_shown_before_the_next_one_comes() -> None:
+def test_an_image_is_read_before_the_next_one_arrives() -> None:
     with http_server({"/slow": mjpeg(fps=0.001)}) as address:
         assert shown(read(f"{address}/slow", 1)) == [0]
 
@@ -146,13 +146,13 @@ def test_an_image_is_shown_before_the_next_one_comes() -> None:
 def test_images_that_change_their_size() -> None:
     sizes = [(160, 120), (320, 240), (64, 48)]
     body = b"".join(b"--b\r\n\r\n" + jpeg(2, size) for size in sizes)
-    with lying(answer(body)) as url:
+    with faulty_server(answer(body)) as url:
         assert [(frame.width, frame.height) for frame in read(url)] == sizes
 
 
 def test_a_camera_that_never_ends_its_images_is_read() -> None:
-    """Each is known to be whole when the next one comes."""
-    with lying(answer(part(JPEG, image=jpegs.without_end))) as url:
+    """Each is complete when the next one arrives."""
+    with faulty_server(answer(part(JPEG, image=jpegs.without_end))) as url:
         assert shown(read(url)) == list(range(COUNT - 1))
 
 
@@ -162,7 +162,7 @@ def test_a_torn_image_is_dropped_and_counted_unless_such_are_kept(keep_damaged: 
     large = cv2.imencode(".jpg", noise)[1].tobytes()
     images = [jpeg(1), large[: len(large) // 2], jpeg(3), jpeg(4)]
     with (
-        lying(answer(b"".join(b"--b\r\n\r\n" + image + b"\r\n" for image in images))) as url,
+        faulty_server(answer(b"".join(b"--b\r\n\r\n" + image + b"\r\n" for image in images))) as url,
         closing(UrlSource(url, network(keep_damaged=keep_damaged))) as source,
     ):
         frames = list(source)
@@ -173,10 +173,10 @@ def test_a_torn_image_is_dropped_and_counted_unless_such_are_kept(keep_damaged: 
 def test_a_camera_that_ends_each_answer_after_one_image_is_asked_for_one_at_a_time() -> None:
     numbers = count()
 
-    def one(caller: Caller) -> None:
-        answer(b"--frame\r\nContent-Type: image/jpeg\r\n\r\n" + jpeg(next(numbers)) + b"\r\n--frame--\r\n")(caller)
+    def one(client: Client) -> None:
+        answer(b"--frame\r\nContent-Type: image/jpeg\r\n\r\n" + jpeg(next(numbers)) + b"\r\n--frame--\r\n")(client)
 
-    with lying(one) as url:
+    with faulty_server(one) as url:
         opener = UrlOpener(url, "cam", network(snapshot_s=0.02))
         for number in range(2):
             with closing(opener()) as source:
@@ -191,10 +191,10 @@ def test_a_camera_that_ends_each_answer_after_one_image_is_asked_for_one_at_a_ti
 def test_a_stream_that_broke_off_once_after_its_first_image_stays_a_stream() -> None:
     bodies = [part(JPEG), jpeg(0), part(JPEG), jpeg(0), part(JPEG)]
 
-    def next_one(caller: Caller) -> None:
-        answer(b"--frame\r\n\r\n" + bodies.pop(0))(caller)
+    def next_one(client: Client) -> None:
+        answer(b"--frame\r\n\r\n" + bodies.pop(0))(client)
 
-    with lying(next_one) as url:
+    with faulty_server(next_one) as url:
         opener = UrlOpener(url, "cam", network(snapshot_s=0.02))
         lengths = []
         while bodies:
@@ -205,7 +205,7 @@ def test_a_stream_that_broke_off_once_after_its_first_image_stays_a_stream() -> 
 
 def test_parts_without_an_image_are_no_video() -> None:
     with (
-        lying(answer(b"--b\r\nContent-Type: text/plain\r\n\r\nno signal\r\n" * 9)) as url,
+        faulty_server(answer(b"--b\r\nContent-Type: text/plain\r\n\r\nno signal\r\n" * 9)) as url,
         pytest.raises(SourceOpenError) as caught,
     ):
         UrlSource(url, network())
@@ -213,7 +213,7 @@ def test_parts_without_an_image_are_no_video() -> None:
 
 
 class Answer:
-    """Bytes as they come from a server, piece by piece."""
+    """Bytes of a server, in chunks."""
 
     name = "http://camera/"
 
@@ -240,7 +240,7 @@ def by_byte(data: bytes) -> Answer:
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_it_is_told_by_its_first_bytes_however_few_come_at_a_time(name: str) -> None:
+def test_the_first_bytes_decide_for_any_chunks(name: str) -> None:
     source = by_byte(PARTS[name])
     assert is_mjpeg(source, has_length=False)
     assert is_mjpeg(source, has_length=True) == (name not in WITHOUT_TEXT)

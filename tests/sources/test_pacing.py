@@ -13,7 +13,7 @@ FRAME_S = 0.04
 
 @dataclass(frozen=True)
 class Shown:
-    """A frame that was handed out."""
+    """A frame that was yielded."""
 
     pts_s: float
     time_s: float
@@ -21,7 +21,7 @@ class Shown:
 
 
 def played(frames: Iterator[tuple[float | None, float]] | list[tuple[float | None, float]], work_s: float = 0.0) -> list[Shown]:
-    """Hand out frames, given as timestamp and arrival, as one does who waits until each has arrived and is due.
+    """Yield frames, given as timestamp and arrival, like a reader that waits until each has arrived and is due.
 
     Args:
         frames: Of the stream, in order.
@@ -41,7 +41,7 @@ def played(frames: Iterator[tuple[float | None, float]] | list[tuple[float | Non
 def bursts(
     lasts_s: float, every_s: float, *, camera_speed: float = 1.0, ahead: int = 1, first_pts_s: float = 0.0
 ) -> list[tuple[float | None, float]]:
-    """Return a stream that arrives in bursts: each holds what a camera took since the last one.
+    """Return a stream that arrives in bursts: each contains what a camera captured since the last one.
 
     Args:
         lasts_s: By our clock.
@@ -67,8 +67,8 @@ def test_bursts_are_handed_out_evenly(every_s: float, first_pts_s: float) -> Non
     assert [each.time_s for each in shown] == pytest.approx([number * FRAME_S for number in range(len(shown))])
 
 
-def test_what_comes_too_late_is_handed_out_at_once_and_the_rest_follows_evenly() -> None:
-    """The third burst is 1.5 s late: one pause, nothing is hurried, and later bursts that are as late are not waited for."""
+def test_a_late_frame_is_yielded_at_once_and_the_rest_evenly() -> None:
+    """The third burst is 1.5 s late: one pause, no speed-up, and no pause for later bursts with the same delay."""
     late = [(pts_s, arrived_s + (1.5 if pts_s >= 4 else 0)) for pts_s, arrived_s in bursts(20, 2.0)]
     shown = played(late)
     pauses = [step_s for step_s in steps(shown) if step_s > FRAME_S + 1e-6]
@@ -76,7 +76,7 @@ def test_what_comes_too_late_is_handed_out_at_once_and_the_rest_follows_evenly()
     assert min(steps(shown)) == pytest.approx(FRAME_S)
 
 
-def test_who_was_busy_catches_up_without_a_burst() -> None:
+def test_a_slow_reader_catches_up_without_a_burst() -> None:
     pacer = Pacer()
     now_s = 0.0
     at_s = []
@@ -93,7 +93,7 @@ def test_who_was_busy_catches_up_without_a_burst() -> None:
 @pytest.mark.parametrize("drift", [-0.01, -0.001, 0.001, 0.01])
 @pytest.mark.parametrize("every_s", [FRAME_S, 6.0])
 def test_clocks_that_differ_neither_stutter_nor_add_up(drift: float, every_s: float) -> None:
-    """Much more than real ones do: 0.01 is 9 s in the quarter of an hour of this test, and 2 s within what is remembered."""
+    """Much more than real clocks: 0.01 is 9 s in the 15 minutes of this test, and 2 s in the period that is stored."""
     shown = played(bursts(900, every_s, camera_speed=1 + drift, ahead=2))
     ages_s = [each.at_s - each.pts_s / (1 + drift) for each in shown]  # 0: as early as a burst allows that is there at once
     assert max(ages_s[len(shown) // 3 :]) < max(0.2, 0.25 * every_s) + abs(drift) * 130
@@ -102,7 +102,7 @@ def test_clocks_that_differ_neither_stutter_nor_add_up(drift: float, every_s: fl
 
 
 @pytest.mark.parametrize("jump_s", [-36_000, -7.0, -0.5, 11.0, 95_443.7])
-def test_another_clock_begins_where_the_one_before_ended(jump_s: float) -> None:
+def test_another_clock_continues_the_one_before(jump_s: float) -> None:
     frames = bursts(40, 6.0, ahead=2)
     jumped = [(pts_s + (jump_s if pts_s >= 18 else 0), arrived_s) for pts_s, arrived_s in frames]
     shown = played(jumped)
@@ -111,7 +111,7 @@ def test_another_clock_begins_where_the_one_before_ended(jump_s: float) -> None:
 
 
 def test_what_is_missing_is_waited_for_as_long_as_it_would_have_lasted() -> None:
-    """A segment of 6 s could not be had: what comes after it is not shown too early."""
+    """A segment of 6 s was not available: the frames after it are not yielded too early."""
     shown = played([(pts_s, at_s) for pts_s, at_s in bursts(40, 6.0, ahead=2) if not 12 <= pts_s < 18])
     assert max(steps(shown)) == pytest.approx(6.0 + FRAME_S)
     assert max(after.time_s - before.time_s for before, after in pairwise(shown)) == pytest.approx(6.0 + FRAME_S)
@@ -141,7 +141,7 @@ def test_frames_without_timestamps_follow_at_the_usual_distance() -> None:
         max_size=60,
     )
 )
-def test_whatever_comes_time_goes_on_and_nobody_waits_for_long(frames: list[tuple[float | None, float, float]]) -> None:
+def test_time_advances_without_long_waits_for_any_timestamps(frames: list[tuple[float | None, float, float]]) -> None:
     pacer, now_s, arrived_s = Pacer(), 0.0, 0.0
     out_s, time_s = 0.0, -1.0
     for pts_s, later_s, work_s in frames:

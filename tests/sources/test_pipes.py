@@ -44,7 +44,7 @@ def pipe(tmp_path: Path) -> str:
 
 @pytest.fixture
 def feed() -> Iterator[Callable[[str, bytes], None]]:
-    """Writes into a pipe in a thread, as fast as it is read."""
+    """Write into a pipe in a thread, as fast as it is read."""
     threads: list[threading.Thread] = []
 
     def begin(path: str, data: bytes) -> None:
@@ -62,7 +62,7 @@ def write(path: str, data: bytes) -> None:
 
 
 def large_mp4(folder: Path, **options: object) -> bytes:
-    """An MP4 that is larger than what FFmpeg holds in memory."""
+    """An MP4 that is larger than the buffer of FFmpeg."""
     shaken = lambda index: np.roll(NOISE, index, 0)  # noqa: E731
     return write_video(folder / "large.mp4", every(0.04, 6), size=(320, 240), image=shaken, **options).read_bytes()
 
@@ -78,7 +78,7 @@ def test_no_frame_of_a_pipe_is_lost(tmp_path: Path, pipe: str, feed: Callable[[s
     assert (source.info.live, source.info.path, source.info.source_id) == (False, None, pipe)
 
 
-def test_an_index_in_front_is_read_and_one_at_the_end_is_said(
+def test_an_index_at_the_start_is_read_and_one_at_the_end_is_refused(
     tmp_path: Path, pipe: str, feed: Callable[[str, bytes], None]
 ) -> None:
     feed(pipe, large_mp4(tmp_path, container_options={"movflags": "+faststart"}))
@@ -115,10 +115,10 @@ def test_an_image_through_a_pipe(pipe: str, feed: Callable[[str, bytes], None]) 
     ("data", "words"),
     [
         (b"", "ended before any data arrived"),
-        (b"short", "not a picture, damaged, or of a kind that is not read"),
+        (b"short", "not an image, damaged, or in a format that is not read"),
         (b"no picture " * 1000, "the data is not one image; choose an --output that ends in .mp4"),
         (jpeg(1) + jpeg(2), "the data is not one image; choose an --output that ends in .mp4"),
-        (jpeg(1)[:300], "it is cut short"),
+        (jpeg(1)[:300], "it is truncated"),
     ],
 )
 def test_what_is_not_one_image(pipe: str, feed: Callable[[str, bytes], None], data: bytes, words: str) -> None:
@@ -150,16 +150,14 @@ def test_a_pipe_into_an_image(pipe: str, feed: Callable[[str, bytes], None], con
 
 
 @pytest.mark.parametrize("text", ["#EXTM3U\n#EXTINF:1,\n{clip}\n#EXT-X-ENDLIST\n", "ffconcat version 1.0\nfile {clip}\n"])
-def test_what_comes_through_a_pipe_leads_to_no_file(
-    tmp_path: Path, pipe: str, feed: Callable[[str, bytes], None], text: str
-) -> None:
+def test_data_of_a_pipe_opens_no_file(tmp_path: Path, pipe: str, feed: Callable[[str, bytes], None], text: str) -> None:
     clip = write_video(tmp_path / "clip.ts", every(0.04, 3))
     feed(pipe, text.format(clip=clip).encode())
     with pytest.raises(SourceOpenError, match="not a video that FFmpeg can read"):
         PipeSource(pipe)
 
 
-def test_a_stream_that_breaks_off_gives_what_came_and_says_so(
+def test_a_stream_that_breaks_off_is_read_to_its_last_frame_and_logged(
     tmp_path: Path, pipe: str, feed: Callable[[str, bytes], None], said: list[str]
 ) -> None:
     clip = write_video(
@@ -182,8 +180,8 @@ def reading(source: DeferredSource, read: list[Frame]) -> threading.Thread:
     return thread
 
 
-def test_a_pipe_without_a_writer_is_waited_for_and_let_go(pipe: str, config: Config, said: list[str]) -> None:
-    """It is opened by the thread that reads it, so that neither the start nor the end waits for its writer."""
+def test_waiting_for_a_writer_can_be_ended(pipe: str, config: Config, said: list[str]) -> None:
+    """The thread that reads it opens it, so that neither the start nor the end waits for a writer."""
     (camera,) = read_cameras([pipe], config)
     source = open_source(camera, SourceStates(), alone=True)
     assert isinstance(source, DeferredSource)
@@ -197,7 +195,7 @@ def test_a_pipe_without_a_writer_is_waited_for_and_let_go(pipe: str, config: Con
     assert (thread.is_alive(), read) == (False, [])
 
 
-def test_a_writer_that_falls_silent_is_let_go(tmp_path: Path, pipe: str, config: Config) -> None:
+def test_waiting_for_a_silent_writer_can_be_ended(tmp_path: Path, pipe: str, config: Config) -> None:
     clip = write_video(tmp_path / "clip.ts", every(0.04, 200)).read_bytes()
     (camera,) = read_cameras([pipe], config)
     source = open_source(camera, SourceStates(), alone=True)
@@ -293,7 +291,7 @@ def test_a_terminal_as_standard_input() -> None:
         *(pytest.param(*case, marks=pytest.mark.slow) for case in ((signal.SIGINT, True), (signal.SIGTERM, False))),
     ],
 )
-def test_signals_while_nothing_comes(tmp_path: Path, pipe: str, number: signal.Signals, has_writer: bool) -> None:
+def test_signals_while_no_data_arrives(tmp_path: Path, pipe: str, number: signal.Signals, has_writer: bool) -> None:
     with Forked(command("--source", pipe, "--output", tmp_path / "out.mp4"), stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         with Path(pipe).open("wb", 0) if has_writer else nullcontext():

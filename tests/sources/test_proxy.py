@@ -1,4 +1,4 @@
-"""Proxies that the environment names: what they break is not blamed on the camera."""
+"""Proxies of the environment: their errors are not reported as those of the camera."""
 
 from contextlib import closing
 from pathlib import Path
@@ -11,7 +11,7 @@ from maskstream.errors import SourceOpenError
 from maskstream.sources import UrlSource
 from maskstream.sources.connection_errors import proxy_of
 from tests.drill.cameras import unused_port
-from tests.liars import Caller, Liar
+from tests.faulty_servers import Client, FaultyServer
 from tests.servers import content, http_server
 from tests.video_files import every, write_video
 
@@ -36,7 +36,7 @@ def refusal(url: str) -> str:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "rtsps"])
-def test_a_proxy_that_is_not_there(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_that_does_not_run(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     proxy = f"127.0.0.1:{unused_port()}"
     monkeypatch.setenv("http_proxy", f"http://me:pr0xy-secret@{proxy}")
     assert refusal(f"{scheme}://camera.invalid/live") == (
@@ -61,30 +61,28 @@ def test_a_proxy_whose_host_is_not_known(monkeypatch: pytest.MonkeyPatch) -> Non
     ],
 )
 def test_a_proxy_that_refuses(status: str, why: str, scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(caller: Caller) -> None:
-        caller.send(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+    def refuse(client: Client) -> None:
+        client.send(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         raise ConnectionResetError
 
-    with Liar(refuse) as liar:
-        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{liar.port}")
+    with FaultyServer(refuse) as server:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.port}")
         assert why in refusal(f"{scheme}://camera.invalid/live")
-    assert liar.requests[0].split()[0] == ("GET" if scheme == "http" else "CONNECT")
+    assert server.requests[0].split()[0] == ("GET" if scheme == "http" else "CONNECT")
 
 
 def test_a_proxy_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    def silence(caller: Caller) -> None:
-        caller.trickle(b"")
+    def silence(client: Client) -> None:
+        client.trickle(b"")
 
-    with Liar(silence) as liar:
-        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{liar.port}")
+    with FaultyServer(silence) as server:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.port}")
         said = refusal("http://camera.invalid/live")
     assert "no frame within 2 s" in said
-    assert f"through the proxy http://127.0.0.1:{liar.port} (environment variable http_proxy)" in said
+    assert f"through the proxy http://127.0.0.1:{server.port} (environment variable http_proxy)" in said
 
 
-def test_the_camera_is_blamed_for_its_own_answers_and_where_there_is_no_proxy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_errors_of_the_camera_do_not_mention_the_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clip = write_video(tmp_path / "clip.mp4", every(0.04, 5), size=(160, 120))
     with http_server({"/clip.mp4": content(clip.read_bytes(), "video/mp4")}) as address:
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{unused_port()}")

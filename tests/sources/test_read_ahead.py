@@ -10,7 +10,7 @@ from tests.slowness import LONGEST_S, promised
 
 
 class Sender:
-    """Gives so many packets, then waits until it is let go, then breaks or ends."""
+    """Yield some packets, then wait until it is released, then break off or end."""
 
     def __init__(self, packets: int, error: StreamLost | None = None) -> None:
         self.taken = 0
@@ -34,7 +34,7 @@ class Sender:
         return ReadAhead(iter(self), len, self.close, max_bytes=max_bytes)
 
 
-def test_all_is_taken_in_before_anybody_asks() -> None:
+def test_all_items_are_read_before_they_are_requested() -> None:
     sender = Sender(20)
     ahead = sender.ahead()
     wait_until(lambda: sender.taken == 20)
@@ -57,7 +57,7 @@ def test_a_break_follows_what_came_before() -> None:
     ahead.close()
 
 
-def test_no_more_than_so_much_waits() -> None:
+def test_the_size_of_waiting_items_is_limited() -> None:
     sender = Sender(20)
     sender.released.set()
     ahead = sender.ahead(max_bytes=5)
@@ -69,7 +69,7 @@ def test_no_more_than_so_much_waits() -> None:
     ahead.close()
 
 
-def test_close_ends_whoever_waits_though_the_reading_hangs() -> None:
+def test_close_ends_a_waiting_reader_although_the_read_hangs() -> None:
     sender = Sender(1)
     ahead = sender.ahead()
     items: list[bytes] = []
@@ -87,7 +87,7 @@ def test_close_ends_whoever_waits_though_the_reading_hangs() -> None:
     assert sender.closed == 1
 
 
-def test_what_waits_in_front_of_the_last_key_frame_is_passed_over() -> None:
+def test_items_before_the_last_key_frame_are_skipped() -> None:
     sender = Sender(20)
     ahead = sender.ahead()
     wait_until(lambda: sender.taken == 20)

@@ -11,7 +11,7 @@ from tests.slowness import LONGEST_S, promised
 
 
 class Device:
-    """Something that must be released once, and not while it is read."""
+    """A device that must be released once, and not during a read."""
 
     def __init__(self) -> None:
         self.released = 0
@@ -110,7 +110,7 @@ def test_error_of_a_read_is_raised_and_nothing_is_released() -> None:
     assert device.released == 1
 
 
-def test_error_that_comes_of_closing_is_no_error() -> None:
+def test_an_error_caused_by_closing_is_ignored() -> None:
     device = Device()
     guard = ReadGuard(device.release)
     reader, came = in_thread(lambda: guard.read(lambda: lose() if device.read() else None))

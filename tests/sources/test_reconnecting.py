@@ -21,7 +21,7 @@ CONNECTING, ONLINE, STALLED, RECONNECTING, OFFLINE, ENDED = SourceState
 
 @dataclass
 class Connection:
-    """A source of some frames, after which it ends or breaks."""
+    """A source of some frames that then ends or breaks off."""
 
     frames: int = 3
     error: SourceError | None = None
@@ -55,7 +55,7 @@ class Connection:
 
 @dataclass
 class Camera:
-    """Answers each attempt with the next of these; a source, or an error to raise."""
+    """Answer each attempt with the next item: a source, or an error to raise."""
 
     answers: list[Connection | SourceError]
     told: list[StateChange] = field(default_factory=list)
@@ -88,7 +88,7 @@ def taken(source: ReconnectingSource, count: int) -> list[Frame]:
     return frames
 
 
-def test_frames_go_on_over_connections_with_one_count_and_one_clock() -> None:
+def test_index_and_time_continue_over_connections() -> None:
     camera = Camera([Connection(3, StreamLost("door: lost: no picture")), Connection(2), Connection(2, size=(32, 16))])
     frames = taken(camera.source(), 6)
     assert [frame.index for frame in frames] == list(range(6))
@@ -100,7 +100,7 @@ def test_frames_go_on_over_connections_with_one_count_and_one_clock() -> None:
 
 
 def test_within_a_connection_the_clock_is_that_of_the_source() -> None:
-    """A stream that is played a little too fast, as it came near to its end, or too slow."""
+    """A stream that plays slightly too fast or too slowly."""
     camera = Camera([Connection(3, frame_s=1.0, time_step_s=4.0), Connection(4, frame_s=5.0, time_step_s=0.5)])
     times_s = [frame.time_s for frame in taken(camera.source(), 7)]
     steps_s = [after - before for before, after in pairwise(times_s)]
@@ -115,7 +115,7 @@ def test_a_live_stream_that_has_ended_for_good_is_not_opened_again() -> None:
     assert len(camera.asked_at_s) == 2
 
 
-def test_what_can_never_be_read_is_not_tried_again_beside_others() -> None:
+def test_an_unreadable_source_is_not_opened_again_beside_others() -> None:
     camera = Camera([SourceUnreadable("door: cannot be read without seeking")])
     with pytest.raises(SourceUnreadable):
         list(camera.source(refusal_ends=False))
@@ -123,7 +123,7 @@ def test_what_can_never_be_read_is_not_tried_again_beside_others() -> None:
 
 
 def test_each_connection_has_a_number_of_its_own() -> None:
-    """Also where a camera is removed and added again: the numbers are the board's."""
+    """Also after a camera was removed and added again: the numbers come from the source states."""
     board = SourceStates(ManualClock())
     numbers = []
     for _ in range(2):
@@ -138,7 +138,7 @@ def test_a_recorded_video_on_a_server_has_a_number_too() -> None:
     assert [frame.connection for frame in taken(Camera([Connection(2, live=False)]).source(), 2)] == [1, 1]
 
 
-def test_what_happened_is_told() -> None:
+def test_states_are_reported() -> None:
     lost, refused = StreamLost("door: lost: no frame within 10 s"), SourceOpenError("door: the connection was refused")
     camera = Camera([Connection(1, lost), refused, refused, Connection(1), Connection(1)])
     taken(camera.source(), 3)
@@ -153,7 +153,7 @@ def test_what_happened_is_told() -> None:
     ]
 
 
-def test_a_camera_that_is_dead_at_the_start_may_come_to_life() -> None:
+def test_a_camera_that_is_off_at_the_start_may_come_online() -> None:
     camera = Camera([SourceOpenError("door: refused"), SourceRefused("door: 404"), Connection(2)])
     source = camera.source()
     assert (source.info.width, source.info.live) == (0, True)
@@ -172,7 +172,7 @@ def test_attempts_can_be_limited(allowed: int) -> None:
     assert waits_s == [pytest.approx(2**attempt, rel=0.2) for attempt in range(allowed)]
 
 
-def test_a_connection_that_held_gives_all_attempts_again() -> None:
+def test_a_steady_connection_resets_the_attempts() -> None:
     refused = SourceOpenError("door: refused")
     steady = [Connection(3, StreamLost("door: lost"), frame_s=10) for _ in range(2)]
     camera = Camera([steady[0], refused, steady[1], refused, refused, refused])
@@ -186,7 +186,7 @@ def test_a_connection_that_held_gives_all_attempts_again() -> None:
 
 
 @pytest.mark.parametrize(("ends", "attempts"), [(True, 1), (False, 2)])
-def test_a_refusal_at_the_first_attempt_is_a_mistake_where_the_run_would_do_nothing_else(ends: bool, attempts: int) -> None:
+def test_a_refusal_at_the_first_attempt_ends_the_only_source(ends: bool, attempts: int) -> None:
     camera = Camera([SourceRefused("door: 401"), Connection(1)])
     source = camera.source(refusal_ends=ends)
     if ends:
@@ -197,7 +197,7 @@ def test_a_refusal_at_the_first_attempt_is_a_mistake_where_the_run_would_do_noth
     assert len(camera.asked_at_s) == attempts
 
 
-def test_a_refusal_after_it_was_online_is_no_mistake() -> None:
+def test_a_refusal_after_it_was_online_is_temporary() -> None:
     camera = Camera([Connection(1), SourceRefused("door: 401"), Connection(1)])
     assert len(taken(camera.source(refusal_ends=True), 2)) == 2
 

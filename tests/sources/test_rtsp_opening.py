@@ -1,4 +1,4 @@
-"""How soon a camera of RTSP is open: slow ones, long ways from key frame to key frame, and tracks that nobody fills."""
+"""Opening RTSP cameras in time: slow ones, long key frame intervals, and tracks without data."""
 
 from contextlib import closing
 from itertools import islice
@@ -36,7 +36,7 @@ CAMERAS: dict[str, tuple[dict[str, Any], int, float | None]] = {
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in CAMERAS])
 def test_a_camera_is_open_at_the_first_attempt(name: str) -> None:
-    """Its first picture is that of its first key frame; none is missing from there on."""
+    """The first frame is the first key frame; none is missing after it."""
     settings, first, fps = CAMERAS[name]
     camera = RtspCamera(**settings)
     with running(camera) as url, closing(UrlSource(url, network(4))) as source:
@@ -53,7 +53,7 @@ def test_codecs(codec: str, transport: str) -> None:
         assert source.transport == transport
 
 
-def test_tracks_of_metadata_and_of_sound_in_both_directions_are_not_asked_for() -> None:
+def test_tracks_of_metadata_and_of_audio_are_not_requested() -> None:
     metadata = ["m=application 0 RTP/AVP 107", "a=rtpmap:107 vnd.onvif.metadata/90000", "a=control:metadata"]
     sound = ["m=audio 0 RTP/AVP 0", "a=rtpmap:0 PCMU/8000", "a=control:sound"]
     back = ["m=audio 0 RTP/AVP 0", "a=rtpmap:0 PCMU/8000", "a=sendonly", "a=control:back"]
@@ -65,7 +65,7 @@ def test_tracks_of_metadata_and_of_sound_in_both_directions_are_not_asked_for() 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("describes", [True, False])
-def test_a_long_way_to_the_next_key_frame_is_waited_for(describes: bool) -> None:
+def test_waiting_for_a_late_key_frame(describes: bool) -> None:
     camera = RtspCamera(gop=240, begins_at=1, describes_images=describes)
     began_s = monotonic()
     with running(camera) as url, closing(UrlSource(url, network(10))) as source:

@@ -1,11 +1,10 @@
-"""Which transport RTSP takes, and how often a camera is asked for it."""
+"""The transport of RTSP, and the number of requests to the camera."""
 
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import groupby, islice
 
 import pytest
-from loguru import logger
 
 from maskstream.cli.opening import open_source
 from maskstream.config.cameras import Camera
@@ -14,7 +13,7 @@ from maskstream.config.schema import Config, NetworkConfig
 from maskstream.errors import SourceOpenError
 from maskstream.sources import UrlOpener, UrlSource
 from maskstream.stream.source_states import SourceStates
-from tests.liars import Caller, Liar
+from tests.faulty_servers import Client, FaultyServer
 from tests.rtsp_camera import RtspCamera, running
 from tests.servers import RtspServer, rtsp_server
 from tests.slowness import promised, slowness
@@ -29,14 +28,6 @@ def camera(rtsp_tools: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     clip = write_video(tmp_path_factory.mktemp("clip") / "clip.mp4", every(0.04, 50), size=SIZE)
     with rtsp_server(clip) as server:
         yield server
-
-
-@pytest.fixture
-def said() -> Iterator[list[str]]:
-    messages: list[str] = []
-    handler = logger.add(lambda message: messages.append(message.record["message"]), level="INFO")
-    yield messages
-    logger.remove(handler)
 
 
 def network(**settings: object) -> NetworkConfig:
@@ -57,17 +48,17 @@ class Setup:
         self.asked: list[str] = []
         """The transport of each SETUP."""
 
-    def __call__(self, caller: Caller) -> None:
-        if caller.method == "DESCRIBE":
+    def __call__(self, client: Client) -> None:
+        if client.method == "DESCRIBE":
             kind = ("Content-Type: application/sdp", f"Content-Length: {len(DESCRIPTION)}")
-            caller.rtsp("200 OK", *kind, body=DESCRIPTION)
-        elif caller.method == "SETUP":
-            transport = "tcp" if "RTP/AVP/TCP" in caller.head else "udp"
+            client.rtsp("200 OK", *kind, body=DESCRIPTION)
+        elif client.method == "SETUP":
+            transport = "tcp" if "RTP/AVP/TCP" in client.head else "udp"
             self.asked.append(transport)
-            asked = next(line for line in caller.head.splitlines() if line.startswith("Transport:"))
-            caller.rtsp(self._answers[transport], "Session: 1", f"{asked};server_port=9-10")
+            asked = next(line for line in client.head.splitlines() if line.startswith("Transport:"))
+            client.rtsp(self._answers[transport], "Session: 1", f"{asked};server_port=9-10")
         else:
-            caller.rtsp("200 OK", "Session: 1")
+            client.rtsp("200 OK", "Session: 1")
 
 
 def test_the_default_is_tcp_and_then_udp(config: Config) -> None:
@@ -75,7 +66,7 @@ def test_the_default_is_tcp_and_then_udp(config: Config) -> None:
 
 
 @pytest.mark.parametrize(("path", "transport", "warns"), [("/tcp", "tcp", False), ("/cam", "tcp", False), ("/udp", "udp", True)])
-def test_auto_takes_what_the_camera_has_and_remembers_it(
+def test_auto_finds_the_transport_and_remembers_it(
     camera: RtspServer, said: list[str], path: str, transport: str, warns: bool
 ) -> None:
     opener = UrlOpener(camera.url(path), "cam", network())
@@ -83,29 +74,29 @@ def test_auto_takes_what_the_camera_has_and_remembers_it(
         with closing(opener()) as source:
             assert source.transport == transport
             assert len(list(islice(source, 3))) == 3
-    assert said == (["cam: the camera refuses TCP; reading over UDP"] if warns else [])
+    assert said == (["INFO cam: the camera refuses TCP; reading over UDP\n"] if warns else [])
 
 
 @pytest.mark.parametrize(
     "status", ["461 Unsupported Transport", "400 Bad Request", "406 Not Acceptable", "551 Option not supported"]
 )
-def test_whatever_a_camera_says_to_refuse_tcp(status: str) -> None:
+def test_all_answers_that_refuse_tcp(status: str) -> None:
     setup = Setup(tcp=status, udp=status)
-    with Liar(setup) as liar:
-        refusal(f"rtsp://127.0.0.1:{liar.port}/", network())
+    with FaultyServer(setup) as server:
+        refusal(f"rtsp://127.0.0.1:{server.port}/", network())
     assert [transport for transport, _ in groupby(setup.asked)] == ["tcp", "udp"]
 
 
 def test_a_camera_that_has_neither() -> None:
-    with Liar(Setup(*["461 Unsupported Transport"] * 2)) as liar:
-        assert "the camera does not support this transport" in refusal(f"rtsp://127.0.0.1:{liar.port}/", network())
+    with FaultyServer(Setup(*["461 Unsupported Transport"] * 2)) as server:
+        assert "the camera does not support this transport" in refusal(f"rtsp://127.0.0.1:{server.port}/", network())
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 def test_a_transport_that_is_forced_is_the_only_one(transport: str) -> None:
     setup = Setup(*["461 Unsupported Transport"] * 2)
-    with Liar(setup) as liar:
-        reason = refusal(f"rtsp://127.0.0.1:{liar.port}/", network(transport=transport))
+    with FaultyServer(setup) as server:
+        reason = refusal(f"rtsp://127.0.0.1:{server.port}/", network(transport=transport))
     assert setup.asked == [transport]
     assert "set network.transport to auto" in reason
 
@@ -113,35 +104,33 @@ def test_a_transport_that_is_forced_is_the_only_one(transport: str) -> None:
 @pytest.mark.parametrize(
     ("status", "why"), [("401 Unauthorized", "(401)"), ("403 Forbidden", "(403)"), ("404 Not Found", "(404)")]
 )
-def test_a_refusal_that_is_not_about_the_transport_is_asked_for_once(status: str, why: str) -> None:
-    def refuse(caller: Caller) -> None:
-        caller.rtsp(status, 'WWW-Authenticate: Basic realm="camera"')
+def test_a_refusal_that_is_not_about_the_transport_causes_one_request(status: str, why: str) -> None:
+    def refuse(client: Client) -> None:
+        client.rtsp(status, 'WWW-Authenticate: Basic realm="camera"')
 
-    with Liar(refuse) as liar:
-        assert why in refusal(f"rtsp://me:secret@127.0.0.1:{liar.port}/", network())
-    assert liar.connections == 1
+    with FaultyServer(refuse) as server:
+        assert why in refusal(f"rtsp://me:secret@127.0.0.1:{server.port}/", network())
+    assert server.connections == 1
 
 
 def test_a_camera_that_is_silent_takes_the_time_to_open_once() -> None:
-    def silence(caller: Caller) -> None:
-        caller.trickle(b"")
+    def silence(client: Client) -> None:
+        client.trickle(b"")
 
-    with Liar(silence) as liar, promised(1.3):
-        assert "no frame within 0.7 s" in refusal(f"rtsp://127.0.0.1:{liar.port}/", network(open_timeout_s=0.7))
-    assert liar.connections == 1
+    with FaultyServer(silence) as server, promised(1.3):
+        assert "no frame within 0.7 s" in refusal(f"rtsp://127.0.0.1:{server.port}/", network(open_timeout_s=0.7))
+    assert server.connections == 1
 
 
-def test_what_udp_loses_at_a_firewall_is_said() -> None:
-    with Liar(Setup(tcp="461 Unsupported Transport", udp="200 OK")) as liar, promised(1.9):
-        said = refusal(f"rtsp://127.0.0.1:{liar.port}/", network(open_timeout_s=1))
+def test_udp_behind_a_firewall_is_reported() -> None:
+    with FaultyServer(Setup(tcp="461 Unsupported Transport", udp="200 OK")) as server, promised(1.9):
+        said = refusal(f"rtsp://127.0.0.1:{server.port}/", network(open_timeout_s=1))
     assert "the camera refuses TCP, and no data arrives over UDP; check the camera, and firewalls on the way" in said
 
 
 @pytest.mark.parametrize(("silent", "other"), [("tcp", "udp"), pytest.param("udp", "tcp", marks=pytest.mark.slow)])
-def test_a_transport_over_which_nothing_arrives_is_given_half_of_the_time_and_then_the_other_one(
-    said: list[str], silent: str, other: str
-) -> None:
-    """Each may be the first one: UDP is where it was remembered."""
+def test_a_silent_transport_gets_half_of_the_time_and_then_the_other_one(said: list[str], silent: str, other: str) -> None:
+    """Each may be the first one: UDP is if it worked before."""
     camera = RtspCamera(refused=["tcp"] if silent == "udp" else [])
     with running(camera) as url:
         opener = UrlOpener(url, "cam", network(open_timeout_s=2 * slowness()))
@@ -154,13 +143,13 @@ def test_a_transport_over_which_nothing_arrives_is_given_half_of_the_time_and_th
             assert source.transport == other
             assert [grey_index(frame.bgr) for frame in islice(source, 3)] == [0, 1, 2]
         assert camera.asked == [silent, other]
-        assert said == [f"cam: no data arrives over {silent.upper()}; reading over {other.upper()}"]
+        assert said == [f"INFO cam: no data arrives over {silent.upper()}; reading over {other.upper()}\n"]
         opener().close()
         assert camera.asked == [silent, other, other]
 
 
 @pytest.mark.slow
-def test_a_camera_that_is_silent_over_both_is_given_all_the_time_at_the_next_attempt() -> None:
+def test_after_silence_over_both_the_first_transport_gets_all_the_time() -> None:
     camera = RtspCamera(silent=["tcp", "udp"])
     with running(camera) as url:
         opener = UrlOpener(url, "cam", network(open_timeout_s=0.6))
@@ -181,7 +170,7 @@ def test_a_camera_that_is_silent_over_tcp_and_refuses_udp() -> None:
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
-def test_a_transport_that_is_forced_is_waited_for_all_the_time(transport: str) -> None:
+def test_a_transport_that_is_forced_gets_all_the_time(transport: str) -> None:
     camera = RtspCamera(silent=["tcp", "udp"])
     with running(camera) as url, promised(1.2):
         assert "no frame within 0.6 s" in refusal(url, network(open_timeout_s=0.6, transport=transport))
@@ -192,7 +181,7 @@ def test_a_transport_that_is_forced_is_waited_for_all_the_time(transport: str) -
 def test_a_camera_that_is_opened_early_loses_nothing(
     camera: RtspServer, config: Config, monkeypatch: pytest.MonkeyPatch, path: str, openings: int
 ) -> None:
-    """By UDP it is opened again when its pictures are wanted: what nobody reads is lost."""
+    """Over UDP it is opened again when its frames are read: packets that are not read are lost."""
     opened: list[UrlSource] = []
     make = UrlOpener.__call__
 

@@ -1,4 +1,4 @@
-"""Faces in oblong pixels, in interlaced video and in HDR are those of the plain clip."""
+"""Faces in video with oblong pixels, interlaced video and HDR equal those of the plain clip."""
 
 import subprocess
 from collections import Counter
@@ -16,7 +16,7 @@ from tests.sources.test_frame_conversion import video_config
 from tests.sources.test_hdr import CONVERSIONS, converted
 
 SHAKEN = "scale=720:404,crop=640:360:'40+38*sin(n*1.3)':20"
-"""Moves the demo clip by up to 50 pixels from one picture to the next."""
+"""Move the demo clip by up to 50 pixels from frame to frame."""
 WOVEN = ["-flags", "+ildct+ilme", "-x264-params", "tff=1"]
 RECORDED = {
     "half D1": ["-vf", "scale=320:360,setsar=2"],
@@ -26,7 +26,7 @@ RECORDED = {
 
 
 def faces(pipeline: MaskPipeline, path: Path, every_s: float = 0.4, *, deinterlace: bool = True) -> Counter[Label]:
-    """Count the labels in pictures of equal distance; the clip lasts 6 s."""
+    """Count the labels in frames at equal intervals; the clip lasts 6 s."""
     labels: Counter[Label] = Counter()
     video = video_config(deinterlace="auto" if deinterlace else False)
     with closing(FileSource(str(path), video=video)) as source:

@@ -1,8 +1,8 @@
-"""Cameras that give one picture for each request, and pictures on a server, from real servers."""
+"""Cameras that send one image per request, and images on a server, from real servers."""
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
 from itertools import count, islice
@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from loguru import logger
 from PIL import Image
 
 from maskstream.config.loading import load_config
@@ -24,8 +23,6 @@ from tests.certificates import self_signed
 from tests.clocks import HastyClock, ManualClock
 from tests.servers import (
     LOGIN,
-    PASSWORD,
-    USER,
     Answer,
     Request,
     content,
@@ -41,6 +38,8 @@ from tests.servers import (
 from tests.slowness import LONGEST_S
 from tests.video_files import every, four_corners, grey_index, write_video
 
+pytestmark = pytest.mark.usefixtures("log_without_secrets")
+
 
 def network(**changes: object) -> NetworkConfig:
     return NetworkConfig.model_validate(load_config().network.model_dump() | {"max_reconnects": 0} | changes)
@@ -50,22 +49,12 @@ EVERY_SECOND = network(snapshot_s=1)
 QUICK = network(snapshot_s=0.02)
 
 
-@pytest.fixture(autouse=True)
-def said() -> Iterator[list[str]]:
-    """All that is logged; it never holds a password."""
-    messages: list[str] = []
-    handler = logger.add(lambda message: messages.append(str(message)), level="TRACE")
-    yield messages
-    logger.remove(handler)
-    assert [secret for secret in (USER, PASSWORD, LOGIN) if secret in "".join(messages)] == []
-
-
 def endless() -> Answer:
     return images(map(jpeg, count()))
 
 
 def in_turn(*answers: Answer) -> Answer:
-    """Answer each request in another way, from the last one on always in the same."""
+    """Answer each request differently; the last answer repeats."""
     left = list(answers)
     return lambda request: (left.pop(0) if len(left) > 1 else left[0])(request)
 
@@ -86,8 +75,8 @@ def test_a_url_that_gives_an_image_is_a_camera_whatever_it_calls_it() -> None:
             assert frames[4].wall_time - frames[0].wall_time >= timedelta(seconds=0.06)
 
 
-def test_an_image_is_asked_for_once_and_as_it_is_named() -> None:
-    """Nothing is put into the URL, no part is asked for, and what came while it was opened is the first frame."""
+def test_an_image_is_requested_once_with_its_exact_url() -> None:
+    """The URL is not changed, no range is requested, and the image received at opening is the first frame."""
     asked: list[tuple[str, str | None]] = []
 
     def answer(request: Request) -> None:
@@ -102,15 +91,15 @@ def test_an_image_is_asked_for_once_and_as_it_is_named() -> None:
 
 
 @pytest.mark.parametrize("headers", [{"Transfer_Encoding": "identity"}, {"Connection": "close"}])
-def test_an_image_whose_length_is_not_said(headers: dict[str, str]) -> None:
+def test_an_image_without_a_stated_length(headers: dict[str, str]) -> None:
     with http_server({"/snap": images(map(jpeg, count()), **headers)}) as address:
         with closing(open_url(f"{address}/snap", QUICK)) as source:
             assert [grey_index(frame.bgr) for frame in islice(source, 3)] == [0, 1, 2]
         assert type(source) is SnapshotSource
 
 
-def test_an_image_behind_which_the_connection_stays_open() -> None:
-    """It says neither how long it is nor that it is whole."""
+def test_an_image_after_which_the_connection_stays_open() -> None:
+    """It states neither its length nor that it is complete."""
     good = count()
 
     def answer(request: Request) -> None:
@@ -124,8 +113,8 @@ def test_an_image_behind_which_the_connection_stays_open() -> None:
     assert source.damaged == 0
 
 
-def test_a_photo_with_another_behind_its_end() -> None:
-    """As some cameras put a preview there; a clip has another name."""
+def test_a_photo_with_another_one_after_its_end() -> None:
+    """Some cameras put a preview there. A clip has another name."""
     both = content(jpeg(4) + jpeg(5), "application/octet-stream")
     with http_server({"/photo.JPG": both, "/clip.mjpeg": both}) as address:
         with closing(UrlImageSource(f"{address}/photo.JPG?x=.y", EVERY_SECOND)) as source:
@@ -134,7 +123,7 @@ def test_a_photo_with_another_behind_its_end() -> None:
             assert [grey_index(frame.bgr) for frame in source] == [4, 5]
 
 
-def test_a_stream_of_images_is_none_of_them(tmp_path: Path) -> None:
+def test_a_stream_of_images_is_not_a_snapshot(tmp_path: Path) -> None:
     def bare(request: Request) -> None:
         request.start(200, Content_Type="image/jpeg")
         for index in range(12):
@@ -159,7 +148,7 @@ def test_the_schedule_does_not_drift() -> None:
     assert clock.waits_s == pytest.approx([0.75] * 4)
 
 
-def test_moments_that_a_slow_camera_misses_are_left_out() -> None:
+def test_times_that_a_slow_camera_misses_are_skipped() -> None:
     clock = ManualClock()
     with (
         http_server({"/snap": taking(clock, 0.1, 0.1, 2.5, 0.1)}) as address,
@@ -170,7 +159,7 @@ def test_moments_that_a_slow_camera_misses_are_left_out() -> None:
     assert [frame.index for frame in frames] == [0, 1, 2, 3, 4]
 
 
-def test_a_tenth_of_a_second_is_no_reason_to_ask_twice() -> None:
+def test_an_interval_of_a_tenth_of_a_second_causes_no_double_request() -> None:
     """0.7 / 0.1 is less than 7."""
     clock = ManualClock()
     with (
@@ -182,7 +171,7 @@ def test_a_tenth_of_a_second_is_no_reason_to_ask_twice() -> None:
 
 
 def taking(clock: ManualClock, *seconds: float) -> Answer:
-    """Answer after so many seconds, the last of them from then on, by a clock that stands still otherwise."""
+    """Answer after each delay in turn, the last one repeating, with a clock that advances only by them."""
     left, image = list(seconds), endless()
 
     def answer(request: Request) -> None:
@@ -192,7 +181,7 @@ def taking(clock: ManualClock, *seconds: float) -> Answer:
     return answer
 
 
-def test_a_first_image_that_waited_for_the_models_is_taken_anew() -> None:
+def test_a_first_image_that_waited_for_the_models_is_requested_again() -> None:
     clock = ManualClock()
     with (
         http_server({"/snap": endless()}) as address,
@@ -220,7 +209,7 @@ FAILURES: dict[str, Answer] = {
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_an_image_that_fails_is_counted_and_the_next_one_is_asked_for(name: str) -> None:
+def test_a_failed_image_is_counted_and_the_next_one_requested(name: str) -> None:
     good = endless()
     with http_server({"/snap": in_turn(good, FAILURES[name], good)}) as address, closing(camera(f"{address}/snap")) as source:
         frames = list(islice(source, 3))
@@ -229,7 +218,7 @@ def test_an_image_that_fails_is_counted_and_the_next_one_is_asked_for(name: str)
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_a_camera_that_goes_on_failing_is_lost(name: str) -> None:
+def test_a_camera_that_keeps_failing_is_lost(name: str) -> None:
     clock = ManualClock()
     with (
         http_server({"/snap": in_turn(endless(), FAILURES[name])}) as address,
@@ -245,7 +234,7 @@ def test_a_camera_that_goes_on_failing_is_lost(name: str) -> None:
 
 @pytest.mark.parametrize(("code", "why"), [(401, "password is missing or wrong"), (404, "the path does not exist")])
 def test_a_camera_that_refuses_is_lost_at_once(code: int, why: str) -> None:
-    """Cameras lock out who comes with a wrong password again and again."""
+    """Cameras lock a client that sends a wrong password repeatedly."""
     with http_server({"/snap": in_turn(endless(), status(code))}) as address, closing(camera(f"{address}/snap")) as source:
         frames = iter(source)
         next(frames)
@@ -256,7 +245,7 @@ def test_a_camera_that_refuses_is_lost_at_once(code: int, why: str) -> None:
         open_url(f"{address}/snap", EVERY_SECOND)
 
 
-def test_a_camera_that_falls_silent_is_lost_in_time() -> None:
+def test_a_silent_camera_is_lost_in_time() -> None:
     with (
         http_server({"/snap": in_turn(endless(), content(jpeg(1), "image/jpeg", cut_at=100, ending="silence"))}) as address,
         closing(SnapshotSource(f"{address}/snap", network(snapshot_s=0.05, read_timeout_s=0.3))) as source,
@@ -289,12 +278,12 @@ def test_limits(changes: dict[str, float], why: str) -> None:
                 open_url(f"{address}/snap", network(snapshot_s=snapshot_s, **changes))
 
 
-def test_what_cannot_be_read_says_so() -> None:
+def test_an_unreadable_image_is_reported() -> None:
     heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200)
     with http_server({"/snap": content(heic, "image/heic"), "/cut": content(jpeg(1)[:300], "image/jpeg")}) as address:
         with pytest.raises(SourceRefused, match=r"/snap: HEIC is not read; convert it to JPEG"):
             open_url(f"{address}/snap", EVERY_SECOND)
-        with pytest.raises(SourceOpenError, match=r"/cut: it is cut short") as caught:
+        with pytest.raises(SourceOpenError, match=r"/cut: it is truncated") as caught:
             open_url(f"{address}/cut", EVERY_SECOND)
     assert not isinstance(caught.value, SourceRefused)  # the next one may be whole
 
@@ -346,8 +335,8 @@ def test_close_ends_the_waiting_at_once() -> None:
         assert not reader.is_alive()
 
 
-def test_a_lost_camera_is_opened_again_and_said_once(said: list[str]) -> None:
-    """Its clock and its numbers go on."""
+def test_a_lost_camera_is_opened_again_and_logged_once(log_without_secrets: list[str]) -> None:
+    """Its time and its index continue."""
     changes: list[StateChange] = []
     good = endless()
     answers = [good, good, status(404), status(404), good]
@@ -363,13 +352,13 @@ def test_a_lost_camera_is_opened_again_and_said_once(said: list[str]) -> None:
     assert [frame.connection for frame in frames] == [1, 1, 2, 2]
     assert source.damaged == 1
     assert changes[0].state is SourceState.ONLINE
-    assert sum("sends one image per request; requesting one every 0.02 s" in line for line in said) == 1
+    assert sum("sends one image per request; requesting one every 0.02 s" in line for line in log_without_secrets) == 1
 
 
-# One picture
+# One image
 
 
-def test_an_image_is_read_once_where_the_interval_is_0() -> None:
+def test_with_an_interval_of_0_an_image_is_read_once() -> None:
     with http_server({"/cover": images([jpeg(4)])} | {"/locked": locked(images([jpeg(5)]))}) as address:
         with closing(open_url(f"{address}/cover", network(snapshot_s=0), "cover")) as source:
             (frame,) = source
@@ -383,7 +372,7 @@ def test_an_image_is_read_once_where_the_interval_is_0() -> None:
         assert frame.file == frame.source_id == f"{address}/locked".replace("://", "://***@")
 
 
-def test_an_image_is_upright_and_the_others_in_it_are_said(tmp_path: Path, said: list[str]) -> None:
+def test_an_image_is_upright_and_further_ones_are_logged(tmp_path: Path, log_without_secrets: list[str]) -> None:
     exif = Image.Exif()
     exif[274] = 6
     Image.fromarray(four_corners((64, 32))[..., ::-1]).save(tmp_path / "a.jpg", quality=95, exif=exif)
@@ -396,7 +385,10 @@ def test_an_image_is_upright_and_the_others_in_it_are_said(tmp_path: Path, said:
         assert frame.bgr.shape == (64, 32, 3)
         assert np.abs(frame.bgr.astype(int) - np.rot90(four_corners((64, 32)), -1)).mean() < 5
         UrlImageSource(f"{address}/a.tif", EVERY_SECOND)
-    assert sum("/a.tif: the file has 2 images or pages, and only the first is classified" in line for line in said) == 1
+    assert (
+        sum("/a.tif: the file has 2 images or pages, and only the first is classified" in line for line in log_without_secrets)
+        == 1
+    )
 
 
 @pytest.mark.parametrize(

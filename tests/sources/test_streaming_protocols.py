@@ -1,4 +1,4 @@
-"""Addresses without a server of files or cameras behind them: rtmp, srt, udp, rtp, tcp, and SDP files."""
+"""Streams over RTMP, SRT, UDP, RTP and TCP, and SDP files."""
 
 import os
 import ssl
@@ -97,7 +97,7 @@ def test_a_transport_stream_in_rtp_is_read(clip: Path, host: str) -> None:
         assert in_order(some(f"rtp://{host}:{port}"))
 
 
-def test_what_an_sdp_file_describes_is_read_as_a_camera(clip: Path, tmp_path: Path) -> None:
+def test_the_stream_of_an_sdp_file_is_read_as_a_camera(clip: Path, tmp_path: Path) -> None:
     (port,) = free_udp_ports(1)
     described = tmp_path / "camera.txt"  # told by what is in it
     described.write_text(DESCRIPTION.format(port))
@@ -106,7 +106,7 @@ def test_what_an_sdp_file_describes_is_read_as_a_camera(clip: Path, tmp_path: Pa
         assert in_order(some(str(described)))
 
 
-def test_rtp_that_nothing_describes_asks_for_the_sdp_file(clip: Path) -> None:
+def test_rtp_without_a_description_asks_for_the_sdp_file(clip: Path) -> None:
     (port,) = free_udp_ports(1)
     with sending(clip, f"rtp://127.0.0.1:{port}?pkt_size=1200&rtcpport=9", "rtp"):
         refused = refusal(f"rtp://127.0.0.1:{port}")
@@ -115,7 +115,7 @@ def test_rtp_that_nothing_describes_asks_for_the_sdp_file(clip: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["ts", "h264", "mjpeg"])
-def test_what_a_plain_connection_sends_is_read_to_its_end(tmp_path: Path, suffix: str) -> None:
+def test_a_plain_connection_is_read_to_its_end(tmp_path: Path, suffix: str) -> None:
     codec, pix_fmt = ("mjpeg", "yuvj420p") if suffix == "mjpeg" else ("libx264", "yuv420p")
     video = write_video(tmp_path / f"clip.{suffix}", every(0.04, 20), size=SIZE, codec=codec, pix_fmt=pix_fmt)
     with (
@@ -127,7 +127,7 @@ def test_what_a_plain_connection_sends_is_read_to_its_end(tmp_path: Path, suffix
     assert [grey_index(frame.bgr) for frame in frames] == [index % 11 for index in range(20)]
 
 
-def test_where_nothing_arrives_it_is_said_in_time() -> None:
+def test_a_stream_without_data_fails_in_time() -> None:
     ports = free_udp_ports(2)
     for url in (f"udp://127.0.0.1:{ports[0]}", f"rtp://127.0.0.1:{ports[1]}"):
         refused = refusal(url, open_timeout_s=0.3)
@@ -135,12 +135,12 @@ def test_where_nothing_arrives_it_is_said_in_time() -> None:
         assert "no frame within 0.3 s" in str(refused)
 
 
-def test_what_is_no_video_is_refused() -> None:
+def test_data_that_is_not_video_is_refused() -> None:
     with answering(lambda connection: connection.sendall(b"hello, this is no video\n" * 400)) as port:
         assert "cannot be read as video" in str(refusal(f"tcp://127.0.0.1:{port}"))
 
 
-def test_a_port_that_is_taken_is_said() -> None:
+def test_a_port_in_use_is_reported() -> None:
     with socket(AF_INET, SOCK_DGRAM) as other:
         other.bind(("0.0.0.0", 0))
         port = other.getsockname()[1]
@@ -148,7 +148,7 @@ def test_a_port_that_is_taken_is_said() -> None:
             assert "another program receives at this port" in str(refusal(f"{scheme}://127.0.0.1:{port}"))
 
 
-def test_an_address_that_this_machine_does_not_have_is_said() -> None:
+def test_an_address_of_another_machine_is_reported() -> None:
     (port,) = free_udp_ports(1)
     assert "does not have that address" in str(refusal(f"udp://0.0.0.0:{port}?localaddr=192.0.2.9"))
     assert "can receive from that multicast group" in str(refusal(f"udp://{GROUP}:{port}?localaddr=192.0.2.9"))
@@ -157,13 +157,13 @@ def test_an_address_that_this_machine_does_not_have_is_said() -> None:
 @pytest.mark.parametrize(
     "url", ["udp://127.0.0.1", "rtp://@239.1.1.1", "tcp://host", "srt://host?mode=caller", "udp://1.2.3.4:x"]
 )
-def test_a_port_that_is_missing_is_said(url: str) -> None:
+def test_a_missing_port_is_reported(url: str) -> None:
     refused = refusal(url)
     assert isinstance(refused, SourceRefused)
     assert f"{url.partition(':')[0]}://HOST:PORT" in str(refused)
 
 
-def test_a_description_without_video_is_said(tmp_path: Path) -> None:
+def test_a_description_without_video_is_reported(tmp_path: Path) -> None:
     described = tmp_path / "camera.sdp"
     described.write_text("v=0\nm=audio 5004 RTP/AVP 0\n")
     assert location_kind(str(described)) == "url"
@@ -179,7 +179,7 @@ def test_rtmp_is_read_to_its_end(clip: Path, system_tool: Callable[[str], str]) 
 
 
 def _opened(url: str) -> Generator[Frame, None, None]:
-    """Yield the frames of what may need a moment until it listens."""
+    """Yield the frames of a sender that may need a moment until it listens."""
     late_s = monotonic() + LONGEST_S
     while True:
         try:
@@ -217,7 +217,7 @@ def test_the_certificate_of_an_rtmps_server_is_checked(system_tool: Callable[[st
         assert "refuses the stream" in str(refusal(url, ca_file=str(tmp_path / "own.crt")))
 
 
-def test_an_rtmp_server_that_is_not_there_may_come_back() -> None:
+def test_an_rtmp_server_that_does_not_run_may_come_back() -> None:
     refused = refusal(f"rtmp://127.0.0.1:{free_tcp_port()}/live/x")
     assert not isinstance(refused, SourceRefused)
     assert "the connection was refused" in str(refused)
@@ -242,7 +242,7 @@ def srt_tool(system_tool: Callable[[str], str]) -> str:
 
 
 def relays_of(parent: int) -> dict[int, str]:
-    """Return the command lines of the shells that a process reads SRT by, and of all that they have started, by their numbers."""
+    """Return by process id the command lines of the shells that receive SRT for a process, and of their children."""
     numbers = [int(place.name) for place in Path("/proc").iterdir() if place.name.isdecimal()]
     stats = {number: _text(f"/proc/{number}/stat").rpartition(")")[2].split()[1:3] for number in numbers}  # parent and group
     groups = [[str(number)] for number, stat in stats.items() if stat == [str(parent), str(number)]]
@@ -251,7 +251,7 @@ def relays_of(parent: int) -> dict[int, str]:
 
 
 def _text(path: str) -> str:
-    """Return what /proc says; nothing of a process that has ended."""
+    """Return an entry of /proc; nothing for a process that has ended."""
     try:
         return Path(path).read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except OSError:
@@ -266,7 +266,7 @@ def _wait_until(happened: Callable[[], object]) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are listed in /proc")
-def test_srt_is_read_by_a_program_that_nobody_sees_the_passphrase_of(clip: Path, srt_tool: str) -> None:
+def test_srt_is_read_by_a_program_without_showing_the_passphrase(clip: Path, srt_tool: str) -> None:
     (port,) = free_udp_ports(1)
     own = f"srt://127.0.0.1:{port}?passphrase=it's{PASSPHRASE}&streamid=#!::u=me"
     with running_process(send_by_srt(srt_tool, clip, f"{port}?mode=listener&passphrase=it's{PASSPHRASE}")):
@@ -280,7 +280,7 @@ def test_srt_is_read_by_a_program_that_nobody_sees_the_passphrase_of(clip: Path,
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are listed in /proc")
-def test_nothing_is_left_of_a_run_that_is_killed_while_it_waits_for_srt(srt_tool: str, tmp_path: Path) -> None:
+def test_a_killed_run_leaves_no_process_that_waits_for_srt(srt_tool: str, tmp_path: Path) -> None:
     (port,) = free_udp_ports(1)
     limits = ["--set", f"network.open_timeout_s={LONGEST_S}"]
     command = [sys.executable, str(ROOT / "run_stream.py"), "--source", f"srt://127.0.0.1:{port}?mode=listener", *limits]
@@ -292,7 +292,7 @@ def test_nothing_is_left_of_a_run_that_is_killed_while_it_waits_for_srt(srt_tool
 
 
 @pytest.mark.slow
-def test_a_sender_by_srt_is_listened_for(clip: Path, srt_tool: str) -> None:
+def test_listening_for_an_srt_sender(clip: Path, srt_tool: str) -> None:
     (port,) = free_udp_ports(1)
     with ExitStack() as running:
         command = send_by_srt(srt_tool, clip, f"{port}?connect_timeout=60000")
@@ -300,7 +300,7 @@ def test_a_sender_by_srt_is_listened_for(clip: Path, srt_tool: str) -> None:
         assert in_order(list(islice(_opened(f"srt://0.0.0.0:{port}?mode=listener&timeout=-1"), 12)))
 
 
-def test_a_wrong_passphrase_is_said_and_not_shown(clip: Path, srt_tool: str) -> None:
+def test_a_wrong_passphrase_is_reported_and_not_shown(clip: Path, srt_tool: str) -> None:
     (port,) = free_udp_ports(1)
     with running_process(send_by_srt(srt_tool, clip, f"{port}?mode=listener&passphrase={PASSPHRASE}")):
         _wait_until(
@@ -311,7 +311,7 @@ def test_a_wrong_passphrase_is_said_and_not_shown(clip: Path, srt_tool: str) -> 
     assert "secret" not in str(refused).replace("passphrase", "")
 
 
-def test_without_the_program_srt_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_the_program_srt_names_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     ffmpeg_with.cache_clear()
     refused = refusal("srt://127.0.0.1:9")
@@ -334,12 +334,12 @@ def test_every_scheme_is_that_of_a_url(scheme: str) -> None:
         ("gopher://host/x", "udp://"),
     ],
 )
-def test_what_is_not_read_says_what_is(url: str, advice: str) -> None:
+def test_an_unsupported_scheme_names_an_alternative(url: str, advice: str) -> None:
     with pytest.raises(SourceOpenError) as caught:
         source_kind(url)
     assert advice in str(caught.value)
     assert "secret" not in str(caught.value)
 
 
-def test_a_path_of_windows_is_no_url() -> None:
+def test_a_path_of_windows_is_not_a_url() -> None:
     assert source_kind("C://videos/x.mp4") == "file"

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from loguru import logger
 
 from maskstream.config.loading import Layer, load_config
 from maskstream.config.schema import NetworkConfig
@@ -28,12 +27,12 @@ def network(**settings: object) -> NetworkConfig:
 
 @dataclass(frozen=True)
 class Servers:
-    """Addresses of web servers by what their certificates are, and the file that is trusted."""
+    """URLs of web servers by the kind of their certificate, and the trusted file."""
 
     addresses: dict[str, str]
     authority: str
     own: str
-    """The certificate that its server has signed itself."""
+    """The self-signed certificate of a server."""
 
     def url(self, name: str) -> str:
         return f"{self.addresses[name]}/clip.mp4"
@@ -69,7 +68,7 @@ def refusal(url: str, config: NetworkConfig) -> str:
     return str(caught.value).removeprefix(f"{url}: ")
 
 
-def test_https_is_checked_unless_it_is_said_otherwise(servers: Servers) -> None:
+def test_https_is_checked_by_default(servers: Servers) -> None:
     assert frames(servers.url("good"), network(ca_file=servers.authority)) == FRAMES
     for name in servers.addresses.keys() - {"plain"}:
         assert frames(servers.url(name), network(verify_tls=False)) == FRAMES
@@ -88,20 +87,20 @@ def test_https_is_checked_unless_it_is_said_otherwise(servers: Servers) -> None:
         ("plain", "the encryption failed (wrong version number); check the port and the camera"),
     ],
 )
-def test_what_is_wrong_with_a_certificate_is_said(servers: Servers, name: str, why: str, verify: object) -> None:
+def test_the_fault_of_a_certificate_is_reported(servers: Servers, name: str, why: str, verify: object) -> None:
     assert why in refusal(servers.url(name), network(ca_file=servers.authority, verify_tls=verify))
 
 
-def test_an_authority_that_the_system_does_not_know(servers: Servers) -> None:
+def test_an_authority_that_the_system_does_not_trust(servers: Servers) -> None:
     assert "not trusted (unable to get local issuer certificate)" in refusal(servers.url("good"), network())
 
 
-def test_a_certificate_of_its_own_can_be_trusted_alone(servers: Servers) -> None:
+def test_a_self_signed_certificate_can_be_trusted(servers: Servers) -> None:
     assert frames(servers.url("own"), network(ca_file=servers.own)) == FRAMES
     assert "not trusted" in refusal(servers.url("good"), network(ca_file=servers.own))
 
 
-def test_a_certificate_is_not_blamed_for_what_else_fails(servers: Servers) -> None:
+def test_other_errors_do_not_mention_the_certificate(servers: Servers) -> None:
     url = f"{servers.addresses['good']}/403"
     assert "(403)" in refusal(url, network(ca_file=servers.authority))
 
@@ -117,23 +116,18 @@ def test_a_file_of_authorities_that_cannot_be_used(tmp_path: Path, name: str, wh
     )
 
 
-def test_pieces_of_a_playlist_are_checked_too(servers: Servers, tmp_path: Path) -> None:
-    said: list[str] = []
-    handler = logger.add(lambda message: said.append(str(message)), format="{message}", level="WARNING")
+def test_segments_of_a_playlist_are_checked_too(servers: Servers, tmp_path: Path, warnings_logged: list[str]) -> None:
     authority = Authority.make(tmp_path)
     head = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n"
     answers = {"/live.m3u8": content(f"{head}{servers.url('own')}\n#EXT-X-ENDLIST\n".encode(), "application/x-mpegurl")}
     with http_server(answers, authority.server("lists", OF_THIS_HOST)) as address:
         refusal(f"{address}/live.m3u8", network(ca_file=str(authority.certificate)))
-    logger.remove(handler)
-    assert len(said) == 1
-    assert f"{servers.url('own')}: its certificate is not trusted" in said[0]
+    (line,) = warnings_logged
+    assert f"{servers.url('own')}: its certificate is not trusted" in line
 
 
-def test_a_camera_with_a_certificate_of_its_own(rtsp_tools: None, tmp_path: Path) -> None:
-    """It is read with a warning, once for all connections; where certificates are checked, it must be a trusted one."""
-    said: list[str] = []
-    handler = logger.add(lambda message: said.append(str(message)), format="{message}", level="WARNING")
+def test_a_camera_with_a_self_signed_certificate(rtsp_tools: None, tmp_path: Path, warnings_logged: list[str]) -> None:
+    """It is read with one warning for all connections. If certificates are checked, it must be trusted."""
     with rtsp_server(DEMO, certificate=self_signed(tmp_path / "own.pem")) as camera:
         assert camera.url().startswith("rtsps://")
         opener = UrlOpener(camera.url(), "cam", network())
@@ -141,10 +135,9 @@ def test_a_camera_with_a_certificate_of_its_own(rtsp_tools: None, tmp_path: Path
             opener().close()
         assert "not trusted (self-signed certificate)" in refusal(camera.url(), network(verify_tls=True))
         UrlSource(camera.url(), network(verify_tls=True, ca_file=str(tmp_path / "own.crt"))).close()
-    logger.remove(handler)
-    assert [line.partition(";")[0] for line in said] == ["cam: its certificate is not checked"]
+    assert [line.partition(";")[0] for line in warnings_logged] == ["cam: its certificate is not checked"]
 
 
-def test_settings_that_are_none_are_refused() -> None:
+def test_invalid_settings_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"network.verify_tls: 'sometimes' is not allowed"):
         load_config(layers=[Layer.of_assignment("network.verify_tls=sometimes")])

@@ -16,7 +16,6 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from loguru import logger
 
 from maskstream.config.loading import load_config
 from maskstream.config.schema import NetworkConfig
@@ -27,9 +26,10 @@ from tests.certificates import self_signed
 from tests.receivers import wait_until
 from tests.servers import (
     LOGIN,
-    PASSWORD,
     USER,
+    WRONG_PASSWORD,
     RtspServer,
+    assert_no_secret,
     content,
     http_server,
     locked,
@@ -42,8 +42,9 @@ from tests.servers import (
 from tests.slowness import LONGEST_S, promised, slowness
 from tests.video_files import every, four_corners, grey, grey_index, write_video
 
+pytestmark = pytest.mark.usefixtures("log_without_secrets")
+
 SIZE = (160, 120)
-WRONG = "wrong-one"
 
 
 def network(open_s: float = 10, read_s: float = 10, transport: str = "auto", **others: object) -> NetworkConfig:
@@ -56,7 +57,7 @@ PATIENT = network()
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Frames that tell their number modulo 11, and go on doing so when the clip starts again."""
+    """Frames that show their number modulo 11, also when the clip starts again."""
     path = tmp_path_factory.mktemp("clip") / "clip.mp4"
     return write_video(path, every(0.04, 110), size=SIZE, container_options={"movflags": "faststart"})
 
@@ -65,20 +66,6 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def camera(rtsp_tools: None, clip: Path) -> Iterator[RtspServer]:
     with rtsp_server(clip) as server:
         yield server
-
-
-@pytest.fixture(autouse=True)
-def said() -> Iterator[list[str]]:
-    """All that is logged; it never holds a password."""
-    messages: list[str] = []
-    handler = logger.add(lambda message: messages.append(str(message)), level="TRACE")
-    yield messages
-    logger.remove(handler)
-    assert_no_secret("".join(messages))
-
-
-def assert_no_secret(text: str) -> None:
-    assert [secret for secret in (USER, PASSWORD, LOGIN, WRONG) if secret in text] == []
 
 
 def in_one_line(error: SourceError) -> str:
@@ -113,7 +100,7 @@ def read(url: str, count: int | None = None, config: NetworkConfig = PATIENT) ->
 
 
 def assert_whole(frames: list[Frame]) -> None:
-    """Every picture is as it was sent, and none is missing from the first to the last."""
+    """Every frame is as it was sent, and none is missing from the first to the last."""
     assert [frame.index for frame in frames] == list(range(len(frames)))
     first = grey_index(frames[0].bgr)
     for frame in frames:
@@ -123,7 +110,7 @@ def assert_whole(frames: list[Frame]) -> None:
 
 
 class Reader(Thread):
-    """Reads a source to its end."""
+    """Read a source to its end."""
 
     def __init__(self, source: UrlSource) -> None:
         super().__init__()
@@ -142,7 +129,7 @@ class Reader(Thread):
 
 @contextmanager
 def silenced(camera: RtspServer) -> Iterator[None]:
-    """Let a camera send nothing for a while, its connections being open."""
+    """Let a camera send nothing for a while over open connections."""
     camera.feeder.send_signal(signal.SIGSTOP)
     try:
         yield
@@ -172,7 +159,7 @@ def test_frames_of_a_camera(camera: RtspServer) -> None:
 
 
 @pytest.mark.slow
-def test_joining_at_any_moment_begins_with_a_whole_image(camera: RtspServer) -> None:
+def test_joining_at_any_time_begins_with_a_complete_frame(camera: RtspServer) -> None:
     watching = Reader(UrlSource(camera.url(), PATIENT))  # keeps the camera sending
     for wait_s in (0.1, 0.2, 0.3):
         time.sleep(wait_s)
@@ -182,7 +169,7 @@ def test_joining_at_any_moment_begins_with_a_whole_image(camera: RtspServer) -> 
     assert watching.error is None
 
 
-def test_what_came_while_nobody_read_is_caught_up_with_at_once(camera: RtspServer) -> None:
+def test_frames_that_waited_are_read_at_once(camera: RtspServer) -> None:
     with closing(UrlSource(camera.url(), PATIENT)) as source:
         opened_s = monotonic()
         frames = iter(source)
@@ -194,7 +181,7 @@ def test_what_came_while_nobody_read_is_caught_up_with_at_once(camera: RtspServe
     assert_whole([*missed, *present])
 
 
-def test_transport_that_is_asked_for_is_taken(camera: RtspServer) -> None:
+def test_the_configured_transport_is_used(camera: RtspServer) -> None:
     assert_whole(read(camera.url("/tcp"), 12, network(transport="tcp")))
     assert_whole(read(camera.url("/udp"), 12, network(transport="udp")))
     assert "set network.transport to auto" in refusal(camera.url("/udp"), network(transport="tcp"))
@@ -205,7 +192,7 @@ def test_login_by_digest(camera: RtspServer) -> None:
     with closing(UrlSource(camera.url("/locked", LOGIN), PATIENT)) as source:
         assert_whole(list(islice(source, 3)))
         assert source.info.source_id == camera.url("/locked", "***@")
-    for login in ("", f"{USER}@", f"{USER}:{WRONG}@"):
+    for login in ("", f"{USER}@", f"{USER}:{WRONG_PASSWORD}@"):
         assert "(401)" in refusal(camera.url("/locked", login))
 
 
@@ -217,7 +204,7 @@ def test_login_by_basic_over_ipv6(rtsp_tools: None, clip: Path) -> None:
         pytest.skip("this machine has no IPv6")
     with rtsp_server(clip, host="::1", method="basic") as camera:
         assert_whole(read(camera.url("/locked", LOGIN), 3))
-        assert "(401)" in refusal(camera.url("/locked", f"{USER}:{WRONG}@"))
+        assert "(401)" in refusal(camera.url("/locked", f"{USER}:{WRONG_PASSWORD}@"))
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
@@ -236,7 +223,7 @@ def test_upper_case_scheme(camera: RtspServer) -> None:
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
-def test_camera_that_falls_silent_is_lost(camera: RtspServer, transport: str) -> None:
+def test_a_silent_camera_is_lost(camera: RtspServer, transport: str) -> None:
     source = UrlSource(camera.url(), network(read_s=1, transport=transport))
     with closing(source), silenced(camera):
         with promised(1.8):
@@ -247,7 +234,7 @@ def test_camera_that_falls_silent_is_lost(camera: RtspServer, transport: str) ->
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
-def test_camera_that_goes_away_has_ended(rtsp_tools: None, clip: Path, transport: str) -> None:
+def test_a_camera_that_stops_has_ended(rtsp_tools: None, clip: Path, transport: str) -> None:
     with rtsp_server(clip) as camera, closing(UrlSource(camera.url(), network(transport=transport))) as source, promised(2):
         camera.server.kill()
         assert_whole(list(source))
@@ -331,7 +318,7 @@ def test_video_on_a_server_is_as_exact_as_a_file(web: str, clip: Path, path: str
 
 @pytest.mark.parametrize("options", [{}, {"movflags": "faststart"}, {"movflags": "frag_keyframe+empty_moov"}])
 def test_a_video_with_its_index_anywhere(tmp_path: Path, options: dict[str, str]) -> None:
-    """It is larger than what is read at once, so that its server is asked for parts of it."""
+    """It is larger than one read, so that range requests are sent."""
     path = write_video(
         tmp_path / "clip.mp4", every(0.04, 90), size=SIZE, image=lambda n: noise(n, SIZE), container_options=options
     )
@@ -355,7 +342,7 @@ def test_scheme_in_capitals_and_encryption_with_a_certificate_of_its_own(
 
 def test_login_on_a_web_server(web: str) -> None:
     assert_whole(read(with_login(web, LOGIN) + "/locked"))
-    for login in ("", f"{USER}@", f"{USER}:{WRONG}@"):
+    for login in ("", f"{USER}@", f"{USER}:{WRONG_PASSWORD}@"):
         assert "(401)" in refusal(with_login(web, login) + "/locked")
 
 
@@ -370,7 +357,7 @@ def test_mjpeg_is_live(web: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/mjpeg-ends", "/mjpeg-half", "/mjpeg-empty-line"])
-def test_mjpeg_that_the_server_closes_has_ended_with_its_last_whole_image(web: str, path: str) -> None:
+def test_mjpeg_that_the_server_closes_ends_with_its_last_complete_image(web: str, path: str) -> None:
     frames = read(web + path)
     assert_whole(frames)
     assert len(frames) == 15
@@ -384,7 +371,7 @@ def test_connection_that_breaks_off(web: str, path: str, why: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/stuck", "/mjpeg-stuck"])
-def test_server_that_falls_silent_is_lost(web: str, path: str) -> None:
+def test_a_silent_server_is_lost(web: str, path: str) -> None:
     reason, frames, after_s = loss(web + path, network(read_s=1))
     assert "no frame within 1 s" in reason
     assert 10 < frames < 110
@@ -392,7 +379,7 @@ def test_server_that_falls_silent_is_lost(web: str, path: str) -> None:
 
 
 @pytest.mark.slow
-def test_image_that_stops_is_lost_although_sound_goes_on(tmp_path: Path) -> None:
+def test_video_that_stops_is_lost_although_audio_continues(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.ts", every(0.04, 50), size=SIZE, audio=("aac", 0.0, 8.0))
     with http_server({"/live": stream(path.read_bytes(), "video/mp2t", lasts_s=6)}) as address:
         reason, frames, after_s = loss(f"{address}/live", network(read_s=0.5))
@@ -402,7 +389,7 @@ def test_image_that_stops_is_lost_although_sound_goes_on(tmp_path: Path) -> None
 
 
 def without_first_image(path: Path, key_every: int) -> bytes:
-    """Return a video of `four_corners` as one sees it who comes in after its first key frame."""
+    """Return a video of `four_corners` without its first key frame."""
     options = {"g": str(key_every)}
     write_video(path, every(0.04, 60), size=SIZE, codec="mpeg4", time_base=Fraction(1, 25), image=corners, options=options)
     with av.open(path) as container:
@@ -427,7 +414,7 @@ def noise(number: int, size: tuple[int, int]) -> BgrImage:
     return np.random.default_rng(number).integers(0, 256, (size[1], size[0], 3), np.uint8)
 
 
-def test_nothing_is_shown_of_what_comes_before_a_key_frame(tmp_path: Path) -> None:
+def test_no_frame_before_the_first_key_frame(tmp_path: Path) -> None:
     data = without_first_image(tmp_path / "clip.ts", key_every=12)
     with http_server({"/live": stream(data, "video/mp2t")}) as address:
         frames = read(f"{address}/live")
@@ -438,7 +425,7 @@ def test_nothing_is_shown_of_what_comes_before_a_key_frame(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("keep_damaged", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_frames_that_arrive_damaged_are_dropped_and_counted(tmp_path: Path, keep_damaged: bool) -> None:
-    """Every tenth picture has lost half of what it was made of."""
+    """Half of the data of every tenth frame is lost."""
     clean = write_video(
         tmp_path / "clean.ts", every(0.04, 60), size=SIZE, options={"g": "5", "bf": "0"}, image=lambda n: noise(n, SIZE)
     )
@@ -458,7 +445,7 @@ def test_frames_that_arrive_damaged_are_dropped_and_counted(tmp_path: Path, keep
     assert (len(frames), camera.damaged) == ((60, 0) if keep_damaged else (54, 6))
 
 
-def test_key_frame_that_never_comes_is_not_waited_for(tmp_path: Path) -> None:
+def test_waiting_for_a_key_frame_is_limited(tmp_path: Path) -> None:
     data = without_first_image(tmp_path / "clip.ts", key_every=600)
     with http_server({"/live": stream(data, "video/mp2t", lasts_s=10)}) as address:
         assert "no frame within 1 s" in refusal(f"{address}/live", network(open_s=1))

@@ -1,4 +1,4 @@
-"""Web pages in place of videos, and locations that are written as URLs or with too much around them."""
+"""Web pages instead of videos, file URLs, and locations with white space or quotes around them."""
 
 import os
 from pathlib import Path
@@ -47,7 +47,7 @@ def test_what_may_be_a_video_is_tried(url: str) -> None:
 
 
 @pytest.mark.parametrize("page", [b"<!DOCTYPE html><html><body>Log in</body></html>", b"\r\n <html>" + b" " * 9999])
-def test_a_page_that_is_sent_is_said(config: Config, page: bytes) -> None:
+def test_a_received_web_page_is_reported(config: Config, page: bytes) -> None:
     with (
         http_server({"/": content(page, "text/html")}) as address,
         pytest.raises(SourceRefused, match=r"the server sends a web page, not a video; .*yt-dlp -g URL.*rtsp://"),
@@ -73,7 +73,7 @@ def test_a_page_that_is_sent_is_said(config: Config, page: bytes) -> None:
     ],
 )
 def test_the_path_of_what_a_user_gives(folder: Path, given: str, location: str) -> None:
-    """A file of that very name comes first."""
+    """A file with exactly that name is preferred."""
     for name in ("\tkept.mp4 ", "file:kept.mp4", "100%25.mp4"):
         Path(name).touch()
     assert plain_location(given) == location
@@ -82,7 +82,7 @@ def test_the_path_of_what_a_user_gives(folder: Path, given: str, location: str) 
 def test_a_file_url_is_read_under_its_path(folder: Path, config: Config) -> None:
     (camera,) = read_cameras([f"file://{folder}/a%20b.mp4"], config)
     assert (camera.name, camera.location, location_kind(camera.location)) == (f"{folder}/a b.mp4", f"{folder}/a b.mp4", "file")
-    with pytest.raises(SourceOpenError, match="names a file of the machine nas; give file:///PATH"):
+    with pytest.raises(SourceOpenError, match="names a file on the machine nas; give file:///PATH"):
         read_cameras(["file://nas/share/a.mp4"], config)
 
 
@@ -101,13 +101,13 @@ def test_paths_that_lead_nowhere(folder: Path, location: str, words: str) -> Non
 
 
 def test_a_nul_byte(config: Config) -> None:
-    with pytest.raises(SourceOpenError, match=r"^a\\x00b: no location has a NUL byte in it"):
+    with pytest.raises(SourceOpenError, match=r"^a\\x00b: a location must not contain a NUL byte"):
         read_cameras(["a\0b"], config)
     with pytest.raises(SourceOpenError, match=r"^a\\x00b: not a valid path: embedded null byte"):
         FileSource("a\0b")
 
 
-def test_a_folder_that_is_named_like_a_video(folder: Path, config: Config) -> None:
+def test_a_folder_with_the_name_of_a_video(folder: Path, config: Config) -> None:
     Path("day.mp4").mkdir()
     Path("day.mp4/a.mp4").touch()
     assert [camera.location for camera in read_cameras(["day.mp4"], config)] == ["day.mp4/a.mp4"]
@@ -120,5 +120,5 @@ def test_a_folder_that_may_not_be_read(folder: Path, config: Config, monkeypatch
         raise PermissionError(13, "Permission denied", path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(SourceOpenError, match=r"^locked: cannot be read: Permission denied; check who may read it"):
+    with pytest.raises(SourceOpenError, match=r"^locked: cannot be read: Permission denied; check its permissions"):
         read_cameras(["locked"], config)

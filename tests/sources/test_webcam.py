@@ -1,4 +1,4 @@
-"""The webcam source over a device that stands in for the hardware; the real one is OpenCV's."""
+"""The webcam source with a simulated device; one test uses OpenCV's."""
 
 import threading
 import time
@@ -23,7 +23,7 @@ STEP_S = 0.01
 
 
 class FakeDevice:
-    """What `cv2.VideoCapture` does, from a list of pictures; None is a read that fails."""
+    """A `cv2.VideoCapture` with a list of frames; None is a read that fails."""
 
     def __init__(self, images: Sequence[BgrImage | None], *, opened: bool = True, fps: float = 30.0) -> None:
         self.images = list(images)
@@ -68,7 +68,7 @@ def open_fake(device: FakeDevice, config: WebcamConfig = CONFIG, index: int = 0)
     return source
 
 
-def test_images_come_with_times_that_count_from_the_opening() -> None:
+def test_times_count_from_the_opening() -> None:
     device = FakeDevice([grey(index) for index in range(5)])
     before = datetime.now(UTC)
     with closing(open_fake(device)) as source:
@@ -82,7 +82,7 @@ def test_images_come_with_times_that_count_from_the_opening() -> None:
     assert source.info.average_fps == 30
 
 
-def test_mjpg_is_asked_for_before_size_and_rate() -> None:
+def test_mjpg_is_requested_before_size_and_rate() -> None:
     device = FakeDevice([grey(0)])
     open_fake(device, WebcamConfig(width=800, height=None, fps=15, mirror=False)).close()
     mjpg = int.from_bytes(b"MJPG", "little")
@@ -99,20 +99,20 @@ def test_mirror_swaps_left_and_right(mirror: bool, left_bgr: tuple[int, int, int
     assert bgr.flags.c_contiguous
 
 
-def test_a_webcam_that_wakes_up_slowly_is_waited_for() -> None:
+def test_waiting_for_a_webcam_that_starts_slowly() -> None:
     with closing(open_fake(FakeDevice([None, None, grey(7)]))) as source:
         frame = next(iter(source))
     assert (frame.index, grey_index(frame.bgr)) == (0, 7)
 
 
-def test_a_damaged_image_now_and_then_is_passed_over() -> None:
+def test_a_damaged_frame_is_skipped() -> None:
     with closing(open_fake(FakeDevice([grey(0), None, None, grey(1), None, grey(2)]))) as source:
         frames = list(islice(source, 3))
     assert [grey_index(frame.bgr) for frame in frames] == [frame.index for frame in frames] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("fps", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_rate_that_is_none_stays_unknown(fps: float) -> None:
+def test_an_invalid_rate_is_unknown(fps: float) -> None:
     source = open_fake(FakeDevice([grey(0)], fps=fps))
     source.close()
     assert source.info.average_fps is None
@@ -133,7 +133,7 @@ def test_a_device_that_does_not_work(monkeypatch: pytest.MonkeyPatch, device: Ca
     assert made.released == 1
 
 
-def test_a_webcam_that_is_pulled_out_is_lost() -> None:
+def test_a_webcam_that_is_unplugged_is_lost() -> None:
     source = open_fake(FakeDevice([grey(0), grey(1)]))
     frames = iter(source)
     assert [next(frames).index, next(frames).index] == [0, 1]
@@ -154,13 +154,13 @@ def test_close_waits_for_the_read_in_another_thread() -> None:
     assert device.released == 1
 
 
-def test_the_real_opener_says_nothing_of_a_device_that_is_not_there(capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_real_opener_logs_nothing_for_a_missing_device(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SourceOpenError, match="webcam 97: it does not exist"):
         WebcamSource(97, CONFIG)
     assert capfd.readouterr() == ("", "")
 
 
-def test_shape_of_the_pixels_and_half_images_are_told_by_the_user() -> None:
+def test_pixel_aspect_and_interlacing_come_from_the_settings() -> None:
     images = [woven(index) for index in range(8)]
     video = VideoConfig(segment_s=None, crf=23, preset="veryfast", deinterlace=True, pixel_aspect=2.0)
     mirrored = CONFIG.model_copy(update={"mirror": True})

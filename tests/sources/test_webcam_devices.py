@@ -1,4 +1,4 @@
-"""Webcams by the names that a system gives them, and devices that are no webcams."""
+"""Webcams by the names of the system, and devices that are not webcams."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from maskstream.stream.source_states import SourceStates
     ],
 )
 def test_what_is_a_webcam(location: str, device: int | str | None) -> None:
-    """Whether it is plugged in or not."""
+    """Whether it is connected or not."""
     assert webcam_of(location) == device
     assert (location_kind(location) == "webcam") is (device is not None)
     assert may_come_back(location) is (device is not None)
@@ -38,7 +38,7 @@ def test_a_link_leads_to_the_number_that_the_webcam_has_now(tmp_path: Path, conf
             SOURCES["webcam"](str(link), "gate", config)
 
 
-def test_one_that_is_not_plugged_in_is_waited_for_beside_others(tmp_path: Path, config: Config) -> None:
+def test_waiting_for_a_missing_webcam_beside_others(tmp_path: Path, config: Config) -> None:
     path = tmp_path / "cameras.yaml"
     path.write_text("- {name: desk, url: /dev/v4l/by-id/usb-nothing-index0}\n- {name: gate, url: /dev/video31}\n")
     for camera in read_cameras([str(path)], config):
@@ -52,6 +52,6 @@ def test_one_that_is_not_plugged_in_is_waited_for_beside_others(tmp_path: Path, 
 @pytest.mark.parametrize(
     ("device", "what"), [("/dev/null", "a device that is not a webcam"), ("/dev/zero", "a device that is not a webcam")]
 )
-def test_a_device_that_is_no_webcam(device: str, what: str) -> None:
+def test_a_device_that_is_not_a_webcam(device: str, what: str) -> None:
     with pytest.raises(SourceOpenError, match=f"^{device}: {what}; .*/dev/video0"):
         FileSource(device)

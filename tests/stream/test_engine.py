@@ -156,7 +156,7 @@ def test_a_file_loses_no_frame_and_keeps_its_order(batch_size: int) -> None:
     assert sink.thread == threading.get_ident()
 
 
-def test_stride_repeats_the_last_faces_as_not_judged() -> None:
+def test_stride_repeats_the_last_faces_with_judged_false() -> None:
     video, records = ListSink(), ListSink(wants_every_frame=False)
     report = engine([ListSource(7)], [video, records], stride=3).run()
     assert video.indices() == list(range(7))
@@ -184,8 +184,8 @@ def test_frames_of_each_source_have_a_number_of_their_opening() -> None:
 
 def test_answers_that_are_no_numbers_are_counted_and_said_once(said: list[str]) -> None:
     settings, sink = config(), ListSink()
-    judge = Analyzer(GivenDetector([make_detection(), make_detection()]), GivenClassifier((float("nan"),) * 4), settings)
-    running = Engine(judge, paint, settings.stream, 1)
+    analyzer = Analyzer(GivenDetector([make_detection(), make_detection()]), GivenClassifier((float("nan"),) * 4), settings)
+    running = Engine(analyzer, paint, settings.stream, 1)
     running.add([ListSource(4, "a"), ListSource(3, "b", live=True)], [SinkBinding(sink, None)])
     report = running.run()
     assert {face.label for output in sink.outputs for face in output.result.faces} == {Label.UNKNOWN}
@@ -418,7 +418,7 @@ def test_a_sink_that_makes_a_mistake_in_closing_keeps_no_other_from_being_closed
 
 
 class Listener:
-    """Makes a mistake when it is told something."""
+    """Raises an internal error when it is notified."""
 
     def state_changed(self, change: StateChange) -> None:
         raise ZeroDivisionError("while listening")

@@ -40,7 +40,7 @@ class Numbered:
 
 
 class Finds:
-    """An analyzer that finds nobody, and that is never shown two sources of one name without being told."""
+    """An analyzer that finds no person, and checks that it forgets a source before another one of the same name."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, float] = {}

@@ -171,7 +171,7 @@ def test_a_slow_camera_is_not_stalled() -> None:
 
 
 def test_a_camera_that_says_how_slow_it_is_is_not_stalled_before_its_second_image() -> None:
-    """One that is asked for a picture every 5 s."""
+    """One that is asked for an image every 5 s."""
     clock, looks, listener = ManualClock(), Looks(), Listener()
     camera = Told(3, clock, lambda index: looks.after(5 if index else 0.1, clock))
     camera.info = replace(camera.info, average_fps=0.2)
@@ -350,7 +350,7 @@ def test_health_before_the_first_frame() -> None:
 
 
 class Cramped(GivenDetector):
-    """Has room for so many pictures at a time."""
+    """Has memory for N images at a time."""
 
     def __init__(self, room: int) -> None:
         super().__init__([make_detection()])

@@ -1,4 +1,4 @@
-"""A list of cameras is edited while they are recorded: real cameras, real recordings, and a model that finds nobody."""
+"""A list of cameras is edited while they are recorded: real cameras, real recordings, and a model that finds no person."""
 
 import json
 import re

@@ -22,7 +22,7 @@ RATIOS = {"backends": ("backend_over_eager", "backend_over_torchvision"), "yolo"
 
 @pytest.mark.slow
 @pytest.mark.parametrize("compared", [(), ("backends", "yolo")], ids=["alone", "compared"])
-def test_the_report_has_what_was_asked_for(tmp_path: Path, capfd: pytest.CaptureFixture[str], compared: tuple[str, ...]) -> None:
+def test_the_report_has_all_workloads(tmp_path: Path, capfd: pytest.CaptureFixture[str], compared: tuple[str, ...]) -> None:
     json_path, png_path = tmp_path / "speed.json", tmp_path / "speed.png"
     few = ("--frames", "3", "--rounds", "2", "--starts", "1", "--set", "detector.short_side=128")
     written = ("--json", str(json_path), "--png", str(png_path))
@@ -44,7 +44,7 @@ def test_the_report_has_what_was_asked_for(tmp_path: Path, capfd: pytest.Capture
     assert 0 < record["start_to_first_result_s"] < 120
     assert 100 < record["peak_rss_mb"] < 8000
     assert record["machine"]["cores"] >= 1
-    assert record["gflop_per_frame"] == pytest.approx(1.3, abs=0.7)  # of a small picture
+    assert record["gflop_per_frame"] == pytest.approx(1.3, abs=0.7)  # of a small image
     assert record["floor_ms_per_frame"] == pytest.approx(
         1000 * record["gflop_per_frame"] / record["matmul_gflop_per_s"], rel=0.02
     )
@@ -83,12 +83,12 @@ def test_sweeps_vary_one_thing(tmp_path: Path, capfd: pytest.CaptureFixture[str]
         (["--source", str(DEMO), "--rounds", "0"], 2, "--rounds: 0 is not allowed"),
     ],
 )
-def test_a_mistake_is_one_line(arguments: list[str], code: int, said: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_error_is_one_line(arguments: list[str], code: int, said: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert benchmark.main(["--quiet", *arguments]) == code
     assert said in capfd.readouterr().err
 
 
-def test_contestants_take_turns() -> None:
+def test_workloads_take_turns() -> None:
     turns: list[str] = []
 
     def runs(name: str, seconds: float) -> Workload:

@@ -1,4 +1,4 @@
-"""The tool as users run it, on pictures of the demo with real models."""
+"""The tool as users run it, on images of the demo with real models."""
 
 import json
 import signal
@@ -16,6 +16,7 @@ from maskstream.types import Frame
 from tests import command_lines
 from tests.command_lines import ROOT, Forked
 from tests.models.tiny import BLUE, CLIP_NAME, RED, draw, save_overflowing, save_tiny_clip, save_tiny_yolo
+from tests.schemas import validator
 from tests.slowness import LONGEST_S
 from tests.tools.loading import Main, main_of
 
@@ -32,7 +33,7 @@ def main() -> Main:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory, pipeline: MaskPipeline, demo_frames: list[Frame]) -> Path:
-    """Four pictures, labelled with what the shipped models say but for two faces: one has the other class, one is not there."""
+    """Four images, labelled with the results of the shipped models; one face has another class, one does not exist."""
     folder = tmp_path_factory.mktemp("photos")
     (folder / "labels").mkdir()
     for index, frame in enumerate(demo_frames[:40:10]):
@@ -62,10 +63,11 @@ def given(photos: Path) -> list[str]:
 
 def metrics_of(out: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((out / "metrics.json").read_text())
+    validator("metrics").validate(content)
     return content
 
 
-def test_a_run_counts_what_is_there(finished: Path) -> None:
+def test_a_run_counts_faces_and_errors(finished: Path) -> None:
     metrics = metrics_of(finished)
     ours, paper = metrics["one_to_one"]["0.50"], metrics["paper"]["0.50"]
     assert (ours["labelled"], ours["found_faces"], ours["right_faces"], ours["false_faces"]) == (13, 12, 10, 0)
@@ -89,7 +91,7 @@ def test_a_run_leaves_these_files_and_no_others(finished: Path) -> None:
     assert history["eval_data"][9] == [0.5, 4, 2, 0, 6]
 
 
-def test_what_may_show_faces_is_for_its_owner_alone(finished: Path) -> None:
+def test_files_are_readable_by_their_owner_only(finished: Path) -> None:
     assert {path.stat().st_mode & 0o777 for path in finished.rglob("*") if path.is_file()} == {0o600}
     assert any(path.suffix == ".jpg" for path in finished.rglob("*"))
 
@@ -119,7 +121,7 @@ def without_origin(metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_its_own_predictions_give_the_same_figures_without_a_model(
+def test_its_own_predictions_give_the_same_metrics_without_a_model(
     photos: Path, finished: Path, main: Main, tmp_path: Path
 ) -> None:
     source = ["--predictions", str(finished / "predictions.json"), "--group-by", "shot_([01])"]
@@ -164,7 +166,7 @@ def test_a_killed_run_and_an_interrupted_one_go_on(photos: Path, tmp_path: Path,
     assert process.returncode == 130
     interrupted_at = lines(journal)
     assert f"{killed_at - 1} of {count} images were analysed by an earlier run" in said
-    assert "the same command goes on from here" in said
+    assert "the same command continues from here" in said
     assert interrupted_at < count + 1
     assert main(arguments) == 0
     assert metrics_of(tmp_path / "out")["speed"]["pictures_analysed"] == count + 1 - interrupted_at
@@ -186,7 +188,7 @@ def test_an_image_that_turns_out_to_be_damaged_is_left_out_and_counted(
     assert metrics["data"]["problems"] == {"unreadable picture": 1}
     assert metrics["one_to_one"]["0.50"]["labelled"] == 3
     assert main([*arguments, "--strict", "--quiet"]) == 3
-    assert "shot_1.png: the file is cut short" in capfd.readouterr().err
+    assert "shot_1.png: the file is truncated" in capfd.readouterr().err
 
 
 def lines(path: Path) -> int:
@@ -276,7 +278,7 @@ def test_clip_judges_the_faces_that_our_detector_finds(photos: Path, finished: P
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_mistake_is_one_line_and_its_exit_code(
+def test_an_error_is_one_line_and_its_exit_code(
     photos: Path,
     finished: Path,
     main: Main,
@@ -295,7 +297,7 @@ def test_a_mistake_is_one_line_and_its_exit_code(
     assert error.count("\n") == (1 if code else 0)
 
 
-def test_unknown_names_are_listed_with_what_to_do(
+def test_unknown_names_are_listed_with_advice(
     photos: Path, main: Main, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     labels = tmp_path / "labels"
@@ -310,7 +312,7 @@ def test_unknown_names_are_listed_with_what_to_do(
 
 
 @pytest.mark.parametrize("missing", ["--images", "--labels", "--out"])
-def test_what_is_missing_is_named(photos: Path, main: Main, missing: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_options_are_named(photos: Path, main: Main, missing: str, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [*given(photos), "--out", "unused"]
     place = arguments.index(missing)
     assert main([*arguments[:place], *arguments[place + 2 :]]) == 2

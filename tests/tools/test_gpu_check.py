@@ -1,4 +1,4 @@
-"""The check of a GPU, run on the CPU as far as that goes: what it finds, what it refuses, and what it says of what is missing."""
+"""The GPU check, run on the CPU: results, refused options, and messages about missing packages."""
 
 import io
 import json
@@ -97,7 +97,7 @@ def test_answers_are_compared(run: Run) -> None:
 
 
 @pytest.mark.slow
-def test_speeds_are_of_what_was_asked_for(run: Run) -> None:
+def test_speeds_have_the_requested_steps(run: Run) -> None:
     timed = {(row["model"], row["what"], row["batch"]) for row in run.rows("speed")}
     assert timed == {
         *((model, "detector", size) for model in ("face_mobilenet 128 px", "coco_resnet50 64 px") for size in QUICK.batches),
@@ -121,7 +121,7 @@ def answers(pipeline: MaskPipeline, demo_frames: list[Frame]) -> list[FrameResul
 
 
 def with_first_face(results: Sequence[FrameResult], *faces: Face) -> list[FrameResult]:
-    """The answers with other faces in place of the first one of the first picture."""
+    """The results with other faces in place of the first one of the first image."""
     return [replace(results[0], faces=(*faces, *results[0].faces[1:])), *results[1:]]
 
 
@@ -159,8 +159,8 @@ def test_damaged_answers_do_not(answers: list[FrameResult]) -> None:
         failures = agreement(answers, with_first_face(answers, *damaged), 0.15).failures(COARSE)
         assert any(said in failure for failure in failures), (said, failures)
     nobody = [replace(result, faces=()) for result in answers]
-    assert agreement(nobody, nobody, 0.15).failures(COARSE) == ["no face was found in any picture"]
-    assert agreement(answers, nobody, 0.15).failures(COARSE) == ["found 0.000, at least 0.97 is wanted"]
+    assert agreement(nobody, nobody, 0.15).failures(COARSE) == ["no face was found in any image"]
+    assert agreement(answers, nobody, 0.15).failures(COARSE) == ["found 0.000, at least 0.97 is required"]
 
 
 def test_a_doubtful_face_may_be_missing(answers: list[FrameResult]) -> None:
@@ -171,7 +171,7 @@ def test_a_doubtful_face_may_be_missing(answers: list[FrameResult]) -> None:
 
 
 class _RemembersPlaces(Uploads):
-    """Takes an array for the picture that once lay there."""
+    """Keeps the first content of an array."""
 
     def __init__(self, device: torch.device) -> None:
         super().__init__(device)
@@ -189,7 +189,7 @@ class _Forgetful(Check):
 
 
 @pytest.mark.slow
-def test_answers_of_what_an_array_held_before_are_found_out() -> None:
+def test_results_of_an_earlier_content_of_an_array_fail() -> None:
     found = buffers(_Forgetful(CPU, QUICK, real_images(2, None), print, lambda: 1.0))
     assert found["passed"] is False
     assert "filling 2: found 0." in found["said"]
@@ -215,7 +215,7 @@ def test_batches_are_halved_until_they_fit() -> None:
         most_that_fit(_Cramped(0), frames)
 
 
-def test_time_that_is_over_and_what_is_there_by_then(tmp_path: Path) -> None:
+def test_sections_after_the_budget_are_skipped(tmp_path: Path) -> None:
     path, now_s = tmp_path / "gpu.json", 0.0
     kept: list[list[str]] = []
 
@@ -233,7 +233,7 @@ def test_time_that_is_over_and_what_is_there_by_then(tmp_path: Path) -> None:
     assert record["passed"] is True
 
 
-def test_a_section_that_fails_is_said_and_the_others_go_on(
+def test_a_section_that_fails_does_not_stop_the_others(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     def broken(check: Check) -> dict[str, Any]:
@@ -267,7 +267,7 @@ def without(packages: Sequence[str], *arguments: str) -> subprocess.CompletedPro
 
 
 @pytest.mark.slow
-def test_a_missing_package_leaves_out_what_needs_it() -> None:
+def test_a_missing_package_skips_its_sections() -> None:
     few = ("--device", "cpu", "--quick", "--section", "buffers", "--section", "cameras")
     done = without(NOT_ON_A_BARE_GPU_MACHINE, *few)
     assert done.returncode == 0, done.stderr
@@ -299,7 +299,7 @@ def test_without_the_clip_there_are_images_of_ones_own_alone(
     monkeypatch.setattr(gpu_setup, "CLIP", tmp_path / "demo.mp4")
     cv2.imwrite(str(tmp_path / "one.png"), face_bgr)
     assert [frame.width for frame in real_images(2, tmp_path)] == [640]
-    with pytest.raises(SourceOpenError, match=r"demo.mp4: is not installed; give --images DIR"):
+    with pytest.raises(SourceOpenError, match=r"demo.mp4: does not exist; give --images DIR"):
         real_images(2, None)
 
 
@@ -310,11 +310,11 @@ def test_without_the_clip_there_are_images_of_ones_own_alone(
         (["--device", "cpu", "--section", "colour"], 2, "--section: 'colour' is not known; allowed: device, equivalence, crops"),
         (["--device", "cpu", "--budget", "0"], 2, "--budget: 0 is not allowed; give seconds, more than 0"),
         (["--device", "cpu", "--images", "nowhere"], 3, "--images nowhere: cannot be read: No such file or directory"),
-        (["--device", "cpu", "--images", "."], 3, "--images .: no pictures in it"),
+        (["--device", "cpu", "--images", "."], 3, "--images .: no images in it"),
         (["--device", "cpu", "--json", "nowhere/gpu.json"], 5, "nowhere/gpu.json: cannot be written"),
     ],
 )
-def test_a_mistake_is_one_line(
+def test_an_error_is_one_line(
     arguments: list[str], code: int, said: str, folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments) == code

@@ -8,7 +8,8 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from maskstream.config.schema import Config
+from maskstream.config.schema import Config, Section
+from maskstream.training.recipe import ClassifierRecipe, DetectorRecipe
 from tests.conftest import ROOT
 from tools.make_docs import COMMAND, generated
 
@@ -25,6 +26,16 @@ def validator(name: str) -> Draft202012Validator:
 def test_generated_files_are_not_stale(path: Path) -> None:
     assert path.exists(), f"{path.name} does not exist; run {COMMAND}"
     assert path.read_text() == FILES[path], f"{path.name} is stale; run {COMMAND}"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("default", Config), ("train_detector", DetectorRecipe), ("train_classifier", ClassifierRecipe)]
+)
+def test_defaults_are_valid_and_the_generated_file_contains_all_of_them(name: str, kind: type[Section]) -> None:
+    """Pydantic does not check defaults."""
+    defaults = kind().model_dump()
+    assert kind.model_validate(defaults) == kind()
+    assert yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text()) == defaults
 
 
 @pytest.mark.parametrize("name", ["default", "coco"])

@@ -16,7 +16,7 @@ LABELS = {
 
 
 @pytest.mark.slow
-def test_figures_of_a_clip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_metrics_of_a_clip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     labels, out = tmp_path / "labels.json", tmp_path / "people.json"
     labels.write_text(json.dumps(LABELS))
     result = runner("measure_people", capsys)("--source", DEMO, "--labels", labels, "--json", out)
@@ -40,7 +40,7 @@ def test_figures_of_a_clip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         (["--source", str(DEMO), "--set", "tracking.enabled=false"], 2, "tracking.enabled is false"),
     ],
 )
-def test_mistakes(arguments: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors(arguments: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     result = runner("measure_people", capsys)(*arguments)
     assert result.returncode == code
     assert said in only_line(result)

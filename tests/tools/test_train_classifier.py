@@ -106,7 +106,7 @@ def test_crops_that_cannot_be_read_are_listed_or_refused(run: Run, data: Path, t
     finally:
         bad.unlink()
     assert lenient.returncode == 0, lenient.stderr
-    assert "bad.png: not a picture" in lenient.stderr
+    assert "bad.png: not an image" in lenient.stderr
     assert strict.returncode == 3
     assert "bad.png" in strict.stderr
 

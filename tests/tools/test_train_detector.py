@@ -117,7 +117,7 @@ def test_broken_images_are_listed_and_left_out_or_refused(run: Run, discs: Path,
     wanted = (*given, "--out", tmp_path / "mine.safetensors", "--init", SHIPPED, *SMALL)
     lenient = run(*wanted, "--set", "epochs=1")
     assert lenient.returncode == 0, lenient.stderr
-    assert "3.png: the file is cut short; copy it again; left out" in lenient.stderr
+    assert "3.png: the file is truncated; copy it again; left out" in lenient.stderr
     assert "discs.json: 7 pictures" in lenient.stderr
     strict = run(*wanted, "--strict", "--run", tmp_path / "other")
     assert strict.returncode == 3

@@ -13,7 +13,7 @@ _TEXTURE = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
 
 
 def frame_at(index: int, fps: float = 25.0, source_id: str = "door", time_s: float | None = None) -> Frame:
-    """A picture on which every face is sharp."""
+    """A frame on which every face is sharp."""
     return Frame(_TEXTURE, index, source_id, index / fps if time_s is None else time_s)
 
 
@@ -33,7 +33,7 @@ def face_at(
 
 
 class Scripted:
-    """An analyzer that finds in each frame what it was told to."""
+    """An analyzer that finds given faces in each frame."""
 
     def __init__(self, faces: Callable[[Frame], Sequence[Face]]) -> None:
         self._faces = faces

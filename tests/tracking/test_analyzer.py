@@ -47,7 +47,7 @@ def test_the_frame_keeps_its_own_answer() -> None:
     assert result.faces[0].steady_label is Label.MASK
 
 
-def test_followed_faces_are_no_evidence() -> None:
+def test_propagated_faces_are_no_evidence() -> None:
     def faces(frame: Frame) -> list[Face]:
         return [face_at(200) if frame.index < 5 else face_at(200, label=Label.NO_MASK, judged=False)]
 
@@ -72,7 +72,7 @@ def test_leaving_frames_out_changes_little(stride: int) -> None:
 
 
 @pytest.mark.parametrize("step_s", [0.5, 2.0, 4.0])
-def test_a_slow_machine_loses_nobody(step_s: float) -> None:
+def test_a_slow_machine_keeps_all_tracks(step_s: float) -> None:
     """It looks more seldom than `tracking.lost_s`; one face is missed once."""
 
     def faces(frame: Frame) -> list[Face]:
@@ -86,8 +86,8 @@ def test_a_slow_machine_loses_nobody(step_s: float) -> None:
 
 def test_switched_off() -> None:
     frames = [frame_at(index) for index in range(5)]
-    nobody = watch(bare_from(0), frames, settings(tracking={"enabled": False}))[-1].faces[0]
-    assert (nobody.track_id, nobody.steady_label, nobody.steady_confidence) == (None, None, None)
+    untracked = watch(bare_from(0), frames, settings(tracking={"enabled": False}))[-1].faces[0]
+    assert (untracked.track_id, untracked.steady_label, untracked.steady_confidence) == (None, None, None)
     unsteady = watch(bare_from(0), frames, settings(steady={"enabled": False}))[-1].faces[0]
     assert (unsteady.track_id, unsteady.steady_label, unsteady.steady_confidence) == (1, None, None)
 
@@ -109,7 +109,7 @@ def test_images_have_nothing_to_do_with_one_another() -> None:
     assert [(face.track_id, face.steady_label) for result in results for face in result.faces] == [(None, None)] * 3
 
 
-def test_a_clock_that_stands_still_or_stumbles_loses_nobody() -> None:
+def test_a_clock_that_stands_still_or_jumps_keeps_all_tracks() -> None:
     times = [0.0, 0.04, 0.04, 0.08, 0.02, 0.12, 0.16, 0.16, 0.2]
     results = watch(lambda _: [face_at(200)], [frame_at(index, time_s=time_s) for index, time_s in enumerate(times)])
     assert [result.faces[0].track_id for result in results] == [1] * len(times)
@@ -166,7 +166,7 @@ def test_zones_name_faces_and_hide_the_others() -> None:
     assert [face.zone for face in result.hidden] == [None]
 
 
-def test_without_zones_nobody_is_left_out() -> None:
+def test_without_zones_no_face_is_left_out() -> None:
     result = watch(lambda _: [face_at(100)], [frame_at(0)])[0]
     assert [face.zone for face in result.faces] == [None]
     assert result.hidden == ()
@@ -217,7 +217,7 @@ def test_out_of_memory_takes_nothing_in() -> None:
     assert people._sources == {}
 
 
-def test_incorrect_is_a_label_of_its_own_where_it_is_told() -> None:
+def test_incorrect_is_a_label_where_it_is_set() -> None:
     config = settings(classifier={"incorrect_as": "incorrect"})
     results = watch(lambda _: [face_at(200, label=Label.INCORRECT)], [frame_at(index) for index in range(10)], config)
     assert results[-1].faces[0].steady_label is Label.INCORRECT
@@ -237,7 +237,7 @@ def test_zones_may_change_while_somebody_is_in_one() -> None:
     assert seen == [[("desk", 1)], [("lab", 1)], 1, [(None, 1)], [("desk", 1)]]
 
 
-def test_who_was_judged_by_other_labels_is_judged_again() -> None:
+def test_a_steady_label_starts_again_with_other_labels() -> None:
     incorrect = load_config(layers=[Layer("test", {"classifier": {"incorrect_as": "incorrect"}})])
     worn = [Label.INCORRECT]
     sources = SourceSettings(incorrect)

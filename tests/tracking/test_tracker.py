@@ -59,20 +59,20 @@ def test_a_face_that_moves_by_more_than_its_width_is_the_same() -> None:
     assert numbers == [[1]] * 8
 
 
-def test_doubtful_detections_begin_nobody_and_go_on_with_somebody() -> None:
+def test_detections_with_a_low_score_begin_no_track_and_continue_one() -> None:
     tracker = Tracker()
     assert tracker.update(0.0, [face_at(100, score=0.2)], LOST_S) == [None]
     assert tracker.update(0.1, [face_at(100, score=0.9)], LOST_S) == [1]
     assert tracker.update(0.2, [face_at(100, score=0.2)], LOST_S) == [1]
 
 
-def test_a_box_that_is_none_is_nobody() -> None:
+def test_an_invalid_box_has_no_track() -> None:
     tracker = Tracker()
     assert tracker.update(0.0, [face_at(float("nan")), face_at(100), face_at(300, side=0)], LOST_S) == [None, 1, None]
 
 
 @pytest.mark.parametrize("score", [float("nan"), float("inf"), float("-inf")])
-def test_a_score_that_is_none_is_nobody(score: float) -> None:
+def test_a_score_that_is_not_finite_has_no_track(score: float) -> None:
     """It does not go on with somebody either."""
     tracker = Tracker()
     assert tracker.update(0.0, [face_at(100, score=score)], LOST_S) == [None]

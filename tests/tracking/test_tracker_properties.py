@@ -1,4 +1,4 @@
-"""Whatever faces come, in whatever order, people keep their numbers; what is no face is nobody."""
+"""For any faces in any order, people keep their track ids, and invalid faces get none."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -51,7 +51,7 @@ ANY_FACES = st.builds(
     strangers=st.lists(st.lists(no_faces(), max_size=3), min_size=8, max_size=8),
     data=st.data(),
 )
-def test_what_is_no_face_is_nobody_and_changes_nothing(
+def test_an_invalid_face_has_no_track_and_changes_nothing(
     steps_s: list[float], spots: list[tuple[float, float]], strangers: list[list[Face]], data: st.DataObject
 ) -> None:
     """Nor does the order in which faces come."""
@@ -72,7 +72,7 @@ def test_what_is_no_face_is_nobody_and_changes_nothing(
 
 @given(frames=st.lists(st.tuples(st.floats(0.001, 5), st.lists(ANY_FACES, max_size=5), st.booleans()), max_size=6))
 def test_numbers_are_given_once(frames: list[tuple[float, list[Face], bool]]) -> None:
-    """However faces jump about, nobody shares a number, and after a new beginning nobody has one of before."""
+    """However faces move, no two share a track id, and after `forget` no earlier id is used."""
     tracker, now_s, most, begun = Tracker(), 0.0, 0, 0
     for step_s, faces, forgets in frames:
         if forgets:

@@ -103,7 +103,7 @@ def test_unreadable_crops_are_listed_and_left_out(tmp_path: Path) -> None:
     crops = read_crops(folder, recipe())
     assert crops.labels.tolist() == [0, 1]
     assert len(crops.unreadable) == 2
-    assert "0.png: not a picture" in crops.unreadable[0]
+    assert "0.png: not an image" in crops.unreadable[0]
     assert f"1.png: {STORED}x{STORED - 2}, expected {STORED} px squares" in crops.unreadable[1]
 
 

@@ -1,4 +1,4 @@
-"""Where faces are covered, no pixel of one is in anything that is shown, whatever becomes of the source and the models."""
+"""With `privacy.blur: all`, no frame, tile or crop shows a pixel of a face, whatever happens to sources and models."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -31,13 +31,13 @@ from tests.sources.test_reconnecting import taken
 from tests.stream.test_engine import ListSink
 
 SKIN: Final = (40, 90, 250)
-"""The colour of faces, which nothing else has."""
+"""The colour of faces. Nothing else in the frames has it."""
 FACE_PX: Final = 40
 Places = Sequence[tuple[int, int]]
 
 
 def scene(places: Places, size: tuple[int, int] = (320, 240), seed: int = 1) -> BgrImage:
-    """A picture with a face at each place (left, top)."""
+    """Return a frame with a face at each place (left, top)."""
     rough = np.random.default_rng(seed).integers(0, 120, (30, 40, 3), np.uint8)
     bgr = np.asarray(cv2.resize(rough, size, interpolation=cv2.INTER_CUBIC), np.uint8)
     for x, y in places:
@@ -46,12 +46,12 @@ def scene(places: Places, size: tuple[int, int] = (320, 240), seed: int = 1) -> 
 
 
 def skin(bgr: BgrImage) -> int:
-    """Return how many pixels of faces are in a picture."""
+    """Return the number of pixels of faces in an image."""
     return int((np.abs(bgr.astype(int) - SKIN).max(2) < 30).sum())
 
 
 class FindsSkin:
-    """A detector that sees the faces of `scene`, and nothing where there is none."""
+    """A detector that finds the faces of `scene` and nothing else."""
 
     keypoint_names = FACE_KEYPOINTS
 
@@ -73,7 +73,7 @@ class FindsSkin:
         return [_detection(np.nan if self._broken(self.calls) else x1, y1, x2, y2) for x1, y1, x2, y2 in boxes]
 
     def admit(self, min_score: float, max_faces: int) -> None:
-        """Everything is found anyway."""
+        """Do nothing: all faces are found anyway."""
 
 
 def _detection(x1: float, y1: float, x2: float, y2: float) -> Detection:
@@ -85,16 +85,16 @@ def _detection(x1: float, y1: float, x2: float, y2: float) -> Detection:
 
 @dataclass
 class Shot:
-    """What a source shows from some frame on."""
+    """One image that a source shows for a number of frames."""
 
     bgr: BgrImage
     frames: int
     before_s: float = 0.0
-    """Seconds without a frame before it."""
+    """Seconds without a frame before this shot."""
 
 
 class Film:
-    """Shows one shot after the other; one connection of a camera, or a file."""
+    """A source that shows shots in sequence: a file, or one connection of a camera."""
 
     def __init__(self, shots: Sequence[Shot], live: bool, clock: Clock | None = None) -> None:
         height, width = shots[0].bgr.shape[:2]
@@ -113,11 +113,11 @@ class Film:
             raise StreamLost("door: lost")
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
 
 class Shows(ListSink):
-    """Remembers what everybody is shown, as it is shown: the annotated picture, a tile of the window, the crops of events."""
+    """Keeps what is shown: the annotated frame, a tile of the window, the crops of events."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ def stages(detector: FindsSkin, config: Config) -> FrameAnalyzer:
 
 
 def shown(shots: Sequence[Shot], *, analyzer: FrameAnalyzer | None = None, batch_size: int = 4, **sections: Any) -> Shows:
-    """Run a file through all stages of a run; return what was shown of it."""
+    """Run a file through all stages; return what was shown."""
     config = settings(**sections)
     sink = Shows(config)
     engine = Engine(analyzer or stages(FindsSkin(), config), Overlay(config).paint, config.stream, batch_size)
@@ -160,14 +160,14 @@ def shown(shots: Sequence[Shot], *, analyzer: FrameAnalyzer | None = None, batch
 LEFT, RIGHT, BELOW = (40, 60), (220, 60), (120, 160)
 
 
-def test_the_faces_of_these_images_are_seen_where_none_is_covered() -> None:
+def test_faces_are_visible_without_anonymisation() -> None:
     sink = shown([Shot(scene([LEFT, RIGHT]), 4)], privacy={"blur": "none"})
     assert min(sink.skin) > FACE_PX * FACE_PX
 
 
 @pytest.mark.parametrize("every", [1, 3, 10])
 @pytest.mark.parametrize("stride", [1, 2, 5])
-def test_somebody_who_comes_into_the_image_between_two_looks_is_not_seen(every: int, stride: int) -> None:
+def test_a_face_that_appears_between_two_detections_is_not_shown(every: int, stride: int) -> None:
     shots = [Shot(scene([]), 1), Shot(scene([LEFT]), 3), Shot(scene([LEFT, RIGHT]), 3), Shot(scene([BELOW], seed=2), 9)]
     sink = shown(shots, detector={"every": every}, stream={"stride": stride})
     assert sink.indices("door") == list(range(16))
@@ -176,8 +176,8 @@ def test_somebody_who_comes_into_the_image_between_two_looks_is_not_seen(every: 
 
 @pytest.mark.parametrize("every", [1, 3, 10])
 @pytest.mark.parametrize("size", [(320, 240), (640, 480), (240, 320)])
-def test_a_camera_that_comes_back_with_another_image_shows_nobody(every: int, size: tuple[int, int]) -> None:
-    """`Engine` drops what comes too fast of a camera: the analyzer is asked frame by frame."""
+def test_a_camera_that_reconnects_with_another_image_shows_no_face(every: int, size: tuple[int, int]) -> None:
+    """The analyzer is called frame by frame, because `Engine` would drop frames of a camera that come too fast."""
     config = settings(detector={"every": every})
     analyzer, overlay = stages(FindsSkin(), config), Overlay(config)
     films = [Film([Shot(scene([LEFT]), 5)], live=True), Film([Shot(scene([RIGHT], size, seed=2), 12)], live=True)]
@@ -187,8 +187,8 @@ def test_a_camera_that_comes_back_with_another_image_shows_nobody(every: int, si
     assert [skin(overlay.paint(frame, analyzer.analyze([frame])[0])) for frame in frames] == [0] * 17
 
 
-def test_a_followed_image_is_not_shown_whoever_follows() -> None:
-    """The picture is covered where it is drawn: it does not count on how the stages before were put together."""
+def test_a_frame_without_detection_is_not_shown_whatever_propagates_faces() -> None:
+    """The overlay anonymises by itself, without relying on the settings of earlier stages."""
     bare = settings(privacy={"blur": "none"}, detector={"every": 3})
     sink = shown([Shot(scene([LEFT]), 2), Shot(scene([LEFT, RIGHT]), 7)], analyzer=stages(FindsSkin(), bare))
     assert [output.result.unseen for output in sink.outputs] == [False, True, True] * 3
@@ -196,21 +196,21 @@ def test_a_followed_image_is_not_shown_whoever_follows() -> None:
 
 
 @pytest.mark.parametrize("most", [1, 2, 3])
-def test_where_memory_does_not_suffice_nobody_is_seen(most: int) -> None:
+def test_no_face_is_shown_if_memory_is_too_small_for_the_batch(most: int) -> None:
     detector = FindsSkin(most)
     sink = shown([Shot(scene([LEFT]), 5), Shot(scene([RIGHT]), 9)], batch_size=8, analyzer=stages(detector, settings()))
     assert sink.skin == [0] * 14
-    assert detector.calls == 14  # nobody is looked at twice, who would then be counted twice
+    assert detector.calls == 14  # no frame is analysed twice: its people would be counted twice
 
 
-def test_what_the_detector_does_not_look_at_is_not_shown() -> None:
+def test_pixels_outside_of_the_detector_region_are_not_shown() -> None:
     shots = [Shot(scene([LEFT, RIGHT]), 4), Shot(scene([(140, 60)]), 4)]
     sink = shown(shots, detector={"region": [0.0, 0.0, 0.5, 1.0]})
     assert sink.skin == [0] * 8
     assert len(np.unique(sink.outputs[0].annotated_bgr[:, :120].reshape(-1, 3), axis=0)) > 1000  # the rest is
 
 
-def test_a_place_that_is_no_number_hides_the_whole_image() -> None:
+def test_a_box_that_is_not_finite_hides_the_complete_frame() -> None:
     analyzer = stages(FindsSkin(broken=lambda call: call in (1, 4, 5)), settings())
     sink = shown([Shot(scene([LEFT]), 3), Shot(scene([RIGHT]), 4)], analyzer=analyzer)
     assert sink.skin == [0] * 7
@@ -218,14 +218,14 @@ def test_a_place_that_is_no_number_hides_the_whole_image() -> None:
 
 
 @pytest.mark.parametrize("probabilities", [(float("nan"),) * 3, (float("nan"),) * 4, (float("inf"), 0.0, 0.0, 0.0)])
-def test_a_face_of_which_the_classifier_says_no_number_is_covered(probabilities: tuple[float, ...]) -> None:
+def test_a_face_with_a_probability_that_is_not_finite_is_anonymised(probabilities: tuple[float, ...]) -> None:
     config = settings(privacy={"blur": "unmasked"})
     judge = Analyzer(FindsSkin(), GivenClassifier(probabilities), config)
     sink = shown([Shot(scene([LEFT]), 5)], analyzer=PeopleAnalyzer(judge, config), privacy={"blur": "unmasked"})
     assert sink.skin == [0] * 5
 
 
-def test_faces_that_are_covered_from_now_on_are_not_in_the_image_that_stands_in() -> None:
+def test_a_change_to_anonymisation_discards_the_frame_that_was_drawn_before() -> None:
     bare, covered = (settings(privacy={"blur": blur}) for blur in ("masked", "all"))
     sources = SourceSettings(bare)
     overlay = Overlay(sources)

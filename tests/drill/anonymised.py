@@ -1,4 +1,4 @@
-"""Faces that are covered stay so when a camera comes back with another picture."""
+"""Faces stay anonymised when a camera reconnects with another frame size."""
 
 import time
 from pathlib import Path
@@ -18,12 +18,12 @@ _MODEL: Final = ("--set", "detector.short_side=192")
 _FILL: Final = 112
 _FRAMES: Final = 6
 _RETURNS: Final = 3
-_MOST_UNCOVERED: Final = 0.5
-"""Of the grey that a picture has where all its faces are covered."""
+_MIN_FILLED: Final = 0.5
+"""Of the usual grey area of a frame with anonymised faces; a frame with less shows a face."""
 
 
-def covered(table: Table, folder: Path, clip: Path) -> None:
-    """Let a camera come back in another size, and again in the first one; look at every frame that was recorded."""
+def anonymised(table: Table, folder: Path, clip: Path) -> None:
+    """Reconnect a camera with another frame size, and with the first one again; check every recorded frame."""
     promised = "no frame of its recordings shows a face"
     with table.case("another resolution on reconnect, under privacy.blur=all", promised) as row:
         (other_port,) = free_udp_ports(1)
@@ -39,19 +39,19 @@ def covered(table: Table, folder: Path, clip: Path) -> None:
             run.wait_for_frames(_FRAMES)
             for _ in range(_RETURNS):
                 other_port, camera.feed_port = camera.feed_port, other_port
-                _come_back(run, camera)
+                _reconnect(run, camera)
             run.leave()
         filled = {path.name: [grey(each) for each in images(path)] for path in sorted(output.iterdir())}
         usual = float(np.median([share for shares in filled.values() for share in shares]))
         plain = max(grey(each) for each in images(clip))
-        expect(plain < _MOST_UNCOVERED * usual, f"the clip itself is grey: {plain:.1%}, covered {usual:.1%}")
-        bare = {name: [n for n, share in enumerate(shares) if share < _MOST_UNCOVERED * usual] for name, shares in filled.items()}
-        expect(not any(bare.values()), f"faces are seen in frames {bare}")
+        expect(plain < _MIN_FILLED * usual, f"the clip itself is grey: {plain:.1%}, anonymised {usual:.1%}")
+        bare = {name: [n for n, share in enumerate(shares) if share < _MIN_FILLED * usual] for name, shares in filled.items()}
+        expect(not any(bare.values()), f"faces are visible in frames {bare}")
         expect(len(filled) > _RETURNS, f"only {len(filled)} recordings")
-        row.saw(f"{sum(map(len, filled.values()))} frames in {len(filled)} recordings, all covered")
+        row.saw(f"{sum(map(len, filled.values()))} frames in {len(filled)} recordings, all anonymised")
 
 
-def _come_back(run: Child, camera: RtspCamera) -> None:
+def _reconnect(run: Child, camera: RtspCamera) -> None:
     known = len(run.changes())
     camera.off()
     time.sleep(1)
@@ -67,5 +67,5 @@ def images(path: Path) -> list[BgrImage]:
 
 
 def grey(bgr: BgrImage) -> float:
-    """Return the share of a picture that has the grey of covered faces."""
+    """Return the fraction of an image with the grey of anonymised faces."""
     return float((np.abs(bgr.astype(int) - _FILL).max(2) < 5).mean())

@@ -1,4 +1,4 @@
-"""Peers on this machine that claim and send what no camera would, for tests of what that may cost."""
+"""Servers on this machine that send and claim impossible things, for tests of limits."""
 
 import re
 import select
@@ -11,31 +11,31 @@ from time import monotonic
 
 from tests.slowness import LONGEST_S
 
-Lie = Callable[["Caller"], None]
-"""Answers one request; returns to be asked again on the same connection, raises `ConnectionError` to close it."""
+FaultyAnswer = Callable[["Client"], None]
+"""Answers one request. It returns to get the next request of the connection, or raises `ConnectionError` to close it."""
 _FLOOD = b"a" * 65536
 
 
-class Caller:
-    """A client that asks."""
+class Client:
+    """A connected client."""
 
     def __init__(self, connection: socket, number: int, port: int, stopped: threading.Event) -> None:
         self._connection = connection
         self._stopped = stopped
         self.number = number
-        """Of the connection, counted from 0."""
+        """Number of the connection, from 0."""
         self.port = port
-        """Of the server."""
+        """Port of the server."""
         self.method = self.path = self.head = ""
 
-    def asks(self) -> bool:
-        """Wait for a request; return whether there is one."""
+    def sends_request(self) -> bool:
+        """Wait for a request; return whether one has arrived."""
         received = b""
         while b"\r\n\r\n" not in received:
-            piece = self._connection.recv(4096)
-            if not piece:
+            chunk = self._connection.recv(4096)
+            if not chunk:
                 return False
-            received += piece
+            received += chunk
         self.head = received.decode(errors="replace")
         self.method, self.path, *_ = self.head.split(" ", 2)
         return True
@@ -43,24 +43,24 @@ class Caller:
     def send(self, text: str | bytes) -> None:
         self._connection.sendall(text.encode() if isinstance(text, str) else text)
 
-    def flood(self, piece: bytes = _FLOOD) -> None:
-        """Send without end."""
+    def flood(self, chunk: bytes = _FLOOD) -> None:
+        """Send data without limit."""
         while not self._stopped.is_set():
-            self._connection.sendall(piece)
+            self._connection.sendall(chunk)
 
-    def trickle(self, piece: bytes) -> None:
-        """Send a little ten times a second, without end."""
+    def trickle(self, chunk: bytes) -> None:
+        """Send a little data ten times a second without limit."""
         while not self._stopped.wait(0.1):
-            self._connection.sendall(piece)
+            self._connection.sendall(chunk)
 
     def stays(self, for_s: float) -> bool:
-        """Wait so long, and throw away what the client says; return False where it leaves, or the server ends."""
+        """Wait and discard what the client sends; return False if it disconnects, or the server ends."""
         until_s = monotonic() + for_s
         while not self._stopped.is_set():
-            said, _, _ = select.select([self._connection], [], [], min(0.1, max(0.0, until_s - monotonic())))
-            if said:
-                words = self._connection.recv(65536)
-                if not words or b"TEARDOWN" in words:
+            ready, _, _ = select.select([self._connection], [], [], min(0.1, max(0.0, until_s - monotonic())))
+            if ready:
+                data = self._connection.recv(65536)
+                if not data or b"TEARDOWN" in data:
                     return False
             elif monotonic() >= until_s:
                 return True
@@ -81,21 +81,21 @@ class Caller:
         raise ConnectionResetError
 
 
-class Liar:
-    """A running server that lies; it counts its connections."""
+class FaultyServer:
+    """A running server with faulty answers; it counts its connections."""
 
-    def __init__(self, lie: Lie) -> None:
+    def __init__(self, answer: FaultyAnswer) -> None:
         self.connections = 0
         self.requests: list[str] = []
-        """Method and path of each."""
-        self._lie = lie
+        """Method and path of each request."""
+        self._answer_client = answer
         self._stopped = threading.Event()
         self._listening = create_server(("127.0.0.1", 0))
         self.port = self._listening.getsockname()[1]
         self._open: list[socket] = []
         self._thread = threading.Thread(target=self._serve)
 
-    def __enter__(self) -> "Liar":
+    def __enter__(self) -> "FaultyServer":
         self._thread.start()
         return self
 
@@ -107,7 +107,7 @@ class Liar:
         self._listening.close()
 
     def _serve(self) -> None:
-        callers: list[threading.Thread] = []
+        clients: list[threading.Thread] = []
         for number in count():
             connection, _ = self._listening.accept()
             if self._stopped.is_set():
@@ -115,24 +115,24 @@ class Liar:
                 break
             self.connections += 1
             self._open.append(connection)
-            callers.append(threading.Thread(target=self._answer, args=(connection, number)))
-            callers[-1].start()
+            clients.append(threading.Thread(target=self._answer, args=(connection, number)))
+            clients[-1].start()
         for connection in self._open:
             with suppress(OSError):
                 connection.shutdown(2)
-        for caller in callers:
-            caller.join(LONGEST_S)
+        for client in clients:
+            client.join(LONGEST_S)
 
     def _answer(self, connection: socket, number: int) -> None:
-        caller = Caller(connection, number, self.port, self._stopped)
+        client = Client(connection, number, self.port, self._stopped)
         with suppress(OSError), connection:
-            while caller.asks():
-                self.requests.append(f"{caller.method} {caller.path}")
-                self._lie(caller)
+            while client.sends_request():
+                self.requests.append(f"{client.method} {client.path}")
+                self._answer_client(client)
 
 
 @contextmanager
-def lying(lie: Lie, scheme: str = "http", path: str = "/live") -> Iterator[str]:
-    """Tell a lie to all who ask; yields the URL."""
-    with Liar(lie) as liar:
-        yield f"{scheme}://127.0.0.1:{liar.port}{path}"
+def faulty_server(answer: FaultyAnswer, scheme: str = "http", path: str = "/live") -> Iterator[str]:
+    """Give a faulty answer to all clients; yields the URL."""
+    with FaultyServer(answer) as server:
+        yield f"{scheme}://127.0.0.1:{server.port}{path}"
