@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal
@@ -138,6 +139,11 @@ def _ours(where: str, content: Mapping[str, Any], names: _Names) -> PredictionFi
     by_image, strangers = _collect(records, names)
     _require_some(where, by_image, strangers, names)
     box: BoxKind | None = content["box"] if content.get("box") in ("face", "head") else None
+    system: SystemInfo | None = None
+    with suppress(KeyError, TypeError, ValueError):  # the file does not name its system completely
+        keys = {**_as_dict(content.get("system"))}
+        name, description, device, weights = (keys.pop(key) for key in ("name", "description", "device", "weights"))
+        system = SystemInfo(name=name, description=description, weights=dict(weights), device=device, other=keys)
     return PredictionFile(
         by_image=by_image,
         kind="maskstream",
@@ -145,17 +151,8 @@ def _ours(where: str, content: Mapping[str, Any], names: _Names) -> PredictionFi
         min_score=min_score,
         score_floor=floor,
         strangers=strangers,
-        system=_system_info(_as_dict(content.get("system"))),
+        system=system,
     )
-
-
-def _system_info(system: Mapping[str, Any]) -> SystemInfo | None:
-    """Return the `system` of a predictions file; None unless it is complete."""
-    try:
-        name, description, device = system["name"], system["description"], system["device"]
-        return SystemInfo(name=name, description=description, weights=dict(system["weights"]), device=device)
-    except (KeyError, TypeError, ValueError):
-        return None
 
 
 def _jsonl(where: str, text: str, names: _Names) -> PredictionFile:
