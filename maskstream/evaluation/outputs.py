@@ -70,7 +70,9 @@ def write_results(folder: Path, metrics: Metrics, scored: Scored, annotations: A
     def read(name: str) -> BgrImage:
         return read_image(str(paths[name]))
 
-    replace_file(folder / COUNTS_FILE, _npz(scored))
+    counts = io.BytesIO()  # names (P,), one_to_one (P, 19, 5, 5) and paper (P, 19, 2, 2)
+    np.savez_compressed(counts, names=np.array(scored.names, np.str_), one_to_one=scored.one_to_one, paper=scored.paper)
+    replace_file(folder / COUNTS_FILE, counts.getvalue())
     replace_file(folder / "mistakes.csv", mistakes_csv(scored.mistakes, bom=csv_bom).encode(errors="surrogateescape"))
     replace_file(folder / "eval_history.json", to_bytes(history(metrics)))
     plots = write_plots(metrics, folder)
@@ -91,13 +93,6 @@ def write_predictions(folder: Path, header: Mapping[str, Any], records: Sequence
 def to_bytes(content: Mapping[str, Any]) -> bytes:
     """Return the bytes of a JSON file."""
     return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
-
-
-def _npz(scored: Scored) -> bytes:
-    """Return names (P,), `one_to_one` (P, 19, 5, 5) and `paper` (P, 19, 2, 2) as a compressed NumPy archive."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, names=np.array(scored.names, np.str_), one_to_one=scored.one_to_one, paper=scored.paper)
-    return buffer.getvalue()
 
 
 def read_run(folder: Path) -> Run:
