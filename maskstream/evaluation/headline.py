@@ -194,6 +194,20 @@ def _measured(metrics: Metrics) -> str:
 
 def _warnings(metrics: Metrics) -> Iterator[str]:
     reference = metrics.reference
+    yield from _few_faces_warnings(reference)
+    yield from _paper_warning(metrics)
+    unknown = sum(reference.confusion["unknown"].values())
+    if reference.known_class and unknown:
+        verb = "is" if unknown == 1 else "are"
+        yield f"{of(unknown, 'more face')} {verb} labelled without a class and not in the numbers above."
+    if problems := sum(metrics.data.problems.values()):
+        yield f"{of(problems, 'problem')} in the labels or images; see Data below."
+    parts, scale = _parts(reference)
+    if reference.labelled and not _interval(parts, scale, reference):
+        yield "No interval was computed, so the influence of chance is not known."
+
+
+def _few_faces_warnings(reference: FaceMetrics) -> Iterator[str]:
     faces = {name: sum(row.values()) for name, row in reference.confusion.items()}
     if 0 < reference.labelled < _FEW_FACES:
         verb = "is" if reference.labelled == 1 else "are"
@@ -202,14 +216,6 @@ def _warnings(metrics: Metrics) -> Iterator[str]:
         yield "No face with a mask is labelled: the accuracy on such faces was not measured."
     if reference.known_class and not faces["no_mask"] + faces["incorrect"]:
         yield "No face without a mask is labelled: the accuracy on such faces was not measured."
-    yield from _paper_warning(metrics)
-    if reference.known_class and faces["unknown"]:
-        verb = "is" if faces["unknown"] == 1 else "are"
-        yield f"{of(faces['unknown'], 'more face')} {verb} labelled without a class and not in the numbers above."
-    if problems := sum(metrics.data.problems.values()):
-        yield f"{of(problems, 'problem')} in the labels or images; see Data below."
-    if reference.labelled and not _interval(*_parts(reference), reference):
-        yield "No interval was computed, so the influence of chance is not known."
 
 
 def _paper_warning(metrics: Metrics) -> Iterator[str]:
