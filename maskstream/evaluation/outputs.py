@@ -24,7 +24,6 @@ from maskstream.evaluation.predictions import to_json
 from maskstream.evaluation.scoring import Scored
 from maskstream.io.files import one_line, replace_file
 from maskstream.io.images import read_image
-from maskstream.types import BgrImage
 
 METRICS_FILE: Final = "metrics.json"
 PREDICTIONS_FILE: Final = "predictions.json"
@@ -66,17 +65,13 @@ def write_results(folder: Path, metrics: Metrics, scored: Scored, annotations: A
         SinkError: A file cannot be written.
     """
     paths = {image.name: image.path for image in annotations.images}
-
-    def read(name: str) -> BgrImage:
-        return read_image(str(paths[name]))
-
     counts = io.BytesIO()  # names (P,), one_to_one (P, 19, 5, 5) and paper (P, 19, 2, 2)
     np.savez_compressed(counts, names=np.array(scored.names, np.str_), one_to_one=scored.one_to_one, paper=scored.paper)
     replace_file(folder / COUNTS_FILE, counts.getvalue())
     replace_file(folder / "mistakes.csv", mistakes_csv(scored.mistakes, bom=csv_bom).encode(errors="surrogateescape"))
     replace_file(folder / "eval_history.json", to_bytes(history(metrics)))
     plots = write_plots(metrics, folder)
-    sheets = write_sheets(scored.mistakes, read, folder)
+    sheets = write_sheets(scored.mistakes, lambda name: read_image(str(paths[name])), folder)
     write_report(metrics, scored.mistakes, sheets, plots, folder / "report.html")
     replace_file(folder / METRICS_FILE, to_bytes(metrics.to_json()))
 
