@@ -60,8 +60,13 @@ def headline(metrics: Metrics) -> Headline:
     """Describe metrics in words."""
     reference = metrics.reference
     parts, scale = _parts(reference)
+    if parts:
+        number = round(parts[0].share)
+        sentence = f"Of {of(scale, 'face')}, {number:,} {'was' if number == 1 else 'were'} {parts[0].text}."
+    else:
+        sentence = f"No face is labelled in {of(reference.pictures, 'image')}, so nothing was measured."
     return Headline(
-        sentence=_sentence(parts, scale, reference),
+        sentence=sentence,
         interval=_interval(parts, scale, reference),
         scale=scale,
         parts=parts,
@@ -88,7 +93,11 @@ def of(number: int, singular: str) -> str:
 
 def _parts(reference: FaceMetrics) -> tuple[tuple[Part, ...], int]:
     """Return the outcomes of the faces of known class, and the scale of the shares; of all faces if no class is known."""
-    outcomes = _outcomes_of_known(reference) if reference.known_class else _outcomes_of_all(reference)
+    if reference.known_class:
+        outcomes = _outcomes_of_known(reference)
+    else:
+        missed = reference.confusion["unknown"]["missed"]
+        outcomes = [("right", "found", reference.labelled - missed), ("missed", "missed", missed)]
     faces = [count for _, _, count in outcomes]
     if not sum(faces):
         return (), 0
@@ -109,11 +118,6 @@ def _outcomes_of_known(reference: FaceMetrics) -> list[tuple[str, str, int]]:
     ]
 
 
-def _outcomes_of_all(reference: FaceMetrics) -> list[tuple[str, str, int]]:
-    missed = reference.confusion["unknown"]["missed"]
-    return [("right", "found", reference.labelled - missed), ("missed", "missed", missed)]
-
-
 def _scale(right: int, total: int) -> int:
     """Return the smallest scale on which the errors are not rounded to zero."""
     if total < _LARGEST_SCALES[0]:
@@ -122,13 +126,6 @@ def _scale(right: int, total: int) -> int:
         if right == total or round(right * scale / total) < scale:
             return scale
     return _LARGEST_SCALES[-1]
-
-
-def _sentence(parts: Sequence[Part], scale: int, reference: FaceMetrics) -> str:
-    if not parts:
-        return f"No face is labelled in {of(reference.pictures, 'image')}, so nothing was measured."
-    number = round(parts[0].share)
-    return f"Of {of(scale, 'face')}, {number:,} {'was' if number == 1 else 'were'} {parts[0].text}."
 
 
 def _interval(parts: Sequence[Part], scale: int, reference: FaceMetrics) -> str:
@@ -197,6 +194,20 @@ def _measured(metrics: Metrics) -> str:
 
 def _warnings(metrics: Metrics) -> Iterator[str]:
     reference = metrics.reference
+    yield from _few_faces_warnings(reference)
+    yield from _paper_warning(metrics)
+    unknown = sum(reference.confusion["unknown"].values())
+    if reference.known_class and unknown:
+        verb = "is" if unknown == 1 else "are"
+        yield f"{of(unknown, 'more face')} {verb} labelled without a class and not in the numbers above."
+    if problems := sum(metrics.data.problems.values()):
+        yield f"{of(problems, 'problem')} in the labels or images; see Data below."
+    parts, scale = _parts(reference)
+    if reference.labelled and not _interval(parts, scale, reference):
+        yield "No interval was computed, so the influence of chance is not known."
+
+
+def _few_faces_warnings(reference: FaceMetrics) -> Iterator[str]:
     faces = {name: sum(row.values()) for name, row in reference.confusion.items()}
     if 0 < reference.labelled < _FEW_FACES:
         verb = "is" if reference.labelled == 1 else "are"
@@ -205,14 +216,6 @@ def _warnings(metrics: Metrics) -> Iterator[str]:
         yield "No face with a mask is labelled: the accuracy on such faces was not measured."
     if reference.known_class and not faces["no_mask"] + faces["incorrect"]:
         yield "No face without a mask is labelled: the accuracy on such faces was not measured."
-    yield from _paper_warning(metrics)
-    if reference.known_class and faces["unknown"]:
-        verb = "is" if faces["unknown"] == 1 else "are"
-        yield f"{of(faces['unknown'], 'more face')} {verb} labelled without a class and not in the numbers above."
-    if problems := sum(metrics.data.problems.values()):
-        yield f"{of(problems, 'problem')} in the labels or images; see Data below."
-    if reference.labelled and not _interval(*_parts(reference), reference):
-        yield "No interval was computed, so the influence of chance is not known."
 
 
 def _paper_warning(metrics: Metrics) -> Iterator[str]:

@@ -82,7 +82,7 @@ class ClassifierTask:
         require_both_answers(val, recipe)
         for name, members, share in zip(recipe.classes, self._by_class, self._shares, strict=True):
             if share > 0 and not len(members):
-                raise ConfigError(f"no crops of the class {name}; remove it from `classes` and `folders`")
+                raise ConfigError(f"no crops of the class {name}; add some, or train without them: --set class_shares.{name}=0")
 
     def load(self, state_dict: StateDict, origin: str) -> None:
         """Start from the tensors of a checkpoint. Raises `WeightsError` where names or shapes differ."""
@@ -111,7 +111,7 @@ class ClassifierTask:
         rng = np.random.default_rng((self.recipe.seed, 2, number))
         label = int(rng.choice(len(self._shares), p=self._shares))
         stored = self._train.pixels_bgr[rng.choice(self._by_class[label])]
-        return augment_crop(stored, self.recipe.classes[label], self.recipe, rng), label
+        return augment_crop(stored, self.recipe, rng), label
 
     def collate(self, samples: Sequence[tuple[BgrImage, int]]) -> Batch:
         """Return crops (N, 3, S, S) RGB in [0, 1] and classes (N,)."""
