@@ -139,6 +139,9 @@ def metrics_schema() -> dict[str, Any]:
             if text is not None:
                 field["description"] = text
     _flatten_average_precision(schema["$defs"]["AveragePrecision"])
+    system = schema["$defs"]["SystemInfo"]
+    del system["properties"]["other"]  # `SystemInfo.to_json` writes these keys beside the others
+    system["additionalProperties"] = True
     return schema
 
 

@@ -180,15 +180,14 @@ def _decoded(batches: Sequence[Sequence[LabelledImage]]) -> Iterator[list[_Decod
 
 
 def _read_batch(batch: Sequence[LabelledImage]) -> list[_Decoded]:
-    return [_read_or_reason(image) for image in batch]
-
-
-def _read_or_reason(image: LabelledImage) -> _Decoded:
-    stamp = stamp_of(image)
-    try:
-        return image, read_image(str(image.path)), stamp
-    except SourceError as error:
-        return image, error, stamp
+    decoded: list[_Decoded] = []
+    for image in batch:
+        stamp = stamp_of(image)
+        try:
+            decoded.append((image, read_image(str(image.path)), stamp))
+        except SourceError as error:
+            decoded.append((image, error, stamp))
+    return decoded
 
 
 def stamp_of(image: LabelledImage) -> Stamp | None:

@@ -66,18 +66,16 @@ def _labels(overlaps: Sequence[Overlaps], classes: Sequence[str]) -> COCO:
 def _annotations(overlaps: Sequence[Overlaps], classes: int) -> Iterator[dict[str, Any]]:
     for image_id, each in enumerate(overlaps):
         ignored = [face.box_xyxy for face in each.image.faces if face.ignore]
-        for box, label in zip(each.label_boxes, each.labels.tolist(), strict=True):
+        counting: list[tuple[int, FloatArray, int]] = []
+        for box_xyxy, label in zip(each.label_boxes, each.labels.tolist(), strict=True):
             if label == UNKNOWN:
-                ignored.append(box)
+                ignored.append(box_xyxy)
             else:
-                yield _annotation(image_id, label, box, crowd=False)
-        for box in ignored:
-            yield from (_annotation(image_id, category, box, crowd=True) for category in range(classes))
-
-
-def _annotation(image_id: int, category: int, box_xyxy: FloatArray, *, crowd: bool) -> dict[str, Any]:
-    box = _xywh(box_xyxy)
-    return {"image_id": image_id, "category_id": category, "bbox": box, "area": box[2] * box[3], "iscrowd": int(crowd)}
+                counting.append((label, box_xyxy, 0))
+        crowds = [(category, box_xyxy, 1) for box_xyxy in ignored for category in range(classes)]
+        for category, box_xyxy, crowd in counting + crowds:
+            box = _xywh(box_xyxy)
+            yield {"image_id": image_id, "category_id": category, "bbox": box, "area": box[2] * box[3], "iscrowd": crowd}
 
 
 def _results(labels: COCO, overlaps: Sequence[Overlaps], classes: Sequence[str]) -> COCO:

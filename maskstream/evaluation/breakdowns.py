@@ -1,7 +1,7 @@
 """Compute the metrics by size, class, group and score."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -47,14 +47,13 @@ def by_size(reference: Reference, draws: Floats) -> dict[str, FaceMetrics]:
     found: dict[str, FaceMetrics] = {}
     for low, high in pairwise(SIZE_EDGES_PX):
         tables = [tabulate(each, (each.size_px >= low) & (each.size_px < high)) for each in reference.outcomes]
-        found[_size_name(low, high)] = one_to_one_metrics(np.array(tables), draws)
+        name = f"{low:.0f}-{high:.0f}"
+        if low == 0:
+            name = f"<{high:.0f}"
+        elif np.isinf(high):
+            name = f">{low:.0f}"
+        found[name] = one_to_one_metrics(np.array(tables), draws)
     return found
-
-
-def _size_name(low: float, high: float) -> str:
-    if low == 0:
-        return f"<{high:.0f}"
-    return f"{low:.0f}-{high:.0f}" if np.isfinite(high) else f">{low:.0f}"
 
 
 def by_class(tables: IntArray, draws: Floats) -> dict[str, ClassMetrics]:
@@ -98,9 +97,13 @@ def group_of(name: str, group_by: re.Pattern[str]) -> str:
 
 def by_score(reference: Reference) -> tuple[ScoreBin, ...]:
     """Return how many predictions of each score match a label, and how many of these have the right label."""
+    # of each prediction that counts: its score, whether it matches a label, and whether its own label is right
     rows: list[tuple[float, bool, bool]] = []
     for overlaps, matches in zip(reference.overlaps, reference.matches, strict=True):
-        rows += _scored(overlaps, matches)
+        for score, answer, taken, excused in zip(overlaps.scores, overlaps.answers, matches.taken, matches.excused, strict=True):
+            if not excused:
+                is_right = taken != NONE and answer == overlaps.labels[taken] and answer != UNKNOWN
+                rows.append((float(score), bool(taken != NONE), bool(is_right)))
     table = np.array(rows, np.float64).reshape(-1, 3)
     bins = (table[:, 0] * _SCORE_BINS).astype(int).clip(0, _SCORE_BINS - 1)
     found = []
@@ -110,14 +113,6 @@ def by_score(reference: Reference) -> tuple[ScoreBin, ...]:
         low, high = index / _SCORE_BINS, (index + 1) / _SCORE_BINS
         found.append(ScoreBin(low=low, high=high, predictions=len(inside), labelled=matched, right=right))
     return tuple(found)
-
-
-def _scored(overlaps: Overlaps, matches: Matches) -> Iterator[tuple[float, bool, bool]]:
-    """Yield for each prediction that counts: its score, whether it matches a label, and whether its own label is right."""
-    for score, answer, taken, excused in zip(overlaps.scores, overlaps.answers, matches.taken, matches.excused, strict=True):
-        if not excused:
-            is_right = taken != NONE and answer == overlaps.labels[taken] and answer != UNKNOWN
-            yield float(score), bool(taken != NONE), bool(is_right)
 
 
 def operating_points(reference: Reference, score_floor: float) -> tuple[OperatingPoint, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from maskstream.errors import ConfigError
 from maskstream.evaluation.metrics import (
@@ -88,14 +88,13 @@ def _compared(run: Run, first: Run, name: str, ious: Sequence[float], draws: Flo
         drawn = one_to_one_ratios(resample(draws, tables), images)
         first_drawn = one_to_one_ratios(resample(draws, first_tables), images)
         metrics[iou_key(iou)] = as_numbers({key: own[key] for key in COMPARED_METRICS})
-        differences[iou_key(iou)] = {
-            key: _difference(own[key] - base[key], interval(drawn[key] - first_drawn[key])) for key in COMPARED_METRICS
-        }
+        at_iou: dict[str, Difference] = {}
+        for key in COMPARED_METRICS:
+            ci95 = interval(drawn[key] - first_drawn[key])
+            is_certain = ci95 is not None and not ci95[0] <= 0 <= ci95[1]
+            at_iou[key] = Difference(as_number(own[key] - base[key]), ci95, is_certain)
+        differences[iou_key(iou)] = at_iou
     return ComparedRun(str(run.folder), metrics, differences, name)
-
-
-def _difference(value: Any, ci95: Interval | None) -> Difference:
-    return Difference(as_number(value), ci95, certain=ci95 is not None and not ci95[0] <= 0 <= ci95[1])
 
 
 def _require_same(runs: Sequence[Run]) -> None:

@@ -94,7 +94,7 @@ def summarise(run: ComparedRun, first: ComparedRun) -> RunSummary:
     """Describe the difference in faces found with the right label; in faces found if no class is known."""
     iou = _summary_iou(first)
     key = "found" if first.figures[iou]["end_to_end_accuracy"] is None else "end_to_end_accuracy"
-    difference = _difference_of(run, iou, key)
+    difference = (run.difference or {})[iou][key]
     if difference.value is None:
         return RunSummary("uncertain", f"{run.name} and {first.name}: nothing to compare", "No face is labelled.")
     verdict = verdict_of(key, difference)
@@ -114,8 +114,13 @@ def _sentence(name: str, first: str, key: str, value: float, difference: Differe
         return f"{found}. No interval was computed, so the influence of chance is not known."
     if not any((value, *bounds)):
         return f"{found}, whichever of these images are drawn."
+    if bounds[0] < 0 < bounds[1]:
+        between = f"{_amount(bounds[0], digits)} to {_amount(bounds[1], digits)}"  # 0.5 fewer to 1.1 more
+    else:
+        least, most = sorted(abs(100 * bound) for bound in bounds)
+        between = f"{least:.{digits}f} to {most:.{digits}f} {'more' if bounds[1] > 0 else 'fewer'}"
     chance = "this is more than chance" if difference.certain else "this may be chance"
-    return f"{found} ({_between(bounds[0], bounds[1], digits)}); {chance}."
+    return f"{found} ({between}); {chance}."
 
 
 def verdict_of(key: str, difference: Difference) -> Verdict:
@@ -132,10 +137,6 @@ def signed(value: float | None, key: str) -> str:
     scaled, digits = (value, 2) if _METRIC_TEXTS[key].style == "short" else (100 * value, 1)
     text = f"{scaled:+.{digits}f}"
     return text[1:] if float(text) == 0 else text.replace("-", "−")
-
-
-def _difference_of(run: ComparedRun, iou: str, key: str) -> Difference:
-    return (run.difference or {})[iou][key]
 
 
 def _summary_iou(first: ComparedRun) -> str:
@@ -161,14 +162,6 @@ def _amount(fraction: float, digits: int) -> str:
     return f"{abs(100 * fraction):.{digits}f} {'more' if fraction > 0 else 'fewer'}"
 
 
-def _between(low: float, high: float, digits: int) -> str:
-    """Return the interval of a difference: `2.0 to 6.2 more`, `2.0 to 6.2 fewer`, `0.5 fewer to 1.1 more`."""
-    if low < 0 < high:
-        return f"{_amount(low, digits)} to {_amount(high, digits)}"
-    least, most = sorted((abs(100 * low), abs(100 * high)))
-    return f"{least:.{digits}f} to {most:.{digits}f} {'more' if high > 0 else 'fewer'}"
-
-
 def _table(runs: Sequence[ComparedRun], iou: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     table.add_column(f"IoU {iou}, %", no_wrap=True)
@@ -177,16 +170,15 @@ def _table(runs: Sequence[ComparedRun], iou: str) -> Table:
         table.add_column(f"{letter:>5} {letter + '-A':>6} 95% range", no_wrap=True)
     for key, value in runs[0].figures[iou].items():
         heading = _SHORT.get(key, _METRIC_TEXTS[key].heading)
-        table.add_row(heading, _plain(value, key), *(_cell(run, iou, key) for run in runs[1:]))
+        cells = []
+        for run in runs[1:]:
+            difference = (run.difference or {})[iou][key]
+            verdict, bounds = verdict_of(key, difference), difference.ci95
+            between = "" if bounds is None else "..".join(_ascii(signed(bound, key)) for bound in bounds)
+            text = f"{_plain(run.figures[iou][key], key):>5} {_ascii(signed(difference.value, key)):>6}"
+            cells.append(Text(f"{text} {between:<14} {_MARKS[verdict]}", _STYLES[verdict]))
+        table.add_row(heading, _plain(value, key), *cells)
     return table
-
-
-def _cell(run: ComparedRun, iou: str, key: str) -> Text:
-    difference = _difference_of(run, iou, key)
-    verdict, bounds = verdict_of(key, difference), difference.ci95
-    between = "" if bounds is None else "..".join(_ascii(signed(bound, key)) for bound in bounds)
-    text = f"{_plain(run.figures[iou][key], key):>5} {_ascii(signed(difference.value, key)):>6}"
-    return Text(f"{text} {between:<14} {_MARKS[verdict]}", _STYLES[verdict])
 
 
 def _plain(value: float | None, key: str) -> str:

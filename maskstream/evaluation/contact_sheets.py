@@ -68,16 +68,12 @@ def write_sheets(
         if of_kind:
             write_image(path, sheet(of_kind, read, most))
             sheets[kind] = path
-        else:
-            _remove(path)
+            continue
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise SinkError(f"{one_line(str(path))}: cannot be removed: {error.strerror}; choose another folder") from error
     return sheets
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise SinkError(f"{one_line(str(path))}: cannot be removed: {error.strerror}; choose another folder") from error
 
 
 def sheet(of_kind: Sequence[Mistake], read: Callable[[str], BgrImage], most: int = 20) -> BgrImage:

@@ -36,7 +36,11 @@ def classified_faces(overlaps: Sequence[Overlaps], matches: Sequence[Matches], m
     """Collect the found faces that have a known class and a confidence."""
     rows: list[tuple[float, ...]] = []
     for index, (each, matched) in enumerate(zip(overlaps, matches, strict=True)):
-        rows += _classified(index, each, matched, min_score)
+        for prediction, answer, taken in zip(each.predictions, each.answers, matched.taken, strict=True):
+            if taken == NONE or prediction.score < min_score or prediction.confidence is None:
+                continue
+            if each.labels[taken] != UNKNOWN:
+                rows.append((index, each.labels[taken], answer, prediction.confidence))
     table = np.array(rows, np.float64).reshape(-1, 4)
     label, answer, confidence = table[:, 1], table[:, 2], table[:, 3]
     return ClassifiedFaces(
@@ -46,14 +50,6 @@ def classified_faces(overlaps: Sequence[Overlaps], matches: Sequence[Matches], m
         is_right=label == answer,
         confidence=confidence,
     )
-
-
-def _classified(image: int, overlaps: Overlaps, matches: Matches, min_score: float) -> Iterator[tuple[float, ...]]:
-    for prediction, answer, taken in zip(overlaps.predictions, overlaps.answers, matches.taken, strict=True):
-        if taken == NONE or prediction.score < min_score or prediction.confidence is None:
-            continue
-        if overlaps.labels[taken] != UNKNOWN:
-            yield image, overlaps.labels[taken], answer, prediction.confidence
 
 
 def roc(faces: ClassifiedFaces, draws: Floats) -> Roc | None:
@@ -136,7 +132,7 @@ def _precision_recall(overlaps: Sequence[Overlaps], matches: Sequence[Matches], 
     ranked: list[tuple[float, bool]] = []
     for each, matched in zip(overlaps, matches, strict=True):
         labelled += len(each.labels) if wanted is None else int((each.labels == wanted).sum())
-        ranked += _ranked_faces(each, matched) if wanted is None else _ranked_of_class(each, matched, wanted)
+        ranked += _ranked(each, matched, wanted)
     if not labelled or not ranked:
         return ()
     table = np.array(ranked, np.float64)
@@ -145,19 +141,16 @@ def _precision_recall(overlaps: Sequence[Overlaps], matches: Sequence[Matches], 
     return _thinned(np.column_stack([right / labelled, right / np.arange(1, len(right) + 1), ordered[:, 0]]))
 
 
-def _ranked_faces(overlaps: Overlaps, matches: Matches) -> Iterator[tuple[float, bool]]:
-    """Yield the score of each prediction that counts, and whether it matches a label."""
-    for prediction, taken, excused in zip(overlaps.predictions, matches.taken, matches.excused, strict=True):
-        if not excused:
-            yield prediction.score, taken != NONE
-
-
-def _ranked_of_class(overlaps: Overlaps, matches: Matches, wanted: int) -> Iterator[tuple[float, bool]]:
-    """Yield the score of each prediction of a class that counts, and whether it matches a label of this class."""
+def _ranked(overlaps: Overlaps, matches: Matches, wanted: int | None) -> Iterator[tuple[float, bool]]:
+    """Yield the score of each prediction that counts, of a class or of any, and whether it matches a label of this class."""
     rows = zip(overlaps.predictions, overlaps.answers, matches.taken, matches.excused, strict=True)
     for prediction, answer, taken, excused in rows:
+        if excused:
+            continue
         label = overlaps.labels[taken] if taken != NONE else NONE
-        if not excused and answer == wanted and label != UNKNOWN:
+        if wanted is None:
+            yield prediction.score, label != NONE
+        elif answer == wanted and label != UNKNOWN:
             confidence = 1.0 if prediction.confidence is None else prediction.confidence
             yield prediction.score * confidence, label == wanted
 

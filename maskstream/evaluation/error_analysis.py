@@ -159,27 +159,24 @@ def _kind(row: int, column: int) -> MistakeKind | None:
 
 def mistakes_csv(mistakes: Sequence[Mistake], *, bom: bool = False) -> str:
     """Return errors as CSV with a header, and with a byte order mark if `bom`; boxes are of the kind of the labelled boxes."""
-    return csv_text([CSV_COLUMNS, *(_row(mistake) for mistake in mistakes)], bom=bom)
-
-
-def _row(mistake: Mistake) -> tuple[object, ...]:
-    found = mistake.prediction
-    return (
-        mistake.kind.value,
-        mistake.name,
-        _value(mistake.label),
-        None if found is None else found.label.value,
-        None if found is None else found.confidence,
-        None if found is None else round(found.score, 4),
-        round(mistake.size_px, 1),
-        round(mistake.nearest_iou, 3),
-        *_corners(mistake.label_box_xyxy),
-        *_corners(None if found is None else found.box_xyxy),
-    )
-
-
-def _value(label: Label | None) -> str | None:
-    return None if label is None else label.value
+    rows: list[tuple[object, ...]] = [CSV_COLUMNS]
+    for mistake in mistakes:
+        found = mistake.prediction
+        rows.append(
+            (
+                mistake.kind.value,
+                mistake.name,
+                None if mistake.label is None else mistake.label.value,
+                None if found is None else found.label.value,
+                None if found is None else found.confidence,
+                None if found is None else round(found.score, 4),
+                round(mistake.size_px, 1),
+                round(mistake.nearest_iou, 3),
+                *_corners(mistake.label_box_xyxy),
+                *_corners(None if found is None else found.box_xyxy),
+            )
+        )
+    return csv_text(rows, bom=bom)
 
 
 def _corners(box_xyxy: FloatArray | None) -> list[float | None]:

@@ -60,8 +60,13 @@ def headline(metrics: Metrics) -> Headline:
     """Describe metrics in words."""
     reference = metrics.reference
     parts, scale = _parts(reference)
+    if parts:
+        number = round(parts[0].share)
+        sentence = f"Of {of(scale, 'face')}, {number:,} {'was' if number == 1 else 'were'} {parts[0].text}."
+    else:
+        sentence = f"No face is labelled in {of(reference.pictures, 'image')}, so nothing was measured."
     return Headline(
-        sentence=_sentence(parts, scale, reference),
+        sentence=sentence,
         interval=_interval(parts, scale, reference),
         scale=scale,
         parts=parts,
@@ -88,7 +93,11 @@ def of(number: int, singular: str) -> str:
 
 def _parts(reference: FaceMetrics) -> tuple[tuple[Part, ...], int]:
     """Return the outcomes of the faces of known class, and the scale of the shares; of all faces if no class is known."""
-    outcomes = _outcomes_of_known(reference) if reference.known_class else _outcomes_of_all(reference)
+    if reference.known_class:
+        outcomes = _outcomes_of_known(reference)
+    else:
+        missed = reference.confusion["unknown"]["missed"]
+        outcomes = [("right", "found", reference.labelled - missed), ("missed", "missed", missed)]
     faces = [count for _, _, count in outcomes]
     if not sum(faces):
         return (), 0
@@ -109,11 +118,6 @@ def _outcomes_of_known(reference: FaceMetrics) -> list[tuple[str, str, int]]:
     ]
 
 
-def _outcomes_of_all(reference: FaceMetrics) -> list[tuple[str, str, int]]:
-    missed = reference.confusion["unknown"]["missed"]
-    return [("right", "found", reference.labelled - missed), ("missed", "missed", missed)]
-
-
 def _scale(right: int, total: int) -> int:
     """Return the smallest scale on which the errors are not rounded to zero."""
     if total < _LARGEST_SCALES[0]:
@@ -122,13 +126,6 @@ def _scale(right: int, total: int) -> int:
         if right == total or round(right * scale / total) < scale:
             return scale
     return _LARGEST_SCALES[-1]
-
-
-def _sentence(parts: Sequence[Part], scale: int, reference: FaceMetrics) -> str:
-    if not parts:
-        return f"No face is labelled in {of(reference.pictures, 'image')}, so nothing was measured."
-    number = round(parts[0].share)
-    return f"Of {of(scale, 'face')}, {number:,} {'was' if number == 1 else 'were'} {parts[0].text}."
 
 
 def _interval(parts: Sequence[Part], scale: int, reference: FaceMetrics) -> str:

@@ -14,8 +14,9 @@ def history(metrics: Metrics) -> dict[str, Any]:
     `eval_data` has rows of `[iou, TP, FN, FP, TN]`, `eval_metrics` rows of `[iou, accuracy, precision, recall, f1, fpr]`. A ratio
     that is not defined is null.
     """
-    return {"eval_data": _rows(metrics, _COUNTS), "eval_metrics": _rows(metrics, _RATIOS)}
-
-
-def _rows(metrics: Metrics, names: tuple[str, ...]) -> list[list[float | None]]:
-    return [[float(iou), *(getattr(pairs, name) for name in names)] for iou, pairs in sorted(metrics.paper.items())]
+    counts: list[list[float | None]] = []
+    ratios: list[list[float | None]] = []
+    for iou, pairs in sorted(metrics.paper.items()):
+        counts.append([float(iou), *(getattr(pairs, name) for name in _COUNTS)])
+        ratios.append([float(iou), *(getattr(pairs, name) for name in _RATIOS)])
+    return {"eval_data": counts, "eval_metrics": ratios}

@@ -98,29 +98,28 @@ def write_report(
     Raises:
         SinkError: The file cannot be written.
     """
-    page = _page(metrics, mistakes, sheets, plots)
-    replace_file(out, page.encode(errors="xmlcharrefreplace"))  # a path may contain bytes that are not text
-
-
-def _page(metrics: Metrics, mistakes: Sequence[Mistake], sheets: Mapping[MistakeKind, Path], plots: Mapping[str, Path]) -> str:
-    template = templates().get_template(_TEMPLATE)
-    return template.render(
-        m=metrics,
-        first=headline(metrics),
-        reference_key=iou_key(metrics.settings.iou),
-        metric_texts=METRIC_TEXTS,
-        paper=paper,
-        paper_headings=_PAPER_HEADINGS,
-        confusion=_confusion(metrics),
-        plots={name: _data_uri(path) for name, path in plots.items()},
-        plot_text=_PLOT_TEXT,
-        matrices=[iou for iou in paper.PUBLISHED if f"confusion_matrix_iou_{iou}" in plots],
-        sheets={kind: _data_uri(path) for kind, path in sheets.items()},
-        titles=TITLES,
-        rows=list(_rows(_worst(mistakes, MOST_ROWS))),
-        mistake_count=len(mistakes),
-        most_rows=MOST_ROWS,
+    page = (
+        templates()
+        .get_template(_TEMPLATE)
+        .render(
+            m=metrics,
+            first=headline(metrics),
+            reference_key=iou_key(metrics.settings.iou),
+            metric_texts=METRIC_TEXTS,
+            paper=paper,
+            paper_headings=_PAPER_HEADINGS,
+            confusion=_confusion(metrics),
+            plots={name: _data_uri(path) for name, path in plots.items()},
+            plot_text=_PLOT_TEXT,
+            matrices=[iou for iou in paper.PUBLISHED if f"confusion_matrix_iou_{iou}" in plots],
+            sheets={kind: _data_uri(path) for kind, path in sheets.items()},
+            titles=TITLES,
+            rows=list(_rows(_worst(mistakes, MOST_ROWS))),
+            mistake_count=len(mistakes),
+            most_rows=MOST_ROWS,
+        )
     )
+    replace_file(out, page.encode(errors="xmlcharrefreplace"))  # a path may contain bytes that are not text
 
 
 def templates() -> Environment:

@@ -5,7 +5,7 @@ that is not defined is None. `ci95` has the 95 % interval of each number by the 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from maskstream.annotations.labelled_images import Problem
@@ -23,7 +23,7 @@ class JsonRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as `json.dumps` takes them."""
-        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}  # type: ignore[arg-type]
+        return {each.name: _plain(getattr(self, each.name)) for each in fields(self)}  # type: ignore[arg-type]
 
 
 def _plain(value: Any) -> Any:
@@ -278,6 +278,14 @@ class SystemInfo(JsonRecord):
     """SHA-256 by file name."""
     device: str | None
     """Device of the models; None for predictions from a file."""
+    other: Mapping[str, Any] = field(default_factory=dict)
+    """Further keys of a file of predictions. In the file beside those above."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return one flat object."""
+        content = super().to_json()
+        other: dict[str, Any] = content.pop("other")
+        return content | other
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -402,7 +410,7 @@ class Metrics(ScoreMetrics):
     @classmethod
     def of(cls, scored: ScoreMetrics, **run: Any) -> "Metrics":
         """Add the fields of the run to those of the score."""
-        return cls(**{field.name: getattr(scored, field.name) for field in fields(ScoreMetrics)}, **run)
+        return cls(**{each.name: getattr(scored, each.name) for each in fields(ScoreMetrics)}, **run)
 
     def to_json(self) -> dict[str, Any]:
         """Return the content in the order of the file."""

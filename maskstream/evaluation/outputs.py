@@ -24,7 +24,6 @@ from maskstream.evaluation.predictions import to_json
 from maskstream.evaluation.scoring import Scored
 from maskstream.io.files import one_line, replace_file
 from maskstream.io.images import read_image
-from maskstream.types import BgrImage
 
 METRICS_FILE: Final = "metrics.json"
 PREDICTIONS_FILE: Final = "predictions.json"
@@ -66,15 +65,13 @@ def write_results(folder: Path, metrics: Metrics, scored: Scored, annotations: A
         SinkError: A file cannot be written.
     """
     paths = {image.name: image.path for image in annotations.images}
-
-    def read(name: str) -> BgrImage:
-        return read_image(str(paths[name]))
-
-    replace_file(folder / COUNTS_FILE, _npz(scored))
+    counts = io.BytesIO()  # names (P,), one_to_one (P, 19, 5, 5) and paper (P, 19, 2, 2)
+    np.savez_compressed(counts, names=np.array(scored.names, np.str_), one_to_one=scored.one_to_one, paper=scored.paper)
+    replace_file(folder / COUNTS_FILE, counts.getvalue())
     replace_file(folder / "mistakes.csv", mistakes_csv(scored.mistakes, bom=csv_bom).encode(errors="surrogateescape"))
     replace_file(folder / "eval_history.json", to_bytes(history(metrics)))
     plots = write_plots(metrics, folder)
-    sheets = write_sheets(scored.mistakes, read, folder)
+    sheets = write_sheets(scored.mistakes, lambda name: read_image(str(paths[name])), folder)
     write_report(metrics, scored.mistakes, sheets, plots, folder / "report.html")
     replace_file(folder / METRICS_FILE, to_bytes(metrics.to_json()))
 
@@ -91,13 +88,6 @@ def write_predictions(folder: Path, header: Mapping[str, Any], records: Sequence
 def to_bytes(content: Mapping[str, Any]) -> bytes:
     """Return the bytes of a JSON file."""
     return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
-
-
-def _npz(scored: Scored) -> bytes:
-    """Return names (P,), `one_to_one` (P, 19, 5, 5) and `paper` (P, 19, 2, 2) as a compressed NumPy archive."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, names=np.array(scored.names, np.str_), one_to_one=scored.one_to_one, paper=scored.paper)
-    return buffer.getvalue()
 
 
 def read_run(folder: Path) -> Run:

@@ -2,7 +2,8 @@
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal
@@ -138,6 +139,11 @@ def _ours(where: str, content: Mapping[str, Any], names: _Names) -> PredictionFi
     by_image, strangers = _collect(records, names)
     _require_some(where, by_image, strangers, names)
     box: BoxKind | None = content["box"] if content.get("box") in ("face", "head") else None
+    system: SystemInfo | None = None
+    with suppress(KeyError, TypeError, ValueError):  # the file does not name its system completely
+        keys = {**_as_dict(content.get("system"))}
+        name, description, device, weights = (keys.pop(key) for key in ("name", "description", "device", "weights"))
+        system = SystemInfo(name=name, description=description, weights=dict(weights), device=device, other=keys)
     return PredictionFile(
         by_image=by_image,
         kind="maskstream",
@@ -145,17 +151,8 @@ def _ours(where: str, content: Mapping[str, Any], names: _Names) -> PredictionFi
         min_score=min_score,
         score_floor=floor,
         strangers=strangers,
-        system=_system_info(_as_dict(content.get("system"))),
+        system=system,
     )
-
-
-def _system_info(system: Mapping[str, Any]) -> SystemInfo | None:
-    """Return the `system` of a predictions file; None unless it is complete."""
-    try:
-        name, description, device = system["name"], system["description"], system["device"]
-        return SystemInfo(name=name, description=description, weights=dict(system["weights"]), device=device)
-    except (KeyError, TypeError, ValueError):
-        return None
 
 
 def _jsonl(where: str, text: str, names: _Names) -> PredictionFile:
@@ -223,32 +220,28 @@ def _category_labels(
 ) -> dict[int | str, Label | None]:
     """Return the label of each category that occurs; None for a category that means `ignore`."""
     count = Counter(_category(result) for result in results if "category_id" in _as_dict(result))
-    names = {category: _category_name(category, categories) for category in count}
+    names = {}
+    for category in count:
+        name = category if isinstance(category, str) else categories.get(category, str(category))
+        names[category] = plain_name(name)
     known = {plain_name(name): meaning for name, meaning in meanings.items()}
     unknown = [f"{name:.40} ({count[category]})" for category, name in names.items() if name not in known]
+    all_names = sorted({*names.values(), *(plain_name(name) for name in categories.values())})
+    _require_meanings(where, unknown, [*names.values()], all_names, meanings)
+    of_meaning = {**{label.value: label for label in Label}, "ask": Label.UNKNOWN, "ignore": None}
+    return {category: of_meaning[known[name]] for category, name in names.items()}
+
+
+def _require_meanings(
+    where: str, unknown: list[str], used: list[str], all_names: list[str], meanings: Mapping[str, LabelMeaning]
+) -> None:
+    """Refuse categories of unknown meaning, and used names that are ambiguous beside the others."""
     if unknown:
         some = ", ".join(unknown[:_MOST_NAMED]) + (" and more" if len(unknown) > _MOST_NAMED else "")
         raise ConfigError(f"{where}: categories of unknown meaning: {some}; give their names with --categories 1=mask,2=no_mask")
-    _require_clear(where, names.values(), {plain_name(name) for name in categories.values()}, meanings)
-    return {category: _label_of(known[name]) for category, name in names.items()}
-
-
-def _category_name(category: int | str, categories: Mapping[int, str]) -> str:
-    return plain_name(category if isinstance(category, str) else categories.get(category, str(category)))
-
-
-def _label_of(meaning: LabelMeaning) -> Label | None:
-    if meaning == "ignore":
-        return None
-    return Label.UNKNOWN if meaning == "ask" else Label(meaning)
-
-
-def _require_clear(where: str, used: Collection[str], listed: set[str], meanings: Mapping[str, LabelMeaning]) -> None:
-    """Refuse a used category name that is ambiguous beside the other names."""
-    names = sorted({*used, *listed})
-    ambiguous = [name for name in ambiguous_names(names, meanings) if name in used]
+    ambiguous = [name for name in ambiguous_names(all_names, meanings) if name in used]
     if ambiguous:
-        raise ConfigError(f"{where}: {question(ambiguous, names, meanings)}")
+        raise ConfigError(f"{where}: {question(ambiguous, all_names, meanings)}")
 
 
 def _require_some(where: str, by_image: Mapping[str, object], strangers: tuple[str, ...], names: _Names) -> None:

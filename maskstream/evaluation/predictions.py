@@ -94,19 +94,19 @@ def from_record(record: Mapping[str, Any]) -> ImagePredictions:
 
 def _face(record: Mapping[str, Any]) -> Prediction:
     label, confidence = Label(record["label"]), record.get("confidence")
-    rows = {name: _point(row) for name, row in (record.get("keypoints") or {}).items() if None not in row}
+    keypoints = {}
+    for name, row in (record.get("keypoints") or {}).items():
+        if None not in row:
+            x, y, point_score = map(plain_number, row)
+            if are_pixels(np.array([x, y, point_score])):
+                keypoints[name] = (x, y, point_score)
     return Prediction(
         box_xyxy([record["box"][edge] for edge in ("x1", "y1", "x2", "y2")]),
         probability(record["score"]),
         label,
         None if confidence is None else probability(confidence),
-        {name: row for name, row in rows.items() if are_pixels(np.array(row))},
+        keypoints,
     )
-
-
-def _point(row: list[float]) -> tuple[float, float, float]:
-    x, y, score = map(plain_number, row)
-    return x, y, score
 
 
 def _side(value: Any) -> int:

@@ -107,7 +107,11 @@ def measure(request: EvaluationRequest, config: Config) -> Measurement:
     """
     options = ReadOptions(config.evaluation.labels, request.format, request.unlabelled, request.strict)
     annotations = read_annotations(request.images, request.labels, options)
-    logger.info("{}: {}", one_line(str(request.images)), _described(annotations))
+    faces = sum(len(image.faces) for image in annotations.images)
+    kinds = Counter(problem.kind.text for problem in annotations.problems)
+    problems = "".join(f", {count} x {kind}" for kind, count in kinds.items())
+    described = f"{len(annotations.images)} images, {faces} faces, format {annotations.format}{problems}"
+    logger.info("{}: {}", one_line(str(request.images)), described)
     make_folder(str(request.out))
     if request.predictions is None:
         answers = _answers_of_system(request, config, annotations)
@@ -243,13 +247,6 @@ def _without_unreadable(annotations: Annotations, unreadable: tuple[Problem, ...
     for problem in unreadable:
         logger.error("{}: {}", one_line(problem.where), problem.detail)
     return replace(annotations, images=left, problems=annotations.problems + unreadable)
-
-
-def _described(annotations: Annotations) -> str:
-    faces = sum(len(image.faces) for image in annotations.images)
-    kinds = Counter(problem.kind.text for problem in annotations.problems)
-    problems = "".join(f", {count} x {kind}" for kind, count in kinds.items())
-    return f"{len(annotations.images)} images, {faces} faces, format {annotations.format}{problems}"
 
 
 def _settings_info(settings: ScoreSettings, request: EvaluationRequest) -> SettingsInfo:

@@ -1,6 +1,5 @@
 """Print the metrics on the terminal, in 80 columns."""
 
-from collections.abc import Iterator
 from typing import Final
 
 from rich import box
@@ -42,8 +41,15 @@ def print_summary(metrics: Metrics, console: Console) -> None:
         metrics: The content of metrics.json.
         console: Prints plain text if it is not a terminal.
     """
+    data, ap = metrics.data, metrics.ap
+    by_class = ", ".join(f"{name} {_percent(ap.by_class[f'{name}_50'])}" for name in metrics.classes)
+    problems = of(sum(data.problems.values()), "problem")
     console.print(_table(metrics))
-    for line in _lines(metrics):
+    for line in (
+        "found + right: of all labelled faces; paper's accuracy: of overlapping pairs.",
+        f"AP at IoU 0.50: {by_class}, mean {_percent(ap.map50)}; 0.50 to 0.95: mean {_percent(ap.map50_95)}.",
+        f"{of(data.pictures, 'image')}, {of(data.faces, 'face')}, {problems} with labels or images.",
+    ):
         console.print(Text(line))  # a system's name may look like markup
 
 
@@ -66,15 +72,6 @@ def _with_range(of_iou: FaceMetrics | PaperMetrics, name: str) -> str:
     if value is None:
         return _UNDEFINED
     return f"{100 * value:.1f}" + (f" ({100 * bounds[0]:.0f}-{100 * bounds[1]:.0f})" if bounds else "")
-
-
-def _lines(metrics: Metrics) -> Iterator[str]:
-    data, ap = metrics.data, metrics.ap
-    yield "found + right: of all labelled faces; paper's accuracy: of overlapping pairs."
-    by_class = ", ".join(f"{name} {_percent(ap.by_class[f'{name}_50'])}" for name in metrics.classes)
-    yield f"AP at IoU 0.50: {by_class}, mean {_percent(ap.map50)}; 0.50 to 0.95: mean {_percent(ap.map50_95)}."
-    problems = of(sum(data.problems.values()), "problem")
-    yield f"{of(data.pictures, 'image')}, {of(data.faces, 'face')}, {problems} with labels or images."
 
 
 def _percent(value: float | None) -> str:

@@ -61,18 +61,16 @@ class PeopleLabels:
         """
         try:
             read = json.loads(path.read_text(encoding="utf-8"))
-            people = tuple(_person(name, entry) for name, entry in read["people"].items())
-            return cls(int(read["every"]), people)
+            people = []
+            for name, entry in read["people"].items():
+                changes = tuple((int(since), None if label is None else Label(label)) for since, label in entry["changes"])
+                x, y = entry["centre_xy"]
+                people.append(LabelledPerson(name, (float(x), float(y)), changes))
+            return cls(int(read["every"]), tuple(people))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise ConfigError(
                 f"{path}: not a file of people labels: {error!r:.80}; see tests/fixtures/masks_on_and_off.json"
             ) from error
-
-
-def _person(name: str, entry: Any) -> LabelledPerson:
-    changes = tuple((int(since), None if label is None else Label(label)) for since, label in entry["changes"])
-    x, y = entry["centre_xy"]
-    return LabelledPerson(name, (float(x), float(y)), changes)
 
 
 @dataclass

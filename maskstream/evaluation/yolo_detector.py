@@ -26,7 +26,7 @@ from maskstream.config.schema import IncorrectAs, LabelMeaning
 from maskstream.errors import ConfigError, ModelError, WeightsError
 from maskstream.io.user_folders import expand_home
 from maskstream.models.fork_safety import require_unforked
-from maskstream.types import BgrImage, Detection, Face, FloatArray, Frame, FrameResult, Label
+from maskstream.types import BgrImage, Detection, Face, Frame, FrameResult, Label
 from maskstream.vision.geometry import box_corners
 
 NAME = "yolo"
@@ -67,7 +67,11 @@ class YoloAnalyzer:
         started = perf_counter()
         found = self._predict([frame.bgr for frame in frames])
         detect_ms = (perf_counter() - started) * 1000 / max(len(frames), 1)
-        return [_result(frame, faces, detect_ms) for frame, faces in zip(frames, found, strict=True)]
+        results = []
+        for frame, faces in zip(frames, found, strict=True):
+            timing_ms = {"capture": frame.capture_ms, "detect": detect_ms, "total": frame.capture_ms + detect_ms}
+            results.append(FrameResult(frame.source_id, frame.index, frame.time_s, faces, frame.wall_time, frame.file, timing_ms))
+        return results
 
     def _predict(self, images_bgr: Sequence[BgrImage]) -> list[tuple[Face, ...]]:
         """Return the faces of each (H, W, 3) image; images of one size at a time, because a batch of several sizes is padded."""
@@ -82,19 +86,13 @@ class YoloAnalyzer:
         return found
 
     def _to_faces(self, boxes: Any) -> tuple[Face, ...]:
-        rows = zip(boxes.xyxy.cpu().numpy(), boxes.conf.tolist(), boxes.cls.int().tolist(), strict=True)
-        faces = [_face(np.asarray(box, np.float32), score, self._labels[number]) for box, score, number in rows]
+        faces = []
+        for row, score, number in zip(boxes.xyxy.cpu().numpy(), boxes.conf.tolist(), boxes.cls.int().tolist(), strict=True):
+            box_xyxy, label = np.asarray(row, np.float32), self._labels[number]
+            detection = Detection(box_xyxy, score, np.zeros((0, 2), np.float32), np.zeros(0, np.float32), ())
+            confidence = None if label is Label.UNKNOWN else score
+            faces.append(Face(detection, box_corners(box_xyxy), box_xyxy, label, confidence))
         return tuple(sorted(faces, key=lambda face: -face.detection.score))
-
-
-def _face(box_xyxy: FloatArray, score: float, label: Label) -> Face:
-    detection = Detection(box_xyxy, score, np.zeros((0, 2), np.float32), np.zeros(0, np.float32), ())
-    return Face(detection, box_corners(box_xyxy), box_xyxy, label, None if label is Label.UNKNOWN else score)
-
-
-def _result(frame: Frame, faces: tuple[Face, ...], detect_ms: float) -> FrameResult:
-    timing_ms = {"capture": frame.capture_ms, "detect": detect_ms, "total": frame.capture_ms + detect_ms}
-    return FrameResult(frame.source_id, frame.index, frame.time_s, faces, frame.wall_time, frame.file, timing_ms)
 
 
 def load_yolo(

@@ -203,7 +203,9 @@ class Delivery:
             except (NotDelivered, SinkError) as error:
                 self._failed(str(error))
             except Exception as error:  # an unexpected one must be logged, and must not end the thread
-                self._failed(_internal_error(error))
+                # Its text is left out: it may contain an address with a token.
+                places = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in extract_tb(error.__traceback__)]
+                self._failed(f"internal error, {type(error).__name__} in {' '.join(places[-4:])}; please report it")
             self._log_disk_state()
             if self._closing.is_set():
                 return
@@ -242,9 +244,13 @@ class Delivery:
                     raise
                 self._lost_message = None  # reported again through another channel
                 refused.add(message.channel)
-                self._channel_refused(message.channel, str(error))
+                if self._refused.setdefault(message.channel, _Backoff()).failed(str(error), self._clock.now_s()):
+                    logger.warning("{}: not delivered: {}; the records are kept, trying again", self._transport.name, error)
                 continue
-            self._channel_accepted(message.channel)
+            had_failed = self._refused.pop(message.channel, None) is not None or self._backoff.failures > 0
+            self._backoff = _Backoff()
+            if had_failed:
+                logger.info("{}: delivering again", self._transport.name)
             self._queue.delivered(waiting)
 
     def _send(self, message: QueuedMessage) -> None:
@@ -274,23 +280,6 @@ class Delivery:
             self._lost_message = None
             self._queue.lost_reported(reported)
 
-    def _channel_accepted(self, channel: Channel) -> None:
-        had_failed = self._refused.pop(channel, None) is not None or self._backoff.failures > 0
-        self._backoff = _Backoff()
-        if had_failed:
-            logger.info("{}: delivering again", self._transport.name)
-
-    def _channel_refused(self, channel: Channel, reason: str) -> None:
-        backoff = self._refused.setdefault(channel, _Backoff())
-        if backoff.failed(reason, self._clock.now_s()):
-            logger.warning("{}: not delivered: {}; the records are kept, trying again", self._transport.name, reason)
-
 
 def _events(number: int) -> str:
     return "1 event" if number == 1 else f"{number} events"
-
-
-def _internal_error(error: Exception) -> str:
-    """Return the type and the place of an error. Its text is left out: it may contain an address with a token."""
-    places = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in extract_tb(error.__traceback__)]
-    return f"internal error, {type(error).__name__} in {' '.join(places[-4:])}; please report it"

@@ -138,7 +138,9 @@ class Outbox:
                 count = self._count_waiting(receiver)
                 first_s = since_s.get(receiver, now_s)
                 if now_s - first_s >= keep_days * _DAY_S:
-                    self._delete_all(receiver)
+                    for table in ("waiting", "going_on", "lost"):
+                        self._database.execute(f"DELETE FROM {table} WHERE receiver = ?", (receiver,))  # noqa: S608 (of constants)
+                    self._has_deleted = True
                     count = -count
                 else:
                     self._database.execute("INSERT INTO unclaimed VALUES (?, ?)", (receiver, first_s))
@@ -225,11 +227,6 @@ class Outbox:
         lost = self._database.execute("DELETE FROM lost WHERE receiver = ? RETURNING records", (former_key,)).fetchall()
         for (records,) in lost:
             self._database.execute(_ADD_LOST, (receiver, records))
-
-    def _delete_all(self, receiver: str) -> None:
-        for table in ("waiting", "going_on", "lost"):
-            self._database.execute(f"DELETE FROM {table} WHERE receiver = ?", (receiver,))  # noqa: S608 (of constants)
-        self._has_deleted = True
 
     def _count_waiting(self, receiver: str) -> int:
         (count,) = self._database.execute("SELECT count(*) FROM waiting WHERE receiver = ?", (receiver,)).fetchone()

@@ -119,15 +119,12 @@ class ReceiverQueue:
             self._newly_lost += self._outbox.update(self._receiver, self._unsaved)
         except SinkError as error:
             self.disk_error = error
-            self._limit_memory()
+            waiting = self._unsaved.added
+            size = sum(len(message.body) for message in waiting)
+            while waiting and size > self._outbox.limit_bytes:  # drop the oldest messages in memory
+                size -= len(waiting.pop(0).body)
+                self._unsaved.lost += 1
+                self._newly_lost += 1
         else:
             self.disk_error = None
             self._unsaved = QueueChanges()
-
-    def _limit_memory(self) -> None:
-        """Drop the oldest messages in memory beyond the limit of the outbox."""
-        size = sum(len(message.body) for message in self._unsaved.added)
-        while size > self._outbox.limit_bytes and self._unsaved.added:
-            size -= len(self._unsaved.added.pop(0).body)
-            self._unsaved.lost += 1
-            self._newly_lost += 1

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from maskstream.events.detector import EventDetector
 from maskstream.events.event_records import event_record
@@ -112,7 +112,7 @@ class JsonlEvents:
 
     def take(self, items: Sequence[EventOrCounts]) -> None:
         """Write the records with one call."""
-        self._file.put("".join(_line(event_record(item)) for item in items))
+        self._file.put("".join(json.dumps(event_record(item), allow_nan=False) + "\n" for item in items))
 
     def state_changed(self, change: StateChange) -> None:
         """Write nothing: `--status` records states."""
@@ -124,7 +124,3 @@ class JsonlEvents:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-
-def _line(record: dict[str, Any]) -> str:
-    return json.dumps(record, allow_nan=False) + "\n"

@@ -6,6 +6,7 @@ symbol of its own besides. Lines and text have one size for all faces of a frame
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Final
 
 import numpy as np
@@ -19,7 +20,7 @@ from maskstream.rendering.palette import COLOURS_BGR
 from maskstream.rendering.shapes import DrawingScale, draw_keypoints, draw_outline, draw_skeleton, faded
 from maskstream.rendering.smoothing import DrawnFace, DrawnTracks
 from maskstream.rendering.text import draw_text, fitted_text, text_width
-from maskstream.types import COCO_KEYPOINTS, BgrImage, Detection, FloatArray, Frame, FrameResult
+from maskstream.types import COCO_KEYPOINTS, BgrImage, FloatArray, Frame, FrameResult
 
 _ZONE_BGR: Final = (240, 240, 240)
 _ZONE_GROUND_BGR: Final = (60, 60, 60)
@@ -78,33 +79,27 @@ class Overlay:
         anonymise(bgr, result, own.privacy.blur)
         zone_names = _draw_zones(bgr, own.zones, scale) if self._config.zones else []
         for face in reversed(result.faces):
-            self._draw_points(bgr, face.detection, scale)
+            if self._config.skeleton and face.detection.keypoint_names == COCO_KEYPOINTS:
+                draw_skeleton(bgr, face.detection, scale)
+            if self._config.keypoints:
+                draw_keypoints(bgr, face.detection, scale)
         drawn_faces = drawing.tracks.update(frame, result.faces, frames_per_detection(own))
+        reach = scale.line + 2 * scale.edge
         for drawn in reversed(drawn_faces):
-            _draw_face_outline(bgr, drawn, scale)
+            left, top = np.floor(np.clip(drawn.quad_xy.min(0) - reach, -1e6, 1e6)).astype(int).tolist()
+            right, bottom = np.ceil(np.clip(drawn.quad_xy.max(0) + reach, -1e6, 1e6)).astype(int).tolist()
+            with faded(bgr, drawn.opacity, (left, top, right, bottom)):
+                draw_outline(bgr, drawn.quad_xy, COLOURS_BGR[drawn.face.shown_label], scale, is_dashed=drawn.is_dashed)
         if self._config.labels:
             _draw_labels(bgr, drawn_faces, zone_names, drawing.layout, frame.time_s, scale)
         return bgr
-
-    def _draw_points(self, bgr: BgrImage, detection: Detection, scale: DrawingScale) -> None:
-        if self._config.skeleton and detection.keypoint_names == COCO_KEYPOINTS:
-            draw_skeleton(bgr, detection, scale)
-        if self._config.keypoints:
-            draw_keypoints(bgr, detection, scale)
-
-
-def _draw_face_outline(bgr: BgrImage, drawn: DrawnFace, scale: DrawingScale) -> None:
-    reach = scale.line + 2 * scale.edge
-    box = Box(*_around(drawn.quad_xy - reach)[:2], *_around(drawn.quad_xy + reach)[2:])
-    with faded(bgr, drawn.opacity, box):
-        draw_outline(bgr, drawn.quad_xy, COLOURS_BGR[drawn.face.shown_label], scale, is_dashed=drawn.is_dashed)
 
 
 def _draw_labels(
     bgr: BgrImage, faces: Sequence[DrawnFace], taken: Sequence[Box], layout: LabelLayout, time_s: float, scale: DrawingScale
 ) -> None:
     """Draw the labels of all faces; those of older tracks choose their place first, those of lost faces last."""
-    by_age = sorted(faces, key=_importance)
+    by_age = sorted(faces, key=lambda drawn: (drawn.opacity < 1, inf if drawn.face.track_id is None else drawn.face.track_id))
     texts = [LabelText(drawn.face.shown_label, drawn.confidence, drawn.face.track_id) for drawn in by_age]
     requests = [
         Request(drawn.face.track_id, np.concatenate([drawn.quad_xy.min(0), drawn.quad_xy.max(0)]), text.sizes(scale))
@@ -115,17 +110,6 @@ def _draw_labels(
         if placement is not None:
             with faded(bgr, drawn.opacity, placement.box):
                 draw_label(bgr, text, placement, scale)
-
-
-def _importance(drawn: DrawnFace) -> tuple[bool, float]:
-    track_id = drawn.face.track_id
-    return drawn.opacity < 1, float("inf") if track_id is None else track_id
-
-
-def _around(points_xy: FloatArray) -> Box:
-    left, top = np.floor(np.clip(points_xy.min(0), -1e6, 1e6)).astype(int).tolist()
-    right, bottom = np.ceil(np.clip(points_xy.max(0), -1e6, 1e6)).astype(int).tolist()
-    return Box(left, top, right, bottom)
 
 
 def _draw_zones(bgr: BgrImage, zones: Mapping[str, Sequence[Sequence[float]]], scale: DrawingScale) -> list[Box]:

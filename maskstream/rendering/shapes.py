@@ -76,8 +76,9 @@ def draw_keypoints(bgr: BgrImage, detection: Detection, scale: DrawingScale) -> 
     """Draw the keypoints with a score of at least 0.3."""
     for point, score in zip(detection.keypoints_xy, detection.keypoint_scores, strict=True):
         if score >= _MIN_SCORE and np.isfinite(point).all():
-            _draw_circle(bgr, point, scale.line + 2, BLACK)
-            _draw_circle(bgr, point, scale.line + 1, _POINT_BGR)
+            x, y = _fixed_point(point).tolist()
+            for radius, colour in ((scale.line + 2, BLACK), (scale.line + 1, _POINT_BGR)):
+                cv2.circle(bgr, (x, y), radius << _SUBPIXEL_BITS, colour, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
 
 
 def draw_skeleton(bgr: BgrImage, detection: Detection, scale: DrawingScale) -> None:
@@ -129,11 +130,6 @@ def faded(bgr: BgrImage, opacity: float, box: tuple[int, int, int, int]) -> Gene
     before = area.copy()
     yield
     area[:] = cv2.addWeighted(area, opacity, before, 1 - opacity, 0)
-
-
-def _draw_circle(bgr: BgrImage, centre: FloatArray, radius: int, colour: Colour) -> None:
-    x, y = _fixed_point(centre).tolist()
-    cv2.circle(bgr, (x, y), radius << _SUBPIXEL_BITS, colour, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
 
 
 def _fixed_point(points_xy: NDArray[np.floating]) -> NDArray[np.int32]:

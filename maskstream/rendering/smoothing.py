@@ -122,14 +122,18 @@ class DrawnTracks:
             faces: The faces of its result.
             frames_per_detection: An outline is dashed if the last detection was this number of frames ago, or more.
         """
-        usable = [face for face in faces if np.isfinite(face.quad_xy).all()]
+        unsmoothed: list[DrawnFace] = []
+        for face in faces:
+            if np.isfinite(face.quad_xy).all():
+                is_dashed = not face.judged and face.frames_since_look >= frames_per_detection
+                unsmoothed.append(DrawnFace(face, face.quad_xy, face.shown_confidence, is_dashed))
         if frame.file is not None:
-            return [_unsmoothed(face, frames_per_detection) for face in usable]
+            return unsmoothed
         stream = (frame.connection, frame.bgr.shape)
         if stream != self._stream or frame.time_s < self._time_s:
             self._tracks.clear()
         self._stream, self._time_s = stream, frame.time_s
-        present = [self._present(frame, _unsmoothed(face, frames_per_detection)) for face in usable]
+        present = [self._present(frame, drawn) for drawn in unsmoothed]
         return present + self._lost(frame, present, frames_per_detection)
 
     def _present(self, frame: Frame, drawn: DrawnFace) -> DrawnFace:
@@ -167,11 +171,6 @@ class DrawnTracks:
             opacity = 1 - away_s / held_s
             lost.append(DrawnFace(before.face, before.quad_xy, before.confidence, frames >= frames_per_detection, opacity))
         return lost
-
-
-def _unsmoothed(face: Face, frames_per_detection: int) -> DrawnFace:
-    is_dashed = not face.judged and face.frames_since_look >= frames_per_detection
-    return DrawnFace(face, face.quad_xy, face.shown_confidence, is_dashed)
 
 
 def _iou(one_xy: FloatArray, other_xy: FloatArray) -> float:

@@ -9,7 +9,7 @@ of them orders Arabic or Hebrew. Rendered text is cached, because the same text 
 import re
 import unicodedata
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from math import ceil
 from typing import Final
 
@@ -215,20 +215,14 @@ def _font_of(character: str, *, pillow_first: bool = False) -> str | None:
 def _opencv_has(character: str) -> bool:
     if character.isascii():
         return character.isprintable()
-    return _opencv_has_font() and bool((_by_opencv(character) != _unknown_character()).any())
+    if not _opencv_has_font():
+        return False
+    drawn = np.zeros((2, 48, 64), np.uint8)
+    for image, each in zip(drawn, (character, "?"), strict=True):  # OpenCV draws ? for a character that it does not have
+        cv2.putText(image, each, (8, 36), _FONT, 1.0, 255, 1, cv2.LINE_AA)
+    return bool((drawn[0] != drawn[1]).any())
 
 
 def _opencv_has_font() -> bool:
     """Return whether OpenCV has characters beyond ASCII, of the same design."""
     return int(cv2.__version__.split(".")[0]) >= _OPENCV_WITH_FONT
-
-
-@cache
-def _unknown_character() -> Alpha:
-    return _by_opencv("?")
-
-
-def _by_opencv(character: str) -> Alpha:
-    drawn = np.zeros((48, 64), np.uint8)
-    cv2.putText(drawn, character, (8, 36), _FONT, 1.0, 255, 1, cv2.LINE_AA)
-    return drawn

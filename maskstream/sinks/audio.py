@@ -55,7 +55,10 @@ class AudioTrack:
         self._is_hurried = False
         self._input = open_local(info.path or "")
         try:
-            self._stream = self._best_stream()
+            stream = self._input.streams.best("audio")
+            if not isinstance(stream, AudioStream) or stream.codec_context is None or not stream.sample_rate:
+                raise LookupError(self._name)
+            self._stream = stream
             self._demuxed = self._demux()
             self._packets = drop_stray_packets(self._demuxed, self._timing)
             self._waiting: AudioPacket | None = self._first_during_video(lasts_s)
@@ -100,12 +103,6 @@ class AudioTrack:
         """Close the file that is read."""
         self._demuxed.close()
         self._input.close()
-
-    def _best_stream(self) -> AudioStream:
-        stream = self._input.streams.best("audio")
-        if not isinstance(stream, AudioStream) or stream.codec_context is None or not stream.sample_rate:
-            raise LookupError(self._name)
-        return stream
 
     def _first_during_video(self, end_s: float | None) -> AudioPacket:
         """Return the first packet that does not end before the video begins.

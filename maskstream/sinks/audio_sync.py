@@ -109,7 +109,9 @@ class AudioSync:
         if part is None and self._ran_back:
             return False
         if part is not None:
-            self._begin(part)
+            self._offset_s = part.offset_s
+            while self._parts.popleft() is not part:  # forget it and the parts before it
+                pass
         self._ran_back = False
         self._jumped = part is None and own_s + self._offset_s >= self.output_s
         return True
@@ -119,9 +121,3 @@ class AudioSync:
         if self._ran_back:
             return abs(part.first_s - own_s) <= MARGIN_S
         return part.is_ahead and part.first_s - own_s <= MARGIN_S
-
-    def _begin(self, part: _Part) -> None:
-        """Use the offset of a part, and forget it and the parts before it."""
-        self._offset_s = part.offset_s
-        while self._parts.popleft() is not part:
-            pass

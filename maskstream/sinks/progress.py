@@ -63,7 +63,9 @@ class ProgressSink:
         """Count a frame."""
         source_id = output.frame.source_id
         if source_id not in self._tasks:  # a camera that was added, or a deferred file
-            self._remove_ended()
+            ended = [each for each in self._deferred if each in self._tasks and self._task(each).finished]
+            for ended_id in ended:  # hundreds of files may be read: show no bar for those that have ended
+                self._progress.remove_task(self._tasks.pop(ended_id))
             info = self._latest(source_id)
             self._add(source_id, None if info is None else info.frame_count)
         task = self._task(source_id)
@@ -82,11 +84,6 @@ class ProgressSink:
 
     def _task(self, source_id: str) -> Task:
         return next(task for task in self._progress.tasks if task.id == self._tasks[source_id])
-
-    def _remove_ended(self) -> None:
-        """Remove the bars of files that have ended, because hundreds of files may be read."""
-        for source_id in [each for each in self._deferred if each in self._tasks and self._task(each).finished]:
-            self._progress.remove_task(self._tasks.pop(source_id))
 
     def _add(self, source_id: str, frame_count: int | None) -> None:
         total = min([count for count in (frame_count, self._max_frames) if count], default=None)

@@ -12,7 +12,7 @@ from maskstream.io.files import csv_text
 from maskstream.io.output_paths import is_file, is_stdout
 from maskstream.io.text_file import Mode, TextSink, box_record, iso_8601, pixels, rounded
 from maskstream.stream.states import StateChange
-from maskstream.types import Detection, Face, FrameResult, Output
+from maskstream.types import Face, FrameResult, Output
 
 _LONGEST_HEADER: Final = 1 << 20
 CSV_COLUMNS: Final = (
@@ -48,6 +48,11 @@ def to_record(result: FrameResult) -> dict[str, Any]:
 
 
 def _face_record(face: Face) -> dict[str, Any]:
+    detection = face.detection
+    points = np.column_stack([detection.keypoints_xy, detection.keypoint_scores])
+    keypoints = {
+        name: [*pixels(point[:2]), rounded(float(point[2]))] for name, point in zip(detection.keypoint_names, points, strict=True)
+    }
     return {
         "id": face.track_id,
         "label": face.label.value,
@@ -55,18 +60,13 @@ def _face_record(face: Face) -> dict[str, Any]:
         "steady_label": face.steady_label and face.steady_label.value,
         "steady_confidence": rounded(face.steady_confidence),
         "judged": face.judged,
-        "score": rounded(face.detection.score),
-        "detection_box": box_record(face.detection.box_xyxy),
+        "score": rounded(detection.score),
+        "detection_box": box_record(detection.box_xyxy),
         "box": box_record(face.face_box_xyxy),
         "quad": pixels(face.quad_xy),
-        "keypoints": _keypoints_record(face.detection),
+        "keypoints": keypoints,
         "zone": face.zone,
     }
-
-
-def _keypoints_record(detection: Detection) -> dict[str, list[float | None]]:
-    rows = np.column_stack([detection.keypoints_xy, detection.keypoint_scores])
-    return {name: [*pixels(row[:2]), rounded(float(row[2]))] for name, row in zip(detection.keypoint_names, rows, strict=True)}
 
 
 class JsonlSink(TextSink):

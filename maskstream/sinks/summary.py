@@ -117,18 +117,15 @@ class SourceSummary:
     def _step(self, since_s: float) -> Seconds:
         """Return the time step of a time since the beginning; steps are joined in pairs where there would be too many."""
         while since_s >= self.step_s * _MAX_STEPS:
-            self._join_steps()
+            self.step_s *= 2
+            if len(self.steps) % 2:
+                self.steps.append(_no_seconds())
+            pairs = zip(self.steps[::2], self.steps[1::2], strict=True)
+            self.steps = [{label: first[label] + second[label] for label in Label} for first, second in pairs]
         index = max(0, int(since_s / self.step_s))
         while len(self.steps) <= index:
             self.steps.append(_no_seconds())
         return self.steps[index]
-
-    def _join_steps(self) -> None:
-        self.step_s *= 2
-        if len(self.steps) % 2:
-            self.steps.append(_no_seconds())
-        pairs = zip(self.steps[::2], self.steps[1::2], strict=True)
-        self.steps = [{label: first[label] + second[label] for label in Label} for first, second in pairs]
 
     def people(self) -> dict[Label, int]:
         """Return how many people were seen; each is counted under the label with the longest time."""

@@ -71,14 +71,18 @@ def plot_timelines(sources: Mapping[str, Timeline]) -> bytes:
 
 
 def _plot_timeline(axes: Axes, source_id: str, timeline: Timeline) -> None:
-    """Plot the people as stacked areas, and the percentage with a mask as a line."""
+    """Plot the people as stacked areas, and as a line the percentage with a mask of those with a known label."""
     lasts_s = timeline.last.time_s - timeline.began.time_s
     edges = np.minimum(np.arange(len(timeline.steps) + 1) * timeline.step_s, lasts_s)
     step_s = np.maximum(np.diff(edges), 1e-6)  # the last step may be almost empty
     people = {label: np.array([step[label] for step in timeline.steps]) / step_s for label in Label}
     most_people = _plot_people(axes, edges, people)
+    known = np.sum([people[label] for label in Label if label is not Label.UNKNOWN], axis=0)
+    mask_fraction = np.divide(people[Label.MASK], known, out=np.full_like(known, np.nan), where=known > 0)
     percent_axes = axes.twinx()
-    _plot_mask_percent(percent_axes, edges, people)
+    percent_axes.stairs(mask_fraction * 100, edges, baseline=None, color="black", label="% with mask")
+    percent_axes.set_ylim(0, 105)
+    percent_axes.set_ylabel("% with mask")
     name, wall_time = plain_text(source_id), timeline.began.wall_time
     if len(name) > _LONGEST_NAME:
         name = f"...{name[3 - _LONGEST_NAME :]}"
@@ -101,15 +105,6 @@ def _plot_people(axes: Axes, edges: _Values, people: Mapping[Label, _Values]) ->
             axes.stairs(below + count, edges, baseline=below, fill=True, color=colour, label=LABEL_TEXT[label])
             below += count
     return float(below.max(initial=0.0))
-
-
-def _plot_mask_percent(axes: Axes, edges: _Values, people: Mapping[Label, _Values]) -> None:
-    """Plot the percentage of people with a mask among those with a known label."""
-    known = np.sum([people[label] for label in Label if label is not Label.UNKNOWN], axis=0)
-    fraction = np.divide(people[Label.MASK], known, out=np.full_like(known, np.nan), where=known > 0)
-    axes.stairs(fraction * 100, edges, baseline=None, color="black", label="% with mask")
-    axes.set_ylim(0, 105)
-    axes.set_ylabel("% with mask")
 
 
 def _write_title(axes: Axes, title: str) -> None:

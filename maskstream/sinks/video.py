@@ -151,7 +151,11 @@ class VideoSink:
         self._log_wrong_times(image.source_id)
         if self._audio:
             self._audio.advance(self._times.own_s, float(pts * self._times.unit_s))
-        self._encode(self._to_video_frame(image.bgr, pts))
+        bgr_frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image.bgr), format="bgr24")
+        target = {"dst_colorspace": Colorspace.ITU709, "dst_color_range": ColorRange.MPEG}
+        frame = self._to_yuv.reformat(bgr_frame, format="yuv420p", threads=1, **target)
+        frame.pts, frame.time_base = pts, self._times.unit_s
+        self._encode(frame)
 
     def _log_wrong_times(self, source_id: str) -> None:
         """Log, once each, that the video leaves out a jump, or plays slower than its source."""
@@ -163,13 +167,6 @@ class VideoSink:
             self._logged_delay = True
             max_fps = float(1 / self._times.unit_s)
             logger.warning("{}: over {:g} frames per second; {} plays slower: let its name end in .mp4", source_id, max_fps, name)
-
-    def _to_video_frame(self, bgr: BgrImage, pts: int) -> av.VideoFrame:
-        image = av.VideoFrame.from_ndarray(np.ascontiguousarray(bgr), format="bgr24")
-        target = {"dst_colorspace": Colorspace.ITU709, "dst_color_range": ColorRange.MPEG}
-        frame = self._to_yuv.reformat(image, format="yuv420p", threads=1, **target)
-        frame.pts, frame.time_base = pts, self._times.unit_s
-        return frame
 
     def hurry(self) -> None:
         """Leave out the rest of the audio: one frame that is shown for long may have an hour of it."""

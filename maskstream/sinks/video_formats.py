@@ -115,14 +115,11 @@ def _avi_time_base(info: SourceInfo, _lasts_s: float) -> Fraction:
     An AVI has no timestamps. A frame is shown until the next one, and the frames in between are left empty.
     """
     fps = info.average_fps
-    if fps and not info.live and _is_constant_rate(fps):
-        return 1 / Fraction(fps).limit_denominator(1001)
+    if fps and not info.live:
+        is_whole = abs(fps - round(fps)) < 1e-3 * fps
+        if is_whole or any(abs(fps - rate) < 1e-4 * fps for rate in _AVI_RATES):
+            return 1 / Fraction(fps).limit_denominator(1001)
     return Fraction(1, round(max(_AVI_FINE_FPS, 2 * (fps or 0.0))))
-
-
-def _is_constant_rate(fps: float) -> bool:
-    is_whole = abs(fps - round(fps)) < 1e-3 * fps
-    return is_whole or any(abs(fps - rate) < 1e-4 * fps for rate in _AVI_RATES)
 
 
 def _mp4() -> Container:

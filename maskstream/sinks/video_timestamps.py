@@ -81,7 +81,9 @@ class VideoTimestamps:
         own = round(time_s / self.unit_s)
         if self.last is None:
             pts = own
-        elif next_s is not None and self._is_single_wrong_time(time_s, next_s):
+        elif (
+            next_s is not None and self.jumps(time_s) and not self.jumps(next_s) and abs(next_s - time_s) > CLOCK_TOLERANCE_S
+        ):  # a single wrong time: the next frame continues the clock that this frame leaves
             half_way = round((next_s - self.own_s) / self.unit_s / 2)
             pts = self.last + min(self._duration, self._step, max(1, half_way))
             own = self._own + pts - self.last
@@ -93,10 +95,6 @@ class VideoTimestamps:
         self._duration = min(duration, self._longest)
         self.last, self._own = pts, own
         return pts
-
-    def _is_single_wrong_time(self, time_s: float, next_s: float) -> bool:
-        """Return whether the next frame continues the clock that this frame leaves."""
-        return self.jumps(time_s) and not self.jumps(next_s) and abs(next_s - time_s) > CLOCK_TOLERANCE_S
 
     def _after(self, last: int, own: int) -> int:
         """Return the pts of a frame after the latest one, and update offset, delay and usual step."""

@@ -63,7 +63,10 @@ class WindowSink:
         self._attended_at_s = self._drawn_at_s = 0.0
         self._was_visible = False
         title = f"maskstream: {plain_text(sources[0].source_id)}" if len(sources) == 1 else "maskstream"
-        _open_window(title, self._size)
+        prefer_x11()
+        cv2.namedWindow(_WINDOW, _FLAGS)
+        cv2.setWindowTitle(_WINDOW, title)
+        cv2.resizeWindow(_WINDOW, *self._size)
         logger.info("keys of the window: q or Esc quits, s saves the frames{}", "" if self._live else ", space pauses")
 
     def write(self, output: Output) -> None:
@@ -155,18 +158,15 @@ class WindowSink:
             case "q" | "\x1b":
                 raise SinkClosed("the user has quit")
             case "s":
-                self._save()
+                taken = datetime.now()
+                for cell in self._cells.values():
+                    if cell.output is not None:
+                        save_snapshot(cell.output.annotated_bgr, Path(self._config.snapshots), cell.name, taken)
             case " " if self._live:
                 logger.info("a live source cannot be paused")
             case " ":
                 self._paused = not self._paused
                 self._changed = True
-
-    def _save(self) -> None:
-        taken = datetime.now()
-        for cell in self._cells.values():
-            if cell.output is not None:
-                save_snapshot(cell.output.annotated_bgr, Path(self._config.snapshots), cell.name, taken)
 
     def _was_closed(self) -> bool:
         """Return whether the window was visible and no longer is. A window that was just opened may need a moment to appear."""
@@ -176,13 +176,6 @@ class WindowSink:
             return True
         self._was_visible |= visible
         return self._was_visible and not visible
-
-
-def _open_window(title: str, size: tuple[int, int]) -> None:
-    prefer_x11()
-    cv2.namedWindow(_WINDOW, _FLAGS)
-    cv2.setWindowTitle(_WINDOW, title)
-    cv2.resizeWindow(_WINDOW, *size)
 
 
 def _window_size() -> tuple[int, int] | None:

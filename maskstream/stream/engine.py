@@ -171,14 +171,11 @@ class Engine:
         self._notify_listeners()
         if now_s - self._reported_at_s >= self._config.health_s:
             self._reported_at_s = now_s
-            self._log_health(now_s)
-
-    def _log_health(self, now_s: float) -> None:
-        live = [worker for worker in self._workers if worker.info.live]
-        for worker in live:
-            logger.info("{}", worker.health(now_s))
-        for line in self._sinks.health() if live else ():
-            logger.info("{}", line)
+            live = [worker for worker in self._workers if worker.info.live]
+            for worker in live:
+                logger.info("{}", worker.health(now_s))
+            for line in self._sinks.health() if live else ():
+                logger.info("{}", line)
 
     def _notify_listeners(self) -> None:
         for listener, error in self._states.deliver(self._listeners):
@@ -212,9 +209,13 @@ class Engine:
 
     def _repeated(self, frame: Frame) -> FrameResult:
         """Return the last faces of a source as those of a frame that was not analysed."""
+        faces: list[Face] = []
         last = self._last_results.get(frame.source_id)
-        faces = tuple(_carried_over(face, frame.index - last.index) for face in last.faces) if last else ()
-        repeated = FrameResult(frame.source_id, frame.index, frame.time_s, faces, frame.wall_time, frame.file)
+        if last is not None:
+            for face in last.faces:
+                frames_since_look = face.frames_since_look + frame.index - last.index
+                faces.append(replace(face, judged=False, frames_since_look=frames_since_look))
+        repeated = FrameResult(frame.source_id, frame.index, frame.time_s, tuple(faces), frame.wall_time, frame.file)
         return replace(repeated, hidden=last.hidden if last else (), repeated=True, unseen=True)
 
     def _end(self, ended: Ended) -> None:
@@ -266,8 +267,3 @@ class Engine:
             "inference": self._workers.batcher.waited_s + self._results.writer_waited_s,
             "rendering": self._results.reader_waited_s,
         }
-
-
-def _carried_over(face: Face, frames: int) -> Face:
-    """Return a face as that of a frame that is N frames later and was not analysed."""
-    return replace(face, judged=False, frames_since_look=face.frames_since_look + frames)

@@ -74,12 +74,8 @@ class _Job:
     _lock: Lock = field(default_factory=Lock)
     _is_abandoned: bool = False
 
-    def start(self) -> Thread:
-        thread = Thread(target=self._run, name=f"opening {self.camera.name}", daemon=True)
-        thread.start()
-        return thread
-
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Do the work in the thread of the job. What it opens is closed where the job was abandoned meanwhile."""
         try:
             opened = self.work()
         except BaseException as error:  # raised again in the thread that takes over the result
@@ -198,7 +194,8 @@ class LiveCameras:
         self._wanted[job.camera.name] = job.camera
         self._jobs[job.camera.name] = job
         self._threads = [thread for thread in self._threads if thread.is_alive()]
-        self._threads.append(job.start())
+        self._threads.append(Thread(target=job.run, name=f"opening {job.camera.name}", daemon=True))
+        self._threads[-1].start()
 
     def _abandon(self, name: str) -> None:
         job = self._jobs.pop(name, None)

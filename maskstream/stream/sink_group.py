@@ -106,14 +106,11 @@ class SinkGroup:
         closing = [binding for binding in self._bindings if source_id is None or binding.source_id == source_id]
         for binding in closing:
             self._bindings.remove(binding)
-            self._close(binding.sink)
-
-    def _close(self, sink: Sink) -> None:
-        try:
-            sink.close()
-        except SinkClosed:
-            pass  # the reader has left
-        except SinkError as error:
-            self._failed(error, None)
-        except Exception as error:
-            self._failed(logged_error(sink, error), None)
+            try:
+                binding.sink.close()
+            except SinkClosed:
+                pass  # the reader has left
+            except SinkError as error:
+                self._failed(error, None)
+            except Exception as error:
+                self._failed(logged_error(binding.sink, error), None)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from math import isfinite
-from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
 from maskstream.config.schema import Config
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
     from maskstream.tracking.tracker import Tracker
 
 _MIN_STEP_S: Final = 1e-3
+_TRACKER_MODULE: Final = "maskstream.tracking.tracker"
+"""Its import takes a second, during which the first frame can be analysed."""
 _HIDDEN_S: Final = 0.5
 """How long the place of a lost face is anonymised like a face."""
 
@@ -34,7 +35,7 @@ class _Person:
 
 
 def _new_tracker() -> "Tracker":
-    tracker: Tracker = _tracker_module().Tracker()
+    tracker: Tracker = import_module(_TRACKER_MODULE).Tracker()
     return tracker
 
 
@@ -139,10 +140,17 @@ class PeopleAnalyzer:
         return tracked, tuple(missing)
 
     def _source_at(self, frame: Frame) -> _Source:
-        """Return the source of a frame, with its clock at the time of the frame."""
+        """Return the source of a frame, with its clock at the time of the frame.
+
+        Its people are forgotten where no person in the frame can be matched to them. A camera that reconnects keeps its clock:
+        people who were away for less than `tracking.lost_s` keep their track ids. In a frame of another size the places of faces
+        cannot be compared. A clock that runs back after a reconnection, or by more than a second, is the clock of another stream.
+        """
         source = self._sources.setdefault(frame.source_id, _Source())
         before_s = frame.time_s if source.time_s is None else source.time_s
-        if source.time_s is not None and _is_another_scene(source, frame, before_s):
+        min_s = before_s - (CLOCK_TOLERANCE_S if frame.connection == source.connection else 0.0)
+        is_another_scene = frame.bgr.shape != source.shape or frame.time_s < min_s
+        if source.time_s is not None and is_another_scene:
             source.forget()
         source.clock_s += max(frame.time_s - before_s, _MIN_STEP_S)
         source.time_s, source.shape, source.connection = frame.time_s, frame.bgr.shape, frame.connection
@@ -160,24 +168,8 @@ class PeopleAnalyzer:
         person.face, person.seen_s = replace(face, track_id=track_id), source.clock_s
         if person.steady is not None:
             if face.judged and face.confidence is not None and isfinite(face.confidence):
-                weight = _tracker_module().quality(frame.bgr, face)
+                weight = import_module(_TRACKER_MODULE).quality(frame.bgr, face)
                 person.steady.update(source.clock_s, face.label, face.confidence, weight)
             label, confidence = person.steady.label, person.steady.confidence
             person.face = replace(person.face, steady_label=label, steady_confidence=confidence)
         return person.face
-
-
-def _is_another_scene(source: _Source, frame: Frame, before_s: float) -> bool:
-    """Return whether no person in a frame can be matched to the people before it.
-
-    A camera that reconnects keeps its clock: people who were away for less than `tracking.lost_s` keep their track ids. In a
-    frame of another size the places of faces cannot be compared. A clock that runs back after a reconnection, or by more than
-    a second, is the clock of another stream.
-    """
-    min_s = before_s - (CLOCK_TOLERANCE_S if frame.connection == source.connection else 0.0)
-    return frame.bgr.shape != source.shape or frame.time_s < min_s
-
-
-def _tracker_module() -> ModuleType:
-    """Return the module of the tracker. Its import takes a second, during which the first frame can be analysed."""
-    return import_module("maskstream.tracking.tracker")

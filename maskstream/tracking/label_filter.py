@@ -74,10 +74,6 @@ class SteadyLabel:
         }
         total = sum(likely.values())
         self._probability = {each: value / total for each, value in likely.items()}
-        self._decide()
-
-    def _decide(self) -> None:
-        """Change the label if the evidence is sufficient."""
         best, second, *_ = sorted(self._probability, key=self._probability.__getitem__, reverse=True)
         against = second if self.label is Label.UNKNOWN else self.label
         if log(self._probability[best] / self._probability[against]) >= self._rules.to_change:

@@ -35,9 +35,10 @@ class Tracker:
     def __init__(self) -> None:
         """Begin without people."""
         self._given = 0
-        self._begin()
+        self.forget()
 
-    def _begin(self) -> None:
+    def forget(self) -> None:
+        """Forget all people."""
         self._before = self._given
         self._tracker = ByteTrackTracker(
             frame_rate=_REFERENCE_FPS,
@@ -47,10 +48,6 @@ class Tracker:
             high_conf_det_threshold=_CERTAIN_SCORE,
             iou=BIoU(_MARGIN),
         )
-
-    def forget(self) -> None:
-        """Forget all people."""
-        self._begin()
 
     def update(self, time_s: float, faces: Sequence[Face], lost_s: float) -> list[int | None]:
         """Return the track id of each face; None where the score is too low to begin a track.

@@ -111,7 +111,7 @@ class ClassifierTask:
         rng = np.random.default_rng((self.recipe.seed, 2, number))
         label = int(rng.choice(len(self._shares), p=self._shares))
         stored = self._train.pixels_bgr[rng.choice(self._by_class[label])]
-        return augment_crop(stored, self.recipe.classes[label], self.recipe, rng), label
+        return augment_crop(stored, self.recipe, rng), label
 
     def collate(self, samples: Sequence[tuple[BgrImage, int]]) -> Batch:
         """Return crops (N, 3, S, S) RGB in [0, 1] and classes (N,)."""

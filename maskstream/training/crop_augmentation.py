@@ -1,35 +1,29 @@
-"""Augment face crops: shift, rotation, scale, occlusion, low resolution, and photometric changes."""
+"""Augment face crops: shift, rotation, scale, low resolution, and photometric changes."""
 
 from typing import Final
 
 import cv2
 import numpy as np
 
-from maskstream.training.occluders import occlude
 from maskstream.training.photometric import downscaled, photometric
 from maskstream.training.recipe import ClassifierRecipe
-from maskstream.types import BACKGROUND, BgrImage, Label
+from maskstream.types import BgrImage
 
 _MIN_FACE_PX: Final = 10.0
 """Width of a face after the strongest downscaling: the smallest face that the stream classifies."""
 _FACE_FRACTION: Final = 0.8
 """Approximate width of a face, as a fraction of its crop."""
-_OCCLUDED_MASKS: Final = 0.5
-"""How often masks are occluded, as a fraction of `occluded_share`. Occluders of a bare mouth are never drawn on masks."""
 
 
-def augment_crop(stored_bgr: BgrImage, class_name: str, recipe: ClassifierRecipe, rng: np.random.Generator) -> BgrImage:
+def augment_crop(stored_bgr: BgrImage, recipe: ClassifierRecipe, rng: np.random.Generator) -> BgrImage:
     """Return the centre of a stored crop, changed as another camera and errors of the detector would change it.
 
     Args:
         stored_bgr: With its margin; not modified.
-        class_name: Decides which occluders are allowed.
         recipe: Strength and probability of each change.
         rng: The only source of randomness.
     """
     crop = _jitter(stored_bgr, recipe, rng)
-    if rng.random() < recipe.occluded_share * (1.0 if class_name == Label.NO_MASK else _OCCLUDED_MASKS):
-        crop = occlude(crop, Label.MASK if class_name == BACKGROUND else Label(class_name), rng)
     if rng.random() < recipe.small_share:
         face_px = np.exp(rng.uniform(np.log(_MIN_FACE_PX), np.log(recipe.size_px * _FACE_FRACTION)))
         crop = downscaled(crop, float(face_px / (recipe.size_px * _FACE_FRACTION)))

@@ -137,8 +137,9 @@ class DetectorTask:
         return [(image.name, detector.detect([image.read()])[0]) for image in images]
 
     def validate(self, predicted: Sequence[Any]) -> dict[str, float]:
-        """Return the metrics of the detections, computed by `maskstream.evaluation`."""
-        return validation_metrics(self._val, dict(predicted))
+        """Return the defined metrics of the detections, computed by `maskstream.evaluation`."""
+        metrics = validation_metrics(self._val, dict(predicted))
+        return {name: value for name, value in metrics.items() if value is not None}
 
     def save(self, path: Path, module: nn.Module, predicted: Sequence[Any], metrics: dict[str, float], command: str) -> None:
         """Write a checkpoint, its keypoint scores calibrated on the validation images."""

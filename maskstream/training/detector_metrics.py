@@ -39,7 +39,7 @@ def _logits(scores: FloatArray) -> FloatArray:
     return np.asarray(np.log(wide / (1 - wide)) / _RAW_SCORES.scale, np.float32)
 
 
-def validation_metrics(annotations: Annotations, detections: Mapping[str, list[Detection]]) -> dict[str, float]:
+def validation_metrics(annotations: Annotations, detections: Mapping[str, list[Detection]]) -> dict[str, float | None]:
     """Return the metrics of detections of faces of any class. Every face is given the same class first.
 
     Args:
@@ -48,7 +48,8 @@ def validation_metrics(annotations: Annotations, detections: Mapping[str, list[D
 
     Returns:
         `ap50` and `ap` (0.50:0.95). At the score with the best F1 at IoU 0.5: `score`, `f1`, `found_50`, `false_per_picture`.
-        `keypoint_error` as a fraction of the distance between the eyes; left out where no keypoint was found.
+        `keypoint_error` as a fraction of the distance between the eyes; left out where no keypoint was found. A metric that is
+        not defined is None; `ap50`, `ap` and `f1`, which select the best weights and score, are 0.
     """
     images = tuple(
         replace(image, faces=tuple(replace(face, label=Label.MASK) for face in image.faces)) for image in annotations.images
@@ -63,9 +64,9 @@ def validation_metrics(annotations: Annotations, detections: Mapping[str, list[D
         "ap": metrics.ap.by_class["mask"] or 0.0,
         "score": best.min_score,
         "f1": _f1(best),
-        "found_50": best.found or 0.0,
-        "false_per_picture": best.false_per_image or 0.0,
-        **({"keypoint_error": keypoints.mean or 0.0} if keypoints else {}),
+        "found_50": best.found,
+        "false_per_picture": best.false_per_image,
+        **({"keypoint_error": keypoints.mean} if keypoints else {}),
     }
 
 

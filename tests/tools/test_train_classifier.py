@@ -15,7 +15,7 @@ from tests.tools.loading import Run, only_line, runner
 
 SIZE = 32
 SMALL = ("--backbone-weights", "none", "--set", "architecture=mask_resnet18", "--set", f"size_px={SIZE}", "--set", "batch_size=8")
-SHORT = ("--set", "epochs=2", "--set", "samples_per_epoch=64", "--set", "photometric=0", "--set", "occluded_share=0")
+SHORT = ("--set", "epochs=2", "--set", "samples_per_epoch=64", "--set", "photometric=0")
 COLOURS = {"mask": (200, 120, 40), "no_mask": (90, 130, 210), "incorrect": (60, 200, 60), "background": (10, 10, 10)}
 TWO = ("--set", "classes=[mask, no_mask]", "--set", "folders.background=null")
 THREE = (

@@ -20,12 +20,12 @@ from maskstream.training.crop_set import CropSet, read_crops
 from maskstream.training.crops import centre_crop, stored_size
 from maskstream.training.recipe import ClassifierRecipe
 from maskstream.training.run import load_classifier_recipe
-from maskstream.types import BgrImage, Label
+from maskstream.types import BgrImage
 
 SIZE = 32
 STORED = stored_size(SIZE)
 CLASSES = ["mask", "no_mask", "incorrect"]
-UNCHANGED = ("jitter_turn_deg", "jitter_scale", "jitter_shift", "occluded_share", "small_share", "photometric")
+UNCHANGED = ("jitter_turn_deg", "jitter_scale", "jitter_shift", "small_share", "photometric")
 PLAIN = dict.fromkeys(UNCHANGED, 0.0)
 CPU = torch.device("cpu")
 
@@ -192,22 +192,21 @@ def test_the_place_of_the_mask_among_the_classes_does_not_matter() -> None:
 def test_without_changes_a_crop_is_its_middle_or_the_mirror_image() -> None:
     (stored,) = noise()
     straight = centre_crop(stored, SIZE)
-    made = [augment_crop(stored, Label.MASK, recipe(**PLAIN), np.random.default_rng(seed)) for seed in range(40)]
+    made = [augment_crop(stored, recipe(**PLAIN), np.random.default_rng(seed)) for seed in range(40)]
     mirrored = [np.array_equal(crop, straight[:, ::-1]) for crop in made]
     assert all(is_mirror or np.array_equal(crop, straight) for crop, is_mirror in zip(made, mirrored, strict=True))
     assert 8 < sum(mirrored) < 32
 
 
-@pytest.mark.parametrize("label", [Label.MASK, Label.NO_MASK, Label.INCORRECT, "background"])
-def test_a_changed_crop_has_the_size_that_the_classifier_sees(label: str) -> None:
+def test_an_augmented_crop_has_the_size_that_the_classifier_sees() -> None:
     (stored,) = noise()
     before = stored.copy()
-    made = [augment_crop(stored, label, recipe(occluded_share=0.5), np.random.default_rng(seed)) for seed in range(60)]
+    made = [augment_crop(stored, recipe(), np.random.default_rng(seed)) for seed in range(60)]
     assert {crop.shape for crop in made} == {(SIZE, SIZE, 3)}
     assert {crop.dtype for crop in made} == {np.dtype(np.uint8)}
     assert len({crop.tobytes() for crop in made}) == 60
     assert np.array_equal(stored, before)
-    again = augment_crop(stored, label, recipe(occluded_share=0.5), np.random.default_rng(7))
+    again = augment_crop(stored, recipe(), np.random.default_rng(7))
     assert np.array_equal(again, made[7])
 
 
@@ -217,7 +216,7 @@ def test_crops_move_turn_and_grow_as_far_as_the_recipe_says() -> None:
 
     def bars(**changes: float) -> list[np.ndarray]:
         made = recipe(**{**PLAIN, **changes})
-        crops = [augment_crop(stored, Label.MASK, made, np.random.default_rng(seed)) for seed in range(100)]
+        crops = [augment_crop(stored, made, np.random.default_rng(seed)) for seed in range(100)]
         return [np.argwhere(crop[..., 0] > 127) for crop in crops]
 
     assert np.ptp([bar.mean(axis=0) for bar in bars()], axis=0).max() == 0
@@ -233,7 +232,7 @@ def test_each_setting_changes_crops(name: str) -> None:
     (stored,) = noise()
     changed = recipe(**{**PLAIN, name: 10.0 if name == "jitter_turn_deg" else 1.0 if "share" in name else 0.5})
     straight = centre_crop(stored, SIZE)
-    made = [augment_crop(stored, Label.NO_MASK, changed, np.random.default_rng(seed)) for seed in range(10)]
+    made = [augment_crop(stored, changed, np.random.default_rng(seed)) for seed in range(10)]
     assert sum(not any(np.array_equal(crop, plain) for plain in (straight, straight[:, ::-1])) for crop in made) >= 4
 
 

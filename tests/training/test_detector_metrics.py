@@ -54,6 +54,14 @@ def test_metrics_of_a_detector_that_finds_nothing() -> None:
     assert "keypoint_error" not in metrics
 
 
+def test_a_metric_that_is_not_defined_is_none_and_not_zero() -> None:
+    false_positive = {"0.png": [detected(labelled(0), 0.9)]}
+    metrics = validation_metrics(annotations((labelled(0, ignore=True),), ()), {})
+    assert metrics["found_50"] is None
+    assert metrics["false_per_picture"] == 0
+    assert validation_metrics(annotations(()), false_positive)["found_50"] is None
+
+
 def test_keypoints_that_are_right_where_the_peak_is_high_are_calibrated_so() -> None:
     faces = tuple(labelled(0) for _ in range(600))
     rng = np.random.default_rng(0)
