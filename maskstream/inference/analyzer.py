@@ -153,7 +153,12 @@ class Analyzer:
             "classify": (classified - aligned) * share_ms,
         }
         self._warn_of_unusable(frames, findings)
-        return [_result(frame, found, region, stages_ms) for frame, found, region in zip(frames, findings, regions, strict=True)]
+        results = []
+        for frame, found, region in zip(frames, findings, regions, strict=True):
+            result = FrameResult.of(frame, tuple(found.faces), tuple(found.hidden), stages_ms)
+            region_xyxy = None if region == (0, 0, frame.width, frame.height) else region
+            results.append(replace(result, unusable=found.unusable, unseen=found.unseen, region_xyxy=region_xyxy))
+        return results
 
     def _detect(self, frames: Sequence[Frame], regions: Sequence[tuple[int, int, int, int]]) -> list[list[Detection]]:
         """Run the detector on the region of each frame, and return the detections in pixels of the complete frame."""
@@ -236,12 +241,6 @@ def _candidates(detections: list[Detection], thresholds: _Thresholds) -> _Findin
 def _unknown(detection: Detection, box_xyxy: FloatArray) -> Face:
     """Return a face that is not reported, but is anonymised where faces are."""
     return Face(detection, box_corners(box_xyxy), box_xyxy, Label.UNKNOWN, None)
-
-
-def _result(frame: Frame, found: _Findings, region: tuple[int, int, int, int], stages_ms: Mapping[str, float]) -> FrameResult:
-    result = FrameResult.of(frame, tuple(found.faces), tuple(found.hidden), stages_ms)
-    is_complete = region == (0, 0, frame.width, frame.height)
-    return replace(result, unusable=found.unusable, unseen=found.unseen, region_xyxy=None if is_complete else region)
 
 
 def _verdict(by_class: Mapping[str, float], incorrect_as: IncorrectAs) -> tuple[Label, float]:

@@ -105,7 +105,9 @@ class PropagatingAnalyzer:
         for frame, is_due in zip(frames, due, strict=True):
             if is_due:
                 result = detected.pop(0)
-                self._keep(frame, result)
+                if frame.file is None:
+                    grey, _ = _shrunk(frame.bgr)
+                    self._propagated[frame.source_id] = _Propagated(frame.index, grey, result.faces, result.hidden)
             else:
                 result = self._propagate(frame)
             results.append(result)
@@ -126,11 +128,6 @@ class PropagatingAnalyzer:
         detected_at = frame.index if last is None or is_due else last.detected_at
         self._last[frame.source_id] = _Last(detected_at, config, frame.connection, frame.bgr.shape, frame.time_s)
         return is_due
-
-    def _keep(self, frame: Frame, result: FrameResult) -> None:
-        if frame.file is None:
-            grey, _ = _shrunk(frame.bgr)
-            self._propagated[frame.source_id] = _Propagated(frame.index, grey, result.faces, result.hidden)
 
     def _propagate(self, frame: Frame) -> FrameResult:
         started_s = perf_counter()

@@ -52,17 +52,14 @@ def source_kind(location: str) -> str:
         SourceOpenError: The scheme of the URL is not supported, or it is a page of a video site.
     """
     kind = location_kind(location)
-    if kind == "url" and "://" in location:
-        _require_known(location)
-    return kind
-
-
-def _require_known(url: str) -> None:
-    scheme = url.partition("://")[0].lower()
+    if kind != "url" or "://" not in location:
+        return kind
+    scheme = location.partition("://")[0].lower()
     if scheme not in SCHEMES:
         advice = _ADVICE.get(scheme) or f"give one of {', '.join(f'{known}://' for known in SCHEMES)}, or a file"
-        raise SourceOpenError(f"{redact(url)}: {scheme}:// is not supported; {advice}")
-    require_no_web_page(url)
+        raise SourceOpenError(f"{redact(location)}: {scheme}:// is not supported; {advice}")
+    require_no_web_page(location)
+    return kind
 
 
 def _webcam(location: str) -> int | str:

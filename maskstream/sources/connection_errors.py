@@ -140,16 +140,12 @@ def proxy_of(url: str) -> str | None:
     proxy = os.environ.get(PROXY_VARIABLE, "")
     if scheme_of(url) not in ("http", *TLS_SCHEMES) or not proxy.startswith("http://"):
         return None
-    exempt = os.environ.get("no_proxy", "").replace(",", " ").split()
-    return None if any(_matches(pattern, host_of(url) or "") for pattern in exempt) else proxy
-
-
-def _matches(pattern: str, host: str) -> bool:
-    """Return whether a pattern of `no_proxy` matches a host, by FFmpeg's rules."""
-    if pattern == "*":
-        return True
-    suffix = pattern.lstrip("*").lstrip(".")
-    return host == suffix or host.endswith(f".{suffix}")
+    host = host_of(url) or ""
+    for pattern in os.environ.get("no_proxy", "").replace(",", " ").split():  # compared by FFmpeg's rules
+        suffix = pattern.lstrip("*").lstrip(".")
+        if pattern == "*" or host == suffix or host.endswith(f".{suffix}"):
+            return None
+    return proxy
 
 
 def _proxy_name(proxy: str) -> str:

@@ -87,7 +87,6 @@ class FrameConverter:
         if self._after_key is None or (is_key and not self._after_key):
             self._matrix = self._display_matrix(video_frame)
         self._after_key = is_key
-        self._aspect = self._aspect_at(video_frame.pts)
         bgr = self._converted(video_frame).to_ndarray()
         if self._matrix is None:
             return np.asarray(bgr, np.uint8)
@@ -97,12 +96,10 @@ class FrameConverter:
         flip_x, flip_y = (y_to_x < 0, x_to_y < 0) if transposed else (x_to_x < 0, y_to_y < 0)
         return np.ascontiguousarray(upright[:: -1 if flip_y else 1, :: -1 if flip_x else 1], np.uint8)
 
-    def _aspect_at(self, pts: int | None) -> float:
+    def _converted(self, video_frame: VideoFrame) -> VideoFrame:
+        pts = video_frame.pts
         while self._coming_aspects and (pts is None or (self._coming_aspects[0][0] or 0) <= pts):
             self._aspect = self._coming_aspects.popleft()[1]
-        return self._aspect
-
-    def _converted(self, video_frame: VideoFrame) -> VideoFrame:
         unspecified = video_frame.colorspace == _UNSPECIFIED_COLORSPACE
         width, height = square_size(video_frame.width, video_frame.height, self._aspect, self._max_pixels)
         colours = Colours.of(video_frame)

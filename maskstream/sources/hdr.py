@@ -138,7 +138,8 @@ def sdr_of(signal_rgb: Values, colours: Colours) -> Values:
         light = _tone_mapped(_pq_nits(signal_rgb)) / WHITE_NITS
     else:
         light = signal_rgb**_SDR_GAMMA
-    in_709 = light @ _to_709(colours.primaries).T
+    to_709 = np.linalg.inv(_to_xyz(ColorPrimaries.BT709)) @ _to_xyz(colours.primaries)  # linear light, SMPTE RP 177
+    in_709 = light @ to_709.T
     return np.clip(in_709, 0, 1) ** (1 / _SDR_GAMMA)
 
 
@@ -180,11 +181,6 @@ def _tone_mapped(nits_rgb: Values) -> Values:
     spline = (2 * t**3 - 3 * t**2 + 1) * knee + (t**3 - 2 * t**2 + t) * (1 - knee) + (3 * t**2 - 2 * t**3) * highest
     mapped = _pq_nits(np.where(level < knee, level, spline) * peak)
     return np.asarray(nits_rgb * (mapped / brightest), np.float64)
-
-
-def _to_709(primaries: int) -> Values:
-    """Return the (3, 3) matrix from linear light in other primaries to BT.709 primaries (SMPTE RP 177)."""
-    return np.linalg.inv(_to_xyz(ColorPrimaries.BT709)) @ _to_xyz(primaries)
 
 
 def _to_xyz(primaries: int) -> Values:

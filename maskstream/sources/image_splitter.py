@@ -36,21 +36,20 @@ class ImageSplitter:
         """Add the next bytes and return the images that are complete now."""
         self._data += chunk
         found: list[bytes] = []
-        while self._step(found):
-            pass
+        has_step = True
+        while has_step:
+            if self._jpeg is not None:
+                has_step = self._step_jpeg(self._jpeg, found)
+            elif self._png_at is not None:
+                has_step = self._step_png(self._png_at, found)
+            else:
+                has_step = self._find_start()
         if len(self._data) > self._max_bytes:
             self._drop(len(self._data) - len(PNG_START))
         return found
 
-    def _step(self, found: list[bytes]) -> bool:
-        """Do one step; return False if it needs more data."""
-        if self._jpeg is not None:
-            return self._step_jpeg(self._jpeg, found)
-        if self._png_at is not None:
-            return self._step_png(self._png_at, found)
-        return self._find_start()
-
     def _find_start(self) -> bool:
+        """Go to the next image; return False, as each step does, if it needs more data."""
         starts = [at for at in map(self._data.find, (JPEG_START, PNG_START)) if at >= 0]  # faster than one expression for both
         if not starts:
             del self._data[: -len(PNG_START)]
@@ -72,7 +71,9 @@ class ImageSplitter:
             self._drop(marker.end)
         elif marker.code == SOI and self._data[marker.end] == JPEG_START[-1]:
             if self._has_scan:
-                found.append(_without_header(self._data[: marker.start]))
+                image = bytes(self._data[: marker.start])
+                boundary = image.rfind(b"\n--", -_MAX_HEADER_BYTES)  # with the headers of the next image after it
+                found.append(image[:boundary].removesuffix(b"\r") if boundary > 0 else image)
             self._drop(marker.start)
         else:
             self._has_scan |= marker.code == SOS
@@ -99,9 +100,3 @@ class ImageSplitter:
         """Remove bytes from the front, and look for the start of an image after them."""
         del self._data[:count]
         self._jpeg = self._png_at = None
-
-
-def _without_header(image: bytearray) -> bytes:
-    """Remove the boundary and headers that follow a JPEG without an end marker."""
-    boundary = image.rfind(b"\n--", -_MAX_HEADER_BYTES)
-    return bytes(image[:boundary]).removesuffix(b"\r") if boundary > 0 else bytes(image)

@@ -54,13 +54,17 @@ class ImageSource:
         if self._first is None:
             raise SourceOpenError(self._why_none(location))
         self._guard = ReadGuard(self._log_unreadable)
+        path = location
+        if not os.path.isdir(location) and is_pattern(location):  # noqa: PTH112 (Path raises if the folder may not be read)
+            before_wildcard = takewhile(lambda part: glob.escape(part) == part and not number_in(part), Path(location).parts)
+            path = str(Path(*before_wildcard))
         self.info = SourceInfo(
             source_id=self._name,
             width=self._first.width,
             height=self._first.height,
             live=False,
             frame_count=len(self._files),
-            path=_path_of(location),
+            path=path,
             images=tuple(self._files),
         )
 
@@ -176,14 +180,6 @@ def first_only_warning(further: int) -> str:
         f"the file has {several} images or pages, and only the first is classified; save the others as separate files, "
         "or an animation as a video or GIF"
     )
-
-
-def _path_of(location: str) -> str:
-    """Return the file, the folder, or the part of a pattern before its first wildcard."""
-    if os.path.isdir(location) or not is_pattern(location):  # noqa: PTH112 (Path raises if the folder may not be read)
-        return location
-    fixed = takewhile(lambda part: glob.escape(part) == part and not number_in(part), Path(location).parts)
-    return str(Path(*fixed))
 
 
 def _find_images(location: str, config: ImagesConfig) -> list[str]:

@@ -80,7 +80,10 @@ class Pacer:
         self._arrivals.add(arrived_s, self._time_s)
         if is_other_clock:
             self._delay_s = max(now_s, self._out_s + step_s) - self._time_s
-        self._delay_s = max(self._delay_s - self._delay_reduction_s(step_s), arrived_s - self._time_s)
+        margin_s = max(_MIN_MARGIN_S, _MARGIN * self._arrivals.silence_s)
+        spare_s = self._delay_s - self._arrivals.needed_s - margin_s
+        reduction_s = max(0.0, min(spare_s, _SPEED_UP * step_s))
+        self._delay_s = max(self._delay_s - reduction_s, arrived_s - self._time_s)
         due_s = max(self._time_s + self._delay_s, self._out_s + step_s / _MAX_SPEED)
         self._out_s = max(due_s, now_s)
         return Schedule(self._time_s, due_s)
@@ -97,12 +100,6 @@ class Pacer:
         step_s = max(self._usual_step_s, arrived_s - self._out_s)
         self._shift_s = self._time_s + step_s - pts_s
         return step_s, True
-
-    def _delay_reduction_s(self, step_s: float) -> float:
-        """Return by how much the delay may shrink at a frame."""
-        margin_s = max(_MIN_MARGIN_S, _MARGIN * self._arrivals.silence_s)
-        spare_s = self._delay_s - self._arrivals.needed_s - margin_s
-        return max(0.0, min(spare_s, _SPEED_UP * step_s))
 
 
 @dataclass

@@ -103,7 +103,12 @@ class ReconnectingSource:
             try:
                 source = self._open()
                 if source is not None:
-                    yield from self._connection(source) if source.info.live else self._recorded(source)
+                    if source.info.live:
+                        yield from self._connection(source)
+                    else:  # a video on a server, with its own clock and end
+                        self._status.change(SourceState.ONLINE, _described(source.info), {SourceState.CONNECTING})
+                        for frame in source:
+                            yield replace(frame, connection=self._connection_number)
                 if not self.info.live or self._closed.is_set() or getattr(source, "is_over", False):
                     return
                 lost: SourceError = StreamLost(f"{self.info.source_id}: lost: the stream ended; check the camera")
@@ -128,7 +133,7 @@ class ReconnectingSource:
     @property
     def damaged(self) -> int:
         """Packets and frames of all connections that were skipped because they were damaged."""
-        return self._damaged_before + _damaged(self._source)
+        return self._damaged_before + getattr(self._source, "damaged", 0)
 
     def _open(self) -> Source | None:
         """Return the opened source; None if this source was closed meanwhile."""
@@ -144,22 +149,19 @@ class ReconnectingSource:
     def _release(self) -> None:
         with self._lock:
             source, self._source = self._source, None
-            self._damaged_before += _damaged(source)
+            self._damaged_before += getattr(source, "damaged", 0)
         if source is not None:
             source.close()
-
-    def _recorded(self, source: Source) -> Iterator[Frame]:
-        """Yield the frames of a video on a server, with its own clock and end."""
-        self._status.change(SourceState.ONLINE, _described(source.info), {SourceState.CONNECTING})
-        for frame in source:
-            yield replace(frame, connection=self._connection_number)
 
     def _connection(self, source: Source) -> Iterator[Frame]:
         """Yield the frames of a connection with index and time continued from the one before."""
         shift_s = 0.0
         for number, frame in enumerate(source):
             if number == 0:
-                self._connected(frame)
+                self._online_at_s = frame.captured_at_s
+                if self._index:
+                    self._reconnected_at_s.append(frame.captured_at_s)
+                self._status.change(SourceState.ONLINE, _described(self.info), _NOT_ONLINE)
                 shift_s = max(frame.captured_at_s - self._began_s, self._next_time_s) - frame.time_s
             elif self._failed and frame.captured_at_s - self._online_at_s > _STEADY_S:
                 self._failed = 0
@@ -167,12 +169,6 @@ class ReconnectingSource:
             self._next_time_s = time_s + frame.duration_s
             yield replace(frame, index=self._index, time_s=time_s, connection=self._connection_number)
             self._index += 1
-
-    def _connected(self, first: Frame) -> None:
-        self._online_at_s = first.captured_at_s
-        if self._index:
-            self._reconnected_at_s.append(first.captured_at_s)
-        self._status.change(SourceState.ONLINE, _described(self.info), _NOT_ONLINE)
 
     def _wait_after(self, lost: SourceError) -> None:
         """Report the loss and wait until the next attempt, or raise if there is none."""
@@ -186,11 +182,6 @@ class ReconnectingSource:
         if not was_online:
             self._status.change(SourceState.OFFLINE, str(lost), _NOT_ONLINE)
         self._clock.wait(self._closed, delay_s(self._failed - 1))
-
-
-def _damaged(source: Source | None) -> int:
-    """Return the number of damaged packets and frames, if a source counts them."""
-    return getattr(source, "damaged", 0)
 
 
 def _described(info: SourceInfo) -> str:

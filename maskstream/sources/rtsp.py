@@ -42,7 +42,9 @@ class _StagedTimeout:
         self._allowance = allowance
         self._fraction = fraction
         self._reads = 0
-        self._probe_ends_s = self._ends_s = inf
+        self._ends_s = inf
+        self.probe_ends_s = inf
+        """When FFmpeg ends its probe, if it does not do so earlier by itself."""
         self.has_ended = False
         """Whether data has arrived: from then on the allowance alone counts."""
 
@@ -54,19 +56,9 @@ class _StagedTimeout:
         if self._reads == 2:
             self._ends_s = monotonic() + remaining_s * self._fraction
             probe_s = min(remaining_s * self._fraction, _MAX_PROBE_S)
-            self._probe_ends_s = monotonic() + probe_s
+            self.probe_ends_s = monotonic() + probe_s
             return probe_s
         return max(0.001, self._ends_s - monotonic())
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether it covers all the time that remains to open."""
-        return self._fraction == 1.0
-
-    @property
-    def is_probe_in_time(self) -> bool:
-        """Whether FFmpeg ended its probe by itself."""
-        return monotonic() < self._probe_ends_s
 
 
 class RtspConnection(LiveConnection):
@@ -175,21 +167,17 @@ class RtspConnection(LiveConnection):
             timeout=pyav_timeout(timeout),
         )
         try:
-            if not timeout.is_probe_in_time:
-                self._require_data(container, timeout)
+            if monotonic() >= timeout.probe_ends_s:  # FFmpeg reports no error if a probe ends without data
+                self._peer.early.extend(islice(container.demux(), 1))
+        except (av_error.ExitError, TimeoutError):
+            container.close()
+            raise (self._peer.allowance.late() if fraction == 1.0 else _NothingArrives()) from None
         except BaseException:
             container.close()
             raise
         timeout.has_ended = True
         self._peer.history.transport = transport
         return container
-
-    def _require_data(self, container: av.container.InputContainer, timeout: _StagedTimeout) -> None:
-        """Read one packet, as FFmpeg reports no error if a probe ends without data."""
-        try:
-            self._peer.early.extend(islice(container.demux(), 1))
-        except (av_error.ExitError, TimeoutError):
-            raise (self._peer.allowance.late() if timeout.is_complete else _NothingArrives()) from None
 
     def _warn_of_certificate(self) -> None:
         if not self._peer.history.certificate_logged and self._peer.config.verify_tls == "auto":

@@ -178,20 +178,18 @@ class SnapshotSource:
         if first is not None:
             now_s = self._clock.now_s()
             if now_s - first.captured_at_s <= min(_FRESH_S, self._config.snapshot_s):
-                return self._counted(first)
+                self._index += 1
+                return first
             self._began_s, self._request_number = now_s, 0
             if frame := self._request():
                 return frame
-        while not self._clock.wait(self._closed, self._due_in_s()):
+        while True:
+            since_s, every_s = self._clock.now_s() - self._began_s, self._config.snapshot_s
+            self._request_number = max(self._request_number + 1, ceil(since_s / every_s))  # skips those whose time has passed
+            if self._clock.wait(self._closed, max(0.0, self._request_number * every_s - since_s)):
+                return None
             if frame := self._request():
                 return frame
-        return None
-
-    def _due_in_s(self) -> float:
-        """Return the time until the next request of the schedule; requests whose time has passed are skipped."""
-        since_s, every_s = self._clock.now_s() - self._began_s, self._config.snapshot_s
-        self._request_number = max(self._request_number + 1, ceil(since_s / every_s))
-        return max(0.0, self._request_number * every_s - since_s)
 
     def _request(self) -> Frame | None:
         """Return a frame; None if the request failed, which is counted.
@@ -211,9 +209,6 @@ class SnapshotSource:
             logger.debug("{}: an image is skipped: {}", self._name, error)
             return None
         self._failing_since_s = None
-        return self._counted(frame)
-
-    def _counted(self, frame: Frame) -> Frame:
         self._index += 1
         return frame
 

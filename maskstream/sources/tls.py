@@ -30,7 +30,11 @@ def ca_file_for(url: str, name: str, config: NetworkConfig) -> str | None:
     if scheme not in TLS_SCHEMES or config.verify_tls is False or (config.verify_tls == "auto" and scheme == "rtsps"):
         return None
     if config.ca_file is None:
-        return ssl.get_default_verify_paths().cafile or _bundled_ca_file()
+        if own := ssl.get_default_verify_paths().cafile:
+            return own
+        from requests.utils import DEFAULT_CA_BUNDLE_PATH  # slow import, rarely needed
+
+        return DEFAULT_CA_BUNDLE_PATH
     try:
         ssl.create_default_context(cafile=config.ca_file)
     except OSError as error:  # ssl.SSLError is a subclass
@@ -84,9 +88,3 @@ def _fault_message(error: ssl.SSLCertVerificationError, host: str) -> str:
         f"its certificate is not trusted ({error.verify_message}); "
         "set network.ca_file to the certificate of its issuer, or network.verify_tls to false"
     )
-
-
-def _bundled_ca_file() -> str:
-    from requests.utils import DEFAULT_CA_BUNDLE_PATH  # slow import, rarely needed
-
-    return DEFAULT_CA_BUNDLE_PATH

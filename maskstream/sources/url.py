@@ -14,7 +14,7 @@ from loguru import logger
 
 from maskstream.clock import MONOTONIC, Clock
 from maskstream.config.schema import NetworkConfig, VideoConfig
-from maskstream.errors import SourceError, SourceOpenError, SourceUnreadable, StreamLost
+from maskstream.errors import SourceError, SourceUnreadable, StreamLost
 from maskstream.io.demuxing import demuxed
 from maskstream.redaction import redact
 from maskstream.sources.connection import Connection, ConnectionHistory, Peer, Transport
@@ -215,11 +215,11 @@ class UrlSource(VideoSource):
                         self._allowance.renew(self._config.read_timeout_s + self._connection.extra_wait_s())
             self._has_ended = True
         except LimitReached as reached:
-            raise self._failure(*self._reason(reached)) from None
+            raise self._failure(reached) from None
         except av.FFmpegError as error:
             if not (self._origin.live and error.errno == EIO):  # without a stated length EIO means the end
                 late = self._allowance.is_late or isinstance(error, av_error.ExitError)
-                raise self._failure(*self._reason(self._allowance.late() if late else error)) from None
+                raise self._failure(self._allowance.late() if late else error) from None
             self._has_ended = True
 
     def _demuxed(self) -> Iterator[VideoPacket]:
@@ -232,15 +232,13 @@ class UrlSource(VideoSource):
                 yield from demuxed(self._container)
                 return
 
-    def _reason(self, error: av.FFmpegError | LimitReached) -> tuple[str, type[SourceOpenError]]:
-        return (NEEDS_SEEKING, SourceUnreadable) if self._lacks_seeking(error) else reason(error)
-
     def _lacks_seeking(self, error: Exception) -> bool:
         """Return whether an index at the end of a file may be the cause of an error or of a reached limit."""
         is_sign = isinstance(error, LimitReached | av_error.InvalidDataError | av_error.ExitError)
         return is_sign and not self._is_open and self._connection.needs_seeking()
 
-    def _failure(self, why: str, kind: type[SourceOpenError] = SourceOpenError) -> SourceError:
+    def _failure(self, error: av.FFmpegError | LimitReached) -> SourceError:
+        why, kind = (NEEDS_SEEKING, SourceUnreadable) if self._lacks_seeking(error) else reason(error)
         return StreamLost(f"{self._name}: lost: {why}") if self._is_open else kind(f"{self._name}: {why}")
 
     def _open_container(self) -> av.container.InputContainer:

@@ -107,7 +107,9 @@ class VideoSource:
             self._stream.thread_type = "SLICE" if origin.keep_damaged else "NONE"
             if container.format.name == "avi":  # has no pts, and FFmpeg generates those of other frames
                 container.flags &= ~_GEN_PTS
-            self._zero_s = _zero_s(container)
+            # The start counts as 0 in containers whose clock begins at any value, as in a broadcast.
+            starts_anywhere = av.format.Flags.ts_discont in av.format.Flags(container.format.flags)
+            self._zero_s = Fraction(container.start_time or 0, av.time_base) if starts_anywhere else Fraction(0)
             self._decoded = self._decode()
             self._first = next(self._decoded, None)
             if self._first is None:
@@ -152,7 +154,9 @@ class VideoSource:
     def _frame(self, index: int, decoded: Decoded, capture_ms: float) -> Frame | None:
         """Return a frame; None if the source was closed meanwhile."""
         arrived = decoded.arrived
-        time_s, duration_s = self._time_s(arrived), self._duration_s(arrived.video_frame)
+        time_s, video_frame = self._time_s(arrived), arrived.video_frame
+        stated = 0 if self._origin.live else Fraction(video_frame.duration or 0) * Fraction(video_frame.time_base or 0)
+        duration_s = float(stated) or 1 / (self.info.average_fps or _FALLBACK_FPS)
         self._ended_s = time_s + duration_s
         return Frame(
             bgr=decoded.bgr,
@@ -231,10 +235,6 @@ class VideoSource:
             return self._ended_s
         return float(pts * Fraction(video_frame.time_base) - self._zero_s)
 
-    def _duration_s(self, video_frame: VideoFrame) -> float:
-        own = 0 if self._origin.live else Fraction(video_frame.duration or 0) * Fraction(video_frame.time_base or 0)
-        return float(own) or 1 / (self.info.average_fps or _FALLBACK_FPS)
-
     def _live_info(self, first: Decoded) -> SourceInfo:
         fps = _stated_fps(self._stream)
         return SourceInfo(
@@ -269,12 +269,6 @@ class VideoSource:
             origin_s=self._zero_s,
             start_s=start_s,
         )
-
-
-def _zero_s(container: av.container.InputContainer) -> Fraction:
-    """Return the timestamp that counts as 0: the start, in containers whose clock begins at any value, as in a broadcast."""
-    starts_anywhere = av.format.Flags.ts_discont in av.format.Flags(container.format.flags)
-    return Fraction(container.start_time or 0, av.time_base) if starts_anywhere else Fraction(0)
 
 
 def _video_stream(container: av.container.InputContainer, source_id: str) -> av.VideoStream:
