@@ -93,7 +93,10 @@ def cached_graph(key: str, backend: str, make: Callable[[], bytes], *, several: 
         several: True where most calls are in batches.
     """
     cache = cache_folder()
-    name = hashlib.sha256(f"{key} {_code_sha256()}".encode()).hexdigest()[:32]
+    code = hashlib.sha256()  # of the modules that define what a graph computes
+    for module in sorted(Path(__file__).parent.glob("*.py")):
+        code.update(module.read_bytes())
+    name = hashlib.sha256(f"{key} {code.hexdigest()}".encode()).hexdigest()[:32]
     path = cache / f"{name}.onnx"
     if path.is_file():
         with suppress(RuntimeError):  # the file is damaged
@@ -106,11 +109,3 @@ def cached_graph(key: str, backend: str, make: Callable[[], bytes], *, several: 
     except SinkError as error:
         logger.warning("the exported network is not stored for the next start: {}", error)
     return read_graph(content, backend, cache, several=several)
-
-
-def _code_sha256() -> str:
-    """Return the hash of the code that defines what a graph computes."""
-    digest = hashlib.sha256()
-    for module in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(module.read_bytes())
-    return digest.hexdigest()

@@ -27,9 +27,11 @@ def save_checkpoint(path: Path, state_dict: StateDict, metadata: Metadata) -> No
         ModelError: A weight is not finite, or too large for float16; nothing is written.
         SinkError: The folder cannot be written.
     """
-    tensors = {name: _half(tensor) for name, tensor in state_dict.items()}
-    for name, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
+    tensors: StateDict = {}
+    for name, tensor in state_dict.items():
+        stored = tensor.half() if tensor.is_floating_point() else tensor
+        tensors[name] = stored.detach().cpu().contiguous()
+        if not torch.isfinite(tensors[name]).all():
             raise ModelError(
                 f"{one_line(str(path))}: not written: {name} is not finite in float16; train with a lower learning_rate"
             )
@@ -38,11 +40,6 @@ def save_checkpoint(path: Path, state_dict: StateDict, metadata: Metadata) -> No
     make_folder(str(path.parent))
     replace_file(path, save(tensors, header))
     add_to_manifest(path)
-
-
-def _half(tensor: torch.Tensor) -> torch.Tensor:
-    stored = tensor.half() if tensor.is_floating_point() else tensor
-    return stored.detach().cpu().contiguous()
 
 
 def load_checkpoint(path: Path, *architectures: str) -> tuple[StateDict, Metadata]:

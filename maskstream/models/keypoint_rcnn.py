@@ -56,7 +56,14 @@ class KeypointRCNNDetector:
         self._device = options.device
         self._uploads = options.uploads
         if options.precision != "float32":
-            self._lower_precision(PRECISIONS[options.precision])
+            # Convolutions and linear layers alone: half precision would round box coordinates to pixels or more, and give many
+            # anchors in a crowd the same score.
+            precision = PRECISIONS[options.precision]
+            parts = ((module, "backbone"), (module.rpn, "head"), (heads, "box_head"), (heads, "box_predictor"))
+            for parent, name in parts:
+                setattr(parent, name, InPrecision(getattr(parent, name), precision))
+            pool, head, predictor = self._to_heatmaps
+            self._to_heatmaps = (pool, InPrecision(head, precision), InPrecision(predictor, precision))
         heads.score_thresh, heads.detections_per_img = options.min_score, options.max_faces
         raise_proposals(module, options.max_faces)
         self._scaling = scaling_of(module, options.short_side)
@@ -67,17 +74,6 @@ class KeypointRCNNDetector:
         heads.score_thresh = min(heads.score_thresh, min_score)
         heads.detections_per_img = max(heads.detections_per_img, max_faces)
         raise_proposals(self.module, max_faces)
-
-    def _lower_precision(self, precision: torch.dtype) -> None:
-        """Compute convolutions and linear layers in half precision, everything else in float32.
-
-        Half precision would round box coordinates to pixels or more, and give many anchors in a crowd the same score.
-        """
-        heads = self.module.roi_heads
-        for parent, name in ((self.module, "backbone"), (self.module.rpn, "head"), (heads, "box_head"), (heads, "box_predictor")):
-            setattr(parent, name, InPrecision(getattr(parent, name), precision))
-        pool, head, predictor = self._to_heatmaps
-        self._to_heatmaps = (pool, InPrecision(head, precision), InPrecision(predictor, precision))
 
     @memory_errors()
     @torch.inference_mode()

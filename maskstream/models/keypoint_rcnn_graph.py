@@ -72,7 +72,10 @@ class KeypointRCNNGraph(nn.Module):
         self, image: torch.Tensor, size_hw: torch.Tensor, min_score: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Detect faces; see the class."""
-        image = self._normalised(image, size_hw)
+        # as torchvision's transform does: RGB (1, 3, H, W), normalised, then padded with zeros
+        rgb = (image.flip(-1).permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
+        rows, columns = (torch.arange(side, device=rgb.device) < size for side, size in zip(rgb.shape[-2:], size_hw, strict=True))
+        image = rgb * (rows[:, None] & columns)
         features: dict[str, torch.Tensor] = self.backbone(image)
         proposals = self._propose(image, list(features.values()), size_hw)
         levels = [features[name] for name in self._pooled]
@@ -88,13 +91,6 @@ class KeypointRCNNGraph(nn.Module):
         regions = _pool(levels, strides, boxes, self._keypoint_pool, self._mapper)
         points, peaks = decode_heatmaps(self.keypoint_predictor(self.keypoint_head(regions)), boxes)
         return boxes, scores, points, peaks
-
-    def _normalised(self, image: torch.Tensor, size_hw: torch.Tensor) -> torch.Tensor:
-        """Return (1, 3, H, W) RGB as torchvision's transform does: normalised, then padded with zeros."""
-        rgb = (image.flip(-1).permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
-        rows, columns = (torch.arange(side, device=rgb.device) < size for side, size in zip(rgb.shape[-2:], size_hw, strict=True))
-        normalised: torch.Tensor = rgb * (rows[:, None] & columns)
-        return normalised
 
     def _propose(self, image: torch.Tensor, features: list[torch.Tensor], size_hw: torch.Tensor) -> torch.Tensor:
         boxes, scores, at_level = [], [], []

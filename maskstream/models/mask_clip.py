@@ -62,13 +62,11 @@ class ClipClassifier:
         self._mean = torch.tensor(mean, device=device).view(3, 1, 1)
         self._std = torch.tensor(std, device=device).view(3, 1, 1)
         with torch.inference_mode():
-            classes = torch.stack([self._embed(tokenizer(list(texts))) for texts in prompts.values()])
-            self._logits_per_embedding = self._model.logit_scale.exp() * classes.T
-
-    def _embed(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Return the normalised mean (D,) of the normalised embeddings of N prompts (N, L)."""
-        embeddings: torch.Tensor = self._model.encode_text(tokens.to(self._device), normalize=True)
-        return torch.nn.functional.normalize(embeddings.mean(0), dim=0)
+            classes = []  # of each class the normalised mean (D,) of the normalised embeddings of its prompts
+            for texts in prompts.values():
+                embeddings: torch.Tensor = self._model.encode_text(tokenizer(list(texts)).to(device), normalize=True)
+                classes.append(torch.nn.functional.normalize(embeddings.mean(0), dim=0))
+            self._logits_per_embedding = self._model.logit_scale.exp() * torch.stack(classes).T
 
     @memory_errors()
     @torch.inference_mode()
@@ -115,17 +113,12 @@ def load(options: ClassifierOptions) -> ClipClassifier:
         import open_clip
     except ImportError as error:
         raise ModelError("clip needs the package open_clip_torch; pip install -r requirements-clip.txt") from error
-    name = _known_model(open_clip, options.clip.model)
-    model, tokenizer = _create(open_clip, name, options.weights or options.clip.weights)
-    return ClipClassifier(model, tokenizer, prompts, options.device)
-
-
-def _known_model(open_clip: ModuleType, given: str) -> str:
-    known, name = open_clip.list_models(), given.replace("/", "-")
+    known, name = open_clip.list_models(), options.clip.model.replace("/", "-")
     if name not in known:
         close = get_close_matches(name, known, n=5, cutoff=0.4) or known[:5]
-        raise ModelError(f"clip.model: {given!r} is not known to open_clip; similar names: {', '.join(close)}")
-    return name
+        raise ModelError(f"clip.model: {options.clip.model!r} is not known to open_clip; similar names: {', '.join(close)}")
+    model, tokenizer = _create(open_clip, name, options.weights or options.clip.weights)
+    return ClipClassifier(model, tokenizer, prompts, options.device)
 
 
 def _create(open_clip: ModuleType, name: str, weights: str) -> tuple[Any, Any]:
@@ -152,15 +145,10 @@ def _from_file(open_clip: ModuleType, name: str, path: Path) -> Any:
             name, pretrained=str(path.absolute()), weights_only=True
         )  # absolute: open_clip takes a bare name as a tag
     except _LOADING_ERRORS as error:
-        raise WeightsError(
-            f"{path}: damaged, or not the state dict of a {name} ({_short_reason(error)}); choose matching weights"
-        ) from error
-
-
-def _short_reason(error: Exception) -> str:
-    """Return the first tensor name that differs, or the type of the error: PyTorch's text for damaged files does not help."""
-    difference = str(error).splitlines()[1:2] if "state_dict" in str(error) else []
-    return " ".join(difference).strip()[:160] or type(error).__name__
+        # the first tensor name that differs, or the type of the error: PyTorch's text for damaged files does not help
+        difference = str(error).splitlines()[1:2] if "state_dict" in str(error) else []
+        reason = " ".join(difference).strip()[:160] or type(error).__name__
+        raise WeightsError(f"{path}: damaged, or not the state dict of a {name} ({reason}); choose matching weights") from error
 
 
 def _from_hub(open_clip: ModuleType, name: str, tag: str, obstacle: str) -> Any:

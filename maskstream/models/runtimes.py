@@ -107,9 +107,16 @@ class _OpenVinoGraph:
         machine = (openvino_package().__version__, core.get_property("CPU", "FULL_DEVICE_NAME"), *options.items())
         path = self._cache / f"{hashlib.sha256(f'{_digest(self._content)} {machine}'.encode()).hexdigest()[:32]}.compiled"
         with suppress(OSError, RuntimeError, ValueError):  # the file does not exist, or cannot be used
-            return core.import_model(_read_checked(path), "CPU", options)
+            stored = path.read_bytes()  # not memory-mapped: the file may change afterwards
+            body, sha256 = stored[:-_HASH_BYTES], stored[-_HASH_BYTES:]
+            if hashlib.sha256(body).digest() == sha256:
+                return core.import_model(body, "CPU", options)
         model = core.read_model(self._content)
-        _require_finite(model, self._content)
+        constants = [each for each in model.get_ordered_ops() if each.get_type_name() == "Constant"]
+        if any(each.get_element_type().is_real() and np.isnan(each.data).any() for each in constants):
+            # refused here, since OpenVINO's softmax turns NaN into probabilities
+            name = self._content if isinstance(self._content, Path) else "the network"
+            raise WeightsError(f"{name}: contains NaN; give other weights, or train them again")
         compiled = core.compile_model(model, "CPU", options)
         exported = compiled.export_model().getvalue()
         try:
@@ -137,30 +144,14 @@ class _OpenVinoGraph:
 
     def each(self, calls: Sequence[Sequence[NDArray[Any]]]) -> list[Arrays]:
         with self._lock:
-            return self._each(calls)
-
-    def _each(self, calls: Sequence[Sequence[NDArray[Any]]]) -> list[Arrays]:
-        self._single_calls = self._single_calls + 1 if len(calls) == 1 else 0
-        if len(calls) == 1 and ("_single_request" in vars(self) or self._single_calls > _MAX_SINGLE_CALLS):
-            return [list(self._single_request(list(calls[0])).values())]
-        found: list[Arrays] = [[] for _ in calls]
-        for inputs, outputs in zip(calls, found, strict=True):
-            self._batch_queue.start_async(list(inputs), outputs)
-        self._batch_queue.wait_all()
-        return found
-
-
-def _require_finite(model: Any, content: bytes | Path) -> None:
-    """Refuse a network with NaN in its weights: OpenVINO's softmax turns NaN into probabilities.
-
-    Raises:
-        WeightsError: A weight is NaN.
-    """
-    operations = model.get_ordered_ops()
-    constants = [each for each in operations if each.get_type_name() == "Constant" and each.get_element_type().is_real()]
-    if any(np.isnan(each.data).any() for each in constants):
-        name = content if isinstance(content, Path) else "the network"
-        raise WeightsError(f"{name}: contains NaN; give other weights, or train them again")
+            self._single_calls = self._single_calls + 1 if len(calls) == 1 else 0
+            if len(calls) == 1 and ("_single_request" in vars(self) or self._single_calls > _MAX_SINGLE_CALLS):
+                return [list(self._single_request(list(calls[0])).values())]
+            found: list[Arrays] = [[] for _ in calls]
+            for inputs, outputs in zip(calls, found, strict=True):
+                self._batch_queue.start_async(list(inputs), outputs)
+            self._batch_queue.wait_all()
+            return found
 
 
 class _OnnxRuntimeGraph:
@@ -178,20 +169,6 @@ class _OnnxRuntimeGraph:
 
     def each(self, calls: Sequence[Sequence[NDArray[Any]]]) -> list[Arrays]:
         return [self._session.run(None, dict(zip(self._names, inputs, strict=True))) for inputs in calls]
-
-
-def _read_checked(path: Path) -> bytes:
-    """Return the content of a file that ends with its hash, without the hash.
-
-    Raises:
-        OSError: The file cannot be read.
-        ValueError: The file is damaged.
-    """
-    content = path.read_bytes()  # not memory-mapped: the file may change afterwards
-    body, stated = content[:-_HASH_BYTES], content[-_HASH_BYTES:]
-    if hashlib.sha256(body).digest() != stated:
-        raise ValueError(f"{path} is damaged")
-    return body
 
 
 def _digest(content: bytes | Path) -> str:

@@ -43,11 +43,14 @@ def read_crops(folder: Path, recipe: ClassifierRecipe) -> CropSet:
             f"{one_line(str(folder))}: crops for {size_px} px, but size_px of the recipe is {recipe.size_px}; make them again"
         )
     digest, crops, labels, unreadable = sha256(), [], [], []
+    side_px = stored_size(size_px)
     classes = {name: class_name for name, class_name in recipe.folders.items() if class_name}
     for name, class_name in classes.items():
         for path in natural_order(map(str, (folder / name).glob("*.png"))):
             try:
-                crop = _read_crop(path, stored_size(size_px))
+                crop = read_image(path)
+                if crop.shape != (side_px, side_px, 3):
+                    raise SourceError(f"{crop.shape[1]}x{crop.shape[0]}, expected {side_px} px squares")
             except SourceError as error:
                 unreadable.append(f"{one_line(path)}: {error}")
                 continue
@@ -66,13 +69,6 @@ def _described_size(folder: Path) -> int:
         raise SourceOpenError(
             f"{one_line(str(folder))}: no readable {DESCRIPTION}; make the crops with tools/make_crops.py"
         ) from error
-
-
-def _read_crop(path: str, side_px: int) -> BgrImage:
-    crop = read_image(path)
-    if crop.shape != (side_px, side_px, 3):
-        raise SourceError(f"{crop.shape[1]}x{crop.shape[0]}, expected {side_px} px squares")
-    return crop
 
 
 def face_crops(labels: NDArray[np.int64], classes: Sequence[str]) -> tuple[NDArray[np.bool_], int]:

@@ -81,11 +81,8 @@ class Crop:
 
 def stored_size(size_px: int) -> int:
     """Return the side of a stored crop. It is odd where `size_px` is odd, so that the centre is on whole pixels."""
-    return size_px + 2 * _margin_px(size_px)
-
-
-def _margin_px(size_px: int) -> int:
-    return round(size_px * (MARGIN - 1) / 2)
+    margin_px = round(size_px * (MARGIN - 1) / 2)
+    return size_px + 2 * margin_px
 
 
 def centre_crop(stored_bgr: BgrImage, size_px: int) -> BgrImage:
@@ -102,7 +99,10 @@ def cut_with_margin(
     The centre of the crop equals the crop of `align_face`, except for rounding.
     """
     quad_xy = crop_quad(detection, face_box_xyxy, rules)
-    return None if quad_xy is None else cut_quad(image_bgr, quad_xy, size_px, _margin_px(size_px))
+    if quad_xy is None:
+        return None
+    margin_px = (stored_size(size_px) - size_px) // 2
+    return cut_quad(image_bgr, quad_xy, size_px, margin_px)
 
 
 def make_crops(

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torchvision.models.detection import KeypointRCNN
 
@@ -75,12 +76,7 @@ class DetectorTask:
         set_for_training(self.module, recipe)
         if all(face.ignore for image in val.images for face in image.faces):
             raise SourceOpenError("no face is labelled in the validation images; give --val-annotations with labelled faces")
-        weights = np.array([_weight(image, recipe) for image in train.images])
-        if not weights.any():
-            raise ConfigError(
-                "picture_weights: all training images have the weight 0; give at least one pattern a weight above 0"
-            )
-        self._probabilities = weights / weights.sum()
+        self._probabilities = _probabilities(train.images, recipe)
         self._backgrounds = [image for image in train.images if not image.faces]
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -122,7 +118,16 @@ class DetectorTask:
     def collate(self, windows: Sequence[Window]) -> Batch:
         """Return images and targets in the format of torchvision's detectors; an ignored face has the label -1."""
         device = torch.device("cpu")
-        return [to_rgb_tensor(window.bgr, device) for window in windows], [_target(window) for window in windows]
+        images = [to_rgb_tensor(window.bgr, device) for window in windows]
+        targets = [
+            {
+                "boxes": torch.from_numpy(window.boxes_xyxy),
+                "labels": torch.from_numpy(np.where(window.counts > 0, 1, IGNORED)),
+                "keypoints": torch.from_numpy(window.keypoints),
+            }
+            for window in windows
+        ]
+        return images, targets
 
     def losses(self, module: nn.Module, batch: Batch, device: torch.device) -> dict[str, torch.Tensor]:
         """Return the weighted losses of a batch."""
@@ -161,17 +166,17 @@ class DetectorTask:
         )
 
 
-def _weight(image: LabelledImage, recipe: DetectorRecipe) -> float:
-    """Return how often an image is drawn, relative to the others; the first pattern that matches its name counts."""
-    weights = [weight for pattern, weight in recipe.picture_weights.items() if re.search(pattern, image.name)]
-    weight = weights[0] if weights else 1.0
-    has_face_without_keypoints = any(face.keypoints_xy is None and not face.ignore for face in image.faces)
-    return weight * recipe.without_keypoints_weight if has_face_without_keypoints else weight
-
-
-def _target(window: Window) -> dict[str, torch.Tensor]:
-    return {
-        "boxes": torch.from_numpy(window.boxes_xyxy),
-        "labels": torch.from_numpy(np.where(window.counts > 0, 1, IGNORED)),
-        "keypoints": torch.from_numpy(window.keypoints),
-    }
+def _probabilities(images: Sequence[LabelledImage], recipe: DetectorRecipe) -> NDArray[np.float64]:
+    """Return how often each image is drawn (N,); the first pattern that matches the name of an image counts."""
+    weights = np.ones(len(images))
+    for index, image in enumerate(images):
+        matching = [weight for pattern, weight in recipe.picture_weights.items() if re.search(pattern, image.name)]
+        if matching:
+            weights[index] = matching[0]
+        has_face_without_keypoints = any(face.keypoints_xy is None and not face.ignore for face in image.faces)
+        if has_face_without_keypoints:
+            weights[index] *= recipe.without_keypoints_weight
+    if not weights.any():
+        raise ConfigError("picture_weights: all training images have the weight 0; give at least one pattern a weight above 0")
+    probabilities: NDArray[np.float64] = weights / weights.sum()
+    return probabilities

@@ -18,7 +18,7 @@ from maskstream.models.detections import KeypointCalibration
 from maskstream.models.keypoint_rcnn import KeypointRCNNDetector
 from maskstream.models.options import DetectorOptions
 from maskstream.training.calibration import fit_logistic
-from maskstream.types import FACE_KEYPOINTS, Detection, FloatArray, Label
+from maskstream.types import FACE_KEYPOINTS, Detection, Label
 
 MAX_KEYPOINT_ERROR: Final = 0.1
 """A keypoint is correct up to this distance, as a fraction of the square root of the face's area."""
@@ -32,11 +32,6 @@ def as_detector(module: nn.Module, device: torch.device) -> KeypointRCNNDetector
     """Return a copy of the trained module as a detector of the stream. Its keypoint scores are not calibrated."""
     options = DetectorOptions(str(device), min_score=_SCORE_FLOOR, max_faces=_MAX_FACES)
     return KeypointRCNNDetector(deepcopy(module), FACE_KEYPOINTS, _RAW_SCORES, options)
-
-
-def _logits(scores: FloatArray) -> FloatArray:
-    wide = scores.astype(np.float64).clip(1e-12, 1 - 1e-12)
-    return np.asarray(np.log(wide / (1 - wide)) / _RAW_SCORES.scale, np.float32)
 
 
 def validation_metrics(annotations: Annotations, detections: Mapping[str, list[Detection]]) -> dict[str, float | None]:
@@ -98,7 +93,8 @@ def calibrate_keypoints(annotations: Annotations, detections: Mapping[str, list[
             face = overlaps.faces[taken] if taken >= 0 else None
             if face is not None and face.keypoints_xy is not None:
                 size = float(np.sqrt(np.prod(face.box_xyxy[2:] - face.box_xyxy[:2])))
-                logits.append(_logits(detection.keypoint_scores))
+                scores = detection.keypoint_scores.astype(np.float64).clip(1e-12, 1 - 1e-12)
+                logits.append(np.asarray(np.log(scores / (1 - scores)) / _RAW_SCORES.scale, np.float32))
                 errors_px = np.linalg.norm(detection.keypoints_xy - face.keypoints_xy, axis=1)
                 is_correct.append(errors_px < MAX_KEYPOINT_ERROR * size)
     if not logits:

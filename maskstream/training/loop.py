@@ -4,7 +4,7 @@ import json
 import math
 import pickle
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from functools import partial
 from time import monotonic
 from typing import Any, Final
 
@@ -40,17 +40,12 @@ class _Samples(Dataset[Any]):
             return error
 
 
-class _Collate:
-    """Makes a batch of samples; returns the first error where a sample is an error."""
-
-    def __init__(self, task: Task) -> None:
-        self._collate = task.collate
-
-    def __call__(self, samples: list[Any]) -> Any:
-        for sample in samples:
-            if isinstance(sample, MaskStreamError):
-                return sample
-        return self._collate(samples)
+def _collate(task: Task, samples: list[Any]) -> Any:
+    """Return a batch of samples, or the first error where a sample is an error."""
+    for sample in samples:
+        if isinstance(sample, MaskStreamError):
+            return sample
+    return task.collate(samples)
 
 
 class Trainer:
@@ -64,6 +59,8 @@ class Trainer:
         """
         recipe = task.recipe
         self._task, self._run, self._group = task, run, group
+        self._state_path = run.folder / "state.pt"
+        self._fingerprint = json.dumps([recipe.model_dump(), run.data_sha256], sort_keys=True)
         task.to_device(run.device)
         groups = task.parameter_groups()
         self._optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=run.device.type == "cuda")
@@ -127,7 +124,7 @@ class Trainer:
                 batch_size=batch_size,
                 sampler=numbers,
                 num_workers=workers,
-                collate_fn=_Collate(self._task),
+                collate_fn=partial(_collate, self._task),
                 persistent_workers=workers > 0,
             )
         )
@@ -200,7 +197,7 @@ class Trainer:
             raise self._diverged(self._step, f"the validation is not finite ({_listed(metrics)})")
         value = metrics[self._task.best_by]
         is_best = value > self._best
-        entry = {
+        entry: dict[str, Any] = {
             "epoch": self._step // self._steps_per_epoch,
             "seconds": round(seconds, 1),
             "learning_rate": round(self._rate(), 8),
@@ -209,7 +206,9 @@ class Trainer:
             "best": is_best,
         }
         self._history.append(entry)
-        logger.info("epoch {}: {}{}", entry["epoch"], _described(entry), " (best)" if is_best else "")
+        loss = sum(entry["losses"].values())
+        figures = ", ".join(f"{name} {figure:.3f}" for name, figure in entry["figures"].items())
+        logger.info("epoch {}: loss {:.3f}, {}{}", entry["epoch"], loss, figures, " (best)" if is_best else "")
         self._task.save(self._run.folder / "last.safetensors", module, predicted, metrics, self._run.command)
         if is_best:
             self._best = value
@@ -219,14 +218,6 @@ class Trainer:
         )
         replace_file(self._run.out.with_suffix(".history.json"), text.encode() + b"\n")
         replace_file(self._run.out.with_suffix(".curves.png"), draw_curves(self._history))
-
-    @property
-    def _state_path(self) -> Path:
-        return self._run.folder / "state.pt"
-
-    @property
-    def _fingerprint(self) -> str:
-        return json.dumps([self._task.recipe.model_dump(), self._run.data_sha256], sort_keys=True)
 
     def _save(self) -> None:
         """Write the state that a stopped training resumes from; the file is replaced in one step."""
@@ -277,8 +268,3 @@ def _listed(values: Mapping[str, Any]) -> str:
     plain = {name: float(value) for name, value in values.items()}
     broken = {name: value for name, value in plain.items() if not math.isfinite(value)}
     return ", ".join(f"{name} {value:g}" for name, value in (broken or plain).items())
-
-
-def _described(entry: dict[str, Any]) -> str:
-    loss = sum(entry["losses"].values())
-    return f"loss {loss:.3f}, " + ", ".join(f"{name} {value:.3f}" for name, value in entry["figures"].items())

@@ -50,8 +50,6 @@ class Window:
 
 
 Float64Array = NDArray[np.float64]
-Cell = tuple[int, int, int, int]
-"""x1, y1, x2, y2 of the part of a window that one image fills."""
 Labels = tuple[FloatArray, FloatArray, FloatArray]
 """Boxes, counts and keypoints as in `Window`."""
 
@@ -77,7 +75,11 @@ def make_window(
     """
     canvas = np.empty((size_px, size_px, 3), np.uint8)
     parts: list[Labels] = []
-    for (x1, y1, x2, y2), image in zip(_cells(len(images), size_px, rng), images, strict=True):
+    cells = [(0, 0, size_px, size_px)]  # x1, y1, x2, y2 of the part of the window that an image fills
+    if len(images) > 1:
+        x, y = (int(size_px * rng.uniform(0.35, 0.65)) for _ in range(2))
+        cells = [(0, 0, x, y), (x, 0, size_px, y), (0, y, x, size_px), (x, y, size_px, size_px)]
+    for (x1, y1, x2, y2), image in zip(cells, images, strict=True):
         size = (x2 - x1, y2 - y1)
         behind = None
         if backgrounds and rng.random() < _BACKGROUND_PROBABILITY:
@@ -85,22 +87,15 @@ def make_window(
         patch = _background_patch(size, behind, rng)
         matrix, is_mirrored = _random_transform(image, size, recipe, rng)
         _draw(image.read(), matrix, patch, rng)
-        labels = _transform_labels(image.faces, matrix, is_mirrored, size)
-        _hide_parts(patch, labels[0], recipe.hidden_share, rng)
+        boxes, counts, keypoints = _transform_labels(image.faces, matrix, is_mirrored, size)
+        _hide_parts(patch, boxes, recipe.hidden_share, rng)
         canvas[y1:y2, x1:x2] = patch
-        parts.append(_shift_labels(labels, x1, y1))
+        shift = np.array([x1, y1, 0], np.float32)
+        parts.append((boxes + np.tile(shift[:2], 2), counts, keypoints + shift))
     boxes = np.concatenate([part[0] for part in parts])
     counts = np.concatenate([part[1] for part in parts])
     keypoints = np.concatenate([part[2] for part in parts])
     return Window(photometric(canvas, rng, recipe.photometric), boxes, counts, keypoints)
-
-
-def _cells(images: int, size_px: int, rng: np.random.Generator) -> list[Cell]:
-    """Return the cell of each image."""
-    if images == 1:
-        return [(0, 0, size_px, size_px)]
-    x, y = (int(size_px * rng.uniform(0.35, 0.65)) for _ in range(2))
-    return [(0, 0, x, y), (x, 0, size_px, y), (0, y, x, size_px), (x, y, size_px, size_px)]
 
 
 def _background_patch(size: tuple[int, int], behind: LabelledImage | None, rng: np.random.Generator) -> BgrImage:
@@ -133,7 +128,11 @@ def _random_transform(
     mirror = np.array([[-1.0, 0, full_size[0]], [0, 1, 0]]) if is_mirrored else np.array([[1.0, 0, 0], [0, 1, 0]])
     matrix = scale * mirror
     matrix[:, 2] += corner
-    turn = cv2.getRotationMatrix2D((size[0] / 2, size[1] / 2), _angle(recipe, rng), 1.0)
+    if rng.random() < recipe.large_turn_share:
+        angle_deg = rng.uniform(-180, 180) if rng.random() < 0.25 else rng.uniform(-60, 60)
+    else:
+        angle_deg = rng.normal(0, recipe.turn_deg)
+    turn = cv2.getRotationMatrix2D((size[0] / 2, size[1] / 2), float(angle_deg), 1.0)
     matrix = turn[:, :2] @ matrix
     matrix[:, 2] += turn[:, 2]
     return np.asarray(matrix, np.float32), is_mirrored
@@ -148,12 +147,6 @@ def _scale(
         return float(max(min(side_px / max((face[2:] - face[:2]).max(), 1), _MAX_SCALE), min_scale))
     zoom = np.exp(rng.uniform(*np.log(recipe.zoom if face is not None else recipe.zoom_without_faces)))
     return float(zoom * _SCALE_AT_ZOOM_1 * cell.min() / full_size.min())
-
-
-def _angle(recipe: DetectorRecipe, rng: np.random.Generator) -> float:
-    if rng.random() < recipe.large_turn_share:
-        return float(rng.uniform(-180, 180) if rng.random() < 0.25 else rng.uniform(-60, 60))
-    return float(rng.normal(0, recipe.turn_deg))
 
 
 def _draw(pixels: BgrImage, matrix: FloatArray, patch: BgrImage, rng: np.random.Generator) -> None:
@@ -217,8 +210,3 @@ def _hide_parts(patch: BgrImage, boxes_xyxy: FloatArray, share: float, rng: np.r
         x, y = int(rng.integers(width - (x2 - x1) + 1)), int(rng.integers(height - (y2 - y1) + 1))
         piece = patch[y : y + y2 - y1, x : x + x2 - x1].copy()
         patch[y1:y2, x1:x2] = piece if rng.random() < 0.5 else rng.integers(0, 256, 3)
-
-
-def _shift_labels(labels: Labels, x: int, y: int) -> Labels:
-    boxes, counts, keypoints = labels
-    return boxes + np.array([x, y, x, y], np.float32), counts, keypoints + np.array([x, y, 0], np.float32)

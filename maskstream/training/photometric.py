@@ -6,7 +6,7 @@ Every function takes an image (H, W, 3) uint8 BGR, does not modify it, and retur
 import cv2
 import numpy as np
 
-from maskstream.types import BgrImage, FloatArray
+from maskstream.types import BgrImage
 
 _LEVELS = np.linspace(0, 1, 256, dtype=np.float32)
 
@@ -31,9 +31,12 @@ def photometric(image_bgr: BgrImage, rng: np.random.Generator, strength: float =
     if rng.random() < 0.15 * strength:
         changed = downscaled(changed, float(rng.uniform(0.35, 0.8)))
     if rng.random() < 0.12 * strength:
-        changed = _noise(changed, rng)
+        noise = rng.standard_normal(changed.shape, np.float32) * rng.uniform(3, 18)
+        changed = np.asarray((changed + noise).clip(0, 255), np.uint8)
     if rng.random() < 0.25 * strength:
-        changed = _jpeg(changed, int(rng.integers(20, 90)))
+        quality = int(rng.integers(20, 90))
+        _, jpeg = cv2.imencode(".jpg", changed, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        changed = np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR), np.uint8)
     return changed
 
 
@@ -67,27 +70,13 @@ def _saturation(image_bgr: BgrImage, rng: np.random.Generator) -> BgrImage:
 
 
 def _blur(image_bgr: BgrImage, rng: np.random.Generator) -> BgrImage:
+    """Blur as a lens out of focus does, or as motion along a line does."""
     if rng.random() < 0.5:
         return np.asarray(cv2.GaussianBlur(image_bgr, (0, 0), float(rng.uniform(0.5, 1.8))), np.uint8)
-    return np.asarray(
-        cv2.filter2D(image_bgr, -1, _motion_kernel(int(rng.integers(3, 9)), float(rng.uniform(0, np.pi)))), np.uint8
-    )
-
-
-def _motion_kernel(length: int, angle: float) -> FloatArray:
-    """Return a motion blur kernel (length, length)."""
+    length, angle = int(rng.integers(3, 9)), float(rng.uniform(0, np.pi))
     kernel = np.zeros((length, length), np.float32)
     middle, reach = (length - 1) / 2, (length - 1) / 2 * np.array([np.cos(angle), np.sin(angle)])
-    start, end = ((middle - reach).round().astype(int), (middle + reach).round().astype(int))
+    start, end = (middle - reach).round().astype(int), (middle + reach).round().astype(int)
     cv2.line(kernel, start.tolist(), end.tolist(), 1.0)
-    return np.asarray(kernel / kernel.sum(), np.float32)
-
-
-def _noise(image_bgr: BgrImage, rng: np.random.Generator) -> BgrImage:
-    noise = rng.standard_normal(image_bgr.shape, np.float32) * rng.uniform(3, 18)
-    return np.asarray((image_bgr + noise).clip(0, 255), np.uint8)
-
-
-def _jpeg(image_bgr: BgrImage, quality: int) -> BgrImage:
-    _, encoded = cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
+    kernel = np.asarray(kernel / kernel.sum(), np.float32)
+    return np.asarray(cv2.filter2D(image_bgr, -1, kernel), np.uint8)

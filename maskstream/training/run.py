@@ -184,7 +184,11 @@ def _train(task: Task, request: TrainingRequest, data_sha256: str) -> Metrics:
     run = request.run or request.out.with_suffix(".run")
     make_folder(str(request.out.parent))
     make_folder(str(run))
-    device = _device(request.device)
+    device_name = pick_device(request.device)
+    local_rank = os.environ.get("LOCAL_RANK")
+    if local_rank and kind_of(device_name) == "cuda":  # under torchrun each process has its own GPU
+        device_name = f"cuda:{local_rank}"
+    device = torch.device(device_name)
     with process_group(device) as group, _progress(request.progress) as tick:
         trainer = Trainer(task, Run(request.out, run, device, request.command, data_sha256, tick), group)
         history = trainer.train()
@@ -217,13 +221,6 @@ class _StepLog:
         started_at, first = self._first
         remaining = timedelta(seconds=round((now - started_at) / (done - first) * (total - done)))
         logger.info("step {} of {}, {} remaining", done, total, remaining)
-
-
-def _device(name: str) -> torch.device:
-    """Return the device; with several GPUs under torchrun, that of this process."""
-    local_rank = os.environ.get("LOCAL_RANK")
-    device = pick_device(name)
-    return torch.device(f"cuda:{local_rank}" if local_rank and kind_of(device) == "cuda" else device)
 
 
 def _read_crops(folder: Path, recipe: ClassifierRecipe, request: TrainingRequest) -> CropSet:
