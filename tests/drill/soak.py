@@ -16,6 +16,8 @@ _GROWTH: Final = 1.05
 _AWAY_EVERY_S: Final = 120.0
 _AWAY_S: Final = 5.0
 _SAMPLE_S: Final = 5.0
+_WARM_UP_FRAMES: Final = 150
+"""Of each camera, before the first sample."""
 
 
 def soak(table: Table, folder: Path, clip: Path, minutes: float) -> None:
@@ -36,7 +38,8 @@ def soak(table: Table, folder: Path, clip: Path, minutes: float) -> None:
         for name in _CAMERAS:
             run.wait_for_state("online", name)
         _lose(run, cameras, "north", "east", "south")  # single frames need another network
-        time.sleep(min(60.0, minutes * 6))  # caches of the models fill once
+        for name in _CAMERAS:  # caches fill once
+            run.wait_for_frames(_WARM_UP_FRAMES, name)
         samples: list[Usage] = []
         began_s = time.monotonic()
         lost_at_s = began_s

@@ -25,9 +25,8 @@ SOURCES = ("maskstream", "configs", "weights", "pyproject.toml", "setup.py", "LI
 LEFT_OUT = (".history.json", ".curves.png")
 SAY_WHERE_IT_IS = """
 import json, maskstream
-from maskstream.config.loading import DEFAULT_CONFIG
 from maskstream.io.resources import resource
-print(json.dumps([maskstream.__file__, str(DEFAULT_CONFIG), str(resource("weights"))]))
+print(json.dumps([maskstream.__file__, str(resource("configs/default.yaml")), str(resource("weights"))]))
 """
 
 
@@ -123,4 +122,4 @@ def test_shipped_files_have_their_names_and_mistakes_their_exit_codes(environmen
     assert (done.returncode, done.stdout, done.stderr) == (3, "", "none.mp4: no such file; check the path\n")
     done = called(environment, "fault-drill", "--short")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert "in a checkout run python tools/fault_drill.py" in done.stderr
+    assert "in a checkout, run python tools/fault_drill.py" in done.stderr

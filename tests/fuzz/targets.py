@@ -196,7 +196,7 @@ def _read_predictions(folder: Path, name: str) -> object:
         bootstrap=0,
         group_by=None,
     )
-    return json.dumps(score(annotations, found.by_image, settings).metrics, allow_nan=False)
+    return json.dumps(score(annotations, found.by_image, settings).metrics.to_json(), allow_nan=False)
 
 
 def _weights(folder: Path) -> None:

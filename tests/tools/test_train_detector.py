@@ -118,7 +118,7 @@ def test_broken_images_are_listed_and_left_out_or_refused(run: Run, discs: Path,
     lenient = run(*wanted, "--set", "epochs=1")
     assert lenient.returncode == 0, lenient.stderr
     assert "3.png: the file is truncated; copy it again; left out" in lenient.stderr
-    assert "discs.json: 7 pictures" in lenient.stderr
+    assert "discs.json: 7 images" in lenient.stderr
     strict = run(*wanted, "--strict", "--run", tmp_path / "other")
     assert strict.returncode == 3
     assert "3.png" in strict.stderr.splitlines()[-1]
