@@ -122,7 +122,7 @@ def test_an_unknown_model_names_those_close_to_it() -> None:
 
 def test_unknown_weights_name_the_known_ones() -> None:
     with pytest.raises(
-        WeightsError, match=r"^laion3b: no such file, and no weights .* for ViT-B-32 \(openai, .*clip\.weights=FILE$"
+        WeightsError, match=r"^laion3b: no such file, and no tag of open_clip for ViT-B-32 \(tags: openai, .*clip\.weights=FILE$"
     ):
         mask_clip.load(options("laion3b", model="ViT-B-32"))
 
