@@ -26,7 +26,7 @@ CAMERAS: dict[str, tuple[dict[str, Any], int, float | None]] = {
     "slow, with a key frame a second": ({"fps": 5, "gop": 5, "begins_at": 1}, 5, 5.0),
     "a picture in more than two seconds": ({"fps": 0.4, "gop": 1}, 0, None),
     "quick, and described by its key frames alone": (
-        {"gop": 60, "begins_at": 1, "describes_pictures": False},
+        {"gop": 60, "begins_at": 1, "describes_images": False},
         60,
         None,
     ),
