@@ -154,7 +154,7 @@ class Face:
     """Probability of `steady_label` in [0, 1]; None for `unknown`."""
     zone: str | None = None
     """Name of the zone that contains the face."""
-    frames_since_look: int = 0
+    frames_since_detection: int = 0
     """Frames of the source since the detector last ran; 0 where it ran on this frame."""
 
     def __post_init__(self) -> None:

@@ -139,7 +139,7 @@ class PropagatingAnalyzer:
         still_hidden = [end or face for face, end in zip(source.hidden, moved_hidden, strict=True)]
         source.hidden = (*lost, *still_hidden)
         since = frame.index - source.detected_at
-        source.faces = tuple(replace(face, frames_since_look=since) for face in moved_faces if face is not None)
+        source.faces = tuple(replace(face, frames_since_detection=since) for face in moved_faces if face is not None)
         source.grey = grey
         took_ms = (perf_counter() - started_s) * 1000
         result = FrameResult.of(frame, source.faces, source.hidden, {"detect": took_ms, "align": 0.0, "classify": 0.0})

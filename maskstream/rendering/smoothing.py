@@ -125,7 +125,7 @@ class DrawnTracks:
         unsmoothed: list[DrawnFace] = []
         for face in faces:
             if np.isfinite(face.quad_xy).all():
-                is_dashed = not face.judged and face.frames_since_look >= frames_per_detection
+                is_dashed = not face.judged and face.frames_since_detection >= frames_per_detection
                 unsmoothed.append(DrawnFace(face, face.quad_xy, face.shown_confidence, is_dashed))
         if frame.file is not None:
             return unsmoothed
@@ -167,7 +167,7 @@ class DrawnTracks:
             if away_s >= held_s or is_replaced:
                 del self._tracks[track_id]
                 continue
-            frames = before.face.frames_since_look + frame.index - track.index
+            frames = before.face.frames_since_detection + frame.index - track.index
             opacity = 1 - away_s / held_s
             lost.append(DrawnFace(before.face, before.quad_xy, before.confidence, frames >= frames_per_detection, opacity))
         return lost

@@ -213,8 +213,8 @@ class Engine:
         last = self._last_results.get(frame.source_id)
         if last is not None:
             for face in last.faces:
-                frames_since_look = face.frames_since_look + frame.index - last.index
-                faces.append(replace(face, judged=False, frames_since_look=frames_since_look))
+                frames_since_detection = face.frames_since_detection + frame.index - last.index
+                faces.append(replace(face, judged=False, frames_since_detection=frames_since_detection))
         repeated = FrameResult(frame.source_id, frame.index, frame.time_s, tuple(faces), frame.wall_time, frame.file)
         return replace(repeated, hidden=last.hidden if last else (), repeated=True, unseen=True)
 

@@ -215,7 +215,7 @@ def test_the_detector_runs_on_the_next_frame_after_the_settings_of_a_source_have
 def test_a_propagated_frame_is_marked_with_the_frames_since_the_detection() -> None:
     results = propagating(Detections(a_face()), 4).analyze([frame(image(), index) for index in (0, 1, 3, 4, 6)])
     assert [result.unseen for result in results] == [False, True, True, False, True]
-    assert [result.faces[0].frames_since_look for result in results] == [0, 1, 3, 0, 2]
+    assert [result.faces[0].frames_since_detection for result in results] == [0, 1, 3, 0, 2]
 
 
 def test_hidden_faces_are_propagated_too() -> None:

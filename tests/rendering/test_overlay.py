@@ -51,7 +51,7 @@ def test_an_outline_is_dashed_if_the_last_detection_is_older_than_the_settings_p
     every: int, stride: int, since: int, is_solid: bool
 ) -> None:
     layers = [Layer("test", {"overlay": {"labels": False}, "detector": {"every": every}, "stream": {"stride": stride}})]
-    face = replace(make_face(judged=False), frames_since_look=since)
+    face = replace(make_face(judged=False), frames_since_detection=since)
     whole = share(paint(make_face()), COLOURS_BGR[Label.MASK])
     found = share(paint(face, painter=Overlay(load_config(layers=layers))), COLOURS_BGR[Label.MASK])
     assert found == whole if is_solid else found < 0.75 * whole
