@@ -276,6 +276,7 @@ def test_the_default_models_have_their_graph_beside_them_and_no_other_graph_lies
         assert json.loads((ROOT / "weights" / "manifest.json").read_text())[shipped_graph_path(weights).name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", SHIPPED, ids=lambda path: path.stem)
 def test_the_graph_beside_the_weights_is_made_of_them(weights: Path) -> None:
     expected, properties = export_weights(weights, backends.EXPORTED_FACES)

@@ -221,6 +221,7 @@ def test_live_source_is_not_paused(live: Window) -> None:
     assert len(live.log().splitlines()) == 2
 
 
+@pytest.mark.slow
 def test_grid_of_sources(open_window: OpenWindow, tmp_path: Path) -> None:
     sources = [SourceInfo(name, *SIZE, live=False) for name in ("red", "green", "waiting")]
     window = open_window(*sources, items=(frame_of("red", RED), frame_of("green", GREEN), "green"))
