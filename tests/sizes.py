@@ -3,7 +3,8 @@
 Without a revision the files of the checkout are measured, else those of a commit. Per room and in total:
 
 modules, lines      their number; median and maximum of their lines
-functions, body     functions and methods, nested ones too; median and maximum of the lines of a body, without its docstring
+functions, body     functions and methods, nested ones too; median and maximum of the lines of a body, without its docstring;
+                    a body that is only `...` is a declaration, and not counted
 complexity          cyclomatic, by radon: mean of all functions, and how many are over 10
 documented          fraction of public modules, classes, functions and methods with a docstring
 
@@ -57,7 +58,8 @@ class Sizes:
         """Add a module, given its source text."""
         tree = ast.parse(text)
         self.lines.append(len(text.splitlines()))
-        self.bodies += [body_lines(node) for node in ast.walk(tree) if isinstance(node, Definition)]
+        lines = [body_lines(node) for node in ast.walk(tree) if isinstance(node, Definition)]
+        self.bodies += [count for count in lines if count]
         blocks = [block for block in cc_visit(text) if not isinstance(block, Class)]  # methods are blocks of their own
         self.complexities += [block.complexity for block in blocks]
         self.documented += [ast.get_docstring(node) is not None for node in public(tree)]
@@ -73,9 +75,10 @@ class Sizes:
 
 
 def body_lines(function: Definition) -> int:
-    """Return the lines from the first statement after the docstring to the last one."""
+    """Return the lines from the first statement after the docstring to the last one; 0 for a declaration."""
     body = function.body[1:] if ast.get_docstring(function) is not None else function.body
-    return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+    is_declared_only = len(body) == 1 and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant)
+    return 0 if not body or is_declared_only else (body[-1].end_lineno or 0) - body[0].lineno + 1
 
 
 def public(node: ast.Module | ast.ClassDef) -> Iterator[ast.Module | ast.ClassDef | Definition]:

@@ -80,7 +80,9 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
         raise ConfigError("--source is missing; give a webcam's index, a video, images, a URL or a list of cameras")
     watch = CameraWatch(request.sources, config, command_line=request.command_line)
     cameras = read_cameras(request.sources, config, request.command_line)
-    request = _with_found_locations(request, cameras)
+    pipes = [local_path(camera.location) for camera in cameras if is_pipe(camera.location)]
+    in_batches = any(camera.batch is not None for camera in cameras)
+    request = replace(request, in_batches=in_batches, reads=(*request.reads, *pipes))
     settings = SourceSettings(config, {camera.name: camera.config for camera in cameras})
     states, names = SourceStates(), FileNames()
     reporting, overlay = Reporting(settings), Overlay(settings)
@@ -114,13 +116,6 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
     engine = Engine(people, overlay.paint, config.stream, batch_size_of(config), hooks, states)
     engine.add(sources, sinks.bindings)
     return engine
-
-
-def _with_found_locations(request: StreamRequest, cameras: Sequence[Camera]) -> StreamRequest:
-    """Return the request with the folders of videos and the pipes that were found among the sources."""
-    pipes = [local_path(camera.location) for camera in cameras if is_pipe(camera.location)]
-    in_batches = any(camera.batch is not None for camera in cameras)
-    return replace(request, in_batches=in_batches, reads=(*request.reads, *pipes))
 
 
 def _open_sources(cameras: Sequence[Camera], states: SourceStates, closing: ExitStack, output: str | None) -> list[Source]:

@@ -50,7 +50,10 @@ def checked_targets(request: StreamRequest, infos: Sequence[SourceInfo], config:
         SinkError: An output cannot be written, exists already, or would replace a file that the run reads.
     """
     targets = _targets(request, infos, names)
-    _require_not_read(request, infos, targets)
+    read = dict.fromkeys(request.reads, "a file that the run reads")
+    read |= {path: "the list of cameras" for path in request.sources if is_list(path)}
+    read |= {path: "its own source" for info in infos for path in (info.path, *info.images) if path}
+    require_not_read((*request.text_outputs, *targets), read)
     videos, images = _checked_files(request, infos, targets)
     if request.output is not None and request.into_folder:
         require_folder(request.output)
@@ -75,13 +78,6 @@ def _targets(request: StreamRequest, infos: Sequence[SourceInfo], names: FileNam
         return targets
     folder = os.path.join(request.output, "")  # noqa: PTH118 (Path would drop the slash)
     return [folder if info.images else path for path, info in zip(targets, infos, strict=True)]
-
-
-def _require_not_read(request: StreamRequest, infos: Sequence[SourceInfo], targets: Sequence[str]) -> None:
-    read = dict.fromkeys(request.reads, "a file that the run reads")
-    read |= {path: "the list of cameras" for path in request.sources if is_list(path)}
-    read |= {path: "its own source" for info in infos for path in (info.path, *info.images) if path}
-    require_not_read((*request.text_outputs, *targets), read)
 
 
 def _require_distinct(request: StreamRequest, creatable: Sequence[str], others: Sequence[str]) -> None:

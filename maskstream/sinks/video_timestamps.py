@@ -109,15 +109,11 @@ class VideoTimestamps:
         if allowed != wanted or pts < wanted:
             self.jumped_s = max(self.jumped_s, float((wanted - pts) * self.unit_s))
             self._offset = pts - own
-        self._update_delay(own, pts - last, is_pushed=pts > allowed)
+        faster_s = float((pts - last - max(0, own - self._own)) * self.unit_s)  # than the time base can express
+        self.late_s = max(0.0, self.late_s + faster_s) if pts > allowed else 0.0
         if (pts - last) * self.unit_s <= _LONGEST_JUMP_S and pts == wanted:
             self._step = pts - last
         return pts
-
-    def _update_delay(self, own: int, step: int, is_pushed: bool) -> None:
-        """Add up the delay of frames that arrive faster than the time base can express."""
-        faster_s = float((step - max(0, own - self._own)) * self.unit_s)
-        self.late_s = max(0.0, self.late_s + faster_s) if is_pushed else 0.0
 
     def _is_likely(self, last: int, pts: int) -> bool:
         """Return whether a time is near the previous frame, or before the end that the source states."""

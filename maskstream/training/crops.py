@@ -173,7 +173,8 @@ def _cut_image(image: LabelledImage, detector: Detector | None, rules: CropRules
     except SourceError:
         return [*misses, *(_missed(image, face, MissReason.UNREADABLE) for face in faces)]
     detections: list[Detection] = []
-    if detector is not None and (cuts_background or _needs_detector(faces, rules)):
+    needs_detector = cuts_background or rules.keypoints != "labels" or any(face.keypoints_xy is None for face in faces)
+    if detector is not None and needs_detector:
         detections = detector.detect([bgr])[0]
     boxes = _comparable_boxes(detections, image, rules)
     detected = _match(_iou(boxes, faces), MIN_IOU[rules.box])
@@ -187,10 +188,6 @@ def _cut_image(image: LabelledImage, detector: Detector | None, rules: CropRules
     if cuts_background:
         results += _cut_background(bgr, detections, _iou(boxes, image.faces), rules)
     return results
-
-
-def _needs_detector(faces: Sequence[LabelledFace], rules: CropRules) -> bool:
-    return rules.keypoints != "labels" or any(face.keypoints_xy is None for face in faces)
 
 
 def _faces_of_known_class(image: LabelledImage) -> tuple[list[LabelledFace], list[Missed]]:
