@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from maskstream.benchmark.gpu_setup import BATCH, Check, analyse, as_frame, tf32
-from maskstream.evaluation.matching import box_iou
 from maskstream.models.face_mobilenet import LONGEST_SIDE
 from maskstream.models.gpu_images import DeviceCutter, Uploads
 from maskstream.types import Face, FloatArray, Frame, FrameResult
 from maskstream.vision.align import cut_faces
+from maskstream.vision.geometry import box_iou
 
 _SAME_IOU: Final = 0.5
 _CERTAIN: Final = 0.1

@@ -13,10 +13,10 @@ from maskstream.benchmark.crowds import crowd, most_certain_face
 from maskstream.benchmark.rounds import Workload, take_turns
 from maskstream.config.loading import Layer, refine
 from maskstream.errors import ConfigError
-from maskstream.evaluation.matching import box_iou
 from maskstream.inference.pipeline import build_analyzer
 from maskstream.models.devices import CPU, pick_device
 from maskstream.types import FloatArray, Frame, FrameResult
+from maskstream.vision.geometry import box_iou
 
 _CROWDS: Final = 3
 """Number of images in a turn of the sweep of faces."""

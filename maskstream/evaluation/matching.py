@@ -10,6 +10,7 @@ from maskstream.annotations.labelled_images import LabelledFace, LabelledImage
 from maskstream.config.schema import IncorrectAs
 from maskstream.evaluation.predictions import ImagePredictions, Prediction
 from maskstream.types import FloatArray, Label
+from maskstream.vision.geometry import box_iou
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -102,15 +103,6 @@ def class_index(label: Label, incorrect_as: IncorrectAs) -> int:
     """Return the index of a label in `ROWS` and `COLUMNS`."""
     merged = Label.NO_MASK if label is Label.INCORRECT and incorrect_as == "no_mask" else label
     return CLASSES.index(merged)
-
-
-def box_iou(first: FloatArray, second: FloatArray) -> NDArray[np.float64]:
-    """Return the intersection over union (N, M) of boxes (N, 4) and (M, 4)."""
-    a, b = first.astype(np.float64)[:, None], second.astype(np.float64)[None]
-    sides = (np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])).clip(0)
-    intersection = sides.prod(-1)
-    union = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - intersection
-    return np.asarray(np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0))
 
 
 def match(overlaps: Overlaps, min_iou: float) -> Matches:

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from maskstream.types import Face, FloatArray, Frame
+from maskstream.vision.geometry import box_iou
 
 _MIN_CUTOFF_HZ: Final = 1.2
 _SPEED_GAIN: Final = 5.0
@@ -157,13 +158,14 @@ class DrawnTracks:
     def _lost(self, frame: Frame, present: Sequence[DrawnFace], frames_per_detection: int) -> list[DrawnFace]:
         """Return the faces that were lost less than half a second ago, and forget those that were lost earlier."""
         seen = {drawn.face.track_id for drawn in present}
+        boxes = np.array([_box(drawn) for drawn in present], np.float32).reshape(-1, 4)
         lost = []
         for track_id in [track_id for track_id in self._tracks if track_id not in seen]:
             track = self._tracks[track_id]
             held_s = min(_FADE_S, track.last_s - track.first_s)  # for no longer than it was shown
             away_s = frame.time_s - track.last_s
             before = track.drawn
-            is_replaced = any(_iou(before.quad_xy, other.quad_xy) > _SAME_PLACE_IOU for other in present)
+            is_replaced = bool((box_iou(_box(before)[None], boxes) > _SAME_PLACE_IOU).any())
             if away_s >= held_s or is_replaced:
                 del self._tracks[track_id]
                 continue
@@ -173,9 +175,6 @@ class DrawnTracks:
         return lost
 
 
-def _iou(one_xy: FloatArray, other_xy: FloatArray) -> float:
-    """Return the intersection over union of the upright boxes around two quads."""
-    sides = np.minimum(one_xy.max(0), other_xy.max(0)) - np.maximum(one_xy.min(0), other_xy.min(0))
-    shared = float(np.prod(np.maximum(sides, 0)))
-    areas = float(np.prod(np.ptp(one_xy, 0)) + np.prod(np.ptp(other_xy, 0)))
-    return shared / max(areas - shared, 1e-6)
+def _box(drawn: DrawnFace) -> FloatArray:
+    """Return the upright box (4,) around a quad."""
+    return np.concatenate([drawn.quad_xy.min(0), drawn.quad_xy.max(0)])

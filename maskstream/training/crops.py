@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 
 from maskstream.annotations import Annotations, LabelledFace, LabelledImage
 from maskstream.errors import SinkError, SourceError
-from maskstream.evaluation.matching import box_iou
 from maskstream.evaluation.predictions import BoxKind
 from maskstream.io.files import make_folder, one_line, replace_file
 from maskstream.io.images import read_image, write_image
 from maskstream.protocols import Detector
 from maskstream.types import BACKGROUND, BgrImage, Detection, FloatArray, Label
 from maskstream.vision.align import AlignRules, crop_quad, cut_quad
-from maskstream.vision.geometry import face_box, face_box_from_keypoints, head_box
+from maskstream.vision.geometry import box_iou, face_box, face_box_from_keypoints, head_box
 
 MARGIN: Final = 1.25
 """Side of a stored crop divided by the side of the classifier's input, which is the centre of the stored crop."""

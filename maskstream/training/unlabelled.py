@@ -8,11 +8,10 @@ import numpy as np
 
 from maskstream.annotations import Annotations, LabelledImage, ProblemKind
 from maskstream.annotations.raw_labels import whole_number
-from maskstream.evaluation.matching import box_iou
 from maskstream.io.files import one_line
 from maskstream.protocols import Detector
 from maskstream.types import FloatArray
-from maskstream.vision.geometry import face_box
+from maskstream.vision.geometry import box_iou, face_box
 
 _LABELLED_FROM_IOU: Final = 0.3
 """A detection with at least this IoU to a labelled face is that face."""

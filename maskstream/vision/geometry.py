@@ -73,3 +73,12 @@ def box_corners(box_xyxy: FloatArray) -> FloatArray:
     """Return the corners (4, 2) of a box: upper left, upper right, lower right, lower left."""
     x1, y1, x2, y2 = box_xyxy
     return np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]], np.float32)
+
+
+def box_iou(first: FloatArray, second: FloatArray) -> NDArray[np.float64]:
+    """Return the intersection over union (N, M) of boxes (N, 4) and (M, 4)."""
+    a, b = first.astype(np.float64)[:, None], second.astype(np.float64)[None]
+    sides = (np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])).clip(0)
+    intersection = sides.prod(-1)
+    union = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - intersection
+    return np.asarray(np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0))

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from maskstream.evaluation.matching import box_iou
 from maskstream.evaluation.scoring import score
 from maskstream.types import Label
+from maskstream.vision.geometry import box_iou
 from tests.evaluation.sets import SETTINGS, face, found, labels, predictions, scored
 
 A, B, FAR = (0, 0, 40, 40), (100, 0, 140, 40), (60, 60, 80, 80)

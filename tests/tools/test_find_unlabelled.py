@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from maskstream.evaluation.matching import box_iou
 from maskstream.io.images import image_size
+from maskstream.vision.geometry import box_iou
 from tests.tools.loading import Run, only_line, runner
 
 

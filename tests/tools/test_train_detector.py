@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from maskstream.evaluation.matching import box_iou
 from maskstream.io.images import read_image
 from maskstream.models import DETECTORS, DetectorOptions
+from maskstream.vision.geometry import box_iou
 from tests import command_lines
 from tests.command_lines import ROOT
 from tests.tools.loading import Run, only_line, runner
