@@ -152,6 +152,10 @@ class ClassifierTask:
             return {self.best_by: math.nan}
         return metrics_of_logits(logits, self._val.labels[items], self.recipe.classes)
 
+    def by_set(self, predicted: Sequence[Any]) -> dict[str, dict[str, float]]:
+        """Return no metrics: the validation set has no parts."""
+        return {}
+
     def save(self, path: Path, module: nn.Module, predicted: Sequence[Any], metrics: dict[str, float], command: str) -> None:
         """Write a checkpoint with its metrics and temperature."""
         network: Any = module.network

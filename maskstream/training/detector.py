@@ -146,6 +146,10 @@ class DetectorTask:
         metrics = validation_metrics(self._val, dict(predicted))
         return {name: value for name, value in metrics.items() if value is not None}
 
+    def by_set(self, predicted: Sequence[Any]) -> dict[str, dict[str, float]]:
+        """Return no metrics: the validation set has no parts."""
+        return {}
+
     def save(self, path: Path, module: nn.Module, predicted: Sequence[Any], metrics: dict[str, float], command: str) -> None:
         """Write a checkpoint, its keypoint scores calibrated on the validation images."""
         save_checkpoint(

@@ -74,6 +74,10 @@ class Task(Protocol):
         """Return the metrics of the predictions for all of `val_items`."""
         ...
 
+    def by_set(self, predicted: Sequence[Any]) -> dict[str, Metrics]:
+        """Return the metrics of each part of the validation set, by its name; empty where there are no parts."""
+        ...
+
     def save(self, path: Path, module: nn.Module, predicted: Sequence[Any], metrics: Metrics, command: str) -> None:
         """Write a checkpoint that the stream can load."""
         ...
