@@ -47,6 +47,9 @@ class Recipe(Section):
         default=1.0,
         description="Factor for the probability of changes of light, colour, sharpness, noise and compression. 0: never.",
     )
+    dark_share: Probability = Field(
+        default=0.1, description="Fraction of samples that are darkened by gamma and exposure; half of them also get noise."
+    )
 
 
 class DetectorRecipe(Recipe):
@@ -82,6 +85,13 @@ class DetectorRecipe(Recipe):
     turn_deg: NotNegative = Field(default=8.0, description="Standard deviation of the rotation in degrees.")
     large_turn_share: Probability = Field(
         default=0.08, description="Fraction of images that are rotated by up to 60 degrees; a quarter of them by any angle."
+    )
+    squeeze: Range = Field(
+        default=[1.0, 1.0],
+        description="Smallest and largest factor of an image's height at constant width: bent and raised heads are shorter.",
+    )
+    edge_share: Probability = Field(
+        default=0.0, description="Fraction of images that are placed so that an edge of the window cuts a face."
     )
     hidden_share: Probability = Field(default=0.08, description="Fraction of faces that are partly hidden.")
     picture_weights: dict[str, NotNegative] = Field(

@@ -30,7 +30,7 @@ from maskstream.training.crops import centre_crop
 from maskstream.training.detector import DetectorTask
 from maskstream.training.distributed import process_group
 from maskstream.training.loop import Trainer
-from maskstream.training.prepare import read_labelled, report_broken
+from maskstream.training.prepare import read_sets, report_broken
 from maskstream.training.recipe import ClassifierRecipe, DetectorRecipe
 from maskstream.training.task import Metrics, Run, Task
 
@@ -90,14 +90,27 @@ def load_classifier_recipe(path: Path | None, layers: Sequence[Layer], *, dry_ru
     return load_settings(ClassifierRecipe, path, [*defaults, *layers])
 
 
-def train_detector(request: TrainingRequest, recipe: DetectorRecipe, images: Path, labels: tuple[Path, Path]) -> Metrics:
+@dataclass(frozen=True)
+class DetectorData:
+    """The files that a detector is trained on. See `read_sets` for several sets."""
+
+    images: Sequence[Path]
+    """Folders of the images."""
+    labels: Sequence[Path]
+    """Training labels, in any supported format."""
+    val_labels: Sequence[Path]
+    """Validation labels; they select the best weights."""
+    negatives: Sequence[Path] = ()
+    """Folders of training images without any face."""
+
+
+def train_detector(request: TrainingRequest, recipe: DetectorRecipe, data: DetectorData) -> Metrics:
     """Train a detector.
 
     Args:
         request: The options of the training.
         recipe: The settings of the training.
-        images: Folder of the images.
-        labels: The training labels and the validation labels, in any supported format.
+        data: Images and labels.
 
     Returns:
         The metrics of the best weights.
@@ -105,7 +118,8 @@ def train_detector(request: TrainingRequest, recipe: DetectorRecipe, images: Pat
     Raises:
         MaskStreamError: A file cannot be read, fetched or written.
     """
-    train, val = [read_labelled(images, path, strict=request.strict) for path in labels]
+    train = read_sets(data.images, data.labels, data.negatives, strict=request.strict)
+    val = read_sets(data.images, data.val_labels, strict=request.strict)
     return _train(DetectorTask(recipe, train, val, request.backbone), request, train.sha256 + val.sha256)
 
 
@@ -139,13 +153,13 @@ def _read_teacher(path: Path, recipe: ClassifierRecipe) -> CropNetwork:
     return CROP_ARCHITECTURES[metadata.architecture].restore(state_dict, metadata, str(path))
 
 
-def try_detector(request: TrainingRequest, recipe: DetectorRecipe, images: Path, labels: Path) -> Metrics:
+def try_detector(request: TrainingRequest, recipe: DetectorRecipe, data: DetectorData) -> Metrics:
     """Train a detector on eight images and validate it on the same images; no file is kept.
 
     Raises:
         ModelError: The detector does not find these faces afterwards.
     """
-    annotations = read_labelled(images, labels, strict=request.strict)
+    annotations = read_sets(data.images, data.labels, strict=request.strict)
     with_faces = [image for image in annotations.images if any(not face.ignore for face in image.faces)]
     few = replace(annotations, images=tuple(with_faces[:_DRY_RUN_ITEMS]))
     return _try(DetectorTask(recipe, few, few, request.backbone), request, few.sha256)

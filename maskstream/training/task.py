@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 import torch
@@ -97,3 +97,8 @@ class Run:
     data_sha256: str
     tick: Callable[[int, int], None]
     """Called after each step with the number of finished steps and the total number of steps."""
+
+
+def set_of(image_name: str) -> str:
+    """Return the set of an image or crop: the text before the first `_` of its file name."""
+    return PurePosixPath(image_name).name.partition("_")[0]
