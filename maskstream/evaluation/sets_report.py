@@ -139,7 +139,7 @@ def _sheets(metrics: SetMetrics) -> Iterator[tuple[str, tuple[MistakeKind, int]]
 
 def print_sets(metrics: SetsMetrics, console: Console) -> None:
     """Print one line for each set, in 80 columns; fractions are percentages."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     table.add_column("set", no_wrap=True)
     for heading in ("images", "faces", *(heading for _, _, heading in _TERMINAL), "mAP50"):
         table.add_column(heading, justify="right", no_wrap=True)
