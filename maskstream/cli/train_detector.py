@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `train-detector`."""
-    parser.add_argument("--images", type=Path, metavar="DIR", help="folder of images")
-    parser.add_argument("--annotations", type=Path, metavar="PATH", help="training labels: COCO keypoints")
-    parser.add_argument("--val-annotations", type=Path, metavar="PATH", help="validation labels; they select the best weights")
+    parser.add_argument("--images", type=Path, nargs="+", metavar="DIR", help="folder of images: one, or one per label file")
+    parser.add_argument("--annotations", type=Path, nargs="+", metavar="PATH", help="training labels: COCO keypoints")
+    parser.add_argument(
+        "--val-annotations", type=Path, nargs="+", metavar="PATH", help="validation labels; they select the best weights"
+    )
+    parser.add_argument("--negatives", type=Path, nargs="+", default=[], metavar="DIR", help="folder of images without any face")
     add_training_options(parser)
 
 
@@ -27,11 +30,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def train(arguments: argparse.Namespace, request: "TrainingRequest", layers: "list[Layer]") -> dict[str, float]:
     """Train, or do a dry run; return the metrics."""
-    from maskstream.training.run import load_detector_recipe, train_detector, try_detector
+    from maskstream.training.run import DetectorData, load_detector_recipe, train_detector, try_detector
 
     require_options(arguments, "images", "annotations")
     recipe = load_detector_recipe(arguments.config, layers, dry_run=arguments.dry_run)
-    if arguments.dry_run:
-        return try_detector(request, recipe, arguments.images, arguments.annotations)
-    require_options(arguments, "val_annotations")
-    return train_detector(request, recipe, arguments.images, (arguments.annotations, arguments.val_annotations))
+    if not arguments.dry_run:
+        require_options(arguments, "val_annotations")
+    data = DetectorData(arguments.images, arguments.annotations, arguments.val_annotations or (), arguments.negatives)
+    train_or_try = try_detector if arguments.dry_run else train_detector
+    return train_or_try(request, recipe, data)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,11 +19,14 @@ from maskstream.models import face_mobilenet, face_mobilenet_network
 from maskstream.models.checkpoint import StateDict, load_into, save_checkpoint
 from maskstream.models.keypoint_rcnn import to_rgb_tensor
 from maskstream.models.metadata import Metadata
-from maskstream.training.detector_metrics import as_detector, calibrate_keypoints, validation_metrics
+from maskstream.training.detector_metrics import as_detector, calibrate_keypoints, metrics_by_set, validation_metrics
 from maskstream.training.mosaic import Window, make_window
 from maskstream.training.rcnn_sampling import IGNORED, set_for_training
 from maskstream.training.recipe import DetectorRecipe
 from maskstream.types import FACE_KEYPOINTS
+
+_VAL_BATCH: Final = 8
+"""Validation images per call of the detector."""
 
 Batch = tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]]
 
@@ -139,12 +143,22 @@ class DetectorTask:
     def predict(self, module: nn.Module, images: Sequence[LabelledImage], device: torch.device) -> list[Any]:
         """Return name and detections of validation images."""
         detector = as_detector(module, device)
-        return [(image.name, detector.detect([image.read()])[0]) for image in images]
+        predicted: list[Any] = []
+        with ThreadPoolExecutor(_VAL_BATCH) as pool:
+            for start in range(0, len(images), _VAL_BATCH):
+                predicted += detector.detect(list(pool.map(LabelledImage.read, images[start : start + _VAL_BATCH])))
+        return [(image.name, found) for image, found in zip(images, predicted, strict=True)]
 
     def validate(self, predicted: Sequence[Any]) -> dict[str, float]:
         """Return the defined metrics of the detections, computed by `maskstream.evaluation`."""
         metrics = validation_metrics(self._val, dict(predicted))
         return {name: value for name, value in metrics.items() if value is not None}
+
+    def by_set(self, predicted: Sequence[Any]) -> dict[str, dict[str, float]]:
+        """Return the metrics of `metrics_by_set` at the best score of all images."""
+        detections = dict(predicted)
+        min_score = validation_metrics(self._val, detections)["score"]
+        return metrics_by_set(self._val, detections, min_score or 0.0)
 
     def save(self, path: Path, module: nn.Module, predicted: Sequence[Any], metrics: dict[str, float], command: str) -> None:
         """Write a checkpoint, its keypoint scores calibrated on the validation images."""

@@ -11,19 +11,21 @@ from torch import nn
 
 from maskstream.annotations import Annotations, LabelledImage
 from maskstream.evaluation.matching import Overlaps, match
-from maskstream.evaluation.metrics_json import OperatingPoint
+from maskstream.evaluation.metrics_json import OperatingPoint, ScoreMetrics
 from maskstream.evaluation.predictions import ImagePredictions, Prediction
 from maskstream.evaluation.scoring import ScoreSettings, score
 from maskstream.models.detections import KeypointCalibration
 from maskstream.models.keypoint_rcnn import KeypointRCNNDetector
 from maskstream.models.options import DetectorOptions
 from maskstream.training.calibration import fit_logistic
+from maskstream.training.task import set_of
 from maskstream.types import FACE_KEYPOINTS, Detection, Label
 
 MAX_KEYPOINT_ERROR: Final = 0.1
 """A keypoint is correct up to this distance, as a fraction of the square root of the face's area."""
 _SCORE_FLOOR: Final = 0.05
 _MAX_FACES: Final = 100
+_MIN_IMAGES_OF_SET: Final = 10
 _RAW_SCORES: Final = KeypointCalibration(scale=0.05, bias=0.0)
 """Not calibrated: a small scale, so that probabilities of logits up to about 300 differ in float32."""
 
@@ -46,12 +48,7 @@ def validation_metrics(annotations: Annotations, detections: Mapping[str, list[D
         `keypoint_error` as a fraction of the distance between the eyes; left out where no keypoint was found. A metric that is
         not defined is None; `ap50`, `ap` and `f1`, which select the best weights and score, are 0.
     """
-    images = tuple(
-        replace(image, faces=tuple(replace(face, label=Label.MASK) for face in image.faces)) for image in annotations.images
-    )
-    predictions = {image.name: _as_predictions(image, detections.get(image.name, [])) for image in images}
-    settings = ScoreSettings("face", "face", _SCORE_FLOOR, _SCORE_FLOOR, 0.5, "no_mask", bootstrap=0)
-    metrics = score(replace(annotations, images=images), predictions, settings).metrics
+    metrics = _scored(annotations.images, annotations, detections)
     best = max(metrics.operating_points, key=_f1)
     keypoints = metrics.keypoints
     return {
@@ -63,6 +60,42 @@ def validation_metrics(annotations: Annotations, detections: Mapping[str, list[D
         "false_per_picture": best.false_per_image,
         **({"keypoint_error": keypoints.mean} if keypoints else {}),
     }
+
+
+def metrics_by_set(
+    annotations: Annotations, detections: Mapping[str, list[Detection]], min_score: float
+) -> dict[str, dict[str, float]]:
+    """Return metrics of each set of images; the name of a set is the text before the first `_` in the names of its images.
+
+    Args:
+        annotations: The labels.
+        detections: By image name.
+        min_score: The score that all sets are compared at, one of `operating_points`.
+
+    Returns:
+        `found_50` and `false_per_picture`, for sets of at least 10 images.
+    """
+    by_set: dict[str, list[LabelledImage]] = {}
+    for image in annotations.images:
+        by_set.setdefault(set_of(image.name), []).append(image)
+    result = {}
+    for name, images in by_set.items():
+        if len(images) < _MIN_IMAGES_OF_SET:
+            continue
+        points = _scored(tuple(images), annotations, detections).operating_points
+        point = min(points, key=lambda point: abs(point.min_score - min_score))
+        values = {"found_50": point.found, "false_per_picture": point.false_per_image}
+        result[name] = {key: value for key, value in values.items() if value is not None}
+    return result
+
+
+def _scored(
+    images: tuple[LabelledImage, ...], annotations: Annotations, detections: Mapping[str, list[Detection]]
+) -> ScoreMetrics:
+    same_class = tuple(replace(image, faces=tuple(replace(face, label=Label.MASK) for face in image.faces)) for image in images)
+    predictions = {image.name: _as_predictions(image, detections.get(image.name, [])) for image in same_class}
+    settings = ScoreSettings("face", "face", _SCORE_FLOOR, _SCORE_FLOOR, 0.5, "no_mask", bootstrap=0)
+    return score(replace(annotations, images=same_class), predictions, settings).metrics
 
 
 def _f1(point: OperatingPoint) -> float:

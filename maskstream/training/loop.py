@@ -19,7 +19,7 @@ from maskstream.errors import MaskStreamError, ModelError, SinkError, WeightsErr
 from maskstream.io.files import one_line, replace_file
 from maskstream.training.distributed import ProcessGroup
 from maskstream.training.plots import draw_curves
-from maskstream.training.task import Run, Task
+from maskstream.training.task import Metrics, Run, Task
 
 _EMA_WARMUP: Final = 10
 """After n steps the decay of the moving average is at most (1 + n) / (10 + n), so that it forgets the first steps."""
@@ -202,13 +202,19 @@ class Trainer:
             "seconds": round(seconds, 1),
             "learning_rate": round(self._rate(), 8),
             "losses": {name: round(total / self._steps_per_epoch, 5) for name, total in self._losses.items()},
-            "figures": {name: round(metric, 5) for name, metric in metrics.items()},
+            "figures": _rounded(metrics),
             "best": is_best,
         }
+        by_set = self._task.by_set(predicted)
+        if by_set:
+            entry["by_set"] = {part: _rounded(part_metrics) for part, part_metrics in by_set.items()}
         self._history.append(entry)
         loss = sum(entry["losses"].values())
         figures = ", ".join(f"{name} {figure:.3f}" for name, figure in entry["figures"].items())
         logger.info("epoch {}: loss {:.3f}, {}{}", entry["epoch"], loss, figures, " (best)" if is_best else "")
+        if by_set:
+            parts = [f"{part} {' '.join(f'{name} {value:.3f}' for name, value in by_set[part].items())}" for part in by_set]
+            logger.info("epoch {} by set: {}", entry["epoch"], "; ".join(parts))
         self._task.save(self._run.folder / "last.safetensors", module, predicted, metrics, self._run.command)
         if is_best:
             self._best = value
@@ -261,6 +267,10 @@ class Trainer:
         self._step, self._history, self._best = state["step"], state["history"], state["best"]
         self._losses = state["losses"]
         logger.info("resuming from step {} of {}", self._step, self._total)
+
+
+def _rounded(metrics: Metrics) -> Metrics:
+    return {name: round(metric, 5) for name, metric in metrics.items()}
 
 
 def _listed(values: Mapping[str, Any]) -> str:

@@ -95,7 +95,7 @@ def make_window(
     boxes = np.concatenate([part[0] for part in parts])
     counts = np.concatenate([part[1] for part in parts])
     keypoints = np.concatenate([part[2] for part in parts])
-    return Window(photometric(canvas, rng, recipe.photometric), boxes, counts, keypoints)
+    return Window(photometric(canvas, rng, recipe.photometric, recipe.dark_share), boxes, counts, keypoints)
 
 
 def _background_patch(size: tuple[int, int], behind: LabelledImage | None, rng: np.random.Generator) -> BgrImage:
@@ -125,6 +125,8 @@ def _random_transform(
     corner = cell * rng.uniform(0.15, 0.85, 2) - scale * focus
     slack = cell - scale * full_size  # negative where the image is larger than its cell; then it fills the cell
     corner = np.where(slack < 0, corner.clip(slack, 0), slack * rng.uniform(0, 1, 2))
+    if face is not None and rng.random() < recipe.edge_share:
+        corner = _cut_by_edge(corner, scale * _mirrored(face, full_size[0], is_mirrored), cell, rng)
     mirror = np.array([[-1.0, 0, full_size[0]], [0, 1, 0]]) if is_mirrored else np.array([[1.0, 0, 0], [0, 1, 0]])
     matrix = scale * mirror
     matrix[:, 2] += corner
@@ -135,7 +137,31 @@ def _random_transform(
     turn = cv2.getRotationMatrix2D((size[0] / 2, size[1] / 2), float(angle_deg), 1.0)
     matrix = turn[:, :2] @ matrix
     matrix[:, 2] += turn[:, 2]
+    squeeze = np.exp(rng.uniform(*np.log(recipe.squeeze)))
+    matrix[1] *= squeeze
+    matrix[1, 2] += (1 - squeeze) * size[1] / 2
     return np.asarray(matrix, np.float32), is_mirrored
+
+
+def _mirrored(box_xyxy: Float64Array, width: float, is_mirrored: bool) -> Float64Array:
+    return np.array([width - box_xyxy[2], box_xyxy[1], width - box_xyxy[0], box_xyxy[3]]) if is_mirrored else box_xyxy
+
+
+def _cut_by_edge(corner: Float64Array, box_xyxy: Float64Array, cell: Float64Array, rng: np.random.Generator) -> Float64Array:
+    """Return the corner of an image that is shifted so that one edge of its cell cuts 5 to 55 % of a face off.
+
+    Args:
+        corner: (2,) position of the image's corner in its cell.
+        box_xyxy: (4,) the face, relative to that corner.
+        cell: (2,) width and height.
+        rng: The source of randomness.
+    """
+    axis, cut = int(rng.integers(2)), rng.uniform(0.05, 0.55)
+    low, high = box_xyxy[axis], box_xyxy[axis + 2]
+    edge, position = (0.0, low + cut * (high - low)) if rng.random() < 0.5 else (cell[axis], high - cut * (high - low))
+    shifted = corner.copy()
+    shifted[axis] = edge - position
+    return shifted
 
 
 def _scale(

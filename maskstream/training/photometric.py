@@ -11,17 +11,19 @@ from maskstream.types import BgrImage
 _LEVELS = np.linspace(0, 1, 256, dtype=np.float32)
 
 
-def photometric(image_bgr: BgrImage, rng: np.random.Generator, strength: float = 1.0) -> BgrImage:
+def photometric(image_bgr: BgrImage, rng: np.random.Generator, strength: float = 1.0, dark_share: float = 0.1) -> BgrImage:
     """Return an image as another camera could have recorded it.
 
     Args:
         image_bgr: Not modified.
         rng: The only source of randomness.
         strength: Factor for the probability of each change: 0 is never, 1 is for training.
+        dark_share: Fraction of images that are darkened.
     """
     changed = image_bgr
-    if rng.random() < 0.8 * strength:
-        changed = np.asarray(cv2.LUT(changed, _light(rng)), np.uint8)
+    is_dark = rng.random() < dark_share * strength
+    if is_dark or rng.random() < 0.8 * strength:
+        changed = np.asarray(cv2.LUT(changed, _light(rng, is_dark=is_dark)), np.uint8)
     if rng.random() < 0.5 * strength:
         changed = _saturation(changed, rng)
     if rng.random() < 0.06 * strength:
@@ -30,7 +32,7 @@ def photometric(image_bgr: BgrImage, rng: np.random.Generator, strength: float =
         changed = _blur(changed, rng)
     if rng.random() < 0.15 * strength:
         changed = downscaled(changed, float(rng.uniform(0.35, 0.8)))
-    if rng.random() < 0.12 * strength:
+    if rng.random() < (0.5 if is_dark else 0.12) * strength:
         noise = rng.standard_normal(changed.shape, np.float32) * rng.uniform(3, 18)
         changed = np.asarray((changed + noise).clip(0, 255), np.uint8)
     if rng.random() < 0.25 * strength:
@@ -48,9 +50,8 @@ def downscaled(image_bgr: BgrImage, scale: float) -> BgrImage:
     return np.asarray(cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-def _light(rng: np.random.Generator) -> BgrImage:
-    """Return a lookup table (1, 256, 3) for exposure, contrast, gamma and colour of the light. One in eight is dark."""
-    is_dark = rng.random() < 0.12
+def _light(rng: np.random.Generator, *, is_dark: bool) -> BgrImage:
+    """Return a lookup table (1, 256, 3) for exposure, contrast, gamma and colour of the light."""
     gamma = float(rng.uniform(1.3, 2.2) if is_dark else np.exp(rng.uniform(-0.35, 0.35)))
     gain = float(rng.uniform(0.35, 0.8) if is_dark else rng.uniform(0.75, 1.3))
     contrast = float(rng.uniform(0.7, 1.3))

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -94,15 +95,17 @@ def _pattern(option: str, expression: str) -> re.Pattern[str]:
         raise ConfigError(f"{option} {expression}: not a regular expression: {error}") from error
 
 
-def read_labelled(folder: Path, labels: Path, *, strict: bool, label_format: LabelFormat | None = None) -> Annotations:
-    """Return the labels of all images that can be decoded. Log each other image, or refuse it with `strict`.
+def read_labelled(folder: Path, labels: Path | None, *, strict: bool, label_format: LabelFormat | None = None) -> Annotations:
+    """Return the labels of all images that can be decoded; without labels, images without faces.
+
+    Each other image is logged, or refused with `strict`.
 
     Raises:
         MaskStreamError: No image can be read, or with `strict` any image cannot.
     """
     meanings = load_config().evaluation.labels
     options = ReadOptions(
-        meanings, label_format, strict=strict, classes_matter=False
+        meanings, label_format, "skip" if labels else "negative", strict=strict, classes_matter=False
     )  # the detector is trained on faces of any class
     annotations = read_annotations(folder, labels, options)
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow releases the interpreter lock while it decodes
@@ -113,8 +116,37 @@ def read_labelled(folder: Path, labels: Path, *, strict: bool, label_format: Lab
     report_broken([reason for reason in reasons if reason], strict=strict)
     images = tuple(image for image, reason in zip(annotations.images, reasons, strict=True) if not reason)
     faces = sum(len(image.faces) for image in images)
-    logger.info("{}: {} images, {} faces", one_line(str(labels)), len(images), faces)
+    logger.info("{}: {} images, {} faces", one_line(str(labels or folder)), len(images), faces)
     return replace(annotations, images=images)
+
+
+def read_sets(folders: Sequence[Path], labels: Sequence[Path], negatives: Sequence[Path] = (), *, strict: bool) -> Annotations:
+    """Return the labelled images of several sets as one, and the images of folders without faces.
+
+    An image whose name occurs in several sets has the number of its set, from 2, before its name.
+
+    Args:
+        folders: The folders of the images: one for each label file, or one for all.
+        labels: The label files, or folders of them.
+        negatives: Folders of images without any face.
+        strict: Refuse the first image that cannot be read.
+
+    Raises:
+        ConfigError: The number of folders does not fit the number of label files.
+        MaskStreamError: No image of a set can be read, or with `strict` any image cannot.
+    """
+    if len(folders) not in (1, len(labels)):
+        raise ConfigError(f"--images: {len(folders)} folders for {len(labels)} label files; give one folder, or one for each")
+    each_folder = folders if len(folders) == len(labels) else [folders[0]] * len(labels)
+    parts = [read_labelled(folder, path, strict=strict) for folder, path in zip(each_folder, labels, strict=True)]
+    parts += [read_labelled(folder, None, strict=strict) for folder in negatives]
+    images: dict[str, LabelledImage] = {}
+    for number, part in enumerate(parts, start=1):
+        for image in part.images:
+            name = image.name if image.name not in images else f"{number}/{image.name}"
+            images[name] = replace(image, name=name)
+    digest = parts[0].sha256 if len(parts) == 1 else sha256("".join(part.sha256 for part in parts).encode()).hexdigest()
+    return Annotations(tuple(images.values()), parts[0].format, digest)
 
 
 def report_broken(broken: Sequence[str], *, strict: bool) -> None:

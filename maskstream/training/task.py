@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 import torch
@@ -74,6 +74,10 @@ class Task(Protocol):
         """Return the metrics of the predictions for all of `val_items`."""
         ...
 
+    def by_set(self, predicted: Sequence[Any]) -> dict[str, Metrics]:
+        """Return the metrics of each part of the validation set, by its name; empty where there are no parts."""
+        ...
+
     def save(self, path: Path, module: nn.Module, predicted: Sequence[Any], metrics: Metrics, command: str) -> None:
         """Write a checkpoint that the stream can load."""
         ...
@@ -93,3 +97,8 @@ class Run:
     data_sha256: str
     tick: Callable[[int, int], None]
     """Called after each step with the number of finished steps and the total number of steps."""
+
+
+def set_of(image_name: str) -> str:
+    """Return the set of an image or crop: the text before the first `_` of its file name."""
+    return PurePosixPath(image_name).name.partition("_")[0]

@@ -70,6 +70,10 @@ class LineTask:
         assert sorted(item for item, _ in predicted) == self.val_items
         return {"fit": -sum(abs(y - (SLOPE * item / 10 + OFFSET)) for item, y in predicted) / len(predicted)}
 
+    def by_set(self, predicted: Sequence[Any]) -> dict[str, dict[str, float]]:
+        halves = {"left": predicted[:5], "right": predicted[5:]}
+        return {name: {"mean": sum(y for _, y in half) / len(half)} for name, half in halves.items()}
+
     def save(self, path: Path, module: nn.Module, predicted: Sequence[Any], figures: dict[str, float], command: str) -> None:
         metadata = Metadata(
             architecture="line",

@@ -104,6 +104,16 @@ def test_history_and_curves_lie_beside_the_weights(tmp_path: Path) -> None:
     assert (tmp_path / "line.curves.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_each_set_is_validated_after_each_epoch(tmp_path: Path, said: list[str]) -> None:
+    history = train(LineTask(), run_in(tmp_path))
+    assert [set(entry["by_set"]) for entry in history] == [{"left", "right"}] * 2
+    last = {name: metrics["mean"] for name, metrics in history[-1]["by_set"].items()}
+    assert last["left"] < last["right"]  # the line rises
+    line = f"epoch 2 by set: left mean {last['left']:.3f}; right mean {last['right']:.3f}"
+    assert any(line in logged for logged in said)
+    assert json.loads((tmp_path / "line.history.json").read_text())["epochs"][-1]["by_set"] == history[-1]["by_set"]
+
+
 def test_the_learning_rate_warms_up_and_falls(tmp_path: Path) -> None:
     trainer = Trainer(LineTask(epochs=10, warmup_steps=10), run_in(tmp_path), ProcessGroup(0, 1))
     rates = []
