@@ -68,7 +68,7 @@ OWN_CLASS: Final = (
         "recall",
         "incorrect, recall",
         "incorrect as a class of its own: faces labelled and classified as incorrect / labelled faces of this class; "
-        "only if the classifier has this class",
+        "only if the classifier has this class and the set has such faces",
     ),
     Column(
         "precision",
@@ -113,7 +113,7 @@ def cells_at(metrics: SetMetrics, iou: str) -> Iterator[Cell]:
     """Yield the cells of a set, in the order of `AT_IOU` and `OWN_CLASS`, at an IoU threshold."""
     faces = metrics.at_iou[iou]
     yield from _cells(faces, faces.ci95, AT_IOU)
-    if faces.incorrect is None:
+    if faces.incorrect is None or not faces.incorrect.labelled:
         yield from (Cell(None) for _ in OWN_CLASS)
     else:
         yield from _cells(faces.incorrect, faces.incorrect.ci95, OWN_CLASS)
