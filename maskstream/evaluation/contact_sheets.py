@@ -207,9 +207,9 @@ def _with_text(canvas: BgrImage, worst: Sequence[Mistake], count: int) -> BgrIma
 def caption(mistake: Mistake) -> tuple[str, str, str]:
     """Return three lines of text below a tile: the image; labelled and predicted class; score, size and overlap."""
     label, found = mistake.label, mistake.prediction
-    labelled = "nothing" if label is None else LABEL_TEXT[label]
+    labelled = "unlabelled" if label is None else f"labelled {LABEL_TEXT[label]}"
     if label is Label.UNKNOWN:
-        labelled = "face"
+        labelled = "labelled face"
     if found is None:
         predicted, score, other = "not found", "", "false positive"
     else:
@@ -217,7 +217,7 @@ def caption(mistake: Mistake) -> tuple[str, str, str]:
         predicted += "" if found.confidence is None else f" {found.confidence:.0%}"
         score, other = f"score {found.score:.2f}, ", "missed face"
     near = "" if mistake.nearest_box_xyxy is None else f", near a {other}, IoU {mistake.nearest_iou:.2f}"
-    return one_line(mistake.name), f"labelled {labelled}, {predicted}", f"{score}{mistake.size_px:.0f} px{near}"
+    return one_line(mistake.name), f"{labelled}, {predicted}", f"{score}{mistake.size_px:.0f} px{near}"
 
 
 def _fitting(text: str, width_px: Callable[[str], float]) -> str:

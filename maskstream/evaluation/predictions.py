@@ -82,7 +82,6 @@ def _face_record(face: Face) -> dict[str, Any]:
     rows = np.column_stack([found.keypoints_xy, found.keypoint_scores]).tolist()
     points = {name: row for name, row in zip(found.keypoint_names, rows, strict=True) if np.isfinite(row).all()}
     is_judged = face.confidence is not None and isfinite(face.confidence)
-    probabilities = face.class_probabilities if is_judged and set(face.class_probabilities) == _CLASSES_WITH_INCORRECT else {}
     record = {
         "label": (face.label if is_judged else Label.UNKNOWN).value,
         "confidence": round(face.confidence, _DIGITS) if face.confidence is not None and is_judged else None,
@@ -90,8 +89,8 @@ def _face_record(face: Face) -> dict[str, Any]:
         "box": dict(zip(("x1", "y1", "x2", "y2"), _rounded(face.face_box_xyxy.tolist()), strict=True)),
         "keypoints": {name: _rounded(row) for name, row in points.items()},
     }
-    if probabilities:
-        record["probabilities"] = {name: round(value, _DIGITS) for name, value in probabilities.items()}
+    if is_judged and set(face.class_probabilities) == _CLASSES_WITH_INCORRECT:
+        record["probabilities"] = {name: round(value, _DIGITS) for name, value in face.class_probabilities.items()}
     return record
 
 
