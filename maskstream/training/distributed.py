@@ -22,6 +22,14 @@ class ProcessGroup:
         """Return every `world_size`-th item, beginning with item `rank`."""
         return items[self.rank :: self.world_size]
 
+    def largest(self, value: float) -> float:
+        """Return the largest value of all processes. Every process must call this."""
+        if self.world_size == 1:
+            return value
+        tensor = torch.tensor(value, dtype=torch.float64, device="cuda" if distributed.get_backend() == "nccl" else "cpu")
+        distributed.all_reduce(tensor, distributed.ReduceOp.MAX)
+        return float(tensor)
+
     def gather(self, shard: list[Any]) -> list[Any]:
         """Return the shards of all processes in one list. Every process must call this."""
         if self.world_size == 1:

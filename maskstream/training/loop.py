@@ -97,7 +97,7 @@ class Trainer:
             if isinstance(batch, MaskStreamError):
                 raise batch
             self._advance(batch)
-            self._trained_s += monotonic() - stepped_at
+            self._trained_s = self._group.largest(self._trained_s + monotonic() - stepped_at)
             self._run.tick(self._step, self._total)
             if self._step % self._steps_per_epoch == 0 or self._time_is_up():
                 self._finish_epoch(monotonic() - epoch_began_at)
