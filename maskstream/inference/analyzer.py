@@ -192,15 +192,16 @@ class Analyzer:
         by_class = {}
         if probabilities is not None and np.isfinite(probabilities).all():
             by_class = dict(zip(self._classifier.class_names, probabilities.tolist(), strict=True))
-        background = by_class.pop(BACKGROUND, 0.0)
+        background = by_class.pop(BACKGROUND, None)
         thresholds = candidate.thresholds
         is_doubtful = probabilities is None and candidate.detection.score < thresholds.min_unknown_score
-        is_face = not is_doubtful and background <= thresholds.max_background
+        is_face = not is_doubtful and (background or 0.0) <= thresholds.max_background
         label, confidence = Label.UNKNOWN, None
         if by_class and is_face:
             label, confidence = _verdict(by_class, thresholds.incorrect_as)
         quad_xy = box_corners(candidate.face_box_xyxy) if candidate.quad_xy is None else candidate.quad_xy
-        return Face(candidate.detection, quad_xy, candidate.face_box_xyxy, label, confidence), is_face
+        face = Face(candidate.detection, quad_xy, candidate.face_box_xyxy, label, confidence, background=background)
+        return face, is_face
 
     def _warn_of_unusable(self, frames: Sequence[Frame], findings: Sequence[_Findings]) -> None:
         """Write one warning in the life of the analyzer."""

@@ -10,6 +10,7 @@ from maskstream.config.schema import Config
 from maskstream.config.source_settings import SourceSettings
 from maskstream.protocols import FrameAnalyzer
 from maskstream.stream.rates import CLOCK_TOLERANCE_S, Pace
+from maskstream.tracking.face_evidence import FaceEvidence
 from maskstream.tracking.label_filter import SteadyLabel, SteadyRules
 from maskstream.tracking.zones import Zones
 from maskstream.types import Face, Frame, FrameResult, Label
@@ -32,6 +33,7 @@ class _Person:
     """None where `steady.enabled` is false."""
     labels: tuple[Label, ...]
     """The labels that `steady` chooses from."""
+    evidence: FaceEvidence
 
 
 def _new_tracker() -> "Tracker":
@@ -164,8 +166,11 @@ class PeopleAnalyzer:
         person = source.people.get(track_id)
         if person is None or person.labels != settings.labels:
             steady = None if self._rules is None else SteadyLabel(self._rules, settings.labels)
-            person = source.people[track_id] = _Person(face, source.clock_s, steady, settings.labels)
-        person.face, person.seen_s = replace(face, track_id=track_id), source.clock_s
+            evidence = FaceEvidence() if person is None else person.evidence
+            person = source.people[track_id] = _Person(face, source.clock_s, steady, settings.labels, evidence)
+        if face.judged:
+            person.evidence.update(source.clock_s, face)
+        person.face, person.seen_s = replace(face, track_id=track_id, evidence=person.evidence.value), source.clock_s
         if person.steady is not None:
             if face.judged and face.confidence is not None and isfinite(face.confidence):
                 weight = import_module(_TRACKER_MODULE).quality(frame.bgr, face)
