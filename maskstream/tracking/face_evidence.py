@@ -16,6 +16,8 @@ from maskstream.types import Face
 _EVEN_VISIBILITY: Final = 0.25
 """A detection with this visibility is no evidence. On the validation images, 94 % of the detected faces are above it. The highest
 visibility of a detection without a face is 0.18."""
+_UNKNOWN_BACKGROUND: Final = 0.3
+"""The assumed probability of background where the classifier does not return one."""
 _MIN_EVIDENCE: Final = -1.0
 """The lower limit is near: a face may be seen badly for long and well the next moment."""
 _MAX_STEP: Final = 1.0
@@ -31,7 +33,8 @@ def visibility(face: Face) -> float:
     crop is not background.
     """
     eyes = min(face.detection.keypoint(name)[1] for name in ("left_eye", "right_eye"))
-    return face.detection.score * eyes * (1 - (face.background or 0.0))
+    background = _UNKNOWN_BACKGROUND if face.background is None else face.background
+    return face.detection.score * eyes * (1 - background)
 
 
 class FaceEvidence:

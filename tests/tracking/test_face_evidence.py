@@ -26,6 +26,8 @@ def seen(
 
 
 GLOVED_FIST = seen(score=0.8, eyes=0.42, background=0.47)
+FIST_WITHOUT_CLASS = seen(score=0.8, eyes=0.42, background=None)
+"""Seen by a classifier without the class `background`."""
 STATUE = seen(score=0.65, eyes=0.32, background=0.01)
 FAR_FACE = seen(score=0.9, eyes=0.55, background=0.02)
 
@@ -54,13 +56,13 @@ def starts(faces: Sequence[Face], config: Config | None = None) -> list[float]:
 
 def test_visibility_needs_score_both_eyes_and_the_classifier() -> None:
     assert visibility(seen(score=0.8, eyes=0.5, background=0.25)) == pytest.approx(0.8 * 0.5 * 0.75)
-    assert visibility(seen(score=0.8, eyes=0.5, background=None)) == pytest.approx(0.8 * 0.5)
-    detection = seen(score=1.0, eyes=0.9, background=None).detection
-    one_eye = replace(detection, keypoint_scores=detection.keypoint_scores * [1.0, 1.0, 0.1])
-    assert visibility(replace(seen(background=None), detection=one_eye)) == pytest.approx(0.09)
+    assert visibility(seen(score=0.8, eyes=0.5, background=None)) == pytest.approx(0.8 * 0.5 * 0.7)
+    face = seen(score=1.0, eyes=0.9, background=0.0)
+    one_eye = replace(face.detection, keypoint_scores=face.detection.keypoint_scores * [1.0, 1.0, 0.1])
+    assert visibility(replace(face, detection=one_eye)) == pytest.approx(0.09)
 
 
-@pytest.mark.parametrize("face", [GLOVED_FIST, STATUE], ids=["fist", "statue"])
+@pytest.mark.parametrize("face", [GLOVED_FIST, FIST_WITHOUT_CLASS, STATUE], ids=["fist", "fist_without_class", "statue"])
 def test_what_is_never_well_seen_never_has_enough_evidence(face: Face) -> None:
     assert max(evidence_of([face] * 1000)) < 0 < NEED
 
@@ -104,7 +106,7 @@ def test_invalid_numbers_are_no_evidence() -> None:
     assert evidence.value == 0.0
 
 
-@pytest.mark.parametrize("face", [GLOVED_FIST, STATUE], ids=["fist", "statue"])
+@pytest.mark.parametrize("face", [GLOVED_FIST, FIST_WITHOUT_CLASS, STATUE], ids=["fist", "fist_without_class", "statue"])
 def test_an_event_does_not_begin_without_evidence(face: Face) -> None:
     """The steady label is `no_mask` all the time."""
     assert starts([face] * 250) == []
