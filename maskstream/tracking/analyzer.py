@@ -163,11 +163,7 @@ class PeopleAnalyzer:
         """Return a face with its track id and steady label."""
         if track_id is None:
             return face if self._rules is None else replace(face, steady_label=Label.UNKNOWN)
-        person = source.people.get(track_id)
-        if person is None or person.labels != settings.labels:
-            steady = None if self._rules is None else SteadyLabel(self._rules, settings.labels)
-            evidence = FaceEvidence() if person is None else person.evidence
-            person = source.people[track_id] = _Person(face, source.clock_s, steady, settings.labels, evidence)
+        person = self._person(source, face, track_id, settings.labels)
         if face.judged:
             person.evidence.update(source.clock_s, face)
         person.face, person.seen_s = replace(face, track_id=track_id, evidence=person.evidence.value), source.clock_s
@@ -178,3 +174,12 @@ class PeopleAnalyzer:
             label, confidence = person.steady.label, person.steady.confidence
             person.face = replace(person.face, steady_label=label, steady_confidence=confidence)
         return person.face
+
+    def _person(self, source: _Source, face: Face, track_id: int, labels: tuple[Label, ...]) -> _Person:
+        """Return the person with a track id. The steady label begins again where the possible labels have changed."""
+        person = source.people.get(track_id)
+        if person is None or person.labels != labels:
+            steady = None if self._rules is None else SteadyLabel(self._rules, labels)
+            evidence = FaceEvidence() if person is None else person.evidence
+            person = source.people[track_id] = _Person(face, source.clock_s, steady, labels, evidence)
+        return person
