@@ -158,6 +158,10 @@ class Face:
     """Frames of the source since the detector last ran; 0 where it ran on this frame."""
     class_probabilities: Mapping[str, float] = field(default_factory=dict)
     """Probability of each class of faces, in this frame; they add up to 1. Empty where the face was not classified."""
+    background: float | None = None
+    """Probability in [0, 1] that the classified crop contains no face; None where the classifier did not return one."""
+    evidence: float | None = None
+    """Log-odds that the tracked object is a face, from its detections so far; None without tracking."""
 
     def __post_init__(self) -> None:
         _require_shape("Face.quad_xy", self.quad_xy, (4, 2))

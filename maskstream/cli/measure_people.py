@@ -22,7 +22,20 @@ if TYPE_CHECKING:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options for videos, labels and output."""
-    parser.add_argument("--source", action="append", required=True, metavar="FILE", help="video file; may be repeated")
+    parser.add_argument("--source", action="append", default=[], metavar="FILE", help="video file; may be repeated")
+    parser.add_argument(
+        "--expect-none",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="video file in which nobody lacks a mask: each event is a false alarm; may be repeated",
+    )
+    parser.add_argument(
+        "--alarms",
+        type=Path,
+        metavar="FILE",
+        help="true alarms of the videos, by file name: each other event is a false alarm; example: tests/fixtures/alarms.json",
+    )
     parser.add_argument(
         "--labels",
         type=Path,
@@ -36,6 +49,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Analyse the videos, print a table, write the metrics."""
+    paths = [*arguments.source, *arguments.expect_none]
+    if not paths:
+        raise ConfigError("no video file is given; give --source or --expect-none")
     from rich.console import Console
 
     from maskstream.config.loading import load_config
@@ -45,16 +61,24 @@ def run(arguments: argparse.Namespace) -> int:
     if not config.tracking.enabled:
         raise ConfigError("tracking.enabled is false; measure-people needs true")
 
+    from maskstream.evaluation.alarms import ExpectedAlarms, compare_alarms, total_of
     from maskstream.evaluation.tracking_metrics import PeopleLabels, measure
     from maskstream.inference.pipeline import build_analyzer
 
     labels = None if arguments.labels is None else PeopleLabels.read(arguments.labels)
+    expected = ExpectedAlarms.of(arguments.alarms, paths, arguments.expect_none)
     keep_freed_memory()
     analyzer = build_analyzer(config)
     metrics = {}
-    for path in arguments.source:
+    alarms = {}
+    for path in paths:
         results, published = watch(path, analyzer, config)
-        metrics[path] = measure(results, published, labels if path == arguments.source[0] else None).to_json()
+        metrics[path] = measure(results, published, labels if path == paths[0] else None).to_json()
+        if path in expected:
+            alarms[path] = compare_alarms(results, published, expected[path])
+            metrics[path] |= alarms[path].to_json()
+    if alarms:
+        metrics["all"] = total_of(alarms.values()).to_json()
     print_table(metrics)
     if arguments.json is not None:
         replace_file(arguments.json, json.dumps(metrics, indent=1).encode())

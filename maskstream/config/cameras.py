@@ -28,7 +28,7 @@ PER_CAMERA: Final[dict[str, tuple[str, ...]]] = {
     "webcam": tuple(WebcamConfig.model_fields),
     "network": tuple(NetworkConfig.model_fields),
     "video": tuple(VideoConfig.model_fields),
-    "events": ("labels", "min_seconds", "update_s"),
+    "events": ("labels", "min_seconds", "min_evidence", "update_s"),
     "privacy": ("blur", "store_crops"),
 }
 _OPENED_WITH: Final = ("network", "webcam", "video")

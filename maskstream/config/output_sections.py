@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from maskstream.config.values import (
+    MAX_FACE_EVIDENCE,
     Blur,
     Deinterlace,
     MaskLabel,
@@ -57,6 +58,14 @@ class EventsConfig(Section):
     )
     min_seconds: NotNegative = Field(
         default=1.0, description="The time, in seconds, that a person keeps the steady label before an event begins."
+    )
+    min_evidence: Annotated[float, Field(ge=0, le=MAX_FACE_EVIDENCE)] = Field(
+        default=2.0,
+        description=(
+            "The evidence, in log-odds, that a tracked object is a face, before an event begins. It grows with each "
+            "detection in which the face is well seen, by 1 at most, and falls where the face is not. 0: the steady "
+            "label is enough."
+        ),
     )
     update_s: Positive = Field(default=10.0, description="The interval, in seconds, of the updates of an event until it ends.")
     mqtt: Annotated[str | None, Field(repr=False)] = Field(

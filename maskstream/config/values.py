@@ -1,6 +1,6 @@
 """Define the types of settings: their units, ranges and choices."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -8,6 +8,8 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+MAX_FACE_EVIDENCE: Final = 4.0
+"""The maximum of `Face.evidence`, which is the maximum of `events.min_evidence`."""
 Text = Annotated[str, Field(min_length=1)]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Final
 from uuid import uuid4
 
@@ -18,7 +19,10 @@ _LARGE_ENOUGH_PX: Final = 64.0
 
 @dataclass
 class _LabelPeriod:
-    """The time in which one person has one steady label; it becomes an event after `events.min_seconds`."""
+    """The time in which one person has one steady label; it becomes an event after `events.min_seconds`.
+
+    The event starts later where the evidence that the tracked object is a face has not yet reached `events.min_evidence`.
+    """
 
     source_id: str
     person: int
@@ -29,6 +33,8 @@ class _LabelPeriod:
     confidence: float = 0.0
     best: Observation | None = None
     best_score: float = -1.0
+    evidence: float = -inf
+    """The highest evidence so far that the tracked object is a face."""
     event_id: str | None = None
     """None until the event has started."""
     sequence: int = 0
@@ -81,6 +87,7 @@ class _Rules:
 
     labels: frozenset[str]
     min_seconds: float
+    min_evidence: float
     update_s: float
     lost_s: float
 
@@ -90,6 +97,7 @@ class _Rules:
         return cls(
             labels=frozenset(events.labels),
             min_seconds=events.min_seconds,
+            min_evidence=events.min_evidence,
             update_s=events.update_s,
             lost_s=config.tracking.lost_s,
         )
@@ -199,8 +207,12 @@ class EventDetector:
         return found
 
     def _observe(self, period: _LabelPeriod, output: Output, face: Face) -> None:
-        """Keep the highest confidence, and the best observation: certain, and of a large face."""
+        """Keep the highest confidence and evidence, and the best observation: certain, and of a large face.
+
+        A face without evidence does not come from the tracker, and is accepted.
+        """
         period.confidence = max(period.confidence, face.shown_confidence or 0.0)
+        period.evidence = max(period.evidence, inf if face.evidence is None else face.evidence)
         x1, y1, x2, y2 = face.face_box_xyxy.tolist()
         agrees = face.judged and face.label is period.label
         confidence = (face.confidence or 0.0) if agrees else 0.0
@@ -212,10 +224,15 @@ class EventDetector:
 
 
 def _due_records(period: _LabelPeriod, rules: _Rules) -> list[EventOrCounts]:
-    """Return the start of an event after `events.min_seconds`, or its update every `events.update_s`."""
+    """Return the start of an event after `events.min_seconds`, or its update every `events.update_s`.
+
+    An event does not start before the face was well seen (`events.min_evidence`) while it had the label.
+    """
     now_s = period.last.time_s
     if period.reported is None:
         if now_s - period.began.time_s < rules.min_seconds:
+            return []
+        if rules.min_evidence > 0 and period.evidence < rules.min_evidence:
             return []
         period.event_id = uuid4().hex
         return [period.record(Phase.START)]

@@ -196,10 +196,10 @@ class Analyzer:
         by_class = {}
         if probabilities is not None and np.isfinite(probabilities).all():
             by_class = dict(zip(self._classifier.class_names, probabilities.tolist(), strict=True))
-        background = by_class.pop(BACKGROUND, 0.0)
+        background = by_class.pop(BACKGROUND, None)
         thresholds = candidate.thresholds
         is_doubtful = probabilities is None and candidate.detection.score < thresholds.min_unknown_score
-        is_face = not is_doubtful and background <= thresholds.max_background
+        is_face = not is_doubtful and (background or 0.0) <= thresholds.max_background
         label, confidence = Label.UNKNOWN, None
         if by_class and is_face:
             label, confidence = verdict(by_class, thresholds.incorrect_as)
@@ -212,6 +212,7 @@ class Analyzer:
             label=label,
             confidence=confidence,
             class_probabilities={name: value / total for name, value in by_class.items()},
+            background=background,
         )
         return face, is_face
 

@@ -10,6 +10,7 @@ from maskstream.config.schema import Config
 from maskstream.config.source_settings import SourceSettings
 from maskstream.protocols import FrameAnalyzer
 from maskstream.stream.rates import CLOCK_TOLERANCE_S, Pace
+from maskstream.tracking.face_evidence import FaceEvidence
 from maskstream.tracking.label_filter import SteadyLabel, SteadyRules
 from maskstream.tracking.zones import Zones
 from maskstream.types import Face, Frame, FrameResult, Label
@@ -32,6 +33,7 @@ class _Person:
     """None where `steady.enabled` is false."""
     labels: tuple[Label, ...]
     """The labels that `steady` chooses from."""
+    evidence: FaceEvidence
 
 
 def _new_tracker() -> "Tracker":
@@ -161,11 +163,10 @@ class PeopleAnalyzer:
         """Return a face with its track id and steady label."""
         if track_id is None:
             return face if self._rules is None else replace(face, steady_label=Label.UNKNOWN)
-        person = source.people.get(track_id)
-        if person is None or person.labels != settings.labels:
-            steady = None if self._rules is None else SteadyLabel(self._rules, settings.labels)
-            person = source.people[track_id] = _Person(face, source.clock_s, steady, settings.labels)
-        person.face, person.seen_s = replace(face, track_id=track_id), source.clock_s
+        person = self._person(source, face, track_id, settings.labels)
+        if face.judged:
+            person.evidence.update(source.clock_s, face)
+        person.face, person.seen_s = replace(face, track_id=track_id, evidence=person.evidence.value), source.clock_s
         if person.steady is not None:
             if face.judged and face.confidence is not None and isfinite(face.confidence):
                 weight = import_module(_TRACKER_MODULE).quality(frame.bgr, face)
@@ -173,3 +174,12 @@ class PeopleAnalyzer:
             label, confidence = person.steady.label, person.steady.confidence
             person.face = replace(person.face, steady_label=label, steady_confidence=confidence)
         return person.face
+
+    def _person(self, source: _Source, face: Face, track_id: int, labels: tuple[Label, ...]) -> _Person:
+        """Return the person with a track id. The steady label begins again where the possible labels have changed."""
+        person = source.people.get(track_id)
+        if person is None or person.labels != labels:
+            steady = None if self._rules is None else SteadyLabel(self._rules, labels)
+            evidence = FaceEvidence() if person is None else person.evidence
+            person = source.people[track_id] = _Person(face, source.clock_s, steady, labels, evidence)
+        return person

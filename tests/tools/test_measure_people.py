@@ -32,9 +32,23 @@ def test_metrics_of_a_clip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "steady_accuracy" in result.stdout
 
 
+@pytest.mark.slow
+def test_false_alarms_per_hour_where_nobody_should_be_bare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The demo has two bare people: counted as false alarms, because the user says that nobody is bare."""
+    out = tmp_path / "people.json"
+    result = runner("measure_people", capsys)("--expect-none", DEMO, "--json", out)
+    assert result.returncode == 0, result.stderr
+    figures = json.loads(out.read_text())
+    assert len(figures[str(DEMO)]["false_alarms"]) == len(figures["all"]["false_alarms"]) == 2
+    assert figures["all"]["false_alarms_per_hour"] == pytest.approx(2 * 3600 / 5.96, rel=0.01)
+    assert "false_alarms_per_hour" in result.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
+        ([], 2, "no video file is given; give --source or --expect-none"),
+        (["--source", str(DEMO), "--alarms", "none.json"], 2, "none.json: not a file of true alarms"),
         (["--source", "none.mp4"], 3, "none.mp4: no such file"),
         (["--source", str(DEMO), "--labels", "none.json"], 2, "none.json: not a file of people labels"),
         (["--source", str(DEMO), "--set", "tracking.enabled=false"], 2, "tracking.enabled is false"),
