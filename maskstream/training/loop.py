@@ -8,6 +8,7 @@ from functools import partial
 from time import monotonic
 from typing import Any, Final
 
+import cv2
 import torch
 from loguru import logger
 from torch import nn
@@ -38,6 +39,11 @@ class _Samples(Dataset[Any]):
             return self._task.sample(number)
         except MaskStreamError as error:  # returned: raised in a worker process, its message would be a traceback
             return error
+
+
+def _start_worker(_: int) -> None:
+    """Leave each process of the loader one core: OpenCV would start a thread per core in each of them."""
+    cv2.setNumThreads(1)
 
 
 def _collate(task: Task, samples: list[Any]) -> Any:
@@ -126,6 +132,7 @@ class Trainer:
                 num_workers=workers,
                 collate_fn=partial(_collate, self._task),
                 persistent_workers=workers > 0,
+                worker_init_fn=_start_worker,
             )
         )
 

@@ -279,8 +279,8 @@ def test_a_batch_is_what_the_classifier_would_see() -> None:
     samples = [building.sample(number) for number in range(4)]
     crops, labels = building.collate(samples)
     assert crops.shape == (4, 3, SIZE, SIZE)
-    assert torch.equal(crops, crops_to_tensor([crop for crop, _ in samples], CPU))
-    assert crops[1, 0, 2, 3].item() == pytest.approx(samples[1][0][2, 3, 2] / 255)  # red comes first
+    assert torch.equal(crops.float() / 255, crops_to_tensor([crop for crop, _ in samples], CPU))
+    assert crops[1, 0, 2, 3].item() == samples[1][0][2, 3, 2]  # red comes first
     assert labels.tolist() == [label for _, label in samples]
 
 
@@ -353,7 +353,7 @@ def test_crops_to_judge_by_need_both_answers(labels: tuple[int, ...]) -> None:
 
 def test_a_teacher_is_followed_as_far_as_the_recipe_says() -> None:
     crops = crop_set(0, 1, 2)
-    batch = torch.rand(4, 3, SIZE, SIZE), torch.tensor([0, 1, 2, 0])
+    batch = torch.zeros(4, 3, SIZE, SIZE, dtype=torch.uint8), torch.tensor([0, 1, 2, 0])
 
     class Answers(torch.nn.Module):
         def __init__(self, *logits: float) -> None:
