@@ -224,6 +224,7 @@ def test_an_exported_classifier_judges_the_same(tmp_path: Path, face_bgr: BgrIma
         load(ClassifierOptions(CPU, clip, str(path), "torch"))
 
 
+@pytest.mark.slow
 def test_a_resnet_of_four_classes_has_a_graph_beside_its_weights(tmp_path: Path, config: object) -> None:
     weights = save_resnet(tmp_path / "mask_resnet18.safetensors")
     assert export_tool.main(["--weights", str(weights)]) == 0
