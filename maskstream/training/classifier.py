@@ -155,7 +155,8 @@ class ClassifierTask:
         """Return the metrics of `metrics_by_set`."""
         items = [item for item, _ in predicted]
         logits = torch.tensor([answer for _, answer in predicted])
-        return metrics_by_set(logits, self._val.picked(np.array(items)), self.recipe.classes)
+        paths = [self._val.paths[item] for item in items]
+        return metrics_by_set(logits, self._val.labels[items], paths, self.recipe.classes)
 
     def save(self, path: Path, module: nn.Module, predicted: Sequence[Any], metrics: dict[str, float], command: str) -> None:
         """Write a checkpoint with its metrics and temperature."""

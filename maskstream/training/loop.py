@@ -214,14 +214,9 @@ class Trainer:
         }
         by_set = self._task.by_set(predicted)
         if by_set:
-            entry["by_set"] = {part: _rounded(part_metrics) for part, part_metrics in by_set.items()}
+            entry["by_set"] = {part: _rounded(of_part) for part, of_part in by_set.items()}
         self._history.append(entry)
-        loss = sum(entry["losses"].values())
-        figures = ", ".join(f"{name} {figure:.3f}" for name, figure in entry["figures"].items())
-        logger.info("epoch {}: loss {:.3f}, {}{}", entry["epoch"], loss, figures, " (best)" if is_best else "")
-        if by_set:
-            parts = [f"{part} {' '.join(f'{name} {value:.3f}' for name, value in by_set[part].items())}" for part in by_set]
-            logger.info("epoch {} by set: {}", entry["epoch"], "; ".join(parts))
+        _log_epoch(entry)
         self._task.save(self._run.folder / "last.safetensors", module, predicted, metrics, self._run.command)
         if is_best:
             self._best = value
@@ -274,6 +269,18 @@ class Trainer:
         self._step, self._history, self._best = state["step"], state["history"], state["best"]
         self._losses = state["losses"]
         logger.info("resuming from step {} of {}", self._step, self._total)
+
+
+def _log_epoch(entry: Mapping[str, Any]) -> None:
+    loss = sum(entry["losses"].values())
+    logger.info("epoch {}: loss {:.3f}, {}{}", entry["epoch"], loss, _text(entry["figures"], ", "), " (best)" * entry["best"])
+    if "by_set" in entry:
+        parts = [f"{part} {_text(metrics, ' ')}" for part, metrics in entry["by_set"].items()]
+        logger.info("epoch {} by set: {}", entry["epoch"], "; ".join(parts))
+
+
+def _text(metrics: Metrics, separator: str) -> str:
+    return separator.join(f"{name} {metric:.3f}" for name, metric in metrics.items())
 
 
 def _rounded(metrics: Metrics) -> Metrics:

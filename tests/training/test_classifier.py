@@ -386,18 +386,18 @@ def test_each_set_and_each_folder_has_an_accuracy_of_its_own() -> None:
     crops = crop_set(*labels, paths=[name.format(index) for index, name in enumerate(sets)])
     logits = torch.zeros(69, 3)
     logits[:24, 0] = logits[24:50, 1] = logits[50:, 0] = 5.0  # six of the first thirty are wrong
-    assert metrics_by_set(logits, crops, CLASSES) == {
+    assert metrics_by_set(logits, crops.labels, crops.paths, CLASSES) == {
         "c1": {"accuracy": 24 / 30, "faces": 30},
         "c2": {"accuracy": 1.0, "faces": 39},
         "hao": {"accuracy": 44 / 50, "faces": 50},
     }
-    assert set(metrics_by_set(logits[:30], crops.picked(np.arange(30)), CLASSES)) == {"hao"}
+    assert set(metrics_by_set(logits[:30], crops.labels[:30], crops.paths[:30], CLASSES)) == {"hao"}
 
 
 def test_folders_of_one_name_are_told_apart_by_their_paths() -> None:
     paths = [f"{'a' if index < 20 else 'b'}/crops/val/mask/hao_{index}.png" for index in range(40)]
     crops = crop_set(*[0] * 40, paths=paths)
-    assert set(metrics_by_set(torch.zeros(40, 3), crops, CLASSES)) == {"a/crops", "b/crops", "hao"}
+    assert set(metrics_by_set(torch.zeros(40, 3), crops.labels, crops.paths, CLASSES)) == {"a/crops", "b/crops", "hao"}
 
 
 def test_a_patch_is_noise_or_a_part_of_another_crop() -> None:
@@ -428,3 +428,10 @@ def test_a_share_of_the_crops_is_rotated_far() -> None:
 def test_wrong_crop_weights_are_refused(weights: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="crop_weights"):
         load_classifier_recipe(None, [Layer("--set", {"crop_weights": weights})])
+
+
+def test_validation_crops_have_metrics_of_each_set() -> None:
+    crops = crop_set(*[0] * 12, *[1] * 12)
+    building = task(recipe(class_shares={"incorrect": 0.0}), crops)
+    answers = [(item, [5.0, 0.0, 0.0]) for item in reversed(range(24))]
+    assert building.by_set(answers) == {"set": {"accuracy": 0.5, "faces": 24}}
