@@ -77,8 +77,16 @@ class ClassifierTask:
         self._teacher = None if teacher is None else teacher.eval().requires_grad_(requires_grad=False)
 
     def load(self, state_dict: StateDict, origin: str) -> None:
-        """Start from the tensors of a checkpoint. Raises `WeightsError` where names or shapes differ."""
-        load_into(self.module.network, state_dict, origin)
+        """Start from the tensors of a checkpoint; the last layer is kept where its number of classes differs.
+
+        Raises `WeightsError` where other names or shapes differ.
+        """
+        own = self.module.network.state_dict()
+        head = TRAINABLE[self.recipe.architecture].head
+        kept = {
+            name for name in state_dict if name.startswith(head) and name in own and own[name].shape != state_dict[name].shape
+        }
+        load_into(self.module.network, {**state_dict, **{name: own[name] for name in kept}}, origin)
 
     def to_device(self, device: torch.device) -> None:
         """Move the module and the teacher; on CUDA in the memory format channels last."""

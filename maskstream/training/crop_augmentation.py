@@ -33,7 +33,7 @@ def augment_crop(stored_bgr: BgrImage, other_bgr: BgrImage, recipe: ClassifierRe
     if rng.random() < recipe.small_share:
         face_px = np.exp(rng.uniform(np.log(_MIN_FACE_PX), np.log(recipe.size_px * _FACE_FRACTION)))
         crop = downscaled(crop, float(face_px / (recipe.size_px * _FACE_FRACTION)))
-    return photometric(crop, rng, recipe.photometric)
+    return photometric(crop, rng, recipe.photometric, recipe.dark_share)
 
 
 def _jitter(stored_bgr: BgrImage, recipe: ClassifierRecipe, rng: np.random.Generator) -> BgrImage:
