@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Cut labelled faces out of images, upright as in the stream, into OUT/CLASS/*.png; OUT/crops.json lists what was missed.
 
+Faces of unknown class are cut into OUT/unlabelled.
+
 python tools/make_crops.py --images DIR --labels TRAIN.json --out crops/train
 """
 

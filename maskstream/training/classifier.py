@@ -117,9 +117,9 @@ class ClassifierTask:
         return crop, int(self._train.labels[index])
 
     def collate(self, samples: Sequence[tuple[BgrImage, int]]) -> Batch:
-        """Return crops (N, 3, S, S) RGB in [0, 1] and classes (N,)."""
-        crops = crops_to_tensor([crop for crop, _ in samples], torch.device("cpu"))
-        return crops, torch.tensor([label for _, label in samples])
+        """Return crops (N, 3, S, S) uint8 RGB, a quarter of the bytes of floats, and classes (N,)."""
+        rgb = np.stack([crop for crop, _ in samples])[..., ::-1].transpose(0, 3, 1, 2)
+        return torch.from_numpy(np.ascontiguousarray(rgb)), torch.tensor([label for _, label in samples])
 
     def losses(self, module: nn.Module, batch: Batch, device: torch.device) -> dict[str, torch.Tensor]:
         """Return the cross entropy of a batch; with a teacher also the cross entropy against its answers.
@@ -129,6 +129,7 @@ class ClassifierTask:
         Hinton et al., "Distilling the Knowledge in a Neural Network" (2015).
         """
         crops, labels = (tensor.to(device) for tensor in batch)
+        crops = crops.float() / 255
         logits = module(crops)
         smoothing = self.recipe.label_smoothing
         hard = cross_entropy(logits, labels, ignore_index=NO_CLASS, label_smoothing=smoothing, reduction="none").mean()
@@ -162,7 +163,8 @@ class ClassifierTask:
         """Return the metrics of `metrics_by_set`."""
         items = [item for item, _ in predicted]
         logits = torch.tensor([answer for _, answer in predicted])
-        return metrics_by_set(logits, self._val.picked(np.array(items)), self.recipe.classes)
+        paths = [self._val.paths[item] for item in items]
+        return metrics_by_set(logits, self._val.labels[items], paths, self.recipe.classes)
 
     def save(self, path: Path, module: nn.Module, predicted: Sequence[Any], metrics: dict[str, float], command: str) -> None:
         """Write a checkpoint with its metrics and temperature."""

@@ -1,6 +1,7 @@
 """Metrics of a crop classifier on validation crops."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from maskstream.evaluation.curves import expected_calibration_error
 from maskstream.training.calibration import fit_temperature
-from maskstream.training.crop_set import CropSet, face_crops
+from maskstream.training.crop_set import face_crops
 from maskstream.types import Label
 
 _MIN_FACES_OF_A_SET: Final = 20
@@ -66,28 +67,41 @@ def metrics_of_probabilities(probabilities: NDArray[Any], labels: NDArray[np.int
     }
 
 
-def metrics_by_set(logits: torch.Tensor, crops: CropSet, classes: Sequence[str]) -> dict[str, dict[str, float]]:
+def metrics_by_set(
+    logits: torch.Tensor, labels: NDArray[np.int64], paths: Sequence[Path], classes: Sequence[str]
+) -> dict[str, dict[str, float]]:
     """Return `accuracy` of mask or not, and the number of `faces`, for each part of the validation crops.
 
     Parts are the data folders, where there are several, and the sets of images: the name of a file up to its first `_`.
     A part with fewer than 20 faces is left out.
+
+    Args:
+        logits: (N, C) float.
+        labels: (N,) index in `classes`.
+        paths: The N files: DATA/val/FOLDER/NAME.
+        classes: C names, as for `metrics_of_logits`.
     """
-    is_face, count = face_crops(crops.labels, classes)
+    is_face, count = face_crops(labels, classes)
     mask = classes.index(Label.MASK.value)
     probability = logits[:, :count].softmax(1)[:, mask].numpy()
-    is_correct = (probability > 0.5) == (crops.labels == mask)
-    folders = [path.parents[2] for path in crops.paths]
-    sets = [path.name.partition("_")[0] for path in crops.paths]
-    has_equal_names = len({folder.name for folder in folders}) < len(set(folders))
+    is_correct = (probability > 0.5) == (labels == mask)
     parts: dict[str, list[bool]] = {}
-    if len(set(folders)) > 1:
+    for names in (_folder_names(paths), [path.name.partition("_")[0] for path in paths]):
         for place in np.flatnonzero(is_face):
-            name = str(folders[place]) if has_equal_names else folders[place].name
-            parts.setdefault(name, []).append(bool(is_correct[place]))
-    for place in np.flatnonzero(is_face):
-        parts.setdefault(sets[place], []).append(bool(is_correct[place]))
+            parts.setdefault(names[place], []).append(bool(is_correct[place]))
+    parts.pop("", None)
     return {
         name: {"accuracy": sum(answers) / len(answers), "faces": float(len(answers))}
         for name, answers in parts.items()
         if len(answers) >= _MIN_FACES_OF_A_SET
     }
+
+
+def _folder_names(paths: Sequence[Path]) -> list[str]:
+    """Return the name of the data folder of each crop; its path where names are equal, and no name where there is one folder."""
+    folders = [path.parents[2] for path in paths]
+    different = set(folders)
+    if len(different) == 1:
+        return [""] * len(paths)
+    has_equal_names = len({folder.name for folder in different}) < len(different)
+    return [str(folder) if has_equal_names else folder.name for folder in folders]

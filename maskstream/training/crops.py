@@ -173,22 +173,28 @@ def _cut_image(image: LabelledImage, detector: Detector | None, rules: CropRules
         bgr = read_image(str(image.path))
     except SourceError:
         return [*misses, *(_missed(image, face, MissReason.UNREADABLE) for face in faces)]
-    detections: list[Detection] = []
-    needs_detector = cuts_background or rules.keypoints != "labels" or any(face.keypoints_xy is None for face in faces)
-    if detector is not None and needs_detector:
-        detections = detector.detect([bgr])[0]
+    detections = _detect(bgr, faces, detector, rules, for_background=cuts_background)
     boxes = _comparable_boxes(detections, image, rules)
     detected = _match(_iou(boxes, faces), MIN_IOU[rules.box])
+    without_crop = MissReason.NO_KEYPOINTS if detector is None else MissReason.NOT_DETECTED
     results: list[Crop | Missed] = [*misses]
     for index, face in enumerate(faces):
         detection = detections[detected[index]] if index in detected else None
         crops = _cut_face(bgr, face, detection, rules)
-        if not crops:
-            results.append(_missed(image, face, MissReason.NO_KEYPOINTS if detector is None else MissReason.NOT_DETECTED))
-        results += [_missed(image, face, MissReason.TOO_SMALL) if crop is None else crop for crop in crops]
+        results += [crop or _missed(image, face, MissReason.TOO_SMALL) for crop in crops] or [_missed(image, face, without_crop)]
     if cuts_background:
         results += _cut_background(bgr, detections, _iou(boxes, image.faces), rules)
     return results
+
+
+def _detect(
+    bgr: BgrImage, faces: Sequence[LabelledFace], detector: Detector | None, rules: CropRules, *, for_background: bool
+) -> list[Detection]:
+    """Return the detections of an image; none where the labelled keypoints are enough."""
+    labels_suffice = rules.keypoints == "labels" and all(face.keypoints_xy is not None for face in faces)
+    if detector is None or (labels_suffice and not for_background):
+        return []
+    return detector.detect([bgr])[0]
 
 
 def _cut_face(bgr: BgrImage, face: LabelledFace, detection: Detection | None, rules: CropRules) -> list[Crop | None]:

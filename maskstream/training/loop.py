@@ -8,6 +8,7 @@ from functools import partial
 from time import monotonic
 from typing import Any, Final
 
+import cv2
 import torch
 from loguru import logger
 from torch import nn
@@ -38,6 +39,11 @@ class _Samples(Dataset[Any]):
             return self._task.sample(number)
         except MaskStreamError as error:  # returned: raised in a worker process, its message would be a traceback
             return error
+
+
+def _start_worker(_: int) -> None:
+    """Leave each process of the loader one core: OpenCV would start a thread per core in each of them."""
+    cv2.setNumThreads(1)
 
 
 def _collate(task: Task, samples: list[Any]) -> Any:
@@ -131,6 +137,7 @@ class Trainer:
                 num_workers=workers,
                 collate_fn=partial(_collate, self._task),
                 persistent_workers=workers > 0,
+                worker_init_fn=_start_worker,
             )
         )
 
@@ -219,14 +226,9 @@ class Trainer:
         }
         by_set = self._task.by_set(predicted)
         if by_set:
-            entry["by_set"] = {part: _rounded(part_metrics) for part, part_metrics in by_set.items()}
+            entry["by_set"] = {part: _rounded(of_part) for part, of_part in by_set.items()}
         self._history.append(entry)
-        loss = sum(entry["losses"].values())
-        figures = ", ".join(f"{name} {figure:.3f}" for name, figure in entry["figures"].items())
-        logger.info("epoch {}: loss {:.3f}, {}{}", entry["epoch"], loss, figures, " (best)" if is_best else "")
-        if by_set:
-            parts = [f"{part} {' '.join(f'{name} {value:.3f}' for name, value in by_set[part].items())}" for part in by_set]
-            logger.info("epoch {} by set: {}", entry["epoch"], "; ".join(parts))
+        _log_epoch(entry)
         self._task.save(self._run.folder / "last.safetensors", module, predicted, metrics, self._run.command)
         if is_best:
             self._best = value
@@ -280,6 +282,18 @@ class Trainer:
         self._step, self._history, self._best = state["step"], state["history"], state["best"]
         self._losses, self._trained_s = state["losses"], state["trained_s"]
         logger.info("resuming from step {} of {}", self._step, self._total)
+
+
+def _log_epoch(entry: Mapping[str, Any]) -> None:
+    loss = sum(entry["losses"].values())
+    logger.info("epoch {}: loss {:.3f}, {}{}", entry["epoch"], loss, _text(entry["figures"], ", "), " (best)" * entry["best"])
+    if "by_set" in entry:
+        parts = [f"{part} {_text(metrics, ' ')}" for part, metrics in entry["by_set"].items()]
+        logger.info("epoch {} by set: {}", entry["epoch"], "; ".join(parts))
+
+
+def _text(metrics: Metrics, separator: str) -> str:
+    return separator.join(f"{name} {metric:.3f}" for name, metric in metrics.items())
 
 
 def _rounded(metrics: Metrics) -> Metrics:

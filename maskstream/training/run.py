@@ -18,14 +18,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from maskstream.config.loading import Layer, load_config, load_settings
 from maskstream.errors import ConfigError, ModelError
-from maskstream.io.files import make_folder, one_line
+from maskstream.io.files import make_folder
 from maskstream.models import CLASSIFIERS, ClassifierOptions
 from maskstream.models.checkpoint import load_checkpoint
 from maskstream.models.crop_classifier import CropNetwork
 from maskstream.models.devices import kind_of, pick_device
 from maskstream.training.classifier import ClassifierTask
 from maskstream.training.classifier_metrics import metrics_of_probabilities
-from maskstream.training.crop_set import CropSet, read_crops, require_both_answers
+from maskstream.training.crop_set import NO_CLASS, CropSet, read_crops, require_both_answers
 from maskstream.training.crops import UNLABELLED, centre_crop
 from maskstream.training.detector import DetectorTask
 from maskstream.training.distributed import process_group
@@ -146,6 +146,8 @@ def train_classifier(
     draws_unlabelled = network is not None and recipe.class_shares.get(UNLABELLED, 1.0) > 0
     train = _read_crops([folder / "train" for folder in data], recipe, request, unlabelled=draws_unlabelled)
     val = _read_crops(_validation_folders(data), recipe, request)
+    unlabelled = int((train.labels == NO_CLASS).sum())
+    logger.info("{} training crops, {} of them unlabelled; {} validation crops", len(train.labels), unlabelled, len(val.labels))
     return _train(ClassifierTask(recipe, train, val, request.backbone, network), request, train.sha256 + val.sha256)
 
 
@@ -253,7 +255,6 @@ def _read_crops(
 ) -> CropSet:
     crops = read_crops(folders, recipe, unlabelled=unlabelled)
     report_broken(crops.unreadable, strict=request.strict)
-    logger.info("{}: {} crops", ", ".join(one_line(str(folder)) for folder in folders), len(crops.labels))
     return crops
 
 

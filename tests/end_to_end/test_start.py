@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import DEMO, ROOT
+from tests.models.tiny import save_resnet
+from tools import export as export_tool
 
 _RUN = "import sys; sys.path.insert(0, sys.argv.pop(1)); import run_stream; code = run_stream.main(); "
 _LIGHT = "import argparse, cv2, av, pydantic, yaml, loguru, rich.console"
@@ -25,6 +27,18 @@ def test_the_main_job_needs_no_pytorch(tmp_path: Path) -> None:
     done = child(_RUN + report, ROOT, "--source", DEMO, "--max-frames", "20", "--quiet", *outputs)
     assert done.stdout.splitlines()[-1:] == ["0 []"], done.stderr
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 20
+
+
+@pytest.mark.slow
+def test_a_resnet_of_four_classes_needs_no_pytorch_where_its_graph_lies_beside_it(tmp_path: Path) -> None:
+    weights = save_resnet(tmp_path / "mask_resnet18.safetensors")
+    assert export_tool.main(["--weights", str(weights)]) == 0
+    chosen = ("--set", "classifier.name=mask_resnet18", "--set", f"classifier.weights={weights}")
+    report = "print(code, 'torch' in sys.modules)"
+    done = child(
+        _RUN + report, ROOT, "--source", DEMO, "--max-frames", "5", "--quiet", "--jsonl", tmp_path / "out.jsonl", *chosen
+    )
+    assert done.stdout.splitlines()[-1:] == ["0 False"], done.stderr
 
 
 @pytest.mark.slow

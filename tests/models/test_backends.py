@@ -28,6 +28,7 @@ from maskstream.protocols import Detector
 from maskstream.types import FACE_KEYPOINTS, BgrImage, Detection, Frame
 from tests import command_lines
 from tests.command_lines import ROOT
+from tests.models.tiny import save_resnet
 from tools import export as export_tool
 
 CPU = "cpu"
@@ -221,6 +222,21 @@ def test_an_exported_classifier_judges_the_same(tmp_path: Path, face_bgr: BgrIma
         DETECTORS["face_mobilenet"](DetectorOptions(CPU, 0.5, 100, weights=str(path), backend="auto"))
     with pytest.raises(ConfigError, match="cannot be run by torch on cpu; allowed here: openvino, onnx"):
         load(ClassifierOptions(CPU, clip, str(path), "torch"))
+
+
+@pytest.mark.slow
+def test_a_resnet_of_four_classes_has_a_graph_beside_its_weights(tmp_path: Path, config: object) -> None:
+    weights = save_resnet(tmp_path / "mask_resnet18.safetensors")
+    assert export_tool.main(["--weights", str(weights)]) == 0
+    assert len(list(tmp_path.glob("mask_resnet18.*.onnx"))) == 1
+    crops = list(np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8))
+    clip, load = config.clip, CLASSIFIERS["mask_resnet18"]  # type: ignore[attr-defined]
+    expected = load(ClassifierOptions(CPU, clip, str(weights), "torch")).classify(crops)
+    assert expected.shape == (3, 4)
+    for backend in COMPILING:
+        one = load(ClassifierOptions(CPU, clip, str(weights), backend))
+        assert one.class_names == ("mask", "no_mask", "incorrect", "background")
+        np.testing.assert_allclose(one.classify(crops), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("backend", COMPILING)

@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import save_file
 
 from maskstream.evaluation.yolo_detector import contained
+from maskstream.models import mask_resnet18
 from maskstream.models.checkpoint import load_checkpoint, save_checkpoint
-from maskstream.models.metadata import TENSORS_SHA256, tensors_sha256, to_header
+from maskstream.models.metadata import TENSORS_SHA256, Metadata, tensors_sha256, to_header
 from maskstream.types import BgrImage
 from tests.command_lines import ROOT
 
@@ -64,6 +65,27 @@ def save_broken(path: Path, name: str) -> Path:
     header = to_header(metadata) | {TENSORS_SHA256: tensors_sha256({key: half.numpy() for key, half in halves.items()})}
     path.parent.mkdir(exist_ok=True)
     save_file(halves, path, header)  # `save_checkpoint` would refuse it
+    return path
+
+
+def save_resnet(path: Path) -> Path:
+    """Write a `mask_resnet18` of random weights that knows all four classes."""
+    metadata = Metadata(
+        architecture="mask_resnet18",
+        input_size=32,
+        mean=mask_resnet18.ARCHITECTURE.mean,
+        std=mask_resnet18.ARCHITECTURE.std,
+        class_names=("mask", "no_mask", "incorrect", "background"),
+        training_command="",
+        data_manifest_sha256=None,
+        figures={},
+        licence="none",
+        temperature=1.3,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = mask_resnet18.ARCHITECTURE.build_for_training(metadata, "none")
+    save_checkpoint(path, module.network.state_dict(), metadata)
     return path
 
 

@@ -61,10 +61,19 @@ def test_both_keypoints_give_twice_the_crops(photos: Path, run: Run, tmp_path: P
     done = run(*given(photos, tmp_path / "out"), "--labels", str(tmp_path / "labels.json"), *options)
     assert done.returncode == 0, done.stderr
     said = done.stdout
-    missed = "1 its class is not known, 1 the detector did not find it"
-    assert said == f"crops: 4 mask, 8 no_mask\nmissed: {missed}\n"
+    assert said == "crops: 4 mask, 8 no_mask\nmissed: 2 the detector did not find it\n"
     assert {read_image(str(path)).shape[0] for path in (tmp_path / "out").glob("*/*.png")} == {stored_size(48)}
     assert len(list((tmp_path / "out").glob("*/*.png"))) == 12
+
+
+def test_faces_of_unknown_class_are_cut_into_a_folder_of_their_own(photos: Path, run: Run, tmp_path: Path) -> None:
+    labels = json.loads((photos / "val.json").read_text())
+    (masked, _) = [each for each in labels["annotations"] if each["mask"] == "mask"]
+    masked["mask"] = None
+    (tmp_path / "labels.json").write_text(json.dumps(labels))
+    done = run(*given(photos, tmp_path / "out"), "--labels", str(tmp_path / "labels.json"), "--quiet")
+    assert done.stdout == "crops: 1 mask, 4 no_mask, 1 unlabelled\nmissed: none\n"
+    assert len(list((tmp_path / "out" / "unlabelled").glob("*.png"))) == 1
 
 
 def test_background_is_cut_where_it_is_asked_for(photos: Path, run: Run, tmp_path: Path) -> None:

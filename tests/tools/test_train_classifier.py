@@ -82,6 +82,46 @@ def test_what_was_trained_is_a_classifier_of_ours(
     assert checked_figure == pytest.approx(best["log_likelihood"], abs=0.01)  # the accuracy of so few crops jumps by 1/20
 
 
+@pytest.fixture(scope="module")
+def unlabelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return unlabelled training crops of all classes, without validation crops."""
+    folder = tmp_path_factory.mktemp("more")
+    rng = np.random.default_rng(1)
+    (folder / "train" / "unlabelled").mkdir(parents=True)
+    for number in range(60):
+        crop = rng.integers(0, 255, (stored_size(SIZE), stored_size(SIZE), 3)).astype(np.uint8)
+        crop[stored_size(SIZE) // 2 :] = list(COLOURS.values())[number % 4]
+        write_image(folder / "train" / "unlabelled" / f"{number}.png", crop)
+    (folder / "train" / DESCRIPTION).write_text(json.dumps({"size_px": SIZE}))
+    return folder
+
+
+@pytest.mark.slow
+def test_a_student_learns_from_unlabelled_crops_what_its_teacher_knows(
+    run: Run, data: Path, unlabelled: Path, tmp_path: Path
+) -> None:
+    teacher, student = tmp_path / "teacher.safetensors", tmp_path / "student.safetensors"
+    plain = ("--set", "photometric=0", "--set", "small_share=0", "--set", "warmup_steps=5", "--set", "dark_share=0")
+    longer = ("--set", "epochs=1", "--set", "samples_per_epoch=240", "--set", "ema_decay=0", *plain)
+    taught = run("--data", data, "--out", teacher, *SMALL, *longer, *FOUR)
+    assert taught.returncode == 0, taught.stderr
+    shares = [*(f"class_shares.{name}=0" for name in COLOURS), "class_shares.unlabelled=1", "teacher_share=1"]
+    only_unlabelled = [argument for share in shares for argument in ("--set", share)]
+    done = run("--data", data, unlabelled, "--teacher", teacher, "--out", student, *SMALL, *longer, *FOUR, *only_unlabelled)
+    assert done.returncode == 0, done.stderr
+    assert "100 training crops, 60 of them unlabelled; 40 validation crops" in done.stderr
+    last = json.loads(student.with_suffix(".history.json").read_text())["epochs"][-1]
+    assert last["losses"]["cross_entropy"] == 0
+    assert last["figures"]["class_accuracy"] > 0.9  # the student has never seen a label
+
+
+def test_unlabelled_crops_are_not_read_without_a_teacher(run: Run, unlabelled: Path, tmp_path: Path) -> None:
+    share = ("--set", "class_shares.unlabelled=1")
+    done = run("--data", unlabelled, "--out", tmp_path / "x.safetensors", *SMALL, *share)
+    assert done.returncode == 3
+    assert f"{unlabelled / 'train'}: no crops in mask, no_mask, incorrect, background" in only_line(done)
+
+
 def test_weights_that_say_no_numbers_are_not_judged(run: Run, data: Path, tmp_path: Path) -> None:
     broken = save_overflowing(tmp_path / "broken.safetensors", "mask_resnet18")
     done = run("--data", data, "--check", broken, *SMALL, *THREE)

@@ -1,54 +1,28 @@
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from math import log
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from maskstream.config.loading import Layer
 from maskstream.errors import ConfigError, SourceOpenError
 from maskstream.io.images import write_image
 from maskstream.models.crop_classifier import crops_to_tensor
 from maskstream.training import classifier
 from maskstream.training.classifier import ClassifierTask
-from maskstream.training.classifier_metrics import metrics_of_logits, metrics_of_probabilities
+from maskstream.training.classifier_metrics import metrics_by_set, metrics_of_logits, metrics_of_probabilities
 from maskstream.training.crop_augmentation import augment_crop
-from maskstream.training.crop_set import CropSet, read_crops
-from maskstream.training.crops import centre_crop, stored_size
+from maskstream.training.crop_set import NO_CLASS, CropSet, read_crops
+from maskstream.training.crops import centre_crop
 from maskstream.training.recipe import ClassifierRecipe
 from maskstream.training.run import load_classifier_recipe
-from maskstream.types import BgrImage
+from tests.training.crops import CLASSES, PLAIN, SIZE, STORED, UNCHANGED, crop_set, noise, recipe
 
-SIZE = 32
-STORED = stored_size(SIZE)
-CLASSES = ["mask", "no_mask", "incorrect"]
-UNCHANGED = ("jitter_turn_deg", "jitter_scale", "jitter_shift", "small_share", "photometric")
-PLAIN = dict.fromkeys(UNCHANGED, 0.0)
 CPU = torch.device("cpu")
-
-
-def recipe(**changes: Any) -> ClassifierRecipe:
-    """Return the recipe of a classifier that knows no background."""
-    ours = {"architecture": "mask_resnet18", "size_px": SIZE, "classes": CLASSES, "folders": {name: name for name in CLASSES}}
-    return load_classifier_recipe(None, []).model_copy(update={**ours, **changes})
-
-
-def noise(count: int = 1, seed: int = 0) -> BgrImage:
-    """Return stored crops (count, S, S, 3)."""
-    return np.random.default_rng(seed).integers(0, 256, (count, STORED, STORED, 3), np.uint8)
-
-
-def crop_set(*labels: int, grey: bool = False, folders: Sequence[str] = (*CLASSES, "background", "unlabelled")) -> CropSet:
-    """Return a crop for each label, of noise or of the grey level that its label gives it."""
-    pixels = noise(len(labels))
-    if grey:
-        pixels[:] = np.array(labels, np.uint8)[:, None, None, None] * 100
-    paths = tuple(Path("crops/train") / folders[label] / f"set_{index}.png" for index, label in enumerate(labels))
-    return CropSet(pixels, np.array(labels), paths, "0" * 64, ())
 
 
 def task(made: ClassifierRecipe, train: CropSet, val: CropSet | None = None) -> ClassifierTask:
@@ -279,8 +253,8 @@ def test_a_batch_is_what_the_classifier_would_see() -> None:
     samples = [building.sample(number) for number in range(4)]
     crops, labels = building.collate(samples)
     assert crops.shape == (4, 3, SIZE, SIZE)
-    assert torch.equal(crops, crops_to_tensor([crop for crop, _ in samples], CPU))
-    assert crops[1, 0, 2, 3].item() == pytest.approx(samples[1][0][2, 3, 2] / 255)  # red comes first
+    assert torch.equal(crops.float() / 255, crops_to_tensor([crop for crop, _ in samples], CPU))
+    assert crops[1, 0, 2, 3].item() == samples[1][0][2, 3, 2]  # red comes first
     assert labels.tolist() == [label for _, label in samples]
 
 
@@ -351,17 +325,20 @@ def test_crops_to_judge_by_need_both_answers(labels: tuple[int, ...]) -> None:
     task(recipe(), crop_set(0, 1, 2), crop_set(0, 1))
 
 
+class Answers(torch.nn.Module):
+    """Gives every crop the same logits."""
+
+    def __init__(self, *logits: float) -> None:
+        super().__init__()
+        self.logits = torch.tensor([logits], dtype=torch.float32)
+
+    def forward(self, crops_rgb: torch.Tensor) -> torch.Tensor:
+        return self.logits.repeat(len(crops_rgb), 1)
+
+
 def test_a_teacher_is_followed_as_far_as_the_recipe_says() -> None:
     crops = crop_set(0, 1, 2)
-    batch = torch.rand(4, 3, SIZE, SIZE), torch.tensor([0, 1, 2, 0])
-
-    class Answers(torch.nn.Module):
-        def __init__(self, *logits: float) -> None:
-            super().__init__()
-            self.logits = torch.tensor([logits], dtype=torch.float32)
-
-        def forward(self, crops_rgb: torch.Tensor) -> torch.Tensor:
-            return self.logits.repeat(len(crops_rgb), 1)
+    batch = torch.zeros(4, 3, SIZE, SIZE, dtype=torch.uint8), torch.tensor([0, 1, 2, 0])
 
     def losses(share: float, *logits: float) -> dict[str, float]:
         made = recipe(teacher_share=share, label_smoothing=0.0)
@@ -371,3 +348,90 @@ def test_a_teacher_is_followed_as_far_as_the_recipe_says() -> None:
     assert losses(0.5, 0, 0, 9)["distillation"] < losses(0.5, 9, 0, 0)["distillation"] / 10
     assert losses(1.0, 9, 0, 0)["cross_entropy"] == 0
     assert losses(0.0, 9, 0, 0)["distillation"] == 0
+
+
+def test_an_unlabelled_crop_has_only_the_loss_against_the_teacher() -> None:
+    taught = ClassifierTask(recipe(), crop_set(0, 1, 2), crop_set(0, 1, 2), "none", Answers(-9, -9, 9))
+    crops = torch.zeros(4, 3, SIZE, SIZE, dtype=torch.uint8)
+
+    def losses(*labels: int) -> dict[str, float]:
+        batch = crops[: len(labels)], torch.tensor(labels)
+        return {name: float(value) for name, value in taught.losses(Answers(3, 0, 0), batch, CPU).items()}
+
+    labelled = losses(1, 1)
+    assert losses(1, NO_CLASS)["cross_entropy"] == pytest.approx(labelled["cross_entropy"] / 2)
+    assert losses(NO_CLASS, NO_CLASS)["cross_entropy"] == 0
+    assert losses(NO_CLASS)["distillation"] == pytest.approx(labelled["distillation"])
+
+
+def test_unlabelled_crops_are_read_on_request(tmp_path: Path) -> None:
+    folder = write_crops(tmp_path, mask=1, unlabelled=2)
+    assert read_crops([folder], recipe()).labels.tolist() == [0]
+    assert read_crops([folder], recipe(), unlabelled=True).labels.tolist() == [0, NO_CLASS, NO_CLASS]
+
+
+def test_several_folders_are_read_one_after_another(tmp_path: Path) -> None:
+    first, second = write_crops(tmp_path / "a", mask=2, no_mask=1), write_crops(tmp_path / "b", no_mask=2)
+    crops = read_crops([first, second], recipe())
+    assert crops.labels.tolist() == [0, 0, 1, 1, 1]
+    assert [path.relative_to(tmp_path).parts[0] for path in crops.paths] == ["a", "a", "a", "b", "b"]
+    assert np.array_equal(crops.pixels_bgr[3:], noise(2))
+    with pytest.raises(SourceOpenError, match="c: no crops in mask"):
+        read_crops([first, write_crops(tmp_path / "c")], recipe())
+
+
+def test_each_set_and_each_folder_has_an_accuracy_of_its_own() -> None:
+    sets = [*["c1/val/mask/hao_{}.png"] * 30, *["c2/val/no_mask/hao_{}.png"] * 20, *["c2/val/mask/kary_{}.png"] * 19]
+    labels = [*[0] * 30, *[1] * 20, *[0] * 19]
+    crops = crop_set(*labels, paths=[name.format(index) for index, name in enumerate(sets)])
+    logits = torch.zeros(69, 3)
+    logits[:24, 0] = logits[24:50, 1] = logits[50:, 0] = 5.0  # six of the first thirty are wrong
+    assert metrics_by_set(logits, crops.labels, crops.paths, CLASSES) == {
+        "c1": {"accuracy": 24 / 30, "faces": 30},
+        "c2": {"accuracy": 1.0, "faces": 39},
+        "hao": {"accuracy": 44 / 50, "faces": 50},
+    }
+    assert set(metrics_by_set(logits[:30], crops.labels[:30], crops.paths[:30], CLASSES)) == {"hao"}
+
+
+def test_folders_of_one_name_are_told_apart_by_their_paths() -> None:
+    paths = [f"{'a' if index < 20 else 'b'}/crops/val/mask/hao_{index}.png" for index in range(40)]
+    crops = crop_set(*[0] * 40, paths=paths)
+    assert set(metrics_by_set(torch.zeros(40, 3), crops.labels, crops.paths, CLASSES)) == {"a/crops", "b/crops", "hao"}
+
+
+def test_a_patch_is_noise_or_a_part_of_another_crop() -> None:
+    stored, other = np.zeros((STORED, STORED, 3), np.uint8), np.full((STORED, STORED, 3), 77, np.uint8)
+    made = [augment_crop(stored, other, recipe(**PLAIN, erase_share=1.0), np.random.default_rng(seed)) for seed in range(60)]
+    changed = [(crop != 0).any(2) for crop in made]
+    assert all(0 < pixels.sum() <= (0.4 * SIZE) ** 2 for pixels in changed)
+    from_other = [set(np.unique(crop)) == {0, 77} for crop in made]
+    assert 15 < sum(from_other) < 45
+    assert not stored.any()
+    assert (other == 77).all()
+
+
+def test_a_share_of_the_crops_is_rotated_far() -> None:
+    stored = np.zeros((STORED, STORED, 3), np.uint8)
+    stored[:, STORED // 2 - 1 : STORED // 2 + 1] = 255
+
+    def far(share: float) -> float:
+        made = recipe(**PLAIN, large_turn_share=share)
+        crops = [augment_crop(stored, stored, made, np.random.default_rng(seed)) for seed in range(100)]
+        return sum(crop[0, SIZE // 2 - 4 : SIZE // 2 + 4].max() == 0 for crop in crops) / 100  # the bar's end has left the middle
+
+    assert far(0) == 0
+    assert 0.2 < far(0.5) < 0.5
+
+
+@pytest.mark.parametrize("weights", [{"(": 1.0}, {"^a": -1.0}], ids=str)
+def test_wrong_crop_weights_are_refused(weights: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="crop_weights"):
+        load_classifier_recipe(None, [Layer("--set", {"crop_weights": weights})])
+
+
+def test_validation_crops_have_metrics_of_each_set() -> None:
+    crops = crop_set(*[0] * 12, *[1] * 12)
+    building = task(recipe(class_shares={"incorrect": 0.0}), crops)
+    answers = [(item, [5.0, 0.0, 0.0]) for item in reversed(range(24))]
+    assert building.by_set(answers) == {"set": {"accuracy": 0.5, "faces": 24}}
