@@ -18,9 +18,11 @@ from maskstream.config.loading import Layer, refine
 from maskstream.errors import ConfigError
 from maskstream.evaluation.yolo_detector import contained
 from maskstream.inference.pipeline import build_detector
-from maskstream.models import CROP_ARCHITECTURES, face_mobilenet, face_mobilenet_network
+from maskstream.models import CROP_ARCHITECTURES, face_mobilenet, face_mobilenet_network, mask_mobilenet
 from maskstream.models.checkpoint import load_checkpoint
+from maskstream.models.classifier_choice import pick_classifier
 from maskstream.models.crop_classifier import crops_to_tensor
+from maskstream.models.devices import CPU
 from maskstream.models.keypoint_rcnn import to_rgb_tensor
 from maskstream.models.weights_path import weights_path
 from maskstream.sinks import VideoSink
@@ -136,7 +138,8 @@ def torchvision_eager(bench: Bench) -> Workload:
     detector = face_mobilenet_network.build_module()
     detector.load_state_dict(detector_weights)
     detector.roi_heads.score_thresh = bench.config.detector.min_score
-    architecture = CROP_ARCHITECTURES["mask_mobilenet"]
+    chosen = pick_classifier(bench.config.classifier.name, None, CPU)
+    architecture = CROP_ARCHITECTURES.get(chosen, mask_mobilenet.ARCHITECTURE)
     state_dict, about = load_checkpoint(weights_path(None, f"{architecture.name}.safetensors"), architecture.name)
     classifier = architecture.restore(state_dict, about, architecture.name).eval()
     detector.eval()

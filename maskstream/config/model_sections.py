@@ -97,10 +97,11 @@ class ClassifierConfig(Section):
     """The model that classifies a face as with or without a mask."""
 
     name: str = Field(
-        default="mask_mobilenet",
+        default="auto",
         description=(
-            "The classifier. mask_mobilenet and mask_resnet18 (larger) are shipped. clip: zero-shot, slow on a CPU, "
-            "with the settings of the section clip."
+            "The classifier. mask_mobilenet and mask_resnet18 (larger) are shipped. auto: the classifier of the weights "
+            "file; without one mask_resnet18 on a GPU, mask_mobilenet on a CPU. clip: zero-shot, slow on a CPU, with the "
+            "settings of the section clip."
         ),
     )
     weights: str | None = Field(default=None, description="A weights file. null: the usual weights of the classifier.")
