@@ -71,7 +71,9 @@ def test_a_name_that_contradicts_the_weights_is_refused() -> None:
 
 def test_an_unknown_name_is_refused_with_the_allowed_names() -> None:
     config = load_config(layers=[Layer.of_key("test", "classifier.name", "vgg")])
-    with pytest.raises(ConfigError, match=r"classifier.name: 'vgg' is not known; allowed: auto, mask_resnet18, mask_mobilenet, clip"):
+    with pytest.raises(
+        ConfigError, match=r"classifier.name: 'vgg' is not known; allowed: auto, mask_resnet18, mask_mobilenet, clip"
+    ):
         require_models(config)
 
 

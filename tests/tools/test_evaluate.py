@@ -97,7 +97,7 @@ def test_files_are_readable_by_their_owner_only(finished: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["mask_mobilenet", "mask_resnet18"])  # with a class for the background, and without
+@pytest.mark.parametrize("name", ["mask_mobilenet", "mask_resnet18"])
 def test_a_classifier_that_says_no_numbers_is_counted(
     photos: Path, main: Main, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
