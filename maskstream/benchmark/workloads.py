@@ -132,6 +132,14 @@ def backend(bench: Bench, name: str) -> Workload:
     return Workload(f"bare_{name}", f"detector and classifier alone, with {name}", lambda: len(other.analyse()))
 
 
+def classifier(bench: Bench, name: str) -> Workload:
+    """Return the complete program with the shipped weights of a classifier, with the configured `detector.every`."""
+    chosen = Layer("--compare classifiers", {"classifier": {"name": name, "weights": None}})
+    other = Bench(bench.path, len(bench.frames), refine(bench.config, chosen))
+    what = f"the complete program with {name}, detector.every {bench.every}"
+    return Workload(f"default_{name}", what, lambda: len(other.stream(every=bench.every)[0].results))
+
+
 def torchvision_eager(bench: Bench) -> Workload:
     """Return the same networks with the forward pass of torchvision, without changes of batch norm and memory layout."""
     detector_weights, metadata = load_checkpoint(weights_path(None, f"{face_mobilenet.NAME}.safetensors"), face_mobilenet.NAME)
