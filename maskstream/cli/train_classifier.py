@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `train-classifier`."""
-    parser.add_argument("--data", type=Path, metavar="DIR", help="crops: DIR/train/CLASS and DIR/val/CLASS")
+    parser.add_argument(
+        "--data", type=Path, nargs="+", metavar="DIR", help="crops: DIR/train/CLASS and DIR/val/CLASS; one folder or more"
+    )
     parser.add_argument("--check", metavar="FILE", help="classify DIR/val with these weights and print the metrics; no training")
     parser.add_argument(
         "--teacher",

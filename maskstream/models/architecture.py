@@ -31,6 +31,10 @@ class Architecture:
     """torchvision's name of its ImageNet weights."""
     head: str
     """Prefix of the tensor names of the last layer, which does not start from ImageNet weights."""
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    """Mean of the input in RGB, as for the ImageNet weights."""
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    """Standard deviation of the input in RGB."""
 
     def load(self, options: ClassifierOptions) -> Classifier:
         """Return the classifier with the shipped weights, or with `options.weights`, which may be an exported network.

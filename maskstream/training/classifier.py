@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,20 +11,18 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from maskstream.errors import ConfigError
-from maskstream.models import CROP_ARCHITECTURES
 from maskstream.models.checkpoint import StateDict, load_into, save_checkpoint
 from maskstream.models.crop_classifier import crops_to_tensor
 from maskstream.models.graph_classifier import CHUNK
 from maskstream.models.metadata import Metadata
-from maskstream.training.classifier_metrics import metrics_of_logits
+from maskstream.training.classifier_metrics import metrics_by_set, metrics_of_logits
 from maskstream.training.crop_augmentation import augment_crop
-from maskstream.training.crop_set import CropSet, require_both_answers
+from maskstream.training.crop_sampling import CropSampler
+from maskstream.training.crop_set import NO_CLASS, CropSet, require_both_answers
 from maskstream.training.crops import centre_crop
 from maskstream.training.recipe import ClassifierRecipe
+from maskstream.training.teachers import TRAINABLE
 from maskstream.types import BgrImage
-
-_IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
-_IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -52,47 +50,51 @@ class ClassifierTask:
             teacher: A trained network with the same classes; its answers are a second training target beside the labels.
 
         Raises:
-            ConfigError: The architecture is not known, or a class has no crops.
+            ConfigError: The architecture is not known or not installed, or a class has no crops.
             SourceOpenError: All validation crops have the same answer.
             ModelError: The backbone's weights are not available.
         """
         self.recipe = recipe
         self._train, self._val = train, val
         self.val_items = list(range(len(val.labels)))
+        if recipe.architecture not in TRAINABLE:
+            raise ConfigError(f"architecture: {recipe.architecture!r} cannot be trained; allowed: {', '.join(TRAINABLE)}")
+        architecture = TRAINABLE[recipe.architecture]
         self._metadata = Metadata(
             architecture=recipe.architecture,
             input_size=recipe.size_px,
-            mean=_IMAGENET_MEAN,
-            std=_IMAGENET_STD,
+            mean=architecture.mean,
+            std=architecture.std,
             class_names=tuple(recipe.classes),
             training_command="",
             data_manifest_sha256=train.sha256,
             figures={},
             licence="see MODEL_CARD.md",
         )
-        if recipe.architecture not in CROP_ARCHITECTURES:
-            raise ConfigError(
-                f"architecture: {recipe.architecture!r} cannot be trained; allowed: {', '.join(CROP_ARCHITECTURES)}"
-            )
-        self.module = CROP_ARCHITECTURES[recipe.architecture].build_for_training(self._metadata, backbone_weights)
-        self._teacher = teacher
-        self._by_class = [np.flatnonzero(train.labels == index) for index in range(len(recipe.classes))]
-        shares = np.array([recipe.class_shares.get(name, 1.0) for name in recipe.classes])
-        self._shares = shares / shares.sum()
+        self._sampler = CropSampler(train, recipe)
         require_both_answers(val, recipe)
-        for name, members, share in zip(recipe.classes, self._by_class, self._shares, strict=True):
-            if share > 0 and not len(members):
-                raise ConfigError(f"no crops of the class {name}; add some, or train without them: --set class_shares.{name}=0")
+        self.module = architecture.build_for_training(self._metadata, backbone_weights)
+        self._teacher = None if teacher is None else teacher.eval().requires_grad_(requires_grad=False)
 
     def load(self, state_dict: StateDict, origin: str) -> None:
-        """Start from the tensors of a checkpoint. Raises `WeightsError` where names or shapes differ."""
-        load_into(self.module.network, state_dict, origin)
+        """Start from the tensors of a checkpoint; the last layer is kept where its number of classes differs.
+
+        Raises `WeightsError` where other names or shapes differ.
+        """
+        own = self.module.network.state_dict()
+        head = TRAINABLE[self.recipe.architecture].head
+        kept = {
+            name for name in state_dict if name.startswith(head) and name in own and own[name].shape != state_dict[name].shape
+        }
+        load_into(self.module.network, {**state_dict, **{name: own[name] for name in kept}}, origin)
 
     def to_device(self, device: torch.device) -> None:
-        """Move the module; on CUDA in the memory format channels last."""
-        self.module.to(device)
-        if device.type == "cuda":
-            self.module.to(memory_format=torch.channels_last)
+        """Move the module and the teacher; on CUDA in the memory format channels last."""
+        for module in (self.module, self._teacher):
+            if module is not None:
+                module.to(device)
+                if device.type == "cuda":
+                    module.to(memory_format=torch.channels_last)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return all parameters; weight decay is 0 for norms and biases."""
@@ -107,11 +109,12 @@ class ClassifierTask:
         ]
 
     def sample(self, number: int) -> tuple[BgrImage, int]:
-        """Return an augmented crop and its class; the same for the same `number` and seed."""
+        """Return an augmented crop and its class, or `NO_CLASS`; the same for the same `number` and seed."""
         rng = np.random.default_rng((self.recipe.seed, 2, number))
-        label = int(rng.choice(len(self._shares), p=self._shares))
-        stored = self._train.pixels_bgr[rng.choice(self._by_class[label])]
-        return augment_crop(stored, self.recipe, rng), label
+        index = self._sampler.draw(rng)
+        other = self._train.pixels_bgr[rng.integers(len(self._train.labels))]
+        crop = augment_crop(self._train.pixels_bgr[index], other, self.recipe, rng)
+        return crop, int(self._train.labels[index])
 
     def collate(self, samples: Sequence[tuple[BgrImage, int]]) -> Batch:
         """Return crops (N, 3, S, S) RGB in [0, 1] and classes (N,)."""
@@ -121,16 +124,19 @@ class ClassifierTask:
     def losses(self, module: nn.Module, batch: Batch, device: torch.device) -> dict[str, torch.Tensor]:
         """Return the cross entropy of a batch; with a teacher also the cross entropy against its answers.
 
+        An unlabelled crop has only the latter.
+
         Hinton et al., "Distilling the Knowledge in a Neural Network" (2015).
         """
         crops, labels = (tensor.to(device) for tensor in batch)
         logits = module(crops)
-        hard = cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
+        smoothing = self.recipe.label_smoothing
+        hard = cross_entropy(logits, labels, ignore_index=NO_CLASS, label_smoothing=smoothing, reduction="none").mean()
         if self._teacher is None:
             return {"cross_entropy": hard}
         share, temperature = self.recipe.teacher_share, self.recipe.teacher_temperature
         with torch.no_grad():
-            answers = (self._teacher.to(device).eval()(crops) / temperature).softmax(1)
+            answers = (self._teacher(crops) / temperature).softmax(1)
         soft = cross_entropy(logits / temperature, answers) * temperature**2
         return {"cross_entropy": (1 - share) * hard, "distillation": share * soft}
 
@@ -153,8 +159,10 @@ class ClassifierTask:
         return metrics_of_logits(logits, self._val.labels[items], self.recipe.classes)
 
     def by_set(self, predicted: Sequence[Any]) -> dict[str, dict[str, float]]:
-        """Return no metrics: the validation set has no parts."""
-        return {}
+        """Return the metrics of `metrics_by_set`."""
+        items = [item for item, _ in predicted]
+        logits = torch.tensor([answer for _, answer in predicted])
+        return metrics_by_set(logits, self._val.picked(np.array(items)), self.recipe.classes)
 
     def save(self, path: Path, module: nn.Module, predicted: Sequence[Any], metrics: dict[str, float], command: str) -> None:
         """Write a checkpoint with its metrics and temperature."""

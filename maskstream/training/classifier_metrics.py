@@ -1,7 +1,7 @@
 """Metrics of a crop classifier on validation crops."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -9,8 +9,11 @@ from numpy.typing import NDArray
 
 from maskstream.evaluation.curves import expected_calibration_error
 from maskstream.training.calibration import fit_temperature
-from maskstream.training.crop_set import face_crops
+from maskstream.training.crop_set import CropSet, face_crops
 from maskstream.types import Label
+
+_MIN_FACES_OF_A_SET: Final = 20
+"""A set with fewer faces has no metrics of its own."""
 
 
 def metrics_of_logits(logits: torch.Tensor, labels: NDArray[np.int64], classes: Sequence[str]) -> dict[str, float]:
@@ -60,4 +63,31 @@ def metrics_of_probabilities(probabilities: NDArray[Any], labels: NDArray[np.int
         "calibration_error": expected_calibration_error(np.maximum(probability, 1 - probability), is_correct),
         "class_accuracy": float((probabilities.argmax(1) == labels).mean()),
         **of_background,
+    }
+
+
+def metrics_by_set(logits: torch.Tensor, crops: CropSet, classes: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Return `accuracy` of mask or not, and the number of `faces`, for each part of the validation crops.
+
+    Parts are the data folders, where there are several, and the sets of images: the name of a file up to its first `_`.
+    A part with fewer than 20 faces is left out.
+    """
+    is_face, count = face_crops(crops.labels, classes)
+    mask = classes.index(Label.MASK.value)
+    probability = logits[:, :count].softmax(1)[:, mask].numpy()
+    is_correct = (probability > 0.5) == (crops.labels == mask)
+    folders = [path.parents[2] for path in crops.paths]
+    sets = [path.name.partition("_")[0] for path in crops.paths]
+    has_equal_names = len({folder.name for folder in folders}) < len(set(folders))
+    parts: dict[str, list[bool]] = {}
+    if len(set(folders)) > 1:
+        for place in np.flatnonzero(is_face):
+            name = str(folders[place]) if has_equal_names else folders[place].name
+            parts.setdefault(name, []).append(bool(is_correct[place]))
+    for place in np.flatnonzero(is_face):
+        parts.setdefault(sets[place], []).append(bool(is_correct[place]))
+    return {
+        name: {"accuracy": sum(answers) / len(answers), "faces": float(len(answers))}
+        for name, answers in parts.items()
+        if len(answers) >= _MIN_FACES_OF_A_SET
     }

@@ -26,6 +26,8 @@ from maskstream.vision.geometry import box_iou, face_box, face_box_from_keypoint
 MARGIN: Final = 1.25
 """Side of a stored crop divided by the side of the classifier's input, which is the centre of the stored crop."""
 DESCRIPTION: Final = "crops.json"
+UNLABELLED: Final = "unlabelled"
+"""Folder of the faces whose class is not known."""
 _MAX_NAME_BYTES: Final = 200
 """Length of the image's name in the name of a crop; a file system allows 255 bytes for the complete name."""
 MIN_IOU: Final[dict[BoxKind, float]] = {"face": 0.5, "head": 0.3}
@@ -39,7 +41,6 @@ KeypointSource = Literal["labels", "detector", "both"]
 class MissReason(StrEnum):
     """Why a labelled face has no crop."""
 
-    UNKNOWN_CLASS = "its class is not known"
     IGNORED = "labelled with ignore"
     NO_KEYPOINTS = "no keypoints are labelled"
     NOT_DETECTED = "the detector did not find it"
@@ -72,7 +73,7 @@ class Missed:
 
 @dataclass(frozen=True, eq=False)
 class Crop:
-    """A crop and the name of its class."""
+    """A crop and the name of its folder: its class, or `UNLABELLED`."""
 
     class_name: str
     bgr: BgrImage
@@ -107,7 +108,7 @@ def cut_with_margin(
 def make_crops(
     annotations: Annotations, detector: Detector | None, out: Path, rules: CropRules, tick: Callable[[int], None]
 ) -> dict[str, Any]:
-    """Write a PNG file for each labelled face into a folder of its class, and a description beside these folders.
+    """Write a PNG file for each face into a folder of its class or of unlabelled faces, and a description beside these folders.
 
     Args:
         annotations: The labelled images.
@@ -163,7 +164,8 @@ def _file_name(image: str) -> str:
 
 def _cut_image(image: LabelledImage, detector: Detector | None, rules: CropRules) -> list[Crop | Missed]:
     """Return the crops of an image, and its labelled faces without a crop."""
-    faces, misses = _faces_of_known_class(image)
+    faces = [face for face in image.faces if not face.ignore]
+    misses = [_missed(image, face, MissReason.IGNORED) for face in image.faces if face.ignore]
     cuts_background = detector is not None and rules.background is not None and bool(rules.background.search(image.name))
     if not faces and not cuts_background:
         return [*misses]
@@ -189,28 +191,16 @@ def _cut_image(image: LabelledImage, detector: Detector | None, rules: CropRules
     return results
 
 
-def _faces_of_known_class(image: LabelledImage) -> tuple[list[LabelledFace], list[Missed]]:
-    """Return the faces to cut, and the others."""
-    faces, misses = [], []
-    for face in image.faces:
-        if face.ignore:
-            misses.append(_missed(image, face, MissReason.IGNORED))
-        elif face.label is Label.UNKNOWN:
-            misses.append(_missed(image, face, MissReason.UNKNOWN_CLASS))
-        else:
-            faces.append(face)
-    return faces, misses
-
-
 def _cut_face(bgr: BgrImage, face: LabelledFace, detection: Detection | None, rules: CropRules) -> list[Crop | None]:
     """Return a crop aligned by the labelled keypoints, by those of the face's detection, or both; None where it is too small."""
     crops = []
+    folder = UNLABELLED if face.label is Label.UNKNOWN else face.label.value
     if face.keypoints_xy is not None and rules.keypoints != "detector":
         labelled = face.as_detection()
         box = face_box_from_keypoints(labelled) if rules.box == "head" else face_box(labelled)
-        crops.append(_cut(bgr, labelled, box, face.label.value, rules))
+        crops.append(_cut(bgr, labelled, box, folder, rules))
     if detection is not None and (rules.keypoints == "both" or not crops):
-        crops.append(_cut(bgr, detection, face_box(detection), face.label.value, rules))
+        crops.append(_cut(bgr, detection, face_box(detection), folder, rules))
     return crops
 
 

@@ -3,6 +3,7 @@
 `configs/train_detector.yaml` and `configs/train_classifier.yaml` are generated from here by `tools/make_docs.py`.
 """
 
+import re
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -117,7 +118,10 @@ class DetectorRecipe(Recipe):
 class ClassifierRecipe(Recipe):
     """Settings of a classifier training."""
 
-    architecture: str = Field(default="mask_mobilenet", description="The classifier: mask_mobilenet or mask_resnet18.")
+    architecture: str = Field(
+        default="mask_mobilenet",
+        description="The classifier: mask_mobilenet or mask_resnet18. efficientnet_lite2: only a --teacher.",
+    )
 
     size_px: Annotated[int, Field(ge=32)] = Field(default=112, description="Side of the input of the classifier, in pixels.")
     classes: Annotated[list[CropClass], Field(min_length=2)] = Field(
@@ -130,8 +134,15 @@ class ClassifierRecipe(Recipe):
         "background has detections that are not faces: tools/make_crops.py --background.",
     )
     class_shares: dict[str, NotNegative] = Field(
-        default={"mask": 4.0, "no_mask": 5.0, "incorrect": 1.0, "background": 4.0},
-        description="How often each class is drawn, relative to the others. incorrect counts only where it is a class.",
+        default={"mask": 4.0, "no_mask": 5.0, "incorrect": 1.0, "background": 4.0, "unlabelled": 0.0},
+        description="How often each class is drawn, relative to the others. incorrect counts only where it is a class. "
+        "unlabelled: faces of unknown class, which only a training with --teacher reads.",
+    )
+    folder_shares: dict[str, NotNegative] = Field(
+        default={}, description="How often a crop of this folder is drawn, relative to other folders of its class. Others: 1."
+    )
+    crop_weights: dict[str, NotNegative] = Field(
+        default={}, description="Sampling weight of crops whose file name matches the regular expression. Other crops: 1."
     )
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.05, description="Label smoothing.")
     teacher_share: Probability = Field(
@@ -151,6 +162,12 @@ class ClassifierRecipe(Recipe):
     small_share: Probability = Field(
         default=0.35, description="Fraction of crops that are reduced to a face of 10 px or more and enlarged again."
     )
+    large_turn_share: Probability = Field(
+        default=0.0, description="Fraction of crops that are rotated by up to 45 degrees more, as profiles and bent heads are."
+    )
+    erase_share: Probability = Field(
+        default=0.0, description="Fraction of crops with a patch that shows noise, or a part of another crop."
+    )
 
     @field_validator("classes")
     @classmethod
@@ -160,6 +177,16 @@ class ClassifierRecipe(Recipe):
         if BACKGROUND in classes[:-1]:
             raise ValueError(f"{BACKGROUND} must be the last class")
         return classes
+
+    @field_validator("crop_weights")
+    @classmethod
+    def _is_regular_expression(cls, weights: dict[str, float]) -> dict[str, float]:
+        for pattern in weights:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{pattern}: not a regular expression: {error}") from error
+        return weights
 
     @field_validator("folders")
     @classmethod

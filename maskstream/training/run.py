@@ -18,21 +18,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from maskstream.config.loading import Layer, load_config, load_settings
 from maskstream.errors import ConfigError, ModelError
-from maskstream.io.files import make_folder
-from maskstream.models import CLASSIFIERS, CROP_ARCHITECTURES, ClassifierOptions
+from maskstream.io.files import make_folder, one_line
+from maskstream.models import CLASSIFIERS, ClassifierOptions
 from maskstream.models.checkpoint import load_checkpoint
 from maskstream.models.crop_classifier import CropNetwork
 from maskstream.models.devices import kind_of, pick_device
 from maskstream.training.classifier import ClassifierTask
 from maskstream.training.classifier_metrics import metrics_of_probabilities
 from maskstream.training.crop_set import CropSet, read_crops, require_both_answers
-from maskstream.training.crops import centre_crop
+from maskstream.training.crops import UNLABELLED, centre_crop
 from maskstream.training.detector import DetectorTask
 from maskstream.training.distributed import process_group
 from maskstream.training.loop import Trainer
 from maskstream.training.prepare import read_sets, report_broken
 from maskstream.training.recipe import ClassifierRecipe, DetectorRecipe
 from maskstream.training.task import Metrics, Run, Task
+from maskstream.training.teachers import TRAINABLE
 
 _LOG_EVERY_S: Final = 60.0
 _DRY_RUN_ITEMS: Final = 8
@@ -123,14 +124,17 @@ def train_detector(request: TrainingRequest, recipe: DetectorRecipe, data: Detec
     return _train(DetectorTask(recipe, train, val, request.backbone), request, train.sha256 + val.sha256)
 
 
-def train_classifier(request: TrainingRequest, recipe: ClassifierRecipe, data: Path, teacher: Path | None = None) -> Metrics:
-    """Train a classifier on the crops in `data`/train and `data`/val.
+def train_classifier(
+    request: TrainingRequest, recipe: ClassifierRecipe, data: Sequence[Path], teacher: Path | None = None
+) -> Metrics:
+    """Train a classifier on the crops in DATA/train and DATA/val.
 
     Args:
         request: The options of the training.
         recipe: The settings of the training.
-        data: Folder of the crops, as `make_crops` writes them.
-        teacher: A checkpoint with the same classes, of any architecture; its answers are a training target beside the labels.
+        data: Folders of crops, as `make_crops` writes them. One of them at least has validation crops.
+        teacher: A checkpoint with the same classes, of any architecture; its answers are a training target beside the labels,
+            and the only one of unlabelled crops.
 
     Returns:
         The metrics of the best weights.
@@ -138,19 +142,26 @@ def train_classifier(request: TrainingRequest, recipe: ClassifierRecipe, data: P
     Raises:
         MaskStreamError: A file cannot be read, fetched or written.
     """
-    train, val = [_read_crops(data / part, recipe, request) for part in ("train", "val")]
     network = None if teacher is None else _read_teacher(teacher, recipe)
+    draws_unlabelled = network is not None and recipe.class_shares.get(UNLABELLED, 1.0) > 0
+    train = _read_crops([folder / "train" for folder in data], recipe, request, unlabelled=draws_unlabelled)
+    val = _read_crops(_validation_folders(data), recipe, request)
     return _train(ClassifierTask(recipe, train, val, request.backbone, network), request, train.sha256 + val.sha256)
 
 
 def _read_teacher(path: Path, recipe: ClassifierRecipe) -> CropNetwork:
-    state_dict, metadata = load_checkpoint(path, *CROP_ARCHITECTURES)
+    state_dict, metadata = load_checkpoint(path, *TRAINABLE)
     if list(metadata.class_names) != recipe.classes or metadata.input_size != recipe.size_px:
         raise ConfigError(
             f"{path}: has the classes {', '.join(metadata.class_names)} at {metadata.input_size} px, "
             f"the recipe {', '.join(recipe.classes)} at {recipe.size_px} px; choose another --teacher"
         )
-    return CROP_ARCHITECTURES[metadata.architecture].restore(state_dict, metadata, str(path))
+    return TRAINABLE[metadata.architecture].restore(state_dict, metadata, str(path))
+
+
+def _validation_folders(data: Sequence[Path]) -> list[Path]:
+    """Return DATA/val of each data folder that has validation crops; the first one where none has."""
+    return [folder / "val" for folder in data if (folder / "val").exists()] or [data[0] / "val"]
 
 
 def try_detector(request: TrainingRequest, recipe: DetectorRecipe, data: DetectorData) -> Metrics:
@@ -165,16 +176,16 @@ def try_detector(request: TrainingRequest, recipe: DetectorRecipe, data: Detecto
     return _try(DetectorTask(recipe, few, few, request.backbone), request, few.sha256)
 
 
-def try_classifier(request: TrainingRequest, recipe: ClassifierRecipe, data: Path) -> Metrics:
+def try_classifier(request: TrainingRequest, recipe: ClassifierRecipe, data: Sequence[Path]) -> Metrics:
     """Train a classifier on eight crops of each class and validate it on the same crops; no file is kept.
 
     Raises:
         ModelError: The classifier does not recognise these crops afterwards.
     """
-    crops = _read_crops(data / "train", recipe, request)
+    crops = _read_crops([folder / "train" for folder in data], recipe, request)
     of_each_class = [np.flatnonzero(crops.labels == index)[:_DRY_RUN_ITEMS] for index in range(len(recipe.classes))]
     picks = np.concatenate(of_each_class)
-    few = replace(crops, pixels_bgr=crops.pixels_bgr[picks], labels=crops.labels[picks])
+    few = crops.picked(picks)
     return _try(ClassifierTask(recipe, few, few, request.backbone), request, few.sha256)
 
 
@@ -237,21 +248,25 @@ class _StepLog:
         logger.info("step {} of {}, {} remaining", done, total, remaining)
 
 
-def _read_crops(folder: Path, recipe: ClassifierRecipe, request: TrainingRequest) -> CropSet:
-    crops = read_crops(folder, recipe)
+def _read_crops(
+    folders: Sequence[Path], recipe: ClassifierRecipe, request: TrainingRequest, *, unlabelled: bool = False
+) -> CropSet:
+    crops = read_crops(folders, recipe, unlabelled=unlabelled)
     report_broken(crops.unreadable, strict=request.strict)
+    logger.info("{}: {} crops", ", ".join(one_line(str(folder)) for folder in folders), len(crops.labels))
     return crops
 
 
-def check_classifier(request: TrainingRequest, recipe: ClassifierRecipe, data: Path, weights: str) -> Metrics:
-    """Classify the crops in `data`/val with `weights` as the stream does, and return the metrics.
+def check_classifier(request: TrainingRequest, recipe: ClassifierRecipe, data: Sequence[Path], weights: str) -> Metrics:
+    """Classify the crops in DATA/val with `weights` as the stream does, and return the metrics.
 
     Raises:
         ConfigError: The weights have other classes than the recipe.
         MaskStreamError: A file cannot be read.
     """
-    crops = _read_crops(data / "val", recipe, request)
-    classifier = CLASSIFIERS[recipe.architecture](ClassifierOptions(pick_device(request.device), load_config().clip, weights))
+    crops = _read_crops(_validation_folders(data), recipe, request)
+    loaders = {**CLASSIFIERS, **{name: architecture.load for name, architecture in TRAINABLE.items()}}
+    classifier = loaders[recipe.architecture](ClassifierOptions(pick_device(request.device), load_config().clip, weights))
     if list(classifier.class_names) != recipe.classes:
         known, wanted = ", ".join(classifier.class_names), ", ".join(recipe.classes)
         raise ConfigError(f"{weights}: has the classes {known}, the recipe has {wanted}; add --set classes=[{known}]")

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from math import log
@@ -41,12 +42,13 @@ def noise(count: int = 1, seed: int = 0) -> BgrImage:
     return np.random.default_rng(seed).integers(0, 256, (count, STORED, STORED, 3), np.uint8)
 
 
-def crop_set(*labels: int, grey: bool = False) -> CropSet:
+def crop_set(*labels: int, grey: bool = False, folders: Sequence[str] = (*CLASSES, "background", "unlabelled")) -> CropSet:
     """Return a crop for each label, of noise or of the grey level that its label gives it."""
     pixels = noise(len(labels))
     if grey:
         pixels[:] = np.array(labels, np.uint8)[:, None, None, None] * 100
-    return CropSet(pixels, np.array(labels), "0" * 64, ())
+    paths = tuple(Path("crops/train") / folders[label] / f"set_{index}.png" for index, label in enumerate(labels))
+    return CropSet(pixels, np.array(labels), paths, "0" * 64, ())
 
 
 def task(made: ClassifierRecipe, train: CropSet, val: CropSet | None = None) -> ClassifierTask:
@@ -65,7 +67,7 @@ def write_crops(folder: Path, size_px: int = SIZE, **counts: int) -> Path:
 
 
 def test_crops_are_read_with_their_classes(tmp_path: Path) -> None:
-    crops = read_crops(write_crops(tmp_path, mask=3, no_mask=2, incorrect=1), recipe())
+    crops = read_crops([write_crops(tmp_path, mask=3, no_mask=2, incorrect=1)], recipe())
     assert crops.pixels_bgr.shape == (6, STORED, STORED, 3)
     assert crops.pixels_bgr.dtype == np.uint8
     assert crops.labels.tolist() == [0, 0, 0, 1, 1, 2]
@@ -76,31 +78,31 @@ def test_crops_are_read_with_their_classes(tmp_path: Path) -> None:
 
 def test_folders_count_as_what_the_recipe_says(tmp_path: Path) -> None:
     made = recipe(classes=["mask", "no_mask"], folders={"mask": "mask", "bare": "no_mask", "incorrect": "no_mask"})
-    crops = read_crops(write_crops(tmp_path, mask=2, bare=1, incorrect=2), made)
+    crops = read_crops([write_crops(tmp_path, mask=2, bare=1, incorrect=2)], made)
     assert crops.labels.tolist() == [0, 0, 1, 1, 1]
 
 
 def test_a_folder_that_is_not_named_is_left_out(tmp_path: Path) -> None:
     made = recipe(classes=["mask", "no_mask"], folders={"mask": "mask", "no_mask": "no_mask", "incorrect": None})
-    crops = read_crops(write_crops(tmp_path, mask=2, no_mask=1, incorrect=3), made)
+    crops = read_crops([write_crops(tmp_path, mask=2, no_mask=1, incorrect=3)], made)
     assert crops.labels.tolist() == [0, 0, 1]
 
 
 def test_the_sum_tells_sets_apart(tmp_path: Path) -> None:
     folder = write_crops(tmp_path, mask=2, no_mask=2)
-    before = read_crops(folder, recipe()).sha256
-    assert read_crops(folder, recipe()).sha256 == before
+    before = read_crops([folder], recipe()).sha256
+    assert read_crops([folder], recipe()).sha256 == before
     changed = noise(2)[1]
     changed[0, 0, 0] ^= 1
     write_image(folder / "mask" / "1.png", changed)
-    assert read_crops(folder, recipe()).sha256 != before
+    assert read_crops([folder], recipe()).sha256 != before
 
 
 def test_unreadable_crops_are_listed_and_left_out(tmp_path: Path) -> None:
     folder = write_crops(tmp_path, mask=2, no_mask=2)
     (folder / "mask" / "0.png").write_bytes(b"no picture")
     write_image(folder / "no_mask" / "1.png", noise()[0][:-2])
-    crops = read_crops(folder, recipe())
+    crops = read_crops([folder], recipe())
     assert crops.labels.tolist() == [0, 1]
     assert len(crops.unreadable) == 2
     assert "0.png: not an image" in crops.unreadable[0]
@@ -114,18 +116,18 @@ def test_crops_need_a_description(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (folder / "crops.json").write_text(content)
     with pytest.raises(SourceOpenError, match=r"no readable crops\.json; make the crops with tools/make_crops\.py"):
-        read_crops(folder, recipe())
+        read_crops([folder], recipe())
 
 
 def test_crops_of_another_size_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceOpenError, match="crops for 48 px, but size_px of the recipe is 32"):
-        read_crops(write_crops(tmp_path, size_px=48, mask=1), recipe())
+        read_crops([write_crops(tmp_path, size_px=48, mask=1)], recipe())
 
 
 @pytest.mark.parametrize("counts", [{}, {"bare": 2}], ids=["nothing", "other folders"])
 def test_a_folder_without_crops_is_refused(tmp_path: Path, counts: dict[str, int]) -> None:
     with pytest.raises(SourceOpenError, match="no crops in mask, no_mask, incorrect"):
-        read_crops(write_crops(tmp_path, **counts), recipe())
+        read_crops([write_crops(tmp_path, **counts)], recipe())
 
 
 def test_figures_by_hand() -> None:
@@ -192,7 +194,7 @@ def test_the_place_of_the_mask_among_the_classes_does_not_matter() -> None:
 def test_without_changes_a_crop_is_its_middle_or_the_mirror_image() -> None:
     (stored,) = noise()
     straight = centre_crop(stored, SIZE)
-    made = [augment_crop(stored, recipe(**PLAIN), np.random.default_rng(seed)) for seed in range(40)]
+    made = [augment_crop(stored, stored, recipe(**PLAIN), np.random.default_rng(seed)) for seed in range(40)]
     mirrored = [np.array_equal(crop, straight[:, ::-1]) for crop in made]
     assert all(is_mirror or np.array_equal(crop, straight) for crop, is_mirror in zip(made, mirrored, strict=True))
     assert 8 < sum(mirrored) < 32
@@ -201,12 +203,12 @@ def test_without_changes_a_crop_is_its_middle_or_the_mirror_image() -> None:
 def test_an_augmented_crop_has_the_size_that_the_classifier_sees() -> None:
     (stored,) = noise()
     before = stored.copy()
-    made = [augment_crop(stored, recipe(), np.random.default_rng(seed)) for seed in range(60)]
+    made = [augment_crop(stored, stored, recipe(), np.random.default_rng(seed)) for seed in range(60)]
     assert {crop.shape for crop in made} == {(SIZE, SIZE, 3)}
     assert {crop.dtype for crop in made} == {np.dtype(np.uint8)}
     assert len({crop.tobytes() for crop in made}) == 60
     assert np.array_equal(stored, before)
-    again = augment_crop(stored, recipe(), np.random.default_rng(7))
+    again = augment_crop(stored, stored, recipe(), np.random.default_rng(7))
     assert np.array_equal(again, made[7])
 
 
@@ -216,7 +218,7 @@ def test_crops_move_turn_and_grow_as_far_as_the_recipe_says() -> None:
 
     def bars(**changes: float) -> list[np.ndarray]:
         made = recipe(**{**PLAIN, **changes})
-        crops = [augment_crop(stored, made, np.random.default_rng(seed)) for seed in range(100)]
+        crops = [augment_crop(stored, stored, made, np.random.default_rng(seed)) for seed in range(100)]
         return [np.argwhere(crop[..., 0] > 127) for crop in crops]
 
     assert np.ptp([bar.mean(axis=0) for bar in bars()], axis=0).max() == 0
@@ -232,7 +234,7 @@ def test_each_setting_changes_crops(name: str) -> None:
     (stored,) = noise()
     changed = recipe(**{**PLAIN, name: 10.0 if name == "jitter_turn_deg" else 1.0 if "share" in name else 0.5})
     straight = centre_crop(stored, SIZE)
-    made = [augment_crop(stored, changed, np.random.default_rng(seed)) for seed in range(10)]
+    made = [augment_crop(stored, stored, changed, np.random.default_rng(seed)) for seed in range(10)]
     assert sum(not any(np.array_equal(crop, plain) for plain in (straight, straight[:, ::-1])) for crop in made) >= 4
 
 

@@ -177,7 +177,6 @@ def test_images_of_one_name_in_several_folders_all_keep_their_crops(tmp_path: Pa
 @pytest.mark.parametrize(
     ("face", "detector", "reason"),
     [
-        (labelled(make_detection(), Label.UNKNOWN), None, MissReason.UNKNOWN_CLASS),
         (replace(labelled(make_detection()), ignore=True), None, MissReason.IGNORED),
         (labelled(make_detection(), keypoints=False), None, MissReason.NO_KEYPOINTS),
         (labelled(make_detection(), keypoints=False), Detector(), MissReason.NOT_DETECTED),
@@ -185,7 +184,7 @@ def test_images_of_one_name_in_several_folders_all_keep_their_crops(tmp_path: Pa
         (labelled(make_detection(), keypoints=False), Detector([make_detection(point_score=0.2)]), MissReason.TOO_SMALL),
         (labelled(make_detection(box=(40, 40, 49.5, 60))), None, MissReason.TOO_SMALL),
     ],
-    ids=["class", "ignored", "no points", "nothing detected", "detected elsewhere", "uncertain eyes", "small"],
+    ids=["ignored", "no points", "nothing detected", "detected elsewhere", "uncertain eyes", "small"],
 )
 def test_a_face_without_a_crop_is_listed_with_the_reason(
     tmp_path: Path, face: LabelledFace, detector: Detector | None, reason: MissReason
@@ -197,13 +196,23 @@ def test_a_face_without_a_crop_is_listed_with_the_reason(
 
 
 def test_an_unreadable_image_is_listed_and_the_next_one_is_cut(tmp_path: Path) -> None:
-    face, unknown = labelled(make_detection()), labelled(make_detection(), Label.UNKNOWN)
-    given = annotations(tmp_path, face, unknown, face, names=("a.png", "b.png"))
+    face, ignored = labelled(make_detection()), replace(labelled(make_detection()), ignore=True)
+    given = annotations(tmp_path, face, ignored, face, names=("a.png", "b.png"))
     (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:500])
     description = cut(given, tmp_path / "out")
-    assert description["missed"] == {MissReason.UNKNOWN_CLASS: 2, MissReason.UNREADABLE: 2}
+    assert description["missed"] == {MissReason.IGNORED: 2, MissReason.UNREADABLE: 2}
     assert {miss["picture"] for miss in description["misses"] if miss["reason"] == MissReason.UNREADABLE} == {"a.png"}
     assert description["crops"] == {"mask": 2}
+
+
+def test_a_face_of_unknown_class_is_an_unlabelled_crop(tmp_path: Path) -> None:
+    unknown = labelled(moved(make_detection(), 150), Label.UNKNOWN)
+    ignored = replace(labelled(make_detection(), Label.UNKNOWN), ignore=True)
+    given = annotations(tmp_path, labelled(make_detection()), unknown, ignored)
+    description = cut(given, tmp_path / "out")
+    assert description["crops"] == {"mask": 1, "unlabelled": 1}
+    assert description["missed"] == {MissReason.IGNORED: 1}
+    assert len(list((tmp_path / "out" / "unlabelled").iterdir())) == 1
 
 
 def test_nothing_to_cut_leaves_a_description(tmp_path: Path) -> None:
