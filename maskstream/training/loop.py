@@ -66,6 +66,7 @@ class Trainer:
         self._optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=run.device.type == "cuda")
         self._average = AveragedModel(task.module, multi_avg_fn=self._blend, use_buffers=True)
         self._step = 0
+        self._trained_s = 0.0
         self._history: list[dict[str, Any]] = []
         self._best = -math.inf
         self._losses: dict[str, float] = {}
@@ -91,18 +92,22 @@ class Trainer:
             ModelError: A gradient, a weight or a metric is not finite. The file of the best weights is not changed.
             MaskStreamError: A file cannot be read or written.
         """
-        saved_at, epoch_began_at = monotonic(), monotonic()
+        saved_at = epoch_began_at = stepped_at = monotonic()
         for batch in self._batches():
             if isinstance(batch, MaskStreamError):
                 raise batch
             self._advance(batch)
+            self._trained_s += monotonic() - stepped_at
             self._run.tick(self._step, self._total)
-            if self._step % self._steps_per_epoch == 0:
+            if self._step % self._steps_per_epoch == 0 or self._time_is_up():
                 self._finish_epoch(monotonic() - epoch_began_at)
                 epoch_began_at = monotonic()
+                if self._time_is_up():
+                    break
             elif monotonic() - saved_at > self._task.recipe.save_every_s:
                 self._save()
                 saved_at = monotonic()
+            stepped_at = monotonic()
         if self._group.rank == 0 and not self._run.out.exists():
             out, state = one_line(str(self._run.out)), one_line(str(self._state_path))
             raise WeightsError(f"{out}: does not exist, but its training has finished; delete {state} to train again")
@@ -161,7 +166,13 @@ class Trainer:
         if self._step < recipe.warmup_steps:
             return recipe.learning_rate * (self._step + 1) / recipe.warmup_steps
         progress = (self._step - recipe.warmup_steps) / max(self._total - recipe.warmup_steps, 1)
+        if recipe.max_minutes is not None:
+            progress = min(max(progress, self._trained_s / (60 * recipe.max_minutes)), 1.0)
         return recipe.learning_rate * (_LAST_LR + (1 - _LAST_LR) * (1 + math.cos(math.pi * progress)) / 2)
+
+    def _time_is_up(self) -> bool:
+        limit = self._task.recipe.max_minutes
+        return limit is not None and self._trained_s >= 60 * limit
 
     def _require_finite(self) -> None:
         """Raise `ModelError` where a weight is not finite, so that it is neither validated nor saved."""
@@ -197,11 +208,12 @@ class Trainer:
             raise self._diverged(self._step, f"the validation is not finite ({_listed(metrics)})")
         value = metrics[self._task.best_by]
         is_best = value > self._best
+        steps = (self._step - 1) % self._steps_per_epoch + 1
         entry: dict[str, Any] = {
-            "epoch": self._step // self._steps_per_epoch,
+            "epoch": math.ceil(self._step / self._steps_per_epoch),
             "seconds": round(seconds, 1),
             "learning_rate": round(self._rate(), 8),
-            "losses": {name: round(total / self._steps_per_epoch, 5) for name, total in self._losses.items()},
+            "losses": {name: round(total / steps, 5) for name, total in self._losses.items()},
             "figures": _rounded(metrics),
             "best": is_best,
         }
@@ -233,6 +245,7 @@ class Trainer:
         state = {
             "fingerprint": self._fingerprint,
             "step": self._step,
+            "trained_s": self._trained_s,
             "module": self._task.module.state_dict(),
             "average": self._average.state_dict(),
             "optimizer": self._optimizer.state_dict(),
@@ -265,7 +278,7 @@ class Trainer:
         self._optimizer.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
         self._step, self._history, self._best = state["step"], state["history"], state["best"]
-        self._losses = state["losses"]
+        self._losses, self._trained_s = state["losses"], state["trained_s"]
         logger.info("resuming from step {} of {}", self._step, self._total)
 
 

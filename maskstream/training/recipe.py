@@ -26,6 +26,11 @@ class Recipe(Section):
     architecture: str
     epochs: Count = Field(default=25, description=_EPOCHS)
     samples_per_epoch: Count = Field(default=8000, description="Crops per epoch.")
+    max_minutes: Positive | None = Field(
+        default=None,
+        description="Training time after which a training ends before its last epoch; the learning rate falls by then. "
+        "null: no limit. Validation is not counted.",
+    )
     batch_size: Count = Field(default=64, description=_BATCH_SIZE)
     learning_rate: Positive = Field(
         default=0.001, description="The learning rate of AdamW after a linear warm-up. It falls along half a cosine."
