@@ -156,6 +156,8 @@ class Face:
     """Name of the zone that contains the face."""
     frames_since_detection: int = 0
     """Frames of the source since the detector last ran; 0 where it ran on this frame."""
+    class_probabilities: Mapping[str, float] = field(default_factory=dict)
+    """Probability of each class of faces, in this frame; they add up to 1. Empty where the face was not classified."""
 
     def __post_init__(self) -> None:
         _require_shape("Face.quad_xy", self.quad_xy, (4, 2))

@@ -3,6 +3,7 @@
 
 python tools/evaluate.py --images DIR --labels PATH --out DIR
 python tools/evaluate.py --images DIR --labels PATH --out DIR --predictions FILE    # of any system, without a model
+python tools/evaluate.py --sets FILE --out DIR                                      # several sets, one table
 python tools/evaluate.py --compare RUN RUN --out DIR                                # compare runs
 """
 

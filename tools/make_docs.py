@@ -21,7 +21,7 @@ from maskstream.cli.run import add_options
 from maskstream.config.cameras import NAMED_SECTIONS, PER_CAMERA
 from maskstream.config.reference import DRAFT, default_yaml, json_schema, settings_markdown
 from maskstream.config.schema import Config
-from maskstream.evaluation import metrics_json
+from maskstream.evaluation import metrics_json, sets_json
 from maskstream.events.record_types import CountsRecord, EventRecord, LostRecord
 from maskstream.sinks.record_types import FrameRecord, StatusRecord, SummaryRecord
 from maskstream.training.recipe import ClassifierRecipe, DetectorRecipe
@@ -93,6 +93,7 @@ def generated() -> dict[Path, str]:
         ROOT / "docs" / "options.md": options_markdown(),
         **{schemas / f"{name}.json": as_json(json_schema(kind, title)) for name, (kind, title) in RECORDS.items()},
         schemas / "metrics.json": as_json(metrics_schema()),
+        schemas / "metrics_sets.json": as_json(sets_schema()),
     }
 
 
@@ -132,17 +133,28 @@ def metrics_schema() -> dict[str, Any]:
     """Return the JSON Schema of metrics.json, with the docstrings of fields as descriptions."""
     schema = json_schema(metrics_json.Metrics, "The file metrics.json of maskstream evaluate")
     docs = field_docs(inspect.getsource(metrics_json))
-    described = {**schema["$defs"], "Metrics": schema}
-    for name, kind in described.items():
-        for key, field in kind.get("properties", {}).items():
-            text = docs.get(name, {}).get(key) or (docs["ScoreMetrics"].get(key) if name == "Metrics" else None)
-            if text is not None:
-                field["description"] = text
+    docs["Metrics"] = docs["ScoreMetrics"] | docs["Metrics"]
+    _describe(schema, "Metrics", docs)
     _flatten_average_precision(schema["$defs"]["AveragePrecision"])
+    return schema
+
+
+def sets_schema() -> dict[str, Any]:
+    """Return the JSON Schema of metrics.json for several sets, with the docstrings of fields as descriptions."""
+    schema = json_schema(sets_json.SetsMetrics, "The file metrics.json of maskstream evaluate --sets")
+    _describe(schema, "SetsMetrics", field_docs(inspect.getsource(metrics_json)) | field_docs(inspect.getsource(sets_json)))
+    return schema
+
+
+def _describe(schema: dict[str, Any], name: str, docs: dict[str, dict[str, str]]) -> None:
+    """Add the descriptions of the fields, by class and field, to the schema of the class `name`."""
+    for kind_name, kind in {**schema["$defs"], name: schema}.items():
+        for key, field in kind.get("properties", {}).items():
+            if key in docs.get(kind_name, {}):
+                field["description"] = docs[kind_name][key]
     system = schema["$defs"]["SystemInfo"]
     del system["properties"]["other"]  # `SystemInfo.to_json` writes these keys beside the others
     system["additionalProperties"] = True
-    return schema
 
 
 def field_docs(source: str) -> dict[str, dict[str, str]]:

@@ -3,6 +3,8 @@
 import argparse
 import re
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,12 +22,17 @@ from maskstream.cli.parser import (
 )
 from maskstream.cli.process import keep_freed_memory, start_log
 from maskstream.errors import ConfigError
+from maskstream.io.resources import own_or_shipped
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from maskstream.config.schema import Config
-    from maskstream.evaluation.run import EvaluationRequest
+    from maskstream.evaluation.request import EvaluationRequest
+    from maskstream.evaluation.sets_run import SetRequest
+
+    Evaluation = Callable[[], Callable[[Console], None]]
+    """Runs an evaluation; returns a function that prints its summary."""
 
 COMPARED_IOUS: Final = (0.3, 0.5)
 
@@ -44,6 +51,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="images without a label file: leave them out, or count them as images without faces; default: skip",
     )
     data.add_argument("--strict", action="store_true", help=STRICT_HELP)
+    data.add_argument(
+        "--sets",
+        type=own_or_shipped,
+        metavar="FILE",
+        help="YAML list of sets of labelled images, in place of the options above; one report for all; "
+        "see configs/evaluation_sets.example.yaml",
+    )
     what = parser.add_argument_group("predictions")
     what.add_argument(
         "--system",
@@ -56,7 +70,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--predictions",
         type=Path,
         metavar="FILE",
-        help="measure these predictions instead of a model: COCO results or records of run --jsonl",
+        help="measure these predictions instead of a model: COCO results or records of run --jsonl; "
+        "with --sets: the --out folder of an earlier run",
     )
     what.add_argument("--categories", metavar="ID=NAME,...", help="names of the category ids of COCO results: 1=mask,2=no_mask")
     what.add_argument("--predicted-box", choices=("face", "head"), help="what the predicted boxes surround; default: as --box")
@@ -71,6 +86,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--detector", metavar="NAME", help=DETECTOR_HELP)
     how.add_argument("--classifier", metavar="FILE", help="file with the weights of the classifier")
     add_config_options(how)
+    how.add_argument(
+        "--contact-sheets",
+        type=_tiles,
+        default=20,
+        metavar="N",
+        help="maximum number of errors on a contact sheet, the worst first; default: 20",
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for report.html, metrics.json and the other files")
     add_log_options(parser)
 
@@ -90,26 +112,79 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.compare:
         run_comparison(arguments, config)
         return 0
-    request = request_of(arguments, console if console.is_terminal and not arguments.quiet else None)
+    progress = console if console.is_terminal and not arguments.quiet else None
+    evaluation = _sets_evaluation(arguments, progress) if arguments.sets else _evaluation(arguments, config, progress)
 
-    from maskstream.evaluation.run import evaluate
-    from maskstream.evaluation.terminal_summary import print_summary
     from maskstream.io.files import readable_by
 
     keep_freed_memory()
     try:
         with insistent_interrupts(), readable_by(config.privacy.readable_by):
-            metrics = evaluate(request, config)
+            show = evaluation()
     except KeyboardInterrupt:
         print("stopped; the same command continues from here", file=sys.stderr)
         return 130
-    print_summary(metrics, Console())
+    show(Console())
     return 0
+
+
+def _evaluation(arguments: argparse.Namespace, config: "Config", progress: "Console | None") -> "Evaluation":
+    """Return the evaluation of one set of images."""
+    request = request_of(arguments, progress)
+
+    from maskstream.evaluation.run import evaluate
+    from maskstream.evaluation.terminal_summary import print_summary
+
+    return lambda: partial(print_summary, evaluate(request, config))
+
+
+def _sets_evaluation(arguments: argparse.Namespace, progress: "Console | None") -> "Evaluation":
+    """Return the evaluation of the sets of `--sets`."""
+    sets = set_requests(arguments, progress)
+
+    from maskstream.evaluation.sets_report import print_sets
+    from maskstream.evaluation.sets_run import evaluate_sets, with_predictions
+
+    if arguments.predictions is not None:
+        sets = with_predictions(sets, arguments.predictions)
+    return lambda: partial(print_sets, evaluate_sets(sets, arguments.out))
+
+
+def set_requests(arguments: argparse.Namespace, progress: "Console | None") -> "list[SetRequest]":
+    """Return the request of each set of `--sets`; refuse missing and contradictory options."""
+    from maskstream.config.loading import Layer, load_config
+    from maskstream.evaluation.sets import read_sets
+    from maskstream.evaluation.sets_run import SetRequest
+
+    for option in ("images", "labels", "format", "group_by"):
+        if getattr(arguments, option) is not None:
+            name = option.replace("_", "-")
+            raise ConfigError(f"--{name} is not allowed with --sets; give {option} for each set in {arguments.sets}")
+    if (arguments.box, arguments.unlabelled) != ("face", "skip"):
+        raise ConfigError(f"--box and --unlabelled are not allowed with --sets; give them for each set in {arguments.sets}")
+    requests = []
+    for each in read_sets(arguments.sets):
+        own = vars(arguments) | {
+            name: getattr(each, name) for name in ("images", "labels", "format", "box", "unlabelled", "group_by")
+        }
+        own["out"] = None if arguments.out is None else arguments.out / each.name
+        own_layers = [] if each.iou is None else [Layer.of_key(each.origin, "evaluation.iou", each.iou)]
+        config = load_config(arguments.config, [*own_layers, *layers(arguments)])
+        requests.append(SetRequest(each.name, request_of(argparse.Namespace(**own), progress), config))
+    return requests
+
+
+def _tiles(text: str) -> int:
+    """Return the number of `--contact-sheets`."""
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; give 1 or more")
+    return number
 
 
 def request_of(arguments: argparse.Namespace, progress: "Console | None") -> "EvaluationRequest":
     """Return the request of the options; refuse missing and contradictory options."""
-    from maskstream.evaluation.run import EvaluationRequest
+    from maskstream.evaluation.request import EvaluationRequest
 
     _require_complete(arguments)
     return EvaluationRequest(
@@ -127,6 +202,7 @@ def request_of(arguments: argparse.Namespace, progress: "Console | None") -> "Ev
         predicted_box=arguments.predicted_box,
         min_score=arguments.min_score,
         group_by=compiled(arguments.group_by),
+        contact_sheets=arguments.contact_sheets,
         progress=progress,
     )
 

@@ -113,11 +113,6 @@ class Journal:
         self._file.write(json.dumps(entry, allow_nan=False).encode() + b"\n")
         self._file.flush()
 
-    def remove(self) -> None:
-        """Close and delete the file: the results of the run are in other files."""
-        self.close()
-        self._path.unlink(missing_ok=True)
-
     def close(self) -> None:
         """Close the file and keep it on disk. A second call does nothing."""
         self._file.close()

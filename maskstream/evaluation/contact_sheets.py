@@ -33,6 +33,7 @@ GAP_PX: Final = 10
 HEADER_PX: Final = 44
 CAPTION_PX: Final = 58
 COLUMNS: Final = 5
+MOST_TILES: Final = 20
 _MARGIN: Final = 0.6  # of the box's longer side, on each side
 _LEAST_CROP_PX: Final = 8.0
 _PAPER: Final[Bgr] = (255, 255, 255)
@@ -46,7 +47,7 @@ _NAME_PX: Final = 9.0
 
 
 def write_sheets(
-    mistakes: Sequence[Mistake], read: Callable[[str], BgrImage], folder: Path, most: int = 20
+    mistakes: Sequence[Mistake], read: Callable[[str], BgrImage], folder: Path, most: int = MOST_TILES
 ) -> dict[MistakeKind, Path]:
     """Write a sheet for each kind of error that occurs; remove the sheet of an earlier run for the other kinds.
 
@@ -76,7 +77,7 @@ def write_sheets(
     return sheets
 
 
-def sheet(of_kind: Sequence[Mistake], read: Callable[[str], BgrImage], most: int = 20) -> BgrImage:
+def sheet(of_kind: Sequence[Mistake], read: Callable[[str], BgrImage], most: int = MOST_TILES) -> BgrImage:
     """Return the sheet of the worst errors of one kind, (H, W, 3) uint8, BGR."""
     worst = sorted(of_kind, key=lambda mistake: -mistake.badness)[:most]
     rows = ceil(len(worst) / COLUMNS)
@@ -206,9 +207,9 @@ def _with_text(canvas: BgrImage, worst: Sequence[Mistake], count: int) -> BgrIma
 def caption(mistake: Mistake) -> tuple[str, str, str]:
     """Return three lines of text below a tile: the image; labelled and predicted class; score, size and overlap."""
     label, found = mistake.label, mistake.prediction
-    labelled = "nothing" if label is None else LABEL_TEXT[label]
+    labelled = "unlabelled" if label is None else f"labelled {LABEL_TEXT[label]}"
     if label is Label.UNKNOWN:
-        labelled = "face"
+        labelled = "labelled face"
     if found is None:
         predicted, score, other = "not found", "", "false positive"
     else:
@@ -216,7 +217,7 @@ def caption(mistake: Mistake) -> tuple[str, str, str]:
         predicted += "" if found.confidence is None else f" {found.confidence:.0%}"
         score, other = f"score {found.score:.2f}, ", "missed face"
     near = "" if mistake.nearest_box_xyxy is None else f", near a {other}, IoU {mistake.nearest_iou:.2f}"
-    return one_line(mistake.name), f"labelled {labelled}, {predicted}", f"{score}{mistake.size_px:.0f} px{near}"
+    return one_line(mistake.name), f"{labelled}, {predicted}", f"{score}{mistake.size_px:.0f} px{near}"
 
 
 def _fitting(text: str, width_px: Callable[[str], float]) -> str:

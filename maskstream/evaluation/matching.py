@@ -10,7 +10,7 @@ from maskstream.annotations.labelled_images import LabelledFace, LabelledImage
 from maskstream.config.schema import IncorrectAs
 from maskstream.evaluation.predictions import ImagePredictions, Prediction
 from maskstream.types import FloatArray, Label
-from maskstream.vision.geometry import box_iou
+from maskstream.vision.geometry import box_fraction_inside, box_iou
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -25,6 +25,8 @@ UNKNOWN: Final = CLASSES.index(Label.UNKNOWN)
 NOTHING: Final = len(CLASSES)
 MISSED: Final = len(CLASSES)
 NONE: Final = -1
+MOSTLY_INSIDE: Final = 0.5
+"""A prediction with a larger fraction of its box inside a label that does not count is no false positive."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,14 +51,16 @@ class Overlaps:
     iou: NDArray[np.float64]
     """(P, L)."""
     ignored_iou: NDArray[np.float64]
-    """(P,) largest overlap with a label that does not count; 0 without one."""
+    """(P,) largest IoU with a label that does not count; 0 without one."""
+    inside_ignored: NDArray[np.float64]
+    """(P,) largest fraction of the box that is inside a label that does not count; 0 without one."""
 
     @classmethod
     def of(cls, image: LabelledImage, predicted: ImagePredictions, incorrect_as: IncorrectAs) -> "Overlaps":
         """Compare the labels of an image with predictions whose boxes are of the same kind."""
         predictions = tuple(sorted(predicted.faces, key=lambda found: -found.score))
         counting = tuple(face for face in image.faces if not face.ignore)
-        ignored = [face.box_xyxy for face in image.faces if face.ignore]
+        ignored = _stack([face.box_xyxy for face in image.faces if face.ignore])
         boxes = _stack([found.box_xyxy for found in predictions])
         label_boxes = _stack([face.box_xyxy for face in counting])
         return cls(
@@ -69,7 +73,8 @@ class Overlaps:
             scores=np.array([found.score for found in predictions], np.float32),
             boxes=boxes,
             iou=box_iou(boxes, label_boxes),
-            ignored_iou=box_iou(boxes, _stack(ignored)).max(axis=1, initial=0),
+            ignored_iou=box_iou(boxes, ignored).max(axis=1, initial=0),
+            inside_ignored=box_fraction_inside(boxes, ignored).max(axis=1, initial=0),
         )
 
 
@@ -80,7 +85,7 @@ class Matches:
     taken: IntArray
     """(P,) index of the label that each prediction matches, or `NONE`."""
     excused: BoolArray
-    """(P,) True for a prediction without a match that overlaps a label that does not count."""
+    """(P,) True for a prediction without a match that overlaps, or is mostly inside, a label that does not count."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +122,8 @@ def match(overlaps: Overlaps, min_iou: float) -> Matches:
         if reachable.size and reachable.max() >= 0:
             taken[index] = int(reachable.argmax())
             free[taken[index]] = False
-    return Matches(taken, (taken == NONE) & (overlaps.ignored_iou >= min_iou))
+    is_of_ignored = (overlaps.ignored_iou >= min_iou) | (overlaps.inside_ignored > MOSTLY_INSIDE)
+    return Matches(taken, (taken == NONE) & is_of_ignored)
 
 
 def outcomes(overlaps: Overlaps, matches: Matches, min_score: float) -> Outcomes:

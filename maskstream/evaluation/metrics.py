@@ -40,20 +40,20 @@ def one_to_one_ratios(confusion: NDArray[Any], images: int) -> dict[str, Floats]
     classified_mask = confusion[..., MASK].sum(-1) - confusion[..., UNKNOWN, MASK]
     other_classified_other = other[..., MASK + 1 : UNKNOWN].sum(-1)
     found_known = count["known_class"] - confusion[..., :UNKNOWN, MISSED].sum(-1)
-    recall, specificity = _ratio(mask[..., MASK], mask.sum(-1)), _ratio(other_classified_other, other.sum(-1))
+    recall, specificity = ratio(mask[..., MASK], mask.sum(-1)), ratio(other_classified_other, other.sum(-1))
     return {
-        "found": _ratio(count["found_faces"], count["labelled"]),
-        "judged_rightly": _ratio(count["right_faces"], found_known),
-        "end_to_end_accuracy": _ratio(count["right_faces"], count["known_class"]),
-        "precision": _ratio(mask[..., MASK], classified_mask),
+        "found": ratio(count["found_faces"], count["labelled"]),
+        "judged_rightly": ratio(count["right_faces"], found_known),
+        "end_to_end_accuracy": ratio(count["right_faces"], count["known_class"]),
+        "precision": ratio(mask[..., MASK], classified_mask),
         "recall": recall,
         "specificity": specificity,
-        "fpr": _ratio(other[..., MASK], other.sum(-1)),
-        "f1": _ratio(2 * mask[..., MASK], classified_mask + mask.sum(-1)),
+        "fpr": ratio(other[..., MASK], other.sum(-1)),
+        "f1": ratio(2 * mask[..., MASK], classified_mask + mask.sum(-1)),
         "balanced_accuracy": (recall + specificity) / 2,
-        "face_precision": _ratio(count["found_faces"], count["found_faces"] + count["false_faces"]),
-        "false_per_image": _ratio(count["false_faces"], np.asarray(images)),
-        "unknown_share": _ratio(confusion[..., :NOTHING, UNKNOWN].sum(-1), count["found_faces"]),
+        "face_precision": ratio(count["found_faces"], count["found_faces"] + count["false_faces"]),
+        "false_per_image": ratio(count["false_faces"], np.asarray(images)),
+        "unknown_share": ratio(confusion[..., :NOTHING, UNKNOWN].sum(-1), count["found_faces"]),
     }
 
 
@@ -61,11 +61,11 @@ def paper_ratios(pairs: NDArray[Any]) -> dict[str, Floats]:
     """Return accuracy, precision, recall, F1 and false positive rate, each (...), of pair counts (..., 2, 2)."""
     (tp, fn), (fp, tn) = np.moveaxis(pairs, (-2, -1), (0, 1))
     return {
-        "accuracy": _ratio(tp + tn, tp + fn + fp + tn),
-        "precision": _ratio(tp, tp + fp),
-        "recall": _ratio(tp, tp + fn),
-        "f1": _ratio(2 * tp, 2 * tp + fp + fn),
-        "fpr": _ratio(fp, fp + tn),
+        "accuracy": ratio(tp + tn, tp + fn + fp + tn),
+        "precision": ratio(tp, tp + fp),
+        "recall": ratio(tp, tp + fn),
+        "f1": ratio(2 * tp, 2 * tp + fp + fn),
+        "fpr": ratio(fp, fp + tn),
     }
 
 
@@ -133,6 +133,7 @@ def as_number(value: Any) -> float | None:
     return round(float(value), 6) if np.isfinite(value) else None
 
 
-def _ratio(part: NDArray[Any], total: NDArray[Any]) -> Floats:
+def ratio(part: NDArray[Any], total: NDArray[Any]) -> Floats:
+    """Return `part / total`, NaN where the total is 0."""
     shape = np.broadcast_shapes(np.shape(part), np.shape(total))
     return np.asarray(np.divide(part, total, out=np.full(shape, np.nan), where=np.asarray(total) != 0))

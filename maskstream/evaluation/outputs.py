@@ -13,7 +13,7 @@ import numpy as np
 
 from maskstream.annotations.labelled_images import Annotations
 from maskstream.errors import ConfigError
-from maskstream.evaluation.contact_sheets import write_sheets
+from maskstream.evaluation.contact_sheets import MOST_TILES, write_sheets
 from maskstream.evaluation.error_analysis import mistakes_csv
 from maskstream.evaluation.history import history
 from maskstream.evaluation.html_report import write_report
@@ -51,7 +51,15 @@ class Run:
     """(P, 19, 5, 5)."""
 
 
-def write_results(folder: Path, metrics: Metrics, scored: Scored, annotations: Annotations, *, csv_bom: bool = False) -> None:
+def write_results(
+    folder: Path,
+    metrics: Metrics,
+    scored: Scored,
+    annotations: Annotations,
+    *,
+    csv_bom: bool = False,
+    most_tiles: int = MOST_TILES,
+) -> None:
     """Write all files except the predictions.
 
     Args:
@@ -60,6 +68,7 @@ def write_results(folder: Path, metrics: Metrics, scored: Scored, annotations: A
         scored: Counts and errors.
         annotations: The labelled images, for the contact sheets.
         csv_bom: Begin mistakes.csv with a byte order mark (`csv.bom`).
+        most_tiles: Maximum number of errors on a contact sheet.
 
     Raises:
         SinkError: A file cannot be written.
@@ -71,7 +80,7 @@ def write_results(folder: Path, metrics: Metrics, scored: Scored, annotations: A
     replace_file(folder / "mistakes.csv", mistakes_csv(scored.mistakes, bom=csv_bom).encode(errors="surrogateescape"))
     replace_file(folder / "eval_history.json", to_bytes(history(metrics)))
     plots = write_plots(metrics, folder)
-    sheets = write_sheets(scored.mistakes, lambda name: read_image(str(paths[name])), folder)
+    sheets = write_sheets(scored.mistakes, lambda name: read_image(str(paths[name])), folder, most_tiles)
     write_report(metrics, scored.mistakes, sheets, plots, folder / "report.html")
     replace_file(folder / METRICS_FILE, to_bytes(metrics.to_json()))
 

@@ -2,17 +2,20 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Any, Final, Literal
 
 import numpy as np
 
+from maskstream.config.schema import IncorrectAs
+from maskstream.inference.analyzer import verdict
 from maskstream.types import Face, FloatArray, Label
 from maskstream.vision.geometry import are_pixels, is_box
 
 FILE_KIND: Final = "maskstream predictions"
 _DIGITS: Final = 6
+_CLASSES_WITH_INCORRECT: Final = {"mask", "no_mask", "incorrect"}
 
 BoxKind = Literal["face", "head"]
 """What a box contains: the tight face from forehead to chin, or the complete head with hair."""
@@ -31,6 +34,22 @@ class Prediction:
     """Probability of `label` in [0, 1]; None for `unknown`, and for a system that has no such probability."""
     keypoints: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
     """x and y in pixels, and score, by COCO's names; empty for a system without keypoints."""
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    """Probability of each class; empty unless the classifier has the class `incorrect`."""
+
+    @property
+    def knows_incorrect(self) -> bool:
+        """Whether the system of this prediction has the class `incorrect`."""
+        return bool(self.probabilities) or self.label is Label.INCORRECT
+
+    def with_incorrect_as(self, incorrect_as: IncorrectAs) -> "Prediction":
+        """Return the prediction with `incorrect` as a label of its own, or merged with `no_mask`."""
+        if self.probabilities:
+            label, confidence = verdict(self.probabilities, incorrect_as)
+            return replace(self, label=label, confidence=confidence)
+        if self.label is Label.INCORRECT and incorrect_as == "no_mask":
+            return replace(self, label=Label.NO_MASK)
+        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,13 +82,16 @@ def _face_record(face: Face) -> dict[str, Any]:
     rows = np.column_stack([found.keypoints_xy, found.keypoint_scores]).tolist()
     points = {name: row for name, row in zip(found.keypoint_names, rows, strict=True) if np.isfinite(row).all()}
     is_judged = face.confidence is not None and isfinite(face.confidence)
-    return {
+    record = {
         "label": (face.label if is_judged else Label.UNKNOWN).value,
         "confidence": round(face.confidence, _DIGITS) if face.confidence is not None and is_judged else None,
         "score": round(found.score, _DIGITS),
         "box": dict(zip(("x1", "y1", "x2", "y2"), _rounded(face.face_box_xyxy.tolist()), strict=True)),
         "keypoints": {name: _rounded(row) for name, row in points.items()},
     }
+    if is_judged and set(face.class_probabilities) == _CLASSES_WITH_INCORRECT:
+        record["probabilities"] = {name: round(value, _DIGITS) for name, value in face.class_probabilities.items()}
+    return record
 
 
 def _rounded(values: list[float]) -> list[float]:
@@ -106,7 +128,14 @@ def _face(record: Mapping[str, Any]) -> Prediction:
         label,
         None if confidence is None else probability(confidence),
         keypoints,
+        _class_probabilities(record.get("probabilities") or {}),
     )
+
+
+def _class_probabilities(record: Mapping[str, Any]) -> dict[str, float]:
+    if record and set(record) != _CLASSES_WITH_INCORRECT:
+        raise ValueError(f"probabilities has the classes {', '.join(record)}; expected mask, no_mask, incorrect")
+    return {name: probability(value) for name, value in record.items()}
 
 
 def _side(value: Any) -> int:

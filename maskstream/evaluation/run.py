@@ -1,67 +1,34 @@
 """Run an evaluation: read labels, run a system or read its predictions, score them, write the results."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from loguru import logger
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from maskstream import __version__
-from maskstream.annotations import Annotations, LabelFormat, LabelledImage, Problem, ProblemKind, ReadOptions, read_annotations
+from maskstream.annotations import Annotations, LabelledImage, Problem, ProblemKind, ReadOptions, read_annotations
 from maskstream.config.loading import Layer, refine
 from maskstream.config.schema import Config
 from maskstream.errors import SourceOpenError
 from maskstream.evaluation.analysis import AnalysisReport, Journal, System, analyse
-from maskstream.evaluation.matching import CLASSES
-from maskstream.evaluation.metrics_json import DataInfo, Metrics, SettingsInfo, Speed, SystemInfo
+from maskstream.evaluation.metrics_json import Metrics, Speed, SystemInfo
 from maskstream.evaluation.outputs import write_predictions, write_results
 from maskstream.evaluation.prediction_files import read_predictions
 from maskstream.evaluation.predictions import BoxKind, ImagePredictions, from_record
+from maskstream.evaluation.request import EvaluationRequest
+from maskstream.evaluation.run_info import data_info, settings_info, speed_of
 from maskstream.evaluation.scoring import Scored, ScoreSettings, score
-from maskstream.evaluation.systems import SystemName, build_system, fingerprint_of
+from maskstream.evaluation.systems import build_system, fingerprint_of
 from maskstream.inference.pipeline import batch_size_of
 from maskstream.io.files import make_folder, one_line
 
 YOLO_MIN_SCORE: Final = 0.25  # the default of Ultralytics
-_MOST_PROBLEMS: Final = 1000
-"""Maximum length of `problem_list`; the counts in `problems` have no limit."""
 _JOURNAL_FILE: Final = ".predictions.partial.jsonl"
-
-
-@dataclass(frozen=True)
-class EvaluationRequest:
-    """The options of `maskstream evaluate`, without the configuration."""
-
-    images: Path
-    labels: Path | None
-    """None for images without people; `unlabelled` is `negative` then."""
-    out: Path
-    format: LabelFormat | None = None
-    unlabelled: Literal["skip", "negative"] = "skip"
-    strict: bool = False
-    """Refuse broken labels and images."""
-    box: BoxKind = "face"
-    """What the labelled boxes contain."""
-    system: SystemName = "maskstream"
-    weights: str | None = None
-    """Weights file of yolo or clip."""
-    predictions: Path | None = None
-    """A file of predictions; no model runs then."""
-    categories: Mapping[int, str] | None = None
-    """Names by id, for COCO results."""
-    predicted_box: BoxKind | None = None
-    """What the boxes of yolo, or of a file of predictions, contain; None: the same as the labelled boxes."""
-    min_score: float | None = None
-    """Operating threshold; None: that of the configuration, or of the file of predictions."""
-    group_by: re.Pattern[str] | None = None
-    progress: Console | None = None
-    """Console of the progress bar; None for no bar."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,12 +46,29 @@ class _Answers:
 
 
 @dataclass(frozen=True, eq=False)
+class LoadedSystem:
+    """A system with its models, ready for any number of sets of images."""
+
+    system: System
+    info: SystemInfo
+    fingerprint: str
+    """Hash of all settings that change predictions."""
+    min_score: float
+    """Operating threshold."""
+    score_floor: float
+    """The system returns faces from this score up, for the curves."""
+
+
+@dataclass(frozen=True, eq=False)
 class Measurement:
     """The result of an evaluation before it is written."""
 
     metrics: Metrics
     scored: Scored
     annotations: Annotations
+    predictions: Mapping[str, ImagePredictions]
+    """By image name."""
+    settings: ScoreSettings
 
 
 def evaluate(request: EvaluationRequest, config: Config) -> Metrics:
@@ -94,27 +78,51 @@ def evaluate(request: EvaluationRequest, config: Config) -> Metrics:
         MaskStreamError: Something cannot be read, run or written.
     """
     measured = measure(request, config)
-    write_results(request.out, measured.metrics, measured.scored, measured.annotations, csv_bom=config.csv.bom)
-    logger.info("{}: wrote report.html and the other files", one_line(str(request.out)))
+    write(measured, request, config)
+    remove_journal(request.out)
     return measured.metrics
 
 
-def measure(request: EvaluationRequest, config: Config) -> Measurement:
+def write(measured: Measurement, request: EvaluationRequest, config: Config) -> None:
+    """Write all results except the predictions into `request.out`.
+
+    Raises:
+        SinkError: A file cannot be written.
+    """
+    write_results(
+        request.out,
+        measured.metrics,
+        measured.scored,
+        measured.annotations,
+        csv_bom=config.csv.bom,
+        most_tiles=request.contact_sheets,
+    )
+    logger.info("{}: wrote report.html and the other files", one_line(str(request.out)))
+
+
+def remove_journal(out: Path) -> None:
+    """Delete the journal of a finished run: its results are in other files."""
+    (out / _JOURNAL_FILE).unlink(missing_ok=True)
+
+
+def measure(
+    request: EvaluationRequest, config: Config, annotations: Annotations | None = None, loaded: LoadedSystem | None = None
+) -> Measurement:
     """Measure a system, or a file of predictions. A system also writes predictions.json into `request.out`.
+
+    Args:
+        request: The options.
+        config: The configuration.
+        annotations: Result of `read_labels`; None: read them.
+        loaded: Result of `load_system`; None: load it unless the request has a file of predictions.
 
     Raises:
         MaskStreamError: Something cannot be read, run or written.
     """
-    options = ReadOptions(config.evaluation.labels, request.format, request.unlabelled, request.strict)
-    annotations = read_annotations(request.images, request.labels, options)
-    faces = sum(len(image.faces) for image in annotations.images)
-    kinds = Counter(problem.kind.text for problem in annotations.problems)
-    problems = "".join(f", {count} x {kind}" for kind, count in kinds.items())
-    described = f"{len(annotations.images)} images, {faces} faces, format {annotations.format}{problems}"
-    logger.info("{}: {}", one_line(str(request.images)), described)
+    annotations = annotations or read_labels(request, config)
     make_folder(str(request.out))
     if request.predictions is None:
-        answers = _answers_of_system(request, config, annotations)
+        answers = _answers_of_system(loaded or load_system(request, config), request, config, annotations)
     else:
         answers = _answers_of_file(request.predictions, request, config, annotations)
     annotations = _without_unreadable(annotations, answers.unreadable, strict=request.strict)
@@ -134,12 +142,42 @@ def measure(request: EvaluationRequest, config: Config) -> Measurement:
         maskstream=__version__,
         created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
         system=answers.system,
-        settings=_settings_info(settings, request),
-        data=_data_info(annotations, request),
+        settings=settings_info(settings, request),
+        data=data_info(annotations, request),
         unusable=sum(each.unusable for each in answers.by_image.values()),
         speed=answers.speed,
     )
-    return Measurement(metrics, scored, annotations)
+    return Measurement(metrics, scored, annotations, answers.by_image, settings)
+
+
+def read_labels(request: EvaluationRequest, config: Config) -> Annotations:
+    """Read the labelled images of a request, and log their number.
+
+    Raises:
+        MaskStreamError: Images or labels cannot be read.
+    """
+    options = ReadOptions(config.evaluation.labels, request.format, request.unlabelled, request.strict)
+    annotations = read_annotations(request.images, request.labels, options)
+    faces = sum(len(image.faces) for image in annotations.images)
+    kinds = Counter(problem.kind.text for problem in annotations.problems)
+    problems = "".join(f", {count} x {kind}" for kind, count in kinds.items())
+    described = f"{len(annotations.images)} images, {faces} faces, format {annotations.format}{problems}"
+    logger.info("{}: {}", one_line(str(request.images)), described)
+    return annotations
+
+
+def load_system(request: EvaluationRequest, config: Config) -> LoadedSystem:
+    """Load the models of the system that a request names.
+
+    Raises:
+        MaskStreamError: A model cannot be loaded.
+    """
+    default = YOLO_MIN_SCORE if request.system == "yolo" else config.detector.min_score
+    min_score = default if request.min_score is None else request.min_score
+    floor = min(config.evaluation.score_floor, min_score)
+    config = refine(config, Layer.of_key("evaluation.score_floor", "detector.min_score", floor))
+    system, info = build_system(request.system, request.weights, config)
+    return LoadedSystem(system, info, fingerprint_of(info.to_json(), config), min_score, floor)
 
 
 def _answers_of_file(path: Path, request: EvaluationRequest, config: Config, annotations: Annotations) -> _Answers:
@@ -163,68 +201,41 @@ def _answers_of_file(path: Path, request: EvaluationRequest, config: Config, ann
     )
 
 
-def _answers_of_system(request: EvaluationRequest, config: Config, annotations: Annotations) -> _Answers:
+def _answers_of_system(loaded: LoadedSystem, request: EvaluationRequest, config: Config, annotations: Annotations) -> _Answers:
     """Analyse each image once; skip the images that an interrupted run has analysed."""
-    default = YOLO_MIN_SCORE if request.system == "yolo" else config.detector.min_score
-    min_score = default if request.min_score is None else request.min_score
-    floor = min(config.evaluation.score_floor, min_score)
-    config = refine(config, Layer.of_key("evaluation.score_floor", "detector.min_score", floor))
-    system, info = build_system(request.system, request.weights, config)
     predicted_box: BoxKind | None = request.predicted_box if request.system == "yolo" else "face"
-    header = {"system": info.to_json(), "box": predicted_box, "min_score": min_score, "score_floor": floor}
-    done, records = _analyse_all(system, request, config, annotations.images, header)
+    thresholds = {"min_score": loaded.min_score, "score_floor": loaded.score_floor}
+    header = {"system": loaded.info.to_json(), "box": predicted_box, **thresholds}
+    done, records = _analyse_all(loaded, request, config, annotations.images)
+    write_predictions(request.out, header, records)
     predictions = {record["file"]: from_record(record) for record in records}
     unusable = sum(each.unusable for each in predictions.values())
     if unusable:
         logger.warning("{} answers of the models have numbers that are not finite: such faces count as unknown", unusable)
     return _Answers(
         by_image=predictions,
-        system=info,
-        min_score=min_score,
-        score_floor=floor,
+        system=loaded.info,
+        min_score=loaded.min_score,
+        score_floor=loaded.score_floor,
         predicted_box=predicted_box,
-        speed=_speed(done),
+        speed=speed_of(done),
         unreadable=tuple(Problem(ProblemKind.UNREADABLE_IMAGE, name, reason) for name, reason in done.unreadable),
     )
 
 
 def _analyse_all(
-    system: System,
-    request: EvaluationRequest,
-    config: Config,
-    images: Sequence[LabelledImage],
-    header: Mapping[str, Any],
+    loaded: LoadedSystem, request: EvaluationRequest, config: Config, images: Sequence[LabelledImage]
 ) -> tuple[AnalysisReport, list[dict[str, Any]]]:
-    """Analyse the images, write predictions.json, and return its records."""
-    fingerprint = fingerprint_of(header["system"], config)
-    with Journal(request.out / _JOURNAL_FILE, fingerprint) as journal, _bar(request, len(images)) as bar:
+    """Analyse the images, and return the records of predictions.json."""
+    with Journal(request.out / _JOURNAL_FILE, loaded.fingerprint) as journal, _bar(request, len(images)) as bar:
         resumed = sum(map(journal.has, images))
         if resumed:
             logger.info("{} of {} images were analysed by an earlier run; continuing with the others", resumed, len(images))
         batch_size = batch_size_of(config, is_video=False)
-        done = analyse(system, images, journal, batch_size, lambda count: bar.advance(bar.task_ids[0], count))
+        done = analyse(loaded.system, images, journal, batch_size, lambda count: bar.advance(bar.task_ids[0], count))
         undone = {name for name, _ in done.unreadable}
         records = [journal.records[image.name] for image in images if image.name not in undone]
-        write_predictions(request.out, header, records)
-        journal.remove()
     return done, records
-
-
-def _speed(done: AnalysisReport) -> Speed:
-    speed = Speed(
-        pictures_analysed=done.analysed,
-        elapsed_s=round(done.elapsed_s, 3),
-        pictures_per_s=round(done.analysed / done.elapsed_s, 3),
-        model_share=round(done.system_s / done.elapsed_s, 4),
-    )
-    logger.info(
-        "{} images in {:.1f} s: {:.1f} images/s, {:.0%} of the time in the models",
-        speed.pictures_analysed,
-        speed.elapsed_s,
-        speed.pictures_per_s,
-        speed.model_share,
-    )
-    return speed
 
 
 def _bar(request: EvaluationRequest, total: int) -> Progress:
@@ -247,35 +258,3 @@ def _without_unreadable(annotations: Annotations, unreadable: tuple[Problem, ...
     for problem in unreadable:
         logger.error("{}: {}", one_line(problem.where), problem.detail)
     return replace(annotations, images=left, problems=annotations.problems + unreadable)
-
-
-def _settings_info(settings: ScoreSettings, request: EvaluationRequest) -> SettingsInfo:
-    return SettingsInfo(
-        box=settings.box,
-        predicted_box=settings.predicted_box,
-        min_score=settings.min_score,
-        score_floor=settings.score_floor,
-        iou=settings.iou,
-        incorrect_as=settings.incorrect_as,
-        bootstrap=settings.bootstrap,
-        group_by=request.group_by.pattern if request.group_by else None,
-        unlabelled=request.unlabelled,
-    )
-
-
-def _data_info(annotations: Annotations, request: EvaluationRequest) -> DataInfo:
-    faces = [face for image in annotations.images for face in image.faces]
-    counting = [face.label.value for face in faces if not face.ignore]
-    return DataInfo(
-        images=str(request.images),
-        labels=None if request.labels is None else str(request.labels),
-        format=annotations.format,
-        sha256=annotations.sha256,
-        pictures=len(annotations.images),
-        faces=len(counting),
-        ignored=len(faces) - len(counting),
-        by_class={label.value: counting.count(label.value) for label in CLASSES},
-        names=dict(annotations.names),
-        problems=annotations.count_problems(),
-        problem_list=annotations.problems[:_MOST_PROBLEMS],
-    )

@@ -60,7 +60,7 @@ def score(annotations: Annotations, predictions: Mapping[str, ImagePredictions],
         predictions: By image name; an image without an entry has no predictions.
         settings: See `ScoreSettings`.
     """
-    overlaps = [_overlaps(image, predictions, settings) for image in annotations.images]
+    overlaps = [Overlaps.of(image, placed(image, predictions, settings), settings.incorrect_as) for image in annotations.images]
     reference = _at_iou(overlaps, settings.iou, settings.min_score)
     one_to_one = np.stack([_at_iou(overlaps, iou, settings.min_score).tables for iou in IOU_THRESHOLDS], axis=1)
     paper = np.array([[paper_pairs(each, iou, settings.min_score) for iou in IOU_THRESHOLDS] for each in overlaps])
@@ -87,13 +87,14 @@ def score(annotations: Annotations, predictions: Mapping[str, ImagePredictions],
     return Scored(metrics, mistakes, tuple(image.name for image in annotations.images), one_to_one, paper)
 
 
-def _overlaps(image: LabelledImage, predictions: Mapping[str, ImagePredictions], settings: ScoreSettings) -> Overlaps:
+def placed(image: LabelledImage, predictions: Mapping[str, ImagePredictions], settings: ScoreSettings) -> ImagePredictions:
+    """Return the predictions of an image with boxes of the kind of the labelled boxes."""
     predicted = predictions.get(image.name, ImagePredictions(image.name, image.width, image.height, ()))
     if (settings.box, settings.predicted_box) == ("head", "face"):
         heads = [head_box(face.box_xyxy, image.width, image.height) for face in predicted.faces]
         faces = tuple(replace(face, box_xyxy=head) for face, head in zip(predicted.faces, heads, strict=True))
         predicted = replace(predicted, faces=faces)
-    return Overlaps.of(image, predicted, settings.incorrect_as)
+    return predicted
 
 
 def _at_iou(overlaps: list[Overlaps], iou: float, min_score: float) -> Reference:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from math import ceil, isfinite
 from threading import Lock
 from time import perf_counter
+from typing import Final
 
 import numpy as np
 from loguru import logger
@@ -16,6 +17,9 @@ from maskstream.protocols import Classifier, Cutter, Detector
 from maskstream.types import BACKGROUND, BgrImage, Detection, Face, FloatArray, Frame, FrameResult, Label
 from maskstream.vision.align import AlignRules, crop_quad, cut_faces
 from maskstream.vision.geometry import are_pixels, box_corners, face_box, is_box
+
+_LEAST_TOTAL: Final = 1e-9
+"""Avoids a division by zero where all of the probability is on the background."""
 
 
 @dataclass(frozen=True)
@@ -198,9 +202,18 @@ class Analyzer:
         is_face = not is_doubtful and background <= thresholds.max_background
         label, confidence = Label.UNKNOWN, None
         if by_class and is_face:
-            label, confidence = _verdict(by_class, thresholds.incorrect_as)
+            label, confidence = verdict(by_class, thresholds.incorrect_as)
+        total = max(sum(by_class.values()), _LEAST_TOTAL)
         quad_xy = box_corners(candidate.face_box_xyxy) if candidate.quad_xy is None else candidate.quad_xy
-        return Face(candidate.detection, quad_xy, candidate.face_box_xyxy, label, confidence), is_face
+        face = Face(
+            detection=candidate.detection,
+            quad_xy=quad_xy,
+            face_box_xyxy=candidate.face_box_xyxy,
+            label=label,
+            confidence=confidence,
+            class_probabilities={name: value / total for name, value in by_class.items()},
+        )
+        return face, is_face
 
     def _warn_of_unusable(self, frames: Sequence[Frame], findings: Sequence[_Findings]) -> None:
         """Write one warning in the life of the analyzer."""
@@ -243,14 +256,19 @@ def _unknown(detection: Detection, box_xyxy: FloatArray) -> Face:
     return Face(detection, box_corners(box_xyxy), box_xyxy, Label.UNKNOWN, None)
 
 
-def _verdict(by_class: Mapping[str, float], incorrect_as: IncorrectAs) -> tuple[Label, float]:
-    """Return the label of a face, and its probability among the classes of faces."""
+def verdict(by_class: Mapping[str, float], incorrect_as: IncorrectAs) -> tuple[Label, float]:
+    """Return the label of a face, and its probability among the classes of faces.
+
+    Args:
+        by_class: Probability of each class of faces. They may add up to less than 1: the background is left out.
+        incorrect_as: `classifier.incorrect_as`.
+    """
     total = sum(by_class.values())
     if incorrect_as == "no_mask":
         mask = by_class["mask"]
         by_class = {"mask": mask, "no_mask": total - mask}
     best = max(by_class, key=by_class.__getitem__)
-    return Label(best), by_class[best] / max(total, 1e-9)
+    return Label(best), by_class[best] / max(total, _LEAST_TOTAL)
 
 
 def _region_px(frame: Frame, region: Sequence[float]) -> tuple[int, int, int, int]:

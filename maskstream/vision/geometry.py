@@ -82,3 +82,11 @@ def box_iou(first: FloatArray, second: FloatArray) -> NDArray[np.float64]:
     intersection = sides.prod(-1)
     union = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - intersection
     return np.asarray(np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0))
+
+
+def box_fraction_inside(first: FloatArray, second: FloatArray) -> NDArray[np.float64]:
+    """Return the fraction (N, M) of each of the boxes (N, 4) that is inside each of the boxes (M, 4)."""
+    a, b = first.astype(np.float64)[:, None], second.astype(np.float64)[None]
+    intersection = (np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])).clip(0).prod(-1)
+    area = np.broadcast_to((a[..., 2:] - a[..., :2]).prod(-1), intersection.shape)
+    return np.asarray(np.divide(intersection, area, out=np.zeros_like(intersection), where=area > 0))

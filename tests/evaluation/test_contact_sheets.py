@@ -144,7 +144,7 @@ def test_captions_have_the_labelled_and_the_predicted_class() -> None:
     assert caption(both) == ("a.jpg", "labelled no mask, classified mask 98%", "score 0.99, 34 px")
     assert caption(mistake(MistakeKind.MISSED, box(0, 0, 34, 50), None))[1:] == ("labelled no mask, not found", "34 px")
     assert caption(mistake(MistakeKind.FALSE_FACE, None, box(0, 0, 30, 50)))[1:] == (
-        "labelled nothing, classified mask 98%",
+        "unlabelled, classified mask 98%",
         "score 0.99, 30 px",
     )
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from maskstream.config.loading import Layer, load_config, refine
-from maskstream.evaluation.run import EvaluationRequest, measure
+from maskstream.evaluation.request import EvaluationRequest
+from maskstream.evaluation.run import measure
 from tests.conftest import ROOT
 from tests.evaluation.made import full_metrics
 from tests.evaluation.small_set import GROUP_BY, write_small_set

@@ -9,7 +9,7 @@ from maskstream.annotations import Annotations
 from maskstream.config.loading import load_config
 from maskstream.errors import ConfigError
 from maskstream.evaluation.prediction_files import PredictionFile, read_predictions
-from maskstream.evaluation.predictions import to_json, to_record
+from maskstream.evaluation.predictions import from_record, to_json, to_record
 from maskstream.sinks.records import to_record as to_stream_record
 from maskstream.types import FrameResult, Label
 from tests.conftest import make_face
@@ -147,3 +147,18 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\x00")
     with pytest.raises(ConfigError, match="binary: cannot be read: not text"):
         read_predictions(tmp_path / "binary", SET, MEANINGS, {})
+
+
+def test_probabilities_are_kept_if_the_classifier_knows_incorrect() -> None:
+    by_class = {"mask": 0.4, "no_mask": 0.35, "incorrect": 0.25}
+    known, unknown = (replace(make_face(), class_probabilities=given) for given in (by_class, {"mask": 0.9, "no_mask": 0.1}))
+    record = json.loads(json.dumps(to_record("a/one.jpg", 200, 100, (known, unknown))))
+    assert ["probabilities" in face for face in record["faces"]] == [True, False]
+    first, second = from_record(record).faces
+    assert (first.knows_incorrect, second.knows_incorrect) == (True, False)
+    merged, own = first.with_incorrect_as("no_mask"), first.with_incorrect_as("incorrect")
+    assert (merged.label, merged.confidence) == (Label.NO_MASK, pytest.approx(0.6))
+    assert (own.label, own.confidence) == (Label.MASK, pytest.approx(0.4))
+    record["faces"][0]["probabilities"].pop("mask")
+    with pytest.raises(ValueError, match="expected mask, no_mask, incorrect"):
+        from_record(record)

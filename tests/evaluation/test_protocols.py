@@ -7,7 +7,7 @@ import pytest
 
 from maskstream.evaluation.scoring import score
 from maskstream.types import Label
-from maskstream.vision.geometry import box_iou
+from maskstream.vision.geometry import box_fraction_inside, box_iou
 from tests.evaluation.sets import SETTINGS, face, found, labels, predictions, scored
 
 A, B, FAR = (0, 0, 40, 40), (100, 0, 140, 40), (60, 60, 80, 80)
@@ -22,6 +22,8 @@ def test_iou_of_hand_computed_boxes() -> None:
     assert box_iou(boxes[:1], boxes)[0] == pytest.approx(expected)
     assert box_iou(boxes[:0], boxes).shape == (0, 4)
     assert box_iou(boxes[3:], boxes[3:])[0, 0] == 0  # no area
+    assert box_fraction_inside(boxes[:1], boxes)[0] == pytest.approx([1, 400 / 1600, 0, 0])
+    assert box_fraction_inside(boxes[3:], boxes)[0].tolist() == [0, 0, 0, 0]  # no area
 
 
 def test_one_label_with_two_detections_is_one_hit_and_one_false_face_but_two_hits_for_the_paper() -> None:

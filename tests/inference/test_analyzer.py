@@ -153,6 +153,7 @@ def test_the_confidence_is_that_among_the_classes_of_faces(incorrect_as: str, co
     face = analyzer.analyze([make_frame(0, 100, 100)])[0].faces[0]
     assert face.label is Label.NO_MASK
     assert face.confidence == pytest.approx(confidence)
+    assert face.class_probabilities == pytest.approx({"mask": 0.25, "no_mask": 0.625, "incorrect": 0.125})
 
 
 def test_what_is_surely_no_face_may_be_kept_all_the_same() -> None:

@@ -1,6 +1,7 @@
 """The tool as users run it, on images of the demo with real models."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import cv2
 import pytest
 
 from maskstream import MaskPipeline
+from maskstream.io.images import read_image
 from maskstream.types import Frame
 from tests import command_lines
 from tests.command_lines import ROOT, Forked
@@ -94,6 +96,89 @@ def test_a_run_leaves_these_files_and_no_others(finished: Path) -> None:
 def test_files_are_readable_by_their_owner_only(finished: Path) -> None:
     assert {path.stat().st_mode & 0o777 for path in finished.rglob("*") if path.is_file()} == {0o600}
     assert any(path.suffix == ".jpg" for path in finished.rglob("*"))
+
+
+def write_sets(folder: Path, photos: Path, *, more: str = "") -> Path:
+    """Two sets of the same images: with their labels, and as images without faces."""
+    path = folder / "sets.yaml"
+    path.write_text(
+        f"- {{name: photos, images: '{photos}', labels: '{photos / 'labels'}', iou: 0.3{more}}}\n"
+        f"- {{name: nobody, images: '{photos}', unlabelled: negative}}\n"
+    )
+    return path
+
+
+def sets_metrics_of(out: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((out / "metrics.json").read_text())
+    validator("metrics_sets").validate(content)
+    return content
+
+
+@pytest.mark.slow
+def test_several_sets_are_one_run_with_one_load_of_the_models(
+    photos: Path, main: Main, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sets = ["--sets", str(write_sets(tmp_path, photos)), *FAST]
+    assert main([*sets, "--out", str(tmp_path / "run"), "--contact-sheets", "1"]) == 0
+    said = capsys.readouterr()
+    assert said.err.count("face_mobilenet and mask_") == 1
+    assert [line.split()[:3] for line in said.out.splitlines() if line[:6] in ("photos", "nobody")] == [
+        ["photos", "4", "13"],
+        ["nobody", "4", "0"],
+    ]
+    metrics = sets_metrics_of(tmp_path / "run")
+    assert metrics["pictures_analysed"] == 8
+    of_photos, nobody = metrics["sets"]["photos"], metrics["sets"]["nobody"]
+    assert (of_photos["iou"], nobody["iou"]) == (0.3, 0.5)
+    assert (of_photos["at_iou"]["0.50"]["found_faces"], of_photos["at_iou"]["0.50"]["right_faces"]) == (12, 10)
+    assert (nobody["at_iou"]["0.30"]["false_per_image"], nobody["map50"]) == (3, None)
+    own = metrics_of(tmp_path / "run" / "photos")
+    assert own["settings"]["iou"] == 0.3
+    assert of_photos["at_iou"]["0.50"]["right"] == own["one_to_one"]["0.50"]["end_to_end_accuracy"]
+    assert of_photos["map50"] == own["ap"]["map50"]
+    links = re.findall(r'href="([^"]+)"', (tmp_path / "run" / "report.html").read_text())
+    assert {"photos/report.html", "photos/missed.jpg", "nobody/false_face.jpg"} <= set(links)
+    assert [link for link in links if not link.startswith("data:") and not (tmp_path / "run" / link).is_file()] == []
+    assert read_image(str(tmp_path / "run" / "nobody" / "false_face.jpg")).shape[0] < 400  # one row
+    assert list((tmp_path / "run").rglob(".*")) == []
+    again = ["--out", str(tmp_path / "again"), "--predictions", str(tmp_path / "run")]
+    assert main([*sets, *again]) == 0
+    assert sets_metrics_of(tmp_path / "again")["sets"] == metrics["sets"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (["--images", "photos"], "--images is not allowed with --sets; give images for each set in"),
+        (["--group-by", "a"], "--group-by is not allowed with --sets"),
+        (["--box", "head"], "--box and --unlabelled are not allowed with --sets"),
+        (["--predictions", "NONE"], "NONE/photos/predictions.json does not exist; give the --out folder of a run with --sets"),
+        (["--set", "evaluation.iou=0.42"], "multiple of 0.05"),
+        (["--predicted-box", "head"], "--predicted-box head: heads cannot be turned into faces"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_an_error_of_sets_is_one_line(
+    photos: Path, main: Main, tmp_path: Path, change: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--sets", str(write_sets(tmp_path, photos)), "--out", str(tmp_path / "out"), *change]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_the_out_folder_is_needed_for_sets(photos: Path, main: Main, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--sets", str(write_sets(tmp_path, photos, more=", iou_: 1"))]) == 2
+    assert "set 1: unknown key iou_; did you mean iou?" in capsys.readouterr().err
+    assert main(["--sets", str(write_sets(tmp_path, photos))]) == 2
+    assert "--out is missing" in capsys.readouterr().err
+
+
+def test_a_contact_sheet_has_one_error_or_more(main: Main, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--contact-sheets", "0"])
+    assert ended.value.code == 2
+    assert "argument --contact-sheets: '0' is not allowed; give 1 or more" in capsys.readouterr().err
 
 
 @pytest.mark.slow
