@@ -18,6 +18,7 @@ _RATIOS: Final = {
     "pipeline_over_bare": "pipeline / models alone, both every frame",
     "default_over_paper": "default / the paper's loop",
     "detector_over_yolo": "our detector / the network of YOLO11n-pose, both in eager PyTorch",
+    "resnet18_over_mobilenet": "the program with mask_resnet18 / with mask_mobilenet",
     "backend_over_eager": "models with the best backend / with eager PyTorch",
     "backend_over_torchvision": "models with the best backend / the same networks in torchvision",
     "video_over_slowest": "pipeline with video output / the slowest of models, decoding and encoding alone",

@@ -20,6 +20,7 @@ from maskstream.inference.pipeline import build_analyzer
 from maskstream.io.files import one_line
 from maskstream.io.image_formats import IMAGE_SUFFIXES
 from maskstream.io.images import read_image
+from maskstream.models.classifier_choice import AUTO, pick_classifier
 from maskstream.models.devices import pick_device
 from maskstream.models.precision import PRECISIONS
 from maskstream.types import BgrImage, Frame, FrameResult
@@ -115,7 +116,8 @@ class Check:
 
     def config(self, **values: Any) -> Config:
         """Return the default configuration on the device with the backend torch and the given settings."""
-        usual = {"device": str(self.device), "detector": {"backend": "torch"}, "classifier": {"backend": "torch"}}
+        classifier = {"name": pick_classifier(AUTO, None, str(self.device)), "backend": "torch"}  # the same in `reference`
+        usual = {"device": str(self.device), "detector": {"backend": "torch"}, "classifier": classifier}
         return refine(refine(load_config(), Layer("gpu_check", usual)), Layer("gpu_check", values))
 
     def analyzer(self, precision: str = "float32") -> Analyzer:

@@ -24,10 +24,12 @@ from maskstream.config.loading import Layer, refine
 from maskstream.config.schema import Config
 from maskstream.errors import ConfigError
 from maskstream.inference.pipeline import batch_size_of, build_analyzer
+from maskstream.models import CROP_ARCHITECTURES
 from maskstream.models.backends import installed_backends
 from maskstream.models.devices import pick_device
+from maskstream.models.face_mobilenet import SHORT_SIDE
 
-COMPARISONS: Final = ("paper", "yolo", "backends")
+COMPARISONS: Final = ("paper", "yolo", "backends", "classifiers")
 _PAPER_FRAMES: Final = 2
 _MATRIX_SIDE: Final = 1536
 _PRODUCTS: Final = 9
@@ -111,8 +113,11 @@ def _workloads(bench: Bench, request: BenchmarkRequest, config: Config) -> list[
     if "backends" in request.comparisons:
         chosen += [workloads.backend(bench, name) for name in installed_backends(pick_device(config.device))]
         chosen.append(workloads.torchvision_eager(bench))
+    if "classifiers" in request.comparisons:
+        chosen += [workloads.classifier(bench, name) for name in CROP_ARCHITECTURES]
     if "yolo" in request.comparisons:
-        chosen += [workloads.detector_eager(bench), workloads.yolo_forward(bench, config.detector.short_side or 384)]
+        side = config.detector.short_side
+        chosen += [workloads.detector_eager(bench), workloads.yolo_forward(bench, side if isinstance(side, int) else SHORT_SIDE)]
     return chosen
 
 
@@ -121,6 +126,7 @@ def _ratios(times: dict[str, Times]) -> dict[str, Any]:
         "pipeline_over_bare": ("pipeline", "bare"),
         "default_over_paper": ("default", "paper"),
         "detector_over_yolo": ("detector_eager", "yolo11n_pose"),
+        "resnet18_over_mobilenet": ("default_mask_resnet18", "default_mask_mobilenet"),
         "backend_over_eager": ("bare", "bare_torch"),
         "backend_over_torchvision": ("bare", "bare_torchvision"),
         "video_over_slowest": ("pipeline_video", min(("bare", "decode", "encode"), key=lambda name: median(times[name].fps))),

@@ -18,9 +18,11 @@ from maskstream.config.loading import Layer, refine
 from maskstream.errors import ConfigError
 from maskstream.evaluation.yolo_detector import contained
 from maskstream.inference.pipeline import build_detector
-from maskstream.models import CROP_ARCHITECTURES, face_mobilenet, face_mobilenet_network
+from maskstream.models import CROP_ARCHITECTURES, face_mobilenet, face_mobilenet_network, mask_mobilenet
 from maskstream.models.checkpoint import load_checkpoint
+from maskstream.models.classifier_choice import pick_classifier
 from maskstream.models.crop_classifier import crops_to_tensor
+from maskstream.models.devices import CPU
 from maskstream.models.keypoint_rcnn import to_rgb_tensor
 from maskstream.models.weights_path import weights_path
 from maskstream.sinks import VideoSink
@@ -130,13 +132,22 @@ def backend(bench: Bench, name: str) -> Workload:
     return Workload(f"bare_{name}", f"detector and classifier alone, with {name}", lambda: len(other.analyse()))
 
 
+def classifier(bench: Bench, name: str) -> Workload:
+    """Return the complete program with the shipped weights of a classifier, with the configured `detector.every`."""
+    chosen = Layer("--compare classifiers", {"classifier": {"name": name, "weights": None}})
+    other = Bench(bench.path, len(bench.frames), refine(bench.config, chosen))
+    what = f"the complete program with {name}, detector.every {bench.every}"
+    return Workload(f"default_{name}", what, lambda: len(other.stream(every=bench.every)[0].results))
+
+
 def torchvision_eager(bench: Bench) -> Workload:
     """Return the same networks with the forward pass of torchvision, without changes of batch norm and memory layout."""
     detector_weights, metadata = load_checkpoint(weights_path(None, f"{face_mobilenet.NAME}.safetensors"), face_mobilenet.NAME)
     detector = face_mobilenet_network.build_module()
     detector.load_state_dict(detector_weights)
     detector.roi_heads.score_thresh = bench.config.detector.min_score
-    architecture = CROP_ARCHITECTURES["mask_mobilenet"]
+    chosen = pick_classifier(bench.config.classifier.name, None, CPU)
+    architecture = CROP_ARCHITECTURES.get(chosen, mask_mobilenet.ARCHITECTURE)
     state_dict, about = load_checkpoint(weights_path(None, f"{architecture.name}.safetensors"), architecture.name)
     classifier = architecture.restore(state_dict, about, architecture.name).eval()
     detector.eval()

@@ -8,7 +8,7 @@ from maskstream.cli.parser import DEVICE_HELP, add_config_options, layers
 from maskstream.cli.process import keep_freed_memory, start_log
 from maskstream.errors import ConfigError
 
-COMPARED: Final = "paper, yolo, backends"
+COMPARED: Final = "paper, yolo, backends, classifiers"
 SWEPT: Final = "batch, short_side, faces, cameras, every"
 
 

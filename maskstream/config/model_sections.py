@@ -15,6 +15,7 @@ from maskstream.config.values import (
     Probability,
     Region,
     Section,
+    ShortSide,
 )
 
 _PROMPTS: Final[dict[MaskLabel, list[str]]] = {
@@ -73,11 +74,12 @@ class DetectorConfig(Section):
         ),
     )
     min_score: Probability = Field(default=0.15, description="Leave out faces with a lower score of the detector.")
-    short_side: Annotated[int, Field(ge=64, le=4096)] | None = Field(
+    short_side: ShortSide = Field(
         default=None,
         description=(
             "Scale frames to this short side, in pixels, for the detector. null: the size the model was trained for "
-            "(face_mobilenet 384, coco_resnet50 800)."
+            "(face_mobilenet 384, coco_resnet50 800). auto: the size of the frame, but at least this size and at most "
+            "twice this size; finds smaller faces in large frames, and takes up to 4 times as long."
         ),
     )
     max_faces: Count = Field(
@@ -97,10 +99,11 @@ class ClassifierConfig(Section):
     """The model that classifies a face as with or without a mask."""
 
     name: str = Field(
-        default="mask_mobilenet",
+        default="auto",
         description=(
-            "The classifier. mask_mobilenet and mask_resnet18 (larger) are shipped. clip: zero-shot, slow on a CPU, "
-            "with the settings of the section clip."
+            "The classifier. mask_mobilenet and mask_resnet18 (larger) are shipped. auto: the classifier of the weights "
+            "file; without one mask_resnet18 on a GPU, mask_mobilenet on a CPU. clip: zero-shot, slow on a CPU, with the "
+            "settings of the section clip."
         ),
     )
     weights: str | None = Field(default=None, description="A weights file. null: the usual weights of the classifier.")

@@ -1,8 +1,10 @@
 """Define the types of settings: their units, ranges and choices."""
 
-from typing import Annotated, Final, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WrapValidator
+from pydantic_core import PydanticCustomError
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -28,11 +30,23 @@ def _checked_polygon(corners: list[list[float]]) -> list[list[float]]:
     return corners
 
 
+def _checked_short_side(value: Any, check: Callable[[Any], Any]) -> Any:
+    """Return a short side; the error of a union would name its first type only."""
+    try:
+        return check(value)
+    except ValidationError as error:
+        raise PydanticCustomError("short_side", "expected auto, null, or a whole number of pixels from 64 to 4096") from error
+
+
 Corner = Annotated[list[Probability], Field(min_length=2, max_length=2)]
 Polygon = Annotated[list[Corner], Field(min_length=3), AfterValidator(_checked_polygon)]
 Region = Annotated[list[Probability], Field(min_length=4, max_length=4), AfterValidator(_checked_region)]
 IncorrectAs = Literal["no_mask", "incorrect"]
 Backend = Literal["auto", "torch", "openvino", "onnx"]
+ShortSide = Annotated[
+    Annotated[int, Field(ge=64, le=4096)] | Literal["auto"] | None,
+    WrapValidator(_checked_short_side),
+]
 Precision = Literal["float32", "float16", "bfloat16"]
 Blur = Literal["none", "all", "masked", "unmasked"]
 Deinterlace = Literal["auto", True, False]

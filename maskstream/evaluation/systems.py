@@ -13,6 +13,7 @@ from maskstream.evaluation.analysis import System
 from maskstream.evaluation.metrics_json import SystemInfo
 from maskstream.evaluation.yolo_detector import load_yolo
 from maskstream.inference.pipeline import build_analyzer
+from maskstream.models.classifier_choice import pick_classifier
 from maskstream.models.devices import pick_device
 from maskstream.models.weights_path import weights_path
 
@@ -44,9 +45,11 @@ def build_system(name: SystemName, weights: str | None, config: Config) -> tuple
         return yolo, _system_info("yolo", f"Ultralytics {path.name}", device, [path])
     if name == "clip":
         config = refine(config, Layer.of_key("--system clip", "classifier", {"name": "clip", "weights": weights}))
-    named = [(config.detector.name, config.detector.weights), (config.classifier.name, config.classifier.weights)]
-    if config.classifier.name == "clip":
-        named[1] = f"clip {config.clip.model}", config.classifier.weights or config.clip.weights
+    chosen = config.classifier
+    classifier = pick_classifier(chosen.name, chosen.weights, device), chosen.weights
+    if chosen.name == "clip":
+        classifier = f"clip {config.clip.model}", chosen.weights or config.clip.weights
+    named = [(config.detector.name, config.detector.weights), classifier]
     files = [weights_path(file, f"{model}.safetensors") for model, file in named]
     description = " and ".join(f"{model} ({file})" if file else model for model, file in named)
     return build_analyzer(config), _system_info(name, description, device, files)

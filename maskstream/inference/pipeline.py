@@ -1,6 +1,6 @@
 """Build the models and the analyzer that a configuration names, for single images and for streams."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +17,7 @@ from maskstream.errors import ConfigError
 from maskstream.inference.analyzer import Analyzer
 from maskstream.models import CLASSIFIERS, CROP_ARCHITECTURES, DETECTORS, ClassifierOptions, DetectorOptions
 from maskstream.models.backends import choose_backend
+from maskstream.models.classifier_choice import AUTO, pick_classifier
 from maskstream.models.devices import CPU, kind_of, pick_device
 from maskstream.models.runtimes import STREAMS
 from maskstream.protocols import Cutter, Detector
@@ -148,14 +149,16 @@ def build_analyzer(settings: Config | SourceSettings, *, several: bool = False) 
         from maskstream.models.gpu_images import DeviceCutter, Uploads
 
         uploads = Uploads(device)
-    detector = build_detector(settings, uploads, several=several)
+    require_models(config)
     chosen = config.classifier
+    name = pick_classifier(chosen.name, chosen.weights, device)
+    detector = build_detector(settings, uploads, several=several)
     options = ClassifierOptions(device, config.clip, chosen.weights, chosen.backend, config.precision)
-    classifier = CLASSIFIERS[chosen.name](options)
+    classifier = CLASSIFIERS[name](options)
     require_incorrect(classifier.class_names, settings.all())
-    logger.info("{} and {} on {}", config.detector.name, config.classifier.name, device)
+    logger.info("{} and {} on {}", config.detector.name, name, device)
     cut: Cutter = cut_faces
-    if uploads and kind_of(device) == "cuda" and chosen.name in CROP_ARCHITECTURES:  # other devices cannot sample volumes
+    if uploads and kind_of(device) == "cuda" and name in CROP_ARCHITECTURES:  # other devices cannot sample volumes
         cut = DeviceCutter(uploads)
     return Analyzer(detector, classifier, settings, cut)
 
@@ -212,11 +215,11 @@ def require_models(config: Config) -> None:
     device = pick_device(config.device)
     _require_known("detector.name", config.detector.name, DETECTORS)
     choose_backend("detector.backend", config.detector.backend, device, config.precision)
-    _require_known("classifier.name", config.classifier.name, CLASSIFIERS)
+    _require_known("classifier.name", config.classifier.name, (AUTO, *CLASSIFIERS))
     choose_backend("classifier.backend", config.classifier.backend, device, config.precision)
 
 
-def _require_known(key: str, name: str, known: Mapping[str, object]) -> None:
+def _require_known(key: str, name: str, known: Collection[str]) -> None:
     if name not in known:
         raise ConfigError(f"{key}: {name!r} is not known; allowed: {', '.join(known)}")
 

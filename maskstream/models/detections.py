@@ -3,14 +3,17 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import floor
-from typing import Any
+from typing import Any, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from maskstream.config.values import ShortSide
 from maskstream.types import BgrImage, Detection, FloatArray
 
+_AUTO_FACTOR: Final = 2
+"""Maximum short side with `detector.short_side: auto`, in multiples of the model's own short side."""
 MIN_SCALED_SIDE = 8
 """Pixels. An image whose scaled short side is below this is too narrow for a face; the network does not run on it."""
 
@@ -36,16 +39,29 @@ class Scaling:
     """Pixels."""
     longest_side: float
     """Pixels; where the scaled long side would be longer, it gets this length."""
+    kept_up_to: float = 0
+    """Pixels; an image whose short side is between `short_side` and this is not scaled, a larger image gets this short side."""
 
     @classmethod
-    def chosen(cls, own_side: float, longest_side: float, chosen_side: int | None) -> "Scaling":
-        """Return the scaling of a model, or of the short side that the user chose."""
-        return cls(own_side, longest_side) if chosen_side is None else cls(chosen_side, max(longest_side, 2 * chosen_side))
+    def chosen(cls, own_side: float, longest_side: float, chosen_side: ShortSide) -> "Scaling":
+        """Return the scaling of a model, or of `detector.short_side`.
+
+        Args:
+            own_side: The short side of the model, in pixels.
+            longest_side: The maximum long side of the model, in pixels.
+            chosen_side: `detector.short_side`.
+        """
+        if chosen_side is None:
+            return cls(own_side, longest_side)
+        largest_side = _AUTO_FACTOR * own_side if chosen_side == "auto" else chosen_side
+        longest_side = max(longest_side, 2 * largest_side)
+        return cls(own_side, longest_side, largest_side) if chosen_side == "auto" else cls(chosen_side, longest_side)
 
     def factor(self, image_bgr: BgrImage) -> float:
         """Return the scale of an image."""
         short, long = sorted(image_bgr.shape[:2])
-        return float(min(self.short_side / short, self.longest_side / long))
+        short_side = max(self.short_side, min(short, self.kept_up_to))
+        return float(min(short_side / short, self.longest_side / long))
 
     def size_hw(self, image_bgr: BgrImage) -> tuple[int, int]:
         """Return height and width of the scaled image."""

@@ -1,14 +1,24 @@
 """Read and write exported networks with their metadata: ONNX (.onnx), or OpenVINO's format (.xml and .bin)."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from maskstream.errors import ConfigError, WeightsError
 from maskstream.io.user_folders import cache_folder
 from maskstream.models.backends import installed_backends
-from maskstream.models.metadata import Metadata, check_manifest, parse_metadata, read_checkpoint, to_header
-from maskstream.models.runtimes import Graph, read_graph
+from maskstream.models.devices import CPU
+from maskstream.models.metadata import (
+    Metadata,
+    check_manifest,
+    parse_metadata,
+    read_checkpoint,
+    require_architecture,
+    to_header,
+)
+from maskstream.models.runtimes import Graph, graph_metadata, read_graph
 
 SUFFIXES: Final = (".onnx", ".xml")
 _RUN_BY: Final = {".onnx": ("openvino", "onnx"), ".xml": ("openvino",)}
@@ -33,6 +43,29 @@ def load_exported(path: Path, architecture: str, backend: str, device: str, *, s
         ConfigError: The backend cannot run the network on this device.
         WeightsError: The file is missing, damaged or of another model.
     """
+    chosen = _backend_for(path, backend, device)
+    check_manifest(path)
+    with _readable(path):
+        graph = read_graph(path, chosen, cache_folder(), several=several)
+        metadata = parse_metadata(path, graph.metadata, "tools/export.py")
+    require_architecture(path, metadata, [architecture])
+    return graph, metadata
+
+
+def exported_metadata(path: Path) -> Metadata:
+    """Return the metadata of an exported network.
+
+    Raises:
+        ConfigError: No installed package can read the file.
+        WeightsError: The file is missing or damaged.
+    """
+    backend = _backend_for(path, "auto", CPU)
+    with _readable(path):
+        return parse_metadata(path, graph_metadata(path, backend), "tools/export.py")
+
+
+def _backend_for(path: Path, backend: str, device: str) -> str:
+    """Return the backend that runs an exported network: the given one, or for `auto` the fastest that is installed."""
     if not os.path.isfile(path):  # noqa: PTH113 (Path raises where nothing may be looked up)
         raise WeightsError(f"{path}: no such file; export one with tools/export.py")
     usable = [name for name in installed_backends(device) if name in _RUN_BY[path.suffix.lower()]]
@@ -40,16 +73,16 @@ def load_exported(path: Path, architecture: str, backend: str, device: str, *, s
         raise ConfigError(
             f"{path}: cannot be run by {backend} on {device}; allowed here: {', '.join(usable) or 'none, pip install openvino'}"
         )
-    check_manifest(path)
+    return usable[0] if backend == "auto" else backend
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
     try:
-        graph = read_graph(path, usable[0] if backend == "auto" else backend, cache_folder(), several=several)
+        yield
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise WeightsError(f"{path}: not a readable graph ({reason:.120}); export it again with tools/export.py") from error
-    metadata = parse_metadata(path, graph.metadata, "tools/export.py")
-    if metadata.architecture != architecture:
-        raise WeightsError(f"{path}: contains a {metadata.architecture!r}, not a {architecture!r}; choose matching weights")
-    return graph, metadata
 
 
 def export_weights(weights: Path, max_faces: int) -> tuple[bytes, dict[str, str]]:

@@ -10,6 +10,7 @@ import torch
 from torchvision.models.detection import KeypointRCNN
 from torchvision.models.detection.image_list import ImageList
 
+from maskstream.config.values import ShortSide
 from maskstream.models.conv_bn_fusion import fold_batch_norm
 from maskstream.models.detections import KeypointCalibration, RawDetections, Scaling, detect, resized
 from maskstream.models.gpu_images import scaled
@@ -132,6 +133,6 @@ class KeypointRCNNDetector:
         return found
 
 
-def scaling_of(module: KeypointRCNN, short_side: int | None) -> Scaling:
-    """Return the scaling of a module, or of the short side that the user chose."""
+def scaling_of(module: KeypointRCNN, short_side: ShortSide) -> Scaling:
+    """Return the scaling of a module, or of `detector.short_side`."""
     return Scaling.chosen(module.transform.min_size[-1], module.transform.max_size, short_side)

@@ -8,7 +8,8 @@ in any copy of the file. The manifest (`manifest.json` in the same folder) maps 
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,24 +62,54 @@ def read_checkpoint(path: Path, *architectures: str) -> tuple[Arrays, Metadata]:
     Raises:
         WeightsError: The file is missing or damaged, differs from the manifest, or is of another format or architecture.
     """
-    if not os.path.isfile(path):  # noqa: PTH113 (Path raises where nothing may be looked up)
-        raise WeightsError(f"{path}: no such weights file; give a .safetensors file written by the trainers")
+    _require_file(path)
     check_manifest(path)
-    try:
-        with safe_open(path, framework="np") as file:
-            header = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path}: not a readable safetensors file ({error}); download or train it again") from error
+    with _opened(path) as file:
+        header = file.metadata() or {}
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     metadata = parse_metadata(path, header)
     if header.get(TENSORS_SHA256) != tensors_sha256(arrays):
         raise WeightsError(f"{path}: damaged, the SHA-256 of its tensors is not the one in its header; download it again")
+    require_architecture(path, metadata, architectures)
+    return arrays, metadata
+
+
+def read_metadata(path: Path) -> Metadata:
+    """Return the metadata of a checkpoint without reading its tensors.
+
+    Raises:
+        WeightsError: The file is missing or is no checkpoint.
+    """
+    _require_file(path)
+    with _opened(path) as file:
+        return parse_metadata(path, file.metadata() or {})
+
+
+def _require_file(path: Path) -> None:
+    if not os.path.isfile(path):  # noqa: PTH113 (Path raises where nothing may be looked up)
+        raise WeightsError(f"{path}: no such weights file; give a .safetensors file written by the trainers")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(path, framework="np") as file:
+            yield file
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path}: not a readable safetensors file ({error}); download or train it again") from error
+
+
+def require_architecture(path: Path, metadata: Metadata, architectures: Iterable[str]) -> None:
+    """Refuse weights of another architecture.
+
+    Raises:
+        WeightsError: The architecture in the metadata is none of the given ones.
+    """
     if metadata.architecture not in architectures:
         wanted = " or a ".join(map(repr, architectures))
         raise WeightsError(
             f"{path}: contains a {metadata.architecture!r}, not a {wanted}; choose other weights or the matching model"
         )
-    return arrays, metadata
 
 
 def parse_metadata(path: Path, header: Mapping[str, str], writer: str = "the trainers") -> Metadata:

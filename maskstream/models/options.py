@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from maskstream.config.schema import ClipConfig, Precision
+from maskstream.config.values import ShortSide
 
 if TYPE_CHECKING:
     from maskstream.models.gpu_images import Uploads
@@ -18,8 +19,9 @@ class DetectorOptions:
     min_score: float
     max_faces: int
     """Maximum number of detections per image; those with the highest scores are kept."""
-    short_side: int | None = None
-    """Images are scaled to this short side in pixels; None: the default of the model."""
+    short_side: ShortSide = None
+    """Images are scaled to this short side in pixels; None: the default of the model; `auto`: the size of the image, at least
+    the default of the model and at most twice the default."""
     weights: str | None = None
     """A weights file instead of the shipped weights."""
     backend: str = "torch"

@@ -63,6 +63,26 @@ def read_graph(content: bytes | Path, backend: str, cache: Path, *, several: boo
         raise RuntimeError("the graph is damaged") from error
 
 
+def graph_metadata(path: Path, backend: str) -> Mapping[str, str]:
+    """Return the metadata in the file of a graph. OpenVINO does not compile the graph for this.
+
+    Raises:
+        RuntimeError: The graph cannot be read.
+    """
+    if backend != "openvino":
+        return _OnnxRuntimeGraph(path).metadata
+    try:
+        return _openvino_metadata(path)
+    except UnicodeDecodeError as error:  # OpenVINO's message contains bytes of the file
+        raise RuntimeError("the graph is damaged") from error
+
+
+def _openvino_metadata(content: bytes | Path) -> Mapping[str, str]:
+    model = _core().read_model(content)
+    values = model.get_rt_info(["framework"]).value if model.has_rt_info(["framework"]) else {}
+    return {name: str(value) for name, value in values.items()}
+
+
 def _core() -> Any:
     """Return the shared `openvino.Core`.
 
@@ -138,9 +158,7 @@ class _OpenVinoGraph:
 
     @property
     def metadata(self) -> Mapping[str, str]:
-        model = _core().read_model(self._content)
-        values = model.get_rt_info(["framework"]).value if model.has_rt_info(["framework"]) else {}
-        return {name: str(value) for name, value in values.items()}
+        return _openvino_metadata(self._content)
 
     def each(self, calls: Sequence[Sequence[NDArray[Any]]]) -> list[Arrays]:
         with self._lock:

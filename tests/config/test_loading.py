@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from maskstream.config.loading import Layer, load_config, text_keys
+from maskstream.config.loading import Layer, load_config, refine, text_keys
 from maskstream.config.schema import Config
 from maskstream.errors import ConfigError
 from tests.conftest import ROOT
@@ -132,3 +132,14 @@ def test_a_broken_assignment_is_said(assignment: str) -> None:
 def test_a_single_setting_is_named_as_the_culprit(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^--set detector.min_score: detector.min_score: 7 is not allowed"):
         load_config(write(tmp_path, "detector: {min_score: 0.5}"), [Layer.of_assignment("detector.min_score=7")])
+
+
+@pytest.mark.parametrize("value", ["12", "5000", "large", "1.5", "true"])
+def test_a_short_side_that_is_not_allowed_is_refused_with_the_allowed_values(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"detector.short_side: .* is not allowed; expected auto, null, or a whole number of"):
+        load_config(layers=[Layer.of_assignment(f"detector.short_side={value}")])
+
+
+def test_the_accurate_profile_changes_only_these_settings() -> None:
+    changed = {"detector": {"every": 1, "short_side": "auto"}, "classifier": {"name": "mask_resnet18"}}
+    assert load_config(ROOT / "configs" / "accurate.yaml") == refine(load_config(), Layer("test", changed))

@@ -14,14 +14,19 @@ from tools import benchmark
 
 OTHERS = {
     "backends": ("bare_openvino", "bare_onnx", "bare_torch", "bare_torchvision"),
+    "classifiers": ("default_mask_resnet18", "default_mask_mobilenet"),
     "yolo": ("detector_eager", "yolo11n_pose"),
 }
-RATIOS = {"backends": ("backend_over_eager", "backend_over_torchvision"), "yolo": ("detector_over_yolo",)}
+RATIOS = {
+    "backends": ("backend_over_eager", "backend_over_torchvision"),
+    "classifiers": ("resnet18_over_mobilenet",),
+    "yolo": ("detector_over_yolo",),
+}
 """What `--compare` adds to the report."""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("compared", [(), ("backends", "yolo")], ids=["alone", "compared"])
+@pytest.mark.parametrize("compared", [(), ("backends", "classifiers", "yolo")], ids=["alone", "compared"])
 def test_the_report_has_all_workloads(tmp_path: Path, capfd: pytest.CaptureFixture[str], compared: tuple[str, ...]) -> None:
     json_path, png_path = tmp_path / "speed.json", tmp_path / "speed.png"
     few = ("--frames", "3", "--rounds", "2", "--starts", "1", "--set", "detector.short_side=128")

@@ -182,7 +182,7 @@ def test_a_contact_sheet_has_one_error_or_more(main: Main, capsys: pytest.Captur
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["mask_mobilenet", "mask_resnet18"])  # with a class for the background, and without
+@pytest.mark.parametrize("name", ["mask_mobilenet", "mask_resnet18"])
 def test_a_classifier_that_says_no_numbers_is_counted(
     photos: Path, main: Main, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -38,7 +38,7 @@ def test_defaults_are_valid_and_the_generated_file_contains_all_of_them(name: st
     assert yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text()) == defaults
 
 
-@pytest.mark.parametrize("name", ["default", "coco"])
+@pytest.mark.parametrize("name", ["default", "coco", "accurate"])
 def test_the_schema_for_editors_accepts_the_shipped_files(name: str) -> None:
     validator("maskstream.schema.json").validate(yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text()))
 
@@ -52,6 +52,8 @@ def test_the_schema_for_editors_accepts_the_shipped_list_of_cameras() -> None:
     [
         ("maskstream.schema.json", {"detector": {"min_scor": 0.5}}),
         ("maskstream.schema.json", {"detector": {"min_score": 1.5}}),
+        ("maskstream.schema.json", {"detector": {"short_side": 12}}),
+        ("maskstream.schema.json", {"detector": {"short_side": "large"}}),
         ("maskstream.schema.json", {"video": {"preset": "slowest"}}),
         ("maskstream.schema.json", {"events": {"webhooks": [{"secret": "b"}]}}),
         ("cameras.schema.json", [{"name": "gate"}]),
@@ -63,7 +65,7 @@ def test_the_schemas_for_editors_refuse_what_the_program_refuses(name: str, valu
     assert not validator(name).is_valid(values)
 
 
-@pytest.mark.parametrize("name", ["default", "coco", "cameras"])
+@pytest.mark.parametrize("name", ["default", "coco", "accurate", "cameras"])
 def test_a_shipped_file_names_its_schema_for_editors(name: str) -> None:
     first = (ROOT / "configs" / f"{name}.yaml").read_text().partition("\n")[0]
     assert (ROOT / "configs" / first.removeprefix("# yaml-language-server: $schema=")).is_file()
