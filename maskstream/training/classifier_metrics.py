@@ -28,12 +28,16 @@ def metrics_of_logits(logits: torch.Tensor, labels: NDArray[np.int64], classes: 
     Returns:
         The metrics of `metrics_of_probabilities`, and `temperature`.
     """
+    temperature = _fitted_temperature(logits, labels, classes)
+    probabilities = (logits.double() / temperature).softmax(1).numpy()
+    return {**metrics_of_probabilities(probabilities, labels, classes), "temperature": temperature}
+
+
+def _fitted_temperature(logits: torch.Tensor, labels: NDArray[np.int64], classes: Sequence[str]) -> float:
     mask = classes.index(Label.MASK.value)
     is_face, count = face_crops(labels, classes)
     face_logits = logits[torch.from_numpy(is_face)][:, :count]
-    temperature = fit_temperature(face_logits, torch.from_numpy(labels[is_face] == mask), mask)
-    probabilities = (logits.double() / temperature).softmax(1).numpy()
-    return {**metrics_of_probabilities(probabilities, labels, classes), "temperature": temperature}
+    return fit_temperature(face_logits, torch.from_numpy(labels[is_face] == mask), mask)
 
 
 def metrics_of_probabilities(probabilities: NDArray[Any], labels: NDArray[np.int64], classes: Sequence[str]) -> dict[str, float]:
@@ -83,7 +87,8 @@ def metrics_by_set(
     """
     is_face, count = face_crops(labels, classes)
     mask = classes.index(Label.MASK.value)
-    probability = logits[:, :count].softmax(1)[:, mask].numpy()
+    temperature = _fitted_temperature(logits, labels, classes)
+    probability = (logits[:, :count] / temperature).softmax(1)[:, mask].numpy()
     is_correct = (probability > 0.5) == (labels == mask)
     parts: dict[str, list[bool]] = {}
     for names in (_folder_names(paths), [path.name.partition("_")[0] for path in paths]):

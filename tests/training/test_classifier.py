@@ -394,6 +394,14 @@ def test_each_set_and_each_folder_has_an_accuracy_of_its_own() -> None:
     assert set(metrics_by_set(logits[:30], crops.labels[:30], crops.paths[:30], CLASSES)) == {"hao"}
 
 
+def test_a_set_is_measured_at_the_fitted_temperature() -> None:
+    crops = crop_set(*[0] * 20, *[1] * 20, paths=[f"c/val/x/hao_{index}.png" for index in range(40)])
+    logits = torch.tensor([[0.4, 0.0, 0.3]] * 20 + [[0.0, 0.4, 0.3]] * 20)  # mask is the likeliest class, below 0.5
+    classes = ["mask", "no_mask", "incorrect"]
+    accuracy = metrics_of_logits(logits, crops.labels, classes)["accuracy"]
+    assert metrics_by_set(logits, crops.labels, crops.paths, classes)["hao"]["accuracy"] == accuracy == 1.0
+
+
 def test_folders_of_one_name_are_told_apart_by_their_paths() -> None:
     paths = [f"{'a' if index < 20 else 'b'}/crops/val/mask/hao_{index}.png" for index in range(40)]
     crops = crop_set(*[0] * 40, paths=paths)
