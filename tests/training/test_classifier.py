@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from maskstream.config.loading import Layer
-from maskstream.errors import ConfigError, SourceOpenError
+from maskstream.errors import ConfigError, SourceOpenError, WeightsError
 from maskstream.io.images import write_image
 from maskstream.models.crop_classifier import crops_to_tensor
 from maskstream.training import classifier
@@ -443,3 +443,17 @@ def test_validation_crops_have_metrics_of_each_set() -> None:
     building = task(recipe(class_shares={"incorrect": 0.0}), crops)
     answers = [(item, [5.0, 0.0, 0.0]) for item in reversed(range(24))]
     assert building.by_set(answers) == {"set": {"accuracy": 0.5, "faces": 24}}
+
+
+def test_a_last_layer_of_another_number_of_classes_is_not_loaded() -> None:
+    two = task(recipe(classes=CLASSES[:2]), crop_set(0, 1))
+    three = task(recipe(classes=CLASSES), crop_set(0, 1, 2))
+    before = {name: tensor.clone() for name, tensor in three.module.network.state_dict().items()}
+    loaded = {name: tensor + 1 for name, tensor in two.module.network.state_dict().items()}
+    three.load(loaded, "weights of two classes")
+    after = three.module.network.state_dict()
+    kept = {name for name in after if torch.equal(after[name], before[name])}
+    assert kept == {name for name in after if after[name].shape != loaded[name].shape}
+    assert len(kept) == 2
+    with pytest.raises(WeightsError, match="weights of two classes"):
+        three.load({name: tensor for name, tensor in loaded.items() if name not in kept}, "weights of two classes")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from maskstream.annotations import Annotations, LabelledFace, LabelledImage
-from maskstream.training.detector_metrics import _RAW_SCORES, calibrate_keypoints, validation_metrics
+from maskstream.training.detector_metrics import _RAW_SCORES, calibrate_keypoints, metrics_by_set, validation_metrics
 from maskstream.types import FACE_KEYPOINTS, Detection, FloatArray, Label
 
 POINTS = np.array([[30, 40], [40, 25], [20, 25]], np.float32)
@@ -80,3 +80,16 @@ def test_nothing_found_gives_no_calibration() -> None:
     assert calibrate_keypoints(annotations((labelled(0),)), {}) is None
     without_points = replace(labelled(0), keypoints_xy=None)
     assert calibrate_keypoints(annotations((without_points,)), {"0.png": [detected(labelled(0), 0.9)]}) is None
+
+
+def test_each_set_has_metrics_at_one_score() -> None:
+    face = labelled(10)
+    images = annotations(*[(face,)] * 10).images
+    both = tuple(replace(image, name=f"{name}_{image.name}") for name in ("hao", "leo") for image in images)
+    found = {image.name: [detected(face, 0.9)] if image.name.startswith("hao") else [detected(face, 0.4)] for image in both}
+    found[both[0].name].append(detected(labelled(300), 0.8))
+    assert metrics_by_set(replace(annotations(), images=both), found, 0.5) == {
+        "hao": {"found_50": 1.0, "false_per_picture": 0.1},
+        "leo": {"found_50": 0.0, "false_per_picture": 0.0},
+    }
+    assert metrics_by_set(replace(annotations(), images=both[:9]), found, 0.5) == {}

@@ -1,3 +1,4 @@
+import itertools
 import json
 import math
 import os
@@ -14,6 +15,7 @@ import torch
 
 from maskstream.errors import ModelError, SinkError, SourceError, WeightsError
 from maskstream.models.checkpoint import load_checkpoint
+from maskstream.training import loop
 from maskstream.training.distributed import ProcessGroup
 from maskstream.training.loop import Trainer
 from maskstream.training.task import Run
@@ -275,3 +277,13 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
     sums = [(folder / f"sum_{rank}.txt").read_text() for rank in range(2)]
     assert sums[0] == sums[1]
     assert len(json.loads((folder / "line.history.json").read_text())["epochs"]) == 2
+
+
+def test_a_time_limit_ends_a_training_with_a_low_learning_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = itertools.count()
+    monkeypatch.setattr(loop, "monotonic", lambda: float(next(seconds)))  # each reading of the clock is a second later
+    task = LineTask(epochs=50, samples_per_epoch=80, max_minutes=0.4)
+    history = train(task, run_in(tmp_path))
+    assert len(history) == math.ceil(len(task.seen) / 80) < 50
+    assert history[-1]["learning_rate"] == pytest.approx(0.01 * 0.2)
+    assert (tmp_path / "line.safetensors").exists()

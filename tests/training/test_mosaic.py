@@ -360,3 +360,31 @@ def test_a_missing_image_is_said(tmp_path: Path) -> None:
     shown.path.unlink()
     with pytest.raises(SourceError, match="cannot be read"):
         window_of(0, recipe(), shown)
+
+
+def test_a_squeezed_image_has_shorter_heads_of_the_same_width(tmp_path: Path) -> None:
+    picture, scale = image(tmp_path / "a.png", FACE), at_scale(0.5, 320)
+    plain = window_of(3, recipe(**scale), picture)
+    short = window_of(3, recipe(**scale, squeeze=[0.7, 0.7]), picture)
+    (plain_box,), (short_box,) = plain.boxes_xyxy, short.boxes_xyxy
+    assert short_box[2] - short_box[0] == pytest.approx(plain_box[2] - plain_box[0], abs=0.01)
+    assert short_box[3] - short_box[1] == pytest.approx(0.7 * (plain_box[3] - plain_box[1]), abs=0.01)
+    light = np.argwhere(short.bgr[..., 0] > BRIGHT_FROM)
+    assert light[:, 0].max() - light[:, 0].min() == pytest.approx(short_box[3] - short_box[1], abs=3)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_an_edge_of_the_window_cuts_a_face(tmp_path: Path, seed: int) -> None:
+    window = window_of(seed, recipe(**at_scale(0.6, 320), edge_share=1.0), image(tmp_path / "a.png", FACE))
+    (x1, y1, x2, y2) = window.boxes_xyxy[0]
+    assert min(x1, y1) == 0 or max(x2, y2) == SIZE
+    assert 0.44 * 101 * 121 * 0.36 < (x2 - x1) * (y2 - y1) < 0.96 * 101 * 121 * 0.36
+
+
+def test_all_samples_can_be_dark(tmp_path: Path) -> None:
+    picture = image(tmp_path / "a.png", FACE, background=(150, 150, 150))
+    means = {
+        share: np.mean([window_of(seed, recipe(photometric=1.0, dark_share=share), picture).bgr.mean() for seed in range(30)])
+        for share in (0.0, 1.0)
+    }
+    assert means[1.0] < 0.7 * means[0.0]
