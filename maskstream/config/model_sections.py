@@ -111,8 +111,7 @@ class ClassifierConfig(Section):
     incorrect_as: IncorrectAs = Field(
         default="no_mask",
         description=(
-            "The label of a mask worn below nose or mouth. incorrect needs weights that know this class, such as "
-            "weights/mask_mobilenet_incorrect.safetensors."
+            "The label of a mask worn below nose or mouth. incorrect needs weights that know this class, as the shipped ones do."
         ),
     )
     max_background: Probability = Field(

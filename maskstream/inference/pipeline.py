@@ -202,7 +202,7 @@ def require_incorrect(class_names: Sequence[str], configs: Iterable[Config]) -> 
     if "incorrect" not in class_names and any(each.classifier.incorrect_as == "incorrect" for each in configs):
         raise ConfigError(
             f"classifier.incorrect_as: incorrect is not one of the classes of the classifier: {', '.join(class_names)}; "
-            "give weights that have it, such as --classifier weights/mask_mobilenet_incorrect.safetensors"
+            "give weights that have it, such as --classifier weights/mask_mobilenet.safetensors"
         )
 
 
