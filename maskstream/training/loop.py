@@ -41,11 +41,6 @@ class _Samples(Dataset[Any]):
             return error
 
 
-def _start_worker(_: int) -> None:
-    """Leave each process of the loader one core: OpenCV would start a thread per core in each of them."""
-    cv2.setNumThreads(1)
-
-
 def _collate(task: Task, samples: list[Any]) -> Any:
     """Return a batch of samples, or the first error where a sample is an error."""
     for sample in samples:
@@ -129,17 +124,20 @@ class Trainer:
         workers = recipe.workers
         if workers is None:
             workers = 8 if self._run.device.type == "cuda" else 0
-        return iter(
-            DataLoader(
-                _Samples(self._task),
-                batch_size=batch_size,
-                sampler=numbers,
-                num_workers=workers,
-                collate_fn=partial(_collate, self._task),
-                persistent_workers=workers > 0,
-                worker_init_fn=_start_worker,
-            )
+        loader = DataLoader(
+            _Samples(self._task),
+            batch_size=batch_size,
+            sampler=numbers,
+            num_workers=workers,
+            collate_fn=partial(_collate, self._task),
+            persistent_workers=workers > 0,
         )
+        opencv_threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)  # the processes of the loader inherit it; in a fork of OpenCV's threads this call waits without end
+        try:
+            return iter(loader)
+        finally:
+            cv2.setNumThreads(opencv_threads)
 
     def _advance(self, batch: Any) -> None:
         torch.manual_seed(self._task.recipe.seed + self._step * self._group.world_size + self._group.rank)

@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -228,8 +230,13 @@ def test_an_image_that_vanishes_is_said_in_one_line(tmp_path: Path, workers: int
                 raise SourceError("a.png: cannot be read: No such file or directory; check the file")
             return super().sample(number)
 
+    cv2.warpAffine(
+        np.zeros((2000, 2000, 3), np.uint8), np.eye(2, 3), (2000, 2000)
+    )  # starts the threads of OpenCV, which a fork does not have
+    before = cv2.getNumThreads()
     with pytest.raises(SourceError, match=r"^a\.png: cannot be read: No such file or directory; check the file$"):
         train(Vanishing(workers=workers), run_in(tmp_path))
+    assert cv2.getNumThreads() == before
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
