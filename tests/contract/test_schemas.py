@@ -19,13 +19,14 @@ from maskstream.sinks.summary import SummarySink
 from maskstream.stream.states import SourceState, SourceStatus
 from maskstream.types import FrameResult, Label, Output
 from tests.conftest import ROOT
+from tests.evaluation.sets import two_sets
 from tests.schemas import SCHEMAS, check_lines, validator
 from tests.tracking.made import frame_at, person
 
 BEGAN = datetime(2026, 11, 22, 12, 0, 1, tzinfo=UTC)
 STAGES_MS = {"detect": 3.0, "align": 0.5, "classify": 1.0}
 FREE_KEYS = ("keypoints", "events", "weights", "names", "problems", "by_class", "by_name", "ci95")
-FREE_KEYS += ("one_to_one", "paper", "precision_recall", "sizes", "groups")
+FREE_KEYS += ("one_to_one", "paper", "precision_recall", "sizes", "groups", "sets", "at_iou")
 """Objects whose keys are names, such as those of keypoints and labels."""
 
 
@@ -65,6 +66,7 @@ def records(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         "summary": [json.loads((folder / "summary.json").read_text())],
         "lost": [json.loads(lost_message("door", 3).body)],
         "metrics": [small_metrics()],
+        "metrics_sets": [two_sets().to_json()],
     }
 
 
@@ -88,7 +90,7 @@ def test_each_field_is_required_and_no_other_is_allowed(records: dict[str, list[
         wrong = [*broken(example)]
         assert len(wrong) > 2
         allowed = [where for where, record in wrong if schema.is_valid(record)]
-        assert allowed == (["('system',) with another field"] if name == "metrics" else [])  # from a file of predictions
+        assert allowed == (["('system',) with another field"] if name.startswith("metrics") else [])  # from a file of predictions
 
 
 def broken(record: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
