@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from maskstream.evaluation.curves import expected_calibration_error
 from maskstream.training.calibration import fit_temperature
 from maskstream.training.crop_set import face_crops
+from maskstream.training.task import set_of
 from maskstream.types import Label
 
 _MIN_FACES_OF_A_SET: Final = 20
@@ -91,7 +92,7 @@ def metrics_by_set(
     probability = (logits[:, :count] / temperature).softmax(1)[:, mask].numpy()
     is_correct = (probability > 0.5) == (labels == mask)
     parts: dict[str, list[bool]] = {}
-    for names in (_folder_names(paths), [path.name.partition("_")[0] for path in paths]):
+    for names in (_folder_names(paths), [set_of(path.name) for path in paths]):
         for place in np.flatnonzero(is_face):
             parts.setdefault(names[place], []).append(bool(is_correct[place]))
     parts.pop("", None)

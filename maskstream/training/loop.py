@@ -98,7 +98,9 @@ class Trainer:
             if isinstance(batch, MaskStreamError):
                 raise batch
             self._advance(batch)
-            self._trained_s = self._group.largest(self._trained_s + monotonic() - stepped_at)
+            self._trained_s += monotonic() - stepped_at
+            if self._task.recipe.max_minutes is not None:  # all processes must end in the same step
+                self._trained_s = self._group.largest(self._trained_s)
             self._run.tick(self._step, self._total)
             if self._step % self._steps_per_epoch == 0 or self._time_is_up():
                 self._finish_epoch(monotonic() - epoch_began_at)
