@@ -20,9 +20,10 @@ from maskstream.training.crop_augmentation import augment_crop
 from maskstream.training.crop_sampling import CropSampler
 from maskstream.training.crop_set import NO_CLASS, CropSet, require_both_answers
 from maskstream.training.crops import centre_crop
+from maskstream.training.mask_colours import recolour_mask
 from maskstream.training.recipe import ClassifierRecipe
 from maskstream.training.teachers import TRAINABLE
-from maskstream.types import BgrImage
+from maskstream.types import BgrImage, Label
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -113,8 +114,11 @@ class ClassifierTask:
         rng = np.random.default_rng((self.recipe.seed, 2, number))
         index = self._sampler.draw(rng)
         other = self._train.pixels_bgr[rng.integers(len(self._train.labels))]
-        crop = augment_crop(self._train.pixels_bgr[index], other, self.recipe, rng)
-        return crop, int(self._train.labels[index])
+        stored, label = self._train.pixels_bgr[index], int(self._train.labels[index])
+        has_mask = label == self.recipe.classes.index(Label.MASK.value)
+        if has_mask and self.recipe.recolour_share and rng.random() < self.recipe.recolour_share:
+            stored = recolour_mask(stored, other, rng)
+        return augment_crop(stored, other, self.recipe, rng), label
 
     def collate(self, samples: Sequence[tuple[BgrImage, int]]) -> Batch:
         """Return crops (N, 3, S, S) uint8 RGB, a quarter of the bytes of floats, and classes (N,)."""

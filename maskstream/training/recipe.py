@@ -173,6 +173,9 @@ class ClassifierRecipe(Recipe):
     erase_share: Probability = Field(
         default=0.0, description="Fraction of crops with a patch that shows noise, or a part of another crop."
     )
+    recolour_share: Probability = Field(
+        default=0.0, description="Fraction of the crops of class mask whose mask gets another colour, or a pattern."
+    )
 
     @field_validator("classes")
     @classmethod
