@@ -334,11 +334,10 @@ class TileHub:
 
 def encoded(painted: Painted, width: int, quality: int) -> Tile:
     """Return a frame as JPEG of this width, and at most of its own."""
-    bgr = painted.bgr
-    height, own_width = bgr.shape[:2]
+    height, own_width = painted.bgr.shape[:2]
+    size = (own_width, height)
     if width != NATIVE and width < own_width:
-        height = max(1, round(height * width / own_width))
-        own_width = width
-        bgr = cv2.resize(bgr, (own_width, height), interpolation=cv2.INTER_AREA)
-    _, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return Tile(painted, own_width, height, jpeg.tobytes())
+        size = (width, max(1, round(height * width / own_width)))
+    scaled = painted.bgr if size[0] == own_width else cv2.resize(painted.bgr, size, interpolation=cv2.INTER_AREA)
+    _, jpeg = cv2.imencode(".jpg", scaled, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return Tile(painted, *size, jpeg.tobytes())
