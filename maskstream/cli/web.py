@@ -1,0 +1,119 @@
+"""Connect a run with the store and the dashboard."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from importlib.util import find_spec
+from threading import Thread
+from typing import TYPE_CHECKING, Final
+
+from maskstream.clock import Clock
+from maskstream.config.schema import Config
+from maskstream.config.source_settings import SourceSettings
+from maskstream.errors import ConfigError
+
+if TYPE_CHECKING:
+    from maskstream.cli.reporting import Reporting
+    from maskstream.protocols import Sink
+    from maskstream.store.store import Store
+    from maskstream.stream.engine import Engine
+    from maskstream.web.camera_lists import CameraLists
+    from maskstream.web.listening import Listener
+    from maskstream.web.server import WebServer
+
+_PACKAGES: Final = ("starlette", "uvicorn", "websockets", "prometheus_client", "ruamel.yaml")
+
+
+def require_web_packages() -> None:
+    """Refuse the dashboard where its packages are not installed.
+
+    Raises:
+        ConfigError: A package of `requirements-web.txt` is missing.
+    """
+    missing = [name for name in _PACKAGES if not _is_installed(name)]
+    if missing:
+        raise ConfigError(f"--web needs {', '.join(missing)}; pip install 'maskstream[web]'")
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # of the package that contains it
+        return False
+
+
+def open_store(config: Config) -> "Store":
+    """Open the store of the settings, or the default one.
+
+    Raises:
+        MaskStreamError: It cannot be opened.
+    """
+    from maskstream.store.store import Store, default_folder
+
+    return Store(config.store.folder or default_folder())
+
+
+class WebRun:
+    """The store of a run and, with `web.listen`, its dashboard.
+
+    Port and store are opened before the models are loaded: a wrong setting ends the start at once.
+    """
+
+    def __init__(self, config: Config, settings: SourceSettings, clock: Clock) -> None:
+        """Open the port and the store.
+
+        Args:
+            config: The sections `web` and `store`.
+            settings: The settings of each camera.
+            clock: The clock of the run.
+
+        Raises:
+            MaskStreamError: A setting is wrong, a package is missing, or the port or the store cannot be opened.
+        """
+        self._config = config
+        self._settings = settings
+        self._clock = clock
+        self._listener: Listener | None = None
+        self._server: WebServer | None = None
+        with ExitStack() as closing:
+            if config.web.listen is not None:
+                require_web_packages()
+                from maskstream.web.listening import listen
+
+                self._listener = listen(config.web)
+                closing.callback(self._listener.socket.close)
+            self.store = open_store(config)
+            closing.pop_all()
+
+    def sinks(self, reporting: "Reporting") -> "Iterator[Sink]":
+        """Yield the sinks that fill the store and the live view.
+
+        Raises:
+            StoreError: The store cannot be written.
+        """
+        from maskstream.store.sink import StoreSink
+
+        yield reporting.event_sink(StoreSink(self.store))
+
+    def start(self, engine: "Engine", cameras: "CameraLists | None") -> None:
+        """Serve the dashboard, where one is requested."""
+        if self._listener is None:
+            return
+        from maskstream.web.context import WebContext
+        from maskstream.web.server import WebServer
+
+        self._server = WebServer(WebContext(self.store, self._config, cameras=cameras, clock=self._clock), self._listener)
+        self._server.start()
+
+    def leave(self) -> Sequence[Thread]:
+        """Begin to close everything, and return the threads to join."""
+        closing = Thread(target=self.close, name="web end", daemon=True)
+        closing.start()
+        return [closing]
+
+    def close(self) -> None:
+        """End the dashboard and close the store, in bounded time. A second call does nothing."""
+        if self._server is not None:
+            self._server.stop()
+        if self._listener is not None:
+            self._listener.socket.close()
+        self.store.close()
