@@ -64,12 +64,10 @@ class CameraRecords:
 
 def shown_to(records: Sequence[dict[str, Any]], access: Access) -> list[dict[str, Any]]:
     """Return the records of the cameras that a client may see. Only an administrator sees their sources."""
-    is_admin = access.role.includes(Role.ADMIN)
-    shown = []
-    for record in records:
-        if access.may_see(record["camera"]):
-            shown.append(record if is_admin else {**record, "source": None, "editable": False})
-    return shown
+    visible = [record for record in records if access.may_see(record["camera"])]
+    if access.role.includes(Role.ADMIN):
+        return visible
+    return [{**record, "source": None, "editable": False} for record in visible]
 
 
 def camera_records(context: WebContext, access: Access) -> list[dict[str, Any]]:

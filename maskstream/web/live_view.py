@@ -15,8 +15,8 @@ from maskstream.stream.engine import Engine, Progress
 from maskstream.stream.health import SourceHealth, SourceTotals
 from maskstream.stream.states import SILENT, SourceState, StateChange
 from maskstream.types import Output
-from maskstream.web.live_counts import CameraCounts, CountsSnapshot
 from maskstream.web.live_clients import LiveClients
+from maskstream.web.live_counts import CameraCounts, CountsSnapshot
 from maskstream.web.tiles import TileHub
 
 _HEALTH_S: Final = 0.5
