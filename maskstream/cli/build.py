@@ -112,19 +112,30 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
         open=partial(open_camera, states=states, output=request.output, names=names),
     )
     live = LiveCameras(watch, cameras, settings, work, states)
-    hooks = EngineHooks(
-        window=None if window is None else window.attend,
-        listeners=[binding.sink for binding in sinks.bindings if isinstance(binding.sink, StateListener)],
-        maintain=live.maintain,
-        leave=lambda: [*live.leave(), *(web.leave() if web is not None else ())],
-    )
+    hooks = _hooks(window, sinks, live, web)
     detecting: FrameAnalyzer = PropagatingAnalyzer(analyzer, settings) if config.detector.every > 1 else analyzer
     people = PeopleAnalyzer(detecting, settings)
     engine = Engine(people, overlay.paint, config.stream, batch_size_of(config), hooks, states)
     engine.add(sources, sinks.bindings)
     if web is not None:
-        web.start(engine, None)
+        web.start(engine, request, work.check)
     return engine
+
+
+def _hooks(window: WindowSink | None, sinks: _OpenSinks, live: LiveCameras, web: WebRun | None) -> EngineHooks:
+    """Return what the engine calls between frames: the window, the lists of cameras, the dashboard."""
+
+    def maintain(engine: Engine) -> None:
+        live.maintain(engine)
+        if web is not None:
+            web.attend()
+
+    return EngineHooks(
+        window=None if window is None else window.attend,
+        listeners=[binding.sink for binding in sinks.bindings if isinstance(binding.sink, StateListener)],
+        maintain=maintain,
+        leave=lambda: [*live.leave(), *(web.leave() if web is not None else ())],
+    )
 
 
 def _open_sources(cameras: Sequence[Camera], states: SourceStates, closing: ExitStack, output: str | None) -> list[Source]:

@@ -1,6 +1,6 @@
 """Connect a run with the store and the dashboard."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from importlib.util import find_spec
 from threading import Thread
@@ -13,11 +13,13 @@ from maskstream.errors import ConfigError
 
 if TYPE_CHECKING:
     from maskstream.cli.reporting import Reporting
+    from maskstream.cli.request import StreamRequest
     from maskstream.protocols import Sink
     from maskstream.store.store import Store
     from maskstream.stream.engine import Engine
-    from maskstream.web.camera_lists import CameraLists
     from maskstream.web.listening import Listener
+    from maskstream.web.live_sink import LiveSink
+    from maskstream.web.live_view import LiveView
     from maskstream.web.server import WebServer
 
 _PACKAGES: Final = ("starlette", "uvicorn", "websockets", "prometheus_client", "ruamel.yaml")
@@ -70,8 +72,9 @@ class WebRun:
             MaskStreamError: A setting is wrong, a package is missing, or the port or the store cannot be opened.
         """
         self._config = config
-        self._settings = settings
         self._clock = clock
+        self._live: LiveView | None = None
+        self._live_sink: LiveSink | None = None
         self._listener: Listener | None = None
         self._server: WebServer | None = None
         with ExitStack() as closing:
@@ -81,8 +84,13 @@ class WebRun:
 
                 self._listener = listen(config.web)
                 closing.callback(self._listener.socket.close)
-            self.store = open_store(config)
+            self._store = open_store(config)
             closing.pop_all()
+        if self._listener is not None:
+            from maskstream.web import live_sink, live_view
+
+            self._live = live_view.LiveView(settings, quality=config.web.tile_quality, clock=clock)
+            self._live_sink = live_sink.LiveSink(self._live)
 
     def sinks(self, reporting: "Reporting") -> "Iterator[Sink]":
         """Yield the sinks that fill the store and the live view.
@@ -92,23 +100,43 @@ class WebRun:
         """
         from maskstream.store.sink import StoreSink
 
-        yield reporting.event_sink(StoreSink(self.store))
+        yield reporting.event_sink(StoreSink(self._store))
+        if self._live is not None and self._live_sink is not None:
+            from maskstream.web.live_sink import LiveEvents
 
-    def start(self, engine: "Engine", cameras: "CameraLists | None") -> None:
-        """Serve the dashboard, where one is requested."""
-        if self._listener is None:
+            yield reporting.event_sink(LiveEvents(self._live))
+            yield self._live_sink
+
+    def attend(self) -> None:
+        """Paint frames for which viewers wait. Called several times a second by the thread that renders."""
+        if self._live_sink is not None:
+            self._live_sink.attend()
+
+    def start(self, engine: "Engine", request: "StreamRequest", check: Callable[[Config], None]) -> None:
+        """Serve the dashboard, where one is requested.
+
+        Args:
+            engine: The engine of the run.
+            request: The sources, and the settings of the command line.
+            check: Raises `MaskStreamError` where the loaded models do not allow the settings of a camera.
+        """
+        if self._listener is None or self._live is None:
             return
+        from maskstream.web.camera_lists import CameraLists
         from maskstream.web.context import WebContext
         from maskstream.web.server import WebServer
 
-        self._server = WebServer(WebContext(self.store, self._config, cameras=cameras, clock=self._clock), self._listener)
+        self._live.watch(engine)
+        cameras = CameraLists(request.sources, self._config, request.command_line, check)
+        context = WebContext(self._store, self._config, live=self._live, cameras=cameras, clock=self._clock)
+        self._server = WebServer(context, self._listener)
         self._server.start()
 
     def leave(self) -> Sequence[Thread]:
         """Begin to close everything, and return the threads to join."""
         closing = Thread(target=self.close, name="web end", daemon=True)
         closing.start()
-        return [closing]
+        return [closing, *(self._live.close() if self._live is not None else ())]
 
     def close(self) -> None:
         """End the dashboard and close the store, in bounded time. A second call does nothing."""
@@ -116,4 +144,6 @@ class WebRun:
             self._server.stop()
         if self._listener is not None:
             self._listener.socket.close()
-        self.store.close()
+        if self._live is not None:
+            self._live.close()
+        self._store.close()
