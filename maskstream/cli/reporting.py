@@ -95,6 +95,11 @@ class Reporting:
         """Return a sink that passes events and counts to one more receiver, and closes it."""
         return EventSink(self._detector, receiver)
 
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The folder of the queue, where there are receivers."""
+        return (str(Path(self._queue).absolute().parent),) if self._transports else ()
+
     def deliveries(self) -> list[DeliveryStatus]:
         """Return what waits for each network receiver. May be called from any thread."""
         return [delivery.status() for delivery in tuple(self._deliveries)]
