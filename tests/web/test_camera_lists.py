@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -50,6 +51,10 @@ def write(path: Path, text: str) -> Path:
     path.write_text(text, newline="")
     os.utime(path, (path.stat().st_mtime - 60,) * 2)
     return path
+
+
+def names_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
 
 
 def lists_of(path: Path, **more: Any) -> CameraLists:
@@ -179,7 +184,7 @@ def test_wrong_requests_change_nothing(path: Path, name: str, change: Mapping[st
     error = refused(lists_of(path), name, **change)
     assert (error.refusal, says in str(error)) == (Refusal.WRONG, True), str(error)
     assert path.read_text() == TEXT
-    assert os.listdir(path.parent) == [path.name]
+    assert names_in(path.parent) == [path.name]
     assert not [secret for secret in ("hunter22", "sesame77", "broker33") if secret in str(error)]
 
 
@@ -263,7 +268,7 @@ def test_a_program_that_writes_between_reading_and_replacing_wins(path: Path) ->
 
     put(lists_of(path, check=write_meanwhile), "gate", settings={})
     assert path.read_text() == other.replace("  detector: {min_score: 0.8}\n", "")
-    assert os.listdir(path.parent) == [path.name]
+    assert names_in(path.parent) == [path.name]
 
 
 def test_own_changes_in_sequence_do_not_wait(path: Path) -> None:
@@ -287,7 +292,7 @@ def test_permissions_owner_and_link_are_kept(path: Path, tmp_path: Path) -> None
     assert (stat.filemode(after.st_mode), after.st_uid, after.st_gid) == ("-rw-rw-r--", before.st_uid, before.st_gid)
     assert link.is_symlink()
     assert after.st_ino != before.st_ino
-    assert os.listdir(link.parent) == ["list.yaml"]
+    assert names_in(link.parent) == ["list.yaml"]
 
 
 def test_byte_order_mark_and_windows_lines_are_kept(tmp_path: Path) -> None:
@@ -313,7 +318,7 @@ def test_a_full_disk_leaves_the_list_as_it_was(path: Path) -> None:
     with full_disk(100):
         error = refused(lists, "gate", settings={})
     assert (error.refusal, os.strerror(errno.EFBIG) in str(error)) == (Refusal.FAILED, True)
-    assert (path.read_text(), os.listdir(path.parent)) == (TEXT, [path.name])
+    assert (path.read_text(), names_in(path.parent)) == (TEXT, [path.name])
     put(lists, "gate", settings={})
 
 
@@ -350,19 +355,20 @@ def test_a_read_only_mount_is_not_editable(path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user, which only root can")
-def test_another_users_file_or_folder_is_not_editable(path: Path) -> None:
+def test_another_users_file_or_folder_is_not_editable() -> None:
     """A process without privileges may not take over a file, and cannot rename in a folder of another user."""
-    path.chmod(0o666)
-    for folder in (path.parent, *path.parents):
-        if folder.is_relative_to("/tmp"):  # noqa: S108
-            folder.chmod(0o755 | folder.stat().st_mode)
-    assert (
-        as_nobody(path) == f"{path}: its folder is write-protected, so that it cannot be replaced; allow this user to write there"
-    )
-    path.parent.chmod(0o777)
-    assert "belongs to another user" in as_nobody(path)
-    os.chown(path, 65534, 65534)
-    assert as_nobody(path) == ""
+    with TemporaryDirectory() as folder:  # which others may enter, unlike tmp_path
+        path = write(Path(folder) / "cameras.yaml", TEXT)
+        path.chmod(0o666)
+        path.parent.chmod(0o755)
+        assert (
+            as_nobody(path)
+            == f"{path}: its folder is write-protected, so that it cannot be replaced; allow this user to write there"
+        )
+        path.parent.chmod(0o777)
+        assert "belongs to another user" in as_nobody(path)
+        os.chown(path, 65534, 65534)
+        assert as_nobody(path) == ""
 
 
 def as_nobody(path: Path) -> str:
