@@ -16,6 +16,7 @@ LAYERS = (
     {"evaluation"},
     {"sinks"},
     {"inference"},
+    {"store"},
     {"events"},
     {"rendering", "sources", "tracking"},
     {"annotations", "models", "stream"},
