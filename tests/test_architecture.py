@@ -11,6 +11,7 @@ from tests.conftest import ROOT
 LAYERS = (
     {"__main__"},
     {"cli"},
+    {"web"},
     {"benchmark"},
     {"training"},
     {"evaluation"},
