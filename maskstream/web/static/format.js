@@ -1,6 +1,6 @@
 /** Write times, durations and numbers in the user's language. */
 
-import { language, t } from "./i18n.js";
+import { locale, t } from "./i18n.js";
 
 const MINUTE_S = 60;
 const HOUR_S = 3600;
@@ -8,7 +8,7 @@ const DAY_S = 86_400;
 const BYTES = ["B", "kB", "MB", "GB", "TB"];
 
 export function number(value, digits = 0) {
-  return value.toLocaleString(language, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  return value.toLocaleString(locale, { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
 export function rate(fps) {
@@ -16,7 +16,7 @@ export function rate(fps) {
 }
 
 export function percent(fraction) {
-  return typeof fraction === "number" ? fraction.toLocaleString(language, { style: "percent" }) : "–";
+  return typeof fraction === "number" ? fraction.toLocaleString(locale, { style: "percent" }) : "–";
 }
 
 /** Return the age of a picture: one decimal below 10 s. */
@@ -42,18 +42,20 @@ function pair(seconds, large, largeUnit, small, smallUnit) {
 
 /** Return the time of day of a UTC text, in the browser's time zone. */
 export function clockTime(utc) {
-  return new Date(utc).toLocaleTimeString(language, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  return new Date(utc).toLocaleTimeString(locale, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 }
 
 export function dateTime(utc) {
-  return new Date(utc).toLocaleString(language, { dateStyle: "medium", timeStyle: "medium" });
+  return new Date(utc).toLocaleString(locale, { dateStyle: "medium", timeStyle: "medium" });
 }
 
-/** Return the time of day for today, otherwise date and time. */
+/** Return hours and minutes for today, otherwise date and time. */
 export function shortTime(utc) {
   const date = new Date(utc);
-  if (date.toDateString() === new Date().toDateString()) return clockTime(utc);
-  return date.toLocaleString(language, { day: "2-digit", month: "2-digit", hour: "2-digit", minute: "2-digit" });
+  if (date.toDateString() === new Date().toDateString()) {
+    return date.toLocaleTimeString(locale, { hour: "2-digit", minute: "2-digit" });
+  }
+  return date.toLocaleString(locale, { day: "2-digit", month: "2-digit", hour: "2-digit", minute: "2-digit" });
 }
 
 /** Return "Today", "Yesterday" or the date. */
@@ -62,7 +64,7 @@ export function day(utc) {
   const days = Math.round((midnight(new Date()) - midnight(date)) / (1000 * DAY_S));
   if (days === 0) return t("day.today");
   if (days === 1) return t("day.yesterday");
-  return date.toLocaleDateString(language, { weekday: "long", day: "numeric", month: "long", year: "numeric" });
+  return date.toLocaleDateString(locale, { weekday: "long", day: "numeric", month: "long", year: "numeric" });
 }
 
 function midnight(date) {

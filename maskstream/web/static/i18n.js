@@ -8,12 +8,15 @@ let plural = new Intl.PluralRules(FALLBACK);
 /** The languages that exist: their names by code. */
 export let languages = {};
 export let language = FALLBACK;
+/** The language with the region of the browser: it decides how times and numbers are written. */
+export let locale = FALLBACK;
 
 /** Load the chosen language, otherwise the browser's, otherwise English. */
 export async function loadLanguage() {
   languages = await fetchJson("languages");
   const choices = [kept(), ...navigator.languages.map((name) => name.split("-")[0]), FALLBACK];
   language = choices.find((name) => name in languages);
+  locale = navigator.languages.find((name) => name.split("-")[0] === language) ?? language;
   texts = await fetchJson(language);
   plural = new Intl.PluralRules(language);
   document.documentElement.lang = language;

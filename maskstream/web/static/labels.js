@@ -1,7 +1,7 @@
 /** Labels of people and states of cameras: each has a colour, a symbol and a text. */
 
 import { h, setAttribute, setText, spoken } from "./dom.js";
-import { duration } from "./format.js";
+import { duration, shortTime } from "./format.js";
 import { t, tn, tOr } from "./i18n.js";
 import { icon } from "./icons.js";
 
@@ -71,10 +71,12 @@ export class StateBadge {
   }
 }
 
-/** Return the name of the state, with its duration unless the camera is online. */
+/** Return the name of the state, with its beginning unless frames arrive or the source has ended. */
 export function stateText(view) {
-  const name = t(`state.${view.state}`);
-  return view.state === "online" || typeof view.state_s !== "number" ? name : t("state.for", { state: name, time: duration(view.state_s) });
+  const state = t(`state.${view.state}`);
+  if (view.state === "online" || view.state === "ended" || typeof view.state_s !== "number") return state;
+  const since = shortTime(Date.now() - 1000 * view.state_s);
+  return t("state.since", { state, since, time: duration(view.state_s) });
 }
 
 /** Return the cause of a dropped frame, of the end of an event ... in the user's language where a text exists. */

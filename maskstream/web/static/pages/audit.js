@@ -38,7 +38,7 @@ export function openAudit(main) {
 }
 
 function row(entry) {
-  const cell = (name, content) => h("td", { class: `col-${name}`, "data-title": t(`audit.column.${name}`) }, content);
+  const cell = (name, content) => h("td", { class: content === "–" ? `col-${name} nothing` : `col-${name}`, "data-title": t(`audit.column.${name}`) }, content);
   return h(
     "tr",
     {},

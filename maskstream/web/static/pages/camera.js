@@ -133,8 +133,8 @@ class CameraPage {
     try {
       const { events } = await get("events", { camera: this.camera, open: true, limit: EVENTS });
       const rows = events.map((event) => {
-        const since = duration((Date.now() - Date.parse(event.began_utc)) / 1000);
-        return h("li", {}, labelMark(event.label), event.zone ? ` · ${event.zone}` : "", h("span", { class: "muted" }, ` ${since}`));
+        const since = duration(event.began_utc ? (Date.now() - Date.parse(event.began_utc)) / 1000 : event.duration_s);
+        return h("li", { class: "line" }, labelMark(event.label), h("span", {}, event.zone ?? ""), h("span", { class: "muted" }, since));
       });
       this.events.replaceChildren(...(rows.length ? rows : [h("li", { class: "muted" }, t("camera.no-events"))]));
     } catch {

@@ -1,7 +1,7 @@
 /** Cameras: state, rates, dropped frames and outages; administrators add, edit and remove cameras. */
 
 import { cameraPath, get, remove } from "../api.js";
-import { h, heading, order, setText } from "../dom.js";
+import { h, heading, order, setAttribute, setText } from "../dom.js";
 import { duration, number, rate, shortTime } from "../format.js";
 import { t, tn } from "../i18n.js";
 import { icon } from "../icons.js";
@@ -110,33 +110,37 @@ class Row {
   update(view) {
     this.state.update(view);
     setText(this.source, view.source ?? "");
-    setText(this.cells.rate, `${rate(view.fps_in)} / ${rate(view.fps_out)}`);
-    this.#updateDropped(view.dropped ?? {});
-    setText(this.cells.outage, outageText(view.last_outage));
-    setText(this.cells.reconnects, number(view.reconnects_last_hour ?? 0));
-    setText(this.cells.stages, stagesText(view.stage_ms ?? {}));
+    setAttribute(this.source, "title", view.source);
+    this.#fill("rate", `${rate(view.fps_in)} / ${rate(view.fps_out)}`);
+    this.#fill("dropped", ...sumText("drop", view.dropped ?? {}));
+    this.#fill("outage", ...outageText(view.last_outage));
+    this.#fill("reconnects", number(view.reconnects_last_hour ?? 0));
+    const [total, stages] = sumText("stage", view.stage_ms ?? {});
+    this.#fill("stages", stages ? `${total} ms` : "–", stages);
   }
 
-  #updateDropped(dropped) {
-    const causes = Object.entries(dropped).filter(([, count]) => count > 0);
-    const total = causes.reduce((sum, [, count]) => sum + count, 0);
-    const parts = causes.map(([cause, count]) => `${causeText("drop", cause)} ${number(count)}`);
-    const text = `${total} ${parts.join()}`;
-    if (this.dropped === text) return;
-    this.dropped = text;
-    this.cells.dropped.replaceChildren(number(total), h("span", { class: "muted parts" }, parts.join(" · ")));
+  /** Show a value and what it consists of. */
+  #fill(name, value, parts = "") {
+    const cell = this.cells[name];
+    if (!cell.firstChild) cell.append(h("span", { class: "value" }, h("span"), h("span", { class: "muted parts" })));
+    setText(cell.firstChild.firstChild, value);
+    setText(cell.firstChild.lastChild, parts);
   }
 }
 
+/** Return a sum, and its parts by name. */
+function sumText(kind, numbers) {
+  const parts = Object.entries(numbers).filter(([, value]) => value > 0);
+  const total = parts.reduce((sum, [, value]) => sum + value, 0);
+  if (kind === "drop" && parts.length === 1) return [number(total), causeText(kind, parts[0][0])];
+  return [number(total), parts.map(([name, value]) => `${causeText(kind, name)} ${number(value)}`).join(" · ")];
+}
+
+/** Return the time of an outage, and its cause. */
 function outageText(outage) {
-  if (!outage) return t("cameras.no-outage");
+  if (!outage) return [t("cameras.no-outage")];
   const began = shortTime(outage.began_utc);
-  if (!outage.ended_utc) return t("cameras.outage-open", { began, cause: outage.cause });
+  if (!outage.ended_utc) return [t("cameras.outage-open", { began }), outage.cause];
   const seconds = (Date.parse(outage.ended_utc) - Date.parse(outage.began_utc)) / 1000;
-  return t("cameras.outage", { began, time: duration(seconds), cause: outage.cause });
-}
-
-function stagesText(stages) {
-  const parts = Object.entries(stages).map(([stage, ms]) => `${causeText("stage", stage)} ${number(ms)}`);
-  return parts.length ? `${parts.join(" · ")} ms` : "–";
+  return [t("cameras.outage", { began, time: duration(seconds) }), outage.cause];
 }

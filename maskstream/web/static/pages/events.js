@@ -92,17 +92,17 @@ class Events {
   }
 
   #show() {
-    const rows = [...this.#rows.values()].sort((one, other) => Date.parse(other.event.began_utc) - Date.parse(one.event.began_utc));
+    const rows = [...this.#rows.values()].sort((one, other) => beganMs(other.event) - beganMs(one.event));
     const nodes = [];
     let last = null;
     for (const row of rows) {
-      const name = day(row.event.began_utc);
+      const name = row.event.began_utc ? day(row.event.began_utc) : t("day.files");
       if (name !== last) nodes.push(this.#dayNode(name));
       last = name;
       nodes.push(row.element);
     }
     order(this.list, nodes);
-    const open = rows.filter((row) => row.event.ended_utc === null).length;
+    const open = rows.filter((row) => isOpenEvent(row.event)).length;
     setText(this.count, `${tn("events.shown", rows.length)} · ${tn("events.open", open)}`);
     this.empty.hidden = rows.length > 0;
     this.more.hidden = this.#cursor === null;
@@ -124,6 +124,20 @@ class Events {
   #tick() {
     for (const row of this.#rows.values()) row.tick();
   }
+}
+
+function isOpenEvent(event) {
+  return event.phase !== "end";
+}
+
+/** Events of files have no time of day. */
+function beganMs(event) {
+  return event.began_utc ? Date.parse(event.began_utc) : 1000 * event.began_s;
+}
+
+function beganNode(event) {
+  if (!event.began_utc) return h("span", {}, duration(event.began_s));
+  return h("time", { datetime: event.began_utc, title: dateTime(event.began_utc) }, clockTime(event.began_utc));
 }
 
 function columns() {
@@ -149,12 +163,12 @@ class Row {
 
   update(event) {
     this.event = event;
-    const isOpen = event.ended_utc === null;
+    const isOpen = isOpenEvent(event);
     this.element.classList.toggle("open", isOpen);
     this.cells.label.replaceChildren(labelMark(event.label));
     setText(this.cells.camera, event.source);
-    setText(this.cells.zone, event.zone ?? "–");
-    this.cells.began.replaceChildren(h("time", { datetime: event.began_utc, title: dateTime(event.began_utc) }, clockTime(event.began_utc)));
+    setText(this.cells.zone, event.zone ?? "");
+    this.cells.began.replaceChildren(beganNode(event));
     setText(this.cells.confidence, percent(event.confidence));
     this.cells.state.replaceChildren(...stateOf(event, isOpen));
     this.link.href = `#/now/${encodeURIComponent(event.source)}`;
@@ -165,8 +179,8 @@ class Row {
   #describe(event, isOpen) {
     const box = event.best?.box;
     const facts = [
-      [t("event.began"), dateTime(event.began_utc)],
-      [isOpen ? t("event.last") : t("event.ended"), dateTime(isOpen ? event.last_utc : event.ended_utc)],
+      event.began_utc && [t("event.began"), dateTime(event.began_utc)],
+      event.last_utc && [isOpen ? t("event.last") : t("event.ended"), dateTime(event.last_utc)],
       [t("event.person"), `#${event.person}`],
       [t("event.id"), event.event_id],
       [t("event.records"), number(event.sequence + 1)],
@@ -178,8 +192,8 @@ class Row {
   /** An open event becomes longer between its records. */
   tick() {
     const { event } = this;
-    const endMs = event.ended_utc === null ? Date.now() : Date.parse(event.ended_utc);
-    const seconds = event.ended_utc === null ? (endMs - Date.parse(event.began_utc)) / 1000 : event.duration_s;
+    const isGrowing = isOpenEvent(event) && event.began_utc;
+    const seconds = isGrowing ? (Date.now() - Date.parse(event.began_utc)) / 1000 : 0;
     setText(this.cells.duration, duration(Math.max(seconds, event.duration_s)));
   }
 }
@@ -261,8 +275,8 @@ class Filters {
       (!this.camera.value || event.source === this.camera.value) &&
       (!this.zone.value || event.zone === this.zone.value) &&
       (!this.label.value || event.label === this.label.value) &&
-      (sinceMs === null || Date.parse(event.began_utc) >= sinceMs) &&
-      (!this.open.checked || event.ended_utc === null)
+      (sinceMs === null || beganMs(event) >= sinceMs) &&
+      (!this.open.checked || isOpenEvent(event))
     );
   }
 }

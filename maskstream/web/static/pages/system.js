@@ -92,7 +92,7 @@ function diskNode(disk) {
     "li",
     { class: "disk" },
     h("span", { class: "path" }, disk.folder),
-    h("meter", { min: 0, max: 1, value: free === null ? 0 : 1 - free, "aria-label": text }),
+    h("meter", { min: 0, max: 1, high: 1 - LITTLE, optimum: 0, value: free === null ? 0 : 1 - free, "aria-label": text }),
     h("span", { class: isLittle ? "state state-stalled" : "muted" }, isLittle && icon("stalled"), text),
   );
 }

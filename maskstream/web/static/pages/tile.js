@@ -72,7 +72,8 @@ export class Tile {
     this.people = new PeopleChips();
     this.age = new AgeText();
     this.state = new StateBadge();
-    this.veil = h("span", { class: "tile-veil" }, this.state.element);
+    this.cause = h("span", { class: "tile-cause" });
+    this.veil = h("span", { class: "tile-veil" }, this.state.element, this.cause);
     this.link = h(
       "a",
       { class: "tile", href: `#/now/${encodeURIComponent(view.camera)}` },
@@ -87,6 +88,7 @@ export class Tile {
   update(view) {
     this.view = view;
     this.state.update(view);
+    setText(this.cause, isSilent(view) ? view.cause : "");
     this.veil.hidden = view.state === "online" && this.picture.takenMs !== null;
     const people = isSilent(view) ? null : (this.picture.people ?? view.people);
     this.people.update(people);
