@@ -19,7 +19,8 @@ from maskstream.web.server import WebServer
 PASSWORD: Final = "correct horse battery"
 QUICK: Final = ScryptCost(n=2**4, r=8, p=1)
 """Hashes that cost nothing."""
-TOKEN_HEADER: Final = "authorization"
+_PLAIN: Final[dict[str, Any]] = {"trust_env": False, "verify": False}
+"""No proxy; reading the authorities of the system would take longer than the requests."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Site:
 
     def client(self, name: str | None = None, password: str = PASSWORD, **options: Any) -> httpx.Client:
         """Return a browser on this site; with a name it has logged in."""
-        client = httpx.Client(base_url=self.url, headers={"origin": self.url}, trust_env=False, **options)
+        client = httpx.Client(base_url=self.url, headers={"origin": self.url}, **(_PLAIN | options))
         if name is not None:
             answer = client.post("/api/v1/session", json={"name": name, "password": password})
             assert answer.status_code == 200, answer.text
@@ -46,7 +47,7 @@ class Site:
     def program(self, role: Role = Role.VIEWER, cameras: tuple[str, ...] | None = None, name: str = "program") -> httpx.Client:
         """Return a program with an API token."""
         token = self.store.tokens.add(name, role, cameras, None)
-        return httpx.Client(base_url=self.url, headers={"authorization": f"Bearer {token}"}, trust_env=False)
+        return httpx.Client(base_url=self.url, headers={"authorization": f"Bearer {token}"}, **_PLAIN)
 
 
 @contextmanager
