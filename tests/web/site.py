@@ -1,9 +1,10 @@
 """A dashboard on a free port of this machine, with a store of its own, and clients for it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from time import time
 from typing import Any, Final
 
 import httpx
@@ -51,17 +52,25 @@ class Site:
 
 
 @contextmanager
-def running_site(folder: Path, settings: Mapping[str, object] | None = None, **context: Any) -> Iterator[Site]:
+def running_site(
+    folder: Path,
+    settings: Mapping[str, object] | None = None,
+    now_s: Callable[[], float] = time,
+    cost: ScryptCost = QUICK,
+    **context: Any,
+) -> Iterator[Site]:
     """Run a dashboard with a user of each role, named as the role, whose password is `PASSWORD`.
 
     Args:
         folder: Of the store.
         settings: Of the section `web`.
+        now_s: The clock of the store.
+        cost: Of the hashes of passwords.
         context: Fields of `WebContext`.
     """
     web = {"listen": "127.0.0.1:0", **(settings or {})}
     config = load_config(None, [Layer("test", {"web": web})])
-    with Store(folder, cost=QUICK) as store:
+    with Store(folder, now_s, cost=cost) as store:
         for role in Role:
             store.users.add(role.value, role, None, PASSWORD)
         store.users.add("ward", Role.VIEWER, ("ward",), PASSWORD)
