@@ -8,11 +8,12 @@ from typing import Any, Final
 from loguru import logger
 from uvicorn import Config, Server
 
-from maskstream.web.app import Hosts, WebApp
+from maskstream.web.app import WebApp
 from maskstream.web.context import WebContext
 from maskstream.web.http_protocol import PatientProtocol
 from maskstream.web.listening import Listener
 from maskstream.web.routes import ROUTES
+from maskstream.web.security import Hosts
 
 _FINISH_WITHIN_S: Final = 0.5
 """The time that requests get to finish when the server stops."""
@@ -35,8 +36,7 @@ class WebServer:
         self._context = context
         self._listener = listener
         certificate = listener.certificate
-        names = {listener.host.lower(), *(name.lower() for name in context.config.web.hosts)}
-        hosts = Hosts(names | set(certificate.names if certificate else ()), any_address=not listener.is_loopback)
+        hosts = Hosts(frozenset(listener.names), any_address=not listener.is_loopback)
         config = Config(
             WebApp(context, ROUTES, hosts),
             http=PatientProtocol,
