@@ -36,8 +36,6 @@ from maskstream.web.security import (
 
 _LEFT: Final = (ClientDisconnect, ClientDisconnected, WebSocketDisconnect)
 """Errors of a connection whose client has left."""
-_RECHECK_S: Final = 30.0
-"""The interval at which the session or token of an open stream is checked again."""
 _LOST_RIGHTS: Final = 4401
 """The code that closes a WebSocket whose session has ended."""
 T = TypeVar("T")
@@ -55,8 +53,15 @@ class _Answered:
 class WebApp:
     """The dashboard as an ASGI application."""
 
-    def __init__(self, context: WebContext, routes: Iterable[Route], hosts: Hosts, recheck_s: float = _RECHECK_S) -> None:
-        """Answer requests for the hosts with the handlers of the routes."""
+    def __init__(self, context: WebContext, routes: Iterable[Route], hosts: Hosts, recheck_s: float) -> None:
+        """Begin without requests.
+
+        Args:
+            context: What the handlers use.
+            routes: The routes.
+            hosts: The host names under which it may be opened.
+            recheck_s: The interval at which the session or token of an open WebSocket or stream is checked again.
+        """
         self._context = context
         self._routes = tuple(routes)
         self._hosts = hosts
