@@ -21,7 +21,7 @@ from maskstream.vision.geometry import are_pixels, box_corners, face_box, is_box
 _LEAST_TOTAL: Final = 1e-9
 """Avoids a division by zero where all of the probability is on the background."""
 _ANONYMISED_SCORE: Final = 0.15
-"""Where faces are anonymised, so are detections from this score: on the validation images a tenth of those below 0.3 are faces."""
+"""Where faces are anonymised, so are detections from this score. On val a tenth of those with 0.15 to 0.3 are faces."""
 
 
 @dataclass(frozen=True)
