@@ -175,7 +175,7 @@ def _explain(error: ValidationError, kind: type[BaseModel], layers: Sequence[Lay
         return f"{origin}: unknown key {key}; {question}allowed here: {', '.join(known)}"
     if first["type"] == "missing":
         return f"{origin}: {key} is missing; add it"
-    value = HIDDEN if path[-1:] == ["secret"] else _shown(first["input"])
+    value = HIDDEN if any(str(part).endswith("secret") for part in path[-1:]) else _shown(first["input"])
     reason = f"{first['msg'][:1].lower()}{first['msg'][1:]}"
     if first["type"] == "model_type":
         reason = f"expected keys: {', '.join(_keys_beside(kind, [*path, '']))}"
