@@ -118,7 +118,7 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
     engine = Engine(people, overlay.paint, config.stream, batch_size_of(config), hooks, states)
     engine.add(sources, sinks.bindings)
     if web is not None:
-        web.start(engine, request, work.check)
+        web.start(engine, request, reporting, work.check)
     return engine
 
 

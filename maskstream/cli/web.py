@@ -112,12 +112,13 @@ class WebRun:
         if self._live_sink is not None:
             self._live_sink.attend()
 
-    def start(self, engine: "Engine", request: "StreamRequest", check: "Callable[[Config], None]") -> None:
+    def start(self, engine: "Engine", request: "StreamRequest", reporting: "Reporting", check: "Callable[[Config], None]") -> None:
         """Serve the dashboard, where one is requested.
 
         Args:
             engine: The engine of the run.
-            request: The sources, and the settings of the command line.
+            request: The sources and outputs, and the settings of the command line.
+            reporting: The receivers of events.
             check: Raises `MaskStreamError` where the loaded models do not allow the settings of a camera.
         """
         if self._listener is None or self._live is None:
@@ -128,7 +129,15 @@ class WebRun:
 
         self._live.watch(engine)
         cameras = CameraLists(request.sources, self._config, request.command_line, check)
-        context = WebContext(self._store, self._config, live=self._live, cameras=cameras, clock=self._clock)
+        context = WebContext(
+            self._store,
+            self._config,
+            live=self._live,
+            cameras=cameras,
+            deliveries=reporting.deliveries,
+            folders=(*request.folders, *reporting.folders),
+            clock=self._clock,
+        )
         self._server = WebServer(context, self._listener)
         self._server.start()
 

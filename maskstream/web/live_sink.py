@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import thread_time
-from typing import Any
 
 from maskstream.config.schema import Config
-from maskstream.events.event_records import event_record
 from maskstream.events.types import EventOrCounts, MaskEvent
 from maskstream.io.text_file import iso_8601
 from maskstream.stream.states import StateChange
@@ -104,8 +102,7 @@ class LiveEvents:
         """Pass on events; the counts of minutes are in the store."""
         for item in items:
             if isinstance(item, MaskEvent):
-                self._view.counts(item.source_id).add_event(item)
-                self._view.event(item.source_id, public_record(item))
+                self._view.event(item)
 
     def state_changed(self, change: StateChange) -> None:
         """Do nothing: `LiveSink` passes on states."""
@@ -116,10 +113,3 @@ class LiveEvents:
 
     def close(self) -> None:
         """Do nothing."""
-
-
-def public_record(event: MaskEvent) -> dict[str, Any]:
-    """Return the record of an event without the image of the face."""
-    record = event_record(event)
-    record["best"] = {name: value for name, value in record["best"].items() if name != "crop_jpeg"}
-    return record

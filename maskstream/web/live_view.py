@@ -1,6 +1,6 @@
 """Collect what the dashboard shows of the cameras: states, rates, people, and the newest annotated frames."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Lock, Thread
@@ -8,11 +8,14 @@ from typing import Any, Final
 
 from maskstream.clock import MONOTONIC, Clock
 from maskstream.config.source_settings import SourceSettings
+from maskstream.events.event_records import event_record
+from maskstream.events.types import MaskEvent
 from maskstream.io.text_file import iso_8601
 from maskstream.stream.engine import Engine, Progress
 from maskstream.stream.health import SourceHealth, SourceTotals
 from maskstream.stream.states import SILENT, SourceState, StateChange
 from maskstream.types import Output
+from maskstream.web.live_clients import LiveClients
 from maskstream.web.live_counts import CameraCounts, CountsSnapshot
 from maskstream.web.tiles import TileHub
 
@@ -120,21 +123,11 @@ class LiveView:
         self._health: Sequence[SourceHealth] = ()
         self._health_at_s = -float("inf")
         self._health_lock = Lock()
-        self._changed: Callable[[], None] = _nothing
-        self._event: Callable[[dict[str, Any]], None] = _ignore
+        self.clients = LiveClients(self.hub, self.knows)
 
     def watch(self, engine: Engine) -> None:
         """Read health and progress from an engine."""
         self._engine = engine
-
-    def listen(self, changed: Callable[[], None], event: Callable[[dict[str, Any]], None]) -> None:
-        """Call these functions in the thread that renders; they must not block.
-
-        Args:
-            changed: Called after a state changed or a camera was removed.
-            event: Called with each record of an event, without its crop.
-        """
-        self._changed, self._event = changed, event
 
     # Called by the thread that renders, through LiveSink and LiveEvents.
 
@@ -163,28 +156,29 @@ class LiveView:
         if change.state is not SourceState.ONLINE:
             camera.counts.nobody_present()
         camera.state = change
-        self._changed()
+        self.clients.changed()
 
     def removed(self, name: str) -> None:
         """Forget the state of a camera. Its counts are kept: they continue where it is added again."""
         camera = self._camera(name)
         camera.state, camera.was_online, camera.outage, camera.dropped = None, False, None, 0
         camera.counts.nobody_present()
-        self._changed()
+        self.clients.changed()
 
-    def event(self, name: str, record: dict[str, Any]) -> None:
-        """Pass on the record of an event of a camera."""
-        del name
-        self._event(record)
-
-    def counts(self, name: str) -> CameraCounts:
-        """Return the counts of a camera."""
-        return self._camera(name).counts
+    def event(self, event: MaskEvent) -> None:
+        """Count an event, and pass on its record without the image of the face."""
+        self._camera(event.source_id).counts.add_event(event)
+        if len(self.clients):
+            self.clients.event(public_record(event))
 
     def _camera(self, name: str) -> _Camera:
         return self._cameras.setdefault(name, _Camera())
 
     # Called by the threads of the web server.
+
+    def knows(self, name: str) -> bool:
+        """Return whether the run has, or had, a camera of this name."""
+        return name in self._cameras
 
     def cameras(self) -> list[CameraView]:
         """Return the cameras of the run, also those that are being opened."""
@@ -229,7 +223,6 @@ class LiveView:
 
     def close(self) -> list[Thread]:
         """End the encoder thread, and return the threads to join. May be called from any thread."""
-        self._changed, self._event = _nothing, _ignore
         thread = self.hub.close()
         return [] if thread is None else [thread]
 
@@ -263,9 +256,8 @@ def _opening(state: StateChange, now_s: float) -> SourceHealth:
     )
 
 
-def _nothing() -> None:
-    """Do nothing: no web server listens yet."""
-
-
-def _ignore(_record: dict[str, Any]) -> None:
-    """Do nothing with an event: no web server listens yet."""
+def public_record(event: MaskEvent) -> dict[str, Any]:
+    """Return the record of an event without the image of the face."""
+    record = event_record(event)
+    record["best"] = {name: value for name, value in record["best"].items() if name != "crop_jpeg"}
+    return record

@@ -146,7 +146,6 @@ class Viewer:
             watch = self.watches[camera]
             watch.unacknowledged = None
             self.hub.ready(camera, watch)
-        self._arrived.clear()
         return None
 
     def wake(self) -> None:
@@ -154,8 +153,9 @@ class Viewer:
         self._arrived.set()
 
     async def wait(self) -> None:
-        """Wait until a tile waits, or until `wake`. `take` has to be called before the next call."""
+        """Wait until another tile arrives, or until `wake`. Then take all tiles before the next call."""
         await self._arrived.wait()
+        self._arrived.clear()
 
     def close(self) -> None:
         """Leave the hub. A second call does nothing."""
@@ -204,8 +204,6 @@ class TileHub:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: Thread | None = None
         self._paint_s = self._encode_s = 0.0
-        self.loop_s: Callable[[], float] = lambda: 0.0
-        """Returns the processor time of the event loop's thread for its clients."""
 
     # Called by the thread that renders.
 
@@ -295,11 +293,11 @@ class TileHub:
         return list(self._viewers)
 
     def measure(self) -> None:
-        """Adapt the budget to the measured cost; called about once a second."""
+        """Adapt the budget to the measured cost. Called in the event loop, after each tile."""
         self.budget.update(
             self.clock.now_s(),
             overloaded_at_s=self.overloaded_at_s,
-            spent_s=self._paint_s + self._encode_s + self.loop_s(),
+            spent_s=self._paint_s + self._encode_s + thread_time(),
             painted=self.painted,
             cameras=len(self._viewers),
         )
