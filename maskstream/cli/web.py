@@ -112,7 +112,9 @@ class WebRun:
         if self._live_sink is not None:
             self._live_sink.attend()
 
-    def start(self, engine: "Engine", request: "StreamRequest", reporting: "Reporting", check: "Callable[[Config], None]") -> None:
+    def start(
+        self, engine: "Engine", request: "StreamRequest", reporting: "Reporting", check: "Callable[[Config], None]"
+    ) -> None:
         """Serve the dashboard, where one is requested.
 
         Args:
