@@ -85,6 +85,7 @@ class Store:
         """Return whether the store can be written. Never waits for a write."""
         writer = self._database.writer
         error = writer.error
+        waiting, lost = writer.counts()
         try:
             with self._database.reading() as connection:
                 version = schema_version(connection)
@@ -95,16 +96,17 @@ class Store:
             error=error,
             size_bytes=sum(_size(path) for path in (self.path, Path(f"{self.path}-wal"))),
             schema_version=version,
-            waiting_writes=writer.waiting,
-            lost_writes=writer.lost,
+            waiting_writes=waiting,
+            lost_writes=lost,
         )
 
     def write_problem(self) -> str:
         """Return one line about the records of the stream that cannot be written; empty where there is no problem."""
         writer = self._database.writer
-        if not writer.error and not writer.lost:
+        waiting, lost = writer.counts()
+        if not writer.error and not lost:
             return ""
-        return f"store: {writer.waiting} records wait, {writer.lost} are lost: {writer.error or 'the store could not be written'}"
+        return f"store: {waiting} records wait, {lost} are lost: {writer.error or 'the store could not be written'}"
 
     def backup(self, target: Path) -> None:
         """Write a consistent copy of the file, while others read and write it.
