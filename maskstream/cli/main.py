@@ -21,6 +21,8 @@ DESCRIPTION: Final = "Watches webcams, cameras, video and images and reports for
 
 COMMANDS: Final = {
     "run": "watch cameras, video or images and report for each face whether it wears a mask",
+    "dashboard": "show the events of a store in browsers, without cameras",
+    "health": "ask a dashboard whether its run is alive and ready",
     "evaluate": "measure on labelled images how well faces are found and classified",
     "train-detector": "train a detector of faces with their eyes and nose",
     "train-classifier": "train a classifier of face crops",

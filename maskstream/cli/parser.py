@@ -35,6 +35,7 @@ KEY_BY_OPTION: Final = {
     "recursive": "pictures.recursive",
     "mirror": "webcam.mirror",
     "web": "web.listen",
+    "store": "store.folder",
     "iou": "evaluation.iou",
 }
 """Options of any subcommand that set a key of the configuration."""

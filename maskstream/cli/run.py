@@ -118,8 +118,8 @@ def watch(arguments: argparse.Namespace, stopper: Stopper) -> None:
     )
     keep_freed_memory()
     with readable_by(config.privacy.readable_by):
-        stopper.engine = build_engine(request, config)
-        logger.info("{}", summary(stopper.engine.run()))
+        stopper.engine = engine = build_engine(request, config)
+        logger.info("{}", summary(engine.run()))
 
 
 def summary(report: "RunReport") -> str:

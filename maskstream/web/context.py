@@ -2,12 +2,14 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from maskstream.clock import MONOTONIC, Clock
 from maskstream.config.schema import Config
+from maskstream.events.delivery import DeliveryStatus
 from maskstream.store.store import Store
 
 if TYPE_CHECKING:
@@ -45,6 +47,10 @@ class WebContext:
     """None in `maskstream dashboard`, which shows the store without running cameras."""
     cameras: "CameraLists | None" = None
     """The lists of cameras of the run; None without any."""
+    deliveries: Callable[[], Sequence[DeliveryStatus]] = tuple
+    """Returns what waits for each network receiver of events."""
+    folders: Sequence[str] = ()
+    """The folders that the run writes to, the one of the store left out."""
     clock: Clock = MONOTONIC
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     """UTC."""

@@ -14,7 +14,7 @@ from maskstream.web.http_protocol import PatientProtocol
 from maskstream.web.listening import Listener
 from maskstream.web.routes import ROUTES
 
-_FINISH_WITHIN_S: Final = 1
+_FINISH_WITHIN_S: Final = 0.5
 """The time that requests get to finish when the server stops."""
 _STOP_WITHIN_S: Final = 4.0
 _MAX_MESSAGE: Final = 64 * 1024
@@ -49,7 +49,7 @@ class WebServer:
             server_header=False,
             proxy_headers=False,  # maskstream.web.client reads them
             limit_concurrency=_MAX_CONNECTIONS,
-            timeout_graceful_shutdown=_FINISH_WITHIN_S,
+            timeout_graceful_shutdown=_FINISH_WITHIN_S,  # type: ignore[arg-type]  # asyncio takes fractions
             ws_max_size=_MAX_MESSAGE,
             ws_per_message_deflate=False,
             ssl_context_factory=None if certificate is None else lambda *_: certificate.context,
@@ -69,6 +69,11 @@ class WebServer:
         logger.info("dashboard: {}", self.url)
         if not self._context.store.users.list():
             logger.warning("no user can log in yet; add the first administrator with: maskstream user add NAME --role admin")
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
 
     def stop(self) -> None:
         """Close the port and all connections, and end the thread in bounded time. A second call does nothing."""

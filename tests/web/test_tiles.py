@@ -1,0 +1,313 @@
+"""Tiles from the thread that renders to the viewers: real threads, a real event loop, real JPEGs."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from maskstream.config.loading import load_config
+from maskstream.config.schema import Config
+from maskstream.config.source_settings import SourceSettings
+from maskstream.rendering.overlay import Overlay
+from maskstream.stream.states import SourceState, StateChange
+from maskstream.types import BgrImage, Frame, FrameResult, Label, Output
+from maskstream.web.live_sink import LiveSink
+from maskstream.web.live_view import LiveView
+from maskstream.web.tile_budget import OVERLOADED_SHARE, TileBudget
+from maskstream.web.tiles import NATIVE, Tile, Viewer
+from tests.conftest import make_face, make_frame
+
+_WITHIN_S = 60.0
+
+
+class Run:
+    """Writes frames like the thread that renders, and counts what was painted."""
+
+    def __init__(self, config: Config | None = None) -> None:
+        self.settings = SourceSettings(config or load_config())
+        self.view = LiveView(self.settings)
+        self.hub = self.view.hub
+        self.sink = LiveSink(self.view)
+        self.painted: list[str] = []
+        self._overlay = Overlay(self.settings)
+        self._index = 0
+
+    def frame(self, camera: str = "a", label: Label = Label.MASK, **changes: object) -> Output:
+        """Write the next frame, with one face."""
+        self._index += 1
+        frame = replace(make_frame(self._index, 1280, 720, camera), wall_time=datetime.now(UTC), captured_at_s=monotonic())
+        frame.bgr[:] = 40 * (self._index % 6)
+        face = replace(make_face(label), track_id=1)
+        result = replace(FrameResult.of(frame, (face,), (), {"detect": 3.0}), **changes)  # type: ignore[arg-type]
+        output = Output(frame, result, analysed=True, paint=self._paint)
+        self.sink.write(output)
+        return output
+
+    def _paint(self, frame: Frame, result: FrameResult) -> BgrImage:
+        self.painted.append(frame.source_id)
+        return self._overlay.paint(frame, result)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        end_s = monotonic() + _WITHIN_S
+        while not condition():
+            assert monotonic() < end_s, "waited in vain"
+            await asyncio.sleep(0.002)
+
+    async def tile(self, viewer: Viewer) -> Tile:
+        while (tile := viewer.take()) is None:
+            await asyncio.wait_for(viewer.wait(), _WITHIN_S)
+        return tile
+
+    async def next_tile(self, viewer: Viewer, camera: str = "a") -> Tile:
+        """Write a frame and return its tile."""
+        await self.until(lambda: self.hub.wants(camera))
+        self.frame(camera)
+        return await self.tile(viewer)
+
+
+def played(test: Callable[[Run], Coroutine[Any, Any, None]], config: Config | None = None) -> Run:
+    run = Run(config)
+    try:
+        asyncio.run(test(run))
+    finally:
+        for thread in run.view.close():
+            thread.join(_WITHIN_S)
+            assert not thread.is_alive()
+    return run
+
+
+def decoded(tile: Tile) -> BgrImage:
+    return np.asarray(cv2.imdecode(np.frombuffer(tile.jpeg, np.uint8), cv2.IMREAD_COLOR), np.uint8)
+
+
+def test_nothing_is_painted_or_encoded_without_viewers() -> None:
+    async def test(run: Run) -> None:
+        for _ in range(5):
+            run.frame()
+            run.sink.attend()
+
+    run = played(test)
+    assert run.painted == []
+    assert run.hub.encoded == 0
+    assert run.view.close() == []  # the encoder thread was never started
+
+
+def test_only_the_watched_camera_is_painted() -> None:
+    async def test(run: Run) -> None:
+        viewer = run.hub.viewer()
+        viewer.watch({"a": 320}, 30)
+        run.frame("b")
+        tile = await run.next_tile(viewer)
+        run.frame("b")
+        assert (tile.painted.camera, tile.width, tile.height) == ("a", 320, 180)
+        assert decoded(tile).shape == (180, 320, 3)
+        viewer.close()
+        run.frame("a")
+
+    assert played(test).painted == ["a"]
+
+
+def test_a_frame_is_encoded_once_per_width_for_all_viewers() -> None:
+    async def test(run: Run) -> None:
+        viewers = [run.hub.viewer() for _ in range(6)]
+        for number, viewer in enumerate(viewers):
+            viewer.watch({"a": 320 if number < 4 else NATIVE}, 30)
+        run.frame()
+        tiles = [await run.tile(viewer) for viewer in viewers]
+        assert len({id(tile) for tile in tiles[:4]}) == 1
+        assert [tile.width for tile in tiles] == [320] * 4 + [1280] * 2
+
+    run = played(test)
+    assert (run.painted, run.hub.encoded, run.hub.sent) == (["a"], 2, 6)
+
+
+def test_a_viewer_gets_the_next_tile_only_after_it_has_acknowledged_the_last() -> None:
+    async def test(run: Run) -> None:
+        viewer = run.hub.viewer()
+        viewer.watch({"a": 320}, 30)
+        tile = await run.next_tile(viewer)
+        for _ in range(5):
+            run.frame()
+        await asyncio.sleep(0.02)
+        assert viewer.take() is None
+        assert not viewer.acknowledge("a", tile.painted.frame + 1)
+        assert not viewer.acknowledge("b", tile.painted.frame)
+        assert not run.hub.wants("a")
+        assert viewer.acknowledge("a", tile.painted.frame)
+        assert not viewer.acknowledge("a", tile.painted.frame)
+        newer = await run.next_tile(viewer)
+        assert newer.painted.frame == tile.painted.frame + 6  # the newest: none of the five between
+
+    assert len(played(test).painted) == 2
+
+
+def test_a_viewer_that_never_takes_a_tile_costs_one_tile_and_no_painting() -> None:
+    async def test(run: Run) -> None:
+        stuck = run.hub.viewer()
+        stuck.watch({"a": 640}, 30)
+        run.frame()
+        await run.until(lambda: not run.hub.wants("a") and not run.hub._busy)
+        for _ in range(50):
+            run.frame()
+        assert len(run.painted) == 1
+        viewer = run.hub.viewer()
+        viewer.watch({"a": 640}, 1000)
+        for _ in range(10):
+            tile = await run.next_tile(viewer)
+            assert viewer.acknowledge("a", tile.painted.frame)
+        assert list(stuck._waiting.values()) == [tile]  # the newest one, which all viewers share
+
+    assert len(played(test).painted) == 11
+
+
+def test_a_slow_viewer_takes_nothing_from_another() -> None:
+    async def test(run: Run) -> None:
+        slow, fast = run.hub.viewer(), run.hub.viewer()
+        slow.watch({"a": 320}, 1000)
+        fast.watch({"a": 320}, 1000)
+        for _ in range(20):
+            tile = await run.next_tile(fast)
+            assert fast.acknowledge("a", tile.painted.frame)
+        assert slow.take() is not None
+        await run.until(lambda: not run.hub._busy)
+
+    run = played(test)
+    assert run.hub.encoded == 20
+    assert run.hub.sent == 21
+
+
+def test_the_rate_limits_the_tiles() -> None:
+    async def test(run: Run) -> None:
+        viewer = run.hub.viewer()
+        viewer.watch({"a": 320}, 0.01)
+        tile = await run.next_tile(viewer)
+        assert viewer.acknowledge("a", tile.painted.frame)
+        assert not run.hub.wants("a")  # for 100 s
+
+    played(test)
+
+
+def test_another_width_is_sent_at_once_from_the_newest_frame() -> None:
+    async def test(run: Run) -> None:
+        viewer = run.hub.viewer()
+        viewer.watch({"a": 320}, 30)
+        tile = await run.next_tile(viewer)
+        assert viewer.acknowledge("a", tile.painted.frame)
+        viewer.watch({"a": 960}, 30)
+        run.sink.attend()  # no further frame arrives
+        wide = await run.tile(viewer)
+        assert (wide.width, wide.painted.frame) == (960, tile.painted.frame)
+
+    assert played(test).painted == ["a"]  # painted once
+
+
+def test_a_camera_without_frames_shows_its_last_one() -> None:
+    async def test(run: Run) -> None:
+        output = run.frame()
+        viewer = run.hub.viewer()
+        viewer.watch({"a": 320}, 30)
+        run.sink.attend()
+        assert (await run.tile(viewer)).painted.frame == output.frame.index
+        assert run.hub.asked == set()
+
+    played(test)
+
+
+def test_the_header_states_age_and_people() -> None:
+    async def test(run: Run) -> None:
+        viewer = run.hub.viewer()
+        viewer.watch({"a": 320}, 30)
+        tile = await run.next_tile(viewer)
+        header = tile.header(tile.painted.captured_at_s + 1.25)
+        assert header["age_s"] == 1.25
+        assert header["people"] == {"mask": 1, "no_mask": 0, "incorrect": 0, "unknown": 0}
+        assert header["time_utc"] == tile.painted.time_utc is not None
+
+    played(test)
+
+
+def test_what_changed_settings_may_hide_is_not_sent() -> None:
+    """Neither a frame that waits to be painted, nor one that is painted, nor a tile that waits to be sent."""
+    hidden = load_config().model_copy(update={"privacy": load_config().privacy.model_copy(update={"blur": "all"})})
+
+    async def test(run: Run) -> None:
+        viewer = run.hub.viewer()
+        viewer.watch({"a": NATIVE}, 30)
+        run.frame()
+        await asyncio.wait_for(viewer.wait(), _WITHIN_S)
+        run.settings.set("a", hidden)
+        assert viewer.take() is None
+        run.sink.attend()
+        tile = await run.next_tile(viewer)
+        left, top, right, bottom = make_face().face_box_xyxy.astype(int)
+        middle = decoded(tile)[(top + bottom) // 2, (left + right) // 2]
+        assert np.abs(middle.astype(int) - 112).max() <= 4  # the colour of anonymised faces
+
+    assert played(test).painted == ["a", "a"]
+
+
+def test_with_privacy_a_frame_without_detection_is_not_shown() -> None:
+    config = load_config()
+    hidden = config.model_copy(update={"privacy": config.privacy.model_copy(update={"blur": "all"})})
+
+    async def test(run: Run) -> None:
+        viewer = run.hub.viewer()
+        viewer.watch({"a": 320}, 30)
+        run.frame(unseen=True)
+        run.sink.attend()
+        assert run.painted == []
+        seen = run.frame()
+        assert (await run.tile(viewer)).painted.frame == seen.frame.index
+
+    played(test, hidden)
+
+
+def test_tiles_fall_first_on_overload() -> None:
+    budget = TileBudget(cpus=2)
+    spent_s, painted = 0.0, 0
+    for second in range(60):  # 16 cameras, 5 ms a tile, frames are dropped
+        budget.update(second, overloaded_at_s=second, spent_s=spent_s, painted=painted, cameras=16)
+        made = 16 * min(8.0, 1 / budget.interval_s if budget.interval_s else 8.0)
+        spent_s, painted = spent_s + made * 0.005, painted + round(made)
+    assert made * 0.005 == pytest.approx(2 * OVERLOADED_SHARE, rel=0.1)
+    for second in range(60, 240):  # none are dropped any more
+        budget.update(second, overloaded_at_s=60, spent_s=spent_s, painted=painted, cameras=16)
+        spent_s, painted = spent_s + 1, painted + 200
+    assert budget.interval_s < 1 / 5
+
+
+def test_an_overloaded_machine_paints_each_camera_in_turn() -> None:
+    async def test(run: Run) -> None:
+        viewer = run.hub.viewer()
+        viewer.watch({"a": 320, "b": 320}, 1000)
+        run.hub.budget.interval_s = 1000.0
+        for camera in "abab":
+            run.frame(camera)
+        await run.until(lambda: not run.hub._busy)
+        assert sorted(run.painted) == ["a", "b"]
+        for _ in range(2):
+            tile = await run.tile(viewer)
+            assert viewer.acknowledge(tile.painted.camera, tile.painted.frame)
+        run.frame("a")
+        assert run.hub.skipped_overload == 1
+
+    assert len(played(test).painted) == 2
+
+
+def test_a_removed_camera_leaves_no_frame() -> None:
+    async def test(run: Run) -> None:
+        run.frame()
+        run.sink.state_changed(StateChange("a", SourceState.ENDED, SourceState.ONLINE, "removed", 0.0, datetime.now(UTC)))
+        run.sink.source_removed("a")
+        viewer = run.hub.viewer()
+        viewer.watch({"a": 320}, 30)
+        run.sink.attend()
+        assert run.painted == []
+
+    played(test)
