@@ -52,7 +52,7 @@ class Store:
         clock: WallClock = time,
         *,
         waits: Clock = MONOTONIC,
-        cost: ScryptCost = ScryptCost(),  # noqa: B008 (frozen)
+        cost: ScryptCost | None = None,
         max_waiting: int = MAX_OFFERED,
     ) -> None:
         """Open, create or migrate the store.
@@ -61,7 +61,7 @@ class Store:
             folder: Contains the file `maskstream.db`; created for this user only where it does not exist.
             clock: Returns seconds since 1970.
             waits: Measures the waits of the writer thread.
-            cost: Of the hashes of new passwords.
+            cost: Of the hashes of new passwords; None: the default.
             max_waiting: The maximum number of records of the stream that wait in memory while the disk is full.
 
         Raises:
@@ -75,7 +75,7 @@ class Store:
         self.people = MinuteTable(self._database)
         self.states = StateTable(self._database)
         self.runs = RunTable(self._database)
-        self.users = UserTable(self._database, cost)
+        self.users = UserTable(self._database, cost or ScryptCost())
         self.sessions = SessionTable(self._database)
         self.tokens = TokenTable(self._database)
         self.logins = LoginTable(self._database)
