@@ -15,6 +15,7 @@ from maskstream.store.events import EventTable
 from maskstream.store.history import MinuteTable, RunTable, StateTable
 from maskstream.store.logins import LoginTable
 from maskstream.store.passwords import ScryptCost
+from maskstream.store.retention import DAY_S, delete_old
 from maskstream.store.schema import FILE_NAME, copy_database, open_problem, schema_version
 from maskstream.store.sessions import SessionTable, TokenTable
 from maskstream.store.users import UserTable
@@ -119,6 +120,11 @@ class Store:
                 copy_database(connection, target)
             except (OSError, sqlite3.Error) as error:
                 raise StoreError(f"{target}: the backup cannot be written: {open_problem(error)}; choose another path") from error
+
+    def keep_for(self, days: float) -> None:
+        """Delete, each minute from now on, what is older: events that have ended, minutes, states and the audit."""
+        now_s = self._database.now_s
+        self._database.writer.each_minute(lambda connection: delete_old(connection, now_s() - days * DAY_S))
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until the records that the stream has put are on the disk; return whether they are."""
