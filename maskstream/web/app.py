@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -11,7 +12,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
-from starlette.websockets import WebSocket, WebSocketState
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from uvicorn.protocols.utils import ClientDisconnected
 
 from maskstream.errors import MaskStreamError
 from maskstream.web.access import Gate
@@ -31,6 +33,8 @@ from maskstream.web.security import (
     too_large,
 )
 
+_LEFT: Final = (ClientDisconnect, ClientDisconnected, WebSocketDisconnect)
+"""Errors of a connection whose client has left."""
 _RECHECK_S: Final = 30.0
 """The interval at which the session or token of an open stream is checked again."""
 _LOST_RIGHTS: Final = 4401
@@ -89,7 +93,7 @@ class WebApp:
             await _refuse(problem, scope, receive, send_noted, answered)
         except MaskStreamError as error:
             await _refuse(Problem.of(error), scope, receive, send_noted, answered)
-        except (ClientDisconnect, OSError) as error:
+        except _LEFT as error:
             logger.debug("web: the client left: {!r}", error)
         except Exception as error:
             logger.opt(exception=error).error("web: internal error in {}", scope["path"])
@@ -180,13 +184,15 @@ async def _refuse(problem: Problem, scope: Scope, receive: Receive, send: Send, 
     """Answer with a problem. Where the answer has begun, the connection ends instead."""
     if answered.has_begun:
         if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1011, "reason": ""})
+            with suppress(*_LEFT, RuntimeError):  # it may be closed already
+                await send({"type": "websocket.close", "code": 1011, "reason": ""})
         return
     response = problem.response()
-    if scope["type"] == "websocket":
-        await WebSocket(scope, receive, send).send_denial_response(response)
-    else:
-        await response(scope, receive, send)
+    with suppress(*_LEFT):
+        if scope["type"] == "websocket":
+            await WebSocket(scope, receive, send).send_denial_response(response)
+        else:
+            await response(scope, receive, send)
 
 
 def _query(connection: HTTPConnection, kind: type[BaseModel]) -> BaseModel:

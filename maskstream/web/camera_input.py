@@ -74,6 +74,7 @@ def require_url(url: str, listed_urls: Sequence[str], folders: Iterable[Path]) -
             f"url: {shown} contains {HIDDEN} instead of the password; give it completely, or leave the url unchanged"
         )
     _require_references(location, listed_urls)
+    location = plain_location(location)
     if is_url(location):
         _require_host(location, shown)
         source_kind(location)
@@ -99,14 +100,13 @@ def _require_host(url: str, shown: str) -> None:
         raise ConfigError(f"url: {shown} names no host; give one such as rtsp://192.0.2.10:554/stream1")
 
 
-def _require_file(given: str, folders: Iterable[Path]) -> None:
-    location = plain_location(given)
+def _require_file(location: str, folders: Iterable[Path]) -> None:
     if is_stdin(location) or is_list(location):
-        raise ConfigError(f"url: {given:.120} cannot be a camera; give a URL, a webcam or a file")
+        raise ConfigError(f"url: {location:.120} cannot be a camera; give a URL, a webcam or a file")
     path = Path(location).parent if is_pattern(location) else Path(location)
     place = Path(os.path.realpath(path))
     if not any(place.is_relative_to(os.path.realpath(folder)) for folder in folders):
         advice = "give a URL such as rtsp://HOST/PATH, or a file in a folder of a listed camera"
-        raise ConfigError(f"url: {given:.120} is neither a URL nor in the folder of a list; {advice}")
+        raise ConfigError(f"url: {location:.120} is neither a URL nor in the folder of a list; {advice}")
     if not place.exists():
-        raise ConfigError(f"url: {given:.120}: no such file; check the path")
+        raise ConfigError(f"url: {location:.120}: no such file; check the path")

@@ -97,6 +97,8 @@ class CameraLists:
         self._command_line = tuple(command_line)
         self._check = check
         self._lists = {location: ListFile(location, clock, now_s) for location in locations if is_list(location)}
+        self._known: dict[str, tuple[bytes, list[Entry]]] = {}
+        """The latest content of each list, and its entries: parsing YAML takes long."""
         self._key = os.urandom(32)
         self._lock = Lock()
 
@@ -177,10 +179,17 @@ class CameraLists:
 
     def _described(self, location: str) -> list[Entry]:
         try:
-            entries = list_entries(location, text_of(location, self._lists[location].read()))
-        except (MaskStreamError, OSError):
+            content = self._lists[location].read()
+        except OSError:
             return []
-        return [entry for entry in entries if name_of(entry) is not None]
+        known = self._known.get(location)
+        if known is None or known[0] != content:
+            try:
+                entries = list_entries(location, text_of(location, content))
+            except MaskStreamError:
+                entries = []
+            known = self._known[location] = content, [entry for entry in entries if name_of(entry) is not None]
+        return known[1]
 
     def _shown(self, entry: Entry, obstacle: str) -> CameraEntry:
         zones = entry.get("zones")

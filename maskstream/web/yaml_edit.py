@@ -127,7 +127,7 @@ def _written(text: str, form: Mapping[str, int], edit: Callable[[CommentedSeq], 
         edit(document)
     written = StringIO()
     writer.dump(document, written)
-    return written.getvalue()
+    return written.getvalue().replace(": [ [", ": [[")  # as ruamel.yaml writes it in an indented list
 
 
 def _content(text: str) -> Any:
@@ -143,13 +143,13 @@ def _merge(original: _Lines, base: _Lines, edited: _Lines) -> str:
     The lines that all three have in common stay as they are in `original`. Between two of them, `edited` counts where it differs
     from `base`.
     """
-    in_original = _matches([_bare(line) for line in base], [_bare(line) for line in original])
+    in_original = _spans([_bare(line) for line in base], [_bare(line) for line in original])
     in_edited = _matches(base, edited)
     result: _Lines = []
     at_base = at_original = at_edited = 0
     for line in [*sorted(in_original.keys() & in_edited.keys()), len(base)]:
-        to_original, to_edited = in_original.get(line, len(original)), in_edited.get(line, len(edited))
-        ours, before, after = original[at_original:to_original], base[at_base:line], edited[at_edited:to_edited]
+        span, to_edited = in_original.get(line, slice(len(original), None)), in_edited.get(line, len(edited))
+        ours, before, after = original[at_original : span.start], base[at_base:line], edited[at_edited:to_edited]
         if before == after:
             result += ours
         elif not before:
@@ -157,9 +157,10 @@ def _merge(original: _Lines, base: _Lines, edited: _Lines) -> str:
             result += ours
         else:
             _replace(result, ours, after)
-        if line < len(base):
-            result.append(original[to_original])
-        at_base, at_original, at_edited = line + 1, to_original + 1, to_edited + 1
+        was_removed = bool(before) and not after
+        if not (was_removed and _ends_blank(result) and original[span] == [""]):  # one blank line is enough
+            result += original[span]
+        at_base, at_original, at_edited = line + 1, span.stop, to_edited + 1
     while len(result) > 1 and not any(result[-2:]) and any(original[-2:]):  # the last entry is removed
         result.pop()
     return "\n".join(result)
@@ -169,6 +170,26 @@ def _matches(first: Sequence[str], second: Sequence[str]) -> dict[int, int]:
     """Return the lines of `first` that `second` also has, in the same order, with their numbers in `second`."""
     blocks = SequenceMatcher(None, first, second, autojunk=False).get_matching_blocks()
     return {block.a + step: block.b + step for block in blocks for step in range(block.size)}
+
+
+def _spans(base: _Lines, original: _Lines) -> dict[int, slice]:
+    """Return for each line of `base` the lines of `original` with the same text. ruamel.yaml joins the lines of a value."""
+    exact = _matches(base, original)
+    spans: dict[int, slice] = {}
+    start = 0
+    for number, line in enumerate(base):
+        stop = start = exact.get(number, start)
+        text = ""
+        while stop < len(original) and text != line and line.startswith(text):
+            text += original[stop]
+            stop += 1
+        if number in exact:
+            stop = start + 1
+        elif text != line or any(start <= taken < stop for taken in exact.values()):
+            continue
+        spans[number] = slice(start, stop)
+        start = stop
+    return spans
 
 
 def _insert(result: _Lines, added: _Lines, original: _Lines) -> None:
@@ -192,22 +213,26 @@ def _replace(result: _Lines, removed: _Lines, added: _Lines) -> None:
     while below and removed[0].strip() and _indent(below[0]) > _indent(removed[0]):
         del below[0]
     if not added and removed[:1] != [""]:
-        _drop_comment_above(result)
+        _drop_comment_above(result, _indent(removed[0]))
     result += added
     if added and (not _bare(added[-1]) or any(line in added for line in below if line.strip())):
         return  # ruamel.yaml has kept them
-    while below and not below[0].strip() and result and not result[-1].strip():
+    while below and not below[0].strip() and _ends_blank(result):
         del below[0]
     result += below
 
 
-def _drop_comment_above(result: _Lines) -> None:
-    """Remove the comment directly above removed lines, unless it is the head of the file."""
+def _drop_comment_above(result: _Lines, indent: int) -> None:
+    """Remove the comment directly above removed lines that has their indentation, unless it is the head of the file."""
     first = len(result)
-    while first and result[first - 1].lstrip().startswith("#"):
+    while first and result[first - 1].lstrip().startswith("#") and _indent(result[first - 1]) == indent:
         first -= 1
     if first:
         del result[first:]
+
+
+def _ends_blank(lines: _Lines) -> bool:
+    return bool(lines) and not lines[-1].strip()
 
 
 def _is_note(line: str) -> bool:
