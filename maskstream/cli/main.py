@@ -33,6 +33,8 @@ COMMANDS: Final = {
     "gpu-check": "check that a GPU gives the same answers as the CPU, and time it",
     "measure-people": "measure tracking, steady labels and events on video files",
     "fault-drill": "make cameras, networks, disks and models fail, and check every promise",
+    "user": "add, list, change and remove the users of the dashboard",
+    "token": "add, list and remove the tokens with which programs use the API of the dashboard",
     "completion": "print a script with which a shell completes subcommands and options",
 }
 """Each subcommand is a module of this folder, its name with underscores, and is imported only if it is called."""

@@ -6,14 +6,14 @@ from importlib.util import find_spec
 from threading import Thread
 from typing import TYPE_CHECKING, Final
 
-from maskstream.clock import Clock
-from maskstream.config.schema import Config
-from maskstream.config.source_settings import SourceSettings
 from maskstream.errors import ConfigError
 
 if TYPE_CHECKING:
     from maskstream.cli.reporting import Reporting
     from maskstream.cli.request import StreamRequest
+    from maskstream.clock import Clock
+    from maskstream.config.schema import Config
+    from maskstream.config.source_settings import SourceSettings
     from maskstream.protocols import Sink
     from maskstream.store.store import Store
     from maskstream.stream.engine import Engine
@@ -43,7 +43,7 @@ def _is_installed(name: str) -> bool:
         return False
 
 
-def open_store(config: Config) -> "Store":
+def open_store(config: "Config") -> "Store":
     """Open the store of the settings, or the default one.
 
     Raises:
@@ -60,7 +60,7 @@ class WebRun:
     Port and store are opened before the models are loaded: a wrong setting ends the start at once.
     """
 
-    def __init__(self, config: Config, settings: SourceSettings, clock: Clock) -> None:
+    def __init__(self, config: "Config", settings: "SourceSettings", clock: "Clock") -> None:
         """Open the port and the store.
 
         Args:
@@ -112,7 +112,9 @@ class WebRun:
         if self._live_sink is not None:
             self._live_sink.attend()
 
-    def start(self, engine: "Engine", request: "StreamRequest", reporting: "Reporting", check: Callable[[Config], None]) -> None:
+    def start(
+        self, engine: "Engine", request: "StreamRequest", reporting: "Reporting", check: "Callable[[Config], None]"
+    ) -> None:
         """Serve the dashboard, where one is requested.
 
         Args:

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from secrets import randbits
 from typing import Any, Final
 
 from maskstream.events.record_types import CountsRecord
@@ -19,6 +20,7 @@ _COUNTS: Final = tuple(f"{kind}_{label}" for kind in ("people", "seconds") for l
 _MINUTE_COLUMNS: Final = ("camera", "at_s", "began_utc", "last_utc", *_COUNTS)
 _PUT_MINUTE: Final = f"INSERT INTO minutes ({', '.join(_MINUTE_COLUMNS)}) VALUES ({', '.join('?' * len(_MINUTE_COLUMNS))})"  # noqa: S608 (of constants)
 _SILENT: Final = frozenset(state.value for state in SILENT)
+_RUN_BITS: Final = 62
 _LONGEST_OUTAGE: Final = 1000
 """States of a camera that are read to find its last outage."""
 
@@ -140,34 +142,34 @@ class RunTable:
         """Use an open database."""
         self._database = database
 
-    def begin(self, is_alone: bool) -> int:
-        """Begin a run, and return its number, which all records that follow get.
+    def begin(self, is_alone: bool) -> None:
+        """Begin a run, whose number all records get that are put from now on; never blocks.
 
         Args:
             is_alone: Whether no other run uses the store: what earlier runs left open ended when they were killed.
-
-        Raises:
-            StoreError: The disk is full or fails.
         """
         now_s = self._database.now_s()
+        run = randbits(_RUN_BITS)  # known before the disk has it
 
-        def insert(connection: sqlite3.Connection) -> int:
-            number = connection.execute("INSERT INTO runs (began_s, alive_s) VALUES (?, ?)", (now_s, now_s)).lastrowid
-            assert number is not None  # an INSERT has one
+        def insert(connection: sqlite3.Connection) -> None:
+            connection.execute("INSERT INTO runs (number, began_s, alive_s) VALUES (?, ?, ?)", (run, now_s, now_s))
             if is_alone:
-                end_interrupted(connection, number, None)
-                _end_states(connection, number, None)
-            return number
+                end_interrupted(connection, run, None)
+                _end_states(connection, run, None)
 
-        run = self._database.write(insert)
         self._database.run = run
+        self._database.offer(insert)
         self._database.writer.each_minute(lambda connection: self._set_alive(connection, run))
-        return run
 
     def end(self) -> None:
-        """End this run later; never blocks."""
+        """End this run and the states of its cameras later; never blocks."""
         run, now_s = self._database.run, self._database.now_s()
-        self._database.offer(lambda connection: connection.execute("UPDATE runs SET ended_s = ? WHERE number = ?", (now_s, run)))
+
+        def update(connection: sqlite3.Connection) -> None:
+            connection.execute("UPDATE runs SET ended_s = ? WHERE number = ?", (now_s, run))
+            connection.execute("UPDATE states SET ended_s = max(began_s, ?) WHERE ended_s IS NULL AND run IS ?", (now_s, run))
+
+        self._database.offer(update)
 
     def _set_alive(self, connection: sqlite3.Connection, run: int) -> None:
         connection.execute("UPDATE runs SET alive_s = ? WHERE number = ?", (self._database.now_s(), run))

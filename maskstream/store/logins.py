@@ -1,7 +1,7 @@
 """Limit failed logins per account and per address: five in a minute, then a pause that doubles from 1 to 15 minutes."""
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -18,6 +18,8 @@ WINDOW_S: Final = 60.0
 FIRST_PAUSE_S: Final = 60.0
 LONGEST_PAUSE_S: Final = 900.0
 _FORGET_S: Final = 86_400.0
+_KNOWN_S: Final = 90 * 86_400.0
+"""How long an address is known from which a user has logged in."""
 _IPV6_BITS: Final = 64
 """One subscriber has a network of this size."""
 _MAX_UNSAVED: Final = 10_000
@@ -33,22 +35,31 @@ class Attempts:
     blocked_s: float = 0.0
     """No login is allowed before this time."""
 
+    def at(self, now_s: float) -> "Attempts":
+        """Return the attempts, moved to the current time where the clock was set back: a pause never becomes longer."""
+        back_s = self.last_s - now_s
+        if back_s <= 0.0:
+            return self
+        return replace(self, first_s=self.first_s - back_s, last_s=now_s, blocked_s=self.blocked_s - back_s)
+
     def wait_s(self, now_s: float) -> float:
-        """Return how long no login is allowed. The clock may have been set back: never longer than the pause."""
-        left_s = self.blocked_s - now_s
-        return left_s if 0.0 < left_s <= self.blocked_s - self.last_s else 0.0
+        """Return how long no login is allowed."""
+        return max(0.0, self.blocked_s - now_s)
 
     def after_failure(self, now_s: float) -> "Attempts":
         """Count a failed login."""
         is_quiet = now_s >= max(self.blocked_s, self.last_s) + LONGEST_PAUSE_S
         is_within_window = self.failures >= FREE_FAILURES or now_s < self.first_s + WINDOW_S
-        if not self.failures or is_quiet or now_s < self.last_s or not is_within_window:
+        if not self.failures or is_quiet or not is_within_window:
             return Attempts(failures=1, first_s=now_s, last_s=now_s)
         counted = replace(self, failures=self.failures + 1, last_s=now_s)
         if counted.failures < FREE_FAILURES:
             return counted
         pause_s = min(FIRST_PAUSE_S * 2.0 ** min(counted.failures - FREE_FAILURES, 10), LONGEST_PAUSE_S)
         return replace(counted, blocked_s=now_s + pause_s)
+
+
+NO_ATTEMPTS: Final = Attempts()
 
 
 class LoginTable:
@@ -76,11 +87,16 @@ class LoginTable:
         Raises:
             StoreError: The file cannot be read.
         """
-        with self._lock:  # the limit is decided for one login after the other
-            wait_s = self.wait_s(account, address)
+        keys = self._keys(account, address)
+        with self._lock:  # so that the logins of many threads are counted in sequence
+            now_s = self._database.now_s()
+            attempts = {key: self._read(key, now_s) for key in keys}
+            wait_s = max(each.wait_s(now_s) for each in attempts.values())
             if wait_s <= 0.0:
-                self._count(self._keys(account, address))
-            return wait_s
+                attempts = {key: each.after_failure(now_s) for key, each in attempts.items()}
+            self._remember(attempts)
+        self._save()
+        return wait_s
 
     def wait_s(self, account: str, address: str) -> float:
         """Return how long this account or this address must wait before the next login; 0: no time.
@@ -89,7 +105,7 @@ class LoginTable:
             StoreError: The file cannot be read.
         """
         now_s = self._database.now_s()
-        return max(self._read(key).wait_s(now_s) for key in self._keys(account, address))
+        return max(self._read(key, now_s).wait_s(now_s) for key in self._keys(account, address))
 
     def succeeded(self, account: str, address: str) -> None:
         """Forget the failed logins of the account; those of the address are reduced by this login.
@@ -97,12 +113,15 @@ class LoginTable:
         Raises:
             StoreError: The file cannot be read.
         """
-        now_s = self._database.now_s()
         account_key, address_key = self._keys(account, address)
-        known_key = _known_key(account, address)
-        for_address = self._read(address_key)
-        remaining = replace(for_address, failures=max(0, for_address.failures - 1), blocked_s=0.0)
-        self._save({account_key: None, address_key: remaining if remaining.failures else None, known_key: Attempts(last_s=now_s)})
+        with self._lock:
+            now_s = self._database.now_s()
+            of_address = self._read(address_key, now_s)
+            remaining = replace(of_address, failures=of_address.failures - 1, blocked_s=0.0)
+            cleared = remaining if remaining.failures > 0 else NO_ATTEMPTS
+            known = Attempts(last_s=now_s)
+            self._remember({account_key: NO_ATTEMPTS, address_key: cleared, _known_key(account, address): known})
+        self._save()
 
     def _keys(self, account: str, address: str) -> tuple[str, str]:
         known_key = _known_key(account, address)
@@ -111,37 +130,36 @@ class LoginTable:
         account_key = f"account at {known_key}" if is_known else f"account {_digest(name_key(account))}"
         return account_key, f"address {_network(address)}"
 
-    def _count(self, keys: Iterable[str]) -> None:
-        now_s = self._database.now_s()
-        self._save({key: self._read(key).after_failure(now_s) for key in keys})
-
-    def _read(self, key: str) -> Attempts:
+    def _read(self, key: str, now_s: float) -> Attempts:
         if key in self._unsaved:
-            return self._unsaved[key]
+            return self._unsaved[key].at(now_s)
         with self._database.reading() as connection:
             statement = "SELECT failures, first_s, last_s, blocked_s FROM logins WHERE key = ?"
             row = connection.execute(statement, (key,)).fetchone()
-        return Attempts() if row is None else Attempts(*row)
+        return NO_ATTEMPTS if row is None else Attempts(*row).at(now_s)
 
-    def _save(self, changes: dict[str, Attempts | None]) -> None:
-        """Write the attempts of some keys; None: none. They stay in memory until that has succeeded."""
-        for key, attempts in changes.items():
-            self._unsaved[key] = Attempts() if attempts is None else attempts
+    def _remember(self, changes: Mapping[str, Attempts]) -> None:
+        self._unsaved |= changes
         while len(self._unsaved) > _MAX_UNSAVED:
             del self._unsaved[next(iter(self._unsaved))]
-        saved = dict(self._unsaved)
+
+    def _save(self) -> None:
+        """Write what is in memory only. After an error, which the writer has logged, it stays there."""
+        with self._lock:
+            changes = dict(self._unsaved)
         now_s = self._database.now_s()
-        with suppress(StoreError):  # the writer has logged it, and memory has the attempts
-            self._database.write(lambda connection: _write(connection, saved, now_s))
-            for key, attempts in saved.items():
-                if self._unsaved.get(key) is attempts:
-                    del self._unsaved[key]
+        with suppress(StoreError):
+            self._database.write(lambda connection: _write(connection, changes, now_s))
+            with self._lock:
+                for key, attempts in changes.items():
+                    if self._unsaved.get(key) is attempts:
+                        del self._unsaved[key]
 
 
-def _write(connection: sqlite3.Connection, changes: dict[str, Attempts], now_s: float) -> None:
-    connection.execute("DELETE FROM logins WHERE last_s < ? AND key NOT LIKE 'known %'", (now_s - _FORGET_S,))
+def _write(connection: sqlite3.Connection, changes: Mapping[str, Attempts], now_s: float) -> None:
+    connection.execute("DELETE FROM logins WHERE last_s < iif(key LIKE 'known %', ?, ?)", (now_s - _KNOWN_S, now_s - _FORGET_S))
     for key, each in changes.items():
-        if each == Attempts():
+        if each == NO_ATTEMPTS:
             connection.execute("DELETE FROM logins WHERE key = ?", (key,))
         else:
             row = (key, each.failures, each.first_s, each.last_s, each.blocked_s)

@@ -32,8 +32,12 @@ class ScryptCost:
 def hash_password(password: str, cost: ScryptCost) -> str:
     """Return the text to store, with a random salt."""
     salt = secrets.token_bytes(_SALT_BYTES)
-    parts = (b64encode(part).decode() for part in (salt, _hash(password, salt, cost)))
-    return f"scrypt${cost.n}${cost.r}${cost.p}${'$'.join(parts)}"
+    return _text(cost, salt, _hash(password, salt, cost))
+
+
+def no_password(cost: ScryptCost) -> str:
+    """Return a text to check the password of an unknown user against: it takes the same time, and no password belongs to it."""
+    return _text(cost, secrets.token_bytes(_SALT_BYTES), secrets.token_bytes(_HASH_BYTES))
 
 
 def is_password(password: str, stored: str) -> bool:
@@ -62,6 +66,10 @@ def checked_password(name: str, password: str) -> str:
 def generated_password() -> str:
     """Return a random password of 79 bits, such as `k7mf-q2xd-9wpt-hz4c`."""
     return "-".join("".join(secrets.choice(_ALPHABET) for _ in range(_GROUP_LENGTH)) for _ in range(_GROUPS))
+
+
+def _text(cost: ScryptCost, salt: bytes, digest: bytes) -> str:
+    return f"scrypt${cost.n}${cost.r}${cost.p}${b64encode(salt).decode()}${b64encode(digest).decode()}"
 
 
 def _hash(password: str, salt: bytes, cost: ScryptCost) -> bytes:

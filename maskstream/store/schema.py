@@ -26,7 +26,7 @@ _LOG_BYTES: Final = 16 << 20
 """The write-ahead log is truncated to this size."""
 
 _VERSION_1: Final = """
-CREATE TABLE runs (number INTEGER PRIMARY KEY AUTOINCREMENT, began_s REAL NOT NULL, alive_s REAL NOT NULL, ended_s REAL);
+CREATE TABLE runs (number INTEGER PRIMARY KEY, began_s REAL NOT NULL, alive_s REAL NOT NULL, ended_s REAL);
 CREATE TABLE events (
     number INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT NULL UNIQUE, sequence INTEGER NOT NULL, camera TEXT NOT NULL,
     zone TEXT, label TEXT NOT NULL, at_s REAL NOT NULL, is_open INTEGER NOT NULL, run INTEGER, record TEXT NOT NULL
@@ -148,12 +148,20 @@ def _create_private(path: Path) -> None:
     # an existing file is not opened here: closing it would release the locks that SQLite holds for this process
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _PRIVATE_FILE))
+        _give_to_owner_of_folder(path)
     for each in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
         with suppress(FileNotFoundError):
             mode = each.stat().st_mode & 0o777
             if mode & 0o077:
                 logger.warning("{}: other users could access it, and it contains password hashes; its mode is now 600", each)
                 each.chmod(mode & _PRIVATE_FOLDER)
+
+
+def _give_to_owner_of_folder(path: Path) -> None:
+    """Let the account of a service use a file that the administrator creates in its folder; SQLite does so with its own files."""
+    folder = path.parent.stat()
+    if hasattr(os, "geteuid") and os.geteuid() == 0 and folder.st_uid != 0:
+        os.chown(path, folder.st_uid, folder.st_gid)
 
 
 def _require_store(path: Path, connection: sqlite3.Connection, known_version: int) -> None:

@@ -57,6 +57,8 @@ class SessionTable:
                 raise ConfigError(f"{user}: the user does not exist") from error
 
         self._database.write(insert)
+        with self._lock:
+            self._used_s = {key: used_s for key, used_s in self._used_s.items() if used_s > now_s - IDLE_S}
         return secret
 
     def find(self, secret: str) -> Session | None:

@@ -27,16 +27,12 @@ class StoreSink:
             store: Stays open when the sink is closed.
 
         Raises:
-            StoreError: The disk is full or fails.
+            StoreError: The lock file of the run cannot be created.
         """
         self._store = store
         self._is_closed = False
         self._lock = _RunLock(store.folder / _LOCK_NAME)
-        try:
-            store.runs.begin(self._lock.is_alone)
-        except StoreError:
-            self._lock.close()
-            raise
+        store.runs.begin(self._lock.is_alone)
 
     def take(self, items: Sequence[EventOrCounts]) -> None:
         """Store events and counts later."""

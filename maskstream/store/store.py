@@ -1,5 +1,6 @@
 """Open the store of the dashboard: one SQLite file with all its tables."""
 
+import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 from time import time
@@ -111,11 +112,11 @@ class Store:
         Raises:
             StoreError: The copy cannot be written.
         """
-        try:
-            with self._database.reading() as connection:
+        with self._database.reading() as connection:
+            try:
                 copy_database(connection, target)
-        except OSError as error:
-            raise StoreError(f"{target}: the backup cannot be written: {open_problem(error)}; choose another path") from error
+            except (OSError, sqlite3.Error) as error:
+                raise StoreError(f"{target}: the backup cannot be written: {open_problem(error)}; choose another path") from error
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until the records that the stream has put are on the disk; return whether they are."""

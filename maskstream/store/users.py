@@ -8,7 +8,7 @@ from typing import Final
 
 from maskstream.errors import ConfigError, StoreError
 from maskstream.store.database import Database
-from maskstream.store.passwords import ScryptCost, checked_password, hash_password, is_password
+from maskstream.store.passwords import ScryptCost, checked_password, hash_password, is_password, no_password
 from maskstream.store.roles import Role, User, checked_name, name_key
 
 _AT_ONCE: Final = 2
@@ -28,7 +28,7 @@ class UserTable:
         """
         self._database = database
         self._cost = cost
-        self._nobody = hash_password("", cost)
+        self._nobody = no_password(cost)
         self._turns = BoundedSemaphore(_AT_ONCE)
 
     def add(self, name: str, role: Role, cameras: Sequence[str] | None, password: str) -> User:
