@@ -1,15 +1,16 @@
 /**
  * The WebSocket that delivers tiles, states of cameras and events.
  *
- * Dispatches "status", "cameras", "tile" and "event". A tile must be acknowledged after it is drawn: the server sends the next
- * one of that camera only then. A hidden page watches no camera.
+ * Dispatches "status", "cameras", "tile" and "event". Whoever draws a tile calls `preventDefault`, and acknowledges the tile once
+ * it is drawn: the server sends the next one of that camera only then. A hidden page watches no camera.
  */
 
-import { access, address } from "./api.js";
+import { access, address, get } from "./api.js";
 import { findSession } from "./session.js";
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15_000;
+const NO_CAMERAS = 503;
 const CLOCK_DRIFT = 1e-4;
 const CLOCK_STEP_MS = 30_000;
 const decoder = new TextDecoder();
@@ -24,8 +25,10 @@ export class Live extends EventTarget {
   #transit = new Transit();
   #visibility = () => this.#visibilityChanged();
 
-  /** connecting, open or lost. */
+  /** connecting, open, lost, or absent: the server runs no cameras. */
   status = "connecting";
+  /** Why no cameras run, where the status is absent. */
+  reason = "";
   /** The newest views of the cameras, by name. */
   cameras = new Map();
 
@@ -93,7 +96,9 @@ export class Live extends EventTarget {
     const jpeg = new Blob([new Uint8Array(data, 4 + length)], { type: "image/jpeg" });
     const receivedMs = performance.now();
     const lateS = this.#transit.lateS(header, receivedMs);
-    this.dispatchEvent(new CustomEvent("tile", { detail: { header, jpeg, takenMs: receivedMs - 1000 * (header.age_s + lateS) } }));
+    const detail = { header, jpeg, takenMs: receivedMs - 1000 * (header.age_s + lateS) };
+    const isDrawn = !this.dispatchEvent(new CustomEvent("tile", { detail, cancelable: true }));
+    if (!isDrawn) this.acknowledge(header);
   }
 
   async #closed(socket) {
@@ -104,8 +109,9 @@ export class Live extends EventTarget {
         access.dispatchEvent(new Event("signed-out"));
         return;
       }
-    } catch {
-      // The server does not answer: it is tried again.
+      await get("cameras");
+    } catch (problem) {
+      if (problem.status === NO_CAMERAS) this.#setStatus("absent", problem.message);
     }
     if (this.#isStopped) return;
     this.#timer = setTimeout(() => this.#connect(), this.#waitMs * (0.75 + Math.random() / 2));
@@ -133,8 +139,9 @@ export class Live extends EventTarget {
     return true;
   }
 
-  #setStatus(status) {
+  #setStatus(status, reason = "") {
     this.status = status;
+    this.reason = reason;
     this.dispatchEvent(new Event("status"));
   }
 }
