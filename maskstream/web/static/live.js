@@ -10,7 +10,6 @@ import { findSession } from "./session.js";
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15_000;
-const NO_CAMERAS = 503;
 const CLOCK_DRIFT = 1e-4;
 const CLOCK_STEP_MS = 30_000;
 const decoder = new TextDecoder();
@@ -22,13 +21,12 @@ export class Live extends EventTarget {
   #waitMs = FIRST_WAIT_MS;
   #timer = 0;
   #isStopped = true;
+  #hasOpened = false;
   #transit = new Transit();
   #visibility = () => this.#visibilityChanged();
 
   /** connecting, open, lost, or absent: the server runs no cameras. */
   status = "connecting";
-  /** Why no cameras run, where the status is absent. */
-  reason = "";
   /** The newest views of the cameras, by name. */
   cameras = new Map();
 
@@ -72,6 +70,7 @@ export class Live extends EventTarget {
 
   #opened() {
     this.#waitMs = FIRST_WAIT_MS;
+    this.#hasOpened = true;
     this.#setStatus("open");
     this.#sendWatch();
   }
@@ -109,9 +108,9 @@ export class Live extends EventTarget {
         access.dispatchEvent(new Event("signed-out"));
         return;
       }
-      await get("cameras");
-    } catch (problem) {
-      if (problem.status === NO_CAMERAS) this.#setStatus("absent", problem.message);
+      if (!this.#hasOpened && (await get("cameras")).cameras.length === 0) this.#setStatus("absent");
+    } catch {
+      // The server does not answer: it is tried again.
     }
     if (this.#isStopped) return;
     this.#timer = setTimeout(() => this.#connect(), this.#waitMs * (0.75 + Math.random() / 2));
@@ -139,9 +138,8 @@ export class Live extends EventTarget {
     return true;
   }
 
-  #setStatus(status, reason = "") {
+  #setStatus(status) {
     this.status = status;
-    this.reason = reason;
     this.dispatchEvent(new Event("status"));
   }
 }

@@ -62,7 +62,7 @@ class Now {
       if (this.#tiles.has(camera)) this.#tiles.get(camera).update(view);
       else this.#add(view);
     }
-    setText(this.empty, this.live.reason || t("now.empty"));
+    setText(this.empty, t(this.live.status === "absent" ? "now.absent" : "now.empty"));
     this.empty.hidden = views.size > 0 || !["open", "absent"].includes(this.live.status);
     this.summary.update([...this.#tiles.values()]);
     if (isFirst || performance.now() - this.#pointerMs > QUIET_MS) this.#sort();
