@@ -73,7 +73,13 @@ class DetectorConfig(Section):
             "runs on every analysed frame."
         ),
     )
-    min_score: Probability = Field(default=0.15, description="Leave out faces with a lower score of the detector.")
+    min_score: Probability = Field(
+        default=0.3,
+        description=(
+            "Leave out faces with a lower score of the detector. Where privacy.blur anonymises faces, detections from 0.15 "
+            "are anonymised too."
+        ),
+    )
     short_side: ShortSide = Field(
         default=None,
         description=(
@@ -115,7 +121,7 @@ class ClassifierConfig(Section):
         ),
     )
     max_background: Probability = Field(
-        default=0.85,
+        default=0.95,
         description="Leave out a face that the classifier takes for background with a higher probability. 1: leave out none.",
     )
 

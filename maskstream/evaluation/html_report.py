@@ -37,7 +37,7 @@ class MetricText:
     """A metric's heading and definition in the page."""
 
     key: str
-    """Field of `FaceMetrics`."""
+    """Field of `FaceMetrics`, or of `SetFaces`."""
     heading: str
     meaning: str
     style: Style = "percent"

@@ -12,23 +12,13 @@ from rich.text import Text
 
 from maskstream.evaluation.contact_sheets import TITLES
 from maskstream.evaluation.error_analysis import MistakeKind
-from maskstream.evaluation.html_report import Style, templates
+from maskstream.evaluation.html_report import MetricText, Style, templates
 from maskstream.evaluation.metrics_json import Interval, Intervals
 from maskstream.evaluation.sets_json import SetFaces, SetMetrics, SetsMetrics
 from maskstream.io.files import replace_file
 
 _TEMPLATE: Final = "sets.html.j2"
 _UNDEFINED: Final = "-"
-
-
-@dataclass(frozen=True)
-class Column:
-    """A metric of the table of sets."""
-
-    key: str
-    heading: str
-    meaning: str
-    style: Style = "percent"
 
 
 @dataclass(frozen=True)
@@ -41,22 +31,24 @@ class Cell:
 
 
 AT_IOU: Final = (
-    Column("found", "found", "found faces / labelled faces"),
-    Column(
+    MetricText("found", "found", "found faces / labelled faces"),
+    MetricText(
         "right",
         "found and right",
         "faces of known class that are found with the right label / labelled faces of known class; a mask worn incorrectly "
         "counts as no mask",
     ),
-    Column("false_per_image", "false faces per image", "predictions without a labelled face / images", "number"),
-    Column("bare_as_mask", "bare as mask", "faces labelled as no mask and classified as mask / found faces labelled as no mask"),
-    Column("mask_as_bare", "mask as bare", "faces labelled as mask and classified as no mask / found faces labelled as mask"),
-    Column(
+    MetricText("false_per_image", "false faces per image", "predictions without a labelled face / images", "number"),
+    MetricText(
+        "bare_as_mask", "bare as mask", "faces labelled as no mask and classified as mask / found faces labelled as no mask"
+    ),
+    MetricText("mask_as_bare", "mask as bare", "faces labelled as mask and classified as no mask / found faces labelled as mask"),
+    MetricText(
         "incorrect_right",
         "incorrect as no mask",
         "faces labelled as incorrect that are found and classified as no mask / labelled faces of this class",
     ),
-    Column(
+    MetricText(
         "calibration_error",
         "calibration error",
         "expected calibration error of the confidence, on found faces of known class",
@@ -64,19 +56,19 @@ AT_IOU: Final = (
     ),
 )
 OWN_CLASS: Final = (
-    Column(
+    MetricText(
         "recall",
         "incorrect, recall",
         "incorrect as a class of its own: faces labelled and classified as incorrect / labelled faces of this class; "
         "only if the classifier has this class and the set has such faces",
     ),
-    Column(
+    MetricText(
         "precision",
         "incorrect, precision",
         "faces labelled and classified as incorrect / predictions classified as incorrect, false faces included",
     ),
 )
-MAP50: Final = Column("map50", "mAP50", "mean average precision at IoU 0.50, by the rules of COCO")
+MAP50: Final = MetricText("map50", "mAP50", "mean average precision at IoU 0.50, by the rules of COCO")
 _TERMINAL: Final = (
     *(("0.30", "right", "right\n.3"), ("0.50", "right", "right\n.5"), ("0.30", "found", "found\n.3")),
     *(("0.30", "false_per_image", "false\n.3"), ("0.50", "false_per_image", "false\n.5")),
@@ -119,7 +111,7 @@ def cells_at(metrics: SetMetrics, iou: str) -> Iterator[Cell]:
         yield from _cells(faces.incorrect, faces.incorrect.ci95, OWN_CLASS)
 
 
-def _cells(numbers: object, ci95: Intervals, columns: tuple[Column, ...]) -> Iterator[Cell]:
+def _cells(numbers: object, ci95: Intervals, columns: tuple[MetricText, ...]) -> Iterator[Cell]:
     for column in columns:
         value = getattr(numbers, column.key)
         yield Cell(value, None if value is None else ci95.get(column.key), column.style)

@@ -20,6 +20,8 @@ from maskstream.vision.geometry import are_pixels, box_corners, face_box, is_box
 
 _LEAST_TOTAL: Final = 1e-9
 """Avoids a division by zero where all of the probability is on the background."""
+_ANONYMISED_SCORE: Final = 0.15
+"""Where faces are anonymised, so are detections from this score. On val a tenth of those with 0.15 to 0.3 are faces."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class _Thresholds:
     """The settings that decide about the faces of one source."""
 
     min_score: float
+    hidden_score: float
+    """A detection with a lower score than `min_score`, but not lower than this one, may be a face."""
     max_faces: int
     rules: AlignRules
     incorrect_as: IncorrectAs
@@ -39,6 +43,7 @@ class _Thresholds:
     def of(cls, config: Config) -> "_Thresholds":
         return cls(
             min_score=config.detector.min_score,
+            hidden_score=lowest_score(config),
             max_faces=config.detector.max_faces,
             rules=AlignRules(config.align.min_face_px, config.align.min_keypoint_score),
             incorrect_as=config.classifier.incorrect_as,
@@ -87,8 +92,8 @@ class Analyzer:
         """Connect the stages.
 
         Args:
-            detector: Finds faces or people, down to the lowest `detector.min_score` and up to the highest `detector.max_faces` in
-                the settings.
+            detector: Finds faces or people, down to the `lowest_score` and up to the highest `detector.max_faces` of the
+                settings.
             classifier: Classifies aligned crops.
             settings: Thresholds, the maximum number of faces, and what `incorrect` counts as, for each source.
             cut: Cuts the crops for the classifier.
@@ -100,8 +105,8 @@ class Analyzer:
         self._process = ForkGuard()
         self._has_warned = False
         self._admitting = Lock()
-        detectors = [config.detector for config in self._settings.all()]
-        self._admitted = min(each.min_score for each in detectors), max(each.max_faces for each in detectors)
+        configs = self._settings.all()
+        self._admitted = min(map(lowest_score, configs)), max(each.detector.max_faces for each in configs)
         """Threshold and number of faces that the detector is ready for."""
 
     @property
@@ -117,14 +122,14 @@ class Analyzer:
         Raises:
             ModelError: The detector cannot find as many faces.
         """
-        wanted = config.detector
+        wanted_score, wanted_faces = lowest_score(config), config.detector.max_faces
         admitted_score, admitted_faces = self._admitted
-        if wanted.min_score >= admitted_score and wanted.max_faces <= admitted_faces:
+        if wanted_score >= admitted_score and wanted_faces <= admitted_faces:
             return
         with self._admitting:
-            self._detector.admit(wanted.min_score, wanted.max_faces)
+            self._detector.admit(wanted_score, wanted_faces)
             min_score, max_faces = self._admitted
-            self._admitted = min(min_score, wanted.min_score), max(max_faces, wanted.max_faces)
+            self._admitted = min(min_score, wanted_score), max(max_faces, wanted_faces)
 
     def forget(self, source_id: str) -> None:
         """Do nothing: no frame depends on another."""
@@ -229,6 +234,12 @@ class Analyzer:
             )
 
 
+def lowest_score(config: Config) -> float:
+    """Return the lowest score at which a detection of the detector has an effect."""
+    min_score = config.detector.min_score
+    return min_score if config.privacy.blur == "none" else min(min_score, _ANONYMISED_SCORE)
+
+
 def _candidates(detections: list[Detection], thresholds: _Thresholds) -> _Findings:
     """Return the faces to classify in a frame, and how many detections are unusable."""
     found = _Findings([])
@@ -243,6 +254,8 @@ def _candidates(detections: list[Detection], thresholds: _Thresholds) -> _Findin
             found.hidden.append(_unknown(replace(cleaned, score=0.0), box))
         elif detection.score >= thresholds.min_score:
             places.append((cleaned, box))
+        elif detection.score >= thresholds.hidden_score:
+            found.hidden.append(_unknown(cleaned, box))
     places.sort(key=lambda pair: -pair[0].score)
     found.candidates = [
         _Candidate(detection, box, crop_quad(detection, box, thresholds.rules), thresholds)

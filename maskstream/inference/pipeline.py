@@ -14,7 +14,7 @@ from maskstream.config.loading import load_config
 from maskstream.config.schema import Config
 from maskstream.config.source_settings import SourceSettings
 from maskstream.errors import ConfigError
-from maskstream.inference.analyzer import Analyzer
+from maskstream.inference.analyzer import Analyzer, lowest_score
 from maskstream.models import CLASSIFIERS, CROP_ARCHITECTURES, DETECTORS, ClassifierOptions, DetectorOptions
 from maskstream.models.backends import choose_backend
 from maskstream.models.classifier_choice import AUTO, pick_classifier
@@ -178,11 +178,11 @@ def build_detector(settings: Config | SourceSettings, uploads: "Uploads | None" 
     settings = SourceSettings.shared(settings)
     config = settings.common
     require_models(config)
-    detectors = [own.detector for own in settings.all()]
+    configs = settings.all()
     options = DetectorOptions(
         device=pick_device(config.device),
-        min_score=min(each.min_score for each in detectors),
-        max_faces=max(each.max_faces for each in detectors),
+        min_score=min(map(lowest_score, configs)),
+        max_faces=max(each.detector.max_faces for each in configs),
         short_side=config.detector.short_side,
         weights=config.detector.weights,
         backend=config.detector.backend,

@@ -163,10 +163,10 @@ class ClassifierTask:
             return {self.best_by: math.nan}
         return metrics_of_logits(logits, self._val.labels[items], self.recipe.classes)
 
-    def by_set(self, predicted: Sequence[Any]) -> dict[str, dict[str, float]]:
-        """Return the metrics of `metrics_by_set`."""
+    def by_set(self, predicted: Sequence[Any], metrics: dict[str, float]) -> dict[str, dict[str, float]]:
+        """Return the metrics of `metrics_by_set` at the fitted temperature."""
         items = [item for item, _ in predicted]
-        logits = torch.tensor([answer for _, answer in predicted])
+        logits = torch.tensor([answer for _, answer in predicted]) / metrics["temperature"]
         paths = [self._val.paths[item] for item in items]
         return metrics_by_set(logits, self._val.labels[items], paths, self.recipe.classes)
 

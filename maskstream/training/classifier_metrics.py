@@ -29,16 +29,12 @@ def metrics_of_logits(logits: torch.Tensor, labels: NDArray[np.int64], classes: 
     Returns:
         The metrics of `metrics_of_probabilities`, and `temperature`.
     """
-    temperature = _fitted_temperature(logits, labels, classes)
-    probabilities = (logits.double() / temperature).softmax(1).numpy()
-    return {**metrics_of_probabilities(probabilities, labels, classes), "temperature": temperature}
-
-
-def _fitted_temperature(logits: torch.Tensor, labels: NDArray[np.int64], classes: Sequence[str]) -> float:
     mask = classes.index(Label.MASK.value)
     is_face, count = face_crops(labels, classes)
     face_logits = logits[torch.from_numpy(is_face)][:, :count]
-    return fit_temperature(face_logits, torch.from_numpy(labels[is_face] == mask), mask)
+    temperature = fit_temperature(face_logits, torch.from_numpy(labels[is_face] == mask), mask)
+    probabilities = (logits.double() / temperature).softmax(1).numpy()
+    return {**metrics_of_probabilities(probabilities, labels, classes), "temperature": temperature}
 
 
 def metrics_of_probabilities(probabilities: NDArray[Any], labels: NDArray[np.int64], classes: Sequence[str]) -> dict[str, float]:
@@ -81,15 +77,14 @@ def metrics_by_set(
     A part with fewer than 20 faces is left out.
 
     Args:
-        logits: (N, C) float.
+        logits: (N, C) float, at their temperature.
         labels: (N,) index in `classes`.
         paths: The N files: DATA/val/FOLDER/NAME.
         classes: C names, as for `metrics_of_logits`.
     """
     is_face, count = face_crops(labels, classes)
     mask = classes.index(Label.MASK.value)
-    temperature = _fitted_temperature(logits, labels, classes)
-    probability = (logits[:, :count] / temperature).softmax(1)[:, mask].numpy()
+    probability = logits[:, :count].softmax(1)[:, mask].numpy()
     is_correct = (probability > 0.5) == (labels == mask)
     parts: dict[str, list[bool]] = {}
     for names in (_folder_names(paths), [set_of(path.name) for path in paths]):

@@ -154,11 +154,9 @@ class DetectorTask:
         metrics = validation_metrics(self._val, dict(predicted))
         return {name: value for name, value in metrics.items() if value is not None}
 
-    def by_set(self, predicted: Sequence[Any]) -> dict[str, dict[str, float]]:
+    def by_set(self, predicted: Sequence[Any], metrics: dict[str, float]) -> dict[str, dict[str, float]]:
         """Return the metrics of `metrics_by_set` at the best score of all images."""
-        detections = dict(predicted)
-        min_score = validation_metrics(self._val, detections)["score"]
-        return metrics_by_set(self._val, detections, min_score or 0.0)
+        return metrics_by_set(self._val, dict(predicted), metrics["score"])
 
     def save(self, path: Path, module: nn.Module, predicted: Sequence[Any], metrics: dict[str, float], command: str) -> None:
         """Write a checkpoint, its keypoint scores calibrated on the validation images."""

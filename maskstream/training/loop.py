@@ -224,7 +224,7 @@ class Trainer:
             "figures": _rounded(metrics),
             "best": is_best,
         }
-        by_set = self._task.by_set(predicted)
+        by_set = self._task.by_set(predicted, metrics)
         if by_set:
             entry["by_set"] = {part: _rounded(of_part) for part, of_part in by_set.items()}
         self._history.append(entry)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
@@ -148,7 +149,8 @@ def train_classifier(
     val = _read_crops(_validation_folders(data), recipe, request)
     unlabelled = int((train.labels == NO_CLASS).sum())
     logger.info("{} training crops, {} of them unlabelled; {} validation crops", len(train.labels), unlabelled, len(val.labels))
-    return _train(ClassifierTask(recipe, train, val, request.backbone, network), request, train.sha256 + val.sha256)
+    read = train.sha256 + val.sha256 + ("" if teacher is None else sha256(teacher.read_bytes()).hexdigest())
+    return _train(ClassifierTask(recipe, train, val, request.backbone, network), request, read)
 
 
 def _read_teacher(path: Path, recipe: ClassifierRecipe) -> CropNetwork:

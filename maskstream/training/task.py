@@ -74,8 +74,11 @@ class Task(Protocol):
         """Return the metrics of the predictions for all of `val_items`."""
         ...
 
-    def by_set(self, predicted: Sequence[Any]) -> dict[str, Metrics]:
-        """Return the metrics of each part of the validation set, by its name; empty where there are no parts."""
+    def by_set(self, predicted: Sequence[Any], metrics: Metrics) -> dict[str, Metrics]:
+        """Return the metrics of each part of the validation set, by its name; empty where there are no parts.
+
+        `metrics` is the answer of `validate` for the same predictions.
+        """
         ...
 
     def save(self, path: Path, module: nn.Module, predicted: Sequence[Any], metrics: Metrics, command: str) -> None:
@@ -95,6 +98,7 @@ class Run:
     command: str
     """The command line of this training; stored in the checkpoint."""
     data_sha256: str
+    """Digest of everything a training reads beside its recipe: a stopped training resumes only with the same."""
     tick: Callable[[int, int], None]
     """Called after each step with the number of finished steps and the total number of steps."""
 

@@ -139,6 +139,15 @@ def test_what_incorrect_counts_as(probabilities: list[float], incorrect_as: str,
     assert face.confidence == pytest.approx(confidence)
 
 
+@pytest.mark.parametrize(("blur", "scores"), [("none", []), ("all", [0.2, 0.15])])
+def test_what_may_be_a_face_is_anonymised(blur: str, scores: list[float]) -> None:
+    found = [make_detection(score=score) for score in (0.9, 0.2, 0.15, 0.1)]
+    analyzer = analyzer_of(found, GivenClassifier((1.0, 0.0, 0.0)), privacy__blur=blur, detector__min_score=0.3)
+    result = analyzer.analyze([make_frame(0, 100, 100)])[0]
+    assert [face.detection.score for face in result.faces] == [0.9]
+    assert [face.detection.score for face in result.hidden] == pytest.approx(scores)
+
+
 @pytest.mark.parametrize(("max_background", "is_kept"), [(0.5, False), (0.65, True), (1.0, True)])
 def test_what_the_classifier_takes_for_no_face_is_left_out(max_background: float, is_kept: bool) -> None:
     classifier = GivenClassifier((0.1, 0.25, 0.05, 0.6))

@@ -70,7 +70,7 @@ class LineTask:
         assert sorted(item for item, _ in predicted) == self.val_items
         return {"fit": -sum(abs(y - (SLOPE * item / 10 + OFFSET)) for item, y in predicted) / len(predicted)}
 
-    def by_set(self, predicted: Sequence[Any]) -> dict[str, dict[str, float]]:
+    def by_set(self, predicted: Sequence[Any], metrics: dict[str, float]) -> dict[str, dict[str, float]]:
         halves = {"left": predicted[:5], "right": predicted[5:]}
         return {name: {"mean": sum(y for _, y in half) / len(half)} for name, half in halves.items()}
 

@@ -395,11 +395,13 @@ def test_each_set_and_each_folder_has_an_accuracy_of_its_own() -> None:
 
 
 def test_a_set_is_measured_at_the_fitted_temperature() -> None:
-    crops = crop_set(*[0] * 20, *[1] * 20, paths=[f"c/val/x/hao_{index}.png" for index in range(40)])
-    logits = torch.tensor([[0.4, 0.0, 0.3]] * 20 + [[0.0, 0.4, 0.3]] * 20)  # mask is the likeliest class, below 0.5
-    classes = ["mask", "no_mask", "incorrect"]
-    accuracy = metrics_of_logits(logits, crops.labels, classes)["accuracy"]
-    assert metrics_by_set(logits, crops.labels, crops.paths, classes)["hao"]["accuracy"] == accuracy == 1.0
+    building = task(
+        recipe(classes=["mask", "no_mask", "incorrect"]),
+        crop_set(*[0] * 20, *[1] * 20, 2, paths=[f"c/val/x/hao_{index}.png" for index in range(41)]),
+    )
+    answers = list(enumerate([[0.4, 0.0, 0.3]] * 20 + [[0.0, 0.4, 0.3]] * 20 + [[0.0, 0.0, 4.0]]))  # mask is below 0.5
+    metrics = building.validate(answers)
+    assert building.by_set(answers, metrics)["hao"]["accuracy"] == metrics["accuracy"] == 1.0
 
 
 def test_folders_of_one_name_are_told_apart_by_their_paths() -> None:
@@ -442,7 +444,7 @@ def test_validation_crops_have_metrics_of_each_set() -> None:
     crops = crop_set(*[0] * 12, *[1] * 12)
     building = task(recipe(class_shares={"incorrect": 0.0}), crops)
     answers = [(item, [5.0, 0.0, 0.0]) for item in reversed(range(24))]
-    assert building.by_set(answers) == {"set": {"accuracy": 0.5, "faces": 24}}
+    assert building.by_set(answers, building.validate(answers)) == {"set": {"accuracy": 0.5, "faces": 24}}
 
 
 def test_a_last_layer_of_another_number_of_classes_is_not_loaded() -> None:
