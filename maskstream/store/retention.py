@@ -8,7 +8,7 @@ ROWS_A_MINUTE: Final = 500
 """The maximum number of rows of a table that are deleted at once: the store stays quick, and a clock that is wrong for a while
 costs little."""
 _OLD: Final = {
-    "events": "at_s < ? AND NOT is_open",
+    "events": "at_s < ? AND is_open = 0",
     "minutes": "at_s < ?",
     "states": "ended_s < ?",
     "audit": "at_s < ?",

@@ -32,8 +32,9 @@ CREATE TABLE events (
     zone TEXT, label TEXT NOT NULL, at_s REAL NOT NULL, is_open INTEGER NOT NULL, run INTEGER, record TEXT NOT NULL
 );
 CREATE INDEX events_by_camera ON events (camera);
+CREATE INDEX events_by_zone ON events (zone);
 CREATE INDEX events_by_time ON events (at_s);
-CREATE INDEX open_events ON events (camera) WHERE is_open;
+CREATE INDEX open_events ON events (is_open);
 CREATE TABLE minutes (
     number INTEGER PRIMARY KEY AUTOINCREMENT, camera TEXT NOT NULL, at_s REAL NOT NULL, began_utc TEXT, last_utc TEXT,
     people_mask INTEGER NOT NULL, people_no_mask INTEGER NOT NULL, people_incorrect INTEGER NOT NULL,

@@ -25,7 +25,9 @@ _MAX_REQUESTED: Final = 1_000
 _BATCH: Final = 500
 _RETRY_S: Final = 1.0
 _BUSY_S: Final = 5.0
-"""How long a lock of another process is waited for."""
+"""How long a request waits for another process that locks the file."""
+_OFFERED_BUSY_S: Final = 1.0
+"""The same for offered writes, which are tried again: requests wait meanwhile."""
 _TICK_S: Final = 60.0
 _POLL_S: Final = 0.05
 _REPEAT_LOG_S: Final = 600.0
@@ -179,7 +181,7 @@ class Writer:
 
     def _answer(self, requests: list[_Request]) -> None:
         try:
-            outcomes = self._transaction([request.write for request in requests])
+            outcomes = self._transaction([request.write for request in requests], _BUSY_S)
         except sqlite3.Error as error:
             reason = self._failed(error)
             for request in requests:
@@ -196,7 +198,7 @@ class Writer:
             writes = [self._offered.popleft() for _ in range(min(_BATCH, len(self._offered)))]
             self._in_transaction = len(writes)
         try:
-            outcomes = self._transaction(writes)
+            outcomes = self._transaction(writes, _OFFERED_BUSY_S)
         except sqlite3.Error as error:
             self._failed(error)
             self._put_back(writes)
@@ -220,14 +222,14 @@ class Writer:
         if self._is_closing:
             logger.error("{}: {} records are lost at the end of the program", self._name, len(writes))
 
-    def _transaction(self, writes: list[Write[Any]]) -> list[Any]:
+    def _transaction(self, writes: list[Write[Any]], busy_s: float) -> list[Any]:
         """Apply writes in one transaction, and return the result or the exception of each.
 
         Raises:
             sqlite3.Error: Of the disk or the file; nothing was written.
         """
         try:
-            self._begin()
+            self._begin(busy_s)
             outcomes = [self._apply(write) for write in writes]
             self._connection.execute("COMMIT")
         except sqlite3.Error:
@@ -237,9 +239,9 @@ class Writer:
         self._succeeded()
         return outcomes
 
-    def _begin(self) -> None:
-        """Begin a transaction; another process may hold the lock for some seconds."""
-        until_s = self._clock.now_s() + _BUSY_S
+    def _begin(self, busy_s: float) -> None:
+        """Begin a transaction; another process may lock the file for `busy_s`."""
+        until_s = self._clock.now_s() + busy_s
         while True:
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
@@ -263,8 +265,10 @@ class Writer:
 
     def _failed(self, error: sqlite3.Error) -> str:
         """Remember and log why a transaction failed, and return the message."""
-        why = "another process locks it" if "locked" in str(error) else str(error)
-        message = f"{self._name}: the store cannot be written: {why}; make room, or set store.folder to another disk"
+        is_locked = "locked" in str(error)
+        why = "another process locks it" if is_locked else str(error)
+        advice = "end that process" if is_locked else "make room, or set store.folder to another disk"
+        message = f"{self._name}: the store cannot be written: {why}; {advice}"
         now_s = self._clock.now_s()
         self._retry_at_s = now_s + _RETRY_S
         if why != self.error or now_s - self._logged_at_s >= _REPEAT_LOG_S:

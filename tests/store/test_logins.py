@@ -177,7 +177,7 @@ def test_guesses_at_any_times_are_at_most_five_a_minute(waits_s: list[float]) ->
 def test_any_clock_leaves_a_pause_of_fifteen_minutes_at_most(steps: list[tuple[float, bool]]) -> None:
     attempts, now_s = Attempts(), NOON.timestamp()
     for step_s, tries in steps:
-        now_s += step_s
+        now_s = max(0.0, now_s + step_s)
         attempts = attempts.at(now_s)
         assert 0.0 <= attempts.wait_s(now_s) <= LONGEST_PAUSE_S
         if tries and attempts.wait_s(now_s) == 0.0:
