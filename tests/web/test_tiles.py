@@ -2,66 +2,32 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
-from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
-from maskstream.config.loading import load_config
 from maskstream.config.schema import Config
-from maskstream.config.source_settings import SourceSettings
-from maskstream.rendering.overlay import Overlay
-from maskstream.stream.states import SourceState, StateChange
-from maskstream.types import BgrImage, Frame, FrameResult, Label, Output
-from maskstream.web.live_sink import LiveSink
-from maskstream.web.live_view import LiveView
+from maskstream.stream.states import SourceState
 from maskstream.web.tile_budget import OVERLOADED_SHARE, TileBudget
 from maskstream.web.tiles import NATIVE, Tile, Viewer
-from tests.conftest import make_face, make_frame
+from tests.conftest import make_face
+from tests.web.live import WITHIN_S, FedView, config_with, decoded
 
-_WITHIN_S = 60.0
 
-
-class Run:
-    """Writes frames like the thread that renders, and counts what was painted."""
-
-    def __init__(self, config: Config | None = None) -> None:
-        self.settings = SourceSettings(config or load_config())
-        self.view = LiveView(self.settings)
-        self.hub = self.view.hub
-        self.sink = LiveSink(self.view)
-        self.painted: list[str] = []
-        self._overlay = Overlay(self.settings)
-        self._index = 0
-
-    def frame(self, camera: str = "a", label: Label = Label.MASK, **changes: object) -> Output:
-        """Write the next frame, with one face."""
-        self._index += 1
-        frame = replace(make_frame(self._index, 1280, 720, camera), wall_time=datetime.now(UTC), captured_at_s=monotonic())
-        frame.bgr[:] = 40 * (self._index % 6)
-        face = replace(make_face(label), track_id=1)
-        result = replace(FrameResult.of(frame, (face,), (), {"detect": 3.0}), **changes)  # type: ignore[arg-type]
-        output = Output(frame, result, analysed=True, paint=self._paint)
-        self.sink.write(output)
-        return output
-
-    def _paint(self, frame: Frame, result: FrameResult) -> BgrImage:
-        self.painted.append(frame.source_id)
-        return self._overlay.paint(frame, result)
+class Run(FedView):
+    """A fed view, and what tests wait for in its event loop."""
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        end_s = monotonic() + _WITHIN_S
+        end_s = monotonic() + WITHIN_S
         while not condition():
             assert monotonic() < end_s, "waited in vain"
             await asyncio.sleep(0.002)
 
     async def tile(self, viewer: Viewer) -> Tile:
         while (tile := viewer.take()) is None:
-            await asyncio.wait_for(viewer.wait(), _WITHIN_S)
+            await asyncio.wait_for(viewer.wait(), WITHIN_S)
         return tile
 
     async def next_tile(self, viewer: Viewer, camera: str = "a") -> Tile:
@@ -77,13 +43,9 @@ def played(test: Callable[[Run], Coroutine[Any, Any, None]], config: Config | No
         asyncio.run(test(run))
     finally:
         for thread in run.view.close():
-            thread.join(_WITHIN_S)
+            thread.join(WITHIN_S)
             assert not thread.is_alive()
     return run
-
-
-def decoded(tile: Tile) -> BgrImage:
-    return np.asarray(cv2.imdecode(np.frombuffer(tile.jpeg, np.uint8), cv2.IMREAD_COLOR), np.uint8)
 
 
 def test_nothing_is_painted_or_encoded_without_viewers() -> None:
@@ -106,7 +68,7 @@ def test_only_the_watched_camera_is_painted() -> None:
         tile = await run.next_tile(viewer)
         run.frame("b")
         assert (tile.painted.camera, tile.width, tile.height) == ("a", 320, 180)
-        assert decoded(tile).shape == (180, 320, 3)
+        assert decoded(tile.jpeg).shape == (180, 320, 3)
         viewer.close()
         run.frame("a")
 
@@ -234,28 +196,25 @@ def test_the_header_states_age_and_people() -> None:
 
 def test_what_changed_settings_may_hide_is_not_sent() -> None:
     """Neither a frame that waits to be painted, nor one that is painted, nor a tile that waits to be sent."""
-    hidden = load_config().model_copy(update={"privacy": load_config().privacy.model_copy(update={"blur": "all"})})
+    hidden = config_with(privacy={"blur": "all"})
 
     async def test(run: Run) -> None:
         viewer = run.hub.viewer()
         viewer.watch({"a": NATIVE}, 30)
         run.frame()
-        await asyncio.wait_for(viewer.wait(), _WITHIN_S)
+        await asyncio.wait_for(viewer.wait(), WITHIN_S)
         run.settings.set("a", hidden)
         assert viewer.take() is None
         run.sink.attend()
         tile = await run.next_tile(viewer)
         left, top, right, bottom = make_face().face_box_xyxy.astype(int)
-        middle = decoded(tile)[(top + bottom) // 2, (left + right) // 2]
+        middle = decoded(tile.jpeg)[(top + bottom) // 2, (left + right) // 2]
         assert np.abs(middle.astype(int) - 112).max() <= 4  # the colour of anonymised faces
 
     assert played(test).painted == ["a", "a"]
 
 
 def test_with_privacy_a_frame_without_detection_is_not_shown() -> None:
-    config = load_config()
-    hidden = config.model_copy(update={"privacy": config.privacy.model_copy(update={"blur": "all"})})
-
     async def test(run: Run) -> None:
         viewer = run.hub.viewer()
         viewer.watch({"a": 320}, 30)
@@ -265,7 +224,7 @@ def test_with_privacy_a_frame_without_detection_is_not_shown() -> None:
         seen = run.frame()
         assert (await run.tile(viewer)).painted.frame == seen.frame.index
 
-    played(test, hidden)
+    played(test, config_with(privacy={"blur": "all"}))
 
 
 def test_tiles_fall_first_on_overload() -> None:
@@ -303,7 +262,7 @@ def test_an_overloaded_machine_paints_each_camera_in_turn() -> None:
 def test_a_removed_camera_leaves_no_frame() -> None:
     async def test(run: Run) -> None:
         run.frame()
-        run.sink.state_changed(StateChange("a", SourceState.ENDED, SourceState.ONLINE, "removed", 0.0, datetime.now(UTC)))
+        run.state(SourceState.ENDED, SourceState.ONLINE)
         run.sink.source_removed("a")
         viewer = run.hub.viewer()
         viewer.watch({"a": 320}, 30)
