@@ -14,6 +14,7 @@ from maskstream.store.roles import Role, User, checked_name, name_key
 _AT_ONCE: Final = 2
 """Passwords that are checked at the same time: each needs 32 MB and a core."""
 _WAIT_S: Final = 10.0
+_UNKNOWN: Final = "unknown user"
 
 
 class UserTable:
@@ -78,6 +79,16 @@ class UserTable:
         with self._database.reading() as connection:
             rows = connection.execute("SELECT name, role, cameras FROM users ORDER BY key").fetchall()
         return tuple(user_of(*row) for row in rows)
+
+    def audit_name(self, name: str) -> str:
+        """Return the name of a user for the audit; `unknown user` where it does not exist: it may be a password.
+
+        Raises:
+            StoreError: The file cannot be read.
+        """
+        with self._database.reading() as connection:
+            row = connection.execute("SELECT name FROM users WHERE key = ?", (name_key(name),)).fetchone()
+        return _UNKNOWN if row is None else str(row[0])
 
     def verify(self, name: str, password: str) -> User | None:
         """Return the user, or None for a wrong name or password; both take the same time, about 0.3 s. At most two run at once.
