@@ -28,7 +28,7 @@ class StoredEvent:
     """The latest record of an event."""
 
     number: int
-    """Rises with each event of the store."""
+    """The place of the event in the order of arrival."""
     event_id: str
     camera: str
     zone: str | None
@@ -55,7 +55,7 @@ class EventTable:
         self._database = database
 
     def put(self, record: EventRecord) -> None:
-        """Store a record later; never blocks. A record with the same or a lower sequence than the stored one is ignored."""
+        """Queue a record for the store; never blocks. A record whose sequence is not higher than the stored one is ignored."""
         values = event_values(record, self._database.run, self._database.now_s())
         self._database.offer(lambda connection: connection.execute(_PUT, values))
 

@@ -29,7 +29,7 @@ class UserTable:
         """
         self._database = database
         self._cost = cost
-        self._nobody = no_password(cost)
+        self._no_password = no_password(cost)
         self._turns = BoundedSemaphore(_AT_ONCE)
 
     def add(self, name: str, role: Role, cameras: Sequence[str] | None, password: str) -> User:
@@ -71,7 +71,7 @@ class UserTable:
         self._database.write(update)
 
     def set_role(self, name: str, role: Role, cameras: Sequence[str] | None) -> None:
-        """Change role and cameras; sessions have them at once. Errors as in `remove`."""
+        """Change role and cameras, also of current sessions. Errors as in `remove`."""
         self._change(name, "UPDATE users SET role = ?, cameras = ? WHERE key = ?", (role.value, cameras_text(cameras)))
 
     def list(self) -> tuple[User, ...]:
@@ -81,7 +81,7 @@ class UserTable:
         return tuple(user_of(*row) for row in rows)
 
     def audit_name(self, name: str) -> str:
-        """Return the name of a user for the audit; `unknown user` where it does not exist: it may be a password.
+        """Return the name of a user for the audit log. A name that does not exist may be a password: it is `unknown user`.
 
         Raises:
             StoreError: The file cannot be read.
@@ -102,7 +102,7 @@ class UserTable:
         if not self._turns.acquire(timeout=_WAIT_S):
             raise StoreError("too many logins at once; try again later")
         try:
-            is_right = is_password(password, self._nobody if row is None else row[3])
+            is_right = is_password(password, self._no_password if row is None else row[3])
         finally:
             self._turns.release()
         return user_of(*row[:3]) if row is not None and is_right else None

@@ -1,4 +1,4 @@
-"""Write to the store from one thread: several writes share a transaction, and a full disk loses nothing at first."""
+"""Write to the store from one thread. Several writes share a transaction; records wait in memory while the disk is full."""
 
 import sqlite3
 from collections import deque
@@ -27,7 +27,7 @@ _RETRY_S: Final = 1.0
 _BUSY_S: Final = 5.0
 """How long a request waits for another process that locks the file."""
 _OFFERED_BUSY_S: Final = 1.0
-"""The same for offered writes, which are tried again: requests wait meanwhile."""
+"""The same for offered writes, which are retried. Requests wait meanwhile."""
 _TICK_S: Final = 60.0
 _POLL_S: Final = 0.05
 _REPEAT_LOG_S: Final = 600.0
@@ -47,12 +47,12 @@ _OF_DISK: Final = frozenset(
         sqlite3.SQLITE_READONLY,
     }
 )
-"""Errors of the file or of the disk. Every other error is of one write."""
+"""Errors of the file or of the disk. All other errors belong to one write."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Request:
-    """A write whose result is waited for."""
+    """A write whose caller waits for the result."""
 
     write: Write[Any]
     answer: Future[Any]
@@ -61,8 +61,8 @@ class _Request:
 class Writer:
     """The one thread that changes the database.
 
-    `submit` is for writes whose result is waited for: the result comes after the commit. `offer` is for the records of a stream:
-    it never blocks, and its writes are tried again until the disk accepts them.
+    `submit` is for writes whose caller waits: the result comes after the commit. `offer` is for the records of a stream:
+    it never blocks, and its writes are retried until the disk accepts them.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Writer:
         return request.answer
 
     def offer(self, write: Write[object]) -> None:
-        """Write later, and again after an error of the disk; never blocks. Discards the oldest write where too many wait."""
+        """Queue a write, which is retried after an error of the disk; never blocks. The oldest is discarded where too many wait."""
         with self._lock:
             if self._is_closing:
                 self._lost += 1
@@ -133,7 +133,7 @@ class Writer:
         self._each_minute.append(write)
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until no offered write waits; return whether that is so."""
+        """Wait until all offered writes are on the disk; return whether they are."""
         until_s = monotonic() + timeout_s
         while self.counts()[0] and monotonic() < until_s:
             self._stored.wait(_POLL_S)
@@ -141,7 +141,7 @@ class Writer:
         return not self.counts()[0]
 
     def close(self, timeout_s: float) -> None:
-        """Write what waits, once, and end the thread. A second call does nothing."""
+        """Write the queued changes, without a retry, and end the thread. A second call does nothing."""
         with self._lock:
             self._is_closing = True
         self._wake.set()
@@ -285,7 +285,7 @@ class Writer:
 
 
 def _is_of_disk(error: Exception) -> bool:
-    """Return whether an error is of the file or the disk, and not of one write."""
+    """Return whether an error belongs to the file or the disk, and not to one write."""
     if isinstance(error, MaskStreamError) or not isinstance(error, sqlite3.Error):
         return False
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_DISK
