@@ -96,6 +96,6 @@ class StoreConfig(Section):
     keep_days: Positive | None = Field(
         default=400.0,
         description=(
-            "The time, in days, that the store keeps events, minute counts, source states and the audit. null: without limit."
+            "The time, in days, that the store keeps events, minute counts, source states and the audit log. null: without limit."
         ),
     )

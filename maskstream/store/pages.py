@@ -30,7 +30,7 @@ class Conditions:
             self.values += list(cameras)
 
     def add_times(self, since: datetime | None, until: datetime | None) -> None:
-        """Add the first time, and the first time after it that does not belong to the page any more."""
+        """Add the first time of the page (inclusive) and its end (exclusive)."""
         self.add("at_s >= ?", None if since is None else since.timestamp())
         self.add("at_s < ?", None if until is None else until.timestamp())
 
@@ -62,7 +62,7 @@ def read_page(
 
 
 def utc_text(seconds: float | None) -> str | None:
-    """Return seconds since 1970 as in records."""
+    """Return seconds since 1970 as ISO 8601, the format of records."""
     return None if seconds is None else iso_8601(datetime.fromtimestamp(seconds, UTC))
 
 

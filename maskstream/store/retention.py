@@ -1,14 +1,13 @@
-"""Delete what is older than `store.keep_days`."""
+"""Delete records that are older than `store.keep_days`."""
 
 import sqlite3
 from typing import Final
 
 DAY_S: Final = 86_400.0
 ROWS_A_MINUTE: Final = 500
-"""The maximum number of rows of a table that are deleted at once: the store stays quick, and a clock that is wrong for a while
-costs little."""
+"""The maximum number of rows of a table that are deleted at once. A wrong clock then deletes few."""
 _OLD: Final = {
-    "events": "at_s < ? AND NOT is_open",
+    "events": "at_s < ? AND is_open = 0",
     "minutes": "at_s < ?",
     "states": "ended_s < ?",
     "audit": "at_s < ?",
@@ -17,7 +16,7 @@ _OLD: Final = {
 
 
 def delete_old(connection: sqlite3.Connection, before_s: float) -> None:
-    """Delete the oldest events that have ended, minutes, states and entries of the audit.
+    """Delete the oldest events that have ended, minutes, states and audit entries.
 
     Args:
         connection: Within a transaction.

@@ -14,7 +14,7 @@ from maskstream.errors import ConfigError, StoreError
 
 FILE_NAME: Final = "maskstream.db"
 APPLICATION_ID: Final = 0x6D737472
-"""Marks a SQLite file as a store: "mstr"."""
+"""The mark of a store in a SQLite file: "mstr"."""
 _PRIVATE_FILE: Final = 0o600
 _PRIVATE_FOLDER: Final = 0o700
 _OPEN_TIMEOUT_S: Final = 5.0
@@ -32,8 +32,9 @@ CREATE TABLE events (
     zone TEXT, label TEXT NOT NULL, at_s REAL NOT NULL, is_open INTEGER NOT NULL, run INTEGER, record TEXT NOT NULL
 );
 CREATE INDEX events_by_camera ON events (camera);
+CREATE INDEX events_by_zone ON events (zone);
 CREATE INDEX events_by_time ON events (at_s);
-CREATE INDEX open_events ON events (camera) WHERE is_open;
+CREATE INDEX open_events ON events (is_open);
 CREATE TABLE minutes (
     number INTEGER PRIMARY KEY AUTOINCREMENT, camera TEXT NOT NULL, at_s REAL NOT NULL, began_utc TEXT, last_utc TEXT,
     people_mask INTEGER NOT NULL, people_no_mask INTEGER NOT NULL, people_incorrect INTEGER NOT NULL,
@@ -71,7 +72,7 @@ CREATE TABLE audit (
 CREATE INDEX old_audit ON audit (at_s);
 """
 MIGRATIONS: Final = (_VERSION_1,)
-"""The statements that make each version from the one before. Stores with these versions exist: append only."""
+"""The statements that lead to each version from the previous one. Stores with these versions exist: only append."""
 
 
 def open_store_file(path: Path, migrations: Sequence[str] = MIGRATIONS) -> sqlite3.Connection:
@@ -161,7 +162,7 @@ def _create_private(path: Path) -> None:
 
 
 def _give_to_owner_of_folder(path: Path) -> None:
-    """Let the account of a service use a file that the administrator creates in its folder; SQLite does so with its own files."""
+    """Give a file that root creates to the owner of its folder, the account of a service. SQLite does this for its own files."""
     folder = path.parent.stat()
     if hasattr(os, "geteuid") and os.geteuid() == 0 and folder.st_uid != 0:
         os.chown(path, folder.st_uid, folder.st_gid)

@@ -26,14 +26,14 @@ _FOLDER: Final = "store"
 
 @dataclass(frozen=True)
 class StoreHealth:
-    """Whether the store can be written, and what waits."""
+    """Whether the store can be written, and how many records wait."""
 
     writable: bool
     """Whether the latest write succeeded."""
     error: str
     """Why it failed; empty where it succeeded."""
     size_bytes: int
-    """Of the file and its write-ahead log."""
+    """The size of the file and of its write-ahead log."""
     schema_version: int
     waiting_writes: int
     """Records of the stream that are in memory only."""
@@ -42,9 +42,9 @@ class StoreHealth:
 
 
 class Store:
-    """All tables of the dashboard. Every thread may call everything; several processes may open the same folder.
+    """All tables of the dashboard. Every method is safe in every thread, and several processes may open the same folder.
 
-    Methods named `put` never block and are for the thread of the stream; every other method waits for the disk.
+    Methods named `put` never block and are for the thread of the stream. Other methods wait for the disk.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class Store:
                 raise StoreError(f"{target}: the backup cannot be written: {open_problem(error)}; choose another path") from error
 
     def keep_for(self, days: float) -> None:
-        """Delete, each minute from now on, what is older: events that have ended, minutes, states and the audit."""
+        """Delete older records each minute from now on: events that have ended, minutes, states and audit entries."""
         now_s = self._database.now_s
         self._database.writer.each_minute(lambda connection: delete_old(connection, now_s() - days * DAY_S))
 
@@ -131,7 +131,7 @@ class Store:
         return self._database.writer.flush(timeout_s)
 
     def close(self) -> None:
-        """Write what waits, and close the file, in bounded time. A second call does nothing."""
+        """Write the records that wait, and close the file, in bounded time. A second call does nothing."""
         self._database.close()
 
     def __enter__(self) -> "Store":

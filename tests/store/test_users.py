@@ -50,6 +50,12 @@ def test_users_are_found_without_regard_to_case(store: Store) -> None:
     assert store.users.verify("nobody\udce9", PASSWORD) is None
 
 
+def test_the_audit_gets_no_name_that_does_not_exist(store: Store) -> None:
+    store.users.add("anna", Role.ADMIN, None, PASSWORD)
+    assert store.users.audit_name("ANNA") == "anna"
+    assert store.users.audit_name(PASSWORD) == "unknown user"
+
+
 @pytest.mark.parametrize("name", ["", " ", "a b", "a/b", "../a", "a\n", "x" * 65, "a\udce9", "<b>", "a\0"])
 def test_names_that_are_not_allowed(name: str, store: Store) -> None:
     with pytest.raises(ConfigError, match=r"is not allowed as a name; give 1 to 64 letters"):

@@ -22,6 +22,16 @@ from tests.store.made import CHEAP, PASSWORD, counts, event, locked
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
 
 
+PATIENT = 0.001
+"""The speed of a clock by which a busy machine holds no lock for too long."""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path, cost=CHEAP, waits=HastyClock(PATIENT)) as opened:
+        yield opened
+
+
 @contextmanager
 def no_file_grows(store: Store) -> Iterator[None]:
     """Let every write that makes the log of the store longer fail, as on a full disk."""
@@ -231,7 +241,7 @@ def test_closing_a_locked_store_is_bounded_and_says_what_is_lost(tmp_path: Path,
 
 def test_requests_have_a_limit(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
-    writer = Writer("a.db", open_store_file(path))
+    writer = Writer("a.db", open_store_file(path), HastyClock(PATIENT))
     with locked(path):
         answers = [writer.submit(lambda connection: None) for _ in range(2000)]
         assert isinstance(answers[-1].exception(LONGEST_S), StoreError)
