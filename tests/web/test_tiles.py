@@ -83,7 +83,7 @@ def test_a_frame_is_encoded_once_per_width_for_all_viewers() -> None:
         run.frame()
         tiles = [await run.tile(viewer) for viewer in viewers]
         assert len({id(tile) for tile in tiles[:4]}) == 1
-        assert [tile.width for tile in tiles] == [320] * 4 + [1280] * 2
+        assert [tile.width for tile in tiles] == [320] * 4 + [640] * 2
 
     run = played(test)
     assert (run.painted, run.hub.encoded, run.hub.sent) == (["a"], 2, 6)
@@ -161,10 +161,10 @@ def test_another_width_is_sent_at_once_from_the_newest_frame() -> None:
         viewer.watch({"a": 320}, 30)
         tile = await run.next_tile(viewer)
         assert viewer.acknowledge("a", tile.painted.frame)
-        viewer.watch({"a": 960}, 30)
+        viewer.watch({"a": NATIVE}, 30)
         run.sink.attend()  # no further frame arrives
         wide = await run.tile(viewer)
-        assert (wide.width, wide.painted.frame) == (960, tile.painted.frame)
+        assert (wide.width, wide.painted.frame) == (640, tile.painted.frame)
 
     assert played(test).painted == ["a"]  # painted once
 
