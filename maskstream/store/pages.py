@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from maskstream.errors import ConfigError
+from maskstream.io.files import plain_text
 from maskstream.io.text_file import iso_8601
 
 
@@ -20,7 +21,7 @@ class Conditions:
         """Add a condition with one value, unless the value is None."""
         if value is not None:
             self.clauses.append(clause)
-            self.values.append(value)
+            self.values.append(plain_text(value) if isinstance(value, str) else value)
 
     def add_cameras(self, cameras: Collection[str] | None) -> None:
         """Add the cameras that a user may see; None: all."""

@@ -110,4 +110,4 @@ def checked_name(name: str) -> str:
 
 def name_key(name: str) -> str:
     """Return the form in which names are compared: `Anna` and `anna` are the same user."""
-    return normalize("NFKC", name).casefold()
+    return normalize("NFKC", name).casefold().encode(errors="replace").decode()

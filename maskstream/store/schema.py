@@ -41,11 +41,13 @@ CREATE TABLE minutes (
     seconds_unknown REAL NOT NULL
 );
 CREATE INDEX minutes_by_time ON minutes (camera, at_s);
+CREATE INDEX old_minutes ON minutes (at_s);
 CREATE TABLE states (
     number INTEGER PRIMARY KEY AUTOINCREMENT, camera TEXT NOT NULL, state TEXT NOT NULL, cause TEXT NOT NULL,
     began_s REAL NOT NULL, ended_s REAL, duration_s REAL, run INTEGER
 );
 CREATE INDEX states_by_camera ON states (camera);
+CREATE INDEX old_states ON states (ended_s);
 CREATE INDEX open_states ON states (camera) WHERE ended_s IS NULL;
 CREATE TABLE users (
     key TEXT PRIMARY KEY, name TEXT NOT NULL, role TEXT NOT NULL, cameras TEXT, password TEXT NOT NULL, created_s REAL NOT NULL
@@ -66,6 +68,7 @@ CREATE TABLE audit (
     number INTEGER PRIMARY KEY AUTOINCREMENT, at_s REAL NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL, detail TEXT NOT NULL,
     address TEXT NOT NULL
 );
+CREATE INDEX old_audit ON audit (at_s);
 """
 MIGRATIONS: Final = (_VERSION_1,)
 """The statements that make each version from the one before. Stores with these versions exist: append only."""
@@ -94,7 +97,7 @@ def open_store_file(path: Path, migrations: Sequence[str] = MIGRATIONS) -> sqlit
         (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
         if mode != "wal":
             raise StoreError(f"{path}: its file system has no write-ahead log ({mode}); set store.folder to a local disk")
-        for setting in ("synchronous=FULL", "foreign_keys=ON", f"journal_size_limit={_LOG_BYTES}"):
+        for setting in ("synchronous=FULL", "foreign_keys=ON", "secure_delete=ON", f"journal_size_limit={_LOG_BYTES}"):
             connection.execute(f"PRAGMA {setting}").fetchall()
         _migrate(path, connection, migrations)
         connection.execute(f"PRAGMA busy_timeout={_WRITE_TIMEOUT_MS}").fetchall()

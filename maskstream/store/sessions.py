@@ -49,8 +49,8 @@ class SessionTable:
         row = (_hash(secret), name_key(user), address, now_s, now_s)
 
         def insert(connection: sqlite3.Connection) -> None:
-            ended = (now_s - ABSOLUTE_S, now_s - ABSOLUTE_S, now_s + _CLOCK_S)
-            connection.execute("DELETE FROM sessions WHERE created_s < ? OR used_s < ? OR created_s > ?", ended)
+            ended = (now_s - ABSOLUTE_S, now_s + _CLOCK_S)
+            connection.execute("DELETE FROM sessions WHERE created_s < ? OR created_s > ?", ended)
             try:
                 connection.execute("INSERT INTO sessions (hash, user, address, created_s, used_s) VALUES (?, ?, ?, ?, ?)", row)
             except sqlite3.IntegrityError as error:

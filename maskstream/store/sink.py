@@ -20,11 +20,12 @@ _FLUSH_S: Final = 1.0
 class StoreSink:
     """A `Receiver` that stores everything. No call blocks; the writer thread of the store does the work."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, keep_days: float | None = None) -> None:
         """Begin a run, and end what a run left open that was killed.
 
         Args:
             store: Stays open when the sink is closed.
+            keep_days: What is older is deleted; None: nothing.
 
         Raises:
             StoreError: The lock file of the run cannot be created.
@@ -33,6 +34,8 @@ class StoreSink:
         self._is_closed = False
         self._lock = _RunLock(store.folder / _LOCK_NAME)
         store.runs.begin(self._lock.is_alone)
+        if keep_days is not None:
+            store.keep_for(keep_days)
 
     def take(self, items: Sequence[EventOrCounts]) -> None:
         """Store events and counts later."""

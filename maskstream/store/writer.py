@@ -76,8 +76,7 @@ class Writer:
         """
         self.error = ""
         """Why the latest transaction failed; empty after one that succeeded."""
-        self.lost = 0
-        """Offered writes that were discarded."""
+        self._lost = 0
         self._name = name
         self._connection = connection
         self._clock = clock
@@ -96,10 +95,10 @@ class Writer:
         self._thread = Thread(target=self._run, name="store", daemon=True)
         self._thread.start()
 
-    @property
-    def waiting(self) -> int:
-        """Return how many offered writes are not on the disk."""
-        return len(self._offered) + self._in_transaction
+    def counts(self) -> tuple[int, int]:
+        """Return how many offered writes are not on the disk, and how many were discarded."""
+        with self._lock:
+            return len(self._offered) + self._in_transaction, self._lost
 
     def submit(self, write: Write[T]) -> Future[T]:
         """Write as soon as possible. The future has the result after the commit, or a `StoreError`, and nothing was written."""
@@ -119,12 +118,12 @@ class Writer:
         """Write later, and again after an error of the disk; never blocks. Discards the oldest write where too many wait."""
         with self._lock:
             if self._is_closing:
-                self.lost += 1
+                self._lost += 1
                 return
             self._offered.append(write)
             if len(self._offered) > self._max_offered:
                 self._offered.popleft()
-                self.lost += 1
+                self._lost += 1
         self._wake.set()
 
     def each_minute(self, write: Write[object]) -> None:
@@ -134,10 +133,10 @@ class Writer:
     def flush(self, timeout_s: float) -> bool:
         """Wait until no offered write waits; return whether that is so."""
         until_s = monotonic() + timeout_s
-        while self.waiting and monotonic() < until_s:
-            self._clock.wait(self._stored, min(_POLL_S, timeout_s))
+        while self.counts()[0] and monotonic() < until_s:
+            self._stored.wait(_POLL_S)
             self._stored.clear()
-        return not self.waiting
+        return not self.counts()[0]
 
     def close(self, timeout_s: float) -> None:
         """Write what waits, once, and end the thread. A second call does nothing."""
@@ -202,20 +201,21 @@ class Writer:
             self._failed(error)
             self._put_back(writes)
             return
-        finally:
+        errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        with self._lock:
             self._in_transaction = 0
-            self._stored.set()
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                self.lost += 1
-                logger.error("{}: a record cannot be stored: {}: {}", self._name, type(outcome).__name__, outcome)
+            self._lost += len(errors)
+        self._stored.set()
+        for each in errors:
+            logger.error("{}: a record cannot be stored: {}: {}", self._name, type(each).__name__, each)
 
     def _put_back(self, writes: list[Write[object]]) -> None:
         """Keep the writes of a failed transaction for another try, as far as there is room; the oldest are lost."""
         with self._lock:
+            self._in_transaction = 0
             room = 0 if self._is_closing else max(0, self._max_offered - len(self._offered))
             kept = writes[len(writes) - room :] if room < len(writes) else writes
-            self.lost += len(writes) - len(kept)
+            self._lost += len(writes) - len(kept)
             self._offered.extendleft(reversed(kept))
         if self._is_closing:
             logger.error("{}: {} records are lost at the end of the program", self._name, len(writes))
@@ -269,13 +269,14 @@ class Writer:
         self._retry_at_s = now_s + _RETRY_S
         if why != self.error or now_s - self._logged_at_s >= _REPEAT_LOG_S:
             self._logged_at_s = now_s
-            logger.warning("{}; {} records wait in memory, {} are lost", message, self.waiting, self.lost)
+            waiting, lost = self.counts()
+            logger.warning("{}; {} records wait in memory, {} are lost", message, waiting, lost)
         self.error = why
         return message
 
     def _succeeded(self) -> None:
         if self.error:
-            logger.info("{}: the store can be written again; {} records are lost", self._name, self.lost)
+            logger.info("{}: the store can be written again; {} records are lost", self._name, self._lost)
         self.error, self._retry_at_s = "", 0.0
 
 

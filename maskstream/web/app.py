@@ -1,7 +1,7 @@
 """Answer the requests of the dashboard: find the route, check the request, call the handler."""
 
 import asyncio
-from collections.abc import Awaitable, Collection, Iterable
+from collections.abc import Awaitable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -25,6 +25,7 @@ from maskstream.web.route import Route, segments_of
 from maskstream.web.security import (
     BODY_WITHIN_S,
     MAX_BODY,
+    Hosts,
     add_headers,
     require_host,
     require_json,
@@ -35,21 +36,9 @@ from maskstream.web.security import (
 
 _LEFT: Final = (ClientDisconnect, ClientDisconnected, WebSocketDisconnect)
 """Errors of a connection whose client has left."""
-_RECHECK_S: Final = 30.0
-"""The interval at which the session or token of an open stream is checked again."""
 _LOST_RIGHTS: Final = 4401
 """The code that closes a WebSocket whose session has ended."""
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Hosts:
-    """The host names under which the dashboard may be opened."""
-
-    names: Collection[str] = ()
-    """Besides those of loopback; in lower case."""
-    any_address: bool = False
-    """Whether any IP address is allowed."""
 
 
 @dataclass
@@ -64,8 +53,15 @@ class _Answered:
 class WebApp:
     """The dashboard as an ASGI application."""
 
-    def __init__(self, context: WebContext, routes: Iterable[Route], hosts: Hosts, recheck_s: float = _RECHECK_S) -> None:
-        """Answer requests for the hosts with the handlers of the routes."""
+    def __init__(self, context: WebContext, routes: Iterable[Route], hosts: Hosts, recheck_s: float) -> None:
+        """Begin without requests.
+
+        Args:
+            context: What the handlers use.
+            routes: The routes.
+            hosts: The host names under which it may be opened.
+            recheck_s: The interval at which the session or token of an open WebSocket or stream is checked again.
+        """
         self._context = context
         self._routes = tuple(routes)
         self._hosts = hosts
@@ -106,7 +102,7 @@ class WebApp:
     async def _answer(self, scope: Scope, receive: Receive, send: Send, answered: _Answered) -> None:
         connection = HTTPConnection(scope)
         client: Client = connection.state.client
-        require_host(connection.headers, self._hosts.names, any_address=self._hosts.any_address)
+        require_host(connection.headers, self._hosts)
         route, parameters = self._find(scope)
         answered.route = route
         scope["path_params"] = parameters

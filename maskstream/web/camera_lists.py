@@ -14,10 +14,11 @@ from typing import Any, Final
 
 from maskstream.clock import MONOTONIC, Clock
 from maskstream.config.cameras import Camera, is_list, list_entries, read_cameras
+from maskstream.config.environment import expand
 from maskstream.config.loading import Layer
 from maskstream.config.schema import Config
 from maskstream.errors import ConfigError, MaskStreamError
-from maskstream.io.locations import is_url, webcam_of
+from maskstream.io.locations import is_url, plain_location, source_name, webcam_of
 from maskstream.web.camera_edit import CameraChange, Entry, changed_entry, edited_list, index_of, name_of, settings_of
 from maskstream.web.camera_input import require_name, require_url, shown_url
 from maskstream.web.list_file import ListFile, content_like, is_refusal, text_of
@@ -130,6 +131,30 @@ class CameraLists:
         urls = [str(entry["url"]) for location in self._lists for entry in self._described(location)]
         places = [Path(url) for url in (*urls, *self._locations) if not is_url(url) and webcam_of(url) is None]
         require_url(url, urls, [place if place.is_dir() else place.absolute().parent for place in places])
+
+    def camera(self, name: str) -> Camera:
+        """Return a camera of the lists or of the command line, with its password.
+
+        Raises:
+            CameraListError: None has this name, or a list is wrong.
+        """
+        with _as_refusal(Refusal.NOT_EDITABLE):
+            cameras = read_cameras(self._locations, self._config, self._command_line)
+        found = next((camera for camera in cameras if camera.name == name), None)
+        if found is None:
+            raise CameraListError(Refusal.UNKNOWN, f"{name:.80}: no such camera; read the cameras again")
+        return found
+
+    def camera_at(self, url: str) -> Camera:
+        """Return a camera at a url that a client may use, with the common settings.
+
+        Raises:
+            CameraListError: The url is not allowed.
+        """
+        with _as_refusal(Refusal.WRONG):
+            self.require_url(url)
+            location = plain_location(expand(url, "url"))
+        return Camera(source_name(location), location, self._config)
 
     def put(self, name: str, change: CameraChange, if_match: str | None) -> CameraEntry:
         """Change a camera, or add it to the first list that can be written.

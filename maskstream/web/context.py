@@ -56,3 +56,5 @@ class WebContext:
     """UTC."""
     counts: WebCounts = field(default_factory=WebCounts)
     logins: LoginTurns = field(default_factory=LoginTurns)
+    probes: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+    """Held while a camera is probed."""

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from maskstream import __version__
-from maskstream.web import event_routes, live_routes, metrics, session_routes, static_files
+from maskstream.web import camera_routes, event_routes, live_routes, metrics, session_routes, static_files, system_routes
 from maskstream.web.route import Need, Route
 
 _REFERENCE: Final = "#/components/schemas/{model}"
@@ -26,6 +26,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     *static_files.ROUTES,
     *session_routes.ROUTES,
     *event_routes.ROUTES,
+    *camera_routes.ROUTES,
+    *system_routes.ROUTES,
     *live_routes.ROUTES,
     *metrics.ROUTES,
     Route("GET", "/openapi.json", "self", _openapi, "This description", answer=dict[str, Any]),

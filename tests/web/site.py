@@ -62,6 +62,7 @@ def running_site(
     settings: Mapping[str, object] | None = None,
     now_s: Callable[[], float] = time,
     cost: ScryptCost = QUICK,
+    users: bool = True,
     **context: Any,
 ) -> Iterator[Site]:
     """Run a dashboard with a user of each role, named as the role, whose password is `PASSWORD`.
@@ -71,14 +72,16 @@ def running_site(
         settings: Of the section `web`.
         now_s: The clock of the store.
         cost: Of the hashes of passwords.
+        users: Whether there are users.
         context: Fields of `WebContext`.
     """
     web = {"listen": "127.0.0.1:0", **(settings or {})}
     config = load_config(None, [Layer("test", {"web": web})])
     with Store(folder, now_s, cost=cost) as store, ExitStack() as closing:
-        for role in Role:
+        for role in Role if users else ():
             store.users.add(role.value, role, None, PASSWORD)
-        store.users.add("ward", Role.VIEWER, ("ward",), PASSWORD)
+        if users:
+            store.users.add("ward", Role.VIEWER, ("ward",), PASSWORD)
         server = WebServer(made := WebContext(store, config, **context), listen(config.web))
         server.start()
         try:
