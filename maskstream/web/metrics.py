@@ -105,10 +105,12 @@ class _Live(Collector):
         sent.add_metric([], hub.sent)
         encoded = _Described("web_tiles_encoded", "Images that were encoded, each for all its viewers.", ()).counter()
         encoded.add_metric([], hub.encoded)
+        spent = _Described("web_cpu_seconds", "Processor time to paint, encode and send images.", ()).counter()
+        spent.add_metric([], hub.spent_s)
         skipped = _Described("web_tiles_skipped", "Images that were left out, by reason.", ("reason",)).counter()
         skipped.add_metric(["unacknowledged"], hub.skipped_unacknowledged)
         skipped.add_metric(["overload"], hub.skipped_overload)
-        yield from (clients, sent, encoded, skipped)
+        yield from (clients, sent, encoded, skipped, spent)
 
 
 def _frames(snapshots: dict[str, CountsSnapshot]) -> Iterator[Metric]:
