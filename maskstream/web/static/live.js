@@ -1,11 +1,11 @@
 /**
  * The WebSocket that delivers tiles, states of cameras and events.
  *
- * Dispatches "status", "cameras", "tile" and "event". A tile must be acknowledged after it is drawn: the server sends the next
- * one of that camera only then. A hidden page watches no camera.
+ * Dispatches "status", "cameras", "tile" and "event". Whoever draws a tile calls `preventDefault`, and acknowledges the tile once
+ * it is drawn: the server sends the next one of that camera only then. A hidden page watches no camera.
  */
 
-import { access, address } from "./api.js";
+import { access, address, get } from "./api.js";
 import { findSession } from "./session.js";
 
 const FIRST_WAIT_MS = 500;
@@ -21,10 +21,11 @@ export class Live extends EventTarget {
   #waitMs = FIRST_WAIT_MS;
   #timer = 0;
   #isStopped = true;
+  #hasOpened = false;
   #transit = new Transit();
   #visibility = () => this.#visibilityChanged();
 
-  /** connecting, open or lost. */
+  /** connecting, open, lost, or absent: the server runs no cameras. */
   status = "connecting";
   /** The newest views of the cameras, by name. */
   cameras = new Map();
@@ -69,6 +70,7 @@ export class Live extends EventTarget {
 
   #opened() {
     this.#waitMs = FIRST_WAIT_MS;
+    this.#hasOpened = true;
     this.#setStatus("open");
     this.#sendWatch();
   }
@@ -93,7 +95,9 @@ export class Live extends EventTarget {
     const jpeg = new Blob([new Uint8Array(data, 4 + length)], { type: "image/jpeg" });
     const receivedMs = performance.now();
     const lateS = this.#transit.lateS(header, receivedMs);
-    this.dispatchEvent(new CustomEvent("tile", { detail: { header, jpeg, takenMs: receivedMs - 1000 * (header.age_s + lateS) } }));
+    const detail = { header, jpeg, takenMs: receivedMs - 1000 * (header.age_s + lateS) };
+    const isDrawn = !this.dispatchEvent(new CustomEvent("tile", { detail, cancelable: true }));
+    if (!isDrawn) this.acknowledge(header);
   }
 
   async #closed(socket) {
@@ -104,6 +108,7 @@ export class Live extends EventTarget {
         access.dispatchEvent(new Event("signed-out"));
         return;
       }
+      if (!this.#hasOpened && (await get("cameras")).cameras.length === 0) this.#setStatus("absent");
     } catch {
       // The server does not answer: it is tried again.
     }

@@ -22,6 +22,8 @@ const PAGES = [
   { name: "audit", role: "admin" },
 ];
 
+const CONNECTION_ICONS = { connecting: "connecting", open: "online", lost: "reconnecting", absent: "ended" };
+
 /** Return the page of an address: its names and its query. */
 export function parseHash(hash) {
   const [path, query = ""] = hash.replace(/^#\/?/, "").split("?");
@@ -96,7 +98,7 @@ export class Shell {
   #showConnection() {
     const status = this.live.status;
     this.connection.className = `connection connection-${status}`;
-    this.connection.replaceChildren(icon(status === "open" ? "online" : "reconnecting"), h("span", {}, t(`connection.${status}`)));
+    this.connection.replaceChildren(icon(CONNECTION_ICONS[status]), h("span", {}, t(`connection.${status}`)));
   }
 
   /** Open the page of the address, unless the open one has changes that the user wants to keep. */

@@ -34,7 +34,7 @@ class CameraPage {
     this.keys = (event) => this.#pressed(event);
     this.listeners = {
       cameras: () => this.#update(),
-      tile: (event) => this.#draw(event.detail),
+      tile: (event) => this.#draw(event),
       event: (event) => event.detail.source === this.camera && this.#loadEvents(),
     };
     addEventListener("keydown", this.keys);
@@ -109,9 +109,10 @@ class CameraPage {
     this.facts.replaceChildren(...facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
   }
 
-  #draw(tile) {
-    if (tile.header.camera !== this.camera) return;
-    this.picture.draw(tile, this.live).then(() => {
+  #draw(event) {
+    if (event.detail.header.camera !== this.camera) return;
+    event.preventDefault();
+    this.picture.draw(event.detail, this.live).then(() => {
       this.veil.hidden = true;
       this.frame.style.setProperty("--ratio", `${this.picture.canvas.width} / ${this.picture.canvas.height}`);
       this.people.update(this.picture.people);

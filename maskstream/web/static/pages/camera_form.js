@@ -92,7 +92,7 @@ class CameraForm {
   }
 
   #probeBody() {
-    const isStored = this.stored !== null && this.url.value === this.stored.url;
+    const isStored = this.stored !== null && this.url.value.trim() === this.stored.url;
     return isStored ? { camera: this.stored.camera } : { url: this.url.value };
   }
 
@@ -103,7 +103,7 @@ class CameraForm {
     if (settings === undefined) return;
     const name = this.name.value.trim();
     const body = {
-      url: this.stored !== null && this.url.value === this.stored.url ? null : this.url.value.trim(),
+      url: this.stored !== null && this.url.value.trim() === this.stored.url ? null : this.url.value.trim(),
       zones: null,
       settings: JSON.stringify(settings) === this.storedSettings ? null : settings,
       if_match: this.stored?.etag ?? null,

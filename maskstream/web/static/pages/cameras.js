@@ -28,15 +28,28 @@ class Cameras {
     const head = COLUMNS.map((name) => h("th", { scope: "col", class: `col-${name}` }, t(`cameras.column.${name}`)));
     if (may("admin")) head.push(h("th", { scope: "col" }, h("span", { class: "spoken" }, t("cameras.actions"))));
     const add = may("admin") && h("button", { type: "button", class: "button primary", click: () => this.#add() }, icon("plus"), t("cameras.add"));
+    this.obstacle = h("p", { class: "hint" });
     this.empty = h("p", { class: "empty", hidden: true }, t("now.empty"));
     main.append(
-      heading(t("page.cameras"), this.summary, h("span", { class: "space" }), add),
+      heading(t("page.cameras"), this.summary, h("span", { class: "space" }), this.obstacle, add),
       h("div", { class: "card scroll" }, h("table", { class: "table cameras" }, h("thead", {}, h("tr", {}, head)), this.body)),
       this.empty,
     );
     this.listener = () => this.#update();
     live.addEventListener("cameras", this.listener);
     this.#update();
+    if (add) this.#checkObstacle(add);
+  }
+
+  /** Say why no camera can be added, where none can. */
+  async #checkObstacle(add) {
+    try {
+      const { obstacle } = await get("cameras");
+      setText(this.obstacle, obstacle);
+      add.disabled = obstacle !== "";
+    } catch (problem) {
+      report(problem);
+    }
   }
 
   close() {

@@ -19,7 +19,7 @@ export function openLogin(app, signedIn) {
     try {
       await signIn(name.value, password.value);
     } catch (problem) {
-      setText(line, problem.status === 401 ? t("login.wrong") : problem.message);
+      setText(line, problemText(problem));
       if (problem.retryAfterS !== null) await wait(problem.retryAfterS);
       button.disabled = false;
       password.value = "";
@@ -61,4 +61,9 @@ export function openLogin(app, signedIn) {
   );
   document.title = `${t("login.button")} · maskstream`;
   name.focus();
+}
+
+function problemText(problem) {
+  if (problem.status === 401) return t("login.wrong");
+  return problem.status === 429 ? t("login.limited") : problem.message;
 }

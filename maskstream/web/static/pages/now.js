@@ -36,7 +36,7 @@ class Now {
     this.sight = new IntersectionObserver((entries) => this.#seen(entries), { rootMargin: "100px" });
     this.sizes = new ResizeObserver(() => this.#arrange());
     this.sizes.observe(main);
-    this.listeners = { cameras: () => this.#update(), tile: (event) => this.#draw(event.detail) };
+    this.listeners = { cameras: () => this.#update(), status: () => this.#update(), tile: (event) => this.#draw(event) };
     for (const [name, listener] of Object.entries(this.listeners)) live.addEventListener(name, listener);
     this.timer = setInterval(() => this.#tick(), TICK_MS);
     this.#update();
@@ -62,7 +62,8 @@ class Now {
       if (this.#tiles.has(camera)) this.#tiles.get(camera).update(view);
       else this.#add(view);
     }
-    this.empty.hidden = views.size > 0 || this.live.status !== "open";
+    setText(this.empty, t(this.live.status === "absent" ? "now.absent" : "now.empty"));
+    this.empty.hidden = views.size > 0 || !["open", "absent"].includes(this.live.status);
     this.summary.update([...this.#tiles.values()]);
     if (isFirst || performance.now() - this.#pointerMs > QUIET_MS) this.#sort();
     this.#arrange();
@@ -130,8 +131,11 @@ class Now {
     this.live.watch(cameras, cameras.length > 4 ? 5 : 8);
   }
 
-  #draw(tile) {
-    this.#tiles.get(tile.header.camera)?.draw(tile, this.live);
+  #draw(event) {
+    const tile = this.#tiles.get(event.detail.header.camera);
+    if (!tile) return;
+    event.preventDefault();
+    tile.draw(event.detail, this.live);
   }
 
   #tick() {

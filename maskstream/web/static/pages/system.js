@@ -1,6 +1,6 @@
 /** System: the program, its store, the disks, the deliveries of events, and the settings in use. */
 
-import { get } from "../api.js";
+import { get, post } from "../api.js";
 import { h, heading, setText } from "../dom.js";
 import { bytes, dateTime, duration, number, percent } from "../format.js";
 import { t, tn } from "../i18n.js";
@@ -27,7 +27,7 @@ class System {
       heading(t("page.system"), this.read),
       h("div", { class: "cards" }, this.program.element, this.store.element, this.disks.element, this.deliveries.element),
     );
-    if (may("admin")) this.settings = new Settings(main);
+    if (may("admin")) main.append(new Settings().element, checkSettings());
     this.timer = setInterval(() => document.visibilityState === "visible" && this.#load(), REFRESH_MS);
     this.#load();
   }
@@ -78,6 +78,7 @@ function storeNodes(store) {
     store.error && [t("system.error"), store.error],
     [t("system.size"), bytes(store.size_bytes ?? 0)],
     [t("system.waiting-writes"), number(store.waiting_writes ?? 0)],
+    store.lost_writes > 0 && [t("system.lost-writes"), number(store.lost_writes)],
     [t("system.schema"), String(store.schema_version ?? "–")],
     store.path && [t("system.path"), store.path],
   ];
@@ -105,7 +106,7 @@ function deliveryTable(deliveries) {
     return h(
       "tr",
       {},
-      h("th", { scope: "row" }, each.receiver),
+      h("th", { scope: "row" }, each.receiver, each.reason && h("span", { class: "muted parts" }, each.reason)),
       h("td", { "data-title": t("system.delivery.waiting") }, number(each.waiting ?? 0)),
       h("td", { "data-title": t("system.delivery.oldest") }, typeof each.oldest_s === "number" ? duration(each.oldest_s) : "–"),
       h("td", { "data-title": t("system.delivery.lost") }, lost > 0 ? h("span", { class: "state state-offline" }, icon("offline"), number(lost)) : "0"),
@@ -116,18 +117,18 @@ function deliveryTable(deliveries) {
 
 /** All settings in use, with a field that filters them. */
 class Settings {
-  constructor(main) {
+  constructor() {
     this.filter = h("input", { type: "search", id: "settings-filter", placeholder: t("system.filter"), "aria-label": t("system.filter"), input: () => this.#show() });
     this.count = h("p", { class: "summary", role: "status" });
     this.body = h("tbody");
     this.rows = [];
-    main.append(
-      h(
-        "section",
-        { class: "card settings" },
-        h("div", { class: "heading" }, h("h2", {}, t("system.settings")), this.count, h("span", { class: "space" }), this.filter),
-        h("table", { class: "table" }, h("thead", { class: "spoken" }, h("tr", {}, h("th", { scope: "col" }, t("system.setting")), h("th", { scope: "col" }, t("system.value")))), this.body),
-      ),
+    const names = [t("system.setting"), t("system.value")];
+    const head = h("tr", {}, names.map((name) => h("th", { scope: "col" }, name)));
+    this.element = h(
+      "section",
+      { class: "card settings" },
+      h("div", { class: "heading" }, h("h2", {}, t("system.settings")), this.count, h("span", { class: "space" }), this.filter),
+      h("table", { class: "table" }, h("thead", { class: "spoken" }, head), this.body),
     );
     this.#load();
   }
@@ -135,7 +136,7 @@ class Settings {
   async #load() {
     try {
       const answer = await get("config");
-      this.rows = flatten(answer.settings ?? answer.config ?? answer);
+      this.rows = flatten(answer.settings);
       this.#show();
     } catch (problem) {
       report(problem);
@@ -148,6 +149,28 @@ class Settings {
     this.body.replaceChildren(...shown.map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, h("code", {}, name)), h("td", {}, h("code", {}, value)))));
     setText(this.count, tn("system.shown", shown.length));
   }
+}
+
+/** A text of settings or of a list of cameras, checked as the command line does before a run. */
+function checkSettings() {
+  const kind = h("select", { "aria-label": t("check.kind") }, ["config", "cameras"].map((name) => h("option", { value: name }, t(`check.${name}`))));
+  const text = h("textarea", { rows: 6, spellcheck: "false", "aria-label": t("check.text") });
+  const line = h("p", { role: "status" });
+  const button = h("button", { type: "submit", class: "button" }, t("check.button"));
+  const submit = async (event) => {
+    event.preventDefault();
+    button.disabled = true;
+    try {
+      const { ok, detail } = await post("config/validate", { kind: kind.value, text: text.value });
+      line.className = ok ? "state state-online" : "form-problem";
+      setText(line, ok ? t("check.right") : detail);
+    } catch (problem) {
+      report(problem);
+    }
+    button.disabled = false;
+  };
+  const form = h("form", { class: "form", submit }, h("p", { class: "hint" }, t("check.hint")), kind, text, line, h("p", {}, button));
+  return h("details", { class: "card check-settings" }, h("summary", {}, t("check.title")), form);
 }
 
 function flatten(value, path = "") {
