@@ -1,4 +1,4 @@
-"""Options of the subcommands that change users and tokens, and the store that they open."""
+"""Define the options that `maskstream user` and `maskstream token` share, and open the store for them."""
 
 import argparse
 import os
@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from maskstream.store.store import Store
 
 ROLES: Final = ("display", "viewer", "operator", "admin")
-_ACCESS_OPTIONS: Final = ("role", "cameras")
+_SHOWN: Final = {
+    "name": "NAME",
+    "role": "--role",
+    "cameras": "--cameras",
+    "password_stdin": "--password-stdin",
+    "expires": "--expires",
+}
+"""The arguments that some actions do not use, as the user writes them."""
 
 
 def add_access_options(parser: argparse.ArgumentParser) -> None:
@@ -42,12 +49,9 @@ def require_arguments(arguments: argparse.Namespace, uses: Collection[str]) -> N
     action = arguments.action
     if "name" in uses and arguments.name is None:
         raise ConfigError(f"{action}: NAME is missing; see --help")
-    given = [name for name, value in vars(arguments).items() if value and name in ("name", "password_stdin", "expires")]
-    given += [name for name in _ACCESS_OPTIONS if getattr(arguments, name) is not None]
-    unused = [name for name in given if name not in uses]
-    if unused:
-        shown = "NAME" if unused[0] == "name" else f"--{unused[0].replace('_', '-')}"
-        raise ConfigError(f"{action}: {shown} has no effect; leave it out")
+    for name, shown in _SHOWN.items():
+        if name not in uses and getattr(arguments, name, None):
+            raise ConfigError(f"{action}: {shown} has no effect; leave it out")
 
 
 def opened_store(arguments: argparse.Namespace, *, create: bool) -> "Store":
@@ -94,12 +98,12 @@ def cameras_of(arguments: argparse.Namespace) -> tuple[str, ...] | None:
 
 
 def access_text(role: "Role", cameras: Collection[str] | None) -> str:
-    """Return role and cameras for people."""
+    """Return role and cameras as text."""
     return f"{role.value}, {'all cameras' if cameras is None else 'cameras ' + ', '.join(cameras)}"
 
 
 def audited(store: "Store", what: str, detail: str) -> None:
-    """Record an action of the command line in the audit.
+    """Add an action of the command line to the audit log.
 
     Raises:
         StoreError: The disk is full or fails.

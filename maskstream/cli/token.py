@@ -40,7 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what ACTION says. `add` prints the token on standard output, and everything else about it on standard error."""
+    """Run the action, and print its result. `add` prints only the token on standard output."""
     require_arguments(arguments, _USES[arguments.action])
     with opened_store(arguments, create=arguments.action == "add") as store:
         if arguments.action == "list":

@@ -43,7 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what ACTION says, and print one line about it."""
+    """Run the action, and print its result."""
     require_arguments(arguments, _USES[arguments.action])
     password = _read_password() if arguments.password_stdin else None
     with opened_store(arguments, create=arguments.action == "add") as store:

@@ -100,7 +100,7 @@ class WebRun:
         """
         from maskstream.store.sink import StoreSink
 
-        yield reporting.event_sink(StoreSink(self._store))
+        yield reporting.event_sink(StoreSink(self._store, self._config.store.keep_days))
         if self._live is not None and self._live_sink is not None:
             from maskstream.web.live_sink import LiveEvents
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from maskstream.config.values import Count, Section, Text
+from maskstream.config.values import Count, Positive, Section, Text
 
 
 def _checked_network(text: str) -> str:
@@ -91,5 +91,11 @@ class StoreConfig(Section):
         description=(
             "The folder of the database maskstream.db. It is used with a dashboard, and without one where this is set. null: "
             "maskstream/store in $XDG_STATE_HOME (~/.local/state)."
+        ),
+    )
+    keep_days: Positive | None = Field(
+        default=400.0,
+        description=(
+            "The time, in days, that the store keeps events, minute counts, source states and the audit log. null: without limit."
         ),
     )

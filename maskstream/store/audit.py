@@ -1,4 +1,4 @@
-"""Store who changed or viewed what."""
+"""Store the audit log: which user changed or viewed which object."""
 
 import sqlite3
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _LONGEST_TEXT = 1000
 
 @dataclass(frozen=True)
 class AuditEntry:
-    """One action."""
+    """One action of a user, of a token or of the command line."""
 
     number: int
     at_utc: str
@@ -21,9 +21,9 @@ class AuditEntry:
     what: str
     """The action: `login`, `camera.change`, `user.add` ..."""
     detail: str
-    """What it was applied to; without secrets."""
+    """The object of the action; without secrets."""
     address: str
-    """Of the client; `local` for the command line."""
+    """The IP address of the client; `local` for the command line."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class AuditPage:
 
 
 class AuditTable:
-    """The audit. Entries are added, never changed."""
+    """The audit log. Entries are added, never changed."""
 
     def __init__(self, database: Database) -> None:
         """Use an open database."""
@@ -47,7 +47,7 @@ class AuditTable:
         Args:
             who: The user or token.
             what: The action.
-            detail: What it was applied to; without secrets.
+            detail: The object of the action; without secrets.
             address: Of the client.
             at_s: Seconds since 1970; None: now.
 

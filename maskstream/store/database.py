@@ -23,7 +23,7 @@ WallClock = Callable[[], float]
 
 
 class Database:
-    """The file, for all tables of the store. Every thread may call everything."""
+    """The connections to the file, shared by all tables of the store. Every method is safe in every thread."""
 
     def __init__(self, path: Path, now_s: WallClock = time, clock: Clock = MONOTONIC, max_offered: int = MAX_OFFERED) -> None:
         """Open, create or migrate the file; see `open_store_file` for the errors.
@@ -44,7 +44,7 @@ class Database:
         self._is_closed = False
 
     def write(self, write: Write[T]) -> T:
-        """Change the database, and return the result after it is on the disk; not for the thread of the stream.
+        """Change the database, and return the result when it is on the disk. The thread of the stream must not call it.
 
         Raises:
             StoreError: The disk is full or fails; nothing was written.
@@ -57,12 +57,12 @@ class Database:
             raise StoreError(f"{self.path}: the store cannot be written: no answer within {_WRITE_TIMEOUT_S:g} s") from error
 
     def offer(self, write: Write[object]) -> None:
-        """Change the database later; never blocks."""
+        """Queue a change of the database; never blocks."""
         self.writer.offer(write)
 
     @contextmanager
     def reading(self) -> Generator[sqlite3.Connection, None, None]:
-        """Lend a read-only connection. Reads never wait for writes.
+        """Yield a read-only connection. Reads never wait for writes.
 
         Raises:
             StoreError: The file cannot be read.
@@ -82,7 +82,7 @@ class Database:
             ) from error
 
     def close(self) -> None:
-        """Write what waits, and close the file, in bounded time. A second call does nothing."""
+        """Write the queued changes, and close the file, in bounded time. A second call does nothing."""
         with self._lock:
             self._is_closed = True
             idle, self._idle = self._idle, []

@@ -28,7 +28,7 @@ class StoredEvent:
     """The latest record of an event."""
 
     number: int
-    """Rises with each event of the store."""
+    """The place of the event in the order of arrival."""
     event_id: str
     camera: str
     zone: str | None
@@ -55,7 +55,7 @@ class EventTable:
         self._database = database
 
     def put(self, record: EventRecord) -> None:
-        """Store a record later; never blocks. A record with the same or a lower sequence than the stored one is ignored."""
+        """Queue a record for the store; never blocks. A record whose sequence is not higher than the stored one is ignored."""
         values = event_values(record, self._database.run, self._database.now_s())
         self._database.offer(lambda connection: connection.execute(_PUT, values))
 
@@ -115,7 +115,7 @@ class EventTable:
     def open_count(self) -> int:
         """Return how many events continue."""
         with self._database.reading() as connection:
-            return int(connection.execute("SELECT count(*) FROM events WHERE is_open").fetchone()[0])
+            return int(connection.execute("SELECT count(*) FROM events WHERE is_open = 1").fetchone()[0])
 
 
 def event_values(record: Mapping[str, Any], run: int | None, now_s: float) -> dict[str, object]:
@@ -143,7 +143,7 @@ def end_interrupted(connection: sqlite3.Connection, run: int | None, camera: str
         run: This run, whose events stay open.
         camera: Only of this camera; None: of all.
     """
-    statement = "SELECT record FROM events WHERE is_open AND run IS NOT ? AND (? IS NULL OR camera = ?)"
+    statement = "SELECT record FROM events WHERE is_open = 1 AND run IS NOT ? AND (? IS NULL OR camera = ?)"
     for (text,) in connection.execute(statement, (run, camera, camera)).fetchall():
         record = json.loads(text)
         record |= {"sequence": record["sequence"] + 1, "phase": Phase.END.value, "cause": "interrupted"}

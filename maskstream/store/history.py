@@ -1,4 +1,4 @@
-"""Store what happened to cameras: the counts of each minute, the intervals of their states, and the runs of the program."""
+"""Store the counts of each minute, the intervals of the states of cameras, and the runs of the program."""
 
 import sqlite3
 from collections.abc import Collection
@@ -42,7 +42,7 @@ class MinuteTable:
         self._database = database
 
     def put(self, record: CountsRecord) -> None:
-        """Store the counts of a minute later; never blocks."""
+        """Queue the counts of a minute for the store; never blocks."""
         began_s = utc_seconds(record["began_utc"])
         at_s = self._database.now_s() if began_s is None else began_s
         people: dict[str, Any] = {**record["people"]}
@@ -71,7 +71,7 @@ class MinuteTable:
 
 @dataclass(frozen=True)
 class StateInterval:
-    """A camera was in a state from one time to another."""
+    """The time that a camera was in one state."""
 
     number: int
     camera: str
@@ -79,9 +79,9 @@ class StateInterval:
     cause: str
     began_utc: str
     ended_utc: str | None
-    """None: it is in this state now."""
+    """None: the camera is in this state now."""
     duration_s: float | None
-    """By the monotonic clock; None: it is in this state now, or the program was killed."""
+    """By the monotonic clock. None: the camera is in this state now, or the program was killed in it."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,9 @@ class Outage:
 
     began_utc: str
     ended_utc: str | None
-    """None: it continues."""
+    """None: the outage continues."""
     cause: str
-    """Why it began."""
+    """The cause of its first state."""
 
 
 class StateTable:
@@ -111,7 +111,7 @@ class StateTable:
         self._database = database
 
     def put(self, change: StateChange) -> None:
-        """Store a change of state later; never blocks. It ends the interval before."""
+        """Queue a change of state for the store; never blocks. The change ends the previous interval of the camera."""
         run = self._database.run
         self._database.offer(lambda connection: _put_state(connection, change, run))
 
@@ -124,7 +124,7 @@ class StateTable:
         return StatePage([_interval(row) for row in rows], following)
 
     def last_outage(self, camera: str) -> Outage | None:
-        """Return the latest time without frames, from its first state to the return of frames; None: there was none."""
+        """Return the latest outage, from its first state to the next frame. None: no outage is stored."""
         states = self.page(cameras=(camera,), limit=_LONGEST_OUTAGE).states
         last = next((index for index, each in enumerate(states) if each.state in _SILENT), None)
         if last is None:
@@ -143,10 +143,10 @@ class RunTable:
         self._database = database
 
     def begin(self, is_alone: bool) -> None:
-        """Begin a run, whose number all records get that are put from now on; never blocks.
+        """Begin a run; never blocks. All records that are put later get its number.
 
         Args:
-            is_alone: Whether no other run uses the store: what earlier runs left open ended when they were killed.
+            is_alone: Whether no other run uses the store. Then what is still open belongs to killed runs, and ends.
         """
         now_s = self._database.now_s()
         run = randbits(_RUN_BITS)  # known before the disk has it
@@ -162,7 +162,7 @@ class RunTable:
         self._database.writer.each_minute(lambda connection: self._set_alive(connection, run))
 
     def end(self) -> None:
-        """End this run and the states of its cameras later; never blocks."""
+        """Queue the end of this run and of the states of its cameras; never blocks."""
         run, now_s = self._database.run, self._database.now_s()
 
         def update(connection: sqlite3.Connection) -> None:
@@ -188,7 +188,7 @@ def _put_state(connection: sqlite3.Connection, change: StateChange, run: int | N
 
 
 def _end_states(connection: sqlite3.Connection, run: int | None, camera: str | None) -> None:
-    """End the states of earlier runs when these were last alive: they were killed."""
+    """End the states of killed runs, at the last minute in which the run was alive."""
     connection.execute(
         "UPDATE states SET ended_s = max(began_s, coalesce((SELECT coalesce(ended_s, alive_s) FROM runs WHERE number = run), 0)) "
         "WHERE ended_s IS NULL AND run IS NOT ? AND (? IS NULL OR camera = ?)",

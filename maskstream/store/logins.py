@@ -19,9 +19,9 @@ FIRST_PAUSE_S: Final = 60.0
 LONGEST_PAUSE_S: Final = 900.0
 _FORGET_S: Final = 86_400.0
 _KNOWN_S: Final = 90 * 86_400.0
-"""How long an address is known from which a user has logged in."""
+"""The time for which the address of a successful login is known."""
 _IPV6_BITS: Final = 64
-"""One subscriber has a network of this size."""
+"""A subscriber usually gets a network of this size."""
 _MAX_UNSAVED: Final = 10_000
 
 
@@ -36,14 +36,14 @@ class Attempts:
     """No login is allowed before this time."""
 
     def at(self, now_s: float) -> "Attempts":
-        """Return the attempts, moved to the current time where the clock was set back: a pause never becomes longer."""
+        """Return the attempts with their times moved back, where the clock was set back: a pause then keeps its length."""
         back_s = self.last_s - now_s
         if back_s <= 0.0:
             return self
         return replace(self, first_s=self.first_s - back_s, last_s=now_s, blocked_s=self.blocked_s - back_s)
 
     def wait_s(self, now_s: float) -> float:
-        """Return how long no login is allowed."""
+        """Return the seconds until the next login is allowed."""
         return max(0.0, self.blocked_s - now_s)
 
     def after_failure(self, now_s: float) -> "Attempts":
@@ -63,9 +63,9 @@ NO_ATTEMPTS: Final = Attempts()
 
 
 class LoginTable:
-    """The failed logins. They are kept on disk; while the disk is full, in memory.
+    """The failed logins, on disk; in memory while the disk is full.
 
-    An account that is attacked stays open for the addresses from which its user has logged in before.
+    An attack on an account does not limit the addresses from which its user has logged in before.
     """
 
     def __init__(self, database: Database) -> None:
@@ -75,7 +75,7 @@ class LoginTable:
         self._unsaved: dict[str, Attempts] = {}
 
     def begin(self, account: str, address: str) -> float:
-        """Count a login as failed before its password is checked, so that logins at the same time are limited too.
+        """Count a login as failed before its password is checked, so that parallel logins are limited too.
 
         Args:
             account: The name that was given; it need not exist.
@@ -99,7 +99,7 @@ class LoginTable:
         return wait_s
 
     def wait_s(self, account: str, address: str) -> float:
-        """Return how long this account or this address must wait before the next login; 0: no time.
+        """Return the seconds until this account and this address may log in.
 
         Raises:
             StoreError: The file cannot be read.
@@ -108,7 +108,7 @@ class LoginTable:
         return max(self._read(key, now_s).wait_s(now_s) for key in self._keys(account, address))
 
     def succeeded(self, account: str, address: str) -> None:
-        """Forget the failed logins of the account; those of the address are reduced by this login.
+        """Delete the failed logins of the account, and one failed login of the address.
 
         Raises:
             StoreError: The file cannot be read.
@@ -144,7 +144,7 @@ class LoginTable:
             del self._unsaved[next(iter(self._unsaved))]
 
     def _save(self) -> None:
-        """Write what is in memory only. After an error, which the writer has logged, it stays there."""
+        """Write the attempts that are in memory only. After an error, which the writer has logged, they stay in memory."""
         with self._lock:
             changes = dict(self._unsaved)
         now_s = self._database.now_s()
@@ -173,12 +173,12 @@ def _known_key(account: str, address: str) -> str:
 
 
 def _digest(text: str) -> str:
-    """Return a short form of a name, which may be long, or a password typed into the wrong field."""
+    """Return a hash of a name: the name may be long, or a password that was typed into the wrong field."""
     return sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]
 
 
 def _network(address: str) -> str:
-    """Return the address, or for IPv6 its network: one client has many addresses."""
+    """Return the address; for IPv6 its network, because one client has many addresses."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from maskstream.errors import ConfigError
+from maskstream.io.files import plain_text
 from maskstream.io.text_file import iso_8601
 
 
@@ -20,7 +21,7 @@ class Conditions:
         """Add a condition with one value, unless the value is None."""
         if value is not None:
             self.clauses.append(clause)
-            self.values.append(value)
+            self.values.append(plain_text(value) if isinstance(value, str) else value)
 
     def add_cameras(self, cameras: Collection[str] | None) -> None:
         """Add the cameras that a user may see; None: all."""
@@ -29,7 +30,7 @@ class Conditions:
             self.values += list(cameras)
 
     def add_times(self, since: datetime | None, until: datetime | None) -> None:
-        """Add the first time, and the first time after it that does not belong to the page any more."""
+        """Add the first time of the page (inclusive) and its end (exclusive)."""
         self.add("at_s >= ?", None if since is None else since.timestamp())
         self.add("at_s < ?", None if until is None else until.timestamp())
 
@@ -61,7 +62,7 @@ def read_page(
 
 
 def utc_text(seconds: float | None) -> str | None:
-    """Return seconds since 1970 as in records."""
+    """Return seconds since 1970 as ISO 8601, the format of records."""
     return None if seconds is None else iso_8601(datetime.fromtimestamp(seconds, UTC))
 
 

@@ -15,7 +15,7 @@ _LONGEST_PASSWORD: Final = 1024
 _SALT_BYTES: Final = 16
 _HASH_BYTES: Final = 32
 _ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"
-"""Characters that are not mistaken for each other: 4.95 bits each."""
+"""Characters that look different from each other; 4.95 bits each."""
 _GROUPS: Final = 4
 _GROUP_LENGTH: Final = 4
 
@@ -36,7 +36,7 @@ def hash_password(password: str, cost: ScryptCost) -> str:
 
 
 def no_password(cost: ScryptCost) -> str:
-    """Return a text to check the password of an unknown user against: it takes the same time, and no password belongs to it."""
+    """Return a text to which no password belongs. For an unknown user it is checked, which takes the same time."""
     return _text(cost, secrets.token_bytes(_SALT_BYTES), secrets.token_bytes(_HASH_BYTES))
 
 

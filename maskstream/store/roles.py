@@ -22,7 +22,7 @@ class Role(StrEnum):
     OPERATOR = "operator"
     """Review events."""
     ADMIN = "admin"
-    """Change cameras, and read settings and the audit."""
+    """Change cameras, and read settings and the audit log."""
 
     @property
     def rank(self) -> int:
@@ -53,9 +53,9 @@ class Session:
     """A user who is logged in."""
 
     user: User
-    """As the user is now, not as at the login."""
+    """With the current role and cameras, not those of the login."""
     address: str
-    """Of the login."""
+    """The IP address of the login."""
     expires_s: float
     """Seconds since 1970: after this time the user must log in again."""
 
@@ -110,4 +110,4 @@ def checked_name(name: str) -> str:
 
 def name_key(name: str) -> str:
     """Return the form in which names are compared: `Anna` and `anna` are the same user."""
-    return normalize("NFKC", name).casefold()
+    return normalize("NFKC", name).casefold().encode(errors="replace").decode()

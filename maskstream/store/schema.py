@@ -14,7 +14,7 @@ from maskstream.errors import ConfigError, StoreError
 
 FILE_NAME: Final = "maskstream.db"
 APPLICATION_ID: Final = 0x6D737472
-"""Marks a SQLite file as a store: "mstr"."""
+"""The mark of a store in a SQLite file: "mstr"."""
 _PRIVATE_FILE: Final = 0o600
 _PRIVATE_FOLDER: Final = 0o700
 _OPEN_TIMEOUT_S: Final = 5.0
@@ -32,8 +32,9 @@ CREATE TABLE events (
     zone TEXT, label TEXT NOT NULL, at_s REAL NOT NULL, is_open INTEGER NOT NULL, run INTEGER, record TEXT NOT NULL
 );
 CREATE INDEX events_by_camera ON events (camera);
+CREATE INDEX events_by_zone ON events (zone);
 CREATE INDEX events_by_time ON events (at_s);
-CREATE INDEX open_events ON events (camera) WHERE is_open;
+CREATE INDEX open_events ON events (is_open);
 CREATE TABLE minutes (
     number INTEGER PRIMARY KEY AUTOINCREMENT, camera TEXT NOT NULL, at_s REAL NOT NULL, began_utc TEXT, last_utc TEXT,
     people_mask INTEGER NOT NULL, people_no_mask INTEGER NOT NULL, people_incorrect INTEGER NOT NULL,
@@ -41,11 +42,13 @@ CREATE TABLE minutes (
     seconds_unknown REAL NOT NULL
 );
 CREATE INDEX minutes_by_time ON minutes (camera, at_s);
+CREATE INDEX old_minutes ON minutes (at_s);
 CREATE TABLE states (
     number INTEGER PRIMARY KEY AUTOINCREMENT, camera TEXT NOT NULL, state TEXT NOT NULL, cause TEXT NOT NULL,
     began_s REAL NOT NULL, ended_s REAL, duration_s REAL, run INTEGER
 );
 CREATE INDEX states_by_camera ON states (camera);
+CREATE INDEX old_states ON states (ended_s);
 CREATE INDEX open_states ON states (camera) WHERE ended_s IS NULL;
 CREATE TABLE users (
     key TEXT PRIMARY KEY, name TEXT NOT NULL, role TEXT NOT NULL, cameras TEXT, password TEXT NOT NULL, created_s REAL NOT NULL
@@ -66,9 +69,10 @@ CREATE TABLE audit (
     number INTEGER PRIMARY KEY AUTOINCREMENT, at_s REAL NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL, detail TEXT NOT NULL,
     address TEXT NOT NULL
 );
+CREATE INDEX old_audit ON audit (at_s);
 """
 MIGRATIONS: Final = (_VERSION_1,)
-"""The statements that make each version from the one before. Stores with these versions exist: append only."""
+"""The statements that lead to each version from the previous one. Stores with these versions exist: only append."""
 
 
 def open_store_file(path: Path, migrations: Sequence[str] = MIGRATIONS) -> sqlite3.Connection:
@@ -94,7 +98,7 @@ def open_store_file(path: Path, migrations: Sequence[str] = MIGRATIONS) -> sqlit
         (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
         if mode != "wal":
             raise StoreError(f"{path}: its file system has no write-ahead log ({mode}); set store.folder to a local disk")
-        for setting in ("synchronous=FULL", "foreign_keys=ON", f"journal_size_limit={_LOG_BYTES}"):
+        for setting in ("synchronous=FULL", "foreign_keys=ON", "secure_delete=ON", f"journal_size_limit={_LOG_BYTES}"):
             connection.execute(f"PRAGMA {setting}").fetchall()
         _migrate(path, connection, migrations)
         connection.execute(f"PRAGMA busy_timeout={_WRITE_TIMEOUT_MS}").fetchall()
@@ -107,6 +111,26 @@ def open_store_file(path: Path, migrations: Sequence[str] = MIGRATIONS) -> sqlit
             f"{path}: the store cannot be opened: {open_problem(error)}; nothing was changed; set store.folder to another folder"
         ) from error
     return connection
+
+
+def require_store_file(path: Path) -> None:
+    """Check an existing file, without a migration or any other change of its content.
+
+    Raises:
+        ConfigError: A later version of the program has written the file.
+        StoreError: The file is damaged, is not a store, or cannot be written.
+    """
+    try:
+        with path.open("rb+"):
+            pass
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", timeout=_OPEN_TIMEOUT_S, uri=True)) as connection:
+            connection.execute("PRAGMA query_only=ON")
+            _require_store(path, connection, len(MIGRATIONS))
+            _require_undamaged(path, connection)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreError(
+            f"{path}: the store cannot be opened: {open_problem(error)}; set store.folder to another folder"
+        ) from error
 
 
 def open_problem(error: OSError | sqlite3.Error) -> str:
@@ -158,7 +182,7 @@ def _create_private(path: Path) -> None:
 
 
 def _give_to_owner_of_folder(path: Path) -> None:
-    """Let the account of a service use a file that the administrator creates in its folder; SQLite does so with its own files."""
+    """Give a file that root creates to the owner of its folder, the account of a service. SQLite does this for its own files."""
     folder = path.parent.stat()
     if hasattr(os, "geteuid") and os.geteuid() == 0 and folder.st_uid != 0:
         os.chown(path, folder.st_uid, folder.st_gid)

@@ -22,7 +22,7 @@ _SECRET_BYTES: Final = 32
 _TOUCH_S: Final = 60.0
 """The latest use is stored at most once in this time."""
 _CLOCK_S: Final = 60.0
-"""A session from further in the future was made before the clock was set back, and its age is unknown: it has ended."""
+"""A session that is further in the future has ended: the clock was set back, and the age of the session is unknown."""
 _SESSION: Final = re.compile(r"[\w-]{43}", re.ASCII)
 _TOKEN: Final = re.compile(rf"{TOKEN_PREFIX}[\w-]{{43}}", re.ASCII)
 
@@ -35,7 +35,7 @@ class SessionTable:
         self._database = database
         self._lock = Lock()
         self._used_s: dict[bytes, float] = {}
-        """The latest use of sessions of this process: the disk may be full."""
+        """The latest use of each session in this process; it holds while the disk is full."""
 
     def create(self, user: str, address: str) -> str:
         """Log a user in, and return the secret of the session.
@@ -49,8 +49,8 @@ class SessionTable:
         row = (_hash(secret), name_key(user), address, now_s, now_s)
 
         def insert(connection: sqlite3.Connection) -> None:
-            ended = (now_s - ABSOLUTE_S, now_s - ABSOLUTE_S, now_s + _CLOCK_S)
-            connection.execute("DELETE FROM sessions WHERE created_s < ? OR used_s < ? OR created_s > ?", ended)
+            ended = (now_s - ABSOLUTE_S, now_s + _CLOCK_S)
+            connection.execute("DELETE FROM sessions WHERE created_s < ? OR created_s > ?", ended)
             try:
                 connection.execute("INSERT INTO sessions (hash, user, address, created_s, used_s) VALUES (?, ?, ?, ?, ?)", row)
             except sqlite3.IntegrityError as error:

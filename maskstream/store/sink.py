@@ -20,11 +20,12 @@ _FLUSH_S: Final = 1.0
 class StoreSink:
     """A `Receiver` that stores everything. No call blocks; the writer thread of the store does the work."""
 
-    def __init__(self, store: Store) -> None:
-        """Begin a run, and end what a run left open that was killed.
+    def __init__(self, store: Store, keep_days: float | None = None) -> None:
+        """Begin a run, and end the events and states of killed runs.
 
         Args:
             store: Stays open when the sink is closed.
+            keep_days: Older records are deleted; None: none are.
 
         Raises:
             StoreError: The lock file of the run cannot be created.
@@ -33,9 +34,11 @@ class StoreSink:
         self._is_closed = False
         self._lock = _RunLock(store.folder / _LOCK_NAME)
         store.runs.begin(self._lock.is_alone)
+        if keep_days is not None:
+            store.keep_for(keep_days)
 
     def take(self, items: Sequence[EventOrCounts]) -> None:
-        """Store events and counts later."""
+        """Queue events and counts for the store."""
         for item in items:
             if isinstance(item, MaskEvent):
                 without_face = replace(item, best=replace(item.best, crop_jpeg=None))
@@ -44,7 +47,7 @@ class StoreSink:
                 self._store.people.put(cast(CountsRecord, event_record(item)))
 
     def state_changed(self, change: StateChange) -> None:
-        """Store the state of a source later."""
+        """Queue the state of a source for the store."""
         self._store.states.put(change)
 
     def health(self) -> str:
@@ -61,7 +64,7 @@ class StoreSink:
 
 
 class _RunLock:
-    """A lock file that all runs on a store share; shows whether a run is alone. The system releases it when a run is killed."""
+    """A lock file that shows whether other runs use the store. The system releases the lock of a killed run."""
 
     def __init__(self, path: Path) -> None:
         """Take the lock.

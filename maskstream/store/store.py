@@ -15,6 +15,7 @@ from maskstream.store.events import EventTable
 from maskstream.store.history import MinuteTable, RunTable, StateTable
 from maskstream.store.logins import LoginTable
 from maskstream.store.passwords import ScryptCost
+from maskstream.store.retention import DAY_S, delete_old
 from maskstream.store.schema import FILE_NAME, copy_database, open_problem, schema_version
 from maskstream.store.sessions import SessionTable, TokenTable
 from maskstream.store.users import UserTable
@@ -25,14 +26,14 @@ _FOLDER: Final = "store"
 
 @dataclass(frozen=True)
 class StoreHealth:
-    """Whether the store can be written, and what waits."""
+    """Whether the store can be written, and how many records wait."""
 
     writable: bool
     """Whether the latest write succeeded."""
     error: str
     """Why it failed; empty where it succeeded."""
     size_bytes: int
-    """Of the file and its write-ahead log."""
+    """The size of the file and of its write-ahead log."""
     schema_version: int
     waiting_writes: int
     """Records of the stream that are in memory only."""
@@ -41,9 +42,9 @@ class StoreHealth:
 
 
 class Store:
-    """All tables of the dashboard. Every thread may call everything; several processes may open the same folder.
+    """All tables of the dashboard. Every method is safe in every thread, and several processes may open the same folder.
 
-    Methods named `put` never block and are for the thread of the stream; every other method waits for the disk.
+    Methods named `put` never block and are for the thread of the stream. Other methods wait for the disk.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Store:
         clock: WallClock = time,
         *,
         waits: Clock = MONOTONIC,
-        cost: ScryptCost = ScryptCost(),  # noqa: B008 (frozen)
+        cost: ScryptCost | None = None,
         max_waiting: int = MAX_OFFERED,
     ) -> None:
         """Open, create or migrate the store.
@@ -61,7 +62,7 @@ class Store:
             folder: Contains the file `maskstream.db`; created for this user only where it does not exist.
             clock: Returns seconds since 1970.
             waits: Measures the waits of the writer thread.
-            cost: Of the hashes of new passwords.
+            cost: Of the hashes of new passwords; None: the default.
             max_waiting: The maximum number of records of the stream that wait in memory while the disk is full.
 
         Raises:
@@ -75,7 +76,7 @@ class Store:
         self.people = MinuteTable(self._database)
         self.states = StateTable(self._database)
         self.runs = RunTable(self._database)
-        self.users = UserTable(self._database, cost)
+        self.users = UserTable(self._database, cost or ScryptCost())
         self.sessions = SessionTable(self._database)
         self.tokens = TokenTable(self._database)
         self.logins = LoginTable(self._database)
@@ -85,6 +86,7 @@ class Store:
         """Return whether the store can be written. Never waits for a write."""
         writer = self._database.writer
         error = writer.error
+        waiting, lost = writer.counts()
         try:
             with self._database.reading() as connection:
                 version = schema_version(connection)
@@ -95,16 +97,17 @@ class Store:
             error=error,
             size_bytes=sum(_size(path) for path in (self.path, Path(f"{self.path}-wal"))),
             schema_version=version,
-            waiting_writes=writer.waiting,
-            lost_writes=writer.lost,
+            waiting_writes=waiting,
+            lost_writes=lost,
         )
 
     def write_problem(self) -> str:
         """Return one line about the records of the stream that cannot be written; empty where there is no problem."""
         writer = self._database.writer
-        if not writer.error and not writer.lost:
+        waiting, lost = writer.counts()
+        if not writer.error and not lost:
             return ""
-        return f"store: {writer.waiting} records wait, {writer.lost} are lost: {writer.error or 'the store could not be written'}"
+        return f"store: {waiting} records wait, {lost} are lost: {writer.error or 'the store could not be written'}"
 
     def backup(self, target: Path) -> None:
         """Write a consistent copy of the file, while others read and write it.
@@ -118,12 +121,17 @@ class Store:
             except (OSError, sqlite3.Error) as error:
                 raise StoreError(f"{target}: the backup cannot be written: {open_problem(error)}; choose another path") from error
 
+    def keep_for(self, days: float) -> None:
+        """Delete older records each minute from now on: events that have ended, minutes, states and audit entries."""
+        now_s = self._database.now_s
+        self._database.writer.each_minute(lambda connection: delete_old(connection, now_s() - days * DAY_S))
+
     def flush(self, timeout_s: float) -> bool:
         """Wait until the records that the stream has put are on the disk; return whether they are."""
         return self._database.writer.flush(timeout_s)
 
     def close(self) -> None:
-        """Write what waits, and close the file, in bounded time. A second call does nothing."""
+        """Write the records that wait, and close the file, in bounded time. A second call does nothing."""
         self._database.close()
 
     def __enter__(self) -> "Store":

@@ -14,6 +14,7 @@ from maskstream.store.roles import Role, User, checked_name, name_key
 _AT_ONCE: Final = 2
 """Passwords that are checked at the same time: each needs 32 MB and a core."""
 _WAIT_S: Final = 10.0
+_UNKNOWN: Final = "unknown user"
 
 
 class UserTable:
@@ -28,7 +29,7 @@ class UserTable:
         """
         self._database = database
         self._cost = cost
-        self._nobody = no_password(cost)
+        self._no_password = no_password(cost)
         self._turns = BoundedSemaphore(_AT_ONCE)
 
     def add(self, name: str, role: Role, cameras: Sequence[str] | None, password: str) -> User:
@@ -70,7 +71,7 @@ class UserTable:
         self._database.write(update)
 
     def set_role(self, name: str, role: Role, cameras: Sequence[str] | None) -> None:
-        """Change role and cameras; sessions have them at once. Errors as in `remove`."""
+        """Change role and cameras, also of current sessions. Errors as in `remove`."""
         self._change(name, "UPDATE users SET role = ?, cameras = ? WHERE key = ?", (role.value, cameras_text(cameras)))
 
     def list(self) -> tuple[User, ...]:
@@ -78,6 +79,16 @@ class UserTable:
         with self._database.reading() as connection:
             rows = connection.execute("SELECT name, role, cameras FROM users ORDER BY key").fetchall()
         return tuple(user_of(*row) for row in rows)
+
+    def audit_name(self, name: str) -> str:
+        """Return the name of a user for the audit log. A name that does not exist may be a password: it is `unknown user`.
+
+        Raises:
+            StoreError: The file cannot be read.
+        """
+        with self._database.reading() as connection:
+            row = connection.execute("SELECT name FROM users WHERE key = ?", (name_key(name),)).fetchone()
+        return _UNKNOWN if row is None else str(row[0])
 
     def verify(self, name: str, password: str) -> User | None:
         """Return the user, or None for a wrong name or password; both take the same time, about 0.3 s. At most two run at once.
@@ -91,7 +102,7 @@ class UserTable:
         if not self._turns.acquire(timeout=_WAIT_S):
             raise StoreError("too many logins at once; try again later")
         try:
-            is_right = is_password(password, self._nobody if row is None else row[3])
+            is_right = is_password(password, self._no_password if row is None else row[3])
         finally:
             self._turns.release()
         return user_of(*row[:3]) if row is not None and is_right else None

@@ -1,4 +1,4 @@
-"""Write to the store from one thread: several writes share a transaction, and a full disk loses nothing at first."""
+"""Write to the store from one thread. Several writes share a transaction; records wait in memory while the disk is full."""
 
 import sqlite3
 from collections import deque
@@ -25,7 +25,9 @@ _MAX_REQUESTED: Final = 1_000
 _BATCH: Final = 500
 _RETRY_S: Final = 1.0
 _BUSY_S: Final = 5.0
-"""How long a lock of another process is waited for."""
+"""How long a request waits for another process that locks the file."""
+_OFFERED_BUSY_S: Final = 1.0
+"""The same for offered writes, which are retried. Requests wait meanwhile."""
 _TICK_S: Final = 60.0
 _POLL_S: Final = 0.05
 _REPEAT_LOG_S: Final = 600.0
@@ -45,12 +47,12 @@ _OF_DISK: Final = frozenset(
         sqlite3.SQLITE_READONLY,
     }
 )
-"""Errors of the file or of the disk. Every other error is of one write."""
+"""Errors of the file or of the disk. All other errors belong to one write."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Request:
-    """A write whose result is waited for."""
+    """A write whose caller waits for the result."""
 
     write: Write[Any]
     answer: Future[Any]
@@ -59,8 +61,8 @@ class _Request:
 class Writer:
     """The one thread that changes the database.
 
-    `submit` is for writes whose result is waited for: the result comes after the commit. `offer` is for the records of a stream:
-    it never blocks, and its writes are tried again until the disk accepts them.
+    `submit` is for writes whose caller waits: the result comes after the commit. `offer` is for the records of a stream:
+    it never blocks, and its writes are retried until the disk accepts them.
     """
 
     def __init__(
@@ -76,8 +78,7 @@ class Writer:
         """
         self.error = ""
         """Why the latest transaction failed; empty after one that succeeded."""
-        self.lost = 0
-        """Offered writes that were discarded."""
+        self._lost = 0
         self._name = name
         self._connection = connection
         self._clock = clock
@@ -96,10 +97,10 @@ class Writer:
         self._thread = Thread(target=self._run, name="store", daemon=True)
         self._thread.start()
 
-    @property
-    def waiting(self) -> int:
-        """Return how many offered writes are not on the disk."""
-        return len(self._offered) + self._in_transaction
+    def counts(self) -> tuple[int, int]:
+        """Return how many offered writes are not on the disk, and how many were discarded."""
+        with self._lock:
+            return len(self._offered) + self._in_transaction, self._lost
 
     def submit(self, write: Write[T]) -> Future[T]:
         """Write as soon as possible. The future has the result after the commit, or a `StoreError`, and nothing was written."""
@@ -116,15 +117,15 @@ class Writer:
         return request.answer
 
     def offer(self, write: Write[object]) -> None:
-        """Write later, and again after an error of the disk; never blocks. Discards the oldest write where too many wait."""
+        """Queue a write, which is retried after an error of the disk; never blocks. The oldest is discarded where too many wait."""
         with self._lock:
             if self._is_closing:
-                self.lost += 1
+                self._lost += 1
                 return
             self._offered.append(write)
             if len(self._offered) > self._max_offered:
                 self._offered.popleft()
-                self.lost += 1
+                self._lost += 1
         self._wake.set()
 
     def each_minute(self, write: Write[object]) -> None:
@@ -132,15 +133,15 @@ class Writer:
         self._each_minute.append(write)
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until no offered write waits; return whether that is so."""
+        """Wait until all offered writes are on the disk; return whether they are."""
         until_s = monotonic() + timeout_s
-        while self.waiting and monotonic() < until_s:
-            self._clock.wait(self._stored, min(_POLL_S, timeout_s))
+        while self.counts()[0] and monotonic() < until_s:
+            self._stored.wait(_POLL_S)
             self._stored.clear()
-        return not self.waiting
+        return not self.counts()[0]
 
     def close(self, timeout_s: float) -> None:
-        """Write what waits, once, and end the thread. A second call does nothing."""
+        """Write the queued changes, without a retry, and end the thread. A second call does nothing."""
         with self._lock:
             self._is_closing = True
         self._wake.set()
@@ -180,7 +181,7 @@ class Writer:
 
     def _answer(self, requests: list[_Request]) -> None:
         try:
-            outcomes = self._transaction([request.write for request in requests])
+            outcomes = self._transaction([request.write for request in requests], _BUSY_S)
         except sqlite3.Error as error:
             reason = self._failed(error)
             for request in requests:
@@ -197,37 +198,38 @@ class Writer:
             writes = [self._offered.popleft() for _ in range(min(_BATCH, len(self._offered)))]
             self._in_transaction = len(writes)
         try:
-            outcomes = self._transaction(writes)
+            outcomes = self._transaction(writes, _OFFERED_BUSY_S)
         except sqlite3.Error as error:
             self._failed(error)
             self._put_back(writes)
             return
-        finally:
+        errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        with self._lock:
             self._in_transaction = 0
-            self._stored.set()
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                self.lost += 1
-                logger.error("{}: a record cannot be stored: {}: {}", self._name, type(outcome).__name__, outcome)
+            self._lost += len(errors)
+        self._stored.set()
+        for each in errors:
+            logger.error("{}: a record cannot be stored: {}: {}", self._name, type(each).__name__, each)
 
     def _put_back(self, writes: list[Write[object]]) -> None:
         """Keep the writes of a failed transaction for another try, as far as there is room; the oldest are lost."""
         with self._lock:
+            self._in_transaction = 0
             room = 0 if self._is_closing else max(0, self._max_offered - len(self._offered))
             kept = writes[len(writes) - room :] if room < len(writes) else writes
-            self.lost += len(writes) - len(kept)
+            self._lost += len(writes) - len(kept)
             self._offered.extendleft(reversed(kept))
         if self._is_closing:
             logger.error("{}: {} records are lost at the end of the program", self._name, len(writes))
 
-    def _transaction(self, writes: list[Write[Any]]) -> list[Any]:
+    def _transaction(self, writes: list[Write[Any]], busy_s: float) -> list[Any]:
         """Apply writes in one transaction, and return the result or the exception of each.
 
         Raises:
             sqlite3.Error: Of the disk or the file; nothing was written.
         """
         try:
-            self._begin()
+            self._begin(busy_s)
             outcomes = [self._apply(write) for write in writes]
             self._connection.execute("COMMIT")
         except sqlite3.Error:
@@ -237,9 +239,9 @@ class Writer:
         self._succeeded()
         return outcomes
 
-    def _begin(self) -> None:
-        """Begin a transaction; another process may hold the lock for some seconds."""
-        until_s = self._clock.now_s() + _BUSY_S
+    def _begin(self, busy_s: float) -> None:
+        """Begin a transaction; another process may lock the file for `busy_s`."""
+        until_s = self._clock.now_s() + busy_s
         while True:
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
@@ -263,24 +265,27 @@ class Writer:
 
     def _failed(self, error: sqlite3.Error) -> str:
         """Remember and log why a transaction failed, and return the message."""
-        why = "another process locks it" if "locked" in str(error) else str(error)
-        message = f"{self._name}: the store cannot be written: {why}; make room, or set store.folder to another disk"
+        is_locked = "locked" in str(error)
+        why = "another process locks it" if is_locked else str(error)
+        advice = "end that process" if is_locked else "make room, or set store.folder to another disk"
+        message = f"{self._name}: the store cannot be written: {why}; {advice}"
         now_s = self._clock.now_s()
         self._retry_at_s = now_s + _RETRY_S
         if why != self.error or now_s - self._logged_at_s >= _REPEAT_LOG_S:
             self._logged_at_s = now_s
-            logger.warning("{}; {} records wait in memory, {} are lost", message, self.waiting, self.lost)
+            waiting, lost = self.counts()
+            logger.warning("{}; {} records wait in memory, {} are lost", message, waiting, lost)
         self.error = why
         return message
 
     def _succeeded(self) -> None:
         if self.error:
-            logger.info("{}: the store can be written again; {} records are lost", self._name, self.lost)
+            logger.info("{}: the store can be written again; {} records are lost", self._name, self._lost)
         self.error, self._retry_at_s = "", 0.0
 
 
 def _is_of_disk(error: Exception) -> bool:
-    """Return whether an error is of the file or the disk, and not of one write."""
+    """Return whether an error belongs to the file or the disk, and not to one write."""
     if isinstance(error, MaskStreamError) or not isinstance(error, sqlite3.Error):
         return False
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_DISK

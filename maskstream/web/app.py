@@ -1,7 +1,8 @@
 """Answer the requests of the dashboard: find the route, check the request, call the handler."""
 
 import asyncio
-from collections.abc import Awaitable, Collection, Iterable
+from collections.abc import Awaitable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -11,7 +12,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
-from starlette.websockets import WebSocket, WebSocketState
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from uvicorn.protocols.utils import ClientDisconnected
 
 from maskstream.errors import MaskStreamError
 from maskstream.web.access import Gate
@@ -23,6 +25,7 @@ from maskstream.web.route import Route, segments_of
 from maskstream.web.security import (
     BODY_WITHIN_S,
     MAX_BODY,
+    Hosts,
     add_headers,
     require_host,
     require_json,
@@ -31,21 +34,11 @@ from maskstream.web.security import (
     too_large,
 )
 
-_RECHECK_S: Final = 30.0
-"""The interval at which the session or token of an open stream is checked again."""
+_LEFT: Final = (ClientDisconnect, ClientDisconnected, WebSocketDisconnect)
+"""Errors of a connection whose client has left."""
 _LOST_RIGHTS: Final = 4401
 """The code that closes a WebSocket whose session has ended."""
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Hosts:
-    """The host names under which the dashboard may be opened."""
-
-    names: Collection[str] = ()
-    """Besides those of loopback; in lower case."""
-    any_address: bool = False
-    """Whether any IP address is allowed."""
 
 
 @dataclass
@@ -60,8 +53,15 @@ class _Answered:
 class WebApp:
     """The dashboard as an ASGI application."""
 
-    def __init__(self, context: WebContext, routes: Iterable[Route], hosts: Hosts, recheck_s: float = _RECHECK_S) -> None:
-        """Answer requests for the hosts with the handlers of the routes."""
+    def __init__(self, context: WebContext, routes: Iterable[Route], hosts: Hosts, recheck_s: float) -> None:
+        """Begin without requests.
+
+        Args:
+            context: What the handlers use.
+            routes: The routes.
+            hosts: The host names under which it may be opened.
+            recheck_s: The interval at which the session or token of an open WebSocket or stream is checked again.
+        """
         self._context = context
         self._routes = tuple(routes)
         self._hosts = hosts
@@ -89,7 +89,7 @@ class WebApp:
             await _refuse(problem, scope, receive, send_noted, answered)
         except MaskStreamError as error:
             await _refuse(Problem.of(error), scope, receive, send_noted, answered)
-        except (ClientDisconnect, OSError) as error:
+        except _LEFT as error:
             logger.debug("web: the client left: {!r}", error)
         except Exception as error:
             logger.opt(exception=error).error("web: internal error in {}", scope["path"])
@@ -102,7 +102,7 @@ class WebApp:
     async def _answer(self, scope: Scope, receive: Receive, send: Send, answered: _Answered) -> None:
         connection = HTTPConnection(scope)
         client: Client = connection.state.client
-        require_host(connection.headers, self._hosts.names, any_address=self._hosts.any_address)
+        require_host(connection.headers, self._hosts)
         route, parameters = self._find(scope)
         answered.route = route
         scope["path_params"] = parameters
@@ -180,13 +180,15 @@ async def _refuse(problem: Problem, scope: Scope, receive: Receive, send: Send, 
     """Answer with a problem. Where the answer has begun, the connection ends instead."""
     if answered.has_begun:
         if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1011, "reason": ""})
+            with suppress(*_LEFT, RuntimeError):  # it may be closed already
+                await send({"type": "websocket.close", "code": 1011, "reason": ""})
         return
     response = problem.response()
-    if scope["type"] == "websocket":
-        await WebSocket(scope, receive, send).send_denial_response(response)
-    else:
-        await response(scope, receive, send)
+    with suppress(*_LEFT):
+        if scope["type"] == "websocket":
+            await WebSocket(scope, receive, send).send_denial_response(response)
+        else:
+            await response(scope, receive, send)
 
 
 def _query(connection: HTTPConnection, kind: type[BaseModel]) -> BaseModel:

@@ -24,20 +24,25 @@ class Listener:
     """An open port."""
 
     socket: socket.socket
-    host: str
-    """As given."""
+    names: tuple[str, ...]
+    """The host names for browsers, in lower case: of the settings and of the certificate."""
+    address: str
+    """The IP address, with all zeros for every address of this machine."""
+    port: int
     certificate: Certificate | None
 
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can connect."""
-        return ip_address(self.socket.getsockname()[0].partition("%")[0]).is_loopback
+        return ip_address(self.address).is_loopback
 
     @property
     def url(self) -> str:
         """The address for a browser."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'http' if self.certificate is None else 'https'}://{host}:{self.socket.getsockname()[1]}"
+        name = self.names[0]
+        if ip_address(self.address).is_unspecified:
+            name = next((each for each in self.names[1:] if "*" not in each), "localhost")
+        return f"{'http' if self.certificate is None else 'https'}://{f'[{name}]' if ':' in name else name}:{self.port}"
 
 
 def listen(config: WebConfig) -> Listener:
@@ -50,7 +55,8 @@ def listen(config: WebConfig) -> Listener:
     host, port = parse_listen(text)
     certificate = _certificate(config)
     family, address = _resolve(text, host, port)
-    if not ip_address(address[0].partition("%")[0]).is_loopback and certificate is None and not config.trusted_proxies:
+    plain = address[0].partition("%")[0]
+    if not ip_address(plain).is_loopback and certificate is None and not config.trusted_proxies:
         raise ConfigError(
             f"web.listen: {text}: other machines could read passwords and images; set web.tls_certificate and web.tls_key, or "
             f"web.trusted_proxies for a reverse proxy with TLS, or listen on {DEFAULT_LISTEN}"
@@ -59,7 +65,9 @@ def listen(config: WebConfig) -> Listener:
         raise ConfigError(
             "web.proxy_user_header and web.proxy_role_header need web.trusted_proxies and web.proxy_secret; set both"
         )
-    return Listener(_bound(text, family, address), host, certificate)
+    opened = _bound(text, family, address)
+    names = (host, *config.hosts, *(certificate.names if certificate is not None else ()))
+    return Listener(opened, tuple(name.lower() for name in names), plain, opened.getsockname()[1], certificate)
 
 
 def parse_listen(text: str) -> tuple[str, int]:

@@ -193,6 +193,7 @@ class LiveClients:
         self.hub = hub
         self.knows = knows
         self.send_within_s = SEND_WITHIN_S
+        self.cameras_every_s = CAMERAS_EVERY_S
         self.streams = 0
         """Clients that watch an MJPEG stream."""
         self._clients: set[LiveClient] = set()
@@ -241,7 +242,7 @@ class LiveClients:
                 self._sending = None
 
     async def _send_cameras(self, records: CameraRecords) -> None:
-        """Send the states of the cameras every 2 s, and when one changes."""
+        """Send the states of the cameras every two seconds, and when one changes."""
         while True:
             self._is_due.clear()
             current = await in_thread(records.all)
@@ -252,7 +253,7 @@ class LiveClients:
                     texts[key] = json.dumps({"type": "cameras", "cameras": shown_to(current, client.access)})
                 client.put_cameras(texts[key])
             with suppress(TimeoutError):
-                async with asyncio.timeout(CAMERAS_EVERY_S):
+                async with asyncio.timeout(self.cameras_every_s):
                     await self._is_due.wait()
 
     def _note_change(self) -> None:

@@ -1,6 +1,7 @@
 """Protect the dashboard in browsers: host names, requests of other sites, cookies, headers, sizes."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
@@ -40,13 +41,24 @@ def add_headers(headers: MutableHeaders, *, is_secure: bool) -> None:
         headers["strict-transport-security"] = _SECURE_ONLY
 
 
-def require_host(headers: Headers, allowed: Collection[str], *, any_address: bool) -> None:
-    """Refuse a request for the host of another site, whose name an attacker may point to this machine (DNS rebinding).
+@dataclass(frozen=True)
+class Hosts:
+    """The host names under which the dashboard may be opened. The names of loopback are always allowed."""
 
-    Args:
-        headers: The headers of the request.
-        allowed: Host names in lower case.
-        any_address: Whether IP addresses are allowed. No name can be pointed to them.
+    names: Collection[str] = ()
+    """In lower case; `*.example` allows all names of one more part."""
+    any_address: bool = False
+    """Whether every IP address is allowed. An attacker can point a name to this machine, but not an address."""
+
+    def allow(self, name: str) -> bool:
+        """Return whether a name in lower case is allowed."""
+        if name in self.names or name in _LOOPBACK_NAMES or f"*.{name.partition('.')[2]}" in self.names:
+            return True
+        return self.any_address and _is_address(name)
+
+
+def require_host(headers: Headers, hosts: Hosts) -> None:
+    """Refuse a request for the host of another site, whose name an attacker may point to this machine (DNS rebinding).
 
     Raises:
         Problem: 421, or 400 without exactly one host.
@@ -54,8 +66,7 @@ def require_host(headers: Headers, allowed: Collection[str], *, any_address: boo
     given = headers.getlist("host")
     if len(given) != 1:
         raise Problem(400, "the header Host is missing or given twice")
-    name = host_name(given[0])
-    if name not in allowed and name not in _LOOPBACK_NAMES and not (any_address and _is_address(name)):
+    if not hosts.allow(host_name(given[0])):
         raise Problem(421, f"{given[0]:.100}: not a host of this dashboard; open it by its address, or add the name to web.hosts")
 
 

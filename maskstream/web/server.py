@@ -8,12 +8,15 @@ from typing import Any, Final
 from loguru import logger
 from uvicorn import Config, Server
 
-from maskstream.web.app import Hosts, WebApp
+from maskstream.web.app import WebApp
 from maskstream.web.context import WebContext
 from maskstream.web.http_protocol import PatientProtocol
 from maskstream.web.listening import Listener
 from maskstream.web.routes import ROUTES
+from maskstream.web.security import Hosts
 
+RECHECK_S: Final = 30.0
+"""The interval at which the session or token of an open WebSocket or stream is checked again."""
 _FINISH_WITHIN_S: Final = 0.5
 """The time that requests get to finish when the server stops."""
 _STOP_WITHIN_S: Final = 4.0
@@ -35,10 +38,9 @@ class WebServer:
         self._context = context
         self._listener = listener
         certificate = listener.certificate
-        names = {listener.host.lower(), *(name.lower() for name in context.config.web.hosts)}
-        hosts = Hosts(names | set(certificate.names if certificate else ()), any_address=not listener.is_loopback)
+        hosts = Hosts(frozenset(listener.names), any_address=not listener.is_loopback)
         config = Config(
-            WebApp(context, ROUTES, hosts),
+            WebApp(context, ROUTES, hosts, RECHECK_S),
             http=PatientProtocol,
             ws="websockets-sansio",
             loop="asyncio",
@@ -91,6 +93,12 @@ class WebServer:
     async def _serve_in_loop(self) -> None:
         asyncio.get_running_loop().set_exception_handler(_log_debug)
         await self._server.serve([self._listener.socket])
+        state = self._server.server_state
+        if state.tasks:  # which were cancelled
+            await asyncio.wait(state.tasks, timeout=_FINISH_WITHIN_S)
+        for connection in tuple(state.connections):  # of clients that do not read
+            connection.transport.abort()
+        await asyncio.sleep(0)  # in which they are closed
 
 
 def _log_debug(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -55,7 +55,8 @@ async def log_in(request: Request) -> Response:
         context.logins.waiting -= 1
     if user is None:
         context.counts.logins["failure"] += 1
-        await in_thread(context.store.audit.add, login.name, "login.failed", "", address)
+        name = await in_thread(context.store.users.audit_name, login.name)
+        await in_thread(context.store.audit.add, name, "login.failed", "", address)
         raise Problem(401, "the name or the password is wrong")
     return await _begin_session(request, user)
 

@@ -49,7 +49,13 @@ def event(number: int = 1, sequence: int = 0, **changes: Any) -> EventRecord:
         "duration_s": 2.0,
         "cause": None,
         "confidence": 0.9,
-        "best": {"frame": 1, "time_s": 0.0, "confidence": 0.9, "box": {"x1": 1, "y1": 2, "x2": 3, "y2": 4}, "crop_jpeg": "ZmFjZQ=="},
+        "best": {
+            "frame": 1,
+            "time_s": 0.0,
+            "confidence": 0.9,
+            "box": {"x1": 1, "y1": 2, "x2": 3, "y2": 4},
+            "crop_jpeg": "ZmFjZQ==",
+        },
     }
     return cast(EventRecord, record | changes)
 

@@ -90,6 +90,15 @@ def acknowledged_before_death(folder: Path, round_number: int) -> list[list[str]
     return [line.split() for line in whole.decode().splitlines()]
 
 
+def is_kept(store: Store, kind: str, what: str) -> bool:
+    """Return whether an acknowledged write is in the store."""
+    if kind == "session":
+        return store.sessions.find(what) is not None
+    if kind == "event":
+        return store.events.get(what) is not None
+    return what in {entry.what for entry in store.audit.page(limit=100_000).entries}
+
+
 def killed(folder: Path, rounds: int) -> dict[str, int]:
     """Kill a writing child many times; count what it acknowledged, and what of that is lost."""
     done = {"acknowledged": 0, "lost": 0, "damaged": 0, "open": 0}
@@ -98,14 +107,8 @@ def killed(folder: Path, rounds: int) -> dict[str, int]:
         with closing(sqlite3.connect(folder / "maskstream.db")) as connection:
             done["damaged"] += connection.execute("PRAGMA integrity_check").fetchall() != [("ok",)]
         with Store(folder, cost=CHEAP) as store:
-            audited = {entry.what for entry in store.audit.page(limit=100_000).entries}
-            kept = {
-                "audit": lambda what: what in audited,
-                "session": lambda secret: store.sessions.find(secret) is not None,
-                "event": lambda event_id: store.events.get(event_id) is not None,
-            }
             done["acknowledged"] += len(reports)
-            done["lost"] += sum(not kept[kind](what) for kind, what in reports)
+            done["lost"] += sum(not is_kept(store, kind, what) for kind, what in reports)
             StoreSink(store).close()
             done["open"] += store.events.open_count()
     return done
@@ -113,4 +116,4 @@ def killed(folder: Path, rounds: int) -> dict[str, int]:
 
 if __name__ == "__main__":
     command, place, given = sys.argv[1:]
-    print(json.dumps({"together": together, "killed": killed}[command](Path(place), int(given))))
+    json.dump({"together": together, "killed": killed}[command](Path(place), int(given)), sys.stdout)

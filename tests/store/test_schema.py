@@ -57,7 +57,9 @@ def test_a_service_can_use_the_store_that_root_made(tmp_path: Path) -> None:
 
 def test_a_commit_is_on_the_disk(tmp_path: Path) -> None:
     with closing(open_store_file(tmp_path / "a.db")) as connection:
-        settings = {name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous", "foreign_keys")}
+        settings = {
+            name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous", "foreign_keys")
+        }
     assert settings == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}  # 2: FULL
 
 
@@ -66,7 +68,9 @@ def test_a_newer_store_is_refused_and_not_changed(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(f"PRAGMA user_version={len(MIGRATIONS) + 1}")
     before = path.read_bytes()
-    with pytest.raises(ConfigError, match=rf"schema {len(MIGRATIONS) + 1}, and this program supports schemas up to {len(MIGRATIONS)}; "):
+    with pytest.raises(
+        ConfigError, match=rf"schema {len(MIGRATIONS) + 1}, and this program supports schemas up to {len(MIGRATIONS)}; "
+    ):
         Store(tmp_path)
     assert path.read_bytes() == before
 
