@@ -17,6 +17,8 @@ from maskstream.web.tls import WARN_DAYS, Certificate, load_certificate
 DEFAULT_LISTEN: Final = "127.0.0.1:8675"
 _ADDRESS: Final = re.compile(r"(?:(?:\[(?P<ipv6>[^\]]+)\]|(?P<host>[^:\[\]]+)):)?(?P<port>\d{1,5})")
 _BACKLOG: Final = 128
+_UNREAD_MS: Final = 30_000
+"""Linux ends a connection whose client has not read sent data for this time. uvicorn alone would wait for it without limit."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,8 @@ def _bound(text: str, family: socket.AddressFamily, address: tuple[str, int]) ->
     try:
         if os.name == "posix":  # elsewhere it would allow two programs on one port
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # connections inherit it
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MS)
         opened.bind(address)
         opened.listen(_BACKLOG)
     except OSError as error:
