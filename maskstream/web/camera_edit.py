@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from ruamel.yaml.comments import CommentedSeq
 
-from maskstream.config.cameras import list_entries
+from maskstream.config.cameras import PER_CAMERA, list_entries
 from maskstream.errors import ConfigError
 from maskstream.web.yaml_edit import edit_yaml, styled, update
 
@@ -69,7 +69,7 @@ def changed_entry(name: str, before: Entry | None, change: CameraChange) -> dict
             del after["zones"]
     if change.settings is not None:
         after = {key: after[key] for key in ("name", "url", "zones") if key in after}
-        after |= {section: values for section, values in change.settings.items() if values != {}}
+        after |= {section: values for section, values in change.settings.items() if values != {} or section not in PER_CAMERA}
     return after
 
 
