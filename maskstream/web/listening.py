@@ -65,15 +65,20 @@ def listen(config: WebConfig) -> Listener:
             f"web.listen: {text}: other machines could read passwords and images; set web.tls_certificate and web.tls_key, or "
             f"web.trusted_proxies for a reverse proxy with TLS, or listen on {DEFAULT_LISTEN}"
         )
-    if (config.proxy_user_header or config.proxy_role_header) and not (config.trusted_proxies and config.proxy_secret):
-        raise ConfigError(
-            "web.proxy_user_header and web.proxy_role_header need web.trusted_proxies and web.proxy_secret; set both"
-        )
+    _require_proxy_settings(config)
     proxies = networks(("127.0.0.0/8", "::1", *config.trusted_proxies))
     opened = LimitedSocket(family, is_shared=lambda peer: is_in(plain_address(peer), proxies))
     _bind(opened, text, address)
     names = (host, *config.hosts, *(certificate.names if certificate is not None else ()))
     return Listener(opened, tuple(name.lower() for name in names), plain, opened.getsockname()[1], certificate)
+
+
+def _require_proxy_settings(config: WebConfig) -> None:
+    names = config.proxy_user_header is not None or config.proxy_role_header is not None
+    if names and not (config.trusted_proxies and config.proxy_secret):
+        raise ConfigError(
+            "web.proxy_user_header and web.proxy_role_header need web.trusted_proxies and web.proxy_secret; set both"
+        )
 
 
 def parse_listen(text: str) -> tuple[str, int]:
