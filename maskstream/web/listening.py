@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 
-from loguru import logger
-
 from maskstream.config.schema import WebConfig
 from maskstream.errors import ConfigError
 from maskstream.web.client import is_in, networks, plain_address
 from maskstream.web.limited_socket import LimitedSocket
-from maskstream.web.tls import WARN_DAYS, Certificate, load_certificate
+from maskstream.web.tls import Certificate, load_certificate, warn_before_end
 
 DEFAULT_LISTEN: Final = "127.0.0.1:8675"
 _ADDRESS: Final = re.compile(r"(?:(?:\[(?P<ipv6>[^\]]+)\]|(?P<host>[^:\[\]]+)):)?(?P<port>\d{1,5})")
@@ -99,13 +97,7 @@ def _certificate(config: WebConfig) -> Certificate | None:
     if config.tls_certificate is None or config.tls_key is None:
         raise ConfigError("web.tls_certificate and web.tls_key belong together; set both")
     certificate = load_certificate(config.tls_certificate, config.tls_key)
-    if certificate.days_left < WARN_DAYS:
-        logger.warning(
-            "web.tls_certificate: {}: expires in {:.0f} days, on {:%Y-%m-%d}; renew it",
-            config.tls_certificate,
-            certificate.days_left,
-            certificate.expires,
-        )
+    warn_before_end(config.tls_certificate, certificate)
     return certificate
 
 
