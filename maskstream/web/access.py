@@ -50,9 +50,12 @@ class Gate:
         return None
 
     async def still_valid(self, access: Access) -> bool:
-        """Return whether a session or token has neither expired nor been revoked, and has the same rights."""
+        """Return whether a session or token has neither expired nor been revoked, and has the same rights.
+
+        An open stream does not renew its session: the user may have left.
+        """
         if access.by == "session":
-            return await in_thread(self._by_session, access.credential) == access
+            return await in_thread(self._by_session, access.credential, False) == access
         if access.by == "token":
             return await in_thread(self._by_token, access.credential) == access
         return True
@@ -80,8 +83,8 @@ class Gate:
         token = self._store.tokens.find(text)
         return None if token is None else Access(token.name, token.role, token.cameras, "token", text)
 
-    def _by_session(self, session_id: str) -> Access | None:
-        session = self._store.sessions.find(session_id)
+    def _by_session(self, session_id: str, renew: bool = True) -> Access | None:
+        session = self._store.sessions.find(session_id, renew=renew)
         if session is None:
             return None
         return Access(session.user.name, session.user.role, session.user.cameras, "session", session_id)
