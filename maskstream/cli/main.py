@@ -22,6 +22,7 @@ DESCRIPTION: Final = "Watches webcams, cameras, video and images and reports for
 COMMANDS: Final = {
     "run": "watch cameras, video or images and report for each face whether it wears a mask",
     "dashboard": "show the events of a store in browsers, without cameras",
+    "check": "find what would stop or disturb a run, before it is started",
     "health": "ask a dashboard whether its run is alive and ready",
     "evaluate": "measure on labelled images how well faces are found and classified",
     "train-detector": "train a detector of faces with their eyes and nose",

@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING, Final
@@ -101,8 +102,15 @@ class Reporting:
         return (str(Path(self._queue).absolute().parent),) if self._transports else ()
 
     def deliveries(self) -> list[DeliveryStatus]:
-        """Return what waits for each network receiver. May be called from any thread."""
-        return [delivery.status() for delivery in tuple(self._deliveries)]
+        """Return what waits for each network receiver, under different names. May be called from any thread."""
+        statuses: list[DeliveryStatus] = []
+        names: Counter[str] = Counter()
+        for delivery in tuple(self._deliveries):
+            status = delivery.status()
+            names[status.receiver] += 1
+            number = names[status.receiver]  # two unnamed webhooks of one host have the same name
+            statuses.append(status if number == 1 else replace(status, receiver=f"{status.receiver} ({number})"))
+        return statuses
 
     def _claim(self, outbox: Outbox) -> None:
         """Assign the records of earlier runs to the receivers of this run, and log those of other receivers."""

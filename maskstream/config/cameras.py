@@ -12,7 +12,7 @@ from loguru import logger
 from maskstream.config.environment import expand
 from maskstream.config.loading import Layer, read_yaml, read_yaml_text, refine, text_keys
 from maskstream.config.schema import AlignConfig, Config, NetworkConfig, VideoConfig, WebcamConfig
-from maskstream.errors import ConfigError, SourceOpenError
+from maskstream.errors import ConfigError, MaskStreamError, SourceOpenError
 from maskstream.io.batches import Batch, Turns
 from maskstream.io.files import one_line
 from maskstream.io.folders import VIDEO_SUFFIXES, Found, find_files
@@ -188,6 +188,27 @@ def list_entries(path: str, text: str | None = None) -> list[Any]:
     if not isinstance(entries, list) or not entries:
         raise ConfigError(f"{path}: not a list of cameras; {_EXAMPLE}")
     return entries
+
+
+def list_problems(path: str, config: Config, command_line: Sequence[Layer] = ()) -> list[MaskStreamError]:
+    """Return the errors of all entries of a list, one for each wrong entry.
+
+    Args:
+        path: The file.
+        config: The configuration of cameras without settings of their own.
+        command_line: The layers that override a camera's own settings.
+    """
+    try:
+        entries = list_entries(path)
+    except MaskStreamError as error:
+        return [error]
+    problems: list[MaskStreamError] = []
+    for number, entry in enumerate(entries, 1):
+        try:
+            _read_camera(entry, f"{path}: camera {number}", config, command_line)
+        except MaskStreamError as error:
+            problems.append(error)
+    return problems
 
 
 def _read_list(

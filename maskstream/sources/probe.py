@@ -35,10 +35,7 @@ def probe(camera: Camera, limit_s: float = PROBE_S) -> Probed:
         SourceError: It cannot be opened, or sends no frame in time.
     """
     network = camera.config.network
-    timeouts = {
-        "open_timeout_s": min(network.open_timeout_s, limit_s / 2),  # once to connect, once for the first frame
-        "read_timeout_s": min(network.read_timeout_s, limit_s),
-    }
+    timeouts = {name: min(getattr(network, name), limit_s) for name in ("open_timeout_s", "read_timeout_s")}
     config = camera.config.model_copy(update={"network": network.model_copy(update=timeouts)})
     result: Future[Probed] = Future()
     Thread(target=_run, args=(Camera(camera.name, camera.location, config), result), name="probe", daemon=True).start()

@@ -113,6 +113,26 @@ def open_store_file(path: Path, migrations: Sequence[str] = MIGRATIONS) -> sqlit
     return connection
 
 
+def require_store_file(path: Path) -> None:
+    """Check an existing file, without a migration or any other change of its content.
+
+    Raises:
+        ConfigError: A later version of the program has written the file.
+        StoreError: The file is damaged, is not a store, or cannot be written.
+    """
+    try:
+        with path.open("rb+"):
+            pass
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", timeout=_OPEN_TIMEOUT_S, uri=True)) as connection:
+            connection.execute("PRAGMA query_only=ON")
+            _require_store(path, connection, len(MIGRATIONS))
+            _require_undamaged(path, connection)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreError(
+            f"{path}: the store cannot be opened: {open_problem(error)}; set store.folder to another folder"
+        ) from error
+
+
 def open_problem(error: OSError | sqlite3.Error) -> str:
     """Return why a file cannot be opened or read."""
     if isinstance(error, OSError):

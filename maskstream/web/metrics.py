@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from shutil import disk_usage
-from typing import Any, Final
+from typing import Final
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import (
@@ -89,12 +89,12 @@ class _Live(Collector):
             reconnects.add_metric([name], number)
         yield from (received, dropped, reconnects)
         progress = self._view.progress()
+        batches = _Described("batch_frames", "Frames per batch of the models.", ()).summary()
+        tick = _Described("render_age_seconds", "Time since the last turn of the thread that renders.", ()).gauge()
         if progress is not None:
-            batches = _Described("batch_frames", "Frames per batch of the models.", ()).summary()
             batches.add_metric([], progress.batches, progress.batch_frames)
-            tick = _Described("render_age_seconds", "Time since the last turn of the thread that renders.", ()).gauge()
             tick.add_metric([], progress.render_age_s)
-            yield from (batches, tick)
+        yield from (batches, tick)
 
     def _tiles(self) -> Iterator[Metric]:
         hub = self._view.hub
@@ -105,10 +105,12 @@ class _Live(Collector):
         sent.add_metric([], hub.sent)
         encoded = _Described("web_tiles_encoded", "Images that were encoded, each for all its viewers.", ()).counter()
         encoded.add_metric([], hub.encoded)
+        spent = _Described("web_cpu_seconds", "Processor time to paint, encode and send images.", ()).counter()
+        spent.add_metric([], hub.spent_s)
         skipped = _Described("web_tiles_skipped", "Images that were left out, by reason.", ("reason",)).counter()
         skipped.add_metric(["unacknowledged"], hub.skipped_unacknowledged)
         skipped.add_metric(["overload"], hub.skipped_overload)
-        yield from (clients, sent, encoded, skipped)
+        yield from (clients, sent, encoded, skipped, spent)
 
 
 def _frames(snapshots: dict[str, CountsSnapshot]) -> Iterator[Metric]:
@@ -283,20 +285,6 @@ def _checked(reason: str) -> Response:
     if reason:
         raise Problem(503, reason)
     return Response(b'{"status": "ok"}', media_type="application/json")
-
-
-def metric_names(context: WebContext) -> set[str]:
-    """Return the names of all samples that /metrics may have, also those without a value now."""
-    names: set[str] = set()
-    suffixes: dict[str, Sequence[str]] = {
-        "counter": ("_total",),
-        "summary": ("_count", "_sum"),
-        "histogram": ("_bucket", "_count", "_sum"),
-    }
-    families: list[Any] = list(registry_of(context).collect())
-    for family in families:
-        names |= {family.name + suffix for suffix in suffixes.get(family.type, ("",))}
-    return names
 
 
 ROUTES: Final = (

@@ -203,7 +203,7 @@ class TileHub:
         self._closing = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: Thread | None = None
-        self._paint_s = self._encode_s = 0.0
+        self._paint_s = self._encode_s = self._loop_s = 0.0
 
     # Called by the thread that renders.
 
@@ -292,12 +292,18 @@ class TileHub:
         """Return the cameras that are watched."""
         return list(self._viewers)
 
+    @property
+    def spent_s(self) -> float:
+        """Processor time since the start for painting and encoding, and of the thread of the event loop."""
+        return self._paint_s + self._encode_s + self._loop_s
+
     def measure(self) -> None:
         """Adapt the budget to the measured cost. Called in the event loop, after each tile."""
+        self._loop_s = thread_time()
         self.budget.update(
             self.clock.now_s(),
             overloaded_at_s=self.overloaded_at_s,
-            spent_s=self._paint_s + self._encode_s + thread_time(),
+            spent_s=self.spent_s,
             painted=self.painted,
             cameras=len(self._viewers),
         )

@@ -45,7 +45,7 @@ class FedView:
         """Write the next frame, with one face."""
         self._index += 1
         now = {"wall_time": datetime.now(UTC), "captured_at_s": monotonic()}
-        frame = replace(make_frame(self._index, 1280, 720, camera), **now)  # type: ignore[arg-type]
+        frame = replace(make_frame(self._index, 640, 360, camera), **now)  # type: ignore[arg-type]
         frame.bgr[:] = 40 * (self._index % 6)
         face = replace(make_face(label), track_id=1)
         result = replace(FrameResult.of(frame, (face,), (), {"detect": 3.0}), **changes)  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
 """A dashboard on a free port of this machine, with a store of its own, and clients for it."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import time
@@ -32,6 +32,8 @@ class Site:
     store: Store
     context: WebContext
     server: WebServer
+    closing: ExitStack
+    """Closes the clients."""
 
     @property
     def host(self) -> str:
@@ -40,6 +42,7 @@ class Site:
     def client(self, name: str | None = None, password: str = PASSWORD, **options: Any) -> httpx.Client:
         """Return a browser on this site; with a name it has logged in."""
         client = httpx.Client(base_url=self.url, headers={"origin": self.url}, **(_PLAIN | options))
+        self.closing.callback(client.close)
         if name is not None:
             answer = client.post("/api/v1/session", json={"name": name, "password": password})
             assert answer.status_code == 200, answer.text
@@ -48,7 +51,9 @@ class Site:
     def program(self, role: Role = Role.VIEWER, cameras: tuple[str, ...] | None = None, name: str = "program") -> httpx.Client:
         """Return a program with an API token."""
         token = self.store.tokens.add(name, role, cameras, None)
-        return httpx.Client(base_url=self.url, headers={"authorization": f"Bearer {token}"}, **_PLAIN)
+        client = httpx.Client(base_url=self.url, headers={"authorization": f"Bearer {token}"}, **_PLAIN)
+        self.closing.callback(client.close)
+        return client
 
 
 @contextmanager
@@ -72,7 +77,7 @@ def running_site(
     """
     web = {"listen": "127.0.0.1:0", **(settings or {})}
     config = load_config(None, [Layer("test", {"web": web})])
-    with Store(folder, now_s, cost=cost) as store:
+    with Store(folder, now_s, cost=cost) as store, ExitStack() as closing:
         for role in Role if users else ():
             store.users.add(role.value, role, None, PASSWORD)
         if users:
@@ -80,6 +85,6 @@ def running_site(
         server = WebServer(made := WebContext(store, config, **context), listen(config.web))
         server.start()
         try:
-            yield Site(server.url, store, made, server)
+            yield Site(server.url, store, made, server, closing)
         finally:
             server.stop()

@@ -1,5 +1,6 @@
 """Walks the route table: every route, by everyone, and in every way that must be refused."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from socket import create_connection
@@ -12,6 +13,7 @@ from websockets.sync.client import connect
 from maskstream.store.roles import Role
 from maskstream.web.route import Route
 from maskstream.web.routes import ROUTES, openapi
+from tests.conftest import ROOT
 from tests.web.site import Site, running_site
 
 RANKS = {"display": 0, "viewer": 1, "operator": 2, "admin": 3}
@@ -155,6 +157,13 @@ def test_the_description_has_every_route_and_resolves(site: Site, headers: dict[
     described = {(method, path) for path, methods in shown["paths"].items() for method in methods}
     assert described == {("get" if route.method == "WS" else route.method.lower(), route.path) for route in ROUTES}
     assert references(shown) <= {f"#/components/schemas/{name}" for name in shown["components"]["schemas"]}
+
+
+def test_the_documentation_lists_every_route_with_its_role() -> None:
+    text = (ROOT / "docs" / "web.md").read_text()
+    listed = re.findall(r"^\| ([A-Z]+) `(/\S+)` \| (\w+) \|", text, re.MULTILINE)
+    pages = {"/", "/static/{file}", "/static/{folder}/{file}"}
+    assert sorted(listed) == sorted((route.method, route.path, str(route.access)) for route in ROUTES if route.path not in pages)
 
 
 def references(schema: object) -> set[str]:
