@@ -137,7 +137,8 @@ class LiveView:
         now_s = self.clock.now_s()
         camera.size = output.frame.width, output.frame.height
         camera.counts.add(output, now_s)
-        if output.dropped > camera.dropped or output.frame.wall_time is None:  # files are read as fast as possible
+        is_fast_file = output.frame.wall_time is None and not self.settings.common.stream.realtime
+        if output.dropped > camera.dropped or is_fast_file:  # such files are read as fast as possible
             self.hub.overloaded_at_s = now_s
         camera.dropped = output.dropped
 

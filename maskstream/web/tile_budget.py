@@ -1,5 +1,6 @@
 """Limit the processor time for tiles, so that tiles become fewer before the analysis becomes slower."""
 
+import os
 from collections.abc import Callable
 from time import process_time
 from typing import Final
@@ -7,30 +8,40 @@ from typing import Final
 OVERLOADED_SHARE: Final = 0.015
 """Fraction of the processor time of the program for tiles, while frames are dropped or files are read as fast as possible."""
 _LARGEST_SHARE: Final = 0.25
-_GROWTH: Final = 1.5
-"""Factor of the share after each quiet period."""
+"""Fraction of all processors for tiles at any time."""
+_GROWTH: Final = 2.0
+"""Factor of the limit after each period without overload."""
 _QUIET_S: Final = 5.0
+_LEAST_RATE: Final = 1e-3
 _MAX_INTERVAL_S: Final = 5.0
 _UPDATE_S: Final = 0.5
 _NEW_WEIGHT: Final = 0.3
 
 
+def usable_cpus() -> int:
+    """Return the number of processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
 class TileBudget:
     """Finds the shortest interval between two tiles of one camera, from the measured cost of a tile.
 
-    The cost is the processor time for painting, encoding and sending. The time of the program, which runs the models, is the
-    measure of what a tile may cost. One thread calls `update`, any thread reads `interval_s`.
+    The cost is the processor time for painting, encoding and sending. On overload, tiles get a fraction of the processor time of
+    the program; afterwards the limit rises again step by step. One thread calls `update`, any thread reads `interval_s`.
     """
 
-    def __init__(self, used_s: Callable[[], float] = process_time) -> None:
-        """Begin without limit.
+    def __init__(self, used_s: Callable[[], float] = process_time, cpus: int | None = None) -> None:
+        """Begin without overload.
 
         Args:
             used_s: Returns the processor time of the program since its start, of all threads.
+            cpus: The number of processors; None: those that this process may use.
         """
         self.interval_s = 0.0
         self._used_s = used_s
-        self._share = OVERLOADED_SHARE
+        self._largest_rate = _LARGEST_SHARE * (cpus or usable_cpus())
+        self._allowed_rate = self._largest_rate
+        """Processor seconds for tiles per second."""
         self._tile_s = 0.0
         """Mean cost of a painted frame with all its tiles."""
         self._program_rate = 0.0
@@ -61,12 +72,10 @@ class TileBudget:
                 self._tile_s = _mean(self._tile_s, tiles_s / number)
         self._last = now_s, used_s, spent_s, painted
         if now_s - overloaded_at_s < _QUIET_S:
-            self._share, self._changed_at_s = OVERLOADED_SHARE, now_s
+            self._allowed_rate, self._changed_at_s = max(OVERLOADED_SHARE * self._program_rate, _LEAST_RATE), now_s
         elif now_s - self._changed_at_s >= _QUIET_S:
-            self._share, self._changed_at_s = min(_LARGEST_SHARE, self._share * _GROWTH), now_s
-        allowed_rate = self._share * self._program_rate
-        if self._tile_s:
-            self.interval_s = min(_MAX_INTERVAL_S, cameras * self._tile_s / max(allowed_rate, 1e-6))
+            self._allowed_rate, self._changed_at_s = min(self._largest_rate, self._allowed_rate * _GROWTH), now_s
+        self.interval_s = min(_MAX_INTERVAL_S, cameras * self._tile_s / self._allowed_rate)
 
 
 def _mean(before: float, value: float) -> float:

@@ -287,6 +287,25 @@ def test_mjpeg_sends_images_and_is_limited(site: Site, fed: FedView) -> None:
         assert fed.hub.watched() == []
 
 
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux can limit that")
+def test_a_stream_that_is_not_read_leaves_no_connection(site: Site, fed: FedView) -> None:
+    """The handler gives up, and the system drops what the client has not read."""
+    fed.view.clients.send_within_s = 0.1
+    listening = site.server._listener.socket
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 300)
+    token = site.program().headers["authorization"]
+    narrow = socket.socket()
+    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    narrow.connect(listening.getsockname())
+    with Pump(fed, "a"), narrow:
+        head = f"GET /api/v1/cameras/a/mjpeg?rate=30 HTTP/1.1\r\nHost: {site.host}\r\nAuthorization: {token}\r\n\r\n"
+        narrow.sendall(head.encode())
+        until(lambda: fed.view.clients.streams == 1)
+        until(lambda: fed.view.clients.streams == 0)
+        until(lambda: not site.server._server.server_state.connections)
+
+
 def test_without_a_run_there_are_no_images(tmp_path: Path) -> None:
     with running_site(tmp_path) as site:
         user = site.client("viewer")

@@ -229,7 +229,7 @@ def test_with_privacy_a_frame_without_detection_is_not_shown() -> None:
 
 def test_tiles_fall_first_on_overload() -> None:
     used_s, spent_s, painted = 0.0, 0.0, 0
-    budget = TileBudget(lambda: used_s)
+    budget = TileBudget(lambda: used_s, cpus=2)
 
     def passed(overloaded_at_s: float, second: int) -> float:
         """Let the models use two processors for a second, and paint what the budget allows; 5 ms a tile. Returns its time."""
