@@ -6,7 +6,7 @@ from typing import Final
 from starlette.requests import HTTPConnection
 
 from maskstream.config.schema import WebConfig
-from maskstream.store.roles import Role
+from maskstream.store.roles import Role, name_key
 from maskstream.store.store import Store
 from maskstream.web.client import Client, is_in, networks
 from maskstream.web.problems import Problem
@@ -91,7 +91,7 @@ class Gate:
 
     def _by_proxy(self, name: str, role: str | None) -> Access | None:
         """Return a user of the proxy. A local user of the same name limits the cameras, and has the role without its header."""
-        local = next((user for user in self._store.users.list() if user.name == name), None)
+        local = next((user for user in self._store.users.list() if name_key(user.name) == name_key(name)), None)
         cameras = None if local is None else local.cameras
         if role is None:
             return None if local is None else Access(name, local.role, cameras, "proxy")

@@ -301,6 +301,9 @@ def test_byte_order_mark_and_windows_lines_are_kept(tmp_path: Path) -> None:
     put(lists_of(path), "b", url="rtsp://h/3")
     expected = "\ufeff- name: a\r\n  url: rtsp://h/1\r\n\r\n- name: b # ä\r\n  url: rtsp://h/3\r\n"
     assert path.read_bytes().decode() == expected
+    mixed = write(tmp_path / "m.yaml", "- name: a\r\n  url: rtsp://h/1\n- name: b\n  url: rtsp://h/2\r\n")
+    put(lists_of(mixed), "b", url="rtsp://h/3")
+    assert mixed.read_bytes() == b"- name: a\r\n  url: rtsp://h/1\n- name: b\n  url: rtsp://h/3\r\n"
 
 
 @contextmanager
