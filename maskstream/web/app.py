@@ -38,7 +38,7 @@ _LOST_RIGHTS: Final = 4401
 
 @dataclass
 class _Answered:
-    """What is known of a request when it ends."""
+    """The route and the status of a request, for the metrics."""
 
     route: Route | None = None
     status: int = 500

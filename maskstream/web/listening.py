@@ -29,7 +29,7 @@ class Listener:
     names: tuple[str, ...]
     """The host names for browsers, in lower case: of the settings and of the certificate."""
     address: str
-    """The IP address, with all zeros for every address of this machine."""
+    """The IP address; all zeros for every address of this machine."""
     port: int
     certificate: Certificate | None
 

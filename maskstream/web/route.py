@@ -1,4 +1,4 @@
-"""Describe a route of the dashboard: who may use it, its handler, and the models of its query, body and answer."""
+"""Describe a route of the dashboard: the role that it needs, its handler, and the models of its query, body and answer."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from maskstream.web.problems import Problem
 Method: TypeAlias = Literal["GET", "POST", "PUT", "DELETE", "WS"]
 """An HTTP method; `WS` is the handshake of a WebSocket."""
 Need: TypeAlias = Role | Literal["none", "self", "metrics"]
-"""Who may use a route: users of this role or a higher one; everyone; whoever has logged in; who may read /metrics."""
+"""The users of a route: those of this role or a higher one; everyone; all who have logged in; those who may read /metrics."""
 Handler: TypeAlias = Callable[..., Awaitable[Response | None]]
 """`async def handler(request: Request) -> Response`, and `async def handler(websocket: WebSocket) -> None` for `WS`."""
 
@@ -50,8 +50,8 @@ class Route:
     answer: Any = None
     """The type of the JSON answer: a model or `TypedDict`. A text is the media type of another answer. None: no content."""
     audit: str = ""
-    """The action that a request which succeeds has in the audit log, such as `camera.change`; empty: it is not logged. The
-    detail is `request.state.audit_detail`, by default the parameters of the path."""
+    """The name of the action in the audit log, such as `camera.change`, for requests that succeed; empty: they are not logged.
+    The detail is `request.state.audit_detail`, by default the parameters of the path."""
 
     @property
     def segments(self) -> tuple[str, ...]:

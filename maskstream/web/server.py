@@ -21,7 +21,7 @@ from maskstream.web.security import Hosts
 RECHECK_S: Final = 30.0
 """The interval at which the session or token of an open WebSocket or stream is checked again."""
 CERTIFICATE_EVERY_S: Final = 30.0
-"""The interval at which the files of the certificate are looked for a renewed one."""
+"""The interval of the checks for a renewed certificate."""
 _FINISH_WITHIN_S: Final = 0.5
 """The time that requests get to finish when the server stops."""
 _STOP_WITHIN_S: Final = 4.0
