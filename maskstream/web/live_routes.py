@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from time import thread_time
 from typing import Final, Literal
 
 from pydantic import Field
@@ -105,10 +106,11 @@ class _MjpegResponse(StreamingResponse):
         viewer.watch({self._camera: self._width}, self._rate)
         while True:
             tile = await _next_tile(viewer)
+            began_s = thread_time()
             async with asyncio.timeout(self._view.clients.send_within_s):
                 await send({"type": "http.response.body", "body": _part(tile), "more_body": True})
             viewer.acknowledge(self._camera, tile.painted.frame)
-            hub.measure()
+            hub.sent_one(began_s)
 
 
 def _part(tile: Tile) -> bytes:
