@@ -38,14 +38,14 @@ class Authority:
             name: Of the file.
             host: Whose it is, such as `IP:127.0.0.1` or `DNS:camera.example`.
             expired: Whether its time is over.
-            days: How long it is valid, if it has not expired.
+            days: How long it is valid.
         """
         key, asked, given, extension = (self.folder / f"{name}.{suffix}" for suffix in ("key", "csr", "crt", "ext"))
         extension.write_text(f"subjectAltName={host}\n")
         _openssl("req", *_KEY, "-subj", "/CN=camera", "-keyout", key, "-out", asked)
         signed_by = ("-CA", self.certificate, "-CAkey", self._key, "-CAcreateserial")
-        lasts = str(_EXPIRED_DAYS if expired else days)
-        _openssl("x509", "-req", "-in", asked, *signed_by, "-days", lasts, "-extfile", extension, "-out", given)
+        valid = str(_EXPIRED_DAYS if expired else days)
+        _openssl("x509", "-req", "-in", asked, *signed_by, "-days", valid, "-extfile", extension, "-out", given)
         both = self.folder / f"{name}.pem"
         both.write_bytes(given.read_bytes() + key.read_bytes())
         return both

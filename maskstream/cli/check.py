@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             print(one_line(f"{finding.level.value:<8} {finding.subject}: {finding.detail}"), flush=True)
     if arguments.json:
-        print(json.dumps({"ok": exit_code == 0, "exit_code": exit_code, "findings": records}, indent=2, ensure_ascii=False))
+        print(json.dumps({"ok": exit_code == 0, "exit_code": exit_code, "findings": records}, indent=2))
     return exit_code
 
 

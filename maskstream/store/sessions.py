@@ -61,8 +61,12 @@ class SessionTable:
             self._used_s = {key: used_s for key, used_s in self._used_s.items() if used_s > now_s - IDLE_S}
         return secret
 
-    def find(self, secret: str) -> Session | None:
+    def find(self, secret: str, *, renew: bool = True) -> Session | None:
         """Return the session of a secret, or None: it does not exist, has ended, or its user was removed.
+
+        Args:
+            secret: The id in the cookie.
+            renew: Whether the session is used now, so that it ends later.
 
         Raises:
             StoreError: The file cannot be read.
@@ -87,7 +91,7 @@ class SessionTable:
             self._forget(key)
             self._database.offer(lambda connection: connection.execute("DELETE FROM sessions WHERE hash = ?", (key,)))
             return None
-        if now_s - used_s >= _TOUCH_S:
+        if renew and now_s - used_s >= _TOUCH_S:
             self._touch(key, now_s)
         return Session(user_of(*row[:3]), row[3], created_s + ABSOLUTE_S)
 

@@ -117,7 +117,7 @@ class Writer:
         return request.answer
 
     def offer(self, write: Write[object]) -> None:
-        """Queue a write, which is retried after an error of the disk; never blocks. The oldest is discarded where too many wait."""
+        """Queue a write, which is retried after an error of the disk; never blocks. Where too many wait, the oldest is lost."""
         with self._lock:
             if self._is_closing:
                 self._lost += 1

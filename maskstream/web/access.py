@@ -6,7 +6,7 @@ from typing import Final
 from starlette.requests import HTTPConnection
 
 from maskstream.config.schema import WebConfig
-from maskstream.store.roles import Role
+from maskstream.store.roles import Role, name_key
 from maskstream.store.store import Store
 from maskstream.web.client import Client, is_in, networks
 from maskstream.web.problems import Problem
@@ -50,9 +50,12 @@ class Gate:
         return None
 
     async def still_valid(self, access: Access) -> bool:
-        """Return whether a session or token has neither expired nor been revoked, and has the same rights."""
+        """Return whether a session or token has neither expired nor been revoked, and has the same rights.
+
+        An open stream does not renew its session: the user may have left.
+        """
         if access.by == "session":
-            return await in_thread(self._by_session, access.credential) == access
+            return await in_thread(self._by_session, access.credential, False) == access
         if access.by == "token":
             return await in_thread(self._by_token, access.credential) == access
         return True
@@ -80,15 +83,15 @@ class Gate:
         token = self._store.tokens.find(text)
         return None if token is None else Access(token.name, token.role, token.cameras, "token", text)
 
-    def _by_session(self, session_id: str) -> Access | None:
-        session = self._store.sessions.find(session_id)
+    def _by_session(self, session_id: str, renew: bool = True) -> Access | None:
+        session = self._store.sessions.find(session_id, renew=renew)
         if session is None:
             return None
         return Access(session.user.name, session.user.role, session.user.cameras, "session", session_id)
 
     def _by_proxy(self, name: str, role: str | None) -> Access | None:
         """Return a user of the proxy. A local user of the same name limits the cameras, and has the role without its header."""
-        local = next((user for user in self._store.users.list() if user.name == name), None)
+        local = next((user for user in self._store.users.list() if name_key(user.name) == name_key(name)), None)
         cameras = None if local is None else local.cameras
         if role is None:
             return None if local is None else Access(name, local.role, cameras, "proxy")

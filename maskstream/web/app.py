@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from loguru import logger
 from pydantic import BaseModel, ValidationError
@@ -15,7 +15,8 @@ from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from uvicorn.protocols.utils import ClientDisconnected
 
-from maskstream.errors import MaskStreamError
+from maskstream.errors import ConfigError, MaskStreamError, StoreError
+from maskstream.store.roles import Role
 from maskstream.web.access import Gate
 from maskstream.web.client import Client, Clients
 from maskstream.web.context import WebContext
@@ -36,9 +37,13 @@ from maskstream.web.security import (
 
 _LEFT: Final = (ClientDisconnect, ClientDisconnected, WebSocketDisconnect)
 """Errors of a connection whose client has left."""
+_WARN_EVERY_S: Final = 60.0
+_CLIENT_LEFT: Final = 499
+"""The status in metrics of a request whose client has left before the answer."""
+_WITHOUT_SECRETS: Final = ("/healthz", "/readyz", "/metrics")
+"""Routes that other machines may use without TLS."""
 _LOST_RIGHTS: Final = 4401
 """The code that closes a WebSocket whose session has ended."""
-T = TypeVar("T")
 
 
 @dataclass
@@ -53,18 +58,23 @@ class _Answered:
 class WebApp:
     """The dashboard as an ASGI application."""
 
-    def __init__(self, context: WebContext, routes: Iterable[Route], hosts: Hosts, recheck_s: float) -> None:
+    def __init__(
+        self, context: WebContext, routes: Iterable[Route], hosts: Hosts, *, only_by_proxy: bool, recheck_s: float
+    ) -> None:
         """Begin without requests.
 
         Args:
             context: What the handlers use.
             routes: The routes.
             hosts: The host names under which it may be opened.
+            only_by_proxy: Whether clients on other machines must come through a trusted proxy: the connection has no TLS.
             recheck_s: The interval at which the session or token of an open WebSocket or stream is checked again.
         """
         self._context = context
         self._routes = tuple(routes)
         self._hosts = hosts
+        self._only_by_proxy = only_by_proxy
+        self._next_warning_s = -float("inf")
         self._recheck_s = recheck_s
         self._clients = Clients(context.config.web)
         self._gate = Gate(context.store, context.config.web)
@@ -88,8 +98,9 @@ class WebApp:
         except Problem as problem:
             await _refuse(problem, scope, receive, send_noted, answered)
         except MaskStreamError as error:
-            await _refuse(Problem.of(error), scope, receive, send_noted, answered)
+            await _refuse(self._problem_of(error, scope["state"].get("access")), scope, receive, send_noted, answered)
         except _LEFT as error:
+            answered.status = answered.status if answered.has_begun else _CLIENT_LEFT
             logger.debug("web: the client left: {!r}", error)
         except Exception as error:
             logger.opt(exception=error).error("web: internal error in {}", scope["path"])
@@ -106,6 +117,8 @@ class WebApp:
         route, parameters = self._find(scope)
         answered.route = route
         scope["path_params"] = parameters
+        if self._only_by_proxy and not (client.by_proxy or client.is_local or route.path in _WITHOUT_SECRETS):
+            raise Problem(403, "this connection has no TLS; open the dashboard through its reverse proxy")
         if route.method != "GET":
             by_token = "authorization" in connection.headers
             require_same_site(connection.headers, is_secure=client.is_secure, origin_needed=not by_token)
@@ -171,9 +184,23 @@ class WebApp:
                 task.cancel()
                 await asyncio.wait({task})
 
+    def _problem_of(self, error: MaskStreamError, access: Access | None) -> Problem:
+        """Return the problem of an error. Names of files in it are for administrators and, once a minute, for the log."""
+        if isinstance(error, ConfigError) or (access is not None and access.role is Role.ADMIN):
+            return Problem.of(error)
+        now_s = self._context.clock.now_s()
+        if now_s >= self._next_warning_s:
+            self._next_warning_s = now_s + _WARN_EVERY_S
+            logger.warning("web: {}", error)
+        return Problem(503, "the program cannot do this now; its log has the cause")
+
     async def _audit(self, request: Request, route: Route, access: Access | None, client: Client) -> None:
         detail = getattr(request.state, "audit_detail", None) or " ".join(request.path_params.values())
-        await in_thread(self._context.store.audit.add, "" if access is None else access.name, route.audit, detail, client.address)
+        who = "" if access is None else access.name
+        try:
+            await in_thread(self._context.store.audit.add, who, route.audit, detail, client.address)
+        except StoreError as error:
+            raise StoreError(f"done, but the audit cannot be written: {error}") from error
 
 
 async def _refuse(problem: Problem, scope: Scope, receive: Receive, send: Send, answered: _Answered) -> None:

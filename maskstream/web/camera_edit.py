@@ -6,12 +6,14 @@ from typing import Any, Final
 
 from ruamel.yaml.comments import CommentedSeq
 
-from maskstream.config.cameras import list_entries
+from maskstream.config.cameras import PER_CAMERA, list_entries
 from maskstream.errors import ConfigError
 from maskstream.web.yaml_edit import edit_yaml, styled, update
 
 Entry = Mapping[str, Any]
 """A camera in a list: `name`, `url`, `zones` and sections of settings."""
+_OTHERS: Final = ("name", "url", "zones")
+"""The keys of an entry that are no sections of settings."""
 _DECIMALS: Final = 4
 """Digits of a corner. A ten-thousandth of the frame is less than a pixel."""
 
@@ -41,7 +43,7 @@ def index_of(entries: Sequence[object], name: str) -> int | None:
 
 def settings_of(entry: Entry) -> dict[str, Any]:
     """Return a camera's own settings besides its zones."""
-    return {section: values for section, values in entry.items() if section not in ("name", "url", "zones")}
+    return {section: values for section, values in entry.items() if section not in _OTHERS}
 
 
 def changed_entry(name: str, before: Entry | None, change: CameraChange) -> dict[str, Any]:
@@ -57,20 +59,24 @@ def changed_entry(name: str, before: Entry | None, change: CameraChange) -> dict
     """
     if before is None and not change.url:
         raise ConfigError(f"{name}: url is missing; a camera that is added needs one")
-    misplaced = next((key for key in ("name", "url", "zones") if key in (change.settings or {})), None)
-    if misplaced is not None:
-        raise ConfigError(f"settings: {misplaced} is not a setting; give it beside settings")
     after: dict[str, Any] = dict(before or {"name": name})
     if change.url is not None:
         after["url"] = change.url.strip()
     if change.zones is not None:
         after["zones"] = {zone: _rounded(polygon) for zone, polygon in change.zones.items()}
-        if not after["zones"]:
+        if not change.zones:
             del after["zones"]
     if change.settings is not None:
-        after = {key: after[key] for key in ("name", "url", "zones") if key in after}
-        after |= {section: values for section, values in change.settings.items() if values != {}}
+        after = {key: after[key] for key in _OTHERS if key in after} | _own_settings(change.settings)
     return after
+
+
+def _own_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings without empty sections."""
+    misplaced = next((key for key in _OTHERS if key in settings), None)
+    if misplaced is not None:
+        raise ConfigError(f"settings: {misplaced} is not a setting; give it beside settings")
+    return {section: values for section, values in settings.items() if values != {} or section not in PER_CAMERA}
 
 
 def _rounded(polygon: Sequence[Sequence[float]]) -> list[list[float]]:

@@ -28,6 +28,11 @@ class Client:
     by_proxy: bool
     """Whether a trusted proxy forwarded the request, so that its headers count."""
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on this machine."""
+        return not self.by_proxy and bool(self.address) and ip_address(self.address).is_loopback
+
 
 class Clients:
     """Finds the client of each request by the settings of trusted proxies."""
@@ -43,7 +48,7 @@ class Clients:
 
     def of(self, scope: Scope) -> Client:
         """Return the client of a request."""
-        peer = _plain(scope["client"][0]) if scope.get("client") else ""
+        peer = plain_address(scope["client"][0]) if scope.get("client") else ""
         is_secure = scope["scheme"] in ("https", "wss")
         headers = Headers(scope=scope)
         if not (is_in(peer, self._proxies) and self._has_secret(headers)):
@@ -62,7 +67,7 @@ class Clients:
     def _forwarded_for(self, headers: Headers) -> str:
         """Return the last address that no trusted proxy has: a client can write anything before it."""
         for text in reversed(",".join(headers.getlist("x-forwarded-for")).split(",")):
-            address = _plain(text.strip())
+            address = plain_address(text.strip())
             if not address:
                 return ""
             if not is_in(address, self._proxies):
@@ -80,7 +85,7 @@ def is_in(address: str, among: Sequence[Network]) -> bool:
     return bool(address) and any(ip_address(address) in network for network in among)
 
 
-def _plain(text: str) -> str:
+def plain_address(text: str) -> str:
     """Return an address in its normal form, IPv4 addresses in IPv6 form as IPv4; an empty text for anything else."""
     try:
         address = ip_address(text.partition("%")[0])

@@ -64,7 +64,7 @@ class ListFile:
         """Return why the file cannot be replaced, and what to do; empty where nothing is known that prevents it."""
         target = Path(os.path.realpath(self.path))
         try:
-            state, folder = target.stat(), target.parent.stat()
+            state = target.stat()
         except OSError as error:
             return f"{self.path}: cannot be read: {error.strerror}; check the path"
         if not stat.S_ISREG(state.st_mode):
@@ -73,7 +73,9 @@ class ListFile:
             return f"{self.path}: is write-protected; allow the user of this program to write it"
         if not os.access(target.parent, os.W_OK | os.X_OK):
             return f"{self.path}: its folder is write-protected, so that it cannot be replaced; allow this user to write there"
-        if state.st_dev != folder.st_dev:
+        if state.st_nlink > 1:
+            return f"{self.path}: has a second name (hard link), which would keep the former list; use a symbolic link"
+        if _is_mounted(target):
             return f"{self.path}: is a mount of its own, which cannot be replaced; mount its folder"
         if hasattr(os, "geteuid") and os.geteuid() not in (0, state.st_uid):
             return f"{self.path}: belongs to another user, who would no longer own it; run this program as its owner"
@@ -107,6 +109,7 @@ class ListFile:
             part.replace(target)
         finally:
             part.unlink(missing_ok=True)
+        _flush_folder(target.parent)
         self._written_ns = written_ns
         return True
 
@@ -131,6 +134,25 @@ def content_like(before: bytes, text: str) -> bytes:
 def is_refusal(error: OSError) -> bool:
     """Return whether an error of `replace` comes from rights or mounts, which another attempt does not change."""
     return error.errno in _REFUSALS
+
+
+def _is_mounted(target: Path) -> bool:
+    """Return whether a file is mounted by itself, as containers do; such a file cannot be renamed over."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
+    except OSError:  # not on Linux
+        return False
+    return str(target).replace("\\", r"\134").replace(" ", r"\040") in (line.split(" ")[4] for line in lines)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Let the new name of a file survive a loss of power, where the system can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _copy_rights(target: Path, part: Path) -> None:

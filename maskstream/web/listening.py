@@ -12,6 +12,8 @@ from loguru import logger
 
 from maskstream.config.schema import WebConfig
 from maskstream.errors import ConfigError
+from maskstream.web.client import is_in, networks, plain_address
+from maskstream.web.limited_socket import LimitedSocket
 from maskstream.web.tls import WARN_DAYS, Certificate, load_certificate
 
 DEFAULT_LISTEN: Final = "127.0.0.1:8675"
@@ -67,7 +69,9 @@ def listen(config: WebConfig) -> Listener:
         raise ConfigError(
             "web.proxy_user_header and web.proxy_role_header need web.trusted_proxies and web.proxy_secret; set both"
         )
-    opened = _bound(text, family, address)
+    proxies = networks(("127.0.0.0/8", "::1", *config.trusted_proxies))
+    opened = LimitedSocket(family, is_shared=lambda peer: is_in(plain_address(peer), proxies))
+    _bind(opened, text, address)
     names = (host, *config.hosts, *(certificate.names if certificate is not None else ()))
     return Listener(opened, tuple(name.lower() for name in names), plain, opened.getsockname()[1], certificate)
 
@@ -109,8 +113,8 @@ def _resolve(text: str, host: str, port: int) -> tuple[socket.AddressFamily, tup
     return family, address  # type: ignore[return-value]  # only IP addresses
 
 
-def _bound(text: str, family: socket.AddressFamily, address: tuple[str, int]) -> socket.socket:
-    opened = socket.socket(family, socket.SOCK_STREAM)
+def _bind(opened: socket.socket, text: str, address: tuple[str, int]) -> None:
+    """Bind a socket, or close it and raise `ConfigError`."""
     try:
         if os.name == "posix":  # elsewhere it would allow two programs on one port
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -126,4 +130,3 @@ def _bound(text: str, family: socket.AddressFamily, address: tuple[str, int]) ->
             errno.EACCES: "only the administrator may open this port; choose one above 1023",
         }.get(error.errno or 0, f"cannot be opened: {error.strerror}; choose another address")
         raise ConfigError(f"web.listen: {text}: {advice}") from error
-    return opened

@@ -8,6 +8,7 @@ from typing import Any, Final
 from loguru import logger
 from uvicorn import Config, Server
 
+from maskstream.errors import StoreError
 from maskstream.web.app import WebApp
 from maskstream.web.context import WebContext
 from maskstream.web.http_protocol import PatientProtocol
@@ -22,7 +23,6 @@ _FINISH_WITHIN_S: Final = 0.5
 _STOP_WITHIN_S: Final = 4.0
 _MAX_MESSAGE: Final = 64 * 1024
 """The maximum size of a WebSocket message from a client, in bytes."""
-_MAX_CONNECTIONS: Final = 512
 
 
 class WebServer:
@@ -39,8 +39,9 @@ class WebServer:
         self._listener = listener
         certificate = listener.certificate
         hosts = Hosts(frozenset(listener.names), any_address=not listener.is_loopback)
+        only_by_proxy = certificate is None and not listener.is_loopback
         config = Config(
-            WebApp(context, ROUTES, hosts, RECHECK_S),
+            WebApp(context, ROUTES, hosts, only_by_proxy=only_by_proxy, recheck_s=RECHECK_S),
             http=PatientProtocol,
             ws="websockets-sansio",
             loop="asyncio",
@@ -50,7 +51,6 @@ class WebServer:
             access_log=False,
             server_header=False,
             proxy_headers=False,  # maskstream.web.client reads them
-            limit_concurrency=_MAX_CONNECTIONS,
             timeout_graceful_shutdown=_FINISH_WITHIN_S,  # type: ignore[arg-type]  # asyncio takes fractions
             ws_max_size=_MAX_MESSAGE,
             ws_per_message_deflate=False,
@@ -69,7 +69,12 @@ class WebServer:
         _forward_log()
         self._thread.start()
         logger.info("dashboard: {}", self.url)
-        if not self._context.store.users.list():
+        try:
+            has_users = bool(self._context.store.users.list())
+        except StoreError as error:
+            logger.warning("{}", error)
+            return
+        if not has_users and self._context.config.web.proxy_user_header is None:
             logger.warning("no user can log in yet; add the first administrator with: maskstream user add NAME --role admin")
 
     @property

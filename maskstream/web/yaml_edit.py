@@ -36,18 +36,15 @@ def edit_yaml(text: str, edit: Callable[[CommentedSeq], None], entry: int = -1) 
     Raises:
         ConfigError: ruamel.yaml cannot read the document.
     """
-    newline = "\r\n" if "\r\n" in text else "\n"
-    original = text.replace("\r\n", "\n")
+    plain, newline = text.replace("\r\n", "\n"), "\r\n" if "\r\n" in text else "\n"
     try:
-        form = _form_of(YAML().load(original), entry)
-        base = _written(original, form)
-        edited = _written(original, form, edit)
+        form = _form_of(YAML().load(plain), entry)
+        base = _written(plain, form)
+        edited = _written(plain, form, edit)
     except (YAMLError, *NOT_YAML) as error:
         raise ConfigError(f"the YAML is too unusual to be edited here ({type(error).__name__}); edit the file") from error
-    merged = _merge(original.split("\n"), base.split("\n"), edited.split("\n"))
-    if _content(merged) != _content(edited):
-        merged = edited
-    return merged.replace("\n", newline)
+    merged = _merge(text.split("\n"), base.split("\n"), edited.split("\n"), newline.removesuffix("\n"))
+    return merged if _content(merged) == _content(edited) else edited.replace("\n", newline)
 
 
 def update(mapping: CommentedMap, current: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
@@ -58,19 +55,24 @@ def update(mapping: CommentedMap, current: Mapping[str, Any], wanted: Mapping[st
         current: Its content as the program reads it.
         wanted: The content that it should have.
     """
-    keys = {_KEYS.get(key, str(key)) if key is None or isinstance(key, bool) else str(key): key for key in mapping}
+    keys = {_name(key): key for key in mapping}
     for name, key in keys.items():
         if name not in wanted:
             del mapping[key]
     for name, value in wanted.items():
         before, key = current.get(name), keys.get(name, name)
-        if name in current and before == value and isinstance(before, bool) is isinstance(value, bool):
+        if name in current and before == value and isinstance(before, bool) is isinstance(value, bool):  # 1 is True
             continue
         nested = mapping.get(key)
         if isinstance(value, Mapping) and isinstance(before, Mapping) and isinstance(nested, CommentedMap):
             update(nested, before, value)
         else:
             mapping[key] = styled(value, nested)
+
+
+def _name(key: object) -> str:
+    """Return a key of ruamel.yaml as the program reads it."""
+    return _KEYS[key] if key is None or isinstance(key, bool) else str(key)
 
 
 def styled(value: Any, like: object = None) -> Any:
@@ -137,11 +139,17 @@ def _content(text: str) -> Any:
         return NotImplemented
 
 
-def _merge(original: _Lines, base: _Lines, edited: _Lines) -> str:
+def _merge(original: _Lines, base: _Lines, edited: _Lines, ending: str) -> str:
     """Return the original lines with the changes between `base` and `edited`.
 
     The lines that all three have in common stay as they are in `original`. Between two of them, `edited` counts where it differs
     from `base`.
+
+    Args:
+        original: The lines of the file.
+        base: The lines of the same content, as ruamel.yaml writes it.
+        edited: The lines of the edited content, as ruamel.yaml writes it.
+        ending: The end of each line that is added.
     """
     in_original = _spans([_bare(line) for line in base], [_bare(line) for line in original])
     in_edited = _matches(base, edited)
@@ -150,18 +158,21 @@ def _merge(original: _Lines, base: _Lines, edited: _Lines) -> str:
     for line in [*sorted(in_original.keys() & in_edited.keys()), len(base)]:
         span, to_edited = in_original.get(line, slice(len(original), None)), in_edited.get(line, len(edited))
         ours, before, after = original[at_original : span.start], base[at_base:line], edited[at_edited:to_edited]
+        added = [f"{text}{ending}" for text in after]
         if before == after:
             result += ours
-        elif not before:
-            _insert(result, after, original)
-            result += ours
+        elif before:
+            _replace(result, ours, added)
         else:
-            _replace(result, ours, after)
-        was_removed = bool(before) and not after
-        if not (was_removed and _ends_blank(result) and original[span] == [""]):  # one blank line is enough
+            _insert(result, added, original)
+            result += ours
+        is_second_blank = before and not after and _ends_blank(result) and _ends_blank(original[span])
+        if not is_second_blank:
             result += original[span]
         at_base, at_original, at_edited = line + 1, span.stop, to_edited + 1
-    while len(result) > 1 and not any(result[-2:]) and any(original[-2:]):  # the last entry is removed
+    while (
+        _ends_blank(result[:-1]) and _ends_blank(result) and any(_bare(line) for line in original[-2:])
+    ):  # the last entry is gone
         result.pop()
     return "\n".join(result)
 
@@ -205,21 +216,26 @@ def _insert(result: _Lines, added: _Lines, original: _Lines) -> None:
 
 
 def _replace(result: _Lines, removed: _Lines, added: _Lines) -> None:
-    """Add lines in place of removed ones. Blank lines and comments at the end of the removed ones belong to what follows."""
+    """Add lines in place of removed ones, without the comment above and with the blank lines and comments below them."""
+    if removed and not added and _bare(removed[0]):
+        _drop_comment_above(result, _indent(removed[0]))
+    result += added
+    below = _notes_below(removed)
+    if added and (_ends_blank(added) or {_bare(line) for line in below if _bare(line)} & set(map(_bare, added))):
+        return  # ruamel.yaml has kept them
+    while below and _ends_blank(below[:1]) and _ends_blank(result):
+        del below[0]
+    result += below
+
+
+def _notes_below(removed: _Lines) -> _Lines:
+    """Return the blank lines and comments at the end of removed lines that belong to what follows."""
     end = len(removed)
     while end and _is_note(removed[end - 1]):
         end -= 1
-    below = removed[end:]
-    while below and removed[0].strip() and _indent(below[0]) > _indent(removed[0]):
-        del below[0]
-    if not added and removed[:1] != [""]:
-        _drop_comment_above(result, _indent(removed[0]))
-    result += added
-    if added and (not _bare(added[-1]) or any(line in added for line in below if line.strip())):
-        return  # ruamel.yaml has kept them
-    while below and not below[0].strip() and _ends_blank(result):
-        del below[0]
-    result += below
+    while 0 < end < len(removed) and _indent(removed[end]) > _indent(removed[0]):  # a comment of what is removed
+        end += 1
+    return removed[end:]
 
 
 def _drop_comment_above(result: _Lines, indent: int) -> None:

@@ -48,6 +48,14 @@ def test_a_foreign_session_or_token_is_none(secret: str, store: Store) -> None:
     assert store.tokens.find("mst_" + secret) is None
 
 
+def test_a_check_does_not_renew_a_session(store: Store, secret: str, clock: WallClock) -> None:
+    for _ in range(2):
+        clock.advance(IDLE_S / 2 - 1)
+        assert store.sessions.find(secret, renew=False) is not None
+    clock.advance(3)
+    assert store.sessions.find(secret, renew=False) is None
+
+
 def test_a_session_ends_when_it_is_idle(store: Store, secret: str, clock: WallClock) -> None:
     for _ in range(5):
         clock.advance(IDLE_S - 1)

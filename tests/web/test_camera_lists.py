@@ -23,6 +23,7 @@ from maskstream.web.camera_edit import CameraChange
 from maskstream.web.camera_lists import CameraListError, CameraLists, Refusal
 from maskstream.web.list_file import ListFile
 from tests.clocks import ManualClock
+from tests.conftest import ROOT
 
 SQUARE = ((0, 0), (1, 0), (1, 1), (0, 1))
 TEXT = """\
@@ -300,6 +301,9 @@ def test_byte_order_mark_and_windows_lines_are_kept(tmp_path: Path) -> None:
     put(lists_of(path), "b", url="rtsp://h/3")
     expected = "\ufeff- name: a\r\n  url: rtsp://h/1\r\n\r\n- name: b # ä\r\n  url: rtsp://h/3\r\n"
     assert path.read_bytes().decode() == expected
+    mixed = write(tmp_path / "m.yaml", "- name: a\r\n  url: rtsp://h/1\n- name: b\n  url: rtsp://h/2\r\n")
+    put(lists_of(mixed), "b", url="rtsp://h/3")
+    assert mixed.read_bytes() == b"- name: a\r\n  url: rtsp://h/1\n- name: b\n  url: rtsp://h/3\r\n"
 
 
 @contextmanager
@@ -333,25 +337,65 @@ def test_a_write_protected_list_is_not_editable(path: Path) -> None:
     assert path.read_text() == TEXT
 
 
-IN_A_READ_ONLY_FOLDER = """
-mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"
+def test_a_list_with_two_names_is_not_editable(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "second.yaml").hardlink_to(path)
+    assert "hard link" in lists_of(path).obstacle()
+
+
+def test_attributes_of_the_file_are_kept(path: Path) -> None:
+    try:
+        os.setxattr(path, "user.origin", b"puppet")
+    except OSError:
+        pytest.skip("the file system has no attributes")
+    put(lists_of(path), "gate", settings={})
+    assert os.getxattr(path, "user.origin") == b"puppet"
+
+
+WITH_DISKS = """
+mount -t tmpfs -o size=64k tmpfs full && cp cameras.yaml full && { head -c 100k /dev/zero > full/others; } 2> /dev/null
+mount -t tmpfs tmpfs readonly && cp cameras.yaml readonly && mount -o remount,ro readonly
+touch -d yesterday full/cameras.yaml && touch single && mount --bind cameras.yaml single && exec "$@"
 """
-SAY_OBSTACLES = """
+TRY_EACH = """
 import sys
+from pathlib import Path
+from maskstream.config.schema import Config
+from maskstream.web.camera_lists import CameraChange, CameraListError, CameraLists
 from maskstream.web.list_file import ListFile
-for path in sys.argv[1:]:
-    print(ListFile(path).obstacle())
+for path in map(Path, sys.argv[1:]):
+    lists, before = CameraLists([str(path)], Config()), path.read_bytes()
+    try:
+        lists.put("ward", CameraChange(zones={}), lists.entry("ward").etag)
+    except CameraListError as error:
+        unchanged = path.read_bytes() == before and not [*path.parent.glob(".*")]
+        print(error.refusal.value, unchanged, error, sep="|")
 """
 
 
-def test_a_read_only_mount_is_not_editable(path: Path) -> None:
-    command = ["unshare", "--mount", "sh", "-c", IN_A_READ_ONLY_FOLDER, str(path.parent)]
+def test_full_and_read_only_disks_and_a_mounted_file(path: Path, tmp_path: Path) -> None:
+    for name in ("full", "readonly"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "single.yaml").touch()
+    script = WITH_DISKS.replace("single", "single.yaml")
+    paths = [tmp_path / "full" / path.name, tmp_path / "readonly" / path.name, tmp_path / "single.yaml"]
     done = subprocess.run(
-        [*command, sys.executable, "-c", SAY_OBSTACLES, str(path)], capture_output=True, text=True, timeout=60, check=False
+        ["unshare", "--mount", "sh", "-c", script, "sh", sys.executable, "-c", TRY_EACH, *map(str, paths)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=100,
+        check=False,
     )
-    if done.returncode:
+    if "unshare" in done.stderr or "mount:" in done.stderr:
         pytest.skip(f"needs the right to mount: {done.stderr.strip()}")
-    assert "is write-protected" in done.stdout
+    full, read_only, single = done.stdout.splitlines()
+    assert full.startswith("failed|True|"), done.stdout
+    assert "No space left on device; it is unchanged" in full
+    assert read_only.startswith("not editable|True|"), done.stdout
+    assert "is write-protected" in read_only
+    assert single.startswith("not editable|True|"), done.stdout
+    assert "mount" in single
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user, which only root can")

@@ -3,8 +3,10 @@
 import json
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import httpx
@@ -301,3 +303,29 @@ def test_shown_settings_hide_every_secret() -> None:
         ("https://${HOST}/***", "${WEBHOOK_SECRET}"),
     ]
     assert shown["web"]["proxy_secret"] == "***"
+
+
+def test_of_two_requests_at_the_same_time_one_wins(site: Site, clients: dict[str, httpx.Client], path: Path) -> None:
+    """Meanwhile each reader of the file finds a complete list."""
+    contents: set[str] = set()
+    done = Event()
+
+    def read() -> None:
+        while not done.is_set():
+            contents.add(path.read_text())
+
+    reader = Thread(target=read)
+    reader.start()
+    with closing(site.client("admin")) as other, ThreadPoolExecutor(2) as threads:
+        try:
+            for turn in range(4):
+                body = {"zones": [{"name": f"zone {turn}", "polygon": SQUARE}], "if_match": etag(other, "ward")}
+                requests = [threads.submit(each.put, "/api/v1/cameras/ward", json=body) for each in (other, clients["admin"])]
+                assert sorted(request.result().status_code for request in requests) == [200, 412]
+        finally:
+            done.set()
+            reader.join()
+    lines = "  zones:\n    zone {}: [[0, 0], [1, 0], [1, 1], [0, 1]]\n"
+    expected = [TEXT.replace("@192.0.2.10/1\n", f"@192.0.2.10/1\n{lines.format(turn)}") for turn in range(4)]
+    assert contents <= {TEXT, *expected}
+    assert path.read_text() == expected[-1]

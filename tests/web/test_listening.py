@@ -10,9 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from maskstream.cli import parser
 from maskstream.config.loading import Layer, load_config
 from maskstream.config.schema import WebConfig
 from maskstream.errors import ConfigError
+from maskstream.web import listening
 from maskstream.web.listening import Listener, listen, parse_listen
 from tests.certificates import Authority
 from tests.web.site import PASSWORD, running_site
@@ -54,6 +56,10 @@ def certificate(authority: Authority) -> str:
 )
 def test_addresses_are_read(text: str, expected: tuple[str, int]) -> None:
     assert parse_listen(text) == expected
+
+
+def test_the_default_address_of_options_is_that_of_the_server() -> None:
+    assert parser.DEFAULT_LISTEN == listening.DEFAULT_LISTEN
 
 
 @pytest.mark.parametrize("text", ["127.0.0.1", "127.0.0.1:", ":8675", "127.0.0.1:65536", "::1:80", "http://a:1", "a:b", "a:-1"])

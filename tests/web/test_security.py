@@ -1,17 +1,23 @@
 """What clients must not be able to do: large bodies, tricks in paths, broken requests, foreign headers of proxies."""
 
+import asyncio
 import socket
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from time import monotonic
+from urllib.parse import quote
 
 import httpx
 import pytest
 
 import maskstream.web.app
+from maskstream.errors import StoreError
 from maskstream.store.roles import Role
+from maskstream.web.app import WebApp
 from maskstream.web.http_protocol import PatientProtocol
+from maskstream.web.limited_socket import LimitedSocket
 from maskstream.web.routes import ROUTES
+from maskstream.web.security import Hosts
 from maskstream.web.static_files import static_files
 from tests.slowness import LONGEST_S
 from tests.web.site import PASSWORD, Site, running_site
@@ -320,6 +326,83 @@ def test_without_the_secret_the_address_of_the_client_is_that_of_the_connection(
     answer = httpx.post(f"{behind_proxy.url}{LOGIN}", headers=headers, json=body, trust_env=False, verify=False)
     assert answer.headers["set-cookie"].startswith("session=")
     assert behind_proxy.store.audit.page(limit=1).entries[0].address == "127.0.0.1"
+
+
+def test_without_tls_other_machines_must_come_through_the_proxy(site: Site) -> None:
+    app = WebApp(site.context, ROUTES, Hosts(any_address=True), only_by_proxy=True, recheck_s=30.0)
+
+    def status(path: str, peer: str) -> int:
+        async def ask() -> int:
+            transport = httpx.ASGITransport(app, client=(peer, 5000))
+            async with httpx.AsyncClient(transport=transport, base_url="http://10.0.0.5:8675") as client:
+                return (await client.get(path)).status_code
+
+        return asyncio.run(ask())
+
+    assert {path: status(path, "10.0.0.9") for path in ("/", LOGIN, "/healthz", "/metrics")} == {
+        "/": 403,
+        LOGIN: 403,
+        "/healthz": 200,
+        "/metrics": 401,
+    }
+    assert status("/", "127.0.0.1") == 200
+
+
+def test_too_many_connections_are_closed_at_once() -> None:
+    with LimitedSocket(socket.AF_INET, is_shared=lambda peer: False, limit=8) as listening, ExitStack() as clients:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+
+        def accepted() -> socket.socket | None:
+            clients.enter_context(socket.create_connection(listening.getsockname()))
+            with suppress(ConnectionAbortedError):
+                return clients.enter_context(listening.accept()[0])
+            return None
+
+        first, second = accepted(), accepted()
+        assert first is not None
+        assert second is not None
+        assert accepted() is None  # a quarter of all is the most for one address
+        first.close()
+        assert accepted() is not None
+
+
+def test_the_address_of_a_proxy_may_have_all_connections() -> None:
+    with LimitedSocket(socket.AF_INET, is_shared=lambda peer: peer == "127.0.0.1", limit=3) as listening, ExitStack() as clients:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        for _ in range(3):
+            clients.enter_context(socket.create_connection(listening.getsockname()))
+            clients.enter_context(listening.accept()[0])
+        clients.enter_context(socket.create_connection(listening.getsockname()))
+        with pytest.raises(ConnectionAbortedError):
+            listening.accept()
+
+
+def test_files_of_the_machine_are_named_to_administrators_alone(
+    site: Site, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    def fail(**_: object) -> None:
+        raise StoreError("/srv/secret/maskstream.db: the store cannot be read")
+
+    monkeypatch.setattr(site.store.events, "page", fail)
+    with closing(site.client("viewer")) as viewer, closing(site.client("admin")) as admin:
+        answers = [browser.get("/api/v1/events") for browser in (viewer, viewer, admin)]
+    assert [answer.status_code for answer in answers] == [503] * 3
+    assert [answer.json()["detail"] for answer in answers] == [
+        "the program cannot do this now; its log has the cause",
+        "the program cannot do this now; its log has the cause",
+        "/srv/secret/maskstream.db: the store cannot be read",
+    ]
+    assert [line for line in said if "WARNING" in line] == ["WARNING web: /srv/secret/maskstream.db: the store cannot be read\n"]
+
+
+def test_a_camera_whose_name_is_an_address_can_be_named(site: Site) -> None:
+    name = "rtsp://10.0.0.9/live"
+    with site.program(Role.VIEWER, (name,), name="one") as program:
+        path = "/api/v1/cameras/{}/latest.jpg"
+        assert program.get(path.format(quote(name, safe=""))).status_code == 503  # it is seen, but this site has no cameras
+        assert program.get(path.format(quote(f"{name}x", safe=""))).status_code == 403
 
 
 def test_metrics_are_for_their_networks_and_for_tokens_of_all_cameras(tmp_path_factory: pytest.TempPathFactory) -> None:

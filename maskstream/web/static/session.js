@@ -38,13 +38,17 @@ export function may(role) {
   return user !== null && RANKS[user.role] >= RANKS[role];
 }
 
-/** Keep the session while its page is visible. Administrators and operators must also use the page from time to time. */
+/** Return whether the page may renew the session: administrators and operators must use the page from time to time. */
+export function isInUse() {
+  return document.visibilityState === "visible" && (!may("operator") || performance.now() - lastInput < IDLE_MS);
+}
+
+/** Keep the session while its page is in use. */
 export function keepAlive() {
   for (const name of ["pointerdown", "keydown"]) {
     addEventListener(name, () => (lastInput = performance.now()), { capture: true, passive: true });
   }
   setInterval(() => {
-    const isUsed = !may("operator") || performance.now() - lastInput < IDLE_MS;
-    if (user && isUsed && document.visibilityState === "visible") get("session").catch(() => {});
+    if (user && isInUse()) get("session").catch(() => {});
   }, KEEP_ALIVE_MS);
 }

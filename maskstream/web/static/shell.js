@@ -113,6 +113,7 @@ export class Shell {
   }
 
   #open() {
+    const isFirst = this.#page === null;
     const { parts, query } = parseHash(location.hash);
     const name = this.#links.has(parts[0]) ? parts[0] : "now";
     this.#page?.close();
@@ -124,6 +125,7 @@ export class Shell {
     this.main.className = `page-${name}`;
     this.#page = opener(name, parts)(this.main, { live: this.live, parts, query });
     document.title = `${this.#page.title ?? t(`page.${name}`)} · maskstream`;
+    if (isFirst) return; // the focus begins at the top of the page
     if (!this.main.contains(document.activeElement)) this.main.querySelector("h1")?.focus({ preventScroll: true });
     scrollTo(0, this.#page.scrollTop ?? 0);
   }

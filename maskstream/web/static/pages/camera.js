@@ -65,7 +65,7 @@ class CameraPage {
       button("camera.previous", "previous", () => this.#step(-1)),
       button("camera.next", "next", () => this.#step(1)),
       button("camera.full", "expand", () => this.#toggleFull()),
-      h("a", { class: "button", href: "#/now" }, icon("back"), h("span", {}, t("camera.all")), h("kbd", { class: "wide-only" }, "Esc")),
+      h("a", { class: "button back", href: "#/now", "aria-label": t("camera.all") }, icon("back"), h("span", {}, t("camera.all")), h("kbd", { class: "wide-only" }, "Esc")),
     );
   }
 

@@ -65,7 +65,8 @@ class Cameras {
     }
     order(this.body, views.map((view) => this.#rows.get(view.camera).element));
     const silent = views.filter(isSilent).length;
-    setText(this.summary, `${tn("now.cameras", views.length)} · ${tn("now.silent", silent)}`);
+    const counted = [tn("now.cameras", views.length), ...(silent ? [tn("now.silent", silent)] : [])];
+    setText(this.summary, counted.join(" · "));
     this.empty.hidden = views.length > 0 || this.live.status !== "open";
   }
 

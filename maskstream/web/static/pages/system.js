@@ -5,7 +5,7 @@ import { h, heading, setText } from "../dom.js";
 import { bytes, dateTime, duration, number, percent } from "../format.js";
 import { t, tn } from "../i18n.js";
 import { icon } from "../icons.js";
-import { may } from "../session.js";
+import { isInUse, may } from "../session.js";
 import { report } from "../toast.js";
 
 const REFRESH_MS = 5000;
@@ -28,7 +28,7 @@ class System {
       h("div", { class: "cards" }, this.program.element, this.store.element, this.disks.element, this.deliveries.element),
     );
     if (may("admin")) main.append(new Settings().element, checkSettings());
-    this.timer = setInterval(() => document.visibilityState === "visible" && this.#load(), REFRESH_MS);
+    this.timer = setInterval(() => isInUse() && this.#load(), REFRESH_MS);
     this.#load();
   }
 

@@ -1,6 +1,6 @@
 /** The picture of a camera with its zones over it. The selected zone has handles that take the focus and can be dragged. */
 
-import { h, svg } from "../dom.js";
+import { h, order, setAttribute, setText, svg } from "../dom.js";
 import { number } from "../format.js";
 import { t } from "../i18n.js";
 import { clamp, middle, moved } from "./zone_shapes.js";
@@ -16,6 +16,7 @@ export class ZoneCanvas {
   #drag = null;
   #drawing = null;
   #pointer = null;
+  #nodes = new Map();
 
   constructor(editor) {
     this.editor = editor;
@@ -64,15 +65,21 @@ export class ZoneCanvas {
     this.editor.show();
   }
 
+  /** Show the zones. Nodes are used again, so that the focus stays where it is. */
   show() {
-    const key = document.activeElement?.getAttribute?.("data-key");
-    const nodes = this.editor.zones.map((zone, at) => this.#polygon(zone, at));
-    const selected = this.editor.zones[this.editor.selected];
-    if (selected) nodes.push(...this.#handles(selected));
+    const nodes = this.editor.zones.map((zone, at) => this.#zone(zone, at));
+    if (this.#selected) nodes.push(...this.#handles(this.#selected));
     if (this.#drawing) nodes.push(...this.#unfinished());
-    this.shapes.replaceChildren(...nodes);
+    order(this.shapes, nodes);
     this.shapes.classList.toggle("drawing", this.#drawing !== null);
-    if (key) this.shapes.querySelector(`[data-key="${key}"]`)?.focus({ preventScroll: true });
+  }
+
+  /** Return the node with a key, as it was made the first time, with these attributes. */
+  #node(key, tag, attributes) {
+    if (!this.#nodes.has(key)) this.#nodes.set(key, svg(tag));
+    const node = this.#nodes.get(key);
+    for (const [name, value] of Object.entries(attributes)) setAttribute(node, name, value);
+    return node;
   }
 
   /** The number of units of the picture in a pixel of the screen. */
@@ -84,14 +91,22 @@ export class ZoneCanvas {
     return [x * this.picture.width, y * this.picture.height];
   }
 
-  #polygon(zone, at) {
-    const points = zone.polygon.map((corner) => this.#units(corner).join(",")).join(" ");
+  #points(corners) {
+    return corners.map((corner) => this.#units(corner).join(",")).join(" ");
+  }
+
+  #zone(zone, at) {
     const [x, y] = this.#units(zone.polygon[0] ?? [0, 0]);
-    const shape = svg("polygon", { points, "data-key": `zone-${at}`, tabindex: 0, role: "button", "aria-label": t("zones.shape", { zone: zone.name }) });
-    const name = svg("text", { x: x + 8 * this.#unit, y: y + 20 * this.#unit }, `${at + 1} ${zone.name}`);
+    const label = t("zones.shape", { zone: zone.name });
+    const shape = { points: this.#points(zone.polygon), "data-key": `zone-${at}`, tabindex: 0, role: "button", "aria-label": label };
+    const name = this.#node(`name-${at}`, "text", { x: x + 8 * this.#unit, y: y + 20 * this.#unit });
+    setText(name, `${at + 1} ${zone.name}`);
     name.style.fontSize = `${13 * this.#unit}px`;
     name.style.strokeWidth = `${3 * this.#unit}px`;
-    return svg("g", { class: `zone zone-${at % 6}${at === this.editor.selected ? " selected" : ""}` }, shape, name);
+    const kind = `zone zone-${at % 6}${at === this.editor.selected ? " selected" : ""}`;
+    const group = this.#node(`group-${at}`, "g", { class: kind });
+    order(group, [this.#node(`zone-${at}`, "polygon", shape), name]);
+    return group;
   }
 
   #handles(zone) {
@@ -109,17 +124,17 @@ export class ZoneCanvas {
 
   #handle(corner, key, px, kind, label) {
     const [cx, cy] = this.#units(corner);
-    return svg("circle", { cx, cy, r: px * this.#unit, class: kind, "data-key": key, tabindex: 0, role: "button", "aria-label": label });
+    const r = px * this.#unit;
+    return this.#node(key, "circle", { cx, cy, r, class: kind, "data-key": key, tabindex: 0, role: "button", "aria-label": label });
   }
 
   #unfinished() {
     const corners = [...this.#drawing, ...(this.#pointer ? [this.#pointer] : [])];
-    const points = corners.map((corner) => this.#units(corner).join(",")).join(" ");
     const dots = this.#drawing.map((corner) => {
       const [cx, cy] = this.#units(corner);
       return svg("circle", { cx, cy, r: HANDLE_PX * this.#unit, class: "zone-corner" });
     });
-    return [svg("polyline", { points, class: "zone-line" }), ...dots];
+    return [svg("polyline", { points: this.#points(corners), class: "zone-line" }), ...dots];
   }
 
   #place(event) {

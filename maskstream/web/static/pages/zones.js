@@ -58,12 +58,13 @@ class ZonesPage {
   }
 
   #createButtons() {
-    const button = (text, symbol, action, kind = "") => h("button", { type: "button", class: `button ${kind}`, click: action }, icon(symbol), t(text));
+    const button = (text, symbol, action, kind = "", disabled = true) =>
+      h("button", { type: "button", class: `button ${kind}`, disabled, click: action }, icon(symbol), t(text));
     return {
       draw: button("zones.draw", "zones", () => this.canvas.beginDrawing()),
       rectangle: button("zones.rectangle", "plus", () => this.add(RECTANGLE)),
       undo: button("zones.undo", "undo", () => this.undo()),
-      picture: button("zones.picture", "reconnecting", () => this.#loadPicture()),
+      picture: button("zones.picture", "reconnecting", () => this.#loadPicture(), "", false),
       save: button("zones.save", "mask", () => this.#save(), "primary"),
     };
   }
@@ -80,6 +81,8 @@ class ZonesPage {
 
   #take(stored) {
     this.#etag = stored.etag;
+    this.buttons.draw.disabled = false;
+    this.buttons.rectangle.disabled = false;
     this.zones = zoneList(stored.zones);
     this.#saved = JSON.stringify(this.zones);
     this.#history = [];
@@ -164,7 +167,6 @@ class ZonesPage {
       "aria-label": t("zones.name"),
       autocomplete: "off",
       focus: () => this.selected !== at && this.select(at),
-      change: () => this.show(),
       input: () => {
         this.zones[at].name = input.value;
         this.show();
