@@ -302,7 +302,7 @@ class TileHub:
         """Count the processor time of the event loop for a tile that was sent.
 
         Args:
-            since_s: `thread_time()` before the tile was sent. At most 2 ms count: the event loop may have served others meanwhile.
+            since_s: `thread_time()` before the tile was sent. At most 2 ms count: the loop may have served others meanwhile.
         """
         self._send_s += min(thread_time() - since_s, _MAX_SEND_S)
         self.measure()
