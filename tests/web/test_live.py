@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
@@ -246,9 +247,10 @@ def test_half_open_connections_change_nothing(site: Site, fed: FedView) -> None:
         client.watch("a")
         try:
             for number in range(200):
-                connection = socket.create_connection(address)
-                connection.sendall(beginnings[number % 3])
+                connection = socket.create_connection(address, source_address=("127.0.0.2", 0))
                 opened.append(connection)
+                with suppress(ConnectionError):  # one address may have a part of all connections
+                    connection.sendall(beginnings[number % 3])
                 if number % 10 == 0:
                     client.acknowledge(client.tile())
             assert site.client("admin").get("/api/v1/cameras/a/latest.jpg").status_code == 200
