@@ -19,8 +19,8 @@ from maskstream.web.requests import access_of, context_of, query_of
 from maskstream.web.route import QueryModel, Route
 from maskstream.web.tiles import Tile, Viewer
 
-_IMAGE_WITHIN_S: Final = 5.0
-"""The time in which a frame must have been encoded for `latest.jpg`."""
+_IMAGE_WITHIN_S: Final = 10.0
+"""The time in which a frame must have been encoded for `latest.jpg`: longer than the interval of images on overload."""
 _BOUNDARY: Final = "frame"
 
 
@@ -83,7 +83,9 @@ class _MjpegResponse(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the client leaves, or accepts nothing for too long."""
-        del scope
+        if scope["method"] == "HEAD":
+            await Response(media_type=self.media_type)(scope, receive, send)
+            return
         clients, viewer = self._view.clients, self._view.hub.viewer()
         clients.streams += 1
         sending = asyncio.ensure_future(self._send_all(viewer, send))
