@@ -1,7 +1,7 @@
 """Show cameras, and let administrators add, change, remove and probe them."""
 
 from collections import Counter
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 from pydantic import Field
 from starlette.requests import Request
@@ -12,6 +12,7 @@ from maskstream.errors import MaskStreamError
 from maskstream.redaction import redact
 from maskstream.sources.probe import PROBE_S, probe
 from maskstream.store.roles import Role
+from maskstream.web.camera_answers import CameraDetail, CameraRecord
 from maskstream.web.camera_edit import CameraChange
 from maskstream.web.camera_lists import CameraEntry, CameraListError, CameraLists, Refusal
 from maskstream.web.camera_records import camera_records
@@ -82,7 +83,7 @@ class ProbeAnswer(TypedDict, total=False):
 class Cameras(TypedDict):
     """All cameras that the client may see."""
 
-    cameras: list[dict[str, Any]]
+    cameras: list[CameraRecord]
     obstacle: Annotated[str, Field(description="Why an administrator cannot add a camera; empty where that is possible.")]
 
 
@@ -94,7 +95,8 @@ async def list_cameras(request: Request) -> Response:
         obstacle = ""
         if access.role.includes(Role.ADMIN):
             obstacle = _NO_LISTS if context.cameras is None else context.cameras.obstacle()
-        return {"cameras": camera_records(context, access), "obstacle": obstacle}
+        records = cast(list[CameraRecord], camera_records(context, access))
+        return {"cameras": records, "obstacle": obstacle}
 
     return JSONResponse(await in_thread(read))
 
@@ -200,7 +202,7 @@ def _probe(lists: CameraLists, body: ProbeBody) -> ProbeAnswer:
 
 ROUTES: Final = (
     Route("GET", "/api/v1/cameras", Role.VIEWER, list_cameras, "List the cameras with their state", answer=Cameras),
-    Route("GET", _PATH, Role.VIEWER, show_camera, "Show a camera", answer=dict[str, Any]),
+    Route("GET", _PATH, Role.VIEWER, show_camera, "Show a camera", answer=CameraDetail),
     Route(
         "PUT",
         _PATH,
@@ -208,7 +210,7 @@ ROUTES: Final = (
         put_camera,
         "Change or add a camera",
         body=CameraBody,
-        answer=dict[str, Any],
+        answer=CameraDetail,
         audit="camera.change",
     ),
     Route("DELETE", _PATH, Role.ADMIN, remove_camera, "Remove a camera", body=Removal, audit="camera.remove"),

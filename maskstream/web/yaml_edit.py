@@ -216,12 +216,16 @@ def _insert(result: _Lines, added: _Lines, original: _Lines) -> None:
 
 
 def _replace(result: _Lines, removed: _Lines, added: _Lines) -> None:
-    """Add lines in place of removed ones, without the comment above and with the blank lines and comments below them."""
-    if removed and not added and _bare(removed[0]):
+    """Add lines in place of removed ones. Of the comments around those, only the one directly above belongs to them."""
+    first = next((number for number, line in enumerate(removed) if not _is_note(line)), len(removed))
+    above, removed = removed[:first], removed[first:]
+    known = set(map(_bare, added))
+    result += [line for line in above if _bare(line) not in known]
+    if removed and not added:
         _drop_comment_above(result, _indent(removed[0]))
     result += added
     below = _notes_below(removed)
-    if added and (_ends_blank(added) or {_bare(line) for line in below if _bare(line)} & set(map(_bare, added))):
+    if added and (_ends_blank(added) or known & {_bare(line) for line in below if _bare(line)}):
         return  # ruamel.yaml has kept them
     while below and _ends_blank(below[:1]) and _ends_blank(result):
         del below[0]

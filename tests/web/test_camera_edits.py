@@ -13,9 +13,11 @@ from typing import Any
 import cv2
 import httpx
 import pytest
+from pydantic import TypeAdapter
 
 from maskstream.store.roles import Role
 from maskstream.store.store import Store
+from maskstream.web.camera_routes import Cameras
 from tests.command_lines import ROOT, Forked
 from tests.servers import LOGIN, PASSWORD, USER, Request, http_server, mjpeg, rtsp_server
 from tests.slowness import LONGEST_S
@@ -25,6 +27,7 @@ from tests.web.site import QUICK
 pytestmark = pytest.mark.slow
 DOOR = [[0, 0], [0.5, 0], [0.5, 1], [0, 1]]
 SECRETS = (b"sesame77", b"hunter22", PASSWORD.encode(), LOGIN.encode())
+ANSWER = TypeAdapter(Cameras)
 LIST = """\
 # The ward, 2nd floor
 - name: ward    # bed 1
@@ -68,7 +71,7 @@ class Run:
         return self.call("PUT", f"cameras/{name}", 200, if_match=etag, **change)
 
     def cameras(self) -> dict[str, Any]:
-        return {view["camera"]: view for view in self.call("GET", "cameras", 200)["cameras"]}
+        return {view["camera"]: view for view in ANSWER.validate_python(self.call("GET", "cameras", 200))["cameras"]}
 
     def wait_until(self, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         deadline_s = monotonic() + LONGEST_S

@@ -158,6 +158,14 @@ def test_comments_of_an_entry_go_with_it_and_those_of_the_next_one_stay() -> Non
     assert last == LIST[: LIST.index("# about gate")] + "# the end\n"
 
 
+def test_keys_that_are_commented_out_stay_when_the_next_entry_is_removed() -> None:
+    """ruamel.yaml assigns comments after a list in one line to the entry that follows."""
+    first = "- name: a\n  url: b\n  zones:\n    x: [[0, 0], [1, 0], [1, 1]]\n  # privacy:\n  #   blur: all\n"
+    rest = "- name: e\n  url: f\n"
+    for middle, left in (("- name: c\n  url: d\n", ""), ("\n# about c\n- name: c\n  url: d\n  # its own\n", "\n")):
+        assert edited_list("l.yaml", first + middle + rest, "c", None) == first + left + rest
+
+
 @pytest.mark.parametrize("name", ["entrance", "corridor", "lab", "gate", "desk"])
 def test_the_shipped_list_loses_exactly_one_paragraph(name: str) -> None:
     text = (ROOT / "configs" / "cameras.yaml").read_text()
