@@ -4,7 +4,8 @@ ruamel.yaml changes the document and keeps its comments, but writes some lines i
 without the edit show which ones the edit changes. Only these are taken from it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import SequenceMatcher
 from io import StringIO
 from typing import Any, Final
@@ -23,6 +24,15 @@ _DEEPEST: Final = 8
 """The maximum number of spaces between two levels."""
 _KEYS: Final[Mapping[object, str]] = {True: "true", False: "false", None: "null"}
 _Lines = list[str]
+
+
+@dataclass(frozen=True)
+class _Hunk:
+    """Lines of a document that are replaced."""
+
+    start: int
+    end: int
+    added: _Lines
 
 
 def edit_yaml(text: str, edit: Callable[[CommentedSeq], None], entry: int = -1) -> str:
@@ -142,39 +152,33 @@ def _content(text: str) -> Any:
 def _merge(original: _Lines, base: _Lines, edited: _Lines, ending: str) -> str:
     """Return the original lines with the changes between `base` and `edited`.
 
-    The lines that all three have in common stay as they are in `original`. Between two of them, `edited` counts where it differs
-    from `base`.
-
     Args:
         original: The lines of the file.
         base: The lines of the same content, as ruamel.yaml writes it.
         edited: The lines of the edited content, as ruamel.yaml writes it.
         ending: The end of each line that is added.
     """
+    result: _Lines = []
+    at = 0
+    for hunk in _hunks(original, base, edited):
+        tidy = _tidied(original, hunk)
+        result += original[at : max(at, tidy.start)]
+        result += [f"{line}{ending}" for line in tidy.added]
+        at = max(at, tidy.end)
+    return "\n".join([*result, *original[at:]])
+
+
+def _hunks(original: _Lines, base: _Lines, edited: _Lines) -> Iterator[_Hunk]:
+    """Yield what changes between the lines that all three have in common."""
     in_original = _spans([_bare(line) for line in base], [_bare(line) for line in original])
     in_edited = _matches(base, edited)
-    result: _Lines = []
     at_base = at_original = at_edited = 0
     for line in [*sorted(in_original.keys() & in_edited.keys()), len(base)]:
         span, to_edited = in_original.get(line, slice(len(original), None)), in_edited.get(line, len(edited))
-        ours, before, after = original[at_original : span.start], base[at_base:line], edited[at_edited:to_edited]
-        added = [f"{text}{ending}" for text in after]
-        if before == after:
-            result += ours
-        elif before:
-            _replace(result, ours, added)
-        else:
-            _insert(result, added, original)
-            result += ours
-        is_second_blank = before and not after and _ends_blank(result) and _ends_blank(original[span])
-        if not is_second_blank:
-            result += original[span]
+        before, after = base[at_base:line], edited[at_edited:to_edited]
+        if before != after:
+            yield _Hunk(at_original, span.start if before else at_original, after)
         at_base, at_original, at_edited = line + 1, span.stop, to_edited + 1
-    while (
-        _ends_blank(result[:-1]) and _ends_blank(result) and any(_bare(line) for line in original[-2:])
-    ):  # the last entry is gone
-        result.pop()
-    return "\n".join(result)
 
 
 def _matches(first: Sequence[str], second: Sequence[str]) -> dict[int, int]:
@@ -203,56 +207,62 @@ def _spans(base: _Lines, original: _Lines) -> dict[int, slice]:
     return spans
 
 
-def _insert(result: _Lines, added: _Lines, original: _Lines) -> None:
-    """Add lines. Keys are added before comments of what follows their mapping, entries after a blank line where others are."""
-    spot = len(result)
-    while spot and _is_note(result[spot - 1]) and _indent(result[spot - 1]) < _indent(added[0]):
-        spot -= 1
-    is_entry = added[0].lstrip().startswith("-")
-    starts = [number for number, line in enumerate(original) if line.startswith(added[0][: _indent(added[0]) + 1])]
-    if is_entry and spot and result[spot - 1].strip() and any(not line.strip() for line in original[slice(*starts[:2])]):
-        added = ["", *added]
-    result[spot:spot] = added
+def _tidied(original: _Lines, hunk: _Hunk) -> _Hunk:
+    """Return a hunk with the comments and blank lines around it where they belong."""
+    if hunk.start == hunk.end:
+        return _insertion(original, hunk)
+    texts = [number for number in range(hunk.start, hunk.end) if not _is_note(original[number])]
+    if not texts:  # ruamel.yaml has moved a comment
+        return _Hunk(hunk.end, hunk.end, [] if hunk.added and all(map(_is_note, hunk.added)) else hunk.added)
+    return _replacement(original, hunk, texts[0], texts[-1] + 1) if hunk.added else _removal(original, texts[0], texts[-1] + 1)
 
 
-def _replace(result: _Lines, removed: _Lines, added: _Lines) -> None:
-    """Add lines in place of removed ones. Of the comments around those, only the one directly above belongs to them."""
-    first = next((number for number, line in enumerate(removed) if not _is_note(line)), len(removed))
-    above, removed = removed[:first], removed[first:]
-    known = set(map(_bare, added))
-    result += [line for line in above if _bare(line) not in known]
-    if removed and not added:
-        _drop_comment_above(result, _indent(removed[0]))
-    result += added
-    below = _notes_below(removed)
-    if added and (_ends_blank(added) or known & {_bare(line) for line in below if _bare(line)}):
-        return  # ruamel.yaml has kept them
-    while below and _ends_blank(below[:1]) and _ends_blank(result):
-        del below[0]
-    result += below
+def _insertion(original: _Lines, hunk: _Hunk) -> _Hunk:
+    """Return keys before the comments of what follows their mapping, and an entry after a blank line where others have one."""
+    start, indent = hunk.start, _indent(hunk.added[0])
+    while start and _is_note(original[start - 1]) and _indent(original[start - 1]) < indent:
+        start -= 1
+    start = _after_deeper_notes(original, start, indent)
+    needs_blank = hunk.added[0].lstrip().startswith("-") and _entries_are_apart(original, indent)
+    needs_blank = needs_blank and start > 0 and bool(_bare(original[start - 1]))
+    return _Hunk(start, start, ["", *hunk.added] if needs_blank else hunk.added)
 
 
-def _notes_below(removed: _Lines) -> _Lines:
-    """Return the blank lines and comments at the end of removed lines that belong to what follows."""
-    end = len(removed)
-    while end and _is_note(removed[end - 1]):
-        end -= 1
-    while 0 < end < len(removed) and _indent(removed[end]) > _indent(removed[0]):  # a comment of what is removed
+def _entries_are_apart(original: _Lines, indent: int) -> bool:
+    """Return whether a blank line is between the first two entries of a list with this indentation."""
+    dashes = [number for number, line in enumerate(original) if line.lstrip().startswith("-") and _indent(line) == indent]
+    first, second = (*dashes, 0, 0)[:2]
+    return any(not _bare(line) for line in original[first:second])
+
+
+def _removal(original: _Lines, start: int, end: int) -> _Hunk:
+    """Return the removal of lines with the comment directly above them, deeper comments below, and one of two blank lines."""
+    indent, top = _indent(original[start]), start
+    while top and original[top - 1].lstrip().startswith("#") and _indent(original[top - 1]) == indent:
+        top -= 1
+    start = top or start  # the first comment is the head of the file
+    end = _after_deeper_notes(original, end, indent)
+    if start and end < len(original) and not _bare(original[start - 1]) and not _bare(original[end]):
         end += 1
-    return removed[end:]
+    return _Hunk(start, end, [])
 
 
-def _drop_comment_above(result: _Lines, indent: int) -> None:
-    """Remove the comment directly above removed lines that has their indentation, unless it is the head of the file."""
-    first = len(result)
-    while first and result[first - 1].lstrip().startswith("#") and _indent(result[first - 1]) == indent:
-        first -= 1
-    if first:
-        del result[first:]
+def _after_deeper_notes(original: _Lines, at: int, indent: int) -> int:
+    """Return the end of the comments below a line that belong to it: they have a larger indentation."""
+    end = at
+    while at < len(original) and _is_note(original[at]):
+        at += 1
+        if _indent(original[at - 1]) > indent:
+            end = at
+    return end
 
 
-def _ends_blank(lines: _Lines) -> bool:
-    return bool(lines) and not lines[-1].strip()
+def _replacement(original: _Lines, hunk: _Hunk, start: int, end: int) -> _Hunk:
+    """Return the replacement of lines without the comments around them, except where ruamel.yaml has kept those."""
+    known = {_bare(line) for line in hunk.added if _is_note(line)}
+    above = [line for line in original[hunk.start : start] if _bare(line) not in known]
+    below = [line for line in original[end : hunk.end] if _bare(line) not in known]
+    return _Hunk(hunk.start, hunk.end, [*above, *hunk.added, *below])
 
 
 def _is_note(line: str) -> bool:

@@ -9,12 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from maskstream.config.loading import load_config
 from maskstream.store.roles import Role
+from maskstream.web.camera_lists import CameraLists
 from maskstream.web.routes import ROUTES
 from tests.slowness import LONGEST_S
+from tests.web.live import FedView
 from tests.web.site import Site, running_site
 
-KNOWN = [route.path for route in ROUTES]
+KNOWN = [route.path.replace("{camera}", name) for route in ROUTES for name in ("ward", "{camera}")]
 SEGMENTS = st.one_of(
     st.sampled_from(["api", "v1", "cameras", "events", "static", "..", "%2e%2e", "%2f", "%00", "%ff", "%", "{camera}", "*", ""]),
     st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="/?#"), max_size=20),
@@ -53,15 +56,32 @@ BODIES = st.one_of(
     st.just(b""),
     st.binary(max_size=40),
     st.sampled_from(
-        [b"{}", b"[]", b"nul", b'{"name": 1}', b'{"name": "a", "password": "b"}', b'{"url": "file:///etc/passwd"}', b"[" * 500]
+        [
+            b"{}",
+            b"[]",
+            b"nul",
+            b'{"name": 1}',
+            b'{"name": "a", "password": "b"}',
+            b'{"url": "file:///etc/passwd"}',
+            b'{"url": "rtsp://127.0.0.1:1/", "if_match": null}',
+            b'{"if_match": "x"}',
+            b'{"zones": [{"name": "z", "polygon": [[0, 0]]}]}',
+            b'{"kind": "settings", "text": "detector: {min_score: 2}"}',
+            b"[" * 500,
+        ]
     ),
 )
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with running_site(tmp_path_factory.mktemp("site") / "store") as site:
+    folder = tmp_path_factory.mktemp("site")
+    cameras = folder / "cameras.yaml"
+    cameras.write_text("- {name: ward, url: 'rtsp://10.0.0.9/live'}\n- {name: lobby, url: 'rtsp://10.0.0.10/live'}\n")
+    lists = CameraLists([str(cameras)], load_config())
+    with running_site(folder / "store", live=FedView().view, cameras=lists) as site:
         yield site
+    assert [entry.name for entry in lists.entries()] == ["ward", "lobby"]  # no request had the entity tag of an entry
 
 
 @pytest.fixture(scope="module")

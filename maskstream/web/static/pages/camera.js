@@ -127,7 +127,7 @@ class CameraPage {
   }
 
   #tick() {
-    this.age.update(this.picture.ageS() ?? this.view?.frame_age_s ?? null);
+    this.age.update(this.picture.ageS());
   }
 
   async #loadEvents() {

@@ -110,7 +110,7 @@ export class Tile {
 
   tick(nowMs) {
     const seconds = this.picture.ageS(nowMs);
-    this.age.update(isSilent(this.view) || seconds === null ? (this.view.frame_age_s ?? seconds) : seconds);
+    this.age.update(isSilent(this.view) ? (seconds ?? this.view.frame_age_s) : seconds);
   }
 
   /** 0 is the worst. A better rank is taken only after a while, so that tiles do not jump. */
