@@ -26,7 +26,7 @@ EVENTS_HELP = (
     "write a JSON record per event of a person without a mask, and per minute; continues an existing file; - is standard output"
 )
 OVERWRITE_HELP = "replace outputs that exist, or refuse to; default: replace outputs of files, continue records of cameras"
-WEB_HELP = "serve the dashboard in browsers; needs pip install 'maskstream[web]'; default: 127.0.0.1:8675"
+WEB_HELP = "serve the dashboard to browsers, at 127.0.0.1:8675 if no address is given; needs pip install 'maskstream[web]'"
 WINDOW_HELP = "open a window; default: for webcams. q or Esc quits, s saves the frame as an image, space pauses a file"
 
 

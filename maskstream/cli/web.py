@@ -54,8 +54,13 @@ def open_store(config: "Config") -> "Store":
     return Store(config.store.folder or default_folder())
 
 
+def wants_store(config: "Config") -> bool:
+    """Return whether a run has a store: with a dashboard, or where its folder is set."""
+    return config.web.listen is not None or config.store.folder is not None
+
+
 class WebRun:
-    """The store of a run and, with `web.listen`, its dashboard.
+    """The store and the dashboard of a run, where the settings request them.
 
     Port and store are opened before the models are loaded: a wrong setting ends the start at once.
     """
@@ -84,7 +89,7 @@ class WebRun:
 
                 self._listener = listen(config.web)
                 closing.callback(self._listener.socket.close)
-            self._store = open_store(config)
+            self._store = open_store(config) if wants_store(config) else None
             closing.pop_all()
         if self._listener is not None:
             from maskstream.web import live_sink, live_view
@@ -98,6 +103,8 @@ class WebRun:
         Raises:
             StoreError: The store cannot be written.
         """
+        if self._store is None:
+            return
         from maskstream.store.sink import StoreSink
 
         yield reporting.event_sink(StoreSink(self._store, self._config.store.keep_days))
@@ -123,7 +130,7 @@ class WebRun:
             reporting: The receivers of events.
             check: Raises `MaskStreamError` where the loaded models do not allow the settings of a camera.
         """
-        if self._listener is None or self._live is None:
+        if self._listener is None or self._live is None or self._store is None:
             return
         from maskstream.web.camera_lists import CameraLists
         from maskstream.web.context import WebContext
@@ -145,6 +152,8 @@ class WebRun:
 
     def leave(self) -> Sequence[Thread]:
         """Begin to close everything, and return the threads to join."""
+        if self._store is None:
+            return []
         closing = Thread(target=self.close, name="web end", daemon=True)
         closing.start()
         return [closing, *(self._live.close() if self._live is not None else ())]
@@ -157,4 +166,5 @@ class WebRun:
             self._listener.socket.close()
         if self._live is not None:
             self._live.close()
-        self._store.close()
+        if self._store is not None:
+            self._store.close()

@@ -204,12 +204,12 @@ class Writer:
             self._put_back(writes)
             return
         errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        for each in errors:
+            logger.error("{}: a record cannot be stored: {}: {}", self._name, type(each).__name__, each)
         with self._lock:
             self._in_transaction = 0
             self._lost += len(errors)
         self._stored.set()
-        for each in errors:
-            logger.error("{}: a record cannot be stored: {}: {}", self._name, type(each).__name__, each)
 
     def _put_back(self, writes: list[Write[object]]) -> None:
         """Keep the writes of a failed transaction for another try, as far as there is room; the oldest are lost."""

@@ -1,4 +1,4 @@
-"""Find out who asks, and decide whether a route is allowed."""
+"""Identify the user or token of a request, and check whether it may use a route."""
 
 import re
 from typing import Final
@@ -28,7 +28,7 @@ class Gate:
         self._metrics_networks = networks(config.metrics_networks)
 
     async def identify(self, connection: HTTPConnection, client: Client) -> Access | None:
-        """Return who asks; None for a request without a valid token, session or user of a trusted proxy.
+        """Return the user or token of a request; None without a valid token, session or user of a trusted proxy.
 
         A request with the header Authorization is identified by it alone.
         """
@@ -61,7 +61,7 @@ class Gate:
         return True
 
     def admit(self, route: Route, access: Access | None, client: Client, parameters: dict[str, str]) -> Access | None:
-        """Return who may use a route now.
+        """Return the access with which a request may use a route.
 
         Raises:
             Problem: 401 for a request that is not identified, 403 for one without the rights.

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from loguru import logger
-from pydantic import BaseModel, ValidationError
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import StreamingResponse
@@ -18,22 +17,13 @@ from uvicorn.protocols.utils import ClientDisconnected
 from maskstream.errors import ConfigError, MaskStreamError, StoreError
 from maskstream.store.roles import Role
 from maskstream.web.access import Gate
+from maskstream.web.checked_input import checked_body, checked_query
 from maskstream.web.client import Client, Clients
 from maskstream.web.context import WebContext
 from maskstream.web.problems import Problem
-from maskstream.web.requests import Access, in_thread
-from maskstream.web.route import Route, segments_of
-from maskstream.web.security import (
-    BODY_WITHIN_S,
-    MAX_BODY,
-    Hosts,
-    add_headers,
-    require_host,
-    require_json,
-    require_same_site,
-    require_small,
-    too_large,
-)
+from maskstream.web.requests import Access, address_of, in_thread
+from maskstream.web.route import Route, find_route
+from maskstream.web.security import Hosts, add_headers, require_host, require_same_site
 
 _LEFT: Final = (ClientDisconnect, ClientDisconnected, WebSocketDisconnect)
 """Errors of a connection whose client has left."""
@@ -48,7 +38,7 @@ _LOST_RIGHTS: Final = 4401
 
 @dataclass
 class _Answered:
-    """What is known of a request when it ends."""
+    """The route and the status of a request, for the metrics."""
 
     route: Route | None = None
     status: int = 500
@@ -114,61 +104,38 @@ class WebApp:
         connection = HTTPConnection(scope)
         client: Client = connection.state.client
         require_host(connection.headers, self._hosts)
-        route, parameters = self._find(scope)
+        route, scope["path_params"] = find_route(self._routes, scope)
         answered.route = route
-        scope["path_params"] = parameters
         if self._only_by_proxy and not (client.by_proxy or client.is_local or route.path in _WITHOUT_SECRETS):
             raise Problem(403, "this connection has no TLS; open the dashboard through its reverse proxy")
         if route.method != "GET":
             by_token = "authorization" in connection.headers
             require_same_site(connection.headers, is_secure=client.is_secure, origin_needed=not by_token)
         found = None if route.access == "none" else await self._gate.identify(connection, client)
-        access = self._gate.admit(route, found, client, parameters)
+        access = self._gate.admit(route, found, client, scope["path_params"])
         scope["state"]["access"] = access
-        scope["state"]["query"] = None if route.query is None else _query(connection, route.query)
+        scope["state"]["query"] = None if route.query is None else checked_query(connection, route.query)
         if route.method == "WS":
-            websocket = WebSocket(scope, receive, send)
-            if (
-                not await self._while_valid(access, route.handler(websocket))
-                and websocket.client_state is WebSocketState.CONNECTED
-            ):
-                await websocket.close(_LOST_RIGHTS, "the session has ended")
-            return
-        request = Request(scope, receive)
-        scope["state"]["body"] = None if route.body is None else await _body(request, route.body)
+            await self._serve_websocket(route, access, WebSocket(scope, receive, send))
+        else:
+            await self._respond(route, access, Request(scope, receive), send)
+
+    async def _serve_websocket(self, route: Route, access: Access | None, websocket: WebSocket) -> None:
+        is_valid = await self._while_valid(access, route.handler(websocket))
+        if not is_valid and websocket.client_state is WebSocketState.CONNECTED:
+            await websocket.close(_LOST_RIGHTS, "the session has ended")
+
+    async def _respond(self, route: Route, access: Access | None, request: Request, send: Send) -> None:
+        request.state.body = None if route.body is None else await checked_body(request, route.body)
         response = await route.handler(request)
         assert response is not None
         if route.audit and response.status_code < 400:
-            await self._audit(request, route, access, client)
-        sending = response(scope, receive, send)
+            await self._audit(request, route, access)
+        sending = response(request.scope, request.receive, send)
         if isinstance(response, StreamingResponse):
             await self._while_valid(access, sending)
         else:
             await sending
-
-    def _find(self, scope: Scope) -> tuple[Route, dict[str, str]]:
-        """Return the route of a request and its parameters.
-
-        Raises:
-            Problem: 404, or 405 for another method.
-        """
-        try:
-            segments = segments_of(scope["raw_path"])
-        except ValueError:
-            raise Problem(400, "the path is not UTF-8") from None
-        matching = [(route, found) for route in self._routes if (found := route.match(segments)) is not None]
-        method = "WS" if scope["type"] == "websocket" else scope["method"]
-        for route, found in matching:
-            if route.method == method or (route.method, method) == ("GET", "HEAD"):
-                return route, found
-        allowed = sorted({route.method for route, _ in matching} - {"WS"})
-        if matching and scope["type"] != "websocket" and not allowed:
-            raise Problem(426, "this is a WebSocket", headers={"Upgrade": "websocket"})
-        if allowed:
-            raise Problem(
-                405, f"{method} is not allowed here; allowed: {', '.join(allowed)}", headers={"Allow": ", ".join(allowed)}
-            )
-        raise Problem(404, f"{scope['path']:.100}: no such page")
 
     async def _while_valid(self, access: Access | None, work: Awaitable[Any]) -> bool:
         """Wait for an open stream, but not longer than its session or token is valid; return whether it was."""
@@ -194,11 +161,11 @@ class WebApp:
             logger.warning("web: {}", error)
         return Problem(503, "the program cannot do this now; its log has the cause")
 
-    async def _audit(self, request: Request, route: Route, access: Access | None, client: Client) -> None:
+    async def _audit(self, request: Request, route: Route, access: Access | None) -> None:
         detail = getattr(request.state, "audit_detail", None) or " ".join(request.path_params.values())
         who = "" if access is None else access.name
         try:
-            await in_thread(self._context.store.audit.add, who, route.audit, detail, client.address)
+            await in_thread(self._context.store.audit.add, who, route.audit, detail, address_of(request))
         except StoreError as error:
             raise StoreError(f"done, but the audit cannot be written: {error}") from error
 
@@ -216,55 +183,3 @@ async def _refuse(problem: Problem, scope: Scope, receive: Receive, send: Send, 
             await WebSocket(scope, receive, send).send_denial_response(response)
         else:
             await response(scope, receive, send)
-
-
-def _query(connection: HTTPConnection, kind: type[BaseModel]) -> BaseModel:
-    """Return the checked query.
-
-    Raises:
-        Problem: 400 for a parameter given twice, 422 for a wrong one.
-    """
-    pairs = connection.query_params.multi_items()
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        raise Problem(400, "a parameter of the query is given twice")
-    return _checked(kind, values, "query")
-
-
-async def _body(request: Request, kind: type[BaseModel]) -> BaseModel:
-    """Return the checked body.
-
-    Raises:
-        Problem: 400 where it is not JSON, 408 where it does not arrive, 413, 415, 422.
-    """
-    require_json(request)
-    require_small(request.headers)
-    content = bytearray()
-    try:
-        async with asyncio.timeout(BODY_WITHIN_S):
-            async for part in request.stream():
-                content += part
-                if len(content) > MAX_BODY:
-                    raise too_large()
-    except TimeoutError:
-        raise Problem(408, f"the body did not arrive within {BODY_WITHIN_S:g} s") from None
-    try:
-        return kind.model_validate_json(bytes(content))
-    except ValidationError as error:
-        raise _problem_of(error, "body") from None
-
-
-def _checked(kind: type[BaseModel], values: dict[str, str], where: str) -> BaseModel:
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        raise _problem_of(error, where) from None
-
-
-def _problem_of(error: ValidationError, where: str) -> Problem:
-    """Return the problem of the first wrong value. The message has no values: one may be a password."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    if first["type"] == "json_invalid":
-        return Problem(400, "the body is not JSON")
-    name = ".".join(map(str, first["loc"])) or where
-    return Problem(422, f"{where}: {name:.100}: {first['msg'][:1].lower()}{first['msg'][1:]:.300}")

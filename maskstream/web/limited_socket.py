@@ -18,7 +18,7 @@ class LimitedSocket(socket.socket):
 
         Args:
             family: The address family.
-            is_shared: Whether an address, such as that of a reverse proxy, stands for many clients. It may have all connections.
+            is_shared: Whether many clients share an address, as that of a reverse proxy. It may have all connections.
             limit: The maximum number of connections; None: 512, or half of the file descriptors of this process.
         """
         super().__init__(family, socket.SOCK_STREAM)

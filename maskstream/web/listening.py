@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 
-from loguru import logger
-
 from maskstream.config.schema import WebConfig
 from maskstream.errors import ConfigError
 from maskstream.web.client import is_in, networks, plain_address
 from maskstream.web.limited_socket import LimitedSocket
-from maskstream.web.tls import WARN_DAYS, Certificate, load_certificate
+from maskstream.web.tls import Certificate, load_certificate, warn_before_end
 
 DEFAULT_LISTEN: Final = "127.0.0.1:8675"
 _ADDRESS: Final = re.compile(r"(?:(?:\[(?P<ipv6>[^\]]+)\]|(?P<host>[^:\[\]]+)):)?(?P<port>\d{1,5})")
@@ -31,7 +29,7 @@ class Listener:
     names: tuple[str, ...]
     """The host names for browsers, in lower case: of the settings and of the certificate."""
     address: str
-    """The IP address, with all zeros for every address of this machine."""
+    """The IP address; all zeros for every address of this machine."""
     port: int
     certificate: Certificate | None
 
@@ -65,15 +63,20 @@ def listen(config: WebConfig) -> Listener:
             f"web.listen: {text}: other machines could read passwords and images; set web.tls_certificate and web.tls_key, or "
             f"web.trusted_proxies for a reverse proxy with TLS, or listen on {DEFAULT_LISTEN}"
         )
-    if (config.proxy_user_header or config.proxy_role_header) and not (config.trusted_proxies and config.proxy_secret):
-        raise ConfigError(
-            "web.proxy_user_header and web.proxy_role_header need web.trusted_proxies and web.proxy_secret; set both"
-        )
+    _require_proxy_settings(config)
     proxies = networks(("127.0.0.0/8", "::1", *config.trusted_proxies))
     opened = LimitedSocket(family, is_shared=lambda peer: is_in(plain_address(peer), proxies))
     _bind(opened, text, address)
     names = (host, *config.hosts, *(certificate.names if certificate is not None else ()))
     return Listener(opened, tuple(name.lower() for name in names), plain, opened.getsockname()[1], certificate)
+
+
+def _require_proxy_settings(config: WebConfig) -> None:
+    names = config.proxy_user_header is not None or config.proxy_role_header is not None
+    if names and not (config.trusted_proxies and config.proxy_secret):
+        raise ConfigError(
+            "web.proxy_user_header and web.proxy_role_header need web.trusted_proxies and web.proxy_secret; set both"
+        )
 
 
 def parse_listen(text: str) -> tuple[str, int]:
@@ -94,13 +97,7 @@ def _certificate(config: WebConfig) -> Certificate | None:
     if config.tls_certificate is None or config.tls_key is None:
         raise ConfigError("web.tls_certificate and web.tls_key belong together; set both")
     certificate = load_certificate(config.tls_certificate, config.tls_key)
-    if certificate.days_left < WARN_DAYS:
-        logger.warning(
-            "web.tls_certificate: {}: expires in {:.0f} days, on {:%Y-%m-%d}; renew it",
-            config.tls_certificate,
-            certificate.days_left,
-            certificate.expires,
-        )
+    warn_before_end(config.tls_certificate, certificate)
     return certificate
 
 

@@ -5,6 +5,7 @@ import json
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from time import thread_time
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -158,9 +159,11 @@ class LiveClient:
         while True:
             await self._viewer.wait()
             await self._send_texts()
+            hub = self._clients.hub
             while (tile := self._viewer.take()) is not None:
-                await self._send(self._websocket.send_bytes(packed(tile, self._clients.hub.clock.now_s())))
-                self._clients.hub.measure()
+                began_s = thread_time()
+                await self._send(self._websocket.send_bytes(packed(tile, hub.clock.now_s())))
+                hub.sent_one(began_s)
                 await self._send_texts()
 
     async def _send_texts(self) -> None:
@@ -171,8 +174,11 @@ class LiveClient:
             await self._send(self._websocket.send_text(text))
 
     async def _send(self, sending: Awaitable[None]) -> None:
-        async with asyncio.timeout(self._clients.send_within_s):
-            await sending
+        try:
+            async with asyncio.timeout(self._clients.send_within_s):
+                await sending
+        except RuntimeError as error:  # uvicorn has closed the connection, as after a malformed frame
+            raise WebSocketDisconnect(1006) from error
 
     async def _close(self, code: int, reason: str) -> None:
         with suppress(TimeoutError, WebSocketDisconnect, RuntimeError, OSError):  # the client has left, or does not read

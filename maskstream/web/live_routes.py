@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from time import thread_time
 from typing import Final, Literal
 
 from pydantic import Field
@@ -18,8 +19,8 @@ from maskstream.web.requests import access_of, context_of, query_of
 from maskstream.web.route import QueryModel, Route
 from maskstream.web.tiles import Tile, Viewer
 
-_IMAGE_WITHIN_S: Final = 5.0
-"""The time in which a frame must have been encoded for `latest.jpg`."""
+_IMAGE_WITHIN_S: Final = 10.0
+"""The time in which a frame must have been encoded for `latest.jpg`: longer than the interval of images on overload."""
 _BOUNDARY: Final = "frame"
 
 
@@ -82,7 +83,9 @@ class _MjpegResponse(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the client leaves, or accepts nothing for too long."""
-        del scope
+        if scope["method"] == "HEAD":
+            await Response(media_type=self.media_type)(scope, receive, send)
+            return
         clients, viewer = self._view.clients, self._view.hub.viewer()
         clients.streams += 1
         sending = asyncio.ensure_future(self._send_all(viewer, send))
@@ -105,10 +108,11 @@ class _MjpegResponse(StreamingResponse):
         viewer.watch({self._camera: self._width}, self._rate)
         while True:
             tile = await _next_tile(viewer)
+            began_s = thread_time()
             async with asyncio.timeout(self._view.clients.send_within_s):
                 await send({"type": "http.response.body", "body": _part(tile), "more_body": True})
             viewer.acknowledge(self._camera, tile.painted.frame)
-            hub.measure()
+            hub.sent_one(began_s)
 
 
 def _part(tile: Tile) -> bytes:

@@ -1,8 +1,10 @@
 """Hand frames, states and events of a run over to the dashboard. All methods are called by the thread that renders."""
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import thread_time
+from typing import Final
 
 from maskstream.config.schema import Config
 from maskstream.events.types import EventOrCounts, MaskEvent
@@ -11,6 +13,8 @@ from maskstream.stream.states import StateChange
 from maskstream.types import Label, Output
 from maskstream.web.live_view import LiveView
 from maskstream.web.tiles import Painted
+
+_MAX_ENDED: Final = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +37,8 @@ class LiveSink:
         """Begin without a frame."""
         self._view = view
         self._newest: dict[str, _Newest] = {}
+        self._ended: deque[str] = deque()
+        """Ended sources whose last frame is kept, in order: of a folder with many videos, few."""
 
     def write(self, output: Output) -> None:
         """Count a frame, and paint it where a viewer is ready for it."""
@@ -52,7 +58,10 @@ class LiveSink:
             self._offer(camera)
 
     def source_ended(self, source_id: str) -> None:
-        """Keep the last frame: it is shown with its age."""
+        """Keep the last frame, which is shown with its age."""
+        self._ended.append(source_id)
+        if len(self._ended) > _MAX_ENDED:
+            self._newest.pop(self._ended.popleft(), None)
 
     def state_changed(self, change: StateChange) -> None:
         """Pass on the state of a camera."""

@@ -18,7 +18,7 @@ class Problem(Exception):
 
         Args:
             status: The HTTP status.
-            detail: What is wrong, and what to do.
+            detail: The error, and advice.
             title: The kind of problem; None: the phrase of the status.
             headers: Headers of the answer, such as `Retry-After`.
         """

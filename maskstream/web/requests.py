@@ -1,7 +1,7 @@
-"""Give handlers the parts of a request: who asks, the context, the query and the body."""
+"""Give handlers the parts of a request: its access, the context, the query and the body."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, ParamSpec, TypeVar
 
 from pydantic import BaseModel
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Access:
-    """The user or token that asks, and what it may do."""
+    """The user or token of a request, and its rights."""
 
     name: str
     role: Role
@@ -27,7 +27,7 @@ class Access:
     """The cameras that it may see; None: all."""
     by: Literal["session", "token", "proxy", "network"]
     """How it was recognised: cookie, API token, headers of a trusted proxy, or its network."""
-    credential: str = ""
+    credential: str = field(default="", repr=False)
     """The session id or token."""
 
     def may_see(self, camera: str) -> bool:
@@ -42,7 +42,7 @@ def context_of(connection: HTTPConnection) -> WebContext:
 
 
 def access_of(connection: HTTPConnection) -> Access:
-    """Return who asks. Not for routes that everyone may use."""
+    """Return the user or token of a request. Not for routes that everyone may use."""
     access: Access = connection.state.access
     return access
 

@@ -1,19 +1,21 @@
-"""Describe a route of the dashboard: who may use it, its handler, and the models of its query, body and answer."""
+"""Describe a route of the dashboard: the role that it needs, its handler, and the models of its query, body and answer."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
+from starlette.types import Scope
 
 from maskstream.store.roles import Role
+from maskstream.web.problems import Problem
 
 Method: TypeAlias = Literal["GET", "POST", "PUT", "DELETE", "WS"]
 """An HTTP method; `WS` is the handshake of a WebSocket."""
 Need: TypeAlias = Role | Literal["none", "self", "metrics"]
-"""Who may use a route: users of this role or a higher one; everyone; whoever has logged in; who may read /metrics."""
+"""The users of a route: those of this role or a higher one; everyone; all who have logged in; those who may read /metrics."""
 Handler: TypeAlias = Callable[..., Awaitable[Response | None]]
 """`async def handler(request: Request) -> Response`, and `async def handler(websocket: WebSocket) -> None` for `WS`."""
 
@@ -48,8 +50,8 @@ class Route:
     answer: Any = None
     """The type of the JSON answer: a model or `TypedDict`. A text is the media type of another answer. None: no content."""
     audit: str = ""
-    """The action that a request which succeeds has in the audit log, such as `camera.change`; empty: it is not logged. The
-    detail is `request.state.audit_detail`, by default the parameters of the path."""
+    """The name of the action in the audit log, such as `camera.change`, for requests that succeed; empty: they are not logged.
+    The detail is `request.state.audit_detail`, by default the parameters of the path."""
 
     @property
     def segments(self) -> tuple[str, ...]:
@@ -84,3 +86,31 @@ def segments_of(raw_path: bytes) -> tuple[str, ...]:
     """
     path = raw_path.partition(b"?")[0]
     return tuple(unquote_to_bytes(segment).decode() for segment in path.split(b"/")[1:])
+
+
+def find_route(routes: Iterable[Route], scope: Scope) -> tuple[Route, dict[str, str]]:
+    """Return the route of a request, and the parameters in its path.
+
+    Raises:
+        Problem: 400, 404, 405 for another method, or 426 for a WebSocket that is requested as a page.
+    """
+    try:
+        segments = segments_of(scope["raw_path"])
+    except ValueError:
+        raise Problem(400, "the path is not UTF-8") from None
+    is_websocket = scope["type"] == "websocket"
+    method = "WS" if is_websocket else scope["method"]
+    methods: set[str] = set()
+    for route in routes:
+        parameters = route.match(segments)
+        if parameters is not None:
+            is_method = route.method == method or (route.method, method) == ("GET", "HEAD")
+            if is_method and (route.method == "WS") == is_websocket:
+                return route, parameters
+            methods.add(route.method)
+    if methods == {"WS"}:
+        raise Problem(426, "this is a WebSocket", headers={"Upgrade": "websocket"})
+    if methods:
+        allowed = ", ".join(sorted(methods - {"WS"}))
+        raise Problem(405, f"{method} is not allowed here; allowed: {allowed}", headers={"Allow": allowed})
+    raise Problem(404, f"{scope['path']:.100}: no such page")

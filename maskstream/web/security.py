@@ -33,7 +33,7 @@ _LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 
 
 def add_headers(headers: MutableHeaders, *, is_secure: bool) -> None:
-    """Add the headers that protect an answer in a browser. What is not stated to be cached is not stored."""
+    """Add the headers that protect an answer in a browser. An answer without `cache-control` is not stored."""
     for name, value in _HEADERS.items():
         headers[name] = value
     headers.setdefault("cache-control", "no-store")

@@ -10,14 +10,18 @@ from uvicorn import Config, Server
 
 from maskstream.errors import StoreError
 from maskstream.web.app import WebApp
+from maskstream.web.certificate_watch import CertificateWatch
 from maskstream.web.context import WebContext
 from maskstream.web.http_protocol import PatientProtocol
 from maskstream.web.listening import Listener
+from maskstream.web.requests import in_thread
 from maskstream.web.routes import ROUTES
 from maskstream.web.security import Hosts
 
 RECHECK_S: Final = 30.0
 """The interval at which the session or token of an open WebSocket or stream is checked again."""
+CERTIFICATE_EVERY_S: Final = 30.0
+"""The interval of the checks for a renewed certificate."""
 _FINISH_WITHIN_S: Final = 0.5
 """The time that requests get to finish when the server stops."""
 _STOP_WITHIN_S: Final = 4.0
@@ -97,13 +101,23 @@ class WebServer:
 
     async def _serve_in_loop(self) -> None:
         asyncio.get_running_loop().set_exception_handler(_log_debug)
+        watching = asyncio.create_task(self._watch_certificate())
         await self._server.serve([self._listener.socket])
+        watching.cancel()
         state = self._server.server_state
         if state.tasks:  # which were cancelled
             await asyncio.wait(state.tasks, timeout=_FINISH_WITHIN_S)
         for connection in tuple(state.connections):  # of clients that do not read
             connection.transport.abort()
         await asyncio.sleep(0)  # in which they are closed
+
+    async def _watch_certificate(self) -> None:
+        certificate = self._listener.certificate
+        if certificate is not None:
+            watch = CertificateWatch(self._context.config.web, certificate, self._context.clock)
+            while True:
+                await asyncio.sleep(CERTIFICATE_EVERY_S)
+                await in_thread(watch.check)
 
 
 def _log_debug(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ NATIVE: Final = 0
 WIDTHS: Final = (320, 640, 960, NATIVE)
 _EARLY_S: Final = 0.005
 """A tile may be this much earlier than the rate of its viewer."""
+_MAX_SEND_S: Final = 2e-3
 _WAIT_S: Final = 1.0
 _JOIN_S: Final = 1.0
 
@@ -203,7 +204,7 @@ class TileHub:
         self._closing = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: Thread | None = None
-        self._paint_s = self._encode_s = self._loop_s = 0.0
+        self._paint_s = self._encode_s = self._send_s = 0.0
 
     # Called by the thread that renders.
 
@@ -294,12 +295,20 @@ class TileHub:
 
     @property
     def spent_s(self) -> float:
-        """Processor time since the start for painting and encoding, and of the thread of the event loop."""
-        return self._paint_s + self._encode_s + self._loop_s
+        """Processor time since the start for painting, encoding and sending."""
+        return self._paint_s + self._encode_s + self._send_s
+
+    def sent_one(self, since_s: float) -> None:
+        """Count the processor time of the event loop for a tile that was sent.
+
+        Args:
+            since_s: `thread_time()` before the tile was sent. At most 2 ms count: the loop may have served others meanwhile.
+        """
+        self._send_s += min(thread_time() - since_s, _MAX_SEND_S)
+        self.measure()
 
     def measure(self) -> None:
-        """Adapt the budget to the measured cost. Called in the event loop, after each tile."""
-        self._loop_s = thread_time()
+        """Adapt the budget to the measured cost."""
         self.budget.update(
             self.clock.now_s(),
             overloaded_at_s=self.overloaded_at_s,

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, NoReturn
 
+from loguru import logger
+
 from maskstream.errors import ConfigError
 from maskstream.io.certificates import Fault, fault_of
 from maskstream.io.user_folders import expand_home
@@ -27,6 +29,17 @@ class Certificate:
     def days_left(self) -> float:
         """The time until it expires."""
         return (self.expires - datetime.now(UTC)).total_seconds() / 86400
+
+
+def warn_before_end(path: str, certificate: Certificate) -> None:
+    """Log a warning for a certificate that expires within 14 days."""
+    if certificate.days_left < WARN_DAYS:
+        logger.warning(
+            "web.tls_certificate: {}: expires in {:.0f} days, on {:%Y-%m-%d}; renew it",
+            path,
+            certificate.days_left,
+            certificate.expires,
+        )
 
 
 def load_certificate(certificate: str, key: str) -> Certificate:

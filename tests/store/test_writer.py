@@ -244,8 +244,10 @@ def test_requests_have_a_limit(tmp_path: Path) -> None:
     writer = Writer("a.db", open_store_file(path), HastyClock(PATIENT))
     with locked(path):
         answers = [writer.submit(lambda connection: None) for _ in range(2000)]
-        assert isinstance(answers[-1].exception(LONGEST_S), StoreError)
-    assert answers[0].exception(LONGEST_S) is None
+        refused = [answer for answer in answers if answer.done()]
+    assert 500 <= len(refused) <= 1000  # 500 may be in the hands of the writer
+    assert {type(answer.exception(LONGEST_S)) for answer in refused} == {StoreError}
+    assert {answer.exception(LONGEST_S) for answer in answers if answer not in refused} == {None}
     writer.close(LONGEST_S)
 
 

@@ -12,13 +12,13 @@ from tests.servers import Answer, Request, http_server
 
 
 def demo_jpegs(video: str) -> list[bytes]:
-    """Return every fifth frame of a video: five in a second of the demo."""
+    """Return every eighth frame of a video: three in a second of the demo."""
     with av.open(video) as container:
-        frames = [frame.to_ndarray(format="bgr24") for at, frame in enumerate(container.decode(video=0)) if at % 5 == 0]
+        frames = [frame.to_ndarray(format="bgr24") for at, frame in enumerate(container.decode(video=0)) if at % 8 == 0]
     return [cv2.imencode(".jpg", frame)[1].tobytes() for frame in frames]
 
 
-def looped(jpegs: list[bytes], begins_at: int = 0, fps: float = 5) -> Answer:
+def looped(jpegs: list[bytes], begins_at: int = 0, fps: float = 3) -> Answer:
     """Answer like a camera that sends these images in a loop, as MJPEG."""
 
     def answer(request: Request) -> None:
@@ -37,5 +37,5 @@ def looped(jpegs: list[bytes], begins_at: int = 0, fps: float = 5) -> Answer:
 @contextmanager
 def demo_cameras(jpegs: list[bytes], *paths: str) -> Iterator[str]:
     """Run cameras that begin at different images; yields the address of the server."""
-    with http_server({path: looped(jpegs, 12 * at) for at, path in enumerate(paths)}) as url:
+    with http_server({path: looped(jpegs, 8 * at) for at, path in enumerate(paths)}) as url:
         yield url

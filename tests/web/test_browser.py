@@ -73,7 +73,8 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory, jpegs: list[bytes]) -> I
         list_path.write_text(camera_list(cameras_url))
         url = f"http://127.0.0.1:{free_port()}"
         command = [sys.executable, str(ROOT / "run_stream.py"), "--source", str(list_path), "--web", url.partition("//")[2]]
-        with Forked([*command, "--set", f"store.folder={folder / 'store'}"], cwd=folder) as process:
+        command += ["--set", f"store.folder={folder / 'store'}", "--set", "detector.short_side=224"]  # a busy machine keeps up
+        with Forked(command, cwd=folder) as process:
             try:
                 wait_until(lambda: process.poll() is not None or is_ready(url))
                 assert process.poll() is None
@@ -114,6 +115,11 @@ def log_in(page: Page, name: str, password: str) -> None:
 
 def tile(page: Page, camera: str) -> Any:
     return page.locator(".tile", has=page.get_by_text(camera, exact=True))
+
+
+def expect_picture(page: Page, camera: str) -> None:
+    expect(tile(page, camera)).to_be_visible(timeout=LONGEST_MS)
+    expect(tile(page, camera).locator(".tile-veil")).to_be_hidden(timeout=LONGEST_MS)
 
 
 def pixels(page: Page, camera: str) -> str:
@@ -241,7 +247,7 @@ def test_the_audit_names_who_logged_in(browser: Browser, site: Site) -> None:
 
 def test_tiles_are_young_and_change(browser: Browser, dashboard: Dashboard) -> None:
     with opened(browser, dashboard.url, state=dashboard.states["anna"]) as page:
-        expect(tile(page, "entrance").locator(".tile-veil")).to_be_hidden()
+        expect_picture(page, "entrance")
         allowed_s = slowness()
         wait_until(lambda: age_s(page, "entrance") < allowed_s)
         before = pixels(page, "entrance")
@@ -277,7 +283,7 @@ def test_a_viewer_of_one_camera_gets_nothing_of_another(browser: Browser, dashbo
     })
     """
     with opened(browser, dashboard.url, state=dashboard.states["vera"]) as page:
-        expect(tile(page, "ward").locator(".tile-veil")).to_be_hidden()
+        expect_picture(page, "ward")
         assert page.locator(".tile-name").all_inner_texts() == ["ward"]
         assert set(page.evaluate(watch)) == {"ward", "tile of ward"}
 
@@ -285,9 +291,10 @@ def test_a_viewer_of_one_camera_gets_nothing_of_another(browser: Browser, dashbo
 def test_a_display_sees_tiles_alone(browser: Browser, dashboard: Dashboard) -> None:
     assert dashboard.get("/api/v1/events", "wall").status_code == 403
     with opened(browser, dashboard.url, state=dashboard.states["wall"]) as page:
-        expect(tile(page, "ward").locator(".tile-veil")).to_be_hidden()
+        expect_picture(page, "ward")
         tile(page, "ward").click()
         expect(page.get_by_role("heading", name="ward")).to_be_visible()
+        expect(page.locator(".large-picture")).to_be_visible()
         expect(page.locator(".large-picture .tile-veil")).to_be_hidden()
 
 
@@ -327,38 +334,36 @@ def test_hidden_pages_and_tiles_out_of_sight_are_not_sent(browser: Browser, dash
         wait_in(page, lambda: len(watched(sent)) == 1)
 
 
-def test_a_slow_browser_does_not_slow_another(browser: Browser, dashboard: Dashboard) -> None:
-    """A page that needs three seconds for a tile skips tiles; the other one gets them all, and both show young frames."""
+def test_a_browser_that_draws_nothing_does_not_stop_another(browser: Browser, dashboard: Dashboard) -> None:
+    """It gets one tile of each camera and no more; when it draws again, it gets the newest ones."""
     count = """
-    window.drawn = 0;
+    window.asked = 0;
+    window.gate = new Promise((open) => { window.openGate = open; });
+    if (%s) window.openGate();
     const draw = createImageBitmap;
     window.createImageBitmap = async (...given) => {
-        await new Promise((done) => setTimeout(done, %d));
-        window.drawn += 1;
+        window.asked += 1;
+        await window.gate;
         return draw(...given);
     };
     """
     state = dashboard.states["anna"]
-    with opened(browser, dashboard.url, state=state) as quick, opened(browser, dashboard.url, state=state) as slow:
-        for page, delay_ms in ((quick, 0), (slow, 3000)):
-            page.add_init_script(count % delay_ms)
+    with opened(browser, dashboard.url, state=state) as quick, opened(browser, dashboard.url, state=state) as stuck:
+        for page, draws in ((stuck, "false"), (quick, "true")):
+            page.add_init_script(count % draws)
             page.reload()
-            expect(tile(page, "ward").locator(".tile-veil")).to_be_hidden()
-        before = [int(page.evaluate("window.drawn")) for page in (quick, slow)]
-        began_s = time()
-        wait_until(lambda: int(slow.evaluate("window.drawn")) >= before[1] + 6)
-        lasted_s = time() - began_s
-        quick_tiles, slow_tiles = (
-            int(page.evaluate("window.drawn")) - at for page, at in zip((quick, slow), before, strict=True)
-        )
-        assert slow_tiles <= 2 * (lasted_s / 3 + 2)
-        assert quick_tiles > slow_tiles
-        wait_until(lambda: age_s(slow, "ward") < 3 + 2 * slowness())
+        wait_until(lambda: int(stuck.evaluate("window.asked")) == 2)
+        wait_until(lambda: int(quick.evaluate("window.asked")) >= 12)
+        assert stuck.evaluate("window.asked") == 2
+        stuck.evaluate("window.openGate()")
+        wait_until(lambda: int(stuck.evaluate("window.asked")) >= 6)
+        allowed_s = 2 * slowness()
+        wait_until(lambda: age_s(stuck, "ward") < allowed_s)
 
 
 def test_everything_works_with_the_keyboard(browser: Browser, dashboard: Dashboard) -> None:
     with opened(browser, dashboard.url, state=dashboard.states["anna"]) as page:
-        expect(tile(page, "ward").locator(".tile-veil")).to_be_hidden()
+        expect_picture(page, "ward")
         page.reload()
         expect(page.locator(".tile")).to_have_count(2)
         page.keyboard.press("Tab")
@@ -460,7 +465,9 @@ def test_pages_fit_the_window(browser: Browser, dashboard: Dashboard, size: tupl
         for address in PAGES:
             go(page, address)
             expect(page.locator("h1")).to_be_visible()
-            page.wait_for_timeout(1500)
+            page.wait_for_timeout(800)
+            if address.startswith("#/now"):
+                expect(page.locator(".tile-veil:visible")).to_have_count(0)
             name = re.sub(r"\W+", "-", address.partition("?")[0]).strip("-")
             page.screenshot(path=folder / f"{name}-{size[0]}-{scheme}.png")
             assert page.evaluate("document.documentElement.scrollWidth") <= size[0], address
@@ -471,7 +478,7 @@ def test_a_lost_camera_is_first_and_says_since_when(browser: Browser, dashboard:
     with opened(browser, dashboard.url, state=dashboard.states["anna"]) as page:
         with demo_cameras(jpegs, "/dock") as dock:
             dashboard.list_path.write_text(f"{before}- name: dock\n  url: {dock}/dock\n")
-            expect(tile(page, "dock").locator(".tile-veil")).to_be_hidden(timeout=LONGEST_MS)
+            expect_picture(page, "dock")
         expect(tile(page, "dock")).to_contain_text(re.compile("(Offline|Reconnecting) since [0-9:]{5}"), timeout=LONGEST_MS)
         expect(page.locator(".tile").first).to_contain_text("dock")
         expect(page.locator(".summary")).to_contain_text("1 without picture")

@@ -1,11 +1,13 @@
 """Where the dashboard listens: addresses, ports in use, TLS files that do not fit."""
 
+import shutil
 import socket
 import ssl
 import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from time import monotonic, sleep
 
 import httpx
 import pytest
@@ -14,9 +16,13 @@ from maskstream.cli import parser
 from maskstream.config.loading import Layer, load_config
 from maskstream.config.schema import WebConfig
 from maskstream.errors import ConfigError
-from maskstream.web import listening
+from maskstream.web import listening, server
+from maskstream.web.certificate_watch import CertificateWatch
 from maskstream.web.listening import Listener, listen, parse_listen
+from maskstream.web.tls import load_certificate
 from tests.certificates import Authority
+from tests.clocks import ManualClock
+from tests.slowness import LONGEST_S
 from tests.web.site import PASSWORD, running_site
 
 LOGIN = "/api/v1/session"
@@ -177,6 +183,48 @@ def test_with_tls_the_cookie_and_the_site_are_for_https(certificate: str, trusti
             assert browser.get(LOGIN).status_code == 200
             names = {"ward.example": 200, "other.example": 421}  # the first is in the certificate
             assert {name: browser.get(LOGIN, headers={"host": name}).status_code for name in names} == names
+
+
+def test_a_renewed_certificate_is_loaded_while_the_dashboard_runs(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    monkeypatch.setattr(server, "CERTIFICATE_EVERY_S", 0.02)
+    first, second = (authority.server(f"round{number}", "IP:127.0.0.1") for number in (1, 2))
+    file = tmp_path / "site.pem"
+    shutil.copy(first, file)
+
+    def wait_for(text: str) -> None:
+        until_s = monotonic() + LONGEST_S
+        while not any(text in line for line in said):
+            assert monotonic() < until_s
+            sleep(0.01)
+
+    with running_site(tmp_path / "store", {"tls_certificate": str(file), "tls_key": str(file)}) as site:
+        host, _, port = site.host.partition(":")
+
+        def served() -> str:
+            return ssl.get_server_certificate((host, int(port))).strip()
+
+        assert served() in first.read_text()
+        file.write_text("half of a certificate")
+        wait_for("no PEM certificate with its key")
+        assert served() in first.read_text()
+        shutil.copy(second, file)
+        wait_for(f"INFO {file}: loaded again; valid until 20")
+        assert served() in second.read_text()
+
+
+def test_a_certificate_that_ends_during_a_long_run_is_a_warning_each_day(authority: Authority, said: list[str]) -> None:
+    soon = str(authority.server("ending", "IP:127.0.0.1", days=13))
+    clock = ManualClock()
+    watch = CertificateWatch(web(tls_certificate=soon, tls_key=soon), load_certificate(soon, soon), clock)
+    watch.check()
+    assert said == []
+    for day in (1, 2):
+        clock.advance(86_400)
+        watch.check()
+        watch.check()
+        assert len([line for line in said if "expires in 13 days" in line]) == day
 
 
 def test_a_client_that_speaks_no_tls_harms_nobody(certificate: str, trusting: ssl.SSLContext, tmp_path: Path) -> None:

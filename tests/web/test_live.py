@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
@@ -208,7 +209,8 @@ def test_malformed_frames_close_their_connection_only(site: Site, fed: FedView, 
         ):
             with watcher(site, site.client("admin")) as bad:
                 bad.connection.socket.sendall(data)
-                bad.connection.socket.shutdown(socket.SHUT_WR)
+                with suppress(OSError):  # the server was faster
+                    bad.connection.socket.shutdown(socket.SHUT_WR)
                 good.acknowledge(good.tile())
         with watcher(site, site.client("admin")) as bad:
             bad.connection.send(b"binary")
@@ -246,9 +248,10 @@ def test_half_open_connections_change_nothing(site: Site, fed: FedView) -> None:
         client.watch("a")
         try:
             for number in range(200):
-                connection = socket.create_connection(address)
-                connection.sendall(beginnings[number % 3])
+                connection = socket.create_connection(address, source_address=("127.0.0.2", 0))
                 opened.append(connection)
+                with suppress(ConnectionError):  # one address may have a part of all connections
+                    connection.sendall(beginnings[number % 3])
                 if number % 10 == 0:
                     client.acknowledge(client.tile())
             assert site.client("admin").get("/api/v1/cameras/a/latest.jpg").status_code == 200
@@ -256,6 +259,28 @@ def test_half_open_connections_change_nothing(site: Site, fed: FedView) -> None:
             for connection in opened:
                 connection.close()
         client.acknowledge(client.tile())
+
+
+def test_a_web_thread_that_hangs_does_not_hold_up_the_stream(site: Site, fed: FedView) -> None:
+    """It does not run while frames, states and events are written; then it sends the newest."""
+    release = threading.Event()
+    fed.state(SourceState.ONLINE, SourceState.CONNECTING)
+    with watcher(site, site.client("viewer")) as client:
+        client.watch("a")
+        until(lambda: fed.hub.watched() == ["a"])
+        assert fed.hub._loop is not None
+        fed.hub._loop.call_soon_threadsafe(release.wait, WITHIN_S)
+        for _ in range(100):
+            fed.frame()
+            fed.sink.attend()
+            fed.state(SourceState.ONLINE, SourceState.STALLED)
+            LiveEvents(fed.view).take([event()])
+        assert len(fed.painted) == 1
+        release.set()
+        client.acknowledge(client.tile())
+        until(lambda: fed.hub.wants("a"))
+        last = fed.frame().frame.index
+        assert client.tile().header["frame"] == last
 
 
 def test_latest_image_has_its_age(site: Site, fed: FedView) -> None:
@@ -281,6 +306,7 @@ def test_mjpeg_sends_images_and_is_limited(site: Site, fed: FedView) -> None:
             while received.count(b"\xff\xd9\r\n--frame") < 3:
                 received += next(chunks)
             assert user.get("/api/v1/cameras/a/mjpeg").status_code == 503
+        assert user.head("/api/v1/cameras/a/mjpeg").headers["content-type"].startswith("multipart/x-mixed-replace")
         part = received.split(b"--frame\r\n")[2]
         assert decoded(part.partition(b"\r\n\r\n")[2]).shape == (180, 320, 3)
         until(lambda: fed.view.clients.streams == 0)

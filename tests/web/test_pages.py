@@ -16,6 +16,7 @@ from maskstream.events.record_types import Cause
 from maskstream.store.roles import Role
 from maskstream.stream.states import SourceState
 from maskstream.types import Label
+from maskstream.web.routes import ROUTES
 from maskstream.web.static_files import static_files
 from tests.conftest import ROOT
 
@@ -77,12 +78,16 @@ def starts_a_key(literal: str) -> bool:
 
 def test_each_key_is_used() -> None:
     used = literals() | {"drop.*", "end.*", "stage.*"}  # causeText() puts them together
-    unused = [
-        key
-        for key in texts("en")
-        if not {key, PLURAL.sub("", key), f"{key.rpartition('.')[0]}.*", f"{PLURAL.sub('', key).rpartition('.')[0]}.*"} & used
-    ]
+    beginnings = tuple(literal.removesuffix("*") for literal in used if literal.endswith(".*"))
+    unused = [key for key in texts("en") if not {key, PLURAL.sub("", key)} & used and not key.startswith(beginnings)]
     assert unused == []
+
+
+def audited() -> set[str]:
+    """Return the actions that the program writes to the audit."""
+    call = re.compile(r'\baudit(?:ed\(|\.add[(,])[^"\n]*"([a-z][\w.]*)"')
+    sources = [path.read_text() for folder in ("cli", "web") for path in (ROOT / "maskstream" / folder).glob("*.py")]
+    return {found for source in sources for found in call.findall(source)} | {route.audit for route in ROUTES if route.audit}
 
 
 @pytest.mark.parametrize(
@@ -95,6 +100,7 @@ def test_each_key_is_used() -> None:
         ("privacy", get_args(Blur)),
         ("drop", ["overload", "stale", "decode"]),
         ("stage", ["capture", "detect", "align", "classify"]),
+        ("audit", sorted(audited())),
     ],
 )
 def test_each_value_of_the_program_has_a_text(prefix: str, names: list[str]) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-import maskstream.web.app
+import maskstream.web.security
 from maskstream.errors import StoreError
 from maskstream.store.roles import Role
 from maskstream.web.app import WebApp
@@ -66,7 +66,7 @@ def test_a_large_body_is_refused(site: Site, lines: list[str]) -> None:
 
 
 def test_a_body_that_does_not_arrive_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(maskstream.web.app, "BODY_WITHIN_S", 0.1)
+    monkeypatch.setattr(maskstream.web.security, "BODY_WITHIN_S", 0.1)
     lines = ("Content-Type: application/json", "Content-Length: 100", "Connection: close")
     answer = raw(site, head("POST", LOGIN, site, *lines) + b"{")
     assert answer.startswith(b"HTTP/1.1 408 ")
@@ -205,6 +205,7 @@ def test_other_methods_are_refused(site: Site, admin: httpx.Client) -> None:
     assert admin.request("TRACE", "/").status_code == 405
     assert admin.options(LOGIN).headers["allow"] == "DELETE, GET, POST"
     assert admin.get("/api/v1/live").status_code == 426
+    assert admin.request("WS", "/api/v1/live").status_code == 426
 
 
 @pytest.mark.parametrize(

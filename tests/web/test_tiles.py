@@ -267,6 +267,20 @@ def test_an_overloaded_machine_paints_each_camera_in_turn() -> None:
     assert len(played(test).painted) == 2
 
 
+def test_few_ended_videos_of_many_keep_their_last_frame() -> None:
+    async def test(run: Run) -> None:
+        for number in range(40):
+            run.frame(f"video {number}")
+            run.sink.source_ended(f"video {number}")
+        assert list(run.sink._newest) == [f"video {number}" for number in range(24, 40)]
+        viewer = run.hub.viewer()
+        viewer.watch({"video 39": 320}, 30)
+        run.sink.attend()
+        assert (await run.tile(viewer)).painted.camera == "video 39"
+
+    played(test)
+
+
 def test_a_removed_camera_leaves_no_frame() -> None:
     async def test(run: Run) -> None:
         run.frame()

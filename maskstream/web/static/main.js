@@ -36,5 +36,6 @@ function showShell() {
 function showLogin() {
   shell?.close();
   shell = null;
+  for (const dialog of document.querySelectorAll("dialog")) dialog.close("");
   openLogin(app, showShell);
 }

@@ -5,7 +5,7 @@ import { h, heading, setText } from "../dom.js";
 import { duration, rate } from "../format.js";
 import { t, tOr } from "../i18n.js";
 import { icon } from "../icons.js";
-import { causeText, isSilent, labelMark, PeopleChips, StateBadge } from "../labels.js";
+import { causeText, isSilent, labelMark, PeopleChips, StateBadge, stateText } from "../labels.js";
 import { may } from "../session.js";
 import { AgeText, Picture } from "./tile.js";
 
@@ -28,7 +28,7 @@ class CameraPage {
     this.people = new PeopleChips();
     this.facts = h("dl", { class: "facts" });
     this.events = h("ul", { class: "plain" });
-    this.veil = h("span", { class: "tile-veil" }, h("span", {}, t("tile.waiting")));
+    this.veil = h("span", { class: "tile-veil" }, t("tile.waiting"));
     this.frame = h("div", { class: "large-picture" }, this.picture.canvas, this.veil);
     main.append(this.#heading(), h("div", { class: "large" }, this.frame, this.#panel()));
     this.keys = (event) => this.#pressed(event);
@@ -94,6 +94,7 @@ class CameraPage {
     this.state.update(view);
     this.people.update(isSilent(view) ? null : (this.picture.people ?? view.people));
     this.frame.classList.toggle("silent", isSilent(view));
+    if (this.picture.takenMs === null) setText(this.veil, isSilent(view) ? `${stateText(view)}: ${view.cause}` : t("tile.waiting"));
     this.#showFacts(view);
   }
 
@@ -126,7 +127,7 @@ class CameraPage {
   }
 
   #tick() {
-    this.age.update(this.picture.ageS() ?? this.view?.frame_age_s ?? null);
+    this.age.update(this.picture.ageS());
   }
 
   async #loadEvents() {

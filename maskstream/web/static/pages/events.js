@@ -9,6 +9,7 @@ import { causeText, labelMark, LABELS } from "../labels.js";
 import { report } from "../toast.js";
 
 const PAGE_SIZE = 50;
+const MOST_ROWS = 500;
 const TICK_MS = 1000;
 const PERIODS = ["today", "day", "week", "all"];
 const DAY_MS = 86_400_000;
@@ -34,7 +35,7 @@ class Events {
     this.unseen = h("button", { type: "button", class: "button primary unseen", hidden: true, click: () => scrollTo({ top: 0 }) });
     this.unseenCount = 0;
     main.append(heading(t("page.events"), this.count), this.filters.element, columns(), this.list, this.empty, this.more, this.unseen);
-    this.listeners = { event: (event) => this.#arrived(event.detail), cameras: () => this.#offer(), status: () => live.status === "open" && this.#reload() };
+    this.listeners = { event: (event) => this.#arrived(event.detail), cameras: () => this.#offer(), status: () => live.status === "open" && this.#refresh() };
     for (const [name, listener] of Object.entries(this.listeners)) live.addEventListener(name, listener);
     this.scrolled = () => scrollY < 50 && this.#seen();
     addEventListener("scroll", this.scrolled, { passive: true });
@@ -60,6 +61,18 @@ class Events {
     await this.#load(true);
   }
 
+  /** Take what was missed while the connection was lost; pages that were loaded stay. */
+  async #refresh() {
+    if (this.#rows.size === 0) return;
+    try {
+      const page = await get("events", { ...this.filters.query(), limit: PAGE_SIZE });
+      for (const event of page.events) this.#put(event);
+      this.#show();
+    } catch (problem) {
+      report(problem);
+    }
+  }
+
   async #load(isFirst = false) {
     const request = ++this.#request;
     try {
@@ -82,6 +95,7 @@ class Events {
       this.#put(event, !isKnown);
       if (!isKnown && scrollY > 200) this.unseenCount += 1;
     }
+    if (this.#rows.size > MOST_ROWS && scrollY < 200) this.#reload(); // a page that is open for days
     this.#show();
   }
 

@@ -8,7 +8,8 @@ import { Tile } from "./tile.js";
 const TICK_MS = 250;
 const LEAST_WIDTH = 260;
 const GAP = 12;
-const LINE_HEIGHT = 38;
+const NARROW = 340;
+const LINE_HEIGHT = { narrow: 58, wide: 38 };
 const WIDTHS = [320, 640, 960];
 const QUIET_MS = 1500;
 
@@ -102,7 +103,8 @@ class Now {
     for (let columns = 1; columns <= count; columns += 1) {
       const rows = Math.ceil(count / columns);
       const across = (width - GAP * (columns - 1)) / columns;
-      const down = (((height - GAP * (rows - 1)) / rows - LINE_HEIGHT) * 16) / 9;
+      const line = across <= NARROW ? LINE_HEIGHT.narrow : LINE_HEIGHT.wide;
+      const down = (((height - GAP * (rows - 1)) / rows - line) * 16) / 9;
       const tile = Math.floor(Math.min(across, down));
       if (tile > widest) {
         widest = tile;

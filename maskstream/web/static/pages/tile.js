@@ -56,7 +56,8 @@ export class AgeText {
   }
 
   update(seconds) {
-    setText(this.text, seconds === null ? "–" : age(seconds));
+    setText(this.text, seconds === null ? "" : age(seconds));
+    this.element.classList.toggle("none", seconds === null);
     this.element.classList.toggle("old", seconds !== null && seconds > OLD_S);
   }
 }
@@ -88,7 +89,9 @@ export class Tile {
   update(view) {
     this.view = view;
     this.state.update(view);
-    setText(this.cause, isSilent(view) ? view.cause : "");
+    const isWaiting = view.state === "online" && this.picture.takenMs === null;
+    setText(this.cause, isWaiting ? t("tile.waiting") : silentCause(view));
+    this.state.element.hidden = isWaiting;
     this.veil.hidden = view.state === "online" && this.picture.takenMs !== null;
     const people = isSilent(view) ? null : (this.picture.people ?? view.people);
     this.people.update(people);
@@ -107,7 +110,7 @@ export class Tile {
 
   tick(nowMs) {
     const seconds = this.picture.ageS(nowMs);
-    this.age.update(isSilent(this.view) || seconds === null ? (this.view.frame_age_s ?? seconds) : seconds);
+    this.age.update(isSilent(this.view) ? (seconds ?? this.view.frame_age_s) : seconds);
   }
 
   /** 0 is the worst. A better rank is taken only after a while, so that tiles do not jump. */
@@ -123,6 +126,10 @@ export class Tile {
   get rank() {
     return this.#rank;
   }
+}
+
+function silentCause(view) {
+  return isSilent(view) ? view.cause : "";
 }
 
 function rankOf(view, people) {

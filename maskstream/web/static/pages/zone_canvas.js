@@ -7,8 +7,9 @@ import { clamp, middle, moved } from "./zone_shapes.js";
 
 const STEP = 0.01;
 const LARGE_STEP = 0.05;
-const HANDLE_PX = 8;
-const MIDDLE_PX = 5.5;
+const IS_TOUCH = matchMedia("(pointer: coarse)").matches;
+const HANDLE_PX = IS_TOUCH ? 13 : 8;
+const MIDDLE_PX = IS_TOUCH ? 10 : 5.5;
 const CLOSE_PX = 14;
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
@@ -17,6 +18,7 @@ export class ZoneCanvas {
   #drawing = null;
   #pointer = null;
   #nodes = new Map();
+  #corner = -1;
 
   constructor(editor) {
     this.editor = editor;
@@ -33,6 +35,7 @@ export class ZoneCanvas {
       dblclick: () => this.#finish(),
       contextmenu: (event) => this.#menu(event),
       keydown: (event) => this.#pressed(event),
+      focusin: (event) => this.#choose(event.target),
     });
     this.element = h("div", { class: "zone-picture" }, this.picture, this.shapes);
     this.sizes = new ResizeObserver(() => this.show());
@@ -219,7 +222,7 @@ export class ZoneCanvas {
 
   #menu(event) {
     const [kind, at] = (event.target.getAttribute("data-key") ?? "").split("-");
-    if (kind !== "corner") return;
+    if (kind !== "corner" || event.pointerType === "touch") return;
     event.preventDefault();
     this.#removeCorner(Number(at));
   }
@@ -281,6 +284,21 @@ export class ZoneCanvas {
     this.#selected.polygon.splice(at, 1);
     this.editor.show();
     this.#focus(`corner-${Math.min(at, this.#selected.polygon.length - 1)}`);
+  }
+
+  /** Keep which corner had the focus last: a button removes it where there is no keyboard. */
+  #choose(target) {
+    const [kind, at] = (target.getAttribute("data-key") ?? "").split("-");
+    this.#corner = kind === "corner" ? Number(at) : -1;
+    this.editor.show();
+  }
+
+  hasCorner() {
+    return this.#corner >= 0 && this.#corner < (this.#selected?.polygon.length ?? 0);
+  }
+
+  removeLastCorner() {
+    this.#removeCorner(this.#corner);
   }
 
   #focus(key) {

@@ -29,13 +29,13 @@ class ZonesPage {
     this.list = h("ol", { class: "zone-list" });
     this.note = h("p", { class: "hint", role: "status" });
     this.buttons = this.#createButtons();
-    const { draw, rectangle, picture, undo, save } = this.buttons;
+    const { draw, rectangle, corner, picture, undo, save } = this.buttons;
     main.append(
       heading(t("zones.title", { camera }), h("span", { class: "space" }), h("a", { class: "button", href: "#/cameras" }, icon("back"), t("page.cameras"))),
       h(
         "div",
         { class: "zone-editor" },
-        h("div", { class: "zone-work" }, h("div", { class: "zone-tools", role: "toolbar", "aria-label": t("zones.tools") }, draw, rectangle, undo, picture), this.canvas.element, this.note),
+        h("div", { class: "zone-work" }, h("div", { class: "zone-tools", role: "toolbar", "aria-label": t("zones.tools") }, draw, rectangle, corner, undo, picture), this.canvas.element, this.note),
         h("aside", { class: "card panel", "aria-label": t("zones.list") }, h("h2", {}, t("zones.list")), this.list, h("p", { class: "hint" }, t("zones.meaning")), save),
       ),
     );
@@ -63,6 +63,7 @@ class ZonesPage {
     return {
       draw: button("zones.draw", "zones", () => this.canvas.beginDrawing()),
       rectangle: button("zones.rectangle", "plus", () => this.add(RECTANGLE)),
+      corner: button("zones.remove-corner", "close", () => this.canvas.removeLastCorner()),
       undo: button("zones.undo", "undo", () => this.undo()),
       picture: button("zones.picture", "reconnecting", () => this.#loadPicture(), "", false),
       save: button("zones.save", "mask", () => this.#save(), "primary"),
@@ -81,8 +82,9 @@ class ZonesPage {
 
   #take(stored) {
     this.#etag = stored.etag;
-    this.buttons.draw.disabled = false;
-    this.buttons.rectangle.disabled = false;
+    this.buttons.draw.disabled = stored.editable === false;
+    this.buttons.rectangle.disabled = stored.editable === false;
+    if (stored.obstacle) this.say(stored.obstacle);
     this.zones = zoneList(stored.zones);
     this.#saved = JSON.stringify(this.zones);
     this.#history = [];
@@ -158,6 +160,7 @@ class ZonesPage {
     const isRight = this.zones.every((zone) => fault(zone, this.zones) === null);
     this.buttons.save.disabled = !isRight || !this.isDirty();
     this.buttons.undo.disabled = this.#history.length === 0;
+    this.buttons.corner.disabled = !this.canvas.hasCorner();
   }
 
   #item(at) {
