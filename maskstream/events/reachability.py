@@ -1,9 +1,9 @@
 """Connect to receivers of events once, without sending a record."""
 
 from socket import create_connection
+from ssl import SSLContext
 from threading import Event
 from typing import Any, Final
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import paho.mqtt.client as mqtt
@@ -19,12 +19,19 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _NO_ANSWER: Final = "it does not answer; check that the port speaks MQTT, and whether it requires TLS"
 
 
-def broker_problem(broker: Broker) -> str:
-    """Log in to a broker, and return why that fails; empty where it succeeds."""
+def broker_problem(broker: Broker, limit_s: float = _LIMIT_S) -> str:
+    """Log in to a broker, and return why that fails; empty where it succeeds.
+
+    Args:
+        broker: Its address and login.
+        limit_s: The maximum time for an answer.
+    """
     reason: Any = None
     for version in _VERSIONS:
         try:
-            reason = _answer_of(broker, version)
+            if broker.tls is not None:  # paho leaves its socket open where the handshake fails
+                _connect(broker.host, broker.port, broker.tls, limit_s)
+            reason = _answer_of(broker, version, limit_s)
         except (OSError, ValueError) as error:
             return explain_failure(error)
         if reason is not None and not reason.is_failure:
@@ -34,10 +41,10 @@ def broker_problem(broker: Broker) -> str:
     return _NO_ANSWER if reason is None else connection_refusal(reason)
 
 
-def _answer_of(broker: Broker, version: MQTTProtocolVersion) -> Any:
+def _answer_of(broker: Broker, version: MQTTProtocolVersion, limit_s: float) -> Any:
     """Return the `ReasonCode` with which a broker answers a login; None where it closes the connection or is silent."""
     client = mqtt.Client(CallbackAPIVersion.VERSION2, f"maskstream-check-{uuid4().hex[:12]}", protocol=version)
-    client.connect_timeout = _LIMIT_S
+    client.connect_timeout = limit_s
     if broker.user is not None:
         client.username_pw_set(broker.user, broker.password)
     if broker.tls is not None:
@@ -55,7 +62,7 @@ def _answer_of(broker: Broker, version: MQTTProtocolVersion) -> Any:
     client.on_connect, client.on_disconnect = connected, disconnected
     client.connect(broker.host, broker.port)
     client.loop_start()
-    ended.wait(_LIMIT_S)
+    ended.wait(limit_s)
     client.disconnect()
     client.loop_stop()
     return answers[0] if answers else None
@@ -73,9 +80,14 @@ def webhook_problem(url: str, ca_file: str | None) -> str:
         return ""
     try:
         port = address.port or _DEFAULT_PORTS[address.scheme]
-        with create_connection((address.host, port), _LIMIT_S) as connection:
-            if address.scheme == "https":
-                tls_context(ca_file).wrap_socket(connection, server_hostname=urlsplit(url).hostname).close()
+        _connect(address.host, port, tls_context(ca_file) if address.scheme == "https" else None, _LIMIT_S)
     except (OSError, ValueError) as error:
         return explain_failure(error)
     return ""
+
+
+def _connect(host: str, port: int, tls: SSLContext | None, limit_s: float) -> None:
+    """Connect, with a TLS handshake where there is a context, and disconnect."""
+    with create_connection((host, port), limit_s) as connection:
+        if tls is not None:
+            tls.wrap_socket(connection, server_hostname=host).close()

@@ -3,10 +3,8 @@
 import hmac
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from threading import Lock
 from time import time
@@ -17,42 +15,14 @@ from maskstream.config.cameras import Camera, is_list, list_entries, read_camera
 from maskstream.config.environment import expand
 from maskstream.config.loading import Layer
 from maskstream.config.schema import Config
-from maskstream.errors import ConfigError, MaskStreamError
+from maskstream.errors import MaskStreamError
 from maskstream.io.locations import is_url, plain_location, source_name, webcam_of
 from maskstream.web.camera_edit import CameraChange, Entry, changed_entry, edited_list, index_of, name_of, settings_of
 from maskstream.web.camera_input import require_name, require_url, shown_url
-from maskstream.web.list_file import ListFile, content_like, is_refusal, text_of
+from maskstream.web.list_file import ListFile, content_like, text_of
+from maskstream.web.list_refusal import CameraListError, Refusal, as_refusal, unknown_camera, writing
 
 _ATTEMPTS: Final = 3
-
-
-class Refusal(Enum):
-    """The kinds of reasons why a list is not changed."""
-
-    UNKNOWN = "unknown"
-    """No list has this camera."""
-    WRONG = "wrong"
-    """The request contains something that is not allowed."""
-    CHANGED = "changed"
-    """The camera was changed since the client read it, or the list is being changed now."""
-    NOT_EDITABLE = "not editable"
-    """The camera is not in a list, or its list must not be written."""
-    FAILED = "failed"
-    """Writing failed, as on a full disk."""
-
-
-class CameraListError(ConfigError):
-    """A list of cameras is not changed."""
-
-    def __init__(self, refusal: Refusal, message: str) -> None:
-        """Create the error.
-
-        Args:
-            refusal: The kind of reason.
-            message: The reason, and what to do.
-        """
-        super().__init__(message)
-        self.refusal = refusal
 
 
 @dataclass(frozen=True)
@@ -138,11 +108,11 @@ class CameraLists:
         Raises:
             CameraListError: None has this name, or a list is wrong.
         """
-        with _as_refusal(Refusal.NOT_EDITABLE):
+        with as_refusal(Refusal.NOT_EDITABLE):
             cameras = read_cameras(self._locations, self._config, self._command_line)
         found = next((camera for camera in cameras if camera.name == name), None)
         if found is None:
-            raise CameraListError(Refusal.UNKNOWN, f"{name:.80}: no such camera; read the cameras again")
+            raise unknown_camera(name)
         return found
 
     def camera_at(self, url: str) -> Camera:
@@ -151,7 +121,7 @@ class CameraLists:
         Raises:
             CameraListError: The url is not allowed.
         """
-        with _as_refusal(Refusal.WRONG):
+        with as_refusal(Refusal.WRONG):
             self.require_url(url)
             location = plain_location(expand(url, "url"))
         return Camera(source_name(location), location, self._config)
@@ -199,7 +169,7 @@ class CameraLists:
         with self._lock:
             location = self._location_of(name)
             if location is None:
-                raise CameraListError(Refusal.UNKNOWN, f"{name:.80}: no list has this camera; read the cameras again")
+                raise unknown_camera(name)
             self._edit(location, name, if_match, None)
 
     def _described(self, location: str) -> list[Entry]:
@@ -252,22 +222,26 @@ class CameraLists:
         if obstacle:
             raise CameraListError(Refusal.NOT_EDITABLE, obstacle)
         for _ in range(_ATTEMPTS):
-            with _writing(location):
+            with writing(location):
                 content = file.read_complete()
-            with _as_refusal(Refusal.NOT_EDITABLE, "; correct the list first"):
+            with as_refusal(Refusal.NOT_EDITABLE, "; correct the list first"):
                 text = text_of(location, content)
                 entries = list_entries(location, text)
             index = index_of(entries, name)
             before = None if index is None else entries[index]
             self._require_same(name, before, if_match)
-            with _as_refusal(Refusal.WRONG):
+            if before is None and change is None:
+                raise unknown_camera(name)
+            with as_refusal(Refusal.WRONG):
                 after = None if change is None else change(before)
             if after is None and len(entries) == 1:
                 raise CameraListError(Refusal.NOT_EDITABLE, f"{name}: is the last camera of {location}; add another one first")
-            with _as_refusal(Refusal.WRONG):
+            with as_refusal(Refusal.WRONG):
                 edited = edited_list(location, text, name, after)
+            if edited == text:
+                return after
             self._require_valid(location, text, edited, name)
-            with _writing(location):
+            with writing(location):
                 if file.replace(content, content_like(content, edited)):
                     return after
         raise CameraListError(Refusal.CHANGED, f"{location}: another program keeps changing it; try again")
@@ -285,37 +259,13 @@ class CameraLists:
         try:
             cameras = self._cameras(location, edited)
         except MaskStreamError as error:
-            with _as_refusal(Refusal.NOT_EDITABLE, "; correct the list first"):
+            with as_refusal(Refusal.NOT_EDITABLE, "; correct the list first"):
                 self._cameras(location, text)
             raise CameraListError(Refusal.WRONG, str(error)) from error
-        with _as_refusal(Refusal.WRONG):
+        with as_refusal(Refusal.WRONG):
             for camera in cameras:
                 if camera.name == name and self._check is not None:
                     self._check(camera.config)
 
     def _cameras(self, location: str, text: str) -> list[Camera]:
         return read_cameras(self._locations, self._config, self._command_line, {location: text})
-
-
-@contextmanager
-def _as_refusal(refusal: Refusal, advice: str = "") -> Iterator[None]:
-    """Raise errors of the program as a refusal."""
-    try:
-        yield
-    except CameraListError:
-        raise
-    except MaskStreamError as error:
-        raise CameraListError(refusal, f"{error}{advice}") from error
-
-
-@contextmanager
-def _writing(location: str) -> Iterator[None]:
-    """Raise errors of the system as a refusal."""
-    try:
-        yield
-    except BlockingIOError as error:
-        raise CameraListError(Refusal.CHANGED, f"{location}: {error.strerror}; try again") from error
-    except OSError as error:
-        refusal = Refusal.NOT_EDITABLE if is_refusal(error) else Refusal.FAILED
-        message = f"{location}: cannot be written: {error.strerror}; it is unchanged; make room, and check its permissions"
-        raise CameraListError(refusal, message) from error

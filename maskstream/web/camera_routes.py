@@ -14,9 +14,10 @@ from maskstream.sources.probe import PROBE_S, probe
 from maskstream.store.roles import Role
 from maskstream.web.camera_answers import CameraDetail, CameraRecord
 from maskstream.web.camera_edit import CameraChange
-from maskstream.web.camera_lists import CameraEntry, CameraListError, CameraLists, Refusal
+from maskstream.web.camera_lists import CameraEntry, CameraLists
 from maskstream.web.camera_records import camera_records
 from maskstream.web.context import WebContext
+from maskstream.web.list_refusal import CameraListError, Refusal
 from maskstream.web.problems import Problem
 from maskstream.web.requests import Access, access_of, body_of, context_of, in_thread
 from maskstream.web.route import BodyModel, Route

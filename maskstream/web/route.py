@@ -98,12 +98,14 @@ def find_route(routes: Iterable[Route], scope: Scope) -> tuple[Route, dict[str, 
         segments = segments_of(scope["raw_path"])
     except ValueError:
         raise Problem(400, "the path is not UTF-8") from None
-    method = "WS" if scope["type"] == "websocket" else scope["method"]
+    is_websocket = scope["type"] == "websocket"
+    method = "WS" if is_websocket else scope["method"]
     methods: set[str] = set()
     for route in routes:
         parameters = route.match(segments)
         if parameters is not None:
-            if route.method == method or (route.method, method) == ("GET", "HEAD"):
+            is_method = route.method == method or (route.method, method) == ("GET", "HEAD")
+            if is_method and (route.method == "WS") == is_websocket:
                 return route, parameters
             methods.add(route.method)
     if methods == {"WS"}:

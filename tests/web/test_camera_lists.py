@@ -20,8 +20,9 @@ from maskstream.config.cameras import read_cameras
 from maskstream.config.schema import Config
 from maskstream.errors import ConfigError
 from maskstream.web.camera_edit import CameraChange
-from maskstream.web.camera_lists import CameraListError, CameraLists, Refusal
+from maskstream.web.camera_lists import CameraLists
 from maskstream.web.list_file import ListFile
+from maskstream.web.list_refusal import CameraListError, Refusal
 from tests.clocks import ManualClock
 from tests.conftest import ROOT
 
@@ -360,8 +361,9 @@ TRY_EACH = """
 import sys
 from pathlib import Path
 from maskstream.config.schema import Config
-from maskstream.web.camera_lists import CameraChange, CameraListError, CameraLists
-from maskstream.web.list_file import ListFile
+from maskstream.web.camera_edit import CameraChange
+from maskstream.web.camera_lists import CameraLists
+from maskstream.web.list_refusal import CameraListError
 for path in map(Path, sys.argv[1:]):
     lists, before = CameraLists([str(path)], Config()), path.read_bytes()
     try:
@@ -466,3 +468,24 @@ def test_sources_of_the_command_line_are_in_no_list(path: Path, tmp_path: Path) 
     both = CameraLists(["rtsp://h/1", str(write(tmp_path / "a.yml", "- name: a\n  url: rtsp://h/2\n")), str(path)], Config())
     assert [entry.name for entry in both.entries()] == ["a", "ward", "gate"]
     assert refused(both, "rtsp://h/1", url="rtsp://h/3").refusal is Refusal.WRONG
+
+
+def test_what_changes_nothing_does_not_write(path: Path) -> None:
+    before = path.stat()
+    put(lists_of(path), "ward", zones={"door": [[0, 0.4], [0.3, 0.4], [0.3, 1]]}, settings={})
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_a_camera_that_an_editor_removes_meanwhile(path: Path) -> None:
+    class Editor(ManualClock):
+        def wait(self, event: Any, timeout_s: float) -> bool:
+            write(path, TEXT[TEXT.index("- name: gate") :])
+            return super().wait(event, timeout_s)
+
+    lists = lists_of(path, clock=Editor())
+    ward = lists.entry("ward")
+    assert ward is not None
+    path.touch()
+    with pytest.raises(CameraListError, match="was removed meanwhile") as late:
+        lists.put("ward", CameraChange(zones={}), ward.etag)
+    assert late.value.refusal is Refusal.CHANGED

@@ -205,6 +205,7 @@ def test_other_methods_are_refused(site: Site, admin: httpx.Client) -> None:
     assert admin.request("TRACE", "/").status_code == 405
     assert admin.options(LOGIN).headers["allow"] == "DELETE, GET, POST"
     assert admin.get("/api/v1/live").status_code == 426
+    assert admin.request("WS", "/api/v1/live").status_code == 426
 
 
 @pytest.mark.parametrize(
