@@ -17,7 +17,8 @@ from maskstream.web.context import WebContext
 from maskstream.web.problems import Problem
 from maskstream.web.requests import Access, in_thread
 from maskstream.web.route import BodyModel
-from maskstream.web.tiles import Tile, TileHub
+from maskstream.web.tile_images import Tile
+from maskstream.web.tiles import TileHub
 
 SEND_WITHIN_S: Final = 20.0
 """A client that takes longer to accept a message is disconnected."""

@@ -17,7 +17,8 @@ from maskstream.web.live_view import LiveView
 from maskstream.web.problems import Problem
 from maskstream.web.requests import access_of, context_of, query_of
 from maskstream.web.route import QueryModel, Route
-from maskstream.web.tiles import Tile, Viewer
+from maskstream.web.tile_images import Tile
+from maskstream.web.tiles import Viewer
 
 _IMAGE_WITHIN_S: Final = 10.0
 """The time in which a frame must have been encoded for `latest.jpg`: longer than the interval of images on overload."""

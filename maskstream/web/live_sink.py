@@ -12,7 +12,7 @@ from maskstream.io.text_file import iso_8601
 from maskstream.stream.states import StateChange
 from maskstream.types import Label, Output
 from maskstream.web.live_view import LiveView
-from maskstream.web.tiles import Painted
+from maskstream.web.tile_images import Painted
 
 _MAX_ENDED: Final = 16
 

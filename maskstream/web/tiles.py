@@ -7,7 +7,7 @@ reads and writes single dictionary entries here. It never waits for a lock of th
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Event, Thread
@@ -15,62 +15,16 @@ from time import thread_time
 from typing import Final
 
 import cv2
+from loguru import logger
 
 from maskstream.clock import MONOTONIC, Clock
-from maskstream.types import BgrImage
 from maskstream.web.tile_budget import TileBudget
+from maskstream.web.tile_images import Painted, Tile, encoded
 
-NATIVE: Final = 0
-"""The width of a tile that is not scaled."""
-WIDTHS: Final = (320, 640, 960, NATIVE)
 _EARLY_S: Final = 0.005
 """A tile may be this much earlier than the rate of its viewer."""
 _MAX_SEND_S: Final = 2e-3
 _WAIT_S: Final = 1.0
-_JOIN_S: Final = 1.0
-
-
-@dataclass(frozen=True, eq=False)
-class Painted:
-    """An annotated frame of a camera."""
-
-    camera: str
-    frame: int
-    """`Frame.index`."""
-    bgr: BgrImage
-    """Annotated: faces are anonymised as `privacy.blur` says."""
-    time_utc: str | None
-    captured_at_s: float
-    """Monotonic clock."""
-    people: Mapping[str, int]
-    is_allowed: Callable[[], bool]
-    """Whether the frame may still be shown: the settings of its camera, such as `privacy.blur`, have not changed since."""
-    tiles: "dict[int, Tile]" = field(default_factory=dict)
-    """By width; filled by the encoder thread."""
-
-
-@dataclass(frozen=True, eq=False)
-class Tile:
-    """A JPEG image of a camera, shared by all viewers of this width."""
-
-    painted: Painted
-    width: int
-    height: int
-    jpeg: bytes
-
-    def header(self, now_s: float) -> dict[str, object]:
-        """Return the header of the tile with its age at a time of the monotonic clock."""
-        painted = self.painted
-        return {
-            "type": "tile",
-            "camera": painted.camera,
-            "frame": painted.frame,
-            "width": self.width,
-            "height": self.height,
-            "time_utc": painted.time_utc,
-            "age_s": round(max(0.0, now_s - painted.captured_at_s), 3),
-            "people": dict(painted.people),
-        }
 
 
 @dataclass(eq=False)
@@ -249,11 +203,13 @@ class TileHub:
         """Encode a frame in each width that is due, and pass it to the event loop."""
         began_s, now_s = thread_time(), self.clock.now_s()
         due = self._due.get(camera, {})
-        if painted.is_allowed():
-            for width, at_s in due.items():
-                if now_s >= at_s - _EARLY_S:
-                    painted.tiles[width] = encoded(painted, width, self._quality)
-                    self.encoded += 1
+        widths = [width for width, at_s in due.items() if now_s >= at_s - _EARLY_S] if painted.is_allowed() else []
+        try:
+            for width in widths:
+                painted.tiles[width] = encoded(painted, width, self._quality)
+                self.encoded += 1
+        except (cv2.error, MemoryError) as error:  # such as a frame that is too large for a JPEG: other cameras continue
+            logger.debug("{}: no tile: {!r}", camera, error)
         self._encode_s += thread_time() - began_s
         with suppress(RuntimeError):  # the loop is closed: the program ends
             if self._loop is not None:
@@ -343,14 +299,3 @@ class TileHub:
             self._due[camera] = due
         else:
             self._due.pop(camera, None)
-
-
-def encoded(painted: Painted, width: int, quality: int) -> Tile:
-    """Return a frame as JPEG of this width, and at most of its own."""
-    height, own_width = painted.bgr.shape[:2]
-    size = (own_width, height)
-    if width != NATIVE and width < own_width:
-        size = (width, max(1, round(height * width / own_width)))
-    scaled = painted.bgr if size[0] == own_width else cv2.resize(painted.bgr, size, interpolation=cv2.INTER_AREA)
-    _, jpeg = cv2.imencode(".jpg", scaled, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return Tile(painted, *size, jpeg.tobytes())

@@ -316,6 +316,15 @@ def test_every_expression_names_metrics_and_labels_that_exist(context: WebContex
     assert set(grouped) <= set().union(*(labels[name] for name in metrics))
 
 
+def test_the_manual_has_all_metrics(context: WebContext) -> None:
+    page = (ROOT / "docs" / "web.md").read_text()
+    table = page.partition("## Metrics")[2].partition("## Faults")[0]
+    for family in registry_of(context).collect():
+        if family.name.startswith("maskstream_"):
+            name = family.name.removeprefix("maskstream_") + ("_total" if family.type == "counter" else "")
+            assert f"`{name}`" in table, name
+
+
 def test_alert_rules_and_scrape_settings_are_complete() -> None:
     for group in yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"]:
         for rule in group["rules"]:

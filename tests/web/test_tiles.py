@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from time import monotonic
 from typing import Any
 
@@ -10,9 +11,11 @@ import pytest
 
 from maskstream.config.schema import Config
 from maskstream.stream.states import SourceState
+from maskstream.types import FrameResult
 from maskstream.web.tile_budget import OVERLOADED_SHARE, TileBudget
-from maskstream.web.tiles import NATIVE, Tile, Viewer
-from tests.conftest import make_face
+from maskstream.web.tile_images import NATIVE, Tile
+from maskstream.web.tiles import Viewer
+from tests.conftest import make_face, make_frame
 from tests.web.live import WITHIN_S, FedView, config_with, decoded
 
 
@@ -265,6 +268,20 @@ def test_an_overloaded_machine_paints_each_camera_in_turn() -> None:
         assert run.hub.skipped_overload == 1
 
     assert len(played(test).painted) == 2
+
+
+def test_a_frame_that_cannot_be_encoded_holds_up_no_other_camera() -> None:
+    """JPEG ends at 65535 pixels."""
+
+    async def test(run: Run) -> None:
+        viewer = run.hub.viewer()
+        viewer.watch({"wide": NATIVE, "a": 320}, 30)
+        wide = replace(make_frame(1, 70_000, 2, "wide"), captured_at_s=monotonic())
+        run.write(wide, FrameResult.of(wide, (), (), {}))
+        assert (await run.next_tile(viewer)).painted.camera == "a"
+        await run.until(lambda: run.hub.wants("wide"))
+
+    played(test)
 
 
 def test_few_ended_videos_of_many_keep_their_last_frame() -> None:
