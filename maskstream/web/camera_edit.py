@@ -8,7 +8,7 @@ from ruamel.yaml.comments import CommentedSeq
 
 from maskstream.config.cameras import PER_CAMERA, list_entries
 from maskstream.errors import ConfigError
-from maskstream.web.yaml_edit import edit_yaml, styled, update
+from maskstream.web.yaml_edit import edited_texts, styled, update
 
 Entry = Mapping[str, Any]
 """A camera in a list: `name`, `url`, `zones` and sections of settings."""
@@ -98,23 +98,25 @@ def edited_list(path: str, text: str, name: str, after: Entry | None) -> str:
     """
     entries = list_entries(path, text)
     index = index_of(entries, name)
-    expected = [*entries]
+    place = len(entries) if index is None else index
+    expected = [*entries[:place], *([] if after is None else [after]), *entries[place + 1 :]]
 
     def edit(document: CommentedSeq) -> None:
-        if index is None:
+        if after is None:
+            del document[place]
+        elif index is None:
             document.append(styled(after))
-        elif after is None:
-            del document[index]
         else:
-            update(document[index], entries[index], after)
+            update(document[place], entries[place], after)
 
-    if index is None:
-        expected.append(after)
-    elif after is None:
-        del expected[index]
-    else:
-        expected[index] = after
-    edited = edit_yaml(text, edit, -1 if index is None else index)
-    if list_entries(path, edited) != expected:
-        raise ConfigError(f"{path}: has a form in which {name} cannot be edited here; edit the file")
-    return edited
+    for edited in edited_texts(text, edit, -1 if index is None else index):
+        if _has_entries(path, edited, expected):
+            return edited
+    raise ConfigError(f"{path}: has a form in which {name} cannot be edited here; edit the file")
+
+
+def _has_entries(path: str, text: str, entries: Sequence[object]) -> bool:
+    try:
+        return list_entries(path, text) == entries
+    except ConfigError:
+        return False

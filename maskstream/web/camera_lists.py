@@ -32,6 +32,8 @@ class CameraEntry:
     name: str
     shown_url: str
     """Without passwords; references such as `${NAME}` are kept."""
+    url_key: str
+    """Changes with the url, its password included, and does not reveal it."""
     zones: dict[str, Any]
     settings: dict[str, Any]
     """Its own settings besides the zones."""
@@ -191,14 +193,15 @@ class CameraLists:
         return CameraEntry(
             name=str(name_of(entry)),
             shown_url=shown_url(str(entry["url"]).strip()),
+            url_key=self._key_of(entry["url"]),
             zones=zones if isinstance(zones, dict) else {},
             settings=settings_of(entry),
-            etag=self._etag(entry),
+            etag=self._key_of(entry),
             obstacle=obstacle,
         )
 
-    def _etag(self, entry: Entry) -> str:
-        text = json.dumps(entry, default=str)
+    def _key_of(self, value: object) -> str:
+        text = json.dumps(value, default=str)
         return hmac.new(self._key, text.encode(errors="surrogatepass"), "sha256").hexdigest()[:32]
 
     def _location_of(self, name: str) -> str | None:
@@ -251,7 +254,7 @@ class CameraLists:
             raise CameraListError(Refusal.CHANGED, f"{name:.80}: was removed meanwhile; read the cameras again")
         if before is not None and if_match is None:
             raise CameraListError(Refusal.CHANGED, f"{name}: exists already; read it again, and send its etag")
-        if before is not None and not hmac.compare_digest(self._etag(before).encode(), str(if_match).encode()):
+        if before is not None and not hmac.compare_digest(self._key_of(before).encode(), str(if_match).encode()):
             raise CameraListError(Refusal.CHANGED, f"{name}: was changed meanwhile; read it again")
 
     def _require_valid(self, location: str, text: str, edited: str, name: str) -> None:

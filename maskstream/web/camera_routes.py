@@ -1,6 +1,7 @@
 """Show cameras, and let administrators add, change, remove and probe them."""
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, cast
 
 from pydantic import Field
@@ -114,9 +115,10 @@ async def put_camera(request: Request) -> Response:
     if body.zones is not None and zones is not None and len(zones) < len(body.zones):
         twice = Counter(zone.name for zone in body.zones).most_common(1)[0][0]
         raise Problem(422, f"zones: {twice:.80} is given twice; give each zone a name of its own")
+    before = await in_thread(lists.entry, name)
     entry = await in_thread(_put, lists, name, CameraChange(body.url, zones, body.settings), body.if_match)
-    changed = ", ".join(key for key in ("url", "zones", "settings") if getattr(body, key) is not None)
-    request.state.audit_detail = f"{name}: {changed if body.if_match else 'added'}"
+    changes = ["added"] if before is None else _changes(before, entry)
+    request.state.audit_detail = f"{name}: {'; '.join(changes) or 'nothing'}"
     return JSONResponse(_listed(entry))
 
 
@@ -172,6 +174,23 @@ def _listed(entry: CameraEntry) -> dict[str, Any]:
         "editable": not entry.obstacle,
         "obstacle": entry.obstacle,
     }
+
+
+def _changes(before: CameraEntry, after: CameraEntry) -> list[str]:
+    """Return the changes of an entry for the audit: settings with both values, because they may lift the anonymisation."""
+    changes = ["url"] if before.url_key != after.url_key else []
+    changes += ["zones"] if before.zones != after.zones else []
+    was, now = (dict(_flat(entry.settings)) for entry in (before, after))
+    keys = [key for key in {**was, **now} if was.get(key) != now.get(key)]
+    return changes + [f"{key} is {now.get(key, 'unset')}, was {was.get(key, 'unset')}" for key in keys]
+
+
+def _flat(settings: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{at}{key}.")
+        else:
+            yield f"{at}{key}", value
 
 
 def _put(lists: CameraLists, name: str, change: CameraChange, if_match: str | None) -> CameraEntry:

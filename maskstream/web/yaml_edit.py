@@ -16,7 +16,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString, ScalarString
 
-from maskstream.config.yaml_text import NOT_YAML, parse_yaml
+from maskstream.config.yaml_text import NOT_YAML
 from maskstream.errors import ConfigError
 
 _NO_WRAP: Final = 1 << 30
@@ -35,8 +35,10 @@ class _Hunk:
     added: _Lines
 
 
-def edit_yaml(text: str, edit: Callable[[CommentedSeq], None], entry: int = -1) -> str:
-    """Return a document after an edit.
+def edited_texts(text: str, edit: Callable[[CommentedSeq], None], entry: int = -1) -> Iterator[str]:
+    """Yield a document after an edit: first with the fewest changed lines, then as ruamel.yaml writes it.
+
+    The first one may be wrong where the YAML is unusual: check its content.
 
     Args:
         text: A document with a list, with any line ends.
@@ -47,14 +49,19 @@ def edit_yaml(text: str, edit: Callable[[CommentedSeq], None], entry: int = -1) 
         ConfigError: ruamel.yaml cannot read the document.
     """
     plain, newline = text.replace("\r\n", "\n"), "\r\n" if "\r\n" in text else "\n"
+    yaml_format = YAML()
+    yaml_format.preserve_quotes = True
+    yaml_format.width = _NO_WRAP
     try:
-        form = _form_of(YAML().load(plain), entry)
-        base = _written(plain, form)
-        edited = _written(plain, form, edit)
+        document = yaml_format.load(plain)
+        yaml_format.indent(**_indentation(document, entry))
+        base = _written(yaml_format, document)
+        edit(document)
+        edited = _written(yaml_format, document)
     except (YAMLError, *NOT_YAML) as error:
         raise ConfigError(f"the YAML is too unusual to be edited here ({type(error).__name__}); edit the file") from error
-    merged = _merge(text.split("\n"), base.split("\n"), edited.split("\n"), newline.removesuffix("\n"))
-    return merged if _content(merged) == _content(edited) else edited.replace("\n", newline)
+    yield _merge(text.split("\n"), base.split("\n"), edited.split("\n"), newline.removesuffix("\n"))
+    yield edited.replace("\n", newline)
 
 
 def update(mapping: CommentedMap, current: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
@@ -116,7 +123,7 @@ def _is_plain(text: str) -> bool:
         return False
 
 
-def _form_of(document: Any, entry: int) -> dict[str, int]:
+def _indentation(document: Any, entry: int) -> dict[str, int]:
     """Return the indentation of an entry of a list, as `YAML.indent` takes it."""
     if not isinstance(document, CommentedSeq):
         raise ConfigError("not a list of cameras; see configs/cameras.yaml")
@@ -129,24 +136,10 @@ def _form_of(document: Any, entry: int) -> dict[str, int]:
     return {"mapping": steps[0] if steps else 2, "sequence": column, "offset": document.lc.col}
 
 
-def _written(text: str, form: Mapping[str, int], edit: Callable[[CommentedSeq], None] | None = None) -> str:
-    writer = YAML()
-    writer.preserve_quotes = True
-    writer.width = _NO_WRAP
-    writer.indent(**form)
-    document = writer.load(text)
-    if edit is not None:
-        edit(document)
+def _written(yaml_format: YAML, document: CommentedSeq) -> str:
     written = StringIO()
-    writer.dump(document, written)
+    yaml_format.dump(document, written)
     return written.getvalue().replace(": [ [", ": [[")  # as ruamel.yaml writes it in an indented list
-
-
-def _content(text: str) -> Any:
-    try:
-        return parse_yaml(text)
-    except NOT_YAML:
-        return NotImplemented
 
 
 def _merge(original: _Lines, base: _Lines, edited: _Lines, ending: str) -> str:

@@ -27,6 +27,7 @@ def opened(
     scheme: Literal["light", "dark"] = "light",
     refused: Sequence[int] = (),
     without_live: bool = False,
+    locale: str = "en-GB",
 ) -> Iterator[Page]:
     """Open a page in a browser of its own, and check at the end that it had no error and asked this server alone.
 
@@ -38,9 +39,10 @@ def opened(
         scheme: The user's.
         refused: The statuses of failed requests that the test provokes.
         without_live: Whether the server has no live connection.
+        locale: The language and region of the browser.
     """
     context = browser.new_context(
-        storage_state=state, viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, locale="en-GB"
+        storage_state=state, viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, locale=locale
     )
     context.add_init_script(_REPORT)
     complaints: list[str] = []

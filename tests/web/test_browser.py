@@ -455,13 +455,16 @@ def test_a_camera_is_added_edited_and_removed(browser: Browser, dashboard: Dashb
         assert "spare" not in dashboard.list_path.read_text()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
-def test_pages_fit_the_window(browser: Browser, dashboard: Dashboard, size: tuple[int, int], scheme: Any) -> None:
+@pytest.mark.parametrize(
+    ("size", "scheme", "locale"),
+    [(DESK, "light", "en-GB"), (DESK, "dark", "en-GB"), (PHONE, "light", "en-GB"), (PHONE, "dark", "de-DE")],
+    ids=["desk", "desk-dark", "phone", "phone-dark-german"],
+)
+def test_pages_fit_the_window(browser: Browser, dashboard: Dashboard, size: tuple[int, int], scheme: Any, locale: str) -> None:
     """Each page as an image in out/screenshots, for people to look at."""
     folder = ROOT / "out" / "screenshots"
     folder.mkdir(parents=True, exist_ok=True)
-    with opened(browser, dashboard.url, state=dashboard.states["anna"], size=size, scheme=scheme) as page:
+    with opened(browser, dashboard.url, state=dashboard.states["anna"], size=size, scheme=scheme, locale=locale) as page:
         for address in PAGES:
             go(page, address)
             expect(page.locator("h1")).to_be_visible()

@@ -102,6 +102,21 @@ def test_an_administrator_sees_the_entry_and_changes_it(admin: httpx.Client, pat
     assert (newest.who, newest.what, newest.detail) == ("admin", "camera.change", "ward: zones")
 
 
+def test_the_audit_names_the_settings_that_change(admin: httpx.Client, site: Site) -> None:
+    """An administrator may ask who lifted the anonymisation."""
+
+    def put(**body: Any) -> str:
+        answered(admin.put("/api/v1/cameras/gate", json={**body, "if_match": etag(admin, "gate")}), 200)
+        return site.store.audit.page(None, 1).entries[0].detail
+
+    assert put(settings={"privacy": {"blur": "all"}, "detector": {"min_score": 0.8}}) == "gate: privacy.blur is all, was unset"
+    assert (
+        put(settings={"privacy": {"blur": "none"}}) == "gate: detector.min_score is unset, was 0.8; privacy.blur is none, was all"
+    )
+    assert put(url="rtsp://admin:hunter22@192.0.2.11/1") == "gate: url"  # only the password
+    assert put() == "gate: nothing"
+
+
 def test_a_camera_is_added_and_removed(admin: httpx.Client, path: Path, site: Site) -> None:
     added = admin.put("/api/v1/cameras/stairs%20%C3%A4", json={"url": "rtsp://a:${CAMERA_PASSWORD}@192.0.2.12/1"})
     assert answered(added, 200)["url"] == "rtsp://***@192.0.2.12/1"

@@ -2,6 +2,7 @@
 
 import { cameraPath, post, put } from "../api.js";
 import { h, setText } from "../dom.js";
+import { rate } from "../format.js";
 import { t } from "../i18n.js";
 import { showDialog } from "./dialog.js";
 
@@ -137,6 +138,6 @@ class CameraForm {
 }
 
 function probeText(found) {
-  const fps = typeof found.fps === "number" ? found.fps.toFixed(1) : "–";
-  return t("form.tested", { width: found.width ?? "–", height: found.height ?? "–", fps });
+  const size = t("form.tested", { width: found.width, height: found.height });
+  return found.fps === null ? size : `${size}, ${t("form.fps", { fps: rate(found.fps) })}`;
 }
