@@ -11,9 +11,9 @@ LOAD = Load(cameras=4, viewers=4, throttled=1, width=320, rate=8.0, round_s=10.0
 
 
 def test_the_report_compares_neighbouring_rounds() -> None:
-    unseen = Round(viewers=0, fps=10.0, cpu=1.0, tiles_share=0.0, memory_mb=500.0)
-    seen = replace(unseen, viewers=4, fps=9.8, memory_mb=505.0)
-    report = Report(LOAD, [unseen, seen, replace(unseen, fps=5.0), replace(seen, fps=4.95)])
+    unseen = Round(viewers=0, fps=10.0, frame_ms=100.0, cpu=1.0, tiles_share=0.0, memory_mb=500.0)
+    seen = replace(unseen, viewers=4, frame_ms=102.0, memory_mb=505.0)
+    report = Report(LOAD, [unseen, seen, replace(unseen, frame_ms=200.0), replace(seen, frame_ms=202.0)])
     assert report.slowdown == pytest.approx(0.015)
     assert report.growth_mb == 0
     assert report.record()["slowdown"] == report.slowdown
