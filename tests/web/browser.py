@@ -42,7 +42,11 @@ def opened(
         locale: The language and region of the browser.
     """
     context = browser.new_context(
-        storage_state=state, viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, locale=locale
+        storage_state=state,
+        viewport={"width": size[0], "height": size[1]},
+        color_scheme=scheme,
+        locale=locale,
+        ignore_https_errors=True,
     )
     context.add_init_script(_REPORT)
     complaints: list[str] = []

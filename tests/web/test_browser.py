@@ -14,8 +14,12 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, StorageState, WebSocket, expect, sync_playwright
 
+from maskstream import load_config
+from maskstream.config.source_settings import SourceSettings
 from maskstream.store.roles import Role
 from maskstream.store.store import Store
+from maskstream.web.live_view import LiveView
+from tests.certificates import Authority
 from tests.command_lines import Forked
 from tests.conftest import DEMO, ROOT
 from tests.receivers import free_port, wait_until
@@ -171,6 +175,24 @@ def test_the_sixth_attempt_must_wait(browser: Browser, site: Site) -> None:
         expect(page.get_by_role("alert")).to_have_text("Too many attempts.")
         expect(page.get_by_text("Try again in")).to_be_visible()
         expect(page.get_by_role("button", name="Sign in")).to_be_disabled()
+
+
+def test_over_tls_cookie_and_live_connection_are_secure(browser: Browser, tmp_path: Path) -> None:
+    certificate = Authority.make(tmp_path / "authority").server("dashboard", "IP:127.0.0.1")
+    settings = {"tls_certificate": str(certificate), "tls_key": str(certificate)}
+    with running_site(tmp_path / "store", settings, live=LiveView(SourceSettings(load_config()))) as site:
+        assert site.url.startswith("https://")
+        with opened(browser, site.url, refused=[401]) as page:
+            log_in(page, "viewer", PASSWORD)
+            expect(page.locator(".connection")).to_have_text("Live")
+            [cookie] = page.context.cookies()
+            assert (cookie["name"], cookie["secure"], cookie["httpOnly"], cookie["sameSite"]) == (
+                "__Host-session",
+                True,
+                True,
+                "Strict",
+            )
+            assert page.evaluate("document.cookie") == ""
 
 
 def test_a_session_that_is_revoked_ends_the_page(browser: Browser, site: Site) -> None:
