@@ -11,7 +11,8 @@ MaskStreamError
 │   ├── WeightsError       a weights file is missing, damaged or does not fit the model
 │   └── OutOfMemory        the batch is too large for the device
 └── SinkError              exit code 5
-    └── SinkClosed         the reader closed the pipe: the run ends without a message
+    ├── SinkClosed         the reader closed the pipe: the run ends without a message
+    └── StoreError         the store cannot be opened, read or written
 
 A message is one line: what failed, the value, and what to do. The end of a stream is not an error. A programming error stays a
 `ValueError` or `TypeError`.
@@ -82,3 +83,7 @@ class SinkClosed(SinkError):
     """The reader of an output closed it, as `head` does. The run ends without a message."""
 
     exit_code = 0
+
+
+class StoreError(SinkError):
+    """The store cannot be opened, read or written."""

@@ -31,20 +31,21 @@ class Authority:
     def _key(self) -> Path:
         return self.folder / "authority.key"
 
-    def server(self, name: str, host: str, *, expired: bool = False) -> Path:
+    def server(self, name: str, host: str, *, expired: bool = False, days: int = 30) -> Path:
         """Return a file with a new certificate and its key.
 
         Args:
             name: Of the file.
             host: Whose it is, such as `IP:127.0.0.1` or `DNS:camera.example`.
             expired: Whether its time is over.
+            days: How long it is valid.
         """
         key, asked, given, extension = (self.folder / f"{name}.{suffix}" for suffix in ("key", "csr", "crt", "ext"))
         extension.write_text(f"subjectAltName={host}\n")
         _openssl("req", *_KEY, "-subj", "/CN=camera", "-keyout", key, "-out", asked)
         signed_by = ("-CA", self.certificate, "-CAkey", self._key, "-CAcreateserial")
-        days = str(_EXPIRED_DAYS if expired else 30)
-        _openssl("x509", "-req", "-in", asked, *signed_by, "-days", days, "-extfile", extension, "-out", given)
+        valid = str(_EXPIRED_DAYS if expired else days)
+        _openssl("x509", "-req", "-in", asked, *signed_by, "-days", valid, "-extfile", extension, "-out", given)
         both = self.folder / f"{name}.pem"
         both.write_bytes(given.read_bytes() + key.read_bytes())
         return both

@@ -46,7 +46,7 @@ LONGEST_FIRST = (
     "cli/test_streams.py",
 )
 """Files of tests that take 10 s or more."""
-APT_PACKAGES = {"ffprobe": "ffmpeg", "chromium": "chromium", "Xvfb": "xvfb", "xdotool": "xdotool"}
+APT_PACKAGES = {"ffprobe": "ffmpeg", "node": "nodejs", "chromium": "chromium", "Xvfb": "xvfb", "xdotool": "xdotool"}
 APT_PACKAGES |= {
     "strace": "strace",
     "ffmpeg": "ffmpeg",

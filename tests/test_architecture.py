@@ -11,11 +11,13 @@ from tests.conftest import ROOT
 LAYERS = (
     {"__main__"},
     {"cli"},
+    {"web"},
     {"benchmark"},
     {"training"},
     {"evaluation"},
     {"sinks"},
     {"inference"},
+    {"store"},
     {"events"},
     {"rendering", "sources", "tracking"},
     {"annotations", "models", "stream"},

@@ -14,6 +14,7 @@ from maskstream.cli.opening import image_sink, open_camera, open_source
 from maskstream.cli.outputs import checked_targets, with_free_summary
 from maskstream.cli.reporting import Reporting
 from maskstream.cli.request import StreamRequest
+from maskstream.cli.web import WebRun, wants_store
 from maskstream.config.camera_watch import CameraWatch
 from maskstream.config.cameras import Camera, read_cameras
 from maskstream.config.detector_interval import remarks
@@ -86,8 +87,10 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
     settings = SourceSettings(config, {camera.name: camera.config for camera in cameras})
     states, names = SourceStates(), FileNames()
     reporting, overlay = Reporting(settings), Overlay(settings)
-    reporting.require_people(request.events, request.summary)
+    reporting.require_people(request.events, request.summary, store=wants_store(config))
     with ExitStack() as closing:
+        web = WebRun(config, settings, states.clock)
+        closing.callback(web.close)
         sources = _open_sources(cameras, states, closing, None if request.into_folder else request.output)
         infos = [source.info for source in sources]
         request = with_free_summary(request, infos)
@@ -95,6 +98,8 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
         analyzer = _load_models(settings, infos)
         sinks = _OpenSinks(closing)
         _open_file_sinks(request, inputs, config, reporting, sinks)
+        for sink in web.sinks(reporting):
+            sinks.add(sink)
         window = _open_display_sinks(request, inputs, settings, sinks)
         closing.pop_all()
     for line in dict.fromkeys(line for camera in cameras for line in remarks(camera.config)):
@@ -105,17 +110,28 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
         open=partial(open_camera, states=states, output=request.output, names=names),
     )
     live = LiveCameras(watch, cameras, settings, work, states)
-    hooks = EngineHooks(
-        window=None if window is None else window.attend,
-        listeners=[binding.sink for binding in sinks.bindings if isinstance(binding.sink, StateListener)],
-        maintain=live.maintain,
-        leave=live.leave,
-    )
+    hooks = _hooks(window, sinks, live, web)
     detecting: FrameAnalyzer = PropagatingAnalyzer(analyzer, settings) if config.detector.every > 1 else analyzer
     people = PeopleAnalyzer(detecting, settings)
     engine = Engine(people, overlay.paint, config.stream, batch_size_of(config), hooks, states)
     engine.add(sources, sinks.bindings)
+    web.start(engine, request, reporting, work.check)
     return engine
+
+
+def _hooks(window: WindowSink | None, sinks: _OpenSinks, live: LiveCameras, web: WebRun) -> EngineHooks:
+    """Return what the engine calls between frames: the window, the lists of cameras, the dashboard."""
+
+    def maintain(engine: Engine) -> None:
+        live.maintain(engine)
+        web.attend()
+
+    return EngineHooks(
+        window=None if window is None else window.attend,
+        listeners=[binding.sink for binding in sinks.bindings if isinstance(binding.sink, StateListener)],
+        maintain=maintain,
+        leave=lambda: [*live.leave(), *web.leave()],
+    )
 
 
 def _open_sources(cameras: Sequence[Camera], states: SourceStates, closing: ExitStack, output: str | None) -> list[Source]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 USAGE_ERROR: Final = 2
 LOG_LEVELS: Final = ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+DEFAULT_LISTEN: Final = "127.0.0.1:8675"
 DEVICE_HELP: Final = "device that runs the models: auto, cpu, cuda, cuda:1, mps"
 DETECTOR_HELP: Final = "detector: face_mobilenet or coco_resnet50"
 STRICT_HELP: Final = "refuse broken labels and images instead of leaving them out"
@@ -33,6 +34,8 @@ KEY_BY_OPTION: Final = {
     "segment": "video.segment_s",
     "recursive": "pictures.recursive",
     "mirror": "webcam.mirror",
+    "web": "web.listen",
+    "store": "store.folder",
     "iou": "evaluation.iou",
 }
 """Options of any subcommand that set a key of the configuration."""

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO
 
 from maskstream.errors import SinkClosed, SinkError
 from maskstream.io.files import abandon, one_line
@@ -22,8 +22,6 @@ from maskstream.redaction import redact_text
 if TYPE_CHECKING:
     from loguru import Message, Record
     from rich.console import Console
-
-    from maskstream.stream.engine import Engine
 
 _MAY_BE_SECRET: Final = re.compile(r"@|://|secret|password|token", re.IGNORECASE)
 MALLOC_OPTIONS: Final = {"M_MMAP_THRESHOLD": (-3, 2**30), "M_TRIM_THRESHOLD": (-1, 2**30), "M_ARENA_MAX": (-8, 1)}
@@ -60,13 +58,21 @@ def redact_tracebacks() -> None:
         threading.excepthook = print_redacted_of_thread
 
 
+class Stoppable(Protocol):
+    """Ends soon after it is asked to."""
+
+    def stop(self) -> None:
+        """Ask to end. Called by a signal handler."""
+        ...
+
+
 class Stopper:
     """Stops the engine on SIGINT or SIGTERM. A second signal ends the process at once."""
 
     def __init__(self) -> None:
         """Install the signal handlers."""
         self.received = 0
-        self.engine: Engine | None = None
+        self.engine: Stoppable | None = None
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._receive)
 

@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING, Final
@@ -14,11 +15,11 @@ from maskstream.config.environment import expand
 from maskstream.config.schema import EventsConfig
 from maskstream.config.source_settings import SourceSettings
 from maskstream.errors import ConfigError, SinkError
-from maskstream.events.delivery import Delivery, Transport
+from maskstream.events.delivery import Delivery, DeliveryStatus, Transport
 from maskstream.events.detector import EventDetector
 from maskstream.events.outbox import Outbox
 from maskstream.events.outbox_file import peek
-from maskstream.events.sink import EventSink, JsonlEvents
+from maskstream.events.sink import EventSink, JsonlEvents, Receiver
 from maskstream.io.user_folders import expand_home, state_folder
 from maskstream.protocols import Sink
 from maskstream.rendering.anonymize import stored_crop
@@ -44,18 +45,19 @@ class Reporting:
         self._config = settings.common
         self._transports = _transports(self._config.events)
         self._queue = _queue_path(self._config.events.queue, required=bool(self._transports))
+        self._deliveries: list[Delivery] = []
         self._detector = EventDetector(
             settings, lambda output, face: stored_crop(output, face, settings.of(output.frame.source_id).privacy)
         )
 
-    def require_people(self, events: str | None, summary: str | None) -> None:
-        """Refuse events and a summary where people are not tracked.
+    def require_people(self, events: str | None, summary: str | None, *, store: bool = False) -> None:
+        """Refuse events, a summary and a store where people are not tracked.
 
         Raises:
-            ConfigError: Events or a summary are requested, and `tracking.enabled` is false.
+            ConfigError: One of them is requested, and `tracking.enabled` is false.
         """
-        if (events or summary or self._transports) and not self._config.tracking.enabled:
-            raise ConfigError("tracking.enabled: false, but events and the summary need tracking; set it to true")
+        if (events or summary or store or self._transports) and not self._config.tracking.enabled:
+            raise ConfigError("tracking.enabled: false, but events, the summary and the dashboard need tracking; set it to true")
 
     def sinks(self, events: str | None, summary: str | None, console: Console | None, *, replace: bool = False) -> Iterator[Sink]:
         """Open the sinks in sequence.
@@ -75,7 +77,9 @@ class Reporting:
             try:
                 self._claim(outbox)
                 for transport in self._transports:
-                    yield EventSink(self._detector, Delivery(transport, outbox))
+                    delivery = Delivery(transport, outbox)
+                    self._deliveries.append(delivery)
+                    yield EventSink(self._detector, delivery)
             finally:
                 outbox.detach()
         elif self._queue and os.path.exists(self._queue):  # noqa: PTH110 (Path raises without permission)
@@ -87,6 +91,26 @@ class Reporting:
             from maskstream.sinks.summary import SummarySink
 
             yield SummarySink(summary, self._detector, console)
+
+    def event_sink(self, receiver: Receiver) -> Sink:
+        """Return a sink that passes events and counts to one more receiver, and closes it."""
+        return EventSink(self._detector, receiver)
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The folder of the queue, where there are receivers."""
+        return (str(Path(self._queue).absolute().parent),) if self._transports else ()
+
+    def deliveries(self) -> list[DeliveryStatus]:
+        """Return what waits for each network receiver, under different names. May be called from any thread."""
+        statuses: list[DeliveryStatus] = []
+        names: Counter[str] = Counter()
+        for delivery in tuple(self._deliveries):
+            status = delivery.status()
+            names[status.receiver] += 1
+            number = names[status.receiver]  # two unnamed webhooks of one host have the same name
+            statuses.append(status if number == 1 else replace(status, receiver=f"{status.receiver} ({number})"))
+        return statuses
 
     def _claim(self, outbox: Outbox) -> None:
         """Assign the records of earlier runs to the receivers of this run, and log those of other receivers."""

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from rich.console import Console
 
 from maskstream.config.cameras import is_list
 from maskstream.config.loading import Layer
-from maskstream.io.output_paths import image_beside
+from maskstream.io.output_paths import image_beside, is_stdout
 from maskstream.io.text_file import Mode
 from maskstream.types import SourceInfo
 
@@ -46,6 +47,15 @@ class StreamRequest:
         if self.summary is not None:
             paths.append(str(image_beside(self.summary)))
         return tuple(paths)
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The folders that outputs are written to."""
+        folders = [Path(path).absolute().parent for path in self.text_outputs if not is_stdout(path)]
+        if self.output is not None:
+            output = Path(self.output).absolute()
+            folders.append(output if self.into_folder else output.parent)
+        return tuple(dict.fromkeys(map(str, folders)))
 
     @property
     def into_folder(self) -> bool:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from maskstream import __version__
 from maskstream.cli.parser import (
+    DEFAULT_LISTEN,
     DETECTOR_HELP,
     DEVICE_HELP,
     add_config_options,
@@ -25,6 +26,7 @@ EVENTS_HELP = (
     "write a JSON record per event of a person without a mask, and per minute; continues an existing file; - is standard output"
 )
 OVERWRITE_HELP = "replace outputs that exist, or refuse to; default: replace outputs of files, continue records of cameras"
+WEB_HELP = "serve the dashboard to browsers, at 127.0.0.1:8675 if no address is given; needs pip install 'maskstream[web]'"
 WINDOW_HELP = "open a window; default: for webcams. q or Esc quits, s saves the frame as an image, space pauses a file"
 
 
@@ -51,6 +53,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     outputs.add_argument(
         "--segment", type=seconds, metavar="TIME", help="start a new recording of a camera after this time: 90s, 10m, 2h"
     )
+    outputs.add_argument("--web", nargs="?", const=DEFAULT_LISTEN, metavar="HOST:PORT", help=WEB_HELP)
     outputs.add_argument("--overwrite", action=argparse.BooleanOptionalAction, help=OVERWRITE_HELP)
     outputs.add_argument("--show", action=argparse.BooleanOptionalAction, help=WINDOW_HELP)
     models = parser.add_argument_group("models")
@@ -115,8 +118,8 @@ def watch(arguments: argparse.Namespace, stopper: Stopper) -> None:
     )
     keep_freed_memory()
     with readable_by(config.privacy.readable_by):
-        stopper.engine = build_engine(request, config)
-        logger.info("{}", summary(stopper.engine.run()))
+        stopper.engine = engine = build_engine(request, config)
+        logger.info("{}", summary(engine.run()))
 
 
 def summary(report: "RunReport") -> str:

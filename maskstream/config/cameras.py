@@ -10,9 +10,9 @@ from typing import Any, Final
 from loguru import logger
 
 from maskstream.config.environment import expand
-from maskstream.config.loading import Layer, read_yaml, refine, text_keys
+from maskstream.config.loading import Layer, read_yaml, read_yaml_text, refine, text_keys
 from maskstream.config.schema import AlignConfig, Config, NetworkConfig, VideoConfig, WebcamConfig
-from maskstream.errors import ConfigError, SourceOpenError
+from maskstream.errors import ConfigError, MaskStreamError, SourceOpenError
 from maskstream.io.batches import Batch, Turns
 from maskstream.io.files import one_line
 from maskstream.io.folders import VIDEO_SUFFIXES, Found, find_files
@@ -71,7 +71,12 @@ class Camera:
         )
 
 
-def read_cameras(locations: Iterable[str], config: Config, command_line: Sequence[Layer] = ()) -> list[Camera]:
+def read_cameras(
+    locations: Iterable[str],
+    config: Config,
+    command_line: Sequence[Layer] = (),
+    texts: Mapping[str, str] | None = None,
+) -> list[Camera]:
     """Return the cameras of `--source`, in order.
 
     Args:
@@ -79,6 +84,7 @@ def read_cameras(locations: Iterable[str], config: Config, command_line: Sequenc
         config: The configuration of cameras without settings of their own.
         command_line: The layers of `--set` and of other options, which `config` already contains. They override a camera's own
             settings; one log line lists the overridden settings.
+        texts: The content of lists that are checked before they are written; None: all lists are files.
 
     Raises:
         ConfigError: A list of cameras is wrong, or two cameras have the same name.
@@ -88,7 +94,8 @@ def read_cameras(locations: Iterable[str], config: Config, command_line: Sequenc
     all_overridden: list[str] = []
     for location in locations:
         if is_list(location):
-            for camera, overridden in _read_list(location, config, command_line):
+            entries = list_entries(location, (texts or {}).get(location))
+            for camera, overridden in _read_list(entries, location, config, command_line):
                 cameras.append(camera)
                 all_overridden += overridden
         else:
@@ -161,12 +168,52 @@ def is_list(location: str) -> bool:
     return "://" not in location and Path(location).suffix.lower() in _YAML_SUFFIXES
 
 
-def _read_list(path: str, config: Config, command_line: Sequence[Layer]) -> Iterator[tuple[Camera, list[str]]]:
-    if not os.path.exists(path):  # noqa: PTH110 (Path raises without permission)
+def list_entries(path: str, text: str | None = None) -> list[Any]:
+    """Return the entries of a list of cameras, without checking them.
+
+    Args:
+        path: The file.
+        text: The content of the file; None: it is read.
+
+    Raises:
+        ConfigError: It is not a list, or an empty one.
+        SourceOpenError: The file does not exist.
+    """
+    if text is not None:
+        entries = read_yaml_text(text, path, text_keys())
+    elif os.path.exists(path):  # noqa: PTH110 (Path raises without permission)
+        entries = read_yaml(Path(path), text_keys())
+    else:
         raise SourceOpenError(f"{path}: no such file; check the path")
-    entries = read_yaml(Path(path), text_keys())
     if not isinstance(entries, list) or not entries:
         raise ConfigError(f"{path}: not a list of cameras; {_EXAMPLE}")
+    return entries
+
+
+def list_problems(path: str, config: Config, command_line: Sequence[Layer] = ()) -> list[MaskStreamError]:
+    """Return the errors of all entries of a list, one for each wrong entry.
+
+    Args:
+        path: The file.
+        config: The configuration of cameras without settings of their own.
+        command_line: The layers that override a camera's own settings.
+    """
+    try:
+        entries = list_entries(path)
+    except MaskStreamError as error:
+        return [error]
+    problems: list[MaskStreamError] = []
+    for number, entry in enumerate(entries, 1):
+        try:
+            _read_camera(entry, f"{path}: camera {number}", config, command_line)
+        except MaskStreamError as error:
+            problems.append(error)
+    return problems
+
+
+def _read_list(
+    entries: Iterable[Any], path: str, config: Config, command_line: Sequence[Layer]
+) -> Iterator[tuple[Camera, list[str]]]:
     for number, entry in enumerate(entries, 1):
         yield _read_camera(entry, f"{path}: camera {number}", config, command_line)
 

@@ -110,12 +110,26 @@ def read_yaml(path: Path, as_typed: Collection[str] = ()) -> Any:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not text"
         raise ConfigError(f"{path}: cannot be read: {reason}; give a YAML file such as configs/default.yaml") from error
+    return read_yaml_text(text, str(path), as_typed)
+
+
+def read_yaml_text(text: str, origin: str, as_typed: Collection[str] = ()) -> Any:
+    """Return the content of the text of a YAML file; see `read_yaml`.
+
+    Args:
+        text: The content of the file.
+        origin: The file, for messages.
+        as_typed: Keys whose values stay text, see `parse_yaml`.
+
+    Raises:
+        ConfigError: The text is not YAML, or contains a key twice.
+    """
     try:
         return parse_yaml(text, as_typed)
     except GivenTwice as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{origin}: {error}") from error
     except NOT_YAML as error:
-        raise ConfigError(f"{path}: not valid YAML: {why_not_yaml(error):.300}") from error
+        raise ConfigError(f"{origin}: not valid YAML: {why_not_yaml(error):.300}") from error
 
 
 def load_config(path: Path | None = None, layers: Iterable[Layer] = ()) -> Config:
@@ -175,7 +189,7 @@ def _explain(error: ValidationError, kind: type[BaseModel], layers: Sequence[Lay
         return f"{origin}: unknown key {key}; {question}allowed here: {', '.join(known)}"
     if first["type"] == "missing":
         return f"{origin}: {key} is missing; add it"
-    value = HIDDEN if path[-1:] == ["secret"] else _shown(first["input"])
+    value = HIDDEN if any(str(part).endswith("secret") for part in path[-1:]) else _shown(first["input"])
     reason = f"{first['msg'][:1].lower()}{first['msg'][1:]}"
     if first["type"] == "model_type":
         reason = f"expected keys: {', '.join(_keys_beside(kind, [*path, '']))}"

@@ -38,6 +38,7 @@ from maskstream.config.values import (
     Section,
     Text,
 )
+from maskstream.config.web_sections import StoreConfig, WebConfig
 
 __all__ = [
     "AlignConfig",
@@ -64,9 +65,11 @@ __all__ = [
     "ReadableBy",
     "Section",
     "SteadyConfig",
+    "StoreConfig",
     "StreamConfig",
     "TrackingConfig",
     "VideoConfig",
+    "WebConfig",
     "WebcamConfig",
     "WebhookConfig",
     "WindowConfig",
@@ -105,6 +108,8 @@ class Config(Section):
         ),
     )
     events: EventsConfig = Field(default_factory=EventsConfig)
+    store: StoreConfig = Field(default_factory=StoreConfig)
+    web: WebConfig = Field(default_factory=WebConfig)
     privacy: PrivacyConfig = Field(default_factory=PrivacyConfig)
     video: VideoConfig = Field(default_factory=VideoConfig)
     csv: CsvConfig = Field(default_factory=CsvConfig)

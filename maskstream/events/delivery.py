@@ -16,6 +16,7 @@ from maskstream.events.messages import Channel, QueuedMessage, interrupted_messa
 from maskstream.events.outbox import Outbox
 from maskstream.events.receiver_queue import ReceiverQueue
 from maskstream.events.types import EventOrCounts
+from maskstream.events.waiting_times import WaitingTimes
 from maskstream.stream.states import StateChange
 
 _FIRST_WAIT_S: Final = 1.0
@@ -70,6 +71,21 @@ class Transport(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class DeliveryStatus:
+    """The records that wait for one receiver."""
+
+    receiver: str
+    """Its name, without passwords."""
+    waiting: int
+    oldest_s: float | None
+    """How long the oldest record waits, in seconds since this run added or found it; None where none waits."""
+    lost: int
+    """Records that were dropped since the start of the run, because the queue was full."""
+    reason: str
+    """Why the latest attempt failed; empty where none did."""
+
+
 @dataclass
 class _Backoff:
     """When to retry after failures: after 1 s, 2 s, 4 s ... 30 s, plus or minus 20 %."""
@@ -120,6 +136,7 @@ class Delivery:
         self._lost = 0
         """Records that were lost since the last log line about it."""
         self._lost_logged_s = self._disk_logged_s = -_LOG_EVERY_S
+        self._times = WaitingTimes(self._queue.waiting_count(), clock.now_s())
         self._add([interrupted_message(message) for message in outbox.open_events(transport.key)])
         outbox.attach()
         waiting = self._queue.waiting_count()
@@ -147,6 +164,18 @@ class Delivery:
         line = f"{self._transport.name}: {_events(waiting)} wait"
         return f"{line}: {'; '.join(reasons)}" if reasons else line
 
+    def status(self) -> DeliveryStatus:
+        """Return what waits, without a wait for the disk. May be called from any thread."""
+        reasons = [each.reason for each in (self._backoff, *tuple(self._refused.values())) if each.failures]
+        times = self._times
+        return DeliveryStatus(
+            receiver=self._transport.name,
+            waiting=times.waiting(),
+            oldest_s=times.oldest_s(self._clock.now_s()),
+            lost=times.lost,
+            reason="; ".join(reasons),
+        )
+
     def close(self) -> None:
         """Send what can be sent in 0.8 s, and leave the rest in the outbox. A second call does nothing."""
         if self._closing.is_set():
@@ -158,7 +187,7 @@ class Delivery:
             self._transport.close()
         finally:
             on_disk, in_memory = self._queue.close()
-            self._lost += self._queue.newly_lost()
+            self._count_lost()
             self._log_lost()
             if on_disk:
                 logger.warning("{}: {} records wait in {} for the next run", self._transport.name, on_disk, self._outbox.path)
@@ -168,12 +197,19 @@ class Delivery:
 
     def _add(self, messages: Sequence[QueuedMessage]) -> None:
         if messages:
+            for message in messages:  # before they can be delivered
+                self._times.add(message.key, self._clock.now_s())
             self._queue.add(messages)
             self._log_disk_state()
-            self._lost += self._queue.newly_lost()
+            self._count_lost()
             self._has_work.set()
         if self._clock.now_s() - self._lost_logged_s >= _LOG_EVERY_S:
             self._log_lost()
+
+    def _count_lost(self) -> None:
+        lost = self._queue.newly_lost()
+        self._lost += lost
+        self._times.drop_oldest(lost)
 
     def _log_lost(self) -> None:
         if self._lost:
@@ -252,6 +288,7 @@ class Delivery:
             if had_failed:
                 logger.info("{}: delivering again", self._transport.name)
             self._queue.delivered(waiting)
+            self._times.remove(message.key)
 
     def _send(self, message: QueuedMessage) -> None:
         """Send a message, and discard it where the receiver will never accept it.

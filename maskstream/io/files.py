@@ -126,12 +126,8 @@ def replace_file(path: Path, content: bytes | memoryview, *, like_folder: bool =
 
 
 def _replace(target: Path, content: bytes | memoryview, *, like_folder: bool) -> None:
-    """Write a temporary file beside the target and rename it.
-
-    The random name is unique: processes in containers may share process id and folder.
-    """
-    _remove_abandoned(str(target.parent))
-    part = target.with_name(os.urandom(8).hex().join(_PART))  # short: the name of the target may have the maximum length
+    """Write a temporary file beside the target and rename it."""
+    part = part_beside(target)
     descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o666)  # minus the umask
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -143,6 +139,15 @@ def _replace(target: Path, content: bytes | memoryview, *, like_folder: bool) ->
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
+
+
+def part_beside(target: Path) -> Path:
+    """Return the path for a temporary file in the folder of a file. Those of killed runs are removed.
+
+    The random name is unique: processes in containers may share process id and folder.
+    """
+    _remove_abandoned(str(target.parent))
+    return target.with_name(os.urandom(8).hex().join(_PART))  # short: the name of the target may have the maximum length
 
 
 @lru_cache

@@ -11,7 +11,7 @@ from maskstream.config.schema import StreamConfig
 from maskstream.errors import MaskStreamError
 from maskstream.protocols import Source
 from maskstream.stream.channel import Channel
-from maskstream.stream.health import Meter, SourceHealth
+from maskstream.stream.health import Meter, SourceHealth, SourceTotals
 from maskstream.stream.rates import CLOCK_TOLERANCE_S
 from maskstream.stream.states import SourceState, SourceStatus
 from maskstream.types import Frame, FrameResult, SourceInfo
@@ -115,16 +115,21 @@ class CaptureWorker:
             cause=status.cause,
             fps_in=self.meter.arrivals.per_second(now_s),
             fps_out=self.meter.fps_out(now_s),
-            dropped={
-                "overload": self.channel.dropped,
-                "stale": self.meter.stale,
-                "decode": getattr(self.source, "damaged", 0),
-            },
+            dropped=self.totals().dropped,
             frame_age_s=None if last_s is None else now_s - last_s,
             reconnects_last_hour=reconnects_since(now_s - _HOUR_S) if reconnects_since else 0,
             stage_ms=self.meter.stage_ms(),
             unusable=self.meter.unusable,
         )
+
+    def totals(self) -> SourceTotals:
+        """Return the numbers of received and dropped frames."""
+        dropped = {
+            "overload": self.channel.dropped,
+            "stale": self.meter.stale,
+            "decode": getattr(self.source, "damaged", 0),
+        }
+        return SourceTotals(self.meter.received, dropped)
 
     def stop(self) -> None:
         """End the capture soon, and drop the waiting frames."""

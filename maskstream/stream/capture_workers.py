@@ -11,7 +11,7 @@ from maskstream.config.schema import StreamConfig
 from maskstream.protocols import Source
 from maskstream.stream.batcher import Batcher
 from maskstream.stream.capture import CaptureWorker, Item
-from maskstream.stream.health import SourceHealth
+from maskstream.stream.health import SourceHealth, SourceTotals
 from maskstream.stream.source_states import SourceStates
 from maskstream.stream.states import SourceState
 
@@ -33,6 +33,7 @@ class CaptureWorkers:
         self._threads: list[Thread] = []
         self._started = False
         self._dropped = 0
+        self._removed_totals: dict[str, SourceTotals] = {}
 
     def add(self, source: Source, pass_every_frame: bool) -> None:
         """Read a source from now on. `pass_every_frame`: whether a sink needs the frames that are not analysed."""
@@ -67,6 +68,7 @@ class CaptureWorkers:
             self._removed.add(source_id)
             self.batcher.discard(worker.channel)
             self._dropped += worker.dropped
+            self._removed_totals[source_id] = self._removed_totals.get(source_id, SourceTotals()).plus(worker.totals())
             self.release(worker, cause)
         self._states.end(source_id, cause)
         self._threads = [thread for thread in self._threads if thread.is_alive()]
@@ -93,6 +95,14 @@ class CaptureWorkers:
         """Return the health of each source. May be called from any thread."""
         now_s = self._states.clock.now_s()
         return [worker.health(now_s) for worker in self]
+
+    def totals(self) -> dict[str, SourceTotals]:
+        """Return the totals of each source, removed ones included. May be called from any thread."""
+        totals = dict(self._removed_totals)
+        for worker in self:
+            source_id = worker.info.source_id
+            totals[source_id] = totals.get(source_id, SourceTotals()).plus(worker.totals())
+        return totals
 
     def close(self) -> None:
         """Release all sources, the last ones first: a file that waits for its turn must not begin now."""

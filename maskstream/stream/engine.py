@@ -22,7 +22,7 @@ from maskstream.protocols import FrameAnalyzer, Source
 from maskstream.stream.capture import Captured, Crashed, Ended, Item
 from maskstream.stream.capture_workers import CaptureWorkers
 from maskstream.stream.channel import Channel, Overflow
-from maskstream.stream.health import SourceHealth
+from maskstream.stream.health import SourceHealth, SourceTotals
 from maskstream.stream.inference_worker import InferenceWorker
 from maskstream.stream.report import RunReport
 from maskstream.stream.sink_group import SinkBinding, SinkGroup
@@ -33,6 +33,20 @@ from maskstream.types import BgrImage, Face, Frame, FrameResult, Output
 _POLL_S: Final = 0.05
 _HELD_S: Final = 0.01
 _MAINTAIN_EVERY_S: Final = 0.1
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Whether the threads of a run advance."""
+
+    render_age_s: float
+    """Seconds since the last turn of the thread that renders; ten turns a second are usual."""
+    inference_is_alive: bool
+    """Whether the inference thread runs. It ends with the run, and after an internal error."""
+    batches: int
+    """Batches that were analysed since the start."""
+    batch_frames: int
+    """Frames in these batches."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +134,16 @@ class Engine:
     def health(self) -> list[SourceHealth]:
         """Return the health of each source. May be called from any thread."""
         return self._workers.health()
+
+    def totals(self) -> dict[str, SourceTotals]:
+        """Return the numbers of frames of each source, removed ones included. May be called from any thread."""
+        return self._workers.totals()
+
+    def progress(self) -> Progress:
+        """Return whether the threads advance. May be called from any thread."""
+        worker = self._inference
+        age_s = self._clock.now_s() - self._maintained_at_s
+        return Progress(age_s, worker.thread.is_alive(), worker.batches, worker.batch_frames)
 
     def stop(self) -> None:
         """Ask `run` to finish the files and return soon. May be called from a signal handler or another thread."""

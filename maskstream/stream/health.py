@@ -2,7 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final
 
@@ -54,6 +54,25 @@ class SourceHealth:
         )
 
 
+@dataclass(frozen=True)
+class SourceTotals:
+    """Numbers of frames of a source since the start of the run.
+
+    They never fall: a source that is removed and added again continues to count.
+    """
+
+    received: int = 0
+    """Captured frames."""
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """Frames by cause, as in `SourceHealth`."""
+
+    def plus(self, other: "SourceTotals") -> "SourceTotals":
+        """Return the sums."""
+        causes = {**self.dropped, **other.dropped}
+        dropped = {cause: self.dropped.get(cause, 0) + other.dropped.get(cause, 0) for cause in causes}
+        return SourceTotals(self.received + other.received, dropped)
+
+
 class Rate:
     """Measures how often something happens."""
 
@@ -83,6 +102,7 @@ class Meter:
     def __init__(self, clock: Clock = MONOTONIC) -> None:
         """Begin with zero."""
         self._clock = clock
+        self.received = 0
         self.arrivals = Rate()
         self.last_frame_at_s: float | None = None
         self.stale = 0
@@ -94,6 +114,7 @@ class Meter:
 
     def captured(self, frame: Frame) -> None:
         """Count a captured frame."""
+        self.received += 1
         self.last_frame_at_s = self._clock.now_s()
         self.arrivals.count(self.last_frame_at_s)
 
@@ -110,8 +131,9 @@ class Meter:
 
     def stage_ms(self) -> dict[str, float]:
         """Return the mean time of each stage."""
-        with self._lock:
-            sums: Counter[str] = Counter()
-            for timing_ms in self._stage_ms:
-                sums.update({stage: round(ms * 1000) for stage, ms in timing_ms.items() if stage != "total"})
-            return {stage: total / 1000 / len(self._stage_ms) for stage, total in sums.items()}
+        with self._lock:  # for a copy only: the threads of the stream must not wait for the sums
+            stage_ms = tuple(self._stage_ms)
+        sums: Counter[str] = Counter()
+        for timing_ms in stage_ms:
+            sums.update({stage: round(ms * 1000) for stage, ms in timing_ms.items() if stage != "total"})
+        return {stage: total / 1000 / len(stage_ms) for stage, total in sums.items()}

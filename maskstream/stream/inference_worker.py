@@ -33,6 +33,8 @@ class InferenceWorker:
         """
         self.model_s = 0.0
         """Time spent in the analyzer."""
+        self.batches = self.batch_frames = 0
+        """Number of analysed batches, and of frames in them."""
         self.thread = Thread(target=self._run, name="inference", daemon=True)
         self._analyzer = analyzer
         self._batcher = batcher
@@ -84,6 +86,8 @@ class InferenceWorker:
             batch = frames[len(results) : len(results) + self._batcher.batch_size]
             try:
                 results += self._analyzer.analyze(batch)
+                self.batches += 1
+                self.batch_frames += len(batch)
             except OutOfMemory as error:
                 if len(batch) == 1:
                     raise

@@ -150,3 +150,13 @@ def test_the_queue_of_receivers_lies_where_the_state_of_programs_does(tmp_path: 
     (sink,) = reporting.sinks(None, None, None)
     sink.close()
     assert (state_folder() / "events.db").exists()
+
+
+def test_receivers_with_the_same_name_are_reported_under_different_ones(tmp_path: Path) -> None:
+    hooks = [{"url": f"http://127.0.0.1:9/{path}"} for path in "ab"]
+    reporting = Reporting(common(events={"webhooks": hooks, "queue": str(tmp_path / "queue" / "events.db")}))
+    sinks = list(reporting.sinks(None, None, None))
+    assert [status.receiver for status in reporting.deliveries()] == ["webhook at 127.0.0.1", "webhook at 127.0.0.1 (2)"]
+    assert reporting.folders == (str(tmp_path / "queue"),)
+    for sink in sinks:
+        sink.close()

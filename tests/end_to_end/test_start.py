@@ -21,8 +21,9 @@ def child(code: str, *arguments: str | Path) -> "subprocess.CompletedProcess[str
     return subprocess.run(asked, capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_the_main_job_needs_no_pytorch(tmp_path: Path) -> None:
-    report = "print(code, sorted({'torch', 'torchvision', 'onnxruntime', 'onnx'} & set(sys.modules)))"
+def test_the_main_job_needs_neither_pytorch_nor_a_web_server(tmp_path: Path) -> None:
+    heavy = "'torch', 'torchvision', 'onnxruntime', 'onnx', 'starlette', 'uvicorn', 'websockets', 'prometheus_client', 'ruamel'"
+    report = f"print(code, sorted({{{heavy}}} & set(sys.modules)))"
     outputs = ("--output", tmp_path / "out.mp4", "--jsonl", tmp_path / "out.jsonl", "--summary", tmp_path / "out.json")
     done = child(_RUN + report, ROOT, "--source", DEMO, "--max-frames", "20", "--quiet", *outputs)
     assert done.stdout.splitlines()[-1:] == ["0 []"], done.stderr

@@ -80,6 +80,8 @@ def test_it_holds_every_module_and_all_that_comes_with_the_program(wheel: Path) 
     with zipfile.ZipFile(wheel) as content:
         held = {name for name in content.namelist() if not name.partition("/")[0].endswith(".dist-info")}
     expected = {str(path.relative_to(ROOT)) for suffix in (".py", ".j2") for path in (ROOT / "maskstream").rglob(f"*{suffix}")}
+    static = ROOT / "maskstream" / "web" / "static"
+    expected |= {str(path.relative_to(ROOT)) for path in static.rglob("*") if path.is_file()}
     for folder in ("configs", "weights"):
         files = [path for path in (ROOT / folder).iterdir() if path.is_file() and not path.name.endswith(LEFT_OUT)]
         expected |= {f"maskstream/{folder}/{path.name}" for path in files}
@@ -90,7 +92,7 @@ def test_it_holds_every_module_and_all_that_comes_with_the_program(wheel: Path) 
 def test_it_says_what_it_needs_and_brings_its_licence(environment: Path) -> None:
     [folder] = environment.glob("lib/python*/site-packages/maskstream-*.dist-info")
     about = Distribution.at(folder)
-    assert set(about.metadata.get_all("Provides-Extra") or []) == {"clip", "yolo"}
+    assert set(about.metadata.get_all("Provides-Extra") or []) == {"clip", "web", "yolo"}
     assert (folder / "licenses" / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
     needed = about.requires or []
     for extra in ("clip", "yolo"):
