@@ -189,8 +189,9 @@ def _give_to_owner_of_folder(path: Path) -> None:
 
 
 def _require_store(path: Path, connection: sqlite3.Connection, known_version: int) -> None:
-    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    # tables first: another process may create the store now, and commits both at once
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     if tables and application_id != APPLICATION_ID:
         raise StoreError(f"{path}: is not a store of maskstream; set store.folder to another folder")
     version = schema_version(connection)

@@ -166,7 +166,9 @@ def test_the_default_folder_is_in_the_state_folder(
 
 
 def test_a_damaged_store_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "maskstream.db").write_bytes(b"not a database at all, by far " * 99)
+    file = tmp_path / "maskstream.db"
+    file.write_bytes(b"not a database at all, by far " * 99)
+    file.chmod(0o600)  # else a warning says so, where an earlier command has started the log
     assert command(tmp_path, "user", "list") == 5
     said = capsys.readouterr().err
     assert "the store cannot be opened: it is damaged (file is not a database)" in said
