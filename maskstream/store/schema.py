@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Final
 
 from loguru import logger
@@ -19,6 +19,7 @@ _PRIVATE_FILE: Final = 0o600
 _PRIVATE_FOLDER: Final = 0o700
 _OPEN_TIMEOUT_S: Final = 5.0
 _WRITE_TIMEOUT_MS: Final = 200
+_WAL_POLL_S: Final = 0.01
 _CHECK_S: Final = 0.5
 """The maximum time for the check of the file; a larger file is checked in part."""
 _CHECK_INSTRUCTIONS: Final = 10_000
@@ -95,7 +96,7 @@ def open_store_file(path: Path, migrations: Sequence[str] = MIGRATIONS) -> sqlit
         connection = sqlite3.connect(path, timeout=_OPEN_TIMEOUT_S, check_same_thread=False, isolation_level=None)
         _require_store(path, connection, len(migrations))
         _require_undamaged(path, connection)
-        (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+        mode = _use_wal(connection)
         if mode != "wal":
             raise StoreError(f"{path}: its file system has no write-ahead log ({mode}); set store.folder to a local disk")
         for setting in ("synchronous=FULL", "foreign_keys=ON", "secure_delete=ON", f"journal_size_limit={_LOG_BYTES}"):
@@ -219,6 +220,18 @@ def _require_undamaged(path: Path, connection: sqlite3.Connection) -> None:
             f"{path}: the store is damaged ({found}); nothing was changed; "
             "restore a backup, or set store.folder to another folder"
         )
+
+
+def _use_wal(connection: sqlite3.Connection) -> str:
+    """Switch to a write-ahead log, and return the mode of the journal. SQLite itself does not wait for other processes here."""
+    until_s = monotonic() + _OPEN_TIMEOUT_S
+    while True:
+        try:
+            return str(connection.execute("PRAGMA journal_mode=WAL").fetchone()[0])
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or monotonic() > until_s:
+                raise
+            sleep(_WAL_POLL_S)
 
 
 def _migrate(path: Path, connection: sqlite3.Connection, migrations: Sequence[str]) -> None:
