@@ -175,7 +175,7 @@ def running(load: Load, folder: Path, processors: Sequence[int], settings: Seque
 
 def longer(load: Load, folder: Path) -> Path:
     """Return the clip, repeated without encoding it again until it outlasts all rounds."""
-    lasts_s = load.rounds * 2 * load.round_s + _READY_WITHIN_S + _WARM_UP_S
+    lasts_s = load.rounds * 2 * 2 * load.round_s + _READY_WITHIN_S + _WARM_UP_S  # viewers need time to connect and leave
     target = folder / f"long{Path(load.clip).suffix}"
     command = [
         "ffmpeg",
