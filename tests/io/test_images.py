@@ -1,11 +1,9 @@
 import os
-import resource
 import stat
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from threading import Barrier
@@ -24,6 +22,7 @@ from maskstream.io.files import one_line
 from maskstream.io.image_formats import IMAGE_SUFFIXES, WRITABLE_SUFFIXES
 from maskstream.io.images import image_size, read_image, write_image
 from maskstream.types import BgrImage
+from tests.disks import files_at_most
 from tests.slowness import LONGEST_S
 from tests.video_files import four_corners, plain
 
@@ -82,17 +81,6 @@ def why_no_size(path: Path) -> str:
 def shown_size(path: str) -> tuple[int, int]:
     height, width = read_image(path).shape[:2]
     return width, height
-
-
-@contextmanager
-def files_at_most(size: int) -> Iterator[None]:
-    """Let writing fail in the middle of a file, as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("suffix", WRITABLE_SUFFIXES)

@@ -2,12 +2,10 @@
 
 import errno
 import os
-import resource
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,6 +23,7 @@ from maskstream.web.list_file import ListFile
 from maskstream.web.list_refusal import CameraListError, Refusal
 from tests.clocks import ManualClock
 from tests.conftest import ROOT
+from tests.disks import files_at_most
 
 SQUARE = ((0, 0), (1, 0), (1, 1), (0, 1))
 TEXT = """\
@@ -307,20 +306,9 @@ def test_byte_order_mark_and_windows_lines_are_kept(tmp_path: Path) -> None:
     assert mixed.read_bytes() == b"- name: a\r\n  url: rtsp://h/1\n- name: b\n  url: rtsp://h/3\r\n"
 
 
-@contextmanager
-def full_disk(size: int) -> Iterator[None]:
-    """Let writing fail after a number of bytes, as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 def test_a_full_disk_leaves_the_list_as_it_was(path: Path) -> None:
     lists = lists_of(path)
-    with full_disk(100):
+    with files_at_most(100):
         error = refused(lists, "gate", settings={})
     assert (error.refusal, os.strerror(errno.EFBIG) in str(error)) == (Refusal.FAILED, True)
     assert (path.read_text(), names_in(path.parent)) == (TEXT, [path.name])
