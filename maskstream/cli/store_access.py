@@ -24,8 +24,16 @@ _SHOWN: Final = {
 """The arguments that some actions do not use, as the user writes them."""
 
 
-def add_access_options(parser: argparse.ArgumentParser) -> None:
-    """Add `--role`, `--cameras` and `--store`."""
+def add_access_options(parser: argparse.ArgumentParser, actions: Collection[str], thing: str) -> None:
+    """Add ACTION, NAME, `--role`, `--cameras` and `--store`.
+
+    Args:
+        parser: Gets the arguments.
+        actions: The names of the actions.
+        thing: What NAME names.
+    """
+    parser.add_argument("action", choices=tuple(actions), metavar="ACTION", help=f"what to do: {', '.join(actions)}")
+    parser.add_argument("name", nargs="?", metavar="NAME", help=f"name of the {thing}")
     parser.add_argument("--role", choices=ROLES, metavar="ROLE", help=f"role: {', '.join(ROLES)}; default: viewer")
     parser.add_argument("--cameras", metavar="A,B", help="names of the cameras that may be seen; default: all cameras")
     parser.add_argument(

@@ -28,9 +28,7 @@ _LONGEST_S: Final = 100 * 365 * 86_400.0
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the arguments ACTION and NAME, and the options."""
-    parser.add_argument("action", choices=tuple(_USES), metavar="ACTION", help=f"what to do: {', '.join(_USES)}")
-    parser.add_argument("name", nargs="?", metavar="NAME", help="name of the token")
-    add_access_options(parser)
+    add_access_options(parser, _USES, "token")
     parser.add_argument(
         "--expires",
         type=duration_s,

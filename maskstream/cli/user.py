@@ -31,10 +31,7 @@ _USES: Final = {
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the arguments ACTION and NAME, and the options."""
-    actions = ", ".join(_USES)
-    parser.add_argument("action", choices=tuple(_USES), metavar="ACTION", help=f"what to do: {actions}")
-    parser.add_argument("name", nargs="?", metavar="NAME", help="name of the user")
-    add_access_options(parser)
+    add_access_options(parser, _USES, "user")
     parser.add_argument(
         "--password-stdin",
         action="store_true",

@@ -1,5 +1,4 @@
 import re
-import resource
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ from maskstream.errors import ConfigError, StoreError
 from maskstream.store.roles import Role
 from maskstream.store.sessions import ABSOLUTE_S, IDLE_S
 from maskstream.store.store import Store
+from tests.disks import files_at_most
 from tests.slowness import LONGEST_S
 from tests.store.made import CHEAP, PASSWORD, WallClock
 
@@ -102,16 +102,12 @@ def test_a_session_is_written_at_most_once_a_minute(store: Store, secret: str, c
 
 
 def test_a_full_disk_does_not_log_users_out(store: Store, secret: str, clock: WallClock) -> None:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (Path(f"{store.path}-wal").stat().st_size, before[1]))
-    try:
+    with files_at_most(Path(f"{store.path}-wal").stat().st_size):
         for _ in range(3):
             clock.advance(IDLE_S - 1)
             assert store.sessions.find(secret) is not None
         with pytest.raises(StoreError):
             store.sessions.create("anna", "10.0.0.1")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_session_from_before_the_clock_was_set_back_has_ended(store: Store, secret: str, clock: WallClock) -> None:

@@ -1,5 +1,4 @@
 import os
-import resource
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from maskstream.store.schema import open_store_file
 from maskstream.store.store import Store
 from maskstream.store.writer import Writer
 from tests.clocks import HastyClock
+from tests.disks import files_at_most
 from tests.slowness import LONGEST_S, promised
 from tests.store.made import CHEAP, PASSWORD, counts, event, locked
 
@@ -35,12 +35,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
 @contextmanager
 def no_file_grows(store: Store) -> Iterator[None]:
     """Let every write that makes the log of the store longer fail, as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (Path(f"{store.path}-wal").stat().st_size, before[1]))
-    try:
+    with files_at_most(Path(f"{store.path}-wal").stat().st_size):
         yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @contextmanager
