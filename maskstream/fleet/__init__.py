@@ -1,0 +1,1 @@
+"""Analyse with more than one process or machine: archives of recordings, and cameras that are placed on nodes."""
