@@ -1,1 +1,1 @@
-"""Archives and sites: where workers and agents run, what they do, and how their records are merged."""
+"""Analyse with more than one process or machine: archives of recordings, and cameras that are placed on nodes."""
