@@ -1,1 +1,1 @@
-"""Analyse with more than one process or machine: archives of recordings, and cameras that are placed on nodes."""
+"""Archives and sites: where workers and agents run, what they do, and how their records are merged."""
