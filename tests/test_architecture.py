@@ -12,6 +12,7 @@ LAYERS = (
     {"__main__"},
     {"cli"},
     {"web"},
+    {"fleet"},
     {"benchmark"},
     {"training"},
     {"evaluation"},
