@@ -51,6 +51,6 @@ $(VENV)/ready: requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-$(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt requirements-web.txt
+$(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt requirements-fleet.txt requirements-web.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@

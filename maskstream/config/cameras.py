@@ -55,6 +55,9 @@ class Camera:
     """The batch of the videos of its folder or pattern; None for other sources."""
     images: tuple[str, ...] | None = field(default=None, compare=False)
     """The images of its folder or pattern; None for other sources."""
+    epoch: int = 0
+    """The number of its assignment to this machine in a fleet. With another number it is opened again: records belong to one
+    assignment. 0 without a fleet."""
 
     def __repr__(self) -> str:
         return f"Camera({self.name!r}, {redact(self.location)!r})"
@@ -65,8 +68,8 @@ class Camera:
         return may_come_back(self.location)
 
     def opens_like(self, other: "Camera") -> bool:
-        """Return whether two cameras open the same source with the same settings."""
-        return self.location == other.location and all(
+        """Return whether two cameras open the same source with the same settings, for the same assignment."""
+        return (self.location, self.epoch) == (other.location, other.epoch) and all(
             getattr(self.config, section) == getattr(other.config, section) for section in _OPENED_WITH
         )
 
@@ -205,7 +208,7 @@ def list_problems(path: str, config: Config, command_line: Sequence[Layer] = ())
     problems: list[MaskStreamError] = []
     for number, entry in enumerate(entries, 1):
         try:
-            _read_camera(entry, f"{path}: camera {number}", config, command_line)
+            read_camera(entry, f"{path}: camera {number}", config, command_line)
         except MaskStreamError as error:
             problems.append(error)
     return problems
@@ -215,11 +218,21 @@ def _read_list(
     entries: Iterable[Any], path: str, config: Config, command_line: Sequence[Layer]
 ) -> Iterator[tuple[Camera, list[str]]]:
     for number, entry in enumerate(entries, 1):
-        yield _read_camera(entry, f"{path}: camera {number}", config, command_line)
+        yield read_camera(entry, f"{path}: camera {number}", config, command_line)
 
 
-def _read_camera(entry: Any, origin: str, config: Config, command_line: Sequence[Layer]) -> tuple[Camera, list[str]]:
-    """Return a camera, and its settings that the command line overrides."""
+def read_camera(entry: Any, origin: str, config: Config, command_line: Sequence[Layer]) -> tuple[Camera, list[str]]:
+    """Return the camera of an entry, and its settings that the command line overrides.
+
+    Args:
+        entry: The entry of a list, with references to environment variables, which are resolved here.
+        origin: Where the entry is, for messages.
+        config: The configuration of cameras without settings of their own.
+        command_line: The layers that override a camera's own settings.
+
+    Raises:
+        ConfigError: The entry is wrong, or an environment variable is not set.
+    """
     if not isinstance(entry, Mapping):
         raise ConfigError(f"{origin}: expected name and url; {_EXAMPLE}")
     settings = dict(entry)

@@ -1,1 +1,1 @@
-"""Archives and cameras on more than one machine: place the work, keep what each machine found, and merge it exactly once."""
+"""Archives and sites: where workers and agents run, what they do, and how their records are merged."""

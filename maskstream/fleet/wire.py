@@ -1,7 +1,7 @@
 """The messages between the supervisor of a site and the agent of a node: frozen, of plain values, picklable.
 
-There is one call, `agent.beat(Reconcile) -> Heartbeat`. It may be lost, doubled or come late in both directions: the agent returns
-its records again until the supervisor acknowledges them.
+There is one call, `agent.beat(Reconcile) -> Heartbeat`. It may be lost, doubled or late in both directions: the agent returns its
+records again until the supervisor acknowledges them.
 """
 
 from collections.abc import Mapping

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from maskstream.clock import MONOTONIC, Clock
 from maskstream.config.schema import Config
 from maskstream.events.delivery import DeliveryStatus
+from maskstream.fleet.status import FleetStatus
 from maskstream.store.store import Store
 
 if TYPE_CHECKING:
@@ -51,6 +52,10 @@ class WebContext:
     """Returns what waits for each network receiver of events."""
     folders: Sequence[str] = ()
     """The folders that the run writes to, the one of the store left out."""
+    fleet: Callable[[], FleetStatus] | None = None
+    """Returns the state of the fleet; None where the program is not the supervisor of one."""
+    drain: Callable[[str, bool], None] | None = None
+    """Begins or ends to empty a node; set together with `fleet`. It raises `MaskStreamError` where that cannot be written."""
     clock: Clock = MONOTONIC
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     """UTC."""

@@ -1,0 +1,169 @@
+"""Define where workers run: processes of this machine, or actors of Ray.
+
+A worker is one object in a process of its own. Its methods are called by name, one call after the other, each at most once:
+no call is repeated behind the back of the caller. Whoever needs a result exactly once calls again and has an idempotent method.
+"""
+
+import traceback
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from maskstream.errors import MaskStreamError
+
+
+@dataclass(frozen=True)
+class NodeInfo:
+    """A machine that workers can run on, at the moment that it was asked for."""
+
+    name: str
+    """The host name, or Ray's name of the node; unique within the placement."""
+    cpus: float
+    """Cores, of which workers take `WorkerSpec.cpus`."""
+    gpus: float
+    is_alive: bool
+    """False for a node that left or died; nothing can be started there."""
+
+
+@dataclass(frozen=True)
+class WorkerSpec:
+    """A worker to start."""
+
+    name: str
+    """Letters, digits, `.`, `_` and `-`. Unique within the placement; a worker that `outlives` the program keeps it."""
+    target: str
+    """The class, as `package.module:Class`. The worker's process creates it with `arguments`."""
+    arguments: Mapping[str, object] = field(default_factory=dict)
+    """Keyword arguments, which must be picklable."""
+    cpus: float = 1.0
+    """Cores that Ray reserves; local processes do not reserve any."""
+    gpus: float = 0.0
+    """Part of a GPU that Ray reserves, such as 0.25; local processes share the GPUs of the machine."""
+    node: str | None = None
+    """Start it on this node and nowhere else; None leaves the choice to the placement."""
+    outlives: bool = False
+    """Go on when the program that started it ends or is killed; `Placement.find` returns the worker to the next program."""
+
+
+class WorkerDied(Exception):
+    """The process of a worker ended before it answered, or its node did. Whether the method ran is unknown."""
+
+    def __init__(self, reason: str, last_lines: tuple[str, ...] = ()) -> None:
+        """Keep the reason, one line, and what the worker last wrote to standard error; () where that is unknown."""
+        super().__init__(reason, last_lines)
+        self.reason = reason
+        self.last_lines = last_lines
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class CallFailed(Exception):
+    """The method raised an error, or the constructor did before it. The worker goes on and takes other calls."""
+
+    def __init__(self, reason: str, traceback_text: str = "", exit_code: int | None = None) -> None:
+        """Keep what the worker said.
+
+        Args:
+            reason: `Type: message`, or the message alone for a `MaskStreamError`, whose message is complete.
+            traceback_text: The traceback in the worker.
+            exit_code: That of the `MaskStreamError`; None for other errors, which are the programmer's.
+        """
+        super().__init__(reason, traceback_text, exit_code)
+        self.reason = reason
+        self.traceback = traceback_text
+        self.exit_code = exit_code
+
+    @classmethod
+    def of(cls, error: BaseException) -> Self:
+        """Describe an error by plain values, which the caller can read whatever modules it has."""
+        ours = isinstance(error, MaskStreamError)
+        reason = str(error) if ours else f"{type(error).__name__}: {error}".removesuffix(": ")
+        text = "".join(traceback.format_exception(error))
+        return cls(reason, text, error.exit_code if isinstance(error, MaskStreamError) else None)
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class Call(Protocol):
+    """A call of a worker's method, waiting, running or done."""
+
+    @property
+    def worker(self) -> "Worker":
+        """The worker that was called."""
+        ...
+
+    @property
+    def method(self) -> str:
+        """The name of the method."""
+        ...
+
+    def result(self, timeout_s: float) -> Any:
+        """Return what the method returned. It may be asked for again.
+
+        Raises:
+            TimeoutError: The call is not done after `timeout_s`; it goes on.
+            WorkerDied: The worker ended before it answered.
+            CallFailed: The method raised an error.
+        """
+        ...
+
+
+class Worker(Protocol):
+    """An object in a process of its own."""
+
+    @property
+    def spec(self) -> WorkerSpec:
+        """What was started. A worker that was found has the spec that it was started with."""
+        ...
+
+    def node(self) -> str | None:
+        """Return the name of its node; None while Ray has not placed it yet."""
+        ...
+
+    def call(self, method: str, *args: object) -> Call:
+        """Call a method and return at once. Calls run in this order, one at a time, each at most once.
+
+        Args:
+            method: Name of the method.
+            args: Positional arguments, which must be picklable, as must the value that it returns.
+        """
+        ...
+
+    def end(self) -> None:
+        """Kill the worker, also one that is stopped or hangs. Its calls raise `WorkerDied`. A second call does nothing."""
+        ...
+
+
+class Placement(Protocol):
+    """Where workers are started and found. A context manager."""
+
+    def nodes(self) -> list[NodeInfo]:
+        """Return the nodes by name, also those that died, as far as they are known."""
+        ...
+
+    def start(self, spec: WorkerSpec) -> Worker:
+        """Start a worker and return at once. An error in its constructor is raised as `CallFailed` by each of its calls.
+
+        Raises:
+            ValueError: A worker of this name runs, or the node is unknown.
+        """
+        ...
+
+    def find(self, name: str) -> Worker | None:
+        """Return a worker that `outlives` the program which started it; None where no such worker runs."""
+        ...
+
+    def wait(self, calls: Collection[Call], timeout_s: float) -> list[Call]:
+        """Return the calls that are done, at least one of them unless `timeout_s` is over. Their results do not block."""
+        ...
+
+    def close(self) -> None:
+        """End all workers that do not outlive the program, in bounded time. A second call does nothing."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
