@@ -74,9 +74,7 @@ class WaitingRecords(Protocol):
 class Agent:
     """The answers of a node. One thread calls `beat`; the engine's thread asks `may_watch`."""
 
-    def __init__(
-        self, node: str, work: NodeWork, outbox: WaitingRecords, now_s: Callable[[], float] = lease_now_s
-    ) -> None:
+    def __init__(self, node: str, work: NodeWork, outbox: WaitingRecords, now_s: Callable[[], float] = lease_now_s) -> None:
         """Begin without a supervisor.
 
         Args:
