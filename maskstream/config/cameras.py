@@ -55,6 +55,9 @@ class Camera:
     """The batch of the videos of its folder or pattern; None for other sources."""
     images: tuple[str, ...] | None = field(default=None, compare=False)
     """The images of its folder or pattern; None for other sources."""
+    epoch: int = 0
+    """The number of its assignment to this machine in a fleet. With another number it is opened again: records belong to one
+    assignment. 0 without a fleet."""
 
     def __repr__(self) -> str:
         return f"Camera({self.name!r}, {redact(self.location)!r})"
@@ -65,8 +68,8 @@ class Camera:
         return may_come_back(self.location)
 
     def opens_like(self, other: "Camera") -> bool:
-        """Return whether two cameras open the same source with the same settings."""
-        return self.location == other.location and all(
+        """Return whether two cameras open the same source with the same settings, for the same assignment."""
+        return (self.location, self.epoch) == (other.location, other.epoch) and all(
             getattr(self.config, section) == getattr(other.config, section) for section in _OPENED_WITH
         )
 
@@ -228,7 +231,7 @@ def list_problems(path: str, config: Config, command_line: Sequence[Layer] = ())
     problems: list[MaskStreamError] = []
     for number, entry in enumerate(entries, 1):
         try:
-            check_entry(entry, f"{path}: camera {number}", config, command_line).camera()
+            read_camera(entry, f"{path}: camera {number}", config, command_line)
         except MaskStreamError as error:
             problems.append(error)
     return problems
@@ -238,12 +241,21 @@ def _read_list(
     entries: Iterable[Any], path: str, config: Config, command_line: Sequence[Layer]
 ) -> Iterator[tuple[Camera, tuple[str, ...]]]:
     for number, entry in enumerate(entries, 1):
-        checked = check_entry(entry, f"{path}: camera {number}", config, command_line)
-        yield checked.camera(), checked.overridden
+        yield read_camera(entry, f"{path}: camera {number}", config, command_line)
+
+
+def read_camera(entry: Any, origin: str, config: Config, command_line: Sequence[Layer]) -> tuple[Camera, tuple[str, ...]]:
+    """Return the camera of an entry, and its settings that the command line overrides; see `check_entry`.
+
+    Raises:
+        ConfigError: The entry is wrong, or an environment variable is not set.
+    """
+    checked = check_entry(entry, origin, config, command_line)
+    return checked.camera(), checked.overridden
 
 
 def check_entry(entry: Any, origin: str, config: Config, command_line: Sequence[Layer] = ()) -> CameraEntry:
-    """Check an entry of a list of cameras.
+    """Check an entry of a list of cameras. Environment variables are not replaced, and need not be set.
 
     Args:
         entry: The entry, as it is in the file.

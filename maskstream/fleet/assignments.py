@@ -118,7 +118,9 @@ class Assignments:
             (epoch,) = connection.execute("SELECT value FROM numbers WHERE name = 'epoch'").fetchone()
             for epoch, (camera, node) in enumerate(nodes.items(), int(epoch) + 1):
                 if camera in keep:
-                    connection.execute("UPDATE assignments SET state = 'leaving' WHERE camera = ? AND state = 'current'", (camera,))
+                    connection.execute(
+                        "UPDATE assignments SET state = 'leaving' WHERE camera = ? AND state = 'current'", (camera,)
+                    )
                 else:
                     connection.execute("DELETE FROM assignments WHERE camera = ? AND state = 'current'", (camera,))
                 # a node that gets a camera back needs no earlier assignment of it

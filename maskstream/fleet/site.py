@@ -210,7 +210,9 @@ def _camera(given: Any, origin: str, config: Config, command_line: Sequence[Laye
     nodes = entry.pop("nodes", []) if isinstance(entry, dict) else []
     checked = check_entry(entry, origin, config, command_line)
     if not isinstance(nodes, list) or not all(isinstance(node, str) and node for node in nodes):
-        raise ConfigError(f"{checked.origin}: nodes: {nodes!r} is not allowed; expected a list of nodes or labels, such as [east]")
+        raise ConfigError(
+            f"{checked.origin}: nodes: {nodes!r} is not allowed; expected a list of nodes or labels, such as [east]"
+        )
     if is_pattern(plain_location(checked.url)):
         raise ConfigError(f"{checked.origin}: url: a pattern of files is not allowed; give a camera, or use maskstream archive")
     return CameraSpec(checked.name, entry, tuple(dict.fromkeys(nodes)))
