@@ -39,6 +39,10 @@ class Reconcile:
     """The highest number of a record of `outbox` that is committed; 0 where none is."""
     outbox: str = ""
     """The outbox that `acknowledged` belongs to: `Heartbeat.outbox` of an earlier reply. Empty before the first reply."""
+    turn: int = 0
+    """The number of the turn of the supervisor in its term. A node applies no call that is older than its last one."""
+    echo_s: float | None = None
+    """`Heartbeat.sent_s` of the latest reply that came; the lease of the node begins there. None before the first reply."""
 
 
 @dataclass(frozen=True)
@@ -114,3 +118,7 @@ class Heartbeat:
     """Records that this outbox has dropped since it was created: it was full."""
     refused: str = ""
     """Why the agent does not accept this supervisor or its settings; empty where it does."""
+    applied_turn: int = 0
+    """`Reconcile.turn` of the latest call of this term that it has applied; 0 before the first one."""
+    sent_s: float = 0.0
+    """When it replied, by the clock of the node that `leases.lease_now_s` reads."""
