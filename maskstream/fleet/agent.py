@@ -136,8 +136,9 @@ class Agent:
             problems=report.problems,
             outbox=self._outbox.outbox_id,
             lost=self._outbox.lost,
-            node_s=self._now_s(),
             refused=refused,
+            applied_turn=self._accepted.turn if self._accepted else 0,
+            sent_s=self._now_s(),
         )
 
 

@@ -42,16 +42,16 @@ class Reconcile:
     """The highest number of a record of `outbox` that is committed; 0 where none is."""
     outbox: str = ""
     """The outbox that `acknowledged` belongs to: `Heartbeat.outbox` of an earlier reply. Empty before the first reply."""
+    turn: int = 0
+    """The number of the turn of the supervisor in its term. A node applies no call that is older than its last one."""
+    echo_s: float | None = None
+    """`Heartbeat.sent_s` of the latest reply that came; the lease of the node begins there. None before the first reply."""
     settings: SettingsLayers = ()
     """The layers of the configuration of all cameras, in order. Variables and paths are resolved on the node."""
     overrides: SettingsLayers = ()
     """The layers of the command line, which override the settings of single cameras. They come after `settings`."""
     version: str = ""
     """The version of the supervisor's program. An agent of another minor version refuses it."""
-    turn: int = 0
-    """Grows with each call of this term."""
-    echo_s: float | None = None
-    """`Heartbeat.node_s` of an earlier reply, from which on the lease is renewed; None where there is no lease."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,9 @@ class Heartbeat:
     """Identifies the file with the records; another one begins to count anew."""
     lost: int = 0
     """Records that this outbox has dropped since it was created: it was full."""
-    node_s: float = 0.0
-    """When it replied, by the clock of leases of the node (`lease_now_s`)."""
     refused: str = ""
     """Why the agent does not accept this supervisor or its settings; empty where it does."""
+    applied_turn: int = 0
+    """`Reconcile.turn` of the latest call of this term that it has applied; 0 before the first one."""
+    sent_s: float = 0.0
+    """When it replied, by the clock of the node that `leases.lease_now_s` reads."""
