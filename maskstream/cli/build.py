@@ -5,12 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
-from importlib import import_module
-from threading import Thread
 
 from loguru import logger
 
-from maskstream.cli.opening import image_sink, open_camera, open_source
+from maskstream.cli.assembly import Assembly, load_models
+from maskstream.cli.opening import image_sink, open_source
 from maskstream.cli.outputs import checked_targets, with_free_summary
 from maskstream.cli.reporting import Reporting
 from maskstream.cli.request import StreamRequest
@@ -21,20 +20,15 @@ from maskstream.config.detector_interval import remarks
 from maskstream.config.schema import Config
 from maskstream.config.source_settings import SourceSettings
 from maskstream.errors import ConfigError, MaskStreamError
-from maskstream.inference.analyzer import Analyzer
-from maskstream.inference.pipeline import batch_size_of, build_analyzer, require_incorrect, require_models
-from maskstream.inference.propagation import PropagatingAnalyzer
 from maskstream.io.file_names import FileNames
 from maskstream.io.files import make_folder
 from maskstream.io.locations import is_pipe, is_webcam, local_path
-from maskstream.protocols import FrameAnalyzer, Sink, Source
-from maskstream.rendering.overlay import Overlay
+from maskstream.protocols import Sink, Source
 from maskstream.sinks import CsvSink, JsonlSink, ProgressSink, StatusSink, WindowSink, why_no_window
 from maskstream.stream.engine import Engine, EngineHooks
-from maskstream.stream.live_cameras import CameraWork, LiveCameras
+from maskstream.stream.live_cameras import LiveCameras
 from maskstream.stream.sink_group import SinkBinding
 from maskstream.stream.source_states import SourceStates, StateListener
-from maskstream.tracking.analyzer import PeopleAnalyzer
 from maskstream.types import SourceInfo
 
 
@@ -86,7 +80,7 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
     request = replace(request, in_batches=in_batches, reads=(*request.reads, *pipes))
     settings = SourceSettings(config, {camera.name: camera.config for camera in cameras})
     states, names = SourceStates(), FileNames()
-    reporting, overlay = Reporting(settings), Overlay(settings)
+    reporting = Reporting(settings)
     reporting.require_people(request.events, request.summary, store=wants_store(config))
     with ExitStack() as closing:
         web = WebRun(config, settings, states.clock)
@@ -95,7 +89,7 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
         infos = [source.info for source in sources]
         request = with_free_summary(request, infos)
         inputs = _Inputs(cameras, sources, checked_targets(request, infos, config, names))
-        analyzer = _load_models(settings, infos)
+        analyzer = load_models(settings, several=len(infos) > 1 or not infos[0].live)
         sinks = _OpenSinks(closing)
         _open_file_sinks(request, inputs, config, reporting, sinks)
         for sink in web.sinks(reporting):
@@ -104,16 +98,10 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
         closing.pop_all()
     for line in dict.fromkeys(line for camera in cameras for line in remarks(camera.config)):
         logger.info("{}", line)
-    work = CameraWork(
-        check=lambda config: require_incorrect(analyzer.class_names, [config]),
-        prepare=analyzer.admit,
-        open=partial(open_camera, states=states, output=request.output, names=names),
-    )
+    assembly = Assembly(analyzer, settings, states)
+    work = assembly.camera_work(request.output, names)
     live = LiveCameras(watch, cameras, settings, work, states)
-    hooks = _hooks(window, sinks, live, web)
-    detecting: FrameAnalyzer = PropagatingAnalyzer(analyzer, settings) if config.detector.every > 1 else analyzer
-    people = PeopleAnalyzer(detecting, settings)
-    engine = Engine(people, overlay.paint, config.stream, batch_size_of(config), hooks, states)
+    engine = assembly.engine(_hooks(window, sinks, live, web))
     engine.add(sources, sinks.bindings)
     web.start(engine, request, reporting, work.check)
     return engine
@@ -162,14 +150,6 @@ def _open_sources(cameras: Sequence[Camera], states: SourceStates, closing: Exit
     for failure in [error for error in failures if isinstance(error, MaskStreamError)][1:]:
         logger.error("{}", failure)
     return [future.result() for future in opening]  # raises the first failure
-
-
-def _load_models(settings: SourceSettings, infos: Sequence[SourceInfo]) -> Analyzer:
-    """Load the models. Meanwhile a thread imports the tracker, which takes a second."""
-    require_models(settings.common)
-    if settings.common.tracking.enabled:
-        Thread(target=import_module, args=("maskstream.tracking.tracker",), daemon=True).start()
-    return build_analyzer(settings, several=len(infos) > 1 or not infos[0].live)
 
 
 def _open_file_sinks(request: StreamRequest, inputs: _Inputs, config: Config, reporting: Reporting, sinks: _OpenSinks) -> None:
