@@ -25,7 +25,7 @@ class Reconcile:
     """What the supervisor wants of a node: all of its cameras, not a change."""
 
     supervisor: str
-    """Identifies the process of the supervisor."""
+    """Identifies the folder of the site, `Assignments.authority`: terms and epochs of others cannot be compared with it."""
     term: int
     """Grows with each start of a supervisor."""
     generation: int
