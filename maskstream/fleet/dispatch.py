@@ -128,7 +128,7 @@ class Dispatcher:
         if self.is_lost(row.node):
             return True
         report = self._reports.get(row.node)
-        if row.stage is not Stage.REMOVED or report is None or (row.camera, row.epoch) in report.running:
+        if row.stage is not Stage.REMOVED or report is None or report.refuses or (row.camera, row.epoch) in report.running:
             return False
         return report.applied_turn >= max(1, self._removed_in.get(row.epoch, 0))
 

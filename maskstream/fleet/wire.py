@@ -6,7 +6,10 @@ records again until the supervisor acknowledges them.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
+
+SettingsLayers: TypeAlias = tuple[tuple[str, Mapping[str, Any]], ...]
+"""The origin of each layer of settings, for messages, and its values."""
 
 
 @dataclass(frozen=True)
@@ -25,15 +28,15 @@ class Reconcile:
     """What the supervisor wants of a node: all of its cameras, not a change."""
 
     supervisor: str
-    """Identifies the folder of the site, `Assignments.authority`: terms and epochs of others cannot be compared with it."""
+    """Identifies the folder of the supervisor: the same after a restart, another one for another supervisor."""
     term: int
-    """Grows with each start of a supervisor."""
+    """Grows with each start of a supervisor on this folder."""
     generation: int
     """Grows with each accepted edit of the site file."""
     assignments: tuple[Assignment, ...]
     lease_s: float
     """For how long the assignments are valid without another call."""
-    on_partition: str
+    on_partition: Literal["go_on", "stop"]
     """What the node does when the lease ends: `go_on` or `stop`."""
     acknowledged: int
     """The highest number of a record of `outbox` that is committed; 0 where none is."""
@@ -43,6 +46,12 @@ class Reconcile:
     """The number of the turn of the supervisor in its term. A node applies no call that is older than its last one."""
     echo_s: float | None = None
     """`Heartbeat.sent_s` of the latest reply that came; the lease of the node begins there. None before the first reply."""
+    settings: SettingsLayers = ()
+    """The layers of the configuration of all cameras, in order. Variables and paths are resolved on the node."""
+    overrides: SettingsLayers = ()
+    """The layers of the command line, which override the settings of single cameras. They come after `settings`."""
+    version: str = ""
+    """The version of the supervisor's program. An agent of another minor version refuses it."""
 
 
 @dataclass(frozen=True)
