@@ -19,6 +19,9 @@ _Stamp = tuple[int, int, int] | None
 class CameraWatch:
     """Checks regularly whether a list of cameras was edited, and reads it when the edit is complete."""
 
+    ends = True
+    """The run ends after its last source."""
+
     def __init__(
         self, locations: Sequence[str], config: Config, clock: Clock = MONOTONIC, command_line: Sequence[Layer] = ()
     ) -> None:

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -55,6 +55,9 @@ class Camera:
     """The batch of the videos of its folder or pattern; None for other sources."""
     images: tuple[str, ...] | None = field(default=None, compare=False)
     """The images of its folder or pattern; None for other sources."""
+    epoch: int = 0
+    """The number of its assignment to this machine in a fleet. With another number it is opened again: records belong to one
+    assignment. 0 without a fleet."""
 
     def __repr__(self) -> str:
         return f"Camera({self.name!r}, {redact(self.location)!r})"
@@ -65,10 +68,32 @@ class Camera:
         return may_come_back(self.location)
 
     def opens_like(self, other: "Camera") -> bool:
-        """Return whether two cameras open the same source with the same settings."""
-        return self.location == other.location and all(
+        """Return whether two cameras open the same source with the same settings, for the same assignment."""
+        return (self.location, self.epoch) == (other.location, other.epoch) and all(
             getattr(self.config, section) == getattr(other.config, section) for section in _OPENED_WITH
         )
+
+
+@dataclass(frozen=True)
+class CameraEntry:
+    """A checked entry of a list of cameras. Environment variables in its URL are not replaced yet."""
+
+    name: str
+    url: str = field(repr=False)
+    origin: str
+    """The list, number and name of the camera, for messages."""
+    config: Config
+    """The configuration, with the settings of the camera merged over it."""
+    overridden: tuple[str, ...] = ()
+    """The settings that the command line overrides, with both values."""
+
+    def camera(self) -> Camera:
+        """Return the camera, with environment variables replaced.
+
+        Raises:
+            ConfigError: A variable is not set.
+        """
+        return Camera(self.name, plain_location(expand(self.url, self.origin)), self.config)
 
 
 def read_cameras(
@@ -168,21 +193,22 @@ def is_list(location: str) -> bool:
     return "://" not in location and Path(location).suffix.lower() in _YAML_SUFFIXES
 
 
-def list_entries(path: str, text: str | None = None) -> list[Any]:
+def list_entries(path: str, text: str | None = None, as_typed: Collection[str] = ()) -> list[Any]:
     """Return the entries of a list of cameras, without checking them.
 
     Args:
         path: The file.
         text: The content of the file; None: it is read.
+        as_typed: More keys whose values stay text, see `parse_yaml`.
 
     Raises:
         ConfigError: It is not a list, or an empty one.
         SourceOpenError: The file does not exist.
     """
     if text is not None:
-        entries = read_yaml_text(text, path, text_keys())
+        entries = read_yaml_text(text, path, {*text_keys(), *as_typed})
     elif os.path.exists(path):  # noqa: PTH110 (Path raises without permission)
-        entries = read_yaml(Path(path), text_keys())
+        entries = read_yaml(Path(path), {*text_keys(), *as_typed})
     else:
         raise SourceOpenError(f"{path}: no such file; check the path")
     if not isinstance(entries, list) or not entries:
@@ -205,7 +231,7 @@ def list_problems(path: str, config: Config, command_line: Sequence[Layer] = ())
     problems: list[MaskStreamError] = []
     for number, entry in enumerate(entries, 1):
         try:
-            _read_camera(entry, f"{path}: camera {number}", config, command_line)
+            read_camera(entry, f"{path}: camera {number}", config, command_line)
         except MaskStreamError as error:
             problems.append(error)
     return problems
@@ -213,13 +239,33 @@ def list_problems(path: str, config: Config, command_line: Sequence[Layer] = ())
 
 def _read_list(
     entries: Iterable[Any], path: str, config: Config, command_line: Sequence[Layer]
-) -> Iterator[tuple[Camera, list[str]]]:
+) -> Iterator[tuple[Camera, tuple[str, ...]]]:
     for number, entry in enumerate(entries, 1):
-        yield _read_camera(entry, f"{path}: camera {number}", config, command_line)
+        yield read_camera(entry, f"{path}: camera {number}", config, command_line)
 
 
-def _read_camera(entry: Any, origin: str, config: Config, command_line: Sequence[Layer]) -> tuple[Camera, list[str]]:
-    """Return a camera, and its settings that the command line overrides."""
+def read_camera(entry: Any, origin: str, config: Config, command_line: Sequence[Layer]) -> tuple[Camera, tuple[str, ...]]:
+    """Return the camera of an entry, and its settings that the command line overrides; see `check_entry`.
+
+    Raises:
+        ConfigError: The entry is wrong, or an environment variable is not set.
+    """
+    checked = check_entry(entry, origin, config, command_line)
+    return checked.camera(), checked.overridden
+
+
+def check_entry(entry: Any, origin: str, config: Config, command_line: Sequence[Layer] = ()) -> CameraEntry:
+    """Check an entry of a list of cameras. Environment variables are not replaced, and need not be set.
+
+    Args:
+        entry: The entry, as it is in the file.
+        origin: The file and the number of the entry, for messages.
+        config: The configuration of cameras without settings of their own.
+        command_line: The layers that override the camera's own settings; `config` already contains them.
+
+    Raises:
+        ConfigError: A key or value is wrong.
+    """
     if not isinstance(entry, Mapping):
         raise ConfigError(f"{origin}: expected name and url; {_EXAMPLE}")
     settings = dict(entry)
@@ -234,10 +280,8 @@ def _read_camera(entry: Any, origin: str, config: Config, command_line: Sequence
     _refuse_common(settings, origin)
     requested = refine(config, Layer(origin, settings))
     effective = refine(requested, *command_line)
-    overridden = [
-        f"{name}: {difference}" for difference in _differences(settings, requested.model_dump(), effective.model_dump())
-    ]
-    return Camera(name, plain_location(expand(url, origin)), effective), overridden
+    differences = _differences(settings, requested.model_dump(), effective.model_dump())
+    return CameraEntry(name, url, origin, effective, tuple(f"{name}: {difference}" for difference in differences))
 
 
 def _differences(

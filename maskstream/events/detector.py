@@ -1,7 +1,10 @@
 """Decide when an event begins, continues and ends, from the people in each frame of all sources."""
 
+import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from math import inf
 from typing import Final
 from uuid import uuid4
@@ -13,6 +16,7 @@ from maskstream.events.types import EventOrCounts, MaskEvent, Observation, Phase
 from maskstream.stream.rates import Pace
 from maskstream.types import Face, Label, Output
 
+_ID_DIGITS: Final = 32
 _LARGE_ENOUGH_PX: Final = 64.0
 """Above this size, a larger face is not a better observation."""
 
@@ -109,15 +113,22 @@ class EventDetector:
     Several sinks share one detector: each calls `detect` with every frame, and all get the same list.
     """
 
-    def __init__(self, settings: Config | SourceSettings, crop: Callable[[Output, Face], bytes | None] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Config | SourceSettings,
+        crop: Callable[[Output, Face], bytes | None] | None = None,
+        new_id: Callable[[str], str] | None = None,
+    ) -> None:
         """Begin without people.
 
         Args:
             settings: Which labels lead to an event, and after what time, for each source.
             crop: Returns the JPEG of a face, or None where it must not be stored.
+            new_id: Returns the id of the next event of a source; it is never used again. None: a random one (UUID 4).
         """
         self._settings = SourceSettings.shared(settings)
         self._crop = crop or (lambda _output, _face: None)
+        self._new_id = new_id or (lambda _source_id: uuid4().hex)
         self._sources: dict[str, _Source] = {}
         self._last_output: Output | None = None
         self._detected: list[EventOrCounts] = []
@@ -203,7 +214,7 @@ class EventDetector:
         period.last, period.zone = now, face.zone
         if label in rules.labels:
             self._observe(period, output, face)
-            found += _due_records(period, rules)
+            found += self._due_records(period, rules)
         return found
 
     def _observe(self, period: _LabelPeriod, output: Output, face: Face) -> None:
@@ -222,20 +233,38 @@ class EventDetector:
             period.best = Observation(Timestamp.of(output.result), confidence, face.face_box_xyxy, crop)
             period.best_score = score
 
+    def _due_records(self, period: _LabelPeriod, rules: _Rules) -> list[EventOrCounts]:
+        """Return the start of an event after `events.min_seconds`, or its update every `events.update_s`.
 
-def _due_records(period: _LabelPeriod, rules: _Rules) -> list[EventOrCounts]:
-    """Return the start of an event after `events.min_seconds`, or its update every `events.update_s`.
+        An event does not start before the face was well seen (`events.min_evidence`) while it had the label.
+        """
+        now_s = period.last.time_s
+        if period.reported is None:
+            if now_s - period.began.time_s < rules.min_seconds:
+                return []
+            if rules.min_evidence > 0 and period.evidence < rules.min_evidence:
+                return []
+            period.event_id = self._new_id(period.source_id)
+            return [period.record(Phase.START)]
+        if now_s - period.reported.time_s < rules.update_s:
+            return []
+        return [period.record(Phase.UPDATE)]
 
-    An event does not start before the face was well seen (`events.min_evidence`) while it had the label.
-    """
-    now_s = period.last.time_s
-    if period.reported is None:
-        if now_s - period.began.time_s < rules.min_seconds:
-            return []
-        if rules.min_evidence > 0 and period.evidence < rules.min_evidence:
-            return []
-        period.event_id = uuid4().hex
-        return [period.record(Phase.START)]
-    if now_s - period.reported.time_s < rules.update_s:
-        return []
-    return [period.record(Phase.UPDATE)]
+
+class NumberedIds:
+    """Ids of events that are the same each time the same recording is analysed. They look like the random ones."""
+
+    def __init__(self, seed: str) -> None:
+        """Begin with the first id.
+
+        Args:
+            seed: Differs from that of all other analyses whose events are kept together.
+        """
+        self._seed = seed
+        self._numbers: Counter[str] = Counter()
+
+    def __call__(self, source_id: str) -> str:
+        """Return the next id of a source: 32 hexadecimal digits, which depend on seed, source and how many came before."""
+        self._numbers[source_id] += 1
+        text = json.dumps([self._seed, source_id, self._numbers[source_id]])
+        return sha256(text.encode()).hexdigest()[:_ID_DIGITS]

@@ -2,15 +2,19 @@
 
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeAlias
+from urllib.parse import quote
 from uuid import uuid4
 
 from maskstream.events.event_records import event_record
-from maskstream.events.types import EventOrCounts, MaskEvent, Phase
+from maskstream.events.types import EventOrCounts, MaskEvent, MinuteCounts, Phase
 from maskstream.io.files import plain_text
 
 COUNTS_PREFIX: Final = "counts-"
 """Of the keys of counts."""
+_1970: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MS: Final = timedelta(milliseconds=1)
 
 Channel: TypeAlias = tuple[str, str]
 """Camera and kind (`events` or `counts`). A receiver may refuse one channel and accept the others."""
@@ -68,9 +72,30 @@ def message_of(item: EventOrCounts) -> QueuedMessage:
     """Return the record of an event or of counts as a message."""
     camera, body = plain_text(item.source_id), _json(event_record(item))
     if not isinstance(item, MaskEvent):
-        return QueuedMessage(camera, f"{COUNTS_PREFIX}{uuid4().hex}", body)
+        return QueuedMessage(camera, item.key or counts_key(item), body)
     key = f"{item.event_id}-{item.sequence}"
     return QueuedMessage(camera, key, body, event=item.event_id, is_open=item.phase is not Phase.END)
+
+
+def counts_key(counts: MinuteCounts, epoch: int | None = None) -> str:
+    """Return the key of counts: the same each time for a live source; unique for a file, which may be run again.
+
+    Args:
+        counts: Of a minute or a part of it.
+        epoch: Of the camera in a fleet. Two nodes with different clocks may begin a minute at the same time.
+    """
+    began = counts.began.wall_time
+    if began is None:
+        return f"{COUNTS_PREFIX}{uuid4().hex}"
+    camera = quote(counts.source_id, safe="", errors="surrogatepass").replace(".", "%2E")  # for HTTP headers and signed texts
+    parts = [camera, *([] if epoch is None else [str(epoch)]), str((began - _1970) // _MS)]
+    return COUNTS_PREFIX + "-".join(parts)
+
+
+def ended_record(latest: dict[str, Any], cause: str) -> dict[str, Any]:
+    """Return the record that ends an event, from the latest record of the event."""
+    ended = {f"ended_{unit}": latest[f"last_{unit}"] for unit in ("s", "utc")}
+    return latest | ended | {"sequence": latest["sequence"] + 1, "phase": Phase.END.value, "cause": cause}
 
 
 def interrupted_message(latest: QueuedMessage) -> QueuedMessage:
@@ -79,11 +104,7 @@ def interrupted_message(latest: QueuedMessage) -> QueuedMessage:
     Args:
         latest: The latest message of the event.
     """
-    record = json.loads(latest.body)
-    record["sequence"] += 1
-    record["phase"] = Phase.END.value
-    record["ended_s"], record["ended_utc"] = record["last_s"], record["last_utc"]
-    record["cause"] = "interrupted"
+    record = ended_record(json.loads(latest.body), "interrupted")
     key = f"{record['event_id']}-{record['sequence']}"
     return QueuedMessage(latest.camera, key, _json(record), event=record["event_id"])
 

@@ -13,7 +13,18 @@ from maskstream.io.record_types import BoxRecord, FrameNumber, Id, NotNegative, 
 from maskstream.types import Label
 
 Cause = Literal[
-    "mask", "no_mask", "incorrect", "unknown", "gone", "offline", "ended", "removed", "stopped", "changed", "interrupted"
+    "mask",
+    "no_mask",
+    "incorrect",
+    "unknown",
+    "gone",
+    "offline",
+    "ended",
+    "removed",
+    "moved",
+    "stopped",
+    "changed",
+    "interrupted",
 ]
 
 
@@ -55,8 +66,8 @@ class EventRecord(TypedDict):
         Cause | None,
         Field(
             description="The cause of the end, otherwise null: the next steady label; gone (the person left); offline, ended or "
-            "removed (the source); stopped (the program); changed (events.labels was edited); interrupted (the program was "
-            "killed, and its next run ends the event)."
+            "removed (the source); moved (a fleet gave the camera to another node); stopped (the program); changed "
+            "(events.labels was edited); interrupted (the program was killed, and its next run ends the event)."
         ),
     ]
     confidence: Annotated[Probability | None, Field(description="The highest steady confidence so far.")]

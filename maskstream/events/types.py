@@ -68,8 +68,8 @@ class MaskEvent:
     """The highest steady confidence so far, in [0, 1]."""
     best: Observation
     cause: str | None = None
-    """Why the event ended: the label that followed, `gone` (the person), `offline`, `ended` or `removed` (the source), `changed`
-    (`events.labels` were edited), or `stopped` (the program)."""
+    """Why the event ended: the label that followed, `gone` (the person), `offline`, `ended` or `removed` (the source), `moved`
+    (to another node of a fleet), `changed` (`events.labels` were edited), `stopped` or `interrupted` (the program)."""
 
     @property
     def duration_s(self) -> float:
@@ -90,6 +90,8 @@ class MinuteCounts:
     """How many people; each is counted under the label with the longest time."""
     person_s: Mapping[Label, float]
     """Seconds per label, added up over all people."""
+    key: str = ""
+    """Identifies the record where it is delivered twice; empty: source and time identify it."""
 
 
 EventOrCounts: TypeAlias = MaskEvent | MinuteCounts

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from maskstream.events.messages import ended_record
 from maskstream.events.record_types import EventRecord
 from maskstream.events.types import Phase
 from maskstream.io.files import plain_text
@@ -145,10 +146,7 @@ def end_interrupted(connection: sqlite3.Connection, run: int | None, camera: str
     """
     statement = "SELECT record FROM events WHERE is_open = 1 AND run IS NOT ? AND (? IS NULL OR camera = ?)"
     for (text,) in connection.execute(statement, (run, camera, camera)).fetchall():
-        record = json.loads(text)
-        record |= {"sequence": record["sequence"] + 1, "phase": Phase.END.value, "cause": "interrupted"}
-        record |= {"ended_s": record["last_s"], "ended_utc": record["last_utc"]}
-        connection.execute(_PUT, event_values(record, run, 0.0))
+        connection.execute(_PUT, event_values(ended_record(json.loads(text), "interrupted"), run, 0.0))
 
 
 def _event(row: sqlite3.Row) -> StoredEvent:

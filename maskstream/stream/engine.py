@@ -47,6 +47,8 @@ class Progress:
     """Batches that were analysed since the start."""
     batch_frames: int
     """Frames in these batches."""
+    model_s: float = 0.0
+    """Time in the models since the start, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ class Engine:
         """Return whether the threads advance. May be called from any thread."""
         worker = self._inference
         age_s = self._clock.now_s() - self._maintained_at_s
-        return Progress(age_s, worker.thread.is_alive(), worker.batches, worker.batch_frames)
+        return Progress(age_s, worker.thread.is_alive(), worker.batches, worker.batch_frames, worker.model_s)
 
     def stop(self) -> None:
         """Ask `run` to finish the files and return soon. May be called from a signal handler or another thread."""

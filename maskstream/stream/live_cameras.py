@@ -9,7 +9,6 @@ from typing import Protocol
 
 from loguru import logger
 
-from maskstream.config.camera_watch import CameraWatch
 from maskstream.config.cameras import Camera
 from maskstream.config.schema import Config
 from maskstream.config.source_settings import SourceSettings
@@ -18,6 +17,17 @@ from maskstream.protocols import Source
 from maskstream.stream.sink_group import SinkBinding
 from maskstream.stream.source_states import SourceStates
 from maskstream.stream.states import SourceStatus
+
+
+class Watch(Protocol):
+    """Tells which cameras are wanted."""
+
+    ends: bool
+    """Whether the run ends after the last source. Otherwise it waits for further cameras."""
+
+    def poll(self) -> list[Camera] | None:
+        """Return all wanted cameras; None where nothing has changed since the last call."""
+        ...
 
 
 class Stream(Protocol):
@@ -110,7 +120,7 @@ class LiveCameras:
 
     def __init__(
         self,
-        watch: CameraWatch,
+        watch: Watch,
         cameras: Sequence[Camera],
         settings: SourceSettings,
         work: CameraWork,
@@ -119,7 +129,7 @@ class LiveCameras:
         """Begin with the running cameras.
 
         Args:
-            watch: Reads a list again after it was edited.
+            watch: Tells which cameras are wanted, as a list does after an edit.
             cameras: The running cameras.
             settings: Where the settings of a camera that is added, changed or removed are kept.
             work: The steps for a camera.
@@ -215,7 +225,7 @@ class LiveCameras:
             if job.future.done():
                 del self._jobs[name]
                 self._use(stream, job)
-        stream.expect(any(job.opens for job in self._jobs.values()))
+        stream.expect(not self._watch.ends or any(job.opens for job in self._jobs.values()))
 
     def _use(self, stream: Stream, job: _Job) -> None:
         camera = job.camera

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -7,7 +8,7 @@ from maskstream import load_config
 from maskstream.config.loading import Layer
 from maskstream.config.schema import Config
 from maskstream.config.source_settings import SourceSettings
-from maskstream.events.detector import EventDetector
+from maskstream.events.detector import EventDetector, NumberedIds
 from maskstream.events.types import EventOrCounts, MaskEvent, MinuteCounts, Phase
 from maskstream.types import Frame, Label, Output
 from tests.tracking.made import face_at, frame_at, output_with, person
@@ -291,3 +292,27 @@ def test_an_added_label_counts_from_where_it_began() -> None:
     settings.set("door", config())
     (start,) = detected(detector, [at(5.0, BARE)])
     assert (start.phase, start.began.time_s) == (START, 0.0)
+
+
+def test_numbered_ids_are_the_same_each_time_and_differ_between_seeds_sources_and_events() -> None:
+    def ids(seed: str) -> list[str]:
+        detector = EventDetector(config(), new_id=NumberedIds(seed))
+        people = [at(step / 10, BARE, (2, Label.NO_MASK), source_id=door) for door in ("door", "lab") for step in range(30)]
+        found = detected(detector, people)
+        assert [event.phase for event in found] == [START] * 4
+        return [event.event_id for event in found]
+
+    first, other = ids("a"), ids("b")
+    assert ids("a") == first
+    assert len({*first, *other}) == 8
+    assert all(re.fullmatch("[0-9a-f]{32}", each) for each in first)
+
+
+def test_ids_of_one_source_do_not_depend_on_another() -> None:
+    alone, beside = NumberedIds("a"), NumberedIds("a")
+    beside("lab")
+    assert [beside("door"), beside("door")] == [alone("door"), alone("door")]
+
+
+def test_the_name_of_a_file_that_is_no_text_has_ids() -> None:
+    assert NumberedIds("a")("caf\udce9.mp4") != NumberedIds("a")("caf\udce8.mp4")
