@@ -1,7 +1,9 @@
 """Count people and person-seconds per label in each minute."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Final
 
 from maskstream.events.types import MinuteCounts, Timestamp
 from maskstream.stream.rates import Pace
@@ -9,6 +11,7 @@ from maskstream.types import FrameResult, Label
 
 _LONGEST_STEP_S = 1.0
 """A longer gap between two frames with a person counts as this much."""
+_KNOWN_LABELS: Final = (Label.MASK, Label.NO_MASK, Label.INCORRECT)
 
 
 class MinuteCounter:
@@ -65,3 +68,9 @@ def _minute(timestamp: Timestamp) -> datetime | int:
     if timestamp.wall_time is None:
         return int(timestamp.time_s // 60)
     return timestamp.wall_time.replace(second=0, microsecond=0)
+
+
+def mask_share(seconds: Mapping[Label, float]) -> float | None:
+    """Return the fraction of the person-seconds with a known label that have a mask; None without a known label."""
+    known_s = sum(seconds[label] for label in _KNOWN_LABELS)
+    return round(seconds[Label.MASK] / known_s, 4) if known_s else None

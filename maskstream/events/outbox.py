@@ -1,13 +1,11 @@
 """Keep undelivered messages in an SQLite file (`events.queue`), so that they survive the end of the program."""
 
 import sqlite3
-from collections.abc import Collection, Container, Generator, Mapping
-from contextlib import contextmanager, suppress
-from threading import Lock
+from collections.abc import Collection, Container, Mapping
+from contextlib import suppress
 from time import monotonic
 from typing import Final
 
-from maskstream.errors import SinkError
 from maskstream.events.messages import COUNTS_PREFIX, Channel, QueueChanges, QueuedMessage, WaitingMessage
 from maskstream.events.outbox_file import open_outbox_file
 
@@ -40,12 +38,12 @@ class Outbox:
         """
         self.path = path
         self.limit_bytes = limit_bytes
-        self._lock = Lock()
         self._users = 0
         self._close_by_s: float | None = None
         self._has_deleted = False
-        self._database = open_outbox_file(path)
-        with self._reading():
+        self._file = open_outbox_file(path)
+        self._database = self._file.connection
+        with self._file.reading():
             self._sizes = self._measure_sizes()
 
     def update(self, receiver: str, changes: QueueChanges) -> int:
@@ -54,7 +52,7 @@ class Outbox:
         Raises:
             SinkError: The disk is full, or fails.
         """
-        with self._transaction():
+        with self._file.transaction():
             size = self._sizes.get(receiver, 0) - self._delete_delivered(receiver, changes)
             for message in changes.added:
                 row = (receiver, message.camera, message.key, message.body)
@@ -85,7 +83,7 @@ class Outbox:
         for camera, kind in refused:
             condition += _NOT_OF_CHANNEL
             values += [camera, kind == "counts"]
-        with self._reading():
+        with self._file.reading():
             rows = self._database.execute(f"SELECT id FROM waiting WHERE {condition} ORDER BY id", values)  # noqa: S608 (of constants)
             row_id = next((row_id for (row_id,) in rows if row_id not in skipped), None)
             rows.close()
@@ -97,18 +95,18 @@ class Outbox:
 
     def waiting_count(self, receiver: str) -> int:
         """Return how many messages wait for a receiver."""
-        with self._reading():
+        with self._file.reading():
             return self._count_waiting(receiver)
 
     def lost_count(self, receiver: str) -> int:
         """Return how many messages of a receiver were dropped that it does not know about."""
-        with self._reading():
+        with self._file.reading():
             row = self._database.execute("SELECT records FROM lost WHERE receiver = ?", (receiver,)).fetchone()
         return int(row[0]) if row else 0
 
     def open_events(self, receiver: str) -> list[QueuedMessage]:
         """Return the latest message of each event without an end: the program was killed."""
-        with self._reading():
+        with self._file.reading():
             rows = self._database.execute("SELECT camera, event, body FROM going_on WHERE receiver = ?", (receiver,)).fetchall()
         return [QueuedMessage(camera, key=event, body=body, event=event, is_open=True) for camera, event, body in rows]
 
@@ -127,7 +125,7 @@ class Outbox:
             SinkError: The disk is full, or fails.
         """
         counts: dict[str, int] = {}
-        with self._transaction():
+        with self._file.transaction():
             for receiver, former_keys in receivers.items():
                 for former_key in former_keys:
                     self._rename(former_key, receiver)
@@ -153,8 +151,8 @@ class Outbox:
     def truncate_log(self) -> None:
         """Remove deleted messages from the write-ahead log of SQLite as well."""
         if self._has_deleted:
-            with self._reading(), suppress(sqlite3.Error):  # the disk may be full: the next call tries again
-                self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            with suppress(sqlite3.Error):  # the disk may be full: the next call tries again
+                self._file.truncate_log()
                 self._has_deleted = False
 
     def attach(self) -> None:
@@ -171,34 +169,7 @@ class Outbox:
         """Remove a user; the last one closes the file."""
         self._users -= 1
         if self._users <= 0:
-            with self._lock, suppress(sqlite3.Error):
-                self._database.close()
-
-    @contextmanager
-    def _transaction(self) -> Generator[None, None, None]:
-        with self._lock:
-            try:
-                self._database.execute("BEGIN IMMEDIATE")
-                yield
-                self._database.execute("COMMIT")
-            except BaseException as error:
-                with suppress(sqlite3.Error):
-                    self._database.execute("ROLLBACK")
-                if not isinstance(error, sqlite3.Error):
-                    raise
-                raise SinkError(
-                    f"{self.path}: events cannot be stored: {error}; make room, or set events.queue to another disk"
-                ) from error
-
-    @contextmanager
-    def _reading(self) -> Generator[None, None, None]:
-        with self._lock:
-            try:
-                yield
-            except sqlite3.Error as error:
-                raise SinkError(
-                    f"{self.path}: the queue of events cannot be read: {error}; set events.queue to another file"
-                ) from error
+            self._file.close()
 
     def _delete_delivered(self, receiver: str, changes: QueueChanges) -> int:
         """Delete delivered messages, and return their bytes; messages that were dropped meanwhile do not exist any more."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any, Final, Literal
+from typing import IO, Any, Final, Literal, Self
 
 from maskstream.errors import SinkError
 from maskstream.redaction import one_line as one_line
@@ -112,33 +112,86 @@ def replace_file(path: Path, content: bytes | memoryview, *, like_folder: bool =
     Raises:
         SinkError: The file cannot be written. No partial file remains.
     """
-    try:
+    with _errors_of(path):
         is_new = not os.path.lexists(path) or not path.exists()
         if is_new or path.is_file() or path.is_dir():
-            _replace(Path(os.path.realpath(path)), content, like_folder=like_folder)
+            with FileReplacement(path, like_folder=like_folder) as file:
+                file.write(content)
+                file.commit()
         else:
             with path.open("wb") as device:
                 device.write(content)
+
+
+class FileReplacement:
+    """A file that is written in pieces; a reader finds either the earlier or the complete content.
+
+    All methods raise `SinkError` where the file cannot be written. Without `commit`, the earlier file remains.
+    """
+
+    def __init__(self, path: Path, *, like_folder: bool = False) -> None:
+        """Begin a temporary file beside the target.
+
+        Args:
+            path: A file, or a link to one, which is kept.
+            like_folder: As in `replace_file`.
+        """
+        self._path = path
+        with _errors_of(path):
+            self._target = Path(os.path.realpath(path))
+            self._part = part_beside(self._target)
+            flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
+            self._file = os.fdopen(os.open(self._part, flags, 0o666), "wb")  # minus the umask
+            try:
+                self._set_mode(like_folder)
+            except OSError:
+                self.close()
+                raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def write(self, content: bytes | memoryview) -> None:
+        """Add to the content."""
+        with _errors_of(self._path):
+            self._file.write(content)
+
+    def complete(self) -> None:
+        """Hand all content to the system: a later `commit` does not fail on a full disk."""
+        with _errors_of(self._path):
+            self._file.close()
+
+    def commit(self) -> None:
+        """Replace the file."""
+        self.complete()
+        with _errors_of(self._path):
+            self._part.replace(self._target)
+
+    def close(self) -> None:
+        """Remove what was not committed. A second call does nothing."""
+        with suppress(OSError):  # the disk is full
+            self._file.close()
+        self._part.unlink(missing_ok=True)
+
+    def _set_mode(self, like_folder: bool) -> None:
+        if like_folder:
+            self._part.chmod(stat.S_IMODE(self._target.parent.stat().st_mode) & 0o666)
+        elif self._target.is_file():
+            self._part.chmod(stat.S_IMODE(self._target.stat().st_mode) & ~_withheld)
+
+
+@contextmanager
+def _errors_of(path: Path) -> Iterator[None]:
+    """Turn an error of the system into one line about the file."""
+    try:
+        yield
     except OSError as error:
         raise SinkError(
             f"{one_line(str(path))}: cannot be written: {error.strerror}; make room or choose another place"
         ) from error
-
-
-def _replace(target: Path, content: bytes | memoryview, *, like_folder: bool) -> None:
-    """Write a temporary file beside the target and rename it."""
-    part = part_beside(target)
-    descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o666)  # minus the umask
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            if like_folder:
-                part.chmod(stat.S_IMODE(target.parent.stat().st_mode) & 0o666)
-            elif target.is_file():
-                part.chmod(stat.S_IMODE(target.stat().st_mode) & ~_withheld)
-            file.write(content)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def part_beside(target: Path) -> Path:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from maskstream.events.detector import EventDetector
+from maskstream.events.minute_counts import mask_share
 from maskstream.events.sink import EventSink
 from maskstream.events.types import EventOrCounts, MaskEvent, Phase, Timestamp
 from maskstream.io.files import one_line, plain_text, replace_file
@@ -30,7 +31,6 @@ _LONGEST_STEP_S: Final = 1.0
 _GONE_S: Final = 60.0
 """A person who was not detected for longer is only a number in the counts."""
 _SAVE_EVERY_S: Final = 60.0
-_KNOWN_LABELS: Final = (Label.MASK, Label.NO_MASK, Label.INCORRECT)
 Seconds = dict[Label, float]
 
 
@@ -163,12 +163,6 @@ class SourceSummary:
 
 def _by_name(values: Mapping[Label, float]) -> dict[str, float]:
     return {label.value: round(value, 3) for label, value in values.items()}
-
-
-def mask_share(seconds: Mapping[Label, float]) -> float | None:
-    """Return the fraction of the person-seconds with a known label that have a mask; None without a known label."""
-    known_s = sum(seconds[label] for label in _KNOWN_LABELS)
-    return round(seconds[Label.MASK] / known_s, 4) if known_s else None
 
 
 class _EndedEvents:

@@ -73,11 +73,11 @@ def _full_queue(table: Table, folder: Path, camera: RtspCamera) -> None:
                 run.wait_for("a post", lambda: _arrived(first))
                 others = Path(f"/proc/{run.process.pid}/root{disk}/others")
                 _fill(others)
-                run.wait_for("an error", lambda: "events cannot be stored" in run.log)
+                run.wait_for("an error", lambda: "cannot be written" in run.log)
                 known = len(_arrived(first))
                 run.wait_for("a post while the disk is full", lambda: len(_arrived(first)) > known)
             run.wait_for("health", lambda: "events wait: the connection was refused" in run.log)
-            expect("events cannot be stored" in run.log.split("events wait:")[-1], "the health line does not name the disk")
+            expect("cannot be written" in run.log.split("events wait:")[-1], "the health line does not name the disk")
             others.unlink()
             before = _written(folder)
             with web_receiver(port) as second:

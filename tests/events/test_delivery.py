@@ -207,7 +207,7 @@ def test_delivery_continues_while_the_disk_accepts_nothing(tmp_path: Path, said:
     set_disk(outbox, is_writable=False)
     sent.take([event(2)])
     assert "webhook at 127.0.0.1: 2 events wait: " in sent.health()
-    assert "events cannot be stored: attempt to write a readonly database; make room" in sent.health()
+    assert "the queue of events cannot be written: attempt to write a readonly database; make room" in sent.health()
     with web_receiver(port) as posts:
         wait_until(lambda: len(posts.bodies) == 2)
         sent.take([event(3)])

@@ -100,7 +100,7 @@ def test_a_full_disk_is_one_error_and_keeps_earlier_messages(tmp_path: Path) -> 
     outbox = Outbox(str(path), 10_000_000)
     add(outbox, "a", [message(1)])
     outbox._database.execute(f"PRAGMA max_page_count = {outbox._database.execute('PRAGMA page_count').fetchone()[0] + 2}")
-    with pytest.raises(SinkError, match=r"cannot be stored: .*full"):
+    with pytest.raises(SinkError, match=r"cannot be written: .*full"):
         add(outbox, "a", [message(2, size=100_000)])
     assert drain(outbox, "a") == [1]
 
