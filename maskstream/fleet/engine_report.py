@@ -112,4 +112,5 @@ def _camera_health(
         reason="" if source.state is SourceState.ONLINE else source.cause,
         open_events=len(opened.open_events),
         first_frame_utc=opened.first_frame_utc,
+        wanted_fps=round(wanted_fps, 2),
     )

@@ -35,6 +35,22 @@ class NodeLink:
         self._failures = 0
         self._retry_at_s = 0.0
         self._started_at_s = 0.0
+        self._was_found = False
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the agent runs, as far as is known."""
+        return self._worker is not None
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the agent runs and has answered the last call."""
+        return self._worker is not None and self._call is None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the agent has cameras: it has answered, or an earlier supervisor has started it."""
+        return self.last is not None or self._was_found
 
     @property
     def call(self) -> Call | None:
@@ -47,18 +63,18 @@ class NodeLink:
             return
         try:
             self._worker = self._placement.find(self._spec.name)
-            found = self._worker is not None
+            self._was_found = self._worker is not None
             if self._worker is None:
                 self._worker = self._placement.start(self._spec)
         except (OSError, ValueError) as error:  # the node has just left, or the machine has no room for a process
             self._failed(f"cannot be started: {error}", now_s)
             return
         self._started_at_s = now_s
-        logger.info("{}: {}", self.node, "its agent runs, and goes on" if found else "its agent starts")
+        logger.info("{}: {}", self.node, "its agent runs, and goes on" if self._was_found else "its agent starts")
 
     def send(self, wanted: Reconcile) -> None:
         """Call the agent, where it runs and has answered the last call."""
-        if self._worker is not None and self._call is None:
+        if self._worker is not None and self.is_free:
             self._call = self._worker.call("beat", wanted)
 
     def receive(self, now_s: float) -> Heartbeat | None:
