@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Event
 from time import time
-from typing import Final, Protocol
+from typing import Final
 
 from loguru import logger
 
@@ -14,6 +14,7 @@ from maskstream.clock import MONOTONIC, Clock
 from maskstream.fleet.agent import NodeSettings
 from maskstream.fleet.assignments import Assignments
 from maskstream.fleet.camera_states import CameraStates
+from maskstream.fleet.collector import Collector
 from maskstream.fleet.dispatch import Dispatcher
 from maskstream.fleet.fleet_view import NodeFacts, fleet_status
 from maskstream.fleet.node_link import NodeLink
@@ -34,31 +35,6 @@ _IDLE_S: Final = 15.0
 """A node whose engine does not run for this time counts as none."""
 
 
-class Collecting(Protocol):
-    """What the supervisor does with the records of the nodes; see `maskstream.fleet.collector.Collector`."""
-
-    @property
-    def stale(self) -> int:
-        """Records that came too late from a former node of their camera."""
-        ...
-
-    def acknowledged(self, node: str, outbox: str) -> int:
-        """Return the highest number of an outbox that is committed."""
-        ...
-
-    def commit(self, heartbeat: Heartbeat, clock_offset_s: float) -> object:
-        """Commit the records of a reply in one transaction."""
-        ...
-
-    def hand_over(self, camera: str, old_epoch: int, new_epoch: int, at_utc: float) -> None:
-        """Accept the records of an epoch from a moment on, and those of the former epoch until then."""
-        ...
-
-    def removed(self, camera: str, at_utc: float) -> None:
-        """End the open events of a camera that left the site."""
-        ...
-
-
 @dataclass(frozen=True)
 class SiteParts:
     """What a supervisor leads a site with."""
@@ -67,7 +43,7 @@ class SiteParts:
     spec: Callable[[str], WorkerSpec]
     """Returns the agent of a node."""
     assignments: Assignments
-    collector: Collecting
+    collector: Collector
     forward: Callable[[], None]
     """Passes committed records on to the receivers of events. Called in each turn."""
     state_changed: Callable[[StateChange], None]
@@ -105,11 +81,11 @@ class Supervisor:
         self._nodes: dict[str, _Node] = {}
         self._listed_s: float | None = None
         self._handed_over: set[tuple[str, int]] = set()
-        self._former: dict[int, int] = {}
-        """The epoch before each epoch that was assigned here."""
         self._moves: deque[Move] = deque(maxlen=_KEPT_MOVES)
         self._states = CameraStates(parts.state_changed, parts.clock)
         self._turned_s = parts.clock.now_s()
+        self._stale_before = parts.collector.totals().stale
+        self._stale = 0
         self._status = self._view()
 
     def run(self, stop: Event) -> None:
@@ -132,6 +108,7 @@ class Supervisor:
         self._receive(began_s + TURN_S, stop or Event())
         for change in self._dispatch.take_turn():
             self._note(change)
+        self._parts.collector.settle()
         self._parts.forward()
         self._turned_s = self._clock.now_s()
         self._status = self._view()
@@ -172,6 +149,7 @@ class Supervisor:
         if self._listed_s is None:  # agents on nodes that an earlier start had
             names += [name for name in self._parts.assignments.agents() if self._is_found(name)]
         self._listed_s = now_s
+        self._stale = self._parts.collector.totals().stale - self._stale_before
         for name in names:
             if name not in self._nodes:
                 self._nodes[name] = _Node(NodeLink(self._parts.placement, self._parts.spec(name)), NodeFacts(name))
@@ -190,7 +168,7 @@ class Supervisor:
         order = self._dispatch.order(link.node)
         entries = {camera.name: camera.entry for camera in self._site.cameras}
         assigned = order.assigned if link.is_known else ()
-        outbox = link.last.outbox if link.last else ""
+        committed = self._parts.collector.acknowledged(link.node)
         return Reconcile(
             supervisor=self._parts.assignments.authority,
             term=self._parts.assignments.term,
@@ -200,8 +178,8 @@ class Supervisor:
             ),
             lease_s=order.lease_s,
             on_partition=self._site.on_partition,
-            acknowledged=self._parts.collector.acknowledged(link.node, outbox) if outbox else 0,
-            outbox=outbox,
+            acknowledged=committed.acknowledged,
+            outbox=committed.outbox,
             turn=order.turn,
             echo_s=order.echo_s,
             settings=self._settings.layers,
@@ -259,16 +237,14 @@ class Supervisor:
             is_new = row is not None and row.epoch == camera.epoch and key not in self._handed_over
             if is_new and camera.first_frame_utc is not None:
                 at_utc = camera.first_frame_utc - clock_offset_s
-                self._parts.collector.hand_over(camera.camera, self._former.get(camera.epoch, 0), camera.epoch, at_utc)
+                self._parts.collector.hand_over(camera.camera, camera.epoch - 1, camera.epoch, at_utc)
                 self._handed_over.add(key)
 
     def _note(self, change: Change) -> None:
         """Log a change, and keep it for the status."""
         source, target = change.from_node or "no node", change.to_node or "no node"
         if change.to_node is None and change.why == "removed from the site":
-            self._parts.collector.removed(change.camera, self._parts.now_utc())
-        if change.old_epoch is not None:
-            self._former[change.epoch] = change.old_epoch
+            self._parts.collector.hand_over(change.camera, change.epoch, None, self._parts.now_utc())
         logger.info("{}: {} -> {}, epoch {}: {}", change.camera, source, target, change.epoch, change.why)
         self._moves.appendleft(Move(self._parts.now_utc(), change.camera, change.from_node, change.to_node, change.why))
 
@@ -276,7 +252,7 @@ class Supervisor:
         facts = [node.facts for node in self._nodes.values()]
         for node in self._nodes.values():
             node.facts.link_problem = node.link.problem
-        return fleet_status(self._site, facts, self._dispatch, self._parts.assignments, self._moves, self._parts.collector.stale)
+        return fleet_status(self._site, facts, self._dispatch, self._parts.assignments, self._moves, self._stale)
 
 
 def _report_of(reply: Heartbeat, problem: str) -> NodeReport:
