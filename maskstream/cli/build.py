@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
 from loguru import logger
 
 from maskstream.cli.assembly import Assembly, load_models
-from maskstream.cli.opening import image_sink, open_source
+from maskstream.cli.file_sinks import Inputs, OpenSinks, close_quietly, open_file_sinks
+from maskstream.cli.opening import open_source
 from maskstream.cli.outputs import checked_targets, with_free_summary
 from maskstream.cli.reporting import Reporting
 from maskstream.cli.request import StreamRequest
@@ -21,46 +22,12 @@ from maskstream.config.schema import Config
 from maskstream.config.source_settings import SourceSettings
 from maskstream.errors import ConfigError, MaskStreamError
 from maskstream.io.file_names import FileNames
-from maskstream.io.files import make_folder
 from maskstream.io.locations import is_pipe, is_webcam, local_path
-from maskstream.protocols import Sink, Source
-from maskstream.sinks import CsvSink, JsonlSink, ProgressSink, StatusSink, WindowSink, why_no_window
+from maskstream.protocols import Source
+from maskstream.sinks import ProgressSink, WindowSink, why_no_window
 from maskstream.stream.engine import Engine, EngineHooks
 from maskstream.stream.live_cameras import LiveCameras
-from maskstream.stream.sink_group import SinkBinding
 from maskstream.stream.source_states import SourceStates, StateListener
-from maskstream.types import SourceInfo
-
-
-@dataclass(frozen=True)
-class _Inputs:
-    """The cameras of a run, their opened sources, and where the annotated frames of each go."""
-
-    cameras: Sequence[Camera]
-    sources: Sequence[Source]
-    targets: Sequence[str]
-    """Empty without `--output`."""
-
-    @property
-    def infos(self) -> list[SourceInfo]:
-        return [source.info for source in self.sources]
-
-    def latest_info(self, source_id: str) -> SourceInfo | None:
-        """Return what is known of a source now: files of a folder are opened during the run."""
-        return next((info for info in self.infos if info.source_id == source_id), None)
-
-
-@dataclass(frozen=True)
-class _OpenSinks:
-    """The sinks of a run. Until the run takes them over, `closing` closes them."""
-
-    closing: ExitStack
-    bindings: list[SinkBinding] = field(default_factory=list)
-
-    def add(self, sink: Sink, source_id: str | None = None) -> None:
-        """Take over a sink for the frames of one source, or of all."""
-        self.closing.callback(_close_quietly, sink)
-        self.bindings.append(SinkBinding(sink, source_id))
 
 
 def build_engine(request: StreamRequest, config: Config) -> Engine:
@@ -88,10 +55,10 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
         sources = _open_sources(cameras, states, closing, None if request.into_folder else request.output)
         infos = [source.info for source in sources]
         request = with_free_summary(request, infos)
-        inputs = _Inputs(cameras, sources, checked_targets(request, infos, config, names))
+        inputs = Inputs(cameras, sources, checked_targets(request, infos, config, names))
         analyzer = load_models(settings, several=len(infos) > 1 or not infos[0].live)
-        sinks = _OpenSinks(closing)
-        _open_file_sinks(request, inputs, config, reporting, sinks)
+        sinks = OpenSinks(closing)
+        open_file_sinks(request, inputs, config, reporting, sinks)
         for sink in web.sinks(reporting):
             sinks.add(sink)
         window = _open_display_sinks(request, inputs, settings, sinks)
@@ -107,7 +74,7 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
     return engine
 
 
-def _hooks(window: WindowSink | None, sinks: _OpenSinks, live: LiveCameras, web: WebRun) -> EngineHooks:
+def _hooks(window: WindowSink | None, sinks: OpenSinks, live: LiveCameras, web: WebRun) -> EngineHooks:
     """Return what the engine calls between frames: the window, the lists of cameras, the dashboard."""
 
     def maintain(engine: Engine) -> None:
@@ -136,7 +103,7 @@ def _open_sources(cameras: Sequence[Camera], states: SourceStates, closing: Exit
     open_one = partial(open_source, states=states, alone=len(cameras) == 1, output=output)
     if len(cameras) == 1 and is_webcam(cameras[0].location):
         source = open_one(cameras[0])
-        closing.callback(_close_quietly, source)
+        closing.callback(close_quietly, source)
         return [source]
     with ThreadPoolExecutor(len(cameras)) as parallel, ThreadPoolExecutor(1) as in_order:
         opening = [(parallel if camera.batch is None else in_order).submit(open_one, camera) for camera in cameras]
@@ -144,7 +111,7 @@ def _open_sources(cameras: Sequence[Camera], states: SourceStates, closing: Exit
     for future in opening:
         error = future.exception()
         if error is None:
-            closing.callback(_close_quietly, future.result())
+            closing.callback(close_quietly, future.result())
         else:
             failures.append(error)
     for failure in [error for error in failures if isinstance(error, MaskStreamError)][1:]:
@@ -152,30 +119,7 @@ def _open_sources(cameras: Sequence[Camera], states: SourceStates, closing: Exit
     return [future.result() for future in opening]  # raises the first failure
 
 
-def _open_file_sinks(request: StreamRequest, inputs: _Inputs, config: Config, reporting: Reporting, sinks: _OpenSinks) -> None:
-    """Open the outputs that are files, pipes or receivers of events.
-
-    Records are opened before videos: opening a pipe waits for its reader, and an existing video must survive a run that is
-    stopped meanwhile.
-    """
-    mode = request.mode(inputs.infos)
-    if request.jsonl is not None:
-        sinks.add(JsonlSink(request.jsonl, mode))
-    if request.csv is not None:
-        sinks.add(CsvSink(request.csv, mode, bom=config.csv.bom))
-    if request.status is not None:
-        sinks.add(StatusSink(request.status, mode))
-    for sink in reporting.sinks(request.events, request.summary, request.console, replace=request.overwrite is True):
-        sinks.add(sink)
-    if request.output is not None and request.into_folder:
-        make_folder(request.output)
-    for target, source, camera in zip(inputs.targets, inputs.sources, inputs.cameras, strict=False):
-        sinks.add(image_sink(target, source, camera), camera.name)
-
-
-def _open_display_sinks(
-    request: StreamRequest, inputs: _Inputs, settings: SourceSettings, sinks: _OpenSinks
-) -> WindowSink | None:
+def _open_display_sinks(request: StreamRequest, inputs: Inputs, settings: SourceSettings, sinks: OpenSinks) -> WindowSink | None:
     """Open the window and the progress bar, and return the window; None where there is none."""
     show = request.show
     if show is None:
@@ -192,11 +136,3 @@ def _open_display_sinks(
         max_frames = settings.common.stream.max_frames
         sinks.add(ProgressSink(request.progress, inputs.infos, max_frames, inputs.latest_info))
     return window
-
-
-def _close_quietly(opened: Sink | Source) -> None:
-    """Close a source or sink after a failed start. The user sees the first error only."""
-    try:
-        opened.close()
-    except Exception as error:
-        logger.debug("closing {} failed: {!r}", type(opened).__name__, error)

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from time import time
@@ -33,21 +33,25 @@ _BYTES_PER_MB: Final = 1_000_000
 class Reporting:
     """The sinks of events, counts and the summary, and the event detector that they share."""
 
-    def __init__(self, settings: SourceSettings) -> None:
+    def __init__(
+        self, settings: SourceSettings, *, new_id: Callable[[str], str] | None = None, over_network: bool = True
+    ) -> None:
         """Begin without sinks.
 
         Args:
             settings: The receivers, and for each source which labels lead to an event and what may be stored of a face.
+            new_id: Returns the id of the next event of a source; None: a random one.
+            over_network: Whether the receivers of the settings get the events. False: only files do.
 
         Raises:
             ConfigError: An address is wrong, or an environment variable is not set.
         """
         self._config = settings.common
-        self._transports = _transports(self._config.events)
-        self._queue = _queue_path(self._config.events.queue, required=bool(self._transports))
+        self._transports = _transports(self._config.events) if over_network else []
+        self._queue = _queue_path(self._config.events.queue, required=bool(self._transports)) if over_network else ""
         self._deliveries: list[Delivery] = []
         self._detector = EventDetector(
-            settings, lambda output, face: stored_crop(output, face, settings.of(output.frame.source_id).privacy)
+            settings, lambda output, face: stored_crop(output, face, settings.of(output.frame.source_id).privacy), new_id
         )
 
     def require_people(self, events: str | None, summary: str | None, *, store: bool = False) -> None:

@@ -73,6 +73,25 @@ def test_a_run_ends_what_a_killed_run_left_open(tmp_path: Path, clock: WallClock
         sink.close()
 
 
+def test_events_that_go_on_without_the_program_stay_open(tmp_path: Path, clock: WallClock) -> None:
+    """Those of a fleet: a node ends them, also after the supervisor was killed."""
+    killed = Store(tmp_path, clock, cost=CHEAP)
+    first = StoreSink(killed, events_continue=True)
+    first.take([event()])
+    crashed(killed)
+    first._lock.close()
+    with Store(tmp_path, clock, cost=CHEAP) as store:
+        sink = StoreSink(store, events_continue=True)
+        assert store.flush(LONGEST_S)
+        assert store.events.open_count() == 1
+        sink.take([replace(event(), sequence=1, phase=Phase.END, cause="gone")])
+        assert store.flush(LONGEST_S)
+        found = store.events.get("abc")
+        assert found is not None
+        assert (found.is_open, found.record["cause"]) == (False, "gone")
+        sink.close()
+
+
 def test_a_run_beside_another_leaves_its_events_open(store: Store, clock: WallClock) -> None:
     first = StoreSink(store)
     first.take([event()])
