@@ -21,7 +21,9 @@ _JOIN_S = 3.0
 class FleetAgent:
     """One engine and the outbox of its records. The supervisor calls `beat`, and `stop` at the end."""
 
-    def __init__(self, node: str, site: str, folder: str | None = None, version: str = __version__, log_level: str = "INFO") -> None:
+    def __init__(
+        self, node: str, site: str, folder: str | None = None, version: str = __version__, log_level: str = "INFO"
+    ) -> None:
         """Open the outbox of the node. The engine starts with the first `beat`.
 
         Args:

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
 
 from loguru import logger
 
@@ -92,7 +91,9 @@ def lead(site: Site, request: FleetRequest, stopper: Stopper) -> None:
         watch = SiteWatch(request.file, request.base, assignments.next_generation, command_line=request.command_line)
 
         def state_changed(change: StateChange) -> None:
-            logger.log("WARNING" if change.state in SILENT else "INFO", "{}: {}: {}", change.source_id, change.state, change.cause)
+            logger.log(
+                "WARNING" if change.state in SILENT else "INFO", "{}: {}: {}", change.source_id, change.state, change.cause
+            )
             for each in states:
                 each(change)
 
@@ -116,7 +117,7 @@ def lead(site: Site, request: FleetRequest, stopper: Stopper) -> None:
         web.start(supervisor.status, assignments, reporting)
         stopper.engine = stop
         logger.info("{}: generation {}, {} cameras, {} nodes", site.name, site.generation, len(site.cameras), request.nodes)
-        supervisor.run(stop.event)
+        supervisor.run(lambda: stop.is_stopped)
         supervisor.close()
 
 
@@ -147,11 +148,11 @@ def _spec(node: str, site: Site, request: FleetRequest) -> WorkerSpec:
 
 
 class _Stop:
-    """Is stopped by a signal handler."""
+    """Is stopped by a signal handler, in which locks could block."""
 
     def __init__(self) -> None:
-        self.event = Event()
+        self.is_stopped = False
 
     def stop(self) -> None:
         """Let the supervisor end after this turn."""
-        self.event.set()
+        self.is_stopped = True

@@ -75,13 +75,13 @@ class NodeEngine:
             return EngineReport()
         opened = self._parts.opened
         if built is None:
-            failures = {each.camera: problem for each in assignments}
-            return EngineReport(opened.health(assignments, {}, failures, 1), problems=(problem,))
+            failures = {each.camera: problem for each in assignments if problem != _LOADING}
+            return EngineReport(opened.healths(assignments, {}, failures, 1), problems=(problem,))
         progress = built.engine.progress()
         built.capacity.update(self._clock.now_s(), progress.batch_frames, progress.model_s)
         sources = {health.source_id: health for health in built.engine.health()}
         failures = {**self._parts.failures, **built.cameras.refused()}
-        cameras = opened.health(assignments, sources, failures, built.config.stream.stride)
+        cameras = opened.healths(assignments, sources, failures, built.config.stream.stride)
         if progress.render_age_s > _HANGS_S:
             hangs = f"the engine has made no progress for {progress.render_age_s:.0f} s"
             return EngineReport(cameras, problems=(hangs,), versions=built.versions)

@@ -72,7 +72,7 @@ class OpenedCameras:
         with self._lock:
             self._opened.clear()
 
-    def health(
+    def healths(
         self,
         assignments: Sequence[Assignment],
         sources: Mapping[str, SourceHealth],

@@ -37,9 +37,7 @@ def fleet_status(
     """Return the state of a site."""
     current = assignments.current()
     draining = assignments.draining()
-    healths = {
-        (health.camera, health.epoch): health for node in nodes if node.last is not None for health in node.last.cameras
-    }
+    healths = {(health.camera, health.epoch): health for node in nodes if node.last is not None for health in node.last.cameras}
     lost = {node.name for node in nodes if dispatch.is_lost(node.name)}
     cameras = []
     for camera in site.cameras:

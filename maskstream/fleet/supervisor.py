@@ -31,6 +31,7 @@ _NODES_EVERY_S: Final = 5.0
 _KEPT_MOVES: Final = 50
 _SURE_S: Final = 1.0
 """The clock of a node is compared where its reply took no longer than this."""
+_BEGIN_S: Final = 10.0
 _IDLE_S: Final = 15.0
 """A node whose engine does not run for this time counts as none."""
 
@@ -83,21 +84,24 @@ class Supervisor:
         self._handed_over: set[tuple[str, int]] = set()
         self._moves: deque[Move] = deque(maxlen=_KEPT_MOVES)
         self._states = CameraStates(parts.state_changed, parts.clock)
+        self._never = Event()
+        self._began_s = parts.clock.now_s()
+        self._is_begun = False
         self._turned_s = parts.clock.now_s()
         self._stale_before = parts.collector.totals().stale
         self._stale = 0
         self._status = self._view()
 
-    def run(self, stop: Event) -> None:
-        """Make turns until `stop` is set.
+    def run(self, is_stopped: Callable[[], bool]) -> None:
+        """Make turns until it is stopped.
 
         Raises:
             StoreError: The disk is full, or another supervisor has taken over the site.
         """
-        while not stop.is_set():
-            self.turn(stop)
+        while not is_stopped():
+            self.turn()
 
-    def turn(self, stop: Event | None = None) -> None:
+    def turn(self) -> None:
         """Call all agents that have answered, take what they answer within 0.5 s, and do what follows from it."""
         began_s = self._clock.now_s()
         self._adopt_site()
@@ -105,14 +109,16 @@ class Supervisor:
         for node in self._nodes.values():
             node.link.attend(began_s)
             self._send(node)
-        self._receive(began_s + TURN_S, stop or Event())
-        for change in self._dispatch.take_turn():
-            self._note(change)
+        self._receive(began_s + TURN_S)
+        if self._has_begun(began_s):
+            for change in self._dispatch.take_turn():
+                self._note(change)
         self._parts.collector.settle()
         self._parts.forward()
         self._turned_s = self._clock.now_s()
         self._status = self._view()
-        self._states.follow(self._status.cameras)
+        if self._is_begun:
+            self._states.follow(self._status.cameras)
 
     def status(self) -> FleetStatus:
         """Return the state of the site after the latest turn. May be called from any thread."""
@@ -126,13 +132,20 @@ class Supervisor:
         while self._clock.now_s() < until_s and not all(_is_done(node) for node in self._nodes.values()):
             for node in self._nodes.values():
                 self._send(node)
-            self._receive(self._clock.now_s() + TURN_S / 5, Event())
+            self._receive(self._clock.now_s() + TURN_S / 5)
         for name, node in self._nodes.items():
             if not _is_done(node):
                 waiting = node.link.last.waiting if node.link.last else 0
                 logger.warning("{}: did not end within {:g} s; {} records wait there for the next start", name, limit_s, waiting)
             node.link.end()
         self._parts.forward()
+
+    def _has_begun(self, now_s: float) -> bool:
+        """Return whether cameras may be placed: when all nodes have answered, or 10 s after the start. The first would get all."""
+        if not self._is_begun:
+            answered = all(node.facts.last is not None for node in self._nodes.values())
+            self._is_begun = answered or now_s - self._began_s >= _BEGIN_S
+        return self._is_begun
 
     def _adopt_site(self) -> None:
         site = self._parts.poll_site()
@@ -164,7 +177,7 @@ class Supervisor:
             node.link.send(self._wanted(node.link))
 
     def _wanted(self, link: NodeLink) -> Reconcile:
-        """Return what a node has to do. An agent that was just started is not known yet, and gets its cameras with another epoch."""
+        """Return what a node has to do. An agent that was just started gets its cameras when it has answered: with other epochs."""
         order = self._dispatch.order(link.node)
         entries = {camera.name: camera.entry for camera in self._site.cameras}
         assigned = order.assigned if link.is_known else ()
@@ -187,12 +200,12 @@ class Supervisor:
             version=__version__,
         )
 
-    def _receive(self, until_s: float, stop: Event) -> None:
+    def _receive(self, until_s: float) -> None:
         """Take answers until a moment. No slow node delays the others."""
-        while (left_s := until_s - self._clock.now_s()) > 0 and not stop.is_set():
+        while (left_s := until_s - self._clock.now_s()) > 0:
             calls = {id(node.link.call): node for node in self._nodes.values() if node.link.call is not None}
             if not calls:
-                self._clock.wait(stop, left_s)
+                self._clock.wait(self._never, left_s)
                 return
             done = self._parts.placement.wait([node.link.call for node in calls.values() if node.link.call], left_s)
             for call in done:
