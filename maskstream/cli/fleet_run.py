@@ -14,7 +14,6 @@ from maskstream.cli.reporting import Reporting
 from maskstream.config.loading import Layer, load_config
 from maskstream.config.schema import Config
 from maskstream.config.source_settings import SourceSettings
-from maskstream.events.sink import Receiver
 from maskstream.fleet.agent import NodeSettings
 from maskstream.fleet.assignments import Assignments
 from maskstream.fleet.collector import Collector
@@ -63,8 +62,7 @@ def lead(site: Site, request: FleetRequest, stopper: Stopper) -> None:
     """Lead a site until a signal arrives; then end its agents in order.
 
     Raises:
-        MaskStreamError: Something cannot be opened, another supervisor leads the site, or the disk is full. Agents go on where the
-            supervisor ends by an error.
+        MaskStreamError: Something cannot be opened, another supervisor leads the site, or the disk is full. The agents go on.
     """
     layers = [Layer(f"{request.file}: settings", site.settings), *request.command_line]
     config = load_config(request.config_file, layers)

@@ -85,7 +85,7 @@ def build_node_engine(given: NodeSettings, parts: NodeParts) -> BuiltEngine:
     cameras = AssignedCameras(config, parts.may_watch, overrides, parts.clock)
     live = LiveCameras(cameras, [], settings, _noting(assembly.camera_work(None, FileNames()), parts), states)
     events = reporting.event_sink(_Lent(parts))
-    hooks = EngineHooks(listeners=[events], maintain=live.maintain, leave=live.leave)  # type: ignore[list-item]
+    hooks = EngineHooks(listeners=[events], maintain=live.maintain, leave=live.leave)
     engine = assembly.engine(hooks)
     engine.add([], [SinkBinding(events, None), SinkBinding(parts.opened, None)])
     versions = Versions(__version__, weights_hashes(config), _hash_of(config))

@@ -35,7 +35,7 @@ class NodeEngine:
         self._thread = Thread(target=self._run, name="engine", daemon=True)
 
     def apply(self, settings: NodeSettings, assignments: Sequence[Assignment]) -> None:
-        """Watch these cameras with these settings from now on. Other settings than before end the engine and build another one."""
+        """Watch these cameras with these settings from now on. Other settings build another engine."""
         with self._lock:
             if self._is_ending:
                 return

@@ -109,7 +109,7 @@ class Reporting:
         if events is not None:
             yield JsonlEvents(events, "w" if replace else "a")
 
-    def event_sink(self, receiver: Receiver) -> Sink:
+    def event_sink(self, receiver: Receiver) -> EventSink:
         """Return a sink that passes events and counts to one more receiver, and closes it."""
         return EventSink(self._detector, receiver)
 

@@ -141,7 +141,7 @@ class Supervisor:
         self._parts.forward()
 
     def _has_begun(self, now_s: float) -> bool:
-        """Return whether cameras may be placed: when all nodes have answered, or 10 s after the start. The first would get all."""
+        """Return whether cameras may be placed: all nodes have answered, or 10 s are over. Else the first would get all."""
         if not self._is_begun:
             answered = all(node.facts.last is not None for node in self._nodes.values())
             self._is_begun = answered or now_s - self._began_s >= _BEGIN_S
@@ -177,7 +177,7 @@ class Supervisor:
             node.link.send(self._wanted(node.link))
 
     def _wanted(self, link: NodeLink) -> Reconcile:
-        """Return what a node has to do. An agent that was just started gets its cameras when it has answered: with other epochs."""
+        """Return what a node has to do. A new agent gets its cameras, with other epochs, when it has answered."""
         order = self._dispatch.order(link.node)
         entries = {camera.name: camera.entry for camera in self._site.cameras}
         assigned = order.assigned if link.is_known else ()
@@ -254,11 +254,12 @@ class Supervisor:
                 self._handed_over.add(key)
 
     def _note(self, change: Change) -> None:
-        """Log a change, and keep it for the status."""
+        """Log a change, keep it for the status, and end the events of a camera that left the site."""
+        is_gone = all(camera.name != change.camera for camera in self._site.cameras)
+        if is_gone and change.old_epoch is not None:
+            self._parts.collector.hand_over(change.camera, change.old_epoch, None, self._parts.now_utc())
         source, target = change.from_node or "no node", change.to_node or "no node"
-        if change.to_node is None and change.why == "removed from the site":
-            self._parts.collector.hand_over(change.camera, change.epoch, None, self._parts.now_utc())
-        logger.info("{}: {} -> {}, epoch {}: {}", change.camera, source, target, change.epoch, change.why)
+        logger.info("{}: {} -> {}: {}", change.camera, source, target, change.why)
         self._moves.appendleft(Move(self._parts.now_utc(), change.camera, change.from_node, change.to_node, change.why))
 
     def _view(self) -> FleetStatus:
