@@ -70,12 +70,12 @@ class Nodes {
   }
 
   #showMoves(moves) {
-    const names = ["time", "camera", "path", "why"];
+    const names = ["camera", "time", "path", "why"];
     const head = h("tr", {}, names.map((name) => h("th", { scope: "col" }, t(`nodes.move.${name}`))));
     const cell = (name, ...content) => h("td", { class: `col-${name}`, "data-title": t(`nodes.move.${name}`) }, content);
     const rows = moves.map((move) => {
       const path = `${move.from_node ?? t("nodes.none")} → ${move.to_node ?? t("nodes.none")}`;
-      return h("tr", {}, cell("time", dateTime(move.at_utc)), h("th", { scope: "row" }, move.camera), cell("path", path), cell("why", move.why));
+      return h("tr", {}, h("th", { scope: "row" }, move.camera), cell("time", dateTime(move.at_utc)), cell("path", path), cell("why", move.why));
     });
     const table = h("table", { class: "table" }, h("thead", {}, head), h("tbody", {}, rows));
     this.moves.replaceChildren(h("h2", {}, t("nodes.moves")), h("div", { class: "scroll" }, table));
