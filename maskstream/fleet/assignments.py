@@ -26,7 +26,13 @@ CREATE TABLE assignments (
 );
 CREATE UNIQUE INDEX one_current ON assignments (camera) WHERE state = 'current';
 CREATE TABLE draining (node TEXT PRIMARY KEY);
+CREATE TABLE agents (node TEXT PRIMARY KEY, agent TEXT NOT NULL);
 """
+_LEAVE: Final = "UPDATE assignments SET state = 'leaving' WHERE camera = ? AND state = 'current'"
+_REPLACE: Final = "DELETE FROM assignments WHERE camera = ? AND state = 'current'"
+_TAKE_BACK: Final = "DELETE FROM assignments WHERE camera = ? AND node = ?"
+"""A node that gets a camera back needs no earlier assignment of it."""
+_NUMBERS: Final = ("term", "epoch", "generation", "lease_s")
 
 
 class Stage(StrEnum):
@@ -56,7 +62,7 @@ class Assigned:
 class Assignments:
     """The assignments of a site. What a method writes is on the disk when it returns. Every method is safe in every thread.
 
-    Every start has a term, which is larger than all before. After another process has opened the file, this one cannot write any more.
+    Every start has a term, which is larger than all before. Once another process has opened the file, this one cannot write.
     """
 
     def __init__(self, folder: Path, now_utc: Callable[[], float] = time) -> None:
@@ -71,7 +77,7 @@ class Assignments:
             StoreError: The file is damaged or cannot be written.
         """
         self.path = folder / FILE_NAME
-        self._now_utc = now_utc
+        self.now_utc = now_utc
         self._lock = Lock()
         self._connection = _opened(self.path)
         self.term = 0
@@ -115,20 +121,12 @@ class Assignments:
         """
         epochs: dict[str, int] = {}
         with self._changing() as connection:
-            (epoch,) = connection.execute("SELECT value FROM numbers WHERE name = 'epoch'").fetchone()
-            for epoch, (camera, node) in enumerate(nodes.items(), int(epoch) + 1):
-                if camera in keep:
-                    connection.execute(
-                        "UPDATE assignments SET state = 'leaving' WHERE camera = ? AND state = 'current'", (camera,)
-                    )
-                else:
-                    connection.execute("DELETE FROM assignments WHERE camera = ? AND state = 'current'", (camera,))
-                # a node that gets a camera back needs no earlier assignment of it
-                connection.execute("DELETE FROM assignments WHERE camera = ? AND node = ?", (camera, node))
-                row = (epoch, camera, node, self._now_utc(), Stage.CURRENT)
+            for camera, node in nodes.items():
+                connection.execute(_LEAVE if camera in keep else _REPLACE, (camera,))
+                connection.execute(_TAKE_BACK, (camera, node))
+                epochs[camera] = int(_add(connection, "epoch"))
+                row = (epochs[camera], camera, node, self.now_utc(), Stage.CURRENT)
                 connection.execute("INSERT INTO assignments VALUES (?, ?, ?, ?, ?)", row)
-                epochs[camera] = epoch
-            _set(connection, "epoch", epoch)
         return epochs
 
     def remove(self, epochs: Iterable[int]) -> None:
@@ -152,6 +150,16 @@ class Assignments:
     def draining(self) -> frozenset[str]:
         """Return the nodes whose cameras have to move to others."""
         return self._draining
+
+    def agents(self) -> dict[str, str]:
+        """Return the agent of each node that was noted."""
+        with self._reading() as connection:
+            return dict(connection.execute("SELECT node, agent FROM agents").fetchall())
+
+    def note_agent(self, node: str, agent: str) -> None:
+        """Keep which agent runs on a node: another one begins without the cameras of the former."""
+        with self._changing() as connection:
+            connection.execute("INSERT OR REPLACE INTO agents VALUES (?, ?)", (node, agent))
 
     def next_generation(self) -> int:
         """Return a number for an accepted edit of the site, which is larger than all before."""
@@ -193,7 +201,7 @@ class Assignments:
 
     def _read(self, connection: sqlite3.Connection) -> None:
         rows = connection.execute("SELECT camera, node, epoch, since_utc, state FROM assignments ORDER BY epoch")
-        self._rows = tuple(Assigned(*row[:4], Stage(row[4])) for row in rows)
+        self._rows = tuple(Assigned(camera, node, epoch, since, Stage(state)) for camera, node, epoch, since, state in rows)
         self._draining = frozenset(node for (node,) in connection.execute("SELECT node FROM draining"))
 
     @contextmanager
@@ -225,9 +233,6 @@ class Assignments:
                 yield self._connection
             except sqlite3.Error as error:
                 raise StoreError(f"{self.path}: cannot be written: {open_problem(error)}; free space, or set folder") from error
-
-
-_NUMBERS: Final = ("term", "epoch", "generation", "lease_s")
 
 
 def _opened(path: Path) -> sqlite3.Connection:

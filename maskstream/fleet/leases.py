@@ -1,8 +1,8 @@
 """Decide when a node is lost, and which supervisor a node obeys.
 
-A node answers each call of the supervisor with the time of its own clock, and the next call returns that time to it (the echo). The
-lease of a node begins at the newest of its own times that came back. So it never ends later than `lease_s` after an answer that the
-supervisor has received, however long calls and answers take, and whatever the two clocks show.
+A node answers each call of the supervisor with the time of its own clock, and the next call returns that time to it (the echo).
+The lease of a node begins at the newest of its own times that came back. So it never ends later than `lease_s` after an answer
+that the supervisor has received, however long calls and answers take, and whatever the two clocks show.
 """
 
 import time
@@ -58,7 +58,7 @@ class LeaseBook:
         contact.heard_at_s, contact.echo_s, contact.has_answered = now_s, sent_s, True
 
     def grant(self, node: str, lease_s: float) -> float | None:
-        """Return the time that the next call returns to the node; with it the node may renew its lease. None: there is none yet."""
+        """Return the time that the next call returns to the node, which renews its lease with it. None: it has not answered."""
         contact = self._contacts.get(node)
         if contact is None or contact.echo_s is None:
             return None

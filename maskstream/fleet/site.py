@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
@@ -127,6 +127,10 @@ class Site:
     files: tuple[Path, ...] = ()
     """The file of the site and its lists of cameras."""
 
+    def of_generation(self, generation: int) -> "Site":
+        """Return the site as the edit of this number."""
+        return replace(self, generation=generation)
+
     def names_of(self, node: str) -> frozenset[str]:
         """Return the name and the labels of a node, which `CameraSpec.nodes` may contain."""
         limits = self.nodes.get(node)
@@ -210,9 +214,7 @@ def _camera(given: Any, origin: str, config: Config, command_line: Sequence[Laye
     nodes = entry.pop("nodes", []) if isinstance(entry, dict) else []
     checked = check_entry(entry, origin, config, command_line)
     if not isinstance(nodes, list) or not all(isinstance(node, str) and node for node in nodes):
-        raise ConfigError(
-            f"{checked.origin}: nodes: {nodes!r} is not allowed; expected a list of nodes or labels, such as [east]"
-        )
+        raise ConfigError(f"{checked.origin}: nodes: {nodes!r} is not allowed; expected nodes or labels, such as [east]")
     if is_pattern(plain_location(checked.url)):
         raise ConfigError(f"{checked.origin}: url: a pattern of files is not allowed; give a camera, or use maskstream archive")
     return CameraSpec(checked.name, entry, tuple(dict.fromkeys(nodes)))
