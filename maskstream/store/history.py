@@ -110,10 +110,15 @@ class StateTable:
         """Use an open database."""
         self._database = database
 
-    def put(self, change: StateChange) -> None:
-        """Queue a change of state for the store; never blocks. The change ends the previous interval of the camera."""
+    def put(self, change: StateChange, *, events_continue: bool = False) -> None:
+        """Queue a change of state for the store; never blocks. The change ends the previous interval of the camera.
+
+        Args:
+            change: The first one of a camera in a run ends what killed runs left open of it.
+            events_continue: Whether events of the camera stay open then.
+        """
         run = self._database.run
-        self._database.offer(lambda connection: _put_state(connection, change, run))
+        self._database.offer(lambda connection: _put_state(connection, change, run, events_continue))
 
     def page(self, *, cameras: Collection[str] | None, cursor: str | None = None, limit: int = 200) -> StatePage:
         """Return intervals, newest first; the arguments are those of `EventTable.page`."""
@@ -142,11 +147,12 @@ class RunTable:
         """Use an open database."""
         self._database = database
 
-    def begin(self, is_alone: bool) -> None:
+    def begin(self, is_alone: bool, *, events_continue: bool = False) -> None:
         """Begin a run; never blocks. All records that are put later get its number.
 
         Args:
             is_alone: Whether no other run uses the store. Then what is still open belongs to killed runs, and ends.
+            events_continue: Whether open events continue without this program, so that only states end.
         """
         now_s = self._database.now_s()
         run = randbits(_RUN_BITS)  # known before the disk has it
@@ -154,7 +160,8 @@ class RunTable:
         def insert(connection: sqlite3.Connection) -> None:
             connection.execute("INSERT INTO runs (number, began_s, alive_s) VALUES (?, ?, ?)", (run, now_s, now_s))
             if is_alone:
-                end_interrupted(connection, run, None)
+                if not events_continue:
+                    end_interrupted(connection, run, None)
                 _end_states(connection, run, None)
 
         self._database.run = run
@@ -175,10 +182,11 @@ class RunTable:
         connection.execute("UPDATE runs SET alive_s = ? WHERE number = ?", (self._database.now_s(), run))
 
 
-def _put_state(connection: sqlite3.Connection, change: StateChange, run: int | None) -> None:
+def _put_state(connection: sqlite3.Connection, change: StateChange, run: int | None, events_continue: bool) -> None:
     camera, at_s = plain_text(change.source_id), change.wall_time.timestamp()
     if change.before is None:
-        end_interrupted(connection, run, camera)
+        if not events_continue:
+            end_interrupted(connection, run, camera)
         _end_states(connection, run, camera)
     ended = (at_s, change.before_s, camera)
     connection.execute("UPDATE states SET ended_s = ?, duration_s = ? WHERE camera = ? AND ended_s IS NULL", ended)

@@ -32,9 +32,10 @@ class StoreSink:
             StoreError: The lock file of the run cannot be created.
         """
         self._store = store
+        self._events_continue = events_continue
         self._is_closed = False
         self._lock = _RunLock(store.folder / _LOCK_NAME)
-        store.runs.begin(self._lock.is_alone and not events_continue)
+        store.runs.begin(self._lock.is_alone, events_continue=events_continue)
         if keep_days is not None:
             store.keep_for(keep_days)
 
@@ -49,7 +50,7 @@ class StoreSink:
 
     def state_changed(self, change: StateChange) -> None:
         """Queue the state of a source for the store."""
-        self._store.states.put(change)
+        self._store.states.put(change, events_continue=self._events_continue)
 
     def health(self) -> str:
         """Return one line about the records that are not on the disk because of an error; empty where there is none."""
