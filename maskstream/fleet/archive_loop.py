@@ -18,6 +18,7 @@ from maskstream.fleet.manifest import Manifest
 from maskstream.fleet.placement import Call, CallFailed, Placement, Worker, WorkerDied, WorkerSpec
 
 _TURN_S: Final = 0.2
+_LOOK_EVERY_S: Final = 1.0
 _IN_FLIGHT: Final = 2
 """A worker has its next file when it is done with one."""
 _MOST_CRASHES: Final = 2
@@ -69,6 +70,7 @@ class _Seat:
     """When it last advanced."""
     calls: deque[tuple[Job, Call]] = field(default_factory=deque)
     heartbeat: Heartbeat | None = None
+    looked_at_s: float = 0.0
     stuck: str = ""
     """Why it was killed; empty otherwise."""
 
@@ -199,7 +201,8 @@ class ArchiveLoop:
             self._progress.done(seat.name, job.path, outcome.video_s)
         elif outcome.exit_code == _OF_FILE:
             self._manifest.failed(job.job_id, outcome.reason)
-            self._progress.failed(job.path, outcome.reason)
+            self._progress.failed(job.path)
+            logger.error("{}", outcome.reason)
         elif outcome.exit_code in (None, _OF_MODELS):  # an internal error, or too little memory for this file
             self._crashed(job, outcome.reason, outcome.traceback.splitlines()[-_LAST_LINES:])
         else:
@@ -233,10 +236,12 @@ class ArchiveLoop:
         """Try a job that has ended its worker again, or quarantine it."""
         crashes = self._manifest.crashed(job.job_id, reason, last_lines)
         if crashes < _MOST_CRASHES:
+            logger.warning("{}: is tried once more: {}", job.path, reason)
             self._waiting.appendleft(job)
             return
         self._manifest.quarantined(job.job_id)
-        self._progress.failed(job.path, f"it has ended its worker {crashes} times: {reason}")
+        self._progress.failed(job.path)
+        logger.error("{}: quarantined, as its analysis was ended {} times: {}", job.path, crashes, reason)
 
     def _watch(self, seat: _Seat) -> None:
         """Kill a worker that has not advanced for too long. Its calls then say that it died."""
@@ -255,7 +260,10 @@ class ArchiveLoop:
             seat.worker.end()
 
     def _look(self, seat: _Seat, now_s: float) -> None:
-        """Read how far a worker is."""
+        """Read how far a worker is, once a second."""
+        if now_s - seat.looked_at_s < _LOOK_EVERY_S:
+            return
+        seat.looked_at_s = now_s
         heartbeat = read_heartbeat(self._archive, seat.name)
         if heartbeat is None or heartbeat == seat.heartbeat:
             return

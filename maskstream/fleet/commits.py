@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from maskstream.errors import SinkError
-from maskstream.fleet.archive_results import SUMMARY, result_folder
+from maskstream.fleet.archive_results import SUMMARY, VIDEO, result_folder
 
 _PART: Final = (".maskstream-", ".part")
 _DIGITS: Final = frozenset("0123456789abcdef")
@@ -49,6 +49,12 @@ def committing(archive: Path, job_id: str) -> Generator[Path, None, None]:
                 raise _failure(target, error) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def is_result_video(path: str) -> bool:
+    """Return whether a file is the annotated video of a result, by its path."""
+    folder, name = os.path.split(path)
+    return name == VIDEO and _is_id(os.path.basename(folder))  # noqa: PTH119 (a path stays as it is spelled)
 
 
 def committed_ids(archive: Path) -> set[str]:
