@@ -21,6 +21,7 @@ from maskstream.fleet.archive_loop import ArchiveLoop, Team
 from maskstream.fleet.archive_progress import ArchiveProgress
 from maskstream.fleet.archive_results import FailedJob, FailedState, MergedJob
 from maskstream.fleet.commits import committed_ids, remove_parts, remove_results
+from maskstream.fleet.heartbeats import remove_heartbeats
 from maskstream.fleet.jobs import Basis, Job, jobs_of, result_settings, weights_hashes
 from maskstream.fleet.local_placement import LocalPlacement
 from maskstream.fleet.manifest import JobRecord, JobState, Manifest, states_of
@@ -128,8 +129,9 @@ def _analyse(
             return loop.run(jobs)
         finally:
             progress.close()
-            placement.close()
+            placement.close()  # a worker that still runs would write into a folder that is removed
             remove_parts(request.output)
+            remove_heartbeats(request.output)
 
 
 @contextmanager

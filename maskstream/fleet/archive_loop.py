@@ -12,7 +12,7 @@ from maskstream.clock import MONOTONIC, Clock
 from maskstream.errors import ConfigError, MaskStreamError, ModelError, SinkError
 from maskstream.fleet.archive_jobs import JobOutcome
 from maskstream.fleet.archive_progress import ArchiveProgress
-from maskstream.fleet.heartbeats import Heartbeat, read_heartbeat, remove_heartbeat
+from maskstream.fleet.heartbeats import Heartbeat, read_heartbeat
 from maskstream.fleet.jobs import Job
 from maskstream.fleet.manifest import Manifest
 from maskstream.fleet.placement import Call, CallFailed, Placement, Worker, WorkerDied, WorkerSpec
@@ -214,7 +214,6 @@ class ArchiveLoop:
         self._seats.remove(seat)
         seat.worker.end()
         heartbeat = read_heartbeat(self._archive, seat.name)
-        remove_heartbeat(self._archive, seat.name)
         self._progress.lost(seat.name)
         reason = seat.stuck or died.reason
         logger.warning("{}: {}; another worker goes on", seat.name, reason)

@@ -49,6 +49,8 @@ def committing(archive: Path, job_id: str) -> Generator[Path, None, None]:
                 raise _failure(target, error) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+        with suppress(OSError):  # it has other results
+            target.parent.rmdir()
 
 
 def is_result_video(path: str) -> bool:

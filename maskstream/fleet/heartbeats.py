@@ -4,6 +4,7 @@ The calls of a worker run one after the other, so that none could answer while a
 """
 
 import json
+import shutil
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -61,10 +62,9 @@ def read_heartbeat(archive: Path, worker: str) -> Heartbeat | None:
         return None
 
 
-def remove_heartbeat(archive: Path, worker: str) -> None:
-    """Remove the heartbeat of a worker that has ended."""
-    with suppress(OSError):
-        _path(archive, worker).unlink(missing_ok=True)
+def remove_heartbeats(archive: Path) -> None:
+    """Remove the heartbeats of all workers, which have ended."""
+    shutil.rmtree(archive / FOLDER, ignore_errors=True)
 
 
 def _path(archive: Path, worker: str) -> Path:
