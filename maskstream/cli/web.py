@@ -59,6 +59,25 @@ def wants_store(config: "Config") -> bool:
     return config.web.listen is not None or config.store.folder is not None
 
 
+def open_port_and_store(config: "Config") -> "tuple[Listener | None, Store | None]":
+    """Open the port of the dashboard and the store, where the settings request them.
+
+    Raises:
+        MaskStreamError: A package is missing, or the port or the store cannot be opened.
+    """
+    listener: Listener | None = None
+    with ExitStack() as closing:
+        if config.web.listen is not None:
+            require_web_packages()
+            from maskstream.web.listening import listen
+
+            listener = listen(config.web)
+            closing.callback(listener.socket.close)
+        store = open_store(config) if wants_store(config) else None
+        closing.pop_all()
+    return listener, store
+
+
 class WebRun:
     """The store and the dashboard of a run, where the settings request them.
 
@@ -80,17 +99,8 @@ class WebRun:
         self._clock = clock
         self._live: LiveView | None = None
         self._live_sink: LiveSink | None = None
-        self._listener: Listener | None = None
         self._server: WebServer | None = None
-        with ExitStack() as closing:
-            if config.web.listen is not None:
-                require_web_packages()
-                from maskstream.web.listening import listen
-
-                self._listener = listen(config.web)
-                closing.callback(self._listener.socket.close)
-            self._store = open_store(config) if wants_store(config) else None
-            closing.pop_all()
+        self._listener, self._store = open_port_and_store(config)
         if self._listener is not None:
             from maskstream.web import live_sink, live_view
 

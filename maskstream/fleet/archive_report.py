@@ -5,6 +5,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from heapq import heappush, heappushpop
 from os.path import commonpath
 from pathlib import Path, PurePosixPath
@@ -13,6 +14,7 @@ from typing import Any, Final, Generic, TypeVar
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from maskstream.fleet.archive_results import VIDEO, ArchiveTotals, FailedJob, MergedJob, result_folder
+from maskstream.fleet.quantities import duration, plural, size
 from maskstream.io.files import one_line
 from maskstream.rendering.palette import LABEL_TEXT
 from maskstream.types import Label
@@ -127,27 +129,6 @@ def common_folder(paths: Sequence[str]) -> str:
     return f"{found}/" if found.strip("/") else ""
 
 
-def duration(seconds: float) -> str:
-    """Return a duration in two units: `5.9 s`, `12 min 3 s`, `3 h 12 min`."""
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    minutes, rest_s = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest_s} s"
-    return f"{round(seconds / 60) // 60:,} h {round(seconds / 60) % 60} min"
-
-
-def size(count: int) -> str:
-    """Return a number of bytes: `2.3 MB`."""
-    unit, factor = next((each for each in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)) if count >= each[1]), ("kB", 1e3))
-    return f"{count / factor:,.1f} {unit}"
-
-
-def plural(number: int, singular: str) -> str:
-    """Return a count with its noun: `1 file`, `1,240 files`."""
-    return f"{number:,} {singular}{'' if number == 1 else 's'}"
-
-
 def _links(archive: Path, job: MergedJob) -> Iterator[tuple[str, str]]:
     """Return text and target of the links of a file."""
     folder = result_folder(Path(), job.job_id).as_posix()
@@ -157,6 +138,7 @@ def _links(archive: Path, job: MergedJob) -> Iterator[tuple[str, str]]:
     return iter(links)
 
 
+@cache
 def _templates() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True

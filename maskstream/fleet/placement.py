@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from maskstream.errors import MaskStreamError
+from maskstream.redaction import one_line, redact_text
 
 
 @dataclass(frozen=True)
@@ -78,10 +79,10 @@ class CallFailed(Exception):
     @classmethod
     def of(cls, error: BaseException) -> Self:
         """Describe an error by plain values, which the caller can read whatever modules it has."""
-        ours = isinstance(error, MaskStreamError)
-        reason = str(error) if ours else f"{type(error).__name__}: {error}".removesuffix(": ")
-        text = "".join(traceback.format_exception(error))
-        return cls(reason, text, error.exit_code if isinstance(error, MaskStreamError) else None)
+        text = redact_text("".join(traceback.format_exception(error)))
+        if isinstance(error, MaskStreamError):
+            return cls(str(error), text, error.exit_code)
+        return cls(one_line(redact_text(f"{type(error).__name__}: {error}".removesuffix(": "))), text)
 
     def __str__(self) -> str:
         return self.reason

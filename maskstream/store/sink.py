@@ -20,12 +20,13 @@ _FLUSH_S: Final = 1.0
 class StoreSink:
     """A `Receiver` that stores everything. No call blocks; the writer thread of the store does the work."""
 
-    def __init__(self, store: Store, keep_days: float | None = None) -> None:
+    def __init__(self, store: Store, keep_days: float | None = None, *, events_continue: bool = False) -> None:
         """Begin a run, and end the events and states of killed runs.
 
         Args:
             store: Stays open when the sink is closed.
             keep_days: Older records are deleted; None: none are.
+            events_continue: Whether the events of a killed run may continue, as those of a fleet, which its nodes end.
 
         Raises:
             StoreError: The lock file of the run cannot be created.
@@ -33,7 +34,7 @@ class StoreSink:
         self._store = store
         self._is_closed = False
         self._lock = _RunLock(store.folder / _LOCK_NAME)
-        store.runs.begin(self._lock.is_alone)
+        store.runs.begin(self._lock.is_alone, events_continue=events_continue)
         if keep_days is not None:
             store.keep_for(keep_days)
 
@@ -53,6 +54,10 @@ class StoreSink:
     def health(self) -> str:
         """Return one line about the records that are not on the disk because of an error; empty where there is none."""
         return self._store.write_problem()
+
+    def is_saved(self) -> bool:
+        """Return whether everything that was taken is on the disk."""
+        return self._store.flush(0.0)
 
     def close(self) -> None:
         """End the run, and wait until everything is on the disk, for at most a second. A second call does nothing."""

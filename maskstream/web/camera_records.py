@@ -1,4 +1,4 @@
-"""Make the JSON of cameras: their live state, their last outage, and whether they can be edited."""
+"""Make the JSON of cameras: their state, their last outage, and whether they can be edited."""
 
 from collections.abc import Sequence
 from threading import Lock
@@ -7,6 +7,7 @@ from typing import Any, Final
 from maskstream.errors import StoreError
 from maskstream.store.roles import Role
 from maskstream.web.context import WebContext
+from maskstream.web.fleet_records import placed_records
 from maskstream.web.requests import Access
 
 _KEPT_S: Final = 10.0
@@ -32,6 +33,8 @@ class CameraRecords:
     def all(self) -> list[dict[str, Any]]:
         """Return the records of all cameras. It may read files: do not call it in the event loop."""
         context = self._context
+        if context.fleet is not None:
+            return placed_records(context.fleet())
         if context.live is None:
             return []
         records = [view.record() for view in context.live.cameras()]

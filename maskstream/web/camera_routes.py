@@ -18,6 +18,7 @@ from maskstream.web.camera_edit import CameraChange
 from maskstream.web.camera_lists import CameraEntry, CameraLists
 from maskstream.web.camera_records import camera_records
 from maskstream.web.context import WebContext
+from maskstream.web.fleet_records import PlacedRecord
 from maskstream.web.list_refusal import CameraListError, Refusal
 from maskstream.web.problems import Problem
 from maskstream.web.requests import Access, access_of, body_of, context_of, in_thread
@@ -32,6 +33,7 @@ _STATUS: Final = {
     Refusal.FAILED: 507,
 }
 _NO_LISTS: Final = "there are no running cameras here; edit cameras in the dashboard of their run"
+_IN_SITE: Final = "the cameras of a fleet are in its site file; edit that file"
 _MAX_ZONES: Final = 100
 _MAX_CORNERS: Final = 200
 _Text = Annotated[str, Field(max_length=4000)]
@@ -85,7 +87,7 @@ class ProbeAnswer(TypedDict, total=False):
 class Cameras(TypedDict):
     """All cameras that the client may see."""
 
-    cameras: list[CameraRecord]
+    cameras: list[CameraRecord | PlacedRecord]
     obstacle: Annotated[str, Field(description="Why an administrator cannot add a camera; empty where that is possible.")]
 
 
@@ -96,8 +98,8 @@ async def list_cameras(request: Request) -> Response:
     def read() -> Cameras:
         obstacle = ""
         if access.role.includes(Role.ADMIN):
-            obstacle = _NO_LISTS if context.cameras is None else context.cameras.obstacle()
-        records = cast(list[CameraRecord], camera_records(context, access))
+            obstacle = _no_lists(context) if context.cameras is None else context.cameras.obstacle()
+        records = cast(list[CameraRecord | PlacedRecord], camera_records(context, access))
         return {"cameras": records, "obstacle": obstacle}
 
     return JSONResponse(await in_thread(read))
@@ -142,10 +144,14 @@ async def probe_camera(request: Request) -> Response:
 
 
 def _lists(request: Request) -> CameraLists:
-    lists = context_of(request).cameras
-    if lists is None:
-        raise Problem(409, _NO_LISTS)
-    return lists
+    context = context_of(request)
+    if context.cameras is None:
+        raise Problem(409, _no_lists(context))
+    return context.cameras
+
+
+def _no_lists(context: WebContext) -> str:
+    return _NO_LISTS if context.fleet is None else _IN_SITE
 
 
 def _detail(context: WebContext, access: Access, name: str) -> dict[str, Any]:
@@ -157,7 +163,8 @@ def _detail(context: WebContext, access: Access, name: str) -> dict[str, Any]:
     if not access.role.includes(Role.ADMIN):
         return detail
     if entry is None:
-        return {**detail, "url": None, "settings": None, "etag": None, "editable": False, "obstacle": "it is not in a list"}
+        obstacle = "it is not in a list" if context.fleet is None else _IN_SITE
+        return {**detail, "url": None, "settings": None, "etag": None, "editable": False, "obstacle": obstacle}
     return {**detail, **_listed(entry)}
 
 

@@ -45,7 +45,8 @@ class WebContext:
     store: Store
     config: Config
     live: "LiveView | None" = None
-    """None in `maskstream dashboard`, which shows the store without running cameras."""
+    """None in `maskstream dashboard`, which shows the store without running cameras. In the supervisor of a fleet, one without
+    an engine: it passes the states of the cameras and events to the clients."""
     cameras: "CameraLists | None" = None
     """The lists of cameras of the run; None without any."""
     deliveries: Callable[[], Sequence[DeliveryStatus]] = tuple
@@ -63,3 +64,8 @@ class WebContext:
     logins: LoginTurns = field(default_factory=LoginTurns)
     probes: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     """Held while a camera is probed."""
+
+    def __post_init__(self) -> None:
+        """Check that a fleet has what its pages need."""
+        if self.fleet is not None and (self.live is None or self.drain is None):
+            raise ValueError("a context with a fleet needs live and drain")

@@ -41,7 +41,7 @@ async def live(websocket: WebSocket) -> None:
 
 async def latest(request: Request) -> Response:
     """Return the newest annotated image of a camera, with its age."""
-    view, camera = _live_of(context_of(request)), _camera_of(request)
+    camera, view = _camera_of(request), _live_of(context_of(request))
     query = query_of(request, _ImageQuery)
     viewer = view.hub.viewer()
     try:
@@ -66,7 +66,7 @@ async def latest(request: Request) -> Response:
 async def mjpeg(request: Request) -> Response:
     """Send annotated images of a camera until the client leaves."""
     context = context_of(request)
-    view, camera = _live_of(context), _camera_of(request)
+    camera, view = _camera_of(request), _live_of(context)
     if view.clients.streams >= context.config.web.max_mjpeg:
         raise Problem(
             503, f"{view.clients.streams} MJPEG streams are open, the maximum of web.max_mjpeg", headers={"Retry-After": "30"}
@@ -140,7 +140,10 @@ def _live_of(context: WebContext) -> LiveView:
 
 def _camera_of(request: Request) -> str:
     camera: str = request.path_params["camera"]
-    if not _live_of(context_of(request)).knows(camera):
+    context = context_of(request)
+    if context.fleet is not None and any(placed.name == camera for placed in context.fleet().cameras):
+        raise Problem(404, f"{camera:.100}: its images stay on its node")
+    if context.fleet is not None or not _live_of(context).knows(camera):
         raise Problem(404, f"{camera:.100}: no such camera")
     return camera
 

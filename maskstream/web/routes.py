@@ -7,7 +7,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from maskstream import __version__
-from maskstream.web import camera_routes, event_routes, live_routes, metrics, session_routes, static_files, system_routes
+from maskstream.web import (
+    camera_routes,
+    event_routes,
+    fleet_routes,
+    live_routes,
+    metrics,
+    session_routes,
+    static_files,
+    system_routes,
+)
 from maskstream.web.route import Need, Route
 
 _REFERENCE: Final = "#/components/schemas/{model}"
@@ -27,6 +36,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *session_routes.ROUTES,
     *event_routes.ROUTES,
     *camera_routes.ROUTES,
+    *fleet_routes.ROUTES,
     *system_routes.ROUTES,
     *live_routes.ROUTES,
     *metrics.ROUTES,

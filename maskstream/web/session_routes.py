@@ -12,8 +12,9 @@ from typing_extensions import TypedDict
 from maskstream.io.text_file import iso_8601
 from maskstream.store.roles import Role, User
 from maskstream.store.sessions import ABSOLUTE_S
+from maskstream.web.context import WebContext
 from maskstream.web.problems import Problem
-from maskstream.web.requests import access_of, address_of, body_of, client_of, context_of, in_thread
+from maskstream.web.requests import Access, access_of, address_of, body_of, client_of, context_of, in_thread
 from maskstream.web.route import BodyModel, Route
 from maskstream.web.security import clear_session, set_session
 
@@ -35,6 +36,7 @@ class WhoAmI(TypedDict):
     role: Role
     cameras: Annotated[list[str] | None, Field(description="The cameras that the user may see. null: all.")]
     expires_utc: Annotated[str | None, Field(description="The end of the session. null: it has none, or an API token asks.")]
+    fleet: Annotated[bool, Field(description="Whether this is the dashboard of a fleet: see /api/v1/nodes.")]
 
 
 async def log_in(request: Request) -> Response:
@@ -68,18 +70,19 @@ async def _begin_session(request: Request, user: User) -> Response:
     await in_thread(context.store.audit.add, user.name, "login", "", address)
     context.counts.logins["success"] += 1
     session = await in_thread(context.store.sessions.find, session_id)
-    response = JSONResponse(_who(user.name, user.role, user.cameras, None if session is None else session.expires_s))
+    access = Access(user.name, user.role, user.cameras, "session", session_id)
+    response = JSONResponse(_who(access, None if session is None else session.expires_s, context))
     set_session(response, session_id, is_secure=client.is_secure, max_age_s=round(ABSOLUTE_S))
     return response
 
 
 async def who_am_i(request: Request) -> Response:
     """Return the user that asks."""
-    access = access_of(request)
+    access, context = access_of(request), context_of(request)
     session = None
     if access.by == "session":
-        session = await in_thread(context_of(request).store.sessions.find, access.credential)
-    return JSONResponse(_who(access.name, access.role, access.cameras, None if session is None else session.expires_s))
+        session = await in_thread(context.store.sessions.find, access.credential)
+    return JSONResponse(_who(access, None if session is None else session.expires_s, context))
 
 
 async def log_out(request: Request) -> Response:
@@ -92,9 +95,14 @@ async def log_out(request: Request) -> Response:
     return response
 
 
-def _who(name: str, role: Role, cameras: tuple[str, ...] | None, expires_s: float | None) -> WhoAmI:
-    expires_utc = None if expires_s is None else iso_8601(datetime.fromtimestamp(expires_s, UTC))
-    return {"name": name, "role": role, "cameras": None if cameras is None else list(cameras), "expires_utc": expires_utc}
+def _who(access: Access, expires_s: float | None, context: WebContext) -> WhoAmI:
+    return {
+        "name": access.name,
+        "role": access.role,
+        "cameras": None if access.cameras is None else list(access.cameras),
+        "expires_utc": None if expires_s is None else iso_8601(datetime.fromtimestamp(expires_s, UTC)),
+        "fleet": context.fleet is not None,
+    }
 
 
 ROUTES: Final = (

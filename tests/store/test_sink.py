@@ -73,6 +73,28 @@ def test_a_run_ends_what_a_killed_run_left_open(tmp_path: Path, clock: WallClock
         sink.close()
 
 
+def test_events_that_go_on_without_the_program_stay_open(tmp_path: Path, clock: WallClock) -> None:
+    """Those of a fleet: a node ends them, also after the supervisor was killed."""
+    killed = Store(tmp_path, clock, cost=CHEAP)
+    first = StoreSink(killed, events_continue=True)
+    first.take([event()])
+    first.state_changed(change(SourceState.STALLED, SourceState.ONLINE))
+    crashed(killed)
+    first._lock.close()
+    with Store(tmp_path, clock, cost=CHEAP) as store:
+        sink = StoreSink(store, events_continue=True)
+        sink.state_changed(change(SourceState.ONLINE, None, camera=event().source_id))
+        assert store.flush(LONGEST_S)
+        assert store.events.open_count() == 1
+        assert [each.state for each in store.states.page(cameras=None).states if each.ended_utc is None] == ["online"]
+        sink.take([replace(event(), sequence=1, phase=Phase.END, cause="gone")])
+        assert store.flush(LONGEST_S)
+        found = store.events.get("abc")
+        assert found is not None
+        assert (found.is_open, found.record["cause"]) == (False, "gone")
+        sink.close()
+
+
 def test_a_run_beside_another_leaves_its_events_open(store: Store, clock: WallClock) -> None:
     first = StoreSink(store)
     first.take([event()])

@@ -10,11 +10,14 @@ from typing import Any, Final
 import httpx
 
 from maskstream.config.loading import Layer, load_config
+from maskstream.config.source_settings import SourceSettings
+from maskstream.fleet.status import FleetStatus
 from maskstream.store.passwords import ScryptCost
 from maskstream.store.roles import Role
 from maskstream.store.store import Store
 from maskstream.web.context import WebContext
 from maskstream.web.listening import listen
+from maskstream.web.live_view import LiveView
 from maskstream.web.server import WebServer
 
 PASSWORD: Final = "correct horse battery"
@@ -88,3 +91,10 @@ def running_site(
             yield Site(server.url, store, made, server, closing)
         finally:
             server.stop()
+
+
+def fleet_context(
+    status: Callable[[], FleetStatus], drain: Callable[[str, bool], None] = lambda _node, _is_on: None
+) -> dict[str, Any]:
+    """Return the fields of `WebContext` of the supervisor of a fleet."""
+    return {"fleet": status, "drain": drain, "live": LiveView(SourceSettings(load_config()))}

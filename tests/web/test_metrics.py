@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from maskstream.config.source_settings import SourceSettings
@@ -30,12 +31,13 @@ from maskstream.web.live_view import LiveView
 from maskstream.web.metrics import dead, registry_of, unready, written
 from tests.clocks import ManualClock
 from tests.conftest import ROOT, make_detection, make_face
+from tests.fleet.statuses import fleet
 from tests.inference.test_analyzer import GivenClassifier, GivenDetector
 from tests.receivers import wait_until
 from tests.slowness import promised
 from tests.stream.test_engine import ListSource, config, paint
 from tests.web.live import FedView
-from tests.web.site import running_site
+from tests.web.site import fleet_context, running_site
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 PROMETHEUS = ROOT / "deploy" / "prometheus"
@@ -286,18 +288,24 @@ def expressions() -> list[tuple[str, str]]:
     return found
 
 
-FUNCTIONS = {"sum", "max", "rate", "increase", "histogram_quantile", "by", "or", "and", "vector", "label_values"}
+FUNCTIONS = {"abs", "count", "sum", "max", "rate", "increase", "histogram_quantile", "by", "or", "and", "vector", "label_values"}
 
 
 def labels_of_metrics(context: WebContext) -> dict[str, set[str]]:
     """Return the labels of all metrics that /metrics has, also of those without a value now, by the names of their samples."""
     endings = {"counter": ["_total"], "summary": ["_count", "_sum"], "histogram": ["_bucket", "_count", "_sum"]}
     found: dict[str, set[str]] = {}
-    for family in registry_of(context).collect():
+    for family in families(context):
         for ending in endings.get(family.type, [""]):
             more = {"le"} if ending == "_bucket" else set()
             found[family.name + ending] = {*getattr(family, "_labelnames", ()), *more, "instance"}
     return found
+
+
+def families(context: WebContext) -> list[Metric]:
+    """Return the metrics of a run and of a fleet."""
+    of_fleet = replace(context, **fleet_context(fleet))
+    return [family for each in (context, of_fleet) for family in registry_of(each).collect()]
 
 
 @pytest.mark.parametrize(("where", "expression"), expressions())
@@ -319,7 +327,7 @@ def test_every_expression_names_metrics_and_labels_that_exist(context: WebContex
 def test_the_manual_has_all_metrics(context: WebContext) -> None:
     page = (ROOT / "docs" / "web.md").read_text()
     table = page.partition("## Metrics")[2].partition("## Faults")[0]
-    for family in registry_of(context).collect():
+    for family in families(context):
         if family.name.startswith("maskstream_"):
             name = family.name.removeprefix("maskstream_") + ("_total" if family.type == "counter" else "")
             assert f"`{name}`" in table, name

@@ -14,18 +14,21 @@ from maskstream.store.roles import Role
 from maskstream.web.route import Route
 from maskstream.web.routes import ROUTES, openapi
 from tests.conftest import ROOT
-from tests.web.site import Site, running_site
+from tests.fleet.statuses import fleet
+from tests.web.site import Site, fleet_context, running_site
 
 RANKS = {"display": 0, "viewer": 1, "operator": 2, "admin": 3}
 NOBODY = "nobody"
 WARD = "ward"
 """A viewer of the camera `ward` alone."""
-NAMES = {"camera": "lobby", "event_id": "none", "file": "main.js", "folder": "pages"}
+NAMES = {"camera": "lobby", "event_id": "none", "file": "main.js", "folder": "pages", "node": "east"}
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with running_site(tmp_path_factory.mktemp("site") / "store") as site:
+@pytest.fixture(scope="module", params=["store", "fleet"])
+def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A dashboard of a store alone, and that of a fleet."""
+    context = fleet_context(fleet) if request.param == "fleet" else {}
+    with running_site(tmp_path_factory.mktemp("site") / "store", **context) as site:
         yield site
 
 

@@ -51,7 +51,13 @@ def log_in(browser: httpx.Client, name: str, password: str) -> httpx.Response:
 def test_a_user_logs_in_and_out(site: Site) -> None:
     with closing(site.client()) as browser:
         answer = log_in(browser, "ward", PASSWORD)
-        who = {"name": "ward", "role": "viewer", "cameras": ["ward"], "expires_utc": "2027-01-15T20:00:00.000+00:00"}
+        who = {
+            "name": "ward",
+            "role": "viewer",
+            "cameras": ["ward"],
+            "expires_utc": "2027-01-15T20:00:00.000+00:00",
+            "fleet": False,
+        }
         assert answer.json() == who
         assert browser.get(LOGIN).json() == who
         cookie = browser.cookies["session"]
@@ -178,7 +184,13 @@ def test_an_invented_token_is_refused_even_with_a_session(shared: Site, header: 
 def test_a_token_ends_and_needs_no_origin(site: Site, clock: WallClock) -> None:
     token = site.store.tokens.add("short", Role.ADMIN, None, clock.now_s + 60)
     with httpx.Client(base_url=site.url, headers={"authorization": f"Bearer {token}"}, trust_env=False, verify=False) as program:
-        assert program.get(LOGIN).json() == {"name": "short", "role": "admin", "cameras": None, "expires_utc": None}
+        assert program.get(LOGIN).json() == {
+            "name": "short",
+            "role": "admin",
+            "cameras": None,
+            "expires_utc": None,
+            "fleet": False,
+        }
         assert program.delete(LOGIN).status_code == 204  # ends sessions, not tokens
         clock.now_s += 60
         assert program.get(LOGIN).status_code == 401
