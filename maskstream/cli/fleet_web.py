@@ -1,27 +1,104 @@
 """The store and the dashboard of the supervisor of a site."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from maskstream.cli.reporting import Reporting
+from maskstream.cli.web import open_store, require_web_packages, wants_store
 from maskstream.config.schema import Config
-from maskstream.events.sink import Receiver
+from maskstream.config.source_settings import SourceSettings
 from maskstream.fleet.assignments import Assignments
-from maskstream.fleet.status import FleetStatus
+from maskstream.fleet.forwarding import SavingReceiver
+from maskstream.fleet.supervisor import Supervisor
+from maskstream.stream.states import StateChange
+
+if TYPE_CHECKING:
+    from maskstream.web.listening import Listener
+    from maskstream.web.live_view import LiveView
+    from maskstream.web.server import WebServer
 
 
 class FleetWeb:
-    """The store and the dashboard, where the settings request them."""
+    """The store and the dashboard, where the settings request them. Images stay on the nodes."""
 
     def __init__(self, config: Config) -> None:
-        """Open the port and the store."""
+        """Open the port and the store: a wrong setting ends the start before an agent is started.
+
+        Raises:
+            MaskStreamError: A package is missing, or the port or the store cannot be opened.
+        """
         self._config = config
+        self._listener: Listener | None = None
+        self._live: LiveView | None = None
+        self._server: WebServer | None = None
+        with ExitStack() as closing:
+            if config.web.listen is not None:
+                require_web_packages()
+                from maskstream.web import listening, live_view
 
-    def receivers(self) -> Iterator[Receiver]:
-        """Yield the receivers that fill the store and the pages."""
-        yield from ()
+                self._listener = listening.listen(config.web)
+                closing.callback(self._listener.socket.close)
+                self._live = live_view.LiveView(SourceSettings(config))
+            self._store = open_store(config) if wants_store(config) else None
+            closing.pop_all()
 
-    def start(self, status: Callable[[], FleetStatus], assignments: Assignments, reporting: Reporting) -> None:
-        """Serve the dashboard."""
+    def receivers(self) -> Iterator[SavingReceiver]:
+        """Yield the receivers that fill the store and the pages.
+
+        Raises:
+            StoreError: The store cannot be written.
+        """
+        if self._store is None:
+            return
+        from maskstream.store.sink import StoreSink
+
+        yield StoreSink(self._store, self._config.store.keep_days, events_continue=True)
+        if self._live is not None:
+            from maskstream.web.live_sink import LiveEvents
+
+            yield LiveEvents(self._live)
+
+    def state_changed(self, change: StateChange) -> None:
+        """Pass the state of a camera on to the pages."""
+        if self._live is not None:
+            self._live.state_changed(change)
+
+    def start(self, supervisor: Supervisor, assignments: Assignments, reporting: Reporting) -> None:
+        """Serve the dashboard, where one is requested.
+
+        Args:
+            supervisor: Of the site.
+            assignments: Keep which nodes are drained.
+            reporting: The receivers of events.
+        """
+        if self._listener is None or self._live is None or self._store is None:
+            return
+        from maskstream.web.context import WebContext
+        from maskstream.web.server import WebServer
+
+        def drain(node: str, is_on: bool) -> None:
+            (assignments.drain if is_on else assignments.undrain)(node)
+
+        context = WebContext(
+            self._store,
+            self._config,
+            live=self._live,
+            deliveries=reporting.deliveries,
+            folders=(*reporting.folders, str(assignments.path.parent)),
+            fleet=supervisor.status,
+            drain=drain,
+        )
+        self._server = WebServer(context, self._listener)
+        self._server.start()
 
     def close(self) -> None:
-        """End the dashboard and close the store."""
+        """End the dashboard and close the store, in bounded time. A second call does nothing."""
+        if self._server is not None:
+            self._server.stop()
+        if self._listener is not None:
+            self._listener.socket.close()
+        if self._live is not None:
+            self._live.close()
+        if self._store is not None:
+            self._store.close()

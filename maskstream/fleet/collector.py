@@ -1,7 +1,7 @@
 """Merge the records of all nodes exactly once: what a node sends again is known, and what a former node sends is told apart."""
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,18 +175,18 @@ class Collector:
         with self._file.reading() as database:
             return tables.outgoing(database, limit, after)
 
-    def delivered(self, numbers: Sequence[int], positions: Mapping[str, int] | None = None) -> None:
-        """Delete the bodies of records that all receivers have.
+    def delivered(self, up_to: int, positions: Mapping[str, int] | None = None) -> None:
+        """Delete the bodies of the records that all receivers have.
 
         Args:
-            numbers: Of the records.
+            up_to: The highest number among them.
             positions: How far receivers have come with them; `position` returns it.
 
         Raises:
             SinkError: The disk is full or fails.
         """
         with self._file.transaction() as database:
-            tables.set_delivered(database, numbers, KEPT_KEYS)
+            tables.set_delivered(database, up_to, KEPT_KEYS)
             tables.set_positions(database, positions or {})
         with suppress(sqlite3.Error):
             self._file.truncate_log()

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -150,9 +150,9 @@ def outgoing(database: sqlite3.Connection, limit: int, after: int) -> list[Outgo
     return [Outgoing(*row) for row in database.execute(statement, (after, limit)).fetchall()]
 
 
-def set_delivered(database: sqlite3.Connection, numbers: Sequence[int], keep: int) -> None:
+def set_delivered(database: sqlite3.Connection, up_to: int, keep: int) -> None:
     """Delete the bodies of delivered records, and all but the `keep` latest keys and ended events."""
-    database.executemany("UPDATE records SET body = NULL WHERE number = ?", ((number,) for number in numbers))
+    database.execute("UPDATE records SET body = NULL WHERE body IS NOT NULL AND number <= ?", (up_to,))
     (latest,) = database.execute("SELECT coalesce(max(number), 0) FROM records").fetchone()
     database.execute("DELETE FROM records WHERE number <= ? AND body IS NULL", (latest - keep,))
     database.execute("DELETE FROM events WHERE number <= ? AND latest IS NULL", (latest - keep,))

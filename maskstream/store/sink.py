@@ -32,7 +32,6 @@ class StoreSink:
             StoreError: The lock file of the run cannot be created.
         """
         self._store = store
-        self._events_continue = events_continue
         self._is_closed = False
         self._lock = _RunLock(store.folder / _LOCK_NAME)
         store.runs.begin(self._lock.is_alone, events_continue=events_continue)
@@ -50,11 +49,15 @@ class StoreSink:
 
     def state_changed(self, change: StateChange) -> None:
         """Queue the state of a source for the store."""
-        self._store.states.put(change, events_continue=self._events_continue)
+        self._store.states.put(change)
 
     def health(self) -> str:
         """Return one line about the records that are not on the disk because of an error; empty where there is none."""
         return self._store.write_problem()
+
+    def is_saved(self) -> bool:
+        """Return whether everything that was taken is on the disk."""
+        return self._store.flush(0.0)
 
     def close(self) -> None:
         """End the run, and wait until everything is on the disk, for at most a second. A second call does nothing."""
