@@ -69,7 +69,7 @@ class LocalPlacement:
             return None
         worker = self._workers.get(name)
         if worker is None or worker.is_dead:
-            spec = files.read_spec()
+            spec = replace(files.read_spec(), arguments={})
             if not spec.outlives:
                 return None
             worker = self._workers[name] = LocalWorker(spec, files, self._finished)

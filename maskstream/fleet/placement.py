@@ -48,7 +48,10 @@ class WorkerSpec:
 
 
 class WorkerDied(Exception):
-    """The process of a worker ended before it answered, or its node did. Whether the method ran is unknown."""
+    """The process of a worker ended before it answered, or its node did. Whether the method ran is unknown.
+
+    Where only the network has failed, the process may still run: `Worker.end` or `Placement.find` makes sure.
+    """
 
     def __init__(self, reason: str, last_lines: tuple[str, ...] = ()) -> None:
         """Keep the reason, one line, and what the worker last wrote to standard error; () where that is unknown."""
@@ -117,7 +120,7 @@ class Worker(Protocol):
 
     @property
     def spec(self) -> WorkerSpec:
-        """What was started. A worker that was found has the spec that it was started with."""
+        """What was started. A worker that was found has its spec without the arguments."""
         ...
 
     def node(self) -> str | None:
@@ -142,11 +145,13 @@ class Placement(Protocol):
     """Where workers are started and found. A context manager."""
 
     def nodes(self) -> list[NodeInfo]:
-        """Return the nodes by name, also those that died, as far as they are known."""
+        """Return the nodes by name, also those that died, as far as they are known; as they were while the head of Ray is down."""
         ...
 
     def start(self, spec: WorkerSpec) -> Worker:
         """Start a worker and return at once. An error in its constructor is raised as `CallFailed` by each of its calls.
+
+        A worker that cannot be started, as its node has died or the head of Ray is down, raises `WorkerDied` in each call.
 
         Raises:
             ValueError: A worker of this name runs, or the node is unknown.
@@ -154,7 +159,11 @@ class Placement(Protocol):
         ...
 
     def find(self, name: str) -> Worker | None:
-        """Return a worker that `outlives` the program which started it; None where no such worker runs."""
+        """Return a worker that `outlives` the program which started it; None where no such worker runs.
+
+        Raises:
+            TimeoutError: The head of Ray is down, and nobody knows.
+        """
         ...
 
     def wait(self, calls: Collection[Call], timeout_s: float) -> list[Call]:
