@@ -1,38 +1,38 @@
-"""Connect the supervisor of a fleet with the store and the dashboard."""
+"""The store and the dashboard of the supervisor of a site."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from maskstream.cli.web import open_port_and_store
 
 if TYPE_CHECKING:
-    from maskstream.clock import Clock
+    from collections.abc import Callable
+
+    from maskstream.cli.reporting import Reporting
     from maskstream.config.schema import Config
-    from maskstream.events.delivery import DeliveryStatus
-    from maskstream.events.sink import Receiver
+    from maskstream.fleet.assignments import Assignments
+    from maskstream.fleet.forwarding import SavingReceiver
     from maskstream.fleet.status import FleetStatus
     from maskstream.web.live_view import LiveView
     from maskstream.web.server import WebServer
 
 
 class FleetWeb:
-    """The store and the dashboard of a fleet, where the settings request them.
+    """The store and the dashboard, where the settings request them.
 
-    Port and store are opened at once: a wrong setting ends the start before a node is started.
+    Port and store are opened before an agent is started: a wrong setting ends the start at once.
     """
 
-    def __init__(self, config: "Config", clock: "Clock") -> None:
+    def __init__(self, config: "Config") -> None:
         """Open the port and the store.
 
         Args:
             config: The sections `web` and `store`.
-            clock: The clock of the supervisor.
 
         Raises:
             MaskStreamError: A setting is wrong, a package is missing, or the port or the store cannot be opened.
         """
         self._config = config
-        self._clock = clock
         self._live: LiveView | None = None
         self._server: WebServer | None = None
         self._listener, self._store = open_port_and_store(config)
@@ -40,10 +40,10 @@ class FleetWeb:
             from maskstream.config.source_settings import SourceSettings
             from maskstream.web import live_view
 
-            self._live = live_view.LiveView(SourceSettings(config), clock=clock)
+            self._live = live_view.LiveView(SourceSettings(config))
 
-    def receivers(self) -> "Iterator[Receiver]":
-        """Yield the receivers of committed events and counts: the store, and the clients of the dashboard.
+    def receivers(self) -> "Iterator[SavingReceiver]":
+        """Yield the receivers of committed records: the store, and the clients of the dashboard.
 
         Raises:
             StoreError: The store cannot be written.
@@ -57,20 +57,13 @@ class FleetWeb:
 
             yield LiveEvents(self._live)
 
-    def start(
-        self,
-        status: "Callable[[], FleetStatus]",
-        drain: Callable[[str, bool], None],
-        deliveries: "Callable[[], Sequence[DeliveryStatus]]",
-        folders: Sequence[str],
-    ) -> None:
+    def start(self, status: "Callable[[], FleetStatus]", assignments: "Assignments", reporting: "Reporting") -> None:
         """Serve the dashboard, where one is requested.
 
         Args:
-            status: Returns the state of the fleet; any thread calls it, and it does not block.
-            drain: Begins (True) or ends to empty a node; any thread calls it.
-            deliveries: Returns what waits for each network receiver of events.
-            folders: The folders that the supervisor writes to, the one of the store left out.
+            status: Returns the state of the site. Any thread calls it; it does not wait.
+            assignments: Have the nodes that are drained.
+            reporting: Has what waits for network receivers.
         """
         if self._listener is None or self._live is None or self._store is None:
             return
@@ -81,11 +74,10 @@ class FleetWeb:
             self._store,
             self._config,
             live=self._live,
-            deliveries=deliveries,
-            folders=folders,
+            deliveries=reporting.deliveries,
+            folders=(str(assignments.path.parent), *reporting.folders),
             fleet=status,
-            drain=drain,
-            clock=self._clock,
+            drain=lambda node, is_on: (assignments.drain if is_on else assignments.undrain)(node),
         )
         self._server = WebServer(context, self._listener)
         self._server.start()

@@ -34,6 +34,7 @@ COMMANDS: Final = {
     "gpu-check": "check that a GPU gives the same answers as the CPU, and time it",
     "measure-people": "measure tracking, steady labels and events on video files",
     "fault-drill": "make cameras, networks, disks and models fail, and check every promise",
+    "fleet": "watch the cameras of a site with several machines, and place them anew when one is lost",
     "user": "add, list, change and remove the users of the dashboard",
     "token": "add, list and remove the tokens with which programs use the API of the dashboard",
     "completion": "print a script with which a shell completes subcommands and options",

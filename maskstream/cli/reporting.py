@@ -75,6 +75,23 @@ class Reporting:
         Raises:
             SinkError: A file cannot be written.
         """
+        for receiver in self.receivers(events, replace=replace):
+            yield self.event_sink(receiver)
+        if summary is not None:
+            from maskstream.sinks.summary import SummarySink
+
+            yield SummarySink(summary, self._detector, console)
+
+    def receivers(self, events: str | None, *, replace: bool = False) -> Iterator[Receiver]:
+        """Open the receivers of events and counts in sequence: those over a network, and the file.
+
+        Args:
+            events: A file of JSON lines, or None.
+            replace: Whether an existing file of events is replaced; it is continued otherwise.
+
+        Raises:
+            SinkError: A file cannot be written.
+        """
         if self._transports:
             outbox = Outbox(self._queue, round(self._config.events.queue_mb * _BYTES_PER_MB))
             outbox.attach()  # until all deliveries use it
@@ -83,20 +100,16 @@ class Reporting:
                 for transport in self._transports:
                     delivery = Delivery(transport, outbox)
                     self._deliveries.append(delivery)
-                    yield EventSink(self._detector, delivery)
+                    yield delivery
             finally:
                 outbox.detach()
         elif self._queue and os.path.exists(self._queue):  # noqa: PTH110 (Path raises without permission)
             for receiver, records in peek(Path(self._queue)).items():  # of earlier runs
                 logger.info("{}: {} records wait for {}; no receiver is named in this run", self._queue, records, receiver)
         if events is not None:
-            yield EventSink(self._detector, JsonlEvents(events, "w" if replace else "a"))
-        if summary is not None:
-            from maskstream.sinks.summary import SummarySink
+            yield JsonlEvents(events, "w" if replace else "a")
 
-            yield SummarySink(summary, self._detector, console)
-
-    def event_sink(self, receiver: Receiver) -> Sink:
+    def event_sink(self, receiver: Receiver) -> EventSink:
         """Return a sink that passes events and counts to one more receiver, and closes it."""
         return EventSink(self._detector, receiver)
 

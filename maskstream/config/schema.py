@@ -89,6 +89,13 @@ class Config(Section):
             "The number format of PyTorch. float16 and bfloat16 are faster on most GPUs. OpenVINO and ONNX always use float32."
         ),
     )
+    threads: Count | None = Field(
+        default=None,
+        description=(
+            "The number of CPU threads of the models and of image processing. null: all cores. Another number can change the "
+            "last digits of the results."
+        ),
+    )
     detector: DetectorConfig = Field(default_factory=DetectorConfig)
     classifier: ClassifierConfig = Field(default_factory=ClassifierConfig)
     align: AlignConfig = Field(default_factory=AlignConfig)

@@ -112,13 +112,14 @@ class Delivery:
     Each failure is logged and retried. Only `close` ends the delivery.
     """
 
-    def __init__(self, transport: Transport, outbox: Outbox, clock: Clock = MONOTONIC) -> None:
+    def __init__(self, transport: Transport, outbox: Outbox, clock: Clock = MONOTONIC, *, events_continue: bool = False) -> None:
         """Begin to send what an earlier run left, and end its open events with cause `interrupted`.
 
         Args:
             transport: Sends messages to the receiver.
             outbox: Stores them until the receiver has acknowledged them.
             clock: Measures the waits after a failure.
+            events_continue: Whether the events of a killed run may continue, as those of a fleet, which its nodes end.
 
         Raises:
             SinkError: The outbox cannot be read.
@@ -137,7 +138,8 @@ class Delivery:
         """Records that were lost since the last log line about it."""
         self._lost_logged_s = self._disk_logged_s = -_LOG_EVERY_S
         self._times = WaitingTimes(self._queue.waiting_count(), clock.now_s())
-        self._add([interrupted_message(message) for message in outbox.open_events(transport.key)])
+        if not events_continue:
+            self._add([interrupted_message(message) for message in outbox.open_events(transport.key)])
         outbox.attach()
         waiting = self._queue.waiting_count()
         if waiting:
@@ -163,6 +165,10 @@ class Delivery:
             reasons.append(str(self._queue.disk_error))
         line = f"{self._transport.name}: {_events(waiting)} wait"
         return f"{line}: {'; '.join(reasons)}" if reasons else line
+
+    def is_saved(self) -> bool:
+        """Return whether all records that were taken and not delivered are on the disk."""
+        return self._queue.is_saved()
 
     def status(self) -> DeliveryStatus:
         """Return what waits, without a wait for the disk. May be called from any thread."""

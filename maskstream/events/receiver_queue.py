@@ -104,6 +104,11 @@ class ReceiverQueue:
                 self._last_count = self._outbox.waiting_count(self._receiver) - len(self._unsaved.delivered_ids)
             return max(0, self._last_count) + len(self._unsaved.added)
 
+    def is_saved(self) -> bool:
+        """Return whether all messages that wait are on disk."""
+        with self._lock:
+            return not self._unsaved.added
+
     def close(self) -> tuple[int, int]:
         """Save a last time; return how many messages wait on disk, and how many are in memory only."""
         with self._lock:

@@ -26,7 +26,7 @@ class NodeSettings:
 
 
 @dataclass(frozen=True)
-class NodeReport:
+class EngineReport:
     """What the engine of a node does, at one moment."""
 
     cameras: tuple[CameraHealth, ...] = ()
@@ -44,7 +44,7 @@ class NodeWork(Protocol):
         """Watch these cameras with these settings from now on. The same call again changes nothing."""
         ...
 
-    def report(self) -> NodeReport:
+    def report(self) -> EngineReport:
         """Return what the engine does."""
         ...
 

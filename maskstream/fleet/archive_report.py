@@ -5,6 +5,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from heapq import heappush, heappushpop
 from os.path import commonpath
 from pathlib import Path, PurePosixPath
@@ -137,6 +138,7 @@ def _links(archive: Path, job: MergedJob) -> Iterator[tuple[str, str]]:
     return iter(links)
 
 
+@cache
 def _templates() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True

@@ -1,6 +1,6 @@
 """Describe a fleet for its dashboard and its metrics: the nodes, where each camera is placed, and what moved."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from maskstream.stream.states import SourceState
@@ -94,3 +94,7 @@ class FleetStatus:
     """The names of the nodes that have to be emptied, sorted."""
     turn_age_s: float
     """The time since the supervisor's loop made its last turn; it makes one every 0.5 s."""
+
+    def at(self, turn_age_s: float) -> "FleetStatus":
+        """Return the same state, seen this time after the turn of the supervisor."""
+        return replace(self, turn_age_s=turn_age_s)

@@ -18,8 +18,8 @@ from maskstream.inference.analyzer import Analyzer, lowest_score
 from maskstream.models import CLASSIFIERS, CROP_ARCHITECTURES, DETECTORS, ClassifierOptions, DetectorOptions
 from maskstream.models.backends import choose_backend
 from maskstream.models.classifier_choice import AUTO, pick_classifier
-from maskstream.models.devices import CPU, kind_of, pick_device
-from maskstream.models.runtimes import STREAMS
+from maskstream.models.devices import CPU, kind_of, limit_threads, pick_device
+from maskstream.models.runtimes import streams
 from maskstream.protocols import Cutter, Detector
 from maskstream.rendering.anonymize import is_anonymised
 from maskstream.rendering.overlay import Overlay
@@ -153,8 +153,10 @@ def build_analyzer(settings: Config | SourceSettings, *, several: bool = False) 
     chosen = config.classifier
     name = pick_classifier(chosen.name, chosen.weights, device)
     detector = build_detector(settings, uploads, several=several)
-    options = ClassifierOptions(device, config.clip, chosen.weights, chosen.backend, config.precision)
+    options = ClassifierOptions(device, config.clip, chosen.weights, chosen.backend, config.precision, config.threads)
     classifier = CLASSIFIERS[name](options)
+    if config.threads is not None:
+        limit_threads(config.threads)
     require_incorrect(classifier.class_names, settings.all())
     logger.info("{} and {} on {}", config.detector.name, name, device)
     cut: Cutter = cut_faces
@@ -189,6 +191,7 @@ def build_detector(settings: Config | SourceSettings, uploads: "Uploads | None" 
         precision=config.precision,
         several=several,
         uploads=uploads,
+        threads=config.threads,
     )
     return DETECTORS[config.detector.name](options)
 
@@ -243,5 +246,5 @@ def batch_size_of(config: Config, *, is_video: bool = True) -> int:
     if device != CPU:
         detections = _GPU_BATCH_SIZE
     elif backend == "openvino":
-        detections = _PER_STREAM * STREAMS
+        detections = _PER_STREAM * streams(config.threads)
     return detections * analysed_per_detection(config) if is_video else detections

@@ -45,12 +45,14 @@ class Architecture:
         """
         path = weights_path(options.weights, f"{self.name}.safetensors")
         if is_exported(path):
-            graph, metadata = load_exported(path, self.name, options.backend, options.device)
+            graph, metadata = load_exported(path, self.name, options.backend, options.device, threads=options.threads)
             return GraphClassifier(graph, metadata)
         backend = choose_backend("classifier.backend", options.backend, options.device, options.precision)
         if backend != "torch":
             _, metadata = read_checkpoint(path, self.name)
-            return GraphClassifier(graph_for_weights(path, backend, lambda: self.as_onnx(path)), metadata)
+            return GraphClassifier(
+                graph_for_weights(path, backend, lambda: self.as_onnx(path), threads=options.threads), metadata
+            )
 
         from maskstream.models.checkpoint import load_checkpoint
         from maskstream.models.crop_classifier import MaskClassifier

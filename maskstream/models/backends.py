@@ -61,7 +61,13 @@ def shipped_graph_path(weights: Path) -> Path:
 
 
 def graph_for_weights(
-    weights: Path, backend: str, make: Callable[[], bytes], max_faces: int = EXPORTED_FACES, *, several: bool = False
+    weights: Path,
+    backend: str,
+    make: Callable[[], bytes],
+    max_faces: int = EXPORTED_FACES,
+    *,
+    several: bool = False,
+    threads: int | None = None,
 ) -> Graph:
     """Return the graph of a weights file: the one beside it, or one from the cache, which is created where it does not exist.
 
@@ -71,6 +77,7 @@ def graph_for_weights(
         make: Exports the network as ONNX.
         max_faces: Maximum number of faces per image, for a detector.
         several: True where most calls are in batches.
+        threads: Number of CPU threads; None: all cores.
 
     Raises:
         WeightsError: The graph beside the weights is damaged.
@@ -79,11 +86,13 @@ def graph_for_weights(
     if max_faces <= EXPORTED_FACES and beside.is_file():
         check_manifest(beside)
         with suppress(RuntimeError):  # this version of the backend cannot read it
-            return read_graph(beside, backend, cache_folder(), several=several)
-    return cached_graph(f"{beside.name} {max_faces}", backend, make, several=several)
+            return read_graph(beside, backend, cache_folder(), several=several, threads=threads)
+    return cached_graph(f"{beside.name} {max_faces}", backend, make, several=several, threads=threads)
 
 
-def cached_graph(key: str, backend: str, make: Callable[[], bytes], *, several: bool = False) -> Graph:
+def cached_graph(
+    key: str, backend: str, make: Callable[[], bytes], *, several: bool = False, threads: int | None = None
+) -> Graph:
     """Return the graph of a key from the cache, or export it and store it there for the next start.
 
     Args:
@@ -91,6 +100,7 @@ def cached_graph(key: str, backend: str, make: Callable[[], bytes], *, several: 
         backend: `openvino` or `onnx`.
         make: Exports the network as ONNX.
         several: True where most calls are in batches.
+        threads: Number of CPU threads; None: all cores.
     """
     cache = cache_folder()
     code = hashlib.sha256()  # of the modules that define what a graph computes
@@ -100,7 +110,7 @@ def cached_graph(key: str, backend: str, make: Callable[[], bytes], *, several: 
     path = cache / f"{name}.onnx"
     if path.is_file():
         with suppress(RuntimeError):  # the file is damaged
-            return read_graph(path, backend, cache, several=several)
+            return read_graph(path, backend, cache, several=several, threads=threads)
     logger.info("exporting a network for {}{}", backend, "; the next start reads it from the cache" if cache_lasts() else "")
     content = make()
     try:
@@ -108,4 +118,4 @@ def cached_graph(key: str, backend: str, make: Callable[[], bytes], *, several: 
         replace_file(path, content, like_folder=True)
     except SinkError as error:
         logger.warning("the exported network is not stored for the next start: {}", error)
-    return read_graph(content, backend, cache, several=several)
+    return read_graph(content, backend, cache, several=several, threads=threads)

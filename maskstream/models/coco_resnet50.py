@@ -54,7 +54,7 @@ def load(options: DetectorOptions) -> Detector:
     def graph_for(max_faces: int) -> Graph:
         network, (example, signature) = KeypointRCNNGraph(deepcopy(module), max_faces), graph_signature()
         key, make = network_key(network, signature), partial(export, network, example, signature)
-        return cached_graph(key, backend, make, several=options.several)
+        return cached_graph(key, backend, make, several=options.several, threads=options.threads)
 
     scaling = scaling_of(module, options.short_side)
     return GraphDetector(graph_for, scaling, COCO_KEYPOINTS, KEYPOINT_CALIBRATION, options.min_score, options.max_faces)

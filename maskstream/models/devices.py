@@ -5,6 +5,8 @@ import re
 import sys
 from typing import Final
 
+import cv2
+
 from maskstream.errors import ConfigError
 
 CPU: Final = "cpu"
@@ -36,6 +38,15 @@ def pick_device(name: str) -> str:
 def kind_of(device: str) -> str:
     """Return `cpu`, `cuda` or `mps`."""
     return device.partition(":")[0]
+
+
+def limit_threads(count: int) -> None:
+    """Let image processing and PyTorch use this number of threads in this process. OpenVINO and ONNX Runtime have an option."""
+    cv2.setNumThreads(count)
+    if "torch" in sys.modules:  # it is not imported for this alone, which takes seconds
+        import torch
+
+        torch.set_num_threads(count)
 
 
 def _refusal(name: str, reason: str) -> ConfigError:

@@ -29,7 +29,9 @@ def is_exported(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def load_exported(path: Path, architecture: str, backend: str, device: str, *, several: bool = False) -> tuple[Graph, Metadata]:
+def load_exported(
+    path: Path, architecture: str, backend: str, device: str, *, several: bool = False, threads: int | None = None
+) -> tuple[Graph, Metadata]:
     """Read an exported network.
 
     Args:
@@ -38,6 +40,7 @@ def load_exported(path: Path, architecture: str, backend: str, device: str, *, s
         backend: `auto`, `openvino` or `onnx`.
         device: Must be the CPU.
         several: True where most calls are in batches.
+        threads: Number of CPU threads; None: all cores.
 
     Raises:
         ConfigError: The backend cannot run the network on this device.
@@ -46,7 +49,7 @@ def load_exported(path: Path, architecture: str, backend: str, device: str, *, s
     chosen = _backend_for(path, backend, device)
     check_manifest(path)
     with _readable(path):
-        graph = read_graph(path, chosen, cache_folder(), several=several)
+        graph = read_graph(path, chosen, cache_folder(), several=several, threads=threads)
         metadata = parse_metadata(path, graph.metadata, "tools/export.py")
     require_architecture(path, metadata, [architecture])
     return graph, metadata

@@ -31,11 +31,13 @@ def load(options: DetectorOptions) -> Detector:
     """
     path = weights_path(options.weights, f"{NAME}.safetensors")
     if is_exported(path):
-        graph, metadata = load_exported(path, NAME, options.backend, options.device, several=options.several)
+        graph, metadata = load_exported(
+            path, NAME, options.backend, options.device, several=options.several, threads=options.threads
+        )
         return _graph_detector(lambda _: graph, metadata, options)
     backend = choose_backend("detector.backend", options.backend, options.device, options.precision)
     if backend != "torch":
-        return _graph_detector(partial(_graph, path, backend, options.several), read_checkpoint(path, NAME)[1], options)
+        return _graph_detector(partial(_graph, path, backend, options), read_checkpoint(path, NAME)[1], options)
 
     from maskstream.models.checkpoint import load_checkpoint
     from maskstream.models.face_mobilenet_network import restore
@@ -57,10 +59,10 @@ def _calibration(metadata: Metadata) -> KeypointCalibration:
     return KeypointCalibration(scale, bias)
 
 
-def _graph(weights: Path, backend: str, several: bool, max_faces: int) -> Graph:
+def _graph(weights: Path, backend: str, options: DetectorOptions, max_faces: int) -> Graph:
     def make() -> bytes:
         from maskstream.models.face_mobilenet_network import as_onnx
 
         return as_onnx(weights, max_faces)
 
-    return graph_for_weights(weights, backend, make, max_faces, several=several)
+    return graph_for_weights(weights, backend, make, max_faces, several=options.several, threads=options.threads)

@@ -30,6 +30,8 @@ class DetectorOptions:
     """Of convolutions and linear layers in PyTorch; the coordinates are always computed in float32."""
     several: bool = False
     """True where most calls are in batches, as for files."""
+    threads: int | None = None
+    """Number of CPU threads of OpenVINO and ONNX Runtime; None: all cores."""
     uploads: "Uploads | None" = None
     """Uploads the images to a device, where they are scaled and can be used again; None: they are scaled on the CPU."""
 
@@ -48,3 +50,5 @@ class ClassifierOptions:
     """`auto`, `torch`, `openvino` or `onnx`."""
     precision: Precision = "float32"
     """Of convolutions and linear layers in PyTorch."""
+    threads: int | None = None
+    """Number of CPU threads of OpenVINO and ONNX Runtime; None: all cores."""

@@ -20,8 +20,7 @@ from maskstream.models.telemetry import onnxruntime_package, openvino_package
 
 Arrays = list[NDArray[Any]]
 
-STREAMS: Final = min(os.cpu_count() or 1, 4)
-"""Number of calls of a batch that OpenVINO runs in parallel, each on fewer cores: the batch takes less time."""
+_MAX_STREAMS: Final = 4
 
 _MAX_SINGLE_CALLS: Final = 8
 """A network that is compiled for batches is compiled for single calls too after this number of consecutive single calls.
@@ -45,7 +44,16 @@ class Graph(Protocol):
         ...
 
 
-def read_graph(content: bytes | Path, backend: str, cache: Path, *, several: bool = False) -> Graph:
+def streams(threads: int | None = None) -> int:
+    """Return the number of calls of a batch that OpenVINO runs in parallel, each on fewer cores: the batch takes less time.
+
+    Args:
+        threads: Number of CPU threads; None: all cores.
+    """
+    return min(threads or os.cpu_count() or 1, _MAX_STREAMS)
+
+
+def read_graph(content: bytes | Path, backend: str, cache: Path, *, several: bool = False, threads: int | None = None) -> Graph:
     """Compile a graph.
 
     Args:
@@ -53,12 +61,15 @@ def read_graph(content: bytes | Path, backend: str, cache: Path, *, several: boo
         backend: `openvino` or `onnx`.
         cache: Folder in which the compiled network is stored for the next start, where it is writable.
         several: True where most calls are in batches.
+        threads: Number of CPU threads; None: all cores.
 
     Raises:
         RuntimeError: The graph cannot be read.
     """
     try:
-        return _OpenVinoGraph(content, cache, several) if backend == "openvino" else _OnnxRuntimeGraph(content)
+        if backend == "openvino":
+            return _OpenVinoGraph(content, cache, several, threads)
+        return _OnnxRuntimeGraph(content, threads)
     except UnicodeDecodeError as error:  # OpenVINO's message contains bytes of the file
         raise RuntimeError("the graph is damaged") from error
 
@@ -108,15 +119,18 @@ class _OpenVinoGraph:
 
     The network is compiled for single calls or for batches, and for both only where both occur, since each needs memory. Threads
     run in sequence: a single call uses all cores, so that parallel requests would need more memory and not be faster.
+
+    On one thread the calls of a batch are single calls, so that the network is compiled once.
     """
 
-    def __init__(self, content: bytes | Path, cache: Path, several: bool) -> None:
+    def __init__(self, content: bytes | Path, cache: Path, several: bool, threads: int | None) -> None:
         self._content = content
         self._cache = cache
+        self._threads = threads
         self._lock = Lock()
         self._single_calls = 0
         """Number of consecutive single calls while the network is compiled for batches."""
-        _ = self._batch_queue if several else self._single_request  # compile now, not at the first call
+        _ = self._batch_queue if several and threads != 1 else self._single_request  # compile now, not at the first call
 
     def _compile(self, **hints: Any) -> Any:
         """Return the compiled network from the cache, or compile it and store it there.
@@ -124,6 +138,8 @@ class _OpenVinoGraph:
         OpenVINO's own cache is not used: it writes files while other processes read them, which crash (observed with 2026.4).
         """
         core, options = _core(), {"INFERENCE_PRECISION_HINT": "f32", **hints}
+        if self._threads is not None:
+            options["INFERENCE_NUM_THREADS"] = self._threads
         machine = (openvino_package().__version__, core.get_property("CPU", "FULL_DEVICE_NAME"), *options.items())
         path = self._cache / f"{hashlib.sha256(f'{_digest(self._content)} {machine}'.encode()).hexdigest()[:32]}.compiled"
         with suppress(OSError, RuntimeError, ValueError):  # the file does not exist, or cannot be used
@@ -152,7 +168,8 @@ class _OpenVinoGraph:
 
     @cached_property
     def _batch_queue(self) -> Any:
-        queue = openvino_package().AsyncInferQueue(self._compile(NUM_STREAMS=STREAMS), STREAMS)
+        number = streams(self._threads)
+        queue = openvino_package().AsyncInferQueue(self._compile(NUM_STREAMS=number), number)
         queue.set_callback(lambda request, outputs: outputs.extend(np.array(each.data) for each in request.output_tensors))
         return queue
 
@@ -162,6 +179,8 @@ class _OpenVinoGraph:
 
     def each(self, calls: Sequence[Sequence[NDArray[Any]]]) -> list[Arrays]:
         with self._lock:
+            if self._threads == 1:
+                return [list(self._single_request(list(inputs)).values()) for inputs in calls]
             self._single_calls = self._single_calls + 1 if len(calls) == 1 else 0
             if len(calls) == 1 and ("_single_request" in vars(self) or self._single_calls > _MAX_SINGLE_CALLS):
                 return [list(self._single_request(list(calls[0])).values())]
@@ -173,10 +192,12 @@ class _OpenVinoGraph:
 
 
 class _OnnxRuntimeGraph:
-    def __init__(self, content: bytes | Path) -> None:
+    def __init__(self, content: bytes | Path, threads: int | None = None) -> None:
         onnxruntime = onnxruntime_package()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or 0
         try:
-            self._session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's errors have no common base class
             raise RuntimeError(str(error)) from error
         self._names = [each.name for each in self._session.get_inputs()]

@@ -18,7 +18,10 @@ from maskstream.types import Label
 _LABELS: Final = tuple(label.value for label in Label)
 _COUNTS: Final = tuple(f"{kind}_{label}" for kind in ("people", "seconds") for label in _LABELS)
 _MINUTE_COLUMNS: Final = ("camera", "at_s", "began_utc", "last_utc", *_COUNTS)
-_PUT_MINUTE: Final = f"INSERT INTO minutes ({', '.join(_MINUTE_COLUMNS)}) VALUES ({', '.join('?' * len(_MINUTE_COLUMNS))})"  # noqa: S608 (of constants)
+_PUT_MINUTE: Final = (
+    f"INSERT INTO minutes ({', '.join(_MINUTE_COLUMNS)}) SELECT {', '.join('?' * len(_MINUTE_COLUMNS))} "  # noqa: S608 (of constants)
+    "WHERE NOT EXISTS (SELECT 1 FROM minutes WHERE camera = ?1 AND at_s = ?2 AND began_utc = ?3 AND last_utc = ?4)"
+)
 _SILENT: Final = frozenset(state.value for state in SILENT)
 _RUN_BITS: Final = 62
 _LONGEST_OUTAGE: Final = 1000
@@ -42,7 +45,7 @@ class MinuteTable:
         self._database = database
 
     def put(self, record: CountsRecord) -> None:
-        """Queue the counts of a minute for the store; never blocks."""
+        """Queue the counts of a minute for the store; never blocks. Counts of a live source that are stored are ignored."""
         began_s = utc_seconds(record["began_utc"])
         at_s = self._database.now_s() if began_s is None else began_s
         people: dict[str, Any] = {**record["people"]}
@@ -142,17 +145,20 @@ class RunTable:
         """Use an open database."""
         self._database = database
 
-    def begin(self, is_alone: bool) -> None:
+    def begin(self, is_alone: bool, *, events_continue: bool = False) -> None:
         """Begin a run; never blocks. All records that are put later get its number.
 
         Args:
             is_alone: Whether no other run uses the store. Then what is still open belongs to killed runs, and ends.
+            events_continue: Their open events go on in this run instead: the records come from other machines.
         """
         now_s = self._database.now_s()
         run = randbits(_RUN_BITS)  # known before the disk has it
 
         def insert(connection: sqlite3.Connection) -> None:
             connection.execute("INSERT INTO runs (number, began_s, alive_s) VALUES (?, ?, ?)", (run, now_s, now_s))
+            if is_alone and events_continue:
+                connection.execute("UPDATE events SET run = ? WHERE is_open = 1", (run,))
             if is_alone:
                 end_interrupted(connection, run, None)
                 _end_states(connection, run, None)

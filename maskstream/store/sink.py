@@ -34,7 +34,7 @@ class StoreSink:
         self._store = store
         self._is_closed = False
         self._lock = _RunLock(store.folder / _LOCK_NAME)
-        store.runs.begin(self._lock.is_alone and not events_continue)
+        store.runs.begin(self._lock.is_alone, events_continue=events_continue)
         if keep_days is not None:
             store.keep_for(keep_days)
 
@@ -54,6 +54,10 @@ class StoreSink:
     def health(self) -> str:
         """Return one line about the records that are not on the disk because of an error; empty where there is none."""
         return self._store.write_problem()
+
+    def is_saved(self) -> bool:
+        """Return whether everything that was taken is on the disk."""
+        return self._store.flush(0.0)
 
     def close(self) -> None:
         """End the run, and wait until everything is on the disk, for at most a second. A second call does nothing."""

@@ -11,7 +11,8 @@ T = TypeVar("T")
 class Batcher(Generic[T]):
     """Takes items from the channels in turn, so that no source blocks another.
 
-    It never waits for a batch to fill: low latency is more important than full batches.
+    It never waits for a batch to fill: low latency is more important than full batches. Only where `waits_until_full` is set,
+    each batch has the same frames in every run.
     """
 
     def __init__(self, batch_size: int) -> None:
@@ -19,6 +20,8 @@ class Batcher(Generic[T]):
         self.batch_size = batch_size
         self.waited_s = 0.0
         """Time spent waiting for items."""
+        self.waits_until_full = False
+        """Whether a batch is read when a channel has all its items, or as many as it can hold."""
         self._changed = Condition()
         self._channels: list[Channel[T]] = []
         self._closed = False
@@ -54,10 +57,15 @@ class Batcher(Generic[T]):
         may_come = (self._expecting or not self._channels) and not self._closed
         return not may_come and all(channel.exhausted for channel in self._channels)
 
+    def _is_due(self) -> bool:
+        if self.waits_until_full:
+            return any(channel.is_filled(self.batch_size) for channel in self._channels)
+        return any(map(len, self._channels))
+
     def next_batch(self) -> list[T]:
         """Wait for at least one item. An empty list means that all channels are exhausted."""
         with self._changed:
-            self.waited_s += wait(self._changed, lambda: any(map(len, self._channels)) or self._is_over())
+            self.waited_s += wait(self._changed, lambda: self._is_due() or self._is_over())
             batch: list[T] = []
             empty_in_a_row = 0
             while len(batch) < self.batch_size and empty_in_a_row < len(self._channels):

@@ -86,6 +86,10 @@ class Channel(Generic[T]):
             self.reader_waited_s += wait(self.changed, lambda: bool(self._items) or self._finished, timeout_s)
             return self.poll()
 
+    def is_filled(self, count: int) -> bool:
+        """Return whether it holds so many items, or as many as it can, or the last ones."""
+        return bool(self._items) and (self._finished or len(self._items) >= min(count, self._capacity))
+
     @property
     def exhausted(self) -> bool:
         """Whether the channel is finished and empty."""

@@ -133,6 +133,10 @@ class Engine:
         """Set whether more sources will be added. If so, the run continues without any source. Called in the thread of `run`."""
         self._workers.batcher.expect(more)
 
+    def fill_batches(self) -> None:
+        """Wait until each batch is full, so that the batches of a single file are the same in every run. Called before `run`."""
+        self._workers.batcher.waits_until_full = True
+
     def health(self) -> list[SourceHealth]:
         """Return the health of each source. May be called from any thread."""
         return self._workers.health()

@@ -85,7 +85,7 @@ def _full_queue(table: Table, folder: Path, camera: RtspCamera) -> None:
                 run.wait_for("the disk", lambda: "the queue is on disk again" in run.log)
                 run.leave()
         errors = [line for line in run.log.splitlines() if "ERROR" in line]
-        expect(all("cannot be stored" in line for line in errors), f"errors: {errors}")
+        expect(all("cannot be written" in line for line in errors), f"errors: {errors}")
         row.saw(f"{len(before)} records, all arrived; {errors[0].split('ERROR')[1].strip()}".replace(str(disk), ""))
 
 

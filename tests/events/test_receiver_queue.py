@@ -33,7 +33,7 @@ def test_messages_are_delivered_once_while_the_disk_accepts_nothing(outbox: Outb
     queue.add([message(1), message(2)])
     set_disk(outbox, is_writable=False)
     queue.add([message(3)])
-    assert (queue.waiting_count(), "cannot be stored" in str(queue.disk_error)) == (3, True)
+    assert (queue.waiting_count(), "cannot be written" in str(queue.disk_error)) == (3, True)
     assert keys(queue) == ["e-1", "e-2", "e-3"]
     assert queue.waiting_count() == 0
     set_disk(outbox, is_writable=True)

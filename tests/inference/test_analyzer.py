@@ -12,7 +12,7 @@ from maskstream.config.schema import Config
 from maskstream.config.source_settings import SourceSettings
 from maskstream.errors import ConfigError
 from maskstream.inference.pipeline import batch_size_of, build_analyzer, require_incorrect
-from maskstream.models.runtimes import STREAMS
+from maskstream.models.runtimes import streams
 from maskstream.types import COCO_KEYPOINTS, FACE_KEYPOINTS, BgrImage, Detection, FloatArray, Frame, Label
 from tests.conftest import make_detection, make_frame
 from tests.receivers import wait_until
@@ -257,11 +257,11 @@ def test_batching_frames_changes_no_answer(pipeline: MaskPipeline, demo_frames: 
 @pytest.mark.parametrize(
     ("settings", "size", "of_images"),
     [
-        ({"detector.every": 1}, 2 * STREAMS, 2 * STREAMS),
-        ({}, 6 * STREAMS, 2 * STREAMS),
-        ({"stream.stride": 2}, 4 * STREAMS, 2 * STREAMS),
-        ({"stream.stride": 5}, 2 * STREAMS, 2 * STREAMS),
-        ({"privacy.blur": "all"}, 2 * STREAMS, 2 * STREAMS),
+        ({"detector.every": 1}, 2 * streams(), 2 * streams()),
+        ({}, 6 * streams(), 2 * streams()),
+        ({"stream.stride": 2}, 4 * streams(), 2 * streams()),
+        ({"stream.stride": 5}, 2 * streams(), 2 * streams()),
+        ({"privacy.blur": "all"}, 2 * streams(), 2 * streams()),
         ({"detector.backend": "torch"}, 3, 1),
         ({"stream.batch_size": 5}, 5, 5),
         ({"precision": "bfloat16", "detector.every": 1}, 1, 1),

@@ -1,6 +1,7 @@
 """Whatever is done to channels and a batcher, in whatever order, they behave as the lists that they are said to be."""
 
 import threading
+import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
@@ -252,3 +253,35 @@ def test_whoever_waits_for_a_channel_that_is_abandoned_is_released(capacity: int
     assert len(answers) == count
     assert len(got) <= sum(answers) <= len(got) + capacity
     assert channel.exhausted
+
+
+@examples(0.5)
+@given(
+    count=st.integers(0, 20),
+    capacity=st.integers(1, 8),
+    batch_size=st.integers(1, 6),
+    pauses=st.sets(st.integers(0, 20), max_size=4),
+)
+def test_full_batches_of_one_source_do_not_depend_on_its_writer(
+    count: int, capacity: int, batch_size: int, pauses: set[int]
+) -> None:
+    batcher: Batcher[tuple[int, int]] = Batcher(batch_size)
+    batcher.waits_until_full = True
+    channel = batcher.channel()
+    channel.keep(capacity)
+
+    def write() -> None:
+        for number in range(count):
+            if number in pauses:
+                time.sleep(0.002)
+            channel.put((0, number))
+        channel.finish((0, count))
+
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    batches: list[list[int]] = []
+    while batch := batcher.next_batch():
+        batches.append([number for _, number in batch if number < count])
+    writer.join(PATIENCE_S)
+    size = min(batch_size, capacity)
+    assert list(filter(None, batches)) == [list(range(count))[start : start + size] for start in range(0, count, size)]

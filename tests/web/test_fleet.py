@@ -212,4 +212,3 @@ def test_a_supervisor_is_ready_while_its_loop_advances(tmp_path: Path, superviso
 def test_a_fleet_without_what_its_pages_need_is_refused(tmp_path: Path) -> None:
     with Store(tmp_path) as store, pytest.raises(ValueError, match="needs live and drain"):
         WebContext(store, load_config(), fleet=fleet)
-
