@@ -4,14 +4,17 @@ A worker is one object in a process of its own. Its methods are called by name, 
 no call is repeated behind the back of the caller. Whoever needs a result exactly once calls again and has an idempotent method.
 """
 
+import re
 import traceback
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 from maskstream.errors import MaskStreamError
 from maskstream.redaction import one_line, redact_text
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,16 @@ class WorkerSpec:
     """Start it on this node and nowhere else; None leaves the choice to the placement."""
     outlives: bool = False
     """Go on when the program that started it ends or is killed; `Placement.find` returns the worker to the next program."""
+
+
+def check_name(name: str) -> None:
+    """Check the name of a worker.
+
+    Raises:
+        ValueError: It has other characters than letters, digits, `.`, `_` and `-`, or more than 64.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r}: a worker is named by up to 64 letters, digits, '.', '_' and '-'")
 
 
 class WorkerDied(Exception):
@@ -145,7 +158,7 @@ class Placement(Protocol):
     """Where workers are started and found. A context manager."""
 
     def nodes(self) -> list[NodeInfo]:
-        """Return the nodes by name, also those that died, as far as they are known; as they were while the head of Ray is down."""
+        """Return the nodes by name, also those that died as far as they are known. While the head of Ray is down: as before."""
         ...
 
     def start(self, spec: WorkerSpec) -> Worker:

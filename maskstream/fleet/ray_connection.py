@@ -1,8 +1,8 @@
 """Connect the program to a Ray cluster, or start one on this machine; whatever fails becomes one line."""
 
 import logging
-import os
 import socket
+from collections.abc import Mapping
 from typing import Any, Final
 
 import ray
@@ -10,10 +10,8 @@ from loguru import logger
 
 from maskstream.errors import ConfigError
 from maskstream.fleet.ray_head import Head
-from maskstream.io.resources import usable_cpus
+from maskstream.io.processors import usable_cpus
 
-NAMESPACE: Final = "maskstream"
-"""Ray's namespace of the workers that outlive a program."""
 _LISTENS_S: Final = 2.0
 _ANSWERS_S: Final = 12.0
 """Ray itself would try for two minutes."""
@@ -22,7 +20,7 @@ _OBJECT_STORE_BYTES: Final = 80 * 2**20
 """The least that Ray accepts, nearly; paths and records are small."""
 
 
-def connect(address: str) -> None:
+def connect(address: str, namespace: str) -> None:
     """Connect to a cluster; see `RayPlacement`.
 
     Raises:
@@ -31,7 +29,7 @@ def connect(address: str) -> None:
     if "://" in address:
         raise ConfigError(f"--ray {address}: give HOST:PORT of the head, or auto; addresses of Ray Client are not supported")
     _forward_log()
-    options: dict[str, Any] = {"namespace": NAMESPACE, "log_to_driver": False, "configure_logging": False}
+    options: dict[str, Any] = {"namespace": namespace, "log_to_driver": False, "configure_logging": False}
     if address == "local":
         options |= {"num_cpus": usable_cpus(), "object_store_memory": _OBJECT_STORE_BYTES, "include_dashboard": False}
     else:
@@ -79,3 +77,10 @@ def _forward_log() -> None:
     log.handlers[:] = [_Forward(logging.WARNING)]
     log.setLevel(logging.WARNING)
     log.propagate = False
+    if hasattr(ray._private.worker, "print_to_stdstream"):  # which prints to standard output when a worker dies
+        ray._private.worker.print_to_stdstream = _log_death
+
+
+def _log_death(said: Mapping[str, Any], **_: bool) -> None:
+    for line in said["lines"]:
+        logger.debug("ray: {}", line)
