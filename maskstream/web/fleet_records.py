@@ -1,13 +1,14 @@
 """Make the JSON of a fleet: its nodes, its cameras and what moved, as far as a client may see them."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
 from maskstream.fleet.status import FleetStatus, Move, NodeState, NodeStatus, PlacedCamera
 from maskstream.io.text_file import iso_8601
+from maskstream.web.camera_answers import OutageRecord
 from maskstream.web.requests import Access
 
 
@@ -26,6 +27,7 @@ class PlacedRecord(TypedDict):
     fps_in: Annotated[float, Field(description="Frames that arrive per second.")]
     fps_out: Annotated[float, Field(description="Frames that are analysed per second.")]
     dropped_share: Annotated[float, Field(description="The fraction of the frames that is not analysed, in [0, 1].")]
+    last_outage: NotRequired[Annotated[OutageRecord | None, Field(description="Only in the list of cameras.")]]
     source: Annotated[None, Field(description="Its address is in the site file.")]
     editable: Annotated[Literal[False], Field(description="The site file is edited by hand.")]
 
