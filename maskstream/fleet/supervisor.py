@@ -45,7 +45,7 @@ class SiteParts:
     """Returns the agent of a node."""
     assignments: Assignments
     collector: Collector
-    forward: Callable[[], None]
+    forward: Callable[[], object]
     """Passes committed records on to the receivers of events. Called in each turn."""
     state_changed: Callable[[StateChange], None]
     """Receives the changes of the states of cameras."""
@@ -113,7 +113,6 @@ class Supervisor:
         if self._has_begun(began_s):
             for change in self._dispatch.take_turn():
                 self._note(change)
-        self._parts.collector.settle()
         self._parts.forward()
         self._turned_s = self._clock.now_s()
         self._status = self._view()
