@@ -23,7 +23,7 @@ class PlacedRecord(TypedDict):
     cause: Annotated[str, Field(description="Why it is in this state, or why no node has it.")]
     node: Annotated[str | None, Field(description="null: it is unplaced.")]
     epoch: Annotated[int, Field(description="The number of its assignment, which grows with each one.")]
-    since_utc: Annotated[str, Field(description="Since when its node has it, or no node.")]
+    since_utc: Annotated[str | None, Field(description="Since when its node has it. null: it is unplaced.")]
     fps_in: Annotated[float, Field(description="Frames that arrive per second.")]
     fps_out: Annotated[float, Field(description="Frames that are analysed per second.")]
     dropped_share: Annotated[float, Field(description="The fraction of the frames that is not analysed, in [0, 1].")]
@@ -96,7 +96,7 @@ def _placed(camera: PlacedCamera) -> dict[str, Any]:
         "cause": camera.reason,
         "node": camera.node,
         "epoch": camera.epoch,
-        "since_utc": _utc(camera.since_utc),
+        "since_utc": None if camera.node is None else _utc(camera.since_utc),
         "fps_in": round(camera.captured_fps, 2),
         "fps_out": round(camera.analysed_fps, 2),
         "dropped_share": round(camera.dropped_share, 3),

@@ -81,6 +81,7 @@ def test_nodes_cameras_and_moves_are_listed(site: Site) -> None:
         ("lobby", "west", None),
         ("stairs", None, "south"),
     ]
+    assert shown["cameras"][3]["since_utc"] is None
     assert shown["moves"][1]["at_utc"] == shown["cameras"][0]["since_utc"] == "2026-11-18T11:06:40.000+00:00"
 
 

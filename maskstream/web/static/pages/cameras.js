@@ -147,7 +147,8 @@ class Row {
   #updatePlaced(view) {
     this.#fill("node", view.node ?? t("nodes.none"));
     this.#fill("dropped", percent(view.dropped_share));
-    this.#fill("since", shortTime(view.since_utc), t("fleet.epoch", { epoch: number(view.epoch) }));
+    if (view.since_utc === null) this.#fill("since", "–");
+    else this.#fill("since", shortTime(view.since_utc), t("fleet.epoch", { epoch: number(view.epoch) }));
     setText(this.cause, view.cause);
   }
 
