@@ -67,12 +67,15 @@ def _node(node: NodeFacts, dispatch: Dispatcher, draining: frozenset[str], curre
         state = "lost"
     elif node.name in draining:
         state = "draining"
+    heard_s = dispatch.heard_age_s(node.name)
     problems = [node.problem or node.link_problem] if node.problem or node.link_problem else list(last.problems if last else ())
+    if state == "lost" and not problems and heard_s is not None:
+        problems = [f"no reply for {heard_s:.0f} s"]
     return NodeStatus(
         name=node.name,
         state=state,
         reason=" | ".join(problems),
-        heard_s=dispatch.heard_age_s(node.name),
+        heard_s=heard_s,
         capacity_fps=last.capacity_fps if last else 0.0,
         used_fps=sum(camera.wanted_fps for camera in last.cameras) if last else 0.0,
         cameras=sum(row.node == node.name for row in current.values()),

@@ -274,6 +274,9 @@ class Supervisor:
         is_gone = all(camera.name != change.camera for camera in self._site.cameras)
         if is_gone and change.old_epoch is not None:
             self._parts.collector.hand_over(change.camera, change.old_epoch, None, self._parts.now_utc())
+        if change.to_node is None and not is_gone:
+            logger.info("{}: {} closes it: {}", change.camera, change.from_node, change.why)
+            return  # the end of a move that is noted
         source, target = change.from_node or "no node", change.to_node or "no node"
         logger.info("{}: {} -> {}: {}", change.camera, source, target, change.why)
         self._moves.appendleft(Move(self._parts.now_utc(), change.camera, change.from_node, change.to_node, change.why))
