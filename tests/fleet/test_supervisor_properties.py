@@ -1,4 +1,4 @@
-"""Agents and supervisors end, hang and come back in any order: each event is received once, and each camera is watched in the end."""
+"""Agents and supervisors end, hang and come back in any order: events are received once, and cameras are watched in the end."""
 
 import tempfile
 from pathlib import Path
