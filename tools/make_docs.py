@@ -23,6 +23,7 @@ from maskstream.config.reference import DRAFT, default_yaml, json_schema, settin
 from maskstream.config.schema import Config
 from maskstream.evaluation import metrics_json, sets_json
 from maskstream.events.record_types import CountsRecord, EventRecord, LostRecord
+from maskstream.fleet.archive_records import ArchiveRecord
 from maskstream.sinks.record_types import FrameRecord, StatusRecord, SummaryRecord
 from maskstream.training.recipe import ClassifierRecipe, DetectorRecipe
 
@@ -35,8 +36,9 @@ RECORDS: Final = {
     "lost": (LostRecord, "A record of lost events: an MQTT message, or the body of a webhook"),
     "status": (StatusRecord, "A line of --status"),
     "summary": (SummaryRecord, "The file of --summary"),
+    "archive": (ArchiveRecord, "The file archive.json of maskstream archive"),
 }
-"""The records of a run, by the name of the schema in docs/schemas, with their titles."""
+"""The records of a run and of an archive, by the name of the schema in docs/schemas, with their titles."""
 DEFAULT_HEAD: Final = f"""\
 # yaml-language-server: $schema=maskstream.schema.json
 # All settings and their defaults. Generated from maskstream/config by {COMMAND}: do not edit.

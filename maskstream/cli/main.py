@@ -21,6 +21,7 @@ DESCRIPTION: Final = "Watches webcams, cameras, video and images and reports for
 
 COMMANDS: Final = {
     "run": "watch cameras, video or images and report for each face whether it wears a mask",
+    "archive": "analyse many video files with several workers, and merge the results",
     "dashboard": "show the events of a store in browsers, without cameras",
     "check": "find what would stop or disturb a run, before it is started",
     "health": "ask a dashboard whether its run is alive and ready",
@@ -34,6 +35,7 @@ COMMANDS: Final = {
     "gpu-check": "check that a GPU gives the same answers as the CPU, and time it",
     "measure-people": "measure tracking, steady labels and events on video files",
     "fault-drill": "make cameras, networks, disks and models fail, and check every promise",
+    "fleet": "watch the cameras of a site with several machines, and place them anew when one is lost",
     "user": "add, list, change and remove the users of the dashboard",
     "token": "add, list and remove the tokens with which programs use the API of the dashboard",
     "completion": "print a script with which a shell completes subcommands and options",

@@ -1,10 +1,13 @@
 """Results of the files of an archive: where they are, what is read from them, and how they add up."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from maskstream.events.minute_counts import mask_share
 from maskstream.types import Label
@@ -12,6 +15,7 @@ from maskstream.types import Label
 FailedState: TypeAlias = Literal["failed", "quarantined"]
 """`failed`: the file or its result cannot be read; `quarantined`: it ended its worker twice."""
 SUMMARY: Final = "summary.json"
+PLOT: Final = "summary.png"
 EVENTS: Final = "events.jsonl"
 VIDEO: Final = "out.mp4"
 """The annotated video, with `--videos`."""
@@ -143,46 +147,99 @@ def read_result(archive: Path, job: MergedJob) -> FileResult:
 
     Raises:
         OSError: A file cannot be read.
-        ValueError: A file is not JSON, or a field is missing or of the wrong type.
+        ValueError: A file is not JSON, or a field is missing or has a wrong value. The message is one line.
     """
     folder = result_folder(archive, job.job_id)
     try:
-        sources = _parsed((folder / SUMMARY).read_bytes())["sources"]
-        totals = ArchiveTotals(files=1, size_bytes=job.size_bytes)
-        for source in sources:
-            totals.add(_of_source(source))
-        name = str(sources[0]["source"]) if sources else ""
-        return FileResult(name, totals, tuple(_ended(folder / EVENTS)))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{type(error).__name__}: {error}") from error
+        sources = _SUMMARY.validate_python(json.loads((folder / SUMMARY).read_bytes()))["sources"]
+        events = tuple(_ended(folder / EVENTS))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{EVENTS}: a line is no record of an event") from error
+    totals = ArchiveTotals(files=1, size_bytes=job.size_bytes)
+    for source in sources:
+        totals.add(_of_source(source))
+    return FileResult(sources[0]["source"] if sources else "", totals, events)
 
 
-def _parsed(text: bytes) -> Any:
-    return json.loads(text, parse_constant=_refuse)
+# What is read of a result. The limits keep sums finite.
+_Seconds = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+_Position = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
+_Count = Annotated[int, Field(ge=0, le=10**15)]
 
 
-def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("not a text")
+    return value
 
 
-def _of_source(summary: Mapping[str, Any]) -> ArchiveTotals:
-    ended = {Label(name): each for name, each in summary["events"].items()}
-    none = {"count": 0, "seconds": 0.0, "longest_s": 0.0}
+_Text = Annotated[Any, AfterValidator(_text)]
+"""A text that may contain surrogates, which `str` refuses."""
+
+
+class _EndedEvents(TypedDict):
+    count: _Count
+    seconds: _Seconds
+    longest_s: _Seconds
+
+
+class _Source(TypedDict):
+    source: _Text
+    began_s: _Position
+    last_s: _Position
+    frames: _Count
+    people: dict[Literal["all"] | Label, _Count]
+    person_s: dict[Label, _Seconds]
+    events: dict[Label, _EndedEvents]
+
+
+class _Summary(TypedDict):
+    sources: list[_Source]
+
+
+class _Best(TypedDict):
+    frame: _Count
+    time_s: _Position
+
+
+class _Event(TypedDict):
+    event_id: _Text
+    label: Label
+    person: _Count
+    zone: _Text | None
+    began_s: _Position
+    ended_s: _Position
+    duration_s: _Seconds
+    cause: _Text
+    confidence: _Position | None
+    best: _Best
+
+
+_SUMMARY: Final = TypeAdapter(_Summary)
+_EVENT: Final = TypeAdapter(_Event)
+
+
+def _of_source(summary: _Source) -> ArchiveTotals:
+    ended = summary["events"]
     return ArchiveTotals(
         frames=summary["frames"],
-        video_s=summary["last_s"] - summary["began_s"],
-        people={label: summary["people"][label] for label in Label},
-        person_s={label: summary["person_s"][label] for label in Label},
-        events={label: ended.get(label, none)["count"] for label in Label},
-        event_s={label: ended.get(label, none)["seconds"] for label in Label},
-        longest_event_s={label: ended.get(label, none)["longest_s"] for label in Label},
+        video_s=max(0.0, summary["last_s"] - summary["began_s"]),
+        people={label: summary["people"].get(label, 0) for label in Label},
+        person_s={label: summary["person_s"].get(label, 0.0) for label in Label},
+        events={label: ended[label]["count"] if label in ended else 0 for label in Label},
+        event_s={label: ended[label]["seconds"] if label in ended else 0.0 for label in Label},
+        longest_event_s={label: ended[label]["longest_s"] if label in ended else 0.0 for label in Label},
     )
 
 
 def _ended(path: Path) -> Iterator[tuple[Any, ...]]:
     with path.open("rb") as lines:
         for line in lines:
-            record = _parsed(line)
+            record = json.loads(line)
             if record["type"] == "event" and record["phase"] == "end":
-                best = {f"best_{key}": value for key, value in record["best"].items()}
-                yield tuple((record | best)[key] for key in EVENT_FIELDS)
+                event = _EVENT.validate_python(record)
+                best = {f"best_{key}": value for key, value in event["best"].items()}
+                yield tuple({**event, **best}[key] for key in EVENT_FIELDS)

@@ -191,18 +191,12 @@ class Assignments:
                 connection.executemany("INSERT INTO numbers VALUES (?, 0)", [(name,) for name in _NUMBERS])
             (self.authority,) = connection.execute("SELECT id FROM authority").fetchone()
             self.term = int(_add(connection, "term"))
-            self._read(connection)
 
     def _change_each(self, statement: str, epochs: Iterable[int]) -> None:
         parameters = [(epoch,) for epoch in epochs]
         if parameters:
             with self._changing() as connection:
                 connection.executemany(statement, parameters)
-
-    def _read(self, connection: sqlite3.Connection) -> None:
-        rows = connection.execute("SELECT camera, node, epoch, since_utc, state FROM assignments ORDER BY epoch")
-        self._rows = tuple(Assigned(camera, node, epoch, since, Stage(state)) for camera, node, epoch, since, state in rows)
-        self._draining = frozenset(node for (node,) in connection.execute("SELECT node FROM draining"))
 
     @contextmanager
     def _changing(self) -> Generator[sqlite3.Connection, None, None]:
@@ -212,7 +206,6 @@ class Assignments:
             if term != self.term:
                 raise StoreError(f"{self.path}: a later supervisor (term {term}) has taken over this site; this one has to end")
             yield connection
-            self._read(connection)
 
     @contextmanager
     def _transaction(self) -> Generator[sqlite3.Connection, None, None]:
@@ -220,7 +213,9 @@ class Assignments:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
+                rows, draining = _rows(connection), _draining(connection)
                 connection.execute("COMMIT")
+                self._rows, self._draining = rows, draining
             except BaseException:
                 with suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
@@ -244,7 +239,8 @@ def _opened(path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(path, timeout=_BUSY_S, check_same_thread=False, isolation_level=None)
         if _version(connection) > _SCHEMA_VERSION:
             raise ConfigError(f"{path}: a later version of maskstream has written it; install that version")
-        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA journal_mode=WAL").fetchall()  # faster; where the file system lacks it, EXTRA is as safe
+        connection.execute("PRAGMA synchronous=EXTRA")
     except (OSError, sqlite3.Error) as error:
         if connection is not None:
             connection.close()
@@ -254,6 +250,15 @@ def _opened(path: Path) -> sqlite3.Connection:
             connection.close()
         raise
     return connection
+
+
+def _rows(connection: sqlite3.Connection) -> tuple[Assigned, ...]:
+    rows = connection.execute("SELECT camera, node, epoch, since_utc, state FROM assignments ORDER BY epoch")
+    return tuple(Assigned(camera, node, epoch, since_utc, Stage(state)) for camera, node, epoch, since_utc, state in rows)
+
+
+def _draining(connection: sqlite3.Connection) -> frozenset[str]:
+    return frozenset(node for (node,) in connection.execute("SELECT node FROM draining"))
 
 
 def _version(connection: sqlite3.Connection) -> int:

@@ -72,7 +72,7 @@ class OpenedCameras:
         with self._lock:
             self._opened.clear()
 
-    def health(
+    def healths(
         self,
         assignments: Sequence[Assignment],
         sources: Mapping[str, SourceHealth],
@@ -112,4 +112,5 @@ def _camera_health(
         reason="" if source.state is SourceState.ONLINE else source.cause,
         open_events=len(opened.open_events),
         first_frame_utc=opened.first_frame_utc,
+        wanted_fps=round(wanted_fps, 2),
     )

@@ -1,6 +1,6 @@
 """Describe a fleet for its dashboard and its metrics: the nodes, where each camera is placed, and what moved."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from maskstream.stream.states import SourceState
@@ -56,7 +56,7 @@ class PlacedCamera:
     reason: str
     """Why it is in this state, or why no node has it; empty where nothing is wrong."""
     since_utc: float
-    """When it was assigned to its node, in seconds since 1970; without a node, since when."""
+    """When it was assigned to its node, in seconds since 1970; 0 without a node."""
 
 
 @dataclass(frozen=True)
@@ -94,3 +94,7 @@ class FleetStatus:
     """The names of the nodes that have to be emptied, sorted."""
     turn_age_s: float
     """The time since the supervisor's loop made its last turn; it makes one every 0.5 s."""
+
+    def at(self, turn_age_s: float) -> "FleetStatus":
+        """Return the same state, seen this time after the turn of the supervisor."""
+        return replace(self, turn_age_s=turn_age_s)

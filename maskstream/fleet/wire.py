@@ -71,6 +71,8 @@ class CameraHealth:
     open_events: int
     first_frame_utc: float | None
     """When the first frame of this epoch was captured, in seconds since 1970 by the clock of the node; None before it."""
+    wanted_fps: float = 0.0
+    """Frames per second that should be analysed: `captured_fps` divided by `stream.stride`."""
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,10 @@ class LiveEvents:
     def state_changed(self, change: StateChange) -> None:
         """Do nothing: `LiveSink` passes on states."""
 
+    def is_saved(self) -> bool:
+        """Return True: nothing is kept."""
+        return True
+
     def health(self) -> str:
         """Return nothing: no record waits."""
         return ""

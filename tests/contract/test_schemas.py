@@ -20,6 +20,7 @@ from maskstream.stream.states import SourceState, SourceStatus
 from maskstream.types import FrameResult, Label, Output
 from tests.conftest import ROOT
 from tests.evaluation.sets import two_sets
+from tests.fleet.results import merged_archive
 from tests.schemas import SCHEMAS, check_lines, validator
 from tests.tracking.made import frame_at, person
 
@@ -67,6 +68,7 @@ def records(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         "lost": [json.loads(lost_message("door", 3).body)],
         "metrics": [small_metrics()],
         "metrics_sets": [two_sets().to_json()],
+        "archive": [merged_archive(folder)],
     }
 
 

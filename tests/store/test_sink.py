@@ -78,12 +78,15 @@ def test_events_that_go_on_without_the_program_stay_open(tmp_path: Path, clock: 
     killed = Store(tmp_path, clock, cost=CHEAP)
     first = StoreSink(killed, events_continue=True)
     first.take([event()])
+    first.state_changed(change(SourceState.STALLED, SourceState.ONLINE))
     crashed(killed)
     first._lock.close()
     with Store(tmp_path, clock, cost=CHEAP) as store:
         sink = StoreSink(store, events_continue=True)
+        sink.state_changed(change(SourceState.ONLINE, None, camera=event().source_id))
         assert store.flush(LONGEST_S)
         assert store.events.open_count() == 1
+        assert [each.state for each in store.states.page(cameras=None).states if each.ended_utc is None] == ["online"]
         sink.take([replace(event(), sequence=1, phase=Phase.END, cause="gone")])
         assert store.flush(LONGEST_S)
         found = store.events.get("abc")

@@ -13,6 +13,7 @@ import pytest
 
 from maskstream.config.values import Blur
 from maskstream.events.record_types import Cause
+from maskstream.fleet.status import NodeState
 from maskstream.store.roles import Role
 from maskstream.stream.states import SourceState
 from maskstream.types import Label
@@ -93,7 +94,8 @@ def audited() -> set[str]:
 @pytest.mark.parametrize(
     ("prefix", "names"),
     [
-        ("state", list(SourceState)),
+        ("state", [*SourceState, "unplaced", "unknown"]),
+        ("node", get_args(NodeState)),
         ("label", list(Label)),
         ("role", list(Role)),
         ("end", get_args(Cause)),

@@ -37,6 +37,11 @@ export function cameraPath(camera, rest = "") {
   return `cameras/${encodeURIComponent(camera)}${rest}`;
 }
 
+/** Return the path of a node of a fleet. */
+export function nodePath(node, rest = "") {
+  return `nodes/${encodeURIComponent(node)}${rest}`;
+}
+
 export function address(path, query = {}) {
   const url = new URL(path, BASE);
   for (const [name, value] of Object.entries(query)) {

@@ -4,9 +4,10 @@ import { h, setAttribute, setText, spoken } from "./dom.js";
 import { duration, shortTime } from "./format.js";
 import { t, tn, tOr } from "./i18n.js";
 import { icon } from "./icons.js";
+import { isFleet } from "./session.js";
 
 export const LABELS = ["no_mask", "incorrect", "mask", "unknown"];
-const SILENT = new Set(["stalled", "reconnecting", "offline"]);
+const SILENT = new Set(["stalled", "reconnecting", "offline", "unplaced", "unknown"]);
 
 /** Return the symbol and the text of a label. */
 export function labelMark(label) {
@@ -48,6 +49,11 @@ export function peopleText(people) {
 /** Return whether the camera should deliver frames and does not. */
 export function isSilent(view) {
   return SILENT.has(view.state);
+}
+
+/** Return how many cameras should deliver frames and do not, as a text. */
+export function silentText(count) {
+  return isFleet() ? tn("fleet.silent", count) : tn("now.silent", count);
 }
 
 /** The state of a camera with its symbol. */

@@ -38,6 +38,11 @@ export function may(role) {
   return user !== null && RANKS[user.role] >= RANKS[role];
 }
 
+/** Return whether the cameras run on the nodes of a fleet, where their pictures stay. */
+export function isFleet() {
+  return user?.fleet === true;
+}
+
 /** Return whether the page may renew the session: administrators and operators must use the page from time to time. */
 export function isInUse() {
   return document.visibilityState === "visible" && (!may("operator") || performance.now() - lastInput < IDLE_MS);

@@ -8,16 +8,18 @@ import { openCamera } from "./pages/camera.js";
 import { openCameras } from "./pages/cameras.js";
 import { ask } from "./pages/dialog.js";
 import { openEvents } from "./pages/events.js";
+import { openNodes } from "./pages/nodes.js";
 import { openNow } from "./pages/now.js";
 import { openSystem } from "./pages/system.js";
 import { openZones } from "./pages/zones.js";
-import { currentUser, may, signOut } from "./session.js";
+import { currentUser, isFleet, may, signOut } from "./session.js";
 import { report } from "./toast.js";
 
 const PAGES = [
   { name: "now", role: "display" },
   { name: "events", role: "viewer" },
   { name: "cameras", role: "viewer" },
+  { name: "nodes", role: "viewer", inFleet: true },
   { name: "system", role: "viewer" },
   { name: "audit", role: "admin" },
 ];
@@ -87,7 +89,7 @@ export class Shell {
   }
 
   #navigation() {
-    const links = PAGES.filter((page) => may(page.role)).map((page) => {
+    const links = PAGES.filter((page) => may(page.role) && (isFleet() || !page.inFleet)).map((page) => {
       const link = h("a", { href: `#/${page.name}` }, icon(page.name), h("span", {}, t(`page.${page.name}`)));
       this.#links.set(page.name, link);
       return link;
@@ -134,8 +136,8 @@ export class Shell {
 /** Return the function that opens a page. It returns {close(), title, scrollTop}. */
 function opener(name, parts) {
   if (name === "now") return parts.length > 1 ? openCamera : openNow;
-  if (name === "cameras") return parts[2] === "zones" && may("admin") ? openZones : openCameras;
-  return { events: openEvents, system: openSystem, audit: openAudit }[name];
+  if (name === "cameras") return parts[2] === "zones" && may("admin") && !isFleet() ? openZones : openCameras;
+  return { events: openEvents, nodes: openNodes, system: openSystem, audit: openAudit }[name];
 }
 
 function languageChoice() {

@@ -2,11 +2,11 @@
 
 import { get } from "../api.js";
 import { h, heading, setText } from "../dom.js";
-import { duration, rate } from "../format.js";
+import { duration, percent, rate, shortTime } from "../format.js";
 import { t, tOr } from "../i18n.js";
 import { icon } from "../icons.js";
 import { causeText, isSilent, labelMark, PeopleChips, StateBadge, stateText } from "../labels.js";
-import { may } from "../session.js";
+import { isFleet, may } from "../session.js";
 import { AgeText, Picture } from "./tile.js";
 
 const TICK_MS = 250;
@@ -28,8 +28,8 @@ class CameraPage {
     this.people = new PeopleChips();
     this.facts = h("dl", { class: "facts" });
     this.events = h("ul", { class: "plain" });
-    this.veil = h("span", { class: "tile-veil" }, t("tile.waiting"));
-    this.frame = h("div", { class: "large-picture" }, this.picture.canvas, this.veil);
+    this.veil = h("span", { class: isFleet() ? "" : "tile-veil" }, t("tile.waiting"));
+    this.frame = isFleet() ? h("div", { class: "card placed-note" }, this.veil) : h("div", { class: "large-picture" }, this.picture.canvas, this.veil);
     main.append(this.#heading(), h("div", { class: "large" }, this.frame, this.#panel()));
     this.keys = (event) => this.#pressed(event);
     this.listeners = {
@@ -64,7 +64,7 @@ class CameraPage {
       h("span", { class: "space" }),
       button("camera.previous", "previous", () => this.#step(-1)),
       button("camera.next", "next", () => this.#step(1)),
-      button("camera.full", "expand", () => this.#toggleFull()),
+      !isFleet() && button("camera.full", "expand", () => this.#toggleFull()),
       h("a", { class: "button back", href: "#/now", "aria-label": t("camera.all") }, icon("back"), h("span", {}, t("camera.all")), h("kbd", { class: "wide-only" }, "Esc")),
     );
   }
@@ -72,12 +72,12 @@ class CameraPage {
   #panel() {
     const links = [
       may("viewer") && h("a", { class: "button", href: `#/events?camera=${encodeURIComponent(this.camera)}` }, icon("events"), t("camera.events")),
-      may("admin") && h("a", { class: "button", href: `#/cameras/${encodeURIComponent(this.camera)}/zones` }, icon("zones"), t("cameras.zones")),
+      may("admin") && !isFleet() && h("a", { class: "button", href: `#/cameras/${encodeURIComponent(this.camera)}/zones` }, icon("zones"), t("cameras.zones")),
     ];
     return h(
       "aside",
       { class: "card panel", "aria-label": t("camera.panel") },
-      h("p", { class: "panel-line" }, this.people.element, this.age.element),
+      !isFleet() && h("p", { class: "panel-line" }, this.people.element, this.age.element),
       this.facts,
       may("viewer") && [h("h2", {}, t("camera.open-events")), this.events],
       h("p", { class: "panel-links" }, links),
@@ -94,19 +94,12 @@ class CameraPage {
     this.state.update(view);
     this.people.update(isSilent(view) ? null : (this.picture.people ?? view.people));
     this.frame.classList.toggle("silent", isSilent(view));
-    if (this.picture.takenMs === null) setText(this.veil, isSilent(view) ? `${stateText(view)}: ${view.cause}` : t("tile.waiting"));
+    if (this.picture.takenMs === null) setText(this.veil, veilText(view));
     this.#showFacts(view);
   }
 
   #showFacts(view) {
-    const dropped = Object.entries(view.dropped ?? {}).filter(([, count]) => count > 0);
-    const facts = [
-      [t("fact.rate"), `${rate(view.fps_in)} / ${rate(view.fps_out)}`],
-      [t("fact.dropped"), dropped.map(([cause, count]) => `${causeText("drop", cause)} ${count}`).join(", ") || "0"],
-      [t("fact.size"), view.width ? `${view.width} × ${view.height}` : "–"],
-      [t("fact.privacy"), tOr(`privacy.${view.privacy?.blur ?? "none"}`, view.privacy?.blur)],
-      [t("fact.zones"), (view.zones ?? []).map((zone) => zone.name).join(", ") || t("fact.complete-frame")],
-    ];
+    const facts = isFleet() ? placedFacts(view) : runFacts(view);
     this.facts.replaceChildren(...facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
   }
 
@@ -121,6 +114,7 @@ class CameraPage {
   }
 
   #watch() {
+    if (isFleet()) return;
     const pixels = this.frame.clientWidth * devicePixelRatio;
     const width = [320, 640, 960].find((choice) => choice >= pixels * 0.8) ?? 0;
     this.live.watch([{ camera: this.camera, width }], RATE);
@@ -163,4 +157,31 @@ class CameraPage {
     if (document.fullscreenElement) document.exitFullscreen();
     else this.frame.requestFullscreen?.();
   }
+}
+
+/** Return why there is no picture. */
+function veilText(view) {
+  if (isFleet()) return view.node === null ? t("fleet.no-node") : t("fleet.picture", { node: view.node });
+  return isSilent(view) ? `${stateText(view)}: ${view.cause}` : t("tile.waiting");
+}
+
+function runFacts(view) {
+  const dropped = Object.entries(view.dropped ?? {}).filter(([, count]) => count > 0);
+  return [
+    [t("fact.rate"), `${rate(view.fps_in)} / ${rate(view.fps_out)}`],
+    [t("fact.dropped"), dropped.map(([cause, count]) => `${causeText("drop", cause)} ${count}`).join(", ") || "0"],
+    [t("fact.size"), view.width ? `${view.width} × ${view.height}` : "–"],
+    [t("fact.privacy"), tOr(`privacy.${view.privacy?.blur ?? "none"}`, view.privacy?.blur)],
+    [t("fact.zones"), (view.zones ?? []).map((zone) => zone.name).join(", ") || t("fact.complete-frame")],
+  ];
+}
+
+function placedFacts(view) {
+  return [
+    [t("cameras.column.node"), view.node ?? t("nodes.none")],
+    [t("cameras.column.since"), view.since_utc === null ? "–" : shortTime(view.since_utc)],
+    [t("fact.rate"), `${rate(view.fps_in)} / ${rate(view.fps_out)}`],
+    [t("fact.dropped"), percent(view.dropped_share)],
+    [t("fleet.cause"), view.cause || "–"],
+  ];
 }

@@ -2,16 +2,18 @@
 
 import { cameraPath, get, remove } from "../api.js";
 import { h, heading, order, setAttribute, setText } from "../dom.js";
-import { duration, number, rate, shortTime } from "../format.js";
+import { duration, number, percent, rate, shortTime } from "../format.js";
 import { t, tn } from "../i18n.js";
 import { icon } from "../icons.js";
-import { causeText, isSilent, StateBadge } from "../labels.js";
-import { may } from "../session.js";
+import { causeText, isSilent, silentText, StateBadge } from "../labels.js";
+import { isFleet, may } from "../session.js";
 import { report, tell } from "../toast.js";
 import { editCamera } from "./camera_form.js";
 import { ask } from "./dialog.js";
+import { fleetNote } from "./placed_tile.js";
 
-const COLUMNS = ["camera", "state", "rate", "dropped", "outage", "reconnects", "stages"];
+const RUN_COLUMNS = ["camera", "state", "rate", "dropped", "outage", "reconnects", "stages"];
+const FLEET_COLUMNS = ["camera", "state", "node", "rate", "dropped", "outage", "since"];
 
 export function openCameras(main, { live }) {
   const page = new Cameras(main, live);
@@ -25,13 +27,14 @@ class Cameras {
     this.live = live;
     this.summary = h("p", { class: "summary" });
     this.body = h("tbody");
-    const head = COLUMNS.map((name) => h("th", { scope: "col", class: `col-${name}` }, t(`cameras.column.${name}`)));
-    if (may("admin")) head.push(h("th", { scope: "col" }, h("span", { class: "spoken" }, t("cameras.actions"))));
-    const add = may("admin") && h("button", { type: "button", class: "button primary", click: () => this.#add() }, icon("plus"), t("cameras.add"));
-    this.obstacle = h("p", { class: "hint" });
+    const head = columns().map((name) => h("th", { scope: "col", class: `col-${name}` }, t(`cameras.column.${name}`)));
+    if (mayEdit()) head.push(h("th", { scope: "col" }, h("span", { class: "spoken" }, t("cameras.actions"))));
+    const add = mayEdit() && h("button", { type: "button", class: "button primary", click: () => this.#add() }, icon("plus"), t("cameras.add"));
+    this.obstacle = h("p", { class: "hint" }, isFleet() && may("admin") ? t("fleet.site-file") : "");
     this.empty = h("p", { class: "empty", hidden: true }, t("now.empty"));
     main.append(
       heading(t("page.cameras"), this.summary, h("span", { class: "space" }), this.obstacle, add),
+      fleetNote(),
       h("div", { class: "card scroll" }, h("table", { class: "table cameras" }, h("thead", {}, h("tr", {}, head)), this.body)),
       this.empty,
     );
@@ -65,7 +68,7 @@ class Cameras {
     }
     order(this.body, views.map((view) => this.#rows.get(view.camera).element));
     const silent = views.filter(isSilent).length;
-    const counted = [tn("now.cameras", views.length), ...(silent ? [tn("now.silent", silent)] : [])];
+    const counted = [tn("now.cameras", views.length), ...(silent ? [silentText(silent)] : [])];
     setText(this.summary, counted.join(" · "));
     this.empty.hidden = views.length > 0 || this.live.status !== "open";
   }
@@ -91,18 +94,28 @@ class Cameras {
   }
 }
 
+function columns() {
+  return isFleet() ? FLEET_COLUMNS : RUN_COLUMNS;
+}
+
+/** The cameras of a fleet are edited in its site file. */
+function mayEdit() {
+  return may("admin") && !isFleet();
+}
+
 /** The line of one camera. */
 class Row {
   constructor(view, act) {
     this.state = new StateBadge();
     this.source = h("span", { class: "muted source" });
     this.cells = Object.fromEntries(
-      COLUMNS.map((name) => [name, h(name === "camera" ? "th" : "td", { class: `col-${name}`, scope: name === "camera" ? "row" : null })]),
+      columns().map((name) => [name, h(name === "camera" ? "th" : "td", { class: `col-${name}`, scope: name === "camera" ? "row" : null })]),
     );
-    for (const name of COLUMNS.slice(2)) this.cells[name].dataset.title = t(`cameras.column.${name}`);
+    for (const name of columns().slice(2)) this.cells[name].dataset.title = t(`cameras.column.${name}`);
     this.cells.camera.append(h("a", { href: `#/now/${encodeURIComponent(view.camera)}` }, view.camera), this.source);
-    this.cells.state.append(this.state.element);
-    this.element = h("tr", {}, Object.values(this.cells), may("admin") && h("td", { class: "row-actions" }, this.#actions(view, act)));
+    this.cause = h("span", { class: "muted parts" });
+    this.cells.state.append(this.state.element, this.cause);
+    this.element = h("tr", {}, Object.values(this.cells), mayEdit() && h("td", { class: "row-actions" }, this.#actions(view, act)));
   }
 
   #actions(view, act) {
@@ -126,8 +139,21 @@ class Row {
     setText(this.source, view.source ?? "");
     setAttribute(this.source, "title", view.source);
     this.#fill("rate", `${rate(view.fps_in)} / ${rate(view.fps_out)}`);
-    this.#fill("dropped", ...sumText("drop", view.dropped ?? {}));
     this.#fill("outage", ...outageText(view.last_outage));
+    if (isFleet()) this.#updatePlaced(view);
+    else this.#updateRun(view);
+  }
+
+  #updatePlaced(view) {
+    this.#fill("node", view.node ?? t("nodes.none"));
+    this.#fill("dropped", percent(view.dropped_share));
+    if (view.since_utc === null) this.#fill("since", "–");
+    else this.#fill("since", shortTime(view.since_utc), t("fleet.epoch", { epoch: number(view.epoch) }));
+    setText(this.cause, view.cause);
+  }
+
+  #updateRun(view) {
+    this.#fill("dropped", ...sumText("drop", view.dropped ?? {}));
     this.#fill("reconnects", number(view.reconnects_last_hour ?? 0));
     const [total, stages] = sumText("stage", view.stage_ms ?? {});
     this.#fill("stages", stages ? `${total} ms` : "–", stages);

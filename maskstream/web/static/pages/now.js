@@ -2,7 +2,9 @@
 
 import { h, heading, order, setText } from "../dom.js";
 import { t, tn } from "../i18n.js";
-import { isSilent, LABELS, PeopleChips } from "../labels.js";
+import { isSilent, LABELS, PeopleChips, silentText } from "../labels.js";
+import { isFleet } from "../session.js";
+import { fleetNote, PlacedTile } from "./placed_tile.js";
 import { Tile } from "./tile.js";
 
 const TICK_MS = 250;
@@ -29,9 +31,9 @@ class Now {
   constructor(main, live) {
     this.live = live;
     this.summary = new Summary();
-    this.grid = h("ul", { class: "grid", "aria-label": t("page.now") });
+    this.grid = h("ul", { class: isFleet() ? "grid placed-grid" : "grid", "aria-label": t("page.now") });
     this.empty = h("p", { class: "empty", hidden: true }, t("now.empty"));
-    main.append(heading(t("page.now"), this.summary.element), this.grid, this.empty);
+    main.append(heading(t("page.now"), this.summary.element), fleetNote(), this.grid, this.empty);
     this.grid.addEventListener("pointermove", () => (this.#pointerMs = performance.now()));
     this.grid.addEventListener("keydown", (event) => this.#moveFocus(event));
     this.sight = new IntersectionObserver((entries) => this.#seen(entries), { rootMargin: "100px" });
@@ -71,7 +73,7 @@ class Now {
   }
 
   #add(view) {
-    const tile = new Tile(view);
+    const tile = isFleet() ? new PlacedTile(view) : new Tile(view);
     this.#tiles.set(view.camera, tile);
     this.grid.append(tile.element);
     this.sight.observe(tile.element);
@@ -93,6 +95,7 @@ class Now {
 
   /** Choose the number of columns with the widest tiles that fit the window, if they are wide enough. */
   #arrange() {
+    if (isFleet()) return; // tiles without pictures need no choice of their width
     const count = this.#tiles.size;
     const width = this.grid.clientWidth;
     if (count === 0 || width === 0) return;
@@ -126,6 +129,7 @@ class Now {
   }
 
   #watch() {
+    if (isFleet()) return;
     const pixels = (this.tileWidth ?? 320) * devicePixelRatio;
     const width = WIDTHS.find((choice) => choice >= pixels * 0.8) ?? WIDTHS.at(-1);
     const seen = [...this.#tiles.values()].filter((tile) => this.#visible.has(tile.element));
@@ -148,7 +152,7 @@ class Now {
   #moveFocus(event) {
     const links = [...this.grid.querySelectorAll(".tile")];
     const at = links.indexOf(document.activeElement);
-    const columns = Number(this.grid.style.getPropertyValue("--columns")) || 1;
+    const columns = getComputedStyle(this.grid).gridTemplateColumns.split(" ").length;
     const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns, Home: -at, End: links.length - 1 - at }[event.key];
     if (at < 0 || step === undefined || event.ctrlKey || event.altKey || event.metaKey) return;
     event.preventDefault();
@@ -162,7 +166,7 @@ class Summary {
     this.cameras = h("span");
     this.silent = h("span", { class: "summary-silent", hidden: true });
     this.people = new PeopleChips();
-    this.element = h("p", { class: "summary" }, this.cameras, this.silent, this.people.element);
+    this.element = h("p", { class: "summary" }, this.cameras, this.silent, !isFleet() && this.people.element);
   }
 
   update(tiles) {
@@ -172,7 +176,7 @@ class Summary {
       for (const label of LABELS) people[label] += tile.view.people?.[label] ?? 0;
     }
     setText(this.cameras, tn("now.cameras", tiles.length));
-    setText(this.silent, tn("now.silent", silent.length));
+    setText(this.silent, silentText(silent.length));
     this.silent.hidden = silent.length === 0;
     this.people.update(people);
   }

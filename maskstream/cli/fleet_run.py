@@ -1,0 +1,185 @@
+"""Connect the parts of the supervisor of a site: state, agents, receivers of events, dashboard."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from loguru import logger
+
+from maskstream import __version__
+from maskstream.cli.fleet_web import FleetWeb
+from maskstream.cli.process import Stopper
+from maskstream.cli.reporting import Reporting
+from maskstream.config.loading import Layer, load_config
+from maskstream.config.schema import Config
+from maskstream.config.source_settings import SourceSettings
+from maskstream.fleet.agent import NodeSettings
+from maskstream.fleet.assignments import Assignments
+from maskstream.fleet.collector import Collector
+from maskstream.fleet.forwarding import Forwarding, SavingReceiver, forwarded_file
+from maskstream.fleet.local_placement import LocalPlacement
+from maskstream.fleet.placement import Placement, WorkerSpec
+from maskstream.fleet.site import Site
+from maskstream.fleet.site_lock import site_lock, take_requests
+from maskstream.fleet.site_watch import SiteWatch
+from maskstream.fleet.supervisor import SiteParts, Supervisor
+from maskstream.io.files import readable_by
+from maskstream.sinks import StatusSink
+from maskstream.stream.states import SILENT, StateChange
+
+_TARGET = "maskstream.cli.fleet_agent:FleetAgent"
+
+
+@dataclass(frozen=True)
+class FleetRequest:
+    """What a user requests of a fleet besides the site."""
+
+    file: Path
+    """The file of the site."""
+    base: Config
+    """The configuration below the settings of the site."""
+    config_file: Path | None
+    command_line: tuple[Layer, ...]
+    ray: str | None
+    """The address of a Ray cluster; None for agents on this machine."""
+    nodes: int
+    """The number of agents on this machine."""
+    events: str | None
+    status: str | None
+    log_level: str
+
+    def settings_of(self, site: Site) -> NodeSettings:
+        """Return the configuration of the nodes: that of --config, the settings of the site, the command line."""
+        layers = [] if self.config_file is None else [Layer.of_file(self.config_file)]
+        layers.append(Layer(f"{self.file}: settings", site.settings))
+        return NodeSettings(_plain(layers), _plain(self.command_line))
+
+
+def _plain(layers: Sequence[Layer]) -> tuple[tuple[str, dict[str, object]], ...]:
+    return tuple((layer.origin, dict(layer.values)) for layer in layers)
+
+
+def lead(site: Site, request: FleetRequest, stopper: Stopper) -> None:
+    """Lead a site until a signal arrives; then end its agents in order.
+
+    Raises:
+        MaskStreamError: Something cannot be opened, another supervisor leads the site, or the disk is full. The agents go on.
+    """
+    settings = Layer(f"{request.file}: settings", site.settings)
+    config = load_config(request.config_file, [settings, *request.command_line])
+    stop = _Stop()
+    with readable_by(config.privacy.readable_by), site_lock(site.folder, site.name), ExitStack() as closing:
+        assignments = Assignments(site.folder)
+        closing.callback(assignments.close)
+        collector = Collector(site.folder)
+        closing.callback(collector.close)
+        web = FleetWeb(config)
+        closing.callback(web.close)
+        reporting = Reporting(SourceSettings(config))
+        receivers = _receivers(request, collector, reporting, web)
+        forwarding = Forwarding(collector, receivers)
+        closing.callback(forwarding.close)
+        states = _States(request.status, receivers, web)
+        closing.callback(states.close)
+        site = site.of_generation(assignments.next_generation())
+        watch = SiteWatch(request.file, request.base, assignments.next_generation, command_line=request.command_line)
+        parts = SiteParts(
+            placement=closing.enter_context(_placement(site, request)),
+            spec=lambda node: _spec(node, site, request),
+            assignments=assignments,
+            collector=collector,
+            forward=forwarding.step,
+            state_changed=states.changed,
+            poll_site=lambda: _polled(site, watch, assignments),
+            settings_of=request.settings_of,
+        )
+        supervisor = Supervisor(site, parts)
+        web.start(supervisor, assignments, reporting)
+        stopper.engine = stop
+        logger.info("{}: generation {}, {} cameras", site.name, site.generation, len(site.cameras))
+        supervisor.run(lambda: stop.is_stopped)
+        supervisor.close()
+
+
+def _receivers(request: FleetRequest, collector: Collector, reporting: Reporting, web: FleetWeb) -> list[SavingReceiver]:
+    """Open the receivers of events; where one cannot be opened, the others are closed again."""
+    with ExitStack() as closing:
+        receivers: list[SavingReceiver] = []
+        for delivery in reporting.network_receivers(events_continue=True):
+            receivers.append(delivery)
+            closing.callback(delivery.close)
+        if request.events is not None:
+            receivers.append(forwarded_file(request.events, collector))
+            closing.callback(receivers[-1].close)
+        receivers += web.receivers()
+        closing.pop_all()
+    return receivers
+
+
+def _polled(site: Site, watch: SiteWatch, assignments: Assignments) -> Site | None:
+    """Do what other commands requested of the site, and return it after an edit."""
+    for kind, node in take_requests(site.folder):
+        (assignments.drain if kind == "drain" else assignments.undrain)(node)
+        logger.info("{}: {}", node, "its cameras move away" if kind == "drain" else "it gets cameras again")
+    return watch.poll()
+
+
+@contextmanager
+def _placement(site: Site, request: FleetRequest) -> Iterator[Placement]:
+    if request.ray is None:
+        names = ["local"] if request.nodes == 1 else [f"local-{number}" for number in range(1, request.nodes + 1)]
+        with LocalPlacement(site.folder / "agents", names) as local:
+            yield local
+        return
+    from maskstream.fleet.ray_placement import RayPlacement
+
+    with RayPlacement(request.ray) as cluster:
+        yield cluster
+
+
+def _spec(node: str, site: Site, request: FleetRequest) -> WorkerSpec:
+    """Return the agent of a node. With Ray, its records stay in the folder for state of the user on that machine."""
+    arguments = {
+        "node": node,
+        "site": site.name,
+        "folder": None if request.ray else str(site.folder.absolute() / "nodes" / node),
+        "version": __version__,
+        "log_level": request.log_level,
+    }
+    return WorkerSpec(f"{site.name}.{node}", _TARGET, arguments, node=node, outlives=True)
+
+
+class _States:
+    """Passes the states of the cameras on: to the log, --status, the receivers of events and the dashboard."""
+
+    def __init__(self, status: str | None, receivers: Sequence[SavingReceiver], web: FleetWeb) -> None:
+        self._status = None if status is None else StatusSink(status, "a")
+        self._receivers = receivers
+        self._web = web
+
+    def changed(self, change: StateChange) -> None:
+        """Pass on a change."""
+        level = "WARNING" if change.state in SILENT else "INFO"
+        logger.log(level, "{}: {}: {}", change.source_id, change.state.value, change.cause)
+        if self._status is not None:
+            self._status.state_changed(change)
+        for receiver in self._receivers:
+            receiver.state_changed(change)
+        self._web.state_changed(change)
+
+    def close(self) -> None:
+        """Close the file of --status."""
+        if self._status is not None:
+            self._status.close()
+
+
+class _Stop:
+    """Is stopped by a signal handler, in which locks could block."""
+
+    def __init__(self) -> None:
+        self.is_stopped = False
+
+    def stop(self) -> None:
+        """Let the supervisor end after this turn."""
+        self.is_stopped = True

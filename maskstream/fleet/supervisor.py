@@ -1,0 +1,312 @@
+"""Lead a site: call the agents of all nodes, commit their records, place the cameras, and pass the records on."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from threading import Event
+from time import time
+from typing import Final
+
+from loguru import logger
+
+from maskstream import __version__
+from maskstream.clock import MONOTONIC, Clock
+from maskstream.errors import SinkClosed, SinkError
+from maskstream.fleet.agent import NodeSettings
+from maskstream.fleet.assignments import Assignments
+from maskstream.fleet.camera_states import CameraStates
+from maskstream.fleet.collector import Collector
+from maskstream.fleet.dispatch import Dispatcher
+from maskstream.fleet.fleet_view import NodeFacts, fleet_status
+from maskstream.fleet.node_link import NodeLink
+from maskstream.fleet.orders import Change, NodeReport
+from maskstream.fleet.placement import Placement, WorkerDied, WorkerSpec
+from maskstream.fleet.site import Site
+from maskstream.fleet.status import FleetStatus, Move
+from maskstream.fleet.wire import Assignment, Heartbeat, Reconcile
+from maskstream.stream.states import StateChange
+
+TURN_S: Final = 0.5
+CLOSE_S: Final = 10.0
+_NODES_EVERY_S: Final = 5.0
+_KEPT_MOVES: Final = 50
+_SURE_S: Final = 1.0
+"""The clock of a node is compared where its reply took no longer than this."""
+_BEGIN_S: Final = 10.0
+"""At the start, cameras are not placed before all nodes have answered, or before this time."""
+_LOG_EVERY_S: Final = 60.0
+_IDLE_S: Final = 15.0
+"""A node whose engine does not run for this time counts as none."""
+
+
+@dataclass(frozen=True)
+class SiteParts:
+    """What a supervisor leads a site with."""
+
+    placement: Placement
+    spec: Callable[[str], WorkerSpec]
+    """Returns the agent of a node."""
+    assignments: Assignments
+    collector: Collector
+    forward: Callable[[], object]
+    """Passes committed records on to the receivers of events. Called in each turn."""
+    state_changed: Callable[[StateChange], None]
+    """Receives the changes of the states of cameras."""
+    poll_site: Callable[[], Site | None]
+    """Returns the site after an edit."""
+    settings_of: Callable[[Site], NodeSettings]
+    """Returns the configuration of the nodes for a site."""
+    clock: Clock = MONOTONIC
+    now_utc: Callable[[], float] = time
+
+
+@dataclass
+class _Node:
+    """A node and what was learned from it."""
+
+    link: NodeLink
+    facts: NodeFacts
+    sent_s: float = 0.0
+    """When the call that has not been answered was sent."""
+    idle_since_s: float | None = None
+    """Since when its engine does not run; None where it does."""
+
+
+class Supervisor:
+    """The loop of `maskstream fleet`. One thread calls it; any thread may call `status`."""
+
+    def __init__(self, site: Site, parts: SiteParts) -> None:
+        """Begin with the assignments of an earlier start, whose agents may run."""
+        self._site = site
+        self._parts = parts
+        self._clock = parts.clock
+        self._settings = parts.settings_of(site)
+        self._dispatch = Dispatcher(site, parts.assignments, parts.clock)
+        self._nodes: dict[str, _Node] = {}
+        self._listed_s: float | None = None
+        self._handed_over: set[tuple[str, int]] = set()
+        self._moves: deque[Move] = deque(maxlen=_KEPT_MOVES)
+        self._states = CameraStates(parts.state_changed, parts.clock)
+        self._disk_logged_s: float | None = None
+        self._never = Event()
+        self._began_s = parts.clock.now_s()
+        self._is_begun = False
+        self._turned_s = parts.clock.now_s()
+        self._stale_before = parts.collector.totals().stale
+        self._stale = 0
+        self._status = self._view()
+
+    def run(self, is_stopped: Callable[[], bool]) -> None:
+        """Make turns until it is stopped.
+
+        Raises:
+            StoreError: The disk is full, or another supervisor has taken over the site.
+        """
+        while not is_stopped():
+            self.turn()
+
+    def turn(self) -> None:
+        """Call all agents that have answered, take what they answer within 0.5 s, and do what follows from it."""
+        began_s = self._clock.now_s()
+        self._adopt_site()
+        self._list_nodes(began_s)
+        for node in self._nodes.values():
+            node.link.attend(began_s)
+            self._send(node)
+        self._receive(began_s + TURN_S)
+        if self._has_begun(began_s):
+            for change in self._dispatch.take_turn():
+                self._note(change)
+        self._keep(self._parts.forward)
+        self._turned_s = self._clock.now_s()
+        self._status = self._view()
+        if self._is_begun:
+            self._states.follow(self._status.cameras)
+
+    def status(self) -> FleetStatus:
+        """Return the state of the site after the latest turn. May be called from any thread."""
+        return self._status.at(self._clock.now_s() - self._turned_s)
+
+    def close(self, limit_s: float = CLOSE_S) -> None:
+        """End all agents in order: their engines end, their last records are committed and passed on."""
+        for node in self._nodes.values():
+            node.link.stop()
+        until_s = self._clock.now_s() + limit_s
+        while self._clock.now_s() < until_s and not all(_is_done(node) for node in self._nodes.values()):
+            for node in self._nodes.values():
+                self._send(node)
+            self._receive(self._clock.now_s() + TURN_S / 5)
+        for name, node in self._nodes.items():
+            if not _is_done(node):
+                waiting = node.link.last.waiting if node.link.last else 0
+                logger.warning("{}: did not end within {:g} s; {} records wait there for the next start", name, limit_s, waiting)
+            node.link.end()
+        self._keep(self._parts.forward)
+
+    def _has_begun(self, now_s: float) -> bool:
+        """Return whether cameras may be placed: all nodes have answered, or 10 s are over. Else the first would get all."""
+        if not self._is_begun:
+            answered = all(node.facts.last is not None for node in self._nodes.values())
+            self._is_begun = answered or now_s - self._began_s >= _BEGIN_S
+        return self._is_begun
+
+    def _adopt_site(self) -> None:
+        site = self._parts.poll_site()
+        if site is not None:
+            self._site, self._settings = site, self._parts.settings_of(site)
+            self._dispatch.set_site(site)
+            logger.info("{}: generation {}, {} cameras", site.name, site.generation, len(site.cameras))
+
+    def _list_nodes(self, now_s: float) -> None:
+        """Look for nodes that have joined. A node that left stays known: its agent may still answer."""
+        if self._listed_s is not None and now_s - self._listed_s < _NODES_EVERY_S:
+            return
+        names = [info.name for info in self._parts.placement.nodes() if info.is_alive]
+        if self._listed_s is None:  # agents on nodes that an earlier start had
+            names += [name for name in self._parts.assignments.agents() if self._is_found(name)]
+        self._listed_s = now_s
+        self._stale = self._parts.collector.totals().stale - self._stale_before
+        for name in names:
+            if name not in self._nodes:
+                self._nodes[name] = _Node(NodeLink(self._parts.placement, self._parts.spec(name)), NodeFacts(name))
+        self._dispatch.set_nodes(self._nodes)
+
+    def _is_found(self, name: str) -> bool:
+        return self._parts.placement.find(self._parts.spec(name).name) is not None
+
+    def _send(self, node: _Node) -> None:
+        if node.link.is_free:
+            node.sent_s = self._clock.now_s()
+            node.link.send(self._wanted(node.link))
+
+    def _wanted(self, link: NodeLink) -> Reconcile:
+        """Return what a node has to do. A new agent gets its cameras, with other epochs, when it has answered."""
+        order = self._dispatch.order(link.node)
+        entries = {camera.name: camera.entry for camera in self._site.cameras}
+        assigned = order.assigned if link.is_known else ()
+        committed = self._parts.collector.acknowledged(link.node)
+        return Reconcile(
+            supervisor=self._parts.assignments.authority,
+            term=self._parts.assignments.term,
+            generation=self._site.generation,
+            assignments=tuple(
+                Assignment(row.camera, row.epoch, entries[row.camera]) for row in assigned if row.camera in entries
+            ),
+            lease_s=order.lease_s,
+            on_partition=self._site.on_partition,
+            acknowledged=committed.acknowledged,
+            outbox=committed.outbox,
+            turn=order.turn,
+            echo_s=order.echo_s,
+            settings=self._settings.layers,
+            overrides=self._settings.overrides,
+            version=__version__,
+        )
+
+    def _receive(self, until_s: float) -> None:
+        """Take answers until a moment. No slow node delays the others."""
+        while (left_s := until_s - self._clock.now_s()) > 0:
+            calls = {id(node.link.call): node for node in self._nodes.values() if node.link.call is not None}
+            if not calls:
+                self._clock.wait(self._never, left_s)
+                return
+            done = self._parts.placement.wait([node.link.call for node in calls.values() if node.link.call], left_s)
+            for call in done:
+                self._take(calls[id(call)])
+
+    def _take(self, node: _Node) -> None:
+        name, now_s = node.link.node, self._clock.now_s()
+        try:
+            reply = node.link.receive(now_s)
+        except WorkerDied:
+            self._dispatch.ended(name)
+            return
+        if reply is None:
+            return
+        facts = node.facts
+        if now_s - node.sent_s < _SURE_S:
+            facts.clock_offset_s = reply.wall_utc - self._parts.now_utc() + (now_s - node.sent_s) / 2
+        facts.last, facts.problem = reply, self._problem_of(node, reply, now_s)
+        if not reply.refused:
+            self._keep(partial(self._commit, reply, facts.clock_offset_s))
+        self._dispatch.heard(_report_of(reply, facts.problem))
+
+    def _problem_of(self, node: _Node, reply: Heartbeat, now_s: float) -> str:
+        """Return why a node takes no cameras: it refuses this supervisor, or its engine has not run for 15 s."""
+        if reply.capacity_fps > 0:
+            node.idle_since_s = None
+        elif node.idle_since_s is None:
+            node.idle_since_s = now_s
+        is_idle = node.idle_since_s is not None and now_s - node.idle_since_s > _IDLE_S
+        problem = reply.refused or (" | ".join(reply.problems) or "its engine does not run" if is_idle else "")
+        if problem and problem != node.facts.problem:
+            logger.error("{}: takes no cameras: {}", node.link.node, problem)
+        return problem
+
+    def _keep(self, work: Callable[[], object]) -> None:
+        """Work on the records. Where the disk is full, they stay where they are, and cameras are placed all the same."""
+        try:
+            work()
+        except SinkClosed:
+            raise
+        except SinkError as error:
+            now_s = self._clock.now_s()
+            if self._disk_logged_s is None or now_s - self._disk_logged_s >= _LOG_EVERY_S:
+                self._disk_logged_s = now_s
+                logger.error("{}; the records stay on their nodes until then", error)
+
+    def _commit(self, reply: Heartbeat, clock_offset_s: float) -> None:
+        """Commit records. Those of a camera count from the first frame on its new node."""
+        current = self._parts.assignments.current()
+        for camera in reply.cameras:
+            key = camera.camera, camera.epoch
+            row = current.get(camera.camera)
+            is_new = row is not None and row.epoch == camera.epoch and key not in self._handed_over
+            if is_new and camera.first_frame_utc is not None:
+                at_utc = camera.first_frame_utc - clock_offset_s
+                self._parts.collector.hand_over(camera.camera, camera.epoch - 1, camera.epoch, at_utc)
+                self._handed_over.add(key)
+        self._parts.collector.commit(reply, clock_offset_s)
+
+    def _note(self, change: Change) -> None:
+        """Log a change, keep it for the status, and end the events of a camera that left the site."""
+        is_gone = all(camera.name != change.camera for camera in self._site.cameras)
+        if is_gone and change.old_epoch is not None:
+            self._parts.collector.hand_over(change.camera, change.old_epoch, None, self._parts.now_utc())
+        if change.to_node is None and not is_gone:
+            logger.info("{}: {} closes it: {}", change.camera, change.from_node, change.why)
+            return  # the end of a move that is noted
+        source, target = change.from_node or "no node", change.to_node or "no node"
+        logger.info("{}: {} -> {}: {}", change.camera, source, target, change.why)
+        self._moves.appendleft(Move(self._parts.now_utc(), change.camera, change.from_node, change.to_node, change.why))
+
+    def _view(self) -> FleetStatus:
+        facts = [node.facts for node in self._nodes.values()]
+        for node in self._nodes.values():
+            node.facts.link_problem = node.link.problem
+        return fleet_status(self._site, facts, self._dispatch, self._parts.assignments, self._moves, self._stale)
+
+
+def _report_of(reply: Heartbeat, problem: str) -> NodeReport:
+    delivering = [camera for camera in reply.cameras if camera.wanted_fps > 0]
+    wanted_fps = sum(camera.wanted_fps for camera in delivering)
+    analysed_fps = sum(min(camera.analysed_fps, camera.wanted_fps) for camera in delivering)
+    return NodeReport(
+        node=reply.node,
+        agent=reply.agent,
+        sent_s=reply.sent_s,
+        applied_turn=reply.applied_turn,
+        capacity_fps=reply.capacity_fps,
+        demand_fps={camera.camera: camera.wanted_fps for camera in delivering},
+        dropped_share=1 - analysed_fps / wanted_fps if wanted_fps else 0.0,
+        running=frozenset((camera.camera, camera.epoch) for camera in reply.cameras),
+        online=frozenset((camera.camera, camera.epoch) for camera in reply.cameras if camera.first_frame_utc is not None),
+        refuses=problem,
+    )
+
+
+def _is_done(node: _Node) -> bool:
+    """Return whether a node has ended its engine, and no record waits there."""
+    last = node.link.last
+    return not node.link.is_running or (last is not None and not last.cameras and not last.capacity_fps and not last.waiting)
