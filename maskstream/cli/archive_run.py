@@ -164,7 +164,7 @@ def _merge(archive: Path, manifest: Manifest, jobs: Sequence[Job], *, bom: bool)
     states = states_of(records, jobs)
     others = sum(record.state is JobState.DONE for record in records.values()) - len(states[JobState.DONE])
     if others:
-        logger.info("the results of {} other files are not merged: no --input of this command names them", others)
+        logger.info("{} of other files: not merged, as no --input of this command names them", plural(others, "result"))
     done = [MergedJob(record.job_id, record.path, record.size_bytes) for record in states[JobState.DONE]]
     failures = [_failure(record) for state in (JobState.FAILED, JobState.QUARANTINED) for record in states[state]]
     totals = merge(archive, done, failures, bom=bom)
