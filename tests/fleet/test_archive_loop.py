@@ -161,7 +161,7 @@ def test_workers_that_end_while_they_load_the_models_end_the_command(archive: Ar
     for _ in range(5):
         archive.file()
     with pytest.raises(ModelError, match=r"workers end while they load the models: .*SIGKILL.*; the last .*: last words"):
-        archive.run(start="die")
+        archive.run(start="die", limits=Limits(again_s=0.01))
     assert (archive.states(), [record.crashes for record in archive.records()]) == ([WAITING] * 5, [0] * 5)
 
 
