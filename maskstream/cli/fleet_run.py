@@ -17,7 +17,7 @@ from maskstream.config.source_settings import SourceSettings
 from maskstream.fleet.agent import NodeSettings
 from maskstream.fleet.assignments import Assignments
 from maskstream.fleet.collector import Collector
-from maskstream.fleet.forwarding import Forwarder
+from maskstream.fleet.forwarding import Forwarding, SavingReceiver, forwarded_file
 from maskstream.fleet.local_placement import LocalPlacement
 from maskstream.fleet.placement import Placement, WorkerSpec
 from maskstream.fleet.site import Site
@@ -42,7 +42,9 @@ class FleetRequest:
     config_file: Path | None
     command_line: tuple[Layer, ...]
     ray: str | None
+    """The address of a Ray cluster; None for agents on this machine."""
     nodes: int
+    """The number of agents on this machine."""
     events: str | None
     status: str | None
     log_level: str
@@ -64,59 +66,64 @@ def lead(site: Site, request: FleetRequest, stopper: Stopper) -> None:
     Raises:
         MaskStreamError: Something cannot be opened, another supervisor leads the site, or the disk is full. The agents go on.
     """
-    layers = [Layer(f"{request.file}: settings", site.settings), *request.command_line]
-    config = load_config(request.config_file, layers)
+    settings = Layer(f"{request.file}: settings", site.settings)
+    config = load_config(request.config_file, [settings, *request.command_line])
     stop = _Stop()
     with readable_by(config.privacy.readable_by), site_lock(site.folder, site.name), ExitStack() as closing:
         assignments = Assignments(site.folder)
         closing.callback(assignments.close)
-        site = site.of_generation(assignments.next_generation())
         collector = Collector(site.folder)
         closing.callback(collector.close)
         web = FleetWeb(config)
         closing.callback(web.close)
         reporting = Reporting(SourceSettings(config))
-        receivers = [*reporting.receivers(request.events), *web.receivers()]
-        for receiver in receivers:
-            closing.callback(receiver.close)
-        states = [receiver.state_changed for receiver in receivers]
-        if request.status is not None:
-            status = StatusSink(request.status, "a")
-            closing.callback(status.close)
-            states.append(status.state_changed)
-        forwarder = Forwarder(collector, receivers)
-        placement = closing.enter_context(_placement(site, request))
+        reporting.require_people("events", None)
+        receivers = _receivers(request, collector, reporting, web)
+        forwarding = Forwarding(collector, receivers)
+        closing.callback(forwarding.close)
+        states = _States(request.status, receivers, web)
+        closing.callback(states.close)
+        site = site.of_generation(assignments.next_generation())
         watch = SiteWatch(request.file, request.base, assignments.next_generation, command_line=request.command_line)
-
-        def state_changed(change: StateChange) -> None:
-            logger.log(
-                "WARNING" if change.state in SILENT else "INFO", "{}: {}: {}", change.source_id, change.state, change.cause
-            )
-            for each in states:
-                each(change)
-
-        def poll_site() -> Site | None:
-            for kind, node in take_requests(site.folder):
-                (assignments.drain if kind == "drain" else assignments.undrain)(node)
-                logger.info("{}: {}", node, "its cameras move away" if kind == "drain" else "it gets cameras again")
-            return watch.poll()
-
         parts = SiteParts(
-            placement=placement,
+            placement=closing.enter_context(_placement(site, request)),
             spec=lambda node: _spec(node, site, request),
             assignments=assignments,
             collector=collector,
-            forward=forwarder.forward,
-            state_changed=state_changed,
-            poll_site=poll_site,
+            forward=forwarding.step,
+            state_changed=states.changed,
+            poll_site=lambda: _polled(site, watch, assignments),
             settings_of=request.settings_of,
         )
         supervisor = Supervisor(site, parts)
-        web.start(supervisor.status, assignments, reporting)
+        web.start(supervisor, assignments, reporting)
         stopper.engine = stop
-        logger.info("{}: generation {}, {} cameras, {} nodes", site.name, site.generation, len(site.cameras), request.nodes)
+        logger.info("{}: generation {}, {} cameras", site.name, site.generation, len(site.cameras))
         supervisor.run(lambda: stop.is_stopped)
         supervisor.close()
+
+
+def _receivers(request: FleetRequest, collector: Collector, reporting: Reporting, web: FleetWeb) -> list[SavingReceiver]:
+    """Open the receivers of events; where one cannot be opened, the others are closed again."""
+    with ExitStack() as closing:
+        receivers: list[SavingReceiver] = []
+        for delivery in reporting.network_receivers(events_continue=True):
+            receivers.append(delivery)
+            closing.callback(delivery.close)
+        if request.events is not None:
+            receivers.append(forwarded_file(request.events, collector))
+            closing.callback(receivers[-1].close)
+        receivers += web.receivers()
+        closing.pop_all()
+    return receivers
+
+
+def _polled(site: Site, watch: SiteWatch, assignments: Assignments) -> Site | None:
+    """Do what other commands requested of the site, and return it after an edit."""
+    for kind, node in take_requests(site.folder):
+        (assignments.drain if kind == "drain" else assignments.undrain)(node)
+        logger.info("{}: {}", node, "its cameras move away" if kind == "drain" else "it gets cameras again")
+    return watch.poll()
 
 
 @contextmanager
@@ -134,15 +141,38 @@ def _placement(site: Site, request: FleetRequest) -> Iterator[Placement]:
 
 def _spec(node: str, site: Site, request: FleetRequest) -> WorkerSpec:
     """Return the agent of a node. With Ray, its records stay in the folder for state of the user on that machine."""
-    folder = None if request.ray else str(site.folder / "nodes" / node)
     arguments = {
         "node": node,
         "site": site.name,
-        "folder": folder,
+        "folder": None if request.ray else str(site.folder.absolute() / "nodes" / node),
         "version": __version__,
         "log_level": request.log_level,
     }
     return WorkerSpec(f"{site.name}.{node}", _TARGET, arguments, node=node, outlives=True)
+
+
+class _States:
+    """Passes the states of the cameras on: to the log, --status, the receivers of events and the dashboard."""
+
+    def __init__(self, status: str | None, receivers: Sequence[SavingReceiver], web: FleetWeb) -> None:
+        self._status = None if status is None else StatusSink(status, "a")
+        self._receivers = receivers
+        self._web = web
+
+    def changed(self, change: StateChange) -> None:
+        """Pass on a change."""
+        level = "WARNING" if change.state in SILENT else "INFO"
+        logger.log(level, "{}: {}: {}", change.source_id, change.state.value, change.cause)
+        if self._status is not None:
+            self._status.state_changed(change)
+        for receiver in self._receivers:
+            receiver.state_changed(change)
+        self._web.state_changed(change)
+
+    def close(self) -> None:
+        """Close the file of --status."""
+        if self._status is not None:
+            self._status.close()
 
 
 class _Stop:

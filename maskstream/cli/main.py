@@ -21,6 +21,7 @@ DESCRIPTION: Final = "Watches webcams, cameras, video and images and reports for
 
 COMMANDS: Final = {
     "run": "watch cameras, video or images and report for each face whether it wears a mask",
+    "archive": "analyse many video files with several workers, and merge the results",
     "dashboard": "show the events of a store in browsers, without cameras",
     "check": "find what would stop or disturb a run, before it is started",
     "health": "ask a dashboard whether its run is alive and ready",

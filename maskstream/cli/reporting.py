@@ -75,22 +75,23 @@ class Reporting:
         Raises:
             SinkError: A file cannot be written.
         """
-        for receiver in self.receivers(events, replace=replace):
-            yield self.event_sink(receiver)
+        for delivery in self.network_receivers():
+            yield self.event_sink(delivery)
+        if events is not None:
+            yield self.event_sink(JsonlEvents(events, "w" if replace else "a"))
         if summary is not None:
             from maskstream.sinks.summary import SummarySink
 
             yield SummarySink(summary, self._detector, console)
 
-    def receivers(self, events: str | None, *, replace: bool = False) -> Iterator[Receiver]:
-        """Open the receivers of events and counts in sequence: those over a network, and the file.
+    def network_receivers(self, *, events_continue: bool = False) -> Iterator[Delivery]:
+        """Open the receivers over a network in sequence.
 
         Args:
-            events: A file of JSON lines, or None.
-            replace: Whether an existing file of events is replaced; it is continued otherwise.
+            events_continue: Whether the events of a killed run may continue, as those of a fleet, which its nodes end.
 
         Raises:
-            SinkError: A file cannot be written.
+            SinkError: The queue cannot be opened.
         """
         if self._transports:
             outbox = Outbox(self._queue, round(self._config.events.queue_mb * _BYTES_PER_MB))
@@ -98,7 +99,7 @@ class Reporting:
             try:
                 self._claim(outbox)
                 for transport in self._transports:
-                    delivery = Delivery(transport, outbox)
+                    delivery = Delivery(transport, outbox, events_continue=events_continue)
                     self._deliveries.append(delivery)
                     yield delivery
             finally:
@@ -106,8 +107,6 @@ class Reporting:
         elif self._queue and os.path.exists(self._queue):  # noqa: PTH110 (Path raises without permission)
             for receiver, records in peek(Path(self._queue)).items():  # of earlier runs
                 logger.info("{}: {} records wait for {}; no receiver is named in this run", self._queue, records, receiver)
-        if events is not None:
-            yield JsonlEvents(events, "w" if replace else "a")
 
     def event_sink(self, receiver: Receiver) -> EventSink:
         """Return a sink that passes events and counts to one more receiver, and closes it."""

@@ -11,7 +11,7 @@ from threading import Condition, Event, Thread
 from typing import Any, Final
 
 from maskstream.fleet.messages import MessageSocket
-from maskstream.fleet.placement import CallFailed, WorkerDied, WorkerSpec
+from maskstream.fleet.placement import WorkerDied, WorkerSpec
 from maskstream.fleet.worker_files import WorkerFiles
 from maskstream.fleet.worker_object import Answer
 
@@ -138,8 +138,8 @@ class LocalWorker:
             with closing(self._connected()) as messages:
                 self._messages = messages
                 while not self._leaving.is_set() and (call := self._waiting.get()) is not None:
-                    messages.send_bytes(call.pickled)
-                    call.finish(_received(messages))
+                    messages.send(call.pickled)
+                    call.finish(Answer.from_bytes(messages.receive()))
         except (EOFError, OSError):
             pass  # the process ended, or `_stop` closed the connection
         self._messages = None
@@ -190,16 +190,6 @@ class LocalWorker:
         _kill_group(self._process)  # what it started
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         return WorkerDied(f"the process of worker {name} {how}", self._files.last_lines())
-
-
-def _received(messages: MessageSocket) -> Answer:
-    try:
-        answer: Answer = messages.receive()
-    except (EOFError, OSError):
-        raise
-    except Exception as error:  # a value whose module does not exist here
-        return Answer(failure=CallFailed.of(error))
-    return answer
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

@@ -15,6 +15,7 @@ import maskstream
 from maskstream.fleet.local_client import LocalCall, LocalWorker
 from maskstream.fleet.placement import Call, NodeInfo, Worker, WorkerSpec
 from maskstream.fleet.worker_files import WorkerFiles, private_folder
+from maskstream.io.processors import usable_cpus
 
 _PACKAGES: Final = str(Path(maskstream.__file__).parents[1])
 
@@ -43,7 +44,7 @@ class LocalPlacement:
 
     def nodes(self) -> list[NodeInfo]:
         """Return the names, each with all cores and GPUs of this machine."""
-        cpus = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+        cpus = float(usable_cpus())
         gpus = float(len(list(Path("/dev").glob("nvidia[0-9]*"))))
         return [NodeInfo(name, cpus, gpus, is_alive=True) for name in self._nodes]
 
@@ -69,7 +70,7 @@ class LocalPlacement:
             return None
         worker = self._workers.get(name)
         if worker is None or worker.is_dead:
-            spec = files.read_spec()
+            spec = replace(files.read_spec(), arguments={})
             if not spec.outlives:
                 return None
             worker = self._workers[name] = LocalWorker(spec, files, self._finished)

@@ -54,7 +54,7 @@ def merge(folder: Path, jobs: Sequence[MergedJob], failures: Sequence[FailedJob]
         SinkError: A file cannot be written. The earlier files remain.
     """
     totals, failed = ArchiveTotals(), list(failures)
-    report = ArchiveReport([each.path for each in (*jobs, *failures)])
+    report = ArchiveReport([*(job.path for job in jobs), *(failure.path for failure in failures)])
     with ExitStack() as stack:
         outputs = {name: stack.enter_context(FileReplacement(folder / name)) for name in OUTPUTS}
         for name, columns in _COLUMNS.items():

@@ -1,7 +1,6 @@
-"""Pickled messages over a Unix socket between a program and its local workers."""
+"""Messages over a Unix socket between a program and its local workers."""
 
 import os
-import pickle
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from socket import SHUT_RDWR, socket
@@ -9,29 +8,29 @@ from typing import Any, Final
 
 
 class MessageSocket:
-    """A connected socket that sends and receives whole objects. One thread may receive while another one sends or closes."""
+    """A connected socket that sends and receives whole messages. One thread may receive while another one sends or closes."""
 
     def __init__(self, connected: socket) -> None:
         """Take over a connected socket, which blocks."""
         self._socket: Final = connected
         self._connection: Final[Connection[Any, Any]] = Connection(os.dup(connected.fileno()))
 
-    def send_bytes(self, pickled: bytes) -> None:
-        """Send an object that is pickled already; this waits until the other side reads.
+    def send(self, message: bytes) -> None:
+        """Send a message; this waits until the other side reads.
 
         Raises:
             OSError: The other side is gone.
         """
-        self._connection.send_bytes(pickled)
+        self._connection.send_bytes(message)
 
-    def receive(self) -> Any:
-        """Wait for the next object and return it.
+    def receive(self) -> bytes:
+        """Wait for the next message and return it.
 
         Raises:
             EOFError: The other side closed the connection.
             OSError: The other side is gone, or `close` was called.
         """
-        return pickle.loads(self._connection.recv_bytes())  # noqa: S301  both sides are processes of the same user
+        return self._connection.recv_bytes()
 
     def close(self) -> None:
         """End the connection; a thread that waits in it goes on with an error. A second call does nothing."""

@@ -4,14 +4,17 @@ A worker is one object in a process of its own. Its methods are called by name, 
 no call is repeated behind the back of the caller. Whoever needs a result exactly once calls again and has an idempotent method.
 """
 
+import re
 import traceback
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 from maskstream.errors import MaskStreamError
 from maskstream.redaction import one_line, redact_text
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,21 @@ class WorkerSpec:
     """Go on when the program that started it ends or is killed; `Placement.find` returns the worker to the next program."""
 
 
+def check_name(name: str) -> None:
+    """Check the name of a worker.
+
+    Raises:
+        ValueError: It has other characters than letters, digits, `.`, `_` and `-`, or more than 64.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r}: a worker is named by up to 64 letters, digits, '.', '_' and '-'")
+
+
 class WorkerDied(Exception):
-    """The process of a worker ended before it answered, or its node did. Whether the method ran is unknown."""
+    """The process of a worker ended before it answered, or its node did. Whether the method ran is unknown.
+
+    Where only the network has failed, the process may still run: `Worker.end` or `Placement.find` makes sure.
+    """
 
     def __init__(self, reason: str, last_lines: tuple[str, ...] = ()) -> None:
         """Keep the reason, one line, and what the worker last wrote to standard error; () where that is unknown."""
@@ -117,7 +133,7 @@ class Worker(Protocol):
 
     @property
     def spec(self) -> WorkerSpec:
-        """What was started. A worker that was found has the spec that it was started with."""
+        """What was started. A worker that was found has its spec without the arguments."""
         ...
 
     def node(self) -> str | None:
@@ -142,11 +158,13 @@ class Placement(Protocol):
     """Where workers are started and found. A context manager."""
 
     def nodes(self) -> list[NodeInfo]:
-        """Return the nodes by name, also those that died, as far as they are known."""
+        """Return the nodes by name, also those that died as far as they are known. While the head of Ray is down: as before."""
         ...
 
     def start(self, spec: WorkerSpec) -> Worker:
         """Start a worker and return at once. An error in its constructor is raised as `CallFailed` by each of its calls.
+
+        A worker that cannot be started, as its node has died or the head of Ray is down, raises `WorkerDied` in each call.
 
         Raises:
             ValueError: A worker of this name runs, or the node is unknown.
@@ -154,7 +172,11 @@ class Placement(Protocol):
         ...
 
     def find(self, name: str) -> Worker | None:
-        """Return a worker that `outlives` the program which started it; None where no such worker runs."""
+        """Return a worker that `outlives` the program which started it; None where no such worker runs.
+
+        Raises:
+            TimeoutError: The head of Ray is down, and nobody knows.
+        """
         ...
 
     def wait(self, calls: Collection[Call], timeout_s: float) -> list[Call]:

@@ -3,7 +3,6 @@
 import fcntl
 import os
 import pickle
-import re
 import signal
 import stat
 from collections.abc import Iterator
@@ -13,9 +12,8 @@ from time import monotonic, sleep
 from typing import Final
 
 from maskstream.errors import ConfigError
-from maskstream.fleet.placement import WorkerSpec
+from maskstream.fleet.placement import WorkerSpec, check_name
 
-_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 _LONGEST_ADDRESS: Final = 100
 """Bytes of the path of a Unix socket; the system allows 107, or 103."""
 _LOOK_S: Final = 0.1
@@ -51,8 +49,7 @@ class WorkerFiles:
         Raises:
             ValueError: The name has other characters than letters, digits, `.`, `_` and `-`, or more than 64.
         """
-        if not _NAME.fullmatch(name):
-            raise ValueError(f"{name!r}: a worker is named by up to 64 letters, digits, '.', '_' and '-'")
+        check_name(name)
         self.folder = folder
         self.name = name
         self.socket, self.spec, self.log, self.lock = (folder / f"{name}.{kind}" for kind in ("sock", "spec", "log", "lock"))

@@ -1,19 +1,36 @@
 """The object in a worker's process: created from a `WorkerSpec`, called by name, answering with plain values."""
 
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, Self
 
 from maskstream.fleet.placement import CallFailed
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a call came to. It is picklable wherever its value is, whatever error was raised."""
+    """What a call came to."""
 
     value: Any = None
     failure: CallFailed | None = None
+
+    @classmethod
+    def from_bytes(cls, pickled: bytes) -> Self:
+        """Return the answer of a worker of ours; a failure where its value has a type that does not exist here."""
+        try:
+            answer: Self = pickle.loads(pickled)  # noqa: S301  from a process of this user or cluster
+        except Exception as error:  # what unpickling raises depends on the value
+            return cls(failure=CallFailed.of(error))
+        return answer
+
+    def to_bytes(self) -> bytes:
+        """Return the pickled answer; a failure where its value cannot be pickled."""
+        try:
+            return pickle.dumps(self)
+        except Exception as error:  # what pickling raises depends on the value
+            return pickle.dumps(Answer(failure=CallFailed.of(error)))
 
     def unpack(self) -> Any:
         """Return the value.

@@ -1,9 +1,10 @@
 """Limit the processor time for tiles, so that tiles become fewer before the analysis becomes slower."""
 
-import os
 from collections.abc import Callable
 from time import process_time
 from typing import Final
+
+from maskstream.io.processors import usable_cpus
 
 OVERLOADED_SHARE: Final = 0.015
 """Fraction of the processor time of the program for tiles, while frames are dropped or files are read as fast as possible."""
@@ -16,11 +17,6 @@ _LEAST_RATE: Final = 1e-3
 _MAX_INTERVAL_S: Final = 5.0
 _UPDATE_S: Final = 0.5
 _NEW_WEIGHT: Final = 0.3
-
-
-def usable_cpus() -> int:
-    """Return the number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
 class TileBudget:

@@ -14,10 +14,11 @@ import pytest
 
 from maskstream.fleet.local_placement import LocalPlacement
 from maskstream.fleet.placement import CallFailed, Placement, WorkerDied, WorkerSpec
+from maskstream.fleet.ray_placement import RayPlacement
 from tests.conftest import ROOT
+from tests.fleet.raylets import NODES, Raylets, running
 from tests.slowness import LONGEST_S, promised
 
-NODES = ("east", "north", "west")
 COUNTER = "tests.fleet.targets:Counter"
 PROGRAM = """
 import json, sys
@@ -32,6 +33,23 @@ print(json.dumps([ends.call("pid").result(600), ends.call("has_child").result(60
 running.result(600)
 """
 
+WAITS = """
+import signal
+from pathlib import Path
+from maskstream.fleet.placement import WorkerSpec
+class Asked(Exception): pass
+def handle(number, frame): raise Asked
+signal.signal(signal.SIGTERM, handle)
+{create}
+worker = placement.start(WorkerSpec("waits", "tests.fleet.targets:Counter", cpus=0.1))
+worker.call("add").result(600)
+call = worker.call("wait_for", "/no/such/file")
+print("waits", flush=True)
+try: placement.wait([call], 600)
+except Asked: print("by SIGTERM", flush=True)
+placement.close()
+"""
+
 
 class World:
     """A kind of placement, which programs open one after the other."""
@@ -42,8 +60,18 @@ class World:
         """A statement that opens it in another program."""
 
 
-@pytest.fixture(params=["local"])
+@pytest.fixture(scope="module")
+def raylets() -> Iterator[Raylets]:
+    with running() as cluster:
+        yield cluster
+
+
+@pytest.fixture(params=["local", pytest.param("ray", marks=pytest.mark.slow)])
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
+    if request.param == "ray":
+        address = request.getfixturevalue("raylets").address
+        create = "from maskstream.fleet.ray_placement import RayPlacement\n"
+        return World(lambda: RayPlacement(address), f"{create}placement = RayPlacement({address!r})")
     folder = tmp_path / "workers"
     create = "from maskstream.fleet.local_placement import LocalPlacement\n"
     create += f"placement = LocalPlacement(Path({str(folder)!r}), {NODES})"
@@ -90,6 +118,16 @@ def test_a_call_that_takes_long_does_not_block(placement: Placement, tmp_path: P
     go.touch()
     assert (long.result(LONGEST_S), queued.result(LONGEST_S)) == (2, 3)
     assert set(placement.wait([long, queued, short], LONGEST_S)) == {long, queued, short}
+
+
+def test_a_signal_ends_the_waiting(world: World) -> None:
+    command = [sys.executable, "-c", WAITS.format(create=world.create)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == b"waits\n"
+        with promised(within_s=2):
+            program.terminate()
+            assert program.stdout.read() == b"by SIGTERM\n"
 
 
 def test_errors_of_a_method_leave_the_worker(placement: Placement) -> None:

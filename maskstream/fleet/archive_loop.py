@@ -1,0 +1,278 @@
+"""Give the files of an archive to workers, and try again what a worker that ended has not finished."""
+
+import os
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from loguru import logger
+
+from maskstream.clock import MONOTONIC, Clock
+from maskstream.errors import ConfigError, MaskStreamError, ModelError, SinkError
+from maskstream.fleet.archive_jobs import JobOutcome
+from maskstream.fleet.archive_progress import ArchiveProgress
+from maskstream.fleet.heartbeats import Heartbeat, read_heartbeat
+from maskstream.fleet.jobs import Job
+from maskstream.fleet.manifest import Manifest
+from maskstream.fleet.placement import Call, CallFailed, Placement, Worker, WorkerDied, WorkerSpec
+
+_TURN_S: Final = 0.2
+_LOOK_EVERY_S: Final = 1.0
+_IN_FLIGHT: Final = 2
+"""A worker has its next file when it is done with one."""
+_MOST_CRASHES: Final = 2
+_MOST_FAILED_STARTS: Final = 3
+_LAST_LINES: Final = 20
+_BYTES_PER_GB: Final = 1e9
+_EXIT_CODES: Final[Mapping[int, type[MaskStreamError]]] = {
+    error.exit_code: error for error in (ConfigError, ModelError, SinkError)
+}
+_OF_FILE: Final = 3
+"""The exit code of errors of a single file."""
+_OF_MODELS: Final = ModelError.exit_code
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a worker that does not advance is replaced."""
+
+    load_s: float = 300.0
+    """For loading the models, from when the worker has a machine."""
+    still_s: float = 120.0
+    """Without another frame."""
+    still_s_per_gb: float = 60.0
+    """Added for each gigabyte of the file, in which the next frame may be far away."""
+
+
+@dataclass(frozen=True)
+class Team:
+    """The workers of an archive."""
+
+    size: int
+    target: str
+    """The class, as `package.module:Class`."""
+    arguments: Mapping[str, object]
+    """Keyword arguments of the class, besides `name`."""
+    gpus: float = 0.0
+    """Part of a GPU that each worker reserves."""
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(eq=False)
+class _Seat:
+    """A worker, and the calls that it has not answered, in order."""
+
+    worker: Worker
+    loading: Call | None
+    """The call that is answered when the models are loaded."""
+    changed_at_s: float
+    """When it last advanced."""
+    calls: deque[tuple[Job, Call]] = field(default_factory=deque)
+    heartbeat: Heartbeat | None = None
+    looked_at_s: float = 0.0
+    stuck: str = ""
+    """Why it was killed; empty otherwise."""
+
+    @property
+    def name(self) -> str:
+        return self.worker.spec.name
+
+
+class ArchiveLoop:
+    """Runs jobs on workers until each is done, failed or quarantined. The largest files come first.
+
+    A job whose worker ends is tried once more. A worker that ends is replaced.
+    """
+
+    def __init__(
+        self,
+        placement: Placement,
+        manifest: Manifest,
+        team: Team,
+        progress: ArchiveProgress,
+        clock: Clock = MONOTONIC,
+    ) -> None:
+        """Begin without workers.
+
+        Args:
+            placement: Where the workers run.
+            manifest: Gets each change of the state of a job.
+            team: How many workers, and which.
+            progress: Is told about files and workers.
+            clock: Measures how long a worker does not advance.
+        """
+        self._placement = placement
+        self._manifest = manifest
+        self._archive = manifest.path.parent
+        self._team = team
+        self._progress = progress
+        self._clock = clock
+        self._prefix = f"archive-{os.urandom(4).hex()}"
+        self._started = self._failed_starts = 0
+        self._waiting: deque[Job] = deque()
+        self._seats: list[_Seat] = []
+        self._stop_requested = False
+
+    def stop(self) -> None:
+        """Let `run` return soon. May be called from a signal handler."""
+        self._stop_requested = True
+
+    def run(self, jobs: Sequence[Job]) -> bool:
+        """Run jobs, and return whether all of them were run; False where `stop` was called.
+
+        Raises:
+            ConfigError: A machine does not fit to the command.
+            ModelError: The models cannot be loaded.
+            SinkError: A result or the manifest cannot be written.
+        """
+        self._waiting.extend(sorted(jobs, key=lambda job: (-job.size_bytes, job.path)))
+        while self._waiting or any(seat.calls for seat in self._seats):
+            if self._stop_requested:
+                return False
+            self._fill_seats()
+            self._send()
+            calls = [call for seat in self._seats for call in self._calls_of(seat)]
+            done = self._placement.wait(calls, _TURN_S)
+            for seat in tuple(self._seats):
+                self._take(seat, done)
+                self._watch(seat)
+            self._progress.update()
+        return True
+
+    def _fill_seats(self) -> None:
+        """Start as many workers as there are files for."""
+        busy = sum(bool(seat.calls) for seat in self._seats)
+        wanted = min(self._team.size, busy + len(self._waiting))
+        while len(self._seats) < wanted:
+            self._started += 1
+            name = f"{self._prefix}-{self._started}"
+            arguments = {**self._team.arguments, "name": name}
+            worker = self._placement.start(WorkerSpec(name, self._team.target, arguments, gpus=self._team.gpus))
+            self._seats.append(_Seat(worker, worker.call("ready"), self._clock.now_s()))
+
+    def _send(self) -> None:
+        """Send files to workers. A worker gets a second one only while there are enough for all."""
+        for held in range(_IN_FLIGHT):
+            for seat in self._seats:
+                enough = len(self._waiting) >= (self._team.size if held else 1)
+                if enough and seat.loading is None and len(seat.calls) == held and not seat.stuck:
+                    job = self._waiting.popleft()
+                    self._manifest.started(job.job_id, seat.name)
+                    if not seat.calls:
+                        seat.changed_at_s = self._clock.now_s()
+                    seat.calls.append((job, seat.worker.call("analyse", job)))
+                    self._progress.sent(seat.name, job.path, job.size_bytes)
+
+    def _calls_of(self, seat: _Seat) -> list[Call]:
+        return [*([] if seat.loading is None else [seat.loading]), *(call for _, call in seat.calls)]
+
+    def _take(self, seat: _Seat, done: Sequence[Call]) -> None:
+        """Take the answers of a worker, in order."""
+        try:
+            if seat.loading in done:
+                self._loaded(seat)
+            while seat.calls and seat.calls[0][1] in done:
+                job, call = seat.calls[0]
+                outcome: JobOutcome | CallFailed
+                try:
+                    outcome = call.result(0)
+                except CallFailed as failed:
+                    outcome = failed
+                seat.calls.popleft()
+                seat.changed_at_s = self._clock.now_s()
+                self._finish(seat, job, outcome)
+        except WorkerDied as died:
+            self._lose(seat, died)
+
+    def _loaded(self, seat: _Seat) -> None:
+        """Note that a worker has loaded its models."""
+        assert seat.loading is not None
+        try:
+            seat.loading.result(0)
+        except CallFailed as failed:
+            raise _error(failed) from None
+        seat.loading, self._failed_starts = None, 0
+
+    def _finish(self, seat: _Seat, job: Job, outcome: JobOutcome | CallFailed) -> None:
+        """Note the result of a job, or why there is none."""
+        if isinstance(outcome, JobOutcome):
+            self._manifest.done(job.job_id, outcome.seconds, outcome.video_s)
+            self._progress.done(seat.name, job.path, outcome.video_s)
+        elif outcome.exit_code == _OF_FILE:
+            self._manifest.failed(job.job_id, outcome.reason)
+            self._progress.failed(job.path)
+            logger.error("{}", outcome.reason)
+        elif outcome.exit_code in (None, _OF_MODELS):  # an internal error, or too little memory for this file
+            self._crashed(job, outcome.reason, outcome.traceback.splitlines()[-_LAST_LINES:])
+        else:
+            self._manifest.waits(job.job_id)
+            raise _error(outcome)
+
+    def _lose(self, seat: _Seat, died: WorkerDied) -> None:
+        """Replace a worker that has ended. The file that it analysed has one crash more; a second file was not begun."""
+        self._seats.remove(seat)
+        seat.worker.end()
+        heartbeat = read_heartbeat(self._archive, seat.name)
+        self._progress.lost(seat.name)
+        reason = seat.stuck or died.reason
+        logger.warning("{}: {}; another worker goes on", seat.name, reason)
+        if seat.loading is not None:
+            self._failed_starts += 1
+            if self._failed_starts == _MOST_FAILED_STARTS:
+                last = next((line for line in reversed(died.last_lines) if line.strip()), "it has written nothing")
+                raise ModelError(f"workers end while they load the models: {reason}; the last line of the last one: {last}")
+        jobs = [job for job, _ in seat.calls]
+        begun = heartbeat is not None and next((job for job in jobs if job.job_id == heartbeat.job_id), None)
+        for job in reversed(jobs):
+            if job is (begun or jobs[0]):
+                self._crashed(job, reason, died.last_lines)
+            else:
+                self._manifest.waits(job.job_id)
+                self._waiting.appendleft(job)
+
+    def _crashed(self, job: Job, reason: str, last_lines: Sequence[str]) -> None:
+        """Try a job that has ended its worker again, or quarantine it."""
+        crashes = self._manifest.crashed(job.job_id, reason, last_lines)
+        if crashes < _MOST_CRASHES:
+            logger.warning("{}: is tried once more: {}", job.path, reason)
+            self._waiting.appendleft(job)
+            return
+        self._manifest.quarantined(job.job_id)
+        self._progress.failed(job.path)
+        logger.error("{}: quarantined, as its analysis was ended {} times: {}", job.path, crashes, reason)
+
+    def _watch(self, seat: _Seat) -> None:
+        """Kill a worker that has not advanced for too long. Its calls then say that it died."""
+        if seat.stuck or not (seat.loading or seat.calls):
+            return
+        now_s, limits = self._clock.now_s(), self._team.limits
+        if seat.loading is not None:
+            limit_s = limits.load_s
+            if seat.worker.node() is None:  # it waits for a free machine
+                seat.changed_at_s = now_s
+        else:
+            limit_s = limits.still_s + limits.still_s_per_gb * seat.calls[0][0].size_bytes / _BYTES_PER_GB
+            self._look(seat, now_s)
+        if now_s - seat.changed_at_s > limit_s:
+            seat.stuck = f"it has not advanced for {limit_s:.0f} s"
+            seat.worker.end()
+
+    def _look(self, seat: _Seat, now_s: float) -> None:
+        """Read how far a worker is, once a second."""
+        if now_s - seat.looked_at_s < _LOOK_EVERY_S:
+            return
+        seat.looked_at_s = now_s
+        heartbeat = read_heartbeat(self._archive, seat.name)
+        if heartbeat is None or heartbeat == seat.heartbeat:
+            return
+        seat.heartbeat, seat.changed_at_s = heartbeat, now_s
+        self._progress.advanced(seat.name, heartbeat.video_s, heartbeat.share)
+
+
+def _error(failed: CallFailed) -> MaskStreamError:
+    """Return the error of a worker as one of this process. An internal error is raised with its traceback in the message."""
+    kind = _EXIT_CODES.get(failed.exit_code or 0)
+    if kind is None:
+        raise RuntimeError(f"{failed.reason}\n{failed.traceback}")
+    return kind(failed.reason)
