@@ -3,7 +3,15 @@
 import argparse
 from pathlib import Path
 
-from maskstream.cli.parser import DEFAULT_LISTEN, DETECTOR_HELP, DEVICE_HELP, add_config_options, add_log_options, layers
+from maskstream.cli.parser import (
+    DEFAULT_LISTEN,
+    DETECTOR_HELP,
+    DEVICE_HELP,
+    add_config_options,
+    add_log_options,
+    layers,
+    require_options,
+)
 from maskstream.cli.process import Stopper, start_log
 from maskstream.cli.run import EVENTS_HELP, WEB_HELP
 from maskstream.errors import ConfigError
@@ -17,7 +25,7 @@ DRAIN_HELP = "ask the running maskstream fleet of this site to move all cameras 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a fleet."""
     site = parser.add_argument_group("site")
-    site.add_argument("--site", type=Path, metavar="FILE", required=True, help=SITE_HELP)
+    site.add_argument("--site", type=Path, metavar="FILE", help=SITE_HELP)
     site.add_argument("--ray", metavar="ADDRESS", help=RAY_HELP)
     site.add_argument("--nodes", type=int, default=1, metavar="N", help=NODES_HELP)
     site.add_argument("--drain", metavar="NODE", help=DRAIN_HELP)
@@ -41,6 +49,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Lead the site until a signal arrives, and return the exit code."""
     stopper = Stopper()
+    require_options(arguments, "site")
     if arguments.nodes < 1:
         raise ConfigError(f"--nodes {arguments.nodes}: not allowed; give 1 or more")
     from rich.console import Console

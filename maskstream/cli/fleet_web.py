@@ -1,11 +1,10 @@
 """The store and the dashboard of the supervisor of a site."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from maskstream.cli.reporting import Reporting
-from maskstream.cli.web import open_store, require_web_packages, wants_store
+from maskstream.cli.web import open_port_and_store
 from maskstream.config.schema import Config
 from maskstream.config.source_settings import SourceSettings
 from maskstream.fleet.assignments import Assignments
@@ -14,7 +13,6 @@ from maskstream.fleet.supervisor import Supervisor
 from maskstream.stream.states import StateChange
 
 if TYPE_CHECKING:
-    from maskstream.web.listening import Listener
     from maskstream.web.live_view import LiveView
     from maskstream.web.server import WebServer
 
@@ -29,19 +27,13 @@ class FleetWeb:
             MaskStreamError: A package is missing, or the port or the store cannot be opened.
         """
         self._config = config
-        self._listener: Listener | None = None
         self._live: LiveView | None = None
         self._server: WebServer | None = None
-        with ExitStack() as closing:
-            if config.web.listen is not None:
-                require_web_packages()
-                from maskstream.web import listening, live_view
+        self._listener, self._store = open_port_and_store(config)
+        if self._listener is not None:
+            from maskstream.web import live_view
 
-                self._listener = listening.listen(config.web)
-                closing.callback(self._listener.socket.close)
-                self._live = live_view.LiveView(SourceSettings(config))
-            self._store = open_store(config) if wants_store(config) else None
-            closing.pop_all()
+            self._live = live_view.LiveView(SourceSettings(config))
 
     def receivers(self) -> Iterator[SavingReceiver]:
         """Yield the receivers that fill the store and the pages.

@@ -74,7 +74,14 @@ class WaitingRecords(Protocol):
 class Agent:
     """The answers of a node. One thread calls `beat`; the engine's thread asks `may_watch`."""
 
-    def __init__(self, node: str, work: NodeWork, outbox: WaitingRecords, now_s: Callable[[], float] = lease_now_s) -> None:
+    def __init__(
+        self,
+        node: str,
+        work: NodeWork,
+        outbox: WaitingRecords,
+        now_s: Callable[[], float] = lease_now_s,
+        now_utc: Callable[[], float] = time,
+    ) -> None:
         """Begin without a supervisor.
 
         Args:
@@ -82,12 +89,14 @@ class Agent:
             work: The engine.
             outbox: The records of the engine.
             now_s: The clock of the lease.
+            now_utc: Returns seconds since 1970.
         """
         self._node = node
         self._id = uuid4().hex
         self._work = work
         self._outbox = outbox
         self._now_s = now_s
+        self._now_utc = now_utc
         self._lease = Lease(now_s())
         self._obedience = Obedience()
         self._accepted: Reconcile | None = None
@@ -126,7 +135,7 @@ class Agent:
             node=self._node,
             agent=self._id,
             applied_generation=self._accepted.generation if self._accepted else 0,
-            wall_utc=time(),
+            wall_utc=self._now_utc(),
             capacity_fps=report.capacity_fps,
             busy=report.busy,
             cameras=report.cameras,

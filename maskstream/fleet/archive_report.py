@@ -13,7 +13,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from maskstream.fleet.archive_results import VIDEO, ArchiveTotals, FailedJob, MergedJob, result_folder
+from maskstream.fleet.archive_results import PLOT, VIDEO, ArchiveTotals, FailedJob, MergedJob, result_folder
 from maskstream.fleet.quantities import duration, plural, size
 from maskstream.io.files import one_line
 from maskstream.rendering.palette import LABEL_TEXT
@@ -73,7 +73,7 @@ class ArchiveReport:
                 files=self._files,
                 folders=self._folders,
                 failures=[(one_line(self._shown(each.path)), each) for each in failed[:MOST_FAILURES]],
-                links={row.job.job_id: _links(archive, row.job) for row in self._files.rows() if row.job},
+                links={row.job.job_id: list(_links(archive, row.job)) for row in self._files.rows() if row.job},
             )
         )
         return text.encode(errors="xmlcharrefreplace")  # a path may contain bytes that are not text
@@ -132,10 +132,10 @@ def common_folder(paths: Sequence[str]) -> str:
 def _links(archive: Path, job: MergedJob) -> Iterator[tuple[str, str]]:
     """Return text and target of the links of a file."""
     folder = result_folder(Path(), job.job_id).as_posix()
-    links = [("records", f"{folder}/")]
-    if (archive / folder / VIDEO).exists():
-        links.append(("video", f"{folder}/{VIDEO}"))
-    return iter(links)
+    yield "records", f"{folder}/"
+    for text, name in (("plot", PLOT), ("video", VIDEO)):
+        if (archive / folder / name).exists():
+            yield text, f"{folder}/{name}"
 
 
 @cache

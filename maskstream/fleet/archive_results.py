@@ -15,6 +15,7 @@ from maskstream.types import Label
 FailedState: TypeAlias = Literal["failed", "quarantined"]
 """`failed`: the file or its result cannot be read; `quarantined`: it ended its worker twice."""
 SUMMARY: Final = "summary.json"
+PLOT: Final = "summary.png"
 EVENTS: Final = "events.jsonl"
 VIDEO: Final = "out.mp4"
 """The annotated video, with `--videos`."""

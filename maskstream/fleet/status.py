@@ -56,7 +56,7 @@ class PlacedCamera:
     reason: str
     """Why it is in this state, or why no node has it; empty where nothing is wrong."""
     since_utc: float
-    """When it was assigned to its node, in seconds since 1970; without a node, since when."""
+    """When it was assigned to its node, in seconds since 1970; 0 without a node."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from threading import Event
 from time import time
 from typing import Final
@@ -11,6 +12,7 @@ from loguru import logger
 
 from maskstream import __version__
 from maskstream.clock import MONOTONIC, Clock
+from maskstream.errors import SinkClosed, SinkError
 from maskstream.fleet.agent import NodeSettings
 from maskstream.fleet.assignments import Assignments
 from maskstream.fleet.camera_states import CameraStates
@@ -32,6 +34,8 @@ _KEPT_MOVES: Final = 50
 _SURE_S: Final = 1.0
 """The clock of a node is compared where its reply took no longer than this."""
 _BEGIN_S: Final = 10.0
+"""At the start, cameras are not placed before all nodes have answered, or before this time."""
+_LOG_EVERY_S: Final = 60.0
 _IDLE_S: Final = 15.0
 """A node whose engine does not run for this time counts as none."""
 
@@ -84,6 +88,7 @@ class Supervisor:
         self._handed_over: set[tuple[str, int]] = set()
         self._moves: deque[Move] = deque(maxlen=_KEPT_MOVES)
         self._states = CameraStates(parts.state_changed, parts.clock)
+        self._disk_logged_s: float | None = None
         self._never = Event()
         self._began_s = parts.clock.now_s()
         self._is_begun = False
@@ -113,7 +118,7 @@ class Supervisor:
         if self._has_begun(began_s):
             for change in self._dispatch.take_turn():
                 self._note(change)
-        self._parts.forward()
+        self._keep(self._parts.forward)
         self._turned_s = self._clock.now_s()
         self._status = self._view()
         if self._is_begun:
@@ -137,7 +142,7 @@ class Supervisor:
                 waiting = node.link.last.waiting if node.link.last else 0
                 logger.warning("{}: did not end within {:g} s; {} records wait there for the next start", name, limit_s, waiting)
             node.link.end()
-        self._parts.forward()
+        self._keep(self._parts.forward)
 
     def _has_begun(self, now_s: float) -> bool:
         """Return whether cameras may be placed: all nodes have answered, or 10 s are over. Else the first would get all."""
@@ -224,8 +229,7 @@ class Supervisor:
             facts.clock_offset_s = reply.wall_utc - self._parts.now_utc() + (now_s - node.sent_s) / 2
         facts.last, facts.problem = reply, self._problem_of(node, reply, now_s)
         if not reply.refused:
-            self._hand_over(reply, facts.clock_offset_s)
-            self._parts.collector.commit(reply, facts.clock_offset_s)
+            self._keep(partial(self._commit, reply, facts.clock_offset_s))
         self._dispatch.heard(_report_of(reply, facts.problem))
 
     def _problem_of(self, node: _Node, reply: Heartbeat, now_s: float) -> str:
@@ -240,8 +244,20 @@ class Supervisor:
             logger.error("{}: takes no cameras: {}", node.link.node, problem)
         return problem
 
-    def _hand_over(self, reply: Heartbeat, clock_offset_s: float) -> None:
-        """Let the records of a camera count from the first frame on its new node."""
+    def _keep(self, work: Callable[[], object]) -> None:
+        """Work on the records. Where the disk is full, they stay where they are, and cameras are placed all the same."""
+        try:
+            work()
+        except SinkClosed:
+            raise
+        except SinkError as error:
+            now_s = self._clock.now_s()
+            if self._disk_logged_s is None or now_s - self._disk_logged_s >= _LOG_EVERY_S:
+                self._disk_logged_s = now_s
+                logger.error("{}; the records stay on their nodes until then", error)
+
+    def _commit(self, reply: Heartbeat, clock_offset_s: float) -> None:
+        """Commit records. Those of a camera count from the first frame on its new node."""
         current = self._parts.assignments.current()
         for camera in reply.cameras:
             key = camera.camera, camera.epoch
@@ -251,12 +267,16 @@ class Supervisor:
                 at_utc = camera.first_frame_utc - clock_offset_s
                 self._parts.collector.hand_over(camera.camera, camera.epoch - 1, camera.epoch, at_utc)
                 self._handed_over.add(key)
+        self._parts.collector.commit(reply, clock_offset_s)
 
     def _note(self, change: Change) -> None:
         """Log a change, keep it for the status, and end the events of a camera that left the site."""
         is_gone = all(camera.name != change.camera for camera in self._site.cameras)
         if is_gone and change.old_epoch is not None:
             self._parts.collector.hand_over(change.camera, change.old_epoch, None, self._parts.now_utc())
+        if change.to_node is None and not is_gone:
+            logger.info("{}: {} closes it: {}", change.camera, change.from_node, change.why)
+            return  # the end of a move that is noted
         source, target = change.from_node or "no node", change.to_node or "no node"
         logger.info("{}: {} -> {}: {}", change.camera, source, target, change.why)
         self._moves.appendleft(Move(self._parts.now_utc(), change.camera, change.from_node, change.to_node, change.why))

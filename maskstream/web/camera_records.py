@@ -34,10 +34,11 @@ class CameraRecords:
         """Return the records of all cameras. It may read files: do not call it in the event loop."""
         context = self._context
         if context.fleet is not None:
-            return placed_records(context.fleet())
-        if context.live is None:
+            records = placed_records(context.fleet())
+        elif context.live is not None:
+            records = [view.record() for view in context.live.cameras()]
+        else:
             return []
-        records = [view.record() for view in context.live.cameras()]
         with self._lock:
             now_s = context.clock.now_s()
             if now_s - self._read_at_s >= _KEPT_S:
@@ -48,7 +49,7 @@ class CameraRecords:
             for record in records:
                 name = record["camera"]
                 record["source"], record["editable"] = self._sources.get(name, (None, False))
-                if record["last_outage"] is None:
+                if record.get("last_outage") is None:
                     record["last_outage"] = self._stored_outage(name)
         return records
 

@@ -60,7 +60,7 @@ def _nodes(status: FleetStatus) -> Iterator[Metric]:
 
 def _cameras(status: FleetStatus) -> Iterator[Metric]:
     state = Described("camera_state", "1 for the state of the camera, 0 for the others.", ("camera", "state")).gauge()
-    placed = Described("camera_placed", "1 if the camera has a node.").gauge()
+    placed = Described("camera_placed", "1 if a node that answers has the camera.").gauge()
     epoch = Described("camera_epoch", "Number of the assignment of the camera to its node.", ("camera", "node")).gauge()
     captured = Described("camera_captured_fps", "Frames that arrive per second.").gauge()
     analysed = Described("camera_analysed_fps", "Frames that are analysed per second.").gauge()
@@ -68,7 +68,7 @@ def _cameras(status: FleetStatus) -> Iterator[Metric]:
     for each in status.cameras:
         for known in SourceState:
             state.add_metric([each.name, known.value], float(each.state == known))
-        placed.add_metric([each.name], float(each.node is not None))
+        placed.add_metric([each.name], float(each.state not in ("unplaced", "unknown")))
         if each.node is not None:
             epoch.add_metric([each.name, each.node], each.epoch)
         captured.add_metric([each.name], each.captured_fps)

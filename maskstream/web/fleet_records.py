@@ -1,13 +1,14 @@
 """Make the JSON of a fleet: its nodes, its cameras and what moved, as far as a client may see them."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
 from maskstream.fleet.status import FleetStatus, Move, NodeState, NodeStatus, PlacedCamera
 from maskstream.io.text_file import iso_8601
+from maskstream.web.camera_answers import OutageRecord
 from maskstream.web.requests import Access
 
 
@@ -22,10 +23,11 @@ class PlacedRecord(TypedDict):
     cause: Annotated[str, Field(description="Why it is in this state, or why no node has it.")]
     node: Annotated[str | None, Field(description="null: it is unplaced.")]
     epoch: Annotated[int, Field(description="The number of its assignment, which grows with each one.")]
-    since_utc: Annotated[str, Field(description="Since when its node has it, or no node.")]
+    since_utc: Annotated[str | None, Field(description="Since when its node has it. null: it is unplaced.")]
     fps_in: Annotated[float, Field(description="Frames that arrive per second.")]
     fps_out: Annotated[float, Field(description="Frames that are analysed per second.")]
     dropped_share: Annotated[float, Field(description="The fraction of the frames that is not analysed, in [0, 1].")]
+    last_outage: NotRequired[Annotated[OutageRecord | None, Field(description="Only in the list of cameras.")]]
     source: Annotated[None, Field(description="Its address is in the site file.")]
     editable: Annotated[Literal[False], Field(description="The site file is edited by hand.")]
 
@@ -94,7 +96,7 @@ def _placed(camera: PlacedCamera) -> dict[str, Any]:
         "cause": camera.reason,
         "node": camera.node,
         "epoch": camera.epoch,
-        "since_utc": _utc(camera.since_utc),
+        "since_utc": None if camera.node is None else _utc(camera.since_utc),
         "fps_in": round(camera.captured_fps, 2),
         "fps_out": round(camera.analysed_fps, 2),
         "dropped_share": round(camera.dropped_share, 3),

@@ -57,7 +57,16 @@ def fleet(**changes: Any) -> FleetStatus:
             placed("entrance", "east"),
             placed("ward", "east", state=SourceState.OFFLINE, captured_fps=0.0, analysed_fps=0.0, reason="no route to host"),
             placed("stairs", "south", dropped_share=0.36, epoch=9),
-            placed("lobby", None, state="unplaced", captured_fps=0.0, analysed_fps=0.0, reason="its node west is lost", epoch=2),
+            placed(
+                "lobby",
+                None,
+                state="unplaced",
+                captured_fps=0.0,
+                analysed_fps=0.0,
+                reason="its node west is lost",
+                epoch=0,
+                since_utc=0.0,
+            ),
         ),
         stale_records=7,
         moves=(

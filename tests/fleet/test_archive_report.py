@@ -10,7 +10,7 @@ from playwright.sync_api import sync_playwright
 
 from maskstream.fleet import archive_report
 from maskstream.fleet.archive_report import ArchiveReport, common_folder
-from maskstream.fleet.archive_results import VIDEO, ArchiveTotals, FailedJob, MergedJob, result_folder
+from maskstream.fleet.archive_results import PLOT, VIDEO, ArchiveTotals, FailedJob, MergedJob, result_folder
 from maskstream.fleet.merge import PAGE, merge
 from maskstream.fleet.quantities import duration, plural, size
 from maskstream.types import Label
@@ -30,7 +30,8 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
         commit(folder, HOSTILE, [Label.MASK], 5),
         commit(folder, f"nas/lab/{'very-long-name-' * 12}.mp4", [Label.MASK, Label.INCORRECT], 2),
     ]
-    (result_folder(folder, jobs[1].job_id) / VIDEO).touch()
+    for name in (PLOT, VIDEO):
+        (result_folder(folder, jobs[1].job_id) / name).touch()
     merge(folder, jobs, [BROKEN, QUARANTINED])
     return folder
 
@@ -52,7 +53,7 @@ def test_rows_have_the_figures_and_links_of_their_files(archive: Path) -> None:
     assert re.findall(r'<th scope="row">([^<]+)', folders) == ["door/", "lab/"]
     assert re.findall(r'<th scope="row" data-sort="[^"]*">([^<]+)', files)[:3] == ["door/a.mp4", "door/b.mp4", "door/none.mp4"]
     links = re.findall(r'<a href="([^"]+)">(\w+)</a>', files)
-    assert [text for _, text in links] == ["records", "records", "video", "records", "records", "records"]
+    assert [text for _, text in links] == ["records", "records", "plot", "video", "records", "records", "records"]
     assert [target for target, _ in links if not (archive / target).exists()] == []
 
 

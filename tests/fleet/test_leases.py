@@ -106,7 +106,9 @@ def test_no_lease_outlives_what_the_supervisor_waits(
         echo_s = book.grant("east", lease_s)
         real_s += call_s
         lease.renewed(echo_s, lease_s, by_node_s(real_s))
-        assert not lease.is_valid(by_node_s(real_s)) or not book.is_lost("east", real_s, lease_s) or lease_s * (1 - rate) > MARGIN_S
+        assert (
+            not lease.is_valid(by_node_s(real_s)) or not book.is_lost("east", real_s, lease_s) or lease_s * (1 - rate) > MARGIN_S
+        )
         sent_s = by_node_s(real_s)
         real_s += answer_s
         if arrives:

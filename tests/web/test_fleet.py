@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from maskstream.errors import StoreError
 from maskstream.fleet.status import FleetStatus
 from maskstream.store.roles import Role
 from maskstream.store.store import Store
+from maskstream.stream.states import SourceState, StateChange
 from maskstream.web.context import WebContext
 from maskstream.web.live_sink import LiveEvents
 from maskstream.web.metrics import dead, unready
 from tests.events.test_sink import event
 from tests.fleet.statuses import fleet, node
+from tests.slowness import LONGEST_S
 from tests.web.live import watcher
 from tests.web.site import Site, fleet_context, running_site
 
@@ -78,6 +81,7 @@ def test_nodes_cameras_and_moves_are_listed(site: Site) -> None:
         ("lobby", "west", None),
         ("stairs", None, "south"),
     ]
+    assert shown["cameras"][3]["since_utc"] is None
     assert shown["moves"][1]["at_utc"] == shown["cameras"][0]["since_utc"] == "2026-11-18T11:06:40.000+00:00"
 
 
@@ -89,7 +93,7 @@ def test_a_user_of_one_camera_learns_nothing_of_others(site: Site, supervisor: S
         cameras = answered(limited.get("/api/v1/cameras"), 200)["cameras"]
         answered(limited.get("/api/v1/cameras/lobby"), 403)
     assert [each["camera"] for each in shown["cameras"]] == ["ward"]
-    assert cameras == shown["cameras"]
+    assert cameras == [{**each, "last_outage": None} for each in shown["cameras"]]
     assert shown["moves"] == []
     assert "lobby" not in json.dumps(shown)
     program = site.program(Role.ADMIN, ("ward",))
@@ -154,6 +158,17 @@ def test_images_stay_on_the_nodes_and_cameras_in_the_site_file(site: Site) -> No
     assert "site file" in answered(admin.request("DELETE", "/api/v1/cameras/ward", json={}), 409)["detail"]
     assert "site file" in answered(admin.post("/api/v1/cameras/probe", json={"camera": "ward"}), 409)["detail"]
     assert answered(admin.get("/api/v1/session"), 200)["fleet"] is True
+
+
+def test_the_last_outage_is_that_of_the_store(site: Site) -> None:
+    began = StateChange("ward", SourceState.OFFLINE, None, "no route to host", 0.0, datetime(2026, 11, 27, 9, tzinfo=UTC))
+    site.store.states.put(began)
+    assert site.store.flush(LONGEST_S)
+    with closing(site.client("viewer")) as viewer:
+        listed = answered(viewer.get("/api/v1/cameras"), 200)["cameras"]
+    outages = {each["camera"]: each["last_outage"] for each in listed}
+    assert outages["ward"]["cause"] == "no route to host"
+    assert outages["entrance"] is None
 
 
 def test_the_live_connection_sends_states_and_events(site: Site, supervisor: Supervisor) -> None:

@@ -179,7 +179,7 @@ function runFacts(view) {
 function placedFacts(view) {
   return [
     [t("cameras.column.node"), view.node ?? t("nodes.none")],
-    [t("cameras.column.since"), shortTime(view.since_utc)],
+    [t("cameras.column.since"), view.since_utc === null ? "–" : shortTime(view.since_utc)],
     [t("fact.rate"), `${rate(view.fps_in)} / ${rate(view.fps_out)}`],
     [t("fact.dropped"), percent(view.dropped_share)],
     [t("fleet.cause"), view.cause || "–"],

@@ -13,7 +13,7 @@ import { ask } from "./dialog.js";
 import { fleetNote } from "./placed_tile.js";
 
 const RUN_COLUMNS = ["camera", "state", "rate", "dropped", "outage", "reconnects", "stages"];
-const FLEET_COLUMNS = ["camera", "state", "node", "rate", "dropped", "since"];
+const FLEET_COLUMNS = ["camera", "state", "node", "rate", "dropped", "outage", "since"];
 
 export function openCameras(main, { live }) {
   const page = new Cameras(main, live);
@@ -139,6 +139,7 @@ class Row {
     setText(this.source, view.source ?? "");
     setAttribute(this.source, "title", view.source);
     this.#fill("rate", `${rate(view.fps_in)} / ${rate(view.fps_out)}`);
+    this.#fill("outage", ...outageText(view.last_outage));
     if (isFleet()) this.#updatePlaced(view);
     else this.#updateRun(view);
   }
@@ -146,13 +147,13 @@ class Row {
   #updatePlaced(view) {
     this.#fill("node", view.node ?? t("nodes.none"));
     this.#fill("dropped", percent(view.dropped_share));
-    this.#fill("since", shortTime(view.since_utc), t("fleet.epoch", { epoch: number(view.epoch) }));
+    if (view.since_utc === null) this.#fill("since", "–");
+    else this.#fill("since", shortTime(view.since_utc), t("fleet.epoch", { epoch: number(view.epoch) }));
     setText(this.cause, view.cause);
   }
 
   #updateRun(view) {
     this.#fill("dropped", ...sumText("drop", view.dropped ?? {}));
-    this.#fill("outage", ...outageText(view.last_outage));
     this.#fill("reconnects", number(view.reconnects_last_hour ?? 0));
     const [total, stages] = sumText("stage", view.stage_ms ?? {});
     this.#fill("stages", stages ? `${total} ms` : "–", stages);

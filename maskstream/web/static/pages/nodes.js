@@ -14,6 +14,7 @@ import { fleetNote } from "./placed_tile.js";
 const REFRESH_MS = 2000;
 const NODE_ICONS = { up: "online", draining: "drain", lost: "offline", refused: "stalled" };
 const CLOCK_OFF_S = 2;
+const SILENT_S = 5;
 const FULL = 0.9;
 
 export function openNodes(main) {
@@ -140,13 +141,13 @@ class NodeCard {
   }
 
   #showFacts(node) {
-    const isOff = Math.abs(node.clock_offset_s) > CLOCK_OFF_S;
+    const marked = (isMarked, text) => (isMarked ? h("span", { class: "state state-stalled" }, icon("stalled"), text) : text);
     const clock = `${node.clock_offset_s > 0 ? "+" : ""}${number(node.clock_offset_s, 2)} ${t("unit.s")}`;
     const facts = [
-      [t("nodes.heard"), node.heard_s === null ? t("nodes.never") : t("nodes.ago", { time: duration(node.heard_s) })],
+      [t("nodes.heard"), node.heard_s === null ? t("nodes.never") : marked(node.heard_s > SILENT_S, t("nodes.ago", { time: duration(node.heard_s) }))],
       [t("nodes.cameras"), number(node.cameras)],
       [t("nodes.waiting"), number(node.waiting)],
-      [t("nodes.clock"), isOff ? h("span", { class: "state state-stalled" }, icon("stalled"), clock) : clock],
+      [t("nodes.clock"), marked(Math.abs(node.clock_offset_s) > CLOCK_OFF_S, clock)],
       [t("nodes.version"), node.version || "–"],
     ];
     this.facts.replaceChildren(...facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
