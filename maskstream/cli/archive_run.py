@@ -25,8 +25,9 @@ from maskstream.fleet.heartbeats import remove_heartbeats
 from maskstream.fleet.jobs import Basis, Job, jobs_of, result_settings, weights_hashes
 from maskstream.fleet.local_placement import LocalPlacement
 from maskstream.fleet.manifest import JobRecord, JobState, Manifest, states_of
-from maskstream.fleet.merge import merge
+from maskstream.fleet.merge import FAILURES, PAGE, ArchiveTotals, merge
 from maskstream.fleet.placement import Placement
+from maskstream.fleet.quantities import plural
 from maskstream.inference.pipeline import require_models
 from maskstream.io.files import readable_by
 
@@ -77,7 +78,7 @@ def analyse_archive(request: ArchiveRequest, config: Config, stopper: Stopper) -
         remove_parts(request.output)
         replaced = manifest.begin(jobs, committed_ids(request.output), retry_failed=request.retry_failed)
         waiting = _waiting(manifest, jobs)
-        logger.info("{} files, {} without a result", len(jobs), len(waiting))
+        logger.info("{}, {:,} to analyse", plural(len(jobs), "file"), len(waiting))
         if waiting and not _analyse(request, config, basis, manifest, waiting, stopper):
             left = len(_waiting(manifest, jobs))
             logger.info("stopped; {} of {} files wait; the same command goes on", left, len(jobs))
@@ -121,7 +122,7 @@ def _analyse(
     progress = ArchiveProgress(request.console, len(jobs), sum(job.size_bytes for job in jobs), is_silent=request.console is None)
     with _placement(request.ray) as placement:
         size = min(request.workers or _default_workers(placement, request.gpus_per_worker), len(jobs))
-        logger.info("{} workers", size)
+        logger.info("{}", plural(size, "worker"))
         team = Team(size, _WORKER, {"setup": setup}, request.gpus_per_worker)
         loop = ArchiveLoop(placement, manifest, team, progress)
         stopper.engine = loop
@@ -163,12 +164,19 @@ def _merge(archive: Path, manifest: Manifest, jobs: Sequence[Job], *, bom: bool)
     states = states_of(records, jobs)
     others = sum(record.state is JobState.DONE for record in records.values()) - len(states[JobState.DONE])
     if others:
-        logger.info("the results of {} other files are not merged: no --input of this command names them", others)
+        logger.info("{} of other files: not merged, as no --input of this command names them", plural(others, "result"))
     done = [MergedJob(record.job_id, record.path, record.size_bytes) for record in states[JobState.DONE]]
     failures = [_failure(record) for state in (JobState.FAILED, JobState.QUARANTINED) for record in states[state]]
     totals = merge(archive, done, failures, bom=bom)
-    logger.info("{}: {} files merged, {} without a result", archive / "archive.html", totals.files, totals.failed)
+    logger.info("{}: {}", archive / PAGE, _summary(totals))
     return SourceError.exit_code if totals.failed else 0
+
+
+def _summary(totals: ArchiveTotals) -> str:
+    """Return the sums of an archive as one line."""
+    share = "" if totals.mask_share is None else f"people wore a mask {totals.mask_share:.0%} of the time; "
+    failed = f", {totals.failed:,} without a result, see {FAILURES}" if totals.failed else ""
+    return f"{share}{plural(totals.files, 'file')} merged{failed}"
 
 
 def _failure(record: JobRecord) -> FailedJob:

@@ -77,6 +77,7 @@ def lead(site: Site, request: FleetRequest, stopper: Stopper) -> None:
         web = FleetWeb(config)
         closing.callback(web.close)
         reporting = Reporting(SourceSettings(config))
+        reporting.require_people("events", None)
         receivers = _receivers(request, collector, reporting, web)
         forwarding = Forwarding(collector, receivers)
         closing.callback(forwarding.close)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from time import monotonic
 from typing import Final
 
@@ -141,10 +142,12 @@ class ArchiveProgress:
 
     def left_s(self) -> float | None:
         """Return the remaining seconds, if the remaining bytes take as long as those before; None before the first ones."""
-        current = sum(worker.current_bytes for worker in self._workers.values())
-        analysed = self._done_bytes + current
+        analysed = self._analysed_bytes()
         remaining = max(0.0, self._size_bytes - analysed - self._failed_bytes)
         return remaining * (self._clock() - self._began_s) / analysed if analysed else None
+
+    def _analysed_bytes(self) -> float:
+        return self._done_bytes + sum(worker.current_bytes for worker in self._workers.values())
 
     def _rate(self) -> float:
         """Return the hours of video per hour."""
@@ -163,11 +166,12 @@ class ArchiveProgress:
             rows.add_row(Text(name), Text(self._work(worker), no_wrap=True, overflow="ellipsis"))
         if len(self._workers) > _MOST_WORKERS:
             rows.add_row("", f"and {plural(len(self._workers) - _MOST_WORKERS, 'worker')} more")
-        bar = ProgressBar(total=max(self._size_bytes, 1), completed=self._done_bytes + self._failed_bytes, width=40)
+        bar = Table.grid()
+        bar.add_row(ProgressBar(total=max(self._size_bytes, 1), completed=self._analysed_bytes() + self._failed_bytes, width=60))
         return Group(bar, Text(self.line()), rows)
 
     def _work(self, worker: _Worker) -> str:
         path = next(iter(worker.sent), None)
-        file = "waits" if path is None else one_line(plain_text(path))
+        file = "waits" if path is None else one_line(plain_text("/".join(PurePath(path).parts[-2:])))
         share = f" {worker.share:.0%}" if worker.share else ""
         return f"{worker.rate(self._clock()):.1f}× {file}{share}"

@@ -38,18 +38,20 @@ def fleet_status(
     current = assignments.current()
     draining = assignments.draining()
     healths = {(health.camera, health.epoch): health for node in nodes if node.last is not None for health in node.last.cameras}
-    lost = {node.name for node in nodes if dispatch.is_lost(node.name)}
+    silent = {node.name for node in nodes if _is_silent(node.name, dispatch, site.lease_s)}
     cameras = []
     for camera in site.cameras:
         row = current.get(camera.name)
         reason = dispatch.plan.unplaced.get(camera.name, "")
         health = healths.get((camera.name, row.epoch)) if row else None
         is_held = dispatch.plan.held.get(camera.name, "")
-        cameras.append(_placed(camera.name, row, health, reason or is_held, lost))
+        cameras.append(_placed(camera.name, row, health, reason or is_held, silent))
     return FleetStatus(
         site=site.name,
         generation=site.generation,
-        nodes=tuple(_node(node, dispatch, draining, current) for node in sorted(nodes, key=lambda node: node.name)),
+        nodes=tuple(
+            _node(node, dispatch, draining, current, node.name in silent) for node in sorted(nodes, key=lambda node: node.name)
+        ),
         cameras=tuple(cameras),
         stale_records=stale_records,
         moves=tuple(moves),
@@ -58,7 +60,15 @@ def fleet_status(
     )
 
 
-def _node(node: NodeFacts, dispatch: Dispatcher, draining: frozenset[str], current: dict[str, Assigned]) -> NodeStatus:
+def _is_silent(node: str, dispatch: Dispatcher, lease_s: float) -> bool:
+    """Return whether a node has not replied for half a lease: what it reported may be true no more."""
+    heard_s = dispatch.heard_age_s(node)
+    return dispatch.is_lost(node) or (heard_s is not None and heard_s > lease_s / 2)
+
+
+def _node(
+    node: NodeFacts, dispatch: Dispatcher, draining: frozenset[str], current: dict[str, Assigned], is_silent: bool
+) -> NodeStatus:
     last = node.last
     state: NodeState = "up"
     if node.problem:
@@ -69,7 +79,7 @@ def _node(node: NodeFacts, dispatch: Dispatcher, draining: frozenset[str], curre
         state = "draining"
     heard_s = dispatch.heard_age_s(node.name)
     problems = [node.problem or node.link_problem] if node.problem or node.link_problem else list(last.problems if last else ())
-    if state == "lost" and not problems and heard_s is not None:
+    if is_silent and not problems and heard_s is not None:
         problems = [f"no reply for {heard_s:.0f} s"]
     return NodeStatus(
         name=node.name,
@@ -85,11 +95,11 @@ def _node(node: NodeFacts, dispatch: Dispatcher, draining: frozenset[str], curre
     )
 
 
-def _placed(name: str, row: Assigned | None, health: CameraHealth | None, reason: str, lost: set[str]) -> PlacedCamera:
+def _placed(name: str, row: Assigned | None, health: CameraHealth | None, reason: str, silent: set[str]) -> PlacedCamera:
     if row is None:
         return PlacedCamera(name, None, 0, "unplaced", 0.0, 0.0, 0.0, reason, 0.0)
-    if row.node in lost:
-        why = reason or f"{row.node} is lost"
+    if row.node in silent:
+        why = reason or f"{row.node} does not answer"
         return PlacedCamera(name, row.node, row.epoch, "unknown", 0.0, 0.0, 0.0, why, row.since_utc)
     if health is None:
         return PlacedCamera(name, row.node, row.epoch, SourceState.CONNECTING, 0.0, 0.0, 0.0, reason, row.since_utc)

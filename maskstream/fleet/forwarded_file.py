@@ -111,11 +111,13 @@ class ForwardedFile:
         size = Path(self._path).stat().st_size if is_file(self._path) else 0
         if self.position is None:
             self.position = size
+        if size < self.position:  # another file is in its place
+            self.position = 0
         if size == self.position:
             return
         try:
             with Path(self._path).open("rb+") as file:
-                file.seek(self.position if self.position < size else 0)  # a smaller file has replaced it
+                file.seek(self.position)
                 text = file.read()
                 complete = text.rfind(b"\n") + 1
                 if complete < len(text):
