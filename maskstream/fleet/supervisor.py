@@ -21,7 +21,7 @@ from maskstream.fleet.dispatch import Dispatcher
 from maskstream.fleet.fleet_view import NodeFacts, fleet_status
 from maskstream.fleet.node_link import NodeLink
 from maskstream.fleet.orders import Change, NodeReport
-from maskstream.fleet.placement import Placement, WorkerDied, WorkerSpec
+from maskstream.fleet.placement import NodeInfo, Placement, WorkerDied, WorkerSpec
 from maskstream.fleet.site import Site
 from maskstream.fleet.status import FleetStatus, Move
 from maskstream.fleet.wire import Assignment, Heartbeat, Reconcile
@@ -45,7 +45,7 @@ class SiteParts:
     """What a supervisor leads a site with."""
 
     placement: Placement
-    spec: Callable[[str], WorkerSpec]
+    spec: Callable[[NodeInfo], WorkerSpec]
     """Returns the agent of a node."""
     assignments: Assignments
     collector: Collector
@@ -162,18 +162,22 @@ class Supervisor:
         """Look for nodes that have joined. A node that left stays known: its agent may still answer."""
         if self._listed_s is not None and now_s - self._listed_s < _NODES_EVERY_S:
             return
-        names = [info.name for info in self._parts.placement.nodes() if info.is_alive]
+        found = {info.name: info for info in self._parts.placement.nodes() if info.is_alive}
         if self._listed_s is None:  # agents on nodes that an earlier start had
-            names += [name for name in self._parts.assignments.agents() if self._is_found(name)]
+            former = [NodeInfo(name, 0, 0, is_alive=False) for name in self._parts.assignments.agents() if name not in found]
+            found |= {info.name: info for info in former if self._has_agent(info)}
         self._listed_s = now_s
         self._stale = self._parts.collector.totals().stale - self._stale_before
-        for name in names:
+        for name, info in found.items():
             if name not in self._nodes:
-                self._nodes[name] = _Node(NodeLink(self._parts.placement, self._parts.spec(name)), NodeFacts(name))
+                self._nodes[name] = _Node(NodeLink(self._parts.placement, self._parts.spec(info)), NodeFacts(name))
         self._dispatch.set_nodes(self._nodes)
 
-    def _is_found(self, name: str) -> bool:
-        return self._parts.placement.find(self._parts.spec(name).name) is not None
+    def _has_agent(self, node: NodeInfo) -> bool:
+        try:
+            return self._parts.placement.find(self._parts.spec(node).name) is not None
+        except OSError:  # the head of Ray is down
+            return False
 
     def _send(self, node: _Node) -> None:
         if node.link.is_free:
