@@ -29,6 +29,7 @@ from maskstream.stream.states import StateChange
 
 TURN_S: Final = 0.5
 CLOSE_S: Final = 10.0
+_LEAST_S: Final = 0.1
 _NODES_EVERY_S: Final = 5.0
 _KEPT_MOVES: Final = 50
 _SURE_S: Final = 1.0
@@ -114,7 +115,7 @@ class Supervisor:
         for node in self._nodes.values():
             node.link.attend(began_s)
             self._send(node)
-        self._receive(began_s + TURN_S)
+        self._receive(max(began_s + TURN_S, self._clock.now_s() + _LEAST_S))  # Ray may have answered slowly
         if self._has_begun(began_s):
             for change in self._dispatch.take_turn():
                 self._note(change)
