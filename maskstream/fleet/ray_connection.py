@@ -43,7 +43,9 @@ def connect(address: str, namespace: str) -> None:
         else:
             Head(_ANSWERS_S).ask(lambda: ray.init(address=address, **options))
     except TimeoutError as error:
-        hint = "check the address, and that this machine belongs to the cluster: ray start --address HOST:PORT"
+        hint = (
+            "check the address, the token (RAY_AUTH_MODE=token), and that this machine is a node (ray start --address HOST:PORT)"
+        )
         raise ConfigError(f"--ray {address}: no head of Ray answers within {_ANSWERS_S:g} s; {hint}") from error
     except ConnectionError as error:
         raise ConfigError(f"--ray {address}: no Ray runs here; start it (ray start --head), or give HOST:PORT") from error

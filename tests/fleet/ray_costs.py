@@ -64,10 +64,16 @@ def measure(title: str, placement: Placement) -> None:
 
 def memory() -> Iterator[str]:
     """Yield the resident memory of all processes that Ray has started, and their sum."""
-    sizes = sorted((process.memory_info().rss, process.name()) for process in psutil.Process().children(recursive=True))
+    sizes = sorted((process.memory_info().rss, _name(process)) for process in psutil.Process().children(recursive=True))
     for size, name in reversed(sizes):
         yield f"{size / 1e6:4.0f} MB {name}"
     yield f"{sum(size for size, _ in sizes) / 1e6:4.0f} MB in all, {len(sizes)} processes"
+
+
+def _name(process: psutil.Process) -> str:
+    """Return the name of the process; that of the script where Python runs one."""
+    scripts = [Path(word).name for word in process.cmdline() if word.endswith(".py")]
+    return scripts[0] if process.name().startswith("python") and scripts else process.name()
 
 
 if __name__ == "__main__":
