@@ -72,6 +72,15 @@ def test_what_reports_its_users_is_imported_in_one_place(package: str) -> None:
     assert places == [ROOT / "maskstream" / "models" / "telemetry.py"]
 
 
+def test_ray_is_imported_for_workers_on_ray_alone() -> None:
+    """Archives and sites of one machine work without it."""
+    places = {path.name for path in MODULES if "ray" in {name.partition(".")[0] for name in imports(path)}}
+    assert places == {"ray_connection.py", "ray_placement.py", "ray_workers.py"}
+    for name in ("ray_connection", "ray_workers"):
+        users = {path.name for path in MODULES if f"maskstream.fleet.{name}" in imports(path)}
+        assert users <= {"ray_placement.py"}
+
+
 def test_exported_names_are_these() -> None:
     missing = [name for name in maskstream.__all__ if not hasattr(maskstream, name)]
     assert missing == []

@@ -24,6 +24,7 @@ from maskstream.config.schema import Config
 from maskstream.evaluation import metrics_json, sets_json
 from maskstream.events.record_types import CountsRecord, EventRecord, LostRecord
 from maskstream.fleet.archive_records import ArchiveRecord
+from maskstream.fleet.site import SiteFile
 from maskstream.sinks.record_types import FrameRecord, StatusRecord, SummaryRecord
 from maskstream.training.recipe import ClassifierRecipe, DetectorRecipe
 
@@ -92,6 +93,7 @@ def generated() -> dict[Path, str]:
         configs / "train_classifier.yaml": default_yaml(ClassifierRecipe, recipe_head("classifier", "mask_mobilenet")),
         configs / "maskstream.schema.json": as_json(json_schema(Config, "Settings of maskstream")),
         configs / "cameras.schema.json": as_json(cameras_schema()),
+        configs / "site.schema.json": as_json(site_schema()),
         ROOT / "docs" / "options.md": options_markdown(),
         **{schemas / f"{name}.json": as_json(json_schema(kind, title)) for name, (kind, title) in RECORDS.items()},
         schemas / "metrics.json": as_json(metrics_schema()),
@@ -129,6 +131,18 @@ def cameras_schema() -> dict[str, Any]:
     own |= {section: config["properties"][section] for section in NAMED_SECTIONS}
     camera = {"type": "object", "required": ["name", "url"], "additionalProperties": False, "properties": own}
     return {"$schema": DRAFT, "title": "A list of cameras for maskstream", "type": "array", "minItems": 1, "items": camera}
+
+
+def site_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a site: its cameras as in a list, with `nodes`, and the settings of a configuration file."""
+    schema, config = json_schema(SiteFile, "A site of maskstream fleet"), json_schema(Config, "")
+    camera = cameras_schema()["items"]
+    names = {"type": "array", "items": {"type": "string"}, "description": "The nodes or labels that it may be placed on."}
+    camera = {**camera, "properties": {**camera["properties"], "nodes": names}}
+    cameras = schema["properties"]["cameras"]
+    cameras |= {"minItems": 1, "items": {"anyOf": [{"type": "string", "description": "A list of cameras."}, camera]}}
+    schema["properties"]["settings"] |= {"properties": config["properties"], "additionalProperties": False}
+    return {**schema, "required": ["cameras"], "$defs": {**schema["$defs"], **config["$defs"]}}
 
 
 def metrics_schema() -> dict[str, Any]:

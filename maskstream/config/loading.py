@@ -220,7 +220,9 @@ def _sets(values: object, path: Sequence[int | str]) -> bool:
 
 def _keys_beside(section: type[BaseModel], path: Sequence[int | str]) -> list[str]:
     for part in path[:-1]:
-        if isinstance(part, str):
+        if isinstance(part, str) and part in section.model_fields:  # other parts are keys that the user has chosen
             annotation = section.model_fields[part].annotation
+            if get_origin(annotation) is dict:
+                annotation = get_args(annotation)[1]
             section = next((kind for kind in _kinds(annotation) if _is_section(kind)), section)
     return list(section.model_fields)

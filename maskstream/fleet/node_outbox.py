@@ -1,13 +1,10 @@
 """Keep the records of a node on its disk until the supervisor has committed them."""
 
-import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 from typing import Final
-from uuid import uuid4
 
 from loguru import logger
 
@@ -15,32 +12,16 @@ from maskstream.clock import MONOTONIC, Clock
 from maskstream.errors import SinkError
 from maskstream.events.messages import QueuedMessage, counts_key, interrupted_message, message_of
 from maskstream.events.types import EventOrCounts, MaskEvent
+from maskstream.fleet.record_file import EpochMessage, RecordFile
 from maskstream.fleet.wire import NodeRecord
-from maskstream.io.database_file import DatabaseFile
 from maskstream.stream.states import StateChange
 
-FILE_NAME: Final = "records.db"
 DEFAULT_LIMIT_BYTES: Final = 256_000_000
 _REPLY_BYTES: Final = 2_000_000
 """Of the records in one reply; a longer record is sent alone."""
 _LOG_EVERY_S: Final = 60.0
 _SILENT_S: Final = 30.0
 """Records that wait without an acknowledgement are reported after this time."""
-_TABLES: Final = """
-CREATE TABLE IF NOT EXISTS records (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, camera TEXT NOT NULL, epoch INTEGER NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL
-);
-CREATE TABLE IF NOT EXISTS open_events (event TEXT PRIMARY KEY, camera TEXT NOT NULL, epoch INTEGER NOT NULL, body BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS outbox (id TEXT NOT NULL, lost INTEGER NOT NULL);
-"""
-
-
-@dataclass(frozen=True)
-class _Tagged:
-    """A message with the epoch of its camera."""
-
-    message: QueuedMessage
-    epoch: int
 
 
 class NodeOutbox:
@@ -68,35 +49,31 @@ class NodeOutbox:
         Raises:
             SinkError: The file cannot be written, or another agent uses it.
         """
-        self._file = DatabaseFile(folder / FILE_NAME, _TABLES, "the outbox of the node", "give it a folder on another disk")
+        self._records = RecordFile(folder)
         self._epoch_of = epoch_of
         self._limit_bytes = limit_bytes
         self._clock = clock
         self._lock = RLock()
-        self._unsaved: list[_Tagged] = []
+        self._unsaved: list[EpochMessage] = []
         self._unsaved_lost = 0
         self._acknowledged = 0
         self._asked_s = clock.now_s()
         self._disk_error = ""
         self._logged_s: dict[str, float] = {}
-        with self._file.transaction() as database:
-            if database.execute("SELECT count(*) FROM outbox").fetchone() == (0,):
-                database.execute("INSERT INTO outbox VALUES (?, 0)", (uuid4().hex,))
-            self._id, self._lost = database.execute("SELECT id, lost FROM outbox").fetchone()
-            self._count, self._size = database.execute("SELECT count(*), coalesce(sum(length(body)), 0) FROM records").fetchone()
-            self._open = _open_events(database)
+        self._open = self._records.open_events()
+        """The latest message of each open event, also where it is not on the disk."""
         self.interrupt()
 
     @property
     def outbox_id(self) -> str:
         """Identifies the file: the numbers of another file begin anew."""
-        return str(self._id)
+        return str(self._records.id)
 
     @property
     def lost(self) -> int:
         """The number of records that were dropped since the file was created: the outbox was full."""
         with self._lock:
-            return int(self._lost) + self._unsaved_lost
+            return int(self._records.lost) + self._unsaved_lost
 
     @property
     def problem(self) -> str:
@@ -122,7 +99,7 @@ class NodeOutbox:
     def interrupt(self) -> None:
         """End all open events with cause `interrupted`: their engine was killed, or has failed."""
         with self._lock:
-            self._add([_Tagged(interrupted_message(latest.message), latest.epoch) for latest in self._open.values()])
+            self._add([EpochMessage(interrupted_message(latest.message), latest.epoch) for latest in self._open.values()])
 
     def close(self) -> None:
         """Write what is in memory only. The file stays open: the records are still to be sent. See `release`."""
@@ -132,7 +109,7 @@ class NodeOutbox:
     def waiting(self) -> int:
         """Return how many records are not acknowledged."""
         with self._lock:
-            return int(self._count) + len(self._unsaved)
+            return int(self._records.count) + len(self._unsaved)
 
     def records(self, after: int, limit: int) -> tuple[NodeRecord, ...]:
         """Delete the records up to a number, and return the oldest ones that remain, in order.
@@ -148,16 +125,7 @@ class NodeOutbox:
             self._asked_s = self._clock.now_s()
             self._save()
             self._acknowledge(after)
-            found: list[NodeRecord] = []
-            size = 0
-            with self._file.reading() as database:
-                statement = "SELECT number, camera, epoch, key, body FROM records WHERE number > ? ORDER BY number LIMIT ?"
-                for number, camera, epoch, key, body in database.execute(statement, (self._acknowledged, limit)).fetchall():
-                    size += len(body)
-                    if found and size > _REPLY_BYTES:
-                        break
-                    found.append(NodeRecord(number, camera, epoch, key, body.decode()))
-            return tuple(found)
+            return self._records.after(self._acknowledged, limit, _REPLY_BYTES)
 
     def release(self) -> None:
         """Write what is in memory only, and close the file. A second call does nothing."""
@@ -166,17 +134,17 @@ class NodeOutbox:
             if self._unsaved:
                 logger.error("supervisor: {} records are lost: {}", len(self._unsaved), self._disk_error)
                 self._unsaved.clear()
-            self._file.close()
+            self._records.close()
 
-    def _tagged(self, item: EventOrCounts) -> _Tagged:
+    def _tagged(self, item: EventOrCounts) -> EpochMessage:
         message = message_of(item)
         if isinstance(item, MaskEvent):
             before = self._open.get(item.event_id)
-            return _Tagged(message, self._epoch_of(item.source_id) if before is None else before.epoch)
+            return EpochMessage(message, self._epoch_of(item.source_id) if before is None else before.epoch)
         epoch = self._epoch_of(item.source_id)
-        return _Tagged(QueuedMessage(message.camera, counts_key(item, epoch), message.body), epoch)
+        return EpochMessage(QueuedMessage(message.camera, counts_key(item, epoch), message.body), epoch)
 
-    def _add(self, tagged: Sequence[_Tagged]) -> None:
+    def _add(self, tagged: Sequence[EpochMessage]) -> None:
         self._unsaved += tagged
         for each in tagged:
             if each.message.is_open:
@@ -190,22 +158,14 @@ class NodeOutbox:
         if not self._unsaved and not self._unsaved_lost:
             return
         try:
-            with self._file.transaction() as database:
-                for each in self._unsaved:
-                    _insert(database, each)
-                size = self._size + sum(len(each.message.body) for each in self._unsaved)
-                dropped, freed = _drop_oldest(database, size - self._limit_bytes)
-                lost = self._unsaved_lost + dropped
-                database.execute("UPDATE outbox SET lost = lost + ?", (lost,))
+            lost = self._unsaved_lost + self._records.add(self._unsaved, self._unsaved_lost, self._limit_bytes)
         except SinkError as error:
             self._disk_failed(error)
             return
-        self._count += len(self._unsaved) - dropped
-        self._size = size - freed
-        self._lost += lost
         self._unsaved, self._unsaved_lost = [], 0
         if lost:
-            self._log("lost", f"supervisor: the outbox is full, {lost} records were lost; {self._lost} since it was created")
+            line = f"supervisor: the outbox is full, {lost} records were lost; {self._records.lost} since it was created"
+            self._log("lost", line)
         if self._disk_error:
             self._disk_error = ""
             self._logged_s.pop("disk", None)
@@ -221,66 +181,15 @@ class NodeOutbox:
 
     def _acknowledge(self, number: int) -> None:
         """Delete the records up to a number; where the disk refuses that, the next call does it."""
-        known = max(self._acknowledged, number)
+        before = self._records.id
+        self._acknowledged = max(self._acknowledged, number)
         with suppress(SinkError):
-            if number > self._highest():  # this file is an old copy: the supervisor knows other records by its next numbers
-                self._begin_anew()
-                known = 0
-            with self._file.transaction() as database:
-                statement = "DELETE FROM records WHERE number <= ? RETURNING length(body)"
-                freed = [length for (length,) in database.execute(statement, (known,)).fetchall()]
-            self._count -= len(freed)
-            self._size -= sum(freed)
-            if freed:
-                with suppress(sqlite3.Error):
-                    self._file.truncate_log()
-        self._acknowledged = known
-
-    def _highest(self) -> int:
-        with self._file.reading() as database:
-            row = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'records'").fetchone()
-        return int(row[0]) if row else 0
-
-    def _begin_anew(self) -> None:
-        new_id = uuid4().hex
-        with self._file.transaction() as database:
-            database.execute("UPDATE outbox SET id = ?", (new_id,))
-        self._id, self._acknowledged = new_id, 0
-        logger.warning("{}: is an old copy; it gets a new id, and all of its records are sent", self._file.path)
+            self._records.delete_up_to(self._acknowledged)
+        if self._records.id != before:
+            self._acknowledged = 0
 
     def _log(self, kind: str, line: str) -> None:
         now_s = self._clock.now_s()
         if kind not in self._logged_s or now_s - self._logged_s[kind] >= _LOG_EVERY_S:
             self._logged_s[kind] = now_s
             logger.error(line) if kind == "disk" else logger.warning(line)
-
-
-def _insert(database: sqlite3.Connection, tagged: _Tagged) -> None:
-    message, epoch = tagged.message, tagged.epoch
-    row = (message.camera, epoch, message.key, message.body)
-    database.execute("INSERT INTO records (camera, epoch, key, body) VALUES (?, ?, ?, ?)", row)
-    if message.is_open:
-        database.execute(
-            "INSERT OR REPLACE INTO open_events VALUES (?, ?, ?, ?)", (message.event, message.camera, epoch, message.body)
-        )
-    elif message.event is not None:
-        database.execute("DELETE FROM open_events WHERE event = ?", (message.event,))
-
-
-def _open_events(database: sqlite3.Connection) -> dict[str, _Tagged]:
-    rows = database.execute("SELECT event, camera, epoch, body FROM open_events").fetchall()
-    return {
-        event: _Tagged(QueuedMessage(camera, key=event, body=body, event=event, is_open=True), epoch)
-        for event, camera, epoch, body in rows
-    }
-
-
-def _drop_oldest(database: sqlite3.Connection, excess_bytes: int) -> tuple[int, int]:
-    """Delete the oldest records until `excess_bytes` are free; return how many were deleted, and their bytes."""
-    count, freed, last = 0, 0, 0
-    rows = database.execute("SELECT number, length(body) FROM records ORDER BY number")
-    while freed < excess_bytes and (row := rows.fetchone()) is not None:
-        last, count, freed = row[0], count + 1, freed + row[1]
-    rows.close()
-    database.execute("DELETE FROM records WHERE number <= ?", (last,))
-    return count, freed

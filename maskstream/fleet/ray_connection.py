@@ -1,8 +1,11 @@
 """Connect the program to a Ray cluster, or start one on this machine; whatever fails becomes one line."""
 
 import logging
+import signal
 import socket
+import sys
 from collections.abc import Mapping
+from threading import current_thread, main_thread
 from typing import Any, Final
 
 import ray
@@ -15,7 +18,6 @@ from maskstream.io.processors import usable_cpus
 _LISTENS_S: Final = 2.0
 _ANSWERS_S: Final = 12.0
 """Ray itself would try for two minutes."""
-_STARTS_S: Final = 120.0
 _OBJECT_STORE_BYTES: Final = 80 * 2**20
 """The least that Ray accepts, nearly; paths and records are small."""
 
@@ -29,22 +31,30 @@ def connect(address: str, namespace: str) -> None:
     if "://" in address:
         raise ConfigError(f"--ray {address}: give HOST:PORT of the head, or auto; addresses of Ray Client are not supported")
     _forward_log()
-    options: dict[str, Any] = {"namespace": namespace, "log_to_driver": False, "configure_logging": False}
+    options: dict[str, Any] = {"namespace": namespace, "log_to_driver": False, "logging_level": logging.WARNING}
     if address == "local":
         options |= {"num_cpus": usable_cpus(), "object_store_memory": _OBJECT_STORE_BYTES, "include_dashboard": False}
     else:
         _check_that_it_listens(address)
-    head = Head(_STARTS_S if address == "local" else _ANSWERS_S)
+    hook, handler = sys.excepthook, signal.getsignal(signal.SIGTERM)
     try:
-        head.ask(lambda: ray.init(address=address, **options))  # in a thread, where Ray leaves the handler of SIGTERM as it is
+        if address == "local":  # the cluster would end with another thread that starts it
+            ray.init(address=address, **options)
+        else:
+            Head(_ANSWERS_S).ask(lambda: ray.init(address=address, **options))
     except TimeoutError as error:
-        hint = "check the address, and that this machine belongs to the cluster: ray start --address HOST:PORT"
+        hint = (
+            "check the address, the token (RAY_AUTH_MODE=token), and that this machine is a node (ray start --address HOST:PORT)"
+        )
         raise ConfigError(f"--ray {address}: no head of Ray answers within {_ANSWERS_S:g} s; {hint}") from error
     except ConnectionError as error:
         raise ConfigError(f"--ray {address}: no Ray runs here; start it (ray start --head), or give HOST:PORT") from error
     except (Exception, SystemExit) as error:  # what Ray raises where versions or tokens differ changes with its version
         reason = str(error).strip().partition("\n")[0]
         raise ConfigError(f"--ray {address}: {type(error).__name__}: {reason}") from error
+    sys.excepthook = hook  # that of Ray tells the head of the error, and waits for it
+    if handler is not None and current_thread() is main_thread():
+        signal.signal(signal.SIGTERM, handler)  # that of Ray ends the process at once
 
 
 def _check_that_it_listens(address: str) -> None:

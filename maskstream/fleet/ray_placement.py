@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import suppress
 from threading import Event
 from time import sleep
@@ -104,15 +105,10 @@ class RayPlacement:
 
     def wait(self, calls: Collection[Call], timeout_s: float) -> list[Call]:
         """Return the calls that are done, at least one of them unless `timeout_s` is over."""
-        done = [call for call in calls if call.reference is None]  # type: ignore[attr-defined]
-        running = {call.reference: call for call in calls if call.reference is not None}  # type: ignore[attr-defined]
-        if not running:
-            sleep(0 if done else timeout_s)
-            return done
-        ready, _ = self._ray.wait(list(running), num_returns=1, timeout=0 if done else timeout_s)
-        if ready:  # Ray waits for the first one, but returns no more than it waits for
-            ready, _ = self._ray.wait(list(running), num_returns=len(running), timeout=0)
-        return [*done, *(running[reference] for reference in ready)]
+        answers = {call.answer: call for call in calls if isinstance(call, self._actors.RayCall)}
+        if not answers:
+            sleep(timeout_s)
+        return [answers[answer] for answer in wait(answers, timeout_s, FIRST_COMPLETED).done]
 
     def close(self) -> None:
         """End the workers that do not outlive the program, and leave the cluster."""

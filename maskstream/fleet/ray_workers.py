@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
@@ -66,19 +67,17 @@ def find(name: str, namespace: str) -> tuple[WorkerSpec, Any] | None:
 class RayCall:
     """A call of an actor."""
 
-    def __init__(self, worker: "RayWorker", method: str, reference: Any) -> None:
-        """Keep Ray's reference of the answer; None for a worker that could not be started."""
+    def __init__(self, worker: "RayWorker", method: str, answer: Future[bytes]) -> None:
+        """Keep the answer to come. `ray.wait` is not used: it swallows what handlers of signals raise."""
         self.worker: Final = worker
         self.method: Final = method
-        self.reference: Final = reference
+        self.answer: Final = answer
 
     def result(self, timeout_s: float) -> Any:
         """Return what the method returned; see `Call`."""
         name = self.worker.spec.name
-        if self.reference is None:
-            raise WorkerDied(f"worker {name} was not started: {self.worker.problem}")
         try:
-            pickled: bytes = ray.get(self.reference, timeout=timeout_s)
+            pickled = self.answer.result(timeout_s)
         except TimeoutError:
             raise TimeoutError(f"worker {name} has not answered {self.method} within {timeout_s:g} s") from None
         except RayError as error:
@@ -100,25 +99,29 @@ class RayWorker:
             problem: Why it could not be started.
         """
         self.spec: Final = spec
-        self.problem: Final = problem
+        self._problem = problem
         self.is_dead = handle is None
         """Whether the worker was not started, a call found that it had ended, or `end` was called."""
         self._handle: Final = handle
         self._name_of = name_of
-        self._node_id = None if handle is None or spec.node else handle.node_id.remote()
+        self._node_id = None if handle is None or spec.node else handle.node_id.remote().future()
 
     def node(self) -> str | None:
         """Return the node; None while Ray has not placed the actor yet."""
         if self._node_id is None:
             return self.spec.node
         with suppress(TimeoutError, RayError):
-            return self._name_of(ray.get(self._node_id, timeout=0))
+            return self._name_of(self._node_id.result(0))
         return None
 
     def call(self, method: str, *args: object) -> RayCall:
         """Call a method and return at once; see `Worker`."""
         pickled = pickle.dumps((method, args))
-        return RayCall(self, method, None if self._handle is None else self._handle.call.remote(pickled))
+        if self._handle is not None:
+            return RayCall(self, method, self._handle.call.remote(pickled).future())
+        never: Future[bytes] = Future()
+        never.set_exception(WorkerDied(f"worker {self.spec.name} was not started: {self._problem}"))
+        return RayCall(self, method, never)
 
     def end(self) -> None:
         """Kill the actor. Ray kills a process that is stopped some seconds later."""

@@ -93,7 +93,7 @@ class Node:
 
     def kill(self) -> None:
         """End the process of the agent, as SIGKILL does: what is on the disk remains."""
-        self.outbox._file.connection.close()
+        self.outbox._records._file.connection.close()
 
     def start(self) -> None:
         """Start the agent again."""

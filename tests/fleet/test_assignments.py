@@ -81,7 +81,7 @@ def test_drained_nodes_agents_generations_and_leases_are_kept(assignments: Assig
 def test_a_supervisor_cannot_write_once_a_later_one_has_begun(assignments: Assignments) -> None:
     assignments.assign("gate", "east")
     with closing(again(assignments)) as second:
-        with pytest.raises(StoreError, match="a later supervisor .term 2. has taken over this site; this one has to end"):
+        with pytest.raises(StoreError, match=r"a later supervisor \(term 2\) has taken over this site; this one has to end"):
             assignments.assign("gate", "west")
         assert second.current()["gate"].node == "east"
         second.assign("gate", "north")

@@ -9,7 +9,8 @@ import pytest
 
 from maskstream.errors import SinkError
 from maskstream.events.types import Phase
-from maskstream.fleet.node_outbox import FILE_NAME, NodeOutbox
+from maskstream.fleet.node_outbox import NodeOutbox
+from maskstream.fleet.record_file import FILE_NAME
 from tests.clocks import ManualClock
 from tests.disks import files_at_most
 from tests.fleet.made import CROP, Node, mask_event, minute_counts

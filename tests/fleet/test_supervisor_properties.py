@@ -42,7 +42,7 @@ def act(site: SimulatedSite, kind: str, value: int | str) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(actions=st.lists(ACTIONS, min_size=3, max_size=12), on_partition=st.sampled_from(["go_on", "stop"]))
 def test_every_event_is_received_once_whatever_ends_or_hangs(actions: list[tuple[str, int | str]], on_partition: str) -> None:
     with tempfile.TemporaryDirectory() as folder:

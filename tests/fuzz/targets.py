@@ -150,6 +150,18 @@ def _read_cameras(folder: Path, name: str) -> object:
     return [repr(camera) for camera in read_cameras([str(folder / name)], _config())]
 
 
+def _sites(folder: Path) -> None:
+    (folder / "site.yaml").write_text((ROOT / "configs" / "site.yaml").read_text() + "folder: state\n")
+    _cameras(folder)
+
+
+def _read_site(folder: Path, name: str) -> object:
+    from maskstream.fleet.site import files_of, read_site
+
+    files_of(folder / "site.yaml")
+    return repr(read_site(folder / "site.yaml", _config()))
+
+
 def _predictions(folder: Path) -> None:
     from maskstream.io.images import write_image
     from tests.annotations.made import coco
@@ -322,6 +334,7 @@ TARGETS: Final = {
     "labels": Target(_labels, _read_labels, spared=(".png",)),
     "settings": Target(_settings, _read_settings),
     "cameras": Target(_cameras, _read_cameras),
+    "sites": Target(_sites, _read_site, spared=("two.yaml",)),
     "predictions": Target(_predictions, _read_predictions, spared=(".png", "labels.json")),
     "weights": Target(_weights, _read_weights),
     "results": Target(_results, _read_results),

@@ -9,7 +9,7 @@ from tests.fuzz.session import Plan, run
 from tests.fuzz.targets import TARGETS
 
 SEED = 19
-COUNTS = {"pictures": 500, "labels": 400, "settings": 250, "cameras": 300, "predictions": 150}
+COUNTS = {"pictures": 500, "labels": 400, "settings": 250, "cameras": 300, "sites": 200, "predictions": 150}
 COUNTS |= {"weights": 500, "results": 300, "containers": 150, "graphs": 150}
 """Files that take about six seconds together, for each kind."""
 

@@ -139,3 +139,31 @@ def test_a_locked_store_does_not_hold_the_end_of_a_run(store: Store) -> None:
         sink.take([event()])
         sink.close()
         assert store.events.open_count() == 0
+
+
+def test_the_first_state_of_a_camera_does_not_end_an_event_that_goes_on(tmp_path: Path, clock: WallClock) -> None:
+    killed = Store(tmp_path, clock, cost=CHEAP)
+    first = StoreSink(killed, events_continue=True)
+    first.take([event()])
+    crashed(killed)
+    first._lock.close()
+    with Store(tmp_path, clock, cost=CHEAP) as store:
+        sink = StoreSink(store, events_continue=True)
+        sink.state_changed(change(SourceState.ONLINE, None))
+        assert store.flush(LONGEST_S)
+        assert store.events.open_count() == 1
+        sink.close()
+
+
+def test_counts_that_are_given_again_are_stored_once(store: Store) -> None:
+    def counts(second: float, wall: bool = True) -> MinuteCounts:
+        moment = NOON + timedelta(seconds=second) if wall else None
+        now = Timestamp(0, second, moment)
+        return MinuteCounts("door", now, now, dict.fromkeys(Label, 2), dict.fromkeys(Label, 1.5))
+
+    sink = StoreSink(store)
+    sink.take([counts(0.0), counts(0.0), counts(60.0), counts(0.0, wall=False), counts(0.0, wall=False)])
+    assert store.flush(LONGEST_S)
+    assert sink.is_saved()
+    assert len(store.people.page(cameras=None).minutes) == 4  # those of a file are not known again
+    sink.close()

@@ -47,6 +47,10 @@ def test_the_schema_for_editors_accepts_the_shipped_list_of_cameras() -> None:
     validator("cameras.schema.json").validate(yaml.safe_load((ROOT / "configs" / "cameras.yaml").read_text()))
 
 
+def test_the_schema_for_editors_accepts_the_shipped_site() -> None:
+    validator("site.schema.json").validate(yaml.safe_load((ROOT / "configs" / "site.yaml").read_text()))
+
+
 @pytest.mark.parametrize(
     ("name", "values"),
     [
@@ -59,13 +63,18 @@ def test_the_schema_for_editors_accepts_the_shipped_list_of_cameras() -> None:
         ("cameras.schema.json", [{"name": "gate"}]),
         ("cameras.schema.json", [{"name": "gate", "url": 0, "device": "cpu"}]),
         ("cameras.schema.json", [{"name": "gate", "url": 0, "detector": {"name": "coco_resnet50"}}]),
+        ("site.schema.json", {"cameras": []}),
+        ("site.schema.json", {"cameras": ["a.yaml"], "lease": 3}),
+        ("site.schema.json", {"cameras": ["a.yaml"], "nodes": {"east": {"capacity_fps": 0}}}),
+        ("site.schema.json", {"cameras": [{"name": "gate", "url": "a", "nodes": "east"}]}),
+        ("site.schema.json", {"cameras": ["a.yaml"], "settings": {"detector": {"min_scor": 1}}}),
     ],
 )
 def test_the_schemas_for_editors_refuse_what_the_program_refuses(name: str, values: Any) -> None:
     assert not validator(name).is_valid(values)
 
 
-@pytest.mark.parametrize("name", ["default", "coco", "accurate", "cameras"])
+@pytest.mark.parametrize("name", ["default", "coco", "accurate", "cameras", "site"])
 def test_a_shipped_file_names_its_schema_for_editors(name: str) -> None:
     first = (ROOT / "configs" / f"{name}.yaml").read_text().partition("\n")[0]
     assert (ROOT / "configs" / first.removeprefix("# yaml-language-server: $schema=")).is_file()

@@ -135,6 +135,7 @@ def test_events_of_the_nodes_arrive_on_the_page(browser: Browser, site: Site) ->
     began = datetime.now(UTC)
     with opened(browser, f"{site.url}/#/events", state=signed_in(site.url, "ward", PASSWORD)) as page:
         expect(page.locator(".connection")).to_have_text("Live")
+        expect(page.get_by_text("No event matches these filters.")).to_be_visible()  # what is stored has been read
         made = event()
         seen = replace(made.best, timestamp=replace(made.best.timestamp, wall_time=began))
         LiveEvents(live).take(
