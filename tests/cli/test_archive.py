@@ -319,6 +319,14 @@ def test_commands_that_are_wrong(
 
 
 @pytest.mark.slow
+def test_workers_of_ray_give_the_same_bytes(clips: Path, reference: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="ray is missing: pip install 'maskstream[fleet]'")
+    output = tmp_path / "results"
+    assert archive("--input", clips, "--output", output, "--workers", 2, "--ray", "local", *QUICK).returncode == 0
+    assert same(output, reference)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_random_kills_change_no_byte(demo_frames: list[Frame], tmp_path: Path, workers: int) -> None:
     """Workers are killed at random moments, each file at most once; the results are those of one worker without kills."""
