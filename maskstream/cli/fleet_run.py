@@ -19,7 +19,7 @@ from maskstream.fleet.assignments import Assignments
 from maskstream.fleet.collector import Collector
 from maskstream.fleet.forwarding import Forwarding, SavingReceiver, forwarded_file
 from maskstream.fleet.local_placement import LocalPlacement
-from maskstream.fleet.placement import Placement, WorkerSpec
+from maskstream.fleet.placement import NodeInfo, Placement, WorkerSpec
 from maskstream.fleet.site import Site
 from maskstream.fleet.site_lock import site_lock, take_requests
 from maskstream.fleet.site_watch import SiteWatch
@@ -139,16 +139,20 @@ def _placement(site: Site, request: FleetRequest) -> Iterator[Placement]:
         yield cluster
 
 
-def _spec(node: str, site: Site, request: FleetRequest) -> WorkerSpec:
-    """Return the agent of a node. With Ray, its records stay in the folder for state of the user on that machine."""
+def _spec(node: NodeInfo, site: Site, request: FleetRequest) -> WorkerSpec:
+    """Return the agent of a node, which has the GPU of the machine, where there is one.
+
+    With Ray, its records stay in the folder for state of the user on that machine.
+    """
     arguments = {
-        "node": node,
+        "node": node.name,
         "site": site.name,
-        "folder": None if request.ray else str(site.folder.absolute() / "nodes" / node),
+        "folder": None if request.ray else str(site.folder.absolute() / "nodes" / node.name),
         "version": __version__,
         "log_level": request.log_level,
     }
-    return WorkerSpec(f"{site.name}.{node}", _TARGET, arguments, node=node, outlives=True)
+    gpus = min(1.0, node.gpus)
+    return WorkerSpec(f"{site.name}.{node.name}", _TARGET, arguments, gpus=gpus, node=node.name, outlives=True)
 
 
 class _States:

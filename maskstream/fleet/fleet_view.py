@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from maskstream.fleet.assignments import Assigned, Assignments
+from maskstream.fleet.assignments import Assigned, Assignments, Stage
 from maskstream.fleet.dispatch import Dispatcher
 from maskstream.fleet.site import Site
 from maskstream.fleet.status import FleetStatus, Move, NodeState, NodeStatus, PlacedCamera
@@ -39,13 +39,15 @@ def fleet_status(
     draining = assignments.draining()
     healths = {(health.camera, health.epoch): health for node in nodes if node.last is not None for health in node.last.cameras}
     silent = {node.name for node in nodes if _is_silent(node.name, dispatch, site.lease_s)}
+    leaving = {row.camera: row for row in assignments.others() if row.stage is Stage.LEAVING and row.node not in silent}
     cameras = []
     for camera in site.cameras:
-        row = current.get(camera.name)
-        reason = dispatch.plan.unplaced.get(camera.name, "")
+        row, former = current.get(camera.name), leaving.get(camera.name)
+        reason = dispatch.plan.unplaced.get(camera.name, "") or dispatch.plan.held.get(camera.name, "")
         health = healths.get((camera.name, row.epoch)) if row else None
-        is_held = dispatch.plan.held.get(camera.name, "")
-        cameras.append(_placed(camera.name, row, health, reason or is_held, silent))
+        if former is not None and (health is None or health.first_frame_utc is None):
+            health = healths.get((camera.name, former.epoch), health)  # it is analysed there until the new node has it
+        cameras.append(_placed(camera.name, row, health, reason, silent))
     return FleetStatus(
         site=site.name,
         generation=site.generation,

@@ -139,8 +139,8 @@ class Forwarding:
             up_to = max((row.number for row in self._collector.outgoing(_BATCH)), default=0)
         if up_to <= self._delivered:
             return 0
-        newly, self._delivered = up_to - self._delivered, up_to
         self._collector.delivered(up_to, self._positions(up_to))
+        newly, self._delivered = up_to - self._delivered, up_to
         return newly
 
     def _positions(self, up_to: int) -> dict[str, int]:

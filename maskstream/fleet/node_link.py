@@ -95,7 +95,7 @@ class NodeLink:
             self._take_error(error, now_s)
             return None
         except WorkerDied as died:
-            self._failed(f"its agent has ended: {' | '.join([died.reason, *died.last_lines[-3:]])}", now_s)
+            self._failed(f"its agent has ended: {' | '.join([f'{died.reason:.200}', *died.last_lines[-3:]])}", now_s)
             raise
         self.last, self.problem = reply, ""
         if now_s - self._started_at_s > _STEADY_S:

@@ -21,7 +21,7 @@ from maskstream.fleet.dispatch import Dispatcher
 from maskstream.fleet.fleet_view import NodeFacts, fleet_status
 from maskstream.fleet.node_link import NodeLink
 from maskstream.fleet.orders import Change, NodeReport
-from maskstream.fleet.placement import Placement, WorkerDied, WorkerSpec
+from maskstream.fleet.placement import NodeInfo, Placement, WorkerDied, WorkerSpec
 from maskstream.fleet.site import Site
 from maskstream.fleet.status import FleetStatus, Move
 from maskstream.fleet.wire import Assignment, Heartbeat, Reconcile
@@ -29,6 +29,7 @@ from maskstream.stream.states import StateChange
 
 TURN_S: Final = 0.5
 CLOSE_S: Final = 10.0
+_LEAST_S: Final = 0.1
 _NODES_EVERY_S: Final = 5.0
 _KEPT_MOVES: Final = 50
 _SURE_S: Final = 1.0
@@ -45,7 +46,7 @@ class SiteParts:
     """What a supervisor leads a site with."""
 
     placement: Placement
-    spec: Callable[[str], WorkerSpec]
+    spec: Callable[[NodeInfo], WorkerSpec]
     """Returns the agent of a node."""
     assignments: Assignments
     collector: Collector
@@ -114,7 +115,7 @@ class Supervisor:
         for node in self._nodes.values():
             node.link.attend(began_s)
             self._send(node)
-        self._receive(began_s + TURN_S)
+        self._receive(max(began_s + TURN_S, self._clock.now_s() + _LEAST_S))  # Ray may have answered slowly
         if self._has_begun(began_s):
             for change in self._dispatch.take_turn():
                 self._note(change)
@@ -162,18 +163,22 @@ class Supervisor:
         """Look for nodes that have joined. A node that left stays known: its agent may still answer."""
         if self._listed_s is not None and now_s - self._listed_s < _NODES_EVERY_S:
             return
-        names = [info.name for info in self._parts.placement.nodes() if info.is_alive]
+        found = {info.name: info for info in self._parts.placement.nodes() if info.is_alive}
         if self._listed_s is None:  # agents on nodes that an earlier start had
-            names += [name for name in self._parts.assignments.agents() if self._is_found(name)]
+            former = [NodeInfo(name, 0, 0, is_alive=False) for name in self._parts.assignments.agents() if name not in found]
+            found |= {info.name: info for info in former if self._has_agent(info)}
         self._listed_s = now_s
         self._stale = self._parts.collector.totals().stale - self._stale_before
-        for name in names:
+        for name, info in found.items():
             if name not in self._nodes:
-                self._nodes[name] = _Node(NodeLink(self._parts.placement, self._parts.spec(name)), NodeFacts(name))
+                self._nodes[name] = _Node(NodeLink(self._parts.placement, self._parts.spec(info)), NodeFacts(name))
         self._dispatch.set_nodes(self._nodes)
 
-    def _is_found(self, name: str) -> bool:
-        return self._parts.placement.find(self._parts.spec(name).name) is not None
+    def _has_agent(self, node: NodeInfo) -> bool:
+        try:
+            return self._parts.placement.find(self._parts.spec(node).name) is not None
+        except OSError:  # the head of Ray is down
+            return False
 
     def _send(self, node: _Node) -> None:
         if node.link.is_free:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from tests.command_lines import ROOT, Forked
 from tests.receivers import wait_until
 from tests.slowness import LONGEST_S
 
+_PLACED = re.compile(r" INFO    (?P<camera>\S+): (online: on (?P<online>\S+)|.* -> (?P<moved>\S+): .*)$")
 PROGRAM = (sys.executable, str(ROOT / "maskstream" / "__main__.py"), "fleet")
 SETTINGS = "{events: {min_seconds: 0.3, update_s: 2}}"
 
@@ -25,8 +27,7 @@ class Fleet:
     """A site of this machine, and the processes of its supervisor and its agents."""
 
     folder: Path
-    nodes: int = 2
-    options: tuple[str, ...] = ()
+    options: tuple[str, ...] = ("--nodes", "2")
     processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
 
     @property
@@ -44,7 +45,7 @@ class Fleet:
 
     def start(self) -> None:
         """Start a supervisor; the log of each goes on in one file."""
-        command = [*PROGRAM, "--site", str(self.site), "--nodes", str(self.nodes)]
+        command = [*PROGRAM, "--site", str(self.site)]
         with self.log_file.open("ab") as log:
             options = ["--events", str(self.events), "--status", str(self.folder / "status.jsonl"), *self.options]
             self.processes.append(Forked([*command, *options], cwd=ROOT, stdout=log, stderr=log))
@@ -69,13 +70,12 @@ class Fleet:
         return monotonic() - began_s
 
     def nodes_of(self) -> dict[str, str]:
-        """Return the node of each camera that was last said to be online."""
+        """Return the node of each camera, by the latest line of the log about it."""
         found: dict[str, str] = {}
         for line in self.log():
-            _, _, message = line.partition(" INFO    ")
-            camera, _, rest = message.partition(": online: on ")
-            if rest:
-                found[camera] = rest
+            told = _PLACED.search(line)
+            if told is not None:
+                found[told["camera"]] = told["moved"] or told["online"]
         return found
 
     def kill_supervisor(self) -> None:
@@ -130,9 +130,16 @@ class Fleet:
 
 
 @contextmanager
-def running_fleet(folder: Path, cameras: dict[str, str], nodes: int = 2, **keys: Any) -> Iterator[Fleet]:
-    """Run a fleet whose cameras are all online; at the end nothing of it runs any more."""
-    fleet = Fleet(folder, nodes)
+def running_fleet(folder: Path, cameras: dict[str, str], *options: str, **keys: Any) -> Iterator[Fleet]:
+    """Run a fleet whose cameras are all online; at the end nothing of it runs any more.
+
+    Args:
+        folder: Of the site, its state and its outputs.
+        cameras: The URLs of the cameras by name.
+        options: Of the command; by default two nodes.
+        keys: Of the site.
+    """
+    fleet = Fleet(folder, options or ("--nodes", "2"))
     fleet.write_site(cameras, **keys)
     try:
         fleet.start()

@@ -57,7 +57,7 @@ def stop_and_check(fleet: Fleet) -> None:
 
 
 def test_one_agent_watches_the_cameras_and_a_second_supervisor_is_refused(tmp_path: Path, cameras: dict[str, str]) -> None:
-    with running_fleet(tmp_path, {"a": cameras["a"]}, nodes=1) as fleet:
+    with running_fleet(tmp_path, {"a": cameras["a"]}, "--nodes", "1") as fleet:
         wait_until(lambda: len(fleet.by_event()) > 0)
         second = command("--site", fleet.site)
         assert (second.returncode, second.stdout) == (2, "")

@@ -304,7 +304,7 @@ class SimulatedSite:
         self.forwarding = Forwarding(self.collector, [self.received], self.clock)
         parts = SiteParts(
             placement=self.placement,
-            spec=lambda node: WorkerSpec(f"site.{node}", "none:None", node=node, outlives=True),
+            spec=lambda node: WorkerSpec(f"site.{node.name}", "none:None", node=node.name, outlives=True),
             assignments=self.assignments,
             collector=self.collector,
             forward=self.forwarding.step,

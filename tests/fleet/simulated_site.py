@@ -117,6 +117,8 @@ class SimulatedSite:
         self.longest_lease_s = site.lease_s
         self.heard_s: dict[str, float] = {}
         """When the latest answer of a node came to a supervisor."""
+        self.refusing: set[str] = set()
+        """Nodes whose latest answer was a refusal."""
         self.overloaded_since_s: dict[str, float] = {}
         self.restarted: set[str] = set()
         """Nodes whose agent was started again since their cameras got an epoch."""
@@ -185,7 +187,9 @@ class SimulatedSite:
 
     def _hear(self, supervisor: Dispatcher, report: NodeReport) -> None:
         supervisor.heard(report)
-        if report.refuses:
+        self.refusing.discard(report.node)
+        if report.refuses:  # an old call that came again: until the next answer
+            self.refusing.add(report.node)
             return
         self.heard_s[report.node] = self.now_s
         if report.running and report.dropped_share > 0.5:
@@ -240,7 +244,7 @@ class SimulatedSite:
         """Each camera with a possible node is on a node that was heard within the lease and the margin."""
         current = self.assignments.current()
         heard = {name for name, at_s in self.heard_s.items() if at_s >= max(self.now_s - STEP_S, self.began_s)}
-        possible = heard - draining
+        possible = heard - draining - self.refusing
         for camera in self.site.cameras:
             if any(not camera.nodes or self.site.names_of(name) & set(camera.nodes) for name in possible):
                 assert camera.name in current, f"{camera.name} has no node"

@@ -133,6 +133,17 @@ def test_a_disk_that_is_full_in_the_middle_of_a_line(collector: Collector, node:
     forwarding.close()
 
 
+def test_a_full_disk_of_the_supervisor_only_delays_the_acknowledgement(collector: Collector, node: Node) -> None:
+    receiver = Stubborn()
+    forwarding = Forwarding(collector, [receiver])
+    make(collector, node, 0, 2)
+    with files_at_most(4096), pytest.raises(SinkError):
+        forwarding.step()
+    assert collector.totals().waiting == 2
+    assert forwarding.step() == 2
+    assert (len(receiver.taken), collector.totals().waiting) == (2, 0)
+
+
 def test_a_file_of_another_run_is_continued(collector: Collector, node: Node, tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_text('{"began_s": -1}\n{"began_s": -2}')
