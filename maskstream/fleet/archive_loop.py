@@ -22,7 +22,7 @@ _LOOK_EVERY_S: Final = 1.0
 _IN_FLIGHT: Final = 2
 """A worker has its next file when it is done with one."""
 _MOST_CRASHES: Final = 2
-_MOST_FAILED_STARTS: Final = 3
+_MOST_FAILED_STARTS: Final = 5
 _LAST_LINES: Final = 20
 _BYTES_PER_GB: Final = 1e9
 _EXIT_CODES: Final[Mapping[int, type[MaskStreamError]]] = {
@@ -43,6 +43,8 @@ class Limits:
     """Without another frame."""
     still_s_per_gb: float = 60.0
     """Added for each gigabyte of the file, in which the next frame may be far away."""
+    again_s: float = 0.5
+    """Before another worker starts after one that ended while it loaded the models; doubled after each further one."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,8 @@ class ArchiveLoop:
         self._clock = clock
         self._prefix = f"archive-{os.urandom(4).hex()}"
         self._started = self._failed_starts = 0
+        self._start_at_s = clock.now_s()
+        """When the next worker may start."""
         self._waiting: deque[Job] = deque()
         self._seats: list[_Seat] = []
         self._stop_requested = False
@@ -142,6 +146,8 @@ class ArchiveLoop:
 
     def _fill_seats(self) -> None:
         """Start as many workers as there are files for."""
+        if self._clock.now_s() < self._start_at_s:
+            return
         busy = sum(bool(seat.calls) for seat in self._seats)
         wanted = min(self._team.size, busy + len(self._waiting))
         while len(self._seats) < wanted:
@@ -219,6 +225,7 @@ class ArchiveLoop:
         logger.warning("{}: {}; another worker goes on", seat.name, reason)
         if seat.loading is not None:
             self._failed_starts += 1
+            self._start_at_s = self._clock.now_s() + self._team.limits.again_s * 2 ** (self._failed_starts - 1)
             if self._failed_starts == _MOST_FAILED_STARTS:
                 last = next((line for line in reversed(died.last_lines) if line.strip()), "it has written nothing")
                 raise ModelError(f"workers end while they load the models: {reason}; the last line of the last one: {last}")
