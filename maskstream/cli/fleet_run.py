@@ -140,9 +140,9 @@ def _placement(site: Site, request: FleetRequest) -> Iterator[Placement]:
 
 
 def _spec(node: NodeInfo, site: Site, request: FleetRequest) -> WorkerSpec:
-    """Return the agent of a node, which has the GPU of the machine, where there is one.
+    """Return the agent of a node. It has all cores of the machine, and a GPU where there is one.
 
-    With Ray, its records stay in the folder for state of the user on that machine.
+    With Ray, which limits the threads to the cores, its records stay in the folder for state of the user on that machine.
     """
     arguments = {
         "node": node.name,
@@ -151,8 +151,15 @@ def _spec(node: NodeInfo, site: Site, request: FleetRequest) -> WorkerSpec:
         "version": __version__,
         "log_level": request.log_level,
     }
-    gpus = min(1.0, node.gpus)
-    return WorkerSpec(f"{site.name}.{node.name}", _TARGET, arguments, gpus=gpus, node=node.name, outlives=True)
+    return WorkerSpec(
+        f"{site.name}.{node.name}",
+        _TARGET,
+        arguments,
+        cpus=max(1.0, node.cpus),
+        gpus=min(1.0, node.gpus),
+        node=node.name,
+        outlives=True,
+    )
 
 
 class _States:

@@ -112,6 +112,22 @@ def test_agents_go_on_while_the_supervisor_is_dead_and_nothing_is_lost_or_double
 
 
 @pytest.mark.slow
+def test_agents_whose_supervisor_was_killed_while_it_ended_them_watch_again(tmp_path: Path, cameras: dict[str, str]) -> None:
+    with running_fleet(tmp_path, cameras) as fleet:
+        agents, node = fleet.agents(), busier(fleet)[0]
+        os.kill(fleet.processes[0].pid, signal.SIGINT)
+        wait_until(lambda: "ended: stopped" in agent_log(fleet, node))
+        fleet.kill_supervisor()
+        if not fleet.agents():
+            pytest.skip("the supervisor was faster")
+        seen = len(fleet.log())
+        fleet.start()
+        fleet.wait_for(*(f"{name}: online" for name in cameras), after=seen)
+        assert agents.items() & fleet.agents().items()
+        stop_and_check(fleet)
+
+
+@pytest.mark.slow
 def test_cameras_of_an_agent_that_hangs_go_on_elsewhere_and_it_is_told_when_it_is_back(
     tmp_path: Path, cameras: dict[str, str]
 ) -> None:
