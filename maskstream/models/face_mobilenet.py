@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from maskstream.models.backends import choose_backend, graph_for_weights
+from maskstream.models.backends import GraphRequest, choose_backend, graph_for_weights
 from maskstream.models.detections import KeypointCalibration, Scaling
 from maskstream.models.exported_model import is_exported, load_exported
 from maskstream.models.graph_detector import GraphDetector
@@ -35,7 +35,7 @@ def load(options: DetectorOptions) -> Detector:
         return _graph_detector(lambda _: graph, metadata, options)
     backend = choose_backend("detector.backend", options.backend, options.device, options.precision)
     if backend != "torch":
-        return _graph_detector(partial(_graph, path, backend, options.several), read_checkpoint(path, NAME)[1], options)
+        return _graph_detector(partial(_graph, path, backend, options), read_checkpoint(path, NAME)[1], options)
 
     from maskstream.models.checkpoint import load_checkpoint
     from maskstream.models.face_mobilenet_network import restore
@@ -57,10 +57,10 @@ def _calibration(metadata: Metadata) -> KeypointCalibration:
     return KeypointCalibration(scale, bias)
 
 
-def _graph(weights: Path, backend: str, several: bool, max_faces: int) -> Graph:
+def _graph(weights: Path, backend: str, options: DetectorOptions, max_faces: int) -> Graph:
     def make() -> bytes:
         from maskstream.models.face_mobilenet_network import as_onnx
 
         return as_onnx(weights, max_faces)
 
-    return graph_for_weights(weights, backend, make, max_faces, several=several)
+    return graph_for_weights(weights, GraphRequest(backend, options.precision, max_faces, options.several), make)

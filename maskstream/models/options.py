@@ -27,7 +27,7 @@ class DetectorOptions:
     backend: str = "torch"
     """`auto`, `torch`, `openvino` or `onnx`."""
     precision: Precision = "float32"
-    """Of convolutions and linear layers in PyTorch; the coordinates are always computed in float32."""
+    """Of convolutions and linear layers; the coordinates are always computed in float32."""
     several: bool = False
     """True where most calls are in batches, as for files."""
     uploads: "Uploads | None" = None
@@ -47,4 +47,4 @@ class ClassifierOptions:
     backend: str = "torch"
     """`auto`, `torch`, `openvino` or `onnx`."""
     precision: Precision = "float32"
-    """Of convolutions and linear layers in PyTorch."""
+    """Of convolutions and linear layers."""
