@@ -86,9 +86,9 @@ class Config(Section):
     precision: Precision = Field(
         default="auto",
         description=(
-            "The number format of the models. auto: int8 where OpenVINO runs on a CPU with instructions for it (VNNI, AMX, ARM "
-            "dot product; Linux only) and the weights have a quantised graph, otherwise float32. float16 and bfloat16: PyTorch, "
-            "faster on most GPUs. int8: OpenVINO only; an error where that is not possible."
+            "The number format of the models. auto: int8 where OpenVINO runs on a CPU with AVX2 or ARM's dot product (Linux "
+            "only) and the weights have a quantised graph, otherwise float32. float16 and bfloat16: PyTorch, faster on most "
+            "GPUs. int8: OpenVINO only; an error where that is not possible."
         ),
     )
     detector: DetectorConfig = Field(default_factory=DetectorConfig)

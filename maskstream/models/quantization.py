@@ -1,7 +1,7 @@
 """Quantise exported networks to int8 with NNCF: weights and activations of convolutions become 8-bit integers.
 
 The ranges of the activations are measured on images (post-training quantisation, with bias correction; Nagel et al., "Data-Free
-Quantization", 2019). Layers that round badly stay in float32: the input's arithmetic, box coordinates, the heads of the detector,
+Quantization", 2019). Weights use half of the range, so that sums do not overflow on CPUs without VNNI. Layers that round badly stay in float32: the input's arithmetic, box coordinates, the heads of the detector,
 the last layer of a classifier.
 """
 
@@ -65,6 +65,7 @@ def quantized(content: bytes, metadata: Metadata, properties: Mapping[str, str],
         subset_size=len(samples),
         preset=nncf.QuantizationPreset.MIXED,
         ignored_scope=ignored,
+        advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
     )
     for name, value in properties.items():
         result.set_rt_info(value, ["framework", name])
