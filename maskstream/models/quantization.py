@@ -1,8 +1,8 @@
 """Quantise exported networks to int8 with NNCF: weights and activations of convolutions become 8-bit integers.
 
 The ranges of the activations are measured on images (post-training quantisation, with bias correction; Nagel et al., "Data-Free
-Quantization", 2019). Weights use half of the range, so that sums do not overflow on CPUs without VNNI. Layers that round badly stay in float32: the input's arithmetic, box coordinates, the heads of the detector,
-the last layer of a classifier.
+Quantization", 2019). Weights use half of the range, so that sums do not overflow on CPUs without VNNI. Layers that round badly
+stay in float32: the input's arithmetic, box coordinates, the heads of the detector, the last layer of a classifier.
 """
 
 from collections.abc import Callable, Iterator, Mapping
