@@ -65,7 +65,7 @@ def test_torch_stays_with_the_models(path: Path) -> None:
         assert not {name.split(".")[0] for name in imports(path)} & {"torch", "torchvision"}
 
 
-@pytest.mark.parametrize("package", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("package", ["openvino", "nncf", "onnxruntime"])
 def test_what_reports_its_users_is_imported_in_one_place(package: str) -> None:
     everything = [path for folder in ("maskstream", "tests", "tools") for path in (ROOT / folder).rglob("*.py")]
     places = [path for path in everything if package in {name.partition(".")[0] for name in imports(path)}]

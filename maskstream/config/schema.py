@@ -84,9 +84,11 @@ class Config(Section):
         description="The device that runs the models: auto (CUDA if available, otherwise the CPU), cpu, cuda, cuda:1, mps.",
     )
     precision: Precision = Field(
-        default="float32",
+        default="auto",
         description=(
-            "The number format of PyTorch. float16 and bfloat16 are faster on most GPUs. OpenVINO and ONNX always use float32."
+            "The number format of the models. auto: int8 where OpenVINO runs on a CPU with AVX2 or ARM's dot product (Linux "
+            "only) and the weights have a quantised graph, otherwise float32. float16 and bfloat16: PyTorch, faster on most "
+            "GPUs. int8: OpenVINO only; an error where that is not possible."
         ),
     )
     threads: Count | None = Field(

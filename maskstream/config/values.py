@@ -47,7 +47,7 @@ ShortSide = Annotated[
     Annotated[int, Field(ge=64, le=4096)] | Literal["auto"] | None,
     WrapValidator(_checked_short_side),
 ]
-Precision = Literal["float32", "float16", "bfloat16"]
+Precision = Literal["auto", "float32", "float16", "bfloat16", "int8"]
 Blur = Literal["none", "all", "masked", "unmasked"]
 Deinterlace = Literal["auto", True, False]
 PixelAspect = Annotated[float, Field(ge=0.25, le=4)]

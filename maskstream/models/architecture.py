@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maskstream.models.backends import choose_backend, graph_for_weights
+from maskstream.models.backends import GraphRequest, choose_backend, graph_for_weights
 from maskstream.models.exported_model import is_exported, load_exported
 from maskstream.models.graph_classifier import GraphClassifier
 from maskstream.models.metadata import Metadata, read_checkpoint
@@ -50,17 +50,16 @@ class Architecture:
         backend = choose_backend("classifier.backend", options.backend, options.device, options.precision)
         if backend != "torch":
             _, metadata = read_checkpoint(path, self.name)
-            return GraphClassifier(
-                graph_for_weights(path, backend, lambda: self.as_onnx(path), threads=options.threads), metadata
-            )
+            request = GraphRequest(backend, options.precision, threads=options.threads)
+            return GraphClassifier(graph_for_weights(path, request, lambda: self.as_onnx(path)), metadata)
 
         from maskstream.models.checkpoint import load_checkpoint
         from maskstream.models.crop_classifier import MaskClassifier
-        from maskstream.models.precision import PRECISIONS
+        from maskstream.models.precision import torch_precision
 
         state_dict, metadata = load_checkpoint(path, self.name)
         module = self.restore(state_dict, metadata, str(path))
-        return MaskClassifier(module, metadata, options.device, PRECISIONS[options.precision])
+        return MaskClassifier(module, metadata, options.device, torch_precision(options.precision))
 
     def as_onnx(self, weights: Path) -> bytes:
         """Return the network of a checkpoint, including its calibration, as an ONNX graph.

@@ -7,22 +7,29 @@ PyTorch is needed.
 import hashlib
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 from loguru import logger
 
+from maskstream.config.values import Precision
 from maskstream.errors import ConfigError, SinkError
 from maskstream.io.files import make_folder, replace_file
 from maskstream.io.user_folders import cache_folder, cache_lasts
+from maskstream.models.cpu_features import has_fast_int8
 from maskstream.models.devices import CPU
 from maskstream.models.metadata import check_manifest, file_sha256
 from maskstream.models.runtimes import Graph, read_graph
 
 EXPORTED_FACES: Final = 100
 """Default maximum number of faces per image of an exported detector."""
-_PACKAGES: Final = {"openvino": "openvino", "onnx": "onnxruntime"}
+INT8: Final = "int8"
+_OPENVINO: Final = "openvino"
+_PACKAGES: Final = {_OPENVINO: "openvino", "onnx": "onnxruntime"}
+_COMPILED_IN: Final = ("auto", "float32")
+"""Precisions of both OpenVINO and ONNX Runtime."""
 
 
 def installed_backends(device: str) -> list[str]:
@@ -31,7 +38,7 @@ def installed_backends(device: str) -> list[str]:
     return [*compiling, "torch"]
 
 
-def choose_backend(key: str, wanted: str, device: str, precision: str = "float32") -> str:
+def choose_backend(key: str, wanted: str, device: str, precision: Precision = "auto") -> str:
     """Return `torch`, `openvino` or `onnx`; for `auto` the fastest that is installed and runs on the device.
 
     Args:
@@ -43,16 +50,26 @@ def choose_backend(key: str, wanted: str, device: str, precision: str = "float32
     Raises:
         ConfigError: The backend is not installed, or does not support the device or the precision.
     """
+    if precision == INT8:
+        return _require_openvino(key, wanted, device)
     if wanted == "auto":
-        return installed_backends(device)[0] if precision == "float32" else "torch"
+        return installed_backends(device)[0] if precision in _COMPILED_IN else "torch"
     if wanted in _PACKAGES:
         if find_spec(_PACKAGES[wanted]) is None:
             raise ConfigError(f"{key}: {wanted} is not installed; pip install {_PACKAGES[wanted]}, or choose torch")
         if device != CPU:
             raise ConfigError(f"{key}: {wanted} runs only on the CPU, not on {device}; choose torch")
-        if precision != "float32":
-            raise ConfigError(f"{key}: {wanted} computes only in float32; choose torch, or precision float32")
+        if precision not in _COMPILED_IN:
+            raise ConfigError(f"{key}: {wanted} does not compute in {precision}; choose torch, or precision auto")
     return wanted
+
+
+def _require_openvino(key: str, wanted: str, device: str) -> str:
+    if device != CPU or wanted not in ("auto", _OPENVINO):
+        raise ConfigError(f"precision: int8 needs device cpu and {key} openvino, not {wanted} on {device}; choose precision auto")
+    if find_spec(_OPENVINO) is None:
+        raise ConfigError("precision: int8 needs OpenVINO, which is not installed; pip install openvino")
+    return _OPENVINO
 
 
 def shipped_graph_path(weights: Path) -> Path:
@@ -60,34 +77,69 @@ def shipped_graph_path(weights: Path) -> Path:
     return weights.with_suffix(f".{file_sha256(weights)[:12]}.onnx")
 
 
-def graph_for_weights(
-    weights: Path,
-    backend: str,
-    make: Callable[[], bytes],
-    max_faces: int = EXPORTED_FACES,
-    *,
-    several: bool = False,
-    threads: int | None = None,
-) -> Graph:
-    """Return the graph of a weights file: the one beside it, or one from the cache, which is created where it does not exist.
+def int8_graph_path(weights: Path) -> Path:
+    """Return the path of the quantised graph beside a weights file, in OpenVINO's format, which may not exist."""
+    return weights.with_suffix(f".{file_sha256(weights)[:12]}.int8.xml")
+
+
+@dataclass(frozen=True)
+class GraphRequest:
+    """How a graph will be used."""
+
+    backend: str
+    """`openvino` or `onnx`."""
+    precision: Precision = "auto"
+    max_faces: int = EXPORTED_FACES
+    """Maximum number of faces per image, for a detector."""
+    several: bool = False
+    """True where most calls are in batches."""
+    threads: int | None = None
+    """Number of CPU threads; None: all cores."""
+
+
+def graph_for_weights(weights: Path, request: GraphRequest, make: Callable[[], bytes]) -> Graph:
+    """Return the graph of a weights file: one beside it, or one from the cache, which is created where it does not exist.
 
     Args:
         weights: A weights file whose content was checked.
-        backend: `openvino` or `onnx`.
+        request: How the graph will be used.
         make: Exports the network as ONNX.
-        max_faces: Maximum number of faces per image, for a detector.
-        several: True where most calls are in batches.
-        threads: Number of CPU threads; None: all cores.
 
     Raises:
+        ConfigError: It has to be in int8, and there is no quantised graph.
         WeightsError: The graph beside the weights is damaged.
     """
+    int8 = _int8_graph(weights, request)
+    if int8 is not None:
+        return int8
+    backend, max_faces, several, threads = request.backend, request.max_faces, request.several, request.threads
     beside = shipped_graph_path(weights)
     if max_faces <= EXPORTED_FACES and beside.is_file():
         check_manifest(beside)
         with suppress(RuntimeError):  # this version of the backend cannot read it
             return read_graph(beside, backend, cache_folder(), several=several, threads=threads)
     return cached_graph(f"{beside.name} {max_faces}", backend, make, several=several, threads=threads)
+
+
+def _int8_graph(weights: Path, request: GraphRequest) -> Graph | None:
+    """Return the quantised graph beside the weights where it is wanted, or is faster on this CPU."""
+    is_wanted = request.precision == INT8 or (request.precision == "auto" and has_fast_int8())
+    if not is_wanted or request.backend != _OPENVINO:
+        return None
+    path = int8_graph_path(weights)
+    if path.is_file() and request.max_faces <= EXPORTED_FACES:
+        for file in (path, path.with_suffix(".bin")):
+            check_manifest(file)
+        with suppress(RuntimeError):  # this version of OpenVINO cannot read it
+            graph = read_graph(path, _OPENVINO, cache_folder(), several=request.several, threads=request.threads)
+            logger.debug("{}: computes in int8", weights.stem)
+            return graph
+    if request.precision == INT8:
+        raise ConfigError(
+            f"precision: int8 needs a readable {path.name} beside the weights, and detector.max_faces up to {EXPORTED_FACES}; "
+            f"make it with maskstream export --weights {weights.name} --int8 IMAGES, or choose precision auto"
+        )
+    return None
 
 
 def cached_graph(

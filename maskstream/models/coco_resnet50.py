@@ -9,8 +9,9 @@ from pathlib import Path
 
 from torchvision.models.detection import KeypointRCNN, KeypointRCNN_ResNet50_FPN_Weights, keypointrcnn_resnet50_fpn
 
+from maskstream.errors import ConfigError
 from maskstream.io.user_folders import expand_home
-from maskstream.models.backends import cached_graph, choose_backend
+from maskstream.models.backends import INT8, cached_graph, choose_backend
 from maskstream.models.checkpoint import load_into, require_finite
 from maskstream.models.detections import KeypointCalibration
 from maskstream.models.graph_detector import GraphDetector
@@ -44,6 +45,10 @@ def load(options: DetectorOptions) -> Detector:
         WeightsError: The file is missing, damaged or of another model.
     """
     backend = choose_backend("detector.backend", options.backend, options.device, options.precision)
+    if options.precision == INT8:
+        raise ConfigError(
+            "precision: int8 is not possible with coco_resnet50; choose precision auto, or the detector face_mobilenet"
+        )
     state_dict = read_or_fetch(Path(expand_home(options.weights)) if options.weights else None, URL)
     module = build_module()
     load_into(module, state_dict, options.weights or URL)

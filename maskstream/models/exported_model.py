@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from maskstream.errors import ConfigError, WeightsError
 from maskstream.io.user_folders import cache_folder
@@ -19,6 +19,7 @@ from maskstream.models.metadata import (
     to_header,
 )
 from maskstream.models.runtimes import Graph, graph_metadata, read_graph
+from maskstream.models.telemetry import openvino_package
 
 SUFFIXES: Final = (".onnx", ".xml")
 _RUN_BY: Final = {".onnx": ("openvino", "onnx"), ".xml": ("openvino",)}
@@ -124,6 +125,31 @@ def write_exported(path: Path, content: bytes, properties: dict[str, str]) -> No
         raise ConfigError(f"{path}: the package {error.name} is not installed; pip install {error.name}") from error
 
 
+def write_quantized(path: Path, content: bytes, properties: dict[str, str], images: Path) -> None:
+    """Quantise an ONNX graph to int8, and write it with properties in OpenVINO's format.
+
+    Args:
+        path: The output, which ends in .xml; the weights go into a file with .bin beside it.
+        content: The graph of a detector or classifier.
+        properties: Its metadata in the format of a file header.
+        images: Folder of example images.
+
+    Raises:
+        ConfigError: A required package is not installed.
+        SourceOpenError: The folder has no images.
+        SinkError: The file cannot be written.
+    """
+    from maskstream.models.quantization import quantized
+
+    metadata = parse_metadata(path, properties)
+    _save_openvino(path, quantized(content, metadata, properties, images))
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return the files of an exported network: OpenVINO's format has its weights in a second one."""
+    return [path, path.with_suffix(".bin")] if path.suffix.lower() == ".xml" else [path]
+
+
 def _write_onnx(path: Path, content: bytes, properties: dict[str, str]) -> None:
     import onnx
 
@@ -135,10 +161,12 @@ def _write_onnx(path: Path, content: bytes, properties: dict[str, str]) -> None:
 
 
 def _write_openvino(path: Path, content: bytes, properties: dict[str, str]) -> None:
-    from maskstream.models.telemetry import openvino_package
-
-    openvino = openvino_package()
-    model = openvino.Core().read_model(content)
+    model = openvino_package().Core().read_model(content)
     for name, value in properties.items():
         model.set_rt_info(value, ["framework", name])
-    openvino.save_model(model, path, compress_to_fp16=True)
+    _save_openvino(path, model)
+
+
+def _save_openvino(path: Path, model: Any) -> None:
+    """Write a model; weights in float32 are stored in float16."""
+    openvino_package().save_model(model, path, compress_to_fp16=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from maskstream.models.backends import choose_backend, graph_for_weights
+from maskstream.models.backends import GraphRequest, choose_backend, graph_for_weights
 from maskstream.models.detections import KeypointCalibration, Scaling
 from maskstream.models.exported_model import is_exported, load_exported
 from maskstream.models.graph_detector import GraphDetector
@@ -65,4 +65,5 @@ def _graph(weights: Path, backend: str, options: DetectorOptions, max_faces: int
 
         return as_onnx(weights, max_faces)
 
-    return graph_for_weights(weights, backend, make, max_faces, several=options.several, threads=options.threads)
+    request = GraphRequest(backend, options.precision, max_faces, options.several, options.threads)
+    return graph_for_weights(weights, request, make)

@@ -1,9 +1,10 @@
 """Detect faces with a Keypoint R-CNN that OpenVINO or ONNX Runtime runs, without PyTorch."""
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from maskstream.models.detections import KeypointCalibration, RawDetections, Scaling, detect, padded, parse_outputs, resized
 from maskstream.models.runtimes import Graph
@@ -55,9 +56,11 @@ class GraphDetector:
         return [each[: self._max_faces] for each in found]
 
     def _find(self, images_bgr: list[BgrImage], sizes_hw: list[tuple[int, int]]) -> list[RawDetections]:
-        min_score = np.array([self._min_score], np.float32)
-        calls = []
-        for image, size_hw in zip(images_bgr, sizes_hw, strict=True):
-            scaled = resized(image, size_hw)
-            calls.append((padded(scaled, _DIVISOR)[None], np.array(scaled.shape[:2], np.float32), min_score))
+        calls = [graph_inputs(image, size_hw, self._min_score) for image, size_hw in zip(images_bgr, sizes_hw, strict=True)]
         return [parse_outputs(outputs) for outputs in self._graph.each(calls)]
+
+
+def graph_inputs(image_bgr: BgrImage, size_hw: tuple[int, int], min_score: float) -> tuple[NDArray[Any], ...]:
+    """Return the inputs of a `KeypointRCNNGraph` for one image, which is scaled to the given height and width."""
+    scaled = resized(image_bgr, size_hw)
+    return padded(scaled, _DIVISOR)[None], np.array(scaled.shape[:2], np.float32), np.array([min_score], np.float32)

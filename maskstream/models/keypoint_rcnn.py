@@ -18,7 +18,7 @@ from maskstream.models.heatmaps import decode_heatmaps
 from maskstream.models.keypoint_rcnn_graph import raise_proposals
 from maskstream.models.options import DetectorOptions
 from maskstream.models.out_of_memory import memory_errors
-from maskstream.models.precision import PRECISIONS, InPrecision
+from maskstream.models.precision import InPrecision, torch_precision
 from maskstream.types import BgrImage, Detection
 
 
@@ -56,10 +56,10 @@ class KeypointRCNNDetector:
         self._calibration = calibration
         self._device = options.device
         self._uploads = options.uploads
-        if options.precision != "float32":
+        precision = torch_precision(options.precision)
+        if precision is not torch.float32:
             # Convolutions and linear layers alone: half precision would round box coordinates to pixels or more, and give many
             # anchors in a crowd the same score.
-            precision = PRECISIONS[options.precision]
             parts = ((module, "backbone"), (module.rpn, "head"), (heads, "box_head"), (heads, "box_predictor"))
             for parent, name in parts:
                 setattr(parent, name, InPrecision(getattr(parent, name), precision))

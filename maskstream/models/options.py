@@ -27,7 +27,7 @@ class DetectorOptions:
     backend: str = "torch"
     """`auto`, `torch`, `openvino` or `onnx`."""
     precision: Precision = "float32"
-    """Of convolutions and linear layers in PyTorch; the coordinates are always computed in float32."""
+    """Of convolutions and linear layers; the coordinates are always computed in float32."""
     several: bool = False
     """True where most calls are in batches, as for files."""
     threads: int | None = None
@@ -49,6 +49,6 @@ class ClassifierOptions:
     backend: str = "torch"
     """`auto`, `torch`, `openvino` or `onnx`."""
     precision: Precision = "float32"
-    """Of convolutions and linear layers in PyTorch."""
+    """Of convolutions and linear layers."""
     threads: int | None = None
     """Number of CPU threads of OpenVINO and ONNX Runtime; None: all cores."""

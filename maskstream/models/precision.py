@@ -6,7 +6,14 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-PRECISIONS: Final = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+from maskstream.config.values import Precision
+
+PRECISIONS: Final[dict[str, torch.dtype]] = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def torch_precision(name: Precision) -> torch.dtype:
+    """Return PyTorch's type of a precision; `auto` is float32."""
+    return PRECISIONS.get(name, torch.float32)
 
 
 class InPrecision(nn.Module):

@@ -1,7 +1,8 @@
-"""Import OpenVINO and ONNX Runtime with their telemetry disabled. Every module that needs them imports them here.
+"""Import OpenVINO, NNCF and ONNX Runtime with their telemetry disabled. Every module that needs them imports them here.
 
-`import openvino` uses the package `openvino_telemetry`, which sends an event to Google Analytics and stores an identifier of the
-machine in `~/intel`. `import onnxruntime` (since 1.29) sends events to Microsoft and stores one in `~/.cache/Microsoft`.
+`import openvino` and `import nncf` use the package `openvino_telemetry`, which sends events to Google Analytics and stores an
+identifier of the machine in `~/intel`. `import onnxruntime` (since 1.29) sends events to Microsoft and stores one in
+`~/.cache/Microsoft`.
 """
 
 import os
@@ -25,6 +26,13 @@ def openvino_package() -> Any:
     with _lock, _hidden(_OPENVINO_TELEMETRY):
         import openvino
     return openvino
+
+
+def nncf_package() -> Any:
+    """Return the package `nncf`. Imported here, it sends no telemetry until the process ends."""
+    with _lock, _hidden(_OPENVINO_TELEMETRY):
+        import nncf
+    return nncf
 
 
 def onnxruntime_package() -> Any:
