@@ -27,7 +27,7 @@ from maskstream.inference.propagation import PropagatingAnalyzer
 from maskstream.io.file_names import FileNames
 from maskstream.io.files import make_folder
 from maskstream.io.locations import is_pipe, is_webcam, local_path
-from maskstream.protocols import FrameAnalyzer, Sink, Source
+from maskstream.protocols import Sink, Source
 from maskstream.rendering.overlay import Overlay
 from maskstream.sinks import CsvSink, JsonlSink, ProgressSink, StatusSink, WindowSink, why_no_window
 from maskstream.stream.engine import Engine, EngineHooks
@@ -111,8 +111,7 @@ def build_engine(request: StreamRequest, config: Config) -> Engine:
     )
     live = LiveCameras(watch, cameras, settings, work, states)
     hooks = _hooks(window, sinks, live, web)
-    detecting: FrameAnalyzer = PropagatingAnalyzer(analyzer, settings) if config.detector.every > 1 else analyzer
-    people = PeopleAnalyzer(detecting, settings)
+    people = PeopleAnalyzer(PropagatingAnalyzer(analyzer, settings), settings)
     engine = Engine(people, overlay.paint, config.stream, batch_size_of(config), hooks, states)
     engine.add(sources, sinks.bindings)
     web.start(engine, request, reporting, work.check)
