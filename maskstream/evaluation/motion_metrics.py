@@ -1,5 +1,6 @@
 """Compare runs over a video with and without rests of the detector (`detector.motion`)."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from time import process_time
@@ -9,7 +10,7 @@ import numpy as np
 
 from maskstream.events.types import EventOrCounts, MaskEvent, Phase
 from maskstream.protocols import FrameAnalyzer
-from maskstream.types import Face, Frame, FrameResult
+from maskstream.types import Face, FloatArray, Frame, FrameResult
 from maskstream.vision.geometry import box_iou
 
 _SAME_IOU: Final = 0.5
@@ -73,7 +74,7 @@ class MotionMetrics:
             "duration_s": round(self.duration_s, 2),
             "detections": self.detections,
             "detections_with_rests": self.detections_with_rests,
-            "saved": round(1 - self.detections_with_rests / max(self.detections, 1), 3),
+            "saved": round((self.detections - self.detections_with_rests) / max(self.detections, 1), 3),
             "faces": self.faces,
             "late_faces": len(self.late_s),
             "late_max_s": round(max(self.late_s, default=0.0), 3),
@@ -105,9 +106,9 @@ def compare(
     found = MotionMetrics(duration_s=results[-1].time_s - results[0].time_s if results else 0.0)
     found.faces = len({face.track_id for result in results for face in result.faces} - {None})
     found.late_s = _late_s(results, with_rests[0])
-    expected, got = _records(without[1]), _records(with_rests[1])
-    found.events = sum(record.startswith(Phase.START.value) for record in expected)
-    found.changed_events = sorted(set(expected) ^ set(got))
+    expected, got = Counter(_records(without[1])), Counter(_records(with_rests[1]))
+    found.events = sum(count for record, count in expected.items() if record.startswith(Phase.START.value))
+    found.changed_events = sorted(((expected - got) + (got - expected)).elements())
     return found
 
 
@@ -134,7 +135,7 @@ def _unmatched(faces: Sequence[Face], others: Sequence[Face]) -> Iterable[Face]:
     yield from (face for face, iou in zip(faces, best.tolist(), strict=True) if iou < _SAME_IOU)
 
 
-def _boxes(faces: Sequence[Face]) -> np.ndarray[Any, np.dtype[np.float32]]:
+def _boxes(faces: Sequence[Face]) -> FloatArray:
     return np.stack([face.face_box_xyxy for face in faces])
 
 
