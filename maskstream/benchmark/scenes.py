@@ -110,4 +110,4 @@ def walks(pictures: Iterable[BgrImage], size: tuple[int, int], heights_px: Seque
 def _oval(shape: tuple[int, ...]) -> FloatArray:
     """Return the opacity of a picture: 1 in its middle, 0 at its border."""
     rows, columns = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
-    return np.clip((1 - np.hypot(rows, columns)) / 0.15, 0, 1).astype(np.float32)
+    return np.asarray(np.clip((1 - np.hypot(rows, columns)) / 0.15, 0, 1), np.float32)

@@ -83,7 +83,7 @@ class DetectorConfig(Section):
         ),
     )
     motion_threshold: Annotated[float, Field(ge=1, le=255)] = Field(
-        default=6.0,
+        default=8.0,
         description=(
             "The change of brightness, from 0 to 255, that counts as motion: the mean over 3x3 cells, with 96 cells along the "
             "short side of the picture. Lower values are more sensitive."

@@ -11,7 +11,7 @@ from maskstream.inference.motion import ChangeDetector
 from maskstream.types import BgrImage
 from tests.conftest import make_frame
 
-THRESHOLD = 6.0
+THRESHOLD = 8.0
 FPS = 5.0
 QUIET_S = 2.0
 
