@@ -4,8 +4,8 @@
 python tools/make_motion_scenes.py --backgrounds photos/ --faces clip.mp4 --out scenes/
 
 Each scene is 60 s long, 720 lines, 10 frames a second, H.264 with a key frame every 2 s. Six faces of the clips, 22 to 110 px
-high with their surroundings, come for 3 s each, with breaks of 6 s; every second face walks. In turn, the scenes have little noise,
-much noise, light that changes by a quarter, and a camera that shakes by 2 px.
+high with their surroundings, come for 3 s each, with breaks of 6 s; every second face walks. In turn, the scenes have little
+noise, much noise, light that changes by a quarter, and a camera that shakes by 2 px.
 """
 
 import argparse
