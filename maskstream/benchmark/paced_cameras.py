@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from itertools import cycle
 from pathlib import Path
 from threading import Event
-from time import monotonic
+from time import monotonic, process_time
 from typing import Any, Final
 
 import numpy as np
@@ -117,6 +117,24 @@ def run_cameras(bench: Bench, pictures: Pictures, config: Config, busy: int, qui
         "age_p99_ms": percentiles([1000 * age_s for age_s in sink.ages_s])["p99"],
         "rss_mb": _rss_mb(),
     }
+
+
+def cores_needed(bench: Bench, pictures: Pictures, config: Config, busy: int, quiet: int, seconds: float) -> float:
+    """Return the processor seconds per second that it takes to analyse every frame of busy and quiet cameras.
+
+    It depends less on other programs on the machine than the frames that a camera loses.
+    """
+    analyzer = PeopleAnalyzer(PropagatingAnalyzer(bench.analyzer, config), config)
+    shown = [(f"busy {number}", pictures.busy) for number in range(busy)]
+    shown += [(f"quiet {number}", pictures.quiet) for number in range(quiet)]
+    began_s = process_time()
+    for index in range(round(seconds * FPS)):
+        time_s = index / FPS
+        now = datetime.now(UTC)
+        analyzer.analyze(
+            [Frame([*each, *reversed(each)][index % (2 * len(each))], index, name, time_s, wall_time=now) for name, each in shown]
+        )
+    return round((process_time() - began_s) / seconds, 3)
 
 
 def _rss_mb() -> float | None:

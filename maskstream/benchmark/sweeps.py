@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 
 from maskstream.benchmark.bench import Bench
 from maskstream.benchmark.crowds import crowd, most_certain_face
-from maskstream.benchmark.paced_cameras import Pictures, run_cameras
+from maskstream.benchmark.paced_cameras import Pictures, cores_needed, run_cameras
 from maskstream.benchmark.rounds import Workload, take_turns
 from maskstream.config.loading import Layer, refine
 from maskstream.config.schema import Config
@@ -106,15 +106,16 @@ def _quiet(bench: Bench) -> list[Step]:
     for busy, quiet in ((2, 2), (4, 4), (8, 8), (4, 12)):
         for motion in (False, True):
             config = refine(bench.config, Layer.of_key("--sweep quiet", "detector.motion", motion))
-            extra: dict[str, Any] = {"quiet": quiet, "motion": motion}
-            run = partial(_run_cameras, bench, pictures, config, extra, busy)
-            steps.append(Step(busy + quiet, Workload(f"{busy} busy, {quiet} quiet, motion {motion}", "", run), extra))
+            extra: dict[str, Any] = {"busy": busy, "motion": motion}
+            extra["cores"] = cores_needed(bench, pictures, config, busy, quiet, _CAMERAS_S)
+            run = partial(_run_cameras, bench, pictures, config, extra, quiet)
+            steps.append(Step(quiet, Workload(f"{busy} busy, {quiet} quiet, motion {motion}", "", run), extra))
     return steps
 
 
-def _run_cameras(bench: Bench, pictures: Pictures, config: Config, extra: dict[str, Any], busy: int) -> int:
+def _run_cameras(bench: Bench, pictures: Pictures, config: Config, extra: dict[str, Any], quiet: int) -> int:
     """Run the program for some seconds, and put what was measured into the row of the table. The last round stays there."""
-    measured = run_cameras(bench, pictures, config, busy, extra["quiet"], _CAMERAS_S)
+    measured = run_cameras(bench, pictures, config, extra["busy"], quiet, _CAMERAS_S)
     frames: int = measured.pop("frames")
     extra |= measured
     return frames

@@ -9,8 +9,9 @@ import pytest
 
 from maskstream import MaskPipeline, load_config
 from maskstream.benchmark.bench import Bench
-from maskstream.benchmark.paced_cameras import Pictures, run_cameras
+from maskstream.benchmark.paced_cameras import Pictures, cores_needed, run_cameras
 from maskstream.benchmark.rounds import Workload, percentiles, ratio, take_turns
+from maskstream.config.loading import Layer, refine
 from tests.conftest import DEMO
 from tests.slowness import slowness
 from tools import benchmark
@@ -121,6 +122,12 @@ def test_quiet_cameras_are_analysed_without_detections(pipeline: MaskPipeline) -
     for picture in (pictures.busy[0], pictures.busy[-1]):
         assert len(pipeline(picture)) == 5
     assert {len(pipeline(picture)) for picture in pictures.quiet[::5]} == {0}
+    seconds = 2.0  # with 4 detections in turn of each; at rest, one
+    without, with_rests = (
+        cores_needed(bench, pictures, refine(bench.config, Layer.of_key("test", "detector.motion", motion)), 0, 2, seconds)
+        for motion in (False, True)
+    )
+    assert 0 < with_rests < 0.7 * without
     measured = run_cameras(bench, pictures, bench.config, busy=1, quiet=2, seconds=0.6)
     assert 2 <= measured.pop("frames") <= 9
     assert set(measured) == {"busy_fps", "quiet_fps", "age_p99_ms", "rss_mb"}
