@@ -200,6 +200,8 @@ class FrameResult:
     unseen: bool = False
     """Whether the frame may contain a face at an unknown position: the detector did not run on it, or gave a position that is not
     finite. Where faces are anonymised the frame is not shown."""
+    rested: bool = False
+    """Whether nothing had changed in the picture when it was last compared, so that the detector rests (`detector.motion`)."""
     region_xyxy: tuple[int, int, int, int] | None = None
     """The region that the detector ran on, in pixels: left, top, right, bottom; None: the complete frame."""
     unusable: int = 0

@@ -10,8 +10,10 @@ from scipy.optimize import linear_sum_assignment
 
 from maskstream.benchmark.bench import Bench
 from maskstream.benchmark.crowds import crowd, most_certain_face
+from maskstream.benchmark.paced_cameras import Pictures, cores_needed, run_cameras
 from maskstream.benchmark.rounds import Workload, take_turns
 from maskstream.config.loading import Layer, refine
+from maskstream.config.schema import Config
 from maskstream.errors import ConfigError
 from maskstream.inference.pipeline import build_analyzer
 from maskstream.models.devices import CPU, pick_device
@@ -21,6 +23,8 @@ from maskstream.vision.geometry import box_iou
 _CROWDS: Final = 3
 """Number of images in a turn of the sweep of faces."""
 _SAME_IOU: Final = 0.5
+_CAMERAS_S: Final = 8.0
+"""How long the cameras of the sweep `quiet` run in a turn."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,28 @@ def _cameras(bench: Bench) -> list[Step]:
     return [_step("cameras", count, partial(run, count)) for count in counts]
 
 
+def _quiet(bench: Bench) -> list[Step]:
+    """Measure cameras of 5 fps, some of which show a place where nothing happens, with and without rests of the detector."""
+    pictures = Pictures.of(bench)
+    steps = []
+    for busy, quiet in ((2, 2), (4, 4), (8, 8), (4, 12)):
+        for motion in (False, True):
+            config = refine(bench.config, Layer.of_key("--sweep quiet", "detector.motion", motion))
+            extra: dict[str, Any] = {"busy": busy, "motion": motion}
+            extra["cores"] = cores_needed(bench, pictures, config, busy, quiet, _CAMERAS_S)
+            run = partial(_run_cameras, bench, pictures, config, extra, quiet)
+            steps.append(Step(quiet, Workload(f"{busy} busy, {quiet} quiet, motion {motion}", "", run), extra))
+    return steps
+
+
+def _run_cameras(bench: Bench, pictures: Pictures, config: Config, extra: dict[str, Any], quiet: int) -> int:
+    """Run the program for some seconds, and put what was measured into the row of the table. The last round stays there."""
+    measured = run_cameras(bench, pictures, config, extra["busy"], quiet, _CAMERAS_S)
+    frames: int = measured.pop("frames")
+    extra |= measured
+    return frames
+
+
 def _every(bench: Bench) -> list[Step]:
     """Also compare propagated faces with the results of detector and classifier on the same frames."""
     detected = bench.analyse()
@@ -110,6 +136,7 @@ SWEEPS: Final[dict[str, Callable[[Bench], list[Step]]]] = {
     "short_side": _short_side,
     "faces": _faces,
     "cameras": _cameras,
+    "quiet": _quiet,
     "every": _every,
 }
 

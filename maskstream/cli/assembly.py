@@ -11,7 +11,6 @@ from maskstream.inference.analyzer import Analyzer
 from maskstream.inference.pipeline import batch_size_of, build_analyzer, require_incorrect, require_models
 from maskstream.inference.propagation import PropagatingAnalyzer
 from maskstream.io.file_names import FileNames
-from maskstream.protocols import FrameAnalyzer
 from maskstream.rendering.overlay import Overlay
 from maskstream.stream.engine import Engine, EngineHooks
 from maskstream.stream.live_cameras import CameraWork
@@ -47,10 +46,7 @@ class Assembly:
     def engine(self, hooks: EngineHooks) -> Engine:
         """Return an engine without sources and sinks."""
         config = self.settings.common
-        detecting: FrameAnalyzer = self.analyzer
-        if config.detector.every > 1:
-            detecting = PropagatingAnalyzer(self.analyzer, self.settings)
-        people = PeopleAnalyzer(detecting, self.settings)
+        people = PeopleAnalyzer(PropagatingAnalyzer(self.analyzer, self.settings), self.settings)
         return Engine(people, Overlay(self.settings).paint, config.stream, batch_size_of(config), hooks, self.states)
 
     def camera_work(self, output: str | None, names: FileNames) -> CameraWork:

@@ -34,6 +34,7 @@ COMMANDS: Final = {
     "benchmark": "time the program, its parts, and other programs that do the same work",
     "gpu-check": "check that a GPU gives the same answers as the CPU, and time it",
     "measure-people": "measure tracking, steady labels and events on video files",
+    "measure-motion": "measure what the detector saves by resting while nothing moves in video files",
     "fault-drill": "make cameras, networks, disks and models fail, and check every promise",
     "fleet": "watch the cameras of a site with several machines, and place them anew when one is lost",
     "user": "add, list, change and remove the users of the dashboard",

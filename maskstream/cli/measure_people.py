@@ -86,9 +86,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def watch(
-    path: str, analyzer: "FrameAnalyzer", config: "Config"
+    path: str, analyzer: "FrameAnalyzer", config: "Config", batch_size: int | None = None
 ) -> "tuple[list[FrameResult], list[tuple[float, EventOrCounts]]]":
-    """Return all results of a video, and its events and counts with the time of their frames."""
+    """Return all results of a video, and its events and counts with the time of their frames.
+
+    Args:
+        path: The video file.
+        analyzer: The models.
+        config: All settings.
+        batch_size: Frames in a batch; None: as in a run.
+    """
     from maskstream.events.detector import EventDetector
     from maskstream.inference.pipeline import batch_size_of
     from maskstream.inference.propagation import PropagatingAnalyzer
@@ -97,7 +104,7 @@ def watch(
     from maskstream.types import Output
 
     people, events = PeopleAnalyzer(PropagatingAnalyzer(analyzer, config), config), EventDetector(config)
-    size = batch_size_of(config)
+    size = batch_size or batch_size_of(config)
     results: list[FrameResult] = []
     published: list[tuple[float, EventOrCounts]] = []
     with closing(FileSource(path)) as source:

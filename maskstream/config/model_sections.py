@@ -1,6 +1,6 @@
 """Define the settings of the models, of tracking, and of the evaluation, section by section."""
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -72,6 +72,26 @@ class DetectorConfig(Section):
             "`judged: false` in the records. Without effect where privacy.blur anonymises faces: the detector then "
             "runs on every analysed frame."
         ),
+    )
+    motion: Literal["auto", True, False] = Field(
+        default="auto",
+        description=(
+            "Let the detector rest while nothing changes in the picture, no face is in view, and detector.idle_s has not passed "
+            "since its last run. auto: for cameras, but not for files, and not where privacy.blur anonymises faces. true: "
+            "also there; the last picture is then shown while the detector rests. Has no effect on images. A camera that "
+            "moves gives it no rest."
+        ),
+    )
+    motion_threshold: Annotated[float, Field(ge=1, le=255)] = Field(
+        default=8.0,
+        description=(
+            "The change of brightness, from 0 to 255, that counts as motion: the mean over 3x3 cells, with 96 cells along the "
+            "short side of the picture. Lower values are more sensitive."
+        ),
+    )
+    idle_s: Annotated[float, Field(gt=0, le=3600)] = Field(
+        default=2.0,
+        description="The longest rest of the detector, in seconds. A face that appears without visible motion is found then.",
     )
     min_score: Probability = Field(
         default=0.3,

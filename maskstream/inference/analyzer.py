@@ -146,7 +146,7 @@ class Analyzer:
         self._process.require()
         started = perf_counter()
         thresholds = [self._settings.derived(frame.source_id, _Thresholds.of) for frame in frames]
-        regions = [_region_px(frame, own.region) for frame, own in zip(frames, thresholds, strict=True)]
+        regions = [region_px(frame, own.region) for frame, own in zip(frames, thresholds, strict=True)]
         detections = self._detect(frames, regions)
         detected = perf_counter()
         findings = [_candidates(found, own) for found, own in zip(detections, thresholds, strict=True)]
@@ -285,7 +285,7 @@ def verdict(by_class: Mapping[str, float], incorrect_as: IncorrectAs) -> tuple[L
     return Label(best), by_class[best] / max(total, _LEAST_TOTAL)
 
 
-def _region_px(frame: Frame, region: Sequence[float]) -> tuple[int, int, int, int]:
+def region_px(frame: Frame, region: Sequence[float]) -> tuple[int, int, int, int]:
     """Return left, top, right, bottom of a region in pixels. It is at least one pixel wide and high."""
     left, top = int(region[0] * (frame.width - 1)), int(region[1] * (frame.height - 1))
     return left, top, max(left + 1, ceil(region[2] * frame.width)), max(top + 1, ceil(region[3] * frame.height))

@@ -19,6 +19,7 @@ from maskstream.config.detector_interval import every_of
 from maskstream.config.schema import Config
 from maskstream.config.source_settings import SourceSettings
 from maskstream.errors import OutOfMemory
+from maskstream.inference.motion_gate import MotionGate
 from maskstream.protocols import FrameAnalyzer
 from maskstream.types import BgrImage, Face, FloatArray, Frame, FrameResult
 
@@ -40,10 +41,10 @@ _MAX_STEP_S: Final = 0.5
 class _Last:
     """The last frame of a source, detected or propagated."""
 
-    detected_at: int
-    """Index of the last frame that the detector ran on."""
+    due_at: int
+    """Index of the last frame that the detector was due to run on, whether it ran or rested."""
     config: Config
-    """The settings of the source at that detection."""
+    """The settings of the source then."""
     connection: int
     shape: tuple[int, ...]
     time_s: float
@@ -55,7 +56,8 @@ class _Propagated:
 
     detected_at: int
     """Index of the frame in which the detector found the faces."""
-    grey: BgrImage
+    grey: BgrImage | None
+    """None without faces."""
     faces: tuple[Face, ...]
     hidden: tuple[Face, ...]
 
@@ -66,6 +68,9 @@ class PropagatingAnalyzer:
     `detector_interval` describes how N follows from `detector.every`. The detector also runs on the first frame of a connection,
     on a frame of another size than the one before, where the time of the frames has moved by more than 0.5 s, forward or back,
     and on the first frame after the settings of the source have changed.
+
+    Where nothing changes in the picture, and no face is in view, the detector rests (`MotionGate`). A rest counts like a
+    detection without faces: the detector is due again N frames later, so that it runs on the same frames as without rests.
 
     Propagated faces keep their label and have `judged` false. A face that is lost is left out until the next detection. Its place
     stays in `hidden`, so that it is anonymised where faces are. Results of propagated frames have `unseen` true.
@@ -82,12 +87,14 @@ class PropagatingAnalyzer:
         self._settings = SourceSettings.shared(settings)
         self._propagated: dict[str, _Propagated] = {}
         self._last: dict[str, _Last] = {}
+        self._gate = MotionGate(self._settings)
 
     def forget(self, source_id: str) -> None:
         """Run the detector on the next frame of a source, and propagate no face from before it."""
         self._analyzer.forget(source_id)
         self._propagated.pop(source_id, None)
         self._last.pop(source_id, None)
+        self._gate.forget(source_id)
 
     def analyze(self, frames: Sequence[Frame]) -> list[FrameResult]:
         """Return one result per frame, in order. Frames of a source must come in their own order.
@@ -105,8 +112,9 @@ class PropagatingAnalyzer:
         for frame, is_due in zip(frames, due, strict=True):
             if is_due:
                 result = detected.pop(0)
+                self._gate.detected(frame, result)
                 if frame.file is None:
-                    grey, _ = _shrunk(frame.bgr)
+                    grey = self._grey(frame, result)
                     self._propagated[frame.source_id] = _Propagated(frame.index, grey, result.faces, result.hidden)
             else:
                 result = self._propagate(frame)
@@ -118,22 +126,33 @@ class PropagatingAnalyzer:
         if frame.file is not None:  # each image stands alone
             return True
         last, config = self._last.get(frame.source_id), self._settings.of(frame.source_id)
-        is_due = (
-            last is None
-            or (frame.connection, frame.bgr.shape) != (last.connection, last.shape)
-            or abs(frame.time_s - last.time_s) > _MAX_STEP_S
-            or not last.detected_at <= frame.index < last.detected_at + every_of(config)
-            or config is not last.config
-        )
-        detected_at = frame.index if last is None or is_due else last.detected_at
-        self._last[frame.source_id] = _Last(detected_at, config, frame.connection, frame.bgr.shape, frame.time_s)
-        return is_due
+        if last is None or _begins_anew(last, frame, config):
+            self._gate.forget(frame.source_id)
+            last, is_due = None, True
+        else:
+            is_due = frame.time_s - last.time_s > _MAX_STEP_S or frame.index >= last.due_at + every_of(config)
+        due_at = frame.index if last is None or is_due else last.due_at
+        self._last[frame.source_id] = _Last(due_at, config, frame.connection, frame.bgr.shape, frame.time_s)
+        return is_due and not self._gate.rests(frame)
+
+    def _grey(self, frame: Frame, result: FrameResult) -> BgrImage | None:
+        """Return a frame in grey and small where its faces may be propagated to the next frame, otherwise None."""
+        has_next = every_of(self._settings.of(frame.source_id)) > 1
+        return _shrunk(frame.bgr)[0] if has_next and (result.faces or result.hidden) else None
 
     def _propagate(self, frame: Frame) -> FrameResult:
         started_s = perf_counter()
         source = self._propagated[frame.source_id]
+        if source.grey is not None:
+            self._move(source, source.grey, frame)
+        took_ms = (perf_counter() - started_s) * 1000
+        result = FrameResult.of(frame, source.faces, source.hidden, {"detect": took_ms, "align": 0.0, "classify": 0.0})
+        return replace(result, unseen=True, rested=self._gate.is_resting(frame.source_id))
+
+    def _move(self, source: _Propagated, before: BgrImage, frame: Frame) -> None:
+        """Move the faces of a source with the picture."""
         grey, scale = _shrunk(frame.bgr)
-        moved = _moved((*source.faces, *source.hidden), source.grey, grey, scale)
+        moved = _moved((*source.faces, *source.hidden), before, grey, scale)
         moved_faces, moved_hidden = moved[: len(source.faces)], moved[len(source.faces) :]
         lost = [face for face, end in zip(source.faces, moved_faces, strict=True) if end is None]
         still_hidden = [end or face for face, end in zip(source.hidden, moved_hidden, strict=True)]
@@ -141,9 +160,16 @@ class PropagatingAnalyzer:
         since = frame.index - source.detected_at
         source.faces = tuple(replace(face, frames_since_detection=since) for face in moved_faces if face is not None)
         source.grey = grey
-        took_ms = (perf_counter() - started_s) * 1000
-        result = FrameResult.of(frame, source.faces, source.hidden, {"detect": took_ms, "align": 0.0, "classify": 0.0})
-        return replace(result, unseen=True)
+
+
+def _begins_anew(last: _Last, frame: Frame, config: Config) -> bool:
+    """Return whether nothing that is known of a source applies to a frame."""
+    return (
+        (frame.connection, frame.bgr.shape) != (last.connection, last.shape)
+        or frame.time_s < last.time_s - _MAX_STEP_S
+        or frame.index < last.due_at
+        or config is not last.config
+    )
 
 
 def _shrunk(bgr: BgrImage) -> tuple[BgrImage, float]:

@@ -1,29 +1,41 @@
 """Collect frames of all sources into batches."""
 
 from threading import Condition
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
+from maskstream.clock import MONOTONIC, Clock
 from maskstream.stream.channel import Channel, Overflow, wait
 
 T = TypeVar("T")
+_QUIET_TURN_S: Final = 0.1
+"""While other channels have items, a quiet one has a turn in this time. A person who comes into view is found that much later."""
 
 
 class Batcher(Generic[T]):
     """Takes items from the channels in turn, so that no source blocks another.
 
     It never waits for a batch to fill: low latency is more important than full batches. Only where `waits_until_full` is set,
-    each batch has the same frames in every run.
+    each batch has the same frames in every run. Quiet channels, those of cameras on which the detector rests, leave their turns
+    to other channels with items, but for one turn in 0.1 s.
     """
 
-    def __init__(self, batch_size: int) -> None:
-        """Begin without channels. `batch_size` is the maximum number of items in a batch. It may be changed between batches."""
+    def __init__(self, batch_size: int, clock: Clock = MONOTONIC) -> None:
+        """Begin without channels.
+
+        Args:
+            batch_size: The maximum number of items in a batch. It may be changed between batches.
+            clock: For the turns of quiet channels.
+        """
         self.batch_size = batch_size
         self.waited_s = 0.0
         """Time spent waiting for items."""
         self.waits_until_full = False
         """Whether a batch is read when a channel has all its items, or as many as it can hold."""
         self._changed = Condition()
+        self._clock = clock
         self._channels: list[Channel[T]] = []
+        self._quiet: dict[Channel[T], float] = {}
+        """The quiet channels, and when each had its last turn."""
         self._closed = False
         self._expecting = False
 
@@ -45,7 +57,22 @@ class Batcher(Generic[T]):
         """Remove a channel."""
         with self._changed:
             self._channels.remove(channel)
+            self._quiet.pop(channel, None)
             self._changed.notify_all()
+
+    @property
+    def quiet(self) -> set[Channel[T]]:
+        """The quiet channels."""
+        with self._changed:
+            return set(self._quiet)
+
+    def set_quiet(self, channel: Channel[T], is_quiet: bool) -> None:
+        """Set whether a channel, whose item was just processed, leaves its turns to others."""
+        with self._changed:
+            if not is_quiet:
+                self._quiet.pop(channel, None)
+            elif channel in self._channels:
+                self._quiet[channel] = self._clock.now_s()
 
     def close(self) -> None:
         """Add no more channels: reading ends when all channels are exhausted."""
@@ -68,11 +95,18 @@ class Batcher(Generic[T]):
             self.waited_s += wait(self._changed, lambda: self._is_due() or self._is_over())
             batch: list[T] = []
             empty_in_a_row = 0
+            waiting = self._waiting_turns()
             while len(batch) < self.batch_size and empty_in_a_row < len(self._channels):
                 channel = self._channels.pop(0)
                 self._channels.append(channel)
-                item = channel.poll()
+                item = None if channel in waiting else channel.poll()
                 empty_in_a_row = empty_in_a_row + 1 if item is None else 0
                 if item is not None:
                     batch.append(item)
             return batch
+
+    def _waiting_turns(self) -> set[Channel[T]]:
+        """Return the quiet channels that leave their turn to others. Without items in others it is none."""
+        now_s = self._clock.now_s()
+        waiting = {channel for channel, turn_s in self._quiet.items() if now_s - turn_s < _QUIET_TURN_S}
+        return waiting if any(len(channel) for channel in self._channels if channel not in waiting) else set()

@@ -120,6 +120,7 @@ class CaptureWorker:
             reconnects_last_hour=reconnects_since(now_s - _HOUR_S) if reconnects_since else 0,
             stage_ms=self.meter.stage_ms(),
             unusable=self.meter.unusable,
+            rested=self.meter.rested(),
         )
 
     def totals(self) -> SourceTotals:

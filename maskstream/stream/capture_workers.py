@@ -25,7 +25,7 @@ class CaptureWorkers:
         """Begin without sources."""
         self.held = Event()
         """Set while the user pauses the stream."""
-        self.batcher: Batcher[Item] = Batcher(batch_size)
+        self.batcher: Batcher[Item] = Batcher(batch_size, states.clock)
         self._config = config
         self._states = states
         self._workers: dict[str, CaptureWorker] = {}

@@ -40,17 +40,20 @@ class SourceHealth:
     """Mean time of `capture, detect, align, classify` per frame."""
     unusable: int = 0
     """Detections and classifications with numbers that are not finite, since the start."""
+    rested: float = 0.0
+    """Fraction of the last 64 analysed frames on which the detector rested (`detector.motion`)."""
 
     def __str__(self) -> str:
         """Return the health as one line."""
         dropped = ", ".join(f"{count} {cause}" for cause, count in self.dropped.items())
         age = "none yet" if self.frame_age_s is None else f"{self.frame_age_s:.2f} s ago"
         unusable = f", {self.unusable} outputs of the models not finite" if self.unusable else ""
+        rested = f", the detector rested on {self.rested:.0%}" if self.rested else ""
         stages = " ".join(f"{stage} {ms:.0f}" for stage, ms in self.stage_ms.items())
         return (
             f"{self.source_id}: {self.state.value} for {self.state_s:.0f} s, {self.fps_in:.1f} fps in, {self.fps_out:.1f} out, "
             f"dropped: {dropped}, last frame {age}, reconnects in the last hour: {self.reconnects_last_hour}"
-            f"{unusable}{', ms: ' if stages else ''}{stages}"
+            f"{unusable}{rested}{', ms: ' if stages else ''}{stages}"
         )
 
 
@@ -110,6 +113,7 @@ class Meter:
         """Detections and classifications with numbers that are not finite."""
         self._analysed = Rate()
         self._stage_ms: deque[Mapping[str, float]] = deque(maxlen=_REMEMBERED)
+        self._rested: deque[bool] = deque(maxlen=_REMEMBERED)
         self._lock = Lock()
 
     def captured(self, frame: Frame) -> None:
@@ -124,10 +128,16 @@ class Meter:
             self._analysed.count(self._clock.now_s())
             self.unusable += result.unusable
             self._stage_ms.append(result.timing_ms)
+            self._rested.append(result.rested)
 
     def fps_out(self, now_s: float) -> float:
         """Return analysed frames per second."""
         return self._analysed.per_second(now_s)
+
+    def rested(self) -> float:
+        """Return the fraction of the last 64 analysed frames on which the detector rested."""
+        with self._lock:
+            return sum(self._rested) / max(len(self._rested), 1)
 
     def stage_ms(self) -> dict[str, float]:
         """Return the mean time of each stage."""

@@ -76,6 +76,9 @@ class InferenceWorker:
         started = perf_counter()
         results = self._in_batches([item.frame for item in due])
         self.model_s += perf_counter() - started
+        for item, result in zip(due, results, strict=True):
+            if item.worker.info.live:
+                self._batcher.set_quiet(item.worker.channel, result.rested)
         with_results = {id(item): replace(item, result=result) for item, result in zip(due, results, strict=True)}
         return [with_results.get(id(item), item) for item in batch]
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from maskstream import load_config
-from maskstream.config.detector_interval import analysed_per_detection, every_of, frames_per_detection, remarks
+from maskstream.config.detector_interval import analysed_per_detection, every_of, frames_per_detection, may_rest, remarks
 from maskstream.config.loading import Layer, refine
 from maskstream.config.schema import Config
 from maskstream.inference.propagation import PropagatingAnalyzer
@@ -55,3 +55,25 @@ def test_what_does_nothing_is_said(chosen: Config, said: str | None) -> None:
     lines = list(remarks(chosen))
     assert len(lines) == (said is not None)
     assert "".join(lines).startswith(said or "")
+
+
+@pytest.mark.parametrize(
+    ("motion", "blur", "live", "rests"),
+    [
+        ("auto", "none", True, True),
+        ("auto", "none", False, False),
+        ("auto", "masked", True, False),
+        (True, "none", False, True),
+        (True, "all", True, True),
+        (False, "none", True, False),
+    ],
+)
+def test_where_the_detector_may_rest(motion: str | bool, blur: str, live: bool, rests: bool) -> None:
+    assert may_rest(refine(config(blur=blur), Layer.of_key("test", "detector.motion", motion)), is_live=live) is rests
+
+
+def test_a_picture_that_stands_is_said() -> None:
+    rests = Layer.of_key("test", "detector.motion", True)
+    assert list(remarks(refine(config(), rests))) == []
+    (line,) = remarks(refine(config(blur="all"), rests))
+    assert line.startswith("detector.motion: true with privacy.blur: while the detector rests, the last frame")

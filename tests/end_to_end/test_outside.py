@@ -82,6 +82,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     ),
     "gpu-check": ("gpu-check", "--device", "cpu", "--quick", "--json", "out/out.json"),
     "measure-people": ("measure-people", "--source", "short.mp4", "--json", "out/out.json", "--device", "cpu"),
+    "measure-motion": ("measure-motion", "--source", "short.mp4", "--json", "out/out.json", "--device", "cpu"),
     "fault-drill": ("fault-drill", "--core", "--folder", "out/drill"),
     "completion": ("completion", "bash"),
     "check": ("check", "--source", "short.mp4", "--cameras", "--web", "127.0.0.1:0"),

@@ -1,11 +1,13 @@
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
 
 from maskstream.stream.batcher import Batcher
 from maskstream.stream.channel import Channel, Overflow
+from tests.clocks import ManualClock
 from tests.slowness import LONGEST_S, promised
 
 
@@ -159,3 +161,72 @@ def test_a_batcher_that_is_closed_waits_for_no_channel() -> None:
     batcher.expect(True)
     batcher.close()
     assert batcher.next_batch() == []
+
+
+class TestQuietChannels:
+    """A camera on which the detector rests leaves the time of the models to the others."""
+
+    def test_they_leave_their_turn_to_others_for_a_moment(self) -> None:
+        clock = ManualClock()
+        batcher: Batcher[str] = Batcher(4, clock)
+        busy, quiet, other = kept(batcher, 3)
+        batcher.set_quiet(quiet, True)
+        for channel, name in ((busy, "busy"), (quiet, "quiet"), (other, "other")):
+            channel.put(f"{name} 1")
+            channel.put(f"{name} 2")
+        batcher.batch_size = 2
+        assert sorted(batcher.next_batch()) == ["busy 1", "other 1"]
+        clock.advance(0.11)
+        batcher.batch_size = 3
+        assert sorted(batcher.next_batch()) == ["busy 2", "other 2", "quiet 1"]
+
+    def test_they_have_their_turn_where_no_other_has_an_item(self) -> None:
+        batcher: Batcher[str] = Batcher(4, ManualClock())
+        first, second, empty = kept(batcher, 3)
+        for channel in (first, second):
+            batcher.set_quiet(channel, True)
+            channel.put("item")
+        assert batcher.next_batch() == ["item", "item"]
+        assert len(empty) == 0
+
+    def test_a_channel_that_is_no_longer_quiet_has_its_turns(self) -> None:
+        batcher: Batcher[str] = Batcher(4, ManualClock())
+        busy, quiet = kept(batcher)
+        busy.put("busy")
+        quiet.put("quiet")
+        batcher.set_quiet(quiet, True)
+        batcher.set_quiet(quiet, False)
+        assert sorted(batcher.next_batch()) == ["busy", "quiet"]
+
+    def test_a_channel_that_was_removed_is_not_kept(self) -> None:
+        batcher: Batcher[str] = Batcher(4, ManualClock())
+        busy, quiet = kept(batcher)
+        batcher.set_quiet(quiet, True)
+        batcher.discard(quiet)
+        batcher.set_quiet(quiet, True)
+        busy.put("busy")
+        assert batcher.next_batch() == ["busy"]
+        assert batcher.quiet == set()
+
+    def test_each_has_a_turn_in_a_tenth_of_a_second_however_busy_others_are(self) -> None:
+        clock = ManualClock()
+        batcher: Batcher[str] = Batcher(4, clock)
+        channels = kept(batcher, 16)
+        for channel in channels[4:]:
+            batcher.set_quiet(channel, True)
+        taken: Counter[str] = Counter()
+        for _ in range(300):
+            clock.advance(0.02)  # for four items
+            for number, channel in enumerate(channels):
+                if not len(channel):
+                    channel.put(f"{'busy' if number < 4 else 'quiet'} {number}")
+            batch = batcher.next_batch()
+            taken.update(batch)
+            for item in batch:
+                if item.startswith("quiet"):
+                    batcher.set_quiet(channels[int(item.split()[1])], True)
+        busy = [count for item, count in taken.items() if item.startswith("busy")]
+        quiet = [count for item, count in taken.items() if item.startswith("quiet")]
+        assert len(busy) + len(quiet) == 16
+        assert min(quiet) >= 40  # in 6 s
+        assert min(busy) > 1.5 * max(quiet)

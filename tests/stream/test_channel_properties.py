@@ -11,6 +11,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from maskstream.stream.batcher import Batcher
 from maskstream.stream.channel import Channel, Overflow
+from tests.clocks import ManualClock
 from tests.properties import examples
 
 PATIENCE_S = 60.0
@@ -119,7 +120,10 @@ class BatcherMachine(RuleBasedStateMachine):
 
     @initialize(batch_size=st.integers(1, 4))
     def begin(self, batch_size: int) -> None:
-        self.batcher: Batcher[str] = Batcher(batch_size)
+        self.clock = ManualClock()
+        self.batcher: Batcher[str] = Batcher(batch_size, self.clock)
+        self.quiet: dict[str, float] = {}
+        """The time from which each quiet channel has its turn again."""
         self.models: list[Model] = []
         self.came = 0
         self.closed = False
@@ -159,11 +163,25 @@ class BatcherMachine(RuleBasedStateMachine):
     def resize(self, batch_size: int) -> None:
         self.batcher.batch_size = batch_size
 
+    @rule(model=channels, is_quiet=st.booleans())
+    def rest(self, model: Model, is_quiet: bool) -> None:
+        self.batcher.set_quiet(model.channel, is_quiet)
+        self.quiet.pop(model.name, None)
+        if is_quiet:
+            self.quiet[model.name] = self.clock.now_s() + 0.1
+
+    @rule(seconds=st.sampled_from([0.03, 0.2]))
+    def pass_time(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
     @precondition(lambda self: any(model.items for model in self.models))
     @rule()
     def take(self) -> None:
-        waiting = sum(len(model.items) for model in self.models)
-        had = {model.name for model in self.models if model.items}
+        with_items = [model for model in self.models if model.items]
+        now_s = self.clock.now_s()
+        served = [model for model in with_items if self.quiet.get(model.name, 0.0) <= now_s] or with_items
+        waiting = sum(len(model.items) for model in served)
+        had = {model.name for model in served}
         batch = self.batcher.next_batch()
         assert len(batch) == min(waiting, self.batcher.batch_size)
         names = [item.rpartition(" ")[0] for item in batch]
@@ -174,7 +192,8 @@ class BatcherMachine(RuleBasedStateMachine):
         for name in had - set(names):
             self.turns.setdefault(name, Counter()).update(names)
             assert max(self.turns[name].values()) == 1  # nobody is served twice while another waits
-        self.turns = {name: turns for name, turns in self.turns.items() if name in had and name not in names}
+        left_out = {model.name for model in with_items} - had
+        self.turns = {name: turns for name, turns in self.turns.items() if name in had - set(names) - left_out}
 
     @rule()
     def close(self) -> None:

@@ -7,7 +7,11 @@ from time import sleep
 import cv2
 import pytest
 
+from maskstream import MaskPipeline, load_config
+from maskstream.benchmark.bench import Bench
+from maskstream.benchmark.paced_cameras import Pictures, cores_needed, run_cameras
 from maskstream.benchmark.rounds import Workload, percentiles, ratio, take_turns
+from maskstream.config.loading import Layer, refine
 from tests.conftest import DEMO
 from tests.slowness import slowness
 from tools import benchmark
@@ -109,3 +113,22 @@ def test_workloads_take_turns() -> None:
 def test_percentiles() -> None:
     assert percentiles([float(n) for n in range(100)]) == {"p50": 50, "p95": 95, "p99": 99}
     assert percentiles([7.0]) == {"p50": 7, "p95": 7, "p99": 7}
+
+
+def test_quiet_cameras_are_analysed_without_detections(pipeline: MaskPipeline) -> None:
+    """Half a second at five frames a second: a frame is dropped where the machine is busy, so that none is counted."""
+    bench = Bench(str(DEMO), 1, load_config())
+    pictures = Pictures.of(bench)
+    for picture in (pictures.busy[0], pictures.busy[-1]):
+        assert len(pipeline(picture)) == 5
+    assert {len(pipeline(picture)) for picture in pictures.quiet[::5]} == {0}
+    seconds = 2.0  # with 4 detections in turn of each; at rest, one
+    without, with_rests = (
+        cores_needed(bench, pictures, refine(bench.config, Layer.of_key("test", "detector.motion", motion)), 0, 2, seconds)
+        for motion in (False, True)
+    )
+    assert 0 < with_rests < 0.7 * without
+    measured = run_cameras(bench, pictures, bench.config, busy=1, quiet=2, seconds=0.6)
+    assert 2 <= measured.pop("frames") <= 9
+    assert set(measured) == {"busy_fps", "quiet_fps", "age_p99_ms", "rss_mb"}
+    assert measured["quiet_fps"] <= 5
