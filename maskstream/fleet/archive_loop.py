@@ -4,6 +4,7 @@ import os
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Final
 
 from loguru import logger
@@ -19,6 +20,8 @@ from maskstream.fleet.placement import Call, CallFailed, Placement, Worker, Work
 
 _TURN_S: Final = 0.2
 _LOOK_EVERY_S: Final = 1.0
+_PLACED_S: Final = 30.0
+"""After which it is logged that a worker has no machine yet."""
 _IN_FLIGHT: Final = 2
 """A worker has its next file when it is done with one."""
 _MOST_CRASHES: Final = 2
@@ -70,6 +73,8 @@ class _Seat:
     """The call that is answered when the models are loaded."""
     changed_at_s: float
     """When it last advanced."""
+    report_at_s: float
+    """When it is reported that no machine has room for it."""
     calls: deque[tuple[Job, Call]] = field(default_factory=deque)
     heartbeat: Heartbeat | None = None
     looked_at_s: float = 0.0
@@ -155,7 +160,8 @@ class ArchiveLoop:
             name = f"{self._prefix}-{self._started}"
             arguments = {**self._team.arguments, "name": name}
             worker = self._placement.start(WorkerSpec(name, self._team.target, arguments, gpus=self._team.gpus))
-            self._seats.append(_Seat(worker, worker.call("ready"), self._clock.now_s()))
+            now_s = self._clock.now_s()
+            self._seats.append(_Seat(worker, worker.call("ready"), now_s, now_s + _PLACED_S))
 
     def _send(self) -> None:
         """Send files to workers. A worker gets a second one only while there are enough for all."""
@@ -256,8 +262,12 @@ class ArchiveLoop:
         now_s, limits = self._clock.now_s(), self._team.limits
         if seat.loading is not None:
             limit_s = limits.load_s
-            if seat.worker.node() is None:  # it waits for a free machine
+            if seat.worker.node() is None:
                 seat.changed_at_s = now_s
+                if now_s > seat.report_at_s:
+                    seat.report_at_s = inf
+                    needs = f" and {self._team.gpus:g} of a GPU" if self._team.gpus else ""
+                    logger.warning("{}: waits for a machine with a free core{}", seat.name, needs)
         else:
             limit_s = limits.still_s + limits.still_s_per_gb * seat.calls[0][0].size_bytes / _BYTES_PER_GB
             self._look(seat, now_s)
