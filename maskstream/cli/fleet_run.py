@@ -105,7 +105,7 @@ def lead(site: Site, request: FleetRequest, stopper: Stopper) -> None:
             collector=collector,
             forward=forwarding.step,
             state_changed=states.changed,
-            poll_site=lambda: _polled(site, watch, assignments),
+            poll_site=lambda: _polled(site, watch, assignments, supervisor),
             settings_of=request.settings_of,
         )
         supervisor = Supervisor(site, parts)
@@ -134,9 +134,12 @@ def _receivers(request: FleetRequest, collector: Collector, reporting: Reporting
     return receivers
 
 
-def _polled(site: Site, watch: SiteWatch, assignments: Assignments) -> Site | None:
+def _polled(site: Site, watch: SiteWatch, assignments: Assignments, supervisor: Supervisor) -> Site | None:
     """Do what other commands requested of the site, and return it after an edit."""
     for kind, node in take_requests(site.folder):
+        names = [each.name for each in supervisor.status().nodes]
+        if node not in names:
+            logger.warning("{}: there is no such node yet; there are {}", node, ", ".join(names) or "none")
         (assignments.drain if kind == "drain" else assignments.undrain)(node)
         logger.info("{}: {}", node, "its cameras move away" if kind == "drain" else "it gets cameras again")
     return watch.poll()

@@ -152,6 +152,8 @@ def test_a_drained_node_gives_its_cameras_away_while_it_watches_them(tmp_path: P
     with running_fleet(tmp_path, cameras, max_moves_per_minute=10) as fleet:
         node, moved = busier(fleet)
         seen = len(fleet.log())
+        command("--site", fleet.site, "--drain", "nowhere")
+        fleet.wait_for("nowhere: there is no such node yet; there are local-1, local-2", after=seen)
         asked = command("--site", fleet.site, "--drain", node)
         assert (asked.returncode, asked.stdout) == (0, f"{fleet.site}: maskstream fleet is told\n")
         fleet.wait_for(*(f"{name}: {node} closes it" for name in moved), after=seen)
