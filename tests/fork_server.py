@@ -49,6 +49,8 @@ def import_all() -> None:
     for name in IMPORTED:
         importlib.import_module(name)
     sys.path.remove(str(ROOT))
+    with suppress(ImportError):
+        importlib.import_module("tabulate")  # else torch imports it at the end of a child, which then forgets a KeyboardInterrupt
     gc.collect()
     gc.freeze()  # else the first collection in each child would copy all of it
 

@@ -31,7 +31,7 @@ _CAMERAS_S: Final = 8.0
 class Step:
     """One value of the varied setting."""
 
-    value: int
+    value: int | str
     workload: Workload
     extra: dict[str, Any]
     """More columns of the table."""
@@ -75,6 +75,14 @@ def _short_side(bench: Bench) -> list[Step]:
         layer = Layer.of_key("--sweep short_side", "detector.short_side", side)
         analyzer = build_analyzer(refine(bench.config, layer))
         steps.append(_step("short_side", side, partial(_count, analyzer.analyze, bench.frames)))
+    return steps
+
+
+def _precision(bench: Bench) -> list[Step]:
+    steps = []
+    for precision in ("float32", "int8"):
+        analyzer = build_analyzer(refine(bench.config, Layer.of_key("--sweep precision", "precision", precision)))
+        steps.append(_step("precision", precision, partial(_count, analyzer.analyze, bench.frames)))
     return steps
 
 
@@ -134,6 +142,7 @@ def _every(bench: Bench) -> list[Step]:
 SWEEPS: Final[dict[str, Callable[[Bench], list[Step]]]] = {
     "batch": _batch,
     "short_side": _short_side,
+    "precision": _precision,
     "faces": _faces,
     "cameras": _cameras,
     "quiet": _quiet,
@@ -141,7 +150,7 @@ SWEEPS: Final[dict[str, Callable[[Bench], list[Step]]]] = {
 }
 
 
-def _step(name: str, value: int, run: Callable[[], int], **extra: Any) -> Step:
+def _step(name: str, value: int | str, run: Callable[[], int], **extra: Any) -> Step:
     return Step(value, Workload(f"{name} {value}", "", run), extra)
 
 

@@ -179,24 +179,30 @@ def test_threads_do_not_get_each_others_images(face_bgr: BgrImage) -> None:
         assert max(pool.map(worst, range(4))) < 0.004
 
 
-def test_all_of_it_together_says_the_same(demo_frames: list[Frame], config: Config) -> None:
+@pytest.fixture(scope="module")
+def on_cpu() -> Analyzer:
+    """The models in float32 on the CPU, which the others are compared with."""
+    return build_analyzer(load_config(layers=[Layer.of_key("test", "precision", "float32")]))
+
+
+def test_all_of_it_together_says_the_same(demo_frames: list[Frame], config: Config, on_cpu: Analyzer) -> None:
     uploads = Uploads(CPU)
     detector = face_mobilenet.load(DetectorOptions(CPU, 0.15, 100, uploads=uploads))
     classifier = CLASSIFIERS["mask_mobilenet"](ClassifierOptions(CPU, config.clip))
     frames = demo_frames[:50:10]
     found = Analyzer(detector, classifier, config, cut=DeviceCutter(uploads)).analyze(frames)
-    for one, other in zip(found, build_analyzer(config).analyze(frames), strict=True):
+    for one, other in zip(found, on_cpu.analyze(frames), strict=True):
         assert [face.label for face in one.faces] == [face.label for face in other.faces]
         for face, expected in zip(one.faces, other.faces, strict=True):
             np.testing.assert_allclose(face.quad_xy, expected.quad_xy, atol=1.5)
             assert face.confidence == pytest.approx(expected.confidence, abs=0.05)
 
 
-def test_half_precision_loses_no_face(demo_frames: list[Frame], config: Config) -> None:
+def test_half_precision_loses_no_face(demo_frames: list[Frame], on_cpu: Analyzer) -> None:
     """bfloat16 has 8 bits of mantissa: a box moves by a pixel or two, and not by more where it is decoded in float32."""
     shown = demo_frames[:50:25]
     half = build_analyzer(load_config(layers=[Layer.of_key("test", "precision", "bfloat16")]))
-    for one, other in zip(half.analyze(shown), build_analyzer(config).analyze(shown), strict=True):
+    for one, other in zip(half.analyze(shown), on_cpu.analyze(shown), strict=True):
         assert len(one.faces) == len(other.faces)
         by_place = [sorted(result.faces, key=lambda face: face.face_box_xyxy[0]) for result in (one, other)]
         for face, expected in zip(*by_place, strict=True):
@@ -207,5 +213,5 @@ def test_half_precision_loses_no_face(demo_frames: list[Frame], config: Config) 
 
 def test_compiled_networks_have_no_half_precision() -> None:
     layers = [Layer.of_key("test", "precision", "float16"), Layer.of_key("test", "detector.backend", "openvino")]
-    with pytest.raises(ConfigError, match="openvino computes only in float32; choose torch, or precision float32"):
+    with pytest.raises(ConfigError, match="openvino does not compute in float16; choose torch, or precision auto"):
         build_analyzer(load_config(layers=layers))

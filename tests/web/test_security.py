@@ -272,7 +272,7 @@ def by_proxy(site: Site, path: str, secret: str | None = SECRET, **headers: str)
 
 def test_a_proxy_with_the_secret_names_user_and_role(behind_proxy: Site) -> None:
     who = by_proxy(behind_proxy, LOGIN, x_user="anna", x_role="Operator").json()
-    assert who == {"name": "anna", "role": "operator", "cameras": None, "expires_utc": None}
+    assert who == {"name": "anna", "role": "operator", "cameras": None, "expires_utc": None, "fleet": False}
     who = by_proxy(behind_proxy, LOGIN, x_user="ward", x_role="admin").json()
     assert who["cameras"] == ["ward"]  # as `maskstream user add` has limited them
 
