@@ -53,6 +53,7 @@ def add_failover(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fps", type=float, default=5.0, help="frames a second of each camera")
     parser.add_argument("--kills", type=int, default=10, help="kills of an agent")
     parser.add_argument("--supervisor-kills", type=int, default=10)
+    parser.add_argument("--both-kills", type=int, default=5, help="kills of the supervisor, and 5 s later of an agent")
     parser.add_argument("--pause-s", type=float, default=20.0, help="between a fault and the next")
     parser.add_argument("--video", type=Path, default=DEMO, help="what the cameras show")
     parser.set_defaults(measure=measured_failover)
@@ -102,6 +103,7 @@ def measured_failover(given: argparse.Namespace) -> Measured:
         fps=given.fps,
         agent_kills=given.kills,
         supervisor_kills=given.supervisor_kills,
+        both_kills=given.both_kills,
         pause_s=given.pause_s,
     )
     report = failover_figures.measure(drill)

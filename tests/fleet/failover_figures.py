@@ -1,6 +1,7 @@
 """Kill agents and the supervisor of a running `maskstream fleet` with RTSP cameras: how long cameras are blind, what is lost."""
 
 import os
+import random
 import signal
 import sqlite3
 import subprocess
@@ -18,6 +19,9 @@ from tests.fleet.figure_tables import percentile, table
 from tests.fleet.record_audit import Held, RecordAudit, audit, held_records
 from tests.receivers import wait_until
 
+KINDS = ("agent", "supervisor", "supervisor, then agent")
+_WITHOUT_SUPERVISOR_S = 5.0
+
 
 @dataclass(frozen=True)
 class Drill:
@@ -30,6 +34,8 @@ class Drill:
     """Of each camera."""
     agent_kills: int
     supervisor_kills: int
+    both_kills: int
+    """An agent, 5 s after its supervisor, so that its records wait on its disk."""
     pause_s: float
     """From the end of one fault to the next kill: an agent has started again, and events have begun."""
 
@@ -50,7 +56,7 @@ class Kill:
     """A kill, and what followed."""
 
     what: str
-    """`agent` or `supervisor`."""
+    """One of `KINDS`."""
     at_utc: float
     cameras: tuple[str, ...]
     """Those that it concerns."""
@@ -76,7 +82,7 @@ class FailoverReport:
 
     def tables(self) -> str:
         """Return the report as tables."""
-        rows = [self._row(what) for what in ("agent", "supervisor") if any(kill.what == what for kill in self.kills)]
+        rows = [self._row(what) for what in KINDS if any(kill.what == what for kill in self.kills)]
         head = ["killed", "kills", "cameras concerned", "camera sends again: p50, p95", "blind: p50, p95", "longest"]
         head += ["next record in the file: p50, p95"]
         return f"{table(head, rows)}\n\n{self.records.table()}"
@@ -99,16 +105,15 @@ def measure(drill: Drill) -> FailoverReport:
     cameras = ClipCameras(drill.video, drill.fps)
     kills: list[Kill] = []
     held: list[Held] = []
+    moments = random.Random(1)  # within a turn of the supervisor
     with tempfile.TemporaryDirectory() as folder, served(cameras, names) as urls:
         options = ("--nodes", str(drill.agents))
         with running_fleet(Path(folder), urls, *options, start_process=_started, max_moves_per_minute=60) as fleet:
             wait_until(lambda: {each["source"] for each in fleet.records()} >= set(names))
-            for _ in range(drill.agent_kills):
-                sleep(drill.pause_s)
-                kills.append(_kill_agent(fleet, held))
-            for _ in range(drill.supervisor_kills):
-                sleep(drill.pause_s)
-                kills.append(_kill_supervisor(fleet, names))
+            for fault, times in zip(_FAULTS, (drill.agent_kills, drill.supervisor_kills, drill.both_kills), strict=True):
+                for _ in range(times):
+                    sleep(drill.pause_s + moments.random())
+                    kills.append(fault(fleet, held))
             sleep(drill.pause_s)
             ended = fleet.stop()
             assert ended == 130, "\n".join(fleet.log())
@@ -126,30 +131,51 @@ def _started(command: list[str], **options: Any) -> "subprocess.Popen[bytes]":
 
 def _kill_agent(fleet: Fleet, held: list[Held]) -> Kill:
     """Kill the agent with the most cameras, and wait until another one has them and a new agent has started."""
-    placed = fleet.nodes_of()
-    node = max(set(placed.values()), key=list(placed.values()).count)
-    cameras = tuple(name for name, at in placed.items() if at == node)
-    agents, seen = fleet.agents(), len(fleet.log())
-    os.kill(agents[node], signal.SIGSTOP)  # for as long as its outbox is copied
-    waiting = held_records(fleet.folder / "state" / "nodes" / node)
-    held += waiting
-    kill = Kill("agent", time(), cameras, len(waiting))
-    os.kill(agents[node], signal.SIGKILL)
-    fleet.wait_for(*(f"{name}: online: on " for name in cameras), after=seen)
-    wait_until(lambda: len(fleet.agents()) == len(agents))
+    agents, seen = len(fleet.agents()), len(fleet.log())
+    kill = _killed_agent(fleet, held, KINDS[0])
+    fleet.wait_for(*(f"{name}: online: on " for name in kill.cameras), after=seen)
+    wait_until(lambda: len(fleet.agents()) == agents)
     return kill
 
 
-def _kill_supervisor(fleet: Fleet, names: list[str]) -> Kill:
+def _kill_supervisor(fleet: Fleet, held: list[Held]) -> Kill:
     """Kill the supervisor, start the next one at once, and wait until it knows all cameras."""
     seen, began_s = len(fleet.log()), monotonic()
-    kill = Kill("supervisor", time(), tuple(names), 0)
+    kill = Kill(KINDS[1], time(), tuple(fleet.nodes_of()), 0)
     fleet.kill_supervisor()
     size = fleet.events.stat().st_size
     fleet.start()
     wait_until(lambda: fleet.events.stat().st_size > size)
     kill.records_s = monotonic() - began_s
-    fleet.wait_for(*(f"{name}: online" for name in names), after=seen)
+    fleet.wait_for(*(f"{name}: online" for name in kill.cameras), after=seen)
+    return kill
+
+
+def _kill_both(fleet: Fleet, held: list[Held]) -> Kill:
+    """Kill the supervisor, later an agent; start the next supervisor, and wait until it knows all cameras."""
+    agents, seen, cameras = len(fleet.agents()), len(fleet.log()), list(fleet.nodes_of())
+    fleet.kill_supervisor()
+    sleep(_WITHOUT_SUPERVISOR_S)
+    kill = _killed_agent(fleet, held, KINDS[2])
+    fleet.start()
+    fleet.wait_for(*(f"{name}: online" for name in cameras), after=seen)
+    wait_until(lambda: len(fleet.agents()) == agents)
+    return kill
+
+
+_FAULTS = (_kill_agent, _kill_supervisor, _kill_both)
+
+
+def _killed_agent(fleet: Fleet, held: list[Held], what: str) -> Kill:
+    """Kill the agent with the most cameras, and remember the records on its disk."""
+    placed = fleet.nodes_of()
+    node = max(set(placed.values()), key=list(placed.values()).count)
+    process = fleet.agents()[node]
+    os.kill(process, signal.SIGSTOP)  # for as long as its outbox is copied
+    waiting = held_records(fleet.folder / "state" / "nodes" / node)
+    held += waiting
+    kill = Kill(what, time(), tuple(name for name, at in placed.items() if at == node), len(waiting))
+    os.kill(process, signal.SIGKILL)
     return kill
 
 
