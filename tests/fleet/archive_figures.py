@@ -103,7 +103,8 @@ def measure(archive: Archive, folder: Path | None = None) -> ArchiveReport:
         runs += [_archive(clips, place / f"workers-{workers}", workers, first) for workers in WORKERS]
         if archive.kills:
             for run in runs[2:]:
-                killer = Killer(place / f"killed-{run.workers}", archive.kills, run.seconds, archive.seed + run.workers)
+                output, seed = place / f"killed-{run.workers}", archive.seed + run.workers
+                killer = Killer(output, archive.clips, archive.kills, run.seconds, seed)
                 runs.append(_archive(clips, killer.output, run.workers, first, killer))
         return ArchiveReport(archive, sum(map(_duration_s, clips.iterdir())), runs)
 

@@ -21,11 +21,12 @@ _LOOK_S = 0.02
 class Killer:
     """Runs the command of an archive to its end."""
 
-    def __init__(self, output: Path, kills: int, lasts_s: float, seed: int) -> None:
+    def __init__(self, output: Path, files: int, kills: int, lasts_s: float, seed: int) -> None:
         """Kill nothing yet.
 
         Args:
             output: The folder of the archive.
+            files: How many it has.
             kills: How many workers are killed.
             lasts_s: How long the command takes without kills; they are distributed over this time.
             seed: Of the random moments and workers.
@@ -34,8 +35,8 @@ class Killer:
         self.killed = 0
         """Workers and the command."""
         self._random = random.Random(seed)
-        times_s = sorted(self._random.uniform(0.05, 0.95) * lasts_s for _ in range(kills))
-        self._due_s = times_s
+        self._files = files
+        self._due_s = sorted(self._random.uniform(0.05, 0.95) * lasts_s for _ in range(kills))
         self._command_due_s = self._random.uniform(0.3, 0.7) * lasts_s
         self._hit: set[str] = set()
         """The files that have ended a worker: a file that ends two is quarantined."""
@@ -49,7 +50,7 @@ class Killer:
                 passed_s = monotonic() - began_s
                 if self._due_s and passed_s >= self._due_s[0] and self._kill_a_worker(process.pid):
                     self._due_s.pop(0)
-                if not is_killed and passed_s >= self._command_due_s and _has_results(self.output):
+                if not is_killed and self._is_command_due(passed_s):
                     is_killed = True
                     process.kill()
                     process.wait(LONGEST_S)
@@ -60,6 +61,11 @@ class Killer:
         finally:
             process.kill()
             process.wait(LONGEST_S)
+
+    def _is_command_due(self, passed_s: float) -> bool:
+        """Return whether the command is killed now: at its moment, or when half of the files are done, but not before one is."""
+        done = sum(1 for _ in self.output.glob("??/*/summary.json"))
+        return done > 0 and (passed_s >= self._command_due_s or done >= self._files // 2)
 
     def _code(self, process: "subprocess.Popen[bytes]") -> int | None:
         with suppress(subprocess.TimeoutExpired):
@@ -92,7 +98,3 @@ def _workers(command: int) -> list[tuple[int, str]]:
                 if _MODULE in words:
                     found.append((child.pid, words[-2]))
     return found
-
-
-def _has_results(output: Path) -> bool:
-    return any(output.glob("??/*/summary.json"))

@@ -124,7 +124,7 @@ class _Agent:
         self._worker = worker
         self._load = load
         self._urls = urls
-        self._cameras = self._turn = 0
+        self._cameras = self._turn = self._acknowledged = 0
         self._last: Heartbeat | None = None
 
     def measure(self, cameras: int) -> Step:
@@ -175,7 +175,7 @@ class _Agent:
             assignments=tuple(Assignment(name, 1, {"name": name, "url": url}) for name, url in assigned),
             lease_s=LONGEST_S,
             on_partition="go_on",
-            acknowledged=last.records[-1].number if last and last.records else 0,
+            acknowledged=self._acknowledged,
             outbox=last.outbox if last else "",
             turn=self._turn,
             echo_s=last.sent_s if last else None,
@@ -183,7 +183,8 @@ class _Agent:
             version=__version__,
         )
         beat: Heartbeat = self._worker.call("beat", wanted).result(LONGEST_S)
-        assert (beat.refused, beat.problems) == ("", ()), beat
+        assert beat.refused == "", beat
+        self._acknowledged = max((record.number for record in beat.records), default=self._acknowledged)
         self._last = beat
         return beat
 
