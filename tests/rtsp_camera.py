@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import count
+from itertools import count, cycle
 from socket import AF_INET, SOCK_DGRAM, socket
 from time import monotonic
 
 import av
 
+from maskstream.types import BgrImage
 from tests.faulty_servers import Client, faulty_server
 from tests.video_files import grey
 
@@ -24,7 +25,7 @@ CODECS = {
 }
 """By FFmpeg's name of the encoder, what they are called in descriptions, and their settings there."""
 _OPTIONS: dict[str, dict[str, str]] = {
-    "libx264": {"sc_threshold": "0", "tune": "zerolatency", "preset": "ultrafast"},
+    "libx264": {"sc_threshold": "0", "tune": "zerolatency", "preset": "ultrafast", "slice-max-size": "30000"},
     "libx265": {"tune": "zerolatency", "preset": "ultrafast", "x265-params": "log-level=none:scenecut=0"},
     "mpeg4": {},
 }
@@ -35,7 +36,7 @@ _START_CODE = re.compile(rb"\x00*\x00\x00\x01")
 
 @dataclass
 class RtspCamera:
-    """Sends video of grey pictures, which tell their numbers, each time from the first one on."""
+    """Sends video of grey pictures, which tell their numbers, or of other ones; each time from the first one on."""
 
     codec: str = "libx264"
     """FFmpeg's name of the encoder, one of `CODECS`."""
@@ -43,6 +44,9 @@ class RtspCamera:
     gop: int = 25
     """Pictures from one key frame to the next."""
     lasts_s: float = 15
+    """Of grey pictures."""
+    pictures: Sequence[BgrImage] = ()
+    """Other ones, of one size, which it sends in a loop without end."""
     begins_at: int = 0
     """The first picture that a client gets."""
     describes_images: bool = True
@@ -60,7 +64,8 @@ class RtspCamera:
     """The transport of each SETUP."""
 
     def __post_init__(self) -> None:
-        self._units = list(_access_units(self.codec, self.begins_at + round(self.fps * self.lasts_s), self.fps, self.gop))
+        pictures = self.pictures or [grey(index, SIZE) for index in range(self.begins_at + round(self.fps * self.lasts_s))]
+        self._units = list(_access_units(self.codec, pictures, self.fps, self.gop))
         self._ports: dict[int, int | None] = {}
 
     def __call__(self, client: Client) -> None:
@@ -106,7 +111,7 @@ class RtspCamera:
         port, began_s, sequence = self._ports[client.number], monotonic(), count()
         is_silent = ("tcp" if port is None else "udp") in self.silent
         with closing(socket(AF_INET, SOCK_DGRAM)) as datagrams:
-            for sent, unit in enumerate(self._units[self.begins_at :]):
+            for sent, unit in enumerate(cycle(self._units) if self.pictures else self._units[self.begins_at :]):
                 if not client.stays(began_s + sent / self.fps - monotonic()):
                     return
                 for packet in _packets(unit, round(sent * _CLOCK_HZ / self.fps), sequence):
@@ -118,17 +123,17 @@ class RtspCamera:
                         datagrams.sendto(packet, ("127.0.0.1", port))
 
 
-def _access_units(encoder: str, number: int, fps: float, gop: int) -> Iterator[list[bytes]]:
+def _access_units(encoder: str, pictures: Sequence[BgrImage], fps: float, gop: int) -> Iterator[list[bytes]]:
     """Yield what is sent of each picture: its NAL units, or all in one where the codec has none."""
     codec = av.CodecContext.create(encoder, "w")
     assert isinstance(codec, av.VideoCodecContext)
-    codec.width, codec.height = SIZE
+    codec.height, codec.width = pictures[0].shape[:2]
     codec.pix_fmt = "yuv420p"
     codec.time_base = 1 / Fraction(fps).limit_denominator(100)
     codec.framerate = Fraction(fps).limit_denominator(100)
     codec.options = {"g": str(gop), **_OPTIONS[encoder]}
-    for index in range(number + 1):
-        frame = av.VideoFrame.from_ndarray(grey(index, SIZE), "bgr24") if index < number else None
+    for index in range(len(pictures) + 1):
+        frame = av.VideoFrame.from_ndarray(pictures[index], "bgr24") if index < len(pictures) else None
         if frame is not None:
             frame.pts = index
         for packet in codec.encode(frame):
@@ -140,7 +145,7 @@ def _packets(unit: Sequence[bytes], timestamp: int, sequence: Iterator[int]) -> 
     """Yield RTP packets (RFC 6184), one for each NAL unit."""
     for nal in unit:
         is_last = nal is unit[-1]
-        yield struct.pack(">BBHII", 0x80, 96 | is_last << 7, next(sequence) & 0xFFFF, timestamp, 7) + nal
+        yield struct.pack(">BBHII", 0x80, 96 | is_last << 7, next(sequence) & 0xFFFF, timestamp & 0xFFFFFFFF, 7) + nal
 
 
 @contextmanager

@@ -16,6 +16,9 @@ from maskstream.fleet.placement import WorkerDied, WorkerSpec
 from maskstream.fleet.worker_object import Answer, WorkerObject
 from maskstream.redaction import one_line
 
+_PROCESS_ENDED: Final = "its worker process has died"
+"""In Ray's message where the node saw the process end. A node that the head cannot reach is "dead" too, and may go on."""
+
 
 class ActorHost:
     """The actor: it holds the worker's object. Ray creates it on the node, where maskstream must be installed."""
@@ -82,7 +85,7 @@ class RayCall:
             raise TimeoutError(f"worker {name} has not answered {self.method} within {timeout_s:g} s") from None
         except RayError as error:
             self.worker.is_dead = True
-            raise WorkerDied(f"worker {name}: {_reason(error)}") from error
+            raise WorkerDied(f"worker {name}: {_reason(error)}", has_ended=_PROCESS_ENDED in str(error)) from error
         return Answer.from_bytes(pickled).unpack()
 
 

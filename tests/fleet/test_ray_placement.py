@@ -140,8 +140,9 @@ def test_a_lost_machine_ends_its_workers_and_may_come_back(raylets: Raylets, cap
         with promised(within_s=20):
             raylets.kill_node("north")
             assert placement.wait([running_call], LONGEST_S) == [running_call]
-        with pytest.raises(WorkerDied, match="worker lost: "):
+        with pytest.raises(WorkerDied, match="worker lost: ") as died:
             running_call.result(0)
+        assert not died.value.has_ended, died.value.reason
         assert "\n" not in reason_of_death(lost)
         while alive(placement)["north"]:  # the head misses five health checks before it believes that the node is lost
             sleep(0.1)
