@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import count
+from itertools import chain, count, repeat
 from socket import AF_INET, SOCK_DGRAM, socket
 from time import monotonic
 
 import av
 
 from tests.faulty_servers import Client, faulty_server
+from maskstream.types import BgrImage
 from tests.video_files import grey
 
 SIZE = (160, 120)
@@ -35,7 +36,7 @@ _START_CODE = re.compile(rb"\x00*\x00\x00\x01")
 
 @dataclass
 class RtspCamera:
-    """Sends video of grey pictures, which tell their numbers, each time from the first one on."""
+    """Sends video of grey pictures, which tell their numbers, each time from the first one on; or pictures in a loop."""
 
     codec: str = "libx264"
     """FFmpeg's name of the encoder, one of `CODECS`."""
@@ -54,13 +55,16 @@ class RtspCamera:
     """The number of the picture from which on nothing is sent; None: all are sent."""
     tracks: int = 1
     """Of video; there is something to be seen in the first one alone."""
+    pictures: Sequence[BgrImage] = ()
+    """What it shows without an end, in place of grey pictures; a multiple of `gop`."""
     further: Sequence[str] = ()
     """Lines of the description, of other tracks."""
     asked: list[str] = field(default_factory=list)
     """The transport of each SETUP."""
 
     def __post_init__(self) -> None:
-        self._units = list(_access_units(self.codec, self.begins_at + round(self.fps * self.lasts_s), self.fps, self.gop))
+        shown = self.pictures or [grey(index, SIZE) for index in range(self.begins_at + round(self.fps * self.lasts_s))]
+        self._units = list(_access_units(self.codec, shown, self.fps, self.gop))
         self._ports: dict[int, int | None] = {}
 
     def __call__(self, client: Client) -> None:
@@ -106,7 +110,8 @@ class RtspCamera:
         port, began_s, sequence = self._ports[client.number], monotonic(), count()
         is_silent = ("tcp" if port is None else "udp") in self.silent
         with closing(socket(AF_INET, SOCK_DGRAM)) as datagrams:
-            for sent, unit in enumerate(self._units[self.begins_at :]):
+            loops = repeat(self._units) if self.pictures else [self._units[self.begins_at :]]
+            for sent, unit in enumerate(chain.from_iterable(loops)):
                 if not client.stays(began_s + sent / self.fps - monotonic()):
                     return
                 for packet in _packets(unit, round(sent * _CLOCK_HZ / self.fps), sequence):
@@ -118,17 +123,17 @@ class RtspCamera:
                         datagrams.sendto(packet, ("127.0.0.1", port))
 
 
-def _access_units(encoder: str, number: int, fps: float, gop: int) -> Iterator[list[bytes]]:
+def _access_units(encoder: str, pictures: Sequence[BgrImage], fps: float, gop: int) -> Iterator[list[bytes]]:
     """Yield what is sent of each picture: its NAL units, or all in one where the codec has none."""
     codec = av.CodecContext.create(encoder, "w")
     assert isinstance(codec, av.VideoCodecContext)
-    codec.width, codec.height = SIZE
+    codec.height, codec.width = pictures[0].shape[:2]
     codec.pix_fmt = "yuv420p"
     codec.time_base = 1 / Fraction(fps).limit_denominator(100)
     codec.framerate = Fraction(fps).limit_denominator(100)
     codec.options = {"g": str(gop), **_OPTIONS[encoder]}
-    for index in range(number + 1):
-        frame = av.VideoFrame.from_ndarray(grey(index, SIZE), "bgr24") if index < number else None
+    for index, picture in enumerate([*pictures, None]):
+        frame = None if picture is None else av.VideoFrame.from_ndarray(picture, "bgr24")
         if frame is not None:
             frame.pts = index
         for packet in codec.encode(frame):

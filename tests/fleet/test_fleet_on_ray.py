@@ -1,0 +1,167 @@
+"""`maskstream fleet --ray` on real raylets: agents, machines, the supervisor and the head are killed, and nothing is lost."""
+
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from tests.cli.test_fleet import assert_each_record_once_and_in_order
+from tests.command_lines import ROOT
+from tests.fleet.fleets_on_ray import LOOP_S, RayFleet, fleet_on_ray, rtsp_cameras
+from tests.fleet.raylets import NODES, Raylets, running
+from tests.receivers import wait_until
+from tests.slowness import promised
+
+pytestmark = pytest.mark.slow
+FAILOVER_S = 20.0
+"""The promise: from the end of an agent to the first frame of its cameras on another node."""
+END_S = 12.0
+CAMERAS = "abcdef"
+log = logging.getLogger(__name__)
+
+
+@pytest.fixture(scope="module")
+def raylets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Raylets]:
+    """Three machines, which find the package as an installed one. The last test kills the head."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("nodes")))
+        patch.setenv("PYTHONPATH", str(ROOT))
+        with running() as cluster:
+            yield cluster
+
+
+@pytest.fixture(scope="module")
+def cameras() -> Iterator[dict[str, str]]:
+    with rtsp_cameras(CAMERAS) as urls:
+        yield urls
+
+
+@contextmanager
+def measured(what: str, within_s: float) -> Iterator[None]:
+    """Assert a promise, and log what it took: `--log-cli-level=INFO`."""
+    began_s = monotonic()
+    with promised(within_s):
+        yield
+    log.info("%s: %.1f s", what, monotonic() - began_s)
+
+
+def stop_and_check(fleet: RayFleet) -> None:
+    """End the site in order: no agent is left, no record waits, and each has arrived once."""
+    with measured("end of the site", END_S):
+        assert fleet.stop() == 130
+    wait_until(lambda: fleet.agents() == {})
+    assert fleet.waiting() == 0
+    assert_each_record_once_and_in_order(fleet)
+    assert all(records[-1]["phase"] == "end" for records in fleet.by_event().values())
+
+
+def wait_for_events(fleet: RayFleet, cameras: str, number: int = 2) -> None:
+    """Wait until each camera has more new events."""
+    seen = set(fleet.by_event())
+
+    def have() -> bool:
+        new = [records[0]["source"] for event, records in fleet.by_event().items() if event not in seen]
+        return all(new.count(camera) >= number for camera in cameras)
+
+    wait_until(have)
+
+
+def assert_watched_all_the_time(fleet: RayFleet, cameras: list[str]) -> None:
+    """Cameras that stayed up show a person without a mask in each loop."""
+    holes_s = {camera: fleet.holes_s(camera) for camera in cameras}
+    log.info("holes: %s", holes_s)
+    assert max(holes_s.values()) < 2 * LOOP_S, holes_s
+
+
+def test_each_node_gets_an_agent_and_cameras_of_a_killed_agent_go_on_elsewhere(
+    tmp_path: Path, raylets: Raylets, cameras: dict[str, str]
+) -> None:
+    with fleet_on_ray(tmp_path, raylets, cameras) as fleet:
+        assert sorted(fleet.agents()) == list(NODES)
+        placed = fleet.placed()
+        assert {node: len(names) for node, names in placed.items()} == dict.fromkeys(NODES, 2)
+        seen = len(fleet.log())
+        with measured("failover of a killed agent", FAILOVER_S):
+            os.kill(fleet.agents()["west"], signal.SIGKILL)
+            fleet.wait_for(*(f" {name}: online: on " for name in placed["west"]), after=seen)
+        assert "west" not in fleet.placed()
+        fleet.wait_for("west: its agent starts", after=seen)
+        wait_until(lambda: sorted(fleet.agents()) == list(NODES))
+        wait_for_events(fleet, CAMERAS)
+        stop_and_check(fleet)
+        assert_watched_all_the_time(fleet, placed["east"] + placed["north"])
+
+
+def test_cameras_of_a_lost_machine_go_on_elsewhere_and_its_records_arrive_when_it_is_back(
+    tmp_path: Path, raylets: Raylets, cameras: dict[str, str]
+) -> None:
+    with fleet_on_ray(tmp_path, raylets, cameras) as fleet:
+        placed = fleet.placed()
+        seen = len(fleet.log())
+        with measured("failover of a lost machine", FAILOVER_S):
+            raylets.kill_node("north")
+            fleet.wait_for(*(f" {name}: online: on " for name in placed["north"]), after=seen)
+        wait_for_events(fleet, CAMERAS)
+        raylets.add_node("north")
+        with measured("agent on the machine that is back", 60):
+            fleet.wait_for("north: its agent starts", after=seen)
+            wait_until(lambda: "north" in fleet.agents())
+        stop_and_check(fleet)
+        assert_watched_all_the_time(fleet, placed["east"] + placed["west"])
+
+
+def test_agents_go_on_while_the_supervisor_is_dead(tmp_path: Path, raylets: Raylets, cameras: dict[str, str]) -> None:
+    with fleet_on_ray(tmp_path, raylets, cameras) as fleet:
+        agents, placed = fleet.agents(), fleet.placed()
+        fleet.kill_supervisor()
+        assert_each_record_once_and_in_order(fleet)
+        waiting = fleet.waiting()
+        wait_until(lambda: fleet.waiting() > waiting + 20)
+        assert fleet.agents() == agents
+        seen = len(fleet.log())
+        with measured("start of the next supervisor", 60):
+            fleet.start()
+            fleet.wait_for(*(f" {name}: online" for name in cameras), after=seen)
+        assert fleet.agents() == agents
+        wait_for_events(fleet, CAMERAS)
+        assert not [line for line in fleet.log()[seen:] if " -> " in line]  # no camera moved
+        assert fleet.placed() == placed
+        stop_and_check(fleet)
+        assert {records[-1]["cause"] for records in fleet.by_event().values()}.isdisjoint({"interrupted", "moved"})
+        assert_watched_all_the_time(fleet, list(CAMERAS))
+
+
+def test_cameras_of_an_agent_that_hangs_go_on_elsewhere(tmp_path: Path, raylets: Raylets, cameras: dict[str, str]) -> None:
+    with fleet_on_ray(tmp_path, raylets, cameras) as fleet:
+        placed, number = fleet.placed(), fleet.agents()["west"]
+        seen = len(fleet.log())
+        with measured("failover of an agent that hangs", FAILOVER_S):
+            os.kill(number, signal.SIGSTOP)
+            fleet.wait_for(*(f" {name}: online: on " for name in placed["west"]), after=seen)
+        wait_for_events(fleet, CAMERAS, 1)
+        os.kill(number, signal.SIGCONT)
+        wait_for_events(fleet, CAMERAS, 1)
+        stop_and_check(fleet)
+        assert_watched_all_the_time(fleet, placed["east"] + placed["north"])
+
+
+def test_a_drained_node_gives_its_cameras_away_while_it_watches_them(
+    tmp_path: Path, raylets: Raylets, cameras: dict[str, str]
+) -> None:
+    with fleet_on_ray(tmp_path, raylets, cameras) as fleet:
+        placed = fleet.placed()
+        seen = len(fleet.log())
+        other = RayFleet(tmp_path, options=("--drain", "east"))
+        other.start()
+        assert other.processes[0].wait() == 0
+        with measured("drain of a node", FAILOVER_S):
+            fleet.wait_for(*(f" {name}: east closes it" for name in placed["east"]), after=seen)
+        assert "east" not in fleet.placed()
+        wait_for_events(fleet, CAMERAS)
+        stop_and_check(fleet)
+        assert_watched_all_the_time(fleet, list(CAMERAS))
