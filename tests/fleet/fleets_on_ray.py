@@ -95,12 +95,23 @@ class RayFleet(Fleet):
         return found
 
     def waiting(self) -> int:
-        """Return how many records wait on the nodes."""
+        """Return how many records wait on the nodes, after their agents have ended."""
         total = 0
         for path in self._nodes.glob("*/records.db"):
             with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
                 total += connection.execute("SELECT count(*) FROM records").fetchone()[0]
         return total
+
+    def wait_for_records(self, times: int) -> None:
+        """Wait until each agent has written to the file of its records so many times; the agents have these files locked."""
+        written: dict[Path, set[int]] = {path: set() for path in self._nodes.glob("*/records.db")}
+
+        def have_written() -> bool:
+            for path, changes in written.items():
+                changes.add(path.stat().st_mtime_ns)
+            return min(map(len, written.values())) > times
+
+        wait_until(have_written)
 
     def placed(self) -> dict[str, list[str]]:
         """Return the cameras of each node, by the latest line of the log about them."""

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,18 +11,30 @@ from time import monotonic
 
 import pytest
 
+from maskstream import __version__
 from tests.cli.test_fleet import assert_each_record_once_and_in_order
 from tests.command_lines import ROOT
 from tests.fleet.fleets_on_ray import LOOP_S, RayFleet, fleet_on_ray, rtsp_cameras
 from tests.fleet.raylets import NODES, Raylets, running
 from tests.receivers import wait_until
-from tests.slowness import promised
+from tests.slowness import LONGEST_S, promised
 
 pytestmark = pytest.mark.slow
 FAILOVER_S = 20.0
 """The promise: from the end of an agent to the first frame of its cameras on another node."""
 END_S = 12.0
 CAMERAS = "abcdef"
+FAST_CLOCK = """
+import datetime, time
+slow, ahead = time.time, 300
+time.time = lambda: slow() + ahead
+class Fast(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return cls.fromtimestamp(time.time(), tz)
+datetime.datetime = Fast
+"""
+"""`sitecustomize.py` of a node whose clock is five minutes fast."""
 log = logging.getLogger(__name__)
 
 
@@ -120,8 +133,8 @@ def test_agents_go_on_while_the_supervisor_is_dead(tmp_path: Path, raylets: Rayl
         agents, placed = fleet.agents(), fleet.placed()
         fleet.kill_supervisor()
         assert_each_record_once_and_in_order(fleet)
-        waiting = fleet.waiting()
-        wait_until(lambda: fleet.waiting() > waiting + 20)
+        with measured("the supervisor was dead", LONGEST_S):
+            fleet.wait_for_records(10)
         assert fleet.agents() == agents
         seen = len(fleet.log())
         with measured("start of the next supervisor", 60):
@@ -165,3 +178,44 @@ def test_a_drained_node_gives_its_cameras_away_while_it_watches_them(
         wait_for_events(fleet, CAMERAS)
         stop_and_check(fleet)
         assert_watched_all_the_time(fleet, list(CAMERAS))
+
+
+def other_version(folder: Path) -> dict[str, str]:
+    """Install another minor version in a folder; return the environment of a node that has it."""
+    shutil.copytree(ROOT / "maskstream", folder / "maskstream")
+    package = folder / "maskstream" / "__init__.py"
+    package.write_text(package.read_text().replace(f'"{__version__}"', '"9.9.0"'))
+    return {"PYTHONPATH": str(folder)}
+
+
+def without_weights(folder: Path) -> dict[str, str]:
+    """Install the program without its weights in a folder."""
+    shutil.copytree(ROOT / "maskstream", folder / "maskstream")
+    shutil.copytree(ROOT / "configs", folder / "configs")
+    return {"PYTHONPATH": str(folder)}
+
+
+def fast_clock(folder: Path) -> dict[str, str]:
+    """Return the environment of a node whose clock is five minutes fast."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(FAST_CLOCK)
+    return {"PYTHONPATH": f"{folder}:{ROOT}"}
+
+
+def test_nodes_that_do_not_fit_take_no_cameras_and_a_fast_clock_does_not_matter(
+    tmp_path: Path, raylets: Raylets, cameras: dict[str, str]
+) -> None:
+    raylets.add_node("older", **other_version(tmp_path / "older"))
+    raylets.add_node("empty", **without_weights(tmp_path / "empty"))
+    raylets.add_node("fast", **fast_clock(tmp_path / "fast"))
+    try:
+        with fleet_on_ray(tmp_path, raylets, cameras, where={"a": ["fast"], "b": ["fast"]}) as fleet:
+            told = f"older: has version 9.9.0, the supervisor {__version__}; install the same on both"
+            fleet.wait_for(told, "empty: takes no cameras: ", "five minutes")
+            wait_for_events(fleet, CAMERAS)
+            stop_and_check(fleet)
+            assert fleet.placed().keys().isdisjoint({"older", "empty"})
+            assert_watched_all_the_time(fleet, list(CAMERAS))
+    finally:
+        for name in ("older", "empty", "fast"):
+            raylets.kill_node(name)
