@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,7 +14,7 @@ from maskstream import __version__
 from maskstream.cli.process import Stopper
 from maskstream.config.loading import Layer, refine
 from maskstream.config.schema import Config
-from maskstream.errors import ConfigError, SourceError
+from maskstream.errors import ConfigError, SourceError, StoreError
 from maskstream.fleet.archive_inputs import archive_files
 from maskstream.fleet.archive_jobs import WorkerSetup
 from maskstream.fleet.archive_loop import ArchiveLoop, Team
@@ -131,6 +131,8 @@ def _analyse(
         finally:
             progress.close()
             placement.close()  # a worker that still runs would write into a folder that is removed
+            with suppress(StoreError):  # the next command does it
+                manifest.stopped()
             remove_parts(request.output)
             remove_heartbeats(request.output)
 

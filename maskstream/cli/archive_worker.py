@@ -51,7 +51,8 @@ class ArchiveWorker:
         """
         start_log(Console(stderr=True), setup.log_level)
         keep_freed_memory()
-        readable_by(setup.readable_by).__enter__()  # type: ignore[arg-type]  # for as long as the process lives
+        self._readers = readable_by(setup.readable_by)  # type: ignore[arg-type]
+        self._readers.__enter__()  # for as long as the process lives
         self._archive = Path(setup.archive)
         self._videos = setup.videos
         configs = [settings_of(text) for text in setup.settings]

@@ -55,11 +55,12 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     start_log(Console(stderr=True), "ERROR" if arguments.quiet else arguments.log_level)
-    from maskstream.config.loading import load_config
+    from maskstream.config.loading import Layer, load_config
     from maskstream.fleet.site import read_site
 
     command_line = layers(arguments)
-    base = load_config(arguments.config)
+    config = () if arguments.config is None else (Layer.of_file(arguments.config),)
+    base = load_config(None, config)
     site = read_site(arguments.site, base, command_line)
     if arguments.drain or arguments.undrain:
         return _ask(arguments, site.folder)
@@ -68,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     request = FleetRequest(
         file=arguments.site,
         base=base,
-        config_file=arguments.config,
+        config=config,
         command_line=tuple(command_line),
         ray=arguments.ray,
         nodes=arguments.nodes,

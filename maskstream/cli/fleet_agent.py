@@ -15,8 +15,6 @@ from maskstream.fleet.node_outbox import NodeOutbox
 from maskstream.fleet.wire import Heartbeat, Reconcile
 from maskstream.io.user_folders import state_folder
 
-_JOIN_S = 3.0
-
 
 class FleetAgent:
     """One engine and the outbox of its records. The supervisor calls `beat`, and `stop` at the end."""
@@ -46,13 +44,21 @@ class FleetAgent:
         self._parts = NodeParts(self._outbox, self._may_watch, MONOTONIC)
         self._engine = NodeEngine(self._parts)
         self._agent = Agent(node, self._engine, self._outbox)
+        self._stopped_in: int | None = None
+        """The term of the supervisor that ended the engine."""
 
     def beat(self, wanted: Reconcile) -> Heartbeat:
-        """Do what the supervisor wants, and return the state of the node; see `Agent.beat`."""
+        """Do what the supervisor wants, and return the state of the node; see `Agent.beat`.
+
+        A supervisor may have been killed after `stop` and before it ended this process: the next one gets an engine again.
+        """
+        if self._stopped_in is not None and wanted.term > self._stopped_in:
+            self._engine.resume()
         return self._agent.beat(wanted)
 
     def stop(self) -> None:
         """Begin to end the engine. Its last records are returned by `beat`."""
+        self._stopped_in = self._agent.term
         self._engine.stop()
 
     def _may_watch(self) -> bool:

@@ -1,9 +1,10 @@
 """Connect the parts of the supervisor of a site: state, agents, receivers of events, dashboard."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from loguru import logger
 
@@ -11,9 +12,10 @@ from maskstream import __version__
 from maskstream.cli.fleet_web import FleetWeb
 from maskstream.cli.process import Stopper
 from maskstream.cli.reporting import Reporting
-from maskstream.config.loading import Layer, load_config
+from maskstream.config.loading import Layer, refine
 from maskstream.config.schema import Config
 from maskstream.config.source_settings import SourceSettings
+from maskstream.errors import SinkClosed
 from maskstream.fleet.agent import NodeSettings
 from maskstream.fleet.assignments import Assignments
 from maskstream.fleet.collector import Collector
@@ -24,6 +26,7 @@ from maskstream.fleet.site import Site
 from maskstream.fleet.site_lock import site_lock, take_requests
 from maskstream.fleet.site_watch import SiteWatch
 from maskstream.fleet.supervisor import SiteParts, Supervisor
+from maskstream.fleet.wire import SettingsLayers
 from maskstream.io.files import readable_by
 from maskstream.sinks import StatusSink
 from maskstream.stream.states import SILENT, StateChange
@@ -39,7 +42,8 @@ class FleetRequest:
     """The file of the site."""
     base: Config
     """The configuration below the settings of the site."""
-    config_file: Path | None
+    config: tuple[Layer, ...]
+    """The layer of --config, where it is given."""
     command_line: tuple[Layer, ...]
     ray: str | None
     """The address of a Ray cluster; None for agents on this machine."""
@@ -51,13 +55,23 @@ class FleetRequest:
 
     def settings_of(self, site: Site) -> NodeSettings:
         """Return the configuration of the nodes: that of --config, the settings of the site, the command line."""
-        layers = [] if self.config_file is None else [Layer.of_file(self.config_file)]
-        layers.append(Layer(f"{self.file}: settings", site.settings))
-        return NodeSettings(_plain(layers), _plain(self.command_line))
+        return NodeSettings(_for_nodes([*self.config, self.site_layer(site)]), _for_nodes(self.command_line))
+
+    def site_layer(self, site: Site) -> Layer:
+        """Return the settings of the site."""
+        return Layer(f"{self.file}: settings", site.settings)
 
 
-def _plain(layers: Sequence[Layer]) -> tuple[tuple[str, dict[str, object]], ...]:
-    return tuple((layer.origin, dict(layer.values)) for layer in layers)
+def _for_nodes(layers: Sequence[Layer]) -> SettingsLayers:
+    """Return the layers without receivers of events, store and dashboard: their passwords stay here."""
+    return tuple((layer.origin, _without_receivers(layer.values)) for layer in layers)
+
+
+def _without_receivers(values: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {section: value for section, value in values.items() if section not in ("web", "store")}
+    if isinstance(kept.get("events"), Mapping):
+        kept["events"] = {key: value for key, value in kept["events"].items() if key not in ("mqtt", "webhooks")}
+    return kept
 
 
 def lead(site: Site, request: FleetRequest, stopper: Stopper) -> None:
@@ -66,8 +80,7 @@ def lead(site: Site, request: FleetRequest, stopper: Stopper) -> None:
     Raises:
         MaskStreamError: Something cannot be opened, another supervisor leads the site, or the disk is full. The agents go on.
     """
-    settings = Layer(f"{request.file}: settings", site.settings)
-    config = load_config(request.config_file, [settings, *request.command_line])
+    config = refine(request.base, request.site_layer(site), *request.command_line)
     stop = _Stop()
     with readable_by(config.privacy.readable_by), site_lock(site.folder, site.name), ExitStack() as closing:
         assignments = Assignments(site.folder)
@@ -92,14 +105,17 @@ def lead(site: Site, request: FleetRequest, stopper: Stopper) -> None:
             collector=collector,
             forward=forwarding.step,
             state_changed=states.changed,
-            poll_site=lambda: _polled(site, watch, assignments),
+            poll_site=lambda: _polled(site, watch, assignments, supervisor),
             settings_of=request.settings_of,
         )
         supervisor = Supervisor(site, parts)
         web.start(supervisor, assignments, reporting)
         stopper.engine = stop
         logger.info("{}: generation {}, {} cameras", site.name, site.generation, len(site.cameras))
-        supervisor.run(lambda: stop.is_stopped)
+        try:
+            supervisor.run(lambda: stop.is_stopped)
+        except SinkClosed as closed:
+            logger.info("{}", closed)
         supervisor.close()
 
 
@@ -118,9 +134,12 @@ def _receivers(request: FleetRequest, collector: Collector, reporting: Reporting
     return receivers
 
 
-def _polled(site: Site, watch: SiteWatch, assignments: Assignments) -> Site | None:
+def _polled(site: Site, watch: SiteWatch, assignments: Assignments, supervisor: Supervisor) -> Site | None:
     """Do what other commands requested of the site, and return it after an edit."""
     for kind, node in take_requests(site.folder):
+        names = [each.name for each in supervisor.status().nodes]
+        if node not in names:
+            logger.warning("{}: there is no such node yet; there are {}", node, ", ".join(names) or "none")
         (assignments.drain if kind == "drain" else assignments.undrain)(node)
         logger.info("{}: {}", node, "its cameras move away" if kind == "drain" else "it gets cameras again")
     return watch.poll()
@@ -140,9 +159,9 @@ def _placement(site: Site, request: FleetRequest) -> Iterator[Placement]:
 
 
 def _spec(node: NodeInfo, site: Site, request: FleetRequest) -> WorkerSpec:
-    """Return the agent of a node, which has the GPU of the machine, where there is one.
+    """Return the agent of a node. It has all cores of the machine, and a GPU where there is one.
 
-    With Ray, its records stay in the folder for state of the user on that machine.
+    With Ray, which limits the threads to the cores, its records stay in the folder for state of the user on that machine.
     """
     arguments = {
         "node": node.name,
@@ -151,8 +170,15 @@ def _spec(node: NodeInfo, site: Site, request: FleetRequest) -> WorkerSpec:
         "version": __version__,
         "log_level": request.log_level,
     }
-    gpus = min(1.0, node.gpus)
-    return WorkerSpec(f"{site.name}.{node.name}", _TARGET, arguments, gpus=gpus, node=node.name, outlives=True)
+    return WorkerSpec(
+        f"{site.name}.{node.name}",
+        _TARGET,
+        arguments,
+        cpus=max(1.0, node.cpus),
+        gpus=min(1.0, node.gpus),
+        node=node.name,
+        outlives=True,
+    )
 
 
 class _States:

@@ -135,7 +135,7 @@ def build_parser(filled: Collection[str] = ()) -> argparse.ArgumentParser:
 def program() -> int:
     """Run the installed command `maskstream`, and return its exit code."""
     code = main()
-    if sys.argv[1] == "run":
+    if sys.argv[1] in ("run", "archive"):
         leave(code)
     return code
 
@@ -143,7 +143,7 @@ def program() -> int:
 def leave(code: int) -> NoReturn:
     """End the process immediately, after all files are closed.
 
-    The destructors of PyTorch cost a second, and a thread that still runs can block them.
+    The destructors of PyTorch cost a second, and a thread that still runs can block them, as can a cluster that does not answer.
     """
     sys.stdout.flush()
     sys.stderr.flush()

@@ -32,7 +32,7 @@ class NodeEngine:
         self._is_ending = False
         self._changed = Event()
         """Set where the engine has to end: the settings are others, or the node ends."""
-        self._thread = Thread(target=self._run, name="engine", daemon=True)
+        self._thread = self._new_thread()
 
     def apply(self, settings: NodeSettings, assignments: Sequence[Assignment]) -> None:
         """Watch these cameras with these settings from now on. Other settings build another engine."""
@@ -55,10 +55,16 @@ class NodeEngine:
             self._is_ending = True
         self._end_engine()
 
-    def join(self, timeout_s: float) -> None:
-        """Wait until the engine has ended."""
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
+    def resume(self) -> None:
+        """Begin anew after `stop`, where the engine has ended: the next `apply` starts it. Otherwise do nothing."""
+        with self._lock:
+            if not self._is_ending or self._thread.is_alive():
+                return
+            self._settings, self._assignments, self._is_ending = None, (), False
+            self._thread = self._new_thread()
+
+    def _new_thread(self) -> Thread:
+        return Thread(target=self._run, name="engine", daemon=True)
 
     def _end_engine(self) -> None:
         self._changed.set()

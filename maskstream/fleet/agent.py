@@ -101,6 +101,11 @@ class Agent:
         self._obedience = Obedience()
         self._accepted: Reconcile | None = None
 
+    @property
+    def term(self) -> int:
+        """The term of the supervisor that was accepted last; 0 before the first one."""
+        return self._accepted.term if self._accepted else 0
+
     def may_watch(self) -> bool:
         """Return whether the node may watch its cameras now: within the lease, or where it goes on without a supervisor."""
         accepted = self._accepted

@@ -4,6 +4,7 @@ import os
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Final
 
 from loguru import logger
@@ -19,10 +20,12 @@ from maskstream.fleet.placement import Call, CallFailed, Placement, Worker, Work
 
 _TURN_S: Final = 0.2
 _LOOK_EVERY_S: Final = 1.0
+_PLACED_S: Final = 30.0
+"""After which it is logged that a worker has no machine yet."""
 _IN_FLIGHT: Final = 2
 """A worker has its next file when it is done with one."""
 _MOST_CRASHES: Final = 2
-_MOST_FAILED_STARTS: Final = 3
+_MOST_FAILED_STARTS: Final = 5
 _LAST_LINES: Final = 20
 _BYTES_PER_GB: Final = 1e9
 _EXIT_CODES: Final[Mapping[int, type[MaskStreamError]]] = {
@@ -43,6 +46,8 @@ class Limits:
     """Without another frame."""
     still_s_per_gb: float = 60.0
     """Added for each gigabyte of the file, in which the next frame may be far away."""
+    again_s: float = 0.5
+    """Before another worker starts after one that ended while it loaded the models; doubled after each further one."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,8 @@ class _Seat:
     """The call that is answered when the models are loaded."""
     changed_at_s: float
     """When it last advanced."""
+    report_at_s: float
+    """When it is reported that no machine has room for it."""
     calls: deque[tuple[Job, Call]] = field(default_factory=deque)
     heartbeat: Heartbeat | None = None
     looked_at_s: float = 0.0
@@ -110,6 +117,8 @@ class ArchiveLoop:
         self._clock = clock
         self._prefix = f"archive-{os.urandom(4).hex()}"
         self._started = self._failed_starts = 0
+        self._start_at_s = clock.now_s()
+        """When the next worker may start."""
         self._waiting: deque[Job] = deque()
         self._seats: list[_Seat] = []
         self._stop_requested = False
@@ -142,6 +151,8 @@ class ArchiveLoop:
 
     def _fill_seats(self) -> None:
         """Start as many workers as there are files for."""
+        if self._clock.now_s() < self._start_at_s:
+            return
         busy = sum(bool(seat.calls) for seat in self._seats)
         wanted = min(self._team.size, busy + len(self._waiting))
         while len(self._seats) < wanted:
@@ -149,7 +160,8 @@ class ArchiveLoop:
             name = f"{self._prefix}-{self._started}"
             arguments = {**self._team.arguments, "name": name}
             worker = self._placement.start(WorkerSpec(name, self._team.target, arguments, gpus=self._team.gpus))
-            self._seats.append(_Seat(worker, worker.call("ready"), self._clock.now_s()))
+            now_s = self._clock.now_s()
+            self._seats.append(_Seat(worker, worker.call("ready"), now_s, now_s + _PLACED_S))
 
     def _send(self) -> None:
         """Send files to workers. A worker gets a second one only while there are enough for all."""
@@ -219,6 +231,7 @@ class ArchiveLoop:
         logger.warning("{}: {}; another worker goes on", seat.name, reason)
         if seat.loading is not None:
             self._failed_starts += 1
+            self._start_at_s = self._clock.now_s() + self._team.limits.again_s * 2 ** (self._failed_starts - 1)
             if self._failed_starts == _MOST_FAILED_STARTS:
                 last = next((line for line in reversed(died.last_lines) if line.strip()), "it has written nothing")
                 raise ModelError(f"workers end while they load the models: {reason}; the last line of the last one: {last}")
@@ -249,8 +262,12 @@ class ArchiveLoop:
         now_s, limits = self._clock.now_s(), self._team.limits
         if seat.loading is not None:
             limit_s = limits.load_s
-            if seat.worker.node() is None:  # it waits for a free machine
+            if seat.worker.node() is None:
                 seat.changed_at_s = now_s
+                if now_s > seat.report_at_s:
+                    seat.report_at_s = inf
+                    needs = f" and {self._team.gpus:g} of a GPU" if self._team.gpus else ""
+                    logger.warning("{}: waits for a machine with a free core{}", seat.name, needs)
         else:
             limit_s = limits.still_s + limits.still_s_per_gb * seat.calls[0][0].size_bytes / _BYTES_PER_GB
             self._look(seat, now_s)

@@ -49,8 +49,6 @@ def committing(archive: Path, job_id: str) -> Generator[Path, None, None]:
                 raise _failure(target, error) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
-        with suppress(OSError):  # it has other results
-            target.parent.rmdir()
 
 
 def is_result_video(path: str) -> bool:
@@ -70,6 +68,8 @@ def remove_parts(archive: Path) -> None:
     for folder in _folders(archive):
         if folder.name.startswith(begin) and folder.name.endswith(end):
             shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):  # it has results
+                folder.parent.rmdir()
 
 
 def remove_results(archive: Path, job_ids: Iterable[str]) -> None:

@@ -7,7 +7,7 @@ from maskstream.fleet.assignments import Assigned, Assignments, Stage
 from maskstream.fleet.dispatch import Dispatcher
 from maskstream.fleet.site import Site
 from maskstream.fleet.status import FleetStatus, Move, NodeState, NodeStatus, PlacedCamera
-from maskstream.fleet.wire import CameraHealth, Heartbeat
+from maskstream.fleet.wire import CameraHealth, Heartbeat, Versions
 from maskstream.stream.states import SourceState
 
 
@@ -24,6 +24,18 @@ class NodeFacts:
     """Why its agent does not run; empty where it does."""
     clock_offset_s: float = 0.0
     """Its clock minus that of the supervisor."""
+    difference: str = ""
+    """What it has that other nodes do not have; empty where it is like them."""
+
+
+def difference_of(versions: Versions, others: Versions) -> str:
+    """Return how a node differs from others; empty where it does not, or is not known yet."""
+    if not versions.weights or versions == others:
+        return ""
+    names = sorted(name for name, digest in versions.weights.items() if others.weights.get(name) != digest)
+    if names:
+        return f"has other weights than other nodes: {', '.join(names)}; install the same on all"
+    return "has other settings than other nodes" if versions.settings != others.settings else ""
 
 
 def fleet_status(
@@ -81,6 +93,7 @@ def _node(
         state = "draining"
     heard_s = dispatch.heard_age_s(node.name)
     problems = [node.problem or node.link_problem] if node.problem or node.link_problem else list(last.problems if last else ())
+    problems += [node.difference] if node.difference else []
     if is_silent and not problems and heard_s is not None:
         problems = [f"no reply for {heard_s:.0f} s"]
     return NodeStatus(

@@ -134,6 +134,11 @@ class Manifest:
         """Note that a job waits again: its worker ended before it began with it."""
         self._set(job_id, "state = ?, attempts = attempts - 1", JobState.WAITING)
 
+    def stopped(self) -> None:
+        """Note that no worker runs: what was running waits again."""
+        with self._changing() as connection:
+            connection.execute("UPDATE jobs SET state = ? WHERE state = ?", (JobState.WAITING, JobState.RUNNING))
+
     def done(self, job_id: str, seconds: float, video_s: float) -> None:
         """Note that the result of a job is committed.
 

@@ -9,6 +9,8 @@ from maskstream.fleet.wire import Heartbeat, Reconcile
 
 _FIRST_WAIT_S: Final = 1.0
 _LONGEST_WAIT_S: Final = 30.0
+_HANGS_S: Final = 120.0
+"""An agent that does not answer for this time is ended: its cameras have been on other nodes for long."""
 _STEADY_S: Final = 60.0
 """An agent that has answered for this time is started again at once."""
 
@@ -34,7 +36,7 @@ class NodeLink:
         self._call: Call | None = None
         self._failures = 0
         self._retry_at_s = 0.0
-        self._started_at_s = 0.0
+        self._started_at_s = self._sent_s = 0.0
         self._was_found = False
 
     @property
@@ -53,12 +55,23 @@ class NodeLink:
         return self.last is not None or self._was_found
 
     @property
+    def sent_s(self) -> float:
+        """When the latest call was sent."""
+        return self._sent_s
+
+    @property
     def call(self) -> Call | None:
         """The call that has not been answered."""
         return self._call
 
     def attend(self, now_s: float) -> None:
-        """Find the agent that an earlier supervisor started, or start one, where there is none and the next attempt is due."""
+        """Find the agent that an earlier supervisor started, or start one, where there is none and the next attempt is due.
+
+        One that hangs is ended.
+        """
+        if self._worker is not None and self._call is not None and now_s - self._sent_s > _HANGS_S:
+            self._worker.end()
+            self._failed(f"its agent has not answered for {_HANGS_S:.0f} s", now_s)
         if self._worker is not None or now_s < self._retry_at_s:
             return
         try:
@@ -72,9 +85,10 @@ class NodeLink:
         self._started_at_s = now_s
         logger.info("{}: {}", self.node, "its agent runs, and goes on" if self._was_found else "its agent starts")
 
-    def send(self, wanted: Reconcile) -> None:
+    def send(self, wanted: Reconcile, now_s: float) -> None:
         """Call the agent, where it runs and has answered the last call."""
         if self._worker is not None and self.is_free:
+            self._sent_s = now_s
             self._call = self._worker.call("beat", wanted)
 
     def receive(self, now_s: float) -> Heartbeat | None:

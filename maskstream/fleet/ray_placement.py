@@ -85,8 +85,10 @@ class RayPlacement:
         except TimeoutError as error:
             gave_up.set()
             problem = str(error)
-        except ValueError as error:  # Ray: the name is taken
-            raise runs from error
+        except ValueError as error:
+            if "already taken" in str(error):
+                raise runs from error
+            raise
         worker = self._workers[spec.name] = self._actors.RayWorker(spec, handle, self._name_of, problem)
         return worker
 

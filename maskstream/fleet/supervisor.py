@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from threading import Event
@@ -18,11 +19,12 @@ from maskstream.fleet.assignments import Assignments
 from maskstream.fleet.camera_states import CameraStates
 from maskstream.fleet.collector import Collector
 from maskstream.fleet.dispatch import Dispatcher
-from maskstream.fleet.fleet_view import NodeFacts, fleet_status
+from maskstream.fleet.fleet_view import fleet_status
 from maskstream.fleet.node_link import NodeLink
-from maskstream.fleet.orders import Change, NodeReport
+from maskstream.fleet.orders import Change
 from maskstream.fleet.placement import NodeInfo, Placement, WorkerDied, WorkerSpec
 from maskstream.fleet.site import Site
+from maskstream.fleet.site_node import SiteNode
 from maskstream.fleet.status import FleetStatus, Move
 from maskstream.fleet.wire import Assignment, Heartbeat, Reconcile
 from maskstream.stream.states import StateChange
@@ -32,13 +34,9 @@ CLOSE_S: Final = 10.0
 _LEAST_S: Final = 0.1
 _NODES_EVERY_S: Final = 5.0
 _KEPT_MOVES: Final = 50
-_SURE_S: Final = 1.0
-"""The clock of a node is compared where its reply took no longer than this."""
 _BEGIN_S: Final = 10.0
 """At the start, cameras are not placed before all nodes have answered, or before this time."""
 _LOG_EVERY_S: Final = 60.0
-_IDLE_S: Final = 15.0
-"""A node whose engine does not run for this time counts as none."""
 
 
 @dataclass(frozen=True)
@@ -62,18 +60,6 @@ class SiteParts:
     now_utc: Callable[[], float] = time
 
 
-@dataclass
-class _Node:
-    """A node and what was learned from it."""
-
-    link: NodeLink
-    facts: NodeFacts
-    sent_s: float = 0.0
-    """When the call that has not been answered was sent."""
-    idle_since_s: float | None = None
-    """Since when its engine does not run; None where it does."""
-
-
 class Supervisor:
     """The loop of `maskstream fleet`. One thread calls it; any thread may call `status`."""
 
@@ -84,7 +70,7 @@ class Supervisor:
         self._clock = parts.clock
         self._settings = parts.settings_of(site)
         self._dispatch = Dispatcher(site, parts.assignments, parts.clock)
-        self._nodes: dict[str, _Node] = {}
+        self._nodes: dict[str, SiteNode] = {}
         self._listed_s: float | None = None
         self._handed_over: set[tuple[str, int]] = set()
         self._moves: deque[Move] = deque(maxlen=_KEPT_MOVES)
@@ -134,16 +120,17 @@ class Supervisor:
         for node in self._nodes.values():
             node.link.stop()
         until_s = self._clock.now_s() + limit_s
-        while self._clock.now_s() < until_s and not all(_is_done(node) for node in self._nodes.values()):
+        while self._clock.now_s() < until_s and not all(node.is_done for node in self._nodes.values()):
             for node in self._nodes.values():
                 self._send(node)
             self._receive(self._clock.now_s() + TURN_S / 5)
         for name, node in self._nodes.items():
-            if not _is_done(node):
+            if not node.is_done:
                 waiting = node.link.last.waiting if node.link.last else 0
                 logger.warning("{}: did not end within {:g} s; {} records wait there for the next start", name, limit_s, waiting)
             node.link.end()
-        self._keep(self._parts.forward)
+        with suppress(SinkClosed):
+            self._keep(self._parts.forward)
 
     def _has_begun(self, now_s: float) -> bool:
         """Return whether cameras may be placed: all nodes have answered, or 10 s are over. Else the first would get all."""
@@ -171,7 +158,7 @@ class Supervisor:
         self._stale = self._parts.collector.totals().stale - self._stale_before
         for name, info in found.items():
             if name not in self._nodes:
-                self._nodes[name] = _Node(NodeLink(self._parts.placement, self._parts.spec(info)), NodeFacts(name))
+                self._nodes[name] = SiteNode(NodeLink(self._parts.placement, self._parts.spec(info)))
         self._dispatch.set_nodes(self._nodes)
 
     def _has_agent(self, node: NodeInfo) -> bool:
@@ -180,10 +167,9 @@ class Supervisor:
         except OSError:  # the head of Ray is down
             return False
 
-    def _send(self, node: _Node) -> None:
+    def _send(self, node: SiteNode) -> None:
         if node.link.is_free:
-            node.sent_s = self._clock.now_s()
-            node.link.send(self._wanted(node.link))
+            node.link.send(self._wanted(node.link), self._clock.now_s())
 
     def _wanted(self, link: NodeLink) -> Reconcile:
         """Return what a node has to do. A new agent gets its cameras, with other epochs, when it has answered."""
@@ -220,7 +206,7 @@ class Supervisor:
             for call in done:
                 self._take(calls[id(call)])
 
-    def _take(self, node: _Node) -> None:
+    def _take(self, node: SiteNode) -> None:
         name, now_s = node.link.node, self._clock.now_s()
         try:
             reply = node.link.receive(now_s)
@@ -229,25 +215,11 @@ class Supervisor:
             return
         if reply is None:
             return
-        facts = node.facts
-        if now_s - node.sent_s < _SURE_S:
-            facts.clock_offset_s = reply.wall_utc - self._parts.now_utc() + (now_s - node.sent_s) / 2
-        facts.last, facts.problem = reply, self._problem_of(node, reply, now_s)
+        node.note(reply, now_s, self._parts.now_utc())
+        node.compare(self._nodes.values())
         if not reply.refused:
-            self._keep(partial(self._commit, reply, facts.clock_offset_s))
-        self._dispatch.heard(_report_of(reply, facts.problem))
-
-    def _problem_of(self, node: _Node, reply: Heartbeat, now_s: float) -> str:
-        """Return why a node takes no cameras: it refuses this supervisor, or its engine has not run for 15 s."""
-        if reply.capacity_fps > 0:
-            node.idle_since_s = None
-        elif node.idle_since_s is None:
-            node.idle_since_s = now_s
-        is_idle = node.idle_since_s is not None and now_s - node.idle_since_s > _IDLE_S
-        problem = reply.refused or (" | ".join(reply.problems) or "its engine does not run" if is_idle else "")
-        if problem and problem != node.facts.problem:
-            logger.error("{}: takes no cameras: {}", node.link.node, problem)
-        return problem
+            self._keep(partial(self._commit, reply, node.facts.clock_offset_s))
+        self._dispatch.heard(node.report(reply))
 
     def _keep(self, work: Callable[[], object]) -> None:
         """Work on the records. Where the disk is full, they stay where they are, and cameras are placed all the same."""
@@ -291,27 +263,3 @@ class Supervisor:
         for node in self._nodes.values():
             node.facts.link_problem = node.link.problem
         return fleet_status(self._site, facts, self._dispatch, self._parts.assignments, self._moves, self._stale)
-
-
-def _report_of(reply: Heartbeat, problem: str) -> NodeReport:
-    delivering = [camera for camera in reply.cameras if camera.wanted_fps > 0]
-    wanted_fps = sum(camera.wanted_fps for camera in delivering)
-    analysed_fps = sum(min(camera.analysed_fps, camera.wanted_fps) for camera in delivering)
-    return NodeReport(
-        node=reply.node,
-        agent=reply.agent,
-        sent_s=reply.sent_s,
-        applied_turn=reply.applied_turn,
-        capacity_fps=reply.capacity_fps,
-        demand_fps={camera.camera: camera.wanted_fps for camera in delivering},
-        dropped_share=1 - analysed_fps / wanted_fps if wanted_fps else 0.0,
-        running=frozenset((camera.camera, camera.epoch) for camera in reply.cameras),
-        online=frozenset((camera.camera, camera.epoch) for camera in reply.cameras if camera.first_frame_utc is not None),
-        refuses=problem,
-    )
-
-
-def _is_done(node: _Node) -> bool:
-    """Return whether a node has ended its engine, and no record waits there."""
-    last = node.link.last
-    return not node.link.is_running or (last is not None and not last.cameras and not last.capacity_fps and not last.waiting)

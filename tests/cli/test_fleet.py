@@ -8,9 +8,13 @@ from typing import Any
 
 import pytest
 
+from maskstream import load_config
+from maskstream.cli.fleet_run import FleetRequest
+from maskstream.config.loading import Layer
 from tests.cli.fleets import PROGRAM, Fleet, running_fleet
 from tests.command_lines import run
 from tests.conftest import DEMO
+from tests.fleet.sites import a_site
 from tests.receivers import wait_until
 from tests.slowness import promised
 from tests.web.demo_cameras import demo_cameras, demo_jpegs
@@ -112,6 +116,22 @@ def test_agents_go_on_while_the_supervisor_is_dead_and_nothing_is_lost_or_double
 
 
 @pytest.mark.slow
+def test_agents_whose_supervisor_was_killed_while_it_ended_them_watch_again(tmp_path: Path, cameras: dict[str, str]) -> None:
+    with running_fleet(tmp_path, cameras) as fleet:
+        agents, node = fleet.agents(), busier(fleet)[0]
+        os.kill(fleet.processes[0].pid, signal.SIGINT)
+        wait_until(lambda: "ended: stopped" in agent_log(fleet, node))
+        fleet.kill_supervisor()
+        if not fleet.agents():
+            pytest.skip("the supervisor was faster")
+        seen = len(fleet.log())
+        fleet.start()
+        fleet.wait_for(*(f"{name}: online" for name in cameras), after=seen)
+        assert agents.items() & fleet.agents().items()
+        stop_and_check(fleet)
+
+
+@pytest.mark.slow
 def test_cameras_of_an_agent_that_hangs_go_on_elsewhere_and_it_is_told_when_it_is_back(
     tmp_path: Path, cameras: dict[str, str]
 ) -> None:
@@ -132,6 +152,8 @@ def test_a_drained_node_gives_its_cameras_away_while_it_watches_them(tmp_path: P
     with running_fleet(tmp_path, cameras, max_moves_per_minute=10) as fleet:
         node, moved = busier(fleet)
         seen = len(fleet.log())
+        command("--site", fleet.site, "--drain", "nowhere")
+        fleet.wait_for("nowhere: there is no such node yet; there are local-1, local-2", after=seen)
         asked = command("--site", fleet.site, "--drain", node)
         assert (asked.returncode, asked.stdout) == (0, f"{fleet.site}: maskstream fleet is told\n")
         fleet.wait_for(*(f"{name}: {node} closes it" for name in moved), after=seen)
@@ -172,3 +194,12 @@ def test_a_request_without_a_supervisor_waits_for_the_next_one(tmp_path: Path) -
     assert asked.stdout == f"{fleet.site}: maskstream fleet does not run; it is told when it starts\n"
     requests = sorted(path.name for path in (tmp_path / "state" / "requests").iterdir())
     assert requests == ["drain.local-1", "undrain.local-2"]
+
+
+def test_passwords_of_receivers_stay_with_the_supervisor(tmp_path: Path) -> None:
+    values = {"events": {"mqtt": "mqtt://user:secret@broker", "update_s": 9}, "web": {"listen": "0.0.0.0:80"}, "device": "cpu"}
+    layer = Layer("--config", values)
+    request = FleetRequest(tmp_path, load_config(), (layer,), (layer,), None, 1, None, None, "INFO")
+    settings = request.settings_of(a_site(["a"]))
+    for layers in (settings.layers, settings.overrides):
+        assert layers[0] == ("--config", {"events": {"update_s": 9}, "device": "cpu"})

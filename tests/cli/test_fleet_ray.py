@@ -41,6 +41,12 @@ def test_cameras_of_a_lost_machine_go_on_and_all_go_on_without_the_head(
         wait_until(lambda: len(fleet.by_event()) > 1)
         assert place_on(fleet, "west")
         seen = len(fleet.log())
+        fleet.kill_supervisor()
+        fleet.start()
+        fleet.wait_for(*(f"{node}: its agent runs, and goes on" for node in NODES), after=seen)
+        fleet.wait_for(*(f"{name}: online: on " for name in cameras), after=seen)
+        assert not [line for line in fleet.log()[seen:] if " -> " in line]
+        seen = len(fleet.log())
         lost = place_on(fleet, "west")
         with promised(FAILOVER_S):
             raylets.kill_node("west")

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from maskstream import __version__
 from maskstream.errors import SinkError
 from maskstream.events.types import EventOrCounts, MaskEvent, Phase, Timestamp
 from maskstream.fleet.agent import Agent, EngineReport, NodeSettings
@@ -17,7 +18,7 @@ from maskstream.fleet.node_outbox import NodeOutbox
 from maskstream.fleet.placement import Call, NodeInfo, Worker, WorkerDied, WorkerSpec
 from maskstream.fleet.site import Site
 from maskstream.fleet.supervisor import SiteParts, Supervisor
-from maskstream.fleet.wire import Assignment, CameraHealth
+from maskstream.fleet.wire import Assignment, CameraHealth, Versions
 from maskstream.stream.states import StateChange
 from tests.clocks import ManualClock
 from tests.events.test_sink import event
@@ -49,6 +50,7 @@ class SimulatedWork:
         self.assignments: tuple[Assignment, ...] = ()
         self.settings: NodeSettings | None = None
         self.is_failed = self.is_stopped = False
+        self.weights = {"mask_mobilenet.safetensors": "cafe"}
         self.made: list[tuple[str, int]] = []
         """The event and the sequence of each record."""
         self._clock, self._outbox, self._may_watch, self._name = clock, outbox, may_watch, name
@@ -62,7 +64,8 @@ class SimulatedWork:
             return EngineReport()
         if self.is_failed:
             return EngineReport(tuple(self._health(each) for each in self.assignments), problems=("no weights",))
-        return EngineReport(tuple(self._health(each) for each in self.assignments), 40.0, 0.2)
+        versions = Versions(__version__, self.weights, "settings")
+        return EngineReport(tuple(self._health(each) for each in self.assignments), 40.0, 0.2, versions=versions)
 
     def _health(self, assignment: Assignment) -> CameraHealth:
         watched = self.watched.get(assignment.camera)

@@ -132,6 +132,8 @@ def raylets() -> Iterator[Raylets]:
 @pytest.mark.slow
 def test_a_lost_machine_ends_its_workers_and_may_come_back(raylets: Raylets, capfd: pytest.CaptureFixture[str]) -> None:
     with RayPlacement(raylets.address) as placement:
+        with pytest.raises(ValueError, match="whole number"):
+            placement.start(WorkerSpec("parts", COUNTER, gpus=1.5))
         lost, kept = placement.start(spec("lost", "north", outlives=True)), placement.start(spec("kept", "west"))
         assert lost.call("add").result(LONGEST_S) == kept.call("add").result(LONGEST_S) == 1
         running_call = lost.call("wait_for", "/no/such/file")

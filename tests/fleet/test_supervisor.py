@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from maskstream.events.types import Phase
-from maskstream.fleet.wire import Reconcile
 from maskstream.stream.states import SourceState
 from tests.disks import files_at_most
 from tests.fleet.simulated import STEP_S, Received, SimulatedSite
@@ -212,17 +211,32 @@ def test_a_node_that_hangs_at_the_end_takes_no_longer_than_ten_seconds(pair: Sim
     assert all(agent.is_dead for agent in pair.placement.agents.values())
 
 
-def test_an_agent_that_refuses_gets_no_cameras(pair: SimulatedSite) -> None:
-    """Another supervisor has the node, and its lease is valid."""
-    east = pair.agent("east")
-    foreign = Reconcile("another", 1, 1, (), 1000.0, "go_on", 0, version=_version(), echo_s=None)
-    refused = east.agent.beat(foreign)
-    assert refused.refused.startswith("this node belongs to supervisor")
-    pair.run(5)
-    assert pair.supervisor.status().nodes[0].state == "up"
+def test_an_agent_that_hangs_for_long_is_ended_and_another_one_started(pair: SimulatedSite) -> None:
+    hanging = pair.agent("east")
+    hanging.is_frozen = True
+    pair.run(140)
+    assert hanging.is_dead
+    assert pair.agent("east") is not hanging
+    assert [node.state for node in pair.supervisor.status().nodes] == ["up", "up"]
+    assert_in_order(pair.received)
 
 
-def _version() -> str:
-    from maskstream import __version__
+def test_a_node_with_other_weights_is_named(pair: SimulatedSite) -> None:
+    pair.agent("west").work.weights = {"mask_mobilenet.safetensors": "f00d"}
+    pair.run(2)
+    east, west = pair.supervisor.status().nodes
+    assert east.reason == ""
+    assert west.reason == "has other weights than other nodes: mask_mobilenet.safetensors; install the same on all"
 
-    return __version__
+
+def test_a_node_of_another_supervisor_gets_no_cameras_while_that_one_is_there(tmp_path: Path) -> None:
+    first = SimulatedSite(tmp_path / "first", a_site(["a"]), "east")
+    first.run(10)
+    second = SimulatedSite(tmp_path / "second", a_site(["b"]), "east")
+    second.placement.agents["east"] = first.agent("east")
+    second.run(5)
+    (east,) = second.supervisor.status().nodes
+    assert east.state == "refused"
+    assert east.reason.startswith("this node belongs to supervisor")
+    assert second.supervisor.status().cameras[0].node is None
+    assert set(first.agent("east").work.watched) == {"a"}

@@ -352,3 +352,18 @@ def test_few_calls_alone_do_not_compile_a_graph_again(tmp_path: Path, face_bgr: 
     assert "_single_request" in vars(graph)
     for found in (*few, often):
         assert_same(found, one.detect([face_bgr, face_bgr])[1])
+
+
+def test_on_one_thread_no_result_depends_on_its_batch(demo_frames: list[Frame]) -> None:
+    """Workers of an archive rely on it."""
+    images = [frame.bgr for frame in demo_frames[:3]]
+    one = detector("openvino", several=True, threads=1)
+    together, alone = one.detect(images), [one.detect([image])[0] for image in images]
+    for ours, other in zip(together, alone, strict=True):
+        assert len(ours) >= 3
+        for a, b in zip(ours, other, strict=True):
+            assert (a.score, a.box_xyxy.tolist(), a.keypoints_xy.tolist()) == (
+                b.score,
+                b.box_xyxy.tolist(),
+                b.keypoints_xy.tolist(),
+            )
