@@ -14,7 +14,7 @@ import pytest
 from maskstream import __version__
 from tests.cli.test_fleet import assert_each_record_once_and_in_order
 from tests.command_lines import ROOT
-from tests.fleet.fleets_on_ray import LOOP_S, RayFleet, fleet_on_ray, rtsp_cameras
+from tests.fleet.fleets_on_ray import LOOP_S, RayFleet, fleet_on_ray, rtsp_cameras, utc_s
 from tests.fleet.raylets import NODES, Raylets, running
 from tests.receivers import wait_until
 from tests.slowness import LONGEST_S, promised
@@ -211,11 +211,46 @@ def test_nodes_that_do_not_fit_take_no_cameras_and_a_fast_clock_does_not_matter(
     try:
         with fleet_on_ray(tmp_path, raylets, cameras, where={"a": ["fast"], "b": ["fast"]}) as fleet:
             told = f"older: has version 9.9.0, the supervisor {__version__}; install the same on both"
-            fleet.wait_for(told, "empty: takes no cameras: ", "five minutes")
+            fleet.wait_for(told, "empty: takes no cameras: ", "fast: its clock is 300 s ahead of that of the supervisor")
             wait_for_events(fleet, CAMERAS)
             stop_and_check(fleet)
+            begins = [records[0] for records in fleet.by_event().values()]
+            first_s = {camera: min(utc_s(each["began_utc"]) for each in begins if each["source"] == camera) for camera in "ac"}
+            assert 250 < first_s["a"] - first_s["c"] < 350
             assert fleet.placed().keys().isdisjoint({"older", "empty"})
             assert_watched_all_the_time(fleet, list(CAMERAS))
     finally:
         for name in ("older", "empty", "fast"):
             raylets.kill_node(name)
+
+
+def test_agents_deliver_without_the_head_and_what_they_keep_arrives_with_the_next_cluster(
+    tmp_path: Path, raylets: Raylets, cameras: dict[str, str]
+) -> None:
+    with fleet_on_ray(tmp_path, raylets, cameras) as fleet:
+        placed, seen = fleet.placed(), len(fleet.log())
+        raylets.kill_head()
+        wait_for_events(fleet, CAMERAS, 4)
+        assert [line for line in fleet.log()[seen:] if " ERROR " in line] == []
+        with measured("failover of a killed agent without the head", FAILOVER_S):
+            os.kill(fleet.agents()["west"], signal.SIGKILL)
+            fleet.wait_for(*(f" {name}: online: on " for name in placed["west"]), after=seen)
+        wait_for_events(fleet, CAMERAS)
+        agents = fleet.agents()
+        fleet.kill_supervisor()
+        fleet.start()
+        with measured("a supervisor without the head is refused", 30):
+            assert fleet.processes[-1].wait(LONGEST_S) == 2
+        log.info("%s", fleet.log()[-1])
+        assert f"--ray {raylets.address}: " in fleet.log()[-1]
+        fleet.wait_for_records(10)
+        assert fleet.agents() == agents
+        raylets.close()
+        with running() as anew:
+            fleet.options = ("--ray", anew.address)
+            seen = len(fleet.log())
+            fleet.start()
+            fleet.wait_for(*(f" {name}: online" for name in cameras), after=seen)
+            wait_for_events(fleet, CAMERAS)
+            stop_and_check(fleet)
+        assert_watched_all_the_time(fleet, placed["east"] + placed["north"])
