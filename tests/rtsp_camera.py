@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import chain, count, repeat
+from itertools import count, cycle
 from socket import AF_INET, SOCK_DGRAM, socket
 from time import monotonic
 
 import av
 
-from tests.faulty_servers import Client, faulty_server
 from maskstream.types import BgrImage
+from tests.faulty_servers import Client, faulty_server
 from tests.video_files import grey
 
 SIZE = (160, 120)
@@ -25,7 +25,7 @@ CODECS = {
 }
 """By FFmpeg's name of the encoder, what they are called in descriptions, and their settings there."""
 _OPTIONS: dict[str, dict[str, str]] = {
-    "libx264": {"sc_threshold": "0", "tune": "zerolatency", "preset": "ultrafast"},
+    "libx264": {"sc_threshold": "0", "tune": "zerolatency", "preset": "ultrafast", "slice-max-size": "30000"},
     "libx265": {"tune": "zerolatency", "preset": "ultrafast", "x265-params": "log-level=none:scenecut=0"},
     "mpeg4": {},
 }
@@ -36,7 +36,7 @@ _START_CODE = re.compile(rb"\x00*\x00\x00\x01")
 
 @dataclass
 class RtspCamera:
-    """Sends video of grey pictures, which tell their numbers, each time from the first one on; or pictures in a loop."""
+    """Sends video of grey pictures, which tell their numbers, or of other ones; each time from the first one on."""
 
     codec: str = "libx264"
     """FFmpeg's name of the encoder, one of `CODECS`."""
@@ -44,6 +44,9 @@ class RtspCamera:
     gop: int = 25
     """Pictures from one key frame to the next."""
     lasts_s: float = 15
+    """Of grey pictures."""
+    pictures: Sequence[BgrImage] = ()
+    """Other ones, of one size, which it sends in a loop without end."""
     begins_at: int = 0
     """The first picture that a client gets."""
     describes_images: bool = True
@@ -55,16 +58,14 @@ class RtspCamera:
     """The number of the picture from which on nothing is sent; None: all are sent."""
     tracks: int = 1
     """Of video; there is something to be seen in the first one alone."""
-    pictures: Sequence[BgrImage] = ()
-    """What it shows without an end, in place of grey pictures; a multiple of `gop`."""
     further: Sequence[str] = ()
     """Lines of the description, of other tracks."""
     asked: list[str] = field(default_factory=list)
     """The transport of each SETUP."""
 
     def __post_init__(self) -> None:
-        shown = self.pictures or [grey(index, SIZE) for index in range(self.begins_at + round(self.fps * self.lasts_s))]
-        self._units = list(_access_units(self.codec, shown, self.fps, self.gop))
+        pictures = self.pictures or [grey(index, SIZE) for index in range(self.begins_at + round(self.fps * self.lasts_s))]
+        self._units = list(_access_units(self.codec, pictures, self.fps, self.gop))
         self._ports: dict[int, int | None] = {}
 
     def __call__(self, client: Client) -> None:
@@ -110,8 +111,7 @@ class RtspCamera:
         port, began_s, sequence = self._ports[client.number], monotonic(), count()
         is_silent = ("tcp" if port is None else "udp") in self.silent
         with closing(socket(AF_INET, SOCK_DGRAM)) as datagrams:
-            loops = repeat(self._units) if self.pictures else [self._units[self.begins_at :]]
-            for sent, unit in enumerate(chain.from_iterable(loops)):
+            for sent, unit in enumerate(cycle(self._units) if self.pictures else self._units[self.begins_at :]):
                 if not client.stays(began_s + sent / self.fps - monotonic()):
                     return
                 for packet in _packets(unit, round(sent * _CLOCK_HZ / self.fps), sequence):
@@ -132,8 +132,8 @@ def _access_units(encoder: str, pictures: Sequence[BgrImage], fps: float, gop: i
     codec.time_base = 1 / Fraction(fps).limit_denominator(100)
     codec.framerate = Fraction(fps).limit_denominator(100)
     codec.options = {"g": str(gop), **_OPTIONS[encoder]}
-    for index, picture in enumerate([*pictures, None]):
-        frame = None if picture is None else av.VideoFrame.from_ndarray(picture, "bgr24")
+    for index in range(len(pictures) + 1):
+        frame = av.VideoFrame.from_ndarray(pictures[index], "bgr24") if index < len(pictures) else None
         if frame is not None:
             frame.pts = index
         for packet in codec.encode(frame):
@@ -145,7 +145,7 @@ def _packets(unit: Sequence[bytes], timestamp: int, sequence: Iterator[int]) -> 
     """Yield RTP packets (RFC 6184), one for each NAL unit."""
     for nal in unit:
         is_last = nal is unit[-1]
-        yield struct.pack(">BBHII", 0x80, 96 | is_last << 7, next(sequence) & 0xFFFF, timestamp, 7) + nal
+        yield struct.pack(">BBHII", 0x80, 96 | is_last << 7, next(sequence) & 0xFFFF, timestamp & 0xFFFFFFFF, 7) + nal
 
 
 @contextmanager

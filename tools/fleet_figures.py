@@ -1,96 +1,136 @@
 #!/usr/bin/env python3
-"""Measure what docs/fleet.md says about fleets.
+"""Measure what docs/fleet.md says about fleets and archives. Each command prints its tables, and then one line of JSON.
 
-python tools/fleet_figures.py plan      # how long the supervisor plans for many cameras, without nodes
+python tools/fleet_figures.py plan                        how long the supervisor plans for many cameras, without nodes
+python tools/fleet_figures.py failover                    kill agents and supervisors of a running fleet with RTSP cameras
+python tools/fleet_figures.py capacity                    raise the number of cameras until one agent drops frames
+python tools/fleet_figures.py archive --clips videos/     1, 2 and 4 workers against one run, with kills, and every byte compared
+
+All but `plan` need a checkout, requirements-dev.txt and ffmpeg, and take minutes: all processors should be free.
 """
 
 import argparse
+import json
 import sys
-import tempfile
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import median
-from time import perf_counter, process_time
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from maskstream.fleet.assignments import Assignments
-from maskstream.fleet.dispatch import Dispatcher
-from maskstream.fleet.leases import MARGIN_S
-from maskstream.fleet.orders import NodeReport
-from maskstream.fleet.plan import NodeView, plan
-from maskstream.fleet.site import CameraSpec, Site
-from tests.clocks import ManualClock
+from maskstream.benchmark.machine import machine
+from maskstream.io.folders import VIDEO_SUFFIXES
+from tests.command_lines import ROOT
+from tests.fleet import archive_figures, capacity_figures, failover_figures
+from tests.fleet.figure_tables import table
+from tests.fleet.planning_figures import planning_ms
 
 SIZES: Final = ((16, 2), (100, 6), (1000, 60))
 """Cameras and nodes."""
-ROUNDS: Final = 9
+DEMO: Final = ROOT / "assets" / "demo.mp4"
+Measured: TypeAlias = tuple[str, dict[str, Any]]
+"""Tables, and the same for JSON."""
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the chosen measurement."""
-    parser = argparse.ArgumentParser(description="Measure what docs/fleet.md says about fleets.")
-    parser.add_argument("what", choices=["plan"])
-    parser.parse_args()
-    print("| cameras | nodes | plan from nothing | plan, nothing to do | first turn | quiet turn | turn after a node is lost |")
-    print("|---|---|---|---|---|---|---|")
-    for cameras, nodes in SIZES:
-        print(f"| {cameras} | {nodes} | {' | '.join(f'{each_ms:.3g} ms' for each_ms in planning_ms(cameras, nodes))} |")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="what", required=True)
+    commands.add_parser("plan").set_defaults(measure=measured_planning)
+    add_failover(commands.add_parser("failover"))
+    add_capacity(commands.add_parser("capacity"))
+    add_archive(commands.add_parser("archive"))
+    given = parser.parse_args(argv)
+    measure: Callable[[argparse.Namespace], Measured] = given.measure
+    tables, record = measure(given)
+    print(tables)
+    print(json.dumps({"what": given.what, **record, "machine": machine()}))
 
 
-def planning_ms(cameras: int, nodes: int) -> list[float]:
-    """Return the medians: two plans (time of the processor), and three turns (elapsed time, with the disk)."""
-    site = made_site(cameras)
-    views = [NodeView(name, is_up=True, is_draining=False, capacity_fps=100.0, demand_fps={}) for name in node_names(nodes)]
-    placed = plan(site, views, {}, {}, 0).placements
-    empty_ms = median(timed_ms(lambda: plan(site, views, {}, {}, 0), process_time) for _ in range(ROUNDS))
-    quiet_ms = median(timed_ms(lambda: plan(site, views, placed, {}, 0), process_time) for _ in range(ROUNDS))
-    turns = [turns_ms(site, nodes) for _ in range(ROUNDS)]
-    return [empty_ms, quiet_ms, *(median(column) for column in zip(*turns, strict=True))]
+def add_failover(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--agents", type=int, default=2)
+    parser.add_argument("--cameras", type=int, default=4)
+    parser.add_argument("--fps", type=float, default=5.0, help="frames a second of each camera")
+    parser.add_argument("--kills", type=int, default=10, help="kills of an agent")
+    parser.add_argument("--supervisor-kills", type=int, default=10)
+    parser.add_argument("--both-kills", type=int, default=5, help="kills of the supervisor, and 5 s later of an agent")
+    parser.add_argument("--pause-s", type=float, default=20.0, help="between a fault and the next")
+    parser.add_argument("--video", type=Path, default=DEMO, help="what the cameras show")
+    parser.set_defaults(measure=measured_failover)
 
 
-def turns_ms(site: Site, nodes: int) -> tuple[float, float, float]:
-    """Return the time of the turn that places all cameras, of one that changes nothing, and of one after a node is lost."""
-    clock = ManualClock()
-    with tempfile.TemporaryDirectory() as folder, closing(Assignments(Path(folder), clock.now_s)) as assignments:
-        dispatcher = Dispatcher(site, assignments, clock)
-        names = node_names(nodes)
-        dispatcher.set_nodes(names)
-        answer(dispatcher, names, clock)
-        first_ms = timed_ms(dispatcher.take_turn, perf_counter)
-        answer(dispatcher, names, clock)
-        quiet_ms = timed_ms(dispatcher.take_turn, perf_counter)
-        clock.advance(site.lease_s + MARGIN_S)
-        answer(dispatcher, names[1:], clock)
-        return first_ms, quiet_ms, timed_ms(dispatcher.take_turn, perf_counter)
+def add_capacity(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--fps", type=float, default=5.0, help="frames a second that each camera sends")
+    parser.add_argument("--stride", type=int, default=1, help="analyse every Nth of them")
+    parser.add_argument("--most", type=int, default=64, help="try no more cameras")
+    parser.add_argument("--dropped", type=float, default=0.02, help="fraction of the frames that may be dropped")
+    parser.add_argument("--settle-s", type=float, default=15.0)
+    parser.add_argument("--window-s", type=float, default=20.0)
+    parser.add_argument("--video", type=Path, default=DEMO, help="what the cameras show")
+    parser.set_defaults(measure=measured_capacity)
 
 
-def answer(dispatcher: Dispatcher, names: list[str], clock: ManualClock) -> None:
-    """Let nodes answer that they have what they were ordered."""
-    for name in names:
-        order = dispatcher.order(name)
-        running = frozenset((each.camera, each.epoch) for each in order.assigned)
-        dispatcher.heard(NodeReport(name, "agent", clock.now_s(), order.turn, 100.0, {}, 0.0, running, running))
+def add_archive(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--clips", type=Path, nargs="+", required=True, metavar="DIR", help="folders of videos to cut clips from")
+    parser.add_argument("--number", type=int, default=200, metavar="N", help="clips")
+    parser.add_argument("--clip-s", type=float, default=1.0, help="length of a clip")
+    parser.add_argument("--kills", type=int, default=10, help="workers killed in each run with kills; 0: no such runs")
+    parser.add_argument("--seed", type=int, default=1, help="of the random moments")
+    parser.add_argument("--folder", type=Path, help="where clips and results are written for a while")
+    parser.set_defaults(measure=measured_archive)
 
 
-def made_site(cameras: int) -> Site:
-    """Return a site with many cameras."""
-    specs = tuple(CameraSpec(f"camera {number}", {}) for number in range(cameras))
-    return Site("figures", specs, {}, 10.0, "go_on", 4, 5.0, {}, 1, Path("state"))
+def measured_planning(_: argparse.Namespace) -> Measured:
+    head = [
+        "cameras",
+        "nodes",
+        "plan from nothing",
+        "plan, nothing to do",
+        "first turn",
+        "quiet turn",
+        "turn after a node is lost",
+    ]
+    measured = [(cameras, nodes, planning_ms(cameras, nodes)) for cameras, nodes in SIZES]
+    rows = [[cameras, nodes, *(f"{each_ms:.3g} ms" for each_ms in times_ms)] for cameras, nodes, times_ms in measured]
+    return table(head, rows), {"rows": measured}
 
 
-def node_names(nodes: int) -> list[str]:
-    """Return the names of the nodes."""
-    return [f"node {number}" for number in range(nodes)]
+def measured_failover(given: argparse.Namespace) -> Measured:
+    drill = failover_figures.Drill(
+        video=given.video,
+        agents=given.agents,
+        cameras=given.cameras,
+        fps=given.fps,
+        agent_kills=given.kills,
+        supervisor_kills=given.supervisor_kills,
+        both_kills=given.both_kills,
+        pause_s=given.pause_s,
+    )
+    report = failover_figures.measure(drill)
+    return report.tables(), report.record()
 
 
-def timed_ms(work: Callable[[], object], clock: Callable[[], float]) -> float:
-    """Return how long a call takes, in milliseconds."""
-    began_s = clock()
-    work()
-    return (clock() - began_s) * 1000
+def measured_capacity(given: argparse.Namespace) -> Measured:
+    load = capacity_figures.Load(
+        video=given.video,
+        fps=given.fps,
+        stride=given.stride,
+        most=given.most,
+        dropped_share=given.dropped,
+        settle_s=given.settle_s,
+        window_s=given.window_s,
+    )
+    report = capacity_figures.measure(load)
+    return report.table(), report.record()
+
+
+def measured_archive(given: argparse.Namespace) -> Measured:
+    videos = tuple(path for folder in given.clips for path in sorted(folder.iterdir()) if path.suffix.lower() in VIDEO_SUFFIXES)
+    if not videos:
+        raise SystemExit(f"{given.clips[0]}: there are no videos; give a folder of them")
+    archive = archive_figures.Archive(videos, given.number, given.clip_s, given.kills, given.seed)
+    report = archive_figures.measure(archive, given.folder)
+    return report.table(), report.record()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,7 @@ class Fleet:
     folder: Path
     options: tuple[str, ...] = ("--nodes", "2")
     processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    start_process: Callable[..., "subprocess.Popen[bytes]"] = Forked
 
     @property
     def site(self) -> Path:
@@ -48,7 +49,7 @@ class Fleet:
         command = [*PROGRAM, "--site", str(self.site)]
         with self.log_file.open("ab") as log:
             options = ["--events", str(self.events), "--status", str(self.folder / "status.jsonl"), *self.options]
-            self.processes.append(Forked([*command, *options], cwd=ROOT, stdout=log, stderr=log))
+            self.processes.append(self.start_process([*command, *options], cwd=ROOT, stdout=log, stderr=log))
 
     @property
     def log_file(self) -> Path:
@@ -130,16 +131,23 @@ class Fleet:
 
 
 @contextmanager
-def running_fleet(folder: Path, cameras: dict[str, str], *options: str, **keys: Any) -> Iterator[Fleet]:
+def running_fleet(
+    folder: Path,
+    cameras: dict[str, str],
+    *options: str,
+    start_process: Callable[..., "subprocess.Popen[bytes]"] = Forked,
+    **keys: Any,
+) -> Iterator[Fleet]:
     """Run a fleet whose cameras are all online; at the end nothing of it runs any more.
 
     Args:
         folder: Of the site, its state and its outputs.
         cameras: The URLs of the cameras by name.
         options: Of the command; by default two nodes.
+        start_process: Starts the supervisor.
         keys: Of the site.
     """
-    fleet = Fleet(folder, options or ("--nodes", "2"))
+    fleet = Fleet(folder, options or ("--nodes", "2"), start_process=start_process)
     fleet.write_site(cameras, **keys)
     try:
         fleet.start()
