@@ -61,16 +61,20 @@ def check_name(name: str) -> None:
 
 
 class WorkerDied(Exception):
-    """The process of a worker ended before it answered, or its node did. Whether the method ran is unknown.
+    """A worker ended before it answered, or its node did, or it cannot be reached. Whether the method ran is unknown."""
 
-    Where only the network has failed, the process may still run: `Worker.end` or `Placement.find` makes sure.
-    """
+    def __init__(self, reason: str, last_lines: tuple[str, ...] = (), *, is_certain: bool = True) -> None:
+        """Keep what is known.
 
-    def __init__(self, reason: str, last_lines: tuple[str, ...] = ()) -> None:
-        """Keep the reason, one line, and what the worker last wrote to standard error; () where that is unknown."""
+        Args:
+            reason: One line.
+            last_lines: What the worker last wrote to standard error; () where that is unknown.
+            is_certain: Whether its process has ended for certain. Where the network or a machine has failed, it may still run.
+        """
         super().__init__(reason, last_lines)
         self.reason = reason
         self.last_lines = last_lines
+        self.is_certain = is_certain
 
     def __str__(self) -> str:
         return self.reason
@@ -173,6 +177,8 @@ class Placement(Protocol):
 
     def find(self, name: str) -> Worker | None:
         """Return a worker that `outlives` the program which started it; None where no such worker runs.
+
+        While the head of Ray is down, a worker that this placement knows is returned, unless it has certainly ended.
 
         Raises:
             TimeoutError: The head of Ray is down, and nobody knows.

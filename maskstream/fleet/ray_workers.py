@@ -8,13 +8,16 @@ from dataclasses import replace
 from typing import Any, Final
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import ActorUnavailableError, RayError
 from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from maskstream.fleet.placement import WorkerDied, WorkerSpec
 from maskstream.fleet.worker_object import Answer, WorkerObject
 from maskstream.redaction import one_line
+
+_PROCESS_DIED: Final = "its worker process has died"
+"""What Ray says where a node that runs has seen the end of the process. A node that is called dead may only be cut off."""
 
 
 class ActorHost:
@@ -81,8 +84,8 @@ class RayCall:
         except TimeoutError:
             raise TimeoutError(f"worker {name} has not answered {self.method} within {timeout_s:g} s") from None
         except RayError as error:
-            self.worker.is_dead = True
-            raise WorkerDied(f"worker {name}: {_reason(error)}") from error
+            self.worker.is_dead = not isinstance(error, ActorUnavailableError)
+            raise WorkerDied(f"worker {name}: {_reason(error)}", is_certain=_PROCESS_DIED in str(error)) from error
         return Answer.from_bytes(pickled).unpack()
 
 
@@ -101,7 +104,7 @@ class RayWorker:
         self.spec: Final = spec
         self._problem = problem
         self.is_dead = handle is None
-        """Whether the worker was not started, a call found that it had ended, or `end` was called."""
+        """Whether the worker was not started, a call found that it or its node had ended, or `end` was called."""
         self._handle: Final = handle
         self._name_of = name_of
         self._node_id = None if handle is None or spec.node else handle.node_id.remote().future()
@@ -120,7 +123,7 @@ class RayWorker:
         if self._handle is not None:
             return RayCall(self, method, self._handle.call.remote(pickled).future())
         never: Future[bytes] = Future()
-        never.set_exception(WorkerDied(f"worker {self.spec.name} was not started: {self._problem}"))
+        never.set_exception(WorkerDied(f"worker {self.spec.name} was not started: {self._problem}", is_certain=False))
         return RayCall(self, method, never)
 
     def end(self) -> None:

@@ -210,8 +210,9 @@ class Supervisor:
         name, now_s = node.link.node, self._clock.now_s()
         try:
             reply = node.link.receive(now_s)
-        except WorkerDied:
-            self._dispatch.ended(name)
+        except WorkerDied as died:
+            if died.is_certain:  # else its lease decides: it may go on, and be found again
+                self._dispatch.ended(name)
             return
         if reply is None:
             return

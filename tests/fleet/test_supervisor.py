@@ -129,6 +129,32 @@ def test_a_site_that_stops_on_partition_watches_nothing_after_the_lease(tmp_path
     assert_in_order(site.received)
 
 
+def test_an_agent_that_cannot_be_reached_for_some_seconds_keeps_its_cameras(pair: SimulatedSite) -> None:
+    before, agents = pair.nodes_of(), dict(pair.placement.agents)
+    pair.agent("east").is_cut_off = True
+    pair.run(6)
+    pair.agent("east").is_cut_off = False
+    pair.run(20)
+    assert pair.nodes_of() == before
+    assert pair.placement.agents == agents
+    assert_in_order(pair.received)
+
+
+def test_cameras_of_an_agent_that_cannot_be_reached_are_placed_after_its_lease(tmp_path: Path) -> None:
+    """It may go on: with `stop`, no camera has two nodes."""
+    site = SimulatedSite(tmp_path, a_site(["a", "b"], on_partition="stop"), "east", "west")
+    site.run(10)
+    site.agent("east").is_cut_off = True
+    lost = [name for name, nodes in site.watching().items() if nodes == ["east"]]
+    began_s, most = site.clock.now_s(), 1
+    while site.nodes_of() != {"a": "west", "b": "west"} or not all(site.watching().values()):
+        site.run(STEP_S)
+        most = max(most, *map(len, site.watching().values()))
+        assert site.clock.now_s() - began_s < FAILOVER_S
+    assert lost
+    assert most == 1
+
+
 def test_a_drained_node_gives_its_cameras_away_without_a_gap(pair: SimulatedSite) -> None:
     pair.assignments.drain("east")
     until_s = pair.clock.now_s() + 20
