@@ -12,7 +12,7 @@ from time import time
 from typing import Final
 from uuid import uuid4
 
-from maskstream.errors import ConfigError, StoreError
+from maskstream.errors import ConfigError, SiteTakenOver, StoreError
 from maskstream.store.schema import open_problem
 
 FILE_NAME: Final = "assignments.db"
@@ -117,7 +117,8 @@ class Assignments:
                 forgotten.
 
         Raises:
-            StoreError: The disk is full, or another supervisor has taken over; nothing was changed.
+            StoreError: The disk is full; nothing was changed.
+            SiteTakenOver: Another supervisor has taken over; nothing was changed.
         """
         epochs: dict[str, int] = {}
         with self._changing() as connection:
@@ -204,7 +205,9 @@ class Assignments:
         with self._transaction() as connection:
             term = int(_get(connection, "term"))
             if term != self.term:
-                raise StoreError(f"{self.path}: a later supervisor (term {term}) has taken over this site; this one has to end")
+                raise SiteTakenOver(
+                    f"{self.path}: a later supervisor (term {term}) has taken over this site; this one has to end"
+                )
             yield connection
 
     @contextmanager

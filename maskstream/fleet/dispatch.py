@@ -40,6 +40,8 @@ class Dispatcher:
         self._reports: dict[str, NodeReport] = {}
         self._agents = assignments.agents()
         self._restarted: set[str] = set()
+        self._changes: list[Change] = []
+        """They are on the disk, and `take_turn` has not returned them."""
         self._removed_in: dict[int, int] = {}
         """The turn in which an epoch was removed."""
         self._began_s: dict[int, float] = {}
@@ -94,14 +96,17 @@ class Dispatcher:
         """Plan, and write the changed assignments to the disk; return the changes.
 
         Raises:
-            StoreError: The disk is full, or another supervisor has taken over.
+            StoreError: The disk is full. The next turn does what is left, and returns the changes of this one as well.
+            SiteTakenOver: Another supervisor has taken over.
         """
         self.turn += 1
         self._keep_lease()
         self._forget_closed()
-        changes = self._remove_cameras()
-        changes += self._assign()
-        return changes + self._release()
+        self._changes += self._remove_cameras()
+        self._changes += self._assign()
+        self._changes += self._release()
+        changes, self._changes = self._changes, []
+        return changes
 
     def _expect_known_nodes(self) -> None:
         now_s, now_utc = self._clock.now_s(), self._assignments.now_utc()

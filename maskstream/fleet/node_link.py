@@ -96,7 +96,7 @@ class NodeLink:
         """Take the answer of a call that is done; None where there is no answer, or an error in place of it.
 
         Raises:
-            WorkerDied: The agent has ended, or cannot be reached. The next `attend` after a wait finds it, or starts another one.
+            WorkerDied: The agent has ended, or cannot be reached. The next `attend` after a wait finds it or starts another one.
         """
         call, self._call = self._call, None
         if call is None:
@@ -110,8 +110,8 @@ class NodeLink:
             self._take_error(error, now_s)
             return None
         except WorkerDied as died:
-            what = "its agent has ended" if died.is_certain else "its agent cannot be reached"
-            self._failed(f"{what}: {' | '.join([f'{died.reason:.200}', *died.last_lines[-3:]])}", now_s)
+            what = "has ended" if died.has_ended else "cannot be reached"
+            self._failed(f"its agent {what}: {' | '.join([f'{died.reason:.200}', *died.last_lines[-3:]])}", now_s)
             raise
         if self.problem:
             logger.info("{}: its agent answers", self.node)

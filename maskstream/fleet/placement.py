@@ -61,20 +61,23 @@ def check_name(name: str) -> None:
 
 
 class WorkerDied(Exception):
-    """A worker ended before it answered, or its node did, or it cannot be reached. Whether the method ran is unknown."""
+    """The process of a worker ended before it answered, or its node did. Whether the method ran is unknown.
 
-    def __init__(self, reason: str, last_lines: tuple[str, ...] = (), *, is_certain: bool = True) -> None:
+    Where only the network has failed, the process may still run: see `has_ended`.
+    """
+
+    def __init__(self, reason: str, last_lines: tuple[str, ...] = (), has_ended: bool = False) -> None:
         """Keep what is known.
 
         Args:
             reason: One line.
             last_lines: What the worker last wrote to standard error; () where that is unknown.
-            is_certain: Whether its process has ended for certain. Where the network or a machine has failed, it may still run.
+            has_ended: The process has certainly ended. False: it may run, but cannot be reached.
         """
-        super().__init__(reason, last_lines)
+        super().__init__(reason, last_lines, has_ended)
         self.reason = reason
         self.last_lines = last_lines
-        self.is_certain = is_certain
+        self.has_ended = has_ended
 
     def __str__(self) -> str:
         return self.reason
@@ -178,7 +181,7 @@ class Placement(Protocol):
     def find(self, name: str) -> Worker | None:
         """Return a worker that `outlives` the program which started it; None where no such worker runs.
 
-        While the head of Ray is down, a worker that this placement knows is returned, unless it has certainly ended.
+        While the head of Ray is down, a worker that could not be reached is returned: it may be reached again.
 
         Raises:
             TimeoutError: The head of Ray is down, and nobody knows.

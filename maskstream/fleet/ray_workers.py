@@ -16,8 +16,8 @@ from maskstream.fleet.placement import WorkerDied, WorkerSpec
 from maskstream.fleet.worker_object import Answer, WorkerObject
 from maskstream.redaction import one_line
 
-_PROCESS_DIED: Final = "its worker process has died"
-"""What Ray says where a node that runs has seen the end of the process. A node that is called dead may only be cut off."""
+_PROCESS_ENDED: Final = "its worker process has died"
+"""In Ray's message where the node saw the process end. A node that the head cannot reach is "dead" too, and may go on."""
 
 
 class ActorHost:
@@ -85,7 +85,7 @@ class RayCall:
             raise TimeoutError(f"worker {name} has not answered {self.method} within {timeout_s:g} s") from None
         except RayError as error:
             self.worker.is_dead = not isinstance(error, ActorUnavailableError)
-            raise WorkerDied(f"worker {name}: {_reason(error)}", is_certain=_PROCESS_DIED in str(error)) from error
+            raise WorkerDied(f"worker {name}: {_reason(error)}", has_ended=_PROCESS_ENDED in str(error)) from error
         return Answer.from_bytes(pickled).unpack()
 
 
@@ -123,7 +123,7 @@ class RayWorker:
         if self._handle is not None:
             return RayCall(self, method, self._handle.call.remote(pickled).future())
         never: Future[bytes] = Future()
-        never.set_exception(WorkerDied(f"worker {self.spec.name} was not started: {self._problem}", is_certain=False))
+        never.set_exception(WorkerDied(f"worker {self.spec.name} was not started: {self._problem}"))
         return RayCall(self, method, never)
 
     def end(self) -> None:
