@@ -103,8 +103,8 @@ class RayFleet(Fleet):
         return total
 
     def wait_for_records(self, times: int) -> None:
-        """Wait until each agent has written to the log of its records so many times; the agents have the files locked."""
-        written: dict[Path, set[int]] = {path: set() for path in self._nodes.glob("*/records.db-wal")}
+        """Wait until each agent has written its records so many times. The agents have the files locked."""
+        written: dict[Path, set[int]] = {self._nodes / node / "records.db-wal": set() for node in self.agents()}
 
         def have_written() -> bool:
             for path, changes in written.items():
