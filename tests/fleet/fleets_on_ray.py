@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +121,8 @@ class RayFleet(Fleet):
             placed.setdefault(node, []).append(camera)
         return placed
 
-    def holes_s(self, camera: str) -> float:
-        """Return the longest time in which no event of a camera was open, from the first one to the last one."""
+    def hole_s(self, camera: str, until_utc: float = inf) -> float:
+        """Return the longest time in which no event of a camera was open, from the first one to the last one, or to a time."""
         spans = sorted(
             (utc_s(records[0]["began_utc"]), max(utc_s(each["last_utc"]) for each in records))
             for records in self.by_event().values()
@@ -130,7 +131,7 @@ class RayFleet(Fleet):
         assert spans, f"{camera}: no events"
         longest, until_s = 0.0, spans[0][1]
         for began_s, last_s in spans:
-            longest, until_s = max(longest, began_s - until_s), max(until_s, last_s)
+            longest, until_s = max(longest, min(began_s, until_utc) - until_s), max(until_s, last_s)
         return longest
 
     @property
