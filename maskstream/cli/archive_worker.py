@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from maskstream.fleet.manifest_file import LOCK_NAME
 from maskstream.io.files import readable_by
 from maskstream.sources import FileSource
 from maskstream.stream.engine import Engine, EngineHooks
+from maskstream.stream.report import RunReport
 from maskstream.stream.source_states import SourceStates
 from maskstream.types import SourceInfo
 
@@ -119,8 +121,10 @@ class ArchiveWorker:
 
     def _beat(self, job: Job, info: SourceInfo, engine: Engine) -> None:
         """Tell how far the file is. Called ten times a second."""
-        frames = sum(totals.received for totals in engine.totals().values())
-        share = min(1.0, frames / info.frame_count) if info.frame_count else 0.0
+        stream = self._settings.of(job.name).stream
+        frames = finished_frames(engine.report, stream.stride)
+        expected = min(info.frame_count or 0, stream.max_frames or sys.maxsize)
+        share = min(1.0, frames / expected) if expected else 0.0
         self._heartbeat.beat(Heartbeat(job.job_id, frames, frames / (info.average_fps or 25.0), share))
 
     def _outcome(self, job: Job, seconds: float) -> JobOutcome:
@@ -138,6 +142,11 @@ class ArchiveWorker:
         different = [name for name, sha256 in own.items() if setup.weights.get(name) != sha256]
         if different:
             raise ModelError(f"{different[0]}: not the weights of the command; copy them to all machines")
+
+
+def finished_frames(report: RunReport, stride: int) -> int:
+    """Return how far a file is: the frames that are analysed and written, and those between them. Others may be waiting."""
+    return max(report.frames, report.analysed * stride)
 
 
 def _changed(job: Job) -> SourceOpenError:

@@ -17,11 +17,13 @@ from typing import Any
 import psutil
 import pytest
 
+from maskstream.cli.archive_worker import finished_frames
 from maskstream.cli.main import main
 from maskstream.fleet.commits import committed_ids
 from maskstream.fleet.heartbeats import FOLDER, Heartbeat, read_heartbeat
 from maskstream.fleet.manifest import JobState, Manifest
 from maskstream.sources import FileSource
+from maskstream.stream.report import RunReport
 from maskstream.types import Frame
 from tests.command_lines import ROOT, Forked, run
 from tests.disks import files_at_most
@@ -370,3 +372,14 @@ def kill_at_random(archive_: Running, chance: random.Random, most: int) -> set[s
                 killed.add(beat.job_id)
                 worker.kill()
     return killed
+
+
+@pytest.mark.parametrize(
+    ("written", "analysed", "stride", "finished"),
+    [(0, 0, 1, 0), (7, 7, 1, 7), (7, 7, 5, 35), (31, 7, 5, 35)],
+)
+def test_only_frames_that_are_analysed_and_written_count_as_finished(
+    written: int, analysed: int, stride: int, finished: int
+) -> None:
+    """The last frames of a short file are read long before they are analysed."""
+    assert finished_frames(RunReport(frames=written, analysed=analysed), stride) == finished
