@@ -85,6 +85,12 @@ def wait_for_events(fleet: RayFleet, cameras: str, number: int = 2) -> None:
     wait_until(have)
 
 
+def drain(fleet: RayFleet, node: str) -> None:
+    command = RayFleet(fleet.folder, options=("--drain", node))
+    command.start()
+    assert command.processes[0].wait(LONGEST_S) == 0
+
+
 def assert_watched_all_the_time(fleet: RayFleet, cameras: list[str], until_utc: float = inf) -> None:
     """Cameras that stayed up show a person without a mask in each loop."""
     holes_s = {camera: round(fleet.hole_s(camera, until_utc), 1) for camera in cameras}
@@ -135,7 +141,7 @@ def test_agents_go_on_while_the_supervisor_is_dead(tmp_path: Path, raylets: Rayl
         fleet.kill_supervisor()
         assert_each_record_once_and_in_order(fleet)
         with measured("the supervisor was dead", LONGEST_S):
-            fleet.wait_for_records(10)
+            fleet.wait_for_records(20)
         assert fleet.agents() == agents
         seen = len(fleet.log())
         with measured("start of the next supervisor", 60):
@@ -170,9 +176,7 @@ def test_a_drained_node_gives_its_cameras_away_while_it_watches_them(
     with fleet_on_ray(tmp_path, raylets, cameras) as fleet:
         placed = fleet.placed()
         seen = len(fleet.log())
-        other = RayFleet(tmp_path, options=("--drain", "east"))
-        other.start()
-        assert other.processes[0].wait() == 0
+        drain(fleet, "east")
         with measured("drain of a node", FAILOVER_S):
             fleet.wait_for(*(f" {name}: east closes it" for name in placed["east"]), after=seen)
         assert "east" not in fleet.placed()
@@ -215,6 +219,7 @@ def test_nodes_that_do_not_fit_take_no_cameras_and_a_fast_clock_does_not_matter(
             fleet.wait_for(told, "empty: takes no cameras: ", "fast: its clock is 300 s ahead of that of the supervisor")
             wait_for_events(fleet, CAMERAS)
             stop_and_check(fleet)
+            assert [line for line in fleet.log() if "empty does not answer" in line] == []
             begins = [records[0] for records in fleet.by_event().values()]
             first_s = {camera: min(utc_s(each["began_utc"]) for each in begins if each["source"] == camera) for camera in "ac"}
             assert 250 < first_s["a"] - first_s["c"] < 350
@@ -256,3 +261,23 @@ def test_agents_deliver_without_the_head_and_what_they_keep_arrives_with_the_nex
             wait_for_events(fleet, CAMERAS)
             stop_and_check(fleet)
         assert_watched_all_the_time(fleet, placed["east"] + placed["north"], closed_utc)
+
+
+def test_without_the_head_a_node_is_drained_and_the_site_ends_in_order(tmp_path: Path, cameras: dict[str, str]) -> None:
+    """With a cluster of its own. Ray ends no process without the head: the agents stay, with engines that have ended."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path / "nodes"))
+        patch.setenv("PYTHONPATH", str(ROOT))
+        with running(("east", "west")) as cluster, fleet_on_ray(tmp_path, cluster, cameras) as fleet:
+            placed, agents, seen = fleet.placed(), fleet.agents(), len(fleet.log())
+            cluster.kill_head()
+            drain(fleet, "east")
+            with measured("drain of a node without the head", FAILOVER_S):
+                fleet.wait_for(*(f" {name}: east closes it" for name in placed["east"]), after=seen)
+            wait_for_events(fleet, CAMERAS)
+            with measured("end of the site without the head", END_S + 10):
+                assert fleet.stop() == 130
+            assert fleet.agents() == agents
+            assert_each_record_once_and_in_order(fleet)
+            assert all(records[-1]["phase"] == "end" for records in fleet.by_event().values())
+            assert_watched_all_the_time(fleet, list(CAMERAS))
