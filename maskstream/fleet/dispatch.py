@@ -38,6 +38,8 @@ class Dispatcher:
         self._moves = MoveCounter()
         self._nodes: set[str] = set()
         self._reports: dict[str, NodeReport] = {}
+        self._demand_fps: dict[str, float] = {}
+        """What each camera needed when it delivered frames last, on whatever node."""
         self._agents = assignments.agents()
         self._restarted: set[str] = set()
         self._changes: list[Change] = []
@@ -55,6 +57,8 @@ class Dispatcher:
         if site.lease_s != self._site.lease_s:
             self._lease_changed_s = self._clock.now_s()
         self._site = site
+        names = {camera.name for camera in site.cameras}
+        self._demand_fps = {name: fps for name, fps in self._demand_fps.items() if name in names}
 
     def set_nodes(self, names: Iterable[str]) -> None:
         """Set which nodes exist. Nodes with assignments are known without this."""
@@ -67,6 +71,7 @@ class Dispatcher:
         if report.refuses:
             return
         self._leases.heard(report.node, report.sent_s, now_s)
+        self._demand_fps |= report.demand_fps
         self._overloads.observe(report.node, report.dropped_share if report.running else 0.0, now_s)
         if self._agents.get(report.node, report.agent) != report.agent:
             self._restarted.add(report.node)
@@ -192,7 +197,7 @@ class Dispatcher:
                     is_up=not self._leases.is_lost(name, now_s, lease_s),
                     is_draining=name in draining,
                     capacity_fps=report.capacity_fps if report else 0.0,
-                    demand_fps=report.demand_fps if report else {},
+                    demand_fps=self._demand_fps,
                     is_silent=is_silent,
                 )
             )

@@ -37,7 +37,7 @@ class NodeView:
     capacity_fps: float
     """The frames per second that it can analyse, as measured; 0 where this is unknown."""
     demand_fps: Mapping[str, float]
-    """The measured frames per second that each of its cameras needs."""
+    """The frames per second that cameras need, as measured when they delivered frames last."""
     is_silent: bool = False
     """It does not answer and is not lost yet: it keeps its cameras and gets no others. Also a node that refuses cameras."""
 
