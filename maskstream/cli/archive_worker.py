@@ -21,12 +21,12 @@ from maskstream.config.cameras import Camera
 from maskstream.config.source_settings import SourceSettings
 from maskstream.errors import ConfigError, ModelError, SinkError, SourceOpenError
 from maskstream.events.detector import NumberedIds
-from maskstream.fleet.archive_jobs import JobOutcome, WorkerSetup
 from maskstream.fleet.archive_results import EVENTS, SUMMARY, VIDEO, result_folder
 from maskstream.fleet.commits import committing, is_committed
 from maskstream.fleet.heartbeats import Heartbeat, HeartbeatFile
-from maskstream.fleet.jobs import Job, settings_of, weights_hashes
+from maskstream.fleet.jobs import Job, JobOutcome, WorkerSetup, settings_of
 from maskstream.fleet.manifest_file import LOCK_NAME
+from maskstream.inference.weights_hashes import weights_hashes
 from maskstream.io.files import readable_by
 from maskstream.sources import FileSource
 from maskstream.stream.engine import Engine, EngineHooks

@@ -7,10 +7,9 @@ import time
 from pathlib import Path
 
 from maskstream.errors import ConfigError, OutOfMemory, SinkError, SourceOpenError
-from maskstream.fleet.archive_jobs import JobOutcome
 from maskstream.fleet.commits import committing, is_committed
 from maskstream.fleet.heartbeats import Heartbeat, HeartbeatFile
-from maskstream.fleet.jobs import Job
+from maskstream.fleet.jobs import Job, JobOutcome
 
 
 class ScriptedWorker:
