@@ -5,7 +5,7 @@ from typing import Final
 
 from maskstream.clock import MONOTONIC, Clock
 from maskstream.fleet.assignments import Assigned, Assignments, Stage
-from maskstream.fleet.leases import LeaseBook
+from maskstream.fleet.leases import NodeLeases
 from maskstream.fleet.move_limits import MoveCounter, OverloadWatch
 from maskstream.fleet.orders import Change, NodeReport, Order
 from maskstream.fleet.plan import OVERLOAD_S, MoveCause, NodeView, Plan, PlannedMove, plan
@@ -33,7 +33,7 @@ class Dispatcher:
         self._site = site
         self._assignments = assignments
         self._clock = clock
-        self._leases = LeaseBook()
+        self._leases = NodeLeases()
         self._overloads = OverloadWatch()
         self._moves = MoveCounter()
         self._nodes: set[str] = set()

@@ -83,7 +83,8 @@ class NodeLink:
             self._failed(f"cannot be started: {error}", now_s)
             return
         self._started_at_s = now_s
-        logger.info("{}: {}", self.node, "its agent runs, and goes on" if self._was_found else "its agent starts")
+        if not (self._was_found and self.problem):  # else nobody knows whether it can be reached again
+            logger.info("{}: {}", self.node, "its agent runs, and goes on" if self._was_found else "its agent starts")
 
     def send(self, wanted: Reconcile, now_s: float) -> None:
         """Call the agent, where it runs and has answered the last call."""
@@ -112,6 +113,8 @@ class NodeLink:
             what = "has ended" if died.has_ended else "cannot be reached"
             self._failed(f"its agent {what}: {' | '.join([f'{died.reason:.200}', *died.last_lines[-3:]])}", now_s)
             raise
+        if self.problem:
+            logger.info("{}: its agent answers", self.node)
         self.last, self.problem = reply, ""
         if now_s - self._started_at_s > _STEADY_S:
             self._failures = 0

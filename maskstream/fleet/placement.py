@@ -181,6 +181,8 @@ class Placement(Protocol):
     def find(self, name: str) -> Worker | None:
         """Return a worker that `outlives` the program which started it; None where no such worker runs.
 
+        While the head of Ray is down, a worker that could not be reached is returned: it may be reached again.
+
         Raises:
             TimeoutError: The head of Ray is down, and nobody knows.
         """

@@ -121,14 +121,14 @@ class _Planning:
 
     def place_cameras_without_node(self) -> None:
         """Keep each camera whose node is not lost, and place the others, those that need most first."""
-        homeless: list[CameraSpec] = []
+        without_node: list[CameraSpec] = []
         for camera in self._site.cameras:
             node = self._nodes.get(self._current.get(camera.name, ""))
             if node is not None and node.is_up:
                 self._put(camera.name, node.name)
             else:
-                homeless.append(camera)
-        for camera in sorted(homeless, key=lambda camera: (-self._demand_fps[camera.name], camera.name)):
+                without_node.append(camera)
+        for camera in sorted(without_node, key=lambda camera: (-self._demand_fps[camera.name], camera.name)):
             target = self._best_of(self._candidates(camera))
             if target is None:
                 self.unplaced[camera.name] = self._why_nowhere(camera)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import ActorUnavailableError, RayError
 from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -84,7 +84,7 @@ class RayCall:
         except TimeoutError:
             raise TimeoutError(f"worker {name} has not answered {self.method} within {timeout_s:g} s") from None
         except RayError as error:
-            self.worker.is_dead = True
+            self.worker.is_dead = not isinstance(error, ActorUnavailableError)
             raise WorkerDied(f"worker {name}: {_reason(error)}", has_ended=_PROCESS_ENDED in str(error)) from error
         return Answer.from_bytes(pickled).unpack()
 
@@ -104,7 +104,7 @@ class RayWorker:
         self.spec: Final = spec
         self._problem = problem
         self.is_dead = handle is None
-        """Whether the worker was not started, a call found that it had ended, or `end` was called."""
+        """Whether the worker was not started, a call found that it or its node had ended, or `end` was called."""
         self._handle: Final = handle
         self._name_of = name_of
         self._node_id = None if handle is None or spec.node else handle.node_id.remote().future()

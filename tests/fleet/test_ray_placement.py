@@ -176,7 +176,8 @@ def test_workers_and_programs_go_on_without_the_head(raylets: Raylets) -> None:
         with promised(within_s=1):  # once it is known that the head is silent
             assert [node.name for node in placement.nodes()] == ["east", "north", "west"]
             with pytest.raises(TimeoutError, match="the head of Ray has not answered"):
-                placement.find("goes_on")
+                placement.find("of_another_program")
+            assert placement.find("goes_on") is goes_on
             new = placement.start(spec("new"))
         assert reason_of_death(new) == "worker new was not started: the head of Ray has not answered an earlier question"
         assert new.node() is None

@@ -211,6 +211,17 @@ def test_a_full_disk_keeps_the_records_on_their_nodes(pair: SimulatedSite) -> No
     assert_in_order(pair.received)
 
 
+def test_an_agent_that_cannot_be_reached_for_some_seconds_keeps_its_cameras(pair: SimulatedSite) -> None:
+    before, agents = pair.nodes_of(), dict(pair.placement.agents)
+    pair.agent("east").is_cut_off = True
+    pair.run(6)
+    pair.agent("east").is_cut_off = False
+    pair.run(20)
+    assert pair.nodes_of() == before
+    assert pair.placement.agents == agents
+    assert_in_order(pair.received)
+
+
 def test_on_a_full_disk_the_supervisor_goes_on_and_cameras_wait_for_another_node(pair: SimulatedSite) -> None:
     lost = [name for name, nodes in pair.watching().items() if nodes == ["east"]]
     pair.placement.failing.add("east")
