@@ -20,7 +20,7 @@ from maskstream.fleet.archive_loop import ArchiveLoop, Team
 from maskstream.fleet.archive_progress import ArchiveProgress
 from maskstream.fleet.archive_results import FailedJob, FailedState, MergedJob
 from maskstream.fleet.commits import committed_ids, remove_parts, remove_results
-from maskstream.fleet.heartbeats import remove_heartbeats
+from maskstream.fleet.job_progress import remove_progress
 from maskstream.fleet.jobs import Basis, Job, WorkerSetup, jobs_of, result_settings
 from maskstream.fleet.local_placement import LocalPlacement
 from maskstream.fleet.manifest import JobRecord, JobState, Manifest, states_of
@@ -134,7 +134,7 @@ def _analyse(
             with suppress(StoreError):  # the next command does it
                 manifest.stopped()
             remove_parts(request.output)
-            remove_heartbeats(request.output)
+            remove_progress(request.output)
 
 
 @contextmanager

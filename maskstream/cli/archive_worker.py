@@ -23,7 +23,7 @@ from maskstream.errors import ConfigError, ModelError, SinkError, SourceOpenErro
 from maskstream.events.detector import NumberedIds
 from maskstream.fleet.archive_results import EVENTS, SUMMARY, VIDEO, result_folder
 from maskstream.fleet.commits import committing, is_committed
-from maskstream.fleet.heartbeats import Heartbeat, HeartbeatFile
+from maskstream.fleet.job_progress import JobProgress, JobProgressFile
 from maskstream.fleet.jobs import Job, JobOutcome, WorkerSetup, settings_of
 from maskstream.fleet.manifest_file import LOCK_NAME
 from maskstream.inference.weights_hashes import weights_hashes
@@ -44,7 +44,7 @@ class ArchiveWorker:
         """Load the models.
 
         Args:
-            name: The name of the worker, for its heartbeat.
+            name: The name of the worker, for its progress.
             setup: What all workers of a command have in common.
 
         Raises:
@@ -61,7 +61,7 @@ class ArchiveWorker:
         self._require_same(setup)
         self._settings = SourceSettings(configs[0], {f"settings {number}": each for number, each in enumerate(configs)})
         self._analyzer = load_models(self._settings, several=True)
-        self._heartbeat = HeartbeatFile(self._archive, name)
+        self._progress = JobProgressFile(self._archive, name)
 
     def ready(self) -> None:
         """Return when the models are loaded."""
@@ -73,7 +73,7 @@ class ArchiveWorker:
             SourceError: The file cannot be read, or is another one than when the job was made.
             SinkError: The result cannot be written.
         """
-        self._heartbeat.beat(Heartbeat(job.job_id, 0, 0.0, 0.0))
+        self._progress.write(JobProgress(job.job_id, 0, 0.0, 0.0))
         if is_committed(self._archive, job.job_id):
             return self._outcome(job, 0.0)
         started_s = perf_counter()
@@ -125,7 +125,7 @@ class ArchiveWorker:
         frames = finished_frames(engine.report, stream.stride)
         expected = min(info.frame_count or 0, stream.max_frames or sys.maxsize)
         share = min(1.0, frames / expected) if expected else 0.0
-        self._heartbeat.beat(Heartbeat(job.job_id, frames, frames / (info.average_fps or 25.0), share))
+        self._progress.write(JobProgress(job.job_id, frames, frames / (info.average_fps or 25.0), share))
 
     def _outcome(self, job: Job, seconds: float) -> JobOutcome:
         summary = (result_folder(self._archive, job.job_id) / SUMMARY).read_text(encoding="utf-8", errors="surrogateescape")

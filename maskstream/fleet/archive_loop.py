@@ -12,7 +12,7 @@ from loguru import logger
 from maskstream.clock import MONOTONIC, Clock
 from maskstream.errors import ConfigError, MaskStreamError, ModelError, SinkError
 from maskstream.fleet.archive_progress import ArchiveProgress
-from maskstream.fleet.heartbeats import Heartbeat, read_heartbeat
+from maskstream.fleet.job_progress import JobProgress, read_progress
 from maskstream.fleet.jobs import Job, JobOutcome
 from maskstream.fleet.manifest import Manifest
 from maskstream.fleet.placement import Call, CallFailed, Placement, Worker, WorkerDied, WorkerSpec
@@ -75,7 +75,7 @@ class _WorkerState:
     report_at_s: float
     """When it is reported that no machine has room for it."""
     calls: deque[tuple[Job, Call]] = field(default_factory=deque)
-    heartbeat: Heartbeat | None = None
+    progress: JobProgress | None = None
     looked_at_s: float = 0.0
     stuck: str = ""
     """Why it was killed; empty otherwise."""
@@ -224,7 +224,7 @@ class ArchiveLoop:
         """Replace a worker that has ended. The file that it analysed has one crash more; a second file was not begun."""
         self._workers.remove(state)
         state.worker.end()
-        heartbeat = read_heartbeat(self._archive, state.name)
+        progress = read_progress(self._archive, state.name)
         self._progress.lost(state.name)
         reason = state.stuck or died.reason
         logger.warning("{}: {}; another worker goes on", state.name, reason)
@@ -235,7 +235,7 @@ class ArchiveLoop:
                 last = next((line for line in reversed(died.last_lines) if line.strip()), "it has written nothing")
                 raise ModelError(f"workers end while they load the models: {reason}; the last line of the last one: {last}")
         jobs = [job for job, _ in state.calls]
-        begun = heartbeat is not None and next((job for job in jobs if job.job_id == heartbeat.job_id), None)
+        begun = progress is not None and next((job for job in jobs if job.job_id == progress.job_id), None)
         for job in reversed(jobs):
             if job is (begun or jobs[0]):
                 self._crashed(job, reason, died.last_lines)
@@ -279,11 +279,11 @@ class ArchiveLoop:
         if now_s - state.looked_at_s < _LOOK_EVERY_S:
             return
         state.looked_at_s = now_s
-        heartbeat = read_heartbeat(self._archive, state.name)
-        if heartbeat is None or heartbeat == state.heartbeat:
+        progress = read_progress(self._archive, state.name)
+        if progress is None or progress == state.progress:
             return
-        state.heartbeat, state.changed_at_s = heartbeat, now_s
-        self._progress.advanced(state.name, heartbeat.video_s, heartbeat.share)
+        state.progress, state.changed_at_s = progress, now_s
+        self._progress.advanced(state.name, progress.video_s, progress.share)
 
 
 def _error(failed: CallFailed) -> MaskStreamError:

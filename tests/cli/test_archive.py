@@ -20,7 +20,7 @@ import pytest
 from maskstream.cli.archive_worker import finished_frames
 from maskstream.cli.main import main
 from maskstream.fleet.commits import committed_ids
-from maskstream.fleet.heartbeats import FOLDER, Heartbeat, read_heartbeat
+from maskstream.fleet.job_progress import FOLDER, JobProgress, read_progress
 from maskstream.fleet.manifest import JobState, Manifest
 from maskstream.sources import FileSource
 from maskstream.stream.report import RunReport
@@ -102,11 +102,11 @@ class Running:
         self.process = process
         self.output = output
 
-    def beats(self) -> list[tuple[str, Heartbeat]]:
+    def beats(self) -> list[tuple[str, JobProgress]]:
         """Return which file each worker analyses."""
         names = [path.stem for path in (self.output / FOLDER).glob("*.json")]
-        found = [(name, read_heartbeat(self.output, name)) for name in names]
-        return [(name, heartbeat) for name, heartbeat in found if heartbeat is not None]
+        found = [(name, read_progress(self.output, name)) for name in names]
+        return [(name, progress) for name, progress in found if progress is not None]
 
     def worker(self, name: str) -> psutil.Process | None:
         with suppress(psutil.NoSuchProcess):
@@ -364,7 +364,7 @@ def kill_at_random(archive_: Running, chance: random.Random, most: int) -> set[s
             continue
         with suppress(psutil.NoSuchProcess):
             worker.suspend()
-            beat = read_heartbeat(archive_.output, name)
+            beat = read_progress(archive_.output, name)
             is_committed = beat is None or (archive_.output / beat.job_id[:2] / beat.job_id).exists()
             if beat is None or is_committed or beat.job_id in killed:
                 worker.resume()
