@@ -96,7 +96,11 @@ def web_receiver(port: int = 0, certificate: Path | None = None) -> Iterator[Pos
 
     class Request(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+            length = int(self.headers["Content-Length"])
+            body = self.rfile.read(length)
+            if len(body) < length:  # the sender was killed, and no receiver can accept this
+                self.close_connection = True
+                return
             sleep(posts.delay_s)
             posts.asked.append(dict(self.headers))
             code = posts.answers.pop(0) if posts.answers else 200
