@@ -158,7 +158,13 @@ class ArchiveLoop:
             self._started += 1
             name = f"{self._prefix}-{self._started}"
             arguments = {**self._team.arguments, "name": name}
-            worker = self._placement.start(WorkerSpec(name, self._team.target, arguments, gpus=self._team.gpus))
+            try:
+                worker = self._placement.start(WorkerSpec(name, self._team.target, arguments, gpus=self._team.gpus))
+            except OSError as error:
+                raise SinkError(
+                    f"worker {name} cannot be started: {error.strerror or error}; make room or take fewer --workers, and run the "
+                    "same command again"
+                ) from error
             now_s = self._clock.now_s()
             self._workers.append(_WorkerState(worker, worker.call("ready"), now_s, now_s + _PLACED_S))
 

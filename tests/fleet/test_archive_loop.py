@@ -223,3 +223,11 @@ def whenever(condition: Callable[[], bool], act: Callable[[], object]) -> thread
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     return thread
+
+
+def test_a_process_that_cannot_be_started_is_one_line(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive.file()
+    monkeypatch.setattr("sys.executable", str(archive.folder / "no-python"))
+    with pytest.raises(SinkError, match=r"^worker \S+ cannot be started: No such file or directory; "):
+        archive.run()
+    assert archive.states() == [WAITING]
