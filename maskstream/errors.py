@@ -13,6 +13,7 @@ MaskStreamError
 └── SinkError              exit code 5
     ├── SinkClosed         the reader closed the pipe: the run ends without a message
     └── StoreError         the store cannot be opened, read or written
+        └── SiteTakenOver  another supervisor leads the site now
 
 A message is one line: what failed, the value, and what to do. The end of a stream is not an error. A programming error stays a
 `ValueError` or `TypeError`.
@@ -87,3 +88,7 @@ class SinkClosed(SinkError):
 
 class StoreError(SinkError):
     """The store cannot be opened, read or written."""
+
+
+class SiteTakenOver(StoreError):
+    """A later supervisor has opened the files of the site. This one has to end."""

@@ -16,19 +16,19 @@ from maskstream.config.loading import Layer, refine
 from maskstream.config.schema import Config
 from maskstream.errors import ConfigError, SourceError, StoreError
 from maskstream.fleet.archive_inputs import archive_files
-from maskstream.fleet.archive_jobs import WorkerSetup
 from maskstream.fleet.archive_loop import ArchiveLoop, Team
 from maskstream.fleet.archive_progress import ArchiveProgress
 from maskstream.fleet.archive_results import FailedJob, FailedState, MergedJob
 from maskstream.fleet.commits import committed_ids, remove_parts, remove_results
-from maskstream.fleet.heartbeats import remove_heartbeats
-from maskstream.fleet.jobs import Basis, Job, jobs_of, result_settings, weights_hashes
+from maskstream.fleet.job_progress import remove_progress
+from maskstream.fleet.jobs import Basis, Job, WorkerSetup, jobs_of, result_settings
 from maskstream.fleet.local_placement import LocalPlacement
 from maskstream.fleet.manifest import JobRecord, JobState, Manifest, states_of
 from maskstream.fleet.merge import FAILURES, PAGE, ArchiveTotals, merge
 from maskstream.fleet.placement import Placement
 from maskstream.fleet.quantities import plural
 from maskstream.inference.pipeline import require_models
+from maskstream.inference.weights_hashes import weights_hashes
 from maskstream.io.files import readable_by
 
 _WORKER: Final = "maskstream.cli.archive_worker:ArchiveWorker"
@@ -134,7 +134,7 @@ def _analyse(
             with suppress(StoreError):  # the next command does it
                 manifest.stopped()
             remove_parts(request.output)
-            remove_heartbeats(request.output)
+            remove_progress(request.output)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -20,15 +21,16 @@ from maskstream.config.cameras import Camera
 from maskstream.config.source_settings import SourceSettings
 from maskstream.errors import ConfigError, ModelError, SinkError, SourceOpenError
 from maskstream.events.detector import NumberedIds
-from maskstream.fleet.archive_jobs import JobOutcome, WorkerSetup
 from maskstream.fleet.archive_results import EVENTS, SUMMARY, VIDEO, result_folder
 from maskstream.fleet.commits import committing, is_committed
-from maskstream.fleet.heartbeats import Heartbeat, HeartbeatFile
-from maskstream.fleet.jobs import Job, settings_of, weights_hashes
+from maskstream.fleet.job_progress import JobProgress, JobProgressFile
+from maskstream.fleet.jobs import Job, JobOutcome, WorkerSetup, settings_of
 from maskstream.fleet.manifest_file import LOCK_NAME
+from maskstream.inference.weights_hashes import weights_hashes
 from maskstream.io.files import readable_by
 from maskstream.sources import FileSource
 from maskstream.stream.engine import Engine, EngineHooks
+from maskstream.stream.report import RunReport
 from maskstream.stream.source_states import SourceStates
 from maskstream.types import SourceInfo
 
@@ -42,7 +44,7 @@ class ArchiveWorker:
         """Load the models.
 
         Args:
-            name: The name of the worker, for its heartbeat.
+            name: The name of the worker, for its progress.
             setup: What all workers of a command have in common.
 
         Raises:
@@ -59,7 +61,7 @@ class ArchiveWorker:
         self._require_same(setup)
         self._settings = SourceSettings(configs[0], {f"settings {number}": each for number, each in enumerate(configs)})
         self._analyzer = load_models(self._settings, several=True)
-        self._heartbeat = HeartbeatFile(self._archive, name)
+        self._progress = JobProgressFile(self._archive, name)
 
     def ready(self) -> None:
         """Return when the models are loaded."""
@@ -71,7 +73,7 @@ class ArchiveWorker:
             SourceError: The file cannot be read, or is another one than when the job was made.
             SinkError: The result cannot be written.
         """
-        self._heartbeat.beat(Heartbeat(job.job_id, 0, 0.0, 0.0))
+        self._progress.write(JobProgress(job.job_id, 0, 0.0, 0.0))
         if is_committed(self._archive, job.job_id):
             return self._outcome(job, 0.0)
         started_s = perf_counter()
@@ -119,9 +121,11 @@ class ArchiveWorker:
 
     def _beat(self, job: Job, info: SourceInfo, engine: Engine) -> None:
         """Tell how far the file is. Called ten times a second."""
-        frames = sum(totals.received for totals in engine.totals().values())
-        share = min(1.0, frames / info.frame_count) if info.frame_count else 0.0
-        self._heartbeat.beat(Heartbeat(job.job_id, frames, frames / (info.average_fps or 25.0), share))
+        stream = self._settings.of(job.name).stream
+        frames = finished_frames(engine.report, stream.stride)
+        expected = min(info.frame_count or 0, stream.max_frames or sys.maxsize)
+        share = min(1.0, frames / expected) if expected else 0.0
+        self._progress.write(JobProgress(job.job_id, frames, frames / (info.average_fps or 25.0), share))
 
     def _outcome(self, job: Job, seconds: float) -> JobOutcome:
         summary = (result_folder(self._archive, job.job_id) / SUMMARY).read_text(encoding="utf-8", errors="surrogateescape")
@@ -138,6 +142,11 @@ class ArchiveWorker:
         different = [name for name, sha256 in own.items() if setup.weights.get(name) != sha256]
         if different:
             raise ModelError(f"{different[0]}: not the weights of the command; copy them to all machines")
+
+
+def finished_frames(report: RunReport, stride: int) -> int:
+    """Return how far a file is: the frames that are analysed and written, and those between them. Others may be waiting."""
+    return max(report.frames, report.analysed * stride)
 
 
 def _changed(job: Job) -> SourceOpenError:

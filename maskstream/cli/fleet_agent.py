@@ -39,7 +39,7 @@ class FleetAgent:
         start_log(Console(stderr=True), log_level)
         keep_freed_memory()
         if minor_version(version) != minor_version(__version__):
-            raise ConfigError(f"{node}: has version {__version__}, the supervisor {version}; install the same on both")
+            raise ConfigError(f"has version {__version__}, the supervisor {version}; install the same on both")
         self._outbox = NodeOutbox(_folder_of(folder, site, node), epoch_of=self._epoch_of)
         self._parts = NodeParts(self._outbox, self._may_watch, MONOTONIC)
         self._engine = NodeEngine(self._parts)

@@ -140,8 +140,9 @@ def _polled(site: Site, watch: SiteWatch, assignments: Assignments, supervisor: 
         names = [each.name for each in supervisor.status().nodes]
         if node not in names:
             logger.warning("{}: there is no such node yet; there are {}", node, ", ".join(names) or "none")
+        else:
+            logger.info("{}: {}", node, "its cameras move away" if kind == "drain" else "it gets cameras again")
         (assignments.drain if kind == "drain" else assignments.undrain)(node)
-        logger.info("{}: {}", node, "its cameras move away" if kind == "drain" else "it gets cameras again")
     return watch.poll()
 
 

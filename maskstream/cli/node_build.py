@@ -84,7 +84,7 @@ def build_node_engine(given: NodeSettings, parts: NodeParts) -> BuiltEngine:
     assembly = Assembly(analyzer, settings, states)
     cameras = AssignedCameras(config, parts.may_watch, overrides, parts.clock)
     live = LiveCameras(cameras, [], settings, _noting(assembly.camera_work(None, FileNames()), parts), states)
-    events = reporting.event_sink(_Lent(parts))
+    events = reporting.event_sink(_SharedReceiver(parts))
     hooks = EngineHooks(listeners=[events], maintain=live.maintain, leave=live.leave)
     engine = assembly.engine(hooks)
     engine.add([], [SinkBinding(events, None), SinkBinding(parts.opened, None)])
@@ -122,7 +122,7 @@ def _hash_of(config: Config) -> str:
     return hashlib.sha256(config.model_dump_json().encode()).hexdigest()
 
 
-class _Lent:
+class _SharedReceiver:
     """Lends the receiver of the node to one engine, which does not close it."""
 
     def __init__(self, parts: NodeParts) -> None:

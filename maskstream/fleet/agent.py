@@ -9,7 +9,7 @@ from uuid import uuid4
 from loguru import logger
 
 from maskstream import __version__
-from maskstream.fleet.leases import Lease, Obedience, lease_now_s
+from maskstream.fleet.leases import AcceptedSupervisor, Lease, lease_now_s
 from maskstream.fleet.wire import Assignment, CameraHealth, Heartbeat, NodeRecord, Reconcile, SettingsLayers, Versions
 
 MAX_RECORDS: Final = 500
@@ -98,7 +98,7 @@ class Agent:
         self._now_s = now_s
         self._now_utc = now_utc
         self._lease = Lease(now_s())
-        self._obedience = Obedience()
+        self._accepted_supervisor = AcceptedSupervisor()
         self._accepted: Reconcile | None = None
 
     @property
@@ -132,7 +132,7 @@ class Agent:
         if minor_version(wanted.version) != minor_version(__version__):
             return f"runs version {__version__}, the supervisor {wanted.version or 'an unknown one'}; install the same on both"
         has_lease = self._lease.is_valid(self._now_s())
-        return self._obedience.refusal(wanted.supervisor, wanted.term, wanted.turn, has_lease=has_lease)
+        return self._accepted_supervisor.refusal(wanted.supervisor, wanted.term, wanted.turn, has_lease=has_lease)
 
     def _reply(self, refused: str, records: tuple[NodeRecord, ...]) -> Heartbeat:
         report = self._work.report()

@@ -11,10 +11,9 @@ from loguru import logger
 
 from maskstream.clock import MONOTONIC, Clock
 from maskstream.errors import ConfigError, MaskStreamError, ModelError, SinkError
-from maskstream.fleet.archive_jobs import JobOutcome
 from maskstream.fleet.archive_progress import ArchiveProgress
-from maskstream.fleet.heartbeats import Heartbeat, read_heartbeat
-from maskstream.fleet.jobs import Job
+from maskstream.fleet.job_progress import JobProgress, read_progress
+from maskstream.fleet.jobs import Job, JobOutcome
 from maskstream.fleet.manifest import Manifest
 from maskstream.fleet.placement import Call, CallFailed, Placement, Worker, WorkerDied, WorkerSpec
 
@@ -65,7 +64,7 @@ class Team:
 
 
 @dataclass(eq=False)
-class _Seat:
+class _WorkerState:
     """A worker, and the calls that it has not answered, in order."""
 
     worker: Worker
@@ -76,7 +75,7 @@ class _Seat:
     report_at_s: float
     """When it is reported that no machine has room for it."""
     calls: deque[tuple[Job, Call]] = field(default_factory=deque)
-    heartbeat: Heartbeat | None = None
+    progress: JobProgress | None = None
     looked_at_s: float = 0.0
     stuck: str = ""
     """Why it was killed; empty otherwise."""
@@ -120,7 +119,7 @@ class ArchiveLoop:
         self._start_at_s = clock.now_s()
         """When the next worker may start."""
         self._waiting: deque[Job] = deque()
-        self._seats: list[_Seat] = []
+        self._workers: list[_WorkerState] = []
         self._stop_requested = False
 
     def stop(self) -> None:
@@ -136,81 +135,81 @@ class ArchiveLoop:
             SinkError: A result or the manifest cannot be written.
         """
         self._waiting.extend(sorted(jobs, key=lambda job: (-job.size_bytes, job.path)))
-        while self._waiting or any(seat.calls for seat in self._seats):
+        while self._waiting or any(state.calls for state in self._workers):
             if self._stop_requested:
                 return False
-            self._fill_seats()
+            self._start_workers()
             self._send()
-            calls = [call for seat in self._seats for call in self._calls_of(seat)]
+            calls = [call for state in self._workers for call in self._calls_of(state)]
             done = self._placement.wait(calls, _TURN_S)
-            for seat in tuple(self._seats):
-                self._take(seat, done)
-                self._watch(seat)
+            for state in tuple(self._workers):
+                self._take(state, done)
+                self._watch(state)
             self._progress.update()
         return True
 
-    def _fill_seats(self) -> None:
+    def _start_workers(self) -> None:
         """Start as many workers as there are files for."""
         if self._clock.now_s() < self._start_at_s:
             return
-        busy = sum(bool(seat.calls) for seat in self._seats)
+        busy = sum(bool(state.calls) for state in self._workers)
         wanted = min(self._team.size, busy + len(self._waiting))
-        while len(self._seats) < wanted:
+        while len(self._workers) < wanted:
             self._started += 1
             name = f"{self._prefix}-{self._started}"
             arguments = {**self._team.arguments, "name": name}
             worker = self._placement.start(WorkerSpec(name, self._team.target, arguments, gpus=self._team.gpus))
             now_s = self._clock.now_s()
-            self._seats.append(_Seat(worker, worker.call("ready"), now_s, now_s + _PLACED_S))
+            self._workers.append(_WorkerState(worker, worker.call("ready"), now_s, now_s + _PLACED_S))
 
     def _send(self) -> None:
         """Send files to workers. A worker gets a second one only while there are enough for all."""
         for held in range(_IN_FLIGHT):
-            for seat in self._seats:
+            for state in self._workers:
                 enough = len(self._waiting) >= (self._team.size if held else 1)
-                if enough and seat.loading is None and len(seat.calls) == held and not seat.stuck:
+                if enough and state.loading is None and len(state.calls) == held and not state.stuck:
                     job = self._waiting.popleft()
-                    self._manifest.started(job.job_id, seat.name)
-                    if not seat.calls:
-                        seat.changed_at_s = self._clock.now_s()
-                    seat.calls.append((job, seat.worker.call("analyse", job)))
-                    self._progress.sent(seat.name, job.path, job.size_bytes)
+                    self._manifest.started(job.job_id, state.name)
+                    if not state.calls:
+                        state.changed_at_s = self._clock.now_s()
+                    state.calls.append((job, state.worker.call("analyse", job)))
+                    self._progress.sent(state.name, job.path, job.size_bytes)
 
-    def _calls_of(self, seat: _Seat) -> list[Call]:
-        return [*([] if seat.loading is None else [seat.loading]), *(call for _, call in seat.calls)]
+    def _calls_of(self, state: _WorkerState) -> list[Call]:
+        return [*([] if state.loading is None else [state.loading]), *(call for _, call in state.calls)]
 
-    def _take(self, seat: _Seat, done: Sequence[Call]) -> None:
+    def _take(self, state: _WorkerState, done: Sequence[Call]) -> None:
         """Take the answers of a worker, in order."""
         try:
-            if seat.loading in done:
-                self._loaded(seat)
-            while seat.calls and seat.calls[0][1] in done:
-                job, call = seat.calls[0]
+            if state.loading in done:
+                self._loaded(state)
+            while state.calls and state.calls[0][1] in done:
+                job, call = state.calls[0]
                 outcome: JobOutcome | CallFailed
                 try:
                     outcome = call.result(0)
                 except CallFailed as failed:
                     outcome = failed
-                seat.calls.popleft()
-                seat.changed_at_s = self._clock.now_s()
-                self._finish(seat, job, outcome)
+                state.calls.popleft()
+                state.changed_at_s = self._clock.now_s()
+                self._finish(state, job, outcome)
         except WorkerDied as died:
-            self._lose(seat, died)
+            self._lose(state, died)
 
-    def _loaded(self, seat: _Seat) -> None:
+    def _loaded(self, state: _WorkerState) -> None:
         """Note that a worker has loaded its models."""
-        assert seat.loading is not None
+        assert state.loading is not None
         try:
-            seat.loading.result(0)
+            state.loading.result(0)
         except CallFailed as failed:
             raise _error(failed) from None
-        seat.loading, self._failed_starts = None, 0
+        state.loading, self._failed_starts = None, 0
 
-    def _finish(self, seat: _Seat, job: Job, outcome: JobOutcome | CallFailed) -> None:
+    def _finish(self, state: _WorkerState, job: Job, outcome: JobOutcome | CallFailed) -> None:
         """Note the result of a job, or why there is none."""
         if isinstance(outcome, JobOutcome):
             self._manifest.done(job.job_id, outcome.seconds, outcome.video_s)
-            self._progress.done(seat.name, job.path, outcome.video_s)
+            self._progress.done(state.name, job.path, outcome.video_s)
         elif outcome.exit_code == _OF_FILE:
             self._manifest.failed(job.job_id, outcome.reason)
             self._progress.failed(job.path)
@@ -221,22 +220,22 @@ class ArchiveLoop:
             self._manifest.waits(job.job_id)
             raise _error(outcome)
 
-    def _lose(self, seat: _Seat, died: WorkerDied) -> None:
+    def _lose(self, state: _WorkerState, died: WorkerDied) -> None:
         """Replace a worker that has ended. The file that it analysed has one crash more; a second file was not begun."""
-        self._seats.remove(seat)
-        seat.worker.end()
-        heartbeat = read_heartbeat(self._archive, seat.name)
-        self._progress.lost(seat.name)
-        reason = seat.stuck or died.reason
-        logger.warning("{}: {}; another worker goes on", seat.name, reason)
-        if seat.loading is not None:
+        self._workers.remove(state)
+        state.worker.end()
+        progress = read_progress(self._archive, state.name)
+        self._progress.lost(state.name)
+        reason = state.stuck or died.reason
+        logger.warning("{}: {}; another worker goes on", state.name, reason)
+        if state.loading is not None:
             self._failed_starts += 1
             self._start_at_s = self._clock.now_s() + self._team.limits.again_s * 2 ** (self._failed_starts - 1)
             if self._failed_starts == _MOST_FAILED_STARTS:
                 last = next((line for line in reversed(died.last_lines) if line.strip()), "it has written nothing")
                 raise ModelError(f"workers end while they load the models: {reason}; the last line of the last one: {last}")
-        jobs = [job for job, _ in seat.calls]
-        begun = heartbeat is not None and next((job for job in jobs if job.job_id == heartbeat.job_id), None)
+        jobs = [job for job, _ in state.calls]
+        begun = progress is not None and next((job for job in jobs if job.job_id == progress.job_id), None)
         for job in reversed(jobs):
             if job is (begun or jobs[0]):
                 self._crashed(job, reason, died.last_lines)
@@ -255,36 +254,36 @@ class ArchiveLoop:
         self._progress.failed(job.path)
         logger.error("{}: quarantined, as its analysis was ended {} times: {}", job.path, crashes, reason)
 
-    def _watch(self, seat: _Seat) -> None:
+    def _watch(self, state: _WorkerState) -> None:
         """Kill a worker that has not advanced for too long. Its calls then say that it died."""
-        if seat.stuck or not (seat.loading or seat.calls):
+        if state.stuck or not (state.loading or state.calls):
             return
         now_s, limits = self._clock.now_s(), self._team.limits
-        if seat.loading is not None:
+        if state.loading is not None:
             limit_s = limits.load_s
-            if seat.worker.node() is None:
-                seat.changed_at_s = now_s
-                if now_s > seat.report_at_s:
-                    seat.report_at_s = inf
+            if state.worker.node() is None:
+                state.changed_at_s = now_s
+                if now_s > state.report_at_s:
+                    state.report_at_s = inf
                     needs = f" and {self._team.gpus:g} of a GPU" if self._team.gpus else ""
-                    logger.warning("{}: waits for a machine with a free core{}", seat.name, needs)
+                    logger.warning("{}: waits for a machine with a free core{}", state.name, needs)
         else:
-            limit_s = limits.still_s + limits.still_s_per_gb * seat.calls[0][0].size_bytes / _BYTES_PER_GB
-            self._look(seat, now_s)
-        if now_s - seat.changed_at_s > limit_s:
-            seat.stuck = f"it has not advanced for {limit_s:.0f} s"
-            seat.worker.end()
+            limit_s = limits.still_s + limits.still_s_per_gb * state.calls[0][0].size_bytes / _BYTES_PER_GB
+            self._look(state, now_s)
+        if now_s - state.changed_at_s > limit_s:
+            state.stuck = f"it has not advanced for {limit_s:.0f} s"
+            state.worker.end()
 
-    def _look(self, seat: _Seat, now_s: float) -> None:
+    def _look(self, state: _WorkerState, now_s: float) -> None:
         """Read how far a worker is, once a second."""
-        if now_s - seat.looked_at_s < _LOOK_EVERY_S:
+        if now_s - state.looked_at_s < _LOOK_EVERY_S:
             return
-        seat.looked_at_s = now_s
-        heartbeat = read_heartbeat(self._archive, seat.name)
-        if heartbeat is None or heartbeat == seat.heartbeat:
+        state.looked_at_s = now_s
+        progress = read_progress(self._archive, state.name)
+        if progress is None or progress == state.progress:
             return
-        seat.heartbeat, seat.changed_at_s = heartbeat, now_s
-        self._progress.advanced(seat.name, heartbeat.video_s, heartbeat.share)
+        state.progress, state.changed_at_s = progress, now_s
+        self._progress.advanced(state.name, progress.video_s, progress.share)
 
 
 def _error(failed: CallFailed) -> MaskStreamError:

@@ -1,9 +1,8 @@
 """Keep on the disk which node has which camera, with an epoch that grows with each assignment, also across restarts."""
 
-import os
 import sqlite3
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -12,12 +11,12 @@ from time import time
 from typing import Final
 from uuid import uuid4
 
-from maskstream.errors import ConfigError, StoreError
-from maskstream.store.schema import open_problem
+from maskstream.errors import ConfigError, SiteTakenOver, StoreError
+from maskstream.io.database_file import DatabaseFile
 
 FILE_NAME: Final = "assignments.db"
 _SCHEMA_VERSION: Final = 1
-_BUSY_S: Final = 5.0
+_ADVICE: Final = "set folder of the site to another folder"
 _SCHEMA: Final = """
 CREATE TABLE numbers (name TEXT PRIMARY KEY, value NOT NULL);
 CREATE TABLE authority (id TEXT NOT NULL);
@@ -79,7 +78,7 @@ class Assignments:
         self.path = folder / FILE_NAME
         self.now_utc = now_utc
         self._lock = Lock()
-        self._connection = _opened(self.path)
+        self._file = DatabaseFile(self.path, "", "the assignments of the site", _ADVICE, is_shared=True, error_type=StoreError)
         self.term = 0
         """The number of this start."""
         self.authority = ""
@@ -89,7 +88,7 @@ class Assignments:
         try:
             self._begin_term()
         except BaseException:
-            self._connection.close()
+            self._file.close()
             raise
 
     def current(self) -> dict[str, Assigned]:
@@ -117,7 +116,8 @@ class Assignments:
                 forgotten.
 
         Raises:
-            StoreError: The disk is full, or another supervisor has taken over; nothing was changed.
+            StoreError: The disk is full; nothing was changed.
+            SiteTakenOver: Another supervisor has taken over; nothing was changed.
         """
         epochs: dict[str, int] = {}
         with self._changing() as connection:
@@ -153,7 +153,7 @@ class Assignments:
 
     def agents(self) -> dict[str, str]:
         """Return the agent of each node that was noted."""
-        with self._reading() as connection:
+        with self._file.reading() as connection:
             return dict(connection.execute("SELECT node, agent FROM agents").fetchall())
 
     def note_agent(self, node: str, agent: str) -> None:
@@ -168,7 +168,7 @@ class Assignments:
 
     def longest_lease_s(self) -> float:
         """Return the longest lease that nodes may have from an earlier start; 0 where there was none."""
-        with self._reading() as connection:
+        with self._file.reading() as connection:
             return float(_get(connection, "lease_s"))
 
     def keep_longest_lease_s(self, lease_s: float) -> None:
@@ -178,11 +178,12 @@ class Assignments:
 
     def close(self) -> None:
         """Close the file. A second call does nothing."""
-        with self._lock:
-            self._connection.close()
+        self._file.close()
 
     def _begin_term(self) -> None:
         with self._transaction() as connection:
+            if _version(connection) > _SCHEMA_VERSION:
+                raise ConfigError(f"{self.path}: a later version of maskstream has written it; install that version")
             for statement in _SCHEMA.strip().split(";\n") if not _version(connection) else ():
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version={_SCHEMA_VERSION}")
@@ -204,52 +205,18 @@ class Assignments:
         with self._transaction() as connection:
             term = int(_get(connection, "term"))
             if term != self.term:
-                raise StoreError(f"{self.path}: a later supervisor (term {term}) has taken over this site; this one has to end")
+                raise SiteTakenOver(
+                    f"{self.path}: a later supervisor (term {term}) has taken over this site; this one has to end"
+                )
             yield connection
 
     @contextmanager
     def _transaction(self) -> Generator[sqlite3.Connection, None, None]:
-        with self._reading() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
+        with self._lock:
+            with self._file.transaction() as connection:
                 yield connection
                 rows, draining = _rows(connection), _draining(connection)
-                connection.execute("COMMIT")
-                self._rows, self._draining = rows, draining
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    connection.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _reading(self) -> Generator[sqlite3.Connection, None, None]:
-        with self._lock:
-            try:
-                yield self._connection
-            except sqlite3.Error as error:
-                raise StoreError(f"{self.path}: cannot be written: {open_problem(error)}; free space, or set folder") from error
-
-
-def _opened(path: Path) -> sqlite3.Connection:
-    connection = None
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with suppress(FileExistsError):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        connection = sqlite3.connect(path, timeout=_BUSY_S, check_same_thread=False, isolation_level=None)
-        if _version(connection) > _SCHEMA_VERSION:
-            raise ConfigError(f"{path}: a later version of maskstream has written it; install that version")
-        connection.execute("PRAGMA journal_mode=WAL").fetchall()  # faster; where the file system lacks it, EXTRA is as safe
-        connection.execute("PRAGMA synchronous=EXTRA")
-    except (OSError, sqlite3.Error) as error:
-        if connection is not None:
-            connection.close()
-        raise StoreError(f"{path}: cannot be opened: {open_problem(error)}; set folder of the site to another folder") from error
-    except ConfigError:
-        if connection is not None:
-            connection.close()
-        raise
-    return connection
+            self._rows, self._draining = rows, draining
 
 
 def _rows(connection: sqlite3.Connection) -> tuple[Assigned, ...]:

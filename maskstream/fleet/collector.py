@@ -15,6 +15,7 @@ from maskstream.fleet import collector_tables as tables
 from maskstream.fleet.collector_tables import OutboxState, Outgoing
 from maskstream.fleet.fencing import Fate, HandOver
 from maskstream.fleet.record_commit import ACCEPTED, RecordCommit
+from maskstream.fleet.record_file import DEFAULT_LIMIT_BYTES
 from maskstream.fleet.wire import Heartbeat
 from maskstream.io.database_file import DatabaseFile
 
@@ -52,21 +53,31 @@ class Totals:
     """By node: records that it has dropped."""
     waiting: int
     """Records that are not delivered."""
+    dropped: int
+    """Records that were dropped before all receivers had them."""
 
 
 class Collector:
     """The committed records of a site, in one SQLite file of the supervisor. Several threads may call.
 
-    A record is on the disk before it is acknowledged, in the same transaction as the number that acknowledges it.
+    A record is on the disk before it is acknowledged, in the same transaction as the number that acknowledges it. It waits there
+    for all receivers. Where one of them cannot be written for so long that the file is full, the oldest records are dropped.
     """
 
-    def __init__(self, folder: Path, clock: Clock = MONOTONIC, settle_s: float = SETTLE_S) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        clock: Clock = MONOTONIC,
+        settle_s: float = SETTLE_S,
+        limit_bytes: int = DEFAULT_LIMIT_BYTES,
+    ) -> None:
         """Open or create the file.
 
         Args:
             folder: Gets the file `collector.db`.
             clock: Measures the time after a hand-over.
             settle_s: After this time, the open events of a former node end without it.
+            limit_bytes: The maximum size of the records that wait for receivers.
 
         Raises:
             SinkError: The file cannot be written, or another supervisor uses it.
@@ -74,6 +85,7 @@ class Collector:
         self._file = DatabaseFile(folder / FILE_NAME, tables.TABLES, "the records of the site", "set folder to another disk")
         self._clock = clock
         self._settle_s = settle_s
+        self._limit_bytes = limit_bytes
         self._logged_s: dict[str, float] = {}
         with self._file.reading() as database:
             self._settle_at_s = dict.fromkeys(tables.unsettled(database), clock.now_s() + settle_s)
@@ -110,10 +122,16 @@ class Collector:
             for name, number in commit.fates.items():
                 tables.count(database, name, number)
             tables.acknowledge(database, beat.node, beat.outbox, records[-1].number if records else 0, beat.lost)
+            dropped = tables.drop_oldest(database, self._limit_bytes)
         for each in commit.unsettled:
             self._settle_at_s.setdefault(each, self._clock.now_s() + self._settle_s)
         if commit.malformed:
-            self._log_malformed(beat.node, commit.malformed)
+            self._log(beat.node, f"{beat.node}: {commit.malformed}")
+        if dropped:
+            total = self.totals().dropped
+            self._log(
+                "full", f"{self._file.path}: full: the oldest records were dropped that a receiver has not taken, {total} so far"
+            )
         return Committed(**commit.fates, lost=lost)
 
     def hand_over(self, camera: str, old_epoch: int, new_epoch: int | None, at_utc: float) -> None:
@@ -209,14 +227,14 @@ class Collector:
         with self._file.reading() as database:
             counters, lost, waiting = tables.totals(database)
         by_fate = {name: counters.get(name, 0) for name in (ACCEPTED, *Fate)}
-        return Totals(**by_fate, lost=lost, waiting=waiting)
+        return Totals(**by_fate, lost=lost, waiting=waiting, dropped=counters.get(tables.DROPPED, 0))
 
     def close(self) -> None:
         """Close the file. A second call does nothing."""
         self._file.close()
 
-    def _log_malformed(self, node: str, line: str) -> None:
+    def _log(self, cause: str, line: str) -> None:
         now_s = self._clock.now_s()
-        if now_s - self._logged_s.get(node, -_LOG_EVERY_S) >= _LOG_EVERY_S:
-            self._logged_s[node] = now_s
-            logger.error("{}: {}", node, line)
+        if cause not in self._logged_s or now_s - self._logged_s[cause] >= _LOG_EVERY_S:
+            self._logged_s[cause] = now_s
+            logger.error("{}", line)

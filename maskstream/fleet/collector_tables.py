@@ -8,6 +8,7 @@ from typing import Final
 
 from maskstream.events.types import Phase
 from maskstream.fleet.fencing import HandOver, JsonRecord, KnownEvent
+from maskstream.fleet.record_file import oldest_records
 
 TABLES: Final = """
 CREATE TABLE IF NOT EXISTS nodes (
@@ -35,6 +36,10 @@ CREATE TABLE IF NOT EXISTS positions (receiver TEXT PRIMARY KEY, position INTEGE
 """
 """`nodes.turn` is the highest for the outbox that a node used last. `events.latest` is the latest record of an open event.
 `records.body` is NULL when the record is delivered: its key is kept to know it again."""
+DROPPED: Final = "dropped"
+"""The counter of records that were dropped before all receivers had them."""
+_WAITING_BYTES: Final = "waiting_bytes"
+"""The counter of the size of `records.body`."""
 _ACKNOWLEDGE: Final = """
 INSERT INTO nodes VALUES (:node, :outbox, :number, :lost, (SELECT coalesce(max(turn), 0) + 1 FROM nodes WHERE node = :node))
 ON CONFLICT (node, outbox) DO UPDATE SET acknowledged = max(acknowledged, excluded.acknowledged), lost = max(lost, excluded.lost),
@@ -152,10 +157,28 @@ def outgoing(database: sqlite3.Connection, limit: int, after: int) -> list[Outgo
 
 def set_delivered(database: sqlite3.Connection, up_to: int, keep: int) -> None:
     """Delete the bodies of delivered records, and all but the `keep` latest keys and ended events."""
-    database.execute("UPDATE records SET body = NULL WHERE body IS NOT NULL AND number <= ?", (up_to,))
+    _delete_bodies(database, up_to)
     (latest,) = database.execute("SELECT coalesce(max(number), 0) FROM records").fetchone()
     database.execute("DELETE FROM records WHERE number <= ? AND body IS NULL", (latest - keep,))
     database.execute("DELETE FROM events WHERE number <= ? AND latest IS NULL", (latest - keep,))
+
+
+def drop_oldest(database: sqlite3.Connection, limit_bytes: int) -> int:
+    """Delete the bodies of the oldest records until the others have `limit_bytes`; count them, and return how many there were."""
+    (size,) = database.execute("SELECT coalesce(sum(value), 0) FROM counters WHERE name = ?", (_WAITING_BYTES,)).fetchone()
+    if size <= limit_bytes:
+        return 0
+    oldest = oldest_records(database, size - limit_bytes)
+    _delete_bodies(database, oldest.up_to)
+    count(database, DROPPED, oldest.count)
+    return oldest.count
+
+
+def _delete_bodies(database: sqlite3.Connection, up_to: int) -> None:
+    of_these = "FROM records WHERE body IS NOT NULL AND number <= ?"
+    (size,) = database.execute(f"SELECT coalesce(sum(length(body)), 0) {of_these}", (up_to,)).fetchone()
+    database.execute("UPDATE records SET body = NULL WHERE body IS NOT NULL AND number <= ?", (up_to,))
+    count(database, _WAITING_BYTES, -size)
 
 
 def set_positions(database: sqlite3.Connection, positions: Mapping[str, int]) -> None:
@@ -204,5 +227,9 @@ def unsettled(database: sqlite3.Connection) -> list[tuple[str, int]]:
 
 def _insert(database: sqlite3.Connection, camera: str, epoch: int, key: str, record: JsonRecord) -> int | None:
     statement = "INSERT INTO records (camera, epoch, key, body) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING number"
-    row = database.execute(statement, (camera, epoch, key, json.dumps(record, allow_nan=False))).fetchone()
-    return None if row is None else int(row[0])
+    body = json.dumps(record, allow_nan=False)
+    row = database.execute(statement, (camera, epoch, key, body)).fetchone()
+    if row is None:
+        return None
+    count(database, _WAITING_BYTES, len(body))
+    return int(row[0])

@@ -43,10 +43,9 @@ def committing(archive: Path, job_id: str) -> Generator[Path, None, None]:
         yield part
         try:
             _sync(part)
-            part.rename(target)
+            _rename(part, target)
         except OSError as error:
-            if error.errno not in _ALREADY_THERE or not is_committed(archive, job_id):
-                raise _failure(target, error) from error
+            raise _failure(target, error) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -103,6 +102,18 @@ def _sync(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _rename(part: Path, target: Path) -> None:
+    """Rename a complete result, unless there is one. What is left of one that was removed in part is replaced."""
+    try:
+        part.rename(target)
+    except OSError as error:
+        if error.errno not in _ALREADY_THERE:
+            raise
+        if not (target / SUMMARY).is_file():
+            shutil.rmtree(target, ignore_errors=True)
+            part.rename(target)
 
 
 def _failure(path: Path, error: OSError) -> SinkError:

@@ -5,7 +5,7 @@ from typing import Final
 
 from maskstream.clock import MONOTONIC, Clock
 from maskstream.fleet.assignments import Assigned, Assignments, Stage
-from maskstream.fleet.leases import LeaseBook
+from maskstream.fleet.leases import NodeLeases
 from maskstream.fleet.move_limits import MoveCounter, OverloadWatch
 from maskstream.fleet.orders import Change, NodeReport, Order
 from maskstream.fleet.plan import OVERLOAD_S, MoveCause, NodeView, Plan, PlannedMove, plan
@@ -33,13 +33,17 @@ class Dispatcher:
         self._site = site
         self._assignments = assignments
         self._clock = clock
-        self._leases = LeaseBook()
+        self._leases = NodeLeases()
         self._overloads = OverloadWatch()
         self._moves = MoveCounter()
         self._nodes: set[str] = set()
         self._reports: dict[str, NodeReport] = {}
+        self._demand_fps: dict[str, float] = {}
+        """What each camera needed when it delivered frames last, on whatever node."""
         self._agents = assignments.agents()
         self._restarted: set[str] = set()
+        self._changes: list[Change] = []
+        """They are on the disk, and `take_turn` has not returned them."""
         self._removed_in: dict[int, int] = {}
         """The turn in which an epoch was removed."""
         self._began_s: dict[int, float] = {}
@@ -53,6 +57,8 @@ class Dispatcher:
         if site.lease_s != self._site.lease_s:
             self._lease_changed_s = self._clock.now_s()
         self._site = site
+        names = {camera.name for camera in site.cameras}
+        self._demand_fps = {name: fps for name, fps in self._demand_fps.items() if name in names}
 
     def set_nodes(self, names: Iterable[str]) -> None:
         """Set which nodes exist. Nodes with assignments are known without this."""
@@ -65,6 +71,7 @@ class Dispatcher:
         if report.refuses:
             return
         self._leases.heard(report.node, report.sent_s, now_s)
+        self._demand_fps |= report.demand_fps
         self._overloads.observe(report.node, report.dropped_share if report.running else 0.0, now_s)
         if self._agents.get(report.node, report.agent) != report.agent:
             self._restarted.add(report.node)
@@ -94,14 +101,17 @@ class Dispatcher:
         """Plan, and write the changed assignments to the disk; return the changes.
 
         Raises:
-            StoreError: The disk is full, or another supervisor has taken over.
+            StoreError: The disk is full. The next turn does what is left, and returns the changes of this one as well.
+            SiteTakenOver: Another supervisor has taken over.
         """
         self.turn += 1
         self._keep_lease()
         self._forget_closed()
-        changes = self._remove_cameras()
-        changes += self._assign()
-        return changes + self._release()
+        self._changes += self._remove_cameras()
+        self._changes += self._assign()
+        self._changes += self._release()
+        changes, self._changes = self._changes, []
+        return changes
 
     def _expect_known_nodes(self) -> None:
         now_s, now_utc = self._clock.now_s(), self._assignments.now_utc()
@@ -187,7 +197,7 @@ class Dispatcher:
                     is_up=not self._leases.is_lost(name, now_s, lease_s),
                     is_draining=name in draining,
                     capacity_fps=report.capacity_fps if report else 0.0,
-                    demand_fps=report.demand_fps if report else {},
+                    demand_fps=self._demand_fps,
                     is_silent=is_silent,
                 )
             )

@@ -1,6 +1,6 @@
 """Describe a site after a turn of its supervisor, for the dashboard and the metrics."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from maskstream.fleet.assignments import Assigned, Assignments, Stage
@@ -50,7 +50,11 @@ def fleet_status(
     current = assignments.current()
     draining = assignments.draining()
     healths = {(health.camera, health.epoch): health for node in nodes if node.last is not None for health in node.last.cameras}
-    silent = {node.name for node in nodes if _is_silent(node.name, dispatch, site.lease_s)}
+    silent = {
+        node.name: node.problem or f"{node.name} does not answer"
+        for node in nodes
+        if _is_silent(node.name, dispatch, site.lease_s)
+    }
     leaving = {row.camera: row for row in assignments.others() if row.stage is Stage.LEAVING and row.node not in silent}
     cameras = []
     for camera in site.cameras:
@@ -110,11 +114,11 @@ def _node(
     )
 
 
-def _placed(name: str, row: Assigned | None, health: CameraHealth | None, reason: str, silent: set[str]) -> PlacedCamera:
+def _placed(name: str, row: Assigned | None, health: CameraHealth | None, reason: str, silent: Mapping[str, str]) -> PlacedCamera:
     if row is None:
         return PlacedCamera(name, None, 0, "unplaced", 0.0, 0.0, 0.0, reason, 0.0)
     if row.node in silent:
-        why = reason or f"{row.node} does not answer"
+        why = reason or silent[row.node]
         return PlacedCamera(name, row.node, row.epoch, "unknown", 0.0, 0.0, 0.0, why, row.since_utc)
     if health is None:
         return PlacedCamera(name, row.node, row.epoch, SourceState.CONNECTING, 0.0, 0.0, 0.0, reason, row.since_utc)

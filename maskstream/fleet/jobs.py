@@ -1,4 +1,4 @@
-"""Describe the files of an archive as jobs. The id of a job changes whenever its result could."""
+"""Describe the files of an archive as jobs, and what workers get and return. The id of a job changes if its result could."""
 
 import hashlib
 import json
@@ -8,14 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from maskstream import __version__
 from maskstream.config.cameras import Camera
 from maskstream.config.schema import Config
 from maskstream.errors import ConfigError
 from maskstream.io.locations import source_name
-from maskstream.models import CROP_ARCHITECTURES
-from maskstream.models.classifier_choice import AUTO
-from maskstream.models.metadata import file_sha256
-from maskstream.models.weights_path import weights_path
 
 _WITHOUT_EFFECT: Final[dict[str, set[str] | bool]] = {
     **dict.fromkeys(("webcam", "network", "window", "store", "web", "csv", "evaluation"), True),
@@ -62,6 +59,35 @@ class Basis:
     """The SHA-256 of each weights file, by its name."""
     videos: bool
     """Whether a result has an annotated video."""
+
+
+@dataclass(frozen=True)
+class WorkerSetup:
+    """What a worker is created with."""
+
+    archive: str
+    """The folder of the archive, an absolute path that all machines share."""
+    settings: tuple[str, ...]
+    """The settings of all files, as `result_settings` returns them; first those of files without settings of their own."""
+    weights: Mapping[str, str]
+    """The SHA-256 of the weights files of the machine of the command, by their names."""
+    videos: bool
+    """Whether annotated videos are written."""
+    readable_by: str
+    """`privacy.readable_by`."""
+    log_level: str
+    version: str = __version__
+
+
+@dataclass(frozen=True)
+class JobOutcome:
+    """The committed result of a job."""
+
+    job_id: str
+    seconds: float
+    """The time that the analysis took; 0 where the result was there already."""
+    video_s: float
+    """Seconds from the first to the last analysed frame."""
 
 
 def jobs_of(cameras: Sequence[Camera], basis: Basis) -> list[Job]:
@@ -112,20 +138,6 @@ def result_settings(config: Config, *, videos: bool) -> str:
 def settings_of(text: str) -> Config:
     """Return the configuration of a text of `result_settings`."""
     return Config.model_validate_json(text)
-
-
-def weights_hashes(config: Config) -> dict[str, str]:
-    """Return the SHA-256 of the weights files that the models of a configuration may load, by their names.
-
-    A classifier that is chosen by the device has the weights of all devices: workers may have different ones. Weights that are
-    downloaded, or belong to another package, are given by their names in the settings.
-    """
-    classifier = config.classifier
-    names = CROP_ARCHITECTURES if classifier.name == AUTO and classifier.weights is None else (classifier.name,)
-    wanted = [(config.detector.weights, config.detector.name), *((classifier.weights, name) for name in names)]
-    paths = dict.fromkeys(weights_path(given, f"{name}.safetensors") for given, name in wanted)
-    both = [part for path in paths for part in (path, path.with_suffix(".bin")) if part == path or path.suffix == ".xml"]
-    return {path.name: file_sha256(path) for path in both if path.is_file()}
 
 
 def _size_and_time(path: str) -> tuple[int, int]:

@@ -35,7 +35,7 @@ class _Contact:
     has_answered: bool = False
 
 
-class LeaseBook:
+class NodeLeases:
     """The leases of all nodes, as the supervisor knows them. All times are of the clock of the supervisor, in seconds."""
 
     def __init__(self) -> None:
@@ -114,7 +114,7 @@ class Lease:
         return on_partition == "go_on" or self.is_valid(now_s)
 
 
-class Obedience:
+class AcceptedSupervisor:
     """Decides in an agent which calls it obeys: those of one supervisor, and none that is older than the last one."""
 
     def __init__(self) -> None:

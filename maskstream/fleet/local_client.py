@@ -182,14 +182,14 @@ class LocalWorker:
             return WorkerDied(f"worker {name} was ended by this program")
         if self._process is None:
             ended = self._files.has_ended(_SAY_S)
-            return WorkerDied(f"worker {name} ended" if ended else f"another program has connected to worker {name}")
+            return WorkerDied(f"worker {name} ended" if ended else f"another program has connected to worker {name}", (), ended)
         try:
             code = self._process.wait(_SAY_S)
         except subprocess.TimeoutExpired:
             return WorkerDied(f"another program has connected to worker {name}")
         _kill_group(self._process)  # what it started
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        return WorkerDied(f"the process of worker {name} {how}", self._files.last_lines())
+        return WorkerDied(f"the process of worker {name} {how}", self._files.last_lines(), has_ended=True)
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

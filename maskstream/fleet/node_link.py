@@ -83,7 +83,8 @@ class NodeLink:
             self._failed(f"cannot be started: {error}", now_s)
             return
         self._started_at_s = now_s
-        logger.info("{}: {}", self.node, "its agent runs, and goes on" if self._was_found else "its agent starts")
+        if not (self._was_found and self.problem):  # else nobody knows whether it can be reached again
+            logger.info("{}: {}", self.node, "its agent runs, and goes on" if self._was_found else "its agent starts")
 
     def send(self, wanted: Reconcile, now_s: float) -> None:
         """Call the agent, where it runs and has answered the last call."""
@@ -95,7 +96,7 @@ class NodeLink:
         """Take the answer of a call that is done; None where there is no answer, or an error in place of it.
 
         Raises:
-            WorkerDied: The agent has ended. The next `attend` after a wait starts another one.
+            WorkerDied: The agent has ended, or cannot be reached. The next `attend` after a wait finds it or starts another one.
         """
         call, self._call = self._call, None
         if call is None:
@@ -109,8 +110,11 @@ class NodeLink:
             self._take_error(error, now_s)
             return None
         except WorkerDied as died:
-            self._failed(f"its agent has ended: {' | '.join([f'{died.reason:.200}', *died.last_lines[-3:]])}", now_s)
+            what = "has ended" if died.has_ended else "cannot be reached"
+            self._failed(f"its agent {what}: {' | '.join([f'{died.reason:.200}', *died.last_lines[-3:]])}", now_s)
             raise
+        if self.problem:
+            logger.info("{}: its agent answers", self.node)
         self.last, self.problem = reply, ""
         if now_s - self._started_at_s > _STEADY_S:
             self._failures = 0
@@ -145,5 +149,5 @@ class NodeLink:
         self._retry_at_s = now_s + wait_s
         self._worker = self._call = self.last = None
         if reason != self.problem:
-            logger.error("{}: {}; it starts again in {:.0f} s", self.node, reason, wait_s)
+            logger.error("{}: {}; next attempt in {:.0f} s", self.node, reason, wait_s)
         self.problem = reason

@@ -12,11 +12,10 @@ from maskstream.clock import MONOTONIC, Clock
 from maskstream.errors import SinkError
 from maskstream.events.messages import QueuedMessage, counts_key, interrupted_message, message_of
 from maskstream.events.types import EventOrCounts, MaskEvent
-from maskstream.fleet.record_file import EpochMessage, RecordFile
+from maskstream.fleet.record_file import DEFAULT_LIMIT_BYTES, EpochMessage, RecordFile
 from maskstream.fleet.wire import NodeRecord
 from maskstream.stream.states import StateChange
 
-DEFAULT_LIMIT_BYTES: Final = 256_000_000
 _REPLY_BYTES: Final = 2_000_000
 """Of the records in one reply; a longer record is sent alone."""
 _LOG_EVERY_S: Final = 60.0

@@ -63,14 +63,21 @@ def check_name(name: str) -> None:
 class WorkerDied(Exception):
     """The process of a worker ended before it answered, or its node did. Whether the method ran is unknown.
 
-    Where only the network has failed, the process may still run: `Worker.end` or `Placement.find` makes sure.
+    Where only the network has failed, the process may still run: see `has_ended`.
     """
 
-    def __init__(self, reason: str, last_lines: tuple[str, ...] = ()) -> None:
-        """Keep the reason, one line, and what the worker last wrote to standard error; () where that is unknown."""
-        super().__init__(reason, last_lines)
+    def __init__(self, reason: str, last_lines: tuple[str, ...] = (), has_ended: bool = False) -> None:
+        """Keep what is known.
+
+        Args:
+            reason: One line.
+            last_lines: What the worker last wrote to standard error; () where that is unknown.
+            has_ended: The process has certainly ended. False: it may run, but cannot be reached.
+        """
+        super().__init__(reason, last_lines, has_ended)
         self.reason = reason
         self.last_lines = last_lines
+        self.has_ended = has_ended
 
     def __str__(self) -> str:
         return self.reason
@@ -173,6 +180,8 @@ class Placement(Protocol):
 
     def find(self, name: str) -> Worker | None:
         """Return a worker that `outlives` the program which started it; None where no such worker runs.
+
+        While the head of Ray is down, a worker that could not be reached is returned: it may be reached again.
 
         Raises:
             TimeoutError: The head of Ray is down, and nobody knows.

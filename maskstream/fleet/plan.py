@@ -37,7 +37,7 @@ class NodeView:
     capacity_fps: float
     """The frames per second that it can analyse, as measured; 0 where this is unknown."""
     demand_fps: Mapping[str, float]
-    """The measured frames per second that each of its cameras needs."""
+    """The frames per second that cameras need, as measured when they delivered frames last."""
     is_silent: bool = False
     """It does not answer and is not lost yet: it keeps its cameras and gets no others. Also a node that refuses cameras."""
 
@@ -121,14 +121,14 @@ class _Planning:
 
     def place_cameras_without_node(self) -> None:
         """Keep each camera whose node is not lost, and place the others, those that need most first."""
-        homeless: list[CameraSpec] = []
+        without_node: list[CameraSpec] = []
         for camera in self._site.cameras:
             node = self._nodes.get(self._current.get(camera.name, ""))
             if node is not None and node.is_up:
                 self._put(camera.name, node.name)
             else:
-                homeless.append(camera)
-        for camera in sorted(homeless, key=lambda camera: (-self._demand_fps[camera.name], camera.name)):
+                without_node.append(camera)
+        for camera in sorted(without_node, key=lambda camera: (-self._demand_fps[camera.name], camera.name)):
             target = self._best_of(self._candidates(camera))
             if target is None:
                 self.unplaced[camera.name] = self._why_nowhere(camera)

@@ -97,8 +97,15 @@ class RayPlacement:
         worker = self._workers.get(name)
         if worker is not None and not worker.spec.outlives:
             return None
-        found = self._head.ask(lambda: self._actors.find(name, _NAMESPACE))
+        try:
+            found = self._head.ask(lambda: self._actors.find(name, _NAMESPACE))
+        except TimeoutError:
+            if worker is not None and not worker.is_dead:
+                return worker
+            raise
         if found is None:
+            if worker is not None:
+                worker.is_dead = True
             return None
         if worker is None or worker.is_dead:
             spec, handle = found

@@ -8,13 +8,16 @@ from dataclasses import replace
 from typing import Any, Final
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import ActorUnavailableError, RayError
 from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from maskstream.fleet.placement import WorkerDied, WorkerSpec
 from maskstream.fleet.worker_object import Answer, WorkerObject
 from maskstream.redaction import one_line
+
+_PROCESS_ENDED: Final = "its worker process has died"
+"""In Ray's message where the node saw the process end. A node that the head cannot reach is "dead" too, and may go on."""
 
 
 class ActorHost:
@@ -81,8 +84,8 @@ class RayCall:
         except TimeoutError:
             raise TimeoutError(f"worker {name} has not answered {self.method} within {timeout_s:g} s") from None
         except RayError as error:
-            self.worker.is_dead = True
-            raise WorkerDied(f"worker {name}: {_reason(error)}") from error
+            self.worker.is_dead = not isinstance(error, ActorUnavailableError)
+            raise WorkerDied(f"worker {name}: {_reason(error)}", has_ended=_PROCESS_ENDED in str(error)) from error
         return Answer.from_bytes(pickled).unpack()
 
 
@@ -101,7 +104,7 @@ class RayWorker:
         self.spec: Final = spec
         self._problem = problem
         self.is_dead = handle is None
-        """Whether the worker was not started, a call found that it had ended, or `end` was called."""
+        """Whether the worker was not started, a call found that it or its node had ended, or `end` was called."""
         self._handle: Final = handle
         self._name_of = name_of
         self._node_id = None if handle is None or spec.node else handle.node_id.remote().future()

@@ -31,7 +31,7 @@ class RecordCommit:
         self.unsettled: set[tuple[str, int]] = set()
         """Camera and new epoch of hand-overs after which another event of a former node is open."""
         self.malformed = ""
-        """The latest record that is not one, and why; empty where none was."""
+        """The latest record that cannot be read, and why; empty where there is none."""
         self._database = database
         self._clock_offset_s = clock_offset_s
 

@@ -15,6 +15,8 @@ from maskstream.fleet.wire import NodeRecord
 from maskstream.io.database_file import DatabaseFile
 
 FILE_NAME: Final = "records.db"
+DEFAULT_LIMIT_BYTES: Final = 256_000_000
+"""Of records that wait: on a node, and at the supervisor."""
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS records (
     number INTEGER PRIMARY KEY AUTOINCREMENT, camera TEXT NOT NULL, epoch INTEGER NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL
@@ -31,6 +33,17 @@ class EpochMessage:
 
     message: QueuedMessage
     epoch: int
+
+
+@dataclass(frozen=True)
+class OldestRecords:
+    """The records that are dropped for lack of room."""
+
+    up_to: int
+    """The highest number among them; 0 without any."""
+    count: int
+    size: int
+    """Bytes of their bodies."""
 
 
 class RecordFile:
@@ -71,12 +84,13 @@ class RecordFile:
             for each in messages:
                 _insert(database, each)
             size = self._size + sum(len(each.message.body) for each in messages)
-            dropped, freed = _drop_oldest(database, size - limit_bytes)
-            database.execute("UPDATE outbox SET lost = lost + ?", (lost + dropped,))
-        self.count += len(messages) - dropped
-        self.lost += lost + dropped
-        self._size = size - freed
-        return dropped
+            dropped = oldest_records(database, size - limit_bytes)
+            database.execute("DELETE FROM records WHERE number <= ?", (dropped.up_to,))
+            database.execute("UPDATE outbox SET lost = lost + ?", (lost + dropped.count,))
+        self.count += len(messages) - dropped.count
+        self.lost += lost + dropped.count
+        self._size = size - dropped.size
+        return dropped.count
 
     def delete_up_to(self, number: int) -> None:
         """Delete the records up to a number. A number that is not known yet shows that this file is an old copy of itself.
@@ -137,12 +151,11 @@ def _insert(database: sqlite3.Connection, added: EpochMessage) -> None:
         database.execute("DELETE FROM open_events WHERE event = ?", (message.event,))
 
 
-def _drop_oldest(database: sqlite3.Connection, excess_bytes: int) -> tuple[int, int]:
-    """Delete the oldest records until `excess_bytes` are free; return how many were deleted, and their bytes."""
-    count, freed, last = 0, 0, 0
-    rows = database.execute("SELECT number, length(body) FROM records ORDER BY number")
-    while freed < excess_bytes and (row := rows.fetchone()) is not None:
-        last, count, freed = row[0], count + 1, freed + row[1]
+def oldest_records(database: sqlite3.Connection, excess_bytes: int) -> OldestRecords:
+    """Return the oldest records of a table `records` whose bodies have `excess_bytes` or more; none without an excess."""
+    up_to = count = size = 0
+    rows = database.execute("SELECT number, length(body) FROM records WHERE body IS NOT NULL ORDER BY number")
+    while size < excess_bytes and (row := rows.fetchone()) is not None:
+        up_to, count, size = row[0], count + 1, size + row[1]
     rows.close()
-    database.execute("DELETE FROM records WHERE number <= ?", (last,))
-    return count, freed
+    return OldestRecords(up_to, count, size)

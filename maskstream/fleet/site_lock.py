@@ -1,10 +1,11 @@
 """Let one supervisor at a time lead a site, and pass requests of other commands to it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
+from urllib.parse import quote, unquote
 
 from maskstream.errors import ConfigError, StoreError
 
@@ -62,23 +63,21 @@ def request(folder: Path, wanted: Request) -> None:
     kind, node = wanted
     try:
         (folder / _REQUESTS).mkdir(mode=0o700, parents=True, exist_ok=True)
-        (folder / _REQUESTS / f"{kind}.{node}").touch()
+        (folder / _REQUESTS / quote(f"{kind}.{node}", safe="")).touch()
     except OSError as error:
         raise StoreError(f"{folder}: cannot be written: {error.strerror}; it belongs to the user of maskstream fleet") from error
 
 
-def take_requests(folder: Path) -> list[Request]:
-    """Return the requests since the last call, in order, and delete them."""
+def take_requests(folder: Path) -> Generator[Request, None, None]:
+    """Yield the requests since the last call, in order, and delete each after the caller has done it."""
     found: list[tuple[int, Path]] = []
     with suppress(OSError):
         found = sorted((path.stat().st_mtime_ns, path) for path in (folder / _REQUESTS).iterdir())
-    taken: list[Request] = []
     for _, path in found:
-        kind, _, node = path.name.partition(".")
+        kind, _, node = unquote(path.name).partition(".")
+        if node and kind == "drain":
+            yield "drain", node
+        elif node and kind == "undrain":
+            yield "undrain", node
         with suppress(OSError):
             path.unlink()
-            if node and kind == "drain":
-                taken.append(("drain", node))
-            elif node and kind == "undrain":
-                taken.append(("undrain", node))
-    return taken

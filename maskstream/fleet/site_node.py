@@ -12,6 +12,8 @@ from maskstream.fleet.wire import Heartbeat
 
 _SURE_S: Final = 1.0
 """The clock of a node is compared where its reply took no longer than this."""
+_CLOCK_S: Final = 2.0
+"""Clocks that differ by more than this are logged."""
 _IDLE_S: Final = 15.0
 """A node whose engine does not run for this time takes no cameras."""
 
@@ -24,6 +26,7 @@ class SiteNode:
         self.link = link
         self.facts = NodeFacts(link.node)
         self._idle_since_s: float | None = None
+        self._logged_offset_s = 0.0
 
     @property
     def is_done(self) -> bool:
@@ -37,7 +40,7 @@ class SiteNode:
         """Take a reply: the difference of the clocks, and whether the node takes cameras."""
         facts, took_s = self.facts, now_s - self.link.sent_s
         if took_s < _SURE_S:
-            facts.clock_offset_s = reply.wall_utc - now_utc + took_s / 2
+            self._note_clock(reply.wall_utc - now_utc + took_s / 2)
         if reply.capacity_fps > 0:
             self._idle_since_s = None
         elif self._idle_since_s is None:
@@ -47,6 +50,19 @@ class SiteNode:
         if problem and problem != facts.problem:
             logger.error("{}: takes no cameras: {}", facts.name, problem)
         facts.last, facts.problem = reply, problem
+
+    def _note_clock(self, offset_s: float) -> None:
+        """Warn where the clock of the node differs from that of the supervisor, and where that changes."""
+        self.facts.clock_offset_s = offset_s
+        if abs(offset_s - self._logged_offset_s) <= _CLOCK_S:
+            return
+        self._logged_offset_s = offset_s
+        if abs(offset_s) <= _CLOCK_S:
+            logger.info("{}: its clock is right again", self.facts.name)
+            return
+        side = "ahead of" if offset_s > 0 else "behind"
+        seconds = f"{abs(offset_s):.0f} s {side} that of the supervisor"
+        logger.warning("{}: its clock is {}, and so are the times of its records; set it by NTP", self.facts.name, seconds)
 
     def compare(self, others: Iterable["SiteNode"]) -> None:
         """Warn where the node has other weights or settings than the others: its results cannot be compared with theirs."""

@@ -49,6 +49,9 @@ class SiteWatch:
         """Return the site after an edit; None without one, and where the edit is wrong.
 
         Files that have changed since the last check may be incomplete: they are read when two checks in sequence find the same.
+
+        Raises:
+            StoreError: The number of the edit cannot be written. The next check reads the edit again.
         """
         now_s = self._clock.now_s()
         if now_s - self._checked_s < _CHECK_EVERY_S:
@@ -58,13 +61,16 @@ class SiteWatch:
         if self._seen == self._read or self._seen != before:
             return None
         self._files = files_of(self._path)  # an edit may name other lists
-        self._read = self._seen = self._stamps()
+        self._seen = self._stamps()
         try:
             site = read_site(self._path, self._config, self._command_line)
         except MaskStreamError as error:
+            self._read = self._seen
             logger.error("{}; the site is not changed", error)
             return None
-        return site.of_generation(self._next_generation())
+        edited = site.of_generation(self._next_generation())
+        self._read = self._seen
+        return edited
 
     def _stamps(self) -> dict[Path, _Stamp]:
         stamps: dict[Path, _Stamp] = {}

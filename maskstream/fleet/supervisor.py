@@ -13,7 +13,7 @@ from loguru import logger
 
 from maskstream import __version__
 from maskstream.clock import MONOTONIC, Clock
-from maskstream.errors import SinkClosed, SinkError
+from maskstream.errors import SinkClosed, SinkError, SiteTakenOver
 from maskstream.fleet.agent import NodeSettings
 from maskstream.fleet.assignments import Assignments
 from maskstream.fleet.camera_states import CameraStates
@@ -73,6 +73,8 @@ class Supervisor:
         self._nodes: dict[str, SiteNode] = {}
         self._listed_s: float | None = None
         self._handed_over: set[tuple[str, int]] = set()
+        self._removed: dict[tuple[str, int], float] = {}
+        """When cameras left the site, in seconds since 1970, by camera and epoch, where their events have not ended."""
         self._moves: deque[Move] = deque(maxlen=_KEPT_MOVES)
         self._states = CameraStates(parts.state_changed, parts.clock)
         self._disk_logged_s: float | None = None
@@ -88,7 +90,8 @@ class Supervisor:
         """Make turns until it is stopped.
 
         Raises:
-            StoreError: The disk is full, or another supervisor has taken over the site.
+            SiteTakenOver: Another supervisor has taken over the site.
+            SinkClosed: The reader of `--events -` closed the pipe.
         """
         while not is_stopped():
             self.turn()
@@ -96,15 +99,15 @@ class Supervisor:
     def turn(self) -> None:
         """Call all agents that have answered, take what they answer within 0.5 s, and do what follows from it."""
         began_s = self._clock.now_s()
-        self._adopt_site()
+        self._keep(self._adopt_site)
         self._list_nodes(began_s)
         for node in self._nodes.values():
             node.link.attend(began_s)
             self._send(node)
         self._receive(max(began_s + TURN_S, self._clock.now_s() + _LEAST_S))  # Ray may have answered slowly
         if self._has_begun(began_s):
-            for change in self._dispatch.take_turn():
-                self._note(change)
+            self._keep(self._place)
+        self._keep(self._end_events_of_removed_cameras)
         self._keep(self._parts.forward)
         self._turned_s = self._clock.now_s()
         self._status = self._view()
@@ -210,8 +213,9 @@ class Supervisor:
         name, now_s = node.link.node, self._clock.now_s()
         try:
             reply = node.link.receive(now_s)
-        except WorkerDied:
-            self._dispatch.ended(name)
+        except WorkerDied as died:
+            if died.has_ended:  # else it may go on until its lease ends
+                self._dispatch.ended(name)
             return
         if reply is None:
             return
@@ -219,19 +223,19 @@ class Supervisor:
         node.compare(self._nodes.values())
         if not reply.refused:
             self._keep(partial(self._commit, reply, node.facts.clock_offset_s))
-        self._dispatch.heard(node.report(reply))
+        self._keep(partial(self._dispatch.heard, node.report(reply)))
 
     def _keep(self, work: Callable[[], object]) -> None:
-        """Work on the records. Where the disk is full, they stay where they are, and cameras are placed all the same."""
+        """Work on a file. Where the disk is full, the next turn tries again: records stay on their nodes, cameras as well."""
         try:
             work()
-        except SinkClosed:
+        except (SinkClosed, SiteTakenOver):
             raise
         except SinkError as error:
             now_s = self._clock.now_s()
             if self._disk_logged_s is None or now_s - self._disk_logged_s >= _LOG_EVERY_S:
                 self._disk_logged_s = now_s
-                logger.error("{}; the records stay on their nodes until then", error)
+                logger.error("{}; until then records and cameras stay on their nodes", error)
 
     def _commit(self, reply: Heartbeat, clock_offset_s: float) -> None:
         """Commit records. Those of a camera count from the first frame on its new node."""
@@ -246,11 +250,20 @@ class Supervisor:
                 self._handed_over.add(key)
         self._parts.collector.commit(reply, clock_offset_s)
 
+    def _place(self) -> None:
+        for change in self._dispatch.take_turn():
+            self._note(change)
+
+    def _end_events_of_removed_cameras(self) -> None:
+        for (camera, epoch), at_utc in list(self._removed.items()):
+            self._parts.collector.hand_over(camera, epoch, None, at_utc)
+            del self._removed[camera, epoch]
+
     def _note(self, change: Change) -> None:
-        """Log a change, keep it for the status, and end the events of a camera that left the site."""
+        """Log a change, and keep it for the status."""
         is_gone = all(camera.name != change.camera for camera in self._site.cameras)
         if is_gone and change.old_epoch is not None:
-            self._parts.collector.hand_over(change.camera, change.old_epoch, None, self._parts.now_utc())
+            self._removed[change.camera, change.old_epoch] = self._parts.now_utc()
         if change.to_node is None and not is_gone:
             logger.info("{}: {} closes it: {}", change.camera, change.from_node, change.why)
             return  # the end of a move that is noted

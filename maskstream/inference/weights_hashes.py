@@ -1,35 +1,21 @@
 """Hash the weights files of a configuration: results are only comparable where they are the same."""
 
-import hashlib
-from pathlib import Path
-from typing import Final
-
 from maskstream.config.schema import Config
-from maskstream.models.classifier_choice import pick_classifier
-from maskstream.models.devices import pick_device
+from maskstream.models import CROP_ARCHITECTURES
+from maskstream.models.classifier_choice import AUTO
+from maskstream.models.metadata import file_sha256
 from maskstream.models.weights_path import weights_path
-
-_PIECE: Final = 1 << 20
 
 
 def weights_hashes(config: Config) -> dict[str, str]:
-    """Return the SHA-256 of the weights of detector and classifier, by the names of the files. Missing files are left out.
+    """Return the SHA-256 of the weights files that the models of a configuration may load, by their names.
 
-    Raises:
-        ConfigError: The device is unknown.
-        WeightsError: The weights of the classifier are damaged.
+    A classifier that is chosen by the device has the weights of all devices: workers may have different ones. Weights that are
+    downloaded, or belong to another package, are given by their names in the settings.
     """
-    detector, chosen = config.detector, config.classifier
-    classifier = pick_classifier(chosen.name, chosen.weights, pick_device(config.device))
-    given = chosen.weights or (config.clip.weights if chosen.name == "clip" else None)
-    named = (detector.name, detector.weights), (classifier, given)
-    files = [weights_path(file, f"{model}.safetensors") for model, file in named]
-    return {file.name: _sha256(file) for file in files if file.is_file()}
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            digest.update(piece)
-    return digest.hexdigest()
+    classifier = config.classifier
+    names = CROP_ARCHITECTURES if classifier.name == AUTO and classifier.weights is None else (classifier.name,)
+    wanted = [(config.detector.weights, config.detector.name), *((classifier.weights, name) for name in names)]
+    paths = dict.fromkeys(weights_path(given, f"{name}.safetensors") for given, name in wanted)
+    both = [part for path in paths for part in (path, path.with_suffix(".bin")) if part == path or path.suffix == ".xml"]
+    return {path.name: file_sha256(path) for path in both if path.is_file()}

@@ -100,7 +100,9 @@ class Fleet:
         return found
 
     def records(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.events.read_text().splitlines()] if self.events.exists() else []
+        """Return the records of the complete lines of --events: the supervisor may be writing one."""
+        text = self.events.read_text() if self.events.exists() else ""
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
     def by_event(self) -> dict[str, list[dict[str, Any]]]:
         found: dict[str, list[dict[str, Any]]] = {}

@@ -17,11 +17,13 @@ from typing import Any
 import psutil
 import pytest
 
+from maskstream.cli.archive_worker import finished_frames
 from maskstream.cli.main import main
 from maskstream.fleet.commits import committed_ids
-from maskstream.fleet.heartbeats import FOLDER, Heartbeat, read_heartbeat
+from maskstream.fleet.job_progress import FOLDER, JobProgress, read_progress
 from maskstream.fleet.manifest import JobState, Manifest
 from maskstream.sources import FileSource
+from maskstream.stream.report import RunReport
 from maskstream.types import Frame
 from tests.command_lines import ROOT, Forked, run
 from tests.disks import files_at_most
@@ -100,11 +102,11 @@ class Running:
         self.process = process
         self.output = output
 
-    def beats(self) -> list[tuple[str, Heartbeat]]:
+    def beats(self) -> list[tuple[str, JobProgress]]:
         """Return which file each worker analyses."""
         names = [path.stem for path in (self.output / FOLDER).glob("*.json")]
-        found = [(name, read_heartbeat(self.output, name)) for name in names]
-        return [(name, heartbeat) for name, heartbeat in found if heartbeat is not None]
+        found = [(name, read_progress(self.output, name)) for name in names]
+        return [(name, progress) for name, progress in found if progress is not None]
 
     def worker(self, name: str) -> psutil.Process | None:
         with suppress(psutil.NoSuchProcess):
@@ -362,7 +364,7 @@ def kill_at_random(archive_: Running, chance: random.Random, most: int) -> set[s
             continue
         with suppress(psutil.NoSuchProcess):
             worker.suspend()
-            beat = read_heartbeat(archive_.output, name)
+            beat = read_progress(archive_.output, name)
             is_committed = beat is None or (archive_.output / beat.job_id[:2] / beat.job_id).exists()
             if beat is None or is_committed or beat.job_id in killed:
                 worker.resume()
@@ -370,3 +372,14 @@ def kill_at_random(archive_: Running, chance: random.Random, most: int) -> set[s
                 killed.add(beat.job_id)
                 worker.kill()
     return killed
+
+
+@pytest.mark.parametrize(
+    ("written", "analysed", "stride", "finished"),
+    [(0, 0, 1, 0), (7, 7, 1, 7), (7, 7, 5, 35), (31, 7, 5, 35)],
+)
+def test_only_frames_that_are_analysed_and_written_count_as_finished(
+    written: int, analysed: int, stride: int, finished: int
+) -> None:
+    """The last frames of a short file are read long before they are analysed."""
+    assert finished_frames(RunReport(frames=written, analysed=analysed), stride) == finished

@@ -65,7 +65,8 @@ def test_an_engine_without_sources_watches_what_is_assigned(node: Node) -> None:
     node.apply()
     empty = node.until(lambda report: report.capacity_fps > 0)
     assert (empty.cameras, empty.problems) == ((), ())
-    assert {"face_mobilenet.safetensors", "mask_mobilenet.safetensors"} == set(empty.versions.weights)
+    weights = {"face_mobilenet.safetensors", "mask_mobilenet.safetensors", "mask_resnet18.safetensors"}
+    assert set(empty.versions.weights) == weights, "also those of other devices: nodes may have different ones"
     node.apply(camera("a", 3), camera("b", 4, "no.mp4"))
     both = node.until(online("a")).cameras
     assert [(each.camera, each.epoch) for each in both] == [("a", 3), ("b", 4)]

@@ -10,7 +10,7 @@ from time import monotonic
 
 import psutil
 
-from maskstream.fleet.heartbeats import read_heartbeat
+from maskstream.fleet.job_progress import read_progress
 from tests.command_lines import ROOT
 from tests.slowness import LONGEST_S
 
@@ -78,9 +78,9 @@ class Killer:
         self._random.shuffle(workers)
         for number, name in workers:
             os.kill(number, signal.SIGSTOP)  # it must not begin with another file before it is killed
-            heartbeat = read_heartbeat(self.output, name)
-            if heartbeat is not None and heartbeat.job_id not in self._hit:
-                self._hit.add(heartbeat.job_id)
+            progress = read_progress(self.output, name)
+            if progress is not None and progress.job_id not in self._hit:
+                self._hit.add(progress.job_id)
                 os.kill(number, signal.SIGKILL)
                 self.killed += 1
                 return True

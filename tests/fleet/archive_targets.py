@@ -7,10 +7,9 @@ import time
 from pathlib import Path
 
 from maskstream.errors import ConfigError, OutOfMemory, SinkError, SourceOpenError
-from maskstream.fleet.archive_jobs import JobOutcome
 from maskstream.fleet.commits import committing, is_committed
-from maskstream.fleet.heartbeats import Heartbeat, HeartbeatFile
-from maskstream.fleet.jobs import Job
+from maskstream.fleet.job_progress import JobProgress, JobProgressFile
+from maskstream.fleet.jobs import Job, JobOutcome
 
 
 class ScriptedWorker:
@@ -23,14 +22,14 @@ class ScriptedWorker:
         if start == "die":
             self._die()
         self._archive = Path(archive)
-        self._heartbeat = HeartbeatFile(self._archive, name)
+        self._progress = JobProgressFile(self._archive, name)
         self._name = name
 
     def ready(self) -> None:
         pass
 
     def analyse(self, job: Job) -> JobOutcome:
-        self._heartbeat.beat(Heartbeat(job.job_id, 0, 0.0, 0.0))
+        self._progress.write(JobProgress(job.job_id, 0, 0.0, 0.0))
         if is_committed(self._archive, job.job_id):
             return JobOutcome(job.job_id, 0.0, 1.0)
         act = Path(job.path).read_text()

@@ -43,9 +43,9 @@ class Raylets:
         address: str = self._cluster.address
         return address
 
-    def add_node(self, name: str) -> None:
-        """Start a raylet, and wait until the head knows it."""
-        self._nodes[name] = self._cluster.add_node(**_node(name))
+    def add_node(self, name: str, **environment: str) -> None:
+        """Start a raylet with these variables, and wait until the head knows it."""
+        self._nodes[name] = self._cluster.add_node(**_node(name), env_vars=environment)
 
     def kill_node(self, name: str) -> None:
         """Kill a raylet with its workers, as a machine that loses its power."""

@@ -131,6 +131,8 @@ class SimulatedAgent:
     def __init__(self, spec: WorkerSpec, folder: Path, clock: ManualClock, number: int) -> None:
         self.spec, self.node_name = spec, spec.node or spec.name
         self.is_dead = self.is_frozen = False
+        self.is_cut_off = False
+        """It runs, but calls fail at once, as with Ray where only the network has failed."""
         self.outbox = NodeOutbox(folder / self.node_name, self._epoch_of, clock=clock)
         self.work = SimulatedWork(clock, self.outbox, self._may_watch, f"{self.node_name}-{number}")
         self.agent = Agent(self.node_name, self.work, self.outbox, clock.now_s, lambda: utc_of(clock.now_s()))
@@ -148,6 +150,10 @@ class SimulatedAgent:
             return None
         assert method == "beat"
         return self.agent.beat(*args)
+
+    @property
+    def has_no_answer(self) -> bool:
+        return self.is_dead or self.is_cut_off
 
     def kill(self) -> None:
         self.is_dead = True
@@ -167,7 +173,9 @@ class SimulatedCall:
 
     def result(self, timeout_s: float) -> Any:
         if self.worker.agent.is_dead and not self.is_done:
-            raise WorkerDied("killed")
+            raise WorkerDied("killed", has_ended=True)
+        if self.worker.agent.is_cut_off and not self.is_done:
+            raise WorkerDied("unavailable")
         if not self.is_done:
             raise TimeoutError
         return self.answer
@@ -193,7 +201,7 @@ class SimulatedWorker:
         self.agent.kill()
 
     def answer_all(self) -> None:
-        for call in self.calls if not self.agent.is_frozen and not self.agent.is_dead else ():
+        for call in () if self.agent.is_frozen or self.agent.has_no_answer else self.calls:
             call.answer, call.is_done = self.agent.answer(call.method, *call.args), True
         if not self.agent.is_frozen:
             self.calls.clear()
@@ -237,7 +245,9 @@ class SimulatedPlacement:
             left_s -= STEP_S
             for worker in self._workers:
                 worker.answer_all()
-            done = [each for each in calls if isinstance(each, SimulatedCall) and (each.is_done or each.worker.agent.is_dead)]
+            done = [
+                each for each in calls if isinstance(each, SimulatedCall) and (each.is_done or each.worker.agent.has_no_answer)
+            ]
             if done or left_s <= 0:
                 return list(done)
 

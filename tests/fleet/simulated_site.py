@@ -8,7 +8,7 @@ from pathlib import Path
 
 from maskstream.fleet.assignments import Assignments
 from maskstream.fleet.dispatch import HAND_OVER_S, Dispatcher
-from maskstream.fleet.leases import MARGIN_S, Lease, Obedience
+from maskstream.fleet.leases import MARGIN_S, AcceptedSupervisor, Lease
 from maskstream.fleet.orders import Change, NodeReport, Order
 from maskstream.fleet.plan import OVERLOAD_S
 from maskstream.fleet.site import Site
@@ -58,7 +58,7 @@ class SimulatedNode:
         self.agent += 1
         self.is_dead = self.is_frozen = False
         self.lease = Lease(self.clock_s(now_s))
-        self.obedience = Obedience()
+        self.obedience = AcceptedSupervisor()
         self.applied = (0, 0)
         self.running = self.online = frozenset()
         self.calls.clear()

@@ -106,7 +106,7 @@ def test_files_of_a_later_version_and_damaged_ones_are_refused(tmp_path: Path) -
     with pytest.raises(ConfigError, match="a later version of maskstream has written it"):
         Assignments(tmp_path)
     path.write_bytes(b"no database" * 1000)
-    with pytest.raises(StoreError, match="cannot be opened: it is damaged"):
+    with pytest.raises(StoreError, match="the assignments of the site cannot be opened: file is not a database"):
         Assignments(tmp_path)
 
 

@@ -37,6 +37,14 @@ def test_the_first_commit_counts(tmp_path: Path) -> None:
     assert len(list((tmp_path / "ab").iterdir())) == 1
 
 
+def test_what_is_left_of_a_result_that_was_removed_in_part_is_replaced(tmp_path: Path) -> None:
+    commit(tmp_path, FIRST)
+    (tmp_path / "ab" / FIRST / "summary.json").unlink()
+    commit(tmp_path, FIRST, "again")
+    assert (tmp_path / "ab" / FIRST / "events.jsonl").read_text() == "again"
+    assert is_committed(tmp_path, FIRST)
+
+
 def test_an_error_leaves_nothing(tmp_path: Path) -> None:
     def fail() -> None:
         with committing(tmp_path, FIRST) as part:

@@ -23,6 +23,9 @@ class Turns:
         self.site = a_site(["gate"])
         self.assignments = Assignments(folder, self.clock.now_s)
         self.agents = {"east": "agent 1", "west": "agent 1"}
+        self.capacity_fps = {"north": 10.0}
+        self.demand_fps: dict[str, float] = {}
+        """The frames per second that cameras need, as their node measures it once they are open."""
         self.begin()
 
     def begin(self) -> None:
@@ -34,7 +37,10 @@ class Turns:
         running = frozenset((each.camera, each.epoch) for each in order.assigned)
         online = running if opens else frozenset()
         now_s = self.clock.now_s()
-        self.dispatcher.heard(NodeReport(node, self.agents[node], now_s, order.turn, 25.0, {}, 0.0, running, online, refuses))
+        capacity_fps = self.capacity_fps.get(node, 25.0)
+        demand_fps = {name: self.demand_fps[name] for name, _ in online if name in self.demand_fps}
+        report = NodeReport(node, self.agents[node], now_s, order.turn, capacity_fps, demand_fps, 0.0, running, online, refuses)
+        self.dispatcher.heard(report)
 
     def turn(self, *nodes: str, opens: bool = True) -> list[Change]:
         """Let a second pass and some nodes answer; return the changes."""
@@ -72,6 +78,19 @@ def test_a_camera_that_allows_one_connection_is_closed_on_its_former_node_after_
         assert turns.turn("east", "west", opens=False) == []
     (released,) = turns.turn("east", "west", opens=False)
     assert released.why == "west could not open it within 30 s"
+
+
+def test_a_camera_that_opens_on_another_node_needs_what_was_measured_before(turns: Turns) -> None:
+    turns.demand_fps["gate"] = 20.0
+    turns.turn("east", "west")
+    turns.assignments.drain("east")
+    assert [change.to_node for change in turns.turn("east", "west")] == ["west"]
+    turns.agents["north"] = "agent 1"
+    turns.dispatcher.set_nodes(turns.agents)
+    turns.turn("east", "west", "north", opens=False)
+    turns.dispatcher.set_site(a_site(["gate", "hall"]))
+    (placed,) = turns.turn("east", "west", "north", opens=False)
+    assert (placed.camera, placed.to_node) == ("hall", "north"), "west has 5 of 25 fps left, north 10 of 10"
 
 
 def test_a_lost_node_loses_its_camera_after_the_lease_and_the_margin(turns: Turns) -> None:

@@ -111,6 +111,35 @@ def test_a_receiver_that_saves_nothing_gets_a_bounded_number(
     assert (stubborn.taken, collector.totals().waiting) == (other.taken, 0)
 
 
+def test_records_that_a_receiver_does_not_take_for_long_are_bounded(tmp_path: Path, node: Node, said: list[str]) -> None:
+    """The oldest are dropped for this receiver. The others have them, also after a restart."""
+    path, stubborn = tmp_path / "events.jsonl", Stubborn()
+    stubborn.refuses = True
+    collector = Collector(tmp_path / "site", limit_bytes=2_000)
+    forwarding = Forwarding(collector, [stubborn, forwarded_file(str(path), collector)])
+    for begin in range(30):
+        make(collector, node, begin, begin + 1)
+        forwarding.step()
+    totals = collector.totals()
+    assert sum(len(row.body) for row in collector.outgoing(100)) <= 2_000
+    assert totals.waiting > 3
+    assert totals.waiting + totals.dropped == 30
+    assert sum("the oldest records were dropped" in line for line in said) == 1
+    forwarding.close(timeout_s=0)
+    collector.close()
+    collector = Collector(tmp_path / "site", limit_bytes=2_000)
+    forwarding = Forwarding(collector, [stubborn, forwarded_file(str(path), collector)])
+    stubborn.refuses = False
+    forwarding.step()
+    assert lines(path) == list(range(30))
+    assert len(stubborn.taken) == totals.waiting
+    make(collector, node, 30, 33)
+    forwarding.step()
+    assert (lines(path)[-1], collector.totals().waiting, collector.totals().dropped) == (32, 0, totals.dropped)
+    forwarding.close()
+    collector.close()
+
+
 def test_the_keys_are_those_of_the_nodes(collector: Collector, node: Node) -> None:
     """With the epoch: nodes with different clocks may begin a minute at the same time."""
     receiver = Stubborn()

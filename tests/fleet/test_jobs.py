@@ -12,7 +12,8 @@ from maskstream.config.cameras import Camera, read_cameras
 from maskstream.config.loading import Layer
 from maskstream.config.schema import Config
 from maskstream.errors import ConfigError
-from maskstream.fleet.jobs import Basis, Job, jobs_of, result_settings, settings_of, weights_hashes
+from maskstream.fleet.jobs import Basis, Job, jobs_of, result_settings, settings_of
+from maskstream.inference.weights_hashes import weights_hashes
 
 BASIS = Basis("1.2.3", {"detector.safetensors": "ab", "classifier.safetensors": "cd"}, videos=False)
 WITHOUT_EFFECT = {

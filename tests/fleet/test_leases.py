@@ -3,18 +3,18 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskstream.fleet.leases import MARGIN_S, Lease, LeaseBook, Obedience, lease_now_s
+from maskstream.fleet.leases import MARGIN_S, AcceptedSupervisor, Lease, NodeLeases, lease_now_s
 
 LEASE_S = 10.0
 
 
-def heard(book: LeaseBook, now_s: float, sent_s: float = 0.0) -> None:
+def heard(book: NodeLeases, now_s: float, sent_s: float = 0.0) -> None:
     book.heard("east", sent_s, now_s)
     book.grant("east", LEASE_S)
 
 
 def test_a_node_is_lost_a_lease_and_a_margin_after_its_last_answer() -> None:
-    book = LeaseBook()
+    book = NodeLeases()
     heard(book, 100.0)
     assert not book.is_lost("east", 114.9, LEASE_S)
     assert book.is_lost("east", 115.0, LEASE_S)
@@ -24,7 +24,7 @@ def test_a_node_is_lost_a_lease_and_a_margin_after_its_last_answer() -> None:
 
 
 def test_a_node_that_does_not_answer_for_half_a_lease_is_silent() -> None:
-    book = LeaseBook()
+    book = NodeLeases()
     assert book.is_silent("east", 0.0, LEASE_S)
     heard(book, 100.0)
     assert not book.is_silent("east", 105.0, LEASE_S)
@@ -32,14 +32,14 @@ def test_a_node_that_does_not_answer_for_half_a_lease_is_silent() -> None:
 
 
 def test_a_node_that_never_answered_is_lost() -> None:
-    book = LeaseBook()
+    book = NodeLeases()
     assert book.is_lost("east", 0.0, LEASE_S)
     assert book.heard_age_s("east", 0.0) is None
     assert book.grant("east", LEASE_S) is None
 
 
 def test_a_node_of_an_earlier_supervisor_keeps_its_cameras_for_a_lease() -> None:
-    book = LeaseBook()
+    book = NodeLeases()
     book.expect("east", 100.0, LEASE_S)
     assert book.is_silent("east", 100.0, LEASE_S)
     assert not book.is_lost("east", 114.9, LEASE_S)
@@ -47,14 +47,14 @@ def test_a_node_of_an_earlier_supervisor_keeps_its_cameras_for_a_lease() -> None
 
 
 def test_a_node_that_has_certainly_ended_is_lost_at_once() -> None:
-    book = LeaseBook()
+    book = NodeLeases()
     heard(book, 100.0)
     book.ended("east")
     assert book.is_lost("east", 100.0, LEASE_S)
 
 
 def test_a_longer_lease_that_was_given_before_an_edit_is_waited_for() -> None:
-    book = LeaseBook()
+    book = NodeLeases()
     book.heard("east", 1.0, 100.0)
     book.grant("east", 60.0)
     assert not book.is_lost("east", 164.9, LEASE_S)
@@ -101,7 +101,7 @@ def test_no_lease_outlives_what_the_supervisor_waits(
         return offset_s + rate * real_s
 
     real_s = 1.0
-    book, lease = LeaseBook(), Lease(by_node_s(0.0))
+    book, lease = NodeLeases(), Lease(by_node_s(0.0))
     for call_s, answer_s, arrives in delays_s:
         echo_s = book.grant("east", lease_s)
         real_s += call_s
@@ -120,7 +120,7 @@ def test_no_lease_outlives_what_the_supervisor_waits(
 
 
 def test_one_supervisor_is_obeyed_while_its_lease_is_valid() -> None:
-    obedience = Obedience()
+    obedience = AcceptedSupervisor()
     assert obedience.refusal("one", 3, 1, has_lease=False) == ""
     assert obedience.refusal("two", 9, 9, has_lease=True) == "this node belongs to supervisor one; stop that one first"
     assert obedience.refusal("one", 3, 2, has_lease=True) == ""
@@ -129,7 +129,7 @@ def test_one_supervisor_is_obeyed_while_its_lease_is_valid() -> None:
 
 
 def test_calls_of_an_earlier_term_or_turn_are_refused() -> None:
-    obedience = Obedience()
+    obedience = AcceptedSupervisor()
     obedience.refusal("one", 2, 7, has_lease=False)
     assert obedience.refusal("one", 2, 6, has_lease=True) == "term 2, turn 6 is older than term 2, turn 7"
     assert obedience.refusal("one", 2, 7, has_lease=True) == "", "the same call again"

@@ -49,8 +49,9 @@ def test_a_newer_program_takes_over(tmp_path: Path) -> None:
         newer = second.find("counter")
         assert newer is not None
         assert newer.call("add").result(LONGEST_S) == 2
-        with pytest.raises(WorkerDied, match="another program has connected to worker counter"):
+        with pytest.raises(WorkerDied, match="another program has connected to worker counter") as died:
             older.call("add").result(LONGEST_S)
+        assert not died.value.has_ended
         assert newer.call("add").result(LONGEST_S) == 3
         newer.end()
 

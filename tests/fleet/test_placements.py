@@ -186,6 +186,7 @@ def test_the_end_of_a_worker_ends_its_calls(placement: Placement, tmp_path: Path
             call.result(LONGEST_S)
         assert "victim" in died.value.reason
         assert "\n" not in died.value.reason
+        assert died.value.has_ended == (how != "stop and end"), died.value.reason
     ended(pid)
     if isinstance(placement, LocalPlacement):
         ended(child)

@@ -140,8 +140,9 @@ def test_a_lost_machine_ends_its_workers_and_may_come_back(raylets: Raylets, cap
         with promised(within_s=20):
             raylets.kill_node("north")
             assert placement.wait([running_call], LONGEST_S) == [running_call]
-        with pytest.raises(WorkerDied, match="worker lost: "):
+        with pytest.raises(WorkerDied, match="worker lost: ") as died:
             running_call.result(0)
+        assert not died.value.has_ended, died.value.reason
         assert "\n" not in reason_of_death(lost)
         while alive(placement)["north"]:  # the head misses five health checks before it believes that the node is lost
             sleep(0.1)
@@ -175,7 +176,8 @@ def test_workers_and_programs_go_on_without_the_head(raylets: Raylets) -> None:
         with promised(within_s=1):  # once it is known that the head is silent
             assert [node.name for node in placement.nodes()] == ["east", "north", "west"]
             with pytest.raises(TimeoutError, match="the head of Ray has not answered"):
-                placement.find("goes_on")
+                placement.find("of_another_program")
+            assert placement.find("goes_on") is goes_on
             new = placement.start(spec("new"))
         assert reason_of_death(new) == "worker new was not started: the head of Ray has not answered an earlier question"
         assert new.node() is None

@@ -79,6 +79,23 @@ def test_cameras_of_an_agent_that_hangs_go_on_elsewhere_in_time(pair: SimulatedS
     assert_in_order(pair.received)
 
 
+def test_a_camera_of_an_agent_that_only_the_network_cut_off_waits_for_the_end_of_its_lease(tmp_path: Path) -> None:
+    site = SimulatedSite(tmp_path, a_site(["a", "b"], on_partition="stop"), "east", "west")
+    site.run(10)
+    (own,) = (name for name, nodes in site.watching().items() if nodes == ["east"])
+    site.agent("east").is_cut_off = True
+    began_s = site.clock.now_s()
+    while site.watching()[own] != ["west"]:
+        site.run(STEP_S)
+        assert len(site.watching()[own]) <= 1, "two nodes are valid"
+        assert site.clock.now_s() - began_s <= FAILOVER_S
+    site.agent("east").is_cut_off = False
+    site.run(40)
+    assert [node.state for node in site.supervisor.status().nodes] == ["up", "up"]
+    assert site.watching()[own] == ["west"]
+    assert_in_order(site.received)
+
+
 def test_what_an_agent_recorded_while_it_was_cut_off_is_told_apart(pair: SimulatedSite) -> None:
     """It watches on, its camera is placed on another node, and it is back: its later records are of a former node."""
     east = pair.agent("east")
@@ -191,6 +208,41 @@ def test_a_full_disk_keeps_the_records_on_their_nodes(pair: SimulatedSite) -> No
     made = {key for agent in pair.placement.agents.values() for key in agent.work.made}
     pair.supervisor.close()
     assert made <= keys(pair.received)
+    assert_in_order(pair.received)
+
+
+def test_an_agent_that_cannot_be_reached_for_some_seconds_keeps_its_cameras(pair: SimulatedSite) -> None:
+    before, agents = pair.nodes_of(), dict(pair.placement.agents)
+    pair.agent("east").is_cut_off = True
+    pair.run(6)
+    pair.agent("east").is_cut_off = False
+    pair.run(20)
+    assert pair.nodes_of() == before
+    assert pair.placement.agents == agents
+    assert_in_order(pair.received)
+
+
+def test_on_a_full_disk_the_supervisor_goes_on_and_cameras_wait_for_another_node(pair: SimulatedSite) -> None:
+    lost = [name for name, nodes in pair.watching().items() if nodes == ["east"]]
+    pair.placement.failing.add("east")
+    with files_at_most(1000):
+        pair.agent("east").kill()
+        pair.run(10)
+        assert all(nodes == ([] if name in lost else ["west"]) for name, nodes in pair.watching().items())
+    pair.run(10)
+    assert all(nodes == ["west"] for nodes in pair.watching().values())
+    assert_in_order(pair.received)
+
+
+def test_events_of_a_camera_that_left_the_site_while_the_disk_was_full_end_later(pair: SimulatedSite) -> None:
+    pair.agent(pair.watching()["a"][0]).is_frozen = True  # it does not end the event itself
+    pair.edited = replace(a_site(["b", "c"], on_partition="go_on"), generation=2)
+    with files_at_most(1000):
+        pair.run(10)
+    assert [records for records in pair.received.by_event().values() if records[-1].cause == "removed"] == []
+    pair.run(30)
+    (ended,) = (records for records in pair.received.by_event().values() if records[-1].cause == "removed")
+    assert ended[0].source_id == "a"
     assert_in_order(pair.received)
 
 

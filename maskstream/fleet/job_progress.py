@@ -19,7 +19,7 @@ _EVERY_S: Final = 1.0
 
 
 @dataclass(frozen=True)
-class Heartbeat:
+class JobProgress:
     """How far a worker is."""
 
     job_id: str
@@ -32,38 +32,38 @@ class Heartbeat:
     """The fraction of the file, estimated, 0 to 1."""
 
 
-class HeartbeatFile:
-    """Writes the heartbeat of a worker when it has changed, at most once a second."""
+class JobProgressFile:
+    """Writes the progress of a worker when it has changed, at most once a second."""
 
     def __init__(self, archive: Path, worker: str, clock: Clock = MONOTONIC) -> None:
         """Write nothing yet."""
         self._path = _path(archive, worker)
         self._clock = clock
-        self._written: Heartbeat | None = None
+        self._written: JobProgress | None = None
         self._written_at_s = -_EVERY_S
 
-    def beat(self, heartbeat: Heartbeat) -> None:
+    def write(self, progress: JobProgress) -> None:
         """Write it, unless it is the last one or the last one is younger than a second. A full disk is of no effect here."""
         now_s = self._clock.now_s()
-        is_same_job = self._written is not None and heartbeat.job_id == self._written.job_id
-        if heartbeat == self._written or (is_same_job and now_s - self._written_at_s < _EVERY_S):
+        is_same_job = self._written is not None and progress.job_id == self._written.job_id
+        if progress == self._written or (is_same_job and now_s - self._written_at_s < _EVERY_S):
             return
         with suppress(SinkError):
             make_folder(str(self._path.parent))
-            replace_file(self._path, json.dumps(asdict(heartbeat)).encode())
-            self._written, self._written_at_s = heartbeat, now_s
+            replace_file(self._path, json.dumps(asdict(progress)).encode())
+            self._written, self._written_at_s = progress, now_s
 
 
-def read_heartbeat(archive: Path, worker: str) -> Heartbeat | None:
-    """Return the last heartbeat of a worker; None where it has written none."""
+def read_progress(archive: Path, worker: str) -> JobProgress | None:
+    """Return the last progress of a worker; None where it has written none."""
     try:
-        return Heartbeat(**json.loads(_path(archive, worker).read_bytes()))
+        return JobProgress(**json.loads(_path(archive, worker).read_bytes()))
     except (OSError, ValueError, TypeError):
         return None
 
 
-def remove_heartbeats(archive: Path) -> None:
-    """Remove the heartbeats of all workers, which have ended."""
+def remove_progress(archive: Path) -> None:
+    """Remove the progress of all workers, which have ended."""
     shutil.rmtree(archive / FOLDER, ignore_errors=True)
 
 
