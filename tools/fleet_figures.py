@@ -2,7 +2,7 @@
 """Measure what docs/fleet.md says about fleets and archives. Each command prints its tables, and then one line of JSON.
 
 python tools/fleet_figures.py plan                        how long the supervisor plans for many cameras, without nodes
-python tools/fleet_figures.py failover                    kill agents and supervisors of a running fleet with RTSP cameras
+python tools/fleet_figures.py failover                    kill and stop agents and supervisors of a fleet with RTSP cameras
 python tools/fleet_figures.py capacity                    raise the number of cameras until one agent drops frames
 python tools/fleet_figures.py archive --clips videos/     1, 2 and 4 workers against one run, with kills, and every byte compared
 
@@ -23,6 +23,7 @@ from maskstream.io.folders import VIDEO_SUFFIXES
 from tests.command_lines import ROOT
 from tests.fleet import archive_figures, capacity_figures, failover_figures
 from tests.fleet.figure_tables import table
+from tests.fleet.fleet_faults import AGENT, BOTH, HANG, SUPERVISOR
 from tests.fleet.planning_figures import planning_ms
 
 SIZES: Final = ((16, 2), (100, 6), (1000, 60))
@@ -51,10 +52,11 @@ def add_failover(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--agents", type=int, default=2)
     parser.add_argument("--cameras", type=int, default=4)
     parser.add_argument("--fps", type=float, default=5.0, help="frames a second of each camera")
-    parser.add_argument("--kills", type=int, default=10, help="kills of an agent")
-    parser.add_argument("--supervisor-kills", type=int, default=10)
-    parser.add_argument("--both-kills", type=int, default=5, help="kills of the supervisor, and 5 s later of an agent")
-    parser.add_argument("--pause-s", type=float, default=20.0, help="between a fault and the next")
+    parser.add_argument("--kills", type=int, default=10, help="an agent is killed")
+    parser.add_argument("--hangs", type=int, default=5, help="an agent is stopped, and goes on later")
+    parser.add_argument("--supervisor-kills", type=int, default=10, help="the supervisor is killed, and started again")
+    parser.add_argument("--both-kills", type=int, default=5, help="the supervisor is killed, and 5 s later an agent")
+    parser.add_argument("--pause-s", type=float, default=6.0, help="between a fault and the next")
     parser.add_argument("--video", type=Path, default=DEMO, help="what the cameras show")
     parser.set_defaults(measure=measured_failover)
 
@@ -101,9 +103,7 @@ def measured_failover(given: argparse.Namespace) -> Measured:
         agents=given.agents,
         cameras=given.cameras,
         fps=given.fps,
-        agent_kills=given.kills,
-        supervisor_kills=given.supervisor_kills,
-        both_kills=given.both_kills,
+        times={AGENT: given.kills, HANG: given.hangs, SUPERVISOR: given.supervisor_kills, BOTH: given.both_kills},
         pause_s=given.pause_s,
     )
     report = failover_figures.measure(drill)

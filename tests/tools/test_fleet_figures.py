@@ -9,6 +9,7 @@ import pytest
 from tests.conftest import DEMO
 from tests.fleet.archive_bytes import differences
 from tests.fleet.figure_tables import percentile, table
+from tests.fleet.fleet_faults import FAULTS
 from tools.fleet_figures import main
 
 
@@ -52,13 +53,14 @@ def test_an_archive_gives_the_same_bytes_with_any_number_of_workers_and_kills(
 
 
 @pytest.mark.slow
-def test_nothing_is_lost_or_doubled_when_agents_and_supervisors_are_killed(capsys: pytest.CaptureFixture[str]) -> None:
-    kills = ("--kills", "1", "--supervisor-kills", "1", "--both-kills", "1")
-    _, record = measured(capsys, "failover", "--cameras", "2", *kills, "--pause-s", "5")
-    assert [kill["what"] for kill in record["kills"]] == ["agent", "supervisor", "supervisor, then agent"]
-    blind_s = [[outage["blind_s"] for outage in kill["outages"]] for kill in record["kills"]]
-    assert min(*blind_s[0], *blind_s[2]) > 0
-    assert blind_s[1] == [0, 0]
+def test_nothing_is_lost_or_doubled_when_agents_and_supervisors_are_killed_or_hang(capsys: pytest.CaptureFixture[str]) -> None:
+    faults = ("--kills", "1", "--hangs", "1", "--supervisor-kills", "1", "--both-kills", "1")
+    _, record = measured(capsys, "failover", "--cameras", "2", *faults, "--pause-s", "3")
+    assert [fault["what"] for fault in record["faults"]] == list(FAULTS)
+    killed, hung, supervised, both = ([outage["blind_s"] for outage in fault["outages"]] for fault in record["faults"])
+    assert 0 < min(killed) <= max(killed) < min(hung)
+    assert supervised == [0, 0]
+    assert min(both) > 0
     records = record["records"]
     lost = ("missing", "unacknowledged", "undelivered", "waiting_missing", "doubled")
     assert {name: records[name] for name in lost} == dict.fromkeys(lost, 0)
