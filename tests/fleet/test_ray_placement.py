@@ -87,7 +87,7 @@ def test_a_machine_that_came_back_replaces_the_one_that_died() -> None:
 )
 def test_addresses_that_lead_nowhere(address: str, message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="ray is missing: pip install -r requirements-fleet.txt")
-    if address == "auto" and any(process.name() == "gcs_server" for process in psutil.process_iter()):
+    if address == "auto" and any(process.name() in ("gcs_server", "raylet") for process in psutil.process_iter()):
         pytest.skip("another program runs Ray here, which --ray auto would find")
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))  # where Ray notes the cluster that this machine belongs to
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
