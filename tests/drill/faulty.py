@@ -28,8 +28,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import run_stream
-from maskstream.cli import build as app
-from maskstream.cli import opening
+from maskstream.cli import file_sinks, opening
 from maskstream.events.messages import QueuedMessage
 from maskstream.events.webhook import Webhook
 from maskstream.models import DETECTORS
@@ -120,16 +119,16 @@ def memory_for(images: str) -> None:
 
 
 def slow_sink(seconds: str) -> None:
-    class SlowSink(app.JsonlSink):
+    class SlowSink(file_sinks.JsonlSink):
         def write(self, output: Output) -> None:
             time.sleep(float(seconds))
             super().write(output)
 
-    app.JsonlSink = SlowSink  # type: ignore[misc]
+    file_sinks.JsonlSink = SlowSink  # type: ignore[misc]
 
 
 def raising_sink(number: str) -> None:
-    class RaisingSink(app.CsvSink):
+    class RaisingSink(file_sinks.CsvSink):
         frames = 0
 
         def write(self, output: Output) -> None:
@@ -138,7 +137,7 @@ def raising_sink(number: str) -> None:
                 raise ZeroDivisionError("a broken sink")
             super().write(output)
 
-    app.CsvSink = RaisingSink  # type: ignore[misc]
+    file_sinks.CsvSink = RaisingSink  # type: ignore[misc]
 
 
 def raising_webhook(times: str) -> None:

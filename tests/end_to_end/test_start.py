@@ -45,11 +45,12 @@ def test_a_resnet_of_four_classes_needs_no_pytorch_where_its_graph_lies_beside_i
 @pytest.mark.slow
 def test_pytorch_gives_the_same_faces(tmp_path: Path) -> None:
     records = []
+    float32 = ("--set", "precision=float32")
     for backend in ("openvino", "torch"):
         path = tmp_path / f"{backend}.jsonl"
         chosen = [argument for model in ("detector", "classifier") for argument in ("--set", f"{model}.backend={backend}")]
         report = "print(code, 'torch' in sys.modules)"
-        done = child(_RUN + report, ROOT, "--source", DEMO, "--max-frames", "40", "--quiet", "--jsonl", path, *chosen)
+        done = child(_RUN + report, ROOT, "--source", DEMO, "--max-frames", "40", "--quiet", "--jsonl", path, *chosen, *float32)
         assert done.stdout == f"0 {backend == 'torch'}\n", done.stderr
         records.append([json.loads(line) for line in path.read_text().splitlines()])
     assert len(records[0]) == len(records[1]) == 40

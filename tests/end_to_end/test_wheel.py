@@ -92,10 +92,10 @@ def test_it_holds_every_module_and_all_that_comes_with_the_program(wheel: Path) 
 def test_it_says_what_it_needs_and_brings_its_licence(environment: Path) -> None:
     [folder] = environment.glob("lib/python*/site-packages/maskstream-*.dist-info")
     about = Distribution.at(folder)
-    assert set(about.metadata.get_all("Provides-Extra") or []) == {"clip", "fleet", "web", "yolo"}
+    assert set(about.metadata.get_all("Provides-Extra") or []) == {"clip", "fleet", "int8", "web", "yolo"}
     assert (folder / "licenses" / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
     needed = about.requires or []
-    for extra in ("clip", "fleet", "yolo"):
+    for extra in ("clip", "fleet", "int8", "yolo"):
         [line] = (ROOT / f"requirements-{extra}.txt").read_text().splitlines()
         [name, *_] = line.partition(">")
         assert [need for need in needed if need.startswith(name) and f'extra == "{extra}"' in need]

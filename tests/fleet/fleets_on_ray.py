@@ -149,15 +149,20 @@ def fleet_on_ray(
 ) -> Iterator[RayFleet]:
     """Run a fleet whose cameras are all online and have events; at the end nothing of it runs any more.
 
-    The name of the site is that of the folder, so that each test has nodes of its own.
+    The name of the site is that of the folder, so that each test has nodes of its own. Without `where` each node begins with as
+    many cameras, whichever agent answers first, and after that they may be placed on any node.
     """
     name = re.sub(r"\W", "_", folder.name)
     state = Path(os.environ["XDG_STATE_HOME"])
     fleet = RayFleet(folder, options=("--ray", raylets.address), name=name, nodes_folder=state)
-    fleet.write(cameras, where, **keys)
+    names = raylets.names
+    fleet.write(cameras, where or {camera: [names[number % len(names)]] for number, camera in enumerate(cameras)}, **keys)
     try:
         fleet.start()
         fleet.wait_for(*(f" {name}: online" for name in cameras))
+        if where is None:
+            fleet.write(cameras, **keys)
+            fleet.wait_for(": generation 2, ")
         wait_until(lambda: {records[0]["source"] for records in fleet.by_event().values()} == set(cameras))
         yield fleet
     finally:

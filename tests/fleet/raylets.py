@@ -43,6 +43,11 @@ class Raylets:
         address: str = self._cluster.address
         return address
 
+    @property
+    def names(self) -> list[str]:
+        """The nodes."""
+        return list(self._nodes)
+
     def add_node(self, name: str, **environment: str) -> None:
         """Start a raylet with these variables, and wait until the head knows it."""
         self._nodes[name] = self._cluster.add_node(**_node(name), env_vars=environment)
