@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from maskstream.cli.parser import DETECTOR_HELP, DEVICE_HELP, add_config_options, add_log_options, layers, require_options
+from maskstream.cli.parser import RAY_HELP, add_config_options, add_log_options, add_model_options, layers, require_options
 from maskstream.cli.process import Stopper, start_log
 from maskstream.errors import ConfigError
 
@@ -13,7 +13,6 @@ INPUT_HELP = (
 )
 OUTPUT_HELP = "folder of the results; the same command goes on where it was stopped"
 WORKERS_HELP = "number of workers; default: one for each core, with --gpus-per-worker as many as fit on the GPUs"
-RAY_HELP = "use the machines of a Ray cluster: auto, or HOST:PORT of its head; default: processes of this machine"
 GPUS_HELP = "part of a GPU for each worker, such as 0.25; with --ray it is reserved"
 
 
@@ -33,10 +32,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     workers.add_argument("--gpus-per-worker", type=float, default=0.0, metavar="F", help=GPUS_HELP)
     add_config_options(parser.add_argument_group("configuration"))
     models = parser.add_argument_group("models")
-    models.add_argument("--device", metavar="NAME", help=DEVICE_HELP)
-    models.add_argument("--detector", metavar="NAME", help=DETECTOR_HELP)
-    models.add_argument("--classifier", metavar="FILE", help="file with the weights of the classifier, on each machine")
-    models.add_argument("--min-score", type=float, metavar="P", help="leave out faces with a lower score of the detector, 0 to 1")
+    add_model_options(models, ", on each machine")
     models.add_argument("--stride", type=int, metavar="N", help="analyse every Nth frame")
     models.add_argument("--max-frames", type=int, metavar="N", help="stop after N frames of each file")
     add_log_options(parser)

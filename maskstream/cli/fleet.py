@@ -5,10 +5,10 @@ from pathlib import Path
 
 from maskstream.cli.parser import (
     DEFAULT_LISTEN,
-    DETECTOR_HELP,
-    DEVICE_HELP,
+    RAY_HELP,
     add_config_options,
     add_log_options,
+    add_model_options,
     layers,
     require_options,
 )
@@ -17,7 +17,6 @@ from maskstream.cli.run import EVENTS_HELP, WEB_HELP
 from maskstream.errors import ConfigError
 
 SITE_HELP = "YAML file of the site: its cameras, and how they are placed; edits apply while the program runs"
-RAY_HELP = "use the machines of a Ray cluster: auto, or HOST:PORT of its head; default: processes of this machine"
 NODES_HELP = "number of agents on this machine without --ray; default: 1. More than one is for trials"
 DRAIN_HELP = "ask the running maskstream fleet of this site to move all cameras away from a node, and exit"
 
@@ -38,10 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     outputs.add_argument("--web", nargs="?", const=DEFAULT_LISTEN, metavar="HOST:PORT", help=WEB_HELP)
     models = parser.add_argument_group("models")
-    models.add_argument("--device", metavar="NAME", help=DEVICE_HELP)
-    models.add_argument("--detector", metavar="NAME", help=DETECTOR_HELP)
-    models.add_argument("--classifier", metavar="FILE", help="file with the weights of the classifier, on each machine")
-    models.add_argument("--min-score", type=float, metavar="P", help="leave out faces with a lower score of the detector, 0 to 1")
+    add_model_options(models, ", on each machine")
     models.add_argument("--stride", type=int, metavar="N", help="analyse every Nth frame")
     add_log_options(parser)
 

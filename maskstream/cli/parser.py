@@ -15,7 +15,9 @@ USAGE_ERROR: Final = 2
 LOG_LEVELS: Final = ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 DEFAULT_LISTEN: Final = "127.0.0.1:8675"
 DEVICE_HELP: Final = "device that runs the models: auto, cpu, cuda, cuda:1, mps"
+MIN_SCORE_HELP: Final = "leave out faces with a lower score of the detector, 0 to 1"
 DETECTOR_HELP: Final = "detector: face_mobilenet or coco_resnet50"
+RAY_HELP: Final = "use the machines of a Ray cluster: auto, or HOST:PORT of its head; default: processes of this machine"
 STRICT_HELP: Final = "refuse broken labels and images instead of leaving them out"
 QUIET_HELP: Final = "log errors only, and show no progress bar"
 FORMATS: Final = ("voc", "vott", "coco", "yolo")
@@ -60,6 +62,16 @@ def add_config_options(options: Options) -> None:
     )
     options.add_argument(
         "--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="override one setting; may be repeated"
+    )
+
+
+def add_model_options(options: Options, where: str = "") -> None:
+    """Add the options that choose the models and their minimum score; `where` says on which machines the weights are."""
+    options.add_argument("--device", metavar="NAME", help=DEVICE_HELP)
+    options.add_argument("--detector", metavar="NAME", help=DETECTOR_HELP)
+    options.add_argument("--classifier", metavar="FILE", help=f"file with the weights of the classifier{where}")
+    options.add_argument(
+        "--min-score", type=float, metavar="P", help="leave out faces with a lower score of the detector, 0 to 1"
     )
 
 

@@ -4,15 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from maskstream import __version__
-from maskstream.cli.parser import (
-    DEFAULT_LISTEN,
-    DETECTOR_HELP,
-    DEVICE_HELP,
-    add_config_options,
-    add_log_options,
-    layers,
-    seconds,
-)
+from maskstream.cli.parser import DEFAULT_LISTEN, add_config_options, add_log_options, add_model_options, layers, seconds
 from maskstream.cli.process import Stopper, keep_freed_memory, start_log
 
 if TYPE_CHECKING:
@@ -57,10 +49,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     outputs.add_argument("--overwrite", action=argparse.BooleanOptionalAction, help=OVERWRITE_HELP)
     outputs.add_argument("--show", action=argparse.BooleanOptionalAction, help=WINDOW_HELP)
     models = parser.add_argument_group("models")
-    models.add_argument("--device", metavar="NAME", help=DEVICE_HELP)
-    models.add_argument("--detector", metavar="NAME", help=DETECTOR_HELP)
-    models.add_argument("--classifier", metavar="FILE", help="file with the weights of the classifier")
-    models.add_argument("--min-score", type=float, metavar="P", help="leave out faces with a lower score of the detector, 0 to 1")
+    add_model_options(models)
     flow = parser.add_argument_group("flow")
     flow.add_argument("--stride", type=int, metavar="N", help="analyse every Nth frame")
     flow.add_argument("--max-frames", type=int, metavar="N", help="stop after N frames of each source")
