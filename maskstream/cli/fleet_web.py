@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from maskstream.cli.reporting import Reporting
-from maskstream.cli.web import open_port_and_store
+from maskstream.cli.web import close_in_order, open_port_and_store
 from maskstream.config.schema import Config
 from maskstream.config.source_settings import SourceSettings
 from maskstream.fleet.assignments import Assignments
@@ -86,11 +86,4 @@ class FleetWeb:
 
     def close(self) -> None:
         """End the dashboard and close the store, in bounded time. A second call does nothing."""
-        if self._server is not None:
-            self._server.stop()
-        if self._listener is not None:
-            self._listener.socket.close()
-        if self._live is not None:
-            self._live.close()
-        if self._store is not None:
-            self._store.close()
+        close_in_order(self._server, self._listener, self._live, self._store)

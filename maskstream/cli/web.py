@@ -78,6 +78,20 @@ def open_port_and_store(config: "Config") -> "tuple[Listener | None, Store | Non
     return listener, store
 
 
+def close_in_order(
+    server: "WebServer | None", listener: "Listener | None", live: "LiveView | None", store: "Store | None"
+) -> None:
+    """Close those parts of a dashboard that exist: first what lets viewers in, and the store last."""
+    if server is not None:
+        server.stop()
+    if listener is not None:
+        listener.socket.close()
+    if live is not None:
+        live.close()
+    if store is not None:
+        store.close()
+
+
 class WebRun:
     """The store and the dashboard of a run, where the settings request them.
 
@@ -170,11 +184,4 @@ class WebRun:
 
     def close(self) -> None:
         """End the dashboard and close the store, in bounded time. A second call does nothing."""
-        if self._server is not None:
-            self._server.stop()
-        if self._listener is not None:
-            self._listener.socket.close()
-        if self._live is not None:
-            self._live.close()
-        if self._store is not None:
-            self._store.close()
+        close_in_order(self._server, self._listener, self._live, self._store)
