@@ -182,9 +182,10 @@ def _steps(check: Check, config: Config) -> list[dict[str, Any]]:
 
 
 def _executions(check: Check, config: Config) -> list[dict[str, Any]]:
-    """Time the detector in each `detector.execution`, with images on the host."""
+    """Time the detector in each `detector.execution` that is not the usual one, with images on the host."""
     rows = []
-    for execution in check.executions:
+    usual = "padded" if check.is_cuda else "dynamic"
+    for execution in (each for each in check.executions if each != usual):
         chosen = refine(config, Layer("gpu_check", {"detector": {"execution": execution}}))
         detector = build_detector(chosen, None if check.device.type == "cpu" else Uploads(check.device))
         for size in check.plan.batches:
