@@ -15,7 +15,8 @@ from maskstream.config.loading import load_config
 from maskstream.config.schema import Config
 from maskstream.config.source_settings import SourceSettings
 from maskstream.errors import ConfigError
-from maskstream.inference.analyzer import Analyzer, lowest_score
+from maskstream.inference.analyzer import Analyzer
+from maskstream.inference.candidates import lowest_score
 from maskstream.models import CLASSIFIERS, CROP_ARCHITECTURES, DETECTORS, ClassifierOptions, DetectorOptions
 from maskstream.models.backends import choose_backend
 from maskstream.models.classifier_choice import AUTO, pick_classifier

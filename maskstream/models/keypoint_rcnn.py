@@ -3,7 +3,8 @@
 He et al., "Mask R-CNN" (2017), section 5: keypoints as one-hot heatmaps of a region.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -14,7 +15,7 @@ from torchvision.models.detection.image_list import ImageList
 from maskstream.config.values import Execution, ShortSide
 from maskstream.models.conv_bn_fusion import fold_batch_norm
 from maskstream.models.cuda_graphs import GraphedRCNN
-from maskstream.models.detections import KeypointCalibration, RawDetections, Scaling, detect, resized
+from maskstream.models.detections import KeypointCalibration, RawDetections, Scaling, begin, resized
 from maskstream.models.devices import kind_of
 from maskstream.models.gpu_images import scaled
 from maskstream.models.heatmaps import decode_heatmaps
@@ -100,7 +101,10 @@ class KeypointRCNNDetector:
         Raises:
             OutOfMemory: The device has not enough memory; call again with fewer images.
         """
-        return detect(images_bgr, self._scaling, self._find, self.keypoint_names, self._calibration)
+        return begin(images_bgr, self._scaling, self._begin, self.keypoint_names, self._calibration)()
+
+    def _begin(self, images_bgr: list[BgrImage], sizes_hw: list[tuple[int, int]]) -> Callable[[], list[RawDetections]]:
+        return partial(self._find, images_bgr, sizes_hw)
 
     def _find(self, images_bgr: list[BgrImage], sizes_hw: list[tuple[int, int]]) -> list[RawDetections]:
         """Do what torchvision's `KeypointRCNN.forward` does, but decode the keypoints with `decode_heatmaps`."""
