@@ -2,19 +2,17 @@
 
 from fractions import Fraction
 from functools import cache
-from typing import Final
+from typing import Final, Literal
 
 import av
 from av.codec.hwaccel import HWAccel
 from loguru import logger
 
-from maskstream.config.values import Processor
-
 NVENC: Final = "h264_nvenc"
 _CUDA: Final = "cuda"
 
 
-def decoder(where: Processor) -> HWAccel | None:
+def decoder(where: Literal["cpu", "cuda"]) -> HWAccel | None:
     """Return what `av.open` needs to decode on a GPU; None for the CPU.
 
     PyAV itself falls back for videos that the GPU cannot decode, but refuses all videos where there is no GPU. The frames are
