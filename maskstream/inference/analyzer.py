@@ -16,7 +16,7 @@ from maskstream.models.fork_safety import ForkGuard
 from maskstream.protocols import Classifier, Cutter, Detector
 from maskstream.types import BACKGROUND, BgrImage, Detection, Face, FloatArray, Frame, FrameResult, Label
 from maskstream.vision.align import AlignRules, crop_quad, cut_faces
-from maskstream.vision.geometry import are_pixels, box_corners, face_box, is_box
+from maskstream.vision.geometry import are_pixels, box_corners, face_box, is_box, is_person
 
 _LEAST_TOTAL: Final = 1e-9
 """Avoids a division by zero where all of the probability is on the background."""
@@ -32,9 +32,15 @@ class _Thresholds:
     hidden_score: float
     """A detection with a lower score than `min_score`, but not lower than this one, may be a face."""
     max_faces: int
+    min_face_px: float
+    """Smaller faces are left out."""
     rules: AlignRules
+    min_uncertain_score: float
+    """A face whose eyes are uncertain is classified from this score of the detector."""
     incorrect_as: IncorrectAs
     max_background: float
+    max_uncertain_background: float
+    """As `max_background`, for a face whose eyes are uncertain."""
     min_unknown_score: float
     region: tuple[float, ...]
     """Left, top, right, bottom as fractions of the frame."""
@@ -45,9 +51,12 @@ class _Thresholds:
             min_score=config.detector.min_score,
             hidden_score=lowest_score(config),
             max_faces=config.detector.max_faces,
+            min_face_px=config.detector.min_face_px,
             rules=AlignRules(config.align.min_face_px, config.align.min_keypoint_score),
+            min_uncertain_score=config.align.min_uncertain_score,
             incorrect_as=config.classifier.incorrect_as,
             max_background=config.classifier.max_background,
+            max_uncertain_background=config.align.max_uncertain_background,
             min_unknown_score=config.align.min_unknown_score,
             region=tuple(config.detector.region or (0, 0, 1, 1)),
         )
@@ -60,8 +69,24 @@ class _Candidate:
     detection: Detection
     face_box_xyxy: FloatArray
     quad_xy: FloatArray | None
-    """(4, 2), the outline of the crop for the classifier; None where no upright crop is possible."""
+    """(4, 2), the outline of the crop for the classifier; None where the face is not classified."""
+    max_background: float
+    """The highest probability of the background for a face."""
     thresholds: _Thresholds
+
+    @classmethod
+    def of(cls, detection: Detection, face_box_xyxy: FloatArray, thresholds: _Thresholds) -> "_Candidate":
+        """Return a detection with the outline of its crop.
+
+        A face whose eyes are uncertain has one too where the detector is certain: its box shows where it is. A person has none:
+        the face may be turned away.
+        """
+        quad_xy, max_background = crop_quad(detection, face_box_xyxy, thresholds.rules), thresholds.max_background
+        may_be_cut = detection.score >= thresholds.min_uncertain_score and not is_person(detection)
+        if quad_xy is None and may_be_cut:
+            any_eyes = replace(thresholds.rules, min_keypoint_score=0.0)
+            quad_xy, max_background = crop_quad(detection, face_box_xyxy, any_eyes), thresholds.max_uncertain_background
+        return cls(detection, face_box_xyxy, quad_xy, max_background, thresholds)
 
 
 @dataclass(eq=False)
@@ -204,7 +229,7 @@ class Analyzer:
         background = by_class.pop(BACKGROUND, None)
         thresholds = candidate.thresholds
         is_doubtful = probabilities is None and candidate.detection.score < thresholds.min_unknown_score
-        is_face = not is_doubtful and (background or 0.0) <= thresholds.max_background
+        is_face = not is_doubtful and (background or 0.0) <= candidate.max_background
         label, confidence = Label.UNKNOWN, None
         if by_class and is_face:
             label, confidence = verdict(by_class, thresholds.incorrect_as)
@@ -252,15 +277,12 @@ def _candidates(detections: list[Detection], thresholds: _Thresholds) -> _Findin
             found.unseen |= not detection.score < thresholds.min_score
         elif not isfinite(detection.score):
             found.hidden.append(_unknown(replace(cleaned, score=0.0), box))
-        elif detection.score >= thresholds.min_score:
+        elif detection.score >= thresholds.min_score and min(box[2:] - box[:2]) >= thresholds.min_face_px:
             places.append((cleaned, box))
         elif detection.score >= thresholds.hidden_score:
             found.hidden.append(_unknown(cleaned, box))
     places.sort(key=lambda pair: -pair[0].score)
-    found.candidates = [
-        _Candidate(detection, box, crop_quad(detection, box, thresholds.rules), thresholds)
-        for detection, box in places[: thresholds.max_faces]
-    ]
+    found.candidates = [_Candidate.of(detection, box, thresholds) for detection, box in places[: thresholds.max_faces]]
     found.hidden += [_unknown(detection, box) for detection, box in places[thresholds.max_faces :]]
     return found
 
