@@ -1,7 +1,8 @@
 """Define the interfaces of sources, sinks and models. Classes do not inherit from them; they have the same methods."""
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Protocol, runtime_checkable
 
 from maskstream.types import BgrImage, Detection, FloatArray, Frame, FrameResult, Output, SourceInfo
 
@@ -64,6 +65,30 @@ class FrameAnalyzer(Protocol):
         ...
 
 
+@runtime_checkable
+class AsynchronousAnalyzer(FrameAnalyzer, Protocol):
+    """A `FrameAnalyzer` that may begin a batch while the detector runs on the one before."""
+
+    @property
+    def is_asynchronous(self) -> bool:
+        """Whether the detector runs while `begin` returns. If not, it runs when the results are asked for."""
+        ...
+
+    def begin(self, frames: Sequence[Frame]) -> Callable[[], list[FrameResult]]:
+        """Begin to analyse frames.
+
+        Returns:
+            Waits for the results; called once, in the order in which the batches were begun. No other method is called
+            between `begin` and the last call but `begin`.
+        """
+        ...
+
+
+def begin(analyzer: FrameAnalyzer, frames: Sequence[Frame]) -> Callable[[], list[FrameResult]]:
+    """Begin to analyse frames, as `AsynchronousAnalyzer.begin` does. Others do the work when the results are asked for."""
+    return analyzer.begin(frames) if isinstance(analyzer, AsynchronousAnalyzer) else partial(analyzer.analyze, frames)
+
+
 class Detector(Protocol):
     """Finds people or faces with their keypoints in a batch of images."""
 
@@ -79,6 +104,19 @@ class Detector(Protocol):
 
     def admit(self, min_score: float, max_faces: int) -> None:
         """Lower the minimum score and raise the maximum number of faces, where the present limits are stricter."""
+        ...
+
+
+@runtime_checkable
+class AsynchronousDetector(Detector, Protocol):
+    """A `Detector` that runs in threads of its own. It never raises `OutOfMemory`."""
+
+    def begin(self, images_bgr: Sequence[BgrImage]) -> Callable[[], list[list[Detection]]]:
+        """Begin to detect. Images are not modified before the end.
+
+        Returns:
+            Waits for the detections of each image; called once.
+        """
         ...
 
 

@@ -19,14 +19,14 @@ from maskstream.cli.reporting import Reporting
 from maskstream.cli.request import StreamRequest
 from maskstream.config.cameras import Camera
 from maskstream.config.source_settings import SourceSettings
-from maskstream.errors import ConfigError, ModelError, SinkError, SourceOpenError
+from maskstream.errors import ConfigError, SinkError, SourceOpenError
 from maskstream.events.detector import NumberedIds
 from maskstream.fleet.archive_results import EVENTS, SUMMARY, VIDEO, result_folder
 from maskstream.fleet.commits import committing, is_committed
 from maskstream.fleet.job_progress import JobProgress, JobProgressFile
 from maskstream.fleet.jobs import Job, JobOutcome, WorkerSetup, settings_of
 from maskstream.fleet.manifest_file import LOCK_NAME
-from maskstream.inference.weights_hashes import weights_hashes
+from maskstream.inference.weights_hashes import require_same_weights, weights_hashes
 from maskstream.io.files import readable_by
 from maskstream.sources import FileSource
 from maskstream.stream.engine import Engine, EngineHooks
@@ -138,10 +138,7 @@ class ArchiveWorker:
             raise ConfigError(f"this machine has maskstream {__version__}, the command {setup.version}; install the same version")
         if not (self._archive / LOCK_NAME).is_file():
             raise SinkError(f"{self._archive}: is not there on this machine; give an --output that all machines share")
-        own = weights_hashes(settings_of(setup.settings[0]))
-        different = [name for name, sha256 in own.items() if setup.weights.get(name) != sha256]
-        if different:
-            raise ModelError(f"{different[0]}: not the weights of the command; copy them to all machines")
+        require_same_weights(weights_hashes(settings_of(setup.settings[0])), setup.weights)
 
 
 def finished_frames(report: RunReport, stride: int) -> int:

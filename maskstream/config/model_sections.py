@@ -7,6 +7,7 @@ from pydantic import Field
 from maskstream.config.values import (
     Backend,
     Count,
+    Execution,
     IncorrectAs,
     LabelMeaning,
     MaskLabel,
@@ -63,6 +64,15 @@ class DetectorConfig(Section):
         default="auto",
         description=(
             "The library that runs the network. openvino and onnx run on the CPU only. auto: the fastest that is installed."
+        ),
+    )
+    execution: Execution = Field(
+        default="auto",
+        description=(
+            "How PyTorch runs the detector. dynamic: with the numbers of proposals and faces as shapes, for which the GPU waits "
+            "several times for each image. padded: a batch at once with fixed shapes, and the same results. cuda_graphs: the "
+            "same, recorded once for each shape; its speed was not measured. auto: padded on CUDA, otherwise dynamic. Without "
+            "effect on other backends."
         ),
     )
     every: Count = Field(

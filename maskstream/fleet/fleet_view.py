@@ -32,7 +32,7 @@ def difference_of(versions: Versions, others: Versions) -> str:
     """Return how a node differs from others; empty where it does not, or is not known yet."""
     if not versions.weights or versions == others:
         return ""
-    names = sorted(name for name, digest in versions.weights.items() if others.weights.get(name) != digest)
+    names = sorted(name for name, digest in versions.weights.items() if others.weights.get(name, digest) != digest)
     if names:
         return f"has other weights than other nodes: {', '.join(names)}; install the same on all"
     return "has other settings than other nodes" if versions.settings != others.settings else ""

@@ -52,15 +52,19 @@ class MotionGate:
         """Forget a source: the detector runs on its next frame."""
         self._scenes.pop(source_id, None)
 
+    def may_rest(self, frame: Frame) -> bool:
+        """Return whether the settings let the detector rest on a frame, if nothing changes."""
+        return frame.file is None and may_rest(self._settings.of(frame.source_id), is_live=frame.wall_time is not None)
+
     def rests(self, frame: Frame) -> bool:
         """Return whether the detector rests on a frame that it is due to run on, and remember the picture.
 
         Frames of a source must come in their own order. Where this returns False, `detected` must follow.
         """
-        config = self._settings.of(frame.source_id)
-        if frame.file is not None or not may_rest(config, is_live=frame.wall_time is not None):
+        if not self.may_rest(frame):
             self._scenes.pop(frame.source_id, None)
             return False
+        config = self._settings.of(frame.source_id)
         scene = self._scenes.setdefault(frame.source_id, _Scene())
         has_changed = _has_changed(scene.changes, frame, config)
         is_overdue = not 0 <= frame.time_s - scene.detected_s < config.detector.idle_s

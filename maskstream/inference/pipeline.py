@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from math import ceil
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +15,8 @@ from maskstream.config.loading import load_config
 from maskstream.config.schema import Config
 from maskstream.config.source_settings import SourceSettings
 from maskstream.errors import ConfigError
-from maskstream.inference.analyzer import Analyzer, lowest_score
+from maskstream.inference.analyzer import Analyzer
+from maskstream.inference.candidates import lowest_score
 from maskstream.models import CLASSIFIERS, CROP_ARCHITECTURES, DETECTORS, ClassifierOptions, DetectorOptions
 from maskstream.models.backends import choose_backend
 from maskstream.models.classifier_choice import AUTO, pick_classifier
@@ -181,17 +183,20 @@ def build_detector(settings: Config | SourceSettings, uploads: "Uploads | None" 
     config = settings.common
     require_models(config)
     configs = settings.all()
+    device = pick_device(config.device)
     options = DetectorOptions(
-        device=pick_device(config.device),
+        device=device,
         min_score=min(map(lowest_score, configs)),
         max_faces=max(each.detector.max_faces for each in configs),
         short_side=config.detector.short_side,
         weights=config.detector.weights,
         backend=config.detector.backend,
         precision=config.precision,
+        execution=config.detector.execution,
         several=several,
         uploads=uploads,
         threads=config.threads,
+        warm_up=ceil(batch_size_of(config) / analysed_per_detection(config)) if several and kind_of(device) == "cuda" else 0,
     )
     return DETECTORS[config.detector.name](options)
 
@@ -218,6 +223,8 @@ def require_models(config: Config) -> None:
     device = pick_device(config.device)
     _require_known("detector.name", config.detector.name, DETECTORS)
     choose_backend("detector.backend", config.detector.backend, device, config.precision)
+    if config.detector.execution == "cuda_graphs" and kind_of(device) != "cuda":
+        raise ConfigError(f"detector.execution: cuda_graphs needs a CUDA GPU, not {device}; choose auto")
     _require_known("classifier.name", config.classifier.name, (AUTO, *CLASSIFIERS))
     choose_backend("classifier.backend", config.classifier.backend, device, config.precision)
 

@@ -6,8 +6,9 @@ Lucas and Kanade, "An Iterative Image Registration Technique" (1981), in pyramid
 Kanade Feature Tracker" (2001).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from time import perf_counter
 from typing import Final
 
@@ -20,7 +21,7 @@ from maskstream.config.schema import Config
 from maskstream.config.source_settings import SourceSettings
 from maskstream.errors import OutOfMemory
 from maskstream.inference.motion_gate import MotionGate
-from maskstream.protocols import FrameAnalyzer
+from maskstream.protocols import AsynchronousAnalyzer, FrameAnalyzer, begin
 from maskstream.types import BgrImage, Face, FloatArray, Frame, FrameResult
 
 _SHORT_SIDE: Final = 360
@@ -62,6 +63,21 @@ class _Propagated:
     hidden: tuple[Face, ...]
 
 
+class _Batch:
+    """A batch that was begun."""
+
+    def __init__(self, complete: Callable[[], list[FrameResult]]) -> None:
+        self._complete: Callable[[], list[FrameResult]] | None = complete
+        self._results: list[FrameResult] = []
+
+    def results(self) -> list[FrameResult]:
+        """Complete it, unless it is complete, and return its results."""
+        if self._complete is not None:
+            complete, self._complete = self._complete, None  # not kept: it has the frames
+            self._results = complete()
+        return self._results
+
+
 class PropagatingAnalyzer:
     """Wraps an analyzer, and calls it for every Nth frame of a source only. In the other frames faces are propagated.
 
@@ -88,6 +104,8 @@ class PropagatingAnalyzer:
         self._propagated: dict[str, _Propagated] = {}
         self._last: dict[str, _Last] = {}
         self._gate = MotionGate(self._settings)
+        self._before: _Batch | None = None
+        """The last batch that was begun."""
 
     def forget(self, source_id: str) -> None:
         """Run the detector on the next frame of a source, and propagate no face from before it."""
@@ -103,8 +121,32 @@ class PropagatingAnalyzer:
             OutOfMemory: Fewer frames at a time may succeed. The detector then runs on the next frame of each source.
         """
         due = [self._is_due(frame) for frame in frames]
+        to_detect = [frame for frame, is_due in zip(frames, due, strict=True) if is_due]
+        return self._results(frames, due, partial(self._analyzer.analyze, to_detect))
+
+    @property
+    def is_asynchronous(self) -> bool:
+        """Whether the detector runs while `begin` returns."""
+        return isinstance(self._analyzer, AsynchronousAnalyzer) and self._analyzer.is_asynchronous
+
+    def begin(self, frames: Sequence[Frame]) -> Callable[[], list[FrameResult]]:
+        """Begin to analyse frames; see `AsynchronousAnalyzer`.
+
+        Where the detector may rest, which depends on its last results, the batch before is completed first.
+        """
+        if self._before is not None and any(self._gate.may_rest(frame) for frame in frames):
+            self._before.results()
+        due = [self._is_due(frame) for frame in frames]
+        detected = begin(self._analyzer, [frame for frame, is_due in zip(frames, due, strict=True) if is_due])
+        self._before = _Batch(lambda: self._results(frames, due, detected))
+        return self._before.results
+
+    def _results(
+        self, frames: Sequence[Frame], due: Sequence[bool], detect: Callable[[], list[FrameResult]]
+    ) -> list[FrameResult]:
+        """Return the results of frames; `detect` returns those of the frames that the detector was due to run on."""
         try:
-            detected = self._analyzer.analyze([frame for frame, is_due in zip(frames, due, strict=True) if is_due])
+            detected = detect()
         except OutOfMemory:
             self._last.clear()
             raise

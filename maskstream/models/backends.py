@@ -77,6 +77,11 @@ def shipped_graph_path(weights: Path) -> Path:
     return weights.with_suffix(f".{file_sha256(weights)[:12]}.onnx")
 
 
+def prefers_int8(precision: str) -> bool:
+    """Return whether a setting `precision` means int8 on this CPU, where there is a quantised graph."""
+    return precision == INT8 or (precision == "auto" and has_fast_int8())
+
+
 def int8_graph_path(weights: Path) -> Path:
     """Return the path of the quantised graph beside a weights file, in OpenVINO's format, which may not exist."""
     return weights.with_suffix(f".{file_sha256(weights)[:12]}.int8.xml")
@@ -123,8 +128,7 @@ def graph_for_weights(weights: Path, request: GraphRequest, make: Callable[[], b
 
 def _int8_graph(weights: Path, request: GraphRequest) -> Graph | None:
     """Return the quantised graph beside the weights where it is wanted, or is faster on this CPU."""
-    is_wanted = request.precision == INT8 or (request.precision == "auto" and has_fast_int8())
-    if not is_wanted or request.backend != _OPENVINO:
+    if not prefers_int8(request.precision) or request.backend != _OPENVINO:
         return None
     path = int8_graph_path(weights)
     if path.is_file() and request.max_faces <= EXPORTED_FACES:

@@ -1,17 +1,24 @@
 """Classify aligned face crops with PyTorch: torchvision's networks as a `Classifier`."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from maskstream.models.conv_bn_fusion import fold_batch_norm
-from maskstream.models.graph_classifier import crops_to_array, in_chunks
+from maskstream.models.devices import kind_of
+from maskstream.models.graph_classifier import CHUNK, crops_to_array, in_chunks
 from maskstream.models.metadata import Metadata
 from maskstream.models.onnx_export import Signature
 from maskstream.models.out_of_memory import memory_errors
+from maskstream.models.padded_boxes import at_least
 from maskstream.models.precision import InPrecision
 from maskstream.types import BgrImage, FloatArray
+
+CHUNK_SIZES: Final = (1, 4, 16, CHUNK)
+"""On CUDA, crops are padded to the next of these numbers, so that kernels are chosen once for each of them."""
 
 
 class CropNetwork(nn.Module):
@@ -77,6 +84,7 @@ class MaskClassifier:
         if precision is not torch.float32:
             self._probabilities.module = InPrecision(self.module, precision)
         self._device = device
+        self._sizes = CHUNK_SIZES if kind_of(device) == "cuda" else ()
 
     @memory_errors()
     @torch.inference_mode()
@@ -89,5 +97,8 @@ class MaskClassifier:
         return in_chunks(self._classify_chunk, crops_bgr, len(self.class_names))
 
     def _classify_chunk(self, crops_bgr: Sequence[BgrImage]) -> FloatArray:
-        probabilities: FloatArray = self._probabilities(crops_to_tensor(crops_bgr, self._device)).cpu().numpy()
-        return probabilities
+        crops = crops_to_tensor(crops_bgr, self._device)
+        missing = at_least(len(crops), self._sizes) - len(crops)
+        padded = functional.pad(crops, (0, 0, 0, 0, 0, 0, 0, missing)) if missing else crops
+        probabilities: FloatArray = self._probabilities(padded).cpu().numpy()
+        return probabilities[: len(crops)]

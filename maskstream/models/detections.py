@@ -95,31 +95,42 @@ class RawDetections:
         ]
 
 
-def detect(
+Find = Callable[[list[BgrImage], list[tuple[int, int]]], Callable[[], list[RawDetections]]]
+"""Begins to run a network on images, which it scales to the given heights and widths. What it returns waits for the outputs."""
+
+
+def begin(
     images_bgr: Sequence[BgrImage],
     scaling: Scaling,
-    find: Callable[[list[BgrImage], list[tuple[int, int]]], list[RawDetections]],
+    find: Find,
     names: tuple[str, ...],
     calibration: KeypointCalibration,
-) -> list[list[Detection]]:
-    """Return the detections of each (H, W, 3) uint8 BGR image by falling score, in pixels of that image.
+) -> Callable[[], list[list[Detection]]]:
+    """Begin to detect in (H, W, 3) uint8 BGR images.
 
     Args:
         images_bgr: The network does not run on images that are too narrow.
         scaling: The size of the network's input.
-        find: Runs the network on images that it scales to the given heights and widths.
+        find: Begins to run the network.
         names: Names of the keypoints.
         calibration: Of the keypoint scores.
+
+    Returns:
+        Waits for the detections of each image, by falling score, in pixels of that image.
     """
     short_sides = [min(image.shape[:2]) * scaling.factor(image) for image in images_bgr]
     usable = [index for index, side in enumerate(short_sides) if side >= MIN_SCALED_SIDE]
-    detections: list[list[Detection]] = [[] for _ in images_bgr]
     images = [images_bgr[index] for index in usable]
     sizes = [scaling.size_hw(image) for image in images]
-    outputs = find(images, sizes) if images else []
-    for index, output, size in zip(usable, outputs, sizes, strict=True):
-        detections[index] = output.detections(size, images_bgr[index].shape[:2], names, calibration)
-    return detections
+    outputs = find(images, sizes) if images else list
+
+    def found() -> list[list[Detection]]:
+        detections: list[list[Detection]] = [[] for _ in images_bgr]
+        for index, output, size in zip(usable, outputs(), sizes, strict=True):
+            detections[index] = output.detections(size, images_bgr[index].shape[:2], names, calibration)
+        return detections
+
+    return found
 
 
 def resized(image_bgr: BgrImage, size_hw: tuple[int, int]) -> BgrImage:

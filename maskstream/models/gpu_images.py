@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from maskstream.models.out_of_memory import memory_errors
@@ -54,10 +55,13 @@ class Uploads:
         return copies
 
     def _upload(self, image_bgr: BgrImage) -> torch.Tensor:
-        pixels = torch.from_numpy(np.ascontiguousarray(image_bgr))
-        if self.device.type == "cuda":
-            pixels = pixels.pin_memory()
-        return pixels.to(self.device, non_blocking=True)
+        return upload(np.ascontiguousarray(image_bgr), self.device)
+
+
+def upload(values: NDArray[Any], device: torch.device) -> torch.Tensor:
+    """Copy an array to a device without waiting: the copy is ordered in the current CUDA stream."""
+    tensor = torch.from_numpy(values)
+    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
 
 
 def _address(image_bgr: BgrImage) -> Any:
@@ -107,26 +111,26 @@ class DeviceCutter:
             volume = torch.stack([uploaded[index] for index in shown])
             quads = np.stack([wanted[number][1] for number in numbers])
             layers = [shown.index(wanted[number][0]) for number in numbers]
-            crops[numbers] = _sample(volume, quads, layers, size_px, multiple)
+            crops[upload(np.array(numbers), crops.device)] = _sample(volume, quads, layers, size_px, multiple)
         return cast("Sequence[BgrImage]", crops)
 
 
 def _sample(volume: torch.Tensor, quads_xy: FloatArray, layers: list[int], size_px: int, multiple: int) -> torch.Tensor:
     """Return N crops (N, 3, S, S) RGB in [0, 1] of images (B, H, W, 3) BGR; `layers` has the index of the image of each quad."""
     device = volume.device
-    padding = torch.tensor(PADDING_BGR[::-1], device=device, dtype=torch.float32).view(1, 3, 1, 1, 1)
+    padding = upload(np.array(PADDING_BGR[::-1], np.float32), device).view(1, 3, 1, 1, 1)
     rgb = volume.flip(-1).permute(3, 0, 1, 2)[None].float() - padding  # outside is sampled as zero
     count, height, width, _ = volume.shape
     steps = (torch.arange(size_px * multiple, device=device) + 0.5) / (size_px * multiple)
-    corners = torch.from_numpy(quads_xy).to(device)
+    corners = upload(quads_xy, device)
     across, down = corners[:, 1] - corners[:, 0], corners[:, 3] - corners[:, 0]
     points = (
         corners[:, None, None, 0]
         + steps[None, None, :, None] * across[:, None, None]
         + steps[None, :, None, None] * down[:, None, None]
     )
-    depth = (torch.tensor(layers, device=device, dtype=torch.float32) + 0.5)[:, None, None, None].expand(*points.shape[:3], 1)
-    grid = torch.cat([points, depth], -1) / torch.tensor([width, height, count], device=device) * 2 - 1
+    depth = (upload(np.array(layers, np.float32), device) + 0.5)[:, None, None, None].expand(*points.shape[:3], 1)
+    grid = torch.cat([points, depth], -1) / upload(np.array([width, height, count], np.float32), device) * 2 - 1
     found = functional.grid_sample(rgb, grid[None], padding_mode="zeros", align_corners=False)[0]
     found = (found + padding[0]).transpose(0, 1) / 255
     return functional.avg_pool2d(found, multiple) if multiple > 1 else found

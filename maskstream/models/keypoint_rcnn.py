@@ -3,23 +3,32 @@
 He et al., "Mask R-CNN" (2017), section 5: keypoints as one-hot heatmaps of a region.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
 
 import numpy as np
 import torch
 from torchvision.models.detection import KeypointRCNN
 from torchvision.models.detection.image_list import ImageList
 
-from maskstream.config.values import ShortSide
+from maskstream.config.values import Execution, ShortSide
 from maskstream.models.conv_bn_fusion import fold_batch_norm
-from maskstream.models.detections import KeypointCalibration, RawDetections, Scaling, detect, resized
+from maskstream.models.cuda_graphs import GraphedRCNN
+from maskstream.models.detections import KeypointCalibration, RawDetections, Scaling, begin, resized
+from maskstream.models.devices import kind_of
 from maskstream.models.gpu_images import scaled
 from maskstream.models.heatmaps import decode_heatmaps
 from maskstream.models.keypoint_rcnn_graph import raise_proposals
 from maskstream.models.options import DetectorOptions
 from maskstream.models.out_of_memory import memory_errors
+from maskstream.models.padded_batches import PaddedBatches
+from maskstream.models.padded_rcnn import PaddedRCNN
 from maskstream.models.precision import InPrecision, torch_precision
 from maskstream.types import BgrImage, Detection
+
+_USUAL_IMAGE: Final = np.zeros((720, 1280, 3), np.uint8)
+"""The network is warmed up for images of this shape, which most cameras have."""
 
 
 def to_rgb_tensor(image_bgr: BgrImage, device: torch.device | str) -> torch.Tensor:
@@ -68,6 +77,12 @@ class KeypointRCNNDetector:
         heads.score_thresh, heads.detections_per_img = options.min_score, options.max_faces
         raise_proposals(module, options.max_faces)
         self._scaling = scaling_of(module, options.short_side)
+        self._padded: PaddedBatches | None = None
+        if is_padded(options.execution, options.device):
+            stages = GraphedRCNN if options.execution == "cuda_graphs" else PaddedRCNN
+            network = stages(module, self._to_heatmaps)
+            self._padded = PaddedBatches(network, module.transform.size_divisible, len(keypoint_names))
+            self._padded.warm_up(self._scaling.size_hw(_USUAL_IMAGE), options.warm_up, torch.device(options.device))
 
     def admit(self, min_score: float, max_faces: int) -> None:
         """Lower the minimum score and raise the maximum number of faces, where the values given are lower and higher."""
@@ -75,6 +90,8 @@ class KeypointRCNNDetector:
         heads.score_thresh = min(heads.score_thresh, min_score)
         heads.detections_per_img = max(heads.detections_per_img, max_faces)
         raise_proposals(self.module, max_faces)
+        if self._padded is not None:
+            self._padded.forget()
 
     @memory_errors()
     @torch.inference_mode()
@@ -84,16 +101,21 @@ class KeypointRCNNDetector:
         Raises:
             OutOfMemory: The device has not enough memory; call again with fewer images.
         """
-        return detect(images_bgr, self._scaling, self._find, self.keypoint_names, self._calibration)
+        return begin(images_bgr, self._scaling, self._begin, self.keypoint_names, self._calibration)()
+
+    def _begin(self, images_bgr: list[BgrImage], sizes_hw: list[tuple[int, int]]) -> Callable[[], list[RawDetections]]:
+        return partial(self._find, images_bgr, sizes_hw)
 
     def _find(self, images_bgr: list[BgrImage], sizes_hw: list[tuple[int, int]]) -> list[RawDetections]:
         """Do what torchvision's `KeypointRCNN.forward` does, but decode the keypoints with `decode_heatmaps`."""
-        transform = self.module.transform
         if self._uploads is None:
             pairs = zip(images_bgr, sizes_hw, strict=True)
             small = [to_rgb_tensor(resized(image, size_hw), self._device) for image, size_hw in pairs]
         else:
             small = scaled(self._uploads(images_bgr), sizes_hw)
+        if self._padded is not None:
+            return [found or self._not_a_number() for found in self._padded.find(small, sizes_hw)]
+        transform = self.module.transform
         batch = transform.batch_images([transform.normalize(image) for image in small], transform.size_divisible)
         return self._find_scaled(ImageList(batch, sizes_hw))
 
@@ -136,3 +158,8 @@ class KeypointRCNNDetector:
 def scaling_of(module: KeypointRCNN, short_side: ShortSide) -> Scaling:
     """Return the scaling of a module, or of `detector.short_side`."""
     return Scaling.chosen(module.transform.min_size[-1], module.transform.max_size, short_side)
+
+
+def is_padded(execution: Execution, device: str) -> bool:
+    """Return whether a detector runs with fixed shapes on a device."""
+    return kind_of(device) == "cuda" if execution == "auto" else execution != "dynamic"

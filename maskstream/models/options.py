@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from maskstream.config.schema import ClipConfig, Precision
-from maskstream.config.values import ShortSide
+from maskstream.config.values import Execution, ShortSide
 
 if TYPE_CHECKING:
     from maskstream.models.gpu_images import Uploads
@@ -28,10 +28,15 @@ class DetectorOptions:
     """`auto`, `torch`, `openvino` or `onnx`."""
     precision: Precision = "float32"
     """Of convolutions and linear layers; the coordinates are always computed in float32."""
+    execution: Execution = "auto"
+    """How PyTorch runs the network: `dynamic` with the shapes of each image, `padded` with fixed shapes, `cuda_graphs` recorded;
+    `auto` is `padded` on CUDA and `dynamic` elsewhere."""
     several: bool = False
     """True where most calls are in batches, as for files."""
     threads: int | None = None
     """Number of CPU threads of OpenVINO and ONNX Runtime; None: all cores."""
+    warm_up: int = 0
+    """Batches of up to this number of images are run once in the loader, where the network runs with fixed shapes."""
     uploads: "Uploads | None" = None
     """Uploads the images to a device, where they are scaled and can be used again; None: they are scaled on the CPU."""
 

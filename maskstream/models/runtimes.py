@@ -2,9 +2,10 @@
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final, Protocol
@@ -41,6 +42,16 @@ class Graph(Protocol):
 
     def each(self, calls: Sequence[Sequence[NDArray[Any]]]) -> list[Arrays]:
         """Run a batch of calls, each given by its inputs in order; return the outputs of each call in order."""
+        ...
+
+    def begin(self, calls: Iterable[Sequence[NDArray[Any]]], count: int) -> Callable[[], list[Arrays]]:
+        """Begin to run a batch of `count` calls.
+
+        The inputs of a call are made while calls before it run; nobody changes them before the end.
+
+        Returns:
+            Waits for the outputs of each call, in order. A backend without asynchronous calls runs all of them there.
+        """
         ...
 
 
@@ -117,8 +128,8 @@ def _shared_core() -> Any:
 class _OpenVinoGraph:
     """A single call uses all cores; the calls of a batch share them.
 
-    The network is compiled for single calls or for batches, and for both only where both occur, since each needs memory. Threads
-    run in sequence: a single call uses all cores, so that parallel requests would need more memory and not be faster.
+    The network is compiled for single calls or for batches, and for both only where both occur, since each needs memory. Calls
+    that are begun while others run wait for them: more at a time would need more memory and not be faster.
 
     On one thread the calls of a batch are single calls, so that the network is compiled once.
     """
@@ -130,7 +141,7 @@ class _OpenVinoGraph:
         self._lock = Lock()
         self._single_calls = 0
         """Number of consecutive single calls while the network is compiled for batches."""
-        _ = self._batch_queue if several and threads != 1 else self._single_request  # compile now, not at the first call
+        _ = self._for_batches if several and threads != 1 else self._for_single_calls  # compile now, not at the first call
 
     def _compile(self, **hints: Any) -> Any:
         """Return the compiled network from the cache, or compile it and store it there.
@@ -163,32 +174,77 @@ class _OpenVinoGraph:
         return compiled
 
     @cached_property
-    def _single_request(self) -> Any:
-        return self._compile(PERFORMANCE_HINT="LATENCY")
+    def _for_single_calls(self) -> "_Requests":
+        return _Requests(self._compile(PERFORMANCE_HINT="LATENCY"))
 
     @cached_property
-    def _batch_queue(self) -> Any:
-        number = streams(self._threads)
-        queue = openvino_package().AsyncInferQueue(self._compile(NUM_STREAMS=number), number)
-        queue.set_callback(lambda request, outputs: outputs.extend(np.array(each.data) for each in request.output_tensors))
-        return queue
+    def _for_batches(self) -> "_Requests":
+        return _Requests(self._compile(NUM_STREAMS=streams(self._threads)))
 
     @property
     def metadata(self) -> Mapping[str, str]:
         return _openvino_metadata(self._content)
 
     def each(self, calls: Sequence[Sequence[NDArray[Any]]]) -> list[Arrays]:
+        if len(calls) > 1:
+            return self.begin(calls, len(calls))()
         with self._lock:
-            if self._threads == 1:
-                return [list(self._single_request(list(inputs)).values()) for inputs in calls]
-            self._single_calls = self._single_calls + 1 if len(calls) == 1 else 0
-            if len(calls) == 1 and ("_single_request" in vars(self) or self._single_calls > _MAX_SINGLE_CALLS):
-                return [list(self._single_request(list(calls[0])).values())]
-            found: list[Arrays] = [[] for _ in calls]
-            for inputs, outputs in zip(calls, found, strict=True):
-                self._batch_queue.start_async(list(inputs), outputs)
-            self._batch_queue.wait_all()
-            return found
+            requests = self._requests_for(len(calls))
+        return [requests.run(inputs) for inputs in calls]
+
+    def begin(self, calls: Iterable[Sequence[NDArray[Any]]], count: int) -> Callable[[], list[Arrays]]:
+        with self._lock:
+            requests = self._requests_for(count)
+        begun = [requests.begin(inputs) for inputs in calls]
+        return lambda: [outputs() for outputs in begun]
+
+    def _requests_for(self, count: int) -> "_Requests":
+        """Return the compiled network for a batch of `count` calls. The first call of each kind compiles it."""
+        if self._threads == 1:
+            return self._for_single_calls
+        self._single_calls = self._single_calls + 1 if count == 1 else 0
+        is_single = count == 1 and ("_for_single_calls" in vars(self) or self._single_calls > _MAX_SINGLE_CALLS)
+        return self._for_single_calls if is_single else self._for_batches
+
+
+class _Requests:
+    """The requests of a compiled network. A request has inputs and outputs; the calls that run share the other memory."""
+
+    def __init__(self, compiled: Any) -> None:
+        self._compiled = compiled
+        self._idle: deque[Any] = deque()
+
+    def run(self, inputs: Sequence[NDArray[Any]]) -> Arrays:
+        """Run a call. Several threads may call it. The calling thread does a part of the work."""
+        request = self._request()
+        request.infer(list(inputs), share_inputs=True)
+        return self._outputs(request)
+
+    def begin(self, inputs: Sequence[NDArray[Any]]) -> Callable[[], Arrays]:
+        """Begin a call, which runs as soon as one of the network's streams is free. Several threads may call it.
+
+        Returns:
+            Waits for the outputs; called once.
+        """
+        request = self._request()
+        request.start_async(list(inputs), share_inputs=True)
+
+        def outputs() -> Arrays:
+            request.wait()
+            return self._outputs(request)
+
+        return outputs
+
+    def _request(self) -> Any:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._compiled.create_infer_request()
+
+    def _outputs(self, request: Any) -> Arrays:
+        found = [np.array(each.data) for each in request.output_tensors]
+        self._idle.append(request)
+        return found
 
 
 class _OnnxRuntimeGraph:
@@ -208,6 +264,9 @@ class _OnnxRuntimeGraph:
 
     def each(self, calls: Sequence[Sequence[NDArray[Any]]]) -> list[Arrays]:
         return [self._session.run(None, dict(zip(self._names, inputs, strict=True))) for inputs in calls]
+
+    def begin(self, calls: Iterable[Sequence[NDArray[Any]]], count: int) -> Callable[[], list[Arrays]]:
+        return partial(self.each, list(calls))
 
 
 def _digest(content: bytes | Path) -> str:

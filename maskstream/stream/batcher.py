@@ -89,6 +89,11 @@ class Batcher(Generic[T]):
             return any(channel.is_filled(self.batch_size) for channel in self._channels)
         return any(map(len, self._channels))
 
+    def has_batch(self) -> bool:
+        """Return whether `next_batch` returns without waiting."""
+        with self._changed:
+            return self._is_due() or self._is_over()
+
     def next_batch(self) -> list[T]:
         """Wait for at least one item. An empty list means that all channels are exhausted."""
         with self._changed:

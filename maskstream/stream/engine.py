@@ -110,6 +110,7 @@ class Engine:
         for source in sources:
             self._workers.add(source, self._sinks.wants_every_frame(source.info.source_id))
         is_live = self._config.realtime or any(worker.info.live for worker in self._workers)
+        self._inference.is_live = is_live
         self._results.keep(1 if is_live else self._workers.batcher.batch_size)  # live frames would become older in a queue
 
     def remove(self, source_id: str, cause: str) -> None:

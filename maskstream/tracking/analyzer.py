@@ -1,6 +1,6 @@
 """Track the faces of each source, filter their labels over time, and assign them to zones."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from math import isfinite
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from maskstream.config.schema import Config
 from maskstream.config.source_settings import SourceSettings
-from maskstream.protocols import FrameAnalyzer
+from maskstream.protocols import AsynchronousAnalyzer, FrameAnalyzer, begin
 from maskstream.stream.rates import CLOCK_TOLERANCE_S, Pace
 from maskstream.tracking.face_evidence import FaceEvidence
 from maskstream.tracking.label_filter import SteadyLabel, SteadyRules
@@ -107,7 +107,19 @@ class PeopleAnalyzer:
         Raises:
             OutOfMemory: Fewer frames at a time may succeed. The tracks are unchanged.
         """
-        results = self._analyzer.analyze(frames)
+        return self._with_people_in(frames, self._analyzer.analyze(frames))
+
+    @property
+    def is_asynchronous(self) -> bool:
+        """Whether the detector runs while `begin` returns."""
+        return isinstance(self._analyzer, AsynchronousAnalyzer) and self._analyzer.is_asynchronous
+
+    def begin(self, frames: Sequence[Frame]) -> Callable[[], list[FrameResult]]:
+        """Begin to analyse frames; see `AsynchronousAnalyzer`."""
+        results = begin(self._analyzer, frames)
+        return lambda: self._with_people_in(frames, results())
+
+    def _with_people_in(self, frames: Sequence[Frame], results: Sequence[FrameResult]) -> list[FrameResult]:
         return [self._with_people(frame, result) for frame, result in zip(frames, results, strict=True)]
 
     def _with_people(self, frame: Frame, result: FrameResult) -> FrameResult:

@@ -1,6 +1,7 @@
 """The id of a job changes with everything that could change its result, and with nothing else."""
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ from maskstream import load_config
 from maskstream.config.cameras import Camera, read_cameras
 from maskstream.config.loading import Layer
 from maskstream.config.schema import Config
-from maskstream.errors import ConfigError
+from maskstream.errors import ConfigError, ModelError
 from maskstream.fleet.jobs import Basis, Job, jobs_of, result_settings, settings_of
-from maskstream.inference.weights_hashes import weights_hashes
+from maskstream.inference.weights_hashes import require_same_weights, weights_hashes
+from maskstream.models.backends import int8_graph_path
+from maskstream.models.cpu_features import has_fast_int8
+from tests.conftest import ROOT
 
 BASIS = Basis("1.2.3", {"detector.safetensors": "ab", "classifier.safetensors": "cd"}, videos=False)
 WITHOUT_EFFECT = {
@@ -156,13 +160,44 @@ def test_files_that_cannot_be_read_or_have_strange_names_are_jobs(tmp_path: Path
 
 
 def test_hashes_are_those_of_all_weights_that_may_be_loaded(tmp_path: Path) -> None:
-    shipped = weights_hashes(config())
+    shipped = weights_hashes(config({"precision": "float32"}))
     assert set(shipped) == {"face_mobilenet.safetensors", "mask_mobilenet.safetensors", "mask_resnet18.safetensors"}
     own = tmp_path / "own.xml"
     own.write_text("graph")
     (tmp_path / "own.bin").write_text("weights")
-    chosen = {"classifier.name": "mask_mobilenet", "detector.weights": str(own)}
+    chosen = {"classifier.name": "mask_mobilenet", "detector.weights": str(own), "precision": "float32"}
     before = weights_hashes(config(chosen))
     assert set(before) == {"own.xml", "own.bin", "mask_mobilenet.safetensors"}
     (tmp_path / "own.bin").write_text("other weights")
     assert weights_hashes(config(chosen)) != before
+
+
+def test_hashes_contain_the_quantised_graphs_where_they_are_used(tmp_path: Path) -> None:
+    weights = tmp_path / "own.safetensors"
+    shutil.copy(ROOT / "weights" / "face_mobilenet.safetensors", weights)
+    graph = int8_graph_path(weights)
+    graph.write_text("graph")
+    graph.with_suffix(".bin").write_text("weights")
+    names = {weights.name, graph.name, graph.with_suffix(".bin").name}
+    chosen = {"detector.weights": str(weights)}
+    before = weights_hashes(config({**chosen, "precision": "int8"}))
+    assert names <= before.keys()
+    assert names & weights_hashes(config({**chosen, "precision": "float32"})).keys() == {weights.name}
+    assert (graph.name in weights_hashes(config(chosen))) is has_fast_int8()
+    graph.write_text("another graph")
+    assert weights_hashes(config({**chosen, "precision": "int8"})) != before
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"a": "1", "b": "3"}, "b: not the weights of the command; copy them to all machines"),
+        ({"a": "1"}, "b: only the machine of the command uses it; copy the weights to all machines, or set precision to float32"),
+        ({"a": "1", "b": "2", "c": "3"}, "c: only this machine uses it; copy the weights"),
+    ],
+)
+def test_machines_with_other_weights_are_refused(own: dict[str, str], message: str) -> None:
+    wanted = {"b": "2", "a": "1"}
+    require_same_weights(dict(sorted(wanted.items())), wanted)
+    with pytest.raises(ModelError, match=message):
+        require_same_weights(own, wanted)

@@ -1,19 +1,23 @@
 """Faces between two detections move with the image."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+import json
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from maskstream import load_config
-from maskstream.config.loading import Layer
+from maskstream import MaskPipeline, load_config
+from maskstream.config.loading import Layer, refine
 from maskstream.config.source_settings import SourceSettings
 from maskstream.errors import OutOfMemory
 from maskstream.inference.propagation import PropagatingAnalyzer
 from maskstream.protocols import FrameAnalyzer
+from maskstream.tracking.analyzer import PeopleAnalyzer
 from maskstream.types import BgrImage, Face, Frame, FrameResult, Label
 from tests.conftest import make_face
 
@@ -261,3 +265,60 @@ def test_no_face_is_propagated_from_a_removed_camera_of_the_same_name() -> None:
     assert seen.shown == [("a", 0), ("b", 0), ("a", 1)]
     assert [face.judged for face in (*first.faces, *other.faces)] == [True, False]
     assert seen.forgotten == ["a", "never seen"]
+
+
+@pytest.mark.parametrize("detector", [{"every": 1}, {"every": 3}, {"every": 3, "motion": True}], ids=str)
+def test_batches_that_overlap_have_the_results_of_batches_that_follow_one_another(
+    pipeline: MaskPipeline, demo_frames: list[Frame], detector: dict[str, Any]
+) -> None:
+    """With the models themselves, whose detector runs on the second batch while the first one is classified and tracked."""
+    config = load_config(layers=[Layer("test", {"detector": detector})])
+    analyzers = [PeopleAnalyzer(PropagatingAnalyzer(pipeline.analyzer, config), config) for _ in range(2)]
+    assert all(each.is_asynchronous for each in analyzers)
+    batches = [demo_frames[start : start + 4] for start in range(0, 24, 4)]
+    expected = [timeless(analyzers[0].analyze(batch)) for batch in batches]
+    assert sum(len(result["faces"]) for batch in expected for result in batch) > 48
+    begun, found = deque[Callable[[], list[FrameResult]]](), []
+    for batch in batches:
+        begun.append(analyzers[1].begin(batch))
+        if len(begun) > 1:
+            found.append(timeless(begun.popleft()()))
+    found.append(timeless(begun.popleft()()))
+    assert found == expected
+
+
+def timeless(results: Sequence[FrameResult]) -> list[dict[str, Any]]:
+    """Return what is in results, without the times of their stages, to be compared exactly."""
+    plain = [asdict(replace(result, timing_ms={})) for result in results]
+    return [json.loads(json.dumps(each, default=lambda value: value.tolist())) for each in plain]
+
+
+def test_a_batch_on_which_the_detector_may_rest_waits_for_the_results_before_it() -> None:
+    """Whether it rests depends on them: on the third frame it rests, as the first one has no face."""
+    steps: list[str] = []
+
+    class Begins(Detections):
+        is_asynchronous = True
+
+        def begin(self, frames: Sequence[Frame]) -> Callable[[], list[FrameResult]]:
+            steps.extend(f"begin {frame.index}" for frame in frames)
+
+            def results() -> list[FrameResult]:
+                steps.extend(f"found {frame.index}" for frame in frames)
+                return self.analyze(frames)
+
+            return results
+
+    still = image()
+    layer = Layer("test", {"detector": {"every": 1, "motion": True}})
+    for motion, expected in {
+        True: ["begin 0", "found 0"],
+        False: ["begin 0", "begin 1", "begin 2", "found 0", "found 1", "found 2"],
+    }.items():
+        steps.clear()
+        analyzer = PropagatingAnalyzer(
+            Begins(), refine(load_config(layers=[layer]), Layer.of_key("test", "detector.motion", motion))
+        )
+        results = [analyzer.begin([frame(still, index)]) for index in range(3)]
+        assert [len(each()) for each in results] == [1, 1, 1]
+        assert steps == expected

@@ -346,10 +346,10 @@ def test_few_calls_alone_do_not_compile_a_graph_again(tmp_path: Path, face_bgr: 
     one = detector("openvino", several=True)
     graph = one._graph  # type: ignore[attr-defined]
     few = [one.detect([face_bgr])[0] for _ in range(3)]
-    assert "_single_request" not in vars(graph)
+    assert "_for_single_calls" not in vars(graph)
     for _ in range(8):
         often = one.detect([face_bgr])[0]
-    assert "_single_request" in vars(graph)
+    assert "_for_single_calls" in vars(graph)
     for found in (*few, often):
         assert_same(found, one.detect([face_bgr, face_bgr])[1])
 

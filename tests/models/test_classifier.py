@@ -10,7 +10,7 @@ from maskstream.errors import ConfigError, WeightsError
 from maskstream.inference.pipeline import build_analyzer
 from maskstream.models import CLASSIFIERS, CROP_ARCHITECTURES, ClassifierOptions
 from maskstream.models.checkpoint import save_checkpoint
-from maskstream.models.crop_classifier import crops_to_tensor
+from maskstream.models.crop_classifier import CHUNK_SIZES, MaskClassifier, crops_to_tensor
 from maskstream.models.metadata import read_metadata
 from maskstream.models.weights_path import weights_path
 
@@ -23,6 +23,20 @@ def test_crops_become_rgb_between_0_and_1() -> None:
     tensor = crops_to_tensor([crop], CPU)
     assert tensor.shape == (1, 3, 2, 2)
     assert tensor.mean(dim=(0, 2, 3)).tolist() == [1, 0, 0]
+
+
+def test_crops_padded_to_few_sizes_have_the_same_probabilities(config: Config) -> None:
+    """As on CUDA, where kernels are chosen for each size."""
+    classifier = CLASSIFIERS["mask_mobilenet"](ClassifierOptions(CPU, config.clip, backend="torch"))
+    assert isinstance(classifier, MaskClassifier)
+    crops = list(np.random.default_rng(0).integers(0, 255, (70, 112, 112, 3), np.uint8))
+    sizes: list[int] = []
+    classifier.module.register_forward_hook(lambda module, given, logits: sizes.append(len(given[0])))
+    expected = classifier.classify(crops)
+    classifier._sizes = CHUNK_SIZES
+    assert classifier.classify(crops) == pytest.approx(expected, abs=1e-5)
+    assert classifier.classify(crops[:1]).shape == (1, 4)
+    assert sizes == [64, 6, 64, 16, 1]
 
 
 @pytest.mark.parametrize("name", ["mask_mobilenet", "mask_resnet18"])
