@@ -198,9 +198,10 @@ def _fake_gpu(module: KeypointRCNN) -> Iterator[_Transfers]:
             yield transfers
 
 
-def test_no_step_of_a_batch_waits_for_the_device() -> None:
+@pytest.mark.parametrize("precision", ["float32", "float16", "bfloat16"])
+def test_no_step_of_a_batch_waits_for_the_device(precision: Precision) -> None:
     """On a GPU without values: a shape or a branch that depends on a value is an error, and there is no copy to the host."""
-    detector = load_face("padded")
+    detector = load_face("padded", precision)
     heads = detector.module.roi_heads
     with _fake_gpu(detector.module) as transfers:
         network = PaddedRCNN(detector.module, detector._to_heatmaps)
