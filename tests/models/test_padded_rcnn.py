@@ -22,6 +22,7 @@ from maskstream.config.values import Execution, Precision
 from maskstream.errors import ConfigError
 from maskstream.inference.pipeline import require_models
 from maskstream.models import coco_resnet50, face_mobilenet, padded_batches
+from maskstream.models.cuda_graphs import GraphedRCNN
 from maskstream.models.keypoint_rcnn import KeypointRCNNDetector, is_padded
 from maskstream.models.options import DetectorOptions
 from maskstream.models.padded_batches import BATCH_SIZES
@@ -144,6 +145,23 @@ def test_where_no_graph_can_be_recorded_padded_shapes_are_used(images: list[BgrI
     assert len(lines) == 1
     assert lines[0].startswith("detector.execution: cuda_graphs is not possible here (")
     assert lines[0].endswith("); padded is used instead\n")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_replayed_graphs_find_the_faces_of_each_batch(images: list[BgrImage]) -> None:
+    """The first call of a shape records it; later ones replay it with other images and numbers of faces."""
+    options = DetectorOptions("cuda", 0.05, 100, short_side=256)
+    graphed, padded = (face_mobilenet.load(replace(options, execution=each)) for each in ("cuda_graphs", "padded"))
+    assert isinstance(graphed, KeypointRCNNDetector)
+    assert graphed._padded is not None
+    for batch in ([images[0]], [images[5]], [images[4]], [images[0], images[5]], [images[5], images[0]], [images[0]]):
+        require_same(graphed.detect(batch), padded.detect(batch))
+    network = graphed._padded._network
+    assert isinstance(network, GraphedRCNN)
+    assert len(network._shapes) >= 2
+    graphed.admit(0.01, 150)
+    padded.admit(0.01, 150)
+    require_same(graphed.detect(images[:1]), padded.detect(images[:1]))
 
 
 def test_cuda_graphs_are_refused_on_other_devices(config: Config) -> None:
