@@ -1,5 +1,3 @@
-from copy import deepcopy
-
 import cv2
 import numpy as np
 import pytest
@@ -32,9 +30,15 @@ def frame(number: int) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(bgr[:352, :608, ::-1])).permute(2, 0, 1).float()[:, ::2, ::2] / 255
 
 
+def narrow_student() -> KeypointRCNN:
+    torch.manual_seed(1)
+    student = build_module(SLIM)
+    set_for_training(student, load_detector_recipe(None, []))
+    return student
+
+
 def losses(student: KeypointRCNN, teacher: KeypointRCNN) -> dict[str, torch.Tensor]:
     """Return the losses on two parts of the demonstration clip with faces."""
-    set_for_training(student, load_detector_recipe(None, []))
     student.train()
     torch.manual_seed(0)
     images = [frame(number) for number in (0, 60)]
@@ -49,15 +53,15 @@ def losses(student: KeypointRCNN, teacher: KeypointRCNN) -> dict[str, torch.Tens
 
 
 def test_a_student_that_is_its_teacher_has_nothing_to_learn() -> None:
-    module = shipped()
-    found = losses(deepcopy(module), module)
+    module, student = shipped(), shipped()
+    set_for_training(student, load_detector_recipe(None, []))
+    found = losses(student, module)
     assert found.keys() == NAMES
     assert all(float(loss.detach()) == pytest.approx(0, abs=2e-3) for loss in found.values())
 
 
 def test_another_student_has_losses_and_each_of_them_trains_it() -> None:
-    torch.manual_seed(1)
-    student = build_module(SLIM)
+    student = narrow_student()
     found = losses(student, shipped())
     assert all(float(loss.detach()) > 1e-4 for loss in found.values())
     torch.stack(list(found.values())).sum().backward()
@@ -66,8 +70,7 @@ def test_another_student_has_losses_and_each_of_them_trains_it() -> None:
 
 
 def test_one_step_against_the_gradient_comes_nearer_to_the_teacher() -> None:
-    torch.manual_seed(1)
-    student, teacher = build_module(SLIM), shipped()
+    student, teacher = narrow_student(), shipped()
     before = torch.stack(list(losses(student, teacher).values())).sum()
     before.backward()
     with torch.no_grad():
