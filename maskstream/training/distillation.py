@@ -163,5 +163,5 @@ def _proposal_losses(own: Any, wanted: Any, images: int) -> dict[str, torch.Tens
         entropy = binary_cross_entropy_with_logits(wanted_logits, probability, reduction="sum")
         objectness.append(binary_cross_entropy_with_logits(logits, probability, reduction="sum") - entropy)
         error = smooth_l1_loss(deltas, wanted_deltas, reduction="none", beta=_PROPOSAL_BETA)
-        boxes.append((error.unflatten(1, (-1, 4)).sum(2) * probability).sum())
+        boxes.append((error.reshape(len(error), -1, 4, *error.shape[2:]).sum(2) * probability).sum())
     return {"teacher_objectness": torch.stack(objectness).sum() / images, "teacher_proposal": torch.stack(boxes).sum() / images}

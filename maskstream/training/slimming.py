@@ -72,7 +72,7 @@ class _Sampler:
         return rows[:, :width], rows[:, width:]
 
 
-def _convs(module: nn.Module) -> list[nn.Conv2d]:
+def _convs(module: nn.Module) -> list[Any]:
     return [each for each in module.modules() if isinstance(each, nn.Conv2d)]
 
 
@@ -115,7 +115,7 @@ def _slim_block(name: str, wide: Any, narrow: Any, inputs: Maps, outputs: Maps, 
     expand, depthwise, project = _convs(narrow)
     reduced = eliminate(*sampler.pairs(zip(hidden, wanted, strict=True)), kept=project.in_channels)
     for conv, before in zip((expand, depthwise), _convs(wide)[:2], strict=True):
-        _set(conv, before.weight[reduced.channels], before.bias[reduced.channels])  # type: ignore[index]
+        _set(conv, before.weight[reduced.channels], before.bias[reduced.channels])
     _set(project, reduced.weight, reduced.bias)
     channels = f"{len(reduced.channels)} of {hidden[0].shape[1]} channels"
     logger.info("block {}: {}, {:.1%} of the variance is lost", name, channels, reduced.unexplained)
@@ -139,9 +139,9 @@ def _slim_pyramid(wide: KeypointRCNN, narrow: Any, levels: list[Maps], narrow_le
         samples, wanted = sampler.pairs(zip(maps, before, strict=True))
         solved = eliminate(samples, wanted @ encode_inner.T, kept=conv.in_channels)
         _set(conv, solved.weight, solved.bias)
-    for conv, before in zip(_convs(narrow.layer_blocks), outputs, strict=True):
-        weight = torch.einsum("ao,oihw,ib->abhw", encode, before.weight, decode_inner)
-        _set(conv, weight, encode @ before.bias)  # type: ignore[operator]
+    for conv, of_wide in zip(_convs(narrow.layer_blocks), outputs, strict=True):
+        weight = torch.einsum("ao,oihw,ib->abhw", encode, of_wide.weight, decode_inner)
+        _set(conv, weight, encode @ of_wide.bias)
     return _Pyramid(pyramid, decode)
 
 
@@ -180,7 +180,8 @@ def _slim_proposals(wide: Any, narrow: Any, images: Sequence[torch.Tensor], pyra
 
 
 def _first_conv(head: nn.Module) -> torch.Tensor:
-    return _convs(head)[0].weight
+    weight: torch.Tensor = _convs(head)[0].weight
+    return weight
 
 
 def _box_reader(module: Any) -> torch.Tensor:

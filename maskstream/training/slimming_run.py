@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -46,7 +46,7 @@ def slim_file(weights: Path, folders: Sequence[Path], out: Path, seed: int, comm
     Widths.of(state_dict, str(weights)).require_wider(widths, str(weights))
     module = restore(state_dict, metadata, str(weights))
     narrow = slim(module, widths, list(_samples(folders, metadata, np.random.default_rng(seed))), seed)
-    about = {"training_command": command, "figures": {}, "keypoint_calibration": metadata.keypoint_calibration}
+    about: dict[str, Any] = {"training_command": command, "figures": {}, "keypoint_calibration": metadata.keypoint_calibration}
     save_checkpoint(out, narrow.state_dict(), metadata.model_copy(update=about))
 
 
@@ -66,5 +66,5 @@ def _samples(folders: Sequence[Path], metadata: Metadata, rng: np.random.Generat
         scaled = cv2.resize(image, (sides[1], sides[0]), interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
         height, width = (min(side, _LONGEST_PX) // _STRIDE * _STRIDE for side in sides)
         y, x = int(rng.integers(sides[0] - height + 1)), int(rng.integers(sides[1] - width + 1))
-        part = np.ascontiguousarray(scaled[y : y + height, x : x + width])
+        part = np.ascontiguousarray(scaled[y : y + height, x : x + width], np.uint8)
         yield ((to_rgb_tensor(part, "cpu") - mean) / std)[None]
