@@ -41,7 +41,7 @@ class GpuCheckRequest:
 
 def sections() -> dict[str, Section]:
     """Return the sections in order; imports the packages of the models."""
-    from maskstream.benchmark import gpu_cameras, gpu_equivalence, gpu_memory, gpu_speed
+    from maskstream.benchmark import gpu_cameras, gpu_equivalence, gpu_memory, gpu_speed, gpu_video
 
     return {
         "device": gpu_speed.ceilings,
@@ -49,6 +49,7 @@ def sections() -> dict[str, Section]:
         "crops": gpu_equivalence.crops,
         "buffers": gpu_memory.buffers,
         "out_of_memory": gpu_memory.out_of_memory,
+        "video": gpu_video.video,
         "speed": gpu_speed.speed,
         "faces": gpu_cameras.faces,
         "camera_batches": gpu_cameras.camera_batches,

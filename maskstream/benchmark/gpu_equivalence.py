@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import torch
 
-from maskstream.benchmark.gpu_setup import BATCH, Check, analyse, as_frame, tf32
+from maskstream.benchmark.gpu_setup import BATCH, Check, analyse, as_frame, tf32, warnings_of
+from maskstream.config.values import Execution
 from maskstream.models.face_mobilenet import LONGEST_SIDE
 from maskstream.models.gpu_images import DeviceCutter, Uploads
 from maskstream.types import Face, FloatArray, Frame, FrameResult
@@ -74,12 +75,17 @@ class Variant:
     """False: the images already have the size of the network's input."""
     has_tf32: bool = False
     needs_cuda: bool = False
+    execution: Execution = "auto"
 
 
 VARIANTS: Final = (
     Variant("float32, no TF32, no scaling", "float32", EXACT, is_scaled=False),
     Variant("float32, no TF32", "float32", SCALED),
     Variant("float32, TF32 in convolutions", "float32", SCALED, has_tf32=True, needs_cuda=True),
+    Variant("float32, no TF32, dynamic", "float32", SCALED, execution="dynamic", needs_cuda=True),
+    Variant("float32, no TF32, padded", "float32", SCALED, execution="padded"),
+    Variant("float32, no TF32, CUDA graphs", "float32", SCALED, execution="cuda_graphs", needs_cuda=True),
+    Variant("float16, CUDA graphs", "float16", SCALED, execution="cuda_graphs", needs_cuda=True),
     Variant("float16", "float16", SCALED),
     Variant("bfloat16", "bfloat16", COARSE),
 )
@@ -203,10 +209,10 @@ def equivalence(check: Check) -> dict[str, Any]:
         if variant.precision not in check.precisions or (variant.needs_cuda and not check.is_cuda):
             continue
         check.say(f"equivalence: {variant.name}")
-        with tf32(convolutions=variant.has_tf32, products=False):
-            found = analyse(check.analyzer(variant.precision), shown[variant.is_scaled])
+        with tf32(convolutions=variant.has_tf32, products=False), warnings_of("detector.execution") as refused:
+            found = analyse(check.analyzer(variant.precision, variant.execution), shown[variant.is_scaled])
         compared = agreement(expected[variant.is_scaled], found, min_score)
-        said = compared.failures(variant.tolerance)
+        said = compared.failures(variant.tolerance) + refused
         failures += [f"{variant.name}: {each}" for each in said]
         rows.append({"what": variant.name, "passed": not said, **compared.record()})
     said = failures or [f"{len(check.frames)} images with {rows[0]['faces']} faces, compared with the CPU in float32"]

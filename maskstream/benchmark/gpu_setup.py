@@ -10,10 +10,12 @@ from typing import Any, Final
 import cv2
 import numpy as np
 import torch
+from loguru import logger
 
 from maskstream.benchmark.rounds import Workload, take_turns
 from maskstream.config.loading import Layer, load_config, refine
 from maskstream.config.schema import Config
+from maskstream.config.values import Execution
 from maskstream.errors import OutOfMemory, SourceError, SourceOpenError
 from maskstream.inference.analyzer import Analyzer
 from maskstream.inference.pipeline import build_analyzer
@@ -120,9 +122,15 @@ class Check:
         usual = {"device": str(self.device), "detector": {"backend": "torch"}, "classifier": classifier}
         return refine(refine(load_config(), Layer("gpu_check", usual)), Layer("gpu_check", values))
 
-    def analyzer(self, precision: str = "float32") -> Analyzer:
+    @property
+    def executions(self) -> tuple[Execution, ...]:
+        """Values of `detector.execution` that the device has."""
+        return ("dynamic", "padded", "cuda_graphs") if self.is_cuda else ("dynamic", "padded")
+
+    def analyzer(self, precision: str = "float32", execution: Execution = "auto") -> Analyzer:
         """Load the default models on the device."""
-        return build_analyzer(self.config(precision=precision, detector={"short_side": self.plan.short_side}))
+        detector = {"short_side": self.plan.short_side, "execution": execution}
+        return build_analyzer(self.config(precision=precision, detector=detector))
 
     def reference(self) -> Analyzer:
         """Load the same models on the CPU in float32."""
@@ -231,6 +239,22 @@ def analyse(analyzer: Analyzer, frames: Sequence[Frame], size: int = BATCH) -> l
     """Analyse frames in batches."""
     starts = range(0, len(frames), size)
     return [result for start in starts for result in analyzer.analyze(frames[start : start + size])]
+
+
+@contextmanager
+def warnings_of(subject: str) -> Generator[list[str], None, None]:
+    """Collect the warnings in the log that begin with a subject."""
+    lines: list[str] = []
+    handler = logger.add(
+        lambda line: lines.append(line.strip()),
+        level="WARNING",
+        format="{message}",
+        filter=lambda each: each["message"].startswith(subject),
+    )
+    try:
+        yield lines
+    finally:
+        logger.remove(handler)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from maskstream.benchmark.gpu_setup import Check, tf32
 from maskstream.benchmark.rounds import Workload, take_turns
+from maskstream.config.loading import Layer, refine
 from maskstream.config.schema import Config
 from maskstream.inference.pipeline import build_analyzer, build_detector
 from maskstream.models import coco_resnet50, face_mobilenet
@@ -110,7 +111,7 @@ class _Images(Uploads):
 
 
 def speed(check: Check) -> dict[str, Any]:
-    """Time both detectors in all precisions and batch sizes, with the copies to the device and back.
+    """Time both detectors in all precisions, batch sizes and executions, with the copies to the device and back.
 
     `coco_resnet50` has random weights, because the real ones need a network. The time does not depend on the weights.
     """
@@ -128,7 +129,8 @@ def speed(check: Check) -> dict[str, Any]:
                 detector.detect([frame.bgr for frame in check.timed_images(1)])
             gflop[name] = round(counter.get_total_flops() / 1e9, 2)
             for precision in check.timed_precisions:
-                for row in _steps(check, check.config(precision=precision, detector=chosen)):
+                config = check.config(precision=precision, detector=chosen)
+                for row in _steps(check, config) + _executions(check, config):
                     rows.append({"model": f"{name} {short_side} px", "precision": precision, **row})
                     _compare_with_ceiling(check, rows[-1], gflop[name])
     left_out = [row for row in rows if "fps" not in row]
@@ -179,6 +181,23 @@ def _steps(check: Check, config: Config) -> list[dict[str, Any]]:
     return rows
 
 
+def _executions(check: Check, config: Config) -> list[dict[str, Any]]:
+    """Time the detector in each `detector.execution` that is not the usual one, with images on the host."""
+    rows = []
+    usual = "padded" if check.is_cuda else "dynamic"
+    for execution in (each for each in check.executions if each != usual):
+        chosen = refine(config, Layer("gpu_check", {"detector": {"execution": execution}}))
+        detector = build_detector(chosen, None if check.device.type == "cpu" else Uploads(check.device))
+        for size in check.plan.batches:
+            images = [frame.bgr for frame in check.timed_images(max(size, check.plan.least_frames))]
+            timed = check.timed(
+                f"speed: {config.detector.name}, {config.precision}, {execution}, batch {size}",
+                partial(_in_batches, detector.detect, images, size),
+            )
+            rows.append({"what": execution, "pictures": "host", "batch": size, **timed})
+    return rows
+
+
 def _in_batches(work: Callable[[Any], Any], items: Sequence[Any], size: int) -> int:
     """Process all complete batches and return the number of their items."""
     starts = range(0, len(items) - size + 1, size)
@@ -191,5 +210,5 @@ def _compare_with_ceiling(check: Check, row: dict[str, Any], gflop: float) -> No
     """Add the detector's fraction of the rate of matrix products, if the section `device` has run."""
     rates = check.found.get("device", {}).get("tflop_per_s", {})
     kind = "tf32" if row["precision"] == "float32" and check.is_cuda else row["precision"]  # PyTorch's default
-    if kind in rates and "fps" in row and row["what"] == "detector":
+    if kind in rates and "fps" in row and row["what"] != "and classifier":
         row["of_ceiling"] = round(gflop * row["fps"] / 1000 / rates[kind], 4)

@@ -2,14 +2,18 @@
 
 import gc
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import cycle
+from fractions import Fraction
+from io import BytesIO
+from itertools import count, cycle, islice
 from pathlib import Path
 from threading import Event
 from time import monotonic, process_time
 from typing import Any, Final
 
+import av
 import numpy as np
 
 from maskstream.benchmark.bench import Bench, CountingSink
@@ -20,42 +24,50 @@ from maskstream.config.schema import Config
 from maskstream.errors import ConfigError
 from maskstream.inference.pipeline import batch_size_of
 from maskstream.inference.propagation import PropagatingAnalyzer
-from maskstream.stream.engine import Engine
+from maskstream.sources.video import Origin, VideoSource
+from maskstream.stream.engine import Engine, EngineHooks
 from maskstream.stream.sink_group import SinkBinding
 from maskstream.tracking.analyzer import PeopleAnalyzer
-from maskstream.types import BgrImage, Frame, SourceInfo
+from maskstream.types import BgrImage, Frame
 
-FPS: Final = 5.0
+FPS: Final = 5
 _SIZE: Final = (1280, 720)
 _FACES: Final = 5
 _FACE_PX: Final = 150
 _PICTURES: Final = 10
 """Different pictures of a camera, forwards and backwards."""
+_ENCODER: Final = {"preset": "veryfast", "crf": "23", "bf": "0", "refs": "1", "g": "10"}
+"""Like the stream of an IP camera: each frame refers to the one before it, with a key frame every 2 s."""
 
 
 class PacedCamera:
-    """A live source that gives the same pictures again and again, five a second."""
+    """A live source of H.264 in 1280x720, of which a frame arrives, and is decoded, five times a second."""
 
-    def __init__(self, name: str, pictures: Sequence[BgrImage], frames: int, delay_s: float) -> None:
-        """Begin with the first picture after `delay_s`, and end after a number of frames."""
-        self.info = SourceInfo(name, *_SIZE, live=True, average_fps=FPS)
-        self._pictures = [*pictures, *reversed(pictures)]
-        self._frames, self._delay_s = frames, delay_s
+    def __init__(self, name: str, video: bytes, delay_s: float) -> None:
+        """Open a video. Its first frame arrives after `delay_s`, and the camera ends with its last one."""
+        self._source = VideoSource(av.open(BytesIO(video), "r"), Origin(name, live=True, keep_damaged=False))
+        self.info = self._source.info
+        self._delay_s = delay_s
         self._closed = Event()
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield each frame at its time."""
         began_s = monotonic() + self._delay_s
-        for index, picture in zip(range(self._frames), cycle(self._pictures), strict=False):
+        frames = iter(self._source)
+        for index in count():
             time_s = index / FPS
             if self._closed.wait(max(0.0, began_s + time_s - monotonic())):
                 return
-            now = datetime.now(UTC)
-            yield Frame(picture, index, self.info.source_id, time_s, captured_at_s=monotonic(), wall_time=now)
+            arrived_s, wall_time = monotonic(), datetime.now(UTC)
+            frame = next(frames, None)
+            if frame is None:
+                return
+            yield replace(frame, time_s=time_s, captured_at_s=arrived_s, wall_time=wall_time)
 
     def close(self) -> None:
         """End the source. A second call does nothing."""
         self._closed.set()
+        self._source.close()
 
 
 @dataclass(frozen=True)
@@ -74,7 +86,7 @@ class Pictures:
         """
         shown = most_certain_face(bench.frames, bench.analyse())
         if shown is None:
-            raise ConfigError(f"--sweep quiet: no face is found in the first {len(bench.frames)} frames of {bench.path}")
+            raise ConfigError(f"made cameras: no face is found in the first {len(bench.frames)} frames of {bench.path}")
         rng = np.random.default_rng(1)
         place = rng.integers(90, 130, (9, 16, 3)).astype(np.uint8).repeat(80, 0).repeat(80, 1)
         face, end_s = face_with_margin(*shown), _PICTURES / FPS
@@ -82,65 +94,95 @@ class Pictures:
         visits = [Visit(face, _FACE_PX, 0, end_s, (x, 250.0), (x + 40, 420.0)) for x in columns]
         times_s = [number / FPS for number in range(_PICTURES)]
         busy, quiet = Scene(place, visits), Scene(place)
-        return cls([busy.at(time_s) for time_s in times_s], [quiet.at(time_s) for time_s in times_s])
+        return cls(*(_there_and_back([scene.at(time_s) for time_s in times_s]) for scene in (busy, quiet)))
 
 
-def run_cameras(bench: Bench, pictures: Pictures, config: Config, busy: int, quiet: int, seconds: float) -> dict[str, Any]:
+def _there_and_back(pictures: Sequence[BgrImage]) -> list[BgrImage]:
+    return [*pictures, *reversed(pictures)]
+
+
+@dataclass(frozen=True)
+class Site:
+    """Busy and quiet cameras, and how long they run."""
+
+    pictures: Pictures
+    busy: int
+    quiet: int
+    seconds: float
+
+    @property
+    def frames(self) -> int:
+        """Number of frames of each camera."""
+        return round(self.seconds * FPS)
+
+    def cameras(self) -> list[PacedCamera]:
+        """Open all cameras. They begin one after the other, within the time of a frame."""
+        total = self.busy + self.quiet
+        videos = {"busy": self._video(self.pictures.busy), "quiet": self._video(self.pictures.quiet)}
+        kinds = ["busy"] * self.busy + ["quiet"] * self.quiet
+        return [PacedCamera(f"{kind} {number}", videos[kind], number / total / FPS) for number, kind in enumerate(kinds)]
+
+    def _video(self, pictures: Sequence[BgrImage]) -> bytes:
+        """Return the pictures, again and again, as H.264."""
+        content = BytesIO()
+        with closing(av.open(content, "w", format="matroska")) as container:
+            stream = container.add_stream("libx264", rate=Fraction(FPS), options=dict(_ENCODER))
+            stream.width, stream.height = _SIZE
+            stream.pix_fmt = "yuv420p"
+            for picture in islice(cycle(pictures), self.frames):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "bgr24")))
+            container.mux(stream.encode(None))
+        return content.getvalue()
+
+
+def run_cameras(bench: Bench, site: Site, config: Config) -> dict[str, Any]:
     """Run the complete program, without video output, on busy and quiet cameras.
 
     Returns:
-        `frames`: number of analysed frames. `busy_fps`, `quiet_fps`: analysed frames per second and camera. `age_p99_ms`: of all
-        frames at the sinks. `rss_mb`: memory of the process at the end.
+        `frames`: number of analysed frames. `kept`: their fraction of all frames. `busy_fps`, `quiet_fps`: analysed frames per
+        second and camera. `age_p99_ms`: of all frames at the sinks. `used_cores`: processor seconds per second, with decoding.
+        `rss_mb`: peak of the memory of the process.
     """
-    count = busy + quiet
-    sink = CountingSink()
+    sink, rss_mb = CountingSink(), [_rss_mb()]
     analyzer = PeopleAnalyzer(PropagatingAnalyzer(bench.analyzer, config), config)
-    engine = Engine(analyzer, bench.overlay.paint, config.stream, batch_size_of(config))
-    frames = round(seconds * FPS)
-    sources = [
-        PacedCamera(
-            f"{'busy' if number < busy else 'quiet'} {number}",
-            pictures.busy if number < busy else pictures.quiet,
-            frames,
-            number / count / FPS,
-        )
-        for number in range(count)
-    ]
-    engine.add(sources, [SinkBinding(sink, None)])
+    hooks = EngineHooks(maintain=lambda _: rss_mb.append(_rss_mb()))
+    engine = Engine(analyzer, bench.overlay.paint, config.stream, batch_size_of(config), hooks)
+    engine.add(site.cameras(), [SinkBinding(sink, None)])
+    began_s = process_time()
     engine.run()
+    used_s = process_time() - began_s
     gc.collect()
     of_busy = sum(result.source_id.startswith("busy") for result in sink.results)
     return {
         "frames": len(sink.results),
-        "busy_fps": round(of_busy / seconds / max(busy, 1), 2),
-        "quiet_fps": round((len(sink.results) - of_busy) / seconds / max(quiet, 1), 2),
+        "kept": round(len(sink.results) / site.frames / (site.busy + site.quiet), 3),
+        "busy_fps": round(of_busy / site.seconds / max(site.busy, 1), 2),
+        "quiet_fps": round((len(sink.results) - of_busy) / site.seconds / max(site.quiet, 1), 2),
         "age_p99_ms": percentiles([1000 * age_s for age_s in sink.ages_s])["p99"],
-        "rss_mb": _rss_mb(),
+        "used_cores": round(used_s / site.seconds, 2),
+        "rss_mb": max(rss_mb),
     }
 
 
-def cores_needed(bench: Bench, pictures: Pictures, config: Config, busy: int, quiet: int, seconds: float) -> float:
-    """Return the processor seconds per second that it takes to analyse every frame of busy and quiet cameras.
+def cores_needed(bench: Bench, site: Site, config: Config) -> float:
+    """Return the processor seconds per second that it takes to analyse every frame of busy and quiet cameras, without decoding.
 
     It depends less on other programs on the machine than the frames that a camera loses.
     """
     analyzer = PeopleAnalyzer(PropagatingAnalyzer(bench.analyzer, config), config)
-    shown = [(f"busy {number}", pictures.busy) for number in range(busy)]
-    shown += [(f"quiet {number}", pictures.quiet) for number in range(quiet)]
+    shown = [(f"busy {number}", site.pictures.busy) for number in range(site.busy)]
+    shown += [(f"quiet {number}", site.pictures.quiet) for number in range(site.quiet)]
     began_s = process_time()
-    for index in range(round(seconds * FPS)):
-        time_s = index / FPS
-        now = datetime.now(UTC)
-        analyzer.analyze(
-            [Frame([*each, *reversed(each)][index % (2 * len(each))], index, name, time_s, wall_time=now) for name, each in shown]
-        )
-    return round((process_time() - began_s) / seconds, 3)
+    for index in range(site.frames):
+        time_s, now = index / FPS, datetime.now(UTC)
+        analyzer.analyze([Frame(each[index % len(each)], index, name, time_s, wall_time=now) for name, each in shown])
+    return round((process_time() - began_s) / site.seconds, 3)
 
 
-def _rss_mb() -> float | None:
-    """Return the resident memory of this process in megabytes; None if the system does not provide it."""
+def _rss_mb() -> float:
+    """Return the resident memory of this process in megabytes; 0 if the system does not provide it."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
-        return None
-    return next((round(int(line.split()[1]) / 1024, 1) for line in lines if line.startswith("VmRSS")), None)
+        return 0.0
+    return next((round(int(line.split()[1]) / 1024, 1) for line in lines if line.startswith("VmRSS")), 0.0)

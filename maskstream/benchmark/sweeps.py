@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 
 from maskstream.benchmark.bench import Bench
 from maskstream.benchmark.crowds import crowd, most_certain_face
-from maskstream.benchmark.paced_cameras import Pictures, cores_needed, run_cameras
+from maskstream.benchmark.paced_cameras import Pictures, Site, cores_needed, run_cameras
 from maskstream.benchmark.rounds import Workload, take_turns
 from maskstream.config.loading import Layer, refine
 from maskstream.config.schema import Config
@@ -24,7 +24,7 @@ _CROWDS: Final = 3
 """Number of images in a turn of the sweep of faces."""
 _SAME_IOU: Final = 0.5
 _CAMERAS_S: Final = 8.0
-"""How long the cameras of the sweep `quiet` run in a turn."""
+"""How long the cameras of the sweeps `quiet` and `live` run in a turn."""
 
 
 @dataclass(frozen=True)
@@ -112,18 +112,30 @@ def _quiet(bench: Bench) -> list[Step]:
     pictures = Pictures.of(bench)
     steps = []
     for busy, quiet in ((2, 2), (4, 4), (8, 8), (4, 12)):
+        site = Site(pictures, busy, quiet, _CAMERAS_S)
         for motion in (False, True):
             config = refine(bench.config, Layer.of_key("--sweep quiet", "detector.motion", motion))
-            extra: dict[str, Any] = {"busy": busy, "motion": motion}
-            extra["cores"] = cores_needed(bench, pictures, config, busy, quiet, _CAMERAS_S)
-            run = partial(_run_cameras, bench, pictures, config, extra, quiet)
+            extra = {"busy": busy, "motion": motion, "cores": cores_needed(bench, site, config)}
+            run = partial(_run_cameras, bench, site, config, extra)
             steps.append(Step(quiet, Workload(f"{busy} busy, {quiet} quiet, motion {motion}", "", run), extra))
     return steps
 
 
-def _run_cameras(bench: Bench, pictures: Pictures, config: Config, extra: dict[str, Any], quiet: int) -> int:
+def _live(bench: Bench) -> list[Step]:
+    """Measure 1 to 64 cameras of 5 fps, half of which show a place where nothing happens."""
+    pictures = Pictures.of(bench)
+    steps = []
+    for count in (1, 4, 16, 64):
+        extra: dict[str, Any] = {}
+        site = Site(pictures, busy=count - count // 2, quiet=count // 2, seconds=_CAMERAS_S)
+        run = partial(_run_cameras, bench, site, bench.config, extra)
+        steps.append(Step(count, Workload(f"{count} live cameras", "", run), extra))
+    return steps
+
+
+def _run_cameras(bench: Bench, site: Site, config: Config, extra: dict[str, Any]) -> int:
     """Run the program for some seconds, and put what was measured into the row of the table. The last round stays there."""
-    measured = run_cameras(bench, pictures, config, extra["busy"], quiet, _CAMERAS_S)
+    measured = run_cameras(bench, site, config)
     frames: int = measured.pop("frames")
     extra |= measured
     return frames
@@ -146,6 +158,7 @@ SWEEPS: Final[dict[str, Callable[[Bench], list[Step]]]] = {
     "faces": _faces,
     "cameras": _cameras,
     "quiet": _quiet,
+    "live": _live,
     "every": _every,
 }
 

@@ -9,7 +9,7 @@ from maskstream.cli.process import keep_freed_memory, start_log
 from maskstream.errors import ConfigError
 
 COMPARED: Final = "paper, yolo, backends, classifiers"
-SWEPT: Final = "batch, short_side, precision, faces, cameras, quiet, every"
+SWEPT: Final = "batch, short_side, precision, faces, cameras, quiet, live, every"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

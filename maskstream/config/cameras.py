@@ -22,7 +22,7 @@ from maskstream.redaction import redact
 
 _YAML_SUFFIXES: Final = (".yaml", ".yml")
 PER_CAMERA: Final[dict[str, tuple[str, ...]]] = {
-    "detector": ("min_score", "max_faces", "region", "motion", "motion_threshold", "idle_s"),
+    "detector": ("min_score", "min_face_px", "max_faces", "region", "motion", "motion_threshold", "idle_s"),
     "classifier": ("incorrect_as", "max_background"),
     "align": tuple(AlignConfig.model_fields),
     "webcam": tuple(WebcamConfig.model_fields),

@@ -110,6 +110,12 @@ class DetectorConfig(Section):
             "are anonymised too."
         ),
     )
+    min_face_px: Annotated[float, Field(ge=0)] = Field(
+        default=8.0,
+        description=(
+            "Leave out faces of a smaller width or height, in pixels of the source. The models were measured on faces from 8 px."
+        ),
+    )
     short_side: ShortSide = Field(
         default=None,
         description=(
@@ -160,10 +166,24 @@ class AlignConfig(Section):
     """The conditions for a face to be classified. Other faces get the label `unknown`."""
 
     min_face_px: Annotated[float, Field(ge=1)] = Field(
-        default=10.0, description="The minimum width and height of the tight face box, in pixels of the source."
+        default=8.0, description="The minimum width and height of the tight face box, in pixels of the source."
     )
     min_keypoint_score: Probability = Field(
-        default=0.3, description="The minimum score of the better eye keypoint. Below it the face is not classified."
+        default=0.3,
+        description=(
+            "The minimum score of the better eye keypoint. Below it the eyes are uncertain, as in many profiles: the face is "
+            "classified only from align.min_uncertain_score."
+        ),
+    )
+    min_uncertain_score: Probability = Field(
+        default=0.5,
+        description=(
+            "Classify a face whose eyes are uncertain where the score of the detector is at least this. Faces of coco_resnet50 "
+            "are not classified then."
+        ),
+    )
+    max_uncertain_background: Probability = Field(
+        default=0.8, description="As classifier.max_background, for a face whose eyes are uncertain."
     )
     min_unknown_score: Probability = Field(
         default=0.7, description="Leave out a face that was not classified where the score of the detector is lower."

@@ -12,6 +12,7 @@ from maskstream.config.values import (
     NotNegative,
     PixelAspect,
     Positive,
+    Processor,
     ReadableBy,
     Section,
     Text,
@@ -142,6 +143,21 @@ class VideoConfig(Section):
     pixel_aspect: PixelAspect | None = Field(
         default=None,
         description="The width of a source's pixels divided by their height. null: as the video states, otherwise square.",
+    )
+    decode_on: Processor = Field(
+        default="cpu",
+        description=(
+            "Where files and RTSP cameras are decoded. cuda: by the video decoder of an NVIDIA GPU (NVDEC), where it can decode "
+            "the format, otherwise by the CPU. It does not report damaged frames, so network.keep_damaged has no effect. Its "
+            "speed was not measured."
+        ),
+    )
+    encode_on: Processor = Field(
+        default="cpu",
+        description=(
+            "Where H.264 is encoded. cuda: by the video encoder of an NVIDIA GPU (NVENC), with video.crf as its constant "
+            "quality; otherwise, and for WebM, by the CPU. Its speed was not measured."
+        ),
     )
     segment_s: Annotated[float, Field(ge=1)] | None = Field(
         default=None,

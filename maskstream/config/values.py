@@ -49,6 +49,7 @@ ShortSide = Annotated[
 ]
 Precision = Literal["auto", "float32", "float16", "bfloat16", "int8"]
 Execution = Literal["auto", "dynamic", "padded", "cuda_graphs"]
+Processor = Literal["cpu", "cuda"]
 Blur = Literal["none", "all", "masked", "unmasked"]
 Deinterlace = Literal["auto", True, False]
 PixelAspect = Annotated[float, Field(ge=0.25, le=4)]

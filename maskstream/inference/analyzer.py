@@ -183,7 +183,7 @@ class Analyzer:
         background = by_class.pop(BACKGROUND, None)
         thresholds = candidate.thresholds
         is_doubtful = probabilities is None and candidate.detection.score < thresholds.min_unknown_score
-        is_face = not is_doubtful and (background or 0.0) <= thresholds.max_background
+        is_face = not is_doubtful and (background or 0.0) <= candidate.max_background
         label, confidence = Label.UNKNOWN, None
         if by_class and is_face:
             label, confidence = verdict(by_class, thresholds.incorrect_as)

@@ -9,7 +9,7 @@ import numpy as np
 from maskstream.config.schema import Config, IncorrectAs
 from maskstream.types import Detection, Face, FloatArray, Label
 from maskstream.vision.align import AlignRules, crop_quad
-from maskstream.vision.geometry import are_pixels, box_corners, face_box, is_box
+from maskstream.vision.geometry import are_pixels, box_corners, face_box, is_box, is_person
 
 _ANONYMISED_SCORE: Final = 0.15
 """Where faces are anonymised, so are detections from this score. On val a tenth of those with 0.15 to 0.3 are faces."""
@@ -23,9 +23,15 @@ class Thresholds:
     hidden_score: float
     """A detection with a lower score than `min_score`, but not lower than this one, may be a face."""
     max_faces: int
+    min_face_px: float
+    """Smaller faces are left out."""
     rules: AlignRules
+    min_uncertain_score: float
+    """A face whose eyes are uncertain is classified from this score of the detector."""
     incorrect_as: IncorrectAs
     max_background: float
+    max_uncertain_background: float
+    """As `max_background`, for a face whose eyes are uncertain."""
     min_unknown_score: float
     region: tuple[float, ...]
     """Left, top, right, bottom as fractions of the frame."""
@@ -37,9 +43,12 @@ class Thresholds:
             min_score=config.detector.min_score,
             hidden_score=lowest_score(config),
             max_faces=config.detector.max_faces,
+            min_face_px=config.detector.min_face_px,
             rules=AlignRules(config.align.min_face_px, config.align.min_keypoint_score),
+            min_uncertain_score=config.align.min_uncertain_score,
             incorrect_as=config.classifier.incorrect_as,
             max_background=config.classifier.max_background,
+            max_uncertain_background=config.align.max_uncertain_background,
             min_unknown_score=config.align.min_unknown_score,
             region=tuple(config.detector.region or (0, 0, 1, 1)),
         )
@@ -52,8 +61,24 @@ class Candidate:
     detection: Detection
     face_box_xyxy: FloatArray
     quad_xy: FloatArray | None
-    """(4, 2), the outline of the crop for the classifier; None where no upright crop is possible."""
+    """(4, 2), the outline of the crop for the classifier; None where the face is not classified."""
+    max_background: float
+    """The highest probability of the background for a face."""
     thresholds: Thresholds
+
+    @classmethod
+    def of(cls, detection: Detection, face_box_xyxy: FloatArray, thresholds: Thresholds) -> "Candidate":
+        """Return a detection with the outline of its crop.
+
+        A face whose eyes are uncertain has one too where the detector is certain: its box shows where it is. A person has none:
+        the face may be turned away.
+        """
+        quad_xy, max_background = crop_quad(detection, face_box_xyxy, thresholds.rules), thresholds.max_background
+        may_be_cut = detection.score >= thresholds.min_uncertain_score and not is_person(detection)
+        if quad_xy is None and may_be_cut:
+            any_eyes = replace(thresholds.rules, min_keypoint_score=0.0)
+            quad_xy, max_background = crop_quad(detection, face_box_xyxy, any_eyes), thresholds.max_uncertain_background
+        return cls(detection, face_box_xyxy, quad_xy, max_background, thresholds)
 
 
 @dataclass(eq=False)
@@ -89,15 +114,12 @@ def candidates_in(detections: list[Detection], thresholds: Thresholds) -> Findin
             found.unseen |= not detection.score < thresholds.min_score
         elif not isfinite(detection.score):
             found.hidden.append(_unknown(replace(cleaned, score=0.0), box))
-        elif detection.score >= thresholds.min_score:
+        elif detection.score >= thresholds.min_score and min(box[2:] - box[:2]) >= thresholds.min_face_px:
             places.append((cleaned, box))
         elif detection.score >= thresholds.hidden_score:
             found.hidden.append(_unknown(cleaned, box))
     places.sort(key=lambda pair: -pair[0].score)
-    found.candidates = [
-        Candidate(detection, box, crop_quad(detection, box, thresholds.rules), thresholds)
-        for detection, box in places[: thresholds.max_faces]
-    ]
+    found.candidates = [Candidate.of(detection, box, thresholds) for detection, box in places[: thresholds.max_faces]]
     found.hidden += [_unknown(detection, box) for detection, box in places[thresholds.max_faces :]]
     return found
 

@@ -9,6 +9,7 @@ Kanade Feature Tracker" (2001).
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from time import perf_counter
 from typing import Final
 
@@ -43,7 +44,8 @@ class _Last:
     """The last frame of a source, detected or propagated."""
 
     due_at: int
-    """Index of the last frame that the detector was due to run on, whether it ran or rested."""
+    """Index of the last frame that the detector was due to run on, whether it ran or rested. The first one of a camera may be
+    smaller."""
     config: Config
     """The settings of the source then."""
     connection: int
@@ -85,6 +87,9 @@ class PropagatingAnalyzer:
     on a frame of another size than the one before, where the time of the frames has moved by more than 0.5 s, forward or back,
     and on the first frame after the settings of the source have changed.
 
+    The second detection of a camera is up to N - 1 frames sooner, so that the detector does not run on all cameras at once, and
+    on none until N frames later.
+
     Where nothing changes in the picture, and no face is in view, the detector rests (`MotionGate`). A rest counts like a
     detection without faces: the detector is due again N frames later, so that it runs on the same frames as without rests.
 
@@ -104,6 +109,8 @@ class PropagatingAnalyzer:
         self._propagated: dict[str, _Propagated] = {}
         self._last: dict[str, _Last] = {}
         self._gate = MotionGate(self._settings)
+        self._turns = count()
+        """A number for each connection of a camera: it decides which of N frames the detector runs on."""
         self._before: _Batch | None = None
         """The last batch that was begun."""
 
@@ -168,12 +175,13 @@ class PropagatingAnalyzer:
         if frame.file is not None:  # each image stands alone
             return True
         last, config = self._last.get(frame.source_id), self._settings.of(frame.source_id)
+        is_due, due_at = True, frame.index
         if last is None or _begins_anew(last, frame, config):
             self._gate.forget(frame.source_id)
-            last, is_due = None, True
-        else:
-            is_due = frame.time_s - last.time_s > _MAX_STEP_S or frame.index >= last.due_at + every_of(config)
-        due_at = frame.index if last is None or is_due else last.due_at
+            if frame.wall_time is not None:
+                due_at -= next(self._turns) % every_of(config)
+        elif frame.time_s - last.time_s <= _MAX_STEP_S and frame.index < last.due_at + every_of(config):
+            is_due, due_at = False, last.due_at
         self._last[frame.source_id] = _Last(due_at, config, frame.connection, frame.bgr.shape, frame.time_s)
         return is_due and not self._gate.rests(frame)
 

@@ -7,6 +7,7 @@ from typing import BinaryIO, Final
 
 import av
 from av import error as av_error
+from av.codec.hwaccel import HWAccel
 from loguru import logger
 
 from maskstream.io.ffmpeg_whitelists import PLAYLISTS, plain_formats, whitelist
@@ -25,10 +26,14 @@ class LeadsAway(av_error.PermissionError):
         super().__init__(EACCES, f"it names {redact(what)}: {advice}", "")
 
 
-def open_local(path: str) -> av.container.InputContainer:
+def open_local(path: str, hwaccel: HWAccel | None = None) -> av.container.InputContainer:
     """Open a local file for reading, with audio and video.
 
     FFmpeg may read this file only. Of lists of files, HLS, DASH and `ffconcat` are read, within their own folder.
+
+    Args:
+        path: A local file.
+        hwaccel: From `gpu_video.decoder`, for the video; lists of files are decoded by the CPU.
 
     Raises:
         LeadsAway: The file is a list that names something outside its folder.
@@ -36,7 +41,7 @@ def open_local(path: str) -> av.container.InputContainer:
     """
     name = f"{_FILE}{path}"  # so that FFmpeg reads a colon in the name as part of it
     try:
-        return av.open(name, metadata_errors="replace", options=whitelist("file", plain_formats()))
+        return av.open(name, metadata_errors="replace", options=whitelist("file", plain_formats()), hwaccel=hwaccel)
     except av_error.ArgumentError as error:  # of FFmpeg for a format that is not in the whitelist, and for some damage
         refused = error
     try:

@@ -82,7 +82,7 @@ class MaskClassifier:
         self.module.to(memory_format=torch.channels_last)
         self._probabilities = CropProbabilities(self.module, metadata.temperature or 1.0)
         if precision is not torch.float32:
-            self._probabilities.module = InPrecision(self.module, precision)
+            self.module.network = InPrecision(self.module.network, precision)  # the input is normalised in float32
         self._device = device
         self._sizes = CHUNK_SIZES if kind_of(device) == "cuda" else ()
 

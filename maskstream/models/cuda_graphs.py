@@ -67,13 +67,13 @@ class GraphedRCNN(PaddedRCNN):
         """Share the weights of a module; see `PaddedRCNN`."""
         super().__init__(*arguments)
         self.exclusive = Lock()
+        self._is_usable = True
         self.forget()
 
     def forget(self) -> None:
         """Delete all graphs, because numbers in the module have changed: a graph contains them as constants."""
         self._shapes: dict[torch.Size, _Shape] = {}
         self._pool: Any = None
-        self._is_usable = True
 
     def find_faces(self, rgb: torch.Tensor, sizes_hw: torch.Tensor, rounds: int = ROUNDS) -> PaddedFaces:
         """Find the faces of a batch; see `PaddedRCNN`. The first call of a shape records it."""

@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from maskstream.models.detections import Find, KeypointCalibration, RawDetections, Scaling, begin, padded, parse_outputs, resized
+from maskstream.models.detections import KeypointCalibration, RawDetections, Scaling, begin, padded, parse_outputs, resized
 from maskstream.models.runtimes import Graph
 from maskstream.types import BgrImage, Detection
 
@@ -52,14 +52,11 @@ class GraphDetector:
 
     def detect(self, images_bgr: Sequence[BgrImage]) -> list[list[Detection]]:
         """Return the detections of each (H, W, 3) uint8 BGR image, by falling score, in pixels of that image."""
-        return self._begun(images_bgr, self._run if len(images_bgr) == 1 else self._begin)()
+        return self.begin(images_bgr)()
 
     def begin(self, images_bgr: Sequence[BgrImage]) -> Callable[[], list[list[Detection]]]:
         """Begin to detect; see `AsynchronousDetector`."""
-        return self._begun(images_bgr, self._begin)
-
-    def _begun(self, images_bgr: Sequence[BgrImage], find: Find) -> Callable[[], list[list[Detection]]]:
-        found = begin(images_bgr, self._scaling, find, self.keypoint_names, self._calibration)
+        found = begin(images_bgr, self._scaling, self._begin, self.keypoint_names, self._calibration)
         return lambda: [each[: self._max_faces] for each in found()]
 
     def _begin(self, images_bgr: list[BgrImage], sizes_hw: list[tuple[int, int]]) -> Callable[[], list[RawDetections]]:
@@ -67,10 +64,6 @@ class GraphDetector:
         calls = (graph_inputs(image, size_hw, self._min_score) for image, size_hw in pairs)
         outputs = self._graph.begin(calls, len(images_bgr))
         return lambda: [parse_outputs(each) for each in outputs()]
-
-    def _run(self, images_bgr: list[BgrImage], sizes_hw: list[tuple[int, int]]) -> Callable[[], list[RawDetections]]:
-        calls = [graph_inputs(image, size_hw, self._min_score) for image, size_hw in zip(images_bgr, sizes_hw, strict=True)]
-        return lambda: [parse_outputs(outputs) for outputs in self._graph.each(calls)]
 
 
 def graph_inputs(image_bgr: BgrImage, size_hw: tuple[int, int], min_score: float) -> tuple[NDArray[Any], ...]:

@@ -8,8 +8,8 @@ from typing import Final
 
 import torch
 
-ROUNDS: Final = 16
-"""Rounds of `suppress` that are enough for nearly all images."""
+ROUNDS: Final = 12
+"""Rounds of `suppress` that are enough for nearly all images; those tried need at most 7."""
 
 
 def decode(boxes: torch.Tensor, deltas: torch.Tensor, weights: torch.Tensor, longest_log: float) -> torch.Tensor:
@@ -64,7 +64,8 @@ def suppress(boxes: torch.Tensor, is_valid: torch.Tensor, iou: float, rounds: in
     overlaps = _overlaps(boxes, iou) & is_valid[..., :, None]
     is_kept = before = is_valid
     for _ in range(min(rounds, boxes.shape[-2])):
-        before, is_kept = is_kept, is_valid & ~(overlaps & is_kept[..., :, None]).any(-2)
+        is_suppressed = (overlaps & is_kept[..., :, None]).any(-2)
+        before, is_kept = is_kept, is_suppressed < is_valid  # valid and not suppressed
     return is_kept, (before == is_kept).all(-1)
 
 

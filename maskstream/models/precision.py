@@ -17,24 +17,26 @@ def torch_precision(name: Precision) -> torch.dtype:
 
 
 class InPrecision(nn.Module):
-    """A part of a network that computes convolutions and linear layers in a given precision, and returns float32."""
+    """A part of a network whose weights and activations have a given precision, between float32 before and after it.
+
+    Its weights are converted once. `torch.autocast` would convert them in each call.
+    """
 
     def __init__(self, inner: nn.Module, precision: torch.dtype) -> None:
-        """Wrap a part of a network."""
+        """Convert a part of a network, in place."""
         super().__init__()
-        self.inner = inner
+        self.inner = inner.to(precision)
         self._precision = precision
 
     def forward(self, *inputs: Any) -> Any:
         """Run the part."""
-        device = next(self.inner.parameters()).device.type
-        with torch.autocast(device, dtype=self._precision):
-            return _to_float32(self.inner(*inputs))
+        return _converted(self.inner(*_converted(inputs, self._precision)), torch.float32)
 
 
-def _to_float32(value: Any) -> Any:
+def _converted(value: Any, precision: torch.dtype) -> Any:
+    """Return a tensor, or the tensors of a mapping or sequence, in another precision."""
     if isinstance(value, torch.Tensor):
-        return value.float()
+        return value.to(precision)
     if isinstance(value, Mapping):
-        return type(value)((key, _to_float32(each)) for key, each in value.items())  # type: ignore[call-arg]
-    return type(value)(map(_to_float32, value))
+        return type(value)((key, _converted(each, precision)) for key, each in value.items())  # type: ignore[call-arg]
+    return type(value)(_converted(each, precision) for each in value)

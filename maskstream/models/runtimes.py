@@ -186,11 +186,7 @@ class _OpenVinoGraph:
         return _openvino_metadata(self._content)
 
     def each(self, calls: Sequence[Sequence[NDArray[Any]]]) -> list[Arrays]:
-        if len(calls) > 1:
-            return self.begin(calls, len(calls))()
-        with self._lock:
-            requests = self._requests_for(len(calls))
-        return [requests.run(inputs) for inputs in calls]
+        return self.begin(calls, len(calls))()
 
     def begin(self, calls: Iterable[Sequence[NDArray[Any]]], count: int) -> Callable[[], list[Arrays]]:
         with self._lock:
@@ -214,37 +210,25 @@ class _Requests:
         self._compiled = compiled
         self._idle: deque[Any] = deque()
 
-    def run(self, inputs: Sequence[NDArray[Any]]) -> Arrays:
-        """Run a call. Several threads may call it. The calling thread does a part of the work."""
-        request = self._request()
-        request.infer(list(inputs), share_inputs=True)
-        return self._outputs(request)
-
     def begin(self, inputs: Sequence[NDArray[Any]]) -> Callable[[], Arrays]:
         """Begin a call, which runs as soon as one of the network's streams is free. Several threads may call it.
 
         Returns:
             Waits for the outputs; called once.
         """
-        request = self._request()
+        try:
+            request = self._idle.pop()
+        except IndexError:
+            request = self._compiled.create_infer_request()
         request.start_async(list(inputs), share_inputs=True)
 
         def outputs() -> Arrays:
             request.wait()
-            return self._outputs(request)
+            found = [np.array(each.data) for each in request.output_tensors]
+            self._idle.append(request)
+            return found
 
         return outputs
-
-    def _request(self) -> Any:
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return self._compiled.create_infer_request()
-
-    def _outputs(self, request: Any) -> Arrays:
-        found = [np.array(each.data) for each in request.output_tensors]
-        self._idle.append(request)
-        return found
 
 
 class _OnnxRuntimeGraph:

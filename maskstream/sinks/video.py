@@ -99,8 +99,9 @@ class VideoSink:
     def _add_video(self, info: SourceInfo, config: VideoConfig) -> av.VideoStream:
         fps = info.average_fps or FALLBACK_FPS
         rate = min(max(Fraction(fps).limit_denominator(1001), _SLOWEST), 1 / self._times.unit_s)
-        options = self._kind.encoder_options(config)
-        stream = cast("av.VideoStream", self._container.add_stream(self._kind.video_encoder, rate=rate, options=options))
+        encoder = self._kind.encoder_for(self.path, self._size, config)
+        options = self._kind.encoder_options(config, encoder)
+        stream = cast("av.VideoStream", self._container.add_stream(encoder, rate=rate, options=options))
         context = stream.codec_context
         context.width, context.height = self._size
         context.pix_fmt = "yuv420p"

@@ -10,10 +10,12 @@ from tempfile import TemporaryFile
 from typing import Final
 
 import av
+from loguru import logger
 
 from maskstream.config.schema import VideoConfig
 from maskstream.errors import SinkError
 from maskstream.io.files import tighten
+from maskstream.io.gpu_video import NVENC, nvenc_problem
 from maskstream.io.output_paths import require_regular_file, require_writable
 from maskstream.types import SourceInfo
 
@@ -33,6 +35,19 @@ _AVI_MAX_S: Final = 60.0
 """Players read an AVI slowly whose audio is stored far from its video."""
 _AVI_FINE_FPS: Final = 100.0
 _AVI_RATES: Final = (24_000 / 1001, 30_000 / 1001, 60_000 / 1001)
+_X264: Final = "libx264"
+_NVENC_PRESETS: Final = {
+    "ultrafast": "p1",
+    "superfast": "p1",
+    "veryfast": "p2",
+    "faster": "p3",
+    "fast": "p4",
+    "medium": "p5",
+    "slow": "p6",
+    "slower": "p7",
+    "veryslow": "p7",
+}
+"""NVENC's names of the speeds of `video.preset`."""
 _WORST_VP9_CRF: Final = 63
 _VP9_CRF_FACTOR: Final = 1.5
 """At a `video.crf` of 23, H.264 and VP9 files of `assets/demo.mp4` have the same size and quality with this factor."""
@@ -69,12 +84,24 @@ class Container:
         """Return the longest duration of a frame, in units of `unit_s` seconds."""
         return int(min(self.max_units, self.max_s / unit_s))
 
-    def encoder_options(self, config: VideoConfig) -> dict[str, str]:
-        """Return the options of the video encoder.
+    def encoder_for(self, path: str, size: tuple[int, int], config: VideoConfig) -> str:
+        """Return FFmpeg's name of the video encoder: NVENC where `video.encode_on` asks for it and it can encode this size."""
+        if config.encode_on != "cuda" or self.video_encoder != _X264:
+            return self.video_encoder
+        problem = nvenc_problem(*size)
+        if problem is not None:
+            logger.warning("{}: video.encode_on: cuda is not possible here ({}); the CPU encodes", Path(path).name, problem)
+        return self.video_encoder if problem else NVENC
 
-        VP9 has a scale of quality from 0 to 63 and gets 1.5 times `video.crf`; its speed is fixed.
+    def encoder_options(self, config: VideoConfig, encoder: str) -> dict[str, str]:
+        """Return the options of the video encoder, which is `video_encoder` or NVENC.
+
+        VP9 has a scale of quality from 0 to 63 and gets 1.5 times `video.crf`; its speed is fixed. NVENC has 0 for automatic.
         """
-        if self.video_encoder == "libx264":
+        if encoder == NVENC:
+            quality = {"rc": "vbr", "cq": str(config.crf), "tune": "ll"} if config.crf else {"tune": "lossless"}
+            return quality | {"preset": _NVENC_PRESETS[config.preset], "bf": "0", "delay": "0", "zerolatency": "1"}
+        if encoder == _X264:
             return {"crf": str(config.crf), "preset": config.preset, "tune": "zerolatency"}
         crf = min(round(config.crf * _VP9_CRF_FACTOR), _WORST_VP9_CRF)
         fast = {"deadline": "realtime", "cpu-used": "8", "row-mt": "1", "lag-in-frames": "0", "auto-alt-ref": "0"}
@@ -127,7 +154,7 @@ def _mp4() -> Container:
     movflags = "+hybrid_fragmented+delay_moov" if can_be_hybrid else "+empty_moov+delay_moov+default_base_moof"
     return Container(
         muxer="mp4",
-        video_encoder="libx264",
+        video_encoder=_X264,
         audio_encoder="aac",
         copied_codecs=frozenset({"aac", "mp3", "opus", "flac"}),  # which browsers play
         max_units=_MP4_MAX_UNITS,
@@ -151,7 +178,7 @@ def _matroska(muxer: str, video_encoder: str, audio_encoder: str) -> Container:
 def _avi() -> Container:
     return Container(
         muxer="avi",
-        video_encoder="libx264",
+        video_encoder=_X264,
         audio_encoder="libmp3lame",
         copied_codecs=frozenset(),  # copied audio would lose its gaps
         max_units=_AVI_MAX_UNITS,
@@ -166,7 +193,7 @@ CONTAINERS: Final = {
     ".mp4": _mp4(),
     ".m4v": _mp4(),
     ".mov": _mp4(),
-    ".mkv": _matroska("matroska", "libx264", "aac"),
+    ".mkv": _matroska("matroska", _X264, "aac"),
     ".webm": _matroska("webm", "libvpx-vp9", "libopus"),
     ".avi": _avi(),
 }

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol
 
 import av
+from av.codec.hwaccel import HWAccel
 
 from maskstream.config.schema import NetworkConfig
 from maskstream.errors import SourceRefused
@@ -61,6 +62,8 @@ class Peer:
     history: ConnectionHistory
     early: list[AnyPacket] = field(default_factory=list)
     """Packets that a connection reads while it opens, to check that data arrives."""
+    hwaccel: HWAccel | None = None
+    """From `gpu_video.decoder`; used by RTSP."""
 
 
 class Connection(Protocol):

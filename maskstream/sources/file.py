@@ -4,9 +4,11 @@ from pathlib import Path
 from stat import S_ISBLK, S_ISCHR, S_ISREG, S_ISSOCK
 
 import av
+from av.codec.hwaccel import HWAccel
 
 from maskstream.config.schema import VideoConfig
 from maskstream.errors import SourceOpenError
+from maskstream.io.gpu_video import decoder
 from maskstream.io.local_media import LeadsAway, open_local
 from maskstream.sources.video import Origin, VideoSource
 
@@ -23,16 +25,16 @@ class FileSource(VideoSource):
             path: A local file.
             source_id: Name of the source in records; None for the path.
             max_megapixels: Larger frames are refused.
-            video: Deinterlacing and pixel aspect ratio; None: as the video states.
+            video: Deinterlacing, pixel aspect ratio and decoder; None: as the video states, by the CPU.
 
         Raises:
             SourceOpenError: The file does not exist, or contains no video that can be decoded.
         """
         origin = Origin(source_id or path, live=False, path=path, max_pixels=max_megapixels * 1e6, video=video)
-        super().__init__(_open_container(path), origin)
+        super().__init__(_open_container(path, decoder(video.decode_on) if video else None), origin)
 
 
-def _open_container(path: str) -> av.container.InputContainer:
+def _open_container(path: str, hwaccel: HWAccel | None) -> av.container.InputContainer:
     try:
         status = Path(path).stat()
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -50,7 +52,7 @@ def _open_container(path: str) -> av.container.InputContainer:
     if status.st_size == 0:
         raise SourceOpenError(f"{path}: the file is empty; give a video file")
     try:
-        return open_local(path)
+        return open_local(path, hwaccel)
     except LeadsAway as error:
         raise SourceOpenError(f"{path}: {error.strerror}") from error
     except av.FFmpegError as error:

@@ -165,6 +165,7 @@ class RtspConnection(LiveConnection):
                 **ffmpeg_options(self.ca_file),
             },
             timeout=pyav_timeout(timeout),
+            hwaccel=self._peer.hwaccel,
         )
         try:
             if monotonic() >= timeout.probe_ends_s:  # FFmpeg reports no error if a probe ends without data

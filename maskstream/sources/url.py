@@ -16,6 +16,7 @@ from maskstream.clock import MONOTONIC, Clock
 from maskstream.config.schema import NetworkConfig, VideoConfig
 from maskstream.errors import SourceError, SourceUnreadable, StreamLost
 from maskstream.io.demuxing import demuxed
+from maskstream.io.gpu_video import decoder
 from maskstream.redaction import redact
 from maskstream.sources.connection import Connection, ConnectionHistory, Peer, Transport
 from maskstream.sources.connection_errors import NEEDS_SEEKING, reason, reason_of_fetch
@@ -84,7 +85,7 @@ class UrlSource(VideoSource):
             config: Transport, certificates and limits.
             source_id: Name of the source in records; None for the URL without its password.
             history: What earlier connections have found out; it is updated.
-            video: Deinterlacing and pixel aspect ratio; None: as the video states.
+            video: Deinterlacing, pixel aspect ratio and decoder; None: as the video states, by the CPU.
             clock: Times the arrival and pacing of frames.
 
         Raises:
@@ -104,7 +105,8 @@ class UrlSource(VideoSource):
         self._history = history or ConnectionHistory()
         scheme, is_url, rest = url.partition("://")
         location = f"{scheme.lower()}://{rest}" if is_url else url
-        peer = Peer(location, self._name, config, self._allowance, self._history)
+        hwaccel = decoder(video.decode_on) if video and scheme.lower() in RTSP_SCHEMES else None
+        peer = Peer(location, self._name, config, self._allowance, self._history, hwaccel=hwaccel)
         self._early = peer.early
         connect = _CONNECTIONS[scheme.lower()] if is_url else SdpConnection
         self._connection = connect(peer)

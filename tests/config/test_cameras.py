@@ -203,9 +203,9 @@ def test_what_is_no_list(config: Config, locations: list[str], kind: type[MaskSt
 
 
 CHANGES = {
-    "detector": {"min_score": 0.9, "max_faces": 7, "region": [0, 0, 0.5, 1]},
+    "detector": {"min_score": 0.9, "min_face_px": 20.0, "max_faces": 7, "region": [0, 0, 0.5, 1]},
     "classifier": {"incorrect_as": "incorrect", "max_background": 0.1},
-    "align": {"min_face_px": 40.0, "min_keypoint_score": 0.9, "min_unknown_score": 0.9},
+    "align": {"min_face_px": 40.0, "min_keypoint_score": 0.9, "min_uncertain_score": 0.9, "min_unknown_score": 0.9},
     "zones": {"door": [[0, 0], [1, 0], [1, 1]]},
     "privacy": {"blur": "all", "store_crops": True},
     "events": {"labels": ["mask"], "min_seconds": 9.0, "update_s": 9.0},

@@ -172,8 +172,8 @@ def test_what_is_surely_no_face_may_be_kept_all_the_same() -> None:
 
 @pytest.mark.parametrize(("score", "least", "is_kept"), [(0.9, 0.7, True), (0.65, 0.7, False), (0.65, 0.6, True)])
 def test_what_cannot_be_classified_stays_where_the_detector_is_certain(score: float, least: float, is_kept: bool) -> None:
-    found = [make_detection(score=score, point_score=0.1), make_detection(score=0.5)]
-    analyzer = analyzer_of(found, GivenClassifier((0.9, 0, 0, 0.1)), align__min_unknown_score=least)
+    found = [make_detection(box=(40, 40, 60, 58), score=score), make_detection(score=0.5)]
+    analyzer = analyzer_of(found, GivenClassifier((0.9, 0, 0, 0.1)), align__min_unknown_score=least, align__min_face_px=20)
     result = analyzer.analyze([make_frame(0, 100, 100)])[0]
     assert [face.label for face in result.faces] == [Label.UNKNOWN] * is_kept + [Label.MASK]
     assert [face.label for face in result.hidden] == [Label.UNKNOWN] * (not is_kept)
@@ -182,18 +182,55 @@ def test_what_cannot_be_classified_stays_where_the_detector_is_certain(score: fl
 @pytest.mark.parametrize(
     "detection",
     [
-        make_detection(point_score=0.1),
-        make_detection(box=(40, 40, 45, 60)),
+        make_detection(box=(40, 40, 49, 60)),
         make_detection(nose=(float("nan"), 0), left_eye=(float("nan"), 0)),
     ],
-    ids=["weak keypoints", "small", "NaN keypoints"],
+    ids=["small", "NaN keypoints"],
 )
 def test_what_cannot_be_classified_is_unknown_with_the_outline_of_its_box(detection: Detection) -> None:
     classifier = GivenClassifier()
-    face = analyzer_of([detection], classifier).analyze([make_frame(0, 100, 100)])[0].faces[0]
+    analyzer = analyzer_of([detection], classifier, align__min_face_px=10)
+    face = analyzer.analyze([make_frame(0, 100, 100)])[0].faces[0]
     assert (face.label, face.confidence) == (Label.UNKNOWN, None)
     assert face.quad_xy[0].tolist() == detection.box_xyxy[:2].tolist()
     assert classifier.calls == [0]
+
+
+@pytest.mark.parametrize(
+    ("score", "background", "shown"),
+    [(0.6, 0.7, Label.MASK), (0.6, 0.85, None), (0.45, 0.1, None), (0.9, 0.7, Label.MASK), (0.9, 0.85, None)],
+)
+def test_a_face_with_uncertain_eyes_has_stricter_limits(score: float, background: float, shown: Label | None) -> None:
+    classifier = GivenClassifier((1 - background, 0, 0, background))
+    analyzer = analyzer_of([make_detection(score=score, point_score=0.1)], classifier)
+    result = analyzer.analyze([make_frame(0, 100, 100)])[0]
+    assert [face.label for face in result.faces] == [shown] * (shown is not None)
+    assert len(result.hidden) == (shown is None)
+    certain = analyzer_of([make_detection(score=score)], classifier).analyze([make_frame(0, 100, 100)])[0]
+    assert [face.label for face in certain.faces] == [Label.MASK]
+
+
+def test_a_face_with_uncertain_eyes_is_cut_by_them_all_the_same() -> None:
+    uncertain, certain = (
+        analyzer_of([make_detection(point_score=score)]).analyze([make_frame(0, 100, 100)])[0].faces[0] for score in (0.1, 0.9)
+    )
+    np.testing.assert_array_equal(uncertain.quad_xy, certain.quad_xy)
+
+
+def test_a_person_with_uncertain_eyes_may_be_turned_away_and_is_unknown() -> None:
+    points = np.tile(np.array([[50, 50]], np.float32), (len(COCO_KEYPOINTS), 1)) + np.arange(len(COCO_KEYPOINTS))[:, None]
+    weak = np.full(len(COCO_KEYPOINTS), 0.1, np.float32)
+    person = Detection(np.array([20, 20, 80, 90], np.float32), 0.9, points.astype(np.float32), weak, COCO_KEYPOINTS)
+    classifier = GivenClassifier()
+    face = analyzer_of([person], classifier, detector__min_face_px=0).analyze([make_frame(0, 100, 100)])[0].faces[0]
+    assert (face.label, classifier.calls) == (Label.UNKNOWN, [0])
+
+
+@pytest.mark.parametrize(("least", "shown"), [(0, 1), (19.5, 1), (20.5, 0)])
+def test_a_face_that_is_too_small_is_left_out(least: float, shown: int) -> None:
+    analyzer = analyzer_of([make_detection(box=(40, 40, 60, 70))], detector__min_face_px=least)
+    result = analyzer.analyze([make_frame(0, 100, 100)])[0]
+    assert (len(result.faces), len(result.hidden)) == (shown, 1 - shown)
 
 
 def test_a_box_that_is_no_number_is_no_face() -> None:

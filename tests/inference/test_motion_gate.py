@@ -133,7 +133,7 @@ def test_each_camera_has_its_own_settings_and_its_own_background() -> None:
         scenes = {"door": EMPTY, "yard": EMPTY, "hall": BUSY}
         analyzer.analyze([shot(scene, index, name) for name, scene in scenes.items()])
     assert finds.times_s("door") == [0, 1, 2, 3]
-    assert len(finds.times_s("yard")) == 20
+    assert len(finds.times_s("yard")) == 1 + 20  # of the second camera, the second detection is a frame sooner
     assert len([time_s for time_s in finds.times_s("hall") if time_s >= 2]) == 10
 
 

@@ -4,6 +4,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import cv2
@@ -285,6 +286,25 @@ def test_batches_that_overlap_have_the_results_of_batches_that_follow_one_anothe
             found.append(timeless(begun.popleft()()))
     found.append(timeless(begun.popleft()()))
     assert found == expected
+
+
+def test_the_detections_of_cameras_that_begin_together_are_spread_over_their_frames() -> None:
+    detections, still = Detections(), image()
+    analyzer = PropagatingAnalyzer(detections, load_config(layers=[Layer("test", {"detector": {"every": 3, "motion": False}})]))
+    now = datetime(2026, 11, 27, tzinfo=UTC)
+    for index in range(9):
+        detections.shown.append(("frame", index))
+        analyzer.analyze([replace(frame(still, index, f"camera {number}"), wall_time=now) for number in range(6)])
+    per_frame = "".join(name[-1] if name != "frame" else " " for name, _ in detections.shown).split()
+    assert per_frame == ["012345", "25", "14", "03", "25", "14", "03", "25", "14"]
+
+
+def test_the_detections_of_a_file_do_not_depend_on_other_files() -> None:
+    detections, still = Detections(), image()
+    analyzer = propagating(detections, 3)
+    for index in range(6):
+        analyzer.analyze([frame(still, index, name) for name in ("a", "b")])
+    assert detections.shown == [("a", 0), ("b", 0), ("a", 3), ("b", 3)]
 
 
 def timeless(results: Sequence[FrameResult]) -> list[dict[str, Any]]:

@@ -193,5 +193,9 @@ def test_other_suffixes_are_refused_with_the_supported_ones(tmp_path: Path, name
 @pytest.mark.parametrize(("crf", "vp9"), [(0, "0"), (18, "27"), (23, "34"), (51, "63")])
 def test_crf_gives_both_encoders_the_same_quality(crf: int, vp9: str) -> None:
     config = VideoConfig(segment_s=None, crf=crf, preset="fast")
-    assert container_of("out.webm").encoder_options(config)["crf"] == vp9
-    assert container_of("out.mkv").encoder_options(config) == {"crf": str(crf), "preset": "fast", "tune": "zerolatency"}
+    assert container_of("out.webm").encoder_options(config, "libvpx-vp9")["crf"] == vp9
+    assert container_of("out.mkv").encoder_options(config, "libx264") == {
+        "crf": str(crf),
+        "preset": "fast",
+        "tune": "zerolatency",
+    }

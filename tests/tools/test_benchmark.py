@@ -9,7 +9,7 @@ import pytest
 
 from maskstream import MaskPipeline, load_config
 from maskstream.benchmark.bench import Bench
-from maskstream.benchmark.paced_cameras import Pictures, cores_needed, run_cameras
+from maskstream.benchmark.paced_cameras import Pictures, Site, cores_needed, run_cameras
 from maskstream.benchmark.rounds import Workload, percentiles, ratio, take_turns
 from maskstream.config.loading import Layer, refine
 from tests.conftest import DEMO
@@ -122,13 +122,28 @@ def test_quiet_cameras_are_analysed_without_detections(pipeline: MaskPipeline) -
     for picture in (pictures.busy[0], pictures.busy[-1]):
         assert len(pipeline(picture)) == 5
     assert {len(pipeline(picture)) for picture in pictures.quiet[::5]} == {0}
-    seconds = 2.0  # with 4 detections in turn of each; at rest, one
+    site = Site(pictures, busy=0, quiet=2, seconds=2.0)  # with 4 detections in turn of each; at rest, one
     without, with_rests = (
-        cores_needed(bench, pictures, refine(bench.config, Layer.of_key("test", "detector.motion", motion)), 0, 2, seconds)
+        cores_needed(bench, site, refine(bench.config, Layer.of_key("test", "detector.motion", motion)))
         for motion in (False, True)
     )
     assert 0 < with_rests < 0.7 * without
-    measured = run_cameras(bench, pictures, bench.config, busy=1, quiet=2, seconds=0.6)
+    measured = run_cameras(bench, Site(pictures, busy=1, quiet=2, seconds=0.6), bench.config)
     assert 2 <= measured.pop("frames") <= 9
-    assert set(measured) == {"busy_fps", "quiet_fps", "age_p99_ms", "rss_mb"}
+    assert set(measured) == {"kept", "busy_fps", "quiet_fps", "age_p99_ms", "used_cores", "rss_mb"}
     assert measured["quiet_fps"] <= 5
+    assert 2 / 9 <= measured["kept"] <= 1
+
+
+def test_made_cameras_are_decoded_as_real_ones_are(pipeline: MaskPipeline) -> None:
+    """All frames arrive, in order and as a live source; the faces are found in what the encoder has left of them."""
+    pictures = Pictures.of(Bench(str(DEMO), 1, load_config()))
+    busy, quiet = Site(pictures, busy=1, quiet=1, seconds=0.8).cameras()
+    assert busy.info.live
+    assert (busy.info.width, busy.info.height, busy.info.average_fps) == (1280, 720, 5)
+    for camera, count in ((busy, 5), (quiet, 0)):
+        frames = list(camera)
+        camera.close()
+        assert [(frame.index, frame.time_s) for frame in frames] == [(0, 0), (1, 0.2), (2, 0.4), (3, 0.6)]
+        assert all(frame.captured_at_s > 0 and frame.wall_time for frame in frames)
+        assert [len(pipeline(frame.bgr)) for frame in frames[::3]] == [count, count]

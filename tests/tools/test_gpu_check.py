@@ -22,6 +22,7 @@ from maskstream.benchmark.gpu_check import GpuCheckRequest, run_gpu_check
 from maskstream.benchmark.gpu_equivalence import COARSE, EXACT, SCALED, agreement
 from maskstream.benchmark.gpu_memory import buffers, most_that_fit
 from maskstream.benchmark.gpu_setup import QUICK, Check, real_images
+from maskstream.config.values import Execution
 from maskstream.errors import OutOfMemory, SourceOpenError
 from maskstream.inference.analyzer import Analyzer
 from maskstream.inference.pipeline import build_detector
@@ -76,7 +77,7 @@ def test_everything_that_can_run_here_passes(run: Run) -> None:
     assert (run.code, run.record["passed"]) == (0, True), run.err
     sections = run.record["sections"]
     assert list(sections) == list(gpu_check.sections())
-    assert {name for name, found in sections.items() if found.get("passed")} == {"equivalence", "crops", "buffers"}
+    assert {name for name, found in sections.items() if found.get("passed")} == {"equivalence", "crops", "buffers", "video"}
     assert sections["out_of_memory"]["skipped"] == "the memory of cpu cannot be limited; only CUDA has this setting"
     assert torch.__version__.startswith(run.record["machine"]["versions"]["torch"])
     for name in sections:
@@ -87,9 +88,11 @@ def test_everything_that_can_run_here_passes(run: Run) -> None:
 @pytest.mark.slow
 def test_answers_are_compared(run: Run) -> None:
     """On the CPU float32 is compared with itself; bfloat16 gives the same faces in slightly other places."""
-    same, also_same, coarse = run.rows("equivalence")
-    assert same["faces"] == also_same["faces"] == coarse["faces"] >= 6
+    same, also_same, padded, coarse = run.rows("equivalence")
+    assert same["faces"] == also_same["faces"] == padded["faces"] == coarse["faces"] >= 6
     assert same["worst_box_px"] == also_same["worst_box_px"] == 0
+    assert padded["what"].endswith("padded")
+    assert padded["worst_box_px"] < 0.01
     assert 0 < coarse["box_px"] <= coarse["worst_box_px"] < 4
     assert (coarse["found"], coarse["not_extra"], coarse["same_label"]) == (1, 1, 1)
     assert 0 < run.record["sections"]["crops"]["mean_grey"] < 1
@@ -100,7 +103,12 @@ def test_answers_are_compared(run: Run) -> None:
 def test_speeds_have_the_requested_steps(run: Run) -> None:
     timed = {(row["model"], row["what"], row["batch"]) for row in run.rows("speed")}
     assert timed == {
-        *((model, "detector", size) for model in ("face_mobilenet 128 px", "coco_resnet50 64 px") for size in QUICK.batches),
+        *(
+            (model, what, size)
+            for model in ("face_mobilenet 128 px", "coco_resnet50 64 px")
+            for what in ("detector", "padded")
+            for size in QUICK.batches
+        ),
         *(("face_mobilenet 128 px", "and classifier", size) for size in QUICK.batches),
     }
     gflop = run.record["sections"]["speed"]["gflop_per_frame"]
@@ -182,8 +190,9 @@ class _RemembersPlaces(Uploads):
 
 
 class _Forgetful(Check):
-    def analyzer(self, precision: str = "float32") -> Analyzer:
-        config, uploads = self.config(detector={"short_side": QUICK.short_side}), _RemembersPlaces(CPU)
+    def analyzer(self, precision: str = "float32", execution: Execution = "auto") -> Analyzer:
+        detector = {"short_side": QUICK.short_side, "execution": execution}
+        config, uploads = self.config(detector=detector), _RemembersPlaces(CPU)
         classifier = CLASSIFIERS["mask_mobilenet"](ClassifierOptions("cpu", config.clip))
         return Analyzer(build_detector(config, uploads), classifier, config, DeviceCutter(uploads))
 
@@ -192,7 +201,8 @@ class _Forgetful(Check):
 def test_results_of_an_earlier_content_of_an_array_fail() -> None:
     found = buffers(_Forgetful(CPU, QUICK, real_images(2, None), print, lambda: 1.0))
     assert found["passed"] is False
-    assert "filling 2: found 0." in found["said"]
+    assert "dynamic, filling 2: found 0." in found["said"]
+    assert "padded, filling 2: found 0." in found["said"]
     assert "filling 1" not in found["said"]
 
 
